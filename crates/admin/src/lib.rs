@@ -1,0 +1,1 @@
+//! The management API: a file per noun.

@@ -1,0 +1,1 @@
+//! One audit event model, its encoders and masks, and the chained, append-only file.

@@ -1,0 +1,1 @@
+//! Raw file to checked settings: loading, interpolation, origins, schema. The only reader of the environment.

@@ -1,0 +1,1 @@
+//! Rate limit state: bounded tables of theoretical arrival times.

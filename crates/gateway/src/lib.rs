@@ -1,0 +1,1 @@
+//! The data plane: one request from admission to record.

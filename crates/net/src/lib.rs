@@ -1,0 +1,1 @@
+//! Sockets: listeners, connections, the one egress door, upstream pool, deadlines, drain.

@@ -1,0 +1,1 @@
+//! The built-in emulator upstream: deterministic OpenAI and Anthropic answers for first runs and tests.

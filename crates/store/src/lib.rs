@@ -1,0 +1,1 @@
+//! Nouns and where they are kept: projects, access tokens, management keys. The only crate with SQL.

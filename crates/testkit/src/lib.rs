@@ -1,0 +1,1 @@
+//! Development only: the binary under test, scripted origins, raw clients.

@@ -1,0 +1,3 @@
+//! The binary: commands and assembly.
+
+fn main() {}

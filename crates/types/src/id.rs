@@ -1,0 +1,219 @@
+//! Prefixed UUIDv7 ids (RFC 9562): `<prefix>_` and 32 lower-case hex digits.
+//!
+//! Ids are not secrets and never authorise anything. They carry their creation time, so they
+//! sort by it.
+
+use crate::{Clock, Entropy};
+use std::fmt;
+use std::str::FromStr;
+
+/// Why a text is not an id of the wanted kind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not an id: want `{prefix}` and 32 lower-case hex digits")]
+pub struct ParseIdError {
+    /// The prefix the id should have had.
+    pub prefix: &'static str,
+}
+
+fn uuid_v7(clock: &dyn Clock, entropy: &dyn Entropy) -> [u8; 16] {
+    let mut bytes = [0_u8; 16];
+    entropy.fill(&mut bytes);
+    let [_, _, t0, t1, t2, t3, t4, t5] = clock.wall().0.to_be_bytes();
+    let time = [t0, t1, t2, t3, t4, t5];
+    for (slot, byte) in bytes.iter_mut().zip(time) {
+        *slot = byte;
+    }
+    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
+    *version = (*version & 0x0f) | 0x70;
+    *variant = (*variant & 0x3f) | 0x80;
+    bytes
+}
+
+fn parse(text: &str, prefix: &'static str) -> Result<[u8; 16], ParseIdError> {
+    let wrong = ParseIdError { prefix };
+    let hex = text.strip_prefix(prefix).ok_or(wrong)?.as_bytes();
+    if hex.len() != 32 {
+        return Err(wrong);
+    }
+    let nibble = |byte: u8| match byte {
+        b'0'..=b'9' => Ok(byte.wrapping_sub(b'0')),
+        b'a'..=b'f' => Ok(byte.wrapping_sub(b'a').wrapping_add(10)),
+        _ => Err(wrong),
+    };
+    let mut bytes = [0_u8; 16];
+    for (slot, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+        if let [high, low] = pair {
+            *slot = (nibble(*high)? << 4) | nibble(*low)?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// The 32 hex digits of an id, written without allocation.
+fn hex(bytes: &[u8; 16]) -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+    let mut text = [0_u8; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        if let [high, low] = pair {
+            *high = digit(byte >> 4);
+            *low = digit(byte & 0x0f);
+        }
+    }
+    text
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// What every id of this kind starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id: the wall clock's milliseconds, then random bits.
+            pub fn new(clock: &dyn Clock, entropy: &dyn Entropy) -> Self {
+                Self(uuid_v7(clock, entropy))
+            }
+
+            /// The id from its sixteen bytes, as a store keeps them.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The sixteen bytes.
+            pub const fn bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+
+            /// The hex digits behind the prefix.
+            pub fn hex(&self) -> [u8; 32] {
+                hex(&self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($prefix)?;
+                f.write_str(std::str::from_utf8(&self.hex()).unwrap_or_default())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                parse(text, $prefix).map(Self)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id!(
+    /// A tenant: owner of projects.
+    TenantId, "ten_"
+);
+id!(
+    /// A project: owner of access tokens and credentials.
+    ProjectId, "prj_"
+);
+id!(
+    /// The record of an access token (never the token itself).
+    TokenId, "tid_"
+);
+id!(
+    /// A line of access tokens made from each other by rotation; it owns the counters.
+    LineageId, "lin_"
+);
+id!(
+    /// The record of a management key.
+    ManagementKeyId, "mky_"
+);
+id!(
+    /// A sealed upstream credential.
+    CredentialId, "crd_"
+);
+id!(
+    /// One request, as told to the caller in `X-Request-Id`.
+    RequestId, "req_"
+);
+id!(
+    /// One audit event.
+    EventId, "evt_"
+);
+id!(
+    /// One chain of audit events.
+    StreamId, "aus_"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MonoNanos, WallMillis};
+
+    struct Fixed;
+    impl Clock for Fixed {
+        fn mono(&self) -> MonoNanos {
+            MonoNanos(0)
+        }
+        fn wall(&self) -> WallMillis {
+            WallMillis(0x0192_f3c4_a5b6)
+        }
+    }
+    impl Entropy for Fixed {
+        fn fill(&self, out: &mut [u8]) {
+            out.fill(0xff);
+        }
+    }
+
+    // ID-1
+    #[test]
+    fn an_id_is_its_prefix_and_a_version_seven_uuid() {
+        let id = ProjectId::new(&Fixed, &Fixed);
+        assert_eq!(id.to_string(), "prj_0192f3c4a5b67fffbfffffffffffffff");
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn what_is_not_an_id_of_the_kind_is_refused() {
+        for (name, text) in [
+            ("other kind", "tid_0192f3c4a5b67fffbfffffffffffffff"),
+            ("upper case", "prj_0192F3C4A5B67FFFBFFFFFFFFFFFFFFF"),
+            ("short", "prj_0192f3c4a5b67fffbfffffffffffff"),
+            ("long", "prj_0192f3c4a5b67fffbfffffffffffffffff"),
+            ("empty", ""),
+            ("not ascii", "prj_ä192f3c4a5b67fffbffffffffffffff"),
+        ] {
+            assert!(text.parse::<ProjectId>().is_err(), "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn display_and_parse_are_inverse(bytes: [u8; 16]) {
+            let id = TokenId::from_bytes(bytes);
+            proptest::prop_assert_eq!(id.to_string().parse(), Ok(id));
+        }
+    }
+}

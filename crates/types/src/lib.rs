@@ -1,0 +1,23 @@
+//! Values that cannot be wrong: ids, secrets, authorities, paths, times, token usage.
+//!
+//! This crate does no I/O, reads no clock and draws no randomness; both come in through
+//! [`Clock`] and [`Entropy`], which the binary fills.
+
+#![warn(missing_docs)]
+
+mod authority;
+mod clock;
+mod id;
+pub mod path;
+mod secret;
+mod token_hash;
+pub mod usage;
+
+pub use authority::{Authority, AuthorityError};
+pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, WallMillis};
+pub use id::{
+    CredentialId, EventId, LineageId, ManagementKeyId, ParseIdError, ProjectId, RequestId,
+    StreamId, TenantId, TokenId,
+};
+pub use secret::Secret;
+pub use token_hash::TokenHash;
