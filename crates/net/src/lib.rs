@@ -1,1 +1,27 @@
-//! Sockets: listeners, connections, the one egress door, upstream pool, deadlines, drain.
+//! Sockets, and everything that owns one: listeners and workers, caller connections, the one
+//! egress door with its resolver and upstream pool, deadlines, drain.
+//!
+//! Nothing else in the product opens a socket. A worker is a thread with a current-thread
+//! runtime, its own listener, buffers, deadlines and upstream pool; what it owns never leaves it.
+
+pub mod buffers;
+pub mod control;
+pub mod deadlines;
+pub mod dial;
+pub mod drain;
+pub mod h1_call;
+pub mod h1_serve;
+mod handoff;
+mod io;
+pub mod listen;
+pub mod pool;
+pub mod resolve;
+pub mod tls;
+pub mod worker;
+
+pub use deadlines::{Deadlines, Slot};
+pub use dial::{DialError, Dialer, Endpoint};
+pub use drain::Drain;
+pub use h1_call::UpstreamConn;
+pub use h1_serve::{Downstream, Fill, Gone, Raced};
+pub use pool::Pool;

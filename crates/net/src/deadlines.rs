@@ -1,0 +1,183 @@
+//! Deadlines without timers: a connection stores when it is late, one task per worker looks.
+//!
+//! Setting a deadline is one store. A timer per wait would cost a timer-wheel entry, and an
+//! earlier one than the next wake-up a write to an event descriptor. The price is coarseness:
+//! a deadline fires up to [`TICK`] late.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use tollkeep_types::MonoNanos;
+
+/// How often a worker looks at its deadlines.
+pub const TICK: Duration = Duration::from_millis(100);
+
+const NEVER: u64 = u64::MAX;
+
+/// What a connection is doing, as far as a deadline sweep must know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// Between requests: a drain ends it at once.
+    Idle,
+    Busy,
+}
+
+struct Shared {
+    due_ns: Cell<u64>,
+    phase: Cell<Phase>,
+    fired: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The deadlines of one worker.
+pub struct Deadlines {
+    now_ns: Cell<u64>,
+    slots: RefCell<Vec<Option<Rc<Shared>>>>,
+    free: RefCell<Vec<usize>>,
+}
+
+impl Deadlines {
+    /// Starts at `now`.
+    pub fn new(now: MonoNanos) -> Rc<Self> {
+        Rc::new(Self { now_ns: Cell::new(now.0), slots: RefCell::default(), free: RefCell::default() })
+    }
+
+    /// A slot for one connection; dropped, it is free again.
+    pub fn slot(self: &Rc<Self>) -> Slot {
+        let shared = Rc::new(Shared {
+            due_ns: Cell::new(NEVER),
+            phase: Cell::new(Phase::Busy),
+            fired: Cell::new(false),
+            waker: RefCell::new(None),
+        });
+        let mut slots = self.slots.borrow_mut();
+        let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            slots.push(None);
+            slots.len() - 1
+        });
+        if let Some(place) = slots.get_mut(index) {
+            *place = Some(Rc::clone(&shared));
+        }
+        Slot { shared, table: Rc::clone(self), index }
+    }
+
+    /// The time of the last sweep: at most a tick behind.
+    pub fn now(&self) -> MonoNanos {
+        MonoNanos(self.now_ns.get())
+    }
+
+    /// Live slots, which is live connections.
+    pub fn live(&self) -> usize {
+        self.slots.borrow().len() - self.free.borrow().len()
+    }
+
+    /// Wakes every connection whose deadline has passed and, while draining, every idle one.
+    pub fn sweep(&self, now: MonoNanos, draining: bool) {
+        self.now_ns.set(now.0);
+        for shared in self.slots.borrow().iter().flatten() {
+            let late = now.0 >= shared.due_ns.get() || (draining && shared.phase.get() == Phase::Idle);
+            if late && !shared.fired.replace(true) && let Some(waker) = shared.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// The deadline of one connection: one at a time, the next replaces it.
+pub struct Slot {
+    shared: Rc<Shared>,
+    table: Rc<Deadlines>,
+    index: usize,
+}
+
+impl Slot {
+    /// Late after `wait` from now (the last sweep's now).
+    pub fn set(&self, wait: Duration) {
+        self.begin(Phase::Busy, wait);
+    }
+
+    /// As [`Self::set`], for a connection between requests, which a drain may end at once.
+    pub fn set_idle(&self, wait: Duration) {
+        self.begin(Phase::Idle, wait);
+    }
+
+    fn begin(&self, phase: Phase, wait: Duration) {
+        let wait = u64::try_from(wait.as_nanos()).unwrap_or(NEVER);
+        self.shared.due_ns.set(self.table.now_ns.get().saturating_add(wait));
+        self.shared.phase.set(phase);
+        self.shared.fired.set(false);
+    }
+
+    /// The worker's coarse time.
+    pub fn now(&self) -> MonoNanos {
+        self.table.now()
+    }
+
+    /// Whether the deadline has passed; if not, the task is woken when it does.
+    pub fn is_late(&self, cx: &Context<'_>) -> bool {
+        if self.shared.fired.get() {
+            return true;
+        }
+        let mut waker = self.shared.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        false
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(place) = self.table.slots.borrow_mut().get_mut(self.index) {
+            *place = None;
+            self.table.free.borrow_mut().push(self.index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn late(slot: &Slot) -> bool {
+        slot.is_late(&Context::from_waker(Waker::noop()))
+    }
+
+    // EDGE-53
+    #[test]
+    fn a_deadline_fires_once_its_time_has_passed_and_not_before() {
+        let table = Deadlines::new(MonoNanos(0));
+        let slot = table.slot();
+        slot.set(Duration::from_secs(2));
+        table.sweep(MonoNanos(2 * SECOND - 1), false);
+        assert!(!late(&slot));
+        table.sweep(MonoNanos(2 * SECOND), false);
+        assert!(late(&slot));
+        slot.set(Duration::from_secs(2));
+        assert!(!late(&slot), "a new deadline starts afresh");
+    }
+
+    // EDGE-56
+    #[test]
+    fn a_drain_ends_idle_connections_only() {
+        let table = Deadlines::new(MonoNanos(0));
+        let (idle, busy) = (table.slot(), table.slot());
+        idle.set_idle(Duration::from_secs(60));
+        busy.set(Duration::from_secs(60));
+        table.sweep(MonoNanos(1), true);
+        assert!(late(&idle));
+        assert!(!late(&busy));
+    }
+
+    #[test]
+    fn a_dropped_slot_is_used_again() {
+        let table = Deadlines::new(MonoNanos(0));
+        drop(table.slot());
+        let _one = table.slot();
+        let _two = table.slot();
+        assert_eq!((table.slots.borrow().len(), table.live()), (2, 2));
+    }
+}

@@ -1,0 +1,137 @@
+//! The one egress door: a name is resolved once, every address is vetted, and only vetted
+//! addresses are dialled. TLS checks the name, never the address.
+
+use crate::io::Io;
+use crate::resolve::{Names, ResolveError};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tollkeep_policy::egress::{EgressPolicy, EgressRefusal, EgressUrl, Exceptions, Host, VettedAddr};
+
+/// How long the first address may take before the next one is tried beside it (RFC 8305).
+const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
+
+/// Pool settings of an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSettings {
+    /// Idle connections kept per worker.
+    pub idle_per_host_max: usize,
+    /// How long one may stay idle.
+    pub idle: Duration,
+    /// Connections open per worker at most.
+    pub connections_max: usize,
+}
+
+/// An upstream address as configured: where to dial and how to be sure who answers.
+pub struct Endpoint {
+    /// Stands for everything below in pools; unique in the process.
+    pub id: u64,
+    /// Where it is.
+    pub url: EgressUrl,
+    /// The addresses the operator allows beyond the public ones.
+    pub exceptions: Exceptions,
+    /// TLS settings, for `https`.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// Pool settings.
+    pub pool: PoolSettings,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The egress policy said no.
+    #[error("egress refused: {0}")]
+    Refused(#[from] EgressRefusal),
+    /// The name gave no address.
+    #[error("cannot resolve: {0}")]
+    Resolve(#[from] ResolveError),
+    /// No vetted address could be connected to.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// The TLS handshake failed.
+    #[error("TLS failed: {0}")]
+    Tls(io::Error),
+    /// The endpoint has as many connections as it may.
+    #[error("too many connections to this upstream")]
+    TooMany,
+}
+
+/// Opens connections to upstreams. One per worker; cheap to clone.
+#[derive(Clone)]
+pub struct Dialer {
+    names: Names,
+    policy: Arc<EgressPolicy>,
+}
+
+impl Dialer {
+    /// A dialer that asks `names` and obeys `policy`.
+    pub fn new(names: Names, policy: Arc<EgressPolicy>) -> Self {
+        Self { names, policy }
+    }
+
+    pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Io, DialError> {
+        let vetted = self.vetted(endpoint).await?;
+        let stream = connect_any(&vetted).await.map_err(DialError::Connect)?;
+        stream.set_nodelay(true).map_err(DialError::Connect)?;
+        let Some(config) = &endpoint.tls else { return Ok(Io::Clear(stream)) };
+        let name = server_name(&endpoint.url).map_err(DialError::Tls)?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+        let stream = connector.connect(name, stream).await.map_err(DialError::Tls)?;
+        Ok(Io::TlsToUpstream(Box::new(stream)))
+    }
+
+    /// Every address of the endpoint, or a refusal: one bad record in a mixed answer is an attack.
+    async fn vetted(&self, endpoint: &Endpoint) -> Result<Vec<VettedAddr>, DialError> {
+        // What can be refused before DNS is not even asked for.
+        self.policy.admit(&endpoint.url, &endpoint.exceptions)?;
+        let port = endpoint.url.port();
+        let addresses: Vec<SocketAddr> = match endpoint.url.host() {
+            Host::V4(ip) => vec![SocketAddr::new((*ip).into(), port)],
+            Host::V6(ip) => vec![SocketAddr::new((*ip).into(), port)],
+            Host::Name(name) => {
+                let found = self.names.addresses(name).await?;
+                found.iter().map(|ip| SocketAddr::new(*ip, port)).collect()
+            }
+        };
+        Ok(self.policy.vet(&endpoint.url, &endpoint.exceptions, &addresses)?)
+    }
+}
+
+fn server_name(url: &EgressUrl) -> io::Result<ServerName<'static>> {
+    match url.host() {
+        Host::V4(ip) => Ok(ServerName::IpAddress((*ip).into())),
+        Host::V6(ip) => Ok(ServerName::IpAddress((*ip).into())),
+        Host::Name(name) => ServerName::try_from(name.to_string()).map_err(io::Error::other),
+    }
+}
+
+/// Connects to the first vetted address that answers, starting the next one every 250 ms or as
+/// soon as one fails.
+async fn connect_any(vetted: &[VettedAddr]) -> io::Result<TcpStream> {
+    let mut attempts = tokio::task::JoinSet::new();
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut rest = vetted.iter();
+    loop {
+        let next = rest.next();
+        if let Some(addr) = next {
+            let addr = addr.addr();
+            #[expect(clippy::disallowed_methods, reason = "the egress door, with a vetted address")]
+            attempts.spawn(TcpStream::connect(addr));
+        }
+        if attempts.is_empty() {
+            return Err(last);
+        }
+        tokio::select! {
+            Some(done) = attempts.join_next() => match done {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(error) => last = io::Error::other(error),
+            },
+            () = tokio::time::sleep(HAPPY_EYEBALLS), if next.is_some() && rest.len() > 0 => {}
+        }
+    }
+}

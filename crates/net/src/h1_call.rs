@@ -1,0 +1,137 @@
+//! A connection to an upstream: written whole, read strictly, given back only when both messages
+//! ended exactly.
+
+use crate::buffers::Buffers;
+use crate::io::Io;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tollkeep_types::MonoNanos;
+
+/// Unread bytes a connection holds at most: back-pressure for an upstream faster than its caller.
+pub const UNREAD_BYTES_MAX: usize = 256 * 1024;
+
+/// A connection to an upstream.
+pub struct UpstreamConn {
+    io: Io,
+    buffer: Vec<u8>,
+    at: usize,
+    reused: bool,
+    pub(crate) idle_since: MonoNanos,
+    pub(crate) idle_ns_max: u64,
+    buffers: Rc<Buffers>,
+    _open: OpenConn,
+}
+
+/// Counts a connection as open while it lives.
+pub(crate) struct OpenConn(pub(crate) Rc<std::cell::Cell<usize>>);
+
+impl Drop for OpenConn {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+impl UpstreamConn {
+    pub(crate) fn new(io: Io, buffers: Rc<Buffers>, open: OpenConn) -> Self {
+        Self { io, buffer: Vec::new(), at: 0, reused: false, idle_since: MonoNanos(0), idle_ns_max: 0, buffers, _open: open }
+    }
+
+    /// Whether this connection has served a request before: it may have died of old age.
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Bytes read and not yet consumed.
+    pub fn unread(&self) -> &[u8] {
+        self.buffer.get(self.at..).unwrap_or_default()
+    }
+
+    /// Drops the first `count` unread bytes.
+    pub fn consume(&mut self, count: usize) {
+        self.at = (self.at + count).min(self.buffer.len());
+        if self.at == self.buffer.len() {
+            self.buffer.clear();
+            self.at = 0;
+        }
+    }
+
+    /// Writes all of `head` and then all of `body`, in one system call while they fit.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let (mut head, mut body) = (head, body);
+        poll_fn(|cx| {
+            while !head.is_empty() || !body.is_empty() {
+                let slices = [io::IoSlice::new(head), io::IoSlice::new(body)];
+                let writing = if body.is_empty() {
+                    Pin::new(&mut self.io).poll_write(cx, head)
+                } else {
+                    Pin::new(&mut self.io).poll_write_vectored(cx, &slices)
+                };
+                let written = match writing {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(written)) => written,
+                };
+                let from_head = written.min(head.len());
+                head = head.get(from_head..).unwrap_or_default();
+                body = body.get(written - from_head..).unwrap_or_default();
+            }
+            Pin::new(&mut self.io).poll_flush(cx)
+        })
+        .await
+    }
+
+    /// Reads more behind the unread bytes; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = self.buffers.take();
+        }
+        if self.buffer.len() == self.buffer.capacity() {
+            if self.at > 0 {
+                self.buffer.drain(..self.at);
+                self.at = 0;
+            } else {
+                self.buffer.reserve(self.buffer.len().clamp(4 * 1024, UNREAD_BYTES_MAX));
+            }
+        }
+        self.io.poll_fill(cx, &mut self.buffer)
+    }
+
+    /// Whether the connection may serve another request: nothing unread, nothing pending, not
+    /// closed. Costs no system call when the kernel has reported nothing.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0_u8; 1];
+        let mut byte = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(Waker::noop());
+        self.unread().is_empty() && Pin::new(&mut self.io).poll_read(&mut cx, &mut byte).is_pending()
+    }
+
+    /// Gives the buffer back while nothing is expected.
+    pub(crate) fn rest(&mut self, now: MonoNanos, idle_ns_max: u64) {
+        self.reused = true;
+        self.idle_since = now;
+        self.idle_ns_max = idle_ns_max;
+        self.at = 0;
+        self.buffers.give_back(std::mem::take(&mut self.buffer));
+    }
+}
+
+impl Drop for UpstreamConn {
+    fn drop(&mut self) {
+        self.buffers.give_back(std::mem::take(&mut self.buffer));
+    }
+}

@@ -1,0 +1,289 @@
+//! A caller's HTTP/1.1 connection: idle without a buffer, read with look-ahead, written whole.
+//!
+//! The bytes of a request stay where they were read until the exchange is over, so that a head's
+//! spans stay true; what arrives meanwhile (pipelined requests) gathers behind them.
+
+use crate::buffers::Buffers;
+use crate::deadlines::Slot;
+use crate::io::Io;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+/// Bytes of later requests that are read ahead while one is in work.
+const LOOK_AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long a connection that we end is drained, so that the caller can read the answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// Bytes thrown away at most while draining.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// What reading brought.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fill {
+    /// More bytes are in [`Downstream::unread`].
+    Bytes,
+    /// The caller closed, or the connection broke.
+    Closed,
+    /// The deadline passed first.
+    Late,
+}
+
+/// The caller can't be written to: it closed, broke, or took nothing for too long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Gone {
+    /// Closed or broken.
+    Closed,
+    /// It took no byte until the deadline.
+    Stalled,
+}
+
+/// How a wait for something else ended, with the caller watched meanwhile.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Raced<T> {
+    /// It came.
+    Done(T),
+    /// The deadline passed first.
+    Late,
+    /// The caller hung up first.
+    Gone,
+}
+
+/// A caller's connection.
+pub struct Downstream {
+    io: Io,
+    peer: SocketAddr,
+    buffer: Vec<u8>,
+    at: usize,
+    read_closed: bool,
+    slot: Slot,
+    buffers: Rc<Buffers>,
+}
+
+impl Downstream {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, slot: Slot, buffers: Rc<Buffers>) -> Self {
+        Self { io: Io::Clear(stream), peer, buffer: Vec::new(), at: 0, read_closed: false, slot, buffers }
+    }
+
+    /// The other end of the TCP connection.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The connection's deadline.
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// Bytes read and not yet consumed. The start moves only with [`Self::consume`].
+    pub fn unread(&self) -> &[u8] {
+        self.buffer.get(self.at..).unwrap_or_default()
+    }
+
+    /// Drops the first `count` unread bytes.
+    pub fn consume(&mut self, count: usize) {
+        self.at = (self.at + count).min(self.buffer.len());
+        if self.at == self.buffer.len() {
+            self.buffer.clear();
+            self.at = 0;
+        }
+    }
+
+    /// Waits between requests, for at most `wait`. Holds no buffer while nothing is there. Bytes
+    /// that are already read (pipelined requests) answer at once.
+    pub async fn idle(&mut self, wait: Duration) -> Fill {
+        if !self.unread().is_empty() {
+            self.buffer.drain(..self.at);
+            self.at = 0;
+            return Fill::Bytes;
+        }
+        if self.read_closed {
+            return Fill::Closed;
+        }
+        self.slot.set_idle(wait);
+        self.buffers.give_back(std::mem::take(&mut self.buffer));
+        let fill = poll_fn(|cx| self.poll_idle(cx)).await;
+        if fill != Fill::Bytes {
+            self.buffers.give_back(std::mem::take(&mut self.buffer));
+        }
+        fill
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Fill> {
+        if self.slot.is_late(cx) {
+            return Poll::Ready(Fill::Late);
+        }
+        match self.io.poll_readable(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => return Poll::Ready(Fill::Closed),
+            Poll::Ready(Ok(())) => {}
+        }
+        self.buffer = self.buffers.take();
+        let polled = self.poll_read(cx);
+        if polled.is_pending() {
+            self.buffers.give_back(std::mem::take(&mut self.buffer));
+        }
+        polled
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Fill> {
+        if self.buffer.capacity() == self.buffer.len() {
+            self.buffer.reserve(self.buffer.len().clamp(4 * 1024, 256 * 1024));
+        }
+        self.io.poll_fill(cx, &mut self.buffer).map(|read| match read {
+            Ok(0) | Err(_) => {
+                self.read_closed = true;
+                Fill::Closed
+            }
+            Ok(_) => Fill::Bytes,
+        })
+    }
+
+    /// Reads more behind the unread bytes, until the deadline of the slot.
+    pub async fn fill(&mut self) -> Fill {
+        if self.read_closed {
+            return Fill::Closed;
+        }
+        poll_fn(|cx| {
+            if self.slot.is_late(cx) {
+                return Poll::Ready(Fill::Late);
+            }
+            self.poll_read(cx)
+        })
+        .await
+    }
+
+    /// Drops the unread bytes `from..to` and keeps those before and after.
+    pub fn forget(&mut self, from: usize, to: usize) {
+        let (from, to) = (self.at + from, (self.at + to).min(self.buffer.len()));
+        if from < to {
+            self.buffer.drain(from..to);
+        }
+    }
+
+    /// Takes the first `count` unread bytes out, for an exchange that keeps them while the
+    /// connection goes on reading ahead.
+    pub fn detach(&mut self, count: usize) -> Vec<u8> {
+        let mut taken = std::mem::take(&mut self.buffer);
+        taken.drain(..self.at);
+        self.at = 0;
+        if let Some(ahead) = taken.get(count..).filter(|ahead| !ahead.is_empty()) {
+            self.buffer = self.buffers.take();
+            self.buffer.extend_from_slice(ahead);
+            taken.truncate(count);
+        }
+        taken
+    }
+
+    /// Makes room for a body of known length, so that reading it never grows the buffer twice.
+    pub fn reserve(&mut self, unread_total: usize) {
+        let missing = unread_total.saturating_sub(self.unread().len());
+        self.buffer.reserve_exact(missing);
+    }
+
+    /// Waits for `work` until the slot's deadline, reading ahead meanwhile; ends early when the
+    /// caller hangs up.
+    pub async fn race<F: Future>(&mut self, work: F) -> Raced<F::Output> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Raced::Done(done));
+            }
+            if self.slot.is_late(cx) {
+                return Poll::Ready(Raced::Late);
+            }
+            self.poll_watch(cx).map(|()| Raced::Gone)
+        })
+        .await
+    }
+
+    /// Ready when the caller has hung up. Reads what it sends ahead, up to a bound.
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.read_closed {
+            return Poll::Ready(());
+        }
+        if self.buffer.capacity() == 0 {
+            if self.io.poll_readable(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.buffer = self.buffers.take();
+        }
+        let ahead_from = self.buffer.len();
+        while self.buffer.len() - ahead_from < LOOK_AHEAD_BYTES_MAX {
+            match self.poll_read(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Fill::Bytes) => {}
+                Poll::Ready(Fill::Closed | Fill::Late) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Writes all of `bytes`; the caller must take a byte at least every `stall`.
+    ///
+    /// # Errors
+    /// The caller closed, or took nothing for `stall`.
+    pub async fn write(&mut self, bytes: &[u8], stall: Duration) -> Result<(), Gone> {
+        let mut left = bytes;
+        let mut waited = false;
+        poll_fn(|cx| {
+            while !left.is_empty() {
+                match Pin::new(&mut self.io).poll_write(cx, left) {
+                    Poll::Ready(Ok(written)) if written > 0 => {
+                        left = left.get(written..).unwrap_or_default();
+                        waited = false;
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Err(Gone::Closed)),
+                    Poll::Pending => {
+                        if !waited {
+                            self.slot.set(stall);
+                            waited = true;
+                        }
+                        return if self.slot.is_late(cx) { Poll::Ready(Err(Gone::Stalled)) } else { Poll::Pending };
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Ends the connection so that the last answer arrives: half-closes, then throws away what
+    /// the caller still sends for at most a second (closing with unread bytes would reset the
+    /// connection and take the answer with it).
+    pub async fn close(mut self) {
+        if poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await.is_err() || self.read_closed {
+            return;
+        }
+        self.slot.set(LINGER);
+        let mut thrown_away = 0;
+        while thrown_away < LINGER_BYTES_MAX {
+            thrown_away += self.buffer.len();
+            self.buffer.clear();
+            if self.fill().await != Fill::Bytes {
+                return;
+            }
+        }
+    }
+
+    /// Ends the connection at once, so that the caller sees a cut and not an end. Used where a
+    /// clean close could be taken for a whole answer.
+    pub fn abort(self) {
+        if let Io::Clear(stream) = &self.io {
+            // A reset on close; if the option can't be set, the caller still sees a body that is
+            // shorter than announced.
+            let reset = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            drop(reset);
+        }
+    }
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        self.buffers.give_back(std::mem::take(&mut self.buffer));
+    }
+}

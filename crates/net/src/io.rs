@@ -1,0 +1,65 @@
+//! A byte stream, clear or TLS, on either side.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client;
+
+/// A connection's byte stream.
+pub(crate) enum Io {
+    Clear(TcpStream),
+    /// Boxed: a TLS session is 1 KiB that a clear connection should not carry.
+    TlsToUpstream(Box<client::TlsStream<TcpStream>>),
+}
+
+impl Io {
+    /// Reads into the spare capacity of `buffer`, which must not be full. One poll: a short read
+    /// clears readiness, so that the next poll waits without asking the kernel again.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let reading = std::pin::pin!(self.read_buf(buffer));
+        reading.poll(cx)
+    }
+
+    /// Waits for something to read without holding a buffer. A TLS stream may have decrypted
+    /// bytes inside, so it always says yes.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Clear(stream) => stream.poll_read_ready(cx),
+            Self::TlsToUpstream(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::TlsToUpstream(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::TlsToUpstream(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_flush(cx),
+            Self::TlsToUpstream(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::TlsToUpstream(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Worker threads: each a current-thread runtime with its own listener, accepting and serving.
+
+use crate::buffers::Buffers;
+use crate::deadlines::{Deadlines, TICK};
+use crate::drain::Drain;
+use crate::h1_serve::Downstream;
+use crate::handoff::{Handed, Handoff};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tollkeep_types::Clock;
+
+/// What serves one connection to its end.
+pub type Served = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What a worker does with connections, made once on its own thread.
+pub struct Service {
+    /// Serves one connection.
+    pub serve: Box<dyn Fn(Downstream) -> Served>,
+    /// Called after each sweep of the deadlines, ten times a second.
+    pub tick: Box<dyn Fn()>,
+}
+
+/// What a service is made with: the parts that belong to one worker.
+pub struct WorkerParts {
+    /// The worker's number, from 0.
+    pub index: usize,
+    /// Its buffers.
+    pub buffers: Rc<Buffers>,
+    /// Its deadlines.
+    pub deadlines: Rc<Deadlines>,
+}
+
+/// Settings of the worker pool.
+pub struct Workers {
+    /// One listener per worker.
+    pub listeners: Vec<TcpListener>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The process's drain state.
+    pub drain: Arc<Drain>,
+    /// Connections served at a time, all workers together; more are accepted and closed.
+    pub connections_max: usize,
+}
+
+/// A running worker.
+pub struct Running {
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<tokio::sync::Notify>,
+}
+
+impl Workers {
+    /// Starts one thread per listener. `make` runs on each thread and builds its service.
+    ///
+    /// # Errors
+    /// A thread or runtime could not be started.
+    pub fn start(self, make: &Arc<dyn Fn(WorkerParts) -> Service + Send + Sync>) -> io::Result<Running> {
+        let stop = Arc::new(tokio::sync::Notify::new());
+        let (handoff, inboxes) = Handoff::new(self.listeners.len());
+        let mut threads = Vec::new();
+        for (index, (listener, inbox)) in self.listeners.into_iter().zip(inboxes).enumerate() {
+            let worker = Worker {
+                index,
+                clock: Arc::clone(&self.clock),
+                drain: Arc::clone(&self.drain),
+                handoff: Arc::clone(&handoff),
+                connections_max: self.connections_max,
+            };
+            let (make, stop) = (Arc::clone(make), Arc::clone(&stop));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            threads.push(thread.spawn(move || {
+                let local = tokio::task::LocalSet::new();
+                local.block_on(&runtime, worker.run(listener, inbox, &*make, &stop));
+            })?);
+        }
+        Ok(Running { threads, stop })
+    }
+}
+
+impl Running {
+    /// Ends every worker now; connections still open are cut. Returns when all threads have ended.
+    pub fn stop(self) {
+        for _ in &self.threads {
+            self.stop.notify_one();
+        }
+        for thread in self.threads {
+            // A worker that panicked is gone already, and has said so.
+            drop(thread.join());
+        }
+    }
+}
+
+struct Worker {
+    index: usize,
+    clock: Arc<dyn Clock>,
+    drain: Arc<Drain>,
+    handoff: Arc<Handoff>,
+    connections_max: usize,
+}
+
+/// Counts a connection as live until it is dropped, however it ends.
+struct Live {
+    index: usize,
+    handoff: Arc<Handoff>,
+    drain: Arc<Drain>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.handoff.left(self.index);
+        self.drain.closed();
+    }
+}
+
+impl Worker {
+    async fn run(
+        self,
+        listener: TcpListener,
+        mut inbox: mpsc::Receiver<Handed>,
+        make: &(dyn Fn(WorkerParts) -> Service + Send + Sync),
+        stop: &tokio::sync::Notify,
+    ) {
+        let deadlines = Deadlines::new(self.clock.mono());
+        let buffers = Rc::new(Buffers::default());
+        let parts =
+            WorkerParts { index: self.index, buffers: Rc::clone(&buffers), deadlines: Rc::clone(&deadlines) };
+        let service = make(parts);
+        let seats = Seats { worker: &self, service: &service, deadlines: &deadlines, buffers: &buffers };
+        let accepting = async {
+            tokio::select! {
+                () = seats.accept(listener) => {}
+                () = self.drain.begun() => {}
+            }
+            // Handed-over connections still come while other workers stop accepting.
+            std::future::pending::<()>().await;
+        };
+        let receiving = async {
+            while let Some(handed) = inbox.recv().await {
+                seats.receive(handed);
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = receiving => {}
+            () = self.sweep(&deadlines, &service) => {}
+            () = stop.notified() => {}
+        }
+    }
+
+    async fn sweep(&self, deadlines: &Deadlines, service: &Service) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            deadlines.sweep(self.clock.mono(), self.drain.is_draining());
+            (service.tick)();
+        }
+    }
+}
+
+/// Where accepted connections become tasks.
+struct Seats<'a> {
+    worker: &'a Worker,
+    service: &'a Service,
+    deadlines: &'a Rc<Deadlines>,
+    buffers: &'a Rc<Buffers>,
+}
+
+impl Seats<'_> {
+    async fn accept(&self, listener: TcpListener) {
+        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+        let mut pause = Duration::from_millis(10);
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    pause = Duration::from_millis(10);
+                    if self.worker.drain.live() >= self.worker.connections_max {
+                        continue; // dropped, which closes it
+                    }
+                    self.seat(stream, peer);
+                }
+                // Out of descriptors or memory: let running requests finish instead of spinning.
+                Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(100));
+                }
+            }
+        }
+    }
+
+    /// Serves a new connection here, or hands it to a worker that holds fewer.
+    fn seat(&self, stream: TcpStream, peer: SocketAddr) {
+        let (own, handoff) = (self.worker.index, &self.worker.handoff);
+        let emptiest = handoff.emptiest(own);
+        if emptiest != own {
+            let Ok(stream) = stream.into_std() else { return };
+            let Err((back, peer)) = handoff.hand_over(emptiest, (stream, peer)) else { return };
+            handoff.entered(own);
+            return self.receive((back, peer));
+        }
+        handoff.entered(own);
+        self.spawn(stream, peer);
+    }
+
+    /// Serves a connection that another worker accepted (and that is counted as ours already).
+    fn receive(&self, (stream, peer): Handed) {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.spawn(stream, peer),
+            Err(_) => self.worker.handoff.left(self.worker.index),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the worker loop is the one place that spawns connection tasks")]
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
+        self.worker.drain.opened();
+        let live = Live {
+            index: self.worker.index,
+            handoff: Arc::clone(&self.worker.handoff),
+            drain: Arc::clone(&self.worker.drain),
+        };
+        // Without it small answers wait for the acknowledgement of the one before.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let conn = Downstream::new(stream, peer, self.deadlines.slot(), Rc::clone(self.buffers));
+        let served = (self.service.serve)(conn);
+        // A panic ends this task and its connection, never the worker.
+        tokio::task::spawn_local(async move {
+            let _live = live;
+            served.await;
+        });
+    }
+}
