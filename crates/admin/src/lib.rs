@@ -1,1 +1,123 @@
-//! The management API: a file per noun.
+//! The management API: who may operate the gateway, and a file per noun of what can be done.
+//!
+//! The API is served on the management listener (a key is needed) and on a local socket of the
+//! gateway's own user (the socket's permissions are the key, so a locked-out operator is never
+//! stuck). Every answer is JSON; every refusal a problem document (RFC 9457).
+
+#![warn(missing_docs)]
+
+mod audit;
+mod authn;
+mod cursor;
+mod members;
+mod metrics;
+mod problem;
+mod project;
+mod router;
+mod serve;
+mod status;
+mod token;
+
+pub use serve::Scheme;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tollkeep_audit::Logger;
+use tollkeep_config::Settings;
+use tollkeep_crypto::{MintError, TokenHasher, mint};
+use tollkeep_observe::health::Health;
+use tollkeep_observe::metrics::Metrics;
+use tollkeep_store::{NewManagementKey, Role, Scope, Store, StoreError};
+use tollkeep_types::{Clock, Entropy, Secret, WallMillis};
+
+/// How long the first management key lives: 90 days.
+const FIRST_KEY_TTL_MS: u64 = 90 * 86_400_000;
+
+/// What the management API is made with.
+pub struct AdminParts {
+    /// Where things are kept.
+    pub store: Store,
+    /// Makes the digests of tokens and keys.
+    pub hasher: TokenHasher,
+    /// Which pepper the hasher has.
+    pub pepper_id: &'static str,
+    /// Makes fingerprints.
+    pub fingerprint_key: [u8; 32],
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The audit log; `None` when it is off.
+    pub audit: Option<Arc<Logger>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Health.
+    pub health: Arc<Health>,
+    /// The version of the build.
+    pub version: &'static str,
+    /// Where the process listens.
+    pub listeners: Vec<SocketAddr>,
+}
+
+/// The management API.
+#[derive(Clone)]
+pub struct Admin(Arc<State>);
+
+pub(crate) struct State {
+    pub(crate) parts: AdminParts,
+    pub(crate) started_at: WallMillis,
+    /// Signs cursors, so that they can't be made up.
+    pub(crate) cursor_key: [u8; 32],
+    /// The key of the settings, by its digest alone.
+    pub(crate) env_key: Option<tollkeep_types::TokenHash>,
+}
+
+/// Why there is no first management key.
+#[derive(Debug, thiserror::Error)]
+pub enum FirstKeyError {
+    /// The settings' prefix makes no key.
+    #[error("management key: {0}")]
+    Mint(#[from] MintError),
+    /// The store.
+    #[error("management key: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl Admin {
+    /// Makes the API; nothing is served yet.
+    pub fn new(parts: AdminParts) -> Self {
+        let mut cursor_key = [0_u8; 32];
+        parts.entropy.fill(&mut cursor_key);
+        let env_key = parts.settings.management.key.as_ref().map(|key| parts.hasher.hash(key.expose()));
+        let started_at = parts.clock.wall();
+        Self(Arc::new(State { parts, started_at, cursor_key, env_key }))
+    }
+
+    /// Makes the first owner key, unless one is configured or stored. Its text is given once and
+    /// never written to a log.
+    ///
+    /// # Errors
+    /// The store, or a prefix that makes no key.
+    pub async fn ensure_management_key(&self) -> Result<Option<Secret>, FirstKeyError> {
+        let parts = &self.0.parts;
+        let scope = Scope::Service("first management key");
+        if self.0.env_key.is_some() || parts.store.count_live_owners(scope).await? > 0 {
+            return Ok(None);
+        }
+        let prefix = &parts.settings.auth.management_prefix;
+        let key = mint::mint(prefix, None, parts.entropy.as_ref())?;
+        let now = parts.store.now();
+        let new = NewManagementKey {
+            name: "first".to_owned(),
+            role: Role::Owner,
+            digest: parts.hasher.hash(key.expose()),
+            pepper_id: parts.pepper_id.to_owned(),
+            hint: tollkeep_audit::mask(key.expose()),
+            expires_at: WallMillis(now.0 + FIRST_KEY_TTL_MS),
+        };
+        parts.store.create_management_key(scope, new).await?;
+        Ok(Some(key))
+    }
+}

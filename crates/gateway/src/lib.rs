@@ -1,1 +1,29 @@
 //! The data plane: one request from admission to record.
+//!
+//! [`lifecycle`] reads like the product in one sentence; every stage has a file of its own and
+//! hands on a proof that the next one needs. A [`worker::Worker`] owns what one thread needs, a
+//! [`plan::Plan`] is the immutable snapshot of settings that a request keeps from its start to
+//! its end.
+
+mod admit;
+mod answer;
+mod grant;
+mod health;
+mod identify;
+mod lifecycle;
+mod models;
+pub mod plan;
+mod read_call;
+mod record;
+mod refusal;
+mod route;
+mod send;
+mod stream_back;
+mod upstream_body;
+mod upstream_error;
+mod worker;
+
+pub use plan::{Plan, PlanError};
+pub use record::Recorder;
+pub use route::{route_name, surface_route};
+pub use worker::{Shared, Worker};

@@ -1,3 +1,32 @@
-//! The binary: commands and assembly.
+//! Tollkeep: a hardened gateway between callers and costly LLM and API upstreams.
+//!
+//! One file a command, under [`command`]; [`assemble`] puts the parts together and takes them
+//! apart again.
 
-fn main() {}
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "the binary talks to its user and ends with an exit code"
+)]
+
+mod assemble;
+mod command;
+mod exit;
+mod system;
+
+use clap::Parser;
+
+fn main() {
+    // Secrets and databases are nobody else's business, whatever the shell's umask says.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let code = match command::Cli::parse().run() {
+        Ok(()) => exit::DONE,
+        Err(error) => {
+            eprintln!("tollkeep: {error:#}");
+            exit::code_of(&error)
+        }
+    };
+    std::process::exit(code);
+}

@@ -13,7 +13,7 @@ mod secret;
 mod token_hash;
 pub mod usage;
 
-pub use authority::{Authority, AuthorityError};
+pub use authority::{Authority, AuthorityError, AuthorityPattern, AuthorityRef};
 pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, WallMillis};
 pub use id::{
     CredentialId, EventId, LineageId, ManagementKeyId, ParseIdError, ProjectId, RequestId,

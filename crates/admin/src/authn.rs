@@ -1,0 +1,149 @@
+//! Who operates: a management key by its carriers, or the gateway's own user on the local socket.
+
+use crate::State;
+use crate::problem::Problem;
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use std::sync::Arc;
+use tollkeep_audit::{Action, Actor, ActorId, Event, Outcome};
+use tollkeep_store::{Role, Scope};
+use tollkeep_types::ManagementKeyId;
+
+/// Who acts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operator {
+    /// A stored key.
+    Key { id: ManagementKeyId, role: Role, scope: Scope },
+    /// The key of the settings.
+    Environment,
+    /// A user of this machine, by the local socket.
+    Local { uid: u32 },
+}
+
+/// What a call needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Right {
+    Read,
+    Tokens,
+    Projects,
+}
+
+impl Operator {
+    /// Whose rows the operator may see.
+    pub(crate) fn scope(&self) -> Scope {
+        match self {
+            Self::Key { scope, .. } => *scope,
+            Self::Environment | Self::Local { .. } => Scope::Service("management API"),
+        }
+    }
+
+    pub(crate) fn actor(&self) -> (Actor, ActorId) {
+        match self {
+            Self::Key { id, .. } => (Actor::Management, ActorId::ManagementKey(*id)),
+            Self::Environment => (Actor::Management, ActorId::EnvKey),
+            Self::Local { uid } => (Actor::Local, ActorId::Local(*uid)),
+        }
+    }
+
+    /// Whether the role allows it.
+    pub(crate) fn check(&self, right: Right) -> Result<(), Problem> {
+        let role = match self {
+            Self::Key { role, .. } => *role,
+            Self::Environment | Self::Local { .. } => Role::Owner,
+        };
+        let allowed = match right {
+            Right::Read => true,
+            Right::Tokens => role != Role::Viewer,
+            Right::Projects => matches!(role, Role::Owner | Role::Admin | Role::TenantAdmin),
+        };
+        if allowed { Ok(()) } else { Err(Problem::forbidden()) }
+    }
+}
+
+/// Who is at the other end of the local socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerUser(pub(crate) u32);
+
+/// Identifies the operator of a request that came over the network or a keyed socket.
+pub(crate) async fn by_key(state: &Arc<State>, request: &Request) -> Result<Operator, Problem> {
+    let found = find(state, request.headers()).await;
+    let failed = found.is_err();
+    state.record_authn(failed);
+    found
+}
+
+async fn find(state: &Arc<State>, fields: &HeaderMap) -> Result<Operator, Problem> {
+    let text = credential(fields).ok_or_else(Problem::unauthorized)?;
+    let parts = &state.parts;
+    let digest = parts.hasher.hash(text);
+    if state.env_key == Some(digest) {
+        return Ok(Operator::Environment);
+    }
+    let service = Scope::Service("authentication");
+    let key = parts.store.find_management_key(service, &digest).await?.ok_or_else(Problem::unauthorized)?;
+    if let Err(error) = parts.store.touch_management_key(service, key.id).await {
+        tracing::warn!("The last use of a management key was not stored: {error}");
+    }
+    let scope = key.tenant_id.map_or(Scope::Service("management API"), Scope::Tenant);
+    Ok(Operator::Key { id: key.id, role: key.role, scope })
+}
+
+/// The one key a request carries; several different ones are none.
+fn credential(fields: &HeaderMap) -> Option<&str> {
+    let mut bearer = fields.get_all(header::AUTHORIZATION).iter();
+    let mut named = fields.get_all("x-management-key").iter();
+    let (first, second) = (bearer.next(), named.next());
+    if bearer.next().is_some() || named.next().is_some() {
+        return None;
+    }
+    let bearer = first.map(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_start())
+    });
+    let named = second.map(|value| value.to_str().ok());
+    match (bearer, named) {
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(one), Some(other)) if one == other => one,
+        (Some(_), Some(_)) | (None, None) => None,
+    }
+    .filter(|key| !key.is_empty())
+}
+
+impl State {
+    /// Failures are recorded each; a flood of them is the audit log's own to fold.
+    fn record_authn(&self, failed: bool) {
+        let Some(audit) = self.parts.audit.as_ref().filter(|_| failed) else { return };
+        let event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure).at(self.parts.clock.wall());
+        if let Err(error) = audit.enqueue(&event) {
+            tracing::warn!("A failed management login was not recorded: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderName;
+
+    // ID-55
+    #[test]
+    fn a_key_comes_by_one_carrier_or_twice_the_same() {
+        for (name, given, want) in [
+            ("none", &[][..], None),
+            ("bearer", &[("authorization", "Bearer mgt-a")], Some("mgt-a")),
+            ("scheme in any case", &[("authorization", "bEARER mgt-a")], Some("mgt-a")),
+            ("header", &[("x-management-key", "mgt-a")], Some("mgt-a")),
+            ("both the same", &[("authorization", "Bearer mgt-a"), ("x-management-key", "mgt-a")], Some("mgt-a")),
+            ("both, different", &[("authorization", "Bearer mgt-a"), ("x-management-key", "mgt-b")], None),
+            ("twice", &[("x-management-key", "mgt-a"), ("x-management-key", "mgt-a")], None),
+            ("another scheme", &[("authorization", "Basic mgt-a")], None),
+            ("empty", &[("x-management-key", "")], None),
+        ] {
+            let mut fields = HeaderMap::new();
+            for (field, value) in given {
+                fields.append(HeaderName::from_static(field), value.parse().unwrap());
+            }
+            assert_eq!(credential(&fields), want, "{name}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Refusals of the management API: `application/problem+json` (RFC 9457), never with SQL, paths of
+//! the machine, or stack text.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tollkeep_store::{Conflict, StoreError};
+
+/// One fault of a request body, by its JSON pointer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) path: String,
+    pub(crate) message: String,
+}
+
+/// A refusal.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    faults: Vec<Fault>,
+    allow: Option<&'static str>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), faults: Vec::new(), allow: None }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    pub(crate) fn bad_cursor() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of ours, or belongs to another list.")
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        let detail = "No valid management key. Send it as `Authorization: Bearer mgt-…` or `X-Management-Key: mgt-…`.";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
+    pub(crate) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "The role of this key does not allow that.")
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such thing here.")
+    }
+
+    pub(crate) fn misdirected() -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "Not served here.")
+    }
+
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is meant for this path.");
+        Self { allow: Some(allow), ..problem }
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than 1 MiB.")
+    }
+
+    pub(crate) fn not_json() -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body must be `application/json`.")
+    }
+
+    pub(crate) fn invalid(faults: Vec<Fault>) -> Self {
+        let detail = "The request has members that can't be taken.";
+        Self { faults, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail) }
+    }
+
+    pub(crate) fn audit_unavailable() -> Self {
+        let detail = "The audit log can't be written, so nothing is changed.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail)
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong.")
+    }
+
+    pub(crate) const fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::not_found(),
+            StoreError::Conflict(conflict) => {
+                let detail = match conflict {
+                    Conflict::ProjectName => "A project of that name exists.",
+                    Conflict::ProjectSlug => "A project of that slug exists.",
+                    Conflict::TokenKnown => "That token exists already.",
+                    Conflict::TokenBlocked => "That token was revoked or has expired.",
+                    Conflict::TokenRotated => "The token was rotated already; its successor can be rotated.",
+                    Conflict::TokenNotActive => "The token is no longer active.",
+                };
+                Self::new(StatusCode::CONFLICT, "conflict", detail)
+            }
+            StoreError::Invalid(what) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", what),
+            StoreError::Full => {
+                let detail = "The disk is full: nothing was changed. Free some space and try again.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
+            }
+            StoreError::Unavailable(why) => {
+                tracing::error!("The store is not available: {why}");
+                let detail = "The store is not available: nothing was changed.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("Refused");
+        let mut document = json!({
+            "type": format!("urn:tollkeep:problem:{}", self.code),
+            "title": title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
+        if !self.faults.is_empty()
+            && let Some(members) = document.as_object_mut()
+        {
+            let errors: Vec<Value> =
+                self.faults.iter().map(|fault| json!({ "path": fault.path, "code": "invalid", "message": fault.message })).collect();
+            members.insert("errors".to_owned(), errors.into());
+        }
+        let mut response = Response::new(Body::from(document.to_string()));
+        *response.status_mut() = self.status;
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(allow) = self.allow {
+            fields.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tollkeep\""));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,212 @@
+//! The edge of a request: who sends it, whether the name is served, whether there is room, and
+//! its canonical path.
+
+use crate::lifecycle::Exchange;
+use crate::refusal::{LimitClass, Limited, Refusal};
+use crate::worker::Counted;
+use std::net::IpAddr;
+use std::time::Duration;
+use tollkeep_config::settings::RateScope;
+use tollkeep_counters::{Class, IpGuard, Key};
+use tollkeep_http1::Known;
+use tollkeep_policy::client_ip::{ClientScheme, prefix_key};
+use tollkeep_policy::headers::request_id_acceptable;
+use tollkeep_policy::rate::Verdict;
+use tollkeep_types::path::{PathRules, canonicalize, check_query, split_target};
+
+/// Characters of a `User-Agent` that are kept.
+const USER_AGENT_BYTES_MAX: usize = 200;
+
+/// The request may be looked at: its framing is strict, its authority served, its address known,
+/// and there was room for it.
+pub(crate) struct Entry<'w> {
+    client_ip: IpAddr,
+    query: Option<std::ops::Range<usize>>,
+    has_encoded_slash: bool,
+    has_semicolon: bool,
+    /// Debit the address when the request ends without a proven caller.
+    debits_address: bool,
+    _running: Room<'w>,
+}
+
+/// The request counts as running, in all and by address, until it is over.
+type Room<'w> = (Counted<'w>, Option<IpGuard<'w>>);
+
+impl Entry<'_> {
+    pub(crate) fn client_ip(&self) -> IpAddr {
+        self.client_ip
+    }
+
+    /// Where the query stands in the target, without its `?`.
+    pub(crate) fn query(&self) -> Option<std::ops::Range<usize>> {
+        self.query.clone()
+    }
+
+    pub(crate) fn has_encoded_slash(&self) -> bool {
+        self.has_encoded_slash
+    }
+
+    pub(crate) fn has_semicolon(&self) -> bool {
+        self.has_semicolon
+    }
+
+    pub(crate) fn debits_address(&self) -> bool {
+        self.debits_address
+    }
+}
+
+impl<'w> Exchange<'w> {
+    /// Admits the head. The order of checks is part of the contract: authority, expectation,
+    /// room, address limits, path.
+    ///
+    /// # Errors
+    /// 421, 417, 503, 429, 400, 508.
+    pub(crate) fn admit(&mut self) -> Result<Entry<'w>, Refusal> {
+        let client_ip = self.client_ip();
+        self.note_fields();
+        self.check_authority()?;
+        if self.work.head.expect_other {
+            return Err(Refusal::ExpectationFailed);
+        }
+        let running = self.find_room(client_ip)?;
+        let debits_address = self.check_address(client_ip)?;
+        self.check_hop()?;
+        let (query, canonical) = self.canonical_path()?;
+        Ok(Entry {
+            client_ip,
+            query,
+            has_encoded_slash: canonical.has_encoded_slash,
+            has_semicolon: canonical.has_semicolon,
+            debits_address,
+            _running: running,
+        })
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        let bytes = self.conn.unread();
+        self.work.head.fields.iter().map(move |field| (field.name.of(bytes), field.value.of(bytes)))
+    }
+
+    fn client_ip(&mut self) -> IpAddr {
+        let peer = self.conn.peer().ip();
+        let rules = &self.plan.client_ip;
+        if !rules.trusts(peer) {
+            return tollkeep_policy::client_ip::fold(peer);
+        }
+        let resolved = rules.resolve(peer, self.fields());
+        let scheme = rules.forwarded_scheme(peer, self.fields());
+        self.facts.client_ip = resolved.ip;
+        self.facts.header_spoof = resolved.spoof;
+        self.secure = scheme == Some(ClientScheme::Https);
+        resolved.ip
+    }
+
+    /// Keeps what records tell of the head.
+    fn note_fields(&mut self) {
+        self.facts.method = self.work.head.method.as_str();
+        let bytes = self.conn.unread();
+        let text = |known| self.work.head.value(bytes, known).and_then(|value| std::str::from_utf8(value).ok());
+        let agent = text(Known::UserAgent).map(|agent| {
+            let kept = agent.get(..agent.floor_char_boundary(USER_AGENT_BYTES_MAX)).unwrap_or_default();
+            Box::from(kept)
+        });
+        let correlation = text(Known::XCorrelationId).filter(|id| request_id_acceptable(id.as_bytes())).map(Box::from);
+        let request_id = text(Known::XRequestId)
+            .filter(|id| self.plan.trust_request_id && request_id_acceptable(id.as_bytes()))
+            .map(Box::from);
+        (self.facts.user_agent, self.facts.correlation_id) = (agent, correlation);
+        self.callers_request_id = request_id;
+    }
+
+    fn check_authority(&self) -> Result<(), Refusal> {
+        let authority = self.work.head.authority.of(self.conn.unread());
+        if self.plan.hosts.iter().any(|pattern| pattern.matches(authority)) {
+            return Ok(());
+        }
+        Err(Refusal::Misdirected)
+    }
+
+    /// Refuses while there is no room: fails closed when the audit can't be written.
+    fn find_room(&self, client_ip: IpAddr) -> Result<Room<'w>, Refusal> {
+        let (shared, limits) = (&self.worker.shared, &self.plan.limits);
+        if shared.audit.as_ref().is_some_and(|audit| !audit.accepting(self.started)) {
+            return Err(Refusal::AuditUnavailable);
+        }
+        if self.lane.crowded {
+            return Err(Refusal::ConnectionLimit);
+        }
+        let running = Counted::within(&shared.running, 1, limits.concurrent_requests_max);
+        let running = running.ok_or(Refusal::Overloaded("requests"))?;
+        if self.plan.client_ip.trusts(client_ip) {
+            return Ok((running, None));
+        }
+        let of_address = shared.requests.enter(client_ip);
+        if of_address.count() > limits.concurrent_requests_per_ip_max {
+            return Err(Refusal::ConnectionLimit);
+        }
+        Ok((running, Some(of_address)))
+    }
+
+    /// The per-address limit. In scope `all` it is debited here; in scope `unproven` only a
+    /// request without a credential is refused here, and the debit waits for the end.
+    fn check_address(&self, client_ip: IpAddr) -> Result<bool, Refusal> {
+        let Some(limit) = self.plan.ip_rate.as_ref().filter(|limit| !limit.is_exempt(client_ip)) else {
+            return Ok(false);
+        };
+        let rates = &self.worker.shared.rates;
+        let key = Key::addr(Class::Ip, prefix_key(client_ip));
+        let refused = |retry_after_ns| {
+            Refusal::RateLimited(Limited {
+                class: LimitClass::Ip,
+                quota: limit.requests_per_second,
+                window_s: 1,
+                retry_after: Duration::from_nanos(retry_after_ns),
+            })
+        };
+        match limit.scope {
+            RateScope::All => {
+                let mut claims = [tollkeep_counters::Claim::key(key, limit.quota)];
+                let admitted = rates.admit(self.started, &mut claims);
+                admitted.map(|()| false).map_err(|refusal| refused(refusal.retry_after_ns))
+            }
+            RateScope::Unproven => match rates.peek(self.started, key, &limit.quota) {
+                Verdict::Refuse { retry_after_ns } if !self.has_credential() => Err(refused(retry_after_ns)),
+                Verdict::Refuse { .. } | Verdict::Pass { .. } => Ok(true),
+            },
+        }
+    }
+
+    fn has_credential(&self) -> bool {
+        let carriers = [Known::Authorization, Known::XApiKey, Known::XGoogApiKey];
+        self.work.head.fields.iter().any(|field| carriers.contains(&field.known))
+    }
+
+    /// A request of our own that came back.
+    fn check_hop(&self) -> Result<(), Refusal> {
+        let own = self.plan.instance.as_bytes();
+        let came_back = self.fields().any(|(name, value)| name.eq_ignore_ascii_case(b"tollkeep-hop") && value == own);
+        if came_back { Err(Refusal::Loop) } else { Ok(()) }
+    }
+
+    fn canonical_path(&mut self) -> Result<(Option<std::ops::Range<usize>>, tollkeep_types::path::Canonical), Refusal> {
+        // `OPTIONS *` has no path; no route can be meant.
+        if self.work.head.asterisk {
+            return Err(Refusal::EndpointNotFound);
+        }
+        let target = self.work.head.target.of(self.conn.unread());
+        let (path, query) = split_target(target);
+        let canonical = canonicalize(path, PathRules::PERMISSIVE, &mut self.work.path).map_err(|_| Refusal::BadRequest("path"))?;
+        let Some(query) = query else { return Ok((None, canonical)) };
+        check_query(query).map_err(|_| Refusal::BadRequest("query"))?;
+        Ok((Some(path.len() + 1..target.len()), canonical))
+    }
+
+    /// Debits the address of a request that ended without a proven caller.
+    pub(crate) fn debit_address(&self, entry: &Entry<'_>) {
+        if let Some(limit) = self.plan.ip_rate.as_ref().filter(|_| entry.debits_address()) {
+            let key = Key::addr(Class::Ip, prefix_key(entry.client_ip));
+            self.worker.shared.rates.debit(self.started, key, &limit.quota);
+        }
+    }
+}
+

@@ -1,0 +1,151 @@
+//! Whether the caller may call now: rates, concurrency, count. All limits pass or none is debited.
+
+use crate::admit::Entry;
+use crate::identify::Caller;
+use crate::lifecycle::Exchange;
+use crate::refusal::{LimitClass, Limited, Refusal};
+use crate::route::{Destination, Route, RouteLimit};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tollkeep_config::settings::RateBy;
+use tollkeep_counters::{Claim, Class, Key};
+use tollkeep_policy::client_ip::prefix_key;
+use tollkeep_policy::rate::Quota;
+use tollkeep_store::live::LiveToken;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What a call was granted: it may go upstream once. A grant that was never used gives the
+/// token's count back.
+#[must_use]
+pub(crate) struct Grant {
+    token: Option<Arc<LiveToken>>,
+    used: bool,
+    running: bool,
+}
+
+impl Grant {
+    /// The call goes out: from now on it counts.
+    pub(crate) fn commit(&mut self) {
+        self.used = true;
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        let Some(token) = &self.token else { return };
+        if self.running {
+            token.lineage.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+        if !self.used {
+            token.lineage.refund();
+        }
+    }
+}
+
+/// A limit and how to tell of it.
+struct Named<'a> {
+    claim: Claim<'a>,
+    class: LimitClass,
+    requests: u64,
+    window_s: u64,
+}
+
+impl Exchange<'_> {
+    /// Grants the call.
+    ///
+    /// # Errors
+    /// 429.
+    pub(crate) fn grant(&mut self, entry: &Entry<'_>, route: &Route, caller: &Caller) -> Result<Grant, Refusal> {
+        let mut limits: Vec<Named<'_>> = Vec::new();
+        if let Some(token) = caller.token() {
+            token_limits(token, &mut limits);
+        }
+        if let Destination::Plain(plain) = route.destination()
+            && let Some(limit) = &plain.limit
+        {
+            limits.push(self.route_limit(entry, caller, plain.id, limit));
+        }
+        self.debit(limits)?;
+        let Some(token) = caller.token() else {
+            return Ok(Grant { token: None, used: true, running: false });
+        };
+        let mut grant = Grant { token: None, used: false, running: enter(token)? };
+        if !token.try_grant(self.worker.shared.store.now()) {
+            release(token, &mut grant);
+            return Err(Refusal::RequestsUsedUp);
+        }
+        grant.token = Some(Arc::clone(token));
+        Ok(grant)
+    }
+
+    fn route_limit<'l>(&self, entry: &Entry<'_>, caller: &Caller, route: u32, limit: &RouteLimit) -> Named<'l> {
+        let by_address = || Key::addr(Class::Route, prefix_key(entry.client_ip()));
+        let key = match (limit.by, caller.token()) {
+            (RateBy::Global, _) => Key::whole(Class::Route),
+            (RateBy::Token, Some(token)) => Key::id(Class::Route, *token.lineage.id.bytes()),
+            (RateBy::Project, Some(token)) => Key::id(Class::Route, *token.project.id.bytes()),
+            // A caller without a token is counted by address.
+            (RateBy::Ip, _) | (RateBy::Token | RateBy::Project, None) => by_address(),
+        };
+        Named {
+            claim: Claim::key(key.on_route(route), limit.quota),
+            class: LimitClass::Route,
+            requests: limit.requests,
+            window_s: limit.window_s,
+        }
+    }
+
+    fn debit(&self, limits: Vec<Named<'_>>) -> Result<(), Refusal> {
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let (mut claims, told): (Vec<_>, Vec<_>) =
+            limits.into_iter().map(|limit| (limit.claim, (limit.class, limit.requests, limit.window_s))).unzip();
+        self.worker.shared.rates.admit(self.started, &mut claims).map_err(|refused| {
+            let (class, quota, window_s) = told.get(refused.claim).copied().unwrap_or((LimitClass::Token, 1, 1));
+            Refusal::RateLimited(Limited {
+                class,
+                quota,
+                window_s,
+                retry_after: Duration::from_nanos(refused.retry_after_ns),
+            })
+        })
+    }
+}
+
+/// One of at most so many calls at a time, where the token is limited in that.
+fn enter(token: &LiveToken) -> Result<bool, Refusal> {
+    let Some(max) = token.limits.concurrency else { return Ok(false) };
+    let one_more = |running: u32| (running < max.get()).then_some(running.saturating_add(1));
+    let entered = token.lineage.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+    let refusal = Limited {
+        class: LimitClass::Token,
+        quota: max.get().into(),
+        window_s: 1,
+        retry_after: Duration::from_secs(1),
+    };
+    entered.map(|_| true).map_err(|_| Refusal::RateLimited(refusal))
+}
+
+fn release(token: &LiveToken, grant: &mut Grant) {
+    if std::mem::take(&mut grant.running) {
+        token.lineage.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The rate limits of a token; their state is its lineage's, so that rotating refills nothing.
+fn token_limits<'t>(token: &'t LiveToken, limits: &mut Vec<Named<'t>>) {
+    let (lineage, given) = (&token.lineage, &token.limits);
+    let rates = [
+        (given.requests_per_second, 1, &lineage.second_tat),
+        (given.requests_per_minute, 60, &lineage.minute_tat),
+    ];
+    for (requests, window_s, cell) in rates {
+        let Some(requests) = requests.map(|requests| u64::from(requests.get())) else { continue };
+        let burst = given.burst.map_or(requests, |burst| burst.get().into());
+        let claim = Claim::cell(cell, Quota::per(requests, window_s * SECOND_NS, burst));
+        limits.push(Named { claim, class: LimitClass::Token, requests, window_s });
+    }
+}

@@ -1,0 +1,211 @@
+//! Who calls: an access token by any of its carriers, or nobody on a free route.
+//!
+//! Whatever is wrong with a credential, the caller sees one and the same 401, after the same
+//! work (a digest and a look-up) and not before the failure floor.
+
+use crate::admit::Entry;
+use crate::lifecycle::Exchange;
+use crate::refusal::{AuthnFailure, Refusal};
+use crate::route::Route;
+use std::borrow::Cow;
+use std::sync::Arc;
+use tollkeep_config::settings::Access;
+use tollkeep_counters::{Class, Key};
+use tollkeep_http1::Known;
+use tollkeep_policy::client_ip::prefix_key;
+use tollkeep_policy::permission::{BindingFacts, BindingRefusal, Bindings};
+use tollkeep_policy::rate::Verdict;
+use tollkeep_store::Standing;
+use tollkeep_store::live::LiveToken;
+
+/// Who the request is attributed to.
+pub(crate) enum Caller {
+    /// A live access token within its bindings.
+    Token(Arc<LiveToken>),
+    /// Nobody, on a free route.
+    Anonymous,
+}
+
+impl Caller {
+    pub(crate) fn token(&self) -> Option<&Arc<LiveToken>> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Anonymous => None,
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// Identifies the caller.
+    ///
+    /// # Errors
+    /// The uniform 401, 403 for a live token outside its bindings or of an inactive project, 429
+    /// for an address that fails too often.
+    pub(crate) fn identify(&mut self, entry: &Entry<'_>, route: &Route) -> Result<Caller, Refusal> {
+        match route.access() {
+            Access::Free => {
+                self.debit_address(entry);
+                return Ok(Caller::Anonymous);
+            }
+            Access::Token => {}
+        }
+        let found = self.find_token(entry, route).map_err(|failure| self.authn_refusal(entry, failure))?;
+        self.facts.token = Some(Arc::clone(&found));
+        self.check_project(&found)?;
+        self.check_bindings(entry, &found)?;
+        Ok(Caller::Token(found))
+    }
+
+    fn find_token(&self, entry: &Entry<'_>, route: &Route) -> Result<Arc<LiveToken>, AuthnFailure> {
+        let text = self.credential(entry, route);
+        let shared = &self.worker.shared;
+        // The digest and the look-up are done in every case, so that time tells nothing.
+        let digest = shared.hasher.hash(text.as_deref().unwrap_or_default());
+        let found = shared.tokens.find(&digest);
+        let text = text?;
+        let Some(token) = found else {
+            let well_formed = tollkeep_crypto::mint::well_formed(&text);
+            return Err(if well_formed { AuthnFailure::Unknown } else { AuthnFailure::Malformed });
+        };
+        match token.standing(shared.store.now()) {
+            Standing::Live => Ok(token),
+            Standing::Expired => Err(AuthnFailure::Expired),
+            Standing::Revoked => Err(AuthnFailure::Revoked),
+            Standing::Suspended => Err(AuthnFailure::Suspended),
+        }
+    }
+
+    /// The one credential the request carries. Equal values in two carriers are one; what is
+    /// decided here depends on the request's form alone, never on the state of a secret.
+    fn credential(&self, entry: &Entry<'_>, route: &Route) -> Result<Cow<'_, str>, AuthnFailure> {
+        let bytes = self.conn.unread();
+        let mut found: Option<Cow<'_, str>> = None;
+        for known in [Known::Authorization, Known::XApiKey, Known::XGoogApiKey] {
+            let Some(value) = self.work.head.value(bytes, known) else { continue };
+            let value = std::str::from_utf8(value).map_err(|_| AuthnFailure::Malformed)?;
+            let token = match known {
+                Known::Authorization => self.bearer(value)?,
+                _ => value,
+            };
+            if found.as_ref().is_some_and(|other| *other != token) {
+                return Err(AuthnFailure::Carriers);
+            }
+            found = Some(token.into());
+        }
+        let Some(query) = entry.query().filter(|_| route.surface().is_some()) else {
+            return found.ok_or(AuthnFailure::Missing);
+        };
+        let query = self.work.head.target.of(bytes).get(query).unwrap_or_default();
+        match query_credential(query) {
+            None => found.ok_or(AuthnFailure::Missing),
+            Some(("key", value)) if self.plan.llm.query_key => {
+                let value = std::str::from_utf8(value).map_err(|_| AuthnFailure::Malformed)?;
+                match found {
+                    Some(other) if other != value => Err(AuthnFailure::Carriers),
+                    Some(_) | None => Ok(value.into()),
+                }
+            }
+            Some(_) => Err(AuthnFailure::Query),
+        }
+    }
+
+    /// The token of an `Authorization` value: after `Bearer` in any case, or bare if it has the
+    /// prefix of a token.
+    fn bearer<'v>(&self, value: &'v str) -> Result<&'v str, AuthnFailure> {
+        if let Some((scheme, token)) = value.split_once(' ') {
+            return if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start()) } else { Err(AuthnFailure::Malformed) };
+        }
+        if value.starts_with(&*self.plan.token_prefix) { Ok(value) } else { Err(AuthnFailure::Malformed) }
+    }
+
+    /// A failure is counted against its address; too many of them, and the address is told to
+    /// wait. Valid tokens from there go on working.
+    fn authn_refusal(&self, entry: &Entry<'_>, failure: AuthnFailure) -> Refusal {
+        let shared = &self.worker.shared;
+        let key = Key::addr(Class::FailedCredential, prefix_key(entry.client_ip()));
+        let quota = &self.plan.failing_credentials;
+        self.debit_address(entry);
+        if failure == AuthnFailure::Missing {
+            return Refusal::Unauthenticated(failure);
+        }
+        match shared.rates.peek(self.started, key, quota) {
+            Verdict::Refuse { .. } => Refusal::LockedOut,
+            Verdict::Pass { .. } => {
+                shared.rates.debit(self.started, key, quota);
+                Refusal::Unauthenticated(failure)
+            }
+        }
+    }
+
+    fn check_project(&self, token: &LiveToken) -> Result<(), Refusal> {
+        if token.project.is_active() { Ok(()) } else { Err(Refusal::ProjectInactive) }
+    }
+
+    fn check_bindings(&self, entry: &Entry<'_>, token: &LiveToken) -> Result<(), Refusal> {
+        let bytes = self.conn.unread();
+        let facts = BindingFacts {
+            ip: entry.client_ip(),
+            method: self.work.head.method.as_str(),
+            path: &self.work.path,
+            route: Some(&self.facts.route),
+            fields: self.work.head.fields.iter().map(|field| (field.name.of(bytes), field.value.of(bytes))),
+        };
+        bindings_of(token).check(&facts).map_err(binding_refusal)
+    }
+}
+
+/// The bindings of a token as the policy reads them.
+pub(crate) fn bindings_of(token: &LiveToken) -> Bindings<'_> {
+    let kept = &token.bindings;
+    Bindings {
+        ips: &kept.ips,
+        origins: &kept.origins,
+        headers: &kept.headers,
+        methods: &kept.methods,
+        routes: &kept.routes,
+        models: &kept.models,
+    }
+}
+
+fn binding_refusal(refusal: BindingRefusal) -> Refusal {
+    match refusal {
+        BindingRefusal::OriginMissing => Refusal::OriginRequired,
+        BindingRefusal::Origin => Refusal::OriginNotAllowed,
+        BindingRefusal::Ip => Refusal::TokenBinding("ip"),
+        BindingRefusal::Header => Refusal::TokenBinding("header"),
+        BindingRefusal::Method => Refusal::TokenBinding("method"),
+        BindingRefusal::Route => Refusal::TokenBinding("route"),
+        BindingRefusal::Model => Refusal::ModelNotFound(String::new()),
+    }
+}
+
+/// The first credential parameter of a query.
+fn query_credential(query: &[u8]) -> Option<(&'static str, &[u8])> {
+    query.split(|byte| *byte == b'&').find_map(|pair| {
+        let at = memchr::memchr(b'=', pair)?;
+        let (name, value) = (pair.get(..at)?, pair.get(at + 1..)?);
+        let name = ["key", "api_key", "auth_token"].into_iter().find(|known| known.as_bytes() == name)?;
+        Some((name, value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // ID-14
+    #[test]
+    fn credential_parameters_are_found_by_their_whole_name() {
+        for (name, query, want) in [
+            ("none", "a=1&b=2", None),
+            ("key", "a=1&key=tok-x", Some(("key", "tok-x"))),
+            ("api_key", "api_key=x", Some(("api_key", "x"))),
+            ("part of a name", "monkey=x&keys=y", None),
+            ("no value", "key", None),
+            ("empty value", "key=", Some(("key", ""))),
+        ] {
+            let got = query_credential(query.as_bytes());
+            assert_eq!(got, want.map(|(key, value)| (key, value.as_bytes())), "{name}");
+        }
+    }
+}

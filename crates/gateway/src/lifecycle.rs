@@ -1,0 +1,207 @@
+//! The life of a request, in the order it is lived.
+//!
+//! [`serve`] is one connection: exchanges one after the other. [`Exchange::run`] can't fail and
+//! always records; [`Exchange::live`] has a line per stage, and each stage hands on the proof
+//! that the next one takes.
+
+use crate::plan::Plan;
+use crate::record::Facts;
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+use std::rc::Rc;
+use std::sync::Arc;
+use tollkeep_http1::{Answer, Head};
+use tollkeep_net::{Downstream, Fill, Gone};
+use tollkeep_types::MonoNanos;
+
+/// Scratch of one exchange, kept by the worker for the next.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// The request's head.
+    pub(crate) head: Head,
+    /// Its canonical path.
+    pub(crate) path: String,
+    /// Its body, where it did not stay among the bytes read (chunked).
+    pub(crate) body: Vec<u8>,
+    /// The bytes read: head, and the body if it came with a length.
+    pub(crate) request: Vec<u8>,
+    /// The upstream's head.
+    pub(crate) answer: Answer,
+    /// The bytes of that head.
+    pub(crate) answer_bytes: Vec<u8>,
+    /// What is about to be written, to either side.
+    pub(crate) out: Vec<u8>,
+}
+
+/// Scratch that grew past this is freed rather than kept.
+const WORK_BYTES_MAX: usize = 64 * 1024;
+
+impl Work {
+    pub(crate) fn is_small(&self) -> bool {
+        self.body.capacity() + self.out.capacity() + self.path.capacity() <= WORK_BYTES_MAX
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.path.clear();
+        self.body.clear();
+        self.out.clear();
+    }
+}
+
+/// Why an exchange ended before its answer did.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// We say no; nothing is answered yet.
+    Refused(Refusal),
+    /// The caller is gone: nobody to answer.
+    CallerGone,
+    /// The answer began and must not look whole.
+    Cut,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Self::CallerGone
+    }
+}
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum After {
+    KeepAlive,
+    Close,
+    Abort,
+}
+
+/// One connection, to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
+    let opened = conn.slot().now();
+    let shared = Arc::clone(&worker.shared);
+    let peer = conn.peer().ip();
+    let trusted = shared.plan.load().client_ip.trusts(peer);
+    let counted = (!trusted).then(|| shared.connections.enter(peer));
+    let mut served = 0_u64;
+    loop {
+        let plan = shared.plan.load_full();
+        let timeouts = &plan.timeouts;
+        let wait = if served == 0 { timeouts.first_byte } else { timeouts.keep_alive_idle };
+        if conn.idle(wait).await != Fill::Bytes {
+            return;
+        }
+        served += 1;
+        let crowded = counted.as_ref().is_some_and(|counted| counted.count() > plan.limits.connections_per_ip_max);
+        let age_ns = u64::try_from(timeouts.connection_age_max.as_nanos()).unwrap_or(u64::MAX);
+        let last = served >= timeouts.requests_per_connection_max || conn.slot().now().since(opened) >= age_ns;
+        // Boxed, so that an idle connection is small.
+        let exchange = Box::pin(Exchange::begin(&worker, plan, &mut conn, Lane { last, crowded }).run());
+        match exchange.await {
+            After::KeepAlive => {}
+            After::Close => return conn.close().await,
+            After::Abort => return conn.abort(),
+        }
+    }
+}
+
+/// What the connection says about the exchange on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane {
+    /// No further request is served on it.
+    last: bool,
+    /// Its address holds more connections than it may.
+    pub(crate) crowded: bool,
+}
+
+/// One request and its answer.
+pub(crate) struct Exchange<'a> {
+    pub(crate) worker: &'a Rc<Worker>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) conn: &'a mut Downstream,
+    pub(crate) work: Box<Work>,
+    pub(crate) facts: Facts,
+    pub(crate) lane: Lane,
+    pub(crate) started: MonoNanos,
+    /// The answer must say `Connection: close`.
+    pub(crate) closing: bool,
+    /// A trusted proxy says the caller came over TLS.
+    pub(crate) secure: bool,
+    /// The caller's own request id, where it is trusted.
+    pub(crate) callers_request_id: Option<Box<str>>,
+    /// The request's bytes were taken out of the connection: nothing of it is left to drain.
+    pub(crate) detached: bool,
+}
+
+impl<'a> Exchange<'a> {
+    fn begin(worker: &'a Rc<Worker>, plan: Arc<Plan>, conn: &'a mut Downstream, lane: Lane) -> Self {
+        let clock = &worker.shared.clock;
+        let (started, wall) = (clock.mono(), clock.wall());
+        let facts = Facts::begin(worker.request_id(wall.0), wall, conn.peer().ip(), &plan.nowhere);
+        worker.counters.begin();
+        let closing = lane.last || worker.shared.drain.is_draining();
+        Self { worker, plan, conn, work: worker.take_work(), facts, lane, started, closing, secure: false, callers_request_id: None, detached: false }
+    }
+
+    /// Lives the exchange and records it, however it ends.
+    async fn run(mut self) -> After {
+        let lived = self.live().await;
+        let after = match lived {
+            Ok(()) => self.finish().await,
+            Err(Stop::Refused(refusal)) => self.refuse(refusal).await,
+            Err(Stop::CallerGone) => {
+                self.facts.caller_gone();
+                After::Abort
+            }
+            Err(Stop::Cut) => After::Abort,
+        };
+        self.facts.end(self.worker.shared.clock.as_ref(), self.started);
+        after
+    }
+
+    /// The product in one sentence.
+    async fn live(&mut self) -> Result<(), Stop> {
+        self.read_head().await?;
+        if let Some(probe) = self.health_probe() {
+            return self.answer_probe(probe).await;
+        }
+        let entry = self.admit()?;
+        let route = self.route(&entry)?;
+        let caller = self.identify(&entry, &route)?;
+        let call = self.read_call(&entry, &route, &caller).await?;
+        let grant = self.grant(&entry, &route, &caller)?;
+        let Some(reply) = self.send(&call, grant).await? else { return Ok(()) };
+        self.stream_back(reply).await
+    }
+
+    async fn read_head(&mut self) -> Result<(), Stop> {
+        self.conn.slot().set(self.plan.timeouts.header);
+        self.work.head.reset();
+        loop {
+            let read = self.work.head.read(self.conn.unread(), &self.plan.head_limits, &self.plan.underscore_headers);
+            match read {
+                Ok(tollkeep_http1::Progress::Done) => return Ok(()),
+                Err(fault) => return Err(Refusal::of_head(fault).into()),
+                Ok(tollkeep_http1::Progress::More) => match self.conn.fill().await {
+                    Fill::Bytes => {}
+                    Fill::Closed => return Err(Stop::CallerGone),
+                    Fill::Late => return Err(Refusal::RequestTimeout.into()),
+                },
+            }
+        }
+    }
+}
+
+impl Drop for Exchange<'_> {
+    /// Records, also when the exchange was dropped half-way or panicked.
+    fn drop(&mut self) {
+        let facts = std::mem::take(&mut self.facts);
+        facts.count(self.worker);
+        self.worker.buffers.give_back(std::mem::take(&mut self.work.request));
+        self.worker.give_back(std::mem::take(&mut self.work));
+        self.worker.record(facts);
+    }
+}

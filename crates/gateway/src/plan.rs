@@ -1,0 +1,369 @@
+//! The settings of the data plane, made ready for the request path: one immutable snapshot.
+
+use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tollkeep_config::settings::{
+    AllowedHosts, IpRate, Limits, Pool, Provider, RateScope, SecretOrText, SecurityHeaders, Settings, Timeouts,
+    Upstream, UpstreamTimeouts,
+};
+use tollkeep_llm::catalog::{CredentialForm, Kind, Speaks};
+use tollkeep_llm::resolve::{Resolver, Source};
+use tollkeep_llm::{Surface, catalog};
+use tollkeep_net::dial::{Endpoint, PoolSettings};
+use tollkeep_observe::metrics::{Metrics, ProviderLabel};
+use tollkeep_policy::client_ip::{ClientIpRules, ClientIpSource};
+use tollkeep_policy::egress::{EgressUrl, Exceptions};
+use tollkeep_policy::rate::Quota;
+use tollkeep_types::{AuthorityPattern, Secret};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The snapshot a request keeps from its start to its end.
+pub struct Plan {
+    pub(crate) hosts: Vec<AuthorityPattern>,
+    pub(crate) head_limits: tollkeep_http1::Limits,
+    pub(crate) underscore_headers: Vec<Box<str>>,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) client_ip: ClientIpRules,
+    pub(crate) trust_request_id: bool,
+    pub(crate) ip_rate: Option<IpLimit>,
+    pub(crate) failing_credentials: Quota,
+    pub(crate) failure_floor: Duration,
+    pub(crate) token_prefix: Box<str>,
+    pub(crate) security_headers: Box<[u8]>,
+    pub(crate) hsts: Box<[u8]>,
+    pub(crate) routes: RouteTable,
+    pub(crate) surfaces: SurfaceRoutes,
+    pub(crate) llm: LlmPlan,
+    /// Names this process in the `Tollkeep-Hop` field.
+    pub(crate) instance: Box<str>,
+    /// What stands for the route of a request that has none.
+    pub(crate) nowhere: Arc<str>,
+    pub(crate) sandbox: bool,
+}
+
+/// The per-address limit.
+pub(crate) struct IpLimit {
+    pub(crate) quota: Quota,
+    pub(crate) requests_per_second: u64,
+    pub(crate) scope: RateScope,
+    exempt: Vec<ipnet::IpNet>,
+}
+
+impl IpLimit {
+    pub(crate) fn is_exempt(&self, ip: std::net::IpAddr) -> bool {
+        self.exempt.iter().any(|net| net.contains(&ip))
+    }
+}
+
+/// What the LLM surfaces are served with.
+pub(crate) struct LlmPlan {
+    pub(crate) providers: Vec<Arc<Target>>,
+    pub(crate) resolver: Resolver,
+    pub(crate) max_depth: usize,
+    pub(crate) query_key: bool,
+    pub(crate) forward_user_agent: bool,
+    pub(crate) stream_max: Duration,
+}
+
+/// Something to call: a provider, or the upstream of a plain route.
+pub(crate) struct Target {
+    pub(crate) name: Arc<str>,
+    pub(crate) label: ProviderLabel,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) timeouts: UpstreamTimeouts,
+    pub(crate) kind: TargetKind,
+    /// Fields set on every request, ready to write; they win over the caller's.
+    pub(crate) set_fields: Box<[u8]>,
+    /// Names of those fields, lower case.
+    pub(crate) set_names: Vec<Box<[u8]>>,
+    /// Whether it may be another gateway on this machine: it is told our instance.
+    pub(crate) is_private: bool,
+}
+
+pub(crate) enum TargetKind {
+    Plain { forward_client_ip: bool },
+    Provider(ProviderPlan),
+}
+
+pub(crate) struct ProviderPlan {
+    pub(crate) kind: &'static Kind,
+    pub(crate) forward_headers: Vec<Box<[u8]>>,
+    /// Usable credentials of the highest priority, each as often as its weight says.
+    pub(crate) credentials: Vec<Arc<Credential>>,
+    paths: Vec<(Surface, Box<str>)>,
+}
+
+impl ProviderPlan {
+    pub(crate) fn speaks(&self) -> Speaks {
+        self.kind.speaks
+    }
+
+    /// The path of a surface at this provider.
+    pub(crate) fn path(&self, surface: Surface) -> Option<&str> {
+        self.paths.iter().find(|(of, _)| *of == surface).map(|(_, path)| &**path)
+    }
+}
+
+/// A credential and the field that carries it.
+pub(crate) struct Credential {
+    /// `None` where the provider takes calls without one.
+    pub(crate) secret: Option<Secret>,
+    /// The field, ready to write.
+    pub(crate) field: zeroize::Zeroizing<Vec<u8>>,
+}
+
+/// What can't be planned from the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A provider kind the gateway can't call.
+    #[error("providers.{0}: this kind can't be called yet")]
+    Kind(String),
+    /// A route names an upstream that is not there.
+    #[error("routes: no upstream `{0}`")]
+    NoUpstream(String),
+}
+
+/// What a plan is made with, beside the settings.
+pub struct PlanParts<'a> {
+    /// Where labels are registered.
+    pub metrics: &'a Metrics,
+    /// The addresses the data listener is bound to.
+    pub bound: &'a [SocketAddr],
+    /// TLS settings towards upstreams.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// A random name of this process.
+    pub instance: &'a str,
+}
+
+impl Plan {
+    /// Makes the snapshot.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    pub fn new(settings: &Settings, parts: &PlanParts<'_>) -> Result<Self, PlanError> {
+        let upstreams: Vec<_> = settings.upstreams.iter().map(|upstream| Arc::new(plain(upstream, parts))).collect();
+        let routes = settings.routes.iter().map(|route| {
+            let target = upstreams.iter().find(|target| *target.name == *route.upstream);
+            let target = target.ok_or_else(|| PlanError::NoUpstream(route.upstream.clone()))?;
+            Ok(PlainRoute::new(route, target, settings, parts.metrics))
+        });
+        let routes = RouteTable::new(routes.collect::<Result<_, PlanError>>()?);
+        let server = &settings.server;
+        let (security_headers, hsts) = security_headers(server.security_headers.as_ref());
+        Ok(Self {
+            hosts: hosts(&server.allowed_hosts, parts.bound),
+            head_limits: tollkeep_http1::Limits {
+                fields_max: server.limits.header_fields_max,
+                head_bytes_max: server.limits.header_bytes_max,
+                line_bytes_max: server.limits.header_line_bytes_max,
+                target_bytes_max: server.limits.target_bytes_max,
+            },
+            underscore_headers: server.underscore_headers.clone(),
+            limits: server.limits.clone(),
+            timeouts: server.timeouts.clone(),
+            client_ip: client_ip(settings),
+            trust_request_id: server.trust_request_id,
+            ip_rate: server.ip_rate.as_ref().map(ip_limit),
+            failing_credentials: Quota::per(20, 60 * SECOND_NS, 20),
+            failure_floor: settings.auth.failure_floor,
+            token_prefix: settings.auth.token_prefix.as_str().into(),
+            security_headers,
+            hsts,
+            routes,
+            surfaces: SurfaceRoutes::new(settings, parts.metrics),
+            llm: llm(settings, parts)?,
+            instance: parts.instance.into(),
+            nowhere: Arc::from("-"),
+            sandbox: settings.sandbox.upstream,
+        })
+    }
+}
+
+fn hosts(allowed: &AllowedHosts, bound: &[SocketAddr]) -> Vec<AuthorityPattern> {
+    match allowed {
+        AllowedHosts::Listed(patterns) => patterns.clone(),
+        AllowedHosts::Defaults => {
+            let names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into_iter();
+            let own = bound.iter().filter(|addr| !addr.ip().is_unspecified()).map(|addr| match addr {
+                SocketAddr::V4(addr) => addr.ip().to_string(),
+                SocketAddr::V6(addr) => format!("[{}]", addr.ip()),
+            });
+            names.chain(own).filter_map(|text| text.parse().ok()).collect()
+        }
+    }
+}
+
+fn client_ip(settings: &Settings) -> ClientIpRules {
+    use tollkeep_config::settings::ClientIpSource as Configured;
+    let server = &settings.server;
+    let source = match &server.client_ip.source {
+        Configured::XForwardedFor => ClientIpSource::XForwardedFor,
+        Configured::Forwarded => ClientIpSource::Forwarded,
+        Configured::XRealIp => ClientIpSource::XRealIp,
+        Configured::Field(name) => ClientIpSource::Named(name.clone()),
+    };
+    let hops = u32::try_from(server.client_ip.hops).ok().filter(|hops| *hops > 0);
+    ClientIpRules::new(&server.trusted_proxies, source, hops)
+}
+
+fn ip_limit(rate: &IpRate) -> IpLimit {
+    IpLimit {
+        quota: Quota::per(rate.requests_per_second.into(), SECOND_NS, rate.burst.into()),
+        requests_per_second: rate.requests_per_second.into(),
+        scope: rate.scope,
+        exempt: rate.exempt.clone(),
+    }
+}
+
+/// The security headers of every answer as lines ready to write; HSTS apart, which clear text
+/// must not carry (RFC 6797, section 7.2).
+fn security_headers(headers: Option<&SecurityHeaders>) -> (Box<[u8]>, Box<[u8]>) {
+    let Some(headers) = headers else { return (Box::default(), Box::default()) };
+    let lines = [
+        ("x-content-type-options", &headers.content_type_options),
+        ("x-frame-options", &headers.frame_options),
+        ("x-xss-protection", &headers.xss_protection),
+        ("content-security-policy", &headers.content_security_policy),
+        ("referrer-policy", &headers.referrer_policy),
+        ("cross-origin-opener-policy", &headers.cross_origin_opener_policy),
+        ("cross-origin-resource-policy", &headers.cross_origin_resource_policy),
+    ];
+    let text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let hsts = format!("strict-transport-security: {}\r\n", headers.strict_transport_security);
+    (text.into_bytes().into(), hsts.into_bytes().into())
+}
+
+fn next_endpoint_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn endpoint(url: &EgressUrl, exceptions: Exceptions, pool: &Pool, parts: &PlanParts<'_>) -> Endpoint {
+    Endpoint {
+        id: next_endpoint_id(),
+        url: url.clone(),
+        exceptions,
+        tls: url.scheme().is_tls().then(|| Arc::clone(&parts.tls)),
+        pool: PoolSettings {
+            idle_per_host_max: pool.idle_per_host_max,
+            idle: pool.idle,
+            connections_max: pool.connections_max,
+        },
+    }
+}
+
+fn set_fields(fields: &[(String, SecretOrText)]) -> (Box<[u8]>, Vec<Box<[u8]>>) {
+    let mut lines = Vec::new();
+    for (name, value) in fields {
+        tollkeep_http1::write::field(&mut lines, name.as_bytes(), value.expose().as_bytes());
+    }
+    let names = fields.iter().map(|(name, _)| name.to_ascii_lowercase().into_bytes().into());
+    (lines.into(), names.collect())
+}
+
+fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
+    let exceptions =
+        Exceptions { allow_private: upstream.allow_private.clone(), allow_metadata: upstream.allow_metadata };
+    let (set_fields, set_names) = set_fields(&upstream.set_headers);
+    Target {
+        name: Arc::from(upstream.name.as_str()),
+        label: parts.metrics.provider(&upstream.name),
+        is_private: !exceptions.allow_private.is_empty(),
+        endpoint: endpoint(&upstream.url, exceptions, &upstream.pool, parts),
+        timeouts: upstream.timeouts.clone(),
+        kind: TargetKind::Plain { forward_client_ip: upstream.forward_client_ip },
+        set_fields,
+        set_names,
+    }
+}
+
+fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError> {
+    let enabled: Vec<&Provider> = settings.providers.iter().filter(|provider| provider.enabled).collect();
+    let sources = enabled.iter().map(|provider| Source {
+        name: provider.name.clone(),
+        models: provider.models.clone(),
+        excluded_models: provider.excluded_models.clone(),
+        priority: provider.priority,
+    });
+    Ok(LlmPlan {
+        resolver: Resolver::new(sources.collect(), settings.models.default.clone()),
+        providers: enabled.iter().map(|provider| provider_target(provider, parts).map(Arc::new)).collect::<Result<_, _>>()?,
+        max_depth: settings.llm.max_depth,
+        query_key: settings.llm.query_key,
+        forward_user_agent: settings.llm.forward_user_agent,
+        stream_max: settings.llm.stream_max,
+    })
+}
+
+fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target, PlanError> {
+    let kind = catalog::Kind::named(provider.kind.name()).ok_or_else(|| PlanError::Kind(provider.name.clone()))?;
+    let exceptions = Exceptions { allow_private: provider.allow_private.clone(), allow_metadata: false };
+    let (set_fields, set_names) = set_fields(&provider.set_headers);
+    let base = provider.base_url.path();
+    let surfaces = Surface::ALL.into_iter().filter(|surface| kind.speaks.serves(*surface));
+    let paths = surfaces.filter_map(|surface| Some((surface, kind.path(base, surface.upstream_path()?).into())));
+    Ok(Target {
+        name: Arc::from(provider.name.as_str()),
+        label: parts.metrics.provider(&provider.name),
+        is_private: !exceptions.allow_private.is_empty(),
+        endpoint: endpoint(&provider.base_url, exceptions, &provider.pool, parts),
+        timeouts: provider.timeouts.clone(),
+        kind: TargetKind::Provider(ProviderPlan {
+            kind,
+            forward_headers: provider.forward_headers.iter().map(|name| name.to_ascii_lowercase().into_bytes().into()).collect(),
+            credentials: credentials(provider, kind.credential),
+            paths: paths.collect(),
+        }),
+        set_fields,
+        set_names,
+    })
+}
+
+/// Turns by weight: a credential of weight 3 stands three times in the ring. Weights are scaled
+/// so that the ring stays short.
+fn credentials(provider: &Provider, form: CredentialForm) -> Vec<Arc<Credential>> {
+    const RING_MAX: u64 = 1000;
+    let usable = || provider.credentials.iter().filter(|credential| credential.weight > 0);
+    let highest = usable().map(|credential| credential.priority).max();
+    let tier: Vec<_> = usable().filter(|credential| Some(credential.priority) == highest).collect();
+    let total: u64 = tier.iter().map(|credential| u64::from(credential.weight)).sum();
+    let scale = total.div_ceil(RING_MAX).max(1);
+    let common = tier.iter().fold(0, |common, credential| gcd(common, credential.weight.into())).max(1);
+    let mut ring = Vec::new();
+    for credential in tier {
+        let field = Arc::new(Credential { secret: credential.secret.clone(), field: credential_field(credential, form) });
+        let turns = (u64::from(credential.weight) / common / if total / common > RING_MAX { scale } else { 1 }).max(1);
+        ring.extend((0..turns).map(|_| Arc::clone(&field)));
+    }
+    if ring.is_empty() && form == CredentialForm::None {
+        ring.push(Arc::new(Credential { secret: None, field: zeroize::Zeroizing::default() }));
+    }
+    ring
+}
+
+const fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn credential_field(
+    credential: &tollkeep_config::settings::Credential,
+    form: CredentialForm,
+) -> zeroize::Zeroizing<Vec<u8>> {
+    let mut field = zeroize::Zeroizing::new(Vec::new());
+    let Some(secret) = &credential.secret else { return field };
+    let (name, scheme) = match form {
+        CredentialForm::Bearer => ("authorization", "Bearer "),
+        CredentialForm::XApiKey => ("x-api-key", ""),
+        CredentialForm::ApiKey => ("api-key", ""),
+        CredentialForm::None => return field,
+    };
+    for part in [name, ": ", scheme, secret.expose(), "\r\n"] {
+        field.extend_from_slice(part.as_bytes());
+    }
+    field
+}

@@ -1,0 +1,289 @@
+//! What is asked: the body, read within its bound and parsed once.
+
+use crate::admit::Entry;
+use crate::identify::Caller;
+use crate::lifecycle::{Exchange, Stop};
+use crate::record::LlmFacts;
+use crate::refusal::Refusal;
+use crate::route::{Destination, PlainRoute, Route};
+use crate::worker::Counted;
+use std::sync::Arc;
+use std::time::Duration;
+use tollkeep_http1::{ChunkDecoder, ChunkEvent, Framing, Known};
+use tollkeep_llm::body::{BodyFault, CallView};
+use tollkeep_llm::usage::Asked;
+use tollkeep_llm::Surface;
+use tollkeep_net::Fill;
+use tollkeep_types::MonoNanos;
+
+/// A body may be slow for this long before its rate is looked at.
+const RATE_GRACE: Duration = Duration::from_secs(5);
+/// Bodies up to this are not counted against the shared budget: a connection's own buffer.
+const UNCOUNTED_BYTES: u64 = 64 * 1024;
+
+/// Where a request goes and what it asks there. The body stands in the exchange's scratch.
+pub(crate) enum Call {
+    /// Passed on as it is.
+    Plain(Arc<PlainRoute>),
+    /// A call to a model.
+    Llm(LlmCall),
+    /// Answered by the gateway itself: a list of models, or one.
+    Models(Surface),
+}
+
+/// A call to a model.
+pub(crate) struct LlmCall {
+    pub(crate) surface: Surface,
+    /// Which providers serve it, best first.
+    pub(crate) candidates: Vec<usize>,
+    /// The name to send, if it is not the one in the body.
+    pub(crate) rename: Option<Box<str>>,
+    pub(crate) stream: bool,
+    pub(crate) usage: Asked,
+}
+
+impl Exchange<'_> {
+    /// Reads the body and, on LLM surfaces, what it asks.
+    ///
+    /// # Errors
+    /// 413, 408, 400, 415, 503, 404 for a model that is not there for this caller.
+    pub(crate) async fn read_call(&mut self, _entry: &Entry<'_>, route: &Route, caller: &Caller) -> Result<Call, Stop> {
+        self.check_announced(route)?;
+        self.read_body(route.body_bytes_max()).await?;
+        match route.destination() {
+            Destination::Plain(route) => Ok(Call::Plain(Arc::clone(route))),
+            Destination::Surface(surface @ (Surface::Models | Surface::Model)) => Ok(Call::Models(*surface)),
+            Destination::Surface(surface) => Ok(Call::Llm(self.read_llm(*surface, caller)?)),
+        }
+    }
+
+    /// What can be refused from the head alone.
+    fn check_announced(&self, route: &Route) -> Result<(), Refusal> {
+        let (head, bytes) = (&self.work.head, self.conn.unread());
+        if let Framing::Length(length) = head.framing
+            && length > route.body_bytes_max()
+        {
+            return Err(Refusal::BodyTooLarge);
+        }
+        if let Some(coding) = head.value(bytes, Known::ContentEncoding)
+            && !coding.eq_ignore_ascii_case(b"identity")
+        {
+            return Err(Refusal::UnsupportedEncoding);
+        }
+        let is_json_surface = route.surface().is_some_and(|surface| surface.upstream_path().is_some());
+        if is_json_surface && !head.value(bytes, Known::ContentType).is_some_and(is_json) {
+            return Err(Refusal::BadContentType);
+        }
+        Ok(())
+    }
+
+    /// Reads the whole body and takes the request's bytes out of the connection.
+    async fn read_body(&mut self, bytes_max: u64) -> Result<(), Stop> {
+        let head_len = self.work.head.len;
+        let total = match self.work.head.framing {
+            Framing::None => head_len,
+            Framing::Length(length) => {
+                let length = usize::try_from(length).map_err(|_| Refusal::BodyTooLarge)?;
+                if self.conn.unread().len() < head_len + length {
+                    self.read_length(head_len + length).await?;
+                }
+                head_len + length
+            }
+            Framing::Chunked => self.read_chunks(head_len, bytes_max).await?,
+        };
+        let detached = self.conn.detach(total);
+        self.worker.buffers.give_back(std::mem::replace(&mut self.work.request, detached));
+        self.detached = true;
+        self.facts.bytes_in = u64::try_from(self.body().len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    /// The whole body.
+    pub(crate) fn body(&self) -> &[u8] {
+        match self.work.head.framing {
+            Framing::Chunked => &self.work.body,
+            Framing::None | Framing::Length(_) => self.work.request.get(self.work.head.len..).unwrap_or_default(),
+        }
+    }
+
+    async fn read_length(&mut self, total: usize) -> Result<(), Stop> {
+        let worker = std::rc::Rc::clone(self.worker);
+        let _counted = count_body(&worker.shared.body_bytes, total, &self.plan)?;
+        self.say_continue().await?;
+        self.conn.reserve(total);
+        let pace = self.pace();
+        while self.conn.unread().len() < total {
+            self.fill_body(&pace, self.conn.unread().len()).await?;
+        }
+        Ok(())
+    }
+
+    /// Decodes a chunked body into the scratch; returns how many bytes head and body took.
+    async fn read_chunks(&mut self, head_len: usize, bytes_max: u64) -> Result<usize, Stop> {
+        self.say_continue().await?;
+        let worker = std::rc::Rc::clone(self.worker);
+        let mut counted = None;
+        let pace = self.pace();
+        let mut decoder = ChunkDecoder::new();
+        let mut at = head_len;
+        loop {
+            let input = self.conn.unread().get(at..).unwrap_or_default();
+            match decoder.next(input).map_err(|fault| Refusal::BadRequest(fault.reason()))? {
+                ChunkEvent::End { used } => return Ok(at + used),
+                ChunkEvent::Data { skip, len } => {
+                    self.work.body.extend_from_slice(input.get(skip..skip + len).unwrap_or_default());
+                    at += skip + len;
+                    let so_far = self.work.body.len();
+                    if u64::try_from(so_far).unwrap_or(u64::MAX) > bytes_max {
+                        return Err(Refusal::BodyTooLarge.into());
+                    }
+                    if counted.is_none() && u64::try_from(so_far).unwrap_or(u64::MAX) > UNCOUNTED_BYTES {
+                        let bound = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+                        counted = Some(count_body(&worker.shared.body_bytes, bound, &self.plan)?);
+                    }
+                }
+                ChunkEvent::More { used } => {
+                    at += used;
+                    // Decoded bytes need not be kept twice: drop them, keep the head.
+                    if at > head_len {
+                        self.conn.forget(head_len, at);
+                        at = head_len;
+                    }
+                    self.fill_body(&pace, self.work.body.len()).await?;
+                }
+            }
+        }
+    }
+
+    /// `100 Continue`, once everything a head can be refused for has passed.
+    async fn say_continue(&mut self) -> Result<(), Stop> {
+        if self.work.head.expect_continue {
+            let stall = self.plan.timeouts.write_stall;
+            self.conn.write(b"HTTP/1.1 100 Continue\r\n\r\n", stall).await?;
+        }
+        Ok(())
+    }
+
+    fn pace(&self) -> Pace {
+        Pace { began: self.worker.deadlines.now(), silence: self.plan.timeouts.body, rate: self.plan.timeouts.body_min_rate_bytes_s }
+    }
+
+    async fn fill_body(&mut self, pace: &Pace, so_far: usize) -> Result<(), Stop> {
+        let left = pace.left(self.worker.deadlines.now(), so_far).ok_or(Refusal::RequestTimeout)?;
+        self.conn.slot().set(left);
+        match self.conn.fill().await {
+            Fill::Bytes => Ok(()),
+            Fill::Closed => Err(Stop::CallerGone),
+            Fill::Late => Err(Refusal::RequestTimeout.into()),
+        }
+    }
+
+    fn read_llm(&mut self, surface: Surface, caller: &Caller) -> Result<LlmCall, Refusal> {
+        let view = CallView::read(self.body(), self.plan.llm.max_depth).map_err(|refused| match refused.fault {
+            BodyFault::DuplicateKey(_) => Refusal::DuplicateKey(refused.message()),
+            BodyFault::Syntax(_) | BodyFault::TooDeep(_) => Refusal::InvalidJson(refused.message()),
+        })?;
+        let model = view.model.as_deref().unwrap_or_default();
+        if caller.token().is_some_and(|token| crate::identify::bindings_of(token).check_model(model).is_err()) {
+            return Err(Refusal::ModelNotFound(model.to_owned()));
+        }
+        let mut candidates = Vec::new();
+        let llm = &self.plan.llm;
+        let sent = llm.resolver.resolve(model, &mut candidates);
+        candidates.retain(|index| llm.providers.get(*index).is_some_and(|target| target.serves(surface)));
+        let Some(sent) = sent.filter(|_| !candidates.is_empty()) else {
+            return Err(Refusal::ModelNotFound(model.to_owned()));
+        };
+        let rename = (sent != model).then(|| Box::from(sent));
+        let stream = view.stream == Some(true);
+        let usage = Asked { hour_cache: view.hour_cache };
+        let facts = LlmFacts {
+            surface,
+            model_label: self.worker.shared.metrics.model(sent),
+            model_asked: Some(Box::from(model)),
+            model_served: None,
+            stream,
+            usage: None,
+        };
+        self.facts.llm = Some(facts);
+        Ok(LlmCall { surface, candidates, rename, stream, usage })
+    }
+}
+
+/// How fast a body must arrive: no silence longer than `silence`, and after the first seconds no
+/// less than `rate` bytes a second on the whole. One that makes progress is never cut.
+struct Pace {
+    began: MonoNanos,
+    silence: Duration,
+    rate: u64,
+}
+
+impl Pace {
+    /// How long the next bytes may take; `None` when the body is late already.
+    fn left(&self, now: MonoNanos, so_far: usize) -> Option<Duration> {
+        let earned = Duration::from_secs(u64::try_from(so_far).unwrap_or(u64::MAX) / self.rate.max(1));
+        let passed = Duration::from_nanos(now.since(self.began));
+        let left = RATE_GRACE.max(earned).checked_sub(passed)?;
+        Some(left.min(self.silence)).filter(|left| !left.is_zero())
+    }
+}
+
+fn count_body<'a>(
+    gauge: &'a std::sync::atomic::AtomicUsize,
+    bytes: usize,
+    plan: &crate::plan::Plan,
+) -> Result<Counted<'a>, Refusal> {
+    let max = usize::try_from(plan.limits.request_body_memory_bytes_max).unwrap_or(usize::MAX);
+    Counted::within(gauge, bytes, max).ok_or(Refusal::Overloaded("body memory"))
+}
+
+/// `application/json`, with no parameter but `charset=utf-8`.
+fn is_json(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| *byte == b';');
+    let essence = parts.next().unwrap_or_default().trim_ascii();
+    essence.eq_ignore_ascii_case(b"application/json")
+        && parts.all(|parameter| {
+            let parameter = parameter.trim_ascii().to_ascii_lowercase();
+            match parameter.strip_prefix(b"charset=") {
+                Some(charset) => matches!(charset, b"utf-8" | b"\"utf-8\"" | b"utf8"),
+                None => true,
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // EDGE-53
+    #[test]
+    fn a_body_may_be_slow_but_not_silent_and_not_forever() {
+        let pace = Pace { began: MonoNanos(0), silence: Duration::from_secs(30), rate: 512 };
+        let at = |seconds: u64, bytes| pace.left(MonoNanos(seconds * 1_000_000_000), bytes);
+        for (name, left, want) in [
+            ("at the start the grace counts", at(0, 0), Some(5)),
+            ("nothing within the grace", at(5, 0), None),
+            ("fast so far: the silence counts", at(5, 1 << 20), Some(30)),
+            ("just under the rate", at(10, 512 * 10 - 1), None),
+            ("just over it", at(10, 512 * 12), Some(2)),
+        ] {
+            assert_eq!(left, want.map(Duration::from_secs), "{name}");
+        }
+    }
+
+    // LLM-4
+    #[test]
+    fn json_is_utf_8_whatever_else_is_said() {
+        for (name, value, want) in [
+            ("plain", "application/json", true),
+            ("case", "Application/JSON", true),
+            ("charset", "application/json; charset=UTF-8", true),
+            ("another charset", "application/json; charset=latin1", false),
+            ("text", "text/json", false),
+            ("suffix", "application/problem+json", false),
+            ("empty", "", false),
+        ] {
+            assert_eq!(is_json(value.as_bytes()), want, "{name}");
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! The record of a request: gathered while it lives, written by another thread.
+//!
+//! A worker hands over whole batches; the audit writer's thread turns each record into an audit
+//! event, an access line and a usage line. Nothing secret is in a record: tokens are there by
+//! their mask and id, bodies and queries not at all.
+
+use crate::refusal::{AuthnFailure, Refusal};
+use crate::worker::Worker;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use tollkeep_audit::{Action, Actor, ActorId, Event, EventSink, IpMask, Key, Logger, Outcome, Value};
+use tollkeep_llm::Surface;
+use tollkeep_observe::RequestOutcome;
+use tollkeep_observe::access::AccessLine;
+use tollkeep_observe::line_sink::LineSink;
+use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, RouteLabel};
+use tollkeep_observe::usage_line::UsageLine;
+use tollkeep_store::live::LiveToken;
+use tollkeep_types::usage::UsageReport;
+use tollkeep_types::{Clock, MonoNanos, RequestId, WallMillis};
+
+/// Addresses whose repeated refusals are folded at a time.
+const FOLDS_MAX: usize = 10_000;
+/// One event per address and reason in this time; the next one tells how many there were.
+const FOLD_MS: u64 = 60_000;
+
+/// The provider or upstream of a request, as records name it.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    pub(crate) name: Arc<str>,
+    pub(crate) label: ProviderLabel,
+}
+
+/// An LLM call, as records tell it.
+#[derive(Clone)]
+pub(crate) struct LlmFacts {
+    pub(crate) surface: Surface,
+    pub(crate) model_asked: Option<Box<str>>,
+    pub(crate) model_served: Option<Box<str>>,
+    pub(crate) model_label: ModelLabel,
+    pub(crate) stream: bool,
+    pub(crate) usage: Option<UsageReport>,
+}
+
+/// What is known of a request.
+pub(crate) struct Facts {
+    pub(crate) id: RequestId,
+    pub(crate) at: WallMillis,
+    pub(crate) client_ip: IpAddr,
+    pub(crate) method: &'static str,
+    pub(crate) route: Arc<str>,
+    pub(crate) route_label: RouteLabel,
+    /// The request passed routing: it is a call, and every call has its audit event.
+    pub(crate) is_call: bool,
+    /// A probe of the process's health, which leaves no record.
+    pub(crate) is_probe: bool,
+    pub(crate) status: u16,
+    pub(crate) refusal: Option<(&'static str, RefusedAs)>,
+    pub(crate) outcome: RequestOutcome,
+    pub(crate) token: Option<Arc<LiveToken>>,
+    pub(crate) asked: Option<Asked>,
+    pub(crate) llm: Option<LlmFacts>,
+    pub(crate) correlation_id: Option<Box<str>>,
+    pub(crate) user_agent: Option<Box<str>>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) duration_ns: u64,
+    pub(crate) first_byte_ns: Option<u64>,
+    pub(crate) upstream_ns: Option<u64>,
+    /// The address in the forwarding fields could not be read.
+    pub(crate) header_spoof: bool,
+}
+
+/// What sort of no it was, for the audit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RefusedAs {
+    Other,
+    Rejected(&'static str),
+    Authn(AuthnFailure),
+    Binding(&'static str),
+    RateLimit(&'static str),
+    Egress(&'static str),
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            id: RequestId::from_bytes([0; 16]),
+            at: WallMillis(0),
+            client_ip: Ipv4Addr::UNSPECIFIED.into(),
+            method: "",
+            route: Arc::from(""),
+            route_label: RouteLabel::NONE,
+            is_call: false,
+            is_probe: true,
+            status: 0,
+            refusal: None,
+            // What stays if the exchange panics or is dropped half-way.
+            outcome: RequestOutcome::Error,
+            token: None,
+            asked: None,
+            llm: None,
+            correlation_id: None,
+            user_agent: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration_ns: 0,
+            first_byte_ns: None,
+            upstream_ns: None,
+            header_spoof: false,
+        }
+    }
+}
+
+impl Facts {
+    pub(crate) fn begin(id: RequestId, at: WallMillis, client_ip: IpAddr, nowhere: &Arc<str>) -> Self {
+        Self { id, at, client_ip, is_probe: false, route: Arc::clone(nowhere), ..Self::default() }
+    }
+
+    /// The caller hung up.
+    pub(crate) fn caller_gone(&mut self) {
+        self.outcome = RequestOutcome::CallerGone;
+    }
+
+    /// We said no, or passed on somebody's.
+    pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        self.refusal = Some((refusal.public().code, refusal.refused_as()));
+        self.outcome = refusal.outcome();
+    }
+
+    /// The exchange is over.
+    pub(crate) fn end(&mut self, clock: &dyn Clock, started: MonoNanos) {
+        self.duration_ns = clock.mono().since(started);
+        self.at = clock.wall();
+    }
+
+    /// Counts the request in the worker's metrics.
+    pub(crate) fn count(&self, worker: &Worker) {
+        let provider = self.asked.as_ref().map_or(ProviderLabel::NONE, |asked| asked.label);
+        worker.counters.finish(&Finished {
+            route: self.route_label,
+            provider,
+            status: self.status,
+            outcome: self.outcome,
+            duration_ns: self.duration_ns,
+            overhead_ns: self.upstream_ns.map(|waited| self.duration_ns.saturating_sub(waited)),
+            ttft_ns: self.first_byte_ns.filter(|_| self.llm.as_ref().is_some_and(|llm| llm.stream)),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        });
+        if let Some(LlmFacts { model_label, usage: Some(UsageReport::Reported(usage)), .. }) = &self.llm {
+            worker.counters.tokens(provider, *model_label, usage);
+        }
+        let Some((code, sort)) = self.refusal else { return };
+        let metrics = &worker.shared.metrics;
+        metrics.refusal(code, Listener::Data);
+        match sort {
+            RefusedAs::Other | RefusedAs::Binding(_) => {}
+            RefusedAs::Rejected(reason) => metrics.rejected(reason),
+            RefusedAs::Authn(failure) => metrics.auth_failure(failure.reason()),
+            RefusedAs::RateLimit(class) => metrics.rate_limited(class),
+            RefusedAs::Egress(reason) => metrics.egress_refused(reason),
+        }
+    }
+}
+
+/// Where records go: the audit log's thread writes all three kinds of line.
+pub struct Recorder {
+    /// The audit log; `None` when audit is off.
+    pub audit: Option<Arc<Logger>>,
+    /// Access lines; `None` when they are off.
+    pub access: Option<LineSink>,
+    /// Whether only failed requests have an access line.
+    pub access_errors_only: bool,
+    /// Usage lines.
+    pub usage: LineSink,
+    /// How addresses are written in access lines.
+    pub ip_mask: IpMask,
+    folds: Mutex<Folds>,
+}
+
+#[derive(Default)]
+struct Folds(HashMap<(IpAddr, &'static str), (u64, u64)>);
+
+impl Folds {
+    /// How many events of this kind to tell of now: none while a first one is fresh, else this
+    /// one and those kept back.
+    fn tell(&mut self, ip: IpAddr, reason: &'static str, now_ms: u64) -> Option<u64> {
+        if self.0.len() >= FOLDS_MAX {
+            self.0.retain(|_, (since, _)| now_ms.saturating_sub(*since) < FOLD_MS);
+        }
+        if self.0.len() >= FOLDS_MAX {
+            return Some(1);
+        }
+        let (since, kept_back) = self.0.entry((ip, reason)).or_insert((0, 0));
+        if *since != 0 && now_ms.saturating_sub(*since) < FOLD_MS {
+            *kept_back += 1;
+            return None;
+        }
+        *since = now_ms;
+        Some(std::mem::take(kept_back) + 1)
+    }
+}
+
+impl Recorder {
+    /// A recorder into these sinks.
+    pub fn new(
+        audit: Option<Arc<Logger>>,
+        access: Option<LineSink>,
+        access_errors_only: bool,
+        usage: LineSink,
+        ip_mask: IpMask,
+    ) -> Arc<Self> {
+        Arc::new(Self { audit, access, access_errors_only, usage, ip_mask, folds: Mutex::default() })
+    }
+
+    /// Takes a worker's batch. Never waits: a full queue is the audit log's to count.
+    pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
+        let Some(audit) = &self.audit else { return self.write(&batch, None) };
+        let recorder = Arc::clone(self);
+        let events = batch.len();
+        let written = audit.submit(events, Box::new(move |sink| recorder.write(&batch, Some(sink))));
+        if let Err(error) = written {
+            tracing::debug!("a batch of {events} records was not taken: {error}");
+        }
+    }
+
+    fn write(&self, batch: &[Facts], mut sink: Option<&mut EventSink<'_>>) {
+        let (mut access, mut accessed) = (Vec::with_capacity(batch.len() * 384), 0);
+        let (mut usage, mut used) = (Vec::new(), 0);
+        let mut ip = Vec::with_capacity(48);
+        for facts in batch.iter().filter(|facts| !facts.is_probe) {
+            if let Some(sink) = sink.as_deref_mut() {
+                self.write_events(facts, sink);
+            }
+            if self.access.is_some() && (!self.access_errors_only || facts.outcome != RequestOutcome::Served) {
+                ip.clear();
+                let shown = self.ip_mask.write(facts.client_ip, &mut ip);
+                let ip = std::str::from_utf8(&ip).ok().filter(|_| shown);
+                tollkeep_observe::access::write_line(&mut access, &access_line(facts, ip));
+                accessed += 1;
+            }
+            if let Some(line) = usage_line(facts) {
+                tollkeep_observe::usage_line::write_line(&mut usage, &line);
+                used += 1;
+            }
+        }
+        if let Some(sink) = &self.access && accessed > 0 {
+            sink.send(&mut access, accessed);
+        }
+        if used > 0 {
+            self.usage.send(&mut usage, used);
+        }
+    }
+
+    fn write_events(&self, facts: &Facts, sink: &mut EventSink<'_>) {
+        if facts.header_spoof {
+            self.write_folded(facts, Action::SecurityViolation, "header_spoof", sink);
+        }
+        match facts.refusal.map(|(_, sort)| sort) {
+            Some(RefusedAs::Authn(failure)) => {
+                let event = event(facts, Action::TokenAccess, Outcome::Failure).with_reason(failure.reason());
+                sink.append(&event);
+            }
+            Some(RefusedAs::Binding(reason)) => {
+                sink.append(&event(facts, Action::TokenAccess, Outcome::Denied).with_reason(reason));
+            }
+            Some(RefusedAs::Rejected(reason)) => self.write_folded(facts, Action::RequestRejected, reason, sink),
+            Some(RefusedAs::RateLimit(class)) => self.write_folded(facts, Action::RateLimitExceeded, class, sink),
+            Some(RefusedAs::Egress(reason)) => self.write_folded(facts, Action::EgressBlocked, reason, sink),
+            Some(RefusedAs::Other) | None => {}
+        }
+        if facts.is_call {
+            sink.append(&call_event(facts));
+        }
+    }
+
+    fn write_folded(&self, facts: &Facts, action: Action, reason: &'static str, sink: &mut EventSink<'_>) {
+        let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = folds.0.len().checked_add(0).and_then(|_| folds.tell(facts.client_ip, reason, facts.at.0))
+        else {
+            return;
+        };
+        let event = event(facts, action, Outcome::Denied).with_reason(reason);
+        sink.append(&event.with_detail(Key::Count, Value::Number(count)));
+    }
+}
+
+fn event(facts: &Facts, action: Action, outcome: Outcome) -> Event<'_> {
+    let actor = if facts.token.is_some() { Actor::Client } else { Actor::Anonymous };
+    let mut event = Event::new(action, actor, outcome)
+        .at(facts.at)
+        .with_request_id(facts.id)
+        .with_client_ip(facts.client_ip)
+        .with_http_method(facts.method)
+        .with_detail(Key::Route, Value::Word(&facts.route));
+    if let Some(token) = &facts.token {
+        event = event
+            .with_tenant_id(token.project.tenant_id)
+            .with_project_id(token.project.id)
+            .with_actor_id(ActorId::Token(token.id))
+            .with_token_hint(&token.hint)
+            .with_token_ref(token.id);
+    }
+    if let Some(id) = &facts.correlation_id {
+        event = event.with_correlation_id(&**id);
+    }
+    match &facts.user_agent {
+        Some(agent) => event.with_user_agent(&**agent),
+        None => event,
+    }
+}
+
+/// The one `proxy_request` event of a call.
+fn call_event(facts: &Facts) -> Event<'_> {
+    let outcome = match facts.outcome {
+        RequestOutcome::Served => Outcome::Success,
+        RequestOutcome::Refused => Outcome::Denied,
+        RequestOutcome::UpstreamError
+        | RequestOutcome::Timeout
+        | RequestOutcome::Cut
+        | RequestOutcome::CallerGone
+        | RequestOutcome::Error => Outcome::Error,
+    };
+    let mut event = event(facts, Action::ProxyRequest, outcome)
+        .with_detail(Key::StatusCode, Value::Number(facts.status.into()))
+        .with_duration_ms(facts.duration_ns / 1_000_000);
+    if let Some((code, _)) = facts.refusal {
+        event = event.with_reason(code);
+    } else if facts.outcome != RequestOutcome::Served {
+        event = event.with_reason(facts.outcome.as_str());
+    }
+    if let Some(asked) = &facts.asked {
+        event = event.with_detail(Key::Provider, Value::Word(&asked.name));
+    }
+    if let Some(model) = facts.llm.as_ref().and_then(|llm| llm.model_asked.as_deref()) {
+        event = event.with_detail(Key::Model, Value::Text(model.into()));
+    }
+    event
+}
+
+fn access_line<'a>(facts: &'a Facts, client_ip: Option<&'a str>) -> AccessLine<'a> {
+    let usage = facts.llm.as_ref().and_then(|llm| llm.usage.as_ref());
+    AccessLine {
+        at: facts.at,
+        request_id: facts.id,
+        method: facts.method,
+        route: &facts.route,
+        status: facts.status,
+        latency_ns: facts.duration_ns,
+        ttft_ns: facts.first_byte_ns,
+        upstream_ns: facts.upstream_ns,
+        bytes_in: facts.bytes_in,
+        bytes_out: facts.bytes_out,
+        project_id: facts.token.as_ref().map(|token| token.project.id),
+        token_ref: facts.token.as_ref().map(|token| token.id),
+        provider: facts.asked.as_ref().map(|asked| &*asked.name),
+        model: facts.llm.as_ref().and_then(|llm| llm.model_asked.as_deref()),
+        tokens: match usage {
+            Some(UsageReport::Reported(usage)) => Some((usage.input(), usage.output())),
+            Some(UsageReport::Released | UsageReport::Unknown(_)) | None => None,
+        },
+        outcome: facts.outcome,
+        client_ip,
+    }
+}
+
+fn usage_line(facts: &Facts) -> Option<UsageLine<'_>> {
+    let (llm, asked) = (facts.llm.as_ref()?, facts.asked.as_ref()?);
+    Some(UsageLine {
+        at: facts.at,
+        request_id: facts.id,
+        project_id: facts.token.as_ref().map(|token| token.project.id),
+        token_ref: facts.token.as_ref().map(|token| token.id),
+        route: &facts.route,
+        provider: &asked.name,
+        model_asked: llm.model_asked.as_deref(),
+        model_served: llm.model_served.as_deref(),
+        surface: llm.surface.name(),
+        status: facts.status,
+        usage: llm.usage.as_ref()?,
+        outcome: facts.outcome,
+        stream: llm.stream,
+        duration_ms: facts.duration_ns / 1_000_000,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // AUD-12
+    #[test]
+    fn repeated_refusals_fold_into_one_event_that_counts_them() {
+        let mut folds = Folds::default();
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let told: Vec<_> = [1, 2, 3, FOLD_MS + 1, FOLD_MS + 2].map(|ms| folds.tell(ip, "chunk", ms)).to_vec();
+        assert_eq!(told, [Some(1), None, None, Some(3), None]);
+        assert_eq!(folds.tell(ip, "host", 2), Some(1), "another reason has its own count");
+    }
+}

@@ -1,0 +1,343 @@
+//! Which route a request is for: the written ones first, then the built-in LLM surfaces.
+
+use crate::admit::Entry;
+use crate::lifecycle::Exchange;
+use crate::plan::Target;
+use crate::refusal::Refusal;
+use std::cmp::Reverse;
+use std::sync::Arc;
+use tollkeep_config::settings::{self, Access, Methods, PathPattern, RateBy, Segment, Settings, Surfaces};
+use tollkeep_http1::{Framing, Method, Upgrade};
+use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
+use tollkeep_observe::metrics::{Metrics, RouteLabel};
+use tollkeep_policy::rate::Quota;
+
+/// A rate limit of a route.
+pub(crate) struct RouteLimit {
+    pub(crate) quota: Quota,
+    pub(crate) requests: u64,
+    pub(crate) window_s: u64,
+    pub(crate) by: RateBy,
+}
+
+/// A route that the operator wrote.
+pub(crate) struct PlainRoute {
+    pub(crate) id: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) label: RouteLabel,
+    pub(crate) target: Arc<Target>,
+    pub(crate) access: Access,
+    pub(crate) limit: Option<RouteLimit>,
+    pub(crate) body_bytes_max: u64,
+    pub(crate) stream_bytes_max: u64,
+    allow_body: bool,
+    allow_encoded_slash: bool,
+    allow_semicolon: bool,
+    methods: Methods,
+    path: PathPattern,
+}
+
+impl PlainRoute {
+    pub(crate) fn new(route: &settings::Route, target: &Arc<Target>, all: &Settings, metrics: &Metrics) -> Self {
+        let name = route_name(route);
+        Self {
+            id: 0,
+            label: metrics.route(&name),
+            name: Arc::from(name),
+            target: Arc::clone(target),
+            access: route.access,
+            limit: route.rate.as_ref().map(|rate| {
+                let window_ns = u64::try_from(rate.window.as_nanos()).unwrap_or(u64::MAX);
+                RouteLimit {
+                    quota: Quota::per(rate.requests, window_ns, rate.burst),
+                    requests: rate.requests,
+                    window_s: rate.window.as_secs().max(1),
+                    by: rate.by,
+                }
+            }),
+            body_bytes_max: route.body_bytes_max.unwrap_or(all.server.limits.request_body_bytes_max),
+            stream_bytes_max: route.response_stream_bytes_max.unwrap_or(all.server.limits.response_stream_bytes_max),
+            allow_body: route.allow_body,
+            allow_encoded_slash: route.allow_encoded_slash,
+            allow_semicolon: route.allow_semicolon,
+            methods: route.methods.clone(),
+            path: route.path.clone(),
+        }
+    }
+
+    /// HEAD follows GET.
+    fn serves(&self, method: Method) -> bool {
+        match &self.methods {
+            Methods::Any => true,
+            Methods::Listed(methods) => {
+                let listed = |wanted: &str| methods.iter().any(|listed| listed.as_str() == wanted);
+                listed(method.as_str()) || (method == Method::Head && listed("GET"))
+            }
+        }
+    }
+}
+
+/// Whether `path` fits `pattern`; both are canonical.
+fn fits(pattern: &PathPattern, path: &str) -> bool {
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
+    for wanted in &pattern.0 {
+        match (wanted, segments.next()) {
+            (Segment::Rest, _) => return true,
+            (Segment::Literal(literal), Some(segment)) if **literal == *segment => {}
+            (Segment::Param(_), Some(segment)) if !segment.is_empty() => {}
+            (Segment::Literal(_) | Segment::Param(_), _) => return false,
+        }
+    }
+    segments.next().is_none()
+}
+
+/// The written routes, most specific first: literal beats `:name` beats `*`, segment by segment
+/// from the left.
+pub(crate) struct RouteTable {
+    routes: Vec<Arc<PlainRoute>>,
+}
+
+impl RouteTable {
+    pub(crate) fn new(mut routes: Vec<PlainRoute>) -> Self {
+        let rank = |segment: &Segment| match segment {
+            Segment::Literal(_) => 0,
+            Segment::Param(_) => 1,
+            Segment::Rest => 2,
+        };
+        routes.sort_by_cached_key(|route| {
+            let ranks: Vec<_> = route.path.0.iter().map(rank).collect();
+            (ranks, Reverse(route.path.0.len()))
+        });
+        let numbered = (0_u32..).zip(routes).map(|(id, route)| Arc::new(PlainRoute { id, ..route }));
+        Self { routes: numbered.collect() }
+    }
+
+    fn find(&self, method: Method, path: &str) -> Found<'_> {
+        let mut other_methods = Vec::new();
+        for route in self.routes.iter().filter(|route| fits(&route.path, path)) {
+            if route.serves(method) {
+                return Found::Route(route);
+            }
+            if let Methods::Listed(methods) = &route.methods {
+                other_methods.extend(methods.iter().copied());
+            }
+        }
+        if other_methods.is_empty() { Found::Nothing } else { Found::OtherMethods(allow(&other_methods)) }
+    }
+}
+
+enum Found<'a> {
+    Route(&'a Arc<PlainRoute>),
+    OtherMethods(Box<str>),
+    Nothing,
+}
+
+/// The value of `Allow`; HEAD comes with GET.
+fn allow(methods: &[settings::Method]) -> Box<str> {
+    let mut names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ").into()
+}
+
+/// The built-in routes of the LLM surfaces: names and labels, and which are served.
+pub(crate) struct SurfaceRoutes {
+    served: Vec<(Surface, Arc<str>, RouteLabel)>,
+    body_bytes_max: u64,
+    any_provider: bool,
+}
+
+impl SurfaceRoutes {
+    pub(crate) fn new(settings: &Settings, metrics: &Metrics) -> Self {
+        let wanted = |surface: Surface| match &settings.llm.surfaces {
+            Surfaces::All => true,
+            Surfaces::None => false,
+            Surfaces::Some(listed) => listed.iter().any(|listed| match listed {
+                settings::Surface::Chat => surface.dialect() == Dialect::Chat,
+                settings::Surface::Responses => surface.dialect() == Dialect::Responses,
+                settings::Surface::Anthropic => {
+                    surface.dialect() == Dialect::Anthropic || matches!(surface, Surface::Models | Surface::Model)
+                }
+            }),
+        };
+        let served = Surface::ALL.into_iter().filter(|surface| wanted(*surface)).map(|surface| {
+            let name = surface_route(surface);
+            (surface, Arc::from(name), metrics.route(name))
+        });
+        Self {
+            served: served.collect(),
+            body_bytes_max: settings.llm.max_request_body_bytes,
+            any_provider: settings.providers.iter().any(|provider| provider.enabled),
+        }
+    }
+
+    fn find(&self, surface: Surface) -> Option<(&Arc<str>, RouteLabel)> {
+        let known = self.served.iter().filter(|_| self.any_provider).find(|(served, ..)| *served == surface);
+        known.map(|(_, name, label)| (name, *label))
+    }
+}
+
+/// The name of a written route in records and metrics: its methods and pattern.
+pub fn route_name(route: &settings::Route) -> String {
+    let methods = match &route.methods {
+        Methods::Any => "ANY".to_owned(),
+        Methods::Listed(methods) => methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(","),
+    };
+    format!("{methods} {}", route.path)
+}
+
+/// The name of a surface's route in records and metrics.
+pub fn surface_route(surface: Surface) -> &'static str {
+    match surface {
+        Surface::Chat => "POST /v1/chat/completions",
+        Surface::Completions => "POST /v1/completions",
+        Surface::Responses => "POST /v1/responses",
+        Surface::Embeddings => "POST /v1/embeddings",
+        Surface::Messages => "POST /v1/messages",
+        Surface::CountTokens => "POST /v1/messages/count_tokens",
+        Surface::Models => "GET /v1/models",
+        Surface::Model => "GET /v1/models/{id}",
+    }
+}
+
+/// Where a request goes.
+#[derive(Clone)]
+pub(crate) enum Destination {
+    Plain(Arc<PlainRoute>),
+    Surface(Surface),
+}
+
+/// The request has a route, and its method and form fit it.
+pub(crate) struct Route {
+    destination: Destination,
+    access: Access,
+    body_bytes_max: u64,
+}
+
+impl Route {
+    pub(crate) fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        self.access
+    }
+
+    pub(crate) fn body_bytes_max(&self) -> u64 {
+        self.body_bytes_max
+    }
+
+    pub(crate) fn surface(&self) -> Option<Surface> {
+        match self.destination {
+            Destination::Surface(surface) => Some(surface),
+            Destination::Plain(_) => None,
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// Finds the route of the canonical path.
+    ///
+    /// # Errors
+    /// 404, 405, and 400 for what the route does not take: an encoded slash or semicolon, an
+    /// upgrade, a body on GET.
+    pub(crate) fn route(&mut self, entry: &Entry<'_>) -> Result<Route, Refusal> {
+        let method = self.work.head.method;
+        let (route, rules) = match self.plan.routes.find(method, &self.work.path) {
+            Found::Route(found) => {
+                self.facts.route = Arc::clone(&found.name);
+                self.facts.route_label = found.label;
+                let rules = FormRules {
+                    body: found.allow_body,
+                    encoded_slash: found.allow_encoded_slash,
+                    semicolon: found.allow_semicolon,
+                };
+                let (access, body_bytes_max) = (found.access, found.body_bytes_max);
+                (Route { destination: Destination::Plain(Arc::clone(found)), access, body_bytes_max }, rules)
+            }
+            Found::OtherMethods(allow) => return Err(Refusal::MethodNotAllowed { allow, closes: false }),
+            Found::Nothing => self.surface_route(method)?,
+        };
+        self.facts.is_call = true;
+        self.check_form(entry, &rules)?;
+        Ok(route)
+    }
+
+    fn surface_route(&mut self, method: Method) -> Result<(Route, FormRules), Refusal> {
+        let surface = match surface_of(method.as_str(), &self.work.path) {
+            SurfaceMatch::Surface(surface) => surface,
+            SurfaceMatch::MethodNotAllowed { allow, .. } => {
+                return Err(Refusal::MethodNotAllowed { allow: allow.into(), closes: false });
+            }
+            SurfaceMatch::Unknown(_) | SurfaceMatch::NotLlm => return Err(Refusal::EndpointNotFound),
+        };
+        let (name, label) = self.plan.surfaces.find(surface).ok_or(Refusal::EndpointNotFound)?;
+        self.facts.route = Arc::clone(name);
+        self.facts.route_label = label;
+        let route = Route {
+            destination: Destination::Surface(surface),
+            access: Access::Token,
+            body_bytes_max: self.plan.surfaces.body_bytes_max,
+        };
+        // Official SDKs encode ids such as `vendor/model`.
+        let rules = FormRules { body: false, encoded_slash: surface == Surface::Model, semicolon: false };
+        Ok((route, rules))
+    }
+
+    fn check_form(&self, entry: &Entry<'_>, rules: &FormRules) -> Result<(), Refusal> {
+        let head = &self.work.head;
+        if (entry.has_encoded_slash() && !rules.encoded_slash) || (entry.has_semicolon() && !rules.semicolon) {
+            return Err(Refusal::BadRequest("path"));
+        }
+        if head.upgrade == Upgrade::WebSocket {
+            return Err(Refusal::BadRequest("upgrade"));
+        }
+        let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
+        if has_body && matches!(head.method, Method::Get | Method::Head | Method::Options) && !rules.body {
+            return Err(Refusal::BadRequest("body_on_get"));
+        }
+        Ok(())
+    }
+}
+
+struct FormRules {
+    body: bool,
+    encoded_slash: bool,
+    semicolon: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> PathPattern {
+        let segments = text.strip_prefix('/').unwrap().split('/').map(|segment| match segment.strip_prefix(':') {
+            Some(name) => Segment::Param(name.into()),
+            None if segment == "*" => Segment::Rest,
+            None => Segment::Literal(segment.into()),
+        });
+        PathPattern(segments.collect())
+    }
+
+    #[test]
+    fn patterns_fit_whole_segments_only() {
+        for (name, written, path, want) in [
+            ("literal", "/v1/x", "/v1/x", true),
+            ("prefix is not enough", "/v1/x", "/v1/xy", false),
+            ("case matters", "/v1/x", "/v1/X", false),
+            ("trailing slash is another path", "/v1/x", "/v1/x/", false),
+            ("one segment", "/v1/:id", "/v1/a", true),
+            ("a segment is not empty", "/v1/:id", "/v1/", false),
+            ("a segment is one", "/v1/:id", "/v1/a/b", false),
+            ("the rest", "/v1/*", "/v1/a/b", true),
+            ("the rest may be empty", "/v1/*", "/v1/", true),
+            ("nothing is not the rest of a longer path", "/v1/x/*", "/v1", false),
+            ("root", "/", "/", true),
+        ] {
+            assert_eq!(fits(&pattern(written), path), want, "{name}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What one worker thread owns, and what all of them share.
+
+use crate::lifecycle::{self, Work};
+use crate::plan::Plan;
+use crate::record::{Facts, Recorder};
+use arc_swap::ArcSwap;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tollkeep_audit::AuditHealth;
+use tollkeep_counters::{IpGauge, RateTable};
+use tollkeep_crypto::TokenHasher;
+use tollkeep_net::buffers::Buffers;
+use tollkeep_net::worker::{Service, WorkerParts};
+use tollkeep_net::{Deadlines, Dialer, Drain, Pool};
+use tollkeep_observe::health::Health;
+use tollkeep_observe::metrics::{Metrics, Recorder as Counters};
+use tollkeep_store::Store;
+use tollkeep_store::live::LiveTokens;
+use tollkeep_types::{Clock, Entropy, RequestId};
+
+/// Scratch that a worker keeps for later exchanges.
+const IDLE_WORK_MAX: usize = 256;
+/// Records gathered before they are handed to the writer.
+const RECORDS_BATCH: usize = 512;
+/// How long a record may wait for others.
+const RECORDS_WAIT: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// What all workers share: snapshots, atomics, and doors to other threads. No worker waits on it.
+pub struct Shared {
+    /// The settings in force; a request keeps the snapshot it began with.
+    pub plan: ArcSwap<Plan>,
+    /// Live access tokens.
+    pub tokens: Arc<LiveTokens>,
+    /// The store, for its time that never goes back.
+    pub store: Store,
+    /// Makes the digest of a token.
+    pub hasher: TokenHasher,
+    /// Rate limit cells by address, route and project.
+    pub rates: RateTable,
+    /// Live connections by address.
+    pub connections: IpGauge,
+    /// Running requests by address.
+    pub requests: IpGauge,
+    /// Running requests in all.
+    pub running: AtomicUsize,
+    /// Body bytes buffered.
+    pub body_bytes: AtomicUsize,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Whether the audit log takes events; `None` when audit is off.
+    pub audit: Option<Arc<AuditHealth>>,
+    /// Where records go.
+    pub recorder: Arc<Recorder>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Liveness and readiness.
+    pub health: Arc<Health>,
+    /// Whether the process is going away.
+    pub drain: Arc<Drain>,
+    /// The egress door.
+    pub dialer: Dialer,
+}
+
+/// One worker.
+pub struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) index: usize,
+    pub(crate) pool: Pool,
+    pub(crate) buffers: Rc<Buffers>,
+    pub(crate) deadlines: Rc<Deadlines>,
+    pub(crate) counters: Counters,
+    work: RefCell<Vec<Box<Work>>>,
+    records: RefCell<Vec<Facts>>,
+    flush_due: Cell<bool>,
+    ids: Cell<u64>,
+    id_base: [u8; 16],
+    date: RefCell<([u8; 29], u64)>,
+    rotation: Cell<usize>,
+}
+
+impl Worker {
+    /// The service of one worker: builds the worker and gives the loop what it calls.
+    pub fn service(shared: &Arc<Shared>, parts: &WorkerParts) -> Service {
+        let worker = Rc::new(Self::new(Arc::clone(shared), parts));
+        let ticking = Rc::clone(&worker);
+        Service {
+            serve: Box::new(move |conn| Box::pin(lifecycle::serve(Rc::clone(&worker), conn))),
+            tick: Box::new(move || ticking.tick()),
+        }
+    }
+
+    fn new(shared: Arc<Shared>, parts: &WorkerParts) -> Self {
+        let mut id_base = [0_u8; 16];
+        shared.entropy.fill(&mut id_base);
+        Self {
+            index: parts.index,
+            pool: Pool::new(shared.dialer.clone(), Rc::clone(&parts.buffers)),
+            buffers: Rc::clone(&parts.buffers),
+            deadlines: Rc::clone(&parts.deadlines),
+            counters: shared.metrics.recorder(),
+            work: RefCell::default(),
+            records: RefCell::default(),
+            flush_due: Cell::new(false),
+            ids: Cell::new(u64::from_be_bytes(first_eight(&id_base)) >> 8),
+            id_base,
+            date: RefCell::new(([b' '; 29], 0)),
+            rotation: Cell::new(0),
+            shared,
+        }
+    }
+
+    fn tick(&self) {
+        let now = self.deadlines.now();
+        self.shared.health.beat(self.index, now);
+        self.pool.sweep(now);
+    }
+
+    /// Scratch for one exchange.
+    pub(crate) fn take_work(&self) -> Box<Work> {
+        self.work.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes scratch back.
+    pub(crate) fn give_back(&self, mut work: Box<Work>) {
+        let mut idle = self.work.borrow_mut();
+        if work.is_small() && idle.len() < IDLE_WORK_MAX {
+            work.clear();
+            idle.push(work);
+        }
+    }
+
+    /// The next request id: time, this worker's random bits, and a counter among them. Ids are
+    /// not secrets, so they need not be unpredictable, only unique.
+    pub(crate) fn request_id(&self, wall_ms: u64) -> RequestId {
+        let count = self.ids.get().wrapping_add(1);
+        self.ids.set(count);
+        let [_, _, t0, t1, t2, t3, t4, t5] = wall_ms.to_be_bytes();
+        let [c0, c1, c2, c3, c4, c5, c6, c7] = count.to_be_bytes();
+        let [.., r0, r1] = self.id_base;
+        RequestId::from_bytes([
+            t0, t1, t2, t3, t4, t5, 0x70 | (r0 & 0x0f), r1, 0x80 | (c0 & 0x3f), c1, c2, c3, c4, c5, c6, c7,
+        ])
+    }
+
+    /// The `Date` field's value, made once a second (RFC 9110, section 5.6.7).
+    pub(crate) fn write_date(&self, out: &mut Vec<u8>, wall_ms: u64) {
+        let mut date = self.date.borrow_mut();
+        let second = wall_ms / 1000;
+        if date.1 != second {
+            *date = (crate::answer::http_date(second), second);
+        }
+        out.extend_from_slice(&date.0);
+    }
+
+    /// A number that goes up by one each call, for taking turns.
+    pub(crate) fn turn(&self) -> usize {
+        self.rotation.replace(self.rotation.get().wrapping_add(1))
+    }
+
+    /// Takes the record of a finished request; a full batch goes to the writer at once, a first
+    /// one within milliseconds.
+    pub(crate) fn record(self: &Rc<Self>, facts: Facts) {
+        let mut records = self.records.borrow_mut();
+        records.push(facts);
+        if records.len() >= RECORDS_BATCH {
+            let batch = std::mem::replace(&mut *records, Vec::with_capacity(RECORDS_BATCH));
+            drop(records);
+            self.shared.recorder.take(batch);
+        } else if !self.flush_due.replace(true) {
+            drop(records);
+            self.flush_later();
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a worker's own flush, which its last drop repeats")]
+    fn flush_later(self: &Rc<Self>) {
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(RECORDS_WAIT).await;
+            worker.flush();
+        });
+    }
+
+    fn flush(&self) {
+        self.flush_due.set(false);
+        let batch = std::mem::take(&mut *self.records.borrow_mut());
+        if !batch.is_empty() {
+            self.shared.recorder.take(batch);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+fn first_eight(bytes: &[u8; 16]) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = *bytes;
+    [a, b, c, d, e, f, g, h]
+}
+
+/// Counts one unit in a gauge until it is dropped.
+pub(crate) struct Counted<'a> {
+    gauge: &'a AtomicUsize,
+    amount: usize,
+}
+
+impl<'a> Counted<'a> {
+    /// Adds `amount` unless the gauge would pass `max`.
+    pub(crate) fn within(gauge: &'a AtomicUsize, amount: usize, max: usize) -> Option<Self> {
+        let before = gauge.fetch_add(amount, Ordering::Relaxed);
+        let counted = Self { gauge, amount };
+        (before.saturating_add(amount) <= max).then_some(counted)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.gauge.fetch_sub(self.amount, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,86 @@
+//! Which bytes may stand where: the strict tables of RFC 9110.
+
+const TOKEN: u8 = 1;
+const UNDERSCORE: u8 = 2;
+
+/// What each byte is in a field name or method.
+static CLASS: [u8; 256] = {
+    let mut classes = [0_u8; 256];
+    let mut rest: &mut [u8] = &mut classes;
+    let mut byte = 0_u8;
+    while let Some((class, after)) = rest.split_first_mut() {
+        *class = class_of(byte);
+        byte = byte.wrapping_add(1);
+        rest = after;
+    }
+    classes
+};
+
+const fn class_of(byte: u8) -> u8 {
+    match byte {
+        b'_' => TOKEN | UNDERSCORE,
+        b'0'..=b'9'
+        | b'A'..=b'Z'
+        | b'a'..=b'z'
+        | b'!'
+        | b'#'..=b'\''
+        | b'*'
+        | b'+'
+        | b'-'
+        | b'.'
+        | b'^'
+        | b'`'
+        | b'|'
+        | b'~' => TOKEN,
+        _ => 0,
+    }
+}
+
+fn class(byte: u8) -> u8 {
+    CLASS.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+/// Whether the byte may stand in a token (RFC 9110 `tchar`).
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    class(byte) & TOKEN != 0
+}
+
+/// Whether the bytes are a token.
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// HOT. The length of the token at the start, and whether an underscore is in it.
+pub(crate) fn leading_token(bytes: &[u8]) -> (usize, bool) {
+    let mut seen = 0;
+    let len = bytes.iter().position(|byte| {
+        let class = class(*byte);
+        seen |= class;
+        class & TOKEN == 0
+    });
+    (len.unwrap_or(bytes.len()), seen & UNDERSCORE != 0)
+}
+
+/// Whether the byte may stand in a field value or reason phrase: no control byte but HTAB.
+pub(crate) const fn is_value_byte(byte: u8) -> bool {
+    (byte >= b' ' && byte != 0x7f) || byte == b'\t'
+}
+
+/// HOT. Whether all bytes may stand in a field value. No early end, so that it runs in vectors.
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .fold(true, |all, byte| all & is_value_byte(*byte))
+}
+
+/// Whether the byte may stand in a request target.
+pub(crate) const fn is_target_byte(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e)
+}
+
+/// HOT. Whether all bytes may stand in a request target.
+pub(crate) fn is_target(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .fold(true, |all, byte| all & is_target_byte(*byte))
+}

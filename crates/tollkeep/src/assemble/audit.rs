@@ -1,0 +1,82 @@
+//! The audit log and the line files, as the settings want them.
+
+use super::Base;
+use super::vault::Vault;
+use crate::exit::{self, Failed};
+use anyhow::Context;
+use std::sync::Arc;
+use tollkeep_audit::{IpMask, Logger, LoggerConfig, Means, OnFailure, UserAgentDetail};
+use tollkeep_config::settings::{AccessLog, AccessOnFailure, MaskIp, UserAgent};
+use tollkeep_observe::line_sink::{LineOutput, LineSink};
+
+/// Opens the audit log; `None` when it is off.
+///
+/// # Errors
+/// Its file or folder is not usable.
+pub fn open(base: &Base, vault: &Vault) -> anyhow::Result<Option<Arc<Logger>>> {
+    let audit = &base.settings.audit;
+    if !audit.enabled {
+        return Ok(None);
+    }
+    let config = LoggerConfig {
+        file_path: audit.file.clone(),
+        create_dir: audit.create_dir,
+        mode: audit.mode,
+        ip_mask: ip_mask(base, vault),
+        user_agent: match audit.user_agent {
+            UserAgent::Full => UserAgentDetail::Full,
+            UserAgent::Family => UserAgentDetail::Family,
+            UserAgent::Off => UserAgentDetail::Off,
+        },
+        deadline: audit.deadline,
+        on_failure: match audit.access_on_failure {
+            AccessOnFailure::Closed => OnFailure::Closed,
+            AccessOnFailure::Open => OnFailure::Open,
+        },
+        queue_events: audit.queue,
+    };
+    let means = Means { clock: Arc::clone(&base.clock), entropy: Arc::clone(&base.entropy), meter: base.metrics.audit() };
+    let logger = Logger::new(config, means).map_err(|error| Failed::new(exit::INVALID, format!("audit log: {error}")))?;
+    Ok(Some(Arc::new(logger)))
+}
+
+/// How addresses are written down.
+pub fn ip_mask(base: &Base, vault: &Vault) -> IpMask {
+    match base.settings.audit.mask_ip {
+        MaskIp::Off => IpMask::Off,
+        MaskIp::Prefix => IpMask::Prefix,
+        MaskIp::Hash => IpMask::Hash(vault.fingerprint_key),
+        MaskIp::Drop => IpMask::Drop,
+    }
+}
+
+/// The files of lines beside the audit log.
+pub struct Lines {
+    /// One line a request.
+    pub access: Option<LineSink>,
+    /// Whether only failed requests have one.
+    pub access_errors_only: bool,
+    /// One line a call to a model.
+    pub usage: LineSink,
+}
+
+/// Opens the line files.
+///
+/// # Errors
+/// A file can't be opened.
+pub fn line_sinks(base: &Base) -> anyhow::Result<Lines> {
+    let logging = &base.settings.logging;
+    let open = |output: &LineOutput| {
+        LineSink::open(output, Arc::clone(&base.clock), base.metrics.log()).with_context(|| format!("cannot open {output:?}"))
+    };
+    let output = logging.output.clone().map_or(LineOutput::Stdout, LineOutput::File);
+    let access = match logging.access {
+        AccessLog::Off => None,
+        AccessLog::On | AccessLog::Errors => Some(open(&output)?),
+    };
+    Ok(Lines {
+        access,
+        access_errors_only: logging.access == AccessLog::Errors,
+        usage: open(&LineOutput::File(base.settings.data_dir.join("usage.jsonl")))?,
+    })
+}

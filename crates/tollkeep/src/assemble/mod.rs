@@ -1,0 +1,276 @@
+//! Putting the parts together: settings in, a running gateway out, and its orderly end.
+
+mod audit;
+mod control;
+mod data;
+mod host;
+mod vault;
+
+use crate::exit::{self, Failed};
+use crate::system::SystemClock;
+use anyhow::Context;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
+use tollkeep_config::settings::{ManagementListen, Settings};
+use tollkeep_crypto::SystemEntropy;
+use tollkeep_net::{Drain, listen};
+use tollkeep_observe::health::{Health, Reason};
+use tollkeep_observe::line_sink::LineSink;
+use tollkeep_observe::metrics::{Build, Labels, Metrics};
+use tollkeep_store::{Store, StoreOptions};
+use tollkeep_types::{Clock, Entropy, Secret};
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What every part is given.
+pub struct Base {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Every address the process listens on, bound before anything is served.
+pub struct Bound {
+    /// The data listener, one socket per worker.
+    pub data: Vec<TcpListener>,
+    /// Its address.
+    pub data_addr: SocketAddr,
+    /// The management listener.
+    pub management: Option<TcpListener>,
+    /// Its address.
+    pub management_addr: Option<SocketAddr>,
+    /// The metrics listener.
+    pub metrics: Option<TcpListener>,
+    /// Its address.
+    pub metrics_addr: Option<SocketAddr>,
+}
+
+/// A gateway that serves.
+pub struct Running {
+    base: Base,
+    control: tokio::runtime::Runtime,
+    workers: tollkeep_net::worker::Running,
+    drain: Arc<Drain>,
+    health: Arc<Health>,
+    store: Store,
+    audit: Option<Arc<Logger>>,
+    lines: Vec<LineSink>,
+    stop_control: Arc<tokio::sync::Notify>,
+    /// Where callers call.
+    pub data_addr: SocketAddr,
+    /// Where operators call.
+    pub management_addr: Option<SocketAddr>,
+    /// Where counters are read.
+    pub metrics_addr: Option<SocketAddr>,
+    /// The management key that was made because there was none; told once.
+    pub first_key: Option<Secret>,
+}
+
+/// Starts a gateway.
+///
+/// # Errors
+/// Anything that keeps it from serving as configured; nothing is left half open.
+pub fn start(mut settings: Settings) -> anyhow::Result<Running> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    host::prepare(&settings)?;
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_io()
+        .enable_time()
+        .build()
+        .context("cannot start the control runtime")?;
+    let sandbox = control::start_sandbox(&mut settings, &control)?;
+    let workers = data::worker_count(&settings);
+    let bound = bind(&settings, workers)?;
+    let settings = Arc::new(settings);
+    let metrics = Metrics::new(labels(&settings), Build { version: VERSION, commit: "" }, 20_000);
+    let base = Base { settings: Arc::clone(&settings), clock, entropy, metrics };
+    let options = StoreOptions { busy_timeout: settings.store.busy_timeout };
+    let opening = Store::open(&settings.store.path, &options, Arc::clone(&base.clock), Arc::clone(&base.entropy));
+    let store = control.block_on(opening).map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
+    let vault = control.block_on(vault::open(&base, &store))?;
+    let audit = audit::open(&base, &vault)?;
+    let lines = audit::line_sinks(&base)?;
+    let drain = Arc::new(Drain::default());
+    let checks = audit.as_ref().map(|logger| {
+        let health = logger.health();
+        let check: tollkeep_observe::health::Check = Box::new(move |now| !health.writable(now));
+        (Reason::Audit, check)
+    });
+    let health = Arc::new(Health::new(workers, base.clock.mono(), checks.into_iter().collect()));
+    let data = data::Parts { base: &base, store: &store, vault: &vault, audit: audit.clone(), lines: &lines, health: &health, drain: &drain, sandbox };
+    let (data_addr, management_addr, metrics_addr) = (bound.data_addr, bound.management_addr, bound.metrics_addr);
+    let (listeners, others) = bound.split();
+    let serving = data::start(&data, listeners, &others, &control)?;
+    let stop_control = Arc::new(tokio::sync::Notify::new());
+    let parts = control::Parts { base: &base, store: &store, vault: &vault, audit: audit.clone(), health: &health, drain: &drain, stop: &stop_control };
+    let first_key = control.block_on(control::start(&parts, others))?;
+    let mut all_lines = vec![lines.usage];
+    all_lines.extend(lines.access);
+    announce(&base, audit.as_deref());
+    Ok(Running {
+        base,
+        control,
+        workers: serving,
+        drain,
+        health,
+        store,
+        audit,
+        lines: all_lines,
+        stop_control,
+        data_addr,
+        management_addr,
+        metrics_addr,
+        first_key,
+    })
+}
+
+fn labels(settings: &Settings) -> Labels {
+    let surfaces = tollkeep_llm::Surface::ALL.into_iter().map(tollkeep_gateway::surface_route);
+    let names = settings.providers.iter().map(|provider| &provider.name);
+    let models = settings.providers.iter().flat_map(|provider| &provider.models).filter(|model| !model.contains('*'));
+    Labels {
+        routes: settings.routes.iter().map(tollkeep_gateway::route_name).chain(surfaces.map(str::to_owned)).collect(),
+        providers: names.chain(settings.upstreams.iter().map(|upstream| &upstream.name)).cloned().collect(),
+        models: models.cloned().collect(),
+    }
+}
+
+fn announce(base: &Base, audit: Option<&Logger>) {
+    let Some(audit) = audit else {
+        tracing::warn!("Audit is off: nothing that happens is recorded");
+        return;
+    };
+    let event = Event::new(Action::SystemStart, Actor::System, Outcome::Success).at(base.clock.wall());
+    if let Err(error) = audit.enqueue(&event) {
+        tracing::error!("cannot record the start: {error}");
+    }
+}
+
+fn bind(settings: &Settings, workers: usize) -> anyhow::Result<Bound> {
+    let refused = |what: &str, error: listen::BindError| Failed::new(exit::INVALID, format!("{what}: {error}"));
+    let server = &settings.server;
+    let data = listen::bind_shared(SocketAddr::new(server.host, server.port), server.backlog, workers)
+        .map_err(|error| refused("data listener", error))?;
+    let management = match &settings.management.listen {
+        ManagementListen::Tcp(addr) => {
+            Some(listen::bind_one(*addr, 128).map_err(|error| refused("management listener", error))?)
+        }
+        ManagementListen::Unix(_) | ManagementListen::Off => None,
+    };
+    let metrics = if settings.metrics.enabled {
+        Some(listen::bind_one(settings.metrics.addr, 128).map_err(|error| refused("metrics listener", error))?)
+    } else {
+        None
+    };
+    let addr_of = |listener: &TcpListener| listener.local_addr().context("a bound socket has no address");
+    let data_addr = data.first().map(addr_of).transpose()?.context("no data listener")?;
+    Ok(Bound {
+        data_addr,
+        management_addr: management.as_ref().map(addr_of).transpose()?,
+        metrics_addr: metrics.as_ref().map(addr_of).transpose()?,
+        data,
+        management,
+        metrics,
+    })
+}
+
+/// The listeners beside the data plane's, and every address for the self-connection rule.
+pub struct Others {
+    management: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+    /// Where the process listens.
+    pub own: Vec<SocketAddr>,
+    /// The data plane's address.
+    pub data_addr: SocketAddr,
+}
+
+impl Bound {
+    fn split(self) -> (Vec<TcpListener>, Others) {
+        let own = [Some(self.data_addr), self.management_addr, self.metrics_addr].into_iter().flatten();
+        let own = own.flat_map(host::every_address).collect();
+        (self.data, Others { management: self.management, metrics: self.metrics, own, data_addr: self.data_addr })
+    }
+}
+
+impl Running {
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.base.settings
+    }
+
+    /// The control runtime.
+    pub fn control(&self) -> &tokio::runtime::Runtime {
+        &self.control
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Serves until SIGTERM or SIGINT, then stops in order: no new connections, running requests
+    /// finish within the drain timeout, records are flushed. A second signal skips the wait.
+    ///
+    /// # Errors
+    /// Signals can't be listened for, or something due could not be written.
+    pub fn serve_until_signal(self) -> anyhow::Result<()> {
+        let mut signals = self.control.block_on(async { host::Signals::listen() })?;
+        self.control.block_on(signals.next());
+        self.stop(signals)
+    }
+
+    /// Stops now, as on a signal.
+    ///
+    /// # Errors
+    /// Something due could not be written.
+    pub fn stop_now(self) -> anyhow::Result<()> {
+        let signals = self.control.block_on(async { host::Signals::listen() })?;
+        self.stop(signals)
+    }
+
+    fn stop(self, mut signals: host::Signals) -> anyhow::Result<()> {
+        let drain = &self.base.settings.server.drain;
+        tracing::info!("Stopping: running requests have {} s", drain.timeout.as_secs());
+        self.health.raise(Reason::Draining);
+        self.base.metrics.draining(true);
+        self.control.block_on(async {
+            if !drain.delay.is_zero() {
+                tokio::select! { () = tokio::time::sleep(drain.delay) => {}, () = signals.next() => {} }
+            }
+            self.drain.begin();
+            tokio::select! {
+                () = self.drain.empty() => {}
+                () = tokio::time::sleep(drain.timeout) => {}
+                () = signals.next() => {}
+            }
+        });
+        self.workers.stop();
+        self.stop_control.notify_waiters();
+        let closed = self.control.block_on(self.store.close());
+        for lines in &self.lines {
+            lines.flush(Duration::from_secs(1));
+        }
+        if let Some(audit) = &self.audit {
+            let event = Event::new(Action::SystemStop, Actor::System, Outcome::Success).at(self.base.clock.wall());
+            audit.enqueue(&event).and_then(|()| audit.stop()).context("the audit log was not closed in order")?;
+        }
+        self.control.shutdown_timeout(Duration::from_secs(1));
+        closed.context("the store was not closed in order")
+    }
+}
+
+/// Whether an address is reachable from this machine only.
+pub fn is_local(ip: IpAddr) -> bool {
+    ip.is_loopback()
+}

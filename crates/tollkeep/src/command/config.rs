@@ -1,0 +1,157 @@
+//! `tollkeep config …`
+
+use crate::exit::{self, Failed};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use tollkeep_config::{Env, LoadRequest, Loaded, ShowOptions};
+
+/// Where the configuration comes from.
+#[derive(Args, Debug)]
+pub struct Source {
+    /// The configuration file; else TOLLKEEP_CONFIG, ./tollkeep.yaml, /etc/tollkeep/tollkeep.yaml
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key, as server.port=8080; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// A file of environment variables, read before the real ones
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+}
+
+impl Source {
+    /// Loads the settings.
+    ///
+    /// # Errors
+    /// Every fault of the configuration at once, one a line.
+    pub fn load(&self) -> anyhow::Result<Loaded> {
+        let request = LoadRequest {
+            file: self.config.clone(),
+            sets: self.sets.clone(),
+            env: Env::process(),
+            working_dir: PathBuf::from("."),
+            env_file: self.env_file.clone(),
+        };
+        tollkeep_config::load(&request)
+            .map_err(|errors| Failed::new(exit::INVALID, format!("the configuration is not valid:\n{errors}")).into())
+    }
+}
+
+/// Look at the configuration.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Check it: every fault at once
+    Check(Check),
+    /// Print what is in force, secrets hidden
+    Show(Show),
+    /// Print the JSON Schema, for editors
+    Schema,
+    /// Print an annotated example
+    Example(Example),
+    /// Print the reference of all keys
+    Reference,
+}
+
+/// What to check.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// The file
+    file: Option<PathBuf>,
+    /// Check as in this environment
+    #[arg(long, value_parser = ["development", "production"])]
+    environment: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// What to show.
+#[derive(Args, Debug)]
+pub struct Show {
+    /// Tell where each value comes from
+    #[arg(long)]
+    origin: bool,
+    /// Show the defaults too
+    #[arg(long)]
+    defaults: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// Which example.
+#[derive(Args, Debug)]
+pub struct Example {
+    /// With every key and its default
+    #[arg(long)]
+    full: bool,
+}
+
+impl Config {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The configuration is not valid.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Check(check) => check.run(),
+            Self::Show(show) => {
+                let loaded = show.source.load()?;
+                let options = ShowOptions { origin: show.origin, defaults: show.defaults, json: show.json };
+                print!("{}", tollkeep_config::show(&loaded, options));
+                Ok(())
+            }
+            Self::Schema => {
+                println!("{}", tollkeep_config::schema());
+                Ok(())
+            }
+            Self::Example(example) => {
+                print!("{}", tollkeep_config::example(example.full));
+                Ok(())
+            }
+            Self::Reference => {
+                print!("{}", tollkeep_config::reference());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Check {
+    /// Checks, and tells.
+    ///
+    /// # Errors
+    /// The configuration is not valid.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        if self.file.is_some() {
+            self.source.config = self.file;
+        }
+        if let Some(environment) = &self.environment {
+            self.source.sets.push(format!("environment={environment}"));
+        }
+        let loaded = self.source.load();
+        if self.json {
+            let (valid, problems) = match &loaded {
+                Ok(_) => (true, Vec::new()),
+                Err(error) => (false, error.to_string().lines().skip(1).map(str::to_owned).collect()),
+            };
+            let warnings = loaded.as_ref().map(|loaded| loaded.warnings.clone()).unwrap_or_default();
+            super::output::json(&serde_json::json!({ "valid": valid, "errors": problems, "warnings": warnings }));
+        }
+        let loaded = loaded?;
+        if !self.json {
+            for warning in &loaded.warnings {
+                eprintln!("warning: {warning}");
+            }
+            match &loaded.path {
+                Some(path) => println!("{} is valid", path.display()),
+                None => println!("no file found: the defaults and the environment are valid"),
+            }
+        }
+        Ok(())
+    }
+}

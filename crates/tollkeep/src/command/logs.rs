@@ -1,0 +1,35 @@
+//! The process log, as the settings want it. Until they are read, nothing is logged.
+
+use anyhow::Context;
+use std::sync::Arc;
+use tollkeep_config::settings::{Format, Level, Settings};
+use tollkeep_observe::line_sink::{LineOutput, LineSink};
+use tollkeep_observe::logs::{self, LogConfig};
+use tollkeep_observe::metrics::LogMeter;
+
+/// Starts the log: to standard error, or to the file of the settings.
+///
+/// # Errors
+/// The file can't be opened, or there is a log already.
+pub fn start(settings: &Settings) -> anyhow::Result<()> {
+    let logging = &settings.logging;
+    let output = logging.output.clone().map_or(LineOutput::Stderr, LineOutput::File);
+    let clock: Arc<dyn tollkeep_types::Clock> = Arc::new(crate::system::SystemClock::new());
+    let sink = LineSink::open(&output, Arc::clone(&clock), LogMeter::default())
+        .with_context(|| format!("cannot open the log {output:?}"))?;
+    let config = LogConfig {
+        level: match logging.level {
+            Level::Trace => logs::Level::Trace,
+            Level::Debug => logs::Level::Debug,
+            Level::Info => logs::Level::Info,
+            Level::Warn => logs::Level::Warn,
+            Level::Error => logs::Level::Error,
+        },
+        format: match logging.format {
+            Format::Json => logs::Format::Json,
+            Format::Text => logs::Format::Text,
+        },
+        ..LogConfig::default()
+    };
+    logs::init(config, sink, clock).context("cannot start the log")
+}

@@ -1,0 +1,78 @@
+//! `tollkeep serve`
+
+use super::config::Source;
+use crate::assemble::{self, Running};
+use clap::Args;
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use tollkeep_types::Secret;
+
+/// Run the gateway.
+#[derive(Args, Debug)]
+pub struct Serve {
+    #[command(flatten)]
+    source: Source,
+    /// Print the addresses as one JSON line when ready
+    #[arg(long)]
+    print_addr: bool,
+}
+
+impl Serve {
+    /// Serves until a signal.
+    ///
+    /// # Errors
+    /// Whatever keeps the gateway from serving as configured.
+    pub fn run(self) -> anyhow::Result<()> {
+        let loaded = self.source.load()?;
+        super::logs::start(&loaded.settings)?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let running = assemble::start(loaded.settings)?;
+        if self.print_addr {
+            print_addresses(&running);
+        } else {
+            greet(&running);
+        }
+        if let Some(key) = &running.first_key {
+            tell_first_key(&running, key)?;
+        }
+        running.serve_until_signal()
+    }
+}
+
+fn print_addresses(running: &Running) {
+    let addresses = serde_json::json!({
+        "data": running.data_addr,
+        "management": running.management_addr,
+        "metrics": running.metrics_addr,
+        "pid": std::process::id(),
+    });
+    println!("{addresses}");
+}
+
+fn greet(running: &Running) {
+    eprintln!("tollkeep {} serves", assemble::VERSION);
+    eprintln!("  callers     http://{}", running.data_addr);
+    if let Some(addr) = running.management_addr {
+        eprintln!("  management  http://{addr}");
+    }
+    if let Some(addr) = running.metrics_addr {
+        eprintln!("  metrics     http://{addr}{}", running.settings().metrics.path);
+    }
+}
+
+/// Shows the first management key once: on the terminal, or in a file of our own user.
+fn tell_first_key(running: &Running, key: &Secret) -> anyhow::Result<()> {
+    if std::io::stdout().is_terminal() {
+        println!("\nFirst management key, shown only now:\n\n  {}\n", key.expose());
+        return Ok(());
+    }
+    let path = running.settings().data_dir.join("first-management-key");
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    writeln!(file, "{}", key.expose())?;
+    file.sync_all()?;
+    eprintln!("  the first management key is in {}", path.display());
+    Ok(())
+}

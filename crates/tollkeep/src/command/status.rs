@@ -1,0 +1,36 @@
+//! `tollkeep status`
+
+use super::client::Client;
+use super::{Connection, output};
+use clap::Args;
+
+/// How a running gateway is doing.
+#[derive(Args, Debug)]
+pub struct Status {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const MEMBERS: &[(&str, &str)] = &[
+    ("version", "/version"),
+    ("environment", "/environment"),
+    ("started", "/started_at"),
+    ("store", "/store"),
+    ("audit", "/audit"),
+    ("degraded", "/degraded"),
+    ("draining", "/draining"),
+    ("sandbox", "/sandbox"),
+    ("live tokens", "/tokens"),
+];
+
+impl Status {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The gateway can't be reached.
+    pub fn run(self) -> anyhow::Result<()> {
+        let status = Client::new(&self.connection)?.get("/api/v1/status")?;
+        if output::wants_json(self.connection.json) { output::json(&status) } else { output::object(&status, MEMBERS) }
+        Ok(())
+    }
+}

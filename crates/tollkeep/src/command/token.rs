@@ -1,0 +1,269 @@
+//! `tollkeep token …`
+
+use super::client::Client;
+use super::{Connection, output};
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use std::io::{BufRead, IsTerminal, Write};
+
+/// Access tokens of callers.
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token; its text is shown once
+    Create(Create),
+    /// List tokens, newest first
+    List(List),
+    /// Show one token
+    Get(One),
+    /// End a token for good
+    Revoke(Revoke),
+    /// Replace a token by a new one with the same settings and counters
+    Rotate(Rotate),
+}
+
+/// A token to make.
+#[derive(Args, Debug)]
+pub struct Create {
+    /// Its project, by id or slug
+    #[arg(long, default_value = "default")]
+    project: String,
+    /// Its name in lists
+    #[arg(long)]
+    name: Option<String>,
+    /// How long it lives, as 90s, 15m, 24h, 30d
+    #[arg(long)]
+    ttl: Option<String>,
+    /// How many calls it may make in all
+    #[arg(long)]
+    max_requests: Option<u64>,
+    /// Calls a second
+    #[arg(long, value_name = "N")]
+    requests_per_second: Option<u32>,
+    /// Calls a minute
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<u32>,
+    /// Calls that may come at once before the rates bite
+    #[arg(long, value_name = "N")]
+    burst: Option<u32>,
+    /// Calls at the same time
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// Bind to a model, `*` stands for anything; may be given again
+    #[arg(long = "model", value_name = "GLOB")]
+    models: Vec<String>,
+    /// Bind to an address or network; may be given again
+    #[arg(long = "ip", value_name = "CIDR")]
+    ips: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Which tokens.
+#[derive(Args, Debug)]
+pub struct List {
+    /// Only those of this project, by id or slug
+    #[arg(long)]
+    project: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// One token.
+#[derive(Args, Debug)]
+pub struct One {
+    /// Its id, `tid_…`
+    id: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// A token to revoke.
+#[derive(Args, Debug)]
+pub struct Revoke {
+    /// Its id, `tid_…`
+    id: String,
+    /// Why, for the records
+    #[arg(long)]
+    reason: Option<String>,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// A token to rotate.
+#[derive(Args, Debug)]
+pub struct Rotate {
+    /// Its id, `tid_…`
+    id: String,
+    /// How long the old one goes on working, as 0s, 1h, 30d
+    #[arg(long, default_value = "24h")]
+    overlap: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const COLUMNS: &[(&str, &str)] = &[
+    ("ID", "/id"),
+    ("NAME", "/name"),
+    ("TOKEN", "/token"),
+    ("STATUS", "/status"),
+    ("REQUESTS", "/request_count"),
+    ("MAX", "/max_requests"),
+    ("EXPIRES", "/expires_at"),
+];
+
+const MEMBERS: &[(&str, &str)] = &[
+    ("id", "/id"),
+    ("name", "/name"),
+    ("project", "/project_id"),
+    ("token", "/token"),
+    ("status", "/status"),
+    ("created", "/created_at"),
+    ("expires", "/expires_at"),
+    ("last used", "/last_used_at"),
+    ("requests", "/request_count"),
+    ("max requests", "/max_requests"),
+    ("limits", "/limits"),
+    ("bindings", "/bindings"),
+    ("replaced by", "/replaced_by"),
+    ("grace ends", "/grace_ends_at"),
+    ("revoked", "/revoked_at"),
+    ("reason", "/revoked_reason"),
+];
+
+impl Token {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The gateway refuses or can't be reached.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Create(create) => create.run(),
+            Self::List(list) => list.run(),
+            Self::Get(one) => {
+                let token = Client::new(&one.connection)?.get(&format!("/api/v1/tokens/{}", path_segment(&one.id)))?;
+                show(&token, one.connection.json);
+                Ok(())
+            }
+            Self::Revoke(revoke) => revoke.run(),
+            Self::Rotate(rotate) => {
+                let path = format!("/api/v1/tokens/{}/rotate", path_segment(&rotate.id));
+                let made = Client::new(&rotate.connection)?.post(&path, &json!({ "overlap": rotate.overlap }))?;
+                show_secret(&made, rotate.connection.json);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Create {
+    fn run(self) -> anyhow::Result<()> {
+        let mut body = Map::new();
+        body.insert("project".to_owned(), self.project.into());
+        let limits = [
+            ("requests_per_second", self.requests_per_second),
+            ("requests_per_minute", self.requests_per_minute),
+            ("burst", self.burst),
+            ("concurrency", self.concurrency),
+        ];
+        let limits: Map<_, _> = limits.into_iter().filter_map(|(name, n)| Some((name.to_owned(), n?.into()))).collect();
+        let bindings = [("models", self.models), ("ips", self.ips)];
+        let bindings: Map<_, _> =
+            bindings.into_iter().filter(|(_, list)| !list.is_empty()).map(|(name, list)| (name.to_owned(), list.into())).collect();
+        let members: [(&str, Option<Value>); 5] = [
+            ("name", self.name.map(Into::into)),
+            ("ttl", self.ttl.map(Into::into)),
+            ("max_requests", self.max_requests.map(Into::into)),
+            ("limits", (!limits.is_empty()).then(|| limits.into())),
+            ("bindings", (!bindings.is_empty()).then(|| bindings.into())),
+        ];
+        body.extend(members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        let made = Client::new(&self.connection)?.post("/api/v1/tokens", &Value::Object(body))?;
+        show_secret(&made, self.connection.json);
+        Ok(())
+    }
+}
+
+impl List {
+    fn run(self) -> anyhow::Result<()> {
+        let client = Client::new(&self.connection)?;
+        let mut rows = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut path = "/api/v1/tokens?limit=200".to_owned();
+            if let Some(project) = &self.project {
+                path.push_str(&format!("&project={}", path_segment(project)));
+            }
+            if let Some(cursor) = &cursor {
+                path.push_str(&format!("&cursor={}", path_segment(cursor)));
+            }
+            let page = client.get(&path)?;
+            rows.extend(page.get("data").and_then(Value::as_array).cloned().unwrap_or_default());
+            cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if output::wants_json(self.connection.json) {
+            output::json(&json!({ "data": rows }));
+        } else {
+            output::table(&rows.iter().collect::<Vec<_>>(), COLUMNS);
+        }
+        Ok(())
+    }
+}
+
+impl Revoke {
+    fn run(self) -> anyhow::Result<()> {
+        if !self.yes {
+            confirm(&format!("Revoke {} for good?", self.id))?;
+        }
+        let path = format!("/api/v1/tokens/{}/revoke", path_segment(&self.id));
+        let body = self.reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
+        let token = Client::new(&self.connection)?.post(&path, &body)?;
+        show(&token, self.connection.json);
+        Ok(())
+    }
+}
+
+fn show(token: &Value, json: bool) {
+    if output::wants_json(json) { output::json(token) } else { output::object(token, MEMBERS) }
+}
+
+/// A made token, with its text: on a terminal the text stands apart, to be copied.
+fn show_secret(made: &Value, json: bool) {
+    if output::wants_json(json) {
+        return output::json(made);
+    }
+    output::object(made, &[("id", "/id"), ("name", "/name"), ("project", "/project_id"), ("expires", "/expires_at"), ("limits", "/limits"), ("bindings", "/bindings")]);
+    let secret = made.get("secret").and_then(Value::as_str).unwrap_or_default();
+    println!("\n{secret}\n");
+    eprintln!("This is the only time the token is shown.");
+}
+
+fn confirm(question: &str) -> anyhow::Result<()> {
+    let declined = || crate::exit::Failed::new(2, "not done: say --yes to go on without a question");
+    if !std::io::stdin().is_terminal() {
+        return Err(declined().into());
+    }
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(declined().into()) }
+}
+
+/// Text as one path segment or query value.
+pub fn path_segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
