@@ -1,1 +1,15 @@
-//! Rate limit state: bounded tables of theoretical arrival times.
+//! Rate limit state: bounded tables of theoretical arrival times, and who is being served.
+
+#![warn(missing_docs)]
+
+mod claim;
+mod gauge;
+mod hashed;
+mod key;
+mod shard;
+mod table;
+
+pub use claim::{Claim, RateRefusal};
+pub use gauge::{IpGauge, IpGuard};
+pub use key::{Class, Key};
+pub use table::RateTable;

@@ -1,1 +1,19 @@
 //! Sealing, keyed hashes, minting: the one place beside `net` that names a cryptography crate.
+//!
+//! Everything here is a thin, exact use of aws-lc-rs; no primitive is our own.
+
+#![warn(missing_docs)]
+
+mod digest;
+mod entropy;
+pub mod key_text;
+mod keyring;
+pub mod mint;
+pub mod samples;
+mod token_hash;
+pub mod weak;
+
+pub use digest::{hmac_sha256, sha256};
+pub use entropy::SystemEntropy;
+pub use keyring::{CheckError, Keyring, KeyringError, OpenError, SealContext, SealError};
+pub use token_hash::TokenHasher;

@@ -1,1 +1,13 @@
 //! Decisions without I/O or clock: egress, header hygiene, rate, client address, permission.
+//!
+//! Everything here is a pure function of its arguments; whoever calls hands in the time, the
+//! addresses a name resolved to, and the fields of a request.
+
+#![warn(missing_docs)]
+
+pub mod client_ip;
+pub mod egress;
+pub mod headers;
+pub mod lockout;
+pub mod permission;
+pub mod rate;

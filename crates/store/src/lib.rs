@@ -1,1 +1,39 @@
 //! Nouns and where they are kept: projects, access tokens, management keys. The only crate with SQL.
+//!
+//! A [`Store`] is one SQLite file that one process holds open. Everything that is acknowledged is on
+//! disk (WAL, `synchronous=FULL`). Every change is made in one transaction, then shown to the data
+//! plane through [`live::LiveTokens`], and both happen even if the asker goes away in between.
+
+#![warn(missing_docs)]
+
+mod blocklist;
+mod cleanup;
+mod error;
+pub mod live;
+mod lock;
+mod management_key;
+mod meta;
+mod migrate;
+mod open;
+mod page;
+mod project;
+mod row;
+mod scope;
+mod tenant;
+mod token;
+mod usage;
+mod wall;
+mod write;
+
+pub use cleanup::Cleaned;
+pub use error::{Conflict, OpenError, StoreError};
+pub use management_key::{ManagementKey, NewManagementKey, Role};
+pub use open::{Store, StoreOptions};
+pub use page::{After, Page, PageRequest};
+pub use project::{NewProject, Project, ProjectRef, ProjectState};
+pub use scope::Scope;
+pub use tenant::Tenant;
+pub use token::{
+    Bindings, CallLimits, NewToken, Revocation, Rotated, Rotation, Standing, Token, TokenFilter,
+    TokenSecret, TokenState,
+};

@@ -1,0 +1,76 @@
+//! Plain and keyed SHA-256 for callers that chain or fingerprint things.
+
+use aws_lc_rs::{digest, hmac};
+
+/// SHA-256 (FIPS 180-4) of the parts, one after the other as if they were one text.
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    bytes_of(context.finish().as_ref())
+}
+
+/// HMAC-SHA256 (RFC 2104) of `data` under `key`.
+pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    bytes_of(hmac::sign(&key, data).as_ref())
+}
+
+/// The 32 bytes of a SHA-256 output. The output is always 32 bytes long; the library's type just
+/// doesn't say so.
+pub(crate) fn bytes_of(output: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (slot, byte) in bytes.iter_mut().zip(output) {
+        *slot = *byte;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn parts_hash_like_the_whole() {
+        let want = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for (name, parts) in [
+            ("one part", vec!["abc"]),
+            ("three parts", vec!["a", "b", "c"]),
+            ("empty parts", vec!["", "abc", ""]),
+        ] {
+            let parts: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
+            assert_eq!(hex(&sha256(&parts)), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn keyed_hash_is_that_of_rfc_4231() {
+        for (name, key, data, want) in [
+            (
+                "case 1",
+                vec![0x0b; 20],
+                b"Hi There".to_vec(),
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                "case 2, a short key",
+                b"Jefe".to_vec(),
+                b"what do ya want for nothing?".to_vec(),
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                "case 6, a key longer than a block",
+                vec![0xaa; 131],
+                b"Test Using Larger Than Block-Size Key - Hash Key First".to_vec(),
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+        ] {
+            assert_eq!(hex(&hmac_sha256(&key, &data)), want, "{name}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What the gateway needs to know of a JSON call, read in one strict pass.
+
+use crate::error::ErrorKind;
+use crate::json::{Place, Scalar, scan, write_string};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// What a request body says, borrowed from it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CallView<'a> {
+    /// The value of `model` when it is a string, unescaped.
+    pub model: Option<Cow<'a, str>>,
+    /// Where the value of `model` stands in the body, quotes included.
+    pub model_span: Option<Range<usize>>,
+    /// The value of `stream` when it is `true` or `false`.
+    pub stream: Option<bool>,
+    /// `stream_options.include_usage` is `true`.
+    pub include_usage: bool,
+    /// The value of `service_tier` when it is a string.
+    pub service_tier: Option<Cow<'a, str>>,
+    /// Some object of the body says `"ttl":"1h"`: cache writes of unstated lifetime are hour ones.
+    pub hour_cache: bool,
+}
+
+impl<'a> CallView<'a> {
+    /// Reads a whole body.
+    ///
+    /// # Errors
+    /// When the body is not one strict JSON object, nests deeper than `depth_max` (the body
+    /// itself is 1 deep), or has a key twice in one object.
+    pub fn read(body: &'a [u8], depth_max: usize) -> Result<Self, BodyRefusal> {
+        let mut view = Self::default();
+        scan(body, depth_max, |place, value| view.note(place, value))?;
+        Ok(view)
+    }
+
+    fn note(&mut self, place: &Place<'a, '_>, value: Scalar) {
+        match (place.depth, &*place.key(), value) {
+            (1, "model", Scalar::Text(text)) => {
+                self.model = Some(text.text(place.body));
+                self.model_span = Some(text.quoted());
+            }
+            (1, "service_tier", Scalar::Text(text)) => {
+                self.service_tier = Some(text.text(place.body));
+            }
+            (1, "stream", Scalar::True) => self.stream = Some(true),
+            (1, "stream", Scalar::False) => self.stream = Some(false),
+            (2, "include_usage", Scalar::True) => {
+                self.include_usage |= place.is_below("stream_options");
+            }
+            (_, "ttl", Scalar::Text(text)) => self.hour_cache |= text.text(place.body) == "1h",
+            _ => {}
+        }
+    }
+
+    /// The body with the value of `model` replaced, every other byte as it was. `None` when the
+    /// body names no model.
+    pub fn with_model(&self, body: &[u8], model: &str) -> Option<Vec<u8>> {
+        let span = self.model_span.clone()?;
+        let (before, after) = (body.get(..span.start)?, body.get(span.end..)?);
+        let mut edited = Vec::with_capacity(body.len() + model.len());
+        edited.extend_from_slice(before);
+        write_string(&mut edited, model);
+        edited.extend_from_slice(after);
+        Some(edited)
+    }
+}
+
+/// Why a body is refused (400).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BodyRefusal {
+    /// What is wrong.
+    pub fault: BodyFault,
+    /// Byte offset where it was seen.
+    pub offset: usize,
+}
+
+/// What is wrong with a body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BodyFault {
+    /// Not the grammar of RFC 8259, or beyond its limits here; says what was wanted.
+    Syntax(&'static str),
+    /// Nested deeper than this.
+    TooDeep(usize),
+    /// A key twice in one object; the JSON pointer (RFC 6901) of the second one, its tail left
+    /// out when it is long.
+    DuplicateKey(String),
+}
+
+impl BodyRefusal {
+    /// The error class for the caller: `duplicate_key` or `invalid_json`.
+    pub const fn kind(&self) -> ErrorKind {
+        match self.fault {
+            BodyFault::Syntax(_) | BodyFault::TooDeep(_) => ErrorKind::InvalidJson,
+            BodyFault::DuplicateKey(_) => ErrorKind::DuplicateKey,
+        }
+    }
+
+    /// A sentence for the caller, with the byte offset or the pointer.
+    pub fn message(&self) -> String {
+        let offset = self.offset;
+        match &self.fault {
+            BodyFault::Syntax(wanted) => {
+                format!("The body is not valid JSON at byte {offset}: want {wanted}.")
+            }
+            BodyFault::TooDeep(depth) => {
+                format!("The body nests deeper than {depth} at byte {offset}.")
+            }
+            BodyFault::DuplicateKey(pointer) => {
+                format!("The body has a key twice in one object: {pointer}")
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Eight bytes of a string at a time, in one register.
+
+/// The length of the run of bytes that mean themselves inside a string.
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    let mut run = 0;
+    let mut rest = bytes;
+    loop {
+        let special = specials(word_of(rest));
+        if special != 0 {
+            return run + special.trailing_zeros() as usize / 8;
+        }
+        run += 8;
+        rest = rest.get(8..).unwrap_or_default();
+    }
+}
+
+/// The next eight bytes as a word, zeros beyond the end.
+pub(super) fn word_of(bytes: &[u8]) -> u64 {
+    bytes
+        .first_chunk::<8>()
+        .map_or_else(|| last_word(bytes), |chunk| u64::from_le_bytes(*chunk))
+}
+
+#[cold]
+fn last_word(bytes: &[u8]) -> u64 {
+    let mut word = [0_u8; 8];
+    for (slot, byte) in word.iter_mut().zip(bytes) {
+        *slot = *byte;
+    }
+    u64::from_le_bytes(word)
+}
+
+/// A mark in the high bit of the lowest byte that is a quote, a backslash or a control character;
+/// higher marks may be false. Zero when there is none.
+pub(super) const fn specials(word: u64) -> u64 {
+    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let quotes = word ^ u64::from_le_bytes([b'"'; 8]);
+    let quotes = quotes.wrapping_sub(LOW) & !quotes;
+    let backslashes = word ^ u64::from_le_bytes([b'\\'; 8]);
+    let backslashes = backslashes.wrapping_sub(LOW) & !backslashes;
+    let controls = word.wrapping_sub(u64::from_le_bytes([0x20; 8])) & !word;
+    (quotes | backslashes | controls) & HIGH
+}
+
+/// A mark as [`specials`] makes, of the lowest byte that is a quote or one of `[]{}`.
+pub(super) const fn brackets_and_quotes(word: u64) -> u64 {
+    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let quotes = word ^ u64::from_le_bytes([b'"'; 8]);
+    let quotes = quotes.wrapping_sub(LOW) & !quotes;
+    // Square brackets are braces without this bit.
+    let braced = word | u64::from_le_bytes([0x20; 8]);
+    let opening = braced ^ u64::from_le_bytes([b'{'; 8]);
+    let opening = opening.wrapping_sub(LOW) & !opening;
+    let closing = braced ^ u64::from_le_bytes([b'}'; 8]);
+    let closing = closing.wrapping_sub(LOW) & !closing;
+    (quotes | opening | closing) & HIGH
+}

@@ -1,0 +1,204 @@
+//! Model lists in the two forms SDKs read.
+//!
+//! A list holds names only: without a catalogue `created` is 0, the epoch is `created_at`, and
+//! limits are null.
+
+use crate::json::write_string;
+use crate::surface::{Dialect, under};
+
+/// The owner that is told of every model, as provider names are not the caller's business.
+const OWNER: &str = "tollkeep";
+const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+/// The form of a list: Anthropic's when `anthropic-version` was sent or the path starts
+/// `/anthropic`, else OpenAI's.
+pub fn form(path: &str, anthropic_version: Option<&[u8]>) -> Dialect {
+    if anthropic_version.is_some() || under(path, "/anthropic") {
+        Dialect::Anthropic
+    } else {
+        Dialect::Chat
+    }
+}
+
+/// The OpenAI list of `names`, which are sorted.
+pub fn list_openai<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+    let mut out = b"{\"object\":\"list\",\"data\":[".to_vec();
+    join(&mut out, names, write_openai);
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// One model in the OpenAI form.
+pub fn one_openai(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_openai(&mut out, name);
+    out
+}
+
+/// One model in the Anthropic form.
+pub fn one_anthropic(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_anthropic(&mut out, name);
+    out
+}
+
+/// A page of the Anthropic list of `names`, which are sorted.
+pub fn list_anthropic(names: &[&str], page: &Page) -> Vec<u8> {
+    let (shown, has_more) = page.of(names);
+    let mut out = b"{\"data\":[".to_vec();
+    join(&mut out, shown.iter().copied(), write_anthropic);
+    out.extend_from_slice(b"],\"has_more\":");
+    out.extend_from_slice(if has_more { b"true" } else { b"false" });
+    for (key, name) in [("first_id", shown.first()), ("last_id", shown.last())] {
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\":");
+        match name {
+            Some(name) => write_string(&mut out, name),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b'}');
+    out
+}
+
+/// Which part of an Anthropic list is wanted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Page {
+    limit: usize,
+    cursor: Cursor,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Cursor {
+    Start,
+    After(String),
+    Before(String),
+}
+
+/// Why a query does not name a page (400).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PageError {
+    /// `limit` is not a number from 1 to 1000.
+    #[error("limit: want a number from 1 to 1000")]
+    Limit,
+    /// `after_id` and `before_id` together.
+    #[error("after_id and before_id exclude each other")]
+    TwoCursors,
+    /// A parameter twice, or percent-coding that is not UTF-8.
+    #[error("query: want each of limit, after_id, before_id at most once, in UTF-8")]
+    Query,
+}
+
+impl Page {
+    const LIMIT_DEFAULT: usize = 20;
+    const LIMIT_MAX: usize = 1000;
+
+    /// Reads `limit`, `after_id` and `before_id` of a raw query; other parameters are ignored.
+    ///
+    /// # Errors
+    /// See [`PageError`].
+    pub fn parse(query: Option<&[u8]>) -> Result<Self, PageError> {
+        let (mut limit, mut after, mut before) = (None, None, None);
+        for pair in query.unwrap_or_default().split(|byte| *byte == b'&') {
+            let mut halves = pair.splitn(2, |byte| *byte == b'=');
+            let (key, value) = (halves.next(), halves.next().unwrap_or_default());
+            let slot = match key {
+                Some(b"limit") => &mut limit,
+                Some(b"after_id") => &mut after,
+                Some(b"before_id") => &mut before,
+                _ => continue,
+            };
+            let value = percent_decoded(value).ok_or(PageError::Query)?;
+            if slot.replace(value).is_some() {
+                return Err(PageError::Query);
+            }
+        }
+        let limit = match limit {
+            None => Self::LIMIT_DEFAULT,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=Self::LIMIT_MAX).contains(limit))
+                .ok_or(PageError::Limit)?,
+        };
+        let cursor = match (after, before) {
+            (Some(_), Some(_)) => return Err(PageError::TwoCursors),
+            (Some(id), None) => Cursor::After(id),
+            (None, Some(id)) => Cursor::Before(id),
+            (None, None) => Cursor::Start,
+        };
+        Ok(Self { limit, cursor })
+    }
+
+    /// The names of this page, and whether more follow in its direction. A cursor need not be
+    /// on the list: it is a place in the order.
+    fn of<'a, 'b>(&self, names: &'a [&'b str]) -> (&'a [&'b str], bool) {
+        let (rest, from_end) = match &self.cursor {
+            Cursor::Start => (names, false),
+            Cursor::After(id) => {
+                let start = names.partition_point(|name| *name <= id.as_str());
+                (names.get(start..).unwrap_or_default(), false)
+            }
+            Cursor::Before(id) => {
+                let end = names.partition_point(|name| *name < id.as_str());
+                (names.get(..end).unwrap_or_default(), true)
+            }
+        };
+        let beyond = rest.len().saturating_sub(self.limit);
+        let shown = if from_end {
+            rest.get(beyond..)
+        } else {
+            rest.get(..rest.len().saturating_sub(beyond))
+        };
+        (shown.unwrap_or_default(), beyond > 0)
+    }
+}
+
+fn percent_decoded(text: &[u8]) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        if *byte == b'%' {
+            let mut digit = || char::from(*rest.next()?).to_digit(16);
+            let value = (digit()? << 4) | digit()?;
+            bytes.push(u8::try_from(value).ok()?);
+        } else {
+            bytes.push(*byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn join<'a>(
+    out: &mut Vec<u8>,
+    names: impl IntoIterator<Item = &'a str>,
+    write: fn(&mut Vec<u8>, &str),
+) {
+    for (index, name) in names.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, name);
+    }
+}
+
+fn write_openai(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b"{\"id\":");
+    write_string(out, name);
+    out.extend_from_slice(b",\"object\":\"model\",\"created\":0,\"owned_by\":");
+    write_string(out, OWNER);
+    out.push(b'}');
+}
+
+fn write_anthropic(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b"{\"type\":\"model\",\"id\":");
+    write_string(out, name);
+    out.extend_from_slice(b",\"display_name\":");
+    write_string(out, name);
+    out.extend_from_slice(b",\"created_at\":");
+    write_string(out, EPOCH);
+    out.extend_from_slice(
+        b",\"lifecycle\":\"active\",\"max_input_tokens\":null,\"max_tokens\":null}",
+    );
+}

@@ -1,0 +1,154 @@
+//! From a model name to the providers that may serve it.
+
+/// Longest model name, in bytes.
+pub const MODEL_BYTES_MAX: usize = 256;
+
+/// One provider as the resolver sees it. Its index in the list is its identity.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The provider's name, for `provider/model`.
+    pub name: String,
+    /// Model ids and globs it serves.
+    pub models: Vec<String>,
+    /// Ids and globs it does not serve, whatever `models` says.
+    pub excluded_models: Vec<String>,
+    /// Higher goes first.
+    pub priority: i32,
+}
+
+/// The models of all providers.
+#[derive(Debug)]
+pub struct Resolver {
+    sources: Vec<Source>,
+    default_model: Option<String>,
+}
+
+impl Resolver {
+    /// Takes the providers that are enabled.
+    pub fn new(sources: Vec<Source>, default_model: Option<String>) -> Self {
+        Self {
+            sources,
+            default_model,
+        }
+    }
+
+    /// The upstream name of a requested model; the indices of the providers that serve it are
+    /// put into `candidates`, best first. `None` when no provider does.
+    ///
+    /// The first that hits wins: `provider/model`, an id that is listed as it is, a pattern (the
+    /// one with more literal text goes first), the default model. Among equals the higher
+    /// priority goes first, then the order of the list. An exclusion beats any listing.
+    pub fn resolve<'a>(
+        &'a self,
+        requested: &'a str,
+        candidates: &mut Vec<usize>,
+    ) -> Option<&'a str> {
+        candidates.clear();
+        if requested.is_empty()
+            || requested.len() > MODEL_BYTES_MAX
+            || requested.contains(|letter: char| letter.is_control())
+        {
+            return None;
+        }
+        self.found(requested, candidates).or_else(|| {
+            self.default_model
+                .as_deref()
+                .filter(|default| *default != requested)
+                .and_then(|default| self.found(default, candidates))
+        })
+    }
+
+    fn found<'a>(&'a self, requested: &'a str, candidates: &mut Vec<usize>) -> Option<&'a str> {
+        if let Some((provider, model)) = requested.split_once('/') {
+            let named = |source: &Source| source.name == provider;
+            candidates.extend(
+                self.sources
+                    .iter()
+                    .position(|source| named(source) && source.rank(model).is_some()),
+            );
+            if !candidates.is_empty() {
+                return Some(model);
+            }
+        }
+        let best = self.ranked(requested).map(|(rank, _)| rank).max()?;
+        let of_best = |(rank, index)| (rank == best).then_some(index);
+        candidates.extend(self.ranked(requested).filter_map(of_best));
+        candidates.sort_by_key(|index| {
+            std::cmp::Reverse(self.sources.get(*index).map(|source| source.priority))
+        });
+        Some(requested)
+    }
+
+    fn ranked(&self, model: &str) -> impl Iterator<Item = (Rank, usize)> {
+        self.sources
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, source)| Some((source.rank(model)?, index)))
+    }
+
+    /// The names a list shows: every id that a provider lists as it is, sorted, each once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self
+            .sources
+            .iter()
+            .flat_map(|source| source.models.iter().map(move |model| (source, model)))
+            .filter(|(source, model)| !model.contains('*') && source.rank(model).is_some())
+            .map(|(_, model)| model.as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// How well a listing fits a model; the greater the better.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Rank {
+    /// A pattern with so much literal text.
+    Pattern(usize),
+    Exact,
+}
+
+impl Source {
+    fn rank(&self, model: &str) -> Option<Rank> {
+        if self
+            .excluded_models
+            .iter()
+            .any(|pattern| glob(pattern, model))
+        {
+            return None;
+        }
+        let fitting = self.models.iter().filter(|pattern| glob(pattern, model));
+        fitting
+            .map(|pattern| {
+                let literal = pattern.bytes().filter(|byte| *byte != b'*').count();
+                if literal == pattern.len() {
+                    Rank::Exact
+                } else {
+                    Rank::Pattern(literal)
+                }
+            })
+            .max()
+    }
+}
+
+/// Whether `text` matches `pattern`, in which `*` is any run of characters and nothing else is
+/// special. Linear in the text for each `*`.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    // The leftmost place of each part leaves the most room for the next.
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.ends_with(last)
+}

@@ -1,0 +1,213 @@
+//! Which LLM surface a method and path name, and which dialect its caller speaks.
+
+/// The wire form a caller speaks; it decides how errors look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Dialect {
+    /// OpenAI chat completions and the other OpenAI calls of its form.
+    Chat,
+    /// OpenAI Responses: error bodies as in chat, its own event when a stream fails.
+    Responses,
+    /// Anthropic Messages.
+    Anthropic,
+    /// Gemini generateContent.
+    Gemini,
+    /// No LLM dialect: a plain route.
+    Plain,
+}
+
+/// How an answer tells its usage.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UsageDialect {
+    /// Chat completions and legacy completions: `prompt_tokens`, `completion_tokens`.
+    Chat,
+    /// Responses: `input_tokens`, `output_tokens`, cache inside input.
+    Responses,
+    /// Embeddings: `prompt_tokens` only.
+    Embeddings,
+    /// Messages: `input_tokens`, `output_tokens`, cache outside input.
+    Anthropic,
+}
+
+/// One LLM call the gateway serves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Surface {
+    /// `POST /v1/chat/completions`
+    Chat,
+    /// `POST /v1/completions`
+    Completions,
+    /// `POST /v1/responses`
+    Responses,
+    /// `POST /v1/embeddings`
+    Embeddings,
+    /// `POST /v1/messages`
+    Messages,
+    /// `POST /v1/messages/count_tokens`
+    CountTokens,
+    /// `GET /v1/models`, answered by the gateway itself.
+    Models,
+    /// `GET /v1/models/{id}`, answered by the gateway itself.
+    Model,
+}
+
+impl Surface {
+    /// Every surface, in the order of the enum.
+    pub const ALL: [Self; 8] = [
+        Self::Chat,
+        Self::Completions,
+        Self::Responses,
+        Self::Embeddings,
+        Self::Messages,
+        Self::CountTokens,
+        Self::Models,
+        Self::Model,
+    ];
+
+    /// The caller's dialect. Model lists are in two forms; see [`crate::models::form`].
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::Chat | Self::Completions | Self::Embeddings | Self::Models | Self::Model => {
+                Dialect::Chat
+            }
+            Self::Responses => Dialect::Responses,
+            Self::Messages | Self::CountTokens => Dialect::Anthropic,
+        }
+    }
+
+    /// The path at a provider that serves this call itself, to be joined with the provider's
+    /// base by [`crate::catalog::join_path`]. `None` where no upstream is asked.
+    pub const fn upstream_path(self) -> Option<&'static str> {
+        match self {
+            Self::Chat => Some("/v1/chat/completions"),
+            Self::Completions => Some("/v1/completions"),
+            Self::Responses => Some("/v1/responses"),
+            Self::Embeddings => Some("/v1/embeddings"),
+            Self::Messages => Some("/v1/messages"),
+            Self::CountTokens => Some("/v1/messages/count_tokens"),
+            Self::Models | Self::Model => None,
+        }
+    }
+
+    /// How to read the usage of an answer. `None` where a call uses no tokens.
+    pub const fn usage_dialect(self) -> Option<UsageDialect> {
+        match self {
+            Self::Chat | Self::Completions => Some(UsageDialect::Chat),
+            Self::Responses => Some(UsageDialect::Responses),
+            Self::Embeddings => Some(UsageDialect::Embeddings),
+            Self::Messages => Some(UsageDialect::Anthropic),
+            Self::CountTokens | Self::Models | Self::Model => None,
+        }
+    }
+
+    /// The name in records and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::Responses => "responses",
+            Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
+            Self::Models => "models",
+            Self::Model => "model",
+        }
+    }
+
+    const fn allow(self) -> &'static str {
+        match self {
+            Self::Models | Self::Model => "GET, HEAD",
+            Self::Chat
+            | Self::Completions
+            | Self::Responses
+            | Self::Embeddings
+            | Self::Messages
+            | Self::CountTokens => "POST",
+        }
+    }
+}
+
+/// What a method and path mean to the LLM part of the gateway.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SurfaceMatch {
+    /// This call.
+    Surface(Surface),
+    /// A known path under another method: 405 with this `Allow`.
+    MethodNotAllowed {
+        /// The value of the `Allow` field.
+        allow: &'static str,
+        /// The dialect to say so in.
+        dialect: Dialect,
+    },
+    /// Nothing is known under a prefix that belongs to a dialect: 404 in it.
+    Unknown(Dialect),
+    /// Not a path of an LLM surface.
+    NotLlm,
+}
+
+/// Finds the surface of a method and a canonical path (without query).
+pub fn surface_of(method: &str, path: &str) -> SurfaceMatch {
+    let Some(surface) = named(path) else {
+        return unknown(path);
+    };
+    let allow = surface.allow();
+    if allow.split(", ").any(|allowed| allowed == method) {
+        SurfaceMatch::Surface(surface)
+    } else {
+        SurfaceMatch::MethodNotAllowed {
+            allow,
+            dialect: if under(path, "/anthropic") {
+                Dialect::Anthropic
+            } else {
+                surface.dialect()
+            },
+        }
+    }
+}
+
+fn named(path: &str) -> Option<Surface> {
+    match path {
+        "/v1/chat/completions" | "/openai/v1/chat/completions" | "/openai" => Some(Surface::Chat),
+        "/v1/completions" => Some(Surface::Completions),
+        "/v1/responses" | "/openai/v1/responses" => Some(Surface::Responses),
+        "/v1/embeddings" => Some(Surface::Embeddings),
+        "/v1/messages" | "/messages" | "/anthropic" | "/anthropic/v1/messages" => {
+            Some(Surface::Messages)
+        }
+        "/v1/messages/count_tokens" | "/anthropic/v1/messages/count_tokens" => {
+            Some(Surface::CountTokens)
+        }
+        "/v1/models" | "/models" | "/openai/v1/models" | "/anthropic/v1/models" => {
+            Some(Surface::Models)
+        }
+        other => model_id(other).map(|_| Surface::Model),
+    }
+}
+
+/// The model id of a path of [`Surface::Model`]. Ids may contain `/`.
+pub fn model_id(path: &str) -> Option<&str> {
+    ["/v1/models/", "/openai/v1/models/", "/anthropic/v1/models/"]
+        .iter()
+        .find_map(|prefix| path.strip_prefix(prefix))
+        .filter(|id| !id.is_empty())
+}
+
+fn unknown(path: &str) -> SurfaceMatch {
+    let prefixes = [
+        ("/v1/messages", Dialect::Anthropic),
+        ("/anthropic", Dialect::Anthropic),
+        ("/v1beta", Dialect::Gemini),
+        ("/v1", Dialect::Chat),
+        ("/openai", Dialect::Chat),
+    ];
+    prefixes
+        .into_iter()
+        .find(|(prefix, _)| under(path, prefix))
+        .map_or(SurfaceMatch::NotLlm, |(_, dialect)| {
+            SurfaceMatch::Unknown(dialect)
+        })
+}
+
+/// Whether `path` is `prefix` or below it at a segment border.
+pub(crate) fn under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,287 @@
+//! The usage of a streamed answer, read while it goes by.
+
+use super::event::Event;
+use super::lines::EventLines;
+use super::tally::Tally;
+use super::{Asked, Outcome};
+use crate::surface::UsageDialect;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
+use tollkeep_types::usage::{UnknownUsage, UsageReport};
+
+/// How the upstream's body ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BodyEnd {
+    /// As announced: last chunk, full length.
+    Clean,
+    /// Before its announced end, or stopped by us.
+    Broken,
+}
+
+/// What a stream told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StreamReport {
+    /// The usage.
+    pub report: UsageReport,
+    /// How the stream ended.
+    pub outcome: Outcome,
+    /// The model the stream names, at most 256 bytes.
+    pub model: Option<Box<str>>,
+}
+
+/// Watches an SSE stream go by. Feeding costs a search for line ends and markers; only events
+/// that carry usage, an end or an error are parsed, and those before the first content. The
+/// result does not depend on how the bytes were cut. Memory: one line, or the data of one event
+/// whose end has not come, and not even that when both lie in the piece that is fed.
+#[derive(Debug)]
+pub struct StreamUsage {
+    lines: EventLines,
+    seen: Seen,
+}
+
+#[derive(Debug)]
+struct Seen {
+    dialect: UsageDialect,
+    asked: Asked,
+    events: u64,
+    model: Option<Box<str>>,
+    tally: Option<Tally>,
+    unknown: Option<UnknownUsage>,
+    content: bool,
+    /// The upstream's own start of an answer (anthropic): from here on it bills.
+    started: bool,
+    /// A chat choice said why it ended.
+    finish: bool,
+    terminal: bool,
+    error: bool,
+    /// The event that told the failure told the usage too.
+    error_with_usage: bool,
+}
+
+impl StreamUsage {
+    /// A reader for one answer.
+    pub fn new(dialect: UsageDialect, asked: Asked) -> Self {
+        Self {
+            lines: EventLines::default(),
+            seen: Seen {
+                dialect,
+                asked,
+                events: 0,
+                model: None,
+                tally: None,
+                unknown: None,
+                content: false,
+                started: false,
+                finish: false,
+                terminal: false,
+                error: false,
+                error_with_usage: false,
+            },
+        }
+    }
+
+    /// Takes the next bytes of the body.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let Self { lines, seen } = self;
+        lines.feed(bytes, |data| seen.event(data));
+    }
+
+    /// Whether content was seen: text, thinking, tool arguments, a refusal.
+    pub const fn saw_content(&self) -> bool {
+        self.seen.content
+    }
+
+    /// Whether the dialect's end mark was seen.
+    pub const fn saw_terminal(&self) -> bool {
+        self.seen.terminal
+    }
+
+    /// Whether an error event came before any content.
+    pub const fn failed_before_content(&self) -> bool {
+        self.seen.error && !self.seen.content
+    }
+
+    /// Events so far; the next `sequence_number` of a responses stream.
+    pub const fn events(&self) -> u64 {
+        self.seen.events
+    }
+
+    /// The end of the body. An event whose blank line is missing counts when its JSON is whole.
+    pub fn finish(mut self, end: BodyEnd) -> StreamReport {
+        let rest = self.lines.unfinished();
+        if rest.trim_ascii() == DONE || Event::parse(self.seen.dialect, &rest).is_ok() {
+            self.seen.event(&rest);
+        }
+        if self.lines.overlong() {
+            self.seen.unknown = Some(UnknownUsage::TooLarge);
+        }
+        let outcome = self.seen.outcome(end);
+        StreamReport {
+            report: self.seen.report(outcome),
+            outcome,
+            model: self.seen.model,
+        }
+    }
+}
+
+const DONE: &[u8] = b"[DONE]";
+
+impl Seen {
+    fn event(&mut self, data: &[u8]) {
+        self.events = self.events.saturating_add(1);
+        if self.terminal {
+            return;
+        }
+        match self.dialect {
+            UsageDialect::Chat | UsageDialect::Embeddings => self.chat(data),
+            UsageDialect::Responses => self.responses(data),
+            UsageDialect::Anthropic => self.anthropic(data),
+        }
+    }
+
+    fn chat(&mut self, data: &[u8]) {
+        if data.trim_ascii() == DONE {
+            self.terminal = true;
+            return;
+        }
+        // Until the first content each event is looked at; from then on most say nothing new.
+        if self.content && !has_marker(data) {
+            return;
+        }
+        let Some(event) = self.parsed(data) else {
+            return;
+        };
+        self.content |= event.content;
+        self.finish |= event.finish;
+        self.told(&event, false);
+    }
+
+    fn responses(&mut self, data: &[u8]) {
+        if let Some(kind) = leading_type(data)
+            && let Some(name) = kind.strip_prefix(b"response.")
+            && !RESPONSE_EVENTS.contains(&name)
+        {
+            self.content |= name.ends_with(b".delta");
+            return;
+        }
+        let Some(event) = self.parsed(data) else {
+            return;
+        };
+        let kind = &*event.kind;
+        let name = kind.strip_prefix("response.").unwrap_or_default();
+        self.content |= name.ends_with(".delta");
+        self.told(&event, name == "failed" || kind == "error" || event.error);
+        self.terminal |= matches!(name, "completed" | "incomplete" | "failed" | "cancelled");
+    }
+
+    fn anthropic(&mut self, data: &[u8]) {
+        match leading_type(data) {
+            Some(b"content_block_delta") => {
+                self.content = true;
+                return;
+            }
+            Some(b"content_block_start" | b"content_block_stop" | b"ping") => return,
+            _ => {}
+        }
+        let Some(event) = self.parsed(data) else {
+            return;
+        };
+        let kind = &*event.kind;
+        self.content |= kind == "content_block_delta";
+        self.started |= kind == "message_start";
+        self.told(&event, kind == "error");
+        self.terminal |= kind == "message_stop";
+    }
+
+    /// An event that begins like an object and is none may have hidden anything.
+    fn parsed<'a>(&mut self, data: &'a [u8]) -> Option<Event<'a>> {
+        let event = Event::parse(self.dialect, data).ok();
+        if event.is_none() && data.trim_ascii_start().starts_with(b"{") {
+            self.unknown.get_or_insert(UnknownUsage::Unreadable);
+        }
+        event
+    }
+
+    /// Keeps what an event tells. It is an error by its name or by having one.
+    fn told(&mut self, event: &Event<'_>, named_error: bool) {
+        let is_error = named_error || event.error;
+        self.error |= is_error;
+        self.unknown = self.unknown.or(event.unknown);
+        if self.model.is_none() {
+            self.model = event.model.as_deref().map(Box::from);
+        }
+        if let Some(tally) = &event.tally {
+            self.tally.get_or_insert_default().merge(tally);
+            self.error_with_usage |= is_error;
+        }
+    }
+
+    const fn outcome(&self, end: BodyEnd) -> Outcome {
+        // Many servers of the chat form leave `[DONE]` out.
+        let ended = self.terminal || (self.finish && matches!(end, BodyEnd::Clean));
+        if self.error {
+            Outcome::Error
+        } else if ended {
+            Outcome::Complete
+        } else {
+            Outcome::Cut
+        }
+    }
+
+    fn report(&self, outcome: Outcome) -> UsageReport {
+        if let Some(unknown) = self.unknown {
+            return UsageReport::Unknown(unknown);
+        }
+        let reported = |tally: &Tally| UsageReport::Reported(tally.usage(self.dialect, self.asked));
+        match (outcome, &self.tally) {
+            (Outcome::Complete, Some(tally)) => reported(tally),
+            (Outcome::Complete, None) => UsageReport::Unknown(UnknownUsage::Absent),
+            (Outcome::Error, Some(tally)) if self.error_with_usage => reported(tally),
+            (Outcome::Error, None) if !self.content && !self.started => UsageReport::Released,
+            (Outcome::Error | Outcome::Cut, _) => UsageReport::Unknown(UnknownUsage::Cut),
+        }
+    }
+}
+
+/// The events of responses that carry the whole response object.
+const RESPONSE_EVENTS: [&[u8]; 7] = [
+    b"created",
+    b"queued",
+    b"in_progress",
+    b"completed",
+    b"incomplete",
+    b"failed",
+    b"cancelled",
+];
+
+/// The value of `type` when it is the first member, as vendors write it.
+fn leading_type(data: &[u8]) -> Option<&[u8]> {
+    let rest = data.strip_prefix(b"{\"type\":")?;
+    let rest = rest
+        .strip_prefix(b" ")
+        .unwrap_or(rest)
+        .strip_prefix(b"\"")?;
+    let end = memchr::memchr2(b'"', b'\\', rest)?;
+    let (kind, after) = rest.split_at_checked(end)?;
+    after.starts_with(b"\"").then_some(kind)
+}
+
+/// Whether a chat event may carry usage, an error or a finish reason. A quote inside a JSON
+/// string is escaped, so what is found is a key of some object, or a string of that very text.
+fn has_marker(data: &[u8]) -> bool {
+    static KEYS: LazyLock<[Finder<'static>; 3]> =
+        LazyLock::new(|| ["\"usage\"", "\"error\"", "\"finish_reason\""].map(Finder::new));
+    KEYS.iter().any(|key| {
+        let mut rest = data;
+        while let Some(at) = key.find(rest) {
+            rest = rest
+                .get(at.saturating_add(key.needle().len())..)
+                .unwrap_or_default();
+            let value = rest.trim_ascii_start().strip_prefix(b":");
+            if value.is_some_and(|value| !value.trim_ascii_start().starts_with(b"null")) {
+                return true;
+            }
+        }
+        false
+    })
+}

@@ -1,0 +1,18 @@
+//! The crate through its public door.
+
+#[cfg(test)]
+mod body;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
+mod errors;
+#[cfg(test)]
+mod models;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod stream;
+#[cfg(test)]
+mod surface;
+#[cfg(test)]
+mod usage;

@@ -1,0 +1,225 @@
+//! Rate limits: the generic cell rate algorithm in integer nanoseconds, and how a limit is told.
+
+use tollkeep_types::MonoNanos;
+
+/// Which limit; [`Self::label`] is its name in fields and metrics (EDGE-87).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum RateClass {
+    /// All data requests.
+    Global,
+    /// One client address.
+    Ip,
+    /// One route.
+    Route,
+    /// One access token.
+    Token,
+    /// One project.
+    Project,
+    /// Log-ins and tests of outside things.
+    Strict,
+}
+
+impl RateClass {
+    /// The name of the class.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Ip => "ip",
+            Self::Route => "route",
+            Self::Token => "token",
+            Self::Project => "project",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+/// So many requests a window, so many of them at once (EDGE-85).
+///
+/// A cell's whole state is one number, its theoretical arrival time (TAT): when it will be empty
+/// again. `interval = window / requests`; a request passes if `now >= TAT - (burst - 1) * interval`,
+/// and then `TAT = max(TAT, now) + interval`. An expired TAT means the same as none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quota {
+    requests: u64,
+    window_ns: u64,
+    burst: u64,
+    interval_ns: u64,
+    /// The debt a full burst makes.
+    debt_ns_max: u64,
+}
+
+/// What a limit makes of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It passes; `tat` is the state if it is debited.
+    Pass {
+        /// The new theoretical arrival time.
+        tat: u64,
+    },
+    /// It does not; the state stays.
+    Refuse {
+        /// How long until it would pass.
+        retry_after_ns: u64,
+    },
+}
+
+impl Quota {
+    /// `requests` every `window_ns`, `burst` at once. Zeros count as one: a limit that lets nothing
+    /// pass is not a limit, and config refuses it. The interval is rounded up, so that never more
+    /// pass than asked for.
+    pub const fn per(requests: u64, window_ns: u64, burst: u64) -> Self {
+        let requests = at_least_one(requests);
+        let window_ns = at_least_one(window_ns);
+        let burst = at_least_one(burst);
+        let interval_ns = window_ns.div_ceil(requests);
+        Self {
+            requests,
+            window_ns,
+            burst,
+            interval_ns,
+            debt_ns_max: interval_ns.saturating_mul(burst),
+        }
+    }
+
+    /// HOT. Whether one more request passes at `now`, with the state `tat` (0: never used).
+    pub const fn check(&self, tat: u64, now: MonoNanos) -> Verdict {
+        let debt = tat.saturating_sub(now.0);
+        let tolerated = self.debt_ns_max - self.interval_ns;
+        if debt > tolerated {
+            return Verdict::Refuse {
+                retry_after_ns: debt - tolerated,
+            };
+        }
+        Verdict::Pass {
+            tat: now.0.saturating_add(debt + self.interval_ns),
+        }
+    }
+
+    /// HOT. The state after a request that was let through without asking, for limits that are
+    /// debited when the request has ended (EDGE-93). The debt is never more than the burst.
+    pub const fn charge(&self, tat: u64, now: MonoNanos) -> u64 {
+        let debt = self.debt(tat, now).saturating_add(self.interval_ns);
+        let capped = if debt > self.debt_ns_max {
+            self.debt_ns_max
+        } else {
+            debt
+        };
+        now.0.saturating_add(capped)
+    }
+
+    /// The furthest state this quota leaves at `now`: a full burst is owed. Whoever keeps a state
+    /// that is further ahead cuts it to this: a smaller quota left it before a reload, and what
+    /// that one would still have refused no longer counts (EDGE-91).
+    pub const fn tat_max(&self, now: MonoNanos) -> u64 {
+        now.0.saturating_add(self.debt_ns_max)
+    }
+
+    /// How many requests would pass at once at `now`.
+    pub const fn remaining(&self, tat: u64, now: MonoNanos) -> u64 {
+        (self.debt_ns_max - self.debt(tat, now)) / self.interval_ns
+    }
+
+    /// How long until the whole burst is there again, in nanoseconds.
+    pub const fn reset_ns(&self, tat: u64, now: MonoNanos) -> u64 {
+        self.debt(tat, now)
+    }
+
+    /// What one request costs, in nanoseconds of TAT; what a debit that is taken back gives back.
+    pub const fn interval_ns(&self) -> u64 {
+        self.interval_ns
+    }
+
+    /// How far the cell is ahead of `now`, at most a full burst.
+    const fn debt(&self, tat: u64, now: MonoNanos) -> u64 {
+        let debt = tat.saturating_sub(now.0);
+        if debt > self.debt_ns_max {
+            self.debt_ns_max
+        } else {
+            debt
+        }
+    }
+
+    /// Appends the value of `RateLimit-Policy` (EDGE-87): `"ip";q=10;w=1`. The window is in whole
+    /// seconds, rounded up; the partition key stays with us.
+    pub fn write_policy(&self, out: &mut Vec<u8>, class: RateClass) {
+        write_class(out, class);
+        out.extend_from_slice(b";q=");
+        write_number(out, self.requests);
+        out.extend_from_slice(b";w=");
+        write_number(out, self.window_ns.div_ceil(SECOND_NS));
+    }
+
+    /// Appends the value of `RateLimit` (EDGE-87) after a request that passed: what is left, and
+    /// the seconds until all is there again.
+    pub fn write_state(&self, out: &mut Vec<u8>, class: RateClass, tat: u64, now: MonoNanos) {
+        let left = self.remaining(tat, now);
+        write_limit(
+            out,
+            class,
+            left,
+            self.reset_ns(tat, now).div_ceil(SECOND_NS),
+        );
+    }
+}
+
+/// Appends the value of `RateLimit` (EDGE-87) of a refusal: `"ip";r=0;t=1`.
+pub fn write_exhausted(out: &mut Vec<u8>, class: RateClass, retry_after_ns: u64) {
+    write_limit(out, class, 0, retry_after_s(retry_after_ns));
+}
+
+/// The value of `Retry-After`: whole seconds, rounded up, 1 to 3600.
+pub const fn retry_after_s(retry_after_ns: u64) -> u64 {
+    clamp(retry_after_ns.div_ceil(SECOND_NS), RETRY_AFTER_S_MAX)
+}
+
+/// The value of `retry-after-ms`: rounded up, 1 to 3 600 000.
+pub const fn retry_after_ms(retry_after_ns: u64) -> u64 {
+    clamp(
+        retry_after_ns.div_ceil(1_000_000),
+        RETRY_AFTER_S_MAX * 1_000,
+    )
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+const RETRY_AFTER_S_MAX: u64 = 3_600;
+
+const fn at_least_one(value: u64) -> u64 {
+    if value == 0 { 1 } else { value }
+}
+
+const fn clamp(value: u64, max: u64) -> u64 {
+    if value > max {
+        max
+    } else {
+        at_least_one(value)
+    }
+}
+
+fn write_limit(out: &mut Vec<u8>, class: RateClass, left: u64, seconds: u64) {
+    write_class(out, class);
+    out.extend_from_slice(b";r=");
+    write_number(out, left);
+    out.extend_from_slice(b";t=");
+    write_number(out, seconds);
+}
+
+fn write_class(out: &mut Vec<u8>, class: RateClass) {
+    out.push(b'"');
+    out.extend_from_slice(class.label().as_bytes());
+    out.push(b'"');
+}
+
+fn write_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut rest = number;
+    let mut count = 0;
+    for slot in digits.iter_mut().rev() {
+        *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        count += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
+}

@@ -1,0 +1,16 @@
+//! The decisions of this crate through their public doors.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that finds something odd ends there"
+)]
+
+mod bindings;
+mod client_ip;
+mod egress;
+mod headers;
+mod rate;
+mod redirect;
+mod ssrf;

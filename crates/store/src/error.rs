@@ -1,0 +1,143 @@
+//! What can go wrong with the store, as its callers tell it apart.
+
+use sqlx::error::DatabaseError;
+use std::path::PathBuf;
+
+/// Why the store did not do what it was asked. Nothing was changed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum StoreError {
+    /// No such row, or none that the scope may see.
+    #[error("not found")]
+    NotFound,
+    /// The row as it is doesn't allow it.
+    #[error("conflict: {0}")]
+    Conflict(Conflict),
+    /// The value could never be stored.
+    #[error("invalid: {0}")]
+    Invalid(&'static str),
+    /// No room on the disk; reads still work.
+    #[error("the store's disk is full: free some space, nothing was written")]
+    Full,
+    /// The file can't be read or written now.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// What a change collided with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Conflict {
+    /// The tenant has a project of that name.
+    #[error("a project of that name exists")]
+    ProjectName,
+    /// The tenant has a project of that slug.
+    #[error("a project of that slug exists")]
+    ProjectSlug,
+    /// A token or key with that text exists.
+    #[error("that token exists already")]
+    TokenKnown,
+    /// The text belonged to a token that was revoked or expired.
+    #[error("that token was revoked or has expired")]
+    TokenBlocked,
+    /// The token was rotated before; its successor can be rotated.
+    #[error("the token was rotated already")]
+    TokenRotated,
+    /// The token is revoked, suspended or expired.
+    #[error("the token is no longer active")]
+    TokenNotActive,
+}
+
+/// Why the store did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{path} is in use by another process{}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+        /// The other process, when it said who it is.
+        pid: Option<u32>,
+    },
+    /// Written by a later version of the program.
+    #[error("{path} has schema version {found}, this program knows {known}: use the newer program")]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Version in the file.
+        found: i64,
+        /// Newest version known here.
+        known: i64,
+    },
+    /// Not a database any more.
+    #[error("{path} is damaged ({detail}): restore it from a backup; it is left as it is")]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What was seen.
+        detail: String,
+    },
+    /// The file system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store opened and then failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Primary result codes of SQLite (<https://www.sqlite.org/rescode.html>).
+mod code {
+    pub(super) const BUSY: i32 = 5;
+    pub(super) const LOCKED: i32 = 6;
+    pub(super) const READ_ONLY: i32 = 8;
+    pub(super) const IO: i32 = 10;
+    pub(super) const CORRUPT: i32 = 11;
+    pub(super) const FULL: i32 = 13;
+    pub(super) const NOT_A_DATABASE: i32 = 26;
+}
+
+/// The primary result code of a failed statement: the low byte of the extended one.
+fn primary(error: &dyn DatabaseError) -> Option<i32> {
+    let extended: i32 = error.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}
+
+/// Whether the file itself is broken, rather than one statement.
+pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(primary);
+    matches!(code, Some(code::CORRUPT | code::NOT_A_DATABASE))
+}
+
+/// Whether the statement broke a `UNIQUE` rule on that column (`table.column`).
+pub(crate) fn is_duplicate_of(error: &sqlx::Error, column: &str) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.is_unique_violation() && error.message().contains(column))
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::RowNotFound) {
+            return Self::NotFound;
+        }
+        let Some(database) = error.as_database_error() else {
+            return Self::Unavailable(error.to_string());
+        };
+        if database.is_foreign_key_violation() {
+            // A row refers to one that is gone, or never was.
+            return Self::NotFound;
+        }
+        let reason = match primary(database) {
+            Some(code::FULL) => return Self::Full,
+            Some(code::BUSY | code::LOCKED) => "locked by another program",
+            Some(code::READ_ONLY) => "the file is read-only",
+            Some(code::IO) => "the disk failed",
+            Some(code::CORRUPT | code::NOT_A_DATABASE) => "the file is damaged",
+            _ => "statement failed",
+        };
+        Self::Unavailable(format!("{reason}: {database}"))
+    }
+}

@@ -1,0 +1,151 @@
+//! The tokens in use, where the data plane finds them: in memory, without a lock, without waiting.
+
+mod lineage;
+mod shards;
+mod token;
+mod usage;
+
+pub use lineage::Lineage;
+pub use token::{LiveProject, LiveToken};
+pub use usage::{Usage, UsageBatch};
+
+use crate::{Project, Token};
+use shards::Shards;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tollkeep_types::{LineageId, ProjectId, TokenHash, WallMillis};
+
+/// Every token that may be used, by the hash of its text.
+///
+/// Finding takes no lock. Changes are rare: each copies one of 256 parts of the table, so with a
+/// million tokens a change copies four thousand pointers.
+#[derive(Default)]
+pub struct LiveTokens {
+    shards: Shards,
+    index: Mutex<Index>,
+}
+
+/// What changes need to know and finding does not.
+#[derive(Default)]
+struct Index {
+    projects: HashMap<ProjectId, Arc<LiveProject>>,
+    lineages: HashMap<LineageId, Weak<Lineage>>,
+    /// Tokens swept while a call held them, or before their counts were stored.
+    leaving: Vec<Arc<LiveToken>>,
+}
+
+/// A change that is on disk and now takes effect.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// A project was made, or switched on or off.
+    Project(&'a Project),
+    /// A token was made, rotated or revoked.
+    Token(&'a Token),
+}
+
+impl LiveTokens {
+    /// The table at start-up.
+    pub fn load(projects: &[Project], tokens: &[Token]) -> Self {
+        let live = Self::default();
+        {
+            let mut index = live.index();
+            for project in projects {
+                index.project(project);
+            }
+            let made = tokens.iter().filter_map(|token| index.token(token));
+            live.shards.fill(made);
+        }
+        live
+    }
+
+    /// The token with this hash. HOT: one load, one look-up, one count.
+    ///
+    /// The token may have ended: ask [`LiveToken::standing`] before using it.
+    pub fn find(&self, digest: &TokenHash) -> Option<Arc<LiveToken>> {
+        self.shards.find(digest)
+    }
+
+    /// Makes a change visible to every later [`LiveTokens::find`], and to calls that hold the token.
+    pub fn apply(&self, change: Change<'_>) {
+        let mut index = self.index();
+        match change {
+            Change::Project(project) => index.project(project),
+            Change::Token(token) => match self.shards.find(&token.secret.digest) {
+                Some(live) => live.follow(token),
+                None => {
+                    if let Some(live) = index.token(token) {
+                        self.shards.insert(live);
+                    }
+                }
+            },
+        }
+    }
+
+    /// Forgets tokens that ended before `now`; gives how many. Suspended ones stay.
+    pub fn sweep(&self, now: WallMillis) -> usize {
+        let mut index = self.index();
+        let swept = self.shards.sweep(now);
+        let count = swept.len();
+        index.leaving.extend(swept);
+        index
+            .lineages
+            .retain(|_, lineage| lineage.strong_count() > 0);
+        count
+    }
+
+    /// How many tokens are in the table.
+    pub fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes out what was counted since the last batch. What is not stored comes back when the
+    /// batch is dropped.
+    pub fn take_usage(&self) -> UsageBatch {
+        let mut batch = UsageBatch::default();
+        self.shards.each(|token| {
+            batch.take(token);
+        });
+        let mut index = self.index();
+        // A call that holds a swept token may count once more, and this batch may come back.
+        index.leaving.retain(|token| {
+            let held = Arc::strong_count(token) > 1;
+            batch.take(token) || held
+        });
+        batch
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // A panic under the lock leaves maps that are still maps.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    fn project(&mut self, project: &Project) {
+        if let Some(live) = self.projects.get(&project.id) {
+            live.follow(project);
+        } else {
+            let live = Arc::new(LiveProject::new(project));
+            self.projects.insert(project.id, live);
+        }
+    }
+
+    /// A live token for a row; `None` if it can't be used any more, or (never, by the order of
+    /// changes) its project is unknown.
+    fn token(&mut self, token: &Token) -> Option<Arc<LiveToken>> {
+        let project = Arc::clone(self.projects.get(&token.project_id)?);
+        let known = self.lineages.get(&token.lineage).and_then(Weak::upgrade);
+        let lineage = known.unwrap_or_else(|| {
+            let lineage = Arc::new(Lineage::new(token.lineage, token.request_count));
+            self.lineages
+                .insert(token.lineage, Arc::downgrade(&lineage));
+            lineage
+        });
+        LiveToken::new(token, project, lineage).map(Arc::new)
+    }
+}

@@ -1,0 +1,169 @@
+//! A token as the data plane uses it.
+
+use super::Lineage;
+use crate::token::Lifetime;
+use crate::{Bindings, CallLimits, Project, Standing, Token, TokenState};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use tollkeep_types::{ProjectId, TenantId, TokenHash, TokenId, WallMillis};
+
+/// A project as the data plane sees it.
+#[derive(Debug)]
+pub struct LiveProject {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its slug, for audit details.
+    pub slug: Box<str>,
+    /// Its rate limits.
+    pub limits: CallLimits,
+    active: AtomicBool,
+}
+
+impl LiveProject {
+    pub(super) fn new(project: &Project) -> Self {
+        Self {
+            id: project.id,
+            tenant_id: project.tenant_id,
+            slug: project.slug.as_str().into(),
+            limits: project.limits,
+            active: AtomicBool::new(project.is_active),
+        }
+    }
+
+    /// Whether its tokens may be used.
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn follow(&self, project: &Project) {
+        self.active.store(project.is_active, Ordering::Relaxed);
+    }
+}
+
+/// A token in use. What can change while calls hold it is atomic; a revocation is seen by all.
+#[derive(Debug)]
+pub struct LiveToken {
+    /// Its id.
+    pub id: TokenId,
+    /// The project it spends for.
+    pub project: Arc<LiveProject>,
+    /// Its counters, shared with the tokens it was rotated from and to.
+    pub lineage: Arc<Lineage>,
+    /// The text as records show it, masked.
+    pub hint: Box<str>,
+    /// Its fingerprint for investigators.
+    pub fingerprint: Box<str>,
+    /// When it stops working; `None`: never.
+    pub expires_at: Option<WallMillis>,
+    /// How many calls its lineage may make in all.
+    pub max_requests: Option<NonZeroU64>,
+    /// Its rate limits, with what it inherits from its project.
+    pub limits: CallLimits,
+    /// From where and for what it may be used.
+    pub bindings: Bindings,
+    pub(super) digest: TokenHash,
+    idle_ttl_ms: Option<u64>,
+    state: AtomicU8,
+    /// End of the grace after a rotation; [`NO_END`] before one.
+    grace_ends_at: AtomicU64,
+    created_at: WallMillis,
+    /// When it was last used; 0 for never.
+    last_used_at: AtomicU64,
+    /// The last use that is on disk; 0 for none.
+    pub(super) stored_use_at: AtomicU64,
+}
+
+const NO_END: u64 = u64::MAX;
+
+const fn to_byte(state: TokenState) -> u8 {
+    match state {
+        TokenState::Active => 0,
+        TokenState::Rotating => 1,
+        TokenState::Suspended => 2,
+        TokenState::Revoked => 3,
+    }
+}
+
+const fn from_byte(state: u8) -> TokenState {
+    match state {
+        0 => TokenState::Active,
+        1 => TokenState::Rotating,
+        2 => TokenState::Suspended,
+        _ => TokenState::Revoked,
+    }
+}
+
+impl LiveToken {
+    /// The token of a row; `None` if it has ended for good.
+    pub(super) fn new(
+        token: &Token,
+        project: Arc<LiveProject>,
+        lineage: Arc<Lineage>,
+    ) -> Option<Self> {
+        if token.ended_at.is_some() || token.state == TokenState::Revoked {
+            return None;
+        }
+        let used_at = token.last_used_at.unwrap_or_default().0;
+        Some(Self {
+            id: token.id,
+            limits: token.limits.or(project.limits),
+            project,
+            lineage,
+            hint: token.secret.hint.as_str().into(),
+            fingerprint: token.secret.fingerprint.as_str().into(),
+            expires_at: token.expires_at,
+            max_requests: token.max_requests,
+            bindings: token.bindings.clone(),
+            digest: token.secret.digest,
+            idle_ttl_ms: token.idle_ttl_ms,
+            created_at: token.created_at,
+            state: AtomicU8::new(to_byte(token.state)),
+            grace_ends_at: AtomicU64::new(token.grace_ends_at.map_or(NO_END, |end| end.0)),
+            last_used_at: AtomicU64::new(used_at),
+            stored_use_at: AtomicU64::new(used_at),
+        })
+    }
+
+    /// What may be done with the token at `now` ([`crate::Store::now`], which never goes back).
+    pub fn standing(&self, now: WallMillis) -> Standing {
+        let grace_ends_at = self.grace_ends_at.load(Ordering::Acquire);
+        let lifetime = Lifetime {
+            state: from_byte(self.state.load(Ordering::Acquire)),
+            expires_at: self.expires_at,
+            grace_ends_at: (grace_ends_at != NO_END).then_some(WallMillis(grace_ends_at)),
+            idle_ttl_ms: self.idle_ttl_ms,
+            last_used_at: self.used_at().max(self.created_at),
+        };
+        lifetime.standing(now)
+    }
+
+    /// Counts one call at `now` if the maximum of its lineage allows it.
+    #[must_use]
+    pub fn try_grant(&self, now: WallMillis) -> bool {
+        let granted = self.lineage.try_grant(self.max_requests);
+        if granted && self.last_used_at.load(Ordering::Relaxed) < now.0 {
+            self.last_used_at.fetch_max(now.0, Ordering::Relaxed);
+        }
+        granted
+    }
+
+    /// Takes over what changed in its row. Changes come in the order in which they were stored.
+    pub(super) fn follow(&self, token: &Token) {
+        let grace_ends_at = token.grace_ends_at.map_or(NO_END, |end| end.0);
+        self.grace_ends_at.store(grace_ends_at, Ordering::Release);
+        self.state.store(to_byte(token.state), Ordering::Release);
+    }
+
+    /// The last use, if it is later than the stored one.
+    pub(super) fn unstored_use(&self) -> Option<WallMillis> {
+        let stored = WallMillis(self.stored_use_at.load(Ordering::Relaxed));
+        Some(self.used_at()).filter(|used_at| *used_at > stored)
+    }
+
+    fn used_at(&self) -> WallMillis {
+        WallMillis(self.last_used_at.load(Ordering::Relaxed))
+    }
+}

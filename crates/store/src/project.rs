@@ -1,0 +1,375 @@
+//! Projects: owners of tokens.
+
+use crate::error::is_duplicate_of;
+use crate::live::Change;
+use crate::open::Inner;
+use crate::row::{self, millis};
+use crate::{CallLimits, Conflict, Page, PageRequest, Scope, Store, StoreError};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use tollkeep_types::{ProjectId, TenantId, WallMillis};
+
+/// Longest name, in characters.
+const NAME_CHARS_MAX: usize = 200;
+/// Longest slug, in characters.
+const SLUG_CHARS_MAX: usize = 63;
+/// Slug and name of the project made at first start.
+const DEFAULT: &str = "default";
+
+/// An owner of tokens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Project {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its short name, unique in its tenant.
+    pub slug: String,
+    /// Its name, unique in its tenant.
+    pub name: String,
+    /// Whether its tokens may be used.
+    pub is_active: bool,
+    /// Rate limits that its tokens inherit.
+    pub limits: CallLimits,
+    /// Tokens on record, ended ones included.
+    pub token_count: u64,
+    /// When it was made.
+    pub created_at: WallMillis,
+    /// When it last changed.
+    pub updated_at: WallMillis,
+    /// Since when it is switched off.
+    pub deactivated_at: Option<WallMillis>,
+}
+
+/// A project to be made.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct NewProject {
+    /// Its name, 1 to 200 characters.
+    pub name: String,
+    /// Its slug; made from the name if not given.
+    pub slug: Option<String>,
+    /// Rate limits that its tokens inherit.
+    pub limits: CallLimits,
+}
+
+/// A project by either of its names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProjectRef<'a> {
+    /// By id.
+    Id(ProjectId),
+    /// By slug, in the tenant of the scope.
+    Slug(&'a str),
+}
+
+impl<'a> ProjectRef<'a> {
+    /// An id if the text is one, else a slug.
+    pub fn of(text: &'a str) -> Self {
+        text.parse().map_or(Self::Slug(text), Self::Id)
+    }
+}
+
+/// Whether a project's tokens may be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProjectState {
+    /// They may.
+    Active,
+    /// They are refused.
+    Inactive,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, tenant_id, slug, name, is_active, limits, created_at, updated_at,
+               deactivated_at,
+               (SELECT count(*) FROM tokens WHERE tokens.project_id = projects.id) AS token_count
+             FROM projects ",
+            $rest
+        )
+    };
+}
+
+const BY_ID: &str = select!("WHERE id = ?1 AND (?2 IS NULL OR tenant_id = ?2)");
+
+const BY_SLUG: &str = select!("WHERE slug = ?1 AND tenant_id = ?2");
+
+const LIST: &str = select!(
+    "WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR (created_at, id) < (?2, ?3))
+     ORDER BY created_at DESC, id DESC LIMIT ?4"
+);
+
+const ALL: &str = select!("");
+
+const INSERT: &str = "INSERT INTO projects
+  (id, tenant_id, slug, name, is_active, limits, created_at, updated_at)
+  VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?6)";
+
+const SLUG_TAKEN: &str = "SELECT count(*) FROM projects WHERE tenant_id = ?1 AND slug = ?2";
+
+const SET_ACTIVE: &str = "UPDATE projects SET is_active = ?3, updated_at = ?4,
+    deactivated_at = CASE WHEN ?3 THEN NULL ELSE ?4 END
+  WHERE id = ?1 AND (?2 IS NULL OR tenant_id = ?2) AND is_active <> ?3";
+
+impl Store {
+    /// Makes a project in the tenant of the scope.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the tenant has a project of that name or slug,
+    /// [`StoreError::Invalid`], or the disk.
+    pub async fn create_project(
+        &self,
+        scope: Scope,
+        new: NewProject,
+    ) -> Result<Project, StoreError> {
+        self.unattended(async move |inner| create(&inner, scope, &new).await)
+            .await
+    }
+
+    /// One project.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] or [`StoreError::Unavailable`].
+    pub async fn project(
+        &self,
+        scope: Scope,
+        project: ProjectRef<'_>,
+    ) -> Result<Project, StoreError> {
+        let mut connection = self.0.readers.acquire().await?;
+        let statement = match project {
+            ProjectRef::Id(id) => sqlx::query(BY_ID).bind(id.to_string()).bind(scope.tenant()),
+            ProjectRef::Slug(slug) => sqlx::query(BY_SLUG)
+                .bind(slug.to_owned())
+                .bind(self.0.tenant_of(scope).to_string()),
+        };
+        read(&statement.fetch_one(&mut *connection).await?)
+    }
+
+    /// Projects, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn projects(
+        &self,
+        scope: Scope,
+        page: PageRequest<ProjectId>,
+    ) -> Result<Page<Project>, StoreError> {
+        let (created_at, id) = page.from();
+        let rows = sqlx::query(LIST)
+            .bind(scope.tenant())
+            .bind(created_at)
+            .bind(id)
+            .bind(page.rows_asked())
+            .fetch_all(&self.0.readers)
+            .await?;
+        let projects = rows.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(page.page(projects))
+    }
+
+    /// Switches a project on or off; takes effect on the next call of its tokens. Doing it twice
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or the disk.
+    pub async fn set_project_state(
+        &self,
+        scope: Scope,
+        id: ProjectId,
+        state: ProjectState,
+    ) -> Result<Project, StoreError> {
+        self.unattended(async move |inner| {
+            let mut write = inner.begin().await?;
+            sqlx::query(SET_ACTIVE)
+                .bind(id.to_string())
+                .bind(scope.tenant())
+                .bind(state == ProjectState::Active)
+                .bind(millis(inner.wall.now()))
+                .execute(write.connection())
+                .await?;
+            let project = by_id(write.connection(), scope, id).await?;
+            write.commit(&[Change::Project(&project)]).await?;
+            Ok(project)
+        })
+        .await
+    }
+}
+
+impl Inner {
+    /// The tenant that new rows of this scope belong to.
+    pub(crate) fn tenant_of(&self, scope: Scope) -> TenantId {
+        match scope {
+            Scope::Tenant(id) => id,
+            Scope::Service(_) => self.default_tenant.id,
+        }
+    }
+}
+
+/// Makes the default project if the default tenant has no project at all.
+pub(crate) async fn ensure_default(inner: &Inner) -> Result<(), StoreError> {
+    if !all(inner).await?.is_empty() {
+        return Ok(());
+    }
+    let new = NewProject {
+        name: DEFAULT.to_owned(),
+        slug: Some(DEFAULT.to_owned()),
+        limits: CallLimits::default(),
+    };
+    create(inner, Scope::Service("first start"), &new)
+        .await
+        .map(|_| ())
+}
+
+/// Every project, for the live table.
+pub(crate) async fn all(inner: &Inner) -> Result<Vec<Project>, StoreError> {
+    let rows = sqlx::query(ALL).fetch_all(&inner.readers).await?;
+    rows.iter().map(read).collect()
+}
+
+pub(crate) async fn by_id(
+    connection: &mut SqliteConnection,
+    scope: Scope,
+    id: ProjectId,
+) -> Result<Project, StoreError> {
+    let row = sqlx::query(BY_ID)
+        .bind(id.to_string())
+        .bind(scope.tenant())
+        .fetch_one(connection)
+        .await?;
+    read(&row)
+}
+
+async fn create(inner: &Inner, scope: Scope, new: &NewProject) -> Result<Project, StoreError> {
+    let name_chars = new.name.chars().count();
+    if name_chars == 0 || name_chars > NAME_CHARS_MAX || new.name.chars().any(char::is_control) {
+        return Err(StoreError::Invalid(
+            "name must be 1 to 200 printable characters",
+        ));
+    }
+    if new.slug.as_deref().is_some_and(|slug| !is_slug(slug)) {
+        return Err(StoreError::Invalid(
+            "slug must be 1 to 63 of a-z, 0-9 and `-`, not starting with `-`",
+        ));
+    }
+    let id = ProjectId::new(inner.wall.clock(), inner.entropy.as_ref());
+    let tenant = inner.tenant_of(scope).to_string();
+    let mut write = inner.begin().await?;
+    let slug = match &new.slug {
+        Some(slug) => slug.clone(),
+        None => free_slug(write.connection(), &tenant, &new.name, id).await?,
+    };
+    let inserted = sqlx::query(INSERT)
+        .bind(id.to_string())
+        .bind(tenant)
+        .bind(slug)
+        .bind(new.name.as_str())
+        .bind(row::to_json(&new.limits)?)
+        .bind(millis(inner.wall.now()))
+        .execute(write.connection())
+        .await;
+    inserted.map_err(name_conflict)?;
+    let project = by_id(write.connection(), scope, id).await?;
+    write.commit(&[Change::Project(&project)]).await?;
+    Ok(project)
+}
+
+fn name_conflict(error: sqlx::Error) -> StoreError {
+    if is_duplicate_of(&error, "projects.name") {
+        StoreError::Conflict(Conflict::ProjectName)
+    } else if is_duplicate_of(&error, "projects.slug") {
+        StoreError::Conflict(Conflict::ProjectSlug)
+    } else {
+        error.into()
+    }
+}
+
+fn is_slug(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.len() <= SLUG_CHARS_MAX
+        && !text.is_empty()
+        && !text.starts_with('-')
+        && text.bytes().all(allowed)
+}
+
+/// A slug like the name; if that is taken or nothing is left of it, with the end of the id.
+async fn free_slug(
+    connection: &mut SqliteConnection,
+    tenant: &str,
+    name: &str,
+    id: ProjectId,
+) -> Result<String, StoreError> {
+    let like_name = slug_like(name);
+    let taken: i64 = sqlx::query_scalar(SLUG_TAKEN)
+        .bind(tenant.to_owned())
+        .bind(like_name.clone())
+        .fetch_one(connection)
+        .await?;
+    if taken == 0 && is_slug(&like_name) {
+        return Ok(like_name);
+    }
+    let id = id.to_string();
+    let ending = id.get(id.len().saturating_sub(12)..).unwrap_or(&id);
+    let room = SLUG_CHARS_MAX - ending.len() - 1;
+    let start: String = like_name.chars().take(room).collect();
+    Ok(format!("{start}-{ending}").trim_matches('-').to_owned())
+}
+
+/// The ASCII letters and digits of a name, in lower case, everything between as one `-`.
+fn slug_like(name: &str) -> String {
+    let words = name.split(|char: char| !char.is_ascii_alphanumeric());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    let slug: String = words.join("-").chars().take(SLUG_CHARS_MAX).collect();
+    slug.trim_end_matches('-').to_ascii_lowercase()
+}
+
+fn read(row: &SqliteRow) -> Result<Project, StoreError> {
+    Ok(Project {
+        id: row::id(row, "id")?,
+        tenant_id: row::id(row, "tenant_id")?,
+        slug: row::text(row, "slug")?,
+        name: row::text(row, "name")?,
+        is_active: row::value(row, "is_active")?,
+        limits: row::json(row, "limits")?,
+        token_count: row::number(row, "token_count")?,
+        created_at: row::time(row, "created_at")?,
+        updated_at: row::time(row, "updated_at")?,
+        deactivated_at: row::time_if_set(row, "deactivated_at")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // ID-1
+    #[test]
+    fn slugs_have_one_form() {
+        for (name, text, want) in [
+            ("usual", "team-a", true),
+            ("digit first", "9lives", true),
+            ("longest", &"a".repeat(63), true),
+            ("longer", &"a".repeat(64), false),
+            ("empty", "", false),
+            ("dash first", "-a", false),
+            ("upper case", "Team", false),
+            ("underscore, as in an id", "prj_a", false),
+        ] {
+            assert_eq!(is_slug(text), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_slug_is_made_from_the_name() {
+        for (name, want) in [
+            ("Team A", "team-a"),
+            ("  Søren's  Café ", "s-ren-s-caf"),
+            ("日本", ""),
+            (&"long ".repeat(40), &"long-".repeat(12) as &str),
+        ] {
+            let want = if want.len() == 60 {
+                &format!("{want}lon")
+            } else {
+                want
+            };
+            assert_eq!(slug_like(name), *want, "{name}");
+        }
+    }
+}

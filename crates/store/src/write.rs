@@ -1,0 +1,269 @@
+//! Changes: one at a time, whole or not at all, and to their end even if the asker goes away.
+
+use crate::live::{Change, LiveTokens};
+use crate::open::Inner;
+use crate::{Store, StoreError};
+use sqlx::{Connection, SqliteConnection};
+use std::sync::Arc;
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+const COMMIT: &str = "COMMIT";
+
+const ROLLBACK: &str = "ROLLBACK";
+
+/// The one connection that writes; whoever holds its lock has the turn.
+///
+/// Transactions are begun and ended here and not by `sqlx`: a full disk makes SQLite roll back by
+/// itself, after which `sqlx` would go on counting an open transaction and refuse every later one.
+pub(crate) struct Writer(Mutex<Option<Writing>>);
+
+struct Writing {
+    connection: SqliteConnection,
+    /// A transaction was begun and not committed.
+    begun: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(connection: SqliteConnection) -> Self {
+        let begun = false;
+        Self(Mutex::new(Some(Writing { connection, begun })))
+    }
+
+    /// Waits for the change under way, which may be one whose asker is gone, and closes.
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        match self.0.lock().await.take() {
+            Some(writing) => Ok(writing.connection.close().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Undoes what was begun and not committed, unless the next change is doing so already.
+    async fn settle(&self) {
+        if let Ok(mut turn) = self.0.try_lock()
+            && let Some(writing) = turn.as_mut()
+        {
+            writing.undo().await;
+        }
+    }
+}
+
+impl Writing {
+    async fn undo(&mut self) {
+        if self.begun {
+            // Fails if SQLite has rolled back already; then there is nothing to undo.
+            let undone = sqlx::query(ROLLBACK).execute(&mut self.connection).await;
+            if let Err(error) = undone {
+                tracing::debug!(%error, "Nothing to roll back");
+            }
+            self.begun = false;
+        }
+    }
+}
+
+/// A change under way: the turn to write, and a transaction. Dropped without [`Write::commit`], it
+/// is undone.
+pub(crate) struct Write<'store> {
+    writing: MappedMutexGuard<'store, Writing>,
+    live: &'store LiveTokens,
+}
+
+impl Inner {
+    /// Waits for the turn and begins a change.
+    pub(crate) async fn begin(&self) -> Result<Write<'_>, StoreError> {
+        let turn = self.writer.0.lock().await;
+        let mut writing = MutexGuard::try_map(turn, Option::as_mut)
+            .map_err(|_| StoreError::Unavailable("closed".to_owned()))?;
+        writing.undo().await;
+        sqlx::query(BEGIN).execute(&mut writing.connection).await?;
+        writing.begun = true;
+        let live = &self.live;
+        Ok(Write { writing, live })
+    }
+}
+
+impl Write<'_> {
+    /// The connection to write with.
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.writing.connection
+    }
+
+    /// Puts the change on disk, then shows it to the data plane. The turn ends after both, so
+    /// changes are seen in the order in which they were stored.
+    pub(crate) async fn commit(mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
+        sqlx::query(COMMIT).execute(self.connection()).await?;
+        self.writing.begun = false;
+        for change in changes {
+            self.live.apply(*change);
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Runs a change in a task of its own. A caller who hangs up drops its request's future; if
+    /// that were the change, a revocation could be on disk and not in force.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a few statements long, and `Store::close` waits for the turn it holds"
+    )]
+    pub(crate) async fn unattended<T, F>(
+        &self,
+        change: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        let change = change(Arc::clone(&inner));
+        let task = tokio::spawn(async move {
+            let outcome = change.await;
+            inner.writer.settle().await;
+            outcome
+        });
+        task.await
+            .unwrap_or_else(|broken| Err(StoreError::Unavailable(broken.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{NewProject, PageRequest, ProjectRef, Scope, Store, StoreError, StoreOptions};
+    use std::sync::Arc;
+    use tollkeep_crypto::SystemEntropy;
+    use tollkeep_types::{Clock, MonoNanos, WallMillis};
+
+    const SERVICE: Scope = Scope::Service("test");
+
+    struct StandStill;
+
+    impl Clock for StandStill {
+        fn mono(&self) -> MonoNanos {
+            MonoNanos(0)
+        }
+
+        fn wall(&self) -> WallMillis {
+            WallMillis(1_795_342_530_000)
+        }
+    }
+
+    async fn open(folder: &tempfile::TempDir) -> Store {
+        let path = folder.path().join("tollkeep.db");
+        let (clock, entropy) = (Arc::new(StandStill), Arc::new(SystemEntropy));
+        Store::open(&path, &StoreOptions::default(), clock, entropy)
+            .await
+            .unwrap()
+    }
+
+    /// Lets the file grow to so many pages and no more: SQLite then fails as on a full disk.
+    async fn pages_max(store: &Store, pages: &'static str) {
+        let mut turn = store.0.writer.0.lock().await;
+        let connection = &mut turn.as_mut().unwrap().connection;
+        sqlx::raw_sql(pages).execute(connection).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_writes_and_keeps_what_was_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        pages_max(&store, "PRAGMA max_page_count = 1").await;
+        let create = async |number: u32| {
+            // Names long enough to fill the free room of the pages that exist.
+            let name = format!("{number:0200}");
+            let new = NewProject {
+                name,
+                slug: Some(format!("p{number}")),
+                ..NewProject::default()
+            };
+            store.create_project(SERVICE, new).await
+        };
+        let mut made = Vec::new();
+        let refused = loop {
+            match create(u32::try_from(made.len()).unwrap()).await {
+                Ok(project) => made.push(project),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused, StoreError::Full);
+        assert_eq!(
+            refused.to_string(),
+            "the store's disk is full: free some space, nothing was written"
+        );
+        let page = PageRequest {
+            limit: 1000,
+            after: None,
+        };
+        let kept = store.projects(SERVICE, page).await.unwrap();
+        assert_eq!(kept.rows.len(), made.len() + 1, "reads work");
+        pages_max(&store, "PRAGMA max_page_count = 100000").await;
+        made.push(create(9999).await.unwrap());
+        store.close().await.unwrap();
+        drop(store);
+        let store = open(&folder).await;
+        for project in made {
+            let found = store.project(SERVICE, ProjectRef::Id(project.id)).await;
+            assert_eq!(found, Ok(project));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_given_up_is_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        {
+            let mut write = store.0.begin().await.unwrap();
+            let statement = "INSERT INTO meta VALUES ('a', 'b')";
+            sqlx::query(statement)
+                .execute(write.connection())
+                .await
+                .unwrap();
+        }
+        assert_eq!(store.meta("a").await, Ok(None));
+        store.set_meta("a", "c").await.unwrap();
+        assert_eq!(store.meta("a").await, Ok(Some("c".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn what_is_acknowledged_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        for (pragma, want) in [
+            ("SELECT journal_mode FROM pragma_journal_mode", "wal"),
+            (
+                "SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous",
+                "2",
+            ),
+            (
+                "SELECT CAST(foreign_keys AS TEXT) FROM pragma_foreign_keys",
+                "1",
+            ),
+        ] {
+            let mut turn = store.0.writer.0.lock().await;
+            let connection = &mut turn.as_mut().unwrap().connection;
+            let got = sqlx::query_scalar::<_, String>(pragma)
+                .fetch_one(connection)
+                .await;
+            assert_eq!(got.unwrap(), want, "{pragma}");
+        }
+        let refused = sqlx::query("DELETE FROM meta")
+            .execute(&store.0.readers)
+            .await;
+        assert!(refused.is_err(), "readers only read");
+    }
+
+    #[tokio::test]
+    async fn every_table_is_strict() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        let loose: Vec<String> = sqlx::query_scalar(
+            "SELECT name FROM pragma_table_list
+             WHERE schema = 'main' AND type = 'table' AND NOT strict AND name NOT LIKE 'sqlite_%'",
+        )
+        .fetch_all(&store.0.readers)
+        .await
+        .unwrap();
+        assert_eq!(loose, Vec::<String>::new());
+    }
+}

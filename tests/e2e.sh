@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# End to end: the demo on free ports, called by the official SDKs, unmodified.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/tollkeep/sdk
+binary=${CARGO_TARGET_DIR:-target}/debug/tollkeep
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/tollkeep-e2e.XXXXXX")
+demo=''
+stop() {
+  if [ -n "$demo" ] && kill -INT "$demo" 2>/dev/null; then
+    for _ in $(seq 100); do kill -0 "$demo" 2>/dev/null || break; sleep 0.1; done
+    kill -9 "$demo" 2>/dev/null || true
+  fi
+  rm -rf "$tmp"
+}
+trap stop EXIT
+
+cargo build --quiet --locked -p tollkeep
+mkdir -p "$cache"
+tests/sdk/setup.sh "$cache"
+
+exec {lines}< <(exec "$binary" demo --json --port 0 2>"$tmp/log")
+demo=$!
+read -r -t 60 TOLLKEEP_DEMO <&"$lines" || { echo "e2e: the demo did not start:" >&2; cat "$tmp/log" >&2; exit 1; }
+export TOLLKEEP_DEMO
+tests/sdk/run.sh "$cache"
