@@ -1,2 +1,77 @@
 //! Checks and generators of this repository.
-fn main() {}
+//!
+//! `cargo xtask tidy` proves the rules no compiler knows: arrows between crates, invariants of
+//! absence, bans, licences, sizes, words. `cargo xtask conformance` writes which requirement is
+//! proved by which test.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool"
+)]
+
+mod conformance;
+mod finding;
+mod repo;
+mod source;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::conformance::Mode;
+use crate::repo::Repo;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  tidy                  check arrows, bans, licences, words, sizes, texts
+  conformance           write docs/conformance.md from the requirements and the tests
+  conformance --check   say whether docs/conformance.md is fresh";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["tidy"] => run_tidy(),
+        ["conformance"] => run_conformance(Mode::Write),
+        ["conformance", "--check"] => run_conformance(Mode::Check),
+        _ => {
+            eprintln!("{USAGE}");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+fn run_tidy() -> anyhow::Result<ExitCode> {
+    let repo = Repo::read()?;
+    let graph = tidy::graph::Graph::read(&repo.root).context("cargo metadata")?;
+    let findings = tidy::check(&repo, &graph);
+    if findings.is_empty() {
+        println!(
+            "tidy: clean ({} files, {} crates)",
+            repo.names.len(),
+            graph.linked()
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    for finding in &findings {
+        println!("{finding}");
+    }
+    eprintln!("tidy: {} findings", findings.len());
+    Ok(ExitCode::FAILURE)
+}
+
+fn run_conformance(mode: Mode) -> anyhow::Result<ExitCode> {
+    let repo = Repo::read()?;
+    let outcome = conformance::run(&repo, mode)?;
+    for finding in &outcome.findings {
+        println!("{finding}");
+    }
+    println!("conformance: {}", outcome.summary);
+    Ok(if outcome.findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -9,7 +9,11 @@ impl State {
     /// An event of an operator's act.
     pub(crate) fn event<'a>(&self, operator: &Operator, action: Action) -> Event<'a> {
         let (actor, id) = operator.actor();
-        Event::new(action, actor, Outcome::Success).at(self.parts.clock.wall()).with_actor_id(id)
+        let event = Event::new(action, actor, Outcome::Success).at(self.parts.clock.wall());
+        match id {
+            Some(id) => event.with_actor_id(id),
+            None => event,
+        }
     }
 
     /// Refuses before anything is changed while the log can't be written.

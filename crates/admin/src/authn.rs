@@ -2,7 +2,6 @@
 
 use crate::State;
 use crate::problem::Problem;
-use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use std::sync::Arc;
 use tollkeep_audit::{Action, Actor, ActorId, Event, Outcome};
@@ -37,11 +36,12 @@ impl Operator {
         }
     }
 
-    pub(crate) fn actor(&self) -> (Actor, ActorId) {
+    /// Who acts, for the records; the key of the settings has no record of its own.
+    pub(crate) fn actor(&self) -> (Actor, Option<ActorId>) {
         match self {
-            Self::Key { id, .. } => (Actor::Management, ActorId::ManagementKey(*id)),
-            Self::Environment => (Actor::Management, ActorId::EnvKey),
-            Self::Local { uid } => (Actor::Local, ActorId::Local(*uid)),
+            Self::Key { id, .. } => (Actor::Management, Some(ActorId::ManagementKey(*id))),
+            Self::Environment => (Actor::Management, None),
+            Self::Local { uid } => (Actor::Local, Some(ActorId::LocalUid(*uid))),
         }
     }
 
@@ -65,8 +65,8 @@ impl Operator {
 pub(crate) struct PeerUser(pub(crate) u32);
 
 /// Identifies the operator of a request that came over the network or a keyed socket.
-pub(crate) async fn by_key(state: &Arc<State>, request: &Request) -> Result<Operator, Problem> {
-    let found = find(state, request.headers()).await;
+pub(crate) async fn by_key(state: &Arc<State>, fields: &HeaderMap) -> Result<Operator, Problem> {
+    let found = find(state, fields).await;
     let failed = found.is_err();
     state.record_authn(failed);
     found

@@ -24,7 +24,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tollkeep_audit::Logger;
 use tollkeep_config::Settings;
-use tollkeep_crypto::{MintError, TokenHasher, mint};
+use tollkeep_crypto::mint::{self, MintError};
+use tollkeep_crypto::TokenHasher;
 use tollkeep_observe::health::Health;
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_store::{NewManagementKey, Role, Scope, Store, StoreError};
@@ -38,7 +39,7 @@ pub struct AdminParts {
     /// Where things are kept.
     pub store: Store,
     /// Makes the digests of tokens and keys.
-    pub hasher: TokenHasher,
+    pub hasher: Arc<TokenHasher>,
     /// Which pepper the hasher has.
     pub pepper_id: &'static str,
     /// Makes fingerprints.

@@ -3,14 +3,13 @@
 use crate::State;
 use crate::authn::{Operator, Right};
 use crate::members::Members;
-use crate::problem::Problem;
 use crate::router::{Answer, created, ok};
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State as Of};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tollkeep_audit::Action;
-use tollkeep_store::{NewProject, PageRequest, Project, ProjectRef};
+use tollkeep_store::{CallLimits, NewProject, PageRequest, Project, ProjectRef};
 
 /// `POST /api/v1/projects`
 pub(crate) async fn create(
@@ -27,9 +26,8 @@ pub(crate) async fn create(
     let slug = members.text("slug", 63);
     members.done()?;
     let name = name.unwrap_or_default();
-    let slug = slug.unwrap_or_else(|| slug_of(&name));
     state.check_audit()?;
-    let project = state.parts.store.create_project(operator.scope(), NewProject { slug, name }).await?;
+    let project = state.parts.store.create_project(operator.scope(), NewProject { slug, name, limits: CallLimits::default() }).await?;
     state.record(state.event(&operator, Action::ProjectCreate).with_project_id(project.id)).await?;
     Ok(created(&format!("/api/v1/projects/{}", project.id), &shown(&project)))
 }
@@ -56,21 +54,6 @@ pub(crate) async fn get(
     Ok(ok(&shown(&project)))
 }
 
-/// A short name made of a name: lower case, digits and hyphens.
-fn slug_of(name: &str) -> String {
-    let mut slug = String::new();
-    for c in name.chars().map(|c| c.to_ascii_lowercase()) {
-        if c.is_ascii_alphanumeric() {
-            slug.push(c);
-        } else if !slug.is_empty() && !slug.ends_with('-') {
-            slug.push('-');
-        }
-    }
-    slug.truncate(63);
-    let slug = slug.trim_end_matches('-');
-    if slug.is_empty() { "project".to_owned() } else { slug.to_owned() }
-}
-
 fn shown(project: &Project) -> Value {
     json!({
         "id": project.id,
@@ -83,16 +66,4 @@ fn shown(project: &Project) -> Value {
         "updated_at": project.updated_at,
         "deactivated_at": project.deactivated_at,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slugs_are_made_of_names() {
-        for (name, slug) in [("My App", "my-app"), ("  a  b ", "a-b"), ("ÄÖ", "project"), ("x!", "x")] {
-            assert_eq!(slug_of(name), slug);
-        }
-    }
 }

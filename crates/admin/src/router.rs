@@ -97,7 +97,8 @@ fn finish(router: Router<Arc<State>>, state: &Arc<State>) -> Router {
 }
 
 async fn need_key(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> Answer {
-    let operator = match authn::by_key(&state, &request).await {
+    let fields = request.headers().clone();
+    let operator = match authn::by_key(&state, &fields).await {
         Ok(operator) => operator,
         Err(problem) => {
             state.parts.metrics.refusal(problem.code(), Listener::Management);

@@ -139,18 +139,19 @@ pub(crate) async fn rotate(
         members.fault("overlap", "at most 30d");
     }
     let now = state.parts.store.now();
-    let expires_at = members.time("expires_at");
+    let auth = &state.parts.settings.auth;
+    let by_default = WallMillis(now.0.saturating_add(millis(auth.token_default_ttl)));
+    let expires_at = members.time("expires_at").or(Some(by_default));
     if let Some(message) = expires_at.and_then(|at| state.end_fault(now, Some(at))) {
         members.fault("expires_at", message);
     }
     members.done()?;
     state.check_audit()?;
-    let prefix = state.parts.settings.auth.token_prefix.clone();
-    let secret = state.mint(&prefix, None)?;
+    let secret = state.mint(&auth.token_prefix, None)?;
     let rotation = Rotation {
         secret: state.kept_of(&secret),
         overlap_ms: overlap_ms.unwrap_or(OVERLAP_MS_DEFAULT),
-        expires_at: expires_at.map(Some),
+        expires_at,
     };
     let rotated = state.parts.store.rotate_token(operator.scope(), id, rotation).await?;
     state.record(told(&state, &operator, Action::TokenRotate, &rotated.old)).await?;

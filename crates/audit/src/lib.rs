@@ -1,1 +1,33 @@
-//! One audit event model, its encoders and masks, and the chained, append-only file.
+//! Who did what, when, from where, with what outcome: one event type, its encoder, its masks, and
+//! the chained, append-only file.
+//!
+//! An [`Event`] is handed to the [`Logger`], which owns a writer thread. Management events wait
+//! until they are durable; everything else is queued and durable within the deadline. No call here
+//! ever waits for the disk longer than that.
+
+#![warn(missing_docs)]
+
+mod action;
+mod appender;
+mod chain;
+mod encode;
+mod event;
+mod file;
+mod health;
+mod ip_mask;
+mod logger;
+mod mask;
+mod queue;
+mod verdict;
+mod writer;
+
+pub use action::{Action, Actor, Class, Key, Outcome};
+pub use appender::EventSink;
+pub use event::{ActorId, Event, Value};
+pub use health::AuditHealth;
+pub use ip_mask::IpMask;
+pub use logger::{
+    AuditError, Batch, Logger, LoggerConfig, Means, OnFailure, Receipt, UserAgentDetail,
+};
+pub use mask::{Masker, UnknownMask, fingerprint, mask};
+pub use verdict::Pending;

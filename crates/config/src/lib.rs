@@ -1,1 +1,40 @@
-//! Raw file to checked settings: loading, interpolation, origins, schema. The only reader of the environment.
+//! Raw file to checked settings: loading, interpolation, origins, schema. The only reader of the
+//! environment.
+//!
+//! [`load`] does it all and reports every fault at once. Each key is declared once, in
+//! `settings/`, beside the field it fills; schema, example, reference page and `show` are made of
+//! these declarations.
+
+#![warn(missing_docs)]
+
+mod catalog;
+mod check;
+mod describe;
+mod env;
+mod error;
+mod example;
+mod field;
+mod interpolate;
+mod kind;
+mod later;
+mod load;
+mod overlay;
+mod parse;
+mod reader;
+mod reference;
+mod schema;
+mod secret_file;
+mod seed;
+pub mod settings;
+mod show;
+mod tree;
+
+pub use env::Env;
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use example::example;
+pub use load::{LoadRequest, Loaded, load};
+pub use overlay::management_key;
+pub use reference::reference;
+pub use schema::schema;
+pub use settings::Settings;
+pub use show::{Origin, Origins, ShowOptions, show};

@@ -289,7 +289,7 @@ mod tests {
     }
 
     /// Within six standard deviations over 200 000 characters; a modulo bias would shift the first
-    /// eight digits by a fifth, which is ten of them.
+    /// eight digits by a fifth, which is more than ten of them.
     // ID-10
     #[test]
     fn every_digit_is_as_likely_as_any_other() {

@@ -36,7 +36,7 @@ pub struct Shared {
     /// The store, for its time that never goes back.
     pub store: Store,
     /// Makes the digest of a token.
-    pub hasher: TokenHasher,
+    pub hasher: Arc<TokenHasher>,
     /// Rate limit cells by address, route and project.
     pub rates: RateTable,
     /// Live connections by address.

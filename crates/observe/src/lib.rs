@@ -1,1 +1,17 @@
-//! Logs with redaction, metrics, health.
+//! What an operator sees: logs without secrets, the access line, the usage line, metrics, health.
+//!
+//! Nothing here ever waits: lines go to a bounded queue, counters are plain memory.
+
+#![warn(missing_docs)]
+
+pub mod access;
+pub mod health;
+pub mod json;
+pub mod line_sink;
+pub mod logs;
+pub mod metrics;
+mod outcome;
+pub mod redact;
+pub mod usage_line;
+
+pub use outcome::RequestOutcome;

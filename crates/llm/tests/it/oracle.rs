@@ -5,6 +5,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use std::collections::HashSet;
 use std::fmt;
 use tollkeep_llm::body::{BodyFault, CallView};
+use tollkeep_llm::surface::UsageDialect;
+use tollkeep_llm::usage::{Asked, BodyUsage};
+use tollkeep_types::usage::{Class, UnknownUsage, UsageReport};
 
 /// What serde_json makes of a text, with keys compared: the oracle.
 struct Strict;
@@ -141,7 +144,7 @@ fn object(value: impl Strategy<Value = String>, size: usize) -> impl Strategy<Va
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
     fn json_is_judged_as_serde_json_judges_it(body in json()) {
@@ -190,5 +193,26 @@ proptest! {
             let want = body.replacen(&format!("\"model\":{model_json},\"stream\""), "\"model\":\"other\",\"stream\"", 1);
             prop_assert_eq!(String::from_utf8(edited).unwrap(), want);
         }
+    }
+
+    #[test]
+    fn usage_is_found_beside_anything_and_in_no_part_of_a_body(
+        (before, after) in (json(), json()),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let read = |body: &str| {
+            BodyUsage::read(UsageDialect::Chat, Asked::default(), 200, body.as_bytes()).report
+        };
+        let usage = r#""usage" : {"prompt_tokens":3,"x":[{}],"completion_tokens":4}"#;
+        let body = format!("{{\"a\":{before},{usage},\"b\":[{after}]}}");
+        let UsageReport::Reported(found) = read(&body) else { panic!("{body}") };
+        prop_assert_eq!((found.count(Class::InText), found.count(Class::OutText)), (3, 4));
+
+        let inside = format!("{{\"a\":{before},\"c\":{{{usage}}},\"b\":[{after}]}}");
+        prop_assert_eq!(read(&inside), UsageReport::Unknown(UnknownUsage::Absent));
+
+        let cut = cut.index(body.len());
+        let part = String::from_utf8_lossy(&body.as_bytes()[..cut]);
+        prop_assert_eq!(read(&part), UsageReport::Unknown(UnknownUsage::Unreadable));
     }
 }

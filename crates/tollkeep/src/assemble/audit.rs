@@ -6,8 +6,9 @@ use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::sync::Arc;
 use tollkeep_audit::{IpMask, Logger, LoggerConfig, Means, OnFailure, UserAgentDetail};
-use tollkeep_config::settings::{AccessLog, AccessOnFailure, MaskIp, UserAgent};
+use tollkeep_config::settings::{AccessLog, AccessOnFailure, MaskIp, Settings, UserAgent};
 use tollkeep_observe::line_sink::{LineOutput, LineSink};
+use tollkeep_observe::redact::Redactor;
 
 /// Opens the audit log; `None` when it is off.
 ///
@@ -34,10 +35,17 @@ pub fn open(base: &Base, vault: &Vault) -> anyhow::Result<Option<Arc<Logger>>> {
             AccessOnFailure::Open => OnFailure::Open,
         },
         queue_events: audit.queue,
+        redactor: redactor(&base.settings),
     };
     let means = Means { clock: Arc::clone(&base.clock), entropy: Arc::clone(&base.entropy), meter: base.metrics.audit() };
     let logger = Logger::new(config, means).map_err(|error| Failed::new(exit::INVALID, format!("audit log: {error}")))?;
     Ok(Some(Arc::new(logger)))
+}
+
+/// What is hidden in anything written: known prefixes of secrets, and the configured ones.
+pub fn redactor(settings: &Settings) -> Redactor {
+    let auth = &settings.auth;
+    Redactor::new([auth.token_prefix.as_str(), auth.management_prefix.as_str()].into_iter())
 }
 
 /// How addresses are written down.

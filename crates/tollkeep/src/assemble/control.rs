@@ -77,7 +77,7 @@ pub async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<Option<S
     let base = parts.base;
     let admin = Admin::new(AdminParts {
         store: parts.store.clone(),
-        hasher: parts.vault.hasher.clone(),
+        hasher: Arc::clone(&parts.vault.hasher),
         pepper_id: PEPPER_ID,
         fingerprint_key: parts.vault.fingerprint_key,
         settings: Arc::clone(&base.settings),

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::{ResolverMode, Settings};
-use tollkeep_counters::{LiveCounts, RateTable};
+use tollkeep_counters::{IpGauge, RateTable};
 use tollkeep_gateway::plan::PlanParts;
 use tollkeep_gateway::{Plan, Recorder, Shared, Worker};
 use tollkeep_net::resolve::{Names, ResolverSettings};
@@ -72,10 +72,11 @@ pub fn start(
         plan: arc_swap::ArcSwap::from_pointee(plan),
         tokens: Arc::clone(parts.store.live()),
         store: parts.store.clone(),
-        hasher: parts.vault.hasher.clone(),
+        hasher: Arc::clone(&parts.vault.hasher),
         rates: RateTable::new(RATE_KEYS_MAX, RandomState::new()),
-        connections: LiveCounts::new(limits.connections_max, limits.connections_per_ip_max, RandomState::new()),
-        requests: LiveCounts::new(limits.concurrent_requests_max, limits.concurrent_requests_per_ip_max, RandomState::new()),
+        connections: IpGauge::new(RandomState::new()),
+        requests: IpGauge::new(RandomState::new()),
+        running: std::sync::atomic::AtomicUsize::new(0),
         body_bytes: std::sync::atomic::AtomicUsize::new(0),
         clock: Arc::clone(&base.clock),
         entropy: Arc::clone(&base.entropy),

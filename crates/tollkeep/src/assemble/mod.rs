@@ -6,6 +6,8 @@ mod data;
 mod host;
 mod vault;
 
+pub use audit::redactor;
+
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anyhow::Context;

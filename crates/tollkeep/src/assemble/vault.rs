@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use tollkeep_config::settings::Environment;
 use tollkeep_crypto::{Keyring, SealContext, TokenHasher, key_text};
 use tollkeep_store::Store;
@@ -22,7 +23,7 @@ pub const PEPPER_ID: &str = "1";
 /// The opened vault.
 pub struct Vault {
     /// Makes the digests of tokens.
-    pub hasher: TokenHasher,
+    pub hasher: Arc<TokenHasher>,
     /// Makes fingerprints of found secrets.
     pub fingerprint_key: [u8; 32],
 }
@@ -40,7 +41,7 @@ pub async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
     }
     let pepper = sealed_key(base, store, &keyring, PEPPER).await?;
     Ok(Vault {
-        hasher: TokenHasher::new(&pepper),
+        hasher: Arc::new(TokenHasher::new(&pepper)),
         fingerprint_key: sealed_key(base, store, &keyring, FINGERPRINT_KEY).await?,
     })
 }

@@ -114,7 +114,7 @@ fn print_ready(running: &Running, secret: &str, folder: &Path) {
     let ready = json!({
         "data_url": url(Some(running.data_addr)),
         "management_url": url(running.management_addr),
-        "metrics_url": url(running.metrics_addr),
+        "metrics_url": url(running.metrics_addr).map(|url| url + &running.settings().metrics.path),
         "token": secret,
         "management_key": running.first_key.as_ref().map(|key| key.expose()),
         "pid": std::process::id(),

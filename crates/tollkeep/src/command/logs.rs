@@ -29,7 +29,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<()> {
             Format::Json => logs::Format::Json,
             Format::Text => logs::Format::Text,
         },
-        ..LogConfig::default()
+        redactor: crate::assemble::redactor(settings),
     };
-    logs::init(config, sink, clock).context("cannot start the log")
+    logs::install(config, sink, clock).context("cannot start the log")
 }

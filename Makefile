@@ -1,0 +1,65 @@
+# What a newcomer types: `make demo` needs Rust, a C compiler and make; `make test` also apt or what it names.
+
+SHELL := bash
+CARGO ?= cargo
+FUZZ_SECONDS ?= 30
+NEXTEST := $(shell command -v cargo-nextest)
+
+.PHONY: help demo test rust-tests e2e check deny fuzz-smoke soak bench gen clean
+
+help:
+	@echo "make demo        build Tollkeep and try it: sandbox upstream, one token, a line to paste"
+	@echo "make test        every test, with PostgreSQL, Redis, Chromium and the official SDKs"
+	@echo "make check       format, lints, tidy, conformance, docs"
+	@echo "make e2e         the official SDKs against the demo"
+	@echo "make fuzz-smoke  each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)"
+	@echo "make soak        the long forms of tests and fuzzing"
+	@echo "make bench       Tollkeep against nginx on this machine"
+	@echo "make gen         write generated files anew"
+
+demo:
+	$(CARGO) run --locked -p tollkeep -- demo
+
+test:
+	tests/services.sh $(MAKE) --no-print-directory rust-tests e2e
+
+rust-tests:
+ifdef NEXTEST
+	$(CARGO) nextest run --workspace --locked
+	$(CARGO) test --workspace --locked --doc --quiet
+else
+	$(CARGO) test --workspace --locked
+endif
+
+e2e:
+	tests/e2e.sh
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path bench/Cargo.toml
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --manifest-path bench/Cargo.toml --all-targets --locked -- -D warnings
+	$(CARGO) xtask tidy
+	$(CARGO) xtask conformance --check
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
+	@if command -v cargo-deny >/dev/null; then $(MAKE) --no-print-directory deny; fi
+
+deny:
+	$(CARGO) deny --locked check licenses bans sources
+
+fuzz-smoke:
+	fuzz/run.sh $(FUZZ_SECONDS)
+
+soak:
+	PROPTEST_CASES=50000 $(CARGO) test --workspace --locked --release
+	fuzz/run.sh 600
+
+bench:
+	bench/run.sh
+
+gen:
+	$(CARGO) xtask conformance
+
+clean:
+	$(CARGO) clean
+	rm -rf bench/target fuzz/target

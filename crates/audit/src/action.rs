@@ -1,0 +1,178 @@
+//! The closed word lists of an event: what happened, who did it, how it ended, and which details
+//! it may carry.
+
+/// Declares an enum of wire words with `ALL` and `as_str`.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every word, in the order of the list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// What happened.
+    #[expect(missing_docs, reason = "the words are the documentation")]
+    Action {
+        ProxyRequest = "proxy_request",
+        TokenAccess = "token.access",
+        TokenCreate = "token.create",
+        TokenRead = "token.read",
+        TokenList = "token.list",
+        TokenRotate = "token.rotate",
+        TokenRevoke = "token.revoke",
+        ProjectCreate = "project.create",
+        ProjectRead = "project.read",
+        ProjectList = "project.list",
+        ManagementAuth = "management.auth",
+        RateLimitExceeded = "rate_limit.exceeded",
+        IpDenied = "ip.denied",
+        EgressBlocked = "egress.blocked",
+        RequestRejected = "request.rejected",
+        SecurityViolation = "security_violation",
+        ConfigLoad = "config.load",
+        AuditOpen = "audit.open",
+        AuditClose = "audit.close",
+        AuditGap = "audit.gap",
+        AuditRecovered = "audit.recovered",
+        SystemStart = "system.start",
+        SystemStop = "system.stop",
+        SystemDrain = "system.drain",
+        SystemDegraded = "system.degraded",
+        SystemRecovered = "system.recovered",
+    }
+}
+
+impl Action {
+    /// How durable an event of this action and outcome must be.
+    pub const fn class(self, outcome: Outcome) -> Class {
+        match self {
+            Self::ProxyRequest => Class::Access,
+            Self::TokenAccess => match outcome {
+                Outcome::Success => Class::Access,
+                Outcome::Failure | Outcome::Denied | Outcome::Error => Class::Security,
+            },
+            Self::TokenCreate
+            | Self::TokenRead
+            | Self::TokenList
+            | Self::TokenRotate
+            | Self::TokenRevoke
+            | Self::ProjectCreate
+            | Self::ProjectRead
+            | Self::ProjectList
+            | Self::ConfigLoad => Class::Management,
+            Self::ManagementAuth
+            | Self::RateLimitExceeded
+            | Self::IpDenied
+            | Self::EgressBlocked
+            | Self::RequestRejected
+            | Self::SecurityViolation => Class::Security,
+            Self::AuditOpen
+            | Self::AuditClose
+            | Self::AuditGap
+            | Self::AuditRecovered
+            | Self::SystemStart
+            | Self::SystemStop
+            | Self::SystemDrain
+            | Self::SystemDegraded
+            | Self::SystemRecovered => Class::System,
+        }
+    }
+}
+
+words! {
+    /// How durable an event must be.
+    Class {
+        /// Calls through the data plane.
+        Access = "access",
+        /// Refused, denied or suspicious.
+        Security = "security",
+        /// A change or a read by an operator.
+        Management = "management",
+        /// The process and the audit itself.
+        System = "system",
+    }
+}
+
+words! {
+    /// Who did it.
+    Actor {
+        /// A management key.
+        Management = "management",
+        /// Tollkeep itself.
+        System = "system",
+        /// Nobody proven.
+        Anonymous = "anonymous",
+        /// The holder of an access token.
+        Client = "client",
+        /// An operator on this machine, by the local socket.
+        Local = "local",
+    }
+}
+
+words! {
+    /// How it ended.
+    Outcome {
+        /// As asked.
+        Success = "success",
+        /// A wrong credential.
+        Failure = "failure",
+        /// A rule said no.
+        Denied = "denied",
+        /// We or the upstream broke.
+        Error = "error",
+    }
+}
+
+words! {
+    /// The names a detail may have, in the order they are written.
+    #[expect(missing_docs, reason = "the words are the documentation")]
+    Key {
+        HttpMethod = "http_method",
+        Endpoint = "endpoint",
+        DurationMinutes = "duration_minutes",
+        DurationMs = "duration_ms",
+        TokenId = "token_id",
+        UserAgent = "user_agent",
+        Reason = "reason",
+        Error = "error",
+        MaxRequests = "max_requests",
+        IsActive = "is_active",
+        RevokedCount = "revoked_count",
+        TokenRef = "token_ref",
+        Fingerprint = "fingerprint",
+        StatusCode = "status_code",
+        Model = "model",
+        Provider = "provider",
+        Route = "route",
+        Units = "units",
+        Outcome = "outcome",
+        Stream = "stream",
+        BytesIn = "bytes_in",
+        BytesOut = "bytes_out",
+        InputTokens = "input_tokens",
+        OutputTokens = "output_tokens",
+        Kind = "kind",
+        Count = "count",
+        Name = "name",
+        Listener = "listener",
+        Version = "version",
+        TornBytes = "torn_bytes",
+        Unconfirmed = "unconfirmed",
+        DownMs = "down_ms",
+    }
+}

@@ -1,0 +1,173 @@
+//! Events becoming records: encoded, chained, counted, and kept until they are durable.
+
+use crate::chain::{Chain, Link};
+use crate::encode::{Encoder, Shown};
+use crate::{Class, Event, Receipt};
+use std::sync::Arc;
+use tollkeep_types::{Clock, Entropy, EventId, MonoNanos, StreamId, WallMillis};
+
+/// Where a batch of the data plane puts its events. It lives in the writer thread.
+pub struct EventSink<'a>(&'a mut Appender);
+
+impl<'a> EventSink<'a> {
+    pub(crate) const fn new(appender: &'a mut Appender) -> Self {
+        Self(appender)
+    }
+
+    /// Appends one event to the chain.
+    pub fn append(&mut self, event: &Event<'_>) {
+        self.0.append(event);
+    }
+}
+
+/// A place to come back to when a record must not stay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    chain: Chain,
+    len: usize,
+    counts: [u64; Class::ALL.len()],
+}
+
+impl Mark {
+    /// Where in [`Appender::bytes`] it is.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// Encodes events into memory. Records stay there until [`Appender::forget`].
+pub(crate) struct Appender {
+    chain: Chain,
+    encoder: Encoder,
+    ids: Ids,
+    bytes: Vec<u8>,
+    /// Records by class since they were last asked for.
+    counts: [u64; Class::ALL.len()],
+}
+
+/// A buffer that grew beyond this is given back.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+impl Appender {
+    pub(crate) fn new(
+        stream: StreamId,
+        last: Link,
+        shown: Shown,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            chain: Chain::new(stream, last),
+            encoder: Encoder::new(shown),
+            ids: Ids::new(clock, entropy),
+            bytes: Vec::new(),
+            counts: [0; Class::ALL.len()],
+        }
+    }
+
+    /// Adds one record.
+    pub(crate) fn append(&mut self, event: &Event<'_>) -> Receipt {
+        let at = event.at.unwrap_or_else(|| self.ids.clock.wall());
+        let id = self.ids.next(at);
+        let seq = self.chain.next_seq();
+        self.encoder
+            .append(&mut self.bytes, event, (id, at), &mut self.chain);
+        if let Some(count) = self.counts.get_mut(event.class() as usize) {
+            *count += 1;
+        }
+        Receipt {
+            id,
+            stream: self.chain.stream,
+            seq,
+        }
+    }
+
+    /// The records that may not be durable yet.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// All records are durable.
+    pub(crate) fn forget(&mut self) {
+        if self.bytes.capacity() > KEPT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+        self.bytes.clear();
+    }
+
+    /// Here.
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark {
+            chain: self.chain,
+            len: self.bytes.len(),
+            counts: self.counts,
+        }
+    }
+
+    /// Takes back every record since `mark`.
+    pub(crate) fn rewind(&mut self, mark: &Mark) {
+        self.chain = mark.chain;
+        self.bytes.truncate(mark.len);
+        self.counts = mark.counts;
+    }
+
+    /// Records by class since this was last asked.
+    pub(crate) fn take_counts(&mut self) -> impl Iterator<Item = (Class, u64)> {
+        let counts = std::mem::take(&mut self.counts);
+        Class::ALL.iter().copied().zip(counts)
+    }
+}
+
+/// Ids of events. Randomness is drawn for many at a time.
+struct Ids {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    drawn: [[u8; 16]; 64],
+    used: usize,
+}
+
+impl Ids {
+    fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let drawn = [[0; 16]; 64];
+        Self {
+            clock,
+            entropy,
+            used: drawn.len(),
+            drawn,
+        }
+    }
+
+    fn next(&mut self, at: WallMillis) -> EventId {
+        if self.used == self.drawn.len() {
+            self.entropy.fill(self.drawn.as_flattened_mut());
+            self.used = 0;
+        }
+        let random = self.drawn.get(self.used).copied().unwrap_or_default();
+        self.used += 1;
+        EventId::new(&Moment(at), &Drawn(random))
+    }
+}
+
+/// The time of one event, as a clock.
+struct Moment(WallMillis);
+
+impl Clock for Moment {
+    fn mono(&self) -> MonoNanos {
+        MonoNanos(0)
+    }
+
+    fn wall(&self) -> WallMillis {
+        self.0
+    }
+}
+
+/// Random bytes drawn before, as a source of them.
+struct Drawn([u8; 16]);
+
+impl Entropy for Drawn {
+    fn fill(&self, out: &mut [u8]) {
+        for (slot, byte) in out.iter_mut().zip(self.0) {
+            *slot = byte;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How much of a client's address is written down.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tollkeep_crypto::hmac_sha256;
+
+/// How much of a client's address is written down, in every kind of record alike.
+#[derive(Clone, Debug, Default)]
+pub enum IpMask {
+    /// All of it.
+    #[default]
+    Off,
+    /// `a.b.c.0/24`, or the /48 of a v6 address.
+    Prefix,
+    /// `ip_` and 12 hex digits of a hash under this key.
+    Hash([u8; 32]),
+    /// Nothing.
+    Drop,
+}
+
+impl IpMask {
+    /// Appends what may be written of `ip`; says whether that is anything. A v4 address in v6
+    /// form is the v4 address.
+    pub fn write(&self, ip: IpAddr, out: &mut Vec<u8>) -> bool {
+        let ip = ip.to_canonical();
+        // Writing to memory cannot fail.
+        let _always_ok = match self {
+            Self::Off => write!(out, "{ip}"),
+            Self::Prefix => match ip {
+                IpAddr::V4(v4) => write!(out, "{}/24", Ipv4Addr::from(u32::from(v4) & (!0 << 8))),
+                IpAddr::V6(v6) => {
+                    write!(out, "{}/48", Ipv6Addr::from(u128::from(v6) & (!0 << 80)))
+                }
+            },
+            Self::Hash(key) => {
+                let hash = match ip {
+                    IpAddr::V4(v4) => hmac_sha256(key, &v4.octets()),
+                    IpAddr::V6(v6) => hmac_sha256(key, &v6.octets()),
+                };
+                let digits = hash.iter().take(6);
+                write!(out, "ip_").and_then(|()| {
+                    let mut digits = digits;
+                    digits.try_for_each(|byte| write!(out, "{byte:02x}"))
+                })
+            }
+            Self::Drop => return false,
+        };
+        true
+    }
+
+    /// What may be written of `ip`.
+    pub fn text(&self, ip: IpAddr) -> Option<String> {
+        let mut out = Vec::new();
+        if !self.write(ip, &mut out) {
+            return None;
+        }
+        String::from_utf8(out).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // AUD-34
+    #[test]
+    fn each_setting_shows_what_it_says() {
+        for (name, mask, ip, want) in [
+            ("v4", IpMask::Off, "192.0.2.77", Some("192.0.2.77")),
+            ("v6", IpMask::Off, "2001:db8::1", Some("2001:db8::1")),
+            (
+                "mapped",
+                IpMask::Off,
+                "::ffff:192.0.2.77",
+                Some("192.0.2.77"),
+            ),
+            ("v4", IpMask::Prefix, "192.0.2.77", Some("192.0.2.0/24")),
+            (
+                "v6",
+                IpMask::Prefix,
+                "2001:db8:1:2::3",
+                Some("2001:db8:1::/48"),
+            ),
+            (
+                "mapped",
+                IpMask::Prefix,
+                "::ffff:192.0.2.77",
+                Some("192.0.2.0/24"),
+            ),
+            ("v4", IpMask::Drop, "192.0.2.77", None),
+        ] {
+            let ip: IpAddr = ip.parse().unwrap();
+            assert_eq!(mask.text(ip).as_deref(), want, "{name} {mask:?}");
+        }
+    }
+
+    // AUD-34
+    #[test]
+    fn a_hash_is_keyed_and_the_same_for_both_forms_of_an_address() {
+        let text = |key: u8, ip: &str| IpMask::Hash([key; 32]).text(ip.parse().unwrap()).unwrap();
+        let hash = text(1, "192.0.2.77");
+        assert!(hash.starts_with("ip_") && hash.len() == 15, "{hash}");
+        assert_eq!(hash, text(1, "::ffff:192.0.2.77"));
+        assert_ne!(hash, text(2, "192.0.2.77"));
+        assert_ne!(hash, text(1, "192.0.2.78"));
+    }
+}

@@ -1,0 +1,381 @@
+//! The writer thread: batches in, durable lines out, and patience with a broken disk.
+
+use crate::appender::{Appender, EventSink};
+use crate::file::{AuditFile, Place};
+use crate::queue::{End, Job, Next, Queue, What, as_u64};
+use crate::verdict::{NotDurable, Verdict};
+use crate::{Action, Actor, Batch, Event, Key, Outcome, Receipt, Value};
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tollkeep_types::MonoNanos;
+
+/// How long written lines may wait for a sync that nobody asked for.
+const SYNC_AFTER_NS: u64 = 200_000_000;
+
+/// How often a broken file is tried again.
+const PROBE_EVERY_NS: u64 = 500_000_000;
+
+/// Written and not yet synced bytes that bring the sync forward.
+const UNSYNCED_BYTES_MAX: usize = 1 << 20;
+
+/// The writer thread's own.
+pub(crate) struct Writer {
+    queue: Arc<Queue>,
+    place: Place,
+    /// `None` while it cannot be opened.
+    file: Option<AuditFile>,
+    appender: Appender,
+    /// How much of the appender's bytes is in the file.
+    sent: usize,
+    unsynced_since: Option<MonoNanos>,
+    /// The kernel may have forgotten lines it took: they must be written again.
+    distrusted: bool,
+    failing_since: Option<MonoNanos>,
+    /// Records that are in the file though their callers were told no.
+    unconfirmed: u64,
+}
+
+impl Writer {
+    /// A writer into `file`; without one it starts as broken and tries to open it.
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        place: Place,
+        file: Option<AuditFile>,
+        appender: Appender,
+    ) -> Self {
+        Self {
+            queue,
+            place,
+            file,
+            appender,
+            sent: 0,
+            unsynced_since: None,
+            distrusted: false,
+            failing_since: None,
+            unconfirmed: 0,
+        }
+    }
+
+    /// Writes until the queue is stopped.
+    pub(crate) fn run(mut self) {
+        if self.file.is_none() {
+            self.fail(&io::ErrorKind::NotFound.into());
+        }
+        let mut probe_at = self.now();
+        loop {
+            let next = match self.failing_since {
+                Some(_) => self.queue.pause(probe_at),
+                None => self
+                    .queue
+                    .next(self.unsynced_since.map(|at| after(at, SYNC_AFTER_NS))),
+            };
+            match next {
+                Next::Write(jobs) => self.write_jobs(jobs),
+                Next::Due if self.failing_since.is_some() => self.heal(),
+                Next::Due => {
+                    let synced = self.sync();
+                    self.judge(synced);
+                }
+                Next::Stop => break,
+            }
+            self.queue.done();
+            probe_at = after(self.now(), PROBE_EVERY_NS);
+        }
+        self.close();
+    }
+
+    fn now(&self) -> MonoNanos {
+        self.queue.clock.mono()
+    }
+
+    /// Writes what was taken, in its order; what is left after a failure goes back.
+    fn write_jobs(&mut self, mut jobs: VecDeque<Job>) {
+        let mut result = Ok(());
+        while result.is_ok()
+            && let Some(job) = jobs.pop_front()
+        {
+            match job.what {
+                What::Batch(batch) => self.append_batch(batch, job.events),
+                What::Durable(event, verdict) => {
+                    let mut unit = vec![(event, verdict)];
+                    while matches!(jobs.front(), Some(job) if matches!(job.what, What::Durable(..)))
+                    {
+                        if let Some(Job {
+                            what: What::Durable(event, verdict),
+                            ..
+                        }) = jobs.pop_front()
+                        {
+                            unit.push((event, verdict));
+                        }
+                    }
+                    result = self.write_unit(&unit);
+                }
+            }
+        }
+        self.queue.give_back(jobs);
+        let result = result.and_then(|()| {
+            self.note();
+            self.write_out()?;
+            let due = self
+                .unsynced_since
+                .is_some_and(|at| self.now() >= after(at, SYNC_AFTER_NS));
+            if due || self.appender.bytes().len() > UNSYNCED_BYTES_MAX {
+                self.sync()?;
+            }
+            Ok(())
+        });
+        self.judge(result);
+    }
+
+    /// Lets a batch append its events. If it panics, all of it counts as lost.
+    fn append_batch(&mut self, batch: Batch, events: usize) {
+        let mark = self.appender.mark();
+        let appender = &mut self.appender;
+        let appended = catch_unwind(AssertUnwindSafe(|| {
+            let mut sink = EventSink::new(appender);
+            batch(&mut sink);
+        }));
+        if appended.is_err() {
+            self.appender.rewind(&mark);
+            self.queue.add_lost(as_u64(events));
+            tracing::error!("A batch of {events} audit events panicked and is lost");
+        }
+    }
+
+    /// Events somebody waits for: durable together, or not there at all.
+    fn write_unit(&mut self, unit: &[(Box<Event<'static>>, Arc<Verdict>)]) -> io::Result<()> {
+        let written = self.write_out();
+        let mark = self.appender.mark();
+        let mut receipts: Vec<(&Arc<Verdict>, Receipt)> = Vec::with_capacity(unit.len());
+        let result = written.and_then(|()| {
+            for (event, verdict) in unit.iter().filter(|(_, verdict)| verdict.is_open()) {
+                receipts.push((verdict, self.appender.append(event)));
+            }
+            if receipts.is_empty() {
+                return Ok(());
+            }
+            self.write_out()?;
+            self.sync()
+        });
+        if result.is_ok() {
+            for (verdict, receipt) in receipts {
+                self.unconfirmed += u64::from(!verdict.decide(Ok(receipt)));
+            }
+            return result;
+        }
+        // The callers are told no, so the records must go: their operations do not happen.
+        let to_cut = self.sent.saturating_sub(mark.len());
+        let cut = match &self.file {
+            Some(file) => file.cut_back(to_cut),
+            None => Ok(()),
+        };
+        if cut.is_ok() {
+            self.appender.rewind(&mark);
+            self.sent = self.sent.min(mark.len());
+        } else {
+            self.unconfirmed += as_u64(receipts.len());
+        }
+        for (_, verdict) in unit {
+            verdict.decide(Err(NotDurable::Unavailable));
+        }
+        result
+    }
+
+    /// Events of the log about itself: what was lost, and what was not confirmed.
+    fn note(&mut self) {
+        let lost = self.queue.take_lost();
+        self.append_gap(lost);
+        if self.unconfirmed > 0 {
+            self.append_recovered(0);
+        }
+    }
+
+    fn append_gap(&mut self, lost: u64) {
+        if lost > 0 {
+            let gap = Event::new(Action::AuditGap, Actor::System, Outcome::Error)
+                .with_detail(Key::Count, Value::Number(lost));
+            self.appender.append(&gap);
+        }
+    }
+
+    fn append_recovered(&mut self, down_ms: u64) {
+        let mut event = Event::new(Action::AuditRecovered, Actor::System, Outcome::Success)
+            .with_detail(Key::DownMs, Value::Number(down_ms));
+        if self.unconfirmed > 0 {
+            event = event.with_detail(Key::Unconfirmed, Value::Number(self.unconfirmed));
+        }
+        self.appender.append(&event);
+        self.unconfirmed = 0;
+    }
+
+    /// Hands everything to the kernel.
+    fn write_out(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        while let Some(rest) = self
+            .appender
+            .bytes()
+            .get(self.sent..)
+            .filter(|b| !b.is_empty())
+        {
+            self.queue.begin();
+            self.sent += file.write(rest)?;
+            if self.unsynced_since.is_none() {
+                self.unsynced_since = Some(self.queue.clock.mono());
+            }
+        }
+        if !file.is_regular() {
+            self.settled();
+        }
+        Ok(())
+    }
+
+    /// Makes everything written durable.
+    fn sync(&mut self) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        self.queue.begin();
+        let synced = file.sync();
+        self.distrusted = synced.is_err();
+        synced?;
+        self.settled();
+        Ok(())
+    }
+
+    /// Nothing needs to be kept any more.
+    fn settled(&mut self) {
+        for (class, events) in self.appender.take_counts() {
+            if events > 0 {
+                self.queue.meter.written(class.as_str(), events);
+            }
+        }
+        self.appender.forget();
+        self.sent = 0;
+        self.unsynced_since = None;
+    }
+
+    fn judge(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        self.queue.meter.failed();
+        self.queue.fail();
+        // A full pipe keeps its reader; what else befalls a pipe or device ends it.
+        let kept = error.kind() == io::ErrorKind::WouldBlock;
+        self.file.take_if(|file| !file.is_regular() && !kept);
+        let path = self.place.path.display();
+        tracing::error!("Audit events can't be written to `{path}`: {error}");
+        self.failing_since = Some(self.now());
+    }
+
+    /// Tries to write again, all that was kept first.
+    fn heal(&mut self) {
+        let down_ms = self
+            .failing_since
+            .map_or(0, |at| self.now().since(at) / 1_000_000);
+        if let Err(error) = self.catch_up(down_ms) {
+            self.queue.meter.failed();
+            tracing::debug!("Audit events still can't be written: {error}");
+            return;
+        }
+        self.failing_since = None;
+        self.queue.health.set_failing(false);
+        tracing::warn!("Audit events are written again after {down_ms} ms");
+    }
+
+    fn catch_up(&mut self, down_ms: u64) -> io::Result<()> {
+        self.reopen()?;
+        self.write_out()?;
+        self.sync()?;
+        let (mut jobs, lost) = self.queue.take_all();
+        let mut written = Ok(());
+        while written.is_ok()
+            && let Some(job) = jobs.pop_front()
+        {
+            if let What::Batch(batch) = job.what {
+                self.append_batch(batch, job.events);
+            }
+            written = self.write_out();
+        }
+        self.queue.give_back(jobs);
+        let (mark, unconfirmed) = (self.appender.mark(), self.unconfirmed);
+        let written = written.and_then(|()| {
+            self.append_recovered(down_ms);
+            self.append_gap(lost);
+            self.write_out()?;
+            self.sync()
+        });
+        if written.is_err() {
+            // Told again next time, unless a part of it is in the file already.
+            if self.sent <= mark.len() {
+                self.appender.rewind(&mark);
+                self.unconfirmed = unconfirmed;
+                self.queue.add_lost(lost);
+            }
+        }
+        written
+    }
+
+    /// Gets at a file that can be trusted, with what must be written again yet to be sent.
+    fn reopen(&mut self) -> io::Result<()> {
+        match &self.file {
+            Some(file) if !file.is_lost() => {
+                if self.distrusted {
+                    file.cut_back(self.sent)?;
+                    self.distrusted = false;
+                    self.sent = 0;
+                }
+                return Ok(());
+            }
+            Some(_) | None => {}
+        }
+        self.file = None;
+        let now = self.queue.clock.wall();
+        let (file, _) = self.place.open(now).map_err(io::Error::other)?;
+        let sent = self.appender.bytes().get(..self.sent).unwrap_or_default();
+        self.sent = if file.is_regular() {
+            0
+        } else {
+            // A pipe's next reader gets whole lines.
+            sent.iter()
+                .rposition(|b| *b == b'\n')
+                .map_or(0, |at| at + 1)
+        };
+        self.distrusted = false;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Writes the last record and says how it went.
+    fn close(&mut self) {
+        if self.failing_since.is_some() {
+            self.heal();
+        } else {
+            self.note();
+        }
+        let close = Event::new(Action::AuditClose, Actor::System, Outcome::Success);
+        self.appender.append(&close);
+        let result = self.write_out().and_then(|()| self.sync());
+        let end = match (&result, self.failing_since) {
+            (Ok(()), None) => End::Clean,
+            (Ok(()), Some(_)) | (Err(_), _) => End::Lossy,
+        };
+        if let Err(error) = result {
+            tracing::error!("The last audit events could not be written: {error}");
+        }
+        // Whoever waits for the end may want to open the file.
+        self.file = None;
+        self.queue.end(end);
+    }
+}
+
+const fn after(at: MonoNanos, ns: u64) -> MonoNanos {
+    MonoNanos(at.0.saturating_add(ns))
+}

@@ -1,0 +1,316 @@
+//! One line of every action, byte by byte.
+
+use crate::support::{Counting, Stopped, config, lines};
+use crate::verifier::first_fault;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tollkeep_audit::{
+    Action, Actor, ActorId, Class, Event, IpMask, Key, Logger, LoggerConfig, Means, Outcome,
+    UserAgentDetail, Value,
+};
+use tollkeep_observe::metrics::AuditMeter;
+use tollkeep_types::{
+    ManagementKeyId, ProjectId, RequestId, StreamId, TenantId, TokenId, WallMillis,
+};
+
+const GOLDEN: &str = include_str!("../data/every_action.jsonl");
+
+/// What is written of events under a configuration, without the logger's own first and last line.
+fn written(change: impl FnOnce(&mut LoggerConfig), events: &[Event<'_>]) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let mut config = config(&path);
+    change(&mut config);
+    let means = Means {
+        clock: Arc::new(Stopped),
+        entropy: Arc::new(Counting::default()),
+        meter: AuditMeter::default(),
+    };
+    let logger = Logger::new(config, means).unwrap();
+    for event in events {
+        logger.enqueue(event).unwrap();
+    }
+    logger.stop().unwrap();
+    let log = std::fs::read(&path).unwrap();
+    assert_eq!(first_fault(&log), None);
+    let all = lines(&path);
+    all.get(1..all.len() - 1).unwrap().to_vec()
+}
+
+fn call(action: Action, outcome: Outcome) -> Event<'static> {
+    Event::new(action, Actor::Client, outcome)
+        .at(WallMillis(1_795_342_530_999))
+        .with_actor_id(ActorId::Token(TokenId::from_bytes([0x33; 16])))
+        .with_tenant_id(TenantId::from_bytes([0x44; 16]))
+        .with_project_id(ProjectId::from_bytes([0x22; 16]))
+        .with_request_id(RequestId::from_bytes([0x11; 16]))
+        .with_correlation_id("job-7.a_B")
+        .with_client_ip(IpAddr::from([192, 0, 2, 77]))
+        .with_http_method("POST")
+        .with_endpoint("/v1/chat/completions")
+        .with_token_id("tok-1234567890abcdef")
+        .with_token_ref(TokenId::from_bytes([0x33; 16]))
+        .with_user_agent("openai-python/1.2 \u{202e}")
+}
+
+fn managed(action: Action) -> Event<'static> {
+    Event::new(action, Actor::Management, Outcome::Success)
+        .with_actor_id(ActorId::ManagementKey(ManagementKeyId::from_bytes(
+            [0x55; 16],
+        )))
+        .with_request_id(RequestId::from_bytes([0x11; 16]))
+        .with_client_ip(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]))
+        .with_http_method("POST")
+        .with_endpoint("/manage/tokens")
+}
+
+fn refused(action: Action, reason: &'static str) -> Event<'static> {
+    Event::new(action, Actor::Anonymous, Outcome::Denied)
+        .with_client_ip(IpAddr::from([192, 0, 2, 77]))
+        .with_reason(reason)
+        .with_detail(Key::Listener, Value::Word("data"))
+        .with_detail(Key::Count, Value::Number(3))
+}
+
+fn example(action: Action) -> Event<'static> {
+    match action {
+        Action::ProxyRequest => call(action, Outcome::Success)
+            .with_detail(Key::StatusCode, Value::Number(200))
+            .with_duration_ms(1204)
+            .with_detail(Key::Model, Value::Text("gpt-4o".into()))
+            .with_detail(Key::Provider, Value::Word("openai"))
+            .with_detail(Key::Route, Value::Word("llm"))
+            .with_detail(Key::Stream, Value::Flag(true))
+            .with_detail(Key::InputTokens, Value::Number(11))
+            .with_detail(Key::OutputTokens, Value::Number(7))
+            .with_detail(Key::BytesIn, Value::Number(512))
+            .with_detail(Key::BytesOut, Value::Number(u64::MAX)),
+        Action::TokenAccess => call(action, Outcome::Failure).with_reason("token_expired"),
+        Action::TokenCreate => managed(action)
+            .with_project_id(ProjectId::from_bytes([0x22; 16]))
+            .with_token_id("tok-1234567890abcdef")
+            .with_detail(Key::DurationMinutes, Value::Number(60))
+            .with_detail(Key::MaxRequests, Value::Number(1000))
+            .with_detail(Key::Fingerprint, Value::Word("fp_0011223344556677")),
+        Action::TokenRevoke => managed(action).with_detail(Key::RevokedCount, Value::Number(1)),
+        Action::TokenRead
+        | Action::TokenList
+        | Action::TokenRotate
+        | Action::ProjectRead
+        | Action::ProjectList => managed(action),
+        Action::ProjectCreate => {
+            managed(action).with_detail(Key::Name, Value::Text("träume \"x\"".into()))
+        }
+        Action::ManagementAuth => {
+            Event::new(action, Actor::Local, Outcome::Success).with_actor_id(ActorId::LocalUid(0))
+        }
+        Action::RateLimitExceeded => refused(action, "rate_limited"),
+        Action::IpDenied => refused(action, "forbidden"),
+        Action::EgressBlocked => refused(action, "metadata"),
+        Action::RequestRejected => refused(action, "transfer_encoding"),
+        Action::SecurityViolation => {
+            refused(action, "header_spoof").with_detail(Key::Kind, Value::Word("header_spoof"))
+        }
+        Action::ConfigLoad => Event::new(action, Actor::System, Outcome::Success)
+            .with_detail(Key::Version, Value::Word("0.1.0")),
+        Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
+            .with_reason("store")
+            .with_error("disk I/O error: tok-1234567890abcdef in /data"),
+        Action::AuditOpen
+        | Action::AuditClose
+        | Action::AuditGap
+        | Action::AuditRecovered
+        | Action::SystemStart
+        | Action::SystemStop
+        | Action::SystemDrain
+        | Action::SystemRecovered => Event::new(action, Actor::System, Outcome::Success),
+    }
+}
+
+// AUD-1 AUD-2
+#[test]
+fn every_action_has_its_golden_line() {
+    let events: Vec<_> = Action::ALL.iter().map(|action| example(*action)).collect();
+    let lines = written(|_| {}, &events);
+    let golden: Vec<_> = GOLDEN.lines().collect();
+    if golden != lines {
+        let now = std::env::temp_dir().join("every_action.jsonl");
+        std::fs::write(&now, lines.join("\n") + "\n").unwrap();
+        for (line, golden) in lines.iter().zip(&golden) {
+            assert_eq!(line, golden);
+        }
+        panic!("{} lines, not {}: see {now:?}", lines.len(), golden.len());
+    }
+}
+
+// AUD-2
+#[test]
+fn the_sample_of_the_seed_comes_out_field_for_field() {
+    let event = Event::new(Action::TokenCreate, Actor::Management, Outcome::Success)
+        .with_token_id("tok-1234567890abcdef")
+        .with_client_ip(IpAddr::from([192, 168, 1, 100]))
+        .with_detail(Key::DurationMinutes, Value::Number(60))
+        .with_endpoint("/manage/tokens")
+        .with_http_method("POST");
+    let [line] = &written(|_| {}, &[event])[..] else {
+        panic!("one line");
+    };
+    let sample = concat!(
+        r#"{"timestamp":"2026-11-22T10:15:30.123Z","action":"token.create","actor":"management","#,
+        r#""client_ip":"192.168.1.100","result":"success","details":{"http_method":"POST","#,
+        r#""endpoint":"/manage/tokens","duration_minutes":60,"token_id":"tok-1234****cdef"},"id":"evt_"#
+    );
+    assert!(line.starts_with(sample), "{line}");
+}
+
+// AUD-10
+#[test]
+fn words_are_said_once_and_classes_follow_them() {
+    for (name, words) in [
+        (
+            "actions",
+            Action::ALL.iter().map(|w| w.as_str()).collect::<Vec<_>>(),
+        ),
+        ("actors", Actor::ALL.iter().map(|w| w.as_str()).collect()),
+        (
+            "outcomes",
+            Outcome::ALL.iter().map(|w| w.as_str()).collect(),
+        ),
+        ("classes", Class::ALL.iter().map(|w| w.as_str()).collect()),
+        ("keys", Key::ALL.iter().map(|w| w.as_str()).collect()),
+    ] {
+        let mut once = words.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), words.len(), "{name}");
+    }
+    for (action, outcome, class) in [
+        (Action::ProxyRequest, Outcome::Error, Class::Access),
+        (Action::TokenAccess, Outcome::Success, Class::Access),
+        (Action::TokenAccess, Outcome::Failure, Class::Security),
+        (Action::TokenAccess, Outcome::Denied, Class::Security),
+        (Action::TokenRevoke, Outcome::Success, Class::Management),
+        (Action::ManagementAuth, Outcome::Success, Class::Security),
+        (Action::SystemStart, Outcome::Success, Class::System),
+    ] {
+        assert_eq!(Event::new(action, Actor::System, outcome).class(), class);
+    }
+}
+
+// AUD-33 AUD-34
+#[test]
+fn addresses_and_user_agents_are_shown_as_the_settings_say() {
+    let event = || {
+        Event::new(Action::IpDenied, Actor::Anonymous, Outcome::Denied)
+            .with_client_ip(IpAddr::from([192, 0, 2, 77]))
+            .with_user_agent(format!("curl/8.1 {}", "x".repeat(400)))
+    };
+    let full = format!(r#""user_agent":"curl/8.1 {}""#, "x".repeat(191));
+    for (ip_mask, user_agent, ip_want, agent_want) in [
+        (
+            IpMask::Off,
+            UserAgentDetail::Full,
+            r#""client_ip":"192.0.2.77""#,
+            &*full,
+        ),
+        (
+            IpMask::Prefix,
+            UserAgentDetail::Family,
+            r#""client_ip":"192.0.2.0/24""#,
+            r#""user_agent":"curl""#,
+        ),
+    ] {
+        let [line] = &written(
+            |config| {
+                config.ip_mask = ip_mask;
+                config.user_agent = user_agent;
+            },
+            &[event()],
+        )[..] else {
+            panic!("one line");
+        };
+        assert!(line.contains(ip_want), "{line}");
+        assert!(
+            line.contains(&format!(r#""details":{{{agent_want}}}"#)),
+            "{line}"
+        );
+    }
+    let [line] = &written(
+        |config| {
+            config.ip_mask = IpMask::Drop;
+            config.user_agent = UserAgentDetail::Off;
+        },
+        &[event()],
+    )[..] else {
+        panic!("one line");
+    };
+    assert!(
+        !line.contains("client_ip") && !line.contains("details"),
+        "{line}"
+    );
+}
+
+// AUD-1
+#[test]
+fn details_are_bounded_and_a_key_counts_once() {
+    let long = "ä".repeat(5000);
+    let mut event = Event::new(Action::SystemDegraded, Actor::System, Outcome::Error);
+    for key in Key::ALL {
+        event = event.with_detail(*key, Value::Text((&*long).into()));
+    }
+    let twice = Event::new(Action::SystemDegraded, Actor::System, Outcome::Error)
+        .with_detail(Key::Count, Value::Number(1))
+        .with_detail(Key::Count, Value::Number(2));
+    let mut many = Event::new(Action::SystemDegraded, Actor::System, Outcome::Error);
+    for key in Key::ALL {
+        many = many.with_detail(*key, Value::Flag(true));
+    }
+    let lines = written(|_| {}, &[event, twice, many]);
+    let details = |line: &String| -> serde_json::Map<String, serde_json::Value> {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        record.get("details").unwrap().as_object().unwrap().clone()
+    };
+    let [long, twice, many] = &lines[..] else {
+        panic!("three lines");
+    };
+    assert!(long.len() < 4096 + 1024, "{}", long.len());
+    assert!(
+        details(long)
+            .values()
+            .all(|text| text.as_str().unwrap().chars().count() <= 256)
+    );
+    assert_eq!(details(twice).get("count").unwrap(), 1);
+    assert_eq!(details(many).len(), 24);
+}
+
+// AUD-32
+#[test]
+fn a_strangers_text_loses_its_secrets() {
+    let secret = "tok-0123456789abcdefghijklmnopqrstuvwxyz";
+    let event = Event::new(Action::ProxyRequest, Actor::Anonymous, Outcome::Error)
+        .with_correlation_id(secret)
+        .with_user_agent(format!("curl {secret}"))
+        .with_endpoint(format!("/v1/{secret}/x"))
+        .with_error(format!("no {secret}"))
+        .with_detail(Key::Model, Value::Text(secret.into()))
+        .with_detail(
+            Key::Name,
+            Value::Text(format!("{}{secret}", " ".repeat(230)).into()),
+        )
+        .with_token_id(secret);
+    let lines = written(|_| {}, &[event]);
+    assert!(!lines.concat().contains("23456789"), "{lines:?}");
+    assert!(
+        lines.concat().contains(r#""token_id":"tok-0123****wxyz""#),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_stream_is_new_unless_the_file_has_one() {
+    let lines = written(|_| {}, &[example(Action::SystemStart)]);
+    let record: serde_json::Value = serde_json::from_str(lines.first().unwrap()).unwrap();
+    let stream = record.get("stream").unwrap().as_str().unwrap();
+    assert!(stream.parse::<StreamId>().is_ok());
+    assert_eq!(record.get("seq").unwrap(), 2);
+}

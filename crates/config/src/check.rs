@@ -1,0 +1,44 @@
+//! What is judged when every key has been read: rules between keys, and rules of production.
+
+use crate::env::Env;
+use crate::error::Report;
+use crate::reader::Line;
+use crate::settings::Environment;
+use crate::tree::{KeyPath, Source};
+
+/// Where checks report to, and what they may ask.
+pub(crate) struct Checks<'a> {
+    pub(crate) environment: Environment,
+    pub(crate) env: &'a Env,
+    pub(crate) lines: &'a [Line],
+    pub(crate) report: &'a mut Report,
+}
+
+impl Checks<'_> {
+    pub(crate) fn in_production(&self) -> bool {
+        self.environment == Environment::Production
+    }
+
+    pub(crate) fn error(&mut self, dotted: &str, problem: impl Into<String>) {
+        self.error_at(&KeyPath::of(dotted), problem);
+    }
+
+    pub(crate) fn error_at(&mut self, path: &KeyPath, problem: impl Into<String>) {
+        let source = self.source(path);
+        self.report.error(path, &source, problem);
+    }
+
+    pub(crate) fn warn(&mut self, dotted: &str, problem: &str) {
+        self.warn_at(&KeyPath::of(dotted), problem);
+    }
+
+    pub(crate) fn warn_at(&mut self, path: &KeyPath, problem: &str) {
+        let source = self.source(path);
+        self.report.warn_at(path, &source, problem);
+    }
+
+    fn source(&self, path: &KeyPath) -> Source {
+        let found = self.lines.iter().find(|line| line.path() == path);
+        found.map_or(Source::Default, |line| line.source().clone())
+    }
+}

@@ -1,0 +1,152 @@
+//! Secrets, and the values of fields that may be secrets.
+
+use super::{Kind, Secrecy, Shape, Wrong};
+use crate::settings::SecretOrText;
+use crate::tree::Node;
+use serde_json::json;
+use tollkeep_types::Secret;
+
+/// Bytes of a secret or a field value.
+const BYTES_MAX: usize = 16 * 1024;
+
+/// A secret text.
+pub(crate) struct SecretText;
+
+/// A secret.
+pub(crate) const fn secret() -> SecretText {
+    SecretText
+}
+
+impl Kind for SecretText {
+    type Value = Secret;
+
+    fn shape(&self) -> Shape {
+        let words = "secret, as `${NAME}` or `${file:/path}`";
+        Shape::new(json!({"type": "string"}), words).secret()
+    }
+
+    fn read(&self, node: &Node) -> Result<Secret, Vec<Wrong>> {
+        let text = node.text()?;
+        visible(text, node)?;
+        Ok(Secret::new(text))
+    }
+}
+
+/// The secret of a provider credential.
+pub(crate) struct CredentialText;
+
+/// A provider's secret, or the word `none` for a call without one. Placeholders are refused (LLM-R5, ID-15).
+pub(crate) const fn credential() -> CredentialText {
+    CredentialText
+}
+
+impl Kind for CredentialText {
+    type Value = Option<Secret>;
+
+    fn shape(&self) -> Shape {
+        let words = "secret, as `${NAME}` or `${file:/path}`, or `none`";
+        Shape::new(json!({"type": "string"}), words).secret()
+    }
+
+    fn read(&self, node: &Node) -> Result<Self::Value, Vec<Wrong>> {
+        let text = node.text()?;
+        if text == "none" {
+            return Ok(None);
+        }
+        if text.is_empty() {
+            return Err(Wrong::of(node, "is empty"));
+        }
+        visible(text, node)?;
+        if is_placeholder(text) {
+            return Err(Wrong::of(node, "is a placeholder, not a secret"));
+        }
+        Ok(Some(Secret::new(text)))
+    }
+}
+
+/// A secret goes into a field or is decoded; neither takes blanks or control bytes.
+fn visible(text: &str, node: &Node) -> Result<(), Vec<Wrong>> {
+    if text.len() > BYTES_MAX {
+        return Err(Wrong::of(node, format!("is longer than {BYTES_MAX} bytes")));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Wrong::of(
+        node,
+        "holds a blank, a control byte or a non-ASCII character",
+    ))
+}
+
+/// Texts that stand in documentation where a secret should be.
+fn is_placeholder(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let starts = ["your-api-key", "your_", "sk-xxxx", "sk-...", "<", "replace"];
+    let whole = ["changeme", "change-me", "sk-1234", "e2e-management-token"];
+    starts.iter().any(|start| text.starts_with(start)) || whole.contains(&text.as_str())
+}
+
+/// The value of a field set on upstream requests.
+pub(crate) struct Header {
+    secrecy: Secrecy,
+}
+
+/// The value of a field set on upstream requests; that of a credential field is a secret.
+pub(crate) fn header(name: &str) -> Header {
+    const SECRET: [&str; 6] = ["auth", "key", "token", "secret", "cookie", "password"];
+    let secret = SECRET.iter().any(|part| name.contains(part));
+    let secrecy = if secret {
+        Secrecy::Secret
+    } else {
+        Secrecy::Open
+    };
+    Header { secrecy }
+}
+
+impl Kind for Header {
+    type Value = SecretOrText;
+
+    fn shape(&self) -> Shape {
+        let words = "field value, a secret as `${NAME}` or `${file:/path}`";
+        let shape = Shape::new(json!({"type": "string"}), words);
+        Shape {
+            secrecy: self.secrecy,
+            ..shape
+        }
+    }
+
+    fn read(&self, node: &Node) -> Result<SecretOrText, Vec<Wrong>> {
+        let text = node.text()?;
+        let fits = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        if text.len() > BYTES_MAX || !text.bytes().all(fits) || text.trim() != text {
+            let problem = "is not a field value: control bytes, outer blanks, or too long";
+            return Err(Wrong::of(node, problem));
+        }
+        if node.interpolated || self.secrecy == Secrecy::Secret {
+            return Ok(SecretOrText::Secret(Secret::new(text)));
+        }
+        Ok(SecretOrText::Text(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // LLM-R5
+    #[test]
+    fn placeholders_are_known_and_secrets_are_not() {
+        for text in [
+            "your-api-key-1",
+            "sk-xxxxxxxx",
+            "changeme",
+            "YOUR_KEY_HERE",
+            "<key>",
+        ] {
+            assert!(is_placeholder(text), "{text}");
+        }
+        for text in ["sk-proj-8fJq", "gsk_1", "AIzaSyX"] {
+            assert!(!is_placeholder(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Loading: find the file, parse it, lay environment and flags over it, read it, check it.
+
+use crate::catalog::Catalog;
+use crate::check::Checks;
+use crate::env::{self, Env};
+use crate::error::{ConfigErrors, Report};
+use crate::overlay::{CONFIG_FILE, Overlay};
+use crate::parse::{FILE_BYTES_MAX, Format, parse};
+use crate::reader::{Core, Line};
+use crate::settings::{ENVIRONMENTS, Environment, File, Settings};
+use crate::show::Origins;
+use crate::tree::{KeyPath, Node, Source};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What to load.
+#[derive(Clone, Default)]
+pub struct LoadRequest {
+    /// `--config`. Without it `TOLLKEEP_CONFIG`, else `tollkeep.yaml` in the working directory,
+    /// else `/etc/tollkeep/tollkeep.yaml`, else no file at all.
+    pub file: Option<PathBuf>,
+    /// `--set key=value`, in order.
+    pub sets: Vec<String>,
+    /// The environment.
+    pub env: Env,
+    /// Where `tollkeep.yaml` and `.env` are looked for.
+    pub working_dir: PathBuf,
+    /// `--env-file`; unlike `.env` it is read in production too.
+    pub env_file: Option<PathBuf>,
+}
+
+/// Checked settings, and what there is to tell about them.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// Every key, its value as it may be shown, and where it came from.
+    pub origins: Origins,
+    /// What start-up should say.
+    pub warnings: Vec<String>,
+    /// The file read.
+    pub path: Option<PathBuf>,
+}
+
+const SYSTEM_FILE: &str = "/etc/tollkeep/tollkeep.yaml";
+const LOCAL_FILE: &str = "tollkeep.yaml";
+
+/// Loads and checks a configuration. Nothing is changed, opened or bound.
+///
+/// # Errors
+/// Every fault of the file, the environment and the flags, all at once; only a file that can't
+/// be parsed is told alone.
+pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
+    let path = find_file(request);
+    let mut report = Report::new(path.as_deref());
+    let mut tree = match path.as_deref().map(|path| read_tree(path, &mut report)) {
+        Some(Some(tree)) => tree,
+        Some(None) => return Err(report.into_errors()),
+        None => Node::empty_map(),
+    };
+    let catalog = Catalog::new();
+    let env = with_env_file(request, &tree, &mut report);
+    let mut overlay = Overlay {
+        tree: &mut tree,
+        catalog: &catalog,
+        env: &env,
+        report: &mut report,
+    };
+    overlay.apply(&request.sets);
+    let mut core = Core::new(&env, report);
+    let file: File = core.section(&KeyPath::default(), Some(&tree));
+    let (settings, lines, report) = check(file, core);
+    let warnings = report.finish()?;
+    Ok(Loaded {
+        settings,
+        origins: Origins::new(lines),
+        warnings,
+        path,
+    })
+}
+
+fn check(file: File, core: Core<'_>) -> (Settings, Vec<Line>, Report) {
+    let Core {
+        env,
+        mut report,
+        lines,
+        literals,
+        ..
+    } = core;
+    let environment = file.environment;
+    let lifted = file.config.insecure_literal_secrets;
+    for (path, source) in literals {
+        let problem = "is a secret written out: use `${NAME}` or `${file:/path}`";
+        if environment == Environment::Production && !lifted {
+            report.error(&path, &source, problem);
+        } else {
+            report.warn_at(&path, &source, problem);
+        }
+    }
+    let mut checks = Checks {
+        environment,
+        env,
+        lines: &lines,
+        report: &mut report,
+    };
+    let settings = Settings::check(file, &mut checks);
+    (settings, lines, report)
+}
+
+/// The file to read: what was asked for, there or not, or the first that is there.
+fn find_file(request: &LoadRequest) -> Option<PathBuf> {
+    let asked = request.env.set(CONFIG_FILE).map(PathBuf::from);
+    if let Some(path) = request.file.clone().or(asked) {
+        return Some(path);
+    }
+    let usual = [request.working_dir.join(LOCAL_FILE), SYSTEM_FILE.into()];
+    usual.into_iter().find(|path| path.exists())
+}
+
+fn read_tree(path: &Path, report: &mut Report) -> Option<Node> {
+    let whole = Source::File { line: 1, column: 1 };
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(problem) => {
+            report.error(&KeyPath::default(), &whole, problem);
+            return None;
+        }
+    };
+    match parse(Format::of(path), &text) {
+        Ok(tree) => Some(tree),
+        Err(faults) => {
+            for fault in faults {
+                report.error(&fault.key, &fault.source, fault.problem);
+            }
+            None
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("can't read it: {}", error.kind());
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("is longer than {FILE_BYTES_MAX} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        format!("is not UTF-8 after byte {offset}")
+    })
+}
+
+/// The environment and, under its names, those of an env file.
+fn with_env_file(request: &LoadRequest, tree: &Node, report: &mut Report) -> Env {
+    let mut env = request.env.clone();
+    let in_production = declared_environment(request, tree) == Some(Environment::Production);
+    let usual = request.working_dir.join(".env");
+    let (path, asked) = match &request.env_file {
+        Some(path) => (path.clone(), true),
+        None if in_production || !usual.is_file() => return env,
+        None => (usual, false),
+    };
+    let name = path.display();
+    match env::read_file(&path) {
+        Ok(file) => {
+            let wide = format!("{name}: may be read by others: chmod 600 {name}");
+            if file.wide && in_production {
+                report.error(&KeyPath::default(), &Source::Default, wide);
+            } else if file.wide {
+                report.warn(wide);
+            }
+            let strict = "TOLLKEEP_ENVIRONMENT";
+            if !asked && env.get(strict).is_none() && file.env.set(strict) == Some("production") {
+                // Else the file would be read by the very rule that it must not be.
+                let problem = format!("{name}: is read in development only and can't end it");
+                report.error(&KeyPath::default(), &Source::Default, problem);
+            }
+            env.fill_from(file.env);
+        }
+        Err(problem) => {
+            let problem = format!("{name}: {problem}");
+            report.error(&KeyPath::default(), &Source::Default, problem);
+        }
+    }
+    env
+}
+
+/// What flags, environment and file say about `environment`, before any of them is read.
+fn declared_environment(request: &LoadRequest, tree: &Node) -> Option<Environment> {
+    let flag = request
+        .sets
+        .iter()
+        .rev()
+        .find_map(|set| set.strip_prefix("environment="));
+    let written = tree.get("environment").and_then(Node::as_text);
+    let word = flag
+        .or(request.env.get("TOLLKEEP_ENVIRONMENT"))
+        .or(written)?;
+    let found = ENVIRONMENTS.iter().find(|(name, _)| *name == word)?;
+    Some(found.1)
+}

@@ -1,0 +1,244 @@
+//! Names of the environment that other gateways use, accepted as written (OPS-6).
+
+use crate::catalog::Target;
+use crate::kind::Secrecy;
+use crate::overlay::{Overlay, names};
+use crate::tree::{KeyPath, Node, Source, Value};
+use std::collections::BTreeMap;
+
+/// One accepted name.
+struct Seed {
+    name: &'static str,
+    /// The keys it sets.
+    keys: &'static [&'static str],
+    meaning: Meaning,
+}
+
+/// How the value becomes that of the key.
+#[derive(Clone, Copy)]
+enum Meaning {
+    /// As it stands.
+    Same,
+    /// In lower case.
+    LowerCase,
+    /// `host:port`, `:port` being every address; sets host and port.
+    HostAndPort,
+    /// A whole number, brought into these bounds.
+    Clamped(u64, u64),
+}
+
+const fn seed(name: &'static str, keys: &'static [&'static str]) -> Seed {
+    meant(name, keys, Meaning::Same)
+}
+
+const fn meant(name: &'static str, keys: &'static [&'static str], meaning: Meaning) -> Seed {
+    Seed {
+        name,
+        keys,
+        meaning,
+    }
+}
+
+const BODY: &str = "server.limits.request_body_bytes_max";
+const LLM_BODY: &str = "llm.max_request_body_bytes";
+const FIRST_BYTE: &str = "llm.upstream_timeout_ms";
+const MANAGEMENT_KEY: &str = "management.key";
+const ENCRYPTION_KEY: &str = "auth.encryption.key";
+
+/// Not a seed's name, but one more source of a key for which sources have no order (ID-64).
+pub(crate) const OWN_ENCRYPTION_KEY: &str = "TOLLKEEP_ENCRYPTION_KEY";
+
+const SEEDS: [Seed; 26] = [
+    seed("MANAGEMENT_TOKEN", &[MANAGEMENT_KEY]),
+    seed("MANAGEMENT_PASSWORD", &[MANAGEMENT_KEY]),
+    seed(OWN_ENCRYPTION_KEY, &[ENCRYPTION_KEY]),
+    seed("ENCRYPTION_KEY", &[ENCRYPTION_KEY]),
+    seed("CLIPROXY_ENCRYPTION_KEY", &[ENCRYPTION_KEY]),
+    seed("CLIPRO_ENCRYPTION_KEY", &[ENCRYPTION_KEY]),
+    meant(
+        "LISTEN_ADDR",
+        &["server.host", "server.port"],
+        Meaning::HostAndPort,
+    ),
+    seed("PORT", &["server.port"]),
+    seed("REQUEST_TIMEOUT", &[FIRST_BYTE]),
+    meant(
+        "LLM_ROUTER_UPSTREAM_TIMEOUT_MS",
+        &[FIRST_BYTE],
+        Meaning::Clamped(1_000, 300_000),
+    ),
+    seed("MAX_REQUEST_SIZE", &[BODY]),
+    meant(
+        "LLM_ROUTER_MAX_REQUEST_BODY_BYTES",
+        &[BODY, LLM_BODY],
+        Meaning::Clamped(4_096, 20_971_520),
+    ),
+    seed(
+        "MAX_CONCURRENT_REQUESTS",
+        &["server.limits.concurrent_requests_max"],
+    ),
+    seed("DB_DRIVER", &["store.driver"]),
+    seed("DATABASE_PATH", &["store.path"]),
+    meant("LOG_LEVEL", &["logging.level"], Meaning::LowerCase),
+    meant("LOG_FORMAT", &["logging.format"], Meaning::LowerCase),
+    seed("LOG_FILE", &["logging.output"]),
+    seed("AUDIT_ENABLED", &["audit.enabled"]),
+    seed("AUDIT_LOG_FILE", &["audit.file"]),
+    seed("AUDIT_CREATE_DIR", &["audit.create_dir"]),
+    seed("DEFAULT_TOKEN_LIFETIME", &["auth.token_default_ttl"]),
+    seed(
+        "DEFAULT_TOKEN_REQUEST_LIMIT",
+        &["auth.token_default_max_requests"],
+    ),
+    seed("TOKEN_CLEANUP_INTERVAL", &["auth.token_cleanup_interval"]),
+    seed("ENABLE_METRICS", &["metrics.enabled"]),
+    seed("METRICS_PATH", &["metrics.path"]),
+];
+
+/// Names that would make the gateway stricter or put data elsewhere: ignoring them is no choice.
+const REFUSED: [&str; 10] = [
+    "LLM_ROUTER_ALLOWED_IPS",
+    "LLM_ROUTER_IP_ALLOWLIST",
+    "LLM_ROUTER_MASTER_KEY",
+    "ROUTER_API_KEY",
+    "ENABLE_TLS",
+    "GLOBAL_RATE_LIMIT",
+    "IP_RATE_LIMIT",
+    "DISTRIBUTED_RATE_LIMIT_ENABLED",
+    "HTTP_CACHE_ENABLED",
+    "LLM_ROUTER_CORS_ALLOW_ALL",
+];
+
+/// Names of the full product whose absence does no harm.
+const IGNORED: [&str; 16] = [
+    "DATABASE_URL",
+    "DATABASE_POOL_SIZE",
+    "REDIS_ADDR",
+    "REDIS_URL",
+    "ENABLE_STREAMING",
+    "LOG_MAX_SIZE_MB",
+    "LOG_MAX_BACKUPS",
+    "AUDIT_STORE_IN_DB",
+    "FILE_EVENT_LOG",
+    "LLM_PROXY_EVENT_BUS",
+    "ADMIN_UI_ENABLED",
+    "ADMIN_UI_PATH",
+    "CORS_ALLOWED_ORIGINS",
+    "LLM_ROUTER_CORS_ALLOWED_ORIGINS",
+    "API_CONFIG_PATH",
+    "OPENAI_API_URL",
+];
+
+/// Every accepted name and the keys it sets, for the reference.
+pub(crate) fn accepted() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let seeds = SEEDS.iter().filter(|seed| seed.name != OWN_ENCRYPTION_KEY);
+    seeds.map(|seed| (seed.name, seed.keys))
+}
+
+/// Lays every accepted name over the tree. Two that disagree about a key are an error.
+pub(crate) fn apply(overlay: &mut Overlay<'_>) {
+    let mut first: BTreeMap<&str, (&str, String)> = BTreeMap::new();
+    if let Some(value) = in_file(overlay, ENCRYPTION_KEY) {
+        first.insert(ENCRYPTION_KEY, ("the file", value));
+    }
+    for seed in &SEEDS {
+        let Some(value) = value_of(overlay, seed) else {
+            continue;
+        };
+        let values = match seed.meaning.read(&value) {
+            Ok(values) => values,
+            Err(problem) => {
+                overlay.error(seed.name, problem);
+                continue;
+            }
+        };
+        for (key, value) in seed.keys.iter().zip(values.into_iter().cycle()) {
+            match first.get(key) {
+                None => {
+                    overlay.put(&names(key), seed.name, &value);
+                    first.insert(key, (seed.name, value));
+                }
+                Some((_, other)) if *other == value => {}
+                Some((name, _)) => {
+                    let problem = format!("says something else about `{key}` than {name}");
+                    overlay.error(seed.name, problem);
+                }
+            }
+        }
+        if seed.name != OWN_ENCRYPTION_KEY {
+            let keys = seed.keys.join("`, `");
+            overlay
+                .report
+                .warn(format!("{} is read as `{keys}`", seed.name));
+        }
+    }
+    without_key(overlay);
+}
+
+/// The names that set no key.
+fn without_key(overlay: &mut Overlay<'_>) {
+    const PROJECTS: &str = "LLM_PROXY_ENFORCE_PROJECT_ACTIVE";
+    if overlay
+        .env
+        .set(PROJECTS)
+        .is_some_and(|value| value != "true")
+    {
+        overlay.error(
+            PROJECTS,
+            "can only be `true`: inactive projects are never served",
+        );
+    }
+    let on = |name: &&str| !matches!(overlay.env.set(name), None | Some("false" | "0"));
+    let refused: Vec<_> = REFUSED.into_iter().filter(on).collect();
+    let ignored: Vec<_> = IGNORED.into_iter().filter(on).collect();
+    for name in refused {
+        overlay.error(name, "is not supported yet");
+    }
+    for name in ignored {
+        overlay
+            .report
+            .warn(format!("{name} is not supported yet and has no effect"));
+    }
+}
+
+fn value_of(overlay: &mut Overlay<'_>, seed: &Seed) -> Option<String> {
+    let first = names(seed.keys.first()?);
+    let target = overlay.catalog.find(&first).map(|(target, _)| target);
+    if target == Some(Target::Key(Secrecy::Secret)) {
+        return overlay.secret(seed.name);
+    }
+    overlay.env.set(seed.name).map(str::to_owned)
+}
+
+/// What the file says about a key, if it can be known by now.
+fn in_file(overlay: &Overlay<'_>, key: &str) -> Option<String> {
+    let Node { value, source, .. } = overlay.tree.find(&KeyPath::of(key))?;
+    match (value, source) {
+        (Value::Text(text), Source::File { .. }) => {
+            let text = crate::interpolate::filled(text, overlay.env)?;
+            (!text.is_empty()).then_some(text)
+        }
+        _ => None,
+    }
+}
+
+impl Meaning {
+    /// One value for each key, or one for all.
+    fn read(self, value: &str) -> Result<Vec<String>, String> {
+        match self {
+            Self::Same => Ok(vec![value.to_owned()]),
+            Self::LowerCase => Ok(vec![value.to_ascii_lowercase()]),
+            Self::HostAndPort => {
+                let (host, port) = value
+                    .rsplit_once(':')
+                    .ok_or("want `host:port` or `:port`")?;
+                let host = if host.is_empty() { "0.0.0.0" } else { host };
+                Ok(vec![host.to_owned(), port.to_owned()])
+            }
+            Self::Clamped(min, max) => {
+                let number: u64 = value.parse().map_err(|_| "want a whole number")?;
+                Ok(vec![number.clamp(min, max).to_string()])
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What may be dialled, and how names are resolved.
+
+use super::ms;
+use crate::check::Checks;
+use crate::field::{KindExt, section};
+use crate::kind::{choice, list, maybe, millis, path, socket, whole};
+use crate::reader::keys;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tollkeep_policy::egress::{
+    EgressPolicy, EgressReason, EgressUrl, Exceptions, Giver, Purpose, Scheme, parse_url,
+};
+
+/// What may be dialled.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Egress {
+    /// Ports a tenant's URL may name.
+    pub ports: Vec<u16>,
+    /// Ports an operator's URL may name although they are on the block list.
+    pub allow_ports: Vec<u16>,
+    /// How names are resolved.
+    pub resolver: Resolver,
+    /// Further root certificates, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How names are resolved.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Resolver {
+    /// Who answers.
+    pub mode: ResolverMode,
+    /// One try.
+    pub timeout: Duration,
+    /// Tries.
+    pub attempts: u32,
+}
+
+/// Who answers name look-ups.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ResolverMode {
+    /// The servers of the system.
+    System,
+    /// These servers.
+    Servers(Vec<SocketAddr>),
+}
+
+keys! {
+    /// The one door out: what may be dialled.
+    pub(crate) struct EgressFile {
+        /// Ports a URL given by a tenant may name.
+        ports: Vec<u16> = list(whole(1..=65_535)).or(vec![80, 443]),
+        /// Ports a URL of this file may name although they are those of mail, shell, file or
+        /// database servers.
+        allow_ports: Vec<u16> = list(whole(1..=65_535)).or_empty(),
+        resolver: ResolverFile = section(),
+        /// PEM file with root certificates besides those of the system.
+        ca_file: Option<PathBuf> = maybe(path()).or(None),
+    }
+}
+
+keys! {
+    /// How names are resolved.
+    pub(crate) struct ResolverFile {
+        /// `system` asks the servers of the system, `servers` those listed.
+        mode: Mode = choice(&[("system", Mode::System), ("servers", Mode::Servers)])
+            .or(Mode::System),
+        /// The servers of mode `servers`.
+        servers: Vec<SocketAddr> = list(socket()).or_empty(),
+        /// One try.
+        timeout as "timeout_ms": Duration = millis(1..=60_000).or(ms(5_000)),
+        /// Tries.
+        attempts: u32 = whole(1..=10).or(2),
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mode {
+    System,
+    Servers,
+}
+
+impl EgressFile {
+    pub(super) fn check(self, checks: &mut Checks<'_>) -> Egress {
+        Egress {
+            ports: self.ports,
+            allow_ports: self.allow_ports,
+            resolver: self.resolver.check(checks),
+            ca_file: self.ca_file,
+        }
+    }
+}
+
+impl ResolverFile {
+    fn check(self, checks: &mut Checks<'_>) -> Resolver {
+        const SERVERS: &str = "egress.resolver.servers";
+        let mode = match self.mode {
+            Mode::Servers if self.servers.is_empty() => {
+                checks.error(SERVERS, "is empty, and `mode: servers` asks nobody else");
+                ResolverMode::System
+            }
+            Mode::System if !self.servers.is_empty() => {
+                checks.error(SERVERS, "has no effect without `mode: servers`");
+                ResolverMode::System
+            }
+            Mode::Servers => ResolverMode::Servers(self.servers),
+            Mode::System => ResolverMode::System,
+        };
+        Resolver {
+            mode,
+            timeout: self.timeout,
+            attempts: self.attempts,
+        }
+    }
+}
+
+impl Egress {
+    /// What an operator's URL would meet at the door (EDGE-97).
+    ///
+    /// # Errors
+    /// The reason, with the line that would allow it.
+    pub(super) fn admit(&self, url: &EgressUrl, exceptions: &Exceptions) -> Result<(), String> {
+        let policy = EgressPolicy::new(self.ports.clone(), self.allow_ports.clone(), Vec::new());
+        policy
+            .admit(url, exceptions)
+            .map_err(|refusal| refusal.to_string())
+    }
+}
+
+/// A URL of the file.
+///
+/// # Errors
+/// What is wrong with it; the text is not quoted.
+pub(super) fn operator_url(text: &str, purpose: Purpose) -> Result<EgressUrl, String> {
+    let url = parse_url(text, purpose, Giver::Operator).map_err(|refusal| {
+        if refusal.reason() == EgressReason::Scheme {
+            "want a URL that starts with `https://` or `http://`".to_owned()
+        } else {
+            refusal.to_string()
+        }
+    })?;
+    if url.query().is_some() {
+        return Err("a base URL has no query".to_owned());
+    }
+    Ok(url)
+}
+
+/// Whether a URL is spoken in clear text.
+pub(super) fn is_clear_text(url: &EgressUrl) -> bool {
+    url.scheme() == Scheme::Http
+}

@@ -1,0 +1,169 @@
+//! The LLM surfaces and model names.
+
+use super::{DAY_MS, UpstreamTimeouts, ms};
+use crate::check::Checks;
+use crate::field::{KindExt, section};
+use crate::kind::{Kind, Shape, Written, Wrong, bytes, choice, list, maybe, millis, seconds};
+use crate::kind::{switch, text, whole};
+use crate::reader::keys;
+use crate::tree::Node;
+use serde_json::{Value as Json, json};
+use std::time::Duration;
+
+keys! {
+    /// Model names.
+    #[derive(Eq, PartialEq)]
+    pub struct Models {
+        /// The model used when the name asked for is known nowhere; empty: 404.
+        default: Option<String> = maybe(text()).or(None),
+    }
+}
+
+/// The LLM surfaces.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Llm {
+    /// Which surfaces are served.
+    pub surfaces: Surfaces,
+    /// Whether `?key=` carries a credential.
+    pub query_key: bool,
+    /// Bytes of a JSON request body.
+    pub max_request_body_bytes: u64,
+    /// Nesting of a JSON request body.
+    pub max_depth: usize,
+    /// Whether the caller's `User-Agent` goes to providers.
+    pub forward_user_agent: bool,
+    /// A streamed answer in all.
+    pub stream_max: Duration,
+}
+
+/// Which surfaces are served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Surfaces {
+    /// Every surface some provider can serve.
+    All,
+    /// None.
+    None,
+    /// These.
+    Some(Vec<Surface>),
+}
+
+/// An LLM surface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Surface {
+    /// OpenAI chat completions, completions, embeddings.
+    Chat,
+    /// OpenAI responses.
+    Responses,
+    /// Anthropic messages and token counts.
+    Anthropic,
+}
+
+keys! {
+    /// The LLM surfaces: built-in routes that every provider makes reachable.
+    pub(crate) struct LlmFile {
+        /// Which surfaces are served: `all`, `none`, or a list of `chat`, `responses`,
+        /// `anthropic`.
+        surfaces: Surfaces = SurfacesKind.or(Surfaces::All),
+        /// Whether `?key=` carries a credential, as Gemini clients send it. Queries end up in
+        /// logs along the way.
+        query_key: bool = switch().or(false),
+        /// Bytes of a JSON request body; images and documents come inline.
+        max_request_body_bytes: u64 = bytes(4_096..=67_108_864).or(20_971_520),
+        /// Nesting of a JSON request body.
+        max_depth: usize = whole(8..=1_024).or(128),
+        /// Whether the caller's `User-Agent` goes to providers instead of `tollkeep`.
+        forward_user_agent: bool = switch().or(false),
+        /// Name look-up, TCP and TLS, of providers that don't say.
+        connect_timeout as "connect_timeout_ms": Duration = millis(1..=DAY_MS).or(ms(5_000)),
+        /// Request sent to first byte of the answer, of providers that don't say.
+        upstream_timeout as "upstream_timeout_ms": Duration = millis(1..=DAY_MS).or(ms(60_000)),
+        /// Between two bytes of the answer, of providers that don't say.
+        idle_timeout as "idle_timeout_ms": Duration = millis(1..=DAY_MS).or(ms(120_000)),
+        stream: Stream = section(),
+    }
+}
+
+keys! {
+    /// Streamed answers.
+    pub(crate) struct Stream {
+        /// A streamed answer in all.
+        max as "max_s": Duration = seconds(1_000..=DAY_MS).or(ms(3_600_000)),
+    }
+}
+
+/// The section checked, and what it says about providers.
+pub(crate) struct CheckedLlm {
+    pub(crate) settings: Llm,
+    /// Times of a provider that doesn't say.
+    pub(crate) provider_timeouts: UpstreamTimeouts,
+}
+
+impl LlmFile {
+    pub(super) fn check(self, checks: &mut Checks<'_>) -> CheckedLlm {
+        if self.query_key && checks.in_production() {
+            checks.warn(
+                "llm.query_key",
+                "is on: queries end up in logs along the way",
+            );
+        }
+        CheckedLlm {
+            provider_timeouts: UpstreamTimeouts {
+                connect: self.connect_timeout,
+                first_byte: self.upstream_timeout,
+                idle: self.idle_timeout,
+                total_stream: self.stream.max,
+                ..UpstreamTimeouts::PLAIN
+            },
+            settings: Llm {
+                surfaces: self.surfaces,
+                query_key: self.query_key,
+                max_request_body_bytes: self.max_request_body_bytes,
+                max_depth: self.max_depth,
+                forward_user_agent: self.forward_user_agent,
+                stream_max: self.stream.max,
+            },
+        }
+    }
+}
+
+/// `all`, `none`, or a list.
+struct SurfacesKind;
+
+const SURFACES: [(&str, Surface); 3] = [
+    ("chat", Surface::Chat),
+    ("responses", Surface::Responses),
+    ("anthropic", Surface::Anthropic),
+];
+
+const LATER: &[&str] = &["gemini", "auto", "pass"];
+
+impl Kind for SurfacesKind {
+    type Value = Surfaces;
+
+    fn shape(&self) -> Shape {
+        let list = list(choice(&SURFACES)).shape();
+        let schema = json!({"anyOf": [{"enum": ["all", "none"]}, list.schema]});
+        Shape::new(schema, format!("`all`, `none`, or {}", list.words))
+    }
+
+    fn read(&self, node: &Node) -> Result<Surfaces, Vec<Wrong>> {
+        match node.as_text() {
+            Some("all") => return Ok(Surfaces::All),
+            Some("none") => return Ok(Surfaces::None),
+            Some(_) | None => {}
+        }
+        list(choice(&SURFACES).later(LATER))
+            .read(node)
+            .map(Surfaces::Some)
+    }
+}
+
+impl Written for SurfacesKind {
+    fn write(&self, value: &Surfaces) -> Json {
+        match value {
+            Surfaces::All => Json::from("all"),
+            Surfaces::None => Json::from("none"),
+            Surfaces::Some(surfaces) => list(choice(&SURFACES)).write(surfaces),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The management listener.
+
+use super::AllowedHosts;
+use super::server::authority;
+use crate::check::Checks;
+use crate::field::{KindExt, from_environment};
+use crate::kind::{list, parsed, secret, switch};
+use crate::reader::keys;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use tollkeep_types::{AuthorityPattern, Secret};
+
+/// The management listener.
+#[derive(Clone, Debug)]
+pub struct Management {
+    /// Where it listens.
+    pub listen: ManagementListen,
+    /// Authorities served.
+    pub allowed_hosts: AllowedHosts,
+    /// Whether the local admin socket in the data folder is open (ID-57).
+    pub local_socket: bool,
+    /// The owner key named `env` (ID-51).
+    pub key: Option<Secret>,
+}
+
+/// Where the management listener is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ManagementListen {
+    /// A TCP address; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket, mode 0600.
+    Unix(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+keys! {
+    /// The management listener, which operators use.
+    pub(crate) struct ManagementFile {
+        /// Loopback address and port, `unix:/path` for a socket (mode 0600), or empty for none.
+        listen: ManagementListen = parsed(
+            "address and port, `unix:/path`, or `\"\"`",
+            str::parse,
+        )
+        .or(ManagementListen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8318))),
+        /// Hosts this listener serves. Empty: loopback names and the address bound.
+        allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
+        /// Whether `tollkeep.sock` in the data folder serves this user and root without a key,
+        /// so that nobody locks themselves out.
+        local_socket: bool = switch().or(true),
+        /// An owner key that is never stored and holds while it is set.
+        key: Option<Secret> = from_environment("TOLLKEEP_MANAGEMENT_KEY", secret()),
+    }
+}
+
+impl FromStr for ManagementListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self::Off);
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            if !path.starts_with('/') || path.contains('\0') {
+                return Err("want an absolute path behind `unix:`".to_owned());
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        let text = text
+            .strip_prefix("localhost")
+            .map(|port| format!("127.0.0.1{port}"))
+            .unwrap_or_else(|| text.to_owned());
+        let wrong = |_| format!("want `127.0.0.1:8318` or `unix:/path`, not {text:?}");
+        text.parse().map(Self::Tcp).map_err(wrong)
+    }
+}
+
+impl fmt::Display for ManagementListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => write!(f, "{addr}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Off => Ok(()),
+        }
+    }
+}
+
+impl ManagementFile {
+    pub(super) fn check(self, checks: &mut Checks<'_>) -> Management {
+        let host = match &self.listen {
+            ManagementListen::Tcp(addr) => addr.ip(),
+            ManagementListen::Unix(_) | ManagementListen::Off => Ipv4Addr::LOCALHOST.into(),
+        };
+        if !host.is_loopback() {
+            let problem = format!(
+                "{host} is a public address: management listens on loopback or `unix:/path` only"
+            );
+            checks.error("management.listen", problem);
+        }
+        let key = "management.allowed_hosts";
+        Management {
+            allowed_hosts: AllowedHosts::check(self.allowed_hosts, LOOPBACK, key, checks),
+            listen: self.listen,
+            local_socket: self.local_socket,
+            key: self.key,
+        }
+    }
+}
+
+/// A public bind was told already; its hosts need no second line.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

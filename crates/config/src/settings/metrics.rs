@@ -1,0 +1,72 @@
+//! The metrics listener.
+
+use super::AllowedHosts;
+use super::server::authority;
+use crate::check::Checks;
+use crate::field::KindExt;
+use crate::kind::{Parsed, address, list, parsed, switch, whole};
+use crate::reader::keys;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use tollkeep_types::AuthorityPattern;
+
+/// The metrics listener.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Whether it listens.
+    pub enabled: bool,
+    /// Address and port; port 0 lets the system choose.
+    pub addr: SocketAddr,
+    /// Path of the scrape.
+    pub path: String,
+    /// Authorities served.
+    pub allowed_hosts: AllowedHosts,
+}
+
+keys! {
+    /// The metrics listener, which Prometheus scrapes.
+    pub(crate) struct MetricsFile {
+        /// Whether it listens.
+        enabled: bool = switch().or(true),
+        /// Its address; loopback, since it asks for no credential.
+        host: IpAddr = address().or(LOOPBACK),
+        /// Its port; 0 lets the system choose one.
+        port: u16 = whole(0..=65_535).or(9_090),
+        /// Path of the scrape.
+        path: String = scrape_path().or("/metrics".into()),
+        /// Hosts this listener serves. Empty: loopback names and the address bound.
+        allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
+    }
+}
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+const fn scrape_path() -> Parsed<String> {
+    parsed("path such as `/metrics`", |text| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+        let ends = !text.starts_with('/') || text.contains("//") || text.contains("/.");
+        if ends || text.len() > 200 || !text.bytes().all(plain) {
+            return Err(format!("want a path such as `/metrics`, not {text:?}"));
+        }
+        Ok(text.to_owned())
+    })
+}
+
+impl MetricsFile {
+    pub(super) fn check(self, checks: &mut Checks<'_>) -> Metrics {
+        if self.enabled && !self.host.is_loopback() {
+            let problem = format!(
+                "{} is a public address: metrics listen on loopback only until `metrics.token` is \
+                 supported",
+                self.host
+            );
+            checks.error("metrics.host", problem);
+        }
+        let key = "metrics.allowed_hosts";
+        Metrics {
+            enabled: self.enabled,
+            addr: SocketAddr::new(self.host, self.port),
+            path: self.path,
+            allowed_hosts: AllowedHosts::check(self.allowed_hosts, LOOPBACK, key, checks),
+        }
+    }
+}

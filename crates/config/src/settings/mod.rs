@@ -1,0 +1,230 @@
+//! Checked settings: what every part of the program sees after start-up.
+//!
+//! A value of these types has passed every check; nothing in them is raw text that somebody
+//! still has to parse. Each file declares the keys of its part as they stand in the file, and
+//! turns them into settings where the two differ.
+
+mod audit;
+mod auth;
+mod egress;
+mod llm;
+mod logging;
+mod management;
+mod metrics;
+mod provider;
+mod provider_kind;
+mod route;
+mod route_pattern;
+mod server;
+mod server_guard;
+mod store;
+mod upstream;
+
+pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
+pub use auth::{Auth, Vault};
+pub use egress::{Egress, Resolver, ResolverMode};
+pub use llm::{Llm, Models, Surface, Surfaces};
+pub use logging::{AccessLog, Format, Level, Logging};
+pub use management::{Management, ManagementListen};
+pub use metrics::Metrics;
+pub use provider::{Credential, Provider};
+pub use provider_kind::ProviderKind;
+pub use route::{Access, RateBy, RateLimit, Route};
+pub use route_pattern::{Method, Methods, PathPattern, Segment};
+pub use server::{
+    AllowedHosts, ClientIp, ClientIpSource, Drain, Limits, SecurityHeaders, Server, Timeouts,
+};
+pub use server_guard::{IpRate, RateScope};
+pub use store::StoreSettings;
+pub use upstream::{Pool, SecretOrText, Upstream, UpstreamTimeouts};
+
+use crate::check::Checks;
+use crate::field::{KindExt, named, plain_name, section};
+use crate::kind::{choice, path, switch, whole};
+use crate::reader::keys;
+use crate::tree::KeyPath;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything the program is told, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How strict start-up is (OPS-5).
+    pub environment: Environment,
+    /// Database, keys, sockets, first management key. Made with mode 0700.
+    pub data_dir: PathBuf,
+    /// The data listener and everything that guards it.
+    pub server: Server,
+    /// The management listener.
+    pub management: Management,
+    /// The metrics listener.
+    pub metrics: Metrics,
+    /// Access tokens, management keys and the encryption key.
+    pub auth: Auth,
+    /// Where key-encryption keys may come from.
+    pub vault: Vault,
+    /// The database.
+    pub store: StoreSettings,
+    /// What may be dialled.
+    pub egress: Egress,
+    /// Plain upstreams, in the order of the file.
+    pub upstreams: Vec<Upstream>,
+    /// Routes to plain upstreams, in the order of the file.
+    pub routes: Vec<Route>,
+    /// LLM providers, in the order of the file.
+    pub providers: Vec<Provider>,
+    /// Model names.
+    pub models: Models,
+    /// The LLM surfaces.
+    pub llm: Llm,
+    /// The audit log.
+    pub audit: Audit,
+    /// The process log and the access log.
+    pub logging: Logging,
+    /// The built-in sandbox.
+    pub sandbox: Sandbox,
+}
+
+/// `production` turns advice into errors.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Environment {
+    /// Advice is printed; start-up goes on.
+    Development,
+    /// Advice stops start-up.
+    Production,
+}
+
+pub(crate) const ENVIRONMENTS: [(&str, Environment); 2] = [
+    ("development", Environment::Development),
+    ("production", Environment::Production),
+];
+
+keys! {
+    /// The built-in sandbox, for first steps and tests.
+    #[derive(Copy, Eq, PartialEq)]
+    pub struct Sandbox {
+        /// Whether the built-in upstream is there as provider `sandbox`, where no provider of that
+        /// kind is written. Refused in production and on a public bind.
+        upstream: bool = switch().or(false),
+    }
+}
+
+keys! {
+    /// How this file itself is read.
+    pub(crate) struct FileRules {
+        /// Whether secrets may be written out in production too, instead of `${NAME}` or
+        /// `${file:/path}`.
+        insecure_literal_secrets: bool = switch().or(false),
+    }
+}
+
+keys! {
+    /// The configuration of Tollkeep.
+    pub(crate) struct File {
+        /// Version of this format.
+        _version as "version": u32 = whole(1..=1).or(1),
+        /// `production` turns advice into errors.
+        environment: Environment = choice(&ENVIRONMENTS).or(Environment::Development),
+        /// Folder of the database, keys, sockets and the audit log; made with mode 0700.
+        data_dir: PathBuf = path().or(PathBuf::from("./data")),
+        config: FileRules = section(),
+        server as "server" | "gateway": server::ServerFile = section(),
+        management: management::ManagementFile = section(),
+        metrics: metrics::MetricsFile = section(),
+        auth: auth::AuthFile = section(),
+        vault: Vault = section(),
+        store: store::StoreFile = section(),
+        egress: egress::EgressFile = section(),
+        /// Upstreams of plain routes, by name.
+        upstreams: Vec<(String, upstream::UpstreamFile)> = named(plain_name),
+        /// Plain routes, by `METHOD /path`; several methods as `GET,POST`, all as `ANY`. A path
+        /// segment is literal, `:name` for one, or `*` at the end for the rest.
+        routes: Vec<(String, route::RouteFile)> = named(|_| Ok(())),
+        /// LLM providers, by name.
+        providers: Vec<(String, provider::ProviderFile)> = named(plain_name),
+        models: Models = section(),
+        llm: llm::LlmFile = section(),
+        audit: audit::AuditFile = section(),
+        logging: Logging = section(),
+        sandbox: Sandbox = section(),
+    }
+}
+
+impl Settings {
+    /// The settings of a file. What `checks` reported makes them void.
+    pub(crate) fn check(file: File, checks: &mut Checks<'_>) -> Self {
+        let server = file.server.check(checks);
+        let egress = file.egress.check(checks);
+        let upstreams = upstream::check(file.upstreams, &egress, checks);
+        let llm = file.llm.check(checks);
+        let mut providers = provider::check(file.providers, &llm, &egress, checks);
+        let routes = route::check(file.routes, &upstreams, checks);
+        if file.sandbox.upstream && !providers.iter().any(Provider::is_sandbox) {
+            providers.extend(Provider::sandbox(&llm));
+        }
+        check_sandbox(&file.sandbox, &server, &providers, checks);
+        server.check_memory(llm.settings.max_request_body_bytes, checks);
+        Self {
+            environment: file.environment,
+            management: file.management.check(checks),
+            metrics: file.metrics.check(checks),
+            auth: file.auth.check(file.vault, checks),
+            vault: file.vault,
+            store: file.store.check(&file.data_dir),
+            audit: file.audit.check(&file.data_dir),
+            data_dir: file.data_dir,
+            server,
+            egress,
+            upstreams,
+            routes,
+            providers,
+            models: file.models,
+            llm: llm.settings,
+            logging: file.logging,
+            sandbox: file.sandbox,
+        }
+    }
+}
+
+/// The sandbox answers anybody with nothing true, so it never stands where callers may be real.
+fn check_sandbox(
+    sandbox: &Sandbox,
+    server: &Server,
+    providers: &[Provider],
+    checks: &mut Checks<'_>,
+) {
+    let path = match providers.iter().find(|provider| provider.is_sandbox()) {
+        _ if sandbox.upstream => KeyPath::of("sandbox.upstream"),
+        Some(provider) => KeyPath::of("providers").name(&provider.name),
+        None => return,
+    };
+    if checks.in_production() {
+        checks.error_at(
+            &path,
+            "switches the sandbox on, which is refused in production",
+        );
+    }
+    if !server.host.is_loopback() {
+        let problem = "switches the sandbox on, which is refused while `server.host` is not a \
+                       loopback address";
+        checks.error_at(&path, problem);
+    }
+}
+
+/// The longest time most keys take.
+const DAY_MS: i64 = 86_400_000;
+
+/// The longest life of anything.
+const TEN_YEARS_MS: i64 = 3_650 * DAY_MS;
+
+const KIB: i64 = 1 << 10;
+const MIB: i64 = 1 << 20;
+const GIB: i64 = 1 << 30;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 86_400)
+}

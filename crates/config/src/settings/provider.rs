@@ -1,0 +1,340 @@
+//! LLM providers and their credentials.
+
+use super::egress::{is_clear_text, operator_url};
+use super::llm::CheckedLlm;
+use super::provider_kind::{LATER, ProviderKind};
+use super::upstream::TimeoutsFile;
+use super::{Egress, Pool, SecretOrText, UpstreamTimeouts};
+use crate::check::Checks;
+use crate::error::nearest;
+use crate::field::{KindExt, field_name, headers, listed, section};
+use crate::kind::{Parsed, credential, list, networks_or_all_private, parsed, switch, whole};
+use crate::reader::keys;
+use crate::tree::KeyPath;
+use ipnet::IpNet;
+use std::collections::BTreeSet;
+use tollkeep_policy::egress::{EgressUrl, Exceptions, Purpose};
+use tollkeep_types::Secret;
+
+/// An LLM provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its name in the file.
+    pub name: String,
+    /// What it speaks and how it is authenticated to.
+    pub kind: ProviderKind,
+    /// Scheme, host, port and base path. For kind `sandbox` it is `http://sandbox.invalid` until
+    /// the binary writes the address of the built-in upstream here.
+    pub base_url: EgressUrl,
+    /// Its usable credentials; empty means unconfigured (LLM-R5).
+    pub credentials: Vec<Credential>,
+    /// Globs of the model names it serves.
+    pub models: Vec<String>,
+    /// Globs of the model names it does not serve.
+    pub excluded_models: Vec<String>,
+    /// Higher first.
+    pub priority: i32,
+    /// Caller fields that pass besides those of LLM-6, lower case.
+    pub forward_headers: Vec<String>,
+    /// Fields set on every request, last; names lower case.
+    pub set_headers: Vec<(String, SecretOrText)>,
+    /// Times.
+    pub timeouts: UpstreamTimeouts,
+    /// Connections kept.
+    pub pool: Pool,
+    /// Private networks this provider may be in (EDGE-97).
+    pub allow_private: Vec<IpNet>,
+    /// Whether it is used.
+    pub enabled: bool,
+}
+
+/// One secret of a provider.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its name in records.
+    pub name: String,
+    /// The secret; `None` sends no credential.
+    pub secret: Option<Secret>,
+    /// Share among credentials of one priority; never 0.
+    pub weight: u32,
+    /// Higher first.
+    pub priority: i32,
+}
+
+keys! {
+    /// An LLM provider.
+    pub(crate) struct ProviderFile {
+        /// What it is: `openai`, `anthropic`, `openrouter`, `groq`, `deepseek`, `mistral`,
+        /// `together`, `fireworks`, `xai`, `perplexity`, `cerebras`, `vllm`, `ollama`,
+        /// `llamacpp`, `lmstudio`, `openai-compatible` or `sandbox`. Default: its name, if that
+        /// is one of these, or `claude` or `codex`.
+        kind: Option<ProviderKind> = parsed("kind of provider", read_kind).optional(),
+        /// Scheme, host, port and base path. Default: that of the kind, where it has one.
+        /// `http` only for private addresses.
+        base_url: Option<EgressUrl> = parsed("URL", |text| operator_url(text, Purpose::Provider))
+            .optional(),
+        /// Its secrets.
+        credentials: Vec<CredentialFile> = listed(),
+        /// Globs of the model names it serves; `*` is any run of characters.
+        models: Vec<String> = list(glob()).or(vec!["*".into()]),
+        /// Globs of the model names it does not serve, though `models` has them.
+        excluded_models: Vec<String> = list(glob()).or_empty(),
+        /// Among providers of one model the higher is asked first.
+        priority: i32 = whole(-1_000_000..=1_000_000).or(0),
+        /// Fields of the caller that pass besides the few that every provider gets.
+        forward_headers: Vec<String> = list(forwarded()).or_empty(),
+        /// Fields set on every request, last.
+        set_headers as "headers": Vec<(String, SecretOrText)> = headers(),
+        timeouts: TimeoutsFile = section(),
+        pool: Pool = section(),
+        /// Private networks this provider may be in; other private addresses are refused.
+        allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
+        /// Whether it is used.
+        enabled: bool = switch().or(true),
+    }
+}
+
+keys! {
+    /// One secret of a provider.
+    pub(crate) struct CredentialFile {
+        /// Its name in records. Default: `c1`, `c2`, … by place.
+        name: Option<String> = parsed("name", |text| {
+            crate::field::plain_name(text).map(|()| text.to_owned())
+        })
+        .optional(),
+        /// The secret, or `none` to call without one.
+        secret: Option<Option<Secret>> = credential().required(),
+        /// Share among credentials of one priority; 0 leaves it out.
+        weight: u32 = whole(0..=1_000_000).or(1),
+        /// The higher is used first.
+        priority: i32 = whole(-1_000_000..=1_000_000).or(0),
+    }
+}
+
+fn read_kind(name: &str) -> Result<ProviderKind, String> {
+    if let Some(kind) = ProviderKind::named(name) {
+        return Ok(kind);
+    }
+    if LATER.contains(&name) {
+        return Err(format!("`{name}` is not supported yet"));
+    }
+    Err(match nearest(name, ProviderKind::names()) {
+        Some(near) => format!("{name:?} is no kind of provider; did you mean `{near}`?"),
+        None => format!("{name:?} is no kind of provider"),
+    })
+}
+
+/// A glob over model names (LLM-R11).
+const fn glob() -> Parsed<String> {
+    parsed("model name or glob", |text| {
+        if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+            return Err("want a model name or glob of 1 to 256 bytes".to_owned());
+        }
+        Ok(text.to_owned())
+    })
+}
+
+/// A field that may pass to a provider; EDGE-70's never may.
+const fn forwarded() -> Parsed<String> {
+    parsed("field name", |text| {
+        let name = text.to_ascii_lowercase();
+        field_name(&name)?;
+        if tollkeep_policy::headers::request_field_forbidden(name.as_bytes()) {
+            return Err(format!("{text:?} is never sent upstream"));
+        }
+        Ok(name)
+    })
+}
+
+/// The providers that passed.
+pub(super) fn check(
+    files: Vec<(String, ProviderFile)>,
+    llm: &CheckedLlm,
+    egress: &Egress,
+    checks: &mut Checks<'_>,
+) -> Vec<Provider> {
+    let checked = files
+        .into_iter()
+        .map(|(name, file)| file.check(name, llm, egress, checks));
+    checked.flatten().collect()
+}
+
+impl ProviderFile {
+    fn check(
+        self,
+        name: String,
+        llm: &CheckedLlm,
+        egress: &Egress,
+        checks: &mut Checks<'_>,
+    ) -> Option<Provider> {
+        let path = &KeyPath::of("providers").name(&name);
+        let kind = self.kind(&name, path, checks)?;
+        let written = self.base_url.clone();
+        let base_url = written.or_else(|| {
+            let url = kind.base_url()?;
+            operator_url(url, Purpose::Provider).ok()
+        });
+        let Some(base_url) = base_url else {
+            let problem = format!("is missing: kind `{}` has no default", kind.name());
+            checks.error_at(&path.name("base_url"), problem);
+            return None;
+        };
+        if let Err(problem) = self.check_url(kind, &base_url, egress) {
+            checks.error_at(&path.name("base_url"), problem);
+        }
+        self.check_headers(kind, path, checks);
+        let enabled = self.enabled;
+        let credentials = usable(self.credentials, kind, path, checks);
+        if credentials.is_empty() && enabled {
+            let problem = "has no usable credential, so it is not used";
+            checks.warn_at(path, problem);
+        }
+        Some(Provider {
+            name,
+            kind,
+            base_url,
+            credentials,
+            models: self.models,
+            excluded_models: self.excluded_models,
+            priority: self.priority,
+            forward_headers: self.forward_headers,
+            set_headers: self.set_headers,
+            timeouts: self.timeouts.or(&llm.provider_timeouts),
+            pool: self.pool,
+            allow_private: self.allow_private,
+            enabled,
+        })
+    }
+
+    fn kind(&self, name: &str, path: &KeyPath, checks: &mut Checks<'_>) -> Option<ProviderKind> {
+        if self.kind.is_some() {
+            return self.kind;
+        }
+        let key = path.name("kind");
+        let written = |line: &crate::reader::Line| {
+            *line.path() == key && *line.source() != crate::tree::Source::Default
+        };
+        // A kind that is written but wrong has its own line.
+        if checks.lines.iter().any(written) {
+            return None;
+        }
+        let kind = ProviderKind::named(name);
+        if kind.is_none() {
+            let problem = if LATER.contains(&name) {
+                format!("kind `{name}` is not supported yet")
+            } else {
+                format!("is missing, and {name:?} is no kind of provider by itself")
+            };
+            checks.error_at(&key, problem);
+        }
+        kind
+    }
+
+    fn check_url(
+        &self,
+        kind: ProviderKind,
+        url: &EgressUrl,
+        egress: &Egress,
+    ) -> Result<(), String> {
+        if kind == ProviderKind::Sandbox {
+            return match self.base_url {
+                Some(_) => Err("is the gateway's own: the sandbox is built in".to_owned()),
+                None => Ok(()),
+            };
+        }
+        let exceptions = Exceptions {
+            allow_private: self.allow_private.clone(),
+            allow_metadata: false,
+        };
+        egress.admit(url, &exceptions)?;
+        if is_clear_text(url) && self.allow_private.is_empty() {
+            let problem = "sends the credential in clear text: use `https`, or list the private \
+                           network it is in under `allow_private`";
+            return Err(problem.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Exactly one credential field is set, and it is ours to set (LLM-R4).
+    fn check_headers(&self, kind: ProviderKind, path: &KeyPath, checks: &mut Checks<'_>) {
+        let Some(field) = kind.credential_field() else {
+            return;
+        };
+        if self.set_headers.iter().any(|(name, _)| name == field) {
+            let path = path.name("headers").name(field);
+            checks.error_at(
+                &path,
+                "carries the credential: write it under `credentials`",
+            );
+        }
+    }
+}
+
+impl Provider {
+    /// Whether the built-in upstream answers for it.
+    pub(super) fn is_sandbox(&self) -> bool {
+        self.kind == ProviderKind::Sandbox
+    }
+
+    /// The provider that stands for the built-in sandbox where the file has none.
+    pub(super) fn sandbox(llm: &CheckedLlm) -> Option<Self> {
+        let kind = ProviderKind::Sandbox;
+        Some(Self {
+            name: kind.name().to_owned(),
+            kind,
+            base_url: operator_url(kind.base_url()?, Purpose::Provider).ok()?,
+            credentials: vec![Credential::none()],
+            models: vec!["*".to_owned()],
+            excluded_models: Vec::new(),
+            priority: 0,
+            forward_headers: Vec::new(),
+            set_headers: Vec::new(),
+            timeouts: llm.provider_timeouts.clone(),
+            pool: Pool::DEFAULT,
+            allow_private: Vec::new(),
+            enabled: true,
+        })
+    }
+}
+
+impl Credential {
+    /// One that sends nothing.
+    fn none() -> Self {
+        Self {
+            name: "c1".to_owned(),
+            secret: None,
+            weight: 1,
+            priority: 0,
+        }
+    }
+}
+
+/// The credentials that can be used. The sandbox has one that sends nothing.
+fn usable(
+    files: Vec<CredentialFile>,
+    kind: ProviderKind,
+    path: &KeyPath,
+    checks: &mut Checks<'_>,
+) -> Vec<Credential> {
+    if kind == ProviderKind::Sandbox && files.is_empty() {
+        return vec![Credential::none()];
+    }
+    let mut names = BTreeSet::new();
+    let mut usable = Vec::new();
+    for (index, file) in files.into_iter().enumerate() {
+        let name = file.name.unwrap_or_else(|| format!("c{}", index + 1));
+        if !names.insert(name.clone()) {
+            let path = path.name("credentials").index(index).name("name");
+            checks.error_at(&path, format!("`{name}` is another credential's name"));
+        }
+        if let Some(secret) = file.secret.filter(|_| file.weight > 0) {
+            usable.push(Credential {
+                name,
+                secret,
+                weight: file.weight,
+                priority: file.priority,
+            });
+        }
+    }
+    usable
+}

@@ -1,0 +1,268 @@
+//! Routes to plain upstreams.
+
+use super::route_pattern::{Methods, PathPattern};
+use super::{DAY_MS, GIB, MIB, Upstream};
+use crate::check::Checks;
+use crate::error::nearest;
+use crate::field::{KindExt, OnOrOff, section, section_or_off};
+use crate::kind::{bytes, choice, duration, switch, text, whole};
+use crate::reader::keys;
+use crate::tree::KeyPath;
+use std::time::Duration;
+
+/// Which requests go to which upstream, and on what terms.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The methods it takes.
+    pub methods: Methods,
+    /// The paths it takes.
+    pub path: PathPattern,
+    /// Name of its upstream; it exists.
+    pub upstream: String,
+    /// Who may call.
+    pub access: Access,
+    /// Its own limit; a free route always has one (EDGE-86).
+    pub rate: Option<RateLimit>,
+    /// Bytes of a request body, instead of the server's limit.
+    pub body_bytes_max: Option<u64>,
+    /// Whether GET, HEAD and OPTIONS may carry a body.
+    pub allow_body: bool,
+    /// Whether `%2F` may stand in a path segment.
+    pub allow_encoded_slash: bool,
+    /// Whether `;` may stand in a path segment.
+    pub allow_semicolon: bool,
+    /// Bytes of a streamed answer, instead of the server's limit.
+    pub response_stream_bytes_max: Option<u64>,
+}
+
+impl Route {
+    /// `GET,POST /path`, as in the file.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.methods, self.path)
+    }
+}
+
+/// Who may call a route (PAY-13).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Who holds a live access token.
+    Token,
+    /// Anybody.
+    Free,
+}
+
+/// A limit of one route.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RateLimit {
+    /// Requests in a window.
+    pub requests: u64,
+    /// The window.
+    pub window: Duration,
+    /// Requests at once.
+    pub burst: u64,
+    /// What a cell of the limit is.
+    pub by: RateBy,
+}
+
+/// What a cell of a limit is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RateBy {
+    /// The client address (IPv6: its /64).
+    Ip,
+    /// The access token.
+    Token,
+    /// The project.
+    Project,
+    /// All requests together.
+    Global,
+}
+
+const BY: [(&str, RateBy); 4] = [
+    ("ip", RateBy::Ip),
+    ("token", RateBy::Token),
+    ("project", RateBy::Project),
+    ("global", RateBy::Global),
+];
+
+const ACCESS: [(&str, Access); 2] = [("token", Access::Token), ("free", Access::Free)];
+
+keys! {
+    /// A route to a plain upstream.
+    pub(crate) struct RouteFile {
+        /// Name of its upstream.
+        upstream: Option<String> = text().required(),
+        /// Who may call: `token`, holders of a live access token; `free`, anybody.
+        access: Access = choice(&ACCESS)
+            .later(&["payment", "token_or_payment"])
+            .or(Access::Token),
+        rate_limit: OnOrOff<RateFile> = section_or_off(),
+        request: RequestFile = section(),
+        path: PathFile = section(),
+        response: ResponseFile = section(),
+    }
+}
+
+keys! {
+    /// A limit of this route, or `off`. A free route without one has 10 a second, burst 20, by
+    /// address, and can't be without any.
+    pub(crate) struct RateFile {
+        /// Requests in a window.
+        requests: Option<u64> = whole(1..=1_000_000_000).required(),
+        /// The window.
+        window: Option<Duration> = duration(1..=31 * DAY_MS).required(),
+        /// Requests at once. Default: `requests`.
+        burst: Option<u64> = whole(1..=1_000_000_000).optional(),
+        /// Whose requests are counted together.
+        by: RateBy = choice(&BY).or(RateBy::Ip),
+    }
+}
+
+keys! {
+    /// What a request may bring.
+    pub(crate) struct RequestFile {
+        /// Bytes of a body. Default: `server.limits.request_body_bytes_max`.
+        body_bytes_max: Option<u64> = bytes(1..=256 * MIB).optional(),
+        /// Whether GET, HEAD and OPTIONS may carry a body.
+        allow_body: bool = switch().or(false),
+    }
+}
+
+keys! {
+    /// What a path may hold besides plain segments.
+    pub(crate) struct PathFile {
+        /// Whether `%2F` may stand in a segment; it stays encoded and separates nothing.
+        allow_encoded_slash: bool = switch().or(false),
+        /// Whether `;` may stand in a segment.
+        allow_semicolon: bool = switch().or(false),
+    }
+}
+
+keys! {
+    /// What an answer may bring.
+    pub(crate) struct ResponseFile {
+        /// Bytes of the answer. Default: `server.limits.response_stream_bytes_max`.
+        stream_bytes_max: Option<u64> = bytes(1..=1_024 * GIB).optional(),
+    }
+}
+
+/// Paths the data listener answers itself (OPS-50).
+const RESERVED: [&str; 5] = [
+    "/health",
+    "/healthz",
+    "/live",
+    "/ready",
+    "/.well-known/tollkeep",
+];
+
+/// The routes that passed.
+pub(super) fn check(
+    files: Vec<(String, RouteFile)>,
+    upstreams: &[Upstream],
+    checks: &mut Checks<'_>,
+) -> Vec<Route> {
+    let mut routes: Vec<(String, Route)> = Vec::new();
+    for (name, file) in files {
+        let path = KeyPath::of("routes").name(&name);
+        let Some(route) = file.check(&name, &path, upstreams, checks) else {
+            continue;
+        };
+        let twin = routes.iter().find(|(_, other)| {
+            other.path.is_same(&route.path) && other.methods.overlap(&route.methods)
+        });
+        if let Some((other, _)) = twin {
+            checks.error_at(&path, format!("takes the same requests as `{other}`"));
+        }
+        routes.push((name, route));
+    }
+    routes.into_iter().map(|(_, route)| route).collect()
+}
+
+impl RouteFile {
+    fn check(
+        self,
+        name: &str,
+        path: &KeyPath,
+        upstreams: &[Upstream],
+        checks: &mut Checks<'_>,
+    ) -> Option<Route> {
+        let (methods, pattern) = read_name(name)
+            .map_err(|problem| checks.error_at(path, problem))
+            .ok()?;
+        let plain = pattern.to_string();
+        if RESERVED.contains(&plain.as_str()) {
+            checks.error_at(path, format!("`{plain}` is answered by the gateway itself"));
+        }
+        let upstream = self.upstream?;
+        check_upstream(&upstream, &path.name("upstream"), upstreams, checks);
+        let rate = self
+            .rate_limit
+            .read(self.access, &path.name("rate_limit"), checks);
+        Some(Route {
+            methods,
+            path: pattern,
+            upstream,
+            access: self.access,
+            rate,
+            body_bytes_max: self.request.body_bytes_max,
+            allow_body: self.request.allow_body,
+            allow_encoded_slash: self.path.allow_encoded_slash,
+            allow_semicolon: self.path.allow_semicolon,
+            response_stream_bytes_max: self.response.stream_bytes_max,
+        })
+    }
+}
+
+fn read_name(name: &str) -> Result<(Methods, PathPattern), String> {
+    let (methods, path) = name
+        .split_once(' ')
+        .ok_or("want `METHOD /path`, such as `GET /v1/x`")?;
+    Ok((methods.parse()?, path.trim_start().parse()?))
+}
+
+fn check_upstream(name: &str, path: &KeyPath, upstreams: &[Upstream], checks: &mut Checks<'_>) {
+    let known = || upstreams.iter().map(|upstream| upstream.name.as_str());
+    let declared = |line: &crate::reader::Line| *line.path() == KeyPath::of("upstreams").name(name);
+    // One that is written but faulty has its own line.
+    if known().any(|known| known == name) || checks.lines.iter().any(declared) {
+        return;
+    }
+    let problem = match nearest(name, known()) {
+        Some(near) => format!("no upstream is named {name:?}; did you mean `{near}`?"),
+        None => format!("no upstream is named {name:?}"),
+    };
+    checks.error_at(path, problem);
+}
+
+impl OnOrOff<RateFile> {
+    /// The limit of a route; a free one always has a limit (EDGE-86, PAY-15).
+    fn read(self, access: Access, path: &KeyPath, checks: &mut Checks<'_>) -> Option<RateLimit> {
+        match (self, access) {
+            (Self::On(file), _) => file.check(),
+            (Self::Absent, Access::Free) => Some(RateLimit {
+                requests: 10,
+                window: Duration::from_secs(1),
+                burst: 20,
+                by: RateBy::Ip,
+            }),
+            (Self::Off, Access::Free) => {
+                let problem = "is off on a free route, which has no other protection \
+                               (free_route_without_limit)";
+                checks.error_at(path, problem);
+                None
+            }
+            (Self::Absent | Self::Off, Access::Token) => None,
+        }
+    }
+}
+
+impl RateFile {
+    fn check(self) -> Option<RateLimit> {
+        let requests = self.requests?;
+        Some(RateLimit {
+            requests,
+            window: self.window?,
+            burst: self.burst.unwrap_or(requests),
+            by: self.by,
+        })
+    }
+}

@@ -1,0 +1,330 @@
+//! The data listener: where it binds, whom it believes, what it lets through.
+
+use super::server_guard::{IpRate, Security};
+use super::{DAY_MS, GIB, KIB, MIB, ms};
+use crate::check::Checks;
+use crate::field::{KindExt, field_name, section};
+use crate::kind::{
+    Parsed, address, bytes, list, millis, network, parsed, switch, whole, whole_or_auto,
+};
+use crate::reader::keys;
+use ipnet::IpNet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::Duration;
+use tollkeep_types::AuthorityPattern;
+
+pub use super::server_guard::SecurityHeaders;
+
+/// The data listener and everything that guards it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Address of the data listener.
+    pub host: IpAddr,
+    /// Port of the data listener; 0 lets the system choose.
+    pub port: u16,
+    /// Workers; `None` is one per core.
+    pub workers: Option<NonZeroUsize>,
+    /// Listen backlog, set explicitly.
+    pub backlog: u32,
+    /// Authorities served (EDGE-3).
+    pub allowed_hosts: AllowedHosts,
+    /// Peers that may speak for a client.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How the client address is found behind a trusted proxy.
+    pub client_ip: ClientIp,
+    /// Whether a caller's well-formed `X-Request-Id` is kept.
+    pub trust_request_id: bool,
+    /// Field names with `_` that pass (EDGE-24), lower case.
+    pub underscore_headers: Vec<Box<str>>,
+    /// The per-address limit; `None` is off.
+    pub ip_rate: Option<IpRate>,
+    /// The fields on every answer; `None` is off (development only).
+    pub security_headers: Option<SecurityHeaders>,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Times a connection may take.
+    pub timeouts: Timeouts,
+    /// How the process stops.
+    pub drain: Drain,
+}
+
+/// The authorities a listener serves (EDGE-3).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AllowedHosts {
+    /// Loopback names and the address bound; only a loopback listener has this.
+    Defaults,
+    /// These, and no others.
+    Listed(Vec<AuthorityPattern>),
+}
+
+keys! {
+    /// The data listener, which callers use.
+    pub(crate) struct ServerFile {
+        /// Address of the data listener. Another than loopback needs `trusted_proxies` or
+        /// `insecure_public_http`, and `allowed_hosts`.
+        host as "host" | "hostname": IpAddr = address().or(LOOPBACK),
+        /// Port of the data listener; 0 lets the system choose one.
+        port: u16 = whole(0..=65_535).or(8317),
+        /// Worker threads; `auto` is one per core.
+        workers: Option<NonZeroUsize> = whole_or_auto(1_024).or(None),
+        /// Connections the kernel queues before they are accepted.
+        backlog: u32 = whole(1..=65_535).or(4_096),
+        /// Hosts this listener serves; any other gets 421. `*.example.com` is one label more;
+        /// without a port any port is served. Empty: loopback names and the address bound.
+        /// `*` serves every host, outside production only.
+        allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
+        /// Peers whose forwarding fields are believed.
+        trusted_proxies: Vec<IpNet> = list(network()).or_empty(),
+        client_ip: ClientIp = section(),
+        /// Whether a caller's well-formed `X-Request-Id` is kept instead of a new one.
+        trust_request_id: bool = switch().or(false),
+        http: Http = section(),
+        /// Whether a public bind may be without TLS and without a proxy in front of it.
+        insecure_public_http: bool = switch().or(false),
+        security: Security = section(),
+        limits: Limits = section(),
+        timeouts: Timeouts = section(),
+        drain: Drain = section(),
+    }
+}
+
+keys! {
+    /// Details of HTTP.
+    pub(crate) struct Http {
+        /// Fields with `_` in the name that pass; others are dropped, since `_` and `-` are one
+        /// to many upstreams. Coding tools send these two.
+        underscore_headers: Vec<Box<str>> = list(underscore_name())
+            .or(vec!["session_id".into(), "conversation_id".into()]),
+    }
+}
+
+keys! {
+    /// How the client address is found behind a trusted proxy.
+    #[derive(Eq, PartialEq)]
+    pub struct ClientIp {
+        /// The one field that is read: `x-forwarded-for`, `forwarded`, `x-real-ip`, or another
+        /// that holds one address, such as `cf-connecting-ip`.
+        source: ClientIpSource = parsed("field name", str::parse)
+            .or(ClientIpSource::XForwardedFor),
+        /// Entries to walk back at most; 0 walks to the first that is no trusted proxy.
+        hops: usize = whole(0..=32).or(0),
+    }
+}
+
+keys! {
+    /// Sizes and counts. None may be 0, and none means "unlimited".
+    #[derive(Eq, PartialEq)]
+    pub struct Limits {
+        /// Fields of a request head; more get 431.
+        header_fields_max: usize = whole(1..=1_000).or(100),
+        /// Bytes of a request head; more get 431.
+        header_bytes_max: usize = bytes(KIB..=MIB).or(32_768),
+        /// Bytes of one field line; more get 431.
+        header_line_bytes_max: usize = bytes(256..=MIB).or(8_192),
+        /// Bytes of the request target; more get 414.
+        target_bytes_max: usize = bytes(64..=64 * KIB).or(8_192),
+        /// Bytes of a request body; more get 413. LLM surfaces have `llm.max_request_body_bytes`.
+        request_body_bytes_max: u64 = bytes(1..=256 * MIB).or(1_048_576),
+        /// Bytes of all request bodies held in memory together; beyond, calls get 503.
+        request_body_memory_bytes_max: u64 = bytes(MIB..=1_024 * GIB).or(268_435_456),
+        /// Bytes of an answer that has to be read whole; more are 502.
+        response_buffer_bytes_max: u64 = bytes(1..=GIB).or(10_485_760),
+        /// Bytes of a streamed answer; beyond, the connection is aborted.
+        response_stream_bytes_max: u64 = bytes(1..=1_024 * GIB).or(52_428_800),
+        /// Open client connections; more are closed.
+        connections_max: usize = whole(1..=1_000_000).or(16_384),
+        /// Open client connections of one address; more get 429.
+        connections_per_ip_max: usize = whole(1..=1_000_000).or(512),
+        /// Requests in work; more get 503.
+        concurrent_requests_max: usize = whole(1..=1_000_000).or(4_096),
+        /// Requests in work of one address; more get 429.
+        concurrent_requests_per_ip_max: usize = whole(1..=1_000_000).or(256),
+    }
+}
+
+keys! {
+    /// Times a client connection may take. A stream that makes progress is never cut by them.
+    #[derive(Eq, PartialEq)]
+    pub struct Timeouts {
+        /// Accept to first byte.
+        first_byte as "first_byte_ms": Duration = millis(1..=DAY_MS).or(ms(10_000)),
+        /// First byte to the end of the head; later gets 408.
+        header as "header_ms": Duration = millis(1..=DAY_MS).or(ms(10_000)),
+        /// End of the head to the end of the body; later gets 408.
+        body as "body_ms": Duration = millis(1..=DAY_MS).or(ms(30_000)),
+        /// Slowest body after five seconds, in bytes per second; slower gets 408.
+        body_min_rate_bytes_s: u64 = whole(1..=GIB).or(512),
+        /// Between two requests.
+        keep_alive_idle as "keep_alive_idle_ms": Duration = millis(1..=DAY_MS).or(ms(60_000)),
+        /// Requests on one connection before it is closed.
+        requests_per_connection_max: u64 = whole(1..=1_000_000_000).or(10_000),
+        /// Age of a connection at which it is closed after the request in work.
+        connection_age_max as "connection_age_max_ms": Duration = millis(1..=DAY_MS)
+            .or(ms(3_600_000)),
+        /// Longest time a client takes no byte of its answer before it is aborted.
+        write_stall as "write_stall_ms": Duration = millis(1..=DAY_MS).or(ms(30_000)),
+    }
+}
+
+keys! {
+    /// How the process stops.
+    #[derive(Eq, PartialEq)]
+    pub struct Drain {
+        /// How long the listeners still accept, so that a load balancer sees `/ready` fail first.
+        delay as "delay_ms": Duration = millis(0..=DAY_MS).or(ms(0)),
+        /// How long running requests get before they are aborted.
+        timeout as "timeout_ms": Duration = millis(0..=DAY_MS).or(ms(30_000)),
+    }
+}
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The field that names the client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ClientIpSource {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Real-IP`.
+    XRealIp,
+    /// Another field holding one address, lower case.
+    Field(Box<str>),
+}
+
+impl FromStr for ClientIpSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.to_ascii_lowercase();
+        field_name(&name)?;
+        Ok(match name.as_str() {
+            "x-forwarded-for" => Self::XForwardedFor,
+            "forwarded" => Self::Forwarded,
+            "x-real-ip" => Self::XRealIp,
+            _ => Self::Field(name.into()),
+        })
+    }
+}
+
+impl fmt::Display for ClientIpSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+            Self::XRealIp => "x-real-ip",
+            Self::Field(name) => name,
+        })
+    }
+}
+
+/// An authority pattern.
+pub(super) const fn authority() -> Parsed<AuthorityPattern> {
+    parsed(
+        "host such as `api.example.com`, `*.example.com`, `[::1]:8317`, or `*`",
+        |text| {
+            let wrong = |_| format!("want a host such as `api.example.com`, not {text:?}");
+            text.parse().map_err(wrong)
+        },
+    )
+}
+
+fn underscore_name() -> Parsed<Box<str>> {
+    parsed("field name with `_`", |text| {
+        let name = text.to_ascii_lowercase();
+        field_name(&name)?;
+        if !name.contains('_') {
+            return Err(format!("{text:?} has no `_`"));
+        }
+        Ok(name.into())
+    })
+}
+
+impl AllowedHosts {
+    /// The hosts of a listener, by the rules of EDGE-3.
+    pub(super) fn check(
+        listed: Vec<AuthorityPattern>,
+        host: IpAddr,
+        key: &str,
+        checks: &mut Checks<'_>,
+    ) -> Self {
+        if checks.in_production() && listed.iter().any(AuthorityPattern::is_any) {
+            checks.error(
+                key,
+                "`*` is refused in production: name the hosts you serve",
+            );
+        }
+        if listed.is_empty() && !host.is_loopback() {
+            let problem = "must name the hosts served, since the address is not loopback";
+            checks.error(key, problem);
+        }
+        if listed.is_empty() {
+            Self::Defaults
+        } else {
+            Self::Listed(listed)
+        }
+    }
+}
+
+impl ServerFile {
+    pub(super) fn check(self, checks: &mut Checks<'_>) -> Server {
+        self.check_bind(checks);
+        for (index, net) in self.trusted_proxies.iter().enumerate() {
+            if net.prefix_len() == 0 {
+                let path = crate::tree::KeyPath::of("server.trusted_proxies").index(index);
+                checks.error_at(&path, format!("{net} trusts everybody: name your proxies"));
+            }
+        }
+        if self.limits.header_line_bytes_max > self.limits.header_bytes_max {
+            let problem = "is larger than `server.limits.header_bytes_max`";
+            checks.error("server.limits.header_line_bytes_max", problem);
+        }
+        let hosts = "server.allowed_hosts";
+        Server {
+            allowed_hosts: AllowedHosts::check(self.allowed_hosts, self.host, hosts, checks),
+            host: self.host,
+            port: self.port,
+            workers: self.workers,
+            backlog: self.backlog,
+            trusted_proxies: self.trusted_proxies,
+            client_ip: self.client_ip,
+            trust_request_id: self.trust_request_id,
+            underscore_headers: self.http.underscore_headers,
+            ip_rate: self.security.rate(checks),
+            security_headers: self.security.headers(checks),
+            limits: self.limits,
+            timeouts: self.timeouts,
+            drain: self.drain,
+        }
+    }
+
+    /// EDGE-1.
+    fn check_bind(&self, checks: &mut Checks<'_>) {
+        let guarded = !self.trusted_proxies.is_empty() || self.insecure_public_http;
+        if !self.host.is_loopback() && !guarded {
+            let problem = format!(
+                "{} is a public address without TLS: name the proxy in front in \
+                 `server.trusted_proxies`, or set `server.insecure_public_http: true`, or wait \
+                 for `server.tls`, which is not supported yet",
+                self.host
+            );
+            checks.error("server.host", problem);
+        }
+    }
+}
+
+impl Server {
+    /// A body that is allowed must fit into the memory of all bodies.
+    pub(super) fn check_memory(&self, llm_body_bytes_max: u64, checks: &mut Checks<'_>) {
+        let memory = self.limits.request_body_memory_bytes_max;
+        if memory < self.limits.request_body_bytes_max.max(llm_body_bytes_max) {
+            let problem = "is smaller than one body of the largest size allowed by \
+                           `server.limits.request_body_bytes_max` and \
+                           `llm.max_request_body_bytes`";
+            checks.error("server.limits.request_body_memory_bytes_max", problem);
+        }
+    }
+}

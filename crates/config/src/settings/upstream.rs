@@ -1,0 +1,194 @@
+//! Plain upstreams, and what every upstream connection has.
+
+use super::egress::operator_url;
+use super::{DAY_MS, Egress, ms};
+use crate::check::Checks;
+use crate::field::{KindExt, headers, section};
+use crate::kind::{millis, networks_or_all_private, parsed, switch, upstream_timeout, whole};
+use crate::reader::keys;
+use crate::tree::KeyPath;
+use ipnet::IpNet;
+use std::time::Duration;
+use tollkeep_policy::egress::{EgressUrl, Exceptions, Purpose};
+use tollkeep_types::Secret;
+
+/// A plain upstream.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name in the file.
+    pub name: String,
+    /// Scheme, host, port and base path.
+    pub url: EgressUrl,
+    /// Fields set on every request, last; names lower case.
+    pub set_headers: Vec<(String, SecretOrText)>,
+    /// Times.
+    pub timeouts: UpstreamTimeouts,
+    /// Connections kept.
+    pub pool: Pool,
+    /// Private networks this upstream may be in (EDGE-97).
+    pub allow_private: Vec<IpNet>,
+    /// Whether cloud metadata addresses are allowed too.
+    pub allow_metadata: bool,
+    /// Whether fresh forwarding fields tell the upstream who called (EDGE-71).
+    pub forward_client_ip: bool,
+}
+
+/// The value of a field we set.
+#[derive(Clone, Debug)]
+pub enum SecretOrText {
+    /// Written in the file.
+    Text(String),
+    /// Came from the environment or a file, or belongs to a credential field.
+    Secret(Secret),
+}
+
+impl SecretOrText {
+    /// The value itself.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Secret(secret) => secret.expose(),
+        }
+    }
+}
+
+/// Times of one call to an upstream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UpstreamTimeouts {
+    /// Name look-up, TCP and TLS.
+    pub connect: Duration,
+    /// Request sent to first byte of the answer.
+    pub first_byte: Duration,
+    /// Between two bytes of the answer.
+    pub idle: Duration,
+    /// A streamed answer in all.
+    pub total_stream: Duration,
+    /// Any other answer in all.
+    pub total: Duration,
+}
+
+keys! {
+    /// An upstream of plain routes.
+    pub(crate) struct UpstreamFile {
+        /// Scheme, host, port and base path; the path of a request is put behind the base path.
+        url: Option<EgressUrl> = parsed("URL", |text| operator_url(text, Purpose::Upstream))
+            .required(),
+        /// Fields set on every request, last: they replace what the caller sent.
+        set_headers as "headers": Vec<(String, SecretOrText)> = headers(),
+        /// The same as `timeouts.first_byte_ms`.
+        timeout: Option<Duration> = upstream_timeout(1..=DAY_MS).optional(),
+        timeouts: TimeoutsFile = section(),
+        pool: Pool = section(),
+        /// Private networks this upstream may be in; other private addresses are refused.
+        allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
+        /// Whether metadata services of clouds within `allow_private` may be called. They hand
+        /// out the machine's own credentials.
+        dangerously_allow_metadata: bool = switch().or(false),
+        /// Whether fresh `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Real-IP` tell the upstream
+        /// who called; the caller's own are never sent.
+        forward_client_ip: bool = switch().or(false),
+    }
+}
+
+keys! {
+    /// Times of one call.
+    pub(crate) struct TimeoutsFile {
+        /// Name look-up, TCP and TLS. Default 5000; of a provider `llm.connect_timeout_ms`.
+        connect as "connect_ms": Option<Duration> = millis(1..=DAY_MS).optional(),
+        /// Request sent to first byte of the answer. Default 60000; of a provider
+        /// `llm.upstream_timeout_ms`.
+        first_byte as "first_byte_ms": Option<Duration> = millis(1..=DAY_MS).optional(),
+        /// Between two bytes of the answer. Default 120000; of a provider
+        /// `llm.idle_timeout_ms`.
+        idle as "idle_ms": Option<Duration> = millis(1..=DAY_MS).optional(),
+        /// The whole answer. Default 3600000 for streams, of a provider `llm.stream.max_s`;
+        /// 600000 for other answers.
+        total as "total_ms": Option<Duration> = millis(1..=DAY_MS).optional(),
+    }
+}
+
+keys! {
+    /// Connections kept.
+    #[derive(Eq, PartialEq)]
+    pub struct Pool {
+        /// Idle connections kept per host and worker.
+        idle_per_host_max: usize = whole(0..=10_000).or(Self::DEFAULT.idle_per_host_max),
+        /// How long an idle connection is kept.
+        idle as "idle_ms": Duration = millis(1..=DAY_MS).or(Self::DEFAULT.idle),
+        /// Open connections; a call beyond waits for one.
+        connections_max: usize = whole(1..=100_000).or(Self::DEFAULT.connections_max),
+    }
+}
+
+impl Pool {
+    /// What holds where nothing is written.
+    pub(super) const DEFAULT: Self = Self {
+        idle_per_host_max: 32,
+        idle: ms(60_000),
+        connections_max: 512,
+    };
+}
+
+impl UpstreamTimeouts {
+    /// The times of plain upstreams.
+    pub(super) const PLAIN: Self = Self {
+        connect: ms(5_000),
+        first_byte: ms(60_000),
+        idle: ms(120_000),
+        total_stream: ms(3_600_000),
+        total: ms(600_000),
+    };
+}
+
+impl TimeoutsFile {
+    pub(super) fn or(self, defaults: &UpstreamTimeouts) -> UpstreamTimeouts {
+        UpstreamTimeouts {
+            connect: self.connect.unwrap_or(defaults.connect),
+            first_byte: self.first_byte.unwrap_or(defaults.first_byte),
+            idle: self.idle.unwrap_or(defaults.idle),
+            total_stream: self.total.unwrap_or(defaults.total_stream),
+            total: self.total.unwrap_or(defaults.total),
+        }
+    }
+}
+
+/// The upstreams that passed.
+pub(super) fn check(
+    files: Vec<(String, UpstreamFile)>,
+    egress: &Egress,
+    checks: &mut Checks<'_>,
+) -> Vec<Upstream> {
+    let checked = files
+        .into_iter()
+        .map(|(name, file)| file.check(name, egress, checks));
+    checked.flatten().collect()
+}
+
+impl UpstreamFile {
+    fn check(mut self, name: String, egress: &Egress, checks: &mut Checks<'_>) -> Option<Upstream> {
+        let path = KeyPath::of("upstreams").name(&name);
+        if self.timeout.is_some() && self.timeouts.first_byte.is_some() {
+            let problem = "is the same as `timeouts.first_byte_ms`; write one of them";
+            checks.error_at(&path.name("timeout"), problem);
+        }
+        self.timeouts.first_byte = self.timeouts.first_byte.or(self.timeout);
+        let url = self.url?;
+        let exceptions = Exceptions {
+            allow_private: self.allow_private,
+            allow_metadata: self.dangerously_allow_metadata,
+        };
+        if let Err(problem) = egress.admit(&url, &exceptions) {
+            checks.error_at(&path.name("url"), problem);
+        }
+        Some(Upstream {
+            name,
+            url,
+            set_headers: self.set_headers,
+            timeouts: self.timeouts.or(&UpstreamTimeouts::PLAIN),
+            pool: self.pool,
+            allow_private: exceptions.allow_private,
+            allow_metadata: exceptions.allow_metadata,
+            forward_client_ip: self.forward_client_ip,
+        })
+    }
+}

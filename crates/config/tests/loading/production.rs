@@ -1,0 +1,159 @@
+//! Binds, hosts, and what production turns from advice into errors.
+
+use crate::support::Case;
+
+/// What any production file needs.
+const PRODUCTION: &str = "environment: production\nvault: {allow_local_kek: true}\n";
+
+fn production(rest: &str) -> Case {
+    Case::yaml(&format!("{PRODUCTION}{rest}"))
+}
+
+// OPS-5
+#[test]
+fn production_turns_advice_into_errors() {
+    assert_eq!(production("").warnings(), "");
+    for (name, file, want) in [
+        (
+            "sandbox switch",
+            "sandbox: {upstream: true}\n",
+            "tollkeep.yaml:3:21: sandbox.upstream: switches the sandbox on, which is refused in production",
+        ),
+        (
+            "sandbox provider",
+            "providers: {sandbox: {}}\n",
+            "tollkeep.yaml:3:13: providers.sandbox: switches the sandbox on, which is refused in production",
+        ),
+        (
+            "security headers off",
+            "server: {security: {headers: {enabled: false}}}\n",
+            "tollkeep.yaml:3:40: server.security.headers.enabled: `false` is refused in production",
+        ),
+        (
+            "all hosts",
+            "server: {allowed_hosts: ['*']}\n",
+            "tollkeep.yaml:3:25: server.allowed_hosts: `*` is refused in production: name the hosts you serve",
+        ),
+    ] {
+        assert_eq!(production(file).errors(), want, "{name}");
+        let development = Case::yaml(&format!("\n\n{file}"));
+        assert!(development.load().is_ok(), "{name}");
+    }
+}
+
+// OPS-5 ID-64
+#[test]
+fn production_wants_a_key_from_outside() {
+    let bare = Case::bare().env(&[("TOLLKEEP_ENVIRONMENT", "production")]);
+    assert_eq!(
+        bare.errors(),
+        "auth.encryption.key: is missing: production wants a key from outside, or `vault.allow_local_kek: true`"
+    );
+    let key = "k".repeat(32);
+    let with_key = Case::bare().env(&[
+        ("TOLLKEEP_ENVIRONMENT", "production"),
+        ("TOLLKEEP_ENCRYPTION_KEY", &key),
+    ]);
+    assert!(with_key.load().is_ok());
+    let required = Case::bare().env(&[("REQUIRE_ENCRYPTION_KEY", "true")]);
+    assert_eq!(
+        required.errors(),
+        "auth.encryption.key: is missing, and REQUIRE_ENCRYPTION_KEY asks for it"
+    );
+    let off = Case::yaml("auth: {encryption: {enabled: false, key: '${K}'}}\n").env(&[("K", &key)]);
+    assert!(
+        off.warnings()
+            .contains("is off, so the key that is set is not used")
+    );
+    assert!(off.settings().auth.encryption_key.is_none());
+}
+
+// EDGE-1
+#[test]
+fn a_public_bind_names_its_ways_out() {
+    let errors = Case::yaml("server: {host: 0.0.0.0, allowed_hosts: [api.example]}\n").errors();
+    assert_eq!(
+        errors,
+        "tollkeep.yaml:1:16: server.host: 0.0.0.0 is a public address without TLS: name the proxy in \
+         front in `server.trusted_proxies`, or set `server.insecure_public_http: true`, or wait for \
+         `server.tls`, which is not supported yet"
+    );
+    for way_out in [
+        "trusted_proxies: [10.0.0.0/8]",
+        "insecure_public_http: true",
+    ] {
+        let file = format!("server: {{host: 0.0.0.0, allowed_hosts: [api.example], {way_out}}}\n");
+        assert!(Case::yaml(&file).load().is_ok(), "{way_out}");
+    }
+    for host in ["127.0.0.1", "127.9.9.9", "'::1'"] {
+        assert!(
+            Case::yaml(&format!("server: {{host: {host}}}\n"))
+                .load()
+                .is_ok(),
+            "{host}"
+        );
+    }
+}
+
+// EDGE-1
+#[test]
+fn management_and_metrics_stay_on_loopback() {
+    for (file, want) in [
+        (
+            "management: {listen: '0.0.0.0:8318'}\n",
+            "tollkeep.yaml:1:22: management.listen: 0.0.0.0 is a public address: management listens on loopback or `unix:/path` only",
+        ),
+        (
+            "metrics: {host: '::'}\n",
+            "tollkeep.yaml:1:17: metrics.host: :: is a public address: metrics listen on loopback only until `metrics.token` is supported",
+        ),
+    ] {
+        assert_eq!(Case::yaml(file).errors(), want);
+    }
+    for (listen, want) in [
+        ("''", "Off"),
+        ("unix:/run/tollkeep.sock", "Unix(\"/run/tollkeep.sock\")"),
+        ("localhost:1", "Tcp(127.0.0.1:1)"),
+        ("'[::1]:1'", "Tcp([::1]:1)"),
+    ] {
+        let settings = Case::yaml(&format!("management: {{listen: {listen}}}\n")).settings();
+        assert_eq!(format!("{:?}", settings.management.listen), want);
+    }
+}
+
+// EDGE-3
+#[test]
+fn a_public_bind_names_its_hosts() {
+    let errors = Case::yaml("server: {host: 10.0.0.1, insecure_public_http: true}\n").errors();
+    assert_eq!(
+        errors,
+        "server.allowed_hosts: must name the hosts served, since the address is not loopback"
+    );
+    let any = "server: {host: 10.0.0.1, insecure_public_http: true, allowed_hosts: ['*']}\n";
+    assert!(Case::yaml(any).load().is_ok());
+    let errors = production(any).errors();
+    assert!(errors.contains("`*` is refused in production"), "{errors}");
+}
+
+// EDGE-61
+#[test]
+fn nobody_trusts_everybody() {
+    for net in ["0.0.0.0/0", "'::/0'"] {
+        let errors = Case::yaml(&format!("server: {{trusted_proxies: [{net}]}}\n")).errors();
+        assert!(
+            errors.contains("trusts everybody: name your proxies"),
+            "{errors}"
+        );
+    }
+}
+
+// OPS-23
+#[test]
+fn the_sandbox_is_never_public() {
+    let file = "server: {host: 10.0.0.1, insecure_public_http: true, allowed_hosts: [a.example]}\nsandbox: {upstream: true}\n";
+    assert!(
+        Case::yaml(file)
+            .errors()
+            .contains("while `server.host` is not a loopback address")
+    );
+}

@@ -1,0 +1,420 @@
+//! Sections whose settings differ from the file: upstreams, routes, providers.
+
+use crate::support::Case;
+use std::time::Duration;
+use tollkeep_config::settings::{Access, ProviderKind, RateBy, RateLimit};
+
+fn with_upstream(routes: &str) -> Case {
+    Case::yaml(&format!(
+        "upstreams: {{api: {{url: 'https://api.example/base'}}}}\nroutes:\n{routes}"
+    ))
+}
+
+// EDGE-86 PAY-15
+#[test]
+fn a_free_route_always_has_a_limit() {
+    let rate = |route: &str| with_upstream(&format!("  'GET /x': {{upstream: api, {route}}}\n"));
+    let default = RateLimit {
+        requests: 10,
+        window: Duration::from_secs(1),
+        burst: 20,
+        by: RateBy::Ip,
+    };
+    let settings = rate("access: free").settings();
+    assert_eq!(settings.routes[0].access, Access::Free);
+    assert_eq!(settings.routes[0].rate, Some(default));
+    for off in ["off", "'off'", "false"] {
+        let errors = rate(&format!("access: free, rate_limit: {off}")).errors();
+        assert!(
+            errors.contains("(free_route_without_limit)"),
+            "{off}: {errors}"
+        );
+        assert_eq!(
+            rate(&format!("rate_limit: {off}")).settings().routes[0].rate,
+            None
+        );
+    }
+    let own = rate("access: free, rateLimit: {requests: 60, window: 1m}").settings();
+    let own = own.routes[0].rate.clone().unwrap();
+    assert_eq!(
+        (own.requests, own.window.as_secs(), own.burst),
+        (60, 60, 60)
+    );
+}
+
+// PAY-10 PAY-11 PAY-12 OPS-50
+#[test]
+fn bad_routes_say_what_is_wrong() {
+    for (name, routes, want) in [
+        (
+            "no method",
+            "  /x: {upstream: api}\n",
+            "tollkeep.yaml:3:3: routes.\"/x\": want `METHOD /path`, such as `GET /v1/x`",
+        ),
+        (
+            "lower case",
+            "  get /x: {upstream: api}\n",
+            "tollkeep.yaml:3:3: routes.\"get /x\": \"get\" is no method: want GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS or ANY",
+        ),
+        (
+            "unknown upstream",
+            "  GET /x: {upstream: apj}\n",
+            "tollkeep.yaml:3:22: routes.\"GET /x\".upstream: no upstream is named \"apj\"; did you mean `api`?",
+        ),
+        (
+            "no upstream",
+            "  GET /x: {}\n",
+            "routes.\"GET /x\".upstream: is missing",
+        ),
+        (
+            "the same requests",
+            "  GET /a/:x: {upstream: api}\n  ANY /a/:y: {upstream: api}\n",
+            "tollkeep.yaml:4:3: routes.\"ANY /a/:y\": takes the same requests as `GET /a/:x`",
+        ),
+        (
+            "a path of ours",
+            "  GET /health: {upstream: api}\n",
+            "tollkeep.yaml:3:3: routes.\"GET /health\": `/health` is answered by the gateway itself",
+        ),
+        (
+            "payment",
+            "  GET /x: {upstream: api, access: payment}\n",
+            "tollkeep.yaml:3:35: routes.\"GET /x\".access: `payment` is not supported yet",
+        ),
+        (
+            "price",
+            "  GET /x: {upstream: api, price: $1, payTo: x}\n",
+            "tollkeep.yaml:3:27: routes.\"GET /x\".price: is not supported yet\n\
+             tollkeep.yaml:3:38: routes.\"GET /x\".payTo: is not supported yet",
+        ),
+        (
+            "half a limit",
+            "  GET /x: {upstream: api, rate_limit: {requests: 5}}\n",
+            "routes.\"GET /x\".rate_limit.window: is missing",
+        ),
+    ] {
+        assert_eq!(with_upstream(routes).errors(), want, "{name}");
+    }
+    let wildcard = with_upstream(
+        "  ANY /*: {upstream: api}\n  GET /a/x: {upstream: api}\n  POST /a/x: {upstream: api}\n",
+    );
+    assert_eq!(wildcard.settings().routes.len(), 3);
+}
+
+// EDGE-97 EDGE-95
+#[test]
+fn upstream_urls_meet_the_egress_door() {
+    for (name, upstream, part) in [
+        ("private", "{url: 'http://10.1.2.3/'}", "allow_private"),
+        (
+            "loopback name",
+            "{url: 'http://localhost:9000'}",
+            "upstreams.a.url",
+        ),
+        (
+            "outside the list",
+            "{url: 'http://10.1.2.3/', allow_private: [10.9.0.0/16]}",
+            "upstreams.a.url",
+        ),
+        (
+            "metadata",
+            "{url: 'http://169.254.169.254/', allow_private: [169.254.0.0/16]}",
+            "metadata",
+        ),
+        ("blocked port", "{url: 'http://a.example:25/'}", "port"),
+        (
+            "scheme",
+            "{url: 'ftp://a.example/'}",
+            "want a URL that starts with `https://` or `http://`",
+        ),
+        (
+            "password",
+            "{url: 'https://u:p@a.example/'}",
+            "user or password",
+        ),
+        (
+            "query",
+            "{url: 'https://a.example/?x=1'}",
+            "a base URL has no query",
+        ),
+        ("no url", "{}", "upstreams.a.url: is missing"),
+    ] {
+        let errors = Case::yaml(&format!("upstreams: {{a: {upstream}}}\n")).errors();
+        assert!(errors.contains(part), "{name}: {errors}");
+        assert!(!errors.contains("u:p"), "{name}: {errors}");
+    }
+    for upstream in [
+        "{url: 'http://10.1.2.3/', allow_private: [10.1.0.0/16]}",
+        "{url: 'http://localhost:9000', allow_private: [127.0.0.1]}",
+        "{url: 'http://10.1.2.3/', allow_private: true}",
+        "{url: 'http://a.example/'}",
+    ] {
+        let case = Case::yaml(&format!("upstreams: {{a: {upstream}}}\n"));
+        assert!(case.load().is_ok(), "{upstream}");
+    }
+}
+
+// EDGE-110 OPS-10
+#[test]
+fn the_timeout_of_an_upstream_asks_for_a_unit() {
+    let timeout = |text: &str| {
+        Case::yaml(&format!(
+            "upstreams: {{a: {{url: 'https://a.example', {text}}}}}\n"
+        ))
+    };
+    let first_byte = |text: &str| timeout(text).settings().upstreams[0].timeouts.first_byte;
+    assert_eq!(first_byte("timeout: 30s"), Duration::from_secs(30));
+    assert_eq!(first_byte("timeout: 30000"), Duration::from_secs(30));
+    assert_eq!(
+        first_byte("timeouts: {first_byte_ms: 5}"),
+        Duration::from_millis(5)
+    );
+    assert_eq!(first_byte(""), Duration::from_secs(60));
+    let errors = timeout("timeout: 60").errors();
+    assert!(
+        errors.ends_with("timeout: needs a unit, such as `60s` or `60ms`"),
+        "{errors}"
+    );
+    let errors = timeout("timeout: 30s, timeouts: {first_byte_ms: 5}").errors();
+    assert!(
+        errors.ends_with("is the same as `timeouts.first_byte_ms`; write one of them"),
+        "{errors}"
+    );
+}
+
+// LLM-R1 LLM-R2
+#[test]
+fn a_provider_is_its_name_where_that_is_a_kind() {
+    let file = "providers:\n  claude: {credentials: [{secret: '${K}'}]}\n  my-openai: {kind: openai, base_url: 'https://gw.example/openai', credentials: [{secret: '${K}', weight: 3}, {secret: none}]}\n  local: {kind: ollama, base_url: 'http://127.0.0.1:11434', allow_private: true, credentials: [{secret: none}]}\n";
+    let settings = Case::yaml(file).env(&[("K", "sk-1")]).settings();
+    let told: Vec<_> = settings
+        .providers
+        .iter()
+        .map(|provider| (provider.kind, provider.base_url.to_string()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                ProviderKind::Anthropic,
+                "https://api.anthropic.com/".to_owned()
+            ),
+            (ProviderKind::OpenAi, "https://gw.example/openai".to_owned()),
+            (ProviderKind::Ollama, "http://127.0.0.1:11434/".to_owned()),
+        ]
+    );
+    let credentials = &settings.providers[1].credentials;
+    assert_eq!(
+        (credentials[0].name.as_str(), credentials[0].weight),
+        ("c1", 3)
+    );
+    assert!(credentials[1].secret.is_none());
+    assert_eq!(settings.providers[1].models, ["*"]);
+}
+
+// LLM-R1 LLM-R4 LLM-R5
+#[test]
+fn bad_providers_say_what_is_wrong() {
+    for (name, providers, want) in [
+        (
+            "no kind",
+            "mine: {}",
+            "providers.mine.kind: is missing, and \"mine\" is no kind of provider by itself",
+        ),
+        (
+            "near kind",
+            "mine: {kind: opnai}",
+            "kind: \"opnai\" is no kind of provider; did you mean `openai`?",
+        ),
+        (
+            "later kind",
+            "gemini: {}",
+            "providers.gemini.kind: kind `gemini` is not supported yet",
+        ),
+        (
+            "no address",
+            "vllm: {}",
+            "providers.vllm.base_url: is missing: kind `vllm` has no default",
+        ),
+        (
+            "clear text",
+            "openai: {base_url: 'http://gw.example'}",
+            "sends the credential in clear text",
+        ),
+        (
+            "bad name",
+            "Open_AI: {kind: openai}",
+            "want a name of 1 to 40 of `a-z`, `0-9`, `-`",
+        ),
+        (
+            "placeholder",
+            "openai: {credentials: [{secret: your-api-key-1}]}",
+            "secret: is a placeholder, not a secret",
+        ),
+        (
+            "blank",
+            "openai: {credentials: [{secret: 'a b'}]}",
+            "secret: holds a blank, a control byte or a non-ASCII character",
+        ),
+        (
+            "no secret",
+            "openai: {credentials: [{name: a}]}",
+            "providers.openai.credentials[0].secret: is missing",
+        ),
+        (
+            "numeric secret",
+            "openai: {credentials: [{secret: 12345678}]}",
+            "secret: want text, not this value: write it in quotes",
+        ),
+        (
+            "same names",
+            "openai: {credentials: [{secret: none, name: a}, {secret: none, name: a}]}",
+            "credentials[1].name: `a` is another credential's name",
+        ),
+        (
+            "credential field",
+            "openai: {headers: {Authorization: '${K}'}}",
+            "headers.authorization: carries the credential: write it under `credentials`",
+        ),
+        (
+            "framing field",
+            "openai: {headers: {Host: x}}",
+            "headers.Host: is written by the gateway and can't be set",
+        ),
+        (
+            "forwarded cookie",
+            "openai: {forward_headers: [Cookie]}",
+            "forward_headers[0]: \"Cookie\" is never sent upstream",
+        ),
+        (
+            "sandbox address",
+            "sandbox: {base_url: 'https://x.example'}",
+            "is the gateway's own: the sandbox is built in",
+        ),
+    ] {
+        let case = Case::yaml(&format!("providers:\n  {providers}\n")).env(&[("K", "v")]);
+        let errors = case.errors();
+        assert!(errors.contains(want), "{name}: {errors}");
+        assert!(!errors.contains("12345678"), "{name}: {errors}");
+    }
+}
+
+// LLM-R5
+#[test]
+fn a_provider_without_credentials_is_a_warning() {
+    for (name, provider) in [
+        ("none", "openai: {}"),
+        (
+            "weight 0",
+            "openai: {credentials: [{secret: '${K}', weight: 0}]}",
+        ),
+    ] {
+        let case = Case::yaml(&format!("providers: {{{provider}}}\n")).env(&[("K", "v")]);
+        let told =
+            "tollkeep.yaml:1:13: providers.openai: has no usable credential, so it is not used";
+        assert_eq!(case.warnings(), told, "{name}");
+        assert!(
+            case.settings().providers[0].credentials.is_empty(),
+            "{name}"
+        );
+    }
+}
+
+// LLM-R1
+#[test]
+fn providers_have_the_times_of_llm_unless_they_say() {
+    let file = "llm: {connect_timeout_ms: 1s, upstream_timeout_ms: 2s, idle_timeout_ms: 3s, stream: {max_s: 4}}\nproviders: {openai: {credentials: [{secret: none}], timeouts: {idle_ms: 9s}}}\n";
+    let times = Case::yaml(file).settings().providers[0].timeouts.clone();
+    let seconds = [
+        times.connect,
+        times.first_byte,
+        times.idle,
+        times.total_stream,
+        times.total,
+    ];
+    assert_eq!(seconds.map(|time| time.as_secs()), [1, 2, 9, 4, 600]);
+}
+
+// OPS-23
+#[test]
+fn the_sandbox_switch_brings_a_provider() {
+    let settings = Case::yaml("sandbox: {upstream: true}\n").settings();
+    assert_eq!(settings.providers.len(), 1);
+    assert_eq!(settings.providers[0].name, "sandbox");
+    assert_eq!(settings.providers[0].kind, ProviderKind::Sandbox);
+    assert_eq!(settings.providers[0].credentials.len(), 1);
+    let own =
+        Case::yaml("sandbox: {upstream: true}\nproviders: {mine: {kind: sandbox, models: [a]}}\n");
+    assert_eq!(own.settings().providers[0].models, ["a"]);
+    assert_eq!(own.settings().providers.len(), 1);
+}
+
+#[test]
+fn files_follow_the_data_folder() {
+    let settings = Case::yaml("data_dir: /var/lib/tollkeep\n").settings();
+    assert_eq!(
+        settings.store.path.display().to_string(),
+        "/var/lib/tollkeep/tollkeep.db"
+    );
+    assert_eq!(
+        settings.audit.file.display().to_string(),
+        "/var/lib/tollkeep/audit.log"
+    );
+}
+
+#[test]
+fn rules_between_keys_are_checked() {
+    for (name, file, part) in [
+        (
+            "line over head",
+            "server: {limits: {header_bytes_max: 4KiB}}\n",
+            "server.limits.header_line_bytes_max: is larger than",
+        ),
+        (
+            "memory",
+            "server: {limits: {request_body_memory_bytes_max: 2MiB}}\n",
+            "is smaller than one body",
+        ),
+        (
+            "prefixes",
+            "auth: {management_prefix: tok-}\n",
+            "is that of access tokens too",
+        ),
+        (
+            "lives",
+            "auth: {token_default_ttl: 400d}\n",
+            "is longer than `auth.token_max_ttl`",
+        ),
+        (
+            "nobody to ask",
+            "egress: {resolver: {mode: servers}}\n",
+            "is empty, and `mode: servers` asks nobody else",
+        ),
+        (
+            "nobody asks",
+            "egress: {resolver: {servers: ['127.0.0.1:53']}}\n",
+            "has no effect without `mode: servers`",
+        ),
+    ] {
+        let errors = Case::yaml(file).errors();
+        assert!(errors.contains(part), "{name}: {errors}");
+    }
+}
+
+// ID-11
+#[test]
+fn prefixes_obey_their_pattern() {
+    for (prefix, fits) in [
+        ("tok-", true),
+        ("gw_", true),
+        ("a1234567890123-", true),
+        ("a12345678901234-", false),
+        ("1a-", false),
+        ("tok", false),
+        ("-", false),
+        ("to-k-", false),
+    ] {
+        let case = Case::yaml(&format!("auth: {{token_prefix: '{prefix}'}}\n"));
+        assert_eq!(case.load().is_ok(), fits, "{prefix}");
+    }
+}

@@ -1,0 +1,191 @@
+//! The access line: one JSON line per request, written when it ends.
+
+use crate::RequestOutcome;
+use crate::json;
+use tollkeep_types::{ProjectId, RequestId, TokenId, WallMillis};
+
+/// What is told about one request. Texts are masked where they are made, not here.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessLine<'a> {
+    /// When it ended.
+    pub at: WallMillis,
+    /// Its id.
+    pub request_id: RequestId,
+    /// Its method.
+    pub method: &'a str,
+    /// The route's name or pattern; never the path.
+    pub route: &'a str,
+    /// What was answered; 0 when nothing was.
+    pub status: u16,
+    /// First byte of the request to last byte of the answer.
+    pub latency_ns: u64,
+    /// First byte of the request to first byte of the answer's body.
+    pub ttft_ns: Option<u64>,
+    /// Time spent waiting for the upstream.
+    pub upstream_ns: Option<u64>,
+    /// Body bytes received.
+    pub bytes_in: u64,
+    /// Body bytes sent.
+    pub bytes_out: u64,
+    /// Whose request.
+    pub project_id: Option<ProjectId>,
+    /// With which token.
+    pub token_ref: Option<TokenId>,
+    /// Configured name of the provider or upstream.
+    pub provider: Option<&'a str>,
+    /// The model asked for.
+    pub model: Option<&'a str>,
+    /// Input and output tokens, if they are known.
+    pub tokens: Option<(u64, u64)>,
+    /// How it ended.
+    pub outcome: RequestOutcome,
+    /// The caller's address, masked as the settings say.
+    pub client_ip: Option<&'a str>,
+}
+
+/// Appends the line and its line feed. What is unknown is left out, never written as zero.
+pub fn write_line(out: &mut Vec<u8>, line: &AccessLine<'_>) {
+    out.extend_from_slice(b"{\"timestamp\":\"");
+    out.extend_from_slice(&line.at.rfc3339_millis());
+    out.extend_from_slice(b"\",\"level\":\"info\",\"msg\":\"request\",\"request_id\":");
+    json::id(out, RequestId::PREFIX, &line.request_id.hex());
+    out.extend_from_slice(b",\"method\":");
+    json::string(out, line.method);
+    out.extend_from_slice(b",\"route\":");
+    json::string(out, line.route);
+    out.extend_from_slice(b",\"status\":");
+    json::number(out, u64::from(line.status));
+    out.extend_from_slice(b",\"latency_ms\":");
+    json::millis(out, line.latency_ns);
+    for (name, nanos) in [
+        (&b",\"ttft_ms\":"[..], line.ttft_ns),
+        (&b",\"upstream_ms\":"[..], line.upstream_ns),
+    ] {
+        if let Some(nanos) = nanos {
+            out.extend_from_slice(name);
+            json::millis(out, nanos);
+        }
+    }
+    out.extend_from_slice(b",\"bytes_in\":");
+    json::number(out, line.bytes_in);
+    out.extend_from_slice(b",\"bytes_out\":");
+    json::number(out, line.bytes_out);
+    write_whose(out, line);
+    out.extend_from_slice(b",\"outcome\":");
+    json::string(out, line.outcome.as_str());
+    if let Some(ip) = line.client_ip {
+        out.extend_from_slice(b",\"client_ip\":");
+        json::string(out, ip);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn write_whose(out: &mut Vec<u8>, line: &AccessLine<'_>) {
+    if let Some(id) = line.project_id {
+        out.extend_from_slice(b",\"project_id\":");
+        json::id(out, ProjectId::PREFIX, &id.hex());
+    }
+    if let Some(id) = line.token_ref {
+        out.extend_from_slice(b",\"token_ref\":");
+        json::id(out, TokenId::PREFIX, &id.hex());
+    }
+    if let Some(provider) = line.provider {
+        out.extend_from_slice(b",\"provider\":");
+        json::string(out, provider);
+    }
+    if let Some(model) = line.model {
+        out.extend_from_slice(b",\"model\":");
+        json::string(out, model);
+    }
+    if let Some((input, output)) = line.tokens {
+        out.extend_from_slice(b",\"tokens\":{\"input\":");
+        json::number(out, input);
+        out.extend_from_slice(b",\"output\":");
+        json::number(out, output);
+        out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> AccessLine<'static> {
+        AccessLine {
+            at: WallMillis(1_795_342_530_123),
+            request_id: RequestId::from_bytes([0x11; 16]),
+            method: "POST",
+            route: "none",
+            status: 401,
+            latency_ns: 81_500,
+            ttft_ns: None,
+            upstream_ns: None,
+            bytes_in: 0,
+            bytes_out: 120,
+            project_id: None,
+            token_ref: None,
+            provider: None,
+            model: None,
+            tokens: None,
+            outcome: RequestOutcome::Refused,
+            client_ip: None,
+        }
+    }
+
+    fn written(line: &AccessLine<'_>) -> String {
+        let mut out = Vec::new();
+        write_line(&mut out, line);
+        String::from_utf8(out).unwrap()
+    }
+
+    // AUD-81
+    #[test]
+    fn a_served_call_tells_everything_in_order() {
+        let line = AccessLine {
+            route: "chat",
+            status: 200,
+            latency_ns: 1_204_567_890,
+            ttft_ns: Some(310_000_000),
+            upstream_ns: Some(1_204_400_000),
+            bytes_in: 512,
+            bytes_out: 20_480,
+            project_id: Some(ProjectId::from_bytes([0x22; 16])),
+            token_ref: Some(TokenId::from_bytes([0x33; 16])),
+            provider: Some("openai"),
+            model: Some("gpt-4o\n"),
+            tokens: Some((11, 0)),
+            outcome: RequestOutcome::Served,
+            client_ip: Some("192.0.2.0/24"),
+            ..refused()
+        };
+        assert_eq!(
+            written(&line),
+            concat!(
+                r#"{"timestamp":"2026-11-22T10:15:30.123Z","level":"info","msg":"request","#,
+                r#""request_id":"req_11111111111111111111111111111111","method":"POST","#,
+                r#""route":"chat","status":200,"latency_ms":1204.567,"ttft_ms":310.000,"#,
+                r#""upstream_ms":1204.400,"bytes_in":512,"bytes_out":20480,"#,
+                r#""project_id":"prj_22222222222222222222222222222222","#,
+                r#""token_ref":"tid_33333333333333333333333333333333","provider":"openai","#,
+                r#""model":"gpt-4o\u000a","tokens":{"input":11,"output":0},"#,
+                r#""outcome":"served","client_ip":"192.0.2.0/24"}"#,
+                "\n"
+            )
+        );
+    }
+
+    // AUD-81
+    #[test]
+    fn what_is_unknown_is_left_out() {
+        assert_eq!(
+            written(&refused()),
+            concat!(
+                r#"{"timestamp":"2026-11-22T10:15:30.123Z","level":"info","msg":"request","#,
+                r#""request_id":"req_11111111111111111111111111111111","method":"POST","#,
+                r#""route":"none","status":401,"latency_ms":0.081,"bytes_in":0,"#,
+                r#""bytes_out":120,"outcome":"refused"}"#,
+                "\n"
+            )
+        );
+    }
+}

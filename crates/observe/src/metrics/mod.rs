@@ -1,0 +1,144 @@
+//! Counters for operators: closed label sets, one recorder a worker, Prometheus text.
+//!
+//! Labels come from settings and from program text, never from a caller. A worker counts into
+//! memory of its own with plain loads and stores; reading sums the workers up.
+
+mod histogram;
+mod labels;
+mod meters;
+mod process;
+mod recorder;
+mod render;
+mod shard;
+
+pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
+pub use meters::{AuditMeter, LogMeter};
+pub use recorder::{Finished, Recorder};
+
+use labels::Names;
+use meters::Words;
+use shard::Shard;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The media type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the binary says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// Version of the package.
+    pub version: &'static str,
+    /// Commit it was built from, or empty.
+    pub commit: &'static str,
+}
+
+/// All counters of the process.
+pub struct Metrics {
+    build: Build,
+    series_max: usize,
+    routes: Names,
+    providers: Names,
+    models: Names,
+    shards: Mutex<Vec<Arc<Shard>>>,
+    refusals: Words,
+    rejected: Words,
+    auth_failures: Words,
+    rate_limited: Words,
+    egress_refused: Words,
+    draining: AtomicBool,
+    audit: AuditMeter,
+    log: LogMeter,
+}
+
+impl Metrics {
+    /// Counters at zero. Series by route, provider and model past `series_max` are shown summed
+    /// up as `other`.
+    pub fn new(labels: Labels, build: Build, series_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            build,
+            series_max,
+            routes: Names::new("none", labels.routes),
+            providers: Names::new("none", labels.providers),
+            models: Names::new("other", labels.models),
+            shards: Mutex::default(),
+            refusals: Words::default(),
+            rejected: Words::default(),
+            auth_failures: Words::default(),
+            rate_limited: Words::default(),
+            egress_refused: Words::default(),
+            draining: AtomicBool::new(false),
+            audit: AuditMeter::default(),
+            log: LogMeter::default(),
+        })
+    }
+
+    /// A recorder for one worker; each keeps its own counters, summed when they are read.
+    pub fn recorder(&self) -> Recorder {
+        let shard = Arc::new(Shard::new(
+            self.routes.len(),
+            self.providers.len(),
+            self.models.len(),
+        ));
+        self.shards
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&shard));
+        Recorder::new(shard)
+    }
+
+    /// The label of a configured route.
+    pub fn route(&self, name: &str) -> RouteLabel {
+        RouteLabel(self.routes.find(name))
+    }
+
+    /// The label of a configured provider or upstream.
+    pub fn provider(&self, name: &str) -> ProviderLabel {
+        ProviderLabel(self.providers.find(name))
+    }
+
+    /// The label of a model; what nobody configured is `other`.
+    pub fn model(&self, name: &str) -> ModelLabel {
+        ModelLabel(self.models.find(name))
+    }
+
+    /// A refusal by its code.
+    pub fn refusal(&self, code: &'static str, listener: Listener) {
+        self.refusals.add(code, listener.as_str(), 1);
+    }
+
+    /// A request rejected for its form.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejected.add(reason, "", 1);
+    }
+
+    /// A credential that was not accepted.
+    pub fn auth_failure(&self, reason: &'static str) {
+        self.auth_failures.add(reason, "", 1);
+    }
+
+    /// A rate limit that was hit, by its class (`ip`, `token`, `route`, …).
+    pub fn rate_limited(&self, class: &'static str) {
+        self.rate_limited.add(class, "", 1);
+    }
+
+    /// An address the egress policy refused.
+    pub fn egress_refused(&self, reason: &'static str) {
+        self.egress_refused.add(reason, "", 1);
+    }
+
+    /// Whether the process is draining.
+    pub fn draining(&self, yes: bool) {
+        self.draining.store(yes, Ordering::Relaxed);
+    }
+
+    /// Counters of the audit writer.
+    pub fn audit(&self) -> AuditMeter {
+        self.audit.clone()
+    }
+
+    /// Counters of the log.
+    pub fn log(&self) -> LogMeter {
+        self.log.clone()
+    }
+}

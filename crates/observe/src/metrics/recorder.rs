@@ -1,0 +1,108 @@
+//! What a worker counts, once a request.
+
+use super::histogram::{OVERHEAD_BOUNDS, REQUEST_BOUNDS};
+use super::labels::{AttemptResult, ModelLabel, ProviderLabel, RouteLabel, status_class};
+use super::shard::Shard;
+use crate::RequestOutcome;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use tollkeep_types::usage::Usage;
+
+/// One finished request.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// Its route.
+    pub route: RouteLabel,
+    /// Who answered it.
+    pub provider: ProviderLabel,
+    /// The status; 0 when nothing was answered.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: RequestOutcome,
+    /// First byte of the request to last byte of the answer.
+    pub duration_ns: u64,
+    /// Our own part of it, if an upstream was asked.
+    pub overhead_ns: Option<u64>,
+    /// First byte of the request to first byte of the answer's body, if it was streamed.
+    pub ttft_ns: Option<u64>,
+    /// Body bytes received.
+    pub bytes_in: u64,
+    /// Body bytes sent.
+    pub bytes_out: u64,
+}
+
+/// One worker's counters. It stays in one thread, so that counting costs plain loads and stores.
+pub struct Recorder {
+    shard: Arc<Shard>,
+    one_thread: PhantomData<Cell<()>>,
+}
+
+impl Recorder {
+    pub(super) const fn new(shard: Arc<Shard>) -> Self {
+        Self {
+            shard,
+            one_thread: PhantomData,
+        }
+    }
+
+    /// A request began.
+    pub fn begin(&self) {
+        self.shard.in_flight.add(1);
+    }
+
+    /// A request ended; every [`Self::begin`] has exactly one.
+    pub fn finish(&self, request: &Finished) {
+        self.shard.in_flight.subtract(1);
+        self.shard.bytes_in.add(request.bytes_in);
+        self.shard.bytes_out.add(request.bytes_out);
+        let Some(cell) = self
+            .shard
+            .requests
+            .cell(request.route.0, request.provider.0)
+        else {
+            return;
+        };
+        let ends = cell.by_end.get(status_class(request.status));
+        if let Some(tally) = ends.and_then(|by| by.get(request.outcome as usize)) {
+            tally.add(1);
+        }
+        cell.duration.observe(&REQUEST_BOUNDS, request.duration_ns);
+        if let Some(nanos) = request.overhead_ns {
+            cell.overhead.observe(&OVERHEAD_BOUNDS, nanos);
+        }
+        if let Some(nanos) = request.ttft_ns {
+            cell.first_token.observe(&REQUEST_BOUNDS, nanos);
+        }
+    }
+
+    /// A streamed answer began.
+    pub fn stream_opened(&self) {
+        self.shard.streams.add(1);
+    }
+
+    /// A streamed answer ended.
+    pub fn stream_closed(&self) {
+        self.shard.streams.subtract(1);
+    }
+
+    /// Tokens a call used.
+    pub fn tokens(&self, provider: ProviderLabel, model: ModelLabel, usage: &Usage) {
+        let Some(cell) = self.shard.tokens.cell(provider.0, model.0) else {
+            return;
+        };
+        for (class, count) in usage.iter() {
+            if let Some(tally) = cell.get(class as usize) {
+                tally.add(count);
+            }
+        }
+    }
+
+    /// One attempt at an upstream.
+    pub fn attempt(&self, provider: ProviderLabel, result: AttemptResult) {
+        let by_result = self.shard.attempts.get(usize::from(provider.0));
+        if let Some(tally) = by_result.and_then(|by| by.get(result as usize)) {
+            tally.add(1);
+        }
+    }
+}

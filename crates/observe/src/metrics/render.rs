@@ -1,0 +1,466 @@
+//! All counters as Prometheus text, format 0.0.4.
+
+use super::Metrics;
+use super::histogram::{BUCKETS, HistogramSum, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
+use super::labels::{AttemptResult, Names, STATUS_CLASSES};
+use super::meters::Words;
+use super::process::Process;
+use super::shard::{Requests, Shard, Tally};
+use crate::RequestOutcome;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use tollkeep_types::usage::Class;
+
+impl Metrics {
+    /// Everything in the text format 0.0.4 of Prometheus.
+    pub fn render(&self) -> String {
+        let shards = self
+            .shards
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut text = Text::default();
+        let mut left = self.series_max;
+        self.render_requests(&mut text, &shards, &mut left);
+        self.render_tokens(&mut text, &shards, &mut left);
+        render_totals(&mut text, &shards);
+        self.render_attempts(&mut text, &shards);
+        self.render_words(&mut text);
+        self.render_own(&mut text);
+        render_process(&mut text, Process::read());
+        text.0
+    }
+
+    fn render_requests(&self, text: &mut Text, shards: &[Arc<Shard>], left: &mut usize) {
+        let mut sums: BTreeMap<(usize, usize), RequestSum> = BTreeMap::new();
+        for (place, cell) in shards.iter().flat_map(|shard| shard.requests.used()) {
+            sums.entry(place).or_default().add(cell);
+        }
+        let sums = named(
+            sums,
+            [&self.routes, &self.providers],
+            left,
+            RequestSum::merge,
+        );
+        text.family("tollkeep_requests_total", "counter", "Finished requests.");
+        for ((route, provider), sum) in &sums {
+            for (status, by_outcome) in STATUS_CLASSES.iter().zip(&sum.by_end) {
+                for (outcome, count) in RequestOutcome::ALL.iter().zip(by_outcome) {
+                    if *count > 0 {
+                        let labels = [
+                            ("route", *route),
+                            ("provider", *provider),
+                            ("status", *status),
+                            ("outcome", outcome.as_str()),
+                        ];
+                        text.sample("tollkeep_requests_total", &labels, count);
+                    }
+                }
+            }
+        }
+        for (name, help, bounds, of) in HISTOGRAMS {
+            text.family(name, "histogram", help);
+            for ((route, provider), sum) in &sums {
+                let labels = [("route", *route), ("provider", *provider)];
+                text.histogram(name, labels, bounds, of(sum));
+            }
+        }
+    }
+
+    fn render_tokens(&self, text: &mut Text, shards: &[Arc<Shard>], left: &mut usize) {
+        let mut sums: BTreeMap<(usize, usize), TokenSum> = BTreeMap::new();
+        for (place, cell) in shards.iter().flat_map(|shard| shard.tokens.used()) {
+            sums.entry(place)
+                .or_default()
+                .add(cell.iter().map(Tally::total));
+        }
+        let merge = |sum: &mut TokenSum, other: &TokenSum| sum.add(other.0.into_iter());
+        let sums = named(sums, [&self.providers, &self.models], left, merge);
+        text.family(
+            "tollkeep_tokens_total",
+            "counter",
+            "Tokens upstreams reported.",
+        );
+        for ((provider, model), sum) in &sums {
+            for (class, count) in Class::ALL.iter().zip(sum.0) {
+                if count > 0 {
+                    let labels = [
+                        ("provider", *provider),
+                        ("model", *model),
+                        ("class", class.name()),
+                    ];
+                    text.sample("tollkeep_tokens_total", &labels, count);
+                }
+            }
+        }
+    }
+
+    fn render_attempts(&self, text: &mut Text, shards: &[Arc<Shard>]) {
+        let name = "tollkeep_upstream_attempts_total";
+        text.family(name, "counter", "Attempts at upstreams.");
+        for (at, provider) in self.providers.iter().enumerate() {
+            for (result, word) in AttemptResult::ALL.iter().map(|r| r.as_str()).enumerate() {
+                let cells = shards.iter().filter_map(|shard| shard.attempts.get(at));
+                let count: u64 = cells
+                    .filter_map(|by| by.get(result))
+                    .map(Tally::total)
+                    .sum();
+                if count > 0 {
+                    text.sample(name, &[("provider", provider), ("result", word)], count);
+                }
+            }
+        }
+    }
+
+    fn render_words(&self, text: &mut Text) {
+        for (name, help, words, labels) in [
+            (
+                "tollkeep_refusals_total",
+                "Refusals by code.",
+                &self.refusals,
+                ["code", "listener"],
+            ),
+            (
+                "tollkeep_requests_rejected_total",
+                "Requests rejected for their form.",
+                &self.rejected,
+                ["reason", ""],
+            ),
+            (
+                "tollkeep_auth_failures_total",
+                "Credentials that were not accepted.",
+                &self.auth_failures,
+                ["reason", ""],
+            ),
+            (
+                "tollkeep_rate_limit_violations_total",
+                "Rate limits that were hit.",
+                &self.rate_limited,
+                ["class", ""],
+            ),
+            (
+                "tollkeep_egress_refused_total",
+                "Addresses the egress policy refused.",
+                &self.egress_refused,
+                ["reason", ""],
+            ),
+            (
+                "tollkeep_audit_events_total",
+                "Audit events written.",
+                self.audit.events(),
+                ["class", ""],
+            ),
+        ] {
+            text.family(name, "counter", help);
+            text.words(name, labels, words);
+        }
+    }
+
+    fn render_own(&self, text: &mut Text) {
+        let draining = u8::from(self.draining.load(Ordering::Relaxed));
+        text.single(
+            "tollkeep_draining",
+            "gauge",
+            "Whether the process is draining.",
+            draining,
+        );
+        text.single(
+            "tollkeep_log_dropped_total",
+            "counter",
+            "Log lines dropped because nobody took them.",
+            self.log.lines_dropped(),
+        );
+        text.single(
+            "tollkeep_audit_queue",
+            "gauge",
+            "Audit events waiting to be written.",
+            self.audit.queue(),
+        );
+        text.single(
+            "tollkeep_audit_failures_total",
+            "counter",
+            "Audit writes that failed.",
+            self.audit.failures(),
+        );
+        text.family("tollkeep_build_info", "gauge", "Version of the program.");
+        let labels = [
+            ("version", self.build.version),
+            ("commit", self.build.commit),
+        ];
+        text.sample("tollkeep_build_info", &labels, 1);
+    }
+}
+
+/// Requests of all workers.
+#[derive(Clone, Default)]
+struct RequestSum {
+    by_end: [[u64; RequestOutcome::ALL.len()]; STATUS_CLASSES.len()],
+    duration: HistogramSum,
+    overhead: HistogramSum,
+    first_token: HistogramSum,
+}
+
+impl RequestSum {
+    fn add(&mut self, cell: &Requests) {
+        for (slot, tally) in self
+            .by_end
+            .iter_mut()
+            .flatten()
+            .zip(cell.by_end.iter().flatten())
+        {
+            *slot += tally.total();
+        }
+        self.duration.add(&cell.duration);
+        self.overhead.add(&cell.overhead);
+        self.first_token.add(&cell.first_token);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (slot, count) in self
+            .by_end
+            .iter_mut()
+            .flatten()
+            .zip(other.by_end.iter().flatten())
+        {
+            *slot += count;
+        }
+        self.duration.merge(&other.duration);
+        self.overhead.merge(&other.overhead);
+        self.first_token.merge(&other.first_token);
+    }
+}
+
+impl Series for RequestSum {
+    fn series(&self) -> usize {
+        let ends = self.by_end.iter().flatten().filter(|count| **count > 0);
+        let histograms = [&self.duration, &self.overhead, &self.first_token];
+        let used = histograms.iter().filter(|sum| sum.count() > 0);
+        ends.count() + used.count() * (BUCKETS + 3)
+    }
+}
+
+type HistogramRow = (
+    &'static str,
+    &'static str,
+    &'static [u64; BUCKETS],
+    fn(&RequestSum) -> &HistogramSum,
+);
+
+const HISTOGRAMS: [HistogramRow; 3] = [
+    (
+        "tollkeep_request_duration_seconds",
+        "First byte of a request to last byte of its answer.",
+        &REQUEST_BOUNDS,
+        |sum| &sum.duration,
+    ),
+    (
+        "tollkeep_overhead_seconds",
+        "Our own part of requests that went upstream.",
+        &OVERHEAD_BOUNDS,
+        |sum| &sum.overhead,
+    ),
+    (
+        "tollkeep_time_to_first_token_seconds",
+        "First byte of a request to first body byte of its streamed answer.",
+        &REQUEST_BOUNDS,
+        |sum| &sum.first_token,
+    ),
+];
+
+/// Tokens of all workers.
+#[derive(Clone, Default)]
+struct TokenSum([u64; Class::ALL.len()]);
+
+impl TokenSum {
+    fn add(&mut self, counts: impl Iterator<Item = u64>) {
+        for (slot, count) in self.0.iter_mut().zip(counts) {
+            *slot += count;
+        }
+    }
+}
+
+impl Series for TokenSum {
+    fn series(&self) -> usize {
+        self.0.iter().filter(|count| **count > 0).count()
+    }
+}
+
+/// How many series a sum becomes.
+trait Series {
+    fn series(&self) -> usize;
+}
+
+/// The sums by the names of their labels; once `left` series are used up, the rest as one sum
+/// called `other`.
+fn named<'n, T: Series + Clone>(
+    sums: BTreeMap<(usize, usize), T>,
+    [rows, columns]: [&'n Names; 2],
+    left: &mut usize,
+    merge: impl Fn(&mut T, &T),
+) -> Vec<((&'n str, &'n str), T)> {
+    let mut shown: Vec<((&str, &str), T)> = Vec::new();
+    let mut rest: Option<T> = None;
+    for ((row, column), sum) in sums {
+        match left.checked_sub(sum.series()) {
+            Some(after) if rest.is_none() => {
+                *left = after;
+                shown.push(((rows.name(row), columns.name(column)), sum));
+            }
+            Some(_) | None => match &mut rest {
+                Some(rest) => merge(rest, &sum),
+                None => rest = Some(sum),
+            },
+        }
+    }
+    if let Some(rest) = rest {
+        *left = 0;
+        let same_name = shown
+            .iter_mut()
+            .find(|(names, _)| *names == ("other", "other"));
+        match same_name {
+            Some((_, sum)) => merge(sum, &rest),
+            None => shown.push((("other", "other"), rest)),
+        }
+    }
+    shown
+}
+
+fn render_totals(text: &mut Text, shards: &[Arc<Shard>]) {
+    let sum = |of: fn(&Shard) -> &Tally| {
+        let totals = shards.iter().map(|shard| of(shard).total());
+        totals.fold(0_u64, u64::wrapping_add)
+    };
+    let in_flight = sum(|shard| &shard.in_flight);
+    text.single(
+        "tollkeep_in_flight",
+        "gauge",
+        "Requests being served.",
+        in_flight,
+    );
+    let streams = sum(|shard| &shard.streams);
+    text.single(
+        "tollkeep_streams_open",
+        "gauge",
+        "Streamed answers under way.",
+        streams,
+    );
+    let name = "tollkeep_body_bytes_total";
+    text.family(
+        name,
+        "counter",
+        "Body bytes received from and sent to callers.",
+    );
+    text.sample(name, &[("direction", "in")], sum(|shard| &shard.bytes_in));
+    text.sample(name, &[("direction", "out")], sum(|shard| &shard.bytes_out));
+}
+
+fn render_process(text: &mut Text, process: Process) {
+    text.single(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Resident memory size in bytes.",
+        process.resident_bytes,
+    );
+    text.single(
+        "process_cpu_seconds_total",
+        "counter",
+        "User and system CPU time in seconds.",
+        seconds(process.cpu_ns),
+    );
+    text.single(
+        "process_start_time_seconds",
+        "gauge",
+        "Start time of the process since the epoch in seconds.",
+        process.started_at_s,
+    );
+    text.single(
+        "process_open_fds",
+        "gauge",
+        "Open file descriptors.",
+        process.open_fds,
+    );
+}
+
+/// Nanoseconds as seconds, exactly.
+fn seconds(nanos: u64) -> String {
+    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The text so far. Writing to a `String` cannot fail.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn put(&mut self, part: impl Display) {
+        let _always_ok = write!(self.0, "{part}");
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.put(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            self.put(if at == 0 { '{' } else { ',' });
+            self.put(format_args!("{label}=\""));
+            for c in text.chars() {
+                match c {
+                    '\\' => self.put("\\\\"),
+                    '"' => self.put("\\\""),
+                    '\n' => self.put("\\n"),
+                    c => self.put(c),
+                }
+            }
+            self.put('"');
+        }
+        if !labels.is_empty() {
+            self.put('}');
+        }
+        self.put(format_args!(" {value}\n"));
+    }
+
+    fn words(&mut self, name: &str, [first, second]: [&str; 2], words: &Words) {
+        for ((a, b), count) in words.counts() {
+            if second.is_empty() {
+                self.sample(name, &[(first, a)], count);
+            } else {
+                self.sample(name, &[(first, a), (second, b)], count);
+            }
+        }
+    }
+
+    /// A histogram, unless it is empty.
+    fn histogram(
+        &mut self,
+        name: &str,
+        [a, b]: [(&str, &str); 2],
+        bounds: &[u64; BUCKETS],
+        sum: &HistogramSum,
+    ) {
+        let count = sum.count();
+        if count == 0 {
+            return;
+        }
+        let bucket = format!("{name}_bucket");
+        let mut so_far = 0;
+        for (bound, in_bucket) in bounds.iter().zip(sum.buckets) {
+            so_far += in_bucket;
+            self.sample(&bucket, &[a, b, ("le", &seconds(*bound))], so_far);
+        }
+        self.sample(&bucket, &[a, b, ("le", "+Inf")], count);
+        self.sample(&format!("{name}_sum"), &[a, b], seconds(sum.sum_ns));
+        self.sample(&format!("{name}_count"), &[a, b], count);
+    }
+}
+
+#[cfg(test)]
+mod tests;

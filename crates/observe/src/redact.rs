@@ -1,0 +1,287 @@
+//! Known forms of secrets, and hiding them in text that is about to be written.
+//!
+//! This is the net, not the plan: secrets have types that cannot be printed. What slips into a
+//! text all the same is recognised by its prefix.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Prefixes that mark a secret, with the length from which what follows is taken for one. The
+/// longer ones are for prefixes that ordinary words have too, like `api_key_missing`.
+const PREFIXES: &[(&str, usize)] = &[
+    ("tok-", 8),
+    ("mgt-", 8),
+    ("csn-", 8),
+    ("ses-", 8),
+    ("sk-", 8),
+    ("sk-ant-", 8),
+    ("sk-ant-api03-", 8),
+    ("sk-proj-", 8),
+    ("sk-or-", 8),
+    ("api_", 20),
+    ("ghp_", 16),
+    ("gho_", 16),
+    ("ghs_", 16),
+    ("github_pat_", 16),
+    ("gw_", 20),
+    ("AIza", 16),
+    ("xoxb-", 8),
+    ("xoxp-", 8),
+    ("AKIA", 12),
+    ("ASIA", 12),
+    ("glpat-", 8),
+    ("hf_", 20),
+    ("gsk_", 20),
+    ("whsec_", 16),
+    ("rk_live_", 8),
+    ("sk_live_", 8),
+];
+
+/// What is written instead of a secret that shows nothing of itself.
+const HIDDEN: &str = "********";
+
+#[derive(Debug)]
+struct Prefix {
+    text: Box<str>,
+    body_min: usize,
+}
+
+/// Knows which prefixes mark a secret. Cheap to clone.
+///
+/// For every byte it has the prefixes that start with it, longest first, or nothing if no secret
+/// starts with it; most words are dismissed by their first byte.
+#[derive(Clone, Debug)]
+pub struct Redactor(Arc<[Option<Vec<Prefix>>]>);
+
+impl Default for Redactor {
+    fn default() -> Self {
+        Self::new(std::iter::empty())
+    }
+}
+
+impl Redactor {
+    /// The known prefixes and the configured ones; empty ones are passed over.
+    pub fn new<'a>(configured: impl Iterator<Item = &'a str>) -> Self {
+        let mut prefixes: Vec<Prefix> = PREFIXES
+            .iter()
+            .map(|(text, body_min)| (*text, *body_min))
+            .chain(configured.map(|text| (text, 8)))
+            .filter(|(text, _)| !text.is_empty())
+            .map(|(text, body_min)| Prefix {
+                text: text.into(),
+                body_min,
+            })
+            .collect();
+        prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.text.len()));
+        let mut by_first: Vec<Option<Vec<Prefix>>> = (0..=u8::MAX).map(|_| None).collect();
+        for byte in FORM_STARTS.bytes() {
+            if let Some(slot) = by_first.get_mut(usize::from(byte)) {
+                slot.get_or_insert_default();
+            }
+        }
+        for prefix in prefixes {
+            let first = prefix.text.bytes().next().map(usize::from);
+            if let Some(slot) = first.and_then(|first| by_first.get_mut(first)) {
+                slot.get_or_insert_default().push(prefix);
+            }
+        }
+        Self(by_first.into())
+    }
+
+    /// The prefixes that start with a byte; `None` if no secret does.
+    fn starting_with(&self, byte: u8) -> Option<&[Prefix]> {
+        self.0.get(usize::from(byte))?.as_deref()
+    }
+
+    /// The longest known prefix `text` starts with.
+    pub fn prefix_of<'t>(&self, text: &'t str) -> Option<&'t str> {
+        self.starting_with(text.bytes().next()?)?
+            .iter()
+            .find(|prefix| text.starts_with(&*prefix.text))
+            .and_then(|prefix| text.get(..prefix.text.len()))
+    }
+
+    /// `text` with everything that looks like a secret cut down to its prefix.
+    pub fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut out = String::new();
+        let mut copied = 0;
+        let mut at = 0;
+        let bytes = text.as_bytes();
+        let mut inside_word = false;
+        while let Some(&byte) = bytes.get(at) {
+            let found = if inside_word {
+                None
+            } else {
+                self.starting_with(byte)
+                    .and_then(|prefixes| secret_in(text.get(at..)?, prefixes))
+            };
+            if let Some((shown, len)) = found {
+                out.push_str(text.get(copied..at).unwrap_or_default());
+                out.push_str(text.get(at..at + shown).unwrap_or_default());
+                out.push_str(if shown == 0 { HIDDEN } else { "****" });
+                at += len;
+                copied = at;
+                inside_word = false;
+            } else {
+                inside_word = byte.is_ascii_alphanumeric();
+                at += 1;
+            }
+        }
+        if copied == 0 {
+            return Cow::Borrowed(text);
+        }
+        out.push_str(text.get(copied..).unwrap_or_default());
+        Cow::Owned(out)
+    }
+}
+
+/// Whether `rest` starts with a secret: how much of it is shown, and how long it is.
+fn secret_in(rest: &str, prefixes: &[Prefix]) -> Option<(usize, usize)> {
+    let by_prefix = prefixes.iter().find_map(|prefix| {
+        let body = rest.strip_prefix(&*prefix.text)?;
+        let len = run(body, |b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')
+        });
+        (len >= prefix.body_min).then_some((prefix.text.len(), prefix.text.len() + len))
+    });
+    by_prefix.or_else(|| secret_by_form(rest))
+}
+
+/// What the forms below start with.
+const FORM_STARTS: &str = "eln-Bb";
+
+/// Forms that are told by more than a prefix.
+fn secret_by_form(rest: &str) -> Option<(usize, usize)> {
+    if rest.starts_with("eyJ") {
+        // A JSON web token: three base64url parts.
+        let len = run(rest, |b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')
+        });
+        let dots = rest.bytes().take(len).filter(|b| *b == b'.').count();
+        return (dots >= 2).then_some((0, len));
+    }
+    if rest.starts_with("lnbc") {
+        let len = run(rest, |b| b.is_ascii_alphanumeric());
+        return (len >= 40).then_some((0, len));
+    }
+    if rest.starts_with("nostr+walletconnect://") {
+        return Some((
+            0,
+            run(rest, |b| b.is_ascii_graphic() && b != b'"' && b != b'\\'),
+        ));
+    }
+    if rest.starts_with("-----BEGIN ") && rest.contains("PRIVATE KEY") {
+        let end = "-----END ";
+        let len = rest.find(end).map(|at| {
+            at + end.len()
+                + run(rest.get(at + end.len()..).unwrap_or_default(), |b| {
+                    b != b'\n' && b != b'"'
+                })
+        });
+        return Some((0, len.unwrap_or(rest.len())));
+    }
+    let credential = rest
+        .strip_prefix("Bearer ")
+        .or_else(|| rest.strip_prefix("bearer "))?;
+    let len = run(credential, |b| {
+        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+    });
+    let masked_already = credential.as_bytes().get(len) == Some(&b'*');
+    (len >= 8 && !masked_already).then_some((7, 7 + len))
+}
+
+fn run(text: &str, wanted: impl Fn(u8) -> bool) -> usize {
+    text.bytes().take_while(|byte| wanted(*byte)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // AUD-32
+    #[test]
+    fn known_secrets_are_cut_down_to_their_prefix() {
+        let redactor = Redactor::new(["acme-"].into_iter());
+        for (name, text, want) in [
+            ("ours", "token tok-1234567890abcdef no", "token tok-**** no"),
+            (
+                "longest prefix",
+                "sk-ant-api03-AAAABBBBCCCC",
+                "sk-ant-api03-****",
+            ),
+            ("short for its longest prefix", "sk-proj-abcdefg", "sk-****"),
+            (
+                "in quotes",
+                r#"{"k":"sk-proj-abcdefgh1"}"#,
+                r#"{"k":"sk-proj-****"}"#,
+            ),
+            ("twice", "tok-aaaaaaaa mgt-bbbbbbbb", "tok-**** mgt-****"),
+            (
+                "after an equals sign",
+                "key=AKIAIOSFODNN7EXAMPLE",
+                "key=AKIA****",
+            ),
+            ("configured", "acme-abcdefgh", "acme-****"),
+            ("bearer", "Bearer abcdefghijk.xyz", "Bearer ****"),
+            (
+                "bearer with a token",
+                "Bearer tok-abcdefghijk",
+                "Bearer ****",
+            ),
+            (
+                "json web token",
+                "x eyJhbGciOi.eyJzdWIi.c2ln y",
+                "x ******** y",
+            ),
+            (
+                "wallet",
+                "at nostr+walletconnect://ab?secret=cd now",
+                "at ******** now",
+            ),
+            (
+                "pem",
+                "-----BEGIN EC PRIVATE KEY-----\nMHc\n-----END EC PRIVATE KEY-----\nx",
+                "********\nx",
+            ),
+            ("cut pem", "-----BEGIN PRIVATE KEY-----\nMHc", "********"),
+        ] {
+            assert_eq!(redactor.hide(text), want, "{name}");
+        }
+    }
+
+    // AUD-32
+    #[test]
+    fn what_is_no_secret_stays() {
+        let redactor = Redactor::default();
+        for (name, text) in [
+            ("a mask", "tok-1234****cdef"),
+            ("a masked bearer", "Bearer tok-1234****cdef"),
+            ("a word with a prefix inside", "risk-averseness-everywhere"),
+            ("a code", "api_key_missing"),
+            ("a model", "gpt-4o-mini-2024-07-18"),
+            ("an id", "tid_0192f3c4a5b67fffbfffffffffffffff"),
+            ("empty", ""),
+            ("other scripts", "schlüssel-änderung 東京"),
+        ] {
+            assert!(matches!(redactor.hide(text), Cow::Borrowed(_)), "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        // AUD-32
+        #[test]
+        fn hiding_never_panics_and_is_final(text in "\\PC{0,40}(tok-|sk-ant-|Bearer |eyJ|-----BEGIN )?[ -~]{0,40}") {
+            let redactor = Redactor::default();
+            let once = redactor.hide(&text).into_owned();
+            let twice = redactor.hide(&once).into_owned();
+            proptest::prop_assert_eq!(&twice, &once);
+        }
+
+        // AUD-32
+        #[test]
+        fn a_token_never_survives(before in "[ -~]{0,20}", body in "[0-9A-Za-z]{49}") {
+            let hidden = Redactor::default().hide(&format!("{before} tok-{body}")).into_owned();
+            proptest::prop_assert!(!hidden.contains(&body));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The tables of the graph. A new crate, arrow or exception is a row here, seen in review.
+
+/// Crate, and the crates of ours it may name. Arrows point down only; a crate that comes later
+/// stands here before it stands in the workspace.
+pub(super) const ARROWS: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("crypto", &["types"]),
+    ("policy", &["types"]),
+    ("ledger", &["types"]),
+    ("llm", &["types"]),
+    ("payments", &["types", "crypto"]),
+    ("config", &["types", "policy"]),
+    ("store", &["types", "ledger"]),
+    ("counters", &["types", "policy"]),
+    ("http1", &["types"]),
+    ("net", &["types", "policy", "http1"]),
+    ("rails", &["types", "payments", "net"]),
+    ("observe", &["types"]),
+    ("audit", &["types", "crypto", "observe", "store"]),
+    (
+        "gateway",
+        &[
+            "types", "crypto", "policy", "ledger", "llm", "payments", "config", "store",
+            "counters", "http1", "net", "rails", "observe", "audit",
+        ],
+    ),
+    // Not the gateway: they meet in the store and in a snapshot the binary hands to both.
+    (
+        "admin",
+        &[
+            "types", "crypto", "policy", "ledger", "config", "store", "observe", "audit",
+        ],
+    ),
+    ("sandbox", &["types", "llm", "payments"]),
+    (
+        "tollkeep",
+        &[
+            "types", "crypto", "policy", "ledger", "llm", "payments", "config", "store",
+            "counters", "http1", "net", "rails", "observe", "audit", "gateway", "admin", "sandbox",
+        ],
+    ),
+    ("testkit", &["types"]),
+    ("xtask", &[]),
+];
+
+/// External crate, and the crates of ours that may depend on it.
+pub(super) const OWNERS: &[(&str, &[&str])] = &[
+    ("anyhow", &["tollkeep", "testkit", "xtask"]),
+    ("aws-lc-rs", &["crypto", "net"]),
+    ("axum", &["admin"]),
+    ("clap", &["tollkeep"]),
+    ("comfy-table", &["tollkeep"]),
+    ("hickory-resolver", &["net"]),
+    ("httparse", &["http1"]),
+    ("hyper", &["net", "admin", "sandbox"]),
+    ("hyper-util", &["net", "admin", "sandbox"]),
+    ("prometheus-client", &["observe"]),
+    ("rustls", &["net"]),
+    ("rustls-platform-verifier", &["net"]),
+    ("schemars", &["config"]),
+    ("serde-saphyr", &["config"]),
+    ("socket2", &["net"]),
+    ("sqlx", &["store"]),
+    ("tokio-rustls", &["net"]),
+    ("toml", &["config"]),
+    ("tower-http", &["admin"]),
+    ("tracing-subscriber", &["observe"]),
+];
+
+pub(super) struct Purity {
+    pub(super) crates: &'static [&'static str],
+    pub(super) without: &'static [&'static str],
+    pub(super) why: &'static str,
+}
+
+pub(super) const PURE: &[Purity] = &[
+    Purity {
+        crates: &["types", "policy", "ledger", "llm", "payments", "http1"],
+        without: &[
+            "async-std",
+            "axum",
+            "chrono",
+            "fastrand",
+            "getrandom",
+            "h2",
+            "hickory-resolver",
+            "hyper",
+            "hyper-util",
+            "jiff",
+            "libsqlite3-sys",
+            "mio",
+            "rand",
+            "rand_core",
+            "reqwest",
+            "rusqlite",
+            "rustix",
+            "rustls",
+            "smol",
+            "socket2",
+            "sqlx",
+            "sqlx-core",
+            "time",
+            "tokio",
+            "tracing-subscriber",
+            "uuid",
+        ],
+        why: "pure crates have no I/O, clock or randomness",
+    },
+    Purity {
+        crates: &[
+            "types", "policy", "ledger", "llm", "http1", "config", "counters", "store", "observe",
+        ],
+        without: &["aws-lc-rs", "aws-lc-sys"],
+        why: "only crypto and net name a cryptography crate",
+    },
+    Purity {
+        crates: &["crypto", "config", "counters"],
+        without: &["axum", "hyper", "mio", "sqlx", "tokio"],
+        why: "this crate does no network or database work",
+    },
+];
+
+/// Crates the product must not link on Linux.
+pub(super) const BANNED: &[(&str, &str)] = &[
+    ("native-tls", "TLS is rustls"),
+    ("openssl", "cryptography is aws-lc-rs, once"),
+    ("openssl-sys", "cryptography is aws-lc-rs, once"),
+    ("reqwest", "a second way out past the egress door"),
+    ("ring", "cryptography is aws-lc-rs, once"),
+];
+
+/// Crates that may stand in the graph in one version only.
+pub(super) const ONCE: &[&str] = &[
+    "aws-lc-rs",
+    "h2",
+    "http",
+    "hyper",
+    "rustls",
+    "serde_json",
+    "tokio",
+];
