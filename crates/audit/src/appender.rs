@@ -49,20 +49,21 @@ pub(crate) struct Appender {
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
 impl Appender {
-    pub(crate) fn new(
-        stream: StreamId,
-        last: Link,
-        shown: Shown,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Self {
+    /// An appender with a stream of its own.
+    pub(crate) fn new(shown: Shown, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let stream = StreamId::new(&*clock, &*entropy);
         Self {
-            chain: Chain::new(stream, last),
+            chain: Chain::new(stream, Link::START),
             encoder: Encoder::new(shown),
             ids: Ids::new(clock, entropy),
             bytes: Vec::new(),
             counts: [0; Class::ALL.len()],
         }
+    }
+
+    /// Goes on with a stream that was found. Only before the first record.
+    pub(crate) fn resume(&mut self, stream: StreamId, last: Link) {
+        self.chain = Chain::new(stream, last);
     }
 
     /// Adds one record.

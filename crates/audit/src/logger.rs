@@ -1,13 +1,12 @@
 //! The door to the audit: who hands over an event, and what they are told.
 
 use crate::appender::{Appender, EventSink};
-use crate::chain::Link;
 use crate::encode::Shown;
 use crate::file::{AuditFile, Found, Place};
 use crate::queue::{End, Queue, What};
 use crate::verdict::{Deadlines, NotDurable, Pending, Verdict};
 use crate::writer::Writer;
-use crate::{Action, Actor, AuditHealth, Event, IpMask, Key, Outcome, Value};
+use crate::{AuditHealth, Event, IpMask};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -171,18 +170,14 @@ impl Logger {
             mode: config.mode,
         };
         place.prepare(config.create_dir)?;
-        let (file, found) = open_or_wait(&place, &means)?;
+        let opened = open_or_wait(&place, &means)?;
         let shown = Shown {
             ip_mask: config.ip_mask,
             user_agent: config.user_agent,
             redactor: config.redactor,
         };
-        let (stream, last) = found.last.unwrap_or_else(|| {
-            let stream = StreamId::new(&*means.clock, &*means.entropy);
-            (stream, Link::START)
-        });
         let clock = Arc::clone(&means.clock);
-        let appender = Appender::new(stream, last, shown, means.clock, means.entropy);
+        let appender = Appender::new(shown, means.clock, means.entropy);
         let health = Arc::new(AuditHealth::new(config.deadline, config.on_failure));
         let queue = Arc::new(Queue::new(
             health,
@@ -190,14 +185,13 @@ impl Logger {
             Arc::clone(&clock),
             config.queue_events,
         ));
-        let writer = Writer::new(Arc::clone(&queue), place, file, appender);
+        let writer = Writer::new(Arc::clone(&queue), place, opened, appender);
         let deadlines = Deadlines::start(clock, config.deadline).map_err(AuditError::Thread)?;
         let logger = Self {
             queue,
             deadlines,
             deadline: config.deadline,
         };
-        logger.enqueue(&opened(&found))?;
         thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || writer.run())
@@ -276,12 +270,10 @@ impl Drop for Logger {
 }
 
 /// Opens the file; `None` for faults that pass by themselves.
-fn open_or_wait(place: &Place, means: &Means) -> Result<(Option<AuditFile>, Found), AuditError> {
+fn open_or_wait(place: &Place, means: &Means) -> Result<Option<(AuditFile, Found)>, AuditError> {
     match place.open(means.clock.wall()) {
-        Ok((file, found)) => Ok((Some(file), found)),
-        Err(AuditError::NotWritable { source, .. }) if passes_by_itself(&source) => {
-            Ok((None, Found::default()))
-        }
+        Ok(opened) => Ok(Some(opened)),
+        Err(AuditError::NotWritable { source, .. }) if passes_by_itself(&source) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -294,16 +286,4 @@ fn passes_by_itself(error: &io::Error) -> bool {
             error.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
         )
-}
-
-/// The first event of a process: what it found.
-fn opened(found: &Found) -> Event<'static> {
-    let mut event = Event::new(Action::AuditOpen, Actor::System, Outcome::Success);
-    if found.torn_bytes > 0 {
-        event = event.with_detail(Key::TornBytes, Value::Number(found.torn_bytes));
-    }
-    if found.unreadable {
-        event = event.with_reason("unreadable_tail");
-    }
-    event
 }

@@ -143,7 +143,7 @@ impl Deadlines {
         let watch = Arc::clone(&deadlines);
         thread::Builder::new()
             .name("audit-deadline".to_owned())
-            .stack_size(64 << 10)
+            .stack_size(256 << 10)
             .spawn(move || watch.run())?;
         Ok(deadlines)
     }

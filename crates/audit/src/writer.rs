@@ -1,7 +1,7 @@
 //! The writer thread: batches in, durable lines out, and patience with a broken disk.
 
 use crate::appender::{Appender, EventSink};
-use crate::file::{AuditFile, Place};
+use crate::file::{AuditFile, Found, Place};
 use crate::queue::{End, Job, Next, Queue, What, as_u64};
 use crate::verdict::{NotDurable, Verdict};
 use crate::{Action, Actor, Batch, Event, Key, Outcome, Receipt, Value};
@@ -26,6 +26,8 @@ pub(crate) struct Writer {
     place: Place,
     /// `None` while it cannot be opened.
     file: Option<AuditFile>,
+    /// What the first opening found has been told.
+    introduced: bool,
     appender: Appender,
     /// How much of the appender's bytes is in the file.
     sent: usize,
@@ -42,27 +44,49 @@ impl Writer {
     pub(crate) fn new(
         queue: Arc<Queue>,
         place: Place,
-        file: Option<AuditFile>,
+        opened: Option<(AuditFile, Found)>,
         appender: Appender,
     ) -> Self {
-        Self {
+        let mut writer = Self {
             queue,
             place,
-            file,
+            file: None,
+            introduced: false,
             appender,
             sent: 0,
             unsynced_since: None,
             distrusted: false,
             failing_since: None,
             unconfirmed: 0,
+        };
+        if let Some((file, found)) = opened {
+            writer.file = Some(file);
+            writer.introduce(&found);
         }
+        writer
+    }
+
+    /// Goes on with the chain of the file and says what was found in it.
+    fn introduce(&mut self, found: &Found) {
+        self.introduced = true;
+        if let Some((stream, last)) = found.last {
+            self.appender.resume(stream, last);
+        }
+        let mut event = Event::new(Action::AuditOpen, Actor::System, Outcome::Success);
+        if found.torn_bytes > 0 {
+            event = event.with_detail(Key::TornBytes, Value::Number(found.torn_bytes));
+        }
+        if found.unreadable {
+            event = event.with_reason("unreadable_tail");
+        }
+        self.appender.append(&event);
     }
 
     /// Writes until the queue is stopped.
     pub(crate) fn run(mut self) {
-        if self.file.is_none() {
-            self.fail(&io::ErrorKind::NotFound.into());
-        }
+        let begun = self.write_out();
+        self.judge(begun);
+        self.queue.done();
         let mut probe_at = self.now();
         loop {
             let next = match self.failing_since {
@@ -265,14 +289,19 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        self.queue.meter.failed();
+        self.blame(error);
         self.queue.fail();
-        // A full pipe keeps its reader; what else befalls a pipe or device ends it.
-        let kept = error.kind() == io::ErrorKind::WouldBlock;
-        self.file.take_if(|file| !file.is_regular() && !kept);
         let path = self.place.path.display();
         tracing::error!("Audit events can't be written to `{path}`: {error}");
         self.failing_since = Some(self.now());
+    }
+
+    /// Counts a failure and gives a file up that cannot get better. A full pipe keeps its reader;
+    /// whatever else befalls a pipe or device, its name must be opened again.
+    fn blame(&mut self, error: &io::Error) {
+        self.queue.meter.failed();
+        let is_full = error.kind() == io::ErrorKind::WouldBlock;
+        self.file.take_if(|file| !file.is_regular() && !is_full);
     }
 
     /// Tries to write again, all that was kept first.
@@ -281,7 +310,7 @@ impl Writer {
             .failing_since
             .map_or(0, |at| self.now().since(at) / 1_000_000);
         if let Err(error) = self.catch_up(down_ms) {
-            self.queue.meter.failed();
+            self.blame(&error);
             tracing::debug!("Audit events still can't be written: {error}");
             return;
         }
@@ -338,7 +367,10 @@ impl Writer {
         }
         self.file = None;
         let now = self.queue.clock.wall();
-        let (file, _) = self.place.open(now).map_err(io::Error::other)?;
+        let (file, found) = self.place.open(now).map_err(io::Error::other)?;
+        if !self.introduced {
+            self.introduce(&found);
+        }
         let sent = self.appender.bytes().get(..self.sent).unwrap_or_default();
         self.sent = if file.is_regular() {
             0

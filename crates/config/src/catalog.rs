@@ -3,13 +3,15 @@
 use crate::env::Env;
 use crate::error::Report;
 use crate::kind::Secrecy;
-use crate::reader::{ANY_NAME, Core, Line};
+use crate::reader::{ANY_NAME, Core, Line, snake};
 use crate::settings::File;
 use crate::tree::{KeyPath, Step};
 
 /// Every section and key of the file, in the order of their declarations.
 pub(crate) struct Catalog {
     pub(crate) lines: Vec<Line>,
+    /// Keys that have other names too; the first is the one to use.
+    aliased: Vec<&'static [&'static str]>,
 }
 
 /// What a path leads to.
@@ -25,7 +27,23 @@ impl Catalog {
         let mut core = Core::new(&env, Report::new(None));
         core.describing = true;
         let _file: File = core.section(&KeyPath::default(), None);
-        Self { lines: core.lines }
+        Self {
+            lines: core.lines,
+            aliased: core.aliased,
+        }
+    }
+
+    /// The name of a key that may be written in camel case or under another name.
+    pub(crate) fn canonical(&self, written: &str) -> String {
+        let name = snake(written);
+        let key = self
+            .aliased
+            .iter()
+            .find(|names| names.contains(&name.as_str()));
+        match key.and_then(|names| names.first()) {
+            Some(first) => (*first).to_owned(),
+            None => name,
+        }
     }
 
     /// The paths of all keys.

@@ -151,7 +151,9 @@ fn yaml(value: &Json) -> String {
         let tree = parse(Format::Yaml, &format!("key: {text}\n")).ok()?;
         Some(tree.get("key")?.as_text()? == text)
     };
-    if reads_back() == Some(true) {
+    // Words that older readers of YAML take for booleans.
+    let is_switch = ["on", "off", "yes", "no", "y", "n"].contains(&text.as_str());
+    if reads_back() == Some(true) && !is_switch {
         text.clone()
     } else {
         value.to_string()

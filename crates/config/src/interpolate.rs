@@ -63,11 +63,11 @@ fn fill(path: &KeyPath, node: &mut Node, secrecy: Secrecy, core: &mut Core<'_>) 
     }
 }
 
-/// A text of a secret with its references filled in, if they can be.
-pub(crate) fn filled(text: &str, env: &Env) -> Option<String> {
+/// A text with its references filled in, if they can be.
+pub(crate) fn filled(text: &str, env: &Env, secrecy: Secrecy) -> Option<String> {
     let mut scope = Scope {
         env,
-        secrecy: Secrecy::Secret,
+        secrecy,
         warnings: Vec::new(),
         referred: false,
     };

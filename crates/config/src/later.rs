@@ -7,17 +7,20 @@
 use crate::reader::ANY_NAME;
 use crate::tree::{KeyPath, Step};
 
-/// Whether a path of names is one of them.
+/// Whether a path is one of them, or below one.
 pub(crate) fn is_later(path: &KeyPath) -> bool {
+    let names: Vec<&str> = path
+        .0
+        .iter()
+        .filter_map(|step| match step {
+            Step::Name(name) => Some(name.as_str()),
+            Step::Index(_) => None,
+        })
+        .collect();
     LATER.iter().any(|later| {
-        let mut names = later.split('.');
-        let all_fit = path.0.iter().all(|step| match step {
-            Step::Name(name) => names
-                .next()
-                .is_some_and(|later| later == name || later == ANY_NAME),
-            Step::Index(_) => true,
-        });
-        all_fit && names.next().is_none()
+        let later: Vec<&str> = later.split('.').collect();
+        let same = |(later, name): (&&str, &&str)| later == name || *later == ANY_NAME;
+        later.len() <= names.len() && later.iter().zip(&names).all(same)
     })
 }
 
@@ -216,3 +219,16 @@ pub(crate) const LATER: &[&str] = &[
     "process",
     "backup",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+
+    #[test]
+    fn no_key_is_here_and_declared_too() {
+        for line in &Catalog::new().lines {
+            assert!(!is_later(line.path()), "{}", line.path());
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Raw file to checked settings: loading, interpolation, origins, schema. The only reader of the
 //! environment.
 //!
-//! [`load`] does it all and reports every fault at once. Each key is declared once, in
+//! [`load()`] does it all and reports every fault at once. Each key is declared once, in
 //! `settings/`, beside the field it fills; schema, example, reference page and `show` are made of
 //! these declarations.
 

@@ -2,8 +2,11 @@
 
 use crate::catalog::Catalog;
 use crate::check::Checks;
+use crate::describe::last_name;
 use crate::env::{self, Env};
 use crate::error::{ConfigErrors, Report};
+use crate::interpolate;
+use crate::kind::Secrecy;
 use crate::overlay::{CONFIG_FILE, Overlay};
 use crate::parse::{FILE_BYTES_MAX, Format, parse};
 use crate::reader::{Core, Line};
@@ -98,6 +101,9 @@ fn check(file: File, core: Core<'_>) -> (Settings, Vec<Line>, Report) {
             report.warn_at(&path, &source, problem);
         }
     }
+    for line in &lines {
+        warn_if_dangerous(line, &mut report);
+    }
     let mut checks = Checks {
         environment,
         env,
@@ -106,6 +112,18 @@ fn check(file: File, core: Core<'_>) -> (Settings, Vec<Line>, Report) {
     };
     let settings = Settings::check(file, &mut checks);
     (settings, lines, report)
+}
+
+/// Says at every start what was made less safe (`insecure_…`, `dangerously_…`).
+fn warn_if_dangerous(line: &Line, report: &mut Report) {
+    let Line::Key(key) = line else {
+        return;
+    };
+    let name = last_name(&key.path);
+    let dangerous = name.starts_with("insecure_") || name.starts_with("dangerously_");
+    if dangerous && key.shown == true {
+        report.warn_at(&key.path, &key.source, "is on");
+    }
 }
 
 /// The file to read: what was asked for, there or not, or the first that is there.
@@ -181,6 +199,9 @@ fn with_env_file(request: &LoadRequest, tree: &Node, report: &mut Report) -> Env
                 let problem = format!("{name}: is read in development only and can't end it");
                 report.error(&KeyPath::default(), &Source::Default, problem);
             }
+            if file.env.get(CONFIG_FILE).is_some() {
+                report.warn(format!("{name}: {CONFIG_FILE} has no effect here"));
+            }
             env.fill_from(file.env);
         }
         Err(problem) => {
@@ -202,6 +223,10 @@ fn declared_environment(request: &LoadRequest, tree: &Node) -> Option<Environmen
     let word = flag
         .or(request.env.get("TOLLKEEP_ENVIRONMENT"))
         .or(written)?;
+    let Some(word) = interpolate::filled(word, &request.env, Secrecy::Open) else {
+        // Whatever it is, no `.env` file shall decide it.
+        return Some(Environment::Production);
+    };
     let found = ENVIRONMENTS.iter().find(|(name, _)| *name == word)?;
     Some(found.1)
 }

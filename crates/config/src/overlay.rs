@@ -4,8 +4,9 @@ use crate::catalog::{Catalog, Target};
 use crate::env::Env;
 use crate::error::{Report, nearest};
 use crate::kind::Secrecy;
+use crate::later;
 use crate::parse::parse_json;
-use crate::reader::{ANY_NAME, snake};
+use crate::reader::ANY_NAME;
 use crate::secret_file;
 use crate::seed;
 use crate::tree::{KeyPath, Node, Source, Step, Value};
@@ -107,21 +108,27 @@ impl Overlay<'_> {
                 Some((_, key)) => Some(names(key)),
                 None => self.path_of(base),
             };
-            if let Some(path) = path.filter(|path| self.is_secret(path)) {
-                if let Some(value) = self.secret(base) {
-                    self.put(&path, name, &value);
-                }
-                return;
+            if let Some(path) = path {
+                return self.native_file(name, base, &path);
             }
         }
         let known: Vec<String> = self.catalog.keys().map(env_name).collect();
         let short = SHORT.iter().map(|(short, _)| *short);
-        let near = nearest(name, known.iter().map(String::as_str).chain(short));
-        let problem = match near {
-            Some(near) => format!("is no known name; did you mean `{near}`?"),
-            None => "is no known name".to_owned(),
-        };
+        let known = known.iter().map(String::as_str).chain(short);
+        let levels = name.trim_start_matches(PREFIX).split("__");
+        let path = levels.map(|level| Step::Name(level.to_ascii_lowercase()));
+        let problem = unknown("name", name, &KeyPath(path.collect()), known);
         self.error(name, problem);
+    }
+
+    /// The `_FILE` twin of `base`.
+    fn native_file(&mut self, name: &str, base: &str, path: &[String]) {
+        if !self.is_secret(path) {
+            let problem = format!("is no known name: `{base}` is no secret, so it takes no file");
+            self.error(name, problem);
+        } else if let Some(value) = self.secret(base) {
+            self.put(path, name, &value);
+        }
     }
 
     fn is_secret(&self, path: &[String]) -> bool {
@@ -168,15 +175,15 @@ impl Overlay<'_> {
             let problem = "want `key=value`, with a name that holds a dot in quotes";
             return fault(self.report, &KeyPath::default(), problem);
         };
-        let known: Vec<String> = path.iter().map(|name| snake(name)).collect();
+        let known: Vec<String> = path
+            .iter()
+            .map(|name| self.catalog.canonical(name))
+            .collect();
         let Some((_, pattern)) = self.catalog.find(&known) else {
             let key = KeyPath(path.into_iter().map(Step::Name).collect());
             let keys: Vec<String> = self.catalog.keys().map(ToString::to_string).collect();
-            let near = nearest(&key.to_string(), keys.iter().map(String::as_str));
-            let problem = match near {
-                Some(near) => format!("is no known key; did you mean `{near}`?"),
-                None => "is no known key".to_owned(),
-            };
+            let keys = keys.iter().map(String::as_str);
+            let problem = unknown("key", &key.to_string(), &key, keys);
             return fault(self.report, &key, &problem);
         };
         let spell = |((written, known), step): ((String, String), &str)| {
@@ -207,7 +214,24 @@ impl Overlay<'_> {
             }
             _ => Node::new(Value::Loose(value.to_owned()), source),
         };
-        self.tree.put(path, node);
+        let catalog = self.catalog;
+        self.tree.put(path, node, &|name| catalog.canonical(name));
+    }
+}
+
+/// What to say about a name that is none.
+fn unknown<'n>(
+    what: &str,
+    wrong: &str,
+    path: &KeyPath,
+    known: impl Iterator<Item = &'n str>,
+) -> String {
+    if later::is_later(path) {
+        return "is not supported yet".to_owned();
+    }
+    match nearest(wrong, known) {
+        Some(near) => format!("is no known {what}; did you mean `{near}`?"),
+        None => format!("is no known {what}"),
     }
 }
 

@@ -192,6 +192,8 @@ pub(crate) struct Core<'t> {
     pub(crate) literals: Vec<(KeyPath, Source)>,
     /// Whether this is for the list of keys only: one entry under each kind of name.
     pub(crate) describing: bool,
+    /// Keys that have other names too.
+    pub(crate) aliased: Vec<&'static [&'static str]>,
 }
 
 impl<'t> Core<'t> {
@@ -202,6 +204,7 @@ impl<'t> Core<'t> {
             lines: Vec::new(),
             literals: Vec::new(),
             describing: false,
+            aliased: Vec::new(),
         }
     }
 
@@ -291,6 +294,9 @@ impl<'t> Reader<'_, 't> {
     /// The node of a key under any of its names. Two at once are an error.
     pub(crate) fn node(&mut self, key: &Key) -> Option<&'t Node> {
         self.known.extend(key.names);
+        if key.names.len() > 1 {
+            self.core.aliased.push(key.names);
+        }
         let goes = |entry: &&Entry| {
             let written = snake(&entry.name);
             key.names.iter().any(|name| *name == written)

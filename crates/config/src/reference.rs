@@ -62,12 +62,21 @@ fn section<'l>(page: &mut String, title: &str, about: &str, lines: impl Iterator
     page.extend(keys);
 }
 
-/// The row of a key, or of a map whose entries are values.
+/// The row of a key. A section has a table of its own, unless it is one of many.
 fn row(line: &Line) -> Option<String> {
-    match line {
-        Line::Key(key) => Some(cells(key)),
-        Line::Section { .. } => None,
-    }
+    let (path, about, value) = match line {
+        Line::Key(key) => return Some(cells(key)),
+        Line::Section {
+            path, about, form, ..
+        } => match form {
+            Form::Map => (path, about, "section by name"),
+            Form::List => (path, about, "list of sections"),
+            Form::OneOrOff => (path, about, "section, or `off`"),
+            Form::One | Form::Named | Form::Listed => return None,
+        },
+    };
+    let name = last_name(path);
+    Some(format!("| `{name}` | – | {value} | {} |\n", prose(about)))
 }
 
 fn cells(key: &KeyLine) -> String {

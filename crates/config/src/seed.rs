@@ -1,6 +1,7 @@
 //! Names of the environment that other gateways use, accepted as written (OPS-6).
 
 use crate::catalog::Target;
+use crate::interpolate;
 use crate::kind::Secrecy;
 use crate::overlay::{Overlay, names};
 use crate::tree::{KeyPath, Node, Source, Value};
@@ -215,7 +216,7 @@ fn in_file(overlay: &Overlay<'_>, key: &str) -> Option<String> {
     let Node { value, source, .. } = overlay.tree.find(&KeyPath::of(key))?;
     match (value, source) {
         (Value::Text(text), Source::File { .. }) => {
-            let text = crate::interpolate::filled(text, overlay.env)?;
+            let text = interpolate::filled(text, overlay.env, Secrecy::Secret)?;
             (!text.is_empty()).then_some(text)
         }
         _ => None,

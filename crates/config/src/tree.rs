@@ -107,8 +107,8 @@ impl Node {
     }
 
     /// Puts a node at a path of names, making maps on the way. What is in the way and no map is
-    /// replaced.
-    pub(crate) fn put(&mut self, path: &[String], node: Self) {
+    /// replaced. An entry that is the same key under another name is found by `canonical`.
+    pub(crate) fn put(&mut self, path: &[String], node: Self, canonical: &dyn Fn(&str) -> String) {
         let Some((name, rest)) = path.split_first() else {
             *self = node;
             return;
@@ -119,12 +119,15 @@ impl Node {
         let Value::Map(entries) = &mut self.value else {
             return;
         };
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.name == *name) {
-            return entry.node.put(rest, node);
+        let there = entries
+            .iter()
+            .position(|entry| entry.name == *name || canonical(&entry.name) == *name);
+        if let Some(entry) = there.and_then(|at| entries.get_mut(at)) {
+            return entry.node.put(rest, node, canonical);
         }
         let source = node.source.clone();
         let mut child = Self::new(Value::Map(Vec::new()), source.clone());
-        child.put(rest, node);
+        child.put(rest, node, canonical);
         entries.push(Entry {
             name: name.clone(),
             source,
@@ -203,15 +206,14 @@ mod tests {
     #[test]
     fn what_is_put_is_found_and_its_neighbours_stay() {
         let mut tree = Node::empty_map();
-        tree.put(&path(&["server", "host"]), text("a"));
-        tree.put(&path(&["server", "port"]), text("b"));
-        tree.put(&path(&["server", "host"]), text("c"));
-        let read = |dotted: &str| match &tree.find(&KeyPath::of(dotted))?.value {
-            Value::Text(text) => Some(text.clone()),
-            _ => None,
-        };
-        assert_eq!(read("server.host").as_deref(), Some("c"));
-        assert_eq!(read("server.port").as_deref(), Some("b"));
+        let canonical = |name: &str| name.replace("hostname", "host");
+        tree.put(&path(&["server", "hostname"]), text("a"), &canonical);
+        tree.put(&path(&["server", "port"]), text("b"), &canonical);
+        tree.put(&path(&["server", "host"]), text("c"), &canonical);
+        let read = |dotted: &str| tree.find(&KeyPath::of(dotted))?.as_text();
+        assert_eq!(read("server.hostname"), Some("c"));
+        assert_eq!(read("server.host"), None);
+        assert_eq!(read("server.port"), Some("b"));
         assert_eq!(read("server.prot"), None);
     }
 

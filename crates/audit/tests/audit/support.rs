@@ -53,9 +53,11 @@ impl Entropy for Counting {
     }
 }
 
+/// The defaults, but patient: the disk under a test may be slow.
 pub(crate) fn config(path: &Path) -> LoggerConfig {
     LoggerConfig {
         file_path: path.to_owned(),
+        deadline: Duration::from_secs(10),
         ..LoggerConfig::default()
     }
 }

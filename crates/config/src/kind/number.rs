@@ -28,10 +28,10 @@ impl<T: TryFrom<i64>> Kind for Whole<T> {
     fn shape(&self) -> Shape {
         let (min, max) = (self.range.start(), self.range.end());
         let schema = json!({"type": "integer", "minimum": min, "maximum": max});
-        let words = if *max == i64::MAX {
-            format!("whole number from {min}")
-        } else {
-            format!("whole number, {min} to {max}")
+        let words = match (*min, *max) {
+            (min, max) if min == max => format!("`{min}`"),
+            (min, i64::MAX) => format!("whole number from {min}"),
+            (min, max) => format!("whole number, {min} to {max}"),
         };
         Shape::new(schema, words)
     }

@@ -209,7 +209,6 @@ impl fmt::Display for PathPattern {
 mod tests {
     use super::*;
 
-    // PAY-10 PAY-11
     #[test]
     fn patterns_say_what_they_take_or_what_is_wrong() {
         for (text, want) in [
@@ -244,7 +243,6 @@ mod tests {
         }
     }
 
-    // PAY-10
     #[test]
     fn methods_are_upper_case_and_each_once() {
         assert_eq!("ANY".parse(), Ok(Methods::Any));

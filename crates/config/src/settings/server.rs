@@ -312,6 +312,9 @@ impl ServerFile {
                 self.host
             );
             checks.error("server.host", problem);
+        } else if !self.host.is_loopback() {
+            let problem = format!("{} is reached from beyond this machine", self.host);
+            checks.warn("server.host", &problem);
         }
     }
 }

@@ -37,10 +37,11 @@ fn fits(schema: &Value, value: &Value, root: &Value) -> bool {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    let types = match &schema["type"] {
-        Value::Array(types) => types.clone(),
-        one => vec![one.clone()],
-    };
+    let types = &schema["type"];
+    let types = types
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![types.clone()]);
     let number_fits = value.as_i64().is_none_or(|number| {
         let bound = |name: &str, or: i64| schema.get(name).and_then(Value::as_i64).unwrap_or(or);
         (bound("minimum", i64::MIN)..=bound("maximum", i64::MAX)).contains(&number)
@@ -209,4 +210,28 @@ fn the_committed_reference_is_fresh() {
         committed == reference(),
         "run `tollkeep config reference > docs/reference/config.md`"
     );
+}
+
+// OPS-10
+#[test]
+fn defaults_are_those_of_the_full_products_file() {
+    let tree: Value = serde_saphyr::from_str(include_str!("../data/full_tree.yaml")).unwrap();
+    let mut keys = Vec::new();
+    leaves(&parsed_schema(), "", &mut keys);
+    let mut compared = 0;
+    for (key, part) in keys {
+        let written = tree.pointer(&format!("/{}", key.replace('.', "/")));
+        let (Some(written), Some(default)) = (written, part.get("default")) else {
+            continue;
+        };
+        // This reader takes `on` for a boolean; ours does not.
+        let written = if *written == true && default == "on" {
+            default
+        } else {
+            written
+        };
+        assert_eq!(default, written, "{key}");
+        compared += 1;
+    }
+    assert!(compared > 80, "{compared} keys compared");
 }

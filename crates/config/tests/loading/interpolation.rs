@@ -176,7 +176,7 @@ fn literal_secrets_warn_and_stop_production() {
     assert_eq!(production.errors().lines().count(), 2);
     let lifted =
         format!("environment: production\nconfig: {{insecure_literal_secrets: true}}\n{file}");
-    assert_eq!(Case::yaml(&lifted).warnings().lines().count(), 2);
+    assert_eq!(Case::yaml(&lifted).warnings().lines().count(), 3);
 }
 
 // OPS-4
@@ -208,6 +208,10 @@ fn dot_env_is_for_development_and_never_overrides() {
         .set("environment=production")
         .set("vault.allow_local_kek=true");
     assert!(in_production.errors().contains("has no `KEY`"));
+
+    let hidden = Case::yaml(&format!("environment: '${{E}}'\n{}", provider("${KEY}")))
+        .file(".env", "KEY=from-file\nE=development\n");
+    assert!(hidden.errors().contains("has no `KEY`"));
 
     let ends_it = Case::yaml(&provider("${KEY}"))
         .file(".env", "KEY=x\nTOLLKEEP_ENVIRONMENT=production\n")
@@ -254,4 +258,10 @@ fn an_env_file_others_can_read_is_told() {
             .errors()
             .contains("prod.env: may be read by others")
     );
+}
+
+#[test]
+fn an_env_file_can_not_name_the_file_it_was_found_beside() {
+    let case = Case::bare().file(".env", "TOLLKEEP_CONFIG=/x.yaml\n");
+    assert_eq!(case.warnings(), ".env: TOLLKEEP_CONFIG has no effect here");
 }

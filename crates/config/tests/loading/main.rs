@@ -1,13 +1,23 @@
 //! Configurations through the front door: a file, an environment and flags in; settings or every
 //! fault out.
 
+#[cfg(test)]
 mod describing;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
 mod interpolation;
+#[cfg(test)]
 mod precedence;
+#[cfg(test)]
 mod production;
+#[cfg(test)]
 mod sections;
+#[cfg(test)]
 mod seeds;
+#[cfg(test)]
 mod showing;
+#[cfg(test)]
 mod support;

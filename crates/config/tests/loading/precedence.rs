@@ -149,6 +149,11 @@ fn unknown_names_are_errors_with_the_name_meant() {
             "TOLLKEEP_SERVER_PORT: is no known name; did you mean `TOLLKEEP_SERVER__PORT`?",
         ),
         (
+            "later",
+            ("TOLLKEEP_SERVER__TLS__ENABLED", "true"),
+            "TOLLKEEP_SERVER__TLS__ENABLED: is not supported yet",
+        ),
+        (
             "nothing near",
             ("TOLLKEEP_ZEBRA", "1"),
             "TOLLKEEP_ZEBRA: is no known name",
@@ -156,7 +161,7 @@ fn unknown_names_are_errors_with_the_name_meant() {
         (
             "a file for what is no secret",
             ("TOLLKEEP_SERVER__PORT_FILE", "/x"),
-            "TOLLKEEP_SERVER__PORT_FILE: is no known name; did you mean `TOLLKEEP_SERVER__PORT`?",
+            "TOLLKEEP_SERVER__PORT_FILE: is no known name: `TOLLKEEP_SERVER__PORT` is no secret, so it takes no file",
         ),
         (
             "a bad value",
@@ -182,7 +187,7 @@ fn unknown_names_are_errors_with_the_name_meant() {
         ),
         (
             "server.tls.enabled=true",
-            "--set: server.tls.enabled: is no known key",
+            "--set: server.tls.enabled: is not supported yet",
         ),
         (
             "server.port=x",
@@ -197,7 +202,7 @@ fn unknown_names_are_errors_with_the_name_meant() {
     }
 }
 
-// OPS-2 ID-51 ID-64
+// OPS-2 OPS-3
 #[test]
 fn short_names_and_their_files_set_secrets() {
     let case = Case::bare()
@@ -229,7 +234,7 @@ fn short_names_and_their_files_set_secrets() {
     assert!(errors.contains(line), "{errors}");
 }
 
-// OPS-2
+// OPS-3
 #[test]
 fn secrets_of_the_file_have_file_twins_too() {
     let case = Case::bare().file("kek", "k".repeat(32));
@@ -247,4 +252,20 @@ fn secrets_of_the_file_have_file_twins_too() {
 fn localhost_is_an_address() {
     let settings = Case::yaml("gateway: {hostname: localhost}\n").settings();
     assert_eq!(settings.server.host, IpAddr::from([127, 0, 0, 1]));
+}
+
+// OPS-2
+#[test]
+fn other_names_of_a_key_are_laid_over_too() {
+    let file = "gateway: {hostname: 127.0.0.5, port: 1}\nupstreams: {a: {url: 'https://a.example', allowPrivate: true}}\n";
+    let settings = Case::yaml(file)
+        .env(&[
+            ("TOLLKEEP_SERVER__HOST", "127.0.0.6"),
+            ("TOLLKEEP_UPSTREAMS__A__ALLOW_PRIVATE", "10.0.0.0/8"),
+        ])
+        .set("gateway.port=2")
+        .settings();
+    assert_eq!(settings.server.host, IpAddr::from([127, 0, 0, 6]));
+    assert_eq!(settings.server.port, 2);
+    assert_eq!(settings.upstreams[0].allow_private.len(), 1);
 }

@@ -135,7 +135,6 @@ fn a_public_bind_names_its_hosts() {
     assert!(errors.contains("`*` is refused in production"), "{errors}");
 }
 
-// EDGE-61
 #[test]
 fn nobody_trusts_everybody() {
     for net in ["0.0.0.0/0", "'::/0'"] {
@@ -147,7 +146,6 @@ fn nobody_trusts_everybody() {
     }
 }
 
-// OPS-23
 #[test]
 fn the_sandbox_is_never_public() {
     let file = "server: {host: 10.0.0.1, insecure_public_http: true, allowed_hosts: [a.example]}\nsandbox: {upstream: true}\n";
@@ -155,5 +153,17 @@ fn the_sandbox_is_never_public() {
         Case::yaml(file)
             .errors()
             .contains("while `server.host` is not a loopback address")
+    );
+}
+
+// EDGE-1
+#[test]
+fn what_is_public_or_dangerous_is_said_at_every_start() {
+    let file = "server: {host: 10.0.0.1, insecure_public_http: true, allowed_hosts: [a.example]}\nupstreams:\n  a: {url: 'https://a.example', dangerously_allow_metadata: true}\n";
+    assert_eq!(
+        Case::yaml(file).warnings(),
+        "tollkeep.yaml:1:48: server.insecure_public_http: is on\n\
+         tollkeep.yaml:3:61: upstreams.a.dangerously_allow_metadata: is on\n\
+         tollkeep.yaml:1:16: server.host: 10.0.0.1 is reached from beyond this machine"
     );
 }

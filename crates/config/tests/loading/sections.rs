@@ -10,7 +10,7 @@ fn with_upstream(routes: &str) -> Case {
     ))
 }
 
-// EDGE-86 PAY-15
+// EDGE-86
 #[test]
 fn a_free_route_always_has_a_limit() {
     let rate = |route: &str| with_upstream(&format!("  'GET /x': {{upstream: api, {route}}}\n"));
@@ -42,7 +42,6 @@ fn a_free_route_always_has_a_limit() {
     );
 }
 
-// PAY-10 PAY-11 PAY-12 OPS-50
 #[test]
 fn bad_routes_say_what_is_wrong() {
     for (name, routes, want) in [
@@ -101,7 +100,7 @@ fn bad_routes_say_what_is_wrong() {
     assert_eq!(wildcard.settings().routes.len(), 3);
 }
 
-// EDGE-97 EDGE-95
+// EDGE-97
 #[test]
 fn upstream_urls_meet_the_egress_door() {
     for (name, upstream, part) in [
@@ -154,7 +153,7 @@ fn upstream_urls_meet_the_egress_door() {
     }
 }
 
-// EDGE-110 OPS-10
+// OPS-10
 #[test]
 fn the_timeout_of_an_upstream_asks_for_a_unit() {
     let timeout = |text: &str| {
@@ -182,7 +181,6 @@ fn the_timeout_of_an_upstream_asks_for_a_unit() {
     );
 }
 
-// LLM-R1 LLM-R2
 #[test]
 fn a_provider_is_its_name_where_that_is_a_kind() {
     let file = "providers:\n  claude: {credentials: [{secret: '${K}'}]}\n  my-openai: {kind: openai, base_url: 'https://gw.example/openai', credentials: [{secret: '${K}', weight: 3}, {secret: none}]}\n  local: {kind: ollama, base_url: 'http://127.0.0.1:11434', allow_private: true, credentials: [{secret: none}]}\n";
@@ -212,86 +210,89 @@ fn a_provider_is_its_name_where_that_is_a_kind() {
     assert_eq!(settings.providers[1].models, ["*"]);
 }
 
-// LLM-R1 LLM-R4 LLM-R5
+/// Name, provider, part of the line.
+const BAD_PROVIDERS: &[(&str, &str, &str)] = &[
+    (
+        "no kind",
+        "mine: {}",
+        "providers.mine.kind: is missing, and \"mine\" is no kind of provider by itself",
+    ),
+    (
+        "near kind",
+        "mine: {kind: opnai}",
+        "kind: \"opnai\" is no kind of provider; did you mean `openai`?",
+    ),
+    (
+        "later kind",
+        "gemini: {}",
+        "providers.gemini.kind: kind `gemini` is not supported yet",
+    ),
+    (
+        "no address",
+        "vllm: {}",
+        "providers.vllm.base_url: is missing: kind `vllm` has no default",
+    ),
+    (
+        "clear text",
+        "openai: {base_url: 'http://gw.example'}",
+        "sends the credential in clear text",
+    ),
+    (
+        "bad name",
+        "Open_AI: {kind: openai}",
+        "want a name of 1 to 40 of `a-z`, `0-9`, `-`",
+    ),
+    (
+        "placeholder",
+        "openai: {credentials: [{secret: your-api-key-1}]}",
+        "secret: is a placeholder, not a secret",
+    ),
+    (
+        "blank",
+        "openai: {credentials: [{secret: 'a b'}]}",
+        "secret: holds a blank, a control byte or a non-ASCII character",
+    ),
+    (
+        "no secret",
+        "openai: {credentials: [{name: a}]}",
+        "providers.openai.credentials[0].secret: is missing",
+    ),
+    (
+        "numeric secret",
+        "openai: {credentials: [{secret: 12345678}]}",
+        "secret: want text, not this value: write it in quotes",
+    ),
+    (
+        "same names",
+        "openai: {credentials: [{secret: none, name: a}, {secret: none, name: a}]}",
+        "credentials[1].name: `a` is another credential's name",
+    ),
+    (
+        "credential field",
+        "openai: {headers: {Authorization: '${K}'}}",
+        "headers.authorization: carries the credential: write it under `credentials`",
+    ),
+    (
+        "framing field",
+        "openai: {headers: {Host: x}}",
+        "headers.Host: is written by the gateway and can't be set",
+    ),
+    (
+        "forwarded cookie",
+        "openai: {forward_headers: [Cookie]}",
+        "forward_headers[0]: \"Cookie\" is never sent upstream",
+    ),
+    (
+        "sandbox address",
+        "sandbox: {base_url: 'https://x.example'}",
+        "is the gateway's own: the sandbox is built in",
+    ),
+];
+
+// LLM-R5
 #[test]
 fn bad_providers_say_what_is_wrong() {
-    for (name, providers, want) in [
-        (
-            "no kind",
-            "mine: {}",
-            "providers.mine.kind: is missing, and \"mine\" is no kind of provider by itself",
-        ),
-        (
-            "near kind",
-            "mine: {kind: opnai}",
-            "kind: \"opnai\" is no kind of provider; did you mean `openai`?",
-        ),
-        (
-            "later kind",
-            "gemini: {}",
-            "providers.gemini.kind: kind `gemini` is not supported yet",
-        ),
-        (
-            "no address",
-            "vllm: {}",
-            "providers.vllm.base_url: is missing: kind `vllm` has no default",
-        ),
-        (
-            "clear text",
-            "openai: {base_url: 'http://gw.example'}",
-            "sends the credential in clear text",
-        ),
-        (
-            "bad name",
-            "Open_AI: {kind: openai}",
-            "want a name of 1 to 40 of `a-z`, `0-9`, `-`",
-        ),
-        (
-            "placeholder",
-            "openai: {credentials: [{secret: your-api-key-1}]}",
-            "secret: is a placeholder, not a secret",
-        ),
-        (
-            "blank",
-            "openai: {credentials: [{secret: 'a b'}]}",
-            "secret: holds a blank, a control byte or a non-ASCII character",
-        ),
-        (
-            "no secret",
-            "openai: {credentials: [{name: a}]}",
-            "providers.openai.credentials[0].secret: is missing",
-        ),
-        (
-            "numeric secret",
-            "openai: {credentials: [{secret: 12345678}]}",
-            "secret: want text, not this value: write it in quotes",
-        ),
-        (
-            "same names",
-            "openai: {credentials: [{secret: none, name: a}, {secret: none, name: a}]}",
-            "credentials[1].name: `a` is another credential's name",
-        ),
-        (
-            "credential field",
-            "openai: {headers: {Authorization: '${K}'}}",
-            "headers.authorization: carries the credential: write it under `credentials`",
-        ),
-        (
-            "framing field",
-            "openai: {headers: {Host: x}}",
-            "headers.Host: is written by the gateway and can't be set",
-        ),
-        (
-            "forwarded cookie",
-            "openai: {forward_headers: [Cookie]}",
-            "forward_headers[0]: \"Cookie\" is never sent upstream",
-        ),
-        (
-            "sandbox address",
-            "sandbox: {base_url: 'https://x.example'}",
-            "is the gateway's own: the sandbox is built in",
-        ),
-    ] {
+    for (name, providers, want) in BAD_PROVIDERS {
         let case = Case::yaml(&format!("providers:\n  {providers}\n")).env(&[("K", "v")]);
         let errors = case.errors();
         assert!(errors.contains(want), "{name}: {errors}");
@@ -320,7 +321,6 @@ fn a_provider_without_credentials_is_a_warning() {
     }
 }
 
-// LLM-R1
 #[test]
 fn providers_have_the_times_of_llm_unless_they_say() {
     let file = "llm: {connect_timeout_ms: 1s, upstream_timeout_ms: 2s, idle_timeout_ms: 3s, stream: {max_s: 4}}\nproviders: {openai: {credentials: [{secret: none}], timeouts: {idle_ms: 9s}}}\n";
@@ -335,7 +335,6 @@ fn providers_have_the_times_of_llm_unless_they_say() {
     assert_eq!(seconds.map(|time| time.as_secs()), [1, 2, 9, 4, 600]);
 }
 
-// OPS-23
 #[test]
 fn the_sandbox_switch_brings_a_provider() {
     let settings = Case::yaml("sandbox: {upstream: true}\n").settings();
@@ -401,7 +400,6 @@ fn rules_between_keys_are_checked() {
     }
 }
 
-// ID-11
 #[test]
 fn prefixes_obey_their_pattern() {
     for (prefix, fits) in [

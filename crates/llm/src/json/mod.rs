@@ -11,7 +11,7 @@ pub(crate) use skim::{Broken, Cursor};
 
 use std::borrow::Cow;
 
-/// The text of a JSON string's inside, unescaped. The inside has been checked by [`scan`]: what
+/// The text of a JSON string's inside, unescaped. The inside has been checked by [`scan()`]: what
 /// is no escape of RFC 8259 cannot come here, and is left out if it does.
 pub(crate) fn unescaped(raw: &str) -> Cow<'_, str> {
     let Some(mut cut) = raw.find('\\') else {

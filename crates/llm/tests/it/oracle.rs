@@ -144,7 +144,7 @@ fn object(value: impl Strategy<Value = String>, size: usize) -> impl Strategy<Va
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn json_is_judged_as_serde_json_judges_it(body in json()) {

@@ -1,0 +1,38 @@
+//! What each fuzz target does with its bytes, as plain functions.
+//!
+//! Two runners call them: the tests of this crate on stable Rust, with seeds and random mutations,
+//! and libFuzzer through the crate in the folder above. A body panics when something breaks: the
+//! code under it, or one of the laws that the body states.
+
+#![warn(missing_docs)]
+
+mod admission;
+mod answer;
+mod call;
+mod config;
+mod cuts;
+mod egress;
+mod path;
+mod token;
+mod usage;
+
+pub use admission::admission;
+pub use answer::answer;
+pub use call::call;
+pub use config::config;
+pub use egress::egress;
+pub use path::path;
+pub use token::token;
+pub use usage::usage;
+
+/// Every target, by the name of its folder of seeds.
+pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+    ("admission", admission),
+    ("answer", answer),
+    ("call", call),
+    ("config", config),
+    ("egress", egress),
+    ("path", path),
+    ("token", token),
+    ("usage", usage),
+];
