@@ -10,6 +10,7 @@ impl State {
     pub(crate) fn event<'a>(&self, operator: &Operator, action: Action) -> Event<'a> {
         let (actor, id) = operator.actor();
         let event = Event::new(action, actor, Outcome::Success).at(self.parts.clock.wall());
+        let event = operator.asked.told_in(event);
         match id {
             Some(id) => event.with_actor_id(id),
             None => event,

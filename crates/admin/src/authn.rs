@@ -2,15 +2,23 @@
 
 use crate::State;
 use crate::problem::Problem;
+use crate::request::Asked;
 use axum::http::{HeaderMap, header};
 use std::sync::Arc;
 use tollkeep_audit::{Action, Actor, ActorId, Event, Outcome};
 use tollkeep_store::{Role, Scope};
 use tollkeep_types::ManagementKeyId;
 
+/// Who acts, and by which request.
+#[derive(Clone, Debug)]
+pub(crate) struct Operator {
+    pub(crate) who: Who,
+    pub(crate) asked: Asked,
+}
+
 /// Who acts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Operator {
+pub(crate) enum Who {
     /// A stored key.
     Key { id: ManagementKeyId, role: Role, scope: Scope },
     /// The key of the settings.
@@ -30,26 +38,26 @@ pub(crate) enum Right {
 impl Operator {
     /// Whose rows the operator may see.
     pub(crate) fn scope(&self) -> Scope {
-        match self {
-            Self::Key { scope, .. } => *scope,
-            Self::Environment | Self::Local { .. } => Scope::Service("management API"),
+        match self.who {
+            Who::Key { scope, .. } => scope,
+            Who::Environment | Who::Local { .. } => Scope::Service("management API"),
         }
     }
 
     /// Who acts, for the records; the key of the settings has no record of its own.
     pub(crate) fn actor(&self) -> (Actor, Option<ActorId>) {
-        match self {
-            Self::Key { id, .. } => (Actor::Management, Some(ActorId::ManagementKey(*id))),
-            Self::Environment => (Actor::Management, None),
-            Self::Local { uid } => (Actor::Local, Some(ActorId::LocalUid(*uid))),
+        match self.who {
+            Who::Key { id, .. } => (Actor::Management, Some(ActorId::ManagementKey(id))),
+            Who::Environment => (Actor::Management, None),
+            Who::Local { uid } => (Actor::Local, Some(ActorId::LocalUid(uid))),
         }
     }
 
     /// Whether the role allows it.
     pub(crate) fn check(&self, right: Right) -> Result<(), Problem> {
-        let role = match self {
-            Self::Key { role, .. } => *role,
-            Self::Environment | Self::Local { .. } => Role::Owner,
+        let role = match self.who {
+            Who::Key { role, .. } => role,
+            Who::Environment | Who::Local { .. } => Role::Owner,
         };
         let allowed = match right {
             Right::Read => true,
@@ -65,19 +73,22 @@ impl Operator {
 pub(crate) struct PeerUser(pub(crate) u32);
 
 /// Identifies the operator of a request that came over the network or a keyed socket.
-pub(crate) async fn by_key(state: &Arc<State>, fields: &HeaderMap) -> Result<Operator, Problem> {
-    let found = find(state, fields).await;
-    let failed = found.is_err();
-    state.record_authn(failed);
-    found
+pub(crate) async fn by_key(state: &Arc<State>, fields: &HeaderMap, asked: Asked) -> Result<Operator, Problem> {
+    match find(state, fields).await {
+        Ok(who) => Ok(Operator { who, asked }),
+        Err(problem) => {
+            state.record_failed_authn(&asked);
+            Err(problem)
+        }
+    }
 }
 
-async fn find(state: &Arc<State>, fields: &HeaderMap) -> Result<Operator, Problem> {
+async fn find(state: &Arc<State>, fields: &HeaderMap) -> Result<Who, Problem> {
     let text = credential(fields).ok_or_else(Problem::unauthorized)?;
     let parts = &state.parts;
     let digest = parts.hasher.hash(text);
     if state.env_key == Some(digest) {
-        return Ok(Operator::Environment);
+        return Ok(Who::Environment);
     }
     let service = Scope::Service("authentication");
     let key = parts.store.find_management_key(service, &digest).await?.ok_or_else(Problem::unauthorized)?;
@@ -85,7 +96,7 @@ async fn find(state: &Arc<State>, fields: &HeaderMap) -> Result<Operator, Proble
         tracing::warn!("The last use of a management key was not stored: {error}");
     }
     let scope = key.tenant_id.map_or(Scope::Service("management API"), Scope::Tenant);
-    Ok(Operator::Key { id: key.id, role: key.role, scope })
+    Ok(Who::Key { id: key.id, role: key.role, scope })
 }
 
 /// The one key a request carries; several different ones are none.
@@ -111,9 +122,10 @@ fn credential(fields: &HeaderMap) -> Option<&str> {
 
 impl State {
     /// Failures are recorded each; a flood of them is the audit log's own to fold.
-    fn record_authn(&self, failed: bool) {
-        let Some(audit) = self.parts.audit.as_ref().filter(|_| failed) else { return };
+    fn record_failed_authn(&self, asked: &Asked) {
+        let Some(audit) = &self.parts.audit else { return };
         let event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure).at(self.parts.clock.wall());
+        let event = asked.told_in(event);
         if let Err(error) = audit.enqueue(&event) {
             tracing::warn!("A failed management login was not recorded: {error}");
         }

@@ -8,11 +8,13 @@
 
 mod audit;
 mod authn;
+mod bindings;
 mod cursor;
 mod members;
 mod metrics;
 mod problem;
 mod project;
+mod request;
 mod router;
 mod serve;
 mod status;

@@ -55,7 +55,9 @@ impl Members {
             Value::String(text) if text.chars().count() > max => Err(format!("at most {max} characters")),
             Value::String(text) if text.chars().any(char::is_control) => Err("no control characters".to_owned()),
             Value::String(text) => Ok(text),
-            _ => Err("must be a string".to_owned()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                Err("must be a string".to_owned())
+            }
         })
     }
 

@@ -115,15 +115,30 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let title = self.status.canonical_reason().unwrap_or("Refused");
+impl Problem {
+    /// The refusal that an answer stands for: one of ours, or what the framework says in plain
+    /// text to a request that reached no handler.
+    pub(crate) fn of_answer(response: &mut Response) -> Option<Self> {
+        if let Some(problem) = response.extensions_mut().remove::<Self>() {
+            return Some(problem);
+        }
+        match response.status() {
+            StatusCode::BAD_REQUEST => Some(Self::bad_request("The request could not be read.")),
+            StatusCode::NOT_FOUND => Some(Self::not_found()),
+            StatusCode::METHOD_NOT_ALLOWED => Some(Self::method_not_allowed("GET, HEAD")),
+            _ => None,
+        }
+    }
+
+    /// Writes the document into the answer.
+    pub(crate) fn write(&self, response: &mut Response, request_id: &str) {
         let mut document = json!({
             "type": format!("urn:tollkeep:problem:{}", self.code),
-            "title": title,
+            "title": self.status.canonical_reason().unwrap_or("Refused"),
             "status": self.status.as_u16(),
             "detail": self.detail,
             "code": self.code,
+            "request_id": request_id,
         });
         if !self.faults.is_empty()
             && let Some(members) = document.as_object_mut()
@@ -132,9 +147,9 @@ impl IntoResponse for Problem {
                 self.faults.iter().map(|fault| json!({ "path": fault.path, "code": "invalid", "message": fault.message })).collect();
             members.insert("errors".to_owned(), errors.into());
         }
-        let mut response = Response::new(Body::from(document.to_string()));
-        *response.status_mut() = self.status;
+        *response.body_mut() = Body::from(document.to_string());
         let fields = response.headers_mut();
+        fields.remove(header::CONTENT_LENGTH);
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(allow) = self.allow {
             fields.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -145,6 +160,15 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The status; the document is written once the request's id is at hand.
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status;
+        response.extensions_mut().insert(self);
         response
     }
 }

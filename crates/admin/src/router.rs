@@ -1,7 +1,8 @@
 //! What is served where: a list.
 
-use crate::authn::{self, Operator, PeerUser};
+use crate::authn::{self, Operator, PeerUser, Who};
 use crate::problem::Problem;
+use crate::request::Asked;
 use crate::{State, metrics, project, status, token};
 use axum::Router;
 use axum::body::Body;
@@ -98,7 +99,7 @@ fn finish(router: Router<Arc<State>>, state: &Arc<State>) -> Router {
 
 async fn need_key(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> Answer {
     let fields = request.headers().clone();
-    let operator = match authn::by_key(&state, &fields).await {
+    let operator = match authn::by_key(&state, &fields, asked(&request)?).await {
         Ok(operator) => operator,
         Err(problem) => {
             state.parts.metrics.refusal(problem.code(), Listener::Management);
@@ -114,8 +115,14 @@ async fn need_own_user(ConnectInfo(PeerUser(uid)): ConnectInfo<PeerUser>, mut re
     if uid != own && uid != 0 {
         return Err(Problem::unauthorized());
     }
-    request.extensions_mut().insert(Operator::Local { uid });
+    let operator = Operator { who: Who::Local { uid }, asked: asked(&request)? };
+    request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
+}
+
+/// What [`harden`] took note of.
+fn asked(request: &Request) -> Result<Asked, Problem> {
+    request.extensions().get().cloned().ok_or_else(Problem::internal)
 }
 
 async fn check_management_host(Of(state): Of<Arc<State>>, request: Request, next: Next) -> Answer {
@@ -164,11 +171,20 @@ async fn only_json(request: Request, next: Next) -> Answer {
     if response.status() == StatusCode::PAYLOAD_TOO_LARGE { Err(Problem::too_large()) } else { Ok(response) }
 }
 
-/// The lines every answer has.
-async fn harden(Of(state): Of<Arc<State>>, request: Request, next: Next) -> Response {
+/// The lines every answer has, and the document of every refusal.
+async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> Response {
+    let asked = Asked::note(&state, &request);
+    let id = asked.id.to_string();
+    request.extensions_mut().insert(asked);
     let mut response = next.run(request).await;
+    if let Some(problem) = Problem::of_answer(&mut response) {
+        problem.write(&mut response, &id);
+    }
     let fields = response.headers_mut();
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        fields.insert("x-request-id", id);
+    }
     let Some(security) = &state.parts.settings.server.security_headers else { return response };
     let lines = [
         ("x-content-type-options", &security.content_type_options),

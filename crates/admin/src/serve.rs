@@ -6,7 +6,7 @@ use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use std::future::Future;
 use std::io;
-use std::net::TcpListener as StdTcpListener;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
@@ -38,8 +38,8 @@ impl Admin {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = TcpListener::from_std(listener)?;
-        let router = router::keyed(&self.0);
-        Ok(async move { ended(axum::serve(listener, router).with_graceful_shutdown(stop).await) })
+        let service = router::keyed(&self.0).into_make_service_with_connect_info::<SocketAddr>();
+        Ok(async move { ended(axum::serve(listener, service).with_graceful_shutdown(stop).await) })
     }
 
     /// Serves the API on a Unix socket until `stop`.

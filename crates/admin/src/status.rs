@@ -1,7 +1,7 @@
 //! `/api/v1/status` and `/api/v1/whoami`
 
 use crate::State;
-use crate::authn::{Operator, Right};
+use crate::authn::{Operator, Right, Who};
 use crate::router::{Answer, ok};
 use axum::extract::{Extension, State as Of};
 use serde_json::{Value, json};
@@ -42,10 +42,10 @@ pub(crate) async fn status(Of(state): Of<Arc<State>>, Extension(operator): Exten
 /// `GET /api/v1/whoami`
 pub(crate) async fn whoami(Extension(operator): Extension<Operator>) -> Answer {
     operator.check(Right::Read)?;
-    Ok(ok(&match operator {
-        Operator::Key { id, role, .. } => shown("management", &id.to_string(), role, "key"),
-        Operator::Environment => shown("management", "env", Role::Owner, "env"),
-        Operator::Local { uid } => shown("local", &format!("local:{uid}"), Role::Owner, "socket"),
+    Ok(ok(&match operator.who {
+        Who::Key { id, role, .. } => shown("management", &id.to_string(), role, "key"),
+        Who::Environment => shown("management", "env", Role::Owner, "env"),
+        Who::Local { uid } => shown("local", &format!("local:{uid}"), Role::Owner, "socket"),
     }))
 }
 

@@ -2,19 +2,21 @@
 
 use crate::State;
 use crate::authn::{Operator, Right};
+use crate::bindings;
 use crate::cursor;
 use crate::members::Members;
-use crate::problem::Problem;
+use crate::problem::{Fault, Problem};
 use crate::router::{Answer, created, ok};
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, Query, State as Of};
-use serde_json::{Value, json};
+use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_audit::Action;
-use tollkeep_crypto::{mint, samples};
+use tollkeep_audit::{Action, Key, Value};
+use tollkeep_crypto::mint::{self, MintError};
+use tollkeep_crypto::samples;
 use tollkeep_store::{
     After, NewToken, PageRequest, ProjectRef, Rotation, Standing, Token, TokenFilter, TokenSecret,
 };
@@ -49,7 +51,7 @@ pub(crate) async fn create(
         owner: wanted.owner,
     };
     let token = store.create_token(scope, new).await?;
-    if let Err(problem) = state.record(told(&state, &operator, Action::TokenCreate, &token)).await {
+    if let Err(problem) = state.record(told_made(&state, &operator, Action::TokenCreate, &token)).await {
         // What can't be recorded isn't given out.
         store.revoke_token(scope, token.id, "audit unavailable").await?;
         return Err(problem);
@@ -90,7 +92,7 @@ pub(crate) async fn list(
     state.record(state.event(&operator, Action::TokenList)).await?;
     let last = page.rows.last().filter(|_| page.more);
     let next = last.map(|last| cursor::write(&state.cursor_key, &filters, &After { created_at: last.created_at, id: last.id }));
-    let data: Vec<Value> = page.rows.iter().map(|token| shown(&state, token)).collect();
+    let data: Vec<Json> = page.rows.iter().map(|token| shown(&state, token)).collect();
     Ok(ok(&json!({ "data": data, "has_more": page.more, "next_cursor": next })))
 }
 
@@ -154,7 +156,7 @@ pub(crate) async fn rotate(
         expires_at,
     };
     let rotated = state.parts.store.rotate_token(operator.scope(), id, rotation).await?;
-    state.record(told(&state, &operator, Action::TokenRotate, &rotated.old)).await?;
+    state.record(told_made(&state, &operator, Action::TokenRotate, &rotated.old)).await?;
     let mut answer = with_secret(&state, &rotated.new, &secret);
     if let Some(members) = answer.as_object_mut() {
         members.insert("replaces".to_owned(), json!(rotated.old.id));
@@ -199,7 +201,7 @@ impl Wanted {
             idle_ttl_ms: members.duration("idle_ttl"),
             max_requests: NonZeroU64::new(max_requests),
             limits: members.typed("limits").unwrap_or_default(),
-            bindings: members.typed("bindings").unwrap_or_default(),
+            bindings: bindings::take(&mut members),
             metadata: metadata.unwrap_or_default(),
             owner: members.text("owner", 200).unwrap_or_default(),
         };
@@ -246,8 +248,12 @@ impl State {
     fn mint(&self, prefix: &str, length: Option<usize>) -> Result<Secret, Problem> {
         let minted = mint::mint(prefix, length, self.parts.entropy.as_ref());
         let minted = minted.map_err(|error| {
-            let fault = crate::problem::Fault { path: "/prefix".to_owned(), message: error.to_string() };
-            Problem::invalid(vec![fault])
+            let place = match error {
+                MintError::Prefix => "/prefix",
+                MintError::TooShort { .. } | MintError::TooLong => "/length",
+                MintError::Entropy => return Problem::internal(),
+            };
+            Problem::invalid(vec![Fault { path: place.to_owned(), message: error.to_string() }])
         })?;
         if samples::is_sample(minted.expose()) { Err(Problem::internal()) } else { Ok(minted) }
     }
@@ -280,8 +286,21 @@ fn told<'a>(state: &State, operator: &Operator, action: Action, token: &'a Token
         .with_token_ref(token.id)
 }
 
+/// As [`told`], with how long and how often the token may be used.
+fn told_made<'a>(state: &State, operator: &Operator, action: Action, token: &'a Token) -> tollkeep_audit::Event<'a> {
+    let mut event = told(state, operator, action, token);
+    if let Some(end) = token.expires_at {
+        let minutes = end.0.saturating_sub(token.created_at.0) / 60_000;
+        event = event.with_detail(Key::DurationMinutes, Value::Number(minutes));
+    }
+    match token.max_requests {
+        Some(max) => event.with_detail(Key::MaxRequests, Value::Number(max.get())),
+        None => event,
+    }
+}
+
 /// The token object (identity, section 9.4); the text is there as its mask alone.
-fn shown(state: &State, token: &Token) -> Value {
+fn shown(state: &State, token: &Token) -> Json {
     let standing = token.standing(state.parts.store.now());
     let status = match standing {
         Standing::Live => token.state.as_str(),
@@ -316,7 +335,7 @@ fn shown(state: &State, token: &Token) -> Value {
 }
 
 /// The token object of the one answer that has the text in it.
-fn with_secret(state: &State, token: &Token, secret: &Secret) -> Value {
+fn with_secret(state: &State, token: &Token, secret: &Secret) -> Json {
     let mut shown = shown(state, token);
     if let Some(members) = shown.as_object_mut() {
         members.insert("secret".to_owned(), secret.expose().into());

@@ -169,7 +169,7 @@ impl Plan {
             client_ip: client_ip(settings),
             trust_request_id: server.trust_request_id,
             ip_rate: server.ip_rate.as_ref().map(ip_limit),
-            failing_credentials: Quota::per(20, 60 * SECOND_NS, 20),
+            failing_credentials: tollkeep_policy::lockout::FAILED_CREDENTIALS,
             failure_floor: settings.auth.failure_floor,
             token_prefix: settings.auth.token_prefix.as_str().into(),
             security_headers,

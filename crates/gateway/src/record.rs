@@ -135,6 +135,15 @@ impl Facts {
         self.at = clock.wall();
     }
 
+    /// How many audit events this makes at most.
+    fn events_max(&self) -> usize {
+        if self.is_probe {
+            return 0;
+        }
+        let refused = self.refusal.is_some_and(|(_, sort)| sort != RefusedAs::Other);
+        usize::from(self.header_spoof) + usize::from(refused) + usize::from(self.is_call)
+    }
+
     /// Counts the request in the worker's metrics.
     pub(crate) fn count(&self, worker: &Worker) {
         let provider = self.asked.as_ref().map_or(ProviderLabel::NONE, |asked| asked.label);
@@ -215,25 +224,31 @@ impl Recorder {
         Arc::new(Self { audit, access, access_errors_only, usage, ip_mask, folds: Mutex::default() })
     }
 
-    /// Takes a worker's batch. Never waits: a full queue is the audit log's to count.
+    /// Takes a worker's batch: lines are written here, events by the audit log's own thread, so
+    /// that neither waits for the other. Never waits: a full queue is the log's to count.
     pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
-        let Some(audit) = &self.audit else { return self.write(&batch, None) };
+        self.write_lines(&batch);
+        let Some(audit) = &self.audit else { return };
+        let events = batch.iter().map(Facts::events_max).sum();
+        if events == 0 {
+            return;
+        }
         let recorder = Arc::clone(self);
-        let events = batch.len();
-        let written = audit.submit(events, Box::new(move |sink| recorder.write(&batch, Some(sink))));
-        if let Err(error) = written {
-            tracing::debug!("a batch of {events} records was not taken: {error}");
+        let write = move |sink: &mut EventSink<'_>| {
+            for facts in &batch {
+                recorder.write_events(facts, sink);
+            }
+        };
+        if let Err(error) = audit.submit(events, Box::new(write)) {
+            tracing::debug!("{events} audit events were not taken: {error}");
         }
     }
 
-    fn write(&self, batch: &[Facts], mut sink: Option<&mut EventSink<'_>>) {
-        let (mut access, mut accessed) = (Vec::with_capacity(batch.len() * 384), 0);
+    fn write_lines(&self, batch: &[Facts]) {
+        let (mut access, mut accessed) = (Vec::new(), 0);
         let (mut usage, mut used) = (Vec::new(), 0);
         let mut ip = Vec::with_capacity(48);
         for facts in batch.iter().filter(|facts| !facts.is_probe) {
-            if let Some(sink) = sink.as_deref_mut() {
-                self.write_events(facts, sink);
-            }
             if self.access.is_some() && (!self.access_errors_only || facts.outcome != RequestOutcome::Served) {
                 ip.clear();
                 let shown = self.ip_mask.write(facts.client_ip, &mut ip);
@@ -246,7 +261,7 @@ impl Recorder {
                 used += 1;
             }
         }
-        if let Some(sink) = &self.access && accessed > 0 {
+        if let Some(sink) = self.access.as_ref().filter(|_| accessed > 0) {
             sink.send(&mut access, accessed);
         }
         if used > 0 {
@@ -278,10 +293,8 @@ impl Recorder {
 
     fn write_folded(&self, facts: &Facts, action: Action, reason: &'static str, sink: &mut EventSink<'_>) {
         let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(count) = folds.0.len().checked_add(0).and_then(|_| folds.tell(facts.client_ip, reason, facts.at.0))
-        else {
-            return;
-        };
+        let Some(count) = folds.tell(facts.client_ip, reason, facts.at.0) else { return };
+        drop(folds);
         let event = event(facts, action, Outcome::Denied).with_reason(reason);
         sink.append(&event.with_detail(Key::Count, Value::Number(count)));
     }

@@ -1,0 +1,50 @@
+//! What records tell of a management request.
+
+use crate::State;
+use axum::extract::Request;
+use axum::extract::connect_info::ConnectInfo;
+use axum::http::{Method, header};
+use std::net::{IpAddr, SocketAddr};
+use tollkeep_audit::{Event, Key, Value};
+use tollkeep_types::RequestId;
+
+/// A management request: its id, and where it came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) id: RequestId,
+    method: Method,
+    path: Box<str>,
+    /// `None` on the local socket.
+    client_ip: Option<IpAddr>,
+    user_agent: Option<Box<str>>,
+}
+
+impl Asked {
+    /// Takes note of a request and gives it an id.
+    pub(crate) fn note(state: &State, request: &Request) -> Self {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let agent = request.headers().get(header::USER_AGENT);
+        Self {
+            id: RequestId::new(state.parts.clock.as_ref(), state.parts.entropy.as_ref()),
+            method: request.method().clone(),
+            path: request.uri().path().into(),
+            client_ip: peer.map(|ConnectInfo(peer)| peer.ip().to_canonical()),
+            user_agent: agent.and_then(|agent| agent.to_str().ok()).map(Box::from),
+        }
+    }
+
+    /// The event, with what is known of the request it happened in.
+    pub(crate) fn told_in<'a>(&self, event: Event<'a>) -> Event<'a> {
+        let mut event = event
+            .with_request_id(self.id)
+            .with_detail(Key::HttpMethod, Value::OwnedWord(self.method.as_str().into()))
+            .with_endpoint(self.path.to_string());
+        if let Some(ip) = self.client_ip {
+            event = event.with_client_ip(ip);
+        }
+        match &self.user_agent {
+            Some(agent) => event.with_user_agent(agent.to_string()),
+            None => event,
+        }
+    }
+}
