@@ -66,8 +66,8 @@ prepare() {
   case " $* " in *" nginx "*) need nginx nginx ;; esac
   case " $steps " in *" syscalls "*) need strace strace ;; esac
   case " $* " in *" tollkeep "*)
-    say "building tollkeep"
-    (cd "$here/.." && CARGO_TARGET_DIR=$target cargo build --release --locked --quiet -p tollkeep) ;;
+    [ -n "${SKIP_BUILD:-}" ] || say "building tollkeep"
+    [ -n "${SKIP_BUILD:-}" ] || (cd "$here/.." && CARGO_TARGET_DIR=$target cargo build --release --locked --quiet -p tollkeep) ;;
   esac
   launch 1 "$tmp/mock.log" "$tools/release/bench-mock" "${UPSTREAM:-127.0.0.1:0}"
   mock_pid=$launched
@@ -113,7 +113,9 @@ start() { # start NAME: sets name, url, bearer, gateway_pid, up_ms
   gateway_pid=$launched
   wait_up
   if [ "$name" = tollkeep ]; then
-    bearer=$("$target/release/tollkeep" token create --json --config "$config" |
+    for _ in $(seq 200); do [ ! -S "$tmp/tollkeep/tollkeep.sock" ] || break; sleep 0.01; done
+    bearer=$("$target/release/tollkeep" token create --json --data-dir "$tmp/tollkeep" \
+      --requests-per-second 1000000 --burst 1000000 |
       sed -n 's/.*"secret"[^"]*"\([^"]*\)".*/\1/p')
     [ -n "$bearer" ] || { say "no token from tollkeep"; exit 1; }
   fi

@@ -19,13 +19,21 @@ impl State {
 
     /// Refuses before anything is changed while the log can't be written.
     pub(crate) fn check_audit(&self) -> Result<(), Problem> {
-        let Some(audit) = &self.parts.audit else { return Ok(()) };
-        if audit.health().writable(self.parts.clock.mono()) { Ok(()) } else { Err(Problem::audit_unavailable()) }
+        let Some(audit) = &self.parts.audit else {
+            return Ok(());
+        };
+        if audit.health().writable(self.parts.clock.mono()) {
+            Ok(())
+        } else {
+            Err(Problem::audit_unavailable())
+        }
     }
 
     /// Records an act; done only when this succeeds.
     pub(crate) async fn record(&self, event: Event<'_>) -> Result<(), Problem> {
-        let Some(audit) = &self.parts.audit else { return Ok(()) };
+        let Some(audit) = &self.parts.audit else {
+            return Ok(());
+        };
         let pending = audit.log_async(&event);
         match pending.await {
             Ok(_) => Ok(()),

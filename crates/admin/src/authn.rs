@@ -20,7 +20,11 @@ pub(crate) struct Operator {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Who {
     /// A stored key.
-    Key { id: ManagementKeyId, role: Role, scope: Scope },
+    Key {
+        id: ManagementKeyId,
+        role: Role,
+        scope: Scope,
+    },
     /// The key of the settings.
     Environment,
     /// A user of this machine, by the local socket.
@@ -64,7 +68,11 @@ impl Operator {
             Right::Tokens => role != Role::Viewer,
             Right::Projects => matches!(role, Role::Owner | Role::Admin | Role::TenantAdmin),
         };
-        if allowed { Ok(()) } else { Err(Problem::forbidden()) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(Problem::forbidden())
+        }
     }
 }
 
@@ -73,7 +81,11 @@ impl Operator {
 pub(crate) struct PeerUser(pub(crate) u32);
 
 /// Identifies the operator of a request that came over the network or a keyed socket.
-pub(crate) async fn by_key(state: &Arc<State>, fields: &HeaderMap, asked: Asked) -> Result<Operator, Problem> {
+pub(crate) async fn by_key(
+    state: &Arc<State>,
+    fields: &HeaderMap,
+    asked: Asked,
+) -> Result<Operator, Problem> {
     match find(state, fields).await {
         Ok(who) => Ok(Operator { who, asked }),
         Err(problem) => {
@@ -91,12 +103,22 @@ async fn find(state: &Arc<State>, fields: &HeaderMap) -> Result<Who, Problem> {
         return Ok(Who::Environment);
     }
     let service = Scope::Service("authentication");
-    let key = parts.store.find_management_key(service, &digest).await?.ok_or_else(Problem::unauthorized)?;
+    let key = parts
+        .store
+        .find_management_key(service, &digest)
+        .await?
+        .ok_or_else(Problem::unauthorized)?;
     if let Err(error) = parts.store.touch_management_key(service, key.id).await {
         tracing::warn!("The last use of a management key was not stored: {error}");
     }
-    let scope = key.tenant_id.map_or(Scope::Service("management API"), Scope::Tenant);
-    Ok(Who::Key { id: key.id, role: key.role, scope })
+    let scope = key
+        .tenant_id
+        .map_or(Scope::Service("management API"), Scope::Tenant);
+    Ok(Who::Key {
+        id: key.id,
+        role: key.role,
+        scope,
+    })
 }
 
 /// The one key a request carries; several different ones are none.
@@ -109,7 +131,9 @@ fn credential(fields: &HeaderMap) -> Option<&str> {
     }
     let bearer = first.map(|value| {
         let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_start())
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| key.trim_start())
     });
     let named = second.map(|value| value.to_str().ok());
     match (bearer, named) {
@@ -123,8 +147,11 @@ fn credential(fields: &HeaderMap) -> Option<&str> {
 impl State {
     /// Failures are recorded each; a flood of them is the audit log's own to fold.
     fn record_failed_authn(&self, asked: &Asked) {
-        let Some(audit) = &self.parts.audit else { return };
-        let event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure).at(self.parts.clock.wall());
+        let Some(audit) = &self.parts.audit else {
+            return;
+        };
+        let event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure)
+            .at(self.parts.clock.wall());
         let event = asked.told_in(event);
         if let Err(error) = audit.enqueue(&event) {
             tracing::warn!("A failed management login was not recorded: {error}");
@@ -142,12 +169,38 @@ mod tests {
     fn a_key_comes_by_one_carrier_or_twice_the_same() {
         for (name, given, want) in [
             ("none", &[][..], None),
-            ("bearer", &[("authorization", "Bearer mgt-a")], Some("mgt-a")),
-            ("scheme in any case", &[("authorization", "bEARER mgt-a")], Some("mgt-a")),
+            (
+                "bearer",
+                &[("authorization", "Bearer mgt-a")],
+                Some("mgt-a"),
+            ),
+            (
+                "scheme in any case",
+                &[("authorization", "bEARER mgt-a")],
+                Some("mgt-a"),
+            ),
             ("header", &[("x-management-key", "mgt-a")], Some("mgt-a")),
-            ("both the same", &[("authorization", "Bearer mgt-a"), ("x-management-key", "mgt-a")], Some("mgt-a")),
-            ("both, different", &[("authorization", "Bearer mgt-a"), ("x-management-key", "mgt-b")], None),
-            ("twice", &[("x-management-key", "mgt-a"), ("x-management-key", "mgt-a")], None),
+            (
+                "both the same",
+                &[
+                    ("authorization", "Bearer mgt-a"),
+                    ("x-management-key", "mgt-a"),
+                ],
+                Some("mgt-a"),
+            ),
+            (
+                "both, different",
+                &[
+                    ("authorization", "Bearer mgt-a"),
+                    ("x-management-key", "mgt-b"),
+                ],
+                None,
+            ),
+            (
+                "twice",
+                &[("x-management-key", "mgt-a"), ("x-management-key", "mgt-a")],
+                None,
+            ),
             ("another scheme", &[("authorization", "Basic mgt-a")], None),
             ("empty", &[("x-management-key", "")], None),
         ] {

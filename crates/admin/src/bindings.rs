@@ -56,12 +56,18 @@ fn read(mut written: Value) -> Result<Bindings, BindingFault> {
         }
     }
     // An address stands for the network of itself.
-    for ip in members.get_mut("ips").and_then(Value::as_array_mut).into_iter().flatten() {
+    for ip in members
+        .get_mut("ips")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if let Some(text) = ip.as_str() {
             *ip = parse_network(text)?.to_string().into();
         }
     }
-    let bindings: Bindings = serde_json::from_value(written).map_err(|error| whole(error.to_string()))?;
+    let bindings: Bindings =
+        serde_json::from_value(written).map_err(|error| whole(error.to_string()))?;
     permission::Bindings {
         ips: &bindings.ips,
         origins: &bindings.origins,
@@ -83,22 +89,66 @@ mod tests {
     #[test]
     fn bindings_are_taken_whole_or_refused_with_their_place() {
         for (name, written, want) in [
-            ("an address is a network", json!({"ips": ["10.1.2.3", "::1"]}), Ok(r#"{"ips":["10.1.2.3/32","::1/128"]}"#)),
-            ("mapped addresses are folded", json!({"ips": ["::ffff:10.1.2.3"]}), Ok(r#"{"ips":["10.1.2.3/32"]}"#)),
-            ("models", json!({"models": ["gpt-*"]}), Ok(r#"{"models":["gpt-*"]}"#)),
+            (
+                "an address is a network",
+                json!({"ips": ["10.1.2.3", "::1"]}),
+                Ok(r#"{"ips":["10.1.2.3/32","::1/128"]}"#),
+            ),
+            (
+                "mapped addresses are folded",
+                json!({"ips": ["::ffff:10.1.2.3"]}),
+                Ok(r#"{"ips":["10.1.2.3/32"]}"#),
+            ),
+            (
+                "models",
+                json!({"models": ["gpt-*"]}),
+                Ok(r#"{"models":["gpt-*"]}"#),
+            ),
             ("nothing written", json!({}), Ok("{}")),
-            ("no address", json!({"ips": ["banana"]}), Err("bindings/ips")),
-            ("host bits", json!({"ips": ["10.1.2.3/8"]}), Err("bindings/ips")),
-            ("an empty list", json!({"models": []}), Err("bindings/models")),
-            ("an empty map", json!({"headers": {}}), Err("bindings/headers")),
-            ("no method", json!({"methods": ["get"]}), Err("bindings/methods")),
-            ("no origin", json!({"origins": ["https://app.example/path"]}), Err("bindings/origins")),
+            (
+                "no address",
+                json!({"ips": ["banana"]}),
+                Err("bindings/ips"),
+            ),
+            (
+                "host bits",
+                json!({"ips": ["10.1.2.3/8"]}),
+                Err("bindings/ips"),
+            ),
+            (
+                "an empty list",
+                json!({"models": []}),
+                Err("bindings/models"),
+            ),
+            (
+                "an empty map",
+                json!({"headers": {}}),
+                Err("bindings/headers"),
+            ),
+            (
+                "no method",
+                json!({"methods": ["get"]}),
+                Err("bindings/methods"),
+            ),
+            (
+                "no origin",
+                json!({"origins": ["https://app.example/path"]}),
+                Err("bindings/origins"),
+            ),
             ("another type", json!({"models": "gpt-4"}), Err("bindings")),
-            ("unknown", json!({"networks": ["10.0.0.0/8"]}), Err("bindings")),
+            (
+                "unknown",
+                json!({"networks": ["10.0.0.0/8"]}),
+                Err("bindings"),
+            ),
             ("no object", json!(["10.0.0.0/8"]), Err("bindings")),
         ] {
             let got = read(written).map(|bindings| serde_json::to_string(&bindings).unwrap());
-            assert_eq!(got.as_deref().map_err(|fault| fault.place.as_str()), want, "{name}");
+            assert_eq!(
+                got.as_deref().map_err(|fault| fault.place.as_str()),
+                want,
+                "{name}"
+            );
         }
     }
 }

@@ -24,12 +24,18 @@ pub(crate) fn read(key: &[u8; 32], filters: &str, cursor: &str) -> Result<After<
     }
     let (time, id) = place.split_once('.').ok_or_else(Problem::bad_cursor)?;
     let time = time.parse().map_err(|_| Problem::bad_cursor())?;
-    Ok(After { created_at: WallMillis(time), id: id.parse().map_err(|_| Problem::bad_cursor())? })
+    Ok(After {
+        created_at: WallMillis(time),
+        id: id.parse().map_err(|_| Problem::bad_cursor())?,
+    })
 }
 
 fn tag(key: &[u8; 32], filters: &str, place: &str) -> String {
     let mac = hmac_sha256(key, format!("cursor\n{filters}\n{place}").as_bytes());
-    mac.iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    mac.iter()
+        .take(TAG_BYTES)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -40,7 +46,10 @@ mod tests {
     #[test]
     fn a_cursor_works_for_its_own_list_and_unchanged() {
         let key = [7; 32];
-        let after = After { created_at: WallMillis(5), id: TokenId::from_bytes([1; 16]) };
+        let after = After {
+            created_at: WallMillis(5),
+            id: TokenId::from_bytes([1; 16]),
+        };
         let cursor = write(&key, "project=a", &after);
         assert_eq!(read(&key, "project=a", &cursor).unwrap(), after);
         for (name, filters, cursor) in [

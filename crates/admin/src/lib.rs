@@ -26,8 +26,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tollkeep_audit::Logger;
 use tollkeep_config::Settings;
-use tollkeep_crypto::mint::{self, MintError};
 use tollkeep_crypto::TokenHasher;
+use tollkeep_crypto::mint::{self, MintError};
 use tollkeep_observe::health::Health;
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_store::{NewManagementKey, Role, Scope, Store, StoreError};
@@ -93,9 +93,19 @@ impl Admin {
     pub fn new(parts: AdminParts) -> Self {
         let mut cursor_key = [0_u8; 32];
         parts.entropy.fill(&mut cursor_key);
-        let env_key = parts.settings.management.key.as_ref().map(|key| parts.hasher.hash(key.expose()));
+        let env_key = parts
+            .settings
+            .management
+            .key
+            .as_ref()
+            .map(|key| parts.hasher.hash(key.expose()));
         let started_at = parts.clock.wall();
-        Self(Arc::new(State { parts, started_at, cursor_key, env_key }))
+        Self(Arc::new(State {
+            parts,
+            started_at,
+            cursor_key,
+            env_key,
+        }))
     }
 
     /// Makes the first owner key, unless one is configured or stored. Its text is given once and

@@ -14,23 +14,38 @@ impl Members {
     /// Reads a body; an empty one is an object without members.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Problem> {
         if body.is_empty() {
-            return Ok(Self { left: Map::new(), faults: Vec::new() });
+            return Ok(Self {
+                left: Map::new(),
+                faults: Vec::new(),
+            });
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(left)) => Ok(Self { left, faults: Vec::new() }),
+            Ok(Value::Object(left)) => Ok(Self {
+                left,
+                faults: Vec::new(),
+            }),
             Ok(_) => Err(Problem::bad_request("The body must be a JSON object.")),
-            Err(error) => Err(Problem::bad_request(format!("The body is not JSON (line {}, column {}).", error.line(), error.column()))),
+            Err(error) => Err(Problem::bad_request(format!(
+                "The body is not JSON (line {}, column {}).",
+                error.line(),
+                error.column()
+            ))),
         }
     }
 
     /// Whether `expires_at` or `ttl` is there as `null`: without end.
     pub(crate) fn never_expires(&self) -> bool {
-        ["expires_at", "ttl"].iter().any(|name| self.left.get(*name).is_some_and(Value::is_null))
+        ["expires_at", "ttl"]
+            .iter()
+            .any(|name| self.left.get(*name).is_some_and(Value::is_null))
     }
 
     /// A fault at a member.
     pub(crate) fn fault(&mut self, name: &str, message: impl Into<String>) {
-        self.faults.push(Fault { path: format!("/{name}"), message: message.into() });
+        self.faults.push(Fault {
+            path: format!("/{name}"),
+            message: message.into(),
+        });
     }
 
     /// Takes a member; absent and `null` are the same.
@@ -39,7 +54,11 @@ impl Members {
     }
 
     /// Takes a member through `read`, which says what is wrong with it.
-    pub(crate) fn take_as<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, String>) -> Option<T> {
+    pub(crate) fn take_as<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(Value) -> Result<T, String>,
+    ) -> Option<T> {
         match read(self.take(name)?) {
             Ok(value) => Some(value),
             Err(message) => {
@@ -52,25 +71,37 @@ impl Members {
     /// Takes a text of at most `max` characters.
     pub(crate) fn text(&mut self, name: &str, max: usize) -> Option<String> {
         self.take_as(name, |value| match value {
-            Value::String(text) if text.chars().count() > max => Err(format!("at most {max} characters")),
-            Value::String(text) if text.chars().any(char::is_control) => Err("no control characters".to_owned()),
-            Value::String(text) => Ok(text),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                Err("must be a string".to_owned())
+            Value::String(text) if text.chars().count() > max => {
+                Err(format!("at most {max} characters"))
             }
+            Value::String(text) if text.chars().any(char::is_control) => {
+                Err("no control characters".to_owned())
+            }
+            Value::String(text) => Ok(text),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => Err("must be a string".to_owned()),
         })
     }
 
     /// Takes a whole number from 0.
     pub(crate) fn number(&mut self, name: &str) -> Option<u64> {
-        self.take_as(name, |value| value.as_u64().ok_or_else(|| "must be a whole number from 0".to_owned()))
+        self.take_as(name, |value| {
+            value
+                .as_u64()
+                .ok_or_else(|| "must be a whole number from 0".to_owned())
+        })
     }
 
     /// Takes a duration such as `90s`, in milliseconds.
     pub(crate) fn duration(&mut self, name: &str) -> Option<u64> {
         self.take_as(name, |value| {
             let text = value.as_str().ok_or("must be a string such as \"24h\"")?;
-            duration_ms(text).ok_or_else(|| "must be a duration such as \"90s\", \"15m\", \"24h\", \"30d\"".to_owned())
+            duration_ms(text).ok_or_else(|| {
+                "must be a duration such as \"90s\", \"15m\", \"24h\", \"30d\"".to_owned()
+            })
         })
     }
 
@@ -78,13 +109,16 @@ impl Members {
     pub(crate) fn time(&mut self, name: &str) -> Option<WallMillis> {
         self.take_as(name, |value| {
             let text = value.as_str().ok_or("must be a string")?;
-            text.parse().map_err(|_| "must be a time such as \"2026-11-22T10:15:30Z\"".to_owned())
+            text.parse()
+                .map_err(|_| "must be a time such as \"2026-11-22T10:15:30Z\"".to_owned())
         })
     }
 
     /// Takes a member of a type that checks itself.
     pub(crate) fn typed<T: serde::de::DeserializeOwned>(&mut self, name: &str) -> Option<T> {
-        self.take_as(name, |value| serde_json::from_value(value).map_err(|error| error.to_string()))
+        self.take_as(name, |value| {
+            serde_json::from_value(value).map_err(|error| error.to_string())
+        })
     }
 
     /// Ends the reading: unknown members are faults too.
@@ -93,7 +127,11 @@ impl Members {
         for name in unknown {
             self.fault(&pointer(&name), "unknown member");
         }
-        if self.faults.is_empty() { Ok(()) } else { Err(Problem::invalid(self.faults)) }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(self.faults))
+        }
     }
 }
 
@@ -146,7 +184,14 @@ mod tests {
     #[test]
     fn every_fault_is_told_at_once_with_its_place() {
         let mut members = Members::read(br#"{"name":5,"ttl":"soon","max":-1,"a/b":1}"#).unwrap();
-        assert_eq!((members.text("name", 10), members.duration("ttl"), members.number("max")), (None, None, None));
+        assert_eq!(
+            (
+                members.text("name", 10),
+                members.duration("ttl"),
+                members.number("max")
+            ),
+            (None, None, None)
+        );
         let problem = members.done().unwrap_err();
         let text = format!("{problem:?}");
         for place in ["/name", "/ttl", "/max", "/a~1b"] {

@@ -9,25 +9,41 @@ use std::sync::Arc;
 
 /// `GET /metrics` in the text format 0.0.4 of Prometheus.
 pub(crate) async fn metrics(Of(state): Of<Arc<State>>) -> Response {
-    text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.parts.metrics.render())
+    text(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        state.parts.metrics.render(),
+    )
 }
 
 /// `GET /health`
 pub(crate) async fn health(Of(state): Of<Arc<State>>) -> Response {
     let parts = &state.parts;
-    let body = format!("{{\"status\":\"ok\",\"timestamp\":\"{}\",\"version\":\"{}\"}}", parts.clock.wall(), parts.version);
+    let body = format!(
+        "{{\"status\":\"ok\",\"timestamp\":\"{}\",\"version\":\"{}\"}}",
+        parts.clock.wall(),
+        parts.version
+    );
     text(StatusCode::OK, "application/json", body)
 }
 
 /// `GET /healthz`
 pub(crate) async fn healthz() -> Response {
-    text(StatusCode::OK, "application/json", "{\"status\":\"ok\"}".to_owned())
+    text(
+        StatusCode::OK,
+        "application/json",
+        "{\"status\":\"ok\"}".to_owned(),
+    )
 }
 
 /// `GET /live`
 pub(crate) async fn live(Of(state): Of<Arc<State>>) -> Response {
     let alive = state.parts.health.live(state.parts.clock.mono());
-    let (status, word) = if alive { (StatusCode::OK, "alive") } else { (StatusCode::SERVICE_UNAVAILABLE, "stuck") };
+    let (status, word) = if alive {
+        (StatusCode::OK, "alive")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "stuck")
+    };
     text(status, "text/plain; charset=utf-8", word.to_owned())
 }
 
@@ -35,16 +51,28 @@ pub(crate) async fn live(Of(state): Of<Arc<State>>) -> Response {
 pub(crate) async fn ready(Of(state): Of<Arc<State>>) -> Response {
     let reasons = state.parts.health.reasons(state.parts.clock.mono());
     if reasons.is_empty() {
-        return text(StatusCode::OK, "text/plain; charset=utf-8", "ready".to_owned());
+        return text(
+            StatusCode::OK,
+            "text/plain; charset=utf-8",
+            "ready".to_owned(),
+        );
     }
-    let words: Vec<String> = reasons.iter().map(|reason| format!("\"{}\"", reason.as_str())).collect();
-    let body = format!("{{\"status\":\"unready\",\"reasons\":[{}]}}", words.join(","));
+    let words: Vec<String> = reasons
+        .iter()
+        .map(|reason| format!("\"{}\"", reason.as_str()))
+        .collect();
+    let body = format!(
+        "{{\"status\":\"unready\",\"reasons\":[{}]}}",
+        words.join(",")
+    );
     text(StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
 }
 
 fn text(status: StatusCode, kind: &'static str, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -26,7 +26,13 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), faults: Vec::new(), allow: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            faults: Vec::new(),
+            allow: None,
+        }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -34,7 +40,11 @@ impl Problem {
     }
 
     pub(crate) fn bad_cursor() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_cursor", "The cursor is not one of ours, or belongs to another list.")
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad_cursor",
+            "The cursor is not one of ours, or belongs to another list.",
+        )
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -43,33 +53,63 @@ impl Problem {
     }
 
     pub(crate) fn forbidden() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "The role of this key does not allow that.")
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "The role of this key does not allow that.",
+        )
     }
 
     pub(crate) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such thing here.")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is no such thing here.",
+        )
     }
 
     pub(crate) fn misdirected() -> Self {
-        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "Not served here.")
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected",
+            "Not served here.",
+        )
     }
 
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
-        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is meant for this path.");
-        Self { allow: Some(allow), ..problem }
+        let problem = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "Another method is meant for this path.",
+        );
+        Self {
+            allow: Some(allow),
+            ..problem
+        }
     }
 
     pub(crate) fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than 1 MiB.")
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "The body is larger than 1 MiB.",
+        )
     }
 
     pub(crate) fn not_json() -> Self {
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body must be `application/json`.")
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "The body must be `application/json`.",
+        )
     }
 
     pub(crate) fn invalid(faults: Vec<Fault>) -> Self {
         let detail = "The request has members that can't be taken.";
-        Self { faults, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail) }
+        Self {
+            faults,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+        }
     }
 
     pub(crate) fn audit_unavailable() -> Self {
@@ -78,7 +118,11 @@ impl Problem {
     }
 
     pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong.")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong.",
+        )
     }
 
     pub(crate) const fn code(&self) -> &'static str {
@@ -96,14 +140,19 @@ impl From<StoreError> for Problem {
                     Conflict::ProjectSlug => "A project of that slug exists.",
                     Conflict::TokenKnown => "That token exists already.",
                     Conflict::TokenBlocked => "That token was revoked or has expired.",
-                    Conflict::TokenRotated => "The token was rotated already; its successor can be rotated.",
+                    Conflict::TokenRotated => {
+                        "The token was rotated already; its successor can be rotated."
+                    }
                     Conflict::TokenNotActive => "The token is no longer active.",
                 };
                 Self::new(StatusCode::CONFLICT, "conflict", detail)
             }
-            StoreError::Invalid(what) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", what),
+            StoreError::Invalid(what) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", what)
+            }
             StoreError::Full => {
-                let detail = "The disk is full: nothing was changed. Free some space and try again.";
+                let detail =
+                    "The disk is full: nothing was changed. Free some space and try again.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
             }
             StoreError::Unavailable(why) => {
@@ -150,12 +199,18 @@ impl Problem {
         *response.body_mut() = Body::from(document.to_string());
         let fields = response.headers_mut();
         fields.remove(header::CONTENT_LENGTH);
-        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        fields.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(allow) = self.allow {
             fields.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tollkeep\""));
+            fields.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"tollkeep\""),
+            );
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

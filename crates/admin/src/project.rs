@@ -27,19 +27,49 @@ pub(crate) async fn create(
     members.done()?;
     let name = name.unwrap_or_default();
     state.check_audit()?;
-    let project = state.parts.store.create_project(operator.scope(), NewProject { slug, name, limits: CallLimits::default() }).await?;
-    state.record(state.event(&operator, Action::ProjectCreate).with_project_id(project.id)).await?;
-    Ok(created(&format!("/api/v1/projects/{}", project.id), &shown(&project)))
+    let project = state
+        .parts
+        .store
+        .create_project(
+            operator.scope(),
+            NewProject {
+                slug,
+                name,
+                limits: CallLimits::default(),
+            },
+        )
+        .await?;
+    state
+        .record(
+            state
+                .event(&operator, Action::ProjectCreate)
+                .with_project_id(project.id),
+        )
+        .await?;
+    Ok(created(
+        &format!("/api/v1/projects/{}", project.id),
+        &shown(&project),
+    ))
 }
 
 /// `GET /api/v1/projects`
-pub(crate) async fn list(Of(state): Of<Arc<State>>, Extension(operator): Extension<Operator>) -> Answer {
+pub(crate) async fn list(
+    Of(state): Of<Arc<State>>,
+    Extension(operator): Extension<Operator>,
+) -> Answer {
     operator.check(Right::Read)?;
-    let page = PageRequest { limit: 200, after: None };
+    let page = PageRequest {
+        limit: 200,
+        after: None,
+    };
     let page = state.parts.store.projects(operator.scope(), page).await?;
-    state.record(state.event(&operator, Action::ProjectList)).await?;
+    state
+        .record(state.event(&operator, Action::ProjectList))
+        .await?;
     let data: Vec<Value> = page.rows.iter().map(shown).collect();
-    Ok(ok(&json!({ "data": data, "has_more": page.more, "next_cursor": null })))
+    Ok(ok(
+        &json!({ "data": data, "has_more": page.more, "next_cursor": null }),
+    ))
 }
 
 /// `GET /api/v1/projects/{project}`
@@ -49,8 +79,18 @@ pub(crate) async fn get(
     Path(project): Path<String>,
 ) -> Answer {
     operator.check(Right::Read)?;
-    let project = state.parts.store.project(operator.scope(), ProjectRef::of(&project)).await?;
-    state.record(state.event(&operator, Action::ProjectRead).with_project_id(project.id)).await?;
+    let project = state
+        .parts
+        .store
+        .project(operator.scope(), ProjectRef::of(&project))
+        .await?;
+    state
+        .record(
+            state
+                .event(&operator, Action::ProjectRead)
+                .with_project_id(project.id),
+        )
+        .await?;
     Ok(ok(&shown(&project)))
 }
 

@@ -37,7 +37,10 @@ impl Asked {
     pub(crate) fn told_in<'a>(&self, event: Event<'a>) -> Event<'a> {
         let mut event = event
             .with_request_id(self.id)
-            .with_detail(Key::HttpMethod, Value::OwnedWord(self.method.as_str().into()))
+            .with_detail(
+                Key::HttpMethod,
+                Value::OwnedWord(self.method.as_str().into()),
+            )
             .with_endpoint(self.path.to_string());
         if let Some(ip) = self.client_ip {
             event = event.with_client_ip(ip);

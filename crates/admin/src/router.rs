@@ -40,21 +40,52 @@ pub(crate) fn created(location: &str, value: &Value) -> Response {
 fn json(status: StatusCode, value: &Value) -> Response {
     let mut response = Response::new(Body::from(value.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }
 
 /// The API's operations.
 fn operations() -> Router<Arc<State>> {
     Router::new()
-        .route("/api/v1/projects", get(project::list).post(project::create).fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }))
-        .route("/api/v1/projects/{project}", get(project::get).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }))
-        .route("/api/v1/tokens", get(token::list).post(token::create).fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }))
-        .route("/api/v1/tokens/{id}", get(token::get).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }))
-        .route("/api/v1/tokens/{id}/revoke", post(token::revoke).fallback(|| async { Problem::method_not_allowed("POST") }))
-        .route("/api/v1/tokens/{id}/rotate", post(token::rotate).fallback(|| async { Problem::method_not_allowed("POST") }))
-        .route("/api/v1/status", get(status::status).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }))
-        .route("/api/v1/whoami", get(status::whoami).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }))
+        .route(
+            "/api/v1/projects",
+            get(project::list)
+                .post(project::create)
+                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }),
+        )
+        .route(
+            "/api/v1/projects/{project}",
+            get(project::get).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
+        )
+        .route(
+            "/api/v1/tokens",
+            get(token::list)
+                .post(token::create)
+                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }),
+        )
+        .route(
+            "/api/v1/tokens/{id}",
+            get(token::get).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
+        )
+        .route(
+            "/api/v1/tokens/{id}/revoke",
+            post(token::revoke).fallback(|| async { Problem::method_not_allowed("POST") }),
+        )
+        .route(
+            "/api/v1/tokens/{id}/rotate",
+            post(token::rotate).fallback(|| async { Problem::method_not_allowed("POST") }),
+        )
+        .route(
+            "/api/v1/status",
+            get(status::status).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
+        )
+        .route(
+            "/api/v1/whoami",
+            get(status::whoami).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
+        )
         .fallback(|| async { Problem::not_found() })
 }
 
@@ -75,7 +106,10 @@ pub(crate) fn keyed(state: &Arc<State>) -> Router {
 
 /// The local socket: its permissions are the key.
 pub(crate) fn local(state: &Arc<State>) -> Router {
-    finish(probes().merge(operations().layer(from_fn(need_own_user))), state)
+    finish(
+        probes().merge(operations().layer(from_fn(need_own_user))),
+        state,
+    )
 }
 
 /// The metrics listener.
@@ -92,7 +126,9 @@ fn finish(router: Router<Arc<State>>, state: &Arc<State>) -> Router {
     router
         .layer(from_fn(only_json))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(|_| Problem::internal().into_response()))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(|_| {
+            Problem::internal().into_response()
+        }))
         .layer(from_fn_with_state(Arc::clone(state), harden))
         .with_state(Arc::clone(state))
 }
@@ -102,7 +138,10 @@ async fn need_key(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -
     let operator = match authn::by_key(&state, &fields, asked(&request)?).await {
         Ok(operator) => operator,
         Err(problem) => {
-            state.parts.metrics.refusal(problem.code(), Listener::Management);
+            state
+                .parts
+                .metrics
+                .refusal(problem.code(), Listener::Management);
             return Err(problem);
         }
     };
@@ -110,65 +149,123 @@ async fn need_key(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -
     Ok(next.run(request).await)
 }
 
-async fn need_own_user(ConnectInfo(PeerUser(uid)): ConnectInfo<PeerUser>, mut request: Request, next: Next) -> Answer {
+async fn need_own_user(
+    ConnectInfo(PeerUser(uid)): ConnectInfo<PeerUser>,
+    mut request: Request,
+    next: Next,
+) -> Answer {
     let own = rustix::process::geteuid().as_raw();
     if uid != own && uid != 0 {
         return Err(Problem::unauthorized());
     }
-    let operator = Operator { who: Who::Local { uid }, asked: asked(&request)? };
+    let operator = Operator {
+        who: Who::Local { uid },
+        asked: asked(&request)?,
+    };
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
 }
 
 /// What [`harden`] took note of.
 fn asked(request: &Request) -> Result<Asked, Problem> {
-    request.extensions().get().cloned().ok_or_else(Problem::internal)
+    request
+        .extensions()
+        .get()
+        .cloned()
+        .ok_or_else(Problem::internal)
 }
 
 async fn check_management_host(Of(state): Of<Arc<State>>, request: Request, next: Next) -> Answer {
-    check_host(&state, &state.parts.settings.management.allowed_hosts, &request)?;
+    check_host(
+        &state,
+        &state.parts.settings.management.allowed_hosts,
+        &request,
+    )?;
     Ok(next.run(request).await)
 }
 
 async fn check_metrics_host(Of(state): Of<Arc<State>>, request: Request, next: Next) -> Answer {
-    check_host(&state, &state.parts.settings.metrics.allowed_hosts, &request)?;
+    check_host(
+        &state,
+        &state.parts.settings.metrics.allowed_hosts,
+        &request,
+    )?;
     Ok(next.run(request).await)
 }
 
 /// A name that is not ours may be a web page's that was pointed at this machine (DNS rebinding).
 fn check_host(state: &State, allowed: &AllowedHosts, request: &Request) -> Result<(), Problem> {
-    let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     let served = match allowed {
         AllowedHosts::Listed(patterns) => patterns.iter().any(|pattern| pattern.matches(host)),
         AllowedHosts::Defaults => is_own_name(state, host),
     };
-    if served { Ok(()) } else { Err(Problem::misdirected()) }
+    if served {
+        Ok(())
+    } else {
+        Err(Problem::misdirected())
+    }
 }
 
 fn is_own_name(state: &State, host: &[u8]) -> bool {
-    let Ok(authority) = std::str::from_utf8(host).unwrap_or_default().parse::<tollkeep_types::Authority>() else {
+    let Ok(authority) = std::str::from_utf8(host)
+        .unwrap_or_default()
+        .parse::<tollkeep_types::Authority>()
+    else {
         return false;
     };
-    let bare = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let is_bound = |ip: std::net::IpAddr| state.parts.listeners.iter().any(|own| own.ip() == ip && !ip.is_unspecified());
-    bare == "localhost" || bare.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || is_bound(ip))
+    let bare = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let is_bound = |ip: std::net::IpAddr| {
+        state
+            .parts
+            .listeners
+            .iter()
+            .any(|own| own.ip() == ip && !ip.is_unspecified())
+    };
+    bare == "localhost"
+        || bare
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || is_bound(ip))
 }
 
 /// Bodies are JSON or absent, and small.
 async fn only_json(request: Request, next: Next) -> Answer {
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(Problem::too_large());
     }
-    let has_body = length.is_some_and(|length| length > 0) || request.headers().contains_key(header::TRANSFER_ENCODING);
-    let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let has_body = length.is_some_and(|length| length > 0)
+        || request.headers().contains_key(header::TRANSFER_ENCODING);
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let essence = kind
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     if has_body && !essence.eq_ignore_ascii_case(b"application/json") {
         return Err(Problem::not_json());
     }
     let response = next.run(request).await;
     // The body limit answers in plain text.
-    if response.status() == StatusCode::PAYLOAD_TOO_LARGE { Err(Problem::too_large()) } else { Ok(response) }
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Err(Problem::too_large())
+    } else {
+        Ok(response)
+    }
 }
 
 /// The lines every answer has, and the document of every refusal.
@@ -185,15 +282,23 @@ async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> 
     if let Ok(id) = HeaderValue::from_str(&id) {
         fields.insert("x-request-id", id);
     }
-    let Some(security) = &state.parts.settings.server.security_headers else { return response };
+    let Some(security) = &state.parts.settings.server.security_headers else {
+        return response;
+    };
     let lines = [
         ("x-content-type-options", &security.content_type_options),
         ("x-frame-options", &security.frame_options),
         ("x-xss-protection", &security.xss_protection),
         ("content-security-policy", &security.content_security_policy),
         ("referrer-policy", &security.referrer_policy),
-        ("cross-origin-opener-policy", &security.cross_origin_opener_policy),
-        ("cross-origin-resource-policy", &security.cross_origin_resource_policy),
+        (
+            "cross-origin-opener-policy",
+            &security.cross_origin_opener_policy,
+        ),
+        (
+            "cross-origin-resource-policy",
+            &security.cross_origin_resource_policy,
+        ),
     ];
     for (name, value) in lines {
         if let Ok(value) = HeaderValue::from_str(value) {

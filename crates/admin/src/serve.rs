@@ -39,7 +39,13 @@ impl Admin {
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = TcpListener::from_std(listener)?;
         let service = router::keyed(&self.0).into_make_service_with_connect_info::<SocketAddr>();
-        Ok(async move { ended(axum::serve(listener, service).with_graceful_shutdown(stop).await) })
+        Ok(async move {
+            ended(
+                axum::serve(listener, service)
+                    .with_graceful_shutdown(stop)
+                    .await,
+            );
+        })
     }
 
     /// Serves the API on a Unix socket until `stop`.
@@ -58,7 +64,13 @@ impl Admin {
             Scheme::PeerUser => router::local(&self.0),
         };
         let service = router.into_make_service_with_connect_info::<PeerUser>();
-        Ok(async move { ended(axum::serve(listener, service).with_graceful_shutdown(stop).await) })
+        Ok(async move {
+            ended(
+                axum::serve(listener, service)
+                    .with_graceful_shutdown(stop)
+                    .await,
+            );
+        })
     }
 
     /// Serves the counters on the metrics listener until `stop`.
@@ -72,7 +84,13 @@ impl Admin {
     ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let listener = TcpListener::from_std(listener)?;
         let router = router::counters(&Arc::clone(&self.0));
-        Ok(async move { ended(axum::serve(listener, router).with_graceful_shutdown(stop).await) })
+        Ok(async move {
+            ended(
+                axum::serve(listener, router)
+                    .with_graceful_shutdown(stop)
+                    .await,
+            );
+        })
     }
 }
 

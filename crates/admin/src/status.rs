@@ -11,7 +11,10 @@ use tollkeep_observe::health::Reason;
 use tollkeep_store::Role;
 
 /// `GET /api/v1/status`
-pub(crate) async fn status(Of(state): Of<Arc<State>>, Extension(operator): Extension<Operator>) -> Answer {
+pub(crate) async fn status(
+    Of(state): Of<Arc<State>>,
+    Extension(operator): Extension<Operator>,
+) -> Answer {
     operator.check(Right::Read)?;
     let parts = &state.parts;
     let reasons = parts.health.reasons(parts.clock.mono());

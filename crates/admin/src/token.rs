@@ -36,7 +36,9 @@ pub(crate) async fn create(
     let wanted = Wanted::read(&state, &body)?;
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());
-    let project = store.project(scope, ProjectRef::of(&wanted.project)).await?;
+    let project = store
+        .project(scope, ProjectRef::of(&wanted.project))
+        .await?;
     let secret = state.mint(&wanted.prefix, wanted.length)?;
     let new = NewToken {
         project_id: project.id,
@@ -51,12 +53,20 @@ pub(crate) async fn create(
         owner: wanted.owner,
     };
     let token = store.create_token(scope, new).await?;
-    if let Err(problem) = state.record(told_made(&state, &operator, Action::TokenCreate, &token)).await {
+    if let Err(problem) = state
+        .record(told_made(&state, &operator, Action::TokenCreate, &token))
+        .await
+    {
         // What can't be recorded isn't given out.
-        store.revoke_token(scope, token.id, "audit unavailable").await?;
+        store
+            .revoke_token(scope, token.id, "audit unavailable")
+            .await?;
         return Err(problem);
     }
-    Ok(created(&format!("/api/v1/tokens/{}", token.id), &with_secret(&state, &token, &secret)))
+    Ok(created(
+        &format!("/api/v1/tokens/{}", token.id),
+        &with_secret(&state, &token, &secret),
+    ))
 }
 
 /// `GET /api/v1/tokens`
@@ -70,30 +80,59 @@ pub(crate) async fn list(
     let (store, scope) = (&state.parts.store, operator.scope());
     let limit = match query.remove("limit") {
         None => 50,
-        Some(text) => text.parse().ok().filter(|limit| (1..=200).contains(limit)).ok_or_else(|| Problem::bad_request("limit: want 1 to 200."))?,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=200).contains(limit))
+            .ok_or_else(|| Problem::bad_request("limit: want 1 to 200."))?,
     };
     let only_live = match query.remove("active").as_deref() {
         None | Some("false") => false,
         Some("true") => true,
         Some(_) => return Err(Problem::bad_request("active: want true or false.")),
     };
-    let project = query.remove("project").or_else(|| query.remove("project_id"));
+    let project = query
+        .remove("project")
+        .or_else(|| query.remove("project_id"));
     let cursor = query.remove("cursor");
     if let Some(unknown) = query.keys().next() {
-        return Err(Problem::bad_request(format!("{unknown}: unknown parameter.")));
+        return Err(Problem::bad_request(format!(
+            "{unknown}: unknown parameter."
+        )));
     }
     let filters = format!("{}|{only_live}", project.as_deref().unwrap_or_default());
     let project = match &project {
         Some(project) => Some(store.project(scope, ProjectRef::of(project)).await?.id),
         None => None,
     };
-    let after = cursor.map(|cursor| cursor::read(&state.cursor_key, &filters, &cursor)).transpose()?;
-    let page = store.tokens(scope, TokenFilter { project, only_live }, PageRequest { limit, after }).await?;
-    state.record(state.event(&operator, Action::TokenList)).await?;
+    let after = cursor
+        .map(|cursor| cursor::read(&state.cursor_key, &filters, &cursor))
+        .transpose()?;
+    let page = store
+        .tokens(
+            scope,
+            TokenFilter { project, only_live },
+            PageRequest { limit, after },
+        )
+        .await?;
+    state
+        .record(state.event(&operator, Action::TokenList))
+        .await?;
     let last = page.rows.last().filter(|_| page.more);
-    let next = last.map(|last| cursor::write(&state.cursor_key, &filters, &After { created_at: last.created_at, id: last.id }));
+    let next = last.map(|last| {
+        cursor::write(
+            &state.cursor_key,
+            &filters,
+            &After {
+                created_at: last.created_at,
+                id: last.id,
+            },
+        )
+    });
     let data: Vec<Json> = page.rows.iter().map(|token| shown(&state, token)).collect();
-    Ok(ok(&json!({ "data": data, "has_more": page.more, "next_cursor": next })))
+    Ok(ok(
+        &json!({ "data": data, "has_more": page.more, "next_cursor": next }),
+    ))
 }
 
 /// `GET /api/v1/tokens/{id}`
@@ -103,8 +142,14 @@ pub(crate) async fn get(
     Path(id): Path<String>,
 ) -> Answer {
     operator.check(Right::Read)?;
-    let token = state.parts.store.token(operator.scope(), token_id(&id)?).await?;
-    state.record(told(&state, &operator, Action::TokenRead, &token)).await?;
+    let token = state
+        .parts
+        .store
+        .token(operator.scope(), token_id(&id)?)
+        .await?;
+    state
+        .record(told(&state, &operator, Action::TokenRead, &token))
+        .await?;
     Ok(ok(&shown(&state, &token)))
 }
 
@@ -121,8 +166,14 @@ pub(crate) async fn revoke(
     members.done()?;
     state.check_audit()?;
     let reason = reason.as_deref().unwrap_or("revoked by an operator");
-    let revoked = state.parts.store.revoke_token(operator.scope(), token_id(&id)?, reason).await?;
-    state.record(told(&state, &operator, Action::TokenRevoke, &revoked.token)).await?;
+    let revoked = state
+        .parts
+        .store
+        .revoke_token(operator.scope(), token_id(&id)?, reason)
+        .await?;
+    state
+        .record(told(&state, &operator, Action::TokenRevoke, &revoked.token))
+        .await?;
     Ok(ok(&shown(&state, &revoked.token)))
 }
 
@@ -155,12 +206,26 @@ pub(crate) async fn rotate(
         overlap_ms: overlap_ms.unwrap_or(OVERLAP_MS_DEFAULT),
         expires_at,
     };
-    let rotated = state.parts.store.rotate_token(operator.scope(), id, rotation).await?;
-    state.record(told_made(&state, &operator, Action::TokenRotate, &rotated.old)).await?;
+    let rotated = state
+        .parts
+        .store
+        .rotate_token(operator.scope(), id, rotation)
+        .await?;
+    state
+        .record(told_made(
+            &state,
+            &operator,
+            Action::TokenRotate,
+            &rotated.old,
+        ))
+        .await?;
     let mut answer = with_secret(&state, &rotated.new, &secret);
     if let Some(members) = answer.as_object_mut() {
         members.insert("replaces".to_owned(), json!(rotated.old.id));
-        members.insert("old_works_until".to_owned(), json!(rotated.old.grace_ends_at));
+        members.insert(
+            "old_works_until".to_owned(),
+            json!(rotated.old.grace_ends_at),
+        );
     }
     Ok(ok(&answer))
 }
@@ -184,18 +249,34 @@ impl Wanted {
     fn read(state: &State, body: &[u8]) -> Result<Self, Problem> {
         let auth = &state.parts.settings.auth;
         let mut members = Members::read(body)?;
-        let project = members.text("project_id", 64).or_else(|| members.text("project", 64));
+        let project = members
+            .text("project_id", 64)
+            .or_else(|| members.text("project", 64));
         let expires_at = read_end(state, &mut members);
-        let max_requests = members.number("max_requests").unwrap_or(auth.token_default_max_requests);
+        let max_requests = members
+            .number("max_requests")
+            .unwrap_or(auth.token_default_max_requests);
         let metadata: Option<BTreeMap<String, String>> = members.typed("metadata");
-        let size = |metadata: &BTreeMap<String, String>| metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-        if metadata.as_ref().is_some_and(|metadata| metadata.len() > 32 || size(metadata) > 4096) {
+        let size = |metadata: &BTreeMap<String, String>| {
+            metadata
+                .iter()
+                .map(|(key, value)| key.len() + value.len())
+                .sum::<usize>()
+        };
+        if metadata
+            .as_ref()
+            .is_some_and(|metadata| metadata.len() > 32 || size(metadata) > 4096)
+        {
             members.fault("metadata", "at most 32 pairs and 4 KiB");
         }
         let wanted = Self {
             project: project.unwrap_or_else(|| "default".to_owned()),
-            prefix: members.text("prefix", 15).unwrap_or_else(|| auth.token_prefix.clone()),
-            length: members.number("length").map(|length| usize::try_from(length).unwrap_or(usize::MAX)),
+            prefix: members
+                .text("prefix", 15)
+                .unwrap_or_else(|| auth.token_prefix.clone()),
+            length: members
+                .number("length")
+                .map(|length| usize::try_from(length).unwrap_or(usize::MAX)),
             name: members.text("name", 200).unwrap_or_default(),
             expires_at,
             idle_ttl_ms: members.duration("idle_ttl"),
@@ -215,13 +296,17 @@ fn read_end(state: &State, members: &mut Members) -> Option<WallMillis> {
     let auth = &state.parts.settings.auth;
     let now = state.parts.store.now();
     let never = members.never_expires();
-    let minutes = members.number("duration_minutes").map(|minutes| minutes.saturating_mul(60_000));
+    let minutes = members
+        .number("duration_minutes")
+        .map(|minutes| minutes.saturating_mul(60_000));
     let ttl = members.duration("ttl").or(minutes);
     let end = match (members.time("expires_at"), ttl) {
         (Some(at), _) => Some(at),
         (None, Some(ttl)) => Some(WallMillis(now.0.saturating_add(ttl))),
         (None, None) if never => None,
-        (None, None) => Some(WallMillis(now.0.saturating_add(millis(auth.token_default_ttl)))),
+        (None, None) => Some(WallMillis(
+            now.0.saturating_add(millis(auth.token_default_ttl)),
+        )),
     };
     if let Some(message) = state.end_fault(now, end) {
         members.fault("expires_at", message);
@@ -237,9 +322,10 @@ impl State {
             None if auth.allow_eternal_tokens => None,
             None => Some("tokens without end are off (auth.allow_eternal_tokens)".to_owned()),
             Some(at) if at <= now => Some("must be later than now".to_owned()),
-            Some(at) if at.0 - now.0 > millis(auth.token_max_ttl) => {
-                Some(format!("at most {} days from now (auth.token_max_ttl)", auth.token_max_ttl.as_secs() / 86_400))
-            }
+            Some(at) if at.0 - now.0 > millis(auth.token_max_ttl) => Some(format!(
+                "at most {} days from now (auth.token_max_ttl)",
+                auth.token_max_ttl.as_secs() / 86_400
+            )),
             Some(_) => None,
         }
     }
@@ -253,9 +339,16 @@ impl State {
                 MintError::TooShort { .. } | MintError::TooLong => "/length",
                 MintError::Entropy => return Problem::internal(),
             };
-            Problem::invalid(vec![Fault { path: place.to_owned(), message: error.to_string() }])
+            Problem::invalid(vec![Fault {
+                path: place.to_owned(),
+                message: error.to_string(),
+            }])
         })?;
-        if samples::is_sample(minted.expose()) { Err(Problem::internal()) } else { Ok(minted) }
+        if samples::is_sample(minted.expose()) {
+            Err(Problem::internal())
+        } else {
+            Ok(minted)
+        }
     }
 
     /// What is kept of a token's text.
@@ -277,7 +370,12 @@ fn token_id(text: &str) -> Result<TokenId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
-fn told<'a>(state: &State, operator: &Operator, action: Action, token: &'a Token) -> tollkeep_audit::Event<'a> {
+fn told<'a>(
+    state: &State,
+    operator: &Operator,
+    action: Action,
+    token: &'a Token,
+) -> tollkeep_audit::Event<'a> {
     state
         .event(operator, action)
         .with_tenant_id(token.tenant_id)
@@ -287,7 +385,12 @@ fn told<'a>(state: &State, operator: &Operator, action: Action, token: &'a Token
 }
 
 /// As [`told`], with how long and how often the token may be used.
-fn told_made<'a>(state: &State, operator: &Operator, action: Action, token: &'a Token) -> tollkeep_audit::Event<'a> {
+fn told_made<'a>(
+    state: &State,
+    operator: &Operator,
+    action: Action,
+    token: &'a Token,
+) -> tollkeep_audit::Event<'a> {
     let mut event = told(state, operator, action, token);
     if let Some(end) = token.expires_at {
         let minutes = end.0.saturating_sub(token.created_at.0) / 60_000;

@@ -70,8 +70,12 @@ impl<'w> Exchange<'w> {
         }
         let running = self.find_room(client_ip)?;
         let debits_address = self.check_address(client_ip)?;
-        self.check_hop()?;
-        let (query, canonical) = self.canonical_path()?;
+        let pathed = self.check_hop().and_then(|()| self.canonical_path());
+        let (query, canonical) = pathed.inspect_err(|_| {
+            if debits_address {
+                self.debit_ip(client_ip);
+            }
+        })?;
         Ok(Entry {
             client_ip,
             query,
@@ -84,7 +88,11 @@ impl<'w> Exchange<'w> {
 
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         let bytes = self.conn.unread();
-        self.work.head.fields.iter().map(move |field| (field.name.of(bytes), field.value.of(bytes)))
+        self.work
+            .head
+            .fields
+            .iter()
+            .map(move |field| (field.name.of(bytes), field.value.of(bytes)))
     }
 
     fn client_ip(&mut self) -> IpAddr {
@@ -105,12 +113,21 @@ impl<'w> Exchange<'w> {
     fn note_fields(&mut self) {
         self.facts.method = self.work.head.method.as_str();
         let bytes = self.conn.unread();
-        let text = |known| self.work.head.value(bytes, known).and_then(|value| std::str::from_utf8(value).ok());
+        let text = |known| {
+            self.work
+                .head
+                .value(bytes, known)
+                .and_then(|value| std::str::from_utf8(value).ok())
+        };
         let agent = text(Known::UserAgent).map(|agent| {
-            let kept = agent.get(..agent.floor_char_boundary(USER_AGENT_BYTES_MAX)).unwrap_or_default();
+            let kept = agent
+                .get(..agent.floor_char_boundary(USER_AGENT_BYTES_MAX))
+                .unwrap_or_default();
             Box::from(kept)
         });
-        let correlation = text(Known::XCorrelationId).filter(|id| request_id_acceptable(id.as_bytes())).map(Box::from);
+        let correlation = text(Known::XCorrelationId)
+            .filter(|id| request_id_acceptable(id.as_bytes()))
+            .map(Box::from);
         let request_id = text(Known::XRequestId)
             .filter(|id| self.plan.trust_request_id && request_id_acceptable(id.as_bytes()))
             .map(Box::from);
@@ -120,7 +137,12 @@ impl<'w> Exchange<'w> {
 
     fn check_authority(&self) -> Result<(), Refusal> {
         let authority = self.work.head.authority.of(self.conn.unread());
-        if self.plan.hosts.iter().any(|pattern| pattern.matches(authority)) {
+        if self
+            .plan
+            .hosts
+            .iter()
+            .any(|pattern| pattern.matches(authority))
+        {
             return Ok(());
         }
         Err(Refusal::Misdirected)
@@ -129,7 +151,11 @@ impl<'w> Exchange<'w> {
     /// Refuses while there is no room: fails closed when the audit can't be written.
     fn find_room(&self, client_ip: IpAddr) -> Result<Room<'w>, Refusal> {
         let (shared, limits) = (&self.worker.shared, &self.plan.limits);
-        if shared.audit.as_ref().is_some_and(|audit| !audit.accepting(self.started)) {
+        if shared
+            .audit
+            .as_ref()
+            .is_some_and(|audit| !audit.accepting(self.started))
+        {
             return Err(Refusal::AuditUnavailable);
         }
         if self.lane.crowded {
@@ -150,7 +176,12 @@ impl<'w> Exchange<'w> {
     /// The per-address limit. In scope `all` it is debited here; in scope `unproven` only a
     /// request without a credential is refused here, and the debit waits for the end.
     fn check_address(&self, client_ip: IpAddr) -> Result<bool, Refusal> {
-        let Some(limit) = self.plan.ip_rate.as_ref().filter(|limit| !limit.is_exempt(client_ip)) else {
+        let Some(limit) = self
+            .plan
+            .ip_rate
+            .as_ref()
+            .filter(|limit| !limit.is_exempt(client_ip))
+        else {
             return Ok(false);
         };
         let rates = &self.worker.shared.rates;
@@ -167,10 +198,14 @@ impl<'w> Exchange<'w> {
             RateScope::All => {
                 let mut claims = [tollkeep_counters::Claim::key(key, limit.quota)];
                 let admitted = rates.admit(self.started, &mut claims);
-                admitted.map(|()| false).map_err(|refusal| refused(refusal.retry_after_ns))
+                admitted
+                    .map(|()| false)
+                    .map_err(|refusal| refused(refusal.retry_after_ns))
             }
             RateScope::Unproven => match rates.peek(self.started, key, &limit.quota) {
-                Verdict::Refuse { retry_after_ns } if !self.has_credential() => Err(refused(retry_after_ns)),
+                Verdict::Refuse { retry_after_ns } if !self.has_credential() => {
+                    Err(refused(retry_after_ns))
+                }
                 Verdict::Refuse { .. } | Verdict::Pass { .. } => Ok(true),
             },
         }
@@ -178,35 +213,62 @@ impl<'w> Exchange<'w> {
 
     fn has_credential(&self) -> bool {
         let carriers = [Known::Authorization, Known::XApiKey, Known::XGoogApiKey];
-        self.work.head.fields.iter().any(|field| carriers.contains(&field.known))
+        self.work
+            .head
+            .fields
+            .iter()
+            .any(|field| carriers.contains(&field.known))
     }
 
     /// A request of our own that came back.
     fn check_hop(&self) -> Result<(), Refusal> {
         let own = self.plan.instance.as_bytes();
-        let came_back = self.fields().any(|(name, value)| name.eq_ignore_ascii_case(b"tollkeep-hop") && value == own);
-        if came_back { Err(Refusal::Loop) } else { Ok(()) }
+        let came_back = self
+            .fields()
+            .any(|(name, value)| name.eq_ignore_ascii_case(b"tollkeep-hop") && value == own);
+        if came_back {
+            Err(Refusal::Loop)
+        } else {
+            Ok(())
+        }
     }
 
-    fn canonical_path(&mut self) -> Result<(Option<std::ops::Range<usize>>, tollkeep_types::path::Canonical), Refusal> {
+    fn canonical_path(
+        &mut self,
+    ) -> Result<
+        (
+            Option<std::ops::Range<usize>>,
+            tollkeep_types::path::Canonical,
+        ),
+        Refusal,
+    > {
         // `OPTIONS *` has no path; no route can be meant.
         if self.work.head.asterisk {
-            return Err(Refusal::EndpointNotFound);
+            return Ok((None, tollkeep_types::path::Canonical::default()));
         }
         let target = self.work.head.target.of(self.conn.unread());
         let (path, query) = split_target(target);
-        let canonical = canonicalize(path, PathRules::PERMISSIVE, &mut self.work.path).map_err(|_| Refusal::BadRequest("path"))?;
-        let Some(query) = query else { return Ok((None, canonical)) };
+        let canonical = canonicalize(path, PathRules::PERMISSIVE, &mut self.work.path)
+            .map_err(|_| Refusal::BadRequest("path"))?;
+        let Some(query) = query else {
+            return Ok((None, canonical));
+        };
         check_query(query).map_err(|_| Refusal::BadRequest("query"))?;
         Ok((Some(path.len() + 1..target.len()), canonical))
     }
 
     /// Debits the address of a request that ended without a proven caller.
     pub(crate) fn debit_address(&self, entry: &Entry<'_>) {
-        if let Some(limit) = self.plan.ip_rate.as_ref().filter(|_| entry.debits_address()) {
-            let key = Key::addr(Class::Ip, prefix_key(entry.client_ip));
-            self.worker.shared.rates.debit(self.started, key, &limit.quota);
+        if entry.debits_address() {
+            self.debit_ip(entry.client_ip);
+        }
+    }
+
+    fn debit_ip(&self, client_ip: IpAddr) {
+        if let Some(limit) = &self.plan.ip_rate {
+            let key = Key::addr(Class::Ip, prefix_key(client_ip));
+            let rates = &self.worker.shared.rates;
+            rates.debit(self.started, key, &limit.quota);
         }
     }
 }
-

@@ -115,18 +115,27 @@ impl Exchange<'_> {
     pub(crate) fn dialect(&self) -> Dialect {
         match surface_of(self.work.head.method.as_str(), &self.work.path) {
             SurfaceMatch::Surface(Surface::Models | Surface::Model) => {
-                let version = self.work.head.value(self.request_bytes(), Known::AnthropicVersion);
+                let version = self
+                    .work
+                    .head
+                    .value(self.request_bytes(), Known::AnthropicVersion);
                 tollkeep_llm::models::form(&self.work.path, version)
             }
             SurfaceMatch::Surface(surface) => surface.dialect(),
-            SurfaceMatch::MethodNotAllowed { dialect, .. } | SurfaceMatch::Unknown(dialect) => dialect,
+            SurfaceMatch::MethodNotAllowed { dialect, .. } | SurfaceMatch::Unknown(dialect) => {
+                dialect
+            }
             SurfaceMatch::NotLlm => Dialect::Plain,
         }
     }
 
     /// The bytes of the request's head, wherever they are by now.
     pub(crate) fn request_bytes(&self) -> &[u8] {
-        if self.detached { &self.work.request } else { self.conn.unread() }
+        if self.detached {
+            &self.work.request
+        } else {
+            self.conn.unread()
+        }
     }
 
     /// Tells the caller no.
@@ -142,14 +151,21 @@ impl Exchange<'_> {
         self.closing |= drain.is_none();
         let answered = self.write_refusal(&refusal).await;
         let Some(drain) = drain.filter(|_| answered.is_ok() && !self.closing) else {
-            return if answered.is_ok() { After::Close } else { After::Abort };
+            return if answered.is_ok() {
+                After::Close
+            } else {
+                After::Abort
+            };
         };
         self.drain(drain).await
     }
 
     async fn write_refusal(&mut self, refusal: &Refusal) -> Result<(), Stop> {
         let (public, dialect) = (refusal.public(), self.dialect());
-        let status = if matches!(refusal, Refusal::Overloaded(_) | Refusal::UpstreamOverloaded) {
+        let status = if matches!(
+            refusal,
+            Refusal::Overloaded(_) | Refusal::UpstreamOverloaded
+        ) {
             public.kind.status(dialect)
         } else {
             public.status
@@ -172,14 +188,28 @@ impl Exchange<'_> {
         id.push_str(std::str::from_utf8(&self.facts.id.hex()).unwrap_or_default());
         let detail = refusal.detail();
         // The dialects have codes of their own; plain bodies carry ours.
-        let code = if dialect == Dialect::Plain || refusal.has_own_code() { public.code } else { public.kind.code() };
-        let text = ErrorText { kind: public.kind, code, message: detail.unwrap_or(public.text), request_id: &id, status };
+        let code = if dialect == Dialect::Plain || refusal.has_own_code() {
+            public.code
+        } else {
+            public.kind.code()
+        };
+        let text = ErrorText {
+            kind: public.kind,
+            code,
+            message: detail.unwrap_or(public.text),
+            request_id: &id,
+            status,
+        };
         let mut body = Vec::with_capacity(256);
         write_body(&mut body, dialect, &text);
         if dialect == Dialect::Anthropic {
             write::field(&mut self.work.out, b"request-id", id.as_bytes());
         }
-        self.end_whole(Body { kind: "application/json", bytes: &body }).await
+        self.end_whole(Body {
+            kind: "application/json",
+            bytes: &body,
+        })
+        .await
     }
 
     /// A failed authentication is told at the floor, not sooner, so that time tells nothing.
@@ -199,7 +229,9 @@ impl Exchange<'_> {
         let total = match self.work.head.framing {
             Framing::None => self.work.head.len,
             Framing::Length(length) if length <= DRAIN_BYTES_MAX + (1 << 20) => {
-                let expected = length.saturating_sub(u64::try_from(self.conn.unread().len() - self.work.head.len).ok()?);
+                let expected = length.saturating_sub(
+                    u64::try_from(self.conn.unread().len() - self.work.head.len).ok()?,
+                );
                 let length = usize::try_from(length).ok()?;
                 (expected <= DRAIN_BYTES_MAX).then_some(self.work.head.len + length)?
             }
@@ -228,14 +260,18 @@ impl Exchange<'_> {
 
     /// After an answer that was written whole.
     pub(crate) async fn finish(&mut self) -> After {
-        let Some(drain) = self.left_to_drain().filter(|_| !self.closing) else { return After::Close };
+        let Some(drain) = self.left_to_drain().filter(|_| !self.closing) else {
+            return After::Close;
+        };
         self.drain(drain).await
     }
 }
 
 /// When to come back.
 fn write_waits(out: &mut Vec<u8>, refusal: &Refusal) {
-    let Some(wait) = refusal.retry_after() else { return };
+    let Some(wait) = refusal.retry_after() else {
+        return;
+    };
     let ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
     let seconds = tollkeep_policy::rate::retry_after_s(ns);
     out.extend_from_slice(b"retry-after: ");
@@ -245,10 +281,23 @@ fn write_waits(out: &mut Vec<u8>, refusal: &Refusal) {
         write::number(out, tollkeep_policy::rate::retry_after_ms(ns));
     }
     out.extend_from_slice(b"\r\n");
-    let Refusal::RateLimited(limited) = refusal else { return };
+    let Refusal::RateLimited(limited) = refusal else {
+        return;
+    };
     for (name, value) in [
-        ("ratelimit-policy", format!("\"{}\";q={};w={}", limited.class.name(), limited.quota, limited.window_s)),
-        ("ratelimit", format!("\"{}\";r=0;t={seconds}", limited.class.name())),
+        (
+            "ratelimit-policy",
+            format!(
+                "\"{}\";q={};w={}",
+                limited.class.name(),
+                limited.quota,
+                limited.window_s
+            ),
+        ),
+        (
+            "ratelimit",
+            format!("\"{}\";r=0;t={seconds}", limited.class.name()),
+        ),
     ] {
         write::field(out, name.as_bytes(), value.as_bytes());
     }
@@ -257,32 +306,42 @@ fn write_waits(out: &mut Vec<u8>, refusal: &Refusal) {
 impl Refusal {
     /// A text for the caller that is better than the row's, where it is safe to give one.
     fn detail(&self) -> Option<&str> {
-        match self {
-            Self::InvalidJson(text) | Self::DuplicateKey(text) => Some(text).filter(|text| !text.is_empty()).map(String::as_str),
-            Self::Unauthenticated(AuthnFailure::Query) => Some("credential in query string is disabled"),
-            _ => None,
+        if let Self::InvalidJson(text) | Self::DuplicateKey(text) = self {
+            return Some(text.as_str()).filter(|text| !text.is_empty());
         }
+        matches!(self, Self::Unauthenticated(AuthnFailure::Query))
+            .then_some("credential in query string is disabled")
     }
 
     /// Whether every dialect shows our code rather than its own word for the class.
     fn has_own_code(&self) -> bool {
-        matches!(self, Self::TokenBinding(_) | Self::LockedOut | Self::AuditUnavailable | Self::StoreUnavailable)
+        matches!(
+            self,
+            Self::TokenBinding(_) | Self::LockedOut | Self::AuditUnavailable
+        )
     }
 }
 
 /// `Sun, 22 Nov 2026 10:15:30 GMT` (RFC 9110, section 5.6.7), always 29 bytes.
 pub(crate) fn http_date(unix_s: u64) -> [u8; 29] {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let at = WallMillis(unix_s.saturating_mul(1000)).min(WallMillis::MAX);
     let (year, month, day) = at.date();
     let seconds = at.0 / 1000;
-    let name = |names: &[&'static str], index: u64| usize::try_from(index).ok().and_then(|i| names.get(i)).copied();
+    let name = |names: &[&'static str], index: u64| {
+        usize::try_from(index)
+            .ok()
+            .and_then(|i| names.get(i))
+            .copied()
+    };
     let weekday = name(&DAYS, seconds / 86_400 % 7).unwrap_or("Thu");
     let month = name(&MONTHS, month.saturating_sub(1)).unwrap_or("Jan");
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let text = format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT");
+    let text =
+        format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT");
     let mut date = [b' '; 29];
     for (slot, byte) in date.iter_mut().zip(text.bytes()) {
         *slot = byte;
@@ -301,7 +360,10 @@ mod tests {
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
             (1_795_342_530, "Sun, 22 Nov 2026 10:15:30 GMT"),
         ] {
-            assert_eq!(http_date(unix), *text.as_bytes().first_chunk::<29>().unwrap());
+            assert_eq!(
+                http_date(unix),
+                *text.as_bytes().first_chunk::<29>().unwrap()
+            );
         }
     }
 }

@@ -57,7 +57,12 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// 429.
-    pub(crate) fn grant(&mut self, entry: &Entry<'_>, route: &Route, caller: &Caller) -> Result<Grant, Refusal> {
+    pub(crate) fn grant(
+        &mut self,
+        entry: &Entry<'_>,
+        route: &Route,
+        caller: &Caller,
+    ) -> Result<Grant, Refusal> {
         let mut limits: Vec<Named<'_>> = Vec::new();
         if let Some(token) = caller.token() {
             token_limits(token, &mut limits);
@@ -65,13 +70,21 @@ impl Exchange<'_> {
         if let Destination::Plain(plain) = route.destination()
             && let Some(limit) = &plain.limit
         {
-            limits.push(self.route_limit(entry, caller, plain.id, limit));
+            limits.push(route_limit(entry, caller, plain.id, limit));
         }
         self.debit(limits)?;
         let Some(token) = caller.token() else {
-            return Ok(Grant { token: None, used: true, running: false });
+            return Ok(Grant {
+                token: None,
+                used: true,
+                running: false,
+            });
         };
-        let mut grant = Grant { token: None, used: false, running: enter(token)? };
+        let mut grant = Grant {
+            token: None,
+            used: false,
+            running: enter(token)?,
+        };
         if !token.try_grant(self.worker.shared.store.now()) {
             release(token, &mut grant);
             return Err(Refusal::RequestsUsedUp);
@@ -80,53 +93,76 @@ impl Exchange<'_> {
         Ok(grant)
     }
 
-    fn route_limit<'l>(&self, entry: &Entry<'_>, caller: &Caller, route: u32, limit: &RouteLimit) -> Named<'l> {
-        let by_address = || Key::addr(Class::Route, prefix_key(entry.client_ip()));
-        let key = match (limit.by, caller.token()) {
-            (RateBy::Global, _) => Key::whole(Class::Route),
-            (RateBy::Token, Some(token)) => Key::id(Class::Route, *token.lineage.id.bytes()),
-            (RateBy::Project, Some(token)) => Key::id(Class::Route, *token.project.id.bytes()),
-            // A caller without a token is counted by address.
-            (RateBy::Ip, _) | (RateBy::Token | RateBy::Project, None) => by_address(),
-        };
-        Named {
-            claim: Claim::key(key.on_route(route), limit.quota),
-            class: LimitClass::Route,
-            requests: limit.requests,
-            window_s: limit.window_s,
-        }
-    }
-
     fn debit(&self, limits: Vec<Named<'_>>) -> Result<(), Refusal> {
         if limits.is_empty() {
             return Ok(());
         }
-        let (mut claims, told): (Vec<_>, Vec<_>) =
-            limits.into_iter().map(|limit| (limit.claim, (limit.class, limit.requests, limit.window_s))).unzip();
-        self.worker.shared.rates.admit(self.started, &mut claims).map_err(|refused| {
-            let (class, quota, window_s) = told.get(refused.claim).copied().unwrap_or((LimitClass::Token, 1, 1));
-            Refusal::RateLimited(Limited {
-                class,
-                quota,
-                window_s,
-                retry_after: Duration::from_nanos(refused.retry_after_ns),
+        let (mut claims, told): (Vec<_>, Vec<_>) = limits
+            .into_iter()
+            .map(|limit| (limit.claim, (limit.class, limit.requests, limit.window_s)))
+            .unzip();
+        self.worker
+            .shared
+            .rates
+            .admit(self.started, &mut claims)
+            .map_err(|refused| {
+                let (class, quota, window_s) =
+                    told.get(refused.claim)
+                        .copied()
+                        .unwrap_or((LimitClass::Token, 1, 1));
+                Refusal::RateLimited(Limited {
+                    class,
+                    quota,
+                    window_s,
+                    retry_after: Duration::from_nanos(refused.retry_after_ns),
+                })
             })
-        })
+    }
+}
+
+/// The limit of a route, counted by what it says.
+fn route_limit<'l>(
+    entry: &Entry<'_>,
+    caller: &Caller,
+    route: u32,
+    limit: &RouteLimit,
+) -> Named<'l> {
+    let by_address = || Key::addr(Class::Route, prefix_key(entry.client_ip()));
+    let key = match (limit.by, caller.token()) {
+        (RateBy::Global, _) => Key::whole(Class::Route),
+        (RateBy::Token, Some(token)) => Key::id(Class::Route, *token.lineage.id.bytes()),
+        (RateBy::Project, Some(token)) => Key::id(Class::Route, *token.project.id.bytes()),
+        // A caller without a token is counted by address.
+        (RateBy::Ip, _) | (RateBy::Token | RateBy::Project, None) => by_address(),
+    };
+    Named {
+        claim: Claim::key(key.on_route(route), limit.quota),
+        class: LimitClass::Route,
+        requests: limit.requests,
+        window_s: limit.window_s,
     }
 }
 
 /// One of at most so many calls at a time, where the token is limited in that.
 fn enter(token: &LiveToken) -> Result<bool, Refusal> {
-    let Some(max) = token.limits.concurrency else { return Ok(false) };
+    let Some(max) = token.limits.concurrency else {
+        return Ok(false);
+    };
     let one_more = |running: u32| (running < max.get()).then_some(running.saturating_add(1));
-    let entered = token.lineage.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+    let entered =
+        token
+            .lineage
+            .in_flight
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
     let refusal = Limited {
         class: LimitClass::Token,
         quota: max.get().into(),
         window_s: 1,
         retry_after: Duration::from_secs(1),
     };
-    entered.map(|_| true).map_err(|_| Refusal::RateLimited(refusal))
+    entered
+        .map(|_| true)
+        .map_err(|_| Refusal::RateLimited(refusal))
 }
 
 fn release(token: &LiveToken, grant: &mut Grant) {
@@ -143,9 +179,16 @@ fn token_limits<'t>(token: &'t LiveToken, limits: &mut Vec<Named<'t>>) {
         (given.requests_per_minute, 60, &lineage.minute_tat),
     ];
     for (requests, window_s, cell) in rates {
-        let Some(requests) = requests.map(|requests| u64::from(requests.get())) else { continue };
+        let Some(requests) = requests.map(|requests| u64::from(requests.get())) else {
+            continue;
+        };
         let burst = given.burst.map_or(requests, |burst| burst.get().into());
         let claim = Claim::cell(cell, Quota::per(requests, window_s * SECOND_NS, burst));
-        limits.push(Named { claim, class: LimitClass::Token, requests, window_s });
+        limits.push(Named {
+            claim,
+            class: LimitClass::Token,
+            requests,
+            window_s,
+        });
     }
 }

@@ -40,18 +40,50 @@ impl Exchange<'_> {
         let reasons = health.reasons(now);
         let (status, kind, text) = match probe {
             Probe::Health => {
-                let sandbox = if self.plan.sandbox { ",\"sandbox\":true" } else { "" };
-                (200, "application/json", format!("{{\"status\":\"ok\",\"timestamp\":\"{}\"{sandbox}}}", self.facts.at))
+                let sandbox = if self.plan.sandbox {
+                    ",\"sandbox\":true"
+                } else {
+                    ""
+                };
+                (
+                    200,
+                    "application/json",
+                    format!(
+                        "{{\"status\":\"ok\",\"timestamp\":\"{}\"{sandbox}}}",
+                        self.facts.at
+                    ),
+                )
             }
             Probe::Healthz => (200, "application/json", "{\"status\":\"ok\"}".to_owned()),
-            Probe::Live if health.live(now) => (200, "text/plain; charset=utf-8", "alive".to_owned()),
+            Probe::Live if health.live(now) => {
+                (200, "text/plain; charset=utf-8", "alive".to_owned())
+            }
             Probe::Live => (503, "text/plain; charset=utf-8", "stuck".to_owned()),
-            Probe::Ready if reasons.is_empty() => (200, "text/plain; charset=utf-8", "ready".to_owned()),
+            Probe::Ready if reasons.is_empty() => {
+                (200, "text/plain; charset=utf-8", "ready".to_owned())
+            }
             Probe::Ready => {
-                let words: Vec<_> = reasons.iter().map(|reason| format!("\"{}\"", reason.as_str())).collect();
-                (503, "application/json", format!("{{\"status\":\"unready\",\"reasons\":[{}]}}", words.join(",")))
+                let words: Vec<_> = reasons
+                    .iter()
+                    .map(|reason| format!("\"{}\"", reason.as_str()))
+                    .collect();
+                (
+                    503,
+                    "application/json",
+                    format!(
+                        "{{\"status\":\"unready\",\"reasons\":[{}]}}",
+                        words.join(",")
+                    ),
+                )
             }
         };
-        self.answer_whole(status, Body { kind, bytes: text.as_bytes() }).await
+        self.answer_whole(
+            status,
+            Body {
+                kind,
+                bytes: text.as_bytes(),
+            },
+        )
+        .await
     }
 }

@@ -49,9 +49,11 @@ impl Exchange<'_> {
             }
             Access::Token => {}
         }
-        let found = self.find_token(entry, route).map_err(|failure| self.authn_refusal(entry, failure))?;
+        let found = self
+            .find_token(entry, route)
+            .map_err(|failure| self.authn_refusal(entry, failure))?;
         self.facts.token = Some(Arc::clone(&found));
-        self.check_project(&found)?;
+        check_project(&found)?;
         self.check_bindings(entry, &found)?;
         Ok(Caller::Token(found))
     }
@@ -65,7 +67,11 @@ impl Exchange<'_> {
         let text = text?;
         let Some(token) = found else {
             let well_formed = tollkeep_crypto::mint::well_formed(&text);
-            return Err(if well_formed { AuthnFailure::Unknown } else { AuthnFailure::Malformed });
+            return Err(if well_formed {
+                AuthnFailure::Unknown
+            } else {
+                AuthnFailure::Malformed
+            });
         };
         match token.standing(shared.store.now()) {
             Standing::Live => Ok(token),
@@ -81,11 +87,15 @@ impl Exchange<'_> {
         let bytes = self.conn.unread();
         let mut found: Option<Cow<'_, str>> = None;
         for known in [Known::Authorization, Known::XApiKey, Known::XGoogApiKey] {
-            let Some(value) = self.work.head.value(bytes, known) else { continue };
+            let Some(value) = self.work.head.value(bytes, known) else {
+                continue;
+            };
             let value = std::str::from_utf8(value).map_err(|_| AuthnFailure::Malformed)?;
-            let token = match known {
-                Known::Authorization => self.bearer(value)?,
-                _ => value,
+            let is_bearer = known == Known::Authorization;
+            let token = if is_bearer {
+                self.bearer(value)?
+            } else {
+                value
             };
             if found.as_ref().is_some_and(|other| *other != token) {
                 return Err(AuthnFailure::Carriers);
@@ -95,7 +105,13 @@ impl Exchange<'_> {
         let Some(query) = entry.query().filter(|_| route.surface().is_some()) else {
             return found.ok_or(AuthnFailure::Missing);
         };
-        let query = self.work.head.target.of(bytes).get(query).unwrap_or_default();
+        let query = self
+            .work
+            .head
+            .target
+            .of(bytes)
+            .get(query)
+            .unwrap_or_default();
         match query_credential(query) {
             None => found.ok_or(AuthnFailure::Missing),
             Some(("key", value)) if self.plan.llm.query_key => {
@@ -113,9 +129,17 @@ impl Exchange<'_> {
     /// prefix of a token.
     fn bearer<'v>(&self, value: &'v str) -> Result<&'v str, AuthnFailure> {
         if let Some((scheme, token)) = value.split_once(' ') {
-            return if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start()) } else { Err(AuthnFailure::Malformed) };
+            return if scheme.eq_ignore_ascii_case("bearer") {
+                Ok(token.trim_start())
+            } else {
+                Err(AuthnFailure::Malformed)
+            };
         }
-        if value.starts_with(&*self.plan.token_prefix) { Ok(value) } else { Err(AuthnFailure::Malformed) }
+        if value.starts_with(&*self.plan.token_prefix) {
+            Ok(value)
+        } else {
+            Err(AuthnFailure::Malformed)
+        }
     }
 
     /// A failure is counted against its address; too many of them, and the address is told to
@@ -137,10 +161,6 @@ impl Exchange<'_> {
         }
     }
 
-    fn check_project(&self, token: &LiveToken) -> Result<(), Refusal> {
-        if token.project.is_active() { Ok(()) } else { Err(Refusal::ProjectInactive) }
-    }
-
     fn check_bindings(&self, entry: &Entry<'_>, token: &LiveToken) -> Result<(), Refusal> {
         let bytes = self.conn.unread();
         let facts = BindingFacts {
@@ -148,9 +168,22 @@ impl Exchange<'_> {
             method: self.work.head.method.as_str(),
             path: &self.work.path,
             route: Some(&self.facts.route),
-            fields: self.work.head.fields.iter().map(|field| (field.name.of(bytes), field.value.of(bytes))),
+            fields: self
+                .work
+                .head
+                .fields
+                .iter()
+                .map(|field| (field.name.of(bytes), field.value.of(bytes))),
         };
         bindings_of(token).check(&facts).map_err(binding_refusal)
+    }
+}
+
+fn check_project(token: &LiveToken) -> Result<(), Refusal> {
+    if token.project.is_active() {
+        Ok(())
+    } else {
+        Err(Refusal::ProjectInactive)
     }
 }
 
@@ -171,10 +204,10 @@ fn binding_refusal(refusal: BindingRefusal) -> Refusal {
     match refusal {
         BindingRefusal::OriginMissing => Refusal::OriginRequired,
         BindingRefusal::Origin => Refusal::OriginNotAllowed,
-        BindingRefusal::Ip => Refusal::TokenBinding("ip"),
-        BindingRefusal::Header => Refusal::TokenBinding("header"),
-        BindingRefusal::Method => Refusal::TokenBinding("method"),
-        BindingRefusal::Route => Refusal::TokenBinding("route"),
+        BindingRefusal::Ip
+        | BindingRefusal::Header
+        | BindingRefusal::Method
+        | BindingRefusal::Route => Refusal::TokenBinding(refusal.label()),
         BindingRefusal::Model => Refusal::ModelNotFound(String::new()),
     }
 }
@@ -184,7 +217,9 @@ fn query_credential(query: &[u8]) -> Option<(&'static str, &[u8])> {
     query.split(|byte| *byte == b'&').find_map(|pair| {
         let at = memchr::memchr(b'=', pair)?;
         let (name, value) = (pair.get(..at)?, pair.get(at + 1..)?);
-        let name = ["key", "api_key", "auth_token"].into_iter().find(|known| known.as_bytes() == name)?;
+        let name = ["key", "api_key", "auth_token"]
+            .into_iter()
+            .find(|known| known.as_bytes() == name)?;
         Some((name, value))
     })
 }
@@ -205,7 +240,11 @@ mod tests {
             ("empty value", "key=", Some(("key", ""))),
         ] {
             let got = query_credential(query.as_bytes());
-            assert_eq!(got, want.map(|(key, value)| (key, value.as_bytes())), "{name}");
+            assert_eq!(
+                got,
+                want.map(|(key, value)| (key, value.as_bytes())),
+                "{name}"
+            );
         }
     }
 }

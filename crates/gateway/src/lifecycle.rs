@@ -57,6 +57,8 @@ pub(crate) enum Stop {
     CallerGone,
     /// The answer began and must not look whole.
     Cut,
+    /// The answer began and shows by its framing that it is not whole.
+    Short,
 }
 
 impl From<Refusal> for Stop {
@@ -90,16 +92,24 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
     loop {
         let plan = shared.plan.load_full();
         let timeouts = &plan.timeouts;
-        let wait = if served == 0 { timeouts.first_byte } else { timeouts.keep_alive_idle };
+        let wait = if served == 0 {
+            timeouts.first_byte
+        } else {
+            timeouts.keep_alive_idle
+        };
         if conn.idle(wait).await != Fill::Bytes {
             return;
         }
         served += 1;
-        let crowded = counted.as_ref().is_some_and(|counted| counted.count() > plan.limits.connections_per_ip_max);
+        let crowded = counted
+            .as_ref()
+            .is_some_and(|counted| counted.count() > plan.limits.connections_per_ip_max);
         let age_ns = u64::try_from(timeouts.connection_age_max.as_nanos()).unwrap_or(u64::MAX);
-        let last = served >= timeouts.requests_per_connection_max || conn.slot().now().since(opened) >= age_ns;
+        let last = served >= timeouts.requests_per_connection_max
+            || conn.slot().now().since(opened) >= age_ns;
         // Boxed, so that an idle connection is small.
-        let exchange = Box::pin(Exchange::begin(&worker, plan, &mut conn, Lane { last, crowded }).run());
+        let exchange =
+            Box::pin(Exchange::begin(&worker, plan, &mut conn, Lane { last, crowded }).run());
         match exchange.await {
             After::KeepAlive => {}
             After::Close => return conn.close().await,
@@ -137,13 +147,35 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    fn begin(worker: &'a Rc<Worker>, plan: Arc<Plan>, conn: &'a mut Downstream, lane: Lane) -> Self {
+    fn begin(
+        worker: &'a Rc<Worker>,
+        plan: Arc<Plan>,
+        conn: &'a mut Downstream,
+        lane: Lane,
+    ) -> Self {
         let clock = &worker.shared.clock;
         let (started, wall) = (clock.mono(), clock.wall());
-        let facts = Facts::begin(worker.request_id(wall.0), wall, conn.peer().ip(), &plan.nowhere);
+        let facts = Facts::begin(
+            worker.request_id(wall.0),
+            wall,
+            conn.peer().ip(),
+            &plan.nowhere,
+        );
         worker.counters.begin();
         let closing = lane.last || worker.shared.drain.is_draining();
-        Self { worker, plan, conn, work: worker.take_work(), facts, lane, started, closing, secure: false, callers_request_id: None, detached: false }
+        Self {
+            worker,
+            plan,
+            conn,
+            work: worker.take_work(),
+            facts,
+            lane,
+            started,
+            closing,
+            secure: false,
+            callers_request_id: None,
+            detached: false,
+        }
     }
 
     /// Lives the exchange and records it, however it ends.
@@ -157,8 +189,10 @@ impl<'a> Exchange<'a> {
                 After::Abort
             }
             Err(Stop::Cut) => After::Abort,
+            Err(Stop::Short) => After::Close,
         };
-        self.facts.end(self.worker.shared.clock.as_ref(), self.started);
+        self.facts
+            .end(self.worker.shared.clock.as_ref(), self.started);
         after
     }
 
@@ -169,11 +203,16 @@ impl<'a> Exchange<'a> {
             return self.answer_probe(probe).await;
         }
         let entry = self.admit()?;
+        if self.work.head.asterisk {
+            return self.answer_asterisk(&entry).await;
+        }
         let route = self.route(&entry)?;
         let caller = self.identify(&entry, &route)?;
         let call = self.read_call(&entry, &route, &caller).await?;
         let grant = self.grant(&entry, &route, &caller)?;
-        let Some(reply) = self.send(&call, grant).await? else { return Ok(()) };
+        let Some(reply) = self.send(&call, grant).await? else {
+            return Ok(());
+        };
         self.stream_back(reply).await
     }
 
@@ -181,7 +220,11 @@ impl<'a> Exchange<'a> {
         self.conn.slot().set(self.plan.timeouts.header);
         self.work.head.reset();
         loop {
-            let read = self.work.head.read(self.conn.unread(), &self.plan.head_limits, &self.plan.underscore_headers);
+            let read = self.work.head.read(
+                self.conn.unread(),
+                &self.plan.head_limits,
+                &self.plan.underscore_headers,
+            );
             match read {
                 Ok(tollkeep_http1::Progress::Done) => return Ok(()),
                 Err(fault) => return Err(Refusal::of_head(fault).into()),
@@ -200,7 +243,9 @@ impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         let facts = std::mem::take(&mut self.facts);
         facts.count(self.worker);
-        self.worker.buffers.give_back(std::mem::take(&mut self.work.request));
+        self.worker
+            .buffers
+            .give_back(std::mem::take(&mut self.work.request));
         self.worker.give_back(std::mem::take(&mut self.work));
         self.worker.record(facts);
     }

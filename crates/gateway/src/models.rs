@@ -12,10 +12,19 @@ pub(crate) fn body(exchange: &Exchange<'_>, surface: Surface) -> Result<Vec<u8>,
     let version = head.value(&exchange.work.request, Known::AnthropicVersion);
     let form = models::form(&exchange.work.path, version);
     let bound = |name: &&str| match &exchange.facts.token {
-        Some(token) => crate::identify::bindings_of(token).check_model(name).is_ok(),
+        Some(token) => crate::identify::bindings_of(token)
+            .check_model(name)
+            .is_ok(),
         None => true,
     };
-    let names: Vec<&str> = exchange.plan.llm.resolver.names().into_iter().filter(bound).collect();
+    let names: Vec<&str> = exchange
+        .plan
+        .llm
+        .resolver
+        .names()
+        .into_iter()
+        .filter(bound)
+        .collect();
     if surface == Surface::Model {
         let id = percent_decoded(model_id(&exchange.work.path).unwrap_or_default());
         let known = names.contains(&id.as_str());

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tollkeep_config::settings::{
-    AllowedHosts, IpRate, Limits, Pool, Provider, RateScope, SecretOrText, SecurityHeaders, Settings, Timeouts,
-    Upstream, UpstreamTimeouts,
+    AllowedHosts, IpRate, Limits, Pool, Provider, RateScope, SecretOrText, SecurityHeaders,
+    Settings, Timeouts, Upstream, UpstreamTimeouts,
 };
+use tollkeep_llm::Surface;
 use tollkeep_llm::catalog::{CredentialForm, Kind, Speaks};
 use tollkeep_llm::resolve::{Resolver, Source};
-use tollkeep_llm::{Surface, catalog};
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_observe::metrics::{Metrics, ProviderLabel};
 use tollkeep_policy::client_ip::{ClientIpRules, ClientIpSource};
@@ -105,7 +105,10 @@ impl ProviderPlan {
 
     /// The path of a surface at this provider.
     pub(crate) fn path(&self, surface: Surface) -> Option<&str> {
-        self.paths.iter().find(|(of, _)| *of == surface).map(|(_, path)| &**path)
+        self.paths
+            .iter()
+            .find(|(of, _)| *of == surface)
+            .map(|(_, path)| &**path)
     }
 }
 
@@ -135,7 +138,7 @@ pub struct PlanParts<'a> {
     /// The addresses the data listener is bound to.
     pub bound: &'a [SocketAddr],
     /// TLS settings towards upstreams.
-    pub tls: Arc<rustls::ClientConfig>,
+    pub tls: Arc<tollkeep_net::tls::ClientConfig>,
     /// A random name of this process.
     pub instance: &'a str,
 }
@@ -146,9 +149,15 @@ impl Plan {
     /// # Errors
     /// See [`PlanError`].
     pub fn new(settings: &Settings, parts: &PlanParts<'_>) -> Result<Self, PlanError> {
-        let upstreams: Vec<_> = settings.upstreams.iter().map(|upstream| Arc::new(plain(upstream, parts))).collect();
+        let upstreams: Vec<_> = settings
+            .upstreams
+            .iter()
+            .map(|upstream| Arc::new(plain(upstream, parts)))
+            .collect();
         let routes = settings.routes.iter().map(|route| {
-            let target = upstreams.iter().find(|target| *target.name == *route.upstream);
+            let target = upstreams
+                .iter()
+                .find(|target| *target.name == *route.upstream);
             let target = target.ok_or_else(|| PlanError::NoUpstream(route.upstream.clone()))?;
             Ok(PlainRoute::new(route, target, settings, parts.metrics))
         });
@@ -188,12 +197,21 @@ fn hosts(allowed: &AllowedHosts, bound: &[SocketAddr]) -> Vec<AuthorityPattern> 
     match allowed {
         AllowedHosts::Listed(patterns) => patterns.clone(),
         AllowedHosts::Defaults => {
-            let names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into_iter();
-            let own = bound.iter().filter(|addr| !addr.ip().is_unspecified()).map(|addr| match addr {
-                SocketAddr::V4(addr) => addr.ip().to_string(),
-                SocketAddr::V6(addr) => format!("[{}]", addr.ip()),
-            });
-            names.chain(own).filter_map(|text| text.parse().ok()).collect()
+            let names = ["localhost", "127.0.0.1", "[::1]"]
+                .map(str::to_owned)
+                .into_iter();
+            let own =
+                bound
+                    .iter()
+                    .filter(|addr| !addr.ip().is_unspecified())
+                    .map(|addr| match addr {
+                        SocketAddr::V4(addr) => addr.ip().to_string(),
+                        SocketAddr::V6(addr) => format!("[{}]", addr.ip()),
+                    });
+            names
+                .chain(own)
+                .filter_map(|text| text.parse().ok())
+                .collect()
         }
     }
 }
@@ -207,13 +225,19 @@ fn client_ip(settings: &Settings) -> ClientIpRules {
         Configured::XRealIp => ClientIpSource::XRealIp,
         Configured::Field(name) => ClientIpSource::Named(name.clone()),
     };
-    let hops = u32::try_from(server.client_ip.hops).ok().filter(|hops| *hops > 0);
+    let hops = u32::try_from(server.client_ip.hops)
+        .ok()
+        .filter(|hops| *hops > 0);
     ClientIpRules::new(&server.trusted_proxies, source, hops)
 }
 
 fn ip_limit(rate: &IpRate) -> IpLimit {
     IpLimit {
-        quota: Quota::per(rate.requests_per_second.into(), SECOND_NS, rate.burst.into()),
+        quota: Quota::per(
+            rate.requests_per_second.into(),
+            SECOND_NS,
+            rate.burst.into(),
+        ),
         requests_per_second: rate.requests_per_second.into(),
         scope: rate.scope,
         exempt: rate.exempt.clone(),
@@ -223,18 +247,32 @@ fn ip_limit(rate: &IpRate) -> IpLimit {
 /// The security headers of every answer as lines ready to write; HSTS apart, which clear text
 /// must not carry (RFC 6797, section 7.2).
 fn security_headers(headers: Option<&SecurityHeaders>) -> (Box<[u8]>, Box<[u8]>) {
-    let Some(headers) = headers else { return (Box::default(), Box::default()) };
+    let Some(headers) = headers else {
+        return (Box::default(), Box::default());
+    };
     let lines = [
         ("x-content-type-options", &headers.content_type_options),
         ("x-frame-options", &headers.frame_options),
         ("x-xss-protection", &headers.xss_protection),
         ("content-security-policy", &headers.content_security_policy),
         ("referrer-policy", &headers.referrer_policy),
-        ("cross-origin-opener-policy", &headers.cross_origin_opener_policy),
-        ("cross-origin-resource-policy", &headers.cross_origin_resource_policy),
+        (
+            "cross-origin-opener-policy",
+            &headers.cross_origin_opener_policy,
+        ),
+        (
+            "cross-origin-resource-policy",
+            &headers.cross_origin_resource_policy,
+        ),
     ];
-    let text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let hsts = format!("strict-transport-security: {}\r\n", headers.strict_transport_security);
+    let text: String = lines
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let hsts = format!(
+        "strict-transport-security: {}\r\n",
+        headers.strict_transport_security
+    );
     (text.into_bytes().into(), hsts.into_bytes().into())
 }
 
@@ -243,7 +281,12 @@ fn next_endpoint_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-fn endpoint(url: &EgressUrl, exceptions: Exceptions, pool: &Pool, parts: &PlanParts<'_>) -> Endpoint {
+fn endpoint(
+    url: &EgressUrl,
+    exceptions: Exceptions,
+    pool: &Pool,
+    parts: &PlanParts<'_>,
+) -> Endpoint {
     Endpoint {
         id: next_endpoint_id(),
         url: url.clone(),
@@ -262,13 +305,17 @@ fn set_fields(fields: &[(String, SecretOrText)]) -> (Box<[u8]>, Vec<Box<[u8]>>) 
     for (name, value) in fields {
         tollkeep_http1::write::field(&mut lines, name.as_bytes(), value.expose().as_bytes());
     }
-    let names = fields.iter().map(|(name, _)| name.to_ascii_lowercase().into_bytes().into());
+    let names = fields
+        .iter()
+        .map(|(name, _)| name.to_ascii_lowercase().into_bytes().into());
     (lines.into(), names.collect())
 }
 
 fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
-    let exceptions =
-        Exceptions { allow_private: upstream.allow_private.clone(), allow_metadata: upstream.allow_metadata };
+    let exceptions = Exceptions {
+        allow_private: upstream.allow_private.clone(),
+        allow_metadata: upstream.allow_metadata,
+    };
     let (set_fields, set_names) = set_fields(&upstream.set_headers);
     Target {
         name: Arc::from(upstream.name.as_str()),
@@ -276,14 +323,20 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         is_private: !exceptions.allow_private.is_empty(),
         endpoint: endpoint(&upstream.url, exceptions, &upstream.pool, parts),
         timeouts: upstream.timeouts.clone(),
-        kind: TargetKind::Plain { forward_client_ip: upstream.forward_client_ip },
+        kind: TargetKind::Plain {
+            forward_client_ip: upstream.forward_client_ip,
+        },
         set_fields,
         set_names,
     }
 }
 
 fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError> {
-    let enabled: Vec<&Provider> = settings.providers.iter().filter(|provider| provider.enabled).collect();
+    let enabled: Vec<&Provider> = settings
+        .providers
+        .iter()
+        .filter(|provider| provider.enabled)
+        .collect();
     let sources = enabled.iter().map(|provider| Source {
         name: provider.name.clone(),
         models: provider.models.clone(),
@@ -292,7 +345,10 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
     });
     Ok(LlmPlan {
         resolver: Resolver::new(sources.collect(), settings.models.default.clone()),
-        providers: enabled.iter().map(|provider| provider_target(provider, parts).map(Arc::new)).collect::<Result<_, _>>()?,
+        providers: enabled
+            .iter()
+            .map(|provider| provider_target(provider, parts).map(Arc::new))
+            .collect::<Result<_, _>>()?,
         max_depth: settings.llm.max_depth,
         query_key: settings.llm.query_key,
         forward_user_agent: settings.llm.forward_user_agent,
@@ -301,12 +357,19 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
 }
 
 fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target, PlanError> {
-    let kind = catalog::Kind::named(provider.kind.name()).ok_or_else(|| PlanError::Kind(provider.name.clone()))?;
-    let exceptions = Exceptions { allow_private: provider.allow_private.clone(), allow_metadata: false };
+    let kind =
+        Kind::named(provider.kind.name()).ok_or_else(|| PlanError::Kind(provider.name.clone()))?;
+    let exceptions = Exceptions {
+        allow_private: provider.allow_private.clone(),
+        allow_metadata: false,
+    };
     let (set_fields, set_names) = set_fields(&provider.set_headers);
     let base = provider.base_url.path();
-    let surfaces = Surface::ALL.into_iter().filter(|surface| kind.speaks.serves(*surface));
-    let paths = surfaces.filter_map(|surface| Some((surface, kind.path(base, surface.upstream_path()?).into())));
+    let surfaces = Surface::ALL
+        .into_iter()
+        .filter(|surface| kind.speaks.serves(*surface));
+    let paths = surfaces
+        .filter_map(|surface| Some((surface, kind.path(base, surface.upstream_path()?).into())));
     Ok(Target {
         name: Arc::from(provider.name.as_str()),
         label: parts.metrics.provider(&provider.name),
@@ -315,7 +378,11 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         timeouts: provider.timeouts.clone(),
         kind: TargetKind::Provider(ProviderPlan {
             kind,
-            forward_headers: provider.forward_headers.iter().map(|name| name.to_ascii_lowercase().into_bytes().into()).collect(),
+            forward_headers: provider
+                .forward_headers
+                .iter()
+                .map(|name| name.to_ascii_lowercase().into_bytes().into())
+                .collect(),
             credentials: credentials(provider, kind.credential),
             paths: paths.collect(),
         }),
@@ -328,20 +395,44 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
 /// so that the ring stays short.
 fn credentials(provider: &Provider, form: CredentialForm) -> Vec<Arc<Credential>> {
     const RING_MAX: u64 = 1000;
-    let usable = || provider.credentials.iter().filter(|credential| credential.weight > 0);
+    let usable = || {
+        provider
+            .credentials
+            .iter()
+            .filter(|credential| credential.weight > 0)
+    };
     let highest = usable().map(|credential| credential.priority).max();
-    let tier: Vec<_> = usable().filter(|credential| Some(credential.priority) == highest).collect();
-    let total: u64 = tier.iter().map(|credential| u64::from(credential.weight)).sum();
+    let tier: Vec<_> = usable()
+        .filter(|credential| Some(credential.priority) == highest)
+        .collect();
+    let total: u64 = tier
+        .iter()
+        .map(|credential| u64::from(credential.weight))
+        .sum();
     let scale = total.div_ceil(RING_MAX).max(1);
-    let common = tier.iter().fold(0, |common, credential| gcd(common, credential.weight.into())).max(1);
+    let common = tier
+        .iter()
+        .fold(0, |common, credential| {
+            gcd(common, credential.weight.into())
+        })
+        .max(1);
     let mut ring = Vec::new();
     for credential in tier {
-        let field = Arc::new(Credential { secret: credential.secret.clone(), field: credential_field(credential, form) });
-        let turns = (u64::from(credential.weight) / common / if total / common > RING_MAX { scale } else { 1 }).max(1);
+        let field = Arc::new(Credential {
+            secret: credential.secret.clone(),
+            field: credential_field(credential, form),
+        });
+        let turns = (u64::from(credential.weight)
+            / common
+            / if total / common > RING_MAX { scale } else { 1 })
+        .max(1);
         ring.extend((0..turns).map(|_| Arc::clone(&field)));
     }
     if ring.is_empty() && form == CredentialForm::None {
-        ring.push(Arc::new(Credential { secret: None, field: zeroize::Zeroizing::default() }));
+        ring.push(Arc::new(Credential {
+            secret: None,
+            field: zeroize::Zeroizing::default(),
+        }));
     }
     ring
 }
@@ -355,7 +446,9 @@ fn credential_field(
     form: CredentialForm,
 ) -> zeroize::Zeroizing<Vec<u8>> {
     let mut field = zeroize::Zeroizing::new(Vec::new());
-    let Some(secret) = &credential.secret else { return field };
+    let Some(secret) = &credential.secret else {
+        return field;
+    };
     let (name, scheme) = match form {
         CredentialForm::Bearer => ("authorization", "Bearer "),
         CredentialForm::XApiKey => ("x-api-key", ""),

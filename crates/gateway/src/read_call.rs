@@ -10,9 +10,9 @@ use crate::worker::Counted;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::{ChunkDecoder, ChunkEvent, Framing, Known};
+use tollkeep_llm::Surface;
 use tollkeep_llm::body::{BodyFault, CallView};
 use tollkeep_llm::usage::Asked;
-use tollkeep_llm::Surface;
 use tollkeep_net::Fill;
 use tollkeep_types::MonoNanos;
 
@@ -47,12 +47,19 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// 413, 408, 400, 415, 503, 404 for a model that is not there for this caller.
-    pub(crate) async fn read_call(&mut self, _entry: &Entry<'_>, route: &Route, caller: &Caller) -> Result<Call, Stop> {
+    pub(crate) async fn read_call(
+        &mut self,
+        _entry: &Entry<'_>,
+        route: &Route,
+        caller: &Caller,
+    ) -> Result<Call, Stop> {
         self.check_announced(route)?;
         self.read_body(route.body_bytes_max()).await?;
         match route.destination() {
             Destination::Plain(route) => Ok(Call::Plain(Arc::clone(route))),
-            Destination::Surface(surface @ (Surface::Models | Surface::Model)) => Ok(Call::Models(*surface)),
+            Destination::Surface(surface @ (Surface::Models | Surface::Model)) => {
+                Ok(Call::Models(*surface))
+            }
             Destination::Surface(surface) => Ok(Call::Llm(self.read_llm(*surface, caller)?)),
         }
     }
@@ -70,7 +77,9 @@ impl Exchange<'_> {
         {
             return Err(Refusal::UnsupportedEncoding);
         }
-        let is_json_surface = route.surface().is_some_and(|surface| surface.upstream_path().is_some());
+        let is_json_surface = route
+            .surface()
+            .is_some_and(|surface| surface.upstream_path().is_some());
         if is_json_surface && !head.value(bytes, Known::ContentType).is_some_and(is_json) {
             return Err(Refusal::BadContentType);
         }
@@ -92,7 +101,9 @@ impl Exchange<'_> {
             Framing::Chunked => self.read_chunks(head_len, bytes_max).await?,
         };
         let detached = self.conn.detach(total);
-        self.worker.buffers.give_back(std::mem::replace(&mut self.work.request, detached));
+        self.worker
+            .buffers
+            .give_back(std::mem::replace(&mut self.work.request, detached));
         self.detached = true;
         self.facts.bytes_in = u64::try_from(self.body().len()).unwrap_or(u64::MAX);
         Ok(())
@@ -102,7 +113,11 @@ impl Exchange<'_> {
     pub(crate) fn body(&self) -> &[u8] {
         match self.work.head.framing {
             Framing::Chunked => &self.work.body,
-            Framing::None | Framing::Length(_) => self.work.request.get(self.work.head.len..).unwrap_or_default(),
+            Framing::None | Framing::Length(_) => self
+                .work
+                .request
+                .get(self.work.head.len..)
+                .unwrap_or_default(),
         }
     }
 
@@ -128,16 +143,23 @@ impl Exchange<'_> {
         let mut at = head_len;
         loop {
             let input = self.conn.unread().get(at..).unwrap_or_default();
-            match decoder.next(input).map_err(|fault| Refusal::BadRequest(fault.reason()))? {
+            match decoder
+                .next(input)
+                .map_err(|fault| Refusal::BadRequest(fault.reason()))?
+            {
                 ChunkEvent::End { used } => return Ok(at + used),
                 ChunkEvent::Data { skip, len } => {
-                    self.work.body.extend_from_slice(input.get(skip..skip + len).unwrap_or_default());
+                    self.work
+                        .body
+                        .extend_from_slice(input.get(skip..skip + len).unwrap_or_default());
                     at += skip + len;
                     let so_far = self.work.body.len();
                     if u64::try_from(so_far).unwrap_or(u64::MAX) > bytes_max {
                         return Err(Refusal::BodyTooLarge.into());
                     }
-                    if counted.is_none() && u64::try_from(so_far).unwrap_or(u64::MAX) > UNCOUNTED_BYTES {
+                    if counted.is_none()
+                        && u64::try_from(so_far).unwrap_or(u64::MAX) > UNCOUNTED_BYTES
+                    {
                         let bound = usize::try_from(bytes_max).unwrap_or(usize::MAX);
                         counted = Some(count_body(&worker.shared.body_bytes, bound, &self.plan)?);
                     }
@@ -159,17 +181,25 @@ impl Exchange<'_> {
     async fn say_continue(&mut self) -> Result<(), Stop> {
         if self.work.head.expect_continue {
             let stall = self.plan.timeouts.write_stall;
-            self.conn.write(b"HTTP/1.1 100 Continue\r\n\r\n", stall).await?;
+            self.conn
+                .write(b"HTTP/1.1 100 Continue\r\n\r\n", stall)
+                .await?;
         }
         Ok(())
     }
 
     fn pace(&self) -> Pace {
-        Pace { began: self.worker.deadlines.now(), silence: self.plan.timeouts.body, rate: self.plan.timeouts.body_min_rate_bytes_s }
+        Pace {
+            began: self.worker.deadlines.now(),
+            silence: self.plan.timeouts.body,
+            rate: self.plan.timeouts.body_min_rate_bytes_s,
+        }
     }
 
     async fn fill_body(&mut self, pace: &Pace, so_far: usize) -> Result<(), Stop> {
-        let left = pace.left(self.worker.deadlines.now(), so_far).ok_or(Refusal::RequestTimeout)?;
+        let left = pace
+            .left(self.worker.deadlines.now(), so_far)
+            .ok_or(Refusal::RequestTimeout)?;
         self.conn.slot().set(left);
         match self.conn.fill().await {
             Fill::Bytes => Ok(()),
@@ -179,24 +209,39 @@ impl Exchange<'_> {
     }
 
     fn read_llm(&mut self, surface: Surface, caller: &Caller) -> Result<LlmCall, Refusal> {
-        let view = CallView::read(self.body(), self.plan.llm.max_depth).map_err(|refused| match refused.fault {
-            BodyFault::DuplicateKey(_) => Refusal::DuplicateKey(refused.message()),
-            BodyFault::Syntax(_) | BodyFault::TooDeep(_) => Refusal::InvalidJson(refused.message()),
-        })?;
+        let view =
+            CallView::read(self.body(), self.plan.llm.max_depth).map_err(
+                |refused| match refused.fault {
+                    BodyFault::DuplicateKey(_) => Refusal::DuplicateKey(refused.message()),
+                    BodyFault::Syntax(_) | BodyFault::TooDeep(_) => {
+                        Refusal::InvalidJson(refused.message())
+                    }
+                },
+            )?;
         let model = view.model.as_deref().unwrap_or_default();
-        if caller.token().is_some_and(|token| crate::identify::bindings_of(token).check_model(model).is_err()) {
+        if caller.token().is_some_and(|token| {
+            crate::identify::bindings_of(token)
+                .check_model(model)
+                .is_err()
+        }) {
             return Err(Refusal::ModelNotFound(model.to_owned()));
         }
         let mut candidates = Vec::new();
         let llm = &self.plan.llm;
         let sent = llm.resolver.resolve(model, &mut candidates);
-        candidates.retain(|index| llm.providers.get(*index).is_some_and(|target| target.serves(surface)));
+        candidates.retain(|index| {
+            llm.providers
+                .get(*index)
+                .is_some_and(|target| target.serves(surface))
+        });
         let Some(sent) = sent.filter(|_| !candidates.is_empty()) else {
             return Err(Refusal::ModelNotFound(model.to_owned()));
         };
         let rename = (sent != model).then(|| Box::from(sent));
         let stream = view.stream == Some(true);
-        let usage = Asked { hour_cache: view.hour_cache };
+        let usage = Asked {
+            hour_cache: view.hour_cache,
+        };
         let facts = LlmFacts {
             surface,
             model_label: self.worker.shared.metrics.model(sent),
@@ -206,7 +251,13 @@ impl Exchange<'_> {
             usage: None,
         };
         self.facts.llm = Some(facts);
-        Ok(LlmCall { surface, candidates, rename, stream, usage })
+        Ok(LlmCall {
+            surface,
+            candidates,
+            rename,
+            stream,
+            usage,
+        })
     }
 }
 
@@ -221,7 +272,8 @@ struct Pace {
 impl Pace {
     /// How long the next bytes may take; `None` when the body is late already.
     fn left(&self, now: MonoNanos, so_far: usize) -> Option<Duration> {
-        let earned = Duration::from_secs(u64::try_from(so_far).unwrap_or(u64::MAX) / self.rate.max(1));
+        let earned =
+            Duration::from_secs(u64::try_from(so_far).unwrap_or(u64::MAX) / self.rate.max(1));
         let passed = Duration::from_nanos(now.since(self.began));
         let left = RATE_GRACE.max(earned).checked_sub(passed)?;
         Some(left.min(self.silence)).filter(|left| !left.is_zero())
@@ -258,7 +310,11 @@ mod tests {
     // EDGE-53
     #[test]
     fn a_body_may_be_slow_but_not_silent_and_not_forever() {
-        let pace = Pace { began: MonoNanos(0), silence: Duration::from_secs(30), rate: 512 };
+        let pace = Pace {
+            began: MonoNanos(0),
+            silence: Duration::from_secs(30),
+            rate: 512,
+        };
         let at = |seconds: u64, bytes| pace.left(MonoNanos(seconds * 1_000_000_000), bytes);
         for (name, left, want) in [
             ("at the start the grace counts", at(0, 0), Some(5)),

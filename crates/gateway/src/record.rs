@@ -9,7 +9,9 @@ use crate::worker::Worker;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
-use tollkeep_audit::{Action, Actor, ActorId, Event, EventSink, IpMask, Key, Logger, Outcome, Value};
+use tollkeep_audit::{
+    Action, Actor, ActorId, Event, EventSink, IpMask, Key, Logger, Outcome, Value,
+};
 use tollkeep_llm::Surface;
 use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::access::AccessLine;
@@ -114,8 +116,20 @@ impl Default for Facts {
 }
 
 impl Facts {
-    pub(crate) fn begin(id: RequestId, at: WallMillis, client_ip: IpAddr, nowhere: &Arc<str>) -> Self {
-        Self { id, at, client_ip, is_probe: false, route: Arc::clone(nowhere), ..Self::default() }
+    pub(crate) fn begin(
+        id: RequestId,
+        at: WallMillis,
+        client_ip: IpAddr,
+        nowhere: &Arc<str>,
+    ) -> Self {
+        Self {
+            id,
+            at,
+            client_ip,
+            is_probe: false,
+            route: Arc::clone(nowhere),
+            ..Self::default()
+        }
     }
 
     /// The caller hung up.
@@ -140,28 +154,44 @@ impl Facts {
         if self.is_probe {
             return 0;
         }
-        let refused = self.refusal.is_some_and(|(_, sort)| sort != RefusedAs::Other);
+        let refused = self
+            .refusal
+            .is_some_and(|(_, sort)| sort != RefusedAs::Other);
         usize::from(self.header_spoof) + usize::from(refused) + usize::from(self.is_call)
     }
 
     /// Counts the request in the worker's metrics.
     pub(crate) fn count(&self, worker: &Worker) {
-        let provider = self.asked.as_ref().map_or(ProviderLabel::NONE, |asked| asked.label);
+        let provider = self
+            .asked
+            .as_ref()
+            .map_or(ProviderLabel::NONE, |asked| asked.label);
         worker.counters.finish(&Finished {
             route: self.route_label,
             provider,
             status: self.status,
             outcome: self.outcome,
             duration_ns: self.duration_ns,
-            overhead_ns: self.upstream_ns.map(|waited| self.duration_ns.saturating_sub(waited)),
-            ttft_ns: self.first_byte_ns.filter(|_| self.llm.as_ref().is_some_and(|llm| llm.stream)),
+            overhead_ns: self
+                .upstream_ns
+                .map(|waited| self.duration_ns.saturating_sub(waited)),
+            ttft_ns: self
+                .first_byte_ns
+                .filter(|_| self.llm.as_ref().is_some_and(|llm| llm.stream)),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
         });
-        if let Some(LlmFacts { model_label, usage: Some(UsageReport::Reported(usage)), .. }) = &self.llm {
+        if let Some(LlmFacts {
+            model_label,
+            usage: Some(UsageReport::Reported(usage)),
+            ..
+        }) = &self.llm
+        {
             worker.counters.tokens(provider, *model_label, usage);
         }
-        let Some((code, sort)) = self.refusal else { return };
+        let Some((code, sort)) = self.refusal else {
+            return;
+        };
         let metrics = &worker.shared.metrics;
         metrics.refusal(code, Listener::Data);
         match sort {
@@ -197,7 +227,8 @@ impl Folds {
     /// one and those kept back.
     fn tell(&mut self, ip: IpAddr, reason: &'static str, now_ms: u64) -> Option<u64> {
         if self.0.len() >= FOLDS_MAX {
-            self.0.retain(|_, (since, _)| now_ms.saturating_sub(*since) < FOLD_MS);
+            self.0
+                .retain(|_, (since, _)| now_ms.saturating_sub(*since) < FOLD_MS);
         }
         if self.0.len() >= FOLDS_MAX {
             return Some(1);
@@ -221,7 +252,14 @@ impl Recorder {
         usage: LineSink,
         ip_mask: IpMask,
     ) -> Arc<Self> {
-        Arc::new(Self { audit, access, access_errors_only, usage, ip_mask, folds: Mutex::default() })
+        Arc::new(Self {
+            audit,
+            access,
+            access_errors_only,
+            usage,
+            ip_mask,
+            folds: Mutex::default(),
+        })
     }
 
     /// Takes a worker's batch: lines are written here, events by the audit log's own thread, so
@@ -249,7 +287,9 @@ impl Recorder {
         let (mut usage, mut used) = (Vec::new(), 0);
         let mut ip = Vec::with_capacity(48);
         for facts in batch.iter().filter(|facts| !facts.is_probe) {
-            if self.access.is_some() && (!self.access_errors_only || facts.outcome != RequestOutcome::Served) {
+            if self.access.is_some()
+                && (!self.access_errors_only || facts.outcome != RequestOutcome::Served)
+            {
                 ip.clear();
                 let shown = self.ip_mask.write(facts.client_ip, &mut ip);
                 let ip = std::str::from_utf8(&ip).ok().filter(|_| shown);
@@ -275,15 +315,24 @@ impl Recorder {
         }
         match facts.refusal.map(|(_, sort)| sort) {
             Some(RefusedAs::Authn(failure)) => {
-                let event = event(facts, Action::TokenAccess, Outcome::Failure).with_reason(failure.reason());
+                let event = event(facts, Action::TokenAccess, Outcome::Failure)
+                    .with_reason(failure.reason());
                 sink.append(&event);
             }
             Some(RefusedAs::Binding(reason)) => {
-                sink.append(&event(facts, Action::TokenAccess, Outcome::Denied).with_reason(reason));
+                sink.append(
+                    &event(facts, Action::TokenAccess, Outcome::Denied).with_reason(reason),
+                );
             }
-            Some(RefusedAs::Rejected(reason)) => self.write_folded(facts, Action::RequestRejected, reason, sink),
-            Some(RefusedAs::RateLimit(class)) => self.write_folded(facts, Action::RateLimitExceeded, class, sink),
-            Some(RefusedAs::Egress(reason)) => self.write_folded(facts, Action::EgressBlocked, reason, sink),
+            Some(RefusedAs::Rejected(reason)) => {
+                self.write_folded(facts, Action::RequestRejected, reason, sink);
+            }
+            Some(RefusedAs::RateLimit(class)) => {
+                self.write_folded(facts, Action::RateLimitExceeded, class, sink);
+            }
+            Some(RefusedAs::Egress(reason)) => {
+                self.write_folded(facts, Action::EgressBlocked, reason, sink);
+            }
             Some(RefusedAs::Other) | None => {}
         }
         if facts.is_call {
@@ -291,9 +340,17 @@ impl Recorder {
         }
     }
 
-    fn write_folded(&self, facts: &Facts, action: Action, reason: &'static str, sink: &mut EventSink<'_>) {
+    fn write_folded(
+        &self,
+        facts: &Facts,
+        action: Action,
+        reason: &'static str,
+        sink: &mut EventSink<'_>,
+    ) {
         let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(count) = folds.tell(facts.client_ip, reason, facts.at.0) else { return };
+        let Some(count) = folds.tell(facts.client_ip, reason, facts.at.0) else {
+            return;
+        };
         drop(folds);
         let event = event(facts, action, Outcome::Denied).with_reason(reason);
         sink.append(&event.with_detail(Key::Count, Value::Number(count)));
@@ -301,7 +358,11 @@ impl Recorder {
 }
 
 fn event(facts: &Facts, action: Action, outcome: Outcome) -> Event<'_> {
-    let actor = if facts.token.is_some() { Actor::Client } else { Actor::Anonymous };
+    let actor = if facts.token.is_some() {
+        Actor::Client
+    } else {
+        Actor::Anonymous
+    };
     let mut event = Event::new(action, actor, outcome)
         .at(facts.at)
         .with_request_id(facts.id)
@@ -347,7 +408,11 @@ fn call_event(facts: &Facts) -> Event<'_> {
     if let Some(asked) = &facts.asked {
         event = event.with_detail(Key::Provider, Value::Word(&asked.name));
     }
-    if let Some(model) = facts.llm.as_ref().and_then(|llm| llm.model_asked.as_deref()) {
+    if let Some(model) = facts
+        .llm
+        .as_ref()
+        .and_then(|llm| llm.model_asked.as_deref())
+    {
         event = event.with_detail(Key::Model, Value::Text(model.into()));
     }
     event
@@ -369,7 +434,10 @@ fn access_line<'a>(facts: &'a Facts, client_ip: Option<&'a str>) -> AccessLine<'
         project_id: facts.token.as_ref().map(|token| token.project.id),
         token_ref: facts.token.as_ref().map(|token| token.id),
         provider: facts.asked.as_ref().map(|asked| &*asked.name),
-        model: facts.llm.as_ref().and_then(|llm| llm.model_asked.as_deref()),
+        model: facts
+            .llm
+            .as_ref()
+            .and_then(|llm| llm.model_asked.as_deref()),
         tokens: match usage {
             Some(UsageReport::Reported(usage)) => Some((usage.input(), usage.output())),
             Some(UsageReport::Released | UsageReport::Unknown(_)) | None => None,
@@ -379,6 +447,7 @@ fn access_line<'a>(facts: &'a Facts, client_ip: Option<&'a str>) -> AccessLine<'
     }
 }
 
+/// The usage line of a call that an upstream was asked for; one refused before that has none.
 fn usage_line(facts: &Facts) -> Option<UsageLine<'_>> {
     let (llm, asked) = (facts.llm.as_ref()?, facts.asked.as_ref()?);
     Some(UsageLine {
@@ -408,8 +477,14 @@ mod tests {
     fn repeated_refusals_fold_into_one_event_that_counts_them() {
         let mut folds = Folds::default();
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let told: Vec<_> = [1, 2, 3, FOLD_MS + 1, FOLD_MS + 2].map(|ms| folds.tell(ip, "chunk", ms)).to_vec();
+        let told: Vec<_> = [1, 2, 3, FOLD_MS + 1, FOLD_MS + 2]
+            .map(|ms| folds.tell(ip, "chunk", ms))
+            .to_vec();
         assert_eq!(told, [Some(1), None, None, Some(3), None]);
-        assert_eq!(folds.tell(ip, "host", 2), Some(1), "another reason has its own count");
+        assert_eq!(
+            folds.tell(ip, "host", 2),
+            Some(1),
+            "another reason has its own count"
+        );
     }
 }

@@ -4,15 +4,12 @@
 //! name no address, no version and not which check failed.
 
 use std::time::Duration;
-use crate::record::RefusedAs;
-use tollkeep_http1::{HeadFault, HeadRefusal};
 use tollkeep_llm::error::ErrorKind;
-use tollkeep_observe::RequestOutcome;
 use tollkeep_policy::egress::EgressReason;
 
 /// Why a credential was refused. Callers can't tell one from another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum AuthnFailure {
+pub(crate) enum AuthnFailure {
     /// The route wants a token and the request has none.
     #[error("no credential")]
     Missing,
@@ -61,8 +58,6 @@ pub(crate) enum LimitClass {
     Ip,
     Route,
     Token,
-    Project,
-    Global,
 }
 
 impl LimitClass {
@@ -71,8 +66,6 @@ impl LimitClass {
             Self::Ip => "ip",
             Self::Route => "route",
             Self::Token => "token",
-            Self::Project => "project",
-            Self::Global => "global",
         }
     }
 }
@@ -165,8 +158,6 @@ pub(crate) enum Refusal {
     Overloaded(&'static str),
     #[error("the audit log can't be written")]
     AuditUnavailable,
-    #[error("the store can't be reached")]
-    StoreUnavailable,
     #[error("upstream took too long")]
     Timeout,
     #[error("a request of our own came back")]
@@ -187,11 +178,23 @@ pub(crate) struct Public {
 }
 
 const fn row(status: u16, code: &'static str, text: &'static str, kind: ErrorKind) -> Public {
-    Public { status, code, text, kind, closes: false }
+    Public {
+        status,
+        code,
+        text,
+        kind,
+        closes: false,
+    }
 }
 
 const fn closing(status: u16, code: &'static str, text: &'static str, kind: ErrorKind) -> Public {
-    Public { status, code, text, kind, closes: true }
+    Public {
+        status,
+        code,
+        text,
+        kind,
+        closes: true,
+    }
 }
 
 const UPSTREAM: &str = "The upstream could not answer.";
@@ -200,57 +203,174 @@ const MANY: &str = "Too many requests.";
 
 impl Refusal {
     /// The row of the refusal table.
-    #[expect(clippy::too_many_lines, reason = "one row a refusal; splitting the table would hide it")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one row a refusal; splitting the table would hide it"
+    )]
     pub(crate) fn public(&self) -> Public {
         use ErrorKind as Kind;
         match self {
             Self::BadRequest(_) => closing(400, "bad_request", "Bad request.", Kind::BadRequest),
-            Self::InvalidJson(_) => row(400, "invalid_json", "The request body is not a JSON object.", Kind::BadRequest),
-            Self::DuplicateKey(_) => row(400, "duplicate_key", "A key appears twice in the request body.", Kind::DuplicateKey),
-            Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
+            Self::InvalidJson(_) => row(
+                400,
+                "invalid_json",
+                "The request body is not a JSON object.",
+                Kind::BadRequest,
+            ),
+            Self::DuplicateKey(_) => row(
+                400,
+                "duplicate_key",
+                "A key appears twice in the request body.",
+                Kind::DuplicateKey,
+            ),
+            Self::Unauthenticated(_) => row(
+                401,
+                "invalid_token",
+                "Invalid or missing credentials.",
+                Kind::Unauthenticated,
+            ),
             Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::Forbidden),
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
-            Self::OriginRequired => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
-            Self::OriginNotAllowed => row(403, "origin_not_allowed", "Not allowed.", Kind::Forbidden),
-            Self::EndpointNotFound => row(404, "endpoint_not_found", "Not found.", Kind::EndpointNotFound),
-            Self::ModelNotFound(_) | Self::UpstreamModelMissing => {
-                row(404, "model_not_found", "The model does not exist or you have no access to it.", Kind::ModelNotFound)
+            Self::OriginRequired => row(
+                400,
+                "origin_required",
+                "An Origin header is required.",
+                Kind::BadRequest,
+            ),
+            Self::OriginNotAllowed => {
+                row(403, "origin_not_allowed", "Not allowed.", Kind::Forbidden)
             }
+            Self::EndpointNotFound => row(
+                404,
+                "endpoint_not_found",
+                "Not found.",
+                Kind::EndpointNotFound,
+            ),
+            Self::ModelNotFound(_) | Self::UpstreamModelMissing => row(
+                404,
+                "model_not_found",
+                "The model does not exist or you have no access to it.",
+                Kind::ModelNotFound,
+            ),
             Self::MethodNotAllowed { closes, .. } => {
-                let row = row(405, "method_not_allowed", "Method not allowed.", Kind::MethodNotAllowed);
-                Public { closes: *closes, ..row }
+                let row = row(
+                    405,
+                    "method_not_allowed",
+                    "Method not allowed.",
+                    Kind::MethodNotAllowed,
+                );
+                Public {
+                    closes: *closes,
+                    ..row
+                }
             }
-            Self::RequestTimeout => closing(408, "request_timeout", "The request took too long to arrive.", Kind::Timeout),
-            Self::BodyTooLarge => row(413, "body_too_large", "The request body is too large.", Kind::BodyTooLarge),
-            Self::TargetTooLong => closing(414, "target_too_long", "The request target is too long.", Kind::BadRequest),
-            Self::BadContentType => row(415, "bad_content_type", "Unsupported content.", Kind::BadContentType),
-            Self::UnsupportedEncoding => row(415, "unsupported_encoding", "Unsupported content.", Kind::BadContentType),
-            Self::ExpectationFailed => closing(417, "expectation_failed", "Expectation not supported.", Kind::BadRequest),
+            Self::RequestTimeout => closing(
+                408,
+                "request_timeout",
+                "The request took too long to arrive.",
+                Kind::Timeout,
+            ),
+            Self::BodyTooLarge => row(
+                413,
+                "body_too_large",
+                "The request body is too large.",
+                Kind::BodyTooLarge,
+            ),
+            Self::TargetTooLong => closing(
+                414,
+                "target_too_long",
+                "The request target is too long.",
+                Kind::BadRequest,
+            ),
+            Self::BadContentType => row(
+                415,
+                "bad_content_type",
+                "Unsupported content.",
+                Kind::BadContentType,
+            ),
+            Self::UnsupportedEncoding => row(
+                415,
+                "unsupported_encoding",
+                "Unsupported content.",
+                Kind::BadContentType,
+            ),
+            Self::ExpectationFailed => closing(
+                417,
+                "expectation_failed",
+                "Expectation not supported.",
+                Kind::BadRequest,
+            ),
             Self::Misdirected => closing(421, "misdirected", "Not served here.", Kind::BadRequest),
             Self::RateLimited(_) => row(429, "rate_limited", MANY, Kind::RateLimited),
             Self::ConnectionLimit => row(429, "connection_limit", MANY, Kind::RateLimited),
             Self::LockedOut => row(429, "locked_out", MANY, Kind::RateLimited),
-            Self::RequestsUsedUp => row(429, "rate_limit_exceeded", "The request count of this token is used up.", Kind::RateLimited),
-            Self::HeadersTooLarge => closing(431, "headers_too_large", "Request header fields too large.", Kind::BadRequest),
-            Self::MethodUnknown => closing(501, "method_unknown", "Method not implemented.", Kind::BadRequest),
-            Self::VersionUnsupported => closing(505, "version_unsupported", "HTTP version not supported.", Kind::BadRequest),
+            Self::RequestsUsedUp => row(
+                429,
+                "rate_limit_exceeded",
+                "The request count of this token is used up.",
+                Kind::RateLimited,
+            ),
+            Self::HeadersTooLarge => closing(
+                431,
+                "headers_too_large",
+                "Request header fields too large.",
+                Kind::BadRequest,
+            ),
+            Self::MethodUnknown => closing(
+                501,
+                "method_unknown",
+                "Method not implemented.",
+                Kind::BadRequest,
+            ),
+            Self::VersionUnsupported => closing(
+                505,
+                "version_unsupported",
+                "HTTP version not supported.",
+                Kind::BadRequest,
+            ),
             Self::UpstreamError(_) => row(502, "upstream_error", UPSTREAM, Kind::UpstreamError),
-            Self::UpstreamProtocol(_) => row(502, "upstream_protocol", UPSTREAM, Kind::UpstreamProtocol),
+            Self::UpstreamProtocol(_) => {
+                row(502, "upstream_protocol", UPSTREAM, Kind::UpstreamProtocol)
+            }
             Self::UpstreamDns(_) => row(502, "upstream_dns", UPSTREAM, Kind::UpstreamError),
             Self::UpstreamRedirect => row(502, "upstream_redirect", UPSTREAM, Kind::UpstreamError),
-            Self::ResponseTooLarge => row(502, "response_too_large", UPSTREAM, Kind::ResponseTooLarge),
-            Self::EgressRefused(_) => row(502, "egress_refused", UPSTREAM, Kind::UpstreamError),
-            Self::UpstreamAuth(_) => row(503, "upstream_auth", "The upstream is not available.", Kind::UpstreamAuth),
-            Self::CredentialUnavailable(_) => row(503, "credential_unavailable", "The upstream is not available.", Kind::UpstreamAuth),
-            Self::ModelCooldown { .. } => row(429, "model_cooldown", "The model is at its limit, try again later.", Kind::ModelCooldown),
-            Self::UpstreamOverloaded | Self::Overloaded(_) => {
-                row(503, "overloaded", "Overloaded, try again shortly.", Kind::Overloaded)
+            Self::ResponseTooLarge => {
+                row(502, "response_too_large", UPSTREAM, Kind::ResponseTooLarge)
             }
+            Self::EgressRefused(_) => row(502, "egress_refused", UPSTREAM, Kind::UpstreamError),
+            Self::UpstreamAuth(_) => row(
+                503,
+                "upstream_auth",
+                "The upstream is not available.",
+                Kind::UpstreamAuth,
+            ),
+            Self::CredentialUnavailable(_) => row(
+                503,
+                "credential_unavailable",
+                "The upstream is not available.",
+                Kind::UpstreamAuth,
+            ),
+            Self::ModelCooldown { .. } => row(
+                429,
+                "model_cooldown",
+                "The model is at its limit, try again later.",
+                Kind::ModelCooldown,
+            ),
+            Self::UpstreamOverloaded | Self::Overloaded(_) => row(
+                503,
+                "overloaded",
+                "Overloaded, try again shortly.",
+                Kind::Overloaded,
+            ),
             Self::AuditUnavailable => row(503, "audit_unavailable", UNAVAILABLE, Kind::Maintenance),
-            Self::StoreUnavailable => row(503, "store_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::Timeout => row(504, "timeout", "The upstream took too long.", Kind::Timeout),
             Self::Loop => row(508, "loop", "Loop detected.", Kind::BadRequest),
-            Self::Internal => closing(500, "internal", "Something went wrong.", Kind::UpstreamError),
+            Self::Internal => closing(
+                500,
+                "internal",
+                "Something went wrong.",
+                Kind::UpstreamError,
+            ),
         }
     }
 
@@ -271,89 +391,15 @@ impl Refusal {
                 | Self::Overloaded(_)
                 | Self::UpstreamOverloaded
                 | Self::AuditUnavailable
-                | Self::StoreUnavailable
         );
         passing.then_some(Duration::from_secs(1))
     }
 
     /// Whether an SDK's own retry would be in vain though the status suggests it.
     pub(crate) fn retry_is_vain(&self) -> bool {
-        matches!(self, Self::RequestsUsedUp | Self::UpstreamAuth(_) | Self::CredentialUnavailable(_))
-    }
-}
-
-impl Refusal {
-    /// What sort of no it is, for audit and metrics.
-    pub(crate) fn refused_as(&self) -> RefusedAs {
-        if let Self::Unauthenticated(failure) = self {
-            return RefusedAs::Authn(*failure);
-        }
-        if let Self::TokenBinding(reason) = self {
-            return RefusedAs::Binding(reason);
-        }
-        if let Self::BadRequest(reason) = self {
-            return RefusedAs::Rejected(reason);
-        }
-        if let Self::RateLimited(limited) = self {
-            return RefusedAs::RateLimit(limited.class.name());
-        }
-        if let Self::EgressRefused(reason) = self {
-            return RefusedAs::Egress(reason.label());
-        }
-        if matches!(self, Self::OriginRequired | Self::OriginNotAllowed) {
-            return RefusedAs::Binding("origin");
-        }
-        if matches!(self, Self::ConnectionLimit | Self::LockedOut) {
-            return RefusedAs::RateLimit("ip");
-        }
-        let of_form = matches!(
+        matches!(
             self,
-            Self::BodyTooLarge
-                | Self::TargetTooLong
-                | Self::HeadersTooLarge
-                | Self::BadContentType
-                | Self::UnsupportedEncoding
-                | Self::ExpectationFailed
-                | Self::Misdirected
-                | Self::MethodUnknown
-                | Self::VersionUnsupported
-                | Self::MethodNotAllowed { closes: true, .. }
-        );
-        if of_form { RefusedAs::Rejected(self.public().code) } else { RefusedAs::Other }
-    }
-
-    /// How the request ended with this refusal.
-    pub(crate) fn outcome(&self) -> RequestOutcome {
-        if matches!(self, Self::Timeout) {
-            return RequestOutcome::Timeout;
-        }
-        if matches!(self, Self::Internal) {
-            return RequestOutcome::Error;
-        }
-        let of_upstream = matches!(
-            self,
-            Self::UpstreamError(_)
-                | Self::UpstreamProtocol(_)
-                | Self::UpstreamDns(_)
-                | Self::UpstreamRedirect
-                | Self::UpstreamAuth(_)
-                | Self::UpstreamModelMissing
-                | Self::UpstreamOverloaded
-                | Self::ModelCooldown { .. }
-                | Self::ResponseTooLarge
-        );
-        if of_upstream { RequestOutcome::UpstreamError } else { RequestOutcome::Refused }
-    }
-
-    /// The refusal of a head that the codec did not accept.
-    pub(crate) fn of_head(refused: HeadRefusal) -> Self {
-        match refused.kind {
-            HeadFault::TargetTooLong => Self::TargetTooLong,
-            HeadFault::HeadersTooLarge => Self::HeadersTooLarge,
-            HeadFault::VersionUnsupported => Self::VersionUnsupported,
-            HeadFault::MethodNotAllowed => Self::MethodNotAllowed { allow: Box::from(""), closes: true },
-            HeadFault::MethodUnknown => Self::MethodUnknown,
-            _ => Self::BadRequest(refused.reason()),
-        }
+            Self::RequestsUsedUp | Self::UpstreamAuth(_) | Self::CredentialUnavailable(_)
+        )
     }
 }

@@ -1,14 +1,18 @@
 //! Which route a request is for: the written ones first, then the built-in LLM surfaces.
 
 use crate::admit::Entry;
-use crate::lifecycle::Exchange;
+use crate::answer::Framed;
+use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
 use crate::refusal::Refusal;
 use std::cmp::Reverse;
 use std::sync::Arc;
-use tollkeep_config::settings::{self, Access, Methods, PathPattern, RateBy, Segment, Settings, Surfaces};
-use tollkeep_http1::{Framing, Method, Upgrade};
+use tollkeep_config::settings::{
+    self, Access, Methods, PathPattern, RateBy, Segment, Settings, Surfaces,
+};
+use tollkeep_http1::{Framing, Method, Upgrade, write};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
+use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Metrics, RouteLabel};
 use tollkeep_policy::rate::Quota;
 
@@ -38,8 +42,13 @@ pub(crate) struct PlainRoute {
 }
 
 impl PlainRoute {
-    pub(crate) fn new(route: &settings::Route, target: &Arc<Target>, all: &Settings, metrics: &Metrics) -> Self {
-        let name = route_name(route);
+    pub(crate) fn new(
+        route: &settings::Route,
+        target: &Arc<Target>,
+        all: &Settings,
+        metrics: &Metrics,
+    ) -> Self {
+        let name = route.name();
         Self {
             id: 0,
             label: metrics.route(&name),
@@ -55,8 +64,12 @@ impl PlainRoute {
                     by: rate.by,
                 }
             }),
-            body_bytes_max: route.body_bytes_max.unwrap_or(all.server.limits.request_body_bytes_max),
-            stream_bytes_max: route.response_stream_bytes_max.unwrap_or(all.server.limits.response_stream_bytes_max),
+            body_bytes_max: route
+                .body_bytes_max
+                .unwrap_or(all.server.limits.request_body_bytes_max),
+            stream_bytes_max: route
+                .response_stream_bytes_max
+                .unwrap_or(all.server.limits.response_stream_bytes_max),
             allow_body: route.allow_body,
             allow_encoded_slash: route.allow_encoded_slash,
             allow_semicolon: route.allow_semicolon,
@@ -108,8 +121,12 @@ impl RouteTable {
             let ranks: Vec<_> = route.path.0.iter().map(rank).collect();
             (ranks, Reverse(route.path.0.len()))
         });
-        let numbered = (0_u32..).zip(routes).map(|(id, route)| Arc::new(PlainRoute { id, ..route }));
-        Self { routes: numbered.collect() }
+        let numbered = (0_u32..)
+            .zip(routes)
+            .map(|(id, route)| Arc::new(PlainRoute { id, ..route }));
+        Self {
+            routes: numbered.collect(),
+        }
     }
 
     fn find(&self, method: Method, path: &str) -> Found<'_> {
@@ -122,7 +139,11 @@ impl RouteTable {
                 other_methods.extend(methods.iter().copied());
             }
         }
-        if other_methods.is_empty() { Found::Nothing } else { Found::OtherMethods(allow(&other_methods)) }
+        if other_methods.is_empty() {
+            Found::Nothing
+        } else {
+            Found::OtherMethods(allow(&other_methods))
+        }
     }
 }
 
@@ -159,14 +180,18 @@ impl SurfaceRoutes {
                 settings::Surface::Chat => surface.dialect() == Dialect::Chat,
                 settings::Surface::Responses => surface.dialect() == Dialect::Responses,
                 settings::Surface::Anthropic => {
-                    surface.dialect() == Dialect::Anthropic || matches!(surface, Surface::Models | Surface::Model)
+                    surface.dialect() == Dialect::Anthropic
+                        || matches!(surface, Surface::Models | Surface::Model)
                 }
             }),
         };
-        let served = Surface::ALL.into_iter().filter(|surface| wanted(*surface)).map(|surface| {
-            let name = surface_route(surface);
-            (surface, Arc::from(name), metrics.route(name))
-        });
+        let served = Surface::ALL
+            .into_iter()
+            .filter(|surface| wanted(*surface))
+            .map(|surface| {
+                let name = surface_route(surface);
+                (surface, Arc::from(name), metrics.route(name))
+            });
         Self {
             served: served.collect(),
             body_bytes_max: settings.llm.max_request_body_bytes,
@@ -175,18 +200,13 @@ impl SurfaceRoutes {
     }
 
     fn find(&self, surface: Surface) -> Option<(&Arc<str>, RouteLabel)> {
-        let known = self.served.iter().filter(|_| self.any_provider).find(|(served, ..)| *served == surface);
+        let known = self
+            .served
+            .iter()
+            .filter(|_| self.any_provider)
+            .find(|(served, ..)| *served == surface);
         known.map(|(_, name, label)| (name, *label))
     }
-}
-
-/// The name of a written route in records and metrics: its methods and pattern.
-pub fn route_name(route: &settings::Route) -> String {
-    let methods = match &route.methods {
-        Methods::Any => "ANY".to_owned(),
-        Methods::Listed(methods) => methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(","),
-    };
-    format!("{methods} {}", route.path)
 }
 
 /// The name of a surface's route in records and metrics.
@@ -245,6 +265,37 @@ impl Exchange<'_> {
     /// 404, 405, and 400 for what the route does not take: an encoded slash or semicolon, an
     /// upgrade, a body on GET.
     pub(crate) fn route(&mut self, entry: &Entry<'_>) -> Result<Route, Refusal> {
+        let found = self.find_route(entry);
+        // Whoever is told no here has proven nothing yet.
+        found.inspect_err(|_| self.debit_address(entry))
+    }
+
+    /// Answers `OPTIONS *`, which asks about the server and not about a path (RFC 9110, 9.3.7).
+    ///
+    /// # Errors
+    /// 400 for what no OPTIONS takes; the caller is gone.
+    pub(crate) async fn answer_asterisk(&mut self, entry: &Entry<'_>) -> Result<(), Stop> {
+        self.debit_address(entry);
+        self.check_form(
+            entry,
+            &FormRules {
+                body: false,
+                encoded_slash: false,
+                semicolon: false,
+            },
+        )?;
+        self.begin_answer(204);
+        write::field(
+            &mut self.work.out,
+            b"allow",
+            b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
+        );
+        self.end_head(Framed::None);
+        self.facts.outcome = RequestOutcome::Served;
+        self.flush().await
+    }
+
+    fn find_route(&mut self, entry: &Entry<'_>) -> Result<Route, Refusal> {
         let method = self.work.head.method;
         let (route, rules) = match self.plan.routes.find(method, &self.work.path) {
             Found::Route(found) => {
@@ -256,10 +307,24 @@ impl Exchange<'_> {
                     semicolon: found.allow_semicolon,
                 };
                 let (access, body_bytes_max) = (found.access, found.body_bytes_max);
-                (Route { destination: Destination::Plain(Arc::clone(found)), access, body_bytes_max }, rules)
+                (
+                    Route {
+                        destination: Destination::Plain(Arc::clone(found)),
+                        access,
+                        body_bytes_max,
+                    },
+                    rules,
+                )
             }
-            Found::OtherMethods(allow) => return Err(Refusal::MethodNotAllowed { allow, closes: false }),
-            Found::Nothing => self.surface_route(method)?,
+            Found::OtherMethods(allow) => {
+                return Err(Refusal::MethodNotAllowed {
+                    allow,
+                    closes: false,
+                });
+            }
+            Found::Nothing => self
+                .surface_route(method)
+                .map_err(|refusal| unrouted(entry, refusal))?,
         };
         self.facts.is_call = true;
         self.check_form(entry, &rules)?;
@@ -270,11 +335,20 @@ impl Exchange<'_> {
         let surface = match surface_of(method.as_str(), &self.work.path) {
             SurfaceMatch::Surface(surface) => surface,
             SurfaceMatch::MethodNotAllowed { allow, .. } => {
-                return Err(Refusal::MethodNotAllowed { allow: allow.into(), closes: false });
+                return Err(Refusal::MethodNotAllowed {
+                    allow: allow.into(),
+                    closes: false,
+                });
             }
-            SurfaceMatch::Unknown(_) | SurfaceMatch::NotLlm => return Err(Refusal::EndpointNotFound),
+            SurfaceMatch::Unknown(_) | SurfaceMatch::NotLlm => {
+                return Err(Refusal::EndpointNotFound);
+            }
         };
-        let (name, label) = self.plan.surfaces.find(surface).ok_or(Refusal::EndpointNotFound)?;
+        let (name, label) = self
+            .plan
+            .surfaces
+            .find(surface)
+            .ok_or(Refusal::EndpointNotFound)?;
         self.facts.route = Arc::clone(name);
         self.facts.route_label = label;
         let route = Route {
@@ -283,23 +357,41 @@ impl Exchange<'_> {
             body_bytes_max: self.plan.surfaces.body_bytes_max,
         };
         // Official SDKs encode ids such as `vendor/model`.
-        let rules = FormRules { body: false, encoded_slash: surface == Surface::Model, semicolon: false };
+        let rules = FormRules {
+            body: false,
+            encoded_slash: surface == Surface::Model,
+            semicolon: false,
+        };
         Ok((route, rules))
     }
 
     fn check_form(&self, entry: &Entry<'_>, rules: &FormRules) -> Result<(), Refusal> {
         let head = &self.work.head;
-        if (entry.has_encoded_slash() && !rules.encoded_slash) || (entry.has_semicolon() && !rules.semicolon) {
+        if (entry.has_encoded_slash() && !rules.encoded_slash)
+            || (entry.has_semicolon() && !rules.semicolon)
+        {
             return Err(Refusal::BadRequest("path"));
         }
         if head.upgrade == Upgrade::WebSocket {
             return Err(Refusal::BadRequest("upgrade"));
         }
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
-        if has_body && matches!(head.method, Method::Get | Method::Head | Method::Options) && !rules.body {
+        if has_body
+            && matches!(head.method, Method::Get | Method::Head | Method::Options)
+            && !rules.body
+        {
             return Err(Refusal::BadRequest("body_on_get"));
         }
         Ok(())
+    }
+}
+
+/// The refusal of a path that no route takes: none allows an encoded slash or semicolon either.
+fn unrouted(entry: &Entry<'_>, refusal: Refusal) -> Refusal {
+    if entry.has_encoded_slash() || entry.has_semicolon() {
+        Refusal::BadRequest("path")
+    } else {
+        refusal
     }
 }
 
@@ -314,10 +406,12 @@ mod tests {
     use super::*;
 
     fn pattern(text: &str) -> PathPattern {
-        let segments = text.strip_prefix('/').unwrap().split('/').map(|segment| match segment.strip_prefix(':') {
-            Some(name) => Segment::Param(name.into()),
-            None if segment == "*" => Segment::Rest,
-            None => Segment::Literal(segment.into()),
+        let segments = text.strip_prefix('/').unwrap().split('/').map(|segment| {
+            match segment.strip_prefix(':') {
+                Some(name) => Segment::Param(name.into()),
+                None if segment == "*" => Segment::Rest,
+                None => Segment::Literal(segment.into()),
+            }
         });
         PathPattern(segments.collect())
     }
@@ -334,7 +428,12 @@ mod tests {
             ("a segment is one", "/v1/:id", "/v1/a/b", false),
             ("the rest", "/v1/*", "/v1/a/b", true),
             ("the rest may be empty", "/v1/*", "/v1/", true),
-            ("nothing is not the rest of a longer path", "/v1/x/*", "/v1", false),
+            (
+                "nothing is not the rest of a longer path",
+                "/v1/x/*",
+                "/v1",
+                false,
+            ),
             ("root", "/", "/", true),
         ] {
             assert_eq!(fits(&pattern(written), path), want, "{name}");

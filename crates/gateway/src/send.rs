@@ -8,17 +8,16 @@ use crate::read_call::{Call, LlmCall};
 use crate::record::Asked;
 use crate::refusal::Refusal;
 use crate::route::PlainRoute;
+use crate::upstream_head::JOINED_BODY_BYTES;
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_http1::{Known, Method, Progress, write};
+use tollkeep_http1::{Method, Progress};
 use tollkeep_llm::Dialect;
 use tollkeep_llm::usage::Asked as UsageAsked;
 use tollkeep_net::{DialError, Raced, UpstreamConn};
 use tollkeep_observe::metrics::AttemptResult;
-use tollkeep_policy::headers;
+use tollkeep_types::usage::{UnknownUsage, UsageReport};
 
-/// A body up to this size goes out with its head in one piece.
-const JOINED_BODY_BYTES: usize = 32 * 1024;
 /// Interim answers (1xx) an upstream may send before its final one.
 const INTERIM_MAX: usize = 8;
 
@@ -33,7 +32,12 @@ pub(crate) struct Reply {
 /// What a reply answers.
 pub(crate) enum ReplyFor {
     Plain(Arc<PlainRoute>),
-    Llm { dialect: Dialect, surface: tollkeep_llm::Surface, usage: UsageAsked, credential: Arc<Credential> },
+    Llm {
+        dialect: Dialect,
+        surface: tollkeep_llm::Surface,
+        usage: UsageAsked,
+        credential: Arc<Credential>,
+    },
 }
 
 /// What one attempt came to.
@@ -63,11 +67,17 @@ impl Exchange<'_> {
 
     async fn send_llm(&mut self, call: &LlmCall, grant: Grant) -> Result<Reply, Stop> {
         let plan = Arc::clone(&self.plan);
-        let target = call.candidates.first().and_then(|index| plan.llm.providers.get(*index));
-        let Some((target, provider)) = target.and_then(|target| Some((target, target.provider()?))) else {
+        let target = call
+            .candidates
+            .first()
+            .and_then(|index| plan.llm.providers.get(*index));
+        let Some((target, provider)) = target.and_then(|target| Some((target, target.provider()?)))
+        else {
             return Err(Refusal::Internal.into());
         };
-        let credential = provider.credentials.get(self.worker.turn() % provider.credentials.len().max(1));
+        let credential = provider
+            .credentials
+            .get(self.worker.turn() % provider.credentials.len().max(1));
         let Some(credential) = credential else {
             return Err(Refusal::CredentialUnavailable(target.name.to_string()).into());
         };
@@ -81,20 +91,33 @@ impl Exchange<'_> {
             usage: call.usage,
             credential: Arc::clone(credential),
         };
-        self.call_upstream(Arc::clone(target), reply_for, grant).await
+        self.call_upstream(Arc::clone(target), reply_for, grant)
+            .await
     }
 
     /// Puts the provider's own name of the model into the body, every other byte as it was.
     fn rename_model(&mut self, name: &str) -> Result<(), Refusal> {
         let view = tollkeep_llm::body::CallView::read(self.body(), self.plan.llm.max_depth);
-        let renamed = view.ok().and_then(|view| view.with_model(self.body(), name)).ok_or(Refusal::Internal)?;
+        let renamed = view
+            .ok()
+            .and_then(|view| view.with_model(self.body(), name))
+            .ok_or(Refusal::Internal)?;
         self.work.body = renamed;
         self.work.head.framing = tollkeep_http1::Framing::Chunked;
         Ok(())
     }
 
-    async fn call_upstream(&mut self, target: Arc<Target>, as_what: ReplyFor, mut grant: Grant) -> Result<Reply, Stop> {
-        self.facts.asked = Some(Asked { name: Arc::clone(&target.name), label: target.label });
+    async fn call_upstream(
+        &mut self,
+        target: Arc<Target>,
+        as_what: ReplyFor,
+        mut grant: Grant,
+    ) -> Result<Reply, Stop> {
+        self.facts.asked = Some(Asked {
+            name: Arc::clone(&target.name),
+            label: target.label,
+        });
+        self.note_usage(UsageReport::Released);
         let head = std::mem::take(&mut self.work.out);
         let sent_at = self.worker.shared.clock.mono();
         let called = self.attempts(&target, &head, &mut grant).await;
@@ -102,35 +125,64 @@ impl Exchange<'_> {
         self.facts.upstream_ns = Some(self.worker.shared.clock.mono().since(sent_at));
         let result = match &called {
             Ok(_) => AttemptResult::Answered,
-            Err(Stop::CallerGone | Stop::Cut) => AttemptResult::Cancelled,
+            Err(Stop::CallerGone | Stop::Cut | Stop::Short) => AttemptResult::Cancelled,
             Err(Stop::Refused(refusal)) => refusal.attempt_result(),
         };
         self.worker.counters.attempt(target.label, result);
-        Ok(Reply { upstream: called?, target, as_what, grant })
+        Ok(Reply {
+            upstream: called?,
+            target,
+            as_what,
+            grant,
+        })
     }
 
     /// A reused connection may have died of age: one more try on a fresh one, where the request
     /// may be repeated.
-    async fn attempts(&mut self, target: &Arc<Target>, head: &[u8], grant: &mut Grant) -> Result<UpstreamConn, Stop> {
+    async fn attempts(
+        &mut self,
+        target: &Arc<Target>,
+        head: &[u8],
+        grant: &mut Grant,
+    ) -> Result<UpstreamConn, Stop> {
         if let Some(reused) = self.worker.pool.reuse(&target.endpoint) {
-            grant.commit();
+            self.commit(grant);
             match self.attempt(reused, target, head).await? {
                 Attempt::Answered(upstream) => return Ok(upstream),
                 Attempt::DiedInPool => {}
             }
         }
         let fresh = self.dial(target).await?;
-        grant.commit();
+        self.commit(grant);
         match self.attempt(fresh, target, head).await? {
             Attempt::Answered(upstream) => Ok(upstream),
-            Attempt::DiedInPool => Err(Refusal::UpstreamError("closed without an answer".to_owned()).into()),
+            Attempt::DiedInPool => {
+                Err(Refusal::UpstreamError("closed without an answer".to_owned()).into())
+            }
+        }
+    }
+
+    /// From here on the call counts, and what it used is unknown until the upstream says so.
+    fn commit(&mut self, grant: &mut Grant) {
+        grant.commit();
+        self.note_usage(UsageReport::Unknown(UnknownUsage::Cut));
+    }
+
+    fn note_usage(&mut self, report: UsageReport) {
+        if let Some(llm) = &mut self.facts.llm
+            && llm.surface.usage_dialect().is_some()
+        {
+            llm.usage = Some(report);
         }
     }
 
     async fn dial(&mut self, target: &Arc<Target>) -> Result<UpstreamConn, Stop> {
         self.conn.slot().set(target.timeouts.connect);
         let worker = std::rc::Rc::clone(self.worker);
-        let dialled = self.conn.race(Box::pin(worker.pool.dial(&target.endpoint))).await;
+        let dialled = self
+            .conn
+            .race(Box::pin(worker.pool.dial(&target.endpoint)))
+            .await;
         match dialled {
             Raced::Gone => Err(Stop::CallerGone),
             Raced::Late => Err(Refusal::Timeout.into()),
@@ -146,7 +198,10 @@ impl Exchange<'_> {
         head: &[u8],
     ) -> Result<Attempt, Stop> {
         let repeatable = upstream.is_reused()
-            && matches!(self.work.head.method, Method::Get | Method::Head | Method::Options);
+            && matches!(
+                self.work.head.method,
+                Method::Get | Method::Head | Method::Options
+            );
         // The body is taken out so that the connection can be watched while it is written.
         let request = std::mem::take(&mut self.work.request);
         let chunked = std::mem::take(&mut self.work.body);
@@ -156,28 +211,43 @@ impl Exchange<'_> {
                 request.get(self.work.head.len..).unwrap_or_default()
             }
         };
-        let apart = if body.len() > JOINED_BODY_BYTES { body } else { &[] };
+        let apart = if body.len() > JOINED_BODY_BYTES {
+            body
+        } else {
+            &[]
+        };
         self.conn.slot().set(target.timeouts.first_byte);
         let written = self.conn.race(upstream.write(head, apart)).await;
         (self.work.request, self.work.body) = (request, chunked);
         match written {
             Raced::Gone => return Err(Stop::CallerGone),
             Raced::Late => return Err(Refusal::Timeout.into()),
-            Raced::Done(Ok(())) => {}
             Raced::Done(Err(_)) if repeatable => return Ok(Attempt::DiedInPool),
-            // It may have answered before it closed, as for a body it did not want.
-            Raced::Done(Err(error)) if upstream.is_reused() => return Err(Refusal::UpstreamError(error.to_string()).into()),
-            Raced::Done(Err(_)) => {}
+            Raced::Done(Err(error)) if upstream.is_reused() => {
+                return Err(Refusal::UpstreamError(error.to_string()).into());
+            }
+            // An upstream that did not take it all may have answered before it closed.
+            Raced::Done(Ok(()) | Err(_)) => {}
         }
-        let answered = self.read_answer(&mut upstream, target.timeouts.first_byte).await?;
-        if answered { Ok(Attempt::Answered(upstream)) } else if repeatable { Ok(Attempt::DiedInPool) } else {
+        let answered = self
+            .read_answer(&mut upstream, target.timeouts.first_byte)
+            .await?;
+        if answered {
+            Ok(Attempt::Answered(upstream))
+        } else if repeatable {
+            Ok(Attempt::DiedInPool)
+        } else {
             Err(Refusal::UpstreamError("closed without an answer".to_owned()).into())
         }
     }
 
     /// Reads the head of the final answer; `false` when the connection ended before its first
     /// byte.
-    async fn read_answer(&mut self, upstream: &mut UpstreamConn, wait: Duration) -> Result<bool, Stop> {
+    async fn read_answer(
+        &mut self,
+        upstream: &mut UpstreamConn,
+        wait: Duration,
+    ) -> Result<bool, Stop> {
         let head_request = self.work.head.method == Method::Head;
         let mut interim = 0;
         self.conn.slot().set(wait);
@@ -185,7 +255,10 @@ impl Exchange<'_> {
             match self.work.answer.read(upstream.unread(), head_request) {
                 Err(fault) => return Err(Refusal::UpstreamProtocol(fault.to_string()).into()),
                 Ok(Progress::Done) if self.work.answer.status >= 200 => {
-                    let head = upstream.unread().get(..self.work.answer.len).unwrap_or_default();
+                    let head = upstream
+                        .unread()
+                        .get(..self.work.answer.len)
+                        .unwrap_or_default();
                     self.work.answer_bytes.clear();
                     self.work.answer_bytes.extend_from_slice(head);
                     upstream.consume(self.work.answer.len);
@@ -194,7 +267,10 @@ impl Exchange<'_> {
                 Ok(Progress::Done) => {
                     interim += 1;
                     if interim > INTERIM_MAX {
-                        return Err(Refusal::UpstreamProtocol("too many interim answers".to_owned()).into());
+                        return Err(Refusal::UpstreamProtocol(
+                            "too many interim answers".to_owned(),
+                        )
+                        .into());
                     }
                     upstream.consume(self.work.answer.len);
                     continue;
@@ -208,108 +284,16 @@ impl Exchange<'_> {
                 Raced::Done(Ok(read)) if read > 0 => {}
                 Raced::Done(Ok(_) | Err(_)) if !started => return Ok(false),
                 Raced::Done(Ok(_) | Err(_)) => {
-                    return Err(Refusal::UpstreamProtocol("closed within its head".to_owned()).into());
+                    return Err(
+                        Refusal::UpstreamProtocol("closed within its head".to_owned()).into(),
+                    );
                 }
             }
-        }
-    }
-
-    /// The fields that go to an upstream of a plain route: all but those that never do.
-    fn write_plain_head(&mut self, route: &PlainRoute) {
-        let (target, body_len) = (&route.target, self.body().len());
-        let mut out = std::mem::take(&mut self.work.out);
-        out.clear();
-        let (head, bytes) = (&self.work.head, &self.work.request);
-        out.extend_from_slice(head.method.as_str().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(target.endpoint.url.path().as_bytes());
-        out.extend_from_slice(self.work.path.as_bytes());
-        let raw_target = head.target.of(bytes);
-        if let Some(at) = memchr::memchr(b'?', raw_target) {
-            out.extend_from_slice(raw_target.get(at..).unwrap_or_default());
-        }
-        out.extend_from_slice(b" HTTP/1.1\r\n");
-        write::field(&mut out, b"host", target.endpoint.url.authority().as_bytes());
-        for field in head.fields.iter().filter(|field| !field.hop) {
-            let (name, value) = (field.name.of(bytes), field.value.of(bytes));
-            let ours = matches!(field.known, Known::Host | Known::ContentLength | Known::AcceptEncoding | Known::XRequestId);
-            if ours || headers::request_field_forbidden(name) || target.sets(name) {
-                continue;
-            }
-            write::field(&mut out, name, value);
-        }
-        if let Some(accepted) = head.value(bytes, Known::AcceptEncoding) {
-            write_accept_encoding(&mut out, accepted);
-        }
-        out.extend_from_slice(b"x-request-id: req_");
-        out.extend_from_slice(&self.facts.id.hex());
-        out.extend_from_slice(b"\r\n");
-        if matches!(target.kind, TargetKind::Plain { forward_client_ip: true }) {
-            let ip = self.facts.client_ip.to_string();
-            let scheme: &[u8] = if self.secure { b"https" } else { b"http" };
-            for (name, value) in [(&b"x-forwarded-for"[..], ip.as_bytes()), (b"x-real-ip", ip.as_bytes()), (b"x-forwarded-proto", scheme)] {
-                write::field(&mut out, name, value);
-            }
-        }
-        self.end_upstream_head(&mut out, target, body_len);
-        self.work.out = out;
-    }
-
-    /// The fields that go to a provider: few, and none of the caller's unless it is listed.
-    fn write_provider_head(&mut self, call: &LlmCall, target: &Target, provider: &ProviderPlan, credential: &Credential) {
-        let body_len = self.body().len();
-        let mut out = std::mem::take(&mut self.work.out);
-        out.clear();
-        let (head, bytes) = (&self.work.head, &self.work.request);
-        out.extend_from_slice(b"POST ");
-        out.extend_from_slice(provider.path(call.surface).unwrap_or("/").as_bytes());
-        out.extend_from_slice(b" HTTP/1.1\r\n");
-        write::field(&mut out, b"host", target.endpoint.url.authority().as_bytes());
-        out.extend_from_slice(b"content-type: application/json\r\naccept-encoding: identity\r\n");
-        write::field(&mut out, b"accept", if call.stream { b"text/event-stream" } else { b"application/json" });
-        let mut has_version = false;
-        for field in head.fields.iter().filter(|field| !field.hop) {
-            let name = field.name.of(bytes);
-            let listed = provider.forward_headers.iter().any(|listed| name.eq_ignore_ascii_case(listed));
-            let wanted = headers::llm_request_field_allowed(name) || (listed && !headers::provider_field_forbidden(name));
-            if wanted && !target.sets(name) {
-                has_version |= name.eq_ignore_ascii_case(b"anthropic-version");
-                write::field(&mut out, name, field.value.of(bytes));
-            }
-        }
-        if call.surface.dialect() == Dialect::Anthropic && !has_version && !target.sets(b"anthropic-version") {
-            out.extend_from_slice(b"anthropic-version: 2023-06-01\r\n");
-        }
-        let agent = head.value(bytes, Known::UserAgent).filter(|_| self.plan.llm.forward_user_agent);
-        write::field(&mut out, b"user-agent", agent.unwrap_or(b"tollkeep"));
-        out.extend_from_slice(&credential.field);
-        self.end_upstream_head(&mut out, target, body_len);
-        self.work.out = out;
-    }
-
-    fn end_upstream_head(&self, out: &mut Vec<u8>, target: &Target, body_len: usize) {
-        out.extend_from_slice(&target.set_fields);
-        if target.is_private {
-            write::field(out, b"tollkeep-hop", self.plan.instance.as_bytes());
-        }
-        if body_len > 0 || matches!(self.work.head.method, Method::Post | Method::Put | Method::Patch) {
-            out.extend_from_slice(b"content-length: ");
-            write::number(out, u64::try_from(body_len).unwrap_or(0));
-            out.extend_from_slice(b"\r\n");
-        }
-        write::end(out);
-        if body_len <= JOINED_BODY_BYTES {
-            out.extend_from_slice(self.body());
         }
     }
 }
 
 impl Target {
-    /// Whether the settings set this field on every request.
-    fn sets(&self, name: &[u8]) -> bool {
-        self.set_names.iter().any(|set| name.eq_ignore_ascii_case(set))
-    }
-
     /// The provider, if this is one.
     pub(crate) fn provider(&self) -> Option<&ProviderPlan> {
         match &self.kind {
@@ -320,7 +304,8 @@ impl Target {
 
     /// Whether calls of this surface can be passed through.
     pub(crate) fn serves(&self, surface: tollkeep_llm::Surface) -> bool {
-        self.provider().is_some_and(|provider| provider.speaks().serves(surface))
+        self.provider()
+            .is_some_and(|provider| provider.speaks().serves(surface))
     }
 }
 
@@ -334,22 +319,6 @@ fn dial_refusal(error: &DialError, target: &Target) -> Refusal {
         DialError::TooMany => Refusal::Overloaded("upstream connections"),
         DialError::Connect(_) | DialError::Tls(_) => Refusal::UpstreamError(error.to_string()),
     }
-}
-
-/// The codings we can pass through, of those the caller takes.
-fn write_accept_encoding(out: &mut Vec<u8>, accepted: &[u8]) {
-    let known: [&[u8]; 3] = [b"gzip", b"br", b"zstd"];
-    let mut kept: Vec<u8> = Vec::new();
-    for entry in accepted.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-        let coding = entry.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if known.iter().any(|known| coding.eq_ignore_ascii_case(known)) {
-            if !kept.is_empty() {
-                kept.extend_from_slice(b", ");
-            }
-            kept.extend_from_slice(entry);
-        }
-    }
-    write::field(out, b"accept-encoding", if kept.is_empty() { b"identity" } else { &kept });
 }
 
 impl Refusal {

@@ -4,18 +4,19 @@
 use crate::answer::{Body, Framed};
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::{Credential, Target};
+use crate::pump::{Caps, Ended, write_piece};
 use crate::refusal::Refusal;
 use crate::send::{Reply, ReplyFor};
-use crate::upstream_error::{self, ErrorFate};
 use crate::upstream_body::{BodyStep, UpstreamBody};
+use crate::upstream_error::{self, ErrorFate};
 use std::sync::Arc;
-use tollkeep_http1::{AnswerFraming, Known, Method, Version, write};
+use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_llm::error::{ErrorText, StreamPlace, stream_event};
 use tollkeep_llm::usage::{Asked, BodyEnd, BodyUsage, StreamUsage};
 use tollkeep_llm::{Dialect, Surface};
 use tollkeep_net::{Raced, UpstreamConn};
 use tollkeep_observe::RequestOutcome;
-use tollkeep_policy::{egress, headers};
+use tollkeep_policy::headers;
 
 /// What a stream that can't go on tells its caller.
 const INTERRUPTED: &str = "The upstream ended its answer early.";
@@ -35,18 +36,43 @@ impl Exchange<'_> {
     /// # Errors
     /// 502 before the first byte; after it, a cut.
     pub(crate) async fn stream_back(&mut self, reply: Reply) -> Result<(), Stop> {
-        let Reply { mut upstream, target, as_what, grant } = reply;
+        let Reply {
+            mut upstream,
+            target,
+            as_what,
+            grant,
+        } = reply;
         let head_request = self.work.head.method == Method::Head;
-        let mut body = UpstreamBody::new(self.work.answer.framing, self.work.answer.keep_alive, head_request);
+        let mut body = UpstreamBody::new(
+            self.work.answer.framing,
+            self.work.answer.keep_alive,
+            head_request,
+        );
         match as_what {
-            ReplyFor::Plain(route) => self.relay(&mut upstream, &mut body, &target, route.stream_bytes_max).await?,
-            ReplyFor::Llm { dialect, surface, usage, credential } => {
-                let llm = LlmReply { dialect, surface, usage, credential };
-                self.llm_back(&mut upstream, &mut body, &target, &llm).await?;
+            ReplyFor::Plain(route) => {
+                self.relay(&mut upstream, &mut body, &target, route.stream_bytes_max)
+                    .await?;
+            }
+            ReplyFor::Llm {
+                dialect,
+                surface,
+                usage,
+                credential,
+            } => {
+                let llm = LlmReply {
+                    dialect,
+                    surface,
+                    usage,
+                    credential,
+                };
+                self.llm_back(&mut upstream, &mut body, &target, &llm)
+                    .await?;
             }
         }
         if body.ended_exactly() {
-            self.worker.pool.give_back(&target.endpoint, upstream, self.worker.deadlines.now());
+            self.worker
+                .pool
+                .give_back(&target.endpoint, upstream, self.worker.deadlines.now());
         }
         drop(grant);
         Ok(())
@@ -61,21 +87,29 @@ impl Exchange<'_> {
     ) -> Result<(), Stop> {
         let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
         let status = answer.status;
-        let is_stream = answer.value(bytes, Known::ContentType).is_some_and(is_event_stream);
+        let is_stream = answer
+            .value(bytes, Known::ContentType)
+            .is_some_and(is_event_stream);
         if (200..300).contains(&status) && is_stream {
             return self.relay_events(upstream, body, target, llm).await;
         }
         let retry_after = answer.value(bytes, Known::RetryAfter).map(<[u8]>::to_vec);
         let max = self.plan.limits.response_buffer_bytes_max;
         let mut whole = Vec::new();
-        self.read_whole(upstream, body, target, (max, &mut whole)).await?;
+        self.read_whole(upstream, body, target, (max, &mut whole))
+            .await?;
         self.meter_body(llm, status, &whole);
         if status >= 300
-            && let ErrorFate::Replace(refusal) = upstream_error::fate(status, retry_after.as_deref())
+            && let ErrorFate::Replace(refusal) =
+                upstream_error::fate(status, retry_after.as_deref())
         {
             return Err(refusal.into());
         }
-        let secret = llm.credential.secret.as_ref().map_or("", |secret| secret.expose());
+        let secret = llm
+            .credential
+            .secret
+            .as_ref()
+            .map_or("", |secret| secret.expose());
         let redacted = upstream_error::redact(&whole, secret);
         self.begin_answer(status);
         self.copy_llm_fields(&llm.credential);
@@ -85,13 +119,20 @@ impl Exchange<'_> {
         if status >= 400 {
             write::field(&mut self.work.out, b"cache-control", b"no-store");
         }
-        self.end_buffered(redacted.as_deref().unwrap_or(&whole)).await?;
-        self.facts.outcome = if status < 400 { RequestOutcome::Served } else { RequestOutcome::UpstreamError };
+        self.end_buffered(redacted.as_deref().unwrap_or(&whole))
+            .await?;
+        self.facts.outcome = if status < 400 {
+            RequestOutcome::Served
+        } else {
+            RequestOutcome::UpstreamError
+        };
         Ok(())
     }
 
     fn meter_body(&mut self, llm: &LlmReply, status: u16, whole: &[u8]) {
-        let Some(dialect) = llm.surface.usage_dialect() else { return };
+        let Some(dialect) = llm.surface.usage_dialect() else {
+            return;
+        };
         let read = BodyUsage::read(dialect, llm.usage, status, whole);
         if let Some(facts) = &mut self.facts.llm {
             facts.usage = Some(read.report);
@@ -142,7 +183,9 @@ impl Exchange<'_> {
                         if body.end_of_stream() {
                             return Ok(());
                         }
-                        return Err(Refusal::UpstreamProtocol("closed within its body".to_owned()).into());
+                        return Err(
+                            Refusal::UpstreamProtocol("closed within its body".to_owned()).into(),
+                        );
                     }
                 },
             }
@@ -151,10 +194,14 @@ impl Exchange<'_> {
 
     fn copy_llm_fields(&mut self, credential: &Credential) {
         let head = &self.work.answer_bytes;
-        let secret = credential.secret.as_ref().map_or(&b""[..], |secret| secret.expose().as_bytes());
+        let secret = credential
+            .secret
+            .as_ref()
+            .map_or(&b""[..], |secret| secret.expose().as_bytes());
         for field in &self.work.answer.fields {
             let (name, value) = (field.name.of(head), field.value.of(head));
-            let wanted = headers::llm_response_field_allowed(name) && field.known != Known::RetryAfter;
+            let wanted =
+                headers::llm_response_field_allowed(name) && field.known != Known::RetryAfter;
             if wanted && !headers::carries_credential(value, secret) {
                 write::field(&mut self.work.out, name, value);
             }
@@ -185,11 +232,18 @@ impl Exchange<'_> {
         }
         let chunked = self.begin_stream();
         let _open = StreamOpen::new(self.worker);
-        let mut meter = llm.surface.usage_dialect().map(|dialect| StreamUsage::new(dialect, llm.usage));
-        let mut caps = Caps { chunked, sent: 0, max: self.plan.limits.response_stream_bytes_max };
-        let idle = target.timeouts.idle;
-        let total = self.plan.llm.stream_max.min(target.timeouts.total_stream);
-        let ended = self.pump(upstream, body, &mut caps, (idle, total), |data| {
+        let mut meter = llm
+            .surface
+            .usage_dialect()
+            .map(|dialect| StreamUsage::new(dialect, llm.usage));
+        let mut caps = Caps {
+            chunked,
+            sent: 0,
+            max: self.plan.limits.response_stream_bytes_max,
+            idle: target.timeouts.idle,
+            total: self.plan.llm.stream_max.min(target.timeouts.total_stream),
+        };
+        let ended = self.pump(upstream, body, &mut caps, |data| {
             if let Some(meter) = &mut meter {
                 meter.feed(data);
             }
@@ -197,7 +251,11 @@ impl Exchange<'_> {
         let ended = ended.await;
         let sequence = meter.as_ref().map_or(0, StreamUsage::events);
         if let (Some(meter), Some(facts)) = (meter, &mut self.facts.llm) {
-            let end = if matches!(ended, Ok(Ended::Whole)) { BodyEnd::Clean } else { BodyEnd::Broken };
+            let end = if matches!(ended, Ok(Ended::Whole)) {
+                BodyEnd::Clean
+            } else {
+                BodyEnd::Broken
+            };
             let report = meter.finish(end);
             facts.usage = Some(report.report);
             facts.model_served = report.model;
@@ -208,7 +266,7 @@ impl Exchange<'_> {
             Ended::Failed(refusal) => {
                 self.facts.refused(&refusal);
                 self.facts.outcome = RequestOutcome::Cut;
-                self.tell_stream(llm.dialect, &refusal, sequence);
+                self.tell_stream(llm.dialect, &refusal, (sequence, chunked));
             }
         }
         self.end_stream(chunked).await
@@ -216,162 +274,39 @@ impl Exchange<'_> {
 
     /// Tells the reader of a stream that it failed, in its dialect's own event; the body then
     /// ends regularly, because cutting the connection makes common clients drop the event.
-    fn tell_stream(&mut self, dialect: Dialect, refusal: &Refusal, sequence: u64) {
+    fn tell_stream(
+        &mut self,
+        dialect: Dialect,
+        refusal: &Refusal,
+        (sequence, chunked): (u64, bool),
+    ) {
         let public = refusal.public();
         let id = self.facts.id.to_string();
         let text = ErrorText {
             kind: public.kind,
             code: public.code,
-            message: if matches!(refusal, Refusal::UpstreamProtocol(_)) { INTERRUPTED } else { public.text },
+            message: if matches!(refusal, Refusal::UpstreamProtocol(_)) {
+                INTERRUPTED
+            } else {
+                public.text
+            },
             request_id: &id,
             status: public.status,
         };
-        let model = self.facts.llm.as_ref().and_then(|llm| llm.model_asked.as_deref()).unwrap_or_default();
-        let place = StreamPlace { sequence, created_at_s: self.facts.at.0 / 1000, model };
+        let model = self
+            .facts
+            .llm
+            .as_ref()
+            .and_then(|llm| llm.model_asked.as_deref())
+            .unwrap_or_default();
+        let place = StreamPlace {
+            sequence,
+            created_at_s: self.facts.at.0 / 1000,
+            model,
+        };
         let mut event = b"\n\n".to_vec();
         if stream_event(&mut event, dialect, &text, &place) {
-            write::chunk(&mut self.work.out, &event);
-        }
-    }
-
-    /// Passes on the answer of a plain upstream.
-    async fn relay(
-        &mut self,
-        upstream: &mut UpstreamConn,
-        body: &mut UpstreamBody,
-        target: &Target,
-        max: u64,
-    ) -> Result<(), Stop> {
-        let status = self.work.answer.status;
-        let framing = self.work.answer.framing;
-        if matches!(framing, AnswerFraming::Length(length) if length > max) {
-            return Err(Refusal::ResponseTooLarge.into());
-        }
-        self.begin_answer(status);
-        self.copy_plain_fields(target);
-        if status >= 400 {
-            write::field(&mut self.work.out, b"cache-control", b"no-store");
-        }
-        let chunked = match framing {
-            AnswerFraming::Length(length) => {
-                self.end_head(Framed::Length(length));
-                false
-            }
-            AnswerFraming::None => {
-                let announced = self.announced_length();
-                self.end_head(announced.map_or(Framed::None, Framed::Length));
-                false
-            }
-            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
-        };
-        let mut caps = Caps { chunked, sent: 0, max };
-        let limits = (target.timeouts.idle, target.timeouts.total_stream);
-        let ended = self.pump(upstream, body, &mut caps, limits, |_| {}).await;
-        self.facts.bytes_out = caps.sent;
-        match ended? {
-            Ended::Whole => {
-                self.facts.outcome = RequestOutcome::Served;
-                self.end_stream(chunked).await
-            }
-            // What can't end well must not look as if it did.
-            Ended::Failed(refusal) => {
-                self.facts.refused(&refusal);
-                self.facts.outcome = RequestOutcome::Cut;
-                Err(Stop::Cut)
-            }
-        }
-    }
-
-    /// The length an answer without body speaks of: that of HEAD; 0 where nothing is said.
-    fn announced_length(&self) -> Option<u64> {
-        let head = &self.work.answer_bytes;
-        let bodiless = matches!(self.work.answer.status, 204 | 304);
-        let value = self.work.answer.value(head, Known::ContentLength);
-        let length = value.and_then(|value| std::str::from_utf8(value).ok()).and_then(|text| text.parse().ok());
-        if bodiless { None } else { length.or(Some(0)).filter(|_| length.is_some() || self.work.head.method != Method::Head) }
-    }
-
-    fn copy_plain_fields(&mut self, target: &Target) {
-        let head = &self.work.answer_bytes;
-        for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
-            let (name, value) = (field.name.of(head), field.value.of(head));
-            let ours = matches!(field.known, Known::ContentLength | Known::Date | Known::XRequestId);
-            if ours || headers::response_field_forbidden(name) || headers::carries_credential(value, &target.set_fields) {
-                continue;
-            }
-            if field.known == Known::Location {
-                if let Some(location) = egress::relayed_location(value, &target.endpoint.url) {
-                    write::field(&mut self.work.out, name, &location);
-                }
-                continue;
-            }
-            write::field(&mut self.work.out, name, value);
-        }
-    }
-
-    /// Ends the head of an answer of unknown length; says whether its body is chunked.
-    fn begin_stream(&mut self) -> bool {
-        let chunked = self.work.head.version == Version::Http11;
-        self.end_head(if chunked { Framed::Chunked } else { Framed::UntilClose });
-        chunked
-    }
-
-    async fn end_stream(&mut self, chunked: bool) -> Result<(), Stop> {
-        if chunked {
-            write::last_chunk(&mut self.work.out);
-        }
-        if self.work.out.is_empty() { Ok(()) } else { self.flush().await }
-    }
-
-    /// Moves the body along until it ends. What is not yet written stays in the scratch, so that
-    /// the end can go out with the last bytes.
-    async fn pump(
-        &mut self,
-        upstream: &mut UpstreamConn,
-        body: &mut UpstreamBody,
-        caps: &mut Caps,
-        (idle, total): (std::time::Duration, std::time::Duration),
-        mut seen: impl FnMut(&[u8]),
-    ) -> Result<Ended, Stop> {
-        let began = self.worker.deadlines.now();
-        let total_ns = u64::try_from(total.as_nanos()).unwrap_or(u64::MAX);
-        loop {
-            match body.step(upstream) {
-                Err(refusal) => return Ok(Ended::Failed(refusal)),
-                Ok(BodyStep::End) => return Ok(Ended::Whole),
-                Ok(BodyStep::Data(data)) => {
-                    let len = data.len();
-                    caps.sent += u64::try_from(len).unwrap_or(u64::MAX);
-                    if caps.sent > caps.max {
-                        return Ok(Ended::Failed(Refusal::ResponseTooLarge));
-                    }
-                    if self.facts.first_byte_ns.is_none() {
-                        self.facts.first_byte_ns = Some(self.worker.shared.clock.mono().since(self.started));
-                    }
-                    seen(data);
-                    if caps.chunked { write::chunk(&mut self.work.out, data) } else { self.work.out.extend_from_slice(data) }
-                    upstream.consume(len);
-                }
-                Ok(BodyStep::More) => {
-                    if !self.work.out.is_empty() {
-                        self.flush().await?;
-                    }
-                    if self.worker.deadlines.now().since(began) > total_ns {
-                        return Ok(Ended::Failed(Refusal::Timeout));
-                    }
-                    self.conn.slot().set(idle);
-                    match self.conn.race(upstream.fill()).await {
-                        Raced::Gone => return Err(Stop::CallerGone),
-                        Raced::Late => return Ok(Ended::Failed(Refusal::Timeout)),
-                        Raced::Done(Ok(read)) if read > 0 => {}
-                        Raced::Done(Ok(_) | Err(_)) => {
-                            let whole = body.end_of_stream();
-                            let cut = || Refusal::UpstreamProtocol("closed within its body".to_owned());
-                            return Ok(if whole { Ended::Whole } else { Ended::Failed(cut()) });
-                        }
-                    }
-                }
-            }
+            write_piece(&mut self.work.out, &event, chunked);
         }
     }
 
@@ -381,21 +316,15 @@ impl Exchange<'_> {
     /// 400 for a query that names no page, 404 for a model that is not there for this caller.
     pub(crate) async fn answer_models(&mut self, surface: Surface) -> Result<(), Stop> {
         let body = crate::models::body(self, surface)?;
-        self.answer_whole(200, Body { kind: "application/json", bytes: &body }).await
+        self.answer_whole(
+            200,
+            Body {
+                kind: "application/json",
+                bytes: &body,
+            },
+        )
+        .await
     }
-}
-
-/// How much of an answer passed, and how much may.
-struct Caps {
-    chunked: bool,
-    sent: u64,
-    max: u64,
-}
-
-/// How a body ended.
-enum Ended {
-    Whole,
-    Failed(Refusal),
 }
 
 /// Counts an open stream.
@@ -416,5 +345,7 @@ impl Drop for StreamOpen<'_> {
 
 fn is_event_stream(value: &[u8]) -> bool {
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    essence
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"text/event-stream")
 }

@@ -40,12 +40,17 @@ impl UpstreamBody {
     }
 
     /// Looks at what is unread.
-    pub(crate) fn step<'u>(&mut self, upstream: &'u mut UpstreamConn) -> Result<BodyStep<'u>, Refusal> {
+    pub(crate) fn step<'u>(
+        &mut self,
+        upstream: &'u mut UpstreamConn,
+    ) -> Result<BodyStep<'u>, Refusal> {
         match &mut self.left {
             Left::Nothing | Left::Length(0) => Ok(BodyStep::End),
             Left::Length(left) => {
                 let unread = upstream.unread();
-                let take = unread.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let take = unread
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= u64::try_from(take).unwrap_or(0);
                 Ok(piece(unread.get(..take).unwrap_or_default()))
             }
@@ -64,7 +69,9 @@ impl UpstreamBody {
                     }
                     ChunkEvent::Data { skip, len } => {
                         upstream.consume(skip);
-                        Ok(BodyStep::Data(upstream.unread().get(..len).unwrap_or_default()))
+                        Ok(BodyStep::Data(
+                            upstream.unread().get(..len).unwrap_or_default(),
+                        ))
                     }
                 }
             }
@@ -74,7 +81,10 @@ impl UpstreamBody {
     /// The connection ended: whether that was the body's proper end.
     pub(crate) fn end_of_stream(&mut self) -> bool {
         self.keep_alive = false;
-        matches!(self.left, Left::UntilClose | Left::Nothing | Left::Length(0))
+        matches!(
+            self.left,
+            Left::UntilClose | Left::Nothing | Left::Length(0)
+        )
     }
 
     /// Whether the connection may serve another request.
@@ -84,5 +94,9 @@ impl UpstreamBody {
 }
 
 fn piece(bytes: &[u8]) -> BodyStep<'_> {
-    if bytes.is_empty() { BodyStep::More } else { BodyStep::Data(bytes) }
+    if bytes.is_empty() {
+        BodyStep::More
+    } else {
+        BodyStep::Data(bytes)
+    }
 }

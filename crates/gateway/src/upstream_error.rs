@@ -23,7 +23,9 @@ pub(crate) fn fate(status: u16, retry_after: Option<&[u8]>) -> ErrorFate {
         401..=403 => ErrorFate::Replace(Refusal::UpstreamAuth(status)),
         404 => ErrorFate::Replace(Refusal::UpstreamModelMissing),
         408 | 504 => ErrorFate::Replace(Refusal::Timeout),
-        429 => ErrorFate::Replace(Refusal::ModelCooldown { retry_after: wait(retry_after) }),
+        429 => ErrorFate::Replace(Refusal::ModelCooldown {
+            retry_after: wait(retry_after),
+        }),
         503 | 529 => ErrorFate::Replace(Refusal::UpstreamOverloaded),
         400..=499 => ErrorFate::Relay,
         _ => ErrorFate::Replace(Refusal::UpstreamError(format!("status {status}"))),
@@ -33,7 +35,9 @@ pub(crate) fn fate(status: u16, retry_after: Option<&[u8]>) -> ErrorFate {
 /// A `Retry-After` in seconds; dates and nonsense count as a second.
 fn wait(retry_after: Option<&[u8]>) -> Duration {
     let text = retry_after.and_then(|value| std::str::from_utf8(value).ok());
-    let seconds = text.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(1);
+    let seconds = text
+        .and_then(|text| text.trim().parse::<u64>().ok())
+        .unwrap_or(1);
     Duration::from_secs(seconds.max(1)).min(RETRY_AFTER_MAX)
 }
 
@@ -94,7 +98,11 @@ mod tests {
             (Some("Wed, 21 Oct 2026 07:28:00 GMT"), 1),
             (Some("-5"), 1),
         ] {
-            assert_eq!(wait(value.map(str::as_bytes)), Duration::from_secs(seconds), "{value:?}");
+            assert_eq!(
+                wait(value.map(str::as_bytes)),
+                Duration::from_secs(seconds),
+                "{value:?}"
+            );
         }
     }
 

@@ -73,6 +73,10 @@ pub struct Worker {
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) counters: Counters,
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes move between exchanges; the scratch itself is large"
+    )]
     work: RefCell<Vec<Box<Work>>>,
     records: RefCell<Vec<Facts>>,
     flush_due: Cell<bool>,
@@ -142,7 +146,22 @@ impl Worker {
         let [c0, c1, c2, c3, c4, c5, c6, c7] = count.to_be_bytes();
         let [.., r0, r1] = self.id_base;
         RequestId::from_bytes([
-            t0, t1, t2, t3, t4, t5, 0x70 | (r0 & 0x0f), r1, 0x80 | (c0 & 0x3f), c1, c2, c3, c4, c5, c6, c7,
+            t0,
+            t1,
+            t2,
+            t3,
+            t4,
+            t5,
+            0x70 | (r0 & 0x0f),
+            r1,
+            0x80 | (c0 & 0x3f),
+            c1,
+            c2,
+            c3,
+            c4,
+            c5,
+            c6,
+            c7,
         ])
     }
 
@@ -176,7 +195,10 @@ impl Worker {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a worker's own flush, which its last drop repeats")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a worker's own flush, which its last drop repeats"
+    )]
     fn flush_later(self: &Rc<Self>) {
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {

@@ -18,7 +18,10 @@ pub struct Buffers {
 impl Buffers {
     /// An empty buffer with room for a head and a small body.
     pub fn take(&self) -> Vec<u8> {
-        self.idle.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(FRESH_BYTES))
+        self.idle
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(FRESH_BYTES))
     }
 
     /// Takes a buffer back. Large ones are freed, so one large body doesn't stay forever.

@@ -54,7 +54,10 @@ pub struct Request {
 ///
 /// # Errors
 /// Nobody listens, the connection breaks, or the answer is too large.
-pub async fn call(target: &Target, request: Request) -> Result<http::Response<Bytes>, ControlError> {
+pub async fn call(
+    target: &Target,
+    request: Request,
+) -> Result<http::Response<Bytes>, ControlError> {
     let unreachable = |source: io::Error| ControlError::Unreachable {
         target: match target {
             Target::Unix(path) => path.display().to_string(),
@@ -68,29 +71,46 @@ pub async fn call(target: &Target, request: Request) -> Result<http::Response<By
             exchange(TokioIo::new(stream), "localhost", request).await
         }
         Target::Tcp(addr) => {
-            #[expect(clippy::disallowed_methods, reason = "an operator's own address, given on the command line")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "an operator's own address, given on the command line"
+            )]
             let stream = TcpStream::connect(addr).await.map_err(unreachable)?;
             exchange(TokioIo::new(stream), &addr.to_string(), request).await
         }
     }
 }
 
-async fn exchange<S>(stream: S, host: &str, request: Request) -> Result<http::Response<Bytes>, ControlError>
+async fn exchange<S>(
+    stream: S,
+    host: &str,
+    request: Request,
+) -> Result<http::Response<Bytes>, ControlError>
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let broken = |error: hyper::Error| ControlError::Protocol(error.to_string());
     let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
-    let mut built = http::Request::builder().method(request.method).uri(request.path).header(http::header::HOST, host);
+    let mut built = http::Request::builder()
+        .method(request.method)
+        .uri(request.path)
+        .header(http::header::HOST, host);
     for (name, value) in request.fields {
         built = built.header(name, value);
     }
-    let built =
-        built.body(Full::new(Bytes::from(request.body))).map_err(|error| ControlError::Protocol(error.to_string()))?;
+    let built = built
+        .body(Full::new(Bytes::from(request.body)))
+        .map_err(|error| ControlError::Protocol(error.to_string()))?;
     let answered = async {
-        let (head, body) = sender.send_request(built).await.map_err(broken)?.into_parts();
+        let (head, body) = sender
+            .send_request(built)
+            .await
+            .map_err(broken)?
+            .into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| ControlError::Protocol(error.to_string()))?.to_bytes();
+        let body = body
+            .map_err(|error| ControlError::Protocol(error.to_string()))?
+            .to_bytes();
         Ok(http::Response::from_parts(head, body))
     };
     let mut answered = std::pin::pin!(answered);

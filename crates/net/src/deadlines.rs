@@ -40,7 +40,11 @@ pub struct Deadlines {
 impl Deadlines {
     /// Starts at `now`.
     pub fn new(now: MonoNanos) -> Rc<Self> {
-        Rc::new(Self { now_ns: Cell::new(now.0), slots: RefCell::default(), free: RefCell::default() })
+        Rc::new(Self {
+            now_ns: Cell::new(now.0),
+            slots: RefCell::default(),
+            free: RefCell::default(),
+        })
     }
 
     /// A slot for one connection; dropped, it is free again.
@@ -59,7 +63,11 @@ impl Deadlines {
         if let Some(place) = slots.get_mut(index) {
             *place = Some(Rc::clone(&shared));
         }
-        Slot { shared, table: Rc::clone(self), index }
+        Slot {
+            shared,
+            table: Rc::clone(self),
+            index,
+        }
     }
 
     /// The time of the last sweep: at most a tick behind.
@@ -76,8 +84,12 @@ impl Deadlines {
     pub fn sweep(&self, now: MonoNanos, draining: bool) {
         self.now_ns.set(now.0);
         for shared in self.slots.borrow().iter().flatten() {
-            let late = now.0 >= shared.due_ns.get() || (draining && shared.phase.get() == Phase::Idle);
-            if late && !shared.fired.replace(true) && let Some(waker) = shared.waker.borrow_mut().take() {
+            let late =
+                now.0 >= shared.due_ns.get() || (draining && shared.phase.get() == Phase::Idle);
+            if late
+                && !shared.fired.replace(true)
+                && let Some(waker) = shared.waker.borrow_mut().take()
+            {
                 waker.wake();
             }
         }
@@ -104,7 +116,9 @@ impl Slot {
 
     fn begin(&self, phase: Phase, wait: Duration) {
         let wait = u64::try_from(wait.as_nanos()).unwrap_or(NEVER);
-        self.shared.due_ns.set(self.table.now_ns.get().saturating_add(wait));
+        self.shared
+            .due_ns
+            .set(self.table.now_ns.get().saturating_add(wait));
         self.shared.phase.set(phase);
         self.shared.fired.set(false);
     }
@@ -120,7 +134,10 @@ impl Slot {
             return true;
         }
         let mut waker = self.shared.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
             *waker = Some(cx.waker().clone());
         }
         false

@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tollkeep_policy::egress::{EgressPolicy, EgressRefusal, EgressUrl, Exceptions, Host, VettedAddr};
+use tollkeep_policy::egress::{
+    EgressPolicy, EgressRefusal, EgressUrl, Exceptions, Host, VettedAddr,
+};
 
 /// How long the first address may take before the next one is tried beside it (RFC 8305).
 const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
@@ -77,10 +79,15 @@ impl Dialer {
         let vetted = self.vetted(endpoint).await?;
         let stream = connect_any(&vetted).await.map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
-        let Some(config) = &endpoint.tls else { return Ok(Io::Clear(stream)) };
+        let Some(config) = &endpoint.tls else {
+            return Ok(Io::Clear(stream));
+        };
         let name = server_name(&endpoint.url).map_err(DialError::Tls)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-        let stream = connector.connect(name, stream).await.map_err(DialError::Tls)?;
+        let stream = connector
+            .connect(name, stream)
+            .await
+            .map_err(DialError::Tls)?;
         Ok(Io::TlsToUpstream(Box::new(stream)))
     }
 
@@ -97,7 +104,9 @@ impl Dialer {
                 found.iter().map(|ip| SocketAddr::new(*ip, port)).collect()
             }
         };
-        Ok(self.policy.vet(&endpoint.url, &endpoint.exceptions, &addresses)?)
+        Ok(self
+            .policy
+            .vet(&endpoint.url, &endpoint.exceptions, &addresses)?)
     }
 }
 
@@ -119,7 +128,10 @@ async fn connect_any(vetted: &[VettedAddr]) -> io::Result<TcpStream> {
         let next = rest.next();
         if let Some(addr) = next {
             let addr = addr.addr();
-            #[expect(clippy::disallowed_methods, reason = "the egress door, with a vetted address")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the egress door, with a vetted address"
+            )]
             attempts.spawn(TcpStream::connect(addr));
         }
         if attempts.is_empty() {

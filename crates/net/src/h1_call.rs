@@ -37,7 +37,16 @@ impl Drop for OpenConn {
 
 impl UpstreamConn {
     pub(crate) fn new(io: Io, buffers: Rc<Buffers>, open: OpenConn) -> Self {
-        Self { io, buffer: Vec::new(), at: 0, reused: false, idle_since: MonoNanos(0), idle_ns_max: 0, buffers, _open: open }
+        Self {
+            io,
+            buffer: Vec::new(),
+            at: 0,
+            reused: false,
+            idle_since: MonoNanos(0),
+            idle_ns_max: 0,
+            buffers,
+            _open: open,
+        }
     }
 
     /// Whether this connection has served a request before: it may have died of old age.
@@ -105,7 +114,8 @@ impl UpstreamConn {
                 self.buffer.drain(..self.at);
                 self.at = 0;
             } else {
-                self.buffer.reserve(self.buffer.len().clamp(4 * 1024, UNREAD_BYTES_MAX));
+                self.buffer
+                    .reserve(self.buffer.len().clamp(4 * 1024, UNREAD_BYTES_MAX));
             }
         }
         self.io.poll_fill(cx, &mut self.buffer)
@@ -117,7 +127,10 @@ impl UpstreamConn {
         let mut byte = [0_u8; 1];
         let mut byte = ReadBuf::new(&mut byte);
         let mut cx = Context::from_waker(Waker::noop());
-        self.unread().is_empty() && Pin::new(&mut self.io).poll_read(&mut cx, &mut byte).is_pending()
+        self.unread().is_empty()
+            && Pin::new(&mut self.io)
+                .poll_read(&mut cx, &mut byte)
+                .is_pending()
     }
 
     /// Gives the buffer back while nothing is expected.

@@ -65,8 +65,21 @@ pub struct Downstream {
 }
 
 impl Downstream {
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, slot: Slot, buffers: Rc<Buffers>) -> Self {
-        Self { io: Io::Clear(stream), peer, buffer: Vec::new(), at: 0, read_closed: false, slot, buffers }
+    pub(crate) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        slot: Slot,
+        buffers: Rc<Buffers>,
+    ) -> Self {
+        Self {
+            io: Io::Clear(stream),
+            peer,
+            buffer: Vec::new(),
+            at: 0,
+            read_closed: false,
+            slot,
+            buffers,
+        }
     }
 
     /// The other end of the TCP connection.
@@ -132,15 +145,18 @@ impl Downstream {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Fill> {
         if self.buffer.capacity() == self.buffer.len() {
-            self.buffer.reserve(self.buffer.len().clamp(4 * 1024, 256 * 1024));
+            self.buffer
+                .reserve(self.buffer.len().clamp(4 * 1024, 256 * 1024));
         }
-        self.io.poll_fill(cx, &mut self.buffer).map(|read| match read {
-            Ok(0) | Err(_) => {
-                self.read_closed = true;
-                Fill::Closed
-            }
-            Ok(_) => Fill::Bytes,
-        })
+        self.io
+            .poll_fill(cx, &mut self.buffer)
+            .map(|read| match read {
+                Ok(0) | Err(_) => {
+                    self.read_closed = true;
+                    Fill::Closed
+                }
+                Ok(_) => Fill::Bytes,
+            })
     }
 
     /// Reads more behind the unread bytes, until the deadline of the slot.
@@ -243,7 +259,11 @@ impl Downstream {
                             self.slot.set(stall);
                             waited = true;
                         }
-                        return if self.slot.is_late(cx) { Poll::Ready(Err(Gone::Stalled)) } else { Poll::Pending };
+                        return if self.slot.is_late(cx) {
+                            Poll::Ready(Err(Gone::Stalled))
+                        } else {
+                            Poll::Pending
+                        };
                     }
                 }
             }
@@ -256,7 +276,11 @@ impl Downstream {
     /// the caller still sends for at most a second (closing with unread bytes would reset the
     /// connection and take the answer with it).
     pub async fn close(mut self) {
-        if poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await.is_err() || self.read_closed {
+        if poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx))
+            .await
+            .is_err()
+            || self.read_closed
+        {
             return;
         }
         self.slot.set(LINGER);

@@ -31,7 +31,13 @@ impl Handoff {
         let (seats, inboxes) = (0..workers)
             .map(|_| {
                 let (inbox, receiver) = mpsc::channel(QUEUE_MAX);
-                (Seat { live: AtomicUsize::new(0), inbox }, receiver)
+                (
+                    Seat {
+                        live: AtomicUsize::new(0),
+                        inbox,
+                    },
+                    receiver,
+                )
             })
             .unzip();
         (Arc::new(Self { seats }), inboxes)
@@ -41,7 +47,11 @@ impl Handoff {
     pub(crate) fn emptiest(&self, own: usize) -> usize {
         let live = |seat: &Seat| seat.live.load(Ordering::Relaxed);
         let by_load = |(index, seat): &(usize, &Seat)| (live(seat), *index != own);
-        self.seats.iter().enumerate().min_by_key(by_load).map_or(own, |(index, _)| index)
+        self.seats
+            .iter()
+            .enumerate()
+            .min_by_key(by_load)
+            .map_or(own, |(index, _)| index)
     }
 
     /// Counts a connection that worker `index` serves; undone by [`Self::left`].
@@ -56,12 +66,16 @@ impl Handoff {
     /// # Errors
     /// Its inbox is full or closed: the socket comes back, uncounted.
     pub(crate) fn hand_over(&self, index: usize, handed: Handed) -> Result<(), Handed> {
-        let Some(seat) = self.seats.get(index) else { return Err(handed) };
+        let Some(seat) = self.seats.get(index) else {
+            return Err(handed);
+        };
         seat.live.fetch_add(1, Ordering::Relaxed);
         seat.inbox.try_send(handed).map_err(|refused| {
             seat.live.fetch_sub(1, Ordering::Relaxed);
             match refused {
-                mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back) => back,
+                mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back) => {
+                    back
+                }
             }
         })
     }

@@ -17,7 +17,11 @@ pub(crate) enum Io {
 impl Io {
     /// Reads into the spare capacity of `buffer`, which must not be full. One poll: a short read
     /// clears readiness, so that the next poll waits without asking the kernel again.
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
         let reading = std::pin::pin!(self.read_buf(buffer));
         reading.poll(cx)
     }
@@ -33,7 +37,11 @@ impl Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -42,7 +50,11 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_write(cx, bytes),

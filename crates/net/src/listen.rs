@@ -19,7 +19,11 @@ pub struct BindError {
 ///
 /// # Errors
 /// The address is in use, not ours, or not allowed.
-pub fn bind_shared(addr: SocketAddr, backlog: u32, count: usize) -> Result<Vec<TcpListener>, BindError> {
+pub fn bind_shared(
+    addr: SocketAddr,
+    backlog: u32,
+    count: usize,
+) -> Result<Vec<TcpListener>, BindError> {
     let refused = |source| BindError { addr, source };
     // SO_REUSEPORT would let a second process of the same user share the port in silence. A
     // socket without it finds out whether somebody listens there.
@@ -27,7 +31,8 @@ pub fn bind_shared(addr: SocketAddr, backlog: u32, count: usize) -> Result<Vec<T
     let mut listeners = Vec::with_capacity(count);
     let mut at = addr;
     for _ in 0..count {
-        let listener = listen(socket(at, Sharing::Shared).map_err(refused)?, backlog).map_err(refused)?;
+        let listener =
+            listen(socket(at, Sharing::Shared).map_err(refused)?, backlog).map_err(refused)?;
         at = listener.local_addr().map_err(refused)?;
         listeners.push(listener);
     }
@@ -76,8 +81,14 @@ mod tests {
     #[test]
     fn workers_share_one_port() {
         let listeners = bind_shared(ANY, 16, 3).unwrap();
-        let ports: Vec<_> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
+        let ports: Vec<_> = listeners
+            .iter()
+            .map(|l| l.local_addr().unwrap().port())
+            .collect();
+        assert!(
+            ports.iter().all(|port| *port == ports[0] && *port != 0),
+            "{ports:?}"
+        );
     }
 
     // EDGE-2

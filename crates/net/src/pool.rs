@@ -24,7 +24,11 @@ pub struct Pool {
 impl Pool {
     /// An empty pool that opens connections through `dialer`.
     pub fn new(dialer: Dialer, buffers: Rc<Buffers>) -> Self {
-        Self { stacks: RefCell::default(), dialer, buffers }
+        Self {
+            stacks: RefCell::default(),
+            dialer,
+            buffers,
+        }
     }
 
     /// An idle connection that is still quiet, if there is one.
@@ -44,7 +48,14 @@ impl Pool {
     /// # Errors
     /// The endpoint has as many as it may, or the egress door or the network said no.
     pub async fn dial(&self, endpoint: &Endpoint) -> Result<UpstreamConn, DialError> {
-        let open = Rc::clone(&self.stacks.borrow_mut().entry(endpoint.id).or_default().open);
+        let open = Rc::clone(
+            &self
+                .stacks
+                .borrow_mut()
+                .entry(endpoint.id)
+                .or_default()
+                .open,
+        );
         if open.get() >= endpoint.pool.connections_max {
             return Err(DialError::TooMany);
         }
@@ -62,7 +73,10 @@ impl Pool {
         let mut stacks = self.stacks.borrow_mut();
         let stack = stacks.entry(endpoint.id).or_default();
         if stack.idle.len() < endpoint.pool.idle_per_host_max {
-            conn.rest(now, u64::try_from(endpoint.pool.idle.as_nanos()).unwrap_or(u64::MAX));
+            conn.rest(
+                now,
+                u64::try_from(endpoint.pool.idle.as_nanos()).unwrap_or(u64::MAX),
+            );
             stack.idle.push(conn);
         }
     }
@@ -70,7 +84,9 @@ impl Pool {
     /// Closes connections idle for too long and those the upstream has closed.
     pub fn sweep(&self, now: MonoNanos) {
         for stack in self.stacks.borrow_mut().values_mut() {
-            stack.idle.retain_mut(|conn| now.since(conn.idle_since) < conn.idle_ns_max && conn.is_quiet());
+            stack.idle.retain_mut(|conn| {
+                now.since(conn.idle_since) < conn.idle_ns_max && conn.is_quiet()
+            });
         }
     }
 }

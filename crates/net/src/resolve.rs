@@ -73,7 +73,8 @@ impl Names {
         clock: Arc<dyn Clock>,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self, String> {
-        let resolver = build(settings).map_err(|error| format!("cannot set up the resolver: {error}"))?;
+        let resolver =
+            build(settings).map_err(|error| format!("cannot set up the resolver: {error}"))?;
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         runtime.spawn(serve(resolver, clock, asked));
         Ok(Self { asks })
@@ -85,8 +86,13 @@ impl Names {
     /// See [`ResolveError`].
     pub async fn addresses(&self, name: &str) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let ask = Ask { name: name.into(), answer };
-        self.asks.try_send(ask).map_err(|_| ResolveError::Unavailable)?;
+        let ask = Ask {
+            name: name.into(),
+            answer,
+        };
+        self.asks
+            .try_send(ask)
+            .map_err(|_| ResolveError::Unavailable)?;
         answered.await.unwrap_or(Err(ResolveError::Unavailable))
     }
 }
@@ -109,7 +115,11 @@ fn build(settings: &ResolverSettings) -> Result<TokioResolver, hickory_resolver:
     options.timeout = settings.timeout;
     options.attempts = usize::try_from(settings.attempts).unwrap_or(usize::MAX);
     options.preserve_intermediates = true;
-    options.use_hosts_file = if settings.servers.is_empty() { ResolveHosts::Always } else { ResolveHosts::Never };
+    options.use_hosts_file = if settings.servers.is_empty() {
+        ResolveHosts::Always
+    } else {
+        ResolveHosts::Never
+    };
     options.positive_min_ttl = Some(Duration::from_secs(1));
     options.positive_max_ttl = Some(Duration::from_secs(60));
     options.negative_max_ttl = Some(Duration::from_secs(5));
@@ -153,14 +163,25 @@ async fn serve(resolver: TokioResolver, clock: Arc<dyn Clock>, mut asked: mpsc::
 }
 
 /// Remembers a good answer; lets the last good one stand in for a resolver failure.
-fn settle(known: &mut HashMap<Box<str>, Known>, name: &str, fresh: Answer, now: MonoNanos) -> Answer {
+fn settle(
+    known: &mut HashMap<Box<str>, Known>,
+    name: &str,
+    fresh: Answer,
+    now: MonoNanos,
+) -> Answer {
     match fresh {
         Ok(addresses) => {
             if known.len() >= STALE_NAMES_MAX {
                 known.retain(|_, known| now.since(known.at) < STALE_NS_MAX);
             }
             if known.len() < STALE_NAMES_MAX {
-                known.insert(name.into(), Known { addresses: Arc::clone(&addresses), at: now });
+                known.insert(
+                    name.into(),
+                    Known {
+                        addresses: Arc::clone(&addresses),
+                        at: now,
+                    },
+                );
             }
             Ok(addresses)
         }
@@ -177,7 +198,11 @@ async fn look_up(resolver: &TokioResolver, name: &str) -> Answer {
         Ok(found) if aliases(&found) > CNAMES_MAX => Err(ResolveError::TooManyAliases),
         Ok(found) => {
             let addresses: Arc<[IpAddr]> = found.iter().collect();
-            if addresses.is_empty() { Err(ResolveError::NoAddress) } else { Ok(addresses) }
+            if addresses.is_empty() {
+                Err(ResolveError::NoAddress)
+            } else {
+                Ok(addresses)
+            }
         }
         Err(error) if error.is_no_records_found() => Err(ResolveError::NoAddress),
         Err(_) => Err(ResolveError::Unavailable),
@@ -186,7 +211,10 @@ async fn look_up(resolver: &TokioResolver, name: &str) -> Answer {
 
 fn aliases(found: &LookupIp) -> usize {
     let records = found.as_lookup().answers();
-    records.iter().filter(|record| record.record_type() == hickory_resolver::proto::rr::RecordType::CNAME).count()
+    records
+        .iter()
+        .filter(|record| record.record_type() == hickory_resolver::proto::rr::RecordType::CNAME)
+        .count()
 }
 
 #[cfg(test)]
@@ -202,15 +230,37 @@ mod tests {
     #[test]
     fn the_last_good_answer_stands_in_for_a_failing_resolver_for_a_while() {
         let mut known = HashMap::new();
-        assert_eq!(settle(&mut known, "a.example", Ok(answer(1)), MonoNanos(0)), Ok(answer(1)));
+        assert_eq!(
+            settle(&mut known, "a.example", Ok(answer(1)), MonoNanos(0)),
+            Ok(answer(1))
+        );
         for (name, fresh, now, want) in [
             ("failing", Err(ResolveError::Unavailable), 1, Ok(answer(1))),
-            ("failing for too long", Err(ResolveError::Unavailable), STALE_NS_MAX, Err(ResolveError::Unavailable)),
-            ("gone for certain", Err(ResolveError::NoAddress), 1, Err(ResolveError::NoAddress)),
+            (
+                "failing for too long",
+                Err(ResolveError::Unavailable),
+                STALE_NS_MAX,
+                Err(ResolveError::Unavailable),
+            ),
+            (
+                "gone for certain",
+                Err(ResolveError::NoAddress),
+                1,
+                Err(ResolveError::NoAddress),
+            ),
         ] {
-            assert_eq!(settle(&mut known, "a.example", fresh, MonoNanos(now)), want, "{name}");
+            assert_eq!(
+                settle(&mut known, "a.example", fresh, MonoNanos(now)),
+                want,
+                "{name}"
+            );
         }
-        let other = settle(&mut known, "b.example", Err(ResolveError::Unavailable), MonoNanos(1));
+        let other = settle(
+            &mut known,
+            "b.example",
+            Err(ResolveError::Unavailable),
+            MonoNanos(1),
+        );
         assert_eq!(other, Err(ResolveError::Unavailable));
     }
 }

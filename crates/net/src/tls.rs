@@ -1,6 +1,8 @@
 //! TLS towards upstreams: rustls with the system's roots, or with those of a file as well.
 
-use rustls::{ClientConfig, RootCertStore};
+pub use rustls::ClientConfig;
+
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
@@ -31,18 +33,24 @@ pub enum TlsSetupError {
 pub fn client(extra_roots: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSetupError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let extra = extra_roots.map(read_roots).transpose()?.unwrap_or_default();
-    let verifier = match Verifier::new_with_extra_roots(extra.iter().cloned(), Arc::clone(&provider)) {
-        Ok(verifier) => Arc::new(verifier) as Arc<dyn rustls::client::danger::ServerCertVerifier>,
-        // A system without any roots: those of the file alone.
-        Err(_) if !extra.is_empty() => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(extra);
-            rustls::client::WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+    let verifier =
+        match Verifier::new_with_extra_roots(extra.iter().cloned(), Arc::clone(&provider)) {
+            Ok(verifier) => {
+                Arc::new(verifier) as Arc<dyn rustls::client::danger::ServerCertVerifier>
+            }
+            // A system without any roots: those of the file alone.
+            Err(_) if !extra.is_empty() => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(extra);
+                rustls::client::WebPkiServerVerifier::builder_with_provider(
+                    Arc::new(roots),
+                    Arc::clone(&provider),
+                )
                 .build()
                 .map_err(|error| rustls::Error::General(error.to_string()))?
-        }
-        Err(error) => return Err(error.into()),
-    };
+            }
+            Err(error) => return Err(error.into()),
+        };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -53,9 +61,16 @@ pub fn client(extra_roots: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSetupE
 }
 
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
-    let wrong = |problem: String| TlsSetupError::Roots { path: path.display().to_string(), problem };
+    let wrong = |problem: String| TlsSetupError::Roots {
+        path: path.display().to_string(),
+        problem,
+    };
     let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|error| wrong(error.to_string()))?;
-    if certificates.is_empty() { Err(wrong("no certificate in it".to_owned())) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        Err(wrong("no certificate in it".to_owned()))
+    } else {
+        Ok(certificates)
+    }
 }

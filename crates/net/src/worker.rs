@@ -60,7 +60,10 @@ impl Workers {
     ///
     /// # Errors
     /// A thread or runtime could not be started.
-    pub fn start(self, make: &Arc<dyn Fn(WorkerParts) -> Service + Send + Sync>) -> io::Result<Running> {
+    pub fn start(
+        self,
+        make: &Arc<dyn Fn(WorkerParts) -> Service + Send + Sync>,
+    ) -> io::Result<Running> {
         let stop = Arc::new(tokio::sync::Notify::new());
         let (handoff, inboxes) = Handoff::new(self.listeners.len());
         let mut threads = Vec::new();
@@ -73,7 +76,10 @@ impl Workers {
                 connections_max: self.connections_max,
             };
             let (make, stop) = (Arc::clone(make), Arc::clone(&stop));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .build()?;
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
             threads.push(thread.spawn(move || {
                 let local = tokio::task::LocalSet::new();
@@ -129,10 +135,18 @@ impl Worker {
     ) {
         let deadlines = Deadlines::new(self.clock.mono());
         let buffers = Rc::new(Buffers::default());
-        let parts =
-            WorkerParts { index: self.index, buffers: Rc::clone(&buffers), deadlines: Rc::clone(&deadlines) };
+        let parts = WorkerParts {
+            index: self.index,
+            buffers: Rc::clone(&buffers),
+            deadlines: Rc::clone(&deadlines),
+        };
         let service = make(parts);
-        let seats = Seats { worker: &self, service: &service, deadlines: &deadlines, buffers: &buffers };
+        let seats = Seats {
+            worker: &self,
+            service: &service,
+            deadlines: &deadlines,
+            buffers: &buffers,
+        };
         let accepting = async {
             tokio::select! {
                 () = seats.accept(listener) => {}
@@ -175,7 +189,9 @@ struct Seats<'a> {
 
 impl Seats<'_> {
     async fn accept(&self, listener: TcpListener) {
-        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+            return;
+        };
         let mut pause = Duration::from_millis(10);
         loop {
             match listener.accept().await {
@@ -200,8 +216,12 @@ impl Seats<'_> {
         let (own, handoff) = (self.worker.index, &self.worker.handoff);
         let emptiest = handoff.emptiest(own);
         if emptiest != own {
-            let Ok(stream) = stream.into_std() else { return };
-            let Err((back, peer)) = handoff.hand_over(emptiest, (stream, peer)) else { return };
+            let Ok(stream) = stream.into_std() else {
+                return;
+            };
+            let Err((back, peer)) = handoff.hand_over(emptiest, (stream, peer)) else {
+                return;
+            };
             handoff.entered(own);
             return self.receive((back, peer));
         }
@@ -217,7 +237,10 @@ impl Seats<'_> {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the worker loop is the one place that spawns connection tasks")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the worker loop is the one place that spawns connection tasks"
+    )]
     fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
         self.worker.drain.opened();
         let live = Live {

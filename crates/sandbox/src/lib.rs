@@ -24,5 +24,6 @@ mod steering;
 mod words;
 
 pub use answer::answer;
+pub use models::names as models;
 pub use plan::{Ending, Framing, Piece, Plan};
 pub use serve::{BODY_BYTES_MAX, CONNECTIONS_MAX, serve};

@@ -48,6 +48,11 @@ pub(crate) const MODELS: [Model; 3] = [
     },
 ];
 
+/// The names of all models, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    MODELS.iter().map(|model| model.id)
+}
+
 /// The model of this name that writes text.
 pub(crate) fn writer(name: &str) -> Result<Model, Fault> {
     find(name, |skill| skill != Skill::Embedding)

@@ -1,1 +1,24 @@
 //! Development only: the binary under test, scripted origins, raw clients.
+//!
+//! Everything is threads and blocking sockets, so that a test reads from top to bottom and shares
+//! no code with what it judges. Waits are bounded and end with what is waited for.
+
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "development only: a test that can't go on says so and ends"
+)]
+
+mod client;
+mod gateway;
+mod origin;
+mod request;
+mod wait;
+
+pub use client::{Answer, BodyEnd, Client, Ended};
+pub use gateway::{Builder, Gateway, MANAGEMENT_KEY, NotStarted, Signal};
+pub use origin::{Gate, Origin, Step, chunk, chunked_head, json, ok, with_fields};
+pub use request::Request;
+pub use wait::{PATIENCE, eventually, wait_until};

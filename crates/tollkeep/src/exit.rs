@@ -1,38 +1,44 @@
 //! Exit codes: the same for every command.
 
 /// Done.
-pub const DONE: i32 = 0;
+pub(crate) const DONE: i32 = 0;
 /// Unexpected.
-pub const UNEXPECTED: i32 = 1;
+pub(crate) const UNEXPECTED: i32 = 1;
 /// Invalid configuration or input.
-pub const INVALID: i32 = 3;
+pub(crate) const INVALID: i32 = 3;
 /// Not found.
-pub const NOT_FOUND: i32 = 4;
+pub(crate) const NOT_FOUND: i32 = 4;
 /// Not permitted, or locked out.
-pub const NOT_PERMITTED: i32 = 5;
+pub(crate) const NOT_PERMITTED: i32 = 5;
 /// In conflict with what is there.
-pub const CONFLICT: i32 = 6;
+pub(crate) const CONFLICT: i32 = 6;
 /// Unreachable, too slow, or unavailable.
-pub const UNREACHABLE: i32 = 7;
+pub(crate) const UNREACHABLE: i32 = 7;
 
 /// An error that ends the process with a certain code.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Failed {
+pub(crate) struct Failed {
     /// The exit code.
-    pub code: i32,
+    pub(crate) code: i32,
     /// What to tell.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Failed {
     /// An error with its code.
-    pub fn new(code: i32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+    pub(crate) fn new(code: i32, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 
 /// The exit code of an error: its own, or "unexpected".
-pub fn code_of(error: &anyhow::Error) -> i32 {
-    error.chain().find_map(|cause| cause.downcast_ref::<Failed>()).map_or(UNEXPECTED, |failed| failed.code)
+pub(crate) fn code_of(error: &anyhow::Error) -> i32 {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failed>())
+        .map_or(UNEXPECTED, |failed| failed.code)
 }

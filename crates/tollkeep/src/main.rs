@@ -6,7 +6,6 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::exit,
     clippy::disallowed_methods,
     reason = "the binary talks to its user and ends with an exit code"
 )]

@@ -54,8 +54,20 @@ impl<'a> AuthorityRef<'a> {
     }
 }
 
-const fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+fn is_name_byte(byte: u8) -> bool {
+    /// One bit for every byte of ASCII.
+    const NAME: u128 = {
+        let mut set = 0;
+        let mut byte = 0_u8;
+        while byte.is_ascii() {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
+                set |= 1 << byte;
+            }
+            byte += 1;
+        }
+        set
+    };
+    byte.is_ascii() && NAME >> byte & 1 == 1
 }
 
 /// Reads what follows the host: nothing, or `:` and a port.
@@ -158,6 +170,9 @@ impl AuthorityPattern {
 
     /// HOT. Whether an authority as it stands in a request is served. A malformed one never is.
     pub fn matches(&self, raw: &[u8]) -> bool {
+        if let Hosts::Name(name) = &self.hosts {
+            return self.is_name(name, raw);
+        }
         let Ok(seen) = AuthorityRef::parse(raw) else {
             return false;
         };
@@ -172,6 +187,16 @@ impl AuthorityPattern {
             (Hosts::Name(_) | Hosts::OneLabelUnder(_), HostRef::V6(_))
             | (Hosts::V6(_), HostRef::Name(_)) => false,
         }
+    }
+
+    /// Whether `raw` is this name and a port that is served. The name is well-formed, so what
+    /// equals it is, and only what comes after it is still to be read.
+    fn is_name(&self, name: &str, raw: &[u8]) -> bool {
+        let Some((host, after)) = raw.split_at_checked(name.len()) else {
+            return false;
+        };
+        host.eq_ignore_ascii_case(name.as_bytes())
+            && parse_port(after).is_ok_and(|port| self.port.is_none() || self.port == port)
     }
 }
 

@@ -39,6 +39,12 @@ pub struct ParseTimeError;
 
 const DAY_MS: u64 = 86_400_000;
 
+/// The decimal digits of a number below 100.
+fn two_digits(value: u64) -> [u8; 2] {
+    let digit = |value| b'0' + u8::try_from(value).unwrap_or(0);
+    [digit(value / 10), digit(value % 10)]
+}
+
 impl WallMillis {
     /// Last millisecond of the year 9999, the largest time RFC 3339 can say.
     pub const MAX: Self = Self(253_402_300_799_999);
@@ -63,23 +69,15 @@ impl WallMillis {
         let at = self.min(Self::MAX);
         let (year, month, day) = at.date();
         let ms = at.0 % DAY_MS;
-        let parts = [
-            (0, 4, year),
-            (5, 2, month),
-            (8, 2, day),
-            (11, 2, ms / 3_600_000),
-            (14, 2, ms / 60_000 % 60),
-            (17, 2, ms / 1_000 % 60),
-            (20, 3, ms % 1_000),
-        ];
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        for (from, width, mut value) in parts {
-            for slot in text.iter_mut().skip(from).take(width).rev() {
-                *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
-                value /= 10;
-            }
-        }
-        text
+        let ([y1, y2], [y3, y4]) = (two_digits(year / 100), two_digits(year % 100));
+        let ([o1, o2], [d1, d2]) = (two_digits(month), two_digits(day));
+        let ([h1, h2], [m1, m2]) = (two_digits(ms / 3_600_000), two_digits(ms / 60_000 % 60));
+        let ([s1, s2], [f1, f2]) = (two_digits(ms / 1_000 % 60), two_digits(ms % 1_000 / 10));
+        let [_, f3] = two_digits(ms % 10);
+        [
+            y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2, b'T', h1, h2, b':', m1, m2, b':', s1, s2,
+            b'.', f1, f2, f3, b'Z',
+        ]
     }
 
     fn from_date(year: u64, month: u64, day: u64) -> Option<u64> {

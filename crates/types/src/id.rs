@@ -3,6 +3,7 @@
 //! Ids are not secrets and never authorise anything. They carry their creation time, so they
 //! sort by it.
 
+use crate::hex::hex;
 use crate::{Clock, Entropy};
 use std::fmt;
 use std::str::FromStr;
@@ -47,20 +48,6 @@ fn parse(text: &str, prefix: &'static str) -> Result<[u8; 16], ParseIdError> {
         }
     }
     Ok(bytes)
-}
-
-/// The 32 hex digits of an id, written without allocation.
-fn hex(bytes: &[u8; 16]) -> [u8; 32] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
-    let mut text = [0_u8; 32];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        if let [high, low] = pair {
-            *high = digit(byte >> 4);
-            *low = digit(byte & 0x0f);
-        }
-    }
-    text
 }
 
 macro_rules! id {

@@ -33,7 +33,11 @@ const WIDE: Limits = Limits {
 pub fn admission(data: &[u8]) {
     for limits in [Limits::default(), TIGHT] {
         let whole = read_in(data, &limits, &[data.len()]);
-        assert_eq!(whole, read_in(data, &limits, &growing(data)), "cut into pieces");
+        assert_eq!(
+            whole,
+            read_in(data, &limits, &growing(data)),
+            "cut into pieces"
+        );
     }
     let mut head = Head::new();
     if head.read(data, &Limits::default(), &listed()) != Ok(Progress::Done) {
@@ -77,9 +81,17 @@ fn check_fields(fields: &[Field], data: &[u8]) {
         assert!(!name.is_empty() && value == value.trim_ascii());
         assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
         let lower = name.to_ascii_lowercase();
-        assert_eq!(headers::request_field_forbidden(name), headers::request_field_forbidden(&lower));
-        assert_eq!(headers::response_field_forbidden(name), headers::response_field_forbidden(&lower));
-        assert!(!(headers::llm_request_field_allowed(name) && headers::request_field_forbidden(name)));
+        assert_eq!(
+            headers::request_field_forbidden(name),
+            headers::request_field_forbidden(&lower)
+        );
+        assert_eq!(
+            headers::response_field_forbidden(name),
+            headers::response_field_forbidden(&lower)
+        );
+        assert!(
+            !(headers::llm_request_field_allowed(name) && headers::request_field_forbidden(name))
+        );
         let _acceptable = headers::request_id_acceptable(value);
     }
 }
@@ -88,7 +100,9 @@ fn check_fields(fields: &[Field], data: &[u8]) {
 fn check_authority(raw: &[u8]) {
     let text = std::str::from_utf8(raw).unwrap_or_default();
     let authority: Result<Authority, _> = text.parse();
-    let Ok(authority) = authority else { panic_on("an admitted authority is none", raw) };
+    let Ok(authority) = authority else {
+        panic_on("an admitted authority is none", raw)
+    };
     assert_eq!(authority.to_string().parse(), Ok(authority.clone()));
     if let Ok(pattern) = authority.to_string().parse::<AuthorityPattern>() {
         assert!(pattern.matches(raw));
@@ -103,18 +117,34 @@ fn panic_on(law: &str, input: &[u8]) -> ! {
 /// The client address is found, or the peer's is taken, whoever is trusted.
 fn check_client(head: &Head, data: &[u8]) {
     let peer = std::net::IpAddr::from([10, 0, 0, 1]);
-    let fields = || head.fields.iter().map(|field| (field.name.of(data), field.value.of(data)));
-    for source in [ClientIpSource::XForwardedFor, ClientIpSource::Forwarded, ClientIpSource::XRealIp] {
+    let fields = || {
+        head.fields
+            .iter()
+            .map(|field| (field.name.of(data), field.value.of(data)))
+    };
+    for source in [
+        ClientIpSource::XForwardedFor,
+        ClientIpSource::Forwarded,
+        ClientIpSource::XRealIp,
+    ] {
         for hops in [None, Some(1)] {
             let rules = ClientIpRules::new(&[ipnet_of(peer)], source.clone(), hops);
             let found = rules.resolve(peer, fields());
-            assert_eq!(fold(found.ip), found.ip, "a client address in two spellings");
+            assert_eq!(
+                fold(found.ip),
+                found.ip,
+                "a client address in two spellings"
+            );
             assert_eq!(prefix_key(prefix_key(found.ip)), prefix_key(found.ip));
             let _scheme = rules.forwarded_scheme(peer, fields());
         }
     }
     let strangers = ClientIpRules::new(&[], ClientIpSource::XForwardedFor, None);
-    assert_eq!(strangers.resolve(peer, fields()).ip, peer, "a stranger was believed");
+    assert_eq!(
+        strangers.resolve(peer, fields()).ip,
+        peer,
+        "a stranger was believed"
+    );
 }
 
 fn ipnet_of(ip: std::net::IpAddr) -> ipnet::IpNet {
@@ -189,14 +219,26 @@ fn check_forwarded(head: &Head, data: &[u8], body: &[u8]) {
             sent += 1;
         }
     }
-    write::field(&mut out, b"content-length", body.len().to_string().as_bytes());
+    write::field(
+        &mut out,
+        b"content-length",
+        body.len().to_string().as_bytes(),
+    );
     write::end(&mut out);
     let head_len = out.len();
     out.extend_from_slice(body);
     let mut again = Head::new();
-    assert_eq!(again.read(&out, &WIDE, &listed()), Ok(Progress::Done), "{}", out.escape_ascii());
+    assert_eq!(
+        again.read(&out, &WIDE, &listed()),
+        Ok(Progress::Done),
+        "{}",
+        out.escape_ascii()
+    );
     assert_eq!((again.len, again.method), (head_len, head.method));
-    assert_eq!(again.framing, Framing::Length(u64::try_from(body.len()).unwrap_or(u64::MAX)));
+    assert_eq!(
+        again.framing,
+        Framing::Length(u64::try_from(body.len()).unwrap_or(u64::MAX))
+    );
     assert_eq!(again.fields.len(), sent + 1);
     assert_eq!(again.target.of(&out), target);
 }

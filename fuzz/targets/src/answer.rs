@@ -12,16 +12,26 @@ use tollkeep_policy::headers;
 pub fn answer(data: &[u8]) {
     for head_request in [false, true] {
         let whole = read_in(data, head_request, &[data.len()]);
-        assert_eq!(whole, read_in(data, head_request, &growing(data)), "cut into pieces");
+        assert_eq!(
+            whole,
+            read_in(data, head_request, &growing(data)),
+            "cut into pieces"
+        );
     }
     let mut answer = Answer::new();
     if answer.read(data, false) != Ok(Progress::Done) {
         return;
     }
-    assert!(answer.len <= data.len() && (100..600).contains(&answer.status) && answer.status != 101);
+    assert!(
+        answer.len <= data.len() && (100..600).contains(&answer.status) && answer.status != 101
+    );
     if answer.framing == AnswerFraming::Chunked {
         let rest = data.get(answer.len..).unwrap_or_default();
-        assert_eq!(dechunk(&[rest]), dechunk(&pieces(rest)), "chunks cut into pieces");
+        assert_eq!(
+            dechunk(&[rest]),
+            dechunk(&pieces(rest)),
+            "chunks cut into pieces"
+        );
     }
     let mut out = Vec::new();
     write::status_line(&mut out, answer.status);
@@ -39,11 +49,18 @@ pub fn answer(data: &[u8]) {
     // A blank more in every line may be too much for a head that was nearly too large.
     if read != Err(AnswerFault::TooLarge) {
         assert_eq!(read, Ok(Progress::Done), "{}", out.escape_ascii());
-        assert_eq!((again.status, again.fields.len(), again.len), (answer.status, relayed, out.len()));
+        assert_eq!(
+            (again.status, again.fields.len(), again.len),
+            (answer.status, relayed, out.len())
+        );
     }
 }
 
-fn read_in(data: &[u8], head_request: bool, lengths: &[usize]) -> Option<Result<String, AnswerFault>> {
+fn read_in(
+    data: &[u8],
+    head_request: bool,
+    lengths: &[usize],
+) -> Option<Result<String, AnswerFault>> {
     let mut answer = Answer::new();
     for len in lengths {
         match answer.read(data.get(..*len).unwrap_or_default(), head_request) {

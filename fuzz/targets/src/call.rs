@@ -22,7 +22,10 @@ pub fn call(data: &[u8]) {
 }
 
 fn check_renamed(data: &[u8], view: &CallView<'_>) {
-    assert!(std::str::from_utf8(data).is_ok(), "a body that is not UTF-8");
+    assert!(
+        std::str::from_utf8(data).is_ok(),
+        "a body that is not UTF-8"
+    );
     for name in ["", "gpt-4o", "a \"quoted\"\\ name\n\u{1f600}"] {
         let Some(edited) = view.with_model(data, name) else {
             assert!(view.model.is_none());

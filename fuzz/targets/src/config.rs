@@ -10,7 +10,9 @@ use tollkeep_config::{Env, LoadRequest, ShowOptions, load, show};
 /// Laws: every configuration is loaded or refused with a text, in bounded time; one that loads can
 /// be shown, and the provider's secret is not in what is shown.
 pub fn config(data: &[u8]) {
-    let Some((kind, rest)) = data.split_first() else { return };
+    let Some((kind, rest)) = data.split_first() else {
+        return;
+    };
     let extension = match kind % 3 {
         0 => "yaml",
         1 => "json",
@@ -19,7 +21,9 @@ pub fn config(data: &[u8]) {
     let mut parts = rest.splitn(2, |byte| *byte == 0);
     let file = parts.next().unwrap_or_default();
     let sets = String::from_utf8_lossy(parts.next().unwrap_or_default());
-    let Ok(folder) = tempfile::tempdir() else { return };
+    let Ok(folder) = tempfile::tempdir() else {
+        return;
+    };
     let path: PathBuf = folder.path().join(format!("tollkeep.{extension}"));
     if fs::write(&path, file).is_err() {
         return;
@@ -35,9 +39,17 @@ pub fn config(data: &[u8]) {
         Err(errors) => assert!(!errors.to_string().is_empty()),
         Ok(loaded) => {
             for (origin, defaults, json) in [(true, true, true), (true, false, false)] {
-                let shown = show(&loaded, ShowOptions { origin, defaults, json });
+                let shown = show(
+                    &loaded,
+                    ShowOptions {
+                        origin,
+                        defaults,
+                        json,
+                    },
+                );
                 // Where a key is no secret's, what the operator wrote is shown.
-                let only_credentials = occurrences(file, b"OPENAI_API_KEY") == occurrences(file, b"secret: ${OPENAI_API_KEY}");
+                let only_credentials = occurrences(file, b"OPENAI_API_KEY")
+                    == occurrences(file, b"secret: ${OPENAI_API_KEY}");
                 assert!(!only_credentials || !shown.contains(SECRET), "{shown}");
             }
         }
@@ -47,5 +59,7 @@ pub fn config(data: &[u8]) {
 const SECRET: &str = "sk-fuzz-4f0bd52c7a9e1836";
 
 fn occurrences(text: &[u8], word: &[u8]) -> usize {
-    text.windows(word.len()).filter(|window| *window == word).count()
+    text.windows(word.len())
+        .filter(|window| *window == word)
+        .count()
 }

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tollkeep_policy::egress::{
-    EgressPolicy, EgressUrl, Exceptions, Giver, Purpose, check_redirect, parse_url, relayed_location,
+    EgressPolicy, EgressUrl, Exceptions, Giver, Purpose, check_redirect, parse_url,
+    relayed_location,
 };
 
 /// The first line is a URL, each further one an address (as text, or as its 4 or 16 bytes); all
@@ -13,11 +14,19 @@ use tollkeep_policy::egress::{
 /// metadata services never are; a relayed `Location` stays where it is followed.
 pub fn egress(data: &[u8]) {
     let (line, rest) = match data.iter().position(|byte| *byte == b'\n') {
-        Some(at) => (data.get(..at).unwrap_or_default(), data.get(at + 1..).unwrap_or_default()),
+        Some(at) => (
+            data.get(..at).unwrap_or_default(),
+            data.get(at + 1..).unwrap_or_default(),
+        ),
         None => (data, &[][..]),
     };
-    let Ok(text) = std::str::from_utf8(line) else { return };
-    let ips: Vec<IpAddr> = rest.split(|byte| *byte == b'\n').filter_map(address).collect();
+    let Ok(text) = std::str::from_utf8(line) else {
+        return;
+    };
+    let ips: Vec<IpAddr> = rest
+        .split(|byte| *byte == b'\n')
+        .filter_map(address)
+        .collect();
     for purpose in Purpose::ALL {
         for giver in [Giver::Tenant, Giver::Operator] {
             if let Ok(url) = parse_url(text, purpose, giver) {
@@ -30,7 +39,9 @@ pub fn egress(data: &[u8]) {
 }
 
 fn address(line: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(line).ok().and_then(|text| text.trim().parse().ok());
+    let text = std::str::from_utf8(line)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     let v4 = || <[u8; 4]>::try_from(line).ok().map(IpAddr::from);
     let v6 = || <[u8; 16]>::try_from(line).ok().map(IpAddr::from);
     text.or_else(v4).or_else(v6)
@@ -40,10 +51,19 @@ fn address(line: &[u8]) -> Option<IpAddr> {
 fn check_text(url: &EgressUrl) {
     let parts = [url.authority(), url.path(), url.query().unwrap_or_default()];
     for part in parts {
-        assert!(part.bytes().all(|byte| (0x21..0x7f).contains(&byte)), "{url}");
+        assert!(
+            part.bytes().all(|byte| (0x21..0x7f).contains(&byte)),
+            "{url}"
+        );
     }
-    assert!(!url.authority().contains(['@', '/', '\\', '?', '#', '%']), "{url}");
-    assert!(url.giver() == Giver::Operator || url.scheme().is_tls(), "{url}");
+    assert!(
+        !url.authority().contains(['@', '/', '\\', '?', '#', '%']),
+        "{url}"
+    );
+    assert!(
+        url.giver() == Giver::Operator || url.scheme().is_tls(),
+        "{url}"
+    );
     let again = parse_url(&url.to_string(), url.purpose(), url.giver());
     assert_eq!(again.as_ref(), Ok(url), "{url}");
 }
@@ -51,23 +71,47 @@ fn check_text(url: &EgressUrl) {
 fn check_vetted(url: &EgressUrl, ips: &[IpAddr]) {
     let own = SocketAddr::new(Ipv4Addr::new(203, 0, 112, 7).into(), url.port());
     let policy = EgressPolicy::new(Vec::new(), Vec::new(), vec![own]);
-    let addrs: Vec<_> = ips.iter().map(|ip| SocketAddr::new(*ip, url.port())).collect();
+    let addrs: Vec<_> = ips
+        .iter()
+        .map(|ip| SocketAddr::new(*ip, url.port()))
+        .collect();
     let none = Exceptions::default();
     let admitted = policy.admit(url, &none);
-    assert!(admitted.is_err() || url.giver() == Giver::Operator || matches!(url.port(), 80 | 443), "{url}");
+    assert!(
+        admitted.is_err() || url.giver() == Giver::Operator || matches!(url.port(), 80 | 443),
+        "{url}"
+    );
     if let Ok(vetted) = policy.vet(url, &none, &addrs) {
         assert!(admitted.is_ok() && vetted.len() == addrs.len(), "{url}");
         for addr in &vetted {
-            assert!(is_public(addr.addr().ip()) && addr.addr() != own, "{url} at {}", addr.addr());
+            assert!(
+                is_public(addr.addr().ip()) && addr.addr() != own,
+                "{url} at {}",
+                addr.addr()
+            );
         }
     }
     let everything = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
-    let nets = everything.map(|ip| ipnet::IpNet::new(ip, 0)).into_iter().flatten().collect();
-    let lifted = Exceptions { allow_private: nets, allow_metadata: false };
+    let nets = everything
+        .map(|ip| ipnet::IpNet::new(ip, 0))
+        .into_iter()
+        .flatten()
+        .collect();
+    let lifted = Exceptions {
+        allow_private: nets,
+        allow_metadata: false,
+    };
     if let Ok(vetted) = policy.vet(url, &lifted, &addrs) {
-        assert!(url.giver() == Giver::Operator || policy.vet(url, &none, &addrs).is_ok(), "{url}");
+        assert!(
+            url.giver() == Giver::Operator || policy.vet(url, &none, &addrs).is_ok(),
+            "{url}"
+        );
         for addr in &vetted {
-            assert!(addr.addr() != own && !is_metadata(addr.addr().ip()), "{url} at {}", addr.addr());
+            assert!(
+                addr.addr() != own && !is_metadata(addr.addr().ip()),
+                "{url} at {}",
+                addr.addr()
+            );
         }
     }
 }
@@ -103,9 +147,18 @@ fn check_location(url: &EgressUrl, value: &[u8]) {
         let usable = check_redirect(url.purpose(), status).is_ok();
         assert!(usable == (url.purpose() == Purpose::Upstream || status == 200));
     }
-    let Some(location) = relayed_location(value, url) else { return };
-    assert!(location.iter().all(|byte| *byte > b' ' && *byte != 0x7f), "{}", location.escape_ascii());
-    let (Ok(text), Ok(base)) = (std::str::from_utf8(&location), url::Url::parse("https://gw.test/a/b")) else {
+    let Some(location) = relayed_location(value, url) else {
+        return;
+    };
+    assert!(
+        location.iter().all(|byte| *byte > b' ' && *byte != 0x7f),
+        "{}",
+        location.escape_ascii()
+    );
+    let (Ok(text), Ok(base)) = (
+        std::str::from_utf8(&location),
+        url::Url::parse("https://gw.test/a/b"),
+    ) else {
         return;
     };
     if let Ok(followed) = base.join(text) {

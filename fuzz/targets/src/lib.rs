@@ -25,8 +25,11 @@ pub use path::path;
 pub use token::token;
 pub use usage::usage;
 
+/// What a target does with an input; it panics when that shows a fault.
+pub type Body = fn(&[u8]);
+
 /// Every target, by the name of its folder of seeds.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("admission", admission),
     ("answer", answer),
     ("call", call),

@@ -20,7 +20,10 @@ pub fn path(data: &[u8]) {
     let mut permissive = String::new();
     let found = canonicalize(raw, PathRules::PERMISSIVE, &mut permissive);
     for (allow_encoded_slash, allow_semicolon) in [(false, false), (false, true), (true, false)] {
-        let rules = PathRules { allow_encoded_slash, allow_semicolon };
+        let rules = PathRules {
+            allow_encoded_slash,
+            allow_semicolon,
+        };
         let mut strict = String::from("left over");
         let judged = canonicalize(raw, rules, &mut strict);
         match found {
@@ -33,25 +36,48 @@ pub fn path(data: &[u8]) {
     if found.is_ok() {
         check_canonical(&permissive);
         let mut again = String::new();
-        assert_eq!(canonicalize(permissive.as_bytes(), PathRules::PERMISSIVE, &mut again), found);
+        assert_eq!(
+            canonicalize(permissive.as_bytes(), PathRules::PERMISSIVE, &mut again),
+            found
+        );
         assert_eq!(again, permissive);
     }
 }
 
 fn check_canonical(path: &str) {
     assert!(path.starts_with('/'), "{path}");
-    assert!(path.bytes().all(|byte| (0x21..0x7f).contains(&byte)), "{path}");
+    assert!(
+        path.bytes().all(|byte| (0x21..0x7f).contains(&byte)),
+        "{path}"
+    );
     let mut text = path.as_bytes().to_vec();
     for _ in 0..3 {
         let segments: Vec<&[u8]> = text.split(|byte| *byte == b'/').skip(1).collect();
         let inner = segments.split_last().map_or(&[][..], |(_, inner)| inner);
-        assert!(!segments.iter().any(|segment| matches!(*segment, b"." | b"..")), "{path}");
+        assert!(
+            !segments
+                .iter()
+                .any(|segment| matches!(*segment, b"." | b"..")),
+            "{path}"
+        );
         // An encoded slash separates nothing, but to a careless upstream it might.
-        assert!(path.contains("%2F") || !inner.iter().any(|segment| segment.is_empty()), "{path}");
-        assert!(!text.iter().any(|byte| *byte < b' ' || matches!(byte, b'\\' | 0x7f)), "{path}");
+        assert!(
+            path.contains("%2F") || !inner.iter().any(|segment| segment.is_empty()),
+            "{path}"
+        );
+        assert!(
+            !text
+                .iter()
+                .any(|byte| *byte < b' ' || matches!(byte, b'\\' | 0x7f)),
+            "{path}"
+        );
         text = decoded(&text);
     }
-    let _surface = (surface_of("GET", path), surface_of("POST", path), model_id(path));
+    let _surface = (
+        surface_of("GET", path),
+        surface_of("POST", path),
+        model_id(path),
+    );
 }
 
 /// The percent-decoded bytes, as a careless reader would make them.
@@ -59,7 +85,11 @@ fn decoded(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((byte, after)) = rest.split_first() {
-        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let digit = |at: usize| {
+            after
+                .get(at)
+                .and_then(|digit| char::from(*digit).to_digit(16))
+        };
         match (byte, digit(0), digit(1)) {
             (b'%', Some(high), Some(low)) => {
                 out.push(u8::try_from(high * 16 + low).unwrap_or_default());

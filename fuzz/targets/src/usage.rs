@@ -4,8 +4,12 @@ use crate::cuts::pieces;
 use tollkeep_llm::surface::UsageDialect;
 use tollkeep_llm::usage::{Asked, BodyEnd, BodyUsage, StreamReport, StreamUsage};
 
-const DIALECTS: [UsageDialect; 4] =
-    [UsageDialect::Chat, UsageDialect::Responses, UsageDialect::Embeddings, UsageDialect::Anthropic];
+const DIALECTS: [UsageDialect; 4] = [
+    UsageDialect::Chat,
+    UsageDialect::Responses,
+    UsageDialect::Embeddings,
+    UsageDialect::Anthropic,
+];
 
 /// The bytes are an answer's body.
 ///
@@ -16,7 +20,10 @@ pub fn usage(data: &[u8]) {
             let asked = Asked { hour_cache };
             for status in [200, 429] {
                 let read = BodyUsage::read(dialect, asked, status, data);
-                assert!(read.model.is_none_or(|model| !model.is_empty() && model.len() <= 256));
+                assert!(
+                    read.model
+                        .is_none_or(|model| !model.is_empty() && model.len() <= 256)
+                );
             }
             for end in [BodyEnd::Clean, BodyEnd::Broken] {
                 let read = |parts: &[&[u8]]| stream(dialect, asked, end, parts);
@@ -32,12 +39,22 @@ pub fn usage(data: &[u8]) {
 }
 
 /// What a stream told, and how many events it had.
-fn stream(dialect: UsageDialect, asked: Asked, end: BodyEnd, parts: &[&[u8]]) -> (StreamReport, [u64; 4]) {
+fn stream(
+    dialect: UsageDialect,
+    asked: Asked,
+    end: BodyEnd,
+    parts: &[&[u8]],
+) -> (StreamReport, [u64; 4]) {
     let mut reader = StreamUsage::new(dialect, asked);
     for part in parts {
         reader.feed(part);
     }
-    let flags = [reader.saw_content(), reader.saw_terminal(), reader.failed_before_content()].map(u64::from);
+    let flags = [
+        reader.saw_content(),
+        reader.saw_terminal(),
+        reader.failed_before_content(),
+    ]
+    .map(u64::from);
     let [content, terminal, failed] = flags;
     let events = reader.events();
     (reader.finish(end), [events, content, terminal, failed])

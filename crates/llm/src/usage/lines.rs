@@ -109,7 +109,10 @@ impl EventLines {
         };
         let data = data.strip_prefix(b" ").unwrap_or(data);
         if ends_here && self.data.is_empty() {
-            event(data);
+            // An event without data is none, as where its lines come apart.
+            if !data.is_empty() {
+                event(data);
+            }
         } else if self.data.len().saturating_add(data.len()) < EVENT_BYTES_MAX {
             if !self.data.is_empty() {
                 self.data.push(b'\n');

@@ -14,7 +14,7 @@ use tollkeep_observe::redact::Redactor;
 ///
 /// # Errors
 /// Its file or folder is not usable.
-pub fn open(base: &Base, vault: &Vault) -> anyhow::Result<Option<Arc<Logger>>> {
+pub(crate) fn open(base: &Base, vault: &Vault) -> anyhow::Result<Option<Arc<Logger>>> {
     let audit = &base.settings.audit;
     if !audit.enabled {
         return Ok(None);
@@ -37,19 +37,24 @@ pub fn open(base: &Base, vault: &Vault) -> anyhow::Result<Option<Arc<Logger>>> {
         queue_events: audit.queue,
         redactor: redactor(&base.settings),
     };
-    let means = Means { clock: Arc::clone(&base.clock), entropy: Arc::clone(&base.entropy), meter: base.metrics.audit() };
-    let logger = Logger::new(config, means).map_err(|error| Failed::new(exit::INVALID, format!("audit log: {error}")))?;
+    let means = Means {
+        clock: Arc::clone(&base.clock),
+        entropy: Arc::clone(&base.entropy),
+        meter: base.metrics.audit(),
+    };
+    let logger = Logger::new(config, means)
+        .map_err(|error| Failed::new(exit::INVALID, format!("audit log: {error}")))?;
     Ok(Some(Arc::new(logger)))
 }
 
 /// What is hidden in anything written: known prefixes of secrets, and the configured ones.
-pub fn redactor(settings: &Settings) -> Redactor {
+pub(crate) fn redactor(settings: &Settings) -> Redactor {
     let auth = &settings.auth;
     Redactor::new([auth.token_prefix.as_str(), auth.management_prefix.as_str()].into_iter())
 }
 
 /// How addresses are written down.
-pub fn ip_mask(base: &Base, vault: &Vault) -> IpMask {
+pub(crate) fn ip_mask(base: &Base, vault: &Vault) -> IpMask {
     match base.settings.audit.mask_ip {
         MaskIp::Off => IpMask::Off,
         MaskIp::Prefix => IpMask::Prefix,
@@ -59,25 +64,29 @@ pub fn ip_mask(base: &Base, vault: &Vault) -> IpMask {
 }
 
 /// The files of lines beside the audit log.
-pub struct Lines {
+pub(crate) struct Lines {
     /// One line a request.
-    pub access: Option<LineSink>,
+    pub(crate) access: Option<LineSink>,
     /// Whether only failed requests have one.
-    pub access_errors_only: bool,
+    pub(crate) access_errors_only: bool,
     /// One line a call to a model.
-    pub usage: LineSink,
+    pub(crate) usage: LineSink,
 }
 
 /// Opens the line files.
 ///
 /// # Errors
 /// A file can't be opened.
-pub fn line_sinks(base: &Base) -> anyhow::Result<Lines> {
+pub(crate) fn line_sinks(base: &Base) -> anyhow::Result<Lines> {
     let logging = &base.settings.logging;
     let open = |output: &LineOutput| {
-        LineSink::open(output, Arc::clone(&base.clock), base.metrics.log()).with_context(|| format!("cannot open {output:?}"))
+        LineSink::open(output, Arc::clone(&base.clock), base.metrics.log())
+            .with_context(|| format!("cannot open {output:?}"))
     };
-    let output = logging.output.clone().map_or(LineOutput::Stdout, LineOutput::File);
+    let output = logging
+        .output
+        .clone()
+        .map_or(LineOutput::Stdout, LineOutput::File);
     let access = match logging.access {
         AccessLog::Off => None,
         AccessLog::On | AccessLog::Errors => Some(open(&output)?),
@@ -85,6 +94,8 @@ pub fn line_sinks(base: &Base) -> anyhow::Result<Lines> {
     Ok(Lines {
         access,
         access_errors_only: logging.access == AccessLog::Errors,
-        usage: open(&LineOutput::File(base.settings.data_dir.join("usage.jsonl")))?,
+        usage: open(&LineOutput::File(
+            base.settings.data_dir.join("usage.jsonl"),
+        ))?,
     })
 }

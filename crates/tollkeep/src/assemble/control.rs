@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tollkeep_admin::{Admin, AdminParts, Scheme};
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::{Environment, ManagementListen, ProviderKind, Settings};
-use tollkeep_net::{Drain, listen};
+use tollkeep_net::listen;
 use tollkeep_observe::health::{Health, Reason};
 use tollkeep_policy::egress::{Giver, Purpose, parse_url};
 use tollkeep_store::Store;
@@ -24,29 +24,33 @@ use tollkeep_types::Secret;
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
 /// What the control plane is built from.
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// What every part is given.
-    pub base: &'a Base,
+    pub(crate) base: &'a Base,
     /// The store.
-    pub store: &'a Store,
+    pub(crate) store: &'a Store,
     /// The vault.
-    pub vault: &'a Vault,
+    pub(crate) vault: &'a Vault,
     /// The audit log.
-    pub audit: Option<Arc<Logger>>,
+    pub(crate) audit: Option<Arc<Logger>>,
     /// Health.
-    pub health: &'a Arc<Health>,
-    /// Drain.
-    pub drain: &'a Arc<Drain>,
+    pub(crate) health: &'a Arc<Health>,
     /// Told when the control plane must end.
-    pub stop: &'a Arc<Notify>,
+    pub(crate) stop: &'a Arc<Notify>,
 }
 
 /// Starts the sandbox upstream if a provider is of its kind, and points that provider at it.
 ///
 /// # Errors
 /// It can't listen; it is switched on in production.
-pub fn start_sandbox(settings: &mut Settings, control: &tokio::runtime::Runtime) -> anyhow::Result<Option<SocketAddr>> {
-    let wanted = settings.providers.iter().any(|provider| provider.kind == ProviderKind::Sandbox && provider.enabled);
+pub(crate) fn start_sandbox(
+    settings: &mut Settings,
+    control: &tokio::runtime::Runtime,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let wanted = settings
+        .providers
+        .iter()
+        .any(|provider| provider.kind == ProviderKind::Sandbox && provider.enabled);
     if !wanted {
         return Ok(None);
     }
@@ -57,9 +61,17 @@ pub fn start_sandbox(settings: &mut Settings, control: &tokio::runtime::Runtime)
     let listener = listen::bind_one(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), 1024)?;
     let addr = listener.local_addr()?;
     let url = format!("http://{addr}/v1");
-    for provider in settings.providers.iter_mut().filter(|provider| provider.kind == ProviderKind::Sandbox) {
+    for provider in settings
+        .providers
+        .iter_mut()
+        .filter(|provider| provider.kind == ProviderKind::Sandbox)
+    {
         provider.base_url = parse_url(&url, Purpose::Provider, Giver::Operator)?;
         provider.allow_private = vec![ipnet::IpNet::from(addr.ip())];
+        // Its models are known, so that they can be listed.
+        if provider.models == ["*"] {
+            provider.models = tollkeep_sandbox::models().map(str::to_owned).collect();
+        }
     }
     control.spawn(async move {
         if let Err(error) = tollkeep_sandbox::serve(listener, std::future::pending()).await {
@@ -73,7 +85,7 @@ pub fn start_sandbox(settings: &mut Settings, control: &tokio::runtime::Runtime)
 ///
 /// # Errors
 /// The store fails, or a socket can't be opened.
-pub async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<Option<Secret>> {
+pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<Option<Secret>> {
     let base = parts.base;
     let admin = Admin::new(AdminParts {
         store: parts.store.clone(),
@@ -107,16 +119,22 @@ pub async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<Option<S
     if let Some(listener) = others.metrics {
         tokio::task::spawn(admin.serve_metrics(listener, stop())?);
     }
-    tokio::task::spawn(keep_store(parts.store.clone(), Arc::clone(parts.health), base.settings.auth.token_cleanup_interval));
+    tokio::task::spawn(keep_store(
+        parts.store.clone(),
+        Arc::clone(parts.health),
+        base.settings.auth.token_cleanup_interval,
+    ));
     Ok(first_key)
 }
 
 /// A socket of our own user alone. One that a dead process left is replaced.
 fn local_socket(path: &Path) -> anyhow::Result<UnixListener> {
     if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path).with_context(|| format!("cannot remove the old socket {}", path.display()))?;
+        std::fs::remove_file(path)
+            .with_context(|| format!("cannot remove the old socket {}", path.display()))?;
     }
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

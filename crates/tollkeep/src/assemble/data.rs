@@ -6,7 +6,7 @@ use super::{Base, Others};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::hash::RandomState;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::{ResolverMode, Settings};
@@ -24,36 +24,37 @@ use tollkeep_store::Store;
 const RATE_KEYS_MAX: usize = 100_000;
 
 /// What the data plane is built from.
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// What every part is given.
-    pub base: &'a Base,
+    pub(crate) base: &'a Base,
     /// The store, for its live tokens.
-    pub store: &'a Store,
+    pub(crate) store: &'a Store,
     /// The vault, for the token hasher.
-    pub vault: &'a Vault,
+    pub(crate) vault: &'a Vault,
     /// The audit log.
-    pub audit: Option<Arc<Logger>>,
+    pub(crate) audit: Option<Arc<Logger>>,
     /// The line files.
-    pub lines: &'a Lines,
+    pub(crate) lines: &'a Lines,
     /// Health.
-    pub health: &'a Arc<Health>,
+    pub(crate) health: &'a Arc<Health>,
     /// Drain.
-    pub drain: &'a Arc<Drain>,
-    /// Where the built-in sandbox listens.
-    pub sandbox: Option<SocketAddr>,
+    pub(crate) drain: &'a Arc<Drain>,
 }
 
 /// How many workers: as set, else one per core.
-pub fn worker_count(settings: &Settings) -> usize {
+pub(crate) fn worker_count(settings: &Settings) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    settings.server.workers.map_or_else(cores, std::num::NonZero::get)
+    settings
+        .server
+        .workers
+        .map_or_else(cores, std::num::NonZero::get)
 }
 
 /// Starts the workers.
 ///
 /// # Errors
 /// Settings that can't be planned, no resolver, no TLS roots, no threads.
-pub fn start(
+pub(crate) fn start(
     parts: &Parts<'_>,
     listeners: Vec<TcpListener>,
     others: &Others,
@@ -65,8 +66,14 @@ pub fn start(
     let mut instance = [0_u8; 8];
     base.entropy.fill(&mut instance);
     let instance = format!("{:016x}", u64::from_be_bytes(instance));
-    let plan_parts = PlanParts { metrics: &base.metrics, bound: &[others.data_addr], tls, instance: &instance };
-    let plan = Plan::new(settings, &plan_parts).map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
+    let plan_parts = PlanParts {
+        metrics: &base.metrics,
+        bound: &[others.data_addr],
+        tls,
+        instance: &instance,
+    };
+    let plan = Plan::new(settings, &plan_parts)
+        .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
     let limits = &settings.server.limits;
     let shared = Arc::new(Shared {
         plan: arc_swap::ArcSwap::from_pointee(plan),
@@ -104,7 +111,11 @@ pub fn start(
     workers.start(&make).context("cannot start the workers")
 }
 
-fn dialer(parts: &Parts<'_>, others: &Others, control: &tokio::runtime::Runtime) -> anyhow::Result<Dialer> {
+fn dialer(
+    parts: &Parts<'_>,
+    others: &Others,
+    control: &tokio::runtime::Runtime,
+) -> anyhow::Result<Dialer> {
     let egress = &parts.base.settings.egress;
     let resolver = ResolverSettings {
         servers: match &egress.resolver.mode {
@@ -118,6 +129,10 @@ fn dialer(parts: &Parts<'_>, others: &Others, control: &tokio::runtime::Runtime)
         Names::start(&resolver, Arc::clone(&parts.base.clock), control.handle())
     });
     let names = names.map_err(|problem| Failed::new(exit::INVALID, problem))?;
-    let policy = EgressPolicy::new(egress.ports.clone(), egress.allow_ports.clone(), others.own.clone());
+    let policy = EgressPolicy::new(
+        egress.ports.clone(),
+        egress.allow_ports.clone(),
+        others.own.clone(),
+    );
     Ok(Dialer::new(names, Arc::new(policy)))
 }

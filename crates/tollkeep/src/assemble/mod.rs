@@ -6,7 +6,7 @@ mod data;
 mod host;
 mod vault;
 
-pub use audit::redactor;
+pub(crate) use audit::redactor;
 
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
@@ -18,45 +18,48 @@ use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
 use tollkeep_config::settings::{ManagementListen, Settings};
 use tollkeep_crypto::SystemEntropy;
 use tollkeep_net::{Drain, listen};
-use tollkeep_observe::health::{Health, Reason};
+use tollkeep_observe::health::{Check, Health, Reason};
 use tollkeep_observe::line_sink::LineSink;
 use tollkeep_observe::metrics::{Build, Labels, Metrics};
 use tollkeep_store::{Store, StoreOptions};
 use tollkeep_types::{Clock, Entropy, Secret};
 
 /// The version of this build.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Metric series of the process at most.
+const SERIES_MAX: usize = 20_000;
 
 /// What every part is given.
-pub struct Base {
+pub(crate) struct Base {
     /// The settings.
-    pub settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     /// The clock.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Randomness.
-    pub entropy: Arc<dyn Entropy>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     /// Counters.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Every address the process listens on, bound before anything is served.
-pub struct Bound {
+pub(crate) struct Bound {
     /// The data listener, one socket per worker.
-    pub data: Vec<TcpListener>,
+    pub(crate) data: Vec<TcpListener>,
     /// Its address.
-    pub data_addr: SocketAddr,
+    pub(crate) data_addr: SocketAddr,
     /// The management listener.
-    pub management: Option<TcpListener>,
+    pub(crate) management: Option<TcpListener>,
     /// Its address.
-    pub management_addr: Option<SocketAddr>,
+    pub(crate) management_addr: Option<SocketAddr>,
     /// The metrics listener.
-    pub metrics: Option<TcpListener>,
+    pub(crate) metrics: Option<TcpListener>,
     /// Its address.
-    pub metrics_addr: Option<SocketAddr>,
+    pub(crate) metrics_addr: Option<SocketAddr>,
 }
 
 /// A gateway that serves.
-pub struct Running {
+pub(crate) struct Running {
     base: Base,
     control: tokio::runtime::Runtime,
     workers: tollkeep_net::worker::Running,
@@ -66,21 +69,22 @@ pub struct Running {
     audit: Option<Arc<Logger>>,
     lines: Vec<LineSink>,
     stop_control: Arc<tokio::sync::Notify>,
+    signals: host::Signals,
     /// Where callers call.
-    pub data_addr: SocketAddr,
+    pub(crate) data_addr: SocketAddr,
     /// Where operators call.
-    pub management_addr: Option<SocketAddr>,
+    pub(crate) management_addr: Option<SocketAddr>,
     /// Where counters are read.
-    pub metrics_addr: Option<SocketAddr>,
+    pub(crate) metrics_addr: Option<SocketAddr>,
     /// The management key that was made because there was none; told once.
-    pub first_key: Option<Secret>,
+    pub(crate) first_key: Option<Secret>,
 }
 
 /// Starts a gateway.
 ///
 /// # Errors
 /// Anything that keeps it from serving as configured; nothing is left half open.
-pub fn start(mut settings: Settings) -> anyhow::Result<Running> {
+pub(crate) fn start(mut settings: Settings) -> anyhow::Result<Running> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     host::prepare(&settings)?;
@@ -91,31 +95,40 @@ pub fn start(mut settings: Settings) -> anyhow::Result<Running> {
         .enable_time()
         .build()
         .context("cannot start the control runtime")?;
-    let sandbox = control::start_sandbox(&mut settings, &control)?;
+    // From the start, so that a signal that comes too early ends the process in order too.
+    let signals = control.block_on(async { host::Signals::listen() })?;
+    control::start_sandbox(&mut settings, &control)?;
     let workers = data::worker_count(&settings);
     let bound = bind(&settings, workers)?;
-    let settings = Arc::new(settings);
-    let metrics = Metrics::new(labels(&settings), Build { version: VERSION, commit: "" }, 20_000);
-    let base = Base { settings: Arc::clone(&settings), clock, entropy, metrics };
-    let options = StoreOptions { busy_timeout: settings.store.busy_timeout };
-    let opening = Store::open(&settings.store.path, &options, Arc::clone(&base.clock), Arc::clone(&base.entropy));
-    let store = control.block_on(opening).map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
+    let base = Base::new(Arc::new(settings), clock, entropy);
+    let store = control.block_on(open_store(&base))?;
     let vault = control.block_on(vault::open(&base, &store))?;
     let audit = audit::open(&base, &vault)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
-    let checks = audit.as_ref().map(|logger| {
-        let health = logger.health();
-        let check: tollkeep_observe::health::Check = Box::new(move |now| !health.writable(now));
-        (Reason::Audit, check)
-    });
-    let health = Arc::new(Health::new(workers, base.clock.mono(), checks.into_iter().collect()));
-    let data = data::Parts { base: &base, store: &store, vault: &vault, audit: audit.clone(), lines: &lines, health: &health, drain: &drain, sandbox };
-    let (data_addr, management_addr, metrics_addr) = (bound.data_addr, bound.management_addr, bound.metrics_addr);
+    let health = health(&base, workers, audit.as_deref());
+    let data = data::Parts {
+        base: &base,
+        store: &store,
+        vault: &vault,
+        audit: audit.clone(),
+        lines: &lines,
+        health: &health,
+        drain: &drain,
+    };
+    let (data_addr, management_addr, metrics_addr) =
+        (bound.data_addr, bound.management_addr, bound.metrics_addr);
     let (listeners, others) = bound.split();
     let serving = data::start(&data, listeners, &others, &control)?;
     let stop_control = Arc::new(tokio::sync::Notify::new());
-    let parts = control::Parts { base: &base, store: &store, vault: &vault, audit: audit.clone(), health: &health, drain: &drain, stop: &stop_control };
+    let parts = control::Parts {
+        base: &base,
+        store: &store,
+        vault: &vault,
+        audit: audit.clone(),
+        health: &health,
+        stop: &stop_control,
+    };
     let first_key = control.block_on(control::start(&parts, others))?;
     let mut all_lines = vec![lines.usage];
     all_lines.extend(lines.access);
@@ -130,6 +143,7 @@ pub fn start(mut settings: Settings) -> anyhow::Result<Running> {
         audit,
         lines: all_lines,
         stop_control,
+        signals,
         data_addr,
         management_addr,
         metrics_addr,
@@ -137,13 +151,63 @@ pub fn start(mut settings: Settings) -> anyhow::Result<Running> {
     })
 }
 
+impl Base {
+    fn new(settings: Arc<Settings>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let build = Build {
+            version: VERSION,
+            commit: "",
+        };
+        let metrics = Metrics::new(labels(&settings), build, SERIES_MAX);
+        Self {
+            settings,
+            clock,
+            entropy,
+            metrics,
+        }
+    }
+}
+
+async fn open_store(base: &Base) -> anyhow::Result<Store> {
+    let settings = &base.settings.store;
+    let options = StoreOptions {
+        busy_timeout: settings.busy_timeout,
+    };
+    let (clock, entropy) = (Arc::clone(&base.clock), Arc::clone(&base.entropy));
+    let opened = Store::open(&settings.path, &options, clock, entropy).await;
+    Ok(opened.map_err(|error| Failed::new(exit::INVALID, error.to_string()))?)
+}
+
+fn health(base: &Base, workers: usize, audit: Option<&Logger>) -> Arc<Health> {
+    let checks = audit.map(|logger| {
+        let health = logger.health();
+        let check: Check = Box::new(move |now| !health.writable(now));
+        (Reason::Audit, check)
+    });
+    let checks = checks.into_iter().collect();
+    Arc::new(Health::new(workers, base.clock.mono(), checks))
+}
+
 fn labels(settings: &Settings) -> Labels {
-    let surfaces = tollkeep_llm::Surface::ALL.into_iter().map(tollkeep_gateway::surface_route);
+    let surfaces = tollkeep_llm::Surface::ALL
+        .into_iter()
+        .map(tollkeep_gateway::surface_route);
     let names = settings.providers.iter().map(|provider| &provider.name);
-    let models = settings.providers.iter().flat_map(|provider| &provider.models).filter(|model| !model.contains('*'));
+    let models = settings
+        .providers
+        .iter()
+        .flat_map(|provider| &provider.models)
+        .filter(|model| !model.contains('*'));
     Labels {
-        routes: settings.routes.iter().map(tollkeep_gateway::route_name).chain(surfaces.map(str::to_owned)).collect(),
-        providers: names.chain(settings.upstreams.iter().map(|upstream| &upstream.name)).cloned().collect(),
+        routes: settings
+            .routes
+            .iter()
+            .map(tollkeep_config::settings::Route::name)
+            .chain(surfaces.map(str::to_owned))
+            .collect(),
+        providers: names
+            .chain(settings.upstreams.iter().map(|upstream| &upstream.name))
+            .cloned()
+            .collect(),
         models: models.cloned().collect(),
     }
 }
@@ -153,30 +217,48 @@ fn announce(base: &Base, audit: Option<&Logger>) {
         tracing::warn!("Audit is off: nothing that happens is recorded");
         return;
     };
-    let event = Event::new(Action::SystemStart, Actor::System, Outcome::Success).at(base.clock.wall());
+    let event =
+        Event::new(Action::SystemStart, Actor::System, Outcome::Success).at(base.clock.wall());
     if let Err(error) = audit.enqueue(&event) {
         tracing::error!("cannot record the start: {error}");
     }
 }
 
 fn bind(settings: &Settings, workers: usize) -> anyhow::Result<Bound> {
-    let refused = |what: &str, error: listen::BindError| Failed::new(exit::INVALID, format!("{what}: {error}"));
+    let refused = |what: &str, error: listen::BindError| {
+        Failed::new(exit::INVALID, format!("{what}: {error}"))
+    };
     let server = &settings.server;
-    let data = listen::bind_shared(SocketAddr::new(server.host, server.port), server.backlog, workers)
-        .map_err(|error| refused("data listener", error))?;
+    let data = listen::bind_shared(
+        SocketAddr::new(server.host, server.port),
+        server.backlog,
+        workers,
+    )
+    .map_err(|error| refused("data listener", error))?;
     let management = match &settings.management.listen {
-        ManagementListen::Tcp(addr) => {
-            Some(listen::bind_one(*addr, 128).map_err(|error| refused("management listener", error))?)
-        }
+        ManagementListen::Tcp(addr) => Some(
+            listen::bind_one(*addr, 128).map_err(|error| refused("management listener", error))?,
+        ),
         ManagementListen::Unix(_) | ManagementListen::Off => None,
     };
     let metrics = if settings.metrics.enabled {
-        Some(listen::bind_one(settings.metrics.addr, 128).map_err(|error| refused("metrics listener", error))?)
+        Some(
+            listen::bind_one(settings.metrics.addr, 128)
+                .map_err(|error| refused("metrics listener", error))?,
+        )
     } else {
         None
     };
-    let addr_of = |listener: &TcpListener| listener.local_addr().context("a bound socket has no address");
-    let data_addr = data.first().map(addr_of).transpose()?.context("no data listener")?;
+    let addr_of = |listener: &TcpListener| {
+        listener
+            .local_addr()
+            .context("a bound socket has no address")
+    };
+    let data_addr = data
+        .first()
+        .map(addr_of)
+        .transpose()?
+        .context("no data listener")?;
     Ok(Bound {
         data_addr,
         management_addr: management.as_ref().map(addr_of).transpose()?,
@@ -188,62 +270,68 @@ fn bind(settings: &Settings, workers: usize) -> anyhow::Result<Bound> {
 }
 
 /// The listeners beside the data plane's, and every address for the self-connection rule.
-pub struct Others {
+pub(crate) struct Others {
     management: Option<TcpListener>,
     metrics: Option<TcpListener>,
     /// Where the process listens.
-    pub own: Vec<SocketAddr>,
+    pub(crate) own: Vec<SocketAddr>,
     /// The data plane's address.
-    pub data_addr: SocketAddr,
+    pub(crate) data_addr: SocketAddr,
 }
 
 impl Bound {
     fn split(self) -> (Vec<TcpListener>, Others) {
-        let own = [Some(self.data_addr), self.management_addr, self.metrics_addr].into_iter().flatten();
+        let own = [
+            Some(self.data_addr),
+            self.management_addr,
+            self.metrics_addr,
+        ]
+        .into_iter()
+        .flatten();
         let own = own.flat_map(host::every_address).collect();
-        (self.data, Others { management: self.management, metrics: self.metrics, own, data_addr: self.data_addr })
+        (
+            self.data,
+            Others {
+                management: self.management,
+                metrics: self.metrics,
+                own,
+                data_addr: self.data_addr,
+            },
+        )
     }
 }
 
 impl Running {
     /// The settings in force.
-    pub fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.base.settings
     }
 
     /// The control runtime.
-    pub fn control(&self) -> &tokio::runtime::Runtime {
+    pub(crate) fn control(&self) -> &tokio::runtime::Runtime {
         &self.control
-    }
-
-    /// The store.
-    pub fn store(&self) -> &Store {
-        &self.store
     }
 
     /// Serves until SIGTERM or SIGINT, then stops in order: no new connections, running requests
     /// finish within the drain timeout, records are flushed. A second signal skips the wait.
     ///
     /// # Errors
-    /// Signals can't be listened for, or something due could not be written.
-    pub fn serve_until_signal(self) -> anyhow::Result<()> {
-        let mut signals = self.control.block_on(async { host::Signals::listen() })?;
-        self.control.block_on(signals.next());
-        self.stop(signals)
+    /// Something due could not be written.
+    pub(crate) fn serve_until_signal(mut self) -> anyhow::Result<()> {
+        self.control.block_on(self.signals.next());
+        self.stop()
     }
 
     /// Stops now, as on a signal.
     ///
     /// # Errors
     /// Something due could not be written.
-    pub fn stop_now(self) -> anyhow::Result<()> {
-        let signals = self.control.block_on(async { host::Signals::listen() })?;
-        self.stop(signals)
-    }
-
-    fn stop(self, mut signals: host::Signals) -> anyhow::Result<()> {
-        let drain = &self.base.settings.server.drain;
-        tracing::info!("Stopping: running requests have {} s", drain.timeout.as_secs());
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        let (drain, signals) = (&self.base.settings.server.drain, &mut self.signals);
+        tracing::info!(
+            "Stopping: running requests have {} s",
+            drain.timeout.as_secs()
+        );
         self.health.raise(Reason::Draining);
         self.base.metrics.draining(true);
         self.control.block_on(async {
@@ -264,8 +352,12 @@ impl Running {
             lines.flush(Duration::from_secs(1));
         }
         if let Some(audit) = &self.audit {
-            let event = Event::new(Action::SystemStop, Actor::System, Outcome::Success).at(self.base.clock.wall());
-            audit.enqueue(&event).and_then(|()| audit.stop()).context("the audit log was not closed in order")?;
+            let event = Event::new(Action::SystemStop, Actor::System, Outcome::Success)
+                .at(self.base.clock.wall());
+            audit
+                .enqueue(&event)
+                .and_then(|()| audit.stop())
+                .context("the audit log was not closed in order")?;
         }
         self.control.shutdown_timeout(Duration::from_secs(1));
         closed.context("the store was not closed in order")
@@ -273,6 +365,6 @@ impl Running {
 }
 
 /// Whether an address is reachable from this machine only.
-pub fn is_local(ip: IpAddr) -> bool {
+pub(crate) fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback()
 }

@@ -18,14 +18,14 @@ const PEPPER: &str = "pepper.1";
 const FINGERPRINT_KEY: &str = "audit.fingerprint_key";
 const CHECK: &str = "vault.check";
 /// The id of the pepper in token records.
-pub const PEPPER_ID: &str = "1";
+pub(crate) const PEPPER_ID: &str = "1";
 
 /// The opened vault.
-pub struct Vault {
+pub(crate) struct Vault {
     /// Makes the digests of tokens.
-    pub hasher: Arc<TokenHasher>,
+    pub(crate) hasher: Arc<TokenHasher>,
     /// Makes fingerprints of found secrets.
-    pub fingerprint_key: [u8; 32],
+    pub(crate) fingerprint_key: [u8; 32],
 }
 
 /// Opens the vault, making what is missing at first start.
@@ -33,11 +33,17 @@ pub struct Vault {
 /// # Errors
 /// No key-encryption key where one is required, the wrong one, or one that does not open the
 /// store.
-pub async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
+pub(crate) async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
     let keyring = keyring(base)?;
     match store.meta(CHECK).await? {
-        Some(check) => keyring.verify(&check).map_err(|error| Failed::new(exit::INVALID, error.to_string()))?,
-        None => store.set_meta(CHECK, &keyring.check_value(base.entropy.as_ref())?).await?,
+        Some(check) => keyring
+            .verify(&check)
+            .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?,
+        None => {
+            store
+                .set_meta(CHECK, &keyring.check_value(base.entropy.as_ref())?)
+                .await?;
+        }
     }
     let pepper = sealed_key(base, store, &keyring, PEPPER).await?;
     Ok(Vault {
@@ -48,7 +54,8 @@ pub async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
 
 fn keyring(base: &Base) -> anyhow::Result<Keyring> {
     if let Some(text) = &base.settings.auth.encryption_key {
-        let key = key_text::parse(text.expose()).map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
+        let key = key_text::parse(text.expose())
+            .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
         return Ok(Keyring::new("k1", &key.bytes)?);
     }
     let production = base.settings.environment == Environment::Production;
@@ -64,15 +71,19 @@ fn keyring(base: &Base) -> anyhow::Result<Keyring> {
 fn local_key(folder: &Path, entropy: &dyn Entropy) -> anyhow::Result<[u8; 32]> {
     let path = folder.join("kek-1");
     match fs::read(&path) {
-        Ok(bytes) => {
-            <[u8; 32]>::try_from(bytes.as_slice()).ok().with_context(|| format!("{} is not a key of 32 bytes", path.display()))
-        }
+        Ok(bytes) => <[u8; 32]>::try_from(bytes.as_slice())
+            .ok()
+            .with_context(|| format!("{} is not a key of 32 bytes", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let mut key = [0_u8; 32];
             entropy.fill(&mut key);
             let write = || -> std::io::Result<()> {
                 fs::create_dir_all(folder)?;
-                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+                let mut file = OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&path)?;
                 file.write_all(&key)?;
                 file.sync_all()?;
                 fs::File::open(folder)?.sync_all()
@@ -85,16 +96,31 @@ fn local_key(folder: &Path, entropy: &dyn Entropy) -> anyhow::Result<[u8; 32]> {
 }
 
 /// A random key kept sealed in the store, made at first use.
-async fn sealed_key(base: &Base, store: &Store, keyring: &Keyring, name: &str) -> anyhow::Result<[u8; 32]> {
+async fn sealed_key(
+    base: &Base,
+    store: &Store,
+    keyring: &Keyring,
+    name: &str,
+) -> anyhow::Result<[u8; 32]> {
     let tenant = store.default_tenant().id.to_string();
-    let context = SealContext { tenant: &tenant, table: "meta", row: name, field: "value" };
+    let context = SealContext {
+        tenant: &tenant,
+        table: "meta",
+        row: name,
+        field: "value",
+    };
     if let Some(sealed) = store.meta(name).await? {
-        let opened = keyring.open(&sealed, &context).map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
-        return <[u8; 32]>::try_from(opened.as_slice()).ok().with_context(|| format!("{name} is not a key of 32 bytes"));
+        let opened = keyring
+            .open(&sealed, &context)
+            .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
+        return <[u8; 32]>::try_from(opened.as_slice())
+            .ok()
+            .with_context(|| format!("{name} is not a key of 32 bytes"));
     }
     let mut key = [0_u8; 32];
     base.entropy.fill(&mut key);
-    store.set_meta(name, &keyring.seal(&key, &context, base.entropy.as_ref())?).await?;
+    store
+        .set_meta(name, &keyring.seal(&key, &context, base.entropy.as_ref())?)
+        .await?;
     Ok(key)
 }
-

@@ -9,7 +9,7 @@ use tollkeep_net::control::{self, Request, Target};
 use tollkeep_types::Secret;
 
 /// A way to the gateway.
-pub struct Client {
+pub(crate) struct Client {
     target: Target,
     key: Option<Secret>,
     runtime: tokio::runtime::Runtime,
@@ -20,37 +20,58 @@ impl Client {
     ///
     /// # Errors
     /// No runtime could be made.
-    pub fn local(data_dir: &std::path::Path) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        Ok(Self { target: Target::Unix(data_dir.join("tollkeep.sock")), key: None, runtime })
+    pub(crate) fn local(data_dir: &std::path::Path) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        Ok(Self {
+            target: Target::Unix(data_dir.join("tollkeep.sock")),
+            key: None,
+            runtime,
+        })
     }
 
     /// By the local socket, or by address and key.
     ///
     /// # Errors
     /// The address is malformed, or there is no key for it.
-    pub fn new(connection: &Connection) -> anyhow::Result<Self> {
-        let Some(url) = &connection.url else { return Self::local(&connection.data_dir) };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    pub(crate) fn new(connection: &Connection) -> anyhow::Result<Self> {
+        let Some(url) = &connection.url else {
+            return Self::local(&connection.data_dir);
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
         let target = Target::Tcp(management_addr(url)?);
         let key = match &connection.key_file {
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
                 Some(Secret::new(text.trim()))
             }
             None => tollkeep_config::management_key(),
         };
         if key.is_none() {
-            return Err(Failed::new(exit::NOT_PERMITTED, "no management key: set TOLLKEEP_MANAGEMENT_KEY or give --key-file").into());
+            return Err(Failed::new(
+                exit::NOT_PERMITTED,
+                "no management key: set TOLLKEEP_MANAGEMENT_KEY or give --key-file",
+            )
+            .into());
         }
-        Ok(Self { target, key, runtime })
+        Ok(Self {
+            target,
+            key,
+            runtime,
+        })
     }
 
     /// Reads.
     ///
     /// # Errors
     /// See [`Self::call`].
-    pub fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, path, None)
     }
 
@@ -58,7 +79,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Self::call`].
-    pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.call(Method::POST, path, Some(body))
     }
 
@@ -67,20 +88,32 @@ impl Client {
     /// # Errors
     /// Nobody answers, or the answer is a problem: its detail, with the exit code of its status.
     fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let mut fields = vec![(http::header::ACCEPT, HeaderValue::from_static("application/json"))];
+        let mut fields = vec![(
+            http::header::ACCEPT,
+            HeaderValue::from_static("application/json"),
+        )];
         if let Some(key) = &self.key {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose())).context("the key holds what no header may")?;
+            let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+                .context("the key holds what no header may")?;
             value.set_sensitive(true);
             fields.push((http::header::AUTHORIZATION, value));
         }
         let body = match body {
             Some(body) => {
-                fields.push((http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+                fields.push((
+                    http::header::CONTENT_TYPE,
+                    HeaderValue::from_static("application/json"),
+                ));
                 serde_json::to_vec(body)?
             }
             None => Vec::new(),
         };
-        let request = Request { method, path: path.to_owned(), fields, body };
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            fields,
+            body,
+        };
         let answer = self.runtime.block_on(control::call(&self.target, request));
         let answer = answer.map_err(|error| {
             let hint = match self.target {
@@ -92,16 +125,29 @@ impl Client {
         let value: Value = if answer.body().is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(answer.body()).map_err(|_| Failed::new(exit::UNREACHABLE, "the answer is not JSON"))?
+            serde_json::from_slice(answer.body())
+                .map_err(|_| Failed::new(exit::UNREACHABLE, "the answer is not JSON"))?
         };
-        if answer.status().is_success() { Ok(value) } else { Err(problem(answer.status().as_u16(), &value).into()) }
+        if answer.status().is_success() {
+            Ok(value)
+        } else {
+            Err(problem(answer.status().as_u16(), &value).into())
+        }
     }
 }
 
 fn problem(status: u16, value: &Value) -> Failed {
     let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
-    let mut message = text("/detail").or_else(|| text("/title")).unwrap_or("refused").to_owned();
-    for error in value.pointer("/errors").and_then(Value::as_array).into_iter().flatten() {
+    let mut message = text("/detail")
+        .or_else(|| text("/title"))
+        .unwrap_or("refused")
+        .to_owned();
+    for error in value
+        .pointer("/errors")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let part = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
         message.push_str(&format!("\n  {}: {}", part("path"), part("message")));
     }

@@ -3,11 +3,12 @@
 use crate::exit::{self, Failed};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
-use tollkeep_config::{Env, LoadRequest, Loaded, ShowOptions};
+use tollkeep_config::{Env, LoadRequest, Loaded, Settings, ShowOptions};
+use tollkeep_crypto::{key_text, weak};
 
 /// Where the configuration comes from.
 #[derive(Args, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// The configuration file; else TOLLKEEP_CONFIG, ./tollkeep.yaml, /etc/tollkeep/tollkeep.yaml
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -24,7 +25,7 @@ impl Source {
     ///
     /// # Errors
     /// Every fault of the configuration at once, one a line.
-    pub fn load(&self) -> anyhow::Result<Loaded> {
+    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
         let request = LoadRequest {
             file: self.config.clone(),
             sets: self.sets.clone(),
@@ -32,14 +33,36 @@ impl Source {
             working_dir: PathBuf::from("."),
             env_file: self.env_file.clone(),
         };
-        tollkeep_config::load(&request)
-            .map_err(|errors| Failed::new(exit::INVALID, format!("the configuration is not valid:\n{errors}")).into())
+        let loaded =
+            tollkeep_config::load(&request).map_err(|errors| not_valid(&errors.to_string()))?;
+        let faults = key_faults(&loaded.settings);
+        if faults.is_empty() {
+            Ok(loaded)
+        } else {
+            Err(not_valid(&faults.join("\n")).into())
+        }
     }
+}
+
+fn not_valid(faults: &str) -> Failed {
+    let message = format!("the configuration is not valid:\n{faults}");
+    Failed::new(exit::INVALID, message)
+}
+
+/// What is wrong with the keys that an operator chose: only `crypto` can judge them.
+fn key_faults(settings: &Settings) -> Vec<String> {
+    let management = settings.management.key.as_ref();
+    let management = management.and_then(|key| weak::check(key.expose()).err());
+    let encryption = settings.auth.encryption_key.as_ref();
+    let encryption = encryption.and_then(|key| key_text::parse(key.expose()).err());
+    let management = management.map(|fault| format!("management.key: {fault}"));
+    let encryption = encryption.map(|fault| format!("auth.encryption.key: {fault}"));
+    management.into_iter().chain(encryption).collect()
 }
 
 /// Look at the configuration.
 #[derive(Debug, Subcommand)]
-pub enum Config {
+pub(crate) enum Config {
     /// Check it: every fault at once
     Check(Check),
     /// Print what is in force, secrets hidden
@@ -54,7 +77,7 @@ pub enum Config {
 
 /// What to check.
 #[derive(Args, Debug)]
-pub struct Check {
+pub(crate) struct Check {
     /// The file
     file: Option<PathBuf>,
     /// Check as in this environment
@@ -69,7 +92,7 @@ pub struct Check {
 
 /// What to show.
 #[derive(Args, Debug)]
-pub struct Show {
+pub(crate) struct Show {
     /// Tell where each value comes from
     #[arg(long)]
     origin: bool,
@@ -85,7 +108,7 @@ pub struct Show {
 
 /// Which example.
 #[derive(Args, Debug)]
-pub struct Example {
+pub(crate) struct Example {
     /// With every key and its default
     #[arg(long)]
     full: bool,
@@ -96,12 +119,16 @@ impl Config {
     ///
     /// # Errors
     /// The configuration is not valid.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Check(check) => check.run(),
             Self::Show(show) => {
                 let loaded = show.source.load()?;
-                let options = ShowOptions { origin: show.origin, defaults: show.defaults, json: show.json };
+                let options = ShowOptions {
+                    origin: show.origin,
+                    defaults: show.defaults,
+                    json: show.json,
+                };
                 print!("{}", tollkeep_config::show(&loaded, options));
                 Ok(())
             }
@@ -126,7 +153,7 @@ impl Check {
     ///
     /// # Errors
     /// The configuration is not valid.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    pub(crate) fn run(mut self) -> anyhow::Result<()> {
         if self.file.is_some() {
             self.source.config = self.file;
         }
@@ -137,10 +164,23 @@ impl Check {
         if self.json {
             let (valid, problems) = match &loaded {
                 Ok(_) => (true, Vec::new()),
-                Err(error) => (false, error.to_string().lines().skip(1).map(str::to_owned).collect()),
+                Err(error) => (
+                    false,
+                    error
+                        .to_string()
+                        .lines()
+                        .skip(1)
+                        .map(str::to_owned)
+                        .collect(),
+                ),
             };
-            let warnings = loaded.as_ref().map(|loaded| loaded.warnings.clone()).unwrap_or_default();
-            super::output::json(&serde_json::json!({ "valid": valid, "errors": problems, "warnings": warnings }));
+            let warnings = loaded
+                .as_ref()
+                .map(|loaded| loaded.warnings.clone())
+                .unwrap_or_default();
+            super::output::json(
+                &serde_json::json!({ "valid": valid, "errors": problems, "warnings": warnings }),
+            );
         }
         let loaded = loaded?;
         if !self.json {

@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use tollkeep_config::{Env, LoadRequest};
+use tollkeep_crypto::SystemEntropy;
 use tollkeep_net::control::{self, Request, Target};
+use tollkeep_types::Entropy;
 
 /// Try it: a gateway with a built-in model, one token, nothing to install.
 #[derive(Args, Debug)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// The port for callers; 0 picks free ports for all listeners
     #[arg(long, default_value_t = 8317)]
     port: u16,
@@ -32,7 +34,15 @@ struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
     fn new() -> anyhow::Result<Self> {
-        let path = Env::temporary_folder().join(format!("tollkeep-demo-{}", std::process::id()));
+        // A process that was killed may have left a folder and its number to us.
+        let mut random = [0_u8; 4];
+        SystemEntropy.fill(&mut random);
+        let name = format!(
+            "tollkeep-demo-{}-{:08x}",
+            std::process::id(),
+            u32::from_be_bytes(random)
+        );
+        let path = Env::temporary_folder().join(name);
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
@@ -44,7 +54,10 @@ impl TemporaryFolder {
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("tollkeep: {} could not be removed: {error}", self.0.display());
+            eprintln!(
+                "tollkeep: {} could not be removed: {error}",
+                self.0.display()
+            );
         }
     }
 }
@@ -54,7 +67,7 @@ impl Demo {
     ///
     /// # Errors
     /// A port is taken, or the call fails.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         let folder = TemporaryFolder::new()?;
         let settings = self.settings(&folder.0)?;
         logs::start(&settings)?;
@@ -62,7 +75,7 @@ impl Demo {
         let secret = mint(&folder.0)?;
         if self.once {
             let called = call_once(&running, &secret);
-            return running.stop_now().and(called);
+            return running.stop().and(called);
         }
         if self.json {
             print_ready(&running, &secret, &folder.0);
@@ -73,7 +86,11 @@ impl Demo {
     }
 
     fn settings(&self, folder: &Path) -> anyhow::Result<tollkeep_config::Settings> {
-        let (management, metrics) = if self.port == 0 || self.once { (0, 0) } else { (8318, 9090) };
+        let (management, metrics) = if self.port == 0 || self.once {
+            (0, 0)
+        } else {
+            (8318, 9090)
+        };
         let port = if self.once { 0 } else { self.port };
         let sets = [
             format!("data_dir={}", folder.display()),
@@ -95,18 +112,30 @@ impl Demo {
             env_file: None,
         };
         let loaded = tollkeep_config::load(&request);
-        Ok(loaded.map_err(|errors| Failed::new(exit::INVALID, errors.to_string()))?.settings)
+        Ok(loaded
+            .map_err(|errors| Failed::new(exit::INVALID, errors.to_string()))?
+            .settings)
     }
 
     fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        if self.port == 0 { error } else { error.context("the demo can't start; with `--port 0` it picks free ports") }
+        if self.port == 0 {
+            error
+        } else {
+            error.context("the demo can't start; with `--port 0` it picks free ports")
+        }
     }
 }
 
 fn mint(folder: &Path) -> anyhow::Result<String> {
     let client = Client::local(folder)?;
-    let made = client.post("/api/v1/tokens", &json!({ "project": "default", "name": "demo" }))?;
-    made.get("secret").and_then(Value::as_str).map(str::to_owned).context("no token was made")
+    let made = client.post(
+        "/api/v1/tokens",
+        &json!({ "project": "default", "name": "demo" }),
+    )?;
+    made.get("secret")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .context("no token was made")
 }
 
 fn print_ready(running: &Running, secret: &str, folder: &Path) {
@@ -125,9 +154,14 @@ fn print_ready(running: &Running, secret: &str, folder: &Path) {
 
 fn print_guide(running: &Running, secret: &str) {
     let data = format!("http://{}", running.data_addr);
-    println!("Tollkeep runs with a built-in model. Nothing leaves this machine; Ctrl-C removes it all.\n");
+    println!(
+        "Tollkeep runs with a built-in model. Nothing leaves this machine; Ctrl-C removes it all.\n"
+    );
     println!("  callers     {data}");
-    for (name, addr) in [("management", running.management_addr), ("metrics   ", running.metrics_addr)] {
+    for (name, addr) in [
+        ("management", running.management_addr),
+        ("metrics   ", running.metrics_addr),
+    ] {
         if let Some(addr) = addr {
             println!("  {name}  http://{addr}");
         }
@@ -139,34 +173,53 @@ fn print_guide(running: &Running, secret: &str) {
     println!("\nPaste this:\n");
     println!("curl -N {data}/v1/chat/completions -H 'authorization: Bearer {secret}' \\");
     println!("  -H 'content-type: application/json' \\");
-    println!("  -d '{{\"model\":\"sandbox-1\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'");
+    println!(
+        "  -d '{{\"model\":\"sandbox-1\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'"
+    );
     println!("\nOr with an SDK, only the address and the key changed:\n");
     println!("  # pip install openai");
     println!("  from openai import OpenAI");
     println!("  client = OpenAI(base_url=\"{data}/v1\", api_key=\"{secret}\")");
-    println!("  print(client.chat.completions.create(model=\"sandbox-1\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}]))\n");
+    println!(
+        "  print(client.chat.completions.create(model=\"sandbox-1\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}]))\n"
+    );
     println!("  // npm install @anthropic-ai/sdk");
     println!("  import Anthropic from '@anthropic-ai/sdk';");
     println!("  const client = new Anthropic({{ baseURL: '{data}', apiKey: '{secret}' }});");
-    println!("  console.log(await client.messages.create({{ model: 'sandbox-1', max_tokens: 100, messages: [{{ role: 'user', content: 'Hello' }}] }}));");
+    println!(
+        "  console.log(await client.messages.create({{ model: 'sandbox-1', max_tokens: 100, messages: [{{ role: 'user', content: 'Hello' }}] }}));"
+    );
 }
 
 /// Makes one call through the gateway and prints both sides of it.
 fn call_once(running: &Running, secret: &str) -> anyhow::Result<()> {
-    let body = json!({ "model": "sandbox-1", "messages": [{ "role": "user", "content": "Hello" }] });
+    let body =
+        json!({ "model": "sandbox-1", "messages": [{ "role": "user", "content": "Hello" }] });
     println!("POST http://{}/v1/chat/completions", running.data_addr);
     println!("{body}\n");
     let request = Request {
         method: Method::POST,
         path: "/v1/chat/completions".to_owned(),
         fields: vec![
-            (HeaderName::from_static("content-type"), HeaderValue::from_static("application/json")),
-            (HeaderName::from_static("authorization"), HeaderValue::try_from(format!("Bearer {secret}"))?),
+            (
+                HeaderName::from_static("content-type"),
+                HeaderValue::from_static("application/json"),
+            ),
+            (
+                HeaderName::from_static("authorization"),
+                HeaderValue::try_from(format!("Bearer {secret}"))?,
+            ),
         ],
         body: serde_json::to_vec(&body)?,
     };
-    let answer = running.control().block_on(control::call(&Target::Tcp(running.data_addr), request))?;
+    let answer = running
+        .control()
+        .block_on(control::call(&Target::Tcp(running.data_addr), request))?;
     println!("{}", answer.status());
     println!("{}", String::from_utf8_lossy(answer.body()));
-    if answer.status().is_success() { Ok(()) } else { Err(Failed::new(exit::UNEXPECTED, "the call failed").into()) }
+    if answer.status().is_success() {
+        Ok(())
+    } else {
+        Err(Failed::new(exit::UNEXPECTED, "the call failed").into())
+    }
 }

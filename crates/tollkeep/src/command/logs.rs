@@ -11,9 +11,12 @@ use tollkeep_observe::metrics::LogMeter;
 ///
 /// # Errors
 /// The file can't be opened, or there is a log already.
-pub fn start(settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
     let logging = &settings.logging;
-    let output = logging.output.clone().map_or(LineOutput::Stderr, LineOutput::File);
+    let output = logging
+        .output
+        .clone()
+        .map_or(LineOutput::Stderr, LineOutput::File);
     let clock: Arc<dyn tollkeep_types::Clock> = Arc::new(crate::system::SystemClock::new());
     let sink = LineSink::open(&output, Arc::clone(&clock), LogMeter::default())
         .with_context(|| format!("cannot open the log {output:?}"))?;

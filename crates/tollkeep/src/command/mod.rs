@@ -16,8 +16,13 @@ use std::path::PathBuf;
 
 /// A hardened gateway between callers and costly LLM and API upstreams.
 #[derive(Debug, Parser)]
-#[command(name = "tollkeep", version, about, disable_help_subcommand = true, arg_required_else_help = true)]
-pub struct Cli {
+#[command(
+    name = "tollkeep",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -45,7 +50,7 @@ enum Command {
 
 /// Where the running gateway is, and how to print what it says.
 #[derive(Args, Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// The data folder of the gateway, whose local socket is used
     #[arg(long, default_value = "./data", value_name = "DIR")]
     data_dir: PathBuf,
@@ -66,7 +71,7 @@ impl Cli {
     ///
     /// # Errors
     /// What kept it from being done; see [`crate::exit`] for the codes.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Demo(demo) => demo.run(),
             Command::Serve(serve) => serve.run(),
@@ -81,8 +86,15 @@ impl Cli {
 
 /// `http://host:port` or `host:port`.
 fn management_addr(text: &str) -> anyhow::Result<SocketAddr> {
-    let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let bare = text
+        .strip_prefix("http://")
+        .unwrap_or(text)
+        .trim_end_matches('/');
     bare.replace("localhost", "127.0.0.1").parse().map_err(|_| {
-        crate::exit::Failed::new(2, format!("--url: want an address like http://127.0.0.1:8318, got `{text}`")).into()
+        crate::exit::Failed::new(
+            2,
+            format!("--url: want an address like http://127.0.0.1:8318, got `{text}`"),
+        )
+        .into()
     })
 }

@@ -5,17 +5,17 @@ use serde_json::Value;
 use std::io::IsTerminal;
 
 /// Whether to print JSON.
-pub fn wants_json(asked: bool) -> bool {
+pub(crate) fn wants_json(asked: bool) -> bool {
     asked || !std::io::stdout().is_terminal()
 }
 
 /// Prints JSON on one line.
-pub fn json(value: &Value) {
+pub(crate) fn json(value: &Value) {
     println!("{value}");
 }
 
 /// Prints rows under headings; `columns` names the heading and where the value stands.
-pub fn table(rows: &[&Value], columns: &[(&str, &str)]) {
+pub(crate) fn table(rows: &[&Value], columns: &[(&str, &str)]) {
     if rows.is_empty() {
         println!("none");
         return;
@@ -24,14 +24,22 @@ pub fn table(rows: &[&Value], columns: &[(&str, &str)]) {
     table.load_style(presets::NOTHING);
     table.set_header(columns.iter().map(|(heading, _)| *heading));
     for row in rows {
-        table.add_row(columns.iter().map(|(_, pointer)| cell(row.pointer(pointer))));
+        table.add_row(
+            columns
+                .iter()
+                .map(|(_, pointer)| cell(row.pointer(pointer))),
+        );
     }
     println!("{table}");
 }
 
 /// Prints one object, a line a member.
-pub fn object(value: &Value, members: &[(&str, &str)]) {
-    let width = members.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+pub(crate) fn object(value: &Value, members: &[(&str, &str)]) {
+    let width = members
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or(0);
     for (name, pointer) in members {
         let text = cell(value.pointer(pointer));
         if text != "-" {
@@ -45,7 +53,10 @@ fn cell(value: Option<&Value>) -> String {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
         // Nothing a stranger named something may move the cursor.
-        Some(Value::String(text)) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        Some(Value::String(text)) => text
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect(),
         Some(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
         Some(other @ (Value::Number(_) | Value::Array(_) | Value::Object(_))) => other.to_string(),
     }

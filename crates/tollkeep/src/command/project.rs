@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Projects that tokens belong to.
 #[derive(Debug, Subcommand)]
-pub enum Project {
+pub(crate) enum Project {
     /// Make a project
     Create(Create),
     /// List projects
@@ -19,7 +19,7 @@ pub enum Project {
 
 /// A project to make.
 #[derive(Args, Debug)]
-pub struct Create {
+pub(crate) struct Create {
     /// Its name
     name: String,
     /// Its short name in commands; made from the name if not given
@@ -31,29 +31,34 @@ pub struct Create {
 
 /// All projects.
 #[derive(Args, Debug)]
-pub struct List {
+pub(crate) struct List {
     #[command(flatten)]
     connection: Connection,
 }
 
 /// One project.
 #[derive(Args, Debug)]
-pub struct One {
+pub(crate) struct One {
     /// Its id or slug
     project: String,
     #[command(flatten)]
     connection: Connection,
 }
 
-const MEMBERS: &[(&str, &str)] =
-    &[("id", "/id"), ("slug", "/slug"), ("name", "/name"), ("active", "/is_active"), ("created", "/created_at")];
+const MEMBERS: &[(&str, &str)] = &[
+    ("id", "/id"),
+    ("slug", "/slug"),
+    ("name", "/name"),
+    ("active", "/is_active"),
+    ("created", "/created_at"),
+];
 
 impl Project {
     /// Runs the command.
     ///
     /// # Errors
     /// The gateway refuses or can't be reached.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => {
                 let mut body = json!({ "name": create.name });
@@ -68,8 +73,18 @@ impl Project {
                 if output::wants_json(list.connection.json) {
                     output::json(&page);
                 } else {
-                    let rows = page.get("data").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-                    let columns = &[("ID", "/id"), ("SLUG", "/slug"), ("NAME", "/name"), ("ACTIVE", "/is_active"), ("CREATED", "/created_at")];
+                    let rows = page
+                        .get("data")
+                        .and_then(Value::as_array)
+                        .map(Vec::as_slice)
+                        .unwrap_or_default();
+                    let columns = &[
+                        ("ID", "/id"),
+                        ("SLUG", "/slug"),
+                        ("NAME", "/name"),
+                        ("ACTIVE", "/is_active"),
+                        ("CREATED", "/created_at"),
+                    ];
                     output::table(&rows.iter().collect::<Vec<_>>(), columns);
                 }
             }
@@ -84,5 +99,9 @@ impl Project {
 }
 
 fn show(project: &Value, json: bool) {
-    if output::wants_json(json) { output::json(project) } else { output::object(project, MEMBERS) }
+    if output::wants_json(json) {
+        output::json(project);
+    } else {
+        output::object(project, MEMBERS);
+    }
 }

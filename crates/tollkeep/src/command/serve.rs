@@ -2,15 +2,17 @@
 
 use super::config::Source;
 use crate::assemble::{self, Running};
+use anyhow::Context;
 use clap::Args;
 use std::fs::OpenOptions;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use tollkeep_types::Secret;
 
 /// Run the gateway.
 #[derive(Args, Debug)]
-pub struct Serve {
+pub(crate) struct Serve {
     #[command(flatten)]
     source: Source,
     /// Print the addresses as one JSON line when ready
@@ -23,7 +25,7 @@ impl Serve {
     ///
     /// # Errors
     /// Whatever keeps the gateway from serving as configured.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         let loaded = self.source.load()?;
         super::logs::start(&loaded.settings)?;
         for warning in &loaded.warnings {
@@ -59,20 +61,39 @@ fn greet(running: &Running) {
         eprintln!("  management  http://{addr}");
     }
     if let Some(addr) = running.metrics_addr {
-        eprintln!("  metrics     http://{addr}{}", running.settings().metrics.path);
+        eprintln!(
+            "  metrics     http://{addr}{}",
+            running.settings().metrics.path
+        );
     }
 }
 
 /// Shows the first management key once: on the terminal, or in a file of our own user.
 fn tell_first_key(running: &Running, key: &Secret) -> anyhow::Result<()> {
-    if std::io::stdout().is_terminal() {
-        println!("\nFirst management key, shown only now:\n\n  {}\n", key.expose());
+    if io::stdout().is_terminal() {
+        println!(
+            "\nFirst management key, shown only now:\n\n  {}\n",
+            key.expose()
+        );
         return Ok(());
     }
     let path = running.settings().data_dir.join("first-management-key");
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    writeln!(file, "{}", key.expose())?;
-    file.sync_all()?;
+    write_anew(&path, key).with_context(|| format!("cannot write {}", path.display()))?;
     eprintln!("  the first management key is in {}", path.display());
     Ok(())
+}
+
+/// A file that is there already holds the key of an earlier database.
+fn write_anew(path: &Path, key: &Secret) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(file, "{}", key.expose())?;
+    file.sync_all()
 }

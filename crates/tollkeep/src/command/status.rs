@@ -6,7 +6,7 @@ use clap::Args;
 
 /// How a running gateway is doing.
 #[derive(Args, Debug)]
-pub struct Status {
+pub(crate) struct Status {
     #[command(flatten)]
     connection: Connection,
 }
@@ -28,9 +28,13 @@ impl Status {
     ///
     /// # Errors
     /// The gateway can't be reached.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         let status = Client::new(&self.connection)?.get("/api/v1/status")?;
-        if output::wants_json(self.connection.json) { output::json(&status) } else { output::object(&status, MEMBERS) }
+        if output::wants_json(self.connection.json) {
+            output::json(&status);
+        } else {
+            output::object(&status, MEMBERS);
+        }
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 /// Access tokens of callers.
 #[derive(Debug, Subcommand)]
-pub enum Token {
+pub(crate) enum Token {
     /// Make a token; its text is shown once
     Create(Create),
     /// List tokens, newest first
@@ -23,7 +23,7 @@ pub enum Token {
 
 /// A token to make.
 #[derive(Args, Debug)]
-pub struct Create {
+pub(crate) struct Create {
     /// Its project, by id or slug
     #[arg(long, default_value = "default")]
     project: String,
@@ -60,7 +60,7 @@ pub struct Create {
 
 /// Which tokens.
 #[derive(Args, Debug)]
-pub struct List {
+pub(crate) struct List {
     /// Only those of this project, by id or slug
     #[arg(long)]
     project: Option<String>,
@@ -70,7 +70,7 @@ pub struct List {
 
 /// One token.
 #[derive(Args, Debug)]
-pub struct One {
+pub(crate) struct One {
     /// Its id, `tid_…`
     id: String,
     #[command(flatten)]
@@ -79,7 +79,7 @@ pub struct One {
 
 /// A token to revoke.
 #[derive(Args, Debug)]
-pub struct Revoke {
+pub(crate) struct Revoke {
     /// Its id, `tid_…`
     id: String,
     /// Why, for the records
@@ -94,7 +94,7 @@ pub struct Revoke {
 
 /// A token to rotate.
 #[derive(Args, Debug)]
-pub struct Rotate {
+pub(crate) struct Rotate {
     /// Its id, `tid_…`
     id: String,
     /// How long the old one goes on working, as 0s, 1h, 30d
@@ -138,19 +138,21 @@ impl Token {
     ///
     /// # Errors
     /// The gateway refuses or can't be reached.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => create.run(),
             Self::List(list) => list.run(),
             Self::Get(one) => {
-                let token = Client::new(&one.connection)?.get(&format!("/api/v1/tokens/{}", path_segment(&one.id)))?;
+                let token = Client::new(&one.connection)?
+                    .get(&format!("/api/v1/tokens/{}", path_segment(&one.id)))?;
                 show(&token, one.connection.json);
                 Ok(())
             }
             Self::Revoke(revoke) => revoke.run(),
             Self::Rotate(rotate) => {
                 let path = format!("/api/v1/tokens/{}/rotate", path_segment(&rotate.id));
-                let made = Client::new(&rotate.connection)?.post(&path, &json!({ "overlap": rotate.overlap }))?;
+                let made = Client::new(&rotate.connection)?
+                    .post(&path, &json!({ "overlap": rotate.overlap }))?;
                 show_secret(&made, rotate.connection.json);
                 Ok(())
             }
@@ -168,10 +170,16 @@ impl Create {
             ("burst", self.burst),
             ("concurrency", self.concurrency),
         ];
-        let limits: Map<_, _> = limits.into_iter().filter_map(|(name, n)| Some((name.to_owned(), n?.into()))).collect();
+        let limits: Map<_, _> = limits
+            .into_iter()
+            .filter_map(|(name, n)| Some((name.to_owned(), n?.into())))
+            .collect();
         let bindings = [("models", self.models), ("ips", self.ips)];
-        let bindings: Map<_, _> =
-            bindings.into_iter().filter(|(_, list)| !list.is_empty()).map(|(name, list)| (name.to_owned(), list.into())).collect();
+        let bindings: Map<_, _> = bindings
+            .into_iter()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(name, list)| (name.to_owned(), list.into()))
+            .collect();
         let members: [(&str, Option<Value>); 5] = [
             ("name", self.name.map(Into::into)),
             ("ttl", self.ttl.map(Into::into)),
@@ -179,7 +187,11 @@ impl Create {
             ("limits", (!limits.is_empty()).then(|| limits.into())),
             ("bindings", (!bindings.is_empty()).then(|| bindings.into())),
         ];
-        body.extend(members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        body.extend(
+            members
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?))),
+        );
         let made = Client::new(&self.connection)?.post("/api/v1/tokens", &Value::Object(body))?;
         show_secret(&made, self.connection.json);
         Ok(())
@@ -200,8 +212,16 @@ impl List {
                 path.push_str(&format!("&cursor={}", path_segment(cursor)));
             }
             let page = client.get(&path)?;
-            rows.extend(page.get("data").and_then(Value::as_array).cloned().unwrap_or_default());
-            cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            rows.extend(
+                page.get("data")
+                    .and_then(Value::as_array)
+                    .cloned()
+                    .unwrap_or_default(),
+            );
+            cursor = page
+                .get("next_cursor")
+                .and_then(Value::as_str)
+                .map(str::to_owned);
             if cursor.is_none() {
                 break;
             }
@@ -221,7 +241,9 @@ impl Revoke {
             confirm(&format!("Revoke {} for good?", self.id))?;
         }
         let path = format!("/api/v1/tokens/{}/revoke", path_segment(&self.id));
-        let body = self.reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
+        let body = self
+            .reason
+            .map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
         let token = Client::new(&self.connection)?.post(&path, &body)?;
         show(&token, self.connection.json);
         Ok(())
@@ -229,7 +251,11 @@ impl Revoke {
 }
 
 fn show(token: &Value, json: bool) {
-    if output::wants_json(json) { output::json(token) } else { output::object(token, MEMBERS) }
+    if output::wants_json(json) {
+        output::json(token);
+    } else {
+        output::object(token, MEMBERS);
+    }
 }
 
 /// A made token, with its text: on a terminal the text stands apart, to be copied.
@@ -237,14 +263,28 @@ fn show_secret(made: &Value, json: bool) {
     if output::wants_json(json) {
         return output::json(made);
     }
-    output::object(made, &[("id", "/id"), ("name", "/name"), ("project", "/project_id"), ("expires", "/expires_at"), ("limits", "/limits"), ("bindings", "/bindings")]);
-    let secret = made.get("secret").and_then(Value::as_str).unwrap_or_default();
+    output::object(
+        made,
+        &[
+            ("id", "/id"),
+            ("name", "/name"),
+            ("project", "/project_id"),
+            ("expires", "/expires_at"),
+            ("limits", "/limits"),
+            ("bindings", "/bindings"),
+        ],
+    );
+    let secret = made
+        .get("secret")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     println!("\n{secret}\n");
     eprintln!("This is the only time the token is shown.");
 }
 
 fn confirm(question: &str) -> anyhow::Result<()> {
-    let declined = || crate::exit::Failed::new(2, "not done: say --yes to go on without a question");
+    let declined =
+        || crate::exit::Failed::new(2, "not done: say --yes to go on without a question");
     if !std::io::stdin().is_terminal() {
         return Err(declined().into());
     }
@@ -252,11 +292,15 @@ fn confirm(question: &str) -> anyhow::Result<()> {
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(declined().into()) }
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(declined().into())
+    }
 }
 
 /// Text as one path segment or query value.
-pub fn path_segment(text: &str) -> String {
+pub(crate) fn path_segment(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {

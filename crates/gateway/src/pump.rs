@@ -1,0 +1,115 @@
+//! Moving a body of any length from an upstream to its caller, within its caps and deadlines.
+
+use crate::answer::Framed;
+use crate::lifecycle::{Exchange, Stop};
+use crate::refusal::Refusal;
+use crate::upstream_body::{BodyStep, UpstreamBody};
+use std::time::Duration;
+use tollkeep_http1::{Version, write};
+use tollkeep_net::{Raced, UpstreamConn};
+
+/// How much of an answer passed, and how much may.
+pub(crate) struct Caps {
+    pub(crate) chunked: bool,
+    pub(crate) sent: u64,
+    pub(crate) max: u64,
+    /// The upstream must send something this often.
+    pub(crate) idle: Duration,
+    /// And be done by then.
+    pub(crate) total: Duration,
+}
+
+/// How a body ended.
+pub(crate) enum Ended {
+    Whole,
+    Failed(Refusal),
+}
+
+pub(crate) fn write_piece(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
+    if chunked {
+        write::chunk(out, data);
+    } else {
+        out.extend_from_slice(data);
+    }
+}
+
+impl Exchange<'_> {
+    /// Ends the head of an answer of unknown length; says whether its body is chunked.
+    pub(crate) fn begin_stream(&mut self) -> bool {
+        let chunked = self.work.head.version == Version::Http11;
+        self.end_head(if chunked {
+            Framed::Chunked
+        } else {
+            Framed::UntilClose
+        });
+        chunked
+    }
+
+    pub(crate) async fn end_stream(&mut self, chunked: bool) -> Result<(), Stop> {
+        if chunked {
+            write::last_chunk(&mut self.work.out);
+        }
+        if self.work.out.is_empty() {
+            Ok(())
+        } else {
+            self.flush().await
+        }
+    }
+
+    /// Moves the body along until it ends. What is not yet written stays in the scratch, so that
+    /// the end can go out with the last bytes.
+    pub(crate) async fn pump(
+        &mut self,
+        upstream: &mut UpstreamConn,
+        body: &mut UpstreamBody,
+        caps: &mut Caps,
+        mut seen: impl FnMut(&[u8]),
+    ) -> Result<Ended, Stop> {
+        let began = self.worker.deadlines.now();
+        let total_ns = u64::try_from(caps.total.as_nanos()).unwrap_or(u64::MAX);
+        loop {
+            match body.step(upstream) {
+                Err(refusal) => return Ok(Ended::Failed(refusal)),
+                Ok(BodyStep::End) => return Ok(Ended::Whole),
+                Ok(BodyStep::Data(data)) => {
+                    let len = data.len();
+                    caps.sent += u64::try_from(len).unwrap_or(u64::MAX);
+                    if caps.sent > caps.max {
+                        return Ok(Ended::Failed(Refusal::ResponseTooLarge));
+                    }
+                    if self.facts.first_byte_ns.is_none() {
+                        self.facts.first_byte_ns =
+                            Some(self.worker.shared.clock.mono().since(self.started));
+                    }
+                    seen(data);
+                    write_piece(&mut self.work.out, data, caps.chunked);
+                    upstream.consume(len);
+                }
+                Ok(BodyStep::More) => {
+                    if !self.work.out.is_empty() {
+                        self.flush().await?;
+                    }
+                    if self.worker.deadlines.now().since(began) > total_ns {
+                        return Ok(Ended::Failed(Refusal::Timeout));
+                    }
+                    self.conn.slot().set(caps.idle);
+                    match self.conn.race(upstream.fill()).await {
+                        Raced::Gone => return Err(Stop::CallerGone),
+                        Raced::Late => return Ok(Ended::Failed(Refusal::Timeout)),
+                        Raced::Done(Ok(read)) if read > 0 => {}
+                        Raced::Done(Ok(_) | Err(_)) => {
+                            let whole = body.end_of_stream();
+                            let cut =
+                                || Refusal::UpstreamProtocol("closed within its body".to_owned());
+                            return Ok(if whole {
+                                Ended::Whole
+                            } else {
+                                Ended::Failed(cut())
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What a refusal is to those who count and record: its sort, and how the request ended.
+
+use crate::record::RefusedAs;
+use crate::refusal::Refusal;
+use tollkeep_http1::{HeadFault, HeadRefusal};
+use tollkeep_observe::RequestOutcome;
+use tollkeep_policy::permission::BindingRefusal;
+
+impl Refusal {
+    /// What sort of no it is, for audit and metrics.
+    pub(crate) fn refused_as(&self) -> RefusedAs {
+        if let Self::Unauthenticated(failure) = self {
+            return RefusedAs::Authn(*failure);
+        }
+        if let Self::TokenBinding(reason) = self {
+            return RefusedAs::Binding(reason);
+        }
+        if let Self::BadRequest(reason) = self {
+            return RefusedAs::Rejected(reason);
+        }
+        if let Self::RateLimited(limited) = self {
+            return RefusedAs::RateLimit(limited.class.name());
+        }
+        if let Self::EgressRefused(reason) = self {
+            return RefusedAs::Egress(reason.label());
+        }
+        if matches!(self, Self::OriginRequired) {
+            return RefusedAs::Binding(BindingRefusal::OriginMissing.label());
+        }
+        if matches!(self, Self::OriginNotAllowed) {
+            return RefusedAs::Binding(BindingRefusal::Origin.label());
+        }
+        if matches!(self, Self::ConnectionLimit | Self::LockedOut) {
+            return RefusedAs::RateLimit("ip");
+        }
+        let of_form = matches!(
+            self,
+            Self::BodyTooLarge
+                | Self::TargetTooLong
+                | Self::HeadersTooLarge
+                | Self::BadContentType
+                | Self::UnsupportedEncoding
+                | Self::ExpectationFailed
+                | Self::Misdirected
+                | Self::MethodUnknown
+                | Self::VersionUnsupported
+                | Self::MethodNotAllowed { closes: true, .. }
+        );
+        if of_form {
+            RefusedAs::Rejected(self.public().code)
+        } else {
+            RefusedAs::Other
+        }
+    }
+
+    /// How the request ended with this refusal.
+    pub(crate) fn outcome(&self) -> RequestOutcome {
+        if matches!(self, Self::Timeout) {
+            return RequestOutcome::Timeout;
+        }
+        if matches!(self, Self::Internal) {
+            return RequestOutcome::Error;
+        }
+        let of_upstream = matches!(
+            self,
+            Self::UpstreamError(_)
+                | Self::UpstreamProtocol(_)
+                | Self::UpstreamDns(_)
+                | Self::UpstreamRedirect
+                | Self::UpstreamAuth(_)
+                | Self::UpstreamModelMissing
+                | Self::UpstreamOverloaded
+                | Self::ModelCooldown { .. }
+                | Self::ResponseTooLarge
+        );
+        if of_upstream {
+            RequestOutcome::UpstreamError
+        } else {
+            RequestOutcome::Refused
+        }
+    }
+
+    /// The refusal of a head that the codec did not accept.
+    pub(crate) fn of_head(refused: HeadRefusal) -> Self {
+        match refused.kind {
+            HeadFault::TargetTooLong => Self::TargetTooLong,
+            HeadFault::HeadersTooLarge => Self::HeadersTooLarge,
+            HeadFault::VersionUnsupported => Self::VersionUnsupported,
+            HeadFault::MethodNotAllowed => Self::MethodNotAllowed {
+                allow: Box::from(""),
+                closes: true,
+            },
+            HeadFault::MethodUnknown => Self::MethodUnknown,
+            HeadFault::StartLine
+            | HeadFault::LineEnding
+            | HeadFault::FieldName
+            | HeadFault::FieldValue
+            | HeadFault::ObsFold
+            | HeadFault::Underscore
+            | HeadFault::Duplicate
+            | HeadFault::ContentLength
+            | HeadFault::TransferEncoding
+            | HeadFault::BothLengths
+            | HeadFault::Host
+            | HeadFault::Authority
+            | HeadFault::Target
+            | HeadFault::Connection => Self::BadRequest(refused.reason()),
+        }
+    }
+}

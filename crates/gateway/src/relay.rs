@@ -1,0 +1,113 @@
+//! The answer of a plain upstream on its way back: as it is, but for what never goes back.
+
+use crate::answer::Framed;
+use crate::lifecycle::{Exchange, Stop};
+use crate::plan::Target;
+use crate::pump::{Caps, Ended};
+use crate::refusal::Refusal;
+use crate::upstream_body::UpstreamBody;
+use tollkeep_http1::{AnswerFraming, Known, Method, write};
+use tollkeep_net::UpstreamConn;
+use tollkeep_observe::RequestOutcome;
+use tollkeep_policy::{egress, headers};
+
+impl Exchange<'_> {
+    /// Passes on the answer of a plain upstream.
+    pub(crate) async fn relay(
+        &mut self,
+        upstream: &mut UpstreamConn,
+        body: &mut UpstreamBody,
+        target: &Target,
+        max: u64,
+    ) -> Result<(), Stop> {
+        let status = self.work.answer.status;
+        let framing = self.work.answer.framing;
+        if matches!(framing, AnswerFraming::Length(length) if length > max) {
+            return Err(Refusal::ResponseTooLarge.into());
+        }
+        self.begin_answer(status);
+        self.copy_plain_fields(target);
+        if status >= 400 {
+            write::field(&mut self.work.out, b"cache-control", b"no-store");
+        }
+        let chunked = match framing {
+            AnswerFraming::Length(length) => {
+                self.end_head(Framed::Length(length));
+                false
+            }
+            AnswerFraming::None => {
+                let announced = self.announced_length();
+                self.end_head(announced.map_or(Framed::None, Framed::Length));
+                false
+            }
+            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
+        };
+        let mut caps = Caps {
+            chunked,
+            sent: 0,
+            max,
+            idle: target.timeouts.idle,
+            total: target.timeouts.total_stream,
+        };
+        let ended = self.pump(upstream, body, &mut caps, |_| {}).await;
+        self.facts.bytes_out = caps.sent;
+        match ended? {
+            Ended::Whole => {
+                self.facts.outcome = RequestOutcome::Served;
+                self.end_stream(chunked).await
+            }
+            // What can't end well must not look as if it did: a body whose end is told stays
+            // without it, any other is reset.
+            Ended::Failed(refusal) => {
+                self.facts.refused(&refusal);
+                self.facts.outcome = RequestOutcome::Cut;
+                if !chunked && !matches!(framing, AnswerFraming::Length(_)) {
+                    return Err(Stop::Cut);
+                }
+                self.flush().await?;
+                Err(Stop::Short)
+            }
+        }
+    }
+
+    /// The length an answer without body speaks of: that of HEAD; 0 where nothing is said.
+    fn announced_length(&self) -> Option<u64> {
+        let head = &self.work.answer_bytes;
+        let bodiless = matches!(self.work.answer.status, 204 | 304);
+        let value = self.work.answer.value(head, Known::ContentLength);
+        let length = value
+            .and_then(|value| std::str::from_utf8(value).ok())
+            .and_then(|text| text.parse().ok());
+        if bodiless {
+            None
+        } else {
+            length
+                .or(Some(0))
+                .filter(|_| length.is_some() || self.work.head.method != Method::Head)
+        }
+    }
+
+    fn copy_plain_fields(&mut self, target: &Target) {
+        let head = &self.work.answer_bytes;
+        for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
+            let (name, value) = (field.name.of(head), field.value.of(head));
+            let ours = matches!(
+                field.known,
+                Known::ContentLength | Known::Date | Known::XRequestId
+            );
+            if ours
+                || headers::response_field_forbidden(name)
+                || headers::carries_credential(value, &target.set_fields)
+            {
+                continue;
+            }
+            if field.known == Known::Location {
+                if let Some(location) = egress::relayed_location(value, &target.endpoint.url) {
+                    write::field(&mut self.work.out, name, &location);
+                }
+                continue;
+            }
+            write::field(&mut self.work.out, name, value);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The head of a request to an upstream, written new: nothing of the caller's head is copied that
+//! the mode of the upstream does not let through.
+
+use crate::lifecycle::Exchange;
+use crate::plan::{Credential, ProviderPlan, Target, TargetKind};
+use crate::read_call::LlmCall;
+use crate::route::PlainRoute;
+use tollkeep_http1::{Known, Method, write};
+use tollkeep_llm::Dialect;
+use tollkeep_policy::headers;
+
+/// A body up to this size goes out with its head in one piece.
+pub(crate) const JOINED_BODY_BYTES: usize = 32 * 1024;
+
+impl Exchange<'_> {
+    /// The fields that go to an upstream of a plain route: all but those that never do.
+    pub(crate) fn write_plain_head(&mut self, route: &PlainRoute) {
+        let (target, body_len) = (&route.target, self.body().len());
+        let mut out = std::mem::take(&mut self.work.out);
+        out.clear();
+        let (head, bytes) = (&self.work.head, &self.work.request);
+        out.extend_from_slice(head.method.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(target.endpoint.url.path().as_bytes());
+        out.extend_from_slice(self.work.path.as_bytes());
+        let raw_target = head.target.of(bytes);
+        if let Some(at) = memchr::memchr(b'?', raw_target) {
+            out.extend_from_slice(raw_target.get(at..).unwrap_or_default());
+        }
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        write::field(
+            &mut out,
+            b"host",
+            target.endpoint.url.authority().as_bytes(),
+        );
+        for field in head.fields.iter().filter(|field| !field.hop) {
+            let (name, value) = (field.name.of(bytes), field.value.of(bytes));
+            let ours = matches!(
+                field.known,
+                Known::Host | Known::ContentLength | Known::AcceptEncoding | Known::XRequestId
+            );
+            if ours || headers::request_field_forbidden(name) || target.sets(name) {
+                continue;
+            }
+            write::field(&mut out, name, value);
+        }
+        if let Some(accepted) = head.value(bytes, Known::AcceptEncoding) {
+            write_accept_encoding(&mut out, accepted);
+        }
+        out.extend_from_slice(b"x-request-id: req_");
+        out.extend_from_slice(&self.facts.id.hex());
+        out.extend_from_slice(b"\r\n");
+        if matches!(
+            target.kind,
+            TargetKind::Plain {
+                forward_client_ip: true
+            }
+        ) {
+            let ip = self.facts.client_ip.to_string();
+            let scheme: &[u8] = if self.secure { b"https" } else { b"http" };
+            for (name, value) in [
+                (&b"x-forwarded-for"[..], ip.as_bytes()),
+                (b"x-real-ip", ip.as_bytes()),
+                (b"x-forwarded-proto", scheme),
+            ] {
+                write::field(&mut out, name, value);
+            }
+        }
+        self.end_upstream_head(&mut out, target, body_len);
+        self.work.out = out;
+    }
+
+    /// The fields that go to a provider: few, and none of the caller's unless it is listed.
+    pub(crate) fn write_provider_head(
+        &mut self,
+        call: &LlmCall,
+        target: &Target,
+        provider: &ProviderPlan,
+        credential: &Credential,
+    ) {
+        let body_len = self.body().len();
+        let mut out = std::mem::take(&mut self.work.out);
+        out.clear();
+        let (head, bytes) = (&self.work.head, &self.work.request);
+        out.extend_from_slice(b"POST ");
+        out.extend_from_slice(provider.path(call.surface).unwrap_or("/").as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        write::field(
+            &mut out,
+            b"host",
+            target.endpoint.url.authority().as_bytes(),
+        );
+        out.extend_from_slice(b"content-type: application/json\r\naccept-encoding: identity\r\n");
+        write::field(
+            &mut out,
+            b"accept",
+            if call.stream {
+                b"text/event-stream"
+            } else {
+                b"application/json"
+            },
+        );
+        let mut has_version = false;
+        for field in head.fields.iter().filter(|field| !field.hop) {
+            let name = field.name.of(bytes);
+            let listed = provider
+                .forward_headers
+                .iter()
+                .any(|listed| name.eq_ignore_ascii_case(listed));
+            let wanted = headers::llm_request_field_allowed(name)
+                || (listed && !headers::provider_field_forbidden(name));
+            if wanted && !target.sets(name) {
+                has_version |= name.eq_ignore_ascii_case(b"anthropic-version");
+                write::field(&mut out, name, field.value.of(bytes));
+            }
+        }
+        if call.surface.dialect() == Dialect::Anthropic
+            && !has_version
+            && !target.sets(b"anthropic-version")
+        {
+            out.extend_from_slice(b"anthropic-version: 2023-06-01\r\n");
+        }
+        let agent = head
+            .value(bytes, Known::UserAgent)
+            .filter(|_| self.plan.llm.forward_user_agent);
+        write::field(&mut out, b"user-agent", agent.unwrap_or(b"tollkeep"));
+        out.extend_from_slice(&credential.field);
+        self.end_upstream_head(&mut out, target, body_len);
+        self.work.out = out;
+    }
+
+    fn end_upstream_head(&self, out: &mut Vec<u8>, target: &Target, body_len: usize) {
+        out.extend_from_slice(&target.set_fields);
+        if target.is_private {
+            write::field(out, b"tollkeep-hop", self.plan.instance.as_bytes());
+        }
+        if body_len > 0
+            || matches!(
+                self.work.head.method,
+                Method::Post | Method::Put | Method::Patch
+            )
+        {
+            out.extend_from_slice(b"content-length: ");
+            write::number(out, u64::try_from(body_len).unwrap_or(0));
+            out.extend_from_slice(b"\r\n");
+        }
+        write::end(out);
+        if body_len <= JOINED_BODY_BYTES {
+            out.extend_from_slice(self.body());
+        }
+    }
+}
+
+impl Target {
+    /// Whether the settings set this field on every request.
+    fn sets(&self, name: &[u8]) -> bool {
+        self.set_names
+            .iter()
+            .any(|set| name.eq_ignore_ascii_case(set))
+    }
+}
+
+/// The codings we can pass through, of those the caller takes.
+fn write_accept_encoding(out: &mut Vec<u8>, accepted: &[u8]) {
+    let known: [&[u8]; 3] = [b"gzip", b"br", b"zstd"];
+    let mut kept: Vec<u8> = Vec::new();
+    for entry in accepted.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        let coding = entry
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        if known.iter().any(|known| coding.eq_ignore_ascii_case(known)) {
+            if !kept.is_empty() {
+                kept.extend_from_slice(b", ");
+            }
+            kept.extend_from_slice(entry);
+        }
+    }
+    write::field(
+        out,
+        b"accept-encoding",
+        if kept.is_empty() { b"identity" } else { &kept },
+    );
+}

@@ -1,0 +1,13 @@
+//! The shipped binary through its sockets: what callers, upstreams and operators see of it.
+
+#![cfg(test)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests open sockets and read clocks of their own"
+)]
+
+mod fixture;
+mod framing;
+mod limits;
+mod mutation;
+mod timeouts;
