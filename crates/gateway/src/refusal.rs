@@ -203,174 +203,49 @@ const MANY: &str = "Too many requests.";
 
 impl Refusal {
     /// The row of the refusal table.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one row a refusal; splitting the table would hide it"
-    )]
+    #[rustfmt::skip]
     pub(crate) fn public(&self) -> Public {
         use ErrorKind as Kind;
         match self {
             Self::BadRequest(_) => closing(400, "bad_request", "Bad request.", Kind::BadRequest),
-            Self::InvalidJson(_) => row(
-                400,
-                "invalid_json",
-                "The request body is not a JSON object.",
-                Kind::BadRequest,
-            ),
-            Self::DuplicateKey(_) => row(
-                400,
-                "duplicate_key",
-                "A key appears twice in the request body.",
-                Kind::DuplicateKey,
-            ),
-            Self::Unauthenticated(_) => row(
-                401,
-                "invalid_token",
-                "Invalid or missing credentials.",
-                Kind::Unauthenticated,
-            ),
+            Self::InvalidJson(_) => row(400, "invalid_json", "The request body is not a JSON object.", Kind::BadRequest),
+            Self::DuplicateKey(_) => row(400, "duplicate_key", "A key appears twice in the request body.", Kind::DuplicateKey),
+            Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
             Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::Forbidden),
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
-            Self::OriginRequired => row(
-                400,
-                "origin_required",
-                "An Origin header is required.",
-                Kind::BadRequest,
-            ),
-            Self::OriginNotAllowed => {
-                row(403, "origin_not_allowed", "Not allowed.", Kind::Forbidden)
-            }
-            Self::EndpointNotFound => row(
-                404,
-                "endpoint_not_found",
-                "Not found.",
-                Kind::EndpointNotFound,
-            ),
-            Self::ModelNotFound(_) | Self::UpstreamModelMissing => row(
-                404,
-                "model_not_found",
-                "The model does not exist or you have no access to it.",
-                Kind::ModelNotFound,
-            ),
-            Self::MethodNotAllowed { closes, .. } => {
-                let row = row(
-                    405,
-                    "method_not_allowed",
-                    "Method not allowed.",
-                    Kind::MethodNotAllowed,
-                );
-                Public {
-                    closes: *closes,
-                    ..row
-                }
-            }
-            Self::RequestTimeout => closing(
-                408,
-                "request_timeout",
-                "The request took too long to arrive.",
-                Kind::Timeout,
-            ),
-            Self::BodyTooLarge => row(
-                413,
-                "body_too_large",
-                "The request body is too large.",
-                Kind::BodyTooLarge,
-            ),
-            Self::TargetTooLong => closing(
-                414,
-                "target_too_long",
-                "The request target is too long.",
-                Kind::BadRequest,
-            ),
-            Self::BadContentType => row(
-                415,
-                "bad_content_type",
-                "Unsupported content.",
-                Kind::BadContentType,
-            ),
-            Self::UnsupportedEncoding => row(
-                415,
-                "unsupported_encoding",
-                "Unsupported content.",
-                Kind::BadContentType,
-            ),
-            Self::ExpectationFailed => closing(
-                417,
-                "expectation_failed",
-                "Expectation not supported.",
-                Kind::BadRequest,
-            ),
+            Self::OriginRequired => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
+            Self::OriginNotAllowed => row(403, "origin_not_allowed", "Not allowed.", Kind::Forbidden),
+            Self::EndpointNotFound => row(404, "endpoint_not_found", "Not found.", Kind::EndpointNotFound),
+            Self::ModelNotFound(_) | Self::UpstreamModelMissing => row(404, "model_not_found", "The model does not exist or you have no access to it.", Kind::ModelNotFound),
+            Self::MethodNotAllowed { closes, .. } => Public { closes: *closes, ..row(405, "method_not_allowed", "Method not allowed.", Kind::MethodNotAllowed) },
+            Self::RequestTimeout => closing(408, "request_timeout", "The request took too long to arrive.", Kind::Timeout),
+            Self::BodyTooLarge => row(413, "body_too_large", "The request body is too large.", Kind::BodyTooLarge),
+            Self::TargetTooLong => closing(414, "target_too_long", "The request target is too long.", Kind::BadRequest),
+            Self::BadContentType => row(415, "bad_content_type", "Unsupported content.", Kind::BadContentType),
+            Self::UnsupportedEncoding => row(415, "unsupported_encoding", "Unsupported content.", Kind::BadContentType),
+            Self::ExpectationFailed => closing(417, "expectation_failed", "Expectation not supported.", Kind::BadRequest),
             Self::Misdirected => closing(421, "misdirected", "Not served here.", Kind::BadRequest),
             Self::RateLimited(_) => row(429, "rate_limited", MANY, Kind::RateLimited),
             Self::ConnectionLimit => row(429, "connection_limit", MANY, Kind::RateLimited),
             Self::LockedOut => row(429, "locked_out", MANY, Kind::RateLimited),
-            Self::RequestsUsedUp => row(
-                429,
-                "rate_limit_exceeded",
-                "The request count of this token is used up.",
-                Kind::RateLimited,
-            ),
-            Self::HeadersTooLarge => closing(
-                431,
-                "headers_too_large",
-                "Request header fields too large.",
-                Kind::BadRequest,
-            ),
-            Self::MethodUnknown => closing(
-                501,
-                "method_unknown",
-                "Method not implemented.",
-                Kind::BadRequest,
-            ),
-            Self::VersionUnsupported => closing(
-                505,
-                "version_unsupported",
-                "HTTP version not supported.",
-                Kind::BadRequest,
-            ),
+            Self::RequestsUsedUp => row(429, "rate_limit_exceeded", "The request count of this token is used up.", Kind::RateLimited),
+            Self::HeadersTooLarge => closing(431, "headers_too_large", "Request header fields too large.", Kind::BadRequest),
+            Self::MethodUnknown => closing(501, "method_unknown", "Method not implemented.", Kind::BadRequest),
+            Self::VersionUnsupported => closing(505, "version_unsupported", "HTTP version not supported.", Kind::BadRequest),
             Self::UpstreamError(_) => row(502, "upstream_error", UPSTREAM, Kind::UpstreamError),
-            Self::UpstreamProtocol(_) => {
-                row(502, "upstream_protocol", UPSTREAM, Kind::UpstreamProtocol)
-            }
+            Self::UpstreamProtocol(_) => row(502, "upstream_protocol", UPSTREAM, Kind::UpstreamProtocol),
             Self::UpstreamDns(_) => row(502, "upstream_dns", UPSTREAM, Kind::UpstreamError),
             Self::UpstreamRedirect => row(502, "upstream_redirect", UPSTREAM, Kind::UpstreamError),
-            Self::ResponseTooLarge => {
-                row(502, "response_too_large", UPSTREAM, Kind::ResponseTooLarge)
-            }
+            Self::ResponseTooLarge => row(502, "response_too_large", UPSTREAM, Kind::ResponseTooLarge),
             Self::EgressRefused(_) => row(502, "egress_refused", UPSTREAM, Kind::UpstreamError),
-            Self::UpstreamAuth(_) => row(
-                503,
-                "upstream_auth",
-                "The upstream is not available.",
-                Kind::UpstreamAuth,
-            ),
-            Self::CredentialUnavailable(_) => row(
-                503,
-                "credential_unavailable",
-                "The upstream is not available.",
-                Kind::UpstreamAuth,
-            ),
-            Self::ModelCooldown { .. } => row(
-                429,
-                "model_cooldown",
-                "The model is at its limit, try again later.",
-                Kind::ModelCooldown,
-            ),
-            Self::UpstreamOverloaded | Self::Overloaded(_) => row(
-                503,
-                "overloaded",
-                "Overloaded, try again shortly.",
-                Kind::Overloaded,
-            ),
+            Self::UpstreamAuth(_) => row(503, "upstream_auth", "The upstream is not available.", Kind::UpstreamAuth),
+            Self::CredentialUnavailable(_) => row(503, "credential_unavailable", "The upstream is not available.", Kind::UpstreamAuth),
+            Self::ModelCooldown { .. } => row(429, "model_cooldown", "The model is at its limit, try again later.", Kind::ModelCooldown),
+            Self::UpstreamOverloaded | Self::Overloaded(_) => row(503, "overloaded", "Overloaded, try again shortly.", Kind::Overloaded),
             Self::AuditUnavailable => row(503, "audit_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::Timeout => row(504, "timeout", "The upstream took too long.", Kind::Timeout),
             Self::Loop => row(508, "loop", "Loop detected.", Kind::BadRequest),
-            Self::Internal => closing(
-                500,
-                "internal",
-                "Something went wrong.",
-                Kind::UpstreamError,
-            ),
+            Self::Internal => closing(500, "internal", "Something went wrong.", Kind::UpstreamError),
         }
     }
 

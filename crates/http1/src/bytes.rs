@@ -66,11 +66,30 @@ pub(crate) const fn is_value_byte(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }
 
-/// HOT. Whether all bytes may stand in a field value. No early end, so that it runs in vectors.
+/// HOT. Whether all bytes may stand in a field value. No early end, and eight bytes at a time.
 pub(crate) fn is_value(bytes: &[u8]) -> bool {
-    bytes
+    let (words, rest) = bytes.as_chunks::<8>();
+    let suspects = words
         .iter()
-        .fold(true, |all, byte| all & is_value_byte(*byte))
+        .fold(0, |suspects, word| suspects | not_printable(*word));
+    let rest = match bytes.last_chunk() {
+        // The last word lies over the one before.
+        Some(last) => not_printable(*last) == 0,
+        None => rest.iter().all(|byte| is_value_byte(*byte)),
+    };
+    // A tab looks like a control byte to the quick check.
+    (suspects == 0 && rest) || bytes.iter().all(|byte| is_value_byte(*byte))
+}
+
+/// Zero if none of the bytes is a control byte; HTAB counts as one.
+const fn not_printable(bytes: [u8; 8]) -> u64 {
+    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let word = u64::from_le_bytes(bytes);
+    let controls = word.wrapping_sub(u64::from_le_bytes([0x20; 8])) & !word;
+    let delete = word ^ u64::from_le_bytes([0x7f; 8]);
+    let delete = delete.wrapping_sub(LOW) & !delete;
+    (controls | delete) & HIGH
 }
 
 /// Whether the byte may stand in a request target.

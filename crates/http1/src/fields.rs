@@ -80,10 +80,10 @@ pub(crate) enum Duty {
 struct Row(&'static [u8], Known, Duty);
 
 impl Known {
-    /// HOT. What a name means, and what a request head does with it.
+    /// HOT. What a name means, and what a request head does with it. The name is a token.
     pub(crate) fn of(name: &[u8]) -> (Self, Duty) {
         for Row(text, known, duty) in rows_of_len(name.len()) {
-            if name.eq_ignore_ascii_case(text) {
+            if is_name(name, text) {
                 return (*known, *duty);
             }
         }
@@ -96,6 +96,24 @@ impl Known {
     /// Its place in a set of names seen.
     pub(crate) const fn bit(self) -> u64 {
         1 << self as u32
+    }
+}
+
+/// Whether a token is this lower-case name, which is of the same length. Among the bytes of a
+/// token the bit for lower case takes none but the upper-case letters for a letter or a hyphen,
+/// so eight bytes can be compared at once.
+fn is_name(token: &[u8], name: &[u8]) -> bool {
+    const CASE: u64 = u64::from_le_bytes([0x20; 8]);
+    let same = |token: &[u8; 8], name: &[u8; 8]| {
+        u64::from_le_bytes(*token) | CASE == u64::from_le_bytes(*name)
+    };
+    match (token.last_chunk(), name.last_chunk()) {
+        (Some(token_end), Some(name_end)) => {
+            let (token_words, _) = token.as_chunks();
+            let (name_words, _) = name.as_chunks();
+            same(token_end, name_end) && token_words.iter().zip(name_words).all(|(a, b)| same(a, b))
+        }
+        _ => token.eq_ignore_ascii_case(name),
     }
 }
 

@@ -11,6 +11,7 @@ pub struct Span {
 impl Span {
     /// The bytes from `start` up to, not including, `end`. Offsets beyond 4 GiB are cut; heads
     /// are far smaller.
+    #[inline]
     pub fn new(start: usize, end: usize) -> Self {
         let offset = |at| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
@@ -20,12 +21,14 @@ impl Span {
     }
 
     /// HOT. The bytes of the buffer this span was made for.
+    #[inline]
     pub fn of(self, buf: &[u8]) -> &[u8] {
         buf.get(self.start as usize..self.end as usize)
             .unwrap_or_default()
     }
 
     /// The length in bytes.
+    #[inline]
     pub const fn len(self) -> usize {
         self.end.saturating_sub(self.start) as usize
     }

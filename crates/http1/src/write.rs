@@ -4,6 +4,7 @@
 use crate::bytes::{is_token, is_value};
 
 /// HOT. `METHOD target HTTP/1.1`.
+#[inline]
 pub fn request_line(out: &mut Vec<u8>, method: &str, target: &[u8]) {
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
@@ -25,6 +26,7 @@ pub fn status_line(out: &mut Vec<u8>, status: u16) {
 }
 
 /// HOT. One field line.
+#[inline]
 pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     debug_assert!(
         is_token(name) && is_value(value),
@@ -37,11 +39,13 @@ pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// HOT. A number in decimal.
+#[inline]
 pub fn number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// The empty line that ends a head.
+#[inline]
 pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }

@@ -7,7 +7,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Bytes of an answer at most.
@@ -20,6 +21,19 @@ pub enum Target {
     Unix(PathBuf),
     /// Its management address.
     Tcp(SocketAddr),
+}
+
+/// Listens on a socket of our own user alone. One that a dead process left is replaced.
+///
+/// # Errors
+/// Another process listens there, or the folder does not let us.
+pub fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// A call that brought no answer.

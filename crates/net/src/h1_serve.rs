@@ -259,11 +259,17 @@ impl Downstream {
                             self.slot.set(stall);
                             waited = true;
                         }
-                        return if self.slot.is_late(cx) {
-                            Poll::Ready(Err(Gone::Stalled))
-                        } else {
-                            Poll::Pending
-                        };
+                        if !self.slot.is_late(cx) {
+                            return Poll::Pending;
+                        }
+                        // The kernel tells of room only once a third of its buffer is free; a
+                        // slow reader may have made some all the same.
+                        let taken = self.io.send_now(left);
+                        if taken == 0 {
+                            return Poll::Ready(Err(Gone::Stalled));
+                        }
+                        left = left.get(taken..).unwrap_or_default();
+                        waited = false;
                     }
                 }
             }

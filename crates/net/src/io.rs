@@ -26,6 +26,15 @@ impl Io {
         reading.poll(cx)
     }
 
+    /// Sends what the kernel takes at once, whatever it has told of its readiness: how many bytes.
+    /// Nothing for TLS, whose records are not ours to cut.
+    pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Clear(stream) => socket2::SockRef::from(stream).send(bytes).unwrap_or(0),
+            Self::TlsToUpstream(_) => 0,
+        }
+    }
+
     /// Waits for something to read without holding a buffer. A TLS stream may have decrypted
     /// bytes inside, so it always says yes.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -57,14 +57,13 @@ pub fn write_line(out: &mut Vec<u8>, line: &AccessLine<'_>) {
     json::number(out, u64::from(line.status));
     out.extend_from_slice(b",\"latency_ms\":");
     json::millis(out, line.latency_ns);
-    for (name, nanos) in [
-        (&b",\"ttft_ms\":"[..], line.ttft_ns),
-        (&b",\"upstream_ms\":"[..], line.upstream_ns),
-    ] {
-        if let Some(nanos) = nanos {
-            out.extend_from_slice(name);
-            json::millis(out, nanos);
-        }
+    if let Some(nanos) = line.ttft_ns {
+        out.extend_from_slice(b",\"ttft_ms\":");
+        json::millis(out, nanos);
+    }
+    if let Some(nanos) = line.upstream_ns {
+        out.extend_from_slice(b",\"upstream_ms\":");
+        json::millis(out, nanos);
     }
     out.extend_from_slice(b",\"bytes_in\":");
     json::number(out, line.bytes_in);
@@ -72,7 +71,7 @@ pub fn write_line(out: &mut Vec<u8>, line: &AccessLine<'_>) {
     json::number(out, line.bytes_out);
     write_whose(out, line);
     out.extend_from_slice(b",\"outcome\":");
-    json::string(out, line.outcome.as_str());
+    json::word(out, line.outcome.as_str());
     if let Some(ip) = line.client_ip {
         out.extend_from_slice(b",\"client_ip\":");
         json::string(out, ip);

@@ -2,15 +2,40 @@
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Whether a byte stands for itself in every JSON string we write.
-const fn plain(byte: u8) -> bool {
-    byte >= 0x20 && byte < 0x7f && byte != b'"' && byte != b'\\'
+/// Whether all of `text` can be copied as it is: printable ASCII without quote and backslash.
+fn all_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (words, short) = bytes.as_chunks::<8>();
+    // Where there are whole words, the last one lies over the one before instead of being short.
+    let rest = bytes.last_chunk::<8>().map_or_else(
+        || {
+            let mut rest = *b"        ";
+            for (slot, byte) in rest.iter_mut().zip(short) {
+                *slot = *byte;
+            }
+            rest
+        },
+        |last| *last,
+    );
+    let marks = words
+        .iter()
+        .fold(not_plain(rest), |marks, word| marks | not_plain(*word));
+    marks == 0
 }
 
-/// Whether all of `text` can be copied as it is. No early end, so that it is done many bytes at
-/// a time.
-fn all_plain(text: &str) -> bool {
-    text.bytes().fold(true, |so_far, byte| so_far & plain(byte))
+/// Zero if all eight bytes are plain.
+const fn not_plain(bytes: [u8; 8]) -> u64 {
+    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    const fn equal(word: u64, byte: u8) -> u64 {
+        let zero_where_equal = word ^ u64::from_le_bytes([byte; 8]);
+        zero_where_equal.wrapping_sub(LOW) & !zero_where_equal
+    }
+    let word = u64::from_le_bytes(bytes);
+    let controls = word.wrapping_sub(u64::from_le_bytes([0x20; 8])) & !word;
+    let marks = controls | equal(word, b'"') | equal(word, b'\\') | equal(word, 0x7f);
+    // A byte with its highest bit set is never ASCII.
+    (marks | word) & HIGH
 }
 
 /// Whether a character could end a line, hide text or change its direction.
@@ -24,8 +49,19 @@ const fn must_escape(c: char) -> bool {
 /// characters that change the direction of text are escaped, so that a line stays one line and
 /// shows what it holds. U+FFFD, which stands for bytes that were no UTF-8, is escaped too.
 pub fn string(out: &mut Vec<u8>, text: &str) {
+    if all_plain(text) {
+        return word(out, text);
+    }
     out.push(b'"');
     escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends what [`string`] does for a text that is known to need no escapes.
+#[inline]
+pub fn word(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
     out.push(b'"');
 }
 
@@ -61,6 +97,7 @@ fn unicode(out: &mut Vec<u8>, code: u32) {
 }
 
 /// Appends a number.
+#[inline]
 pub fn number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
@@ -69,15 +106,18 @@ pub fn number(out: &mut Vec<u8>, value: u64) {
 pub fn millis(out: &mut Vec<u8>, nanos: u64) {
     let micros = nanos / 1_000;
     number(out, micros / 1_000);
-    out.push(b'.');
     let fraction = micros % 1_000;
-    for divisor in [100, 10, 1] {
-        let digit = fraction / divisor % 10;
-        out.extend(HEX.get(usize::try_from(digit).unwrap_or(0)));
-    }
+    let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    out.extend_from_slice(&[
+        b'.',
+        digit(fraction / 100),
+        digit(fraction / 10),
+        digit(fraction),
+    ]);
 }
 
 /// Appends an id as a JSON string, from its prefix and its hex digits.
+#[inline]
 pub fn id(out: &mut Vec<u8>, prefix: &str, hex: &[u8; 32]) {
     out.push(b'"');
     out.extend_from_slice(prefix.as_bytes());

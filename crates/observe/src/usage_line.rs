@@ -52,23 +52,25 @@ pub fn write_line(out: &mut Vec<u8>, line: &UsageLine<'_>) {
         out.extend_from_slice(b",\"token_ref\":");
         json::id(out, TokenId::PREFIX, &id.hex());
     }
-    for (name, text) in [
-        (&b",\"route\":"[..], Some(line.route)),
-        (&b",\"provider\":"[..], Some(line.provider)),
-        (&b",\"model_asked\":"[..], line.model_asked),
-        (&b",\"model_served\":"[..], line.model_served),
-        (&b",\"surface\":"[..], Some(line.surface)),
-    ] {
-        if let Some(text) = text {
-            out.extend_from_slice(name);
-            json::string(out, text);
-        }
+    out.extend_from_slice(b",\"route\":");
+    json::string(out, line.route);
+    out.extend_from_slice(b",\"provider\":");
+    json::string(out, line.provider);
+    if let Some(model) = line.model_asked {
+        out.extend_from_slice(b",\"model_asked\":");
+        json::string(out, model);
     }
+    if let Some(model) = line.model_served {
+        out.extend_from_slice(b",\"model_served\":");
+        json::string(out, model);
+    }
+    out.extend_from_slice(b",\"surface\":");
+    json::string(out, line.surface);
     out.extend_from_slice(b",\"status\":");
     json::number(out, u64::from(line.status));
     write_usage(out, line.usage);
     out.extend_from_slice(b",\"outcome\":");
-    json::string(out, line.outcome.as_str());
+    json::word(out, line.outcome.as_str());
     out.extend_from_slice(if line.stream {
         b",\"stream\":true"
     } else {
@@ -89,7 +91,7 @@ fn write_usage(out: &mut Vec<u8>, report: &UsageReport) {
                 if at > 0 {
                     out.push(b',');
                 }
-                json::string(out, class.name());
+                json::word(out, class.name());
                 out.push(b':');
                 json::number(out, count);
             }
@@ -98,7 +100,7 @@ fn write_usage(out: &mut Vec<u8>, report: &UsageReport) {
         UsageReport::Released => out.extend_from_slice(b",\"quality\":\"released\""),
         UsageReport::Unknown(why) => {
             out.extend_from_slice(b",\"quality\":\"unknown\",\"reason\":");
-            json::string(out, why.name());
+            json::word(out, why.name());
         }
     }
 }

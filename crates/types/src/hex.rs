@@ -22,9 +22,10 @@ mod tests {
 
     #[test]
     fn every_byte_has_two_digits() {
-        for high in 0..16_u8 {
-            let bytes: [u8; 16] = std::array::from_fn(|low| (high << 4) | low as u8);
-            let want: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        for byte in 0..=u8::MAX {
+            let mut bytes = [0x5a; 16];
+            bytes[3] = byte;
+            let want = format!("5a5a5a{byte:02x}{}", "5a".repeat(12));
             assert_eq!(hex(&bytes), want.as_bytes());
         }
     }

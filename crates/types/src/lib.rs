@@ -7,6 +7,7 @@
 
 mod authority;
 mod clock;
+mod hex;
 mod id;
 pub mod path;
 mod secret;
@@ -15,6 +16,7 @@ pub mod usage;
 
 pub use authority::{Authority, AuthorityError, AuthorityPattern, AuthorityRef};
 pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, WallMillis};
+pub use hex::hex;
 pub use id::{
     CredentialId, EventId, LineageId, ManagementKeyId, ParseIdError, ProjectId, RequestId,
     StreamId, TenantId, TokenId,

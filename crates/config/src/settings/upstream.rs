@@ -123,7 +123,7 @@ keys! {
 impl Pool {
     /// What holds where nothing is written.
     pub(super) const DEFAULT: Self = Self {
-        idle_per_host_max: 32,
+        idle_per_host_max: 256,
         idle: ms(60_000),
         connections_max: 512,
     };

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tollkeep_admin::{Admin, AdminParts, Scheme};
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::{Environment, ManagementListen, ProviderKind, Settings};
+use tollkeep_net::control::listen_unix;
 use tollkeep_net::listen;
 use tollkeep_observe::health::{Health, Reason};
 use tollkeep_policy::egress::{Giver, Purpose, parse_url};
@@ -127,16 +128,9 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
     Ok(first_key)
 }
 
-/// A socket of our own user alone. One that a dead process left is replaced.
+/// A listening socket of our own user alone.
 fn local_socket(path: &Path) -> anyhow::Result<UnixListener> {
-    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)
-            .with_context(|| format!("cannot remove the old socket {}", path.display()))?;
-    }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    listen_unix(path).with_context(|| format!("cannot listen on {}", path.display()))
 }
 
 /// Flushes counts, keeps the time, cleans up; a store that fails makes the process unready.

@@ -166,5 +166,9 @@ pub fn record_of(gateway: &Gateway, id: &str) -> Value {
 
 /// Acts on a token: the status and the answer.
 pub fn act(gateway: &Gateway, id: &str, verb: &str, members: &Value) -> (u16, Value) {
-    gateway.api("POST", &format!("/api/v1/tokens/{id}/{verb}"), Some(members))
+    gateway.api(
+        "POST",
+        &format!("/api/v1/tokens/{id}/{verb}"),
+        Some(members),
+    )
 }

@@ -158,7 +158,10 @@ fn failures(gateway: &Gateway) -> Vec<(&'static str, String)> {
     let (expired_id, expired) = made(gateway, &json!({ "ttl": "1s" }));
     let (idle_id, idle) = made(gateway, &json!({ "idle_ttl": "1s" }));
     assert_eq!(act(gateway, &revoked_id, "revoke", &json!({})).0, 200);
-    assert_eq!(act(gateway, &rotated_id, "rotate", &json!({ "overlap": "0s" })).0, 200);
+    assert_eq!(
+        act(gateway, &rotated_id, "rotate", &json!({ "overlap": "0s" })).0,
+        200
+    );
     for id in [expired_id, idle_id] {
         eventually("the end of a short life", || {
             (record_of(gateway, &id)["status"] == "expired").then_some(())
@@ -176,9 +179,15 @@ fn failures(gateway: &Gateway) -> Vec<(&'static str, String)> {
         ("expired", bearer(&expired)),
         ("idle for too long", bearer(&idle)),
         ("huge", bearer(&format!("tok-{}", "A".repeat(4000)))),
-        ("carriers that contradict each other", format!("{}x-api-key: tok-y\r\n", bearer("tok-x"))),
+        (
+            "carriers that contradict each other",
+            format!("{}x-api-key: tok-y\r\n", bearer("tok-x")),
+        ),
         ("not ASCII", bearer("tok-\u{fc}")),
-        ("another scheme", "authorization: Basic dG9rOg==\r\n".to_owned()),
+        (
+            "another scheme",
+            "authorization: Basic dG9rOg==\r\n".to_owned(),
+        ),
     ]
 }
 
@@ -209,7 +218,9 @@ fn uniform(answer: &Answer) -> Told {
 fn every_failed_authentication_is_told_the_same_bytes_at_the_floor() {
     let origin = Origin::start(answer);
     // One address may fail twenty times a minute; a proxy has many.
-    let gateway = models(&origin).set("server.trusted_proxies", "127.0.0.1/32").start();
+    let gateway = models(&origin)
+        .set("server.trusted_proxies", "127.0.0.1/32")
+        .start();
     let failures = failures(&gateway);
     for (number, path) in SURFACES.into_iter().enumerate() {
         let mut first: Option<Told> = None;
@@ -267,17 +278,37 @@ fn neither_plane_takes_the_keys_of_the_other() {
     for (name, lines) in [
         ("token as bearer", bearer(&token)),
         ("token as key", format!("x-management-key: {token}\r\n")),
-        ("token and key", format!("{}x-management-key: {MANAGEMENT_KEY}\r\n", bearer(&token))),
-        ("token by a caller's carrier", format!("x-api-key: {token}\r\n")),
+        (
+            "token and key",
+            format!("{}x-management-key: {MANAGEMENT_KEY}\r\n", bearer(&token)),
+        ),
+        (
+            "token by a caller's carrier",
+            format!("x-api-key: {token}\r\n"),
+        ),
         ("nothing", String::new()),
-        ("a key that is none", bearer(&MANAGEMENT_KEY.replace('Z', "Y"))),
+        (
+            "a key that is none",
+            bearer(&MANAGEMENT_KEY.replace('Z', "Y")),
+        ),
     ] {
         let answer = asked(&lines);
-        assert_eq!((answer.status, answer.json()["code"].clone()), (401, json!("unauthorized")), "{name}");
-        assert_eq!(answer.field("www-authenticate"), Some("Bearer realm=\"tollkeep\""), "{name}");
+        assert_eq!(
+            (answer.status, answer.json()["code"].clone()),
+            (401, json!("unauthorized")),
+            "{name}"
+        );
+        assert_eq!(
+            answer.field("www-authenticate"),
+            Some("Bearer realm=\"tollkeep\""),
+            "{name}"
+        );
     }
     for path in SURFACES {
-        for lines in [bearer(MANAGEMENT_KEY), format!("x-management-key: {MANAGEMENT_KEY}\r\n")] {
+        for lines in [
+            bearer(MANAGEMENT_KEY),
+            format!("x-management-key: {MANAGEMENT_KEY}\r\n"),
+        ] {
             assert_unauthenticated(path, &gateway.call(&call_to(path, &lines, "hi")));
         }
     }
@@ -305,7 +336,11 @@ fn an_address_that_keeps_failing_waits_and_its_valid_tokens_do_not() {
     }
     for path in SURFACES {
         let answer = gateway.call(&call_to(path, &wrong, "hi"));
-        assert_eq!((answer.status, answer.code()), (429, "locked_out".to_owned()), "{path}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (429, "locked_out".to_owned()),
+            "{path}"
+        );
         let wait: u64 = answer.field("retry-after").unwrap().parse().unwrap();
         assert!((1..=3600).contains(&wait), "{wait}");
     }
@@ -313,31 +348,52 @@ fn an_address_that_keeps_failing_waits_and_its_valid_tokens_do_not() {
     // A call without a credential tries nothing.
     assert_unauthenticated("no credential", &gateway.call(&chat("", "hi")));
     assert_eq!(origin.count(), 1);
-    gateway.audit_line("the lock-out", |line| line["action"] == "rate_limit.exceeded");
+    gateway.audit_line("the lock-out", |line| {
+        line["action"] == "rate_limit.exceeded"
+    });
 }
 
 // ID-15 ID-59
 #[test]
 fn keys_from_manuals_and_weak_ones_are_refused_at_the_start() {
     let refused = |name: &str, value: &str| {
-        let started = gateway("sandbox: { upstream: true }\n").env(name, value).try_start();
-        let failed = started.err().unwrap_or_else(|| panic!("{name}={value} was taken"));
+        let started = gateway("sandbox: { upstream: true }\n")
+            .env(name, value)
+            .try_start();
+        let failed = started
+            .err()
+            .unwrap_or_else(|| panic!("{name}={value} was taken"));
         assert_eq!(failed.code, Some(3), "{name}={value}");
         failed.stderr
     };
     for (name, value, told) in [
         ("TOLLKEEP_MANAGEMENT_KEY", "your-api-key-1", "sample value"),
-        ("TOLLKEEP_MANAGEMENT_KEY", "e2e-management-token", "sample value"),
+        (
+            "TOLLKEEP_MANAGEMENT_KEY",
+            "e2e-management-token",
+            "sample value",
+        ),
         ("TOLLKEEP_MANAGEMENT_KEY", "changeme", "contains `changeme`"),
         ("TOLLKEEP_MANAGEMENT_KEY", "mgt-short", "shorter than 24"),
-        ("TOLLKEEP_ENCRYPTION_KEY", "YOUR_32_BYTE_ENCRYPTION_KEY_HERE", "placeholder"),
+        (
+            "TOLLKEEP_ENCRYPTION_KEY",
+            "YOUR_32_BYTE_ENCRYPTION_KEY_HERE",
+            "placeholder",
+        ),
         ("TOLLKEEP_ENCRYPTION_KEY", "c2hvcnQ=", "must be 32 bytes"),
     ] {
         let stderr = refused(name, value);
         assert!(stderr.contains(told), "{name}={value}: {stderr}");
-        assert!(told == "contains `changeme`" || told == "placeholder" || !stderr.contains(value), "{stderr}");
+        assert!(
+            told == "contains `changeme`" || told == "placeholder" || !stderr.contains(value),
+            "{stderr}"
+        );
     }
     let sample = gateway("providers: { openai: { credentials: [{ secret: \"${KEY}\" }] } }\n");
     let failed = sample.env("KEY", "sk-1234").try_start().err().unwrap();
-    assert!(failed.code == Some(3) && failed.stderr.contains("placeholder"), "{}", failed.stderr);
+    assert!(
+        failed.code == Some(3) && failed.stderr.contains("placeholder"),
+        "{}",
+        failed.stderr
+    );
 }

@@ -1,6 +1,8 @@
 //! What must stand nowhere: texts of tokens and keys, and what callers said.
 
-use crate::callers::{PROVIDER_KEY, act, answer, bearer, call_to, chat, get, made, models, post_json};
+use crate::callers::{
+    PROVIDER_KEY, act, answer, bearer, call_to, chat, get, made, models, post_json,
+};
 use crate::fixture;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -28,7 +30,13 @@ fn guises(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
     let (front, back) = random.split_at(random.len() / 2);
     let guises = [
         ("as it is", secret.to_owned()),
-        ("in base64", BASE64_STANDARD.encode(bytes).trim_end_matches('=').to_owned()),
+        (
+            "in base64",
+            BASE64_STANDARD
+                .encode(bytes)
+                .trim_end_matches('=')
+                .to_owned(),
+        ),
         ("in base64url", BASE64_URL_SAFE_NO_PAD.encode(bytes)),
         ("in hex", hex.clone()),
         ("in upper-case hex", hex.to_ascii_uppercase()),
@@ -36,15 +44,25 @@ fn guises(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("its front half", front.to_owned()),
         ("its back half", back.to_owned()),
     ];
-    guises.into_iter().map(|(name, text)| (name, text.into_bytes())).collect()
+    guises
+        .into_iter()
+        .map(|(name, text)| (name, text.into_bytes()))
+        .collect()
 }
 
 /// Every file below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let below = folders.iter().flat_map(|folder| self::files(folder));
-    files.iter().filter(|path| path.is_file()).cloned().chain(below.collect::<Vec<_>>()).collect()
+    files
+        .iter()
+        .filter(|path| path.is_file())
+        .cloned()
+        .chain(below.collect::<Vec<_>>())
+        .collect()
 }
 
 // ID-12 ID-13 AUD-32
@@ -67,10 +85,25 @@ fn no_file_holds_the_text_of_a_token_or_key_or_what_a_caller_said() {
     // Where a secret strays: paths, queries, agents, correlation ids, models, bad requests.
     let stray = |path: &str, lines: String| gateway.call(&call_to(path, &lines, PROMPT));
     stray(&format!("/v1/{token}"), bearer(&token));
-    stray(&format!("/v1/chat/completions?token={token}&q={PROMPT}"), bearer(&token));
-    stray("/v1/chat/completions", format!("{}user-agent: {token} {PROVIDER_KEY}\r\n", bearer(&token)));
-    stray("/v1/chat/completions", format!("{}x-correlation-id: {token}\r\n", bearer(&token)));
-    stray("/v1/chat/completions", format!("{}x-note: {PROMPT}\r\ncookie: session={token}\r\n", bearer(&token)));
+    stray(
+        &format!("/v1/chat/completions?token={token}&q={PROMPT}"),
+        bearer(&token),
+    );
+    stray(
+        "/v1/chat/completions",
+        format!("{}user-agent: {token} {PROVIDER_KEY}\r\n", bearer(&token)),
+    );
+    stray(
+        "/v1/chat/completions",
+        format!("{}x-correlation-id: {token}\r\n", bearer(&token)),
+    );
+    stray(
+        "/v1/chat/completions",
+        format!(
+            "{}x-note: {PROMPT}\r\ncookie: session={token}\r\n",
+            bearer(&token)
+        ),
+    );
     for model in [token.as_str(), PROVIDER_KEY] {
         let body = json!({ "model": model, "messages": [{ "role": "user", "content": PROMPT }] });
         gateway.call(&post_json("/v1/chat/completions", &bearer(&token), &body));
@@ -81,7 +114,15 @@ fn no_file_holds_the_text_of_a_token_or_key_or_what_a_caller_said() {
     let metrics = gateway.metrics_text();
     gateway.signal(Signal::TERM);
     assert!(gateway.wait_exit(PATIENCE).is_some(), "ends in order");
-    for secret in [&token, &rotated, &next, &revoked, PROVIDER_KEY, MANAGEMENT_KEY, PROMPT] {
+    for secret in [
+        &token,
+        &rotated,
+        &next,
+        &revoked,
+        PROVIDER_KEY,
+        MANAGEMENT_KEY,
+        PROMPT,
+    ] {
         assert_kept_nowhere(&gateway, secret);
         assert!(!metrics.contains(secret), "{secret} in the metrics");
     }
@@ -90,13 +131,25 @@ fn no_file_holds_the_text_of_a_token_or_key_or_what_a_caller_said() {
 // ID-12 ID-51
 #[test]
 fn the_first_management_key_is_in_a_file_of_its_owner_and_nowhere_else() {
-    let gateway = fixture::gateway("sandbox: { upstream: true }\n").without_env("TOLLKEEP_MANAGEMENT_KEY").start();
+    let gateway = fixture::gateway("sandbox: { upstream: true }\n")
+        .without_env("TOLLKEEP_MANAGEMENT_KEY")
+        .start();
     let path = gateway.data_dir().join("first-management-key");
     let key = fs::read_to_string(&path).unwrap().trim().to_owned();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    for file in files(gateway.folder()).into_iter().filter(|file| *file != path) {
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    for file in files(gateway.folder())
+        .into_iter()
+        .filter(|file| *file != path)
+    {
         let bytes = fs::read(&file).unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains(&key), "in {}", file.display());
+        assert!(
+            !String::from_utf8_lossy(&bytes).contains(&key),
+            "in {}",
+            file.display()
+        );
         if file.starts_with(gateway.data_dir()) {
             let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{}", file.display());

@@ -61,7 +61,8 @@ fn drip(client: &mut Client, byte: u8) -> Result<Answer, Ended> {
 // EDGE-53
 #[test]
 fn a_connection_that_says_nothing_is_closed_without_an_answer() {
-    let gateway = timed(&Origin::plain(), "first_byte_ms");
+    let origin = Origin::plain();
+    let gateway = timed(&origin, "first_byte_ms");
     let began = Instant::now();
     assert!(gateway.connect().closed_within(PATIENCE));
     assert_timely("silent", began);
@@ -70,7 +71,8 @@ fn a_connection_that_says_nothing_is_closed_without_an_answer() {
 // EDGE-53
 #[test]
 fn a_head_that_does_not_end_is_a_request_timeout_however_it_trickles() {
-    let gateway = timed(&Origin::plain(), "header_ms");
+    let origin = Origin::plain();
+    let gateway = timed(&origin, "header_ms");
     let mut client = gateway.connect();
     let began = Instant::now();
     client.send(b"GET /x HTTP/1.1\r\nHost: 127");
@@ -118,7 +120,8 @@ fn a_body_that_stalls_is_a_request_timeout_and_no_upstream_hears_of_it() {
 // EDGE-53
 #[test]
 fn a_body_that_makes_progress_is_not_cut_by_the_time_between_bytes() {
-    let gateway = timed(&Origin::start(|request| ok(&request.body)), "body_ms");
+    let origin = Origin::start(|request| ok(&request.body));
+    let gateway = timed(&origin, "body_ms");
     let mut client = gateway.connect();
     client.send(&head("POST /x", "Content-Length: 20\r\n"));
     let began = Instant::now();
@@ -161,7 +164,8 @@ fn a_body_slower_than_the_least_rate_is_cut_after_the_first_seconds() {
 // EDGE-53
 #[test]
 fn an_idle_connection_is_closed_in_silence_and_a_busy_one_is_not() {
-    let gateway = timed(&Origin::plain(), "keep_alive_idle_ms");
+    let origin = Origin::plain();
+    let gateway = timed(&origin, "keep_alive_idle_ms");
     let (mut idle, mut busy) = (gateway.connect(), gateway.connect());
     assert_eq!(idle.call(&head("GET /x", "")).status, 200);
     let began = Instant::now();

@@ -26,14 +26,21 @@ fn a_hundred_callers_at_once_get_exactly_the_ten_calls_that_are_left() {
     let (origin, gateway, _) = served();
     let (id, token) = made(&gateway, &json!({ "max_requests": 10 }));
     let answers: Vec<_> = thread::scope(|scope| {
-        let callers: Vec<_> =
-            (0..100).map(|_| scope.spawn(|| gateway.call(&chat(&bearer(&token), "hi")))).collect();
-        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+        let callers: Vec<_> = (0..100)
+            .map(|_| scope.spawn(|| gateway.call(&chat(&bearer(&token), "hi"))))
+            .collect();
+        callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap())
+            .collect()
     });
     let granted = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!((granted, origin.count()), (10, 10));
     for refused in answers.iter().filter(|answer| answer.status != 200) {
-        assert_eq!((refused.status, refused.code()), (429, "rate_limit_exceeded".to_owned()));
+        assert_eq!(
+            (refused.status, refused.code()),
+            (429, "rate_limit_exceeded".to_owned())
+        );
         assert_eq!(refused.field("x-should-retry"), Some("false"));
         assert_eq!(refused.field("retry-after"), None, "waiting does not help");
     }
@@ -49,9 +56,21 @@ fn what_was_not_granted_does_not_count_and_what_was_sent_does() {
     let lines = bearer(&token);
     let model = |name: &str| json!({ "model": name, "messages": [] });
     for (name, request, want) in [
-        ("no such model", post_json("/v1/chat/completions", &lines, &model("nope")), 404),
-        ("not its model", post_json("/v1/chat/completions", &lines, &model("o3")), 404),
-        ("no JSON", post_json("/v1/chat/completions", &lines, &Value::Null), 400),
+        (
+            "no such model",
+            post_json("/v1/chat/completions", &lines, &model("nope")),
+            404,
+        ),
+        (
+            "not its model",
+            post_json("/v1/chat/completions", &lines, &model("o3")),
+            404,
+        ),
+        (
+            "no JSON",
+            post_json("/v1/chat/completions", &lines, &Value::Null),
+            400,
+        ),
         ("no such path", get("/v1/nothing", &lines), 404),
         ("another method", get("/v1/chat/completions", &lines), 405),
         ("the gateway's own answer", get("/v1/models", &lines), 200),
@@ -86,10 +105,16 @@ fn a_call_that_reached_nobody_is_given_back() {
 fn counts_survive_a_restart() {
     let (_origin, gateway, _) = served();
     let (id, token) = made(&gateway, &json!({ "max_requests": 3 }));
-    assert_eq!((called(&gateway, &token), called(&gateway, &token)), (200, 200));
+    assert_eq!(
+        (called(&gateway, &token), called(&gateway, &token)),
+        (200, 200)
+    );
     counted(&gateway, &id, 2);
     let gateway = gateway.restart().unwrap();
-    assert_eq!((called(&gateway, &token), called(&gateway, &token)), (200, 429));
+    assert_eq!(
+        (called(&gateway, &token), called(&gateway, &token)),
+        (200, 429)
+    );
 }
 
 #[test]
@@ -97,9 +122,14 @@ fn a_token_ends_at_its_time_and_when_it_is_not_used() {
     let (_origin, gateway, _) = served();
     let (ended_id, ended) = made(&gateway, &json!({ "ttl": "2s" }));
     let (idle_id, idle) = made(&gateway, &json!({ "idle_ttl": "2s" }));
-    assert_eq!((called(&gateway, &ended), called(&gateway, &idle)), (200, 200));
+    assert_eq!(
+        (called(&gateway, &ended), called(&gateway, &idle)),
+        (200, 200)
+    );
     for (name, id, token) in [("time", ended_id, ended), ("idleness", idle_id, idle)] {
-        eventually(name, || (record_of(&gateway, &id)["status"] == "expired").then_some(()));
+        eventually(name, || {
+            (record_of(&gateway, &id)["status"] == "expired").then_some(())
+        });
         let answer = gateway.call(&chat(&bearer(&token), "hi"));
         assert_unauthenticated(name, &answer);
         assert_eq!(record_of(&gateway, &id)["is_active"], false, "{name}");
@@ -111,22 +141,72 @@ fn a_token_ends_at_its_time_and_when_it_is_not_used() {
 #[test]
 fn bindings_hold_for_live_tokens_only_and_tell_nothing() {
     let origin = Origin::start(answer);
-    let gateway = models(&origin).set("server.trusted_proxies", "127.0.0.1/32").start();
+    let gateway = models(&origin)
+        .set("server.trusted_proxies", "127.0.0.1/32")
+        .start();
     let from = |ip: &str| format!("x-forwarded-for: {ip}\r\n");
     for (name, bindings, fits, breaks, reason) in [
-        ("networks", json!({ "ips": ["192.0.2.0/24"] }), from("192.0.2.7"), from("198.51.100.7"), "binding_ip"),
-        ("an address", json!({ "ips": ["192.0.2.7"] }), from("192.0.2.7"), from("192.0.2.8"), "binding_ip"),
-        ("mapped", json!({ "ips": ["192.0.2.7"] }), from("\"[::ffff:192.0.2.7]\"").replace('"', ""), from("::1"), "binding_ip"),
-        ("headers", json!({ "headers": { "X-Proxy-User": ["al*"] } }), "x-proxy-user: alice\r\n".to_owned(), "x-proxy-user: bob\r\n".to_owned(), "binding_header"),
-        ("headers, twice", json!({ "headers": { "x-proxy-user": ["*"] } }), "x-proxy-user: a\r\n".to_owned(), "x-proxy-user: a\r\nx-proxy-user: a\r\n".to_owned(), "binding_header"),
-        ("headers, missing", json!({ "headers": { "x-proxy-user": ["*"] } }), "x-proxy-user: a\r\n".to_owned(), String::new(), "binding_header"),
+        (
+            "networks",
+            json!({ "ips": ["192.0.2.0/24"] }),
+            from("192.0.2.7"),
+            from("198.51.100.7"),
+            "binding_ip",
+        ),
+        (
+            "an address",
+            json!({ "ips": ["192.0.2.7"] }),
+            from("192.0.2.7"),
+            from("192.0.2.8"),
+            "binding_ip",
+        ),
+        (
+            "mapped",
+            json!({ "ips": ["192.0.2.7"] }),
+            from("\"[::ffff:192.0.2.7]\"").replace('"', ""),
+            from("::1"),
+            "binding_ip",
+        ),
+        (
+            "headers",
+            json!({ "headers": { "X-Proxy-User": ["al*"] } }),
+            "x-proxy-user: alice\r\n".to_owned(),
+            "x-proxy-user: bob\r\n".to_owned(),
+            "binding_header",
+        ),
+        (
+            "headers, twice",
+            json!({ "headers": { "x-proxy-user": ["*"] } }),
+            "x-proxy-user: a\r\n".to_owned(),
+            "x-proxy-user: a\r\nx-proxy-user: a\r\n".to_owned(),
+            "binding_header",
+        ),
+        (
+            "headers, missing",
+            json!({ "headers": { "x-proxy-user": ["*"] } }),
+            "x-proxy-user: a\r\n".to_owned(),
+            String::new(),
+            "binding_header",
+        ),
     ] {
         let token = bearer(&gateway.mint_token(&json!({ "bindings": bindings })));
-        assert_eq!(gateway.call(&chat(&format!("{token}{fits}"), "hi")).status, 200, "{name} fits");
+        assert_eq!(
+            gateway.call(&chat(&format!("{token}{fits}"), "hi")).status,
+            200,
+            "{name} fits"
+        );
         let before = origin.count();
         let refused = gateway.call(&chat(&format!("{token}{breaks}"), "hi"));
-        assert_eq!((refused.status, refused.code()), (403, "token_binding".to_owned()), "{name}");
-        assert!(!refused.text().contains(reason), "{name}: {}", refused.text());
+        assert_eq!(
+            (refused.status, refused.code()),
+            (403, "token_binding".to_owned()),
+            "{name}"
+        );
+        assert!(
+            !refused.text().contains(reason),
+            "{name}: {}",
+            refused.text()
+        );
         let dead = gateway.call(&chat(&format!("{}{breaks}", bearer("tok-dead")), "hi"));
         assert_unauthenticated(name, &dead);
         assert_eq!(origin.count(), before, "{name}");
@@ -134,7 +214,11 @@ fn bindings_hold_for_live_tokens_only_and_tell_nothing() {
         let event = gateway.audit_line(name, |line| {
             line["request_id"] == id && line["action"] == "token.access"
         });
-        assert_eq!((&event["result"], &event["reason"]), (&json!("denied"), &json!(reason)), "{name}");
+        assert_eq!(
+            (&event["result"], &event["reason"]),
+            (&json!("denied"), &json!(reason)),
+            "{name}"
+        );
     }
 }
 
@@ -149,19 +233,40 @@ fn bindings_on_methods_routes_and_origins_hold() {
     };
     let methods = bound(json!({ "methods": ["GET"] }));
     assert_eq!(told(&get("/plain", &methods)).0, 200);
-    assert_eq!(told(&call_to("/plain", &methods, "hi")), (403, "token_binding".to_owned()));
+    assert_eq!(
+        told(&call_to("/plain", &methods, "hi")),
+        (403, "token_binding".to_owned())
+    );
     let routes = bound(json!({ "routes": ["/v1/chat"] }));
     assert_eq!(told(&chat(&routes, "hi")).0, 200);
-    assert_eq!(told(&call_to("/v1/messages", &routes, "hi")), (403, "token_binding".to_owned()));
-    assert_eq!(told(&get("/plain", &routes)), (403, "token_binding".to_owned()));
+    assert_eq!(
+        told(&call_to("/v1/messages", &routes, "hi")),
+        (403, "token_binding".to_owned())
+    );
+    assert_eq!(
+        told(&get("/plain", &routes)),
+        (403, "token_binding".to_owned())
+    );
     let origins = bound(json!({ "origins": ["https://app.example"] }));
     let from = |origin: &str| format!("{origins}origin: {origin}\r\n");
     assert_eq!(told(&chat(&from("https://app.example"), "hi")).0, 200);
     assert_eq!(told(&chat(&from("https://app.example:443"), "hi")).0, 200);
-    for other in ["https://app.example.evil", "http://app.example", "null", "https://app.example:8443"] {
-        assert_eq!(told(&chat(&from(other), "hi")), (403, "origin_not_allowed".to_owned()), "{other}");
+    for other in [
+        "https://app.example.evil",
+        "http://app.example",
+        "null",
+        "https://app.example:8443",
+    ] {
+        assert_eq!(
+            told(&chat(&from(other), "hi")),
+            (403, "origin_not_allowed".to_owned()),
+            "{other}"
+        );
     }
-    assert_eq!(told(&chat(&origins, "hi")), (400, "origin_required".to_owned()));
+    assert_eq!(
+        told(&chat(&origins, "hi")),
+        (400, "origin_required".to_owned())
+    );
 }
 
 // ID-22 LLM-71
@@ -171,11 +276,18 @@ fn a_model_that_is_not_bound_is_like_one_that_is_not_there() {
     let token = bearer(&gateway.mint_token(&json!({ "bindings": { "models": ["gpt-4o*"] } })));
     let names = |lines: &str| {
         let list = gateway.call(&get("/v1/models", lines)).json();
-        let ids = list["data"].as_array().unwrap().iter().map(|model| model["id"].clone());
+        let ids = list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|model| model["id"].clone());
         ids.collect::<Vec<_>>()
     };
     assert_eq!(names(&token), ["gpt-4o", "gpt-4o-mini"]);
-    assert_eq!(names(&format!("{token}anthropic-version: 2023-06-01\r\n")), ["gpt-4o", "gpt-4o-mini"]);
+    assert_eq!(
+        names(&format!("{token}anthropic-version: 2023-06-01\r\n")),
+        ["gpt-4o", "gpt-4o-mini"]
+    );
     let all = bearer(&gateway.mint_token(&json!({})));
     assert_eq!(names(&all), ["claude-3", "gpt-4o", "gpt-4o-mini", "o3"]);
     let mask = |text: String, model: &str| text.replace(model, "<model>");
@@ -183,8 +295,10 @@ fn a_model_that_is_not_bound_is_like_one_that_is_not_there() {
         let one = gateway.call(&get(&format!("/v1/models/{model}"), &token));
         let body = json!({ "model": model, "messages": [] });
         let call = gateway.call(&post_json("/v1/chat/completions", &token, &body));
-        let id = |answer: &tollkeep_testkit::Answer| answer.field("x-request-id").unwrap().to_owned();
-        let text = |answer: &tollkeep_testkit::Answer| mask(answer.text().replace(&id(answer), ""), model);
+        let id =
+            |answer: &tollkeep_testkit::Answer| answer.field("x-request-id").unwrap().to_owned();
+        let text =
+            |answer: &tollkeep_testkit::Answer| mask(answer.text().replace(&id(answer), ""), model);
         (one.status, text(&one), call.status, text(&call))
     };
     assert_eq!(shown("gpt-4o").0, 200);
@@ -203,20 +317,39 @@ fn a_rotated_token_shares_its_counters_and_dies_when_its_overlap_ends() {
     assert_eq!((called(&gateway, &old), called(&gateway, &old)), (200, 200));
     let (status, new) = act(&gateway, &id, "rotate", &json!({ "overlap": "3s" }));
     assert_eq!(status, 200, "{new}");
-    for member in ["name", "max_requests", "bindings", "project_id", "lineage", "limits"] {
+    for member in [
+        "name",
+        "max_requests",
+        "bindings",
+        "project_id",
+        "lineage",
+        "limits",
+    ] {
         assert_eq!(new[member], record_of(&gateway, &id)[member], "{member}");
     }
     let text = new["secret"].as_str().unwrap().to_owned();
     assert_ne!(text, old);
-    assert_eq!((called(&gateway, &old), called(&gateway, &text)), (200, 200), "both work");
+    assert_eq!(
+        (called(&gateway, &old), called(&gateway, &text)),
+        (200, 200),
+        "both work"
+    );
     assert_eq!(act(&gateway, &id, "rotate", &json!({})).0, 409, "only once");
     eventually("the end of the overlap", || {
         (record_of(&gateway, &id)["is_active"] == false).then_some(())
     });
     assert_unauthenticated("the old one", &gateway.call(&chat(&bearer(&old), "hi")));
-    assert_eq!((called(&gateway, &text), called(&gateway, &text)), (200, 429), "five in all");
+    assert_eq!(
+        (called(&gateway, &text), called(&gateway, &text)),
+        (200, 429),
+        "five in all"
+    );
     let new_id = new["id"].as_str().unwrap();
-    assert_eq!(act(&gateway, new_id, "rotate", &json!({ "overlap": "0s" })).0, 200, "the successor");
+    assert_eq!(
+        act(&gateway, new_id, "rotate", &json!({ "overlap": "0s" })).0,
+        200,
+        "the successor"
+    );
 }
 
 // ID-32
@@ -225,7 +358,11 @@ fn a_revoked_token_is_refused_from_the_next_request_on_and_for_ever() {
     let gate = Gate::default();
     let held = gate.clone();
     let origin = Origin::start(move |request| {
-        if request.text().contains("\"stream\":true") { stream(Some(&held)) } else { answer(request) }
+        if request.text().contains("\"stream\":true") {
+            stream(Some(&held))
+        } else {
+            answer(request)
+        }
     });
     let gateway = models(&origin).start();
     let (id, token) = made(&gateway, &json!({}));
@@ -234,14 +371,27 @@ fn a_revoked_token_is_refused_from_the_next_request_on_and_for_ever() {
     let mut streaming = gateway.connect();
     let body = json!({ "model": "gpt-4o", "stream": true, "messages": [] });
     streaming.send(&post_json("/v1/chat/completions", &bearer(&token), &body));
-    assert_eq!(streaming.head(tollkeep_testkit::PATIENCE).unwrap().status, 200);
+    assert_eq!(
+        streaming.head(tollkeep_testkit::PATIENCE).unwrap().status,
+        200
+    );
     let (status, revoked) = act(&gateway, &id, "revoke", &json!({ "reason": "leaked" }));
-    assert_eq!((status, &revoked["status"], &revoked["revoked_reason"]), (200, &json!("revoked"), &json!("leaked")));
+    assert_eq!(
+        (status, &revoked["status"], &revoked["revoked_reason"]),
+        (200, &json!("revoked"), &json!("leaked"))
+    );
     assert_unauthenticated("kept connection", &kept.call(&chat(&bearer(&token), "hi")));
     gate.open();
     assert_eq!(act(&gateway, &id, "revoke", &json!({})).0, 200, "again");
-    assert_eq!(act(&gateway, &id, "rotate", &json!({})).0, 409, "no way back");
+    assert_eq!(
+        act(&gateway, &id, "rotate", &json!({})).0,
+        409,
+        "no way back"
+    );
     let gateway = gateway.restart().unwrap();
-    assert_unauthenticated("after a restart", &gateway.call(&chat(&bearer(&token), "hi")));
+    assert_unauthenticated(
+        "after a restart",
+        &gateway.call(&chat(&bearer(&token), "hi")),
+    );
     assert_eq!(record_of(&gateway, &id)["status"], "revoked");
 }

@@ -40,6 +40,10 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["types"]),
+    (
+        "fuzz-targets",
+        &["types", "crypto", "policy", "llm", "config", "http1"],
+    ),
     ("xtask", &[]),
 ];
 
