@@ -393,7 +393,7 @@ fn told_made<'a>(
 ) -> tollkeep_audit::Event<'a> {
     let mut event = told(state, operator, action, token);
     if let Some(end) = token.expires_at {
-        let minutes = end.0.saturating_sub(token.created_at.0) / 60_000;
+        let minutes = end.0.saturating_sub(token.created_at.0).div_ceil(60_000);
         event = event.with_detail(Key::DurationMinutes, Value::Number(minutes));
     }
     match token.max_requests {

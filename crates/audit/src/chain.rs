@@ -71,14 +71,11 @@ impl Chain {
 }
 
 fn hex(bytes: &[u8; 32]) -> HexHash {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
     let mut text = [b'0'; 64];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        if let [high, low] = pair {
-            *high = digit(byte >> 4);
-            *low = digit(byte & 0x0f);
-        }
+    let (digits, _) = text.as_chunks_mut();
+    let (halves, _) = bytes.as_chunks();
+    for (digits, half) in digits.iter_mut().zip(halves) {
+        *digits = tollkeep_types::hex(half);
     }
     text
 }

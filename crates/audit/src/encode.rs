@@ -7,9 +7,9 @@
 
 use crate::chain::{Chain, HexHash};
 use crate::event::{TEXT_CHARS_MAX, USER_AGENT_CHARS_MAX, cut};
+use crate::places::{Place, Places};
 use crate::{ActorId, Event, IpMask, Key, UserAgentDetail, Value};
 use std::borrow::Cow;
-use std::ops::Range;
 use tollkeep_observe::json;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_types::{
@@ -103,33 +103,30 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Version,
 ];
 
+/// Where each key stands in [`SORTED_KEYS`].
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a constant: an index out of range fails the build"
+)]
+const RANKS: [u8; Key::ALL.len()] = {
+    let mut ranks = [0; Key::ALL.len()];
+    let mut rank = 0_u8;
+    while (rank as usize) < SORTED_KEYS.len() {
+        ranks[SORTED_KEYS[rank as usize] as usize] = rank;
+        rank += 1;
+    }
+    ranks
+};
+
 /// Numbers above this are not exact in JSON (RFC 7493); they are written as this.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
-
-/// Where a written member is.
-#[derive(Clone, Copy, Default)]
-struct Place {
-    start: usize,
-    end: usize,
-    /// In the buffer of members whose canonical form differs.
-    apart: bool,
-}
-
-impl Place {
-    const fn range(self) -> Range<usize> {
-        self.start..self.end
-    }
-
-    const fn is_absent(self) -> bool {
-        self.start == self.end
-    }
-}
 
 /// Makes lines. It keeps its buffers, so that it allocates only while they grow.
 pub(crate) struct Encoder {
     shown: Shown,
-    members: [Place; SORTED.len()],
-    details: [Place; Key::ALL.len()],
+    members: Places<{ SORTED.len() }>,
+    /// By rank.
+    details: Places<{ Key::ALL.len() }>,
     apart: Vec<u8>,
     canonical: Vec<u8>,
     ip: Vec<u8>,
@@ -139,8 +136,8 @@ impl Encoder {
     pub(crate) fn new(shown: Shown) -> Self {
         Self {
             shown,
-            members: [Place::default(); SORTED.len()],
-            details: [Place::default(); Key::ALL.len()],
+            members: Places::new(),
+            details: Places::new(),
             apart: Vec::new(),
             canonical: Vec::with_capacity(1024),
             ip: Vec::new(),
@@ -155,8 +152,7 @@ impl Encoder {
         (id, at): (EventId, WallMillis),
         chain: &mut Chain,
     ) {
-        self.members = [Place::default(); SORTED.len()];
-        out.push(b'{');
+        self.members.clear();
         self.put_caller_part(out, event, at);
         self.put_details(out, event);
         self.put_own_part(out, event, id, chain);
@@ -167,7 +163,9 @@ impl Encoder {
         out.extend_from_slice(b"\"}\n");
     }
 
-    /// Writes one member with the comma before it and remembers its place.
+    /// Writes one member and remembers its place. The name comes with the comma or brace before
+    /// it, which is not part of the place.
+    #[inline]
     fn put(
         &mut self,
         out: &mut Vec<u8>,
@@ -175,46 +173,42 @@ impl Encoder {
         name: &[u8],
         value: impl FnOnce(&mut Vec<u8>),
     ) {
-        if !matches!(member, Member::Timestamp) {
-            out.push(b',');
-        }
-        let start = out.len();
+        let start = out.len() + 1;
         out.extend_from_slice(name);
         value(out);
-        if let Some(place) = self.members.get_mut(member as usize) {
-            *place = Place {
-                start,
-                end: out.len(),
-                apart: false,
-            };
-        }
+        let place = Place {
+            start,
+            end: out.len(),
+            apart: false,
+        };
+        self.members.set(member as usize, place);
     }
 
     /// The members llm-proxy has too, up to its `result`.
     fn put_caller_part(&mut self, out: &mut Vec<u8>, event: &Event<'_>, at: WallMillis) {
-        self.put(out, Member::Timestamp, b"\"timestamp\":", |out| {
+        self.put(out, Member::Timestamp, b"{\"timestamp\":", |out| {
             quoted(out, &at.rfc3339_millis());
         });
-        self.put(out, Member::Action, b"\"action\":", |out| {
+        self.put(out, Member::Action, b",\"action\":", |out| {
             quoted(out, event.action.as_str().as_bytes());
         });
-        self.put(out, Member::Actor, b"\"actor\":", |out| {
+        self.put(out, Member::Actor, b",\"actor\":", |out| {
             quoted(out, event.actor.as_str().as_bytes());
         });
         if let Some(id) = event.project_id {
-            self.put(out, Member::ProjectId, b"\"project_id\":", |out| {
+            self.put(out, Member::ProjectId, b",\"project_id\":", |out| {
                 json::id(out, ProjectId::PREFIX, &id.hex());
             });
         }
         if let Some(id) = event.request_id {
-            self.put(out, Member::RequestId, b"\"request_id\":", |out| {
+            self.put(out, Member::RequestId, b",\"request_id\":", |out| {
                 json::id(out, RequestId::PREFIX, &id.hex());
             });
         }
         if let Some(id) = &event.correlation_id {
             // The event took only letters, digits, dots, underscores and hyphens.
             let id = self.shown.redactor.hide(id);
-            self.put(out, Member::CorrelationId, b"\"correlation_id\":", |out| {
+            self.put(out, Member::CorrelationId, b",\"correlation_id\":", |out| {
                 quoted(out, id.as_bytes());
             });
         }
@@ -222,29 +216,29 @@ impl Encoder {
             let mut text = std::mem::take(&mut self.ip);
             text.clear();
             if self.shown.ip_mask.write(ip, &mut text) {
-                self.put(out, Member::ClientIp, b"\"client_ip\":", |out| {
+                self.put(out, Member::ClientIp, b",\"client_ip\":", |out| {
                     quoted(out, &text);
                 });
             }
             self.ip = text;
         }
-        self.put(out, Member::Result, b"\"result\":", |out| {
+        self.put(out, Member::Result, b",\"result\":", |out| {
             quoted(out, event.outcome.as_str().as_bytes());
         });
     }
 
     /// The members that are ours, without the hash.
     fn put_own_part(&mut self, out: &mut Vec<u8>, event: &Event<'_>, id: EventId, chain: &Chain) {
-        self.put(out, Member::Id, b"\"id\":", |out| {
+        self.put(out, Member::Id, b",\"id\":", |out| {
             json::id(out, EventId::PREFIX, &id.hex());
         });
         if let Some(id) = event.tenant_id {
-            self.put(out, Member::TenantId, b"\"tenant_id\":", |out| {
+            self.put(out, Member::TenantId, b",\"tenant_id\":", |out| {
                 json::id(out, TenantId::PREFIX, &id.hex());
             });
         }
         if let Some(id) = event.actor_id {
-            self.put(out, Member::ActorId, b"\"actor_id\":", |out| match id {
+            self.put(out, Member::ActorId, b",\"actor_id\":", |out| match id {
                 ActorId::Token(id) => json::id(out, TokenId::PREFIX, &id.hex()),
                 ActorId::ManagementKey(id) => json::id(out, ManagementKeyId::PREFIX, &id.hex()),
                 ActorId::LocalUid(uid) => {
@@ -254,27 +248,27 @@ impl Encoder {
                 }
             });
         }
-        self.put(out, Member::Class, b"\"class\":", |out| {
+        self.put(out, Member::Class, b",\"class\":", |out| {
             quoted(out, event.class().as_str().as_bytes());
         });
         if let Some(reason) = event.reason {
-            self.put(out, Member::Reason, b"\"reason\":", |out| {
+            self.put(out, Member::Reason, b",\"reason\":", |out| {
                 quoted(out, reason.as_bytes());
             });
         }
-        self.put(out, Member::Stream, b"\"stream\":", |out| {
+        self.put(out, Member::Stream, b",\"stream\":", |out| {
             json::id(out, StreamId::PREFIX, chain.stream_hex());
         });
-        self.put(out, Member::Seq, b"\"seq\":", |out| {
+        self.put(out, Member::Seq, b",\"seq\":", |out| {
             json::number(out, chain.next_seq());
         });
-        self.put(out, Member::Prev, b"\"prev\":", |out| {
+        self.put(out, Member::Prev, b",\"prev\":", |out| {
             quoted(out, chain.prev_hex());
         });
     }
 
     fn put_details(&mut self, out: &mut Vec<u8>, event: &Event<'_>) {
-        self.details = [Place::default(); Key::ALL.len()];
+        self.details.clear();
         self.apart.clear();
         if event.details.is_empty() {
             return;
@@ -296,16 +290,18 @@ impl Encoder {
             return;
         }
         out.push(b'}');
-        if let Some(place) = self.members.get_mut(Member::Details as usize) {
-            place.end = out.len();
-        }
+        let place = Place {
+            start: start + 1,
+            end: out.len(),
+            apart: false,
+        };
+        self.members.set(Member::Details as usize, place);
     }
 
     fn put_detail(&mut self, out: &mut Vec<u8>, key: Key, value: &Value<'_>) {
         let start = out.len();
-        quoted(out, key.as_str().as_bytes());
-        out.push(b':');
-        let mut place = match value {
+        name(out, key);
+        let apart = match value {
             Value::Word(text) => self.put_text(out, key, cut(text, TEXT_CHARS_MAX)),
             Value::OwnedWord(text) => self.put_text(out, key, cut(text, TEXT_CHARS_MAX)),
             Value::Text(text) => {
@@ -324,17 +320,14 @@ impl Encoder {
                 json::id(out, TokenId::PREFIX, &id.hex());
                 None
             }
-        }
-        .unwrap_or_default();
-        if !place.apart {
-            place = Place {
-                start,
-                end: out.len(),
-                apart: false,
-            };
-        }
-        if let Some(slot) = self.details.get_mut(key as usize) {
-            *slot = place;
+        };
+        let place = apart.unwrap_or(Place {
+            start,
+            end: out.len(),
+            apart: false,
+        });
+        if let Some(rank) = RANKS.get(key as usize) {
+            self.details.set(usize::from(*rank), place);
         }
     }
 
@@ -346,8 +339,7 @@ impl Encoder {
             return None;
         }
         let start = self.apart.len();
-        quoted(&mut self.apart, key.as_str().as_bytes());
-        self.apart.push(b':');
+        name(&mut self.apart, key);
         canonical_string(&mut self.apart, text);
         Some(Place {
             start,
@@ -359,33 +351,32 @@ impl Encoder {
     /// Puts the canonical form together.
     fn put_canonical(&mut self, out: &[u8]) {
         self.canonical.clear();
+        let mut opening = b'{';
         for member in SORTED {
-            let Some(place) = self.members.get(member as usize).filter(|p| !p.is_absent()) else {
+            let Some(place) = self.members.get(member as usize) else {
                 continue;
             };
-            let opening = if self.canonical.is_empty() {
-                b'{'
-            } else {
-                b','
-            };
             self.canonical.push(opening);
+            opening = b',';
             if matches!(member, Member::Details) {
-                self.canonical.extend_from_slice(b"\"details\":");
-                let mut opening = b'{';
-                for key in SORTED_KEYS {
-                    let place = self.details.get(key as usize).copied().unwrap_or_default();
-                    let from = if place.apart { &self.apart } else { out };
-                    if let Some(text) = from.get(place.range()).filter(|text| !text.is_empty()) {
-                        self.canonical.push(opening);
-                        self.canonical.extend_from_slice(text);
-                        opening = b',';
-                    }
-                }
-                self.canonical.push(b'}');
+                self.put_canonical_details(out);
             } else {
                 let text = out.get(place.range()).unwrap_or_default();
                 self.canonical.extend_from_slice(text);
             }
+        }
+        self.canonical.push(b'}');
+    }
+
+    fn put_canonical_details(&mut self, out: &[u8]) {
+        self.canonical.extend_from_slice(b"\"details\":");
+        let mut opening = b'{';
+        for place in self.details.written() {
+            let from = if place.apart { &self.apart } else { out };
+            self.canonical.push(opening);
+            let text = from.get(place.range()).unwrap_or_default();
+            self.canonical.extend_from_slice(text);
+            opening = b',';
         }
         self.canonical.push(b'}');
     }
@@ -412,6 +403,13 @@ impl Shown {
             Cow::Owned(text) => Cow::Owned(cut(&text, chars_max).to_owned()),
         }
     }
+}
+
+/// Appends a key and its colon.
+fn name(out: &mut Vec<u8>, key: Key) {
+    out.push(b'"');
+    out.extend_from_slice(key.as_str().as_bytes());
+    out.extend_from_slice(b"\":");
 }
 
 /// Appends a text that needs no escapes.

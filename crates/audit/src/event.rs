@@ -221,7 +221,12 @@ impl<'a> Event<'a> {
         if self.details.capacity() == 0 {
             self.details.reserve_exact(DETAILS_MAX);
         }
-        // From the end, as details mostly come in their order.
+        // Details mostly come in their order.
+        if self.details.last().is_none_or(|(last, _)| *last < key) {
+            self.details.push((key, value));
+            self.details_bytes += bytes;
+            return;
+        }
         let before = self.details.iter().rev();
         let after = before.take_while(|(other, _)| *other > key).count();
         let place = self.details.len() - after;

@@ -17,6 +17,7 @@ mod health;
 mod ip_mask;
 mod logger;
 mod mask;
+mod places;
 mod queue;
 mod verdict;
 mod writer;

@@ -20,7 +20,7 @@ const LOOK_AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long a connection that we end is drained, so that the caller can read the answer.
 const LINGER: Duration = Duration::from_secs(1);
 /// Bytes thrown away at most while draining.
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What reading brought.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,6 +60,8 @@ pub struct Downstream {
     buffer: Vec<u8>,
     at: usize,
     read_closed: bool,
+    /// The kernel took bytes though it had not told of room: there may be more.
+    roomy: bool,
     slot: Slot,
     buffers: Rc<Buffers>,
 }
@@ -77,6 +79,7 @@ impl Downstream {
             buffer: Vec::new(),
             at: 0,
             read_closed: false,
+            roomy: false,
             slot,
             buffers,
         }
@@ -255,21 +258,25 @@ impl Downstream {
                     }
                     Poll::Ready(_) => return Poll::Ready(Err(Gone::Closed)),
                     Poll::Pending => {
+                        // The kernel tells of room only once a third of its buffer is free; a
+                        // slow reader may have made some all the same.
+                        let late = waited && self.slot.is_late(cx);
+                        if late || self.roomy {
+                            let taken = self.io.send_now(left);
+                            if late && taken == 0 {
+                                return Poll::Ready(Err(Gone::Stalled));
+                            }
+                            left = left.get(taken..).unwrap_or_default();
+                            self.roomy = left.is_empty();
+                            waited = false;
+                            continue;
+                        }
                         if !waited {
                             self.slot.set(stall);
                             waited = true;
+                            continue;
                         }
-                        if !self.slot.is_late(cx) {
-                            return Poll::Pending;
-                        }
-                        // The kernel tells of room only once a third of its buffer is free; a
-                        // slow reader may have made some all the same.
-                        let taken = self.io.send_now(left);
-                        if taken == 0 {
-                            return Poll::Ready(Err(Gone::Stalled));
-                        }
-                        left = left.get(taken..).unwrap_or_default();
-                        waited = false;
+                        return Poll::Pending;
                     }
                 }
             }

@@ -172,16 +172,31 @@ impl<'a> Cursor<'a> {
             }
             self.at += found.trailing_zeros() as usize / 8;
             match self.byte() {
-                Some(b'"') => self.at = self.string_end(self.at + 1)?,
-                Some(b'{' | b'[') => depth += 1,
-                _ => depth = depth.saturating_sub(1),
+                Some(b'"') => self.skip_strings()?,
+                Some(b'{' | b'[') => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                _ => {
+                    depth = depth.saturating_sub(1);
+                    self.at += 1;
+                }
             }
-            self.at += 1;
             if depth == 0 {
                 self.unblank();
                 return Ok(());
             }
         }
+    }
+
+    /// Steps over the string that starts here, and on over those that follow it at once, as the
+    /// value does its key.
+    fn skip_strings(&mut self) -> Result<(), Broken> {
+        self.at = self.string_end(self.at + 1)? + 1;
+        while let Some([b':' | b',', b'"', ..]) = self.text.get(self.at..) {
+            self.at = self.string_end(self.at + 2)? + 1;
+        }
+        Ok(())
     }
 
     /// A number or literal, not judged.

@@ -2,19 +2,38 @@
 
 /// The length of the run of bytes that mean themselves inside a string.
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    let mut run = 0;
-    let mut rest = bytes;
+    // Keys and most words end here. What is longer is mostly much longer.
+    for run in [0, 8] {
+        let special = specials(word_of(bytes.get(run..).unwrap_or_default()));
+        if special != 0 {
+            return run + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let mut run = 16 + plain_blocks(bytes.get(16..).unwrap_or_default());
     loop {
-        let special = specials(word_of(rest));
+        let special = specials(word_of(bytes.get(run..).unwrap_or_default()));
         if special != 0 {
             return run + special.trailing_zeros() as usize / 8;
         }
         run += 8;
-        rest = rest.get(8..).unwrap_or_default();
     }
 }
 
+/// The length of the whole blocks at the start in which every byte means itself. No early end
+/// inside a block, so that it is looked at as a vector.
+fn plain_blocks(bytes: &[u8]) -> usize {
+    let (blocks, _) = bytes.as_chunks::<32>();
+    let plain = blocks.iter().take_while(|block| {
+        let special = block.iter().fold(0, |special, &byte| {
+            special | u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\')
+        });
+        special == 0
+    });
+    32 * plain.count()
+}
+
 /// The next eight bytes as a word, zeros beyond the end.
+#[inline]
 pub(super) fn word_of(bytes: &[u8]) -> u64 {
     bytes
         .first_chunk::<8>()

@@ -6,6 +6,7 @@
     reason = "tests open sockets and read clocks of their own"
 )]
 
+mod connection;
 mod fixture;
 mod framing;
 mod limits;

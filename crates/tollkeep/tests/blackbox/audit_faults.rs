@@ -1,0 +1,105 @@
+//! An audit log that can't be written closes the gateway, which opens by itself when it can.
+
+use crate::callers::{answer, bearer, chat, models};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tollkeep_testkit::{Gateway, Origin, PATIENCE, eventually};
+
+/// Longest answer of a gateway that can't write: the deadline and 50 ms, and room for a busy
+/// machine.
+const SOON: Duration = Duration::from_secs(2);
+
+fn ready(gateway: &Gateway) -> (u16, String) {
+    let answer = gateway.call(b"GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    (answer.status, answer.text())
+}
+
+/// Asserts that nothing is admitted or changed, and that this is told without delay.
+fn assert_closed(gateway: &Gateway, token: &str) {
+    let began = Instant::now();
+    let refused = gateway.call(&chat(&bearer(token), "hi"));
+    assert_eq!((refused.status, refused.code()), (503, "audit_unavailable".to_owned()));
+    assert!(refused.field("retry-after").is_some());
+    let (status, problem) = gateway.api("POST", "/api/v1/tokens", Some(&json!({ "name": "lost" })));
+    assert_eq!((status, &problem["code"]), (503, &json!("audit_unavailable")));
+    assert_eq!(ready(gateway), (503, r#"{"status":"unready","reasons":["audit"]}"#.to_owned()));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert!(gateway.metrics_text().contains("tollkeep_requests_total"), "metrics stay");
+}
+
+/// A reader of a pipe: its lines as they come.
+fn read_lines(pipe: &std::path::Path) -> mpsc::Receiver<Value> {
+    let (lines, read) = mpsc::channel();
+    let file = pipe.to_owned();
+    thread::spawn(move || {
+        let reader = BufReader::new(File::open(file).unwrap());
+        for line in reader.lines().map_while(Result::ok) {
+            let sent = lines.send(serde_json::from_str(&line).unwrap());
+            if sent.is_err() {
+                return;
+            }
+        }
+    });
+    read
+}
+
+// AUD-40 AUD-41
+#[test]
+fn a_pipe_without_a_reader_refuses_calls_until_somebody_reads() {
+    let origin = Origin::start(answer);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("audit.pipe");
+    assert!(Command::new("mkfifo").arg("-m").arg("600").arg(&pipe).status().unwrap().success());
+    let gateway = models(&origin).set("audit.file", pipe.display().to_string()).start();
+    assert_closed(&gateway, "tok-any");
+    assert_eq!(origin.count(), 0);
+    let read = read_lines(&pipe);
+    eventually("ready", || (ready(&gateway).0 == 200).then_some(()));
+    let token = gateway.mint_token(&json!({ "name": "kept" }));
+    assert_eq!(gateway.call(&chat(&bearer(&token), "hi")).status, 200);
+    let mut actions = Vec::new();
+    while !actions.contains(&json!("proxy_request")) {
+        actions.push(read.recv_timeout(PATIENCE).unwrap()["action"].clone());
+    }
+    assert!(actions.contains(&json!("audit.recovered")), "{actions:?}");
+    let (_, list) = gateway.api("GET", "/api/v1/tokens", None);
+    let names: Vec<_> = list["data"].as_array().unwrap().iter().map(|token| token["name"].clone()).collect();
+    assert_eq!(names, ["kept"], "what was refused is not there");
+}
+
+// AUD-40 AUD-41
+#[test]
+fn a_full_disk_refuses_calls_and_the_gateway_lives() {
+    let origin = Origin::start(answer);
+    let gateway = models(&origin).set("audit.file", "/dev/full").start();
+    assert_closed(&gateway, "tok-any");
+    assert_eq!(origin.count(), 0);
+    let health = gateway.call(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    assert_eq!(health.status, 200, "it lives");
+}
+
+// AUD-40
+#[test]
+fn a_gateway_that_was_told_to_serves_without_its_log_and_counts_what_it_lost() {
+    let origin = Origin::start(answer);
+    let gateway = models(&origin).set("audit.access_on_failure", "open").start();
+    let token = gateway.mint_token(&json!({}));
+    let gateway = {
+        let pipe = gateway.folder().join("audit.pipe");
+        assert!(Command::new("mkfifo").arg("-m").arg("600").arg(&pipe).status().unwrap().success());
+        gateway.restart_with("audit.file", &pipe.display().to_string())
+    };
+    for _ in 0..3 {
+        assert_eq!(gateway.call(&chat(&bearer(&token), "hi")).status, 200);
+    }
+    assert_eq!(ready(&gateway).0, 503, "but it says so");
+    let (status, problem) = gateway.api("POST", "/api/v1/tokens", Some(&json!({})));
+    assert_eq!((status, &problem["code"]), (503, &json!("audit_unavailable")), "changes are not open");
+    let lines = gateway.access_lines();
+    assert_eq!(lines.len(), 3, "access lines don't wait for the audit: {lines:?}");
+}
