@@ -28,6 +28,6 @@ mod upstream_head;
 mod worker;
 
 pub use plan::{Plan, PlanError};
-pub use record::Recorder;
+pub use record::{Recorder, Sinks};
 pub use route::surface_route;
 pub use worker::{Shared, Worker};

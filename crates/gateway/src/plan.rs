@@ -81,6 +81,8 @@ pub(crate) struct Target {
     pub(crate) set_fields: Box<[u8]>,
     /// Names of those fields, lower case.
     pub(crate) set_names: Vec<Box<[u8]>>,
+    /// The secrets among those fields, which no answer may bring back.
+    pub(crate) secrets: Vec<Secret>,
     /// Whether it may be another gateway on this machine: it is told our instance.
     pub(crate) is_private: bool,
 }
@@ -300,6 +302,18 @@ fn endpoint(
     }
 }
 
+/// The secrets among set fields, without the word for their scheme.
+fn secrets(fields: &[(String, SecretOrText)]) -> Vec<Secret> {
+    let secrets = fields.iter().filter_map(|(_, value)| match value {
+        SecretOrText::Secret(secret) => secret.expose().rsplit(' ').next(),
+        SecretOrText::Text(_) => None,
+    });
+    secrets
+        .filter(|text| !text.is_empty())
+        .map(Secret::new)
+        .collect()
+}
+
 fn set_fields(fields: &[(String, SecretOrText)]) -> (Box<[u8]>, Vec<Box<[u8]>>) {
     let mut lines = Vec::new();
     for (name, value) in fields {
@@ -328,6 +342,7 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         },
         set_fields,
         set_names,
+        secrets: secrets(&upstream.set_headers),
     }
 }
 
@@ -388,6 +403,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         }),
         set_fields,
         set_names,
+        secrets: secrets(&provider.set_headers),
     })
 }
 

@@ -6,6 +6,7 @@
 
 use crate::refusal::{AuthnFailure, Refusal};
 use crate::worker::Worker;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::line_sink::LineSink;
 use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, RouteLabel};
+use tollkeep_observe::redact::Redactor;
 use tollkeep_observe::usage_line::UsageLine;
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::usage::UsageReport;
@@ -204,8 +206,8 @@ impl Facts {
     }
 }
 
-/// Where records go: the audit log's thread writes all three kinds of line.
-pub struct Recorder {
+/// Where records go.
+pub struct Sinks {
     /// The audit log; `None` when audit is off.
     pub audit: Option<Arc<Logger>>,
     /// Access lines; `None` when they are off.
@@ -216,6 +218,13 @@ pub struct Recorder {
     pub usage: LineSink,
     /// How addresses are written in access lines.
     pub ip_mask: IpMask,
+    /// What is hidden in what callers and upstreams named.
+    pub redactor: Redactor,
+}
+
+/// Turns records into lines and events.
+pub struct Recorder {
+    sinks: Sinks,
     folds: Mutex<Folds>,
 }
 
@@ -245,28 +254,18 @@ impl Folds {
 
 impl Recorder {
     /// A recorder into these sinks.
-    pub fn new(
-        audit: Option<Arc<Logger>>,
-        access: Option<LineSink>,
-        access_errors_only: bool,
-        usage: LineSink,
-        ip_mask: IpMask,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            audit,
-            access,
-            access_errors_only,
-            usage,
-            ip_mask,
-            folds: Mutex::default(),
-        })
+    pub fn new(sinks: Sinks) -> Arc<Self> {
+        let folds = Mutex::default();
+        Arc::new(Self { sinks, folds })
     }
 
     /// Takes a worker's batch: lines are written here, events by the audit log's own thread, so
     /// that neither waits for the other. Never waits: a full queue is the log's to count.
     pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
         self.write_lines(&batch);
-        let Some(audit) = &self.audit else { return };
+        let Some(audit) = &self.sinks.audit else {
+            return;
+        };
         let events = batch.iter().map(Facts::events_max).sum();
         if events == 0 {
             return;
@@ -287,25 +286,39 @@ impl Recorder {
         let (mut usage, mut used) = (Vec::new(), 0);
         let mut ip = Vec::with_capacity(48);
         for facts in batch.iter().filter(|facts| !facts.is_probe) {
-            if self.access.is_some()
-                && (!self.access_errors_only || facts.outcome != RequestOutcome::Served)
+            let models = self.models(facts);
+            if self.sinks.access.is_some()
+                && (!self.sinks.access_errors_only || facts.outcome != RequestOutcome::Served)
             {
                 ip.clear();
-                let shown = self.ip_mask.write(facts.client_ip, &mut ip);
+                let shown = self.sinks.ip_mask.write(facts.client_ip, &mut ip);
                 let ip = std::str::from_utf8(&ip).ok().filter(|_| shown);
-                tollkeep_observe::access::write_line(&mut access, &access_line(facts, ip));
+                let line = access_line(facts, &models, ip);
+                tollkeep_observe::access::write_line(&mut access, &line);
                 accessed += 1;
             }
-            if let Some(line) = usage_line(facts) {
+            if let Some(line) = usage_line(facts, &models) {
                 tollkeep_observe::usage_line::write_line(&mut usage, &line);
                 used += 1;
             }
         }
-        if let Some(sink) = self.access.as_ref().filter(|_| accessed > 0) {
+        if let Some(sink) = self.sinks.access.as_ref().filter(|_| accessed > 0) {
             sink.send(&mut access, accessed);
         }
         if used > 0 {
-            self.usage.send(&mut usage, used);
+            self.sinks.usage.send(&mut usage, used);
+        }
+    }
+
+    fn models<'f>(&self, facts: &'f Facts) -> Models<'f> {
+        let masked = |name: &'f Option<Box<str>>| {
+            let name = name.as_deref()?;
+            Some(self.sinks.redactor.hide(name))
+        };
+        let llm = facts.llm.as_ref();
+        Models {
+            asked: llm.and_then(|llm| masked(&llm.model_asked)),
+            served: llm.and_then(|llm| masked(&llm.model_served)),
         }
     }
 
@@ -386,6 +399,12 @@ fn event(facts: &Facts, action: Action, outcome: Outcome) -> Event<'_> {
     }
 }
 
+/// Names of models as lines show them.
+struct Models<'f> {
+    asked: Option<Cow<'f, str>>,
+    served: Option<Cow<'f, str>>,
+}
+
 /// The one `proxy_request` event of a call.
 fn call_event(facts: &Facts) -> Event<'_> {
     let outcome = match facts.outcome {
@@ -418,7 +437,11 @@ fn call_event(facts: &Facts) -> Event<'_> {
     event
 }
 
-fn access_line<'a>(facts: &'a Facts, client_ip: Option<&'a str>) -> AccessLine<'a> {
+fn access_line<'a>(
+    facts: &'a Facts,
+    models: &'a Models<'_>,
+    client_ip: Option<&'a str>,
+) -> AccessLine<'a> {
     let usage = facts.llm.as_ref().and_then(|llm| llm.usage.as_ref());
     AccessLine {
         at: facts.at,
@@ -434,10 +457,7 @@ fn access_line<'a>(facts: &'a Facts, client_ip: Option<&'a str>) -> AccessLine<'
         project_id: facts.token.as_ref().map(|token| token.project.id),
         token_ref: facts.token.as_ref().map(|token| token.id),
         provider: facts.asked.as_ref().map(|asked| &*asked.name),
-        model: facts
-            .llm
-            .as_ref()
-            .and_then(|llm| llm.model_asked.as_deref()),
+        model: models.asked.as_deref(),
         tokens: match usage {
             Some(UsageReport::Reported(usage)) => Some((usage.input(), usage.output())),
             Some(UsageReport::Released | UsageReport::Unknown(_)) | None => None,
@@ -448,7 +468,7 @@ fn access_line<'a>(facts: &'a Facts, client_ip: Option<&'a str>) -> AccessLine<'
 }
 
 /// The usage line of a call that an upstream was asked for; one refused before that has none.
-fn usage_line(facts: &Facts) -> Option<UsageLine<'_>> {
+fn usage_line<'a>(facts: &'a Facts, models: &'a Models<'_>) -> Option<UsageLine<'a>> {
     let (llm, asked) = (facts.llm.as_ref()?, facts.asked.as_ref()?);
     Some(UsageLine {
         at: facts.at,
@@ -457,8 +477,8 @@ fn usage_line(facts: &Facts) -> Option<UsageLine<'_>> {
         token_ref: facts.token.as_ref().map(|token| token.id),
         route: &facts.route,
         provider: &asked.name,
-        model_asked: llm.model_asked.as_deref(),
-        model_served: llm.model_served.as_deref(),
+        model_asked: models.asked.as_deref(),
+        model_served: models.served.as_deref(),
         surface: llm.surface.name(),
         status: facts.status,
         usage: llm.usage.as_ref()?,

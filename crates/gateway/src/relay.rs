@@ -95,10 +95,7 @@ impl Exchange<'_> {
                 field.known,
                 Known::ContentLength | Known::Date | Known::XRequestId
             );
-            if ours
-                || headers::response_field_forbidden(name)
-                || headers::carries_credential(value, &target.set_fields)
-            {
+            if ours || headers::response_field_forbidden(name) || target.brings_back(value) {
                 continue;
             }
             if field.known == Known::Location {
@@ -109,5 +106,13 @@ impl Exchange<'_> {
             }
             write::field(&mut self.work.out, name, value);
         }
+    }
+}
+
+impl Target {
+    /// Whether a field's value holds a secret that we sent.
+    fn brings_back(&self, value: &[u8]) -> bool {
+        let mut secrets = self.secrets.iter();
+        secrets.any(|secret| headers::carries_credential(value, secret.expose().as_bytes()))
     }
 }

@@ -52,13 +52,41 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 
 /// HOT. The length of the token at the start, and whether an underscore is in it.
 pub(crate) fn leading_token(bytes: &[u8]) -> (usize, bool) {
+    let start = letters_and_hyphens(bytes);
     let mut seen = 0;
-    let len = bytes.iter().position(|byte| {
+    let rest = bytes.get(start..).unwrap_or_default();
+    let len = rest.iter().position(|byte| {
         let class = class(*byte);
         seen |= class;
         class & TOKEN == 0
     });
-    (len.unwrap_or(bytes.len()), seen & UNDERSCORE != 0)
+    let len = len.map_or(bytes.len(), |len| start + len);
+    (len, seen & UNDERSCORE != 0)
+}
+
+/// How many letters and hyphens, of which most names are made, stand at the start. A run near the
+/// end may be cut short.
+fn letters_and_hyphens(bytes: &[u8]) -> usize {
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    // Sums of seven-bit numbers stay in their bytes.
+    const fn at_least(word: u64, byte: u8) -> u64 {
+        word + u64::from_le_bytes([0x80 - byte; 8])
+    }
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut len = 0;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let ascii = word & !HIGH;
+        let lower = ascii | u64::from_le_bytes([0x20; 8]);
+        let letter = at_least(lower, b'a') & !at_least(lower, b'z' + 1);
+        let hyphen = !at_least(ascii ^ u64::from_le_bytes([b'-'; 8]), 1);
+        let other = (word | !(letter | hyphen)) & HIGH;
+        if other != 0 {
+            return len + other.trailing_zeros() as usize / 8;
+        }
+        len += 8;
+    }
+    len
 }
 
 /// Whether the byte may stand in a field value or reason phrase: no control byte but HTAB.

@@ -1,5 +1,7 @@
 //! From a model name to the providers that may serve it.
 
+use memchr::memchr;
+
 /// Longest model name, in bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
 
@@ -44,10 +46,7 @@ impl Resolver {
         candidates: &mut Vec<usize>,
     ) -> Option<&'a str> {
         candidates.clear();
-        if requested.is_empty()
-            || requested.len() > MODEL_BYTES_MAX
-            || requested.contains(|letter: char| letter.is_control())
-        {
+        if requested.is_empty() || requested.len() > MODEL_BYTES_MAX || has_control(requested) {
             return None;
         }
         self.found(requested, candidates).or_else(|| {
@@ -59,7 +58,8 @@ impl Resolver {
     }
 
     fn found<'a>(&'a self, requested: &'a str, candidates: &mut Vec<usize>) -> Option<&'a str> {
-        if let Some((provider, model)) = requested.split_once('/') {
+        let slash = memchr(b'/', requested.as_bytes());
+        if let Some((provider, model)) = slash.and_then(|_| requested.split_once('/')) {
             let named = |source: &Source| source.name == provider;
             candidates.extend(
                 self.sources
@@ -132,9 +132,24 @@ impl Source {
     }
 }
 
+/// Whether a control character is in the text. Most text is ASCII, where bytes tell.
+fn has_control(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    }
+}
+
 /// Whether `text` matches `pattern`, in which `*` is any run of characters and nothing else is
 /// special. Linear in the text for each `*`.
 pub fn glob(pattern: &str, text: &str) -> bool {
+    if pattern == "*" {
+        return true;
+    }
+    if !pattern.bytes().any(|byte| byte == b'*') {
+        return pattern == text;
+    }
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {

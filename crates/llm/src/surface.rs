@@ -112,6 +112,19 @@ impl Surface {
         }
     }
 
+    /// Whether the method is one that [`Self::allow`] lists.
+    fn takes(self, method: &str) -> bool {
+        match self {
+            Self::Models | Self::Model => matches!(method, "GET" | "HEAD"),
+            Self::Chat
+            | Self::Completions
+            | Self::Responses
+            | Self::Embeddings
+            | Self::Messages
+            | Self::CountTokens => method == "POST",
+        }
+    }
+
     const fn allow(self) -> &'static str {
         match self {
             Self::Models | Self::Model => "GET, HEAD",
@@ -148,12 +161,11 @@ pub fn surface_of(method: &str, path: &str) -> SurfaceMatch {
     let Some(surface) = named(path) else {
         return unknown(path);
     };
-    let allow = surface.allow();
-    if allow.split(", ").any(|allowed| allowed == method) {
+    if surface.takes(method) {
         SurfaceMatch::Surface(surface)
     } else {
         SurfaceMatch::MethodNotAllowed {
-            allow,
+            allow: surface.allow(),
             dialect: if under(path, "/anthropic") {
                 Dialect::Anthropic
             } else {

@@ -88,6 +88,12 @@ impl Builder {
         self
     }
 
+    /// Another program than the binary, which starts it with the arguments it is given.
+    pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
+        self.binary = path.into();
+        self
+    }
+
     /// A folder that outlives the gateway, instead of one of its own.
     pub fn folder(mut self, path: impl Into<PathBuf>) -> Self {
         self.folder = Some(path.into());

@@ -9,12 +9,13 @@ mod words;
 pub(crate) use scan::{Place, Scalar, scan};
 pub(crate) use skim::{Broken, Cursor};
 
+use memchr::memchr;
 use std::borrow::Cow;
 
 /// The text of a JSON string's inside, unescaped. The inside has been checked by [`scan()`]: what
 /// is no escape of RFC 8259 cannot come here, and is left out if it does.
 pub(crate) fn unescaped(raw: &str) -> Cow<'_, str> {
-    let Some(mut cut) = raw.find('\\') else {
+    let Some(mut cut) = memchr(b'\\', raw.as_bytes()) else {
         return Cow::Borrowed(raw);
     };
     let mut text = String::with_capacity(raw.len());

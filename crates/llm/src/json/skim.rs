@@ -118,9 +118,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a number as it is written.
-    pub(crate) fn number(&mut self) -> Result<&'a str, Broken> {
+    pub(crate) fn number(&mut self) -> Result<&'a [u8], Broken> {
         match self.byte() {
-            Some(b'-' | b'0'..=b'9') => std::str::from_utf8(self.word()?).map_err(|_| Broken),
+            Some(b'-' | b'0'..=b'9') => self.word(),
             _ => Err(Broken),
         }
     }

@@ -133,14 +133,25 @@ fn detail(field: &mut u64, value: &mut Cursor<'_>) -> Result<(), Broken> {
 /// A token count: a whole number, or a float without a fraction.
 fn count(value: &mut Cursor<'_>) -> Result<u64, Broken> {
     let number = value.number()?;
-    let count = match number.parse::<u64>() {
-        Ok(count) => count,
-        Err(_) => integral(number.parse().map_err(|_| Broken)?).ok_or(Broken)?,
+    let count = match digits(number) {
+        Some(count) => count,
+        None => {
+            let number = std::str::from_utf8(number).map_err(|_| Broken)?;
+            integral(number.parse().map_err(|_| Broken)?).ok_or(Broken)?
+        }
     };
     if count > COUNT_MAX {
         return Err(Broken);
     }
     Ok(count)
+}
+
+/// The number that is nothing but digits and fits.
+fn digits(number: &[u8]) -> Option<u64> {
+    number.iter().try_fold(0_u64, |count, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        count.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 #[expect(

@@ -12,7 +12,7 @@ use tollkeep_audit::Logger;
 use tollkeep_config::settings::{ResolverMode, Settings};
 use tollkeep_counters::{IpGauge, RateTable};
 use tollkeep_gateway::plan::PlanParts;
-use tollkeep_gateway::{Plan, Recorder, Shared, Worker};
+use tollkeep_gateway::{Plan, Recorder, Shared, Sinks, Worker};
 use tollkeep_net::resolve::{Names, ResolverSettings};
 use tollkeep_net::worker::{Running, WorkerParts, Workers};
 use tollkeep_net::{Dialer, Drain};
@@ -88,13 +88,14 @@ pub(crate) fn start(
         clock: Arc::clone(&base.clock),
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.as_ref().map(|logger| logger.health()),
-        recorder: Recorder::new(
-            parts.audit.clone(),
-            parts.lines.access.clone(),
-            parts.lines.access_errors_only,
-            parts.lines.usage.clone(),
-            audit::ip_mask(base, parts.vault),
-        ),
+        recorder: Recorder::new(Sinks {
+            audit: parts.audit.clone(),
+            access: parts.lines.access.clone(),
+            access_errors_only: parts.lines.access_errors_only,
+            usage: parts.lines.usage.clone(),
+            ip_mask: audit::ip_mask(base, parts.vault),
+            redactor: audit::redactor(settings),
+        }),
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),

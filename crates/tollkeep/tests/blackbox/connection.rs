@@ -336,7 +336,7 @@ fn a_refused_body_never_becomes_a_request() {
     );
     // Too much to drain, or of unknown length: the connection ends.
     let lines = "Content-Type: application/json\r\n";
-    let large = [smuggled.clone(), vec![b'x'; 70 * 1024]].concat();
+    let large = [smuggled.clone(), vec![b'x'; 200 * 1024]].concat();
     let chunked = [
         head(
             "POST /v1/chat/completions",

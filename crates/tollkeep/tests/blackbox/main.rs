@@ -9,6 +9,9 @@
 mod connection;
 mod fixture;
 mod framing;
+mod hardening;
+mod headers;
 mod limits;
 mod mutation;
 mod timeouts;
+mod upstream;

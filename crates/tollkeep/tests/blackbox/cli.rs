@@ -1,0 +1,455 @@
+//! The command line: what it prints where nobody watches, and how it ends.
+
+use crate::callers::{bearer, get, models};
+use crate::fixture::TOLLKEEP;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use tollkeep_testkit::{Gateway, MANAGEMENT_KEY, Origin};
+
+/// Runs the binary in a folder with nothing in its environment.
+fn run(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(TOLLKEEP);
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .envs(env.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The one JSON line on standard output of a command that went well.
+fn json_of(output: &Output) -> Value {
+    assert_eq!(code(output), 0, "{}", stderr(output));
+    let text = stdout(output);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+fn gateway() -> Gateway {
+    models(&Origin::plain()).start()
+}
+
+// ID-110 ID-111 ID-112
+#[test]
+fn tokens_and_projects_are_managed_from_a_script() {
+    let gateway = gateway();
+    let done = |arguments: &[&str]| json_of(&gateway.cli(arguments));
+    let made = done(&["project", "create", "Team A"]);
+    assert_eq!(
+        (&made["slug"], &made["name"]),
+        (&Value::from("team-a"), &Value::from("Team A"))
+    );
+    assert_eq!(done(&["project", "get", "team-a"])["id"], made["id"]);
+    assert_eq!(
+        done(&["projects", "list"])["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    let options = [
+        "token",
+        "create",
+        "--project",
+        "team-a",
+        "--name",
+        "ci",
+        "--ttl",
+        "1h",
+        "--max-requests",
+        "5",
+        "--requests-per-second",
+        "100",
+        "--requests-per-minute",
+        "1000",
+        "--burst",
+        "10",
+        "--concurrency",
+        "3",
+        "--model",
+        "gpt-4o",
+        "--model",
+        "o*",
+        "--ip",
+        "127.0.0.1",
+        "--ip",
+        "10.0.0.0/8",
+    ];
+    let token = done(&options);
+    let secret = token["secret"].as_str().unwrap();
+    assert_eq!(token["project_id"], made["id"]);
+    assert_eq!(token["bindings"]["ips"][0], "127.0.0.1/32");
+    assert_eq!(
+        (&token["max_requests"], &token["limits"]["burst"]),
+        (&Value::from(5), &Value::from(10))
+    );
+    assert_eq!(
+        gateway.call(&get("/v1/models", &bearer(secret))).status,
+        200
+    );
+    let id = token["id"].as_str().unwrap();
+    let shown = done(&["token", "get", id]);
+    assert_eq!(
+        (&shown["name"], &shown["secret"]),
+        (&Value::from("ci"), &Value::Null)
+    );
+    assert!(!shown.to_string().contains(secret), "shown once");
+    assert_eq!(
+        done(&["tokens", "list", "--project", "team-a"])["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let rotated = done(&["token", "rotate", id, "--overlap", "1h"]);
+    assert_eq!(rotated["replaces"], id);
+    assert_eq!(
+        done(&["token", "revoke", id, "--yes", "--reason", "leaked"])["revoked_reason"],
+        "leaked"
+    );
+    assert_eq!(
+        gateway.call(&get("/v1/models", &bearer(secret))).status,
+        401
+    );
+    let status = done(&["status"]);
+    assert_eq!(
+        (&status["store"], &status["audit"]),
+        (&Value::from("ok"), &Value::from("ok"))
+    );
+    assert_eq!(
+        done(&["status", "--json"])["version"],
+        env!("CARGO_PKG_VERSION")
+    );
+}
+
+// ID-112
+#[test]
+fn every_failure_has_its_exit_code_and_says_what_to_do() {
+    let gateway = gateway();
+    assert_eq!(code(&gateway.cli(&["project", "create", "Twice"])), 0);
+    let unknown = "tid_00000000000070008000000000000000";
+    for (name, arguments, want, told) in [
+        ("no command", &[][..], 2, "Usage"),
+        ("unknown command", &["mint"], 2, "unrecognized"),
+        ("unknown option", &["token", "list", "--all"], 2, "--all"),
+        ("missing argument", &["token", "get"], 2, "<ID>"),
+        (
+            "no number",
+            &["token", "create", "--max-requests", "many"],
+            2,
+            "many",
+        ),
+        (
+            "a destructive act without --yes",
+            &["token", "revoke", unknown],
+            2,
+            "--yes",
+        ),
+        ("bad input", &["token", "create", "--ttl", "5"], 3, "/ttl"),
+        (
+            "two bad inputs",
+            &["token", "create", "--ttl", "900d", "--ip", "banana"],
+            3,
+            "/bindings/ips",
+        ),
+        (
+            "unknown token",
+            &["token", "get", unknown],
+            4,
+            "no such thing",
+        ),
+        (
+            "unknown project",
+            &["project", "get", "nope"],
+            4,
+            "no such thing",
+        ),
+        (
+            "unknown project of a token",
+            &["token", "create", "--project", "nope"],
+            4,
+            "no such thing",
+        ),
+        (
+            "twice the same",
+            &["project", "create", "Twice"],
+            6,
+            "exists",
+        ),
+        (
+            "no gateway here",
+            &["status", "--data-dir", "./elsewhere"],
+            7,
+            "is the gateway running",
+        ),
+        (
+            "nobody listens",
+            &["status", "--url", "127.0.0.1:1"],
+            7,
+            "127.0.0.1:1",
+        ),
+        (
+            "no address",
+            &["status", "--url", "gateway.example"],
+            2,
+            "--url",
+        ),
+    ] {
+        let output = gateway.cli(arguments);
+        assert_eq!(code(&output), want, "{name}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(told),
+            "{name}: {}",
+            stderr(&output)
+        );
+        assert_eq!(stdout(&output), "", "{name}: nothing on standard output");
+    }
+}
+
+// ID-110 ID-112
+#[test]
+fn a_gateway_is_reached_by_address_and_key() {
+    let gateway = gateway();
+    let folder = tempfile::tempdir().unwrap();
+    let addr = gateway.management().to_string();
+    let url = format!("http://{addr}/");
+    let key = |key| [("TOLLKEEP_MANAGEMENT_KEY", key)];
+    let file = folder.path().join("key");
+    fs::write(&file, format!("{MANAGEMENT_KEY}\n")).unwrap();
+    let ask = |arguments: &[&str], env: &[(&str, &str)]| code(&run(folder.path(), arguments, env));
+    assert_eq!(ask(&["status", "--url", &addr], &key(MANAGEMENT_KEY)), 0);
+    assert_eq!(ask(&["status", "--url", &url], &key(MANAGEMENT_KEY)), 0);
+    assert_eq!(ask(&["status", "--url", &url, "--key-file", "key"], &[]), 0);
+    assert_eq!(ask(&["status", "--url", &url], &[]), 5, "no key");
+    assert_eq!(
+        ask(&["status", "--url", &url], &key("mgt-wrong")),
+        5,
+        "a wrong key"
+    );
+    assert_eq!(
+        ask(&["status", "--url", &url, "--key-file", "nothing"], &[]),
+        1,
+        "no file"
+    );
+}
+
+#[test]
+fn help_says_what_each_command_does() {
+    let folder = tempfile::tempdir().unwrap();
+    for (command, told) in [
+        (
+            "",
+            &[
+                "hardened gateway",
+                "demo",
+                "serve",
+                "config",
+                "token",
+                "project",
+                "status",
+            ][..],
+        ),
+        ("demo", &["built-in model", "--once", "--json", "--port"]),
+        (
+            "serve",
+            &["Run the gateway", "--config", "--set", "TOLLKEEP_CONFIG"],
+        ),
+        ("config", &["check", "show", "schema", "example"]),
+        (
+            "config check",
+            &["every fault at once", "--environment", "--json"],
+        ),
+        ("config show", &["secrets hidden", "--origin", "--defaults"]),
+        ("validate", &["config check"]),
+        ("token", &["create", "list", "get", "revoke", "rotate"]),
+        (
+            "token create",
+            &[
+                "shown once",
+                "--max-requests",
+                "--ttl",
+                "30d",
+                "--ip",
+                "--model",
+            ],
+        ),
+        ("token revoke", &["for good", "--yes", "--reason"]),
+        ("token rotate", &["same settings and counters", "--overlap"]),
+        ("project", &["create", "list", "get"]),
+        ("status", &["doing", "--url", "--key-file", "--data-dir"]),
+    ] {
+        let mut arguments: Vec<_> = command.split_whitespace().collect();
+        arguments.push("--help");
+        let output = run(folder.path(), &arguments, &[]);
+        let text = stdout(&output);
+        assert_eq!(code(&output), 0, "{command}");
+        for told in told {
+            assert!(text.contains(told), "{command}: no `{told}` in {text}");
+        }
+    }
+    let version = stdout(&run(folder.path(), &["--version"], &[]));
+    assert_eq!(version, format!("tollkeep {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// A file with four faults, and where each is.
+const FAULTY: &str = "server:\n  port: 99999\n  prot: 1\nfoo: bar\nproviders:\n  openai:\n    credentials:\n      - secret: ${NOWHERE}\n";
+const FAULTS: [&str; 4] = [
+    "bad.yaml:2:9: server.port:",
+    "bad.yaml:3:3: server.prot: is no known key; did you mean `port`?",
+    "bad.yaml:4:1: foo:",
+    "bad.yaml:8:17: providers.openai.credentials[0].secret:",
+];
+
+// OPS-1 OPS-7
+#[test]
+fn a_faulty_file_is_told_whole_with_lines_and_serves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bad.yaml"), FAULTY).unwrap();
+    for arguments in [
+        &["serve", "--config", "bad.yaml"][..],
+        &["config", "check", "bad.yaml"],
+        &["config", "show", "--config", "bad.yaml"],
+        &["validate", "bad.yaml"],
+    ] {
+        let output = run(folder.path(), arguments, &[]);
+        assert_eq!(code(&output), 3, "{arguments:?}");
+        for fault in FAULTS {
+            assert!(
+                stderr(&output).contains(fault),
+                "{arguments:?}: {}",
+                stderr(&output)
+            );
+        }
+    }
+    let output = run(
+        folder.path(),
+        &["config", "check", "--json", "bad.yaml"],
+        &[],
+    );
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((code(&output), &told["valid"]), (3, &Value::Bool(false)));
+    assert_eq!(told["errors"].as_array().unwrap().len(), FAULTS.len());
+    let missing = run(folder.path(), &["config", "check", "nothing.yaml"], &[]);
+    assert!(
+        code(&missing) == 3 && stderr(&missing).contains("nothing.yaml"),
+        "{}",
+        stderr(&missing)
+    );
+    assert!(!folder.path().join("data").exists(), "nothing was made");
+}
+
+// OPS-7
+#[test]
+fn a_good_file_is_checked_shown_and_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = [("OPENAI_API_KEY", "sk-proj-Hq3ZxT8vLm2Kp9Wn4Rb7Yc6D")];
+    let print = |arguments: &[&str]| {
+        let output = run(folder.path(), arguments, &env);
+        assert_eq!(code(&output), 0, "{arguments:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    for (name, full) in [("short.yaml", None), ("full.yaml", Some("--full"))] {
+        let mut arguments = vec!["config", "example"];
+        arguments.extend(full);
+        fs::write(folder.path().join(name), print(&arguments)).unwrap();
+        assert!(
+            print(&["config", "check", name]).contains("is valid"),
+            "{name}"
+        );
+        assert!(print(&["validate", name]).contains("is valid"), "{name}");
+    }
+    let checked: Value =
+        serde_json::from_str(&print(&["config", "check", "--json", "short.yaml"])).unwrap();
+    assert_eq!(
+        (&checked["valid"], &checked["errors"]),
+        (&Value::Bool(true), &Value::Array(Vec::new()))
+    );
+    let shown = print(&[
+        "config",
+        "show",
+        "--config",
+        "short.yaml",
+        "--set",
+        "server.port=8080",
+        "--origin",
+    ]);
+    assert!(
+        shown.contains("server.port: 8080") && shown.contains("credentials[0].secret"),
+        "{shown}"
+    );
+    assert!(!shown.contains(env[0].1), "{shown}");
+    let schema: Value = serde_json::from_str(&print(&["config", "schema"])).unwrap();
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    assert!(print(&["config", "reference"]).starts_with("# Configuration reference"));
+    let production = run(
+        folder.path(),
+        &[
+            "config",
+            "check",
+            "--environment",
+            "production",
+            "short.yaml",
+        ],
+        &env,
+    );
+    assert_eq!(
+        code(&production),
+        3,
+        "production wants more: {}",
+        stdout(&production)
+    );
+    assert!(
+        stderr(&production).contains("auth.encryption.key"),
+        "{}",
+        stderr(&production)
+    );
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_its_address() {
+    let origin = Origin::plain();
+    let gateway = models(&origin).start();
+    for (key, value, addr) in [
+        (
+            "server.port",
+            gateway.data().port().to_string(),
+            gateway.data(),
+        ),
+        (
+            "management.listen",
+            gateway.management().to_string(),
+            gateway.management(),
+        ),
+        (
+            "metrics.port",
+            gateway.metrics().port().to_string(),
+            gateway.metrics(),
+        ),
+    ] {
+        let failed = models(&origin).set(key, value).try_start().err().unwrap();
+        assert_eq!(failed.code, Some(3), "{key}: {}", failed.stderr);
+        assert!(
+            failed.stderr.contains(&format!("cannot listen on {addr}")),
+            "{key}: {}",
+            failed.stderr
+        );
+    }
+}
