@@ -16,6 +16,7 @@ pub mod plan;
 mod pump;
 mod read_call;
 mod record;
+mod recorder;
 mod refusal;
 mod refused_as;
 mod relay;
@@ -28,6 +29,6 @@ mod upstream_head;
 mod worker;
 
 pub use plan::{Plan, PlanError};
-pub use record::{Recorder, Sinks};
+pub use recorder::{Recorder, Sinks};
 pub use route::surface_route;
 pub use worker::{Shared, Worker};

@@ -2,7 +2,8 @@
 
 use crate::lifecycle::{self, Work};
 use crate::plan::Plan;
-use crate::record::{Facts, Recorder};
+use crate::record::Facts;
+use crate::recorder::Recorder;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

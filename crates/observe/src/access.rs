@@ -43,8 +43,12 @@ pub struct AccessLine<'a> {
     pub client_ip: Option<&'a str>,
 }
 
+/// Room that most lines fit into.
+const LINE_BYTES: usize = 768;
+
 /// Appends the line and its line feed. What is unknown is left out, never written as zero.
 pub fn write_line(out: &mut Vec<u8>, line: &AccessLine<'_>) {
+    out.reserve(LINE_BYTES);
     out.extend_from_slice(b"{\"timestamp\":\"");
     out.extend_from_slice(&line.at.rfc3339_millis());
     out.extend_from_slice(b"\",\"level\":\"info\",\"msg\":\"request\",\"request_id\":");

@@ -38,8 +38,12 @@ pub struct UsageLine<'a> {
     pub duration_ms: u64,
 }
 
+/// Room that most lines fit into.
+const LINE_BYTES: usize = 768;
+
 /// Appends the line and its line feed.
 pub fn write_line(out: &mut Vec<u8>, line: &UsageLine<'_>) {
+    out.reserve(LINE_BYTES);
     out.extend_from_slice(b"{\"timestamp\":\"");
     out.extend_from_slice(&line.at.rfc3339_millis());
     out.extend_from_slice(b"\",\"request_id\":");

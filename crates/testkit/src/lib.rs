@@ -12,13 +12,15 @@
 )]
 
 mod client;
+mod dns;
 mod gateway;
 mod origin;
 mod request;
 mod wait;
 
 pub use client::{Answer, BodyEnd, Client, Ended};
+pub use dns::{NameServer, Reply};
 pub use gateway::{Builder, Gateway, MANAGEMENT_KEY, NotStarted, Signal};
-pub use origin::{Gate, Origin, Step, chunk, chunked_head, json, ok, with_fields};
+pub use origin::{Gate, Origin, Step, Stream, chunk, chunked_head, json, ok, with_fields};
 pub use request::Request;
 pub use wait::{PATIENCE, eventually, wait_until};

@@ -60,6 +60,7 @@ struct Seen {
     raw: Mutex<Vec<Vec<u8>>>,
     faults: Mutex<Vec<String>>,
     left: Mutex<Vec<Instant>>,
+    open: AtomicUsize,
 }
 
 /// A running origin.
@@ -203,6 +204,11 @@ impl Origin {
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections open now.
+    pub fn open_connections(&self) -> usize {
+        self.seen.open.load(Ordering::Relaxed)
     }
 
     /// Every byte of each connection so far.

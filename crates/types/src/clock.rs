@@ -40,9 +40,9 @@ pub struct ParseTimeError;
 const DAY_MS: u64 = 86_400_000;
 
 /// The decimal digits of a number below 100.
-fn two_digits(value: u64) -> [u8; 2] {
-    let digit = |value| b'0' + u8::try_from(value).unwrap_or(0);
-    [digit(value / 10), digit(value % 10)]
+const fn two_digits(value: u64) -> [u8; 2] {
+    let [value, ..] = value.to_le_bytes();
+    [b'0' + value / 10, b'0' + value % 10]
 }
 
 impl WallMillis {

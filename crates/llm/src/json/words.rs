@@ -1,15 +1,24 @@
 //! Eight bytes of a string at a time, in one register.
 
 /// The length of the run of bytes that mean themselves inside a string.
+#[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    // Keys and most words end here. What is longer is mostly much longer.
-    for run in [0, 8] {
-        let special = specials(word_of(bytes.get(run..).unwrap_or_default()));
-        if special != 0 {
-            return run + special.trailing_zeros() as usize / 8;
-        }
+    // Most keys and words end here.
+    let special = specials(word_of(bytes));
+    if special == 0 {
+        return 8 + long_run(bytes.get(8..).unwrap_or_default());
     }
-    let mut run = 16 + plain_blocks(bytes.get(16..).unwrap_or_default());
+    special.trailing_zeros() as usize / 8
+}
+
+#[inline(never)]
+fn long_run(bytes: &[u8]) -> usize {
+    let special = specials(word_of(bytes));
+    if special != 0 {
+        return special.trailing_zeros() as usize / 8;
+    }
+    // What is longer is mostly much longer.
+    let mut run = 8 + plain_blocks(bytes.get(8..).unwrap_or_default());
     loop {
         let special = specials(word_of(bytes.get(run..).unwrap_or_default()));
         if special != 0 {
@@ -41,6 +50,7 @@ pub(super) fn word_of(bytes: &[u8]) -> u64 {
 }
 
 #[cold]
+#[inline(never)]
 fn last_word(bytes: &[u8]) -> u64 {
     let mut word = [0_u8; 8];
     for (slot, byte) in word.iter_mut().zip(bytes) {

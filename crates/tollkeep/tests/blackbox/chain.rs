@@ -38,9 +38,9 @@ pub fn verify(gateway: &Gateway) -> usize {
         assert_eq!(line["stream"], lines[0]["stream"]);
         let mut members: Map<String, Value> = line.as_object().unwrap().clone();
         let hash = members.remove("hash").unwrap();
-        let previous: Vec<u8> = (0..32)
-            .map(|at| u8::from_str_radix(&prev[2 * at..2 * at + 2], 16).unwrap())
-            .collect();
+        let digits = prev.as_bytes().chunks(2);
+        let digit = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let previous: Vec<u8> = digits.map(digit).collect();
         let record = canonical(&Value::Object(members));
         let digest = tollkeep_crypto::sha256(&[&[1], &previous, record.as_bytes()]);
         prev = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -83,10 +83,8 @@ fn every_record_follows_from_the_one_before_it_also_across_a_restart() {
 
 /// The output of a shell command in the data folder.
 fn shell(gateway: &Gateway, command: &str) -> String {
-    let run = Command::new("sh")
-        .args(["-c", command])
-        .current_dir(gateway.data_dir())
-        .stderr(Stdio::inherit());
+    let mut run = Command::new("sh");
+    run.args(["-c", command]).current_dir(gateway.data_dir());
     String::from_utf8(run.output().unwrap().stdout).unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use crate::callers::{bearer, get, models};
 use crate::fixture::TOLLKEEP;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -44,179 +44,84 @@ fn gateway() -> Gateway {
     models(&Origin::plain()).start()
 }
 
+/// The options of a token, all at once.
+const OPTIONS: &str = "--name ci --ttl 1h --max-requests 5 --requests-per-second 100 \
+    --requests-per-minute 1000 --burst 10 --concurrency 3 --model gpt-4o --model o* \
+    --ip 127.0.0.1 --ip 10.0.0.0/8 --project team-a";
+
+fn done(gateway: &Gateway, command: &str) -> Value {
+    json_of(&gateway.cli(&command.split_whitespace().collect::<Vec<_>>()))
+}
+
 // ID-110 ID-111 ID-112
 #[test]
-fn tokens_and_projects_are_managed_from_a_script() {
+fn projects_are_managed_from_a_script() {
     let gateway = gateway();
-    let done = |arguments: &[&str]| json_of(&gateway.cli(arguments));
-    let made = done(&["project", "create", "Team A"]);
-    assert_eq!(
-        (&made["slug"], &made["name"]),
-        (&Value::from("team-a"), &Value::from("Team A"))
-    );
-    assert_eq!(done(&["project", "get", "team-a"])["id"], made["id"]);
-    assert_eq!(
-        done(&["projects", "list"])["data"]
-            .as_array()
-            .unwrap()
-            .len(),
-        2
-    );
-    let options = [
-        "token",
-        "create",
-        "--project",
-        "team-a",
-        "--name",
-        "ci",
-        "--ttl",
-        "1h",
-        "--max-requests",
-        "5",
-        "--requests-per-second",
-        "100",
-        "--requests-per-minute",
-        "1000",
-        "--burst",
-        "10",
-        "--concurrency",
-        "3",
-        "--model",
-        "gpt-4o",
-        "--model",
-        "o*",
-        "--ip",
-        "127.0.0.1",
-        "--ip",
-        "10.0.0.0/8",
-    ];
-    let token = done(&options);
-    let secret = token["secret"].as_str().unwrap();
-    assert_eq!(token["project_id"], made["id"]);
-    assert_eq!(token["bindings"]["ips"][0], "127.0.0.1/32");
-    assert_eq!(
-        (&token["max_requests"], &token["limits"]["burst"]),
-        (&Value::from(5), &Value::from(10))
-    );
-    assert_eq!(
-        gateway.call(&get("/v1/models", &bearer(secret))).status,
-        200
-    );
-    let id = token["id"].as_str().unwrap();
-    let shown = done(&["token", "get", id]);
-    assert_eq!(
-        (&shown["name"], &shown["secret"]),
-        (&Value::from("ci"), &Value::Null)
-    );
-    assert!(!shown.to_string().contains(secret), "shown once");
-    assert_eq!(
-        done(&["tokens", "list", "--project", "team-a"])["data"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
-    let rotated = done(&["token", "rotate", id, "--overlap", "1h"]);
-    assert_eq!(rotated["replaces"], id);
-    assert_eq!(
-        done(&["token", "revoke", id, "--yes", "--reason", "leaked"])["revoked_reason"],
-        "leaked"
-    );
-    assert_eq!(
-        gateway.call(&get("/v1/models", &bearer(secret))).status,
-        401
-    );
-    let status = done(&["status"]);
-    assert_eq!(
-        (&status["store"], &status["audit"]),
-        (&Value::from("ok"), &Value::from("ok"))
-    );
-    assert_eq!(
-        done(&["status", "--json"])["version"],
-        env!("CARGO_PKG_VERSION")
-    );
+    let made = json_of(&gateway.cli(&["project", "create", "Team A"]));
+    assert_eq!(made["slug"], "team-a");
+    assert_eq!(made["name"], "Team A");
+    assert_eq!(done(&gateway, "project get team-a")["id"], made["id"]);
+    let listed = done(&gateway, "projects list");
+    assert_eq!(listed["data"].as_array().unwrap().len(), 2);
+    let status = done(&gateway, "status");
+    assert_eq!((&status["store"], &status["audit"]), (&json!("ok"), &json!("ok")));
+    assert_eq!(done(&gateway, "status --json")["version"], env!("CARGO_PKG_VERSION"));
 }
+
+// ID-110 ID-111 ID-112
+#[test]
+fn tokens_are_managed_from_a_script_and_shown_once() {
+    let gateway = gateway();
+    let project = done(&gateway, "project create x --slug team-a");
+    let token = done(&gateway, &format!("token create {OPTIONS}"));
+    let secret = token["secret"].as_str().unwrap();
+    assert_eq!(token["project_id"], project["id"]);
+    assert_eq!(token["bindings"]["ips"], json!(["127.0.0.1/32", "10.0.0.0/8"]));
+    assert_eq!((&token["max_requests"], &token["limits"]["burst"]), (&json!(5), &json!(10)));
+    let called = || gateway.call(&get("/v1/models", &bearer(secret))).status;
+    assert_eq!(called(), 200);
+    let id = token["id"].as_str().unwrap();
+    let shown = done(&gateway, &format!("token get {id}"));
+    assert_eq!(shown["name"], "ci");
+    assert!(!shown.to_string().contains(secret), "shown once");
+    let listed = done(&gateway, "tokens list --project team-a");
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1);
+    let rotated = done(&gateway, &format!("token rotate {id} --overlap 1h"));
+    assert_eq!(rotated["replaces"], id);
+    let revoked = done(&gateway, &format!("token revoke {id} --yes --reason leaked"));
+    assert_eq!(revoked["revoked_reason"], "leaked");
+    assert_eq!(called(), 401);
+}
+
+/// Commands that fail, their exit code, and what they say. `ID` is a token that is not there.
+const FAILURES: [(&str, &str, i32, &str); 15] = [
+    ("no command", "", 2, "Usage"),
+    ("unknown command", "mint", 2, "unrecognized"),
+    ("unknown option", "token list --all", 2, "--all"),
+    ("missing argument", "token get", 2, "<ID>"),
+    ("no number", "token create --max-requests many", 2, "many"),
+    ("a destructive act without --yes", "token revoke ID", 2, "--yes"),
+    ("bad input", "token create --ttl 5", 3, "/ttl"),
+    ("two bad inputs", "token create --ttl 900d --ip banana", 3, "/bindings/ips"),
+    ("unknown token", "token get ID", 4, "no such thing"),
+    ("unknown project", "project get nope", 4, "no such thing"),
+    ("a token's unknown project", "token create --project nope", 4, "no such thing"),
+    ("twice the same", "project create Twice", 6, "exists"),
+    ("no gateway here", "status --data-dir ./elsewhere", 7, "is the gateway running"),
+    ("nobody listens", "status --url 127.0.0.1:1", 7, "127.0.0.1:1"),
+    ("no address", "status --url gateway.example", 2, "--url"),
+];
 
 // ID-112
 #[test]
 fn every_failure_has_its_exit_code_and_says_what_to_do() {
     let gateway = gateway();
-    assert_eq!(code(&gateway.cli(&["project", "create", "Twice"])), 0);
-    let unknown = "tid_00000000000070008000000000000000";
-    for (name, arguments, want, told) in [
-        ("no command", &[][..], 2, "Usage"),
-        ("unknown command", &["mint"], 2, "unrecognized"),
-        ("unknown option", &["token", "list", "--all"], 2, "--all"),
-        ("missing argument", &["token", "get"], 2, "<ID>"),
-        (
-            "no number",
-            &["token", "create", "--max-requests", "many"],
-            2,
-            "many",
-        ),
-        (
-            "a destructive act without --yes",
-            &["token", "revoke", unknown],
-            2,
-            "--yes",
-        ),
-        ("bad input", &["token", "create", "--ttl", "5"], 3, "/ttl"),
-        (
-            "two bad inputs",
-            &["token", "create", "--ttl", "900d", "--ip", "banana"],
-            3,
-            "/bindings/ips",
-        ),
-        (
-            "unknown token",
-            &["token", "get", unknown],
-            4,
-            "no such thing",
-        ),
-        (
-            "unknown project",
-            &["project", "get", "nope"],
-            4,
-            "no such thing",
-        ),
-        (
-            "unknown project of a token",
-            &["token", "create", "--project", "nope"],
-            4,
-            "no such thing",
-        ),
-        (
-            "twice the same",
-            &["project", "create", "Twice"],
-            6,
-            "exists",
-        ),
-        (
-            "no gateway here",
-            &["status", "--data-dir", "./elsewhere"],
-            7,
-            "is the gateway running",
-        ),
-        (
-            "nobody listens",
-            &["status", "--url", "127.0.0.1:1"],
-            7,
-            "127.0.0.1:1",
-        ),
-        (
-            "no address",
-            &["status", "--url", "gateway.example"],
-            2,
-            "--url",
-        ),
-    ] {
-        let output = gateway.cli(arguments);
+    done(&gateway, "project create Twice");
+    for (name, command, want, told) in FAILURES {
+        let command = command.replace("ID", "tid_00000000000070008000000000000000");
+        let output = gateway.cli(&command.split_whitespace().collect::<Vec<_>>());
         assert_eq!(code(&output), want, "{name}: {}", stderr(&output));
-        assert!(
-            stderr(&output).contains(told),
-            "{name}: {}",
-            stderr(&output)
-        );
+        assert!(stderr(&output).contains(told), "{name}: {}", stderr(&output));
         assert_eq!(stdout(&output), "", "{name}: nothing on standard output");
     }
 }
@@ -389,7 +294,7 @@ fn a_good_file_is_checked_shown_and_described() {
         "--origin",
     ]);
     assert!(
-        shown.contains("server.port: 8080") && shown.contains("credentials[0].secret"),
+        shown.contains("8080\"  # flag") && shown.contains("credentials[0].secret"),
         "{shown}"
     );
     assert!(!shown.contains(env[0].1), "{shown}");

@@ -200,8 +200,8 @@ fn once_makes_one_call_prints_both_sides_and_ends() {
 fn the_printed_curl_line_works_when_pasted_and_streams() {
     let mut demo = Demo::start(&["--port", "0"]);
     let guide = demo.read_until("Anthropic");
-    let start = guide.find("curl ").unwrap();
-    let line = guide[start..].split("\n\n").next().unwrap();
+    let (_, pasted) = guide.split_once("Paste this:\n\n").unwrap();
+    let line = pasted.split("\n\n").next().unwrap();
     assert!(guide.contains("from openai import OpenAI"), "{guide}");
     if Command::new("curl")
         .arg("--version")

@@ -6,12 +6,25 @@
     reason = "tests open sockets and read clocks of their own"
 )]
 
+mod audit_faults;
+mod callers;
+mod chain;
+mod cli;
 mod connection;
+mod crash;
+mod demo;
 mod fixture;
 mod framing;
 mod hardening;
 mod headers;
+mod identity;
 mod limits;
+mod management;
+mod metrics;
 mod mutation;
+mod records;
+mod secrecy;
+mod streams;
 mod timeouts;
+mod tokens;
 mod upstream;

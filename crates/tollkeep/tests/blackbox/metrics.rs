@@ -129,7 +129,10 @@ fn counts_move_with_what_happens() {
         1.0,
     );
     assert!(value(&gateway, "tollkeep_in_flight").abs() < f64::EPSILON);
-    assert!(value(&gateway, "tollkeep_audit_events_total{class=\"access\"}") >= 4.0);
+    eventually("events that are on the disk", || {
+        let calls = value(&gateway, "tollkeep_audit_events_total{class=\"access\"}");
+        (calls >= 4.0).then_some(())
+    });
 }
 
 // OPS-51
@@ -159,9 +162,11 @@ fn no_caller_can_make_a_series() {
     assert!(text.contains("code=\"misdirected\""), "{text}");
     (1..30).for_each(strange);
     let after = settled(180);
+    // Beyond twenty failures there is another answer, and what is on the disk is counted later.
+    let later = ["locked_out", "rate_limit", "tollkeep_audit_events_total"];
     let made: Vec<_> = after
         .difference(&before)
-        .filter(|series| !series.contains("locked_out") && !series.contains("rate_limit"))
+        .filter(|series| !later.iter().any(|later| series.contains(later)))
         .collect();
     assert_eq!(made, Vec::<&String>::new());
 }

@@ -4,7 +4,7 @@
 //! ends with a refusal, and the books can be balanced: a request at the origin for each 200, in
 //! order, and nobody gets another's answer.
 
-use crate::fixture::{before, free, gateway};
+use crate::fixture::{Dice, before, free, gateway};
 use crate::framing::{bytes_of, vectors};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -49,26 +49,6 @@ const PIECES: &[&str] = &[
     " HTTP/1.1",
     " HTTP/1.0",
 ];
-
-/// SplitMix64: the same streams in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.roll() % u64::try_from(bound.max(1)).unwrap()).unwrap()
-    }
-
-    fn one_of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
-}
 
 fn mutate(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     let mut stream = dice.one_of(seeds).clone();
@@ -270,7 +250,7 @@ fn run(streams: usize) {
             let seeds = &seeds;
             scope.spawn(move || {
                 let mut lane = Lane::new();
-                let mut dice = Dice(u64::try_from(lane_number).unwrap());
+                let mut dice = Dice::new(u64::try_from(lane_number).unwrap());
                 for number in 0..streams / LANES {
                     let stream = mutate(seeds, &mut dice);
                     if let Err(problem) = lane.try_one(&stream, number) {

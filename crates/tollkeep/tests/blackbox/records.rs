@@ -347,7 +347,7 @@ fn check_events(row: &Row, lines: &[&Value]) {
 
 /// The keys of a line are some of `order`, in that order.
 fn assert_in_order(name: &str, line: &Value, order: &[&str]) {
-    let places: Vec<_> = line.as_object().unwrap().keys().map(|key| {
+    let places = line.as_object().unwrap().keys().map(|key| {
         let place = order.iter().position(|known| known == key);
         place.unwrap_or_else(|| panic!("{name}: `{key}` is unknown: {line}"))
     });

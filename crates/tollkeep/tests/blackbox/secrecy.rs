@@ -26,7 +26,7 @@ pub fn assert_kept_nowhere(gateway: &Gateway, secret: &str) {
 fn guises(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
     let bytes = secret.as_bytes();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let random = &secret[secret.find('-').map_or(0, |at| at + 1)..];
+    let random = secret.split_once('-').map_or(secret, |(_, random)| random);
     let (front, back) = random.split_at(random.len() / 2);
     let guises = [
         ("as it is", secret.to_owned()),

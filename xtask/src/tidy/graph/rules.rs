@@ -42,7 +42,9 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("testkit", &["types"]),
     (
         "fuzz-targets",
-        &["types", "crypto", "policy", "llm", "config", "http1"],
+        &[
+            "types", "crypto", "policy", "llm", "config", "http1", "observe", "audit",
+        ],
     ),
     ("xtask", &[]),
 ];

@@ -1,0 +1,328 @@
+//! From records to lines and events.
+//!
+//! A worker hands over whole batches: access and usage lines are written at once, audit events by
+//! the audit log's own thread.
+
+use crate::record::{Facts, RefusedAs};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tollkeep_audit::{
+    Action, Actor, ActorId, Event, EventSink, IpMask, Key, Logger, Outcome, Value,
+};
+use tollkeep_observe::RequestOutcome;
+use tollkeep_observe::access::AccessLine;
+use tollkeep_observe::line_sink::LineSink;
+use tollkeep_observe::redact::Redactor;
+use tollkeep_observe::usage_line::UsageLine;
+use tollkeep_types::usage::UsageReport;
+
+/// Addresses whose repeated refusals are folded at a time.
+const FOLDS_MAX: usize = 10_000;
+/// One event per address and reason in this time; the next one tells how many there were.
+const FOLD_MS: u64 = 60_000;
+
+/// Where records go.
+pub struct Sinks {
+    /// The audit log; `None` when audit is off.
+    pub audit: Option<Arc<Logger>>,
+    /// Access lines; `None` when they are off.
+    pub access: Option<LineSink>,
+    /// Whether only failed requests have an access line.
+    pub access_errors_only: bool,
+    /// Usage lines.
+    pub usage: LineSink,
+    /// How addresses are written in access lines.
+    pub ip_mask: IpMask,
+    /// What is hidden in what callers and upstreams named.
+    pub redactor: Redactor,
+}
+
+/// Turns records into lines and events.
+pub struct Recorder {
+    sinks: Sinks,
+    folds: Mutex<Folds>,
+}
+
+#[derive(Default)]
+struct Folds(HashMap<(IpAddr, &'static str), (u64, u64)>);
+
+impl Folds {
+    /// How many events of this kind to tell of now: none while a first one is fresh, else this
+    /// one and those kept back.
+    fn tell(&mut self, ip: IpAddr, reason: &'static str, now_ms: u64) -> Option<u64> {
+        if self.0.len() >= FOLDS_MAX {
+            self.0
+                .retain(|_, (since, _)| now_ms.saturating_sub(*since) < FOLD_MS);
+        }
+        if self.0.len() >= FOLDS_MAX {
+            return Some(1);
+        }
+        let (since, kept_back) = self.0.entry((ip, reason)).or_insert((0, 0));
+        if *since != 0 && now_ms.saturating_sub(*since) < FOLD_MS {
+            *kept_back += 1;
+            return None;
+        }
+        *since = now_ms;
+        Some(std::mem::take(kept_back) + 1)
+    }
+}
+
+impl Recorder {
+    /// A recorder into these sinks.
+    pub fn new(sinks: Sinks) -> Arc<Self> {
+        let folds = Mutex::default();
+        Arc::new(Self { sinks, folds })
+    }
+
+    /// Takes a worker's batch: lines are written here, events by the audit log's own thread, so
+    /// that neither waits for the other. Never waits: a full queue is the log's to count.
+    pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
+        self.write_lines(&batch);
+        let Some(audit) = &self.sinks.audit else {
+            return;
+        };
+        let events = batch.iter().map(Facts::events_max).sum();
+        if events == 0 {
+            return;
+        }
+        let recorder = Arc::clone(self);
+        let write = move |sink: &mut EventSink<'_>| {
+            for facts in &batch {
+                recorder.write_events(facts, sink);
+            }
+        };
+        if let Err(error) = audit.submit(events, Box::new(write)) {
+            tracing::debug!("{events} audit events were not taken: {error}");
+        }
+    }
+
+    fn write_lines(&self, batch: &[Facts]) {
+        let (mut access, mut accessed) = (Vec::new(), 0);
+        let (mut usage, mut used) = (Vec::new(), 0);
+        let mut ip = Vec::with_capacity(48);
+        for facts in batch.iter().filter(|facts| !facts.is_probe) {
+            let models = self.models(facts);
+            if self.sinks.access.is_some()
+                && (!self.sinks.access_errors_only || facts.outcome != RequestOutcome::Served)
+            {
+                ip.clear();
+                let shown = self.sinks.ip_mask.write(facts.client_ip, &mut ip);
+                let ip = std::str::from_utf8(&ip).ok().filter(|_| shown);
+                let line = access_line(facts, &models, ip);
+                tollkeep_observe::access::write_line(&mut access, &line);
+                accessed += 1;
+            }
+            if let Some(line) = usage_line(facts, &models) {
+                tollkeep_observe::usage_line::write_line(&mut usage, &line);
+                used += 1;
+            }
+        }
+        if let Some(sink) = self.sinks.access.as_ref().filter(|_| accessed > 0) {
+            sink.send(&mut access, accessed);
+        }
+        if used > 0 {
+            self.sinks.usage.send(&mut usage, used);
+        }
+    }
+
+    fn models<'f>(&self, facts: &'f Facts) -> Models<'f> {
+        let masked = |name: &'f Option<Box<str>>| {
+            let name = name.as_deref()?;
+            Some(self.sinks.redactor.hide(name))
+        };
+        let llm = facts.llm.as_ref();
+        Models {
+            asked: llm.and_then(|llm| masked(&llm.model_asked)),
+            served: llm.and_then(|llm| masked(&llm.model_served)),
+        }
+    }
+
+    fn write_events(&self, facts: &Facts, sink: &mut EventSink<'_>) {
+        if facts.header_spoof {
+            self.write_folded(facts, Action::SecurityViolation, "header_spoof", sink);
+        }
+        match facts.refusal.map(|(_, sort)| sort) {
+            Some(RefusedAs::Authn(failure)) => {
+                let event = event(facts, Action::TokenAccess, Outcome::Failure)
+                    .with_reason(failure.reason());
+                sink.append(&event);
+            }
+            Some(RefusedAs::Binding(reason)) => {
+                sink.append(
+                    &event(facts, Action::TokenAccess, Outcome::Denied).with_reason(reason),
+                );
+            }
+            Some(RefusedAs::Rejected(reason)) => {
+                self.write_folded(facts, Action::RequestRejected, reason, sink);
+            }
+            Some(RefusedAs::RateLimit(class)) => {
+                self.write_folded(facts, Action::RateLimitExceeded, class, sink);
+            }
+            Some(RefusedAs::Egress(reason)) => {
+                self.write_folded(facts, Action::EgressBlocked, reason, sink);
+            }
+            Some(RefusedAs::Other) | None => {}
+        }
+        if facts.is_call {
+            sink.append(&call_event(facts));
+        }
+    }
+
+    fn write_folded(
+        &self,
+        facts: &Facts,
+        action: Action,
+        reason: &'static str,
+        sink: &mut EventSink<'_>,
+    ) {
+        let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = folds.tell(facts.client_ip, reason, facts.at.0) else {
+            return;
+        };
+        drop(folds);
+        let event = event(facts, action, Outcome::Denied).with_reason(reason);
+        sink.append(&event.with_detail(Key::Count, Value::Number(count)));
+    }
+}
+
+fn event(facts: &Facts, action: Action, outcome: Outcome) -> Event<'_> {
+    let actor = if facts.token.is_some() {
+        Actor::Client
+    } else {
+        Actor::Anonymous
+    };
+    let mut event = Event::new(action, actor, outcome)
+        .at(facts.at)
+        .with_request_id(facts.id)
+        .with_client_ip(facts.client_ip)
+        .with_http_method(facts.method)
+        .with_detail(Key::Route, Value::Word(&facts.route));
+    if let Some(token) = &facts.token {
+        event = event
+            .with_tenant_id(token.project.tenant_id)
+            .with_project_id(token.project.id)
+            .with_actor_id(ActorId::Token(token.id))
+            .with_token_hint(&token.hint)
+            .with_token_ref(token.id);
+    }
+    if let Some(id) = &facts.correlation_id {
+        event = event.with_correlation_id(&**id);
+    }
+    match &facts.user_agent {
+        Some(agent) => event.with_user_agent(&**agent),
+        None => event,
+    }
+}
+
+/// Names of models as lines show them.
+struct Models<'f> {
+    asked: Option<Cow<'f, str>>,
+    served: Option<Cow<'f, str>>,
+}
+
+/// The one `proxy_request` event of a call.
+fn call_event(facts: &Facts) -> Event<'_> {
+    let outcome = match facts.outcome {
+        RequestOutcome::Served => Outcome::Success,
+        RequestOutcome::Refused => Outcome::Denied,
+        RequestOutcome::UpstreamError
+        | RequestOutcome::Timeout
+        | RequestOutcome::Cut
+        | RequestOutcome::CallerGone
+        | RequestOutcome::Error => Outcome::Error,
+    };
+    let mut event = event(facts, Action::ProxyRequest, outcome)
+        .with_detail(Key::StatusCode, Value::Number(facts.status.into()))
+        .with_duration_ms(facts.duration_ns / 1_000_000);
+    if let Some((code, _)) = facts.refusal {
+        event = event.with_reason(code);
+    } else if facts.outcome != RequestOutcome::Served {
+        event = event.with_reason(facts.outcome.as_str());
+    }
+    if let Some(asked) = &facts.asked {
+        event = event.with_detail(Key::Provider, Value::Word(&asked.name));
+    }
+    if let Some(model) = facts
+        .llm
+        .as_ref()
+        .and_then(|llm| llm.model_asked.as_deref())
+    {
+        event = event.with_detail(Key::Model, Value::Text(model.into()));
+    }
+    event
+}
+
+fn access_line<'a>(
+    facts: &'a Facts,
+    models: &'a Models<'_>,
+    client_ip: Option<&'a str>,
+) -> AccessLine<'a> {
+    let usage = facts.llm.as_ref().and_then(|llm| llm.usage.as_ref());
+    AccessLine {
+        at: facts.at,
+        request_id: facts.id,
+        method: facts.method,
+        route: &facts.route,
+        status: facts.status,
+        latency_ns: facts.duration_ns,
+        ttft_ns: facts.first_byte_ns,
+        upstream_ns: facts.upstream_ns,
+        bytes_in: facts.bytes_in,
+        bytes_out: facts.bytes_out,
+        project_id: facts.token.as_ref().map(|token| token.project.id),
+        token_ref: facts.token.as_ref().map(|token| token.id),
+        provider: facts.asked.as_ref().map(|asked| &*asked.name),
+        model: models.asked.as_deref(),
+        tokens: match usage {
+            Some(UsageReport::Reported(usage)) => Some((usage.input(), usage.output())),
+            Some(UsageReport::Released | UsageReport::Unknown(_)) | None => None,
+        },
+        outcome: facts.outcome,
+        client_ip,
+    }
+}
+
+/// The usage line of a call that an upstream was asked for; one refused before that has none.
+fn usage_line<'a>(facts: &'a Facts, models: &'a Models<'_>) -> Option<UsageLine<'a>> {
+    let (llm, asked) = (facts.llm.as_ref()?, facts.asked.as_ref()?);
+    Some(UsageLine {
+        at: facts.at,
+        request_id: facts.id,
+        project_id: facts.token.as_ref().map(|token| token.project.id),
+        token_ref: facts.token.as_ref().map(|token| token.id),
+        route: &facts.route,
+        provider: &asked.name,
+        model_asked: models.asked.as_deref(),
+        model_served: models.served.as_deref(),
+        surface: llm.surface.name(),
+        status: facts.status,
+        usage: llm.usage.as_ref()?,
+        outcome: facts.outcome,
+        stream: llm.stream,
+        duration_ms: facts.duration_ns / 1_000_000,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    // AUD-12
+    #[test]
+    fn repeated_refusals_fold_into_one_event_that_counts_them() {
+        let mut folds = Folds::default();
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let told: Vec<_> = [1, 2, 3, FOLD_MS + 1, FOLD_MS + 2]
+            .map(|ms| folds.tell(ip, "chunk", ms))
+            .to_vec();
+        assert_eq!(told, [Some(1), None, None, Some(3), None]);
+        assert_eq!(
+            folds.tell(ip, "host", 2),
+            Some(1),
+            "another reason has its own count"
+        );
+    }
+}
