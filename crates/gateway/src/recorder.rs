@@ -20,6 +20,8 @@ use tollkeep_types::usage::UsageReport;
 
 /// Addresses whose repeated refusals are folded at a time.
 const FOLDS_MAX: usize = 10_000;
+/// Bytes of a line, as a guess.
+const LINE_BYTES: usize = 512;
 /// One event per address and reason in this time; the next one tells how many there were.
 const FOLD_MS: u64 = 60_000;
 
@@ -99,8 +101,9 @@ impl Recorder {
     }
 
     fn write_lines(&self, batch: &[Facts]) {
-        let (mut access, mut accessed) = (Vec::new(), 0);
-        let (mut usage, mut used) = (Vec::new(), 0);
+        let room = batch.len().saturating_mul(LINE_BYTES);
+        let (mut access, mut accessed) = (Vec::with_capacity(room), 0);
+        let (mut usage, mut used) = (Vec::with_capacity(room), 0);
         let mut ip = Vec::with_capacity(48);
         for facts in batch.iter().filter(|facts| !facts.is_probe) {
             let models = self.models(facts);

@@ -105,12 +105,9 @@ impl Exchange<'_> {
         {
             return Err(refusal.into());
         }
-        let secret = llm
-            .credential
-            .secret
-            .as_ref()
-            .map_or("", |secret| secret.expose());
-        let redacted = upstream_error::redact(&whole, secret);
+        // A refusal may quote the credential it refused; an answer to the call does not know it.
+        let secret = llm.credential.secret.as_ref().filter(|_| status >= 400);
+        let redacted = secret.and_then(|secret| upstream_error::redact(&whole, secret.expose()));
         self.begin_answer(status);
         self.copy_llm_fields(&llm.credential);
         if llm.dialect == Dialect::Anthropic {

@@ -1,7 +1,7 @@
 //! Names to addresses, on the control runtime: workers ask through a channel and wait.
 //!
 //! One query per name at a time, whoever asks; answers are kept for their own lifetime within 1 to
-//! 60 s, failures 5 s. When the resolver fails, the last good answer serves for up to 300 s; it is
+//! 60 s, failures for 5 s. When the resolver fails, the last good answer serves for up to 300 s; it is
 //! vetted again like any other.
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
@@ -18,8 +18,12 @@ use tollkeep_types::{Clock, MonoNanos};
 
 /// Questions waiting for the resolver; a full queue answers "unavailable".
 const ASKS_MAX: usize = 1024;
-/// Names whose last good answer is remembered.
-const STALE_NAMES_MAX: usize = 1024;
+/// Names whose last answer is remembered.
+const NAMES_MAX: usize = 1024;
+/// How long an answer serves without asking again, whatever its own lifetime.
+const FRESH_NS: u64 = 1_000_000_000;
+/// How long a failure does.
+const FAILED_NS: u64 = 5_000_000_000;
 /// How long a last good answer may serve while the resolver fails.
 const STALE_NS_MAX: u64 = 300_000_000_000;
 /// Aliases followed at most.
@@ -126,10 +130,37 @@ fn build(settings: &ResolverSettings) -> Result<TokioResolver, hickory_resolver:
     builder.build()
 }
 
-/// A last good answer.
+/// What is known of a name.
+#[derive(Default)]
 struct Known {
-    addresses: Arc<[IpAddr]>,
-    at: MonoNanos,
+    good: Option<(Arc<[IpAddr]>, MonoNanos)>,
+    failed: Option<(ResolveError, MonoNanos)>,
+}
+
+impl Known {
+    /// The last good answer, while it may stand in for a resolver that fails.
+    fn stale(&self, now: MonoNanos) -> Option<&Arc<[IpAddr]>> {
+        let good = self.good.as_ref();
+        good.filter(|(_, at)| now.since(*at) < STALE_NS_MAX)
+            .map(|(addresses, _)| addresses)
+    }
+
+    /// An answer that is too fresh to ask again.
+    fn fresh(&self, now: MonoNanos) -> Option<Answer> {
+        if let Some((error, _)) = self.failed.filter(|(_, at)| now.since(*at) < FAILED_NS) {
+            return Some(self.failing(error, now));
+        }
+        let good = self.good.as_ref();
+        good.filter(|(_, at)| now.since(*at) < FRESH_NS)
+            .map(|(addresses, _)| Ok(Arc::clone(addresses)))
+    }
+
+    fn failing(&self, error: ResolveError, now: MonoNanos) -> Answer {
+        match error {
+            ResolveError::Unavailable => self.stale(now).map(Arc::clone).ok_or(error),
+            ResolveError::NoAddress | ResolveError::TooManyAliases => Err(error),
+        }
+    }
 }
 
 async fn serve(resolver: TokioResolver, clock: Arc<dyn Clock>, mut asked: mpsc::Receiver<Ask>) {
@@ -140,6 +171,10 @@ async fn serve(resolver: TokioResolver, clock: Arc<dyn Clock>, mut asked: mpsc::
         tokio::select! {
             ask = asked.recv() => {
                 let Some(Ask { name, answer }) = ask else { return };
+                if let Some(fresh) = known.get(&name).and_then(|known| known.fresh(clock.mono())) {
+                    drop(answer.send(fresh));
+                    continue;
+                }
                 let waiters = waiting.entry(name.clone()).or_default();
                 if waiters.is_empty() {
                     let resolver = resolver.clone();
@@ -162,34 +197,30 @@ async fn serve(resolver: TokioResolver, clock: Arc<dyn Clock>, mut asked: mpsc::
     }
 }
 
-/// Remembers a good answer; lets the last good one stand in for a resolver failure.
+/// Remembers an answer; lets the last good one stand in for a resolver failure.
 fn settle(
     known: &mut HashMap<Box<str>, Known>,
     name: &str,
     fresh: Answer,
     now: MonoNanos,
 ) -> Answer {
+    if known.len() >= NAMES_MAX && !known.contains_key(name) {
+        known.retain(|_, known| known.stale(now).is_some());
+        if known.len() >= NAMES_MAX {
+            return fresh;
+        }
+    }
+    let known = known.entry(name.into()).or_default();
     match fresh {
         Ok(addresses) => {
-            if known.len() >= STALE_NAMES_MAX {
-                known.retain(|_, known| now.since(known.at) < STALE_NS_MAX);
-            }
-            if known.len() < STALE_NAMES_MAX {
-                known.insert(
-                    name.into(),
-                    Known {
-                        addresses: Arc::clone(&addresses),
-                        at: now,
-                    },
-                );
-            }
+            known.failed = None;
+            known.good = Some((Arc::clone(&addresses), now));
             Ok(addresses)
         }
-        Err(ResolveError::Unavailable) => match known.get(name) {
-            Some(known) if now.since(known.at) < STALE_NS_MAX => Ok(Arc::clone(&known.addresses)),
-            Some(_) | None => Err(ResolveError::Unavailable),
-        },
-        Err(certain @ (ResolveError::NoAddress | ResolveError::TooManyAliases)) => Err(certain),
+        Err(error) => {
+            known.failed = Some((error, now));
+            known.failing(error, now)
+        }
     }
 }
 
@@ -262,5 +293,22 @@ mod tests {
             MonoNanos(1),
         );
         assert_eq!(other, Err(ResolveError::Unavailable));
+    }
+    // EDGE-98
+    #[test]
+    fn a_failure_is_not_asked_about_again_for_five_seconds() {
+        let mut known = HashMap::new();
+        let fresh =
+            |known: &HashMap<Box<str>, Known>, now| known["a.example"].fresh(MonoNanos(now));
+        let missing = Err(ResolveError::NoAddress);
+        assert_eq!(
+            settle(&mut known, "a.example", missing.clone(), MonoNanos(0)),
+            missing
+        );
+        assert_eq!(fresh(&known, FAILED_NS - 1), Some(missing));
+        assert_eq!(fresh(&known, FAILED_NS), None);
+        let found = settle(&mut known, "a.example", Ok(answer(1)), MonoNanos(FAILED_NS));
+        assert_eq!(fresh(&known, FAILED_NS + FRESH_NS - 1), Some(found));
+        assert_eq!(fresh(&known, FAILED_NS + FRESH_NS), None);
     }
 }

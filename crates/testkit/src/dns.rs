@@ -35,16 +35,32 @@ impl NameServer {
     /// There is no free port.
     pub fn start(reply: impl Fn(&str) -> Reply + Send + 'static) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+        socket
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .expect("a timeout");
         let addr = socket.local_addr().expect("its address");
-        let (asked, stopping) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicBool>::default());
-        let server = Self { addr, asked: Arc::clone(&asked), stopping: Arc::clone(&stopping) };
+        let (asked, stopping) = (
+            Arc::<Mutex<Vec<String>>>::default(),
+            Arc::<AtomicBool>::default(),
+        );
+        let server = Self {
+            addr,
+            asked: Arc::clone(&asked),
+            stopping: Arc::clone(&stopping),
+        };
         thread::spawn(move || {
             let mut packet = [0; 4096];
             while !stopping.load(Ordering::Relaxed) {
-                let Ok((len, peer)) = socket.recv_from(&mut packet) else { continue };
-                let Some(question) = Question::read(&packet[..len]) else { continue };
-                asked.lock().unwrap_or_else(PoisonError::into_inner).push(question.name.clone());
+                let Ok((len, peer)) = socket.recv_from(&mut packet) else {
+                    continue;
+                };
+                let Some(question) = Question::read(&packet[..len]) else {
+                    continue;
+                };
+                asked
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(question.name.clone());
                 if let Some(answer) = question.answer(&reply(&question.name)) {
                     socket.send_to(&answer, peer).ok();
                 }
@@ -60,7 +76,10 @@ impl NameServer {
 
     /// The names asked for so far.
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -98,7 +117,12 @@ impl Question {
             at += len;
         }
         let kind = u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]);
-        Some(Self { id: [header[0], header[1]], name: labels.join("."), kind, bytes: rest.get(..at + 4)?.to_vec() })
+        Some(Self {
+            id: [header[0], header[1]],
+            name: labels.join("."),
+            kind,
+            bytes: rest.get(..at + 4)?.to_vec(),
+        })
     }
 
     fn answer(&self, reply: &Reply) -> Option<Vec<u8>> {

@@ -147,9 +147,11 @@ impl Origin {
                     (Arc::clone(&answer), Arc::clone(&carrier), Arc::clone(&seen));
                 let served = move || {
                     stream.set_nodelay(true).ok();
+                    seen.open.fetch_add(1, Ordering::Relaxed);
                     if let Some(stream) = carrier(stream) {
                         serve(stream, number, &*answer, &seen);
                     }
+                    seen.open.fetch_sub(1, Ordering::Relaxed);
                 };
                 thread::Builder::new()
                     .stack_size(256 * 1024)

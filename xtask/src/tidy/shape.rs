@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn sizes_names_and_leftovers_are_found() {
-        let long_file = format!("//! A file.\n{}", "// x\n".repeat(FILE_LINES_MAX));
-        let body = "    x();\n".repeat(FUNCTION_LINES_MAX);
+        let long_file = format!("//! A file.\n{}", "// x\n".repeat(SIZES.file));
+        let body = "    x();\n".repeat(SIZES.function);
         let long_function = format!("//! A file.\nfn a() {{\n{body}}}\n");
         let longer_function = format!("//! A file.\nfn a() {{\n{body}    y();\n}}\n");
         for (name, path, text, want) in [

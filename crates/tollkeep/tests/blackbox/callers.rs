@@ -7,14 +7,14 @@ use tollkeep_testkit::{
 };
 
 /// The secret of both providers; callers and records never see it.
-pub const PROVIDER_KEY: &str = "sk-proj-Hq3ZxT8vLm2Kp9Wn4Rb7Yc6D";
+pub(crate) const PROVIDER_KEY: &str = "sk-proj-Hq3ZxT8vLm2Kp9Wn4Rb7Yc6D";
 /// What callers are told when their credential is not good, whatever is wrong with it.
-pub const UNAUTHENTICATED: &str = "Invalid or missing credentials.";
+pub(crate) const UNAUTHENTICATED: &str = "Invalid or missing credentials.";
 /// The three kinds of route: two dialects and plain.
-pub const SURFACES: [&str; 3] = ["/v1/chat/completions", "/v1/messages", "/plain"];
+pub(crate) const SURFACES: [&str; 3] = ["/v1/chat/completions", "/v1/messages", "/plain"];
 
 /// Providers `openai` and `anthropic` and the plain route `/plain`, all at `origin`.
-pub fn models(origin: &Origin) -> Builder {
+pub(crate) fn models(origin: &Origin) -> Builder {
     let url = origin.url();
     let provider = |models: &str| {
         format!(
@@ -33,7 +33,7 @@ pub fn models(origin: &Origin) -> Builder {
 }
 
 /// A gateway before models that answer at once, and a token for them.
-pub fn served() -> (Origin, Gateway, String) {
+pub(crate) fn served() -> (Origin, Gateway, String) {
     let origin = Origin::start(answer);
     let gateway = models(&origin).start();
     let token = gateway.mint_token(&json!({}));
@@ -41,7 +41,7 @@ pub fn served() -> (Origin, Gateway, String) {
 }
 
 /// What a model answers; `do:…` in the request's body asks for trouble.
-pub fn answer(request: &Request) -> Vec<Step> {
+pub(crate) fn answer(request: &Request) -> Vec<Step> {
     let text = request.text();
     if text.contains("do:500") {
         let head = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\n";
@@ -82,7 +82,7 @@ pub fn answer(request: &Request) -> Vec<Step> {
 }
 
 /// A stream of two pieces and its usage; the second waits at the gate.
-pub fn stream(gate: Option<&Gate>) -> Vec<Step> {
+pub(crate) fn stream(gate: Option<&Gate>) -> Vec<Step> {
     let usage = json!({ "id": "1", "object": "chat.completion.chunk", "model": "gpt-4o-2024",
         "choices": [], "usage": { "prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13 } });
     let event = |data: &Value| chunk(format!("data: {data}\n\n").as_bytes());
@@ -103,17 +103,17 @@ fn chat_piece(text: &str) -> Value {
 }
 
 /// A field line that carries a token.
-pub fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("authorization: Bearer {token}\r\n")
 }
 
 /// A chat call with these field lines.
-pub fn chat(lines: &str, content: &str) -> Vec<u8> {
+pub(crate) fn chat(lines: &str, content: &str) -> Vec<u8> {
     call_to("/v1/chat/completions", lines, content)
 }
 
 /// A call of one of [`SURFACES`].
-pub fn call_to(path: &str, lines: &str, content: &str) -> Vec<u8> {
+pub(crate) fn call_to(path: &str, lines: &str, content: &str) -> Vec<u8> {
     let model = if path == "/v1/messages" {
         "claude-3"
     } else {
@@ -125,18 +125,18 @@ pub fn call_to(path: &str, lines: &str, content: &str) -> Vec<u8> {
 }
 
 /// A POST of JSON.
-pub fn post_json(path: &str, lines: &str, body: &Value) -> Vec<u8> {
+pub(crate) fn post_json(path: &str, lines: &str, body: &Value) -> Vec<u8> {
     let lines = format!("{lines}content-type: application/json\r\n");
     post(path, &lines, body.to_string().as_bytes())
 }
 
 /// A GET.
-pub fn get(path: &str, lines: &str) -> Vec<u8> {
+pub(crate) fn get(path: &str, lines: &str) -> Vec<u8> {
     head(&format!("GET {path}"), lines)
 }
 
 /// Asserts the uniform 401.
-pub fn assert_unauthenticated(name: &str, answer: &Answer) {
+pub(crate) fn assert_unauthenticated(name: &str, answer: &Answer) {
     assert_eq!(
         (answer.status, answer.code()),
         (401, "invalid_token".to_owned()),
@@ -150,7 +150,7 @@ pub fn assert_unauthenticated(name: &str, answer: &Answer) {
 }
 
 /// Makes a token: its id and its text.
-pub fn made(gateway: &Gateway, members: &Value) -> (String, String) {
+pub(crate) fn made(gateway: &Gateway, members: &Value) -> (String, String) {
     let (status, made) = gateway.api("POST", "/api/v1/tokens", Some(members));
     assert_eq!(status, 201, "{made}");
     let text = |name: &str| made[name].as_str().unwrap().to_owned();
@@ -158,14 +158,14 @@ pub fn made(gateway: &Gateway, members: &Value) -> (String, String) {
 }
 
 /// The record of a token.
-pub fn record_of(gateway: &Gateway, id: &str) -> Value {
+pub(crate) fn record_of(gateway: &Gateway, id: &str) -> Value {
     let (status, record) = gateway.api("GET", &format!("/api/v1/tokens/{id}"), None);
     assert_eq!(status, 200, "{record}");
     record
 }
 
 /// Acts on a token: the status and the answer.
-pub fn act(gateway: &Gateway, id: &str, verb: &str, members: &Value) -> (u16, Value) {
+pub(crate) fn act(gateway: &Gateway, id: &str, verb: &str, members: &Value) -> (u16, Value) {
     gateway.api(
         "POST",
         &format!("/api/v1/tokens/{id}/{verb}"),

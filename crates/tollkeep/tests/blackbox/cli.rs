@@ -64,8 +64,14 @@ fn projects_are_managed_from_a_script() {
     let listed = done(&gateway, "projects list");
     assert_eq!(listed["data"].as_array().unwrap().len(), 2);
     let status = done(&gateway, "status");
-    assert_eq!((&status["store"], &status["audit"]), (&json!("ok"), &json!("ok")));
-    assert_eq!(done(&gateway, "status --json")["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        (&status["store"], &status["audit"]),
+        (&json!("ok"), &json!("ok"))
+    );
+    assert_eq!(
+        done(&gateway, "status --json")["version"],
+        env!("CARGO_PKG_VERSION")
+    );
 }
 
 // ID-110 ID-111 ID-112
@@ -76,8 +82,14 @@ fn tokens_are_managed_from_a_script_and_shown_once() {
     let token = done(&gateway, &format!("token create {OPTIONS}"));
     let secret = token["secret"].as_str().unwrap();
     assert_eq!(token["project_id"], project["id"]);
-    assert_eq!(token["bindings"]["ips"], json!(["127.0.0.1/32", "10.0.0.0/8"]));
-    assert_eq!((&token["max_requests"], &token["limits"]["burst"]), (&json!(5), &json!(10)));
+    assert_eq!(
+        token["bindings"]["ips"],
+        json!(["127.0.0.1/32", "10.0.0.0/8"])
+    );
+    assert_eq!(
+        (&token["max_requests"], &token["limits"]["burst"]),
+        (&json!(5), &json!(10))
+    );
     let called = || gateway.call(&get("/v1/models", &bearer(secret))).status;
     assert_eq!(called(), 200);
     let id = token["id"].as_str().unwrap();
@@ -88,7 +100,10 @@ fn tokens_are_managed_from_a_script_and_shown_once() {
     assert_eq!(listed["data"].as_array().unwrap().len(), 1);
     let rotated = done(&gateway, &format!("token rotate {id} --overlap 1h"));
     assert_eq!(rotated["replaces"], id);
-    let revoked = done(&gateway, &format!("token revoke {id} --yes --reason leaked"));
+    let revoked = done(
+        &gateway,
+        &format!("token revoke {id} --yes --reason leaked"),
+    );
     assert_eq!(revoked["revoked_reason"], "leaked");
     assert_eq!(called(), 401);
 }
@@ -100,15 +115,40 @@ const FAILURES: [(&str, &str, i32, &str); 15] = [
     ("unknown option", "token list --all", 2, "--all"),
     ("missing argument", "token get", 2, "<ID>"),
     ("no number", "token create --max-requests many", 2, "many"),
-    ("a destructive act without --yes", "token revoke ID", 2, "--yes"),
+    (
+        "a destructive act without --yes",
+        "token revoke ID",
+        2,
+        "--yes",
+    ),
     ("bad input", "token create --ttl 5", 3, "/ttl"),
-    ("two bad inputs", "token create --ttl 900d --ip banana", 3, "/bindings/ips"),
+    (
+        "two bad inputs",
+        "token create --ttl 900d --ip banana",
+        3,
+        "/bindings/ips",
+    ),
     ("unknown token", "token get ID", 4, "no such thing"),
     ("unknown project", "project get nope", 4, "no such thing"),
-    ("a token's unknown project", "token create --project nope", 4, "no such thing"),
+    (
+        "a token's unknown project",
+        "token create --project nope",
+        4,
+        "no such thing",
+    ),
     ("twice the same", "project create Twice", 6, "exists"),
-    ("no gateway here", "status --data-dir ./elsewhere", 7, "is the gateway running"),
-    ("nobody listens", "status --url 127.0.0.1:1", 7, "127.0.0.1:1"),
+    (
+        "no gateway here",
+        "status --data-dir ./elsewhere",
+        7,
+        "is the gateway running",
+    ),
+    (
+        "nobody listens",
+        "status --url 127.0.0.1:1",
+        7,
+        "127.0.0.1:1",
+    ),
     ("no address", "status --url gateway.example", 2, "--url"),
 ];
 
@@ -121,7 +161,11 @@ fn every_failure_has_its_exit_code_and_says_what_to_do() {
         let command = command.replace("ID", "tid_00000000000070008000000000000000");
         let output = gateway.cli(&command.split_whitespace().collect::<Vec<_>>());
         assert_eq!(code(&output), want, "{name}: {}", stderr(&output));
-        assert!(stderr(&output).contains(told), "{name}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(told),
+            "{name}: {}",
+            stderr(&output)
+        );
         assert_eq!(stdout(&output), "", "{name}: nothing on standard output");
     }
 }

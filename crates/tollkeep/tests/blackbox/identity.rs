@@ -20,18 +20,38 @@ const CARRIERS: [(&str, &str, u16); 18] = [
     ("bare, with a token's prefix", "authorization: TOKEN", 200),
     ("x-api-key", "x-api-key: TOKEN", 200),
     ("x-goog-api-key", "X-Goog-Api-Key: TOKEN", 200),
-    ("twice the same", "authorization: Bearer TOKEN|x-api-key: TOKEN", 200),
-    ("all the same", "authorization: TOKEN|x-api-key: TOKEN|x-goog-api-key: TOKEN", 200),
+    (
+        "twice the same",
+        "authorization: Bearer TOKEN|x-api-key: TOKEN",
+        200,
+    ),
+    (
+        "all the same",
+        "authorization: TOKEN|x-api-key: TOKEN|x-goog-api-key: TOKEN",
+        200,
+    ),
     ("with blanks around", "x-api-key:   TOKEN\t", 200),
-    ("two that differ", "authorization: Bearer TOKEN|x-api-key: OTHER", 401),
-    ("a good one and a vendor's", "authorization: Bearer TOKEN|x-api-key: sk-123", 401),
+    (
+        "two that differ",
+        "authorization: Bearer TOKEN|x-api-key: OTHER",
+        401,
+    ),
+    (
+        "a good one and a vendor's",
+        "authorization: Bearer TOKEN|x-api-key: sk-123",
+        401,
+    ),
     ("another scheme", "authorization: Basic TOKEN", 401),
     ("bare, without the prefix", "authorization: xTOKEN", 401),
     ("none", "accept: */*", 401),
     ("empty", "x-api-key:", 401),
     ("with more behind it", "x-api-key: TOKENx", 401),
     ("another field", "x-token: TOKEN|cookie: token=TOKEN", 401),
-    ("the same field twice", "authorization: Bearer TOKEN|authorization: Bearer TOKEN", 400),
+    (
+        "the same field twice",
+        "authorization: Bearer TOKEN|authorization: Bearer TOKEN",
+        400,
+    ),
     ("x-api-key twice", "x-api-key: TOKEN|x-api-key: TOKEN", 400),
 ];
 

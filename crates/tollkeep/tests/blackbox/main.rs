@@ -6,6 +6,7 @@
     reason = "tests open sockets and read clocks of their own"
 )]
 
+mod acts;
 mod audit_faults;
 mod callers;
 mod chain;
@@ -13,6 +14,7 @@ mod cli;
 mod connection;
 mod crash;
 mod demo;
+mod egress;
 mod fixture;
 mod framing;
 mod hardening;

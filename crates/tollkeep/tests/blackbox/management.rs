@@ -207,14 +207,38 @@ const REFUSED: [(&str, &str, &str, u16, &str); 16] = [
     ("POST /api/v1/tokens", JSON, "{x", 400, "bad_request"),
     ("POST /api/v1/tokens", JSON, "[]", 400, "bad_request"),
     ("POST /api/v1/tokens", JSON, "{}{}", 400, "bad_request"),
-    ("POST /api/v1/tokens", "text/plain", "{}", 415, "unsupported_media_type"),
-    ("POST /api/v1/tokens", "", "{}", 415, "unsupported_media_type"),
-    ("POST /api/v1/tokens", "application/json-seq", "{}", 415, "unsupported_media_type"),
+    (
+        "POST /api/v1/tokens",
+        "text/plain",
+        "{}",
+        415,
+        "unsupported_media_type",
+    ),
+    (
+        "POST /api/v1/tokens",
+        "",
+        "{}",
+        415,
+        "unsupported_media_type",
+    ),
+    (
+        "POST /api/v1/tokens",
+        "application/json-seq",
+        "{}",
+        415,
+        "unsupported_media_type",
+    ),
     ("GET /api/v1/nothing", "", "", 404, "not_found"),
     ("GET /", "", "", 404, "not_found"),
     ("GET /api/v1/tokens/5", "", "", 404, "not_found"),
     ("GET /api/v1/tokens/ID", "", "", 404, "not_found"),
-    ("GET /api/v1/tokens/prj_00000000000070008000000000000000", "", "", 404, "not_found"),
+    (
+        "GET /api/v1/tokens/prj_00000000000070008000000000000000",
+        "",
+        "",
+        404,
+        "not_found",
+    ),
     ("GET /api/v1/tokens/%FF", "", "", 400, "bad_request"),
     ("GET /api/v1/tokens?limit=0", "", "", 400, "bad_request"),
     ("GET /api/v1/tokens?limit=%FF", "", "", 400, "bad_request"),
@@ -244,14 +268,24 @@ fn what_is_no_request_of_the_api_is_refused_in_its_own_form() {
         if !kind.is_empty() {
             lines.push_str(&format!("content-type: {kind}\r\n"));
         }
-        let answer = ask(&gateway, &start.replace("ID", SOME_ID), &lines, body.as_bytes());
+        let answer = ask(
+            &gateway,
+            &start.replace("ID", SOME_ID),
+            &lines,
+            body.as_bytes(),
+        );
         assert_problem(&format!("{start} {body}"), &answer, status, code);
     }
     let large = format!("content-type: {JSON}\r\ncontent-length: 1048577\r\n");
     let answer = ask(&gateway, "POST /api/v1/tokens", &large, b"");
     assert_problem("one byte over 1 MiB", &answer, 413, "too_large");
     for (path, want) in ALLOWED {
-        let answer = ask(&gateway, &format!("PATCH {path}").replace("ID", SOME_ID), "", b"");
+        let answer = ask(
+            &gateway,
+            &format!("PATCH {path}").replace("ID", SOME_ID),
+            "",
+            b"",
+        );
         assert_problem(path, &answer, 405, "method_not_allowed");
         assert_eq!(answer.field("allow"), Some(want), "{path}");
     }

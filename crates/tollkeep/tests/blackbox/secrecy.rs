@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tollkeep_testkit::{Gateway, MANAGEMENT_KEY, Origin, PATIENCE, Signal};
 
 /// Asserts that no file of the gateway, its output included, holds a secret in any of its guises.
-pub fn assert_kept_nowhere(gateway: &Gateway, secret: &str) {
+pub(crate) fn assert_kept_nowhere(gateway: &Gateway, secret: &str) {
     for path in files(gateway.folder()) {
         let bytes = fs::read(&path).unwrap_or_default();
         for (name, guise) in guises(secret) {
@@ -78,7 +78,7 @@ fn no_file_holds_the_text_of_a_token_or_key_or_what_a_caller_said() {
     let (status, next) = act(&gateway, &id, "rotate", &json!({}));
     assert_eq!(status, 200);
     let next = next["secret"].as_str().unwrap().to_owned();
-    let wrong = format!("{}x", &token[..token.len() - 1]);
+    let wrong = format!("{token}x");
     for text in [&token, &rotated, &next, &revoked, &wrong] {
         gateway.call(&chat(&bearer(text), PROMPT));
     }
