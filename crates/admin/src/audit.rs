@@ -3,13 +3,17 @@
 use crate::State;
 use crate::authn::Operator;
 use crate::problem::Problem;
-use tollkeep_audit::{Action, Event, Outcome};
+use tollkeep_audit::{Action, Event, Key, Outcome, Value};
 
 impl State {
-    /// An event of an operator's act.
+    /// An event of an operator's act, done as asked.
     pub(crate) fn event<'a>(&self, operator: &Operator, action: Action) -> Event<'a> {
+        self.event_of(operator, action, Outcome::Success)
+    }
+
+    fn event_of<'a>(&self, operator: &Operator, action: Action, outcome: Outcome) -> Event<'a> {
         let (actor, id) = operator.actor();
-        let event = Event::new(action, actor, Outcome::Success).at(self.parts.clock.wall());
+        let event = Event::new(action, actor, outcome).at(self.parts.clock.wall());
         let event = operator.asked.told_in(event);
         match id {
             Some(id) => event.with_actor_id(id),
@@ -26,6 +30,26 @@ impl State {
             Ok(())
         } else {
             Err(Problem::audit_unavailable())
+        }
+    }
+
+    /// Records a change that was refused. Nothing happened, so nothing waits for it.
+    pub(crate) fn record_refused(&self, operator: &Operator, action: Action, problem: &Problem) {
+        let Some(audit) = &self.parts.audit else {
+            return;
+        };
+        let outcome = if problem.status().is_server_error() {
+            Outcome::Error
+        } else {
+            Outcome::Denied
+        };
+        let status = Value::Number(problem.status().as_u16().into());
+        let event = self
+            .event_of(operator, action, outcome)
+            .with_reason(problem.code())
+            .with_detail(Key::StatusCode, status);
+        if let Err(error) = audit.enqueue(&event) {
+            tracing::warn!("A refused management act was not recorded: {error}");
         }
     }
 

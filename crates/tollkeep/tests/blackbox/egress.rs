@@ -56,7 +56,12 @@ fn a_private_upstream_without_its_exception_is_a_start_error_that_names_the_line
             ", allow_private: [\"10.9.0.0/16\"]",
             "allow_private",
         ),
-        ("a local name", "http://localhost:9000", "", "allow_private"),
+        (
+            "a local name",
+            "http://localhost:9000",
+            "",
+            "names of the local machine",
+        ),
         ("v6 loopback", "http://[::1]:9000", "", "allow_private"),
         ("in hex", "http://0x7f000001:9000", "", "allow_private"),
         (
@@ -69,7 +74,7 @@ fn a_private_upstream_without_its_exception_is_a_start_error_that_names_the_line
             "a blocked port",
             "https://mail.example:25",
             "",
-            "allow_ports",
+            "the port is not allowed",
         ),
     ] {
         let refused = gateway(config(&[upstream("u", url, more)]))
@@ -434,7 +439,7 @@ fn over_tls(origin: &Origin, server: &NameServer, roots: Option<PathBuf>) -> Gat
 fn clear_text() -> Origin {
     let carrier = |mut stream: std::net::TcpStream| -> Option<Box<dyn Stream>> {
         let mut hello = [0; 1024];
-        stream.read(&mut hello).ok()?;
+        let _read = stream.read(&mut hello).ok()?;
         stream
             .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
             .ok()?;

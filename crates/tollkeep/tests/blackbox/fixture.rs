@@ -3,10 +3,10 @@
 use tollkeep_testkit::{Builder, Gateway, Origin};
 
 /// The binary under test.
-pub const TOLLKEEP: &str = env!("CARGO_BIN_EXE_tollkeep");
+pub(crate) const TOLLKEEP: &str = env!("CARGO_BIN_EXE_tollkeep");
 
 /// A gateway with this configuration and no limit by address.
-pub fn gateway(config: impl Into<String>) -> Builder {
+pub(crate) fn gateway(config: impl Into<String>) -> Builder {
     let exempt = "server.security.rate_limiting.enabled";
     Gateway::builder(TOLLKEEP)
         .config(config)
@@ -14,7 +14,7 @@ pub fn gateway(config: impl Into<String>) -> Builder {
 }
 
 /// An upstream named `origin`, and its routes as lines of YAML.
-pub fn before(origin: &Origin, routes: &str) -> String {
+pub(crate) fn before(origin: &Origin, routes: &str) -> String {
     let url = origin.url();
     format!(
         "upstreams:\n  origin: {{ url: \"{url}\", allow_private: [\"127.0.0.1/32\"] }}\nroutes:\n{routes}"
@@ -22,17 +22,17 @@ pub fn before(origin: &Origin, routes: &str) -> String {
 }
 
 /// The line of a free route to `origin`, with a limit that no test reaches.
-pub fn free(route: &str) -> String {
+pub(crate) fn free(route: &str) -> String {
     format!(
         "  \"{route}\": {{ upstream: origin, access: free, rate_limit: {{ requests: 1000000, window: 1s }} }}\n"
     )
 }
 
 /// The credential of the provider in [`llm`].
-pub const UPSTREAM_KEY: &str = "sk-upstream-Zq8kTm2vXw7pLs4nRy9bHc3dJf6gVa1e";
+pub(crate) const UPSTREAM_KEY: &str = "sk-upstream-Zq8kTm2vXw7pLs4nRy9bHc3dJf6gVa1e";
 
 /// A gateway before a provider of this kind at `origin`, and a token to call it with.
-pub fn llm(origin: &Origin, kind: &str, config: &str) -> (Gateway, String) {
+pub(crate) fn llm(origin: &Origin, kind: &str, config: &str) -> (Gateway, String) {
     let url = origin.url();
     let config = format!(
         "providers:\n  {kind}:\n    base_url: \"{url}/v1\"\n    allow_private: [\"127.0.0.1/32\"]\n    \
@@ -44,23 +44,23 @@ pub fn llm(origin: &Origin, kind: &str, config: &str) -> (Gateway, String) {
 }
 
 /// A chat call with this token.
-pub fn chat(token: &str, body: &str) -> Vec<u8> {
+pub(crate) fn chat(token: &str, body: &str) -> Vec<u8> {
     llm_call("/v1/chat/completions", token, body)
 }
 
 /// A call of an LLM surface with this token.
-pub fn llm_call(path: &str, token: &str, body: &str) -> Vec<u8> {
+pub(crate) fn llm_call(path: &str, token: &str, body: &str) -> Vec<u8> {
     let lines = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
     post(path, &lines, body.as_bytes())
 }
 
 /// A request head with Host `127.0.0.1` and these further lines, each ended with CRLF.
-pub fn head(start: &str, lines: &str) -> Vec<u8> {
+pub(crate) fn head(start: &str, lines: &str) -> Vec<u8> {
     format!("{start} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}\r\n").into_bytes()
 }
 
 /// A POST with a length.
-pub fn post(target: &str, lines: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn post(target: &str, lines: &str, body: &[u8]) -> Vec<u8> {
     let length = format!("{lines}Content-Length: {}\r\n", body.len());
     let mut request = head(&format!("POST {target}"), &length);
     request.extend_from_slice(body);
@@ -68,11 +68,11 @@ pub fn post(target: &str, lines: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// SplitMix64: the same rolls in every run.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Dice that roll by this seed.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -84,12 +84,12 @@ impl Dice {
     }
 
     /// A number from 0 to below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.roll() % u64::try_from(bound.max(1)).unwrap()).unwrap()
     }
 
     /// One element.
-    pub fn one_of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+    pub(crate) fn one_of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.below(list.len())]
     }
 }

@@ -16,7 +16,7 @@ const TRICKLED_BYTES_MAX: usize = 2048;
 const PROBE: &[u8] = b"GET /marker?probe HTTP/1.1\r\nHost: gw.test\r\n\r\n";
 
 /// The vectors, as the specification gives them.
-pub fn vectors() -> Vec<Value> {
+pub(crate) fn vectors() -> Vec<Value> {
     let file: Value = serde_json::from_str(include_str!("data/http-framing.json")).unwrap();
     let cases = file["cases"].as_array().unwrap().clone();
     assert_eq!(Value::from(cases.len()), file["count"]);
@@ -24,7 +24,7 @@ pub fn vectors() -> Vec<Value> {
 }
 
 /// The bytes of a vector.
-pub fn bytes_of(case: &Value) -> Vec<u8> {
+pub(crate) fn bytes_of(case: &Value) -> Vec<u8> {
     let parts = case["parts"].as_array().unwrap().iter().map(|part| {
         let piece = BASE64_STANDARD
             .decode(part["b64"].as_str().unwrap())
@@ -35,7 +35,7 @@ pub fn bytes_of(case: &Value) -> Vec<u8> {
 }
 
 /// The gateway of the vectors' fixture.
-pub fn fixture(origin: &Origin, more: &str) -> Gateway {
+pub(crate) fn fixture(origin: &Origin, more: &str) -> Gateway {
     let routes = [
         "GET /ok",
         "POST /ok",
@@ -130,7 +130,7 @@ impl Lane {
             .iter()
             .filter(|request| request.target != "/marker?probe")
             .collect();
-        if Value::from(of_case.len()) != expect["upstream_requests"] {
+        if expect["upstream_requests"].as_u64() != u64::try_from(of_case.len()).ok() {
             return Err(format!("{} requests upstream", of_case.len()));
         }
         for (request, fixed) in of_case

@@ -1,7 +1,7 @@
 //! Which fields cross the gateway, in either direction: canaries for all that never do.
 
 use crate::fixture::{UPSTREAM_KEY, before, chat, free, gateway, head, llm, llm_call, post};
-use tollkeep_testkit::{Answer, Gateway, Origin, Step, chunk, chunked_head, ok, with_fields};
+use tollkeep_testkit::{Answer, Gateway, Origin, Step, chunk, ok, with_fields};
 
 /// What every planted value holds.
 const CANARY: &str = "canary";
@@ -241,12 +241,11 @@ fn a_provider_gets_a_few_fields_and_nothing_that_tells_of_the_caller() {
         "the caller's token"
     );
     let request = origin.last();
-    let names: Vec<_> = request
+    let mut sorted: Vec<_> = request
         .fields
         .iter()
         .map(|(name, _)| name.to_lowercase())
         .collect();
-    let mut sorted = names.clone();
     sorted.sort();
     let expected = [
         "accept",

@@ -5,6 +5,11 @@
     clippy::disallowed_methods,
     reason = "tests open sockets and read clocks of their own"
 )]
+#![expect(
+    clippy::too_many_lines,
+    clippy::match_same_arms,
+    reason = "a table of cases is one function, each row with a name of its own"
+)]
 
 mod acts;
 mod audit_faults;
@@ -14,6 +19,7 @@ mod cli;
 mod connection;
 mod crash;
 mod demo;
+mod drain;
 mod egress;
 mod fixture;
 mod framing;
@@ -24,6 +30,7 @@ mod limits;
 mod management;
 mod metrics;
 mod mutation;
+mod rates;
 mod records;
 mod secrecy;
 mod streams;

@@ -3,7 +3,7 @@
 use crate::callers::{bearer, chat, get, models, post_json, served};
 use serde_json::json;
 use std::collections::BTreeSet;
-use tollkeep_testkit::{Gateway, Origin, eventually};
+use tollkeep_testkit::{Client, Gateway, Origin, eventually};
 
 /// The families that are there from the start, with their types.
 const FAMILIES: [(&str, &str); 24] = [
@@ -169,4 +169,28 @@ fn no_caller_can_make_a_series() {
         .filter(|series| !later.iter().any(|later| series.contains(later)))
         .collect();
     assert_eq!(made, Vec::<&String>::new());
+}
+
+// OPS-51
+#[test]
+fn counters_are_where_the_settings_and_llm_proxy_say_and_never_in_the_way_of_health() {
+    let origin = Origin::plain();
+    let gateway = models(&origin).set("metrics.path", "/counters").start();
+    let status = |path: &str| {
+        let request = get(path, "connection: close\r\n");
+        Client::connect(gateway.metrics()).call(&request).status
+    };
+    for (path, want) in [
+        ("/counters", 200),
+        ("/metrics/prometheus", 200),
+        ("/metrics", 404),
+        ("/health", 200),
+        ("/ready", 200),
+    ] {
+        assert_eq!(status(path), want, "{path}");
+    }
+    let taken = models(&origin).set("metrics.path", "/ready").try_start();
+    let failed = taken.err().unwrap();
+    assert_eq!(failed.code, Some(3), "{}", failed.stderr);
+    assert!(failed.stderr.contains("metrics.path"), "{}", failed.stderr);
 }

@@ -9,7 +9,7 @@ use crate::framing::{bytes_of, vectors};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
-use tollkeep_testkit::{Client, Ended, Gateway, Origin, Request, eventually, ok};
+use tollkeep_testkit::{Client, Ended, Gateway, Origin, Request, ok};
 
 /// Streams of a test run, and of the long form.
 const STREAMS: usize = 20_000;
@@ -132,6 +132,7 @@ struct Lane {
     origin: Origin,
     gateway: Gateway,
     innocent: Client,
+    served: usize,
 }
 
 impl Lane {
@@ -169,6 +170,7 @@ impl Lane {
             origin,
             gateway,
             innocent,
+            served: 0,
         }
     }
 
@@ -194,6 +196,7 @@ impl Lane {
             let statuses: Vec<_> = answers.iter().map(|(status, _)| status).collect();
             return Err(format!("answers {statuses:?}, upstream {upstream:?}"));
         }
+        self.served += served.len();
         for (body, request) in served.iter().zip(&upstream) {
             let own = body.is_empty() || body.ends_with(format!(" {}", told(request)).as_bytes());
             if !own
@@ -239,12 +242,21 @@ fn told(request: &Request) -> String {
     )
 }
 
+/// The vectors, those that are accepted so often that about a fifth of the streams is.
+fn seeds() -> Vec<Vec<u8>> {
+    let seeds = vectors().into_iter().flat_map(|case| {
+        let times = if case["expect"]["verdict"] == "refuse" {
+            1
+        } else {
+            20
+        };
+        vec![bytes_of(&case); times]
+    });
+    seeds.filter(|seed| seed.len() <= SEED_BYTES_MAX).collect()
+}
+
 fn run(streams: usize) {
-    let seeds: Vec<_> = vectors()
-        .iter()
-        .map(bytes_of)
-        .filter(|seed| seed.len() <= SEED_BYTES_MAX)
-        .collect();
+    let seeds = seeds();
     thread::scope(|scope| {
         for lane_number in 0..LANES {
             let seeds = &seeds;
@@ -260,15 +272,10 @@ fn run(streams: usize) {
                         );
                     }
                 }
-                let at_rest = eventually("the gateway at rest", || {
-                    let text = lane.gateway.metrics_text();
-                    text.contains("tollkeep_").then_some(text)
-                });
-                assert!(
-                    !at_rest.is_empty() && !lane.gateway.stderr().contains("panicked"),
-                    "{}",
-                    lane.gateway.stderr()
-                );
+                // Streams of which all are refused would prove nothing.
+                assert!(lane.served > streams / LANES / 10, "{} served", lane.served);
+                let text = lane.gateway.stderr();
+                assert!(!text.contains("panicked"), "{text}");
             });
         }
     });

@@ -2,11 +2,11 @@
 
 use crate::callers::{
     act, answer, assert_unauthenticated, bearer, call_to, chat, get, made, models, post_json,
-    record_of, served, stream,
+    record_of, served,
 };
 use serde_json::{Value, json};
 use std::thread;
-use tollkeep_testkit::{Gate, Gateway, Origin, eventually};
+use tollkeep_testkit::{Gateway, Origin, eventually};
 
 /// The status of one chat call with a token.
 fn called(gateway: &Gateway, token: &str) -> u16 {
@@ -341,33 +341,16 @@ fn a_rotated_token_shares_its_counters_and_dies_when_its_overlap_ends() {
 // ID-32
 #[test]
 fn a_revoked_token_is_refused_from_the_next_request_on_and_for_ever() {
-    let gate = Gate::default();
-    let held = gate.clone();
-    let origin = Origin::start(move |request| {
-        if request.text().contains("\"stream\":true") {
-            stream(Some(&held))
-        } else {
-            answer(request)
-        }
-    });
-    let gateway = models(&origin).start();
+    let (_origin, gateway, _) = served();
     let (id, token) = made(&gateway, &json!({}));
     let mut kept = gateway.connect();
     assert_eq!(kept.call(&chat(&bearer(&token), "hi")).status, 200);
-    let mut streaming = gateway.connect();
-    let body = json!({ "model": "gpt-4o", "stream": true, "messages": [] });
-    streaming.send(&post_json("/v1/chat/completions", &bearer(&token), &body));
-    assert_eq!(
-        streaming.head(tollkeep_testkit::PATIENCE).unwrap().status,
-        200
-    );
     let (status, revoked) = act(&gateway, &id, "revoke", &json!({ "reason": "leaked" }));
-    assert_eq!(
-        (status, &revoked["status"], &revoked["revoked_reason"]),
-        (200, &json!("revoked"), &json!("leaked"))
-    );
-    assert_unauthenticated("kept connection", &kept.call(&chat(&bearer(&token), "hi")));
-    gate.open();
+    assert_eq!(status, 200, "{revoked}");
+    assert_eq!(revoked["status"], "revoked");
+    assert_eq!(revoked["revoked_reason"], "leaked");
+    let refused = kept.call(&chat(&bearer(&token), "hi"));
+    assert_unauthenticated("on a kept connection", &refused);
     assert_eq!(act(&gateway, &id, "revoke", &json!({})).0, 200, "again");
     assert_eq!(
         act(&gateway, &id, "rotate", &json!({})).0,
@@ -375,9 +358,40 @@ fn a_revoked_token_is_refused_from_the_next_request_on_and_for_ever() {
         "no way back"
     );
     let gateway = gateway.restart().unwrap();
-    assert_unauthenticated(
-        "after a restart",
-        &gateway.call(&chat(&bearer(&token), "hi")),
-    );
+    let refused = gateway.call(&chat(&bearer(&token), "hi"));
+    assert_unauthenticated("after a restart", &refused);
     assert_eq!(record_of(&gateway, &id)["status"], "revoked");
+}
+
+// ID-20
+#[test]
+fn a_call_that_the_rate_refused_does_not_count() {
+    let (_origin, gateway, _) = served();
+    let limits = json!({ "requests_per_minute": 1, "burst": 2 });
+    let (id, token) = made(&gateway, &json!({ "max_requests": 3, "limits": limits }));
+    let statuses: Vec<_> = (0..5).map(|_| called(&gateway, &token)).collect();
+    assert_eq!(statuses, [200, 200, 429, 429, 429]);
+    counted(&gateway, &id, 2);
+}
+
+// ID-30
+#[test]
+fn rotation_refills_no_rate() {
+    let (origin, gateway, _) = served();
+    let limits = json!({ "limits": { "requests_per_minute": 1, "burst": 2 } });
+    let (id, token) = made(&gateway, &limits);
+    assert_eq!(
+        [called(&gateway, &token), called(&gateway, &token)],
+        [200, 200]
+    );
+    let (status, next) = act(&gateway, &id, "rotate", &json!({}));
+    assert_eq!(status, 200, "{next}");
+    let next = next["secret"].as_str().unwrap();
+    assert_eq!(
+        [called(&gateway, &token), called(&gateway, next)],
+        [429, 429]
+    );
+    assert_eq!(origin.count(), 2);
+    let (_, other) = made(&gateway, &limits);
+    assert_eq!(called(&gateway, &other), 200, "another line of tokens");
 }
