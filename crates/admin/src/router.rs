@@ -335,7 +335,7 @@ async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> 
             &security.cross_origin_resource_policy,
         ),
     ];
-    for (name, value) in lines {
+    for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         if let Ok(value) = HeaderValue::from_str(value) {
             fields.insert(HeaderName::from_static(name), value);
         }

@@ -53,6 +53,9 @@ impl Exchange<'_> {
         if self.secure {
             out.extend_from_slice(&self.plan.hsts);
         }
+        if (200..300).contains(&status) {
+            out.extend_from_slice(&self.work.limits);
+        }
     }
 
     /// Ends the head begun with [`Self::begin_answer`].

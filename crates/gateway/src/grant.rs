@@ -13,6 +13,7 @@ use tollkeep_counters::{Claim, Class, Key};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::rate::Quota;
 use tollkeep_store::live::LiveToken;
+use tollkeep_types::MonoNanos;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -63,8 +64,21 @@ impl Exchange<'_> {
         route: &Route,
         caller: &Caller,
     ) -> Result<Grant, Refusal> {
+        // What must not be debited when another limit says no comes first, and is given back by
+        // the grant's end; rates are debited together, last but for the count.
+        let mut grant = Grant {
+            token: None,
+            used: true,
+            running: false,
+        };
         let mut limits: Vec<Named<'_>> = Vec::new();
         if let Some(token) = caller.token() {
+            grant.running = enter(token)?;
+            grant.token = Some(Arc::clone(token));
+            let granted = token.lineage.granted();
+            if token.max_requests.is_some_and(|max| granted >= max.get()) {
+                return Err(Refusal::RequestsUsedUp);
+            }
             token_limits(token, &mut limits);
         }
         if let Destination::Plain(plain) = route.destination()
@@ -73,27 +87,16 @@ impl Exchange<'_> {
             limits.push(route_limit(entry, caller, plain.id, limit));
         }
         self.debit(limits)?;
-        let Some(token) = caller.token() else {
-            return Ok(Grant {
-                token: None,
-                used: true,
-                running: false,
-            });
-        };
-        let mut grant = Grant {
-            token: None,
-            used: false,
-            running: enter(token)?,
-        };
-        if !token.try_grant(self.worker.shared.store.now()) {
-            release(token, &mut grant);
-            return Err(Refusal::RequestsUsedUp);
+        if let Some(token) = caller.token() {
+            if !token.try_grant(self.worker.shared.store.now()) {
+                return Err(Refusal::RequestsUsedUp);
+            }
+            grant.used = false;
         }
-        grant.token = Some(Arc::clone(token));
         Ok(grant)
     }
 
-    fn debit(&self, limits: Vec<Named<'_>>) -> Result<(), Refusal> {
+    fn debit(&mut self, limits: Vec<Named<'_>>) -> Result<(), Refusal> {
         if limits.is_empty() {
             return Ok(());
         }
@@ -101,23 +104,58 @@ impl Exchange<'_> {
             .into_iter()
             .map(|limit| (limit.claim, (limit.class, limit.requests, limit.window_s)))
             .unzip();
-        self.worker
-            .shared
-            .rates
-            .admit(self.started, &mut claims)
-            .map_err(|refused| {
-                let (class, quota, window_s) =
-                    told.get(refused.claim)
-                        .copied()
-                        .unwrap_or((LimitClass::Token, 1, 1));
-                Refusal::RateLimited(Limited {
-                    class,
-                    quota,
-                    window_s,
-                    retry_after: Duration::from_nanos(refused.retry_after_ns),
-                })
+        let admitted = self.worker.shared.rates.admit(self.started, &mut claims);
+        admitted.map_err(|refused| {
+            let (class, quota, window_s) =
+                told.get(refused.claim)
+                    .copied()
+                    .unwrap_or((LimitClass::Token, 1, 1));
+            Refusal::RateLimited(Limited {
+                class,
+                quota,
+                window_s,
+                retry_after: Duration::from_nanos(refused.retry_after_ns),
             })
+        })?;
+        let classes = told.iter().map(|(class, ..)| *class);
+        write_left(
+            &mut self.work.limits,
+            claims.iter().zip(classes),
+            self.started,
+        );
+        Ok(())
     }
+}
+
+/// Writes what is left of limits that passed, the tightest first, as field lines of the answer.
+fn write_left<'c>(
+    out: &mut Vec<u8>,
+    passed: impl Iterator<Item = (&'c Claim<'c>, LimitClass)>,
+    now: MonoNanos,
+) {
+    let mut passed: Vec<_> = passed.collect();
+    passed.sort_by_key(|(claim, _)| claim.quota().remaining(claim.tat(), now));
+    for (number, (claim, class)) in passed.iter().enumerate() {
+        let before: &[u8] = if number == 0 {
+            b"ratelimit-policy: "
+        } else {
+            b", "
+        };
+        out.extend_from_slice(before);
+        claim.quota().write_policy(out, class.rate());
+    }
+    for (number, (claim, class)) in passed.iter().enumerate() {
+        let before: &[u8] = if number == 0 {
+            b"\r\nratelimit: "
+        } else {
+            b", "
+        };
+        out.extend_from_slice(before);
+        claim
+            .quota()
+            .write_state(out, class.rate(), claim.tat(), now);
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The limit of a route, counted by what it says.
@@ -163,12 +201,6 @@ fn enter(token: &LiveToken) -> Result<bool, Refusal> {
     entered
         .map(|_| true)
         .map_err(|_| Refusal::RateLimited(refusal))
-}
-
-fn release(token: &LiveToken, grant: &mut Grant) {
-    if std::mem::take(&mut grant.running) {
-        token.lineage.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The rate limits of a token; their state is its lineage's, so that rotating refills nothing.

@@ -31,6 +31,8 @@ pub(crate) struct Work {
     pub(crate) answer_bytes: Vec<u8>,
     /// What is about to be written, to either side.
     pub(crate) out: Vec<u8>,
+    /// Field lines that tell what is left of the caller's limits.
+    pub(crate) limits: Vec<u8>,
 }
 
 /// Scratch that grew past this is freed rather than kept.
@@ -45,6 +47,7 @@ impl Work {
         self.path.clear();
         self.body.clear();
         self.out.clear();
+        self.limits.clear();
     }
 }
 

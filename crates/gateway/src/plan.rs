@@ -267,14 +267,16 @@ fn security_headers(headers: Option<&SecurityHeaders>) -> (Box<[u8]>, Box<[u8]>)
             &headers.cross_origin_resource_policy,
         ),
     ];
+    // A field set to nothing is left out.
     let text: String = lines
         .iter()
+        .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{name}: {value}\r\n"))
         .collect();
-    let hsts = format!(
-        "strict-transport-security: {}\r\n",
-        headers.strict_transport_security
-    );
+    let hsts = match headers.strict_transport_security.as_str() {
+        "" => String::new(),
+        value => format!("strict-transport-security: {value}\r\n"),
+    };
     (text.into_bytes().into(), hsts.into_bytes().into())
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 use tollkeep_llm::error::ErrorKind;
 use tollkeep_policy::egress::EgressReason;
+use tollkeep_policy::rate::RateClass;
 
 /// Why a credential was refused. Callers can't tell one from another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -61,12 +62,16 @@ pub(crate) enum LimitClass {
 }
 
 impl LimitClass {
-    pub(crate) const fn name(self) -> &'static str {
+    pub(crate) const fn rate(self) -> RateClass {
         match self {
-            Self::Ip => "ip",
-            Self::Route => "route",
-            Self::Token => "token",
+            Self::Ip => RateClass::Ip,
+            Self::Route => RateClass::Route,
+            Self::Token => RateClass::Token,
         }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        self.rate().label()
     }
 }
 

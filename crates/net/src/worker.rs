@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tollkeep_types::Clock;
 
 /// What serves one connection to its end.
@@ -52,7 +52,7 @@ pub struct Workers {
 /// A running worker.
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
-    stop: Arc<tokio::sync::Notify>,
+    stop: watch::Sender<bool>,
 }
 
 impl Workers {
@@ -64,7 +64,7 @@ impl Workers {
         self,
         make: &Arc<dyn Fn(WorkerParts) -> Service + Send + Sync>,
     ) -> io::Result<Running> {
-        let stop = Arc::new(tokio::sync::Notify::new());
+        let (stop, stopped) = watch::channel(false);
         let (handoff, inboxes) = Handoff::new(self.listeners.len());
         let mut threads = Vec::new();
         for (index, (listener, inbox)) in self.listeners.into_iter().zip(inboxes).enumerate() {
@@ -75,7 +75,7 @@ impl Workers {
                 handoff: Arc::clone(&handoff),
                 connections_max: self.connections_max,
             };
-            let (make, stop) = (Arc::clone(make), Arc::clone(&stop));
+            let (make, stopped) = (Arc::clone(make), stopped.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
@@ -83,7 +83,7 @@ impl Workers {
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
             threads.push(thread.spawn(move || {
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, worker.run(listener, inbox, &*make, &stop));
+                local.block_on(&runtime, worker.run(listener, inbox, &*make, stopped));
             })?);
         }
         Ok(Running { threads, stop })
@@ -93,9 +93,8 @@ impl Workers {
 impl Running {
     /// Ends every worker now; connections still open are cut. Returns when all threads have ended.
     pub fn stop(self) {
-        for _ in &self.threads {
-            self.stop.notify_one();
-        }
+        // Also seen by a worker that has hardly begun.
+        self.stop.send_replace(true);
         for thread in self.threads {
             // A worker that panicked is gone already, and has said so.
             drop(thread.join());
@@ -131,7 +130,7 @@ impl Worker {
         listener: TcpListener,
         mut inbox: mpsc::Receiver<Handed>,
         make: &(dyn Fn(WorkerParts) -> Service + Send + Sync),
-        stop: &tokio::sync::Notify,
+        mut stopped: watch::Receiver<bool>,
     ) {
         let deadlines = Deadlines::new(self.clock.mono());
         let buffers = Rc::new(Buffers::default());
@@ -164,7 +163,7 @@ impl Worker {
             () = accepting => {}
             () = receiving => {}
             () = self.sweep(&deadlines, &service) => {}
-            () = stop.notified() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => {}
         }
     }
 
@@ -259,5 +258,41 @@ impl Seats<'_> {
             let _live = live;
             served.await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::bind_shared;
+    use tollkeep_types::{MonoNanos, WallMillis};
+
+    struct Frozen;
+
+    impl Clock for Frozen {
+        fn mono(&self) -> MonoNanos {
+            MonoNanos(1)
+        }
+
+        fn wall(&self) -> WallMillis {
+            WallMillis(1)
+        }
+    }
+
+    #[test]
+    fn workers_that_have_hardly_begun_end_when_they_are_told() {
+        let make: Arc<dyn Fn(WorkerParts) -> Service + Send + Sync> = Arc::new(|_| Service {
+            serve: Box::new(|_| Box::pin(async {})),
+            tick: Box::new(|| {}),
+        });
+        for _ in 0..50 {
+            let workers = Workers {
+                listeners: bind_shared(SocketAddr::from(([127, 0, 0, 1], 0)), 16, 3).unwrap(),
+                clock: Arc::new(Frozen),
+                drain: Arc::new(Drain::default()),
+                connections_max: 1,
+            };
+            workers.start(&make).unwrap().stop();
+        }
     }
 }

@@ -46,7 +46,7 @@ fn bombs_are_refused_fast() {
         let started = started();
         assert!(Case::yaml(&text).load().is_err(), "{name}");
         assert!(
-            started.elapsed() < Duration::from_secs(5),
+            started.elapsed() < Duration::from_secs(20),
             "{name}: {:?}",
             started.elapsed()
         );

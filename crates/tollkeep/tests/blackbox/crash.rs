@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +30,7 @@ struct Acknowledged {
 }
 
 /// Makes tokens, and revokes every third, until the gateway is gone.
-fn operate(management: std::net::SocketAddr, done: &Mutex<Acknowledged>) {
+fn operate(mut client: Client, management: SocketAddr, done: &Mutex<Acknowledged>) {
     let ask = |client: &mut Client, path: &str| {
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: {management}\r\n{}",
@@ -49,7 +50,6 @@ fn operate(management: std::net::SocketAddr, done: &Mutex<Acknowledged>) {
             }
         }
     };
-    let mut client = Client::connect(management);
     for number in 0.. {
         let Some((status, made)) = ask(&mut client, "/api/v1/tokens") else {
             return;
@@ -128,7 +128,8 @@ fn every_acknowledged_token_and_revocation_survives_a_kill_at_any_moment() {
         thread::scope(|scope| {
             let (management, done) = (gateway.management(), &done);
             for _ in 0..OPERATORS {
-                scope.spawn(move || operate(management, done));
+                let client = Client::connect(management);
+                scope.spawn(move || operate(client, management, done));
             }
             thread::sleep(random_wait(150));
             gateway.kill();

@@ -103,7 +103,6 @@ fn answers(name: &str) -> Reply {
         .collect();
     match name.split('.').next().unwrap_or_default() {
         "private" => addresses(&["10.0.0.1"]),
-        "loopback" => addresses(&["127.0.0.1"]),
         "metadata" => addresses(&["169.254.169.254"]),
         "shared" => addresses(&["100.64.0.1"]),
         "nowhere" => addresses(&["0.0.0.0"]),

@@ -1,8 +1,8 @@
 //! The fields that every answer of every listener has.
 
-use crate::fixture::{before, chat, free, gateway, head, llm, post};
+use crate::fixture::{before, chat, free, gateway, head, llm};
 use tollkeep_testkit::{
-    Answer, Client, Gateway, MANAGEMENT_KEY, Origin, PATIENCE, chunk, chunked_head, eventually, ok,
+    Answer, Client, MANAGEMENT_KEY, Origin, PATIENCE, Step, chunk, chunked_head, eventually, ok,
 };
 
 const DEFAULTS: [(&str, &str); 7] = [
@@ -61,128 +61,102 @@ fn ask(addr: std::net::SocketAddr, start: &str, lines: &str) -> Answer {
         .call(format!("{start} HTTP/1.1\r\nHost: {addr}\r\n{lines}\r\n").as_bytes())
 }
 
-// EDGE-76
-#[test]
-fn every_kind_of_answer_on_the_data_listener_is_hardened() {
-    let origin = Origin::start(|request| match request.target.as_str() {
+/// Requests of every kind: start, further lines, status. `TOKEN` stands for a good credential.
+const KINDS: &[(&str, &str, u16)] = &[
+    ("GET /x", "", 200),
+    ("GET /x?204", "", 204),
+    ("GET /x?404", "", 404),
+    ("HEAD /x", "", 200),
+    ("GET /v1/models", "TOKEN", 200),
+    ("GET /health", "", 200),
+    ("GET /healthz", "", 200),
+    ("GET /live", "", 200),
+    ("GET /ready", "", 200),
+    ("OPTIONS *", "", 204),
+    ("GET /x", "Bad Name: x\r\n", 400),
+    ("GET /x//y", "", 400),
+    ("GET /nowhere", "", 404),
+    ("DELETE /x", "", 405),
+    ("TRACE /x", "", 405),
+    ("POST /x", "Content-Length: 9999999\r\n", 413),
+    ("POST /x", "Expect: tea\r\nContent-Length: 1\r\n", 417),
+    ("BREW /x", "", 501),
+    ("GET /x?broken", "", 502),
+    ("POST /v1/chat/completions", "Content-Length: 0\r\n", 401),
+    (
+        "POST /v1/chat/completions",
+        "TOKENContent-Length: 0\r\n",
+        415,
+    ),
+    (
+        "POST /v1/chat/completions",
+        "TOKENContent-Type: application/json\r\nContent-Length: 0\r\n",
+        400,
+    ),
+];
+
+/// An origin whose answers are of several kinds.
+fn of_all_kinds() -> Origin {
+    let send = |text: &str| vec![Step::Send(text.as_bytes().to_vec())];
+    Origin::start(move |request| match request.target.as_str() {
         "/v1/chat/completions" => vec![
             chunked_head("text/event-stream"),
             chunk(b"data: [DONE]\n\n"),
             chunk(b""),
         ],
-        "/x?404" => vec![tollkeep_testkit::Step::Send(
-            b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
-        )],
-        "/x?broken" => vec![tollkeep_testkit::Step::Send(b"nonsense\r\n\r\n".to_vec())],
-        "/x?204" => vec![tollkeep_testkit::Step::Send(
-            b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
-        )],
+        "/x?404" => send("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"),
+        "/x?204" => send("HTTP/1.1 204 No Content\r\n\r\n"),
+        "/x?broken" => send("nonsense\r\n\r\n"),
         _ => ok(b"ok"),
-    });
-    let routes = ["GET /x", "POST /x"].map(free).concat();
-    let upstream = before(&origin, &routes);
+    })
+}
+
+// EDGE-76
+#[test]
+fn every_kind_of_answer_on_the_data_listener_is_hardened() {
+    let origin = of_all_kinds();
+    let upstream = before(&origin, &["GET /x", "POST /x"].map(free).concat());
     let timeouts = "server: { timeouts: { header_ms: 300 } }\n";
     let (gateway, token) = llm(&origin, "openai", &format!("{timeouts}{upstream}"));
-    let limited = "  \"GET /limited\": { upstream: origin, access: free, rate_limit: { requests: 1, window: 1h } }\n";
-    let limited = crate::fixture::gateway(before(&origin, limited)).start();
-    limited.call(&head("GET /limited", ""));
-    let raw = |gateway: &Gateway, bytes: &[u8]| gateway.call(bytes);
-    for (name, answer, status) in [
-        ("relayed", gateway.call(&head("GET /x", "")), 200),
-        (
-            "relayed, no body",
-            gateway.call(&head("GET /x?204", "")),
-            204,
-        ),
-        (
-            "relayed, an error",
-            gateway.call(&head("GET /x?404", "")),
-            404,
-        ),
-        ("HEAD", gateway.call(&head("HEAD /x", "")), 200),
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    for (start, lines, status) in KINDS {
+        let answer = gateway.call(&head(start, &lines.replace("TOKEN", &bearer)));
+        assert_eq!(answer.status, *status, "{start} {lines}: {}", answer.text());
+        assert_hardened(&format!("{start} {lines}"), &answer);
+    }
+    for (name, request, status) in [
         (
             "a stream",
-            gateway.call(&chat(
-                &token,
-                r#"{"model":"m","messages":[],"stream":true}"#,
-            )),
+            chat(&token, r#"{"model":"m","messages":[],"stream":true}"#),
             200,
         ),
+        ("a slow head", b"GET /x HTTP/1.1\r\n".to_vec(), 408),
         (
-            "models",
-            gateway.call(&head(
-                "GET /v1/models",
-                &format!("Authorization: Bearer {token}\r\n"),
-            )),
-            200,
-        ),
-        ("health", gateway.call(&head("GET /health", "")), 200),
-        ("healthz", gateway.call(&head("GET /healthz", "")), 200),
-        ("live", gateway.call(&head("GET /live", "")), 200),
-        ("ready", gateway.call(&head("GET /ready", "")), 200),
-        ("options", gateway.call(&head("OPTIONS *", "")), 204),
-        ("bad head", raw(&gateway, b"GET /x\r\n\r\n"), 400),
-        ("bad path", gateway.call(&head("GET /x//y", "")), 400),
-        ("bad JSON", gateway.call(&chat(&token, "{")), 400),
-        (
-            "no credential",
-            gateway.call(&post("/v1/chat/completions", "", b"{}")),
-            401,
-        ),
-        ("no route", gateway.call(&head("GET /nowhere", "")), 404),
-        ("no method", gateway.call(&head("DELETE /x", "")), 405),
-        ("refused method", gateway.call(&head("TRACE /x", "")), 405),
-        ("slow head", raw(&gateway, b"GET /x HTTP/1.1\r\n"), 408),
-        (
-            "large body",
-            gateway.call(&head("POST /x", "Content-Length: 9999999\r\n")),
-            413,
-        ),
-        (
-            "long target",
-            gateway.call(&head(&format!("GET /{}", "x".repeat(9000)), "")),
+            "a long target",
+            head(&format!("GET /{}", "x".repeat(9000)), ""),
             414,
         ),
         (
-            "content",
-            gateway.call(&post(
-                "/v1/chat/completions",
-                &format!("Authorization: Bearer {token}\r\n"),
-                b"{}",
-            )),
-            415,
-        ),
-        (
-            "expectation",
-            gateway.call(&head("POST /x", "Expect: tea\r\nContent-Length: 1\r\n")),
-            417,
-        ),
-        (
             "another host",
-            raw(&gateway, b"GET /x HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
+            b"GET /x HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_vec(),
             421,
         ),
-        ("rate limit", limited.call(&head("GET /limited", "")), 429),
+        ("many fields", head("GET /x", &"X: y\r\n".repeat(101)), 431),
         (
-            "fields",
-            gateway.call(&head("GET /x", &"X: y\r\n".repeat(101))),
-            431,
-        ),
-        ("unknown method", gateway.call(&head("BREW /x", "")), 501),
-        (
-            "bad upstream",
-            gateway.call(&head("GET /x?broken", "")),
-            502,
-        ),
-        (
-            "version",
-            raw(&gateway, b"GET /x HTTP/1.2\r\nHost: 127.0.0.1\r\n\r\n"),
+            "another version",
+            b"GET /x HTTP/1.2\r\nHost: 127.0.0.1\r\n\r\n".to_vec(),
             505,
         ),
     ] {
+        let answer = gateway.call(&request);
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
         assert_hardened(name, &answer);
     }
+    let limit = "  \"GET /limited\": { upstream: origin, access: free, rate_limit: { requests: 1, window: 1h } }\n";
+    let limited = crate::fixture::gateway(before(&origin, limit)).start();
+    let answers = [(); 2].map(|()| limited.call(&head("GET /limited", "")));
+    assert_eq!(answers[1].status, 429);
+    assert_hardened("a limit", &answers[1]);
 }
 
 // EDGE-76

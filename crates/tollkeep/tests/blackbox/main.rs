@@ -5,11 +5,6 @@
     clippy::disallowed_methods,
     reason = "tests open sockets and read clocks of their own"
 )]
-#![expect(
-    clippy::too_many_lines,
-    clippy::match_same_arms,
-    reason = "a table of cases is one function, each row with a name of its own"
-)]
 
 mod acts;
 mod audit_faults;

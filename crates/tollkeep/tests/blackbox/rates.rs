@@ -96,12 +96,13 @@ fn an_address_may_send_its_burst_at_once_and_then_at_its_rate() {
         passed(&answers),
         "a refused call reaches nobody"
     );
+    let figures = answers
+        .iter()
+        .filter(|answer| answer.status == 200)
+        .map(|answer| answer.field("ratelimit"));
     assert!(
-        answers
-            .iter()
-            .filter(|answer| answer.status == 200)
-            .all(|answer| answer.field("ratelimit").is_none()),
-        "an address learns nothing on success"
+        figures.flatten().all(|figures| !figures.contains("\"ip\"")),
+        "an address learns nothing of it on success"
     );
     let event = gateway.audit_line("the event", |event| {
         event["action"] == "rate_limit.exceeded"
@@ -377,6 +378,89 @@ fn a_call_that_one_limit_refuses_is_debited_to_none() {
     let rows = listed["data"].as_array().unwrap();
     let row = rows.iter().find(|row| row["max_requests"] == 1).unwrap();
     assert_eq!(row["request_count"], 0, "{row}");
+}
+
+// EDGE-87
+#[test]
+fn a_caller_sees_what_is_left_of_its_own_limits_the_tightest_first() {
+    let origin = Origin::start(|request| {
+        let status = if request.target == "/t?bad" {
+            "404 Not Found"
+        } else {
+            "200 OK"
+        };
+        vec![Step::Send(
+            format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").into_bytes(),
+        )]
+    });
+    let routes = "  \"GET /t\": { upstream: origin, rate_limit: { requests: 3, window: 1h, by: token } }\n  \"GET /u\": { upstream: origin }\n";
+    let gateway = gateway(before(&origin, routes)).start();
+    let token = bearer(&tokens(&gateway, &json!({ "requests_per_minute": 10 })));
+    let call = |target: &str| gateway.call(&head(&format!("GET {target}"), &token));
+    let fields = |answer: &Answer| {
+        ["ratelimit-policy", "ratelimit"].map(|name| answer.field(name).map(str::to_owned))
+    };
+    let [policy, state] = fields(&call("/t")).map(Option::unwrap);
+    assert_eq!(policy, "\"route\";q=3;w=3600, \"token\";q=10;w=60");
+    assert!(
+        state.starts_with("\"route\";r=2;t=1200, \"token\";r=9;t="),
+        "{state}"
+    );
+    let [policy, state] = fields(&call("/u")).map(Option::unwrap);
+    assert_eq!(policy, "\"token\";q=10;w=60");
+    assert!(state.starts_with("\"token\";r=8;t="), "{state}");
+    assert_eq!(
+        fields(&call("/t?bad")),
+        [None, None],
+        "only where all went well"
+    );
+    let free = bearer(&tokens(&gateway, &json!({})));
+    let unlimited = gateway.call(&head("GET /u", &free));
+    assert_eq!(fields(&unlimited), [None, None], "no limit, no figures");
+}
+
+// EDGE-85
+#[test]
+fn a_call_refused_for_want_of_a_place_costs_no_rate() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| [vec![Step::Wait(held.clone())], ok(b"ok")].concat());
+    let routes =
+        "  \"GET /t\": { upstream: origin, rate_limit: { requests: 3, window: 1h, by: global } }\n";
+    let gateway = gateway(before(&origin, routes)).start();
+    let token = bearer(&tokens(
+        &gateway,
+        &json!({ "concurrency": 1, "requests_per_minute": 3 }),
+    ));
+    let request = head("GET /t", &token);
+    let mut first = gateway.connect();
+    first.send(&request);
+    origin.wait_for(1);
+    assert_eq!(passed(&at_once(&gateway, &request, 10)), 0);
+    gate.open();
+    assert_eq!(first.answer(PATIENCE).unwrap().status, 200);
+    let next: Vec<_> = at_once(&gateway, &request, 4)
+        .iter()
+        .map(|answer| answer.status)
+        .collect();
+    assert_eq!(
+        next,
+        [200, 200, 429, 429],
+        "one of three is used, and ten refusals cost nothing"
+    );
+}
+
+// EDGE-85
+#[test]
+fn a_token_that_is_used_up_takes_nothing_from_the_limits_of_others() {
+    let origin = Origin::plain();
+    let routes =
+        "  \"GET /t\": { upstream: origin, rate_limit: { requests: 4, window: 1h, by: global } }\n";
+    let gateway = gateway(before(&origin, routes)).start();
+    let spent = bearer(&gateway.mint_token(&json!({ "project": "default", "max_requests": 1 })));
+    assert_eq!(passed(&at_once(&gateway, &head("GET /t", &spent), 10)), 1);
+    let other = bearer(&tokens(&gateway, &json!({})));
+    assert_eq!(passed(&at_once(&gateway, &head("GET /t", &other), 10)), 3);
 }
 
 // EDGE-86
