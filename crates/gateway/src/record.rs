@@ -70,6 +70,8 @@ pub(crate) enum RefusedAs {
     Binding(&'static str),
     RateLimit(&'static str),
     Egress(&'static str),
+    /// An attack, by its kind.
+    Violation(&'static str),
 }
 
 impl Default for Facts {
@@ -141,10 +143,16 @@ impl Facts {
         if self.is_probe {
             return 0;
         }
-        let refused = self
-            .refusal
-            .is_some_and(|(_, sort)| sort != RefusedAs::Other);
-        usize::from(self.header_spoof) + usize::from(refused) + usize::from(self.is_call)
+        let refused = self.refusal.map_or(0, |(_, sort)| match sort {
+            RefusedAs::Other => 0,
+            RefusedAs::Egress(_) => 2,
+            RefusedAs::Rejected(_)
+            | RefusedAs::Authn(_)
+            | RefusedAs::Binding(_)
+            | RefusedAs::RateLimit(_)
+            | RefusedAs::Violation(_) => 1,
+        });
+        usize::from(self.header_spoof) + refused + usize::from(self.is_call)
     }
 
     /// Counts the request in the worker's metrics.
@@ -182,7 +190,7 @@ impl Facts {
         let metrics = &worker.shared.metrics;
         metrics.refusal(code, Listener::Data);
         match sort {
-            RefusedAs::Other | RefusedAs::Binding(_) => {}
+            RefusedAs::Other | RefusedAs::Binding(_) | RefusedAs::Violation(_) => {}
             RefusedAs::Rejected(reason) => metrics.rejected(reason),
             RefusedAs::Authn(failure) => metrics.auth_failure(failure.reason()),
             RefusedAs::RateLimit(class) => metrics.rate_limited(class),

@@ -165,6 +165,10 @@ impl Recorder {
             }
             Some(RefusedAs::Egress(reason)) => {
                 self.write_folded(facts, Action::EgressBlocked, reason, sink);
+                self.write_folded(facts, Action::SecurityViolation, "egress", sink);
+            }
+            Some(RefusedAs::Violation(kind)) => {
+                self.write_folded(facts, Action::SecurityViolation, kind, sink);
             }
             Some(RefusedAs::Other) | None => {}
         }

@@ -21,6 +21,9 @@ impl Refusal {
         if let Self::RateLimited(limited) = self {
             return RefusedAs::RateLimit(limited.class.name());
         }
+        if matches!(self, Self::Loop) {
+            return RefusedAs::Violation("loop");
+        }
         if let Self::EgressRefused(reason) = self {
             return RefusedAs::Egress(reason.label());
         }

@@ -1,21 +1,15 @@
-//! The one door out: what is never dialled, whatever a name resolves to, and how upstreams prove
-//! who they are.
+//! The one door out: what is never dialled, whatever a name resolves to.
 
 use crate::fixture::{before, free, gateway, head};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tollkeep_testkit::{Answer, Gateway, NameServer, Origin, Reply, Stream, eventually, ok};
+use tollkeep_testkit::{Answer, Gateway, NameServer, Origin, Reply, eventually, ok};
 
 fn addresses(list: &[&str]) -> Reply {
     Reply::Addresses(list.iter().map(|ip| ip.parse().unwrap()).collect())
 }
 
-fn resolver(server: &NameServer) -> String {
+pub(crate) fn resolver(server: &NameServer) -> String {
     format!(
         "egress: {{ resolver: {{ mode: servers, servers: [\"{}\"], timeout_ms: 300, attempts: 1 }} }}\n",
         server.addr()
@@ -23,7 +17,7 @@ fn resolver(server: &NameServer) -> String {
 }
 
 /// An upstream and a free route `/<name>` to it.
-fn upstream(name: &str, url: &str, more: &str) -> (String, String) {
+pub(crate) fn upstream(name: &str, url: &str, more: &str) -> (String, String) {
     let upstream = format!("  {name}: {{ url: \"{url}\"{more} }}\n");
     let route = format!(
         "  \"GET /{name}\": {{ upstream: {name}, access: free, rate_limit: {{ requests: 1000000, window: 1s }} }}\n"
@@ -31,7 +25,7 @@ fn upstream(name: &str, url: &str, more: &str) -> (String, String) {
     (upstream, route)
 }
 
-fn config(parts: &[(String, String)]) -> String {
+pub(crate) fn config(parts: &[(String, String)]) -> String {
     let (upstreams, routes): (Vec<_>, Vec<_>) = parts.iter().cloned().unzip();
     format!(
         "upstreams:\n{}routes:\n{}",
@@ -40,7 +34,7 @@ fn config(parts: &[(String, String)]) -> String {
     )
 }
 
-fn ask(gateway: &Gateway, name: &str) -> Answer {
+pub(crate) fn ask(gateway: &Gateway, name: &str) -> Answer {
     gateway.call(&head(&format!("GET /{name}"), ""))
 }
 
@@ -97,7 +91,7 @@ fn a_private_upstream_without_its_exception_is_a_start_error_that_names_the_line
 }
 
 /// What a name resolves to, by its first label.
-fn answers(name: &str) -> Reply {
+pub(crate) fn answers(name: &str) -> Reply {
     let many: Vec<IpAddr> = (0..65)
         .map(|last| IpAddr::from([93, 184, 216, last]))
         .collect();
@@ -184,6 +178,9 @@ fn a_name_with_an_address_that_is_not_allowed_is_never_dialled() {
         }
     }
     let event = gateway.audit_line("the audit event", |line| line["action"] == "egress.blocked");
+    gateway.audit_line("the violation", |line| {
+        line["action"] == "security_violation" && line["reason"] == "egress"
+    });
     assert!(!event.to_string().contains("10.0.0.1"), "{event}");
     assert_eq!(trap.connections(), 0);
     assert!(server.asked().contains(&"mixed.test.example".to_owned()));
@@ -368,145 +365,6 @@ fn no_listener_of_our_own_is_dialled_even_where_its_network_is_allowed() {
             .any(|line| line.contains("reason=\"self\"") && line.ends_with(" 4"))
             .then_some(())
     });
-}
-
-/// A root of trust in a file, and what it signed.
-struct Trust {
-    root: CertifiedIssuer<'static, KeyPair>,
-    folder: tempfile::TempDir,
-}
-
-impl Trust {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), root.pem()).unwrap();
-        Self { root, folder }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    /// An origin behind TLS with a certificate for `name`.
-    fn origin(&self, name: &str) -> Origin {
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![name.to_owned()])
-            .unwrap()
-            .signed_by(&key, &self.root)
-            .unwrap();
-        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap();
-        let config = Arc::new(
-            config
-                .with_no_client_auth()
-                .with_single_cert(chain, key)
-                .unwrap(),
-        );
-        let carrier = move |stream| -> Option<Box<dyn Stream>> {
-            let session = rustls::ServerConnection::new(Arc::clone(&config)).ok()?;
-            Some(Box::new(rustls::StreamOwned::new(session, stream)))
-        };
-        Origin::start_on(carrier, |request| {
-            ok(request.field("host").unwrap().as_bytes())
-        })
-    }
-}
-
-fn over_tls(origin: &Origin, server: &NameServer, roots: Option<PathBuf>) -> Gateway {
-    let url = format!("https://secure.test.example:{}", origin.addr().port());
-    let started = gateway(format!(
-        "{}{}",
-        resolver(server),
-        config(&[upstream("u", &url, ", allow_private: [\"127.0.0.1/32\"]")])
-    ));
-    match roots {
-        Some(roots) => started
-            .set("egress.ca_file", roots.display().to_string())
-            .start(),
-        None => started.start(),
-    }
-}
-
-/// An origin that answers a handshake as servers without TLS do.
-fn clear_text() -> Origin {
-    let carrier = |mut stream: std::net::TcpStream| -> Option<Box<dyn Stream>> {
-        let mut hello = [0; 1024];
-        let _read = stream.read(&mut hello).ok()?;
-        stream
-            .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
-            .ok()?;
-        None
-    };
-    Origin::start_on(carrier, |_| ok(b"ok"))
-}
-
-// EDGE-98
-#[test]
-fn an_upstream_behind_tls_must_prove_its_name_to_a_known_root() {
-    let (trust, stranger, server) = (Trust::new(), Trust::new(), NameServer::start(answers));
-    let good = trust.origin("secure.test.example");
-    let gateway = over_tls(&good, &server, Some(trust.file()));
-    let mut client = gateway.connect();
-    for _ in 0..3 {
-        let answer = client.call(&head("GET /u", ""));
-        assert_eq!(
-            (answer.status, answer.text()),
-            (200, format!("secure.test.example:{}", good.addr().port()))
-        );
-    }
-    assert_eq!(good.connections(), 1, "the session is used again");
-
-    for (name, origin, roots) in [
-        (
-            "a certificate for another name",
-            trust.origin("other.test.example"),
-            Some(trust.file()),
-        ),
-        (
-            "a certificate for the address",
-            trust.origin("127.0.0.1"),
-            Some(trust.file()),
-        ),
-        (
-            "another root",
-            stranger.origin("secure.test.example"),
-            Some(trust.file()),
-        ),
-        ("no such root", trust.origin("secure.test.example"), None),
-        ("clear text", clear_text(), Some(trust.file())),
-    ] {
-        let answer = ask(&over_tls(&origin, &server, roots), "u");
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (502, "upstream_error"),
-            "{name}"
-        );
-        assert_eq!(origin.count(), 0, "{name}: no byte of the request");
-    }
-}
-
-// EDGE-98
-#[test]
-fn a_file_of_roots_that_is_none_is_a_start_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let empty = folder.path().join("empty.pem");
-    std::fs::write(&empty, "nothing\n").unwrap();
-    for path in [empty, folder.path().join("missing.pem")] {
-        let refused = gateway("")
-            .set("egress.ca_file", path.display().to_string())
-            .try_start()
-            .err()
-            .expect("refused");
-        assert_eq!(refused.code, Some(3), "{}", refused.stderr);
-        assert!(refused.stderr.contains(".pem"), "{}", refused.stderr);
-    }
 }
 
 // EDGE-98

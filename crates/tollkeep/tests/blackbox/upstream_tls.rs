@@ -1,0 +1,149 @@
+//! Upstreams behind TLS: how they prove who they are.
+
+use crate::egress::{answers, ask, config, resolver, upstream};
+use crate::fixture::{gateway, head};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tollkeep_testkit::{Gateway, NameServer, Origin, Stream, ok};
+
+/// A root of trust in a file, and what it signed.
+struct Trust {
+    root: CertifiedIssuer<'static, KeyPair>,
+    folder: tempfile::TempDir,
+}
+
+impl Trust {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), root.pem()).unwrap();
+        Self { root, folder }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// An origin behind TLS with a certificate for `name`.
+    fn origin(&self, name: &str) -> Origin {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec![name.to_owned()])
+            .unwrap()
+            .signed_by(&key, &self.root)
+            .unwrap();
+        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let config = Arc::new(
+            config
+                .with_no_client_auth()
+                .with_single_cert(chain, key)
+                .unwrap(),
+        );
+        let carrier = move |stream| -> Option<Box<dyn Stream>> {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).ok()?;
+            Some(Box::new(rustls::StreamOwned::new(session, stream)))
+        };
+        Origin::start_on(carrier, |request| {
+            ok(request.field("host").unwrap().as_bytes())
+        })
+    }
+}
+
+fn over_tls(origin: &Origin, server: &NameServer, roots: Option<PathBuf>) -> Gateway {
+    let url = format!("https://secure.test.example:{}", origin.addr().port());
+    let started = gateway(format!(
+        "{}{}",
+        resolver(server),
+        config(&[upstream("u", &url, ", allow_private: [\"127.0.0.1/32\"]")])
+    ));
+    match roots {
+        Some(roots) => started
+            .set("egress.ca_file", roots.display().to_string())
+            .start(),
+        None => started.start(),
+    }
+}
+
+/// An origin that answers a handshake as servers without TLS do.
+fn clear_text() -> Origin {
+    let carrier = |mut stream: std::net::TcpStream| -> Option<Box<dyn Stream>> {
+        let mut hello = [0; 1024];
+        let _read = stream.read(&mut hello).ok()?;
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+            .ok()?;
+        None
+    };
+    Origin::start_on(carrier, |_| ok(b"ok"))
+}
+
+// EDGE-98
+#[test]
+fn an_upstream_behind_tls_must_prove_its_name_to_a_known_root() {
+    let (trust, stranger, server) = (Trust::new(), Trust::new(), NameServer::start(answers));
+    let good = trust.origin("secure.test.example");
+    let gateway = over_tls(&good, &server, Some(trust.file()));
+    let mut client = gateway.connect();
+    for _ in 0..3 {
+        let answer = client.call(&head("GET /u", ""));
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, format!("secure.test.example:{}", good.addr().port()))
+        );
+    }
+    assert_eq!(good.connections(), 1, "the session is used again");
+
+    for (name, origin, roots) in [
+        (
+            "a certificate for another name",
+            trust.origin("other.test.example"),
+            Some(trust.file()),
+        ),
+        (
+            "a certificate for the address",
+            trust.origin("127.0.0.1"),
+            Some(trust.file()),
+        ),
+        (
+            "another root",
+            stranger.origin("secure.test.example"),
+            Some(trust.file()),
+        ),
+        ("no such root", trust.origin("secure.test.example"), None),
+        ("clear text", clear_text(), Some(trust.file())),
+    ] {
+        let answer = ask(&over_tls(&origin, &server, roots), "u");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (502, "upstream_error"),
+            "{name}"
+        );
+        assert_eq!(origin.count(), 0, "{name}: no byte of the request");
+    }
+}
+
+// EDGE-98
+#[test]
+fn a_file_of_roots_that_is_none_is_a_start_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "nothing\n").unwrap();
+    for path in [empty, folder.path().join("missing.pem")] {
+        let refused = gateway("")
+            .set("egress.ca_file", path.display().to_string())
+            .try_start()
+            .err()
+            .expect("refused");
+        assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+        assert!(refused.stderr.contains(".pem"), "{}", refused.stderr);
+    }
+}
