@@ -1,8 +1,8 @@
 //! The data plane: one request from admission to record.
 //!
-//! [`lifecycle`] reads like the product in one sentence; every stage has a file of its own and
-//! hands on a proof that the next one needs. A [`worker::Worker`] owns what one thread needs, a
-//! [`plan::Plan`] is the immutable snapshot of settings that a request keeps from its start to
+//! `lifecycle.rs` reads like the product in one sentence; every stage has a file of its own and
+//! hands on a proof that the next one needs. A [`Worker`] owns what one thread needs, a
+//! [`Plan`] is the immutable snapshot of settings that a request keeps from its start to
 //! its end.
 
 mod admit;
