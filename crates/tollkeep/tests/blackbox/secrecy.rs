@@ -135,11 +135,7 @@ fn the_first_management_key_is_in_a_file_of_its_owner_and_nowhere_else() {
         .without_env("TOLLKEEP_MANAGEMENT_KEY")
         .start();
     let path = gateway.data_dir().join("first-management-key");
-    // It is written right behind the line that says the gateway is ready.
-    let key = eventually("the key", || {
-        let text = fs::read_to_string(&path).ok()?;
-        Some(text.strip_suffix('\n')?.to_owned())
-    });
+    let key = fs::read_to_string(&path).unwrap().trim().to_owned();
     assert_eq!(
         fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o600
