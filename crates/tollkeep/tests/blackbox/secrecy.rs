@@ -10,7 +10,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tollkeep_testkit::{Gateway, MANAGEMENT_KEY, Origin, PATIENCE, Signal};
+use tollkeep_testkit::{Gateway, MANAGEMENT_KEY, Origin, PATIENCE, Signal, eventually};
 
 /// Asserts that no file of the gateway, its output included, holds a secret in any of its guises.
 pub(crate) fn assert_kept_nowhere(gateway: &Gateway, secret: &str) {
@@ -135,7 +135,11 @@ fn the_first_management_key_is_in_a_file_of_its_owner_and_nowhere_else() {
         .without_env("TOLLKEEP_MANAGEMENT_KEY")
         .start();
     let path = gateway.data_dir().join("first-management-key");
-    let key = fs::read_to_string(&path).unwrap().trim().to_owned();
+    // It is written right behind the line that says the gateway is ready.
+    let key = eventually("the key", || {
+        let text = fs::read_to_string(&path).ok()?;
+        Some(text.strip_suffix('\n')?.to_owned())
+    });
     assert_eq!(
         fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o600
