@@ -51,7 +51,7 @@ fuzz-smoke:
 	fuzz/run.sh $(FUZZ_SECONDS)
 
 soak:
-	PROPTEST_CASES=50000 $(CARGO) test --workspace --locked --release
+	PROPTEST_CASES=50000 $(CARGO) test --workspace --locked --release -- --include-ignored
 	fuzz/run.sh 600
 
 bench:

@@ -153,7 +153,7 @@ keys! {
         first_byte as "first_byte_ms": Duration = millis(1..=DAY_MS).or(ms(10_000)),
         /// First byte to the end of the head; later gets 408.
         header as "header_ms": Duration = millis(1..=DAY_MS).or(ms(10_000)),
-        /// End of the head to the end of the body; later gets 408.
+        /// Longest silence within a body; a longer one gets 408.
         body as "body_ms": Duration = millis(1..=DAY_MS).or(ms(30_000)),
         /// Slowest body after five seconds, in bytes per second; slower gets 408.
         body_min_rate_bytes_s: u64 = whole(1..=GIB).or(512),

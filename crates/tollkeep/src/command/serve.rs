@@ -32,13 +32,14 @@ impl Serve {
             tracing::warn!("{warning}");
         }
         let running = assemble::start(loaded.settings)?;
+        // The key first: who waits for the addresses may want it at once.
+        if let Some(key) = &running.first_key {
+            tell_first_key(&running, key)?;
+        }
         if self.print_addr {
             print_addresses(&running);
         } else {
             greet(&running);
-        }
-        if let Some(key) = &running.first_key {
-            tell_first_key(&running, key)?;
         }
         running.serve_until_signal()
     }
