@@ -10,6 +10,6 @@ mod shard;
 mod table;
 
 pub use claim::{Claim, RateRefusal};
-pub use gauge::{IpGauge, IpGuard};
+pub use gauge::{IpGauge, IpGuard, IpSeat, SeatGuard};
 pub use key::{Class, Key};
 pub use table::RateTable;

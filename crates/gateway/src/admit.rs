@@ -7,7 +7,7 @@ use crate::worker::Counted;
 use std::net::IpAddr;
 use std::time::Duration;
 use tollkeep_config::settings::RateScope;
-use tollkeep_counters::{Class, IpGuard, Key};
+use tollkeep_counters::{Class, IpGuard, Key, SeatGuard};
 use tollkeep_http1::Known;
 use tollkeep_policy::client_ip::{ClientScheme, prefix_key};
 use tollkeep_policy::headers::request_id_acceptable;
@@ -30,7 +30,27 @@ pub(crate) struct Entry<'w> {
 }
 
 /// The request counts as running, in all and by address, until it is over.
-type Room<'w> = (Counted<'w>, Option<IpGuard<'w>>);
+type Room<'w> = (Counted<'w>, OfAddress<'w>);
+
+/// How a request is counted by its address.
+enum OfAddress<'w> {
+    /// A trusted proxy's own: not at all.
+    Uncounted,
+    /// With the others of its connection's address.
+    Direct(SeatGuard<'w>),
+    /// By the address that a trusted proxy tells.
+    Told(IpGuard<'w>),
+}
+
+impl OfAddress<'_> {
+    fn count(&self) -> usize {
+        match self {
+            Self::Uncounted => 0,
+            Self::Direct(guard) => guard.count(),
+            Self::Told(guard) => guard.count(),
+        }
+    }
+}
 
 impl Entry<'_> {
     pub(crate) fn client_ip(&self) -> IpAddr {
@@ -103,15 +123,15 @@ impl<'w> Exchange<'w> {
         }
         let resolved = rules.resolve(peer, self.fields());
         let scheme = rules.forwarded_scheme(peer, self.fields());
-        self.facts.client_ip = resolved.ip;
-        self.facts.header_spoof = resolved.spoof;
+        self.work.facts.client_ip = resolved.ip;
+        self.work.facts.header_spoof = resolved.spoof;
         self.secure = scheme == Some(ClientScheme::Https);
         resolved.ip
     }
 
     /// Keeps what records tell of the head.
     fn note_fields(&mut self) {
-        self.facts.method = self.work.head.method.as_str();
+        self.work.facts.method = self.work.head.method.as_str();
         let bytes = self.conn.unread();
         let text = |known| {
             self.work
@@ -120,10 +140,8 @@ impl<'w> Exchange<'w> {
                 .and_then(|value| std::str::from_utf8(value).ok())
         };
         let agent = text(Known::UserAgent).map(|agent| {
-            let kept = agent
-                .get(..agent.floor_char_boundary(USER_AGENT_BYTES_MAX))
-                .unwrap_or_default();
-            Box::from(kept)
+            let kept = agent.get(..agent.floor_char_boundary(USER_AGENT_BYTES_MAX));
+            self.worker.name(kept.unwrap_or_default())
         });
         let correlation = text(Known::XCorrelationId)
             .filter(|id| request_id_acceptable(id.as_bytes()))
@@ -131,7 +149,7 @@ impl<'w> Exchange<'w> {
         let request_id = text(Known::XRequestId)
             .filter(|id| self.plan.trust_request_id && request_id_acceptable(id.as_bytes()))
             .map(Box::from);
-        (self.facts.user_agent, self.facts.correlation_id) = (agent, correlation);
+        (self.work.facts.user_agent, self.work.facts.correlation_id) = (agent, correlation);
         self.callers_request_id = request_id;
     }
 
@@ -163,14 +181,16 @@ impl<'w> Exchange<'w> {
         }
         let running = Counted::within(&shared.running, 1, limits.concurrent_requests_max);
         let running = running.ok_or(Refusal::Overloaded("requests"))?;
-        if self.plan.client_ip.trusts(client_ip) {
-            return Ok((running, None));
-        }
-        let of_address = shared.requests.enter(client_ip);
+        let told = prefix_key(client_ip) != prefix_key(self.conn.peer().ip());
+        let of_address = match self.lane.seat {
+            _ if self.plan.client_ip.trusts(client_ip) => OfAddress::Uncounted,
+            Some(seat) if !told => OfAddress::Direct(seat.enter()),
+            _ => OfAddress::Told(shared.requests.enter(client_ip)),
+        };
         if of_address.count() > limits.concurrent_requests_per_ip_max {
             return Err(Refusal::ConnectionLimit);
         }
-        Ok((running, Some(of_address)))
+        Ok((running, of_address))
     }
 
     /// The per-address limit. In scope `all` it is debited here; in scope `unproven` only a

@@ -34,18 +34,18 @@ pub(crate) enum Framed {
 impl Exchange<'_> {
     /// Begins an answer in the scratch: status line and the lines every answer has.
     pub(crate) fn begin_answer(&mut self, status: u16) {
-        self.facts.status = status;
+        self.work.facts.status = status;
         let out = &mut self.work.out;
         out.clear();
         write::status_line(out, status);
         out.extend_from_slice(b"date: ");
-        self.worker.write_date(out, self.facts.at.0);
+        self.worker.write_date(out, self.work.facts.at.0);
         out.extend_from_slice(b"\r\nx-request-id: ");
         match &self.callers_request_id {
             Some(id) => out.extend_from_slice(id.as_bytes()),
             None => {
                 out.extend_from_slice(b"req_");
-                out.extend_from_slice(&self.facts.id.hex());
+                out.extend_from_slice(&self.work.facts.id.hex());
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -105,11 +105,11 @@ impl Exchange<'_> {
         self.end_head(Framed::Length(u64::try_from(body.bytes.len()).unwrap_or(0)));
         if self.work.head.method != Method::Head {
             self.work.out.extend_from_slice(body.bytes);
-            self.facts.bytes_out = u64::try_from(body.bytes.len()).unwrap_or(0);
+            self.work.facts.bytes_out = u64::try_from(body.bytes.len()).unwrap_or(0);
         }
         self.flush().await?;
-        if !self.facts.is_probe && self.facts.refusal.is_none() {
-            self.facts.outcome = tollkeep_observe::RequestOutcome::Served;
+        if !self.work.facts.is_probe && self.work.facts.refusal.is_none() {
+            self.work.facts.outcome = tollkeep_observe::RequestOutcome::Served;
         }
         Ok(())
     }
@@ -143,8 +143,8 @@ impl Exchange<'_> {
 
     /// Tells the caller no.
     pub(crate) async fn refuse(&mut self, refusal: Refusal) -> After {
-        self.facts.refused(&refusal);
-        tracing::debug!(request_id = %self.facts.id, "refused: {refusal}");
+        self.work.facts.refused(&refusal);
+        tracing::debug!(request_id = %self.work.facts.id, "refused: {refusal}");
         let public = refusal.public();
         self.closing |= public.closes;
         if matches!(refusal, Refusal::Unauthenticated(_)) {
@@ -188,7 +188,7 @@ impl Exchange<'_> {
         }
         write_waits(out, refusal);
         let mut id = String::from("req_");
-        id.push_str(std::str::from_utf8(&self.facts.id.hex()).unwrap_or_default());
+        id.push_str(std::str::from_utf8(&self.work.facts.id.hex()).unwrap_or_default());
         let detail = refusal.detail();
         // The dialects have codes of their own; plain bodies carry ours.
         let code = if dialect == Dialect::Plain || refusal.has_own_code() {

@@ -5,6 +5,7 @@ use crate::identify::Caller;
 use crate::lifecycle::Exchange;
 use crate::refusal::{LimitClass, Limited, Refusal};
 use crate::route::{Destination, Route, RouteLimit};
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,12 +46,28 @@ impl Drop for Grant {
     }
 }
 
-/// A limit and how to tell of it.
-struct Named<'a> {
-    claim: Claim<'a>,
+/// The limits of one call: a second and a minute of its token, and its route's.
+const LIMITS_MAX: usize = 3;
+
+/// Limits, and how to tell of each.
+#[derive(Default)]
+struct Limits<'a> {
+    claims: SmallVec<[Claim<'a>; LIMITS_MAX]>,
+    told: SmallVec<[Told; LIMITS_MAX]>,
+}
+
+#[derive(Clone, Copy)]
+struct Told {
     class: LimitClass,
     requests: u64,
     window_s: u64,
+}
+
+impl<'a> Limits<'a> {
+    fn push(&mut self, claim: Claim<'a>, told: Told) {
+        self.claims.push(claim);
+        self.told.push(told);
+    }
 }
 
 impl Exchange<'_> {
@@ -71,7 +88,7 @@ impl Exchange<'_> {
             used: true,
             running: false,
         };
-        let mut limits: Vec<Named<'_>> = Vec::new();
+        let mut limits = Limits::default();
         if let Some(token) = caller.token() {
             grant.running = enter(token)?;
             grant.token = Some(Arc::clone(token));
@@ -84,11 +101,11 @@ impl Exchange<'_> {
         if let Destination::Plain(plain) = route.destination()
             && let Some(limit) = &plain.limit
         {
-            limits.push(route_limit(entry, caller, plain.id, limit));
+            push_route_limit(entry, caller, (plain.id, limit), &mut limits);
         }
         self.debit(limits)?;
         if let Some(token) = caller.token() {
-            if !token.try_grant(self.worker.shared.store.now()) {
+            if !token.try_grant(self.store_now()) {
                 return Err(Refusal::RequestsUsedUp);
             }
             grant.used = false;
@@ -96,28 +113,27 @@ impl Exchange<'_> {
         Ok(grant)
     }
 
-    fn debit(&mut self, limits: Vec<Named<'_>>) -> Result<(), Refusal> {
-        if limits.is_empty() {
+    fn debit(&mut self, limits: Limits<'_>) -> Result<(), Refusal> {
+        let Limits { mut claims, told } = limits;
+        if claims.is_empty() {
             return Ok(());
         }
-        let (mut claims, told): (Vec<_>, Vec<_>) = limits
-            .into_iter()
-            .map(|limit| (limit.claim, (limit.class, limit.requests, limit.window_s)))
-            .unzip();
         let admitted = self.worker.shared.rates.admit(self.started, &mut claims);
         admitted.map_err(|refused| {
-            let (class, quota, window_s) =
-                told.get(refused.claim)
-                    .copied()
-                    .unwrap_or((LimitClass::Token, 1, 1));
+            let unknown = Told {
+                class: LimitClass::Token,
+                requests: 1,
+                window_s: 1,
+            };
+            let told = told.get(refused.claim).copied().unwrap_or(unknown);
             Refusal::RateLimited(Limited {
-                class,
-                quota,
-                window_s,
+                class: told.class,
+                quota: told.requests,
+                window_s: told.window_s,
                 retry_after: Duration::from_nanos(refused.retry_after_ns),
             })
         })?;
-        let classes = told.iter().map(|(class, ..)| *class);
+        let classes = told.iter().map(|told| told.class);
         write_left(
             &mut self.work.limits,
             claims.iter().zip(classes),
@@ -133,8 +149,10 @@ fn write_left<'c>(
     passed: impl Iterator<Item = (&'c Claim<'c>, LimitClass)>,
     now: MonoNanos,
 ) {
-    let mut passed: Vec<_> = passed.collect();
-    passed.sort_by_key(|(claim, _)| claim.quota().remaining(claim.tat(), now));
+    let mut passed: SmallVec<[_; LIMITS_MAX]> = passed.collect();
+    if passed.len() > 1 {
+        passed.sort_by_key(|(claim, _)| claim.quota().remaining(claim.tat(), now));
+    }
     for (number, (claim, class)) in passed.iter().enumerate() {
         let before: &[u8] = if number == 0 {
             b"ratelimit-policy: "
@@ -159,12 +177,12 @@ fn write_left<'c>(
 }
 
 /// The limit of a route, counted by what it says.
-fn route_limit<'l>(
+fn push_route_limit(
     entry: &Entry<'_>,
     caller: &Caller,
-    route: u32,
-    limit: &RouteLimit,
-) -> Named<'l> {
+    (route, limit): (u32, &RouteLimit),
+    limits: &mut Limits<'_>,
+) {
     let by_address = || Key::addr(Class::Route, prefix_key(entry.client_ip()));
     let key = match (limit.by, caller.token()) {
         (RateBy::Global, _) => Key::whole(Class::Route),
@@ -173,12 +191,12 @@ fn route_limit<'l>(
         // A caller without a token is counted by address.
         (RateBy::Ip, _) | (RateBy::Token | RateBy::Project, None) => by_address(),
     };
-    Named {
-        claim: Claim::key(key.on_route(route), limit.quota),
+    let told = Told {
         class: LimitClass::Route,
         requests: limit.requests,
         window_s: limit.window_s,
-    }
+    };
+    limits.push(Claim::key(key.on_route(route), limit.quota), told);
 }
 
 /// One of at most so many calls at a time, where the token is limited in that.
@@ -204,7 +222,7 @@ fn enter(token: &LiveToken) -> Result<bool, Refusal> {
 }
 
 /// The rate limits of a token; their state is its lineage's, so that rotating refills nothing.
-fn token_limits<'t>(token: &'t LiveToken, limits: &mut Vec<Named<'t>>) {
+fn token_limits<'t>(token: &'t LiveToken, limits: &mut Limits<'t>) {
     let (lineage, given) = (&token.lineage, &token.limits);
     let rates = [
         (given.requests_per_second, 1, &lineage.second_tat),
@@ -216,11 +234,11 @@ fn token_limits<'t>(token: &'t LiveToken, limits: &mut Vec<Named<'t>>) {
         };
         let burst = given.burst.map_or(requests, |burst| burst.get().into());
         let claim = Claim::cell(cell, Quota::per(requests, window_s * SECOND_NS, burst));
-        limits.push(Named {
-            claim,
+        let told = Told {
             class: LimitClass::Token,
             requests,
             window_s,
-        });
+        };
+        limits.push(claim, told);
     }
 }

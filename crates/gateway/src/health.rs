@@ -27,7 +27,7 @@ impl Exchange<'_> {
             b"/ready" => Probe::Ready,
             _ => return None,
         };
-        self.facts.is_probe = true;
+        self.work.facts.is_probe = true;
         Some(probe)
     }
 
@@ -50,7 +50,7 @@ impl Exchange<'_> {
                     "application/json",
                     format!(
                         "{{\"status\":\"ok\",\"timestamp\":\"{}\"{sandbox}}}",
-                        self.facts.at
+                        self.work.facts.at
                     ),
                 )
             }

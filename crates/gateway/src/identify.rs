@@ -52,7 +52,7 @@ impl Exchange<'_> {
         let found = self
             .find_token(entry, route)
             .map_err(|failure| self.authn_refusal(entry, failure))?;
-        self.facts.token = Some(Arc::clone(&found));
+        self.work.facts.token = Some(Arc::clone(&found));
         check_project(&found)?;
         self.check_bindings(entry, &found)?;
         Ok(Caller::Token(found))
@@ -73,7 +73,7 @@ impl Exchange<'_> {
                 AuthnFailure::Malformed
             });
         };
-        match token.standing(shared.store.now()) {
+        match token.standing(self.store_now()) {
             Standing::Live => Ok(token),
             Standing::Expired => Err(AuthnFailure::Expired),
             Standing::Revoked => Err(AuthnFailure::Revoked),
@@ -167,7 +167,7 @@ impl Exchange<'_> {
             ip: entry.client_ip(),
             method: self.work.head.method.as_str(),
             path: &self.work.path,
-            route: Some(&self.facts.route),
+            route: self.work.facts.route.as_deref(),
             fields: self
                 .work
                 .head

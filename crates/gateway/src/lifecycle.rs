@@ -10,9 +10,10 @@ use crate::refusal::Refusal;
 use crate::worker::Worker;
 use std::rc::Rc;
 use std::sync::Arc;
+use tollkeep_counters::IpSeat;
 use tollkeep_http1::{Answer, Head};
 use tollkeep_net::{Downstream, Fill, Gone};
-use tollkeep_types::MonoNanos;
+use tollkeep_types::{MonoNanos, WallMillis};
 
 /// Scratch of one exchange, kept by the worker for the next.
 #[derive(Default)]
@@ -33,6 +34,10 @@ pub(crate) struct Work {
     pub(crate) out: Vec<u8>,
     /// Field lines that tell what is left of the caller's limits.
     pub(crate) limits: Vec<u8>,
+    /// An upstream's body that is judged whole.
+    pub(crate) whole: Vec<u8>,
+    /// What is known of the request.
+    pub(crate) facts: Facts,
 }
 
 /// Scratch that grew past this is freed rather than kept.
@@ -40,7 +45,8 @@ const WORK_BYTES_MAX: usize = 64 * 1024;
 
 impl Work {
     pub(crate) fn is_small(&self) -> bool {
-        self.body.capacity() + self.out.capacity() + self.path.capacity() <= WORK_BYTES_MAX
+        let kept = [&self.body, &self.out, &self.whole].map(Vec::capacity);
+        kept.iter().sum::<usize>() + self.path.capacity() <= WORK_BYTES_MAX
     }
 
     pub(crate) fn clear(&mut self) {
@@ -48,6 +54,7 @@ impl Work {
         self.body.clear();
         self.out.clear();
         self.limits.clear();
+        self.whole.clear();
     }
 }
 
@@ -91,6 +98,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
     let peer = conn.peer().ip();
     let trusted = shared.plan.load().client_ip.trusts(peer);
     let counted = (!trusted).then(|| shared.connections.enter(peer));
+    let seat = (!trusted).then(|| shared.requests.seat(peer));
     let mut served = 0_u64;
     loop {
         let plan = shared.plan.load_full();
@@ -110,10 +118,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
         let age_ns = u64::try_from(timeouts.connection_age_max.as_nanos()).unwrap_or(u64::MAX);
         let last = served >= timeouts.requests_per_connection_max
             || conn.slot().now().since(opened) >= age_ns;
-        // Boxed, so that an idle connection is small.
-        let exchange =
-            Box::pin(Exchange::begin(&worker, plan, &mut conn, Lane { last, crowded }).run());
-        match exchange.await {
+        let lane = Lane {
+            last,
+            crowded,
+            seat: seat.as_ref(),
+        };
+        match exchange(&worker, plan, &mut conn, lane).await {
             After::KeepAlive => {}
             After::Close => return conn.close().await,
             After::Abort => return conn.abort(),
@@ -121,13 +131,30 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
     }
 }
 
+/// One request and its answer, with scratch of the worker's.
+async fn exchange<'a>(
+    worker: &'a Rc<Worker>,
+    plan: Arc<Plan>,
+    conn: &'a mut Downstream,
+    lane: Lane<'a>,
+) -> After {
+    let mut work = worker.take_work();
+    let after = Exchange::begin(worker, plan, conn, &mut work, lane)
+        .run()
+        .await;
+    worker.give_back(work);
+    after
+}
+
 /// What the connection says about the exchange on it.
 #[derive(Clone, Copy)]
-pub(crate) struct Lane {
+pub(crate) struct Lane<'a> {
     /// No further request is served on it.
     last: bool,
     /// Its address holds more connections than it may.
     pub(crate) crowded: bool,
+    /// Where its requests are counted, unless it is a trusted proxy's.
+    pub(crate) seat: Option<&'a IpSeat<'a>>,
 }
 
 /// One request and its answer.
@@ -135,9 +162,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) worker: &'a Rc<Worker>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) conn: &'a mut Downstream,
-    pub(crate) work: Box<Work>,
-    pub(crate) facts: Facts,
-    pub(crate) lane: Lane,
+    pub(crate) work: &'a mut Work,
+    pub(crate) lane: Lane<'a>,
     pub(crate) started: MonoNanos,
     /// The answer must say `Connection: close`.
     pub(crate) closing: bool,
@@ -154,24 +180,20 @@ impl<'a> Exchange<'a> {
         worker: &'a Rc<Worker>,
         plan: Arc<Plan>,
         conn: &'a mut Downstream,
-        lane: Lane,
+        work: &'a mut Work,
+        lane: Lane<'a>,
     ) -> Self {
         let clock = &worker.shared.clock;
         let (started, wall) = (clock.mono(), clock.wall());
-        let facts = Facts::begin(
-            worker.request_id(wall.0),
-            wall,
-            conn.peer().ip(),
-            &plan.nowhere,
-        );
+        work.facts
+            .begin(worker.request_id(wall.0), wall, conn.peer().ip());
         worker.counters.begin();
         let closing = lane.last || worker.shared.drain.is_draining();
         Self {
             worker,
             plan,
             conn,
-            work: worker.take_work(),
-            facts,
+            work,
             lane,
             started,
             closing,
@@ -186,16 +208,17 @@ impl<'a> Exchange<'a> {
         let lived = self.live().await;
         let after = match lived {
             Ok(()) => self.finish().await,
-            Err(Stop::Refused(refusal)) => self.refuse(refusal).await,
+            // Boxed here and below: what is rare must not make every connection larger.
+            Err(Stop::Refused(refusal)) => Box::pin(self.refuse(refusal)).await,
             Err(Stop::CallerGone) => {
-                self.facts.caller_gone();
+                self.work.facts.caller_gone();
                 After::Abort
             }
             Err(Stop::Cut) => After::Abort,
             Err(Stop::Short) => After::Close,
         };
-        self.facts
-            .end(self.worker.shared.clock.as_ref(), self.started);
+        let ended = self.worker.shared.clock.mono();
+        self.work.facts.end(ended.since(self.started));
         after
     }
 
@@ -203,7 +226,7 @@ impl<'a> Exchange<'a> {
     async fn live(&mut self) -> Result<(), Stop> {
         self.read_head().await?;
         if let Some(probe) = self.health_probe() {
-            return self.answer_probe(probe).await;
+            return Box::pin(self.answer_probe(probe)).await;
         }
         let entry = self.admit()?;
         if self.work.head.asterisk {
@@ -217,6 +240,11 @@ impl<'a> Exchange<'a> {
             return Ok(());
         };
         self.stream_back(reply).await
+    }
+
+    /// The time by which tokens live and end: that of the request's first byte.
+    pub(crate) fn store_now(&self) -> WallMillis {
+        self.worker.shared.store.now_at(self.work.facts.at)
     }
 
     async fn read_head(&mut self) -> Result<(), Stop> {
@@ -244,12 +272,11 @@ impl<'a> Exchange<'a> {
 impl Drop for Exchange<'_> {
     /// Records, also when the exchange was dropped half-way or panicked.
     fn drop(&mut self) {
-        let facts = std::mem::take(&mut self.facts);
+        let facts = std::mem::take(&mut self.work.facts);
         facts.count(self.worker);
         self.worker
             .buffers
             .give_back(std::mem::take(&mut self.work.request));
-        self.worker.give_back(std::mem::take(&mut self.work));
         self.worker.record(facts);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn body(exchange: &Exchange<'_>, surface: Surface) -> Result<Vec<u8>,
     let head = &exchange.work.head;
     let version = head.value(&exchange.work.request, Known::AnthropicVersion);
     let form = models::form(&exchange.work.path, version);
-    let bound = |name: &&str| match &exchange.facts.token {
+    let bound = |name: &&str| match &exchange.work.facts.token {
         Some(token) => crate::identify::bindings_of(token)
             .check_model(name)
             .is_ok(),

@@ -41,8 +41,6 @@ pub struct Plan {
     pub(crate) llm: LlmPlan,
     /// Names this process in the `Tollkeep-Hop` field.
     pub(crate) instance: Box<str>,
-    /// What stands for the route of a request that has none.
-    pub(crate) nowhere: Arc<str>,
     pub(crate) sandbox: bool,
 }
 
@@ -189,7 +187,6 @@ impl Plan {
             surfaces: SurfaceRoutes::new(settings, parts.metrics),
             llm: llm(settings, parts)?,
             instance: parts.instance.into(),
-            nowhere: Arc::from("-"),
             sandbox: settings.sandbox.upstream,
         })
     }

@@ -77,8 +77,8 @@ impl Exchange<'_> {
                     if caps.sent > caps.max {
                         return Ok(Ended::Failed(Refusal::ResponseTooLarge));
                     }
-                    if self.facts.first_byte_ns.is_none() {
-                        self.facts.first_byte_ns =
+                    if self.work.facts.first_byte_ns.is_none() {
+                        self.work.facts.first_byte_ns =
                             Some(self.worker.shared.clock.mono().since(self.started));
                     }
                     seen(data);

@@ -34,8 +34,8 @@ pub(crate) enum Call {
 /// A call to a model.
 pub(crate) struct LlmCall {
     pub(crate) surface: Surface,
-    /// Which providers serve it, best first.
-    pub(crate) candidates: Vec<usize>,
+    /// The provider that serves it: its place in the plan.
+    pub(crate) provider: usize,
     /// The name to send, if it is not the one in the body.
     pub(crate) rename: Option<Box<str>>,
     pub(crate) stream: bool,
@@ -105,7 +105,7 @@ impl Exchange<'_> {
             .buffers
             .give_back(std::mem::replace(&mut self.work.request, detached));
         self.detached = true;
-        self.facts.bytes_in = u64::try_from(self.body().len()).unwrap_or(u64::MAX);
+        self.work.facts.bytes_in = u64::try_from(self.body().len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
@@ -226,15 +226,16 @@ impl Exchange<'_> {
         }) {
             return Err(Refusal::ModelNotFound(model.to_owned()));
         }
-        let mut candidates = Vec::new();
         let llm = &self.plan.llm;
+        let serves = |index: &&usize| {
+            let provider = llm.providers.get(**index);
+            provider.is_some_and(|target| target.serves(surface))
+        };
+        let mut candidates = self.worker.candidates.borrow_mut();
+        candidates.clear();
         let sent = llm.resolver.resolve(model, &mut candidates);
-        candidates.retain(|index| {
-            llm.providers
-                .get(*index)
-                .is_some_and(|target| target.serves(surface))
-        });
-        let Some(sent) = sent.filter(|_| !candidates.is_empty()) else {
+        let best = candidates.iter().find(serves).copied();
+        let (Some(sent), Some(provider)) = (sent, best) else {
             return Err(Refusal::ModelNotFound(model.to_owned()));
         };
         let rename = (sent != model).then(|| Box::from(sent));
@@ -245,15 +246,15 @@ impl Exchange<'_> {
         let facts = LlmFacts {
             surface,
             model_label: self.worker.shared.metrics.model(sent),
-            model_asked: Some(Box::from(model)),
+            model_asked: Some(self.worker.name(model)),
             model_served: None,
             stream,
             usage: None,
         };
-        self.facts.llm = Some(facts);
+        self.work.facts.llm = Some(facts);
         Ok(LlmCall {
             surface,
-            candidates,
+            provider,
             rename,
             stream,
             usage,

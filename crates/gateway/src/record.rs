@@ -12,7 +12,7 @@ use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, RouteLabel};
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::usage::UsageReport;
-use tollkeep_types::{Clock, MonoNanos, RequestId, WallMillis};
+use tollkeep_types::{RequestId, WallMillis};
 
 /// The provider or upstream of a request, as records name it.
 #[derive(Clone)]
@@ -25,8 +25,8 @@ pub(crate) struct Asked {
 #[derive(Clone)]
 pub(crate) struct LlmFacts {
     pub(crate) surface: Surface,
-    pub(crate) model_asked: Option<Box<str>>,
-    pub(crate) model_served: Option<Box<str>>,
+    pub(crate) model_asked: Option<Arc<str>>,
+    pub(crate) model_served: Option<Arc<str>>,
     pub(crate) model_label: ModelLabel,
     pub(crate) stream: bool,
     pub(crate) usage: Option<UsageReport>,
@@ -38,7 +38,8 @@ pub(crate) struct Facts {
     pub(crate) at: WallMillis,
     pub(crate) client_ip: IpAddr,
     pub(crate) method: &'static str,
-    pub(crate) route: Arc<str>,
+    /// The name of the route; `None` before one is found.
+    pub(crate) route: Option<Arc<str>>,
     pub(crate) route_label: RouteLabel,
     /// The request passed routing: it is a call, and every call has its audit event.
     pub(crate) is_call: bool,
@@ -51,7 +52,7 @@ pub(crate) struct Facts {
     pub(crate) asked: Option<Asked>,
     pub(crate) llm: Option<LlmFacts>,
     pub(crate) correlation_id: Option<Box<str>>,
-    pub(crate) user_agent: Option<Box<str>>,
+    pub(crate) user_agent: Option<Arc<str>>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) duration_ns: u64,
@@ -81,7 +82,7 @@ impl Default for Facts {
             at: WallMillis(0),
             client_ip: Ipv4Addr::UNSPECIFIED.into(),
             method: "",
-            route: Arc::from(""),
+            route: None,
             route_label: RouteLabel::NONE,
             is_call: false,
             is_probe: true,
@@ -105,20 +106,17 @@ impl Default for Facts {
 }
 
 impl Facts {
-    pub(crate) fn begin(
-        id: RequestId,
-        at: WallMillis,
-        client_ip: IpAddr,
-        nowhere: &Arc<str>,
-    ) -> Self {
-        Self {
-            id,
-            at,
-            client_ip,
-            is_probe: false,
-            route: Arc::clone(nowhere),
-            ..Self::default()
-        }
+    /// A request begins; nothing else was known.
+    pub(crate) fn begin(&mut self, id: RequestId, at: WallMillis, client_ip: IpAddr) {
+        self.id = id;
+        self.at = at;
+        self.client_ip = client_ip;
+        self.is_probe = false;
+    }
+
+    /// The route as lines show it.
+    pub(crate) fn route(&self) -> &str {
+        self.route.as_deref().unwrap_or("-")
     }
 
     /// The caller hung up.
@@ -132,10 +130,14 @@ impl Facts {
         self.outcome = refusal.outcome();
     }
 
-    /// The exchange is over.
-    pub(crate) fn end(&mut self, clock: &dyn Clock, started: MonoNanos) {
-        self.duration_ns = clock.mono().since(started);
-        self.at = clock.wall();
+    /// The exchange is over. An answer that went out in one piece had its first byte now.
+    pub(crate) fn end(&mut self, duration_ns: u64) {
+        self.duration_ns = duration_ns;
+        self.at = WallMillis(self.at.0.saturating_add(duration_ns / 1_000_000));
+        let passed_on = self.upstream_ns.is_some() && self.refusal.is_none();
+        if self.first_byte_ns.is_none() && passed_on && self.bytes_out > 0 {
+            self.first_byte_ns = Some(duration_ns);
+        }
     }
 
     /// How many audit events this makes at most.

@@ -131,7 +131,7 @@ impl Recorder {
     }
 
     fn models<'f>(&self, facts: &'f Facts) -> Models<'f> {
-        let masked = |name: &'f Option<Box<str>>| {
+        let masked = |name: &'f Option<Arc<str>>| {
             let name = name.as_deref()?;
             Some(self.sinks.redactor.hide(name))
         };
@@ -205,7 +205,7 @@ fn event(facts: &Facts, action: Action, outcome: Outcome) -> Event<'_> {
         .with_request_id(facts.id)
         .with_client_ip(facts.client_ip)
         .with_http_method(facts.method)
-        .with_detail(Key::Route, Value::Word(&facts.route));
+        .with_detail(Key::Route, Value::Word(facts.route()));
     if let Some(token) = &facts.token {
         event = event
             .with_tenant_id(token.project.tenant_id)
@@ -271,7 +271,7 @@ fn access_line<'a>(
         at: facts.at,
         request_id: facts.id,
         method: facts.method,
-        route: &facts.route,
+        route: facts.route(),
         status: facts.status,
         latency_ns: facts.duration_ns,
         ttft_ns: facts.first_byte_ns,
@@ -299,7 +299,7 @@ fn usage_line<'a>(facts: &'a Facts, models: &'a Models<'_>) -> Option<UsageLine<
         request_id: facts.id,
         project_id: facts.token.as_ref().map(|token| token.project.id),
         token_ref: facts.token.as_ref().map(|token| token.id),
-        route: &facts.route,
+        route: facts.route(),
         provider: &asked.name,
         model_asked: models.asked.as_deref(),
         model_served: models.served.as_deref(),

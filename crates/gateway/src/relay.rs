@@ -50,17 +50,17 @@ impl Exchange<'_> {
             total: target.timeouts.total_stream,
         };
         let ended = self.pump(upstream, body, &mut caps, |_| {}).await;
-        self.facts.bytes_out = caps.sent;
+        self.work.facts.bytes_out = caps.sent;
         match ended? {
             Ended::Whole => {
-                self.facts.outcome = RequestOutcome::Served;
+                self.work.facts.outcome = RequestOutcome::Served;
                 self.end_stream(chunked).await
             }
             // What can't end well must not look as if it did: a body whose end is told stays
             // without it, any other is reset.
             Ended::Failed(refusal) => {
-                self.facts.refused(&refusal);
-                self.facts.outcome = RequestOutcome::Cut;
+                self.work.facts.refused(&refusal);
+                self.work.facts.outcome = RequestOutcome::Cut;
                 if !chunked && !matches!(framing, AnswerFraming::Length(_)) {
                     return Err(Stop::Cut);
                 }

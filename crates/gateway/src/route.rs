@@ -291,7 +291,7 @@ impl Exchange<'_> {
             b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
         );
         self.end_head(Framed::None);
-        self.facts.outcome = RequestOutcome::Served;
+        self.work.facts.outcome = RequestOutcome::Served;
         self.flush().await
     }
 
@@ -299,8 +299,8 @@ impl Exchange<'_> {
         let method = self.work.head.method;
         let (route, rules) = match self.plan.routes.find(method, &self.work.path) {
             Found::Route(found) => {
-                self.facts.route = Arc::clone(&found.name);
-                self.facts.route_label = found.label;
+                self.work.facts.route = Some(Arc::clone(&found.name));
+                self.work.facts.route_label = found.label;
                 let rules = FormRules {
                     body: found.allow_body,
                     encoded_slash: found.allow_encoded_slash,
@@ -326,7 +326,7 @@ impl Exchange<'_> {
                 .surface_route(method)
                 .map_err(|refusal| unrouted(entry, refusal))?,
         };
-        self.facts.is_call = true;
+        self.work.facts.is_call = true;
         self.check_form(entry, &rules)?;
         Ok(route)
     }
@@ -349,8 +349,8 @@ impl Exchange<'_> {
             .surfaces
             .find(surface)
             .ok_or(Refusal::EndpointNotFound)?;
-        self.facts.route = Arc::clone(name);
-        self.facts.route_label = label;
+        self.work.facts.route = Some(Arc::clone(name));
+        self.work.facts.route_label = label;
         let route = Route {
             destination: Destination::Surface(surface),
             access: Access::Token,

@@ -23,7 +23,7 @@ const INTERIM_MAX: usize = 8;
 
 /// The upstream has answered: its head is in the scratch, its body is still to come.
 pub(crate) struct Reply {
-    pub(crate) upstream: UpstreamConn,
+    pub(crate) upstream: Box<UpstreamConn>,
     pub(crate) target: Arc<Target>,
     pub(crate) as_what: ReplyFor,
     pub(crate) grant: Grant,
@@ -42,7 +42,7 @@ pub(crate) enum ReplyFor {
 
 /// What one attempt came to.
 enum Attempt {
-    Answered(UpstreamConn),
+    Answered(Box<UpstreamConn>),
     /// The reused connection had died; nothing of an answer was seen.
     DiedInPool,
 }
@@ -54,7 +54,7 @@ impl Exchange<'_> {
     /// 502, 503, 504; the caller hung up.
     pub(crate) async fn send(&mut self, call: &Call, grant: Grant) -> Result<Option<Reply>, Stop> {
         match call {
-            Call::Models(surface) => self.answer_models(*surface).await.map(|()| None),
+            Call::Models(surface) => Box::pin(self.answer_models(*surface)).await.map(|()| None),
             Call::Plain(route) => {
                 let target = Arc::clone(&route.target);
                 self.write_plain_head(route);
@@ -67,10 +67,7 @@ impl Exchange<'_> {
 
     async fn send_llm(&mut self, call: &LlmCall, grant: Grant) -> Result<Reply, Stop> {
         let plan = Arc::clone(&self.plan);
-        let target = call
-            .candidates
-            .first()
-            .and_then(|index| plan.llm.providers.get(*index));
+        let target = plan.llm.providers.get(call.provider);
         let Some((target, provider)) = target.and_then(|target| Some((target, target.provider()?)))
         else {
             return Err(Refusal::Internal.into());
@@ -113,7 +110,7 @@ impl Exchange<'_> {
         as_what: ReplyFor,
         mut grant: Grant,
     ) -> Result<Reply, Stop> {
-        self.facts.asked = Some(Asked {
+        self.work.facts.asked = Some(Asked {
             name: Arc::clone(&target.name),
             label: target.label,
         });
@@ -122,7 +119,7 @@ impl Exchange<'_> {
         let sent_at = self.worker.shared.clock.mono();
         let called = self.attempts(&target, &head, &mut grant).await;
         self.work.out = head;
-        self.facts.upstream_ns = Some(self.worker.shared.clock.mono().since(sent_at));
+        self.work.facts.upstream_ns = Some(self.worker.shared.clock.mono().since(sent_at));
         let result = match &called {
             Ok(_) => AttemptResult::Answered,
             Err(Stop::CallerGone | Stop::Cut | Stop::Short) => AttemptResult::Cancelled,
@@ -144,7 +141,7 @@ impl Exchange<'_> {
         target: &Arc<Target>,
         head: &[u8],
         grant: &mut Grant,
-    ) -> Result<UpstreamConn, Stop> {
+    ) -> Result<Box<UpstreamConn>, Stop> {
         if let Some(reused) = self.worker.pool.reuse(&target.endpoint) {
             self.commit(grant);
             match self.attempt(reused, target, head).await? {
@@ -169,14 +166,14 @@ impl Exchange<'_> {
     }
 
     fn note_usage(&mut self, report: UsageReport) {
-        if let Some(llm) = &mut self.facts.llm
+        if let Some(llm) = &mut self.work.facts.llm
             && llm.surface.usage_dialect().is_some()
         {
             llm.usage = Some(report);
         }
     }
 
-    async fn dial(&mut self, target: &Arc<Target>) -> Result<UpstreamConn, Stop> {
+    async fn dial(&mut self, target: &Arc<Target>) -> Result<Box<UpstreamConn>, Stop> {
         self.conn.slot().set(target.timeouts.connect);
         let worker = std::rc::Rc::clone(self.worker);
         let dialled = self
@@ -193,7 +190,7 @@ impl Exchange<'_> {
 
     async fn attempt(
         &mut self,
-        mut upstream: UpstreamConn,
+        mut upstream: Box<UpstreamConn>,
         target: &Target,
         head: &[u8],
     ) -> Result<Attempt, Stop> {

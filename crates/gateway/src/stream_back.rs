@@ -50,8 +50,8 @@ impl Exchange<'_> {
         );
         match as_what {
             ReplyFor::Plain(route) => {
-                self.relay(&mut upstream, &mut body, &target, route.stream_bytes_max)
-                    .await?;
+                let max = route.stream_bytes_max;
+                Box::pin(self.relay(&mut upstream, &mut body, &target, max)).await?;
             }
             ReplyFor::Llm {
                 dialect,
@@ -91,14 +91,12 @@ impl Exchange<'_> {
             .value(bytes, Known::ContentType)
             .is_some_and(is_event_stream);
         if (200..300).contains(&status) && is_stream {
-            return self.relay_events(upstream, body, target, llm).await;
+            return Box::pin(self.relay_events(upstream, body, target, llm)).await;
         }
         let retry_after = answer.value(bytes, Known::RetryAfter).map(<[u8]>::to_vec);
         let max = self.plan.limits.response_buffer_bytes_max;
-        let mut whole = Vec::new();
-        self.read_whole(upstream, body, target, (max, &mut whole))
-            .await?;
-        self.meter_body(llm, status, &whole);
+        self.read_whole(upstream, body, target, max).await?;
+        self.meter_body(llm, status);
         if status >= 300
             && let ErrorFate::Replace(refusal) =
                 upstream_error::fate(status, retry_after.as_deref())
@@ -107,7 +105,11 @@ impl Exchange<'_> {
         }
         // A refusal may quote the credential it refused; an answer to the call does not know it.
         let secret = llm.credential.secret.as_ref().filter(|_| status >= 400);
-        let redacted = secret.and_then(|secret| upstream_error::redact(&whole, secret.expose()));
+        if let Some(redacted) =
+            secret.and_then(|secret| upstream_error::redact(&self.work.whole, secret.expose()))
+        {
+            self.work.whole = redacted;
+        }
         self.begin_answer(status);
         self.copy_llm_fields(&llm.credential);
         if llm.dialect == Dialect::Anthropic {
@@ -116,9 +118,8 @@ impl Exchange<'_> {
         if status >= 400 {
             write::field(&mut self.work.out, b"cache-control", b"no-store");
         }
-        self.end_buffered(redacted.as_deref().unwrap_or(&whole))
-            .await?;
-        self.facts.outcome = if status < 400 {
+        self.end_buffered().await?;
+        self.work.facts.outcome = if status < 400 {
             RequestOutcome::Served
         } else {
             RequestOutcome::UpstreamError
@@ -126,49 +127,50 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn meter_body(&mut self, llm: &LlmReply, status: u16, whole: &[u8]) {
+    fn meter_body(&mut self, llm: &LlmReply, status: u16) {
         let Some(dialect) = llm.surface.usage_dialect() else {
             return;
         };
-        let read = BodyUsage::read(dialect, llm.usage, status, whole);
-        if let Some(facts) = &mut self.facts.llm {
+        let read = BodyUsage::read(dialect, llm.usage, status, &self.work.whole);
+        if let Some(facts) = &mut self.work.facts.llm {
             facts.usage = Some(read.report);
-            facts.model_served = read.model.map(Box::from);
+            facts.model_served = read.model.map(|name| self.worker.name(&name));
         }
     }
 
-    async fn end_buffered(&mut self, whole: &[u8]) -> Result<(), Stop> {
-        let length = u64::try_from(whole.len()).unwrap_or(0);
+    async fn end_buffered(&mut self) -> Result<(), Stop> {
+        let length = u64::try_from(self.work.whole.len()).unwrap_or(0);
         self.end_head(Framed::Length(length));
-        self.facts.first_byte_ns = Some(self.worker.shared.clock.mono().since(self.started));
-        self.facts.bytes_out = length;
-        self.work.out.extend_from_slice(whole);
+        self.work.facts.bytes_out = length;
+        self.work.out.extend_from_slice(&self.work.whole);
         self.flush().await
     }
 
-    /// Reads a whole body of at most `max` bytes.
+    /// Reads a whole body of at most `max` bytes into the scratch.
     async fn read_whole(
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
         target: &Target,
-        (max, whole): (u64, &mut Vec<u8>),
+        max: u64,
     ) -> Result<(), Stop> {
+        self.work.whole.clear();
         if let AnswerFraming::Length(length) = self.work.answer.framing {
             if length > max {
                 return Err(Refusal::ResponseTooLarge.into());
             }
-            whole.reserve_exact(usize::try_from(length).unwrap_or(0));
+            let length = usize::try_from(length).unwrap_or(0);
+            self.work.whole.reserve_exact(length);
         }
         self.conn.slot().set(target.timeouts.total);
         loop {
             match body.step(upstream)? {
                 BodyStep::End => return Ok(()),
                 BodyStep::Data(data) => {
-                    whole.extend_from_slice(data);
+                    self.work.whole.extend_from_slice(data);
                     let len = data.len();
                     upstream.consume(len);
-                    if u64::try_from(whole.len()).unwrap_or(u64::MAX) > max {
+                    if u64::try_from(self.work.whole.len()).unwrap_or(u64::MAX) > max {
                         return Err(Refusal::ResponseTooLarge.into());
                     }
                 }
@@ -208,7 +210,7 @@ impl Exchange<'_> {
     fn write_request_id_field(&mut self) {
         let out = &mut self.work.out;
         out.extend_from_slice(b"request-id: req_");
-        out.extend_from_slice(&self.facts.id.hex());
+        out.extend_from_slice(&self.work.facts.id.hex());
         out.extend_from_slice(b"\r\n");
     }
 
@@ -247,7 +249,7 @@ impl Exchange<'_> {
         });
         let ended = ended.await;
         let sequence = meter.as_ref().map_or(0, StreamUsage::events);
-        if let (Some(meter), Some(facts)) = (meter, &mut self.facts.llm) {
+        if let (Some(meter), Some(facts)) = (meter, &mut self.work.facts.llm) {
             let end = if matches!(ended, Ok(Ended::Whole)) {
                 BodyEnd::Clean
             } else {
@@ -255,14 +257,14 @@ impl Exchange<'_> {
             };
             let report = meter.finish(end);
             facts.usage = Some(report.report);
-            facts.model_served = report.model;
+            facts.model_served = report.model.map(|name| self.worker.name(&name));
         }
-        self.facts.bytes_out = caps.sent;
+        self.work.facts.bytes_out = caps.sent;
         match ended? {
-            Ended::Whole => self.facts.outcome = RequestOutcome::Served,
+            Ended::Whole => self.work.facts.outcome = RequestOutcome::Served,
             Ended::Failed(refusal) => {
-                self.facts.refused(&refusal);
-                self.facts.outcome = RequestOutcome::Cut;
+                self.work.facts.refused(&refusal);
+                self.work.facts.outcome = RequestOutcome::Cut;
                 self.tell_stream(llm.dialect, &refusal, (sequence, chunked));
             }
         }
@@ -278,7 +280,7 @@ impl Exchange<'_> {
         (sequence, chunked): (u64, bool),
     ) {
         let public = refusal.public();
-        let id = self.facts.id.to_string();
+        let id = self.work.facts.id.to_string();
         let text = ErrorText {
             kind: public.kind,
             code: public.code,
@@ -291,6 +293,7 @@ impl Exchange<'_> {
             status: public.status,
         };
         let model = self
+            .work
             .facts
             .llm
             .as_ref()
@@ -298,7 +301,7 @@ impl Exchange<'_> {
             .unwrap_or_default();
         let place = StreamPlace {
             sequence,
-            created_at_s: self.facts.at.0 / 1000,
+            created_at_s: self.work.facts.at.0 / 1000,
             model,
         };
         let mut event = b"\n\n".to_vec();

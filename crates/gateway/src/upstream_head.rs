@@ -48,7 +48,7 @@ impl Exchange<'_> {
             write_accept_encoding(&mut out, accepted);
         }
         out.extend_from_slice(b"x-request-id: req_");
-        out.extend_from_slice(&self.facts.id.hex());
+        out.extend_from_slice(&self.work.facts.id.hex());
         out.extend_from_slice(b"\r\n");
         if matches!(
             target.kind,
@@ -56,7 +56,7 @@ impl Exchange<'_> {
                 forward_client_ip: true
             }
         ) {
-            let ip = self.facts.client_ip.to_string();
+            let ip = self.work.facts.client_ip.to_string();
             let scheme: &[u8] = if self.secure { b"https" } else { b"http" };
             for (name, value) in [
                 (&b"x-forwarded-for"[..], ip.as_bytes()),

@@ -28,6 +28,11 @@ const RECORDS_BATCH: usize = 512;
 /// How long a record may wait for others.
 const RECORDS_WAIT: std::time::Duration = std::time::Duration::from_millis(10);
 
+/// Names a worker remembers; few, as they are looked for one after the other.
+const NAMES_MAX: usize = 16;
+/// Longer names are not remembered.
+const NAME_BYTES_MAX: usize = 256;
+
 /// What all workers share: snapshots, atomics, and doors to other threads. No worker waits on it.
 pub struct Shared {
     /// The settings in force; a request keeps the snapshot it began with.
@@ -85,6 +90,9 @@ pub struct Worker {
     id_base: [u8; 16],
     date: RefCell<([u8; 29], u64)>,
     rotation: Cell<usize>,
+    names: RefCell<Names>,
+    /// Scratch for which providers know a model, best first.
+    pub(crate) candidates: RefCell<Vec<usize>>,
 }
 
 impl Worker {
@@ -114,6 +122,8 @@ impl Worker {
             id_base,
             date: RefCell::new(([b' '; 29], 0)),
             rotation: Cell::new(0),
+            names: RefCell::default(),
+            candidates: RefCell::default(),
             shared,
         }
     }
@@ -176,6 +186,11 @@ impl Worker {
         out.extend_from_slice(&date.0);
     }
 
+    /// A name that callers give again and again (a model, a user agent), shared between records.
+    pub(crate) fn name(&self, text: &str) -> Arc<str> {
+        self.names.borrow_mut().share(text)
+    }
+
     /// A number that goes up by one each call, for taking turns.
     pub(crate) fn turn(&self) -> usize {
         self.rotation.replace(self.rotation.get().wrapping_add(1))
@@ -223,6 +238,32 @@ impl Drop for Worker {
     }
 }
 
+/// The names that came last.
+#[derive(Default)]
+struct Names {
+    known: Vec<Arc<str>>,
+    oldest: usize,
+}
+
+impl Names {
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.known.iter().find(|known| ***known == *text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = Arc::from(text);
+        if text.len() > NAME_BYTES_MAX {
+            return new;
+        }
+        if self.known.len() < NAMES_MAX {
+            self.known.push(Arc::clone(&new));
+        } else if let Some(oldest) = self.known.get_mut(self.oldest) {
+            *oldest = Arc::clone(&new);
+            self.oldest = (self.oldest + 1) % NAMES_MAX;
+        }
+        new
+    }
+}
+
 fn first_eight(bytes: &[u8; 16]) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, ..] = *bytes;
     [a, b, c, d, e, f, g, h]
@@ -246,5 +287,24 @@ impl<'a> Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.gauge.fetch_sub(self.amount, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shared_while_they_are_few_and_short() {
+        let mut names = Names::default();
+        let first = names.share("gpt-4o");
+        assert!(Arc::ptr_eq(&first, &names.share("gpt-4o")));
+        for number in 0..NAMES_MAX {
+            names.share(&format!("model-{number}"));
+        }
+        assert!(!Arc::ptr_eq(&first, &names.share("gpt-4o")), "it made room");
+        assert_eq!(names.known.len(), NAMES_MAX);
+        let long = "m".repeat(NAME_BYTES_MAX + 1);
+        assert!(!Arc::ptr_eq(&names.share(&long), &names.share(&long)));
     }
 }

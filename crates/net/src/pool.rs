@@ -4,19 +4,24 @@ use crate::buffers::Buffers;
 use crate::dial::{DialError, Dialer, Endpoint};
 use crate::h1_call::{OpenConn, UpstreamConn};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use tollkeep_types::MonoNanos;
 
-#[derive(Default)]
+/// The connections to one endpoint, which stands for scheme, name, port and TLS identity.
 struct Stack {
-    idle: Vec<UpstreamConn>,
+    endpoint: u64,
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection goes from hand to hand in every request"
+    )]
+    idle: Vec<Box<UpstreamConn>>,
     open: Rc<Cell<usize>>,
 }
 
-/// The pool of one worker. Keyed by endpoint, which stands for scheme, name, port and TLS identity.
+/// The pool of one worker.
 pub struct Pool {
-    stacks: RefCell<HashMap<u64, Stack>>,
+    /// One for each endpoint in use: few.
+    stacks: RefCell<Vec<Stack>>,
     dialer: Dialer,
     buffers: Rc<Buffers>,
 }
@@ -32,9 +37,9 @@ impl Pool {
     }
 
     /// An idle connection that is still quiet, if there is one.
-    pub fn reuse(&self, endpoint: &Endpoint) -> Option<UpstreamConn> {
+    pub fn reuse(&self, endpoint: &Endpoint) -> Option<Box<UpstreamConn>> {
         let mut stacks = self.stacks.borrow_mut();
-        let stack = stacks.get_mut(&endpoint.id)?;
+        let stack = stack_of(&mut stacks, endpoint.id);
         while let Some(mut conn) = stack.idle.pop() {
             if conn.is_quiet() {
                 return Some(conn);
@@ -47,31 +52,25 @@ impl Pool {
     ///
     /// # Errors
     /// The endpoint has as many as it may, or the egress door or the network said no.
-    pub async fn dial(&self, endpoint: &Endpoint) -> Result<UpstreamConn, DialError> {
-        let open = Rc::clone(
-            &self
-                .stacks
-                .borrow_mut()
-                .entry(endpoint.id)
-                .or_default()
-                .open,
-        );
+    pub async fn dial(&self, endpoint: &Endpoint) -> Result<Box<UpstreamConn>, DialError> {
+        let open = Rc::clone(&stack_of(&mut self.stacks.borrow_mut(), endpoint.id).open);
         if open.get() >= endpoint.pool.connections_max {
             return Err(DialError::TooMany);
         }
         open.set(open.get() + 1);
         let counted = OpenConn(open);
         let io = self.dialer.dial(endpoint).await?;
-        Ok(UpstreamConn::new(io, Rc::clone(&self.buffers), counted))
+        let conn = UpstreamConn::new(io, Rc::clone(&self.buffers), counted);
+        Ok(Box::new(conn))
     }
 
     /// Takes a connection back. Only for one whose both messages ended exactly.
-    pub fn give_back(&self, endpoint: &Endpoint, mut conn: UpstreamConn, now: MonoNanos) {
+    pub fn give_back(&self, endpoint: &Endpoint, mut conn: Box<UpstreamConn>, now: MonoNanos) {
         if !conn.unread().is_empty() {
             return;
         }
         let mut stacks = self.stacks.borrow_mut();
-        let stack = stacks.entry(endpoint.id).or_default();
+        let stack = stack_of(&mut stacks, endpoint.id);
         if stack.idle.len() < endpoint.pool.idle_per_host_max {
             conn.rest(
                 now,
@@ -81,12 +80,32 @@ impl Pool {
         }
     }
 
-    /// Closes connections idle for too long and those the upstream has closed.
+    /// Closes connections idle for too long and those the upstream has closed, and forgets
+    /// endpoints to which nothing is open.
     pub fn sweep(&self, now: MonoNanos) {
-        for stack in self.stacks.borrow_mut().values_mut() {
+        self.stacks.borrow_mut().retain_mut(|stack| {
             stack.idle.retain_mut(|conn| {
                 now.since(conn.idle_since) < conn.idle_ns_max && conn.is_quiet()
             });
-        }
+            stack.open.get() > 0
+        });
     }
+}
+
+/// The stack of an endpoint, made where it is missing.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the place was found, or made, just before"
+)]
+fn stack_of(stacks: &mut Vec<Stack>, endpoint: u64) -> &mut Stack {
+    let found = stacks.iter().position(|stack| stack.endpoint == endpoint);
+    let at = found.unwrap_or_else(|| {
+        stacks.push(Stack {
+            endpoint,
+            idle: Vec::new(),
+            open: Rc::default(),
+        });
+        stacks.len() - 1
+    });
+    &mut stacks[at]
 }

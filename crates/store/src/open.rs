@@ -113,6 +113,11 @@ impl Store {
         self.0.wall.now()
     }
 
+    /// As [`Self::now`], for one that has read the wall clock already.
+    pub fn now_at(&self, wall: WallMillis) -> WallMillis {
+        self.0.wall.at(wall)
+    }
+
     /// Whether the file can be read now.
     ///
     /// # Errors

@@ -26,7 +26,12 @@ impl SteadyWall {
 
     /// The clock's time, or the greatest one ever seen if that is later.
     pub(crate) fn now(&self) -> WallMillis {
-        let now = self.clock.wall().0;
+        self.at(self.clock.wall())
+    }
+
+    /// The same for a time that was read from the clock before.
+    pub(crate) fn at(&self, read: WallMillis) -> WallMillis {
+        let now = read.0;
         let highest = self.highest.load(Ordering::Relaxed);
         if now <= highest {
             return WallMillis(highest);

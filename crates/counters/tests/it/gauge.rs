@@ -26,6 +26,23 @@ fn what_is_live_counts_until_it_is_dropped() {
     assert_eq!(gauge.enter(ip("192.0.2.1")).count(), 1);
 }
 
+#[test]
+fn a_seat_counts_nothing_but_what_sits_there_and_others_see_it() {
+    let gauge = IpGauge::new(RandomState::new());
+    let seat = gauge.seat(ip("192.0.2.1"));
+    let told = gauge.enter(ip("192.0.2.1"));
+    assert_eq!(told.count(), 1);
+    let first = seat.enter();
+    assert_eq!(
+        (first.count(), seat.enter().count(), told.count()),
+        (2, 3, 2)
+    );
+    drop((first, told));
+    assert_eq!((seat.enter().count(), gauge.addresses()), (1, 1));
+    drop(seat);
+    assert_eq!(gauge.addresses(), 0);
+}
+
 // EDGE-62
 #[test]
 fn a_v6_network_counts_as_one_and_a_mapped_address_as_v4() {
