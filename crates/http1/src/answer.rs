@@ -2,7 +2,7 @@
 //! answer in two ways would let one caller read another's.
 
 use crate::Progress;
-use crate::bytes::is_value;
+use crate::bytes::{is_value, no_controls};
 use crate::connection::Options;
 use crate::field_lines::{FieldLine, FieldLines, Line, LineFault, LineLimits};
 use crate::fields::{Field, Known, first_value};
@@ -42,7 +42,7 @@ struct Reading {
     options: Options,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Stage {
     /// No end of line before this offset.
     StatusLine(usize),
@@ -151,23 +151,47 @@ impl Answer {
             lines_max: FIELDS_MAX,
             line_bytes_max: HEAD_BYTES_MAX,
         };
-        while let Stage::Fields(lines) = &mut self.progress.stage {
-            match lines.next(buf, limits)? {
-                Line::Partial => break,
-                Line::Field(line) => self.take_field(buf, line)?,
-                Line::End(len) => {
-                    self.len = len;
-                    self.complete(buf, head_request)?;
-                    return Ok(Progress::Done);
-                }
-            }
+        let Stage::Fields(mut lines) = self.progress.stage else {
+            return Ok(Progress::More);
+        };
+        loop {
+            let line = match lines.clean_field(buf, limits) {
+                Some(line) => line,
+                None => match lines.next(buf, limits)? {
+                    Line::Field(line) => line,
+                    Line::Partial => {
+                        self.progress.stage = Stage::Fields(lines);
+                        return Ok(Progress::More);
+                    }
+                    Line::End(len) => {
+                        self.len = len;
+                        self.complete(buf, head_request)?;
+                        return Ok(Progress::Done);
+                    }
+                },
+            };
+            self.take_field(buf, line)?;
         }
-        Ok(Progress::More)
     }
 
-    /// Reads the status line once it has arrived whole; what does not begin like one is refused
-    /// at once.
+    /// Reads the status line once it has arrived whole.
+    #[inline]
     fn status_line(&mut self, buf: &[u8], scanned: usize) -> Result<bool, AnswerFault> {
+        if scanned == 0
+            && let Some((line, rest)) = buf.split_at_checked(no_controls(buf))
+            && rest.starts_with(b"\r\n")
+            && let Some((version, status)) = read_status_line(line)
+        {
+            self.begin_fields(version, status, line.len() + 2)?;
+            return Ok(true);
+        }
+        self.odd_status_line(buf, scanned)
+    }
+
+    /// Reads a status line that has not arrived whole or is not clean; what does not begin like
+    /// one is refused at once.
+    #[cold]
+    fn odd_status_line(&mut self, buf: &[u8], scanned: usize) -> Result<bool, AnswerFault> {
         const START: &[u8] = b"HTTP/1.";
         if buf.iter().zip(START).any(|(byte, wanted)| byte != wanted) {
             return Err(AnswerFault::StatusLine);
@@ -181,22 +205,32 @@ impl Answer {
             .get(..end)
             .and_then(|line| line.strip_suffix(b"\r"))
             .ok_or(AnswerFault::LineEnding)?;
-        (self.version, self.status) = read_status_line(line).ok_or(AnswerFault::StatusLine)?;
-        self.progress.stage = Stage::Fields(FieldLines::starting_at(end + 1));
-        if self.status == 101 {
-            return Err(AnswerFault::Switching);
-        }
+        let (version, status) = read_status_line(line).ok_or(AnswerFault::StatusLine)?;
+        self.begin_fields(version, status, end + 1)?;
         Ok(true)
     }
 
+    #[inline]
+    fn begin_fields(
+        &mut self,
+        version: Version,
+        status: u16,
+        start: usize,
+    ) -> Result<(), AnswerFault> {
+        (self.version, self.status) = (version, status);
+        self.progress.stage = Stage::Fields(FieldLines::starting_at(start));
+        if status == 101 {
+            return Err(AnswerFault::Switching);
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn take_field(&mut self, buf: &[u8], line: FieldLine) -> Result<(), AnswerFault> {
-        let name = line.name.of(buf);
-        if line.underscore && FoldedName::of(name).is_framing() {
+        if line.underscore && FoldedName::of(line.name.of(buf)).is_framing() {
             return Err(AnswerFault::Underscore);
         }
-        let (known, _) = Known::of(name);
-        let value = line.value.without_outer_blanks(buf);
-        let text = value.of(buf);
+        let (known, text) = (line.known, line.value.of(buf));
         if known == Known::ContentLength {
             let length = content_length(text).ok_or(AnswerFault::ContentLength)?;
             if self.progress.length.replace(length).is_some() {
@@ -213,7 +247,7 @@ impl Answer {
         }
         self.fields.push(Field {
             name: line.name,
-            value,
+            value: line.value,
             known,
             hop: false,
         });

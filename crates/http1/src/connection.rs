@@ -37,22 +37,26 @@ impl Options {
         Ok(())
     }
 
-    /// Marks the fields that were named.
+    /// HOT. Marks the fields that were named.
+    #[inline]
     pub(crate) fn mark(self, fields: &mut [Field], buf: &[u8]) {
-        if !self.name_fields {
-            return;
+        if self.name_fields {
+            mark_named(fields, buf);
         }
-        for index in 0..fields.len() {
-            let Some(field) = fields
-                .get(index)
-                .filter(|field| field.known == Known::Connection)
-            else {
-                continue;
-            };
-            for option in options(field.value.of(buf)) {
-                for named in fields.iter_mut() {
-                    named.hop |= named.name.of(buf).eq_ignore_ascii_case(option);
-                }
+    }
+}
+
+fn mark_named(fields: &mut [Field], buf: &[u8]) {
+    for index in 0..fields.len() {
+        let Some(field) = fields
+            .get(index)
+            .filter(|field| field.known == Known::Connection)
+        else {
+            continue;
+        };
+        for option in options(field.value.of(buf)) {
+            for named in fields.iter_mut() {
+                named.hop |= named.name.of(buf).eq_ignore_ascii_case(option);
             }
         }
     }

@@ -91,7 +91,7 @@ struct Reading {
     options: Options,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 enum Stage {
     #[default]
     Start,
@@ -182,8 +182,12 @@ impl Head {
         underscore: &[Box<str>],
     ) -> Result<Progress, HeadFault> {
         if let Stage::RequestLine(reader) = &mut self.progress.stage {
-            let Some(line) = reader.read(buf, limits)? else {
-                return Ok(Progress::More);
+            let line = match reader.clean_line(buf, limits) {
+                Some(line) => line,
+                None => match reader.read(buf, limits)? {
+                    Some(line) => line,
+                    None => return Ok(Progress::More),
+                },
             };
             self.progress.line = line;
             self.version = line.version.unwrap_or_default();
@@ -193,80 +197,85 @@ impl Head {
             lines_max: limits.fields_max,
             line_bytes_max: limits.line_bytes_max,
         };
-        while let Stage::Fields(lines) = &mut self.progress.stage {
-            match lines.next(buf, line_limits)? {
-                Line::Partial => break,
-                Line::Field(line) => self.take_field(buf, line, underscore)?,
-                Line::End(len) => {
-                    self.len = len;
-                    self.complete(buf)?;
-                    return Ok(Progress::Done);
-                }
-            }
+        let Stage::Fields(mut lines) = self.progress.stage else {
+            return Ok(Progress::More);
+        };
+        loop {
+            let line = match lines.clean_field(buf, line_limits) {
+                Some(line) => line,
+                None => match lines.next(buf, line_limits)? {
+                    Line::Field(line) => line,
+                    Line::Partial => {
+                        self.progress.stage = Stage::Fields(lines);
+                        return Ok(Progress::More);
+                    }
+                    Line::End(len) => {
+                        self.len = len;
+                        self.complete(buf)?;
+                        return Ok(Progress::Done);
+                    }
+                },
+            };
+            self.take_field(buf, line, underscore)?;
         }
-        Ok(Progress::More)
     }
 
+    #[inline]
     fn take_field(
         &mut self,
         buf: &[u8],
         line: FieldLine,
         underscore: &[Box<str>],
     ) -> Result<(), HeadFault> {
-        let name = line.name.of(buf);
-        let value = line.value.without_outer_blanks(buf);
-        if line.underscore {
-            if FoldedName::of(name).is_reserved() {
-                return Err(HeadFault::Underscore);
-            }
-            let mut listed = underscore.iter().map(|listed| listed.as_bytes());
-            if !listed.any(|listed| listed.eq_ignore_ascii_case(name)) {
-                return Ok(());
-            }
+        if line.underscore && !may_pass(line.name.of(buf), underscore)? {
+            return Ok(());
         }
-        let (known, duty) = Known::of(name);
-        if duty != Duty::None {
-            self.act_on(buf, (known, duty), (line.name, value))?;
+        if line.duty != Duty::None {
+            self.act_on(buf, line)?;
         }
-        self.progress.seen |= known.bit();
+        self.progress.seen |= line.known.bit();
         self.fields.push(Field {
             name: line.name,
-            value,
-            known,
+            value: line.value,
+            known: line.known,
             hop: false,
         });
         Ok(())
     }
 
-    /// Does what the duty of a field asks for.
-    fn act_on(
-        &mut self,
-        buf: &[u8],
-        (known, duty): (Known, Duty),
-        (name, value): (Span, Span),
-    ) -> Result<(), HeadFault> {
-        let seen = self.progress.seen & known.bit() != 0;
-        let text = value.of(buf);
-        let again = match duty {
-            Duty::None | Duty::Connection => false,
-            Duty::OncePerName => is_list(text) || (seen && self.has_field_named(buf, name)),
-            Duty::OnceNoList => seen || is_list(text),
-            Duty::Once
-            | Duty::Host
-            | Duty::Length
-            | Duty::Coding
-            | Duty::Expect
-            | Duty::Upgrade => seen,
-        };
-        if again {
+    /// HOT. Does what the duty of a field asks for.
+    fn act_on(&mut self, buf: &[u8], line: FieldLine) -> Result<(), HeadFault> {
+        let seen = self.progress.seen & line.known.bit() != 0;
+        let comes_often = matches!(line.duty, Duty::OncePerName | Duty::Connection);
+        if seen && !comes_often {
             return Err(HeadFault::Duplicate);
         }
-        match duty {
-            Duty::None | Duty::Once | Duty::OnceNoList | Duty::OncePerName => {}
-            Duty::Host => self.progress.host = Some(value),
+        match line.duty {
+            Duty::None | Duty::Once => Ok(()),
+            Duty::OnceNoList => refuse_list(line.value.of(buf)),
+            Duty::Host => {
+                self.progress.host = Some(line.value);
+                Ok(())
+            }
             Duty::Length => {
-                let length = content_length(text).ok_or(HeadFault::ContentLength)?;
-                self.frame(Framing::Length(length))?;
+                let length = content_length(line.value.of(buf)).ok_or(HeadFault::ContentLength)?;
+                self.frame(Framing::Length(length))
+            }
+            Duty::OncePerName | Duty::Coding | Duty::Connection | Duty::Expect | Duty::Upgrade => {
+                self.act_on_rare(buf, line, seen)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn act_on_rare(&mut self, buf: &[u8], line: FieldLine, seen: bool) -> Result<(), HeadFault> {
+        let text = line.value.of(buf);
+        match line.duty {
+            Duty::OncePerName => {
+                refuse_list(text)?;
+                if seen && self.has_field_named(buf, line.name) {
+                    return Err(HeadFault::Duplicate);
+                }
             }
             Duty::Coding => {
                 if self.version == Version::Http10 || !is_chunked(text) {
@@ -283,6 +292,7 @@ impl Head {
             }
             Duty::Expect => self.expect(text),
             Duty::Upgrade => self.upgrade = read_upgrade(text)?,
+            Duty::None | Duty::Once | Duty::OnceNoList | Duty::Host | Duty::Length => {}
         }
         Ok(())
     }
@@ -314,7 +324,7 @@ impl Head {
         let reading = &self.progress;
         self.version = reading.line.version?;
         self.method = reading.line.method?;
-        let form = target::form(buf, self.method, reading.line.target, reading.host)?;
+        let form = target::form(buf, self.method, &reading.line, reading.host)?;
         self.target = form.target;
         self.asterisk = form.asterisk;
         self.authority = reading.host.unwrap_or_default();
@@ -322,6 +332,24 @@ impl Head {
         reading.options.mark(&mut self.fields, buf);
         Ok(())
     }
+}
+
+/// Whether a name with an underscore is kept: if it is listed, and no reserved name to those who
+/// read the underscore as a hyphen.
+#[cold]
+fn may_pass(name: &[u8], listed: &[Box<str>]) -> Result<bool, HeadFault> {
+    if FoldedName::of(name).is_reserved() {
+        return Err(HeadFault::Underscore);
+    }
+    let mut listed = listed.iter().map(|listed| listed.as_bytes());
+    Ok(listed.any(|listed| listed.eq_ignore_ascii_case(name)))
+}
+
+fn refuse_list(value: &[u8]) -> Result<(), HeadFault> {
+    if is_list(value) {
+        return Err(HeadFault::Duplicate);
+    }
+    Ok(())
 }
 
 /// Reads `Upgrade`. Among several offers none may be a WebSocket: which one counts would be

@@ -3,11 +3,10 @@
 //! As with field lines, a quick reader takes what is whole and clean, and a slow one decides the
 //! rest byte by byte.
 
-use crate::bytes::{is_target, is_target_byte, is_token_byte};
+use crate::bytes::{is_target_byte, is_token_byte, leading_target};
 use crate::head::Limits;
 use crate::head_fault::HeadFault;
 use crate::span::Span;
-use memchr::memchr;
 
 /// The methods this gateway knows.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -81,6 +80,8 @@ impl Version {
 pub(crate) struct RequestLine {
     pub(crate) method: Result<Method, HeadFault>,
     pub(crate) target: Span,
+    /// A `#` is in the target.
+    pub(crate) has_fragment: bool,
     pub(crate) version: Result<Version, HeadFault>,
     /// Where the first field line starts.
     pub(crate) next: usize,
@@ -91,6 +92,7 @@ impl Default for RequestLine {
         Self {
             method: Ok(Method::Get),
             target: Span::default(),
+            has_fragment: false,
             version: Ok(Version::Http11),
             next: 0,
         }
@@ -132,45 +134,39 @@ impl RequestLineReader {
         }
     }
 
-    /// HOT. Reads the line; `None` means that it has not arrived whole, and the next call gets
-    /// more of the same buffer.
-    pub(crate) fn read(
-        &mut self,
-        buf: &[u8],
-        limits: &Limits,
-    ) -> Result<Option<RequestLine>, HeadFault> {
-        if self.at == self.start
-            && let Some(line) = self.whole_line(buf, limits)
-        {
-            return Ok(Some(line));
+    /// HOT. Reads the line if it has arrived whole, is clean, and has a method and version we
+    /// serve. Whatever else it is, [`Self::read`] tells.
+    #[inline]
+    pub(crate) fn clean_line(&self, buf: &[u8], limits: &Limits) -> Option<RequestLine> {
+        if self.at > self.start {
+            return None;
         }
-        self.byte_by_byte(buf, limits)
-    }
-
-    /// Takes a line that has arrived whole, is clean, and has a method and version we serve.
-    fn whole_line(&self, buf: &[u8], limits: &Limits) -> Option<RequestLine> {
-        let rest = buf.get(self.start..)?;
-        let line = rest.get(..memchr(b'\n', rest)?)?;
-        let (method_and_target, version) = line
-            .strip_suffix(b"\r")?
-            .split_at_checked(line.len().checked_sub(VERSION.len() + 1)?)?;
-        let (method, target) =
-            method_and_target.split_at_checked(memchr(b' ', method_and_target)?)?;
-        let target = target.strip_prefix(b" ")?.strip_suffix(b" ")?;
-        let clean = !target.is_empty()
-            && target.len() <= limits.target_bytes_max
-            && method.len() <= limits.line_bytes_max
-            && is_target(target);
-        let target_start = self.start + method.len() + 1;
+        let (method, after) = leading_method(buf.get(self.start..)?)?;
+        let target_len = leading_target(after);
+        let version = match after.get(target_len..)?.first_chunk()? {
+            b" HTTP/1.1\r\n" => Version::Http11,
+            b" HTTP/1.0\r\n" => Version::Http10,
+            _ => return None,
+        };
+        let method_len = method.as_str().len();
+        let clean = target_len > 0
+            && target_len <= limits.target_bytes_max
+            && method_len <= limits.line_bytes_max;
+        let target_start = self.start + method_len + 1;
+        let target_end = target_start + target_len;
         clean.then_some(RequestLine {
-            method: Ok(Method::read(method).ok()?),
-            target: Span::new(target_start, target_start + target.len()),
-            version: Ok(Version::read(version).ok()?),
-            next: self.start + line.len() + 1,
+            method: Ok(method),
+            target: Span::new(target_start, target_end),
+            has_fragment: false,
+            version: Ok(version),
+            next: target_end + b" HTTP/1.1\r\n".len(),
         })
     }
 
-    fn byte_by_byte(
+    /// Reads the line, whatever it is. `None` means that it has not arrived whole, and the next
+    /// call gets more of the same buffer.
+    #[cold]
+    pub(crate) fn read(
         &mut self,
         buf: &[u8],
         limits: &Limits,
@@ -226,11 +222,26 @@ impl RequestLineReader {
         if version == Err(HeadFault::StartLine) {
             return Err(HeadFault::StartLine);
         }
+        let target = Span::new(self.method_end + 1, self.target_end);
         Ok(RequestLine {
             method: Method::read(Span::new(self.start, self.method_end).of(buf)),
-            target: Span::new(self.method_end + 1, self.target_end),
+            target,
+            has_fragment: target.of(buf).contains(&b'#'),
             version,
             next: self.at + 1,
         })
+    }
+}
+
+/// The method at the start and what follows its space, if it is a method we serve.
+fn leading_method(bytes: &[u8]) -> Option<(Method, &[u8])> {
+    match bytes {
+        [b'G', b'E', b'T', b' ', rest @ ..] => Some((Method::Get, rest)),
+        [b'P', b'O', b'S', b'T', b' ', rest @ ..] => Some((Method::Post, rest)),
+        _ => {
+            let (method, rest) =
+                bytes.split_at_checked(bytes.iter().position(|byte| *byte == b' ')?)?;
+            Some((Method::read(method).ok()?, rest.get(1..)?))
+        }
     }
 }

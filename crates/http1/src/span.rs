@@ -44,10 +44,18 @@ impl Span {
     }
 
     /// The same bytes without the blanks (SP, HTAB) at both ends.
+    #[inline]
     pub(crate) fn without_outer_blanks(self, buf: &[u8]) -> Self {
-        let bytes = self.of(buf);
-        let from_start = bytes.trim_ascii_start();
-        let start = self.start() + (bytes.len() - from_start.len());
-        Self::new(start, start + from_start.trim_ascii_end().len())
+        let mut kept = self;
+        let mut bytes = self.of(buf);
+        while let [b' ' | b'\t', rest @ ..] = bytes {
+            bytes = rest;
+            kept.start += 1;
+        }
+        while let [rest @ .., b' ' | b'\t'] = bytes {
+            bytes = rest;
+            kept.end -= 1;
+        }
+        kept
     }
 }

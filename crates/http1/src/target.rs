@@ -1,9 +1,8 @@
 //! The forms of a request target, and that it agrees with `Host`.
 
 use crate::head_fault::HeadFault;
-use crate::request_line::Method;
+use crate::request_line::{Method, RequestLine};
 use crate::span::Span;
-use memchr::memchr;
 use tollkeep_types::AuthorityRef;
 
 /// A target in origin-form, or `*`.
@@ -14,18 +13,20 @@ pub(crate) struct Form {
 }
 
 /// HOT. Checks `Host` (RFC 9112, 3.2), then brings the target to origin-form.
+#[inline]
 pub(crate) fn form(
     buf: &[u8],
     method: Method,
-    target: Span,
+    line: &RequestLine,
     host: Option<Span>,
 ) -> Result<Form, HeadFault> {
     let host = host.map(|host| host.of(buf)).ok_or(HeadFault::Host)?;
     AuthorityRef::parse(host).map_err(|_| HeadFault::Host)?;
-    let text = target.of(buf);
-    if memchr(b'#', text).is_some() {
+    if line.has_fragment {
         return Err(HeadFault::Target);
     }
+    let target = line.target;
+    let text = target.of(buf);
     if text.first() == Some(&b'/') {
         return Ok(Form {
             target,
