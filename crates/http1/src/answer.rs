@@ -8,7 +8,7 @@ use crate::field_lines::{FieldLine, FieldLines, Line, LineFault, LineLimits};
 use crate::fields::{Field, Known, first_value};
 use crate::framing::{AnswerFraming, content_length, is_chunked};
 use crate::request_line::Version;
-use crate::reserved::FoldedName;
+use crate::reserved::is_framing;
 use memchr::memchr;
 
 /// Fields of an answer.
@@ -227,7 +227,7 @@ impl Answer {
 
     #[inline]
     fn take_field(&mut self, buf: &[u8], line: FieldLine) -> Result<(), AnswerFault> {
-        if line.underscore && FoldedName::of(line.name.of(buf)).is_framing() {
+        if line.underscore && is_framing(line.name.of(buf)) {
             return Err(AnswerFault::Underscore);
         }
         let (known, text) = (line.known, line.value.of(buf));

@@ -2,7 +2,7 @@
 
 use crate::bytes::is_token;
 use crate::fields::{Field, Known};
-use crate::reserved::FoldedName;
+use crate::reserved::is_refused_in_connection;
 
 /// Options of one message, all `Connection` fields together.
 pub(crate) const OPTIONS_MAX: usize = 32;
@@ -65,7 +65,7 @@ fn mark_named(fields: &mut [Field], buf: &[u8]) {
 /// Whether a value names a field that a request must not take out of itself: upstream would then
 /// read another message than we checked.
 pub(crate) fn names_reserved(value: &[u8]) -> bool {
-    options(value).any(|option| FoldedName::of(option).is_refused_in_connection())
+    options(value).any(is_refused_in_connection)
 }
 
 fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {

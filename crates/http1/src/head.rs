@@ -7,7 +7,7 @@ use crate::fields::{Duty, Field, Known, first_value, is_list};
 use crate::framing::{Framing, content_length, is_chunked};
 use crate::head_fault::{HeadFault, HeadRefusal};
 use crate::request_line::{Method, RequestLine, RequestLineReader, Version};
-use crate::reserved::FoldedName;
+use crate::reserved::is_reserved;
 use crate::span::Span;
 use crate::target;
 
@@ -338,7 +338,7 @@ impl Head {
 /// read the underscore as a hyphen.
 #[cold]
 fn may_pass(name: &[u8], listed: &[Box<str>]) -> Result<bool, HeadFault> {
-    if FoldedName::of(name).is_reserved() {
+    if is_reserved(name) {
         return Err(HeadFault::Underscore);
     }
     let mut listed = listed.iter().map(|listed| listed.as_bytes());

@@ -1,161 +1,97 @@
 //! Header hygiene: which fields cross the gateway, in either direction.
 
-mod name_set;
-
-use self::name_set::NameSet;
 use memchr::memmem;
-
-/// EDGE-70.
-static REQUEST: NameSet<55> = NameSet::new([
-    // Hop by hop.
-    "connection",
-    "keep-alive",
-    "proxy-*",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-    "expect",
-    // Who forwarded what for whom.
-    "x-forwarded-*",
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-original-*",
-    "x-rewrite-url",
-    "x-envoy-*",
-    "via",
-    "true-client-ip",
-    "client-ip",
-    // CDNs and clouds.
-    "cf-*",
-    "cdn-*",
-    "x-vercel-*",
-    "fastly-*",
-    "x-amzn-*",
-    "x-amz-cf-*",
-    "x-azure-*",
-    "x-akamai-*",
-    "akamai-*",
-    "x-appengine-*",
-    "x-cloud-trace-context",
-    "fly-*",
-    // Cookies.
-    "cookie",
-    "cookie2",
-    // The caller's credentials and payments.
-    "authorization",
-    "x-api-key",
-    "x-goog-api-key",
-    "api-key",
-    "x-management-key",
-    "payment-*",
-    "x-payment*",
-    "x-session-token",
-    "x-bolthub-*",
-    "macaroon",
-    "grpc-metadata-macaroon",
-    // Ours, and what steers servers.
-    "x-gateway-*",
-    "x-tollkeep-*",
-    "tollkeep-*",
-    "x-proxy-*",
-    "x-admin-origin",
-    "x-body-hash",
-    "x-accel-*",
-    "x-sendfile",
-    "x-http-method-override",
-    "x-method-override",
-]);
+use tollkeep_types::field_name::{NameTable, Reserved, reserved};
 
 /// What of EDGE-70 concerns LLM providers only, and what would choose another account (LLM-13).
-static PROVIDER: NameSet<8> = NameSet::new([
-    "origin",
-    "referer",
-    "sec-*",
-    "dnt",
-    "openai-organization",
-    "openai-project",
-    "x-goog-user-project",
-    "api-version",
+static PROVIDER: NameTable<(), 8> = NameTable::new([
+    ("origin", ()),
+    ("referer", ()),
+    ("sec-*", ()),
+    ("dnt", ()),
+    ("openai-organization", ()),
+    ("openai-project", ()),
+    ("x-goog-user-project", ()),
+    ("api-version", ()),
 ]);
 
 /// EDGE-73.
-static RESPONSE: NameSet<53> = NameSet::new([
+static RESPONSE: NameTable<(), 53> = NameTable::new([
     // Hop by hop.
-    "connection",
-    "keep-alive",
-    "proxy-*",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
+    ("connection", ()),
+    ("keep-alive", ()),
+    ("proxy-*", ()),
+    ("te", ()),
+    ("trailer", ()),
+    ("transfer-encoding", ()),
+    ("upgrade", ()),
+    ("http2-settings", ()),
     // What would act on our origin in a browser.
-    "set-cookie",
-    "set-cookie2",
-    "strict-transport-security",
-    "content-security-policy",
-    "content-security-policy-report-only",
-    "public-key-pins*",
-    "expect-ct",
-    "alt-svc",
-    "nel",
-    "report-to",
-    "reporting-endpoints",
-    "refresh",
-    "clear-site-data",
-    "service-worker-allowed",
-    "sourcemap",
-    "access-control-*",
-    "timing-allow-origin",
-    "www-authenticate",
+    ("set-cookie", ()),
+    ("set-cookie2", ()),
+    ("strict-transport-security", ()),
+    ("content-security-policy", ()),
+    ("content-security-policy-report-only", ()),
+    ("public-key-pins*", ()),
+    ("expect-ct", ()),
+    ("alt-svc", ()),
+    ("nel", ()),
+    ("report-to", ()),
+    ("reporting-endpoints", ()),
+    ("refresh", ()),
+    ("clear-site-data", ()),
+    ("service-worker-allowed", ()),
+    ("sourcemap", ()),
+    ("access-control-*", ()),
+    ("timing-allow-origin", ()),
+    ("www-authenticate", ()),
     // What tells about the machines behind.
-    "server",
-    "x-powered-by",
-    "x-aspnet-*",
-    "x-runtime",
-    "x-served-by",
-    "x-backend*",
-    "x-upstream*",
-    "via",
-    "cf-*",
-    "x-amz*",
-    "x-vercel-*",
-    "fly-*",
+    ("server", ()),
+    ("x-powered-by", ()),
+    ("x-aspnet-*", ()),
+    ("x-runtime", ()),
+    ("x-served-by", ()),
+    ("x-backend*", ()),
+    ("x-upstream*", ()),
+    ("via", ()),
+    ("cf-*", ()),
+    ("x-amz*", ()),
+    ("x-vercel-*", ()),
+    ("fly-*", ()),
     // What tells about the shared account.
-    "openai-organization",
-    "openai-project",
-    "anthropic-organization-id",
-    "x-ratelimit-*",
-    "anthropic-ratelimit-*",
-    "ratelimit*",
+    ("openai-organization", ()),
+    ("openai-project", ()),
+    ("anthropic-organization-id", ()),
+    ("x-ratelimit-*", ()),
+    ("anthropic-ratelimit-*", ()),
+    ("ratelimit*", ()),
     // Ours, and what steers servers.
-    "x-accel-*",
-    "x-tollkeep-*",
-    "x-gateway-*",
+    ("x-accel-*", ()),
+    ("x-tollkeep-*", ()),
+    ("x-gateway-*", ()),
     // Payments.
-    "payment-*",
-    "x-payment*",
-    "x-session-token",
-    "x-bolthub-*",
-    "macaroon",
-    "grpc-metadata-macaroon",
+    ("payment-*", ()),
+    ("x-payment*", ()),
+    ("x-session-token", ()),
+    ("x-bolthub-*", ()),
+    ("macaroon", ()),
+    ("grpc-metadata-macaroon", ()),
 ]);
 
 /// HOT. Whether a request field never goes upstream (EDGE-70). Case does not matter, `_` is `-`.
 /// `Host`, `Content-Length` and `X-Request-Id` are not in it: those the gateway writes itself.
 pub fn request_field_forbidden(name: &[u8]) -> bool {
-    REQUEST.contains(name)
+    match reserved(name) {
+        Some(Reserved::Framing | Reserved::HopByHop | Reserved::Private) => true,
+        Some(Reserved::Own) | None => false,
+    }
 }
 
 /// Whether a provider's `forward_headers` may not name this field: all of
 /// [`request_field_forbidden`], what tells a browser, and what would choose another account
 /// (LLM-13).
 pub fn provider_field_forbidden(name: &[u8]) -> bool {
-    REQUEST.contains(name) || PROVIDER.contains(name)
+    request_field_forbidden(name) || PROVIDER.contains(name)
 }
 
 /// HOT. Whether an answer field never goes to the caller (EDGE-73). Case does not matter, `_` is
@@ -195,9 +131,10 @@ pub fn carries_credential(value: &[u8], credential: &[u8]) -> bool {
         return false;
     }
     if value.len() <= SHORT {
+        // Few places begin alike; only those are compared.
         return value
             .windows(credential.len())
-            .any(|place| place == credential);
+            .any(|place| place.first() == credential.first() && place == credential);
     }
     memmem::find(value, credential).is_some()
 }

@@ -1,4 +1,5 @@
-//! Values that cannot be wrong: ids, secrets, authorities, paths, times, token usage.
+//! Values that cannot be wrong: ids, secrets, authorities, paths, times, token usage; and the
+//! field names that are reserved.
 //!
 //! This crate does no I/O, reads no clock and draws no randomness; both come in through
 //! [`Clock`] and [`Entropy`], which the binary fills.
@@ -7,6 +8,7 @@
 
 mod authority;
 mod clock;
+pub mod field_name;
 mod hex;
 mod id;
 pub mod path;
