@@ -102,14 +102,48 @@ pub fn canonicalize(
     checked
 }
 
-/// Whether the path is its own canonical form and needs no second look: the common case.
+/// HOT. Whether the path is its own canonical form and needs no second look: the common case.
 fn is_plain(raw: &[u8]) -> bool {
-    raw.first() == Some(&b'/')
-        && raw.iter().fold(true, |all, &byte| all & is_literal(byte))
-        && !raw
-            .windows(2)
-            .any(|pair| matches!(pair, [b'/', b'/' | b'.']))
+    let mut odd = 0;
+    let mut watched = NOT_LITERAL;
+    for byte in raw {
+        let class = CLASS
+            .get(usize::from(*byte))
+            .copied()
+            .unwrap_or(NOT_LITERAL);
+        odd |= class & watched;
+        watched = class >> WATCH_NEXT;
+    }
+    raw.first() == Some(&b'/') && odd == 0
 }
+
+const NOT_LITERAL: u8 = 1;
+/// Begins a segment that is empty or may be a dot segment, if a slash comes before it.
+const ODD_AFTER_SLASH: u8 = 2;
+/// From this bit on stands what is odd in the next byte.
+const WATCH_NEXT: u32 = 2;
+
+/// What is odd about each byte of a path, and what would be about the byte after it.
+static CLASS: [u8; 256] = {
+    let mut classes = [0_u8; 256];
+    let mut rest: &mut [u8] = &mut classes;
+    let mut byte = 0_u8;
+    while let Some((class, after)) = rest.split_first_mut() {
+        let odd = match byte {
+            b'/' | b'.' => ODD_AFTER_SLASH,
+            _ if is_literal(byte) => 0,
+            _ => NOT_LITERAL,
+        };
+        let watched = match byte {
+            b'/' => NOT_LITERAL | ODD_AFTER_SLASH,
+            _ => NOT_LITERAL,
+        };
+        *class = odd | watched << WATCH_NEXT;
+        byte = byte.wrapping_add(1);
+        rest = after;
+    }
+    classes
+};
 
 /// Bytes that stand for themselves in a path: RFC 3986 `pchar` without `;`, and the slash.
 const fn is_literal(byte: u8) -> bool {
@@ -428,6 +462,22 @@ mod tests {
                 proptest::prop_assert!(once.len() <= path.len());
                 proptest::prop_assert_eq!(canonical(&once, PathRules::PERMISSIVE), Ok(once));
             }
+        }
+
+        #[test]
+        fn a_plain_path_comes_out_as_the_slow_way_has_it(
+            path in "/([a-zA-Z0-9/._-]{0,12}|[a-z]{12,20})([!-~]|[/.]{2}|)[a-z0-9/]{0,20}",
+        ) {
+            let mut slow = String::new();
+            let found = rewrite(path.as_bytes(), &mut slow)
+                .and_then(|found| check_segments(slow.as_bytes()).map(|()| found));
+            if is_plain(path.as_bytes()) {
+                proptest::prop_assert_eq!(found, Ok(Canonical::default()));
+                proptest::prop_assert_eq!(&slow, &path);
+            }
+            let odd = path.contains("//") || path.contains("/.");
+            let literal = path.bytes().all(is_literal);
+            proptest::prop_assert_eq!(is_plain(path.as_bytes()), literal && !odd);
         }
 
         #[test]
