@@ -26,19 +26,10 @@ enum HostRef<'a> {
 impl<'a> AuthorityRef<'a> {
     /// HOT. Reads an authority: a name of `A–Z a–z 0–9 . - _` or a bracketed IPv6 address without
     /// a zone, then optionally a port of 1–65535 without leading zeros. Anything else fails.
+    #[inline]
     pub fn parse(raw: &'a [u8]) -> Result<Self, AuthorityError> {
         if let Some(bracketed) = raw.strip_prefix(b"[") {
-            let end = bracketed.iter().position(|byte| *byte == b']');
-            let (inside, after) = end
-                .and_then(|end| bracketed.split_at_checked(end))
-                .ok_or(AuthorityError)?;
-            let text = std::str::from_utf8(inside).map_err(|_| AuthorityError)?;
-            let address = text.parse().map_err(|_| AuthorityError)?;
-            let port = parse_port(after.get(1..).unwrap_or_default())?;
-            return Ok(Self {
-                host: HostRef::V6(address),
-                port,
-            });
+            return parse_v6(bracketed);
         }
         let end = raw.iter().position(|byte| !is_name_byte(*byte));
         let (name, after) = raw
@@ -54,21 +45,39 @@ impl<'a> AuthorityRef<'a> {
     }
 }
 
-fn is_name_byte(byte: u8) -> bool {
-    /// One bit for every byte of ASCII.
-    const NAME: u128 = {
-        let mut set = 0;
-        let mut byte = 0_u8;
-        while byte.is_ascii() {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
-                set |= 1 << byte;
-            }
-            byte += 1;
-        }
-        set
-    };
-    byte.is_ascii() && NAME >> byte & 1 == 1
+/// Reads what follows the opening bracket of an authority.
+fn parse_v6<'a>(bracketed: &[u8]) -> Result<AuthorityRef<'a>, AuthorityError> {
+    let end = bracketed.iter().position(|byte| *byte == b']');
+    let (inside, after) = end
+        .and_then(|end| bracketed.split_at_checked(end))
+        .ok_or(AuthorityError)?;
+    let text = std::str::from_utf8(inside).map_err(|_| AuthorityError)?;
+    let address = text.parse().map_err(|_| AuthorityError)?;
+    let port = parse_port(after.get(1..).unwrap_or_default())?;
+    Ok(AuthorityRef {
+        host: HostRef::V6(address),
+        port,
+    })
 }
+
+fn is_name_byte(byte: u8) -> bool {
+    NAME_BYTES
+        .get(usize::from(byte))
+        .copied()
+        .unwrap_or_default()
+}
+
+static NAME_BYTES: [bool; 256] = {
+    let mut set = [false; 256];
+    let mut rest: &mut [bool] = &mut set;
+    let mut byte = 0_u8;
+    while let Some((is_in, after)) = rest.split_first_mut() {
+        *is_in = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        byte = byte.wrapping_add(1);
+        rest = after;
+    }
+    set
+};
 
 /// Reads what follows the host: nothing, or `:` and a port.
 fn parse_port(after: &[u8]) -> Result<Option<u16>, AuthorityError> {
@@ -78,14 +87,13 @@ fn parse_port(after: &[u8]) -> Result<Option<u16>, AuthorityError> {
     if colon != b':' || !matches!(digits, [b'1'..=b'9', ..]) || digits.len() > 5 {
         return Err(AuthorityError);
     }
+    // Five digits don't overflow.
     let mut port = 0_u32;
     for digit in digits {
         if !digit.is_ascii_digit() {
             return Err(AuthorityError);
         }
-        port = port
-            .saturating_mul(10)
-            .saturating_add(u32::from(digit - b'0'));
+        port = port * 10 + u32::from(digit - b'0');
     }
     u16::try_from(port).map(Some).map_err(|_| AuthorityError)
 }
@@ -170,9 +178,29 @@ impl AuthorityPattern {
 
     /// HOT. Whether an authority as it stands in a request is served. A malformed one never is.
     pub fn matches(&self, raw: &[u8]) -> bool {
-        if let Hosts::Name(name) = &self.hosts {
-            return self.is_name(name, raw);
+        match &self.hosts {
+            Hosts::Name(name) => self.is_name(name.as_bytes(), raw),
+            Hosts::Any | Hosts::OneLabelUnder(_) | Hosts::V6(_) => self.matches_parsed(raw),
         }
+    }
+
+    /// Whether `raw` is this name and a port that is served. The name is well-formed, so what
+    /// equals it is, and only what comes after it is still to be read.
+    #[inline]
+    fn is_name(&self, name: &[u8], raw: &[u8]) -> bool {
+        let Some((host, after)) = raw.split_at_checked(name.len()) else {
+            return false;
+        };
+        // The name is kept in lower case, so only what was sent is brought to it.
+        let same = host
+            .iter()
+            .zip(name)
+            .all(|(sent, kept)| sent.to_ascii_lowercase() == *kept);
+        same && parse_port(after).is_ok_and(|port| self.port.is_none() || self.port == port)
+    }
+
+    #[inline(never)]
+    fn matches_parsed(&self, raw: &[u8]) -> bool {
         let Ok(seen) = AuthorityRef::parse(raw) else {
             return false;
         };
@@ -187,16 +215,6 @@ impl AuthorityPattern {
             (Hosts::Name(_) | Hosts::OneLabelUnder(_), HostRef::V6(_))
             | (Hosts::V6(_), HostRef::Name(_)) => false,
         }
-    }
-
-    /// Whether `raw` is this name and a port that is served. The name is well-formed, so what
-    /// equals it is, and only what comes after it is still to be read.
-    fn is_name(&self, name: &str, raw: &[u8]) -> bool {
-        let Some((host, after)) = raw.split_at_checked(name.len()) else {
-            return false;
-        };
-        host.eq_ignore_ascii_case(name.as_bytes())
-            && parse_port(after).is_ok_and(|port| self.port.is_none() || self.port == port)
     }
 }
 
