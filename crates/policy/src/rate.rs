@@ -31,6 +31,18 @@ impl RateClass {
             Self::Strict => "strict",
         }
     }
+
+    /// The name as an item of a structured field.
+    const fn quoted(self) -> &'static [u8] {
+        match self {
+            Self::Global => b"\"global\"",
+            Self::Ip => b"\"ip\"",
+            Self::Route => b"\"route\"",
+            Self::Token => b"\"token\"",
+            Self::Project => b"\"project\"",
+            Self::Strict => b"\"strict\"",
+        }
+    }
 }
 
 /// So many requests a window, so many of them at once (EDGE-85).
@@ -142,7 +154,7 @@ impl Quota {
     /// Appends the value of `RateLimit-Policy` (EDGE-87): `"ip";q=10;w=1`. The window is in whole
     /// seconds, rounded up; the partition key stays with us.
     pub fn write_policy(&self, out: &mut Vec<u8>, class: RateClass) {
-        write_class(out, class);
+        out.extend_from_slice(class.quoted());
         out.extend_from_slice(b";q=");
         write_number(out, self.requests);
         out.extend_from_slice(b";w=");
@@ -196,30 +208,55 @@ const fn clamp(value: u64, max: u64) -> u64 {
 }
 
 fn write_limit(out: &mut Vec<u8>, class: RateClass, left: u64, seconds: u64) {
-    write_class(out, class);
+    out.extend_from_slice(class.quoted());
     out.extend_from_slice(b";r=");
     write_number(out, left);
     out.extend_from_slice(b";t=");
     write_number(out, seconds);
 }
 
-fn write_class(out: &mut Vec<u8>, class: RateClass) {
-    out.push(b'"');
-    out.extend_from_slice(class.label().as_bytes());
-    out.push(b'"');
-}
-
+/// HOT. A number in decimal. Small ones, which most are, are written in one piece.
 fn write_number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut rest = number;
-    let mut count = 0;
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        count += 1;
-        if rest == 0 {
-            break;
+    let digit = |place: u64| b'0' + u8::try_from(number / place % 10).unwrap_or(0);
+    match number {
+        0..10 => out.extend_from_slice(&[digit(1)]),
+        10..100 => out.extend_from_slice(&[digit(10), digit(1)]),
+        100..1_000 => out.extend_from_slice(&[digit(100), digit(10), digit(1)]),
+        1_000.. => {
+            if number >= 10_000 {
+                write_number(out, number / 10_000);
+            }
+            out.extend_from_slice(&[digit(1_000), digit(100), digit(10), digit(1)]);
         }
     }
-    out.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn numbers_and_classes_are_written_as_the_formatter_writes_them(
+            number: u64,
+            bits in 0_u32..64,
+        ) {
+            for number in [number >> bits, 0, 9, 10, 99, 100, 999, 1_000, u64::MAX] {
+                let mut out = b"r=".to_vec();
+                write_number(&mut out, number);
+                proptest::prop_assert_eq!(out, format!("r={number}").into_bytes());
+            }
+            for class in [
+                RateClass::Global,
+                RateClass::Ip,
+                RateClass::Route,
+                RateClass::Token,
+                RateClass::Project,
+                RateClass::Strict,
+            ] {
+                let quoted = format!("{:?}", class.label());
+                proptest::prop_assert_eq!(class.quoted(), quoted.as_bytes());
+            }
+        }
+    }
 }
