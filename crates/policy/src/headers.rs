@@ -102,25 +102,29 @@ pub fn response_field_forbidden(name: &[u8]) -> bool {
 
 /// HOT. Whether a request field goes to LLM providers without being asked for (LLM-6).
 pub fn llm_request_field_allowed(name: &[u8]) -> bool {
-    let known: &[u8] = match name.len() {
-        11 => b"openai-beta",
-        14 => b"anthropic-beta",
-        15 => b"idempotency-key",
-        17 => b"anthropic-version",
-        _ => return false,
-    };
-    name.eq_ignore_ascii_case(known)
+    match name.len() {
+        11 => is_name(name, b"openai-beta"),
+        14 => is_name(name, b"anthropic-beta"),
+        15 => is_name(name, b"idempotency-key"),
+        17 => is_name(name, b"anthropic-version"),
+        _ => false,
+    }
 }
 
 /// HOT. Whether an answer field of an LLM provider goes to the caller (LLM-6).
 pub fn llm_response_field_allowed(name: &[u8]) -> bool {
-    let known: &[u8] = match name.len() {
-        11 => b"retry-after",
-        12 => b"content-type",
-        20 => b"openai-processing-ms",
-        _ => return false,
-    };
-    name.eq_ignore_ascii_case(known)
+    match name.len() {
+        11 => is_name(name, b"retry-after"),
+        12 => is_name(name, b"content-type"),
+        20 => is_name(name, b"openai-processing-ms"),
+        _ => false,
+    }
+}
+
+/// Whether a name is this one in any case. Most are sent in lower case, which is seen at once.
+#[inline]
+fn is_name(name: &[u8], lower: &[u8]) -> bool {
+    name == lower || name.eq_ignore_ascii_case(lower)
 }
 
 /// HOT. Whether a field value equals or contains the credential we sent (EDGE-73).
