@@ -4,7 +4,7 @@
 //! sort by it.
 
 use crate::hex::hex;
-use crate::{Clock, Entropy};
+use crate::{Clock, Entropy, WallMillis};
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,18 +16,13 @@ pub struct ParseIdError {
     pub prefix: &'static str,
 }
 
-fn uuid_v7(clock: &dyn Clock, entropy: &dyn Entropy) -> [u8; 16] {
-    let mut bytes = [0_u8; 16];
-    entropy.fill(&mut bytes);
-    let [_, _, t0, t1, t2, t3, t4, t5] = clock.wall().0.to_be_bytes();
-    let time = [t0, t1, t2, t3, t4, t5];
-    for (slot, byte) in bytes.iter_mut().zip(time) {
-        *slot = byte;
-    }
-    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
-    *version = (*version & 0x0f) | 0x70;
-    *variant = (*variant & 0x3f) | 0x80;
-    bytes
+const fn uuid_v7(at: WallMillis, random: [u8; 16]) -> [u8; 16] {
+    let [_, _, t0, t1, t2, t3, t4, t5] = at.0.to_be_bytes();
+    let [.., r6, r7, r8, r9, r10, r11, r12, r13, r14, r15] = random;
+    let (version, variant) = ((r6 & 0x0f) | 0x70, (r8 & 0x3f) | 0x80);
+    [
+        t0, t1, t2, t3, t4, t5, version, r7, variant, r9, r10, r11, r12, r13, r14, r15,
+    ]
 }
 
 fn parse(text: &str, prefix: &'static str) -> Result<[u8; 16], ParseIdError> {
@@ -62,7 +57,15 @@ macro_rules! id {
 
             /// A new id: the wall clock's milliseconds, then random bits.
             pub fn new(clock: &dyn Clock, entropy: &dyn Entropy) -> Self {
-                Self(uuid_v7(clock, entropy))
+                let mut random = [0; 16];
+                entropy.fill(&mut random);
+                Self::of(clock.wall(), random)
+            }
+
+            /// The id of this moment with these random bits.
+            #[inline]
+            pub const fn of(at: WallMillis, random: [u8; 16]) -> Self {
+                Self(uuid_v7(at, random))
             }
 
             /// The id from its sixteen bytes, as a store keeps them.
@@ -157,7 +160,7 @@ id!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MonoNanos, WallMillis};
+    use crate::MonoNanos;
 
     struct Fixed;
     impl Clock for Fixed {

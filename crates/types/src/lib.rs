@@ -17,8 +17,8 @@ mod token_hash;
 pub mod usage;
 
 pub use authority::{Authority, AuthorityError, AuthorityPattern, AuthorityRef};
-pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, WallMillis};
-pub use hex::hex;
+pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, TimeText, WallMillis};
+pub use hex::{LastHex, hex};
 pub use id::{
     CredentialId, EventId, LineageId, ManagementKeyId, ParseIdError, ProjectId, RequestId,
     StreamId, TenantId, TokenId,

@@ -67,7 +67,7 @@ impl Class {
 
     /// Whether tokens of this class were read by the model rather than written.
     pub const fn is_input(self) -> bool {
-        (self as usize) < Self::OutText as usize
+        (self as usize) < INPUT_CLASSES
     }
 }
 
@@ -90,27 +90,31 @@ impl Usage {
 
     /// Classes with a count above zero.
     pub fn iter(&self) -> impl Iterator<Item = (Class, u64)> {
-        Class::ALL
-            .into_iter()
-            .zip(self.0)
-            .filter(|(_, count)| *count > 0)
+        const ALL: &[Class] = &Class::ALL;
+        let counts = ALL.iter().copied().zip(self.0.iter().copied());
+        counts.filter(|(_, count)| *count > 0)
     }
 
     /// All input tokens: fresh, read from cache, written to cache.
     pub fn input(&self) -> u64 {
-        self.sum(Class::is_input)
+        let (input, _) = self.0.split_at(INPUT_CLASSES);
+        sum(input)
     }
 
     /// All output tokens.
     pub fn output(&self) -> u64 {
-        self.sum(|class| !class.is_input())
+        let (_, output) = self.0.split_at(INPUT_CLASSES);
+        sum(output)
     }
+}
 
-    fn sum(&self, wanted: impl Fn(Class) -> bool) -> u64 {
-        self.iter()
-            .filter(|(class, _)| wanted(*class))
-            .fold(0, |sum, (_, count)| sum.saturating_add(count))
-    }
+/// How many classes are input; the first ones of a list.
+const INPUT_CLASSES: usize = Class::OutText as usize;
+
+fn sum(counts: &[u64]) -> u64 {
+    counts
+        .iter()
+        .fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 /// Why nothing is known about the usage of a call.
