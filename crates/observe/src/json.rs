@@ -5,37 +5,44 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Whether all of `text` can be copied as it is: printable ASCII without quote and backslash.
 fn all_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let (words, short) = bytes.as_chunks::<8>();
-    // Where there are whole words, the last one lies over the one before instead of being short.
-    let rest = bytes.last_chunk::<8>().map_or_else(
-        || {
-            let mut rest = *b"        ";
-            for (slot, byte) in rest.iter_mut().zip(short) {
-                *slot = *byte;
-            }
-            rest
-        },
-        |last| *last,
-    );
+    let Some(last) = bytes.last_chunk() else {
+        return not_plain(less_than_eight(bytes)) == 0;
+    };
+    // The last word lies over the one before instead of being short.
+    let (words, _) = bytes.as_chunks();
     let marks = words
         .iter()
-        .fold(not_plain(rest), |marks, word| marks | not_plain(*word));
+        .fold(not_plain(u64::from_le_bytes(*last)), |marks, word| {
+            marks | not_plain(u64::from_le_bytes(*word))
+        });
     marks == 0
 }
 
 /// Zero if all eight bytes are plain.
-const fn not_plain(bytes: [u8; 8]) -> u64 {
+const fn not_plain(word: u64) -> u64 {
     const LOW: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
     const fn equal(word: u64, byte: u8) -> u64 {
         let zero_where_equal = word ^ u64::from_le_bytes([byte; 8]);
         zero_where_equal.wrapping_sub(LOW) & !zero_where_equal
     }
-    let word = u64::from_le_bytes(bytes);
     let controls = word.wrapping_sub(u64::from_le_bytes([0x20; 8])) & !word;
     let marks = controls | equal(word, b'"') | equal(word, b'\\') | equal(word, 0x7f);
     // A byte with its highest bit set is never ASCII.
     (marks | word) & HIGH
+}
+
+/// A short text as a word, with spaces or parts of it again in what is left.
+#[inline]
+fn less_than_eight(bytes: &[u8]) -> u64 {
+    let [low, high] = match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(first), Some(last)) => [*first, *last],
+        (None, _) | (_, None) => {
+            let at = |place: usize| bytes.get(place).copied().unwrap_or(b' ');
+            [[at(0), at(1), at(2), b' '], [b' '; 4]]
+        }
+    };
+    u64::from(u32::from_le_bytes(high)) << 32 | u64::from(u32::from_le_bytes(low))
 }
 
 /// Whether a character could end a line, hide text or change its direction.
@@ -49,9 +56,6 @@ const fn must_escape(c: char) -> bool {
 /// characters that change the direction of text are escaped, so that a line stays one line and
 /// shows what it holds. U+FFFD, which stands for bytes that were no UTF-8, is escaped too.
 pub fn string(out: &mut Vec<u8>, text: &str) {
-    if all_plain(text) {
-        return word(out, text);
-    }
     out.push(b'"');
     escaped(out, text);
     out.push(b'"');
@@ -66,11 +70,16 @@ pub fn word(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends what [`string`] does, without the quotes.
+#[inline]
 pub fn escaped(out: &mut Vec<u8>, text: &str) {
     if all_plain(text) {
-        out.extend_from_slice(text.as_bytes());
-        return;
+        return out.extend_from_slice(text.as_bytes());
     }
+    escaped_by_character(out, text);
+}
+
+#[cold]
+fn escaped_by_character(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.find(must_escape) {
         let (before, from) = rest.split_at(at);
@@ -96,24 +105,72 @@ fn unicode(out: &mut Vec<u8>, code: u32) {
     }
 }
 
+/// The three digits of each number below a thousand, and how many of them lead with zero.
+static DIGITS: [[u8; 4]; 1_000] = {
+    let mut table = [[0; 4]; 1_000];
+    let (mut value, mut left) = (0_u16, table.as_mut_slice());
+    while let [entry, others @ ..] = left {
+        let [h, t, u] = [value / 100, value / 10 % 10, value % 10];
+        let zeros = (value < 100) as u8 + (value < 10) as u8;
+        *entry = [digit(h), digit(t), digit(u), zeros];
+        (value, left) = (value + 1, others);
+    }
+    table
+};
+
+const fn digit(value: u16) -> u8 {
+    let [value, _] = value.to_le_bytes();
+    b'0' + value
+}
+
 /// Appends a number.
 #[inline]
 pub fn number(out: &mut Vec<u8>, value: u64) {
+    if value < 1_000 {
+        return leading(out, value);
+    }
+    large_number(out, value);
+}
+
+#[inline(never)]
+fn large_number(out: &mut Vec<u8>, value: u64) {
+    if value < 1_000_000 {
+        leading(out, value / 1_000);
+        return out.extend_from_slice(&three_digits(value % 1_000));
+    }
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
+fn entry(value: u64) -> [u8; 4] {
+    let entry = usize::try_from(value).ok().and_then(|at| DIGITS.get(at));
+    entry.copied().unwrap_or_default()
+}
+
+/// Appends a number below a thousand without zeros before it.
+#[inline]
+fn leading(out: &mut Vec<u8>, value: u64) {
+    let entry = entry(value);
+    let [.., zeros] = entry;
+    let digits = u32::from_le_bytes(entry) >> (8 * zeros);
+    let end = out.len() + 3 - usize::from(zeros);
+    out.extend_from_slice(&digits.to_le_bytes());
+    out.truncate(end);
+}
+
+/// The digits of a number below a thousand, with zeros before it.
+#[inline]
+fn three_digits(value: u64) -> [u8; 3] {
+    let [hundreds, tens, units, _] = entry(value);
+    [hundreds, tens, units]
+}
+
 /// Appends nanoseconds as milliseconds with three places, cut off.
+#[inline]
 pub fn millis(out: &mut Vec<u8>, nanos: u64) {
     let micros = nanos / 1_000;
     number(out, micros / 1_000);
-    let fraction = micros % 1_000;
-    let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
-    out.extend_from_slice(&[
-        b'.',
-        digit(fraction / 100),
-        digit(fraction / 10),
-        digit(fraction),
-    ]);
+    let [tenths, hundredths, thousandths] = three_digits(micros % 1_000);
+    out.extend_from_slice(&[b'.', tenths, hundredths, thousandths]);
 }
 
 /// Appends an id as a JSON string, from its prefix and its hex digits.
@@ -173,6 +230,35 @@ mod tests {
             millis(&mut out, nanos);
             assert_eq!(out, want.as_bytes());
         }
+    }
+
+    #[test]
+    fn numbers_have_the_digits_of_their_display() {
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        let near = powers.flat_map(|power| [power - 1, power, power + 1]);
+        for value in (0..=2_000).chain(near).chain([u64::MAX]) {
+            let mut out = Vec::new();
+            number(&mut out, value);
+            assert_eq!(out, value.to_string().as_bytes());
+        }
+    }
+
+    // AUD-35
+    #[test]
+    fn only_plain_text_is_copied_unseen_wherever_the_odd_byte_is() {
+        for len in 0..40 {
+            for at in 0..len {
+                for byte in 0..0x80 {
+                    let mut bytes = vec![b'a'; len];
+                    bytes[at] = byte;
+                    let text = String::from_utf8(bytes).unwrap();
+                    let plain = !text.contains(must_escape);
+                    assert_eq!(all_plain(&text), plain, "{text:?}");
+                }
+            }
+        }
+        assert!(all_plain(""));
+        assert!(!all_plain("\u{e9}"));
     }
 
     proptest::proptest! {
