@@ -1,9 +1,40 @@
 //! The closed word lists of an event: what happened, who did it, how it ended, and which details
 //! it may carry.
 
-/// Declares an enum of wire words with `ALL` and `as_str`.
+/// A short text, filled up to a size known beforehand, so that it is copied without a call.
+#[derive(Clone, Copy)]
+pub(crate) struct Padded {
+    text: [u8; 24],
+    len: usize,
+}
+
+impl Padded {
+    /// `word` between two texts.
+    pub(crate) const fn new(before: &str, word: &str, after: &str) -> Self {
+        let mut text = [0; 24];
+        let (head, rest) = text.split_at_mut(before.len());
+        head.copy_from_slice(before.as_bytes());
+        let (middle, rest) = rest.split_at_mut(word.len());
+        middle.copy_from_slice(word.as_bytes());
+        let (tail, _) = rest.split_at_mut(after.len());
+        tail.copy_from_slice(after.as_bytes());
+        let len = before.len() + word.len() + after.len();
+        Self { text, len }
+    }
+
+    /// HOT. Appends the text.
+    #[inline]
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.text);
+        out.truncate(end);
+    }
+}
+
+/// Declares an enum of wire words with `ALL`, `as_str`, and `write`, which puts two texts around
+/// them.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident between $before:literal and $after:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub enum $name {
@@ -20,6 +51,15 @@ macro_rules! words {
                     $(Self::$variant => $word,)+
                 }
             }
+
+            /// HOT. Appends the word with what is around it in a record.
+            #[inline]
+            pub(crate) fn write(self, out: &mut Vec<u8>) {
+                let text = match self {
+                    $(Self::$variant => const { &Padded::new($before, $word, $after) },)+
+                };
+                text.write(out);
+            }
         }
     };
 }
@@ -27,7 +67,7 @@ macro_rules! words {
 words! {
     /// What happened.
     #[expect(missing_docs, reason = "the words are the documentation")]
-    Action {
+    Action between "\"" and "\"" {
         ProxyRequest = "proxy_request",
         TokenAccess = "token.access",
         TokenCreate = "token.create",
@@ -96,7 +136,7 @@ impl Action {
 
 words! {
     /// How durable an event must be.
-    Class {
+    Class between "\"" and "\"" {
         /// Calls through the data plane.
         Access = "access",
         /// Refused, denied or suspicious.
@@ -110,7 +150,7 @@ words! {
 
 words! {
     /// Who did it.
-    Actor {
+    Actor between "\"" and "\"" {
         /// A management key.
         Management = "management",
         /// Tollkeep itself.
@@ -126,7 +166,7 @@ words! {
 
 words! {
     /// How it ended.
-    Outcome {
+    Outcome between "\"" and "\"" {
         /// As asked.
         Success = "success",
         /// A wrong credential.
@@ -141,7 +181,7 @@ words! {
 words! {
     /// The names a detail may have, in the order they are written.
     #[expect(missing_docs, reason = "the words are the documentation")]
-    Key {
+    Key between ",\"" and "\":" {
         HttpMethod = "http_method",
         Endpoint = "endpoint",
         DurationMinutes = "duration_minutes",
@@ -174,5 +214,25 @@ words! {
         TornBytes = "torn_bytes",
         Unconfirmed = "unconfirmed",
         DownMs = "down_ms",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_written_whole() {
+        let mut out = Vec::new();
+        let mut want = String::new();
+        for action in Action::ALL {
+            action.write(&mut out);
+            want += &format!("\"{}\"", action.as_str());
+        }
+        for key in Key::ALL {
+            key.write(&mut out);
+            want += &format!(",\"{}\":", key.as_str());
+        }
+        assert_eq!(out, want.as_bytes());
     }
 }

@@ -4,7 +4,7 @@ use crate::chain::{Chain, Link};
 use crate::encode::{Encoder, Shown};
 use crate::{Class, Event, Receipt};
 use std::sync::Arc;
-use tollkeep_types::{Clock, Entropy, EventId, MonoNanos, StreamId, WallMillis};
+use tollkeep_types::{Clock, Entropy, EventId, StreamId, WallMillis};
 
 /// Where a batch of the data plane puts its events. It lives in the writer thread.
 pub struct EventSink<'a>(&'a mut Appender);
@@ -45,8 +45,8 @@ pub(crate) struct Appender {
     counts: [u64; Class::ALL.len()],
 }
 
-/// A buffer that grew beyond this is given back.
-const KEPT_BYTES_MAX: usize = 1 << 20;
+/// A buffer that grew beyond this is given back. A busy log syncs when this is half full.
+const KEPT_BYTES_MAX: usize = 2 << 20;
 
 impl Appender {
     /// An appender with a stream of its own.
@@ -145,30 +145,6 @@ impl Ids {
         }
         let random = self.drawn.get(self.used).copied().unwrap_or_default();
         self.used += 1;
-        EventId::new(&Moment(at), &Drawn(random))
-    }
-}
-
-/// The time of one event, as a clock.
-struct Moment(WallMillis);
-
-impl Clock for Moment {
-    fn mono(&self) -> MonoNanos {
-        MonoNanos(0)
-    }
-
-    fn wall(&self) -> WallMillis {
-        self.0
-    }
-}
-
-/// Random bytes drawn before, as a source of them.
-struct Drawn([u8; 16]);
-
-impl Entropy for Drawn {
-    fn fill(&self, out: &mut [u8]) {
-        for (slot, byte) in out.iter_mut().zip(self.0) {
-            *slot = byte;
-        }
+        EventId::of(at, random)
     }
 }

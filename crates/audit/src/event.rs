@@ -213,7 +213,25 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// HOT. Those details that there are, as if each came by [`Self::with_detail`]; best in the
+    /// order of their keys.
+    #[must_use]
+    #[inline]
+    pub fn with_details<const N: usize>(mut self, details: [Option<(Key, Value<'a>)>; N]) -> Self {
+        for (key, value) in details.into_iter().flatten() {
+            self.add(key, value);
+        }
+        self
+    }
+
+    /// Not inlined, so that the builders are, and events are not copied from one to the next.
+    #[inline(never)]
     fn put(&mut self, key: Key, value: Value<'a>) {
+        self.add(key, value);
+    }
+
+    #[inline(always)]
+    fn add(&mut self, key: Key, value: Value<'a>) {
         let bytes = key.as_str().len() + value.bytes_max();
         if self.details.len() >= DETAILS_MAX || self.details_bytes + bytes > DETAILS_BYTES_MAX {
             return;
@@ -225,16 +243,23 @@ impl<'a> Event<'a> {
         if self.details.last().is_none_or(|(last, _)| *last < key) {
             self.details.push((key, value));
             self.details_bytes += bytes;
-            return;
+        } else if self.sort_in(key, value) {
+            self.details_bytes += bytes;
         }
+    }
+
+    /// Puts a detail between others; says whether its key is new.
+    #[inline(never)]
+    fn sort_in(&mut self, key: Key, value: Value<'a>) -> bool {
         let before = self.details.iter().rev();
         let after = before.take_while(|(other, _)| *other > key).count();
         let place = self.details.len() - after;
         let twin = place.checked_sub(1).and_then(|at| self.details.get(at));
-        if twin.is_none_or(|(other, _)| *other != key) {
+        let is_new = twin.is_none_or(|(other, _)| *other != key);
+        if is_new {
             self.details.insert(place, (key, value));
-            self.details_bytes += bytes;
         }
+        is_new
     }
 
     /// The same event, borrowing nothing, so that it can wait for the writer thread.
@@ -264,10 +289,16 @@ impl<'a> Event<'a> {
 }
 
 /// At most `chars` characters of a text.
+#[inline]
 pub(crate) fn cut(text: &str, chars: usize) -> &str {
     if text.len() <= chars {
         return text;
     }
+    cut_long(text, chars)
+}
+
+#[inline(never)]
+fn cut_long(text: &str, chars: usize) -> &str {
     let end = text.char_indices().nth(chars);
     text.get(..end.map_or(text.len(), |(at, _)| at))
         .unwrap_or_default()
@@ -275,6 +306,7 @@ pub(crate) fn cut(text: &str, chars: usize) -> &str {
 
 impl Value<'_> {
     /// How many bytes it may take, quotes and separators included.
+    #[inline]
     fn bytes_max(&self) -> usize {
         // Escapes are not counted.
         let text = |text: &str| cut(text, TEXT_CHARS_MAX).len() + 6;

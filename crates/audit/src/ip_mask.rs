@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tollkeep_crypto::hmac_sha256;
+use tollkeep_observe::json;
 
 /// How much of a client's address is written down, in every kind of record alike.
 #[derive(Clone, Debug, Default)]
@@ -65,12 +66,11 @@ impl IpMask {
 
 /// HOT. Four numbers, without the machinery of formatting.
 fn write_v4(ip: Ipv4Addr, out: &mut Vec<u8>) {
-    let mut digits = itoa::Buffer::new();
-    for (at, octet) in ip.octets().into_iter().enumerate() {
-        if at > 0 {
-            out.push(b'.');
-        }
-        out.extend_from_slice(digits.format(octet).as_bytes());
+    let [a, b, c, d] = ip.octets();
+    json::number(out, a.into());
+    for octet in [b, c, d] {
+        out.push(b'.');
+        json::number(out, octet.into());
     }
 }
 

@@ -10,6 +10,7 @@
 mod action;
 mod appender;
 mod chain;
+mod details;
 mod encode;
 mod event;
 mod file;
