@@ -11,17 +11,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_audit::{
     Action, Actor, ActorId, Event, EventSink, IpMask, Key, Logger, Outcome, Value,
 };
-use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::line_sink::LineSink;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_observe::usage_line::UsageLine;
+use tollkeep_observe::{RequestOutcome, Texts};
 use tollkeep_types::usage::UsageReport;
 
 /// Addresses whose repeated refusals are folded at a time.
 const FOLDS_MAX: usize = 10_000;
-/// Bytes of a line, as a guess.
-const LINE_BYTES: usize = 512;
+/// Buffers kept for later batches: as many as workers are likely to write at the same moment.
+const SPARE_MAX: usize = 8;
 /// One event per address and reason in this time; the next one tells how many there were.
 const FOLD_MS: u64 = 60_000;
 
@@ -45,6 +45,18 @@ pub struct Sinks {
 pub struct Recorder {
     sinks: Sinks,
     folds: Mutex<Folds>,
+    spare: Mutex<Vec<Lines>>,
+}
+
+/// What one batch is written into. The buffers go to the sinks, which give used ones for them.
+#[derive(Default)]
+struct Lines {
+    access: Vec<u8>,
+    accessed: usize,
+    usage: Vec<u8>,
+    used: usize,
+    ip: Vec<u8>,
+    texts: Texts,
 }
 
 #[derive(Default)]
@@ -74,8 +86,11 @@ impl Folds {
 impl Recorder {
     /// A recorder into these sinks.
     pub fn new(sinks: Sinks) -> Arc<Self> {
-        let folds = Mutex::default();
-        Arc::new(Self { sinks, folds })
+        Arc::new(Self {
+            sinks,
+            folds: Mutex::default(),
+            spare: Mutex::default(),
+        })
     }
 
     /// Takes a worker's batch: lines are written here, events by the audit log's own thread, so
@@ -101,45 +116,55 @@ impl Recorder {
     }
 
     fn write_lines(&self, batch: &[Facts]) {
-        let room = batch.len().saturating_mul(LINE_BYTES);
-        let (mut access, mut accessed) = (Vec::with_capacity(room), 0);
-        let (mut usage, mut used) = (Vec::with_capacity(room), 0);
-        let mut ip = Vec::with_capacity(48);
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = spare.pop().unwrap_or_default();
+        drop(spare);
         for facts in batch.iter().filter(|facts| !facts.is_probe) {
-            let models = self.models(facts);
-            if self.sinks.access.is_some()
-                && (!self.sinks.access_errors_only || facts.outcome != RequestOutcome::Served)
-            {
-                ip.clear();
-                let shown = self.sinks.ip_mask.write(facts.client_ip, &mut ip);
-                let ip = std::str::from_utf8(&ip).ok().filter(|_| shown);
-                let line = access_line(facts, &models, ip);
-                tollkeep_observe::access::write_line(&mut access, &line);
-                accessed += 1;
-            }
-            if let Some(line) = usage_line(facts, &models) {
-                tollkeep_observe::usage_line::write_line(&mut usage, &line);
-                used += 1;
-            }
+            self.write_both(facts, &mut lines);
         }
-        if let Some(sink) = self.sinks.access.as_ref().filter(|_| accessed > 0) {
-            sink.send(&mut access, accessed);
+        if let Some(sink) = self.sinks.access.as_ref().filter(|_| lines.accessed > 0) {
+            sink.send(&mut lines.access, std::mem::take(&mut lines.accessed));
         }
-        if used > 0 {
-            self.sinks.usage.send(&mut usage, used);
+        if lines.used > 0 {
+            let used = std::mem::take(&mut lines.used);
+            self.sinks.usage.send(&mut lines.usage, used);
+        }
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_MAX {
+            spare.push(lines);
+        }
+    }
+
+    /// HOT.
+    fn write_both(&self, facts: &Facts, lines: &mut Lines) {
+        let models = self.models(facts);
+        if self.sinks.access.is_some()
+            && (!self.sinks.access_errors_only || facts.outcome != RequestOutcome::Served)
+        {
+            lines.ip.clear();
+            let shown = self.sinks.ip_mask.write(facts.client_ip, &mut lines.ip);
+            let line = access_line(facts, &models, shown.then_some(&*lines.ip));
+            tollkeep_observe::access::write_line(&mut lines.access, &mut lines.texts, &line);
+            lines.accessed += 1;
+        }
+        if let Some(line) = usage_line(facts, &models) {
+            tollkeep_observe::usage_line::write_line(&mut lines.usage, &mut lines.texts, &line);
+            lines.used += 1;
         }
     }
 
     fn models<'f>(&self, facts: &'f Facts) -> Models<'f> {
-        let masked = |name: &'f Option<Arc<str>>| {
-            let name = name.as_deref()?;
-            Some(self.sinks.redactor.hide(name))
+        let Some(llm) = &facts.llm else {
+            return Models::default();
         };
-        let llm = facts.llm.as_ref();
-        Models {
-            asked: llm.and_then(|llm| masked(&llm.model_asked)),
-            served: llm.and_then(|llm| masked(&llm.model_served)),
-        }
+        let masked = |name: &'f str| self.sinks.redactor.hide(name);
+        let asked = llm.model_asked.as_deref().map(masked);
+        let served = if llm.model_served == llm.model_asked {
+            asked.clone()
+        } else {
+            llm.model_served.as_deref().map(masked)
+        };
+        Models { asked, served }
     }
 
     fn write_events(&self, facts: &Facts, sink: &mut EventSink<'_>) {
@@ -203,27 +228,42 @@ fn event(facts: &Facts, action: Action, outcome: Outcome) -> Event<'_> {
     let mut event = Event::new(action, actor, outcome)
         .at(facts.at)
         .with_request_id(facts.id)
-        .with_client_ip(facts.client_ip)
-        .with_http_method(facts.method)
-        .with_detail(Key::Route, Value::Word(facts.route()));
+        .with_client_ip(facts.client_ip);
     if let Some(token) = &facts.token {
         event = event
             .with_tenant_id(token.project.tenant_id)
             .with_project_id(token.project.id)
-            .with_actor_id(ActorId::Token(token.id))
-            .with_token_hint(&token.hint)
-            .with_token_ref(token.id);
+            .with_actor_id(ActorId::Token(token.id));
     }
     if let Some(id) = &facts.correlation_id {
         event = event.with_correlation_id(&**id);
     }
-    match &facts.user_agent {
-        Some(agent) => event.with_user_agent(&**agent),
-        None => event,
-    }
+    event.with_details(details(facts, action))
+}
+
+/// What an event of a request tells, in the order of the keys; more if it is the request's own.
+fn details(facts: &Facts, action: Action) -> [Option<(Key, Value<'_>)>; 9] {
+    let token = facts.token.as_deref();
+    let agent = facts.user_agent.as_deref();
+    let own = Some(facts).filter(|_| action == Action::ProxyRequest);
+    let llm = own.and_then(|own| own.llm.as_ref());
+    let model = llm.and_then(|llm| llm.model_asked.as_deref());
+    let asked = own.and_then(|own| own.asked.as_ref());
+    [
+        Some((Key::HttpMethod, Value::Word(facts.method))),
+        own.map(|own| (Key::DurationMs, Value::Number(own.duration_ns / 1_000_000))),
+        token.map(|token| (Key::TokenId, Value::Word(&token.hint))),
+        agent.map(|agent| (Key::UserAgent, Value::Text(agent.into()))),
+        token.map(|token| (Key::TokenRef, Value::TokenRef(token.id))),
+        own.map(|own| (Key::StatusCode, Value::Number(own.status.into()))),
+        model.map(|model| (Key::Model, Value::Text(model.into()))),
+        asked.map(|asked| (Key::Provider, Value::Word(&asked.name))),
+        Some((Key::Route, Value::Word(facts.route()))),
+    ]
 }
 
 /// Names of models as lines show them.
+#[derive(Default)]
 struct Models<'f> {
     asked: Option<Cow<'f, str>>,
     served: Option<Cow<'f, str>>,
@@ -240,31 +280,20 @@ fn call_event(facts: &Facts) -> Event<'_> {
         | RequestOutcome::CallerGone
         | RequestOutcome::Error => Outcome::Error,
     };
-    let mut event = event(facts, Action::ProxyRequest, outcome)
-        .with_detail(Key::StatusCode, Value::Number(facts.status.into()))
-        .with_duration_ms(facts.duration_ns / 1_000_000);
+    let event = event(facts, Action::ProxyRequest, outcome);
     if let Some((code, _)) = facts.refusal {
-        event = event.with_reason(code);
-    } else if facts.outcome != RequestOutcome::Served {
-        event = event.with_reason(facts.outcome.as_str());
+        return event.with_reason(code);
     }
-    if let Some(asked) = &facts.asked {
-        event = event.with_detail(Key::Provider, Value::Word(&asked.name));
+    if facts.outcome == RequestOutcome::Served {
+        return event;
     }
-    if let Some(model) = facts
-        .llm
-        .as_ref()
-        .and_then(|llm| llm.model_asked.as_deref())
-    {
-        event = event.with_detail(Key::Model, Value::Text(model.into()));
-    }
-    event
+    event.with_reason(facts.outcome.as_str())
 }
 
 fn access_line<'a>(
     facts: &'a Facts,
     models: &'a Models<'_>,
-    client_ip: Option<&'a str>,
+    client_ip: Option<&'a [u8]>,
 ) -> AccessLine<'a> {
     let usage = facts.llm.as_ref().and_then(|llm| llm.usage.as_ref());
     AccessLine {

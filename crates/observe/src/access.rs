@@ -2,6 +2,7 @@
 
 use crate::RequestOutcome;
 use crate::json;
+use crate::texts::Texts;
 use tollkeep_types::{ProjectId, RequestId, TokenId, WallMillis};
 
 /// What is told about one request. Texts are masked where they are made, not here.
@@ -12,7 +13,7 @@ pub struct AccessLine<'a> {
     /// Its id.
     pub request_id: RequestId,
     /// Its method.
-    pub method: &'a str,
+    pub method: &'static str,
     /// The route's name or pattern; never the path.
     pub route: &'a str,
     /// What was answered; 0 when nothing was.
@@ -39,25 +40,21 @@ pub struct AccessLine<'a> {
     pub tokens: Option<(u64, u64)>,
     /// How it ended.
     pub outcome: RequestOutcome,
-    /// The caller's address, masked as the settings say.
-    pub client_ip: Option<&'a str>,
+    /// The caller's address, masked as the settings say: letters, digits, `.`, `:`, `/` and `_`.
+    pub client_ip: Option<&'a [u8]>,
 }
 
-/// Room that most lines fit into.
-const LINE_BYTES: usize = 768;
-
-/// Appends the line and its line feed. What is unknown is left out, never written as zero.
-pub fn write_line(out: &mut Vec<u8>, line: &AccessLine<'_>) {
-    out.reserve(LINE_BYTES);
+/// HOT. Appends the line and its line feed. What is unknown is left out, never written as zero.
+pub fn write_line(out: &mut Vec<u8>, texts: &mut Texts, line: &AccessLine<'_>) {
     out.extend_from_slice(b"{\"timestamp\":\"");
-    out.extend_from_slice(&line.at.rfc3339_millis());
-    out.extend_from_slice(b"\",\"level\":\"info\",\"msg\":\"request\",\"request_id\":");
-    json::id(out, RequestId::PREFIX, &line.request_id.hex());
-    out.extend_from_slice(b",\"method\":");
-    json::string(out, line.method);
-    out.extend_from_slice(b",\"route\":");
-    json::string(out, line.route);
-    out.extend_from_slice(b",\"status\":");
+    out.extend_from_slice(&texts.time.of(line.at));
+    out.extend_from_slice(b"\",\"level\":\"info\",\"msg\":\"request\",\"request_id\":\"req_");
+    out.extend_from_slice(texts.request.of(line.request_id.bytes()));
+    out.extend_from_slice(b"\",\"method\":\"");
+    out.extend_from_slice(line.method.as_bytes());
+    out.extend_from_slice(b"\",\"route\":\"");
+    json::escaped(out, line.route);
+    out.extend_from_slice(b"\",\"status\":");
     json::number(out, u64::from(line.status));
     out.extend_from_slice(b",\"latency_ms\":");
     json::millis(out, line.latency_ns);
@@ -73,25 +70,7 @@ pub fn write_line(out: &mut Vec<u8>, line: &AccessLine<'_>) {
     json::number(out, line.bytes_in);
     out.extend_from_slice(b",\"bytes_out\":");
     json::number(out, line.bytes_out);
-    write_whose(out, line);
-    out.extend_from_slice(b",\"outcome\":");
-    json::word(out, line.outcome.as_str());
-    if let Some(ip) = line.client_ip {
-        out.extend_from_slice(b",\"client_ip\":");
-        json::string(out, ip);
-    }
-    out.extend_from_slice(b"}\n");
-}
-
-fn write_whose(out: &mut Vec<u8>, line: &AccessLine<'_>) {
-    if let Some(id) = line.project_id {
-        out.extend_from_slice(b",\"project_id\":");
-        json::id(out, ProjectId::PREFIX, &id.hex());
-    }
-    if let Some(id) = line.token_ref {
-        out.extend_from_slice(b",\"token_ref\":");
-        json::id(out, TokenId::PREFIX, &id.hex());
-    }
+    texts.write_whose(out, line.project_id, line.token_ref);
     if let Some(provider) = line.provider {
         out.extend_from_slice(b",\"provider\":");
         json::string(out, provider);
@@ -100,6 +79,10 @@ fn write_whose(out: &mut Vec<u8>, line: &AccessLine<'_>) {
         out.extend_from_slice(b",\"model\":");
         json::string(out, model);
     }
+    write_end(out, line);
+}
+
+fn write_end(out: &mut Vec<u8>, line: &AccessLine<'_>) {
     if let Some((input, output)) = line.tokens {
         out.extend_from_slice(b",\"tokens\":{\"input\":");
         json::number(out, input);
@@ -107,6 +90,13 @@ fn write_whose(out: &mut Vec<u8>, line: &AccessLine<'_>) {
         json::number(out, output);
         out.push(b'}');
     }
+    out.extend_from_slice(b",\"outcome\":\"");
+    out.extend_from_slice(line.outcome.as_str().as_bytes());
+    if let Some(ip) = line.client_ip {
+        out.extend_from_slice(b"\",\"client_ip\":\"");
+        out.extend_from_slice(ip);
+    }
+    out.extend_from_slice(b"\"}\n");
 }
 
 #[cfg(test)]
@@ -137,7 +127,7 @@ mod tests {
 
     fn written(line: &AccessLine<'_>) -> String {
         let mut out = Vec::new();
-        write_line(&mut out, line);
+        write_line(&mut out, &mut Texts::default(), line);
         String::from_utf8(out).unwrap()
     }
 
@@ -158,7 +148,7 @@ mod tests {
             model: Some("gpt-4o\n"),
             tokens: Some((11, 0)),
             outcome: RequestOutcome::Served,
-            client_ip: Some("192.0.2.0/24"),
+            client_ip: Some(b"192.0.2.0/24"),
             ..refused()
         };
         assert_eq!(

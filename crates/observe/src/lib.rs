@@ -12,6 +12,8 @@ pub mod logs;
 pub mod metrics;
 mod outcome;
 pub mod redact;
+mod texts;
 pub mod usage_line;
 
 pub use outcome::RequestOutcome;
+pub use texts::Texts;

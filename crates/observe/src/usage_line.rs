@@ -2,6 +2,7 @@
 
 use crate::RequestOutcome;
 use crate::json;
+use crate::texts::Texts;
 use tollkeep_types::usage::UsageReport;
 use tollkeep_types::{ProjectId, RequestId, TokenId, WallMillis};
 
@@ -25,7 +26,7 @@ pub struct UsageLine<'a> {
     /// The model the answer names.
     pub model_served: Option<&'a str>,
     /// The API surface, as `chat_completions`.
-    pub surface: &'a str,
+    pub surface: &'static str,
     /// What was answered; 0 when nothing was.
     pub status: u16,
     /// What it used.
@@ -38,49 +39,38 @@ pub struct UsageLine<'a> {
     pub duration_ms: u64,
 }
 
-/// Room that most lines fit into.
-const LINE_BYTES: usize = 768;
-
-/// Appends the line and its line feed.
-pub fn write_line(out: &mut Vec<u8>, line: &UsageLine<'_>) {
-    out.reserve(LINE_BYTES);
+/// HOT. Appends the line and its line feed.
+pub fn write_line(out: &mut Vec<u8>, texts: &mut Texts, line: &UsageLine<'_>) {
     out.extend_from_slice(b"{\"timestamp\":\"");
-    out.extend_from_slice(&line.at.rfc3339_millis());
-    out.extend_from_slice(b"\",\"request_id\":");
-    json::id(out, RequestId::PREFIX, &line.request_id.hex());
-    if let Some(id) = line.project_id {
-        out.extend_from_slice(b",\"project_id\":");
-        json::id(out, ProjectId::PREFIX, &id.hex());
-    }
-    if let Some(id) = line.token_ref {
-        out.extend_from_slice(b",\"token_ref\":");
-        json::id(out, TokenId::PREFIX, &id.hex());
-    }
-    out.extend_from_slice(b",\"route\":");
-    json::string(out, line.route);
-    out.extend_from_slice(b",\"provider\":");
-    json::string(out, line.provider);
+    out.extend_from_slice(&texts.time.of(line.at));
+    out.extend_from_slice(b"\",\"request_id\":\"req_");
+    out.extend_from_slice(texts.request.of(line.request_id.bytes()));
+    out.push(b'"');
+    texts.write_whose(out, line.project_id, line.token_ref);
+    out.extend_from_slice(b",\"route\":\"");
+    json::escaped(out, line.route);
+    out.extend_from_slice(b"\",\"provider\":\"");
+    json::escaped(out, line.provider);
     if let Some(model) = line.model_asked {
-        out.extend_from_slice(b",\"model_asked\":");
-        json::string(out, model);
+        out.extend_from_slice(b"\",\"model_asked\":\"");
+        json::escaped(out, model);
     }
     if let Some(model) = line.model_served {
-        out.extend_from_slice(b",\"model_served\":");
-        json::string(out, model);
+        out.extend_from_slice(b"\",\"model_served\":\"");
+        json::escaped(out, model);
     }
-    out.extend_from_slice(b",\"surface\":");
-    json::string(out, line.surface);
-    out.extend_from_slice(b",\"status\":");
+    out.extend_from_slice(b"\",\"surface\":\"");
+    out.extend_from_slice(line.surface.as_bytes());
+    out.extend_from_slice(b"\",\"status\":");
     json::number(out, u64::from(line.status));
     write_usage(out, line.usage);
-    out.extend_from_slice(b",\"outcome\":");
-    json::word(out, line.outcome.as_str());
-    out.extend_from_slice(if line.stream {
-        b",\"stream\":true"
+    out.extend_from_slice(b",\"outcome\":\"");
+    out.extend_from_slice(line.outcome.as_str().as_bytes());
+    if line.stream {
+        out.extend_from_slice(b"\",\"stream\":true,\"duration_ms\":");
     } else {
-        b",\"stream\":false"
-    });
-    out.extend_from_slice(b",\"duration_ms\":");
+        out.extend_from_slice(b"\",\"stream\":false,\"duration_ms\":");
+    }
     json::number(out, line.duration_ms);
     out.extend_from_slice(b"}\n");
 }
@@ -132,7 +122,7 @@ mod tests {
             stream: true,
             duration_ms: 1204,
         };
-        write_line(&mut out, &line);
+        write_line(&mut out, &mut Texts::default(), &line);
         String::from_utf8(out).unwrap()
     }
 

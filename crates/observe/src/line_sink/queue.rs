@@ -8,9 +8,9 @@ pub const LINES_MAX: usize = 16_384;
 /// How many bytes may wait.
 pub const BYTES_MAX: usize = 16 << 20;
 
-/// Buffers kept for reuse, and the size above which one is not.
+/// Buffers kept for reuse, and the size above which one is not; a worker's full batch fits.
 const SPARES_MAX: usize = 8;
-const SPARE_BYTES_MAX: usize = 256 << 10;
+const SPARE_BYTES_MAX: usize = 512 << 10;
 
 /// Which lines go first when too many wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,0 +1,35 @@
+//! What lines of one batch have in common, kept as text: requests of one caller come in a row, and
+//! many within a second.
+
+use tollkeep_types::{LastHex, ProjectId, TimeText, TokenId};
+
+/// What was written last. Each part is checked against what is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Texts {
+    pub(crate) time: TimeText,
+    pub(crate) request: LastHex,
+    project: LastHex,
+    token: LastHex,
+}
+
+impl Texts {
+    /// Appends the members that say whose request it is, each with a comma before it.
+    #[inline]
+    pub(crate) fn write_whose(
+        &mut self,
+        out: &mut Vec<u8>,
+        project_id: Option<ProjectId>,
+        token_ref: Option<TokenId>,
+    ) {
+        if let Some(id) = project_id {
+            out.extend_from_slice(b",\"project_id\":\"prj_");
+            out.extend_from_slice(self.project.of(id.bytes()));
+            out.push(b'"');
+        }
+        if let Some(id) = token_ref {
+            out.extend_from_slice(b",\"token_ref\":\"tid_");
+            out.extend_from_slice(self.token.of(id.bytes()));
+            out.push(b'"');
+        }
+    }
+}
