@@ -106,14 +106,15 @@ impl WallMillis {
 /// Texts of times that come close together: what they share is worked out once a second.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeText {
-    second: u64,
+    at: WallMillis,
     text: [u8; 24],
 }
 
 impl Default for TimeText {
     fn default() -> Self {
-        let text = WallMillis(0).rfc3339_millis();
-        Self { second: 0, text }
+        let at = WallMillis(0);
+        let text = at.rfc3339_millis();
+        Self { at, text }
     }
 }
 
@@ -121,17 +122,23 @@ impl TimeText {
     /// HOT. The same as [`WallMillis::rfc3339_millis`].
     #[inline]
     pub fn of(&mut self, at: WallMillis) -> [u8; 24] {
-        let at = at.min(WallMillis::MAX);
-        let (second, ms) = (at.0 / 1_000, at.0 % 1_000);
-        if second != self.second {
-            let text = at.rfc3339_millis();
-            *self = Self { second, text };
+        if at != self.at {
+            self.go_to(at);
         }
-        let [f1, f2] = two_digits(ms / 10);
-        let [_, f3] = two_digits(ms % 10);
-        let [.., d1, d2, d3, _] = &mut self.text;
-        (*d1, *d2, *d3) = (f1, f2, f3);
         self.text
+    }
+
+    fn go_to(&mut self, at: WallMillis) {
+        let is_near = at.0 / 1_000 == self.at.0 / 1_000 && at < WallMillis::MAX;
+        self.at = at;
+        if !is_near {
+            self.text = at.rfc3339_millis();
+            return;
+        }
+        let ms = at.0 % 1_000;
+        let [.., d1, d2, d3, _] = &mut self.text;
+        [*d1, *d2] = two_digits(ms / 10);
+        [_, *d3] = two_digits(ms % 10);
     }
 }
 
