@@ -8,7 +8,7 @@
 use crate::chain::Chain;
 use crate::details::Details;
 use crate::event::{TEXT_CHARS_MAX, USER_AGENT_CHARS_MAX, cut};
-use crate::{ActorId, Event, IpMask, Key, UserAgentDetail};
+use crate::{ActorId, Event, IpMask, IpText, Key, UserAgentDetail};
 use std::borrow::Cow;
 use tollkeep_observe::json;
 use tollkeep_observe::redact::Redactor;
@@ -30,7 +30,7 @@ pub(crate) struct Encoder {
     hex: Hex,
     details: Details,
     canonical: Vec<u8>,
-    ip: Vec<u8>,
+    ip: IpText,
 }
 
 /// The digits of ids.
@@ -49,20 +49,19 @@ struct Record<'a> {
     id: EventId,
     timestamp: [u8; 24],
     correlation_id: Option<Cow<'a, str>>,
-    /// As it may be shown; empty if it may not.
-    client_ip: &'a [u8],
+    client_ip: Option<&'a [u8]>,
     chain: &'a Chain,
 }
 
 impl Encoder {
     pub(crate) fn new(shown: Shown) -> Self {
         Self {
+            ip: IpText::new(shown.ip_mask.clone()),
             shown,
             time: TimeText::default(),
             hex: Hex::default(),
             details: Details::default(),
             canonical: Vec::with_capacity(1024),
-            ip: Vec::new(),
         }
     }
 
@@ -74,10 +73,6 @@ impl Encoder {
         (id, at): (EventId, WallMillis),
         chain: &mut Chain,
     ) {
-        self.ip.clear();
-        if let Some(ip) = event.client_ip {
-            self.shown.ip_mask.write(ip, &mut self.ip);
-        }
         let correlation_id = event.correlation_id.as_deref();
         let record = Record {
             event,
@@ -85,7 +80,7 @@ impl Encoder {
             timestamp: self.time.of(at),
             // The event took only letters, digits, dots, underscores and hyphens.
             correlation_id: correlation_id.map(|id| self.shown.redactor.hide(id)),
-            client_ip: &self.ip,
+            client_ip: event.client_ip.and_then(|ip| self.ip.of(ip)),
             chain,
         };
         put_caller_part(out, &record, &mut self.hex);
@@ -206,8 +201,8 @@ fn put_correlation_id(out: &mut Vec<u8>, record: &Record<'_>) {
 
 #[inline]
 fn put_client_ip(out: &mut Vec<u8>, record: &Record<'_>) {
-    if !record.client_ip.is_empty() {
-        put_plain(out, b",\"client_ip\":\"", record.client_ip);
+    if let Some(ip) = record.client_ip {
+        put_plain(out, b",\"client_ip\":\"", ip);
     }
 }
 

@@ -213,25 +213,16 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// HOT. Those details that there are, as if each came by [`Self::with_detail`]; best in the
-    /// order of their keys.
-    #[must_use]
-    #[inline]
-    pub fn with_details<const N: usize>(mut self, details: [Option<(Key, Value<'a>)>; N]) -> Self {
-        for (key, value) in details.into_iter().flatten() {
-            self.add(key, value);
-        }
-        self
-    }
-
     /// Not inlined, so that the builders are, and events are not copied from one to the next.
     #[inline(never)]
     fn put(&mut self, key: Key, value: Value<'a>) {
-        self.add(key, value);
+        self.add_detail(key, value);
     }
 
+    /// HOT. As [`Self::with_detail`], in place; quickest in the order of the keys. Inlined, as for
+    /// a known key and kind of value little is left to do.
     #[inline(always)]
-    fn add(&mut self, key: Key, value: Value<'a>) {
+    pub fn add_detail(&mut self, key: Key, value: Value<'a>) {
         let bytes = key.as_str().len() + value.bytes_max();
         if self.details.len() >= DETAILS_MAX || self.details_bytes + bytes > DETAILS_BYTES_MAX {
             return;

@@ -64,7 +64,35 @@ impl IpMask {
     }
 }
 
-/// HOT. Four numbers, without the machinery of formatting.
+/// What may be written of addresses, of which the same one often comes again.
+pub struct IpText {
+    mask: IpMask,
+    ip: Option<IpAddr>,
+    text: Vec<u8>,
+}
+
+impl IpText {
+    /// Texts under this mask.
+    pub const fn new(mask: IpMask) -> Self {
+        Self {
+            mask,
+            ip: None,
+            text: Vec::new(),
+        }
+    }
+
+    /// HOT. What [`IpMask::write`] writes; `None` if nothing may be written.
+    pub fn of(&mut self, ip: IpAddr) -> Option<&[u8]> {
+        if self.ip != Some(ip) {
+            self.ip = Some(ip);
+            self.text.clear();
+            self.mask.write(ip, &mut self.text);
+        }
+        Some(&*self.text).filter(|text| !text.is_empty())
+    }
+}
+
+/// Four numbers, without the machinery of formatting.
 fn write_v4(ip: Ipv4Addr, out: &mut Vec<u8>) {
     let [a, b, c, d] = ip.octets();
     json::number(out, a.into());
@@ -107,6 +135,19 @@ mod tests {
         ] {
             let ip: IpAddr = ip.parse().unwrap();
             assert_eq!(mask.text(ip).as_deref(), want, "{name} {mask:?}");
+        }
+    }
+
+    // AUD-34
+    #[test]
+    fn a_kept_text_is_that_of_the_address_asked_for() {
+        for mask in [IpMask::Off, IpMask::Prefix, IpMask::Drop] {
+            let mut texts = IpText::new(mask.clone());
+            for ip in ["192.0.2.7", "192.0.2.7", "192.0.3.7", "2001:db8::1"] {
+                let ip: IpAddr = ip.parse().unwrap();
+                let want = mask.text(ip);
+                assert_eq!(texts.of(ip), want.as_deref().map(str::as_bytes), "{mask:?}");
+            }
         }
     }
 

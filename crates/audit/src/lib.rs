@@ -27,7 +27,7 @@ pub use action::{Action, Actor, Class, Key, Outcome};
 pub use appender::EventSink;
 pub use event::{ActorId, Event, Value};
 pub use health::AuditHealth;
-pub use ip_mask::IpMask;
+pub use ip_mask::{IpMask, IpText};
 pub use logger::{
     AuditError, Batch, Logger, LoggerConfig, Means, OnFailure, Receipt, UserAgentDetail,
 };

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_audit::{
-    Action, Actor, ActorId, Event, EventSink, IpMask, Key, Logger, Outcome, Value,
+    Action, Actor, ActorId, Event, EventSink, IpMask, IpText, Key, Logger, Outcome, Value,
 };
 use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::line_sink::LineSink;
@@ -49,14 +49,26 @@ pub struct Recorder {
 }
 
 /// What one batch is written into. The buffers go to the sinks, which give used ones for them.
-#[derive(Default)]
 struct Lines {
     access: Vec<u8>,
     accessed: usize,
     usage: Vec<u8>,
     used: usize,
-    ip: Vec<u8>,
+    ip: IpText,
     texts: Texts,
+}
+
+impl Lines {
+    fn new(ip_mask: IpMask) -> Self {
+        Self {
+            access: Vec::new(),
+            accessed: 0,
+            usage: Vec::new(),
+            used: 0,
+            ip: IpText::new(ip_mask),
+            texts: Texts::default(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -117,8 +129,9 @@ impl Recorder {
 
     fn write_lines(&self, batch: &[Facts]) {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lines = spare.pop().unwrap_or_default();
+        let kept = spare.pop();
         drop(spare);
+        let mut lines = kept.unwrap_or_else(|| Lines::new(self.sinks.ip_mask.clone()));
         for facts in batch.iter().filter(|facts| !facts.is_probe) {
             self.write_both(facts, &mut lines);
         }
@@ -141,9 +154,7 @@ impl Recorder {
         if self.sinks.access.is_some()
             && (!self.sinks.access_errors_only || facts.outcome != RequestOutcome::Served)
         {
-            lines.ip.clear();
-            let shown = self.sinks.ip_mask.write(facts.client_ip, &mut lines.ip);
-            let line = access_line(facts, &models, shown.then_some(&*lines.ip));
+            let line = access_line(facts, &models, lines.ip.of(facts.client_ip));
             tollkeep_observe::access::write_line(&mut lines.access, &mut lines.texts, &line);
             lines.accessed += 1;
         }
@@ -238,28 +249,39 @@ fn event(facts: &Facts, action: Action, outcome: Outcome) -> Event<'_> {
     if let Some(id) = &facts.correlation_id {
         event = event.with_correlation_id(&**id);
     }
-    event.with_details(details(facts, action))
+    add_details(&mut event, facts, action);
+    event
 }
 
-/// What an event of a request tells, in the order of the keys; more if it is the request's own.
-fn details(facts: &Facts, action: Action) -> [Option<(Key, Value<'_>)>; 9] {
-    let token = facts.token.as_deref();
-    let agent = facts.user_agent.as_deref();
+/// Adds what an event of a request tells, in the order of the keys; more if it is the request's
+/// own.
+fn add_details<'f>(event: &mut Event<'f>, facts: &'f Facts, action: Action) {
     let own = Some(facts).filter(|_| action == Action::ProxyRequest);
-    let llm = own.and_then(|own| own.llm.as_ref());
-    let model = llm.and_then(|llm| llm.model_asked.as_deref());
-    let asked = own.and_then(|own| own.asked.as_ref());
-    [
-        Some((Key::HttpMethod, Value::Word(facts.method))),
-        own.map(|own| (Key::DurationMs, Value::Number(own.duration_ns / 1_000_000))),
-        token.map(|token| (Key::TokenId, Value::Word(&token.hint))),
-        agent.map(|agent| (Key::UserAgent, Value::Text(agent.into()))),
-        token.map(|token| (Key::TokenRef, Value::TokenRef(token.id))),
-        own.map(|own| (Key::StatusCode, Value::Number(own.status.into()))),
-        model.map(|model| (Key::Model, Value::Text(model.into()))),
-        asked.map(|asked| (Key::Provider, Value::Word(&asked.name))),
-        Some((Key::Route, Value::Word(facts.route()))),
-    ]
+    event.add_detail(Key::HttpMethod, Value::Word(facts.method));
+    if let Some(own) = own {
+        let ms = own.duration_ns / 1_000_000;
+        event.add_detail(Key::DurationMs, Value::Number(ms));
+    }
+    if let Some(token) = &facts.token {
+        event.add_detail(Key::TokenId, Value::Word(&token.hint));
+    }
+    if let Some(agent) = &facts.user_agent {
+        event.add_detail(Key::UserAgent, Value::Text((&**agent).into()));
+    }
+    if let Some(token) = &facts.token {
+        event.add_detail(Key::TokenRef, Value::TokenRef(token.id));
+    }
+    if let Some(own) = own {
+        event.add_detail(Key::StatusCode, Value::Number(own.status.into()));
+        let llm = own.llm.as_ref();
+        if let Some(model) = llm.and_then(|llm| llm.model_asked.as_deref()) {
+            event.add_detail(Key::Model, Value::Text(model.into()));
+        }
+        if let Some(asked) = &own.asked {
+            event.add_detail(Key::Provider, Value::Word(&asked.name));
+        }
+    }
+    event.add_detail(Key::Route, Value::Word(facts.route()));
 }
 
 /// Names of models as lines show them.
