@@ -46,12 +46,27 @@ struct Prefix {
     body_min: usize,
 }
 
+impl Prefix {
+    fn bytes_min(&self) -> usize {
+        self.text.len().saturating_add(self.body_min)
+    }
+}
+
+/// The secrets that start with one byte.
+#[derive(Debug)]
+struct Starts {
+    /// The shortest of them; more than any text has if there is none.
+    bytes_min: usize,
+    /// Longest first.
+    prefixes: Vec<Prefix>,
+}
+
 /// Knows which prefixes mark a secret. Cheap to clone.
 ///
-/// For every byte it has the prefixes that start with it, longest first, or nothing if no secret
-/// starts with it; most words are dismissed by their first byte.
+/// For every byte it has the secrets that start with it; most words are dismissed by their first
+/// byte, and most short texts by their length.
 #[derive(Clone, Debug)]
-pub struct Redactor(Arc<[Option<Vec<Prefix>>; 256]>);
+pub struct Redactor(Arc<[Starts; 256]>);
 
 impl Default for Redactor {
     fn default() -> Self {
@@ -73,30 +88,38 @@ impl Redactor {
             })
             .collect();
         prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.text.len()));
-        let mut by_first: [Option<Vec<Prefix>>; 256] = std::array::from_fn(|_| None);
-        for byte in FORM_STARTS {
-            if let Some(slot) = by_first.get_mut(usize::from(*byte)) {
-                slot.get_or_insert_default();
+        let mut by_first = std::array::from_fn(|_| Starts {
+            bytes_min: usize::MAX,
+            prefixes: Vec::new(),
+        });
+        let mut starts = |byte: u8, bytes: usize, prefix: Option<Prefix>| {
+            if let Some(starts) = by_first.get_mut(usize::from(byte)) {
+                starts.bytes_min = starts.bytes_min.min(bytes);
+                starts.prefixes.extend(prefix);
             }
+        };
+        for (byte, bytes_min) in FORMS {
+            starts(*byte, *bytes_min, None);
         }
         for prefix in prefixes {
-            let first = prefix.text.bytes().next().map(usize::from);
-            if let Some(slot) = first.and_then(|first| by_first.get_mut(first)) {
-                slot.get_or_insert_default().push(prefix);
+            if let Some(first) = prefix.text.bytes().next() {
+                starts(first, prefix.bytes_min(), Some(prefix));
             }
         }
         Self(Arc::new(by_first))
     }
 
-    /// The prefixes that start with a byte; `None` if no secret does.
-    fn starting_with(&self, byte: u8) -> Option<&[Prefix]> {
-        self.0.get(usize::from(byte))?.as_deref()
+    /// The secrets that start with a byte, if one of them fits into so many bytes.
+    fn starting_with(&self, byte: u8, bytes: usize) -> Option<&[Prefix]> {
+        let starts = self.0.get(usize::from(byte))?;
+        (starts.bytes_min <= bytes).then_some(&*starts.prefixes)
     }
 
     /// The longest known prefix `text` starts with.
     pub fn prefix_of<'t>(&self, text: &'t str) -> Option<&'t str> {
-        self.starting_with(text.bytes().next()?)?
-            .iter()
+        let starts = self.0.get(usize::from(text.bytes().next()?))?;
+        let mut prefixes = starts.prefixes.iter();
+        prefixes
             .find(|prefix| text.starts_with(&*prefix.text))
             .and_then(|prefix| text.get(..prefix.text.len()))
     }
@@ -127,8 +150,11 @@ impl Redactor {
         let bytes = text.as_bytes();
         let mut start = from;
         loop {
-            let mut rest = bytes.get(start..)?.iter();
-            start += rest.position(|byte| self.starting_with(*byte).is_some())?;
+            let left = bytes.len().checked_sub(start)?;
+            let mut rest = bytes.get(start..)?.iter().enumerate();
+            let mut may_start =
+                |(at, byte): (usize, &u8)| self.starting_with(*byte, left - at).is_some();
+            start += rest.position(&mut may_start)?;
             // A secret starts a word; whatever stands behind one is not inside its word.
             let before = bytes.get(from..start).and_then(<[u8]>::last);
             if !before.is_some_and(u8::is_ascii_alphanumeric)
@@ -145,7 +171,7 @@ impl Redactor {
     #[inline(never)]
     fn secret_at(&self, text: &str, start: usize) -> Option<(usize, usize)> {
         let rest = text.get(start..)?;
-        let prefixes = self.starting_with(rest.bytes().next()?)?;
+        let prefixes = self.starting_with(rest.bytes().next()?, rest.len())?;
         secret_in(rest, prefixes)
     }
 }
@@ -160,25 +186,25 @@ struct Found {
 
 /// Whether `rest` starts with a secret: how much of it is shown, and how long it is.
 fn secret_in(rest: &str, prefixes: &[Prefix]) -> Option<(usize, usize)> {
-    let long_enough =
-        |prefix: &&Prefix| rest.len() >= prefix.text.len().saturating_add(prefix.body_min);
-    let by_prefix = prefixes.iter().filter(long_enough).find_map(|prefix| {
+    let by_prefix = prefixes.iter().find_map(|prefix| {
         let body = rest.strip_prefix(&*prefix.text)?;
         let len = run(body, |b| {
             b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')
         });
         (len >= prefix.body_min).then_some((prefix.text.len(), prefix.text.len() + len))
     });
-    let may_have_form = || {
-        rest.bytes()
-            .next()
-            .is_some_and(|b| FORM_STARTS.contains(&b))
-    };
-    by_prefix.or_else(|| may_have_form().then(|| secret_by_form(rest))?)
+    by_prefix.or_else(|| secret_by_form(rest))
 }
 
-/// What the forms below start with.
-const FORM_STARTS: &[u8] = b"eln-Bb";
+/// What the forms below start with, and how long the shortest of each is.
+const FORMS: &[(u8, usize)] = &[
+    (b'e', "eyJ..".len()),
+    (b'l', 40),
+    (b'n', "nostr+walletconnect://".len()),
+    (b'-', "-----BEGIN PRIVATE KEY".len()),
+    (b'B', "Bearer ".len() + 8),
+    (b'b', "bearer ".len() + 8),
+];
 
 /// Forms that are told by more than a prefix.
 #[inline(never)]
@@ -302,9 +328,9 @@ mod tests {
     fn hidden_byte_by_byte(redactor: &Redactor, text: &str) -> String {
         let (mut out, mut rest, mut inside_word) = (String::new(), text, false);
         while let Some(c) = rest.chars().next() {
-            let prefixes = redactor.starting_with(rest.as_bytes()[0]);
-            let found = prefixes.filter(|_| !inside_word);
-            if let Some((shown, len)) = found.and_then(|found| secret_in(rest, found)) {
+            let prefixes = &redactor.0[usize::from(rest.as_bytes()[0])].prefixes;
+            let found = secret_in(rest, prefixes).filter(|_| !inside_word);
+            if let Some((shown, len)) = found {
                 out += rest.split_at(shown).0;
                 out += if shown == 0 { HIDDEN } else { "****" };
                 (rest, inside_word) = (rest.split_at(len).1, false);
