@@ -6,14 +6,14 @@
 //! compared as written; vendors don't escape theirs.
 
 use super::unescaped;
-use super::words::{brackets_and_quotes, plain_run, word_of};
+use super::words::{brackets_and_quotes, name_run, plain_run, word_of};
 use std::borrow::Cow;
 
 /// A place in a text where a value begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
-    text: &'a [u8],
-    at: usize,
+    /// What stands here and after.
+    rest: &'a [u8],
 }
 
 /// The text ended early, is not JSON, or has another form than was asked for.
@@ -22,19 +22,19 @@ pub(crate) struct Broken;
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(text: &'a [u8]) -> Self {
-        let mut cursor = Self { text, at: 0 };
+        let mut cursor = Self { rest: text };
         cursor.unblank();
         cursor
     }
 
     /// After the value: whether nothing but blanks is left.
     pub(crate) const fn is_at_end(&self) -> bool {
-        self.at >= self.text.len()
+        self.rest.is_empty()
     }
 
-    /// Bytes before this place.
-    pub(crate) const fn offset(&self) -> usize {
-        self.at
+    /// Bytes from this place on.
+    pub(crate) const fn left(&self) -> usize {
+        self.rest.len()
     }
 
     /// Takes an object. For every member `each` gets the key and must take the value.
@@ -43,8 +43,7 @@ impl<'a> Cursor<'a> {
         mut each: impl FnMut(&'a [u8], &mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
         self.parts(b'{', b'}', |cursor| {
-            let key = cursor.inside()?;
-            cursor.expect(b':')?;
+            let key = cursor.key()?;
             each(key, cursor)
         })
     }
@@ -57,6 +56,7 @@ impl<'a> Cursor<'a> {
         self.parts(b'[', b']', each)
     }
 
+    #[inline]
     fn parts<E: From<Broken>>(
         &mut self,
         open: u8,
@@ -64,42 +64,44 @@ impl<'a> Cursor<'a> {
         mut part: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
         self.expect(open)?;
-        if self.byte() == Some(close) {
-            return Ok(self.expect(close)?);
+        if self.took(close) {
+            return Ok(());
         }
         loop {
             part(self)?;
-            if self.byte() != Some(b',') {
+            if !self.took(b',') {
                 return Ok(self.expect(close)?);
             }
-            self.expect(b',')?;
         }
     }
 
     /// Takes any value.
+    #[inline]
     pub(crate) fn skip(&mut self) -> Result<(), Broken> {
         match self.byte() {
-            Some(b'"') => self.inside().map(|_| ()),
+            Some(b'"') => self.skip_string(),
             Some(b'{' | b'[') => self.skip_container(),
             _ => self.word().map(|_| ()),
         }
     }
 
     /// Takes a value by `read`, or steps over it when that can't.
+    #[inline]
     pub(crate) fn or_skip<T, E>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<Result<T, E>, Broken> {
-        let start = self.at;
+        let start = self.rest;
         let read = read(self);
         if read.is_err() {
-            self.at = start;
+            self.rest = start;
             self.skip()?;
         }
         Ok(read)
     }
 
     /// Takes null, if it is here.
+    #[inline]
     pub(crate) fn null(&mut self) -> bool {
         let here = self.byte() == Some(b'n');
         here && self.skip().is_ok()
@@ -107,8 +109,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes any value. Whether it says anything: not null, an empty string, an empty array.
     pub(crate) fn has_substance(&mut self) -> Result<bool, Broken> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let empty = match rest {
+        let empty = match self.rest {
             [b'n', ..] | [b'"', b'"', ..] => true,
             [b'[', inside @ ..] => inside.trim_ascii_start().starts_with(b"]"),
             _ => false,
@@ -125,110 +126,224 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Takes a number that is nothing but a few digits, if it is here and seen to end.
+    #[inline]
+    pub(crate) fn digits(&mut self) -> Option<u64> {
+        const DIGITS_MAX: usize = 18;
+        let (mut number, mut rest) = (0_u64, self.rest);
+        while let [digit @ b'0'..=b'9', after @ ..] = rest {
+            number = number
+                .wrapping_mul(10)
+                .wrapping_add(u64::from(digit - b'0'));
+            rest = after;
+        }
+        let len = self.rest.len() - rest.len();
+        if !(1..=DIGITS_MAX).contains(&len) || !matches!(rest, [b',' | b'}', ..]) {
+            return None;
+        }
+        self.rest = rest;
+        Some(number)
+    }
+
     /// Takes a string.
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, Broken> {
-        let inside = self.inside()?;
-        std::str::from_utf8(inside)
+        if let Some(name) = self.name() {
+            return std::str::from_utf8(name)
+                .map(Cow::Borrowed)
+                .map_err(|_| Broken);
+        }
+        std::str::from_utf8(self.inside()?)
             .map(unescaped)
             .map_err(|_| Broken)
     }
 
-    /// Takes a string as it is written.
-    fn inside(&mut self) -> Result<&'a [u8], Broken> {
-        if self.byte() != Some(b'"') {
-            return Err(Broken);
-        }
-        let start = self.at + 1;
-        let end = self.string_end(start)?;
-        self.at = end + 1;
+    /// Takes the key of a member and its colon.
+    #[inline]
+    fn key(&mut self) -> Result<&'a [u8], Broken> {
+        let Some((key, [b'"', b':', after @ ..])) = name_and_rest(self.rest) else {
+            return self.odd_key();
+        };
+        self.rest = after;
         self.unblank();
-        self.text.get(start..end).ok_or(Broken)
+        Ok(key)
     }
 
-    /// Where the closing quote stands.
-    fn string_end(&self, start: usize) -> Result<usize, Broken> {
-        let mut end = start;
-        loop {
-            end += plain_run(self.text.get(end..).unwrap_or_default());
-            match self.text.get(end) {
-                Some(b'"') => return Ok(end),
-                Some(b'\\') => end += 2,
-                _ => return Err(Broken),
-            }
+    #[inline(never)]
+    fn odd_key(&mut self) -> Result<&'a [u8], Broken> {
+        let key = self.inside()?;
+        self.expect(b':')?;
+        Ok(key)
+    }
+
+    fn skip_string(&mut self) -> Result<(), Broken> {
+        if self.name().is_some() {
+            return Ok(());
         }
+        self.inside().map(|_| ())
     }
 
+    /// Takes a string that is a short one without blanks and escapes.
+    #[inline]
+    fn name(&mut self) -> Option<&'a [u8]> {
+        let (name, [b'"', after @ ..]) = name_and_rest(self.rest)? else {
+            return None;
+        };
+        self.rest = after;
+        self.unblank();
+        Some(name)
+    }
+
+    /// Takes a string as it is written.
+    #[inline(never)]
+    fn inside(&mut self) -> Result<&'a [u8], Broken> {
+        let [b'"', text @ ..] = self.rest else {
+            return Err(Broken);
+        };
+        let (inside, after) = text.split_at_checked(string_len(text)?).ok_or(Broken)?;
+        self.rest = after;
+        self.advance(1);
+        Ok(inside)
+    }
+
+    #[inline(never)]
     fn skip_container(&mut self) -> Result<(), Broken> {
         let mut depth = 0_usize;
+        let mut rest = self.rest;
         loop {
-            let rest = self.text.get(self.at..).unwrap_or_default();
-            let found = brackets_and_quotes(word_of(rest));
-            if found == 0 {
-                if rest.len() < 8 {
-                    return Err(Broken);
-                }
-                self.at += 8;
-                continue;
-            }
-            self.at += found.trailing_zeros() as usize / 8;
-            match self.byte() {
-                Some(b'"') => self.skip_strings()?,
-                Some(b'{' | b'[') => {
+            rest = match rest {
+                [b'"', text @ ..] => after_strings(text)?,
+                [b'{' | b'[', after @ ..] => {
                     depth += 1;
-                    self.at += 1;
+                    after
                 }
-                _ => {
-                    depth = depth.saturating_sub(1);
-                    self.at += 1;
+                [b'}' | b']', after @ ..] if depth > 1 => {
+                    depth -= 1;
+                    after
                 }
-            }
-            if depth == 0 {
-                self.unblank();
-                return Ok(());
-            }
+                [b'}' | b']', after @ ..] => {
+                    self.rest = after;
+                    self.unblank();
+                    return Ok(());
+                }
+                _ => from_mark(rest)?,
+            };
         }
-    }
-
-    /// Steps over the string that starts here, and on over those that follow it at once, as the
-    /// value does its key.
-    fn skip_strings(&mut self) -> Result<(), Broken> {
-        self.at = self.string_end(self.at + 1)? + 1;
-        while let Some([b':' | b',', b'"', ..]) = self.text.get(self.at..) {
-            self.at = self.string_end(self.at + 2)? + 1;
-        }
-        Ok(())
     }
 
     /// A number or literal, not judged.
+    #[inline(never)]
     fn word(&mut self) -> Result<&'a [u8], Broken> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let len = rest
-            .iter()
-            .position(|byte| !matches!(byte, b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E'))
-            .unwrap_or(rest.len());
-        self.at += len;
-        self.unblank();
-        rest.get(..len)
-            .filter(|word| !word.is_empty())
-            .ok_or(Broken)
+        let ends = |byte: &u8| OF_WORD.get(usize::from(*byte)) != Some(&true);
+        let len = self.rest.iter().position(ends).unwrap_or(self.rest.len());
+        let word = self.rest.get(..len).filter(|word| !word.is_empty());
+        self.advance(len);
+        word.ok_or(Broken)
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+        self.rest.first().copied()
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Broken> {
-        if self.byte() != Some(byte) {
-            return Err(Broken);
+    #[inline]
+    fn took(&mut self, byte: u8) -> bool {
+        let here = self.byte() == Some(byte);
+        if here {
+            self.advance(1);
         }
-        self.at += 1;
-        self.unblank();
-        Ok(())
+        here
     }
 
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Result<(), Broken> {
+        if self.took(byte) { Ok(()) } else { Err(Broken) }
+    }
+
+    /// Over so many bytes and the blanks after them.
+    #[inline]
+    fn advance(&mut self, len: usize) {
+        self.rest = self.rest.get(len..).unwrap_or_default();
+        self.unblank();
+    }
+
+    #[inline]
     fn unblank(&mut self) {
-        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
+        if self.byte().is_some_and(|byte| byte <= b' ') {
+            self.rest = after_blanks(self.rest);
         }
     }
 }
+
+#[inline(never)]
+fn after_blanks(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\n' | b'\r' | b'\t', after @ ..] = text {
+        text = after;
+    }
+    text
+}
+
+/// A short string's inside and what follows it, if here stands one.
+#[inline]
+fn name_and_rest(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [b'"', text @ ..] = text else { return None };
+    text.split_at_checked(name_run(text)?)
+}
+
+/// The length of a string whose opening quote has been taken.
+#[inline(never)]
+fn string_len(text: &[u8]) -> Result<usize, Broken> {
+    let mut len = 0;
+    loop {
+        len += plain_run(text.get(len..).unwrap_or_default());
+        match text.get(len) {
+            Some(b'"') => return Ok(len),
+            Some(b'\\') => len += 2,
+            _ => return Err(Broken),
+        }
+    }
+}
+
+/// What stands after the string whose opening quote has been taken, and after those that follow
+/// it at once, as the value does its key.
+fn after_strings(mut text: &[u8]) -> Result<&[u8], Broken> {
+    loop {
+        let name = name_run(text).and_then(|len| text.get(len..));
+        let after = match name {
+            Some([b'"', after @ ..]) => after,
+            _ => text.get(string_len(text)? + 1..).ok_or(Broken)?,
+        };
+        match after {
+            [b':' | b',', b'"', next @ ..] => text = next,
+            _ => return Ok(after),
+        }
+    }
+}
+
+/// What begins with the next quote or bracket.
+fn from_mark(mut text: &[u8]) -> Result<&[u8], Broken> {
+    loop {
+        let found = brackets_and_quotes(word_of(text));
+        if found != 0 {
+            return text
+                .get(found.trailing_zeros() as usize / 8..)
+                .ok_or(Broken);
+        }
+        text = text.get(8..).ok_or(Broken)?;
+    }
+}
+
+/// Whether a byte may be part of a number or literal.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a table of all bytes, made by the compiler"
+)]
+static OF_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < u8::MAX {
+        table[byte as usize] =
+            matches!(byte, b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E');
+        byte += 1;
+    }
+    table
+};

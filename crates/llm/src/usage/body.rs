@@ -22,15 +22,16 @@ impl<'a> BodyUsage<'a> {
     /// Reads a whole answer body.
     pub fn read(dialect: UsageDialect, asked: Asked, status: u16, body: &'a [u8]) -> Self {
         let refused = status >= 400;
-        let Ok(event) = Event::parse(dialect, body) else {
+        let mut event = Event::default();
+        if event.read_body(dialect, body).is_err() {
             return Self {
                 report: unless_refused(refused, UnknownUsage::Unreadable),
                 model: None,
                 outcome: Outcome::Error,
             };
-        };
+        }
         let failed = refused || event.error;
-        let report = match (event.unknown, event.tally) {
+        let report = match (event.unknown, &event.tally) {
             (Some(unknown), _) => UsageReport::Unknown(unknown),
             (None, Some(tally)) => UsageReport::Reported(tally.usage(dialect, asked)),
             (None, None) => unless_refused(failed, UnknownUsage::Absent),

@@ -109,7 +109,7 @@ impl StreamUsage {
     /// The end of the body. An event whose blank line is missing counts when its JSON is whole.
     pub fn finish(mut self, end: BodyEnd) -> StreamReport {
         let rest = self.lines.unfinished();
-        if rest.trim_ascii() == DONE || Event::parse(self.seen.dialect, &rest).is_ok() {
+        if rest.trim_ascii() == DONE || Event::of_stream(self.seen.dialect, &rest).is_ok() {
             self.seen.event(&rest);
         }
         if self.lines.overlong() {
@@ -195,7 +195,7 @@ impl Seen {
 
     /// An event that begins like an object and is none may have hidden anything.
     fn parsed<'a>(&mut self, data: &'a [u8]) -> Option<Event<'a>> {
-        let event = Event::parse(self.dialect, data).ok();
+        let event = Event::of_stream(self.dialect, data).ok();
         if event.is_none() && data.trim_ascii_start().starts_with(b"{") {
             self.unknown.get_or_insert(UnknownUsage::Unreadable);
         }

@@ -1,4 +1,6 @@
 //! The usage objects of the dialects as they stand in JSON.
+//!
+//! Keys are compared by `==`, which looks at words; a `match` on bytes goes one by one.
 
 use super::tally::Tally;
 use crate::json::{Broken, Cursor};
@@ -16,7 +18,7 @@ pub(super) fn read_usage(
     dialect: UsageDialect,
     json: &mut Cursor<'_>,
 ) -> Result<Option<Tally>, UnknownUsage> {
-    let start = json.offset();
+    let before = json.left();
     let mut tally = Tally::default();
     let mut told = false;
     json.members(|key, value| {
@@ -29,7 +31,7 @@ pub(super) fn read_usage(
         Ok::<_, Broken>(())
     })
     .map_err(|Broken| UnknownUsage::Malformed)?;
-    if json.offset().saturating_sub(start) > USAGE_BYTES_MAX {
+    if before.saturating_sub(json.left()) > USAGE_BYTES_MAX {
         return Err(UnknownUsage::TooLarge);
     }
     Ok(told.then_some(tally))
@@ -44,66 +46,114 @@ enum Part {
 }
 
 fn chat(tally: &mut Tally, key: &[u8], value: &mut Cursor<'_>) -> Result<Part, Broken> {
-    match key {
-        b"prompt_tokens" => return whole(&mut tally.input, value),
-        b"completion_tokens" => return whole(&mut tally.output, value),
-        b"total_tokens" => detail(&mut tally.total, value),
-        b"prompt_tokens_details" => input_details(tally, value),
-        b"completion_tokens_details" => output_details(tally, value),
+    if key == b"prompt_tokens" {
+        return whole(&mut tally.input, value);
+    }
+    if key == b"completion_tokens" {
+        return whole(&mut tally.output, value);
+    }
+    if key == b"total_tokens" {
+        detail(&mut tally.total, value)
+    } else if key == b"prompt_tokens_details" {
+        input_details(tally, value)
+    } else if key == b"completion_tokens_details" {
+        output_details(tally, value)
+    } else if key == b"prompt_cache_hit_tokens" {
         // DeepSeek's name.
-        b"prompt_cache_hit_tokens" => detail(&mut tally.cached, value),
-        _ => value.skip(),
+        detail(&mut tally.cached, value)
+    } else {
+        value.skip()
     }?;
     Ok(Part::Detail)
 }
 
 fn responses(tally: &mut Tally, key: &[u8], value: &mut Cursor<'_>) -> Result<Part, Broken> {
-    match key {
-        b"input_tokens" => return whole(&mut tally.input, value),
-        b"output_tokens" => return whole(&mut tally.output, value),
-        b"total_tokens" => detail(&mut tally.total, value),
-        b"input_tokens_details" => input_details(tally, value),
-        b"output_tokens_details" => output_details(tally, value),
-        _ => value.skip(),
+    if key == b"input_tokens" {
+        return whole(&mut tally.input, value);
+    }
+    if key == b"output_tokens" {
+        return whole(&mut tally.output, value);
+    }
+    if key == b"total_tokens" {
+        detail(&mut tally.total, value)
+    } else if key == b"input_tokens_details" {
+        input_details(tally, value)
+    } else if key == b"output_tokens_details" {
+        output_details(tally, value)
+    } else {
+        value.skip()
     }?;
     Ok(Part::Detail)
 }
 
 fn anthropic(tally: &mut Tally, key: &[u8], value: &mut Cursor<'_>) -> Result<Part, Broken> {
-    match key {
-        b"input_tokens" => return whole(&mut tally.input, value),
-        b"output_tokens" => return whole(&mut tally.output, value),
-        b"cache_read_input_tokens" => detail(&mut tally.cached, value),
-        b"cache_creation_input_tokens" => detail(&mut tally.written, value),
-        b"cache_creation" => details(value, |key, value| match key {
-            b"ephemeral_5m_input_tokens" => detail(&mut tally.written_5m, value),
-            b"ephemeral_1h_input_tokens" => detail(&mut tally.written_1h, value),
-            _ => value.skip(),
-        }),
-        b"output_tokens_details" => details(value, |key, value| match key {
-            b"thinking_tokens" => detail(&mut tally.reasoning, value),
-            _ => value.skip(),
-        }),
-        _ => value.skip(),
+    if key == b"input_tokens" {
+        return whole(&mut tally.input, value);
+    }
+    if key == b"output_tokens" {
+        return whole(&mut tally.output, value);
+    }
+    if key == b"cache_read_input_tokens" {
+        detail(&mut tally.cached, value)
+    } else if key == b"cache_creation_input_tokens" {
+        detail(&mut tally.written, value)
+    } else if key == b"cache_creation" {
+        cache_creation(tally, value)
+    } else if key == b"output_tokens_details" {
+        thinking(tally, value)
+    } else {
+        value.skip()
     }?;
     Ok(Part::Detail)
 }
 
+fn cache_creation(tally: &mut Tally, value: &mut Cursor<'_>) -> Result<(), Broken> {
+    details(value, |key, value| {
+        if key == b"ephemeral_5m_input_tokens" {
+            detail(&mut tally.written_5m, value)
+        } else if key == b"ephemeral_1h_input_tokens" {
+            detail(&mut tally.written_1h, value)
+        } else {
+            value.skip()
+        }
+    })
+}
+
+fn thinking(tally: &mut Tally, value: &mut Cursor<'_>) -> Result<(), Broken> {
+    details(value, |key, value| {
+        if key == b"thinking_tokens" {
+            detail(&mut tally.reasoning, value)
+        } else {
+            value.skip()
+        }
+    })
+}
+
 fn input_details(tally: &mut Tally, value: &mut Cursor<'_>) -> Result<(), Broken> {
-    details(value, |key, value| match key {
-        b"cached_tokens" => detail(&mut tally.cached, value),
-        b"cache_write_tokens" => detail(&mut tally.written, value),
-        b"audio_tokens" => detail(&mut tally.audio_in, value),
-        b"image_tokens" => detail(&mut tally.image_in, value),
-        _ => value.skip(),
+    details(value, |key, value| {
+        if key == b"cached_tokens" {
+            detail(&mut tally.cached, value)
+        } else if key == b"cache_write_tokens" {
+            detail(&mut tally.written, value)
+        } else if key == b"audio_tokens" {
+            detail(&mut tally.audio_in, value)
+        } else if key == b"image_tokens" {
+            detail(&mut tally.image_in, value)
+        } else {
+            value.skip()
+        }
     })
 }
 
 fn output_details(tally: &mut Tally, value: &mut Cursor<'_>) -> Result<(), Broken> {
-    details(value, |key, value| match key {
-        b"reasoning_tokens" => detail(&mut tally.reasoning, value),
-        b"audio_tokens" => detail(&mut tally.audio_out, value),
-        _ => value.skip(),
+    details(value, |key, value| {
+        if key == b"reasoning_tokens" {
+            detail(&mut tally.reasoning, value)
+        } else if key == b"audio_tokens" {
+            detail(&mut tally.audio_out, value)
+        } else {
+            value.skip()
+        }
     })
 }
 
@@ -118,11 +168,15 @@ fn details<'a>(
     value.members(each)
 }
 
+/// A token count, or null.
 fn whole(field: &mut u64, value: &mut Cursor<'_>) -> Result<Part, Broken> {
-    if value.null() {
-        return Ok(Part::Detail);
+    let Some(count) = value.digits() else {
+        return odd_whole(field, value);
+    };
+    if count > COUNT_MAX {
+        return Err(Broken);
     }
-    *field = (*field).max(count(value)?);
+    *field = (*field).max(count);
     Ok(Part::Whole)
 }
 
@@ -130,30 +184,25 @@ fn detail(field: &mut u64, value: &mut Cursor<'_>) -> Result<(), Broken> {
     whole(field, value).map(|_| ())
 }
 
-/// A token count: a whole number, or a float without a fraction.
-fn count(value: &mut Cursor<'_>) -> Result<u64, Broken> {
-    let number = value.number()?;
-    let count = match digits(number) {
-        Some(count) => count,
-        None => {
-            let number = std::str::from_utf8(number).map_err(|_| Broken)?;
-            integral(number.parse().map_err(|_| Broken)?).ok_or(Broken)?
-        }
+/// The same for null and for a count with a sign, a point, an exponent or many digits.
+#[cold]
+fn odd_whole(field: &mut u64, value: &mut Cursor<'_>) -> Result<Part, Broken> {
+    if value.null() {
+        return Ok(Part::Detail);
+    }
+    let number = std::str::from_utf8(value.number()?).map_err(|_| Broken)?;
+    let count = match number.parse() {
+        Ok(count) => count,
+        Err(_) => integral(number.parse().map_err(|_| Broken)?).ok_or(Broken)?,
     };
     if count > COUNT_MAX {
         return Err(Broken);
     }
-    Ok(count)
+    *field = (*field).max(count);
+    Ok(Part::Whole)
 }
 
-/// The number that is nothing but digits and fits.
-fn digits(number: &[u8]) -> Option<u64> {
-    number.iter().try_fold(0_u64, |count, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        count.checked_mul(10)?.checked_add(digit)
-    })
-}
-
+/// A float without a fraction.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
