@@ -35,21 +35,24 @@ impl<'a> CallView<'a> {
     }
 
     fn note(&mut self, place: &Place<'a, '_>, value: Scalar) {
-        match (place.depth, &*place.key(), value) {
-            (1, "model", Scalar::Text(text)) => {
+        match value {
+            Scalar::Text(text) if place.depth == 1 && place.is("model") => {
                 self.model = Some(text.text(place.body));
                 self.model_span = Some(text.quoted());
             }
-            (1, "service_tier", Scalar::Text(text)) => {
+            Scalar::Text(text) if place.depth == 1 && place.is("service_tier") => {
                 self.service_tier = Some(text.text(place.body));
             }
-            (1, "stream", Scalar::True) => self.stream = Some(true),
-            (1, "stream", Scalar::False) => self.stream = Some(false),
-            (2, "include_usage", Scalar::True) => {
+            Scalar::Text(text) if place.is("ttl") => {
+                self.hour_cache |= text.text(place.body) == "1h";
+            }
+            Scalar::Bool(stream) if place.depth == 1 && place.is("stream") => {
+                self.stream = Some(stream);
+            }
+            Scalar::Bool(true) if place.depth == 2 && place.is("include_usage") => {
                 self.include_usage |= place.is_below("stream_options");
             }
-            (_, "ttl", Scalar::Text(text)) => self.hour_cache |= text.text(place.body) == "1h",
-            _ => {}
+            Scalar::Text(_) | Scalar::Bool(_) => {}
         }
     }
 

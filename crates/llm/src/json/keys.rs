@@ -10,11 +10,12 @@ use std::borrow::Cow;
 /// Objects up to this size are compared key by key.
 const SMALL: usize = 32;
 /// A larger one is sorted first when it has so many keys.
-const FIRST_CHECK: u32 = 64;
+const FIRST_CHECK: usize = 64;
 
 /// Growing storage that holds its first `N` items in place.
 pub(super) struct Stack<T, const N: usize> {
     inline: [T; N],
+    /// `N` while there is spill.
     inline_len: usize,
     /// Holds everything once it holds anything.
     spill: Vec<T>,
@@ -29,6 +30,12 @@ impl<T: Copy, const N: usize> Stack<T, N> {
         }
     }
 
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    #[inline]
     pub(super) fn as_slice(&self) -> &[T] {
         if self.spill.is_empty() {
             self.inline.get(..self.inline_len).unwrap_or_default()
@@ -45,31 +52,54 @@ impl<T: Copy, const N: usize> Stack<T, N> {
         }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, item: T) {
+        if !self.pushed_inline(item) {
+            self.push_spill(item);
+        }
+    }
+
+    /// Whether there was room in place.
+    #[inline]
+    fn pushed_inline(&mut self, item: T) -> bool {
+        let Some(slot) = self.inline.get_mut(self.inline_len) else {
+            return false;
+        };
+        *slot = item;
+        self.inline_len += 1;
+        true
+    }
+
+    #[cold]
+    fn push_spill(&mut self, item: T) {
         if self.spill.is_empty() {
-            if let Some(slot) = self.inline.get_mut(self.inline_len) {
-                *slot = item;
-                self.inline_len += 1;
-                return;
-            }
             self.spill.extend_from_slice(&self.inline);
-            self.inline_len = 0;
         }
         self.spill.push(item);
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
-        if let Some(item) = self.spill.pop() {
-            return Some(item);
-        }
-        let last = self.inline_len.checked_sub(1)?;
-        self.inline_len = last;
-        self.inline.get(last).copied()
+        let last = self.as_slice().last().copied()?;
+        self.truncate(self.len() - 1);
+        Some(last)
     }
 
+    #[inline]
     fn truncate(&mut self, len: usize) {
+        if self.spill.is_empty() {
+            self.inline_len = self.inline_len.min(len);
+        } else {
+            self.truncate_spill(len);
+        }
+    }
+
+    #[cold]
+    fn truncate_spill(&mut self, len: usize) {
         self.spill.truncate(len);
-        self.inline_len = self.inline_len.min(len);
+        if self.spill.is_empty() {
+            self.inline_len = 0;
+        }
     }
 }
 
@@ -77,8 +107,8 @@ impl<T: Copy, const N: usize> Stack<T, N> {
 #[derive(Clone, Copy)]
 pub(super) struct ObjectKeys {
     base: u32,
-    /// The number of keys at which to look for duplicates next.
-    next_check: u32,
+    /// A bit for every hash: a key whose bit is not set is new.
+    seen: u32,
 }
 
 /// A key that came a second time; where the text of the second one starts.
@@ -92,7 +122,7 @@ struct Key {
 }
 
 pub(super) struct Keys {
-    all: Stack<Key, 64>,
+    all: Stack<Key, 32>,
     seed: u64,
 }
 
@@ -108,8 +138,8 @@ impl Keys {
 
     pub(super) fn open(&self) -> ObjectKeys {
         ObjectKeys {
-            base: u32::try_from(self.all.as_slice().len()).unwrap_or(u32::MAX),
-            next_check: FIRST_CHECK,
+            base: u32::try_from(self.all.len()).unwrap_or(u32::MAX),
+            seen: 0,
         }
     }
 
@@ -118,6 +148,7 @@ impl Keys {
     }
 
     /// Adds a key to the object that was opened last.
+    #[inline]
     pub(super) fn add(
         &mut self,
         object: &mut ObjectKeys,
@@ -125,40 +156,46 @@ impl Keys {
         hash: u32,
         start: u32,
     ) -> Result<(), Duplicate> {
-        let keys = self.of(*object);
-        let count = keys.len();
+        let key = Key { hash, start };
+        let seen = 1 << (hash % u32::BITS);
+        let is_new = object.seen & seen == 0;
+        object.seen |= seen;
+        if is_new && self.all.pushed_inline(key) {
+            return Ok(());
+        }
+        self.add_checked(*object, body, key)
+    }
+
+    /// Adds a key that is perhaps not new, or one of many.
+    #[inline(never)]
+    fn add_checked(&mut self, object: ObjectKeys, body: &str, key: Key) -> Result<(), Duplicate> {
+        let before = self.all.as_slice().get(object.base as usize..);
+        let before = before.unwrap_or_default();
+        let count = before.len();
         if count < SMALL {
-            for key in keys {
-                if key.hash == hash && text_at(body, key.start) == text_at(body, start) {
-                    return Err(Duplicate(start));
+            for other in before {
+                if other.hash == key.hash && text_at(body, other.start) == text_at(body, key.start)
+                {
+                    return Err(Duplicate(key.start));
                 }
             }
         }
-        self.all.push(Key { hash, start });
-        if count >= object.next_check as usize {
-            object.next_check = object.next_check.saturating_mul(2);
-            return self.check(*object, body);
+        self.all.push(key);
+        if count >= FIRST_CHECK && count.is_power_of_two() {
+            return self.check(object, body);
         }
         Ok(())
     }
 
     /// Forgets the keys of the object that was opened last.
+    #[inline]
     pub(super) fn close(&mut self, object: ObjectKeys, body: &str) -> Result<(), Duplicate> {
-        let large = self.of(object).len() > SMALL;
-        let checked = if large {
-            self.check(object, body)
-        } else {
-            Ok(())
-        };
+        let mut checked = Ok(());
+        if self.all.len() - object.base as usize > SMALL {
+            checked = self.check(object, body);
+        }
         self.all.truncate(object.base as usize);
         checked
-    }
-
-    fn of(&self, object: ObjectKeys) -> &[Key] {
-        self.all
-            .as_slice()
-            .get(object.base as usize..)
-            .unwrap_or_default()
     }
 
     /// Of all keys that came before, the one that stands first in the body.
@@ -224,8 +261,8 @@ impl KeyHash {
 
     /// The bytes that are left, zeros above them, and the length of the whole key.
     pub(super) fn last(mut self, word: u64, len: usize) -> u32 {
-        self.whole(word);
-        self.whole(len as u64);
+        // Fewer than eight bytes are left: the highest is free.
+        self.whole(word | (len as u64) << 56);
         (self.0 >> 32) as u32
     }
 

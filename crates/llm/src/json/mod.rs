@@ -4,6 +4,7 @@ mod keys;
 mod pointer;
 mod scan;
 mod skim;
+mod tokens;
 mod words;
 
 pub(crate) use scan::{Place, Scalar, scan};

@@ -2,50 +2,14 @@
 
 use super::keys::{Duplicate, Keys, ObjectKeys, Stack, text_at};
 use super::pointer::push_segment;
-use super::unescaped;
-use super::words::{plain_run, specials, word_of};
+use super::tokens::{Token, Tokens, syntax};
 use crate::body::{BodyFault, BodyRefusal};
-use std::borrow::Cow;
-use std::ops::Range;
 
-/// Most digits in one number.
-const DIGITS_MAX: usize = 400;
-/// The key that says how long a cache entry lives, as a word.
-const TTL: u64 = u64::from_le_bytes(*b"ttl\0\0\0\0\0");
-
-/// The inside of a string in the body.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Token {
-    start: usize,
-    end: usize,
-    escaped: bool,
-}
-
-impl Token {
-    /// Unescaped.
-    pub(crate) fn text<'a>(&self, body: &'a str) -> Cow<'a, str> {
-        let raw = body.get(self.start..self.end).unwrap_or_default();
-        if self.escaped {
-            unescaped(raw)
-        } else {
-            Cow::Borrowed(raw)
-        }
-    }
-
-    /// The place with its quotes.
-    pub(crate) const fn quoted(&self) -> Range<usize> {
-        self.start.saturating_sub(1)..self.end.saturating_add(1)
-    }
-}
-
-/// A value that is no container.
+/// A string or a boolean.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Scalar {
     Text(Token),
-    True,
-    False,
-    Null,
-    Number,
+    Bool(bool),
 }
 
 /// Where a scalar member stands.
@@ -58,9 +22,11 @@ pub(crate) struct Place<'a, 's> {
     parents: &'s [Frame],
 }
 
-impl<'a> Place<'a, '_> {
-    pub(crate) fn key(&self) -> Cow<'a, str> {
-        self.key.text(self.body)
+impl Place<'_, '_> {
+    /// Whether the member has this name.
+    #[inline]
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.key.text(self.body) == name
     }
 
     /// Whether the object is the value of this member of the body.
@@ -73,7 +39,7 @@ impl<'a> Place<'a, '_> {
 #[derive(Clone, Copy)]
 struct Frame {
     kind: FrameKind,
-    /// In an object where the current key starts, in an array which element this is.
+    /// In an object the start of the key whose value is open, in an array which element that is.
     here: u32,
 }
 
@@ -85,28 +51,29 @@ enum FrameKind {
 
 /// What the grammar wants next.
 enum Next {
-    /// A key or, where the flag says so, `}`.
-    Member { may_close: bool },
-    /// A value or, where the flag says so, `]`.
-    Value { may_close: bool },
+    /// A member or an item.
+    Part,
     /// `,` or the end of the container.
-    AfterValue,
+    AfterPart,
+    /// Nothing: the object has ended.
+    End,
 }
 
 struct Scanner<'a> {
-    body: &'a str,
-    at: usize,
+    tokens: Tokens<'a>,
     depth_max: usize,
     keys: Keys,
     /// The container that is open, and those around it.
     frame: Frame,
-    parents: Stack<Frame, 16>,
+    parents: Stack<Frame, 8>,
     key: Token,
-    key_may_be_ttl: bool,
+    key_hash: u32,
+    /// The hash of the key `ttl`, which matters at any depth.
+    ttl_hash: u32,
 }
 
-/// Reads a whole body that must be one object; `note` is told of every scalar member that stands
-/// in the body itself or one object below it, and of every one whose key may be `ttl`.
+/// Reads a whole body that must be one object; `note` is told of every string and boolean that is
+/// a member of the body itself or one object below it, and of every one whose key may be `ttl`.
 pub(crate) fn scan<'a>(
     body: &'a [u8],
     depth_max: usize,
@@ -125,9 +92,10 @@ pub(crate) fn scan<'a>(
         here: 0,
     };
     let mut scanner = Scanner {
-        body,
-        at: 0,
+        tokens: Tokens { text: body, at: 0 },
         depth_max,
+        key_hash: 0,
+        ttl_hash: keys.hasher().of("ttl"),
         keys,
         frame,
         parents: Stack::new(frame),
@@ -136,204 +104,150 @@ pub(crate) fn scan<'a>(
             end: 0,
             escaped: false,
         },
-        key_may_be_ttl: false,
     };
     scanner.object(note)?;
-    if scanner.spaced() {
-        return Err(scanner.wants("nothing after the object"));
+    if scanner.tokens.next_byte().is_some() {
+        return Err(scanner.tokens.wants("nothing after the object"));
     }
     Ok(())
 }
 
-const fn syntax(wanted: &'static str, offset: usize) -> BodyRefusal {
-    BodyRefusal {
-        fault: BodyFault::Syntax(wanted),
-        offset,
-    }
+/// A place in a body, which is below 4 GiB.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
+// What runs for every token is inlined into this one loop.
 impl<'a> Scanner<'a> {
     fn object(&mut self, mut note: impl FnMut(&Place<'a, '_>, Scalar)) -> Result<(), BodyRefusal> {
-        self.spaced();
-        if !self.took(b'{') {
-            return Err(self.wants("a JSON object"));
+        if self.tokens.next_byte() != Some(b'{') {
+            return Err(self.tokens.wants("a JSON object"));
         }
+        self.tokens.at += 1;
         if self.depth_max == 0 {
             return Err(self.too_deep());
         }
-        let mut next = Next::Member { may_close: true };
+        let mut next = self.first(b'}');
         loop {
-            self.spaced();
             next = match next {
-                Next::Member { may_close } => {
-                    if may_close && self.took(b'}') {
-                        if self.closed()? {
-                            return Ok(());
-                        }
-                        Next::AfterValue
-                    } else {
+                Next::Part => {
+                    if let FrameKind::Object(_) = self.frame.kind {
                         self.member_key()?;
-                        Next::Value { may_close: false }
                     }
+                    self.value(&mut note)?
                 }
-                Next::Value { may_close } => {
-                    if may_close && self.took(b']') {
-                        self.closed()?;
-                        Next::AfterValue
-                    } else {
-                        self.value(&mut note)?
-                    }
-                }
-                Next::AfterValue => match self.after_value()? {
-                    Some(next) => next,
-                    None => return Ok(()),
-                },
+                Next::AfterPart => self.after_part()?,
+                Next::End => return Ok(()),
             };
         }
     }
 
-    /// `None` after the last brace.
-    fn after_value(&mut self) -> Result<Option<Next>, BodyRefusal> {
-        let (byte, here) = (self.byte(), self.at);
-        self.at += 1;
-        match (byte, &mut self.frame.kind) {
-            (Some(b','), FrameKind::Object(_)) => Ok(Some(Next::Member { may_close: false })),
-            (Some(b','), FrameKind::Array) => {
-                self.frame.here = self.frame.here.saturating_add(1);
-                Ok(Some(Next::Value { may_close: false }))
-            }
-            (Some(b'}'), FrameKind::Object(_)) | (Some(b']'), FrameKind::Array) => {
-                Ok((!self.closed()?).then_some(Next::AfterValue))
-            }
-            (_, FrameKind::Object(_)) => Err(syntax("`,` or `}`", here)),
-            (_, FrameKind::Array) => Err(syntax("`,` or `]`", here)),
+    /// What is next in a container that was opened.
+    #[inline]
+    fn first(&mut self, end: u8) -> Next {
+        if self.tokens.next_byte() == Some(end) {
+            Next::AfterPart
+        } else {
+            Next::Part
         }
     }
 
-    /// Leaves the open container. `true` when it was the body itself.
-    fn closed(&mut self) -> Result<bool, BodyRefusal> {
-        if let FrameKind::Object(keys) = self.frame.kind
-            && let Err(duplicate) = self.keys.close(keys, self.body)
-        {
-            return Err(self.duplicate(&duplicate));
-        }
-        match self.parents.pop() {
-            Some(frame) => {
-                self.frame = frame;
-                Ok(false)
+    #[inline]
+    fn after_part(&mut self) -> Result<Next, BodyRefusal> {
+        match (self.tokens.next_byte(), &mut self.frame.kind) {
+            (Some(b','), kind) => {
+                if let FrameKind::Array = kind {
+                    self.frame.here = self.frame.here.saturating_add(1);
+                }
+                self.tokens.at += 1;
+                return Ok(Next::Part);
             }
-            None => Ok(true),
+            (Some(b'}'), FrameKind::Object(keys)) => {
+                self.tokens.at += 1;
+                if let Err(duplicate) = self.keys.close(*keys, self.tokens.text) {
+                    return Err(self.duplicate(&duplicate));
+                }
+            }
+            (Some(b']'), FrameKind::Array) => self.tokens.at += 1,
+            (_, FrameKind::Object(_)) => return Err(self.tokens.wants("`,` or `}`")),
+            (_, FrameKind::Array) => return Err(self.tokens.wants("`,` or `]`")),
         }
+        let Some(frame) = self.parents.pop() else {
+            return Ok(Next::End);
+        };
+        self.frame = frame;
+        Ok(Next::AfterPart)
     }
 
+    #[inline]
     fn opened(&mut self, kind: FrameKind) -> Result<(), BodyRefusal> {
         if self.depth() >= self.depth_max {
             return Err(self.too_deep());
+        }
+        self.tokens.at += 1;
+        if let FrameKind::Object(_) = self.frame.kind {
+            self.frame.here = place(self.key.start);
         }
         self.parents.push(self.frame);
         self.frame = Frame { kind, here: 0 };
         Ok(())
     }
 
+    #[inline]
     fn depth(&self) -> usize {
-        self.parents.as_slice().len() + 1
+        self.parents.len() + 1
     }
 
     /// A key and its colon.
+    #[inline]
     fn member_key(&mut self) -> Result<(), BodyRefusal> {
-        if !self.took(b'"') {
-            return Err(self.wants("a key"));
+        if self.tokens.next_byte() != Some(b'"') {
+            return Err(self.tokens.wants("a key"));
         }
-        let start = self.at;
-        let (hash, escaped) = self.key_hash()?;
-        self.key = Token {
-            start,
-            end: self.at - 1,
-            escaped,
-        };
-        // The body is below 4 GiB.
-        let here = u32::try_from(start).unwrap_or(u32::MAX);
-        self.frame.here = here;
-        if let FrameKind::Object(keys) = &mut self.frame.kind
-            && let Err(duplicate) = self.keys.add(keys, self.body, hash, here)
-        {
-            return Err(self.duplicate(&duplicate));
+        (self.key, self.key_hash) = self.tokens.key(self.keys.hasher())?;
+        if let FrameKind::Object(keys) = &mut self.frame.kind {
+            let (text, start) = (self.tokens.text, place(self.key.start));
+            if let Err(duplicate) = self.keys.add(keys, text, self.key_hash, start) {
+                return Err(self.duplicate(&duplicate));
+            }
         }
-        self.spaced();
-        if !self.took(b':') {
-            return Err(self.wants("`:`"));
+        if self.tokens.next_byte() != Some(b':') {
+            return Err(self.tokens.wants("`:`"));
         }
+        self.tokens.at += 1;
         Ok(())
     }
 
-    /// Reads to the end of a key, hashing on the way; tells whether it has escapes.
-    fn key_hash(&mut self) -> Result<(u32, bool), BodyRefusal> {
-        let start = self.at;
-        let mut hash = self.keys.hasher();
-        loop {
-            let word = self.word();
-            let special = specials(word);
-            if special == 0 {
-                hash.whole(word);
-                self.at += 8;
-                continue;
-            }
-            let bits = special.trailing_zeros() & !7;
-            self.at += bits as usize / 8;
-            if self.byte() != Some(b'"') {
-                break;
-            }
-            let last = word & !(u64::MAX << bits);
-            let len = self.at - start;
-            self.key_may_be_ttl = len == 3 && last == TTL;
-            self.at += 1;
-            return Ok((hash.last(last, len), false));
-        }
-        self.key_may_be_ttl = true;
-        self.string_end()?;
-        let text = self.body.get(start..self.at - 1).unwrap_or_default();
-        Ok((self.keys.hasher().of(&unescaped(text)), true))
-    }
-
+    #[inline]
     fn value(
         &mut self,
         note: &mut impl FnMut(&Place<'a, '_>, Scalar),
     ) -> Result<Next, BodyRefusal> {
-        let scalar = match self.byte() {
-            Some(b'"') => {
-                self.at += 1;
-                let start = self.at;
-                let escaped = self.string_end()?;
-                Scalar::Text(Token {
-                    start,
-                    end: self.at - 1,
-                    escaped,
-                })
-            }
+        let tokens = &mut self.tokens;
+        let scalar = match tokens.next_byte() {
+            Some(b'"') => Scalar::Text(tokens.string()?),
             Some(b'{') => {
                 self.opened(FrameKind::Object(self.keys.open()))?;
-                self.at += 1;
-                return Ok(Next::Member { may_close: true });
+                return Ok(self.first(b'}'));
             }
             Some(b'[') => {
                 self.opened(FrameKind::Array)?;
-                self.at += 1;
-                return Ok(Next::Value { may_close: true });
+                return Ok(self.first(b']'));
             }
             Some(b'-' | b'0'..=b'9') => {
-                self.number()?;
-                Scalar::Number
+                tokens.number()?;
+                return Ok(Next::AfterPart);
             }
-            Some(b't') => self.literal("true", Scalar::True)?,
-            Some(b'f') => self.literal("false", Scalar::False)?,
-            Some(b'n') => self.literal("null", Scalar::Null)?,
-            _ => return Err(self.wants("a value")),
+            Some(b't') => tokens.literal("true", Scalar::Bool(true))?,
+            Some(b'f') => tokens.literal("false", Scalar::Bool(false))?,
+            Some(b'n') => return tokens.literal("null", Next::AfterPart),
+            _ => return Err(tokens.wants("a value")),
         };
         if let FrameKind::Object(_) = self.frame.kind {
             let depth = self.depth();
-            if depth <= 2 || self.key_may_be_ttl {
+            if depth <= 2 || self.key_hash == self.ttl_hash {
                 let place = Place {
-                    body: self.body,
+                    body: self.tokens.text,
                     depth,
                     key: self.key,
                     parents: self.parents.as_slice(),
@@ -341,142 +255,14 @@ impl<'a> Scanner<'a> {
                 note(&place, scalar);
             }
         }
-        Ok(Next::AfterValue)
+        Ok(Next::AfterPart)
     }
 
-    fn literal(&mut self, name: &'static str, scalar: Scalar) -> Result<Scalar, BodyRefusal> {
-        let rest = self.body.as_bytes().get(self.at..).unwrap_or_default();
-        if !rest.starts_with(name.as_bytes()) {
-            return Err(self.wants("a value"));
-        }
-        self.at += name.len();
-        Ok(scalar)
-    }
-
-    fn number(&mut self) -> Result<(), BodyRefusal> {
-        let mut digits = 0;
-        self.took(b'-');
-        if self.took(b'0') {
-            digits += 1;
-        } else {
-            digits += self.digits()?;
-        }
-        if self.took(b'.') {
-            digits += self.digits()?;
-        }
-        if self.took(b'e') || self.took(b'E') {
-            if !self.took(b'+') {
-                self.took(b'-');
-            }
-            digits += self.digits()?;
-        }
-        if digits > DIGITS_MAX {
-            return Err(self.wants("numbers of at most 400 digits"));
-        }
-        Ok(())
-    }
-
-    /// One or more digits.
-    fn digits(&mut self) -> Result<usize, BodyRefusal> {
-        let start = self.at;
-        while matches!(self.byte(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start {
-            return Err(self.wants("a digit"));
-        }
-        Ok(self.at - start)
-    }
-
-    /// Reads to the end of a string whose opening quote has been taken; tells whether it has
-    /// escapes.
-    fn string_end(&mut self) -> Result<bool, BodyRefusal> {
-        let mut escaped = false;
-        loop {
-            self.at += plain_run(self.body.as_bytes().get(self.at..).unwrap_or_default());
-            match self.byte() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(escaped);
-                }
-                Some(b'\\') => {
-                    self.escape()?;
-                    escaped = true;
-                }
-                Some(_) => return Err(self.wants("control characters escaped")),
-                None => return Err(self.wants("the end of a string")),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), BodyRefusal> {
-        match self.body.as_bytes().get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 2;
-                Ok(())
-            }
-            Some(b'u') => match self.unit(self.at) {
-                Some(0xd800..=0xdbff) => match self.unit(self.at + 6) {
-                    Some(0xdc00..=0xdfff) => {
-                        self.at += 12;
-                        Ok(())
-                    }
-                    _ => Err(self.wants("both halves of a surrogate pair")),
-                },
-                Some(0xdc00..=0xdfff) => Err(self.wants("both halves of a surrogate pair")),
-                Some(_) => {
-                    self.at += 6;
-                    Ok(())
-                }
-                None => Err(self.wants("four hex digits after `\\u`")),
-            },
-            _ => Err(self.wants("an escape of JSON")),
-        }
-    }
-
-    /// The code unit of a `\uXXXX` that stands at `at`.
-    fn unit(&self, at: usize) -> Option<u32> {
-        let escape = self.body.as_bytes().get(at..)?.first_chunk::<6>()?;
-        let [b'\\', b'u', digits @ ..] = escape else {
-            return None;
-        };
-        digits.iter().try_fold(0, |unit, digit| {
-            Some(unit << 4 | char::from(*digit).to_digit(16)?)
-        })
-    }
-
-    fn byte(&self) -> Option<u8> {
-        self.body.as_bytes().get(self.at).copied()
-    }
-
-    fn took(&mut self, wanted: u8) -> bool {
-        let here = self.byte() == Some(wanted);
-        self.at += usize::from(here);
-        here
-    }
-
-    /// Skips blanks. Whether anything is left.
-    fn spaced(&mut self) -> bool {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
-            self.at += 1;
-        }
-        self.at < self.body.len()
-    }
-
-    /// The next eight bytes, zeros beyond the end.
-    fn word(&self) -> u64 {
-        let rest = self.body.as_bytes().get(self.at..).unwrap_or_default();
-        word_of(rest)
-    }
-
-    fn wants(&self, wanted: &'static str) -> BodyRefusal {
-        syntax(wanted, self.at)
-    }
-
+    #[cold]
     fn too_deep(&self) -> BodyRefusal {
         BodyRefusal {
             fault: BodyFault::TooDeep(self.depth_max),
-            offset: self.at,
+            offset: self.tokens.at,
         }
     }
 
@@ -486,11 +272,13 @@ impl<'a> Scanner<'a> {
         let mut pointer = String::new();
         for frame in self.parents.as_slice() {
             match frame.kind {
-                FrameKind::Object(_) => push_segment(&mut pointer, &text_at(self.body, frame.here)),
+                FrameKind::Object(_) => {
+                    push_segment(&mut pointer, &text_at(self.tokens.text, frame.here));
+                }
                 FrameKind::Array => push_segment(&mut pointer, &frame.here.to_string()),
             }
         }
-        push_segment(&mut pointer, &text_at(self.body, duplicate.0));
+        push_segment(&mut pointer, &text_at(self.tokens.text, duplicate.0));
         BodyRefusal {
             fault: BodyFault::DuplicateKey(pointer),
             offset: (duplicate.0 as usize).saturating_sub(1),

@@ -92,6 +92,7 @@ fn blanks() -> impl Strategy<Value = &'static str> {
 fn string() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => "[a-c]{1,12}".boxed(),
+        1 => "[a-c{}:, \\[\\]]{1,90}".boxed(),
         1 => r#"\\["\\/bfnrt]"#.boxed(),
         1 => r"\\u00[46][1-3]".boxed(),
         1 => Just(r"\ud83e\udd80".to_owned()).boxed(),
