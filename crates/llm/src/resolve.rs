@@ -21,15 +21,39 @@ pub struct Source {
 /// The models of all providers.
 #[derive(Debug)]
 pub struct Resolver {
-    sources: Vec<Source>,
+    listed: Vec<Listed>,
     default_model: Option<String>,
+}
+
+/// A source as it is looked through.
+#[derive(Debug)]
+struct Listed {
+    name: String,
+    models: Vec<Pattern>,
+    excluded: Vec<Pattern>,
+    priority: i32,
+}
+
+/// A model id or a glob.
+#[derive(Debug)]
+struct Pattern {
+    text: String,
+    /// Bytes that are no `*`.
+    literal: usize,
 }
 
 impl Resolver {
     /// Takes the providers that are enabled.
     pub fn new(sources: Vec<Source>, default_model: Option<String>) -> Self {
+        let patterns = |texts: Vec<String>| texts.into_iter().map(Pattern::new).collect();
+        let listed = sources.into_iter().map(|source| Listed {
+            name: source.name,
+            models: patterns(source.models),
+            excluded: patterns(source.excluded_models),
+            priority: source.priority,
+        });
         Self {
-            sources,
+            listed: listed.collect(),
             default_model,
         }
     }
@@ -60,9 +84,9 @@ impl Resolver {
     fn found<'a>(&'a self, requested: &'a str, candidates: &mut Vec<usize>) -> Option<&'a str> {
         let slash = memchr(b'/', requested.as_bytes());
         if let Some((provider, model)) = slash.and_then(|_| requested.split_once('/')) {
-            let named = |source: &Source| source.name == provider;
+            let named = |source: &Listed| source.name == provider;
             candidates.extend(
-                self.sources
+                self.listed
                     .iter()
                     .position(|source| named(source) && source.rank(model).is_some()),
             );
@@ -70,30 +94,31 @@ impl Resolver {
                 return Some(model);
             }
         }
-        let best = self.ranked(requested).map(|(rank, _)| rank).max()?;
-        let of_best = |(rank, index)| (rank == best).then_some(index);
-        candidates.extend(self.ranked(requested).filter_map(of_best));
+        let mut best = None;
+        for (index, source) in self.listed.iter().enumerate() {
+            let rank = source.rank(requested);
+            if rank > best {
+                best = rank;
+                candidates.clear();
+            }
+            if rank.is_some() && rank == best {
+                candidates.push(index);
+            }
+        }
         candidates.sort_by_key(|index| {
-            std::cmp::Reverse(self.sources.get(*index).map(|source| source.priority))
+            std::cmp::Reverse(self.listed.get(*index).map(|source| source.priority))
         });
-        Some(requested)
-    }
-
-    fn ranked(&self, model: &str) -> impl Iterator<Item = (Rank, usize)> {
-        self.sources
-            .iter()
-            .enumerate()
-            .filter_map(move |(index, source)| Some((source.rank(model)?, index)))
+        best.map(|_| requested)
     }
 
     /// The names a list shows: every id that a provider lists as it is, sorted, each once.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self
-            .sources
+            .listed
             .iter()
             .flat_map(|source| source.models.iter().map(move |model| (source, model)))
-            .filter(|(source, model)| !model.contains('*') && source.rank(model).is_some())
-            .map(|(_, model)| model.as_str())
+            .filter(|(source, model)| model.is_id() && source.rank(&model.text).is_some())
+            .map(|(_, model)| model.text.as_str())
             .collect();
         names.sort_unstable();
         names.dedup();
@@ -109,26 +134,40 @@ enum Rank {
     Exact,
 }
 
-impl Source {
+impl Listed {
     fn rank(&self, model: &str) -> Option<Rank> {
-        if self
-            .excluded_models
-            .iter()
-            .any(|pattern| glob(pattern, model))
-        {
+        if self.excluded.iter().any(|pattern| pattern.fits(model)) {
             return None;
         }
-        let fitting = self.models.iter().filter(|pattern| glob(pattern, model));
-        fitting
-            .map(|pattern| {
-                let literal = pattern.bytes().filter(|byte| *byte != b'*').count();
-                if literal == pattern.len() {
-                    Rank::Exact
-                } else {
-                    Rank::Pattern(literal)
-                }
-            })
-            .max()
+        let fitting = self.models.iter().filter(|pattern| pattern.fits(model));
+        fitting.map(Pattern::rank).max()
+    }
+}
+
+impl Pattern {
+    fn new(text: String) -> Self {
+        let literal = text.bytes().filter(|byte| *byte != b'*').count();
+        Self { text, literal }
+    }
+
+    /// Whether there is no `*` in it.
+    const fn is_id(&self) -> bool {
+        self.literal == self.text.len()
+    }
+
+    fn fits(&self, model: &str) -> bool {
+        if self.is_id() {
+            return self.text == model;
+        }
+        glob(&self.text, model)
+    }
+
+    const fn rank(&self) -> Rank {
+        if self.is_id() {
+            Rank::Exact
+        } else {
+            Rank::Pattern(self.literal)
+        }
     }
 }
 
