@@ -292,6 +292,9 @@ fn count_body<'a>(
 
 /// `application/json`, with no parameter but `charset=utf-8`.
 fn is_json(value: &[u8]) -> bool {
+    if value == b"application/json" {
+        return true;
+    }
     let mut parts = value.split(|byte| *byte == b';');
     let essence = parts.next().unwrap_or_default().trim_ascii();
     essence.eq_ignore_ascii_case(b"application/json")
