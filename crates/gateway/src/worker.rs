@@ -101,7 +101,7 @@ impl Worker {
         let worker = Rc::new(Self::new(Arc::clone(shared), parts));
         let ticking = Rc::clone(&worker);
         Service {
-            serve: Box::new(move |conn| Box::pin(lifecycle::serve(Rc::clone(&worker), conn))),
+            serve: Rc::new(move |conn| Box::pin(lifecycle::serve(Rc::clone(&worker), conn))),
             tick: Box::new(move || ticking.tick()),
         }
     }

@@ -21,8 +21,8 @@ pub type Served = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a worker does with connections, made once on its own thread.
 pub struct Service {
-    /// Serves one connection.
-    pub serve: Box<dyn Fn(Downstream) -> Served>,
+    /// Serves one connection; called within the connection's own task.
+    pub serve: Rc<dyn Fn(Downstream) -> Served>,
     /// Called after each sweep of the deadlines, ten times a second.
     pub tick: Box<dyn Fn()>,
 }
@@ -252,47 +252,14 @@ impl Seats<'_> {
             return;
         }
         let conn = Downstream::new(stream, peer, self.deadlines.slot(), Rc::clone(self.buffers));
-        let served = (self.service.serve)(conn);
+        let serve = Rc::clone(&self.service.serve);
         // A panic ends this task and its connection, never the worker.
         tokio::task::spawn_local(async move {
             let _live = live;
-            served.await;
+            serve(conn).await;
         });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::listen::bind_shared;
-    use tollkeep_types::{MonoNanos, WallMillis};
-
-    struct Frozen;
-
-    impl Clock for Frozen {
-        fn mono(&self) -> MonoNanos {
-            MonoNanos(1)
-        }
-
-        fn wall(&self) -> WallMillis {
-            WallMillis(1)
-        }
-    }
-
-    #[test]
-    fn workers_that_have_hardly_begun_end_when_they_are_told() {
-        let make: Arc<dyn Fn(WorkerParts) -> Service + Send + Sync> = Arc::new(|_| Service {
-            serve: Box::new(|_| Box::pin(async {})),
-            tick: Box::new(|| {}),
-        });
-        for _ in 0..50 {
-            let workers = Workers {
-                listeners: bind_shared(SocketAddr::from(([127, 0, 0, 1], 0)), 16, 3).unwrap(),
-                clock: Arc::new(Frozen),
-                drain: Arc::new(Drain::default()),
-                connections_max: 1,
-            };
-            workers.start(&make).unwrap().stop();
-        }
-    }
-}
+mod tests;
