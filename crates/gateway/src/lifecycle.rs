@@ -173,6 +173,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) callers_request_id: Option<Box<str>>,
     /// The request's bytes were taken out of the connection: nothing of it is left to drain.
     pub(crate) detached: bool,
+    /// It came to its end, and what becomes of the connection is decided.
+    ended: bool,
 }
 
 impl<'a> Exchange<'a> {
@@ -200,6 +202,7 @@ impl<'a> Exchange<'a> {
             secure: false,
             callers_request_id: None,
             detached: false,
+            ended: false,
         }
     }
 
@@ -219,6 +222,7 @@ impl<'a> Exchange<'a> {
         };
         let ended = self.worker.shared.clock.mono();
         self.work.facts.end(ended.since(self.started));
+        self.ended = true;
         after
     }
 
@@ -270,8 +274,13 @@ impl<'a> Exchange<'a> {
 }
 
 impl Drop for Exchange<'_> {
-    /// Records, also when the exchange was dropped half-way or panicked.
+    /// Records, also when the exchange was dropped half-way or panicked. Nothing here may panic:
+    /// a second panic while the first one unwinds ends the process.
     fn drop(&mut self) {
+        if !self.ended {
+            // What ends with the connection (HTTP/1.0) would look whole after a clean close.
+            self.conn.cut();
+        }
         let facts = std::mem::take(&mut self.work.facts);
         facts.count(self.worker);
         self.worker

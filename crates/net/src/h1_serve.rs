@@ -310,6 +310,11 @@ impl Downstream {
     /// Ends the connection at once, so that the caller sees a cut and not an end. Used where a
     /// clean close could be taken for a whole answer.
     pub fn abort(self) {
+        self.cut();
+    }
+
+    /// As [`Self::abort`], at the moment the connection is dropped.
+    pub fn cut(&self) {
         if let Io::Clear(stream) = &self.io {
             // A reset on close; if the option can't be set, the caller still sees a body that is
             // shorter than announced.

@@ -4,6 +4,8 @@ mod audit;
 mod control;
 mod data;
 mod host;
+#[cfg(test)]
+mod panics;
 mod vault;
 
 pub(crate) use audit::redactor;
@@ -84,8 +86,11 @@ pub(crate) struct Running {
 ///
 /// # Errors
 /// Anything that keeps it from serving as configured; nothing is left half open.
-pub(crate) fn start(mut settings: Settings) -> anyhow::Result<Running> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+pub(crate) fn start(settings: Settings) -> anyhow::Result<Running> {
+    start_by(Arc::new(SystemClock::new()), settings)
+}
+
+fn start_by(clock: Arc<dyn Clock>, mut settings: Settings) -> anyhow::Result<Running> {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     host::prepare(&settings)?;
     let control = tokio::runtime::Builder::new_multi_thread()
