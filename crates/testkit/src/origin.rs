@@ -2,6 +2,7 @@
 
 use crate::request::{self, Read, Request};
 use crate::wait;
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -57,7 +58,7 @@ impl<T: std::io::Read + Write + Send> Stream for T {}
 struct Seen {
     connections: AtomicUsize,
     requests: Mutex<Vec<Request>>,
-    raw: Mutex<Vec<Vec<u8>>>,
+    raw: Mutex<BTreeMap<usize, Vec<u8>>>,
     faults: Mutex<Vec<String>>,
     left: Mutex<Vec<Instant>>,
     open: AtomicUsize,
@@ -142,7 +143,6 @@ impl Origin {
                     return;
                 }
                 let number = seen.connections.fetch_add(1, Ordering::Relaxed);
-                lock(&seen.raw).push(Vec::new());
                 let (answer, carrier, seen) =
                     (Arc::clone(&answer), Arc::clone(&carrier), Arc::clone(&seen));
                 let served = move || {
@@ -201,9 +201,7 @@ impl Origin {
     /// Forgets the requests so far, and their bytes.
     pub fn forget(&self) {
         lock(&self.seen.requests).clear();
-        for bytes in lock(&self.seen.raw).iter_mut() {
-            *bytes = Vec::new();
-        }
+        lock(&self.seen.raw).clear();
     }
 
     /// Connections accepted so far.
@@ -216,9 +214,9 @@ impl Origin {
         self.seen.open.load(Ordering::Relaxed)
     }
 
-    /// Every byte of each connection so far.
+    /// Every byte so far of each connection that sent some.
     pub fn raw(&self) -> Vec<Vec<u8>> {
-        lock(&self.seen.raw).clone()
+        lock(&self.seen.raw).values().cloned().collect()
     }
 
     /// What was not a strict request; the connection ended there.
@@ -263,7 +261,10 @@ fn serve(mut stream: Box<dyn Stream>, number: usize, answer: &Answer, seen: &See
             Ok(Read::More) => match stream.read(&mut piece) {
                 Ok(read) if read > 0 => {
                     buffer.extend_from_slice(&piece[..read]);
-                    lock(&seen.raw)[number].extend_from_slice(&piece[..read]);
+                    let mut raw = lock(&seen.raw);
+                    raw.entry(number)
+                        .or_default()
+                        .extend_from_slice(&piece[..read]);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) if buffer.is_empty() => return,
