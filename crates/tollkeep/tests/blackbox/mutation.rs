@@ -171,8 +171,8 @@ struct Lane {
     served: usize,
 }
 
-/// The stream of a batch, and what was wrong with it.
-type Wrong = (usize, String);
+/// The stream of a batch, where it is known, and what was wrong.
+type Wrong = (Option<usize>, String);
 
 impl Lane {
     fn new() -> Self {
@@ -230,14 +230,14 @@ impl Lane {
         }
         for (slot, caller) in callers.into_iter().enumerate() {
             let checked = read_all(caller).and_then(|raw| self.check_stream(slot, &raw));
-            checked.map_err(|problem| (slot, problem))?;
+            checked.map_err(|problem| (Some(slot), problem))?;
         }
         // The last one goes the way of what came before it, alone.
         self.ask_innocent();
         let innocent = (first_asked..self.asked).try_for_each(|asked| self.check_innocent(asked));
         innocent
             .and_then(|()| self.check_rest())
-            .map_err(|problem| (0, problem))
+            .map_err(|problem| (None, problem))
     }
 
     /// Each 200 is the upstream's, to this stream's own request, in the order of the requests.
@@ -409,12 +409,12 @@ impl Plan {
             if let Err((slot, problem)) = lane.try_batch(&streams) {
                 // The other lanes need not go on.
                 next.store(self.count, Ordering::Relaxed);
-                panic!(
-                    "seed {}, stream {} of {numbers:?}: {problem}\n{}",
-                    self.seed,
-                    numbers.start + slot,
-                    String::from_utf8_lossy(&streams[slot]).escape_debug()
-                );
+                let which = slot.map(|slot| {
+                    let text = String::from_utf8_lossy(&streams[slot]).into_owned();
+                    (numbers.start + slot, text)
+                });
+                let seed = self.seed;
+                panic!("seed {seed}, streams {numbers:?}: {problem}\nstream {which:?}");
             }
         }
     }
