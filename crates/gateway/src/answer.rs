@@ -190,15 +190,9 @@ impl Exchange<'_> {
         let mut id = String::from("req_");
         id.push_str(std::str::from_utf8(&self.work.facts.id.hex()).unwrap_or_default());
         let detail = refusal.detail();
-        // The dialects have codes of their own; plain bodies carry ours.
-        let code = if dialect == Dialect::Plain || refusal.has_own_code() {
-            public.code
-        } else {
-            public.kind.code()
-        };
         let text = ErrorText {
             kind: public.kind,
-            code,
+            code: refusal.code_in(dialect),
             message: detail.unwrap_or(public.text),
             request_id: &id,
             status,
@@ -314,6 +308,16 @@ impl Refusal {
         }
         matches!(self, Self::Unauthenticated(AuthnFailure::Query))
             .then_some("credential in query string is disabled")
+    }
+
+    /// The code in the body: the dialects have words of their own, plain bodies carry ours.
+    pub(crate) fn code_in(&self, dialect: Dialect) -> &'static str {
+        let public = self.public();
+        if dialect == Dialect::Plain || self.has_own_code() {
+            public.code
+        } else {
+            public.kind.code()
+        }
     }
 
     /// Whether every dialect shows our code rather than its own word for the class.

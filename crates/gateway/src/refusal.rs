@@ -213,13 +213,13 @@ impl Refusal {
         use ErrorKind as Kind;
         match self {
             Self::BadRequest(_) => closing(400, "bad_request", "Bad request.", Kind::BadRequest),
-            Self::InvalidJson(_) => row(400, "invalid_json", "The request body is not a JSON object.", Kind::BadRequest),
+            Self::InvalidJson(_) => row(400, "invalid_json", "The request body is not a JSON object.", Kind::InvalidJson),
             Self::DuplicateKey(_) => row(400, "duplicate_key", "A key appears twice in the request body.", Kind::DuplicateKey),
             Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
-            Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::Forbidden),
+            Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::ProjectInactive),
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
             Self::OriginRequired => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
-            Self::OriginNotAllowed => row(403, "origin_not_allowed", "Not allowed.", Kind::Forbidden),
+            Self::OriginNotAllowed => row(403, "origin_not_allowed", "Not allowed.", Kind::OriginNotAllowed),
             Self::EndpointNotFound => row(404, "endpoint_not_found", "Not found.", Kind::EndpointNotFound),
             Self::ModelNotFound(_) | Self::UpstreamModelMissing => row(404, "model_not_found", "The model does not exist or you have no access to it.", Kind::ModelNotFound),
             Self::MethodNotAllowed { closes, .. } => Public { closes: *closes, ..row(405, "method_not_allowed", "Method not allowed.", Kind::MethodNotAllowed) },
@@ -283,3 +283,6 @@ impl Refusal {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,38 +6,31 @@ use crate::surface::Dialect;
 /// Longest `message` that is written; longer ones are cut at a character.
 pub const MESSAGE_BYTES_MAX: usize = 2048;
 
-/// The classes of errors a caller can meet. The name goes into `x-tollkeep-error`.
+/// The classes of errors a caller can meet: those of our refusals, and those of upstreams' errors
+/// that a caller must be able to tell apart.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the names are the classes of the error table")]
 pub enum ErrorKind {
     BadRequest,
     InvalidJson,
     DuplicateKey,
-    UnsupportedParameter,
-    ParamNotAllowed,
     ContextOverflow,
     PolicyBlocked,
     Unauthenticated,
-    PaymentRequired,
-    BudgetExhausted,
     Forbidden,
     OriginNotAllowed,
     ProjectInactive,
     ModelNotFound,
     EndpointNotFound,
     MethodNotAllowed,
-    Conflict,
     BodyTooLarge,
     BadContentType,
     RateLimited,
     ModelCooldown,
     UpstreamAuth,
-    UpstreamBilling,
     UpstreamError,
     UpstreamProtocol,
-    UpstreamInterrupted,
     ResponseTooLarge,
-    CircuitOpen,
     Overloaded,
     Maintenance,
     Timeout,
@@ -72,41 +65,33 @@ const fn row(
 
 impl ErrorKind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::DuplicateKey,
-        Self::UnsupportedParameter,
-        Self::ParamNotAllowed,
         Self::ContextOverflow,
         Self::PolicyBlocked,
         Self::Unauthenticated,
-        Self::PaymentRequired,
-        Self::BudgetExhausted,
         Self::Forbidden,
         Self::OriginNotAllowed,
         Self::ProjectInactive,
         Self::ModelNotFound,
         Self::EndpointNotFound,
         Self::MethodNotAllowed,
-        Self::Conflict,
         Self::BodyTooLarge,
         Self::BadContentType,
         Self::RateLimited,
         Self::ModelCooldown,
         Self::UpstreamAuth,
-        Self::UpstreamBilling,
         Self::UpstreamError,
         Self::UpstreamProtocol,
-        Self::UpstreamInterrupted,
         Self::ResponseTooLarge,
-        Self::CircuitOpen,
         Self::Overloaded,
         Self::Maintenance,
         Self::Timeout,
     ];
 
-    /// The name of the class, sent in `x-tollkeep-error`.
+    /// The name of the class.
     pub const fn class(self) -> &'static str {
         self.row().class
     }
@@ -124,14 +109,6 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the answer carries `x-should-retry: false`, as the status alone makes SDKs retry.
-    pub const fn forbids_retry(self) -> bool {
-        matches!(
-            self,
-            Self::Conflict | Self::UpstreamAuth | Self::UpstreamBilling
-        )
-    }
-
     #[rustfmt::skip]
     const fn row(self) -> Row {
         const INVALID: &str = "invalid_request_error";
@@ -140,31 +117,23 @@ impl ErrorKind {
             Self::BadRequest => row(("bad_request", "bad_request"), 400, INVALID, INVALID, "INVALID_ARGUMENT"),
             Self::InvalidJson => row(("invalid_json", "invalid_json"), 400, INVALID, INVALID, "INVALID_ARGUMENT"),
             Self::DuplicateKey => row(("duplicate_key", "duplicate_key"), 400, INVALID, INVALID, "INVALID_ARGUMENT"),
-            Self::UnsupportedParameter => row(("unsupported_parameter", "unsupported_parameter"), 400, INVALID, INVALID, "INVALID_ARGUMENT"),
-            Self::ParamNotAllowed => row(("param_not_allowed", "param_not_allowed"), 400, INVALID, INVALID, "INVALID_ARGUMENT"),
             Self::ContextOverflow => row(("context_overflow", "context_length_exceeded"), 400, INVALID, INVALID, "INVALID_ARGUMENT"),
             Self::PolicyBlocked => row(("policy_blocked", "content_policy_violation"), 400, INVALID, INVALID, "INVALID_ARGUMENT"),
             Self::Unauthenticated => row(("unauthenticated", "invalid_api_key"), 401, "authentication_error", "authentication_error", "UNAUTHENTICATED"),
-            Self::PaymentRequired => row(("payment_required", "payment_required"), 402, "insufficient_quota", "billing_error", "FAILED_PRECONDITION"),
-            Self::BudgetExhausted => row(("budget_exhausted", "budget_exhausted"), 402, "insufficient_quota", "billing_error", "FAILED_PRECONDITION"),
             Self::Forbidden => row(("forbidden", "forbidden"), 403, "permission_error", "permission_error", "PERMISSION_DENIED"),
             Self::OriginNotAllowed => row(("origin_not_allowed", "origin_not_allowed"), 403, "permission_error", "permission_error", "PERMISSION_DENIED"),
             Self::ProjectInactive => row(("project_inactive", "project_inactive"), 403, "permission_error", "permission_error", "PERMISSION_DENIED"),
             Self::ModelNotFound => row(("model_not_found", "model_not_found"), 404, INVALID, "not_found_error", "NOT_FOUND"),
             Self::EndpointNotFound => row(("endpoint_not_found", "endpoint_not_found"), 404, INVALID, "not_found_error", "NOT_FOUND"),
             Self::MethodNotAllowed => row(("method_not_allowed", "method_not_allowed"), 405, INVALID, INVALID, "INVALID_ARGUMENT"),
-            Self::Conflict => row(("conflict", "conflict"), 409, INVALID, INVALID, "ABORTED"),
             Self::BodyTooLarge => row(("body_too_large", "request_too_large"), 413, INVALID, "request_too_large", "INVALID_ARGUMENT"),
             Self::BadContentType => row(("bad_content_type", "unsupported_media_type"), 415, INVALID, INVALID, "INVALID_ARGUMENT"),
             Self::RateLimited => row(("rate_limited", "rate_limit_exceeded"), 429, "rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED"),
             Self::ModelCooldown => row(("model_cooldown", "model_cooldown"), 429, "rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED"),
             Self::UpstreamAuth => row(("upstream_auth", "upstream_auth_error"), 503, SERVER, "api_error", "UNAVAILABLE"),
-            Self::UpstreamBilling => row(("upstream_billing", "upstream_auth_error"), 503, SERVER, "api_error", "UNAVAILABLE"),
             Self::UpstreamError => row(("upstream_error", "upstream_error"), 502, SERVER, "api_error", "INTERNAL"),
             Self::UpstreamProtocol => row(("upstream_protocol", "upstream_protocol"), 502, SERVER, "api_error", "INTERNAL"),
-            Self::UpstreamInterrupted => row(("upstream_interrupted", "upstream_interrupted"), 502, SERVER, "api_error", "INTERNAL"),
             Self::ResponseTooLarge => row(("response_too_large", "response_too_large"), 502, SERVER, "api_error", "INTERNAL"),
-            Self::CircuitOpen => row(("circuit_open", "circuit_open"), 502, SERVER, "api_error", "UNAVAILABLE"),
             Self::Overloaded => row(("overloaded", "overloaded"), 503, SERVER, "overloaded_error", "UNAVAILABLE"),
             Self::Maintenance => row(("maintenance", "maintenance"), 503, SERVER, "api_error", "UNAVAILABLE"),
             Self::Timeout => row(("timeout", "timeout"), 504, SERVER, "timeout_error", "DEADLINE_EXCEEDED"),
@@ -173,7 +142,7 @@ impl ErrorKind {
 }
 
 /// What one error says. `code` and `status` are the kind's own unless the place of the refusal
-/// knows better ones; see [`ErrorText::new`].
+/// knows better ones.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorText<'a> {
     /// The class.
@@ -186,24 +155,6 @@ pub struct ErrorText<'a> {
     pub request_id: &'a str,
     /// The HTTP status the answer has.
     pub status: u16,
-}
-
-impl<'a> ErrorText<'a> {
-    /// The kind's own code and status.
-    pub const fn new(
-        kind: ErrorKind,
-        dialect: Dialect,
-        message: &'a str,
-        request_id: &'a str,
-    ) -> Self {
-        Self {
-            kind,
-            code: kind.code(),
-            message,
-            request_id,
-            status: kind.status(dialect),
-        }
-    }
 }
 
 /// The message as it may be written.

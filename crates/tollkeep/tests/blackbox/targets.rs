@@ -173,9 +173,20 @@ fn a_request_of_our_own_that_came_back_is_a_loop() {
 #[test]
 fn a_refusal_speaks_the_dialect_of_its_path() {
     let origin = echo();
-    let (gateway, _) = llm(&origin, "openai", "");
-    let chat = gateway.call(&chat("tok-nonsense", "{}")).json();
-    assert_eq!(chat["error"]["type"], "authentication_error");
+    let (gateway, token) = llm(&origin, "openai", "");
+    let unknown = gateway.call(&chat("tok-nonsense", "{}")).json();
+    assert_eq!(unknown["error"]["type"], "authentication_error");
+    let broken = gateway.call(&chat(&token, "{\"model\": }"));
+    assert_eq!(
+        (broken.status, broken.code().as_str()),
+        (400, "invalid_json")
+    );
+    let error = &broken.json()["error"];
+    assert_eq!(
+        (&error["type"], &error["code"]),
+        (&"invalid_request_error".into(), &"invalid_json".into())
+    );
+    assert!(broken.text().contains("at byte 10"), "{}", broken.text());
     let anthropic = gateway.call(&post("/v1/messages", "", b"{}")).json();
     assert_eq!(
         (&anthropic["type"], &anthropic["error"]["type"]),

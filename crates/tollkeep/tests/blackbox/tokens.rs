@@ -249,6 +249,8 @@ fn bindings_on_methods_routes_and_origins_hold() {
             "{other}"
         );
     }
+    let refused = gateway.call(&chat(&from("null"), "hi")).json();
+    assert_eq!(refused["error"]["code"], "origin_not_allowed");
     assert_eq!(
         told(&chat(&origins, "hi")),
         (400, "origin_required".to_owned())
