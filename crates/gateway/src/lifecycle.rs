@@ -281,11 +281,10 @@ impl Drop for Exchange<'_> {
             // What ends with the connection (HTTP/1.0) would look whole after a clean close.
             self.conn.cut();
         }
-        let facts = std::mem::take(&mut self.work.facts);
-        facts.count(self.worker);
+        self.work.facts.count(self.worker);
         self.worker
             .buffers
             .give_back(std::mem::take(&mut self.work.request));
-        self.worker.record(facts);
+        self.worker.record(&mut self.work.facts);
     }
 }

@@ -95,7 +95,8 @@ pub(crate) struct ProviderPlan {
     pub(crate) forward_headers: Vec<Box<[u8]>>,
     /// Usable credentials of the highest priority, each as often as its weight says.
     pub(crate) credentials: Vec<Arc<Credential>>,
-    paths: Vec<(Surface, Box<str>)>,
+    /// By surface: the request line and the fields that every call has.
+    heads: Vec<(Surface, Box<[u8]>)>,
 }
 
 impl ProviderPlan {
@@ -103,12 +104,12 @@ impl ProviderPlan {
         self.kind.speaks
     }
 
-    /// The path of a surface at this provider.
-    pub(crate) fn path(&self, surface: Surface) -> Option<&str> {
-        self.paths
-            .iter()
+    /// How every head of a call to this surface begins.
+    pub(crate) fn head(&self, surface: Surface) -> Option<&[u8]> {
+        let mut heads = self.heads.iter();
+        heads
             .find(|(of, _)| *of == surface)
-            .map(|(_, path)| &**path)
+            .map(|(_, head)| &**head)
     }
 }
 
@@ -382,8 +383,14 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
     let surfaces = Surface::ALL
         .into_iter()
         .filter(|surface| kind.speaks.serves(*surface));
-    let paths = surfaces
-        .filter_map(|surface| Some((surface, kind.path(base, surface.upstream_path()?).into())));
+    let host = provider.base_url.authority();
+    let heads = surfaces.filter_map(|surface| {
+        let path = kind.path(base, surface.upstream_path()?);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
+        );
+        Some((surface, head.into_bytes().into()))
+    });
     Ok(Target {
         name: Arc::from(provider.name.as_str()),
         label: parts.metrics.provider(&provider.name),
@@ -398,7 +405,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
                 .map(|name| name.to_ascii_lowercase().into_bytes().into())
                 .collect(),
             credentials: credentials(provider, kind.credential),
-            paths: paths.collect(),
+            heads: heads.collect(),
         }),
         set_fields,
         set_names,

@@ -94,11 +94,11 @@ impl Exchange<'_> {
             Framing::Length(length) => {
                 let length = usize::try_from(length).map_err(|_| Refusal::BodyTooLarge)?;
                 if self.conn.unread().len() < head_len + length {
-                    self.read_length(head_len + length).await?;
+                    Box::pin(self.read_length(head_len + length)).await?;
                 }
                 head_len + length
             }
-            Framing::Chunked => self.read_chunks(head_len, bytes_max).await?,
+            Framing::Chunked => Box::pin(self.read_chunks(head_len, bytes_max)).await?,
         };
         let detached = self.conn.detach(total);
         self.worker

@@ -46,6 +46,7 @@ pub struct Recorder {
     sinks: Sinks,
     folds: Mutex<Folds>,
     spare: Mutex<Vec<Lines>>,
+    batches: Mutex<Vec<Vec<Facts>>>,
 }
 
 /// What one batch is written into. The buffers go to the sinks, which give used ones for them.
@@ -102,28 +103,44 @@ impl Recorder {
             sinks,
             folds: Mutex::default(),
             spare: Mutex::default(),
+            batches: Mutex::default(),
         })
     }
 
     /// Takes a worker's batch: lines are written here, events by the audit log's own thread, so
     /// that neither waits for the other. Never waits: a full queue is the log's to count.
-    pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
+    pub(crate) fn take(self: &Arc<Self>, mut batch: Vec<Facts>) {
         self.write_lines(&batch);
         let Some(audit) = &self.sinks.audit else {
-            return;
+            return self.keep(batch);
         };
         let events = batch.iter().map(Facts::events_max).sum();
         if events == 0 {
-            return;
+            return self.keep(batch);
         }
         let recorder = Arc::clone(self);
         let write = move |sink: &mut EventSink<'_>| {
-            for facts in &batch {
-                recorder.write_events(facts, sink);
+            for facts in batch.drain(..) {
+                recorder.write_events(&facts, sink);
             }
+            recorder.keep(batch);
         };
         if let Err(error) = audit.submit(events, Box::new(write)) {
             tracing::debug!("{events} audit events were not taken: {error}");
+        }
+    }
+
+    /// An empty batch, with the memory of one that is written.
+    pub(crate) fn batch(&self) -> Vec<Facts> {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        batches.pop().unwrap_or_default()
+    }
+
+    fn keep(&self, mut batch: Vec<Facts>) {
+        batch.clear();
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        if batches.len() < SPARE_MAX {
+            batches.push(batch);
         }
     }
 

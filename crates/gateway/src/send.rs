@@ -53,43 +53,45 @@ impl Exchange<'_> {
     /// # Errors
     /// 502, 503, 504; the caller hung up.
     pub(crate) async fn send(&mut self, call: &Call, grant: Grant) -> Result<Option<Reply>, Stop> {
-        match call {
-            Call::Models(surface) => Box::pin(self.answer_models(*surface)).await.map(|()| None),
+        let (target, reply_for) = match call {
+            Call::Models(surface) => {
+                return Box::pin(self.answer_models(*surface)).await.map(|()| None);
+            }
             Call::Plain(route) => {
-                let target = Arc::clone(&route.target);
                 self.write_plain_head(route);
                 let reply_for = ReplyFor::Plain(Arc::clone(route));
-                self.call_upstream(target, reply_for, grant).await.map(Some)
+                (Arc::clone(&route.target), reply_for)
             }
-            Call::Llm(call) => self.send_llm(call, grant).await.map(Some),
-        }
+            Call::Llm(call) => self.write_llm_head(call)?,
+        };
+        self.call_upstream(target, reply_for, grant).await.map(Some)
     }
 
-    async fn send_llm(&mut self, call: &LlmCall, grant: Grant) -> Result<Reply, Stop> {
+    fn write_llm_head(&mut self, call: &LlmCall) -> Result<(Arc<Target>, ReplyFor), Refusal> {
         let plan = Arc::clone(&self.plan);
         let target = plan.llm.providers.get(call.provider);
         let Some((target, provider)) = target.and_then(|target| Some((target, target.provider()?)))
         else {
-            return Err(Refusal::Internal.into());
+            return Err(Refusal::Internal);
         };
         let credential = provider
             .credentials
             .get(self.worker.turn() % provider.credentials.len().max(1));
         let Some(credential) = credential else {
-            return Err(Refusal::CredentialUnavailable(target.name.to_string()).into());
+            return Err(Refusal::CredentialUnavailable(target.name.to_string()));
         };
         if let Some(name) = &call.rename {
             self.rename_model(name)?;
         }
-        self.write_provider_head(call, target, provider, credential);
+        let begin = provider.head(call.surface).ok_or(Refusal::Internal)?;
+        self.write_provider_head(call, target, (provider, begin), credential);
         let reply_for = ReplyFor::Llm {
             dialect: self.dialect(),
             surface: call.surface,
             usage: call.usage,
             credential: Arc::clone(credential),
         };
-        self.call_upstream(Arc::clone(target), reply_for, grant)
-            .await
+        Ok((Arc::clone(target), reply_for))
     }
 
     /// Puts the provider's own name of the model into the body, every other byte as it was.

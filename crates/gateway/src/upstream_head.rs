@@ -75,31 +75,19 @@ impl Exchange<'_> {
         &mut self,
         call: &LlmCall,
         target: &Target,
-        provider: &ProviderPlan,
+        (provider, begin): (&ProviderPlan, &[u8]),
         credential: &Credential,
     ) {
         let body_len = self.body().len();
         let mut out = std::mem::take(&mut self.work.out);
         out.clear();
         let (head, bytes) = (&self.work.head, &self.work.request);
-        out.extend_from_slice(b"POST ");
-        out.extend_from_slice(provider.path(call.surface).unwrap_or("/").as_bytes());
-        out.extend_from_slice(b" HTTP/1.1\r\n");
-        write::field(
-            &mut out,
-            b"host",
-            target.endpoint.url.authority().as_bytes(),
-        );
-        out.extend_from_slice(b"content-type: application/json\r\naccept-encoding: identity\r\n");
-        write::field(
-            &mut out,
-            b"accept",
-            if call.stream {
-                b"text/event-stream"
-            } else {
-                b"application/json"
-            },
-        );
+        out.extend_from_slice(begin);
+        out.extend_from_slice(if call.stream {
+            b"accept: text/event-stream\r\n"
+        } else {
+            b"accept: application/json\r\n"
+        });
         let mut has_version = false;
         for field in head.fields.iter().filter(|field| !field.hop) {
             let name = field.name.of(bytes);

@@ -198,11 +198,11 @@ impl Worker {
 
     /// Takes the record of a finished request; a full batch goes to the writer at once, a first
     /// one within milliseconds.
-    pub(crate) fn record(self: &Rc<Self>, facts: Facts) {
+    pub(crate) fn record(self: &Rc<Self>, facts: &mut Facts) {
         let mut records = self.records.borrow_mut();
-        records.push(facts);
+        records.push(std::mem::take(facts));
         if records.len() >= RECORDS_BATCH {
-            let batch = std::mem::replace(&mut *records, Vec::with_capacity(RECORDS_BATCH));
+            let batch = std::mem::replace(&mut *records, self.shared.recorder.batch());
             drop(records);
             self.shared.recorder.take(batch);
         } else if !self.flush_due.replace(true) {
@@ -225,8 +225,10 @@ impl Worker {
 
     fn flush(&self) {
         self.flush_due.set(false);
-        let batch = std::mem::take(&mut *self.records.borrow_mut());
-        if !batch.is_empty() {
+        let mut records = self.records.borrow_mut();
+        if !records.is_empty() {
+            let batch = std::mem::replace(&mut *records, self.shared.recorder.batch());
+            drop(records);
             self.shared.recorder.take(batch);
         }
     }
