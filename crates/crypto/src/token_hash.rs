@@ -21,8 +21,8 @@ impl TokenHasher {
     }
 
     /// The hash of a token as its holder sent it.
-    pub fn hash(&self, text: &str) -> TokenHash {
-        let inner = digest::digest(&digest::SHA256, text.as_bytes());
+    pub fn hash(&self, text: impl AsRef<[u8]>) -> TokenHash {
+        let inner = digest::digest(&digest::SHA256, text.as_ref());
         TokenHash::from_bytes(bytes_of(hmac::sign(&self.pepper, inner.as_ref()).as_ref()))
     }
 }

@@ -233,24 +233,24 @@ impl<'w> Exchange<'w> {
 
     fn has_credential(&self) -> bool {
         let carriers = [Known::Authorization, Known::XApiKey, Known::XGoogApiKey];
-        self.work
-            .head
-            .fields
-            .iter()
-            .any(|field| carriers.contains(&field.known))
+        carriers.iter().any(|known| self.work.head.has(*known))
     }
 
     /// A request of our own that came back.
     fn check_hop(&self) -> Result<(), Refusal> {
-        let own = self.plan.instance.as_bytes();
-        let came_back = self
-            .fields()
-            .any(|(name, value)| name.eq_ignore_ascii_case(b"tollkeep-hop") && value == own);
-        if came_back {
-            Err(Refusal::Loop)
-        } else {
-            Ok(())
+        let head = &self.work.head;
+        if !head.has(Known::TollkeepHop) {
+            return Ok(());
         }
+        let (own, bytes) = (self.plan.instance.as_bytes(), self.conn.unread());
+        let mut hops = head
+            .fields
+            .iter()
+            .filter(|field| field.known == Known::TollkeepHop);
+        if hops.any(|field| field.value.of(bytes) == own) {
+            return Err(Refusal::Loop);
+        }
+        Ok(())
     }
 
     fn canonical_path(

@@ -7,7 +7,6 @@ use crate::admit::Entry;
 use crate::lifecycle::Exchange;
 use crate::refusal::{AuthnFailure, Refusal};
 use crate::route::Route;
-use std::borrow::Cow;
 use std::sync::Arc;
 use tollkeep_config::settings::Access;
 use tollkeep_counters::{Class, Key};
@@ -62,12 +61,12 @@ impl Exchange<'_> {
         let text = self.credential(entry, route);
         let shared = &self.worker.shared;
         // The digest and the look-up are done in every case, so that time tells nothing.
-        let digest = shared.hasher.hash(text.as_deref().unwrap_or_default());
+        let digest = shared.hasher.hash(text.unwrap_or_default());
         let found = shared.tokens.find(&digest);
         let text = text?;
         let Some(token) = found else {
-            let well_formed = tollkeep_crypto::mint::well_formed(&text);
-            return Err(if well_formed {
+            let text = std::str::from_utf8(text);
+            return Err(if text.is_ok_and(tollkeep_crypto::mint::well_formed) {
                 AuthnFailure::Unknown
             } else {
                 AuthnFailure::Malformed
@@ -83,24 +82,22 @@ impl Exchange<'_> {
 
     /// The one credential the request carries. Equal values in two carriers are one; what is
     /// decided here depends on the request's form alone, never on the state of a secret.
-    fn credential(&self, entry: &Entry<'_>, route: &Route) -> Result<Cow<'_, str>, AuthnFailure> {
+    fn credential(&self, entry: &Entry<'_>, route: &Route) -> Result<&[u8], AuthnFailure> {
         let bytes = self.conn.unread();
-        let mut found: Option<Cow<'_, str>> = None;
+        let mut found: Option<&[u8]> = None;
         for known in [Known::Authorization, Known::XApiKey, Known::XGoogApiKey] {
             let Some(value) = self.work.head.value(bytes, known) else {
                 continue;
             };
-            let value = std::str::from_utf8(value).map_err(|_| AuthnFailure::Malformed)?;
-            let is_bearer = known == Known::Authorization;
-            let token = if is_bearer {
+            let token = if known == Known::Authorization {
                 self.bearer(value)?
             } else {
                 value
             };
-            if found.as_ref().is_some_and(|other| *other != token) {
+            if found.is_some_and(|other| other != token) {
                 return Err(AuthnFailure::Carriers);
             }
-            found = Some(token.into());
+            found = Some(token);
         }
         let Some(query) = entry.query().filter(|_| route.surface().is_some()) else {
             return found.ok_or(AuthnFailure::Missing);
@@ -114,28 +111,23 @@ impl Exchange<'_> {
             .unwrap_or_default();
         match query_credential(query) {
             None => found.ok_or(AuthnFailure::Missing),
-            Some(("key", value)) if self.plan.llm.query_key => {
-                let value = std::str::from_utf8(value).map_err(|_| AuthnFailure::Malformed)?;
-                match found {
-                    Some(other) if other != value => Err(AuthnFailure::Carriers),
-                    Some(_) | None => Ok(value.into()),
-                }
-            }
+            Some(("key", value)) if self.plan.llm.query_key => match found {
+                Some(other) if other != value => Err(AuthnFailure::Carriers),
+                Some(_) | None => Ok(value),
+            },
             Some(_) => Err(AuthnFailure::Query),
         }
     }
 
     /// The token of an `Authorization` value: after `Bearer` in any case, or bare if it has the
     /// prefix of a token.
-    fn bearer<'v>(&self, value: &'v str) -> Result<&'v str, AuthnFailure> {
-        if let Some((scheme, token)) = value.split_once(' ') {
-            return if scheme.eq_ignore_ascii_case("bearer") {
-                Ok(token.trim_start())
-            } else {
-                Err(AuthnFailure::Malformed)
-            };
+    fn bearer<'v>(&self, value: &'v [u8]) -> Result<&'v [u8], AuthnFailure> {
+        if let Some((scheme, token)) = value.split_at_checked(b"bearer ".len())
+            && scheme.eq_ignore_ascii_case(b"bearer ")
+        {
+            return Ok(token.trim_ascii_start());
         }
-        if value.starts_with(&*self.plan.token_prefix) {
+        if value.starts_with(self.plan.token_prefix.as_bytes()) && !value.contains(&b' ') {
             Ok(value)
         } else {
             Err(AuthnFailure::Malformed)

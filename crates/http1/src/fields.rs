@@ -55,6 +55,7 @@ pub enum Known {
     Forwarded,
     RetryAfter,
     Location,
+    TollkeepHop,
     Other,
 }
 
@@ -223,6 +224,7 @@ static LISTED: [&[Row]; 23] = [
     &[
         row(b"content-type", Known::ContentType, Duty::OnceNoList),
         row(b"x-request-id", Known::XRequestId, Duty::None),
+        row(b"tollkeep-hop", Known::TollkeepHop, Duty::None),
     ],
     &[row(b"authorization", Known::Authorization, Duty::Once)],
     &[

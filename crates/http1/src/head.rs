@@ -141,7 +141,16 @@ impl Head {
 
     /// The value of the first field under a known name.
     pub fn value<'a>(&self, buf: &'a [u8], known: Known) -> Option<&'a [u8]> {
+        if !self.has(known) {
+            return None;
+        }
         first_value(&self.fields, buf, known)
+    }
+
+    /// HOT. Whether a field of a known name was sent.
+    #[inline]
+    pub fn has(&self, known: Known) -> bool {
+        self.progress.seen & known.bit() != 0
     }
 
     fn advance(
