@@ -98,13 +98,10 @@ impl Exchange<'_> {
                         Raced::Late => return Ok(Ended::Failed(Refusal::Timeout)),
                         Raced::Done(Ok(read)) if read > 0 => {}
                         Raced::Done(Ok(_) | Err(_)) => {
-                            let whole = body.end_of_stream();
-                            let cut =
-                                || Refusal::UpstreamProtocol("closed within its body".to_owned());
-                            return Ok(if whole {
+                            return Ok(if body.end_of_stream() {
                                 Ended::Whole
                             } else {
-                                Ended::Failed(cut())
+                                Ended::Failed(Refusal::UpstreamInterrupted)
                             });
                         }
                     }

@@ -141,6 +141,8 @@ pub(crate) enum Refusal {
     UpstreamError(String),
     #[error("upstream broke the protocol: {0}")]
     UpstreamProtocol(String),
+    #[error("upstream ended its answer early")]
+    UpstreamInterrupted,
     #[error("upstream's name does not resolve: {0}")]
     UpstreamDns(String),
     #[error("upstream redirects")]
@@ -223,7 +225,7 @@ impl Refusal {
             Self::EndpointNotFound => row(404, "endpoint_not_found", "Not found.", Kind::EndpointNotFound),
             Self::ModelNotFound(_) | Self::UpstreamModelMissing => row(404, "model_not_found", "The model does not exist or you have no access to it.", Kind::ModelNotFound),
             Self::MethodNotAllowed { closes, .. } => Public { closes: *closes, ..row(405, "method_not_allowed", "Method not allowed.", Kind::MethodNotAllowed) },
-            Self::RequestTimeout => closing(408, "request_timeout", "The request took too long to arrive.", Kind::Timeout),
+            Self::RequestTimeout => closing(408, "request_timeout", "The request took too long to arrive.", Kind::RequestTimeout),
             Self::BodyTooLarge => row(413, "body_too_large", "The request body is too large.", Kind::BodyTooLarge),
             Self::TargetTooLong => closing(414, "target_too_long", "The request target is too long.", Kind::BadRequest),
             Self::BadContentType => row(415, "bad_content_type", "Unsupported content.", Kind::BadContentType),
@@ -239,6 +241,7 @@ impl Refusal {
             Self::VersionUnsupported => closing(505, "version_unsupported", "HTTP version not supported.", Kind::BadRequest),
             Self::UpstreamError(_) => row(502, "upstream_error", UPSTREAM, Kind::UpstreamError),
             Self::UpstreamProtocol(_) => row(502, "upstream_protocol", UPSTREAM, Kind::UpstreamProtocol),
+            Self::UpstreamInterrupted => row(502, "upstream_interrupted", UPSTREAM, Kind::UpstreamInterrupted),
             Self::UpstreamDns(_) => row(502, "upstream_dns", UPSTREAM, Kind::UpstreamError),
             Self::UpstreamRedirect => row(502, "upstream_redirect", UPSTREAM, Kind::UpstreamError),
             Self::ResponseTooLarge => row(502, "response_too_large", UPSTREAM, Kind::ResponseTooLarge),

@@ -68,6 +68,7 @@ impl Refusal {
             self,
             Self::UpstreamError(_)
                 | Self::UpstreamProtocol(_)
+                | Self::UpstreamInterrupted
                 | Self::UpstreamDns(_)
                 | Self::UpstreamRedirect
                 | Self::UpstreamAuth(_)

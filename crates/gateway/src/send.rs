@@ -328,7 +328,7 @@ impl Refusal {
         if matches!(self, Self::EgressRefused(_)) {
             return AttemptResult::EgressRefused;
         }
-        if matches!(self, Self::UpstreamProtocol(_)) {
+        if matches!(self, Self::UpstreamProtocol(_) | Self::UpstreamInterrupted) {
             return AttemptResult::ProtocolError;
         }
         AttemptResult::ConnectFailed

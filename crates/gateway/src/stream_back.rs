@@ -182,9 +182,7 @@ impl Exchange<'_> {
                         if body.end_of_stream() {
                             return Ok(());
                         }
-                        return Err(
-                            Refusal::UpstreamProtocol("closed within its body".to_owned()).into(),
-                        );
+                        return Err(Refusal::UpstreamInterrupted.into());
                     }
                 },
             }
@@ -284,7 +282,10 @@ impl Exchange<'_> {
         let text = ErrorText {
             kind: public.kind,
             code: public.code,
-            message: if matches!(refusal, Refusal::UpstreamProtocol(_)) {
+            message: if matches!(
+                refusal,
+                Refusal::UpstreamProtocol(_) | Refusal::UpstreamInterrupted
+            ) {
                 INTERRUPTED
             } else {
                 public.text

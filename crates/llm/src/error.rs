@@ -23,6 +23,7 @@ pub enum ErrorKind {
     ModelNotFound,
     EndpointNotFound,
     MethodNotAllowed,
+    RequestTimeout,
     BodyTooLarge,
     BadContentType,
     RateLimited,
@@ -30,6 +31,7 @@ pub enum ErrorKind {
     UpstreamAuth,
     UpstreamError,
     UpstreamProtocol,
+    UpstreamInterrupted,
     ResponseTooLarge,
     Overloaded,
     Maintenance,
@@ -65,7 +67,7 @@ const fn row(
 
 impl ErrorKind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::DuplicateKey,
@@ -78,6 +80,7 @@ impl ErrorKind {
         Self::ModelNotFound,
         Self::EndpointNotFound,
         Self::MethodNotAllowed,
+        Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::BadContentType,
         Self::RateLimited,
@@ -85,6 +88,7 @@ impl ErrorKind {
         Self::UpstreamAuth,
         Self::UpstreamError,
         Self::UpstreamProtocol,
+        Self::UpstreamInterrupted,
         Self::ResponseTooLarge,
         Self::Overloaded,
         Self::Maintenance,
@@ -126,6 +130,7 @@ impl ErrorKind {
             Self::ModelNotFound => row(("model_not_found", "model_not_found"), 404, INVALID, "not_found_error", "NOT_FOUND"),
             Self::EndpointNotFound => row(("endpoint_not_found", "endpoint_not_found"), 404, INVALID, "not_found_error", "NOT_FOUND"),
             Self::MethodNotAllowed => row(("method_not_allowed", "method_not_allowed"), 405, INVALID, INVALID, "INVALID_ARGUMENT"),
+            Self::RequestTimeout => row(("request_timeout", "request_timeout"), 408, INVALID, "timeout_error", "DEADLINE_EXCEEDED"),
             Self::BodyTooLarge => row(("body_too_large", "request_too_large"), 413, INVALID, "request_too_large", "INVALID_ARGUMENT"),
             Self::BadContentType => row(("bad_content_type", "unsupported_media_type"), 415, INVALID, INVALID, "INVALID_ARGUMENT"),
             Self::RateLimited => row(("rate_limited", "rate_limit_exceeded"), 429, "rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED"),
@@ -133,6 +138,7 @@ impl ErrorKind {
             Self::UpstreamAuth => row(("upstream_auth", "upstream_auth_error"), 503, SERVER, "api_error", "UNAVAILABLE"),
             Self::UpstreamError => row(("upstream_error", "upstream_error"), 502, SERVER, "api_error", "INTERNAL"),
             Self::UpstreamProtocol => row(("upstream_protocol", "upstream_protocol"), 502, SERVER, "api_error", "INTERNAL"),
+            Self::UpstreamInterrupted => row(("upstream_interrupted", "upstream_interrupted"), 502, SERVER, "api_error", "INTERNAL"),
             Self::ResponseTooLarge => row(("response_too_large", "response_too_large"), 502, SERVER, "api_error", "INTERNAL"),
             Self::Overloaded => row(("overloaded", "overloaded"), 503, SERVER, "overloaded_error", "UNAVAILABLE"),
             Self::Maintenance => row(("maintenance", "maintenance"), 503, SERVER, "api_error", "UNAVAILABLE"),

@@ -42,7 +42,7 @@ type Row = (
 
 /// Class, status, chat type, code, anthropic type, gemini status.
 #[rustfmt::skip]
-const TABLE: [Row; 23] = [
+const TABLE: [Row; 25] = [
     ("bad_request", 400, "invalid_request_error", "bad_request", "invalid_request_error", "INVALID_ARGUMENT"),
     ("invalid_json", 400, "invalid_request_error", "invalid_json", "invalid_request_error", "INVALID_ARGUMENT"),
     ("duplicate_key", 400, "invalid_request_error", "duplicate_key", "invalid_request_error", "INVALID_ARGUMENT"),
@@ -55,6 +55,7 @@ const TABLE: [Row; 23] = [
     ("model_not_found", 404, "invalid_request_error", "model_not_found", "not_found_error", "NOT_FOUND"),
     ("endpoint_not_found", 404, "invalid_request_error", "endpoint_not_found", "not_found_error", "NOT_FOUND"),
     ("method_not_allowed", 405, "invalid_request_error", "method_not_allowed", "invalid_request_error", "INVALID_ARGUMENT"),
+    ("request_timeout", 408, "invalid_request_error", "request_timeout", "timeout_error", "DEADLINE_EXCEEDED"),
     ("body_too_large", 413, "invalid_request_error", "request_too_large", "request_too_large", "INVALID_ARGUMENT"),
     ("bad_content_type", 415, "invalid_request_error", "unsupported_media_type", "invalid_request_error", "INVALID_ARGUMENT"),
     ("rate_limited", 429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED"),
@@ -62,6 +63,7 @@ const TABLE: [Row; 23] = [
     ("upstream_auth", 503, "server_error", "upstream_auth_error", "api_error", "UNAVAILABLE"),
     ("upstream_error", 502, "server_error", "upstream_error", "api_error", "INTERNAL"),
     ("upstream_protocol", 502, "server_error", "upstream_protocol", "api_error", "INTERNAL"),
+    ("upstream_interrupted", 502, "server_error", "upstream_interrupted", "api_error", "INTERNAL"),
     ("response_too_large", 502, "server_error", "response_too_large", "api_error", "INTERNAL"),
     ("overloaded", 503, "server_error", "overloaded", "overloaded_error", "UNAVAILABLE"),
     ("maintenance", 503, "server_error", "maintenance", "api_error", "UNAVAILABLE"),
