@@ -34,7 +34,8 @@ impl<'a> CallView<'a> {
         Ok(view)
     }
 
-    fn note(&mut self, place: &Place<'a, '_>, value: Scalar) {
+    #[inline(never)]
+    fn note(&mut self, place: &Place<'a, '_>, value: Scalar<'a>) {
         match value {
             Scalar::Text(text) if place.depth == 1 && place.is("model") => {
                 self.model = Some(text.text(place.body));
@@ -44,7 +45,7 @@ impl<'a> CallView<'a> {
                 self.service_tier = Some(text.text(place.body));
             }
             Scalar::Text(text) if place.is("ttl") => {
-                self.hour_cache |= text.text(place.body) == "1h";
+                self.hour_cache |= text.is(place.body, "1h");
             }
             Scalar::Bool(stream) if place.depth == 1 && place.is("stream") => {
                 self.stream = Some(stream);

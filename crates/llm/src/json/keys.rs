@@ -12,12 +12,11 @@ const SMALL: usize = 32;
 /// A larger one is sorted first when it has so many keys.
 const FIRST_CHECK: usize = 64;
 
-/// Growing storage that holds its first `N` items in place.
+/// Growing storage that holds up to `N` items in place.
 pub(super) struct Stack<T, const N: usize> {
     inline: [T; N],
-    /// `N` while there is spill.
-    inline_len: usize,
-    /// Holds everything once it holds anything.
+    len: usize,
+    /// Holds everything while there is more than has room in place.
     spill: Vec<T>,
 }
 
@@ -25,31 +24,22 @@ impl<T: Copy, const N: usize> Stack<T, N> {
     pub(super) fn new(filler: T) -> Self {
         Self {
             inline: [filler; N],
-            inline_len: 0,
+            len: 0,
             spill: Vec::new(),
         }
     }
 
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.as_slice().len()
+    pub(super) const fn len(&self) -> usize {
+        self.len
     }
 
     #[inline]
     pub(super) fn as_slice(&self) -> &[T] {
-        if self.spill.is_empty() {
-            self.inline.get(..self.inline_len).unwrap_or_default()
-        } else {
-            &self.spill
-        }
+        self.inline.get(..self.len).unwrap_or(&self.spill)
     }
 
     fn as_mut_slice(&mut self) -> &mut [T] {
-        if self.spill.is_empty() {
-            self.inline.get_mut(..self.inline_len).unwrap_or_default()
-        } else {
-            &mut self.spill
-        }
+        self.inline.get_mut(..self.len).unwrap_or(&mut self.spill)
     }
 
     #[inline]
@@ -62,11 +52,11 @@ impl<T: Copy, const N: usize> Stack<T, N> {
     /// Whether there was room in place.
     #[inline]
     fn pushed_inline(&mut self, item: T) -> bool {
-        let Some(slot) = self.inline.get_mut(self.inline_len) else {
+        let Some(slot) = self.inline.get_mut(self.len) else {
             return false;
         };
         *slot = item;
-        self.inline_len += 1;
+        self.len += 1;
         true
     }
 
@@ -76,31 +66,42 @@ impl<T: Copy, const N: usize> Stack<T, N> {
             self.spill.extend_from_slice(&self.inline);
         }
         self.spill.push(item);
+        self.len += 1;
     }
 
     #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
         let last = self.as_slice().last().copied()?;
-        self.truncate(self.len() - 1);
+        self.truncate(self.len - 1);
         Some(last)
     }
 
     #[inline]
     fn truncate(&mut self, len: usize) {
-        if self.spill.is_empty() {
-            self.inline_len = self.inline_len.min(len);
-        } else {
+        if self.len > N {
             self.truncate_spill(len);
         }
+        self.len = self.len.min(len);
     }
 
     #[cold]
     fn truncate_spill(&mut self, len: usize) {
         self.spill.truncate(len);
-        if self.spill.is_empty() {
-            self.inline_len = 0;
+        if len <= N {
+            for (slot, item) in self.inline.iter_mut().zip(self.spill.drain(..)) {
+                *slot = item;
+            }
         }
     }
+}
+
+/// A place in a body, or a number of keys in it.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the body is below 4 GiB, which is seen to before its first key"
+)]
+pub(super) const fn place(at: usize) -> u32 {
+    at as u32
 }
 
 /// Where the keys of one open object stand in the table.
@@ -138,7 +139,7 @@ impl Keys {
 
     pub(super) fn open(&self) -> ObjectKeys {
         ObjectKeys {
-            base: u32::try_from(self.all.len()).unwrap_or(u32::MAX),
+            base: place(self.all.len()),
             seen: 0,
         }
     }

@@ -1,14 +1,14 @@
 //! One strict pass over a JSON object (RFC 8259): grammar, depth, digits, and no key twice.
 
-use super::keys::{Duplicate, Keys, ObjectKeys, Stack, text_at};
+use super::keys::{Duplicate, Keys, ObjectKeys, Stack, place, text_at};
 use super::pointer::push_segment;
 use super::tokens::{Token, Tokens, syntax};
 use crate::body::{BodyFault, BodyRefusal};
 
 /// A string or a boolean.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Scalar {
-    Text(Token),
+pub(crate) enum Scalar<'a> {
+    Text(Token<'a>),
     Bool(bool),
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Place<'a, 's> {
     pub(crate) body: &'a str,
     /// 1 for members of the body itself.
     pub(crate) depth: usize,
-    key: Token,
+    key: Token<'a>,
     parents: &'s [Frame],
 }
 
@@ -26,12 +26,12 @@ impl Place<'_, '_> {
     /// Whether the member has this name.
     #[inline]
     pub(crate) fn is(&self, name: &str) -> bool {
-        self.key.text(self.body) == name
+        self.key.is(self.body, name)
     }
 
     /// Whether the object is the value of this member of the body.
     pub(crate) fn is_below(&self, name: &str) -> bool {
-        matches!(self.parents, [Frame { kind: FrameKind::Object(_), here, .. }]
+        matches!(self.parents, [Frame { kind: FrameKind::Object, here, .. }]
             if text_at(self.body, *here) == name)
     }
 }
@@ -39,35 +39,42 @@ impl Place<'_, '_> {
 #[derive(Clone, Copy)]
 struct Frame {
     kind: FrameKind,
+    /// Those of an object.
+    keys: ObjectKeys,
     /// In an object the start of the key whose value is open, in an array which element that is.
     here: u32,
 }
 
-#[derive(Clone, Copy)]
+// As wide as the rest of a frame: copies have no gaps to go around.
+#[derive(Clone, Copy, Eq, PartialEq)]
+#[repr(u32)]
 enum FrameKind {
-    Object(ObjectKeys),
-    Array,
+    Object = b'}' as u32,
+    Array = b']' as u32,
 }
 
-/// What the grammar wants next.
-enum Next {
-    /// A member or an item.
-    Part,
-    /// `,` or the end of the container.
-    AfterPart,
-    /// Nothing: the object has ended.
-    End,
+impl FrameKind {
+    /// The bracket that closes it.
+    const fn end(self) -> u8 {
+        self as u8
+    }
 }
 
+/// The key of a member.
+#[derive(Clone, Copy)]
+struct Key<'a> {
+    token: Token<'a>,
+    hash: u32,
+}
+
+/// What changes with containers only. Where the scan is, and in which frame, are locals of its
+/// loop.
 struct Scanner<'a> {
-    tokens: Tokens<'a>,
+    body: &'a str,
     depth_max: usize,
     keys: Keys,
-    /// The container that is open, and those around it.
-    frame: Frame,
+    /// The containers around the one that is open.
     parents: Stack<Frame, 8>,
-    key: Token,
-    key_hash: u32,
     /// The hash of the key `ttl`, which matters at any depth.
     ttl_hash: u32,
 }
@@ -77,7 +84,7 @@ struct Scanner<'a> {
 pub(crate) fn scan<'a>(
     body: &'a [u8],
     depth_max: usize,
-    note: impl FnMut(&Place<'a, '_>, Scalar),
+    note: impl FnMut(&Place<'a, '_>, Scalar<'a>),
 ) -> Result<(), BodyRefusal> {
     if body.starts_with(b"\xef\xbb\xbf") {
         return Err(syntax("no byte order mark", 0));
@@ -88,181 +95,173 @@ pub(crate) fn scan<'a>(
     }
     let keys = Keys::new(body);
     let frame = Frame {
-        kind: FrameKind::Object(keys.open()),
+        kind: FrameKind::Object,
+        keys: keys.open(),
         here: 0,
     };
     let mut scanner = Scanner {
-        tokens: Tokens { text: body, at: 0 },
+        body,
         depth_max,
-        key_hash: 0,
         ttl_hash: keys.hasher().of("ttl"),
         keys,
-        frame,
         parents: Stack::new(frame),
-        key: Token {
-            start: 0,
-            end: 0,
-            escaped: false,
-        },
     };
-    scanner.object(note)?;
-    if scanner.tokens.next_byte().is_some() {
-        return Err(scanner.tokens.wants("nothing after the object"));
+    let mut tokens = scanner.object(frame, note)?;
+    if tokens.next_byte().is_some() {
+        return Err(tokens.wants("nothing after the object"));
     }
     Ok(())
 }
 
-/// A place in a body, which is below 4 GiB.
-fn place(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
-}
-
 // What runs for every token is inlined into this one loop.
 impl<'a> Scanner<'a> {
-    fn object(&mut self, mut note: impl FnMut(&Place<'a, '_>, Scalar)) -> Result<(), BodyRefusal> {
-        if self.tokens.next_byte() != Some(b'{') {
-            return Err(self.tokens.wants("a JSON object"));
+    /// Takes the object that is the body; what stands after it.
+    fn object(
+        &mut self,
+        mut frame: Frame,
+        mut note: impl FnMut(&Place<'a, '_>, Scalar<'a>),
+    ) -> Result<Tokens<'a>, BodyRefusal> {
+        let mut tokens = Tokens::new(self.body);
+        if tokens.next_byte() != Some(b'{') {
+            return Err(tokens.wants("a JSON object"));
         }
-        self.tokens.at += 1;
+        tokens.advance(1);
         if self.depth_max == 0 {
-            return Err(self.too_deep());
+            return Err(self.too_deep(tokens.at()));
         }
-        let mut next = self.first(b'}');
-        loop {
-            next = match next {
-                Next::Part => {
-                    if let FrameKind::Object(_) = self.frame.kind {
-                        self.member_key()?;
-                    }
-                    self.value(&mut note)?
-                }
-                Next::AfterPart => self.after_part()?,
-                Next::End => return Ok(()),
-            };
-        }
-    }
-
-    /// What is next in a container that was opened.
-    #[inline]
-    fn first(&mut self, end: u8) -> Next {
-        if self.tokens.next_byte() == Some(end) {
-            Next::AfterPart
-        } else {
-            Next::Part
-        }
-    }
-
-    #[inline]
-    fn after_part(&mut self) -> Result<Next, BodyRefusal> {
-        match (self.tokens.next_byte(), &mut self.frame.kind) {
-            (Some(b','), kind) => {
-                if let FrameKind::Array = kind {
-                    self.frame.here = self.frame.here.saturating_add(1);
-                }
-                self.tokens.at += 1;
-                return Ok(Next::Part);
-            }
-            (Some(b'}'), FrameKind::Object(keys)) => {
-                self.tokens.at += 1;
-                if let Err(duplicate) = self.keys.close(*keys, self.tokens.text) {
-                    return Err(self.duplicate(&duplicate));
-                }
-            }
-            (Some(b']'), FrameKind::Array) => self.tokens.at += 1,
-            (_, FrameKind::Object(_)) => return Err(self.tokens.wants("`,` or `}`")),
-            (_, FrameKind::Array) => return Err(self.tokens.wants("`,` or `]`")),
-        }
-        let Some(frame) = self.parents.pop() else {
-            return Ok(Next::End);
+        let mut key = Key {
+            token: Token {
+                start: 0,
+                raw: &[],
+                escaped: false,
+            },
+            hash: 0,
         };
-        self.frame = frame;
-        Ok(Next::AfterPart)
+        let mut is_empty = tokens.next_byte() == Some(b'}');
+        loop {
+            if !is_empty {
+                if frame.kind == FrameKind::Object {
+                    key = self.member_key(&mut tokens, &mut frame.keys)?;
+                }
+                match tokens.next_byte() {
+                    Some(b'"') => {
+                        let text = Scalar::Text(tokens.string()?);
+                        self.scalar(frame.kind, &key, text, &mut note);
+                    }
+                    Some(b'-' | b'0'..=b'9') => tokens.number()?,
+                    Some(open @ (b'{' | b'[')) => {
+                        let kind = match open {
+                            b'{' => FrameKind::Object,
+                            _ => FrameKind::Array,
+                        };
+                        frame = self.opened(tokens.at(), frame, kind, &key)?;
+                        tokens.advance(1);
+                        is_empty = tokens.next_byte() == Some(kind.end());
+                        continue;
+                    }
+                    _ => {
+                        if let Some(flag) = tokens.literal()? {
+                            self.scalar(frame.kind, &key, Scalar::Bool(flag), &mut note);
+                        }
+                    }
+                }
+            }
+            while !comma(&mut tokens, &mut frame)? {
+                self.closed(frame)?;
+                match self.parents.pop() {
+                    Some(around) => frame = around,
+                    None => return Ok(tokens),
+                }
+            }
+            is_empty = false;
+        }
+    }
+
+    /// The frame of a container whose bracket stands at `at`.
+    #[inline]
+    fn opened(
+        &mut self,
+        at: usize,
+        mut around: Frame,
+        kind: FrameKind,
+        key: &Key<'a>,
+    ) -> Result<Frame, BodyRefusal> {
+        if self.depth() >= self.depth_max {
+            return Err(self.too_deep(at));
+        }
+        if around.kind == FrameKind::Object {
+            around.here = place(key.token.start);
+        }
+        self.parents.push(around);
+        let keys = self.keys.open();
+        Ok(Frame {
+            kind,
+            keys,
+            here: 0,
+        })
     }
 
     #[inline]
-    fn opened(&mut self, kind: FrameKind) -> Result<(), BodyRefusal> {
-        if self.depth() >= self.depth_max {
-            return Err(self.too_deep());
+    fn closed(&mut self, frame: Frame) -> Result<(), BodyRefusal> {
+        if frame.kind == FrameKind::Object
+            && let Err(duplicate) = self.keys.close(frame.keys, self.body)
+        {
+            return Err(self.duplicate(&duplicate));
         }
-        self.tokens.at += 1;
-        if let FrameKind::Object(_) = self.frame.kind {
-            self.frame.here = place(self.key.start);
-        }
-        self.parents.push(self.frame);
-        self.frame = Frame { kind, here: 0 };
         Ok(())
     }
 
     #[inline]
-    fn depth(&self) -> usize {
+    const fn depth(&self) -> usize {
         self.parents.len() + 1
     }
 
     /// A key and its colon.
     #[inline]
-    fn member_key(&mut self) -> Result<(), BodyRefusal> {
-        if self.tokens.next_byte() != Some(b'"') {
-            return Err(self.tokens.wants("a key"));
+    fn member_key(
+        &mut self,
+        tokens: &mut Tokens<'a>,
+        keys: &mut ObjectKeys,
+    ) -> Result<Key<'a>, BodyRefusal> {
+        if tokens.next_byte() != Some(b'"') {
+            return Err(tokens.wants("a key"));
         }
-        (self.key, self.key_hash) = self.tokens.key(self.keys.hasher())?;
-        if let FrameKind::Object(keys) = &mut self.frame.kind {
-            let (text, start) = (self.tokens.text, place(self.key.start));
-            if let Err(duplicate) = self.keys.add(keys, text, self.key_hash, start) {
-                return Err(self.duplicate(&duplicate));
-            }
+        let (token, hash) = tokens.key(self.keys.hasher())?;
+        if let Err(duplicate) = self.keys.add(keys, self.body, hash, place(token.start)) {
+            return Err(self.duplicate(&duplicate));
         }
-        if self.tokens.next_byte() != Some(b':') {
-            return Err(self.tokens.wants("`:`"));
+        if tokens.next_byte() != Some(b':') {
+            return Err(tokens.wants("`:`"));
         }
-        self.tokens.at += 1;
-        Ok(())
+        tokens.advance(1);
+        Ok(Key { token, hash })
     }
 
     #[inline]
-    fn value(
-        &mut self,
-        note: &mut impl FnMut(&Place<'a, '_>, Scalar),
-    ) -> Result<Next, BodyRefusal> {
-        let tokens = &mut self.tokens;
-        let scalar = match tokens.next_byte() {
-            Some(b'"') => Scalar::Text(tokens.string()?),
-            Some(b'{') => {
-                self.opened(FrameKind::Object(self.keys.open()))?;
-                return Ok(self.first(b'}'));
-            }
-            Some(b'[') => {
-                self.opened(FrameKind::Array)?;
-                return Ok(self.first(b']'));
-            }
-            Some(b'-' | b'0'..=b'9') => {
-                tokens.number()?;
-                return Ok(Next::AfterPart);
-            }
-            Some(b't') => tokens.literal("true", Scalar::Bool(true))?,
-            Some(b'f') => tokens.literal("false", Scalar::Bool(false))?,
-            Some(b'n') => return tokens.literal("null", Next::AfterPart),
-            _ => return Err(tokens.wants("a value")),
-        };
-        if let FrameKind::Object(_) = self.frame.kind {
-            let depth = self.depth();
-            if depth <= 2 || self.key_hash == self.ttl_hash {
-                let place = Place {
-                    body: self.tokens.text,
-                    depth,
-                    key: self.key,
-                    parents: self.parents.as_slice(),
-                };
-                note(&place, scalar);
-            }
+    fn scalar(
+        &self,
+        frame: FrameKind,
+        key: &Key<'a>,
+        value: Scalar<'a>,
+        note: &mut impl FnMut(&Place<'a, '_>, Scalar<'a>),
+    ) {
+        let depth = self.depth();
+        if frame == FrameKind::Object && (depth <= 2 || key.hash == self.ttl_hash) {
+            let place = Place {
+                body: self.body,
+                depth,
+                key: key.token,
+                parents: self.parents.as_slice(),
+            };
+            note(&place, value);
         }
-        Ok(Next::AfterPart)
     }
 
     #[cold]
-    fn too_deep(&self) -> BodyRefusal {
+    const fn too_deep(&self, offset: usize) -> BodyRefusal {
         BodyRefusal {
             fault: BodyFault::TooDeep(self.depth_max),
-            offset: self.tokens.at,
+            offset,
         }
     }
 
@@ -272,16 +271,32 @@ impl<'a> Scanner<'a> {
         let mut pointer = String::new();
         for frame in self.parents.as_slice() {
             match frame.kind {
-                FrameKind::Object(_) => {
-                    push_segment(&mut pointer, &text_at(self.tokens.text, frame.here));
+                FrameKind::Object => {
+                    push_segment(&mut pointer, &text_at(self.body, frame.here));
                 }
                 FrameKind::Array => push_segment(&mut pointer, &frame.here.to_string()),
             }
         }
-        push_segment(&mut pointer, &text_at(self.tokens.text, duplicate.0));
+        push_segment(&mut pointer, &text_at(self.body, duplicate.0));
         BodyRefusal {
             fault: BodyFault::DuplicateKey(pointer),
             offset: (duplicate.0 as usize).saturating_sub(1),
         }
     }
+}
+
+/// After a part: takes the comma, or what closes the container. Whether it was a comma.
+#[inline]
+fn comma(tokens: &mut Tokens<'_>, frame: &mut Frame) -> Result<bool, BodyRefusal> {
+    let is_comma = match tokens.next_byte() {
+        Some(b',') => true,
+        Some(end) if end == frame.kind.end() => false,
+        _ if frame.kind == FrameKind::Object => return Err(tokens.wants("`,` or `}`")),
+        _ => return Err(tokens.wants("`,` or `]`")),
+    };
+    tokens.advance(1);
+    if is_comma && frame.kind == FrameKind::Array {
+        frame.here = frame.here.saturating_add(1);
+    }
+    Ok(is_comma)
 }

@@ -6,7 +6,7 @@
 //! compared as written; vendors don't escape theirs.
 
 use super::unescaped;
-use super::words::{brackets_and_quotes, name_run, plain_run, word_of};
+use super::words::{after_blanks, brackets_and_quotes, name_run, plain_run, word_of};
 use std::borrow::Cow;
 
 /// A place in a text where a value begins.
@@ -272,14 +272,6 @@ impl<'a> Cursor<'a> {
             self.rest = after_blanks(self.rest);
         }
     }
-}
-
-#[inline(never)]
-fn after_blanks(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\n' | b'\r' | b'\t', after @ ..] = text {
-        text = after;
-    }
-    text
 }
 
 /// A short string's inside and what follows it, if here stands one.

@@ -17,6 +17,14 @@ pub(super) fn name_run(bytes: &[u8]) -> Option<usize> {
     None
 }
 
+#[inline(never)]
+pub(super) fn after_blanks(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\n' | b'\r' | b'\t', after @ ..] = text {
+        text = after;
+    }
+    text
+}
+
 /// The length of the run of bytes that mean themselves inside a string. Inlined always: text with
 /// many escapes comes here for every few bytes.
 #[inline(always)]
