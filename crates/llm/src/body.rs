@@ -35,7 +35,7 @@ impl<'a> CallView<'a> {
     }
 
     #[inline(never)]
-    fn note(&mut self, place: &Place<'a, '_>, value: Scalar<'a>) {
+    fn note(&mut self, place: &Place<'a, '_>, value: Scalar) {
         match value {
             Scalar::Text(text) if place.depth == 1 && place.is("model") => {
                 self.model = Some(text.text(place.body));

@@ -7,8 +7,8 @@ use crate::body::{BodyFault, BodyRefusal};
 
 /// A string or a boolean.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Scalar<'a> {
-    Text(Token<'a>),
+pub(crate) enum Scalar {
+    Text(Token),
     Bool(bool),
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Place<'a, 's> {
     pub(crate) body: &'a str,
     /// 1 for members of the body itself.
     pub(crate) depth: usize,
-    key: Token<'a>,
+    key: Token,
     parents: &'s [Frame],
 }
 
@@ -61,9 +61,9 @@ impl FrameKind {
 }
 
 /// The key of a member.
-#[derive(Clone, Copy)]
-struct Key<'a> {
-    token: Token<'a>,
+#[derive(Clone, Copy, Default)]
+struct Key {
+    token: Token,
     hash: u32,
 }
 
@@ -84,7 +84,7 @@ struct Scanner<'a> {
 pub(crate) fn scan<'a>(
     body: &'a [u8],
     depth_max: usize,
-    note: impl FnMut(&Place<'a, '_>, Scalar<'a>),
+    note: impl FnMut(&Place<'a, '_>, Scalar),
 ) -> Result<(), BodyRefusal> {
     if body.starts_with(b"\xef\xbb\xbf") {
         return Err(syntax("no byte order mark", 0));
@@ -119,7 +119,7 @@ impl<'a> Scanner<'a> {
     fn object(
         &mut self,
         mut frame: Frame,
-        mut note: impl FnMut(&Place<'a, '_>, Scalar<'a>),
+        mut note: impl FnMut(&Place<'a, '_>, Scalar),
     ) -> Result<Tokens<'a>, BodyRefusal> {
         let mut tokens = Tokens::new(self.body);
         if tokens.next_byte() != Some(b'{') {
@@ -129,14 +129,7 @@ impl<'a> Scanner<'a> {
         if self.depth_max == 0 {
             return Err(self.too_deep(tokens.at()));
         }
-        let mut key = Key {
-            token: Token {
-                start: 0,
-                raw: &[],
-                escaped: false,
-            },
-            hash: 0,
-        };
+        let mut key = Key::default();
         let mut is_empty = tokens.next_byte() == Some(b'}');
         loop {
             if !is_empty {
@@ -166,12 +159,15 @@ impl<'a> Scanner<'a> {
                     }
                 }
             }
-            while !comma(&mut tokens, &mut frame)? {
-                self.closed(frame)?;
-                match self.parents.pop() {
-                    Some(around) => frame = around,
+            while tokens.next_byte() != Some(b',') {
+                frame = match self.closed(&mut tokens, frame)? {
+                    Some(around) => around,
                     None => return Ok(tokens),
-                }
+                };
+            }
+            tokens.advance(1);
+            if frame.kind == FrameKind::Array {
+                frame.here = frame.here.saturating_add(1);
             }
             is_empty = false;
         }
@@ -184,7 +180,7 @@ impl<'a> Scanner<'a> {
         at: usize,
         mut around: Frame,
         kind: FrameKind,
-        key: &Key<'a>,
+        key: &Key,
     ) -> Result<Frame, BodyRefusal> {
         if self.depth() >= self.depth_max {
             return Err(self.too_deep(at));
@@ -201,14 +197,26 @@ impl<'a> Scanner<'a> {
         })
     }
 
+    /// Takes the end of a container, which must stand here, and gives the one around it.
     #[inline]
-    fn closed(&mut self, frame: Frame) -> Result<(), BodyRefusal> {
+    fn closed(
+        &mut self,
+        tokens: &mut Tokens<'a>,
+        frame: Frame,
+    ) -> Result<Option<Frame>, BodyRefusal> {
+        if tokens.next_byte() != Some(frame.kind.end()) {
+            return Err(tokens.wants(match frame.kind {
+                FrameKind::Object => "`,` or `}`",
+                FrameKind::Array => "`,` or `]`",
+            }));
+        }
+        tokens.advance(1);
         if frame.kind == FrameKind::Object
             && let Err(duplicate) = self.keys.close(frame.keys, self.body)
         {
             return Err(self.duplicate(&duplicate));
         }
-        Ok(())
+        Ok(self.parents.pop())
     }
 
     #[inline]
@@ -222,7 +230,7 @@ impl<'a> Scanner<'a> {
         &mut self,
         tokens: &mut Tokens<'a>,
         keys: &mut ObjectKeys,
-    ) -> Result<Key<'a>, BodyRefusal> {
+    ) -> Result<Key, BodyRefusal> {
         if tokens.next_byte() != Some(b'"') {
             return Err(tokens.wants("a key"));
         }
@@ -241,9 +249,9 @@ impl<'a> Scanner<'a> {
     fn scalar(
         &self,
         frame: FrameKind,
-        key: &Key<'a>,
-        value: Scalar<'a>,
-        note: &mut impl FnMut(&Place<'a, '_>, Scalar<'a>),
+        key: &Key,
+        value: Scalar,
+        note: &mut impl FnMut(&Place<'a, '_>, Scalar),
     ) {
         let depth = self.depth();
         if frame == FrameKind::Object && (depth <= 2 || key.hash == self.ttl_hash) {
@@ -283,20 +291,4 @@ impl<'a> Scanner<'a> {
             offset: (duplicate.0 as usize).saturating_sub(1),
         }
     }
-}
-
-/// After a part: takes the comma, or what closes the container. Whether it was a comma.
-#[inline]
-fn comma(tokens: &mut Tokens<'_>, frame: &mut Frame) -> Result<bool, BodyRefusal> {
-    let is_comma = match tokens.next_byte() {
-        Some(b',') => true,
-        Some(end) if end == frame.kind.end() => false,
-        _ if frame.kind == FrameKind::Object => return Err(tokens.wants("`,` or `}`")),
-        _ => return Err(tokens.wants("`,` or `]`")),
-    };
-    tokens.advance(1);
-    if is_comma && frame.kind == FrameKind::Array {
-        frame.here = frame.here.saturating_add(1);
-    }
-    Ok(is_comma)
 }

@@ -11,19 +11,18 @@ use std::ops::Range;
 const DIGITS_MAX: usize = 400;
 
 /// The inside of a string in the body.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Token<'a> {
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Token {
     pub(super) start: usize,
-    pub(super) raw: &'a [u8],
-    pub(super) escaped: bool,
+    end: usize,
+    escaped: bool,
 }
 
-impl Token<'_> {
+impl Token {
     /// Unescaped. The body is the one it came from.
     #[inline]
-    pub(crate) fn text<'b>(&self, body: &'b str) -> Cow<'b, str> {
-        let rest = body.get(self.start..).unwrap_or_default();
-        let raw = rest.get(..self.raw.len()).unwrap_or_default();
+    pub(crate) fn text<'a>(&self, body: &'a str) -> Cow<'a, str> {
+        let raw = body.get(self.start..self.end).unwrap_or_default();
         if self.escaped {
             unescaped(raw)
         } else {
@@ -35,16 +34,19 @@ impl Token<'_> {
     #[inline]
     pub(crate) fn is(&self, body: &str, text: &str) -> bool {
         if self.escaped {
-            self.text(body) == text
-        } else {
-            self.raw == text.as_bytes()
+            return self.is_unescaped(body, text);
         }
+        body.as_bytes().get(self.start..self.end) == Some(text.as_bytes())
+    }
+
+    #[cold]
+    fn is_unescaped(&self, body: &str, text: &str) -> bool {
+        self.text(body) == text
     }
 
     /// The place with its quotes.
     pub(crate) const fn quoted(&self) -> Range<usize> {
-        let end = self.start.saturating_add(self.raw.len());
-        self.start.saturating_sub(1)..end.saturating_add(1)
+        self.start.saturating_sub(1)..self.end.saturating_add(1)
     }
 }
 
@@ -138,66 +140,76 @@ impl<'a> Tokens<'a> {
 
     /// The key that begins here, and its hash, made on the way.
     #[inline]
-    pub(super) fn key(&mut self, hasher: KeyHash) -> Result<(Token<'a>, u32), BodyRefusal> {
+    pub(super) fn key(&mut self, hasher: KeyHash) -> Result<(Token, u32), BodyRefusal> {
         self.advance(1);
         let mut hash = hasher;
-        for (index, word) in self.rest.as_chunks::<8>().0.iter().enumerate() {
+        let mut rest = self.rest;
+        while let Some((word, after)) = rest.split_first_chunk::<8>() {
             let word = u64::from_le_bytes(*word);
             let other = no_name(word);
             if other == 0 {
                 hash.whole(word);
+                rest = after;
                 continue;
             }
             let bits = other.trailing_zeros() & !7;
-            let Some(key) = self.ended(8 * index + bits as usize / 8) else {
+            let Some(key) = self.ended(rest.get(bits as usize / 8..)) else {
                 break;
             };
-            let hash = hash.last(word & !(u64::MAX << bits), key.raw.len());
+            let hash = hash.last(word & !(u64::MAX << bits), key.end - key.start);
             return Ok((key, hash));
         }
-        let key = self.any_string(0)?;
+        let key = self.any_string(self.rest)?;
         Ok((key, hasher.of(&key.text(self.text))))
     }
 
     /// The string that begins here.
     #[inline]
-    pub(super) fn string(&mut self) -> Result<Token<'a>, BodyRefusal> {
+    pub(super) fn string(&mut self) -> Result<Token, BodyRefusal> {
         /// What is longer is mostly much longer.
         const WORDS: usize = 10;
         self.advance(1);
-        let mut plain = 0;
-        for word in self.rest.as_chunks::<8>().0.iter().take(WORDS) {
-            let special = specials(u64::from_le_bytes(*word));
-            if special != 0 {
-                plain += special.trailing_zeros() as usize / 8;
-                if let Some(token) = self.ended(plain) {
-                    return Ok(token);
-                }
+        let mut rest = self.rest;
+        for _ in 0..WORDS {
+            let Some((word, after)) = rest.split_first_chunk::<8>() else {
                 break;
+            };
+            let special = specials(u64::from_le_bytes(*word));
+            if special == 0 {
+                rest = after;
+                continue;
             }
-            plain += 8;
+            if let Some(token) = self.ended(rest.get(special.trailing_zeros() as usize / 8..)) {
+                return Ok(token);
+            }
+            break;
         }
-        self.any_string(plain)
+        self.any_string(rest)
     }
 
-    /// The string whose opening quote has been taken, and so many bytes of which are plain.
+    /// The string whose inside begins here, and which is plain up to `rest`.
     #[inline]
-    fn any_string(&mut self, plain: usize) -> Result<Token<'a>, BodyRefusal> {
-        let (token, after) = self.rest_of_string(plain)?;
-        self.rest = after;
-        Ok(token)
+    fn any_string(&mut self, rest: &'a [u8]) -> Result<Token, BodyRefusal> {
+        let start = self.at();
+        let (quote, escaped) = Self { rest, ..*self }.quote()?;
+        self.rest = quote;
+        let end = self.at();
+        self.advance(1);
+        Ok(Token {
+            start,
+            end,
+            escaped,
+        })
     }
 
-    /// The same, and what stands after it.
+    /// Where the string ends inside of which this is, and whether there are escapes before.
     #[inline(never)]
-    fn rest_of_string(mut self, plain: usize) -> Result<(Token<'a>, &'a [u8]), BodyRefusal> {
-        let inside = self;
-        self.advance(plain);
+    fn quote(mut self) -> Result<(&'a [u8], bool), BodyRefusal> {
         let mut escaped = false;
         loop {
             self.advance(plain_run(self.rest));
             match self.byte() {
-                Some(b'"') => break,
+                Some(b'"') => return Ok((self.rest, escaped)),
                 Some(b'\\') => {
                     let len = self.escape_len()?;
                     self.advance(len);
@@ -207,28 +219,19 @@ impl<'a> Tokens<'a> {
                 None => return Err(self.wants("the end of a string")),
             }
         }
-        let start = inside.at();
-        let raw = inside.rest.get(..self.at() - start).unwrap_or_default();
-        self.advance(1);
-        let token = Token {
-            start,
-            raw,
-            escaped,
-        };
-        Ok((token, self.rest))
     }
 
-    /// Inside a string: takes it if it ends after so many bytes, none of them escaped.
+    /// Takes the string whose inside begins here, if it ends at this place without an escape.
     #[inline]
-    fn ended(&mut self, len: usize) -> Option<Token<'a>> {
-        let start = self.at();
-        let (raw, [b'"', after @ ..]) = self.rest.split_at_checked(len)? else {
+    fn ended(&mut self, quote: Option<&'a [u8]>) -> Option<Token> {
+        let Some([b'"', after @ ..]) = quote else {
             return None;
         };
+        let start = self.at();
         self.rest = after;
         Some(Token {
             start,
-            raw,
+            end: self.at() - 1,
             escaped: false,
         })
     }
