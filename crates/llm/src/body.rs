@@ -34,6 +34,7 @@ impl<'a> CallView<'a> {
         Ok(view)
     }
 
+    /// Not inlined: few members come here, and the scanner's loop is short of registers.
     #[inline(never)]
     fn note(&mut self, place: &Place<'a, '_>, value: Scalar) {
         match value {

@@ -12,11 +12,11 @@ const SMALL: usize = 32;
 /// A larger one is sorted first when it has so many keys.
 const FIRST_CHECK: usize = 64;
 
-/// Growing storage that holds up to `N` items in place.
+/// Growing storage that holds its first `N` items in place.
 pub(super) struct Stack<T, const N: usize> {
     inline: [T; N],
     len: usize,
-    /// Holds everything while there is more than has room in place.
+    /// Holds everything once it holds anything.
     spill: Vec<T>,
 }
 
@@ -35,11 +35,19 @@ impl<T: Copy, const N: usize> Stack<T, N> {
 
     #[inline]
     pub(super) fn as_slice(&self) -> &[T] {
-        self.inline.get(..self.len).unwrap_or(&self.spill)
+        if self.spill.is_empty() {
+            self.inline.get(..self.len).unwrap_or_default()
+        } else {
+            &self.spill
+        }
     }
 
     fn as_mut_slice(&mut self) -> &mut [T] {
-        self.inline.get_mut(..self.len).unwrap_or(&mut self.spill)
+        if self.spill.is_empty() {
+            self.inline.get_mut(..self.len).unwrap_or_default()
+        } else {
+            &mut self.spill
+        }
     }
 
     #[inline]
@@ -52,12 +60,14 @@ impl<T: Copy, const N: usize> Stack<T, N> {
     /// Whether there was room in place.
     #[inline]
     fn pushed_inline(&mut self, item: T) -> bool {
-        let Some(slot) = self.inline.get_mut(self.len) else {
-            return false;
-        };
-        *slot = item;
-        self.len += 1;
-        true
+        if self.spill.is_empty()
+            && let Some(slot) = self.inline.get_mut(self.len)
+        {
+            *slot = item;
+            self.len += 1;
+            return true;
+        }
+        false
     }
 
     #[cold]
@@ -78,19 +88,9 @@ impl<T: Copy, const N: usize> Stack<T, N> {
 
     #[inline]
     fn truncate(&mut self, len: usize) {
-        if self.len > N {
-            self.truncate_spill(len);
-        }
         self.len = self.len.min(len);
-    }
-
-    #[cold]
-    fn truncate_spill(&mut self, len: usize) {
-        self.spill.truncate(len);
-        if len <= N {
-            for (slot, item) in self.inline.iter_mut().zip(self.spill.drain(..)) {
-                *slot = item;
-            }
+        if !self.spill.is_empty() {
+            self.spill.truncate(len);
         }
     }
 }
