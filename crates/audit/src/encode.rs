@@ -44,8 +44,8 @@ struct Hex {
 }
 
 /// What both orders write of one record.
-struct Record<'a> {
-    event: &'a Event<'a>,
+struct Record<'a, 'e> {
+    event: &'a Event<'e>,
     id: EventId,
     timestamp: [u8; 24],
     correlation_id: Option<Cow<'a, str>>,
@@ -98,7 +98,7 @@ impl Encoder {
 }
 
 /// The members llm-proxy has too, up to its `result`.
-fn put_caller_part(out: &mut Vec<u8>, record: &Record<'_>, hex: &mut Hex) {
+fn put_caller_part(out: &mut Vec<u8>, record: &Record<'_, '_>, hex: &mut Hex) {
     let event = record.event;
     out.extend_from_slice(b"{\"timestamp\":\"");
     out.extend_from_slice(&record.timestamp);
@@ -119,7 +119,7 @@ fn put_caller_part(out: &mut Vec<u8>, record: &Record<'_>, hex: &mut Hex) {
 }
 
 /// The members that are ours, without the hash.
-fn put_own_part(out: &mut Vec<u8>, record: &Record<'_>, hex: &mut Hex) {
+fn put_own_part(out: &mut Vec<u8>, record: &Record<'_, '_>, hex: &mut Hex) {
     let event = record.event;
     put_id(out, b",\"id\":\"evt_", hex.event.of(record.id.bytes()));
     if let Some(id) = event.tenant_id {
@@ -138,7 +138,7 @@ fn put_own_part(out: &mut Vec<u8>, record: &Record<'_>, hex: &mut Hex) {
 /// All members but the hash, in the order of their names.
 fn put_canonical(
     out: &mut Vec<u8>,
-    record: &Record<'_>,
+    record: &Record<'_, '_>,
     hex: &mut Hex,
     put_details: impl FnOnce(&mut Vec<u8>),
 ) {
@@ -193,14 +193,14 @@ fn put_plain<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], text: &[u8]) {
 }
 
 #[inline]
-fn put_correlation_id(out: &mut Vec<u8>, record: &Record<'_>) {
+fn put_correlation_id(out: &mut Vec<u8>, record: &Record<'_, '_>) {
     if let Some(id) = &record.correlation_id {
         put_plain(out, b",\"correlation_id\":\"", id.as_bytes());
     }
 }
 
 #[inline]
-fn put_client_ip(out: &mut Vec<u8>, record: &Record<'_>) {
+fn put_client_ip(out: &mut Vec<u8>, record: &Record<'_, '_>) {
     if let Some(ip) = record.client_ip {
         put_plain(out, b",\"client_ip\":\"", ip);
     }
@@ -232,7 +232,7 @@ fn put_reason(out: &mut Vec<u8>, event: &Event<'_>) {
 }
 
 #[inline]
-fn put_prev(out: &mut Vec<u8>, record: &Record<'_>) {
+fn put_prev(out: &mut Vec<u8>, record: &Record<'_, '_>) {
     out.extend_from_slice(b",\"prev\":\"");
     out.extend_from_slice(record.chain.prev_hex());
     out.push(b'"');

@@ -1,6 +1,7 @@
 //! One thing that happened, before it becomes a line.
 
 use crate::{Action, Actor, Class, Key, Outcome, mask};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use tollkeep_types::{ManagementKeyId, ProjectId, RequestId, TenantId, TokenId, WallMillis};
@@ -48,13 +49,16 @@ pub struct Event<'a> {
     pub(crate) client_ip: Option<IpAddr>,
     pub(crate) reason: Option<&'static str>,
     /// In the order of the keys, each once.
-    pub(crate) details: Vec<(Key, Value<'a>)>,
+    pub(crate) details: SmallVec<[(Key, Value<'a>); DETAILS_USUAL]>,
     details_bytes: usize,
 }
 
 /// How many details an event may have, and their size with names.
 const DETAILS_MAX: usize = 24;
 const DETAILS_BYTES_MAX: usize = 4096;
+
+/// As many as a call has, with some to spare, need no memory of their own.
+const DETAILS_USUAL: usize = 12;
 
 /// The longest text of a detail, in characters, and of a `User-Agent`.
 pub(crate) const TEXT_CHARS_MAX: usize = 256;
@@ -75,7 +79,7 @@ impl<'a> Event<'a> {
             correlation_id: None,
             client_ip: None,
             reason: None,
-            details: Vec::new(),
+            details: SmallVec::new_const(),
             details_bytes: 0,
         }
     }
@@ -226,9 +230,6 @@ impl<'a> Event<'a> {
         let bytes = key.as_str().len() + value.bytes_max();
         if self.details.len() >= DETAILS_MAX || self.details_bytes + bytes > DETAILS_BYTES_MAX {
             return;
-        }
-        if self.details.capacity() == 0 {
-            self.details.reserve_exact(DETAILS_MAX);
         }
         // Details mostly come in their order.
         if self.details.last().is_none_or(|(last, _)| *last < key) {

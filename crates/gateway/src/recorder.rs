@@ -109,7 +109,7 @@ impl Recorder {
 
     /// Takes a worker's batch: lines are written here, events by the audit log's own thread, so
     /// that neither waits for the other. Never waits: a full queue is the log's to count.
-    pub(crate) fn take(self: &Arc<Self>, mut batch: Vec<Facts>) {
+    pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
         self.write_lines(&batch);
         let Some(audit) = &self.sinks.audit else {
             return self.keep(batch);
@@ -120,8 +120,8 @@ impl Recorder {
         }
         let recorder = Arc::clone(self);
         let write = move |sink: &mut EventSink<'_>| {
-            for facts in batch.drain(..) {
-                recorder.write_events(&facts, sink);
+            for facts in &batch {
+                recorder.write_events(facts, sink);
             }
             recorder.keep(batch);
         };
@@ -201,14 +201,12 @@ impl Recorder {
         }
         match facts.refusal.map(|(_, sort)| sort) {
             Some(RefusedAs::Authn(failure)) => {
-                let event = event(facts, Action::TokenAccess, Outcome::Failure)
-                    .with_reason(failure.reason());
-                sink.append(&event);
+                let reason = Some(failure.reason());
+                sink.append(&event(facts, Action::TokenAccess, Outcome::Failure, reason));
             }
             Some(RefusedAs::Binding(reason)) => {
-                sink.append(
-                    &event(facts, Action::TokenAccess, Outcome::Denied).with_reason(reason),
-                );
+                let reason = Some(reason);
+                sink.append(&event(facts, Action::TokenAccess, Outcome::Denied, reason));
             }
             Some(RefusedAs::Rejected(reason)) => {
                 self.write_folded(facts, Action::RequestRejected, reason, sink);
@@ -242,12 +240,19 @@ impl Recorder {
             return;
         };
         drop(folds);
-        let event = event(facts, action, Outcome::Denied).with_reason(reason);
-        sink.append(&event.with_detail(Key::Count, Value::Number(count)));
+        let mut event = event(facts, action, Outcome::Denied, Some(reason));
+        event.add_detail(Key::Count, Value::Number(count));
+        sink.append(&event);
     }
 }
 
-fn event(facts: &Facts, action: Action, outcome: Outcome) -> Event<'_> {
+/// HOT. The reason is given here, as an event that is whole is large to move.
+fn event<'f>(
+    facts: &'f Facts,
+    action: Action,
+    outcome: Outcome,
+    reason: Option<&'static str>,
+) -> Event<'f> {
     let actor = if facts.token.is_some() {
         Actor::Client
     } else {
@@ -265,6 +270,9 @@ fn event(facts: &Facts, action: Action, outcome: Outcome) -> Event<'_> {
     }
     if let Some(id) = &facts.correlation_id {
         event = event.with_correlation_id(&**id);
+    }
+    if let Some(reason) = reason {
+        event = event.with_reason(reason);
     }
     add_details(&mut event, facts, action);
     event
@@ -319,14 +327,12 @@ fn call_event(facts: &Facts) -> Event<'_> {
         | RequestOutcome::CallerGone
         | RequestOutcome::Error => Outcome::Error,
     };
-    let event = event(facts, Action::ProxyRequest, outcome);
-    if let Some((code, _)) = facts.refusal {
-        return event.with_reason(code);
-    }
-    if facts.outcome == RequestOutcome::Served {
-        return event;
-    }
-    event.with_reason(facts.outcome.as_str())
+    let reason = match facts.refusal {
+        Some((code, _)) => Some(code),
+        None if facts.outcome == RequestOutcome::Served => None,
+        None => Some(facts.outcome.as_str()),
+    };
+    event(facts, Action::ProxyRequest, outcome, reason)
 }
 
 fn access_line<'a>(
