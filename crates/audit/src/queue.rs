@@ -8,8 +8,9 @@ use std::time::Duration;
 use tollkeep_observe::metrics::AuditMeter;
 use tollkeep_types::{Clock, MonoNanos};
 
-/// How many events the writer takes at a time.
-pub(crate) const BATCH_EVENTS: usize = 256;
+/// How many events the writer takes at a time: all that come in while it waits for a slow sync,
+/// so that one turn catches up, and few enough to be encoded long before a deadline.
+pub(crate) const TURN_EVENTS: usize = 4096;
 
 /// Something to write.
 pub(crate) struct Job {
@@ -123,7 +124,7 @@ impl Queue {
         let mut inner = self.lock();
         loop {
             if !inner.jobs.is_empty() {
-                return Next::Write(self.take(&mut inner, BATCH_EVENTS));
+                return Next::Write(self.take(&mut inner, TURN_EVENTS));
             }
             if inner.stopping {
                 return Next::Stop;
@@ -275,4 +276,60 @@ impl Queue {
 
 pub(crate) fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OnFailure;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tollkeep_types::WallMillis;
+
+    /// Time that a test sets.
+    #[derive(Default)]
+    struct Set(AtomicU64);
+
+    impl Clock for Set {
+        fn mono(&self) -> MonoNanos {
+            MonoNanos(self.0.load(Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> WallMillis {
+            WallMillis(0)
+        }
+    }
+
+    // AUD-41
+    #[test]
+    fn small_batches_that_came_during_a_slow_sync_are_taken_in_one_turn() {
+        let clock = Arc::new(Set::default());
+        let health = Arc::new(AuditHealth::new(
+            Duration::from_nanos(250),
+            OnFailure::Closed,
+        ));
+        let queue = Queue::new(
+            Arc::clone(&health),
+            AuditMeter::default(),
+            Arc::<Set>::clone(&clock),
+            8192,
+        );
+        queue.begin();
+        for _ in 0..TURN_EVENTS / 16 {
+            queue.push(16, What::Batch(Box::new(|_| {}))).unwrap();
+        }
+        clock.0.store(200, Ordering::Relaxed);
+        assert!(health.accepting(queue.clock.mono()), "a slow sync");
+        queue.done();
+        let Next::Write(jobs) = queue.next(None) else {
+            panic!("nothing to write");
+        };
+        assert_eq!(jobs.len(), TURN_EVENTS / 16);
+        assert!(health.accepting(queue.clock.mono()), "they are written");
+        queue.done();
+        queue.begin();
+        clock.0.store(400, Ordering::Relaxed);
+        assert!(health.accepting(queue.clock.mono()), "the next slow sync");
+        clock.0.store(451, Ordering::Relaxed);
+        assert!(!health.accepting(queue.clock.mono()), "it hangs");
+    }
 }

@@ -17,8 +17,10 @@ const SYNC_AFTER_NS: u64 = 200_000_000;
 /// How often a broken file is tried again.
 const PROBE_EVERY_NS: u64 = 500_000_000;
 
-/// Written and not yet synced bytes that bring the sync forward.
-const UNSYNCED_BYTES_MAX: usize = 1 << 20;
+/// Written and not yet synced bytes that bring the sync forward. It bounds what is kept, and is
+/// more than a busy log writes until its sync is due: a slow disk that had to sync after each of
+/// many turns would fall behind for good.
+const UNSYNCED_BYTES_MAX: usize = 4 << 20;
 
 /// The writer thread's own.
 pub(crate) struct Writer {
@@ -146,6 +148,8 @@ impl Writer {
                 .unsynced_since
                 .is_some_and(|at| self.now() >= after(at, SYNC_AFTER_NS));
             if due || self.appender.bytes().len() > UNSYNCED_BYTES_MAX {
+                // What is written waits no longer: the time it waited is not the sync's.
+                self.queue.done();
                 self.sync()?;
             }
             Ok(())

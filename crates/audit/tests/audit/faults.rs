@@ -454,6 +454,36 @@ fn calls_are_written_soon_without_anybody_asking() {
     });
 }
 
+// AUD-41
+#[test]
+fn a_flood_of_small_batches_is_never_refused_by_a_disk_that_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let means = means();
+    let config = LoggerConfig {
+        // Eight times the default, as the machine under a test may be busy.
+        deadline: LoggerConfig::default().deadline * 8,
+        ..config(&path)
+    };
+    let logger = Logger::new(config, means.clone()).unwrap();
+    for _ in 0..1_500 {
+        let batch = || {
+            logger.submit(
+                16,
+                Box::new(|sink| (0..16).for_each(|number| sink.append(&call(number)))),
+            )
+        };
+        while batch().is_err() {
+            std::thread::yield_now();
+        }
+        assert!(logger.health().accepting(means.clock.mono()));
+    }
+    eventually("it ends", || logger.stop().is_ok());
+    let calls = actions(&path);
+    let calls = calls.iter().filter(|action| *action == "proxy_request");
+    assert_eq!(calls.count(), 1_500 * 16);
+}
+
 #[test]
 fn nothing_is_taken_after_the_end() {
     let dir = tempfile::tempdir().unwrap();
