@@ -3,16 +3,17 @@
 //!
 //! Both are made in one go and without a JSON library, as this runs once a request. Their members
 //! are the same, each order written out below; details, which are many, are in
-//! [`crate::details`].
+//! [`crate::details`], and what many events have in common in [`crate::kept`].
 
 use crate::chain::Chain;
 use crate::details::Details;
 use crate::event::{TEXT_CHARS_MAX, USER_AGENT_CHARS_MAX, cut};
-use crate::{ActorId, Event, IpMask, IpText, Key, UserAgentDetail};
+use crate::kept::Kept;
+use crate::{Event, IpMask, IpText, Key, UserAgentDetail};
 use std::borrow::Cow;
 use tollkeep_observe::json;
 use tollkeep_observe::redact::Redactor;
-use tollkeep_types::{EventId, LastHex, TimeText, WallMillis};
+use tollkeep_types::{EventId, LastHex, TimeText, WallMillis, hex};
 
 /// What of an event is shown, and how.
 #[derive(Clone, Debug, Default)]
@@ -27,29 +28,21 @@ pub(crate) struct Shown {
 pub(crate) struct Encoder {
     shown: Shown,
     time: TimeText,
-    hex: Hex,
+    request: LastHex,
+    kept: Kept,
     details: Details,
     canonical: Vec<u8>,
     ip: IpText,
 }
 
-/// The digits of ids.
-#[derive(Default)]
-struct Hex {
-    event: LastHex,
-    request: LastHex,
-    tenant: LastHex,
-    project: LastHex,
-    actor: LastHex,
-}
-
 /// What both orders write of one record.
 struct Record<'a, 'e> {
     event: &'a Event<'e>,
-    id: EventId,
+    id: [u8; 32],
     timestamp: [u8; 24],
+    request_id: Option<&'a [u8; 32]>,
     correlation_id: Option<Cow<'a, str>>,
-    client_ip: Option<&'a [u8]>,
+    kept: &'a Kept,
     chain: &'a Chain,
 }
 
@@ -59,7 +52,8 @@ impl Encoder {
             ip: IpText::new(shown.ip_mask.clone()),
             shown,
             time: TimeText::default(),
-            hex: Hex::default(),
+            request: LastHex::default(),
+            kept: Kept::default(),
             details: Details::default(),
             canonical: Vec::with_capacity(1024),
         }
@@ -73,21 +67,24 @@ impl Encoder {
         (id, at): (EventId, WallMillis),
         chain: &mut Chain,
     ) {
+        self.kept.follow(event, &mut self.ip);
         let correlation_id = event.correlation_id.as_deref();
+        let request_id = event.request_id.as_ref();
         let record = Record {
             event,
-            id,
+            id: hex(id.bytes()),
             timestamp: self.time.of(at),
+            request_id: request_id.map(|id| self.request.of(id.bytes())),
             // The event took only letters, digits, dots, underscores and hyphens.
             correlation_id: correlation_id.map(|id| self.shown.redactor.hide(id)),
-            client_ip: event.client_ip.and_then(|ip| self.ip.of(ip)),
+            kept: &self.kept,
             chain,
         };
-        put_caller_part(out, &record, &mut self.hex);
+        put_caller_part(out, &record);
         self.details.put(out, event, &self.shown);
-        put_own_part(out, &record, &mut self.hex);
+        put_own_part(out, &record);
         chain.begin(&mut self.canonical);
-        put_canonical(&mut self.canonical, &record, &mut self.hex, |canonical| {
+        put_canonical(&mut self.canonical, &record, |canonical| {
             self.details.put_canonical(canonical, out);
         });
         let hash = chain.advance(&self.canonical);
@@ -98,37 +95,20 @@ impl Encoder {
 }
 
 /// The members llm-proxy has too, up to its `result`.
-fn put_caller_part(out: &mut Vec<u8>, record: &Record<'_, '_>, hex: &mut Hex) {
-    let event = record.event;
+fn put_caller_part(out: &mut Vec<u8>, record: &Record<'_, '_>) {
     out.extend_from_slice(b"{\"timestamp\":\"");
     out.extend_from_slice(&record.timestamp);
-    out.extend_from_slice(b"\",\"action\":");
-    event.action.write(out);
-    out.extend_from_slice(b",\"actor\":");
-    event.actor.write(out);
-    if let Some(id) = event.project_id {
-        put_id(out, b",\"project_id\":\"prj_", hex.project.of(id.bytes()));
-    }
-    if let Some(id) = event.request_id {
-        put_id(out, b",\"request_id\":\"req_", hex.request.of(id.bytes()));
-    }
+    out.extend_from_slice(&record.kept.who);
+    put_request_id(out, record);
     put_correlation_id(out, record);
-    put_client_ip(out, record);
-    out.extend_from_slice(b",\"result\":");
-    event.outcome.write(out);
+    out.extend_from_slice(&record.kept.result);
 }
 
 /// The members that are ours, without the hash.
-fn put_own_part(out: &mut Vec<u8>, record: &Record<'_, '_>, hex: &mut Hex) {
-    let event = record.event;
-    put_id(out, b",\"id\":\"evt_", hex.event.of(record.id.bytes()));
-    if let Some(id) = event.tenant_id {
-        put_id(out, b",\"tenant_id\":\"ten_", hex.tenant.of(id.bytes()));
-    }
-    put_actor_id(out, event, hex);
-    out.extend_from_slice(b",\"class\":");
-    event.class().write(out);
-    put_reason(out, event);
+fn put_own_part(out: &mut Vec<u8>, record: &Record<'_, '_>) {
+    put_id(out, b",\"id\":\"evt_", &record.id);
+    out.extend_from_slice(&record.kept.class);
+    put_reason(out, record.event);
     put_id(out, b",\"stream\":\"aus_", record.chain.stream_hex());
     out.extend_from_slice(b",\"seq\":");
     json::number(out, record.chain.next_seq());
@@ -139,38 +119,22 @@ fn put_own_part(out: &mut Vec<u8>, record: &Record<'_, '_>, hex: &mut Hex) {
 fn put_canonical(
     out: &mut Vec<u8>,
     record: &Record<'_, '_>,
-    hex: &mut Hex,
     put_details: impl FnOnce(&mut Vec<u8>),
 ) {
-    let event = record.event;
-    out.extend_from_slice(b"{\"action\":");
-    event.action.write(out);
-    out.extend_from_slice(b",\"actor\":");
-    event.actor.write(out);
-    put_actor_id(out, event, hex);
-    out.extend_from_slice(b",\"class\":");
-    event.class().write(out);
-    put_client_ip(out, record);
+    out.extend_from_slice(&record.kept.head);
     put_correlation_id(out, record);
     put_details(out);
-    put_id(out, b",\"id\":\"evt_", hex.event.of(record.id.bytes()));
+    put_id(out, b",\"id\":\"evt_", &record.id);
     put_prev(out, record);
-    if let Some(id) = event.project_id {
-        put_id(out, b",\"project_id\":\"prj_", hex.project.of(id.bytes()));
-    }
-    put_reason(out, event);
-    if let Some(id) = event.request_id {
-        put_id(out, b",\"request_id\":\"req_", hex.request.of(id.bytes()));
-    }
+    out.extend_from_slice(&record.kept.project);
+    put_reason(out, record.event);
+    put_request_id(out, record);
     out.extend_from_slice(b",\"result\":");
-    event.outcome.write(out);
+    record.event.outcome.write(out);
     out.extend_from_slice(b",\"seq\":");
     json::number(out, record.chain.next_seq());
     put_id(out, b",\"stream\":\"aus_", record.chain.stream_hex());
-    if let Some(id) = event.tenant_id {
-        put_id(out, b",\"tenant_id\":\"ten_", hex.tenant.of(id.bytes()));
-    }
-    out.extend_from_slice(b",\"timestamp\":\"");
+    out.extend_from_slice(&record.kept.tail);
     out.extend_from_slice(&record.timestamp);
     out.extend_from_slice(b"\"}");
 }
@@ -200,27 +164,9 @@ fn put_correlation_id(out: &mut Vec<u8>, record: &Record<'_, '_>) {
 }
 
 #[inline]
-fn put_client_ip(out: &mut Vec<u8>, record: &Record<'_, '_>) {
-    if let Some(ip) = record.client_ip {
-        put_plain(out, b",\"client_ip\":\"", ip);
-    }
-}
-
-#[inline]
-fn put_actor_id(out: &mut Vec<u8>, event: &Event<'_>, hex: &mut Hex) {
-    match event.actor_id {
-        Some(ActorId::Token(id)) => {
-            put_id(out, b",\"actor_id\":\"tid_", hex.actor.of(id.bytes()));
-        }
-        Some(ActorId::ManagementKey(id)) => {
-            put_id(out, b",\"actor_id\":\"mky_", hex.actor.of(id.bytes()));
-        }
-        Some(ActorId::LocalUid(uid)) => {
-            out.extend_from_slice(b",\"actor_id\":\"local:");
-            json::number(out, u64::from(uid));
-            out.push(b'"');
-        }
-        None => {}
+fn put_request_id(out: &mut Vec<u8>, record: &Record<'_, '_>) {
+    if let Some(digits) = record.request_id {
+        put_id(out, b",\"request_id\":\"req_", digits);
     }
 }
 
@@ -257,6 +203,78 @@ impl Shown {
         match self.redactor.hide(near) {
             Cow::Borrowed(text) => Cow::Borrowed(cut(text, chars_max)),
             Cow::Owned(text) => Cow::Owned(cut(&text, chars_max).to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::Link;
+    use crate::{Action, Actor, ActorId, Outcome};
+    use std::net::{IpAddr, Ipv4Addr};
+    use tollkeep_types::{ManagementKeyId, ProjectId, RequestId, StreamId, TenantId, TokenId};
+
+    /// Events of which each differs from the one before in one thing or not at all.
+    fn events() -> Vec<Event<'static>> {
+        let plain = Event::new(Action::ProxyRequest, Actor::Client, Outcome::Success);
+        let call = plain
+            .clone()
+            .with_tenant_id(TenantId::from_bytes([1; 16]))
+            .with_project_id(ProjectId::from_bytes([2; 16]))
+            .with_actor_id(ActorId::Token(TokenId::from_bytes([3; 16])))
+            .with_request_id(RequestId::from_bytes([4; 16]))
+            .with_client_ip(IpAddr::V4(Ipv4Addr::LOCALHOST))
+            .with_http_method("POST");
+        let changed = |change: fn(&mut Event<'static>)| {
+            let mut event = call.clone();
+            change(&mut event);
+            [call.clone(), event.clone(), event]
+        };
+        let all = [
+            changed(|event| event.action = Action::TokenAccess),
+            changed(|event| event.actor = Actor::Anonymous),
+            changed(|event| event.outcome = Outcome::Denied),
+            changed(|event| event.tenant_id = None),
+            changed(|event| event.tenant_id = Some(TenantId::from_bytes([9; 16]))),
+            changed(|event| event.project_id = None),
+            changed(|event| event.project_id = Some(ProjectId::from_bytes([9; 16]))),
+            changed(|event| event.request_id = None),
+            changed(|event| event.request_id = Some(RequestId::from_bytes([9; 16]))),
+            changed(|event| event.actor_id = None),
+            changed(|event| event.actor_id = Some(ActorId::LocalUid(1000))),
+            changed(|event| {
+                let id = ManagementKeyId::from_bytes([3; 16]);
+                event.actor_id = Some(ActorId::ManagementKey(id));
+            }),
+            changed(|event| event.client_ip = None),
+            changed(|event| event.client_ip = Some(IpAddr::V4(Ipv4Addr::BROADCAST))),
+            changed(|event| event.reason = Some("quota")),
+            changed(|event| event.correlation_id = Some("abc".into())),
+            changed(|event| event.details.clear()),
+        ];
+        [plain]
+            .into_iter()
+            .chain(all.into_iter().flatten())
+            .collect()
+    }
+
+    // AUD-50
+    #[test]
+    fn what_was_written_before_changes_nothing_in_a_record() {
+        let mut encoder = Encoder::new(Shown::default());
+        let mut chain = Chain::new(StreamId::from_bytes([7; 16]), Link::START);
+        for (number, event) in (0..).zip(events()) {
+            let at = (EventId::from_bytes([number; 16]), WallMillis(number.into()));
+            let (mut line, mut want) = (Vec::new(), Vec::new());
+            let mut same = chain;
+            encoder.append(&mut line, &event, at, &mut chain);
+            Encoder::new(Shown::default()).append(&mut want, &event, at, &mut same);
+            assert_eq!(
+                String::from_utf8(line),
+                String::from_utf8(want),
+                "{event:?}"
+            );
         }
     }
 }

@@ -16,6 +16,7 @@ mod event;
 mod file;
 mod health;
 mod ip_mask;
+mod kept;
 mod logger;
 mod mask;
 mod places;
