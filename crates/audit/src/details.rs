@@ -75,6 +75,33 @@ pub(crate) struct Details {
     places: Places,
     apart: Vec<u8>,
     token: LastHex,
+    /// By key.
+    plain: [Plain; Key::ALL.len()],
+}
+
+/// The last text of a key that was written as it came, for the next event's, which often has the
+/// same. No other text is kept: what is masked must not stay.
+#[derive(Default)]
+struct Plain {
+    text: Vec<u8>,
+    strange: bool,
+    /// With the key.
+    member: Vec<u8>,
+}
+
+impl Plain {
+    fn is(&self, text: &str, strange: bool) -> bool {
+        self.text == text.as_bytes() && self.strange == strange && !self.member.is_empty()
+    }
+
+    #[inline(never)]
+    fn keep(&mut self, text: &str, strange: bool, member: &[u8]) {
+        self.text.clear();
+        self.text.extend_from_slice(text.as_bytes());
+        self.strange = strange;
+        self.member.clear();
+        self.member.extend_from_slice(member);
+    }
 }
 
 impl Details {
@@ -97,13 +124,32 @@ impl Details {
         close(out, first);
     }
 
+    #[inline]
     fn put_one(&mut self, out: &mut Vec<u8>, key: Key, value: &Value<'_>, shown: &Shown) {
+        let (text, strange) = match value {
+            Value::Word(text) => (*text, false),
+            Value::OwnedWord(text) => (&**text, false),
+            Value::Text(text) => (&**text, true),
+            Value::Number(_) | Value::Flag(_) | Value::TokenRef(_) => {
+                return self.put_short(out, key, value);
+            }
+        };
+        let start = out.len();
+        match self.plain.get(key as usize) {
+            Some(plain) if plain.is(text, strange) => {
+                out.extend_from_slice(&plain.member);
+                self.keep(key, Place::between(start, out.len()));
+            }
+            Some(_) | None => self.put_new(out, key, (text, strange), shown),
+        }
+    }
+
+    /// Appends what is no text.
+    #[inline]
+    fn put_short(&mut self, out: &mut Vec<u8>, key: Key, value: &Value<'_>) {
         let start = out.len();
         key.write(out);
         match value {
-            Value::Word(text) => return self.put_text(out, start, key, text),
-            Value::OwnedWord(text) => return self.put_text(out, start, key, text),
-            Value::Text(text) => return self.put_text(out, start, key, &shown.text(key, text)),
             Value::Number(number) => json::number(out, (*number).min(NUMBER_MAX)),
             Value::Flag(true) => out.extend_from_slice(b"true"),
             Value::Flag(false) => out.extend_from_slice(b"false"),
@@ -112,20 +158,38 @@ impl Details {
                 out.extend_from_slice(self.token.of(id.bytes()));
                 out.push(b'"');
             }
+            Value::Word(_) | Value::OwnedWord(_) | Value::Text(_) => {}
         }
         self.keep(key, Place::between(start, out.len()));
     }
 
-    /// Appends a text, cut; where the line escapes it, its canonical form goes apart.
-    #[inline]
-    fn put_text(&mut self, out: &mut Vec<u8>, start: usize, key: Key, text: &str) {
-        let text = cut(text, TEXT_CHARS_MAX);
-        let before = out.len();
-        json::string(out, text);
-        if out.len() == before + text.len() + 2 {
-            self.keep(key, Place::between(start, out.len()));
+    /// Appends a text that is not the last one of its key.
+    #[inline(never)]
+    fn put_new(
+        &mut self,
+        out: &mut Vec<u8>,
+        key: Key,
+        (text, strange): (&str, bool),
+        shown: &Shown,
+    ) {
+        let start = out.len();
+        key.write(out);
+        let masked = if strange {
+            shown.text(key, text)
         } else {
-            self.put_apart(key, text);
+            text.into()
+        };
+        let shown = cut(&masked, TEXT_CHARS_MAX);
+        let before = out.len();
+        json::string(out, shown);
+        if out.len() != before + shown.len() + 2 {
+            return self.put_apart(key, shown);
+        }
+        self.keep(key, Place::between(start, out.len()));
+        if shown == text
+            && let Some(plain) = self.plain.get_mut(key as usize)
+        {
+            plain.keep(text, strange, out.get(start..).unwrap_or_default());
         }
     }
 
@@ -217,6 +281,7 @@ fn canonical_string(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Action, Actor, Outcome};
 
     // AUD-50
     #[test]
@@ -239,5 +304,40 @@ mod tests {
         );
         let want = "\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\u{7f}\u{2028}\"";
         assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+
+    // AUD-32, AUD-35, AUD-50
+    #[test]
+    fn a_text_is_written_the_same_whatever_its_key_had_before() {
+        let secret = "sk-ant-api03-abcdefghijklmnop";
+        let long = "x".repeat(TEXT_CHARS_MAX + 1);
+        let texts = ["", "plain", "\"quoted\"", "\u{7f}", secret, &long, "plain"];
+        let shown = Shown::default();
+        let mut kept = Details::default();
+        let all = texts
+            .iter()
+            .flat_map(|text| texts.map(|next| (*text, next)));
+        for text in all.flat_map(|(text, next)| [text, next]) {
+            let word = Value::Word(text);
+            let strange = Value::Text(text.into());
+            let owned = Value::OwnedWord(text.into());
+            for value in [word.clone(), strange.clone(), strange, owned, word] {
+                for key in [Key::Model, Key::UserAgent] {
+                    let event = Event::new(Action::ProxyRequest, Actor::Client, Outcome::Success)
+                        .with_detail(Key::Count, Value::Number(1))
+                        .with_detail(key, value.clone());
+                    let [line, want] = [&mut kept, &mut Details::default()].map(|details| {
+                        let (mut line, mut canonical) = (Vec::new(), Vec::new());
+                        details.put(&mut line, &event, &shown);
+                        details.put_canonical(&mut canonical, &line);
+                        (String::from_utf8(line), String::from_utf8(canonical))
+                    });
+                    assert_eq!(line, want);
+                }
+            }
+        }
+        let held = kept.plain.iter().map(|plain| plain.member.clone());
+        let held = String::from_utf8(held.flatten().collect()).unwrap();
+        assert!(held.contains("plain"));
     }
 }
