@@ -2,6 +2,7 @@
 
 use crate::lifecycle::{After, Exchange, Stop};
 use crate::refusal::{AuthnFailure, Refusal};
+use std::pin::pin;
 use std::time::Duration;
 use tollkeep_http1::{Framing, Known, Method, Version, write};
 use tollkeep_llm::error::{ErrorText, write_body};
@@ -214,7 +215,7 @@ impl Exchange<'_> {
         let passed = Duration::from_nanos(self.worker.shared.clock.mono().since(self.started));
         let left = self.plan.failure_floor.saturating_sub(passed);
         self.conn.slot().set(left + DRAIN_WAIT);
-        let raced = self.conn.race(tokio::time::sleep(left)).await;
+        let raced = self.conn.race(pin!(tokio::time::sleep(left))).await;
         tracing::trace!("failure floor: {raced:?}");
     }
 

@@ -26,8 +26,11 @@ impl Buffers {
 
     /// Takes a buffer back. Large ones are freed, so one large body doesn't stay forever.
     pub fn give_back(&self, mut buffer: Vec<u8>) {
+        if !(FRESH_BYTES..=KEPT_BYTES_MAX).contains(&buffer.capacity()) {
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
-        if (FRESH_BYTES..=KEPT_BYTES_MAX).contains(&buffer.capacity()) && idle.len() < KEPT_MAX {
+        if idle.len() < KEPT_MAX {
             buffer.clear();
             idle.push(buffer);
         }

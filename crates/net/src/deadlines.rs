@@ -14,6 +14,7 @@ use tollkeep_types::MonoNanos;
 pub const TICK: Duration = Duration::from_millis(100);
 
 const NEVER: u64 = u64::MAX;
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// What a connection is doing, as far as a deadline sweep must know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,10 +116,10 @@ impl Slot {
     }
 
     fn begin(&self, phase: Phase, wait: Duration) {
-        let wait = u64::try_from(wait.as_nanos()).unwrap_or(NEVER);
-        self.shared
-            .due_ns
-            .set(self.table.now_ns.get().saturating_add(wait));
+        let seconds_ns = wait.as_secs().saturating_mul(SECOND_NS);
+        let wait_ns = seconds_ns.saturating_add(wait.subsec_nanos().into());
+        let due_ns = self.table.now_ns.get().saturating_add(wait_ns);
+        self.shared.due_ns.set(due_ns);
         self.shared.phase.set(phase);
         self.shared.fired.set(false);
     }

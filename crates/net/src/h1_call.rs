@@ -7,8 +7,8 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
 use tollkeep_types::MonoNanos;
 
 /// Unread bytes a connection holds at most: back-pressure for an upstream faster than its caller.
@@ -72,9 +72,12 @@ impl UpstreamConn {
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
-        let (mut head, mut body) = (head, body);
-        poll_fn(|cx| {
+    pub fn write<'a>(
+        &'a mut self,
+        mut head: &'a [u8],
+        mut body: &'a [u8],
+    ) -> impl Future<Output = io::Result<()>> + Unpin + 'a {
+        poll_fn(move |cx| {
             while !head.is_empty() || !body.is_empty() {
                 let slices = [io::IoSlice::new(head), io::IoSlice::new(body)];
                 let writing = if body.is_empty() {
@@ -94,15 +97,14 @@ impl UpstreamConn {
             }
             Pin::new(&mut self.io).poll_flush(cx)
         })
-        .await
     }
 
     /// Reads more behind the unread bytes; 0 is the end of the stream.
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn fill(&mut self) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_fill(cx)).await
+    pub fn fill(&mut self) -> impl Future<Output = io::Result<usize>> + Unpin {
+        poll_fn(|cx| self.poll_fill(cx))
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -124,13 +126,7 @@ impl UpstreamConn {
     /// Whether the connection may serve another request: nothing unread, nothing pending, not
     /// closed. Costs no system call when the kernel has reported nothing.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        let mut byte = [0_u8; 1];
-        let mut byte = ReadBuf::new(&mut byte);
-        let mut cx = Context::from_waker(Waker::noop());
-        self.unread().is_empty()
-            && Pin::new(&mut self.io)
-                .poll_read(&mut cx, &mut byte)
-                .is_pending()
+        self.unread().is_empty() && self.io.is_quiet()
     }
 
     /// Gives the buffer back while nothing is expected.

@@ -8,7 +8,7 @@ use crate::deadlines::Slot;
 use crate::io::Io;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -122,22 +122,26 @@ impl Downstream {
         }
         self.slot.set_idle(wait);
         self.buffers.give_back(std::mem::take(&mut self.buffer));
-        let fill = poll_fn(|cx| self.poll_idle(cx)).await;
+        let mut first = true;
+        let fill = poll_fn(|cx| {
+            if self.slot.is_late(cx) {
+                return Poll::Ready(Fill::Late);
+            }
+            // What wakes an idle connection is mostly a request: it is read without asking again.
+            if std::mem::take(&mut first) && self.io.poll_readable(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.poll_idle(cx)
+        })
+        .await;
         if fill != Fill::Bytes {
             self.buffers.give_back(std::mem::take(&mut self.buffer));
         }
         fill
     }
 
+    /// Reads with a buffer that goes back if nothing came.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Fill> {
-        if self.slot.is_late(cx) {
-            return Poll::Ready(Fill::Late);
-        }
-        match self.io.poll_readable(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(_)) => return Poll::Ready(Fill::Closed),
-            Poll::Ready(Ok(())) => {}
-        }
         self.buffer = self.buffers.take();
         let polled = self.poll_read(cx);
         if polled.is_pending() {
@@ -163,17 +167,16 @@ impl Downstream {
     }
 
     /// Reads more behind the unread bytes, until the deadline of the slot.
-    pub async fn fill(&mut self) -> Fill {
-        if self.read_closed {
-            return Fill::Closed;
-        }
+    pub fn fill(&mut self) -> impl Future<Output = Fill> + Unpin {
         poll_fn(|cx| {
+            if self.read_closed {
+                return Poll::Ready(Fill::Closed);
+            }
             if self.slot.is_late(cx) {
                 return Poll::Ready(Fill::Late);
             }
             self.poll_read(cx)
         })
-        .await
     }
 
     /// Drops the unread bytes `from..to` and keeps those before and after.
@@ -206,10 +209,12 @@ impl Downstream {
 
     /// Waits for `work` until the slot's deadline, reading ahead meanwhile; ends early when the
     /// caller hangs up.
-    pub async fn race<F: Future>(&mut self, work: F) -> Raced<F::Output> {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+    pub fn race<F: Future + Unpin>(
+        &mut self,
+        mut work: F,
+    ) -> impl Future<Output = Raced<F::Output>> + Unpin {
+        poll_fn(move |cx| {
+            if let Poll::Ready(done) = Pin::new(&mut work).poll(cx) {
                 return Poll::Ready(Raced::Done(done));
             }
             if self.slot.is_late(cx) {
@@ -217,7 +222,6 @@ impl Downstream {
             }
             self.poll_watch(cx).map(|()| Raced::Gone)
         })
-        .await
     }
 
     /// Ready when the caller has hung up. Reads what it sends ahead, up to a bound.
@@ -246,10 +250,14 @@ impl Downstream {
     ///
     /// # Errors
     /// The caller closed, or took nothing for `stall`.
-    pub async fn write(&mut self, bytes: &[u8], stall: Duration) -> Result<(), Gone> {
+    pub fn write(
+        &mut self,
+        bytes: &[u8],
+        stall: Duration,
+    ) -> impl Future<Output = Result<(), Gone>> + Unpin {
         let mut left = bytes;
         let mut waited = false;
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             while !left.is_empty() {
                 match Pin::new(&mut self.io).poll_write(cx, left) {
                     Poll::Ready(Ok(written)) if written > 0 => {
@@ -282,7 +290,6 @@ impl Downstream {
             }
             Poll::Ready(Ok(()))
         })
-        .await
     }
 
     /// Ends the connection so that the last answer arrives: half-closes, then throws away what

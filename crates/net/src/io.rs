@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client;
@@ -32,6 +32,21 @@ impl Io {
         match self {
             Self::Clear(stream) => socket2::SockRef::from(stream).send(bytes).unwrap_or(0),
             Self::TlsToUpstream(_) => 0,
+        }
+    }
+
+    /// Whether there is nothing to read, not even an end. A byte that is there is lost.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0_u8; 1];
+        match self {
+            Self::Clear(stream) => stream
+                .try_read(&mut byte)
+                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+            Self::TlsToUpstream(stream) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut byte = ReadBuf::new(&mut byte);
+                Pin::new(stream).poll_read(&mut cx, &mut byte).is_pending()
+            }
         }
     }
 
@@ -65,7 +80,13 @@ impl AsyncWrite for Io {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_write(cx, bytes),
+            // There is mostly room; only where there is none a waker is needed.
+            Self::Clear(stream) => match stream.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Pin::new(stream).poll_write(cx, bytes)
+                }
+                written => Poll::Ready(written),
+            },
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
