@@ -154,16 +154,17 @@ impl<'w> Exchange<'w> {
     }
 
     fn check_authority(&self) -> Result<(), Refusal> {
-        let authority = self.work.head.authority.of(self.conn.unread());
-        if self
-            .plan
-            .hosts
-            .iter()
-            .any(|pattern| pattern.matches(authority))
-        {
+        let (plan, authority) = (self.plan, self.work.head.authority.of(self.conn.unread()));
+        let served = plan.served_authority.get();
+        if served.is_some_and(|served| **served == *authority) {
             return Ok(());
         }
-        Err(Refusal::Misdirected)
+        let mut hosts = plan.hosts.iter();
+        if !hosts.any(|pattern| pattern.matches(authority)) {
+            return Err(Refusal::Misdirected);
+        }
+        plan.served_authority.get_or_init(|| authority.into());
+        Ok(())
     }
 
     /// Refuses while there is no room: fails closed when the audit can't be written.

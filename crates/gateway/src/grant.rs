@@ -6,13 +6,12 @@ use crate::lifecycle::Exchange;
 use crate::refusal::{LimitClass, Limited, Refusal};
 use crate::route::{Destination, Route, RouteLimit};
 use smallvec::SmallVec;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tollkeep_config::settings::RateBy;
 use tollkeep_counters::{Claim, Class, Key};
 use tollkeep_policy::client_ip::prefix_key;
-use tollkeep_policy::rate::Quota;
+use tollkeep_policy::rate::{Quota, RateClass};
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::MonoNanos;
 
@@ -21,22 +20,22 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// What a call was granted: it may go upstream once. A grant that was never used gives the
 /// token's count back.
 #[must_use]
-pub(crate) struct Grant {
-    token: Option<Arc<LiveToken>>,
+pub(crate) struct Grant<'c> {
+    token: Option<&'c LiveToken>,
     used: bool,
     running: bool,
 }
 
-impl Grant {
+impl Grant<'_> {
     /// The call goes out: from now on it counts.
     pub(crate) fn commit(&mut self) {
         self.used = true;
     }
 }
 
-impl Drop for Grant {
+impl Drop for Grant<'_> {
     fn drop(&mut self) {
-        let Some(token) = &self.token else { return };
+        let Some(token) = self.token else { return };
         if self.running {
             token.lineage.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
@@ -75,12 +74,12 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// 429.
-    pub(crate) fn grant(
+    pub(crate) fn grant<'c>(
         &mut self,
         entry: &Entry<'_>,
-        route: &Route,
-        caller: &Caller,
-    ) -> Result<Grant, Refusal> {
+        route: &Route<'_>,
+        caller: &'c Caller,
+    ) -> Result<Grant<'c>, Refusal> {
         // What must not be debited when another limit says no comes first, and is given back by
         // the grant's end; rates are debited together, last but for the count.
         let mut grant = Grant {
@@ -91,7 +90,7 @@ impl Exchange<'_> {
         let mut limits = Limits::default();
         if let Some(token) = caller.token() {
             grant.running = enter(token)?;
-            grant.token = Some(Arc::clone(token));
+            grant.token = Some(token);
             let granted = token.lineage.granted();
             if token.max_requests.is_some_and(|max| granted >= max.get()) {
                 return Err(Refusal::RequestsUsedUp);
@@ -103,7 +102,7 @@ impl Exchange<'_> {
         {
             push_route_limit(entry, caller, (plain.id, limit), &mut limits);
         }
-        self.debit(limits)?;
+        self.debit(&mut limits)?;
         if let Some(token) = caller.token() {
             if !token.try_grant(self.store_now()) {
                 return Err(Refusal::RequestsUsedUp);
@@ -113,12 +112,12 @@ impl Exchange<'_> {
         Ok(grant)
     }
 
-    fn debit(&mut self, limits: Limits<'_>) -> Result<(), Refusal> {
-        let Limits { mut claims, told } = limits;
+    fn debit(&mut self, limits: &mut Limits<'_>) -> Result<(), Refusal> {
+        let Limits { claims, told } = limits;
         if claims.is_empty() {
             return Ok(());
         }
-        let admitted = self.worker.shared.rates.admit(self.started, &mut claims);
+        let admitted = self.worker.shared.rates.admit(self.started, claims);
         admitted.map_err(|refused| {
             let unknown = Told {
                 class: LimitClass::Token,
@@ -136,6 +135,7 @@ impl Exchange<'_> {
         let classes = told.iter().map(|told| told.class);
         write_left(
             &mut self.work.limits,
+            &mut self.worker.told_policy.borrow_mut(),
             claims.iter().zip(classes),
             self.started,
         );
@@ -143,9 +143,28 @@ impl Exchange<'_> {
     }
 }
 
+/// The policy a worker told last, and its text: most callers are told of the same one.
+#[derive(Default)]
+pub(crate) struct ToldPolicy {
+    of: Option<(Quota, RateClass)>,
+    text: Vec<u8>,
+}
+
+impl ToldPolicy {
+    fn write(&mut self, out: &mut Vec<u8>, quota: &Quota, class: RateClass) {
+        if self.of != Some((*quota, class)) {
+            self.text.clear();
+            quota.write_policy(&mut self.text, class);
+            self.of = Some((*quota, class));
+        }
+        out.extend_from_slice(&self.text);
+    }
+}
+
 /// Writes what is left of limits that passed, the tightest first, as field lines of the answer.
 fn write_left<'c>(
     out: &mut Vec<u8>,
+    policy: &mut ToldPolicy,
     passed: impl Iterator<Item = (&'c Claim<'c>, LimitClass)>,
     now: MonoNanos,
 ) {
@@ -160,7 +179,7 @@ fn write_left<'c>(
             b", "
         };
         out.extend_from_slice(before);
-        claim.quota().write_policy(out, class.rate());
+        policy.write(out, claim.quota(), class.rate());
     }
     for (number, (claim, class)) in passed.iter().enumerate() {
         let before: &[u8] = if number == 0 {

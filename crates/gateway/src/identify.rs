@@ -40,7 +40,11 @@ impl Exchange<'_> {
     /// # Errors
     /// The uniform 401, 403 for a live token outside its bindings or of an inactive project, 429
     /// for an address that fails too often.
-    pub(crate) fn identify(&mut self, entry: &Entry<'_>, route: &Route) -> Result<Caller, Refusal> {
+    pub(crate) fn identify(
+        &mut self,
+        entry: &Entry<'_>,
+        route: &Route<'_>,
+    ) -> Result<Caller, Refusal> {
         match route.access() {
             Access::Free => {
                 self.debit_address(entry);
@@ -57,7 +61,11 @@ impl Exchange<'_> {
         Ok(Caller::Token(found))
     }
 
-    fn find_token(&self, entry: &Entry<'_>, route: &Route) -> Result<Arc<LiveToken>, AuthnFailure> {
+    fn find_token(
+        &self,
+        entry: &Entry<'_>,
+        route: &Route<'_>,
+    ) -> Result<Arc<LiveToken>, AuthnFailure> {
         let text = self.credential(entry, route);
         let shared = &self.worker.shared;
         // The digest and the look-up are done in every case, so that time tells nothing.
@@ -82,7 +90,7 @@ impl Exchange<'_> {
 
     /// The one credential the request carries. Equal values in two carriers are one; what is
     /// decided here depends on the request's form alone, never on the state of a secret.
-    fn credential(&self, entry: &Entry<'_>, route: &Route) -> Result<&[u8], AuthnFailure> {
+    fn credential(&self, entry: &Entry<'_>, route: &Route<'_>) -> Result<&[u8], AuthnFailure> {
         let bytes = self.conn.unread();
         let mut found: Option<&[u8]> = None;
         for known in [Known::Authorization, Known::XApiKey, Known::XGoogApiKey] {

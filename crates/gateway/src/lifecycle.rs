@@ -8,8 +8,10 @@ use crate::plan::Plan;
 use crate::record::Facts;
 use crate::refusal::Refusal;
 use crate::worker::Worker;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tollkeep_counters::IpSeat;
 use tollkeep_http1::{Answer, Head};
 use tollkeep_net::{Downstream, Fill, Gone};
@@ -96,12 +98,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
     let opened = conn.slot().now();
     let shared = Arc::clone(&worker.shared);
     let peer = conn.peer().ip();
-    let trusted = shared.plan.load().client_ip.trusts(peer);
+    let mut plans = arc_swap::Cache::new(&shared.plan);
+    let trusted = plans.load().client_ip.trusts(peer);
     let counted = (!trusted).then(|| shared.connections.enter(peer));
     let seat = (!trusted).then(|| shared.requests.seat(peer));
     let mut served = 0_u64;
     loop {
-        let plan = shared.plan.load_full();
+        let plan: &Plan = plans.load();
         let timeouts = &plan.timeouts;
         let wait = if served == 0 {
             timeouts.first_byte
@@ -115,9 +118,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
         let crowded = counted
             .as_ref()
             .is_some_and(|counted| counted.count() > plan.limits.connections_per_ip_max);
-        let age_ns = u64::try_from(timeouts.connection_age_max.as_nanos()).unwrap_or(u64::MAX);
-        let last = served >= timeouts.requests_per_connection_max
-            || conn.slot().now().since(opened) >= age_ns;
+        let age = Duration::from_nanos(conn.slot().now().since(opened));
+        let last =
+            served >= timeouts.requests_per_connection_max || age >= timeouts.connection_age_max;
         let lane = Lane {
             last,
             crowded,
@@ -134,7 +137,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
 /// One request and its answer, with scratch of the worker's.
 async fn exchange<'a>(
     worker: &'a Rc<Worker>,
-    plan: Arc<Plan>,
+    plan: &'a Plan,
     conn: &'a mut Downstream,
     lane: Lane<'a>,
 ) -> After {
@@ -160,7 +163,7 @@ pub(crate) struct Lane<'a> {
 /// One request and its answer.
 pub(crate) struct Exchange<'a> {
     pub(crate) worker: &'a Rc<Worker>,
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) plan: &'a Plan,
     pub(crate) conn: &'a mut Downstream,
     pub(crate) work: &'a mut Work,
     pub(crate) lane: Lane<'a>,
@@ -180,7 +183,7 @@ pub(crate) struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     fn begin(
         worker: &'a Rc<Worker>,
-        plan: Arc<Plan>,
+        plan: &'a Plan,
         conn: &'a mut Downstream,
         work: &'a mut Work,
         lane: Lane<'a>,
@@ -240,10 +243,11 @@ impl<'a> Exchange<'a> {
         let caller = self.identify(&entry, &route)?;
         let call = self.read_call(&entry, &route, &caller).await?;
         let grant = self.grant(&entry, &route, &caller)?;
-        let Some(reply) = self.send(&call, grant).await? else {
+        // Pinned where they are made: these are large, and to await them as they are copies them.
+        let Some(reply) = pin!(self.send(&call, grant)).await? else {
             return Ok(());
         };
-        self.stream_back(reply).await
+        pin!(self.stream_back(reply)).await
     }
 
     /// The time by which tokens live and end: that of the request's first byte.

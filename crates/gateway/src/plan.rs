@@ -2,8 +2,8 @@
 
 use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
     AllowedHosts, IpRate, Limits, Pool, Provider, RateScope, SecretOrText, SecurityHeaders,
@@ -24,6 +24,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// The snapshot a request keeps from its start to its end.
 pub struct Plan {
     pub(crate) hosts: Vec<AuthorityPattern>,
+    /// The first authority that fitted one of [`Self::hosts`]: mostly the only one there is.
+    pub(crate) served_authority: OnceLock<Box<[u8]>>,
     pub(crate) head_limits: tollkeep_http1::Limits,
     pub(crate) underscore_headers: Vec<Box<str>>,
     pub(crate) limits: Limits,
@@ -167,6 +169,7 @@ impl Plan {
         let (security_headers, hsts) = security_headers(server.security_headers.as_ref());
         Ok(Self {
             hosts: hosts(&server.allowed_hosts, parts.bound),
+            served_authority: OnceLock::new(),
             head_limits: tollkeep_http1::Limits {
                 fields_max: server.limits.header_fields_max,
                 head_bytes_max: server.limits.header_bytes_max,

@@ -7,7 +7,6 @@ use crate::record::LlmFacts;
 use crate::refusal::Refusal;
 use crate::route::{Destination, PlainRoute, Route};
 use crate::worker::Counted;
-use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::{ChunkDecoder, ChunkEvent, Framing, Known};
 use tollkeep_llm::Surface;
@@ -22,9 +21,9 @@ const RATE_GRACE: Duration = Duration::from_secs(5);
 const UNCOUNTED_BYTES: u64 = 64 * 1024;
 
 /// Where a request goes and what it asks there. The body stands in the exchange's scratch.
-pub(crate) enum Call {
+pub(crate) enum Call<'p> {
     /// Passed on as it is.
-    Plain(Arc<PlainRoute>),
+    Plain(&'p PlainRoute),
     /// A call to a model.
     Llm(LlmCall),
     /// Answered by the gateway itself: a list of models, or one.
@@ -42,7 +41,7 @@ pub(crate) struct LlmCall {
     pub(crate) usage: Asked,
 }
 
-impl Exchange<'_> {
+impl<'p> Exchange<'p> {
     /// Reads the body and, on LLM surfaces, what it asks.
     ///
     /// # Errors
@@ -50,22 +49,22 @@ impl Exchange<'_> {
     pub(crate) async fn read_call(
         &mut self,
         _entry: &Entry<'_>,
-        route: &Route,
+        route: &Route<'p>,
         caller: &Caller,
-    ) -> Result<Call, Stop> {
+    ) -> Result<Call<'p>, Stop> {
         self.check_announced(route)?;
         self.read_body(route.body_bytes_max()).await?;
         match route.destination() {
-            Destination::Plain(route) => Ok(Call::Plain(Arc::clone(route))),
+            Destination::Plain(route) => Ok(Call::Plain(route)),
             Destination::Surface(surface @ (Surface::Models | Surface::Model)) => {
-                Ok(Call::Models(*surface))
+                Ok(Call::Models(surface))
             }
-            Destination::Surface(surface) => Ok(Call::Llm(self.read_llm(*surface, caller)?)),
+            Destination::Surface(surface) => Ok(Call::Llm(self.read_llm(surface, caller)?)),
         }
     }
 
     /// What can be refused from the head alone.
-    fn check_announced(&self, route: &Route) -> Result<(), Refusal> {
+    fn check_announced(&self, route: &Route<'_>) -> Result<(), Refusal> {
         let (head, bytes) = (&self.work.head, self.conn.unread());
         if let Framing::Length(length) = head.framing
             && length > route.body_bytes_max()
@@ -123,7 +122,7 @@ impl Exchange<'_> {
 
     async fn read_length(&mut self, total: usize) -> Result<(), Stop> {
         let worker = std::rc::Rc::clone(self.worker);
-        let _counted = count_body(&worker.shared.body_bytes, total, &self.plan)?;
+        let _counted = count_body(&worker.shared.body_bytes, total, self.plan)?;
         self.say_continue().await?;
         self.conn.reserve(total);
         let pace = self.pace();
@@ -161,7 +160,7 @@ impl Exchange<'_> {
                         && u64::try_from(so_far).unwrap_or(u64::MAX) > UNCOUNTED_BYTES
                     {
                         let bound = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-                        counted = Some(count_body(&worker.shared.body_bytes, bound, &self.plan)?);
+                        counted = Some(count_body(&worker.shared.body_bytes, bound, self.plan)?);
                     }
                 }
                 ChunkEvent::More { used } => {

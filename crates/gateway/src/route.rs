@@ -148,7 +148,7 @@ impl RouteTable {
 }
 
 enum Found<'a> {
-    Route(&'a Arc<PlainRoute>),
+    Route(&'a PlainRoute),
     OtherMethods(Box<str>),
     Nothing,
 }
@@ -224,22 +224,22 @@ pub fn surface_route(surface: Surface) -> &'static str {
 }
 
 /// Where a request goes.
-#[derive(Clone)]
-pub(crate) enum Destination {
-    Plain(Arc<PlainRoute>),
+#[derive(Clone, Copy)]
+pub(crate) enum Destination<'p> {
+    Plain(&'p PlainRoute),
     Surface(Surface),
 }
 
 /// The request has a route, and its method and form fit it.
-pub(crate) struct Route {
-    destination: Destination,
+pub(crate) struct Route<'p> {
+    destination: Destination<'p>,
     access: Access,
     body_bytes_max: u64,
 }
 
-impl Route {
-    pub(crate) fn destination(&self) -> &Destination {
-        &self.destination
+impl<'p> Route<'p> {
+    pub(crate) fn destination(&self) -> Destination<'p> {
+        self.destination
     }
 
     pub(crate) fn access(&self) -> Access {
@@ -258,13 +258,13 @@ impl Route {
     }
 }
 
-impl Exchange<'_> {
+impl<'p> Exchange<'p> {
     /// Finds the route of the canonical path.
     ///
     /// # Errors
     /// 404, 405, and 400 for what the route does not take: an encoded slash or semicolon, an
     /// upgrade, a body on GET.
-    pub(crate) fn route(&mut self, entry: &Entry<'_>) -> Result<Route, Refusal> {
+    pub(crate) fn route(&mut self, entry: &Entry<'_>) -> Result<Route<'p>, Refusal> {
         let found = self.find_route(entry);
         // Whoever is told no here has proven nothing yet.
         found.inspect_err(|_| self.debit_address(entry))
@@ -295,9 +295,10 @@ impl Exchange<'_> {
         self.flush().await
     }
 
-    fn find_route(&mut self, entry: &Entry<'_>) -> Result<Route, Refusal> {
+    fn find_route(&mut self, entry: &Entry<'_>) -> Result<Route<'p>, Refusal> {
         let method = self.work.head.method;
-        let (route, rules) = match self.plan.routes.find(method, &self.work.path) {
+        let plan = self.plan;
+        let (route, rules) = match plan.routes.find(method, &self.work.path) {
             Found::Route(found) => {
                 self.work.facts.route = Some(Arc::clone(&found.name));
                 self.work.facts.route_label = found.label;
@@ -309,7 +310,7 @@ impl Exchange<'_> {
                 let (access, body_bytes_max) = (found.access, found.body_bytes_max);
                 (
                     Route {
-                        destination: Destination::Plain(Arc::clone(found)),
+                        destination: Destination::Plain(found),
                         access,
                         body_bytes_max,
                     },
@@ -331,7 +332,7 @@ impl Exchange<'_> {
         Ok(route)
     }
 
-    fn surface_route(&mut self, method: Method) -> Result<(Route, FormRules), Refusal> {
+    fn surface_route(&mut self, method: Method) -> Result<(Route<'p>, FormRules), Refusal> {
         let surface = match surface_of(method.as_str(), &self.work.path) {
             SurfaceMatch::Surface(surface) => surface,
             SurfaceMatch::MethodNotAllowed { allow, .. } => {

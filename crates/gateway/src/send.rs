@@ -9,10 +9,11 @@ use crate::record::Asked;
 use crate::refusal::Refusal;
 use crate::route::PlainRoute;
 use crate::upstream_head::JOINED_BODY_BYTES;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::{Method, Progress};
-use tollkeep_llm::Dialect;
+use tollkeep_llm::Surface;
 use tollkeep_llm::usage::Asked as UsageAsked;
 use tollkeep_net::{DialError, Raced, UpstreamConn};
 use tollkeep_observe::metrics::AttemptResult;
@@ -22,22 +23,24 @@ use tollkeep_types::usage::{UnknownUsage, UsageReport};
 const INTERIM_MAX: usize = 8;
 
 /// The upstream has answered: its head is in the scratch, its body is still to come.
-pub(crate) struct Reply {
+pub(crate) struct Reply<'p> {
     pub(crate) upstream: Box<UpstreamConn>,
-    pub(crate) target: Arc<Target>,
-    pub(crate) as_what: ReplyFor,
-    pub(crate) grant: Grant,
+    pub(crate) target: &'p Target,
+    pub(crate) as_what: ReplyFor<'p>,
+    pub(crate) grant: Grant<'p>,
 }
 
 /// What a reply answers.
-pub(crate) enum ReplyFor {
-    Plain(Arc<PlainRoute>),
-    Llm {
-        dialect: Dialect,
-        surface: tollkeep_llm::Surface,
-        usage: UsageAsked,
-        credential: Arc<Credential>,
-    },
+pub(crate) enum ReplyFor<'p> {
+    Plain(&'p PlainRoute),
+    Llm(LlmReply<'p>),
+}
+
+/// How the answer to a call of a model is read.
+pub(crate) struct LlmReply<'p> {
+    pub(crate) surface: Surface,
+    pub(crate) usage: UsageAsked,
+    pub(crate) credential: &'p Credential,
 }
 
 /// What one attempt came to.
@@ -47,29 +50,35 @@ enum Attempt {
     DiedInPool,
 }
 
-impl Exchange<'_> {
+impl<'p> Exchange<'p> {
     /// Sends the call. `None` when the gateway answered by itself.
     ///
     /// # Errors
     /// 502, 503, 504; the caller hung up.
-    pub(crate) async fn send(&mut self, call: &Call, grant: Grant) -> Result<Option<Reply>, Stop> {
+    pub(crate) async fn send<'r>(
+        &mut self,
+        call: &Call<'p>,
+        grant: Grant<'r>,
+    ) -> Result<Option<Reply<'r>>, Stop>
+    where
+        'p: 'r,
+    {
         let (target, reply_for) = match call {
             Call::Models(surface) => {
                 return Box::pin(self.answer_models(*surface)).await.map(|()| None);
             }
             Call::Plain(route) => {
                 self.write_plain_head(route);
-                let reply_for = ReplyFor::Plain(Arc::clone(route));
-                (Arc::clone(&route.target), reply_for)
+                (&*route.target, ReplyFor::Plain(route))
             }
             Call::Llm(call) => self.write_llm_head(call)?,
         };
-        self.call_upstream(target, reply_for, grant).await.map(Some)
+        let called = pin!(self.call_upstream(target, reply_for, grant));
+        called.await.map(Some)
     }
 
-    fn write_llm_head(&mut self, call: &LlmCall) -> Result<(Arc<Target>, ReplyFor), Refusal> {
-        let plan = Arc::clone(&self.plan);
-        let target = plan.llm.providers.get(call.provider);
+    fn write_llm_head(&mut self, call: &LlmCall) -> Result<(&'p Target, ReplyFor<'p>), Refusal> {
+        let target = self.plan.llm.providers.get(call.provider);
         let Some((target, provider)) = target.and_then(|target| Some((target, target.provider()?)))
         else {
             return Err(Refusal::Internal);
@@ -85,13 +94,12 @@ impl Exchange<'_> {
         }
         let begin = provider.head(call.surface).ok_or(Refusal::Internal)?;
         self.write_provider_head(call, target, (provider, begin), credential);
-        let reply_for = ReplyFor::Llm {
-            dialect: self.dialect(),
+        let reply_for = ReplyFor::Llm(LlmReply {
             surface: call.surface,
             usage: call.usage,
-            credential: Arc::clone(credential),
-        };
-        Ok((Arc::clone(target), reply_for))
+            credential,
+        });
+        Ok((target, reply_for))
     }
 
     /// Puts the provider's own name of the model into the body, every other byte as it was.
@@ -106,12 +114,12 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    async fn call_upstream(
+    async fn call_upstream<'r>(
         &mut self,
-        target: Arc<Target>,
-        as_what: ReplyFor,
-        mut grant: Grant,
-    ) -> Result<Reply, Stop> {
+        target: &'r Target,
+        as_what: ReplyFor<'r>,
+        mut grant: Grant<'r>,
+    ) -> Result<Reply<'r>, Stop> {
         self.work.facts.asked = Some(Asked {
             name: Arc::clone(&target.name),
             label: target.label,
@@ -119,7 +127,7 @@ impl Exchange<'_> {
         self.note_usage(UsageReport::Released);
         let head = std::mem::take(&mut self.work.out);
         let sent_at = self.worker.shared.clock.mono();
-        let called = self.attempts(&target, &head, &mut grant).await;
+        let called = self.attempts(target, &head, &mut grant).await;
         self.work.out = head;
         self.work.facts.upstream_ns = Some(self.worker.shared.clock.mono().since(sent_at));
         let result = match &called {
@@ -140,13 +148,13 @@ impl Exchange<'_> {
     /// may be repeated.
     async fn attempts(
         &mut self,
-        target: &Arc<Target>,
+        target: &Target,
         head: &[u8],
-        grant: &mut Grant,
+        grant: &mut Grant<'_>,
     ) -> Result<Box<UpstreamConn>, Stop> {
         if let Some(reused) = self.worker.pool.reuse(&target.endpoint) {
             self.commit(grant);
-            match self.attempt(reused, target, head).await? {
+            match pin!(self.attempt(reused, target, head)).await? {
                 Attempt::Answered(upstream) => return Ok(upstream),
                 Attempt::DiedInPool => {}
             }
@@ -162,7 +170,7 @@ impl Exchange<'_> {
     }
 
     /// From here on the call counts, and what it used is unknown until the upstream says so.
-    fn commit(&mut self, grant: &mut Grant) {
+    fn commit(&mut self, grant: &mut Grant<'_>) {
         grant.commit();
         self.note_usage(UsageReport::Unknown(UnknownUsage::Cut));
     }
@@ -175,7 +183,7 @@ impl Exchange<'_> {
         }
     }
 
-    async fn dial(&mut self, target: &Arc<Target>) -> Result<Box<UpstreamConn>, Stop> {
+    async fn dial(&mut self, target: &Target) -> Result<Box<UpstreamConn>, Stop> {
         self.conn.slot().set(target.timeouts.connect);
         let worker = std::rc::Rc::clone(self.worker);
         let dialled = self
@@ -302,7 +310,7 @@ impl Target {
     }
 
     /// Whether calls of this surface can be passed through.
-    pub(crate) fn serves(&self, surface: tollkeep_llm::Surface) -> bool {
+    pub(crate) fn serves(&self, surface: Surface) -> bool {
         self.provider()
             .is_some_and(|provider| provider.speaks().serves(surface))
     }

@@ -6,13 +6,13 @@ use crate::lifecycle::{Exchange, Stop};
 use crate::plan::{Credential, Target};
 use crate::pump::{Caps, Ended, write_piece};
 use crate::refusal::Refusal;
-use crate::send::{Reply, ReplyFor};
+use crate::send::{LlmReply, Reply, ReplyFor};
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use crate::upstream_error::{self, ErrorFate};
-use std::sync::Arc;
+use std::pin::pin;
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_llm::error::{ErrorText, StreamPlace, stream_event};
-use tollkeep_llm::usage::{Asked, BodyEnd, BodyUsage, StreamUsage};
+use tollkeep_llm::usage::{BodyEnd, BodyUsage, StreamUsage};
 use tollkeep_llm::{Dialect, Surface};
 use tollkeep_net::{Raced, UpstreamConn};
 use tollkeep_observe::RequestOutcome;
@@ -21,21 +21,13 @@ use tollkeep_policy::headers;
 /// What a stream that can't go on tells its caller.
 const INTERRUPTED: &str = "The upstream ended its answer early.";
 
-/// How an LLM answer is read.
-struct LlmReply {
-    dialect: Dialect,
-    surface: Surface,
-    usage: Asked,
-    credential: Arc<Credential>,
-}
-
 impl Exchange<'_> {
     /// Brings the answer to the caller, and the connection back to the pool if both messages
     /// ended exactly.
     ///
     /// # Errors
     /// 502 before the first byte; after it, a cut.
-    pub(crate) async fn stream_back(&mut self, reply: Reply) -> Result<(), Stop> {
+    pub(crate) async fn stream_back(&mut self, reply: Reply<'_>) -> Result<(), Stop> {
         let Reply {
             mut upstream,
             target,
@@ -51,22 +43,10 @@ impl Exchange<'_> {
         match as_what {
             ReplyFor::Plain(route) => {
                 let max = route.stream_bytes_max;
-                Box::pin(self.relay(&mut upstream, &mut body, &target, max)).await?;
+                Box::pin(self.relay(&mut upstream, &mut body, target, max)).await?;
             }
-            ReplyFor::Llm {
-                dialect,
-                surface,
-                usage,
-                credential,
-            } => {
-                let llm = LlmReply {
-                    dialect,
-                    surface,
-                    usage,
-                    credential,
-                };
-                self.llm_back(&mut upstream, &mut body, &target, &llm)
-                    .await?;
+            ReplyFor::Llm(llm) => {
+                pin!(self.llm_back(&mut upstream, &mut body, target, &llm)).await?;
             }
         }
         if body.ended_exactly() {
@@ -83,7 +63,7 @@ impl Exchange<'_> {
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
         target: &Target,
-        llm: &LlmReply,
+        llm: &LlmReply<'_>,
     ) -> Result<(), Stop> {
         let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
         let status = answer.status;
@@ -111,8 +91,8 @@ impl Exchange<'_> {
             self.work.whole = redacted;
         }
         self.begin_answer(status);
-        self.copy_llm_fields(&llm.credential);
-        if llm.dialect == Dialect::Anthropic {
+        self.copy_llm_fields(llm.credential);
+        if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
         }
         if status >= 400 {
@@ -127,7 +107,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn meter_body(&mut self, llm: &LlmReply, status: u16) {
+    fn meter_body(&mut self, llm: &LlmReply<'_>, status: u16) {
         let Some(dialect) = llm.surface.usage_dialect() else {
             return;
         };
@@ -218,13 +198,13 @@ impl Exchange<'_> {
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
         target: &Target,
-        llm: &LlmReply,
+        llm: &LlmReply<'_>,
     ) -> Result<(), Stop> {
         self.begin_answer(self.work.answer.status);
         self.work.out.extend_from_slice(
             b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
         );
-        if llm.dialect == Dialect::Anthropic {
+        if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
         }
         let chunked = self.begin_stream();
@@ -263,7 +243,7 @@ impl Exchange<'_> {
             Ended::Failed(refusal) => {
                 self.work.facts.refused(&refusal);
                 self.work.facts.outcome = RequestOutcome::Cut;
-                self.tell_stream(llm.dialect, &refusal, (sequence, chunked));
+                self.tell_stream(llm.surface.dialect(), &refusal, (sequence, chunked));
             }
         }
         self.end_stream(chunked).await

@@ -1,5 +1,6 @@
 //! What one worker thread owns, and what all of them share.
 
+use crate::grant::ToldPolicy;
 use crate::lifecycle::{self, Work};
 use crate::plan::Plan;
 use crate::record::Facts;
@@ -91,6 +92,8 @@ pub struct Worker {
     date: RefCell<([u8; 29], u64)>,
     rotation: Cell<usize>,
     names: RefCell<Names>,
+    /// What limits were told as last.
+    pub(crate) told_policy: RefCell<ToldPolicy>,
     /// Scratch for which providers know a model, best first.
     pub(crate) candidates: RefCell<Vec<usize>>,
 }
@@ -123,6 +126,7 @@ impl Worker {
             date: RefCell::new(([b' '; 29], 0)),
             rotation: Cell::new(0),
             names: RefCell::default(),
+            told_policy: RefCell::default(),
             candidates: RefCell::default(),
             shared,
         }
