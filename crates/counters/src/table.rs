@@ -283,6 +283,7 @@ struct Held<'a> {
 
 impl<'a> Held<'a> {
     /// Locks the shards whose bits are set; at most as many as there may be claims.
+    #[inline]
     fn lock(slots: &'a [Slot; SHARDS], wanted: u64) -> Self {
         let mut held = Self {
             wanted,

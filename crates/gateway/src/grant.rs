@@ -67,6 +67,21 @@ impl<'a> Limits<'a> {
         self.claims.push(claim);
         self.told.push(told);
     }
+
+    fn each(&self) -> impl Iterator<Item = (&Claim<'a>, &Told)> {
+        self.claims.iter().zip(&self.told)
+    }
+
+    /// Puts the tightest first.
+    fn sort(&mut self, now: MonoNanos) {
+        if self.claims.len() < 2 {
+            return;
+        }
+        let (claims, told) = (self.claims.drain(..), self.told.drain(..));
+        let mut limits: SmallVec<[_; LIMITS_MAX]> = claims.zip(told).collect();
+        limits.sort_by_key(|(claim, _)| claim.quota().remaining(claim.tat(), now));
+        (self.claims, self.told) = limits.into_iter().unzip();
+    }
 }
 
 impl Exchange<'_> {
@@ -113,18 +128,21 @@ impl Exchange<'_> {
     }
 
     fn debit(&mut self, limits: &mut Limits<'_>) -> Result<(), Refusal> {
-        let Limits { claims, told } = limits;
-        if claims.is_empty() {
+        if limits.claims.is_empty() {
             return Ok(());
         }
-        let admitted = self.worker.shared.rates.admit(self.started, claims);
+        let admitted = self
+            .worker
+            .shared
+            .rates
+            .admit(self.started, &mut limits.claims);
         admitted.map_err(|refused| {
             let unknown = Told {
                 class: LimitClass::Token,
                 requests: 1,
                 window_s: 1,
             };
-            let told = told.get(refused.claim).copied().unwrap_or(unknown);
+            let told = limits.told.get(refused.claim).copied().unwrap_or(unknown);
             Refusal::RateLimited(Limited {
                 class: told.class,
                 quota: told.requests,
@@ -132,11 +150,11 @@ impl Exchange<'_> {
                 retry_after: Duration::from_nanos(refused.retry_after_ns),
             })
         })?;
-        let classes = told.iter().map(|told| told.class);
+        limits.sort(self.started);
         write_left(
             &mut self.work.limits,
             &mut self.worker.told_policy.borrow_mut(),
-            claims.iter().zip(classes),
+            limits,
             self.started,
         );
         Ok(())
@@ -161,36 +179,20 @@ impl ToldPolicy {
     }
 }
 
-/// Writes what is left of limits that passed, the tightest first, as field lines of the answer.
-fn write_left<'c>(
-    out: &mut Vec<u8>,
-    policy: &mut ToldPolicy,
-    passed: impl Iterator<Item = (&'c Claim<'c>, LimitClass)>,
-    now: MonoNanos,
-) {
-    let mut passed: SmallVec<[_; LIMITS_MAX]> = passed.collect();
-    if passed.len() > 1 {
-        passed.sort_by_key(|(claim, _)| claim.quota().remaining(claim.tat(), now));
-    }
-    for (number, (claim, class)) in passed.iter().enumerate() {
-        let before: &[u8] = if number == 0 {
-            b"ratelimit-policy: "
-        } else {
-            b", "
-        };
+/// Writes what is left of limits that passed, in their order, as field lines of the answer.
+fn write_left(out: &mut Vec<u8>, policy: &mut ToldPolicy, passed: &Limits<'_>, now: MonoNanos) {
+    let mut before: &[u8] = b"ratelimit-policy: ";
+    for (claim, told) in passed.each() {
         out.extend_from_slice(before);
-        policy.write(out, claim.quota(), class.rate());
+        policy.write(out, claim.quota(), told.class.rate());
+        before = b", ";
     }
-    for (number, (claim, class)) in passed.iter().enumerate() {
-        let before: &[u8] = if number == 0 {
-            b"\r\nratelimit: "
-        } else {
-            b", "
-        };
+    before = b"\r\nratelimit: ";
+    for (claim, told) in passed.each() {
         out.extend_from_slice(before);
-        claim
-            .quota()
-            .write_state(out, class.rate(), claim.tat(), now);
+        let (quota, tat) = (claim.quota(), claim.tat());
+        quota.write_state(out, told.class.rate(), tat, now);
+        before = b", ";
     }
     out.extend_from_slice(b"\r\n");
 }
