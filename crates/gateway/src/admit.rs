@@ -12,10 +12,13 @@ use tollkeep_http1::Known;
 use tollkeep_policy::client_ip::{ClientScheme, prefix_key};
 use tollkeep_policy::headers::request_id_acceptable;
 use tollkeep_policy::rate::Verdict;
-use tollkeep_types::path::{PathRules, canonicalize, check_query, split_target};
+use tollkeep_types::path::{Canonical, PathRules, canonicalize, check_query, split_target};
 
 /// Characters of a `User-Agent` that are kept.
 const USER_AGENT_BYTES_MAX: usize = 200;
+
+/// A longer target is judged anew each time.
+const PLAIN_TARGET_BYTES_MAX: usize = 256;
 
 /// The request may be looked at: its framing is strict, its authority served, its address known,
 /// and there was room for it.
@@ -254,24 +257,25 @@ impl<'w> Exchange<'w> {
         Ok(())
     }
 
-    fn canonical_path(
-        &mut self,
-    ) -> Result<
-        (
-            Option<std::ops::Range<usize>>,
-            tollkeep_types::path::Canonical,
-        ),
-        Refusal,
-    > {
+    fn canonical_path(&mut self) -> Result<(Option<std::ops::Range<usize>>, Canonical), Refusal> {
         // `OPTIONS *` has no path; no route can be meant.
         if self.work.head.asterisk {
-            return Ok((None, tollkeep_types::path::Canonical::default()));
+            return Ok((None, Canonical::default()));
         }
         let target = self.work.head.target.of(self.conn.unread());
+        let mut plain = self.worker.plain_target.borrow_mut();
+        if plain.as_bytes() == target {
+            self.work.path.clone_from(&plain);
+            return Ok((None, Canonical::default()));
+        }
         let (path, query) = split_target(target);
         let canonical = canonicalize(path, PathRules::PERMISSIVE, &mut self.work.path)
             .map_err(|_| Refusal::BadRequest("path"))?;
         let Some(query) = query else {
+            let is_plain = canonical == Canonical::default() && self.work.path.as_bytes() == target;
+            if is_plain && target.len() <= PLAIN_TARGET_BYTES_MAX {
+                plain.clone_from(&self.work.path);
+            }
             return Ok((None, canonical));
         };
         check_query(query).map_err(|_| Refusal::BadRequest("query"))?;

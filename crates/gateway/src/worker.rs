@@ -92,6 +92,8 @@ pub struct Worker {
     date: RefCell<([u8; 29], u64)>,
     rotation: Cell<usize>,
     names: RefCell<Names>,
+    /// The last target that was its own canonical path: most callers ask for one.
+    pub(crate) plain_target: RefCell<String>,
     /// What limits were told as last.
     pub(crate) told_policy: RefCell<ToldPolicy>,
     /// Scratch for which providers know a model, best first.
@@ -126,6 +128,7 @@ impl Worker {
             date: RefCell::new(([b' '; 29], 0)),
             rotation: Cell::new(0),
             names: RefCell::default(),
+            plain_target: RefCell::new(String::from("/")),
             told_policy: RefCell::default(),
             candidates: RefCell::default(),
             shared,
