@@ -70,7 +70,12 @@ impl<S: BuildHasher> RateTable<S> {
             });
         }
         self.make_room(now);
-        let mut held = Held::lock(&self.slots, self.place(claims));
+        let wanted = self.place(claims);
+        if wanted == 0 {
+            // All is in cells: there is no shard to hold.
+            return check_cells(now, claims).and_then(|()| debit_cells(now, claims));
+        }
+        let mut held = Held::lock(&self.slots, wanted);
         let admitted = self
             .check(now, claims, &mut held)
             .and_then(|()| debit_cells(now, claims));
@@ -247,6 +252,23 @@ impl<S: BuildHasher> RateTable<S> {
     }
 }
 
+/// Asks the claims on cells.
+fn check_cells(now: MonoNanos, claims: &[Claim<'_>]) -> Result<(), RateRefusal> {
+    for (at, claim) in claims.iter().enumerate() {
+        let Place::Cell(cell) = claim.place else {
+            continue;
+        };
+        let tat = look_at_cell(cell, claim.quota.tat_max(now));
+        if let Verdict::Refuse { retry_after_ns } = claim.quota.check(tat, now) {
+            return Err(RateRefusal {
+                claim: at,
+                retry_after_ns,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Debits the claims on cells. A cell is debited by others meanwhile, so it may refuse after all;
 /// then those debited before it get it back.
 fn debit_cells(now: MonoNanos, claims: &mut [Claim<'_>]) -> Result<(), RateRefusal> {
@@ -283,7 +305,6 @@ struct Held<'a> {
 
 impl<'a> Held<'a> {
     /// Locks the shards whose bits are set; at most as many as there may be claims.
-    #[inline]
     fn lock(slots: &'a [Slot; SHARDS], wanted: u64) -> Self {
         let mut held = Self {
             wanted,

@@ -8,7 +8,6 @@ use crate::plan::Plan;
 use crate::record::Facts;
 use crate::refusal::Refusal;
 use crate::worker::Worker;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,11 +242,10 @@ impl<'a> Exchange<'a> {
         let caller = self.identify(&entry, &route)?;
         let call = self.read_call(&entry, &route, &caller).await?;
         let grant = self.grant(&entry, &route, &caller)?;
-        // Pinned where they are made: these are large, and to await them as they are copies them.
-        let Some(reply) = pin!(self.send(&call, grant)).await? else {
+        let Some(reply) = self.send(&call, grant).await? else {
             return Ok(());
         };
-        pin!(self.stream_back(reply)).await
+        self.stream_back(reply).await
     }
 
     /// The time by which tokens live and end: that of the request's first byte.

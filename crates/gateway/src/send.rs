@@ -9,7 +9,6 @@ use crate::record::Asked;
 use crate::refusal::Refusal;
 use crate::route::PlainRoute;
 use crate::upstream_head::JOINED_BODY_BYTES;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::{Method, Progress};
@@ -73,8 +72,7 @@ impl<'p> Exchange<'p> {
             }
             Call::Llm(call) => self.write_llm_head(call)?,
         };
-        let called = pin!(self.call_upstream(target, reply_for, grant));
-        called.await.map(Some)
+        self.call_upstream(target, reply_for, grant).await.map(Some)
     }
 
     fn write_llm_head(&mut self, call: &LlmCall) -> Result<(&'p Target, ReplyFor<'p>), Refusal> {
@@ -154,7 +152,7 @@ impl<'p> Exchange<'p> {
     ) -> Result<Box<UpstreamConn>, Stop> {
         if let Some(reused) = self.worker.pool.reuse(&target.endpoint) {
             self.commit(grant);
-            match pin!(self.attempt(reused, target, head)).await? {
+            match self.attempt(reused, target, head).await? {
                 Attempt::Answered(upstream) => return Ok(upstream),
                 Attempt::DiedInPool => {}
             }

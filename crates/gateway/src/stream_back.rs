@@ -9,7 +9,6 @@ use crate::refusal::Refusal;
 use crate::send::{LlmReply, Reply, ReplyFor};
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use crate::upstream_error::{self, ErrorFate};
-use std::pin::pin;
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_llm::error::{ErrorText, StreamPlace, stream_event};
 use tollkeep_llm::usage::{BodyEnd, BodyUsage, StreamUsage};
@@ -46,7 +45,8 @@ impl Exchange<'_> {
                 Box::pin(self.relay(&mut upstream, &mut body, target, max)).await?;
             }
             ReplyFor::Llm(llm) => {
-                pin!(self.llm_back(&mut upstream, &mut body, target, &llm)).await?;
+                self.llm_back(&mut upstream, &mut body, target, &llm)
+                    .await?;
             }
         }
         if body.ended_exactly() {
