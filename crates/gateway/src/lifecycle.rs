@@ -103,8 +103,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
     let seat = (!trusted).then(|| shared.requests.seat(peer));
     let mut served = 0_u64;
     loop {
-        let plan: &Plan = plans.load();
-        let timeouts = &plan.timeouts;
+        let timeouts = &plans.load().timeouts;
         let wait = if served == 0 {
             timeouts.first_byte
         } else {
@@ -113,6 +112,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
         if conn.idle(wait).await != Fill::Bytes {
             return;
         }
+        // Only now: a connection may idle for longer than settings last.
+        let plan: &Plan = plans.load();
+        let timeouts = &plan.timeouts;
         served += 1;
         let crowded = counted
             .as_ref()

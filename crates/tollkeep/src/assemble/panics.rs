@@ -194,6 +194,18 @@ fn lines(file: &Path, wanted: &[(&str, &str)]) -> Vec<serde_json::Value> {
         .collect()
 }
 
+/// Waits until so many calls are recorded: a worker that hands records over reads the clock too,
+/// and must not be who finds it armed.
+fn wait_for_records(folder: &Path, calls: usize) {
+    eventually("records", || {
+        let events = lines(
+            &folder.join("data/audit.log"),
+            &[("action", "proxy_request")],
+        );
+        (events.len() == calls).then_some(())
+    });
+}
+
 /// Every file below `folder`, but the configuration.
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
@@ -261,6 +273,7 @@ fn a_request_that_panics_ends_alone_is_recorded_and_gives_everything_back() {
     bystander.send(&world.plain("slow", "1.1"));
     origin.wait_for(1);
     for round in 0..ROUNDS {
+        wait_for_records(folder.path(), 3 * round);
         let mut doomed = world.connect();
         doomed.send(&world.chat("panic"));
         assert_eq!(doomed.answer(PATIENCE).unwrap_err(), Ended::Closed);
@@ -281,6 +294,7 @@ fn a_request_that_panics_ends_alone_is_recorded_and_gives_everything_back() {
     let mut old = world.connect();
     old.send(&world.plain("stream", "1.0"));
     assert_eq!(old.head(PATIENCE).unwrap().status, 200);
+    wait_for_records(folder.path(), 3 * ROUNDS);
     trap.armed.store(true, Ordering::SeqCst);
     stream.open();
     let read = old.socket().read(&mut [0; 64]).unwrap_err();
