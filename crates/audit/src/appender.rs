@@ -46,7 +46,7 @@ pub(crate) struct Appender {
 }
 
 /// A buffer that grew beyond this is given back. A busy log syncs when this is half full.
-const KEPT_BYTES_MAX: usize = 8 << 20;
+const KEPT_BYTES_MAX: usize = 4 << 20;
 
 impl Appender {
     /// An appender with a stream of its own.

@@ -20,7 +20,7 @@ const PROBE_EVERY_NS: u64 = 500_000_000;
 /// Written and not yet synced bytes that bring the sync forward. It bounds what is kept, and is
 /// more than a busy log writes until its sync is due: a slow disk that had to sync after each of
 /// many turns would fall behind for good.
-const UNSYNCED_BYTES_MAX: usize = 4 << 20;
+const UNSYNCED_BYTES_MAX: usize = 2 << 20;
 
 /// The writer thread's own.
 pub(crate) struct Writer {

@@ -115,7 +115,7 @@ keys! {
         idle_per_host_max: usize = whole(0..=10_000).or(Self::DEFAULT.idle_per_host_max),
         /// How long an idle connection is kept.
         idle as "idle_ms": Duration = millis(1..=DAY_MS).or(Self::DEFAULT.idle),
-        /// Open connections; a call beyond waits for one.
+        /// Open connections per host and worker; a call beyond is refused with 503 `overloaded`.
         connections_max: usize = whole(1..=100_000).or(Self::DEFAULT.connections_max),
     }
 }
@@ -125,7 +125,7 @@ impl Pool {
     pub(super) const DEFAULT: Self = Self {
         idle_per_host_max: 256,
         idle: ms(60_000),
-        connections_max: 512,
+        connections_max: 4_096,
     };
 }
 
