@@ -155,20 +155,17 @@ impl Answer {
             return Ok(Progress::More);
         };
         loop {
-            let line = match lines.clean_field(buf, limits) {
-                Some(line) => line,
-                None => match lines.next(buf, limits)? {
-                    Line::Field(line) => line,
-                    Line::Partial => {
-                        self.progress.stage = Stage::Fields(lines);
-                        return Ok(Progress::More);
-                    }
-                    Line::End(len) => {
-                        self.len = len;
-                        self.complete(buf, head_request)?;
-                        return Ok(Progress::Done);
-                    }
-                },
+            let line = match lines.next(buf, limits)? {
+                Line::Field(line) => line,
+                Line::Partial => {
+                    self.progress.stage = Stage::Fields(lines);
+                    return Ok(Progress::More);
+                }
+                Line::End(len) => {
+                    self.len = len;
+                    self.complete(buf, head_request)?;
+                    return Ok(Progress::Done);
+                }
             };
             self.take_field(buf, line)?;
         }

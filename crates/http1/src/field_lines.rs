@@ -97,10 +97,9 @@ impl FieldLines {
         }
     }
 
-    /// HOT. Reads the next line if it is a field, has arrived whole, and is clean. Whatever else
-    /// it is, [`Self::next`] tells.
+    /// The next line if it is a field, has arrived whole, and is clean.
     #[inline]
-    pub(crate) fn clean_field(&mut self, buf: &[u8], limits: LineLimits) -> Option<FieldLine> {
+    fn clean_field(&mut self, buf: &[u8], limits: LineLimits) -> Option<FieldLine> {
         let line = buf.get(self.start..)?;
         if self.within.is_some() || line.first() == Some(&b'\r') {
             return None;
@@ -130,9 +129,13 @@ impl FieldLines {
         Some(field)
     }
 
-    /// Reads the next line, whatever it is. After [`Line::Partial`] it is called again with more
-    /// of the same buffer.
+    /// HOT. Reads the next line. After [`Line::Partial`] it is called again with more of the same
+    /// buffer.
+    #[inline]
     pub(crate) fn next(&mut self, buf: &[u8], limits: LineLimits) -> Result<Line, LineFault> {
+        if let Some(field) = self.clean_field(buf, limits) {
+            return Ok(Line::Field(field));
+        }
         if self.within.is_none() && buf.get(self.start..self.start + 2) == Some(b"\r\n") {
             return Ok(Line::End(self.start + 2));
         }

@@ -210,20 +210,17 @@ impl Head {
             return Ok(Progress::More);
         };
         loop {
-            let line = match lines.clean_field(buf, line_limits) {
-                Some(line) => line,
-                None => match lines.next(buf, line_limits)? {
-                    Line::Field(line) => line,
-                    Line::Partial => {
-                        self.progress.stage = Stage::Fields(lines);
-                        return Ok(Progress::More);
-                    }
-                    Line::End(len) => {
-                        self.len = len;
-                        self.complete(buf)?;
-                        return Ok(Progress::Done);
-                    }
-                },
+            let line = match lines.next(buf, line_limits)? {
+                Line::Field(line) => line,
+                Line::Partial => {
+                    self.progress.stage = Stage::Fields(lines);
+                    return Ok(Progress::More);
+                }
+                Line::End(len) => {
+                    self.len = len;
+                    self.complete(buf)?;
+                    return Ok(Progress::Done);
+                }
             };
             self.take_field(buf, line, underscore)?;
         }
