@@ -17,6 +17,7 @@ stop() {
 trap stop EXIT
 
 cargo build --quiet --locked -p tollkeep
+cargo test --quiet --locked -p tollkeep --test blackbox -- --ignored a_browser_shows
 mkdir -p "$cache"
 tests/sdk/setup.sh "$cache"
 

@@ -10,6 +10,7 @@ use crate::kind::Secrecy;
 use crate::overlay::{CONFIG_FILE, Overlay};
 use crate::parse::{FILE_BYTES_MAX, Format, parse};
 use crate::reader::{Core, Line};
+use crate::seed;
 use crate::settings::{ENVIRONMENTS, Environment, File, Settings};
 use crate::show::Origins;
 use crate::tree::{KeyPath, Node, Source};
@@ -62,6 +63,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
         Some(None) => return Err(report.into_errors()),
         None => Node::empty_map(),
     };
+    seed::lift_cors(&mut tree);
     let catalog = Catalog::new();
     let env = with_env_file(request, &tree, &mut report);
     let mut overlay = Overlay {

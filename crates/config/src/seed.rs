@@ -26,6 +26,8 @@ enum Meaning {
     HostAndPort,
     /// A whole number, brought into these bounds.
     Clamped(u64, u64),
+    /// Origins, or `*` for all; sets the list and the switch.
+    Origins,
 }
 
 const fn seed(name: &'static str, keys: &'static [&'static str]) -> Seed {
@@ -44,12 +46,14 @@ const BODY: &str = "server.limits.request_body_bytes_max";
 const LLM_BODY: &str = "llm.max_request_body_bytes";
 const FIRST_BYTE: &str = "llm.upstream_timeout_ms";
 const MANAGEMENT_KEY: &str = "management.key";
+const ORIGINS: &str = "server.cors.allowed_origins";
+const ALLOW_ALL: &str = "server.cors.allow_all";
 const ENCRYPTION_KEY: &str = "auth.encryption.key";
 
 /// Not a seed's name, but one more source of a key for which sources have no order (ID-64).
 pub(crate) const OWN_ENCRYPTION_KEY: &str = "TOLLKEEP_ENCRYPTION_KEY";
 
-const SEEDS: [Seed; 26] = [
+const SEEDS: [Seed; 32] = [
     seed("MANAGEMENT_TOKEN", &[MANAGEMENT_KEY]),
     seed("MANAGEMENT_PASSWORD", &[MANAGEMENT_KEY]),
     seed(OWN_ENCRYPTION_KEY, &[ENCRYPTION_KEY]),
@@ -94,10 +98,20 @@ const SEEDS: [Seed; 26] = [
     seed("TOKEN_CLEANUP_INTERVAL", &["auth.token_cleanup_interval"]),
     seed("ENABLE_METRICS", &["metrics.enabled"]),
     seed("METRICS_PATH", &["metrics.path"]),
+    meant(
+        "CORS_ALLOWED_ORIGINS",
+        &[ORIGINS, ALLOW_ALL],
+        Meaning::Origins,
+    ),
+    meant("LLM_ROUTER_CORS_ALLOWED_ORIGINS", &[ORIGINS], Meaning::Same),
+    seed("LLM_ROUTER_CORS_ALLOW_ALL", &[ALLOW_ALL]),
+    seed("CORS_ALLOWED_METHODS", &["server.cors.allowed_methods"]),
+    seed("CORS_ALLOWED_HEADERS", &["server.cors.allowed_headers"]),
+    seed("CORS_MAX_AGE", &["server.cors.max_age_s"]),
 ];
 
 /// Names that would make the gateway stricter or put data elsewhere: ignoring them is no choice.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 9] = [
     "LLM_ROUTER_ALLOWED_IPS",
     "LLM_ROUTER_IP_ALLOWLIST",
     "LLM_ROUTER_MASTER_KEY",
@@ -107,11 +121,10 @@ const REFUSED: [&str; 10] = [
     "IP_RATE_LIMIT",
     "DISTRIBUTED_RATE_LIMIT_ENABLED",
     "HTTP_CACHE_ENABLED",
-    "LLM_ROUTER_CORS_ALLOW_ALL",
 ];
 
 /// Names of the full product whose absence does no harm.
-const IGNORED: [&str; 16] = [
+const IGNORED: [&str; 14] = [
     "DATABASE_URL",
     "DATABASE_POOL_SIZE",
     "REDIS_ADDR",
@@ -124,8 +137,6 @@ const IGNORED: [&str; 16] = [
     "LLM_PROXY_EVENT_BUS",
     "ADMIN_UI_ENABLED",
     "ADMIN_UI_PATH",
-    "CORS_ALLOWED_ORIGINS",
-    "LLM_ROUTER_CORS_ALLOWED_ORIGINS",
     "API_CONFIG_PATH",
     "OPENAI_API_URL",
 ];
@@ -174,6 +185,26 @@ pub(crate) fn apply(overlay: &mut Overlay<'_>) {
         }
     }
     without_key(overlay);
+}
+
+/// Moves a `cors` section that stands by itself, as in some guides, to where it belongs. Where
+/// one is there already, this one is reported like any unknown key.
+pub(crate) fn lift_cors(tree: &mut Node) {
+    let server = |name: &str| if name == "gateway" { "server" } else { name }.to_owned();
+    let Value::Map(entries) = &mut tree.value else {
+        return;
+    };
+    let Some(at) = entries.iter().position(|entry| entry.name == "cors") else {
+        return;
+    };
+    let mut servers = entries
+        .iter()
+        .filter(|entry| server(&entry.name) == "server");
+    if servers.any(|entry| entry.node.get("cors").is_some()) {
+        return;
+    }
+    let cors = entries.remove(at);
+    tree.put(&names("server.cors"), cors.node, &server);
 }
 
 /// The names that set no key.
@@ -240,6 +271,8 @@ impl Meaning {
                 let number: u64 = value.parse().map_err(|_| "want a whole number")?;
                 Ok(vec![number.clamp(min, max).to_string()])
             }
+            Self::Origins if value.trim() == "*" => Ok(vec!["[]".to_owned(), "true".to_owned()]),
+            Self::Origins => Ok(vec![value.to_owned(), "false".to_owned()]),
         }
     }
 }

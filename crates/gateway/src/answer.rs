@@ -50,7 +50,7 @@ impl Exchange<'_> {
             }
         }
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.plan.security_headers);
+        out.extend_from_slice(self.lines);
         if self.secure {
             out.extend_from_slice(&self.plan.hsts);
         }

@@ -5,8 +5,8 @@
 
 use crate::admit::Entry;
 use crate::lifecycle::Exchange;
-use crate::refusal::{AuthnFailure, Refusal};
-use crate::route::Route;
+use crate::refusal::{AuthnFailure, OriginRule, Refusal};
+use crate::route::{Destination, Route};
 use std::sync::Arc;
 use tollkeep_config::settings::Access;
 use tollkeep_counters::{Class, Key};
@@ -45,6 +45,7 @@ impl Exchange<'_> {
         entry: &Entry<'_>,
         route: &Route<'_>,
     ) -> Result<Caller, Refusal> {
+        self.check_route_origin(entry, route)?;
         match route.access() {
             Access::Free => {
                 self.debit_address(entry);
@@ -59,6 +60,23 @@ impl Exchange<'_> {
         check_project(&found)?;
         self.check_bindings(entry, &found)?;
         Ok(Caller::Token(found))
+    }
+
+    /// The origins that the route itself lists.
+    fn check_route_origin(&self, entry: &Entry<'_>, route: &Route<'_>) -> Result<(), Refusal> {
+        let listed = match route.destination() {
+            Destination::Plain(plain) if !plain.allowed_origins.is_empty() => {
+                &plain.allowed_origins
+            }
+            Destination::Plain(_) | Destination::Surface(_) => return Ok(()),
+        };
+        let refusal = match self.work.head.value(self.conn.unread(), Known::Origin) {
+            None => Refusal::OriginRequired(OriginRule::Route),
+            Some(sent) if listed.iter().any(|origin| origin.is(sent)) => return Ok(()),
+            Some(_) => Refusal::OriginNotAllowed(OriginRule::Route),
+        };
+        self.debit_address(entry);
+        Err(refusal)
     }
 
     fn find_token(
@@ -202,8 +220,8 @@ pub(crate) fn bindings_of(token: &LiveToken) -> Bindings<'_> {
 
 fn binding_refusal(refusal: BindingRefusal) -> Refusal {
     match refusal {
-        BindingRefusal::OriginMissing => Refusal::OriginRequired,
-        BindingRefusal::Origin => Refusal::OriginNotAllowed,
+        BindingRefusal::OriginMissing => Refusal::OriginRequired(OriginRule::Token),
+        BindingRefusal::Origin => Refusal::OriginNotAllowed(OriginRule::Token),
         BindingRefusal::Ip
         | BindingRefusal::Header
         | BindingRefusal::Method

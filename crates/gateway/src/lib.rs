@@ -7,6 +7,7 @@
 
 mod admit;
 mod answer;
+mod cors;
 mod grant;
 mod health;
 mod identify;
@@ -22,6 +23,7 @@ mod refused_as;
 mod relay;
 mod route;
 mod send;
+mod standing;
 mod stream_back;
 mod upstream_body;
 mod upstream_error;

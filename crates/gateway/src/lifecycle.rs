@@ -168,6 +168,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) conn: &'a mut Downstream,
     pub(crate) work: &'a mut Work,
     pub(crate) lane: Lane<'a>,
+    /// The lines that every answer has.
+    pub(crate) lines: &'a [u8],
     pub(crate) started: MonoNanos,
     /// The answer must say `Connection: close`.
     pub(crate) closing: bool,
@@ -201,6 +203,7 @@ impl<'a> Exchange<'a> {
             conn,
             work,
             lane,
+            lines: &plan.security_headers,
             started,
             closing,
             secure: false,
@@ -233,12 +236,19 @@ impl<'a> Exchange<'a> {
     /// The product in one sentence.
     async fn live(&mut self) -> Result<(), Stop> {
         self.read_head().await?;
+        let cors = self.plan.cors.as_ref();
+        if let Some(cors) = cors {
+            self.look_at_origin(cors);
+        }
         if let Some(probe) = self.health_probe() {
             return Box::pin(self.answer_probe(probe)).await;
         }
         let entry = self.admit()?;
         if self.work.head.asterisk {
             return self.answer_asterisk(&entry).await;
+        }
+        if let Some(cors) = cors.filter(|_| self.is_preflight()) {
+            return Box::pin(self.answer_preflight(cors, &entry)).await;
         }
         let route = self.route(&entry)?;
         let caller = self.identify(&entry, &route)?;

@@ -1,13 +1,14 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
 use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
+use crate::standing::{CorsLines, security_headers};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
-    AllowedHosts, IpRate, Limits, Pool, Provider, RateScope, SecretOrText, SecurityHeaders,
-    Settings, Timeouts, Upstream, UpstreamTimeouts,
+    AllowedHosts, IpRate, Limits, Pool, Provider, RateScope, SecretOrText, Settings, Timeouts,
+    Upstream, UpstreamTimeouts,
 };
 use tollkeep_llm::Surface;
 use tollkeep_llm::catalog::{CredentialForm, Kind, Speaks};
@@ -38,6 +39,8 @@ pub struct Plan {
     pub(crate) token_prefix: Box<str>,
     pub(crate) security_headers: Box<[u8]>,
     pub(crate) hsts: Box<[u8]>,
+    /// Whose pages may call; `None` while CORS is off.
+    pub(crate) cors: Option<CorsLines>,
     pub(crate) routes: RouteTable,
     pub(crate) surfaces: SurfaceRoutes,
     pub(crate) llm: LlmPlan,
@@ -166,7 +169,12 @@ impl Plan {
         });
         let routes = RouteTable::new(routes.collect::<Result<_, PlanError>>()?);
         let server = &settings.server;
-        let (security_headers, hsts) = security_headers(server.security_headers.as_ref());
+        let (mut security_headers, hsts) = security_headers(server.security_headers.as_ref());
+        let cors = server.cors.as_ref();
+        let cors = cors.map(|cors| CorsLines::new(cors, server.security_headers.as_ref()));
+        if let Some(cors) = &cors {
+            security_headers.clone_from(&cors.others.plain);
+        }
         Ok(Self {
             hosts: hosts(&server.allowed_hosts, parts.bound),
             served_authority: OnceLock::new(),
@@ -187,6 +195,7 @@ impl Plan {
             token_prefix: settings.auth.token_prefix.as_str().into(),
             security_headers,
             hsts,
+            cors,
             routes,
             surfaces: SurfaceRoutes::new(settings, parts.metrics),
             llm: llm(settings, parts)?,
@@ -245,40 +254,6 @@ fn ip_limit(rate: &IpRate) -> IpLimit {
         scope: rate.scope,
         exempt: rate.exempt.clone(),
     }
-}
-
-/// The security headers of every answer as lines ready to write; HSTS apart, which clear text
-/// must not carry (RFC 6797, section 7.2).
-fn security_headers(headers: Option<&SecurityHeaders>) -> (Box<[u8]>, Box<[u8]>) {
-    let Some(headers) = headers else {
-        return (Box::default(), Box::default());
-    };
-    let lines = [
-        ("x-content-type-options", &headers.content_type_options),
-        ("x-frame-options", &headers.frame_options),
-        ("x-xss-protection", &headers.xss_protection),
-        ("content-security-policy", &headers.content_security_policy),
-        ("referrer-policy", &headers.referrer_policy),
-        (
-            "cross-origin-opener-policy",
-            &headers.cross_origin_opener_policy,
-        ),
-        (
-            "cross-origin-resource-policy",
-            &headers.cross_origin_resource_policy,
-        ),
-    ];
-    // A field set to nothing is left out.
-    let text: String = lines
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
-    let hsts = match headers.strict_transport_security.as_str() {
-        "" => String::new(),
-        value => format!("strict-transport-security: {value}\r\n"),
-    };
-    (text.into_bytes().into(), hsts.into_bytes().into())
 }
 
 fn next_endpoint_id() -> u64 {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 use tollkeep_llm::error::ErrorKind;
+use tollkeep_policy::cors::CorsRefusal;
 use tollkeep_policy::egress::EgressReason;
 use tollkeep_policy::rate::RateClass;
 
@@ -75,6 +76,20 @@ impl LimitClass {
     }
 }
 
+/// Who wants an origin, or another one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum OriginRule {
+    /// The token is bound to origins.
+    #[error("the token")]
+    Token,
+    /// The route lists origins.
+    #[error("the route")]
+    Route,
+    /// A preflight asks for what is not allowed.
+    #[error("the answer to a preflight: {}", .0.label())]
+    Preflight(CorsRefusal),
+}
+
 /// A refused rate: what to tell the caller about when to come back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Limited {
@@ -99,10 +114,10 @@ pub(crate) enum Refusal {
     ProjectInactive,
     #[error("binding violated: {0}")]
     TokenBinding(&'static str),
-    #[error("the token is bound to origins and the request has none")]
-    OriginRequired,
-    #[error("the origin is not among the token's")]
-    OriginNotAllowed,
+    #[error("{0} wants an origin and the request has none")]
+    OriginRequired(OriginRule),
+    #[error("the origin is refused by {0}")]
+    OriginNotAllowed(OriginRule),
     #[error("no such endpoint")]
     EndpointNotFound,
     #[error("no such model, or not for this caller: {0}")]
@@ -220,8 +235,8 @@ impl Refusal {
             Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
             Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::ProjectInactive),
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
-            Self::OriginRequired => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
-            Self::OriginNotAllowed => row(403, "origin_not_allowed", "Not allowed.", Kind::OriginNotAllowed),
+            Self::OriginRequired(_) => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
+            Self::OriginNotAllowed(_) => row(403, "origin_not_allowed", "Not allowed.", Kind::OriginNotAllowed),
             Self::EndpointNotFound => row(404, "endpoint_not_found", "Not found.", Kind::EndpointNotFound),
             Self::ModelNotFound(_) | Self::UpstreamModelMissing => row(404, "model_not_found", "The model does not exist or you have no access to it.", Kind::ModelNotFound),
             Self::MethodNotAllowed { closes, .. } => Public { closes: *closes, ..row(405, "method_not_allowed", "Method not allowed.", Kind::MethodNotAllowed) },

@@ -1,7 +1,7 @@
 //! What a refusal is to those who count and record: its sort, and how the request ended.
 
 use crate::record::RefusedAs;
-use crate::refusal::Refusal;
+use crate::refusal::{OriginRule, Refusal};
 use tollkeep_http1::{HeadFault, HeadRefusal};
 use tollkeep_observe::RequestOutcome;
 use tollkeep_policy::permission::BindingRefusal;
@@ -27,11 +27,20 @@ impl Refusal {
         if let Self::EgressRefused(reason) = self {
             return RefusedAs::Egress(reason.label());
         }
-        if matches!(self, Self::OriginRequired) {
-            return RefusedAs::Binding(BindingRefusal::OriginMissing.label());
+        if let Self::OriginRequired(rule) = self {
+            return match rule {
+                OriginRule::Token => RefusedAs::Binding(BindingRefusal::OriginMissing.label()),
+                OriginRule::Route | OriginRule::Preflight(_) => {
+                    RefusedAs::Rejected(self.public().code)
+                }
+            };
         }
-        if matches!(self, Self::OriginNotAllowed) {
-            return RefusedAs::Binding(BindingRefusal::Origin.label());
+        if let Self::OriginNotAllowed(rule) = self {
+            return match rule {
+                OriginRule::Token => RefusedAs::Binding(BindingRefusal::Origin.label()),
+                OriginRule::Route => RefusedAs::Rejected(self.public().code),
+                OriginRule::Preflight(refused) => RefusedAs::Rejected(refused.label()),
+            };
         }
         if matches!(self, Self::ConnectionLimit | Self::LockedOut) {
             return RefusedAs::RateLimit("ip");

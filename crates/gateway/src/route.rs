@@ -14,6 +14,7 @@ use tollkeep_http1::{Framing, Method, Upgrade, write};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Metrics, RouteLabel};
+use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
 
 /// A rate limit of a route.
@@ -34,6 +35,8 @@ pub(crate) struct PlainRoute {
     pub(crate) limit: Option<RouteLimit>,
     pub(crate) body_bytes_max: u64,
     pub(crate) stream_bytes_max: u64,
+    /// Origins that calls must come from; empty: any, or none.
+    pub(crate) allowed_origins: Vec<Origin>,
     allow_body: bool,
     allow_encoded_slash: bool,
     allow_semicolon: bool,
@@ -70,6 +73,7 @@ impl PlainRoute {
             stream_bytes_max: route
                 .response_stream_bytes_max
                 .unwrap_or(all.server.limits.response_stream_bytes_max),
+            allowed_origins: route.allowed_origins.clone(),
             allow_body: route.allow_body,
             allow_encoded_slash: route.allow_encoded_slash,
             allow_semicolon: route.allow_semicolon,
@@ -78,14 +82,32 @@ impl PlainRoute {
         }
     }
 
-    /// HEAD follows GET.
     fn serves(&self, method: Method) -> bool {
+        matches!(self.methods, Methods::Any) || self.takes(method.as_str())
+    }
+}
+
+impl PlainRoute {
+    /// Whether it takes the method of this name; HEAD follows GET.
+    pub(crate) fn takes(&self, method: &str) -> bool {
+        let listed = |wanted: &str| self.methods().iter().any(|own| own.as_str() == wanted);
+        listed(method) || (method == "HEAD" && listed("GET"))
+    }
+
+    /// The methods it takes.
+    pub(crate) fn methods(&self) -> &[settings::Method] {
         match &self.methods {
-            Methods::Any => true,
-            Methods::Listed(methods) => {
-                let listed = |wanted: &str| methods.iter().any(|listed| listed.as_str() == wanted);
-                listed(method.as_str()) || (method == Method::Head && listed("GET"))
-            }
+            Methods::Any => &settings::Method::ALL,
+            Methods::Listed(methods) => methods,
+        }
+    }
+
+    /// What its requests may bring that others may not.
+    pub(crate) fn form(&self) -> FormRules {
+        FormRules {
+            body: self.allow_body,
+            encoded_slash: self.allow_encoded_slash,
+            semicolon: self.allow_semicolon,
         }
     }
 }
@@ -129,9 +151,16 @@ impl RouteTable {
         }
     }
 
+    /// The routes whose path fits, most specific first.
+    pub(crate) fn fitting<'r>(&'r self, path: &str) -> impl Iterator<Item = &'r Arc<PlainRoute>> {
+        self.routes
+            .iter()
+            .filter(move |route| fits(&route.path, path))
+    }
+
     fn find(&self, method: Method, path: &str) -> Found<'_> {
         let mut other_methods = Vec::new();
-        for route in self.routes.iter().filter(|route| fits(&route.path, path)) {
+        for route in self.fitting(path) {
             if route.serves(method) {
                 return Found::Route(route);
             }
@@ -154,7 +183,7 @@ enum Found<'a> {
 }
 
 /// The value of `Allow`; HEAD comes with GET.
-fn allow(methods: &[settings::Method]) -> Box<str> {
+pub(crate) fn allow(methods: &[settings::Method]) -> Box<str> {
     let mut names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
     if names.contains(&"GET") {
         names.push("HEAD");
@@ -199,7 +228,7 @@ impl SurfaceRoutes {
         }
     }
 
-    fn find(&self, surface: Surface) -> Option<(&Arc<str>, RouteLabel)> {
+    pub(crate) fn find(&self, surface: Surface) -> Option<(&Arc<str>, RouteLabel)> {
         let known = self
             .served
             .iter()
@@ -302,11 +331,7 @@ impl<'p> Exchange<'p> {
             Found::Route(found) => {
                 self.work.facts.route = Some(Arc::clone(&found.name));
                 self.work.facts.route_label = found.label;
-                let rules = FormRules {
-                    body: found.allow_body,
-                    encoded_slash: found.allow_encoded_slash,
-                    semicolon: found.allow_semicolon,
-                };
+                let rules = found.form();
                 let (access, body_bytes_max) = (found.access, found.body_bytes_max);
                 (
                     Route {
@@ -357,16 +382,10 @@ impl<'p> Exchange<'p> {
             access: Access::Token,
             body_bytes_max: self.plan.surfaces.body_bytes_max,
         };
-        // Official SDKs encode ids such as `vendor/model`.
-        let rules = FormRules {
-            body: false,
-            encoded_slash: surface == Surface::Model,
-            semicolon: false,
-        };
-        Ok((route, rules))
+        Ok((route, FormRules::of_surface(surface)))
     }
 
-    fn check_form(&self, entry: &Entry<'_>, rules: &FormRules) -> Result<(), Refusal> {
+    pub(crate) fn check_form(&self, entry: &Entry<'_>, rules: &FormRules) -> Result<(), Refusal> {
         let head = &self.work.head;
         if (entry.has_encoded_slash() && !rules.encoded_slash)
             || (entry.has_semicolon() && !rules.semicolon)
@@ -388,7 +407,7 @@ impl<'p> Exchange<'p> {
 }
 
 /// The refusal of a path that no route takes: none allows an encoded slash or semicolon either.
-fn unrouted(entry: &Entry<'_>, refusal: Refusal) -> Refusal {
+pub(crate) fn unrouted(entry: &Entry<'_>, refusal: Refusal) -> Refusal {
     if entry.has_encoded_slash() || entry.has_semicolon() {
         Refusal::BadRequest("path")
     } else {
@@ -396,10 +415,21 @@ fn unrouted(entry: &Entry<'_>, refusal: Refusal) -> Refusal {
     }
 }
 
-struct FormRules {
-    body: bool,
-    encoded_slash: bool,
-    semicolon: bool,
+pub(crate) struct FormRules {
+    pub(crate) body: bool,
+    pub(crate) encoded_slash: bool,
+    pub(crate) semicolon: bool,
+}
+
+impl FormRules {
+    /// Official SDKs encode ids such as `vendor/model`.
+    pub(crate) fn of_surface(surface: Surface) -> Self {
+        Self {
+            body: false,
+            encoded_slash: surface == Surface::Model,
+            semicolon: false,
+        }
+    }
 }
 
 #[cfg(test)]

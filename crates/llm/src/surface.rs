@@ -125,7 +125,8 @@ impl Surface {
         }
     }
 
-    const fn allow(self) -> &'static str {
+    /// The methods it takes, as `Allow` lists them.
+    pub const fn allow(self) -> &'static str {
         match self {
             Self::Models | Self::Model => "GET, HEAD",
             Self::Chat

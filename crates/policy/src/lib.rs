@@ -1,4 +1,4 @@
-//! Decisions without I/O or clock: egress, header hygiene, rate, client address, permission.
+//! Decisions without I/O or clock: egress, header hygiene, rate, client address, permission, CORS.
 //!
 //! Everything here is a pure function of its arguments; whoever calls hands in the time, the
 //! addresses a name resolved to, and the fields of a request.
@@ -6,8 +6,10 @@
 #![warn(missing_docs)]
 
 pub mod client_ip;
+pub mod cors;
 pub mod egress;
 pub mod headers;
 pub mod lockout;
+pub mod origin;
 pub mod permission;
 pub mod rate;

@@ -3,7 +3,6 @@
 mod bindings;
 mod border;
 mod glob;
-mod origin;
 
 pub use self::bindings::{BindingFacts, BindingRefusal, Bindings};
 pub use self::border::{BindingsError, parse_network};

@@ -16,6 +16,7 @@ mod provider_kind;
 mod route;
 mod route_pattern;
 mod server;
+mod server_cors;
 mod server_guard;
 mod store;
 mod upstream;
@@ -34,6 +35,7 @@ pub use route_pattern::{Method, Methods, PathPattern, Segment};
 pub use server::{
     AllowedHosts, ClientIp, ClientIpSource, Drain, Limits, SecurityHeaders, Server, Timeouts,
 };
+pub use server_cors::Cors;
 pub use server_guard::{IpRate, RateScope};
 pub use store::StoreSettings;
 pub use upstream::{Pool, SecretOrText, Upstream, UpstreamTimeouts};

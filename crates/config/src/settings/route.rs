@@ -1,14 +1,16 @@
 //! Routes to plain upstreams.
 
 use super::route_pattern::{Methods, PathPattern};
+use super::server_cors::origin;
 use super::{DAY_MS, GIB, MIB, Upstream};
 use crate::check::Checks;
 use crate::error::nearest;
 use crate::field::{KindExt, OnOrOff, section, section_or_off};
-use crate::kind::{bytes, choice, duration, switch, text, whole};
+use crate::kind::{bytes, choice, duration, list, switch, text, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::time::Duration;
+use tollkeep_policy::origin::Origin;
 
 /// Which requests go to which upstream, and on what terms.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct Route {
     pub upstream: String,
     /// Who may call.
     pub access: Access,
+    /// Origins that calls must come from; empty: any, or none.
+    pub allowed_origins: Vec<Origin>,
     /// Its own limit; a free route always has one (EDGE-86).
     pub rate: Option<RateLimit>,
     /// Bytes of a request body, instead of the server's limit.
@@ -95,6 +99,8 @@ keys! {
         access: Access = choice(&ACCESS)
             .later(&["payment", "token_or_payment"])
             .or(Access::Token),
+        /// Origins that calls must come from; one without `Origin` is refused too. Empty: any.
+        allowed_origins: Vec<Origin> = list(origin()).or_empty(),
         rate_limit: OnOrOff<RateFile> = section_or_off(),
         request: RequestFile = section(),
         path: PathFile = section(),
@@ -202,6 +208,7 @@ impl RouteFile {
             path: pattern,
             upstream,
             access: self.access,
+            allowed_origins: self.allowed_origins,
             rate,
             body_bytes_max: self.request.body_bytes_max,
             allow_body: self.request.allow_body,

@@ -1,5 +1,6 @@
 //! The data listener: where it binds, whom it believes, what it lets through.
 
+use super::server_cors::{Cors, CorsFile};
 use super::server_guard::{IpRate, Security};
 use super::{DAY_MS, GIB, KIB, MIB, ms};
 use crate::check::Checks;
@@ -39,6 +40,8 @@ pub struct Server {
     pub trust_request_id: bool,
     /// Field names with `_` that pass (EDGE-24), lower case.
     pub underscore_headers: Vec<Box<str>>,
+    /// Whose pages may call; `None` is nobody's.
+    pub cors: Option<Cors>,
     /// The per-address limit; `None` is off.
     pub ip_rate: Option<IpRate>,
     /// The fields on every answer; `None` is off (development only).
@@ -84,6 +87,7 @@ keys! {
         http: Http = section(),
         /// Whether a public bind may be without TLS and without a proxy in front of it.
         insecure_public_http: bool = switch().or(false),
+        cors: CorsFile = section(),
         security: Security = section(),
         limits: Limits = section(),
         timeouts: Timeouts = section(),
@@ -293,6 +297,7 @@ impl ServerFile {
             client_ip: self.client_ip,
             trust_request_id: self.trust_request_id,
             underscore_headers: self.http.underscore_headers,
+            cors: self.cors.check(checks),
             ip_rate: self.security.rate(checks),
             security_headers: self.security.headers(checks),
             limits: self.limits,

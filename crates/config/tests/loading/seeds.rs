@@ -2,6 +2,7 @@
 
 use crate::support::Case;
 use tollkeep_config::settings::{RateScope, Settings};
+use tollkeep_policy::cors::AllowedOrigins;
 
 type Read = fn(&Settings) -> String;
 
@@ -131,8 +132,24 @@ const SEEDS: &[(&str, &str, Read, &str)] = &[
         "false",
     ),
     ("METRICS_PATH", "/m", |s| s.metrics.path.clone(), "/m"),
+    (
+        "CORS_ALLOWED_ORIGINS",
+        "https://a.example, http://localhost:3000",
+        origins,
+        "https://a.example http://localhost:3000",
+    ),
+    ("CORS_ALLOWED_ORIGINS", "*", origins, "all"),
+    (
+        "LLM_ROUTER_CORS_ALLOWED_ORIGINS",
+        "https://A.example:443",
+        origins,
+        "https://a.example",
+    ),
+    ("LLM_ROUTER_CORS_ALLOW_ALL", "true", origins, "all"),
+    ("LLM_ROUTER_CORS_ALLOW_ALL", "false", origins, "none"),
 ];
 
+// EDGE-80
 #[test]
 fn names_of_other_gateways_set_our_keys() {
     for (name, value, read, want) in SEEDS {
@@ -146,6 +163,23 @@ fn names_of_other_gateways_set_our_keys() {
             "{name}: {}",
             case.warnings()
         );
+    }
+}
+
+/// Whose pages may call.
+fn origins(settings: &Settings) -> String {
+    match settings
+        .server
+        .cors
+        .as_ref()
+        .map(|cors| &cors.rules.origins)
+    {
+        None => "none".to_owned(),
+        Some(AllowedOrigins::All) => "all".to_owned(),
+        Some(AllowedOrigins::Listed(origins)) => {
+            let texts: Vec<_> = origins.iter().map(|origin| origin.as_str()).collect();
+            texts.join(" ")
+        }
     }
 }
 

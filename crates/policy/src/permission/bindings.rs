@@ -1,8 +1,8 @@
 //! Bindings of a token: from where, with what and for what it may be used.
 
 use super::glob::glob;
-use super::origin::is_same_origin;
 use crate::client_ip::fold;
+use crate::origin::is_same_origin;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,8 +1,8 @@
 //! Bindings as they come in: what the management API takes and what it says no to.
 
 use super::bindings::Bindings;
-use super::origin::is_origin;
 use crate::client_ip::fold_net;
+use crate::origin::is_origin;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

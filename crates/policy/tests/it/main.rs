@@ -9,6 +9,7 @@
 
 mod bindings;
 mod client_ip;
+mod cors;
 mod egress;
 mod headers;
 mod rate;

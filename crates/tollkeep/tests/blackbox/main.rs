@@ -12,6 +12,7 @@ mod callers;
 mod chain;
 mod cli;
 mod connection;
+mod cors;
 mod crash;
 mod demo;
 mod drain;

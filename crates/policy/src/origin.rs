@@ -1,16 +1,59 @@
 //! Web origins, compared exactly.
 
+use std::fmt;
 use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+/// A web origin as browsers write it: scheme, host and port in lower case, without the scheme's
+/// own port. There is no wildcard, and `null` is no origin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Origin(Box<str>);
+
+/// Text that is no origin, or more than one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("is not an origin such as `https://app.example.com`: no path, wildcard or user")]
+pub struct NotAnOrigin;
+
+impl Origin {
+    /// Whether `sent`, the value of an `Origin` field, is this origin.
+    pub fn is(&self, sent: &[u8]) -> bool {
+        is_same_origin(&self.0, sent)
+    }
+
+    /// As browsers write it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = NotAnOrigin;
+
+    fn from_str(text: &str) -> Result<Self, NotAnOrigin> {
+        let text = text.to_ascii_lowercase();
+        if !is_origin(&text) {
+            return Err(NotAnOrigin);
+        }
+        let whole = without_default_port(text.as_bytes()).len();
+        Ok(Self(text.get(..whole).ok_or(NotAnOrigin)?.into()))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Whether `sent`, the value of an `Origin` field, is the origin `own` (EDGE-81): scheme, host and
 /// port are equal but for case and the scheme's own port. There is no wildcard, and `null` is no
 /// origin.
-pub(super) fn is_same_origin(own: &str, sent: &[u8]) -> bool {
+pub(crate) fn is_same_origin(own: &str, sent: &[u8]) -> bool {
     without_default_port(own.as_bytes()).eq_ignore_ascii_case(without_default_port(sent))
 }
 
 /// Whether `text` is an origin and nothing more: no user, path, wildcard or blank.
-pub(super) fn is_origin(text: &str) -> bool {
+pub(crate) fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else {
         return false;
     };
