@@ -31,6 +31,8 @@ mod rates;
 mod records;
 mod returned_headers;
 mod secrecy;
+mod silent;
+mod smuggling;
 mod streams;
 mod targets;
 mod timeouts;
