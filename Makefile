@@ -52,6 +52,7 @@ fuzz-smoke:
 
 soak:
 	PROPTEST_CASES=50000 $(CARGO) test --workspace --locked --release -- --include-ignored
+	tests/slow.sh
 	fuzz/run.sh 600
 
 bench:
