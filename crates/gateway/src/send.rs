@@ -322,6 +322,7 @@ fn dial_refusal(error: &DialError, target: &Target) -> Refusal {
         }
         DialError::Resolve(problem) => Refusal::UpstreamDns(problem.to_string()),
         DialError::TooMany => Refusal::Overloaded("upstream connections"),
+        DialError::NoDescriptor => Refusal::Overloaded("file descriptors"),
         DialError::Connect(_) | DialError::Tls(_) => Refusal::UpstreamError(error.to_string()),
     }
 }

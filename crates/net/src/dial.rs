@@ -1,6 +1,7 @@
 //! The one egress door: a name is resolved once, every address is vetted, and only vetted
 //! addresses are dialled. TLS checks the name, never the address.
 
+use crate::descriptors::{Descriptors, Taken};
 use crate::io::Io;
 use crate::resolve::{Names, ResolveError};
 use rustls::ClientConfig;
@@ -60,6 +61,9 @@ pub enum DialError {
     /// The endpoint has as many connections as it may.
     #[error("too many connections to this upstream")]
     TooMany,
+    /// The process has no descriptor to spare.
+    #[error("out of file descriptors")]
+    NoDescriptor,
 }
 
 /// Opens connections to upstreams. One per worker; cheap to clone.
@@ -67,12 +71,24 @@ pub enum DialError {
 pub struct Dialer {
     names: Names,
     policy: Arc<EgressPolicy>,
+    descriptors: Arc<Descriptors>,
 }
 
 impl Dialer {
-    /// A dialer that asks `names` and obeys `policy`.
-    pub fn new(names: Names, policy: Arc<EgressPolicy>) -> Self {
-        Self { names, policy }
+    /// A dialer that asks `names`, obeys `policy` and counts its sockets in `descriptors`.
+    pub fn new(names: Names, policy: Arc<EgressPolicy>, descriptors: Arc<Descriptors>) -> Self {
+        Self {
+            names,
+            policy,
+            descriptors,
+        }
+    }
+
+    /// A descriptor for one connection.
+    pub(crate) fn descriptor(&self) -> Result<Taken, DialError> {
+        self.descriptors
+            .for_upstream()
+            .ok_or(DialError::NoDescriptor)
     }
 
     pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Io, DialError> {

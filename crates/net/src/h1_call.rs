@@ -2,6 +2,7 @@
 //! ended exactly.
 
 use crate::buffers::Buffers;
+use crate::descriptors::Taken;
 use crate::io::Io;
 use std::future::poll_fn;
 use std::io;
@@ -27,11 +28,14 @@ pub struct UpstreamConn {
 }
 
 /// Counts a connection as open while it lives.
-pub(crate) struct OpenConn(pub(crate) Rc<std::cell::Cell<usize>>);
+pub(crate) struct OpenConn {
+    pub(crate) open: Rc<std::cell::Cell<usize>>,
+    pub(crate) _descriptor: Taken,
+}
 
 impl Drop for OpenConn {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.open.set(self.open.get().saturating_sub(1));
     }
 }
 

@@ -3,6 +3,7 @@
 //! The kernel spreads new connections over SO_REUSEPORT listeners by hash, so by chance. A worker
 //! that holds more than the emptiest one hands the new socket over to it.
 
+use crate::descriptors::Taken;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +12,8 @@ use tokio::sync::mpsc;
 /// Sockets on their way to one worker at most; more stay where they were accepted.
 const QUEUE_MAX: usize = 1024;
 
-/// A socket on its way to another worker.
-pub(crate) type Handed = (TcpStream, SocketAddr);
+/// A socket on its way to another worker, with the descriptor it was counted as.
+pub(crate) type Handed = (TcpStream, SocketAddr, Taken);
 
 /// One worker's seat at the table.
 struct Seat {

@@ -7,6 +7,7 @@
 pub mod buffers;
 pub mod control;
 pub mod deadlines;
+pub mod descriptors;
 pub mod dial;
 pub mod drain;
 pub mod h1_call;
@@ -20,6 +21,7 @@ pub mod tls;
 pub mod worker;
 
 pub use deadlines::{Deadlines, Slot};
+pub use descriptors::Descriptors;
 pub use dial::{DialError, Dialer, Endpoint};
 pub use drain::Drain;
 pub use h1_call::UpstreamConn;

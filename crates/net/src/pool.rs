@@ -57,8 +57,12 @@ impl Pool {
         if open.get() >= endpoint.pool.connections_max {
             return Err(DialError::TooMany);
         }
+        let descriptor = self.dialer.descriptor()?;
         open.set(open.get() + 1);
-        let counted = OpenConn(open);
+        let counted = OpenConn {
+            open,
+            _descriptor: descriptor,
+        };
         let io = self.dialer.dial(endpoint).await?;
         let conn = UpstreamConn::new(io, Rc::clone(&self.buffers), counted);
         Ok(Box::new(conn))

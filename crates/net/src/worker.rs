@@ -2,6 +2,7 @@
 
 use crate::buffers::Buffers;
 use crate::deadlines::{Deadlines, TICK};
+use crate::descriptors::{Descriptors, Taken};
 use crate::drain::Drain;
 use crate::h1_serve::Downstream;
 use crate::handoff::{Handed, Handoff};
@@ -15,6 +16,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tollkeep_types::Clock;
+
+/// How long accepting rests first when it is out of descriptors, and at most.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// What serves one connection to its end.
 pub type Served = Pin<Box<dyn Future<Output = ()>>>;
@@ -47,6 +52,8 @@ pub struct Workers {
     pub drain: Arc<Drain>,
     /// Connections served at a time, all workers together; more are accepted and closed.
     pub connections_max: usize,
+    /// What sockets may take of the process's file descriptors.
+    pub descriptors: Arc<Descriptors>,
 }
 
 /// A running worker.
@@ -74,6 +81,7 @@ impl Workers {
                 drain: Arc::clone(&self.drain),
                 handoff: Arc::clone(&handoff),
                 connections_max: self.connections_max,
+                descriptors: Arc::clone(&self.descriptors),
             };
             let (make, stopped) = (Arc::clone(make), stopped.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -108,6 +116,7 @@ struct Worker {
     drain: Arc<Drain>,
     handoff: Arc<Handoff>,
     connections_max: usize,
+    descriptors: Arc<Descriptors>,
 }
 
 /// Counts a connection as live until it is dropped, however it ends.
@@ -115,6 +124,7 @@ struct Live {
     index: usize,
     handoff: Arc<Handoff>,
     drain: Arc<Drain>,
+    _descriptor: Taken,
 }
 
 impl Drop for Live {
@@ -191,47 +201,49 @@ impl Seats<'_> {
         let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
             return;
         };
-        let mut pause = Duration::from_millis(10);
+        let mut pause = PAUSE_MIN;
         loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    pause = Duration::from_millis(10);
-                    if self.worker.drain.live() >= self.worker.connections_max {
-                        continue; // dropped, which closes it
-                    }
-                    self.seat(stream, peer);
-                }
-                // Out of descriptors or memory: let running requests finish instead of spinning.
-                Err(_) => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_millis(100));
-                }
+            // Without one to spare, connections wait in the kernel's queue.
+            let accepted = match self.worker.descriptors.for_caller() {
+                Some(taken) => listener.accept().await.ok().zip(Some(taken)),
+                None => None,
+            };
+            // Out of descriptors or memory: let running requests finish instead of spinning.
+            let Some(((stream, peer), taken)) = accepted else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+                continue;
+            };
+            pause = PAUSE_MIN;
+            if self.worker.drain.live() >= self.worker.connections_max {
+                continue; // dropped, which closes it
             }
+            self.seat(stream, peer, taken);
         }
     }
 
     /// Serves a new connection here, or hands it to a worker that holds fewer.
-    fn seat(&self, stream: TcpStream, peer: SocketAddr) {
+    fn seat(&self, stream: TcpStream, peer: SocketAddr, taken: Taken) {
         let (own, handoff) = (self.worker.index, &self.worker.handoff);
         let emptiest = handoff.emptiest(own);
         if emptiest != own {
             let Ok(stream) = stream.into_std() else {
                 return;
             };
-            let Err((back, peer)) = handoff.hand_over(emptiest, (stream, peer)) else {
+            let Err(back) = handoff.hand_over(emptiest, (stream, peer, taken)) else {
                 return;
             };
             handoff.entered(own);
-            return self.receive((back, peer));
+            return self.receive(back);
         }
         handoff.entered(own);
-        self.spawn(stream, peer);
+        self.spawn(stream, peer, taken);
     }
 
     /// Serves a connection that another worker accepted (and that is counted as ours already).
-    fn receive(&self, (stream, peer): Handed) {
+    fn receive(&self, (stream, peer, taken): Handed) {
         match TcpStream::from_std(stream) {
-            Ok(stream) => self.spawn(stream, peer),
+            Ok(stream) => self.spawn(stream, peer, taken),
             Err(_) => self.worker.handoff.left(self.worker.index),
         }
     }
@@ -240,12 +252,13 @@ impl Seats<'_> {
         clippy::disallowed_methods,
         reason = "the worker loop is the one place that spawns connection tasks"
     )]
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, taken: Taken) {
         self.worker.drain.opened();
         let live = Live {
             index: self.worker.index,
             handoff: Arc::clone(&self.worker.handoff),
             drain: Arc::clone(&self.worker.drain),
+            _descriptor: taken,
         };
         // Without it small answers wait for the acknowledgement of the one before.
         if stream.set_nodelay(true).is_err() {

@@ -36,6 +36,7 @@ fn start(make: &Make, count: usize) -> (Running, SocketAddr, Arc<Drain>) {
         clock: Arc::new(Frozen),
         drain: Arc::clone(&drain),
         connections_max: 8,
+        descriptors: Descriptors::new(1_024, 0),
     };
     (workers.start(make).unwrap(), addr, drain)
 }

@@ -2,7 +2,7 @@
 
 use super::audit::{self, Lines};
 use super::vault::Vault;
-use super::{Base, Others};
+use super::{Base, Others, host};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::hash::RandomState;
@@ -15,7 +15,7 @@ use tollkeep_gateway::plan::PlanParts;
 use tollkeep_gateway::{Plan, Recorder, Shared, Sinks, Worker};
 use tollkeep_net::resolve::{Names, ResolverSettings};
 use tollkeep_net::worker::{Running, WorkerParts, Workers};
-use tollkeep_net::{Dialer, Drain};
+use tollkeep_net::{Descriptors, Dialer, Drain};
 use tollkeep_observe::health::Health;
 use tollkeep_policy::egress::EgressPolicy;
 use tollkeep_store::Store;
@@ -75,6 +75,7 @@ pub(crate) fn start(
     let plan = Plan::new(settings, &plan_parts)
         .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
     let limits = &settings.server.limits;
+    let descriptors = host::descriptors(listeners.len())?;
     let shared = Arc::new(Shared {
         plan: arc_swap::ArcSwap::from_pointee(plan),
         tokens: Arc::clone(parts.store.live()),
@@ -99,13 +100,14 @@ pub(crate) fn start(
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
-        dialer: dialer(parts, others, control)?,
+        dialer: dialer(parts, others, control, &descriptors)?,
     });
     let workers = Workers {
         listeners,
         clock: Arc::clone(&base.clock),
         drain: Arc::clone(parts.drain),
         connections_max: limits.connections_max,
+        descriptors,
     };
     let make: Arc<dyn Fn(WorkerParts) -> tollkeep_net::worker::Service + Send + Sync> =
         Arc::new(move |own| Worker::service(&shared, &own));
@@ -116,6 +118,7 @@ fn dialer(
     parts: &Parts<'_>,
     others: &Others,
     control: &tokio::runtime::Runtime,
+    descriptors: &Arc<Descriptors>,
 ) -> anyhow::Result<Dialer> {
     let egress = &parts.base.settings.egress;
     let resolver = ResolverSettings {
@@ -135,5 +138,9 @@ fn dialer(
         egress.allow_ports.clone(),
         others.own.clone(),
     );
-    Ok(Dialer::new(names, Arc::new(policy)))
+    Ok(Dialer::new(
+        names,
+        Arc::new(policy),
+        Arc::clone(descriptors),
+    ))
 }

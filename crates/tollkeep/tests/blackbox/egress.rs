@@ -1,7 +1,7 @@
 //! The one door out: what is never dialled, whatever a name resolves to.
 
 use crate::fixture::{before, free, gateway, head};
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 use tollkeep_testkit::{Answer, Gateway, NameServer, Origin, Reply, eventually, ok};
 
@@ -365,6 +365,50 @@ fn no_listener_of_our_own_is_dialled_even_where_its_network_is_allowed() {
             .any(|line| line.contains("reason=\"self\"") && line.ends_with(" 4"))
             .then_some(())
     });
+}
+
+/// A private address of an interface of this machine, or else one of loopback. Nothing is sent.
+fn interface() -> IpAddr {
+    let routed = |own: &str, other: &str| {
+        let probe = UdpSocket::bind(own).ok()?;
+        probe.connect(other).ok()?;
+        Some(probe.local_addr().ok()?.ip())
+    };
+    let v4 = routed("0.0.0.0:0", "198.51.100.1:9");
+    let v6 = routed("[::]:0", "[2001:db8::1]:9").or_else(|| routed("[::]:0", "[fd00::9]:9"));
+    let found = [v4, v6].into_iter().flatten();
+    let mut private = found.filter(|ip| match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    });
+    private.next().unwrap_or(IpAddr::from([127, 0, 0, 2]))
+}
+
+// EDGE-101
+#[test]
+fn bound_to_every_address_none_of_them_is_dialled() {
+    let (data, own) = (free_port(), interface());
+    let (every, loopback) = if own.is_ipv4() {
+        ("0.0.0.0", IpAddr::from([127, 0, 0, 1]))
+    } else {
+        ("::", IpAddr::from(Ipv6Addr::LOCALHOST))
+    };
+    let allowed = format!(", allow_private: [\"{own}\", \"{loopback}\"]");
+    let parts = [("interface", own), ("loopback", loopback)].map(|(name, ip)| {
+        let addr = SocketAddr::new(ip, data);
+        upstream(name, &format!("http://{addr}"), &allowed)
+    });
+    let gateway = gateway(config(&parts))
+        .set("server.host", every)
+        .set("server.port", data.to_string())
+        .set("server.insecure_public_http", "true")
+        .set("server.allowed_hosts", "127.0.0.1")
+        .start();
+    for name in ["interface", "loopback"] {
+        let answer = ask(&gateway, name);
+        let told = (answer.status, answer.code());
+        assert_eq!(told, (502, "egress_refused".to_owned()), "{name} {own}");
+    }
 }
 
 // EDGE-98

@@ -14,6 +14,7 @@ mod cli;
 mod connection;
 mod cors;
 mod crash;
+mod crowds;
 mod demo;
 mod drain;
 mod egress;
