@@ -9,7 +9,7 @@ use axum::extract::{Extension, Path, State as Of};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tollkeep_audit::Action;
-use tollkeep_store::{CallLimits, NewProject, PageRequest, Project, ProjectRef};
+use tollkeep_store::{NewProject, PageRequest, Project, ProjectRef};
 
 /// `POST /api/v1/projects`
 pub(crate) async fn create(
@@ -24,20 +24,14 @@ pub(crate) async fn create(
         members.fault("name", "required, 1 to 200 characters");
     }
     let slug = members.text("slug", 63);
+    let limits = members.typed("limits").unwrap_or_default();
     members.done()?;
     let name = name.unwrap_or_default();
     state.check_audit()?;
     let project = state
         .parts
         .store
-        .create_project(
-            operator.scope(),
-            NewProject {
-                slug,
-                name,
-                limits: CallLimits::default(),
-            },
-        )
+        .create_project(operator.scope(), NewProject { slug, name, limits })
         .await?;
     state
         .record(

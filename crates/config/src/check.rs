@@ -19,6 +19,11 @@ impl Checks<'_> {
         self.environment == Environment::Production
     }
 
+    /// Whether somebody wrote this key.
+    pub(crate) fn is_written(&self, dotted: &str) -> bool {
+        !matches!(self.source(&KeyPath::of(dotted)), Source::Default)
+    }
+
     pub(crate) fn error(&mut self, dotted: &str, problem: impl Into<String>) {
         self.error_at(&KeyPath::of(dotted), problem);
     }

@@ -28,6 +28,8 @@ enum Meaning {
     Clamped(u64, u64),
     /// Origins, or `*` for all; sets the list and the switch.
     Origins,
+    /// As it stands for the second key; the first one is switched on.
+    SwitchingOn,
 }
 
 const fn seed(name: &'static str, keys: &'static [&'static str]) -> Seed {
@@ -53,7 +55,7 @@ const ENCRYPTION_KEY: &str = "auth.encryption.key";
 /// Not a seed's name, but one more source of a key for which sources have no order (ID-64).
 pub(crate) const OWN_ENCRYPTION_KEY: &str = "TOLLKEEP_ENCRYPTION_KEY";
 
-const SEEDS: [Seed; 32] = [
+const SEEDS: &[Seed] = &[
     seed("MANAGEMENT_TOKEN", &[MANAGEMENT_KEY]),
     seed("MANAGEMENT_PASSWORD", &[MANAGEMENT_KEY]),
     seed(OWN_ENCRYPTION_KEY, &[ENCRYPTION_KEY]),
@@ -108,23 +110,37 @@ const SEEDS: [Seed; 32] = [
     seed("CORS_ALLOWED_METHODS", &["server.cors.allowed_methods"]),
     seed("CORS_ALLOWED_HEADERS", &["server.cors.allowed_headers"]),
     seed("CORS_MAX_AGE", &["server.cors.max_age_s"]),
+    meant(
+        "GLOBAL_RATE_LIMIT",
+        &[
+            "server.rate_limit.enabled",
+            "server.rate_limit.requests_per_minute",
+        ],
+        Meaning::SwitchingOn,
+    ),
+    meant(
+        "IP_RATE_LIMIT",
+        &[
+            "server.security.rate_limiting.enabled",
+            "server.security.rate_limiting.requests_per_minute",
+        ],
+        Meaning::SwitchingOn,
+    ),
 ];
 
 /// Names that would make the gateway stricter or put data elsewhere: ignoring them is no choice.
-const REFUSED: [&str; 9] = [
+const REFUSED: &[&str] = &[
     "LLM_ROUTER_ALLOWED_IPS",
     "LLM_ROUTER_IP_ALLOWLIST",
     "LLM_ROUTER_MASTER_KEY",
     "ROUTER_API_KEY",
     "ENABLE_TLS",
-    "GLOBAL_RATE_LIMIT",
-    "IP_RATE_LIMIT",
     "DISTRIBUTED_RATE_LIMIT_ENABLED",
     "HTTP_CACHE_ENABLED",
 ];
 
 /// Names of the full product whose absence does no harm.
-const IGNORED: [&str; 14] = [
+const IGNORED: &[&str] = &[
     "DATABASE_URL",
     "DATABASE_POOL_SIZE",
     "REDIS_ADDR",
@@ -153,7 +169,7 @@ pub(crate) fn apply(overlay: &mut Overlay<'_>) {
     if let Some(value) = in_file(overlay, ENCRYPTION_KEY) {
         first.insert(ENCRYPTION_KEY, ("the file", value));
     }
-    for seed in &SEEDS {
+    for seed in SEEDS {
         let Some(value) = value_of(overlay, seed) else {
             continue;
         };
@@ -221,8 +237,8 @@ fn without_key(overlay: &mut Overlay<'_>) {
         );
     }
     let on = |name: &&str| !matches!(overlay.env.set(name), None | Some("false" | "0"));
-    let refused: Vec<_> = REFUSED.into_iter().filter(on).collect();
-    let ignored: Vec<_> = IGNORED.into_iter().filter(on).collect();
+    let refused: Vec<_> = REFUSED.iter().copied().filter(on).collect();
+    let ignored: Vec<_> = IGNORED.iter().copied().filter(on).collect();
     for name in refused {
         overlay.error(name, "is not supported yet");
     }
@@ -267,6 +283,7 @@ impl Meaning {
                 let host = if host.is_empty() { "0.0.0.0" } else { host };
                 Ok(vec![host.to_owned(), port.to_owned()])
             }
+            Self::SwitchingOn => Ok(vec!["true".to_owned(), value.to_owned()]),
             Self::Clamped(min, max) => {
                 let number: u64 = value.parse().map_err(|_| "want a whole number")?;
                 Ok(vec![number.clamp(min, max).to_string()])

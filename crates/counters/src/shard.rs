@@ -27,6 +27,13 @@ impl Shard {
         Some(*tat)
     }
 
+    /// Lowers the state of a key's entry; what it is then, if there is one.
+    pub(crate) fn lower(&mut self, key: &Hashed<Key>, by: u64) -> Option<u64> {
+        let tat = self.entries.get_mut(key)?;
+        *tat = tat.saturating_sub(by);
+        Some(*tat)
+    }
+
     /// The state of the cell a key shares with others.
     pub(crate) fn shared(&self, key: &Hashed<Key>) -> Option<u64> {
         let cells = self.shared.get(key.key.class().index())?;

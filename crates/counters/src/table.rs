@@ -117,6 +117,21 @@ impl<S: BuildHasher> RateTable<S> {
         self.keep(&mut held, key, home, quota.charge(tat, now));
     }
 
+    /// Takes back the debit of a request that another limit refused after all; `tat` is
+    /// [`Claim::tat`] of then. Only what still counts is given back: a debit that was worked off
+    /// meanwhile made room for others. In a cell that keys share it stays.
+    pub fn give_back(&self, now: MonoNanos, claim: &Claim<'_>, tat: u64) {
+        let owed = claim.quota.interval_ns().min(tat.saturating_sub(now.0));
+        match claim.place {
+            Place::Cell(cell) => {
+                let less = |tat: u64| tat.saturating_sub(owed);
+                cell.update(Ordering::Relaxed, Ordering::Relaxed, less);
+            }
+            Place::Table(key) => self.lower(&Hashed::new(&self.hasher, key), owed),
+            Place::Found(key, _) => self.lower(&key, owed),
+        }
+    }
+
     /// Keys held now, at most `keys_max`.
     pub fn len(&self) -> usize {
         self.keys.load(Ordering::Relaxed)
@@ -199,9 +214,23 @@ impl<S: BuildHasher> RateTable<S> {
         if home == Home::Reserved && !is_new {
             self.keys.fetch_sub(1, Ordering::Relaxed);
         }
-        // Its shard is locked, so nobody else writes the time.
+        if home != Home::Shared {
+            self.passes_at(&key, tat);
+        }
+    }
+
+    /// Lowers the state of a key's entry, if it has one.
+    fn lower(&self, key: &Hashed<Key>, by: u64) {
+        let mut shard = locked(&self.slot(key.shard()).shard);
+        if let Some(tat) = shard.lower(key, by) {
+            self.passes_at(key, tat);
+        }
+    }
+
+    /// An entry passes at this time. Its shard is locked, so nobody else writes the earliest one.
+    fn passes_at(&self, key: &Hashed<Key>, tat: u64) {
         let earliest = &self.slot(key.shard()).earliest;
-        if home != Home::Shared && tat < earliest.load(Ordering::Relaxed) {
+        if tat < earliest.load(Ordering::Relaxed) {
             earliest.store(tat, Ordering::Relaxed);
         }
     }

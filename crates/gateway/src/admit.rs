@@ -1,17 +1,15 @@
 //! The edge of a request: who sends it, whether the name is served, whether there is room, and
 //! its canonical path.
 
+use crate::edge_limits::Debited;
 use crate::lifecycle::Exchange;
-use crate::refusal::{LimitClass, Limited, Refusal};
+use crate::refusal::Refusal;
 use crate::worker::Counted;
 use std::net::IpAddr;
-use std::time::Duration;
-use tollkeep_config::settings::RateScope;
-use tollkeep_counters::{Class, IpGuard, Key, SeatGuard};
+use tollkeep_counters::{IpGuard, SeatGuard};
 use tollkeep_http1::Known;
 use tollkeep_policy::client_ip::{ClientScheme, prefix_key};
 use tollkeep_policy::headers::request_id_acceptable;
-use tollkeep_policy::rate::Verdict;
 use tollkeep_types::path::{Canonical, PathRules, canonicalize, check_query, split_target};
 
 /// Characters of a `User-Agent` that are kept.
@@ -27,8 +25,7 @@ pub(crate) struct Entry<'w> {
     query: Option<std::ops::Range<usize>>,
     has_encoded_slash: bool,
     has_semicolon: bool,
-    /// Debit the address when the request ends without a proven caller.
-    debits_address: bool,
+    debited: Debited,
     _running: Room<'w>,
 }
 
@@ -73,14 +70,15 @@ impl Entry<'_> {
         self.has_semicolon
     }
 
-    pub(crate) fn debits_address(&self) -> bool {
-        self.debits_address
+    /// What the limits of the edge took for it.
+    pub(crate) fn debited(&self) -> &Debited {
+        &self.debited
     }
 }
 
 impl<'w> Exchange<'w> {
     /// Admits the head. The order of checks is part of the contract: authority, expectation,
-    /// room, address limits, path.
+    /// room, limits, path.
     ///
     /// # Errors
     /// 421, 417, 503, 429, 400, 508.
@@ -92,19 +90,16 @@ impl<'w> Exchange<'w> {
             return Err(Refusal::ExpectationFailed);
         }
         let running = self.find_room(client_ip)?;
-        let debits_address = self.check_address(client_ip)?;
+        let debited = self.check_edge_limits(client_ip)?;
         let pathed = self.check_hop().and_then(|()| self.canonical_path());
-        let (query, canonical) = pathed.inspect_err(|_| {
-            if debits_address {
-                self.debit_ip(client_ip);
-            }
-        })?;
+        let (query, canonical) =
+            pathed.inspect_err(|_| self.debit_unproven(&debited, client_ip))?;
         Ok(Entry {
             client_ip,
             query,
             has_encoded_slash: canonical.has_encoded_slash,
             has_semicolon: canonical.has_semicolon,
-            debits_address,
+            debited,
             _running: running,
         })
     }
@@ -197,49 +192,6 @@ impl<'w> Exchange<'w> {
         Ok((running, of_address))
     }
 
-    /// The per-address limit. In scope `all` it is debited here; in scope `unproven` only a
-    /// request without a credential is refused here, and the debit waits for the end.
-    fn check_address(&self, client_ip: IpAddr) -> Result<bool, Refusal> {
-        let Some(limit) = self
-            .plan
-            .ip_rate
-            .as_ref()
-            .filter(|limit| !limit.is_exempt(client_ip))
-        else {
-            return Ok(false);
-        };
-        let rates = &self.worker.shared.rates;
-        let key = Key::addr(Class::Ip, prefix_key(client_ip));
-        let refused = |retry_after_ns| {
-            Refusal::RateLimited(Limited {
-                class: LimitClass::Ip,
-                quota: limit.requests_per_second,
-                window_s: 1,
-                retry_after: Duration::from_nanos(retry_after_ns),
-            })
-        };
-        match limit.scope {
-            RateScope::All => {
-                let mut claims = [tollkeep_counters::Claim::key(key, limit.quota)];
-                let admitted = rates.admit(self.started, &mut claims);
-                admitted
-                    .map(|()| false)
-                    .map_err(|refusal| refused(refusal.retry_after_ns))
-            }
-            RateScope::Unproven => match rates.peek(self.started, key, &limit.quota) {
-                Verdict::Refuse { retry_after_ns } if !self.has_credential() => {
-                    Err(refused(retry_after_ns))
-                }
-                Verdict::Refuse { .. } | Verdict::Pass { .. } => Ok(true),
-            },
-        }
-    }
-
-    fn has_credential(&self) -> bool {
-        let carriers = [Known::Authorization, Known::XApiKey, Known::XGoogApiKey];
-        carriers.iter().any(|known| self.work.head.has(*known))
-    }
-
     /// A request of our own that came back.
     fn check_hop(&self) -> Result<(), Refusal> {
         let head = &self.work.head;
@@ -280,20 +232,5 @@ impl<'w> Exchange<'w> {
         };
         check_query(query).map_err(|_| Refusal::BadRequest("query"))?;
         Ok((Some(path.len() + 1..target.len()), canonical))
-    }
-
-    /// Debits the address of a request that ended without a proven caller.
-    pub(crate) fn debit_address(&self, entry: &Entry<'_>) {
-        if entry.debits_address() {
-            self.debit_ip(entry.client_ip);
-        }
-    }
-
-    fn debit_ip(&self, client_ip: IpAddr) {
-        if let Some(limit) = &self.plan.ip_rate {
-            let key = Key::addr(Class::Ip, prefix_key(client_ip));
-            let rates = &self.worker.shared.rates;
-            rates.debit(self.started, key, &limit.quota);
-        }
     }
 }

@@ -3,15 +3,16 @@
 use crate::admit::Entry;
 use crate::identify::Caller;
 use crate::lifecycle::Exchange;
-use crate::refusal::{LimitClass, Limited, Refusal};
+use crate::refusal::{CountedBy, LimitClass, Limited, Refusal};
 use crate::route::{Destination, Route, RouteLimit};
+use crate::told_limits;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tollkeep_config::settings::RateBy;
 use tollkeep_counters::{Claim, Class, Key};
 use tollkeep_policy::client_ip::prefix_key;
-use tollkeep_policy::rate::{Quota, RateClass};
+use tollkeep_policy::rate::Quota;
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::MonoNanos;
 
@@ -50,16 +51,18 @@ const LIMITS_MAX: usize = 3;
 
 /// Limits, and how to tell of each.
 #[derive(Default)]
-struct Limits<'a> {
+pub(crate) struct Limits<'a> {
     claims: SmallVec<[Claim<'a>; LIMITS_MAX]>,
     told: SmallVec<[Told; LIMITS_MAX]>,
 }
 
+/// How a limit is told.
 #[derive(Clone, Copy)]
-struct Told {
-    class: LimitClass,
-    requests: u64,
-    window_s: u64,
+pub(crate) struct Told {
+    pub(crate) class: LimitClass,
+    pub(crate) by: CountedBy,
+    pub(crate) requests: u64,
+    pub(crate) window_s: u64,
 }
 
 impl<'a> Limits<'a> {
@@ -68,7 +71,7 @@ impl<'a> Limits<'a> {
         self.told.push(told);
     }
 
-    fn each(&self) -> impl Iterator<Item = (&Claim<'a>, &Told)> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&Claim<'a>, &Told)> {
         self.claims.iter().zip(&self.told)
     }
 
@@ -104,7 +107,7 @@ impl Exchange<'_> {
         };
         let mut limits = Limits::default();
         if let Some(token) = caller.token() {
-            grant.running = enter(token)?;
+            grant.running = enter(token).inspect_err(|_| self.give_back(entry))?;
             grant.token = Some(token);
             let granted = token.lineage.granted();
             if token.max_requests.is_some_and(|max| granted >= max.get()) {
@@ -114,10 +117,13 @@ impl Exchange<'_> {
         }
         if let Destination::Plain(plain) = route.destination()
             && let Some(limit) = &plain.limit
+            && !(limit.is_default && self.plan.edge_limits.is_exempt(entry.client_ip()))
         {
             push_route_limit(entry, caller, (plain.id, limit), &mut limits);
         }
-        self.debit(&mut limits)?;
+        self.debit(&mut limits)
+            .inspect_err(|_| self.give_back(entry))?;
+        self.tell_limits(route, &mut limits);
         if let Some(token) = caller.token() {
             if !token.try_grant(self.store_now()) {
                 return Err(Refusal::RequestsUsedUp);
@@ -127,74 +133,41 @@ impl Exchange<'_> {
         Ok(grant)
     }
 
-    fn debit(&mut self, limits: &mut Limits<'_>) -> Result<(), Refusal> {
+    fn debit(&self, limits: &mut Limits<'_>) -> Result<(), Refusal> {
         if limits.claims.is_empty() {
             return Ok(());
         }
-        let admitted = self
-            .worker
-            .shared
-            .rates
-            .admit(self.started, &mut limits.claims);
-        admitted.map_err(|refused| {
-            let unknown = Told {
-                class: LimitClass::Token,
-                requests: 1,
-                window_s: 1,
-            };
-            let told = limits.told.get(refused.claim).copied().unwrap_or(unknown);
-            Refusal::RateLimited(Limited {
+        let rates = &self.worker.shared.rates;
+        let admitted = rates.admit(self.started, &mut limits.claims);
+        admitted.map_err(|refused| match limits.told.get(refused.claim) {
+            Some(told) => Refusal::RateLimited(Limited {
                 class: told.class,
+                by: told.by,
                 quota: told.requests,
                 window_s: told.window_s,
                 retry_after: Duration::from_nanos(refused.retry_after_ns),
-            })
-        })?;
-        limits.sort(self.started);
-        write_left(
-            &mut self.work.limits,
-            &mut self.worker.told_policy.borrow_mut(),
-            limits,
-            self.started,
-        );
-        Ok(())
+            }),
+            None => Refusal::Internal,
+        })
     }
-}
 
-/// The policy a worker told last, and its text: most callers are told of the same one.
-#[derive(Default)]
-pub(crate) struct ToldPolicy {
-    of: Option<(Quota, RateClass)>,
-    text: Vec<u8>,
-}
-
-impl ToldPolicy {
-    fn write(&mut self, out: &mut Vec<u8>, quota: &Quota, class: RateClass) {
-        if self.of != Some((*quota, class)) {
-            self.text.clear();
-            quota.write_policy(&mut self.text, class);
-            self.of = Some((*quota, class));
+    /// Tells what is left of the limits that passed, where there are any.
+    fn tell_limits(&mut self, route: &Route<'_>, limits: &mut Limits<'_>) {
+        if limits.claims.is_empty() {
+            return;
         }
-        out.extend_from_slice(&self.text);
+        limits.sort(self.started);
+        let mut policy = self.worker.told_policy.borrow_mut();
+        let out = &mut self.work.limits;
+        told_limits::write(out, &mut policy, limits, self.started);
+        if self.plan.x_ratelimit {
+            told_limits::write_old(out, limits, self.started, self.work.facts.at);
+        }
+        if let Some(surface) = route.surface() {
+            let dialect = surface.dialect();
+            told_limits::write_own(out, dialect, limits, self.started, self.work.facts.at);
+        }
     }
-}
-
-/// Writes what is left of limits that passed, in their order, as field lines of the answer.
-fn write_left(out: &mut Vec<u8>, policy: &mut ToldPolicy, passed: &Limits<'_>, now: MonoNanos) {
-    let mut before: &[u8] = b"ratelimit-policy: ";
-    for (claim, told) in passed.each() {
-        out.extend_from_slice(before);
-        policy.write(out, claim.quota(), told.class.rate());
-        before = b", ";
-    }
-    before = b"\r\nratelimit: ";
-    for (claim, told) in passed.each() {
-        out.extend_from_slice(before);
-        let (quota, tat) = (claim.quota(), claim.tat());
-        quota.write_state(out, told.class.rate(), tat, now);
-        before = b", ";
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// The limit of a route, counted by what it says.
@@ -204,16 +177,25 @@ fn push_route_limit(
     (route, limit): (u32, &RouteLimit),
     limits: &mut Limits<'_>,
 ) {
-    let by_address = || Key::addr(Class::Route, prefix_key(entry.client_ip()));
-    let key = match (limit.by, caller.token()) {
-        (RateBy::Global, _) => Key::whole(Class::Route),
-        (RateBy::Token, Some(token)) => Key::id(Class::Route, *token.lineage.id.bytes()),
-        (RateBy::Project, Some(token)) => Key::id(Class::Route, *token.project.id.bytes()),
+    let address = || Key::addr(Class::Route, prefix_key(entry.client_ip()));
+    let (key, by) = match (limit.by, caller.token()) {
+        (RateBy::Global, _) => (Key::whole(Class::Route), CountedBy::All),
+        (RateBy::Token, Some(token)) => {
+            let key = Key::id(Class::Route, *token.lineage.id.bytes());
+            (key, CountedBy::Token)
+        }
+        (RateBy::Project, Some(token)) => {
+            let key = Key::id(Class::Route, *token.project.id.bytes());
+            (key, CountedBy::Project)
+        }
         // A caller without a token is counted by address.
-        (RateBy::Ip, _) | (RateBy::Token | RateBy::Project, None) => by_address(),
+        (RateBy::Ip, _) | (RateBy::Token | RateBy::Project, None) => {
+            (address(), CountedBy::Address)
+        }
     };
     let told = Told {
         class: LimitClass::Route,
+        by,
         requests: limit.requests,
         window_s: limit.window_s,
     };
@@ -233,6 +215,7 @@ fn enter(token: &LiveToken) -> Result<bool, Refusal> {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
     let refusal = Limited {
         class: LimitClass::Token,
+        by: CountedBy::Token,
         quota: max.get().into(),
         window_s: 1,
         retry_after: Duration::from_secs(1),
@@ -257,6 +240,7 @@ fn token_limits<'t>(token: &'t LiveToken, limits: &mut Limits<'t>) {
         let claim = Claim::cell(cell, Quota::per(requests, window_s * SECOND_NS, burst));
         let told = Told {
             class: LimitClass::Token,
+            by: CountedBy::Token,
             requests,
             window_s,
         };

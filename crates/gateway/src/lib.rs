@@ -8,6 +8,7 @@
 mod admit;
 mod answer;
 mod cors;
+mod edge_limits;
 mod grant;
 mod health;
 mod identify;
@@ -25,6 +26,7 @@ mod route;
 mod send;
 mod standing;
 mod stream_back;
+mod told_limits;
 mod upstream_body;
 mod upstream_error;
 mod upstream_head;

@@ -1,5 +1,6 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
+use crate::edge_limits::EdgeLimits;
 use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
 use crate::standing::{CorsLines, security_headers};
 use std::net::SocketAddr;
@@ -7,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
-    AllowedHosts, IpRate, Limits, Pool, Provider, RateScope, SecretOrText, Settings, Timeouts,
-    Upstream, UpstreamTimeouts,
+    AllowedHosts, Limits, Pool, Provider, SecretOrText, Settings, Timeouts, Upstream,
+    UpstreamTimeouts,
 };
 use tollkeep_llm::Surface;
 use tollkeep_llm::catalog::{CredentialForm, Kind, Speaks};
@@ -19,8 +20,6 @@ use tollkeep_policy::client_ip::{ClientIpRules, ClientIpSource};
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
 use tollkeep_policy::rate::Quota;
 use tollkeep_types::{AuthorityPattern, Secret};
-
-const SECOND_NS: u64 = 1_000_000_000;
 
 /// The snapshot a request keeps from its start to its end.
 pub struct Plan {
@@ -33,7 +32,7 @@ pub struct Plan {
     pub(crate) timeouts: Timeouts,
     pub(crate) client_ip: ClientIpRules,
     pub(crate) trust_request_id: bool,
-    pub(crate) ip_rate: Option<IpLimit>,
+    pub(crate) edge_limits: EdgeLimits,
     pub(crate) failing_credentials: Quota,
     pub(crate) failure_floor: Duration,
     pub(crate) token_prefix: Box<str>,
@@ -47,20 +46,8 @@ pub struct Plan {
     /// Names this process in the `Tollkeep-Hop` field.
     pub(crate) instance: Box<str>,
     pub(crate) sandbox: bool,
-}
-
-/// The per-address limit.
-pub(crate) struct IpLimit {
-    pub(crate) quota: Quota,
-    pub(crate) requests_per_second: u64,
-    pub(crate) scope: RateScope,
-    exempt: Vec<ipnet::IpNet>,
-}
-
-impl IpLimit {
-    pub(crate) fn is_exempt(&self, ip: std::net::IpAddr) -> bool {
-        self.exempt.iter().any(|net| net.contains(&ip))
-    }
+    /// Whether `X-RateLimit-*` is told too.
+    pub(crate) x_ratelimit: bool,
 }
 
 /// What the LLM surfaces are served with.
@@ -189,7 +176,7 @@ impl Plan {
             timeouts: server.timeouts.clone(),
             client_ip: client_ip(settings),
             trust_request_id: server.trust_request_id,
-            ip_rate: server.ip_rate.as_ref().map(ip_limit),
+            edge_limits: EdgeLimits::new(server),
             failing_credentials: tollkeep_policy::lockout::FAILED_CREDENTIALS,
             failure_floor: settings.auth.failure_floor,
             token_prefix: settings.auth.token_prefix.as_str().into(),
@@ -201,6 +188,7 @@ impl Plan {
             llm: llm(settings, parts)?,
             instance: parts.instance.into(),
             sandbox: settings.sandbox.upstream,
+            x_ratelimit: settings.compat.x_ratelimit,
         })
     }
 }
@@ -241,19 +229,6 @@ fn client_ip(settings: &Settings) -> ClientIpRules {
         .ok()
         .filter(|hops| *hops > 0);
     ClientIpRules::new(&server.trusted_proxies, source, hops)
-}
-
-fn ip_limit(rate: &IpRate) -> IpLimit {
-    IpLimit {
-        quota: Quota::per(
-            rate.requests_per_second.into(),
-            SECOND_NS,
-            rate.burst.into(),
-        ),
-        requests_per_second: rate.requests_per_second.into(),
-        scope: rate.scope,
-        exempt: rate.exempt.clone(),
-    }
 }
 
 fn next_endpoint_id() -> u64 {

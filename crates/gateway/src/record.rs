@@ -3,13 +3,14 @@
 //! Nothing secret is in a record: tokens are there by their mask and id, bodies and queries not
 //! at all. [`crate::recorder`] turns records into lines and events.
 
-use crate::refusal::{AuthnFailure, Refusal};
+use crate::refusal::{AuthnFailure, CountedBy, Refusal};
 use crate::worker::Worker;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use tollkeep_llm::Surface;
 use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, RouteLabel};
+use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::usage::UsageReport;
 use tollkeep_types::{RequestId, WallMillis};
@@ -69,7 +70,8 @@ pub(crate) enum RefusedAs {
     Rejected(&'static str),
     Authn(AuthnFailure),
     Binding(&'static str),
-    RateLimit(&'static str),
+    /// A limit of this class, and whose requests it counts together.
+    RateLimit(&'static str, CountedBy),
     Egress(&'static str),
     /// An attack, by its kind.
     Violation(&'static str),
@@ -151,7 +153,7 @@ impl Facts {
             RefusedAs::Rejected(_)
             | RefusedAs::Authn(_)
             | RefusedAs::Binding(_)
-            | RefusedAs::RateLimit(_)
+            | RefusedAs::RateLimit(..)
             | RefusedAs::Violation(_) => 1,
         });
         usize::from(self.header_spoof) + refused + usize::from(self.is_call)
@@ -195,7 +197,10 @@ impl Facts {
             RefusedAs::Other | RefusedAs::Binding(_) | RefusedAs::Violation(_) => {}
             RefusedAs::Rejected(reason) => metrics.rejected(reason),
             RefusedAs::Authn(failure) => metrics.auth_failure(failure.reason()),
-            RefusedAs::RateLimit(class) => metrics.rate_limited(class),
+            RefusedAs::RateLimit(class, _) => {
+                worker.counters.rate_limited(self.route_label, class);
+                metrics.limited_address(|| prefix_key(self.client_ip));
+            }
             RefusedAs::Egress(reason) => metrics.egress_refused(reason),
         }
     }

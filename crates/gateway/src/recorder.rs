@@ -4,6 +4,7 @@
 //! the audit log's own thread.
 
 use crate::record::{Facts, RefusedAs};
+use crate::refusal::{CountedBy, LimitClass};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,16 +14,19 @@ use tollkeep_audit::{
 };
 use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::line_sink::LineSink;
+use tollkeep_observe::metrics::RouteLabel;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_observe::usage_line::UsageLine;
 use tollkeep_observe::{RequestOutcome, Texts};
+use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_types::usage::UsageReport;
+use tollkeep_types::{ProjectId, TokenId};
 
-/// Addresses whose repeated refusals are folded at a time.
+/// Keys whose repeated refusals are folded at a time.
 const FOLDS_MAX: usize = 10_000;
 /// Buffers kept for later batches: as many as workers are likely to write at the same moment.
 const SPARE_MAX: usize = 8;
-/// One event per address and reason in this time; the next one tells how many there were.
+/// One event per key and reason in this time; the next one tells how many there were.
 const FOLD_MS: u64 = 60_000;
 
 /// Where records go.
@@ -73,12 +77,63 @@ impl Lines {
 }
 
 #[derive(Default)]
-struct Folds(HashMap<(IpAddr, &'static str), (u64, u64)>);
+struct Folds(HashMap<FoldKey, (u64, u64)>);
+
+/// Events of one key are told of together.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct FoldKey {
+    reason: &'static str,
+    /// The route of a limit that each route has for itself.
+    route: RouteLabel,
+    of: FoldOf,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum FoldOf {
+    All,
+    Address(IpAddr),
+    Token(TokenId),
+    Project(ProjectId),
+}
+
+impl FoldKey {
+    /// What is told of by address.
+    const fn address(ip: IpAddr, reason: &'static str) -> Self {
+        Self {
+            reason,
+            route: RouteLabel::NONE,
+            of: FoldOf::Address(ip),
+        }
+    }
+
+    /// The key of a limit.
+    fn limit(facts: &Facts, class: &'static str, by: CountedBy) -> Self {
+        let token = facts.token.as_ref();
+        let of = match by {
+            CountedBy::All => FoldOf::All,
+            CountedBy::Token => token.map_or(FoldOf::All, |token| FoldOf::Token(token.id)),
+            CountedBy::Project => {
+                token.map_or(FoldOf::All, |token| FoldOf::Project(token.project.id))
+            }
+            CountedBy::Address => FoldOf::Address(prefix_key(facts.client_ip)),
+        };
+        let of_route = class == LimitClass::Route.name();
+        Self {
+            reason: class,
+            route: if of_route {
+                facts.route_label
+            } else {
+                RouteLabel::NONE
+            },
+            of,
+        }
+    }
+}
 
 impl Folds {
     /// How many events of this kind to tell of now: none while a first one is fresh, else this
     /// one and those kept back.
-    fn tell(&mut self, ip: IpAddr, reason: &'static str, now_ms: u64) -> Option<u64> {
+    fn tell(&mut self, key: FoldKey, now_ms: u64) -> Option<u64> {
         if self.0.len() >= FOLDS_MAX {
             self.0
                 .retain(|_, (since, _)| now_ms.saturating_sub(*since) < FOLD_MS);
@@ -86,7 +141,7 @@ impl Folds {
         if self.0.len() >= FOLDS_MAX {
             return Some(1);
         }
-        let (since, kept_back) = self.0.entry((ip, reason)).or_insert((0, 0));
+        let (since, kept_back) = self.0.entry(key).or_insert((0, 0));
         if *since != 0 && now_ms.saturating_sub(*since) < FOLD_MS {
             *kept_back += 1;
             return None;
@@ -211,8 +266,9 @@ impl Recorder {
             Some(RefusedAs::Rejected(reason)) => {
                 self.write_folded(facts, Action::RequestRejected, reason, sink);
             }
-            Some(RefusedAs::RateLimit(class)) => {
-                self.write_folded(facts, Action::RateLimitExceeded, class, sink);
+            Some(RefusedAs::RateLimit(class, by)) => {
+                let key = FoldKey::limit(facts, class, by);
+                self.write_folded_by(key, facts, Action::RateLimitExceeded, sink);
             }
             Some(RefusedAs::Egress(reason)) => {
                 self.write_folded(facts, Action::EgressBlocked, reason, sink);
@@ -235,12 +291,23 @@ impl Recorder {
         reason: &'static str,
         sink: &mut EventSink<'_>,
     ) {
+        let key = FoldKey::address(facts.client_ip, reason);
+        self.write_folded_by(key, facts, action, sink);
+    }
+
+    fn write_folded_by(
+        &self,
+        key: FoldKey,
+        facts: &Facts,
+        action: Action,
+        sink: &mut EventSink<'_>,
+    ) {
         let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(count) = folds.tell(facts.client_ip, reason, facts.at.0) else {
+        let Some(count) = folds.tell(key, facts.at.0) else {
             return;
         };
         drop(folds);
-        let mut event = event(facts, action, Outcome::Denied, Some(reason));
+        let mut event = event(facts, action, Outcome::Denied, Some(key.reason));
         event.add_detail(Key::Count, Value::Number(count));
         sink.append(&event);
     }
@@ -397,11 +464,11 @@ mod tests {
         let mut folds = Folds::default();
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let told: Vec<_> = [1, 2, 3, FOLD_MS + 1, FOLD_MS + 2]
-            .map(|ms| folds.tell(ip, "chunk", ms))
+            .map(|ms| folds.tell(FoldKey::address(ip, "chunk"), ms))
             .to_vec();
         assert_eq!(told, [Some(1), None, None, Some(3), None]);
         assert_eq!(
-            folds.tell(ip, "host", 2),
+            folds.tell(FoldKey::address(ip, "host"), 2),
             Some(1),
             "another reason has its own count"
         );

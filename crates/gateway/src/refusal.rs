@@ -57,6 +57,7 @@ impl AuthnFailure {
 /// The class of a rate limit, as callers see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LimitClass {
+    Global,
     Ip,
     Route,
     Token,
@@ -65,6 +66,7 @@ pub(crate) enum LimitClass {
 impl LimitClass {
     pub(crate) const fn rate(self) -> RateClass {
         match self {
+            Self::Global => RateClass::Global,
             Self::Ip => RateClass::Ip,
             Self::Route => RateClass::Route,
             Self::Token => RateClass::Token,
@@ -90,10 +92,20 @@ pub(crate) enum OriginRule {
     Preflight(CorsRefusal),
 }
 
+/// Whose requests a limit counts together.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CountedBy {
+    All,
+    Address,
+    Token,
+    Project,
+}
+
 /// A refused rate: what to tell the caller about when to come back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Limited {
     pub(crate) class: LimitClass,
+    pub(crate) by: CountedBy,
     pub(crate) quota: u64,
     pub(crate) window_s: u64,
     pub(crate) retry_after: Duration,

@@ -1,7 +1,7 @@
 //! What a refusal is to those who count and record: its sort, and how the request ended.
 
 use crate::record::RefusedAs;
-use crate::refusal::{OriginRule, Refusal};
+use crate::refusal::{CountedBy, OriginRule, Refusal};
 use tollkeep_http1::{HeadFault, HeadRefusal};
 use tollkeep_observe::RequestOutcome;
 use tollkeep_policy::permission::BindingRefusal;
@@ -19,7 +19,7 @@ impl Refusal {
             return RefusedAs::Rejected(reason);
         }
         if let Self::RateLimited(limited) = self {
-            return RefusedAs::RateLimit(limited.class.name());
+            return RefusedAs::RateLimit(limited.class.name(), limited.by);
         }
         if matches!(self, Self::Loop) {
             return RefusedAs::Violation("loop");
@@ -43,7 +43,7 @@ impl Refusal {
             };
         }
         if matches!(self, Self::ConnectionLimit | Self::LockedOut) {
-            return RefusedAs::RateLimit("ip");
+            return RefusedAs::RateLimit("ip", CountedBy::Address);
         }
         let of_form = matches!(
             self,

@@ -23,6 +23,8 @@ pub(crate) struct RouteLimit {
     pub(crate) requests: u64,
     pub(crate) window_s: u64,
     pub(crate) by: RateBy,
+    /// Addresses in `exempt` are free of it.
+    pub(crate) is_default: bool,
 }
 
 /// A route that the operator wrote.
@@ -65,6 +67,7 @@ impl PlainRoute {
                     requests: rate.requests,
                     window_s: rate.window.as_secs().max(1),
                     by: rate.by,
+                    is_default: rate.is_default,
                 }
             }),
             body_bytes_max: route

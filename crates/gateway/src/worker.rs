@@ -1,15 +1,15 @@
 //! What one worker thread owns, and what all of them share.
 
-use crate::grant::ToldPolicy;
 use crate::lifecycle::{self, Work};
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::recorder::Recorder;
+use crate::told_limits::ToldPolicy;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tollkeep_audit::AuditHealth;
 use tollkeep_counters::{IpGauge, RateTable};
 use tollkeep_crypto::TokenHasher;
@@ -46,6 +46,8 @@ pub struct Shared {
     pub hasher: Arc<TokenHasher>,
     /// Rate limit cells by address, route and project.
     pub rates: RateTable,
+    /// The state of the limit of all requests.
+    pub global_tat: AtomicU64,
     /// Live connections by address.
     pub connections: IpGauge,
     /// Running requests by address.

@@ -179,6 +179,36 @@ pub fn write_exhausted(out: &mut Vec<u8>, class: RateClass, retry_after_ns: u64)
     write_limit(out, class, 0, retry_after_s(retry_after_ns));
 }
 
+/// Appends a duration as Go writes it, as in `20ms`, `1.5s`, `6m0s`: in milliseconds, rounded up.
+pub fn write_go_duration(out: &mut Vec<u8>, ns: u64) {
+    let ms = ns.div_ceil(1_000_000);
+    if ms > 0 && ms < 1_000 {
+        write_number(out, ms);
+        return out.extend_from_slice(b"ms");
+    }
+    let (hours, minutes, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
+    if hours > 0 {
+        write_number(out, hours);
+        out.push(b'h');
+    }
+    if hours > 0 || minutes > 0 {
+        write_number(out, minutes);
+        out.push(b'm');
+    }
+    write_number(out, rest / 1_000);
+    let mut fraction = rest % 1_000;
+    if fraction > 0 {
+        out.push(b'.');
+        for place in [100, 10, 1] {
+            if fraction > 0 {
+                write_number(out, fraction / place);
+                fraction %= place;
+            }
+        }
+    }
+    out.push(b's');
+}
+
 /// The value of `Retry-After`: whole seconds, rounded up, 1 to 3600.
 pub const fn retry_after_s(retry_after_ns: u64) -> u64 {
     clamp(retry_after_ns.div_ceil(SECOND_NS), RETRY_AFTER_S_MAX)
@@ -234,6 +264,31 @@ fn write_number(out: &mut Vec<u8>, number: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // EDGE-87
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (ms, text) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (999, "999ms"),
+            (1_000, "1s"),
+            (1_500, "1.5s"),
+            (1_050, "1.05s"),
+            (59_007, "59.007s"),
+            (60_000, "1m0s"),
+            (90_250, "1m30.25s"),
+            (3_600_000, "1h0m0s"),
+            (90_061_001, "25h1m1.001s"),
+        ] {
+            let mut out = Vec::new();
+            write_go_duration(&mut out, ms * 1_000_000);
+            assert_eq!(String::from_utf8(out).unwrap(), text, "{ms} ms");
+        }
+        let mut out = Vec::new();
+        write_go_duration(&mut out, 1);
+        assert_eq!(out, b"1ms", "rounded up");
+    }
 
     proptest::proptest! {
         #[test]

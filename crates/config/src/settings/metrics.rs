@@ -20,6 +20,8 @@ pub struct Metrics {
     pub path: String,
     /// Authorities served.
     pub allowed_hosts: AllowedHosts,
+    /// Whether the addresses that meet limits most have series of their own.
+    pub compat_ip_label: bool,
 }
 
 keys! {
@@ -35,6 +37,9 @@ keys! {
         path: String = scrape_path().or("/metrics".into()),
         /// Hosts this listener serves. Empty: loopback names and the address bound.
         allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
+        /// Whether `cliproxy_rate_limit_violations_total` has series for the 100 addresses (IPv6:
+        /// networks) that meet limits most, besides `ip="all"`. Addresses are personal data.
+        compat_ip_label: bool = switch().or(false),
     }
 }
 
@@ -73,6 +78,7 @@ impl MetricsFile {
             addr: SocketAddr::new(self.host, self.port),
             path: self.path,
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, LOOPBACK, key, checks),
+            compat_ip_label: self.compat_ip_label,
         }
     }
 }

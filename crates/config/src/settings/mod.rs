@@ -6,6 +6,7 @@
 
 mod audit;
 mod auth;
+mod compat;
 mod egress;
 mod llm;
 mod logging;
@@ -23,6 +24,7 @@ mod upstream;
 
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
 pub use auth::{Auth, Vault};
+pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
 pub use llm::{Llm, Models, Surface, Surfaces};
 pub use logging::{AccessLog, Format, Level, Logging};
@@ -36,7 +38,7 @@ pub use server::{
     AllowedHosts, ClientIp, ClientIpSource, Drain, Limits, SecurityHeaders, Server, Timeouts,
 };
 pub use server_cors::Cors;
-pub use server_guard::{IpRate, RateScope};
+pub use server_guard::{IpRate, Rate, RateScope};
 pub use store::StoreSettings;
 pub use upstream::{Pool, SecretOrText, Upstream, UpstreamTimeouts};
 
@@ -85,6 +87,8 @@ pub struct Settings {
     pub logging: Logging,
     /// The built-in sandbox.
     pub sandbox: Sandbox,
+    /// What other gateways' callers expect.
+    pub compat: Compat,
 }
 
 /// `production` turns advice into errors.
@@ -149,6 +153,7 @@ keys! {
         audit: audit::AuditFile = section(),
         logging: Logging = section(),
         sandbox: Sandbox = section(),
+        compat: Compat = section(),
     }
 }
 
@@ -184,6 +189,7 @@ impl Settings {
             llm: llm.settings,
             logging: file.logging,
             sandbox: file.sandbox,
+            compat: file.compat,
         }
     }
 }

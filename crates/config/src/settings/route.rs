@@ -66,6 +66,8 @@ pub struct RateLimit {
     pub burst: u64,
     /// What a cell of the limit is.
     pub by: RateBy,
+    /// Nobody wrote it: it is the one that a free route has at least.
+    pub is_default: bool,
 }
 
 /// What a cell of a limit is.
@@ -110,7 +112,8 @@ keys! {
 
 keys! {
     /// A limit of this route, or `off`. A free route without one has 10 a second, burst 20, by
-    /// address, and can't be without any.
+    /// address, except for those in `server.security.rate_limiting.exempt`, and can't be without
+    /// any.
     pub(crate) struct RateFile {
         /// Requests in a window.
         requests: Option<u64> = whole(1..=1_000_000_000).required(),
@@ -250,6 +253,7 @@ impl OnOrOff<RateFile> {
                 window: Duration::from_secs(1),
                 burst: 20,
                 by: RateBy::Ip,
+                is_default: true,
             }),
             (Self::Off, Access::Free) => {
                 let problem = "is off on a free route, which has no other protection \
@@ -270,6 +274,7 @@ impl RateFile {
             window: self.window?,
             burst: self.burst.unwrap_or(requests),
             by: self.by,
+            is_default: false,
         })
     }
 }

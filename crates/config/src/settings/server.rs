@@ -1,7 +1,7 @@
 //! The data listener: where it binds, whom it believes, what it lets through.
 
 use super::server_cors::{Cors, CorsFile};
-use super::server_guard::{IpRate, Security};
+use super::server_guard::{GlobalRateFile, IpRate, Rate, Security};
 use super::{DAY_MS, GIB, KIB, MIB, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, field_name, section};
@@ -42,8 +42,12 @@ pub struct Server {
     pub underscore_headers: Vec<Box<str>>,
     /// Whose pages may call; `None` is nobody's.
     pub cors: Option<Cors>,
+    /// The limit of all data requests together; `None` is off.
+    pub rate: Option<Rate>,
     /// The per-address limit; `None` is off.
     pub ip_rate: Option<IpRate>,
+    /// Addresses without that limit, and without the default limit of free routes.
+    pub rate_exempt: Vec<IpNet>,
     /// The fields on every answer; `None` is off (development only).
     pub security_headers: Option<SecurityHeaders>,
     /// Sizes and counts.
@@ -89,6 +93,7 @@ keys! {
         insecure_public_http: bool = switch().or(false),
         cors: CorsFile = section(),
         security: Security = section(),
+        rate_limit: GlobalRateFile = section(),
         limits: Limits = section(),
         timeouts: Timeouts = section(),
         drain: Drain = section(),
@@ -298,7 +303,9 @@ impl ServerFile {
             trust_request_id: self.trust_request_id,
             underscore_headers: self.http.underscore_headers,
             cors: self.cors.check(checks),
+            rate: self.rate_limit.check(checks),
             ip_rate: self.security.rate(checks),
+            rate_exempt: self.security.rate_exempt(),
             security_headers: self.security.headers(checks),
             limits: self.limits,
             timeouts: self.timeouts,

@@ -1,22 +1,32 @@
-//! What guards the data listener: the per-address limit and the fields on every answer.
+//! What guards the data listener: limits of all and of each address, the fields on every answer.
 
 use crate::check::Checks;
-use crate::field::{KindExt, switched};
+use crate::field::{KindExt, section, switched};
 use crate::kind::{Parsed, choice, list, network, parsed, switch, whole};
 use crate::reader::{Field, Key, Reader, keys};
 use ipnet::IpNet;
+use std::time::Duration;
 
-/// The per-address limit (EDGE-85, EDGE-93).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct IpRate {
-    /// Requests per second once the burst is used.
-    pub requests_per_second: u32,
+/// So many requests in a window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate {
+    /// Requests in a window once the burst is used.
+    pub requests: u64,
+    /// The window.
+    pub window: Duration,
     /// Requests at once.
-    pub burst: u32,
+    pub burst: u64,
+}
+
+/// The limit of each address, or of all together (EDGE-85, EDGE-93).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct IpRate {
+    /// The limit.
+    pub rate: Rate,
+    /// Whether each address has its own; else all share one.
+    pub per_ip: bool,
     /// Which requests count.
     pub scope: RateScope,
-    /// Addresses without this limit.
-    pub exempt: Vec<IpNet>,
 }
 
 /// Which requests the per-address limit counts.
@@ -33,25 +43,43 @@ const SCOPES: [(&str, RateScope); 2] = [("unproven", RateScope::Unproven), ("all
 keys! {
     /// What guards the data listener.
     pub(crate) struct Security {
-        rate_limiting: Option<IpRateFile> = switched(),
+        rate_limiting: IpRateFile = section(),
         headers: Option<SecurityHeaders> = switched(),
+    }
+}
+
+keys! {
+    /// The limit of all data requests together.
+    pub(crate) struct GlobalRateFile {
+        /// Whether there is one. A gateway that caps itself surprises, so it is off.
+        enabled: bool = switch().or(false),
+        /// Requests per second once the burst is used.
+        requests_per_second: u32 = whole(1..=1_000_000).or(1_000),
+        /// Requests per minute, instead of `requests_per_second`.
+        requests_per_minute: Option<u32> = whole(1..=1_000_000).optional(),
+        /// Requests at once. With `requests_per_minute` its default is as many as that.
+        burst: u32 = whole(1..=1_000_000).or(2_000),
     }
 }
 
 keys! {
     /// The limit of one address (IPv6: of its /64).
     pub(crate) struct IpRateFile {
+        /// Whether there is one.
+        enabled: bool = switch().or(true),
         /// Requests per second once the burst is used.
         requests_per_second: u32 = whole(1..=1_000_000).or(10),
-        /// Requests at once.
+        /// Requests per minute, instead of `requests_per_second`.
+        requests_per_minute: Option<u32> = whole(1..=1_000_000).optional(),
+        /// Requests at once. With `requests_per_minute` its default is as many as that.
         burst: u32 = whole(1..=1_000_000).or(20),
-        /// Whether each address has its own limit; `false` is not supported yet.
+        /// Whether each address has its own limit; `false` is one more limit for all together.
         per_ip: bool = switch().or(true),
         /// Which requests count: `unproven` are those that end without a proven caller, so that
-        /// an office behind one address is bound by its tokens. When `requests_per_second` or
-        /// `per_ip` is written and this is not, it is `all`.
+        /// an office behind one address is bound by its tokens. When `requests_per_second`,
+        /// `requests_per_minute` or `per_ip` is written and this is not, it is `all`.
         scope: RateScope = Scope,
-        /// Addresses without this limit.
+        /// Addresses without this limit, and without the default limit of free routes.
         exempt: Vec<IpNet> = list(network()).or_empty(),
     }
 }
@@ -92,20 +120,64 @@ const fn value() -> Parsed<String> {
     })
 }
 
-const RATE: &str = "server.security.rate_limiting";
+const GLOBAL: &str = "server.rate_limit";
+const ADDRESS: &str = "server.security.rate_limiting";
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl GlobalRateFile {
+    pub(super) fn check(&self, checks: &mut Checks<'_>) -> Option<Rate> {
+        let second = (self.requests_per_second, self.requests_per_minute);
+        let rate = rate(GLOBAL, second, self.burst, checks);
+        self.enabled.then_some(rate)
+    }
+}
+
+/// The rate of a block that says it by the second or by the minute.
+fn rate(
+    block: &str,
+    (second, minute): (u32, Option<u32>),
+    burst: u32,
+    checks: &mut Checks<'_>,
+) -> Rate {
+    let Some(minute) = minute else {
+        return Rate {
+            requests: second.into(),
+            window: SECOND,
+            burst: burst.into(),
+        };
+    };
+    let written = |checks: &Checks<'_>, key: &str| checks.is_written(&format!("{block}.{key}"));
+    if written(checks, "requests_per_second") {
+        let problem = "is written besides `requests_per_second`; write one of them";
+        checks.error(&format!("{block}.requests_per_minute"), problem);
+    }
+    let burst = if written(checks, "burst") {
+        burst
+    } else {
+        minute
+    };
+    Rate {
+        requests: minute.into(),
+        window: MINUTE,
+        burst: burst.into(),
+    }
+}
 
 impl Security {
     pub(super) fn rate(&self, checks: &mut Checks<'_>) -> Option<IpRate> {
-        let file = self.rate_limiting.as_ref()?;
-        if !file.per_ip {
-            checks.error(&format!("{RATE}.per_ip"), "`false` is not supported yet");
-        }
-        Some(IpRate {
-            requests_per_second: file.requests_per_second,
-            burst: file.burst,
+        let file = &self.rate_limiting;
+        let given = (file.requests_per_second, file.requests_per_minute);
+        let rate = rate(ADDRESS, given, file.burst, checks);
+        file.enabled.then_some(IpRate {
+            rate,
+            per_ip: file.per_ip,
             scope: file.scope,
-            exempt: file.exempt.clone(),
         })
+    }
+
+    pub(super) fn rate_exempt(&self) -> Vec<IpNet> {
+        self.rate_limiting.exempt.clone()
     }
 
     pub(super) fn headers(&self, checks: &mut Checks<'_>) -> Option<SecurityHeaders> {
@@ -125,7 +197,7 @@ impl Field for Scope {
     type Out = RateScope;
 
     fn take(self, key: &Key, reader: &mut Reader<'_, '_>) -> RateScope {
-        let rates = ["requests_per_second", "per_ip"];
+        let rates = ["requests_per_second", "requests_per_minute", "per_ip"];
         let rate = rates.into_iter().find_map(|name| reader.source(name));
         let default = match rate {
             Some(source) if reader.source(key.name()).is_none() => {

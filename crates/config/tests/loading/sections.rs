@@ -19,6 +19,7 @@ fn a_free_route_always_has_a_limit() {
         window: Duration::from_secs(1),
         burst: 20,
         by: RateBy::Ip,
+        is_default: true,
     };
     let settings = rate("access: free").settings();
     assert_eq!(settings.routes[0].access, Access::Free);

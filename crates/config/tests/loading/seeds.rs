@@ -1,7 +1,8 @@
 //! Names of the environment, and blocks of files, that other gateways' guides print.
 
 use crate::support::Case;
-use tollkeep_config::settings::{RateScope, Settings};
+use std::time::Duration;
+use tollkeep_config::settings::{Rate, RateScope, Settings};
 use tollkeep_policy::cors::AllowedOrigins;
 
 type Read = fn(&Settings) -> String;
@@ -236,7 +237,7 @@ fn the_file_is_one_more_source_of_the_encryption_key() {
 
 #[test]
 fn names_we_can_not_obey_are_never_silent() {
-    for name in ["LLM_ROUTER_ALLOWED_IPS", "IP_RATE_LIMIT", "ENABLE_TLS"] {
+    for name in ["LLM_ROUTER_ALLOWED_IPS", "HTTP_CACHE_ENABLED", "ENABLE_TLS"] {
         let case = Case::bare().env(&[(name, "1")]);
         assert_eq!(case.errors(), format!("{name}: is not supported yet"));
         assert!(Case::bare().env(&[(name, "false")]).load().is_ok());
@@ -266,7 +267,7 @@ fn the_rate_block_of_the_guide_pastes_and_limits_everybody() {
     let case = Case::yaml(page);
     let rate = case.settings().server.ip_rate.unwrap();
     assert_eq!(
-        (rate.requests_per_second, rate.burst, rate.scope),
+        (rate.rate.requests, rate.rate.burst, rate.scope),
         (10, 20, RateScope::All)
     );
     assert_eq!(
@@ -290,11 +291,48 @@ fn the_rate_block_of_the_guide_pastes_and_limits_everybody() {
     let off = Case::yaml("server: {security: {rate_limiting: {enabled: false}}}\n").settings();
     assert_eq!(off.server.ip_rate, None);
     let global = "server: {security: {rate_limiting: {per_ip: false}}}\n";
-    assert!(
-        Case::yaml(global)
-            .errors()
-            .ends_with("per_ip: `false` is not supported yet")
-    );
+    let rate = Case::yaml(global).settings().server.ip_rate.unwrap();
+    assert_eq!((rate.per_ip, rate.scope), (false, RateScope::All));
+}
+
+// EDGE-85
+#[test]
+fn the_limit_of_all_is_off_until_written_and_pastes_from_the_guide() {
+    let rate = |yaml: &str| Case::yaml(yaml).settings().server.rate;
+    assert_eq!(rate("server: {}\n"), None);
+    assert_eq!(rate("server: {rate_limit: {burst: 5}}\n"), None);
+    let second = Duration::from_secs(1);
+    let of = |requests, burst| Rate {
+        requests,
+        window: second,
+        burst,
+    };
+    let page =
+        "server:\n  rate_limit:\n    enabled: true\n    requests_per_second: 100\n    burst: 200\n";
+    assert_eq!(rate(page), Some(of(100, 200)));
+    let on = "server: {rate_limit: {enabled: true}}\n";
+    assert_eq!(rate(on), Some(of(1_000, 2_000)));
+    let both = "server: {rate_limit: {requests_per_second: 1, requests_per_minute: 9}}\n";
+    let errors = Case::yaml(both).errors();
+    assert!(errors.ends_with("write one of them"), "{errors}");
+}
+
+// EDGE-85
+#[test]
+fn limits_of_llm_proxy_are_by_the_minute_and_count_everybody() {
+    let env = [("GLOBAL_RATE_LIMIT", "100"), ("IP_RATE_LIMIT", "30")];
+    let server = Case::bare().env(&env).settings().server;
+    let of = |requests| Rate {
+        requests,
+        window: Duration::from_secs(60),
+        burst: requests,
+    };
+    assert_eq!(server.rate, Some(of(100)));
+    let by_address = server.ip_rate.unwrap();
+    assert_eq!((by_address.rate, by_address.per_ip), (of(30), true));
+    assert_eq!(by_address.scope, RateScope::All);
+    let none = Case::bare().env(&[("GLOBAL_RATE_LIMIT", "0")]).errors();
+    assert!(none.contains("requests_per_minute"), "{none}");
 }
 
 #[test]

@@ -412,3 +412,32 @@ proptest! {
         }
     }
 }
+
+// EDGE-85
+#[test]
+fn a_debit_is_given_back_as_far_as_it_still_counts() {
+    let table = table(100);
+    let quota = Quota::per(10, SECOND, 5);
+    let cell = AtomicU64::new(0);
+    {
+        let claim = || Claim::key(addr(7), quota);
+        let mut taken = [claim()];
+        for _ in 0..5 {
+            assert_eq!(table.admit(AT, &mut taken), Ok(()));
+        }
+        assert!(table.admit(AT, &mut [claim()]).is_err());
+        table.give_back(AT, &claim(), taken[0].tat());
+        assert_eq!(table.admit(AT, &mut [claim()]), Ok(()));
+        assert!(table.admit(AT, &mut [claim()]).is_err());
+    }
+    let claim = || Claim::cell(&cell, quota);
+    let mut first = [claim()];
+    assert_eq!(table.admit(AT, &mut first), Ok(()));
+    // What was worked off meanwhile made room for others: nothing is left to give back.
+    let later = MonoNanos(AT.0 + SECOND);
+    for _ in 0..5 {
+        assert_eq!(table.admit(later, &mut [claim()]), Ok(()));
+    }
+    table.give_back(later, &claim(), first[0].tat());
+    assert!(table.admit(later, &mut [claim()]).is_err());
+}

@@ -23,7 +23,7 @@ const ARGUMENT: &str = "INVALID_ARGUMENT";
 #[rustfmt::skip]
 fn rows() -> Vec<Row> {
     let json_fault = || "at byte 7".to_owned();
-    let limited = Limited { class: LimitClass::Token, quota: 1, window_s: 1, retry_after: Duration::from_secs(1) };
+    let limited = Limited { class: LimitClass::Token, by: CountedBy::Token, quota: 1, window_s: 1, retry_after: Duration::from_secs(1) };
     let cooling = Refusal::ModelCooldown { retry_after: Duration::from_secs(1) };
     vec![
         (Refusal::BadRequest("host"), 400, "bad_request", INVALID, "bad_request", INVALID, ARGUMENT),

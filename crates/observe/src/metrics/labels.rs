@@ -14,7 +14,7 @@ pub struct Labels {
 }
 
 /// A route as a label.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct RouteLabel(pub(super) u16);
 
 /// A provider as a label.
@@ -139,6 +139,9 @@ impl AttemptResult {
         }
     }
 }
+
+/// Classes of rate limits.
+pub(super) const RATE_CLASSES: [&str; 6] = ["global", "ip", "route", "token", "project", "strict"];
 
 /// Classes of a status, with one for requests that were never answered.
 pub(super) const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];

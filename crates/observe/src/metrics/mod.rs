@@ -3,6 +3,7 @@
 //! Labels come from settings and from program text, never from a caller. A worker counts into
 //! memory of its own with plain loads and stores; reading sums the workers up.
 
+mod busiest;
 mod histogram;
 mod labels;
 mod meters;
@@ -15,9 +16,11 @@ pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, Rou
 pub use meters::{AuditMeter, LogMeter};
 pub use recorder::{Finished, Recorder};
 
+use busiest::Busiest;
 use labels::Names;
 use meters::Words;
 use shard::Shard;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,7 +47,7 @@ pub struct Metrics {
     refusals: Words,
     rejected: Words,
     auth_failures: Words,
-    rate_limited: Words,
+    limited_addresses: Option<Mutex<Busiest>>,
     egress_refused: Words,
     draining: AtomicBool,
     audit: AuditMeter,
@@ -55,7 +58,19 @@ impl Metrics {
     /// Counters at zero. Series by route, provider and model past `series_max` are shown summed
     /// up as `other`.
     pub fn new(labels: Labels, build: Build, series_max: usize) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::plain(labels, build, series_max))
+    }
+
+    /// The same, and the addresses that meet rate limits most have series of their own, which
+    /// makes personal data public to whoever may scrape.
+    pub fn with_addresses(labels: Labels, build: Build, series_max: usize) -> Arc<Self> {
+        let mut metrics = Self::plain(labels, build, series_max);
+        metrics.limited_addresses = Some(Mutex::default());
+        Arc::new(metrics)
+    }
+
+    fn plain(labels: Labels, build: Build, series_max: usize) -> Self {
+        Self {
             build,
             series_max,
             routes: Names::new("none", labels.routes),
@@ -65,12 +80,12 @@ impl Metrics {
             refusals: Words::default(),
             rejected: Words::default(),
             auth_failures: Words::default(),
-            rate_limited: Words::default(),
+            limited_addresses: None,
             egress_refused: Words::default(),
             draining: AtomicBool::new(false),
             audit: AuditMeter::default(),
             log: LogMeter::default(),
-        })
+        }
     }
 
     /// A recorder for one worker; each keeps its own counters, summed when they are read.
@@ -117,9 +132,12 @@ impl Metrics {
         self.auth_failures.add(reason, "", 1);
     }
 
-    /// A rate limit that was hit, by its class (`ip`, `token`, `route`, …).
-    pub fn rate_limited(&self, class: &'static str) {
-        self.rate_limited.add(class, "", 1);
+    /// A rate limit was hit by an address, which is asked for only where addresses are shown.
+    pub fn limited_address(&self, address: impl FnOnce() -> IpAddr) {
+        if let Some(busiest) = &self.limited_addresses {
+            let mut busiest = busiest.lock().unwrap_or_else(PoisonError::into_inner);
+            busiest.add(address());
+        }
     }
 
     /// An address the egress policy refused.

@@ -1,7 +1,9 @@
 //! What a worker counts, once a request.
 
 use super::histogram::{OVERHEAD_BOUNDS, REQUEST_BOUNDS};
-use super::labels::{AttemptResult, ModelLabel, ProviderLabel, RouteLabel, status_class};
+use super::labels::{
+    AttemptResult, ModelLabel, ProviderLabel, RATE_CLASSES, RouteLabel, status_class,
+};
 use super::shard::Shard;
 use crate::RequestOutcome;
 use std::cell::Cell;
@@ -95,6 +97,15 @@ impl Recorder {
             if let Some(tally) = cell.get(class as usize) {
                 tally.add(count);
             }
+        }
+    }
+
+    /// A rate limit of this class (`ip`, `token`, `route`, …) was hit.
+    pub fn rate_limited(&self, route: RouteLabel, class: &'static str) {
+        let at = RATE_CLASSES.iter().position(|known| *known == class);
+        let by_class = self.shard.violations.get(usize::from(route.0));
+        if let Some(tally) = by_class.zip(at).and_then(|(by, at)| by.get(at)) {
+            tally.add(1);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use super::histogram::{BUCKETS, HistogramSum, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
-use super::labels::{AttemptResult, Names, STATUS_CLASSES};
+use super::labels::{AttemptResult, Names, RATE_CLASSES, STATUS_CLASSES};
 use super::meters::Words;
 use super::process::Process;
 use super::shard::{Requests, Shard, Tally};
@@ -27,6 +27,7 @@ impl Metrics {
         self.render_tokens(&mut text, &shards, &mut left);
         render_totals(&mut text, &shards);
         self.render_attempts(&mut text, &shards);
+        self.render_violations(&mut text, &shards);
         self.render_words(&mut text);
         self.render_own(&mut text);
         render_process(&mut text, Process::read());
@@ -114,6 +115,34 @@ impl Metrics {
         }
     }
 
+    fn render_violations(&self, text: &mut Text, shards: &[Arc<Shard>]) {
+        let name = "tollkeep_rate_limit_violations_total";
+        text.family(name, "counter", "Rate limits that were hit.");
+        let mut all = 0_u64;
+        for (at, route) in self.routes.iter().enumerate() {
+            for (class, word) in RATE_CLASSES.iter().enumerate() {
+                let cells = shards.iter().filter_map(|shard| shard.violations.get(at));
+                let count: u64 = cells.filter_map(|by| by.get(class)).map(Tally::total).sum();
+                all = all.saturating_add(count);
+                if count > 0 {
+                    text.sample(name, &[("class", word), ("route", route)], count);
+                }
+            }
+        }
+        let name = "cliproxy_rate_limit_violations_total";
+        text.family(name, "counter", "Rate limits that were hit, by address.");
+        text.sample(name, &[("ip", "all")], all);
+        if let Some(busiest) = &self.limited_addresses {
+            let shown = busiest
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .shown();
+            for (address, count) in shown {
+                text.sample(name, &[("ip", &address.to_string())], count);
+            }
+        }
+    }
+
     fn render_words(&self, text: &mut Text) {
         for (name, help, words, labels) in [
             (
@@ -133,12 +162,6 @@ impl Metrics {
                 "Credentials that were not accepted.",
                 &self.auth_failures,
                 ["reason", ""],
-            ),
-            (
-                "tollkeep_rate_limit_violations_total",
-                "Rate limits that were hit.",
-                &self.rate_limited,
-                ["class", ""],
             ),
             (
                 "tollkeep_egress_refused_total",

@@ -1,7 +1,7 @@
 //! One worker's counters.
 
 use super::histogram::Histogram;
-use super::labels::{AttemptResult, STATUS_CLASSES};
+use super::labels::{AttemptResult, RATE_CLASSES, STATUS_CLASSES};
 use crate::RequestOutcome;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,6 +82,8 @@ pub(super) struct Shard {
     pub(super) tokens: Table<Tokens>,
     /// One per provider.
     pub(super) attempts: Box<[[Tally; AttemptResult::ALL.len()]]>,
+    /// Rate limits that were hit: classes by route.
+    pub(super) violations: Box<[[Tally; RATE_CLASSES.len()]]>,
     pub(super) in_flight: Tally,
     pub(super) streams: Tally,
     pub(super) bytes_in: Tally,
@@ -94,6 +96,7 @@ impl Shard {
             requests: Table::new(routes, providers),
             tokens: Table::new(providers, models),
             attempts: (0..providers).map(|_| Default::default()).collect(),
+            violations: (0..routes).map(|_| Default::default()).collect(),
             in_flight: Tally::default(),
             streams: Tally::default(),
             bytes_in: Tally::default(),

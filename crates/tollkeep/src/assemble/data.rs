@@ -82,6 +82,7 @@ pub(crate) fn start(
         store: parts.store.clone(),
         hasher: Arc::clone(&parts.vault.hasher),
         rates: RateTable::new(RATE_KEYS_MAX, RandomState::new()),
+        global_tat: std::sync::atomic::AtomicU64::new(0),
         connections: IpGauge::new(RandomState::new()),
         requests: IpGauge::new(RandomState::new()),
         running: std::sync::atomic::AtomicUsize::new(0),

@@ -162,7 +162,12 @@ impl Base {
             version: VERSION,
             commit: "",
         };
-        let metrics = Metrics::new(labels(&settings), build, SERIES_MAX);
+        let labels = labels(&settings);
+        let metrics = if settings.metrics.compat_ip_label {
+            Metrics::with_addresses(labels, build, SERIES_MAX)
+        } else {
+            Metrics::new(labels, build, SERIES_MAX)
+        };
         Self {
             settings,
             clock,

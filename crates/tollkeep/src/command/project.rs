@@ -1,7 +1,7 @@
 //! `tollkeep project …`
 
 use super::client::Client;
-use super::token::path_segment;
+use super::token::{Limits, path_segment};
 use super::{Connection, output};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -25,6 +25,8 @@ pub(crate) struct Create {
     /// Its short name in commands; made from the name if not given
     #[arg(long)]
     slug: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
     #[command(flatten)]
     connection: Connection,
 }
@@ -62,8 +64,13 @@ impl Project {
         match self {
             Self::Create(create) => {
                 let mut body = json!({ "name": create.name });
-                if let (Some(slug), Some(members)) = (create.slug, body.as_object_mut()) {
-                    members.insert("slug".to_owned(), slug.into());
+                let given = [
+                    ("slug", create.slug.map(Value::from)),
+                    ("limits", create.limits.body()),
+                ];
+                if let Some(members) = body.as_object_mut() {
+                    let given = given.into_iter();
+                    members.extend(given.filter_map(|(name, value)| Some((name.into(), value?))));
                 }
                 let made = Client::new(&create.connection)?.post("/api/v1/projects", &body)?;
                 show(&made, create.connection.json);

@@ -36,18 +36,8 @@ pub(crate) struct Create {
     /// How many calls it may make in all
     #[arg(long)]
     max_requests: Option<u64>,
-    /// Calls a second
-    #[arg(long, value_name = "N")]
-    requests_per_second: Option<u32>,
-    /// Calls a minute
-    #[arg(long, value_name = "N")]
-    requests_per_minute: Option<u32>,
-    /// Calls that may come at once before the rates bite
-    #[arg(long, value_name = "N")]
-    burst: Option<u32>,
-    /// Calls at the same time
-    #[arg(long, value_name = "N")]
-    concurrency: Option<u32>,
+    #[command(flatten)]
+    limits: Limits,
     /// Bind to a model, `*` stands for anything; may be given again
     #[arg(long = "model", value_name = "GLOB")]
     models: Vec<String>,
@@ -160,10 +150,26 @@ impl Token {
     }
 }
 
-impl Create {
-    fn run(self) -> anyhow::Result<()> {
-        let mut body = Map::new();
-        body.insert("project".to_owned(), self.project.into());
+/// Rate limits of calls.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Calls a second
+    #[arg(long, value_name = "N")]
+    requests_per_second: Option<u32>,
+    /// Calls a minute
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<u32>,
+    /// Calls that may come at once before the rates bite
+    #[arg(long, value_name = "N")]
+    burst: Option<u32>,
+    /// Calls at the same time
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+}
+
+impl Limits {
+    /// The member `limits` of a body, if one is given.
+    pub(super) fn body(self) -> Option<Value> {
         let limits = [
             ("requests_per_second", self.requests_per_second),
             ("requests_per_minute", self.requests_per_minute),
@@ -174,6 +180,14 @@ impl Create {
             .into_iter()
             .filter_map(|(name, n)| Some((name.to_owned(), n?.into())))
             .collect();
+        (!limits.is_empty()).then(|| limits.into())
+    }
+}
+
+impl Create {
+    fn run(self) -> anyhow::Result<()> {
+        let mut body = Map::new();
+        body.insert("project".to_owned(), self.project.into());
         let bindings = [("models", self.models), ("ips", self.ips)];
         let bindings: Map<_, _> = bindings
             .into_iter()
@@ -184,7 +198,7 @@ impl Create {
             ("name", self.name.map(Into::into)),
             ("ttl", self.ttl.map(Into::into)),
             ("max_requests", self.max_requests.map(Into::into)),
-            ("limits", (!limits.is_empty()).then(|| limits.into())),
+            ("limits", self.limits.body()),
             ("bindings", (!bindings.is_empty()).then(|| bindings.into())),
         ];
         body.extend(

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tollkeep_testkit::{Client, Gateway, Origin, eventually};
 
 /// The families that are there from the start, with their types.
-const FAMILIES: [(&str, &str); 24] = [
+const FAMILIES: [(&str, &str); 25] = [
     ("tollkeep_requests_total", "counter"),
     ("tollkeep_request_duration_seconds", "histogram"),
     ("tollkeep_overhead_seconds", "histogram"),
@@ -20,6 +20,7 @@ const FAMILIES: [(&str, &str); 24] = [
     ("tollkeep_requests_rejected_total", "counter"),
     ("tollkeep_auth_failures_total", "counter"),
     ("tollkeep_rate_limit_violations_total", "counter"),
+    ("cliproxy_rate_limit_violations_total", "counter"),
     ("tollkeep_egress_refused_total", "counter"),
     ("tollkeep_audit_events_total", "counter"),
     ("tollkeep_audit_queue", "gauge"),

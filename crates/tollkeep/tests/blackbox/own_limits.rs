@@ -244,3 +244,87 @@ fn a_token_may_have_so_many_calls_in_work() {
     }
     assert_eq!(gateway.call(&request).status, 200);
 }
+
+// EDGE-87
+#[test]
+fn an_sdk_reads_what_is_left_in_the_fields_of_its_own_vendor() {
+    let origin = Origin::start(|_| tollkeep_testkit::json(&json!({ "ok": true })));
+    let route =
+        "  \"GET /t\": { upstream: origin, rate_limit: { requests: 2, window: 1h, by: global } }\n";
+    let config = before(&origin, route);
+    let (gateway, _) = llm(&origin, "openai", &config);
+    let (anthropic, _) = llm(&origin, "anthropic", "compat: { x_ratelimit: true }\n");
+    let limits = json!({ "requests_per_minute": 60, "burst": 10 });
+    let body = r#"{"model":"m","messages":[]}"#;
+    let call = |gateway: &tollkeep_testkit::Gateway, path: &str| {
+        let token = tokens(gateway, &limits);
+        let answer = gateway.call(&llm_call(path, &token, body));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+    };
+    let names = |answer: &Answer| -> Vec<String> {
+        let names = answer
+            .fields
+            .iter()
+            .map(|(name, _)| name.to_ascii_lowercase());
+        let mut names: Vec<_> = names.filter(|name| name.contains("ratelimit-")).collect();
+        names.retain(|name| name != "ratelimit-policy");
+        names
+    };
+    let chat = call(&gateway, "/v1/chat/completions");
+    assert_eq!(
+        names(&chat),
+        ["limit", "remaining", "reset"].map(|what| format!("x-ratelimit-{what}-requests"))
+    );
+    let of = |answer: &Answer, name: &str| answer.field(name).unwrap().to_owned();
+    assert_eq!(
+        of(&chat, "x-ratelimit-limit-requests"),
+        "60",
+        "the tightest"
+    );
+    assert_eq!(of(&chat, "x-ratelimit-remaining-requests"), "9");
+    assert_eq!(of(&chat, "x-ratelimit-reset-requests"), "1s");
+    let message = call(&anthropic, "/v1/messages");
+    let own = ["limit", "remaining", "reset"];
+    let old = own.map(|what| format!("x-ratelimit-{what}"));
+    let own = own.map(|what| format!("anthropic-ratelimit-requests-{what}"));
+    assert_eq!(names(&message), [old, own].concat());
+    assert_eq!(of(&message, "anthropic-ratelimit-requests-limit"), "60");
+    assert_eq!(of(&message, "anthropic-ratelimit-requests-remaining"), "9");
+    let reset = of(&message, "anthropic-ratelimit-requests-reset");
+    assert!(reset.len() == 24 && reset.ends_with('Z'), "{reset}");
+    assert_eq!(of(&message, "x-ratelimit-limit"), "60");
+    assert_eq!(of(&message, "x-ratelimit-remaining"), "9");
+    let reset: u64 = of(&message, "x-ratelimit-reset").parse().unwrap();
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!(reset + 60 >= now && reset <= now + 2, "{reset}, now {now}");
+    // A limit that is not the caller's own is told in the standard fields alone.
+    let token = tokens(&gateway, &json!({}));
+    let plain = gateway.call(&head("GET /t", &bearer(&token)));
+    assert_eq!(names(&plain), Vec::<String>::new());
+    assert!(plain.field("ratelimit").unwrap().starts_with("\"route\""));
+}
+
+// EDGE-85 ID-3
+#[test]
+fn tokens_have_the_limits_of_their_project_where_they_have_none_of_their_own() {
+    let origin = Origin::plain();
+    let gateway = gateway(before(&origin, TOKEN_ROUTE)).start();
+    let made = gateway.cli(&["project", "create", "small", "--requests-per-minute", "2"]);
+    assert!(made.status.success(), "{made:?}");
+    let project = json!({ "name": "odd", "limits": { "requests_per_hour": 2 } });
+    let (status, problem) = gateway.api("POST", "/api/v1/projects", Some(&project));
+    assert_eq!(status, 422, "{problem}");
+    let mint = |limits| gateway.mint_token(&json!({ "project": "small", "limits": limits }));
+    for (limits, quota) in [
+        (json!({}), 2),
+        (json!({}), 2),
+        (json!({ "requests_per_minute": 4 }), 4),
+    ] {
+        let answers = at_once(&gateway, &head("GET /t", &bearer(&mint(limits))), 6);
+        assert_eq!(passed(&answers), quota, "each token has its own count");
+        let quota = u64::try_from(quota).unwrap();
+        assert_limited("inherited", &answers[5], "token", (quota, 60));
+    }
+}

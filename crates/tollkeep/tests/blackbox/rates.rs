@@ -3,7 +3,7 @@
 use crate::fixture::{before, free, gateway, head};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tollkeep_testkit::{Answer, Gateway, Origin, PATIENCE, eventually};
+use tollkeep_testkit::{Answer, Builder, Gateway, Origin, PATIENCE, eventually};
 
 /// Sends all of them at once on one connection and reads the answers in order.
 pub(crate) fn at_once(gateway: &Gateway, request: &[u8], count: usize) -> Vec<Answer> {
@@ -340,4 +340,195 @@ fn many_addresses_share_a_bounded_table() {
     }
     let twice = [from(1599), from(1599)].map(|request| client.call(&request).status);
     assert!(twice.contains(&429), "{twice:?}");
+}
+
+/// A gateway behind a proxy that tells addresses, with these lines below `server`.
+fn behind_proxy(origin: &Origin, server: &str, routes: &str) -> Builder {
+    let config = format!(
+        "server: {{ trusted_proxies: [\"127.0.0.1/32\"], {server} }}\n{}",
+        before(origin, routes)
+    );
+    gateway(config)
+}
+
+fn from(address: &str, line: &str) -> String {
+    format!("X-Forwarded-For: {address}\r\n{line}")
+}
+
+// EDGE-85 EDGE-87 EDGE-92
+#[test]
+fn the_limit_of_all_requests_is_one_for_every_address() {
+    let origin = Origin::plain();
+    let server = "rate_limit: { enabled: true, requests_per_minute: 5 }";
+    let gateway = behind_proxy(&origin, server, &free("GET /x")).start();
+    let mut client = gateway.connect();
+    let mut call =
+        |number: usize| client.call(&head("GET /x", &from(&format!("203.0.113.{number}"), "")));
+    let answers: Vec<_> = (0..12).map(&mut call).collect();
+    assert_eq!(passed(&answers), 5);
+    assert_limited("all", &answers[11], "global", (5, 60));
+    let figures = answers[0].field("ratelimit").unwrap();
+    assert!(figures.starts_with("\"route\";"), "only its own: {figures}");
+    let nowhere = gateway.call(&head("GET /nowhere", ""));
+    assert_eq!(nowhere.status, 429, "before a route is looked for");
+    let told = gateway.audit_line("the event", |event| {
+        event["action"] == "rate_limit.exceeded" && event["reason"] == "global"
+    });
+    assert_eq!(told["details"]["count"], 1, "{told}");
+    eventually("every refusal in the access log", || {
+        (gateway.access_lines().len() == 13).then_some(())
+    });
+    let events = gateway.audit_lines();
+    let told = |event: &&Value| event["action"] == "rate_limit.exceeded";
+    assert_eq!(
+        events.iter().filter(told).count(),
+        1,
+        "one key, one event a minute, however many addresses"
+    );
+    let text = gateway.metrics_text();
+    for line in [
+        "tollkeep_rate_limit_violations_total{class=\"global\",route=\"none\"} 8",
+        "cliproxy_rate_limit_violations_total{ip=\"all\"} 8",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("203.0.113"), "no address in public");
+}
+
+// EDGE-85
+#[test]
+fn limits_of_llm_proxy_work_by_their_names() {
+    let origin = Origin::plain();
+    let config = before(&origin, &free("GET /x"));
+    let limited = |name: &str, class: &str| {
+        let gateway = gateway(config.clone())
+            .set("server.security.rate_limiting.enabled", "true")
+            .env(name, "4")
+            .start();
+        let answers = at_once(&gateway, &head("GET /x", ""), 9);
+        assert_eq!(passed(&answers), 4, "{name}");
+        assert_limited(name, &answers[8], class, (4, 60));
+    };
+    limited("GLOBAL_RATE_LIMIT", "global");
+    limited("IP_RATE_LIMIT", "ip");
+}
+
+// EDGE-85
+#[test]
+fn without_per_ip_the_block_is_one_more_limit_of_all() {
+    let origin = Origin::plain();
+    let server = "rate_limit: { enabled: true, requests_per_minute: 9 }, \
+                  security: { rate_limiting: { requests_per_minute: 4, per_ip: false, exempt: [\"203.0.113.9/32\"] } }";
+    let gateway = behind_proxy(&origin, server, &free("GET /x"))
+        .set("server.security.rate_limiting.enabled", "true")
+        .start();
+    let call = |address: &str| gateway.call(&head("GET /x", &from(address, "")));
+    let answers: Vec<_> = (0..6)
+        .map(|number| call(&format!("203.0.113.{number}")))
+        .collect();
+    assert_eq!(passed(&answers), 4);
+    assert_limited("shared", &answers[5], "global", (4, 60));
+    let exempt: Vec<_> = (0..7).map(|_| call("203.0.113.9")).collect();
+    assert_eq!(passed(&exempt), 5, "bound by the limit of all alone");
+    assert_limited("all", &exempt[6], "global", (9, 60));
+}
+
+// EDGE-85
+#[test]
+fn what_a_later_limit_refuses_is_given_back_to_the_edge() {
+    let origin = Origin::plain();
+    let server = "rate_limit: { enabled: true, requests_per_minute: 10 }, \
+                  security: { rate_limiting: { requests_per_minute: 8 } }";
+    let config = format!("server: {{ {server} }}\n{}", before(&origin, TOKEN_ROUTE));
+    let gateway = gateway(config)
+        .set("server.security.rate_limiting.enabled", "true")
+        .start();
+    let narrow = bearer(&tokens(&gateway, &json!({ "requests_per_minute": 3 })));
+    let wide = bearer(&tokens(&gateway, &json!({})));
+    let answers = at_once(&gateway, &head("GET /t", &narrow), 30);
+    assert_eq!(passed(&answers), 3);
+    for answer in &answers[3..] {
+        assert_limited("narrow", answer, "token", (3, 60));
+    }
+    let answers = at_once(&gateway, &head("GET /t", &wide), 10);
+    assert_eq!(passed(&answers), 5, "27 refused calls took nothing");
+    assert_limited("by address", &answers[9], "ip", (8, 60));
+}
+
+// EDGE-86
+#[test]
+fn exempt_addresses_are_free_of_the_default_limit_of_a_free_route_too() {
+    let origin = Origin::plain();
+    let routes = "  \"GET /x\": { upstream: origin, access: free }\n  \"GET /own\": { upstream: origin, access: free, rate_limit: { requests: 2, window: 1h } }\n";
+    for enabled in ["true", "false"] {
+        let config = format!(
+            "server: {{ security: {{ rate_limiting: {{ exempt: [\"127.0.0.0/8\"] }} }} }}\n{}",
+            before(&origin, routes)
+        );
+        let gateway = gateway(config)
+            .set("server.security.rate_limiting.enabled", enabled)
+            .start();
+        let count = |start: &str| passed(&at_once(&gateway, &head(start, ""), 60));
+        assert_eq!(count("GET /x"), 60, "{enabled}");
+        assert_eq!(count("GET /own"), 2, "{enabled}: a written limit binds all");
+    }
+}
+
+// EDGE-92
+#[test]
+fn an_event_tells_of_a_limit_once_a_minute_and_key_and_addresses_are_shown_on_request() {
+    let origin = Origin::plain();
+    let config = format!(
+        "server: {{ trusted_proxies: [\"127.0.0.1/32\"] }}\n{}",
+        before(&origin, TOKEN_ROUTE)
+    );
+    let gateway = gateway(config)
+        .set("metrics.compat_ip_label", "true")
+        .start();
+    let limits = json!({ "requests_per_minute": 1 });
+    let (one, two) = (tokens(&gateway, &limits), tokens(&gateway, &limits));
+    let call = |token: &str, address: &str| {
+        gateway
+            .call(&head("GET /t", &from(address, &bearer(token))))
+            .status
+    };
+    let calls = [
+        (&one, "203.0.113.1"),
+        (&one, "203.0.113.1"),
+        (&one, "203.0.113.2"),
+        (&one, "2001:db8::7"),
+        (&two, "203.0.113.1"),
+        (&two, "203.0.113.1"),
+    ];
+    let statuses = calls.map(|(token, address)| call(token, address));
+    assert_eq!(statuses, [200, 429, 429, 429, 200, 429]);
+    let violations = "tollkeep_rate_limit_violations_total{class=\"token\",route=\"GET /t\"} 4";
+    let text = eventually("the count", || {
+        let text = gateway.metrics_text();
+        text.lines().any(|line| line == violations).then_some(text)
+    });
+    for (ip, count) in [
+        ("all", 4),
+        ("203.0.113.1", 2),
+        ("203.0.113.2", 1),
+        ("2001:db8::", 1),
+    ] {
+        let line = format!("cliproxy_rate_limit_violations_total{{ip=\"{ip}\"}} {count}");
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+    }
+    let refs = eventually("two events", || {
+        let events = gateway.audit_lines();
+        let told = events
+            .iter()
+            .filter(|event| event["action"] == "rate_limit.exceeded");
+        let refs: Vec<_> = told
+            .map(|event| event["details"]["token_ref"].clone())
+            .collect();
+        let calls = events
+            .iter()
+            .filter(|event| event["action"] == "proxy_request");
+        (calls.count() == 6).then_some(refs)
+    });
+    assert_eq!(refs.len(), 2, "{refs:?}");
+    assert_ne!(refs[0], refs[1]);
 }

@@ -65,7 +65,9 @@ fn busy() -> String {
     metrics.refusal("rate_limited", Listener::Data);
     metrics.rejected("obs_fold");
     metrics.auth_failure("token_expired");
-    metrics.rate_limited("ip");
+    first.rate_limited(RouteLabel::NONE, "ip");
+    second.rate_limited(metrics.route("chat"), "token");
+    second.rate_limited(metrics.route("chat"), "of a caller");
     metrics.egress_refused("private");
     metrics.audit().written("access", 3);
     metrics.audit().queued(2);
@@ -137,7 +139,15 @@ const BUSY: &[(&str, &str)] = &[
         r#"tollkeep_auth_failures_total{reason="token_expired"}"#,
         "1",
     ),
-    (r#"tollkeep_rate_limit_violations_total{class="ip"}"#, "1"),
+    (
+        r#"tollkeep_rate_limit_violations_total{class="ip",route="none"}"#,
+        "1",
+    ),
+    (
+        r#"tollkeep_rate_limit_violations_total{class="token",route="chat"}"#,
+        "1",
+    ),
+    (r#"cliproxy_rate_limit_violations_total{ip="all"}"#, "2"),
     (r#"tollkeep_egress_refused_total{reason="private"}"#, "1"),
     (
         r#"tollkeep_upstream_attempts_total{provider="sandbox",result="timeout"}"#,

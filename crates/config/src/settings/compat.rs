@@ -1,0 +1,15 @@
+//! What callers of other gateways expect to find.
+
+use crate::field::KindExt;
+use crate::kind::switch;
+use crate::reader::keys;
+
+keys! {
+    /// What callers of other gateways expect.
+    #[derive(Copy, Eq, PartialEq)]
+    pub struct Compat {
+        /// Whether answers tell what is left of the caller's own limit in `X-RateLimit-Limit`,
+        /// `X-RateLimit-Remaining` and `X-RateLimit-Reset` (Unix seconds) too.
+        x_ratelimit: bool = switch().or(false),
+    }
+}
