@@ -7,7 +7,7 @@ use std::time::Duration;
 use tollkeep_http1::{Framing, Known, Method, Version, write};
 use tollkeep_llm::error::{ErrorText, write_body};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
-use tollkeep_net::Fill;
+use tollkeep_net::{Fill, StreamEnd};
 use tollkeep_types::WallMillis;
 
 /// A body that is still expected may be drained up to this size, to save the connection.
@@ -61,6 +61,9 @@ impl Exchange<'_> {
 
     /// Ends the head begun with [`Self::begin_answer`].
     pub(crate) fn end_head(&mut self, framed: Framed) {
+        if self.conn.is_stream() {
+            return self.end_stream_head(framed);
+        }
         let out = &mut self.work.out;
         match framed {
             Framed::None => {}
@@ -77,6 +80,26 @@ impl Exchange<'_> {
             out.extend_from_slice(b"connection: close\r\n");
         }
         write::end(out);
+    }
+
+    /// Sends the head begun with [`Self::begin_answer`] on a stream of HTTP/2, where a body has
+    /// no framing of its own.
+    #[cold]
+    fn end_stream_head(&mut self, framed: Framed) {
+        let out = &mut self.work.out;
+        if let Framed::Length(length) = framed {
+            out.extend_from_slice(b"content-length: ");
+            write::number(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        let end = match framed {
+            _ if self.work.head.method == Method::Head => StreamEnd::Head,
+            Framed::None => StreamEnd::Head,
+            Framed::Length(length) => StreamEnd::Length(length),
+            Framed::Chunked | Framed::UntilClose => StreamEnd::Open,
+        };
+        self.conn.send_head(self.work.facts.status, out, end);
+        out.clear();
     }
 
     /// Writes the scratch to the caller.

@@ -11,6 +11,7 @@ mod cors;
 mod edge_limits;
 mod grant;
 mod health;
+mod http2;
 mod identify;
 mod lifecycle;
 mod models;

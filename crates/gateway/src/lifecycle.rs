@@ -1,9 +1,11 @@
 //! The life of a request, in the order it is lived.
 //!
-//! [`serve`] is one connection: exchanges one after the other. [`Exchange::run`] can't fail and
-//! always records; [`Exchange::live`] has a line per stage, and each stage hands on the proof
-//! that the next one takes.
+//! [`serve`] is one connection: exchanges one after the other, or, with HTTP/2, one for each
+//! stream ([`live_stream`]). [`Exchange::run`] can't fail and always records;
+//! [`Exchange::live`] has a line per stage, and each stage hands on the proof that the next one
+//! takes.
 
+use crate::http2;
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::refusal::Refusal;
@@ -13,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_counters::IpSeat;
 use tollkeep_http1::{Answer, Head};
-use tollkeep_net::{Downstream, Fill, Gone};
+use tollkeep_net::{Downstream, Fill, Gone, StreamFault};
+use tollkeep_policy::http2::Opening;
 use tollkeep_types::{MonoNanos, WallMillis};
 
 /// Scratch of one exchange, kept by the worker for the next.
@@ -114,6 +117,20 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
         }
         // Only now: a connection may idle for longer than settings last.
         let plan: &Plan = plans.load();
+        if served == 0 && plan.h2c {
+            match opening(&mut conn).await {
+                None => return,
+                Some(Opening::Http2) => {
+                    let counted = counted.as_ref();
+                    let opened = http2::Opened {
+                        at: opened,
+                        counted,
+                    };
+                    return Box::pin(http2::serve(&worker, &mut plans, conn, opened)).await;
+                }
+                Some(Opening::Other | Opening::Partial) => {}
+            }
+        }
         let timeouts = &plan.timeouts;
         served += 1;
         let crowded = counted
@@ -132,6 +149,39 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
             After::Close => return conn.close().await,
             After::Abort => return conn.abort(),
         }
+    }
+}
+
+/// What the first bytes say of the protocol; waits for as many as it takes to tell. Nothing when
+/// they don't come.
+async fn opening(conn: &mut Downstream) -> Option<Opening> {
+    loop {
+        match conn.opening() {
+            Opening::Partial if conn.fill().await != Fill::Bytes => return None,
+            Opening::Partial => {}
+            told @ (Opening::Http2 | Opening::Other) => return Some(told),
+        }
+    }
+}
+
+/// One stream of an HTTP/2 connection, with the settings of when it came.
+pub(crate) async fn live_stream(worker: Rc<Worker>, mut conn: Downstream, lane: Lane<'static>) {
+    let plan = worker.shared.plan.load_full();
+    let head = conn.read_stream_head(plan.timeouts.header).await;
+    // Taken back before it was looked at: no work, or resets would be a cheap way to make some.
+    if conn.is_taken_back() {
+        return;
+    }
+    let mut work = worker.take_work();
+    let exchange = Exchange::begin(&worker, &plan, &mut conn, &mut work, lane);
+    let after = match head {
+        Ok(()) => exchange.run().await,
+        Err(fault) => exchange.run_malformed(fault).await,
+    };
+    worker.give_back(work);
+    match after {
+        After::KeepAlive | After::Close => conn.end(),
+        After::Abort => conn.abort(),
     }
 }
 
@@ -159,6 +209,17 @@ pub(crate) struct Lane<'a> {
     pub(crate) crowded: bool,
     /// Where its requests are counted, unless it is a trusted proxy's.
     pub(crate) seat: Option<&'a IpSeat<'a>>,
+}
+
+impl Lane<'_> {
+    /// That of a stream: its connection ends by other means than its answer.
+    pub(crate) const fn of_stream(crowded: bool) -> Lane<'static> {
+        Lane {
+            last: false,
+            crowded,
+            seat: None,
+        }
+    }
 }
 
 /// One request and its answer.
@@ -216,6 +277,16 @@ impl<'a> Exchange<'a> {
     /// Lives the exchange and records it, however it ends.
     async fn run(mut self) -> After {
         let lived = self.live().await;
+        self.conclude(lived).await
+    }
+
+    /// Refuses a stream whose head is no request.
+    async fn run_malformed(self, fault: StreamFault) -> After {
+        self.conclude(Err(Refusal::BadRequest(fault.reason()).into()))
+            .await
+    }
+
+    async fn conclude(mut self, lived: Result<(), Stop>) -> After {
         let after = match lived {
             Ok(()) => self.finish().await,
             // Boxed here and below: what is rare must not make every connection larger.
@@ -225,6 +296,8 @@ impl<'a> Exchange<'a> {
                 After::Abort
             }
             Err(Stop::Cut) => After::Abort,
+            // The length of a stream's answer is told by nothing but its end.
+            Err(Stop::Short) if self.conn.is_stream() => After::Abort,
             Err(Stop::Short) => After::Close,
         };
         let ended = self.worker.shared.clock.mono();

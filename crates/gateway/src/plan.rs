@@ -30,6 +30,8 @@ pub struct Plan {
     pub(crate) underscore_headers: Vec<Box<str>>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    /// Whether HTTP/2 is spoken in clear text.
+    pub(crate) h2c: bool,
     pub(crate) client_ip: ClientIpRules,
     pub(crate) trust_request_id: bool,
     pub(crate) edge_limits: EdgeLimits,
@@ -174,6 +176,7 @@ impl Plan {
             underscore_headers: server.underscore_headers.clone(),
             limits: server.limits.clone(),
             timeouts: server.timeouts.clone(),
+            h2c: server.h2c,
             client_ip: client_ip(settings),
             trust_request_id: server.trust_request_id,
             edge_limits: EdgeLimits::new(server),

@@ -36,7 +36,7 @@ pub(crate) fn write_piece(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
 impl Exchange<'_> {
     /// Ends the head of an answer of unknown length; says whether its body is chunked.
     pub(crate) fn begin_stream(&mut self) -> bool {
-        let chunked = self.work.head.version == Version::Http11;
+        let chunked = self.work.head.version == Version::Http11 && !self.conn.is_stream();
         self.end_head(if chunked {
             Framed::Chunked
         } else {

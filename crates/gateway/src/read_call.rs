@@ -178,7 +178,9 @@ impl<'p> Exchange<'p> {
 
     /// `100 Continue`, once everything a head can be refused for has passed.
     async fn say_continue(&mut self) -> Result<(), Stop> {
-        if self.work.head.expect_continue {
+        if self.work.head.expect_continue && self.conn.is_stream() {
+            self.conn.say_continue();
+        } else if self.work.head.expect_continue {
             let stall = self.plan.timeouts.write_stall;
             self.conn
                 .write(b"HTTP/1.1 100 Continue\r\n\r\n", stall)

@@ -220,16 +220,22 @@ impl Worker {
         }
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a worker's own flush, which its last drop repeats"
-    )]
     fn flush_later(self: &Rc<Self>) {
         let worker = Rc::clone(self);
-        tokio::task::spawn_local(async move {
+        Self::beside(async move {
             tokio::time::sleep(RECORDS_WAIT).await;
             worker.flush();
         });
+    }
+
+    /// Does something on this worker's thread beside what it does now. A panic ends that alone.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the flush of records, which the worker's last drop repeats, and streams of a \
+                  connection, which end with it"
+    )]
+    pub(crate) fn beside(work: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(work);
     }
 
     fn flush(&self) {

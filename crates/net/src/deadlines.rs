@@ -124,6 +124,16 @@ impl Slot {
         self.shared.fired.set(false);
     }
 
+    /// Another slot of the same worker.
+    pub fn another(&self) -> Self {
+        self.table.slot()
+    }
+
+    /// The deadlines it is one of.
+    pub(crate) fn clock(&self) -> Rc<Deadlines> {
+        Rc::clone(&self.table)
+    }
+
     /// The worker's coarse time.
     pub fn now(&self) -> MonoNanos {
         self.table.now()

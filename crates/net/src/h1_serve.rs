@@ -55,15 +55,15 @@ pub enum Raced<T> {
 
 /// A caller's connection.
 pub struct Downstream {
-    io: Io,
-    peer: SocketAddr,
-    buffer: Vec<u8>,
-    at: usize,
-    read_closed: bool,
+    pub(crate) io: Io,
+    pub(crate) peer: SocketAddr,
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) at: usize,
+    pub(crate) read_closed: bool,
     /// The kernel took bytes though it had not told of room: there may be more.
-    roomy: bool,
-    slot: Slot,
-    buffers: Rc<Buffers>,
+    pub(crate) roomy: bool,
+    pub(crate) slot: Slot,
+    pub(crate) buffers: Rc<Buffers>,
 }
 
 impl Downstream {
@@ -229,6 +229,9 @@ impl Downstream {
         if self.read_closed {
             return Poll::Ready(());
         }
+        if let Io::Http2(stream) = &mut self.io {
+            return stream.poll_gone(cx);
+        }
         if self.buffer.capacity() == 0 {
             if self.io.poll_readable(cx).is_pending() {
                 return Poll::Pending;
@@ -316,17 +319,21 @@ impl Downstream {
 
     /// Ends the connection at once, so that the caller sees a cut and not an end. Used where a
     /// clean close could be taken for a whole answer.
-    pub fn abort(self) {
+    pub fn abort(mut self) {
         self.cut();
     }
 
     /// As [`Self::abort`], at the moment the connection is dropped.
-    pub fn cut(&self) {
-        if let Io::Clear(stream) = &self.io {
-            // A reset on close; if the option can't be set, the caller still sees a body that is
-            // shorter than announced.
-            let reset = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
-            drop(reset);
+    pub fn cut(&mut self) {
+        match &mut self.io {
+            Io::Clear(stream) => {
+                // A reset on close; if the option can't be set, the caller still sees a body
+                // that is shorter than announced.
+                let reset = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+                drop(reset);
+            }
+            Io::TlsToUpstream(_) => {}
+            Io::Http2(stream) => stream.reset(h2::Reason::INTERNAL_ERROR),
         }
     }
 }

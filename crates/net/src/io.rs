@@ -1,6 +1,7 @@
 //! A byte stream, clear or TLS, on either side.
 
-use std::io;
+use crate::h2_stream::Stream;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -12,6 +13,8 @@ pub(crate) enum Io {
     Clear(TcpStream),
     /// Boxed: a TLS session is 1 KiB that a clear connection should not carry.
     TlsToUpstream(Box<client::TlsStream<TcpStream>>),
+    /// One stream of a caller's HTTP/2 connection.
+    Http2(Box<Stream>),
 }
 
 impl Io {
@@ -22,6 +25,9 @@ impl Io {
         cx: &mut Context<'_>,
         buffer: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
+        if let Self::Http2(stream) = self {
+            return stream.poll_fill(cx, buffer);
+        }
         let reading = std::pin::pin!(self.read_buf(buffer));
         reading.poll(cx)
     }
@@ -31,7 +37,7 @@ impl Io {
     pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
         match self {
             Self::Clear(stream) => socket2::SockRef::from(stream).send(bytes).unwrap_or(0),
-            Self::TlsToUpstream(_) => 0,
+            Self::TlsToUpstream(_) | Self::Http2(_) => 0,
         }
     }
 
@@ -47,6 +53,7 @@ impl Io {
                 let mut byte = ReadBuf::new(&mut byte);
                 Pin::new(stream).poll_read(&mut cx, &mut byte).is_pending()
             }
+            Self::Http2(_) => false,
         }
     }
 
@@ -55,7 +62,7 @@ impl Io {
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Clear(stream) => stream.poll_read_ready(cx),
-            Self::TlsToUpstream(_) => Poll::Ready(Ok(())),
+            Self::TlsToUpstream(_) | Self::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 }
@@ -69,6 +76,8 @@ impl AsyncRead for Io {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_read(cx, buffer),
+            // Read as text by `poll_fill`.
+            Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 }
@@ -88,6 +97,19 @@ impl AsyncWrite for Io {
                 written => Poll::Ready(written),
             },
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Http2(stream) => stream.poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Self::TlsToUpstream(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -95,6 +117,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_flush(cx),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -102,6 +125,10 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Http2(stream) => {
+                stream.end();
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tollkeep_types::Clock;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 /// From which level on events are written.
@@ -97,7 +98,25 @@ struct Lines {
     clock: Arc<dyn Clock>,
 }
 
+/// A library that tells at length what strangers sent it.
+fn tells_secrets(metadata: &Metadata<'_>) -> bool {
+    let of_http2 = metadata.target() == "h2" || metadata.target().starts_with("h2::");
+    of_http2 && *metadata.level() > tracing::Level::WARN
+}
+
 impl<S: Subscriber> Layer<S> for Lines {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if tells_secrets(metadata) {
+            Interest::never()
+        } else {
+            Interest::always()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _context: Context<'_, S>) -> bool {
+        !tells_secrets(metadata)
+    }
+
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut parts = Parts {
             format: self.format,

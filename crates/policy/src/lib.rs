@@ -9,6 +9,7 @@ pub mod client_ip;
 pub mod cors;
 pub mod egress;
 pub mod headers;
+pub mod http2;
 pub mod lockout;
 pub mod origin;
 pub mod permission;

@@ -13,14 +13,18 @@
 
 mod client;
 mod dns;
+pub mod frames;
 mod gateway;
+mod http2;
 mod origin;
 mod request;
 mod wait;
 
 pub use client::{Answer, BodyEnd, Client, Ended};
 pub use dns::{NameServer, Reply};
+pub use frames::{FrameClient, NoFrame, RawFrame};
 pub use gateway::{Builder, Gateway, MANAGEMENT_KEY, NotStarted, Signal};
+pub use http2::{Exchange, Http2Client, Reset};
 pub use origin::{Gate, Origin, Step, Stream, chunk, chunked_head, json, ok, with_fields};
 pub use request::Request;
 pub use wait::{PATIENCE, eventually, wait_until};

@@ -12,6 +12,7 @@ mod call;
 mod config;
 mod cuts;
 mod egress;
+mod http2;
 mod path;
 mod token;
 mod usage;
@@ -21,6 +22,7 @@ pub use answer::answer;
 pub use call::call;
 pub use config::config;
 pub use egress::egress;
+pub use http2::http2;
 pub use path::path;
 pub use token::token;
 pub use usage::usage;
@@ -29,12 +31,13 @@ pub use usage::usage;
 pub type Body = fn(&[u8]);
 
 /// Every target, by the name of its folder of seeds.
-pub const TARGETS: [(&str, Body); 8] = [
+pub const TARGETS: [(&str, Body); 9] = [
     ("admission", admission),
     ("answer", answer),
     ("call", call),
     ("config", config),
     ("egress", egress),
+    ("http2", http2),
     ("path", path),
     ("token", token),
     ("usage", usage),

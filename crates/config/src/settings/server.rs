@@ -30,6 +30,8 @@ pub struct Server {
     pub workers: Option<NonZeroUsize>,
     /// Listen backlog, set explicitly.
     pub backlog: u32,
+    /// Whether HTTP/2 is spoken in clear text too (EDGE-21).
+    pub h2c: bool,
     /// Authorities served (EDGE-3).
     pub allowed_hosts: AllowedHosts,
     /// Peers that may speak for a client.
@@ -79,6 +81,9 @@ keys! {
         workers: Option<NonZeroUsize> = whole_or_auto(1_024).or(None),
         /// Connections the kernel queues before they are accepted.
         backlog: u32 = whole(1..=65_535).or(4_096),
+        /// Whether callers may speak HTTP/2 without TLS, with prior knowledge; HTTP/1.1 is served
+        /// on the same port as ever.
+        h2c: bool = switch().or(false),
         /// Hosts this listener serves; any other gets 421. `*.example.com` is one label more;
         /// without a port any port is served. Empty: loopback names and the address bound.
         /// `*` serves every host, outside production only.
@@ -298,6 +303,7 @@ impl ServerFile {
             port: self.port,
             workers: self.workers,
             backlog: self.backlog,
+            h2c: self.h2c,
             trusted_proxies: self.trusted_proxies,
             client_ip: self.client_ip,
             trust_request_id: self.trust_request_id,

@@ -7,7 +7,7 @@ use tollkeep_testkit::{Gateway, Origin, with_fields};
 pub(crate) const CANARY: &str = "canary";
 
 /// EDGE-70; what stands for a family has one of its names.
-const NEVER_UPSTREAM: &[&str] = &[
+pub(crate) const NEVER_UPSTREAM: &[&str] = &[
     "Keep-Alive",
     "Proxy-Connection",
     "Proxy-Authenticate",

@@ -5,7 +5,7 @@ use crate::headers::{CASES, canaries_in, plain, planted};
 use tollkeep_testkit::{Answer, Origin, Step, chunk, ok, with_fields};
 
 /// EDGE-73.
-const NEVER_RETURNED: &[&str] = &[
+pub(crate) const NEVER_RETURNED: &[&str] = &[
     "Keep-Alive",
     "Proxy-Connection",
     "Proxy-Authenticate",
@@ -64,7 +64,7 @@ const NEVER_RETURNED: &[&str] = &[
 ];
 
 /// An origin that answers with every field of [`NEVER_RETURNED`] in the case its query names.
-fn talkative(kind: &'static str) -> Origin {
+pub(crate) fn talkative(kind: &'static str) -> Origin {
     Origin::start(move |request| {
         let number: usize = request
             .field("x-case")

@@ -43,6 +43,7 @@ targets! {
     call: 4000,
     config: 300,
     egress: 2000,
+    http2: 4000,
     path: 8000,
     token: 2000,
     usage: 1000,

@@ -56,6 +56,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["admin"]),
     ("clap", &["tollkeep"]),
     ("comfy-table", &["tollkeep"]),
+    ("h2", &["net", "testkit", "tollkeep"]),
     ("hickory-resolver", &["net"]),
     ("httparse", &["http1"]),
     ("hyper", &["net", "admin", "sandbox"]),

@@ -1,0 +1,160 @@
+//! A caller's HTTP/2 connection: each stream lives as an exchange of its own.
+
+use crate::lifecycle::{Lane, live_stream};
+use crate::plan::Plan;
+use crate::worker::Worker;
+use arc_swap::Cache;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tollkeep_counters::IpGuard;
+use tollkeep_net::{Downstream, Http2, Incoming};
+use tollkeep_types::MonoNanos;
+
+/// How often a connection with requests in work is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// What a connection gets after its last answer to take leave.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// The settings in force, as a connection reads them.
+type Plans<'a> = Cache<&'a arc_swap::ArcSwap<Plan>, Arc<Plan>>;
+
+/// What is known of a connection before it turned out to be one of HTTP/2.
+pub(crate) struct Opened<'a> {
+    pub(crate) at: MonoNanos,
+    /// Where its address's connections are counted, unless it is a trusted proxy's.
+    pub(crate) counted: Option<&'a IpGuard<'a>>,
+}
+
+/// One connection, to its end.
+pub(crate) async fn serve(
+    worker: &Rc<Worker>,
+    plans: &mut Plans<'_>,
+    conn: Downstream,
+    opened: Opened<'_>,
+) {
+    let plan = plans.load();
+    let (list_max, wait) = (plan.head_limits.head_bytes_max, plan.timeouts.header);
+    let Some(http2) = Http2::begin(conn, list_max, wait).await else {
+        return;
+    };
+    let mut connection = Connection {
+        worker,
+        http2,
+        opened,
+        served: 0,
+        leaving: false,
+    };
+    loop {
+        connection.wait_anew(plans.load());
+        match connection.http2.incoming().await {
+            Incoming::Request(stream) => connection.take(plans.load(), stream),
+            Incoming::Late => match connection.look(plans.load()) {
+                Look::GoOn => {}
+                Look::Close => return connection.http2.close().await,
+                Look::End => return connection.http2.calm().await,
+            },
+            Incoming::Breach(breach) => {
+                worker.shared.metrics.rejected(breach.reason());
+                tracing::debug!(reason = breach.reason(), "an HTTP/2 connection overdid it");
+                return connection.http2.calm().await;
+            }
+            Incoming::Over => return connection.http2.close().await,
+        }
+    }
+}
+
+/// What becomes of a connection that was looked at.
+enum Look {
+    GoOn,
+    /// It is over.
+    Close,
+    /// It can't go on: the client takes nothing, or does not come to an end of its fields.
+    End,
+}
+
+struct Connection<'a> {
+    worker: &'a Rc<Worker>,
+    http2: Http2,
+    opened: Opened<'a>,
+    served: u64,
+    /// The client was told to open no more streams.
+    leaving: bool,
+}
+
+impl Connection<'_> {
+    fn wait_anew(&self, plan: &Plan) {
+        let slot = self.http2.slot();
+        if self.leaving {
+            slot.set(LOOK);
+        } else if self.http2.running() > 0 {
+            slot.set_idle(LOOK);
+        } else {
+            // No later than a request may take to arrive, though none may have begun.
+            let wait = self.idle_left(plan).min(plan.timeouts.header);
+            slot.set_idle(wait.max(Duration::from_millis(1)));
+        }
+    }
+
+    fn since(&self, at: MonoNanos) -> Duration {
+        Duration::from_nanos(self.http2.slot().now().since(at))
+    }
+
+    /// How long a connection without requests may go on.
+    fn idle_left(&self, plan: &Plan) -> Duration {
+        let timeouts = &plan.timeouts;
+        let idle = timeouts
+            .keep_alive_idle
+            .saturating_sub(self.since(self.http2.quiet_since()));
+        idle.min(self.age_left(plan))
+    }
+
+    fn age_left(&self, plan: &Plan) -> Duration {
+        let age = self.since(self.opened.at);
+        plan.timeouts.connection_age_max.saturating_sub(age)
+    }
+
+    /// Begins a request in a task of its own: a panic ends that stream and nothing else.
+    fn take(&mut self, plan: &Plan, stream: Downstream) {
+        self.served += 1;
+        if self.served >= plan.timeouts.requests_per_connection_max {
+            self.leave();
+        }
+        let crowded = self
+            .opened
+            .counted
+            .is_some_and(|counted| counted.count() > plan.limits.connections_per_ip_max);
+        let lane = Lane::of_stream(crowded);
+        Worker::beside(live_stream(Rc::clone(self.worker), stream, lane));
+    }
+
+    /// Looks at what no single stream is late for.
+    fn look(&mut self, plan: &Plan) -> Look {
+        let timeouts = &plan.timeouts;
+        let late = |since: Option<MonoNanos>, wait| since.is_some_and(|at| self.since(at) >= wait);
+        if late(self.http2.stuck_since(), timeouts.write_stall)
+            || late(self.http2.fields_since(), timeouts.header)
+        {
+            return Look::End;
+        }
+        let quiet = self.http2.running() == 0;
+        if self.leaving && quiet && self.since(self.http2.quiet_since()) >= LEAVE {
+            return Look::Close;
+        }
+        let left = if quiet {
+            self.idle_left(plan)
+        } else {
+            self.age_left(plan)
+        };
+        if left.is_zero() || self.worker.shared.drain.is_draining() {
+            self.leave();
+        }
+        Look::GoOn
+    }
+
+    fn leave(&mut self) {
+        if !std::mem::replace(&mut self.leaving, true) {
+            self.http2.go_away();
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! HTTP/2 clients that overdo it, beside one that doesn't.
+
+use crate::http2::{clear_text, plain};
+use std::time::{Duration, Instant};
+use tollkeep_testkit::frames::{END_STREAM, kind};
+use tollkeep_testkit::{
+    FrameClient, Gateway, Http2Client, NoFrame, Origin, PATIENCE, RawFrame, eventually, ok,
+};
+
+const ENHANCE_YOUR_CALM: u32 = 11;
+/// Frames a flood may send before it must be told (acceptance of the edge).
+const FRAMES_MAX: usize = 5_000;
+
+const FIELDS: [(&str, &str); 4] = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":path", "/x"),
+    (":authority", "127.0.0.1"),
+];
+
+/// The frames of one round of a flood, by the round's number.
+type Round = fn(u32) -> Vec<RawFrame>;
+
+fn stream(round: u32) -> u32 {
+    round * 2 + 1
+}
+
+fn request(round: u32) -> RawFrame {
+    RawFrame::headers(stream(round), 0, &FIELDS)
+}
+
+/// The first round opens a stream for those that need one.
+fn on_stream(round: u32, frame: RawFrame) -> Vec<RawFrame> {
+    if round == 0 {
+        vec![request(0), frame]
+    } else {
+        vec![frame]
+    }
+}
+
+const FLOODS: [(&str, &str, Round); 11] = [
+    ("rapid reset", "http2_resets", |round| {
+        vec![
+            request(round),
+            RawFrame::new(kind::RST_STREAM, 0, stream(round), [0, 0, 0, 8]),
+        ]
+    }),
+    // Streams that the server is made to reset (CVE-2025-8671).
+    ("made you reset", "http2_resets", |round| {
+        let over = RawFrame::new(
+            kind::WINDOW_UPDATE,
+            0,
+            stream(round),
+            [0x7f, 0xff, 0xff, 0xff],
+        );
+        vec![request(round), over]
+    }),
+    ("bodies longer than announced", "http2_resets", |round| {
+        let fields: Vec<_> = FIELDS
+            .into_iter()
+            .chain([("content-length", "1")])
+            .collect();
+        vec![
+            RawFrame::headers(stream(round), 0, &fields),
+            RawFrame::new(kind::DATA, 0, stream(round), *b"xx"),
+        ]
+    }),
+    ("ping", "http2_idle_frames", |_| {
+        vec![RawFrame::new(kind::PING, 0, 0, [0; 8])]
+    }),
+    ("settings", "http2_idle_frames", |_| {
+        vec![RawFrame::new(kind::SETTINGS, 0, 0, [])]
+    }),
+    ("priority", "http2_idle_frames", |_| {
+        vec![RawFrame::new(kind::PRIORITY, 0, 1, [0, 0, 0, 0, 1])]
+    }),
+    ("empty data", "http2_idle_frames", |round| {
+        on_stream(round, RawFrame::new(kind::DATA, 0, 1, []))
+    }),
+    ("windows by one", "http2_idle_frames", |round| {
+        on_stream(
+            round,
+            RawFrame::new(kind::WINDOW_UPDATE, 0, 1, [0, 0, 0, 1]),
+        )
+    }),
+    ("unknown", "http2_idle_frames", |_| {
+        vec![RawFrame::new(0xbe, 0, 0, *b"what")]
+    }),
+    (
+        "settings that thrash the table",
+        "http2_idle_frames",
+        |round| {
+            let size = u8::from(round.is_multiple_of(2)) * 16;
+            vec![RawFrame::new(kind::SETTINGS, 0, 0, [0, 1, 0, 0, size, 0])]
+        },
+    ),
+    ("continuation", "", |round| {
+        let kind = if round == 0 {
+            kind::HEADERS
+        } else {
+            kind::CONTINUATION
+        };
+        vec![RawFrame::new(kind, 0, 1, [])]
+    }),
+];
+
+/// Floods without reading in between; how many frames it took until nothing was taken any more,
+/// and the code told.
+fn flood(gateway: &Gateway, round: Round) -> (usize, Option<u32>) {
+    let mut client = FrameClient::connect(gateway.data());
+    let mut sent = 0;
+    for number in 0..u32::MAX {
+        let frames = round(number);
+        let bytes: Vec<u8> = frames.iter().flat_map(RawFrame::bytes).collect();
+        sent += frames.len();
+        if sent >= FRAMES_MAX || !client.send_bytes(&bytes) {
+            break;
+        }
+        // What comes back is looked at now and then, or the end would be seen too late.
+        if number % 16 == 0
+            && let Some(code) = told(&mut client, Duration::from_millis(1))
+        {
+            return (sent, code);
+        }
+    }
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        if let Some(code) = told(&mut client, Duration::from_millis(100)) {
+            return (sent, code);
+        }
+    }
+    panic!("neither told nor closed after {sent} frames");
+}
+
+/// The code of a GOAWAY, nothing but the end, or neither yet.
+fn told(client: &mut FrameClient, patience: Duration) -> Option<Option<u32>> {
+    loop {
+        match client.frame(patience) {
+            Ok(frame) if frame.kind == kind::GOAWAY => {
+                let code = frame.code();
+                let began = Instant::now();
+                assert_eq!(client.frame_where(|_| false), Err(NoFrame::Closed));
+                assert!(began.elapsed() < Duration::from_secs(2), "closed at once");
+                return Some(Some(code));
+            }
+            Ok(_) => {}
+            Err(NoFrame::Closed) => return Some(None),
+            Err(NoFrame::Silent) => return None,
+        }
+    }
+}
+
+// EDGE-42
+#[test]
+fn floods_are_told_to_calm_down_and_end_and_others_are_served() {
+    let origin = Origin::start(|_| ok(b"hello"));
+    let gateway = plain(&origin);
+    let mut honest = Http2Client::connect(gateway.data());
+    for (name, reason, round) in FLOODS {
+        let (sent, code) = flood(&gateway, round);
+        assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{name} after {sent} frames");
+        assert!(sent < FRAMES_MAX, "{name}: {sent}");
+        let request = honest.request("GET", "/x", &[]);
+        assert_eq!(honest.call(request, b"").unwrap().text(), "hello", "{name}");
+        if !reason.is_empty() {
+            let metric = format!("tollkeep_requests_rejected_total{{reason=\"{reason}\"}}");
+            let counted = || gateway.metrics_text().contains(&metric).then_some(());
+            eventually(name, counted);
+        }
+    }
+}
+
+// EDGE-42
+#[test]
+fn half_of_the_streams_may_be_taken_back() {
+    let origin = Origin::start(|_| ok(b"hello"));
+    let gateway = plain(&origin);
+    let mut client = FrameClient::connect(gateway.data());
+    let get: Vec<_> = [(":method", "GET")]
+        .into_iter()
+        .chain(FIELDS.into_iter().skip(1))
+        .collect();
+    for round in 0..150 {
+        let (kept, back) = (stream(round * 2), stream(round * 2 + 1));
+        client.send(&RawFrame::headers(kept, END_STREAM, &get));
+        client.send(&RawFrame::headers(back, END_STREAM, &get));
+        client.send(&RawFrame::new(kind::RST_STREAM, 0, back, [0, 0, 0, 8]));
+        let answer =
+            client.frame_where(|frame| frame.stream == kept && frame.kind == kind::HEADERS);
+        assert_eq!(answer.unwrap().status(), 200, "round {round}");
+    }
+}
+
+// EDGE-42
+#[test]
+fn a_client_that_reads_nothing_ends_before_its_answers_gather() {
+    let origin = Origin::plain();
+    let gateway = clear_text(&origin, &["GET /x"]);
+    let gateway = gateway.set("server.timeouts.write_stall_ms", "500").start();
+    let before = resident_kib(&gateway);
+    let mut client = FrameClient::connect(gateway.data());
+    let ping = RawFrame::new(kind::PING, 0, 0, [0; 8]).bytes();
+    let began = Instant::now();
+    while client.send_bytes(&ping) {
+        assert!(began.elapsed() < PATIENCE, "it was ended");
+    }
+    assert!(resident_kib(&gateway) < before + 4 * 1024);
+}
+
+// EDGE-53
+#[test]
+fn fields_that_never_end_have_the_time_of_a_head() {
+    let origin = Origin::plain();
+    let gateway = clear_text(&origin, &["GET /x"]);
+    let gateway = gateway.set("server.timeouts.header_ms", "500").start();
+    for (name, begin) in [
+        ("a block", RawFrame::new(kind::HEADERS, 0, 1, []).bytes()),
+        (
+            "half a frame",
+            RawFrame::headers(1, 0, &FIELDS).bytes()[..20].to_vec(),
+        ),
+    ] {
+        let mut client = FrameClient::connect(gateway.data());
+        client.send_bytes(&begin);
+        let began = Instant::now();
+        let away = client.frame_where(|frame| frame.kind == kind::GOAWAY);
+        assert_eq!(away.unwrap().code(), ENHANCE_YOUR_CALM, "{name}");
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{name}: {:?}",
+            began.elapsed()
+        );
+    }
+}
+
+fn resident_kib(gateway: &Gateway) -> u64 {
+    crate::http2::resident_kib(gateway)
+}
+
+// EDGE-42
+#[test]
+#[ignore = "twenty seconds a flood; run by `make soak`"]
+fn floods_of_twenty_seconds_leave_honest_callers_their_speed() {
+    let origin = Origin::start(|_| ok(b"hello"));
+    let gateway = plain(&origin);
+    let base = slowest(&gateway, Duration::from_secs(5));
+    let before = resident_kib(&gateway);
+    for (name, _, round) in FLOODS {
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let flooded = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    flood(&gateway, round);
+                }
+            });
+            let flooded = slowest(&gateway, Duration::from_secs(20));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            flooded
+        });
+        let bound = (base * 4).max(Duration::from_millis(40));
+        assert!(flooded < bound, "{name}: {flooded:?}, without it {base:?}");
+    }
+    assert!(resident_kib(&gateway) < before + 64 * 1024);
+    let spent = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).unwrap();
+        let fields: Vec<_> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    eventually("idle again", || {
+        let before = spent();
+        std::thread::sleep(Duration::from_secs(1));
+        (spent() - before < 10).then_some(())
+    });
+}
+
+/// The 99th percentile of calls at 50 a second.
+fn slowest(gateway: &Gateway, during: Duration) -> Duration {
+    let mut client = Http2Client::connect(gateway.data());
+    let end = Instant::now() + during;
+    let mut took = Vec::new();
+    while Instant::now() < end {
+        let began = Instant::now();
+        let request = client.request("GET", "/x", &[]);
+        assert_eq!(client.call(request, b"").unwrap().status, 200);
+        took.push(began.elapsed());
+        std::thread::sleep(Duration::from_millis(20).saturating_sub(began.elapsed()));
+    }
+    took.sort_unstable();
+    took[took.len() * 99 / 100]
+}
