@@ -112,7 +112,6 @@ pub(crate) const LATER: &[&str] = &[
     "routes.<name>.price",
     "routes.<name>.pricing",
     "routes.<name>.provider",
-    "routes.<name>.request.content_encodings",
     "routes.<name>.request.streaming",
     "routes.<name>.settlement",
     "routes.<name>.type",

@@ -7,6 +7,7 @@
 
 mod admit;
 mod answer;
+mod body_coding;
 mod cors;
 mod edge_limits;
 mod grant;

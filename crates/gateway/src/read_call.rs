@@ -1,6 +1,7 @@
 //! What is asked: the body, read within its bound and parsed once.
 
 use crate::admit::Entry;
+use crate::body_coding::content_coding;
 use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
 use crate::record::LlmFacts;
@@ -8,6 +9,7 @@ use crate::refusal::Refusal;
 use crate::route::{Destination, PlainRoute, Route};
 use crate::worker::Counted;
 use std::time::Duration;
+use tollkeep_config::settings::ContentCoding;
 use tollkeep_http1::{ChunkDecoder, ChunkEvent, Framing, Known};
 use tollkeep_llm::Surface;
 use tollkeep_llm::body::{BodyFault, CallView};
@@ -52,8 +54,11 @@ impl<'p> Exchange<'p> {
         route: &Route<'p>,
         caller: &Caller,
     ) -> Result<Call<'p>, Stop> {
-        self.check_announced(route)?;
+        let coding = self.check_announced(route)?;
         self.read_body(route.body_bytes_max()).await?;
+        if let Some(coding) = coding {
+            Box::pin(self.decode_body(coding, route.body_bytes_max())).await?;
+        }
         match route.destination() {
             Destination::Plain(route) => Ok(Call::Plain(route)),
             Destination::Surface(surface @ (Surface::Models | Surface::Model)) => {
@@ -63,26 +68,24 @@ impl<'p> Exchange<'p> {
         }
     }
 
-    /// What can be refused from the head alone.
-    fn check_announced(&self, route: &Route<'_>) -> Result<(), Refusal> {
+    /// What can be refused from the head alone. Gives the coding that the body has.
+    fn check_announced(&self, route: &Route<'_>) -> Result<Option<ContentCoding>, Refusal> {
         let (head, bytes) = (&self.work.head, self.conn.unread());
         if let Framing::Length(length) = head.framing
             && length > route.body_bytes_max()
         {
             return Err(Refusal::BodyTooLarge);
         }
-        if let Some(coding) = head.value(bytes, Known::ContentEncoding)
-            && !coding.eq_ignore_ascii_case(b"identity")
-        {
-            return Err(Refusal::UnsupportedEncoding);
-        }
+        let coding = head.value(bytes, Known::ContentEncoding);
+        let coding = coding.map(|sent| content_coding(sent, route.content_encodings()));
+        let coding = coding.transpose()?.flatten();
         let is_json_surface = route
             .surface()
             .is_some_and(|surface| surface.upstream_path().is_some());
         if is_json_surface && !head.value(bytes, Known::ContentType).is_some_and(is_json) {
             return Err(Refusal::BadContentType);
         }
-        Ok(())
+        Ok(coding)
     }
 
     /// Reads the whole body and takes the request's bytes out of the connection.
@@ -282,7 +285,7 @@ impl Pace {
     }
 }
 
-fn count_body<'a>(
+pub(crate) fn count_body<'a>(
     gauge: &'a std::sync::atomic::AtomicUsize,
     bytes: usize,
     plan: &crate::plan::Plan,

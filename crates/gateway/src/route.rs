@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use tollkeep_config::settings::{
-    self, Access, Methods, PathPattern, RateBy, Segment, Settings, Surfaces,
+    self, Access, ContentCoding, Methods, PathPattern, RateBy, Segment, Settings, Surfaces,
 };
 use tollkeep_http1::{Framing, Method, Upgrade, write};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
@@ -39,6 +39,7 @@ pub(crate) struct PlainRoute {
     pub(crate) stream_bytes_max: u64,
     /// Origins that calls must come from; empty: any, or none.
     pub(crate) allowed_origins: Vec<Origin>,
+    content_encodings: Vec<ContentCoding>,
     allow_body: bool,
     allow_encoded_slash: bool,
     allow_semicolon: bool,
@@ -77,6 +78,7 @@ impl PlainRoute {
                 .response_stream_bytes_max
                 .unwrap_or(all.server.limits.response_stream_bytes_max),
             allowed_origins: route.allowed_origins.clone(),
+            content_encodings: route.content_encodings.clone(),
             allow_body: route.allow_body,
             allow_encoded_slash: route.allow_encoded_slash,
             allow_semicolon: route.allow_semicolon,
@@ -280,6 +282,14 @@ impl<'p> Route<'p> {
 
     pub(crate) fn body_bytes_max(&self) -> u64 {
         self.body_bytes_max
+    }
+
+    /// The content codings a body may have.
+    pub(crate) fn content_encodings(&self) -> &'p [ContentCoding] {
+        match self.destination {
+            Destination::Plain(plain) => &plain.content_encodings,
+            Destination::Surface(_) => &ContentCoding::ALL,
+        }
     }
 
     pub(crate) fn surface(&self) -> Option<Surface> {

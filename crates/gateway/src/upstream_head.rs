@@ -12,6 +12,9 @@ use tollkeep_policy::headers;
 /// A body up to this size goes out with its head in one piece.
 pub(crate) const JOINED_BODY_BYTES: usize = 32 * 1024;
 
+/// Fields that tell a digest of the body as it was sent.
+const DIGESTS: [&[u8]; 4] = [b"content-digest", b"repr-digest", b"digest", b"content-md5"];
+
 impl Exchange<'_> {
     /// The fields that go to an upstream of a plain route: all but those that never do.
     pub(crate) fn write_plain_head(&mut self, route: &PlainRoute) {
@@ -33,13 +36,20 @@ impl Exchange<'_> {
             b"host",
             target.endpoint.url.authority().as_bytes(),
         );
+        let decoded = head.has(Known::ContentEncoding);
         for field in head.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(bytes), field.value.of(bytes));
             let ours = matches!(
                 field.known,
-                Known::Host | Known::ContentLength | Known::AcceptEncoding | Known::XRequestId
+                Known::Host
+                    | Known::ContentLength
+                    | Known::ContentEncoding
+                    | Known::AcceptEncoding
+                    | Known::XRequestId
             );
-            if ours || headers::request_field_forbidden(name) || target.sets(name) {
+            // Of what was decoded they are not true any more.
+            let digest = decoded && DIGESTS.iter().any(|own| name.eq_ignore_ascii_case(own));
+            if ours || digest || headers::request_field_forbidden(name) || target.sets(name) {
                 continue;
             }
             write::field(&mut out, name, value);
@@ -97,7 +107,8 @@ impl Exchange<'_> {
                 .any(|listed| name.eq_ignore_ascii_case(listed));
             let wanted = headers::llm_request_field_allowed(name)
                 || (listed && !headers::provider_field_forbidden(name));
-            if wanted && !target.sets(name) {
+            let coding = field.known == Known::ContentEncoding;
+            if wanted && !coding && !target.sets(name) {
                 has_version |= name.eq_ignore_ascii_case(b"anthropic-version");
                 write::field(&mut out, name, field.value.of(bytes));
             }

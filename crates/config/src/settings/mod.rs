@@ -32,7 +32,7 @@ pub use management::{Management, ManagementListen};
 pub use metrics::Metrics;
 pub use provider::{Credential, Provider};
 pub use provider_kind::ProviderKind;
-pub use route::{Access, RateBy, RateLimit, Route};
+pub use route::{Access, ContentCoding, RateBy, RateLimit, Route};
 pub use route_pattern::{Method, Methods, PathPattern, Segment};
 pub use server::{
     AllowedHosts, ClientIp, ClientIpSource, Drain, Limits, SecurityHeaders, Server, Timeouts,

@@ -35,6 +35,8 @@ pub struct Route {
     pub allow_encoded_slash: bool,
     /// Whether `;` may stand in a path segment.
     pub allow_semicolon: bool,
+    /// The content codings a body may have; it is sent on decoded.
+    pub content_encodings: Vec<ContentCoding>,
     /// Bytes of a streamed answer, instead of the server's limit.
     pub response_stream_bytes_max: Option<u64>,
 }
@@ -54,6 +56,33 @@ pub enum Access {
     /// Anybody.
     Free,
 }
+
+/// A content coding of request bodies (EDGE-37).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ContentCoding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl ContentCoding {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Gzip, Self::Zstd];
+
+    /// The name in `Content-Encoding`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+const CODINGS: [(&str, ContentCoding); 2] = [
+    (ContentCoding::Gzip.name(), ContentCoding::Gzip),
+    (ContentCoding::Zstd.name(), ContentCoding::Zstd),
+];
 
 /// A limit of one route.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -133,6 +162,10 @@ keys! {
         body_bytes_max: Option<u64> = bytes(1..=256 * MIB).optional(),
         /// Whether GET, HEAD and OPTIONS may carry a body.
         allow_body: bool = switch().or(false),
+        /// Content codings a body may have. It is decoded within its bound and sent on without
+        /// one; any other coding gets 415.
+        content_encodings: Vec<ContentCoding> = list(choice(&CODINGS).later(&["br"]))
+            .or(ContentCoding::ALL.to_vec()),
     }
 }
 
@@ -215,6 +248,7 @@ impl RouteFile {
             rate,
             body_bytes_max: self.request.body_bytes_max,
             allow_body: self.request.allow_body,
+            content_encodings: self.request.content_encodings,
             allow_encoded_slash: self.path.allow_encoded_slash,
             allow_semicolon: self.path.allow_semicolon,
             response_stream_bytes_max: self.response.stream_bytes_max,

@@ -11,6 +11,7 @@ mod audit_faults;
 mod callers;
 mod chain;
 mod cli;
+mod codings;
 mod connection;
 mod cors;
 mod crash;

@@ -1,0 +1,288 @@
+//! Content codings of request bodies: decoded in steps, so that a small body that means a large
+//! one costs no more than its cap allows and keeps nobody else waiting.
+
+use crate::lifecycle::{Exchange, Stop};
+use crate::read_call::count_body;
+use crate::refusal::Refusal;
+use flate2::bufread::GzDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use std::io::Read;
+use tollkeep_config::settings::ContentCoding;
+use tollkeep_http1::Framing;
+
+/// What a step decodes at most, but for the last one of a zstd frame, which gives its window too.
+const STEP_BYTES_MAX: usize = 256 * 1024;
+/// Blocks a step decodes; one has 128 KiB at most.
+const STEP_BLOCKS: usize = 2;
+/// Members or frames of one body: each costs a decoder of its own, and an empty one few bytes.
+const PARTS_MAX: usize = 64;
+/// A larger window is refused (RFC 9659).
+const WINDOW_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The body is not what its coding says, or wants too much memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Corrupt;
+
+/// What comes after a step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    More,
+    Done,
+}
+
+impl Exchange<'_> {
+    /// Decodes the body in the scratch, within the same bound as one that was not coded.
+    pub(crate) async fn decode_body(
+        &mut self,
+        coding: ContentCoding,
+        bytes_max: u64,
+    ) -> Result<(), Stop> {
+        if self.body().is_empty() {
+            return Ok(());
+        }
+        let request = std::mem::take(&mut self.work.request);
+        let chunked = std::mem::take(&mut self.work.body);
+        let coded = match self.work.head.framing {
+            Framing::Chunked => &*chunked,
+            Framing::None | Framing::Length(_) => {
+                request.get(self.work.head.len..).unwrap_or_default()
+            }
+        };
+        let decoded = self.decoded(coding, coded, bytes_max).await;
+        self.work.request = request;
+        self.work.body = decoded?;
+        self.work.head.framing = Framing::Chunked;
+        Ok(())
+    }
+
+    /// What `coded` means. Others on this thread have their turn after each step.
+    async fn decoded(
+        &self,
+        coding: ContentCoding,
+        coded: &[u8],
+        bytes_max: u64,
+    ) -> Result<Vec<u8>, Refusal> {
+        let gauge = &self.worker.shared.body_bytes;
+        let mut counted = vec![count_body(gauge, Decoder::memory(coding), self.plan)?];
+        let mut decoder = Decoder::new(coding, coded);
+        let mut out = Vec::new();
+        loop {
+            while counted.len() * STEP_BYTES_MAX < out.len() + STEP_BYTES_MAX {
+                counted.push(count_body(gauge, STEP_BYTES_MAX, self.plan)?);
+            }
+            let step = decoder.step(&mut out);
+            if u64::try_from(out.len()).unwrap_or(u64::MAX) > bytes_max {
+                return Err(Refusal::BodyTooLarge);
+            }
+            match step {
+                Ok(Step::Done) => return Ok(out),
+                Ok(Step::More) => tokio::task::yield_now().await,
+                Err(Corrupt) => return Err(Refusal::BadRequest("coding")),
+            }
+        }
+    }
+}
+
+/// The coding of a body, if it is one of those that may be: never a list.
+pub(crate) fn content_coding(
+    sent: &[u8],
+    allowed: &[ContentCoding],
+) -> Result<Option<ContentCoding>, Refusal> {
+    if sent.eq_ignore_ascii_case(b"identity") {
+        return Ok(None);
+    }
+    let mut allowed = allowed.iter();
+    let found = allowed.find(|coding| sent.eq_ignore_ascii_case(coding.name().as_bytes()));
+    found.copied().map(Some).ok_or(Refusal::UnsupportedEncoding)
+}
+
+/// A body being decoded.
+enum Decoder<'b> {
+    Gzip(Gzip<'b>),
+    Zstd(Box<Zstd<'b>>),
+}
+
+/// The members of a gzip body.
+struct Gzip<'b> {
+    member: Box<GzDecoder<&'b [u8]>>,
+    parts: usize,
+}
+
+/// The frames of a zstd body.
+struct Zstd<'b> {
+    input: &'b [u8],
+    frame: FrameDecoder,
+    parts: usize,
+    /// Within a frame, and how many bytes it has given so far.
+    within: Option<u64>,
+}
+
+impl<'b> Decoder<'b> {
+    fn new(coding: ContentCoding, input: &'b [u8]) -> Self {
+        match coding {
+            ContentCoding::Gzip => Self::Gzip(Gzip {
+                member: Box::new(GzDecoder::new(input)),
+                parts: 1,
+            }),
+            ContentCoding::Zstd => {
+                let mut frame = FrameDecoder::new();
+                frame.set_max_window_size(WINDOW_BYTES_MAX as u64);
+                Self::Zstd(Box::new(Zstd {
+                    input,
+                    frame,
+                    parts: 0,
+                    within: None,
+                }))
+            }
+        }
+    }
+
+    /// What decoding itself may need.
+    const fn memory(coding: ContentCoding) -> usize {
+        match coding {
+            ContentCoding::Gzip => 64 * 1024,
+            ContentCoding::Zstd => WINDOW_BYTES_MAX,
+        }
+    }
+
+    /// Decodes a little more behind what stands in `out`.
+    ///
+    /// # Errors
+    /// The body is corrupt, cut, or followed by what does not belong to it.
+    fn step(&mut self, out: &mut Vec<u8>) -> Result<Step, Corrupt> {
+        match self {
+            Self::Gzip(members) => members.step(out),
+            Self::Zstd(frames) => frames.step(out),
+        }
+    }
+}
+
+impl Gzip<'_> {
+    fn step(&mut self, out: &mut Vec<u8>) -> Result<Step, Corrupt> {
+        let mut piece = self.member.by_ref().take(STEP_BYTES_MAX as u64);
+        let read = piece.read_to_end(out).map_err(|_| Corrupt)?;
+        if read == STEP_BYTES_MAX {
+            return Ok(Step::More);
+        }
+        let rest = *self.member.get_ref();
+        if rest.is_empty() {
+            return Ok(Step::Done);
+        }
+        self.parts += 1;
+        if self.parts > PARTS_MAX {
+            return Err(Corrupt);
+        }
+        *self.member = GzDecoder::new(rest);
+        Ok(Step::More)
+    }
+}
+
+impl Zstd<'_> {
+    fn step(&mut self, out: &mut Vec<u8>) -> Result<Step, Corrupt> {
+        let Some(given) = self.within else {
+            return self.begin();
+        };
+        let blocks = BlockDecodingStrategy::UptoBlocks(STEP_BLOCKS);
+        let ended = self.frame.decode_blocks(&mut self.input, blocks);
+        let ended = ended.map_err(|_| Corrupt)?;
+        let before = out.len();
+        self.frame
+            .collect_to_writer(&mut *out)
+            .map_err(|_| Corrupt)?;
+        let given = given + (out.len() - before) as u64;
+        self.within = Some(given).filter(|_| !ended);
+        if ended && !self.is_as_announced(given) {
+            return Err(Corrupt);
+        }
+        Ok(Step::More)
+    }
+
+    /// The head of the next frame, or the end of the body.
+    fn begin(&mut self) -> Result<Step, Corrupt> {
+        if self.input.is_empty() && self.parts > 0 {
+            return Ok(Step::Done);
+        }
+        self.parts += 1;
+        if self.parts > PARTS_MAX {
+            return Err(Corrupt);
+        }
+        match self.frame.reset(&mut self.input) {
+            Ok(()) => {
+                self.within = Some(0);
+                Ok(Step::More)
+            }
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                length,
+                ..
+            })) => {
+                let length = usize::try_from(length).map_err(|_| Corrupt)?;
+                self.input = self.input.get(length..).ok_or(Corrupt)?;
+                Ok(Step::More)
+            }
+            Err(_) => Err(Corrupt),
+        }
+    }
+
+    /// Whether length and checksum of the frame that ended are those it tells, where it does.
+    fn is_as_announced(&self, given: u64) -> bool {
+        let length = self.frame.content_size();
+        let sum = self.frame.get_checksum_from_data();
+        (length == 0 || length == given)
+            && sum.is_none_or(|sum| self.frame.get_calculated_checksum() == Some(sum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    use std::io::Write;
+
+    fn decoded(coding: ContentCoding, coded: &[u8]) -> Result<Vec<u8>, Corrupt> {
+        let (mut decoder, mut out) = (Decoder::new(coding, coded), Vec::new());
+        while decoder.step(&mut out)? == Step::More {
+            assert!(out.len() < 1 << 24, "no end to {} bytes", coded.len());
+        }
+        Ok(out)
+    }
+
+    // EDGE-37
+    #[test]
+    fn changed_bodies_are_refused_or_mean_something_else_and_nothing_panics() {
+        let plain = br#"{"messages":[{"role":"user","content":"hello hello"}]}"#.repeat(9);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&plain).unwrap();
+        let zstd = compress_to_vec(&plain[..], CompressionLevel::Fastest);
+        let bodies = [
+            (ContentCoding::Gzip, gzip.finish().unwrap()),
+            (ContentCoding::Zstd, zstd),
+        ];
+        let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut roll = |bound: usize| {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            usize::try_from(dice % u64::try_from(bound).unwrap()).unwrap()
+        };
+        for (coding, body) in &bodies {
+            assert_eq!(decoded(*coding, body).as_deref(), Ok(&*plain), "{coding:?}");
+            let mut refused = 0;
+            for _ in 0..1_000 {
+                let mut changed = body.clone();
+                for _ in 0..=roll(3) {
+                    let at = roll(changed.len());
+                    match roll(3) {
+                        0 => changed[at] ^= 1 << roll(8),
+                        1 => changed.truncate(at.max(1)),
+                        _ => changed.insert(at, 0),
+                    }
+                }
+                refused += u32::from(decoded(*coding, &changed).is_err());
+            }
+            assert!(refused > 900, "{coding:?}: {refused} of 1000");
+        }
+    }
+}
