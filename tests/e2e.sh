@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# End to end: the demo on free ports, called by the official SDKs, unmodified.
+# End to end: the demo on free ports, called by the official SDKs, unmodified; and origins that check signatures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,4 +25,7 @@ exec {lines}< <(exec "$binary" demo --json --port 0 2>"$tmp/log")
 demo=$!
 read -r -t 60 TOLLKEEP_DEMO <&"$lines" || { echo "e2e: the demo did not start:" >&2; cat "$tmp/log" >&2; exit 1; }
 export TOLLKEEP_DEMO
-tests/sdk/run.sh "$cache"
+status=0
+tests/sdk/run.sh "$cache" || status=1
+tests/origin/run.sh "$cache" "$binary" || status=1
+exit $status

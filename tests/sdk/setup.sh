@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the official client SDKs that the suites drive into a cache folder:
+# Installs the official client SDKs that the suites drive, and what origins check signatures with,
+# into a cache folder:
 #
 #   tests/sdk/setup.sh CACHE
 #

@@ -87,7 +87,6 @@ pub(crate) const LATER: &[&str] = &[
     "policy",
     "defaults",
     "upstreams.<name>.breaker",
-    "upstreams.<name>.signing",
     "upstreams.<name>.tls",
     "upstreams.<name>.openapi",
     "upstreams.<name>.default_price",

@@ -248,6 +248,22 @@ pub fn management_key() -> Option<Secret> {
     Some(Secret::new(text))
 }
 
+/// A secret from where a command was told to take it: `env:NAME` or `file:/path`.
+///
+/// # Errors
+/// What is wrong with the place; the secret itself is not told.
+pub fn secret_from(source: &str) -> Result<Secret, String> {
+    let text = match source.split_once(':') {
+        Some(("env", name)) => Env::process()
+            .set(name)
+            .map(str::to_owned)
+            .ok_or_else(|| format!("`{name}` is not set in the environment"))?,
+        Some(("file", path)) => secret_file::read(Path::new(path))?.text,
+        Some(_) | None => return Err("want `env:NAME` or `file:/path`".to_owned()),
+    };
+    Ok(Secret::new(text))
+}
+
 /// The names of a dotted path.
 pub(crate) fn names(dotted: &str) -> Vec<String> {
     dotted.split('.').map(str::to_owned).collect()

@@ -9,6 +9,7 @@ mod entropy;
 pub mod key_text;
 mod keyring;
 pub mod mint;
+pub mod origin_sign;
 pub mod samples;
 mod token_hash;
 pub mod weak;

@@ -26,6 +26,7 @@ mod refused_as;
 mod relay;
 mod route;
 mod send;
+mod sign;
 mod standing;
 mod stream_back;
 mod told_limits;

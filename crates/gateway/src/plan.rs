@@ -2,6 +2,7 @@
 
 use crate::edge_limits::EdgeLimits;
 use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
+use crate::sign::Signer;
 use crate::standing::{CorsLines, security_headers};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +78,8 @@ pub(crate) struct Target {
     pub(crate) secrets: Vec<Secret>,
     /// Whether it may be another gateway on this machine: it is told our instance.
     pub(crate) is_private: bool,
+    /// How its requests are signed.
+    pub(crate) signer: Option<Signer>,
 }
 
 pub(crate) enum TargetKind {
@@ -286,7 +289,8 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         allow_private: upstream.allow_private.clone(),
         allow_metadata: upstream.allow_metadata,
     };
-    let (set_fields, set_names) = set_fields(&upstream.set_headers);
+    let fields = crate::sign::fields_set_on(upstream);
+    let (set_fields, set_names) = set_fields(&fields);
     Target {
         name: Arc::from(upstream.name.as_str()),
         label: parts.metrics.provider(&upstream.name),
@@ -298,7 +302,8 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         },
         set_fields,
         set_names,
-        secrets: secrets(&upstream.set_headers),
+        secrets: secrets(&fields),
+        signer: upstream.signing.as_ref().and_then(Signer::new),
     }
 }
 
@@ -366,6 +371,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         set_fields,
         set_names,
         secrets: secrets(&provider.set_headers),
+        signer: None,
     })
 }
 

@@ -146,6 +146,8 @@ pub(crate) enum Refusal {
     BadContentType,
     #[error("content coding not served")]
     UnsupportedEncoding,
+    #[error("the body is no text, and the origin's signature covers texts only")]
+    SigningBodyNotText,
     #[error("expectation not supported")]
     ExpectationFailed,
     #[error("authority not served")]
@@ -257,6 +259,7 @@ impl Refusal {
             Self::TargetTooLong => closing(414, "target_too_long", "The request target is too long.", Kind::BadRequest),
             Self::BadContentType => row(415, "bad_content_type", "Unsupported content.", Kind::BadContentType),
             Self::UnsupportedEncoding => row(415, "unsupported_encoding", "Unsupported content.", Kind::BadContentType),
+            Self::SigningBodyNotText => row(415, "signing_body_not_text", "Unsupported content.", Kind::BadContentType),
             Self::ExpectationFailed => closing(417, "expectation_failed", "Expectation not supported.", Kind::BadRequest),
             Self::Misdirected => closing(421, "misdirected", "Not served here.", Kind::BadRequest),
             Self::RateLimited(_) => row(429, "rate_limited", MANY, Kind::RateLimited),

@@ -52,6 +52,7 @@ impl Refusal {
                 | Self::HeadersTooLarge
                 | Self::BadContentType
                 | Self::UnsupportedEncoding
+                | Self::SigningBodyNotText
                 | Self::ExpectationFailed
                 | Self::Misdirected
                 | Self::MethodUnknown

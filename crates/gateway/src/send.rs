@@ -118,14 +118,16 @@ impl<'p> Exchange<'p> {
         as_what: ReplyFor<'r>,
         mut grant: Grant<'r>,
     ) -> Result<Reply<'r>, Stop> {
+        let mut head = std::mem::take(&mut self.work.out);
+        let open = head.len();
+        self.seal_head(target, (&mut head, open))?;
         self.work.facts.asked = Some(Asked {
             name: Arc::clone(&target.name),
             label: target.label,
         });
         self.note_usage(UsageReport::Released);
-        let head = std::mem::take(&mut self.work.out);
         let sent_at = self.worker.shared.clock.mono();
-        let called = self.attempts(target, &head, &mut grant).await;
+        let called = self.attempts(target, (&mut head, open), &mut grant).await;
         self.work.out = head;
         self.work.facts.upstream_ns = Some(self.worker.shared.clock.mono().since(sent_at));
         let result = match &called {
@@ -147,14 +149,14 @@ impl<'p> Exchange<'p> {
     async fn attempts(
         &mut self,
         target: &Target,
-        head: &[u8],
+        (head, open): (&mut Vec<u8>, usize),
         grant: &mut Grant<'_>,
     ) -> Result<Box<UpstreamConn>, Stop> {
         if let Some(reused) = self.worker.pool.reuse(&target.endpoint) {
             self.commit(grant);
             match self.attempt(reused, target, head).await? {
                 Attempt::Answered(upstream) => return Ok(upstream),
-                Attempt::DiedInPool => {}
+                Attempt::DiedInPool => self.seal_head(target, (head, open))?,
             }
         }
         let fresh = self.dial(target).await?;

@@ -128,6 +128,7 @@ impl Exchange<'_> {
         self.work.out = out;
     }
 
+    /// Where requests are signed, the head stays open until [`Self::seal_head`].
     fn end_upstream_head(&self, out: &mut Vec<u8>, target: &Target, body_len: usize) {
         out.extend_from_slice(&target.set_fields);
         if target.is_private {
@@ -142,6 +143,9 @@ impl Exchange<'_> {
             out.extend_from_slice(b"content-length: ");
             write::number(out, u64::try_from(body_len).unwrap_or(0));
             out.extend_from_slice(b"\r\n");
+        }
+        if let Some(signer) = &target.signer {
+            return signer.prepare(out, &self.work.facts);
         }
         write::end(out);
         if body_len <= JOINED_BODY_BYTES {

@@ -15,6 +15,9 @@ pub(crate) const CONFLICT: i32 = 6;
 /// Unreachable, too slow, or unavailable.
 pub(crate) const UNREACHABLE: i32 = 7;
 
+/// A check found problems.
+pub(crate) const CHECK_FAILED: i32 = 8;
+
 /// An error that ends the process with a certain code.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]

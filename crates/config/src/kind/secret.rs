@@ -64,6 +64,40 @@ impl Kind for CredentialText {
     }
 }
 
+/// The secret of a key that both sides hold.
+pub(crate) struct SharedKey;
+
+/// Characters a shared key has at least.
+const SHARED_KEY_CHARS_MIN: usize = 32;
+
+/// A key shared with an origin; the bytes of its text are the key.
+pub(crate) const fn shared_key() -> SharedKey {
+    SharedKey
+}
+
+impl Kind for SharedKey {
+    type Value = Secret;
+
+    fn shape(&self) -> Shape {
+        let words = "secret of at least 32 characters, as `${NAME}` or `${file:/path}`";
+        let schema = json!({"type": "string", "minLength": SHARED_KEY_CHARS_MIN});
+        Shape::new(schema, words).secret()
+    }
+
+    fn read(&self, node: &Node) -> Result<Secret, Vec<Wrong>> {
+        let text = node.text()?;
+        visible(text, node)?;
+        if text.chars().count() < SHARED_KEY_CHARS_MIN {
+            let problem = format!("is shorter than {SHARED_KEY_CHARS_MIN} characters");
+            return Err(Wrong::of(node, problem));
+        }
+        if is_placeholder(text) {
+            return Err(Wrong::of(node, "is a placeholder, not a secret"));
+        }
+        Ok(Secret::new(text))
+    }
+}
+
 /// A secret goes into a field or is decoded; neither takes blanks or control bytes.
 fn visible(text: &str, node: &Node) -> Result<(), Vec<Wrong>> {
     if text.len() > BYTES_MAX {

@@ -19,6 +19,7 @@ mod route_pattern;
 mod server;
 mod server_cors;
 mod server_guard;
+mod signing;
 mod store;
 mod upstream;
 
@@ -39,6 +40,7 @@ pub use server::{
 };
 pub use server_cors::Cors;
 pub use server_guard::{IpRate, Rate, RateScope};
+pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
 pub use store::StoreSettings;
 pub use upstream::{Pool, SecretOrText, Upstream, UpstreamTimeouts};
 

@@ -1,6 +1,7 @@
 //! Plain upstreams, and what every upstream connection has.
 
 use super::egress::operator_url;
+use super::signing::{self, Signing, SigningFile};
 use super::{DAY_MS, Egress, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, headers, section};
@@ -31,6 +32,8 @@ pub struct Upstream {
     pub allow_metadata: bool,
     /// Whether fresh forwarding fields tell the upstream who called (EDGE-71).
     pub forward_client_ip: bool,
+    /// How requests to it are signed.
+    pub signing: Option<Signing>,
 }
 
 /// The value of a field we set.
@@ -87,6 +90,7 @@ keys! {
         /// Whether fresh `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Real-IP` tell the upstream
         /// who called; the caller's own are never sent.
         forward_client_ip: bool = switch().or(false),
+        signing: SigningFile = section(),
     }
 }
 
@@ -180,6 +184,10 @@ impl UpstreamFile {
         if let Err(problem) = egress.admit(&url, &exceptions) {
             checks.error_at(&path.name("url"), problem);
         }
+        let signing = self.signing.check(&path.name("signing"), checks);
+        if signing.is_some() {
+            signing::check_set_headers(&self.set_headers, &path.name("headers"), checks);
+        }
         Some(Upstream {
             name,
             url,
@@ -189,6 +197,7 @@ impl UpstreamFile {
             allow_private: exceptions.allow_private,
             allow_metadata: exceptions.allow_metadata,
             forward_client_ip: self.forward_client_ip,
+            signing,
         })
     }
 }

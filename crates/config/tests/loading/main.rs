@@ -21,5 +21,6 @@ mod sections;
 mod seeds;
 #[cfg(test)]
 mod showing;
+mod signing;
 #[cfg(test)]
 mod support;

@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod demo;
 mod logs;
+mod origin;
 mod output;
 mod project;
 mod serve;
@@ -44,6 +45,9 @@ enum Command {
     /// Projects that tokens belong to
     #[command(subcommand, alias = "projects")]
     Project(project::Project),
+    /// What an origin sees of the gateway
+    #[command(subcommand)]
+    Origin(origin::Origin),
     /// How a running gateway is doing
     Status(status::Status),
 }
@@ -79,6 +83,7 @@ impl Cli {
             Command::Validate(check) => check.run(),
             Command::Token(token) => token.run(),
             Command::Project(project) => project.run(),
+            Command::Origin(origin) => origin.run(),
             Command::Status(status) => status.run(),
         }
     }

@@ -35,10 +35,28 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     (
         "tollkeep",
         &[
-            "types", "crypto", "policy", "ledger", "llm", "payments", "config", "store",
-            "counters", "http1", "net", "rails", "observe", "audit", "gateway", "admin", "sandbox",
+            "types",
+            "crypto",
+            "policy",
+            "ledger",
+            "llm",
+            "payments",
+            "config",
+            "store",
+            "counters",
+            "http1",
+            "net",
+            "rails",
+            "observe",
+            "audit",
+            "gateway",
+            "admin",
+            "sandbox",
+            "origin-verifier",
         ],
     ),
+    // For origins: it stands alone, so that it can be copied.
+    ("origin-verifier", &[]),
     ("testkit", &["types"]),
     (
         "fuzz-targets",
@@ -52,7 +70,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
 /// External crate, and the crates of ours that may depend on it.
 pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["tollkeep", "testkit", "xtask"]),
-    ("aws-lc-rs", &["crypto", "net"]),
+    ("aws-lc-rs", &["crypto", "net", "origin-verifier"]),
     ("axum", &["admin"]),
     ("clap", &["tollkeep"]),
     ("comfy-table", &["tollkeep"]),

@@ -1,0 +1,3 @@
+module tollkeep.example/origin
+
+go 1.18
