@@ -3,7 +3,7 @@
 use crate::State;
 use crate::authn::Operator;
 use crate::problem::Problem;
-use tollkeep_audit::{Action, Event, Key, Outcome, Value};
+use tollkeep_audit::{Action, Event, Key, Outcome, Pending, Value};
 
 impl State {
     /// An event of an operator's act, done as asked.
@@ -44,10 +44,18 @@ impl State {
             Outcome::Denied
         };
         let status = Value::Number(problem.status().as_u16().into());
-        let event = self
+        let mut event = self
             .event_of(operator, action, outcome)
             .with_reason(problem.code())
             .with_detail(Key::StatusCode, status);
+        // Of settings it matters what was wrong with them; of other requests only that it was.
+        if action == Action::ConfigReject
+            && let Some((count, first)) = problem.first_fault()
+        {
+            event = event
+                .with_detail(Key::Count, Value::Number(count))
+                .with_error(first);
+        }
         if let Err(error) = audit.enqueue(&event) {
             tracing::warn!("A refused management act was not recorded: {error}");
         }
@@ -55,10 +63,26 @@ impl State {
 
     /// Records an act; done only when this succeeds.
     pub(crate) async fn record(&self, event: Event<'_>) -> Result<(), Problem> {
-        let Some(audit) = &self.parts.audit else {
+        self.recording(&event).done().await
+    }
+
+    /// Begins to record an act; done only when [`Recording::done`] succeeds.
+    pub(crate) fn recording(&self, event: &Event<'_>) -> Recording {
+        let audit = self.parts.audit.as_ref();
+        Recording(audit.map(|audit| audit.log_async(event)))
+    }
+}
+
+/// A record that is being written.
+#[must_use]
+pub(crate) struct Recording(Option<Pending>);
+
+impl Recording {
+    /// Waits for it.
+    pub(crate) async fn done(self) -> Result<(), Problem> {
+        let Some(pending) = self.0 else {
             return Ok(());
         };
-        let pending = audit.log_async(&event);
         match pending.await {
             Ok(_) => Ok(()),
             Err(error) => {

@@ -37,6 +37,7 @@ pub(crate) enum Right {
     Read,
     Tokens,
     Projects,
+    Configuration,
 }
 
 impl Operator {
@@ -66,6 +67,7 @@ impl Operator {
         let allowed = match right {
             Right::Read => true,
             Right::Tokens => role != Role::Viewer,
+            Right::Configuration => matches!(role, Role::Owner | Role::Admin),
             Right::Projects => matches!(role, Role::Owner | Role::Admin | Role::TenantAdmin),
         };
         if allowed {
@@ -99,7 +101,10 @@ async fn find(state: &Arc<State>, fields: &HeaderMap) -> Result<Who, Problem> {
     let text = credential(fields).ok_or_else(Problem::unauthorized)?;
     let parts = &state.parts;
     let digest = parts.hasher.hash(text);
-    if state.env_key == Some(digest) {
+    let settings = state.settings();
+    let of_settings = settings.management.key.as_ref();
+    let of_settings = of_settings.map(|key| parts.hasher.hash(key.expose()));
+    if of_settings == Some(digest) {
         return Ok(Who::Environment);
     }
     let service = Scope::Service("authentication");

@@ -9,6 +9,7 @@
 mod audit;
 mod authn;
 mod bindings;
+mod config;
 mod cursor;
 mod members;
 mod metrics;
@@ -16,10 +17,12 @@ mod problem;
 mod project;
 mod request;
 mod router;
+mod runtime;
 mod serve;
 mod status;
 mod token;
 
+pub use runtime::{Reloaded, Runtime, SettingsState};
 pub use serve::Scheme;
 
 use std::net::SocketAddr;
@@ -46,8 +49,8 @@ pub struct AdminParts {
     pub pepper_id: &'static str,
     /// Makes fingerprints.
     pub fingerprint_key: [u8; 32],
-    /// The settings.
-    pub settings: Arc<Settings>,
+    /// The running gateway, which has the settings too.
+    pub runtime: Arc<dyn Runtime>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -73,8 +76,13 @@ pub(crate) struct State {
     pub(crate) started_at: WallMillis,
     /// Signs cursors, so that they can't be made up.
     pub(crate) cursor_key: [u8; 32],
-    /// The key of the settings, by its digest alone.
-    pub(crate) env_key: Option<tollkeep_types::TokenHash>,
+}
+
+impl State {
+    /// The settings in force. Whoever looks at them twice in one request keeps them.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.parts.runtime.settings()
+    }
 }
 
 /// Why there is no first management key.
@@ -93,18 +101,11 @@ impl Admin {
     pub fn new(parts: AdminParts) -> Self {
         let mut cursor_key = [0_u8; 32];
         parts.entropy.fill(&mut cursor_key);
-        let env_key = parts
-            .settings
-            .management
-            .key
-            .as_ref()
-            .map(|key| parts.hasher.hash(key.expose()));
         let started_at = parts.clock.wall();
         Self(Arc::new(State {
             parts,
             started_at,
             cursor_key,
-            env_key,
         }))
     }
 
@@ -114,12 +115,12 @@ impl Admin {
     /// # Errors
     /// The store, or a prefix that makes no key.
     pub async fn ensure_management_key(&self) -> Result<Option<Secret>, FirstKeyError> {
-        let parts = &self.0.parts;
+        let (parts, settings) = (&self.0.parts, self.0.settings());
         let scope = Scope::Service("first management key");
-        if self.0.env_key.is_some() || parts.store.count_live_owners(scope).await? > 0 {
+        if settings.management.key.is_some() || parts.store.count_live_owners(scope).await? > 0 {
             return Ok(None);
         }
-        let prefix = &parts.settings.auth.management_prefix;
+        let prefix = &settings.auth.management_prefix;
         let key = mint::mint(prefix, None, parts.entropy.as_ref())?;
         let now = parts.store.now();
         let new = NewManagementKey {

@@ -1,10 +1,11 @@
 //! The metrics listener: counters as text, and health.
 
 use crate::State;
+use crate::problem::Problem;
 use axum::body::Body;
-use axum::extract::State as Of;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::extract::{Request, State as Of};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
 /// `GET /metrics` in the text format 0.0.4 of Prometheus.
@@ -14,6 +15,17 @@ pub(crate) async fn metrics(Of(state): Of<Arc<State>>) -> Response {
         "text/plain; version=0.0.4; charset=utf-8",
         state.parts.metrics.render(),
     )
+}
+
+/// The same where the settings want it; nothing else is there.
+pub(crate) async fn at_configured_path(Of(state): Of<Arc<State>>, request: Request) -> Response {
+    if request.uri().path() != state.settings().metrics.path {
+        return Problem::not_found().into_response();
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Problem::method_not_allowed("GET, HEAD").into_response();
+    }
+    metrics(Of(state)).await
 }
 
 /// `GET /health`

@@ -1,10 +1,11 @@
 //! Refusals of the management API: `application/problem+json` (RFC 9457), never with SQL, paths of
-//! the machine, or stack text.
+//! the machine (but those that settings name), or stack text.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tollkeep_config::ConfigErrors;
 use tollkeep_store::{Conflict, StoreError};
 
 /// One fault of a request body, by its JSON pointer.
@@ -112,6 +113,19 @@ impl Problem {
         }
     }
 
+    /// Settings that can't be taken over: what is wrong with them and where, never their values.
+    pub(crate) fn config_invalid(errors: &ConfigErrors) -> Self {
+        let faults = errors.0.iter().map(|error| Fault {
+            path: error.key.clone(),
+            message: error.to_string(),
+        });
+        let detail = "The settings can't be taken over: those in force stay.";
+        Self {
+            faults: faults.collect(),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "config_invalid", detail)
+        }
+    }
+
     pub(crate) fn audit_unavailable() -> Self {
         let detail = "The audit log can't be written, so nothing is changed.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail)
@@ -127,6 +141,13 @@ impl Problem {
 
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// How many faults there are, and the first one.
+    pub(crate) fn first_fault(&self) -> Option<(u64, &str)> {
+        let first = self.faults.first()?;
+        let count = u64::try_from(self.faults.len()).unwrap_or(u64::MAX);
+        Some((count, &first.message))
     }
 
     pub(crate) const fn code(&self) -> &'static str {

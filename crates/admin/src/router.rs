@@ -3,7 +3,7 @@
 use crate::authn::{self, Operator, PeerUser, Who};
 use crate::problem::Problem;
 use crate::request::Asked;
-use crate::{State, metrics, project, status, token};
+use crate::{State, config, metrics, project, status, token};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
@@ -80,6 +80,10 @@ fn operations() -> Router<Arc<State>> {
             post(token::rotate).fallback(|| async { Problem::method_not_allowed("POST") }),
         )
         .route(
+            "/api/v1/config/reload",
+            post(config::reload).fallback(|| async { Problem::method_not_allowed("POST") }),
+        )
+        .route(
             "/api/v1/status",
             get(status::status).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
         )
@@ -123,13 +127,9 @@ const PROMETHEUS_PATH: &str = "/metrics/prometheus";
 
 /// The metrics listener.
 pub(crate) fn counters(state: &Arc<State>) -> Router {
-    let path = &state.parts.settings.metrics.path;
-    let mut counted = Router::new().route(path, get(metrics::metrics));
-    if path != PROMETHEUS_PATH {
-        counted = counted.route(PROMETHEUS_PATH, get(metrics::metrics));
-    }
-    let counted = counted
-        .fallback(|| async { Problem::not_found() })
+    let counted = Router::new()
+        .route(PROMETHEUS_PATH, get(metrics::metrics))
+        .fallback(metrics::at_configured_path)
         .layer(from_fn_with_state(Arc::clone(state), check_metrics_host));
     finish(probes().merge(counted), state)
 }
@@ -197,6 +197,7 @@ fn change(request: &Request) -> Option<Action> {
         ("POST", "/api/v1/tokens") => Some(Action::TokenCreate),
         ("POST", "/api/v1/tokens/{id}/revoke") => Some(Action::TokenRevoke),
         ("POST", "/api/v1/tokens/{id}/rotate") => Some(Action::TokenRotate),
+        ("POST", "/api/v1/config/reload") => Some(Action::ConfigReject),
         _ => None,
     }
 }
@@ -211,20 +212,12 @@ fn asked(request: &Request) -> Result<Asked, Problem> {
 }
 
 async fn check_management_host(Of(state): Of<Arc<State>>, request: Request, next: Next) -> Answer {
-    check_host(
-        &state,
-        &state.parts.settings.management.allowed_hosts,
-        &request,
-    )?;
+    check_host(&state, &state.settings().management.allowed_hosts, &request)?;
     Ok(next.run(request).await)
 }
 
 async fn check_metrics_host(Of(state): Of<Arc<State>>, request: Request, next: Next) -> Answer {
-    check_host(
-        &state,
-        &state.parts.settings.metrics.allowed_hosts,
-        &request,
-    )?;
+    check_host(&state, &state.settings().metrics.allowed_hosts, &request)?;
     Ok(next.run(request).await)
 }
 
@@ -317,7 +310,8 @@ async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> 
     if let Ok(id) = HeaderValue::from_str(&id) {
         fields.insert("x-request-id", id);
     }
-    let Some(security) = &state.parts.settings.server.security_headers else {
+    let settings = state.settings();
+    let Some(security) = &settings.server.security_headers else {
         return response;
     };
     let lines = [

@@ -16,7 +16,8 @@ pub(crate) async fn status(
     Extension(operator): Extension<Operator>,
 ) -> Answer {
     operator.check(Right::Read)?;
-    let parts = &state.parts;
+    let (parts, settings) = (&state.parts, state.settings());
+    let loaded = parts.runtime.settings_state();
     let reasons = parts.health.reasons(parts.clock.mono());
     let store = parts.store.ping().await;
     let is = |reason| reasons.contains(&reason);
@@ -28,16 +29,21 @@ pub(crate) async fn status(
     let degraded: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
     Ok(ok(&json!({
         "version": parts.version,
-        "environment": match parts.settings.environment {
+        "environment": match settings.environment {
             Environment::Development => "development",
             Environment::Production => "production",
         },
         "started_at": state.started_at,
+        "settings": {
+            "generation": loaded.generation,
+            "loaded_at": loaded.since,
+            "refused_at": loaded.refused_at,
+        },
         "store": if store.is_ok() && !is(Reason::Store) { "ok" } else { "unavailable" },
         "audit": audit,
         "degraded": degraded,
         "draining": is(Reason::Draining),
-        "sandbox": parts.settings.sandbox.upstream,
+        "sandbox": settings.sandbox.upstream,
         "tokens": parts.store.live().len(),
     })))
 }

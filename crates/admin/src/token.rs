@@ -192,7 +192,8 @@ pub(crate) async fn rotate(
         members.fault("overlap", "at most 30d");
     }
     let now = state.parts.store.now();
-    let auth = &state.parts.settings.auth;
+    let settings = state.settings();
+    let auth = &settings.auth;
     let by_default = WallMillis(now.0.saturating_add(millis(auth.token_default_ttl)));
     let expires_at = members.time("expires_at").or(Some(by_default));
     if let Some(message) = expires_at.and_then(|at| state.end_fault(now, Some(at))) {
@@ -247,7 +248,8 @@ struct Wanted {
 
 impl Wanted {
     fn read(state: &State, body: &[u8]) -> Result<Self, Problem> {
-        let auth = &state.parts.settings.auth;
+        let settings = state.settings();
+        let auth = &settings.auth;
         let mut members = Members::read(body)?;
         let project = members
             .text("project_id", 64)
@@ -293,7 +295,8 @@ impl Wanted {
 
 /// The end of a new token, by `expires_at`, `ttl` or `duration_minutes`; else the default.
 fn read_end(state: &State, members: &mut Members) -> Option<WallMillis> {
-    let auth = &state.parts.settings.auth;
+    let settings = state.settings();
+    let auth = &settings.auth;
     let now = state.parts.store.now();
     let never = members.never_expires();
     let minutes = members
@@ -317,7 +320,8 @@ fn read_end(state: &State, members: &mut Members) -> Option<WallMillis> {
 impl State {
     /// What is wrong with a token's end.
     fn end_fault(&self, now: WallMillis, end: Option<WallMillis>) -> Option<String> {
-        let auth = &self.parts.settings.auth;
+        let settings = self.settings();
+        let auth = &settings.auth;
         match end {
             None if auth.allow_eternal_tokens => None,
             None => Some("tokens without end are off (auth.allow_eternal_tokens)".to_owned()),

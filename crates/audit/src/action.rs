@@ -85,6 +85,8 @@ words! {
         RequestRejected = "request.rejected",
         SecurityViolation = "security_violation",
         ConfigLoad = "config.load",
+        ConfigReload = "config.reload",
+        ConfigReject = "config.reject",
         AuditOpen = "audit.open",
         AuditClose = "audit.close",
         AuditGap = "audit.gap",
@@ -114,7 +116,9 @@ impl Action {
             | Self::ProjectCreate
             | Self::ProjectRead
             | Self::ProjectList
-            | Self::ConfigLoad => Class::Management,
+            | Self::ConfigLoad
+            | Self::ConfigReload
+            | Self::ConfigReject => Class::Management,
             Self::ManagementAuth
             | Self::RateLimitExceeded
             | Self::IpDenied

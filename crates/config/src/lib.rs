@@ -27,6 +27,7 @@ mod secret_file;
 mod seed;
 pub mod settings;
 mod show;
+mod start_only;
 mod tree;
 
 pub use env::Env;

@@ -32,6 +32,9 @@ pub struct LoadRequest {
     pub working_dir: PathBuf,
     /// `--env-file`; unlike `.env` it is read in production too.
     pub env_file: Option<PathBuf>,
+    /// Whether a gateway runs already. Then a file without anything in it is a fault: somebody is
+    /// about to write it.
+    pub running: bool,
 }
 
 /// Checked settings, and what there is to tell about them.
@@ -58,7 +61,10 @@ const LOCAL_FILE: &str = "tollkeep.yaml";
 pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     let path = find_file(request);
     let mut report = Report::new(path.as_deref());
-    let mut tree = match path.as_deref().map(|path| read_tree(path, &mut report)) {
+    let mut tree = match path
+        .as_deref()
+        .map(|path| read_tree(path, request.running, &mut report))
+    {
         Some(Some(tree)) => tree,
         Some(None) => return Err(report.into_errors()),
         None => Node::empty_map(),
@@ -138,16 +144,25 @@ fn find_file(request: &LoadRequest) -> Option<PathBuf> {
     usual.into_iter().find(|path| path.exists())
 }
 
-fn read_tree(path: &Path, report: &mut Report) -> Option<Node> {
+fn read_tree(path: &Path, running: bool, report: &mut Report) -> Option<Node> {
     let whole = Source::File { line: 1, column: 1 };
-    let text = match read_text(path) {
+    let text = match read_text(path, running) {
         Ok(text) => text,
         Err(problem) => {
             report.error(&KeyPath::default(), &whole, problem);
             return None;
         }
     };
-    match parse(Format::of(path), &text) {
+    let tree = if running && text.trim().is_empty() {
+        Ok(Node::empty_map())
+    } else {
+        parse(Format::of(path), &text)
+    };
+    match tree {
+        Ok(tree) if running && tree.is_empty() => {
+            report.error(&KeyPath::default(), &whole, "is empty");
+            None
+        }
         Ok(tree) => Some(tree),
         Err(faults) => {
             for fault in faults {
@@ -158,17 +173,21 @@ fn read_tree(path: &Path, report: &mut Report) -> Option<Node> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+fn read_text(path: &Path, running: bool) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("can't read it: {}", error.kind());
+    // Before it is opened: to open a pipe may take for ever.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("is not a file".to_owned());
     }
     let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(unreadable)?;
+    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let mut bounded = file.by_ref().take(FILE_BYTES_MAX + 1);
+    bounded.read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("is longer than {FILE_BYTES_MAX} bytes"));
+    }
+    if running && file.metadata().map_err(unreadable)?.len() != bytes.len() as u64 {
+        return Err("changed while it was read".to_owned());
     }
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();

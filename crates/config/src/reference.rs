@@ -3,6 +3,7 @@
 use crate::describe::{Description, last_name, prose, spelled};
 use crate::reader::{Fallback, Form, KeyLine, Line};
 use crate::seed;
+use crate::start_only::is_start_only;
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
@@ -23,6 +24,9 @@ from elsewhere; a literal `${` is `$${`.
 - Times are `250ms 30s 5m 24h 30d`, sizes `512KiB 1MiB 10MB`. A bare number is taken only where \
 the key's name ends in its unit.
 - `off` may also be written `false`.
+- A running gateway takes its settings over anew by `tollkeep config reload` and by SIGHUP. \
+A change of a key that is read at start only is refused as a whole, and so is every fault: the \
+settings in force stay.
 ";
 
 /// The page.
@@ -85,8 +89,12 @@ fn cells(key: &KeyLine) -> String {
         Fallback::Nothing | Fallback::Environment(_) => "–".to_owned(),
         Fallback::Required => "required".to_owned(),
     };
+    let mut doc = prose(key.doc);
+    if is_start_only(&key.path) {
+        doc.push_str(" *Read at start only.*");
+    }
     let [default, words, doc] =
-        [default, key.shape.words.clone(), prose(key.doc)].map(|text| text.replace('|', "\\|"));
+        [default, key.shape.words.clone(), doc].map(|text| text.replace('|', "\\|"));
     format!(
         "| `{}` | {default} | {words} | {doc} |\n",
         last_name(&key.path)

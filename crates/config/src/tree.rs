@@ -71,6 +71,19 @@ impl Node {
         Self::new(Value::Map(Vec::new()), Source::Default)
     }
 
+    /// Whether nothing stands there, or a map without an entry.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.value {
+            Value::Null => true,
+            Value::Map(entries) => entries.is_empty(),
+            Value::Bool(_)
+            | Value::Number(_)
+            | Value::Text(_)
+            | Value::Loose(_)
+            | Value::List(_) => false,
+        }
+    }
+
     /// The text, if this is one.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {

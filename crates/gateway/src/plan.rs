@@ -1,6 +1,9 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
+use crate::credentials::credentials;
 use crate::edge_limits::EdgeLimits;
+use crate::kept::{keep_endpoint, keep_ids};
+use crate::labels::{self, ModelLabels};
 use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
 use crate::sign::Signer;
 use crate::standing::{CorsLines, security_headers};
@@ -13,8 +16,9 @@ use tollkeep_config::settings::{
     UpstreamTimeouts,
 };
 use tollkeep_llm::Surface;
-use tollkeep_llm::catalog::{CredentialForm, Kind, Speaks};
+use tollkeep_llm::catalog::{Kind, Speaks};
 use tollkeep_llm::resolve::{Resolver, Source};
+use tollkeep_net::Dialer;
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_observe::metrics::{Metrics, ProviderLabel};
 use tollkeep_policy::client_ip::{ClientIpRules, ClientIpSource};
@@ -51,6 +55,8 @@ pub struct Plan {
     pub(crate) sandbox: bool,
     /// Whether `X-RateLimit-*` is told too.
     pub(crate) x_ratelimit: bool,
+    /// What plain routes call.
+    pub(crate) upstreams: Vec<Arc<Target>>,
 }
 
 /// What the LLM surfaces are served with.
@@ -61,6 +67,7 @@ pub(crate) struct LlmPlan {
     pub(crate) query_key: bool,
     pub(crate) forward_user_agent: bool,
     pub(crate) stream_max: Duration,
+    pub(crate) model_labels: ModelLabels,
 }
 
 /// Something to call: a provider, or the upstream of a plain route.
@@ -137,8 +144,12 @@ pub struct PlanParts<'a> {
     pub bound: &'a [SocketAddr],
     /// TLS settings towards upstreams.
     pub tls: Arc<tollkeep_net::tls::ClientConfig>,
+    /// The door out.
+    pub dialer: Dialer,
     /// A random name of this process.
     pub instance: &'a str,
+    /// The plan that this one follows: what did not change keeps its connections and limits.
+    pub before: Option<&'a Plan>,
 }
 
 impl Plan {
@@ -147,10 +158,12 @@ impl Plan {
     /// # Errors
     /// See [`PlanError`].
     pub fn new(settings: &Settings, parts: &PlanParts<'_>) -> Result<Self, PlanError> {
+        parts.metrics.name(labels::of(settings));
+        let before = parts.before.map_or(&[][..], |before| &before.upstreams);
         let upstreams: Vec<_> = settings
             .upstreams
             .iter()
-            .map(|upstream| Arc::new(plain(upstream, parts)))
+            .map(|upstream| Arc::new(keep_endpoint(plain(upstream, parts), before)))
             .collect();
         let routes = settings.routes.iter().map(|route| {
             let target = upstreams
@@ -159,7 +172,9 @@ impl Plan {
             let target = target.ok_or_else(|| PlanError::NoUpstream(route.upstream.clone()))?;
             Ok(PlainRoute::new(route, target, settings, parts.metrics))
         });
-        let routes = RouteTable::new(routes.collect::<Result<_, PlanError>>()?);
+        let mut routes = routes.collect::<Result<Vec<_>, PlanError>>()?;
+        keep_ids(&mut routes, parts.before.map(|before| &before.routes));
+        let routes = RouteTable::new(routes);
         let server = &settings.server;
         let (mut security_headers, hsts) = security_headers(server.security_headers.as_ref());
         let cors = server.cors.as_ref();
@@ -195,6 +210,7 @@ impl Plan {
             instance: parts.instance.into(),
             sandbox: settings.sandbox.upstream,
             x_ratelimit: settings.compat.x_ratelimit,
+            upstreams,
         })
     }
 }
@@ -253,6 +269,7 @@ fn endpoint(
         url: url.clone(),
         exceptions,
         tls: url.scheme().is_tls().then(|| Arc::clone(&parts.tls)),
+        dialer: parts.dialer.clone(),
         pool: PoolSettings {
             idle_per_host_max: pool.idle_per_host_max,
             idle: pool.idle,
@@ -308,6 +325,7 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
 }
 
 fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError> {
+    let before = parts.before.map_or(&[][..], |before| &before.llm.providers);
     let enabled: Vec<&Provider> = settings
         .providers
         .iter()
@@ -323,8 +341,14 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         resolver: Resolver::new(sources.collect(), settings.models.default.clone()),
         providers: enabled
             .iter()
-            .map(|provider| provider_target(provider, parts).map(Arc::new))
+            .map(|provider| {
+                Ok(Arc::new(keep_endpoint(
+                    provider_target(provider, parts)?,
+                    before,
+                )))
+            })
             .collect::<Result<_, _>>()?,
+        model_labels: ModelLabels::new(settings, parts.metrics),
         max_depth: settings.llm.max_depth,
         query_key: settings.llm.query_key,
         forward_user_agent: settings.llm.forward_user_agent,
@@ -373,74 +397,4 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         secrets: secrets(&provider.set_headers),
         signer: None,
     })
-}
-
-/// Turns by weight: a credential of weight 3 stands three times in the ring. Weights are scaled
-/// so that the ring stays short.
-fn credentials(provider: &Provider, form: CredentialForm) -> Vec<Arc<Credential>> {
-    const RING_MAX: u64 = 1000;
-    let usable = || {
-        provider
-            .credentials
-            .iter()
-            .filter(|credential| credential.weight > 0)
-    };
-    let highest = usable().map(|credential| credential.priority).max();
-    let tier: Vec<_> = usable()
-        .filter(|credential| Some(credential.priority) == highest)
-        .collect();
-    let total: u64 = tier
-        .iter()
-        .map(|credential| u64::from(credential.weight))
-        .sum();
-    let scale = total.div_ceil(RING_MAX).max(1);
-    let common = tier
-        .iter()
-        .fold(0, |common, credential| {
-            gcd(common, credential.weight.into())
-        })
-        .max(1);
-    let mut ring = Vec::new();
-    for credential in tier {
-        let field = Arc::new(Credential {
-            secret: credential.secret.clone(),
-            field: credential_field(credential, form),
-        });
-        let turns = (u64::from(credential.weight)
-            / common
-            / if total / common > RING_MAX { scale } else { 1 })
-        .max(1);
-        ring.extend((0..turns).map(|_| Arc::clone(&field)));
-    }
-    if ring.is_empty() && form == CredentialForm::None {
-        ring.push(Arc::new(Credential {
-            secret: None,
-            field: zeroize::Zeroizing::default(),
-        }));
-    }
-    ring
-}
-
-const fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-fn credential_field(
-    credential: &tollkeep_config::settings::Credential,
-    form: CredentialForm,
-) -> zeroize::Zeroizing<Vec<u8>> {
-    let mut field = zeroize::Zeroizing::new(Vec::new());
-    let Some(secret) = &credential.secret else {
-        return field;
-    };
-    let (name, scheme) = match form {
-        CredentialForm::Bearer => ("authorization", "Bearer "),
-        CredentialForm::XApiKey => ("x-api-key", ""),
-        CredentialForm::ApiKey => ("api-key", ""),
-        CredentialForm::None => return field,
-    };
-    for part in [name, ": ", scheme, secret.expose(), "\r\n"] {
-        field.extend_from_slice(part.as_bytes());
-    }
-    field
 }

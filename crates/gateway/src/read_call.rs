@@ -249,7 +249,7 @@ impl<'p> Exchange<'p> {
         };
         let facts = LlmFacts {
             surface,
-            model_label: self.worker.shared.metrics.model(sent),
+            model_label: llm.model_labels.of(sent),
             model_asked: Some(self.worker.name(model)),
             model_served: None,
             stream,

@@ -148,11 +148,8 @@ impl RouteTable {
             let ranks: Vec<_> = route.path.0.iter().map(rank).collect();
             (ranks, Reverse(route.path.0.len()))
         });
-        let numbered = (0_u32..)
-            .zip(routes)
-            .map(|(id, route)| Arc::new(PlainRoute { id, ..route }));
         Self {
-            routes: numbered.collect(),
+            routes: routes.into_iter().map(Arc::new).collect(),
         }
     }
 
@@ -161,6 +158,11 @@ impl RouteTable {
         self.routes
             .iter()
             .filter(move |route| fits(&route.path, path))
+    }
+
+    /// Names of the routes, with the numbers their limits are counted by.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.routes.iter().map(|route| (&*route.name, route.id))
     }
 
     fn find(&self, method: Method, path: &str) -> Found<'_> {

@@ -15,7 +15,7 @@ use tollkeep_counters::{IpGauge, RateTable};
 use tollkeep_crypto::TokenHasher;
 use tollkeep_net::buffers::Buffers;
 use tollkeep_net::worker::{Service, WorkerParts};
-use tollkeep_net::{Deadlines, Dialer, Drain, Pool};
+use tollkeep_net::{Deadlines, Drain, Pool};
 use tollkeep_observe::health::Health;
 use tollkeep_observe::metrics::{Metrics, Recorder as Counters};
 use tollkeep_store::Store;
@@ -70,8 +70,6 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// Whether the process is going away.
     pub drain: Arc<Drain>,
-    /// The egress door.
-    pub dialer: Dialer,
 }
 
 /// One worker.
@@ -118,7 +116,7 @@ impl Worker {
         shared.entropy.fill(&mut id_base);
         Self {
             index: parts.index,
-            pool: Pool::new(shared.dialer.clone(), Rc::clone(&parts.buffers)),
+            pool: Pool::new(Rc::clone(&parts.buffers)),
             buffers: Rc::clone(&parts.buffers),
             deadlines: Rc::clone(&parts.deadlines),
             counters: shared.metrics.recorder(),
@@ -140,7 +138,8 @@ impl Worker {
     fn tick(&self) {
         let now = self.deadlines.now();
         self.shared.health.beat(self.index, now);
-        self.pool.sweep(now);
+        let plan = self.shared.plan.load();
+        self.pool.sweep(now, |endpoint| plan.calls(endpoint));
     }
 
     /// Scratch for one exchange.

@@ -39,8 +39,26 @@ pub struct Endpoint {
     pub exceptions: Exceptions,
     /// TLS settings, for `https`.
     pub tls: Option<Arc<ClientConfig>>,
+    /// The door out.
+    pub dialer: Dialer,
     /// Pool settings.
     pub pool: PoolSettings,
+}
+
+impl Endpoint {
+    /// Whether a connection to `other` would be one to this: the same place, found by the same
+    /// rules, and proven in the same way.
+    pub fn leads_where(&self, other: &Self) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        same_tls
+            && self.url == other.url
+            && self.exceptions == other.exceptions
+            && Arc::ptr_eq(&self.dialer.policy, &other.dialer.policy)
+    }
 }
 
 /// Why there is no connection.
@@ -66,7 +84,7 @@ pub enum DialError {
     NoDescriptor,
 }
 
-/// Opens connections to upstreams. One per worker; cheap to clone.
+/// Opens connections to upstreams by one set of rules. Cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
     names: Names,

@@ -1,7 +1,7 @@
 //! Upstream connections of one worker: last in, first out, a short stack per endpoint.
 
 use crate::buffers::Buffers;
-use crate::dial::{DialError, Dialer, Endpoint};
+use crate::dial::{DialError, Endpoint};
 use crate::h1_call::{OpenConn, UpstreamConn};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,16 +22,14 @@ struct Stack {
 pub struct Pool {
     /// One for each endpoint in use: few.
     stacks: RefCell<Vec<Stack>>,
-    dialer: Dialer,
     buffers: Rc<Buffers>,
 }
 
 impl Pool {
-    /// An empty pool that opens connections through `dialer`.
-    pub fn new(dialer: Dialer, buffers: Rc<Buffers>) -> Self {
+    /// An empty pool.
+    pub fn new(buffers: Rc<Buffers>) -> Self {
         Self {
             stacks: RefCell::default(),
-            dialer,
             buffers,
         }
     }
@@ -57,13 +55,13 @@ impl Pool {
         if open.get() >= endpoint.pool.connections_max {
             return Err(DialError::TooMany);
         }
-        let descriptor = self.dialer.descriptor()?;
+        let descriptor = endpoint.dialer.descriptor()?;
         open.set(open.get() + 1);
         let counted = OpenConn {
             open,
             _descriptor: descriptor,
         };
-        let io = self.dialer.dial(endpoint).await?;
+        let io = endpoint.dialer.dial(endpoint).await?;
         let conn = UpstreamConn::new(io, Rc::clone(&self.buffers), counted);
         Ok(Box::new(conn))
     }
@@ -84,12 +82,13 @@ impl Pool {
         }
     }
 
-    /// Closes connections idle for too long and those the upstream has closed, and forgets
-    /// endpoints to which nothing is open.
-    pub fn sweep(&self, now: MonoNanos) {
+    /// Closes connections idle for too long, those the upstream has closed, and those to
+    /// endpoints that are no longer `known`; forgets endpoints to which nothing is open.
+    pub fn sweep(&self, now: MonoNanos, known: impl Fn(u64) -> bool) {
         self.stacks.borrow_mut().retain_mut(|stack| {
+            let keep = known(stack.endpoint);
             stack.idle.retain_mut(|conn| {
-                now.since(conn.idle_since) < conn.idle_ns_max && conn.is_quiet()
+                keep && now.since(conn.idle_since) < conn.idle_ns_max && conn.is_quiet()
             });
             stack.open.get() > 0
         });

@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -51,7 +52,7 @@ pub struct Workers {
     /// The process's drain state.
     pub drain: Arc<Drain>,
     /// Connections served at a time, all workers together; more are accepted and closed.
-    pub connections_max: usize,
+    pub connections_max: Arc<AtomicUsize>,
     /// What sockets may take of the process's file descriptors.
     pub descriptors: Arc<Descriptors>,
 }
@@ -80,7 +81,7 @@ impl Workers {
                 clock: Arc::clone(&self.clock),
                 drain: Arc::clone(&self.drain),
                 handoff: Arc::clone(&handoff),
-                connections_max: self.connections_max,
+                connections_max: Arc::clone(&self.connections_max),
                 descriptors: Arc::clone(&self.descriptors),
             };
             let (make, stopped) = (Arc::clone(make), stopped.clone());
@@ -115,7 +116,7 @@ struct Worker {
     clock: Arc<dyn Clock>,
     drain: Arc<Drain>,
     handoff: Arc<Handoff>,
-    connections_max: usize,
+    connections_max: Arc<AtomicUsize>,
     descriptors: Arc<Descriptors>,
 }
 
@@ -215,7 +216,8 @@ impl Seats<'_> {
                 continue;
             };
             pause = PAUSE_MIN;
-            if self.worker.drain.live() >= self.worker.connections_max {
+            let max = self.worker.connections_max.load(Ordering::Relaxed);
+            if self.worker.drain.live() >= max {
                 continue; // dropped, which closes it
             }
             self.seat(stream, peer, taken);

@@ -24,6 +24,7 @@ pub struct Builder {
     sets: Vec<(String, String)>,
     env: Vec<(String, String)>,
     without: Vec<String>,
+    in_file: Vec<String>,
     folder: Option<PathBuf>,
 }
 
@@ -72,6 +73,12 @@ impl Builder {
     pub fn set(mut self, key: &str, value: impl Into<String>) -> Self {
         self.sets.retain(|(known, _)| known != key);
         self.sets.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Leaves a key that is filled in otherwise to the file.
+    pub fn in_file(mut self, key: &str) -> Self {
+        self.in_file.push(key.to_owned());
         self
     }
 
@@ -206,7 +213,8 @@ impl Builder {
             // Disks of busy machines stall for longer than the default of 250 ms.
             ("audit.deadline", "60s".to_owned()),
         ];
-        let unset = |key: &str| !self.sets.iter().any(|(known, _)| known == key);
+        let in_sets = |key: &str| self.sets.iter().any(|(known, _)| known == key);
+        let unset = |key: &str| !in_sets(key) && !self.in_file.iter().any(|known| known == key);
         keys.into_iter()
             .filter(|(key, _)| unset(key))
             .map(|(key, value)| (key.to_owned(), value))
@@ -223,6 +231,7 @@ impl Gateway {
             sets: Vec::new(),
             env: Vec::new(),
             without: Vec::new(),
+            in_file: Vec::new(),
             folder: None,
         }
     }
@@ -245,6 +254,21 @@ impl Gateway {
     /// The folder that holds everything of this gateway.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder().join("tollkeep.yaml")
+    }
+
+    /// Puts another configuration into the place of the file, at one moment.
+    ///
+    /// # Panics
+    /// The file can't be written.
+    pub fn configure(&self, yaml: impl AsRef<str>) {
+        let new = self.folder().join("tollkeep.yaml.new");
+        fs::write(&new, yaml.as_ref()).expect("a file");
+        fs::rename(&new, self.config_file()).expect("a configuration file");
     }
 
     /// The data folder.
@@ -296,6 +320,7 @@ impl Gateway {
             sets: Vec::new(),
             env: Vec::new(),
             without: Vec::new(),
+            in_file: Vec::new(),
             folder: None,
         };
         let builder = std::mem::replace(&mut self.builder, nothing);

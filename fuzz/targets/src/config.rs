@@ -34,6 +34,7 @@ pub fn config(data: &[u8]) {
         env: Env::from_pairs([("OPENAI_API_KEY", SECRET), ("EMPTY", ""), ("PORT", "8317")]),
         working_dir: folder.path().to_path_buf(),
         env_file: None,
+        running: false,
     };
     match load(&request) {
         Err(errors) => assert!(!errors.to_string().is_empty()),

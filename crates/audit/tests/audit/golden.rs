@@ -113,6 +113,13 @@ fn example(action: Action) -> Event<'static> {
         }
         Action::ConfigLoad => Event::new(action, Actor::System, Outcome::Success)
             .with_detail(Key::Version, Value::Word("0.1.0")),
+        Action::ConfigReload => Event::new(action, Actor::System, Outcome::Success)
+            .with_detail(Key::Kind, Value::Word("signal"))
+            .with_detail(Key::Version, Value::Number(7)),
+        Action::ConfigReject => Event::new(action, Actor::System, Outcome::Denied)
+            .with_detail(Key::Kind, Value::Word("file"))
+            .with_detail(Key::Count, Value::Number(2))
+            .with_error("tollkeep.yaml:3:9: server.port: want 0 to 65535"),
         Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
             .with_reason("store")
             .with_error("disk I/O error: tok-1234567890abcdef in /data"),

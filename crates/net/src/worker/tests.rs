@@ -35,7 +35,7 @@ fn start(make: &Make, count: usize) -> (Running, SocketAddr, Arc<Drain>) {
         listeners,
         clock: Arc::new(Frozen),
         drain: Arc::clone(&drain),
-        connections_max: 8,
+        connections_max: Arc::new(8.into()),
         descriptors: Descriptors::new(1_024, 0),
     };
     (workers.start(make).unwrap(), addr, drain)

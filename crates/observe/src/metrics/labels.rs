@@ -1,6 +1,7 @@
 //! The values labels may take.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// The names labels may take; whatever else turns up counts as `none` or `other`.
 #[derive(Clone, Debug, Default)]
@@ -40,44 +41,64 @@ impl ModelLabel {
     pub const OTHER: Self = Self(0);
 }
 
-/// How many names one label may have; later ones count as the first. A worker keeps a table of
-/// routes by providers, so this bounds its memory.
-const NAMES_MAX: usize = 1024;
+/// How many names one label may have, over all settings of a process's life; later ones count as
+/// the first. A worker keeps a table of routes by providers, so this bounds its memory.
+pub(super) const NAMES_MAX: usize = 1024;
 
-/// The names of one label; the first is for what has none.
-pub(super) struct Names {
-    names: Vec<String>,
-    index: HashMap<String, u16>,
+/// The names of one label; the first is for what has none. Names are added, never taken away, so
+/// that a number means the same for as long as the process runs.
+pub(super) struct Names(RwLock<Known>);
+
+struct Known {
+    names: Vec<Arc<str>>,
+    index: HashMap<Arc<str>, u16>,
 }
 
 impl Names {
-    pub(super) fn new(nameless: &str, configured: Vec<String>) -> Self {
-        let mut names = vec![nameless.to_owned()];
-        let mut index = HashMap::new();
-        for name in configured {
-            let next = u16::try_from(names.len()).unwrap_or(0);
-            if names.len() < NAMES_MAX && !index.contains_key(&name) && name != nameless {
-                index.insert(name.clone(), next);
-                names.push(name);
+    pub(super) fn new(nameless: &str) -> Self {
+        Self(RwLock::new(Known {
+            names: vec![Arc::from(nameless)],
+            index: HashMap::new(),
+        }))
+    }
+
+    /// Takes in names that are not there yet.
+    pub(super) fn add(&self, configured: Vec<String>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for name in configured.into_iter().map(Arc::<str>::from) {
+            let next = u16::try_from(known.names.len()).unwrap_or(0);
+            let is_new = !known.index.contains_key(&name) && known.names.first() != Some(&name);
+            if known.names.len() < NAMES_MAX && is_new {
+                known.index.insert(Arc::clone(&name), next);
+                known.names.push(name);
             }
         }
-        Self { names, index }
     }
 
     pub(super) fn find(&self, name: &str) -> u16 {
-        self.index.get(name).copied().unwrap_or(0)
+        self.known().index.get(name).copied().unwrap_or(0)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.names.len()
+    /// The names by their numbers.
+    pub(super) fn list(&self) -> NameList {
+        NameList(self.known().names.clone())
     }
 
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names as they were at one moment.
+pub(super) struct NameList(Vec<Arc<str>>);
+
+impl NameList {
     pub(super) fn name(&self, at: usize) -> &str {
-        self.names.get(at).map_or("other", String::as_str)
+        self.0.get(at).map_or("other", |name| name)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.0.iter().map(|name| &**name)
     }
 }
 

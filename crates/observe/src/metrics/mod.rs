@@ -21,8 +21,9 @@ use labels::Names;
 use meters::Words;
 use shard::Shard;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tollkeep_types::WallMillis;
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -34,6 +35,15 @@ pub struct Build {
     pub version: &'static str,
     /// Commit it was built from, or empty.
     pub commit: &'static str,
+}
+
+/// How loading the settings went.
+#[derive(Default)]
+struct Reloads {
+    /// Whether it failed, the last time.
+    failed: AtomicBool,
+    /// When it succeeded last.
+    at_ms: AtomicU64,
 }
 
 /// All counters of the process.
@@ -52,6 +62,7 @@ pub struct Metrics {
     draining: AtomicBool,
     audit: AuditMeter,
     log: LogMeter,
+    reloads: Reloads,
 }
 
 impl Metrics {
@@ -70,12 +81,12 @@ impl Metrics {
     }
 
     fn plain(labels: Labels, build: Build, series_max: usize) -> Self {
-        Self {
+        let metrics = Self {
             build,
             series_max,
-            routes: Names::new("none", labels.routes),
-            providers: Names::new("none", labels.providers),
-            models: Names::new("other", labels.models),
+            routes: Names::new("none"),
+            providers: Names::new("none"),
+            models: Names::new("other"),
             shards: Mutex::default(),
             refusals: Words::default(),
             rejected: Words::default(),
@@ -85,16 +96,22 @@ impl Metrics {
             draining: AtomicBool::new(false),
             audit: AuditMeter::default(),
             log: LogMeter::default(),
-        }
+            reloads: Reloads::default(),
+        };
+        metrics.name(labels);
+        metrics
+    }
+
+    /// Takes in names that labels may have from now on; those there are stay.
+    pub fn name(&self, labels: Labels) {
+        self.routes.add(labels.routes);
+        self.providers.add(labels.providers);
+        self.models.add(labels.models);
     }
 
     /// A recorder for one worker; each keeps its own counters, summed when they are read.
     pub fn recorder(&self) -> Recorder {
-        let shard = Arc::new(Shard::new(
-            self.routes.len(),
-            self.providers.len(),
-            self.models.len(),
-        ));
+        let shard = Arc::new(Shard::new());
         self.shards
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -148,6 +165,14 @@ impl Metrics {
     /// Whether the process is draining.
     pub fn draining(&self, yes: bool) {
         self.draining.store(yes, Ordering::Relaxed);
+    }
+
+    /// The settings were loaded, or could not be.
+    pub fn loaded(&self, success: bool, at: WallMillis) {
+        self.reloads.failed.store(!success, Ordering::Relaxed);
+        if success {
+            self.reloads.at_ms.store(at.0, Ordering::Relaxed);
+        }
     }
 
     /// Counters of the audit writer.

@@ -1,5 +1,6 @@
 //! What the kernel says of this process, read from `/proc`.
 
+use super::render::{Text, seconds};
 use std::fs;
 
 /// Ticks a second in which Linux tells CPU times to programs, on every architecture we build for.
@@ -8,13 +9,41 @@ const TICKS_PER_SECOND: u64 = 100;
 /// What the kernel says of this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Process {
-    pub(super) resident_bytes: u64,
-    pub(super) cpu_ns: u64,
-    pub(super) started_at_s: u64,
-    pub(super) open_fds: u64,
+    resident_bytes: u64,
+    cpu_ns: u64,
+    started_at_s: u64,
+    open_fds: u64,
 }
 
 impl Process {
+    /// As metrics.
+    pub(super) fn render(self, text: &mut Text) {
+        text.single(
+            "process_resident_memory_bytes",
+            "gauge",
+            "Resident memory size in bytes.",
+            self.resident_bytes,
+        );
+        text.single(
+            "process_cpu_seconds_total",
+            "counter",
+            "User and system CPU time in seconds.",
+            seconds(self.cpu_ns),
+        );
+        text.single(
+            "process_start_time_seconds",
+            "gauge",
+            "Start time of the process since the epoch in seconds.",
+            self.started_at_s,
+        );
+        text.single(
+            "process_open_fds",
+            "gauge",
+            "Open file descriptors.",
+            self.open_fds,
+        );
+    }
+
     /// Reads it; zeros where `/proc` is missing.
     pub(super) fn read() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();

@@ -104,6 +104,7 @@ impl Recorder {
     pub fn rate_limited(&self, route: RouteLabel, class: &'static str) {
         let at = RATE_CLASSES.iter().position(|known| *known == class);
         let by_class = self.shard.violations.get(usize::from(route.0));
+        let by_class = by_class.map(|slot| slot.get_or_init(Box::default));
         if let Some(tally) = by_class.zip(at).and_then(|(by, at)| by.get(at)) {
             tally.add(1);
         }
@@ -111,8 +112,10 @@ impl Recorder {
 
     /// One attempt at an upstream.
     pub fn attempt(&self, provider: ProviderLabel, result: AttemptResult) {
-        let by_result = self.shard.attempts.get(usize::from(provider.0));
-        if let Some(tally) = by_result.and_then(|by| by.get(result as usize)) {
+        let Some(slot) = self.shard.attempts.get(usize::from(provider.0)) else {
+            return;
+        };
+        if let Some(tally) = slot.get_or_init(Box::default).get(result as usize) {
             tally.add(1);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use super::histogram::{BUCKETS, HistogramSum, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
-use super::labels::{AttemptResult, Names, RATE_CLASSES, STATUS_CLASSES};
+use super::labels::{AttemptResult, NameList, Names, RATE_CLASSES, STATUS_CLASSES};
 use super::meters::Words;
 use super::process::Process;
 use super::shard::{Requests, Shard, Tally};
@@ -30,7 +30,7 @@ impl Metrics {
         self.render_violations(&mut text, &shards);
         self.render_words(&mut text);
         self.render_own(&mut text);
-        render_process(&mut text, Process::read());
+        Process::read().render(&mut text);
         text.0
     }
 
@@ -39,12 +39,8 @@ impl Metrics {
         for (place, cell) in shards.iter().flat_map(|shard| shard.requests.used()) {
             sums.entry(place).or_default().add(cell);
         }
-        let sums = named(
-            sums,
-            [&self.routes, &self.providers],
-            left,
-            RequestSum::merge,
-        );
+        let names = [&self.routes, &self.providers].map(Names::list);
+        let sums = named(sums, &names, left, RequestSum::merge);
         text.family("tollkeep_requests_total", "counter", "Finished requests.");
         for ((route, provider), sum) in &sums {
             for (status, by_outcome) in STATUS_CLASSES.iter().zip(&sum.by_end) {
@@ -78,7 +74,8 @@ impl Metrics {
                 .add(cell.iter().map(Tally::total));
         }
         let merge = |sum: &mut TokenSum, other: &TokenSum| sum.add(other.0.into_iter());
-        let sums = named(sums, [&self.providers, &self.models], left, merge);
+        let names = [&self.providers, &self.models].map(Names::list);
+        let sums = named(sums, &names, left, merge);
         text.family(
             "tollkeep_tokens_total",
             "counter",
@@ -101,9 +98,11 @@ impl Metrics {
     fn render_attempts(&self, text: &mut Text, shards: &[Arc<Shard>]) {
         let name = "tollkeep_upstream_attempts_total";
         text.family(name, "counter", "Attempts at upstreams.");
-        for (at, provider) in self.providers.iter().enumerate() {
+        for (at, provider) in self.providers.list().iter().enumerate() {
             for (result, word) in AttemptResult::ALL.iter().map(|r| r.as_str()).enumerate() {
-                let cells = shards.iter().filter_map(|shard| shard.attempts.get(at));
+                let cells = shards
+                    .iter()
+                    .filter_map(|shard| shard.attempts.get(at)?.get());
                 let count: u64 = cells
                     .filter_map(|by| by.get(result))
                     .map(Tally::total)
@@ -119,9 +118,11 @@ impl Metrics {
         let name = "tollkeep_rate_limit_violations_total";
         text.family(name, "counter", "Rate limits that were hit.");
         let mut all = 0_u64;
-        for (at, route) in self.routes.iter().enumerate() {
+        for (at, route) in self.routes.list().iter().enumerate() {
             for (class, word) in RATE_CLASSES.iter().enumerate() {
-                let cells = shards.iter().filter_map(|shard| shard.violations.get(at));
+                let cells = shards
+                    .iter()
+                    .filter_map(|shard| shard.violations.get(at)?.get());
                 let count: u64 = cells.filter_map(|by| by.get(class)).map(Tally::total).sum();
                 all = all.saturating_add(count);
                 if count > 0 {
@@ -188,6 +189,19 @@ impl Metrics {
             "gauge",
             "Whether the process is draining.",
             draining,
+        );
+        let loaded = u8::from(!self.reloads.failed.load(Ordering::Relaxed));
+        text.single(
+            "tollkeep_config_last_reload_success",
+            "gauge",
+            "Whether the settings could be taken over when they were loaded last.",
+            loaded,
+        );
+        text.single(
+            "tollkeep_config_last_reload_success_timestamp_seconds",
+            "gauge",
+            "When settings were taken over last.",
+            self.reloads.at_ms.load(Ordering::Relaxed) / 1000,
         );
         text.single(
             "tollkeep_log_dropped_total",
@@ -319,7 +333,7 @@ trait Series {
 /// called `other`.
 fn named<'n, T: Series + Clone>(
     sums: BTreeMap<(usize, usize), T>,
-    [rows, columns]: [&'n Names; 2],
+    [rows, columns]: &'n [NameList; 2],
     left: &mut usize,
     merge: impl Fn(&mut T, &T),
 ) -> Vec<((&'n str, &'n str), T)> {
@@ -379,42 +393,15 @@ fn render_totals(text: &mut Text, shards: &[Arc<Shard>]) {
     text.sample(name, &[("direction", "out")], sum(|shard| &shard.bytes_out));
 }
 
-fn render_process(text: &mut Text, process: Process) {
-    text.single(
-        "process_resident_memory_bytes",
-        "gauge",
-        "Resident memory size in bytes.",
-        process.resident_bytes,
-    );
-    text.single(
-        "process_cpu_seconds_total",
-        "counter",
-        "User and system CPU time in seconds.",
-        seconds(process.cpu_ns),
-    );
-    text.single(
-        "process_start_time_seconds",
-        "gauge",
-        "Start time of the process since the epoch in seconds.",
-        process.started_at_s,
-    );
-    text.single(
-        "process_open_fds",
-        "gauge",
-        "Open file descriptors.",
-        process.open_fds,
-    );
-}
-
 /// Nanoseconds as seconds, exactly.
-fn seconds(nanos: u64) -> String {
+pub(super) fn seconds(nanos: u64) -> String {
     let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The text so far. Writing to a `String` cannot fail.
 #[derive(Default)]
-struct Text(String);
+pub(super) struct Text(String);
 
 impl Text {
     fn put(&mut self, part: impl Display) {
@@ -425,7 +412,7 @@ impl Text {
         self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample(name, &[], value);
     }

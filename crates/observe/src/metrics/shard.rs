@@ -1,7 +1,7 @@
 //! One worker's counters.
 
 use super::histogram::Histogram;
-use super::labels::{AttemptResult, RATE_CLASSES, STATUS_CLASSES};
+use super::labels::{AttemptResult, NAMES_MAX, RATE_CLASSES, STATUS_CLASSES};
 use crate::RequestOutcome;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,40 +39,61 @@ pub(super) struct Requests {
 /// Tokens of one provider and model.
 pub(super) type Tokens = [Tally; Class::ALL.len()];
 
-/// A table by two labels; rows and cells are made at their first use.
+/// Cells that are made together: few labels are in use, and they stand side by side.
+const BLOCK: usize = 16;
+
+/// A table by two labels, large enough for all names there may ever be; rows, blocks and cells are
+/// made at their first use.
 pub(super) struct Table<T> {
-    columns: usize,
     rows: Box<[OnceLock<Row<T>>]>,
 }
 
-type Row<T> = Box<[OnceLock<Box<T>>]>;
+type Row<T> = Box<[OnceLock<Block<T>>]>;
+type Block<T> = Box<[OnceLock<Box<T>>]>;
+
+fn unused<T>(count: usize) -> Box<[OnceLock<T>]> {
+    (0..count).map(|_| OnceLock::new()).collect()
+}
 
 impl<T: Default> Table<T> {
-    fn new(rows: usize, columns: usize) -> Self {
+    fn new() -> Self {
         Self {
-            columns,
-            rows: (0..rows).map(|_| OnceLock::new()).collect(),
+            rows: unused(NAMES_MAX),
         }
     }
 
-    /// The cell; `None` outside the table.
+    /// HOT. The cell; `None` outside the table.
     pub(super) fn cell(&self, row: u16, column: u16) -> Option<&T> {
+        let column = usize::from(column);
         let row = self.rows.get(usize::from(row))?;
-        let cells = row.get_or_init(|| (0..self.columns).map(|_| OnceLock::new()).collect());
-        let cell = cells.get(usize::from(column))?;
+        let blocks = row.get_or_init(|| unused(NAMES_MAX / BLOCK));
+        let block = blocks.get(column / BLOCK)?;
+        let cells = block.get_or_init(|| unused(BLOCK));
+        let cell = cells.get(column % BLOCK)?;
         Some(cell.get_or_init(Box::default))
     }
 
     /// The cells in use with their places.
     pub(super) fn used(&self) -> impl Iterator<Item = ((usize, usize), &T)> {
-        let rows = self.rows.iter().enumerate();
-        rows.filter_map(|(at, row)| Some((at, row.get()?)))
-            .flat_map(|(at, row)| {
-                let cells = row.iter().enumerate();
-                cells.filter_map(move |(column, cell)| Some(((at, column), &**cell.get()?)))
+        let rows = in_use(&self.rows);
+        rows.flat_map(|(row, blocks)| {
+            in_use(blocks).flat_map(move |(block, cells)| {
+                in_use(cells).map(move |(cell, of)| ((row, block * BLOCK + cell), &**of))
             })
+        })
     }
 }
+
+fn in_use<T>(slots: &[OnceLock<T>]) -> impl Iterator<Item = (usize, &T)> {
+    let slots = slots.iter().enumerate();
+    slots.filter_map(|(at, slot)| Some((at, slot.get()?)))
+}
+
+/// Rate limits of one route that were hit, by their class.
+pub(super) type Violations = [Tally; RATE_CLASSES.len()];
+
+/// Attempts at one provider, by how they ended.
+pub(super) type Attempts = [Tally; AttemptResult::ALL.len()];
 
 /// One worker's counters.
 pub(super) struct Shard {
@@ -81,9 +102,9 @@ pub(super) struct Shard {
     /// Providers by models.
     pub(super) tokens: Table<Tokens>,
     /// One per provider.
-    pub(super) attempts: Box<[[Tally; AttemptResult::ALL.len()]]>,
+    pub(super) attempts: Box<[OnceLock<Box<Attempts>>]>,
     /// Rate limits that were hit: classes by route.
-    pub(super) violations: Box<[[Tally; RATE_CLASSES.len()]]>,
+    pub(super) violations: Box<[OnceLock<Box<Violations>>]>,
     pub(super) in_flight: Tally,
     pub(super) streams: Tally,
     pub(super) bytes_in: Tally,
@@ -91,12 +112,12 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(routes: usize, providers: usize, models: usize) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            requests: Table::new(routes, providers),
-            tokens: Table::new(providers, models),
-            attempts: (0..providers).map(|_| Default::default()).collect(),
-            violations: (0..routes).map(|_| Default::default()).collect(),
+            requests: Table::new(),
+            tokens: Table::new(),
+            attempts: unused(NAMES_MAX),
+            violations: unused(NAMES_MAX),
             in_flight: Tally::default(),
             streams: Tally::default(),
             bytes_in: Tally::default(),

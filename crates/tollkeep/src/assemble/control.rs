@@ -1,6 +1,8 @@
 //! The control plane: management and metrics listeners, the local socket, the sandbox, and the
 //! jobs that run beside the requests.
 
+use super::reload::{Cause, Reloader};
+use super::runtime::Live;
 use super::vault::{PEPPER_ID, Vault};
 use super::{Base, Others, VERSION};
 use crate::exit::{self, Failed};
@@ -10,10 +12,11 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
-use tollkeep_admin::{Admin, AdminParts, Scheme};
+use tollkeep_admin::{Admin, AdminParts, Runtime, Scheme};
 use tollkeep_audit::Logger;
-use tollkeep_config::settings::{Environment, ManagementListen, ProviderKind, Settings};
+use tollkeep_config::settings::{Environment, ManagementListen, Provider, ProviderKind, Settings};
 use tollkeep_net::control::listen_unix;
 use tollkeep_net::listen;
 use tollkeep_observe::health::{Health, Reason};
@@ -36,8 +39,54 @@ pub(crate) struct Parts<'a> {
     pub(crate) audit: Option<Arc<Logger>>,
     /// Health.
     pub(crate) health: &'a Arc<Health>,
+    /// The running gateway.
+    pub(crate) live: &'a Arc<Live>,
     /// Told when the control plane must end.
     pub(crate) stop: &'a Arc<Notify>,
+}
+
+/// The runtime of everything but the data plane.
+///
+/// # Errors
+/// The system gives no threads.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_io()
+        .enable_time()
+        .build()
+        .context("cannot start the control runtime")
+}
+
+/// The built-in upstream, running.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sandbox(SocketAddr);
+
+impl Sandbox {
+    /// The provider that needs it.
+    pub(crate) fn wanted(settings: &Settings) -> Option<&Provider> {
+        let mut providers = settings.providers.iter();
+        providers.find(|provider| provider.kind == ProviderKind::Sandbox && provider.enabled)
+    }
+
+    /// Leads the providers of its kind to it.
+    ///
+    /// # Errors
+    /// Its address makes no URL.
+    pub(crate) fn point_at_it(self, settings: &mut Settings) -> anyhow::Result<()> {
+        let url = format!("http://{}/v1", self.0);
+        let providers = settings.providers.iter_mut();
+        for provider in providers.filter(|provider| provider.kind == ProviderKind::Sandbox) {
+            provider.base_url = parse_url(&url, Purpose::Provider, Giver::Operator)?;
+            provider.allow_private = vec![ipnet::IpNet::from(self.0.ip())];
+            // Its models are known, so that they can be listed.
+            if provider.models == ["*"] {
+                provider.models = tollkeep_sandbox::models().map(str::to_owned).collect();
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Starts the sandbox upstream if a provider is of its kind, and points that provider at it.
@@ -47,12 +96,8 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn start_sandbox(
     settings: &mut Settings,
     control: &tokio::runtime::Runtime,
-) -> anyhow::Result<Option<SocketAddr>> {
-    let wanted = settings
-        .providers
-        .iter()
-        .any(|provider| provider.kind == ProviderKind::Sandbox && provider.enabled);
-    if !wanted {
+) -> anyhow::Result<Option<Sandbox>> {
+    if Sandbox::wanted(settings).is_none() {
         return Ok(None);
     }
     if settings.environment == Environment::Production || !super::is_local(settings.server.host) {
@@ -60,26 +105,14 @@ pub(crate) fn start_sandbox(
         return Err(Failed::new(exit::INVALID, why).into());
     }
     let listener = listen::bind_one(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), 1024)?;
-    let addr = listener.local_addr()?;
-    let url = format!("http://{addr}/v1");
-    for provider in settings
-        .providers
-        .iter_mut()
-        .filter(|provider| provider.kind == ProviderKind::Sandbox)
-    {
-        provider.base_url = parse_url(&url, Purpose::Provider, Giver::Operator)?;
-        provider.allow_private = vec![ipnet::IpNet::from(addr.ip())];
-        // Its models are known, so that they can be listed.
-        if provider.models == ["*"] {
-            provider.models = tollkeep_sandbox::models().map(str::to_owned).collect();
-        }
-    }
+    let sandbox = Sandbox(listener.local_addr()?);
+    sandbox.point_at_it(settings)?;
     control.spawn(async move {
         if let Err(error) = tollkeep_sandbox::serve(listener, std::future::pending()).await {
             tracing::error!("the sandbox upstream ended: {error}");
         }
     });
-    Ok(Some(addr))
+    Ok(Some(sandbox))
 }
 
 /// Starts management, metrics and the jobs. Gives the management key that had to be made.
@@ -93,7 +126,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         hasher: Arc::clone(&parts.vault.hasher),
         pepper_id: PEPPER_ID,
         fingerprint_key: parts.vault.fingerprint_key,
-        settings: Arc::clone(&base.settings),
+        runtime: Arc::clone(parts.live) as Arc<dyn Runtime>,
         clock: Arc::clone(&base.clock),
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.clone(),
@@ -123,9 +156,20 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
     tokio::task::spawn(keep_store(
         parts.store.clone(),
         Arc::clone(parts.health),
-        base.settings.auth.token_cleanup_interval,
+        Arc::clone(parts.live),
     ));
     Ok(first_key)
+}
+
+/// Takes the settings over anew with each signal.
+pub(crate) async fn reload_on(mut signals: Signal, reloader: Arc<Reloader>) {
+    while signals.recv().await.is_some() {
+        let reloader = Arc::clone(&reloader);
+        let reload = tokio::task::spawn_blocking(move || reloader.reload_by(Cause::Signal));
+        if reload.await.is_err() {
+            tracing::error!("A reload ended before it was done");
+        }
+    }
 }
 
 /// A listening socket of our own user alone.
@@ -134,7 +178,7 @@ fn local_socket(path: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Flushes counts, keeps the time, cleans up; a store that fails makes the process unready.
-async fn keep_store(store: Store, health: Arc<Health>, clean_every: Duration) {
+async fn keep_store(store: Store, health: Arc<Health>, live: Arc<Live>) {
     let mut ticks = tokio::time::interval(FLUSH_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut since_clean = Duration::ZERO;
@@ -143,7 +187,7 @@ async fn keep_store(store: Store, health: Arc<Health>, clean_every: Duration) {
         let mut kept = store.flush_usage().await.map(|_| ());
         kept = kept.and(store.keep_time().await);
         since_clean += FLUSH_EVERY;
-        if since_clean >= clean_every {
+        if since_clean >= live.settings().auth.token_cleanup_interval {
             since_clean = Duration::ZERO;
             kept = kept.and(store.clean().await.map(|_| ()));
         }

@@ -1,6 +1,7 @@
 //! The data plane: workers on their listeners, with what they share.
 
 use super::audit::{self, Lines};
+use super::plan::Planner;
 use super::vault::Vault;
 use super::{Base, Others, host};
 use crate::exit::{self, Failed};
@@ -8,16 +9,14 @@ use anyhow::Context;
 use std::hash::RandomState;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tollkeep_audit::Logger;
-use tollkeep_config::settings::{ResolverMode, Settings};
+use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable};
-use tollkeep_gateway::plan::PlanParts;
-use tollkeep_gateway::{Plan, Recorder, Shared, Sinks, Worker};
-use tollkeep_net::resolve::{Names, ResolverSettings};
+use tollkeep_gateway::{Recorder, Shared, Sinks, Worker};
+use tollkeep_net::Drain;
 use tollkeep_net::worker::{Running, WorkerParts, Workers};
-use tollkeep_net::{Descriptors, Dialer, Drain};
 use tollkeep_observe::health::Health;
-use tollkeep_policy::egress::EgressPolicy;
 use tollkeep_store::Store;
 
 /// Rate limit keys of a replica.
@@ -50,6 +49,24 @@ pub(crate) fn worker_count(settings: &Settings) -> usize {
         .map_or_else(cores, std::num::NonZero::get)
 }
 
+/// The data plane, serving.
+pub(crate) struct Data {
+    /// The workers.
+    pub(crate) workers: Running,
+    /// What a reload changes of them.
+    pub(crate) plane: Plane,
+}
+
+/// What a reload changes of the data plane.
+pub(crate) struct Plane {
+    /// What the workers share.
+    pub(crate) shared: Arc<Shared>,
+    /// Makes the plans they serve by.
+    pub(crate) planner: Planner,
+    /// How many connections they accept.
+    pub(crate) connections_max: Arc<AtomicUsize>,
+}
+
 /// Starts the workers.
 ///
 /// # Errors
@@ -59,25 +76,15 @@ pub(crate) fn start(
     listeners: Vec<TcpListener>,
     others: &Others,
     control: &tokio::runtime::Runtime,
-) -> anyhow::Result<Running> {
+) -> anyhow::Result<Data> {
     let (base, settings) = (parts.base, &parts.base.settings);
-    let tls = tollkeep_net::tls::client(settings.egress.ca_file.as_deref())
-        .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
-    let mut instance = [0_u8; 8];
-    base.entropy.fill(&mut instance);
-    let instance = format!("{:016x}", u64::from_be_bytes(instance));
-    let plan_parts = PlanParts {
-        metrics: &base.metrics,
-        bound: &[others.data_addr],
-        tls,
-        instance: &instance,
-    };
-    let plan = Plan::new(settings, &plan_parts)
-        .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
-    let limits = &settings.server.limits;
     let descriptors = host::descriptors(listeners.len())?;
+    let planner = Planner::new(base, others, &descriptors, control.handle());
+    let planned = planner.plan(settings, None);
+    let planned = planned.map_err(|fault| Failed::new(exit::INVALID, fault.to_string()))?;
+    let limits = &settings.server.limits;
     let shared = Arc::new(Shared {
-        plan: arc_swap::ArcSwap::from_pointee(plan),
+        plan: arc_swap::ArcSwap::new(planner.take(planned)),
         tokens: Arc::clone(parts.store.live()),
         store: parts.store.clone(),
         hasher: Arc::clone(&parts.vault.hasher),
@@ -85,8 +92,8 @@ pub(crate) fn start(
         global_tat: std::sync::atomic::AtomicU64::new(0),
         connections: IpGauge::new(RandomState::new()),
         requests: IpGauge::new(RandomState::new()),
-        running: std::sync::atomic::AtomicUsize::new(0),
-        body_bytes: std::sync::atomic::AtomicUsize::new(0),
+        running: AtomicUsize::new(0),
+        body_bytes: AtomicUsize::new(0),
         clock: Arc::clone(&base.clock),
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.as_ref().map(|logger| logger.health()),
@@ -101,47 +108,24 @@ pub(crate) fn start(
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
-        dialer: dialer(parts, others, control, &descriptors)?,
     });
+    let connections_max = Arc::new(AtomicUsize::new(limits.connections_max));
     let workers = Workers {
         listeners,
         clock: Arc::clone(&base.clock),
         drain: Arc::clone(parts.drain),
-        connections_max: limits.connections_max,
+        connections_max: Arc::clone(&connections_max),
         descriptors,
     };
+    let of_workers = Arc::clone(&shared);
     let make: Arc<dyn Fn(WorkerParts) -> tollkeep_net::worker::Service + Send + Sync> =
-        Arc::new(move |own| Worker::service(&shared, &own));
-    workers.start(&make).context("cannot start the workers")
-}
-
-fn dialer(
-    parts: &Parts<'_>,
-    others: &Others,
-    control: &tokio::runtime::Runtime,
-    descriptors: &Arc<Descriptors>,
-) -> anyhow::Result<Dialer> {
-    let egress = &parts.base.settings.egress;
-    let resolver = ResolverSettings {
-        servers: match &egress.resolver.mode {
-            ResolverMode::System => Vec::new(),
-            ResolverMode::Servers(servers) => servers.clone(),
+        Arc::new(move |own| Worker::service(&of_workers, &own));
+    Ok(Data {
+        workers: workers.start(&make).context("cannot start the workers")?,
+        plane: Plane {
+            shared,
+            planner,
+            connections_max,
         },
-        timeout: egress.resolver.timeout,
-        attempts: egress.resolver.attempts,
-    };
-    let names = control.block_on(async {
-        Names::start(&resolver, Arc::clone(&parts.base.clock), control.handle())
-    });
-    let names = names.map_err(|problem| Failed::new(exit::INVALID, problem))?;
-    let policy = EgressPolicy::new(
-        egress.ports.clone(),
-        egress.allow_ports.clone(),
-        others.own.clone(),
-    );
-    Ok(Dialer::new(
-        names,
-        Arc::new(policy),
-        Arc::clone(descriptors),
-    ))
+    })
 }

@@ -124,6 +124,21 @@ fn interface_addresses(fib_trie: &str, if_inet6: &str) -> Vec<IpAddr> {
     found
 }
 
+/// Listens for signals from now on: for those that end the process, and for SIGHUP if it shall
+/// not end it.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn listen(hangups: bool) -> anyhow::Result<(Signals, Option<Signal>)> {
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let hangups = hangups.then(|| listen(SignalKind::hangup())).transpose()?;
+    let signals = Signals {
+        terminate: listen(SignalKind::terminate())?,
+        interrupt: listen(SignalKind::interrupt())?,
+    };
+    Ok((signals, hangups))
+}
+
 /// SIGTERM and SIGINT.
 pub(crate) struct Signals {
     terminate: Signal,
@@ -131,18 +146,6 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
-    ///
-    /// # Errors
-    /// The system refuses.
-    pub(crate) fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
     /// The next signal.
     pub(crate) async fn next(&mut self) {
         tokio::select! {

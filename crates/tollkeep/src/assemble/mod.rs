@@ -6,13 +6,19 @@ mod data;
 mod host;
 #[cfg(test)]
 mod panics;
+mod plan;
+mod reload;
+mod runtime;
 mod vault;
 
 pub(crate) use audit::redactor;
+pub(crate) use reload::Loader;
 
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anyhow::Context;
+use reload::Reloader;
+use runtime::Live;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +77,7 @@ pub(crate) struct Running {
     audit: Option<Arc<Logger>>,
     lines: Vec<LineSink>,
     stop_control: Arc<tokio::sync::Notify>,
+    live: Arc<Live>,
     signals: host::Signals,
     /// Where callers call.
     pub(crate) data_addr: SocketAddr,
@@ -82,27 +89,26 @@ pub(crate) struct Running {
     pub(crate) first_key: Option<Secret>,
 }
 
-/// Starts a gateway.
+/// Starts a gateway. Where its settings can be loaded `again`, SIGHUP does that; else it ends the
+/// process, as it does by default.
 ///
 /// # Errors
 /// Anything that keeps it from serving as configured; nothing is left half open.
-pub(crate) fn start(settings: Settings) -> anyhow::Result<Running> {
-    start_by(Arc::new(SystemClock::new()), settings)
+pub(crate) fn start(settings: Settings, again: Option<Loader>) -> anyhow::Result<Running> {
+    start_by(Arc::new(SystemClock::new()), settings, again)
 }
 
-fn start_by(clock: Arc<dyn Clock>, mut settings: Settings) -> anyhow::Result<Running> {
+fn start_by(
+    clock: Arc<dyn Clock>,
+    mut settings: Settings,
+    again: Option<Loader>,
+) -> anyhow::Result<Running> {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     host::prepare(&settings)?;
-    let control = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("control")
-        .enable_io()
-        .enable_time()
-        .build()
-        .context("cannot start the control runtime")?;
+    let control = control::runtime()?;
     // From the start, so that a signal that comes too early ends the process in order too.
-    let signals = control.block_on(async { host::Signals::listen() })?;
-    control::start_sandbox(&mut settings, &control)?;
+    let (signals, hangups) = control.block_on(async { host::listen(again.is_some()) })?;
+    let sandbox = control::start_sandbox(&mut settings, &control)?;
     let workers = data::worker_count(&settings);
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
@@ -124,7 +130,10 @@ fn start_by(clock: Arc<dyn Clock>, mut settings: Settings) -> anyhow::Result<Run
     let (data_addr, management_addr, metrics_addr) =
         (bound.data_addr, bound.management_addr, bound.metrics_addr);
     let (listeners, others) = bound.split();
-    let serving = data::start(&data, listeners, &others, &control)?;
+    let data = data::start(&data, listeners, &others, &control)?;
+    let sources = reload::Sources { again, sandbox };
+    let reloader = Reloader::new(&base, sources, data.plane, audit.clone());
+    let live = Arc::new(Live::new(reloader));
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,
@@ -132,22 +141,27 @@ fn start_by(clock: Arc<dyn Clock>, mut settings: Settings) -> anyhow::Result<Run
         vault: &vault,
         audit: audit.clone(),
         health: &health,
+        live: &live,
         stop: &stop_control,
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     let mut all_lines = vec![lines.usage];
     all_lines.extend(lines.access);
     announce(&base, audit.as_deref());
+    if let Some(hangups) = hangups {
+        control.spawn(control::reload_on(hangups, Arc::clone(&live.reloader)));
+    }
     Ok(Running {
         base,
         control,
-        workers: serving,
+        workers: data.workers,
         drain,
         health,
         store,
         audit,
         lines: all_lines,
         stop_control,
+        live,
         signals,
         data_addr,
         management_addr,
@@ -162,11 +176,10 @@ impl Base {
             version: VERSION,
             commit: "",
         };
-        let labels = labels(&settings);
         let metrics = if settings.metrics.compat_ip_label {
-            Metrics::with_addresses(labels, build, SERIES_MAX)
+            Metrics::with_addresses(Labels::default(), build, SERIES_MAX)
         } else {
-            Metrics::new(labels, build, SERIES_MAX)
+            Metrics::new(Labels::default(), build, SERIES_MAX)
         };
         Self {
             settings,
@@ -195,31 +208,6 @@ fn health(base: &Base, workers: usize, audit: Option<&Logger>) -> Arc<Health> {
     });
     let checks = checks.into_iter().collect();
     Arc::new(Health::new(workers, base.clock.mono(), checks))
-}
-
-fn labels(settings: &Settings) -> Labels {
-    let surfaces = tollkeep_llm::Surface::ALL
-        .into_iter()
-        .map(tollkeep_gateway::surface_route);
-    let names = settings.providers.iter().map(|provider| &provider.name);
-    let models = settings
-        .providers
-        .iter()
-        .flat_map(|provider| &provider.models)
-        .filter(|model| !model.contains('*'));
-    Labels {
-        routes: settings
-            .routes
-            .iter()
-            .map(tollkeep_config::settings::Route::name)
-            .chain(surfaces.map(str::to_owned))
-            .collect(),
-        providers: names
-            .chain(settings.upstreams.iter().map(|upstream| &upstream.name))
-            .cloned()
-            .collect(),
-        models: models.cloned().collect(),
-    }
 }
 
 fn announce(base: &Base, audit: Option<&Logger>) {
@@ -337,7 +325,8 @@ impl Running {
     /// # Errors
     /// Something due could not be written.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        let (drain, signals) = (&self.base.settings.server.drain, &mut self.signals);
+        let settings = self.live.reloader.settings();
+        let (drain, signals) = (&settings.server.drain, &mut self.signals);
         tracing::info!(
             "Stopping: running requests have {} s",
             drain.timeout.as_secs()

@@ -78,6 +78,7 @@ fn settings(folder: &Path, origin: &Origin) -> tollkeep_config::Settings {
         )]),
         working_dir: folder.to_path_buf(),
         env_file: None,
+        running: false,
     };
     tollkeep_config::load(&request).unwrap().settings
 }
@@ -169,7 +170,7 @@ fn start(folder: &Path, trap: &Arc<Trap>, origin: &Origin) -> World {
     let sink = LineSink::open(&log, Arc::clone(trap) as _, LogMeter::default()).unwrap();
     logs::install(LogConfig::default(), sink, Arc::clone(trap) as _).unwrap();
     let tests_own = std::panic::take_hook();
-    let running = start_by(Arc::clone(trap) as _, settings(folder, origin)).unwrap();
+    let running = start_by(Arc::clone(trap) as _, settings(folder, origin), None).unwrap();
     let gateways_own = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if on_a_worker() {

@@ -1,9 +1,15 @@
 //! `tollkeep config …`
 
+use super::client::Client;
+use super::{Connection, output};
+use crate::assemble::Loader;
 use crate::exit::{self, Failed};
 use clap::{Args, Subcommand};
+use serde_json::Value;
 use std::path::PathBuf;
-use tollkeep_config::{Env, LoadRequest, Loaded, Settings, ShowOptions};
+use tollkeep_config::{
+    ConfigError, ConfigErrors, Env, LoadRequest, Loaded, Place, Settings, ShowOptions,
+};
 use tollkeep_crypto::{key_text, weak};
 
 /// Where the configuration comes from.
@@ -26,37 +32,59 @@ impl Source {
     /// # Errors
     /// Every fault of the configuration at once, one a line.
     pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
+        load(&self.request()).map_err(|faults| {
+            let message = format!("the configuration is not valid:\n{faults}");
+            Failed::new(exit::INVALID, message).into()
+        })
+    }
+
+    /// How to load the same again, for a gateway that runs with what was loaded: from the file
+    /// that was found then, and from no other if it is gone.
+    pub(crate) fn again(&self, loaded: &Loaded) -> Loader {
         let request = LoadRequest {
+            file: loaded.path.clone(),
+            running: true,
+            ..self.request()
+        };
+        Box::new(move || load(&request))
+    }
+
+    fn request(&self) -> LoadRequest {
+        LoadRequest {
             file: self.config.clone(),
             sets: self.sets.clone(),
             env: Env::process(),
             working_dir: PathBuf::from("."),
             env_file: self.env_file.clone(),
-        };
-        let loaded =
-            tollkeep_config::load(&request).map_err(|errors| not_valid(&errors.to_string()))?;
-        let faults = key_faults(&loaded.settings);
-        if faults.is_empty() {
-            Ok(loaded)
-        } else {
-            Err(not_valid(&faults.join("\n")).into())
+            running: false,
         }
     }
 }
 
-fn not_valid(faults: &str) -> Failed {
-    let message = format!("the configuration is not valid:\n{faults}");
-    Failed::new(exit::INVALID, message)
+/// Loads settings and judges the keys in them.
+fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
+    let loaded = tollkeep_config::load(request)?;
+    let faults = key_faults(&loaded.settings);
+    if faults.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(ConfigErrors(faults))
+    }
 }
 
 /// What is wrong with the keys that an operator chose: only `crypto` can judge them.
-fn key_faults(settings: &Settings) -> Vec<String> {
+fn key_faults(settings: &Settings) -> Vec<ConfigError> {
     let management = settings.management.key.as_ref();
     let management = management.and_then(|key| weak::check(key.expose()).err());
     let encryption = settings.auth.encryption_key.as_ref();
     let encryption = encryption.and_then(|key| key_text::parse(key.expose()).err());
-    let management = management.map(|fault| format!("management.key: {fault}"));
-    let encryption = encryption.map(|fault| format!("auth.encryption.key: {fault}"));
+    let fault = |key: &str, problem: String| ConfigError {
+        key: key.to_owned(),
+        problem,
+        place: Place::Nowhere {},
+    };
+    let management = management.map(|problem| fault("management.key", problem.to_string()));
+    let encryption = encryption.map(|problem| fault("auth.encryption.key", problem.to_string()));
     management.into_iter().chain(encryption).collect()
 }
 
@@ -73,6 +101,8 @@ pub(crate) enum Config {
     Example(Example),
     /// Print the reference of all keys
     Reference,
+    /// Have a running gateway take its configuration over anew, all or nothing
+    Reload(Reload),
 }
 
 /// What to check.
@@ -104,6 +134,13 @@ pub(crate) struct Show {
     json: bool,
     #[command(flatten)]
     source: Source,
+}
+
+/// Which gateway.
+#[derive(Args, Debug)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Which example.
@@ -144,7 +181,32 @@ impl Config {
                 print!("{}", tollkeep_config::reference());
                 Ok(())
             }
+            Self::Reload(reload) => reload.run(),
         }
+    }
+}
+
+impl Reload {
+    /// Asks the gateway, and tells.
+    ///
+    /// # Errors
+    /// The gateway can't be reached, or refuses the settings.
+    fn run(self) -> anyhow::Result<()> {
+        let client = Client::new(&self.connection)?;
+        let taken = client.post("/api/v1/config/reload", &serde_json::json!({}))?;
+        if output::wants_json(self.connection.json) {
+            output::json(&taken);
+            return Ok(());
+        }
+        let warnings = taken.get("warnings").and_then(Value::as_array);
+        for warning in warnings.into_iter().flatten().filter_map(Value::as_str) {
+            eprintln!("warning: {warning}");
+        }
+        output::object(
+            &taken,
+            &[("generation", "/generation"), ("loaded", "/loaded_at")],
+        );
+        Ok(())
     }
 }
 
@@ -178,7 +240,7 @@ impl Check {
                 .as_ref()
                 .map(|loaded| loaded.warnings.clone())
                 .unwrap_or_default();
-            super::output::json(
+            output::json(
                 &serde_json::json!({ "valid": valid, "errors": problems, "warnings": warnings }),
             );
         }

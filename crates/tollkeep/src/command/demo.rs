@@ -71,7 +71,7 @@ impl Demo {
         let folder = TemporaryFolder::new()?;
         let settings = self.settings(&folder.0)?;
         logs::start(&settings)?;
-        let running = assemble::start(settings).map_err(|error| self.explain(error))?;
+        let running = assemble::start(settings, None).map_err(|error| self.explain(error))?;
         let secret = mint(&folder.0)?;
         if self.once {
             let called = call_once(&running, &secret);
@@ -110,6 +110,7 @@ impl Demo {
             env: Env::empty(),
             working_dir: folder.to_path_buf(),
             env_file: None,
+            running: false,
         };
         let loaded = tollkeep_config::load(&request);
         Ok(loaded

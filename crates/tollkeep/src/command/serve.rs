@@ -31,7 +31,8 @@ impl Serve {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        let running = assemble::start(loaded.settings)?;
+        let again = self.source.again(&loaded);
+        let running = assemble::start(loaded.settings, Some(again))?;
         // The key first: who waits for the addresses may want it at once.
         if let Some(key) = &running.first_key {
             tell_first_key(&running, key)?;

@@ -35,6 +35,8 @@ mod origin_verify;
 mod own_limits;
 mod rates;
 mod records;
+mod reload;
+mod reload_kept;
 mod returned_headers;
 mod secrecy;
 mod signing;

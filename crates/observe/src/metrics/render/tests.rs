@@ -153,6 +153,8 @@ const BUSY: &[(&str, &str)] = &[
         r#"tollkeep_upstream_attempts_total{provider="sandbox",result="timeout"}"#,
         "1",
     ),
+    ("tollkeep_config_last_reload_success", "1"),
+    ("tollkeep_config_last_reload_success_timestamp_seconds", "0"),
     ("tollkeep_draining", "1"),
     ("tollkeep_log_dropped_total", "5"),
     (r#"tollkeep_audit_events_total{class="access"}"#, "3"),

@@ -1,0 +1,41 @@
+//! The running gateway, as far as operators look into it and act on it. The binary provides it,
+//! so that this crate needs to know neither the data plane nor how it is put together.
+
+use std::sync::Arc;
+use tollkeep_config::{ConfigErrors, Settings};
+use tollkeep_types::WallMillis;
+
+/// The running gateway.
+pub trait Runtime: Send + Sync {
+    /// The settings in force.
+    fn settings(&self) -> Arc<Settings>;
+
+    /// Which settings these are.
+    fn settings_state(&self) -> SettingsState;
+
+    /// Loads the settings again and takes them over, all or nothing. Blocks.
+    ///
+    /// # Errors
+    /// Every fault at once; the settings in force stay.
+    fn reload(&self) -> Result<Reloaded, ConfigErrors>;
+}
+
+/// Which settings are in force.
+#[derive(Clone, Copy, Debug)]
+pub struct SettingsState {
+    /// 1 for those of the start, one more with each that were taken over.
+    pub generation: u64,
+    /// Since when.
+    pub since: WallMillis,
+    /// When others were last refused, if that was after these were taken over.
+    pub refused_at: Option<WallMillis>,
+}
+
+/// Settings that were taken over.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// Which.
+    pub state: SettingsState,
+    /// What the operator should know about them.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,121 @@
+//! Keys that are read when the process starts and never again: what they decide can't be
+//! exchanged under running requests, or is whom the records are trusted by.
+
+use crate::settings::Settings;
+use crate::tree::KeyPath;
+use tollkeep_types::Secret;
+
+type Same = fn(&Settings, &Settings) -> bool;
+
+/// Each key, and whether two settings agree in it.
+const START_ONLY: &[(&str, Same)] = &[
+    ("environment", |a, b| a.environment == b.environment),
+    ("data_dir", |a, b| a.data_dir == b.data_dir),
+    ("server.host", |a, b| a.server.host == b.server.host),
+    ("server.port", |a, b| a.server.port == b.server.port),
+    ("server.workers", |a, b| {
+        a.server.workers == b.server.workers
+    }),
+    ("server.backlog", |a, b| {
+        a.server.backlog == b.server.backlog
+    }),
+    ("management.listen", |a, b| {
+        a.management.listen == b.management.listen
+    }),
+    ("management.local_socket", |a, b| {
+        a.management.local_socket == b.management.local_socket
+    }),
+    ("metrics.enabled", |a, b| {
+        a.metrics.enabled == b.metrics.enabled
+    }),
+    ("metrics.host", |a, b| {
+        a.metrics.addr.ip() == b.metrics.addr.ip()
+    }),
+    ("metrics.port", |a, b| {
+        a.metrics.addr.port() == b.metrics.addr.port()
+    }),
+    ("metrics.compat_ip_label", |a, b| {
+        a.metrics.compat_ip_label == b.metrics.compat_ip_label
+    }),
+    // The writers of logs and records hide what begins with these.
+    ("auth.token_prefix", |a, b| {
+        a.auth.token_prefix == b.auth.token_prefix
+    }),
+    ("auth.management_prefix", |a, b| {
+        a.auth.management_prefix == b.auth.management_prefix
+    }),
+    ("auth.encryption.key", |a, b| {
+        let text = |settings: &Settings| {
+            let key = settings.auth.encryption_key.as_ref();
+            key.map(Secret::expose).map(str::to_owned)
+        };
+        text(a) == text(b)
+    }),
+    ("store.path", |a, b| a.store.path == b.store.path),
+    ("store.busy_timeout", |a, b| {
+        a.store.busy_timeout == b.store.busy_timeout
+    }),
+    // The audit log is one chain, written by one writer under one set of rules.
+    ("audit.enabled", |a, b| a.audit.enabled == b.audit.enabled),
+    ("audit.file", |a, b| a.audit.file == b.audit.file),
+    ("audit.create_dir", |a, b| {
+        a.audit.create_dir == b.audit.create_dir
+    }),
+    ("audit.mode", |a, b| a.audit.mode == b.audit.mode),
+    ("audit.mask_ip", |a, b| a.audit.mask_ip == b.audit.mask_ip),
+    ("audit.unknown_token_mask", |a, b| {
+        a.audit.unknown_token_mask == b.audit.unknown_token_mask
+    }),
+    ("audit.user_agent", |a, b| {
+        a.audit.user_agent == b.audit.user_agent
+    }),
+    ("audit.deadline", |a, b| {
+        a.audit.deadline == b.audit.deadline
+    }),
+    ("audit.access_on_failure", |a, b| {
+        a.audit.access_on_failure == b.audit.access_on_failure
+    }),
+    ("audit.queue", |a, b| a.audit.queue == b.audit.queue),
+    ("logging.format", |a, b| {
+        a.logging.format == b.logging.format
+    }),
+    ("logging.output", |a, b| {
+        a.logging.output == b.logging.output
+    }),
+    ("logging.access", |a, b| {
+        a.logging.access == b.logging.access
+    }),
+    ("sandbox.upstream", |a, b| {
+        a.sandbox.upstream == b.sandbox.upstream
+    }),
+];
+
+/// Whether a key is read at start only.
+pub(crate) fn is_start_only(path: &KeyPath) -> bool {
+    let path = path.to_string();
+    START_ONLY.iter().any(|(key, _)| *key == path)
+}
+
+impl Settings {
+    /// The keys read at start only in which `new` differs (EDGE-136).
+    pub fn start_only_changes(&self, new: &Self) -> impl Iterator<Item = &'static str> {
+        let changed = START_ONLY.iter().filter(|(_, same)| !same(self, new));
+        changed.map(|(key, _)| *key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+
+    #[test]
+    fn every_key_of_the_list_is_there() {
+        let catalog = Catalog::new();
+        for (key, _) in START_ONLY {
+            let mut lines = catalog.lines.iter();
+            let found = lines.find(|line| line.path().to_string() == *key);
+            assert!(found.is_some(), "{key} is no key");
+        }
+    }
+}

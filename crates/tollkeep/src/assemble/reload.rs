@@ -1,0 +1,230 @@
+//! Taking settings over while the gateway serves: all of them or none.
+//!
+//! What can fail is done first (reading, checking, resolving, planning), beside the settings in
+//! force. Then the plan of the data plane is exchanged in one store. Requests keep the plan they
+//! began with.
+
+use super::Base;
+use super::control::Sandbox;
+use super::data::Plane;
+use arc_swap::ArcSwap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use tollkeep_admin::{Reloaded, SettingsState};
+use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
+use tollkeep_config::{ConfigError, ConfigErrors, Loaded, Place, Settings};
+use tollkeep_observe::metrics::Metrics;
+use tollkeep_types::Clock;
+
+/// Loads the settings that the gateway was started with once more.
+pub(crate) type Loader = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
+
+/// What asked for a reload, where it was no operator.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cause {
+    /// SIGHUP.
+    Signal,
+}
+
+impl Cause {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+        }
+    }
+}
+
+/// Where settings come from.
+pub(crate) struct Sources {
+    /// `None` where there is nothing to load again.
+    pub(crate) again: Option<Loader>,
+    /// The sandbox that runs, which takes its providers.
+    pub(crate) sandbox: Option<Sandbox>,
+}
+
+/// The settings in force, and how others take their place.
+pub(crate) struct Reloader {
+    sources: Sources,
+    plane: Plane,
+    audit: Option<Arc<Logger>>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    settings: ArcSwap<Settings>,
+    state: Mutex<SettingsState>,
+    /// One at a time.
+    turn: Mutex<()>,
+}
+
+impl Reloader {
+    /// With the settings of the start in force.
+    pub(crate) fn new(
+        base: &Base,
+        sources: Sources,
+        plane: Plane,
+        audit: Option<Arc<Logger>>,
+    ) -> Self {
+        let since = base.clock.wall();
+        base.metrics.loaded(true, since);
+        Self {
+            sources,
+            plane,
+            audit,
+            clock: Arc::clone(&base.clock),
+            metrics: Arc::clone(&base.metrics),
+            settings: ArcSwap::new(Arc::clone(&base.settings)),
+            state: Mutex::new(SettingsState {
+                generation: 1,
+                since,
+                refused_at: None,
+            }),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Which settings these are.
+    pub(crate) fn state(&self) -> SettingsState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reloads, and records it as the gateway's own act. Blocks.
+    pub(crate) fn reload_by(&self, cause: Cause) {
+        let reloaded = self.reload();
+        let Some(audit) = &self.audit else {
+            return;
+        };
+        let event = |action, outcome| {
+            Event::new(action, Actor::System, outcome)
+                .at(self.clock.wall())
+                .with_detail(Key::Kind, Value::Word(cause.as_str()))
+        };
+        let recorded = match &reloaded {
+            Ok(reloaded) => {
+                let version = Value::Number(reloaded.state.generation);
+                let event = event(Action::ConfigReload, Outcome::Success);
+                audit.enqueue(&event.with_detail(Key::Version, version))
+            }
+            Err(ConfigErrors(faults)) => {
+                let count = u64::try_from(faults.len()).unwrap_or(u64::MAX);
+                let first = faults.first().map(ToString::to_string);
+                let event = event(Action::ConfigReject, Outcome::Denied)
+                    .with_detail(Key::Count, Value::Number(count))
+                    .with_error(first.unwrap_or_default());
+                audit.enqueue(&event)
+            }
+        };
+        if let Err(error) = recorded {
+            tracing::warn!("A reload was not recorded: {error}");
+        }
+    }
+
+    /// Loads the settings again and takes them over, all or nothing. Blocks.
+    ///
+    /// # Errors
+    /// Every fault; the settings in force stay.
+    pub(crate) fn reload(&self) -> Result<Reloaded, ConfigErrors> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let reloaded = self.load().and_then(|loaded| self.take_over(loaded));
+        let now = self.clock.wall();
+        self.metrics.loaded(reloaded.is_ok(), now);
+        match &reloaded {
+            Ok(reloaded) => {
+                let generation = reloaded.state.generation;
+                tracing::info!(generation, "Settings {generation} are in force");
+                for warning in &reloaded.warnings {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Err(faults) => {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.refused_at = Some(now);
+                for fault in &faults.0 {
+                    tracing::error!("New settings are refused, those in force stay: {fault}");
+                }
+            }
+        }
+        reloaded
+    }
+
+    fn load(&self) -> Result<Loaded, ConfigErrors> {
+        match &self.sources.again {
+            Some(again) => again(),
+            None => Err(ConfigErrors(vec![fault(
+                "",
+                "this gateway was started without a configuration that could be loaded again",
+            )])),
+        }
+    }
+
+    fn take_over(&self, mut loaded: Loaded) -> Result<Reloaded, ConfigErrors> {
+        let now = self.settings.load_full();
+        let mut faults: Vec<ConfigError> = now
+            .start_only_changes(&loaded.settings)
+            .map(|key| {
+                fault(
+                    key,
+                    "is read at start only: restart the gateway to change it",
+                )
+            })
+            .collect();
+        match &self.sources.sandbox {
+            Some(sandbox) => {
+                faults.extend(
+                    sandbox
+                        .point_at_it(&mut loaded.settings)
+                        .err()
+                        .map(|error| fault("sandbox.upstream", &format!("{error:#}"))),
+                );
+            }
+            None => faults.extend(Sandbox::wanted(&loaded.settings).map(|provider| {
+                let key = format!("providers.{}.kind", provider.name);
+                fault(
+                    &key,
+                    "wants the sandbox, which runs from the start or not at all",
+                )
+            })),
+        }
+        let before = self.plane.shared.plan.load();
+        let planned = self.plane.planner.plan(&loaded.settings, Some(&before));
+        let planned = match planned {
+            Ok(planned) if faults.is_empty() => planned,
+            Ok(_) => return Err(ConfigErrors(faults)),
+            Err(fault) => {
+                faults.push(fault);
+                return Err(ConfigErrors(faults));
+            }
+        };
+        let connections_max = loaded.settings.server.limits.connections_max;
+        self.plane
+            .shared
+            .plan
+            .store(self.plane.planner.take(planned));
+        self.settings.store(Arc::new(loaded.settings));
+        self.plane
+            .connections_max
+            .store(connections_max, Ordering::Relaxed);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = SettingsState {
+            generation: state.generation + 1,
+            since: self.clock.wall(),
+            refused_at: None,
+        };
+        Ok(Reloaded {
+            state: *state,
+            warnings: loaded.warnings,
+        })
+    }
+}
+
+/// A fault that stands at no place of the file.
+pub(crate) fn fault(key: &str, problem: &str) -> ConfigError {
+    ConfigError {
+        key: key.to_owned(),
+        problem: problem.to_owned(),
+        place: Place::Nowhere {},
+    }
+}
