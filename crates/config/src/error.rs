@@ -84,6 +84,8 @@ pub(crate) struct Report {
     file: PathBuf,
     errors: Vec<ConfigError>,
     warnings: Vec<String>,
+    /// Files that values came from.
+    files: Vec<PathBuf>,
 }
 
 impl Report {
@@ -92,7 +94,20 @@ impl Report {
             file: file.map(Path::to_path_buf).unwrap_or_default(),
             errors: Vec::new(),
             warnings: Vec::new(),
+            files: Vec::new(),
         }
+    }
+
+    /// A value comes from this file.
+    pub(crate) fn note_file(&mut self, path: &Path) {
+        if !self.files.iter().any(|known| known == path) {
+            self.files.push(path.to_path_buf());
+        }
+    }
+
+    /// The files that values came from.
+    pub(crate) fn take_files(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.files)
     }
 
     pub(crate) fn error(&mut self, key: &KeyPath, source: &Source, problem: impl Into<String>) {

@@ -5,7 +5,7 @@ use crate::kind::Secrecy;
 use crate::reader::Core;
 use crate::secret_file;
 use crate::tree::{KeyPath, Node, Source, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The two spellings one guide uses for one key (ID-64).
 const TWINS: [(&str, &str); 2] = [
@@ -38,11 +38,15 @@ fn fill(path: &KeyPath, node: &mut Node, secrecy: Secrecy, core: &mut Core<'_>) 
                 env: core.env,
                 secrecy,
                 warnings: Vec::new(),
+                files: Vec::new(),
                 referred: false,
             };
             match scope.text(text) {
                 Ok(filled) => *text = filled,
                 Err(problem) => core.report.error(path, &node.source, problem),
+            }
+            for file in &scope.files {
+                core.report.note_file(file);
             }
             for warning in scope.warnings {
                 core.report.warn_at(path, &node.source, &warning);
@@ -69,6 +73,7 @@ pub(crate) fn filled(text: &str, env: &Env, secrecy: Secrecy) -> Option<String> 
         env,
         secrecy,
         warnings: Vec::new(),
+        files: Vec::new(),
         referred: false,
     };
     scope.text(text).ok()
@@ -78,6 +83,8 @@ struct Scope<'e> {
     env: &'e Env,
     secrecy: Secrecy,
     warnings: Vec<String>,
+    /// Files that were read.
+    files: Vec<PathBuf>,
     /// Whether anything from outside the text is now in it.
     referred: bool,
 }
@@ -107,6 +114,7 @@ impl Scope<'_> {
 
     fn reference(&mut self, reference: &str) -> Result<String, String> {
         if let Some(file) = reference.strip_prefix("file:") {
+            self.files.push(PathBuf::from(file));
             let file = secret_file::read(Path::new(file))?;
             self.warnings.extend(file.warning);
             return Ok(file.text);

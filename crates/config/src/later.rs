@@ -45,7 +45,6 @@ pub(crate) const LATER: &[&str] = &[
     "server.message",
     "server.maintenance_retry_after_s",
     "server.maintenance_allow_ips",
-    "reload",
     "counters",
     "management.on_data_port",
     "management.console",

@@ -48,6 +48,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The file read.
     pub path: Option<PathBuf>,
+    /// Every file whose text became part of the settings.
+    pub files: Vec<PathBuf>,
 }
 
 const SYSTEM_FILE: &str = "/etc/tollkeep/tollkeep.yaml";
@@ -81,13 +83,17 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     overlay.apply(&request.sets);
     let mut core = Core::new(&env, report);
     let file: File = core.section(&KeyPath::default(), Some(&tree));
-    let (settings, lines, report) = check(file, core);
+    let (settings, lines, mut report) = check(file, core);
+    let mut files = report.take_files();
+    files.extend(path.clone());
+    files.extend(settings.egress.ca_file.clone());
     let warnings = report.finish()?;
     Ok(Loaded {
         settings,
         origins: Origins::new(lines),
         warnings,
         path,
+        files,
     })
 }
 
@@ -206,6 +212,7 @@ fn with_env_file(request: &LoadRequest, tree: &Node, report: &mut Report) -> Env
         None => (usual, false),
     };
     let name = path.display();
+    report.note_file(&path);
     match env::read_file(&path) {
         Ok(file) => {
             let wide = format!("{name}: may be read by others: chmod 600 {name}");

@@ -78,6 +78,7 @@ impl Overlay<'_> {
     }
 
     fn read_file(&mut self, name: &str, file: &str) -> Option<String> {
+        self.report.note_file(Path::new(file));
         match secret_file::read(Path::new(file)) {
             Ok(read) => {
                 if let Some(warning) = read.warning {

@@ -24,8 +24,8 @@ from elsewhere; a literal `${` is `$${`.
 - Times are `250ms 30s 5m 24h 30d`, sizes `512KiB 1MiB 10MB`. A bare number is taken only where \
 the key's name ends in its unit.
 - `off` may also be written `false`.
-- A running gateway takes its settings over anew by `tollkeep config reload` and by SIGHUP. \
-A change of a key that is read at start only is refused as a whole, and so is every fault: the \
+- A running gateway takes its settings over anew when the file has changed (`reload.watch`), by \
+`tollkeep config reload` and by SIGHUP. A change of a key that is read at start only is refused as a whole, and so is every fault: the \
 settings in force stay.
 ";
 

@@ -91,6 +91,8 @@ pub struct Settings {
     pub sandbox: Sandbox,
     /// What other gateways' callers expect.
     pub compat: Compat,
+    /// When the settings are taken over anew.
+    pub reload: Reload,
 }
 
 /// `production` turns advice into errors.
@@ -114,6 +116,17 @@ keys! {
         /// Whether the built-in upstream is there as provider `sandbox`, where no provider of that
         /// kind is written. Refused in production and on a public bind.
         upstream: bool = switch().or(false),
+    }
+}
+
+keys! {
+    /// When the settings of a running gateway are taken over anew.
+    #[derive(Copy, Eq, PartialEq)]
+    pub struct Reload {
+        /// Whether that is done when the file, or a file that it names for a secret or for
+        /// certificates, has changed and been left alone for 300 ms. `tollkeep config reload`
+        /// and SIGHUP do it in any case.
+        watch: bool = switch().or(true),
     }
 }
 
@@ -156,6 +169,7 @@ keys! {
         logging: Logging = section(),
         sandbox: Sandbox = section(),
         compat: Compat = section(),
+        reload: Reload = section(),
     }
 }
 
@@ -192,6 +206,7 @@ impl Settings {
             logging: file.logging,
             sandbox: file.sandbox,
             compat: file.compat,
+            reload: file.reload,
         }
     }
 }

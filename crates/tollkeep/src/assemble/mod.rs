@@ -10,6 +10,7 @@ mod plan;
 mod reload;
 mod runtime;
 mod vault;
+mod watch;
 
 pub(crate) use audit::redactor;
 pub(crate) use reload::Loader;
@@ -150,6 +151,7 @@ fn start_by(
     announce(&base, audit.as_deref());
     if let Some(hangups) = hangups {
         control.spawn(control::reload_on(hangups, Arc::clone(&live.reloader)));
+        control.spawn(control::reload_on_change(Arc::clone(&live.reloader)));
     }
     Ok(Running {
         base,

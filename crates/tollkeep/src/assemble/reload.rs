@@ -7,6 +7,7 @@
 use super::Base;
 use super::control::Sandbox;
 use super::data::Plane;
+use super::watch::Files;
 use arc_swap::ArcSwap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,19 +18,56 @@ use tollkeep_observe::metrics::Metrics;
 use tollkeep_types::Clock;
 
 /// Loads the settings that the gateway was started with once more.
-pub(crate) type Loader = Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
+pub(crate) struct Loader {
+    load: Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>,
+    /// The files that the settings in force came from, as they were.
+    read: Mutex<Files>,
+}
+
+impl Loader {
+    /// After these were loaded, by the same means.
+    pub(crate) fn new(
+        loaded: &Loaded,
+        load: impl Fn() -> Result<Loaded, ConfigErrors> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            load: Box::new(load),
+            read: Mutex::new(Files::look_at(loaded.files.clone())),
+        }
+    }
+
+    fn load(&self) -> Result<Loaded, ConfigErrors> {
+        // Looked at before they are read: what changes meanwhile has changed since.
+        let before = self.read().look_again();
+        let loaded = (self.load)();
+        let read = match &loaded {
+            Ok(loaded) => before.exchanged_for(loaded.files.clone()),
+            Err(_) => before,
+        };
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        loaded
+    }
+
+    fn read(&self) -> Files {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.clone()
+    }
+}
 
 /// What asked for a reload, where it was no operator.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cause {
     /// SIGHUP.
     Signal,
+    /// A file changed.
+    File,
 }
 
 impl Cause {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Signal => "signal",
+            Self::File => "file",
         }
     }
 }
@@ -89,6 +127,12 @@ impl Reloader {
     /// Which settings these are.
     pub(crate) fn state(&self) -> SettingsState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files that were read last, as they were then; `None` where nobody wants to know.
+    pub(crate) fn watched(&self) -> Option<Files> {
+        let again = self.sources.again.as_ref()?;
+        self.settings.load().reload.watch.then(|| again.read())
     }
 
     /// Reloads, and records it as the gateway's own act. Blocks.
@@ -152,7 +196,7 @@ impl Reloader {
 
     fn load(&self) -> Result<Loaded, ConfigErrors> {
         match &self.sources.again {
-            Some(again) => again(),
+            Some(again) => again.load(),
             None => Err(ConfigErrors(vec![fault(
                 "",
                 "this gateway was started without a configuration that could be loaded again",

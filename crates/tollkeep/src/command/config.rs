@@ -46,7 +46,7 @@ impl Source {
             running: true,
             ..self.request()
         };
-        Box::new(move || load(&request))
+        Loader::new(loaded, move || load(&request))
     }
 
     fn request(&self) -> LoadRequest {

@@ -37,6 +37,8 @@ mod rates;
 mod records;
 mod reload;
 mod reload_kept;
+mod reload_soak;
+mod reload_watch;
 mod returned_headers;
 mod secrecy;
 mod signing;

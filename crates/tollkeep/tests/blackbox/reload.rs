@@ -6,8 +6,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use tollkeep_testkit::{Builder, Gateway, Origin, Signal, eventually};
 
+/// A gateway that looks at its file when it is told to.
+pub(crate) fn unwatched(config: impl Into<String>) -> Builder {
+    gateway(config).set("reload.watch", "false")
+}
+
 /// Reloads by the API: status and answer.
-fn reload(gateway: &Gateway) -> (u16, Value) {
+pub(crate) fn reload(gateway: &Gateway) -> (u16, Value) {
     gateway.api("POST", "/api/v1/config/reload", None)
 }
 
@@ -40,7 +45,7 @@ fn sample(gateway: &Gateway, name: &str) -> Option<String> {
     lines.find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
 }
 
-fn events(gateway: &Gateway, action: &str) -> Vec<Value> {
+pub(crate) fn events(gateway: &Gateway, action: &str) -> Vec<Value> {
     let lines = gateway.audit_lines().into_iter();
     lines.filter(|event| event["action"] == action).collect()
 }
@@ -81,7 +86,7 @@ impl Trigger {
 #[test]
 fn each_trigger_takes_a_changed_file_over() {
     let origin = Origin::plain();
-    let gateway = gateway(before(&origin, &free("GET /first"))).start();
+    let gateway = unwatched(before(&origin, &free("GET /first"))).start();
     assert_eq!(generation(&gateway), 1);
     for (at, trigger) in (2..).zip(Trigger::ALL) {
         let target = format!("/new-{at}");
@@ -226,7 +231,7 @@ fn faulty(
 #[test]
 fn what_is_faulty_changes_nothing_and_is_told() {
     let origin = Origin::plain();
-    let gateway = gateway(before(&origin, &free("GET /old"))).start();
+    let gateway = unwatched(before(&origin, &free("GET /old"))).start();
     let rows = faulty(gateway.folder(), &origin);
     let count = rows.len();
     for (name, bytes, wanted) in rows {
@@ -264,7 +269,7 @@ fn what_is_faulty_changes_nothing_and_is_told() {
 fn every_fault_is_told_at_once_by_every_trigger() {
     let origin = Origin::plain();
     let good = before(&origin, &free("GET /old"));
-    let gateway = gateway(&good).start();
+    let gateway = unwatched(&good).start();
     gateway.configure(format!(
         "{good}server: {{ timeouts: {{ header_ms: 0 }} }}\nbanner: x\n"
     ));
@@ -313,7 +318,7 @@ fn a_secret_is_read_again_and_told_to_nobody() {
             file.display()
         ),
     );
-    let gateway = gateway(&config).start();
+    let gateway = unwatched(&config).start();
     assert_eq!(status_of(&gateway, "/x"), 200);
     assert_eq!(origin.last().field("x-api-key"), Some("first-Zq8kTm2vXw7p"));
     secret("second-Ls4nRy9bHc3d\n");
@@ -349,7 +354,7 @@ fn by_file_alone(config: &str) -> Builder {
         "metrics.port",
         "audit.deadline",
     ];
-    let builder = Gateway::builder(crate::fixture::TOLLKEEP).config(config);
+    let builder = unwatched(config);
     filled_in.into_iter().fold(builder, Builder::in_file)
 }
 
