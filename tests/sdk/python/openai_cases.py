@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 
+import httpx2
 import openai
 from pydantic import BaseModel
 
@@ -80,6 +81,36 @@ def asynchronous():
             return "".join([c.choices[0].delta.content or "" async for c in stream])
 
     assert asyncio.run(talk()) == "You said: Hello"
+
+
+@case("openai: plain and streamed calls, side by side on one connection of HTTP/2", gateway_only=True)
+def over_http2():
+    versions = []
+
+    async def note(response):
+        versions.append(response.http_version)
+
+    async def talk():
+        transport = httpx2.AsyncClient(http1=False, http2=True, event_hooks={"response": [note]})
+        async with client_of(kind=openai.AsyncOpenAI).with_options(http_client=transport) as talker:
+            plain = [chat(f"Hello {number}", using=talker) for number in range(20)]
+            answers = await asyncio.gather(*plain)
+            stream = await chat("Hello there", using=talker, stream=True)
+            text = "".join([c.choices[0].delta.content or "" async for c in stream])
+            refused = client_of(unknown_token(), kind=openai.AsyncOpenAI)
+            refused = refused.with_options(http_client=transport)
+            try:
+                await chat("Hello", using=refused)
+            except openai.AuthenticationError as error:
+                assert error.status_code == 401, error
+            else:
+                raise AssertionError("an unknown token was served")
+            return [answer.choices[0].message.content for answer in answers], text
+
+    plain, streamed = asyncio.run(talk())
+    assert plain == [f"You said: Hello {number}" for number in range(20)], plain
+    assert streamed == "You said: Hello there", streamed
+    assert versions == ["HTTP/2"] * 22, versions
 
 
 TOOLS = [

@@ -13,7 +13,8 @@ use tollkeep_observe::line_sink::{LineOutput, LineSink};
 use tollkeep_observe::logs::{self, LogConfig};
 use tollkeep_observe::metrics::LogMeter;
 use tollkeep_testkit::{
-    Client, Ended, Gate, Origin, PATIENCE, Request, Step, chunk, chunked_head, eventually, json, ok,
+    Client, Ended, Gate, Http2Client, Origin, PATIENCE, Request, Reset, Step, chunk, chunked_head,
+    eventually, json, ok,
 };
 use tollkeep_types::{Clock, MonoNanos, WallMillis};
 
@@ -57,7 +58,7 @@ fn settings(folder: &Path, origin: &Origin) -> tollkeep_config::Settings {
     let config = format!(
         "data_dir: {at}/data\nstore: {{ path: {at}/data/tollkeep.db }}\n\
          audit: {{ file: {at}/data/audit.log, deadline: 60s }}\nlogging: {{ output: {at}/log }}\n\
-         server:\n  port: 0\n  workers: 1\n  limits: {{ connections_per_ip_max: 4, \
+         server:\n  port: 0\n  h2c: true\n  workers: 1\n  limits: {{ connections_per_ip_max: 4, \
          concurrent_requests_max: 2, concurrent_requests_per_ip_max: 2 }}\n  \
          security: {{ rate_limiting: {{ enabled: false }} }}\n\
          management: {{ listen: \"127.0.0.1:0\" }}\nmetrics: {{ port: 0 }}\n\
@@ -117,9 +118,27 @@ impl World {
             .into_bytes()
     }
 
+    fn body(what: &str) -> String {
+        format!(r#"{{"model":"gpt-4o","messages":[],"user":"{what} {SAID}"}}"#)
+    }
+
+    fn chat_stream(&self, streams: &Http2Client) -> http::Request<()> {
+        let bearer = format!("Bearer {}", self.token);
+        let fields = [
+            ("x-note", SAID),
+            ("authorization", &bearer),
+            ("content-type", "application/json"),
+        ];
+        streams.request(
+            "POST",
+            &format!("/v1/chat/completions?note={SAID}"),
+            &fields,
+        )
+    }
+
     fn chat(&self, what: &str) -> Vec<u8> {
         let (host, token) = (self.running.data_addr, &self.token);
-        let body = format!(r#"{{"model":"gpt-4o","messages":[],"user":"{what} {SAID}"}}"#);
+        let body = Self::body(what);
         format!(
             "POST /v1/chat/completions?note={SAID} HTTP/1.1\r\nHost: {host}\r\nx-note: {SAID}\r\n\
              Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\
@@ -275,16 +294,24 @@ fn a_request_that_panics_ends_alone_is_recorded_and_gives_everything_back() {
     origin.wait_for(1);
     for round in 0..ROUNDS {
         wait_for_records(folder.path(), 3 * round);
-        let mut doomed = world.connect();
-        doomed.send(&world.chat("panic"));
-        assert_eq!(doomed.answer(PATIENCE).unwrap_err(), Ended::Closed);
+        let path = format!("/plain/idle-{round}");
+        let answer = if round % 2 == 0 {
+            let mut doomed = world.connect();
+            doomed.send(&world.chat("panic"));
+            assert_eq!(doomed.answer(PATIENCE).unwrap_err(), Ended::Closed);
+            idle.call(&world.plain(&format!("idle-{round}"), "1.1"))
+        } else {
+            // A stream ends by itself: the next one finds its connection as it was.
+            let mut streams = Http2Client::connect(world.running.data_addr);
+            let doomed = world.chat_stream(&streams);
+            let internal_error = Reset(Some(h2::Reason::INTERNAL_ERROR));
+            let reset = streams.call(doomed, World::body("panic").as_bytes());
+            assert_eq!(reset.unwrap_err(), internal_error);
+            let request = streams.request("GET", &path, &[("x-note", SAID)]);
+            streams.call(request, b"").unwrap()
+        };
         assert!(!trap.armed.load(Ordering::SeqCst), "it did panic");
-        let path = format!("idle-{round}");
-        let answer = idle.call(&world.plain(&path, "1.1"));
-        assert_eq!(
-            (answer.status, answer.text()),
-            (200, format!("/plain/{path}"))
-        );
+        assert_eq!((answer.status, answer.text()), (200, path));
         // The token's only place is free again, and so is the address's second one.
         let answer = world.connect().call(&world.chat("fine"));
         assert_eq!(answer.status, 200, "{}", answer.text());

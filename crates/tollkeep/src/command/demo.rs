@@ -97,6 +97,7 @@ impl Demo {
             format!("store.path={}", folder.join("tollkeep.db").display()),
             format!("audit.file={}", folder.join("audit.log").display()),
             format!("server.port={port}"),
+            "server.h2c=true".to_owned(),
             format!("management.listen=127.0.0.1:{management}"),
             format!("metrics.port={metrics}"),
             "logging.level=error".to_owned(),
