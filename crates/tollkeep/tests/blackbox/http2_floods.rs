@@ -1,6 +1,7 @@
 //! HTTP/2 clients that overdo it, beside one that doesn't.
 
 use crate::http2::{clear_text, plain};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tollkeep_testkit::frames::{END_STREAM, kind};
 use tollkeep_testkit::{
@@ -237,30 +238,29 @@ fn resident_kib(gateway: &Gateway) -> u64 {
     crate::http2::resident_kib(gateway)
 }
 
-// EDGE-42
-#[test]
-#[ignore = "twenty seconds a flood; run by `make soak`"]
-fn floods_of_twenty_seconds_leave_honest_callers_their_speed() {
+/// Twenty seconds of the flood at this place, beside an honest caller.
+fn lasts(at: usize) {
+    let (name, _, round) = FLOODS[at];
     let origin = Origin::start(|_| ok(b"hello"));
     let gateway = plain(&origin);
     let base = slowest(&gateway, Duration::from_secs(5));
     let before = resident_kib(&gateway);
-    for (name, _, round) in FLOODS {
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let flooded = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    flood(&gateway, round);
-                }
-            });
-            let flooded = slowest(&gateway, Duration::from_secs(20));
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            flooded
+    let stop = AtomicBool::new(false);
+    let flooded = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                flood(&gateway, round);
+            }
         });
-        let bound = (base * 4).max(Duration::from_millis(40));
-        assert!(flooded < bound, "{name}: {flooded:?}, without it {base:?}");
-    }
-    assert!(resident_kib(&gateway) < before + 64 * 1024);
+        let flooded = slowest(&gateway, Duration::from_secs(20));
+        stop.store(true, Ordering::Relaxed);
+        flooded
+    });
+    // The flooder takes a core of its own on the same machine: a floor keeps noise out.
+    let bound = (base * 4).max(Duration::from_millis(40));
+    println!("{name}: {flooded:?} beside it, {base:?} without");
+    assert!(flooded < bound, "{name}: {flooded:?}, without it {base:?}");
+    assert!(resident_kib(&gateway) < before + 64 * 1024, "{name}");
     let spent = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).unwrap();
         let fields: Vec<_> = stat
@@ -276,6 +276,30 @@ fn floods_of_twenty_seconds_leave_honest_callers_their_speed() {
         std::thread::sleep(Duration::from_secs(1));
         (spent() - before < 10).then_some(())
     });
+}
+
+macro_rules! long_floods {
+    ($($name:ident: $at:literal,)*) => {$(
+        #[test]
+        #[ignore = "twenty seconds of a flood; run by `make soak`"]
+        fn $name() {
+            lasts($at);
+        }
+    )*};
+}
+
+long_floods! {
+    twenty_seconds_of_rapid_resets: 0,
+    twenty_seconds_of_made_you_reset: 1,
+    twenty_seconds_of_bodies_that_are_too_long: 2,
+    twenty_seconds_of_pings: 3,
+    twenty_seconds_of_settings: 4,
+    twenty_seconds_of_priorities: 5,
+    twenty_seconds_of_empty_data: 6,
+    twenty_seconds_of_windows_by_one: 7,
+    twenty_seconds_of_unknown_frames: 8,
+    twenty_seconds_of_table_sizes: 9,
+    twenty_seconds_of_continuations: 10,
 }
 
 /// The 99th percentile of calls at 50 a second.

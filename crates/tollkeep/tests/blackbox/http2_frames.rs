@@ -205,6 +205,71 @@ fn a_stream_beyond_the_hundredth_is_refused_and_may_be_asked_again() {
     assert_eq!(origin.count(), 100);
 }
 
+// EDGE-41 EDGE-42
+#[test]
+fn fields_beyond_the_settings_are_refused_and_bombs_end_the_connection() {
+    let origin = Origin::plain();
+    let gateway = plain(&origin);
+    let large = "x".repeat(8_000);
+    let five: Vec<_> = (0..5).map(|_| ("x-large", &*large)).collect();
+    let whole = block(&fields(&[], &five));
+    let mut client = FrameClient::connect(gateway.data());
+    let mut pieces = whole.chunks(16_000).peekable();
+    let mut kind = kind::HEADERS;
+    while let Some(piece) = pieces.next() {
+        let flags = if pieces.peek().is_none() {
+            END_HEADERS
+        } else {
+            0
+        };
+        client.send(&RawFrame::new(kind, flags | END_STREAM, 1, piece));
+        kind = kind::CONTINUATION;
+    }
+    assert_eq!(fate(&mut client), Status(431));
+    assert!(lives(&mut client));
+    // One field of the table, named thousands of times by one byte each.
+    let mut bomb = block(&fields(&[], &[]));
+    let value = "x".repeat(3_900);
+    bomb.extend([0x40, 1, b'a', 0x7f, 0xbd, 0x1d]);
+    bomb.extend(value.bytes());
+    bomb.resize(16_000, 0xbe);
+    let before = crate::http2::resident_kib(&gateway);
+    let mut client = FrameClient::connect(gateway.data());
+    client.send(&RawFrame::new(
+        kind::HEADERS,
+        END_HEADERS | END_STREAM,
+        1,
+        bomb,
+    ));
+    let fate = fate(&mut client);
+    assert!(matches!(fate, GoAway(code) if code != 0), "{fate:?}");
+    assert!(crate::http2::resident_kib(&gateway) < before + 4 * 1024);
+    assert_eq!(origin.count(), 0);
+}
+
+// EDGE-53
+#[test]
+fn a_body_that_stops_is_refused_on_its_stream_alone() {
+    let origin = Origin::plain();
+    let gateway = crate::http2::clear_text(&origin, &["POST /x"]);
+    let gateway = gateway.set("server.timeouts.body_ms", "300").start();
+    for with in [&[("content-length", "5")][..], &[]] {
+        let begun = RawFrame::new(kind::DATA, 0, 1, *b"hel");
+        let (fate, mut client) = posts(&gateway, with, &[begun]);
+        assert_eq!(fate, Status(408));
+        let reset = client
+            .frame_where(|frame| frame.kind == kind::RST_STREAM)
+            .unwrap();
+        assert_eq!(
+            (reset.stream, reset.code()),
+            (1, 0),
+            "nothing more is wanted"
+        );
+        assert!(lives(&mut client));
+    }
+    assert_eq!(origin.count(), 0);
+}
+
 /// A POST with these further fields, and frames of its body.
 fn posts(gateway: &Gateway, with: &[(&str, &str)], body: &[RawFrame]) -> (Fate, FrameClient) {
     let mut client = FrameClient::connect(gateway.data());
