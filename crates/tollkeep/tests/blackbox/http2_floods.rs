@@ -208,6 +208,54 @@ fn a_client_that_reads_nothing_ends_before_its_answers_gather() {
     assert!(resident_kib(&gateway) < before + 4 * 1024);
 }
 
+// EDGE-42 EDGE-53
+#[test]
+fn clients_whose_windows_stay_shut_are_reset_stream_by_stream_and_then_ended() {
+    let origin = Origin::start(|_| ok(b"hello"));
+    let gateway = clear_text(&origin, &["GET /x"]);
+    let gateway = gateway.set("server.timeouts.write_stall_ms", "300").start();
+    let mut client = FrameClient::connect(gateway.data());
+    let (initial_window, shut) = (4_u16.to_be_bytes(), [0; 4]);
+    client.send(&RawFrame::new(
+        kind::SETTINGS,
+        0,
+        0,
+        [&initial_window[..], &shut].concat(),
+    ));
+    let get: Vec<_> = [(":method", "GET")]
+        .into_iter()
+        .chain(FIELDS.into_iter().skip(1))
+        .collect();
+    for round in 0..60 {
+        client.send(&RawFrame::headers(stream(round), END_STREAM, &get));
+    }
+    let mut resets = 0;
+    let code = loop {
+        let told = [kind::RST_STREAM, kind::GOAWAY];
+        let frame = client
+            .frame_where(|frame| told.contains(&frame.kind))
+            .unwrap();
+        if frame.kind == kind::GOAWAY {
+            break frame.code();
+        }
+        resets += 1;
+        // As many again once the first have gone.
+        if resets == 60 {
+            for round in 60..120 {
+                client.send(&RawFrame::headers(stream(round), END_STREAM, &get));
+            }
+        }
+    };
+    assert_eq!(code, ENHANCE_YOUR_CALM, "after {resets} resets");
+    assert!((60..=120).contains(&resets), "{resets}");
+    eventually("nothing is left of them", || {
+        gateway
+            .metrics_text()
+            .contains("tollkeep_in_flight 0")
+            .then_some(())
+    });
+}
+
 // EDGE-53
 #[test]
 fn fields_that_never_end_have_the_time_of_a_head() {
