@@ -4,13 +4,14 @@ use crate::json;
 use crate::line_sink::{LineSink, Urgency};
 use crate::redact::Redactor;
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tollkeep_types::Clock;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::{Registry, reload};
 
 /// From which level on events are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -71,23 +72,38 @@ pub fn install(
     sink: LineSink,
     clock: Arc<dyn Clock>,
 ) -> Result<(), AlreadyInstalled> {
-    tracing::subscriber::set_global_default(subscriber(config, sink, clock))
-        .map_err(|_| AlreadyInstalled)
+    let (level, switch) = reload::Layer::new(config.level.filter());
+    tracing::subscriber::set_global_default(subscriber(level, config, sink, clock))
+        .map_err(|_| AlreadyInstalled)?;
+    // There is one log a process, so nobody else has set it.
+    let _was = SWITCH.set(switch);
+    Ok(())
 }
 
+/// Changes the level of the process's log, if it has one.
+pub fn set_level(level: Level) {
+    if let Some(switch) = SWITCH.get()
+        && let Err(error) = switch.reload(level.filter())
+    {
+        tracing::error!("The level of the log can't be changed: {error}");
+    }
+}
+
+/// Changes the level of the process's log.
+static SWITCH: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
 fn subscriber(
+    level: impl Layer<Registry> + Send + Sync,
     config: LogConfig,
     sink: LineSink,
     clock: Arc<dyn Clock>,
 ) -> impl Subscriber + Send + Sync {
-    tracing_subscriber::registry()
-        .with(config.level.filter())
-        .with(Lines {
-            format: config.format,
-            redactor: config.redactor,
-            sink,
-            clock,
-        })
+    tracing_subscriber::registry().with(level).with(Lines {
+        format: config.format,
+        redactor: config.redactor,
+        sink,
+        clock,
+    })
 }
 
 /// Turns events into lines.
@@ -293,7 +309,10 @@ mod tests {
             format,
             redactor: Redactor::default(),
         };
-        tracing::subscriber::with_default(subscriber(config, sink.clone(), clock), act);
+        tracing::subscriber::with_default(
+            subscriber(config.level.filter(), config, sink.clone(), clock),
+            act,
+        );
         assert!(sink.flush(Duration::from_secs(20)));
         std::fs::read_to_string(path).unwrap()
     }

@@ -6,8 +6,9 @@ use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::sync::Arc;
 use tollkeep_audit::{IpMask, Logger, LoggerConfig, Means, OnFailure, UserAgentDetail};
-use tollkeep_config::settings::{AccessLog, AccessOnFailure, MaskIp, Settings, UserAgent};
+use tollkeep_config::settings::{AccessLog, AccessOnFailure, Level, MaskIp, Settings, UserAgent};
 use tollkeep_observe::line_sink::{LineOutput, LineSink};
+use tollkeep_observe::logs;
 use tollkeep_observe::redact::Redactor;
 
 /// Opens the audit log; `None` when it is off.
@@ -51,6 +52,17 @@ pub(crate) fn open(base: &Base, vault: &Vault) -> anyhow::Result<Option<Arc<Logg
 pub(crate) fn redactor(settings: &Settings) -> Redactor {
     let auth = &settings.auth;
     Redactor::new([auth.token_prefix.as_str(), auth.management_prefix.as_str()].into_iter())
+}
+
+/// From which level on the process log is written.
+pub(crate) fn log_level(settings: &Settings) -> logs::Level {
+    match settings.logging.level {
+        Level::Trace => logs::Level::Trace,
+        Level::Debug => logs::Level::Debug,
+        Level::Info => logs::Level::Info,
+        Level::Warn => logs::Level::Warn,
+        Level::Error => logs::Level::Error,
+    }
 }
 
 /// How addresses are written down.

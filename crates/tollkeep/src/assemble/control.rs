@@ -4,7 +4,7 @@
 use super::reload::{Cause, Reloader};
 use super::runtime::Live;
 use super::vault::{PEPPER_ID, Vault};
-use super::watch::{self, Watch};
+use super::watch;
 use super::{Base, Others, VERSION};
 use crate::exit::{self, Failed};
 use anyhow::Context;
@@ -177,21 +177,14 @@ pub(crate) async fn reload_on(mut signals: Signal, reloader: Arc<Reloader>) {
 pub(crate) async fn reload_on_change(reloader: Arc<Reloader>) {
     let mut ticks = tokio::time::interval(watch::LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut watch = Watch::default();
     loop {
         ticks.tick().await;
-        let Some(files) = reloader.watched() else {
-            continue;
-        };
         let reloader = Arc::clone(&reloader);
         // Files may be on disks that take their time.
-        let looking = tokio::task::spawn_blocking(move || {
-            if watch.has_changed(&files) {
-                reloader.reload_by(Cause::File);
-            }
-            watch
-        });
-        watch = looking.await.unwrap_or_default();
+        let look = tokio::task::spawn_blocking(move || reloader.look());
+        if look.await.is_err() {
+            tracing::error!("A look at the files of the settings ended before it was done");
+        }
     }
 }
 

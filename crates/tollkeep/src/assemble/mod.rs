@@ -12,7 +12,7 @@ mod runtime;
 mod vault;
 mod watch;
 
-pub(crate) use audit::redactor;
+pub(crate) use audit::{log_level, redactor};
 pub(crate) use reload::Loader;
 
 use crate::exit::{self, Failed};

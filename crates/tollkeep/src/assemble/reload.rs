@@ -5,15 +5,17 @@
 //! began with.
 
 use super::Base;
+use super::audit::log_level;
 use super::control::Sandbox;
 use super::data::Plane;
-use super::watch::Files;
+use super::watch::{Files, Watch};
 use arc_swap::ArcSwap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_admin::{Reloaded, SettingsState};
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_config::{ConfigError, ConfigErrors, Loaded, Place, Settings};
+use tollkeep_observe::logs;
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_types::Clock;
 
@@ -22,6 +24,8 @@ pub(crate) struct Loader {
     load: Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>,
     /// The files that the settings in force came from, as they were.
     read: Mutex<Files>,
+    /// Sees writers from the moment of the first reading on.
+    watch: Mutex<Watch>,
 }
 
 impl Loader {
@@ -30,9 +34,11 @@ impl Loader {
         loaded: &Loaded,
         load: impl Fn() -> Result<Loaded, ConfigErrors> + Send + Sync + 'static,
     ) -> Self {
+        let read = Files::look_at(loaded.files.clone());
         Self {
             load: Box::new(load),
-            read: Mutex::new(Files::look_at(loaded.files.clone())),
+            watch: Mutex::new(Watch::begin(&read)),
+            read: Mutex::new(read),
         }
     }
 
@@ -129,10 +135,16 @@ impl Reloader {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The files that were read last, as they were then; `None` where nobody wants to know.
-    pub(crate) fn watched(&self) -> Option<Files> {
-        let again = self.sources.again.as_ref()?;
-        self.settings.load().reload.watch.then(|| again.read())
+    /// Reloads if files have changed since they were read, and somebody wants to know. Called
+    /// every [`LOOK_EVERY`](super::watch::LOOK_EVERY). Blocks.
+    pub(crate) fn look(&self) {
+        let Some(again) = &self.sources.again else {
+            return;
+        };
+        let mut watch = again.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.settings.load().reload.watch && watch.has_changed(&again.read()) {
+            self.reload_by(Cause::File);
+        }
     }
 
     /// Reloads, and records it as the gateway's own act. Blocks.
@@ -242,6 +254,7 @@ impl Reloader {
                 return Err(ConfigErrors(faults));
             }
         };
+        logs::set_level(log_level(&loaded.settings));
         let connections_max = loaded.settings.server.limits.connections_max;
         self.plane
             .shared

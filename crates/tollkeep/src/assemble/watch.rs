@@ -79,6 +79,13 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Begins with files that were just `read`.
+    pub(crate) fn begin(read: &Files) -> Self {
+        let mut watch = Self::default();
+        watch.writers.look(read);
+        watch
+    }
+
     /// Whether the files are no longer what they were when they were `read`, have not changed for
     /// a while, and nobody is writing them. Called every [`LOOK_EVERY`].
     pub(crate) fn has_changed(&mut self, read: &Files) -> bool {
@@ -172,7 +179,7 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "one").unwrap();
         let read = Files::look_at(vec![path.clone()]);
-        let mut watch = Watch::default();
+        let mut watch = Watch::begin(&read);
         let looks = |watch: &mut Watch, read: &Files, count: u32| {
             (0..count).filter(|_| watch.has_changed(read)).count()
         };
@@ -202,7 +209,7 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "one").unwrap();
         let read = Files::look_at(vec![path.clone()]);
-        let mut watch = Watch::default();
+        let mut watch = Watch::begin(&read);
         assert!(!watch.has_changed(&read));
         let mut file = fs::File::create(&path).unwrap();
         file.write_all(b"half a").unwrap();

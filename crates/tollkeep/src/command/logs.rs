@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use std::sync::Arc;
-use tollkeep_config::settings::{Format, Level, Settings};
+use tollkeep_config::settings::{Format, Settings};
 use tollkeep_observe::line_sink::{LineOutput, LineSink};
 use tollkeep_observe::logs::{self, LogConfig};
 use tollkeep_observe::metrics::LogMeter;
@@ -21,13 +21,7 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
     let sink = LineSink::open(&output, Arc::clone(&clock), LogMeter::default())
         .with_context(|| format!("cannot open the log {output:?}"))?;
     let config = LogConfig {
-        level: match logging.level {
-            Level::Trace => logs::Level::Trace,
-            Level::Debug => logs::Level::Debug,
-            Level::Info => logs::Level::Info,
-            Level::Warn => logs::Level::Warn,
-            Level::Error => logs::Level::Error,
-        },
+        level: crate::assemble::log_level(settings),
         format: match logging.format {
             Format::Json => logs::Format::Json,
             Format::Text => logs::Format::Text,

@@ -27,6 +27,7 @@ mod http2;
 mod http2_floods;
 mod http2_frames;
 mod identity;
+mod knobs;
 mod limits;
 mod management;
 mod metrics;

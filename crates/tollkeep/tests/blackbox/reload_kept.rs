@@ -210,3 +210,24 @@ fn bounds_on_connections_and_the_drain_follow_the_settings() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait_exit(PATIENCE).unwrap().code(), Some(0));
 }
+
+// EDGE-136
+#[test]
+fn the_log_is_as_talkative_as_the_settings_say() {
+    let config = |level: &str| format!("logging: {{ level: {level} }}\n");
+    let gateway = gateway(config("warn")).in_file("logging.level").start();
+    reloaded(&gateway, &config("info"));
+    eventually("a line", || {
+        gateway.stderr().contains("Settings 2 are").then_some(())
+    });
+    reloaded(&gateway, &config("error"));
+    reloaded(&gateway, &config("info"));
+    eventually("a line", || {
+        gateway.stderr().contains("Settings 4 are").then_some(())
+    });
+    assert!(
+        !gateway.stderr().contains("Settings 3 are"),
+        "{}",
+        gateway.stderr()
+    );
+}
