@@ -40,6 +40,17 @@ pub(crate) enum Right {
     Configuration,
 }
 
+impl Right {
+    fn is_of(self, role: Role) -> bool {
+        match self {
+            Self::Read => true,
+            Self::Tokens => role != Role::Viewer,
+            Self::Configuration => matches!(role, Role::Owner | Role::Admin),
+            Self::Projects => matches!(role, Role::Owner | Role::Admin | Role::TenantAdmin),
+        }
+    }
+}
+
 impl Operator {
     /// Whose rows the operator may see.
     pub(crate) fn scope(&self) -> Scope {
@@ -64,13 +75,7 @@ impl Operator {
             Who::Key { role, .. } => role,
             Who::Environment | Who::Local { .. } => Role::Owner,
         };
-        let allowed = match right {
-            Right::Read => true,
-            Right::Tokens => role != Role::Viewer,
-            Right::Configuration => matches!(role, Role::Owner | Role::Admin),
-            Right::Projects => matches!(role, Role::Owner | Role::Admin | Role::TenantAdmin),
-        };
-        if allowed {
+        if right.is_of(role) {
             Ok(())
         } else {
             Err(Problem::forbidden())
@@ -168,6 +173,19 @@ impl State {
 mod tests {
     use super::*;
     use axum::http::HeaderName;
+
+    #[test]
+    fn only_those_who_run_the_whole_gateway_reload_its_settings() {
+        for (role, want) in [
+            (Role::Owner, true),
+            (Role::Admin, true),
+            (Role::TenantAdmin, false),
+            (Role::Operator, false),
+            (Role::Viewer, false),
+        ] {
+            assert_eq!(Right::Configuration.is_of(role), want, "{role:?}");
+        }
+    }
 
     // ID-55
     #[test]

@@ -89,10 +89,12 @@ impl Exchange<'_> {
                     if !self.work.out.is_empty() {
                         self.flush().await?;
                     }
-                    if self.worker.deadlines.now().since(began) > total_ns {
+                    let passed = self.worker.deadlines.now().since(began);
+                    let Some(left) = total_ns.checked_sub(passed) else {
                         return Ok(Ended::Failed(Refusal::Timeout));
-                    }
-                    self.conn.slot().set(caps.idle);
+                    };
+                    let wait = caps.idle.min(Duration::from_nanos(left));
+                    self.conn.slot().set(wait);
                     match self.conn.race(upstream.fill()).await {
                         Raced::Gone => return Err(Stop::CallerGone),
                         Raced::Late => return Ok(Ended::Failed(Refusal::Timeout)),

@@ -15,14 +15,14 @@ use tollkeep_testkit::{
 const A_MOMENT: Duration = Duration::from_millis(400);
 
 /// The gateway, what is behind it, and a token.
-struct World {
-    gateway: Gateway,
-    origin: Origin,
-    token: String,
+pub(crate) struct World {
+    pub(crate) gateway: Gateway,
+    pub(crate) origin: Origin,
+    pub(crate) token: String,
 }
 
 /// What a caller sees.
-type Look = fn(&World) -> String;
+pub(crate) type Look = fn(&World) -> String;
 
 /// The configuration as JSON, which is YAML too: keys are set by their paths.
 fn base(origin: &Origin) -> Value {
@@ -33,7 +33,7 @@ fn base(origin: &Origin) -> Value {
         "reload": { "watch": false },
         "server": { "security": { "rate_limiting": { "enabled": false } } },
         "upstreams": { "origin": { "url": url, "allow_private": ["127.0.0.1/32"], "forward_client_ip": true } },
-        "routes": { "GET /x": free, "POST /x": free, "GET /big": free },
+        "routes": { "GET /x": free, "POST /x": free, "GET /big": free, "GET /slow": free, "GET /pausing": free, "GET /p/*": free },
         "providers": { "openai": {
             "base_url": format!("{url}/v1"), "allow_private": ["127.0.0.1/32"],
             "credentials": [{ "secret": "${UPSTREAM_KEY}" }],
@@ -53,6 +53,15 @@ fn answer(request: &Request) -> Vec<Step> {
     if request.target.starts_with("/v1/") {
         return json_answer(&json!({ "choices": ["x".repeat(1_000)] }));
     }
+    let pause = Step::Sleep(A_MOMENT);
+    if request.target == "/slow" {
+        return [vec![pause], ok(b"slow")].concat();
+    }
+    if request.target == "/pausing" {
+        let (some, end) = ([chunk(b"some"), pause], [chunk(b"more"), chunk(b"")]);
+        let head = [chunked_head("text/plain")].into_iter();
+        return head.chain(some).chain(end).collect();
+    }
     if request.target == "/big" {
         let pieces = (0..4).map(|_| chunk(&[b'x'; 500]));
         let head = [chunked_head("text/plain")].into_iter();
@@ -62,11 +71,11 @@ fn answer(request: &Request) -> Vec<Step> {
 }
 
 impl World {
-    fn status(&self, request: &[u8]) -> String {
+    pub(crate) fn status(&self, request: &[u8]) -> String {
         self.gateway.call(request).status.to_string()
     }
 
-    fn get(&self, lines: &str) -> String {
+    pub(crate) fn get(&self, lines: &str) -> String {
         self.status(&head("GET /x", lines))
     }
 
@@ -77,13 +86,13 @@ impl World {
     }
 
     /// The value of a field that reaches the upstream.
-    fn passed_on(&self, lines: &str, name: &str) -> String {
+    pub(crate) fn passed_on(&self, lines: &str, name: &str) -> String {
         let asked = self.get(lines);
         let request = self.origin.last();
         format!("{asked} {:?}", request.field(name))
     }
 
-    fn chat(&self, body: &str) -> String {
+    pub(crate) fn chat(&self, body: &str) -> String {
         self.status(&llm_call("/v1/chat/completions", &self.token, body))
     }
 
@@ -118,7 +127,7 @@ fn nested(depth: usize) -> String {
     format!(r#"{{"model":"m","messages":[],"metadata":{open}{close}}}"#)
 }
 
-const CHAT: &str = r#"{"model":"m","messages":[]}"#;
+pub(crate) const CHAT: &str = r#"{"model":"m","messages":[]}"#;
 
 /// The field lines of an answer that have this in their names.
 fn told(world: &World, request: &[u8], part: &str) -> String {
@@ -138,18 +147,18 @@ fn browsed(world: &World) -> String {
 }
 
 /// How many of some calls are let through.
-fn passed(world: &World) -> String {
+pub(crate) fn passed(world: &World) -> String {
     let all = (0..40).filter(|_| world.get("") == "200");
     // Some seconds' worth may be let through besides the burst.
     if all.count() > 20 { "most" } else { "few" }.to_owned()
 }
 
 /// Keys below one, each with a value that is not the one it has.
-struct Table {
-    below: &'static str,
+pub(crate) struct Table {
+    pub(crate) below: &'static str,
     /// What else is set all along.
-    with: Vec<(&'static str, Value)>,
-    rows: Vec<(&'static str, Value, Look)>,
+    pub(crate) with: Vec<(&'static str, Value)>,
+    pub(crate) rows: Vec<(&'static str, Value, Look)>,
 }
 
 fn limits() -> Table {
@@ -468,7 +477,7 @@ fn turn(world: &World, config: &Value) {
     assert_eq!(status, 200, "{answer}");
 }
 
-fn turn_each(table: Table) {
+pub(crate) fn turn_each(table: Table) {
     let origin = Origin::start(answer);
     let mut plain = base(&origin);
     for (key, value) in &table.with {

@@ -28,6 +28,7 @@ mod http2_floods;
 mod http2_frames;
 mod identity;
 mod knobs;
+mod knobs_upstreams;
 mod limits;
 mod management;
 mod metrics;

@@ -82,7 +82,7 @@ impl Trigger {
     }
 }
 
-// EDGE-135
+// EDGE-135 OPS-8
 #[test]
 fn each_trigger_takes_a_changed_file_over() {
     let origin = Origin::plain();
@@ -227,7 +227,7 @@ fn faulty(
     .collect()
 }
 
-// EDGE-135
+// EDGE-135 OPS-8
 #[test]
 fn what_is_faulty_changes_nothing_and_is_told() {
     let origin = Origin::plain();
@@ -264,7 +264,7 @@ fn what_is_faulty_changes_nothing_and_is_told() {
     assert_eq!(settings(&gateway)["refused_at"], Value::Null);
 }
 
-// EDGE-135
+// EDGE-135 OPS-8
 #[test]
 fn every_fault_is_told_at_once_by_every_trigger() {
     let origin = Origin::plain();
@@ -300,7 +300,7 @@ fn every_fault_is_told_at_once_by_every_trigger() {
     assert_eq!(generation(&gateway), 1);
 }
 
-// EDGE-135
+// EDGE-135 OPS-8
 #[test]
 fn a_secret_is_read_again_and_told_to_nobody() {
     let origin = Origin::plain();
@@ -367,7 +367,7 @@ audit: { deadline: 60s }
 vault: { allow_local_kek: true }
 ";
 
-// EDGE-136
+// EDGE-136 OPS-8
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_is_read_at_start_only_is_refused_as_a_whole_and_named() {

@@ -115,13 +115,13 @@ fn run(reloads: usize) {
     println!("{reloads} reloads, {} calls", calls.load(Ordering::Relaxed));
 }
 
-// EDGE-136
+// EDGE-136 OPS-8
 #[test]
 fn no_request_fails_while_settings_change() {
     run(60);
 }
 
-// EDGE-136
+// EDGE-136 OPS-8
 #[test]
 #[ignore = "soak"]
 fn no_request_fails_while_settings_change_a_thousand_times() {

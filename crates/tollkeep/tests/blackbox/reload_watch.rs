@@ -31,7 +31,7 @@ fn mount(folder: &Path, version: &str, config: &str) {
     fs::rename(new, link).unwrap();
 }
 
-// EDGE-135
+// EDGE-135 OPS-8
 #[test]
 fn a_file_is_followed_however_it_is_exchanged() {
     let origin = Origin::plain();
@@ -64,7 +64,7 @@ fn a_file_is_followed_however_it_is_exchanged() {
     assert_eq!((told.len(), generation(&gateway)), (5, 6), "each once");
 }
 
-// EDGE-135
+// EDGE-135 OPS-8
 #[test]
 fn a_file_that_is_being_written_is_not_read() {
     let origin = Origin::plain();
@@ -87,7 +87,7 @@ fn a_file_that_is_being_written_is_not_read() {
     assert!(events(&gateway, "config.reject").is_empty());
 }
 
-// EDGE-135
+// EDGE-135 OPS-8
 #[test]
 fn what_is_left_broken_is_refused_once_and_what_is_mended_taken() {
     let origin = Origin::plain();
@@ -122,7 +122,7 @@ fn what_is_left_broken_is_refused_once_and_what_is_mended_taken() {
     assert_eq!(status_of(&gateway, "/old"), 404);
 }
 
-// EDGE-135
+// EDGE-135 OPS-8
 #[test]
 fn a_secret_in_a_file_of_its_own_is_followed_too() {
     let origin = Origin::plain();
@@ -148,7 +148,7 @@ fn a_secret_in_a_file_of_its_own_is_followed_too() {
     });
 }
 
-// EDGE-135
+// EDGE-135 OPS-8
 #[test]
 fn whoever_does_not_want_that_switches_it_off() {
     let origin = Origin::plain();
