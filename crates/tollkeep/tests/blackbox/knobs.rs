@@ -592,10 +592,12 @@ const ELSEWHERE: &[Elsewhere] = &[
 ];
 
 /// Left to the tests of these parts.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 9] = [
     "server.tls",
     "server.timeouts.tls",
+    "server.http2",
     "server.listen",
+    "server.trust_proxy",
     "server.security.ip_",
     "server.maintenance",
     "server.message",
