@@ -20,6 +20,7 @@ python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v curl >/dev/null || packages+=(curl)
 command -v jq >/dev/null || packages+=(jq)
 command -v go >/dev/null || packages+=(golang-go)
+command -v openssl >/dev/null || packages+=(openssl)
 if [ ${#packages[@]} -gt 0 ]; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     say "the tests need packages that are missing; on Debian: sudo apt-get install ${packages[*]}"

@@ -19,6 +19,10 @@ const START_ONLY: &[(&str, Same)] = &[
     ("server.backlog", |a, b| {
         a.server.backlog == b.server.backlog
     }),
+    ("server.tls", |a, b| a.server.tls == b.server.tls),
+    ("server.timeouts.tls_handshake_ms", |a, b| {
+        a.server.timeouts.tls_handshake == b.server.timeouts.tls_handshake
+    }),
     ("management.listen", |a, b| {
         a.management.listen == b.management.listen
     }),

@@ -123,7 +123,7 @@ impl<'w> Exchange<'w> {
         let scheme = rules.forwarded_scheme(peer, self.fields());
         self.work.facts.client_ip = resolved.ip;
         self.work.facts.header_spoof = resolved.spoof;
-        self.secure = scheme == Some(ClientScheme::Https);
+        self.secure |= scheme == Some(ClientScheme::Https);
         resolved.ip
     }
 
@@ -153,6 +153,10 @@ impl<'w> Exchange<'w> {
 
     fn check_authority(&self) -> Result<(), Refusal> {
         let (plan, authority) = (self.plan, self.work.head.authority.of(self.conn.unread()));
+        let tls = self.conn.tls();
+        if tls.is_some_and(|tls| tls.misdirects(authority)) {
+            return Err(Refusal::Misdirected);
+        }
         let served = plan.served_authority.get();
         if served.is_some_and(|served| **served == *authority) {
             return Ok(());

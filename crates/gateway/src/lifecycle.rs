@@ -234,7 +234,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) started: MonoNanos,
     /// The answer must say `Connection: close`.
     pub(crate) closing: bool,
-    /// A trusted proxy says the caller came over TLS.
+    /// The caller came over TLS: ours, or so a trusted proxy says.
     pub(crate) secure: bool,
     /// The caller's own request id, where it is trusted.
     pub(crate) callers_request_id: Option<Box<str>>,
@@ -258,6 +258,7 @@ impl<'a> Exchange<'a> {
             .begin(worker.request_id(wall.0), wall, conn.peer().ip());
         worker.counters.begin();
         let closing = lane.last || worker.shared.drain.is_draining();
+        let secure = conn.tls().is_some();
         Self {
             worker,
             plan,
@@ -267,7 +268,7 @@ impl<'a> Exchange<'a> {
             lines: &plan.security_headers,
             started,
             closing,
-            secure: false,
+            secure,
             callers_request_id: None,
             detached: false,
             ended: false,

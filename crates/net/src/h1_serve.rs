@@ -6,6 +6,7 @@
 use crate::buffers::Buffers;
 use crate::deadlines::Slot;
 use crate::io::Io;
+use crate::tls::Session;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,7 +14,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 /// Bytes of later requests that are read ahead while one is in work.
 const LOOK_AHEAD_BYTES_MAX: usize = 64 * 1024;
@@ -56,6 +56,7 @@ pub enum Raced<T> {
 /// A caller's connection.
 pub struct Downstream {
     pub(crate) io: Io,
+    pub(crate) tls: Option<Rc<Session>>,
     pub(crate) peer: SocketAddr,
     pub(crate) buffer: Vec<u8>,
     pub(crate) at: usize,
@@ -68,13 +69,15 @@ pub struct Downstream {
 
 impl Downstream {
     pub(crate) fn new(
-        stream: TcpStream,
+        io: Io,
+        tls: Option<Rc<Session>>,
         peer: SocketAddr,
         slot: Slot,
         buffers: Rc<Buffers>,
     ) -> Self {
         Self {
-            io: Io::Clear(stream),
+            io,
+            tls,
             peer,
             buffer: Vec::new(),
             at: 0,
@@ -88,6 +91,11 @@ impl Downstream {
     /// The other end of the TCP connection.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The caller's TLS connection, if it came over TLS of ours.
+    pub fn tls(&self) -> Option<&Session> {
+        self.tls.as_deref()
     }
 
     /// The connection's deadline.
@@ -261,24 +269,24 @@ impl Downstream {
         let mut left = bytes;
         let mut waited = false;
         poll_fn(move |cx| {
-            while !left.is_empty() {
-                match Pin::new(&mut self.io).poll_write(cx, left) {
-                    Poll::Ready(Ok(written)) if written > 0 => {
+            while !left.is_empty() || !self.io.is_flushed() {
+                match self.io.poll_send(cx, left) {
+                    Poll::Ready(Ok(written)) => {
                         left = left.get(written..).unwrap_or_default();
                         waited = false;
                     }
-                    Poll::Ready(_) => return Poll::Ready(Err(Gone::Closed)),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Gone::Closed)),
                     Poll::Pending => {
                         // The kernel tells of room only once a third of its buffer is free; a
                         // slow reader may have made some all the same.
                         let late = waited && self.slot.is_late(cx);
                         if late || self.roomy {
-                            let taken = self.io.send_now(left);
-                            if late && taken == 0 {
+                            let sent = self.io.send_now(left);
+                            if late && sent.moved == 0 {
                                 return Poll::Ready(Err(Gone::Stalled));
                             }
-                            left = left.get(taken..).unwrap_or_default();
-                            self.roomy = left.is_empty();
+                            left = left.get(sent.taken..).unwrap_or_default();
+                            self.roomy = left.is_empty() && self.io.is_flushed();
                             waited = false;
                             continue;
                         }
@@ -299,14 +307,18 @@ impl Downstream {
     /// the caller still sends for at most a second (closing with unread bytes would reset the
     /// connection and take the answer with it).
     pub async fn close(mut self) {
-        if poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx))
-            .await
-            .is_err()
-            || self.read_closed
-        {
+        self.slot.set(LINGER);
+        let ended = poll_fn(|cx| {
+            // Behind TLS the end is a record, which may find no room.
+            if self.slot.is_late(cx) {
+                return Poll::Ready(false);
+            }
+            let ending = Pin::new(&mut self.io).poll_shutdown(cx);
+            ending.map(|ended| ended.is_ok())
+        });
+        if !ended.await || self.read_closed {
             return;
         }
-        self.slot.set(LINGER);
         let mut thrown_away = 0;
         while thrown_away < LINGER_BYTES_MAX {
             thrown_away += self.buffer.len();
@@ -325,16 +337,15 @@ impl Downstream {
 
     /// As [`Self::abort`], at the moment the connection is dropped.
     pub fn cut(&mut self) {
-        match &mut self.io {
-            Io::Clear(stream) => {
-                // A reset on close; if the option can't be set, the caller still sees a body
-                // that is shorter than announced.
-                let reset = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
-                drop(reset);
-            }
-            Io::TlsToUpstream(_) => {}
-            Io::Http2(stream) => stream.reset(h2::Reason::INTERNAL_ERROR),
-        }
+        let stream = match &mut self.io {
+            Io::Clear(stream) => &*stream,
+            Io::TlsFromCaller(stream) => stream.tcp(),
+            Io::Http2(stream) => return stream.reset(h2::Reason::INTERNAL_ERROR),
+            Io::TlsToUpstream(_) => return,
+        };
+        // A reset on close; if the option can't be set, the caller still sees a body that is
+        // shorter than announced.
+        drop(socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)));
     }
 }
 

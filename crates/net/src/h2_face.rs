@@ -52,7 +52,7 @@ impl Downstream {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         match &mut self.io {
             Io::Http2(stream) => stream.poll_gone(&mut cx).is_ready(),
-            Io::Clear(_) | Io::TlsToUpstream(_) => false,
+            Io::Clear(_) | Io::TlsToUpstream(_) | Io::TlsFromCaller(_) => false,
         }
     }
 
@@ -81,6 +81,7 @@ impl Downstream {
     pub(crate) fn of_stream(&self, stream: Box<Stream>) -> Self {
         Self {
             io: Io::Http2(stream),
+            tls: self.tls.clone(),
             peer: self.peer,
             buffer: Vec::new(),
             at: 0,

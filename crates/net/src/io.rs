@@ -1,6 +1,7 @@
 //! A byte stream, clear or TLS, on either side.
 
 use crate::h2_stream::Stream;
+use crate::tls::TlsStream;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -15,10 +16,20 @@ pub(crate) enum Io {
     TlsToUpstream(Box<client::TlsStream<TcpStream>>),
     /// One stream of a caller's HTTP/2 connection.
     Http2(Box<Stream>),
+    TlsFromCaller(Box<TlsStream>),
+}
+
+/// What came of sending at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Sent {
+    /// Bytes that went to the kernel.
+    pub(crate) moved: usize,
+    /// Bytes of those given that need not be given again.
+    pub(crate) taken: usize,
 }
 
 impl Io {
-    /// Reads into the spare capacity of `buffer`, which must not be full. One poll: a short read
+    /// Reads behind what is in `buffer`, which must have spare capacity. One poll: a short read
     /// clears readiness, so that the next poll waits without asking the kernel again.
     pub(crate) fn poll_fill(
         &mut self,
@@ -28,16 +39,52 @@ impl Io {
         if let Self::Http2(stream) = self {
             return stream.poll_fill(cx, buffer);
         }
+        if let Self::TlsFromCaller(stream) = self {
+            return stream.poll_fill(cx, buffer);
+        }
         let reading = std::pin::pin!(self.read_buf(buffer));
         reading.poll(cx)
     }
 
-    /// Sends what the kernel takes at once, whatever it has told of its readiness: how many bytes.
-    /// Nothing for TLS, whose records are not ours to cut.
-    pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
+    /// Sends some of `bytes`: how many, which behind TLS may be none while earlier ones move.
+    /// What was taken is with the kernel once [`Self::is_flushed`].
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Self::TlsFromCaller(stream) = self {
+            return stream.poll_send(cx, bytes);
+        }
+        let written = std::task::ready!(Pin::new(self).poll_write(cx, bytes))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    /// Whether everything taken from a caller of [`Self::poll_send`] is with the kernel.
+    pub(crate) fn is_flushed(&self) -> bool {
         match self {
-            Self::Clear(stream) => socket2::SockRef::from(stream).send(bytes).unwrap_or(0),
-            Self::TlsToUpstream(_) | Self::Http2(_) => 0,
+            Self::Clear(_) | Self::TlsToUpstream(_) | Self::Http2(_) => true,
+            Self::TlsFromCaller(stream) => stream.is_flushed(),
+        }
+    }
+
+    /// Sends what the kernel takes at once, whatever it has told of its readiness. Behind TLS
+    /// these are records sealed before.
+    pub(crate) fn send_now(&mut self, bytes: &[u8]) -> Sent {
+        match self {
+            Self::Clear(stream) => {
+                let taken = socket2::SockRef::from(&*stream).send(bytes).unwrap_or(0);
+                let moved = taken;
+                Sent { moved, taken }
+            }
+            Self::TlsToUpstream(_) | Self::Http2(_) => Sent { moved: 0, taken: 0 },
+            Self::TlsFromCaller(stream) => Sent {
+                moved: stream.send_now(),
+                taken: 0,
+            },
         }
     }
 
@@ -54,15 +101,23 @@ impl Io {
                 Pin::new(stream).poll_read(&mut cx, &mut byte).is_pending()
             }
             Self::Http2(_) => false,
+            Self::TlsFromCaller(stream) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut byte = ReadBuf::new(&mut byte);
+                Pin::new(&mut **stream)
+                    .poll_read(&mut cx, &mut byte)
+                    .is_pending()
+            }
         }
     }
 
-    /// Waits for something to read without holding a buffer. A TLS stream may have decrypted
-    /// bytes inside, so it always says yes.
+    /// Waits for something to read without holding a buffer. A TLS stream to an upstream may have
+    /// decrypted bytes inside, so it always says yes.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Clear(stream) => stream.poll_read_ready(cx),
             Self::TlsToUpstream(_) | Self::Http2(_) => Poll::Ready(Ok(())),
+            Self::TlsFromCaller(stream) => stream.poll_readable(cx),
         }
     }
 }
@@ -78,6 +133,7 @@ impl AsyncRead for Io {
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_read(cx, buffer),
             // Read as text by `poll_fill`.
             Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::TlsFromCaller(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
         }
     }
 }
@@ -98,6 +154,7 @@ impl AsyncWrite for Io {
             },
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Http2(stream) => stream.poll_write(cx, bytes),
+            Self::TlsFromCaller(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
 
@@ -109,6 +166,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Self::TlsFromCaller(stream) => stream.poll_send_pieces(cx, pieces),
             Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
@@ -118,6 +176,7 @@ impl AsyncWrite for Io {
             Self::Clear(stream) => Pin::new(stream).poll_flush(cx),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_flush(cx),
             Self::Http2(_) => Poll::Ready(Ok(())),
+            Self::TlsFromCaller(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -129,6 +188,7 @@ impl AsyncWrite for Io {
                 stream.end();
                 Poll::Ready(Ok(()))
             }
+            Self::TlsFromCaller(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

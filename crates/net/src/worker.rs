@@ -6,6 +6,8 @@ use crate::descriptors::{Descriptors, Taken};
 use crate::drain::Drain;
 use crate::h1_serve::Downstream;
 use crate::handoff::{Handed, Handoff};
+use crate::io::Io;
+use crate::tls::{self, ServerTls};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -55,6 +57,8 @@ pub struct Workers {
     pub connections_max: Arc<AtomicUsize>,
     /// What sockets may take of the process's file descriptors.
     pub descriptors: Arc<Descriptors>,
+    /// TLS towards callers; without it they speak in clear.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// A running worker.
@@ -83,6 +87,7 @@ impl Workers {
                 handoff: Arc::clone(&handoff),
                 connections_max: Arc::clone(&self.connections_max),
                 descriptors: Arc::clone(&self.descriptors),
+                tls: self.tls.clone(),
             };
             let (make, stopped) = (Arc::clone(make), stopped.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -118,6 +123,7 @@ struct Worker {
     handoff: Arc<Handoff>,
     connections_max: Arc<AtomicUsize>,
     descriptors: Arc<Descriptors>,
+    tls: Option<Arc<ServerTls>>,
 }
 
 /// Counts a connection as live until it is dropped, however it ends.
@@ -266,12 +272,27 @@ impl Seats<'_> {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let conn = Downstream::new(stream, peer, self.deadlines.slot(), Rc::clone(self.buffers));
+        let (slot, buffers) = (self.deadlines.slot(), Rc::clone(self.buffers));
         let serve = Rc::clone(&self.service.serve);
-        // A panic ends this task and its connection, never the worker.
+        // A panic ends its task and its connection, never the worker.
+        let Some(tls) = self.worker.tls.clone() else {
+            tokio::task::spawn_local(async move {
+                let _live = live;
+                let io = Io::Clear(stream);
+                serve(Downstream::new(io, None, peer, slot, buffers)).await;
+            });
+            return;
+        };
         tokio::task::spawn_local(async move {
             let _live = live;
-            serve(conn).await;
+            // Boxed: what is needed for a moment must not stay as long as the connection.
+            match Box::pin(tls::accept(&tls, stream, &slot, &buffers)).await {
+                Ok((opened, session)) => {
+                    let (io, session) = (Io::TlsFromCaller(Box::new(opened)), Rc::new(session));
+                    serve(Downstream::new(io, Some(session), peer, slot, buffers)).await;
+                }
+                Err(error) => tracing::debug!("No TLS connection: {error}"),
+            }
         });
     }
 }

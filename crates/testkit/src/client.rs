@@ -1,5 +1,6 @@
 //! A caller that sends any bytes and reads answers strictly.
 
+use crate::origin::Stream;
 use crate::request::decimal;
 use crate::wait::PATIENCE;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 /// A connection to the gateway.
 pub struct Client {
     stream: TcpStream,
+    /// What carries the bytes over the socket, if that is not it itself.
+    carrier: Option<Box<dyn Stream>>,
     unread: Vec<u8>,
     reset: bool,
     /// The read timeout the socket has.
@@ -133,15 +136,30 @@ impl Client {
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         Self {
             stream,
+            carrier: None,
             unread: Vec::new(),
             reset: false,
             patience: None,
         }
     }
 
+    /// A client whose bytes go over `carrier`, which uses a copy of `socket`.
+    ///
+    /// # Panics
+    /// The socket can't be used.
+    pub fn carried(socket: TcpStream, carrier: impl Stream + 'static) -> Self {
+        let mut client = Self::over(socket);
+        client.carrier = Some(Box::new(carrier));
+        client
+    }
+
     /// Sends all of `bytes`; `false` when the gateway stopped taking them.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
+        let sent = match &mut self.carrier {
+            Some(carrier) => carrier.write_all(bytes).and_then(|()| carrier.flush()),
+            None => self.stream.write_all(bytes),
+        };
+        sent.is_ok()
     }
 
     /// Says that nothing more will be sent.
@@ -329,7 +347,11 @@ impl Client {
                 self.stream.set_read_timeout(left_now).expect("a timeout");
                 self.patience = left_now;
             }
-            match self.stream.read(&mut piece) {
+            let read = match &mut self.carrier {
+                Some(carrier) => carrier.read(&mut piece),
+                None => self.stream.read(&mut piece),
+            };
+            match read {
                 Ok(read) => {
                     self.unread.extend_from_slice(&piece[..read]);
                     return Some(read);

@@ -13,6 +13,7 @@ mod hex;
 mod id;
 pub mod path;
 mod secret;
+pub mod tls;
 mod token_hash;
 pub mod usage;
 

@@ -21,6 +21,7 @@ mod server_cors;
 mod server_guard;
 mod signing;
 mod store;
+mod tls;
 mod upstream;
 
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
@@ -42,6 +43,7 @@ pub use server_cors::Cors;
 pub use server_guard::{IpRate, Rate, RateScope};
 pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
 pub use store::StoreSettings;
+pub use tls::{CertificateFiles, Tls};
 pub use upstream::{Pool, SecretOrText, Upstream, UpstreamTimeouts};
 
 use crate::check::Checks;

@@ -2,6 +2,7 @@
 
 use super::server_cors::{Cors, CorsFile};
 use super::server_guard::{GlobalRateFile, IpRate, Rate, Security};
+use super::tls::{Tls, TlsFile};
 use super::{DAY_MS, GIB, KIB, MIB, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, field_name, section};
@@ -32,6 +33,8 @@ pub struct Server {
     pub backlog: u32,
     /// Whether HTTP/2 is spoken in clear text too (EDGE-21).
     pub h2c: bool,
+    /// TLS towards callers; `None` is clear text.
+    pub tls: Option<Tls>,
     /// Authorities served (EDGE-3).
     pub allowed_hosts: AllowedHosts,
     /// Peers that may speak for a client.
@@ -72,7 +75,7 @@ pub enum AllowedHosts {
 keys! {
     /// The data listener, which callers use.
     pub(crate) struct ServerFile {
-        /// Address of the data listener. Another than loopback needs `trusted_proxies` or
+        /// Address of the data listener. Another than loopback needs `tls`, `trusted_proxies` or
         /// `insecure_public_http`, and `allowed_hosts`.
         host as "host" | "hostname": IpAddr = address().or(LOOPBACK),
         /// Port of the data listener; 0 lets the system choose one.
@@ -84,6 +87,7 @@ keys! {
         /// Whether callers may speak HTTP/2 without TLS, with prior knowledge; HTTP/1.1 is served
         /// on the same port as ever.
         h2c: bool = switch().or(false),
+        tls: TlsFile = section(),
         /// Hosts this listener serves; any other gets 421. `*.example.com` is one label more;
         /// without a port any port is served. Empty: loopback names and the address bound.
         /// `*` serves every host, outside production only.
@@ -163,7 +167,9 @@ keys! {
     /// Times a client connection may take. A stream that makes progress is never cut by them.
     #[derive(Eq, PartialEq)]
     pub struct Timeouts {
-        /// Accept to first byte.
+        /// Accept to the end of the TLS handshake; later, the connection is closed.
+        tls_handshake as "tls_handshake_ms": Duration = millis(1..=DAY_MS).or(ms(10_000)),
+        /// Accept, or the end of the TLS handshake, to first byte.
         first_byte as "first_byte_ms": Duration = millis(1..=DAY_MS).or(ms(10_000)),
         /// First byte to the end of the head; later gets 408.
         header as "header_ms": Duration = millis(1..=DAY_MS).or(ms(10_000)),
@@ -299,6 +305,7 @@ impl ServerFile {
         let hosts = "server.allowed_hosts";
         Server {
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, self.host, hosts, checks),
+            tls: self.tls.check("server.tls", checks),
             host: self.host,
             port: self.port,
             workers: self.workers,
@@ -321,12 +328,12 @@ impl ServerFile {
 
     /// EDGE-1.
     fn check_bind(&self, checks: &mut Checks<'_>) {
-        let guarded = !self.trusted_proxies.is_empty() || self.insecure_public_http;
+        let guarded =
+            self.tls.enabled || !self.trusted_proxies.is_empty() || self.insecure_public_http;
         if !self.host.is_loopback() && !guarded {
             let problem = format!(
-                "{} is a public address without TLS: name the proxy in front in \
-                 `server.trusted_proxies`, or set `server.insecure_public_http: true`, or wait \
-                 for `server.tls`, which is not supported yet",
+                "{} is a public address without TLS: set `server.tls`, or name the proxy in \
+                 front in `server.trusted_proxies`, or set `server.insecure_public_http: true`",
                 self.host
             );
             checks.error("server.host", problem);

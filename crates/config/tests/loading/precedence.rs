@@ -150,8 +150,8 @@ fn unknown_names_are_errors_with_the_name_meant() {
         ),
         (
             "later",
-            ("TOLLKEEP_SERVER__TLS__ENABLED", "true"),
-            "TOLLKEEP_SERVER__TLS__ENABLED: is not supported yet",
+            ("TOLLKEEP_SERVER__BANNER", "true"),
+            "TOLLKEEP_SERVER__BANNER: is not supported yet",
         ),
         (
             "nothing near",
@@ -186,8 +186,8 @@ fn unknown_names_are_errors_with_the_name_meant() {
             "--set: want `key=value`, with a name that holds a dot in quotes",
         ),
         (
-            "server.tls.enabled=true",
-            "--set: server.tls.enabled: is not supported yet",
+            "server.banner=x",
+            "--set: server.banner: is not supported yet",
         ),
         (
             "server.port=x",

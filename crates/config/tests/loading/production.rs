@@ -74,13 +74,14 @@ fn a_public_bind_names_its_ways_out() {
     let errors = Case::yaml("server: {host: 0.0.0.0, allowed_hosts: [api.example]}\n").errors();
     assert_eq!(
         errors,
-        "tollkeep.yaml:1:16: server.host: 0.0.0.0 is a public address without TLS: name the proxy in \
-         front in `server.trusted_proxies`, or set `server.insecure_public_http: true`, or wait for \
-         `server.tls`, which is not supported yet"
+        "tollkeep.yaml:1:16: server.host: 0.0.0.0 is a public address without TLS: set `server.tls`, \
+         or name the proxy in front in `server.trusted_proxies`, or set \
+         `server.insecure_public_http: true`"
     );
     for way_out in [
         "trusted_proxies: [10.0.0.0/8]",
         "insecure_public_http: true",
+        "tls: {enabled: true, cert_file: a.pem, key_file: a.key}",
     ] {
         let file = format!("server: {{host: 0.0.0.0, allowed_hosts: [api.example], {way_out}}}\n");
         assert!(Case::yaml(&file).load().is_ok(), "{way_out}");

@@ -37,6 +37,7 @@ fn start(make: &Make, count: usize) -> (Running, SocketAddr, Arc<Drain>) {
         drain: Arc::clone(&drain),
         connections_max: Arc::new(8.into()),
         descriptors: Descriptors::new(1_024, 0),
+        tls: None,
     };
     (workers.start(make).unwrap(), addr, drain)
 }

@@ -15,6 +15,7 @@ use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable};
 use tollkeep_gateway::{Recorder, Shared, Sinks, Worker};
 use tollkeep_net::Drain;
+use tollkeep_net::tls::ServerTls;
 use tollkeep_net::worker::{Running, WorkerParts, Workers};
 use tollkeep_observe::health::Health;
 use tollkeep_store::Store;
@@ -38,6 +39,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) health: &'a Arc<Health>,
     /// Drain.
     pub(crate) drain: &'a Arc<Drain>,
+    /// TLS towards callers.
+    pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 /// How many workers: as set, else one per core.
@@ -116,6 +119,7 @@ pub(crate) fn start(
         drain: Arc::clone(parts.drain),
         connections_max: Arc::clone(&connections_max),
         descriptors,
+        tls: parts.tls.clone(),
     };
     let of_workers = Arc::clone(&shared);
     let make: Arc<dyn Fn(WorkerParts) -> tollkeep_net::worker::Service + Send + Sync> =

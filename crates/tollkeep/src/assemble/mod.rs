@@ -9,6 +9,7 @@ mod panics;
 mod plan;
 mod reload;
 mod runtime;
+mod tls;
 mod vault;
 mod watch;
 
@@ -111,6 +112,7 @@ fn start_by(
     let (signals, hangups) = control.block_on(async { host::listen(again.is_some()) })?;
     let sandbox = control::start_sandbox(&mut settings, &control)?;
     let workers = data::worker_count(&settings);
+    let data_tls = tls::of_data(&settings, clock.wall())?;
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(open_store(&base))?;
@@ -127,6 +129,7 @@ fn start_by(
         lines: &lines,
         health: &health,
         drain: &drain,
+        tls: data_tls,
     };
     let (data_addr, management_addr, metrics_addr) =
         (bound.data_addr, bound.management_addr, bound.metrics_addr);

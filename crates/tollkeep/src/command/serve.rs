@@ -58,7 +58,11 @@ fn print_addresses(running: &Running) {
 
 fn greet(running: &Running) {
     eprintln!("tollkeep {} serves", assemble::VERSION);
-    eprintln!("  callers     http://{}", running.data_addr);
+    let scheme = match running.settings().server.tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    eprintln!("  callers     {scheme}://{}", running.data_addr);
     if let Some(addr) = running.management_addr {
         eprintln!("  management  http://{addr}");
     }

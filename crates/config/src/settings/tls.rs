@@ -1,0 +1,139 @@
+//! TLS of a listener: which certificates, and how strict.
+
+use crate::check::Checks;
+use crate::field::{KindExt, listed};
+use crate::kind::{Parsed, choice, list, maybe, parsed, path, switch};
+use crate::reader::keys;
+use crate::tree::KeyPath;
+use std::path::PathBuf;
+use tollkeep_types::tls::{CipherSuite, TlsVersion};
+
+/// TLS of a listener.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tls {
+    /// The certificates, at least one; the first is for clients that name no server.
+    pub certificates: Vec<CertificateFiles>,
+    /// The oldest version spoken.
+    pub min_version: TlsVersion,
+    /// The suites that may be used; empty for all.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// Whether keys that group or others can read are accepted.
+    pub insecure_key_mode: bool,
+}
+
+/// A certificate, its key, and whom it is for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateFiles {
+    /// The chain, leaf first (PEM).
+    pub cert_file: PathBuf,
+    /// The key (PEM).
+    pub key_file: PathBuf,
+    /// The server names it is for, lower case; empty for those it carries itself.
+    pub names: Vec<String>,
+}
+
+keys! {
+    /// TLS of this listener.
+    pub(crate) struct TlsFile {
+        /// Whether the listener speaks TLS; clear text is then closed without an answer.
+        enabled: bool = switch().or(false),
+        /// The certificate and its chain, leaf first (PEM).
+        cert_file: Option<PathBuf> = maybe(path()).or(None),
+        /// The key of the certificate: PEM of PKCS#8, PKCS#1 or SEC1, mode 0600.
+        key_file: Option<PathBuf> = maybe(path()).or(None),
+        /// The oldest version spoken; with `1.2`, 1.3 is spoken to clients that can.
+        min_version: TlsVersion = choice(&VERSIONS).or(TlsVersion::V1_2),
+        /// Cipher suites by their names at IANA; empty for all nine. If all named are of TLS 1.2,
+        /// those of TLS 1.3 stay on.
+        cipher_suites: Vec<CipherSuite> = list(suite()).or_empty(),
+        /// Certificates for further server names.
+        certificates: Vec<CertificateFile> = listed(),
+        /// Whether key files may be readable by group or others.
+        insecure_key_mode: bool = switch().or(false),
+    }
+}
+
+keys! {
+    /// A certificate for some server names.
+    pub(crate) struct CertificateFile {
+        /// The certificate and its chain, leaf first (PEM).
+        cert_file: Option<PathBuf> = path().required(),
+        /// Its key.
+        key_file: Option<PathBuf> = path().required(),
+        /// The server names it is for, `*.example.com` being one label more. Empty: those the
+        /// certificate carries.
+        names: Vec<String> = list(server_name()).or_empty(),
+    }
+}
+
+const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+
+const fn suite() -> Parsed<CipherSuite> {
+    parsed("cipher suite such as `TLS_AES_128_GCM_SHA256`", |text| {
+        text.parse()
+            .map_err(|error: tollkeep_types::tls::ParseSuiteError| error.to_string())
+    })
+}
+
+const fn server_name() -> Parsed<String> {
+    parsed(
+        "name such as `api.example.com` or `*.example.com`",
+        |text| {
+            let name = text.to_ascii_lowercase();
+            let label = |label: &str| {
+                let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+                (1..=63).contains(&label.len()) && label.bytes().all(fits)
+            };
+            let exact = name.strip_prefix("*.").unwrap_or(&name);
+            if name.len() > 253 || !exact.split('.').all(label) {
+                return Err(format!(
+                    "want a name such as `api.example.com`, not {text:?}"
+                ));
+            }
+            Ok(name)
+        },
+    )
+}
+
+impl TlsFile {
+    /// The settings, if TLS is on. `key` is where this stands.
+    pub(super) fn check(self, key: &str, checks: &mut Checks<'_>) -> Option<Tls> {
+        let first = match (self.cert_file, self.key_file) {
+            (Some(cert_file), Some(key_file)) => Some(CertificateFiles {
+                cert_file,
+                key_file,
+                names: Vec::new(),
+            }),
+            (None, None) => None,
+            (Some(_), None) => {
+                checks.error(&format!("{key}.key_file"), "is missing");
+                None
+            }
+            (None, Some(_)) => {
+                checks.error(&format!("{key}.cert_file"), "is missing");
+                None
+            }
+        };
+        if !self.enabled {
+            return None;
+        }
+        let others = self.certificates.into_iter().filter_map(|file| {
+            Some(CertificateFiles {
+                cert_file: file.cert_file?,
+                key_file: file.key_file?,
+                names: file.names,
+            })
+        });
+        let certificates: Vec<_> = first.into_iter().chain(others).collect();
+        if certificates.is_empty() {
+            let problem = "is on, but no certificate is named: set `cert_file` and `key_file`";
+            checks.error_at(&KeyPath::of(key).name("enabled"), problem);
+        }
+        Some(Tls {
+            certificates,
+            min_version: self.min_version,
+            cipher_suites: self.cipher_suites,
+            insecure_key_mode: self.insecure_key_mode,
+        })
+    }
+}

@@ -1,0 +1,305 @@
+//! What a listener speaks TLS with: made from the settings whole or not at all, and replaced in
+//! one step while it serves.
+
+use super::certificate::KeyKind;
+use super::pair::{Fault, Pair, PairFiles, Rules, Warning};
+use arc_swap::ArcSwap;
+use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedCipherSuite, version};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tollkeep_types::WallMillis;
+use tollkeep_types::tls::{CipherSuite, SuiteKey, TlsVersion};
+
+/// How a listener shall speak TLS.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// The certificates; the first is for clients that name no server.
+    pub pairs: Vec<PairFiles>,
+    /// The oldest version spoken.
+    pub min_version: TlsVersion,
+    /// The suites that may be used; empty for all.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// Whether keys that group or others can read are accepted.
+    pub insecure_key_mode: bool,
+    /// Whether a self-signed certificate is worth a warning.
+    pub in_production: bool,
+    /// How long a handshake may take.
+    pub handshake: Duration,
+}
+
+/// Until when a certificate is valid.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Expiry {
+    /// Its file.
+    pub path: String,
+    /// Its subject.
+    pub subject: String,
+    /// Until when.
+    pub not_after: WallMillis,
+}
+
+/// What a listener serves with. A connection keeps what it began with.
+pub struct Served {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) handshake: Duration,
+    /// Until when each certificate is valid.
+    pub expiries: Vec<Expiry>,
+    /// What the operator should know.
+    pub warnings: Vec<Warning>,
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+/// The protocols offered by ALPN, preferred first. A client that offers others only is refused.
+const ALPN: [&[u8]; 1] = [b"http/1.1"];
+
+impl Served {
+    /// Reads and judges everything.
+    ///
+    /// # Errors
+    /// Every fault of every pair.
+    pub fn load(settings: &ServerSettings, now: WallMillis) -> Result<Self, Vec<Fault>> {
+        Self::load_with(settings, now, None)
+    }
+
+    fn load_with(
+        settings: &ServerSettings,
+        now: WallMillis,
+        tickets: Option<Arc<dyn ProducesTickets>>,
+    ) -> Result<Self, Vec<Fault>> {
+        let rules = Rules {
+            now,
+            insecure_key_mode: settings.insecure_key_mode,
+            in_production: settings.in_production,
+        };
+        let (mut pairs, mut faults) = (Vec::new(), Vec::new());
+        for files in &settings.pairs {
+            match Pair::load(files, rules) {
+                Ok(pair) => pairs.push(pair),
+                Err(found) => faults.extend(found),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut warnings: Vec<_> = pairs
+            .iter()
+            .flat_map(|pair| pair.warnings.clone())
+            .collect();
+        let suites = suites(settings);
+        check_suites(settings, &pairs)?;
+        if settings.min_version == TlsVersion::V1_2 && !speaks(&suites, TlsVersion::V1_2) {
+            warnings.push(Warning::OnlyNewest);
+        }
+        let setup = |error: rustls::Error| vec![Fault::Setup(error.to_string())];
+        let tickets = match tickets {
+            Some(tickets) => tickets,
+            // Its keys change every six hours.
+            None => aws_lc_rs::Ticketer::new().map_err(setup)?,
+        };
+        let expiries = pairs.iter().map(Expiry::of).collect();
+        let certificates = Arc::new(Certificates(pairs));
+        let config = config(settings, &suites, &certificates, &tickets).map_err(setup)?;
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+            handshake: settings.handshake,
+            expiries,
+            warnings,
+            tickets,
+        })
+    }
+}
+
+impl Expiry {
+    fn of(pair: &Pair) -> Self {
+        Self {
+            path: pair.path.clone(),
+            subject: pair.leaf.subject.clone(),
+            not_after: pair.leaf.not_after,
+        }
+    }
+}
+
+fn config(
+    settings: &ServerSettings,
+    suites: &[CipherSuite],
+    certificates: &Arc<Certificates>,
+    tickets: &Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites = suites.iter().copied().map(implemented).collect();
+    provider.kx_groups = vec![
+        kx_group::X25519MLKEM768,
+        kx_group::X25519,
+        kx_group::SECP256R1,
+        kx_group::SECP384R1,
+    ];
+    let spoken = [
+        (TlsVersion::V1_3, &version::TLS13),
+        (TlsVersion::V1_2, &version::TLS12),
+    ];
+    let spoken: Vec<_> = spoken
+        .into_iter()
+        .filter(|(version, _)| *version >= settings.min_version && speaks(suites, *version))
+        .map(|(_, version)| version)
+        .collect();
+    let builder =
+        ServerConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&spoken)?;
+    let certificates = Arc::clone(certificates);
+    let mut config = builder
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    config.ticketer = Arc::clone(tickets);
+    // No session ids, and no early data: neither is safe to replay.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// The suites spoken: those of TLS 1.3 stay on where only others are listed.
+fn suites(settings: &ServerSettings) -> Vec<CipherSuite> {
+    let listed = &settings.cipher_suites;
+    let newest_listed = speaks(listed, TlsVersion::V1_3);
+    CipherSuite::ALL
+        .into_iter()
+        .filter(|suite| {
+            let implied = suite.version() == TlsVersion::V1_3 && !newest_listed;
+            suite.version() >= settings.min_version
+                && (listed.is_empty() || implied || listed.contains(suite))
+        })
+        .collect()
+}
+
+fn speaks(suites: &[CipherSuite], version: TlsVersion) -> bool {
+    suites.iter().any(|suite| suite.version() == version)
+}
+
+/// A list that no certificate can use was meant otherwise.
+fn check_suites(settings: &ServerSettings, pairs: &[Pair]) -> Result<(), Vec<Fault>> {
+    let usable = |suite: &CipherSuite| {
+        suite.version() >= settings.min_version
+            && pairs.iter().any(|pair| fits(*suite, pair.leaf.key))
+    };
+    if settings.cipher_suites.is_empty() || settings.cipher_suites.iter().any(usable) {
+        return Ok(());
+    }
+    let paths: Vec<_> = pairs.iter().map(|pair| pair.path.as_str()).collect();
+    Err(vec![Fault::NoSuite {
+        certificates: paths.join(", "),
+        from: match settings.min_version {
+            TlsVersion::V1_2 => "1.2",
+            TlsVersion::V1_3 => "1.3",
+        },
+    }])
+}
+
+fn fits(suite: CipherSuite, key: KeyKind) -> bool {
+    match suite.key() {
+        SuiteKey::Any => true,
+        SuiteKey::Ecdsa => key == KeyKind::Elliptic,
+        SuiteKey::Rsa => matches!(key, KeyKind::Rsa(_)),
+    }
+}
+
+fn implemented(suite: CipherSuite) -> SupportedCipherSuite {
+    match suite {
+        CipherSuite::Aes256Gcm => cipher_suite::TLS13_AES_256_GCM_SHA384,
+        CipherSuite::Aes128Gcm => cipher_suite::TLS13_AES_128_GCM_SHA256,
+        CipherSuite::ChaCha20Poly1305 => cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        CipherSuite::EcdsaAes256Gcm => cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::EcdsaAes128Gcm => cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::EcdsaChaCha20Poly1305 => {
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        }
+        CipherSuite::RsaAes256Gcm => cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::RsaAes128Gcm => cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::RsaChaCha20Poly1305 => {
+            cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        }
+    }
+}
+
+/// The certificates of a listener.
+pub(crate) struct Certificates(Vec<Pair>);
+
+impl Certificates {
+    /// Whether one of them is for this server name (lower case).
+    pub(crate) fn cover(&self, name: &str) -> bool {
+        self.0.iter().any(|pair| pair.names.cover(name))
+    }
+
+    /// Whether `authority` belongs to another certificate than `named`, the server name a
+    /// connection was opened with.
+    pub(crate) fn parts(&self, named: Option<&str>, authority: &[u8]) -> bool {
+        if self.0.len() < 2 {
+            return false;
+        }
+        let host = authority.split(|byte| *byte == b':').next();
+        let host = host.unwrap_or_default().to_ascii_lowercase();
+        let host = std::str::from_utf8(&host).unwrap_or_default();
+        let opened_with = |(index, pair): &(usize, &Pair)| match named {
+            Some(name) => pair.names.cover(name),
+            None => *index == 0,
+        };
+        let mut opened_with = self.0.iter().enumerate().filter(opened_with);
+        self.cover(host) && !opened_with.any(|(_, pair)| pair.names.cover(host))
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    /// The first certificate for the name whose key the client understands; without a name the
+    /// first of all. Names are refused before this where no certificate is for them.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        let fits = |pair: &&Pair| name.as_ref().is_none_or(|name| pair.names.cover(name));
+        let schemes = hello.signature_schemes();
+        let speaks = |pair: &&Pair| pair.certified.key.choose_scheme(schemes).is_some();
+        let candidates = || self.0.iter().filter(fits);
+        let chosen = candidates().find(speaks).or_else(|| candidates().next());
+        chosen.map(|pair| Arc::clone(&pair.certified))
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths = self.0.iter().map(|pair| &pair.path);
+        f.debug_list().entries(paths).finish()
+    }
+}
+
+/// The TLS of a listener: what is put in later holds for handshakes from then on.
+pub struct ServerTls(ArcSwap<Served>);
+
+impl ServerTls {
+    /// TLS that begins with this.
+    pub fn new(served: Served) -> Self {
+        Self(ArcSwap::from_pointee(served))
+    }
+
+    /// What is in force.
+    pub fn served(&self) -> Arc<Served> {
+        self.0.load_full()
+    }
+
+    /// Reads and judges everything anew, and serves new handshakes with it. Tickets that were
+    /// given out stay good.
+    ///
+    /// # Errors
+    /// Every fault of every pair; what was in force stays so.
+    pub fn reload(
+        &self,
+        settings: &ServerSettings,
+        now: WallMillis,
+    ) -> Result<Arc<Served>, Vec<Fault>> {
+        let tickets = Arc::clone(&self.0.load().tickets);
+        let served = Arc::new(Served::load_with(settings, now, Some(tickets))?);
+        self.0.store(Arc::clone(&served));
+        Ok(served)
+    }
+}
