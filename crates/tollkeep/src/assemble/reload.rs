@@ -43,6 +43,12 @@ impl Loader {
     }
 
     fn load(&self) -> Result<Loaded, ConfigErrors> {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = watch.written(&self.read()) {
+            let problem = format!("`{name}` is being written: try again when that is done");
+            return Err(ConfigErrors(vec![fault("", &problem)]));
+        }
+        drop(watch);
         // Looked at before they are read: what changes meanwhile has changed since.
         let before = self.read().look_again();
         let loaded = (self.load)();
@@ -142,7 +148,9 @@ impl Reloader {
             return;
         };
         let mut watch = again.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.settings.load().reload.watch && watch.has_changed(&again.read()) {
+        let changed = self.settings.load().reload.watch && watch.has_changed(&again.read());
+        drop(watch);
+        if changed {
             self.reload_by(Cause::File);
         }
     }

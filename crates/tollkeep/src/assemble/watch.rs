@@ -86,6 +86,13 @@ impl Watch {
         watch
     }
 
+    /// The name of one of the files that somebody is writing, as far as the kernel tells.
+    pub(crate) fn written(&mut self, read: &Files) -> Option<String> {
+        self.writers.look(read);
+        let name = self.writers.written.iter().next()?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
     /// Whether the files are no longer what they were when they were `read`, have not changed for
     /// a while, and nobody is writing them. Called every [`LOOK_EVERY`].
     pub(crate) fn has_changed(&mut self, read: &Files) -> bool {

@@ -79,12 +79,22 @@ fn a_file_that_is_being_written_is_not_read() {
         !taken_over(&gateway, 1),
         "half a file, although it is one that could be read"
     );
-    assert_eq!(status_of(&gateway, "/old"), 200);
+    let (status, answer) = reload(&gateway);
+    assert_eq!(status, 422, "nor when somebody asks for it: {answer}");
+    assert!(answer.to_string().contains("is being written"), "{answer}");
+    assert_eq!(
+        (status_of(&gateway, "/old"), generation(&gateway)),
+        (200, 1)
+    );
     file.write_all(rest.as_bytes()).unwrap();
     drop(file);
     awaits(&gateway, "/new");
     assert_eq!(generation(&gateway), 2);
-    assert!(events(&gateway, "config.reject").is_empty());
+    assert_eq!(
+        events(&gateway, "config.reject").len(),
+        1,
+        "the one that was asked for"
+    );
 }
 
 // EDGE-135 OPS-8
