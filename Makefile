@@ -53,6 +53,7 @@ fuzz-smoke:
 soak:
 	PROPTEST_CASES=50000 $(CARGO) test --workspace --locked --release -- --include-ignored
 	tests/slow.sh
+	tests/tls_scan.sh
 	fuzz/run.sh 600
 
 bench:

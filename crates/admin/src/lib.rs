@@ -20,10 +20,11 @@ mod router;
 mod runtime;
 mod serve;
 mod status;
+mod tls;
 mod token;
 
-pub use runtime::{Reloaded, Runtime, SettingsState};
-pub use serve::Scheme;
+pub use runtime::{Certificate, Reloaded, Runtime, SettingsState};
+pub use serve::{Door, Misdirects, Peer, Scheme};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

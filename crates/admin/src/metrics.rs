@@ -61,23 +61,9 @@ pub(crate) async fn live(Of(state): Of<Arc<State>>) -> Response {
 
 /// `GET /ready`
 pub(crate) async fn ready(Of(state): Of<Arc<State>>) -> Response {
-    let reasons = state.parts.health.reasons(state.parts.clock.mono());
-    if reasons.is_empty() {
-        return text(
-            StatusCode::OK,
-            "text/plain; charset=utf-8",
-            "ready".to_owned(),
-        );
-    }
-    let words: Vec<String> = reasons
-        .iter()
-        .map(|reason| format!("\"{}\"", reason.as_str()))
-        .collect();
-    let body = format!(
-        "{{\"status\":\"unready\",\"reasons\":[{}]}}",
-        words.join(",")
-    );
-    text(StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
+    let (status, kind, body) = state.parts.health.ready(state.parts.clock.mono());
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    text(status, kind, body)
 }
 
 fn text(status: StatusCode, kind: &'static str, body: String) -> Response {

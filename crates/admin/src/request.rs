@@ -1,10 +1,11 @@
 //! What records tell of a management request.
 
 use crate::State;
+use crate::serve::Peer;
 use axum::extract::Request;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::{Method, header};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use tollkeep_audit::{Event, Key, Value};
 use tollkeep_types::RequestId;
 
@@ -22,13 +23,13 @@ pub(crate) struct Asked {
 impl Asked {
     /// Takes note of a request and gives it an id.
     pub(crate) fn note(state: &State, request: &Request) -> Self {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let peer = request.extensions().get::<ConnectInfo<Peer>>();
         let agent = request.headers().get(header::USER_AGENT);
         Self {
             id: RequestId::new(state.parts.clock.as_ref(), state.parts.entropy.as_ref()),
             method: request.method().clone(),
             path: request.uri().path().into(),
-            client_ip: peer.map(|ConnectInfo(peer)| peer.ip().to_canonical()),
+            client_ip: peer.map(|ConnectInfo(peer)| peer.addr.ip().to_canonical()),
             user_agent: agent.and_then(|agent| agent.to_str().ok()).map(Box::from),
         }
     }

@@ -3,7 +3,8 @@
 use crate::authn::{self, Operator, PeerUser, Who};
 use crate::problem::Problem;
 use crate::request::Asked;
-use crate::{State, config, metrics, project, status, token};
+use crate::serve::Peer;
+use crate::{State, config, metrics, project, status, tls, token};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
@@ -82,6 +83,10 @@ fn operations() -> Router<Arc<State>> {
         .route(
             "/api/v1/config/reload",
             post(config::reload).fallback(|| async { Problem::method_not_allowed("POST") }),
+        )
+        .route(
+            "/api/v1/tls/reload",
+            post(tls::reload).fallback(|| async { Problem::method_not_allowed("POST") }),
         )
         .route(
             "/api/v1/status",
@@ -197,7 +202,7 @@ fn change(request: &Request) -> Option<Action> {
         ("POST", "/api/v1/tokens") => Some(Action::TokenCreate),
         ("POST", "/api/v1/tokens/{id}/revoke") => Some(Action::TokenRevoke),
         ("POST", "/api/v1/tokens/{id}/rotate") => Some(Action::TokenRotate),
-        ("POST", "/api/v1/config/reload") => Some(Action::ConfigReject),
+        ("POST", "/api/v1/config/reload" | "/api/v1/tls/reload") => Some(Action::ConfigReject),
         _ => None,
     }
 }
@@ -228,6 +233,11 @@ fn check_host(state: &State, allowed: &AllowedHosts, request: &Request) -> Resul
         .get(header::HOST)
         .map(HeaderValue::as_bytes)
         .unwrap_or_default();
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let tls = peer.and_then(|ConnectInfo(peer)| peer.tls.as_ref());
+    if tls.is_some_and(|misdirects| misdirects(host)) {
+        return Err(Problem::misdirected());
+    }
     let served = match allowed {
         AllowedHosts::Listed(patterns) => patterns.iter().any(|pattern| pattern.matches(host)),
         AllowedHosts::Defaults => is_own_name(state, host),
@@ -299,6 +309,8 @@ async fn only_json(request: Request, next: Next) -> Answer {
 /// The lines every answer has, and the document of every refusal.
 async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> Response {
     let asked = Asked::note(&state, &request);
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let is_secure = peer.is_some_and(|ConnectInfo(peer)| peer.tls.is_some());
     let id = asked.id.to_string();
     request.extensions_mut().insert(asked);
     let mut response = next.run(request).await;
@@ -314,7 +326,15 @@ async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> 
     let Some(security) = &settings.server.security_headers else {
         return response;
     };
+    let none = String::new();
+    // Clear text must not carry it (RFC 6797, section 7.2).
+    let strict = if is_secure {
+        &security.strict_transport_security
+    } else {
+        &none
+    };
     let lines = [
+        ("strict-transport-security", strict),
         ("x-content-type-options", &security.content_type_options),
         ("x-frame-options", &security.frame_options),
         ("x-xss-protection", &security.xss_protection),

@@ -18,6 +18,23 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// Every fault at once; the settings in force stay.
     fn reload(&self) -> Result<Reloaded, ConfigErrors>;
+
+    /// Reads the certificates of all listeners again and serves new connections with them. Blocks.
+    ///
+    /// # Errors
+    /// Every fault at once; those in use stay.
+    fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
+}
+
+/// A certificate that a listener uses.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Where its settings stand.
+    pub name: String,
+    /// Its subject.
+    pub subject: String,
+    /// Until when it is valid.
+    pub not_after: WallMillis,
 }
 
 /// Which settings are in force.

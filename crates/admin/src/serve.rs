@@ -2,14 +2,17 @@
 
 use crate::authn::PeerUser;
 use crate::{Admin, router};
+use axum::Router;
 use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
+use axum::serve::{IncomingStream, Listener};
+use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
 
 /// How callers of a socket are known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,25 +30,70 @@ impl Connected<IncomingStream<'_, UnixListener>> for PeerUser {
     }
 }
 
-impl Admin {
-    /// Serves the API on the management listener until `stop`.
+/// Callers of a TCP listener, in clear or behind TLS; only the binary knows which.
+pub trait Door: Send + 'static {
+    /// A caller's bytes.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next caller.
+    fn accept(&mut self) -> impl Future<Output = (Self::Stream, Peer)> + Send;
+
+    /// Where it listens.
     ///
     /// # Errors
-    /// The listener can't be used.
+    /// The system does not tell.
+    fn addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// Whether an authority is for another of our certificates than a caller was shown.
+pub type Misdirects = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// The other end of a connection.
+#[derive(Clone)]
+pub struct Peer {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Judges authorities, where it came over TLS.
+    pub tls: Option<Misdirects>,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.addr)
+    }
+}
+
+/// A [`Door`] as axum wants it.
+struct Through<D>(D);
+
+impl<D: Door> Listener for Through<D> {
+    type Io = D::Stream;
+    type Addr = Peer;
+
+    async fn accept(&mut self) -> (Self::Io, Peer) {
+        self.0.accept().await
+    }
+
+    fn local_addr(&self) -> io::Result<Peer> {
+        let addr = self.0.addr()?;
+        Ok(Peer { addr, tls: None })
+    }
+}
+
+impl<D: Door> Connected<IncomingStream<'_, Through<D>>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Through<D>>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+impl Admin {
+    /// Serves the API on the management listener until `stop`.
     pub fn serve_tcp(
         &self,
-        listener: StdTcpListener,
+        door: impl Door,
         stop: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listener = TcpListener::from_std(listener)?;
-        let service = router::keyed(&self.0).into_make_service_with_connect_info::<SocketAddr>();
-        Ok(async move {
-            ended(
-                axum::serve(listener, service)
-                    .with_graceful_shutdown(stop)
-                    .await,
-            );
-        })
+    ) -> impl Future<Output = ()> + Send + 'static {
+        serve(door, router::keyed(&self.0), stop)
     }
 
     /// Serves the API on a Unix socket until `stop`.
@@ -74,24 +122,19 @@ impl Admin {
     }
 
     /// Serves the counters on the metrics listener until `stop`.
-    ///
-    /// # Errors
-    /// The listener can't be used.
     pub fn serve_metrics(
         &self,
-        listener: StdTcpListener,
+        door: impl Door,
         stop: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listener = TcpListener::from_std(listener)?;
-        let router = router::counters(&Arc::clone(&self.0));
-        Ok(async move {
-            ended(
-                axum::serve(listener, router)
-                    .with_graceful_shutdown(stop)
-                    .await,
-            );
-        })
+    ) -> impl Future<Output = ()> + Send + 'static {
+        serve(door, router::counters(&self.0), stop)
     }
+}
+
+async fn serve(door: impl Door, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    let serving = axum::serve(Through(door), service).with_graceful_shutdown(stop);
+    ended(serving.await);
 }
 
 fn ended(result: io::Result<()>) {

@@ -100,6 +100,10 @@ const SEEDS: &[Seed] = &[
     seed("TOKEN_CLEANUP_INTERVAL", &["auth.token_cleanup_interval"]),
     seed("ENABLE_METRICS", &["metrics.enabled"]),
     seed("METRICS_PATH", &["metrics.path"]),
+    seed("ENABLE_TLS", &["server.tls.enabled"]),
+    seed("TLS_CERT_FILE", &["server.tls.cert_file"]),
+    seed("TLS_KEY_FILE", &["server.tls.key_file"]),
+    seed("TLS_MIN_VERSION", &["server.tls.min_version"]),
     meant(
         "CORS_ALLOWED_ORIGINS",
         &[ORIGINS, ALLOW_ALL],
@@ -134,7 +138,6 @@ const REFUSED: &[&str] = &[
     "LLM_ROUTER_IP_ALLOWLIST",
     "LLM_ROUTER_MASTER_KEY",
     "ROUTER_API_KEY",
-    "ENABLE_TLS",
     "DISTRIBUTED_RATE_LIMIT_ENABLED",
     "HTTP_CACHE_ENABLED",
 ];

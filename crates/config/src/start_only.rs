@@ -19,9 +19,14 @@ const START_ONLY: &[(&str, Same)] = &[
     ("server.backlog", |a, b| {
         a.server.backlog == b.server.backlog
     }),
-    ("server.tls", |a, b| a.server.tls == b.server.tls),
-    ("server.timeouts.tls_handshake_ms", |a, b| {
-        a.server.timeouts.tls_handshake == b.server.timeouts.tls_handshake
+    ("server.tls.enabled", |a, b| {
+        a.server.tls.is_some() == b.server.tls.is_some()
+    }),
+    ("management.tls.enabled", |a, b| {
+        a.management.tls.is_some() == b.management.tls.is_some()
+    }),
+    ("metrics.tls.enabled", |a, b| {
+        a.metrics.tls.is_some() == b.metrics.tls.is_some()
     }),
     ("management.listen", |a, b| {
         a.management.listen == b.management.listen

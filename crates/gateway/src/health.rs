@@ -37,7 +37,6 @@ impl Exchange<'_> {
     /// The caller is gone.
     pub(crate) async fn answer_probe(&mut self, probe: Probe) -> Result<(), Stop> {
         let (health, now) = (&self.worker.shared.health, self.started);
-        let reasons = health.reasons(now);
         let (status, kind, text) = match probe {
             Probe::Health => {
                 let sandbox = if self.plan.sandbox {
@@ -59,23 +58,7 @@ impl Exchange<'_> {
                 (200, "text/plain; charset=utf-8", "alive".to_owned())
             }
             Probe::Live => (503, "text/plain; charset=utf-8", "stuck".to_owned()),
-            Probe::Ready if reasons.is_empty() => {
-                (200, "text/plain; charset=utf-8", "ready".to_owned())
-            }
-            Probe::Ready => {
-                let words: Vec<_> = reasons
-                    .iter()
-                    .map(|reason| format!("\"{}\"", reason.as_str()))
-                    .collect();
-                (
-                    503,
-                    "application/json",
-                    format!(
-                        "{{\"status\":\"unready\",\"reasons\":[{}]}}",
-                        words.join(",")
-                    ),
-                )
-            }
+            Probe::Ready => health.ready(now),
         };
         self.answer_whole(
             status,

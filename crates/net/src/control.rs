@@ -5,11 +5,16 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
 /// Bytes of an answer at most.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -21,6 +26,25 @@ pub enum Target {
     Unix(PathBuf),
     /// Its management address.
     Tcp(SocketAddr),
+    /// Its management address behind TLS.
+    Tls {
+        /// Name or address, which its certificate must be for.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Whom its certificate may be from.
+        roots: Arc<ClientConfig>,
+    },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp(addr) => write!(f, "{addr}"),
+            Self::Tls { host, port, .. } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// Listens on a socket of our own user alone. One that a dead process left is replaced.
@@ -73,10 +97,7 @@ pub async fn call(
     request: Request,
 ) -> Result<http::Response<Bytes>, ControlError> {
     let unreachable = |source: io::Error| ControlError::Unreachable {
-        target: match target {
-            Target::Unix(path) => path.display().to_string(),
-            Target::Tcp(addr) => addr.to_string(),
-        },
+        target: target.to_string(),
         source,
     };
     match target {
@@ -91,6 +112,20 @@ pub async fn call(
             )]
             let stream = TcpStream::connect(addr).await.map_err(unreachable)?;
             exchange(TokioIo::new(stream), &addr.to_string(), request).await
+        }
+        Target::Tls { host, port, roots } => {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            let name = ServerName::try_from(bare.to_owned());
+            let name = name.map_err(|error| unreachable(io::Error::other(error)))?;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "an operator's own address, given on the command line"
+            )]
+            let stream = TcpStream::connect((bare, *port)).await;
+            let connector = TlsConnector::from(Arc::clone(roots));
+            let stream = connector.connect(name, stream.map_err(unreachable)?).await;
+            let stream = TokioIo::new(stream.map_err(unreachable)?);
+            exchange(stream, &target.to_string(), request).await
         }
     }
 }

@@ -14,11 +14,19 @@ pub enum Reason {
     Audit,
     /// The vault holds no usable key.
     Vault,
+    /// A certificate of ours has expired; who does not look at it is served all the same.
+    Certificate,
 }
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 4] = [Self::Draining, Self::Store, Self::Audit, Self::Vault];
+    pub const ALL: [Self; 5] = [
+        Self::Draining,
+        Self::Store,
+        Self::Audit,
+        Self::Vault,
+        Self::Certificate,
+    ];
 
     /// The word in `/ready`.
     pub const fn as_str(self) -> &'static str {
@@ -27,6 +35,15 @@ impl Reason {
             Self::Store => "store",
             Self::Audit => "audit",
             Self::Vault => "vault",
+            Self::Certificate => "certificate",
+        }
+    }
+
+    /// Whether the process serves all the same.
+    const fn lets_serve(self) -> bool {
+        match self {
+            Self::Draining | Self::Store | Self::Audit | Self::Vault => false,
+            Self::Certificate => true,
         }
     }
 
@@ -82,6 +99,27 @@ impl Health {
         Reason::ALL.into_iter().filter(holds).collect()
     }
 
+    /// What `/ready` answers: status, kind of its body, body.
+    pub fn ready(&self, now: MonoNanos) -> (u16, &'static str, String) {
+        let reasons = self.reasons(now);
+        if reasons.is_empty() {
+            return (200, "text/plain; charset=utf-8", "ready".to_owned());
+        }
+        let serves = reasons.iter().all(|reason| reason.lets_serve());
+        let words: Vec<_> = reasons
+            .iter()
+            .map(|reason| format!("\"{}\"", reason.as_str()))
+            .collect();
+        let words = words.join(",");
+        let (status, word) = if serves {
+            (200, "degraded")
+        } else {
+            (503, "unready")
+        };
+        let body = format!("{{\"status\":\"{word}\",\"reasons\":[{words}]}}");
+        (status, "application/json", body)
+    }
+
     /// A worker shows that it is not stuck.
     pub fn beat(&self, worker: usize, now: MonoNanos) {
         if let Some(beat) = self.beats.get(worker) {
@@ -114,6 +152,23 @@ mod tests {
         );
         health.clear(Reason::Draining);
         assert_eq!(health.reasons(MonoNanos(0)), []);
+    }
+
+    // OPS-50 EDGE-12
+    #[test]
+    fn an_expired_certificate_is_told_and_turns_no_traffic_away() {
+        let health = Health::new(0, MonoNanos(0), Vec::new());
+        let ready = || {
+            let (status, _, body) = health.ready(MonoNanos(0));
+            (status, body)
+        };
+        assert_eq!(ready(), (200, "ready".to_owned()));
+        health.raise(Reason::Certificate);
+        let told = r#"{"status":"degraded","reasons":["certificate"]}"#;
+        assert_eq!(ready(), (200, told.to_owned()));
+        health.raise(Reason::Store);
+        let told = r#"{"status":"unready","reasons":["store","certificate"]}"#;
+        assert_eq!(ready(), (503, told.to_owned()));
     }
 
     // OPS-50

@@ -8,6 +8,7 @@
 pub mod client_ip;
 pub mod cors;
 pub mod egress;
+pub mod expiry;
 pub mod headers;
 pub mod http2;
 pub mod lockout;

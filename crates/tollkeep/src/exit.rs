@@ -14,6 +14,8 @@ pub(crate) const NOT_PERMITTED: i32 = 5;
 pub(crate) const CONFLICT: i32 = 6;
 /// Unreachable, too slow, or unavailable.
 pub(crate) const UNREACHABLE: i32 = 7;
+/// A certificate ends within a day.
+pub(crate) const EXPIRING: i32 = 8;
 
 /// A check found problems.
 pub(crate) const CHECK_FAILED: i32 = 8;

@@ -2,8 +2,9 @@
 
 use super::AllowedHosts;
 use super::server::authority;
+use super::tls::{Tls, TlsFile};
 use crate::check::Checks;
-use crate::field::{KindExt, from_environment};
+use crate::field::{KindExt, from_environment, section};
 use crate::kind::{list, parsed, secret, switch};
 use crate::reader::keys;
 use std::fmt;
@@ -17,6 +18,8 @@ use tollkeep_types::{AuthorityPattern, Secret};
 pub struct Management {
     /// Where it listens.
     pub listen: ManagementListen,
+    /// TLS towards operators; `None` is clear text.
+    pub tls: Option<Tls>,
     /// Authorities served.
     pub allowed_hosts: AllowedHosts,
     /// Whether the local admin socket in the data folder is open (ID-57).
@@ -39,12 +42,16 @@ pub enum ManagementListen {
 keys! {
     /// The management listener, which operators use.
     pub(crate) struct ManagementFile {
-        /// Loopback address and port, `unix:/path` for a socket (mode 0600), or empty for none.
+        /// Address and port, `unix:/path` for a socket (mode 0600), or empty for none. Another
+        /// address than loopback needs `tls` and `allowed_hosts`.
         listen: ManagementListen = parsed(
             "address and port, `unix:/path`, or `\"\"`",
             str::parse,
         )
         .or(ManagementListen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8318))),
+        tls: TlsFile = section(),
+        /// Whether a public bind may be without TLS; refused in production.
+        insecure_public_http: bool = switch().or(false),
         /// Hosts this listener serves. Empty: loopback names and the address bound.
         allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
         /// Whether `tollkeep.sock` in the data folder serves this user and root without a key,
@@ -94,20 +101,38 @@ impl ManagementFile {
             ManagementListen::Unix(_) | ManagementListen::Off => Ipv4Addr::LOCALHOST.into(),
         };
         if !host.is_loopback() {
-            let problem = format!(
-                "{host} is a public address: management listens on loopback or `unix:/path` only"
-            );
-            checks.error("management.listen", problem);
+            self.check_public(host, checks);
         }
         let key = "management.allowed_hosts";
         Management {
-            allowed_hosts: AllowedHosts::check(self.allowed_hosts, LOOPBACK, key, checks),
+            allowed_hosts: AllowedHosts::check(self.allowed_hosts, host, key, checks),
+            tls: self.tls.check("management.tls", checks),
             listen: self.listen,
             local_socket: self.local_socket,
             key: self.key,
         }
     }
-}
 
-/// A public bind was told already; its hosts need no second line.
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    /// EDGE-1.
+    fn check_public(&self, host: IpAddr, checks: &mut Checks<'_>) {
+        const LISTEN: &str = "management.listen";
+        if self.tls.enabled {
+            let problem = format!("{host} is reached from beyond this machine");
+            checks.warn(LISTEN, &problem);
+        } else if !self.insecure_public_http {
+            let problem = format!(
+                "{host} is a public address without TLS: set `management.tls`, or listen on \
+                 loopback or `unix:/path`"
+            );
+            checks.error(LISTEN, problem);
+        } else if checks.in_production() {
+            let key = "management.insecure_public_http";
+            checks.error(key, "is refused in production: set `management.tls`");
+        } else {
+            let problem = format!(
+                "{host} is reached from beyond this machine, and keys go there in clear text"
+            );
+            checks.warn(LISTEN, &problem);
+        }
+    }
+}

@@ -2,8 +2,9 @@
 
 use super::AllowedHosts;
 use super::server::authority;
+use super::tls::{Tls, TlsFile};
 use crate::check::Checks;
-use crate::field::KindExt;
+use crate::field::{KindExt, section};
 use crate::kind::{Parsed, address, list, parsed, switch, whole};
 use crate::reader::keys;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,6 +19,8 @@ pub struct Metrics {
     pub addr: SocketAddr,
     /// Path of the scrape.
     pub path: String,
+    /// TLS towards who scrapes; `None` is clear text.
+    pub tls: Option<Tls>,
     /// Authorities served.
     pub allowed_hosts: AllowedHosts,
     /// Whether the addresses that meet limits most have series of their own.
@@ -29,10 +32,11 @@ keys! {
     pub(crate) struct MetricsFile {
         /// Whether it listens.
         enabled: bool = switch().or(true),
-        /// Its address; loopback, since it asks for no credential.
+        /// Its address. Another than loopback needs `tls` and `allowed_hosts`.
         host: IpAddr = address().or(LOOPBACK),
         /// Its port; 0 lets the system choose one.
         port: u16 = whole(0..=65_535).or(9_090),
+        tls: TlsFile = section(),
         /// Path of the scrape.
         path: String = scrape_path().or("/metrics".into()),
         /// Hosts this listener serves. Empty: loopback names and the address bound.
@@ -64,20 +68,23 @@ const fn scrape_path() -> Parsed<String> {
 
 impl MetricsFile {
     pub(super) fn check(self, checks: &mut Checks<'_>) -> Metrics {
-        if self.enabled && !self.host.is_loopback() {
+        let host = if self.enabled { self.host } else { LOOPBACK };
+        if !host.is_loopback() && !self.tls.enabled {
             let problem = format!(
-                "{} is a public address: metrics listen on loopback only until `metrics.token` is \
-                 supported",
-                self.host
+                "{host} is a public address without TLS: set `metrics.tls`, or listen on loopback"
             );
             checks.error("metrics.host", problem);
+        } else if !host.is_loopback() {
+            let problem = format!("{host} is reached from beyond this machine");
+            checks.warn("metrics.host", &problem);
         }
         let key = "metrics.allowed_hosts";
         Metrics {
             enabled: self.enabled,
             addr: SocketAddr::new(self.host, self.port),
             path: self.path,
-            allowed_hosts: AllowedHosts::check(self.allowed_hosts, LOOPBACK, key, checks),
+            tls: self.tls.check("metrics.tls", checks),
+            allowed_hosts: AllowedHosts::check(self.allowed_hosts, host, key, checks),
             compat_ip_label: self.compat_ip_label,
         }
     }

@@ -133,16 +133,11 @@ fn schema_and_show_know_the_same_keys() {
     let mut in_schema = Vec::new();
     leaves(&parsed_schema(), "", &mut in_schema);
     // Whatever the operator names or lists is in neither.
-    let chosen = [
-        "upstreams.",
-        "routes.",
-        "providers.",
-        "server.tls.certificates",
-    ];
+    let chosen = ["upstreams.", "routes.", "providers.", "tls.certificates"];
     let in_schema: BTreeSet<_> = in_schema
         .into_iter()
         .map(|(key, _)| key)
-        .filter(|key| !chosen.iter().any(|start| key.starts_with(start)))
+        .filter(|key| !chosen.iter().any(|part| key.contains(part)))
         .collect();
     let options = ShowOptions {
         defaults: true,

@@ -98,19 +98,39 @@ fn a_public_bind_names_its_ways_out() {
 
 // EDGE-1
 #[test]
-fn management_and_metrics_stay_on_loopback() {
+fn management_and_metrics_leave_loopback_with_tls_only() {
     for (file, want) in [
         (
             "management: {listen: '0.0.0.0:8318'}\n",
-            "tollkeep.yaml:1:22: management.listen: 0.0.0.0 is a public address: management listens on loopback or `unix:/path` only",
+            "tollkeep.yaml:1:22: management.listen: 0.0.0.0 is a public address without TLS: set `management.tls`, or listen on loopback or `unix:/path`\nmanagement.allowed_hosts: must name the hosts served, since the address is not loopback",
         ),
         (
             "metrics: {host: '::'}\n",
-            "tollkeep.yaml:1:17: metrics.host: :: is a public address: metrics listen on loopback only until `metrics.token` is supported",
+            "tollkeep.yaml:1:17: metrics.host: :: is a public address without TLS: set `metrics.tls`, or listen on loopback\nmetrics.allowed_hosts: must name the hosts served, since the address is not loopback",
         ),
     ] {
         assert_eq!(Case::yaml(file).errors(), want);
     }
+    let tls = "allowed_hosts: [a.example], tls: {enabled: true, cert_file: a.pem, key_file: a.key}";
+    for file in [
+        format!("management: {{listen: '0.0.0.0:8318', {tls}}}\n"),
+        format!("metrics: {{host: '::', {tls}}}\n"),
+        "metrics: {enabled: false, host: '::'}\n".to_owned(),
+    ] {
+        assert!(Case::yaml(&file).load().is_ok(), "{file}");
+        assert!(production(&file).load().is_ok(), "{file}");
+    }
+    let clear = "management: {listen: '0.0.0.0:8318', insecure_public_http: true, allowed_hosts: [a.example]}\n";
+    assert!(
+        Case::yaml(clear)
+            .warnings()
+            .contains("keys go there in clear text")
+    );
+    assert!(
+        production(clear)
+            .errors()
+            .contains("management.insecure_public_http: is refused")
+    );
     for (listen, want) in [
         ("''", "Off"),
         ("unix:/run/tollkeep.sock", "Unix(\"/run/tollkeep.sock\")"),

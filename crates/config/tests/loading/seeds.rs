@@ -167,6 +167,33 @@ fn names_of_other_gateways_set_our_keys() {
     }
 }
 
+// EDGE-11
+#[test]
+fn the_names_of_llm_proxy_switch_tls_on() {
+    let env = [
+        ("ENABLE_TLS", "true"),
+        ("TLS_CERT_FILE", "a.pem"),
+        ("TLS_KEY_FILE", "a.key"),
+        ("TLS_MIN_VERSION", "1.3"),
+    ];
+    let case = Case::bare().env(&env);
+    let tls = case.settings().server.tls.unwrap();
+    let files = &tls.certificates[0];
+    assert_eq!(
+        (files.cert_file.to_str(), files.key_file.to_str()),
+        (Some("a.pem"), Some("a.key"))
+    );
+    assert_eq!(tls.min_version.to_string(), "1.3");
+    assert!(
+        case.warnings()
+            .contains("ENABLE_TLS is read as `server.tls.enabled`")
+    );
+    let off = Case::bare().env(&[("ENABLE_TLS", "false"), env[1], env[2]]);
+    assert!(off.settings().server.tls.is_none());
+    let alone = Case::bare().env(&[("ENABLE_TLS", "true")]).errors();
+    assert!(alone.contains("no certificate is named"), "{alone}");
+}
+
 /// Whose pages may call.
 fn origins(settings: &Settings) -> String {
     match settings
@@ -237,7 +264,7 @@ fn the_file_is_one_more_source_of_the_encryption_key() {
 
 #[test]
 fn names_we_can_not_obey_are_never_silent() {
-    for name in ["LLM_ROUTER_ALLOWED_IPS", "HTTP_CACHE_ENABLED", "ENABLE_TLS"] {
+    for name in ["LLM_ROUTER_ALLOWED_IPS", "HTTP_CACHE_ENABLED"] {
         let case = Case::bare().env(&[(name, "1")]);
         assert_eq!(case.errors(), format!("{name}: is not supported yet"));
         assert!(Case::bare().env(&[(name, "false")]).load().is_ok());

@@ -18,9 +18,9 @@ use tokio::net::TcpStream;
 /// Bytes of a hello at most.
 const HELLO_BYTES_MAX: usize = 64 * 1024;
 /// The first byte of every TLS connection: a handshake record (RFC 8446, section 5.1).
-const HANDSHAKE_RECORD: u8 = 22;
+pub(super) const HANDSHAKE_RECORD: u8 = 22;
 /// A fatal `unrecognized_name` in clear (RFC 6066, section 3).
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+pub(super) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Why there is no TLS connection.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +126,6 @@ async fn read_hello(
 }
 
 /// Says the last word, if there is room for it: the connection ends either way.
-fn say(stream: &TcpStream, alert: &[u8]) {
+pub(super) fn say(stream: &TcpStream, alert: &[u8]) {
     drop(stream.try_write(alert));
 }

@@ -6,6 +6,7 @@
 
 mod certificate;
 pub mod client;
+mod control;
 mod handshake;
 mod names;
 pub mod pair;
@@ -15,6 +16,7 @@ mod stream;
 
 pub use certificate::{Certificate, KeyKind};
 pub use client::{ClientConfig, TlsSetupError, client};
+pub use control::{ControlListener, ControlStream};
 pub use pair::{Fault, PairFiles, Warning};
 pub use server::{Expiry, Served, ServerSettings, ServerTls};
 pub use session::{Protocol, Session};

@@ -287,19 +287,21 @@ impl ServerTls {
         self.0.load_full()
     }
 
-    /// Reads and judges everything anew, and serves new handshakes with it. Tickets that were
-    /// given out stay good.
+    /// Reads and judges everything anew, for [`Self::take`]. Tickets that were given out stay good.
     ///
     /// # Errors
-    /// Every fault of every pair; what was in force stays so.
-    pub fn reload(
+    /// Every fault of every pair.
+    pub fn prepare(
         &self,
         settings: &ServerSettings,
         now: WallMillis,
-    ) -> Result<Arc<Served>, Vec<Fault>> {
+    ) -> Result<Served, Vec<Fault>> {
         let tickets = Arc::clone(&self.0.load().tickets);
-        let served = Arc::new(Served::load_with(settings, now, Some(tickets))?);
-        self.0.store(Arc::clone(&served));
-        Ok(served)
+        Served::load_with(settings, now, Some(tickets))
+    }
+
+    /// New handshakes are shaken with this from now on.
+    pub fn take(&self, served: Served) {
+        self.0.store(Arc::new(served));
     }
 }

@@ -22,7 +22,7 @@ use meters::Words;
 use shard::Shard;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tollkeep_types::WallMillis;
 
 /// The media type of [`Metrics::render`].
@@ -63,6 +63,7 @@ pub struct Metrics {
     audit: AuditMeter,
     log: LogMeter,
     reloads: Reloads,
+    certificates: Mutex<Vec<(String, u64)>>,
 }
 
 impl Metrics {
@@ -97,6 +98,7 @@ impl Metrics {
             audit: AuditMeter::default(),
             log: LogMeter::default(),
             reloads: Reloads::default(),
+            certificates: Mutex::default(),
         };
         metrics.name(labels);
         metrics
@@ -173,6 +175,17 @@ impl Metrics {
         if success {
             self.reloads.at_ms.store(at.0, Ordering::Relaxed);
         }
+    }
+
+    /// Until when each certificate of ours is valid, in seconds, by its name in the settings.
+    pub fn certificates(&self, ends: Vec<(String, u64)>) {
+        *self.ends() = ends;
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Vec<(String, u64)>> {
+        self.certificates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counters of the audit writer.

@@ -221,6 +221,11 @@ impl Metrics {
             "Audit writes that failed.",
             self.audit.failures(),
         );
+        let name = "tollkeep_certificate_expiry_timestamp_seconds";
+        text.family(name, "gauge", "Until when a certificate of ours is valid.");
+        for (certificate, end) in &*self.ends() {
+            text.sample(name, &[("name", certificate)], end);
+        }
         text.family("tollkeep_build_info", "gauge", "Version of the program.");
         let labels = [
             ("version", self.build.version),

@@ -3,6 +3,7 @@
 
 use super::reload::{Cause, Reloader};
 use super::runtime::Live;
+use super::tls::{self, ControlDoor, Listeners};
 use super::vault::{PEPPER_ID, Vault};
 use super::watch;
 use super::{Base, Others, VERSION};
@@ -42,6 +43,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) health: &'a Arc<Health>,
     /// The running gateway.
     pub(crate) live: &'a Arc<Live>,
+    /// TLS of the listeners.
+    pub(crate) tls: &'a Listeners,
     /// Told when the control plane must end.
     pub(crate) stop: &'a Arc<Notify>,
 }
@@ -142,7 +145,8 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         async move { stop.notified().await }
     };
     if let Some(listener) = others.management {
-        tokio::task::spawn(admin.serve_tcp(listener, stop())?);
+        let door = ControlDoor::new(listener, parts.tls.of(tls::MANAGEMENT))?;
+        tokio::task::spawn(admin.serve_tcp(door, stop()));
     }
     if let ManagementListen::Unix(path) = &base.settings.management.listen {
         tokio::task::spawn(admin.serve_unix(local_socket(path)?, Scheme::Keyed, stop())?);
@@ -152,7 +156,8 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         tokio::task::spawn(admin.serve_unix(local_socket(&path)?, Scheme::PeerUser, stop())?);
     }
     if let Some(listener) = others.metrics {
-        tokio::task::spawn(admin.serve_metrics(listener, stop())?);
+        let door = ControlDoor::new(listener, parts.tls.of(tls::METRICS))?;
+        tokio::task::spawn(admin.serve_metrics(door, stop()));
     }
     tokio::task::spawn(keep_store(
         parts.store.clone(),

@@ -2,6 +2,7 @@
 
 use super::audit::{self, Lines};
 use super::plan::Planner;
+use super::tls::{self, Listeners};
 use super::vault::Vault;
 use super::{Base, Others, host};
 use crate::exit::{self, Failed};
@@ -15,7 +16,6 @@ use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable};
 use tollkeep_gateway::{Recorder, Shared, Sinks, Worker};
 use tollkeep_net::Drain;
-use tollkeep_net::tls::ServerTls;
 use tollkeep_net::worker::{Running, WorkerParts, Workers};
 use tollkeep_observe::health::Health;
 use tollkeep_store::Store;
@@ -40,7 +40,7 @@ pub(crate) struct Parts<'a> {
     /// Drain.
     pub(crate) drain: &'a Arc<Drain>,
     /// TLS towards callers.
-    pub(crate) tls: Option<Arc<ServerTls>>,
+    pub(crate) tls: &'a Listeners,
 }
 
 /// How many workers: as set, else one per core.
@@ -119,7 +119,7 @@ pub(crate) fn start(
         drain: Arc::clone(parts.drain),
         connections_max: Arc::clone(&connections_max),
         descriptors,
-        tls: parts.tls.clone(),
+        tls: parts.tls.of(tls::DATA).cloned(),
     };
     let of_workers = Arc::clone(&shared);
     let make: Arc<dyn Fn(WorkerParts) -> tollkeep_net::worker::Service + Send + Sync> =

@@ -1,6 +1,7 @@
 //! Putting the parts together: settings in, a running gateway out, and its orderly end.
 
 mod audit;
+mod certificates;
 mod control;
 mod data;
 mod host;
@@ -15,16 +16,19 @@ mod watch;
 
 pub(crate) use audit::{log_level, redactor};
 pub(crate) use reload::Loader;
+pub(crate) use tls::{Checked, InUse, Listeners};
 
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anyhow::Context;
+use certificates::Keeper;
 use reload::Reloader;
 use runtime::Live;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
+use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::{ManagementListen, Settings};
 use tollkeep_crypto::SystemEntropy;
 use tollkeep_net::{Drain, listen};
@@ -32,7 +36,7 @@ use tollkeep_observe::health::{Check, Health, Reason};
 use tollkeep_observe::line_sink::LineSink;
 use tollkeep_observe::metrics::{Build, Labels, Metrics};
 use tollkeep_store::{Store, StoreOptions};
-use tollkeep_types::{Clock, Entropy, Secret};
+use tollkeep_types::{Clock, Entropy, Secret, WallMillis};
 
 /// The version of this build.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -112,7 +116,7 @@ fn start_by(
     let (signals, hangups) = control.block_on(async { host::listen(again.is_some()) })?;
     let sandbox = control::start_sandbox(&mut settings, &control)?;
     let workers = data::worker_count(&settings);
-    let data_tls = tls::of_data(&settings, clock.wall())?;
+    let tls = listeners_tls(&settings, clock.wall())?;
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(open_store(&base))?;
@@ -129,14 +133,14 @@ fn start_by(
         lines: &lines,
         health: &health,
         drain: &drain,
-        tls: data_tls,
+        tls: &tls,
     };
     let (data_addr, management_addr, metrics_addr) =
         (bound.data_addr, bound.management_addr, bound.metrics_addr);
     let (listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
     let sources = reload::Sources { again, sandbox };
-    let reloader = Reloader::new(&base, sources, data.plane, audit.clone());
+    let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
     let live = Arc::new(Live::new(reloader));
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
@@ -146,12 +150,15 @@ fn start_by(
         audit: audit.clone(),
         health: &health,
         live: &live,
+        tls: &tls,
         stop: &stop_control,
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     let mut all_lines = vec![lines.usage];
     all_lines.extend(lines.access);
     announce(&base, audit.as_deref());
+    let certificates = Keeper::new(&base, &live.reloader, &health, audit.as_ref());
+    control.spawn(certificates::keep(certificates));
     if let Some(hangups) = hangups {
         control.spawn(control::reload_on(hangups, Arc::clone(&live.reloader)));
         control.spawn(control::reload_on_change(Arc::clone(&live.reloader)));
@@ -193,6 +200,17 @@ impl Base {
             metrics,
         }
     }
+}
+
+/// TLS of every listener that shall speak it, with everything about its certificates checked.
+fn listeners_tls(settings: &Settings, now: WallMillis) -> anyhow::Result<Listeners> {
+    let checked = Checked::load(settings, now, &Listeners::default());
+    let checked =
+        checked.map_err(|faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string()))?;
+    for warning in &checked.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(Listeners::new(checked))
 }
 
 async fn open_store(base: &Base) -> anyhow::Result<Store> {

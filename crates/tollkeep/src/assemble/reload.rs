@@ -8,6 +8,7 @@ use super::Base;
 use super::audit::log_level;
 use super::control::Sandbox;
 use super::data::Plane;
+use super::tls::{self, Checked, InUse, Listeners};
 use super::watch::{Files, Watch};
 use arc_swap::ArcSwap;
 use std::sync::atomic::Ordering;
@@ -73,6 +74,8 @@ pub(crate) enum Cause {
     Signal,
     /// A file changed.
     File,
+    /// Files of certificates that changed.
+    Certificates,
 }
 
 impl Cause {
@@ -80,6 +83,7 @@ impl Cause {
         match self {
             Self::Signal => "signal",
             Self::File => "file",
+            Self::Certificates => "certificates",
         }
     }
 }
@@ -96,6 +100,9 @@ pub(crate) struct Sources {
 pub(crate) struct Reloader {
     sources: Sources,
     plane: Plane,
+    tls: Listeners,
+    /// The files of the certificates, as they stood when they were read last.
+    read: Mutex<Files>,
     audit: Option<Arc<Logger>>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -111,6 +118,7 @@ impl Reloader {
         base: &Base,
         sources: Sources,
         plane: Plane,
+        tls: Listeners,
         audit: Option<Arc<Logger>>,
     ) -> Self {
         let since = base.clock.wall();
@@ -118,6 +126,8 @@ impl Reloader {
         Self {
             sources,
             plane,
+            read: Mutex::new(tls::files(&base.settings)),
+            tls,
             audit,
             clock: Arc::clone(&base.clock),
             metrics: Arc::clone(&base.metrics),
@@ -158,6 +168,16 @@ impl Reloader {
     /// Reloads, and records it as the gateway's own act. Blocks.
     pub(crate) fn reload_by(&self, cause: Cause) {
         let reloaded = self.reload();
+        let reloaded = reloaded.map(|reloaded| Some(reloaded.state.generation));
+        self.record(cause, &reloaded);
+    }
+
+    /// Reads the certificates again, and records it as the gateway's own act. Blocks.
+    pub(crate) fn reload_tls_by(&self, cause: Cause) {
+        self.record(cause, &self.reload_tls().map(|_| None));
+    }
+
+    fn record(&self, cause: Cause, reloaded: &Result<Option<u64>, ConfigErrors>) {
         let Some(audit) = &self.audit else {
             return;
         };
@@ -166,11 +186,13 @@ impl Reloader {
                 .at(self.clock.wall())
                 .with_detail(Key::Kind, Value::Word(cause.as_str()))
         };
-        let recorded = match &reloaded {
-            Ok(reloaded) => {
-                let version = Value::Number(reloaded.state.generation);
-                let event = event(Action::ConfigReload, Outcome::Success);
-                audit.enqueue(&event.with_detail(Key::Version, version))
+        let recorded = match reloaded {
+            Ok(version) => {
+                let mut event = event(Action::ConfigReload, Outcome::Success);
+                if let Some(version) = version {
+                    event = event.with_detail(Key::Version, Value::Number(*version));
+                }
+                audit.enqueue(&event)
             }
             Err(ConfigErrors(faults)) => {
                 let count = u64::try_from(faults.len()).unwrap_or(u64::MAX);
@@ -214,6 +236,48 @@ impl Reloader {
         reloaded
     }
 
+    /// Reads the certificates of the settings in force again: new handshakes are shaken with
+    /// them. Blocks.
+    ///
+    /// # Errors
+    /// Every fault of every certificate and key; those in use stay.
+    pub(crate) fn reload_tls(&self) -> Result<Vec<InUse>, ConfigErrors> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.settings();
+        // Before they are read: what changes meanwhile is read again.
+        self.note_read(tls::files(&settings));
+        match Checked::load(&settings, self.clock.wall(), &self.tls) {
+            Ok(checked) => {
+                for warning in &checked.warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.tls.take(checked);
+                tracing::info!("Certificates were read again");
+                Ok(self.tls.certificates())
+            }
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!("New certificates are refused, those in use stay: {fault}");
+                }
+                Err(ConfigErrors(faults))
+            }
+        }
+    }
+
+    /// Whether the files of the certificates were read as they stand now.
+    pub(crate) fn has_read(&self, files: &Files) -> bool {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) == *files
+    }
+
+    fn note_read(&self, files: Files) {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    /// The certificates in use.
+    pub(crate) fn certificates(&self) -> Vec<InUse> {
+        self.tls.certificates()
+    }
+
     fn load(&self) -> Result<Loaded, ConfigErrors> {
         match &self.sources.again {
             Some(again) => again.load(),
@@ -252,17 +316,19 @@ impl Reloader {
                 )
             })),
         }
+        let files = tls::files(&loaded.settings);
+        let tls = Checked::load(&loaded.settings, self.clock.wall(), &self.tls);
+        let tls = tls.map_err(|found| faults.extend(found)).ok();
         let before = self.plane.shared.plan.load();
         let planned = self.plane.planner.plan(&loaded.settings, Some(&before));
-        let planned = match planned {
-            Ok(planned) if faults.is_empty() => planned,
-            Ok(_) => return Err(ConfigErrors(faults)),
-            Err(fault) => {
-                faults.push(fault);
-                return Err(ConfigErrors(faults));
-            }
+        let planned = planned.map_err(|fault| faults.push(fault)).ok();
+        let (Some(planned), Some(tls), true) = (planned, tls, faults.is_empty()) else {
+            return Err(ConfigErrors(faults));
         };
         logs::set_level(log_level(&loaded.settings));
+        loaded.warnings.extend(tls.warnings.iter().cloned());
+        self.tls.take(tls);
+        self.note_read(files);
         let connections_max = loaded.settings.server.limits.connections_max;
         self.plane
             .shared

@@ -2,7 +2,7 @@
 
 use super::reload::Reloader;
 use std::sync::Arc;
-use tollkeep_admin::{Reloaded, Runtime, SettingsState};
+use tollkeep_admin::{Certificate, Reloaded, Runtime, SettingsState};
 use tollkeep_config::{ConfigErrors, Settings};
 
 /// What operators act on.
@@ -31,5 +31,15 @@ impl Runtime for Live {
 
     fn reload(&self) -> Result<Reloaded, ConfigErrors> {
         self.reloader.reload()
+    }
+
+    fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
+        let read = self.reloader.reload_tls()?.into_iter();
+        let told = read.map(|certificate| Certificate {
+            name: certificate.name,
+            subject: certificate.subject,
+            not_after: certificate.not_after,
+        });
+        Ok(told.collect())
     }
 }

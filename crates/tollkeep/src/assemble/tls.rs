@@ -1,29 +1,160 @@
-//! TLS of our listeners: from the settings, through the checks of `net`.
+//! TLS of our listeners: from the settings, through the checks of `net`, into use; and the same
+//! again whenever the settings or the files change.
 
-use crate::exit::{self, Failed};
+use super::reload::fault;
+use super::watch::Files;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use tollkeep_admin::{Door, Peer};
+use tollkeep_config::ConfigError;
 use tollkeep_config::settings::{Environment, Settings, Tls};
-use tollkeep_net::tls::{Fault, PairFiles, Served, ServerSettings, ServerTls};
+use tollkeep_net::tls::{
+    ControlListener, ControlStream, PairFiles, Served, ServerSettings, ServerTls,
+};
 use tollkeep_types::WallMillis;
 
-/// TLS of the data listener, with everything about its certificates checked.
-///
-/// # Errors
-/// A pair that can't be served.
-pub(crate) fn of_data(
-    settings: &Settings,
-    now: WallMillis,
-) -> anyhow::Result<Option<Arc<ServerTls>>> {
-    let Some(tls) = &settings.server.tls else {
-        return Ok(None);
-    };
-    let served = Served::load(&wanted(tls, settings), now)
-        .map_err(|faults| Failed::new(exit::INVALID, told("server.tls", &faults)))?;
-    for warning in &served.warnings {
-        tracing::warn!("server.tls: {warning}");
+/// A listener that may speak TLS: where its settings stand, and what they are.
+type Section = (&'static str, fn(&Settings) -> Option<&Tls>);
+
+/// The data listener's section.
+pub(crate) const DATA: &str = "server.tls";
+/// The management listener's section.
+pub(crate) const MANAGEMENT: &str = "management.tls";
+/// The metrics listener's section.
+pub(crate) const METRICS: &str = "metrics.tls";
+
+const SECTIONS: [Section; 3] = [
+    (DATA, |settings| settings.server.tls.as_ref()),
+    (MANAGEMENT, |settings| settings.management.tls.as_ref()),
+    (METRICS, |settings| settings.metrics.tls.as_ref()),
+];
+
+/// A certificate in use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct InUse {
+    /// Where its settings stand.
+    pub(crate) name: String,
+    /// Its subject.
+    pub(crate) subject: String,
+    /// Its file.
+    pub(crate) path: String,
+    /// Until when it is valid.
+    pub(crate) not_after: WallMillis,
+}
+
+/// What TLS of the settings would be, with everything about the certificates checked.
+pub(crate) struct Checked {
+    /// By section.
+    served: Vec<(&'static str, Served)>,
+    /// What the operator should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Checked {
+    /// Reads and judges the certificates of every listener; `known` keep their tickets.
+    ///
+    /// # Errors
+    /// Everything wrong with them.
+    pub(crate) fn load(
+        settings: &Settings,
+        now: WallMillis,
+        known: &Listeners,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let (mut served, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        for (section, of) in SECTIONS {
+            let Some(tls) = of(settings) else {
+                continue;
+            };
+            let wanted = wanted(tls, settings);
+            let loaded = match known.of(section) {
+                Some(known) => known.prepare(&wanted, now),
+                None => Served::load(&wanted, now),
+            };
+            match loaded {
+                Ok(loaded) => {
+                    let told = loaded.warnings.iter();
+                    warnings.extend(told.map(|warning| format!("{section}: {warning}")));
+                    served.push((section, loaded));
+                }
+                Err(found) => {
+                    faults.extend(found.iter().map(|found| fault(section, &found.to_string())));
+                }
+            }
+        }
+        if faults.is_empty() {
+            Ok(Self { served, warnings })
+        } else {
+            Err(faults)
+        }
     }
-    Ok(Some(Arc::new(ServerTls::new(served))))
+
+    /// The certificates, in the order of the settings.
+    pub(crate) fn certificates(&self) -> Vec<InUse> {
+        let served = self.served.iter();
+        served
+            .flat_map(|(section, served)| in_use(section, served))
+            .collect()
+    }
+}
+
+fn in_use<'a>(section: &'a str, served: &'a Served) -> impl Iterator<Item = InUse> + 'a {
+    let expiries = served.expiries.iter().enumerate();
+    expiries.map(move |(index, expiry)| InUse {
+        // The first is that of `cert_file`, mostly the only one.
+        name: match index {
+            0 => section.to_owned(),
+            _ => format!("{section}.{index}"),
+        },
+        subject: expiry.subject.clone(),
+        path: expiry.path.clone(),
+        not_after: expiry.not_after,
+    })
+}
+
+/// The TLS of every listener that speaks it.
+#[derive(Clone, Default)]
+pub(crate) struct Listeners(Vec<(&'static str, Arc<ServerTls>)>);
+
+impl Listeners {
+    /// Of a start with these settings.
+    pub(crate) fn new(checked: Checked) -> Self {
+        let served = checked.served.into_iter();
+        Self(
+            served
+                .map(|(section, served)| (section, Arc::new(ServerTls::new(served))))
+                .collect(),
+        )
+    }
+
+    /// That of a section.
+    pub(crate) fn of(&self, section: &str) -> Option<&Arc<ServerTls>> {
+        let mut all = self.0.iter();
+        all.find(|(known, _)| *known == section).map(|(_, tls)| tls)
+    }
+
+    /// New handshakes are shaken with this from now on.
+    pub(crate) fn take(&self, checked: Checked) {
+        for (section, served) in checked.served {
+            if let Some(tls) = self.of(section) {
+                tls.take(served);
+            }
+        }
+    }
+
+    /// The certificates in use.
+    pub(crate) fn certificates(&self) -> Vec<InUse> {
+        let all = self.0.iter();
+        all.flat_map(|(section, tls)| in_use(section, &tls.served()).collect::<Vec<_>>())
+            .collect()
+    }
+}
+
+/// The files that the TLS of these settings is made of, as they are now.
+pub(crate) fn files(settings: &Settings) -> Files {
+    let all = SECTIONS.into_iter().filter_map(|(_, of)| of(settings));
+    let files = all.flat_map(|tls| &tls.certificates);
+    let paths = files.flat_map(|files| [files.cert_file.clone(), files.key_file.clone()]);
+    Files::look_at(paths.collect())
 }
 
 /// What `net` is asked to serve.
@@ -33,22 +164,45 @@ fn wanted(tls: &Tls, settings: &Settings) -> ServerSettings {
         key_file: files.key_file.clone(),
         names: files.names.clone(),
     });
-    let handshake: Duration = settings.server.timeouts.tls_handshake;
     ServerSettings {
         pairs: pairs.collect(),
         min_version: tls.min_version,
         cipher_suites: tls.cipher_suites.clone(),
         insecure_key_mode: tls.insecure_key_mode,
         in_production: settings.environment == Environment::Production,
-        handshake,
+        handshake: settings.server.timeouts.tls_handshake,
     }
 }
 
-/// A line for each fault.
-fn told(section: &str, faults: &[Fault]) -> String {
-    let lines: Vec<_> = faults
-        .iter()
-        .map(|fault| format!("{section}: {fault}"))
-        .collect();
-    lines.join("\n")
+/// A listener of the control plane as `admin` wants it.
+pub(crate) struct ControlDoor(ControlListener);
+
+impl ControlDoor {
+    /// Over a bound listener, behind TLS or in clear.
+    ///
+    /// # Errors
+    /// The listener can't be used.
+    pub(crate) fn new(
+        listener: TcpListener,
+        tls: Option<&Arc<ServerTls>>,
+    ) -> std::io::Result<Self> {
+        ControlListener::new(listener, tls.cloned()).map(Self)
+    }
+}
+
+impl Door for ControlDoor {
+    type Stream = ControlStream;
+
+    async fn accept(&mut self) -> (ControlStream, Peer) {
+        let (stream, addr) = self.0.accept().await;
+        let session = stream.tls().map(Arc::clone);
+        let tls = session.map(|session| -> tollkeep_admin::Misdirects {
+            Arc::new(move |authority| session.misdirects(authority))
+        });
+        (stream, Peer { addr, tls })
+    }
+
+    fn addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.addr()
+    }
 }

@@ -1,6 +1,6 @@
 //! Calls to a running gateway's management API.
 
-use super::{Connection, management_addr};
+use super::{Connection, management_target};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use http::{HeaderValue, Method};
@@ -44,7 +44,7 @@ impl Client {
             .enable_io()
             .enable_time()
             .build()?;
-        let target = Target::Tcp(management_addr(url)?);
+        let target = management_target(url, connection.ca_file.as_deref())?;
         let key = match &connection.key_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
@@ -118,7 +118,7 @@ impl Client {
         let answer = answer.map_err(|error| {
             let hint = match self.target {
                 Target::Unix(_) => "; is the gateway running, and is --data-dir its data folder?",
-                Target::Tcp(_) => "",
+                Target::Tcp(_) | Target::Tls { .. } => "",
             };
             Failed::new(exit::UNREACHABLE, format!("{error}{hint}"))
         })?;

@@ -9,11 +9,13 @@ mod output;
 mod project;
 mod serve;
 mod status;
+mod tls;
 mod token;
 
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use tollkeep_net::control::Target;
 
 /// A hardened gateway between callers and costly LLM and API upstreams.
 #[derive(Debug, Parser)]
@@ -48,6 +50,9 @@ enum Command {
     /// What an origin sees of the gateway
     #[command(subcommand)]
     Origin(origin::Origin),
+    /// Certificates of our own listeners
+    #[command(subcommand)]
+    Tls(tls::Tls),
     /// How a running gateway is doing
     Status(status::Status),
 }
@@ -58,10 +63,13 @@ pub(crate) struct Connection {
     /// The data folder of the gateway, whose local socket is used
     #[arg(long, default_value = "./data", value_name = "DIR")]
     data_dir: PathBuf,
-    /// The management address, instead of the local socket; the key comes from
-    /// TOLLKEEP_MANAGEMENT_KEY or --key-file
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// The management address, such as https://gateway.example:8318, instead of the local socket;
+    /// the key comes from TOLLKEEP_MANAGEMENT_KEY or --key-file
+    #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// Certificates (PEM) to trust besides the system's, for https
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// A file that holds the management key
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -84,22 +92,33 @@ impl Cli {
             Command::Token(token) => token.run(),
             Command::Project(project) => project.run(),
             Command::Origin(origin) => origin.run(),
+            Command::Tls(tls) => tls.run(),
             Command::Status(status) => status.run(),
         }
     }
 }
 
-/// `http://host:port` or `host:port`.
-fn management_addr(text: &str) -> anyhow::Result<SocketAddr> {
-    let bare = text
-        .strip_prefix("http://")
-        .unwrap_or(text)
-        .trim_end_matches('/');
-    bare.replace("localhost", "127.0.0.1").parse().map_err(|_| {
-        crate::exit::Failed::new(
-            2,
-            format!("--url: want an address like http://127.0.0.1:8318, got `{text}`"),
-        )
-        .into()
-    })
+/// `https://host:port`, `http://address:port` or `address:port`.
+fn management_target(text: &str, ca_file: Option<&Path>) -> anyhow::Result<Target> {
+    let want = |example: &str| {
+        let problem = format!("--url: want an address like {example}, got `{text}`");
+        crate::exit::Failed::new(2, problem)
+    };
+    if let Some(authority) = text.strip_prefix("https://") {
+        let authority = authority.trim_end_matches('/');
+        let authority: tollkeep_types::Authority = authority
+            .parse()
+            .map_err(|_| want("https://gateway.example:8318"))?;
+        let roots = tollkeep_net::tls::client(ca_file)
+            .map_err(|error| crate::exit::Failed::new(crate::exit::INVALID, error.to_string()))?;
+        return Ok(Target::Tls {
+            host: authority.host().to_owned(),
+            port: authority.port().unwrap_or(443),
+            roots,
+        });
+    }
+    let bare = text.strip_prefix("http://").unwrap_or(text);
+    let bare = bare.trim_end_matches('/').replace("localhost", "127.0.0.1");
+    let addr: SocketAddr = bare.parse().map_err(|_| want("http://127.0.0.1:8318"))?;
+    Ok(Target::Tcp(addr))
 }

@@ -236,6 +236,21 @@ fn families_are_there_from_the_start() {
     assert_eq!(names(&idle), names(&busy()));
 }
 
+// EDGE-12
+#[test]
+fn the_end_of_each_certificate_is_told() {
+    let metrics = metrics(10_000);
+    let ends = [("management.tls", 5), ("server.tls", 1_795_342_530)];
+    metrics.certificates(ends.map(|(name, end)| (name.to_owned(), end)).to_vec());
+    let text = metrics.render();
+    linted(&text);
+    for (name, end) in ends {
+        let line =
+            format!("tollkeep_certificate_expiry_timestamp_seconds{{name=\"{name}\"}} {end}\n");
+        assert!(text.contains(&line), "{text}");
+    }
+}
+
 // OPS-51
 #[test]
 fn series_past_the_limit_are_summed_up() {
