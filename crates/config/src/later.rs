@@ -40,8 +40,6 @@ pub(crate) const LATER: &[&str] = &[
     "server.security.ip_allowlist",
     "server.security.ip_denylist",
     "server.rate_limit_classes",
-    "server.limits.memory_bytes_max",
-    "server.limits.shed_at_percent",
     "server.front_door",
     "server.maintenance_mode",
     "server.message",

@@ -183,7 +183,8 @@ impl<'w> Exchange<'w> {
             return Err(Refusal::ConnectionLimit);
         }
         let running = Counted::within(&shared.running, 1, limits.concurrent_requests_max);
-        let running = running.ok_or(Refusal::Overloaded("requests"))?;
+        let running = running.ok_or_else(|| self.turned_away())?;
+        self.shed(client_ip, running.count())?;
         let told = prefix_key(client_ip) != prefix_key(self.conn.peer().ip());
         let of_address = match self.lane.seat {
             _ if self.plan.client_ip.trusts(client_ip) => OfAddress::Uncounted,

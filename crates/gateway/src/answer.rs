@@ -191,7 +191,7 @@ impl Exchange<'_> {
         let (public, dialect) = (refusal.public(), self.dialect());
         let status = if matches!(
             refusal,
-            Refusal::Overloaded(_) | Refusal::UpstreamOverloaded
+            Refusal::Overloaded(_) | Refusal::Shed(_) | Refusal::UpstreamOverloaded
         ) {
             public.kind.status(dialect)
         } else {

@@ -2,7 +2,7 @@
 //! one costs no more than its cap allows and keeps nobody else waiting.
 
 use crate::lifecycle::{Exchange, Stop};
-use crate::read_call::count_body;
+use crate::read_call::{UNCOUNTED_BYTES, count_body};
 use crate::refusal::Refusal;
 use flate2::bufread::GzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -52,6 +52,11 @@ impl Exchange<'_> {
         let decoded = self.decoded(coding, coded, bytes_max).await;
         self.work.request = request;
         self.work.body = decoded?;
+        let len = self.work.body.len();
+        self.body_held = match len {
+            0..=UNCOUNTED_BYTES => None,
+            _ => Some(count_body(&self.worker.shared.body_bytes, len, self.plan)?),
+        };
         self.work.head.framing = Framing::Chunked;
         Ok(())
     }

@@ -57,6 +57,7 @@ impl Exchange<'_> {
             .find_token(entry, route)
             .map_err(|failure| self.authn_refusal(entry, failure))?;
         self.work.facts.token = Some(Arc::clone(&found));
+        self.worker.note_known(entry.client_ip());
         check_project(&found)?;
         self.check_bindings(entry, &found)?;
         Ok(Caller::Token(found))

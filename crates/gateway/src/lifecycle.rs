@@ -9,7 +9,7 @@ use crate::http2;
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::refusal::Refusal;
-use crate::worker::Worker;
+use crate::worker::{Counted, Worker};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,6 +240,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) callers_request_id: Option<Box<str>>,
     /// The request's bytes were taken out of the connection: nothing of it is left to drain.
     pub(crate) detached: bool,
+    /// What its body takes of the memory for all bodies, while it is large and needed.
+    pub(crate) body_held: Option<Counted<'a>>,
     /// It came to its end, and what becomes of the connection is decided.
     ended: bool,
 }
@@ -271,6 +273,7 @@ impl<'a> Exchange<'a> {
             secure,
             callers_request_id: None,
             detached: false,
+            body_held: None,
             ended: false,
         }
     }

@@ -24,6 +24,7 @@ use tollkeep_observe::metrics::{Metrics, ProviderLabel};
 use tollkeep_policy::client_ip::{ClientIpRules, ClientIpSource};
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
 use tollkeep_policy::rate::Quota;
+use tollkeep_policy::shed::Thresholds;
 use tollkeep_types::{AuthorityPattern, Secret};
 
 /// The snapshot a request keeps from its start to its end.
@@ -34,6 +35,10 @@ pub struct Plan {
     pub(crate) head_limits: tollkeep_http1::Limits,
     pub(crate) underscore_headers: Vec<Box<str>>,
     pub(crate) limits: Limits,
+    /// Memory the process may use, if that is bounded.
+    memory_bytes_max: Option<u64>,
+    /// From how many running requests on some are turned away.
+    pub(crate) shed: Thresholds,
     pub(crate) timeouts: Timeouts,
     /// Whether HTTP/2 is spoken in clear text.
     pub(crate) h2c: bool,
@@ -150,9 +155,17 @@ pub struct PlanParts<'a> {
     pub instance: &'a str,
     /// The plan that this one follows: what did not change keeps its connections and limits.
     pub before: Option<&'a Plan>,
+    /// Memory the process may use, if that is bounded.
+    pub memory_bytes_max: Option<u64>,
 }
 
 impl Plan {
+    /// The memory the process may use, if that is bounded, and from how many percent of it on it
+    /// is short.
+    pub fn memory(&self) -> Option<(u64, u8)> {
+        Some((self.memory_bytes_max?, self.limits.shed_at_percent))
+    }
+
     /// Makes the snapshot.
     ///
     /// # Errors
@@ -192,7 +205,9 @@ impl Plan {
                 target_bytes_max: server.limits.target_bytes_max,
             },
             underscore_headers: server.underscore_headers.clone(),
-            limits: server.limits.clone(),
+            limits: bounded(&server.limits, parts.memory_bytes_max),
+            memory_bytes_max: parts.memory_bytes_max,
+            shed: shed(&server.limits),
             timeouts: server.timeouts.clone(),
             h2c: server.h2c,
             client_ip: client_ip(settings),
@@ -213,6 +228,21 @@ impl Plan {
             upstreams,
         })
     }
+}
+
+/// The limits, with no more memory for bodies than half of what there is for all.
+fn bounded(limits: &Limits, memory_bytes_max: Option<u64>) -> Limits {
+    let mut limits = limits.clone();
+    if let Some(max) = memory_bytes_max {
+        let bodies = &mut limits.request_body_memory_bytes_max;
+        *bodies = (*bodies).min(max / 2);
+    }
+    limits
+}
+
+fn shed(limits: &Limits) -> Thresholds {
+    let max = u64::try_from(limits.concurrent_requests_max).unwrap_or(u64::MAX);
+    Thresholds::of_count(max, limits.shed_at_percent)
 }
 
 fn hosts(allowed: &AllowedHosts, bound: &[SocketAddr]) -> Vec<AuthorityPattern> {

@@ -20,7 +20,7 @@ use tollkeep_types::MonoNanos;
 /// A body may be slow for this long before its rate is looked at.
 const RATE_GRACE: Duration = Duration::from_secs(5);
 /// Bodies up to this are not counted against the shared budget: a connection's own buffer.
-const UNCOUNTED_BYTES: u64 = 64 * 1024;
+pub(crate) const UNCOUNTED_BYTES: usize = 64 * 1024;
 
 /// Where a request goes and what it asks there. The body stands in the exchange's scratch.
 pub(crate) enum Call<'p> {
@@ -124,8 +124,8 @@ impl<'p> Exchange<'p> {
     }
 
     async fn read_length(&mut self, total: usize) -> Result<(), Stop> {
-        let worker = std::rc::Rc::clone(self.worker);
-        let _counted = count_body(&worker.shared.body_bytes, total, self.plan)?;
+        let worker = self.worker;
+        self.body_held = Some(count_body(&worker.shared.body_bytes, total, self.plan)?);
         self.say_continue().await?;
         self.conn.reserve(total);
         let pace = self.pace();
@@ -138,8 +138,7 @@ impl<'p> Exchange<'p> {
     /// Decodes a chunked body into the scratch; returns how many bytes head and body took.
     async fn read_chunks(&mut self, head_len: usize, bytes_max: u64) -> Result<usize, Stop> {
         self.say_continue().await?;
-        let worker = std::rc::Rc::clone(self.worker);
-        let mut counted = None;
+        let worker = self.worker;
         let pace = self.pace();
         let mut decoder = ChunkDecoder::new();
         let mut at = head_len;
@@ -149,7 +148,13 @@ impl<'p> Exchange<'p> {
                 .next(input)
                 .map_err(|fault| Refusal::BadRequest(fault.reason()))?
             {
-                ChunkEvent::End { used } => return Ok(at + used),
+                ChunkEvent::End { used } => {
+                    let whole = self.work.body.len();
+                    if let Some(held) = &mut self.body_held {
+                        held.shrink_to(whole);
+                    }
+                    return Ok(at + used);
+                }
                 ChunkEvent::Data { skip, len } => {
                     self.work
                         .body
@@ -159,11 +164,10 @@ impl<'p> Exchange<'p> {
                     if u64::try_from(so_far).unwrap_or(u64::MAX) > bytes_max {
                         return Err(Refusal::BodyTooLarge.into());
                     }
-                    if counted.is_none()
-                        && u64::try_from(so_far).unwrap_or(u64::MAX) > UNCOUNTED_BYTES
-                    {
+                    if self.body_held.is_none() && so_far > UNCOUNTED_BYTES {
                         let bound = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-                        counted = Some(count_body(&worker.shared.body_bytes, bound, self.plan)?);
+                        let held = count_body(&worker.shared.body_bytes, bound, self.plan)?;
+                        self.body_held = Some(held);
                     }
                 }
                 ChunkEvent::More { used } => {
@@ -176,6 +180,15 @@ impl<'p> Exchange<'p> {
                     self.fill_body(&pace, self.work.body.len()).await?;
                 }
             }
+        }
+    }
+
+    /// Gives a large body back once it is sent: its answer may take minutes.
+    pub(crate) fn release_body(&mut self) {
+        if self.body_held.take().is_some() {
+            self.work.body = Vec::new();
+            self.work.request.truncate(self.work.head.len);
+            self.work.request.shrink_to_fit();
         }
     }
 

@@ -192,6 +192,8 @@ pub(crate) enum Refusal {
     CredentialUnavailable(String),
     #[error("overloaded: {0}")]
     Overloaded(&'static str),
+    #[error("turned away while room is short")]
+    Shed(Duration),
     #[error("the audit log can't be written")]
     AuditUnavailable,
     #[error("upstream took too long")]
@@ -280,6 +282,7 @@ impl Refusal {
             Self::CredentialUnavailable(_) => row(503, "credential_unavailable", "The upstream is not available.", Kind::UpstreamAuth),
             Self::ModelCooldown { .. } => row(429, "model_cooldown", "The model is at its limit, try again later.", Kind::ModelCooldown),
             Self::UpstreamOverloaded | Self::Overloaded(_) => row(503, "overloaded", "Overloaded, try again shortly.", Kind::Overloaded),
+            Self::Shed(_) => closing(503, "overloaded", "Overloaded, try again shortly.", Kind::Overloaded),
             Self::AuditUnavailable => row(503, "audit_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::Timeout => row(504, "timeout", "The upstream took too long.", Kind::Timeout),
             Self::Loop => row(508, "loop", "Loop detected.", Kind::BadRequest),
@@ -291,6 +294,9 @@ impl Refusal {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         if let Self::RateLimited(limited) = self {
             return Some(limited.retry_after);
+        }
+        if let Self::Shed(wait) = self {
+            return Some(*wait);
         }
         if let Self::ModelCooldown { retry_after } = self {
             return Some(*retry_after);

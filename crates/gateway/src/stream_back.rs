@@ -33,6 +33,7 @@ impl Exchange<'_> {
             as_what,
             grant,
         } = reply;
+        self.release_body();
         let head_request = self.work.head.method == Method::Head;
         let mut body = UpstreamBody::new(
             self.work.answer.framing,

@@ -4,14 +4,16 @@ use crate::lifecycle::{self, Work};
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::recorder::Recorder;
+use crate::shed::MemoryPressure;
 use crate::told_limits::ToldPolicy;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tollkeep_audit::AuditHealth;
-use tollkeep_counters::{IpGauge, RateTable};
+use tollkeep_counters::{IpGauge, RateTable, Recent};
 use tollkeep_crypto::TokenHasher;
 use tollkeep_net::buffers::Buffers;
 use tollkeep_net::worker::{Service, WorkerParts};
@@ -54,6 +56,10 @@ pub struct Shared {
     pub requests: IpGauge,
     /// Running requests in all.
     pub running: AtomicUsize,
+    /// How short memory is.
+    pub memory: MemoryPressure,
+    /// Addresses that showed a valid token lately.
+    pub known: Recent,
     /// Body bytes buffered.
     pub body_bytes: AtomicUsize,
     /// The clock.
@@ -94,6 +100,8 @@ pub struct Worker {
     names: RefCell<Names>,
     /// The last target that was its own canonical path: most callers ask for one.
     pub(crate) plain_target: RefCell<String>,
+    /// The address that showed a valid token last, and in which span of time.
+    pub(crate) noted: Cell<(IpAddr, u64)>,
     /// What limits were told as last.
     pub(crate) told_policy: RefCell<ToldPolicy>,
     /// Scratch for which providers know a model, best first.
@@ -129,6 +137,7 @@ impl Worker {
             rotation: Cell::new(0),
             names: RefCell::default(),
             plain_target: RefCell::new(String::from("/")),
+            noted: Cell::new((Ipv4Addr::UNSPECIFIED.into(), u64::MAX)),
             told_policy: RefCell::default(),
             candidates: RefCell::default(),
             shared,
@@ -297,6 +306,18 @@ impl<'a> Counted<'a> {
         let before = gauge.fetch_add(amount, Ordering::Relaxed);
         let counted = Self { gauge, amount };
         (before.saturating_add(amount) <= max).then_some(counted)
+    }
+
+    /// Gives back all but `amount`.
+    pub(crate) fn shrink_to(&mut self, amount: usize) {
+        let kept = amount.min(self.amount);
+        self.gauge.fetch_sub(self.amount - kept, Ordering::Relaxed);
+        self.amount = kept;
+    }
+
+    /// What the gauge counts now, this unit included.
+    pub(crate) fn count(&self) -> usize {
+        self.gauge.load(Ordering::Relaxed)
     }
 }
 

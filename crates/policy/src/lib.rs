@@ -1,4 +1,4 @@
-//! Decisions without I/O or clock: egress, header hygiene, rate, client address, permission, CORS.
+//! Decisions without I/O or clock: egress, header hygiene, rate, client address, permission, CORS, shedding.
 //!
 //! Everything here is a pure function of its arguments; whoever calls hands in the time, the
 //! addresses a name resolved to, and the fields of a request.
@@ -15,3 +15,4 @@ pub mod lockout;
 pub mod origin;
 pub mod permission;
 pub mod rate;
+pub mod shed;

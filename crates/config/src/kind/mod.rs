@@ -17,7 +17,7 @@ pub(crate) use net::{address, network, networks_or_all_private, socket};
 pub(crate) use number::{switch, whole, whole_or_auto};
 pub(crate) use secret::{credential, header, secret, shared_key};
 pub(crate) use text::{Parsed, maybe, parsed, path, text};
-pub(crate) use unit::{bytes, duration, millis, seconds, upstream_timeout};
+pub(crate) use unit::{bytes, bytes_or_auto, duration, millis, seconds, upstream_timeout};
 
 use crate::tree::{KeyPath, Node, Source, Step, Value};
 use serde_json::Value as Json;

@@ -205,6 +205,40 @@ impl<T: TryFrom<i64> + fmt::Display> Written for Bytes<T> {
     }
 }
 
+/// `auto`, or a size.
+pub(crate) struct BytesOrAuto(Bytes<u64>);
+
+/// `auto` (`None`), 0 for off, or a size from this on.
+pub(crate) const fn bytes_or_auto(range: RangeInclusive<i64>) -> BytesOrAuto {
+    BytesOrAuto(bytes(range))
+}
+
+impl Kind for BytesOrAuto {
+    type Value = Option<u64>;
+
+    fn shape(&self) -> Shape {
+        let of = self.0.shape();
+        let schema = json!({"anyOf": [{"const": "auto"}, {"const": 0}, of.schema]});
+        Shape::new(schema, format!("`auto`, `0`, or {}", of.words))
+    }
+
+    fn read(&self, node: &Node) -> Result<Self::Value, Vec<Wrong>> {
+        if node.as_text() == Some("auto") {
+            return Ok(None);
+        }
+        if decimal(node) == Some(0) {
+            return Ok(Some(0));
+        }
+        self.0.read(node).map(Some)
+    }
+}
+
+impl Written for BytesOrAuto {
+    fn write(&self, value: &Self::Value) -> Json {
+        value.as_ref().map_or_else(|| Json::from("auto"), number)
+    }
+}
+
 /// The value of `<digits><unit>` in the smallest unit.
 fn with_unit(node: &Node, units: &[(&str, i128)]) -> Option<i128> {
     let text = node.as_text()?;

@@ -7,7 +7,8 @@ use super::{DAY_MS, GIB, KIB, MIB, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, field_name, section};
 use crate::kind::{
-    Parsed, address, bytes, list, millis, network, parsed, switch, whole, whole_or_auto,
+    Parsed, address, bytes, bytes_or_auto, list, millis, network, parsed, switch, whole,
+    whole_or_auto,
 };
 use crate::reader::keys;
 use ipnet::IpNet;
@@ -160,6 +161,12 @@ keys! {
         concurrent_requests_max: usize = whole(1..=1_000_000).or(4_096),
         /// Requests in work of one address; more get 429.
         concurrent_requests_per_ip_max: usize = whole(1..=1_000_000).or(256),
+        /// Memory the process may use; near it, new requests get 503, those of strangers first.
+        /// `auto` is 90 % of what the cgroup allows, and off where it allows all; 0 is off.
+        memory_bytes_max: Option<u64> = bytes_or_auto(16 * MIB..=1_024 * GIB).or(None),
+        /// From how much of `memory_bytes_max` and of `concurrent_requests_max` on new requests
+        /// are turned away.
+        shed_at_percent: u8 = whole(50..=100).or(90),
     }
 }
 
@@ -353,6 +360,13 @@ impl Server {
                            `server.limits.request_body_bytes_max` and \
                            `llm.max_request_body_bytes`";
             checks.error("server.limits.request_body_memory_bytes_max", problem);
+        }
+        let half = self.limits.memory_bytes_max.map_or(0, |max| max / 2);
+        if half != 0 && half < self.limits.request_body_bytes_max.max(llm_body_bytes_max) {
+            let problem = "is less than twice the largest body allowed by \
+                           `server.limits.request_body_bytes_max` and \
+                           `llm.max_request_body_bytes`: half of it is for bodies";
+            checks.error("server.limits.memory_bytes_max", problem);
         }
     }
 }

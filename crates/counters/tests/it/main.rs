@@ -6,4 +6,5 @@
 )]
 
 mod gauge;
+mod recent;
 mod table;

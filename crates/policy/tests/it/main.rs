@@ -14,4 +14,5 @@ mod egress;
 mod headers;
 mod rate;
 mod redirect;
+mod shed;
 mod ssrf;

@@ -4,7 +4,7 @@ use super::audit::{self, Lines};
 use super::plan::Planner;
 use super::tls::{self, Listeners};
 use super::vault::Vault;
-use super::{Base, Others, host};
+use super::{Base, Others, host, memory};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::hash::RandomState;
@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::Settings;
-use tollkeep_counters::{IpGauge, RateTable};
-use tollkeep_gateway::{Recorder, Shared, Sinks, Worker};
+use tollkeep_counters::{IpGauge, RateTable, Recent};
+use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Worker};
 use tollkeep_net::Drain;
 use tollkeep_net::worker::{Running, WorkerParts, Workers};
 use tollkeep_observe::health::Health;
@@ -96,6 +96,8 @@ pub(crate) fn start(
         connections: IpGauge::new(RandomState::new()),
         requests: IpGauge::new(RandomState::new()),
         running: AtomicUsize::new(0),
+        memory: MemoryPressure::default(),
+        known: Recent::new(KNOWN_SPAN_NS, RandomState::new()),
         body_bytes: AtomicUsize::new(0),
         clock: Arc::clone(&base.clock),
         entropy: Arc::clone(&base.entropy),
@@ -113,6 +115,11 @@ pub(crate) fn start(
         drain: Arc::clone(parts.drain),
     });
     let connections_max = Arc::new(AtomicUsize::new(limits.connections_max));
+    control.spawn(memory::watch(
+        Arc::clone(&base.clock),
+        parts.audit.clone(),
+        Arc::clone(&shared),
+    ));
     let workers = Workers {
         listeners,
         clock: Arc::clone(&base.clock),

@@ -5,6 +5,7 @@ mod certificates;
 mod control;
 mod data;
 mod host;
+mod memory;
 #[cfg(test)]
 mod panics;
 mod plan;

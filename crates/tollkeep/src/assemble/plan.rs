@@ -2,7 +2,7 @@
 //! through. What did not change since the plan before is taken from there.
 
 use super::reload::fault;
-use super::{Base, Others};
+use super::{Base, Others, memory};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,6 +88,7 @@ impl Planner {
             dialer: door.dialer.clone(),
             instance: &self.instance,
             before,
+            memory_bytes_max: memory::bound(&settings.server.limits),
         };
         let plan = Plan::new(settings, &parts).map_err(|error| fault("", &error.to_string()))?;
         Ok(Planned { plan, door })

@@ -565,6 +565,14 @@ const ELSEWHERE: &[Elsewhere] = &[
         "bodies_held_in_memory_have_a_common_budget",
     ),
     (
+        &[
+            "server.limits.memory_bytes_max",
+            "server.limits.shed_at_percent",
+        ],
+        include_str!("shed.rs"),
+        "short_of_memory_all_that_is_new_is_turned_away_but_for_very_few",
+    ),
+    (
         &["server.timeouts.body_min_rate_bytes_s"],
         include_str!("timeouts.rs"),
         "a_body_slower_than_the_least_rate_is_cut_after_the_first_seconds",

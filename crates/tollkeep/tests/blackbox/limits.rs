@@ -370,7 +370,9 @@ fn requests_in_work_are_bounded_in_all_and_by_address() {
         let gateway = plain(&origin, &format!("server: {{ limits: {{ {key}: 3 }} }}"));
         let mut clients = held(&gateway, &origin, 3);
         let answer = refused_alone(&gateway, &origin, &head("GET /x", ""), (status, code));
-        assert_eq!(answer.field("retry-after"), Some("1"), "{key}");
+        let wait: u64 = answer.field("retry-after").unwrap().parse().unwrap();
+        let most = if status == 503 { 5 } else { 1 };
+        assert!((1..=most).contains(&wait), "{key}: {wait}");
         assert_eq!(
             gateway.call(&head("GET /health", "")).status,
             200,

@@ -43,6 +43,7 @@ mod reload_soak;
 mod reload_watch;
 mod returned_headers;
 mod secrecy;
+mod shed;
 mod signing;
 mod silent;
 mod smuggling;
