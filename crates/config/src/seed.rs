@@ -114,6 +114,8 @@ const SEEDS: &[Seed] = &[
     seed("CORS_ALLOWED_METHODS", &["server.cors.allowed_methods"]),
     seed("CORS_ALLOWED_HEADERS", &["server.cors.allowed_headers"]),
     seed("CORS_MAX_AGE", &["server.cors.max_age_s"]),
+    seed("REDIS_URL", &["redis.url"]),
+    seed("UPSTASH_REDIS_URL", &["redis.url"]),
     meant(
         "GLOBAL_RATE_LIMIT",
         &[
@@ -147,7 +149,6 @@ const IGNORED: &[&str] = &[
     "DATABASE_URL",
     "DATABASE_POOL_SIZE",
     "REDIS_ADDR",
-    "REDIS_URL",
     "ENABLE_STREAMING",
     "LOG_MAX_SIZE_MB",
     "LOG_MAX_BACKUPS",

@@ -16,6 +16,28 @@ const START_ONLY: &[(&str, Same)] = &[
     ("server.workers", |a, b| {
         a.server.workers == b.server.workers
     }),
+    // The counters, and who shares them.
+    ("server.replicas", |a, b| {
+        a.server.replicas == b.server.replicas
+    }),
+    ("counters.keys_max", |a, b| a.counters == b.counters),
+    ("redis.url", |a, b| {
+        let server =
+            |settings: &Settings| settings.redis.as_ref().map(|redis| redis.server.clone());
+        match (server(a), server(b)) {
+            (Some(a), Some(b)) => a.is_same(&b),
+            (a, b) => a.is_none() == b.is_none(),
+        }
+    }),
+    ("redis.prefix", |a, b| {
+        let prefix =
+            |settings: &Settings| settings.redis.as_ref().map(|redis| redis.prefix.clone());
+        prefix(a) == prefix(b)
+    }),
+    ("redis.timeout_ms", |a, b| {
+        let timeout = |settings: &Settings| settings.redis.as_ref().map(|redis| redis.timeout);
+        timeout(a) == timeout(b)
+    }),
     ("server.backlog", |a, b| {
         a.server.backlog == b.server.backlog
     }),

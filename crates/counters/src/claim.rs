@@ -12,6 +12,8 @@ pub struct Claim<'a> {
     pub(crate) place: Place<'a>,
     pub(crate) quota: Quota,
     pub(crate) tat: u64,
+    /// Its state counts as at least this.
+    pub(crate) floor: u64,
 }
 
 /// Where the state of a limit is.
@@ -43,6 +45,7 @@ impl<'a> Claim<'a> {
             place: Place::Table(key),
             quota,
             tat: 0,
+            floor: 0,
         }
     }
 
@@ -52,12 +55,39 @@ impl<'a> Claim<'a> {
             place: Place::Cell(cell),
             quota,
             tat: 0,
+            floor: 0,
         }
     }
 
     /// Its quota.
     pub const fn quota(&self) -> &Quota {
         &self.quota
+    }
+
+    /// Its key, if its state is not with the caller.
+    pub const fn key_of(&self) -> Option<Key> {
+        match self.place {
+            Place::Table(key) => Some(key),
+            Place::Found(found, _) => Some(found.key),
+            Place::Cell(_) => None,
+        }
+    }
+
+    /// Makes it a claim on the share of one replica that counts alone `since` then, beginning with
+    /// nothing saved up (EDGE-90).
+    pub const fn alone(&mut self, replicas: u64, since: MonoNanos) {
+        self.quota = self.quota.share(replicas);
+        self.floor = self.quota.tat_max(since);
+    }
+
+    /// Notes the state after a debit that was made elsewhere.
+    pub const fn set_tat(&mut self, tat: u64) {
+        self.tat = tat;
+    }
+
+    /// Its state, seeing what was found.
+    pub(crate) fn state(&self, found: u64, now: MonoNanos) -> u64 {
+        found.max(self.floor).min(self.quota.tat_max(now))
     }
 
     /// The state after the debit, once [`crate::RateTable::admit`] debited it; for

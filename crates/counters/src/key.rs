@@ -97,7 +97,18 @@ impl Key {
         Self { route, ..self }
     }
 
-    pub(crate) const fn class(self) -> Class {
+    /// What it is counted for.
+    pub const fn class(self) -> Class {
         self.class
+    }
+
+    /// The number of its route, 0 without one.
+    pub const fn route(self) -> u32 {
+        self.route
+    }
+
+    /// The address or id it is counted by, zeros without one.
+    pub const fn scope(self) -> [u64; 2] {
+        self.scope
     }
 }

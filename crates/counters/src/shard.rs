@@ -27,6 +27,22 @@ impl Shard {
         Some(*tat)
     }
 
+    /// Takes what is owed out of the entries, but for failing credentials: by key, and how many
+    /// entries are gone.
+    pub(crate) fn take_debts(&mut self, now: MonoNanos) -> (Vec<(Key, u64)>, usize) {
+        let before = self.entries.len();
+        let mut debts = Vec::new();
+        self.entries.retain(|hashed, tat| {
+            let stays = hashed.key.class() == Class::FailedCredential;
+            let debt = tat.saturating_sub(now.0);
+            if !stays && debt > 0 {
+                debts.push((hashed.key, debt));
+            }
+            stays
+        });
+        (debts, before - self.entries.len())
+    }
+
     /// Lowers the state of a key's entry; what it is then, if there is one.
     pub(crate) fn lower(&mut self, key: &Hashed<Key>, by: u64) -> Option<u64> {
         let tat = self.entries.get_mut(key)?;

@@ -7,7 +7,7 @@ use crate::shard::Shard;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use tollkeep_policy::rate::{Quota, Verdict};
+use tollkeep_policy::rate::Verdict;
 use tollkeep_types::MonoNanos;
 
 /// Entries that one request to a full table pays for looking at: a sweep waits until its shard is
@@ -40,6 +40,8 @@ struct Slot {
 impl<S: BuildHasher> RateTable<S> {
     /// Claims one request may make.
     pub const CLAIMS_MAX: usize = 8;
+    /// Parts of [`Self::take_debts`].
+    pub const PARTS: usize = SHARDS;
 
     /// A table of at most `keys_max` keys (`counters.keys_max`). The hasher must be seeded, or an
     /// attacker chooses who shares cells with whom.
@@ -79,12 +81,16 @@ impl<S: BuildHasher> RateTable<S> {
         let admitted = self
             .check(now, claims, &mut held)
             .and_then(|()| debit_cells(now, claims));
-        for claim in claims {
+        for (at, claim) in claims.iter_mut().enumerate() {
             let Place::Found(key, home) = claim.place else {
                 continue;
             };
             match admitted {
                 Ok(()) => self.keep(&mut held, key, home, claim.tat),
+                // It is known to be owed, so that it is debited when the outage is over.
+                Err(refused) if refused.claim == at && claim.floor > 0 => {
+                    self.keep(&mut held, key, home, claim.tat);
+                }
                 Err(_) if home == Home::Reserved => {
                     self.keys.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -94,8 +100,12 @@ impl<S: BuildHasher> RateTable<S> {
         admitted
     }
 
-    /// HOT. What `quota` would say to one more request of `key`; nothing is debited.
-    pub fn peek(&self, now: MonoNanos, key: Key, quota: &Quota) -> Verdict {
+    /// HOT. What a limit would say to one more request; nothing is debited.
+    pub fn peek(&self, now: MonoNanos, claim: &Claim<'_>) -> Verdict {
+        let quota = &claim.quota;
+        let Some(key) = claim.key_of() else {
+            return quota.check(claim.state(0, now), now);
+        };
         self.make_room(now);
         let key = Hashed::new(&self.hasher, key);
         let mut shard = locked(&self.slot(key.shard()).shard);
@@ -104,17 +114,21 @@ impl<S: BuildHasher> RateTable<S> {
             None if self.len() < self.keys_max => 0,
             None => shard.shared(&key).unwrap_or(u64::MAX),
         };
-        quota.check(tat, now)
+        quota.check(claim.state(tat, now), now)
     }
 
     /// HOT. Debits a request that was served already (EDGE-93). What it owes is never more than a
     /// full burst.
-    pub fn debit(&self, now: MonoNanos, key: Key, quota: &Quota) {
+    pub fn debit(&self, now: MonoNanos, claim: &Claim<'_>) {
+        let (Some(key), quota) = (claim.key_of(), &claim.quota) else {
+            return;
+        };
         self.make_room(now);
         let key = Hashed::new(&self.hasher, key);
         let mut held = Held::lock(&self.slots, 1 << key.shard());
         let (tat, home) = self.find(&mut held, &key, quota.tat_max(now));
-        self.keep(&mut held, key, home, quota.charge(tat, now));
+        let tat = quota.charge(claim.state(tat, now), now);
+        self.keep(&mut held, key, home, tat);
     }
 
     /// Takes back the debit of a request that another limit refused after all; `tat` is
@@ -130,6 +144,18 @@ impl<S: BuildHasher> RateTable<S> {
             Place::Table(key) => self.lower(&Hashed::new(&self.hasher, key), owed),
             Place::Found(key, _) => self.lower(&key, owed),
         }
+    }
+
+    /// What the limits of one of [`Self::PARTS`] parts accepted that still counts, in nanoseconds
+    /// of each key; it is forgotten here, for it is debited elsewhere from now on (EDGE-90). Failing
+    /// credentials are counted here alone, and stay.
+    pub fn take_debts(&self, part: usize, now: MonoNanos) -> Vec<(Key, u64)> {
+        let Some(slot) = self.slots.get(part) else {
+            return Vec::new();
+        };
+        let (debts, freed) = locked(&slot.shard).take_debts(now);
+        self.keys.fetch_sub(freed, Ordering::Relaxed);
+        debts
     }
 
     /// Keys held now, at most `keys_max`.
@@ -173,9 +199,11 @@ impl<S: BuildHasher> RateTable<S> {
                     tat
                 }
             };
-            match claim.quota.check(tat, now) {
+            let state = claim.state(tat, now);
+            match claim.quota.check(state, now) {
                 Verdict::Pass { tat } => claim.tat = tat,
                 Verdict::Refuse { retry_after_ns } => {
+                    claim.tat = state;
                     return Err(RateRefusal {
                         claim: at,
                         retry_after_ns,

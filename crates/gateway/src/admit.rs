@@ -4,6 +4,7 @@
 use crate::edge_limits::Debited;
 use crate::lifecycle::Exchange;
 use crate::refusal::Refusal;
+use crate::shared_limits::SharedLimits;
 use crate::worker::Counted;
 use std::net::IpAddr;
 use tollkeep_counters::{IpGuard, SeatGuard};
@@ -83,14 +84,41 @@ impl<'w> Exchange<'w> {
     /// # Errors
     /// 421, 417, 503, 429, 400, 508.
     pub(crate) fn admit(&mut self) -> Result<Entry<'w>, Refusal> {
+        let (client_ip, running) = self.knock()?;
+        let debited = self.check_edge_limits(client_ip)?;
+        self.enter(client_ip, running, debited)
+    }
+
+    /// The same, where replicas share limits.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub(crate) async fn admit_shared(
+        &mut self,
+        limits: &SharedLimits,
+    ) -> Result<Entry<'w>, Refusal> {
+        let (client_ip, running) = self.knock()?;
+        let debited = self.check_shared_edge_limits(limits, client_ip).await?;
+        self.enter(client_ip, running, debited)
+    }
+
+    /// Who asks, whether they are served here, and whether there is room.
+    fn knock(&mut self) -> Result<(IpAddr, Room<'w>), Refusal> {
         let client_ip = self.client_ip();
         self.note_fields();
         self.check_authority()?;
         if self.work.head.expect_other {
             return Err(Refusal::ExpectationFailed);
         }
-        let running = self.find_room(client_ip)?;
-        let debited = self.check_edge_limits(client_ip)?;
+        Ok((client_ip, self.find_room(client_ip)?))
+    }
+
+    fn enter(
+        &mut self,
+        client_ip: IpAddr,
+        running: Room<'w>,
+        debited: Debited,
+    ) -> Result<Entry<'w>, Refusal> {
         let pathed = self.check_hop().and_then(|()| self.canonical_path());
         let (query, canonical) =
             pathed.inspect_err(|_| self.debit_unproven(&debited, client_ip))?;

@@ -4,15 +4,17 @@
 use crate::admit::Entry;
 use crate::lifecycle::Exchange;
 use crate::refusal::{CountedBy, LimitClass, Limited, Refusal};
+use crate::shared_limits::SharedLimits;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::time::Duration;
 use tollkeep_config::settings::{Rate, RateScope, Server};
-use tollkeep_counters::{Claim, Class, Key};
+use tollkeep_counters::{Claim, Class, Key, RateRefusal};
 use tollkeep_http1::Known;
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::rate::{Quota, Verdict};
+use tollkeep_types::MonoNanos;
 
 /// The limits in force.
 pub(crate) struct EdgeLimits {
@@ -68,12 +70,13 @@ impl Limit {
 
 impl AddressLimit {
     /// Without `per_ip` it is one more limit of all requests, told as such.
-    fn key(&self, client_ip: IpAddr) -> Key {
-        if self.per_ip {
+    fn claim(&self, client_ip: IpAddr) -> Claim<'static> {
+        let key = if self.per_ip {
             Key::addr(Class::Ip, prefix_key(client_ip))
         } else {
-            Key::whole(Class::Global)
-        }
+            Key::whole(Class::Ip)
+        };
+        Claim::key(key, self.limit.quota)
     }
 
     fn refused(&self, retry_after_ns: u64) -> Refusal {
@@ -110,7 +113,7 @@ impl EdgeLimits {
     }
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
     /// The limit of all requests and that of the address, cheapest first and debited together. In
     /// scope `unproven` the address is only looked at, for a request without a credential, and its
     /// debit waits for the end.
@@ -118,43 +121,79 @@ impl Exchange<'_> {
     /// # Errors
     /// 429.
     pub(crate) fn check_edge_limits(&self, client_ip: IpAddr) -> Result<Debited, Refusal> {
+        let mut pending = self.edge_claims(client_ip)?;
+        if !pending.claims.is_empty() {
+            let rates = &self.worker.shared.rates;
+            pending.admitted = rates.admit(self.started, &mut pending.claims);
+        }
+        pending.debited()
+    }
+
+    /// The same, where replicas share limits.
+    ///
+    /// # Errors
+    /// 429.
+    pub(crate) async fn check_shared_edge_limits(
+        &self,
+        limits: &SharedLimits,
+        client_ip: IpAddr,
+    ) -> Result<Debited, Refusal> {
+        let mut pending = self.edge_claims(client_ip)?;
+        if !pending.claims.is_empty() {
+            let rates = &self.worker.shared.rates;
+            pending.admitted = limits.admit(rates, self.started, &mut pending.claims).await;
+        }
+        pending.debited()
+    }
+
+    /// What the edge asks of a request, nothing of which is debited yet.
+    fn edge_claims(&self, client_ip: IpAddr) -> Result<Pending<'_>, Refusal> {
         let limits = &self.plan.edge_limits;
         let (global, address) = (limits.global.as_ref(), limits.of_address(client_ip));
-        let mut debited = Debited::default();
-        if let Some(address) = address.filter(|address| address.scope == RateScope::Unproven) {
-            self.look_at_address(address, client_ip)?;
-            debited.address_later = true;
-        }
-        let address = address.filter(|address| address.scope == RateScope::All);
-        if global.is_none() && address.is_none() {
-            return Ok(debited);
-        }
-        let shared = &self.worker.shared;
-        let mut claims: SmallVec<[Claim<'_>; 2]> = SmallVec::new();
-        claims.extend(global.map(|limit| Claim::cell(&shared.global_tat, limit.quota)));
-        claims
-            .extend(address.map(|address| Claim::key(address.key(client_ip), address.limit.quota)));
-        let admitted = shared.rates.admit(self.started, &mut claims);
-        admitted.map_err(|refused| {
-            let of_all = global.filter(|_| refused.claim == 0);
-            match (of_all, address) {
-                (Some(limit), _) => {
-                    limit.refused(LimitClass::Global, CountedBy::All, refused.retry_after_ns)
-                }
-                (None, Some(address)) => address.refused(refused.retry_after_ns),
-                (None, None) => Refusal::Internal,
+        let mut pending = Pending {
+            global,
+            address: None,
+            address_later: false,
+            claims: SmallVec::new(),
+            admitted: Ok(()),
+        };
+        pending
+            .claims
+            .extend(global.map(|limit| self.global_claim(limit)));
+        if let Some(address) = address {
+            if address.scope == RateScope::All || self.is_counted_at_once() {
+                pending.claims.push(address.claim(client_ip));
+                pending.address = Some(address);
+            } else {
+                self.look_at_address(address, client_ip)?;
+                pending.address_later = true;
             }
-        })?;
-        let mut tats = claims.iter().map(Claim::tat);
-        debited.global = global.and_then(|_| tats.next());
-        debited.address = address.and_then(|_| tats.next());
-        Ok(debited)
+        }
+        Ok(pending)
+    }
+
+    /// Whether a request that can't be proven is debited before it is served: where replicas share
+    /// limits, as looking at them without taking would cost as much and tell less.
+    fn is_counted_at_once(&self) -> bool {
+        self.worker.shared.shared_limits.is_some() && !self.has_credential()
+    }
+
+    fn global_claim(&self, limit: &Limit) -> Claim<'a> {
+        let shared = &self.worker.shared;
+        if shared.shared_limits.is_some() {
+            return Claim::key(Key::whole(Class::Global), limit.quota);
+        }
+        Claim::cell(&shared.global_tat, limit.quota)
     }
 
     fn look_at_address(&self, address: &AddressLimit, client_ip: IpAddr) -> Result<(), Refusal> {
-        let rates = &self.worker.shared.rates;
-        let key = address.key(client_ip);
-        match rates.peek(self.started, key, &address.limit.quota) {
+        let shared = &self.worker.shared;
+        let claim = address.claim(client_ip);
+        let verdict = match &shared.shared_limits {
+            None => shared.rates.peek(self.started, &claim),
+            Some(limits) => limits.peek(&shared.rates, self.started, claim),
+        };
+        match verdict {
             Verdict::Refuse { retry_after_ns } if !self.has_credential() => {
                 Err(address.refused(retry_after_ns))
             }
@@ -176,10 +215,13 @@ impl Exchange<'_> {
         if !debited.address_later {
             return;
         }
-        if let Some(address) = self.plan.edge_limits.of_address(client_ip) {
-            let key = address.key(client_ip);
-            let rates = &self.worker.shared.rates;
-            rates.debit(self.started, key, &address.limit.quota);
+        let Some(address) = self.plan.edge_limits.of_address(client_ip) else {
+            return;
+        };
+        let (shared, claim) = (&self.worker.shared, address.claim(client_ip));
+        match &shared.shared_limits {
+            None => shared.rates.debit(self.started, &claim),
+            Some(limits) => limits.debit(&shared.rates, self.started, claim),
         }
     }
 
@@ -190,15 +232,52 @@ impl Exchange<'_> {
         if debited.global.is_none() && debited.address.is_none() {
             return;
         }
-        let shared = &self.worker.shared;
-        let now = shared.clock.mono();
+        let now = self.worker.shared.clock.mono();
         if let Some((limit, tat)) = limits.global.as_ref().zip(debited.global) {
-            let claim = Claim::cell(&shared.global_tat, limit.quota);
-            shared.rates.give_back(now, &claim, tat);
+            self.give_back_one(now, self.global_claim(limit), tat);
         }
         if let Some((address, tat)) = limits.address.as_ref().zip(debited.address) {
-            let claim = Claim::key(address.key(entry.client_ip()), address.limit.quota);
-            shared.rates.give_back(now, &claim, tat);
+            self.give_back_one(now, address.claim(entry.client_ip()), tat);
+        }
+    }
+
+    fn give_back_one(&self, now: MonoNanos, claim: Claim<'_>, tat: u64) {
+        let shared = &self.worker.shared;
+        match &shared.shared_limits {
+            None => shared.rates.give_back(now, &claim, tat),
+            Some(limits) => limits.give_back(&shared.rates, now, claim, tat),
+        }
+    }
+}
+
+/// Limits of the edge that are being asked: that of all requests, then that of the address.
+struct Pending<'a> {
+    global: Option<&'a Limit>,
+    address: Option<&'a AddressLimit>,
+    address_later: bool,
+    claims: SmallVec<[Claim<'a>; 2]>,
+    admitted: Result<(), RateRefusal>,
+}
+
+impl Pending<'_> {
+    fn debited(&self) -> Result<Debited, Refusal> {
+        self.admitted.map_err(|refused| self.refused(refused))?;
+        let mut tats = self.claims.iter().map(Claim::tat);
+        Ok(Debited {
+            global: self.global.and_then(|_| tats.next()),
+            address: self.address.and_then(|_| tats.next()),
+            address_later: self.address_later,
+        })
+    }
+
+    fn refused(&self, refused: RateRefusal) -> Refusal {
+        let of_all = self.global.filter(|_| refused.claim == 0);
+        match (of_all, self.address) {
+            (Some(limit), _) => {
+                limit.refused(LimitClass::Global, CountedBy::All, refused.retry_after_ns)
+            }
+            (None, Some(address)) => address.refused(refused.retry_after_ns),
+            (None, None) => Refusal::Internal,
         }
     }
 }

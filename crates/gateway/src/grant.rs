@@ -5,12 +5,13 @@ use crate::identify::Caller;
 use crate::lifecycle::Exchange;
 use crate::refusal::{CountedBy, LimitClass, Limited, Refusal};
 use crate::route::{Destination, Route, RouteLimit};
+use crate::shared_limits::SharedLimits;
 use crate::told_limits;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tollkeep_config::settings::RateBy;
-use tollkeep_counters::{Claim, Class, Key};
+use tollkeep_counters::{Claim, Class, Key, RateRefusal};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::rate::Quota;
 use tollkeep_store::live::LiveToken;
@@ -98,8 +99,45 @@ impl Exchange<'_> {
         route: &Route<'_>,
         caller: &'c Caller,
     ) -> Result<Grant<'c>, Refusal> {
-        // What must not be debited when another limit says no comes first, and is given back by
-        // the grant's end; rates are debited together, last but for the count.
+        let (grant, mut limits) = self.claim(entry, route, caller)?;
+        if !limits.claims.is_empty() {
+            let rates = &self.worker.shared.rates;
+            let admitted = rates.admit(self.started, &mut limits.claims);
+            self.check(entry, &limits, admitted)?;
+        }
+        self.granted(route, grant, limits)
+    }
+
+    /// The same, where replicas share limits.
+    ///
+    /// # Errors
+    /// 429.
+    pub(crate) async fn grant_shared<'c>(
+        &mut self,
+        shared: &SharedLimits,
+        entry: &Entry<'_>,
+        route: &Route<'_>,
+        caller: &'c Caller,
+    ) -> Result<Grant<'c>, Refusal> {
+        let (grant, mut limits) = self.claim(entry, route, caller)?;
+        if !limits.claims.is_empty() {
+            let rates = &self.worker.shared.rates;
+            let now = self.worker.shared.clock.mono();
+            let admitted = shared.admit(rates, now, &mut limits.claims).await;
+            self.check(entry, &limits, admitted)?;
+        }
+        self.granted(route, grant, limits)
+    }
+
+    /// What the call needs, of which only a place among the running ones is taken yet. What must
+    /// not be debited when another limit says no comes first, and is given back by the grant's end;
+    /// rates are debited together, last but for the count.
+    fn claim<'c>(
+        &self,
+        entry: &Entry<'_>,
+        route: &Route<'_>,
+        caller: &'c Caller,
+    ) -> Result<(Grant<'c>, Limits<'c>), Refusal> {
         let mut grant = Grant {
             token: None,
             used: true,
@@ -113,7 +151,8 @@ impl Exchange<'_> {
             if token.max_requests.is_some_and(|max| granted >= max.get()) {
                 return Err(Refusal::RequestsUsedUp);
             }
-            token_limits(token, &mut limits);
+            let shared = self.worker.shared.shared_limits.is_some();
+            token_limits(token, shared, &mut limits);
         }
         if let Destination::Plain(plain) = route.destination()
             && let Some(limit) = &plain.limit
@@ -121,25 +160,21 @@ impl Exchange<'_> {
         {
             push_route_limit(entry, caller, (plain.id, limit), &mut limits);
         }
-        self.debit(&mut limits)
-            .inspect_err(|_| self.give_back(entry))?;
-        self.tell_limits(route, &mut limits);
-        if let Some(token) = caller.token() {
-            if !token.try_grant(self.store_now()) {
-                return Err(Refusal::RequestsUsedUp);
-            }
-            grant.used = false;
-        }
-        Ok(grant)
+        Ok((grant, limits))
     }
 
-    fn debit(&self, limits: &mut Limits<'_>) -> Result<(), Refusal> {
-        if limits.claims.is_empty() {
+    /// What the limits said; where one said no the edge's debits are taken back.
+    fn check(
+        &self,
+        entry: &Entry<'_>,
+        limits: &Limits<'_>,
+        admitted: Result<(), RateRefusal>,
+    ) -> Result<(), Refusal> {
+        let Err(refused) = admitted else {
             return Ok(());
-        }
-        let rates = &self.worker.shared.rates;
-        let admitted = rates.admit(self.started, &mut limits.claims);
-        admitted.map_err(|refused| match limits.told.get(refused.claim) {
+        };
+        self.give_back(entry);
+        Err(match limits.told.get(refused.claim) {
             Some(told) => Refusal::RateLimited(Limited {
                 class: told.class,
                 by: told.by,
@@ -149,6 +184,22 @@ impl Exchange<'_> {
             }),
             None => Refusal::Internal,
         })
+    }
+
+    fn granted<'c>(
+        &mut self,
+        route: &Route<'_>,
+        mut grant: Grant<'c>,
+        mut limits: Limits<'c>,
+    ) -> Result<Grant<'c>, Refusal> {
+        self.tell_limits(route, &mut limits);
+        if let Some(token) = grant.token {
+            if !token.try_grant(self.store_now()) {
+                return Err(Refusal::RequestsUsedUp);
+            }
+            grant.used = false;
+        }
+        Ok(grant)
     }
 
     /// Tells what is left of the limits that passed, where there are any.
@@ -226,7 +277,7 @@ fn enter(token: &LiveToken) -> Result<bool, Refusal> {
 }
 
 /// The rate limits of a token; their state is its lineage's, so that rotating refills nothing.
-fn token_limits<'t>(token: &'t LiveToken, limits: &mut Limits<'t>) {
+fn token_limits<'t>(token: &'t LiveToken, shared: bool, limits: &mut Limits<'t>) {
     let (lineage, given) = (&token.lineage, &token.limits);
     let rates = [
         (given.requests_per_second, 1, &lineage.second_tat),
@@ -237,12 +288,19 @@ fn token_limits<'t>(token: &'t LiveToken, limits: &mut Limits<'t>) {
             continue;
         };
         let burst = given.burst.map_or(requests, |burst| burst.get().into());
-        let claim = Claim::cell(cell, Quota::per(requests, window_s * SECOND_NS, burst));
+        let quota = Quota::per(requests, u64::from(window_s) * SECOND_NS, burst);
+        let claim = if shared {
+            // Each of its windows is a limit of its own.
+            let key = Key::id(Class::Token, *lineage.id.bytes());
+            Claim::key(key.on_route(window_s), quota)
+        } else {
+            Claim::cell(cell, quota)
+        };
         let told = Told {
             class: LimitClass::Token,
             by: CountedBy::Token,
             requests,
-            window_s,
+            window_s: window_s.into(),
         };
         limits.push(claim, told);
     }

@@ -9,7 +9,7 @@ use crate::refusal::{AuthnFailure, OriginRule, Refusal};
 use crate::route::{Destination, Route};
 use std::sync::Arc;
 use tollkeep_config::settings::Access;
-use tollkeep_counters::{Class, Key};
+use tollkeep_counters::{Claim, Class, Key};
 use tollkeep_http1::Known;
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::permission::{BindingFacts, BindingRefusal, Bindings};
@@ -166,15 +166,15 @@ impl Exchange<'_> {
     fn authn_refusal(&self, entry: &Entry<'_>, failure: AuthnFailure) -> Refusal {
         let shared = &self.worker.shared;
         let key = Key::addr(Class::FailedCredential, prefix_key(entry.client_ip()));
-        let quota = &self.plan.failing_credentials;
+        let claim = Claim::key(key, self.plan.failing_credentials);
         self.debit_address(entry);
         if failure == AuthnFailure::Missing {
             return Refusal::Unauthenticated(failure);
         }
-        match shared.rates.peek(self.started, key, quota) {
+        match shared.rates.peek(self.started, &claim) {
             Verdict::Refuse { .. } => Refusal::LockedOut,
             Verdict::Pass { .. } => {
-                shared.rates.debit(self.started, key, quota);
+                shared.rates.debit(self.started, &claim);
                 Refusal::Unauthenticated(failure)
             }
         }

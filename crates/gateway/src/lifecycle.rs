@@ -320,7 +320,11 @@ impl<'a> Exchange<'a> {
         if let Some(probe) = self.health_probe() {
             return Box::pin(self.answer_probe(probe)).await;
         }
-        let entry = self.admit()?;
+        let shared = self.worker.shared.shared_limits.as_deref();
+        let entry = match shared {
+            None => self.admit()?,
+            Some(limits) => Box::pin(self.admit_shared(limits)).await?,
+        };
         if self.work.head.asterisk {
             return self.answer_asterisk(&entry).await;
         }
@@ -330,7 +334,10 @@ impl<'a> Exchange<'a> {
         let route = self.route(&entry)?;
         let caller = self.identify(&entry, &route)?;
         let call = self.read_call(&entry, &route, &caller).await?;
-        let grant = self.grant(&entry, &route, &caller)?;
+        let grant = match shared {
+            None => self.grant(&entry, &route, &caller)?,
+            Some(limits) => Box::pin(self.grant_shared(limits, &entry, &route, &caller)).await?,
+        };
         let Some(reply) = self.send(&call, grant).await? else {
             return Ok(());
         };

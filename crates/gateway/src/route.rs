@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tollkeep_config::settings::{
     self, Access, ContentCoding, Methods, PathPattern, RateBy, Segment, Settings, Surfaces,
 };
+use tollkeep_counters::{Class, Key};
 use tollkeep_http1::{Framing, Method, Upgrade, write};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 use tollkeep_observe::RequestOutcome;
@@ -163,6 +164,14 @@ impl RouteTable {
     /// Names of the routes, with the numbers their limits are counted by.
     pub(crate) fn ids(&self) -> impl Iterator<Item = (&str, u32)> {
         self.routes.iter().map(|route| (&*route.name, route.id))
+    }
+
+    /// The name of the route whose limit has this key.
+    pub(crate) fn name_of(&self, key: Key) -> Option<&str> {
+        let mut routes = self.routes.iter();
+        let of_route = key.class() == Class::Route;
+        let route = routes.find(|route| of_route && route.id == key.route())?;
+        Some(&route.name)
     }
 
     fn find(&self, method: Method, path: &str) -> Found<'_> {

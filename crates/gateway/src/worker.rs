@@ -5,6 +5,7 @@ use crate::plan::Plan;
 use crate::record::Facts;
 use crate::recorder::Recorder;
 use crate::shed::MemoryPressure;
+use crate::shared_limits::SharedLimits;
 use crate::told_limits::ToldPolicy;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
@@ -48,6 +49,8 @@ pub struct Shared {
     pub hasher: Arc<TokenHasher>,
     /// Rate limit cells by address, route and project.
     pub rates: RateTable,
+    /// Limits that replicas share; `None` where each counts for itself.
+    pub shared_limits: Option<Arc<SharedLimits>>,
     /// The state of the limit of all requests.
     pub global_tat: AtomicU64,
     /// Live connections by address.

@@ -21,6 +21,7 @@ mod handoff;
 mod io;
 pub mod listen;
 pub mod pool;
+pub mod redis;
 pub mod resolve;
 pub mod tls;
 pub mod worker;

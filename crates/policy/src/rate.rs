@@ -136,6 +136,33 @@ impl Quota {
         self.debt(tat, now)
     }
 
+    /// Requests at once.
+    pub const fn burst(&self) -> u64 {
+        self.burst
+    }
+
+    /// One of so many equal shares, for a replica that counts alone (EDGE-90): so many times the
+    /// window for the same requests, and that part of the burst. No share is less than one request
+    /// a window and one at once.
+    pub const fn share(&self, replicas: u64) -> Self {
+        let replicas = at_least_one(replicas);
+        let burst = self.burst / replicas;
+        if self.requests < replicas {
+            return Self::per(1, self.window_ns, burst);
+        }
+        Self::per(
+            self.requests,
+            self.window_ns.saturating_mul(replicas),
+            burst,
+        )
+    }
+
+    /// How many requests a replica takes at a time where limits are shared (EDGE-89): a twentieth
+    /// of what passes in a second, at least one.
+    pub const fn lease(&self) -> u64 {
+        at_least_one(SECOND_NS / 20 / self.interval_ns)
+    }
+
     /// What one request costs, in nanoseconds of TAT; what a debit that is taken back gives back.
     pub const fn interval_ns(&self) -> u64 {
         self.interval_ns

@@ -17,6 +17,7 @@ pub mod frames;
 mod gateway;
 mod http2;
 mod origin;
+mod redis;
 mod request;
 mod wait;
 
@@ -26,5 +27,6 @@ pub use frames::{FrameClient, NoFrame, RawFrame};
 pub use gateway::{Builder, Gateway, MANAGEMENT_KEY, NotStarted, Signal};
 pub use http2::{Exchange, Http2Client, Reset};
 pub use origin::{Gate, Origin, Step, Stream, chunk, chunked_head, json, ok, with_fields};
+pub use redis::Redis;
 pub use request::Request;
 pub use wait::{PATIENCE, eventually, wait_until};

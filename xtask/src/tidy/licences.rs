@@ -3,8 +3,9 @@
 use super::graph::Graph;
 use crate::finding::Finding;
 
-/// Permissive and compatible with both of ours. The last three are named by data or by code the
-/// product will carry: web roots (CDLA), notify and secp256k1 (CC0), Unicode tables.
+/// Permissive and compatible with both of ours. The last four are named by data or by code the
+/// product will carry: web roots (CDLA), notify and secp256k1 (CC0), Unicode tables, the hash that
+/// redis-rs has (BSL).
 const ALLOWED: &[&str] = &[
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -17,6 +18,7 @@ const ALLOWED: &[&str] = &[
     "CDLA-Permissive-2.0",
     "CC0-1.0",
     "Unicode-3.0",
+    "BSL-1.0",
 ];
 
 pub(super) fn check(graph: &Graph) -> Vec<Finding> {

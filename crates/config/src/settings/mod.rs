@@ -14,6 +14,7 @@ mod management;
 mod metrics;
 mod provider;
 mod provider_kind;
+mod redis;
 mod route;
 mod route_pattern;
 mod server;
@@ -34,6 +35,7 @@ pub use management::{Management, ManagementListen};
 pub use metrics::Metrics;
 pub use provider::{Credential, Provider};
 pub use provider_kind::ProviderKind;
+pub use redis::{Redis, RedisServer};
 pub use route::{Access, ContentCoding, RateBy, RateLimit, Route};
 pub use route_pattern::{Method, Methods, PathPattern, Segment};
 pub use server::{
@@ -73,6 +75,10 @@ pub struct Settings {
     pub vault: Vault,
     /// The database.
     pub store: StoreSettings,
+    /// Where replicas share the counters of rate limits; `None` is nowhere.
+    pub redis: Option<Redis>,
+    /// The counters of rate limits.
+    pub counters: Counters,
     /// What may be dialled.
     pub egress: Egress,
     /// Plain upstreams, in the order of the file.
@@ -133,6 +139,16 @@ keys! {
 }
 
 keys! {
+    /// The counters of rate limits in memory.
+    #[derive(Copy, Eq, PartialEq)]
+    pub struct Counters {
+        /// Limits counted at a time, by address, token and the like; each takes up to 128 bytes.
+        /// With all of them in use, new ones share cells.
+        keys_max: usize = whole(1_024..=10_000_000).or(100_000),
+    }
+}
+
+keys! {
     /// How this file itself is read.
     pub(crate) struct FileRules {
         /// Whether secrets may be written out in production too, instead of `${NAME}` or
@@ -157,6 +173,8 @@ keys! {
         auth: auth::AuthFile = section(),
         vault: Vault = section(),
         store: store::StoreFile = section(),
+        redis: redis::RedisFile = section(),
+        counters: Counters = section(),
         egress: egress::EgressFile = section(),
         /// Upstreams of plain routes, by name.
         upstreams: Vec<(String, upstream::UpstreamFile)> = named(plain_name),
@@ -196,6 +214,8 @@ impl Settings {
             auth: file.auth.check(file.vault, checks),
             vault: file.vault,
             store: file.store.check(&file.data_dir),
+            redis: file.redis.check(checks),
+            counters: file.counters,
             audit: file.audit.check(&file.data_dir),
             data_dir: file.data_dir,
             server,

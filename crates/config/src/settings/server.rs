@@ -30,6 +30,8 @@ pub struct Server {
     pub port: u16,
     /// Workers; `None` is one per core.
     pub workers: Option<NonZeroUsize>,
+    /// Replicas that share limits.
+    pub replicas: u32,
     /// Listen backlog, set explicitly.
     pub backlog: u32,
     /// Whether HTTP/2 is spoken in clear text too (EDGE-21).
@@ -83,6 +85,9 @@ keys! {
         port: u16 = whole(0..=65_535).or(8317),
         /// Worker threads; `auto` is one per core.
         workers: Option<NonZeroUsize> = whole_or_auto(1_024).or(None),
+        /// Replicas that share limits in Redis. While Redis is away, each keeps this part of every
+        /// limit.
+        replicas: u32 = whole(1..=1_000).or(1),
         /// Connections the kernel queues before they are accepted.
         backlog: u32 = whole(1..=65_535).or(4_096),
         /// Whether callers may speak HTTP/2 without TLS, with prior knowledge; HTTP/1.1 is served
@@ -316,6 +321,7 @@ impl ServerFile {
             host: self.host,
             port: self.port,
             workers: self.workers,
+            replicas: self.replicas,
             backlog: self.backlog,
             h2c: self.h2c,
             trusted_proxies: self.trusted_proxies,

@@ -417,3 +417,57 @@ fn prefixes_obey_their_pattern() {
         assert_eq!(case.load().is_ok(), fits, "{prefix}");
     }
 }
+
+// EDGE-89
+#[test]
+fn redis_is_told_by_url_and_what_is_wrong_with_one_never_shows_it() {
+    let none = Case::yaml("server: {}\n").settings();
+    assert!(none.redis.is_none());
+    assert_eq!((none.server.replicas, none.counters.keys_max), (1, 100_000));
+    let env = [
+        ("REDIS_URL", "redis://127.0.0.1"),
+        ("TOLLKEEP_REDIS__TIMEOUT_MS", "40"),
+    ];
+    let plain = Case::bare().env(&env).settings().redis.unwrap();
+    let server = &plain.server;
+    assert_eq!(
+        (server.host.as_str(), server.port, server.database),
+        ("127.0.0.1", 6_379, 0)
+    );
+    assert!(!server.tls && server.username.is_none() && server.password.is_none());
+    assert_eq!(
+        (plain.prefix.as_str(), plain.timeout.as_millis()),
+        ("tollkeep", 40)
+    );
+    let env = [("UPSTASH_REDIS_URL", "rediss://me:p%40ss%2Fw@[::1]:7000/5")];
+    let full = Case::bare().env(&env).settings().redis.unwrap().server;
+    assert!(full.tls);
+    assert_eq!(
+        (full.host.as_str(), full.port, full.database),
+        ("::1", 7_000, 5)
+    );
+    assert_eq!(full.username.as_deref(), Some("me"));
+    assert_eq!(full.password.unwrap().expose(), "p@ss/w");
+    for (name, url) in [
+        ("no scheme", "sEcret.example:6379"),
+        ("the other protocol", "https://sEcret.example"),
+        ("another scheme", "ftp://sEcret.example"),
+        ("no host", "redis:///sEcret"),
+        ("no number", "redis://127.0.0.1/sEcret"),
+        ("a query", "redis://127.0.0.1/0?sEcret"),
+        ("no encoding", "redis://:sEcret%zz@127.0.0.1"),
+        ("no text", "redis://:sEcret%ff@127.0.0.1"),
+        ("no password", "redis://sEcret@127.0.0.1"),
+    ] {
+        let errors = Case::bare().env(&[("REDIS_URL", url)]).errors();
+        assert!(
+            errors.contains("redis.url") && !errors.contains("sEcret"),
+            "{name}: {errors}"
+        );
+    }
+    let away = Case::bare().env(&[("REDIS_URL", "redis://192.0.2.7")]);
+    assert!(
+        away.warnings()
+            .contains("without TLS or without a password")
+    );
+}

@@ -27,7 +27,7 @@ fn try_one(table: &RateTable, now: MonoNanos, key: Key, quota: Quota) -> Result<
 }
 
 fn left(table: &RateTable, now: MonoNanos, key: Key, quota: &Quota) -> u64 {
-    match table.peek(now, key, quota) {
+    match table.peek(now, &Claim::key(key, *quota)) {
         Verdict::Pass { tat } => quota.remaining(tat, now) + 1,
         Verdict::Refuse { .. } => 0,
     }
@@ -151,13 +151,13 @@ fn a_limit_can_be_asked_first_and_debited_at_the_end() {
             20 - used,
             "asking costs nothing"
         );
-        table.debit(AT, addr(1), &quota);
+        table.debit(AT, &Claim::key(addr(1), quota));
     }
     for _ in 0..100 {
-        table.debit(AT, addr(1), &quota);
+        table.debit(AT, &Claim::key(addr(1), quota));
     }
     assert_eq!(
-        table.peek(AT, addr(1), &quota),
+        table.peek(AT, &Claim::key(addr(1), quota)),
         Verdict::Refuse {
             retry_after_ns: SECOND / 10
         }
@@ -370,10 +370,10 @@ fn run(keys_max: usize, steps: &[Step]) -> Vec<(bool, bool)> {
         let allowed = matches!(quota.check(*tat, now), Verdict::Pass { .. });
         let passed = if step.debited_at_the_end {
             let passed = matches!(
-                table.peek(now, addr(step.address), &quota),
+                table.peek(now, &Claim::key(addr(step.address), quota)),
                 Verdict::Pass { .. }
             );
-            table.debit(now, addr(step.address), &quota);
+            table.debit(now, &Claim::key(addr(step.address), quota));
             *tat = quota.charge(*tat, now);
             passed
         } else {

@@ -60,6 +60,7 @@ pub struct Metrics {
     limited_addresses: Option<Mutex<Busiest>>,
     egress_refused: Words,
     draining: AtomicBool,
+    counters_shared: AtomicBool,
     audit: AuditMeter,
     log: LogMeter,
     reloads: Reloads,
@@ -95,6 +96,7 @@ impl Metrics {
             limited_addresses: None,
             egress_refused: Words::default(),
             draining: AtomicBool::new(false),
+            counters_shared: AtomicBool::new(false),
             audit: AuditMeter::default(),
             log: LogMeter::default(),
             reloads: Reloads::default(),
@@ -167,6 +169,11 @@ impl Metrics {
     /// Whether the process is draining.
     pub fn draining(&self, yes: bool) {
         self.draining.store(yes, Ordering::Relaxed);
+    }
+
+    /// Whether rate limits are counted together with other replicas.
+    pub fn counters_shared(&self, yes: bool) {
+        self.counters_shared.store(yes, Ordering::Relaxed);
     }
 
     /// The settings were loaded, or could not be.

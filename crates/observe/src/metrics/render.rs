@@ -203,6 +203,13 @@ impl Metrics {
             "When settings were taken over last.",
             self.reloads.at_ms.load(Ordering::Relaxed) / 1000,
         );
+        let shared = u8::from(self.counters_shared.load(Ordering::Relaxed));
+        text.single(
+            "tollkeep_counters_shared",
+            "gauge",
+            "Whether rate limits are counted together with other replicas.",
+            shared,
+        );
         text.single(
             "tollkeep_log_dropped_total",
             "counter",

@@ -1,6 +1,7 @@
 //! The data plane: workers on their listeners, with what they share.
 
 use super::audit::{self, Lines};
+use super::counters::Link;
 use super::plan::Planner;
 use super::tls::{self, Listeners};
 use super::vault::Vault;
@@ -19,9 +20,6 @@ use tollkeep_net::Drain;
 use tollkeep_net::worker::{Running, WorkerParts, Workers};
 use tollkeep_observe::health::Health;
 use tollkeep_store::Store;
-
-/// Rate limit keys of a replica.
-const RATE_KEYS_MAX: usize = 100_000;
 
 /// What the data plane is built from.
 pub(crate) struct Parts<'a> {
@@ -86,12 +84,14 @@ pub(crate) fn start(
     let planned = planner.plan(settings, None);
     let planned = planned.map_err(|fault| Failed::new(exit::INVALID, fault.to_string()))?;
     let limits = &settings.server.limits;
+    let link = Link::new(base);
     let shared = Arc::new(Shared {
         plan: arc_swap::ArcSwap::new(planner.take(planned)),
         tokens: Arc::clone(parts.store.live()),
         store: parts.store.clone(),
         hasher: Arc::clone(&parts.vault.hasher),
-        rates: RateTable::new(RATE_KEYS_MAX, RandomState::new()),
+        rates: RateTable::new(settings.counters.keys_max, RandomState::new()),
+        shared_limits: link.as_ref().map(|link| Arc::clone(&link.limits)),
         global_tat: std::sync::atomic::AtomicU64::new(0),
         connections: IpGauge::new(RandomState::new()),
         requests: IpGauge::new(RandomState::new()),
@@ -114,6 +114,9 @@ pub(crate) fn start(
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
     });
+    if let Some(link) = link {
+        link.keep(&shared, parts.audit.clone(), control)?;
+    }
     let connections_max = Arc::new(AtomicUsize::new(limits.connections_max));
     control.spawn(memory::watch(
         Arc::clone(&base.clock),

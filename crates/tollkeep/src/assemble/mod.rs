@@ -3,6 +3,7 @@
 mod audit;
 mod certificates;
 mod control;
+mod counters;
 mod data;
 mod host;
 mod memory;

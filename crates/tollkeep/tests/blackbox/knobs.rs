@@ -593,6 +593,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "bounds_on_connections_and_the_drain_follow_the_settings",
     ),
     (
+        &["server.replicas"],
+        include_str!("shared_limits.rs"),
+        "a_redis_that_hangs_costs_no_call_and_gives_no_burst_when_it_goes_on",
+    ),
+    (
         &["server.insecure_public_http"],
         include_str!("knobs.rs"),
         "a_public_address_has_to_be_wished_for",

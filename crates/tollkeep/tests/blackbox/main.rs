@@ -44,6 +44,7 @@ mod reload_watch;
 mod returned_headers;
 mod secrecy;
 mod shed;
+mod shared_limits;
 mod signing;
 mod silent;
 mod smuggling;

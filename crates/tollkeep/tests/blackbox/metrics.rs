@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tollkeep_testkit::{Client, Gateway, Origin, eventually};
 
 /// The families that are there from the start, with their types.
-const FAMILIES: [(&str, &str); 25] = [
+const FAMILIES: [(&str, &str); 26] = [
     ("tollkeep_requests_total", "counter"),
     ("tollkeep_request_duration_seconds", "histogram"),
     ("tollkeep_overhead_seconds", "histogram"),
@@ -27,6 +27,7 @@ const FAMILIES: [(&str, &str); 25] = [
     ("tollkeep_audit_failures_total", "counter"),
     ("tollkeep_log_dropped_total", "counter"),
     ("tollkeep_draining", "gauge"),
+    ("tollkeep_counters_shared", "gauge"),
     ("tollkeep_build_info", "gauge"),
     ("process_resident_memory_bytes", "gauge"),
     ("process_cpu_seconds_total", "counter"),

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use tollkeep_testkit::{Gateway, NameServer, Origin, Stream, ok};
 
 /// A root of trust in a file, and what it signed.
-struct Trust {
+pub(crate) struct Trust {
     root: CertifiedIssuer<'static, KeyPair>,
     folder: tempfile::TempDir,
 }
 
 impl Trust {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -25,8 +25,24 @@ impl Trust {
         Self { root, folder }
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// Files of a certificate for `name` and of its key.
+    pub(crate) fn pair(&self, name: &str) -> [PathBuf; 2] {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.root).unwrap();
+        [
+            ("cert.pem", certificate.pem()),
+            ("key.pem", key.serialize_pem()),
+        ]
+        .map(|(file, text)| {
+            let path = self.folder.path().join(file);
+            std::fs::write(&path, text).unwrap();
+            path
+        })
     }
 
     /// An origin behind TLS with a certificate for `name`.

@@ -81,6 +81,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("hyper", &["net", "admin", "sandbox"]),
     ("hyper-util", &["net", "admin", "sandbox"]),
     ("prometheus-client", &["observe"]),
+    ("redis", &["net"]),
     ("rustls", &["net"]),
     ("rustls-platform-verifier", &["net"]),
     ("ruzstd", &["gateway", "tollkeep"]),

@@ -74,6 +74,7 @@ fn busy() -> String {
     metrics.audit().failed();
     metrics.log().dropped(5);
     metrics.draining(true);
+    metrics.counters_shared(true);
     metrics.render()
 }
 
@@ -156,6 +157,7 @@ const BUSY: &[(&str, &str)] = &[
     ("tollkeep_config_last_reload_success", "1"),
     ("tollkeep_config_last_reload_success_timestamp_seconds", "0"),
     ("tollkeep_draining", "1"),
+    ("tollkeep_counters_shared", "1"),
     ("tollkeep_log_dropped_total", "5"),
     (r#"tollkeep_audit_events_total{class="access"}"#, "3"),
     ("tollkeep_audit_queue", "2"),
