@@ -50,6 +50,7 @@ const START_ONLY: &[(&str, Same)] = &[
     ("metrics.tls.enabled", |a, b| {
         a.metrics.tls.is_some() == b.metrics.tls.is_some()
     }),
+    ("server.http2", |a, b| a.server.http2 == b.server.http2),
     ("management.listen", |a, b| {
         a.management.listen == b.management.listen
     }),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_counters::IpSeat;
 use tollkeep_http1::{Answer, Head};
+use tollkeep_net::tls::Protocol;
 use tollkeep_net::{Downstream, Fill, Gone, StreamFault};
 use tollkeep_policy::http2::Opening;
 use tollkeep_types::{MonoNanos, WallMillis};
@@ -117,10 +118,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
         }
         // Only now: a connection may idle for longer than settings last.
         let plan: &Plan = plans.load();
-        if served == 0 && plan.h2c {
-            match opening(&mut conn).await {
+        if served == 0 {
+            match protocol(&mut conn, plan).await {
                 None => return,
-                Some(Opening::Http2) => {
+                Some(Protocol::Http2) => {
                     let counted = counted.as_ref();
                     let opened = http2::Opened {
                         at: opened,
@@ -128,7 +129,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
                     };
                     return Box::pin(http2::serve(&worker, &mut plans, conn, opened)).await;
                 }
-                Some(Opening::Other | Opening::Partial) => {}
+                Some(Protocol::Http11) => {}
             }
         }
         let timeouts = &plan.timeouts;
@@ -152,14 +153,21 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
     }
 }
 
-/// What the first bytes say of the protocol; waits for as many as it takes to tell. Nothing when
-/// they don't come.
-async fn opening(conn: &mut Downstream) -> Option<Opening> {
+/// What a connection speaks: as was agreed behind TLS, in clear text as the first bytes say. Waits
+/// for as many as it takes to tell; nothing when they don't come.
+async fn protocol(conn: &mut Downstream, plan: &Plan) -> Option<Protocol> {
+    if let Some(tls) = conn.tls() {
+        return Some(tls.protocol);
+    }
+    if !plan.h2c {
+        return Some(Protocol::Http11);
+    }
     loop {
         match conn.opening() {
+            Opening::Http2 => return Some(Protocol::Http2),
+            Opening::Other => return Some(Protocol::Http11),
             Opening::Partial if conn.fill().await != Fill::Bytes => return None,
             Opening::Partial => {}
-            told @ (Opening::Http2 | Opening::Other) => return Some(told),
         }
     }
 }

@@ -48,18 +48,24 @@ impl Http2Client {
     /// # Panics
     /// Nobody speaks HTTP/2 there.
     pub fn with_window(addr: SocketAddr, window: u32) -> Self {
-        let runtime = runtime();
-        let stream = runtime
-            .block_on(TcpStream::connect(addr))
-            .expect("a connection");
-        stream.set_nodelay(true).expect("no delay");
-        Self::over(runtime, stream, addr, window)
+        Self::over(addr, window, |stream| async { stream })
     }
 
-    fn over<S>(runtime: Runtime, stream: S, addr: SocketAddr, window: u32) -> Self
+    /// Connects over what `carrier` makes of the socket, such as TLS.
+    ///
+    /// # Panics
+    /// Nobody speaks HTTP/2 there.
+    pub fn over<S, F>(addr: SocketAddr, window: u32, carrier: impl FnOnce(TcpStream) -> F) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = S>,
     {
+        let runtime = runtime();
+        let stream = runtime.block_on(async {
+            let stream = TcpStream::connect(addr).await.expect("a connection");
+            stream.set_nodelay(true).expect("no delay");
+            carrier(stream).await
+        });
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(window);
         let shaking = builder.handshake::<_, Bytes>(stream);

@@ -34,6 +34,8 @@ pub struct Server {
     pub replicas: u32,
     /// Listen backlog, set explicitly.
     pub backlog: u32,
+    /// Whether HTTP/2 is offered over TLS (EDGE-13).
+    pub http2: bool,
     /// Whether HTTP/2 is spoken in clear text too (EDGE-21).
     pub h2c: bool,
     /// TLS towards callers; `None` is clear text.
@@ -90,6 +92,8 @@ keys! {
         replicas: u32 = whole(1..=1_000).or(1),
         /// Connections the kernel queues before they are accepted.
         backlog: u32 = whole(1..=65_535).or(4_096),
+        /// Whether callers over TLS are offered HTTP/2, by ALPN; HTTP/1.1 always is.
+        http2: bool = switch().or(true),
         /// Whether callers may speak HTTP/2 without TLS, with prior knowledge; HTTP/1.1 is served
         /// on the same port as ever.
         h2c: bool = switch().or(false),
@@ -323,6 +327,7 @@ impl ServerFile {
             workers: self.workers,
             replicas: self.replicas,
             backlog: self.backlog,
+            http2: self.http2,
             h2c: self.h2c,
             trusted_proxies: self.trusted_proxies,
             client_ip: self.client_ip,

@@ -29,6 +29,8 @@ pub struct ServerSettings {
     pub in_production: bool,
     /// How long a handshake may take.
     pub handshake: Duration,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
 }
 
 /// Until when a certificate is valid.
@@ -54,8 +56,9 @@ pub struct Served {
     tickets: Arc<dyn ProducesTickets>,
 }
 
-/// The protocols offered by ALPN, preferred first. A client that offers others only is refused.
-const ALPN: [&[u8]; 1] = [b"http/1.1"];
+/// HTTP/2, as it is named in ALPN.
+pub(super) const HTTP_2: &[u8] = b"h2";
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 impl Served {
     /// Reads and judges everything.
@@ -154,7 +157,13 @@ fn config(
     let mut config = builder
         .with_no_client_auth()
         .with_cert_resolver(certificates);
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    // Preferred first; a client that offers others only is refused.
+    let offered = if settings.http2 {
+        &[HTTP_2, HTTP_1_1][..]
+    } else {
+        &[HTTP_1_1]
+    };
+    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     config.ticketer = Arc::clone(tickets);
     // No session ids, and no early data: neither is safe to replay.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub enum Protocol {
     /// HTTP/1.1, also where nothing was chosen.
     Http11,
+    /// HTTP/2.
+    Http2,
 }
 
 /// A caller's TLS connection, as it was opened.

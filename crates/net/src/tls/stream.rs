@@ -5,7 +5,7 @@
 //! is sent is sealed into another and written with one system call. An idle connection holds the
 //! session's keys and no buffer.
 
-use super::server::Certificates;
+use super::server::{Certificates, HTTP_2};
 use super::session::{Protocol, Session};
 use crate::buffers::Buffers;
 use rustls::ServerConfig;
@@ -81,6 +81,7 @@ impl TlsStream {
             certificates: Arc::clone(certificates),
             named,
             protocol: match self.session.alpn_protocol() {
+                Some(HTTP_2) => Protocol::Http2,
                 Some(_) | None => Protocol::Http11,
             },
         }

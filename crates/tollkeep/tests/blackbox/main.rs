@@ -26,6 +26,7 @@ mod headers;
 mod http2;
 mod http2_floods;
 mod http2_frames;
+mod http2_tls;
 mod identity;
 mod knobs;
 mod knobs_upstreams;

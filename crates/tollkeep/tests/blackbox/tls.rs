@@ -12,7 +12,12 @@ use std::time::{Duration, Instant};
 use tollkeep_testkit::{BodyEnd, Client, Gateway, Origin, PATIENCE, Step, chunk, chunked_head, ok};
 
 /// A gateway before `origin` that speaks TLS with a certificate for `a.test` and 127.0.0.1.
-fn over_tls(certificates: &Certificates, kind: Kind, origin: &Origin, more: &str) -> Gateway {
+pub(crate) fn over_tls(
+    certificates: &Certificates,
+    kind: Kind,
+    origin: &Origin,
+    more: &str,
+) -> Gateway {
     let pair = certificates.pair("first", kind, &["a.test", "127.0.0.1"]);
     gateway(format!(
         "{}{}",
@@ -152,15 +157,25 @@ fn sessions_are_resumed_by_tickets_alone_and_take_no_early_data() {
 
 // EDGE-13
 #[test]
-fn the_protocol_is_http_1_1_or_none_is_spoken() {
+fn the_protocol_is_one_of_ours_or_none_is_spoken() {
     let (certificates, origin) = (Certificates::new(), Origin::plain());
-    let gateway = over_tls(&certificates, Kind::Ecdsa, &origin, "");
-    for (offered, want) in [
-        (&[][..], Ok(None)),
-        (&["http/1.1"], Ok(Some("http/1.1"))),
-        (&["acme/1", "http/1.1"], Ok(Some("http/1.1"))),
-        (&["http/1.0"], Err("NoApplicationProtocol")),
-        (&["ftp"], Err("NoApplicationProtocol")),
+    let both = over_tls(&certificates, Kind::Ecdsa, &origin, "");
+    let old = over_tls(
+        &certificates,
+        Kind::Ecdsa,
+        &origin,
+        "}, http2: false, limits: {",
+    );
+    for (gateway, offered, want) in [
+        (&both, &[][..], Ok(None)),
+        (&both, &["http/1.1"], Ok(Some("http/1.1"))),
+        (&both, &["acme/1", "http/1.1"], Ok(Some("http/1.1"))),
+        (&both, &["http/1.1", "h2"], Ok(Some("h2"))),
+        (&both, &["h2"], Ok(Some("h2"))),
+        (&both, &["http/1.0"], Err("NoApplicationProtocol")),
+        (&both, &["ftp"], Err("NoApplicationProtocol")),
+        (&old, &["h2", "http/1.1"], Ok(Some("http/1.1"))),
+        (&old, &["h2"], Err("NoApplicationProtocol")),
     ] {
         let opened = certificates
             .caller()
