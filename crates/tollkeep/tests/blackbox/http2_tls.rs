@@ -1,5 +1,6 @@
 //! HTTP/2 behind TLS, as callers agree on it by ALPN.
 
+use crate::fixture::{before, free, gateway};
 use crate::http2::resident_kib;
 use crate::tls::over_tls;
 use crate::tls_fixture::{Certificates, Kind};
@@ -15,10 +16,19 @@ use tollkeep_testkit::{
 const SHORT: Duration = Duration::from_millis(300);
 
 fn connect(certificates: &Certificates, gateway: &Gateway, window: u32) -> Http2Client {
+    connect_to("127.0.0.1", certificates, gateway, window)
+}
+
+fn connect_to(
+    name: &'static str,
+    certificates: &Certificates,
+    gateway: &Gateway,
+    window: u32,
+) -> Http2Client {
     let config = certificates.caller().alpn(&["h2", "http/1.1"]).config;
     let connector = TlsConnector::from(Arc::new(config));
     Http2Client::over(gateway.data(), window, |socket| async move {
-        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let name = ServerName::try_from(name).unwrap();
         connector.connect(name, socket).await.unwrap()
     })
 }
@@ -115,4 +125,33 @@ fn who_agreed_on_http_2_and_speaks_another_gets_no_answer() {
     client.send(tollkeep_testkit::frames::PREFACE);
     assert_eq!(client.answer(PATIENCE).unwrap().status, 505);
     assert_eq!(origin.count(), 0);
+}
+
+// EDGE-13
+#[test]
+fn a_stream_for_a_name_of_another_certificate_is_misdirected_and_the_others_live_on() {
+    let certificates = Certificates::new();
+    let first = certificates.pair("first", Kind::Ecdsa, &["a.test", "*.a.test"]);
+    let second = certificates.pair("second", Kind::Ecdsa, &["b.test"]);
+    let more = format!(", certificates: [{{ {} }}]", second.yaml());
+    let origin = Origin::plain();
+    let config = format!(
+        "{}{}",
+        first.server(&more),
+        before(&origin, &free("GET /x"))
+    );
+    let gateway = gateway(config).set("server.allowed_hosts", "*").start();
+    let mut client = connect_to("a.test", &certificates, &gateway, 65_535);
+    for (authority, status) in [
+        ("a.test", 200),
+        ("b.test", 421),
+        ("x.a.test", 200),
+        ("b.test", 421),
+        ("a.test", 200),
+    ] {
+        let request = http::Request::get(format!("https://{authority}/x"));
+        let answer = client.call(request.body(()).unwrap(), b"").unwrap();
+        assert_eq!(answer.status, status, "{authority}");
+    }
+    assert_eq!(origin.count(), 3);
 }
