@@ -38,13 +38,15 @@ pub(crate) enum Right {
     Tokens,
     Projects,
     Configuration,
+    /// What keeps the service running: breakers.
+    Operate,
 }
 
 impl Right {
     fn is_of(self, role: Role) -> bool {
         match self {
             Self::Read => true,
-            Self::Tokens => role != Role::Viewer,
+            Self::Tokens | Self::Operate => role != Role::Viewer,
             Self::Configuration => matches!(role, Role::Owner | Role::Admin),
             Self::Projects => matches!(role, Role::Owner | Role::Admin | Role::TenantAdmin),
         }

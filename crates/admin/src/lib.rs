@@ -9,6 +9,7 @@
 mod audit;
 mod authn;
 mod bindings;
+mod breaker;
 mod config;
 mod cursor;
 mod members;
@@ -23,7 +24,7 @@ mod status;
 mod tls;
 mod token;
 
-pub use runtime::{Certificate, Reloaded, Runtime, SettingsState};
+pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
 pub use serve::{Door, Misdirects, Peer, Scheme};
 
 use std::net::SocketAddr;

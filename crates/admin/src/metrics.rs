@@ -2,6 +2,7 @@
 
 use crate::State;
 use crate::problem::Problem;
+use crate::runtime::BreakerState;
 use axum::body::Body;
 use axum::extract::{Request, State as Of};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -10,10 +11,21 @@ use std::sync::Arc;
 
 /// `GET /metrics` in the text format 0.0.4 of Prometheus.
 pub(crate) async fn metrics(Of(state): Of<Arc<State>>) -> Response {
+    let parts = &state.parts;
+    let states = parts.runtime.upstream_states().into_iter();
+    let states = states.map(|(upstream, state)| {
+        let level = match state {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        (upstream, level)
+    });
+    parts.metrics.breaker_states(states.collect());
     text(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",
-        state.parts.metrics.render(),
+        parts.metrics.render(),
     )
 }
 

@@ -4,7 +4,7 @@ use crate::authn::{self, Operator, PeerUser, Who};
 use crate::problem::Problem;
 use crate::request::Asked;
 use crate::serve::Peer;
-use crate::{State, config, metrics, project, status, tls, token};
+use crate::{State, breaker, config, metrics, project, status, tls, token};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
@@ -87,6 +87,14 @@ fn operations() -> Router<Arc<State>> {
         .route(
             "/api/v1/tls/reload",
             post(tls::reload).fallback(|| async { Problem::method_not_allowed("POST") }),
+        )
+        .route(
+            "/api/v1/breakers",
+            get(breaker::list).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
+        )
+        .route(
+            "/api/v1/breakers/{id}/reset",
+            post(breaker::reset).fallback(|| async { Problem::method_not_allowed("POST") }),
         )
         .route(
             "/api/v1/status",
@@ -203,6 +211,7 @@ fn change(request: &Request) -> Option<Action> {
         ("POST", "/api/v1/tokens/{id}/revoke") => Some(Action::TokenRevoke),
         ("POST", "/api/v1/tokens/{id}/rotate") => Some(Action::TokenRotate),
         ("POST", "/api/v1/config/reload" | "/api/v1/tls/reload") => Some(Action::ConfigReject),
+        ("POST", "/api/v1/breakers/{id}/reset") => Some(Action::CircuitClose),
         _ => None,
     }
 }

@@ -2,8 +2,9 @@
 //! so that this crate needs to know neither the data plane nor how it is put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 use tollkeep_config::{ConfigErrors, Settings};
-use tollkeep_types::WallMillis;
+use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
 /// The running gateway.
 pub trait Runtime: Send + Sync {
@@ -24,6 +25,15 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// Every fault at once; those in use stay.
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
+
+    /// Every breaker that remembers a failure, the worst first.
+    fn breakers(&self) -> Vec<Breaker>;
+
+    /// Closes a breaker; what it was. `None` if it remembers nothing.
+    fn reset_breaker(&self, id: u64) -> Option<Breaker>;
+
+    /// The worst state of each upstream's breakers.
+    fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)>;
 }
 
 /// A certificate that a listener uses.
@@ -55,4 +65,40 @@ pub struct Reloaded {
     pub state: SettingsState,
     /// What the operator should know about them.
     pub warnings: Vec<String>,
+}
+
+/// What a breaker does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BreakerState {
+    /// It lets everything pass.
+    Closed,
+    /// It lets trials pass.
+    HalfOpen,
+    /// It lets nothing pass.
+    Open,
+}
+
+/// One breaker.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    /// Stands for it while the process lives.
+    pub id: u64,
+    /// Whose calls; none of anonymous callers.
+    pub tenant: Option<TenantId>,
+    /// Whose calls, if projects are told apart.
+    pub project: Option<ProjectId>,
+    /// The upstream or provider.
+    pub upstream: Arc<str>,
+    /// The route, of a plain upstream.
+    pub route: Option<Box<str>>,
+    /// The model, of a provider.
+    pub model: Option<Box<str>>,
+    /// What it does now.
+    pub state: BreakerState,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it opened last, if it is not closed.
+    pub opened_at: Option<WallMillis>,
+    /// How long it still lets nothing pass.
+    pub left: Option<Duration>,
 }

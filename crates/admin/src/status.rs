@@ -2,6 +2,7 @@
 
 use crate::State;
 use crate::authn::{Operator, Right, Who};
+use crate::breaker;
 use crate::router::{Answer, ok};
 use axum::extract::{Extension, State as Of};
 use serde_json::{Value, json};
@@ -44,6 +45,7 @@ pub(crate) async fn status(
         "degraded": degraded,
         "draining": is(Reason::Draining),
         "sandbox": settings.sandbox.upstream,
+        "breakers": breaker::tripped(&state, &operator),
         "tokens": parts.store.live().len(),
     })))
 }

@@ -81,6 +81,9 @@ words! {
         ManagementAuth = "management.auth",
         RateLimitExceeded = "rate_limit.exceeded",
         IpDenied = "ip.denied",
+        CircuitOpen = "circuit.open",
+        CircuitHalfOpen = "circuit.half_open",
+        CircuitClose = "circuit.close",
         EgressBlocked = "egress.blocked",
         RequestRejected = "request.rejected",
         SecurityViolation = "security_violation",
@@ -122,6 +125,9 @@ impl Action {
             Self::ManagementAuth
             | Self::RateLimitExceeded
             | Self::IpDenied
+            | Self::CircuitOpen
+            | Self::CircuitHalfOpen
+            | Self::CircuitClose
             | Self::EgressBlocked
             | Self::RequestRejected
             | Self::SecurityViolation => Class::Security,

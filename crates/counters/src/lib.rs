@@ -1,24 +1,26 @@
 //! Rate limit state: bounded tables of theoretical arrival times, what is shared with other
-//! replicas, and who is being served.
+//! replicas, who is being served, and which upstreams are left alone.
 
 #![warn(missing_docs)]
 
+mod breakers;
 mod claim;
 mod gauge;
 mod hashed;
 mod key;
-mod recent;
 mod lease;
+mod recent;
 mod shard;
 mod sharing;
 mod table;
 mod take;
 
+pub use breakers::{Asked, Breakers, Place, ShownBreaker, UpstreamBreakers};
 pub use claim::{Claim, RateRefusal};
 pub use gauge::{IpGauge, IpGuard, IpSeat, SeatGuard};
 pub use key::{Class, Key};
-pub use recent::Recent;
 pub use lease::{Leased, Leases};
+pub use recent::Recent;
 pub use sharing::{Counting, Sharing, probe_wait_ns};
 pub use table::RateTable;
 pub use take::{Given, TAKE_SCRIPT, Taken, Want};

@@ -342,11 +342,12 @@ impl<'a> Exchange<'a> {
         let route = self.route(&entry)?;
         let caller = self.identify(&entry, &route)?;
         let call = self.read_call(&entry, &route, &caller).await?;
+        let pass = self.pass(&caller, &call)?;
         let grant = match shared {
             None => self.grant(&entry, &route, &caller)?,
             Some(limits) => Box::pin(self.grant_shared(limits, &entry, &route, &caller)).await?,
         };
-        let Some(reply) = self.send(&call, grant).await? else {
+        let Some(reply) = self.send(&call, pass, grant).await? else {
             return Ok(());
         };
         self.stream_back(reply).await

@@ -1,5 +1,6 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
+use crate::breaker::Guard;
 use crate::credentials::credentials;
 use crate::edge_limits::EdgeLimits;
 use crate::kept::{keep_endpoint, keep_ids};
@@ -15,6 +16,7 @@ use tollkeep_config::settings::{
     AllowedHosts, Limits, Pool, Provider, SecretOrText, Settings, Timeouts, Upstream,
     UpstreamTimeouts,
 };
+use tollkeep_counters::Breakers;
 use tollkeep_llm::Surface;
 use tollkeep_llm::catalog::{Kind, Speaks};
 use tollkeep_llm::resolve::{Resolver, Source};
@@ -81,6 +83,8 @@ pub(crate) struct Target {
     pub(crate) label: ProviderLabel,
     pub(crate) endpoint: Endpoint,
     pub(crate) timeouts: UpstreamTimeouts,
+    /// When it is left alone; `None` is never.
+    pub(crate) guard: Option<Guard>,
     pub(crate) kind: TargetKind,
     /// Fields set on every request, ready to write; they win over the caller's.
     pub(crate) set_fields: Box<[u8]>,
@@ -157,6 +161,8 @@ pub struct PlanParts<'a> {
     pub before: Option<&'a Plan>,
     /// Memory the process may use, if that is bounded.
     pub memory_bytes_max: Option<u64>,
+    /// The breakers, which live on when settings change.
+    pub breakers: &'a Breakers,
 }
 
 impl Plan {
@@ -344,6 +350,7 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         is_private: !exceptions.allow_private.is_empty(),
         endpoint: endpoint(&upstream.url, exceptions, &upstream.pool, parts),
         timeouts: upstream.timeouts.clone(),
+        guard: Guard::new(&upstream.name, upstream.breaker.as_ref(), parts.breakers),
         kind: TargetKind::Plain {
             forward_client_ip: upstream.forward_client_ip,
         },
@@ -412,6 +419,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         is_private: !exceptions.allow_private.is_empty(),
         endpoint: endpoint(&provider.base_url, exceptions, &provider.pool, parts),
         timeouts: provider.timeouts.clone(),
+        guard: Guard::new(&provider.name, provider.breaker.as_ref(), parts.breakers),
         kind: TargetKind::Provider(ProviderPlan {
             kind,
             forward_headers: provider

@@ -1,6 +1,7 @@
 //! Moving a body of any length from an upstream to its caller, within its caps and deadlines.
 
 use crate::answer::Framed;
+use crate::breaker::Pass;
 use crate::lifecycle::{Exchange, Stop};
 use crate::refusal::Refusal;
 use crate::upstream_body::{BodyStep, UpstreamBody};
@@ -9,7 +10,7 @@ use tollkeep_http1::{Version, write};
 use tollkeep_net::{Raced, UpstreamConn};
 
 /// How much of an answer passed, and how much may.
-pub(crate) struct Caps {
+pub(crate) struct Caps<'c, 'r> {
     pub(crate) chunked: bool,
     pub(crate) sent: u64,
     pub(crate) max: u64,
@@ -17,6 +18,8 @@ pub(crate) struct Caps {
     pub(crate) idle: Duration,
     /// And be done by then.
     pub(crate) total: Duration,
+    /// Told early where others wait for it: an answer that flows may flow for an hour.
+    pub(crate) pass: &'c mut Option<Pass<'r>>,
 }
 
 /// How a body ended.
@@ -62,11 +65,14 @@ impl Exchange<'_> {
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
-        caps: &mut Caps,
+        caps: &mut Caps<'_, '_>,
         mut seen: impl FnMut(&[u8]),
     ) -> Result<Ended, Stop> {
         let began = self.worker.deadlines.now();
         let total_ns = u64::try_from(caps.total.as_nanos()).unwrap_or(u64::MAX);
+        let watched = caps.pass.as_ref().and_then(Pass::watched);
+        let watched_ns =
+            watched.map(|watched| u64::try_from(watched.as_nanos()).unwrap_or(u64::MAX));
         loop {
             match body.step(upstream) {
                 Err(refusal) => return Ok(Ended::Failed(refusal)),
@@ -93,6 +99,11 @@ impl Exchange<'_> {
                     let Some(left) = total_ns.checked_sub(passed) else {
                         return Ok(Ended::Failed(Refusal::Timeout));
                     };
+                    if watched_ns.is_some_and(|watched_ns| passed > watched_ns)
+                        && let Some(pass) = caps.pass.take()
+                    {
+                        pass.succeeded();
+                    }
                     let wait = caps.idle.min(Duration::from_nanos(left));
                     self.conn.slot().set(wait);
                     match self.conn.race(upstream.fill()).await {

@@ -8,6 +8,7 @@ use crate::record::LlmFacts;
 use crate::refusal::Refusal;
 use crate::route::{Destination, PlainRoute, Route};
 use crate::worker::Counted;
+use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::ContentCoding;
 use tollkeep_http1::{ChunkDecoder, ChunkEvent, Framing, Known};
@@ -37,6 +38,8 @@ pub(crate) struct LlmCall {
     pub(crate) surface: Surface,
     /// The provider that serves it: its place in the plan.
     pub(crate) provider: usize,
+    /// What the provider calls the model.
+    pub(crate) model: Arc<str>,
     /// The name to send, if it is not the one in the body.
     pub(crate) rename: Option<Box<str>>,
     pub(crate) stream: bool,
@@ -260,10 +263,16 @@ impl<'p> Exchange<'p> {
         let usage = Asked {
             hour_cache: view.hour_cache,
         };
+        let asked = self.worker.name(model);
+        let model = if rename.is_some() {
+            self.worker.name(sent)
+        } else {
+            Arc::clone(&asked)
+        };
         let facts = LlmFacts {
             surface,
             model_label: llm.model_labels.of(sent),
-            model_asked: Some(self.worker.name(model)),
+            model_asked: Some(asked),
             model_served: None,
             stream,
             usage: None,
@@ -272,6 +281,7 @@ impl<'p> Exchange<'p> {
         Ok(LlmCall {
             surface,
             provider,
+            model,
             rename,
             stream,
             usage,

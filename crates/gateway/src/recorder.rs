@@ -12,13 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_audit::{
     Action, Actor, ActorId, Event, EventSink, IpMask, IpText, Key, Logger, Outcome, Value,
 };
+use tollkeep_counters::{Asked, Place};
 use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::line_sink::LineSink;
 use tollkeep_observe::metrics::RouteLabel;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_observe::usage_line::UsageLine;
 use tollkeep_observe::{RequestOutcome, Texts};
+use tollkeep_policy::breaker::Change;
 use tollkeep_policy::client_ip::prefix_key;
+use tollkeep_types::WallMillis;
 use tollkeep_types::usage::UsageReport;
 use tollkeep_types::{ProjectId, TokenId};
 
@@ -182,6 +185,41 @@ impl Recorder {
         };
         if let Err(error) = audit.submit(events, Box::new(write)) {
             tracing::debug!("{events} audit events were not taken: {error}");
+        }
+    }
+
+    /// Records that a breaker changed.
+    pub(crate) fn circuit(
+        &self,
+        change: Change,
+        upstream: &str,
+        place: &Place<'_>,
+        at: WallMillis,
+    ) {
+        let Some(audit) = &self.sinks.audit else {
+            return;
+        };
+        let (action, outcome) = match change {
+            Change::Opened => (Action::CircuitOpen, Outcome::Error),
+            Change::HalfOpened => (Action::CircuitHalfOpen, Outcome::Success),
+            Change::Closed => (Action::CircuitClose, Outcome::Success),
+        };
+        let mut event = Event::new(action, Actor::System, outcome).at(at);
+        if let Some(tenant) = place.tenant {
+            event = event.with_tenant_id(tenant);
+        }
+        if let Some(project) = place.project {
+            event = event.with_project_id(project);
+        }
+        if let Asked::Model(model) = place.asked {
+            event.add_detail(Key::Model, Value::Text(model.into()));
+        }
+        event.add_detail(Key::Provider, Value::Word(upstream));
+        if let Asked::Route(route) = place.asked {
+            event.add_detail(Key::Route, Value::Word(route));
+        }
+        if let Err(error) = audit.enqueue(&event) {
+            tracing::warn!("A change of a breaker was not recorded: {error}");
         }
     }
 

@@ -186,6 +186,8 @@ pub(crate) enum Refusal {
     UpstreamOverloaded,
     #[error("response too large")]
     ResponseTooLarge,
+    #[error("the upstream keeps failing and is left alone for {} ms", retry_after.as_millis())]
+    CircuitOpen { retry_after: Duration, status: u16 },
     #[error("egress refused: {}", .0.label())]
     EgressRefused(EgressReason),
     #[error("no usable credential for provider {0}")]
@@ -277,6 +279,7 @@ impl Refusal {
             Self::UpstreamDns(_) => row(502, "upstream_dns", UPSTREAM, Kind::UpstreamError),
             Self::UpstreamRedirect => row(502, "upstream_redirect", UPSTREAM, Kind::UpstreamError),
             Self::ResponseTooLarge => row(502, "response_too_large", UPSTREAM, Kind::ResponseTooLarge),
+            Self::CircuitOpen { status, .. } => row(*status, "circuit_open", "Service temporarily unavailable", Kind::CircuitOpen),
             Self::EgressRefused(_) => row(502, "egress_refused", UPSTREAM, Kind::UpstreamError),
             Self::UpstreamAuth(_) => row(503, "upstream_auth", "The upstream is not available.", Kind::UpstreamAuth),
             Self::CredentialUnavailable(_) => row(503, "credential_unavailable", "The upstream is not available.", Kind::UpstreamAuth),
@@ -298,7 +301,7 @@ impl Refusal {
         if let Self::Shed(wait) = self {
             return Some(*wait);
         }
-        if let Self::ModelCooldown { retry_after } = self {
+        if let Self::ModelCooldown { retry_after } | Self::CircuitOpen { retry_after, .. } = self {
             return Some(*retry_after);
         }
         if matches!(self, Self::LockedOut) {

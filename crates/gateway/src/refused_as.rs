@@ -94,6 +94,29 @@ impl Refusal {
         }
     }
 
+    /// Whether the upstream failed, if the refusal says anything about that: what it answered
+    /// properly is no failure, and what we refused ourselves is not its doing.
+    pub(crate) fn upstream_failed(&self) -> Option<bool> {
+        let failed = matches!(
+            self,
+            Self::Timeout
+                | Self::UpstreamError(_)
+                | Self::UpstreamProtocol(_)
+                | Self::UpstreamInterrupted
+                | Self::UpstreamDns(_)
+                | Self::UpstreamOverloaded
+                | Self::ResponseTooLarge
+        );
+        let answered = matches!(
+            self,
+            Self::UpstreamRedirect
+                | Self::UpstreamAuth(_)
+                | Self::UpstreamModelMissing
+                | Self::ModelCooldown { .. }
+        );
+        (failed || answered).then_some(failed)
+    }
+
     /// The refusal of a head that the codec did not accept.
     pub(crate) fn of_head(refused: HeadRefusal) -> Self {
         match refused.kind {

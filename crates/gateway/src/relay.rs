@@ -1,6 +1,7 @@
 //! The answer of a plain upstream on its way back: as it is, but for what never goes back.
 
 use crate::answer::Framed;
+use crate::breaker::Pass;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
 use crate::pump::{Caps, Ended};
@@ -17,8 +18,8 @@ impl Exchange<'_> {
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
-        target: &Target,
-        max: u64,
+        (target, max): (&Target, u64),
+        pass: &mut Option<Pass<'_>>,
     ) -> Result<(), Stop> {
         let status = self.work.answer.status;
         let framing = self.work.answer.framing;
@@ -48,6 +49,7 @@ impl Exchange<'_> {
             max,
             idle: target.timeouts.idle,
             total: target.timeouts.total_stream,
+            pass,
         };
         let ended = self.pump(upstream, body, &mut caps, |_| {}).await;
         self.work.facts.bytes_out = caps.sent;

@@ -1,6 +1,7 @@
 //! Calling the upstream: the head is written new, the credential is put in, and the answer's head
 //! is read as strictly as a request's.
 
+use crate::breaker::{Pass, is_failure, is_provider_failure};
 use crate::grant::Grant;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::{Credential, ProviderPlan, Target, TargetKind};
@@ -27,6 +28,8 @@ pub(crate) struct Reply<'p> {
     pub(crate) target: &'p Target,
     pub(crate) as_what: ReplyFor<'p>,
     pub(crate) grant: Grant<'p>,
+    /// Until it is told how the upstream did.
+    pub(crate) pass: Option<Pass<'p>>,
 }
 
 /// What a reply answers.
@@ -57,6 +60,7 @@ impl<'p> Exchange<'p> {
     pub(crate) async fn send<'r>(
         &mut self,
         call: &Call<'p>,
+        pass: Pass<'r>,
         grant: Grant<'r>,
     ) -> Result<Option<Reply<'r>>, Stop>
     where
@@ -72,7 +76,9 @@ impl<'p> Exchange<'p> {
             }
             Call::Llm(call) => self.write_llm_head(call)?,
         };
-        self.call_upstream(target, reply_for, grant).await.map(Some)
+        self.call_upstream(target, reply_for, (pass, grant))
+            .await
+            .map(Some)
     }
 
     fn write_llm_head(&mut self, call: &LlmCall) -> Result<(&'p Target, ReplyFor<'p>), Refusal> {
@@ -116,7 +122,7 @@ impl<'p> Exchange<'p> {
         &mut self,
         target: &'r Target,
         as_what: ReplyFor<'r>,
-        mut grant: Grant<'r>,
+        (pass, mut grant): (Pass<'r>, Grant<'r>),
     ) -> Result<Reply<'r>, Stop> {
         let mut head = std::mem::take(&mut self.work.out);
         let open = head.len();
@@ -136,11 +142,32 @@ impl<'p> Exchange<'p> {
             Err(Stop::Refused(refusal)) => refusal.attempt_result(),
         };
         self.worker.counters.attempt(target.label, result);
+        let upstream = match called {
+            Ok(upstream) => upstream,
+            Err(stop) => {
+                if let Stop::Refused(refusal) = &stop {
+                    pass.refused(refusal);
+                }
+                return Err(stop);
+            }
+        };
+        let status = self.work.answer.status;
+        let failed = match &as_what {
+            ReplyFor::Plain(_) => is_failure(status),
+            ReplyFor::Llm(_) => is_provider_failure(status),
+        };
+        let pass = if failed {
+            pass.failed();
+            None
+        } else {
+            Some(pass)
+        };
         Ok(Reply {
-            upstream: called?,
+            upstream,
             target,
             as_what,
             grant,
+            pass,
         })
     }
 

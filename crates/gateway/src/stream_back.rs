@@ -2,6 +2,7 @@
 //! either way.
 
 use crate::answer::{Body, Framed};
+use crate::breaker::Pass;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::{Credential, Target};
 use crate::pump::{Caps, Ended, write_piece};
@@ -32,6 +33,7 @@ impl Exchange<'_> {
             target,
             as_what,
             grant,
+            mut pass,
         } = reply;
         self.release_body();
         let head_request = self.work.head.method == Method::Head;
@@ -40,16 +42,21 @@ impl Exchange<'_> {
             self.work.answer.keep_alive,
             head_request,
         );
-        match as_what {
+        let ended = match as_what {
             ReplyFor::Plain(route) => {
-                let max = route.stream_bytes_max;
-                Box::pin(self.relay(&mut upstream, &mut body, target, max)).await?;
+                let rules = (target, route.stream_bytes_max);
+                Box::pin(self.relay(&mut upstream, &mut body, rules, &mut pass)).await
             }
             ReplyFor::Llm(llm) => {
-                self.llm_back(&mut upstream, &mut body, target, &llm)
-                    .await?;
+                let way = (target, &llm);
+                self.llm_back(&mut upstream, &mut body, way, &mut pass)
+                    .await
             }
+        };
+        if let Some(pass) = pass {
+            pass.relayed(&ended, self.work.facts.outcome);
         }
+        ended?;
         if body.ended_exactly() {
             self.worker
                 .pool
@@ -63,8 +70,8 @@ impl Exchange<'_> {
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
-        target: &Target,
-        llm: &LlmReply<'_>,
+        (target, llm): (&Target, &LlmReply<'_>),
+        pass: &mut Option<Pass<'_>>,
     ) -> Result<(), Stop> {
         let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
         let status = answer.status;
@@ -72,7 +79,7 @@ impl Exchange<'_> {
             .value(bytes, Known::ContentType)
             .is_some_and(is_event_stream);
         if (200..300).contains(&status) && is_stream {
-            return Box::pin(self.relay_events(upstream, body, target, llm)).await;
+            return Box::pin(self.relay_events(upstream, body, (target, llm), pass)).await;
         }
         let retry_after = answer.value(bytes, Known::RetryAfter).map(<[u8]>::to_vec);
         let max = self.plan.limits.response_buffer_bytes_max;
@@ -198,8 +205,8 @@ impl Exchange<'_> {
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
-        target: &Target,
-        llm: &LlmReply<'_>,
+        (target, llm): (&Target, &LlmReply<'_>),
+        pass: &mut Option<Pass<'_>>,
     ) -> Result<(), Stop> {
         self.begin_answer(self.work.answer.status);
         self.work.out.extend_from_slice(
@@ -220,6 +227,7 @@ impl Exchange<'_> {
             max: self.plan.limits.response_stream_bytes_max,
             idle: target.timeouts.idle,
             total: self.plan.llm.stream_max.min(target.timeouts.total_stream),
+            pass,
         };
         let ended = self.pump(upstream, body, &mut caps, |data| {
             if let Some(meter) = &mut meter {

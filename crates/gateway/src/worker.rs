@@ -4,8 +4,8 @@ use crate::lifecycle::{self, Work};
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::recorder::Recorder;
-use crate::shed::MemoryPressure;
 use crate::shared_limits::SharedLimits;
+use crate::shed::MemoryPressure;
 use crate::told_limits::ToldPolicy;
 use arc_swap::ArcSwap;
 use std::cell::{Cell, RefCell};
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tollkeep_audit::AuditHealth;
-use tollkeep_counters::{IpGauge, RateTable, Recent};
+use tollkeep_counters::{Breakers, IpGauge, RateTable, Recent};
 use tollkeep_crypto::TokenHasher;
 use tollkeep_net::buffers::Buffers;
 use tollkeep_net::worker::{Service, WorkerParts};
@@ -53,6 +53,8 @@ pub struct Shared {
     pub shared_limits: Option<Arc<SharedLimits>>,
     /// The state of the limit of all requests.
     pub global_tat: AtomicU64,
+    /// Which upstreams are left alone.
+    pub breakers: Arc<Breakers>,
     /// Live connections by address.
     pub connections: IpGauge,
     /// Running requests by address.

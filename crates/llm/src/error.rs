@@ -33,6 +33,7 @@ pub enum ErrorKind {
     UpstreamProtocol,
     UpstreamInterrupted,
     ResponseTooLarge,
+    CircuitOpen,
     Overloaded,
     Maintenance,
     Timeout,
@@ -67,7 +68,7 @@ const fn row(
 
 impl ErrorKind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::DuplicateKey,
@@ -90,6 +91,7 @@ impl ErrorKind {
         Self::UpstreamProtocol,
         Self::UpstreamInterrupted,
         Self::ResponseTooLarge,
+        Self::CircuitOpen,
         Self::Overloaded,
         Self::Maintenance,
         Self::Timeout,
@@ -140,6 +142,7 @@ impl ErrorKind {
             Self::UpstreamProtocol => row(("upstream_protocol", "upstream_protocol"), 502, SERVER, "api_error", "INTERNAL"),
             Self::UpstreamInterrupted => row(("upstream_interrupted", "upstream_interrupted"), 502, SERVER, "api_error", "INTERNAL"),
             Self::ResponseTooLarge => row(("response_too_large", "response_too_large"), 502, SERVER, "api_error", "INTERNAL"),
+            Self::CircuitOpen => row(("circuit_open", "circuit_open"), 502, SERVER, "api_error", "UNAVAILABLE"),
             Self::Overloaded => row(("overloaded", "overloaded"), 503, SERVER, "overloaded_error", "UNAVAILABLE"),
             Self::Maintenance => row(("maintenance", "maintenance"), 503, SERVER, "api_error", "UNAVAILABLE"),
             Self::Timeout => row(("timeout", "timeout"), 504, SERVER, "timeout_error", "DEADLINE_EXCEEDED"),

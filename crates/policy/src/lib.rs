@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod breaker;
 pub mod client_ip;
 pub mod cors;
 pub mod egress;

@@ -106,6 +106,12 @@ fn example(action: Action) -> Event<'static> {
         }
         Action::RateLimitExceeded => refused(action, "rate_limited"),
         Action::IpDenied => refused(action, "forbidden"),
+        Action::CircuitOpen | Action::CircuitHalfOpen | Action::CircuitClose => {
+            Event::new(action, Actor::System, Outcome::Success)
+                .with_project_id(ProjectId::from_bytes([0x22; 16]))
+                .with_detail(Key::Provider, Value::Word("billing"))
+                .with_detail(Key::Route, Value::Word("GET /invoices"))
+        }
         Action::EgressBlocked => refused(action, "metadata"),
         Action::RequestRejected => refused(action, "transfer_encoding"),
         Action::SecurityViolation => {

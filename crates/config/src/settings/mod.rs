@@ -6,6 +6,7 @@
 
 mod audit;
 mod auth;
+mod breaker;
 mod compat;
 mod egress;
 mod llm;
@@ -27,6 +28,7 @@ mod upstream;
 
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
 pub use auth::{Auth, Vault};
+pub use breaker::Breaker;
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
 pub use llm::{Llm, Models, Surface, Surfaces};

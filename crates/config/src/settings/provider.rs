@@ -4,10 +4,10 @@ use super::egress::{is_clear_text, operator_url};
 use super::llm::CheckedLlm;
 use super::provider_kind::{LATER, ProviderKind};
 use super::upstream::TimeoutsFile;
-use super::{Egress, Pool, SecretOrText, UpstreamTimeouts};
+use super::{Breaker, Egress, Pool, SecretOrText, UpstreamTimeouts};
 use crate::check::Checks;
 use crate::error::nearest;
-use crate::field::{KindExt, field_name, headers, listed, section};
+use crate::field::{KindExt, OnOrOff, field_name, headers, listed, section, section_or_off};
 use crate::kind::{Parsed, credential, list, networks_or_all_private, parsed, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -42,6 +42,8 @@ pub struct Provider {
     pub timeouts: UpstreamTimeouts,
     /// Connections kept.
     pub pool: Pool,
+    /// When it is left alone; `None` is never.
+    pub breaker: Option<Breaker>,
     /// Private networks this provider may be in (EDGE-97).
     pub allow_private: Vec<IpNet>,
     /// Whether it is used.
@@ -87,6 +89,7 @@ keys! {
         set_headers as "headers": Vec<(String, SecretOrText)> = headers(),
         timeouts: TimeoutsFile = section(),
         pool: Pool = section(),
+        breaker: OnOrOff<Breaker> = section_or_off(),
         /// Private networks this provider may be in; other private addresses are refused.
         allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
         /// Whether it is used.
@@ -201,6 +204,7 @@ impl ProviderFile {
             set_headers: self.set_headers,
             timeouts: self.timeouts.or(&llm.provider_timeouts),
             pool: self.pool,
+            breaker: self.breaker.read(),
             allow_private: self.allow_private,
             enabled,
         })
@@ -291,6 +295,7 @@ impl Provider {
             set_headers: Vec::new(),
             timeouts: llm.provider_timeouts.clone(),
             pool: Pool::DEFAULT,
+            breaker: Some(Breaker::DEFAULT),
             allow_private: Vec::new(),
             enabled: true,
         })

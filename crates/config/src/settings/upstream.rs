@@ -2,9 +2,9 @@
 
 use super::egress::operator_url;
 use super::signing::{self, Signing, SigningFile};
-use super::{DAY_MS, Egress, ms};
+use super::{Breaker, DAY_MS, Egress, ms};
 use crate::check::Checks;
-use crate::field::{KindExt, headers, section};
+use crate::field::{KindExt, OnOrOff, headers, section, section_or_off};
 use crate::kind::{millis, networks_or_all_private, parsed, switch, upstream_timeout, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -26,6 +26,8 @@ pub struct Upstream {
     pub timeouts: UpstreamTimeouts,
     /// Connections kept.
     pub pool: Pool,
+    /// When it is left alone; `None` is never.
+    pub breaker: Option<Breaker>,
     /// Private networks this upstream may be in (EDGE-97).
     pub allow_private: Vec<IpNet>,
     /// Whether cloud metadata addresses are allowed too.
@@ -82,6 +84,7 @@ keys! {
         timeout: Option<Duration> = upstream_timeout(1..=DAY_MS).optional(),
         timeouts: TimeoutsFile = section(),
         pool: Pool = section(),
+        breaker: OnOrOff<Breaker> = section_or_off(),
         /// Private networks this upstream may be in; other private addresses are refused.
         allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
         /// Whether metadata services of clouds within `allow_private` may be called. They hand
@@ -194,6 +197,7 @@ impl UpstreamFile {
             set_headers: self.set_headers,
             timeouts: self.timeouts.or(&UpstreamTimeouts::PLAIN),
             pool: self.pool,
+            breaker: self.breaker.read(),
             allow_private: exceptions.allow_private,
             allow_metadata: exceptions.allow_metadata,
             forward_client_ip: self.forward_client_ip,

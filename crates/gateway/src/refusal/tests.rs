@@ -25,6 +25,7 @@ fn rows() -> Vec<Row> {
     let json_fault = || "at byte 7".to_owned();
     let limited = Limited { class: LimitClass::Token, by: CountedBy::Token, quota: 1, window_s: 1, retry_after: Duration::from_secs(1) };
     let cooling = Refusal::ModelCooldown { retry_after: Duration::from_secs(1) };
+    let circuit = |status| Refusal::CircuitOpen { retry_after: Duration::ZERO, status };
     vec![
         (Refusal::BadRequest("host"), 400, "bad_request", INVALID, "bad_request", INVALID, ARGUMENT),
         (Refusal::InvalidJson(json_fault()), 400, "invalid_json", INVALID, "invalid_json", INVALID, ARGUMENT),
@@ -47,6 +48,8 @@ fn rows() -> Vec<Row> {
         (Refusal::UpstreamProtocol("cut".to_owned()), 502, "upstream_protocol", "server_error", "upstream_protocol", "api_error", "INTERNAL"),
         (Refusal::UpstreamInterrupted, 502, "upstream_interrupted", "server_error", "upstream_interrupted", "api_error", "INTERNAL"),
         (Refusal::ResponseTooLarge, 502, "response_too_large", "server_error", "response_too_large", "api_error", "INTERNAL"),
+        (circuit(502), 502, "circuit_open", "server_error", "circuit_open", "api_error", "UNAVAILABLE"),
+        (circuit(503), 503, "circuit_open", "server_error", "circuit_open", "api_error", "UNAVAILABLE"),
         (Refusal::Overloaded("requests"), 503, "overloaded", "server_error", "overloaded", "overloaded_error", "UNAVAILABLE"),
         (Refusal::Timeout, 504, "timeout", "server_error", "timeout", "timeout_error", "DEADLINE_EXCEEDED"),
     ]

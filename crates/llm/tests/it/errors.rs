@@ -42,7 +42,7 @@ type Row = (
 
 /// Class, status, chat type, code, anthropic type, gemini status.
 #[rustfmt::skip]
-const TABLE: [Row; 25] = [
+const TABLE: [Row; 26] = [
     ("bad_request", 400, "invalid_request_error", "bad_request", "invalid_request_error", "INVALID_ARGUMENT"),
     ("invalid_json", 400, "invalid_request_error", "invalid_json", "invalid_request_error", "INVALID_ARGUMENT"),
     ("duplicate_key", 400, "invalid_request_error", "duplicate_key", "invalid_request_error", "INVALID_ARGUMENT"),
@@ -65,6 +65,7 @@ const TABLE: [Row; 25] = [
     ("upstream_protocol", 502, "server_error", "upstream_protocol", "api_error", "INTERNAL"),
     ("upstream_interrupted", 502, "server_error", "upstream_interrupted", "api_error", "INTERNAL"),
     ("response_too_large", 502, "server_error", "response_too_large", "api_error", "INTERNAL"),
+    ("circuit_open", 502, "server_error", "circuit_open", "api_error", "UNAVAILABLE"),
     ("overloaded", 503, "server_error", "overloaded", "overloaded_error", "UNAVAILABLE"),
     ("maintenance", 503, "server_error", "maintenance", "api_error", "UNAVAILABLE"),
     ("timeout", 504, "server_error", "timeout", "timeout_error", "DEADLINE_EXCEEDED"),

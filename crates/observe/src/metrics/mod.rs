@@ -61,6 +61,7 @@ pub struct Metrics {
     egress_refused: Words,
     draining: AtomicBool,
     counters_shared: AtomicBool,
+    breakers: Mutex<Vec<(Arc<str>, u8)>>,
     audit: AuditMeter,
     log: LogMeter,
     reloads: Reloads,
@@ -97,6 +98,7 @@ impl Metrics {
             egress_refused: Words::default(),
             draining: AtomicBool::new(false),
             counters_shared: AtomicBool::new(false),
+            breakers: Mutex::default(),
             audit: AuditMeter::default(),
             log: LogMeter::default(),
             reloads: Reloads::default(),
@@ -193,6 +195,12 @@ impl Metrics {
         self.certificates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worst state of each upstream's breakers: 0 closed, 1 half-open, 2 open. Told before
+    /// each reading, since time alone changes them.
+    pub fn breaker_states(&self, states: Vec<(Arc<str>, u8)>) {
+        *self.breakers.lock().unwrap_or_else(PoisonError::into_inner) = states;
     }
 
     /// Counters of the audit writer.

@@ -28,6 +28,7 @@ impl Metrics {
         render_totals(&mut text, &shards);
         self.render_attempts(&mut text, &shards);
         self.render_violations(&mut text, &shards);
+        self.render_breakers(&mut text);
         self.render_words(&mut text);
         self.render_own(&mut text);
         Process::read().render(&mut text);
@@ -141,6 +142,16 @@ impl Metrics {
             for (address, count) in shown {
                 text.sample(name, &[("ip", &address.to_string())], count);
             }
+        }
+    }
+
+    fn render_breakers(&self, text: &mut Text) {
+        let name = "tollkeep_breaker_state";
+        let help = "Worst state of an upstream's breakers: 0 closed, 1 half-open, 2 open.";
+        text.family(name, "gauge", help);
+        let states = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        for (provider, state) in states.iter() {
+            text.sample(name, &[("provider", provider)], state);
         }
     }
 

@@ -8,6 +8,7 @@
 )]
 
 mod bindings;
+mod breaker;
 mod client_ip;
 mod cors;
 mod egress;

@@ -93,6 +93,7 @@ pub(crate) fn start(
         rates: RateTable::new(settings.counters.keys_max, RandomState::new()),
         shared_limits: link.as_ref().map(|link| Arc::clone(&link.limits)),
         global_tat: std::sync::atomic::AtomicU64::new(0),
+        breakers: Arc::clone(planner.breakers()),
         connections: IpGauge::new(RandomState::new()),
         requests: IpGauge::new(RandomState::new()),
         running: AtomicUsize::new(0),

@@ -142,8 +142,9 @@ fn start_by(
     let (listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
     let sources = reload::Sources { again, sandbox };
+    let shared = Arc::clone(&data.plane.shared);
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
-    let live = Arc::new(Live::new(reloader));
+    let live = Arc::new(Live::new(reloader, shared));
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,

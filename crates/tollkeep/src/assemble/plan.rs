@@ -3,11 +3,13 @@
 
 use super::reload::fault;
 use super::{Base, Others, memory};
+use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_config::ConfigError;
 use tollkeep_config::settings::{Egress, ResolverMode, Settings};
+use tollkeep_counters::Breakers;
 use tollkeep_gateway::Plan;
 use tollkeep_gateway::plan::PlanParts;
 use tollkeep_net::resolve::{Names, ResolverSettings};
@@ -30,6 +32,8 @@ pub(crate) struct Planner {
     descriptors: Arc<Descriptors>,
     /// A random name of this process.
     instance: String,
+    /// They live on from plan to plan.
+    breakers: Arc<Breakers>,
     door: Mutex<Option<Door>>,
 }
 
@@ -67,8 +71,14 @@ impl Planner {
             own: others.own.clone(),
             descriptors: Arc::clone(descriptors),
             instance: format!("{:016x}", u64::from_be_bytes(instance)),
+            breakers: Arc::new(Breakers::new(RandomState::new())),
             door: Mutex::default(),
         }
+    }
+
+    /// The breakers of the upstreams.
+    pub(crate) fn breakers(&self) -> &Arc<Breakers> {
+        &self.breakers
     }
 
     /// Makes the plan that follows `before`. Blocks.
@@ -87,6 +97,7 @@ impl Planner {
             tls: Arc::clone(&door.tls),
             dialer: door.dialer.clone(),
             instance: &self.instance,
+            breakers: &self.breakers,
             before,
             memory_bytes_max: memory::bound(&settings.server.limits),
         };

@@ -2,21 +2,33 @@
 
 use super::reload::Reloader;
 use std::sync::Arc;
-use tollkeep_admin::{Certificate, Reloaded, Runtime, SettingsState};
+use std::time::Duration;
+use tollkeep_admin::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
 use tollkeep_config::{ConfigErrors, Settings};
+use tollkeep_counters::ShownBreaker;
+use tollkeep_gateway::Shared;
+use tollkeep_policy::breaker::View;
+use tollkeep_types::MonoNanos;
 
 /// What operators act on.
 pub(crate) struct Live {
     /// The settings.
     pub(crate) reloader: Arc<Reloader>,
+    /// The data plane.
+    shared: Arc<Shared>,
 }
 
 impl Live {
     /// Of these parts.
-    pub(crate) fn new(reloader: Reloader) -> Self {
+    pub(crate) fn new(reloader: Reloader, shared: Arc<Shared>) -> Self {
         Self {
             reloader: Arc::new(reloader),
+            shared,
         }
+    }
+
+    fn now(&self) -> MonoNanos {
+        self.shared.clock.mono()
     }
 }
 
@@ -41,5 +53,50 @@ impl Runtime for Live {
             not_after: certificate.not_after,
         });
         Ok(told.collect())
+    }
+
+    fn breakers(&self) -> Vec<Breaker> {
+        let now = self.now();
+        let each = self.shared.breakers.shown(now).into_iter();
+        each.map(|breaker| shown(breaker, now)).collect()
+    }
+
+    fn reset_breaker(&self, id: u64) -> Option<Breaker> {
+        let now = self.now();
+        let breaker = self.shared.breakers.reset(id, now)?;
+        Some(shown(breaker, now))
+    }
+
+    fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)> {
+        let each = self.shared.breakers.worst(self.now()).into_iter();
+        each.map(|(upstream, view)| (upstream, state(view)))
+            .collect()
+    }
+}
+
+const fn state(view: View) -> BreakerState {
+    match view {
+        View::Closed { .. } => BreakerState::Closed,
+        View::HalfOpen => BreakerState::HalfOpen,
+        View::Open { .. } => BreakerState::Open,
+    }
+}
+
+fn shown(breaker: ShownBreaker, now: MonoNanos) -> Breaker {
+    let left = match breaker.view {
+        View::Open { until } => Some(Duration::from_nanos(until.since(now))),
+        View::Closed { .. } | View::HalfOpen => None,
+    };
+    Breaker {
+        id: breaker.id,
+        tenant: breaker.tenant,
+        project: breaker.project,
+        upstream: breaker.upstream,
+        route: breaker.route,
+        model: breaker.model,
+        state: state(breaker.view),
+        failures: breaker.failures,
+        opened_at: breaker.opened_at,
+        left,
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: a file a command.
 
+mod breaker;
 mod client;
 mod config;
 mod demo;
@@ -53,6 +54,9 @@ enum Command {
     /// Certificates of our own listeners
     #[command(subcommand)]
     Tls(tls::Tls),
+    /// Breakers of upstreams that keep failing
+    #[command(subcommand, alias = "breakers")]
+    Breaker(breaker::Breaker),
     /// How a running gateway is doing
     Status(status::Status),
 }
@@ -93,6 +97,7 @@ impl Cli {
             Command::Project(project) => project.run(),
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
+            Command::Breaker(breaker) => breaker.run(),
             Command::Status(status) => status.run(),
         }
     }

@@ -23,6 +23,7 @@ const MEMBERS: &[(&str, &str)] = &[
     ("degraded", "/degraded"),
     ("draining", "/draining"),
     ("sandbox", "/sandbox"),
+    ("open breakers", "/breakers"),
     ("live tokens", "/tokens"),
 ];
 

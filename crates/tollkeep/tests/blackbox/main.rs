@@ -8,6 +8,7 @@
 
 mod acts;
 mod audit_faults;
+mod breaker;
 mod callers;
 mod chain;
 mod cli;
@@ -44,8 +45,8 @@ mod reload_soak;
 mod reload_watch;
 mod returned_headers;
 mod secrecy;
-mod shed;
 mod shared_limits;
+mod shed;
 mod signing;
 mod silent;
 mod smuggling;

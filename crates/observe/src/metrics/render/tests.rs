@@ -75,6 +75,7 @@ fn busy() -> String {
     metrics.log().dropped(5);
     metrics.draining(true);
     metrics.counters_shared(true);
+    metrics.breaker_states(vec![(Arc::from("openai"), 0), (Arc::from("sandbox"), 2)]);
     metrics.render()
 }
 
@@ -116,6 +117,8 @@ const BUSY: &[(&str, &str)] = &[
         r#"tollkeep_time_to_first_token_seconds_count{route="chat",provider="openai"}"#,
         "2",
     ),
+    (r#"tollkeep_breaker_state{provider="openai"}"#, "0"),
+    (r#"tollkeep_breaker_state{provider="sandbox"}"#, "2"),
     ("tollkeep_in_flight", "1"),
     ("tollkeep_streams_open", "1"),
     (r#"tollkeep_body_bytes_total{direction="in"}"#, "30"),
