@@ -7,6 +7,7 @@
 
 mod admit;
 mod answer;
+mod attempts;
 mod body_coding;
 mod breaker;
 mod cors;

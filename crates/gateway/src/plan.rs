@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
-    AllowedHosts, Limits, Pool, Provider, SecretOrText, Settings, Timeouts, Upstream,
+    AllowedHosts, Limits, Pool, Provider, Retry, SecretOrText, Settings, Timeouts, Upstream,
     UpstreamTimeouts,
 };
 use tollkeep_counters::Breakers;
@@ -83,6 +83,8 @@ pub(crate) struct Target {
     pub(crate) label: ProviderLabel,
     pub(crate) endpoint: Endpoint,
     pub(crate) timeouts: UpstreamTimeouts,
+    /// What is repeated.
+    pub(crate) retry: Retry,
     /// When it is left alone; `None` is never.
     pub(crate) guard: Option<Guard>,
     pub(crate) kind: TargetKind,
@@ -350,6 +352,7 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         is_private: !exceptions.allow_private.is_empty(),
         endpoint: endpoint(&upstream.url, exceptions, &upstream.pool, parts),
         timeouts: upstream.timeouts.clone(),
+        retry: upstream.retry,
         guard: Guard::new(&upstream.name, upstream.breaker.as_ref(), parts.breakers),
         kind: TargetKind::Plain {
             forward_client_ip: upstream.forward_client_ip,
@@ -419,6 +422,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         is_private: !exceptions.allow_private.is_empty(),
         endpoint: endpoint(&provider.base_url, exceptions, &provider.pool, parts),
         timeouts: provider.timeouts.clone(),
+        retry: Retry::DEFAULT,
         guard: Guard::new(&provider.name, provider.breaker.as_ref(), parts.breakers),
         kind: TargetKind::Provider(ProviderPlan {
             kind,

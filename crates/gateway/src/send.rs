@@ -9,7 +9,6 @@ use crate::read_call::{Call, LlmCall};
 use crate::record::Asked;
 use crate::refusal::Refusal;
 use crate::route::PlainRoute;
-use crate::upstream_head::JOINED_BODY_BYTES;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::{Method, Progress};
@@ -43,13 +42,6 @@ pub(crate) struct LlmReply<'p> {
     pub(crate) surface: Surface,
     pub(crate) usage: UsageAsked,
     pub(crate) credential: &'p Credential,
-}
-
-/// What one attempt came to.
-enum Attempt {
-    Answered(Box<UpstreamConn>),
-    /// The reused connection had died; nothing of an answer was seen.
-    DiedInPool,
 }
 
 impl<'p> Exchange<'p> {
@@ -171,33 +163,8 @@ impl<'p> Exchange<'p> {
         })
     }
 
-    /// A reused connection may have died of age: one more try on a fresh one, where the request
-    /// may be repeated.
-    async fn attempts(
-        &mut self,
-        target: &Target,
-        (head, open): (&mut Vec<u8>, usize),
-        grant: &mut Grant<'_>,
-    ) -> Result<Box<UpstreamConn>, Stop> {
-        if let Some(reused) = self.worker.pool.reuse(&target.endpoint) {
-            self.commit(grant);
-            match self.attempt(reused, target, head).await? {
-                Attempt::Answered(upstream) => return Ok(upstream),
-                Attempt::DiedInPool => self.seal_head(target, (head, open))?,
-            }
-        }
-        let fresh = self.dial(target).await?;
-        self.commit(grant);
-        match self.attempt(fresh, target, head).await? {
-            Attempt::Answered(upstream) => Ok(upstream),
-            Attempt::DiedInPool => {
-                Err(Refusal::UpstreamError("closed without an answer".to_owned()).into())
-            }
-        }
-    }
-
     /// From here on the call counts, and what it used is unknown until the upstream says so.
-    fn commit(&mut self, grant: &mut Grant<'_>) {
+    pub(crate) fn commit(&mut self, grant: &mut Grant<'_>) {
         grant.commit();
         self.note_usage(UsageReport::Unknown(UnknownUsage::Cut));
     }
@@ -210,74 +177,9 @@ impl<'p> Exchange<'p> {
         }
     }
 
-    async fn dial(&mut self, target: &Target) -> Result<Box<UpstreamConn>, Stop> {
-        self.conn.slot().set(target.timeouts.connect);
-        let worker = std::rc::Rc::clone(self.worker);
-        let dialled = self
-            .conn
-            .race(Box::pin(worker.pool.dial(&target.endpoint)))
-            .await;
-        match dialled {
-            Raced::Gone => Err(Stop::CallerGone),
-            Raced::Late => Err(Refusal::Timeout.into()),
-            Raced::Done(Ok(upstream)) => Ok(upstream),
-            Raced::Done(Err(error)) => Err(dial_refusal(&error, target).into()),
-        }
-    }
-
-    async fn attempt(
-        &mut self,
-        mut upstream: Box<UpstreamConn>,
-        target: &Target,
-        head: &[u8],
-    ) -> Result<Attempt, Stop> {
-        let repeatable = upstream.is_reused()
-            && matches!(
-                self.work.head.method,
-                Method::Get | Method::Head | Method::Options
-            );
-        // The body is taken out so that the connection can be watched while it is written.
-        let request = std::mem::take(&mut self.work.request);
-        let chunked = std::mem::take(&mut self.work.body);
-        let body = match self.work.head.framing {
-            tollkeep_http1::Framing::Chunked => &*chunked,
-            tollkeep_http1::Framing::None | tollkeep_http1::Framing::Length(_) => {
-                request.get(self.work.head.len..).unwrap_or_default()
-            }
-        };
-        let apart = if body.len() > JOINED_BODY_BYTES {
-            body
-        } else {
-            &[]
-        };
-        self.conn.slot().set(target.timeouts.first_byte);
-        let written = self.conn.race(upstream.write(head, apart)).await;
-        (self.work.request, self.work.body) = (request, chunked);
-        match written {
-            Raced::Gone => return Err(Stop::CallerGone),
-            Raced::Late => return Err(Refusal::Timeout.into()),
-            Raced::Done(Err(_)) if repeatable => return Ok(Attempt::DiedInPool),
-            Raced::Done(Err(error)) if upstream.is_reused() => {
-                return Err(Refusal::UpstreamError(error.to_string()).into());
-            }
-            // An upstream that did not take it all may have answered before it closed.
-            Raced::Done(Ok(()) | Err(_)) => {}
-        }
-        let answered = self
-            .read_answer(&mut upstream, target.timeouts.first_byte)
-            .await?;
-        if answered {
-            Ok(Attempt::Answered(upstream))
-        } else if repeatable {
-            Ok(Attempt::DiedInPool)
-        } else {
-            Err(Refusal::UpstreamError("closed without an answer".to_owned()).into())
-        }
-    }
-
     /// Reads the head of the final answer; `false` when the connection ended before its first
     /// byte.
-    async fn read_answer(
+    pub(crate) async fn read_answer(
         &mut self,
         upstream: &mut UpstreamConn,
         wait: Duration,
@@ -343,7 +245,7 @@ impl Target {
     }
 }
 
-fn dial_refusal(error: &DialError, target: &Target) -> Refusal {
+pub(crate) fn dial_refusal(error: &DialError, target: &Target) -> Refusal {
     match error {
         DialError::Refused(refused) => {
             tracing::warn!(upstream.name = %target.name, "Egress to `{}` refused: {refused}", target.name);

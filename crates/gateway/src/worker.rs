@@ -21,6 +21,7 @@ use tollkeep_net::worker::{Service, WorkerParts};
 use tollkeep_net::{Deadlines, Drain, Pool};
 use tollkeep_observe::health::Health;
 use tollkeep_observe::metrics::{Metrics, Recorder as Counters};
+use tollkeep_policy::retry::RetryBudget;
 use tollkeep_store::Store;
 use tollkeep_store::live::LiveTokens;
 use tollkeep_types::{Clock, Entropy, RequestId};
@@ -109,6 +110,8 @@ pub struct Worker {
     pub(crate) noted: Cell<(IpAddr, u64)>,
     /// What limits were told as last.
     pub(crate) told_policy: RefCell<ToldPolicy>,
+    /// What may be repeated, by endpoint.
+    repeats: RefCell<Vec<(u64, RetryBudget)>>,
     /// Scratch for which providers know a model, best first.
     pub(crate) candidates: RefCell<Vec<usize>>,
 }
@@ -144,6 +147,7 @@ impl Worker {
             plain_target: RefCell::new(String::from("/")),
             noted: Cell::new((Ipv4Addr::UNSPECIFIED.into(), u64::MAX)),
             told_policy: RefCell::default(),
+            repeats: RefCell::default(),
             candidates: RefCell::default(),
             shared,
         }
@@ -154,6 +158,9 @@ impl Worker {
         self.shared.health.beat(self.index, now);
         let plan = self.shared.plan.load();
         self.pool.sweep(now, |endpoint| plan.calls(endpoint));
+        self.repeats
+            .borrow_mut()
+            .retain(|(_, budget)| !budget.is_over(now));
     }
 
     /// Scratch for one exchange.
@@ -216,6 +223,28 @@ impl Worker {
     /// A number that goes up by one each call, for taking turns.
     pub(crate) fn turn(&self) -> usize {
         self.rotation.replace(self.rotation.get().wrapping_add(1))
+    }
+
+    /// HOT. A call goes to this endpoint.
+    pub(crate) fn note_call(&self, endpoint: u64) {
+        let now = self.deadlines.now();
+        let mut repeats = self.repeats.borrow_mut();
+        if let Some((_, budget)) = repeats.iter_mut().find(|(of, _)| *of == endpoint) {
+            return budget.call(now);
+        }
+        let mut budget = RetryBudget::default();
+        budget.call(now);
+        repeats.push((endpoint, budget));
+    }
+
+    /// Whether something may be repeated at this endpoint; if so, it is counted.
+    pub(crate) fn may_repeat(&self, endpoint: u64) -> bool {
+        let now = self.deadlines.now();
+        let mut repeats = self.repeats.borrow_mut();
+        let mut of_endpoint = repeats.iter_mut().filter(|(of, _)| *of == endpoint);
+        of_endpoint
+            .next()
+            .is_some_and(|(_, budget)| budget.try_repeat(now))
     }
 
     /// Takes the record of a finished request; a full batch goes to the writer at once, a first

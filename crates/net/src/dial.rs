@@ -84,6 +84,24 @@ pub enum DialError {
     NoDescriptor,
 }
 
+impl DialError {
+    /// Whether it failed while connecting, so that no byte of a request was sent and the next try
+    /// may fare better.
+    pub const fn is_of_connecting(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Tls(_))
+    }
+}
+
+/// Addresses that failed one call so far; the next try of the same call puts them last.
+#[derive(Debug, Default)]
+pub struct Tried(Vec<SocketAddr>);
+
+impl Tried {
+    fn sort(&self, vetted: &mut [VettedAddr]) {
+        vetted.sort_by_key(|addr| self.0.contains(&addr.addr()));
+    }
+}
+
 /// Opens connections to upstreams by one set of rules. Cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
@@ -109,20 +127,28 @@ impl Dialer {
             .ok_or(DialError::NoDescriptor)
     }
 
-    pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Io, DialError> {
-        let vetted = self.vetted(endpoint).await?;
+    pub(crate) async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        tried: &mut Tried,
+    ) -> Result<Io, DialError> {
+        let mut vetted = self.vetted(endpoint).await?;
+        tried.sort(&mut vetted);
         let stream = connect_any(&vetted).await.map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
         let Some(config) = &endpoint.tls else {
             return Ok(Io::Clear(stream));
         };
         let name = server_name(&endpoint.url).map_err(DialError::Tls)?;
+        let peer = stream.peer_addr().map_err(DialError::Connect)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-        let stream = connector
-            .connect(name, stream)
-            .await
-            .map_err(DialError::Tls)?;
-        Ok(Io::TlsToUpstream(Box::new(stream)))
+        match connector.connect(name, stream).await {
+            Ok(stream) => Ok(Io::TlsToUpstream(Box::new(stream))),
+            Err(error) => {
+                tried.0.push(peer);
+                Err(DialError::Tls(error))
+            }
+        }
     }
 
     /// Every address of the endpoint, or a refusal: one bad record in a mixed answer is an attack.

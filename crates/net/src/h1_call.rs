@@ -21,6 +21,8 @@ pub struct UpstreamConn {
     buffer: Vec<u8>,
     at: usize,
     reused: bool,
+    /// Whether a byte of the last request was taken.
+    wrote: bool,
     pub(crate) idle_since: MonoNanos,
     pub(crate) idle_ns_max: u64,
     buffers: Rc<Buffers>,
@@ -46,6 +48,7 @@ impl UpstreamConn {
             buffer: Vec::new(),
             at: 0,
             reused: false,
+            wrote: false,
             idle_since: MonoNanos(0),
             idle_ns_max: 0,
             buffers,
@@ -56,6 +59,11 @@ impl UpstreamConn {
     /// Whether this connection has served a request before: it may have died of old age.
     pub fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    /// Whether a byte of the request was sent, as far as one can know.
+    pub fn wrote(&self) -> bool {
+        self.wrote
     }
 
     /// Bytes read and not yet consumed.
@@ -95,6 +103,7 @@ impl UpstreamConn {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(Ok(written)) => written,
                 };
+                self.wrote = true;
                 let from_head = written.min(head.len());
                 head = head.get(from_head..).unwrap_or_default();
                 body = body.get(written - from_head..).unwrap_or_default();
@@ -136,6 +145,7 @@ impl UpstreamConn {
     /// Gives the buffer back while nothing is expected.
     pub(crate) fn rest(&mut self, now: MonoNanos, idle_ns_max: u64) {
         self.reused = true;
+        self.wrote = false;
         self.idle_since = now;
         self.idle_ns_max = idle_ns_max;
         self.at = 0;

@@ -28,7 +28,7 @@ pub mod worker;
 
 pub use deadlines::{Deadlines, Slot};
 pub use descriptors::Descriptors;
-pub use dial::{DialError, Dialer, Endpoint};
+pub use dial::{DialError, Dialer, Endpoint, Tried};
 pub use drain::Drain;
 pub use h1_call::UpstreamConn;
 pub use h1_serve::{Downstream, Fill, Gone, Raced};

@@ -1,7 +1,7 @@
 //! Upstream connections of one worker: last in, first out, a short stack per endpoint.
 
 use crate::buffers::Buffers;
-use crate::dial::{DialError, Endpoint};
+use crate::dial::{DialError, Endpoint, Tried};
 use crate::h1_call::{OpenConn, UpstreamConn};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -46,11 +46,15 @@ impl Pool {
         None
     }
 
-    /// A new connection.
+    /// A new connection, if it can be to an address that was not `tried`.
     ///
     /// # Errors
     /// The endpoint has as many as it may, or the egress door or the network said no.
-    pub async fn dial(&self, endpoint: &Endpoint) -> Result<Box<UpstreamConn>, DialError> {
+    pub async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        tried: &mut Tried,
+    ) -> Result<Box<UpstreamConn>, DialError> {
         let open = Rc::clone(&stack_of(&mut self.stacks.borrow_mut(), endpoint.id).open);
         if open.get() >= endpoint.pool.connections_max {
             return Err(DialError::TooMany);
@@ -61,7 +65,7 @@ impl Pool {
             open,
             _descriptor: descriptor,
         };
-        let io = endpoint.dialer.dial(endpoint).await?;
+        let io = endpoint.dialer.dial(endpoint, tried).await?;
         let conn = UpstreamConn::new(io, Rc::clone(&self.buffers), counted);
         Ok(Box::new(conn))
     }

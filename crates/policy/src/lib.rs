@@ -16,4 +16,5 @@ pub mod lockout;
 pub mod origin;
 pub mod permission;
 pub mod rate;
+pub mod retry;
 pub mod shed;

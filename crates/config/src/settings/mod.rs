@@ -16,6 +16,7 @@ mod metrics;
 mod provider;
 mod provider_kind;
 mod redis;
+mod retry;
 mod route;
 mod route_pattern;
 mod server;
@@ -38,6 +39,7 @@ pub use metrics::Metrics;
 pub use provider::{Credential, Provider};
 pub use provider_kind::ProviderKind;
 pub use redis::{Redis, RedisServer};
+pub use retry::Retry;
 pub use route::{Access, ContentCoding, RateBy, RateLimit, Route};
 pub use route_pattern::{Method, Methods, PathPattern, Segment};
 pub use server::{

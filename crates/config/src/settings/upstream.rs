@@ -2,7 +2,7 @@
 
 use super::egress::operator_url;
 use super::signing::{self, Signing, SigningFile};
-use super::{Breaker, DAY_MS, Egress, ms};
+use super::{Breaker, DAY_MS, Egress, Retry, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, OnOrOff, headers, section, section_or_off};
 use crate::kind::{millis, networks_or_all_private, parsed, switch, upstream_timeout, whole};
@@ -28,6 +28,8 @@ pub struct Upstream {
     pub pool: Pool,
     /// When it is left alone; `None` is never.
     pub breaker: Option<Breaker>,
+    /// What is repeated.
+    pub retry: Retry,
     /// Private networks this upstream may be in (EDGE-97).
     pub allow_private: Vec<IpNet>,
     /// Whether cloud metadata addresses are allowed too.
@@ -85,6 +87,7 @@ keys! {
         timeouts: TimeoutsFile = section(),
         pool: Pool = section(),
         breaker: OnOrOff<Breaker> = section_or_off(),
+        retry: Retry = section(),
         /// Private networks this upstream may be in; other private addresses are refused.
         allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
         /// Whether metadata services of clouds within `allow_private` may be called. They hand
@@ -198,6 +201,7 @@ impl UpstreamFile {
             timeouts: self.timeouts.or(&UpstreamTimeouts::PLAIN),
             pool: self.pool,
             breaker: self.breaker.read(),
+            retry: self.retry,
             allow_private: exceptions.allow_private,
             allow_metadata: exceptions.allow_metadata,
             forward_client_ip: self.forward_client_ip,

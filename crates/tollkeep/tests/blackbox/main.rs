@@ -43,6 +43,7 @@ mod reload;
 mod reload_kept;
 mod reload_soak;
 mod reload_watch;
+mod retries;
 mod returned_headers;
 mod secrecy;
 mod shared_limits;

@@ -46,7 +46,7 @@ impl Trust {
     }
 
     /// An origin behind TLS with a certificate for `name`.
-    fn origin(&self, name: &str) -> Origin {
+    pub(crate) fn origin(&self, name: &str) -> Origin {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec![name.to_owned()])
             .unwrap()
@@ -90,7 +90,7 @@ fn over_tls(origin: &Origin, server: &NameServer, roots: Option<PathBuf>) -> Gat
 }
 
 /// An origin that answers a handshake as servers without TLS do.
-fn clear_text() -> Origin {
+pub(crate) fn clear_text() -> Origin {
     let carrier = |mut stream: std::net::TcpStream| -> Option<Box<dyn Stream>> {
         let mut hello = [0; 1024];
         let _read = stream.read(&mut hello).ok()?;
