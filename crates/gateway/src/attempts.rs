@@ -12,6 +12,7 @@ use crate::send::dial_refusal;
 use crate::upstream_head::JOINED_BODY_BYTES;
 use std::time::Duration;
 use tollkeep_http1::{Framing, Known, Method};
+use tollkeep_net::pool::Owner;
 use tollkeep_net::{DialError, Raced, Tried, UpstreamConn};
 use tollkeep_observe::metrics::AttemptResult;
 
@@ -37,7 +38,8 @@ impl Exchange<'_> {
         let worker = std::rc::Rc::clone(self.worker);
         worker.note_call(target.endpoint.id);
         let mut left = target.retry.reused;
-        let mut kept = worker.pool.reuse(&target.endpoint);
+        let owner = self.owner(target);
+        let mut kept = worker.pool.reuse(&target.endpoint, owner);
         while let Some(reused) = kept.take() {
             self.commit(grant);
             match self.attempt(reused, target, head).await? {
@@ -51,7 +53,7 @@ impl Exchange<'_> {
             self.seal_head(target, (head, open))?;
             // The last try is on a connection that can't have died of age.
             if left > 0 {
-                kept = worker.pool.reuse(&target.endpoint);
+                kept = worker.pool.reuse(&target.endpoint, owner);
             }
         }
         let fresh = self.dial(target).await?;
@@ -62,13 +64,21 @@ impl Exchange<'_> {
         }
     }
 
+    /// Whose connections are used, where they are kept apart.
+    fn owner(&self, target: &Target) -> Owner {
+        let token = self.work.facts.token.as_ref();
+        let token = token.filter(|_| target.endpoint.pool.by_owner);
+        token.map(|token| *token.project.id.bytes())
+    }
+
     /// Connects, all tries within the time that connecting may take.
     async fn dial(&mut self, target: &Target) -> Result<Box<UpstreamConn>, Stop> {
         self.conn.slot().set(target.timeouts.connect);
         let worker = std::rc::Rc::clone(self.worker);
+        let owner = self.owner(target);
         let (mut tried, mut tries) = (Tried::default(), 0);
         loop {
-            let dialling = Box::pin(worker.pool.dial(&target.endpoint, &mut tried));
+            let dialling = Box::pin(worker.pool.dial(&target.endpoint, owner, &mut tried));
             let error = match self.conn.race(dialling).await {
                 Raced::Gone => return Err(Stop::CallerGone),
                 Raced::Late => return Err(Refusal::Timeout.into()),

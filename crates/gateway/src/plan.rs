@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
-    AllowedHosts, Limits, Pool, Provider, Retry, SecretOrText, Settings, Timeouts, Upstream,
-    UpstreamTimeouts,
+    AllowedHosts, Limits, Pool, PoolScope, Provider, Retry, SecretOrText, Settings, Timeouts,
+    Upstream, UpstreamTimeouts,
 };
 use tollkeep_counters::Breakers;
 use tollkeep_llm::Surface;
@@ -312,6 +312,7 @@ fn endpoint(
             idle_per_host_max: pool.idle_per_host_max,
             idle: pool.idle,
             connections_max: pool.connections_max,
+            by_owner: pool.scope == PoolScope::Project,
         },
     }
 }

@@ -11,6 +11,7 @@ use tollkeep_net::{Raced, UpstreamConn};
 
 /// How much of an answer passed, and how much may.
 pub(crate) struct Caps<'c, 'r> {
+    pub(crate) of: Of,
     pub(crate) chunked: bool,
     pub(crate) sent: u64,
     pub(crate) max: u64,
@@ -20,6 +21,25 @@ pub(crate) struct Caps<'c, 'r> {
     pub(crate) total: Duration,
     /// Told early where others wait for it: an answer that flows may flow for an hour.
     pub(crate) pass: &'c mut Option<Pass<'r>>,
+}
+
+/// What a body is made of, which says how much passes of the piece that goes beyond the cap.
+#[derive(Clone, Copy)]
+pub(crate) enum Of {
+    /// All that is within the cap.
+    Bytes,
+    /// Whole events: half of one would hide the event that tells of the end.
+    Events,
+}
+
+impl Of {
+    fn whole(self, within: &[u8]) -> &[u8] {
+        let len = match self {
+            Self::Bytes => Some(within.len()),
+            Self::Events => memchr::memmem::rfind(within, b"\n\n").map(|at| at + 2),
+        };
+        len.and_then(|len| within.get(..len)).unwrap_or_default()
+    }
 }
 
 /// How a body ended.
@@ -78,18 +98,24 @@ impl Exchange<'_> {
                 Err(refusal) => return Ok(Ended::Failed(refusal)),
                 Ok(BodyStep::End) => return Ok(Ended::Whole),
                 Ok(BodyStep::Data(data)) => {
+                    let room = usize::try_from(caps.max - caps.sent).unwrap_or(usize::MAX);
+                    let within = data.get(..room).map(|within| caps.of.whole(within));
+                    let too_large = data.len() > room;
+                    let data = within.unwrap_or(data);
                     let len = data.len();
-                    caps.sent += u64::try_from(len).unwrap_or(u64::MAX);
-                    if caps.sent > caps.max {
-                        return Ok(Ended::Failed(Refusal::ResponseTooLarge));
-                    }
+                    caps.sent += u64::try_from(len).unwrap_or(0);
                     if self.work.facts.first_byte_ns.is_none() {
                         self.work.facts.first_byte_ns =
                             Some(self.worker.shared.clock.mono().since(self.started));
                     }
-                    seen(data);
-                    write_piece(&mut self.work.out, data, caps.chunked);
+                    if len > 0 {
+                        seen(data);
+                        write_piece(&mut self.work.out, data, caps.chunked);
+                    }
                     upstream.consume(len);
+                    if too_large {
+                        return Ok(Ended::Failed(Refusal::ResponseTooLarge));
+                    }
                 }
                 Ok(BodyStep::More) => {
                     if !self.work.out.is_empty() {

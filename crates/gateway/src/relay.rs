@@ -4,7 +4,7 @@ use crate::answer::Framed;
 use crate::breaker::Pass;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
-use crate::pump::{Caps, Ended};
+use crate::pump::{Caps, Ended, Of};
 use crate::refusal::Refusal;
 use crate::upstream_body::UpstreamBody;
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
@@ -44,6 +44,7 @@ impl Exchange<'_> {
             AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
         };
         let mut caps = Caps {
+            of: Of::Bytes,
             chunked,
             sent: 0,
             max,
@@ -63,10 +64,10 @@ impl Exchange<'_> {
             Ended::Failed(refusal) => {
                 self.work.facts.refused(&refusal);
                 self.work.facts.outcome = RequestOutcome::Cut;
+                self.flush().await?;
                 if !chunked && !matches!(framing, AnswerFraming::Length(_)) {
                     return Err(Stop::Cut);
                 }
-                self.flush().await?;
                 Err(Stop::Short)
             }
         }

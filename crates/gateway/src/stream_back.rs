@@ -5,7 +5,7 @@ use crate::answer::{Body, Framed};
 use crate::breaker::Pass;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::{Credential, Target};
-use crate::pump::{Caps, Ended, write_piece};
+use crate::pump::{Caps, Ended, Of, write_piece};
 use crate::refusal::Refusal;
 use crate::send::{LlmReply, Reply, ReplyFor};
 use crate::upstream_body::{BodyStep, UpstreamBody};
@@ -222,6 +222,7 @@ impl Exchange<'_> {
             .usage_dialect()
             .map(|dialect| StreamUsage::new(dialect, llm.usage));
         let mut caps = Caps {
+            of: Of::Events,
             chunked,
             sent: 0,
             max: self.plan.limits.response_stream_bytes_max,

@@ -27,6 +27,8 @@ pub struct PoolSettings {
     pub idle: Duration,
     /// Connections open per worker at most.
     pub connections_max: usize,
+    /// Whether a connection serves one owner only.
+    pub by_owner: bool,
 }
 
 /// An upstream address as configured: where to dial and how to be sure who answers.

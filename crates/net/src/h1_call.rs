@@ -4,6 +4,7 @@
 use crate::buffers::Buffers;
 use crate::descriptors::Taken;
 use crate::io::Io;
+use crate::pool::Owner;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -21,6 +22,7 @@ pub struct UpstreamConn {
     buffer: Vec<u8>,
     at: usize,
     reused: bool,
+    pub(crate) owner: Owner,
     /// Whether a byte of the last request was taken.
     wrote: bool,
     pub(crate) idle_since: MonoNanos,
@@ -48,6 +50,7 @@ impl UpstreamConn {
             buffer: Vec::new(),
             at: 0,
             reused: false,
+            owner: None,
             wrote: false,
             idle_since: MonoNanos(0),
             idle_ns_max: 0,

@@ -7,6 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tollkeep_types::MonoNanos;
 
+/// Whom a connection serves, where owners are told apart.
+pub type Owner = Option<[u8; 16]>;
+
 /// The connections to one endpoint, which stands for scheme, name, port and TLS identity.
 struct Stack {
     endpoint: u64,
@@ -34,11 +37,12 @@ impl Pool {
         }
     }
 
-    /// An idle connection that is still quiet, if there is one.
-    pub fn reuse(&self, endpoint: &Endpoint) -> Option<Box<UpstreamConn>> {
+    /// An idle connection of this owner that is still quiet, if there is one.
+    pub fn reuse(&self, endpoint: &Endpoint, owner: Owner) -> Option<Box<UpstreamConn>> {
         let mut stacks = self.stacks.borrow_mut();
         let stack = stack_of(&mut stacks, endpoint.id);
-        while let Some(mut conn) = stack.idle.pop() {
+        while let Some(at) = stack.idle.iter().rposition(|conn| conn.owner == owner) {
+            let mut conn = stack.idle.remove(at);
             if conn.is_quiet() {
                 return Some(conn);
             }
@@ -53,6 +57,7 @@ impl Pool {
     pub async fn dial(
         &self,
         endpoint: &Endpoint,
+        owner: Owner,
         tried: &mut Tried,
     ) -> Result<Box<UpstreamConn>, DialError> {
         let open = Rc::clone(&stack_of(&mut self.stacks.borrow_mut(), endpoint.id).open);
@@ -66,7 +71,8 @@ impl Pool {
             _descriptor: descriptor,
         };
         let io = endpoint.dialer.dial(endpoint, tried).await?;
-        let conn = UpstreamConn::new(io, Rc::clone(&self.buffers), counted);
+        let mut conn = UpstreamConn::new(io, Rc::clone(&self.buffers), counted);
+        conn.owner = owner;
         Ok(Box::new(conn))
     }
 

@@ -121,9 +121,31 @@ impl Egress {
     /// The reason, with the line that would allow it.
     pub(super) fn admit(&self, url: &EgressUrl, exceptions: &Exceptions) -> Result<(), String> {
         let policy = EgressPolicy::new(self.ports.clone(), self.allow_ports.clone(), Vec::new());
-        policy
-            .admit(url, exceptions)
-            .map_err(|refusal| refusal.to_string())
+        policy.admit(url, exceptions).map_err(|refusal| {
+            let port = url.port();
+            match refusal.reason() {
+                EgressReason::Port if port != 0 => {
+                    format!("{refusal}; to call it, set `egress.allow_ports: [{port}]`")
+                }
+                EgressReason::Name => format!(
+                    "{refusal}; to call it, list the networks it is in, such as \
+                     `allow_private: [\"127.0.0.1/32\"]`"
+                ),
+                EgressReason::Port
+                | EgressReason::Scheme
+                | EgressReason::Userinfo
+                | EgressReason::HostSyntax
+                | EgressReason::Private
+                | EgressReason::Special
+                | EgressReason::Metadata
+                | EgressReason::EmbeddedV4
+                | EgressReason::MixedAnswer
+                | EgressReason::TooMany
+                | EgressReason::Own
+                | EgressReason::Redirect
+                | EgressReason::Dns => refusal.to_string(),
+            }
+        })
     }
 }
 

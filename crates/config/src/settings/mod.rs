@@ -50,7 +50,7 @@ pub use server_guard::{IpRate, Rate, RateScope};
 pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
 pub use store::StoreSettings;
 pub use tls::{CertificateFiles, Tls};
-pub use upstream::{Pool, SecretOrText, Upstream, UpstreamTimeouts};
+pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
 
 use crate::check::Checks;
 use crate::field::{KindExt, named, plain_name, section};

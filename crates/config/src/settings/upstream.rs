@@ -5,7 +5,9 @@ use super::signing::{self, Signing, SigningFile};
 use super::{Breaker, DAY_MS, Egress, Retry, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, OnOrOff, headers, section, section_or_off};
-use crate::kind::{millis, networks_or_all_private, parsed, switch, upstream_timeout, whole};
+use crate::kind::{
+    choice, millis, networks_or_all_private, parsed, switch, upstream_timeout, whole,
+};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use ipnet::IpNet;
@@ -127,8 +129,25 @@ keys! {
         idle as "idle_ms": Duration = millis(1..=DAY_MS).or(Self::DEFAULT.idle),
         /// Open connections per host and worker; a call beyond is refused with 503 `overloaded`.
         connections_max: usize = whole(1..=100_000).or(Self::DEFAULT.connections_max),
+        /// Who uses a connection: `shared`, one caller after the other; `project`, callers of one
+        /// project only.
+        scope: PoolScope = choice(&POOL_SCOPES).or(Self::DEFAULT.scope),
     }
 }
+
+/// Who uses one connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PoolScope {
+    /// One caller after the other.
+    Shared,
+    /// Callers of one project.
+    Project,
+}
+
+const POOL_SCOPES: [(&str, PoolScope); 2] = [
+    ("shared", PoolScope::Shared),
+    ("project", PoolScope::Project),
+];
 
 impl Pool {
     /// What holds where nothing is written.
@@ -136,6 +155,7 @@ impl Pool {
         idle_per_host_max: 256,
         idle: ms(60_000),
         connections_max: 4_096,
+        scope: PoolScope::Shared,
     };
 }
 

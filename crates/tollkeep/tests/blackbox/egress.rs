@@ -54,7 +54,7 @@ fn a_private_upstream_without_its_exception_is_a_start_error_that_names_the_line
             "a local name",
             "http://localhost:9000",
             "",
-            "names of the local machine",
+            "allow_private: [",
         ),
         ("v6 loopback", "http://[::1]:9000", "", "allow_private"),
         ("in hex", "http://0x7f000001:9000", "", "allow_private"),
@@ -68,7 +68,7 @@ fn a_private_upstream_without_its_exception_is_a_start_error_that_names_the_line
             "a blocked port",
             "https://mail.example:25",
             "",
-            "the port is not allowed",
+            "egress.allow_ports: [25]",
         ),
     ] {
         let refused = gateway(config(&[upstream("u", url, more)]))

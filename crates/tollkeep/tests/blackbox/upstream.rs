@@ -2,6 +2,7 @@
 //! again only when both messages ended exactly.
 
 use crate::fixture::{before, free, gateway, head, post};
+use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tollkeep_testkit::{BodyEnd, Gateway, Origin, Step, eventually, ok};
 
@@ -362,5 +363,34 @@ fn connections_to_one_upstream_are_bounded() {
             client.answer(tollkeep_testkit::PATIENCE).unwrap().status,
             200
         );
+    }
+}
+
+// EDGE-112
+#[test]
+fn projects_may_have_connections_of_their_own() {
+    for (scope, want) in [("shared", 1), ("project", 3)] {
+        let origin = Origin::plain();
+        let routes = format!("{}  \"POST /x\": {{ upstream: origin }}\n", free("GET /x"));
+        let config = before(&origin, &routes)
+            .replace("32\"] }", &format!("32\"], pool: {{ scope: {scope} }} }}"));
+        let gateway = gateway(config).set("server.workers", "1").start();
+        let (made, _) = gateway.api(
+            "POST",
+            "/api/v1/projects",
+            Some(&json!({ "name": "other" })),
+        );
+        assert_eq!(made, 201);
+        let tokens = ["default", "other"].map(|project| {
+            let token = gateway.mint_token(&json!({ "project": project }));
+            format!("Authorization: Bearer {token}\r\n")
+        });
+        for _ in 0..3 {
+            for token in &tokens {
+                assert_eq!(gateway.call(&post("/x", token, b"")).status, 200);
+            }
+            assert_eq!(gateway.call(&head("GET /x", "")).status, 200, "nobody's");
+        }
+        assert_eq!(origin.connections(), want, "{scope}");
     }
 }
