@@ -442,7 +442,9 @@ fn operators_see_it_and_close_it() {
         (&after["state"], &after["failures"]),
         (&json!("closed"), &json!(0))
     );
-    let closed = gateway.audit_line("its closing", |event| event["action"] == "circuit.close");
+    let closed = gateway.audit_line("its closing", |event| {
+        event["action"] == "circuit.close" && event["result"] == "success"
+    });
     assert_eq!(
         (&closed["actor"], &closed["reason"]),
         (&json!("local"), &json!("reset")),

@@ -205,7 +205,7 @@ fn a_name_whose_answers_alternate_is_judged_at_every_dial() {
     let part = upstream(
         "u",
         &url,
-        ", allow_private: [\"127.0.0.2/32\"], timeouts: { first_byte_ms: 200 }, pool: { idle_per_host_max: 0 }",
+        ", allow_private: [\"127.0.0.2/32\"], timeouts: { first_byte_ms: 200 }, breaker: off, pool: { idle_per_host_max: 0 }",
     );
     let gateway = gateway(format!("{}{}", resolver(&server), config(&[part]))).start();
     assert_eq!(
