@@ -398,7 +398,6 @@ fn operators_see_it_and_close_it() {
             .contains(&format!("{gauge} {value}\n"))
     };
     assert!(reads("0"));
-    assert_eq!(breakers(gateway), [] as [Value; 0]);
     play.fail(2);
     let shown = breakers(gateway).pop().unwrap();
     let id = shown["id"].as_str().unwrap().to_owned();
@@ -461,8 +460,7 @@ fn operators_see_it_and_close_it() {
     );
     let (status, reset) = gateway.api("POST", &path, Some(&json!({})));
     assert_eq!((status, &reset["state"]), (200, &json!("closed")));
-    let (gone, _) = gateway.api("POST", &path, Some(&json!({})));
-    assert_eq!(gone, 404);
+    assert_eq!(gateway.api("POST", &path, Some(&json!({}))).0, 404);
 }
 
 // EDGE-113
