@@ -40,6 +40,7 @@ pub(crate) enum Right {
     Configuration,
     /// What keeps the service running: breakers.
     Operate,
+    ServiceTokens,
 }
 
 impl Right {
@@ -47,7 +48,9 @@ impl Right {
         match self {
             Self::Read => true,
             Self::Tokens | Self::Operate => role != Role::Viewer,
-            Self::Configuration => matches!(role, Role::Owner | Role::Admin),
+            Self::Configuration | Self::ServiceTokens => {
+                matches!(role, Role::Owner | Role::Admin)
+            }
             Self::Projects => matches!(role, Role::Owner | Role::Admin | Role::TenantAdmin),
         }
     }

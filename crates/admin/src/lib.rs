@@ -12,6 +12,7 @@ mod bindings;
 mod breaker;
 mod config;
 mod cursor;
+mod front_door;
 mod members;
 mod metrics;
 mod problem;
@@ -20,6 +21,7 @@ mod request;
 mod router;
 mod runtime;
 mod serve;
+mod service_token;
 mod status;
 mod tls;
 mod token;
@@ -27,11 +29,13 @@ mod token;
 pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
 pub use serve::{Door, Misdirects, Peer, Scheme};
 
+use arc_swap::ArcSwapOption;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tollkeep_audit::Logger;
 use tollkeep_config::Settings;
 use tollkeep_crypto::TokenHasher;
+use tollkeep_crypto::jwt::JwtKeys;
 use tollkeep_crypto::mint::{self, MintError};
 use tollkeep_observe::health::Health;
 use tollkeep_observe::metrics::Metrics;
@@ -67,6 +71,8 @@ pub struct AdminParts {
     pub version: &'static str,
     /// Where the process listens.
     pub listeners: Vec<SocketAddr>,
+    /// The keys of the identity provider at the front door, where there is one.
+    pub jwt_keys: Arc<ArcSwapOption<JwtKeys>>,
 }
 
 /// The management API.

@@ -61,6 +61,10 @@ impl Problem {
         )
     }
 
+    pub(crate) fn front_door_refused() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "front_door_refused", "Not allowed.")
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -169,6 +173,7 @@ impl From<StoreError> for Problem {
                         "The token was rotated already; its successor can be rotated."
                     }
                     Conflict::TokenNotActive => "The token is no longer active.",
+                    Conflict::ServiceTokensFull => "There are too many service tokens.",
                 };
                 Self::new(StatusCode::CONFLICT, "conflict", detail)
             }

@@ -4,7 +4,9 @@ use crate::authn::{self, Operator, PeerUser, Who};
 use crate::problem::Problem;
 use crate::request::Asked;
 use crate::serve::Peer;
-use crate::{State, breaker, config, metrics, project, status, tls, token};
+use crate::{
+    State, breaker, config, front_door, metrics, project, service_token, status, tls, token,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
@@ -97,6 +99,20 @@ fn operations() -> Router<Arc<State>> {
             post(breaker::reset).fallback(|| async { Problem::method_not_allowed("POST") }),
         )
         .route(
+            "/api/v1/service-tokens",
+            get(service_token::list)
+                .post(service_token::create)
+                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }),
+        )
+        .route(
+            "/api/v1/service-tokens/{id}/rotate",
+            post(service_token::rotate).fallback(|| async { Problem::method_not_allowed("POST") }),
+        )
+        .route(
+            "/api/v1/service-tokens/{id}/revoke",
+            post(service_token::revoke).fallback(|| async { Problem::method_not_allowed("POST") }),
+        )
+        .route(
             "/api/v1/status",
             get(status::status).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
         )
@@ -118,8 +134,12 @@ fn probes() -> Router<Arc<State>> {
 /// The management listener: a key for everything but the probes.
 pub(crate) fn keyed(state: &Arc<State>) -> Router {
     let operations = told(state).layer(from_fn_with_state(Arc::clone(state), need_key));
-    let operations = operations.layer(from_fn_with_state(Arc::clone(state), check_management_host));
-    finish(probes().merge(operations), state)
+    let door = || from_fn_with_state(Arc::clone(state), front_door::pass);
+    let operations = operations
+        .layer(door())
+        .layer(from_fn_with_state(Arc::clone(state), check_management_host));
+    // Probes are beside the key, but not beside the front door.
+    finish(probes().layer(door()).merge(operations), state)
 }
 
 /// The local socket: its permissions are the key.
@@ -212,6 +232,9 @@ fn change(request: &Request) -> Option<Action> {
         ("POST", "/api/v1/tokens/{id}/rotate") => Some(Action::TokenRotate),
         ("POST", "/api/v1/config/reload" | "/api/v1/tls/reload") => Some(Action::ConfigReject),
         ("POST", "/api/v1/breakers/{id}/reset") => Some(Action::CircuitClose),
+        ("POST", "/api/v1/service-tokens") => Some(Action::ServiceTokenCreate),
+        ("POST", "/api/v1/service-tokens/{id}/rotate") => Some(Action::ServiceTokenRotate),
+        ("POST", "/api/v1/service-tokens/{id}/revoke") => Some(Action::ServiceTokenRevoke),
         _ => None,
     }
 }

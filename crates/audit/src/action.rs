@@ -99,6 +99,10 @@ words! {
         SystemDrain = "system.drain",
         SystemDegraded = "system.degraded",
         SystemRecovered = "system.recovered",
+        ServiceTokenCreate = "service_token.create",
+        ServiceTokenList = "service_token.list",
+        ServiceTokenRotate = "service_token.rotate",
+        ServiceTokenRevoke = "service_token.revoke",
     }
 }
 
@@ -119,6 +123,10 @@ impl Action {
             | Self::ProjectCreate
             | Self::ProjectRead
             | Self::ProjectList
+            | Self::ServiceTokenCreate
+            | Self::ServiceTokenList
+            | Self::ServiceTokenRotate
+            | Self::ServiceTokenRevoke
             | Self::ConfigLoad
             | Self::ConfigReload
             | Self::ConfigReject => Class::Management,

@@ -6,6 +6,7 @@
 
 mod digest;
 mod entropy;
+pub mod jwt;
 pub mod key_text;
 mod keyring;
 pub mod mint;

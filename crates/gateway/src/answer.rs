@@ -348,7 +348,7 @@ impl Refusal {
     fn has_own_code(&self) -> bool {
         matches!(
             self,
-            Self::TokenBinding(_) | Self::LockedOut | Self::AuditUnavailable
+            Self::TokenBinding(_) | Self::FrontDoor | Self::LockedOut | Self::AuditUnavailable
         )
     }
 }

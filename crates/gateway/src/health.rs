@@ -14,6 +14,18 @@ pub(crate) enum Probe {
     Ready,
 }
 
+impl Probe {
+    /// Its path.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Health => "/health",
+            Self::Healthz => "/healthz",
+            Self::Live => "/live",
+            Self::Ready => "/ready",
+        }
+    }
+}
+
 impl Exchange<'_> {
     /// The probe this request is, if it is one.
     pub(crate) fn health_probe(&mut self) -> Option<Probe> {

@@ -14,6 +14,7 @@ mod cors;
 mod counter_keeper;
 mod credentials;
 mod edge_limits;
+mod front_door;
 mod grant;
 mod health;
 mod http2;

@@ -326,6 +326,9 @@ impl<'a> Exchange<'a> {
             self.look_at_origin(cors);
         }
         if let Some(probe) = self.health_probe() {
+            if let Some(door) = &self.plan.front_door {
+                Box::pin(self.front_door_of_probe(door, probe.path())).await?;
+            }
             return Box::pin(self.answer_probe(probe)).await;
         }
         let shared = self.worker.shared.shared_limits.as_deref();
@@ -333,6 +336,9 @@ impl<'a> Exchange<'a> {
             None => self.admit()?,
             Some(limits) => Box::pin(self.admit_shared(limits)).await?,
         };
+        if let Some(door) = &self.plan.front_door {
+            Box::pin(self.front_door(door, &entry)).await?;
+        }
         if self.work.head.asterisk {
             return self.answer_asterisk(&entry).await;
         }

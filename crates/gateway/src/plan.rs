@@ -3,6 +3,7 @@
 use crate::breaker::Guard;
 use crate::credentials::credentials;
 use crate::edge_limits::EdgeLimits;
+use crate::front_door::FrontDoorPlan;
 use crate::kept::{keep_endpoint, keep_ids};
 use crate::labels::{self, ModelLabels};
 use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
@@ -17,6 +18,7 @@ use tollkeep_config::settings::{
     Upstream, UpstreamTimeouts,
 };
 use tollkeep_counters::Breakers;
+use tollkeep_crypto::jwt::JwtKeys;
 use tollkeep_llm::Surface;
 use tollkeep_llm::catalog::{Kind, Speaks};
 use tollkeep_llm::resolve::{Resolver, Source};
@@ -54,6 +56,7 @@ pub struct Plan {
     pub(crate) hsts: Box<[u8]>,
     /// Whose pages may call; `None` while CORS is off.
     pub(crate) cors: Option<CorsLines>,
+    pub(crate) front_door: Option<FrontDoorPlan>,
     pub(crate) routes: RouteTable,
     pub(crate) surfaces: SurfaceRoutes,
     pub(crate) llm: LlmPlan,
@@ -165,6 +168,8 @@ pub struct PlanParts<'a> {
     pub memory_bytes_max: Option<u64>,
     /// The breakers, which live on when settings change.
     pub breakers: &'a Breakers,
+    /// The keys of the identity provider at the front door, where there is one.
+    pub jwt_keys: Option<&'a Arc<JwtKeys>>,
 }
 
 impl Plan {
@@ -227,6 +232,10 @@ impl Plan {
             security_headers,
             hsts,
             cors,
+            front_door: server
+                .front_door
+                .as_ref()
+                .map(|door| FrontDoorPlan::new(door, parts.jwt_keys)),
             routes,
             surfaces: SurfaceRoutes::new(settings, parts.metrics),
             llm: llm(settings, parts)?,

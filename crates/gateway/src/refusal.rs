@@ -130,6 +130,8 @@ pub(crate) enum Refusal {
     OriginRequired(OriginRule),
     #[error("the origin is refused by {0}")]
     OriginNotAllowed(OriginRule),
+    #[error("the front door stays shut")]
+    FrontDoor,
     #[error("no such endpoint")]
     EndpointNotFound,
     #[error("no such model, or not for this caller: {0}")]
@@ -255,6 +257,7 @@ impl Refusal {
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
             Self::OriginRequired(_) => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
             Self::OriginNotAllowed(_) => row(403, "origin_not_allowed", "Not allowed.", Kind::OriginNotAllowed),
+            Self::FrontDoor => row(403, "front_door_refused", "Not allowed.", Kind::Forbidden),
             Self::EndpointNotFound => row(404, "endpoint_not_found", "Not found.", Kind::EndpointNotFound),
             Self::ModelNotFound(_) | Self::UpstreamModelMissing => row(404, "model_not_found", "The model does not exist or you have no access to it.", Kind::ModelNotFound),
             Self::MethodNotAllowed { closes, .. } => Public { closes: *closes, ..row(405, "method_not_allowed", "Method not allowed.", Kind::MethodNotAllowed) },

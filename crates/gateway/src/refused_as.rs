@@ -24,6 +24,9 @@ impl Refusal {
         if matches!(self, Self::Loop) {
             return RefusedAs::Violation("loop");
         }
+        if matches!(self, Self::FrontDoor) {
+            return RefusedAs::Violation("front_door");
+        }
         if let Self::EgressRefused(reason) = self {
             return RefusedAs::Egress(reason.label());
         }

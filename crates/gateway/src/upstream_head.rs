@@ -37,6 +37,7 @@ impl Exchange<'_> {
             target.endpoint.url.authority().as_bytes(),
         );
         let decoded = head.has(Known::ContentEncoding);
+        let hidden = self.plan.front_door.as_ref();
         for field in head.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(bytes), field.value.of(bytes));
             let ours = matches!(
@@ -49,7 +50,12 @@ impl Exchange<'_> {
             );
             // Of what was decoded they are not true any more.
             let digest = decoded && DIGESTS.iter().any(|own| name.eq_ignore_ascii_case(own));
-            if ours || digest || headers::request_field_forbidden(name) || target.sets(name) {
+            if ours
+                || digest
+                || headers::request_field_forbidden(name)
+                || target.sets(name)
+                || hidden.is_some_and(|door| door.hides(name))
+            {
                 continue;
             }
             write::field(&mut out, name, value);
@@ -99,6 +105,7 @@ impl Exchange<'_> {
             b"accept: application/json\r\n"
         });
         let mut has_version = false;
+        let hidden = self.plan.front_door.as_ref();
         for field in head.fields.iter().filter(|field| !field.hop) {
             let name = field.name.of(bytes);
             let listed = provider
@@ -108,7 +115,11 @@ impl Exchange<'_> {
             let wanted = headers::llm_request_field_allowed(name)
                 || (listed && !headers::provider_field_forbidden(name));
             let coding = field.known == Known::ContentEncoding;
-            if wanted && !coding && !target.sets(name) {
+            if wanted
+                && !coding
+                && !target.sets(name)
+                && !hidden.is_some_and(|door| door.hides(name))
+            {
                 has_version |= name.eq_ignore_ascii_case(b"anthropic-version");
                 write::field(&mut out, name, field.value.of(bytes));
             }

@@ -104,6 +104,12 @@ impl Tried {
     }
 }
 
+/// A connection to an upstream.
+pub(crate) enum Connected {
+    Clear(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
 /// Opens connections to upstreams by one set of rules. Cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
@@ -134,18 +140,30 @@ impl Dialer {
         endpoint: &Endpoint,
         tried: &mut Tried,
     ) -> Result<Io, DialError> {
+        Ok(match self.connect(endpoint, tried).await? {
+            Connected::Clear(stream) => Io::Clear(stream),
+            Connected::Tls(stream) => Io::TlsToUpstream(stream),
+        })
+    }
+
+    /// As [`Self::dial`], for threads that own no connection of a caller.
+    pub(crate) async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        tried: &mut Tried,
+    ) -> Result<Connected, DialError> {
         let mut vetted = self.vetted(endpoint).await?;
         tried.sort(&mut vetted);
         let stream = connect_any(&vetted).await.map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
         let Some(config) = &endpoint.tls else {
-            return Ok(Io::Clear(stream));
+            return Ok(Connected::Clear(stream));
         };
         let name = server_name(&endpoint.url).map_err(DialError::Tls)?;
         let peer = stream.peer_addr().map_err(DialError::Connect)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
         match connector.connect(name, stream).await {
-            Ok(stream) => Ok(Io::TlsToUpstream(Box::new(stream))),
+            Ok(stream) => Ok(Connected::Tls(Box::new(stream))),
             Err(error) => {
                 tried.0.push(peer);
                 Err(DialError::Tls(error))

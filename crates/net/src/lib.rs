@@ -10,6 +10,7 @@ pub mod deadlines;
 pub mod descriptors;
 pub mod dial;
 pub mod drain;
+pub mod fetch;
 pub mod h1_call;
 pub mod h1_serve;
 mod h2_face;

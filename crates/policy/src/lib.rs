@@ -10,6 +10,7 @@ pub mod client_ip;
 pub mod cors;
 pub mod egress;
 pub mod expiry;
+pub mod front_door;
 pub mod headers;
 pub mod http2;
 pub mod lockout;

@@ -44,6 +44,9 @@ pub enum Conflict {
     /// The token is revoked, suspended or expired.
     #[error("the token is no longer active")]
     TokenNotActive,
+    /// There are as many service tokens as there may be.
+    #[error("there are too many service tokens")]
+    ServiceTokensFull,
 }
 
 /// Why the store did not open.

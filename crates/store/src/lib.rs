@@ -19,6 +19,7 @@ mod page;
 mod project;
 mod row;
 mod scope;
+mod service_token;
 mod tenant;
 mod token;
 mod usage;
@@ -32,6 +33,7 @@ pub use open::{Store, StoreOptions};
 pub use page::{After, Page, PageRequest};
 pub use project::{NewProject, Project, ProjectRef, ProjectState};
 pub use scope::Scope;
+pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
 pub use tenant::Tenant;
 pub use token::{
     Bindings, CallLimits, NewToken, Revocation, Rotated, Rotation, Standing, Token, TokenFilter,

@@ -14,11 +14,18 @@ struct Migration {
 }
 
 /// All steps, in order.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "foundation",
-    sql: include_str!("../../../migrations/sqlite/0001_foundation.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "foundation",
+        sql: include_str!("../../../migrations/sqlite/0001_foundation.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "service_tokens",
+        sql: include_str!("../../../migrations/sqlite/0002_service_tokens.sql"),
+    },
+];
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
   version    INTEGER PRIMARY KEY NOT NULL,

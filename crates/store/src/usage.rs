@@ -41,7 +41,8 @@ impl Inner {
     pub(crate) async fn load_live(&self) -> Result<LiveTokens, StoreError> {
         let projects = project::all(self).await?;
         let tokens = token::open(self).await?;
-        Ok(LiveTokens::load(&projects, &tokens))
+        let service_tokens = self.all_service_tokens().await?;
+        Ok(LiveTokens::load(&projects, &tokens, &service_tokens))
     }
 }
 

@@ -141,6 +141,10 @@ id!(
     ManagementKeyId, "mky_"
 );
 id!(
+    /// A service token; clients send it beside its secret.
+    ServiceTokenId, "svc_"
+);
+id!(
     /// A sealed upstream credential.
     CredentialId, "crd_"
 );

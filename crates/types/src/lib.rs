@@ -22,7 +22,7 @@ pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, TimeText, WallMillis}
 pub use hex::{LastHex, hex};
 pub use id::{
     CredentialId, EventId, LineageId, ManagementKeyId, ParseIdError, ProjectId, RequestId,
-    StreamId, TenantId, TokenId,
+    ServiceTokenId, StreamId, TenantId, TokenId,
 };
 pub use secret::Secret;
 pub use token_hash::TokenHash;

@@ -96,10 +96,16 @@ fn example(action: Action) -> Event<'static> {
         Action::TokenRead
         | Action::TokenList
         | Action::TokenRotate
+        | Action::ServiceTokenList
         | Action::ProjectRead
         | Action::ProjectList => managed(action),
         Action::ProjectCreate => {
             managed(action).with_detail(Key::Name, Value::Text("träume \"x\"".into()))
+        }
+        Action::ServiceTokenCreate | Action::ServiceTokenRotate | Action::ServiceTokenRevoke => {
+            managed(action)
+                .with_detail(Key::Name, Value::OwnedWord("svc_1".into()))
+                .with_detail(Key::Listener, Value::Word("data"))
         }
         Action::ManagementAuth => {
             Event::new(action, Actor::Local, Outcome::Success).with_actor_id(ActorId::LocalUid(0))

@@ -1,12 +1,14 @@
 //! The management listener.
 
-use super::AllowedHosts;
+use super::front_door::{FrontDoor, FrontDoorFile};
 use super::server::authority;
 use super::tls::{Tls, TlsFile};
+use super::{AllowedHosts, Egress};
 use crate::check::Checks;
 use crate::field::{KindExt, from_environment, section};
 use crate::kind::{list, parsed, secret, switch};
 use crate::reader::keys;
+use crate::tree::KeyPath;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -26,6 +28,8 @@ pub struct Management {
     pub local_socket: bool,
     /// The owner key named `env` (ID-51).
     pub key: Option<Secret>,
+    /// The second factor.
+    pub front_door: Option<FrontDoor>,
 }
 
 /// Where the management listener is.
@@ -57,6 +61,7 @@ keys! {
         /// Whether `tollkeep.sock` in the data folder serves this user and root without a key,
         /// so that nobody locks themselves out.
         local_socket: bool = switch().or(true),
+        front_door: FrontDoorFile = section(),
         /// An owner key that is never stored and holds while it is set.
         key: Option<Secret> = from_environment("TOLLKEEP_MANAGEMENT_KEY", secret()),
     }
@@ -95,7 +100,7 @@ impl fmt::Display for ManagementListen {
 }
 
 impl ManagementFile {
-    pub(super) fn check(self, checks: &mut Checks<'_>) -> Management {
+    pub(super) fn check(self, egress: &Egress, checks: &mut Checks<'_>) -> Management {
         let host = match &self.listen {
             ManagementListen::Tcp(addr) => addr.ip(),
             ManagementListen::Unix(_) | ManagementListen::Off => Ipv4Addr::LOCALHOST.into(),
@@ -110,6 +115,11 @@ impl ManagementFile {
             listen: self.listen,
             local_socket: self.local_socket,
             key: self.key,
+            front_door: self.front_door.check(
+                &KeyPath::of("management.front_door"),
+                egress,
+                checks,
+            ),
         }
     }
 

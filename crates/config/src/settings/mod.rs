@@ -9,6 +9,7 @@ mod auth;
 mod breaker;
 mod compat;
 mod egress;
+mod front_door;
 mod llm;
 mod logging;
 mod management;
@@ -32,6 +33,7 @@ pub use auth::{Auth, Vault};
 pub use breaker::Breaker;
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
+pub use front_door::{FrontDoor, Jwt, ServiceTokenFields};
 pub use llm::{Llm, Models, Surface, Surfaces};
 pub use logging::{AccessLog, Format, Level, Logging};
 pub use management::{Management, ManagementListen};
@@ -200,8 +202,8 @@ keys! {
 impl Settings {
     /// The settings of a file. What `checks` reported makes them void.
     pub(crate) fn check(file: File, checks: &mut Checks<'_>) -> Self {
-        let server = file.server.check(checks);
         let egress = file.egress.check(checks);
+        let server = file.server.check(&egress, checks);
         let upstreams = upstream::check(file.upstreams, &egress, checks);
         let llm = file.llm.check(checks);
         let mut providers = provider::check(file.providers, &llm, &egress, checks);
@@ -213,7 +215,7 @@ impl Settings {
         server.check_memory(llm.settings.max_request_body_bytes, checks);
         Self {
             environment: file.environment,
-            management: file.management.check(checks),
+            management: file.management.check(&egress, checks),
             metrics: file.metrics.check(checks),
             auth: file.auth.check(file.vault, checks),
             vault: file.vault,

@@ -1,5 +1,7 @@
 //! The data listener: where it binds, whom it believes, what it lets through.
 
+use super::Egress;
+use super::front_door::{FrontDoor, FrontDoorFile};
 use super::server_cors::{Cors, CorsFile};
 use super::server_guard::{GlobalRateFile, IpRate, Rate, Security};
 use super::tls::{Tls, TlsFile};
@@ -64,6 +66,8 @@ pub struct Server {
     pub limits: Limits,
     /// Times a connection may take.
     pub timeouts: Timeouts,
+    /// The second factor.
+    pub front_door: Option<FrontDoor>,
     /// How the process stops.
     pub drain: Drain,
 }
@@ -115,6 +119,7 @@ keys! {
         rate_limit: GlobalRateFile = section(),
         limits: Limits = section(),
         timeouts: Timeouts = section(),
+        front_door: FrontDoorFile = section(),
         drain: Drain = section(),
     }
 }
@@ -306,7 +311,7 @@ impl AllowedHosts {
 }
 
 impl ServerFile {
-    pub(super) fn check(self, checks: &mut Checks<'_>) -> Server {
+    pub(super) fn check(self, egress: &Egress, checks: &mut Checks<'_>) -> Server {
         self.check_bind(checks);
         for (index, net) in self.trusted_proxies.iter().enumerate() {
             if net.prefix_len() == 0 {
@@ -340,6 +345,11 @@ impl ServerFile {
             security_headers: self.security.headers(checks),
             limits: self.limits,
             timeouts: self.timeouts,
+            front_door: self.front_door.check(
+                &crate::tree::KeyPath::of("server.front_door"),
+                egress,
+                checks,
+            ),
             drain: self.drain,
         }
     }

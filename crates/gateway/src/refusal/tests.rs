@@ -35,6 +35,7 @@ fn rows() -> Vec<Row> {
         (Refusal::OriginNotAllowed(OriginRule::Token), 403, "origin_not_allowed", NO, "origin_not_allowed", NO, DENIED),
         (Refusal::TokenBinding("method"), 403, "token_binding", NO, "token_binding", NO, DENIED),
         (Refusal::OriginRequired(OriginRule::Route), 400, "origin_required", INVALID, "bad_request", INVALID, ARGUMENT),
+        (Refusal::FrontDoor, 403, "front_door_refused", NO, "front_door_refused", NO, DENIED),
         (Refusal::ModelNotFound("m".to_owned()), 404, "model_not_found", INVALID, "model_not_found", "not_found_error", "NOT_FOUND"),
         (Refusal::UpstreamModelMissing, 404, "model_not_found", INVALID, "model_not_found", "not_found_error", "NOT_FOUND"),
         (Refusal::EndpointNotFound, 404, "endpoint_not_found", INVALID, "endpoint_not_found", "not_found_error", "NOT_FOUND"),

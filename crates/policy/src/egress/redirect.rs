@@ -11,10 +11,16 @@ use std::borrow::Cow;
 /// `redirect`, for a 3xx from anything else.
 pub fn check_redirect(purpose: Purpose, status: u16) -> Result<(), EgressRefusal> {
     match purpose {
-        Purpose::Provider | Purpose::Webhook | Purpose::Relay if (300..400).contains(&status) => {
+        Purpose::Provider | Purpose::Webhook | Purpose::Relay | Purpose::Jwks
+            if (300..400).contains(&status) =>
+        {
             Err(EgressReason::Redirect.into())
         }
-        Purpose::Upstream | Purpose::Provider | Purpose::Webhook | Purpose::Relay => Ok(()),
+        Purpose::Upstream
+        | Purpose::Provider
+        | Purpose::Webhook
+        | Purpose::Relay
+        | Purpose::Jwks => Ok(()),
     }
 }
 

@@ -15,11 +15,19 @@ pub enum Purpose {
     Webhook,
     /// A WebSocket relay.
     Relay,
+    /// The published keys of an identity provider.
+    Jwks,
 }
 
 impl Purpose {
     /// All purposes, for registering the metric.
-    pub const ALL: [Self; 4] = [Self::Upstream, Self::Provider, Self::Webhook, Self::Relay];
+    pub const ALL: [Self; 5] = [
+        Self::Upstream,
+        Self::Provider,
+        Self::Webhook,
+        Self::Relay,
+        Self::Jwks,
+    ];
 
     /// The value of the `purpose` label.
     pub const fn label(self) -> &'static str {
@@ -28,6 +36,7 @@ impl Purpose {
             Self::Provider => "provider",
             Self::Webhook => "webhook",
             Self::Relay => "relay",
+            Self::Jwks => "jwks",
         }
     }
 }

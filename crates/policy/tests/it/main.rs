@@ -12,6 +12,7 @@ mod breaker;
 mod client_ip;
 mod cors;
 mod egress;
+mod front_door;
 mod headers;
 mod rate;
 mod redirect;

@@ -1,15 +1,17 @@
 //! The tokens in use, where the data plane finds them: in memory, without a lock, without waiting.
 
 mod lineage;
+mod service_tokens;
 mod shards;
 mod token;
 mod usage;
 
 pub use lineage::Lineage;
+pub use service_tokens::ServiceTokens;
 pub use token::{LiveProject, LiveToken};
 pub use usage::{Usage, UsageBatch};
 
-use crate::{Project, Token};
+use crate::{Project, ServiceToken, Token};
 use shards::Shards;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,6 +24,7 @@ use tollkeep_types::{LineageId, ProjectId, TokenHash, WallMillis};
 #[derive(Default)]
 pub struct LiveTokens {
     shards: Shards,
+    service_tokens: ServiceTokens,
     index: Mutex<Index>,
 }
 
@@ -41,11 +44,13 @@ pub enum Change<'a> {
     Project(&'a Project),
     /// A token was made, rotated or revoked.
     Token(&'a Token),
+    /// A service token was made, rotated or revoked.
+    ServiceToken(&'a ServiceToken),
 }
 
 impl LiveTokens {
     /// The table at start-up.
-    pub fn load(projects: &[Project], tokens: &[Token]) -> Self {
+    pub fn load(projects: &[Project], tokens: &[Token], service_tokens: &[ServiceToken]) -> Self {
         let live = Self::default();
         {
             let mut index = live.index();
@@ -55,6 +60,7 @@ impl LiveTokens {
             let made = tokens.iter().filter_map(|token| index.token(token));
             live.shards.fill(made);
         }
+        live.service_tokens.fill(service_tokens);
         live
     }
 
@@ -65,10 +71,16 @@ impl LiveTokens {
         self.shards.find(digest)
     }
 
+    /// The service tokens, for the front doors.
+    pub fn service_tokens(&self) -> &ServiceTokens {
+        &self.service_tokens
+    }
+
     /// Makes a change visible to every later [`LiveTokens::find`], and to calls that hold the token.
     pub fn apply(&self, change: Change<'_>) {
         let mut index = self.index();
         match change {
+            Change::ServiceToken(token) => self.service_tokens.follow(token),
             Change::Project(project) => index.project(project),
             Change::Token(token) => match self.shards.find(&token.secret.digest) {
                 Some(live) => live.follow(token),

@@ -14,6 +14,7 @@ mod meta;
 mod open;
 mod project;
 mod secrecy;
+mod service_token;
 mod tenancy;
 mod token;
 mod world;

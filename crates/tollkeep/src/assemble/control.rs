@@ -1,6 +1,7 @@
 //! The control plane: management and metrics listeners, the local socket, the sandbox, and the
 //! jobs that run beside the requests.
 
+use super::jwks::ManagementKeys;
 use super::reload::{Cause, Reloader};
 use super::runtime::Live;
 use super::tls::{self, ControlDoor, Listeners};
@@ -47,6 +48,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) tls: &'a Listeners,
     /// Told when the control plane must end.
     pub(crate) stop: &'a Arc<Notify>,
+    /// The keys of the identity provider at the front door, where there is one.
+    pub(crate) jwt_keys: &'a ManagementKeys,
 }
 
 /// The runtime of everything but the data plane.
@@ -138,6 +141,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         health: Arc::clone(parts.health),
         version: VERSION,
         listeners: others.own.clone(),
+        jwt_keys: Arc::clone(parts.jwt_keys),
     });
     let first_key = admin.ensure_management_key().await?;
     let stop = || {

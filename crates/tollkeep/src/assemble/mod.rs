@@ -6,6 +6,7 @@ mod control;
 mod counters;
 mod data;
 mod host;
+mod jwks;
 mod memory;
 #[cfg(test)]
 mod panics;
@@ -141,6 +142,7 @@ fn start_by(
         (bound.data_addr, bound.management_addr, bound.metrics_addr);
     let (listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
+    let management_keys = data.plane.planner.management_keys();
     let sources = reload::Sources { again, sandbox };
     let shared = Arc::clone(&data.plane.shared);
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
@@ -155,6 +157,7 @@ fn start_by(
         live: &live,
         tls: &tls,
         stop: &stop_control,
+        jwt_keys: &management_keys,
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     let mut all_lines = vec![lines.usage];

@@ -1,6 +1,7 @@
 //! From settings to a plan of the data plane, with the door out that its upstreams are called
 //! through. What did not change since the plan before is taken from there.
 
+use super::jwks::{Jwks, ManagementKeys};
 use super::reload::fault;
 use super::{Base, Others, memory};
 use std::hash::RandomState;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_config::ConfigError;
 use tollkeep_config::settings::{Egress, ResolverMode, Settings};
 use tollkeep_counters::Breakers;
+use tollkeep_crypto::jwt::JwtKeys;
 use tollkeep_gateway::Plan;
 use tollkeep_gateway::plan::PlanParts;
 use tollkeep_net::resolve::{Names, ResolverSettings};
@@ -35,6 +37,8 @@ pub(crate) struct Planner {
     /// They live on from plan to plan.
     breakers: Arc<Breakers>,
     door: Mutex<Option<Door>>,
+    jwks: Jwks,
+    management_keys: ManagementKeys,
 }
 
 /// The way out, as long as nothing about it changes.
@@ -51,6 +55,7 @@ struct Door {
 pub(crate) struct Planned {
     plan: Plan,
     door: Door,
+    management_keys: Option<Arc<JwtKeys>>,
 }
 
 impl Planner {
@@ -73,12 +78,19 @@ impl Planner {
             instance: format!("{:016x}", u64::from_be_bytes(instance)),
             breakers: Arc::new(Breakers::new(RandomState::new())),
             door: Mutex::default(),
+            jwks: Jwks::new(&base.clock, &base.metrics, control),
+            management_keys: ManagementKeys::default(),
         }
     }
 
     /// The breakers of the upstreams.
     pub(crate) fn breakers(&self) -> &Arc<Breakers> {
         &self.breakers
+    }
+
+    /// The keys at the management listener's front door, as they are by the plan in force.
+    pub(crate) fn management_keys(&self) -> ManagementKeys {
+        Arc::clone(&self.management_keys)
     }
 
     /// Makes the plan that follows `before`. Blocks.
@@ -91,6 +103,7 @@ impl Planner {
         before: Option<&Plan>,
     ) -> Result<Planned, ConfigError> {
         let door = self.door(&settings.egress)?;
+        let door_keys = self.jwks.of(settings, &door.dialer, &door.tls);
         let parts = PlanParts {
             metrics: &self.metrics,
             bound: &[self.bound],
@@ -98,16 +111,22 @@ impl Planner {
             dialer: door.dialer.clone(),
             instance: &self.instance,
             breakers: &self.breakers,
+            jwt_keys: door_keys.data.as_ref(),
             before,
             memory_bytes_max: memory::bound(&settings.server.limits),
         };
         let plan = Plan::new(settings, &parts).map_err(|error| fault("", &error.to_string()))?;
-        Ok(Planned { plan, door })
+        Ok(Planned {
+            plan,
+            door,
+            management_keys: door_keys.management,
+        })
     }
 
     /// The plan, whose door the next one may go on with.
     pub(crate) fn take(&self, planned: Planned) -> Arc<Plan> {
         *self.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(planned.door);
+        self.management_keys.store(planned.management_keys);
         Arc::new(planned.plan)
     }
 

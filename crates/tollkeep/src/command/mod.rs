@@ -9,6 +9,7 @@ mod origin;
 mod output;
 mod project;
 mod serve;
+mod service_token;
 mod status;
 mod tls;
 mod token;
@@ -45,6 +46,9 @@ enum Command {
     /// Access tokens of callers
     #[command(subcommand, alias = "tokens")]
     Token(token::Token),
+    /// Service tokens: what clients show at a front door
+    #[command(subcommand, alias = "service-tokens")]
+    ServiceToken(service_token::ServiceToken),
     /// Projects that tokens belong to
     #[command(subcommand, alias = "projects")]
     Project(project::Project),
@@ -94,6 +98,7 @@ impl Cli {
             Command::Config(config) => config.run(),
             Command::Validate(check) => check.run(),
             Command::Token(token) => token.run(),
+            Command::ServiceToken(token) => token.run(),
             Command::Project(project) => project.run(),
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),

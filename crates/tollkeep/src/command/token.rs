@@ -296,7 +296,7 @@ fn show_secret(made: &Value, json: bool) {
     eprintln!("This is the only time the token is shown.");
 }
 
-fn confirm(question: &str) -> anyhow::Result<()> {
+pub(crate) fn confirm(question: &str) -> anyhow::Result<()> {
     let declined =
         || crate::exit::Failed::new(2, "not done: say --yes to go on without a question");
     if !std::io::stdin().is_terminal() {

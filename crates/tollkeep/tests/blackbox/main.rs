@@ -22,6 +22,8 @@ mod drain;
 mod egress;
 mod fixture;
 mod framing;
+mod front_door;
+mod front_door_jwt;
 mod hardening;
 mod headers;
 mod http2;

@@ -70,7 +70,10 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
 /// External crate, and the crates of ours that may depend on it.
 pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["tollkeep", "testkit", "xtask"]),
-    ("aws-lc-rs", &["crypto", "net", "origin-verifier"]),
+    (
+        "aws-lc-rs",
+        &["crypto", "net", "origin-verifier", "testkit"],
+    ),
     ("axum", &["admin"]),
     ("clap", &["tollkeep"]),
     ("comfy-table", &["tollkeep"]),
