@@ -37,9 +37,11 @@ pub(crate) enum Right {
     Read,
     Tokens,
     Projects,
-    Configuration,
-    /// What keeps the service running: breakers.
+    /// Address lists, maintenance, breakers: what keeps the whole deployment running.
     Operate,
+    /// Reading what belongs to no tenant.
+    ReadDeployment,
+    Configuration,
     ServiceTokens,
 }
 
@@ -47,7 +49,9 @@ impl Right {
     fn is_of(self, role: Role) -> bool {
         match self {
             Self::Read => true,
-            Self::Tokens | Self::Operate => role != Role::Viewer,
+            Self::Tokens => role != Role::Viewer,
+            Self::Operate => matches!(role, Role::Owner | Role::Admin | Role::Operator),
+            Self::ReadDeployment => role != Role::TenantAdmin,
             Self::Configuration | Self::ServiceTokens => {
                 matches!(role, Role::Owner | Role::Admin)
             }
@@ -71,6 +75,15 @@ impl Operator {
             Who::Key { id, .. } => (Actor::Management, Some(ActorId::ManagementKey(id))),
             Who::Environment => (Actor::Management, None),
             Who::Local { uid } => (Actor::Local, Some(ActorId::LocalUid(uid))),
+        }
+    }
+
+    /// Who acts, in a word that is kept with what was made.
+    pub(crate) fn name(&self) -> String {
+        match self.who {
+            Who::Key { id, .. } => id.to_string(),
+            Who::Environment => "env".to_owned(),
+            Who::Local { uid } => format!("local:{uid}"),
         }
     }
 
@@ -160,16 +173,27 @@ fn credential(fields: &HeaderMap) -> Option<&str> {
 }
 
 impl State {
+    /// An address that may not operate.
+    pub(crate) fn record_denied(&self, asked: &Asked) {
+        let event = Event::new(Action::IpDenied, Actor::Anonymous, Outcome::Denied)
+            .at(self.parts.clock.wall())
+            .with_reason("management_ip_list");
+        self.record_unproven(&asked.told_in(event), "A denied operator");
+    }
+
     /// Failures are recorded each; a flood of them is the audit log's own to fold.
     fn record_failed_authn(&self, asked: &Asked) {
+        let event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure)
+            .at(self.parts.clock.wall());
+        self.record_unproven(&asked.told_in(event), "A failed management login");
+    }
+
+    fn record_unproven(&self, event: &Event<'_>, what: &str) {
         let Some(audit) = &self.parts.audit else {
             return;
         };
-        let event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure)
-            .at(self.parts.clock.wall());
-        let event = asked.told_in(event);
-        if let Err(error) = audit.enqueue(&event) {
-            tracing::warn!("A failed management login was not recorded: {error}");
+        if let Err(error) = audit.enqueue(event) {
+            tracing::warn!("{what} was not recorded: {error}");
         }
     }
 }

@@ -12,7 +12,10 @@ mod bindings;
 mod breaker;
 mod config;
 mod cursor;
+mod data_port;
 mod front_door;
+mod ip_list;
+mod maintenance;
 mod members;
 mod metrics;
 mod problem;
@@ -26,6 +29,7 @@ mod status;
 mod tls;
 mod token;
 
+pub use data_port::DataPort;
 pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
 pub use serve::{Door, Misdirects, Peer, Scheme};
 

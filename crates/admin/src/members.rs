@@ -48,6 +48,11 @@ impl Members {
         });
     }
 
+    /// Whether something was wrong so far.
+    pub(crate) fn is_faulty(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
     /// Takes a member; absent and `null` are the same.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.left.remove(name).filter(|value| !value.is_null())

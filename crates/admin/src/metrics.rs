@@ -8,6 +8,7 @@ use axum::extract::{Request, State as Of};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
+use tollkeep_observe::health::Reason;
 
 /// `GET /metrics` in the text format 0.0.4 of Prometheus.
 pub(crate) async fn metrics(Of(state): Of<Arc<State>>) -> Response {
@@ -43,8 +44,14 @@ pub(crate) async fn at_configured_path(Of(state): Of<Arc<State>>, request: Reque
 /// `GET /health`
 pub(crate) async fn health(Of(state): Of<Arc<State>>) -> Response {
     let parts = &state.parts;
+    let reasons = parts.health.reasons(parts.clock.mono());
+    let maintenance = if reasons.contains(&Reason::Maintenance) {
+        ",\"maintenance\":true"
+    } else {
+        ""
+    };
     let body = format!(
-        "{{\"status\":\"ok\",\"timestamp\":\"{}\",\"version\":\"{}\"}}",
+        "{{\"status\":\"ok\",\"timestamp\":\"{}\",\"version\":\"{}\"{maintenance}}}",
         parts.clock.wall(),
         parts.version
     );

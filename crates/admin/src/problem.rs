@@ -15,6 +15,25 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
+/// Whose clients read an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Family {
+    /// Ours.
+    Own,
+    /// Another gateway's, which look for `error`.
+    Seed,
+}
+
+impl Family {
+    /// The family of a path.
+    pub(crate) fn of(path: &str) -> Self {
+        let is_seed = ["/v0/", "/manage/"]
+            .iter()
+            .any(|start| path.starts_with(start));
+        if is_seed { Self::Seed } else { Self::Own }
+    }
+}
+
 /// A refusal.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -65,6 +84,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "front_door_refused", "Not allowed.")
     }
 
+    /// An address that may not come is told no more than that.
+    pub(crate) fn address_forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed.")
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -91,6 +115,10 @@ impl Problem {
             allow: Some(allow),
             ..problem
         }
+    }
+
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
 
     pub(crate) fn too_large() -> Self {
@@ -172,10 +200,13 @@ impl From<StoreError> for Problem {
                     Conflict::TokenRotated => {
                         "The token was rotated already; its successor can be rotated."
                     }
+                    Conflict::IpEntriesFull => {
+                        "There are 10000 entries: remove some, or list networks."
+                    }
                     Conflict::TokenNotActive => "The token is no longer active.",
                     Conflict::ServiceTokensFull => "There are too many service tokens.",
                 };
-                Self::new(StatusCode::CONFLICT, "conflict", detail)
+                Self::conflict(detail)
             }
             StoreError::Invalid(what) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", what)
@@ -210,7 +241,7 @@ impl Problem {
     }
 
     /// Writes the document into the answer.
-    pub(crate) fn write(&self, response: &mut Response, request_id: &str) {
+    pub(crate) fn write(&self, response: &mut Response, request_id: &str, family: Family) {
         let mut document = json!({
             "type": format!("urn:tollkeep:problem:{}", self.code),
             "title": self.status.canonical_reason().unwrap_or("Refused"),
@@ -225,6 +256,11 @@ impl Problem {
             let errors: Vec<Value> =
                 self.faults.iter().map(|fault| json!({ "path": fault.path, "code": "invalid", "message": fault.message })).collect();
             members.insert("errors".to_owned(), errors.into());
+        }
+        if family == Family::Seed
+            && let Some(members) = document.as_object_mut()
+        {
+            members.insert("error".to_owned(), self.detail.as_str().into());
         }
         *response.body_mut() = Body::from(document.to_string());
         let fields = response.headers_mut();

@@ -4,7 +4,7 @@ use crate::State;
 use crate::serve::Peer;
 use axum::extract::Request;
 use axum::extract::connect_info::ConnectInfo;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use std::net::IpAddr;
 use tollkeep_audit::{Event, Key, Value};
 use tollkeep_types::RequestId;
@@ -16,7 +16,7 @@ pub(crate) struct Asked {
     method: Method,
     path: Box<str>,
     /// `None` on the local socket.
-    client_ip: Option<IpAddr>,
+    pub(crate) client_ip: Option<IpAddr>,
     user_agent: Option<Box<str>>,
 }
 
@@ -29,7 +29,8 @@ impl Asked {
             id: RequestId::new(state.parts.clock.as_ref(), state.parts.entropy.as_ref()),
             method: request.method().clone(),
             path: request.uri().path().into(),
-            client_ip: peer.map(|ConnectInfo(peer)| peer.addr.ip().to_canonical()),
+            client_ip: peer
+                .map(|ConnectInfo(peer)| client_of(state, peer.addr.ip(), request.headers())),
             user_agent: agent.and_then(|agent| agent.to_str().ok()).map(Box::from),
         }
     }
@@ -51,4 +52,13 @@ impl Asked {
             None => event,
         }
     }
+}
+
+/// The client of a request from `peer`: itself, or whom a trusted proxy speaks for.
+fn client_of(state: &State, peer: IpAddr, fields: &HeaderMap) -> IpAddr {
+    let rules = state.settings().server.client_ip_rules();
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    rules.resolve(peer, fields).ip
 }

@@ -1,11 +1,12 @@
 //! What is served where: a list.
 
 use crate::authn::{self, Operator, PeerUser, Who};
-use crate::problem::Problem;
+use crate::problem::{Family, Problem};
 use crate::request::Asked;
 use crate::serve::Peer;
 use crate::{
-    State, breaker, config, front_door, metrics, project, service_token, status, tls, token,
+    State, breaker, config, front_door, ip_list, maintenance, metrics, project, service_token,
+    status, tls, token,
 };
 use axum::Router;
 use axum::body::Body;
@@ -14,12 +15,13 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State as Of};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde_json::Value;
 use std::sync::Arc;
 use tollkeep_audit::Action;
 use tollkeep_config::settings::AllowedHosts;
 use tollkeep_observe::metrics::Listener;
+use tollkeep_policy::ip_list::Listing;
 
 /// Bytes of a request body at most.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -38,6 +40,13 @@ pub(crate) fn created(location: &str, value: &Value) -> Response {
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
+    response
+}
+
+/// 204.
+pub(crate) fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
@@ -120,7 +129,43 @@ fn operations() -> Router<Arc<State>> {
             "/api/v1/whoami",
             get(status::whoami).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
         )
+        .merge(switches("/api/v1/security", "/api/v1/maintenance"))
+        .merge(switches(
+            "/v0/management/security",
+            "/v0/management/maintenance",
+        ))
         .fallback(|| async { Problem::not_found() })
+}
+
+/// What concerns the whole deployment at once, in the places of either family.
+fn switches(security: &str, maintenance_at: &str) -> Router<Arc<State>> {
+    let list = || async { Problem::method_not_allowed("GET, HEAD, POST") };
+    let entry = || async { Problem::method_not_allowed("DELETE") };
+    Router::new()
+        .route(
+            &format!("{security}/ip-denylist"),
+            get(ip_list::list_denied).post(ip_list::deny).fallback(list),
+        )
+        .route(
+            &format!("{security}/ip-denylist/{{*entry}}"),
+            delete(ip_list::undeny).fallback(entry),
+        )
+        .route(
+            &format!("{security}/ip-allowlist"),
+            get(ip_list::list_allowed)
+                .post(ip_list::allow)
+                .fallback(list),
+        )
+        .route(
+            &format!("{security}/ip-allowlist/{{*entry}}"),
+            delete(ip_list::disallow).fallback(entry),
+        )
+        .route(
+            maintenance_at,
+            get(maintenance::get)
+                .put(maintenance::put)
+                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, PUT") }),
+        )
 }
 
 fn probes() -> Router<Arc<State>> {
@@ -137,9 +182,18 @@ pub(crate) fn keyed(state: &Arc<State>) -> Router {
     let door = || from_fn_with_state(Arc::clone(state), front_door::pass);
     let operations = operations
         .layer(door())
+        .layer(from_fn_with_state(Arc::clone(state), check_lists))
         .layer(from_fn_with_state(Arc::clone(state), check_management_host));
     // Probes are beside the key, but not beside the front door.
     finish(probes().layer(door()).merge(operations), state)
+}
+
+/// On the data listener, which has judged the host and the peer: a key for everything.
+pub(crate) fn on_data_port(state: &Arc<State>) -> Router {
+    let operations = told(state).layer(from_fn_with_state(Arc::clone(state), need_key));
+    let operations = operations.layer(from_fn_with_state(Arc::clone(state), front_door::pass));
+    let operations = operations.layer(from_fn_with_state(Arc::clone(state), check_lists));
+    finish(operations, state)
 }
 
 /// The local socket: its permissions are the key.
@@ -176,6 +230,24 @@ fn finish(router: Router<Arc<State>>, state: &Arc<State>) -> Router {
         }))
         .layer(from_fn_with_state(Arc::clone(state), harden))
         .with_state(Arc::clone(state))
+}
+
+/// Whether the client may operate at all, before anything it brings is looked at (ID-55).
+async fn check_lists(Of(state): Of<Arc<State>>, request: Request, next: Next) -> Answer {
+    let settings = state.settings();
+    let lists = &settings.management.ip_lists;
+    if !lists.is_off() {
+        let asked = asked(&request)?;
+        let listing = asked.client_ip.map(|ip| lists.judge(ip));
+        if listing == Some(Listing::Denied) {
+            state.record_denied(&asked);
+            let problem = Problem::address_forbidden();
+            let metrics = &state.parts.metrics;
+            metrics.refusal(problem.code(), Listener::Management);
+            return Err(problem);
+        }
+    }
+    Ok(next.run(request).await)
 }
 
 async fn need_key(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> Answer {
@@ -225,6 +297,16 @@ async fn tell_refused(Of(state): Of<Arc<State>>, request: Request, next: Next) -
 /// The change that a request asks for, by its route.
 fn change(request: &Request) -> Option<Action> {
     let route = request.extensions().get::<MatchedPath>()?;
+    let of_either_family = route.as_str().strip_prefix("/api/v1");
+    let path = of_either_family.or_else(|| route.as_str().strip_prefix("/v0/management"));
+    match (request.method().as_str(), path.unwrap_or_default()) {
+        ("POST", "/security/ip-denylist" | "/security/ip-allowlist") => {
+            return Some(Action::IpListAdd);
+        }
+        ("DELETE", path) if path.starts_with("/security/") => return Some(Action::IpListRemove),
+        ("PUT", "/maintenance") => return Some(Action::MaintenanceOn),
+        _ => {}
+    }
     match (request.method().as_str(), route.as_str()) {
         ("POST", "/api/v1/projects") => Some(Action::ProjectCreate),
         ("POST", "/api/v1/tokens") => Some(Action::TokenCreate),
@@ -344,10 +426,11 @@ async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> 
     let peer = request.extensions().get::<ConnectInfo<Peer>>();
     let is_secure = peer.is_some_and(|ConnectInfo(peer)| peer.tls.is_some());
     let id = asked.id.to_string();
+    let family = Family::of(request.uri().path());
     request.extensions_mut().insert(asked);
     let mut response = next.run(request).await;
     if let Some(problem) = Problem::of_answer(&mut response) {
-        problem.write(&mut response, &id);
+        problem.write(&mut response, &id, family);
     }
     let fields = response.headers_mut();
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

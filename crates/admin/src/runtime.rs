@@ -14,6 +14,10 @@ pub trait Runtime: Send + Sync {
     /// Which settings these are.
     fn settings_state(&self) -> SettingsState;
 
+    /// Brings into force what the store keeps besides the settings: entries of address lists, and
+    /// maintenance.
+    fn apply_overrides(&self);
+
     /// Loads the settings again and takes them over, all or nothing. Blocks.
     ///
     /// # Errors

@@ -44,6 +44,7 @@ pub(crate) async fn status(
         "audit": audit,
         "degraded": degraded,
         "draining": is(Reason::Draining),
+        "maintenance": is(Reason::Maintenance),
         "sandbox": settings.sandbox.upstream,
         "breakers": breaker::tripped(&state, &operator),
         "tokens": parts.store.live().len(),

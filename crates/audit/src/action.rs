@@ -84,6 +84,10 @@ words! {
         CircuitOpen = "circuit.open",
         CircuitHalfOpen = "circuit.half_open",
         CircuitClose = "circuit.close",
+        IpListAdd = "ip_list.add",
+        IpListRemove = "ip_list.remove",
+        MaintenanceOn = "maintenance.on",
+        MaintenanceOff = "maintenance.off",
         EgressBlocked = "egress.blocked",
         RequestRejected = "request.rejected",
         SecurityViolation = "security_violation",
@@ -136,6 +140,10 @@ impl Action {
             | Self::CircuitOpen
             | Self::CircuitHalfOpen
             | Self::CircuitClose
+            | Self::IpListAdd
+            | Self::IpListRemove
+            | Self::MaintenanceOn
+            | Self::MaintenanceOff
             | Self::EgressBlocked
             | Self::RequestRejected
             | Self::SecurityViolation => Class::Security,
@@ -227,6 +235,10 @@ words! {
         Kind = "kind",
         Count = "count",
         Name = "name",
+        List = "list",
+        Cidr = "cidr",
+        ExpiresAt = "expires_at",
+        Message = "message",
         Listener = "listener",
         Version = "version",
         TornBytes = "torn_bytes",

@@ -15,19 +15,23 @@ use tollkeep_types::LastHex;
 const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::BytesIn,
     Key::BytesOut,
+    Key::Cidr,
     Key::Count,
     Key::DownMs,
     Key::DurationMinutes,
     Key::DurationMs,
     Key::Endpoint,
     Key::Error,
+    Key::ExpiresAt,
     Key::Fingerprint,
     Key::HttpMethod,
     Key::InputTokens,
     Key::IsActive,
     Key::Kind,
+    Key::List,
     Key::Listener,
     Key::MaxRequests,
+    Key::Message,
     Key::Model,
     Key::Name,
     Key::Outcome,
@@ -62,6 +66,9 @@ static RANKS: [u8; Key::ALL.len()] = {
     ranks
 };
 
+/// [`Places`] has a place for each.
+const _: () = assert!(Key::ALL.len() <= 64);
+
 /// Numbers above this are not exact in JSON (RFC 7493); they are written as this.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
 
@@ -69,7 +76,6 @@ const NUMBER_MAX: u64 = (1 << 53) - 1;
 const OPENING: &[u8; 11] = b",\"details\":";
 
 /// Writes details and remembers where they are, until the next event's.
-#[derive(Default)]
 pub(crate) struct Details {
     /// By rank.
     places: Places,
@@ -77,6 +83,17 @@ pub(crate) struct Details {
     token: LastHex,
     /// By key.
     plain: [Plain; Key::ALL.len()],
+}
+
+impl Default for Details {
+    fn default() -> Self {
+        Self {
+            places: Places::default(),
+            apart: Vec::new(),
+            token: LastHex::default(),
+            plain: std::array::from_fn(|_| Plain::default()),
+        }
+    }
 }
 
 /// The last text of a key that was written as it came, for the next event's, which often has the

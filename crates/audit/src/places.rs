@@ -17,12 +17,20 @@ impl Place {
     }
 }
 
-/// The places of what was written, each under a number below 32.
-#[derive(Default)]
+/// The places of what was written, each under a number below 64.
 pub(crate) struct Places {
-    all: [Place; 32],
+    all: [Place; 64],
     /// A bit for each that was written for this record.
-    written: u32,
+    written: u64,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            all: [Place::default(); 64],
+            written: 0,
+        }
+    }
 }
 
 impl Places {

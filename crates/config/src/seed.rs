@@ -24,6 +24,8 @@ enum Meaning {
     LowerCase,
     /// `host:port`, `:port` being every address; sets host and port.
     HostAndPort,
+    /// Addresses between commas or blanks: an allow list that is in force.
+    AllowList,
     /// A whole number, brought into these bounds.
     Clamped(u64, u64),
     /// Origins, or `*` for all; sets the list and the switch.
@@ -55,6 +57,12 @@ const ENCRYPTION_KEY: &str = "auth.encryption.key";
 /// Not a seed's name, but one more source of a key for which sources have no order (ID-64).
 pub(crate) const OWN_ENCRYPTION_KEY: &str = "TOLLKEEP_ENCRYPTION_KEY";
 
+const ALLOW_LIST: &[&str] = &[
+    "server.security.ip_allowlist.allowed_ips",
+    "server.security.ip_allowlist.enabled",
+    "server.security.ip_allowlist.deny_all",
+];
+
 const SEEDS: &[Seed] = &[
     seed("MANAGEMENT_TOKEN", &[MANAGEMENT_KEY]),
     seed("MANAGEMENT_PASSWORD", &[MANAGEMENT_KEY]),
@@ -80,6 +88,8 @@ const SEEDS: &[Seed] = &[
         &[BODY, LLM_BODY],
         Meaning::Clamped(4_096, 20_971_520),
     ),
+    meant("LLM_ROUTER_ALLOWED_IPS", ALLOW_LIST, Meaning::AllowList),
+    meant("LLM_ROUTER_IP_ALLOWLIST", ALLOW_LIST, Meaning::AllowList),
     seed(
         "MAX_CONCURRENT_REQUESTS",
         &["server.limits.concurrent_requests_max"],
@@ -136,8 +146,6 @@ const SEEDS: &[Seed] = &[
 
 /// Names that would make the gateway stricter or put data elsewhere: ignoring them is no choice.
 const REFUSED: &[&str] = &[
-    "LLM_ROUTER_ALLOWED_IPS",
-    "LLM_ROUTER_IP_ALLOWLIST",
     "LLM_ROUTER_MASTER_KEY",
     "ROUTER_API_KEY",
     "DISTRIBUTED_RATE_LIMIT_ENABLED",
@@ -288,6 +296,14 @@ impl Meaning {
                 Ok(vec![host.to_owned(), port.to_owned()])
             }
             Self::SwitchingOn => Ok(vec!["true".to_owned(), value.to_owned()]),
+            Self::AllowList => {
+                // In one order, so that two names that list the same agree.
+                let parts = value.split([',', ' ', '\t', '\n']);
+                let mut ips: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+                ips.sort_unstable();
+                ips.dedup();
+                Ok(vec![ips.join(","), "true".to_owned(), "true".to_owned()])
+            }
             Self::Clamped(min, max) => {
                 let number: u64 = value.parse().map_err(|_| "want a whole number")?;
                 Ok(vec![number.clamp(min, max).to_string()])

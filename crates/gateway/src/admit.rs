@@ -11,6 +11,7 @@ use tollkeep_counters::{IpGuard, SeatGuard};
 use tollkeep_http1::Known;
 use tollkeep_policy::client_ip::{ClientScheme, prefix_key};
 use tollkeep_policy::headers::request_id_acceptable;
+use tollkeep_policy::ip_list::Listing;
 use tollkeep_types::path::{Canonical, PathRules, canonicalize, check_query, split_target};
 
 /// Characters of a `User-Agent` that are kept.
@@ -79,13 +80,13 @@ impl Entry<'_> {
 
 impl<'w> Exchange<'w> {
     /// Admits the head. The order of checks is part of the contract: authority, expectation,
-    /// room, limits, path.
+    /// address lists, room, maintenance, limits, path.
     ///
     /// # Errors
-    /// 421, 417, 503, 429, 400, 508.
+    /// 421, 417, 403, 503, 429, 400, 508.
     pub(crate) fn admit(&mut self) -> Result<Entry<'w>, Refusal> {
-        let (client_ip, running) = self.knock()?;
-        let debited = self.check_edge_limits(client_ip)?;
+        let (client_ip, listing, running) = self.knock()?;
+        let debited = self.check_edge_limits(client_ip, listing)?;
         self.enter(client_ip, running, debited)
     }
 
@@ -97,20 +98,25 @@ impl<'w> Exchange<'w> {
         &mut self,
         limits: &SharedLimits,
     ) -> Result<Entry<'w>, Refusal> {
-        let (client_ip, running) = self.knock()?;
-        let debited = self.check_shared_edge_limits(limits, client_ip).await?;
+        let (client_ip, listing, running) = self.knock()?;
+        let debited = self
+            .check_shared_edge_limits(limits, client_ip, listing)
+            .await?;
         self.enter(client_ip, running, debited)
     }
 
-    /// Who asks, whether they are served here, and whether there is room.
-    fn knock(&mut self) -> Result<(IpAddr, Room<'w>), Refusal> {
+    /// Who asks, whether they may and are served here, and whether there is room.
+    fn knock(&mut self) -> Result<(IpAddr, Listing, Room<'w>), Refusal> {
         let client_ip = self.client_ip();
         self.note_fields();
         self.check_authority()?;
         if self.work.head.expect_other {
             return Err(Refusal::ExpectationFailed);
         }
-        Ok((client_ip, self.find_room(client_ip)?))
+        let listing = self.check_lists(client_ip)?;
+        let running = self.find_room(client_ip)?;
+        self.check_maintenance(client_ip)?;
+        Ok((client_ip, listing, running))
     }
 
     fn enter(
@@ -149,6 +155,7 @@ impl<'w> Exchange<'w> {
         }
         let resolved = rules.resolve(peer, self.fields());
         let scheme = rules.forwarded_scheme(peer, self.fields());
+        self.conn.slot().serve(Some(resolved.ip));
         self.work.facts.client_ip = resolved.ip;
         self.work.facts.header_spoof = resolved.spoof;
         self.secure |= scheme == Some(ClientScheme::Https);
@@ -197,6 +204,14 @@ impl<'w> Exchange<'w> {
         Ok(())
     }
 
+    /// Whether the client may come at all.
+    fn check_lists(&self, client_ip: IpAddr) -> Result<Listing, Refusal> {
+        match self.worker.listing(self.plan, client_ip) {
+            Listing::Denied => Err(Refusal::Forbidden("ip_list")),
+            listing @ (Listing::Passes | Listing::Exempt) => Ok(listing),
+        }
+    }
+
     /// Refuses while there is no room: fails closed when the audit can't be written.
     fn find_room(&self, client_ip: IpAddr) -> Result<Room<'w>, Refusal> {
         let (shared, limits) = (&self.worker.shared, &self.plan.limits);
@@ -223,6 +238,17 @@ impl<'w> Exchange<'w> {
             return Err(Refusal::ConnectionLimit);
         }
         Ok((running, of_address))
+    }
+
+    /// Tells callers to come back later, in the dialect of the path they ask for.
+    fn check_maintenance(&mut self, client_ip: IpAddr) -> Result<(), Refusal> {
+        let Some(refusal) = self.worker.maintenance(self.plan, client_ip) else {
+            return Ok(());
+        };
+        if self.canonical_path().is_err() {
+            self.work.path.clear();
+        }
+        Err(refusal)
     }
 
     /// A request of our own that came back.

@@ -59,6 +59,17 @@ impl Exchange<'_> {
         }
     }
 
+    /// Begins an answer that brings its own fields but the date.
+    pub(crate) fn begin_bare_answer(&mut self, status: u16) {
+        self.work.facts.status = status;
+        let out = &mut self.work.out;
+        out.clear();
+        write::status_line(out, status);
+        out.extend_from_slice(b"date: ");
+        self.worker.write_date(out, self.work.facts.at.0);
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// Ends the head begun with [`Self::begin_answer`].
     pub(crate) fn end_head(&mut self, framed: Framed) {
         if self.conn.is_stream() {
@@ -329,6 +340,9 @@ impl Refusal {
     fn detail(&self) -> Option<&str> {
         if let Self::InvalidJson(text) | Self::DuplicateKey(text) = self {
             return Some(text.as_str()).filter(|text| !text.is_empty());
+        }
+        if let Self::Maintenance { message, .. } = self {
+            return Some(message);
         }
         matches!(self, Self::Unauthenticated(AuthnFailure::Query))
             .then_some("credential in query string is disabled")

@@ -13,6 +13,7 @@ use tollkeep_config::settings::{Rate, RateScope, Server};
 use tollkeep_counters::{Claim, Class, Key, RateRefusal};
 use tollkeep_http1::Known;
 use tollkeep_policy::client_ip::prefix_key;
+use tollkeep_policy::ip_list::Listing;
 use tollkeep_policy::rate::{Quota, Verdict};
 use tollkeep_types::MonoNanos;
 
@@ -116,12 +117,16 @@ impl EdgeLimits {
 impl<'a> Exchange<'a> {
     /// The limit of all requests and that of the address, cheapest first and debited together. In
     /// scope `unproven` the address is only looked at, for a request without a credential, and its
-    /// debit waits for the end.
+    /// debit waits for the end. An address that an allow list exempts is not limited.
     ///
     /// # Errors
     /// 429.
-    pub(crate) fn check_edge_limits(&self, client_ip: IpAddr) -> Result<Debited, Refusal> {
-        let mut pending = self.edge_claims(client_ip)?;
+    pub(crate) fn check_edge_limits(
+        &self,
+        client_ip: IpAddr,
+        listing: Listing,
+    ) -> Result<Debited, Refusal> {
+        let mut pending = self.edge_claims(client_ip, listing)?;
         if !pending.claims.is_empty() {
             let rates = &self.worker.shared.rates;
             pending.admitted = rates.admit(self.started, &mut pending.claims);
@@ -137,8 +142,9 @@ impl<'a> Exchange<'a> {
         &self,
         limits: &SharedLimits,
         client_ip: IpAddr,
+        listing: Listing,
     ) -> Result<Debited, Refusal> {
-        let mut pending = self.edge_claims(client_ip)?;
+        let mut pending = self.edge_claims(client_ip, listing)?;
         if !pending.claims.is_empty() {
             let rates = &self.worker.shared.rates;
             pending.admitted = limits.admit(rates, self.started, &mut pending.claims).await;
@@ -147,9 +153,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// What the edge asks of a request, nothing of which is debited yet.
-    fn edge_claims(&self, client_ip: IpAddr) -> Result<Pending<'_>, Refusal> {
+    fn edge_claims(&self, client_ip: IpAddr, listing: Listing) -> Result<Pending<'_>, Refusal> {
         let limits = &self.plan.edge_limits;
-        let (global, address) = (limits.global.as_ref(), limits.of_address(client_ip));
+        let address = limits.of_address(client_ip);
+        let address = address.filter(|_| listing != Listing::Exempt);
+        let global = limits.global.as_ref();
         let mut pending = Pending {
             global,
             address: None,

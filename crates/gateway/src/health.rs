@@ -4,6 +4,7 @@
 use crate::answer::Body;
 use crate::lifecycle::{Exchange, Stop};
 use tollkeep_http1::Method;
+use tollkeep_observe::health::Reason;
 
 /// A probe, by its path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,11 +57,16 @@ impl Exchange<'_> {
                 } else {
                     ""
                 };
+                let maintenance = if health.reasons(now).contains(&Reason::Maintenance) {
+                    ",\"maintenance\":true"
+                } else {
+                    ""
+                };
                 (
                     200,
                     "application/json",
                     format!(
-                        "{{\"status\":\"ok\",\"timestamp\":\"{}\"{sandbox}}}",
+                        "{{\"status\":\"ok\",\"timestamp\":\"{}\"{sandbox}{maintenance}}}",
                         self.work.facts.at
                     ),
                 )

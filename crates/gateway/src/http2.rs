@@ -69,7 +69,8 @@ enum Look {
     GoOn,
     /// It is over.
     Close,
-    /// It can't go on: the client takes nothing, or does not come to an end of its fields.
+    /// It can't go on: the client takes nothing, does not come to an end of its fields, or may
+    /// no longer come.
     End,
 }
 
@@ -130,6 +131,9 @@ impl Connection<'_> {
 
     /// Looks at what no single stream is late for.
     fn look(&mut self, plan: &Plan) -> Look {
+        if self.http2.slot().is_denied() {
+            return Look::End;
+        }
         let timeouts = &plan.timeouts;
         let late = |since: Option<MonoNanos>, wait| since.is_some_and(|at| self.since(at) >= wait);
         if late(self.http2.stuck_since(), timeouts.write_stall)

@@ -6,7 +6,8 @@
 use crate::admit::Entry;
 use crate::lifecycle::Exchange;
 use crate::refusal::{AuthnFailure, OriginRule, Refusal};
-use crate::route::{Destination, Route};
+use crate::route::{Destination, PlainRoute, Route};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tollkeep_config::settings::Access;
 use tollkeep_counters::{Claim, Class, Key};
@@ -38,13 +39,17 @@ impl Exchange<'_> {
     /// Identifies the caller.
     ///
     /// # Errors
-    /// The uniform 401, 403 for a live token outside its bindings or of an inactive project, 429
-    /// for an address that fails too often.
+    /// The uniform 401, 403 for an address that may not call the route, for a live token outside
+    /// its bindings or of an inactive project, 429 for an address that fails too often.
     pub(crate) fn identify(
         &mut self,
         entry: &Entry<'_>,
         route: &Route<'_>,
     ) -> Result<Caller, Refusal> {
+        if !takes(route, entry.client_ip()) {
+            self.debit_address(entry);
+            return Err(Refusal::Forbidden("route_allowed_ips"));
+        }
         self.check_route_origin(entry, route)?;
         match route.access() {
             Access::Free => {
@@ -195,6 +200,17 @@ impl Exchange<'_> {
                 .map(|field| (field.name.of(bytes), field.value.of(bytes))),
         };
         bindings_of(token).check(&facts).map_err(binding_refusal)
+    }
+}
+
+/// Whether the route takes calls from this address.
+fn takes(route: &Route<'_>, ip: IpAddr) -> bool {
+    match route.destination() {
+        Destination::Plain(PlainRoute {
+            allowed_ips: Some(allowed),
+            ..
+        }) => allowed.contains(ip),
+        Destination::Plain(_) | Destination::Surface(_) => true,
     }
 }
 

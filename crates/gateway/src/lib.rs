@@ -14,6 +14,7 @@ mod cors;
 mod counter_keeper;
 mod credentials;
 mod edge_limits;
+mod folds;
 mod front_door;
 mod grant;
 mod health;
@@ -22,7 +23,9 @@ mod identify;
 mod kept;
 mod labels;
 mod lifecycle;
+mod management_door;
 mod models;
+mod overrides;
 pub mod plan;
 mod pump;
 mod read_call;
@@ -45,6 +48,10 @@ mod upstream_head;
 mod worker;
 
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
+pub use management_door::{
+    Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
+};
+pub use overrides::{MaintenanceOverride, Overrides};
 pub use plan::{Plan, PlanError};
 pub use recorder::{Recorder, Sinks};
 pub use route::surface_route;

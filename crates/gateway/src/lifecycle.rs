@@ -17,6 +17,7 @@ use tollkeep_counters::IpSeat;
 use tollkeep_http1::{Answer, Head};
 use tollkeep_net::tls::Protocol;
 use tollkeep_net::{Downstream, Fill, Gone, StreamFault};
+use tollkeep_observe::RequestOutcome;
 use tollkeep_policy::http2::Opening;
 use tollkeep_types::{MonoNanos, WallMillis};
 
@@ -107,6 +108,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
     let seat = (!trusted).then(|| shared.requests.seat(peer));
     let mut served = 0_u64;
     loop {
+        // Whom a proxy speaks for is told by each request.
+        conn.slot().serve((!trusted).then_some(peer));
         let timeouts = &plans.load().timeouts;
         let wait = if served == 0 {
             timeouts.first_byte
@@ -298,7 +301,12 @@ impl<'a> Exchange<'a> {
             .await
     }
 
-    async fn conclude(mut self, lived: Result<(), Stop>) -> After {
+    async fn conclude(mut self, mut lived: Result<(), Stop>) -> After {
+        // What was refused for it already is told as ever.
+        let is_told = matches!(lived, Ok(()) | Err(Stop::Refused(Refusal::Forbidden(_))));
+        if !is_told && self.conn.slot().is_denied() {
+            lived = Err(self.denied_meanwhile());
+        }
         let after = match lived {
             Ok(()) => self.finish().await,
             // Boxed here and below: what is rare must not make every connection larger.
@@ -318,6 +326,13 @@ impl<'a> Exchange<'a> {
         after
     }
 
+    /// Its address was denied while it ran: it ends where it is.
+    fn denied_meanwhile(&mut self) -> Stop {
+        self.work.facts.refused(&Refusal::Forbidden("ip_list"));
+        self.work.facts.outcome = RequestOutcome::Cut;
+        Stop::Cut
+    }
+
     /// The product in one sentence.
     async fn live(&mut self) -> Result<(), Stop> {
         self.read_head().await?;
@@ -330,6 +345,11 @@ impl<'a> Exchange<'a> {
                 Box::pin(self.front_door_of_probe(door, probe.path())).await?;
             }
             return Box::pin(self.answer_probe(probe)).await;
+        }
+        if self.plan.on_data_port
+            && let Some(door) = self.management_door()
+        {
+            return Box::pin(self.manage(&*door)).await;
         }
         let shared = self.worker.shared.shared_limits.as_deref();
         let entry = match shared {

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
-    AllowedHosts, Limits, Pool, PoolScope, Provider, Retry, SecretOrText, Settings, Timeouts,
-    Upstream, UpstreamTimeouts,
+    AllowedHosts, Limits, Maintenance, OnDataPort, Pool, PoolScope, Provider, Retry, SecretOrText,
+    Settings, Timeouts, Upstream, UpstreamTimeouts,
 };
 use tollkeep_counters::Breakers;
 use tollkeep_crypto::jwt::JwtKeys;
@@ -25,8 +25,9 @@ use tollkeep_llm::resolve::{Resolver, Source};
 use tollkeep_net::Dialer;
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_observe::metrics::{Metrics, ProviderLabel};
-use tollkeep_policy::client_ip::{ClientIpRules, ClientIpSource};
+use tollkeep_policy::client_ip::ClientIpRules;
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
+use tollkeep_policy::ip_list::IpLists;
 use tollkeep_policy::rate::Quota;
 use tollkeep_policy::shed::Thresholds;
 use tollkeep_types::{AuthorityPattern, Secret};
@@ -49,6 +50,10 @@ pub struct Plan {
     pub(crate) client_ip: ClientIpRules,
     pub(crate) trust_request_id: bool,
     pub(crate) edge_limits: EdgeLimits,
+    pub(crate) ip_lists: IpLists,
+    pub(crate) maintenance: Maintenance,
+    /// Management is on the data listener too.
+    pub(crate) on_data_port: bool,
     pub(crate) failing_credentials: Quota,
     pub(crate) failure_floor: Duration,
     pub(crate) token_prefix: Box<str>,
@@ -223,9 +228,12 @@ impl Plan {
             shed: shed(&server.limits),
             timeouts: server.timeouts.clone(),
             h2c: server.h2c,
-            client_ip: client_ip(settings),
-            trust_request_id: server.trust_request_id,
             edge_limits: EdgeLimits::new(server),
+            client_ip: server.client_ip_rules(),
+            trust_request_id: server.trust_request_id,
+            ip_lists: server.ip_lists.clone(),
+            maintenance: server.maintenance.clone(),
+            on_data_port: settings.management.on_data_port == OnDataPort::Loopback,
             failing_credentials: tollkeep_policy::lockout::FAILED_CREDENTIALS,
             failure_floor: settings.auth.failure_floor,
             token_prefix: settings.auth.token_prefix.as_str().into(),
@@ -283,21 +291,6 @@ fn hosts(allowed: &AllowedHosts, bound: &[SocketAddr]) -> Vec<AuthorityPattern> 
                 .collect()
         }
     }
-}
-
-fn client_ip(settings: &Settings) -> ClientIpRules {
-    use tollkeep_config::settings::ClientIpSource as Configured;
-    let server = &settings.server;
-    let source = match &server.client_ip.source {
-        Configured::XForwardedFor => ClientIpSource::XForwardedFor,
-        Configured::Forwarded => ClientIpSource::Forwarded,
-        Configured::XRealIp => ClientIpSource::XRealIp,
-        Configured::Field(name) => ClientIpSource::Named(name.clone()),
-    };
-    let hops = u32::try_from(server.client_ip.hops)
-        .ok()
-        .filter(|hops| *hops > 0);
-    ClientIpRules::new(&server.trusted_proxies, source, hops)
 }
 
 fn next_endpoint_id() -> u64 {

@@ -94,6 +94,9 @@ impl Exchange<'_> {
         let watched_ns =
             watched.map(|watched| u64::try_from(watched.as_nanos()).unwrap_or(u64::MAX));
         loop {
+            if self.conn.slot().is_denied() {
+                return Err(Stop::Cut);
+            }
             match body.step(upstream) {
                 Err(refusal) => return Ok(Ended::Failed(refusal)),
                 Ok(BodyStep::End) => return Ok(Ended::Whole),
@@ -134,6 +137,7 @@ impl Exchange<'_> {
                     self.conn.slot().set(wait);
                     match self.conn.race(upstream.fill()).await {
                         Raced::Gone => return Err(Stop::CallerGone),
+                        Raced::Late if self.conn.slot().is_denied() => return Err(Stop::Cut),
                         Raced::Late => return Ok(Ended::Failed(Refusal::Timeout)),
                         Raced::Done(Ok(read)) if read > 0 => {}
                         Raced::Done(Ok(_) | Err(_)) => {

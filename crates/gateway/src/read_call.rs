@@ -92,7 +92,7 @@ impl<'p> Exchange<'p> {
     }
 
     /// Reads the whole body and takes the request's bytes out of the connection.
-    async fn read_body(&mut self, bytes_max: u64) -> Result<(), Stop> {
+    pub(crate) async fn read_body(&mut self, bytes_max: u64) -> Result<(), Stop> {
         let head_len = self.work.head.len;
         let total = match self.work.head.framing {
             Framing::None => head_len,

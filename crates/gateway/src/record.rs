@@ -72,6 +72,8 @@ pub(crate) enum RefusedAs {
     Binding(&'static str),
     /// A limit of this class, and whose requests it counts together.
     RateLimit(&'static str, CountedBy),
+    /// An address that may not come, and what says so.
+    Denied(&'static str),
     Egress(&'static str),
     /// An attack, by its kind.
     Violation(&'static str),
@@ -154,6 +156,7 @@ impl Facts {
             | RefusedAs::Authn(_)
             | RefusedAs::Binding(_)
             | RefusedAs::RateLimit(..)
+            | RefusedAs::Denied(_)
             | RefusedAs::Violation(_) => 1,
         });
         usize::from(self.header_spoof) + refused + usize::from(self.is_call)
@@ -194,7 +197,10 @@ impl Facts {
         let metrics = &worker.shared.metrics;
         metrics.refusal(code, Listener::Data);
         match sort {
-            RefusedAs::Other | RefusedAs::Binding(_) | RefusedAs::Violation(_) => {}
+            RefusedAs::Other
+            | RefusedAs::Binding(_)
+            | RefusedAs::Denied(_)
+            | RefusedAs::Violation(_) => {}
             RefusedAs::Rejected(reason) => metrics.rejected(reason),
             RefusedAs::Authn(failure) => metrics.auth_failure(failure.reason()),
             RefusedAs::RateLimit(class, _) => {

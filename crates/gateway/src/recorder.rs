@@ -3,10 +3,9 @@
 //! A worker hands over whole batches: access and usage lines are written at once, audit events by
 //! the audit log's own thread.
 
+use crate::folds::{FoldKey, Folds};
 use crate::record::{Facts, RefusedAs};
-use crate::refusal::{CountedBy, LimitClass};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_audit::{
@@ -15,22 +14,17 @@ use tollkeep_audit::{
 use tollkeep_counters::{Asked, Place};
 use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::line_sink::LineSink;
-use tollkeep_observe::metrics::RouteLabel;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_observe::usage_line::UsageLine;
 use tollkeep_observe::{RequestOutcome, Texts};
 use tollkeep_policy::breaker::Change;
-use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_types::WallMillis;
 use tollkeep_types::usage::UsageReport;
-use tollkeep_types::{ProjectId, TokenId};
 
-/// Keys whose repeated refusals are folded at a time.
-const FOLDS_MAX: usize = 10_000;
 /// Buffers kept for later batches: as many as workers are likely to write at the same moment.
 const SPARE_MAX: usize = 8;
-/// One event per key and reason in this time; the next one tells how many there were.
-const FOLD_MS: u64 = 60_000;
+/// The reason of a denial before there was a request.
+const AT_ACCEPT: &str = "closed_at_accept";
 
 /// Where records go.
 pub struct Sinks {
@@ -76,81 +70,6 @@ impl Lines {
             ip: IpText::new(ip_mask),
             texts: Texts::default(),
         }
-    }
-}
-
-#[derive(Default)]
-struct Folds(HashMap<FoldKey, (u64, u64)>);
-
-/// Events of one key are told of together.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct FoldKey {
-    reason: &'static str,
-    /// The route of a limit that each route has for itself.
-    route: RouteLabel,
-    of: FoldOf,
-}
-
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum FoldOf {
-    All,
-    Address(IpAddr),
-    Token(TokenId),
-    Project(ProjectId),
-}
-
-impl FoldKey {
-    /// What is told of by address.
-    const fn address(ip: IpAddr, reason: &'static str) -> Self {
-        Self {
-            reason,
-            route: RouteLabel::NONE,
-            of: FoldOf::Address(ip),
-        }
-    }
-
-    /// The key of a limit.
-    fn limit(facts: &Facts, class: &'static str, by: CountedBy) -> Self {
-        let token = facts.token.as_ref();
-        let of = match by {
-            CountedBy::All => FoldOf::All,
-            CountedBy::Token => token.map_or(FoldOf::All, |token| FoldOf::Token(token.id)),
-            CountedBy::Project => {
-                token.map_or(FoldOf::All, |token| FoldOf::Project(token.project.id))
-            }
-            CountedBy::Address => FoldOf::Address(prefix_key(facts.client_ip)),
-        };
-        let of_route = class == LimitClass::Route.name();
-        Self {
-            reason: class,
-            route: if of_route {
-                facts.route_label
-            } else {
-                RouteLabel::NONE
-            },
-            of,
-        }
-    }
-}
-
-impl Folds {
-    /// How many events of this kind to tell of now: none while a first one is fresh, else this
-    /// one and those kept back.
-    fn tell(&mut self, key: FoldKey, now_ms: u64) -> Option<u64> {
-        if self.0.len() >= FOLDS_MAX {
-            self.0
-                .retain(|_, (since, _)| now_ms.saturating_sub(*since) < FOLD_MS);
-        }
-        if self.0.len() >= FOLDS_MAX {
-            return Some(1);
-        }
-        let (since, kept_back) = self.0.entry(key).or_insert((0, 0));
-        if *since != 0 && now_ms.saturating_sub(*since) < FOLD_MS {
-            *kept_back += 1;
-            return None;
-        }
-        *since = now_ms;
-        Some(std::mem::take(kept_back) + 1)
     }
 }
 
@@ -237,6 +156,24 @@ impl Recorder {
         }
     }
 
+    /// Tells of a connection that was closed at accept, since its address may not come.
+    pub(crate) fn denied_at_accept(&self, ip: IpAddr, at: WallMillis) {
+        let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = folds.tell(FoldKey::address(ip, AT_ACCEPT), at.0);
+        drop(folds);
+        let (Some(audit), Some(count)) = (&self.sinks.audit, told) else {
+            return;
+        };
+        let event = Event::new(Action::IpDenied, Actor::Anonymous, Outcome::Denied)
+            .at(at)
+            .with_client_ip(ip)
+            .with_reason(AT_ACCEPT)
+            .with_detail(Key::Count, Value::Number(count));
+        if let Err(error) = audit.enqueue(&event) {
+            tracing::debug!("A denied connection was not recorded: {error}");
+        }
+    }
+
     fn write_lines(&self, batch: &[Facts]) {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = spare.pop();
@@ -300,6 +237,9 @@ impl Recorder {
             Some(RefusedAs::Binding(reason)) => {
                 let reason = Some(reason);
                 sink.append(&event(facts, Action::TokenAccess, Outcome::Denied, reason));
+            }
+            Some(RefusedAs::Denied(reason)) => {
+                self.write_folded(facts, Action::IpDenied, reason, sink);
             }
             Some(RefusedAs::Rejected(reason)) => {
                 self.write_folded(facts, Action::RequestRejected, reason, sink);
@@ -489,26 +429,4 @@ fn usage_line<'a>(facts: &'a Facts, models: &'a Models<'_>) -> Option<UsageLine<
         stream: llm.stream,
         duration_ms: facts.duration_ns / 1_000_000,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    // AUD-12
-    #[test]
-    fn repeated_refusals_fold_into_one_event_that_counts_them() {
-        let mut folds = Folds::default();
-        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let told: Vec<_> = [1, 2, 3, FOLD_MS + 1, FOLD_MS + 2]
-            .map(|ms| folds.tell(FoldKey::address(ip, "chunk"), ms))
-            .to_vec();
-        assert_eq!(told, [Some(1), None, None, Some(3), None]);
-        assert_eq!(
-            folds.tell(FoldKey::address(ip, "host"), 2),
-            Some(1),
-            "another reason has its own count"
-        );
-    }
 }

@@ -122,6 +122,8 @@ pub(crate) enum Refusal {
     DuplicateKey(String),
     #[error("credential refused: {0}")]
     Unauthenticated(AuthnFailure),
+    #[error("the address may not come: {0}")]
+    Forbidden(&'static str),
     #[error("the project is not active")]
     ProjectInactive,
     #[error("binding violated: {0}")]
@@ -198,6 +200,11 @@ pub(crate) enum Refusal {
     Overloaded(&'static str),
     #[error("turned away while room is short")]
     Shed(Duration),
+    #[error("maintenance")]
+    Maintenance {
+        message: Box<str>,
+        retry_after: Duration,
+    },
     #[error("the audit log can't be written")]
     AuditUnavailable,
     #[error("upstream took too long")]
@@ -253,6 +260,7 @@ impl Refusal {
             Self::InvalidJson(_) => row(400, "invalid_json", "The request body is not a JSON object.", Kind::InvalidJson),
             Self::DuplicateKey(_) => row(400, "duplicate_key", "A key appears twice in the request body.", Kind::DuplicateKey),
             Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
+            Self::Forbidden(_) => row(403, "forbidden", "Not allowed.", Kind::Forbidden),
             Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::ProjectInactive),
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
             Self::OriginRequired(_) => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
@@ -289,6 +297,7 @@ impl Refusal {
             Self::ModelCooldown { .. } => row(429, "model_cooldown", "The model is at its limit, try again later.", Kind::ModelCooldown),
             Self::UpstreamOverloaded | Self::Overloaded(_) => row(503, "overloaded", "Overloaded, try again shortly.", Kind::Overloaded),
             Self::Shed(_) => closing(503, "overloaded", "Overloaded, try again shortly.", Kind::Overloaded),
+            Self::Maintenance { .. } => row(503, "maintenance", UNAVAILABLE, Kind::Maintenance),
             Self::AuditUnavailable => row(503, "audit_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::Timeout => row(504, "timeout", "The upstream took too long.", Kind::Timeout),
             Self::Loop => row(508, "loop", "Loop detected.", Kind::BadRequest),
@@ -304,7 +313,10 @@ impl Refusal {
         if let Self::Shed(wait) = self {
             return Some(*wait);
         }
-        if let Self::ModelCooldown { retry_after } | Self::CircuitOpen { retry_after, .. } = self {
+        if let Self::ModelCooldown { retry_after }
+        | Self::CircuitOpen { retry_after, .. }
+        | Self::Maintenance { retry_after, .. } = self
+        {
             return Some(*retry_after);
         }
         if matches!(self, Self::LockedOut) {

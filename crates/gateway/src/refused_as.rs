@@ -12,6 +12,9 @@ impl Refusal {
         if let Self::Unauthenticated(failure) = self {
             return RefusedAs::Authn(*failure);
         }
+        if let Self::Forbidden(reason) = self {
+            return RefusedAs::Denied(reason);
+        }
         if let Self::TokenBinding(reason) = self {
             return RefusedAs::Binding(reason);
         }

@@ -3,6 +3,7 @@
 use crate::admit::Entry;
 use crate::answer::Framed;
 use crate::lifecycle::{Exchange, Stop};
+use crate::management_door::is_place;
 use crate::plan::Target;
 use crate::refusal::Refusal;
 use std::cmp::Reverse;
@@ -15,6 +16,7 @@ use tollkeep_http1::{Framing, Method, Upgrade, write};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Metrics, RouteLabel};
+use tollkeep_policy::ip_list::IpSet;
 use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
 
@@ -35,6 +37,7 @@ pub(crate) struct PlainRoute {
     pub(crate) label: RouteLabel,
     pub(crate) target: Arc<Target>,
     pub(crate) access: Access,
+    pub(crate) allowed_ips: Option<IpSet>,
     pub(crate) limit: Option<RouteLimit>,
     pub(crate) body_bytes_max: u64,
     pub(crate) stream_bytes_max: u64,
@@ -62,6 +65,7 @@ impl PlainRoute {
             name: Arc::from(name),
             target: Arc::clone(target),
             access: route.access,
+            allowed_ips: route.allowed_ips.clone(),
             limit: route.rate.as_ref().map(|rate| {
                 let window_ns = u64::try_from(rate.window.as_nanos()).unwrap_or(u64::MAX);
                 RouteLimit {
@@ -351,6 +355,10 @@ impl<'p> Exchange<'p> {
     fn find_route(&mut self, entry: &Entry<'_>) -> Result<Route<'p>, Refusal> {
         let method = self.work.head.method;
         let plan = self.plan;
+        // Whoever may not take management's way finds nothing at its end.
+        if plan.on_data_port && is_place(self.work.path.as_bytes()) {
+            return Err(Refusal::EndpointNotFound);
+        }
         let (route, rules) = match plan.routes.find(method, &self.work.path) {
             Found::Route(found) => {
                 self.work.facts.route = Some(Arc::clone(&found.name));

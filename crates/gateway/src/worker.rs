@@ -1,26 +1,31 @@
 //! What one worker thread owns, and what all of them share.
 
 use crate::lifecycle::{self, Work};
+use crate::management_door::ManagementDoor;
+use crate::overrides::Overrides;
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::recorder::Recorder;
+use crate::refusal::Refusal;
 use crate::shared_limits::SharedLimits;
 use crate::shed::MemoryPressure;
 use crate::told_limits::ToldPolicy;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use tollkeep_audit::AuditHealth;
 use tollkeep_counters::{Breakers, IpGauge, RateTable, Recent};
 use tollkeep_crypto::TokenHasher;
 use tollkeep_net::buffers::Buffers;
 use tollkeep_net::worker::{Service, WorkerParts};
 use tollkeep_net::{Deadlines, Drain, Pool};
-use tollkeep_observe::health::Health;
-use tollkeep_observe::metrics::{Metrics, Recorder as Counters};
+use tollkeep_observe::health::{Health, Reason};
+use tollkeep_observe::metrics::{Listener, Metrics, Recorder as Counters};
+use tollkeep_policy::client_ip::fold;
+use tollkeep_policy::ip_list::Listing;
 use tollkeep_policy::retry::RetryBudget;
 use tollkeep_store::Store;
 use tollkeep_store::live::LiveTokens;
@@ -42,6 +47,8 @@ const NAME_BYTES_MAX: usize = 256;
 pub struct Shared {
     /// The settings in force; a request keeps the snapshot it began with.
     pub plan: ArcSwap<Plan>,
+    /// What operators changed while the process runs.
+    pub overrides: Arc<ArcSwap<Overrides>>,
     /// Live access tokens.
     pub tokens: Arc<LiveTokens>,
     /// The store, for its time that never goes back.
@@ -82,6 +89,25 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// Whether the process is going away.
     pub drain: Arc<Drain>,
+    /// The way to management on the data listener, once management is there.
+    pub management: OnceLock<Arc<dyn ManagementDoor>>,
+}
+
+impl Shared {
+    /// Brings into force what operators changed.
+    pub fn set_overrides(&self, overrides: Overrides) {
+        self.overrides.store(Arc::new(overrides));
+        self.tell_maintenance();
+    }
+
+    /// Whether the process wants traffic, as far as maintenance goes.
+    fn tell_maintenance(&self) {
+        if self.plan.load().maintenance.on || self.overrides.load().maintenance.is_some() {
+            self.health.raise(Reason::Maintenance);
+        } else {
+            self.health.clear(Reason::Maintenance);
+        }
+    }
 }
 
 /// One worker.
@@ -99,6 +125,9 @@ pub struct Worker {
     work: RefCell<Vec<Box<Work>>>,
     records: RefCell<Vec<Facts>>,
     flush_due: Cell<bool>,
+    overrides: RefCell<Cache<Arc<ArcSwap<Overrides>>, Arc<Overrides>>>,
+    /// What open connections were judged by as last.
+    judged_by: RefCell<(Arc<Plan>, Arc<Overrides>)>,
     ids: Cell<u64>,
     id_base: [u8; 16],
     date: RefCell<([u8; 29], u64)>,
@@ -120,8 +149,9 @@ impl Worker {
     /// The service of one worker: builds the worker and gives the loop what it calls.
     pub fn service(shared: &Arc<Shared>, parts: &WorkerParts) -> Service {
         let worker = Rc::new(Self::new(Arc::clone(shared), parts));
-        let ticking = Rc::clone(&worker);
+        let (admitting, ticking) = (Rc::clone(&worker), Rc::clone(&worker));
         Service {
+            admits: Box::new(move |peer| admitting.admits(peer.ip())),
             serve: Rc::new(move |conn| Box::pin(lifecycle::serve(Rc::clone(&worker), conn))),
             tick: Box::new(move || ticking.tick()),
         }
@@ -139,6 +169,8 @@ impl Worker {
             work: RefCell::default(),
             records: RefCell::default(),
             flush_due: Cell::new(false),
+            overrides: RefCell::new(Cache::new(Arc::clone(&shared.overrides))),
+            judged_by: RefCell::new((shared.plan.load_full(), shared.overrides.load_full())),
             ids: Cell::new(u64::from_be_bytes(first_eight(&id_base)) >> 8),
             id_base,
             date: RefCell::new(([b' '; 29], 0)),
@@ -153,7 +185,63 @@ impl Worker {
         }
     }
 
+    /// Whether a connection from there is served at all. Whom a proxy speaks for is not known yet.
+    fn admits(&self, peer: IpAddr) -> bool {
+        let plan = self.shared.plan.load();
+        let listing = self.listing(&plan, peer);
+        let admitted = listing != Listing::Denied || plan.client_ip.trusts(peer);
+        if !admitted {
+            let public = Refusal::Forbidden("ip_list").public();
+            self.shared.metrics.refusal(public.code, Listener::Data);
+            let at = self.shared.clock.wall();
+            self.shared.recorder.denied_at_accept(fold(peer), at);
+        }
+        admitted
+    }
+
+    /// HOT. What the lists of the settings and of operators say about an address.
+    pub(crate) fn listing(&self, plan: &Plan, ip: IpAddr) -> Listing {
+        let mut overrides = self.overrides.borrow_mut();
+        let added = &overrides.load().ips;
+        if plan.ip_lists.is_off() && added.is_empty() {
+            return Listing::Passes;
+        }
+        plan.ip_lists.judge_with(added, ip)
+    }
+
+    /// What a caller is told while maintenance is on, unless its address is served all the same.
+    pub(crate) fn maintenance(&self, plan: &Plan, ip: IpAddr) -> Option<Refusal> {
+        let mut overrides = self.overrides.borrow_mut();
+        let (written, by_operator) = (&plan.maintenance, &overrides.load().maintenance);
+        if (!written.on && by_operator.is_none()) || written.allow.contains(ip) {
+            return None;
+        }
+        let message = by_operator.as_ref().and_then(|on| on.message.as_deref());
+        let retry_after = by_operator.as_ref().and_then(|on| on.retry_after);
+        Some(Refusal::Maintenance {
+            message: message.unwrap_or(&written.message).into(),
+            retry_after: retry_after.unwrap_or(written.retry_after),
+        })
+    }
+
+    /// Denies open connections whose address may no longer come, when lists have changed.
+    fn judge_anew(&self) {
+        let (plan, overrides) = (
+            self.shared.plan.load_full(),
+            self.shared.overrides.load_full(),
+        );
+        let mut judged_by = self.judged_by.borrow_mut();
+        if Arc::ptr_eq(&judged_by.0, &plan) && Arc::ptr_eq(&judged_by.1, &overrides) {
+            return;
+        }
+        self.deadlines
+            .deny(|ip| plan.ip_lists.judge_with(&overrides.ips, ip) == Listing::Denied);
+        *judged_by = (plan, overrides);
+        self.shared.tell_maintenance();
+    }
+
     fn tick(&self) {
+        self.judge_anew();
         let now = self.deadlines.now();
         self.shared.health.beat(self.index, now);
         let plan = self.shared.plan.load();

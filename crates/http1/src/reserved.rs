@@ -13,14 +13,14 @@ pub(crate) fn is_reserved(name: &[u8]) -> bool {
 pub(crate) fn is_framing(name: &[u8]) -> bool {
     match reserved(name) {
         Some(Reserved::Own | Reserved::Framing) => true,
-        Some(Reserved::HopByHop | Reserved::Private) | None => false,
+        Some(Reserved::HopByHop | Reserved::Forwarding | Reserved::Private) | None => false,
     }
 }
 
 /// Whether `Connection` may not name the field: taking it out would change what is meant.
 pub(crate) fn is_refused_in_connection(name: &[u8]) -> bool {
     match reserved(name) {
-        Some(Reserved::Own | Reserved::Framing | Reserved::Private) => true,
+        Some(Reserved::Own | Reserved::Framing | Reserved::Forwarding | Reserved::Private) => true,
         Some(Reserved::HopByHop) => false,
         None => FoldedName::of(name).is_one_of(&["content-*"]),
     }

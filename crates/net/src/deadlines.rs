@@ -5,6 +5,7 @@
 //! a deadline fires up to [`TICK`] late.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -28,7 +29,18 @@ struct Shared {
     due_ns: Cell<u64>,
     phase: Cell<Phase>,
     fired: Cell<bool>,
+    /// Whom the connection serves, as far as it is known.
+    serves: Cell<Option<IpAddr>>,
+    denied: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+}
+
+impl Shared {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
 }
 
 /// The deadlines of one worker.
@@ -54,6 +66,8 @@ impl Deadlines {
             due_ns: Cell::new(NEVER),
             phase: Cell::new(Phase::Busy),
             fired: Cell::new(false),
+            serves: Cell::new(None),
+            denied: Cell::new(false),
             waker: RefCell::new(None),
         });
         let mut slots = self.slots.borrow_mut();
@@ -81,17 +95,24 @@ impl Deadlines {
         self.slots.borrow().len() - self.free.borrow().len()
     }
 
+    /// Denies the connections that serve an address of which `is_denied` says so: whatever they wait
+    /// for is late at once, and stays so.
+    pub fn deny(&self, is_denied: impl Fn(IpAddr) -> bool) {
+        for shared in self.slots.borrow().iter().flatten() {
+            if shared.serves.get().is_some_and(&is_denied) && !shared.denied.replace(true) {
+                shared.wake();
+            }
+        }
+    }
+
     /// Wakes every connection whose deadline has passed and, while draining, every idle one.
     pub fn sweep(&self, now: MonoNanos, draining: bool) {
         self.now_ns.set(now.0);
         for shared in self.slots.borrow().iter().flatten() {
             let late =
                 now.0 >= shared.due_ns.get() || (draining && shared.phase.get() == Phase::Idle);
-            if late
-                && !shared.fired.replace(true)
-                && let Some(waker) = shared.waker.borrow_mut().take()
-            {
-                waker.wake();
+            if late && !shared.fired.replace(true) {
+                shared.wake();
             }
         }
     }
@@ -124,14 +145,26 @@ impl Slot {
         self.shared.fired.set(false);
     }
 
-    /// Another slot of the same worker.
+    /// Another slot of the same worker, which serves the same.
     pub fn another(&self) -> Self {
-        self.table.slot()
+        let other = self.table.slot();
+        other.serve(self.shared.serves.get());
+        other
     }
 
     /// The deadlines it is one of.
     pub(crate) fn clock(&self) -> Rc<Deadlines> {
         Rc::clone(&self.table)
+    }
+
+    /// Whom the connection serves from now on; `None` while that is not known.
+    pub fn serve(&self, address: Option<IpAddr>) {
+        self.shared.serves.set(address);
+    }
+
+    /// Whether whom it serves may no longer come: the connection must end.
+    pub fn is_denied(&self) -> bool {
+        self.shared.denied.get()
     }
 
     /// The worker's coarse time.
@@ -141,7 +174,7 @@ impl Slot {
 
     /// Whether the deadline has passed; if not, the task is woken when it does.
     pub fn is_late(&self, cx: &Context<'_>) -> bool {
-        if self.shared.fired.get() {
+        if self.shared.fired.get() || self.shared.denied.get() {
             return true;
         }
         let mut waker = self.shared.waker.borrow_mut();
@@ -198,6 +231,23 @@ mod tests {
         table.sweep(MonoNanos(1), true);
         assert!(late(&idle));
         assert!(!late(&busy));
+    }
+
+    // EDGE-67
+    #[test]
+    fn a_denied_connection_is_late_for_good_and_others_are_not() {
+        let table = Deadlines::new(MonoNanos(0));
+        let slots = [Some("10.0.0.1"), Some("10.0.0.2"), None].map(|address| {
+            let slot = table.slot();
+            slot.serve(address.map(|text| text.parse().unwrap()));
+            slot.set(Duration::from_secs(60));
+            slot
+        });
+        table.deny(|ip| ip.to_string() == "10.0.0.1");
+        assert_eq!(slots.each_ref().map(late), [true, false, false]);
+        slots[0].set(Duration::from_secs(60));
+        assert!(late(&slots[0]), "another deadline changes nothing");
+        assert_eq!(slots.each_ref().map(Slot::is_denied), [true, false, false]);
     }
 
     #[test]

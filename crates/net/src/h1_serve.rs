@@ -276,6 +276,10 @@ impl Downstream {
                         waited = false;
                     }
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Gone::Closed)),
+                    // Whoever may no longer come is given nothing more.
+                    Poll::Pending if self.slot.is_denied() => {
+                        return Poll::Ready(Err(Gone::Closed));
+                    }
                     Poll::Pending => {
                         // The kernel tells of room only once a third of its buffer is free; a
                         // slow reader may have made some all the same.

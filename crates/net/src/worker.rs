@@ -29,6 +29,8 @@ pub type Served = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a worker does with connections, made once on its own thread.
 pub struct Service {
+    /// Whether a connection from there is served at all; asked at accept, before anything is read.
+    pub admits: Box<dyn Fn(SocketAddr) -> bool>,
     /// Serves one connection; called within the connection's own task.
     pub serve: Rc<dyn Fn(Downstream) -> Served>,
     /// Called after each sweep of the deadlines, ten times a second.
@@ -223,7 +225,7 @@ impl Seats<'_> {
             };
             pause = PAUSE_MIN;
             let max = self.worker.connections_max.load(Ordering::Relaxed);
-            if self.worker.drain.live() >= max {
+            if self.worker.drain.live() >= max || !(self.service.admits)(peer) {
                 continue; // dropped, which closes it
             }
             self.seat(stream, peer, taken);

@@ -16,16 +16,19 @@ pub enum Reason {
     Vault,
     /// A certificate of ours has expired; who does not look at it is served all the same.
     Certificate,
+    /// Callers are told to come back later.
+    Maintenance,
 }
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Draining,
         Self::Store,
         Self::Audit,
         Self::Vault,
         Self::Certificate,
+        Self::Maintenance,
     ];
 
     /// The word in `/ready`.
@@ -36,13 +39,14 @@ impl Reason {
             Self::Audit => "audit",
             Self::Vault => "vault",
             Self::Certificate => "certificate",
+            Self::Maintenance => "maintenance",
         }
     }
 
     /// Whether the process serves all the same.
     const fn lets_serve(self) -> bool {
         match self {
-            Self::Draining | Self::Store | Self::Audit | Self::Vault => false,
+            Self::Draining | Self::Store | Self::Audit | Self::Vault | Self::Maintenance => false,
             Self::Certificate => true,
         }
     }

@@ -82,7 +82,9 @@ static RESPONSE: NameTable<(), 53> = NameTable::new([
 /// `Host`, `Content-Length` and `X-Request-Id` are not in it: those the gateway writes itself.
 pub fn request_field_forbidden(name: &[u8]) -> bool {
     match reserved(name) {
-        Some(Reserved::Framing | Reserved::HopByHop | Reserved::Private) => true,
+        Some(Reserved::Framing | Reserved::HopByHop | Reserved::Forwarding | Reserved::Private) => {
+            true
+        }
         Some(Reserved::Own) | None => false,
     }
 }

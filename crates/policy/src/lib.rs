@@ -1,4 +1,5 @@
-//! Decisions without I/O or clock: egress, header hygiene, rate, client address, permission, CORS, shedding.
+//! Decisions without I/O or clock: egress, header hygiene, rate, client address, address lists,
+//! permission, CORS, shedding.
 //!
 //! Everything here is a pure function of its arguments; whoever calls hands in the time, the
 //! addresses a name resolved to, and the fields of a request.
@@ -13,6 +14,7 @@ pub mod expiry;
 pub mod front_door;
 pub mod headers;
 pub mod http2;
+pub mod ip_list;
 pub mod lockout;
 pub mod origin;
 pub mod permission;

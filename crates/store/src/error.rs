@@ -41,6 +41,9 @@ pub enum Conflict {
     /// The token was rotated before; its successor can be rotated.
     #[error("the token was rotated already")]
     TokenRotated,
+    /// There are as many entries of address lists as there may be.
+    #[error("the address lists are full")]
+    IpEntriesFull,
     /// The token is revoked, suspended or expired.
     #[error("the token is no longer active")]
     TokenNotActive,

@@ -9,8 +9,10 @@
 mod blocklist;
 mod cleanup;
 mod error;
+mod ip_entry;
 pub mod live;
 mod lock;
+mod maintenance;
 mod management_key;
 mod meta;
 mod migrate;
@@ -28,6 +30,8 @@ mod write;
 
 pub use cleanup::Cleaned;
 pub use error::{Conflict, OpenError, StoreError};
+pub use ip_entry::{IpEntry, IpEntryRef, IpListName, NewIpEntry, PutIpEntry};
+pub use maintenance::MaintenanceOn;
 pub use management_key::{ManagementKey, NewManagementKey, Role};
 pub use open::{Store, StoreOptions};
 pub use page::{After, Page, PageRequest};

@@ -29,15 +29,21 @@ impl Store {
         let (key, value) = (key.to_owned(), value.to_owned());
         self.unattended(async move |inner| {
             let mut write = inner.begin().await?;
-            sqlx::query(WRITE)
-                .bind(key)
-                .bind(value)
-                .execute(write.connection())
-                .await?;
+            self::write(write.connection(), &key, &value).await?;
             write.commit(&[]).await
         })
         .await
     }
+}
+
+pub(crate) async fn write(
+    connection: &mut SqliteConnection,
+    key: &str,
+    value: &str,
+) -> Result<(), StoreError> {
+    let write = sqlx::query(WRITE).bind(key).bind(value);
+    write.execute(connection).await?;
+    Ok(())
 }
 
 pub(crate) async fn read(

@@ -25,6 +25,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "service_tokens",
         sql: include_str!("../../../migrations/sqlite/0002_service_tokens.sql"),
     },
+    Migration {
+        version: 3,
+        name: "ip_entries",
+        sql: include_str!("../../../migrations/sqlite/0003_ip_entries.sql"),
+    },
 ];
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

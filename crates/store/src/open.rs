@@ -5,7 +5,9 @@ use crate::live::LiveTokens;
 use crate::lock::ProcessLock;
 use crate::wall::SteadyWall;
 use crate::write::Writer;
-use crate::{OpenError, StoreError, Tenant, meta, migrate, project, tenant};
+use crate::{IpEntry, MaintenanceOn, OpenError, StoreError, Tenant};
+use crate::{ip_entry, maintenance, meta, migrate, project, tenant};
+use arc_swap::{ArcSwap, ArcSwapOption};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -45,6 +47,10 @@ pub(crate) struct Inner {
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
     pub(crate) live: Arc<LiveTokens>,
+    /// Entries of address lists, as they are in the file.
+    pub(crate) ip_entries: ArcSwap<Vec<IpEntry>>,
+    /// Maintenance, as it is in the file.
+    pub(crate) maintenance: ArcSwapOption<MaintenanceOn>,
     pub(crate) wall: SteadyWall,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) default_tenant: Tenant,
@@ -83,10 +89,14 @@ impl Store {
         let highest = highest
             .and_then(|text| text.parse().ok())
             .map_or(WallMillis(0), WallMillis);
+        let ip_entries = ip_entry::all(&mut writer).await?;
+        let maintenance = maintenance::read(&mut writer).await?;
         let mut inner = Inner {
             writer: Writer::new(writer),
             readers: readers(path, options).await?,
             live: Arc::default(),
+            ip_entries: ArcSwap::from_pointee(ip_entries),
+            maintenance: ArcSwapOption::new(maintenance),
             wall: SteadyWall::new(clock, highest),
             entropy,
             default_tenant,

@@ -91,12 +91,17 @@ impl Write<'_> {
 
     /// Puts the change on disk, then shows it to the data plane. The turn ends after both, so
     /// changes are seen in the order in which they were stored.
-    pub(crate) async fn commit(mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
+    pub(crate) async fn commit(self, changes: &[Change<'_>]) -> Result<(), StoreError> {
+        let live = self.live;
+        let show = || changes.iter().for_each(|change| live.apply(*change));
+        self.commit_then(show).await
+    }
+
+    /// As [`Self::commit`], for what is shown in another way.
+    pub(crate) async fn commit_then(mut self, show: impl FnOnce()) -> Result<(), StoreError> {
         sqlx::query(COMMIT).execute(self.connection()).await?;
         self.writing.begun = false;
-        for change in changes {
-            self.live.apply(*change);
-        }
+        show();
         Ok(())
     }
 }

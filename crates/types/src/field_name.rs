@@ -14,7 +14,9 @@ pub enum Reserved {
     Framing,
     /// What else ends at this connection.
     HopByHop,
-    /// Forwarding, CDN, cookie, credential, payment and gateway fields.
+    /// Who forwarded what for whom, CDNs included.
+    Forwarding,
+    /// Cookie, credential, payment and gateway fields.
     Private,
 }
 
@@ -24,7 +26,7 @@ pub fn reserved(name: &[u8]) -> Option<Reserved> {
     RESERVED.find(name)
 }
 
-use Reserved::{Framing, HopByHop, Own, Private};
+use Reserved::{Forwarding, Framing, HopByHop, Own, Private};
 
 /// `Host` and `Content-Length`, and all of EDGE-70 that is not about LLM providers only.
 static RESERVED: NameTable<Reserved, 57> = NameTable::new([
@@ -41,30 +43,30 @@ static RESERVED: NameTable<Reserved, 57> = NameTable::new([
     ("upgrade", HopByHop),
     ("http2-settings", HopByHop),
     // Who forwarded what for whom.
-    ("x-forwarded-*", Private),
-    ("forwarded", Private),
-    ("x-real-ip", Private),
-    ("x-client-ip", Private),
-    ("x-cluster-client-ip", Private),
-    ("x-original-*", Private),
-    ("x-rewrite-url", Private),
-    ("x-envoy-*", Private),
-    ("via", Private),
-    ("true-client-ip", Private),
-    ("client-ip", Private),
+    ("x-forwarded-*", Forwarding),
+    ("forwarded", Forwarding),
+    ("x-real-ip", Forwarding),
+    ("x-client-ip", Forwarding),
+    ("x-cluster-client-ip", Forwarding),
+    ("x-original-*", Forwarding),
+    ("x-rewrite-url", Forwarding),
+    ("x-envoy-*", Forwarding),
+    ("via", Forwarding),
+    ("true-client-ip", Forwarding),
+    ("client-ip", Forwarding),
     // CDNs and clouds.
-    ("cf-*", Private),
-    ("cdn-*", Private),
-    ("x-vercel-*", Private),
-    ("fastly-*", Private),
-    ("x-amzn-*", Private),
-    ("x-amz-cf-*", Private),
-    ("x-azure-*", Private),
-    ("x-akamai-*", Private),
-    ("akamai-*", Private),
-    ("x-appengine-*", Private),
-    ("x-cloud-trace-context", Private),
-    ("fly-*", Private),
+    ("cf-*", Forwarding),
+    ("cdn-*", Forwarding),
+    ("x-vercel-*", Forwarding),
+    ("fastly-*", Forwarding),
+    ("x-amzn-*", Forwarding),
+    ("x-amz-cf-*", Forwarding),
+    ("x-azure-*", Forwarding),
+    ("x-akamai-*", Forwarding),
+    ("akamai-*", Forwarding),
+    ("x-appengine-*", Forwarding),
+    ("x-cloud-trace-context", Forwarding),
+    ("fly-*", Forwarding),
     // Cookies.
     ("cookie", Private),
     ("cookie2", Private),
@@ -107,7 +109,8 @@ mod tests {
             ("EXPECT", Some(Framing)),
             ("te", Some(HopByHop)),
             ("Proxy_Authorization", Some(HopByHop)),
-            ("X-Forwarded-For", Some(Private)),
+            ("X-Forwarded-For", Some(Forwarding)),
+            ("CF_Ray", Some(Forwarding)),
             ("x_payment", Some(Private)),
             ("tollkeep-hop", Some(Private)),
             ("content-type", None),

@@ -145,6 +145,10 @@ id!(
     ServiceTokenId, "svc_"
 );
 id!(
+    /// An entry of an address list.
+    IpEntryId, "ipe_"
+);
+id!(
     /// A sealed upstream credential.
     CredentialId, "crd_"
 );

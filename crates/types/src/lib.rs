@@ -21,8 +21,8 @@ pub use authority::{Authority, AuthorityError, AuthorityPattern, AuthorityRef};
 pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, TimeText, WallMillis};
 pub use hex::{LastHex, hex};
 pub use id::{
-    CredentialId, EventId, LineageId, ManagementKeyId, ParseIdError, ProjectId, RequestId,
-    ServiceTokenId, StreamId, TenantId, TokenId,
+    CredentialId, EventId, IpEntryId, LineageId, ManagementKeyId, ParseIdError, ProjectId,
+    RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
 };
 pub use secret::Secret;
 pub use token_hash::TokenHash;

@@ -98,7 +98,8 @@ fn example(action: Action) -> Event<'static> {
         | Action::TokenRotate
         | Action::ServiceTokenList
         | Action::ProjectRead
-        | Action::ProjectList => managed(action),
+        | Action::ProjectList
+        | Action::MaintenanceOff => managed(action),
         Action::ProjectCreate => {
             managed(action).with_detail(Key::Name, Value::Text("träume \"x\"".into()))
         }
@@ -117,6 +118,14 @@ fn example(action: Action) -> Event<'static> {
                 .with_project_id(ProjectId::from_bytes([0x22; 16]))
                 .with_detail(Key::Provider, Value::Word("billing"))
                 .with_detail(Key::Route, Value::Word("GET /invoices"))
+        }
+        Action::IpListAdd | Action::IpListRemove => managed(action)
+            .with_detail(Key::Reason, Value::Text("probing".into()))
+            .with_detail(Key::List, Value::Word("deny"))
+            .with_detail(Key::Cidr, Value::Word("192.0.2.0/24"))
+            .with_detail(Key::ExpiresAt, Value::Word("2026-11-22T10:15:30.000Z")),
+        Action::MaintenanceOn => {
+            managed(action).with_detail(Key::Message, Value::Text("back at noon".into()))
         }
         Action::EgressBlocked => refused(action, "metadata"),
         Action::RequestRejected => refused(action, "transfer_encoding"),

@@ -13,7 +13,7 @@ mod unit;
 
 pub(crate) use choice::choice;
 pub(crate) use list::list;
-pub(crate) use net::{address, network, networks_or_all_private, socket};
+pub(crate) use net::{address, denied_network, network, networks_or_all_private, socket};
 pub(crate) use number::{switch, whole, whole_or_auto};
 pub(crate) use secret::{credential, header, secret, shared_key};
 pub(crate) use text::{Parsed, maybe, parsed, path, text};

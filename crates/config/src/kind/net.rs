@@ -7,6 +7,7 @@ use crate::tree::Node;
 use ipnet::IpNet;
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
+use tollkeep_policy::ip_list::{parse_denied, parse_network};
 
 /// An IP address; `localhost` is 127.0.0.1.
 pub(crate) const fn address() -> Parsed<IpAddr> {
@@ -39,18 +40,12 @@ pub(crate) const fn network() -> Parsed<IpNet> {
     parsed("address or CIDR such as `10.0.0.0/8`", parse_network)
 }
 
-fn parse_network(text: &str) -> Result<IpNet, String> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(ip.to_canonical()));
-    }
-    let net: IpNet = text
-        .parse()
-        .map_err(|_| format!("want an address or CIDR such as `10.0.0.0/8`, not {text:?}"))?;
-    let right = net.trunc();
-    if net != right {
-        return Err(format!("{net} has host bits set; the network is {right}"));
-    }
-    Ok(net)
+/// A network to be denied: as [`network`], but one IPv6 address stands for its /64.
+pub(crate) const fn denied_network() -> Parsed<IpNet> {
+    parsed(
+        "address (of IPv6 its /64) or CIDR such as `10.0.0.0/8`",
+        parse_denied,
+    )
 }
 
 /// Networks, or `true` for all that are private.

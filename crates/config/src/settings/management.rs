@@ -1,18 +1,21 @@
 //! The management listener.
 
 use super::front_door::{FrontDoor, FrontDoorFile};
+use super::ip_lists::{self, AllowFile, DenyFile};
 use super::server::authority;
 use super::tls::{Tls, TlsFile};
 use super::{AllowedHosts, Egress};
 use crate::check::Checks;
 use crate::field::{KindExt, from_environment, section};
-use crate::kind::{list, parsed, secret, switch};
+use crate::kind::{choice, list, network, parsed, secret, switch};
 use crate::reader::keys;
 use crate::tree::KeyPath;
+use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use tollkeep_policy::ip_list::IpLists;
 use tollkeep_types::{AuthorityPattern, Secret};
 
 /// The management listener.
@@ -24,8 +27,12 @@ pub struct Management {
     pub tls: Option<Tls>,
     /// Authorities served.
     pub allowed_hosts: AllowedHosts,
+    /// Who may come at all.
+    pub ip_lists: IpLists,
     /// Whether the local admin socket in the data folder is open (ID-57).
     pub local_socket: bool,
+    /// Whether callers of this machine reach it on the data listener too (EDGE-4).
+    pub on_data_port: OnDataPort,
     /// The owner key named `env` (ID-51).
     pub key: Option<Secret>,
     /// The second factor.
@@ -43,6 +50,18 @@ pub enum ManagementListen {
     Off,
 }
 
+/// Whether management is on the data listener too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnDataPort {
+    /// It is not.
+    Off,
+    /// For callers of this machine.
+    Loopback,
+}
+
+const ON_DATA_PORT: [(&str, OnDataPort); 2] =
+    [("off", OnDataPort::Off), ("loopback", OnDataPort::Loopback)];
+
 keys! {
     /// The management listener, which operators use.
     pub(crate) struct ManagementFile {
@@ -58,12 +77,27 @@ keys! {
         insecure_public_http: bool = switch().or(false),
         /// Hosts this listener serves. Empty: loopback names and the address bound.
         allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
+        /// Addresses that may come, and nobody else: short for `security.ip_allowlist`.
+        allowed_ips: Option<Vec<IpNet>> = list(network()).optional(),
+        security: ManagementSecurity = section(),
         /// Whether `tollkeep.sock` in the data folder serves this user and root without a key,
         /// so that nobody locks themselves out.
         local_socket: bool = switch().or(true),
         front_door: FrontDoorFile = section(),
+        /// `loopback` serves management below `/api/v1`, `/manage` and `/v0` of the data listener
+        /// too, for callers on loopback that name a loopback host and came through no proxy.
+        /// Others get 404 there, whatever routes say.
+        on_data_port: OnDataPort = choice(&ON_DATA_PORT).or(OnDataPort::Off),
         /// An owner key that is never stored and holds while it is set.
         key: Option<Secret> = from_environment("TOLLKEEP_MANAGEMENT_KEY", secret()),
+    }
+}
+
+keys! {
+    /// What guards the management listener. The local socket has no addresses.
+    pub(crate) struct ManagementSecurity {
+        ip_allowlist: AllowFile = section(),
+        ip_denylist: DenyFile = section(),
     }
 }
 
@@ -108,12 +142,15 @@ impl ManagementFile {
         if !host.is_loopback() {
             self.check_public(host, checks);
         }
+        let ip_lists = self.ip_lists(checks);
         let key = "management.allowed_hosts";
         Management {
+            ip_lists,
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, host, key, checks),
             tls: self.tls.check("management.tls", checks),
             listen: self.listen,
             local_socket: self.local_socket,
+            on_data_port: self.on_data_port,
             key: self.key,
             front_door: self.front_door.check(
                 &KeyPath::of("management.front_door"),
@@ -144,5 +181,26 @@ impl ManagementFile {
             );
             checks.warn(LISTEN, &problem);
         }
+    }
+}
+
+impl ManagementFile {
+    /// Who may come, by either spelling.
+    fn ip_lists(&self, checks: &mut Checks<'_>) -> IpLists {
+        let mut allow = self.security.ip_allowlist.clone();
+        let deny = self.security.ip_denylist.clone();
+        if !allow.deny_all {
+            let key = "management.security.ip_allowlist.deny_all";
+            checks.error(key, "has no effect: management has no limit by address");
+        }
+        if let Some(short) = self.allowed_ips.clone() {
+            if allow.enabled == Some(true) || !allow.allowed_ips.is_empty() {
+                let problem = "says the same as `management.security.ip_allowlist`; write one";
+                checks.error("management.allowed_ips", problem);
+            }
+            allow.enabled = Some(true);
+            allow.allowed_ips = short;
+        }
+        ip_lists::check(allow, deny, "management.security", checks)
     }
 }

@@ -10,8 +10,10 @@ mod breaker;
 mod compat;
 mod egress;
 mod front_door;
+mod ip_lists;
 mod llm;
 mod logging;
+mod maintenance;
 mod management;
 mod metrics;
 mod provider;
@@ -26,6 +28,7 @@ mod server_guard;
 mod signing;
 mod store;
 mod tls;
+mod trust_proxy;
 mod upstream;
 
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
@@ -36,7 +39,8 @@ pub use egress::{Egress, Resolver, ResolverMode};
 pub use front_door::{FrontDoor, Jwt, ServiceTokenFields};
 pub use llm::{Llm, Models, Surface, Surfaces};
 pub use logging::{AccessLog, Format, Level, Logging};
-pub use management::{Management, ManagementListen};
+pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Maintenance};
+pub use management::{Management, ManagementListen, OnDataPort};
 pub use metrics::Metrics;
 pub use provider::{Credential, Provider};
 pub use provider_kind::ProviderKind;
@@ -54,6 +58,7 @@ pub use store::StoreSettings;
 pub use tls::{CertificateFiles, Tls};
 pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
 
+use self::trust_proxy::{TrustProxy, TrustProxyKind};
 use crate::check::Checks;
 use crate::field::{KindExt, named, plain_name, section};
 use crate::kind::{choice, path, switch, whole};
@@ -61,6 +66,7 @@ use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::path::PathBuf;
 use std::time::Duration;
+use tollkeep_policy::ip_list::covers_loopback;
 
 /// Everything the program is told, checked.
 #[derive(Clone, Debug)]
@@ -173,6 +179,8 @@ keys! {
         /// Folder of the database, keys, sockets and the audit log; made with mode 0700.
         data_dir: PathBuf = path().or(PathBuf::from("./data")),
         config: FileRules = section(),
+        /// As `server.trust_proxy`.
+        trust_proxy: Option<TrustProxy> = TrustProxyKind.optional(),
         server as "server" | "gateway": server::ServerFile = section(),
         management: management::ManagementFile = section(),
         metrics: metrics::MetricsFile = section(),
@@ -203,7 +211,7 @@ impl Settings {
     /// The settings of a file. What `checks` reported makes them void.
     pub(crate) fn check(file: File, checks: &mut Checks<'_>) -> Self {
         let egress = file.egress.check(checks);
-        let server = file.server.check(&egress, checks);
+        let server = file.server.check(&egress, file.trust_proxy, checks);
         let upstreams = upstream::check(file.upstreams, &egress, checks);
         let llm = file.llm.check(checks);
         let mut providers = provider::check(file.providers, &llm, &egress, checks);
@@ -213,9 +221,11 @@ impl Settings {
         }
         check_sandbox(&file.sandbox, &server, &providers, checks);
         server.check_memory(llm.settings.max_request_body_bytes, checks);
+        let management = file.management.check(&egress, checks);
+        check_local(&management, &server, checks);
         Self {
             environment: file.environment,
-            management: file.management.check(&egress, checks),
+            management,
             metrics: file.metrics.check(checks),
             auth: file.auth.check(file.vault, checks),
             vault: file.vault,
@@ -236,6 +246,16 @@ impl Settings {
             compat: file.compat,
             reload: file.reload,
         }
+    }
+}
+
+/// Behind a proxy of this machine every caller would be local (EDGE-4).
+fn check_local(management: &Management, server: &Server, checks: &mut Checks<'_>) {
+    let mut trusted = server.trusted_proxies.iter();
+    if management.on_data_port == OnDataPort::Loopback && trusted.any(|net| covers_loopback(*net)) {
+        let problem = "is refused while a proxy on loopback is trusted: every caller behind it \
+                       would be local";
+        checks.error("management.on_data_port", problem);
     }
 }
 

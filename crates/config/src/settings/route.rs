@@ -6,10 +6,12 @@ use super::{DAY_MS, GIB, MIB, Upstream};
 use crate::check::Checks;
 use crate::error::nearest;
 use crate::field::{KindExt, OnOrOff, section, section_or_off};
-use crate::kind::{bytes, choice, duration, list, switch, text, whole};
+use crate::kind::{bytes, choice, duration, list, network, switch, text, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
+use ipnet::IpNet;
 use std::time::Duration;
+use tollkeep_policy::ip_list::IpSet;
 use tollkeep_policy::origin::Origin;
 
 /// Which requests go to which upstream, and on what terms.
@@ -25,6 +27,8 @@ pub struct Route {
     pub access: Access,
     /// Origins that calls must come from; empty: any, or none.
     pub allowed_origins: Vec<Origin>,
+    /// The only addresses that may call; `None` is any.
+    pub allowed_ips: Option<IpSet>,
     /// Its own limit; a free route always has one (EDGE-86).
     pub rate: Option<RateLimit>,
     /// Bytes of a request body, instead of the server's limit.
@@ -132,6 +136,8 @@ keys! {
             .or(Access::Token),
         /// Origins that calls must come from; one without `Origin` is refused too. Empty: any.
         allowed_origins: Vec<Origin> = list(origin()).or_empty(),
+        /// The only addresses that may call; others get 403.
+        allowed_ips: Option<Vec<IpNet>> = list(network()).optional(),
         rate_limit: OnOrOff<RateFile> = section_or_off(),
         request: RequestFile = section(),
         path: PathFile = section(),
@@ -236,6 +242,10 @@ impl RouteFile {
         }
         let upstream = self.upstream?;
         check_upstream(&upstream, &path.name("upstream"), upstreams, checks);
+        if self.allowed_ips.as_ref().is_some_and(Vec::is_empty) {
+            let problem = "names nobody: list addresses, or leave it out";
+            checks.error_at(&path.name("allowed_ips"), problem);
+        }
         let rate = self
             .rate_limit
             .read(self.access, &path.name("rate_limit"), checks);
@@ -245,6 +255,7 @@ impl RouteFile {
             upstream,
             access: self.access,
             allowed_origins: self.allowed_origins,
+            allowed_ips: self.allowed_ips.map(IpSet::new),
             rate,
             body_bytes_max: self.request.body_bytes_max,
             allow_body: self.request.allow_body,

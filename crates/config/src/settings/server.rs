@@ -2,14 +2,16 @@
 
 use super::Egress;
 use super::front_door::{FrontDoor, FrontDoorFile};
+use super::maintenance::{self, Maintenance, message};
 use super::server_cors::{Cors, CorsFile};
 use super::server_guard::{GlobalRateFile, IpRate, Rate, Security};
 use super::tls::{Tls, TlsFile};
+use super::trust_proxy::{TrustProxy, TrustProxyKind};
 use super::{DAY_MS, GIB, KIB, MIB, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, field_name, section};
 use crate::kind::{
-    Parsed, address, bytes, bytes_or_auto, list, millis, network, parsed, switch, whole,
+    Parsed, address, bytes, bytes_or_auto, list, millis, network, parsed, seconds, switch, whole,
     whole_or_auto,
 };
 use crate::reader::keys;
@@ -19,6 +21,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
+use tollkeep_policy::client_ip::{self as rules, ClientIpRules};
+use tollkeep_policy::ip_list::{IpLists, IpSet};
 use tollkeep_types::AuthorityPattern;
 
 pub use super::server_guard::SecurityHeaders;
@@ -56,12 +60,16 @@ pub struct Server {
     pub cors: Option<Cors>,
     /// The limit of all data requests together; `None` is off.
     pub rate: Option<Rate>,
+    /// Who may come at all.
+    pub ip_lists: IpLists,
     /// The per-address limit; `None` is off.
     pub ip_rate: Option<IpRate>,
     /// Addresses without that limit, and without the default limit of free routes.
     pub rate_exempt: Vec<IpNet>,
     /// The fields on every answer; `None` is off (development only).
     pub security_headers: Option<SecurityHeaders>,
+    /// Whether callers are told to come back later.
+    pub maintenance: Maintenance,
     /// Sizes and counts.
     pub limits: Limits,
     /// Times a connection may take.
@@ -108,6 +116,10 @@ keys! {
         allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
         /// Peers whose forwarding fields are believed.
         trusted_proxies: Vec<IpNet> = list(network()).or_empty(),
+        /// Whom to believe, as tollbooth's files say it: `true` or a number of hops trusts a
+        /// proxy on this machine, `{hops, cidrs}` the proxies named. Instead of `trusted_proxies`
+        /// and `client_ip.hops`.
+        trust_proxy: Option<TrustProxy> = TrustProxyKind.optional(),
         client_ip: ClientIp = section(),
         /// Whether a caller's well-formed `X-Request-Id` is kept instead of a new one.
         trust_request_id: bool = switch().or(false),
@@ -117,6 +129,15 @@ keys! {
         cors: CorsFile = section(),
         security: Security = section(),
         rate_limit: GlobalRateFile = section(),
+        /// Whether callers get 503 and `message`; health, management and metrics stay.
+        maintenance_mode: bool = switch().or(false),
+        /// What callers are told in maintenance.
+        message: String = message().or(maintenance::MESSAGE.into()),
+        /// When callers are told to come back.
+        maintenance_retry_after as "maintenance_retry_after_s": Duration =
+            seconds(1_000..=3_600_000).or(ms(120_000)),
+        /// Addresses that are served in maintenance all the same.
+        maintenance_allow_ips: Vec<IpNet> = list(network()).or_empty(),
         limits: Limits = section(),
         timeouts: Timeouts = section(),
         front_door: FrontDoorFile = section(),
@@ -311,8 +332,14 @@ impl AllowedHosts {
 }
 
 impl ServerFile {
-    pub(super) fn check(self, egress: &Egress, checks: &mut Checks<'_>) -> Server {
-        self.check_bind(checks);
+    pub(super) fn check(
+        mut self,
+        egress: &Egress,
+        top: Option<TrustProxy>,
+        checks: &mut Checks<'_>,
+    ) -> Server {
+        let local_only = self.take_trust_proxy(top, checks);
+        self.check_bind(local_only, checks);
         for (index, net) in self.trusted_proxies.iter().enumerate() {
             if net.prefix_len() == 0 {
                 let path = crate::tree::KeyPath::of("server.trusted_proxies").index(index);
@@ -340,9 +367,16 @@ impl ServerFile {
             underscore_headers: self.http.underscore_headers,
             cors: self.cors.check(checks),
             rate: self.rate_limit.check(checks),
+            ip_lists: self.security.ip_lists(checks),
             ip_rate: self.security.rate(checks),
             rate_exempt: self.security.rate_exempt(),
             security_headers: self.security.headers(checks),
+            maintenance: Maintenance {
+                on: self.maintenance_mode,
+                message: self.message,
+                retry_after: self.maintenance_retry_after,
+                allow: IpSet::new(self.maintenance_allow_ips),
+            },
             limits: self.limits,
             timeouts: self.timeouts,
             front_door: self.front_door.check(
@@ -354,10 +388,44 @@ impl ServerFile {
         }
     }
 
+    /// Brings `trustProxy` into `trusted_proxies` and `client_ip.hops`; says whether it trusts no
+    /// other machine.
+    fn take_trust_proxy(&mut self, top: Option<TrustProxy>, checks: &mut Checks<'_>) -> bool {
+        let own = self.trust_proxy.take();
+        let key = match &own {
+            Some(_) => "server.trust_proxy",
+            None => "trust_proxy",
+        };
+        if own.is_some() && top.is_some() && own != top {
+            checks.error(
+                "trust_proxy",
+                "says something else than `server.trust_proxy`",
+            );
+        }
+        let Some(trust) = own.or(top) else {
+            return false;
+        };
+        if !self.trusted_proxies.is_empty() || self.client_ip.hops != 0 {
+            let problem = "stands beside `server.trusted_proxies` or `server.client_ip.hops`, \
+                           which say the same; write one";
+            checks.error(key, problem);
+            return false;
+        }
+        let local_only = matches!(trust, TrustProxy::Loopback { .. });
+        if local_only {
+            let problem = "trusts a proxy on this machine only; name one on another machine in \
+                           `server.trusted_proxies`, or callers behind it have its address";
+            checks.warn(key, problem);
+        }
+        (self.trusted_proxies, self.client_ip.hops) = trust.networks();
+        local_only
+    }
+
     /// EDGE-1.
-    fn check_bind(&self, checks: &mut Checks<'_>) {
-        let guarded =
-            self.tls.enabled || !self.trusted_proxies.is_empty() || self.insecure_public_http;
+    fn check_bind(&self, local_only: bool, checks: &mut Checks<'_>) {
+        // A proxy on this machine does not stand in front of a public address.
+        let proxied = !self.trusted_proxies.is_empty() && !local_only;
+        let guarded = self.tls.enabled || proxied || self.insecure_public_http;
         if !self.host.is_loopback() && !guarded {
             let problem = format!(
                 "{} is a public address without TLS: set `server.tls`, or name the proxy in \
@@ -373,6 +441,19 @@ impl ServerFile {
 }
 
 impl Server {
+    /// Whom to believe about the client.
+    pub fn client_ip_rules(&self) -> ClientIpRules {
+        let source = match &self.client_ip.source {
+            ClientIpSource::XForwardedFor => rules::ClientIpSource::XForwardedFor,
+            ClientIpSource::Forwarded => rules::ClientIpSource::Forwarded,
+            ClientIpSource::XRealIp => rules::ClientIpSource::XRealIp,
+            ClientIpSource::Field(name) => rules::ClientIpSource::Named(name.clone()),
+        };
+        let hops = u32::try_from(self.client_ip.hops).ok();
+        let hops = hops.filter(|hops| *hops > 0);
+        ClientIpRules::new(&self.trusted_proxies, source, hops)
+    }
+
     /// A body that is allowed must fit into the memory of all bodies.
     pub(super) fn check_memory(&self, llm_body_bytes_max: u64, checks: &mut Checks<'_>) {
         let memory = self.limits.request_body_memory_bytes_max;

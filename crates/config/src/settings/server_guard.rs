@@ -1,11 +1,13 @@
 //! What guards the data listener: limits of all and of each address, the fields on every answer.
 
+use super::ip_lists::{self, AllowFile, DenyFile};
 use crate::check::Checks;
 use crate::field::{KindExt, section, switched};
 use crate::kind::{Parsed, choice, list, network, parsed, switch, whole};
 use crate::reader::{Field, Key, Reader, keys};
 use ipnet::IpNet;
 use std::time::Duration;
+use tollkeep_policy::ip_list::IpLists;
 
 /// So many requests in a window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,6 +45,8 @@ const SCOPES: [(&str, RateScope); 2] = [("unproven", RateScope::Unproven), ("all
 keys! {
     /// What guards the data listener.
     pub(crate) struct Security {
+        ip_allowlist: AllowFile = section(),
+        ip_denylist: DenyFile = section(),
         rate_limiting: IpRateFile = section(),
         headers: Option<SecurityHeaders> = switched(),
     }
@@ -178,6 +182,11 @@ impl Security {
 
     pub(super) fn rate_exempt(&self) -> Vec<IpNet> {
         self.rate_limiting.exempt.clone()
+    }
+
+    pub(super) fn ip_lists(&self, checks: &mut Checks<'_>) -> IpLists {
+        let (allow, deny) = (self.ip_allowlist.clone(), self.ip_denylist.clone());
+        ip_lists::check(allow, deny, "server.security", checks)
     }
 
     pub(super) fn headers(&self, checks: &mut Checks<'_>) -> Option<SecurityHeaders> {

@@ -12,6 +12,8 @@ mod hostile;
 #[cfg(test)]
 mod interpolation;
 #[cfg(test)]
+mod ip_lists;
+#[cfg(test)]
 mod precedence;
 #[cfg(test)]
 mod production;
@@ -24,3 +26,5 @@ mod showing;
 mod signing;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod switches;

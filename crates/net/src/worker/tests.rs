@@ -90,6 +90,7 @@ async fn echo_or_panic(mut conn: Downstream) {
 #[test]
 fn workers_that_have_hardly_begun_end_when_they_are_told() {
     let make: Make = Arc::new(|_| Service {
+        admits: Box::new(|_| true),
         serve: Rc::new(|_| Box::pin(async {})),
         tick: Box::new(|| {}),
     });
@@ -106,6 +107,7 @@ fn a_connection_that_panics_ends_alone_and_is_counted_out() {
     let make: Make = Arc::new(move |parts| {
         let (deadlines, told) = (Rc::clone(&parts.deadlines), Arc::clone(&told));
         Service {
+            admits: Box::new(|_| true),
             serve: Rc::new(|conn| Box::pin(echo_or_panic(conn))),
             tick: Box::new(move || told.store(deadlines.live() == 0, Ordering::SeqCst)),
         }
@@ -140,6 +142,7 @@ fn a_service_that_panics_before_it_serves_loses_that_connection_only() {
     let make: Make = Arc::new(|_| {
         let first = Cell::new(true);
         Service {
+            admits: Box::new(|_| true),
             serve: Rc::new(move |conn| {
                 assert!(!first.replace(false), "not the first one");
                 Box::pin(echo_or_panic(conn))

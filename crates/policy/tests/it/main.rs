@@ -14,6 +14,7 @@ mod cors;
 mod egress;
 mod front_door;
 mod headers;
+mod ip_list;
 mod rate;
 mod redirect;
 mod shed;

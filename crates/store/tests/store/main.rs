@@ -8,6 +8,7 @@
 )]
 
 mod clean;
+mod ip_entry;
 mod live;
 mod management_key;
 mod meta;

@@ -67,7 +67,7 @@ async fn time_goes_on_when_the_clock_has_caught_up() {
 }
 
 impl World {
-    fn clock_says(&self) -> u64 {
+    pub(crate) fn clock_says(&self) -> u64 {
         use tollkeep_types::Clock;
         self.clock.wall().0
     }

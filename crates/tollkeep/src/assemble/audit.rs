@@ -85,6 +85,14 @@ pub(crate) struct Lines {
     pub(crate) usage: LineSink,
 }
 
+impl Lines {
+    /// All of them.
+    pub(crate) fn all(self) -> Vec<LineSink> {
+        let usage = [self.usage].into_iter();
+        usage.chain(self.access).collect()
+    }
+}
+
 /// Opens the line files.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The control plane: management and metrics listeners, the local socket, the sandbox, and the
 //! jobs that run beside the requests.
 
+use super::door::Door;
 use super::jwks::ManagementKeys;
 use super::reload::{Cause, Reloader};
 use super::runtime::Live;
@@ -20,6 +21,7 @@ use tokio::sync::Notify;
 use tollkeep_admin::{Admin, AdminParts, Runtime, Scheme};
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::{Environment, ManagementListen, Provider, ProviderKind, Settings};
+use tollkeep_gateway::Shared;
 use tollkeep_net::control::listen_unix;
 use tollkeep_net::listen;
 use tollkeep_observe::health::{Health, Reason};
@@ -46,6 +48,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) live: &'a Arc<Live>,
     /// TLS of the listeners.
     pub(crate) tls: &'a Listeners,
+    /// What the data plane shares.
+    pub(crate) shared: &'a Shared,
     /// Told when the control plane must end.
     pub(crate) stop: &'a Arc<Notify>,
     /// The keys of the identity provider at the front door, where there is one.
@@ -144,6 +148,12 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         jwt_keys: Arc::clone(parts.jwt_keys),
     });
     let first_key = admin.ensure_management_key().await?;
+    let door = Door {
+        api: admin.on_data_port(),
+        control: tokio::runtime::Handle::current(),
+    };
+    // Nobody else sets it.
+    drop(parts.shared.management.set(Arc::new(door)));
     let stop = || {
         let stop = Arc::clone(parts.stop);
         async move { stop.notified().await }
@@ -171,8 +181,21 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
     Ok(first_key)
 }
 
+/// Takes the settings over anew with each signal and each change of a file, where they can be
+/// loaded again.
+pub(crate) fn keep_settings(
+    control: &tokio::runtime::Runtime,
+    reloader: &Arc<Reloader>,
+    hangups: Option<Signal>,
+) {
+    if let Some(hangups) = hangups {
+        control.spawn(reload_on(hangups, Arc::clone(reloader)));
+        control.spawn(reload_on_change(Arc::clone(reloader)));
+    }
+}
+
 /// Takes the settings over anew with each signal.
-pub(crate) async fn reload_on(mut signals: Signal, reloader: Arc<Reloader>) {
+async fn reload_on(mut signals: Signal, reloader: Arc<Reloader>) {
     while signals.recv().await.is_some() {
         let reloader = Arc::clone(&reloader);
         let reload = tokio::task::spawn_blocking(move || reloader.reload_by(Cause::Signal));
@@ -183,7 +206,7 @@ pub(crate) async fn reload_on(mut signals: Signal, reloader: Arc<Reloader>) {
 }
 
 /// Takes the settings over anew whenever one of their files has changed.
-pub(crate) async fn reload_on_change(reloader: Arc<Reloader>) {
+async fn reload_on_change(reloader: Arc<Reloader>) {
     let mut ticks = tokio::time::interval(watch::LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -211,6 +234,8 @@ async fn keep_store(store: Store, health: Arc<Health>, live: Arc<Live>) {
         ticks.tick().await;
         let mut kept = store.flush_usage().await.map(|_| ());
         kept = kept.and(store.keep_time().await);
+        kept = kept.and(store.forget_ip_entries().await.map(|_| ()));
+        live.overriding.keep();
         since_clean += FLUSH_EVERY;
         if since_clean >= live.settings().auth.token_cleanup_interval {
             since_clean = Duration::ZERO;

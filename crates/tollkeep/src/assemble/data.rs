@@ -2,6 +2,7 @@
 
 use super::audit::{self, Lines};
 use super::counters::Link;
+use super::overrides::stored_overrides;
 use super::plan::Planner;
 use super::tls::{self, Listeners};
 use super::vault::Vault;
@@ -87,6 +88,7 @@ pub(crate) fn start(
     let link = Link::new(base);
     let shared = Arc::new(Shared {
         plan: arc_swap::ArcSwap::new(planner.take(planned)),
+        overrides: Arc::default(),
         tokens: Arc::clone(parts.store.live()),
         store: parts.store.clone(),
         hasher: Arc::clone(&parts.vault.hasher),
@@ -114,10 +116,13 @@ pub(crate) fn start(
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
+        management: std::sync::OnceLock::new(),
     });
     if let Some(link) = link {
         link.keep(&shared, parts.audit.clone(), control)?;
     }
+    // Before the first connection: who was denied stays denied over a restart.
+    shared.set_overrides(stored_overrides(parts.store));
     let connections_max = Arc::new(AtomicUsize::new(limits.connections_max));
     control.spawn(memory::watch(
         Arc::clone(&base.clock),

@@ -5,9 +5,11 @@ mod certificates;
 mod control;
 mod counters;
 mod data;
+mod door;
 mod host;
 mod jwks;
 mod memory;
+mod overrides;
 #[cfg(test)]
 mod panics;
 mod plan;
@@ -25,6 +27,7 @@ use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anyhow::Context;
 use certificates::Keeper;
+use overrides::Overriding;
 use reload::Reloader;
 use runtime::Live;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -145,8 +148,9 @@ fn start_by(
     let management_keys = data.plane.planner.management_keys();
     let sources = reload::Sources { again, sandbox };
     let shared = Arc::clone(&data.plane.shared);
+    let overriding = Overriding::new(store.clone(), Arc::clone(&shared));
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
-    let live = Arc::new(Live::new(reloader, shared));
+    let live = Arc::new(Live::new(reloader, Arc::clone(&shared), overriding));
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,
@@ -156,19 +160,15 @@ fn start_by(
         health: &health,
         live: &live,
         tls: &tls,
+        shared: &shared,
         stop: &stop_control,
         jwt_keys: &management_keys,
     };
     let first_key = control.block_on(control::start(&parts, others))?;
-    let mut all_lines = vec![lines.usage];
-    all_lines.extend(lines.access);
     announce(&base, audit.as_deref());
     let certificates = Keeper::new(&base, &live.reloader, &health, audit.as_ref());
     control.spawn(certificates::keep(certificates));
-    if let Some(hangups) = hangups {
-        control.spawn(control::reload_on(hangups, Arc::clone(&live.reloader)));
-        control.spawn(control::reload_on_change(Arc::clone(&live.reloader)));
-    }
+    control::keep_settings(&control, &live.reloader, hangups);
     Ok(Running {
         base,
         control,
@@ -177,7 +177,7 @@ fn start_by(
         health,
         store,
         audit,
-        lines: all_lines,
+        lines: lines.all(),
         stop_control,
         live,
         signals,

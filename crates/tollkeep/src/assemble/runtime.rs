@@ -1,5 +1,6 @@
 //! The running gateway as the management API sees it.
 
+use super::overrides::Overriding;
 use super::reload::Reloader;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +17,17 @@ pub(crate) struct Live {
     pub(crate) reloader: Arc<Reloader>,
     /// The data plane.
     shared: Arc<Shared>,
+    /// What operators changed besides.
+    pub(crate) overriding: Overriding,
 }
 
 impl Live {
     /// Of these parts.
-    pub(crate) fn new(reloader: Reloader, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(reloader: Reloader, shared: Arc<Shared>, overriding: Overriding) -> Self {
         Self {
             reloader: Arc::new(reloader),
             shared,
+            overriding,
         }
     }
 
@@ -39,6 +43,10 @@ impl Runtime for Live {
 
     fn settings_state(&self) -> SettingsState {
         self.reloader.state()
+    }
+
+    fn apply_overrides(&self) {
+        self.overriding.apply();
     }
 
     fn reload(&self) -> Result<Reloaded, ConfigErrors> {

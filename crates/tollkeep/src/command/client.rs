@@ -83,6 +83,22 @@ impl Client {
         self.call(Method::POST, path, Some(body))
     }
 
+    /// Sets.
+    ///
+    /// # Errors
+    /// See [`Self::call`].
+    pub(crate) fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Method::PUT, path, Some(body))
+    }
+
+    /// Removes.
+    ///
+    /// # Errors
+    /// See [`Self::call`].
+    pub(crate) fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.call(Method::DELETE, path, None)
+    }
+
     /// One call; the answer's body as JSON.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ mod breaker;
 mod client;
 mod config;
 mod demo;
+mod ip;
 mod logs;
+mod maintenance;
 mod origin;
 mod output;
 mod project;
@@ -61,6 +63,12 @@ enum Command {
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
+    /// Addresses that may or may not come
+    #[command(subcommand)]
+    Ip(ip::Ip),
+    /// Tell callers to come back later
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
     /// How a running gateway is doing
     Status(status::Status),
 }
@@ -103,6 +111,8 @@ impl Cli {
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
             Command::Breaker(breaker) => breaker.run(),
+            Command::Ip(ip) => ip.run(),
+            Command::Maintenance(maintenance) => maintenance.run(),
             Command::Status(status) => status.run(),
         }
     }

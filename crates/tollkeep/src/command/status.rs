@@ -22,6 +22,7 @@ const MEMBERS: &[(&str, &str)] = &[
     ("audit", "/audit"),
     ("degraded", "/degraded"),
     ("draining", "/draining"),
+    ("maintenance", "/maintenance"),
     ("sandbox", "/sandbox"),
     ("open breakers", "/breakers"),
     ("live tokens", "/tokens"),
