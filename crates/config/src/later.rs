@@ -72,8 +72,6 @@ pub(crate) const LATER: &[&str] = &[
     "store.jobs_url",
     "store.owner_url",
     "store.migrate",
-    "egress.mode",
-    "egress.allow_hosts",
     "egress.proxy",
     "egress.roots",
     "policy",

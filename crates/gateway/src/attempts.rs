@@ -73,6 +73,13 @@ impl Exchange<'_> {
 
     /// Connects, all tries within the time that connecting may take.
     async fn dial(&mut self, target: &Target) -> Result<Box<UpstreamConn>, Stop> {
+        if target.endpoint.is_reported() {
+            let host = target.endpoint.url.host();
+            tracing::warn!(
+                upstream.name = %target.name,
+                "`{host}` is called though it is not in egress.allow_hosts"
+            );
+        }
         self.conn.slot().set(target.timeouts.connect);
         let worker = std::rc::Rc::clone(self.worker);
         let owner = self.owner(target);

@@ -48,6 +48,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether its host is called only because hosts that are not listed are reported.
+    pub fn is_reported(&self) -> bool {
+        self.dialer.policy.is_reported(&self.url)
+    }
+
     /// Whether a connection to `other` would be one to this: the same place, found by the same
     /// rules, and proven in the same way.
     pub fn leads_where(&self, other: &Self) -> bool {

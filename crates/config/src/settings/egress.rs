@@ -3,13 +3,14 @@
 use super::ms;
 use crate::check::Checks;
 use crate::field::{KindExt, section};
-use crate::kind::{choice, list, maybe, millis, path, socket, whole};
+use crate::kind::{choice, list, maybe, millis, parsed, path, socket, whole};
 use crate::reader::keys;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tollkeep_policy::egress::{
-    EgressPolicy, EgressReason, EgressUrl, Exceptions, Giver, Purpose, Scheme, parse_url,
+    EgressPolicy, EgressReason, EgressUrl, Exceptions, Giver, HostList, HostMode, HostPattern,
+    HostPatternError, Purpose, Scheme, parse_url,
 };
 
 /// What may be dialled.
@@ -23,6 +24,8 @@ pub struct Egress {
     pub resolver: Resolver,
     /// Further root certificates, PEM.
     pub ca_file: Option<PathBuf>,
+    /// The hosts that may be called.
+    pub hosts: HostList,
 }
 
 /// How names are resolved.
@@ -45,6 +48,9 @@ pub enum ResolverMode {
     Servers(Vec<SocketAddr>),
 }
 
+const HOST_MODES: [(&str, HostMode); 2] =
+    [("enforce", HostMode::Enforce), ("report", HostMode::Report)];
+
 keys! {
     /// The one door out: what may be dialled.
     pub(crate) struct EgressFile {
@@ -53,6 +59,15 @@ keys! {
         /// Ports a URL of this file may name although they are those of mail, shell, file or
         /// database servers.
         allow_ports: Vec<u16> = list(whole(1..=65_535)).or_empty(),
+        /// The only hosts that are called, such as `api.example.com`, or `*.example.com` for all
+        /// names below. Empty: any.
+        allow_hosts: Vec<HostPattern> = list(parsed("host or `*.name`", |text| {
+            text.parse().map_err(|error: HostPatternError| error.to_string())
+        }))
+        .or_empty(),
+        /// What becomes of a host that is not in `allow_hosts`: `enforce`, it is refused, at the
+        /// start if the file names it; `report`, it is called and the log tells.
+        mode: HostMode = choice(&HOST_MODES).or(HostMode::Enforce),
         resolver: ResolverFile = section(),
         /// PEM file with root certificates besides those of the system.
         ca_file: Option<PathBuf> = maybe(path()).or(None),
@@ -87,6 +102,10 @@ impl EgressFile {
             allow_ports: self.allow_ports,
             resolver: self.resolver.check(checks),
             ca_file: self.ca_file,
+            hosts: HostList {
+                patterns: self.allow_hosts,
+                mode: self.mode,
+            },
         }
     }
 }
@@ -120,7 +139,8 @@ impl Egress {
     /// # Errors
     /// The reason, with the line that would allow it.
     pub(super) fn admit(&self, url: &EgressUrl, exceptions: &Exceptions) -> Result<(), String> {
-        let policy = EgressPolicy::new(self.ports.clone(), self.allow_ports.clone(), Vec::new());
+        let policy = EgressPolicy::new(self.ports.clone(), self.allow_ports.clone(), Vec::new())
+            .only_to(self.hosts.clone());
         policy.admit(url, exceptions).map_err(|refusal| {
             let port = url.port();
             match refusal.reason() {
@@ -131,6 +151,9 @@ impl Egress {
                     "{refusal}; to call it, list the networks it is in, such as \
                      `allow_private: [\"127.0.0.1/32\"]`"
                 ),
+                EgressReason::NotListed => {
+                    format!("{refusal}; to call it, add it to `egress.allow_hosts`")
+                }
                 EgressReason::Port
                 | EgressReason::Scheme
                 | EgressReason::Userinfo

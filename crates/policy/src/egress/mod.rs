@@ -5,12 +5,14 @@
 //! dialer takes nothing but the [`VettedAddr`] that `vet` makes.
 
 mod address;
+mod host_list;
 mod name;
 mod port;
 mod redirect;
 mod refusal;
 mod url;
 
+pub use self::host_list::{HostList, HostMode, HostPattern, HostPatternError};
 pub use self::redirect::{check_redirect, relayed_location};
 pub use self::refusal::{EgressReason, EgressRefusal};
 pub use self::url::{EgressUrl, Giver, Host, Purpose, Scheme, parse_url};
@@ -63,6 +65,7 @@ pub struct EgressPolicy {
     /// Ports an operator's URL may name although they are on the block list.
     unblocked_ports: Vec<u16>,
     listeners: Vec<SocketAddr>,
+    hosts: HostList,
 }
 
 impl EgressPolicy {
@@ -74,7 +77,22 @@ impl EgressPolicy {
             tenant_ports: ports,
             unblocked_ports: allow_ports,
             listeners,
+            hosts: HostList {
+                patterns: Vec::new(),
+                mode: HostMode::Enforce,
+            },
         }
+    }
+
+    /// The same, with the hosts that may be called at all: `egress.allow_hosts`.
+    #[must_use]
+    pub fn only_to(self, hosts: HostList) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// Whether `url` is called although its host is not listed, since that is only to be told.
+    pub fn is_reported(&self, url: &EgressUrl) -> bool {
+        self.hosts.mode == HostMode::Report && !self.hosts.lists(url.host())
     }
 
     /// Judges what can be judged before DNS: port, name, literal address. Called before a URL is
@@ -84,6 +102,9 @@ impl EgressPolicy {
     /// The reason; its `Display` is for operators and names the setting that would allow it.
     pub fn admit(&self, url: &EgressUrl, exceptions: &Exceptions) -> Result<(), EgressRefusal> {
         self.check_port(url)?;
+        if self.hosts.mode == HostMode::Enforce && !self.hosts.lists(url.host()) {
+            return Err(EgressReason::NotListed.into());
+        }
         match url.host() {
             Host::Name(name) if !name::is_refused(name) => Ok(()),
             Host::Name(_) if lifted(url, exceptions).is_some() => Ok(()),

@@ -35,11 +35,13 @@ pub enum EgressReason {
     Redirect,
     /// The name has no address.
     Dns,
+    /// The operator lists hosts, and this one is not among them.
+    NotListed,
 }
 
 impl EgressReason {
     /// All reasons, for registering the metric.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Scheme,
         Self::Userinfo,
         Self::Port,
@@ -54,6 +56,7 @@ impl EgressReason {
         Self::Own,
         Self::Redirect,
         Self::Dns,
+        Self::NotListed,
     ];
 
     /// The value of the `reason` label.
@@ -73,6 +76,7 @@ impl EgressReason {
             Self::Own => "self",
             Self::Redirect => "redirect",
             Self::Dns => "dns",
+            Self::NotListed => "not_listed",
         }
     }
 
@@ -94,6 +98,7 @@ impl EgressReason {
             Self::Own => "the address is this gateway itself",
             Self::Redirect => "redirects are not followed",
             Self::Dns => "the name has no address",
+            Self::NotListed => "the host is not among those that may be called",
         }
     }
 }
@@ -174,7 +179,8 @@ impl fmt::Display for EgressRefusal {
                     | EgressReason::TooMany
                     | EgressReason::Own
                     | EgressReason::Redirect
-                    | EgressReason::Dns => write!(f, " ({ip})"),
+                    | EgressReason::Dns
+                    | EgressReason::NotListed => write!(f, " ({ip})"),
                 }
             }
         }

@@ -418,7 +418,7 @@ fn labels_are_the_documented_ones() {
     assert_eq!(
         labels.join(", "),
         "scheme, userinfo, port, host_syntax, name, private, special, metadata, embedded_v4, mixed_answer, \
-         too_many, self, redirect, dns"
+         too_many, self, redirect, dns, not_listed"
     );
 }
 

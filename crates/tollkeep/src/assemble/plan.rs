@@ -170,7 +170,8 @@ impl Planner {
         drop(entered);
         let names = names.map_err(|problem| fault("egress.resolver", &problem))?;
         let (ports, allowed) = (egress.ports.clone(), egress.allow_ports.clone());
-        let policy = EgressPolicy::new(ports, allowed, self.own.clone());
+        let policy =
+            EgressPolicy::new(ports, allowed, self.own.clone()).only_to(egress.hosts.clone());
         let descriptors = Arc::clone(&self.descriptors);
         Ok(Dialer::new(names, Arc::new(policy), descriptors))
     }

@@ -38,6 +38,48 @@ pub(crate) fn ask(gateway: &Gateway, name: &str) -> Answer {
     gateway.call(&head(&format!("GET /{name}"), ""))
 }
 
+// EDGE-103
+#[test]
+fn only_listed_hosts_are_called_or_the_others_are_told() {
+    let origin = Origin::plain();
+    let server = NameServer::start(answers);
+    let port = origin.addr().port();
+    let allowed = ", allow_private: [\"127.0.0.1/32\"]";
+    let parts = [
+        upstream("one", &format!("http://one.test.example:{port}"), allowed),
+        upstream("two", &format!("http://two.other.example:{port}"), allowed),
+    ];
+    let with = |hosts: &str| {
+        let resolver = resolver(&server).replace("egress: { ", &format!("egress: {{ {hosts}, "));
+        gateway(format!("{resolver}{}", config(&parts)))
+    };
+    let refused = with("allow_hosts: [\"*.test.example\"]").try_start().err();
+    let refused = refused.expect("one upstream is not listed");
+    assert!(
+        refused.stderr.contains("upstreams.two.url")
+            && refused.stderr.contains("egress.allow_hosts")
+            && !refused.stderr.contains("upstreams.one"),
+        "{}",
+        refused.stderr
+    );
+    let both = with("allow_hosts: [\"*.test.example\", two.other.example]").start();
+    for name in ["one", "two"] {
+        assert_eq!(ask(&both, name).status, 200, "{name}");
+    }
+    let told = with("allow_hosts: [\"*.test.example\"], mode: report").start();
+    for name in ["one", "two"] {
+        assert_eq!(ask(&told, name).status, 200, "{name}");
+    }
+    let tells = |host: &str| {
+        told.stderr()
+            .contains(&format!("`{host}` is called though"))
+    };
+    eventually("the host that is not listed", || {
+        tells("two.other.example").then_some(())
+    });
+    assert!(!tells("one.test.example"));
+}
+
 // EDGE-97
 #[test]
 fn a_private_upstream_without_its_exception_is_a_start_error_that_names_the_line_to_add() {
