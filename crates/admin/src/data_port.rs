@@ -1,7 +1,7 @@
 //! Management as the data listener serves it, to callers of this machine (EDGE-4): the data plane
 //! reads the request and writes the answer.
 
-use crate::{Admin, router};
+use crate::{Admin, Peer, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::connect_info::ConnectInfo;
@@ -31,6 +31,11 @@ impl DataPort {
         peer: SocketAddr,
     ) -> Option<Response<Vec<u8>>> {
         let mut request = request.map(Body::from);
+        // TLS of the data listener was judged there.
+        let peer = Peer {
+            addr: peer,
+            tls: None,
+        };
         request.extensions_mut().insert(ConnectInfo(peer));
         // A router is always ready.
         let answered = self.0.clone().call(request).await;

@@ -92,6 +92,32 @@ fn operations() -> Router<Arc<State>> {
             post(token::rotate).fallback(|| async { Problem::method_not_allowed("POST") }),
         )
         .route(
+            "/api/v1/service-tokens",
+            get(service_token::list)
+                .post(service_token::create)
+                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }),
+        )
+        .route(
+            "/api/v1/service-tokens/{id}/rotate",
+            post(service_token::rotate).fallback(|| async { Problem::method_not_allowed("POST") }),
+        )
+        .route(
+            "/api/v1/service-tokens/{id}/revoke",
+            post(service_token::revoke).fallback(|| async { Problem::method_not_allowed("POST") }),
+        )
+        .merge(running())
+        .merge(switches("/api/v1/security", "/api/v1/maintenance"))
+        .merge(switches(
+            "/v0/management/security",
+            "/v0/management/maintenance",
+        ))
+        .fallback(|| async { Problem::not_found() })
+}
+
+/// How the gateway does, and what can be done to it while it runs.
+fn running() -> Router<Arc<State>> {
+    Router::new()
+        .route(
             "/api/v1/config/reload",
             post(config::reload).fallback(|| async { Problem::method_not_allowed("POST") }),
         )
@@ -108,20 +134,6 @@ fn operations() -> Router<Arc<State>> {
             post(breaker::reset).fallback(|| async { Problem::method_not_allowed("POST") }),
         )
         .route(
-            "/api/v1/service-tokens",
-            get(service_token::list)
-                .post(service_token::create)
-                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }),
-        )
-        .route(
-            "/api/v1/service-tokens/{id}/rotate",
-            post(service_token::rotate).fallback(|| async { Problem::method_not_allowed("POST") }),
-        )
-        .route(
-            "/api/v1/service-tokens/{id}/revoke",
-            post(service_token::revoke).fallback(|| async { Problem::method_not_allowed("POST") }),
-        )
-        .route(
             "/api/v1/status",
             get(status::status).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
         )
@@ -129,12 +141,6 @@ fn operations() -> Router<Arc<State>> {
             "/api/v1/whoami",
             get(status::whoami).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
         )
-        .merge(switches("/api/v1/security", "/api/v1/maintenance"))
-        .merge(switches(
-            "/v0/management/security",
-            "/v0/management/maintenance",
-        ))
-        .fallback(|| async { Problem::not_found() })
 }
 
 /// What concerns the whole deployment at once, in the places of either family.

@@ -5,9 +5,10 @@
 
 use crate::admit::Entry;
 use crate::answer::Framed;
+use crate::form::{FormRules, unrouted};
 use crate::lifecycle::{Exchange, Stop};
 use crate::refusal::{OriginRule, Refusal};
-use crate::route::{FormRules, allow, unrouted};
+use crate::route::allow;
 use crate::standing::CorsLines;
 use tollkeep_config::settings::Method as Listed;
 use tollkeep_http1::{Known, Method, write};

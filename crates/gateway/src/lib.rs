@@ -15,6 +15,7 @@ mod counter_keeper;
 mod credentials;
 mod edge_limits;
 mod folds;
+mod form;
 mod front_door;
 mod grant;
 mod health;

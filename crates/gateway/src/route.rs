@@ -2,6 +2,7 @@
 
 use crate::admit::Entry;
 use crate::answer::Framed;
+use crate::form::{FormRules, unrouted};
 use crate::lifecycle::{Exchange, Stop};
 use crate::management_door::is_place;
 use crate::plan::Target;
@@ -12,7 +13,7 @@ use tollkeep_config::settings::{
     self, Access, ContentCoding, Methods, PathPattern, RateBy, Segment, Settings, Surfaces,
 };
 use tollkeep_counters::{Class, Key};
-use tollkeep_http1::{Framing, Method, Upgrade, write};
+use tollkeep_http1::{Method, write};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Metrics, RouteLabel};
@@ -415,52 +416,6 @@ impl<'p> Exchange<'p> {
             body_bytes_max: self.plan.surfaces.body_bytes_max,
         };
         Ok((route, FormRules::of_surface(surface)))
-    }
-
-    pub(crate) fn check_form(&self, entry: &Entry<'_>, rules: &FormRules) -> Result<(), Refusal> {
-        let head = &self.work.head;
-        if (entry.has_encoded_slash() && !rules.encoded_slash)
-            || (entry.has_semicolon() && !rules.semicolon)
-        {
-            return Err(Refusal::BadRequest("path"));
-        }
-        if head.upgrade == Upgrade::WebSocket {
-            return Err(Refusal::BadRequest("upgrade"));
-        }
-        let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
-        if has_body
-            && matches!(head.method, Method::Get | Method::Head | Method::Options)
-            && !rules.body
-        {
-            return Err(Refusal::BadRequest("body_on_get"));
-        }
-        Ok(())
-    }
-}
-
-/// The refusal of a path that no route takes: none allows an encoded slash or semicolon either.
-pub(crate) fn unrouted(entry: &Entry<'_>, refusal: Refusal) -> Refusal {
-    if entry.has_encoded_slash() || entry.has_semicolon() {
-        Refusal::BadRequest("path")
-    } else {
-        refusal
-    }
-}
-
-pub(crate) struct FormRules {
-    pub(crate) body: bool,
-    pub(crate) encoded_slash: bool,
-    pub(crate) semicolon: bool,
-}
-
-impl FormRules {
-    /// Official SDKs encode ids such as `vendor/model`.
-    pub(crate) fn of_surface(surface: Surface) -> Self {
-        Self {
-            body: false,
-            encoded_slash: surface == Surface::Model,
-            semicolon: false,
-        }
     }
 }
 

@@ -24,7 +24,7 @@ fn status(status: u16) -> Vec<Step> {
     vec![Step::Send(text.into_bytes())]
 }
 
-fn with(config: String, more: &str) -> String {
+fn with(config: &str, more: &str) -> String {
     config.replace("32\"] }", &format!("32\"], {more} }}"))
 }
 
@@ -34,7 +34,7 @@ impl Play {
         let to_tell = Arc::clone(&told);
         let origin = Origin::start(move |_| status(to_tell.load(Ordering::Relaxed)));
         let routes = [free("GET /x"), free("GET /other")].concat();
-        let gateway = gateway(with(before(&origin, &routes), more)).start();
+        let gateway = gateway(with(&before(&origin, &routes), more)).start();
         Self {
             origin,
             gateway,
@@ -136,7 +136,7 @@ fn of_fifty_at_once_two_are_let_through_to_try() {
         other => status(other),
     });
     let config = with(
-        before(&origin, &free("GET /x")),
+        &before(&origin, &free("GET /x")),
         "breaker: { open_ms: 300 }",
     );
     let gateway = gateway(config).start();
@@ -190,7 +190,7 @@ fn one_trial_that_fails_or_hangs_opens_it_again() {
     ] {
         let origin = Origin::start(move |_| steps.clone());
         let more = "breaker: { failures: 1, open_ms: 200 }, timeouts: { first_byte_ms: 300 }";
-        let gateway = gateway(with(before(&origin, &free("GET /x")), more)).start();
+        let gateway = gateway(with(&before(&origin, &free("GET /x")), more)).start();
         let call = || gateway.call(&head("GET /x", ""));
         for round in 1..=3 {
             assert_eq!(call().status, answered, "{name} {round}");
@@ -213,7 +213,7 @@ fn a_trial_whose_caller_goes_away_gives_its_place_back() {
         other => status(other),
     });
     let more = "breaker: { failures: 1, open_ms: 200, trials: 1 }";
-    let gateway = gateway(with(before(&origin, &free("GET /x")), more)).start();
+    let gateway = gateway(with(&before(&origin, &free("GET /x")), more)).start();
     assert_eq!(gateway.call(&head("GET /x", "")).status, 500);
     bad.store(200, Ordering::Relaxed);
     wait_for(&gateway, "half_open");
@@ -235,7 +235,7 @@ fn a_trial_whose_caller_goes_away_gives_its_place_back() {
 fn opens(name: &str, origin: &Origin, more: &str, want: &str) -> bool {
     let more = format!("breaker: {{ failures: 2, open_ms: 60000 }}{more}");
     let route = free("GET /x").replace(" }\n", ", response: { stream_bytes_max: 1000 } }\n");
-    let gateway = gateway(with(before(origin, &route), &more)).start();
+    let gateway = gateway(with(&before(origin, &route), &more)).start();
     for _ in 0..2 {
         let answer = gateway.call(&head("GET /x", ""));
         let told = match answer.field("x-tollkeep-error") {
@@ -335,7 +335,7 @@ fn a_refused_call_costs_its_caller_nothing() {
     let origin = Origin::start(move |_| status(said.load(Ordering::Relaxed)));
     let route =
         "  \"GET /x\": { upstream: origin, rate_limit: { requests: 5, window: 1h, by: token } }\n";
-    let config = with(before(&origin, route), "breaker: { open_ms: 700 }");
+    let config = with(&before(&origin, route), "breaker: { open_ms: 700 }");
     let gateway = gateway(config).start();
     let failing = gateway.mint_token(&json!({ "project": "default" }));
     let careful = gateway.mint_token(&json!({ "project": "default", "max_requests": 2 }));
@@ -368,7 +368,7 @@ fn projects_do_not_meet_each_others_failures() {
     let said = Arc::clone(&told);
     let origin = Origin::start(move |_| status(said.load(Ordering::Relaxed)));
     let route = "  \"GET /x\": { upstream: origin }\n";
-    let config = with(before(&origin, route), "breaker: { open_ms: 60000 }");
+    let config = with(&before(&origin, route), "breaker: { open_ms: 60000 }");
     let gateway = gateway(config).start();
     let (made, _) = gateway.api(
         "POST",
@@ -513,7 +513,7 @@ fn a_trial_whose_answer_flows_on_and_on_is_a_success_before_it_ends() {
         other => status(other),
     });
     let more = "breaker: { failures: 1, open_ms: 200, trials: 1 }";
-    let gateway = gateway(with(before(&origin, &free("GET /x")), more)).start();
+    let gateway = gateway(with(&before(&origin, &free("GET /x")), more)).start();
     assert_eq!(gateway.call(&head("GET /x", "")).status, 500);
     bad.store(200, Ordering::Relaxed);
     wait_for(&gateway, "half_open");
