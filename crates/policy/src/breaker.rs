@@ -265,7 +265,7 @@ mod tests {
         /// `s`, `f`, `a`: a call that succeeds, fails, is aborted; `+`: one that stays out; `S`,
         /// `F`, `A`: the oldest one out ends so; `x`: one that is refused; digits: seconds pass,
         /// ten times as many as they say.
-        fn play(script: &str) -> Self {
+        fn of(script: &str) -> Self {
             let mut play = Self::default();
             for (at, step) in script.chars().enumerate() {
                 let end = match step.to_ascii_lowercase() {
@@ -338,7 +338,7 @@ mod tests {
                 View::HalfOpen,
             ),
         ] {
-            let play = Play::play(script);
+            let play = Play::of(script);
             assert_eq!(play.breaker.view(play.now()), want, "{name}");
         }
     }
@@ -348,7 +348,7 @@ mod tests {
     fn a_trial_of_an_earlier_time_has_no_say() {
         // Two trials; the first fails, which opens the breaker again; the second succeeds when
         // the next two are out.
-        let mut play = Play::play("fffff3++F3++");
+        let mut play = Play::of("fffff3++F3++");
         play.end(CallEnd::Succeeded);
         assert_eq!(play.ask(), Verdict::Refused { left_ns: 0 });
         assert_eq!(play.end(CallEnd::Succeeded), None);
@@ -358,7 +358,7 @@ mod tests {
     // EDGE-113
     #[test]
     fn a_refused_call_is_told_the_time_left() {
-        let mut play = Play::play("fffff1");
+        let mut play = Play::of("fffff1");
         assert_eq!(
             play.ask(),
             Verdict::Refused {
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn fewer_trials_than_have_succeeded_are_enough() {
-        let mut play = Play::play("fffff3s");
+        let mut play = Play::of("fffff3s");
         let one = Rules {
             trials: NonZeroU32::new(1).unwrap(),
             ..RULES
