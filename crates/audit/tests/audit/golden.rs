@@ -72,7 +72,10 @@ fn refused(action: Action, reason: &'static str) -> Event<'static> {
         .with_detail(Key::Count, Value::Number(3))
 }
 
-#[expect(clippy::too_many_lines, reason = "a table: one example for each action")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table: one example for each action"
+)]
 fn example(action: Action) -> Event<'static> {
     match action {
         Action::ProxyRequest => call(action, Outcome::Success)
