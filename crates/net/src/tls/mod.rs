@@ -1,6 +1,6 @@
 //! TLS on both sides: rustls with aws-lc-rs, and nothing else speaks it.
 //!
-//! Towards upstreams see [`client`]. Towards callers: certificates are read and judged in
+//! Towards upstreams see [`client()`]. Towards callers: certificates are read and judged in
 //! [`pair`], [`server`] makes what a listener serves with, a handshake is driven in `handshake`,
 //! and `stream` is a connection after it.
 

@@ -79,7 +79,7 @@ pub(crate) struct Connection {
     /// The data folder of the gateway, whose local socket is used
     #[arg(long, default_value = "./data", value_name = "DIR")]
     data_dir: PathBuf,
-    /// The management address, such as https://gateway.example:8318, instead of the local socket;
+    /// The management address, such as `https://gateway.example:8318`, instead of the local socket;
     /// the key comes from TOLLKEEP_MANAGEMENT_KEY or --key-file
     #[arg(long, value_name = "URL")]
     url: Option<String>,
