@@ -95,7 +95,6 @@ impl HostList {
 mod tests {
     use super::*;
 
-    // EDGE-103
     #[test]
     fn hosts_are_listed_by_their_name_or_by_one_above() {
         for (name, pattern, host, want) in [
@@ -136,7 +135,6 @@ mod tests {
         }
     }
 
-    // EDGE-103
     #[test]
     fn what_is_no_host_is_no_pattern() {
         for text in [
