@@ -27,7 +27,7 @@ pub(crate) fn is_later(path: &KeyPath) -> bool {
 /// Paths, each with everything below it.
 pub(crate) const LATER: &[&str] = &[
     "config.source",
-    "server.listen",
+    "server.listen.proxy_protocol",
     "server.shared_runtime",
     "server.public_url",
     "server.banner",

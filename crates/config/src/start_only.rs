@@ -3,6 +3,7 @@
 
 use crate::settings::Settings;
 use crate::tree::KeyPath;
+use std::net::SocketAddr;
 use tollkeep_types::Secret;
 
 type Same = fn(&Settings, &Settings) -> bool;
@@ -11,8 +12,20 @@ type Same = fn(&Settings, &Settings) -> bool;
 const START_ONLY: &[(&str, Same)] = &[
     ("environment", |a, b| a.environment == b.environment),
     ("data_dir", |a, b| a.data_dir == b.data_dir),
-    ("server.host", |a, b| a.server.host == b.server.host),
-    ("server.port", |a, b| a.server.port == b.server.port),
+    ("server.host", |a, b| {
+        one_address(a)
+            .zip(one_address(b))
+            .is_none_or(|(a, b)| a.ip() == b.ip())
+    }),
+    ("server.port", |a, b| {
+        one_address(a)
+            .zip(one_address(b))
+            .is_none_or(|(a, b)| a.port() == b.port())
+    }),
+    ("server.listen", |a, b| {
+        let several = a.server.listen_written || b.server.listen_written;
+        !several || a.server.listen == b.server.listen
+    }),
     ("server.workers", |a, b| {
         a.server.workers == b.server.workers
     }),
@@ -121,6 +134,12 @@ const START_ONLY: &[(&str, Same)] = &[
         a.sandbox.upstream == b.sandbox.upstream
     }),
 ];
+
+/// The one address of the data plane, if it was written as one.
+fn one_address(settings: &Settings) -> Option<SocketAddr> {
+    let listen = settings.server.listen.first()?;
+    (!settings.server.listen_written).then_some(listen.addr)
+}
 
 /// Whether a key is read at start only.
 pub(crate) fn is_start_only(path: &KeyPath) -> bool {

@@ -13,6 +13,7 @@ mod breaker;
 mod cors;
 mod counter_keeper;
 mod credentials;
+mod doors;
 mod edge_limits;
 mod folds;
 mod form;

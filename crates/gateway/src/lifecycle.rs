@@ -162,7 +162,7 @@ async fn protocol(conn: &mut Downstream, plan: &Plan) -> Option<Protocol> {
     if let Some(tls) = conn.tls() {
         return Some(tls.protocol);
     }
-    if !plan.h2c {
+    if !plan.doors.speak_h2c(conn.door()) {
         return Some(Protocol::Http11);
     }
     loop {
@@ -336,6 +336,9 @@ impl<'a> Exchange<'a> {
     /// The product in one sentence.
     async fn live(&mut self) -> Result<(), Stop> {
         self.read_head().await?;
+        if let Some(port) = self.plan.doors.led_away(self.conn.door()) {
+            return Box::pin(self.lead_away(port)).await;
+        }
         let cors = self.plan.cors.as_ref();
         if let Some(cors) = cors {
             self.look_at_origin(cors);

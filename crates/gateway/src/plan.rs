@@ -2,6 +2,7 @@
 
 use crate::breaker::Guard;
 use crate::credentials::credentials;
+use crate::doors::Doors;
 use crate::edge_limits::EdgeLimits;
 use crate::front_door::FrontDoorPlan;
 use crate::kept::{keep_endpoint, keep_ids};
@@ -45,8 +46,8 @@ pub struct Plan {
     /// From how many running requests on some are turned away.
     pub(crate) shed: Thresholds,
     pub(crate) timeouts: Timeouts,
-    /// Whether HTTP/2 is spoken in clear text.
-    pub(crate) h2c: bool,
+    /// Where callers come in.
+    pub(crate) doors: Doors,
     pub(crate) client_ip: ClientIpRules,
     pub(crate) trust_request_id: bool,
     pub(crate) edge_limits: EdgeLimits,
@@ -159,7 +160,7 @@ pub enum PlanError {
 pub struct PlanParts<'a> {
     /// Where labels are registered.
     pub metrics: &'a Metrics,
-    /// The addresses the data listener is bound to.
+    /// The addresses the data listeners are bound to, in the order of the settings.
     pub bound: &'a [SocketAddr],
     /// TLS settings towards upstreams.
     pub tls: Arc<tollkeep_net::tls::ClientConfig>,
@@ -227,7 +228,7 @@ impl Plan {
             memory_bytes_max: parts.memory_bytes_max,
             shed: shed(&server.limits),
             timeouts: server.timeouts.clone(),
-            h2c: server.h2c,
+            doors: Doors::new(server, parts.bound),
             edge_limits: EdgeLimits::new(server),
             client_ip: server.client_ip_rules(),
             trust_request_id: server.trust_request_id,

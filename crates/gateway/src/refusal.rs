@@ -124,6 +124,8 @@ pub(crate) enum Refusal {
     Unauthenticated(AuthnFailure),
     #[error("the address may not come: {0}")]
     Forbidden(&'static str),
+    #[error("the listener leads to TLS, and the method can't be led there")]
+    ClearText,
     #[error("the project is not active")]
     ProjectInactive,
     #[error("binding violated: {0}")]
@@ -260,7 +262,7 @@ impl Refusal {
             Self::InvalidJson(_) => row(400, "invalid_json", "The request body is not a JSON object.", Kind::InvalidJson),
             Self::DuplicateKey(_) => row(400, "duplicate_key", "A key appears twice in the request body.", Kind::DuplicateKey),
             Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
-            Self::Forbidden(_) => row(403, "forbidden", "Not allowed.", Kind::Forbidden),
+            Self::Forbidden(_) | Self::ClearText => row(403, "forbidden", "Not allowed.", Kind::Forbidden),
             Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::ProjectInactive),
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
             Self::OriginRequired(_) => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),

@@ -15,6 +15,9 @@ impl Refusal {
         if let Self::Forbidden(reason) = self {
             return RefusedAs::Denied(reason);
         }
+        if matches!(self, Self::ClearText) {
+            return RefusedAs::Rejected("clear_text");
+        }
         if let Self::TokenBinding(reason) = self {
             return RefusedAs::Binding(reason);
         }

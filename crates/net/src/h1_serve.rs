@@ -58,6 +58,7 @@ pub struct Downstream {
     pub(crate) io: Io,
     pub(crate) tls: Option<Rc<Session>>,
     pub(crate) peer: SocketAddr,
+    pub(crate) door: usize,
     pub(crate) buffer: Vec<u8>,
     pub(crate) at: usize,
     pub(crate) read_closed: bool,
@@ -71,7 +72,7 @@ impl Downstream {
     pub(crate) fn new(
         io: Io,
         tls: Option<Rc<Session>>,
-        peer: SocketAddr,
+        (peer, door): (SocketAddr, usize),
         slot: Slot,
         buffers: Rc<Buffers>,
     ) -> Self {
@@ -79,6 +80,7 @@ impl Downstream {
             io,
             tls,
             peer,
+            door,
             buffer: Vec::new(),
             at: 0,
             read_closed: false,
@@ -91,6 +93,11 @@ impl Downstream {
     /// The other end of the TCP connection.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The listener it came in by, as its place among them.
+    pub fn door(&self) -> usize {
+        self.door
     }
 
     /// The caller's TLS connection, if it came over TLS of ours.

@@ -83,6 +83,7 @@ impl Downstream {
             io: Io::Http2(stream),
             tls: self.tls.clone(),
             peer: self.peer,
+            door: self.door,
             buffer: Vec::new(),
             at: 0,
             read_closed: false,

@@ -12,8 +12,18 @@ use tokio::sync::mpsc;
 /// Sockets on their way to one worker at most; more stay where they were accepted.
 const QUEUE_MAX: usize = 1024;
 
-/// A socket on its way to another worker, with the descriptor it was counted as.
-pub(crate) type Handed = (TcpStream, SocketAddr, Taken);
+/// Where a connection comes from.
+pub(crate) struct Arrival {
+    /// Its other end.
+    pub(crate) peer: SocketAddr,
+    /// The door it came in by.
+    pub(crate) door: usize,
+    /// The descriptor it was counted as.
+    pub(crate) taken: Taken,
+}
+
+/// A socket on its way to another worker.
+pub(crate) type Handed = (TcpStream, Arrival);
 
 /// One worker's seat at the table.
 struct Seat {

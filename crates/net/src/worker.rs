@@ -5,15 +5,17 @@ use crate::deadlines::{Deadlines, TICK};
 use crate::descriptors::{Descriptors, Taken};
 use crate::drain::Drain;
 use crate::h1_serve::Downstream;
-use crate::handoff::{Handed, Handoff};
+use crate::handoff::{Arrival, Handed, Handoff};
 use crate::io::Io;
-use crate::tls::{self, ServerTls};
+use crate::tls::{self, Offers, ServerTls};
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -47,10 +49,29 @@ pub struct WorkerParts {
     pub deadlines: Rc<Deadlines>,
 }
 
+/// An address that callers come in by.
+pub struct Door {
+    /// Its sockets, one per worker.
+    pub sockets: Vec<TcpListener>,
+    /// TLS towards callers; without it they speak in clear.
+    pub tls: Option<DoorTls>,
+}
+
+/// How TLS is spoken at a door.
+#[derive(Clone)]
+pub struct DoorTls {
+    /// The certificates and the rest.
+    pub server: Arc<ServerTls>,
+    /// What may be agreed there.
+    pub offers: Offers,
+}
+
 /// Settings of the worker pool.
 pub struct Workers {
-    /// One listener per worker.
-    pub listeners: Vec<TcpListener>,
+    /// How many there are.
+    pub count: usize,
+    /// Where callers come in. A connection knows its door by the place in this list.
+    pub doors: Vec<Door>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The process's drain state.
@@ -59,8 +80,6 @@ pub struct Workers {
     pub connections_max: Arc<AtomicUsize>,
     /// What sockets may take of the process's file descriptors.
     pub descriptors: Arc<Descriptors>,
-    /// TLS towards callers; without it they speak in clear.
-    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// A running worker.
@@ -70,7 +89,7 @@ pub struct Running {
 }
 
 impl Workers {
-    /// Starts one thread per listener. `make` runs on each thread and builds its service.
+    /// Starts the threads. `make` runs on each of them and builds its service.
     ///
     /// # Errors
     /// A thread or runtime could not be started.
@@ -79,9 +98,16 @@ impl Workers {
         make: &Arc<dyn Fn(WorkerParts) -> Service + Send + Sync>,
     ) -> io::Result<Running> {
         let (stop, stopped) = watch::channel(false);
-        let (handoff, inboxes) = Handoff::new(self.listeners.len());
+        let (handoff, inboxes) = Handoff::new(self.count);
         let mut threads = Vec::new();
-        for (index, (listener, inbox)) in self.listeners.into_iter().zip(inboxes).enumerate() {
+        let (mut sockets, tls): (Vec<_>, Vec<_>) = self
+            .doors
+            .into_iter()
+            .map(|door| (door.sockets.into_iter(), door.tls))
+            .unzip();
+        let tls: Arc<[Option<DoorTls>]> = tls.into();
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            let listeners = sockets.iter_mut().filter_map(Iterator::next).collect();
             let worker = Worker {
                 index,
                 clock: Arc::clone(&self.clock),
@@ -89,7 +115,7 @@ impl Workers {
                 handoff: Arc::clone(&handoff),
                 connections_max: Arc::clone(&self.connections_max),
                 descriptors: Arc::clone(&self.descriptors),
-                tls: self.tls.clone(),
+                tls: Arc::clone(&tls),
             };
             let (make, stopped) = (Arc::clone(make), stopped.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -99,7 +125,7 @@ impl Workers {
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
             threads.push(thread.spawn(move || {
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, worker.run(listener, inbox, &*make, stopped));
+                local.block_on(&runtime, worker.run(listeners, inbox, &*make, stopped));
             })?);
         }
         Ok(Running { threads, stop })
@@ -125,7 +151,8 @@ struct Worker {
     handoff: Arc<Handoff>,
     connections_max: Arc<AtomicUsize>,
     descriptors: Arc<Descriptors>,
-    tls: Option<Arc<ServerTls>>,
+    /// By door.
+    tls: Arc<[Option<DoorTls>]>,
 }
 
 /// Counts a connection as live until it is dropped, however it ends.
@@ -146,7 +173,7 @@ impl Drop for Live {
 impl Worker {
     async fn run(
         self,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         mut inbox: mpsc::Receiver<Handed>,
         make: &(dyn Fn(WorkerParts) -> Service + Send + Sync),
         mut stopped: watch::Receiver<bool>,
@@ -167,7 +194,7 @@ impl Worker {
         };
         let accepting = async {
             tokio::select! {
-                () = seats.accept(listener) => {}
+                () = seats.accept(listeners) => {}
                 () = self.drain.begun() => {}
             }
             // Handed-over connections still come while other workers stop accepting.
@@ -197,6 +224,42 @@ impl Worker {
     }
 }
 
+/// A worker's sockets, one for each door.
+struct Listeners {
+    all: Vec<tokio::net::TcpListener>,
+    /// The one that is asked first: not the one that gave the last connection, or a flood at one
+    /// door would keep the others waiting.
+    first: usize,
+}
+
+impl FromIterator<tokio::net::TcpListener> for Listeners {
+    fn from_iter<I: IntoIterator<Item = tokio::net::TcpListener>>(all: I) -> Self {
+        Self {
+            all: all.into_iter().collect(),
+            first: 0,
+        }
+    }
+}
+
+impl Listeners {
+    /// The next connection, where it is from, and its door.
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr, usize)> {
+        let (all, first) = (&self.all, self.first);
+        let (door, accepted) = poll_fn(|cx| {
+            let doors = all.iter().enumerate();
+            let mut doors = doors.clone().skip(first).chain(doors.take(first));
+            let accepted = doors.find_map(|(door, listener)| match listener.poll_accept(cx) {
+                Poll::Ready(accepted) => Some((door, accepted)),
+                Poll::Pending => None,
+            });
+            accepted.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        self.first = door + 1;
+        accepted.map(|(stream, peer)| (stream, peer, door))
+    }
+}
+
 /// Where accepted connections become tasks.
 struct Seats<'a> {
     worker: &'a Worker,
@@ -206,19 +269,20 @@ struct Seats<'a> {
 }
 
 impl Seats<'_> {
-    async fn accept(&self, listener: TcpListener) {
-        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+    async fn accept(&self, listeners: Vec<TcpListener>) {
+        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
+        let Ok(mut listeners) = listeners.collect::<io::Result<Listeners>>() else {
             return;
         };
         let mut pause = PAUSE_MIN;
         loop {
             // Without one to spare, connections wait in the kernel's queue.
             let accepted = match self.worker.descriptors.for_caller() {
-                Some(taken) => listener.accept().await.ok().zip(Some(taken)),
+                Some(taken) => listeners.accept().await.ok().zip(Some(taken)),
                 None => None,
             };
             // Out of descriptors or memory: let running requests finish instead of spinning.
-            let Some(((stream, peer), taken)) = accepted else {
+            let Some(((stream, peer, door), taken)) = accepted else {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
                 continue;
@@ -228,32 +292,33 @@ impl Seats<'_> {
             if self.worker.drain.live() >= max || !(self.service.admits)(peer) {
                 continue; // dropped, which closes it
             }
-            self.seat(stream, peer, taken);
+            let arrival = Arrival { peer, door, taken };
+            self.seat(stream, arrival);
         }
     }
 
     /// Serves a new connection here, or hands it to a worker that holds fewer.
-    fn seat(&self, stream: TcpStream, peer: SocketAddr, taken: Taken) {
+    fn seat(&self, stream: TcpStream, arrival: Arrival) {
         let (own, handoff) = (self.worker.index, &self.worker.handoff);
         let emptiest = handoff.emptiest(own);
         if emptiest != own {
             let Ok(stream) = stream.into_std() else {
                 return;
             };
-            let Err(back) = handoff.hand_over(emptiest, (stream, peer, taken)) else {
+            let Err(back) = handoff.hand_over(emptiest, (stream, arrival)) else {
                 return;
             };
             handoff.entered(own);
             return self.receive(back);
         }
         handoff.entered(own);
-        self.spawn(stream, peer, taken);
+        self.spawn(stream, arrival);
     }
 
     /// Serves a connection that another worker accepted (and that is counted as ours already).
-    fn receive(&self, (stream, peer, taken): Handed) {
+    fn receive(&self, (stream, arrival): Handed) {
         match TcpStream::from_std(stream) {
-            Ok(stream) => self.spawn(stream, peer, taken),
+            Ok(stream) => self.spawn(stream, arrival),
             Err(_) => self.worker.handoff.left(self.worker.index),
         }
     }
@@ -262,7 +327,8 @@ impl Seats<'_> {
         clippy::disallowed_methods,
         reason = "the worker loop is the one place that spawns connection tasks"
     )]
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, taken: Taken) {
+    fn spawn(&self, stream: TcpStream, arrival: Arrival) {
+        let Arrival { peer, door, taken } = arrival;
         self.worker.drain.opened();
         let live = Live {
             index: self.worker.index,
@@ -277,11 +343,11 @@ impl Seats<'_> {
         let (slot, buffers) = (self.deadlines.slot(), Rc::clone(self.buffers));
         let serve = Rc::clone(&self.service.serve);
         // A panic ends its task and its connection, never the worker.
-        let Some(tls) = self.worker.tls.clone() else {
+        let Some(tls) = self.worker.tls.get(door).cloned().flatten() else {
             tokio::task::spawn_local(async move {
                 let _live = live;
                 let io = Io::Clear(stream);
-                serve(Downstream::new(io, None, peer, slot, buffers)).await;
+                serve(Downstream::new(io, None, (peer, door), slot, buffers)).await;
             });
             return;
         };
@@ -291,7 +357,8 @@ impl Seats<'_> {
             match Box::pin(tls::accept(&tls, stream, &slot, &buffers)).await {
                 Ok((opened, session)) => {
                     let (io, session) = (Io::TlsFromCaller(Box::new(opened)), Rc::new(session));
-                    serve(Downstream::new(io, Some(session), peer, slot, buffers)).await;
+                    let from = (peer, door);
+                    serve(Downstream::new(io, Some(session), from, slot, buffers)).await;
                 }
                 Err(error) => tracing::debug!("No TLS connection: {error}"),
             }

@@ -43,6 +43,7 @@ pub struct Gateway {
     folder: Folder,
     child: Child,
     data: SocketAddr,
+    listen: Vec<SocketAddr>,
     management: SocketAddr,
     metrics: SocketAddr,
 }
@@ -188,7 +189,12 @@ impl Builder {
         let addr = |name: &str| ready[name].as_str().and_then(|text| text.parse().ok());
         // A listener that is off has no address; what asks for it fails there.
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listen = ready["listen"].as_array();
+        let listen = listen.into_iter().flatten().filter_map(Value::as_str);
         Ok(Gateway {
+            listen: listen
+                .map(|text| text.parse().expect("an address"))
+                .collect(),
             data: addr("data").expect("the data address"),
             management: addr("management").unwrap_or(nowhere),
             metrics: addr("metrics").unwrap_or(nowhere),
@@ -239,6 +245,11 @@ impl Gateway {
     /// The data listener.
     pub fn data(&self) -> SocketAddr {
         self.data
+    }
+
+    /// All data listeners, in the order of the settings.
+    pub fn listen(&self) -> &[SocketAddr] {
+        &self.listen
     }
 
     /// The management listener.

@@ -25,6 +25,7 @@ mod route_pattern;
 mod server;
 mod server_cors;
 mod server_guard;
+mod server_listen;
 mod signing;
 mod store;
 mod tls;
@@ -53,6 +54,7 @@ pub use server::{
 };
 pub use server_cors::Cors;
 pub use server_guard::{IpRate, Rate, RateScope};
+pub use server_listen::Listen;
 pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
 pub use store::StoreSettings;
 pub use tls::{CertificateFiles, Tls};
@@ -277,7 +279,7 @@ fn check_sandbox(
             "switches the sandbox on, which is refused in production",
         );
     }
-    if !server.host.is_loopback() {
+    if !server.is_local() {
         let problem = "switches the sandbox on, which is refused while `server.host` is not a \
                        loopback address";
         checks.error_at(&path, problem);

@@ -5,11 +5,12 @@ use super::front_door::{FrontDoor, FrontDoorFile};
 use super::maintenance::{self, Maintenance, message};
 use super::server_cors::{Cors, CorsFile};
 use super::server_guard::{GlobalRateFile, IpRate, Rate, Security};
+use super::server_listen::{self, Guards, LOOPBACK, Listen, ListenFile};
 use super::tls::{Tls, TlsFile};
 use super::trust_proxy::{TrustProxy, TrustProxyKind};
 use super::{DAY_MS, GIB, KIB, MIB, ms};
 use crate::check::Checks;
-use crate::field::{KindExt, field_name, section};
+use crate::field::{KindExt, field_name, listed, section};
 use crate::kind::{
     Parsed, address, bytes, bytes_or_auto, list, millis, network, parsed, seconds, switch, whole,
     whole_or_auto,
@@ -17,7 +18,7 @@ use crate::kind::{
 use crate::reader::keys;
 use ipnet::IpNet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
@@ -30,10 +31,10 @@ pub use super::server_guard::SecurityHeaders;
 /// The data listener and everything that guards it.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Address of the data listener.
-    pub host: IpAddr,
-    /// Port of the data listener; 0 lets the system choose.
-    pub port: u16,
+    /// The data listeners, at least one.
+    pub listen: Vec<Listen>,
+    /// Whether they are those of `server.listen`.
+    pub listen_written: bool,
     /// Workers; `None` is one per core.
     pub workers: Option<NonZeroUsize>,
     /// Replicas that share limits.
@@ -97,6 +98,8 @@ keys! {
         host as "host" | "hostname": IpAddr = address().or(LOOPBACK),
         /// Port of the data listener; 0 lets the system choose one.
         port: u16 = whole(0..=65_535).or(8317),
+        /// Several data listeners, instead of `host` and `port`. Read at start only.
+        listen: Vec<ListenFile> = listed(),
         /// Worker threads; `auto` is one per core.
         workers: Option<NonZeroUsize> = whole_or_auto(1_024).or(None),
         /// Replicas that share limits in Redis. While Redis is away, each keeps this part of every
@@ -110,8 +113,8 @@ keys! {
         /// on the same port as ever.
         h2c: bool = switch().or(false),
         tls: TlsFile = section(),
-        /// Hosts this listener serves; any other gets 421. `*.example.com` is one label more;
-        /// without a port any port is served. Empty: loopback names and the address bound.
+        /// Hosts that are served; any other gets 421. `*.example.com` is one label more;
+        /// without a port any port is served. Empty: loopback names and the addresses bound.
         /// `*` serves every host, outside production only.
         allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
         /// Peers whose forwarding fields are believed.
@@ -242,8 +245,6 @@ keys! {
     }
 }
 
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
 /// The field that names the client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ClientIpSource {
@@ -339,7 +340,7 @@ impl ServerFile {
         checks: &mut Checks<'_>,
     ) -> Server {
         let local_only = self.take_trust_proxy(top, checks);
-        self.check_bind(local_only, checks);
+        let listen = self.listeners(local_only, checks);
         for (index, net) in self.trusted_proxies.iter().enumerate() {
             if net.prefix_len() == 0 {
                 let path = crate::tree::KeyPath::of("server.trusted_proxies").index(index);
@@ -351,11 +352,13 @@ impl ServerFile {
             checks.error("server.limits.header_line_bytes_max", problem);
         }
         let hosts = "server.allowed_hosts";
+        let mut addresses = listen.iter().map(|listen| listen.addr.ip());
+        let public = addresses.find(|ip| !ip.is_loopback()).unwrap_or(LOOPBACK);
         Server {
-            allowed_hosts: AllowedHosts::check(self.allowed_hosts, self.host, hosts, checks),
+            allowed_hosts: AllowedHosts::check(self.allowed_hosts, public, hosts, checks),
             tls: self.tls.check("server.tls", checks),
-            host: self.host,
-            port: self.port,
+            listen,
+            listen_written: !self.listen.is_empty(),
             workers: self.workers,
             replicas: self.replicas,
             backlog: self.backlog,
@@ -421,26 +424,30 @@ impl ServerFile {
         local_only
     }
 
-    /// EDGE-1.
-    fn check_bind(&self, local_only: bool, checks: &mut Checks<'_>) {
+    /// Where to listen. `local_only`: no other machine's proxy is trusted.
+    fn listeners(&self, local_only: bool, checks: &mut Checks<'_>) -> Vec<Listen> {
         // A proxy on this machine does not stand in front of a public address.
         let proxied = !self.trusted_proxies.is_empty() && !local_only;
-        let guarded = self.tls.enabled || proxied || self.insecure_public_http;
-        if !self.host.is_loopback() && !guarded {
-            let problem = format!(
-                "{} is a public address without TLS: set `server.tls`, or name the proxy in \
-                 front in `server.trusted_proxies`, or set `server.insecure_public_http: true`",
-                self.host
-            );
-            checks.error("server.host", problem);
-        } else if !self.host.is_loopback() {
-            let problem = format!("{} is reached from beyond this machine", self.host);
-            checks.warn("server.host", &problem);
+        let guards = Guards {
+            tls: self.tls.enabled,
+            clear_text_allowed: proxied || self.insecure_public_http,
+        };
+        if self.listen.is_empty() {
+            server_listen::one(self.host, self.port, guards, checks)
+        } else {
+            server_listen::several(&self.listen, guards, checks)
         }
     }
 }
 
 impl Server {
+    /// Whether every listener is reached from this machine only.
+    pub fn is_local(&self) -> bool {
+        self.listen
+            .iter()
+            .all(|listen| listen.addr.ip().is_loopback())
+    }
+
     /// Whom to believe about the client.
     pub fn client_ip_rules(&self) -> ClientIpRules {
         let source = match &self.client_ip.source {

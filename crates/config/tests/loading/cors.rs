@@ -51,7 +51,7 @@ fn the_block_of_other_gateways_pastes_wherever_they_have_it() {
         assert!(cors.allow_credentials);
         assert_eq!(cors.max_age, Duration::from_secs(60));
         if file.contains("3000") {
-            assert_eq!(settings.server.port, 3000);
+            assert_eq!(settings.server.listen[0].addr.port(), 3000);
         }
     }
     let twice = "server: {cors: {allow_all: true}}\ncors: {allow_all: true}\n";

@@ -138,6 +138,7 @@ fn schema_and_show_know_the_same_keys() {
         "routes.",
         "providers.",
         "tls.certificates",
+        "server.listen",
         "front_door.jwt",
         "front_door.service_token",
     ];

@@ -199,7 +199,7 @@ fn the_three_formats_say_the_same() {
     let toml = "[server]\nport = 9_000\nlimits.header_bytes_max = \"64KiB\"\n[routes.\"GET /a\"]\nupstream = \"a\"\n[upstreams.a]\nurl = \"https://a.example\"\n";
     for (name, text) in [("a.yml", yaml), ("a.json", json), ("a.toml", toml)] {
         let settings = Case::bare().file(name, text).config(name).settings();
-        assert_eq!(settings.server.port, 9_000, "{name}");
+        assert_eq!(settings.server.listen[0].addr.port(), 9_000, "{name}");
         assert_eq!(settings.server.limits.header_bytes_max, 65_536, "{name}");
         assert_eq!(settings.routes[0].name(), "GET /a", "{name}");
     }
@@ -211,12 +211,12 @@ fn the_file_is_looked_for_in_order() {
     let case = Case::yaml("server: {port: 1}\n")
         .file("env.yaml", "server: {port: 2}\n")
         .file("flag.yaml", "server: {port: 3}\n");
-    assert_eq!(case.settings().server.port, 1);
+    assert_eq!(case.settings().server.listen[0].addr.port(), 1);
     let env_path = case.path("env.yaml").display().to_string();
     let case = case.env(&[("TOLLKEEP_CONFIG", env_path.as_str())]);
-    assert_eq!(case.settings().server.port, 2);
+    assert_eq!(case.settings().server.listen[0].addr.port(), 2);
     let case = case.config("flag.yaml");
-    assert_eq!(case.settings().server.port, 3);
+    assert_eq!(case.settings().server.listen[0].addr.port(), 3);
     assert_eq!(case.loaded().path, Some(case.path("flag.yaml")));
 }
 
@@ -233,7 +233,7 @@ fn a_file_that_was_asked_for_must_be_there() {
 fn no_file_at_all_is_the_defaults() {
     let loaded = Case::bare().loaded();
     assert_eq!(loaded.path, None);
-    assert_eq!(loaded.settings.server.port, 8317);
+    assert_eq!(loaded.settings.server.listen[0].addr.port(), 8317);
     assert_eq!(loaded.warnings, Vec::<String>::new());
 }
 

@@ -83,7 +83,7 @@ fn what_can_not_be_filled_in_is_told_with_its_key() {
 fn other_values_may_have_defaults_and_be_numbers() {
     let file = "server:\n  port: ${PORT_X:-9000}\n  trusted_proxies: ['${NET}']\naudit: {enabled: '${AUDIT:-false}'}\n";
     let settings = Case::yaml(file).env(&[("NET", "10.0.0.0/8")]).settings();
-    assert_eq!(settings.server.port, 9_000);
+    assert_eq!(settings.server.listen[0].addr.port(), 9_000);
     assert_eq!(settings.server.trusted_proxies.len(), 1);
     assert!(!settings.audit.enabled);
 }
@@ -235,7 +235,7 @@ fn an_env_file_works_anywhere() {
         .set("environment=production")
         .set("vault.allow_local_kek=true");
     assert_eq!(secret_of(&case), "from-file");
-    assert_eq!(case.settings().server.port, 9);
+    assert_eq!(case.settings().server.listen[0].addr.port(), 9);
     let missing = Case::bare().env_file("none.env").errors();
     assert_eq!(missing, "none.env: can't read it: entity not found");
 }

@@ -14,6 +14,8 @@ mod interpolation;
 #[cfg(test)]
 mod ip_lists;
 #[cfg(test)]
+mod listen;
+#[cfg(test)]
 mod precedence;
 #[cfg(test)]
 mod production;

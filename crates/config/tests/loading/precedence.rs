@@ -35,7 +35,11 @@ fn each_layer_beats_those_below_it() {
             Some(_) => (4, Origin::Flag),
         };
         let loaded = case.loaded();
-        assert_eq!(loaded.settings.server.port, port, "layers {layers:04b}");
+        assert_eq!(
+            loaded.settings.server.listen[0].addr.port(),
+            port,
+            "layers {layers:04b}"
+        );
         assert_eq!(
             loaded.origins.of("server.port"),
             Some(origin),
@@ -48,7 +52,7 @@ fn each_layer_beats_those_below_it() {
 #[test]
 fn the_last_flag_wins() {
     let case = Case::bare().set("server.port=1").set("server.port=2");
-    assert_eq!(case.settings().server.port, 2);
+    assert_eq!(case.settings().server.listen[0].addr.port(), 2);
 }
 
 // OPS-2
@@ -251,7 +255,10 @@ fn secrets_of_the_file_have_file_twins_too() {
 #[test]
 fn localhost_is_an_address() {
     let settings = Case::yaml("gateway: {hostname: localhost}\n").settings();
-    assert_eq!(settings.server.host, IpAddr::from([127, 0, 0, 1]));
+    assert_eq!(
+        settings.server.listen[0].addr.ip(),
+        IpAddr::from([127, 0, 0, 1])
+    );
 }
 
 // OPS-2
@@ -265,7 +272,10 @@ fn other_names_of_a_key_are_laid_over_too() {
         ])
         .set("gateway.port=2")
         .settings();
-    assert_eq!(settings.server.host, IpAddr::from([127, 0, 0, 6]));
-    assert_eq!(settings.server.port, 2);
+    assert_eq!(
+        settings.server.listen[0].addr.ip(),
+        IpAddr::from([127, 0, 0, 6])
+    );
+    assert_eq!(settings.server.listen[0].addr.port(), 2);
     assert_eq!(settings.upstreams[0].allow_private.len(), 1);
 }

@@ -24,10 +24,15 @@ const SEEDS: &[(&str, &str, Read, &str)] = &[
     (
         "LISTEN_ADDR",
         "127.0.0.1:81",
-        |s| format!("{}:{}", s.server.host, s.server.port),
+        |s| s.server.listen[0].addr.to_string(),
         "127.0.0.1:81",
     ),
-    ("PORT", "81", |s| s.server.port.to_string(), "81"),
+    (
+        "PORT",
+        "81",
+        |s| s.server.listen[0].addr.port().to_string(),
+        "81",
+    ),
     ("REQUEST_TIMEOUT", "45s", first_byte, "45000"),
     ("LLM_ROUTER_UPSTREAM_TIMEOUT_MS", "500", first_byte, "1000"),
     (

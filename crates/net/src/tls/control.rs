@@ -2,7 +2,7 @@
 //! A handshake is shaken aside, so that one that takes its time holds up nobody.
 
 use super::handshake::{HANDSHAKE_RECORD, UNRECOGNIZED_NAME, say};
-use super::server::ServerTls;
+use super::server::{Offers, ServerTls};
 use super::session::{Protocol, Session};
 use rustls::server::Acceptor;
 use std::io;
@@ -116,7 +116,9 @@ async fn shake(tls: &ServerTls, stream: TcpStream) -> io::Result<Option<ControlS
         say(&started.io, &UNRECOGNIZED_NAME);
         return Ok(None);
     }
-    let stream = started.into_stream(Arc::clone(&served.config)).await?;
+    let stream = started
+        .into_stream(Arc::clone(served.config(Offers::Http11)))
+        .await?;
     let session = Session {
         certificates: Arc::clone(&served.certificates),
         named: named.map(Into::into),

@@ -3,11 +3,11 @@
 //! The hello is read first and looked at alone: what is not TLS gets no answer, and a server name
 //! that is not ours is refused by its own alert. rustls does the rest.
 
-use super::server::ServerTls;
 use super::session::Session;
 use super::stream::{TlsStream, poll_read_into};
 use crate::buffers::Buffers;
 use crate::deadlines::Slot;
+use crate::worker::DoorTls;
 use rustls::server::Acceptor;
 use std::future::poll_fn;
 use std::io;
@@ -42,12 +42,12 @@ pub(crate) enum NotOpened {
 /// # Errors
 /// There is no connection; what was to be said about it was said.
 pub(crate) async fn accept(
-    tls: &ServerTls,
+    door: &DoorTls,
     mut stream: TcpStream,
     slot: &Slot,
     buffers: &Rc<Buffers>,
 ) -> Result<(TlsStream, Session), NotOpened> {
-    let served = tls.served();
+    let served = door.server.served();
     slot.set(served.handshake);
     let mut incoming = buffers.take();
     let named = match read_hello(&mut stream, &mut incoming, slot).await {
@@ -65,7 +65,7 @@ pub(crate) async fn accept(
         say(&stream, &UNRECOGNIZED_NAME);
         return Err(NotOpened::UnknownName);
     }
-    let mut opened = TlsStream::new(stream, &served.config, incoming, buffers)?;
+    let mut opened = TlsStream::new(stream, served.config(door.offers), incoming, buffers)?;
     let shaken = poll_fn(|cx| {
         if slot.is_late(cx) {
             return Poll::Ready(Err(NotOpened::Late));

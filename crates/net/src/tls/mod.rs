@@ -18,7 +18,7 @@ pub use certificate::{Certificate, KeyKind};
 pub use client::{ClientConfig, TlsSetupError, client};
 pub use control::{ControlListener, ControlStream};
 pub use pair::{Fault, PairFiles, Warning};
-pub use server::{Expiry, Served, ServerSettings, ServerTls};
+pub use server::{Expiry, Offers, Served, ServerSettings, ServerTls};
 pub use session::{Protocol, Session};
 
 pub(crate) use handshake::accept;

@@ -29,8 +29,16 @@ pub struct ServerSettings {
     pub in_production: bool,
     /// How long a handshake may take.
     pub handshake: Duration,
-    /// Whether HTTP/2 is offered.
-    pub http2: bool,
+}
+
+/// What may be agreed with a client by ALPN; the first is preferred, and a client that offers
+/// others only is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Offers {
+    /// HTTP/2 and HTTP/1.1.
+    Http2,
+    /// HTTP/1.1 alone.
+    Http11,
 }
 
 /// Until when a certificate is valid.
@@ -46,7 +54,8 @@ pub struct Expiry {
 
 /// What a listener serves with. A connection keeps what it began with.
 pub struct Served {
-    pub(crate) config: Arc<ServerConfig>,
+    with_http2: Arc<ServerConfig>,
+    with_http11: Arc<ServerConfig>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) handshake: Duration,
     /// Until when each certificate is valid.
@@ -107,14 +116,28 @@ impl Served {
         let expiries = pairs.iter().map(Expiry::of).collect();
         let certificates = Arc::new(Certificates(pairs));
         let config = config(settings, &suites, &certificates, &tickets).map_err(setup)?;
+        let offering = |names: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        };
         Ok(Self {
-            config: Arc::new(config),
+            with_http2: offering(&[HTTP_2, HTTP_1_1]),
+            with_http11: offering(&[HTTP_1_1]),
             certificates,
             handshake: settings.handshake,
             expiries,
             warnings,
             tickets,
         })
+    }
+
+    /// What rustls shakes hands with.
+    pub(crate) fn config(&self, offers: Offers) -> &Arc<ServerConfig> {
+        match offers {
+            Offers::Http2 => &self.with_http2,
+            Offers::Http11 => &self.with_http11,
+        }
     }
 }
 
@@ -157,13 +180,6 @@ fn config(
     let mut config = builder
         .with_no_client_auth()
         .with_cert_resolver(certificates);
-    // Preferred first; a client that offers others only is refused.
-    let offered = if settings.http2 {
-        &[HTTP_2, HTTP_1_1][..]
-    } else {
-        &[HTTP_1_1]
-    };
-    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     config.ticketer = Arc::clone(tickets);
     // No session ids, and no early data: neither is safe to replay.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -28,18 +28,35 @@ type Make = Arc<dyn Fn(WorkerParts) -> Service + Send + Sync>;
 
 /// Starts workers; where they listen, and their drain state.
 fn start(make: &Make, count: usize) -> (Running, SocketAddr, Arc<Drain>) {
-    let listeners = bind_shared(SocketAddr::from(([127, 0, 0, 1], 0)), 16, count).unwrap();
-    let addr = listeners[0].local_addr().unwrap();
+    let (workers, addrs, drain) = start_with_doors(make, count, 1);
+    (workers, addrs[0], drain)
+}
+
+/// The same with several addresses.
+fn start_with_doors(
+    make: &Make,
+    count: usize,
+    doors: usize,
+) -> (Running, Vec<SocketAddr>, Arc<Drain>) {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let doors: Vec<_> = (0..doors)
+        .map(|_| Door {
+            sockets: bind_shared(any, 16, count).unwrap(),
+            tls: None,
+        })
+        .collect();
+    let addr_of = |door: &Door| door.sockets[0].local_addr().unwrap();
+    let addrs = doors.iter().map(addr_of).collect();
     let drain = Arc::new(Drain::default());
     let workers = Workers {
-        listeners,
+        count,
+        doors,
         clock: Arc::new(Frozen),
         drain: Arc::clone(&drain),
         connections_max: Arc::new(8.into()),
         descriptors: Descriptors::new(1_024, 0),
-        tls: None,
     };
-    (workers.start(make).unwrap(), addr, drain)
+    (workers.start(make).unwrap(), addrs, drain)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a caller's own socket")]
@@ -155,5 +172,34 @@ fn a_service_that_panics_before_it_serves_loses_that_connection_only() {
     let second = connect(addr);
     assert_eq!(echoed(&second, b'a'), b'a');
     wait_for_live(&drain, 1);
+    workers.stop();
+}
+
+#[test]
+fn every_door_is_served_by_every_worker_and_told_apart() {
+    // Says by which door it came in, as its number.
+    let make: Make = Arc::new(|_| Service {
+        admits: Box::new(|_| true),
+        serve: Rc::new(|mut conn| {
+            Box::pin(async move {
+                let door = u8::try_from(conn.door()).unwrap();
+                while conn.idle(PATIENCE).await == Fill::Bytes {
+                    conn.consume(1);
+                    conn.write(&[b'0' + door], PATIENCE).await.unwrap();
+                }
+            })
+        }),
+        tick: Box::new(|| {}),
+    });
+    let (workers, addrs, drain) = start_with_doors(&make, 2, 3);
+    for _ in 0..10 {
+        // Open side by side, so that some are handed to the other worker.
+        let callers: Vec<_> = addrs.iter().map(|addr| connect(*addr)).collect();
+        for (door, caller) in (b'0'..).zip(&callers) {
+            assert_eq!(echoed(caller, b'?'), door);
+        }
+        drop(callers);
+        wait_for_live(&drain, 0);
+    }
     workers.stop();
 }

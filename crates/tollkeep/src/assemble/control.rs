@@ -111,7 +111,7 @@ pub(crate) fn start_sandbox(
     if Sandbox::wanted(settings).is_none() {
         return Ok(None);
     }
-    if settings.environment == Environment::Production || !super::is_local(settings.server.host) {
+    if settings.environment == Environment::Production || !settings.server.is_local() {
         let why = "the sandbox upstream is refused in production and on a public listener";
         return Err(Failed::new(exit::INVALID, why).into());
     }

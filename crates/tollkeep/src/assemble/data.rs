@@ -18,7 +18,8 @@ use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable, Recent};
 use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Worker};
 use tollkeep_net::Drain;
-use tollkeep_net::worker::{Running, WorkerParts, Workers};
+use tollkeep_net::tls::Offers;
+use tollkeep_net::worker::{Door, DoorTls, Running, WorkerParts, Workers};
 use tollkeep_observe::health::Health;
 use tollkeep_store::Store;
 
@@ -75,12 +76,13 @@ pub(crate) struct Plane {
 /// Settings that can't be planned, no resolver, no TLS roots, no threads.
 pub(crate) fn start(
     parts: &Parts<'_>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Vec<TcpListener>>,
     others: &Others,
     control: &tokio::runtime::Runtime,
 ) -> anyhow::Result<Data> {
     let (base, settings) = (parts.base, &parts.base.settings);
-    let descriptors = host::descriptors(listeners.len())?;
+    let count = worker_count(settings);
+    let descriptors = host::descriptors(count)?;
     let planner = Planner::new(base, others, &descriptors, control.handle());
     let planned = planner.plan(settings, None);
     let planned = planned.map_err(|fault| Failed::new(exit::INVALID, fault.to_string()))?;
@@ -130,12 +132,12 @@ pub(crate) fn start(
         Arc::clone(&shared),
     ));
     let workers = Workers {
-        listeners,
+        count,
+        doors: doors(settings, listeners, parts.tls),
         clock: Arc::clone(&base.clock),
         drain: Arc::clone(parts.drain),
         connections_max: Arc::clone(&connections_max),
         descriptors,
-        tls: parts.tls.of(tls::DATA).cloned(),
     };
     let of_workers = Arc::clone(&shared);
     let make: Arc<dyn Fn(WorkerParts) -> tollkeep_net::worker::Service + Send + Sync> =
@@ -148,4 +150,22 @@ pub(crate) fn start(
             connections_max,
         },
     })
+}
+
+/// The data listeners, each with what it speaks.
+fn doors(settings: &Settings, sockets: Vec<Vec<TcpListener>>, tls: &Listeners) -> Vec<Door> {
+    let server = &settings.server;
+    let listen = server.listen.iter().zip(sockets);
+    let doors = listen.map(|(listen, sockets)| {
+        let offers = match listen.http2.unwrap_or(server.http2) {
+            true => Offers::Http2,
+            false => Offers::Http11,
+        };
+        let of_data = tls.of(tls::DATA).filter(|_| listen.tls).cloned();
+        Door {
+            sockets,
+            tls: of_data.map(|server| DoorTls { server, offers }),
+        }
+    });
+    doors.collect()
 }

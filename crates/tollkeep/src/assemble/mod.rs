@@ -30,7 +30,7 @@ use certificates::Keeper;
 use overrides::Overriding;
 use reload::Reloader;
 use runtime::Live;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
@@ -64,18 +64,27 @@ pub(crate) struct Base {
 
 /// Every address the process listens on, bound before anything is served.
 pub(crate) struct Bound {
-    /// The data listener, one socket per worker.
-    pub(crate) data: Vec<TcpListener>,
-    /// Its address.
-    pub(crate) data_addr: SocketAddr,
+    /// The data listeners in the order of the settings, each with one socket per worker.
+    pub(crate) data: Vec<Vec<TcpListener>>,
     /// The management listener.
     pub(crate) management: Option<TcpListener>,
-    /// Its address.
-    pub(crate) management_addr: Option<SocketAddr>,
     /// The metrics listener.
     pub(crate) metrics: Option<TcpListener>,
-    /// Its address.
-    pub(crate) metrics_addr: Option<SocketAddr>,
+    /// Their addresses.
+    pub(crate) at: Addresses,
+}
+
+/// Where the process listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    /// Where callers call: the first address that serves them.
+    pub(crate) data: SocketAddr,
+    /// All addresses of the data plane, in the order of the settings.
+    pub(crate) doors: Vec<SocketAddr>,
+    /// Where operators call.
+    pub(crate) management: Option<SocketAddr>,
+    /// Where counters are read.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// A gateway that serves.
@@ -91,12 +100,8 @@ pub(crate) struct Running {
     stop_control: Arc<tokio::sync::Notify>,
     live: Arc<Live>,
     signals: host::Signals,
-    /// Where callers call.
-    pub(crate) data_addr: SocketAddr,
-    /// Where operators call.
-    pub(crate) management_addr: Option<SocketAddr>,
-    /// Where counters are read.
-    pub(crate) metrics_addr: Option<SocketAddr>,
+    /// Where it listens.
+    pub(crate) at: Addresses,
     /// The management key that was made because there was none; told once.
     pub(crate) first_key: Option<Secret>,
 }
@@ -141,8 +146,7 @@ fn start_by(
         drain: &drain,
         tls: &tls,
     };
-    let (data_addr, management_addr, metrics_addr) =
-        (bound.data_addr, bound.management_addr, bound.metrics_addr);
+    let at = bound.at.clone();
     let (listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
     let management_keys = data.plane.planner.management_keys();
@@ -181,9 +185,7 @@ fn start_by(
         stop_control,
         live,
         signals,
-        data_addr,
-        management_addr,
-        metrics_addr,
+        at,
         first_key,
     })
 }
@@ -256,12 +258,11 @@ fn bind(settings: &Settings, workers: usize) -> anyhow::Result<Bound> {
         Failed::new(exit::INVALID, format!("{what}: {error}"))
     };
     let server = &settings.server;
-    let data = listen::bind_shared(
-        SocketAddr::new(server.host, server.port),
-        server.backlog,
-        workers,
-    )
-    .map_err(|error| refused("data listener", error))?;
+    let listen = server.listen.iter();
+    let data = listen.map(|listen| listen::bind_shared(listen.addr, server.backlog, workers));
+    let data = data
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| refused("data listener", error))?;
     let management = match &settings.management.listen {
         ManagementListen::Tcp(addr) => Some(
             listen::bind_one(*addr, 128).map_err(|error| refused("management listener", error))?,
@@ -281,19 +282,26 @@ fn bind(settings: &Settings, workers: usize) -> anyhow::Result<Bound> {
             .local_addr()
             .context("a bound socket has no address")
     };
-    let data_addr = data
-        .first()
-        .map(addr_of)
-        .transpose()?
-        .context("no data listener")?;
+    let sockets = data.iter().filter_map(|sockets| sockets.first());
+    let doors = sockets.map(addr_of).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Bound {
-        data_addr,
-        management_addr: management.as_ref().map(addr_of).transpose()?,
-        metrics_addr: metrics.as_ref().map(addr_of).transpose()?,
+        at: Addresses {
+            data: serving(settings, &doors).context("no data listener")?,
+            doors,
+            management: management.as_ref().map(addr_of).transpose()?,
+            metrics: metrics.as_ref().map(addr_of).transpose()?,
+        },
         data,
         management,
         metrics,
     })
+}
+
+/// The first address that serves callers rather than sending them away.
+fn serving(settings: &Settings, bound: &[SocketAddr]) -> Option<SocketAddr> {
+    let mut all = settings.server.listen.iter().zip(bound);
+    let found = all.find(|(listen, _)| !listen.redirect_http);
+    found.map(|(_, bound)| *bound)
 }
 
 /// The listeners beside the data plane's, and every address for the self-connection rule.
@@ -302,19 +310,14 @@ pub(crate) struct Others {
     metrics: Option<TcpListener>,
     /// Where the process listens.
     pub(crate) own: Vec<SocketAddr>,
-    /// The data plane's address.
-    pub(crate) data_addr: SocketAddr,
+    /// The data plane's addresses.
+    pub(crate) doors: Vec<SocketAddr>,
 }
 
 impl Bound {
-    fn split(self) -> (Vec<TcpListener>, Others) {
-        let own = [
-            Some(self.data_addr),
-            self.management_addr,
-            self.metrics_addr,
-        ]
-        .into_iter()
-        .flatten();
+    fn split(self) -> (Vec<Vec<TcpListener>>, Others) {
+        let doors = self.at.doors.iter().copied();
+        let own = doors.chain(self.at.management).chain(self.at.metrics);
         let own = own.flat_map(host::every_address).collect();
         (
             self.data,
@@ -322,7 +325,7 @@ impl Bound {
                 management: self.management,
                 metrics: self.metrics,
                 own,
-                data_addr: self.data_addr,
+                doors: self.at.doors,
             },
         )
     }
@@ -390,9 +393,4 @@ impl Running {
         self.control.shutdown_timeout(Duration::from_secs(1));
         closed.context("the store was not closed in order")
     }
-}
-
-/// Whether an address is reachable from this machine only.
-pub(crate) fn is_local(ip: IpAddr) -> bool {
-    ip.is_loopback()
 }

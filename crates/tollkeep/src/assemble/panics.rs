@@ -109,11 +109,11 @@ struct World {
 
 impl World {
     fn connect(&self) -> Client {
-        Client::connect(self.running.data_addr)
+        Client::connect(self.running.at.data)
     }
 
     fn plain(&self, path: &str, version: &str) -> Vec<u8> {
-        let host = self.running.data_addr;
+        let host = self.running.at.data;
         format!("GET /plain/{path} HTTP/{version}\r\nHost: {host}\r\nx-note: {SAID}\r\n\r\n")
             .into_bytes()
     }
@@ -137,7 +137,7 @@ impl World {
     }
 
     fn chat(&self, what: &str) -> Vec<u8> {
-        let (host, token) = (self.running.data_addr, &self.token);
+        let (host, token) = (self.running.at.data, &self.token);
         let body = Self::body(what);
         format!(
             "POST /v1/chat/completions?note={SAID} HTTP/1.1\r\nHost: {host}\r\nx-note: {SAID}\r\n\
@@ -149,7 +149,7 @@ impl World {
     }
 
     fn metrics(&self) -> String {
-        let addr = self.running.metrics_addr.unwrap();
+        let addr = self.running.at.metrics.unwrap();
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         Client::connect(addr).call(request.as_bytes()).text()
     }
@@ -199,7 +199,7 @@ fn start(folder: &Path, trap: &Arc<Trap>, origin: &Origin) -> World {
         }
     }));
     let key = running.first_key.as_ref().unwrap().expose().to_owned();
-    let token = mint(running.management_addr.unwrap(), &key);
+    let token = mint(running.at.management.unwrap(), &key);
     World { running, token }
 }
 
@@ -302,7 +302,7 @@ fn a_request_that_panics_ends_alone_is_recorded_and_gives_everything_back() {
             idle.call(&world.plain(&format!("idle-{round}"), "1.1"))
         } else {
             // A stream ends by itself: the next one finds its connection as it was.
-            let mut streams = Http2Client::connect(world.running.data_addr);
+            let mut streams = Http2Client::connect(world.running.at.data);
             let doomed = world.chat_stream(&streams);
             let internal_error = Reset(Some(h2::Reason::INTERNAL_ERROR));
             let reset = streams.call(doomed, World::body("panic").as_bytes());

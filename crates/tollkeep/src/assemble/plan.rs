@@ -26,8 +26,8 @@ pub(crate) struct Planner {
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     control: tokio::runtime::Handle,
-    /// The data listener.
-    bound: SocketAddr,
+    /// The data listeners.
+    bound: Vec<SocketAddr>,
     /// Every address of the process.
     own: Vec<SocketAddr>,
     /// What sockets may take of the process's file descriptors.
@@ -72,7 +72,7 @@ impl Planner {
             metrics: Arc::clone(&base.metrics),
             clock: Arc::clone(&base.clock),
             control: control.clone(),
-            bound: others.data_addr,
+            bound: others.doors.clone(),
             own: others.own.clone(),
             descriptors: Arc::clone(descriptors),
             instance: format!("{:016x}", u64::from_be_bytes(instance)),
@@ -106,7 +106,7 @@ impl Planner {
         let door_keys = self.jwks.of(settings, &door.dialer, &door.tls);
         let parts = PlanParts {
             metrics: &self.metrics,
-            bound: &[self.bound],
+            bound: &self.bound,
             tls: Arc::clone(&door.tls),
             dialer: door.dialer.clone(),
             instance: &self.instance,

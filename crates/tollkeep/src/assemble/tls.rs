@@ -65,7 +65,7 @@ impl Checked {
             let Some(tls) = of(settings) else {
                 continue;
             };
-            let wanted = wanted(section, tls, settings);
+            let wanted = wanted(tls, settings);
             let loaded = match known.of(section) {
                 Some(known) => known.prepare(&wanted, now),
                 None => Served::load(&wanted, now),
@@ -158,7 +158,7 @@ pub(crate) fn files(settings: &Settings) -> Files {
 }
 
 /// What `net` is asked to serve.
-fn wanted(section: &str, tls: &Tls, settings: &Settings) -> ServerSettings {
+fn wanted(tls: &Tls, settings: &Settings) -> ServerSettings {
     let pairs = tls.certificates.iter().map(|files| PairFiles {
         cert_file: files.cert_file.clone(),
         key_file: files.key_file.clone(),
@@ -171,8 +171,6 @@ fn wanted(section: &str, tls: &Tls, settings: &Settings) -> ServerSettings {
         insecure_key_mode: tls.insecure_key_mode,
         in_production: settings.environment == Environment::Production,
         handshake: settings.server.timeouts.tls_handshake,
-        // The control plane speaks HTTP/1.1 alone.
-        http2: section == DATA && settings.server.http2,
     }
 }
 

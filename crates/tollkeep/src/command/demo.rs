@@ -143,9 +143,9 @@ fn mint(folder: &Path) -> anyhow::Result<String> {
 fn print_ready(running: &Running, secret: &str, folder: &Path) {
     let url = |addr: Option<std::net::SocketAddr>| addr.map(|addr| format!("http://{addr}"));
     let ready = json!({
-        "data_url": url(Some(running.data_addr)),
-        "management_url": url(running.management_addr),
-        "metrics_url": url(running.metrics_addr).map(|url| url + &running.settings().metrics.path),
+        "data_url": url(Some(running.at.data)),
+        "management_url": url(running.at.management),
+        "metrics_url": url(running.at.metrics).map(|url| url + &running.settings().metrics.path),
         "token": secret,
         "management_key": running.first_key.as_ref().map(|key| key.expose()),
         "pid": std::process::id(),
@@ -155,14 +155,14 @@ fn print_ready(running: &Running, secret: &str, folder: &Path) {
 }
 
 fn print_guide(running: &Running, secret: &str) {
-    let data = format!("http://{}", running.data_addr);
+    let data = format!("http://{}", running.at.data);
     println!(
         "Tollkeep runs with a built-in model. Nothing leaves this machine; Ctrl-C removes it all.\n"
     );
     println!("  callers     {data}");
     for (name, addr) in [
-        ("management", running.management_addr),
-        ("metrics   ", running.metrics_addr),
+        ("management", running.at.management),
+        ("metrics   ", running.at.metrics),
     ] {
         if let Some(addr) = addr {
             println!("  {name}  http://{addr}");
@@ -197,7 +197,7 @@ fn print_guide(running: &Running, secret: &str) {
 fn call_once(running: &Running, secret: &str) -> anyhow::Result<()> {
     let body =
         json!({ "model": "sandbox-1", "messages": [{ "role": "user", "content": "Hello" }] });
-    println!("POST http://{}/v1/chat/completions", running.data_addr);
+    println!("POST http://{}/v1/chat/completions", running.at.data);
     println!("{body}\n");
     let request = Request {
         method: Method::POST,
@@ -216,7 +216,7 @@ fn call_once(running: &Running, secret: &str) -> anyhow::Result<()> {
     };
     let answer = running
         .control()
-        .block_on(control::call(&Target::Tcp(running.data_addr), request))?;
+        .block_on(control::call(&Target::Tcp(running.at.data), request))?;
     println!("{}", answer.status());
     println!("{}", String::from_utf8_lossy(answer.body()));
     if answer.status().is_success() {

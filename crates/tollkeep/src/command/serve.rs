@@ -48,29 +48,34 @@ impl Serve {
 
 fn print_addresses(running: &Running) {
     let addresses = serde_json::json!({
-        "data": running.data_addr,
-        "management": running.management_addr,
-        "metrics": running.metrics_addr,
+        "data": running.at.data,
+        "listen": running.at.doors,
+        "management": running.at.management,
+        "metrics": running.at.metrics,
         "pid": std::process::id(),
     });
     println!("{addresses}");
 }
 
 fn greet(running: &Running) {
+    let settings = running.settings();
+    let scheme = |tls: bool| if tls { "https" } else { "http" };
     eprintln!("tollkeep {} serves", assemble::VERSION);
-    let scheme = match running.settings().server.tls {
-        Some(_) => "https",
-        None => "http",
-    };
-    eprintln!("  callers     {scheme}://{}", running.data_addr);
-    if let Some(addr) = running.management_addr {
-        eprintln!("  management  http://{addr}");
+    for (listen, addr) in settings.server.listen.iter().zip(&running.at.doors) {
+        let note = if listen.redirect_http {
+            "  (leads to https)"
+        } else {
+            ""
+        };
+        eprintln!("  callers     {}://{addr}{note}", scheme(listen.tls));
     }
-    if let Some(addr) = running.metrics_addr {
-        eprintln!(
-            "  metrics     http://{addr}{}",
-            running.settings().metrics.path
-        );
+    if let Some(addr) = running.at.management {
+        let scheme = scheme(settings.management.tls.is_some());
+        eprintln!("  management  {scheme}://{addr}");
+    }
+    if let Some(addr) = running.at.metrics {
+        let scheme = scheme(settings.metrics.tls.is_some());
+        eprintln!("  metrics     {scheme}://{addr}{}", settings.metrics.path);
     }
 }
 

@@ -37,6 +37,7 @@ mod ip_lists;
 mod knobs;
 mod knobs_upstreams;
 mod limits;
+mod listeners;
 mod maintenance;
 mod management;
 mod metrics;
