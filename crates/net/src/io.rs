@@ -1,6 +1,7 @@
 //! A byte stream, clear or TLS, on either side.
 
 use crate::h2_stream::Stream;
+use crate::socket;
 use crate::tls::TlsStream;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -42,6 +43,9 @@ impl Io {
         if let Self::TlsFromCaller(stream) = self {
             return stream.poll_fill(cx, buffer);
         }
+        if let Self::Clear(stream) = self {
+            return socket::poll_recv(stream, cx, buffer);
+        }
         let reading = std::pin::pin!(self.read_buf(buffer));
         reading.poll(cx)
     }
@@ -76,7 +80,7 @@ impl Io {
     pub(crate) fn send_now(&mut self, bytes: &[u8]) -> Sent {
         match self {
             Self::Clear(stream) => {
-                let taken = socket2::SockRef::from(&*stream).send(bytes).unwrap_or(0);
+                let taken = socket::send(stream, bytes).unwrap_or(0);
                 let moved = taken;
                 Sent { moved, taken }
             }
@@ -146,7 +150,7 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             // There is mostly room; only where there is none a waker is needed.
-            Self::Clear(stream) => match stream.try_write(bytes) {
+            Self::Clear(stream) => match socket::try_send(stream, bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     Pin::new(stream).poll_write(cx, bytes)
                 }

@@ -24,6 +24,7 @@ pub mod listen;
 pub mod pool;
 pub mod redis;
 pub mod resolve;
+mod socket;
 pub mod tls;
 pub mod worker;
 

@@ -4,9 +4,10 @@
 //! that is not ours is refused by its own alert. rustls does the rest.
 
 use super::session::Session;
-use super::stream::{TlsStream, poll_read_into};
+use super::stream::TlsStream;
 use crate::buffers::Buffers;
 use crate::deadlines::Slot;
+use crate::socket;
 use crate::worker::DoorTls;
 use rustls::server::Acceptor;
 use std::future::poll_fn;
@@ -94,7 +95,7 @@ async fn read_hello(
             if slot.is_late(cx) {
                 return Poll::Ready(Err(NotOpened::Late));
             }
-            poll_read_into(stream, cx, incoming).map_err(NotOpened::from)
+            socket::poll_recv(stream, cx, incoming).map_err(NotOpened::from)
         });
         if read.await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());

@@ -8,6 +8,7 @@
 use super::server::{Certificates, HTTP_2};
 use super::session::{Protocol, Session};
 use crate::buffers::Buffers;
+use crate::socket;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
@@ -176,7 +177,7 @@ impl TlsStream {
             // The session has ended and seals nothing more.
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        match self.stream.try_write(&self.outgoing) {
+        match socket::try_send(&self.stream, &self.outgoing) {
             Ok(written) => self.went(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Poll::Ready(Err(error)),
@@ -215,7 +216,7 @@ impl TlsStream {
         if left.is_empty() {
             return 0;
         }
-        let sent = socket2::SockRef::from(&self.stream).send(left).unwrap_or(0);
+        let sent = socket::send(&self.stream, left).unwrap_or(0);
         self.went(sent);
         sent
     }
@@ -264,7 +265,7 @@ impl TlsStream {
             }
             self.incoming.reserve(RECORD_BYTES_MAX);
         }
-        poll_read_into(&mut self.stream, cx, &mut self.incoming)
+        socket::poll_recv(&self.stream, cx, &mut self.incoming)
     }
 
     /// Gives the buffer back while no part of a record is in it.
@@ -412,17 +413,6 @@ fn append(
     }
     out.truncate(start);
     Err(rustls::Error::EncryptError)
-}
-
-/// One read into the spare capacity of `buffer`.
-pub(super) fn poll_read_into(
-    stream: &mut TcpStream,
-    cx: &mut Context<'_>,
-    buffer: &mut Vec<u8>,
-) -> Poll<io::Result<usize>> {
-    use tokio::io::AsyncReadExt;
-    let reading = std::pin::pin!(stream.read_buf(buffer));
-    reading.poll(cx)
 }
 
 impl AsyncRead for TlsStream {
