@@ -1,13 +1,16 @@
 //! Who operates: a management key by its carriers, or the gateway's own user on the local socket.
 
 use crate::State;
+use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::request::Asked;
+use crate::rights;
 use axum::http::{HeaderMap, header};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tollkeep_audit::{Action, Actor, ActorId, Event, Outcome};
-use tollkeep_store::{Role, Scope};
-use tollkeep_types::ManagementKeyId;
+use tollkeep_store::{ManagementKey, Role, Scope, TenantStatus};
+use tollkeep_types::TenantId;
 
 /// Who acts, and by which request.
 #[derive(Clone, Debug)]
@@ -17,83 +20,68 @@ pub(crate) struct Operator {
 }
 
 /// Who acts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Who {
     /// A stored key.
-    Key {
-        id: ManagementKeyId,
-        role: Role,
-        scope: Scope,
-    },
+    Key(Arc<ManagementKey>),
     /// The key of the settings.
     Environment,
     /// A user of this machine, by the local socket.
     Local { uid: u32 },
 }
 
-/// What a call needs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Right {
-    Read,
-    Tokens,
-    Projects,
-    /// Address lists, maintenance, breakers: what keeps the whole deployment running.
-    Operate,
-    /// Reading what belongs to no tenant.
-    ReadDeployment,
-    Configuration,
-    ServiceTokens,
-}
-
-impl Right {
-    fn is_of(self, role: Role) -> bool {
-        match self {
-            Self::Read => true,
-            Self::Tokens => role != Role::Viewer,
-            Self::Operate => matches!(role, Role::Owner | Role::Admin | Role::Operator),
-            Self::ReadDeployment => role != Role::TenantAdmin,
-            Self::Configuration | Self::ServiceTokens => {
-                matches!(role, Role::Owner | Role::Admin)
-            }
-            Self::Projects => matches!(role, Role::Owner | Role::Admin | Role::TenantAdmin),
-        }
-    }
-}
-
 impl Operator {
     /// Whose rows the operator may see.
     pub(crate) fn scope(&self) -> Scope {
-        match self.who {
-            Who::Key { scope, .. } => scope,
-            Who::Environment | Who::Local { .. } => Scope::Service("management API"),
+        self.tenant()
+            .map_or(Scope::Service("management API"), Scope::Tenant)
+    }
+
+    /// The one tenant that the operator is bound to.
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        match &self.who {
+            Who::Key(key) => key.tenant_id,
+            Who::Environment | Who::Local { .. } => None,
+        }
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        match &self.who {
+            Who::Key(key) => key.role,
+            Who::Environment | Who::Local { .. } => Role::Owner,
+        }
+    }
+
+    /// What the operator is narrowed to; `None`: all that the role allows.
+    pub(crate) fn scopes(&self) -> Option<&[String]> {
+        match &self.who {
+            Who::Key(key) => key.scopes.as_deref(),
+            Who::Environment | Who::Local { .. } => None,
         }
     }
 
     /// Who acts, for the records; the key of the settings has no record of its own.
     pub(crate) fn actor(&self) -> (Actor, Option<ActorId>) {
-        match self.who {
-            Who::Key { id, .. } => (Actor::Management, Some(ActorId::ManagementKey(id))),
+        match &self.who {
+            Who::Key(key) => (Actor::Management, Some(ActorId::ManagementKey(key.id))),
             Who::Environment => (Actor::Management, None),
-            Who::Local { uid } => (Actor::Local, Some(ActorId::LocalUid(uid))),
+            Who::Local { uid } => (Actor::Local, Some(ActorId::LocalUid(*uid))),
         }
     }
 
     /// Who acts, in a word that is kept with what was made.
     pub(crate) fn name(&self) -> String {
-        match self.who {
-            Who::Key { id, .. } => id.to_string(),
+        match &self.who {
+            Who::Key(key) => key.id.to_string(),
             Who::Environment => "env".to_owned(),
             Who::Local { uid } => format!("local:{uid}"),
         }
     }
 
-    /// Whether the role allows it.
-    pub(crate) fn check(&self, right: Right) -> Result<(), Problem> {
-        let role = match self.who {
-            Who::Key { role, .. } => role,
-            Who::Environment | Who::Local { .. } => Role::Owner,
-        };
-        if right.is_of(role) {
+    /// Whether the operator may ask for this at all.
+    pub(crate) fn check(&self, operation: &Operation) -> Result<(), Problem> {
+        let by_role = operation.right.is_of(self.role(), self.tenant().is_some());
+        if by_role && rights::in_scope(self.scopes(), &operation.scope()) {
             Ok(())
         } else {
             Err(Problem::forbidden())
@@ -111,7 +99,7 @@ pub(crate) async fn by_key(
     fields: &HeaderMap,
     asked: Asked,
 ) -> Result<Operator, Problem> {
-    match find(state, fields).await {
+    match find(state, fields, &asked).await {
         Ok(who) => Ok(Operator { who, asked }),
         Err(problem) => {
             state.record_failed_authn(&asked);
@@ -120,7 +108,7 @@ pub(crate) async fn by_key(
     }
 }
 
-async fn find(state: &Arc<State>, fields: &HeaderMap) -> Result<Who, Problem> {
+async fn find(state: &Arc<State>, fields: &HeaderMap, asked: &Asked) -> Result<Who, Problem> {
     let text = credential(fields).ok_or_else(Problem::unauthorized)?;
     let parts = &state.parts;
     let digest = parts.hasher.hash(text);
@@ -136,17 +124,18 @@ async fn find(state: &Arc<State>, fields: &HeaderMap) -> Result<Who, Problem> {
         .find_management_key(service, &digest)
         .await?
         .ok_or_else(Problem::unauthorized)?;
-    if let Err(error) = parts.store.touch_management_key(service, key.id).await {
+    let ips = &key.allowed_ips;
+    let is_within = |ip: IpAddr| ips.iter().any(|net| net.contains(&ip));
+    if !ips.is_empty() && !asked.client_ip.is_some_and(is_within) {
+        return Err(Problem::address_forbidden());
+    }
+    let touched = parts
+        .store
+        .touch_management_key(service, key.id, asked.client_ip);
+    if let Err(error) = touched.await {
         tracing::warn!("The last use of a management key was not stored: {error}");
     }
-    let scope = key
-        .tenant_id
-        .map_or(Scope::Service("management API"), Scope::Tenant);
-    Ok(Who::Key {
-        id: key.id,
-        role: key.role,
-        scope,
-    })
+    Ok(Who::Key(Arc::new(key)))
 }
 
 /// The one key a request carries; several different ones are none.
@@ -173,6 +162,18 @@ fn credential(fields: &HeaderMap) -> Option<&str> {
 }
 
 impl State {
+    /// Keys of a tenant that is suspended read, and change nothing (ID-4).
+    pub(crate) async fn check_tenant(&self, operator: &Operator) -> Result<(), Problem> {
+        let Some(id) = operator.tenant() else {
+            return Ok(());
+        };
+        let tenant = self.parts.store.tenant(operator.scope(), id).await?;
+        match tenant.status {
+            TenantStatus::Active => Ok(()),
+            TenantStatus::Suspended | TenantStatus::Deleted => Err(Problem::tenant_suspended()),
+        }
+    }
+
     /// An address that may not operate.
     pub(crate) fn record_denied(&self, asked: &Asked) {
         let event = Event::new(Action::IpDenied, Actor::Anonymous, Outcome::Denied)
@@ -202,19 +203,6 @@ impl State {
 mod tests {
     use super::*;
     use axum::http::HeaderName;
-
-    #[test]
-    fn only_those_who_run_the_whole_gateway_reload_its_settings() {
-        for (role, want) in [
-            (Role::Owner, true),
-            (Role::Admin, true),
-            (Role::TenantAdmin, false),
-            (Role::Operator, false),
-            (Role::Viewer, false),
-        ] {
-            assert_eq!(Right::Configuration.is_of(role), want, "{role:?}");
-        }
-    }
 
     // ID-55
     #[test]

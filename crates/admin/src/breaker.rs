@@ -1,13 +1,14 @@
 //! `/api/v1/breakers`
 
 use crate::State;
-use crate::authn::{Operator, Right};
+use crate::authn::Operator;
+use crate::operation::{Call, Content, Method, Operation};
 use crate::problem::Problem;
+use crate::rights::Right;
 use crate::router::{Answer, ok};
 use crate::runtime::{Breaker, BreakerState};
-use axum::extract::{Extension, Path, State as Of};
+use crate::shape::{Member, choice, id, number, text, time};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use tollkeep_audit::{Action, Event, Key, Value as Detail};
 use tollkeep_store::Scope;
 use tollkeep_types::WallMillis;
@@ -16,13 +17,74 @@ const PREFIX: &str = "brk_";
 /// Breakers that are listed at most; the worst come first.
 const LISTED_MAX: usize = 1_000;
 
-/// `GET /api/v1/breakers`
-pub(crate) async fn list(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-) -> Answer {
-    operator.check(Right::Read)?;
-    let breakers = seen(&state, &operator);
+pub(crate) const SHOWN: &[Member] = &[
+    text("id", 20, "Stands for it while the process lives").required(),
+    id("tenant_id", "ten_", "Whose calls").or_null().required(),
+    id(
+        "project_id",
+        "prj_",
+        "Whose calls, if projects are told apart",
+    )
+    .or_null()
+    .required(),
+    text("upstream", 200, "The upstream or provider").required(),
+    text("route", 1000, "The route, of a plain upstream")
+        .or_null()
+        .required(),
+    text("model", 300, "The model, of a provider")
+        .or_null()
+        .required(),
+    choice(
+        "state",
+        &["closed", "half_open", "open"],
+        "What it does now",
+    )
+    .required(),
+    number("failures", "Failures in a row").required(),
+    time("opened_at", "When it opened last, if it is not closed")
+        .or_null()
+        .required(),
+    time("retry_at", "Until when it lets nothing pass")
+        .or_null()
+        .required(),
+];
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation {
+        id: "breaker_list",
+        command: "breaker list",
+        about: "Breakers that remember a failure, the worst first",
+        method: Method::Get,
+        path: "/api/v1/breakers",
+        also: None,
+        right: Right::Read,
+        change: None,
+        query: &[],
+        body: None,
+        answers: &[(200, Content::Page(SHOWN))],
+        refusals: &[],
+        run: |call| Box::pin(list(call)),
+    },
+    Operation {
+        id: "breaker_reset",
+        command: "breaker reset",
+        about: "Close a breaker now",
+        method: Method::Post,
+        path: "/api/v1/breakers/{id}/reset",
+        also: None,
+        right: Right::Breakers,
+        change: Some(Action::CircuitClose),
+        query: &[],
+        body: Some(&[]),
+        answers: &[(200, Content::Object(&[SHOWN]))],
+        refusals: &[],
+        run: |call| Box::pin(reset(call)),
+    },
+];
+
+async fn list(call: Call) -> Answer {
+    let state = &call.state;
+    let breakers = seen(state, &call.operator);
     let now = state.parts.clock.wall();
     let shown: Vec<Value> = breakers
         .iter()
@@ -35,13 +97,15 @@ pub(crate) async fn list(
     ))
 }
 
-/// `POST /api/v1/breakers/{id}/reset`
-pub(crate) async fn reset(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-    Path(id): Path<String>,
-) -> Answer {
-    operator.check(Right::Operate)?;
+async fn reset(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        id,
+        body,
+        ..
+    } = call;
+    body.done()?;
     let id = read_id(&id).ok_or_else(Problem::not_found)?;
     let is_seen = seen(&state, &operator)
         .iter()

@@ -2,88 +2,158 @@
 //! or allowed while the gateway runs (EDGE-67).
 
 use crate::State;
-use crate::authn::{Operator, Right};
-use crate::cursor;
+use crate::authn::Operator;
 use crate::members::Members;
+use crate::operation::{Call, Content, Method, Operation};
+use crate::parameters::{CURSOR, LIMIT, next_cursor};
 use crate::problem::{Fault, Problem};
+use crate::rights::Right;
 use crate::router::{Answer, created, no_content, ok};
-use axum::body::Bytes;
-use axum::extract::{Extension, Path, Query, State as Of};
+use crate::shape::{Member, choice, duration, id, switch, text, time};
 use ipnet::IpNet;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use tollkeep_audit::{Action, Event, Key, Value};
 use tollkeep_policy::ip_list::{covers_loopback, is_wide, parse_denied, parse_network};
 use tollkeep_store::{After, IpEntry, IpEntryRef, IpListName, NewIpEntry, PutIpEntry};
 use tollkeep_types::WallMillis;
 
-/// Longest reason, in characters.
-const REASON_CHARS_MAX: usize = 200;
 /// Longest life of an entry that has one: ten years.
 const TTL_MS_MAX: u64 = 3_650 * 86_400_000;
 
-/// `POST …/security/ip-denylist`
-pub(crate) async fn deny(
-    state: Of<Arc<State>>,
-    operator: Extension<Operator>,
-    body: Bytes,
-) -> Answer {
-    add(state, operator, IpListName::Deny, &body).await
-}
+const ADD: &[Member] = &[
+    text("ip", 60, "The address or network"),
+    text("cidr", 60, "The same"),
+    text("reason", 200, "Why, for the records"),
+    duration("ttl", "How long it holds; for good if not given"),
+    switch(
+        "force",
+        "Also if it covers loopback, the caller, or very many addresses",
+    ),
+];
 
-/// `POST …/security/ip-allowlist`
-pub(crate) async fn allow(
-    state: Of<Arc<State>>,
-    operator: Extension<Operator>,
-    body: Bytes,
-) -> Answer {
-    add(state, operator, IpListName::Allow, &body).await
-}
+const SHOWN: &[Member] = &[
+    id("id", "ipe_", "Its id"),
+    choice("list", &["deny", "allow"], "The list it is on"),
+    text("ip", 60, "The address, or the network"),
+    text("cidr", 60, "The network"),
+    text("reason", 200, "Why").or_null(),
+    time("expires_at", "When it ends by itself").or_null(),
+    choice("source", &["runtime"], "Where it comes from"),
+    text("created_by", 100, "Who made it"),
+    time("created_at", "When it was made"),
+];
 
-/// `GET …/security/ip-denylist`
-pub(crate) async fn list_denied(
-    state: Of<Arc<State>>,
-    operator: Extension<Operator>,
-    query: Query<BTreeMap<String, String>>,
-) -> Answer {
-    list(&state.0, &operator.0, IpListName::Deny, query.0)
-}
+/// Of the list of those who may not come.
+pub(crate) const DENY: &[Operation] = &[
+    Operation {
+        id: "ip_deny_list",
+        command: "ip list",
+        about: "Addresses that are denied while the gateway runs",
+        method: Method::Get,
+        path: "/api/v1/security/ip-denylist",
+        also: Some("/v0/management/security/ip-denylist"),
+        right: Right::ReadDeployment,
+        change: None,
+        query: &[LIMIT, CURSOR],
+        body: None,
+        answers: &[(200, Content::Page(SHOWN))],
+        refusals: &[],
+        run: |call| Box::pin(list(call, IpListName::Deny)),
+    },
+    Operation {
+        id: "ip_deny",
+        command: "ip deny",
+        about: "Keep an address or network out",
+        method: Method::Post,
+        path: "/api/v1/security/ip-denylist",
+        also: Some("/v0/management/security/ip-denylist"),
+        right: Right::Operate,
+        change: Some(Action::IpListAdd),
+        query: &[],
+        body: Some(ADD),
+        answers: &[
+            (201, Content::Object(&[SHOWN])),
+            (200, Content::Object(&[SHOWN])),
+        ],
+        refusals: &[409],
+        run: |call| Box::pin(add(call, IpListName::Deny)),
+    },
+    Operation {
+        id: "ip_deny_remove",
+        command: "ip remove",
+        about: "Take an entry away, by its id or its addresses",
+        method: Method::Delete,
+        path: "/api/v1/security/ip-denylist/{*entry}",
+        also: Some("/v0/management/security/ip-denylist/{*entry}"),
+        right: Right::Operate,
+        change: Some(Action::IpListRemove),
+        query: &[],
+        body: None,
+        answers: &[(204, Content::None)],
+        refusals: &[422],
+        run: |call| Box::pin(remove(call, IpListName::Deny)),
+    },
+];
 
-/// `GET …/security/ip-allowlist`
-pub(crate) async fn list_allowed(
-    state: Of<Arc<State>>,
-    operator: Extension<Operator>,
-    query: Query<BTreeMap<String, String>>,
-) -> Answer {
-    list(&state.0, &operator.0, IpListName::Allow, query.0)
-}
+/// Of the list of those who may come.
+pub(crate) const ALLOW: &[Operation] = &[
+    Operation {
+        id: "ip_allow_list",
+        command: "ip list",
+        about: "Addresses that are allowed while the gateway runs",
+        method: Method::Get,
+        path: "/api/v1/security/ip-allowlist",
+        also: Some("/v0/management/security/ip-allowlist"),
+        right: Right::ReadDeployment,
+        change: None,
+        query: &[LIMIT, CURSOR],
+        body: None,
+        answers: &[(200, Content::Page(SHOWN))],
+        refusals: &[],
+        run: |call| Box::pin(list(call, IpListName::Allow)),
+    },
+    Operation {
+        id: "ip_allow",
+        command: "ip allow",
+        about: "Let an address or network in",
+        method: Method::Post,
+        path: "/api/v1/security/ip-allowlist",
+        also: Some("/v0/management/security/ip-allowlist"),
+        right: Right::Operate,
+        change: Some(Action::IpListAdd),
+        query: &[],
+        body: Some(ADD),
+        answers: &[
+            (201, Content::Object(&[SHOWN])),
+            (200, Content::Object(&[SHOWN])),
+        ],
+        refusals: &[409],
+        run: |call| Box::pin(add(call, IpListName::Allow)),
+    },
+    Operation {
+        id: "ip_allow_remove",
+        command: "ip remove",
+        about: "Take an entry away, by its id or its addresses",
+        method: Method::Delete,
+        path: "/api/v1/security/ip-allowlist/{*entry}",
+        also: Some("/v0/management/security/ip-allowlist/{*entry}"),
+        right: Right::Operate,
+        change: Some(Action::IpListRemove),
+        query: &[],
+        body: None,
+        answers: &[(204, Content::None)],
+        refusals: &[422],
+        run: |call| Box::pin(remove(call, IpListName::Allow)),
+    },
+];
 
-/// `DELETE …/security/ip-denylist/{id or addresses}`
-pub(crate) async fn undeny(
-    state: Of<Arc<State>>,
-    operator: Extension<Operator>,
-    entry: Path<String>,
-) -> Answer {
-    remove(state, operator, IpListName::Deny, &entry.0).await
-}
-
-/// `DELETE …/security/ip-allowlist/{id or addresses}`
-pub(crate) async fn disallow(
-    state: Of<Arc<State>>,
-    operator: Extension<Operator>,
-    entry: Path<String>,
-) -> Answer {
-    remove(state, operator, IpListName::Allow, &entry.0).await
-}
-
-async fn add(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-    list: IpListName,
-    body: &[u8],
-) -> Answer {
-    operator.check(Right::Operate)?;
+async fn add(call: Call, list: IpListName) -> Answer {
+    let Call {
+        state,
+        operator,
+        body,
+        ..
+    } = call;
     let now = state.parts.store.now();
     let (new, force) = read(body, list, &operator, now)?;
     if !force && let Some(why) = needs_force(&new, &operator) {
@@ -108,21 +178,18 @@ async fn add(
 }
 
 fn read(
-    body: &[u8],
+    mut members: Members,
     list: IpListName,
     operator: &Operator,
     now: WallMillis,
 ) -> Result<(NewIpEntry, bool), Problem> {
-    let mut members = Members::read(body)?;
     let net = address(&mut members, list);
-    let reason = members.text("reason", REASON_CHARS_MAX);
+    let reason = members.text("reason");
     let ttl = members.duration("ttl");
     if ttl.is_some_and(|ms| !(1..=TTL_MS_MAX).contains(&ms)) {
         members.fault("ttl", "more than nothing and at most 3650d");
     }
-    let force = members.take_as("force", |value| {
-        value.as_bool().ok_or_else(|| "true or false".to_owned())
-    });
+    let force = members.switch("force");
     members.done()?;
     let new = NewIpEntry {
         list,
@@ -169,30 +236,10 @@ fn needs_force(new: &NewIpEntry, operator: &Operator) -> Option<&'static str> {
     covers_loopback(new.net).then_some("The entry covers this machine's own loopback address.")
 }
 
-fn list(
-    state: &State,
-    operator: &Operator,
-    list: IpListName,
-    mut query: BTreeMap<String, String>,
-) -> Answer {
-    operator.check(Right::ReadDeployment)?;
-    let limit: usize = match query.remove("limit") {
-        None => 50,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=200).contains(limit))
-            .ok_or_else(|| Problem::bad_request("limit: want 1 to 200."))?,
-    };
-    let cursor = query.remove("cursor");
-    if let Some(unknown) = query.keys().next() {
-        return Err(Problem::bad_request(format!(
-            "{unknown}: unknown parameter."
-        )));
-    }
-    let after = cursor
-        .map(|cursor| cursor::read(&state.cursor_key, list.as_str(), &cursor))
-        .transpose()?;
+async fn list(call: Call, list: IpListName) -> Answer {
+    let state = &call.state;
+    let page = call.query.page(state, list.as_str())?;
+    let (limit, after) = (usize::try_from(page.limit).unwrap_or(1), page.after);
     let (entries, now) = (state.parts.store.ip_entries(), state.parts.store.now());
     let mut wanted = entries
         .iter()
@@ -202,26 +249,19 @@ fn list(
         });
     let rows: Vec<&IpEntry> = wanted.by_ref().take(limit).collect();
     let more = wanted.next().is_some();
-    let next = rows.last().filter(|_| more).map(|last| {
-        let after = After {
-            created_at: last.created_at,
-            id: last.id,
-        };
-        cursor::write(&state.cursor_key, list.as_str(), &after)
+    let last = rows.last().filter(|_| more).map(|last| After {
+        created_at: last.created_at,
+        id: last.id,
     });
+    let next = next_cursor(state, list.as_str(), last);
     let data: Vec<Json> = rows.into_iter().map(shown).collect();
     Ok(ok(
         &json!({ "data": data, "next_cursor": next, "has_more": more }),
     ))
 }
 
-async fn remove(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-    list: IpListName,
-    which: &str,
-) -> Answer {
-    operator.check(Right::Operate)?;
+async fn remove(call: Call, list: IpListName) -> Answer {
+    let (state, operator, which) = (&call.state, &call.operator, &*call.id);
     let which = match which.parse() {
         Ok(id) => IpEntryRef::Id(id),
         Err(_) => IpEntryRef::Net(
@@ -240,7 +280,7 @@ async fn remove(
     state.check_audit()?;
     let entry = state.parts.store.remove_ip_entry(list, which).await?;
     state.parts.runtime.apply_overrides();
-    let event = told(&state, &operator, Action::IpListRemove, &entry);
+    let event = told(state, operator, Action::IpListRemove, &entry);
     state.record(event).await?;
     Ok(no_content())
 }

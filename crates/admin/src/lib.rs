@@ -13,23 +13,34 @@ mod breaker;
 mod config;
 mod cursor;
 mod data_port;
+mod end;
 mod front_door;
 mod ip_list;
+mod key;
 mod maintenance;
 mod members;
 mod metrics;
+mod openapi;
+mod operation;
+mod parameters;
 mod problem;
 mod project;
+mod reload;
 mod request;
+mod rights;
 mod router;
 mod runtime;
+mod secret;
 mod serve;
 mod service_token;
+mod shape;
 mod status;
+mod tenant;
 mod tls;
 mod token;
 
 pub use data_port::DataPort;
+pub use openapi::document as openapi;
 pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
 pub use serve::{Door, Misdirects, Peer, Scheme};
 
@@ -138,10 +149,11 @@ impl Admin {
         let new = NewManagementKey {
             name: "first".to_owned(),
             role: Role::Owner,
-            digest: parts.hasher.hash(key.expose()),
-            pepper_id: parts.pepper_id.to_owned(),
-            hint: tollkeep_audit::mask(key.expose()),
+            scopes: None,
+            allowed_ips: Vec::new(),
+            secret: self.0.kept_of_key(&key),
             expires_at: WallMillis(now.0 + FIRST_KEY_TTL_MS),
+            created_by: None,
         };
         parts.store.create_management_key(scope, new).await?;
         Ok(Some(key))

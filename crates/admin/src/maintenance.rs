@@ -2,48 +2,97 @@
 //! (EDGE-130).
 
 use crate::State;
-use crate::authn::{Operator, Right};
-use crate::members::Members;
+use crate::operation::{Call, Content, Method, Operation};
+use crate::rights::Right;
 use crate::router::{Answer, ok};
-use axum::body::Bytes;
-use axum::extract::{Extension, State as Of};
+use crate::shape::{Member, bounded, choice, switch, text, time};
 use serde_json::{Value as Json, json};
-use std::sync::Arc;
 use tollkeep_audit::{Action, Key, Value};
 use tollkeep_config::settings::MAINTENANCE_MESSAGE_CHARS_MAX;
 use tollkeep_store::MaintenanceOn;
 
-/// Longest time that callers may be told to stay away, in seconds.
-const RETRY_AFTER_S_MAX: u64 = 3_600;
+const PUT: &[Member] = &[
+    switch("enabled", "Whether callers are told to come back later").required(),
+    text(
+        "message",
+        MAINTENANCE_MESSAGE_CHARS_MAX,
+        "What they are told",
+    ),
+    bounded(
+        "retry_after_s",
+        1,
+        3_600,
+        "For how long they may be told to stay away, in seconds",
+    ),
+];
 
-/// `GET …/maintenance`
-pub(crate) async fn get(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-) -> Answer {
-    operator.check(Right::Read)?;
-    Ok(ok(&state.maintenance()))
+const SHOWN: &[Member] = &[
+    switch("enabled", "Whether callers are told to come back later"),
+    text(
+        "message",
+        MAINTENANCE_MESSAGE_CHARS_MAX,
+        "What they are told",
+    ),
+    bounded(
+        "retry_after_s",
+        0,
+        crate::shape::UNBOUND,
+        "For how long they are told to stay away",
+    ),
+    choice("source", &["runtime", "file"], "What switched it on").or_null(),
+    time("since", "Since when").or_null(),
+    text("by", 100, "Who switched it on").or_null(),
+];
+
+const ONE: &[(u16, Content)] = &[(200, Content::Object(&[SHOWN]))];
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation {
+        id: "maintenance_get",
+        command: "maintenance status",
+        about: "Whether maintenance is on",
+        method: Method::Get,
+        path: "/api/v1/maintenance",
+        also: Some("/v0/management/maintenance"),
+        right: Right::Read,
+        change: None,
+        query: &[],
+        body: None,
+        answers: ONE,
+        refusals: &[],
+        run: |call| Box::pin(get(call)),
+    },
+    Operation {
+        id: "maintenance_put",
+        command: "maintenance on",
+        about: "Switch maintenance on or off",
+        method: Method::Put,
+        path: "/api/v1/maintenance",
+        also: Some("/v0/management/maintenance"),
+        right: Right::Operate,
+        change: Some(Action::MaintenanceOn),
+        query: &[],
+        body: Some(PUT),
+        answers: ONE,
+        refusals: &[],
+        run: |call| Box::pin(put(call)),
+    },
+];
+
+async fn get(call: Call) -> Answer {
+    Ok(ok(&call.state.maintenance()))
 }
 
-/// `PUT …/maintenance`
-pub(crate) async fn put(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-    body: Bytes,
-) -> Answer {
-    operator.check(Right::Operate)?;
-    let mut members = Members::read(&body)?;
-    let enabled = members.take_as("enabled", |value| {
-        value.as_bool().ok_or_else(|| "true or false".to_owned())
-    });
-    if enabled.is_none() && !members.is_faulty() {
-        members.fault("enabled", "required");
-    }
-    let message = members.text("message", MAINTENANCE_MESSAGE_CHARS_MAX);
+async fn put(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        body: mut members,
+        ..
+    } = call;
+    let enabled = members.switch("enabled");
+    let message = members.text("message");
     let retry_after_s = members.number("retry_after_s");
-    if retry_after_s.is_some_and(|seconds| !(1..=RETRY_AFTER_S_MAX).contains(&seconds)) {
-        members.fault("retry_after_s", "1 to 3600");
-    }
     members.done()?;
     state.check_audit()?;
     let on = (enabled == Some(true)).then(|| MaintenanceOn {

@@ -1,29 +1,35 @@
 //! Reading the members of a JSON object: each once, typed, all faults at once, and none unknown.
 
 use crate::problem::{Fault, Problem};
+use crate::shape::{Kind, Member};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use tollkeep_types::WallMillis;
 
-/// The members of a request body, taken out one by one.
+/// The members of a request body, taken out one by one. What is taken must be declared, and what
+/// is declared must be taken; tests fail where that is not so.
+#[derive(Debug)]
 pub(crate) struct Members {
+    declared: &'static [Member],
     left: Map<String, Value>,
     faults: Vec<Fault>,
+    taken: Vec<&'static str>,
 }
 
 impl Members {
-    /// Reads a body; an empty one is an object without members.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, Problem> {
+    /// Reads a body of these members; an empty one is an object without members.
+    pub(crate) fn read(declared: &'static [Member], body: &[u8]) -> Result<Self, Problem> {
+        let of = |left| Self {
+            declared,
+            left,
+            faults: Vec::new(),
+            taken: Vec::new(),
+        };
         if body.is_empty() {
-            return Ok(Self {
-                left: Map::new(),
-                faults: Vec::new(),
-            });
+            return Ok(of(Map::new()));
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(left)) => Ok(Self {
-                left,
-                faults: Vec::new(),
-            }),
+            Ok(Value::Object(left)) => Ok(of(left)),
             Ok(_) => Err(Problem::bad_request("The body must be a JSON object.")),
             Err(error) => Err(Problem::bad_request(format!(
                 "The body is not JSON (line {}, column {}).",
@@ -53,9 +59,28 @@ impl Members {
         !self.faults.is_empty()
     }
 
+    /// Whether a member is there, as whatever.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
     /// Takes a member; absent and `null` are the same.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.declaration(name);
         self.left.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// How a member is declared; one that must be there and is not is a fault.
+    fn declaration(&mut self, name: &str) -> Option<&'static Kind> {
+        let declared = self.declared;
+        let member = declared.iter().find(|member| member.name == name);
+        debug_assert!(member.is_some(), "`{name}` is taken and not declared");
+        let member = member?;
+        if member.is_required && self.left.get(name).is_none_or(Value::is_null) {
+            self.fault(name, "required");
+        }
+        self.taken.push(member.name);
+        Some(&member.kind)
     }
 
     /// Takes a member through `read`, which says what is wrong with it.
@@ -73,35 +98,78 @@ impl Members {
         }
     }
 
-    /// Takes a text of at most `max` characters.
-    pub(crate) fn text(&mut self, name: &str, max: usize) -> Option<String> {
-        self.take_as(name, |value| match value {
-            Value::String(text) if text.chars().count() > max => {
-                Err(format!("at most {max} characters"))
+    /// Takes a text of at most as many characters as are declared.
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        let max = match self.kind(name) {
+            Some(Kind::Text(max)) => *max,
+            _ => wrong_kind(name),
+        };
+        self.take_as(name, |value| text_of(&value, max))
+    }
+
+    /// Takes a whole number within its bounds.
+    pub(crate) fn number(&mut self, name: &str) -> Option<u64> {
+        let (min, max) = match self.kind(name) {
+            Some(Kind::Number(min, max)) => (*min, *max),
+            _ => wrong_kind(name),
+        };
+        self.take_as(name, |value| match value.as_u64() {
+            Some(number) if (min..=max).contains(&number) => Ok(number),
+            Some(_) | None if max < u64::MAX => {
+                Err(format!("must be a whole number from {min} to {max}"))
             }
-            Value::String(text) if text.chars().any(char::is_control) => {
-                Err("no control characters".to_owned())
-            }
-            Value::String(text) => Ok(text),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_) => Err("must be a string".to_owned()),
+            Some(_) | None => Err(format!("must be a whole number from {min}")),
         })
     }
 
-    /// Takes a whole number from 0.
-    pub(crate) fn number(&mut self, name: &str) -> Option<u64> {
+    /// Takes a yes or no.
+    pub(crate) fn switch(&mut self, name: &str) -> Option<bool> {
+        debug_assert!(matches!(self.kind(name), Some(Kind::Switch)), "{name}");
         self.take_as(name, |value| {
-            value
-                .as_u64()
-                .ok_or_else(|| "must be a whole number from 0".to_owned())
+            value.as_bool().ok_or_else(|| "true or false".to_owned())
         })
+    }
+
+    /// Takes one of the words that are declared.
+    pub(crate) fn choice<T: std::str::FromStr>(&mut self, name: &str) -> Option<T> {
+        let words = match self.kind(name) {
+            Some(Kind::Choice(words)) => *words,
+            _ => wrong_kind(name),
+        };
+        self.take_as(name, |value| {
+            let word = value.as_str().filter(|word| words.contains(word));
+            let read = word.and_then(|word| word.parse().ok());
+            read.ok_or_else(|| format!("must be one of: {}", words.join(", ")))
+        })
+    }
+
+    /// Takes texts, each of a form that `read` knows.
+    pub(crate) fn texts<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let (items, chars) = match self.kind(name) {
+            Some(Kind::Texts(items, chars)) => (*items, *chars),
+            _ => wrong_kind(name),
+        };
+        self.take_as(name, |value| {
+            let list = value.as_array().filter(|list| list.len() <= items);
+            let list = list.ok_or_else(|| format!("must be a list of at most {items}"))?;
+            list.iter()
+                .map(|item| read(&text_of(item, chars)?))
+                .collect()
+        })
+    }
+
+    /// Takes networks; an address stands for the network of itself.
+    pub(crate) fn networks(&mut self, name: &str) -> Option<Vec<ipnet::IpNet>> {
+        self.texts(name, tollkeep_policy::ip_list::parse_network)
     }
 
     /// Takes a duration such as `90s`, in milliseconds.
     pub(crate) fn duration(&mut self, name: &str) -> Option<u64> {
+        debug_assert!(matches!(self.kind(name), Some(Kind::Duration)), "{name}");
         self.take_as(name, |value| {
             let text = value.as_str().ok_or("must be a string such as \"24h\"")?;
             duration_ms(text).ok_or_else(|| {
@@ -112,6 +180,7 @@ impl Members {
 
     /// Takes a time.
     pub(crate) fn time(&mut self, name: &str) -> Option<WallMillis> {
+        debug_assert!(matches!(self.kind(name), Some(Kind::Time)), "{name}");
         self.take_as(name, |value| {
             let text = value.as_str().ok_or("must be a string")?;
             text.parse()
@@ -126,8 +195,31 @@ impl Members {
         })
     }
 
+    /// Takes free pairs, bounded in their number and size.
+    pub(crate) fn metadata(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
+        let pairs: Option<BTreeMap<String, String>> = self.typed(name);
+        let size = |(key, value): (&String, &String)| key.len() + value.len();
+        let is_large = |pairs: &BTreeMap<String, String>| {
+            pairs.len() > 32 || pairs.iter().map(size).sum::<usize>() > 4096
+        };
+        if pairs.as_ref().is_some_and(is_large) {
+            self.fault(name, "at most 32 pairs and 4 KiB");
+        }
+        pairs
+    }
+
+    fn kind(&self, name: &str) -> Option<&'static Kind> {
+        let mut declared = self.declared.iter();
+        let member = declared.find(|member| member.name == name)?;
+        Some(&member.kind)
+    }
+
     /// Ends the reading: unknown members are faults too.
     pub(crate) fn done(mut self) -> Result<(), Problem> {
+        for member in self.declared {
+            let is_taken = self.taken.contains(&member.name);
+            debug_assert!(is_taken, "`{}` is declared and not taken", member.name);
+        }
         let unknown: Vec<String> = self.left.keys().cloned().collect();
         for name in unknown {
             self.fault(&pointer(&name), "unknown member");
@@ -136,6 +228,27 @@ impl Members {
             Ok(())
         } else {
             Err(Problem::invalid(self.faults))
+        }
+    }
+}
+
+/// A member is taken as another kind than it is declared: a slip that tests meet at once.
+fn wrong_kind<T: Default>(name: &str) -> T {
+    debug_assert!(false, "`{name}` is taken as another kind than declared");
+    T::default()
+}
+
+fn text_of(value: &Value, max: usize) -> Result<String, String> {
+    match value {
+        Value::String(text) if text.chars().count() > max => {
+            Err(format!("at most {max} characters"))
+        }
+        Value::String(text) if text.chars().any(char::is_control) => {
+            Err("no control characters".to_owned())
+        }
+        Value::String(text) => Ok(text.clone()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err("must be a string".to_owned())
         }
     }
 }
@@ -165,6 +278,7 @@ fn duration_ms(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::{duration, number, switch, text};
 
     #[test]
     fn durations_have_a_unit() {
@@ -188,19 +302,27 @@ mod tests {
     // ID-101
     #[test]
     fn every_fault_is_told_at_once_with_its_place() {
-        let mut members = Members::read(br#"{"name":5,"ttl":"soon","max":-1,"a/b":1}"#).unwrap();
+        const MEMBERS: &[Member] = &[
+            text("name", 10, ""),
+            duration("ttl", ""),
+            number("max", ""),
+            switch("must", "").required(),
+        ];
+        let body = br#"{"name":5,"ttl":"soon","max":-1,"a/b":1}"#;
+        let mut members = Members::read(MEMBERS, body).unwrap();
+        assert_eq!(members.switch("must"), None);
         assert_eq!(
             (
-                members.text("name", 10),
+                members.text("name"),
                 members.duration("ttl"),
                 members.number("max")
             ),
             (None, None, None)
         );
         let problem = members.done().unwrap_err();
-        let text = format!("{problem:?}");
-        for place in ["/name", "/ttl", "/max", "/a~1b"] {
-            assert!(text.contains(place), "{place} in {text}");
+        let told = format!("{problem:?}");
+        for place in ["/must", "/name", "/ttl", "/max", "/a~1b"] {
+            assert!(told.contains(place), "{place} in {told}");
         }
     }
 }

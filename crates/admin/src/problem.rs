@@ -41,7 +41,7 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     faults: Vec<Fault>,
-    allow: Option<&'static str>,
+    allow: Option<Box<str>>,
 }
 
 impl Problem {
@@ -80,6 +80,11 @@ impl Problem {
         )
     }
 
+    pub(crate) fn tenant_suspended() -> Self {
+        let detail = "The tenant of this key is suspended: it can read, and change nothing.";
+        Self::new(StatusCode::FORBIDDEN, "tenant_suspended", detail)
+    }
+
     pub(crate) fn front_door_refused() -> Self {
         Self::new(StatusCode::FORBIDDEN, "front_door_refused", "Not allowed.")
     }
@@ -105,14 +110,14 @@ impl Problem {
         )
     }
 
-    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+    pub(crate) fn method_not_allowed(allow: impl Into<Box<str>>) -> Self {
         let problem = Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "Another method is meant for this path.",
         );
         Self {
-            allow: Some(allow),
+            allow: Some(allow.into()),
             ..problem
         }
     }
@@ -204,6 +209,17 @@ impl From<StoreError> for Problem {
                         "There are 10000 entries: remove some, or list networks."
                     }
                     Conflict::TokenNotActive => "The token is no longer active.",
+                    Conflict::TenantSlug => "A tenant of that slug exists.",
+                    Conflict::TenantDefault => "The default tenant stays.",
+                    Conflict::TenantDeleted => "The tenant was deleted.",
+                    Conflict::TenantsFull => "There are too many tenants.",
+                    Conflict::ManagementKeysFull => "There are too many management keys.",
+                    Conflict::ManagementKeyEnded => "The key was revoked or has expired.",
+                    Conflict::Changed => "It was changed meanwhile: look again.",
+                    Conflict::LastOwner => {
+                        let detail = "One owner key must remain: make another first.";
+                        return Self::new(StatusCode::CONFLICT, "last_owner", detail);
+                    }
                     Conflict::ServiceTokensFull => "There are too many service tokens.",
                 };
                 Self::conflict(detail)
@@ -269,8 +285,8 @@ impl Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some(allow) = self.allow {
-            fields.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Some(Ok(allow)) = self.allow.as_deref().map(HeaderValue::from_str) {
+            fields.insert(header::ALLOW, allow);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             fields.insert(

@@ -4,21 +4,17 @@ use crate::authn::{self, Operator, PeerUser, Who};
 use crate::problem::{Family, Problem};
 use crate::request::Asked;
 use crate::serve::Peer;
-use crate::{
-    State, breaker, config, front_door, ip_list, maintenance, metrics, project, service_token,
-    status, tls, token,
-};
+use crate::{State, front_door, metrics, openapi, operation};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State as Of};
+use axum::extract::{DefaultBodyLimit, Request, State as Of};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::get;
 use serde_json::Value;
 use std::sync::Arc;
-use tollkeep_audit::Action;
 use tollkeep_config::settings::AllowedHosts;
 use tollkeep_observe::metrics::Listener;
 use tollkeep_policy::ip_list::Listing;
@@ -60,120 +56,6 @@ fn json(status: StatusCode, value: &Value) -> Response {
     response
 }
 
-/// The API's operations.
-fn operations() -> Router<Arc<State>> {
-    Router::new()
-        .route(
-            "/api/v1/projects",
-            get(project::list)
-                .post(project::create)
-                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }),
-        )
-        .route(
-            "/api/v1/projects/{project}",
-            get(project::get).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
-        )
-        .route(
-            "/api/v1/tokens",
-            get(token::list)
-                .post(token::create)
-                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }),
-        )
-        .route(
-            "/api/v1/tokens/{id}",
-            get(token::get).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
-        )
-        .route(
-            "/api/v1/tokens/{id}/revoke",
-            post(token::revoke).fallback(|| async { Problem::method_not_allowed("POST") }),
-        )
-        .route(
-            "/api/v1/tokens/{id}/rotate",
-            post(token::rotate).fallback(|| async { Problem::method_not_allowed("POST") }),
-        )
-        .route(
-            "/api/v1/service-tokens",
-            get(service_token::list)
-                .post(service_token::create)
-                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, POST") }),
-        )
-        .route(
-            "/api/v1/service-tokens/{id}/rotate",
-            post(service_token::rotate).fallback(|| async { Problem::method_not_allowed("POST") }),
-        )
-        .route(
-            "/api/v1/service-tokens/{id}/revoke",
-            post(service_token::revoke).fallback(|| async { Problem::method_not_allowed("POST") }),
-        )
-        .merge(running())
-        .merge(switches("/api/v1/security", "/api/v1/maintenance"))
-        .merge(switches(
-            "/v0/management/security",
-            "/v0/management/maintenance",
-        ))
-        .fallback(|| async { Problem::not_found() })
-}
-
-/// How the gateway does, and what can be done to it while it runs.
-fn running() -> Router<Arc<State>> {
-    Router::new()
-        .route(
-            "/api/v1/config/reload",
-            post(config::reload).fallback(|| async { Problem::method_not_allowed("POST") }),
-        )
-        .route(
-            "/api/v1/tls/reload",
-            post(tls::reload).fallback(|| async { Problem::method_not_allowed("POST") }),
-        )
-        .route(
-            "/api/v1/breakers",
-            get(breaker::list).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
-        )
-        .route(
-            "/api/v1/breakers/{id}/reset",
-            post(breaker::reset).fallback(|| async { Problem::method_not_allowed("POST") }),
-        )
-        .route(
-            "/api/v1/status",
-            get(status::status).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
-        )
-        .route(
-            "/api/v1/whoami",
-            get(status::whoami).fallback(|| async { Problem::method_not_allowed("GET, HEAD") }),
-        )
-}
-
-/// What concerns the whole deployment at once, in the places of either family.
-fn switches(security: &str, maintenance_at: &str) -> Router<Arc<State>> {
-    let list = || async { Problem::method_not_allowed("GET, HEAD, POST") };
-    let entry = || async { Problem::method_not_allowed("DELETE") };
-    Router::new()
-        .route(
-            &format!("{security}/ip-denylist"),
-            get(ip_list::list_denied).post(ip_list::deny).fallback(list),
-        )
-        .route(
-            &format!("{security}/ip-denylist/{{*entry}}"),
-            delete(ip_list::undeny).fallback(entry),
-        )
-        .route(
-            &format!("{security}/ip-allowlist"),
-            get(ip_list::list_allowed)
-                .post(ip_list::allow)
-                .fallback(list),
-        )
-        .route(
-            &format!("{security}/ip-allowlist/{{*entry}}"),
-            delete(ip_list::disallow).fallback(entry),
-        )
-        .route(
-            maintenance_at,
-            get(maintenance::get)
-                .put(maintenance::put)
-                .fallback(|| async { Problem::method_not_allowed("GET, HEAD, PUT") }),
-        )
-}
-
 fn probes() -> Router<Arc<State>> {
     Router::new()
         .route("/health", get(metrics::health))
@@ -184,7 +66,7 @@ fn probes() -> Router<Arc<State>> {
 
 /// The management listener: a key for everything but the probes.
 pub(crate) fn keyed(state: &Arc<State>) -> Router {
-    let operations = told(state).layer(from_fn_with_state(Arc::clone(state), need_key));
+    let operations = operation::routes().layer(from_fn_with_state(Arc::clone(state), need_key));
     let door = || from_fn_with_state(Arc::clone(state), front_door::pass);
     let operations = operations
         .layer(door())
@@ -196,7 +78,7 @@ pub(crate) fn keyed(state: &Arc<State>) -> Router {
 
 /// On the data listener, which has judged the host and the peer: a key for everything.
 pub(crate) fn on_data_port(state: &Arc<State>) -> Router {
-    let operations = told(state).layer(from_fn_with_state(Arc::clone(state), need_key));
+    let operations = operation::routes().layer(from_fn_with_state(Arc::clone(state), need_key));
     let operations = operations.layer(from_fn_with_state(Arc::clone(state), front_door::pass));
     let operations = operations.layer(from_fn_with_state(Arc::clone(state), check_lists));
     finish(operations, state)
@@ -205,14 +87,9 @@ pub(crate) fn on_data_port(state: &Arc<State>) -> Router {
 /// The local socket: its permissions are the key.
 pub(crate) fn local(state: &Arc<State>) -> Router {
     finish(
-        probes().merge(told(state).layer(from_fn(need_own_user))),
+        probes().merge(operation::routes().layer(from_fn(need_own_user))),
         state,
     )
-}
-
-/// The operations, of which refused changes are told too.
-fn told(state: &Arc<State>) -> Router<Arc<State>> {
-    operations().layer(from_fn_with_state(Arc::clone(state), tell_refused))
 }
 
 /// Where llm-proxy has its counters; they are there too, whatever the settings say.
@@ -257,6 +134,9 @@ async fn check_lists(Of(state): Of<Arc<State>>, request: Request, next: Next) ->
 }
 
 async fn need_key(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> Answer {
+    if openapi::is_open_to(&request) {
+        return Ok(ok(&openapi::document(state.parts.version)));
+    }
     let fields = request.headers().clone();
     let operator = match authn::by_key(&state, &fields, asked(&request)?).await {
         Ok(operator) => operator,
@@ -287,44 +167,6 @@ async fn need_own_user(
     };
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)
-}
-
-/// Records a change that was refused; what was done, its own handler has recorded.
-async fn tell_refused(Of(state): Of<Arc<State>>, request: Request, next: Next) -> Response {
-    let operator = request.extensions().get::<Operator>().cloned();
-    let asked = operator.zip(change(&request));
-    let response = next.run(request).await;
-    if let (Some((operator, action)), Some(problem)) = (asked, response.extensions().get()) {
-        state.record_refused(&operator, action, problem);
-    }
-    response
-}
-
-/// The change that a request asks for, by its route.
-fn change(request: &Request) -> Option<Action> {
-    let route = request.extensions().get::<MatchedPath>()?;
-    let of_either_family = route.as_str().strip_prefix("/api/v1");
-    let path = of_either_family.or_else(|| route.as_str().strip_prefix("/v0/management"));
-    match (request.method().as_str(), path.unwrap_or_default()) {
-        ("POST", "/security/ip-denylist" | "/security/ip-allowlist") => {
-            return Some(Action::IpListAdd);
-        }
-        ("DELETE", path) if path.starts_with("/security/") => return Some(Action::IpListRemove),
-        ("PUT", "/maintenance") => return Some(Action::MaintenanceOn),
-        _ => {}
-    }
-    match (request.method().as_str(), route.as_str()) {
-        ("POST", "/api/v1/projects") => Some(Action::ProjectCreate),
-        ("POST", "/api/v1/tokens") => Some(Action::TokenCreate),
-        ("POST", "/api/v1/tokens/{id}/revoke") => Some(Action::TokenRevoke),
-        ("POST", "/api/v1/tokens/{id}/rotate") => Some(Action::TokenRotate),
-        ("POST", "/api/v1/config/reload" | "/api/v1/tls/reload") => Some(Action::ConfigReject),
-        ("POST", "/api/v1/breakers/{id}/reset") => Some(Action::CircuitClose),
-        ("POST", "/api/v1/service-tokens") => Some(Action::ServiceTokenCreate),
-        ("POST", "/api/v1/service-tokens/{id}/rotate") => Some(Action::ServiceTokenRotate),
-        ("POST", "/api/v1/service-tokens/{id}/revoke") => Some(Action::ServiceTokenRevoke),
-        _ => None,
-    }
 }
 
 /// What [`harden`] took note of.

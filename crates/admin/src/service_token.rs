@@ -1,55 +1,161 @@
 //! `/api/v1/service-tokens`: the second factor that clients show at a front door.
 
 use crate::State;
-use crate::authn::{Operator, Right};
+use crate::authn::Operator;
+use crate::end::{self, DAY_MS, take_overlap};
 use crate::members::Members;
+use crate::operation::{Call, Content, Method, Operation};
 use crate::problem::Problem;
+use crate::rights::Right;
 use crate::router::{Answer, created, ok};
-use axum::body::Bytes;
-use axum::extract::{Extension, Path, State as Of};
+use crate::secret::with_secret;
+use crate::shape::{Member, choice, duration, id, objects, text, time};
 use serde_json::{Value as Json, json};
-use std::sync::Arc;
 use tollkeep_audit::{Action, Event, Key, Value};
-use tollkeep_crypto::mint;
-use tollkeep_store::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
-use tollkeep_types::{Secret, ServiceTokenId, WallMillis};
+use tollkeep_store::{Door, NewServiceToken, ServiceRotation, ServiceToken};
+use tollkeep_types::{ServiceTokenId, WallMillis};
 
 /// What the text of a secret starts with.
 const PREFIX: &str = "svs-";
 /// How long one lives unless the request says so: a year.
-const TTL_MS_DEFAULT: u64 = 365 * 86_400_000;
+const TTL_MS_DEFAULT: u64 = 365 * DAY_MS;
 /// Longest life: ten years.
-const TTL_MS_MAX: u64 = 3_650 * 86_400_000;
-/// Longest overlap of a rotation: 30 days.
-const OVERLAP_MS_MAX: u64 = 30 * 86_400_000;
-const OVERLAP_MS_DEFAULT: u64 = 86_400_000;
+const TTL_MS_MAX: u64 = 3_650 * DAY_MS;
 
-/// `POST /api/v1/service-tokens`
-pub(crate) async fn create(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-    body: Bytes,
-) -> Answer {
-    operator.check(Right::ServiceTokens)?;
-    let mut members = Members::read(&body)?;
-    let name = members.text("name", 200).unwrap_or_default();
-    let door = members.take_as("door", |value| {
-        let door = value.as_str().and_then(|word| word.parse().ok());
-        door.ok_or_else(|| "must be \"data\" or \"management\"".to_owned())
-    });
+const DOORS: &[&str] = &["data", "management"];
+
+const CREATE: &[Member] = &[
+    text("name", 200, "Its name in lists"),
+    choice(
+        "door",
+        DOORS,
+        "Which listener's front door it opens; `data` if not given",
+    ),
+    time("expires_at", "When it stops working; `null`: never"),
+    duration("ttl", "How long it works; 365d if not given"),
+];
+
+const ROTATE: &[Member] = &[
+    duration(
+        "overlap",
+        "How long the old secret goes on working; 24h if not given",
+    ),
+    time(
+        "expires_at",
+        "When it stops working; its end stays if not given",
+    ),
+    duration("ttl", "How long it works from now on"),
+];
+
+const SHOWN: &[Member] = &[
+    id("id", "svc_", "Its id, which clients send beside the secret"),
+    text("name", 200, "Its name in lists"),
+    choice("door", DOORS, "Which listener's front door it opens"),
+    text("secret_hint", 100, "Its secret, masked"),
+    choice(
+        "status",
+        &["active", "rotating", "expired", "revoked"],
+        "What it is now",
+    ),
+    time("created_at", "When it was made"),
+    time("rotated_at", "When it last got another secret").or_null(),
+    time("previous_works_until", "Until when the secret before works").or_null(),
+    time("expires_at", "When it stops working").or_null(),
+    time("revoked_at", "When it was revoked").or_null(),
+];
+
+const SECRET: &[Member] = &[text("secret", 256, "Its secret, shown here alone")];
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation {
+        id: "service_token_list",
+        command: "service-token list",
+        about: "Service tokens, newest first",
+        method: Method::Get,
+        path: "/api/v1/service-tokens",
+        also: None,
+        right: Right::Read,
+        change: None,
+        query: &[],
+        body: None,
+        answers: &[(
+            200,
+            Content::Object(&[&[objects("data", SHOWN, "The service tokens")]]),
+        )],
+        refusals: &[],
+        run: |call| Box::pin(list(call)),
+    },
+    Operation {
+        id: "service_token_create",
+        command: "service-token create",
+        about: "Make a service token; its secret is shown once",
+        method: Method::Post,
+        path: "/api/v1/service-tokens",
+        also: None,
+        right: Right::ServiceTokens,
+        change: Some(Action::ServiceTokenCreate),
+        query: &[],
+        body: Some(CREATE),
+        answers: &[(201, Content::Object(&[SHOWN, SECRET]))],
+        refusals: &[409],
+        run: |call| Box::pin(create(call)),
+    },
+    Operation {
+        id: "service_token_rotate",
+        command: "service-token rotate",
+        about: "Give a service token another secret; the old one works for a while",
+        method: Method::Post,
+        path: "/api/v1/service-tokens/{id}/rotate",
+        also: None,
+        right: Right::ServiceTokens,
+        change: Some(Action::ServiceTokenRotate),
+        query: &[],
+        body: Some(ROTATE),
+        answers: &[(200, Content::Object(&[SHOWN, SECRET]))],
+        refusals: &[409],
+        run: |call| Box::pin(rotate(call)),
+    },
+    Operation {
+        id: "service_token_revoke",
+        command: "service-token revoke",
+        about: "End a service token for good",
+        method: Method::Post,
+        path: "/api/v1/service-tokens/{id}/revoke",
+        also: None,
+        right: Right::ServiceTokens,
+        change: Some(Action::ServiceTokenRevoke),
+        query: &[],
+        body: Some(&[]),
+        answers: &[(200, Content::Object(&[SHOWN]))],
+        refusals: &[409],
+        run: |call| Box::pin(revoke(call)),
+    },
+];
+
+async fn create(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        body: mut members,
+        ..
+    } = call;
+    let name = members.text("name").unwrap_or_default();
+    let door = members.choice("door").unwrap_or(Door::Data);
     let now = state.parts.store.now();
-    let never = members.never_expires();
-    let asked = read_end(&mut members, now);
-    let by_default = (!never).then(|| WallMillis(now.0.saturating_add(TTL_MS_DEFAULT)));
+    let expires_at = match read_end(&mut members, now) {
+        end::Wanted::At(at) => Some(at),
+        end::Wanted::Never => None,
+        end::Wanted::Nothing => Some(end::after(now, TTL_MS_DEFAULT)),
+    };
     members.done()?;
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());
-    let secret = state.service_secret()?;
+    let secret = state.mint(PREFIX, None)?;
     let new = NewServiceToken {
         name,
-        door: door.unwrap_or(Door::Data),
+        door,
         secret: state.kept_of_service(&secret),
-        expires_at: asked.or(by_default),
+        expires_at,
     };
     let token = store.create_service_token(scope, new).await?;
     let event = told(&state, &operator, Action::ServiceTokenCreate, &token);
@@ -60,45 +166,40 @@ pub(crate) async fn create(
     }
     Ok(created(
         &format!("/api/v1/service-tokens/{}", token.id),
-        &with_secret(&state, &token, &secret),
+        &with_secret(shown(&state, &token), &["secret"], &secret),
     ))
 }
 
-/// `GET /api/v1/service-tokens`
-pub(crate) async fn list(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-) -> Answer {
-    operator.check(Right::Read)?;
+async fn list(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
     let tokens = state.parts.store.service_tokens(operator.scope()).await?;
     state
-        .record(state.event(&operator, Action::ServiceTokenList))
+        .record(state.event(operator, Action::ServiceTokenList))
         .await?;
-    let data: Vec<_> = tokens.iter().map(|token| shown(&state, token)).collect();
+    let data: Vec<_> = tokens.iter().map(|token| shown(state, token)).collect();
     Ok(ok(&json!({ "data": data })))
 }
 
-/// `POST /api/v1/service-tokens/{id}/rotate`
-pub(crate) async fn rotate(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Answer {
-    operator.check(Right::ServiceTokens)?;
+async fn rotate(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        id,
+        body: mut members,
+        ..
+    } = call;
     let id = token_id(&id)?;
-    let mut members = Members::read(&body)?;
-    let overlap_ms = members.duration("overlap");
-    if overlap_ms.is_some_and(|overlap| overlap > OVERLAP_MS_MAX) {
-        members.fault("overlap", "at most 30d");
-    }
-    let expires_at = read_end(&mut members, state.parts.store.now());
+    let overlap_ms = take_overlap(&mut members, DAY_MS);
+    let expires_at = match read_end(&mut members, state.parts.store.now()) {
+        end::Wanted::At(at) => Some(at),
+        end::Wanted::Never | end::Wanted::Nothing => None,
+    };
     members.done()?;
     state.check_audit()?;
-    let secret = state.service_secret()?;
+    let secret = state.mint(PREFIX, None)?;
     let rotation = ServiceRotation {
         secret: state.kept_of_service(&secret),
-        overlap_ms: overlap_ms.unwrap_or(OVERLAP_MS_DEFAULT),
+        overlap_ms,
         expires_at,
     };
     let store = &state.parts.store;
@@ -108,18 +209,19 @@ pub(crate) async fn rotate(
     state
         .record(told(&state, &operator, Action::ServiceTokenRotate, &token))
         .await?;
-    Ok(ok(&with_secret(&state, &token, &secret)))
+    let shown = shown(&state, &token);
+    Ok(ok(&with_secret(shown, &["secret"], &secret)))
 }
 
-/// `POST /api/v1/service-tokens/{id}/revoke`
-pub(crate) async fn revoke(
-    Of(state): Of<Arc<State>>,
-    Extension(operator): Extension<Operator>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Answer {
-    operator.check(Right::ServiceTokens)?;
-    Members::read(&body)?.done()?;
+async fn revoke(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        id,
+        body,
+        ..
+    } = call;
+    body.done()?;
     state.check_audit()?;
     let store = &state.parts.store;
     let token = store
@@ -132,16 +234,11 @@ pub(crate) async fn revoke(
 }
 
 /// The end that `expires_at` or `ttl` asks for.
-fn read_end(members: &mut Members, now: WallMillis) -> Option<WallMillis> {
-    let ttl = members.duration("ttl");
-    let at = members.time("expires_at");
-    let end = at.or_else(|| Some(WallMillis(now.0.saturating_add(ttl?))));
-    let fault = end.and_then(|end| match end.0.checked_sub(now.0) {
-        None | Some(0) => Some("must be later than now"),
-        Some(left) if left > TTL_MS_MAX => Some("at most 3650 days from now"),
-        Some(_) => None,
-    });
-    if let Some(message) = fault {
+fn read_end(members: &mut Members, now: WallMillis) -> end::Wanted {
+    let end = end::Wanted::take(members, now, None);
+    if let end::Wanted::At(at) = end
+        && let Some(message) = end::fault(now, at, TTL_MS_MAX)
+    {
         members.fault("expires_at", message);
     }
     end
@@ -156,20 +253,6 @@ fn told<'a>(state: &State, operator: &Operator, action: Action, token: &ServiceT
         .event(operator, action)
         .with_detail(Key::Name, Value::OwnedWord(token.id.to_string().into()))
         .with_detail(Key::Listener, Value::Word(token.door.as_str()))
-}
-
-impl State {
-    fn service_secret(&self) -> Result<Secret, Problem> {
-        mint::mint(PREFIX, None, self.parts.entropy.as_ref()).map_err(|_| Problem::internal())
-    }
-
-    fn kept_of_service(&self, secret: &Secret) -> ServiceSecret {
-        ServiceSecret {
-            digest: self.parts.hasher.hash(secret.expose()),
-            pepper_id: self.parts.pepper_id.to_owned(),
-            hint: tollkeep_audit::mask(secret.expose()),
-        }
-    }
 }
 
 fn shown(state: &State, token: &ServiceToken) -> Json {
@@ -193,13 +276,4 @@ fn shown(state: &State, token: &ServiceToken) -> Json {
         "expires_at": token.expires_at,
         "revoked_at": token.revoked_at,
     })
-}
-
-/// The object of the one answer that has the secret in it.
-fn with_secret(state: &State, token: &ServiceToken, secret: &Secret) -> Json {
-    let mut shown = shown(state, token);
-    if let Some(members) = shown.as_object_mut() {
-        members.insert("secret".to_owned(), secret.expose().into());
-    }
-    shown
 }

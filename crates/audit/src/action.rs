@@ -107,6 +107,26 @@ words! {
         ServiceTokenList = "service_token.list",
         ServiceTokenRotate = "service_token.rotate",
         ServiceTokenRevoke = "service_token.revoke",
+        ManagementKeyCreate = "management_key.create",
+        ManagementKeyRead = "management_key.read",
+        ManagementKeyList = "management_key.list",
+        ManagementKeyUpdate = "management_key.update",
+        ManagementKeyRotate = "management_key.rotate",
+        ManagementKeyRevoke = "management_key.revoke",
+        TenantCreate = "tenant.create",
+        TenantRead = "tenant.read",
+        TenantList = "tenant.list",
+        TenantUpdate = "tenant.update",
+        TenantSuspend = "tenant.suspend",
+        TenantResume = "tenant.resume",
+        TenantDelete = "tenant.delete",
+        ProjectUpdate = "project.update",
+        ProjectDelete = "project.delete",
+        TokenUpdate = "token.update",
+        TokenSuspend = "token.suspend",
+        TokenResume = "token.resume",
+        TokenRevokeBatch = "token.revoke_batch",
+        AdminLockout = "admin.lockout",
     }
 }
 
@@ -131,6 +151,25 @@ impl Action {
             | Self::ServiceTokenList
             | Self::ServiceTokenRotate
             | Self::ServiceTokenRevoke
+            | Self::ManagementKeyCreate
+            | Self::ManagementKeyRead
+            | Self::ManagementKeyList
+            | Self::ManagementKeyUpdate
+            | Self::ManagementKeyRotate
+            | Self::ManagementKeyRevoke
+            | Self::TenantCreate
+            | Self::TenantRead
+            | Self::TenantList
+            | Self::TenantUpdate
+            | Self::TenantSuspend
+            | Self::TenantResume
+            | Self::TenantDelete
+            | Self::ProjectUpdate
+            | Self::ProjectDelete
+            | Self::TokenUpdate
+            | Self::TokenSuspend
+            | Self::TokenResume
+            | Self::TokenRevokeBatch
             | Self::ConfigLoad
             | Self::ConfigReload
             | Self::ConfigReject => Class::Management,
@@ -144,6 +183,7 @@ impl Action {
             | Self::IpListRemove
             | Self::MaintenanceOn
             | Self::MaintenanceOff
+            | Self::AdminLockout
             | Self::EgressBlocked
             | Self::RequestRejected
             | Self::SecurityViolation => Class::Security,

@@ -362,7 +362,11 @@ impl Refusal {
     fn has_own_code(&self) -> bool {
         matches!(
             self,
-            Self::TokenBinding(_) | Self::FrontDoor | Self::LockedOut | Self::AuditUnavailable
+            Self::TokenBinding(_)
+                | Self::TenantSuspended
+                | Self::FrontDoor
+                | Self::LockedOut
+                | Self::AuditUnavailable
         )
     }
 }

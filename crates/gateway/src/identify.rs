@@ -16,7 +16,7 @@ use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::permission::{BindingFacts, BindingRefusal, Bindings};
 use tollkeep_policy::rate::Verdict;
 use tollkeep_store::Standing;
-use tollkeep_store::live::LiveToken;
+use tollkeep_store::live::{LiveToken, ProjectStanding};
 
 /// Who the request is attributed to.
 pub(crate) enum Caller {
@@ -105,6 +105,9 @@ impl Exchange<'_> {
             });
         };
         match token.standing(self.store_now()) {
+            Standing::Live if token.project.standing() == ProjectStanding::Gone => {
+                Err(AuthnFailure::Revoked)
+            }
             Standing::Live => Ok(token),
             Standing::Expired => Err(AuthnFailure::Expired),
             Standing::Revoked => Err(AuthnFailure::Revoked),
@@ -215,10 +218,12 @@ fn takes(route: &Route<'_>, ip: IpAddr) -> bool {
 }
 
 fn check_project(token: &LiveToken) -> Result<(), Refusal> {
-    if token.project.is_active() {
-        Ok(())
-    } else {
-        Err(Refusal::ProjectInactive)
+    match token.project.standing() {
+        ProjectStanding::Active => Ok(()),
+        ProjectStanding::Inactive => Err(Refusal::ProjectInactive),
+        ProjectStanding::TenantSuspended => Err(Refusal::TenantSuspended),
+        // Met before: see `find_token`.
+        ProjectStanding::Gone => Err(Refusal::Unauthenticated(AuthnFailure::Revoked)),
     }
 }
 

@@ -128,6 +128,8 @@ pub(crate) enum Refusal {
     ClearText,
     #[error("the project is not active")]
     ProjectInactive,
+    #[error("the tenant is suspended")]
+    TenantSuspended,
     #[error("binding violated: {0}")]
     TokenBinding(&'static str),
     #[error("{0} wants an origin and the request has none")]
@@ -264,6 +266,7 @@ impl Refusal {
             Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
             Self::Forbidden(_) | Self::ClearText => row(403, "forbidden", "Not allowed.", Kind::Forbidden),
             Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::ProjectInactive),
+            Self::TenantSuspended => row(403, "tenant_suspended", "Not allowed.", Kind::Forbidden),
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
             Self::OriginRequired(_) => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
             Self::OriginNotAllowed(_) => row(403, "origin_not_allowed", "Not allowed.", Kind::OriginNotAllowed),

@@ -50,6 +50,30 @@ pub enum Conflict {
     /// There are as many service tokens as there may be.
     #[error("there are too many service tokens")]
     ServiceTokensFull,
+    /// There is a tenant of that slug.
+    #[error("a tenant of that slug exists")]
+    TenantSlug,
+    /// The default tenant can't be suspended or deleted.
+    #[error("the default tenant stays")]
+    TenantDefault,
+    /// The tenant was deleted.
+    #[error("the tenant was deleted")]
+    TenantDeleted,
+    /// There are as many tenants as there may be.
+    #[error("there are too many tenants")]
+    TenantsFull,
+    /// There are as many management keys as there may be.
+    #[error("there are too many management keys")]
+    ManagementKeysFull,
+    /// The key was revoked or has expired.
+    #[error("the management key has ended")]
+    ManagementKeyEnded,
+    /// What is to be changed is no longer as it was seen.
+    #[error("it was changed meanwhile")]
+    Changed,
+    /// Without this key no owner would remain.
+    #[error("it is the last owner key")]
+    LastOwner,
 }
 
 /// Why the store did not open.

@@ -32,13 +32,15 @@ pub use cleanup::Cleaned;
 pub use error::{Conflict, OpenError, StoreError};
 pub use ip_entry::{IpEntry, IpEntryRef, IpListName, NewIpEntry, PutIpEntry};
 pub use maintenance::MaintenanceOn;
-pub use management_key::{ManagementKey, NewManagementKey, Role};
+pub use management_key::{
+    KeyChange, LastOwner, ManagementKey, ManagementSecret, NewManagementKey, Role,
+};
 pub use open::{Store, StoreOptions};
 pub use page::{After, Page, PageRequest};
-pub use project::{NewProject, Project, ProjectRef, ProjectState};
+pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 pub use scope::Scope;
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
-pub use tenant::Tenant;
+pub use tenant::{NewTenant, Tenant, TenantRef, TenantStatus};
 pub use token::{
     Bindings, CallLimits, NewToken, Revocation, Rotated, Rotation, Standing, Token, TokenFilter,
     TokenSecret, TokenState,

@@ -2,13 +2,16 @@
 
 use crate::error::is_duplicate_of;
 use crate::row::{self, millis};
-use crate::{Conflict, Scope, Store, StoreError};
+use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError};
+use ipnet::IpNet;
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
+use std::net::IpAddr;
 use std::str::FromStr;
 use tollkeep_types::{ManagementKeyId, TenantId, TokenHash, WallMillis};
 
-/// Most keys of a deployment in one list.
-const KEYS_MAX: u32 = 1000;
+/// Most keys on record, ended ones included.
+const KEYS_MAX: i64 = 10_000;
 /// How exact the last use of a key is kept, in milliseconds. A transaction that changes nothing is
 /// not synced, so most calls cost no disk write.
 const TOUCH_EVERY_MS: u64 = 60_000;
@@ -68,14 +71,50 @@ pub struct ManagementKey {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// What it is narrowed to, as globs on `noun:verb`; `None`: all that its role allows.
+    pub scopes: Option<Vec<String>>,
+    /// From where it may be used; none: from anywhere.
+    pub allowed_ips: Vec<IpNet>,
     /// The text as lists show it, masked.
     pub hint: String,
     /// When it was made.
     pub created_at: WallMillis,
+    /// Who made it; `None` for the first one.
+    pub created_by: Option<String>,
     /// When it stops working.
     pub expires_at: WallMillis,
+    /// When it last got another text.
+    pub rotated_at: Option<WallMillis>,
+    /// Until when the text before works.
+    pub previous_ends_at: Option<WallMillis>,
+    /// When it was revoked.
+    pub revoked_at: Option<WallMillis>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<WallMillis>,
+    /// From where it was last used.
+    pub last_used_ip: Option<IpAddr>,
+}
+
+impl ManagementKey {
+    /// Whether it may be used at `now`.
+    pub fn is_live(&self, now: WallMillis) -> bool {
+        self.revoked_at.is_none() && now < self.expires_at
+    }
+
+    fn is_live_owner(&self, now: WallMillis) -> bool {
+        self.role == Role::Owner && self.is_live(now)
+    }
+}
+
+/// What is kept of a management key's text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ManagementSecret {
+    /// The keyed hash of its text.
+    pub digest: TokenHash,
+    /// Which pepper made the hash.
+    pub pepper_id: String,
+    /// The text as lists show it, masked.
+    pub hint: String,
 }
 
 /// A management key to be made. It is bound to the tenant of the scope that makes it.
@@ -85,20 +124,50 @@ pub struct NewManagementKey {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// The keyed hash of its text.
-    pub digest: TokenHash,
-    /// Which pepper made the hash.
-    pub pepper_id: String,
-    /// The text as lists show it, masked.
-    pub hint: String,
+    /// What it is narrowed to.
+    pub scopes: Option<Vec<String>>,
+    /// From where it may be used.
+    pub allowed_ips: Vec<IpNet>,
+    /// What is kept of its text.
+    pub secret: ManagementSecret,
     /// When it stops working.
     pub expires_at: WallMillis,
+    /// Who makes it.
+    pub created_by: Option<String>,
+}
+
+/// What to do to a key.
+#[derive(Clone, Debug)]
+pub enum KeyChange {
+    /// Other settings, as those of this record.
+    Settings(ManagementKey),
+    /// Another text.
+    Rotate {
+        /// What is kept of the new text.
+        secret: ManagementSecret,
+        /// Until when the text before works.
+        previous_ends_at: WallMillis,
+        /// When it stops working.
+        expires_at: WallMillis,
+    },
+    /// Its end, for good.
+    Revoke,
+}
+
+/// Whether the last owner key may go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LastOwner {
+    /// It may not.
+    Stays,
+    /// It may: there is an owner that is not stored.
+    MayGo,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant_id, name, role, hint, created_at, expires_at, last_used_at
+            "SELECT id, tenant_id, name, role, scopes, allowed_ips, hint, created_at, created_by,
+               expires_at, rotated_at, previous_ends_at, revoked_at, last_used_at, last_used_ip
              FROM management_keys ",
             $rest
         )
@@ -106,67 +175,76 @@ macro_rules! select {
 }
 
 const FIND: &str = select!(
-    "WHERE digest = ?1 AND state = 'active' AND expires_at > ?2
-       AND (?3 IS NULL OR tenant_id = ?3)"
+    "WHERE (digest = ?1 OR (previous_digest = ?1 AND previous_ends_at > ?2))
+       AND state = 'active' AND expires_at > ?2 AND (?3 IS NULL OR tenant_id = ?3)"
 );
 
-const LIST: &str =
-    select!("WHERE (?1 IS NULL OR tenant_id = ?1) ORDER BY created_at DESC, id DESC LIMIT ?2");
+const BY_ID: &str = select!("WHERE id = ?1 AND (?2 IS NULL OR tenant_id = ?2)");
+
+const LIST: &str = select!(
+    "WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR (created_at, id) < (?2, ?3))
+     ORDER BY created_at DESC, id DESC LIMIT ?4"
+);
+
+const COUNT: &str = "SELECT count(*) FROM management_keys";
 
 const INSERT: &str = "INSERT INTO management_keys
-  (id, tenant_id, name, role, digest, pepper_id, hint, state, created_at, expires_at)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'active', ?8, ?9)";
+  (id, tenant_id, name, role, digest, pepper_id, hint, state, created_at, expires_at, scopes,
+   allowed_ips, created_by)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'active', ?8, ?9, ?10, ?11, ?12)";
 
 const COUNT_OWNERS: &str = "SELECT count(*) FROM management_keys
   WHERE role = 'owner' AND state = 'active' AND expires_at > ?1 AND (?2 IS NULL OR tenant_id = ?2)";
 
-const TOUCH: &str = "UPDATE management_keys SET last_used_at = ?2
+const TOUCH: &str = "UPDATE management_keys SET last_used_at = ?2, last_used_ip = ?5
   WHERE id = ?1 AND coalesce(last_used_at <= ?3, 1) AND (?4 IS NULL OR tenant_id = ?4)";
+
+const SETTINGS: &str = "UPDATE management_keys
+  SET name = ?2, role = ?3, scopes = ?4, allowed_ips = ?5, expires_at = ?6 WHERE id = ?1";
+
+const ROTATE: &str = "UPDATE management_keys SET previous_digest = digest, previous_ends_at = ?5,
+    digest = ?2, pepper_id = ?3, hint = ?4, expires_at = ?6, rotated_at = ?7
+  WHERE id = ?1";
+
+const REVOKE: &str = "UPDATE management_keys SET state = 'revoked', revoked_at = ?2 WHERE id = ?1";
 
 impl Store {
     /// Makes a management key; one made for a tenant is bound to it.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the text is that of another key; or the disk.
+    /// [`StoreError::Conflict`] if the text is that of another key, or there are too many; or the
+    /// disk.
     pub async fn create_management_key(
         &self,
         scope: Scope,
         new: NewManagementKey,
     ) -> Result<ManagementKey, StoreError> {
         self.unattended(async move |inner| {
-            let key = ManagementKey {
-                id: ManagementKeyId::new(inner.wall.clock(), inner.entropy.as_ref()),
-                tenant_id: match scope {
-                    Scope::Tenant(id) => Some(id),
-                    Scope::Service(_) => None,
-                },
-                name: new.name,
-                role: new.role,
-                hint: new.hint,
-                created_at: inner.wall.now(),
-                expires_at: new.expires_at,
-                last_used_at: None,
-            };
+            let id = ManagementKeyId::new(inner.wall.clock(), inner.entropy.as_ref());
             let mut write = inner.begin().await?;
+            let count: i64 = sqlx::query_scalar(COUNT)
+                .fetch_one(write.connection())
+                .await?;
+            if count >= KEYS_MAX {
+                return Err(StoreError::Conflict(Conflict::ManagementKeysFull));
+            }
             let inserted = sqlx::query(INSERT)
-                .bind(key.id.to_string())
+                .bind(id.to_string())
                 .bind(scope.tenant())
-                .bind(key.name.as_str())
-                .bind(key.role.as_str())
-                .bind(new.digest.bytes().as_slice())
-                .bind(new.pepper_id.as_str())
-                .bind(key.hint.as_str())
-                .bind(millis(key.created_at))
-                .bind(millis(key.expires_at))
+                .bind(new.name.as_str())
+                .bind(new.role.as_str())
+                .bind(new.secret.digest.bytes().as_slice())
+                .bind(new.secret.pepper_id.as_str())
+                .bind(new.secret.hint.as_str())
+                .bind(millis(inner.wall.now()))
+                .bind(millis(new.expires_at))
+                .bind(scopes_text(new.scopes.as_ref())?)
+                .bind(row::to_json(&new.allowed_ips)?)
+                .bind(new.created_by.as_deref())
                 .execute(write.connection())
                 .await;
-            match inserted {
-                Err(error) if is_duplicate_of(&error, "management_keys.digest") => {
-                    return Err(StoreError::Conflict(Conflict::TokenKnown));
-                }
-                Err(error) => return Err(error.into()),
-                Ok(_) => {}
-            }
+            inserted.map_err(known)?;
+            let key = by_id(write.connection(), scope, id).await?;
             write.commit(&[]).await?;
             Ok(key)
         })
@@ -191,17 +269,86 @@ impl Store {
         found.as_ref().map(read).transpose()
     }
 
-    /// Management keys, newest first, expired ones included.
+    /// One key.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] or [`StoreError::Unavailable`].
+    pub async fn management_key(
+        &self,
+        scope: Scope,
+        id: ManagementKeyId,
+    ) -> Result<ManagementKey, StoreError> {
+        let mut connection = self.0.readers.acquire().await?;
+        by_id(&mut connection, scope, id).await
+    }
+
+    /// Management keys, newest first, ended ones included.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn management_keys(&self, scope: Scope) -> Result<Vec<ManagementKey>, StoreError> {
+    pub async fn management_keys(
+        &self,
+        scope: Scope,
+        page: PageRequest<ManagementKeyId>,
+    ) -> Result<Page<ManagementKey>, StoreError> {
+        let (created_at, id) = page.from();
         let rows = sqlx::query(LIST)
             .bind(scope.tenant())
-            .bind(KEYS_MAX)
+            .bind(created_at)
+            .bind(id)
+            .bind(page.rows_asked())
             .fetch_all(&self.0.readers)
             .await?;
-        rows.iter().map(read).collect()
+        Ok(page.page(rows.iter().map(read).collect::<Result<_, _>>()?))
+    }
+
+    /// Changes a key that is as it `was` when it was looked at.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if it changed meanwhile, has ended, or is the last owner and must
+    /// stay; [`StoreError::NotFound`]; or the disk.
+    pub async fn change_management_key(
+        &self,
+        scope: Scope,
+        was: ManagementKey,
+        change: KeyChange,
+        last: LastOwner,
+    ) -> Result<ManagementKey, StoreError> {
+        self.unattended(async move |inner| {
+            let now = inner.wall.now();
+            let mut write = inner.begin().await?;
+            let connection = write.connection();
+            let key = by_id(connection, scope, was.id).await?;
+            if key.revoked_at.is_some() && matches!(change, KeyChange::Revoke) {
+                return Ok(key);
+            }
+            let as_used = |key: &ManagementKey| ManagementKey {
+                last_used_at: None,
+                last_used_ip: None,
+                ..key.clone()
+            };
+            if as_used(&key) != as_used(&was) {
+                return Err(StoreError::Conflict(Conflict::Changed));
+            }
+            if !key.is_live(now) && !matches!(change, KeyChange::Revoke) {
+                return Err(StoreError::Conflict(Conflict::ManagementKeyEnded));
+            }
+            make_change(connection, &key, change, now).await?;
+            let after = by_id(connection, scope, key.id).await?;
+            if key.is_live_owner(now) && !after.is_live_owner(now) && last == LastOwner::Stays {
+                let owners: i64 = sqlx::query_scalar(COUNT_OWNERS)
+                    .bind(millis(now))
+                    .bind(None::<String>)
+                    .fetch_one(connection)
+                    .await?;
+                if owners == 0 {
+                    return Err(StoreError::Conflict(Conflict::LastOwner));
+                }
+            }
+            write.commit(&[]).await?;
+            Ok(after)
+        })
+        .await
     }
 
     /// How many owner keys may be used now.
@@ -217,7 +364,7 @@ impl Store {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Records that a key was used, at most once a minute.
+    /// Records that a key was used from an address, at most once a minute.
     ///
     /// # Errors
     /// The disk; the use itself is no less valid for it.
@@ -225,6 +372,7 @@ impl Store {
         &self,
         scope: Scope,
         id: ManagementKeyId,
+        ip: Option<IpAddr>,
     ) -> Result<(), StoreError> {
         self.unattended(async move |inner| {
             let now = inner.wall.now();
@@ -235,6 +383,7 @@ impl Store {
                 .bind(millis(now))
                 .bind(millis(long_ago))
                 .bind(scope.tenant())
+                .bind(ip.map(|ip| ip.to_string()))
                 .execute(write.connection())
                 .await?;
             write.commit(&[]).await
@@ -243,15 +392,94 @@ impl Store {
     }
 }
 
+async fn make_change(
+    connection: &mut SqliteConnection,
+    key: &ManagementKey,
+    change: KeyChange,
+    now: WallMillis,
+) -> Result<(), StoreError> {
+    let changed = match change {
+        KeyChange::Settings(wanted) => {
+            sqlx::query(SETTINGS)
+                .bind(key.id.to_string())
+                .bind(wanted.name)
+                .bind(wanted.role.as_str())
+                .bind(scopes_text(wanted.scopes.as_ref())?)
+                .bind(row::to_json(&wanted.allowed_ips)?)
+                .bind(millis(wanted.expires_at))
+                .execute(connection)
+                .await
+        }
+        KeyChange::Rotate {
+            secret,
+            previous_ends_at,
+            expires_at,
+        } => {
+            sqlx::query(ROTATE)
+                .bind(key.id.to_string())
+                .bind(secret.digest.bytes().to_vec())
+                .bind(secret.pepper_id)
+                .bind(secret.hint)
+                .bind(millis(previous_ends_at))
+                .bind(millis(expires_at))
+                .bind(millis(now))
+                .execute(connection)
+                .await
+        }
+        KeyChange::Revoke => {
+            sqlx::query(REVOKE)
+                .bind(key.id.to_string())
+                .bind(millis(now))
+                .execute(connection)
+                .await
+        }
+    };
+    changed.map_err(known)?;
+    Ok(())
+}
+
+fn known(error: sqlx::Error) -> StoreError {
+    if is_duplicate_of(&error, "management_keys.digest") {
+        StoreError::Conflict(Conflict::TokenKnown)
+    } else {
+        error.into()
+    }
+}
+
+fn scopes_text(scopes: Option<&Vec<String>>) -> Result<Option<String>, StoreError> {
+    scopes.map(row::to_json).transpose()
+}
+
+async fn by_id(
+    connection: &mut SqliteConnection,
+    scope: Scope,
+    id: ManagementKeyId,
+) -> Result<ManagementKey, StoreError> {
+    let row = sqlx::query(BY_ID)
+        .bind(id.to_string())
+        .bind(scope.tenant())
+        .fetch_one(connection)
+        .await?;
+    read(&row)
+}
+
 fn read(row: &SqliteRow) -> Result<ManagementKey, StoreError> {
+    let has_scopes = row::value::<Option<String>>(row, "scopes")?.is_some();
     Ok(ManagementKey {
         id: row::id(row, "id")?,
         tenant_id: row::id_if_set(row, "tenant_id")?,
         name: row::text(row, "name")?,
         role: row::id(row, "role")?,
+        scopes: has_scopes.then(|| row::json(row, "scopes")).transpose()?,
+        allowed_ips: row::json(row, "allowed_ips")?,
         hint: row::text(row, "hint")?,
         created_at: row::time(row, "created_at")?,
+        created_by: row::value(row, "created_by")?,
         expires_at: row::time(row, "expires_at")?,
+        rotated_at: row::time_if_set(row, "rotated_at")?,
+        previous_ends_at: row::time_if_set(row, "previous_ends_at")?,
+        revoked_at: row::time_if_set(row, "revoked_at")?,
         last_used_at: row::time_if_set(row, "last_used_at")?,
+        last_used_ip: row::id_if_set(row, "last_used_ip")?,
     })
 }

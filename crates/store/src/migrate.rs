@@ -30,6 +30,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "ip_entries",
         sql: include_str!("../../../migrations/sqlite/0003_ip_entries.sql"),
     },
+    Migration {
+        version: 4,
+        name: "tenants_and_keys",
+        sql: include_str!("../../../migrations/sqlite/0004_tenants_and_keys.sql"),
+    },
 ];
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

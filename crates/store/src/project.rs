@@ -77,6 +77,15 @@ pub enum ProjectState {
     Inactive,
 }
 
+/// What to change of a project; what is not given stays.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ProjectChange {
+    /// Its name, 1 to 200 characters.
+    pub name: Option<String>,
+    /// Whether its tokens may be used.
+    pub state: Option<ProjectState>,
+}
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -109,6 +118,9 @@ const SLUG_TAKEN: &str = "SELECT count(*) FROM projects WHERE tenant_id = ?1 AND
 const SET_ACTIVE: &str = "UPDATE projects SET is_active = ?3, updated_at = ?4,
     deactivated_at = CASE WHEN ?3 THEN NULL ELSE ?4 END
   WHERE id = ?1 AND (?2 IS NULL OR tenant_id = ?2) AND is_active <> ?3";
+
+const RENAME: &str = "UPDATE projects SET name = ?3, updated_at = ?4
+  WHERE id = ?1 AND (?2 IS NULL OR tenant_id = ?2)";
 
 impl Store {
     /// Makes a project in the tenant of the scope.
@@ -165,8 +177,7 @@ impl Store {
         Ok(page.page(projects))
     }
 
-    /// Switches a project on or off; takes effect on the next call of its tokens. Doing it twice
-    /// changes nothing.
+    /// Switches a project on or off, as [`Self::change_project`] does.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], or the disk.
@@ -176,21 +187,65 @@ impl Store {
         id: ProjectId,
         state: ProjectState,
     ) -> Result<Project, StoreError> {
+        let change = ProjectChange {
+            state: Some(state),
+            ..ProjectChange::default()
+        };
+        self.change_project(scope, id, change).await
+    }
+
+    /// Changes a project. Its state takes effect on the next call of its tokens; setting what is
+    /// set changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Conflict`] if the tenant has a project of that name,
+    /// [`StoreError::Invalid`], or the disk.
+    pub async fn change_project(
+        &self,
+        scope: Scope,
+        id: ProjectId,
+        change: ProjectChange,
+    ) -> Result<Project, StoreError> {
+        if let Some(name) = &change.name {
+            check_name(name)?;
+        }
         self.unattended(async move |inner| {
+            let now = millis(inner.wall.now());
             let mut write = inner.begin().await?;
-            sqlx::query(SET_ACTIVE)
-                .bind(id.to_string())
-                .bind(scope.tenant())
-                .bind(state == ProjectState::Active)
-                .bind(millis(inner.wall.now()))
-                .execute(write.connection())
-                .await?;
+            if let Some(name) = change.name {
+                let renamed = sqlx::query(RENAME)
+                    .bind(id.to_string())
+                    .bind(scope.tenant())
+                    .bind(name)
+                    .bind(now)
+                    .execute(write.connection());
+                renamed.await.map_err(name_conflict)?;
+            }
+            if let Some(state) = change.state {
+                sqlx::query(SET_ACTIVE)
+                    .bind(id.to_string())
+                    .bind(scope.tenant())
+                    .bind(state == ProjectState::Active)
+                    .bind(now)
+                    .execute(write.connection())
+                    .await?;
+            }
             let project = by_id(write.connection(), scope, id).await?;
             write.commit(&[Change::Project(&project)]).await?;
             Ok(project)
         })
         .await
     }
+}
+
+fn check_name(name: &str) -> Result<(), StoreError> {
+    let chars = name.chars().count();
+    if chars == 0 || chars > NAME_CHARS_MAX || name.chars().any(char::is_control) {
+        return Err(StoreError::Invalid(
+            "name must be 1 to 200 printable characters",
+        ));
+    }
+    Ok(())
 }
 
 impl Inner {
@@ -238,12 +293,7 @@ pub(crate) async fn by_id(
 }
 
 async fn create(inner: &Inner, scope: Scope, new: &NewProject) -> Result<Project, StoreError> {
-    let name_chars = new.name.chars().count();
-    if name_chars == 0 || name_chars > NAME_CHARS_MAX || new.name.chars().any(char::is_control) {
-        return Err(StoreError::Invalid(
-            "name must be 1 to 200 printable characters",
-        ));
-    }
+    check_name(&new.name)?;
     if new.slug.as_deref().is_some_and(|slug| !is_slug(slug)) {
         return Err(StoreError::Invalid(
             "slug must be 1 to 63 of a-z, 0-9 and `-`, not starting with `-`",
@@ -281,7 +331,7 @@ fn name_conflict(error: sqlx::Error) -> StoreError {
     }
 }
 
-fn is_slug(text: &str) -> bool {
+pub(crate) fn is_slug(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.len() <= SLUG_CHARS_MAX
         && !text.is_empty()
@@ -313,7 +363,7 @@ async fn free_slug(
 }
 
 /// The ASCII letters and digits of a name, in lower case, everything between as one `-`.
-fn slug_like(name: &str) -> String {
+pub(crate) fn slug_like(name: &str) -> String {
     let words = name.split(|char: char| !char.is_ascii_alphanumeric());
     let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     let slug: String = words.join("-").chars().take(SLUG_CHARS_MAX).collect();

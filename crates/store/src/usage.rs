@@ -1,9 +1,9 @@
 //! Counts of calls, from memory to disk.
 
-use crate::live::{LiveTokens, Usage};
+use crate::live::{Change, LiveTokens, Usage};
 use crate::open::Inner;
 use crate::row::millis;
-use crate::{Store, StoreError, project, token};
+use crate::{Store, StoreError, project, tenant, token};
 use sqlx::SqliteConnection;
 
 const COUNT: &str = "UPDATE lineages SET request_count = max(0, request_count + ?2) WHERE id = ?1";
@@ -42,7 +42,11 @@ impl Inner {
         let projects = project::all(self).await?;
         let tokens = token::open(self).await?;
         let service_tokens = self.all_service_tokens().await?;
-        Ok(LiveTokens::load(&projects, &tokens, &service_tokens))
+        let live = LiveTokens::load(&projects, &tokens, &service_tokens);
+        for tenant in tenant::not_active(self).await? {
+            live.apply(Change::Tenant(&tenant));
+        }
+        Ok(live)
     }
 }
 

@@ -103,7 +103,31 @@ fn example(action: Action) -> Event<'static> {
         | Action::ServiceTokenList
         | Action::ProjectRead
         | Action::ProjectList
+        | Action::ProjectDelete
+        | Action::ManagementKeyList
+        | Action::TenantCreate
+        | Action::TenantRead
+        | Action::TenantList
+        | Action::TenantUpdate
+        | Action::TenantSuspend
+        | Action::TenantResume
+        | Action::TenantDelete
+        | Action::TokenUpdate
+        | Action::TokenSuspend
+        | Action::TokenResume
         | Action::MaintenanceOff => managed(action),
+        Action::ManagementKeyCreate
+        | Action::ManagementKeyRead
+        | Action::ManagementKeyUpdate
+        | Action::ManagementKeyRotate
+        | Action::ManagementKeyRevoke => managed(action)
+            .with_detail(Key::Kind, Value::Word("operator"))
+            .with_detail(Key::Name, Value::OwnedWord("mky_1".into())),
+        Action::TokenRevokeBatch => {
+            managed(action).with_detail(Key::RevokedCount, Value::Number(3))
+        }
+        Action::ProjectUpdate => managed(action).with_detail(Key::IsActive, Value::Flag(false)),
+        Action::AdminLockout => refused(action, "locked_out"),
         Action::ProjectCreate => {
             managed(action).with_detail(Key::Name, Value::Text("träume \"x\"".into()))
         }

@@ -8,14 +8,14 @@ mod usage;
 
 pub use lineage::Lineage;
 pub use service_tokens::ServiceTokens;
-pub use token::{LiveProject, LiveToken};
+pub use token::{LiveProject, LiveToken, ProjectStanding};
 pub use usage::{Usage, UsageBatch};
 
-use crate::{Project, ServiceToken, Token};
+use crate::{Project, ServiceToken, Tenant, TenantStatus, Token};
 use shards::Shards;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tollkeep_types::{LineageId, ProjectId, TokenHash, WallMillis};
+use tollkeep_types::{LineageId, ProjectId, TenantId, TokenHash, WallMillis};
 
 /// Every token that may be used, by the hash of its text.
 ///
@@ -33,6 +33,8 @@ pub struct LiveTokens {
 struct Index {
     projects: HashMap<ProjectId, Arc<LiveProject>>,
     lineages: HashMap<LineageId, Weak<Lineage>>,
+    /// Tenants that are not active.
+    tenants: HashMap<TenantId, TenantStatus>,
     /// Tokens swept while a call held them, or before their counts were stored.
     leaving: Vec<Arc<LiveToken>>,
 }
@@ -40,6 +42,8 @@ struct Index {
 /// A change that is on disk and now takes effect.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
+    /// A tenant was suspended, resumed or deleted.
+    Tenant(&'a Tenant),
     /// A project was made, or switched on or off.
     Project(&'a Project),
     /// A token was made, rotated or revoked.
@@ -81,6 +85,7 @@ impl LiveTokens {
         let mut index = self.index();
         match change {
             Change::ServiceToken(token) => self.service_tokens.follow(token),
+            Change::Tenant(tenant) => index.tenant(tenant),
             Change::Project(project) => index.project(project),
             Change::Token(token) => match self.shards.find(&token.secret.digest) {
                 Some(live) => live.follow(token),
@@ -138,11 +143,27 @@ impl LiveTokens {
 }
 
 impl Index {
+    fn tenant(&mut self, tenant: &Tenant) {
+        match tenant.status {
+            TenantStatus::Active => self.tenants.remove(&tenant.id),
+            TenantStatus::Suspended | TenantStatus::Deleted => {
+                self.tenants.insert(tenant.id, tenant.status)
+            }
+        };
+        let projects = self.projects.values();
+        projects
+            .filter(|live| live.tenant_id == tenant.id)
+            .for_each(|live| live.follow_tenant(tenant.status));
+    }
+
     fn project(&mut self, project: &Project) {
         if let Some(live) = self.projects.get(&project.id) {
             live.follow(project);
         } else {
             let live = Arc::new(LiveProject::new(project));
+            if let Some(status) = self.tenants.get(&project.tenant_id) {
+                live.follow_tenant(*status);
+            }
             self.projects.insert(project.id, live);
         }
     }

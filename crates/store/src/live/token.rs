@@ -2,7 +2,7 @@
 
 use super::Lineage;
 use crate::token::Lifetime;
-use crate::{Bindings, CallLimits, Project, Standing, Token, TokenState};
+use crate::{Bindings, CallLimits, Project, Standing, TenantStatus, Token, TokenState};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -20,6 +20,20 @@ pub struct LiveProject {
     /// Its rate limits.
     pub limits: CallLimits,
     active: AtomicBool,
+    tenant: AtomicU8,
+}
+
+/// Whether the tokens of a project may be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProjectStanding {
+    /// They may.
+    Active,
+    /// The project is switched off.
+    Inactive,
+    /// Its tenant is suspended.
+    TenantSuspended,
+    /// Its tenant was deleted.
+    Gone,
 }
 
 impl LiveProject {
@@ -30,12 +44,27 @@ impl LiveProject {
             slug: project.slug.as_str().into(),
             limits: project.limits,
             active: AtomicBool::new(project.is_active),
+            tenant: AtomicU8::new(0),
         }
     }
 
-    /// Whether its tokens may be used.
-    pub fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
+    /// Whether its tokens may be used. HOT: two loads.
+    pub fn standing(&self) -> ProjectStanding {
+        match self.tenant.load(Ordering::Relaxed) {
+            0 if self.active.load(Ordering::Relaxed) => ProjectStanding::Active,
+            0 => ProjectStanding::Inactive,
+            1 => ProjectStanding::TenantSuspended,
+            _ => ProjectStanding::Gone,
+        }
+    }
+
+    pub(super) fn follow_tenant(&self, status: TenantStatus) {
+        let byte = match status {
+            TenantStatus::Active => 0,
+            TenantStatus::Suspended => 1,
+            TenantStatus::Deleted => 2,
+        };
+        self.tenant.store(byte, Ordering::Relaxed);
     }
 
     pub(super) fn follow(&self, project: &Project) {

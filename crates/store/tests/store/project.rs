@@ -2,6 +2,7 @@
 
 use crate::world::{SECOND, SERVICE, START, World, conflict, first};
 use std::num::NonZeroU32;
+use tollkeep_store::live::ProjectStanding;
 use tollkeep_store::{
     After, CallLimits, Conflict, NewProject, PageRequest, ProjectRef, ProjectState, StoreError,
 };
@@ -110,7 +111,7 @@ async fn switching_off_and_on_is_seen_at_once_and_kept() {
     let world = World::new().await;
     let token = world.token(1).await;
     let live = world.live(1).unwrap();
-    assert!(live.project.is_active());
+    assert_eq!(live.project.standing(), ProjectStanding::Active);
     world.pass(SECOND);
     let switch = async |state| {
         let id = token.project_id;
@@ -121,7 +122,7 @@ async fn switching_off_and_on_is_seen_at_once_and_kept() {
             .unwrap()
     };
     let off = switch(ProjectState::Inactive).await;
-    assert!(!live.project.is_active());
+    assert_eq!(live.project.standing(), ProjectStanding::Inactive);
     assert_eq!(off.deactivated_at, Some(WallMillis(START + SECOND)));
     assert_eq!(off.updated_at, WallMillis(START + SECOND));
     world.pass(SECOND);
@@ -131,11 +132,14 @@ async fn switching_off_and_on_is_seen_at_once_and_kept() {
         "twice changes nothing"
     );
     let on = switch(ProjectState::Active).await;
-    assert!(live.project.is_active());
+    assert_eq!(live.project.standing(), ProjectStanding::Active);
     assert_eq!((on.is_active, on.deactivated_at), (true, None));
     switch(ProjectState::Inactive).await;
     let world = world.restart().await;
-    assert!(!world.live(1).unwrap().project.is_active());
+    assert_eq!(
+        world.live(1).unwrap().project.standing(),
+        ProjectStanding::Inactive
+    );
     let missing = ProjectId::from_bytes([9; 16]);
     let none = world
         .store

@@ -1,10 +1,10 @@
 //! What a thief finds in the files: no token.
 
-use crate::world::{HOUR, SERVICE, World};
+use crate::world::{HOUR, SERVICE, World, management_secret};
 use std::collections::HashSet;
 use std::fs;
 use tollkeep_crypto::{Keyring, SealContext, SystemEntropy, TokenHasher, mint};
-use tollkeep_store::{NewManagementKey, NewToken, Role, Rotation, TokenSecret};
+use tollkeep_store::{ManagementSecret, NewManagementKey, NewToken, Role, Rotation, TokenSecret};
 use tollkeep_types::{Entropy, Secret, WallMillis};
 
 /// A needle and how it was written.
@@ -77,10 +77,14 @@ async fn no_file_holds_a_planted_secret() {
         let new = NewManagementKey {
             name: "ops".to_owned(),
             role: Role::Owner,
-            digest: hasher.hash(key.expose()),
-            pepper_id: "p1".to_owned(),
-            hint: "mgt-AbCd****wXyZ".to_owned(),
+            scopes: None,
+            allowed_ips: Vec::new(),
+            secret: ManagementSecret {
+                digest: hasher.hash(key.expose()),
+                ..management_secret(0)
+            },
             expires_at: WallMillis::MAX,
+            created_by: None,
         };
         world
             .store

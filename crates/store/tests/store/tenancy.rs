@@ -1,8 +1,9 @@
 //! What one tenant sees of another: nothing.
 
-use crate::world::{HOUR, SERVICE, World, digest, first, secret};
+use crate::world::{HOUR, SERVICE, World, digest, first, management_secret, secret};
 use sqlx::{ConnectOptions, Connection};
 use std::path::Path;
+use tollkeep_store::live::ProjectStanding;
 use tollkeep_store::{
     NewManagementKey, NewProject, NewToken, ProjectRef, ProjectState, Role, Rotation, Scope,
     StoreError, TokenFilter,
@@ -26,7 +27,7 @@ async fn two_tenants() -> (World, Scope, Scope) {
     let world = World::new().await;
     by_hand(
         &world.path(),
-        "INSERT INTO tenants VALUES ('ten_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb', 'b', 'b', 0)",
+        "INSERT INTO tenants (id, slug, name, created_at) VALUES ('ten_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb', 'b', 'b', 0)",
     )
     .await;
     let a = Scope::Tenant(world.store.default_tenant().id);
@@ -80,7 +81,10 @@ async fn a_foreign_id_is_as_missing_as_one_that_does_not_exist() {
         Ok(token.clone()),
         "nothing was changed"
     );
-    assert!(world.live(1).unwrap().project.is_active());
+    assert_eq!(
+        world.live(1).unwrap().project.standing(),
+        ProjectStanding::Active
+    );
     store.rotate_token(a, token.id, to()).await.unwrap();
 }
 
@@ -132,17 +136,23 @@ async fn keys_of_a_tenant_are_its_own() {
     let key = |text| NewManagementKey {
         name: "k".to_owned(),
         role: Role::Owner,
-        digest: digest(text),
-        pepper_id: "p1".to_owned(),
-        hint: String::new(),
+        scopes: None,
+        allowed_ips: Vec::new(),
+        secret: management_secret(text),
         expires_at: WallMillis::MAX,
+        created_by: None,
     };
     store.create_management_key(SERVICE, key(1)).await.unwrap();
     let made = store.create_management_key(b, key(2)).await.unwrap();
     assert_eq!(made.tenant_id, Some(TENANT_B));
     for (name, scope, want) in [("a", a, 0), ("b", b, 1), ("service", SERVICE, 2)] {
         assert_eq!(
-            store.management_keys(scope).await.unwrap().len(),
+            store
+                .management_keys(scope, first(10))
+                .await
+                .unwrap()
+                .rows
+                .len(),
             want,
             "{name}"
         );

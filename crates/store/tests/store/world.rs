@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tollkeep_crypto::SystemEntropy;
 use tollkeep_store::live::LiveToken;
 use tollkeep_store::{
-    Bindings, CallLimits, NewToken, OpenError, PageRequest, Project, ProjectRef, Scope, Standing,
-    Store, StoreError, StoreOptions, Token, TokenSecret,
+    Bindings, CallLimits, ManagementSecret, NewToken, OpenError, PageRequest, Project, ProjectRef,
+    Scope, Standing, Store, StoreError, StoreOptions, Token, TokenSecret,
 };
 use tollkeep_types::{Clock, MonoNanos, TokenHash, WallMillis};
 
@@ -153,6 +153,14 @@ pub(crate) fn secret(text: u8) -> TokenSecret {
         pepper_id: "p1".to_owned(),
         hint: format!("tok-{text:04}****{text:04}"),
         fingerprint: format!("fp_{text:016x}"),
+    }
+}
+
+pub(crate) fn management_secret(text: u8) -> ManagementSecret {
+    ManagementSecret {
+        digest: digest(text),
+        pepper_id: "p1".to_owned(),
+        hint: "mgt-AbCd****wXyZ".to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Calls to a running gateway's management API.
 
+use super::token::path_segment;
 use super::{Connection, management_target};
 use crate::exit::{self, Failed};
 use anyhow::Context;
@@ -89,6 +90,32 @@ impl Client {
     /// See [`Self::call`].
     pub(crate) fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.call(Method::PUT, path, Some(body))
+    }
+
+    /// Changes.
+    ///
+    /// # Errors
+    /// See [`Self::call`].
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Method::PATCH, path, Some(body))
+    }
+
+    /// All entries of a list, part by part; `filters` are further parameters, each behind `&`.
+    ///
+    /// # Errors
+    /// See [`Self::call`].
+    pub(crate) fn all(&self, path: &str, filters: &str) -> anyhow::Result<Vec<Value>> {
+        let mut rows = Vec::new();
+        let mut behind = String::new();
+        loop {
+            let page = self.get(&format!("{path}?limit=200{filters}{behind}"))?;
+            let data = page.get("data").and_then(Value::as_array);
+            rows.extend(data.into_iter().flatten().cloned());
+            match page.get("next_cursor").and_then(Value::as_str) {
+                Some(cursor) => behind = format!("&cursor={}", path_segment(cursor)),
+                None => return Ok(rows),
+            }
+        }
     }
 
     /// Removes.

@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod demo;
 mod ip;
+mod key;
 mod logs;
 mod maintenance;
 mod origin;
@@ -13,6 +14,7 @@ mod project;
 mod serve;
 mod service_token;
 mod status;
+mod tenant;
 mod tls;
 mod token;
 
@@ -54,6 +56,12 @@ enum Command {
     /// Projects that tokens belong to
     #[command(subcommand, alias = "projects")]
     Project(project::Project),
+    /// Tenants that projects belong to
+    #[command(subcommand, alias = "tenants")]
+    Tenant(tenant::Tenant),
+    /// Management keys, and new keys of any kind
+    #[command(subcommand, alias = "keys")]
+    Key(key::Key),
     /// What an origin sees of the gateway
     #[command(subcommand)]
     Origin(origin::Origin),
@@ -71,6 +79,10 @@ enum Command {
     Maintenance(maintenance::Maintenance),
     /// How a running gateway is doing
     Status(status::Status),
+    /// Who the key is that is used here, and what it may do
+    Whoami(status::Whoami),
+    /// Print the description of the management API (OpenAPI 3.1)
+    Openapi,
 }
 
 /// Where the running gateway is, and how to print what it says.
@@ -108,12 +120,19 @@ impl Cli {
             Command::Token(token) => token.run(),
             Command::ServiceToken(token) => token.run(),
             Command::Project(project) => project.run(),
+            Command::Tenant(tenant) => tenant.run(),
+            Command::Key(key) => key.run(),
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
             Command::Breaker(breaker) => breaker.run(),
             Command::Ip(ip) => ip.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
             Command::Status(status) => status.run(),
+            Command::Whoami(whoami) => whoami.run(),
+            Command::Openapi => {
+                output::json(&tollkeep_admin::openapi(env!("CARGO_PKG_VERSION")));
+                Ok(())
+            }
         }
     }
 }

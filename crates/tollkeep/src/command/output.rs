@@ -33,6 +33,24 @@ pub(crate) fn table(rows: &[&Value], columns: &[(&str, &str)]) {
     println!("{table}");
 }
 
+/// Prints a list as JSON, or as a table where people look.
+pub(crate) fn list(rows: &[Value], asked: bool, columns: &[(&str, &str)]) {
+    if wants_json(asked) {
+        json(&serde_json::json!({ "data": rows }));
+    } else {
+        table(&rows.iter().collect::<Vec<_>>(), columns);
+    }
+}
+
+/// Prints an object as JSON, or a line a member where people look.
+pub(crate) fn one(value: &Value, asked: bool, members: &[(&str, &str)]) {
+    if wants_json(asked) {
+        json(value);
+    } else {
+        object(value, members);
+    }
+}
+
 /// Prints one object, a line a member.
 pub(crate) fn object(value: &Value, members: &[(&str, &str)]) {
     let width = members

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::token::{Limits, path_segment};
 use super::{Connection, output};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Projects that tokens belong to.
 #[derive(Debug, Subcommand)]
@@ -15,6 +15,8 @@ pub(crate) enum Project {
     List(List),
     /// Show one project
     Get(One),
+    /// Change a project, or switch it off and on
+    Update(Update),
 }
 
 /// A project to make.
@@ -25,6 +27,9 @@ pub(crate) struct Create {
     /// Its short name in commands; made from the name if not given
     #[arg(long)]
     slug: Option<String>,
+    /// Its tenant, by id or slug
+    #[arg(long)]
+    tenant: Option<String>,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
@@ -47,6 +52,29 @@ pub(crate) struct One {
     connection: Connection,
 }
 
+/// A project to change; what is not given stays.
+#[derive(Args, Debug)]
+pub(crate) struct Update {
+    /// Its id or slug
+    project: String,
+    /// Its name
+    #[arg(long)]
+    name: Option<String>,
+    /// Whether its tokens may be used
+    #[arg(long, action = clap::ArgAction::Set, value_name = "true|false")]
+    is_active: Option<bool>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const COLUMNS: &[(&str, &str)] = &[
+    ("ID", "/id"),
+    ("SLUG", "/slug"),
+    ("NAME", "/name"),
+    ("ACTIVE", "/is_active"),
+    ("CREATED", "/created_at"),
+];
+
 const MEMBERS: &[(&str, &str)] = &[
     ("id", "/id"),
     ("slug", "/slug"),
@@ -66,6 +94,7 @@ impl Project {
                 let mut body = json!({ "name": create.name });
                 let given = [
                     ("slug", create.slug.map(Value::from)),
+                    ("tenant", create.tenant.map(Value::from)),
                     ("limits", create.limits.body()),
                 ];
                 if let Some(members) = body.as_object_mut() {
@@ -76,24 +105,23 @@ impl Project {
                 show(&made, create.connection.json);
             }
             Self::List(list) => {
-                let page = Client::new(&list.connection)?.get("/api/v1/projects?limit=200")?;
-                if output::wants_json(list.connection.json) {
-                    output::json(&page);
-                } else {
-                    let rows = page
-                        .get("data")
-                        .and_then(Value::as_array)
-                        .map(Vec::as_slice)
-                        .unwrap_or_default();
-                    let columns = &[
-                        ("ID", "/id"),
-                        ("SLUG", "/slug"),
-                        ("NAME", "/name"),
-                        ("ACTIVE", "/is_active"),
-                        ("CREATED", "/created_at"),
-                    ];
-                    output::table(&rows.iter().collect::<Vec<_>>(), columns);
-                }
+                let client = Client::new(&list.connection)?;
+                let rows = client.all("/api/v1/projects", "")?;
+                output::list(&rows, list.connection.json, COLUMNS);
+            }
+            Self::Update(update) => {
+                let given = [
+                    ("name", update.name.map(Value::from)),
+                    ("is_active", update.is_active.map(Value::from)),
+                ];
+                let given = given.into_iter();
+                let body: Map<_, _> = given
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                    .collect();
+                let path = format!("/api/v1/projects/{}", path_segment(&update.project));
+                let client = Client::new(&update.connection)?;
+                let project = client.patch(&path, &Value::Object(body))?;
+                show(&project, update.connection.json);
             }
             Self::Get(one) => {
                 let path = format!("/api/v1/projects/{}", path_segment(&one.project));
@@ -106,9 +134,5 @@ impl Project {
 }
 
 fn show(project: &Value, json: bool) {
-    if output::wants_json(json) {
-        output::json(project);
-    } else {
-        output::object(project, MEMBERS);
-    }
+    output::one(project, json, MEMBERS);
 }

@@ -1,7 +1,7 @@
 //! `tollkeep service-token …`
 
 use super::client::Client;
-use super::token::{confirm, path_segment};
+use super::token::{confirm, path_segment, show_secret_of};
 use super::{Connection, output};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -110,7 +110,7 @@ impl ServiceToken {
                 };
                 let body = json!({ "name": create.name, "door": door, "ttl": create.ttl });
                 let made = Client::new(&create.connection)?.post(PATH, &body)?;
-                show_secret(&made, create.connection.json);
+                show_secret_of(&made, create.connection.json, MEMBERS);
             }
             Self::List(list) => {
                 let all = Client::new(&list.connection)?.get(PATH)?;
@@ -128,7 +128,7 @@ impl ServiceToken {
                 body.extend(rotate.ttl.map(|ttl| ("ttl".to_owned(), ttl.into())));
                 let path = format!("{PATH}/{}/rotate", path_segment(&rotate.id));
                 let made = Client::new(&rotate.connection)?.post(&path, &Value::Object(body))?;
-                show_secret(&made, rotate.connection.json);
+                show_secret_of(&made, rotate.connection.json, MEMBERS);
             }
             Self::Revoke(revoke) => {
                 if !revoke.yes {
@@ -145,15 +145,4 @@ impl ServiceToken {
         }
         Ok(())
     }
-}
-
-/// On a terminal the secret stands apart, to be copied.
-fn show_secret(made: &Value, json: bool) {
-    if output::wants_json(json) {
-        return output::json(made);
-    }
-    output::object(made, MEMBERS);
-    let secret = made.get("secret").and_then(Value::as_str);
-    println!("\n{}\n", secret.unwrap_or_default());
-    eprintln!("This is the only time the secret is shown.");
 }

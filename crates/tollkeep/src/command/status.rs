@@ -11,6 +11,35 @@ pub(crate) struct Status {
     connection: Connection,
 }
 
+/// Who a key is, and what it may do.
+#[derive(Args, Debug)]
+pub(crate) struct Whoami {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const WHO: &[(&str, &str)] = &[
+    ("id", "/id"),
+    ("name", "/name"),
+    ("role", "/role"),
+    ("tenant", "/tenant_id"),
+    ("scopes", "/scopes"),
+    ("expires", "/expires_at"),
+    ("via", "/via"),
+];
+
+impl Whoami {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The gateway can't be reached.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let who = Client::new(&self.connection)?.get("/api/v1/whoami")?;
+        output::one(&who, self.connection.json, WHO);
+        Ok(())
+    }
+}
+
 const MEMBERS: &[(&str, &str)] = &[
     ("version", "/version"),
     ("environment", "/environment"),

@@ -215,36 +215,10 @@ impl Create {
 impl List {
     fn run(self) -> anyhow::Result<()> {
         let client = Client::new(&self.connection)?;
-        let mut rows = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut path = "/api/v1/tokens?limit=200".to_owned();
-            if let Some(project) = &self.project {
-                path.push_str(&format!("&project={}", path_segment(project)));
-            }
-            if let Some(cursor) = &cursor {
-                path.push_str(&format!("&cursor={}", path_segment(cursor)));
-            }
-            let page = client.get(&path)?;
-            rows.extend(
-                page.get("data")
-                    .and_then(Value::as_array)
-                    .cloned()
-                    .unwrap_or_default(),
-            );
-            cursor = page
-                .get("next_cursor")
-                .and_then(Value::as_str)
-                .map(str::to_owned);
-            if cursor.is_none() {
-                break;
-            }
-        }
-        if output::wants_json(self.connection.json) {
-            output::json(&json!({ "data": rows }));
-        } else {
-            output::table(&rows.iter().collect::<Vec<_>>(), COLUMNS);
-        }
+        let project = self.project.map(|project| path_segment(&project));
+        let filters = project.map(|project| format!("&project={project}"));
+        let rows = client.all("/api/v1/tokens", &filters.unwrap_or_default())?;
+        output::list(&rows, self.connection.json, COLUMNS);
         Ok(())
     }
 }
@@ -265,35 +239,31 @@ impl Revoke {
 }
 
 fn show(token: &Value, json: bool) {
-    if output::wants_json(json) {
-        output::json(token);
-    } else {
-        output::object(token, MEMBERS);
-    }
+    output::one(token, json, MEMBERS);
 }
 
-/// A made token, with its text: on a terminal the text stands apart, to be copied.
+/// A made token, with its text.
 fn show_secret(made: &Value, json: bool) {
+    let members = &[
+        ("id", "/id"),
+        ("name", "/name"),
+        ("project", "/project_id"),
+        ("expires", "/expires_at"),
+        ("limits", "/limits"),
+        ("bindings", "/bindings"),
+    ];
+    show_secret_of(made, json, members);
+}
+
+/// What was made, with its secret: on a terminal that stands apart, to be copied.
+pub(super) fn show_secret_of(made: &Value, json: bool, members: &[(&str, &str)]) {
     if output::wants_json(json) {
         return output::json(made);
     }
-    output::object(
-        made,
-        &[
-            ("id", "/id"),
-            ("name", "/name"),
-            ("project", "/project_id"),
-            ("expires", "/expires_at"),
-            ("limits", "/limits"),
-            ("bindings", "/bindings"),
-        ],
-    );
-    let secret = made
-        .get("secret")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    println!("\n{secret}\n");
-    eprintln!("This is the only time the token is shown.");
+    output::object(made, members);
+    let secret = made.get("secret").and_then(Value::as_str);
+    println!("\n{}\n", secret.unwrap_or_default());
+    eprintln!("This is the only time the secret is shown.");
 }
 
 pub(crate) fn confirm(question: &str) -> anyhow::Result<()> {

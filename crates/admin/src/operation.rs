@@ -1,0 +1,262 @@
+//! An operation of the API, declared once: from its declaration come the route, the check of
+//! rights, the reading of what is sent, and the OpenAPI document.
+
+use crate::State;
+use crate::authn::Operator;
+use crate::members::Members;
+use crate::parameters::Parameters;
+use crate::problem::Problem;
+use crate::rights::Right;
+use crate::router::Answer;
+use crate::shape::Member;
+use crate::{
+    breaker, config, ip_list, key, maintenance, openapi, project, service_token, status, tenant,
+    tls, token,
+};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State as Of};
+use axum::http::StatusCode;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tollkeep_audit::Action;
+
+/// One thing that can be asked of the API.
+pub(crate) struct Operation {
+    /// Its name in the OpenAPI document.
+    pub(crate) id: &'static str,
+    /// The command that does it: a noun and a verb. Scopes name it with `:` between them.
+    pub(crate) command: &'static str,
+    /// What it does.
+    pub(crate) about: &'static str,
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    /// Where another family of clients looks for it.
+    pub(crate) also: Option<&'static str>,
+    pub(crate) right: Right,
+    /// The change that is told even if it was refused.
+    pub(crate) change: Option<Action>,
+    pub(crate) query: &'static [Member],
+    /// The members of its body; `None` if it has none.
+    pub(crate) body: Option<&'static [Member]>,
+    pub(crate) answers: &'static [(u16, Content)],
+    /// Statuses of refusals besides those that any operation may meet.
+    pub(crate) refusals: &'static [u16],
+    pub(crate) run: fn(Call) -> Running,
+}
+
+/// What an answer is.
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    /// Nothing.
+    None,
+    /// An object of these members, in parts.
+    Object(&'static [&'static [Member]]),
+    /// A document of its own form.
+    Document,
+    /// A part of a list of such objects.
+    Page(&'static [Member]),
+}
+
+/// The methods that operations have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    const fn filter(self) -> MethodFilter {
+        match self {
+            Self::Get => MethodFilter::GET,
+            Self::Post => MethodFilter::POST,
+            Self::Put => MethodFilter::PUT,
+            Self::Patch => MethodFilter::PATCH,
+            Self::Delete => MethodFilter::DELETE,
+        }
+    }
+}
+
+/// What runs an operation.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// A request of an operation, as far as its declaration reads it.
+pub(crate) struct Call {
+    pub(crate) state: Arc<State>,
+    pub(crate) operator: Operator,
+    /// What stands in the path where the operation's has braces.
+    pub(crate) id: String,
+    pub(crate) query: Parameters,
+    pub(crate) body: Members,
+}
+
+/// A file per noun, and its operations.
+static NOUNS: [&[Operation]; 13] = [
+    project::OPERATIONS,
+    tenant::OPERATIONS,
+    token::OPERATIONS,
+    key::OPERATIONS,
+    service_token::OPERATIONS,
+    config::OPERATIONS,
+    tls::OPERATIONS,
+    breaker::OPERATIONS,
+    status::OPERATIONS,
+    ip_list::DENY,
+    ip_list::ALLOW,
+    maintenance::OPERATIONS,
+    openapi::OPERATIONS,
+];
+
+/// Every operation.
+pub(crate) fn all() -> impl Iterator<Item = &'static Operation> {
+    NOUNS.iter().copied().flatten()
+}
+
+/// The operations as routes.
+pub(crate) fn routes() -> Router<Arc<State>> {
+    let mut by_path: BTreeMap<&'static str, Vec<&'static Operation>> = BTreeMap::new();
+    for operation in all() {
+        for path in std::iter::once(operation.path).chain(operation.also) {
+            by_path.entry(path).or_default().push(operation);
+        }
+    }
+    let mut router = Router::new();
+    for (path, operations) in by_path {
+        router = router.route(path, route(&operations));
+    }
+    router.fallback(|| async { Problem::not_found() })
+}
+
+/// The operations of one path; other methods are told what is allowed.
+fn route(operations: &[&'static Operation]) -> MethodRouter<Arc<State>> {
+    let mut allowed = Vec::new();
+    let mut route = MethodRouter::new();
+    for operation in operations {
+        let operation: &'static Operation = operation;
+        allowed.push(operation.method.as_str());
+        if operation.method == Method::Get {
+            allowed.push("HEAD");
+        }
+        let serve =
+            move |Of(state): Of<Arc<State>>, request: Request| operation.serve(state, request);
+        route = route.merge(on(operation.method.filter(), serve));
+    }
+    let order = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    let allowed: Vec<_> = order
+        .into_iter()
+        .filter(|method| allowed.contains(method))
+        .collect();
+    let allow = allowed.join(", ");
+    route.fallback(move || {
+        let problem = Problem::method_not_allowed(allow.clone());
+        async move { problem }
+    })
+}
+
+impl Operation {
+    /// The operation in the words of scopes.
+    pub(crate) fn scope(&self) -> String {
+        match self.command.split_once(' ') {
+            Some((noun, verb)) => format!("{noun}:{verb}"),
+            None => format!("{}:get", self.command),
+        }
+    }
+
+    async fn serve(&'static self, state: Arc<State>, request: Request) -> Answer {
+        let operator = request.extensions().get::<Operator>();
+        let operator = operator.cloned().ok_or_else(Problem::internal)?;
+        let refused = (Arc::clone(&state), operator.clone());
+        let answer = self.checked(state, operator, request).await;
+        // What was done, its own handler has recorded.
+        if let (Err(problem), Some(action)) = (&answer, self.change) {
+            let (state, operator) = refused;
+            state.record_refused(&operator, action, problem);
+        }
+        answer
+    }
+
+    async fn checked(
+        &'static self,
+        state: Arc<State>,
+        operator: Operator,
+        request: Request,
+    ) -> Answer {
+        operator.check(self)?;
+        if self.method != Method::Get {
+            state.check_tenant(&operator).await?;
+        }
+        let (mut parts, body) = request.into_parts();
+        let id = if self.path.contains('{') {
+            let path = Path::<String>::from_request_parts(&mut parts, &()).await;
+            path.map_err(|_| Problem::bad_request("The path could not be read."))?
+                .0
+        } else {
+            String::new()
+        };
+        let query = Parameters::read(self.query, &parts.uri)?;
+        let body = match self.body {
+            None => Members::read(&[], &[])?,
+            Some(declared) => {
+                let body = Bytes::from_request(Request::from_parts(parts, body), &()).await;
+                let body = body.map_err(|refused| match refused.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+                    _ => Problem::bad_request("The body could not be read."),
+                })?;
+                Members::read(declared, &body)?
+            }
+        };
+        let call = Call {
+            state,
+            operator,
+            id,
+            query,
+            body,
+        };
+        (self.run)(call).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    // ID-106 ID-110
+    #[test]
+    fn names_and_places_of_operations_are_their_own() {
+        let mut ids = HashSet::new();
+        let mut places = HashSet::new();
+        for operation in all() {
+            assert!(ids.insert(operation.id), "{}", operation.id);
+            for path in std::iter::once(operation.path).chain(operation.also) {
+                let place = (operation.method.as_str(), path);
+                assert!(places.insert(place), "{place:?}");
+            }
+            assert!(!operation.answers.is_empty(), "{}", operation.id);
+            let is_read = operation.method == Method::Get;
+            assert_eq!(is_read, operation.change.is_none(), "{}", operation.id);
+            assert_eq!(
+                crate::rights::scope_fault(&operation.scope()),
+                None,
+                "{}",
+                operation.id
+            );
+        }
+    }
+}

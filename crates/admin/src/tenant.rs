@@ -1,0 +1,251 @@
+//! `/api/v1/tenants`
+
+use crate::operation::{Call, Content, Method, Operation};
+use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::problem::Problem;
+use crate::rights::Right;
+use crate::router::{Answer, created, no_content, ok};
+use crate::shape::{Member, choice, id, text, time};
+use serde_json::{Value, json};
+use tollkeep_audit::Action;
+use tollkeep_store::{After, NewTenant, Tenant, TenantRef, TenantStatus};
+
+const CREATE: &[Member] = &[
+    text("name", 200, "Its name").required(),
+    text(
+        "slug",
+        63,
+        "Its short name, unique; made from the name if not given",
+    ),
+];
+
+const UPDATE: &[Member] = &[text("name", 200, "Its name").required()];
+
+const SHOWN: &[Member] = &[
+    id("id", "ten_", "Its id"),
+    text("slug", 63, "Its short name"),
+    text("name", 200, "Its name"),
+    choice("status", &["active", "suspended"], "What it is now"),
+    time("created_at", "When it was made"),
+];
+
+const ONE: &[(u16, Content)] = &[(200, Content::Object(&[SHOWN]))];
+
+/// What most operations on tenants have in common.
+const BASE: Operation = Operation {
+    id: "tenant_get",
+    command: "tenant get",
+    about: "One tenant",
+    method: Method::Get,
+    path: "/api/v1/tenants/{tenant}",
+    also: None,
+    right: Right::Read,
+    change: None,
+    query: &[],
+    body: None,
+    answers: ONE,
+    refusals: &[],
+    run: |call| Box::pin(get(call)),
+};
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation {
+        id: "tenant_list",
+        command: "tenant list",
+        about: "Tenants, newest first",
+        path: "/api/v1/tenants",
+        query: &[LIMIT, CURSOR],
+        answers: &[(200, Content::Page(SHOWN))],
+        run: |call| Box::pin(list(call)),
+        ..BASE
+    },
+    Operation {
+        id: "tenant_create",
+        command: "tenant create",
+        about: "Make a tenant",
+        method: Method::Post,
+        path: "/api/v1/tenants",
+        right: Right::Tenants,
+        change: Some(Action::TenantCreate),
+        body: Some(CREATE),
+        answers: &[(201, Content::Object(&[SHOWN]))],
+        refusals: &[409],
+        run: |call| Box::pin(create(call)),
+        ..BASE
+    },
+    BASE,
+    Operation {
+        id: "tenant_update",
+        command: "tenant update",
+        about: "Give a tenant another name",
+        method: Method::Patch,
+        right: Right::Tenants,
+        change: Some(Action::TenantUpdate),
+        body: Some(UPDATE),
+        run: |call| Box::pin(update(call)),
+        ..BASE
+    },
+    Operation {
+        id: "tenant_suspend",
+        command: "tenant suspend",
+        about: "Refuse a tenant's calls and let its keys read only",
+        method: Method::Post,
+        path: "/api/v1/tenants/{tenant}/suspend",
+        right: Right::Tenants,
+        change: Some(Action::TenantSuspend),
+        body: Some(&[]),
+        refusals: &[409],
+        run: |call| {
+            Box::pin(set_status(
+                call,
+                Action::TenantSuspend,
+                TenantStatus::Suspended,
+            ))
+        },
+        ..BASE
+    },
+    Operation {
+        id: "tenant_resume",
+        command: "tenant resume",
+        about: "Take a suspended tenant's calls again",
+        method: Method::Post,
+        path: "/api/v1/tenants/{tenant}/resume",
+        right: Right::Tenants,
+        change: Some(Action::TenantResume),
+        body: Some(&[]),
+        run: |call| Box::pin(set_status(call, Action::TenantResume, TenantStatus::Active)),
+        ..BASE
+    },
+    Operation {
+        id: "tenant_delete",
+        command: "tenant delete",
+        about: "End a tenant for good, with its keys and tokens",
+        method: Method::Delete,
+        right: Right::Tenants,
+        change: Some(Action::TenantDelete),
+        answers: &[(204, Content::None)],
+        refusals: &[409],
+        run: |call| {
+            Box::pin(set_status(
+                call,
+                Action::TenantDelete,
+                TenantStatus::Deleted,
+            ))
+        },
+        ..BASE
+    },
+];
+
+async fn create(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        body: mut members,
+        ..
+    } = call;
+    let name = take_name(&mut members);
+    let slug = members.text("slug");
+    members.done()?;
+    state.check_audit()?;
+    let new = NewTenant {
+        name: name.unwrap_or_default(),
+        slug,
+    };
+    let tenant = state.parts.store.create_tenant(new).await?;
+    let event = state.event(&operator, Action::TenantCreate);
+    state.record(event.with_tenant_id(tenant.id)).await?;
+    let place = format!("/api/v1/tenants/{}", tenant.id);
+    Ok(created(&place, &shown(&tenant)))
+}
+
+fn take_name(members: &mut crate::members::Members) -> Option<String> {
+    let name = members.text("name");
+    if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        members.fault("name", "1 to 200 characters");
+    }
+    name
+}
+
+async fn list(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let page = call.query.page(state, "tenants")?;
+    let page = state.parts.store.tenants(operator.scope(), page).await?;
+    state
+        .record(state.event(operator, Action::TenantList))
+        .await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let last = last.map(|last| After {
+        created_at: last.created_at,
+        id: last.id,
+    });
+    let data: Vec<Value> = page.rows.iter().map(shown).collect();
+    Ok(ok(&json!({
+        "data": data,
+        "has_more": page.more,
+        "next_cursor": next_cursor(state, "tenants", last),
+    })))
+}
+
+async fn get(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let tenant = find(&call).await?;
+    let event = state.event(operator, Action::TenantRead);
+    state.record(event.with_tenant_id(tenant.id)).await?;
+    Ok(ok(&shown(&tenant)))
+}
+
+async fn update(mut call: Call) -> Answer {
+    let name = take_name(&mut call.body);
+    let tenant = find(&call).await?;
+    let Call {
+        state,
+        operator,
+        body,
+        ..
+    } = call;
+    body.done()?;
+    state.check_audit()?;
+    let store = &state.parts.store;
+    let tenant = store
+        .rename_tenant(tenant.id, name.unwrap_or_default())
+        .await?;
+    let event = state.event(&operator, Action::TenantUpdate);
+    state.record(event.with_tenant_id(tenant.id)).await?;
+    Ok(ok(&shown(&tenant)))
+}
+
+async fn set_status(call: Call, action: Action, status: TenantStatus) -> Answer {
+    let tenant = find(&call).await?;
+    let Call {
+        state,
+        operator,
+        body,
+        ..
+    } = call;
+    body.done()?;
+    state.check_audit()?;
+    let store = &state.parts.store;
+    let tenant = store.set_tenant_status(tenant.id, status).await?;
+    let event = state.event(&operator, action);
+    state.record(event.with_tenant_id(tenant.id)).await?;
+    Ok(match status {
+        TenantStatus::Active | TenantStatus::Suspended => ok(&shown(&tenant)),
+        TenantStatus::Deleted => no_content(),
+    })
+}
+
+async fn find(call: &Call) -> Result<Tenant, Problem> {
+    let scope = call.operator.scope();
+    let tenant = TenantRef::of(&call.id);
+    Ok(call.state.parts.store.tenant_by(scope, tenant).await?)
+}
+
+fn shown(tenant: &Tenant) -> Value {
+    json!({
+        "id": tenant.id,
+        "slug": tenant.slug,
+        "name": tenant.name,
+        "status": tenant.status.as_str(),
+        "created_at": tenant.created_at,
+    })
+}

@@ -1,0 +1,401 @@
+//! `/api/v1/tokens`
+
+mod create;
+
+use crate::State;
+use crate::authn::Operator;
+use crate::end::{self, DAY_MS, take_overlap};
+use crate::operation::{Call, Content, Method, Operation};
+use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::problem::Problem;
+use crate::rights::Right;
+use crate::router::{Answer, ok};
+use crate::secret::with_secret;
+use crate::shape::{
+    Member, bounded, choice, duration, id, lists, number, object, pairs, switch, text, texts, time,
+};
+use serde_json::{Value as Json, json};
+use std::time::Duration;
+use tollkeep_audit::{Action, Key, Value};
+use tollkeep_store::{After, ProjectRef, Rotation, Standing, Token, TokenFilter};
+use tollkeep_types::{TokenId, WallMillis};
+
+/// Rate limits of calls.
+pub(crate) const fn limits(about: &'static str) -> Member {
+    const MAX: u64 = u32::MAX as u64;
+    const LIMITS: &[Member] = &[
+        bounded("requests_per_second", 1, MAX, "Calls a second"),
+        bounded("requests_per_minute", 1, MAX, "Calls a minute"),
+        bounded("concurrency", 1, MAX, "Calls at the same time"),
+        bounded(
+            "burst",
+            1,
+            MAX,
+            "Calls that may come at once before the rates bite",
+        ),
+    ];
+    object("limits", LIMITS, about)
+}
+
+const BINDINGS: Member = object(
+    "bindings",
+    &[
+        texts("ips", 1000, 50, "Addresses and networks of callers"),
+        texts("origins", 1000, 300, "Exact origins of pages"),
+        lists(
+            "headers",
+            "Header name to allowed values, exact or with `*`",
+        ),
+        texts("methods", 20, 20, "Methods"),
+        texts("routes", 1000, 1000, "Path prefixes, or names of routes"),
+        texts("models", 1000, 300, "Globs on the model's name"),
+    ],
+    "From where and for what it may be used; nothing: for all",
+);
+
+const ROTATE: &[Member] = &[
+    duration(
+        "overlap",
+        "How long the old one goes on working; 24h if not given",
+    ),
+    time("expires_at", "When the new one stops working"),
+];
+
+const REVOKE: &[Member] = &[text("reason", 200, "Why, for the records")];
+
+const QUERY: &[Member] = &[
+    LIMIT,
+    CURSOR,
+    text("project", 64, "Only those of this project, by id or slug"),
+    text("project_id", 64, "The same"),
+    switch("active", "Only those that may be used now"),
+];
+
+const SHOWN: &[Member] = &[
+    id("id", "tid_", "Its id"),
+    id("project_id", "prj_", "The project it spends for"),
+    id("tenant_id", "ten_", "The tenant of that"),
+    text("name", 200, "Its name in lists"),
+    text(
+        "token",
+        256,
+        "Its text, masked but in the answer that makes it",
+    ),
+    text("fingerprint", 100, "Its fingerprint for investigators"),
+    choice(
+        "status",
+        &["active", "rotating", "expired", "revoked", "suspended"],
+        "What it is now",
+    ),
+    switch("is_active", "Whether it may be used"),
+    time("created_at", "When it was made"),
+    time("expires_at", "When it stops working").or_null(),
+    time("last_used_at", "When it was last used").or_null(),
+    number("max_requests", "How many calls its lineage may make in all").or_null(),
+    number("request_count", "How many calls its lineage was granted"),
+    limits("Its own rate limits"),
+    BINDINGS,
+    pairs("metadata", 32, "Free pairs"),
+    text("owner", 200, "Who holds it"),
+    id("lineage", "lin_", "The line of tokens it was rotated from"),
+    id("replaced_by", "tid_", "The token it was rotated to").or_null(),
+    time("grace_ends_at", "When it stops working after a rotation").or_null(),
+    time("revoked_at", "When it was revoked").or_null(),
+    text("revoked_reason", 200, "Why it was revoked").or_null(),
+];
+
+const SECRET: &[Member] = &[text("secret", 256, "Its text, shown here alone")];
+
+const ROTATED: &[Member] = &[
+    id("replaces", "tid_", "The old token"),
+    time("old_works_until", "Until when the old token works").or_null(),
+];
+
+const ONE: &[(u16, Content)] = &[(200, Content::Object(&[SHOWN]))];
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation {
+        id: "token_list",
+        command: "token list",
+        about: "Tokens, newest first",
+        method: Method::Get,
+        path: "/api/v1/tokens",
+        also: None,
+        right: Right::Read,
+        change: None,
+        query: QUERY,
+        body: None,
+        answers: &[(200, Content::Page(SHOWN))],
+        refusals: &[404],
+        run: |call| Box::pin(list(call)),
+    },
+    Operation {
+        id: "token_create",
+        command: "token create",
+        about: "Make a token; its text is shown once",
+        method: Method::Post,
+        path: "/api/v1/tokens",
+        also: None,
+        right: Right::Tokens,
+        change: Some(Action::TokenCreate),
+        query: &[],
+        body: Some(create::MEMBERS),
+        answers: &[(201, Content::Object(&[SHOWN, SECRET]))],
+        refusals: &[404, 409],
+        run: |call| Box::pin(create::create(call)),
+    },
+    Operation {
+        id: "token_get",
+        command: "token get",
+        about: "One token",
+        method: Method::Get,
+        path: "/api/v1/tokens/{id}",
+        also: None,
+        right: Right::Read,
+        change: None,
+        query: &[],
+        body: None,
+        answers: ONE,
+        refusals: &[],
+        run: |call| Box::pin(get(call)),
+    },
+    Operation {
+        id: "token_revoke",
+        command: "token revoke",
+        about: "End a token for good",
+        method: Method::Post,
+        path: "/api/v1/tokens/{id}/revoke",
+        also: None,
+        right: Right::Tokens,
+        change: Some(Action::TokenRevoke),
+        query: &[],
+        body: Some(REVOKE),
+        answers: ONE,
+        refusals: &[],
+        run: |call| Box::pin(revoke(call)),
+    },
+    Operation {
+        id: "token_rotate",
+        command: "token rotate",
+        about: "Replace a token by a new one with the same settings and counters",
+        method: Method::Post,
+        path: "/api/v1/tokens/{id}/rotate",
+        also: None,
+        right: Right::Tokens,
+        change: Some(Action::TokenRotate),
+        query: &[],
+        body: Some(ROTATE),
+        answers: &[(200, Content::Object(&[SHOWN, SECRET, ROTATED]))],
+        refusals: &[409],
+        run: |call| Box::pin(rotate(call)),
+    },
+];
+
+async fn list(call: Call) -> Answer {
+    let (state, operator, query) = (&call.state, &call.operator, &call.query);
+    let (store, scope) = (&state.parts.store, operator.scope());
+    let only_live = query.is_on("active");
+    let by_id = query.get("project_id");
+    let project = query.get("project").or(by_id);
+    let filters = format!("{}|{only_live}", project.unwrap_or_default());
+    let project = match project {
+        Some(project) => Some(store.project(scope, ProjectRef::of(project)).await?.id),
+        None => None,
+    };
+    let filter = TokenFilter { project, only_live };
+    let page = query.page(state, &filters)?;
+    let page = store.tokens(scope, filter, page).await?;
+    state
+        .record(state.event(operator, Action::TokenList))
+        .await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let last = last.map(|last| After {
+        created_at: last.created_at,
+        id: last.id,
+    });
+    let data: Vec<Json> = page.rows.iter().map(|token| shown(state, token)).collect();
+    Ok(ok(&json!({
+        "data": data,
+        "has_more": page.more,
+        "next_cursor": next_cursor(state, &filters, last),
+    })))
+}
+
+async fn get(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let id = token_id(&call.id)?;
+    let token = state.parts.store.token(operator.scope(), id).await?;
+    state
+        .record(told(state, operator, Action::TokenRead, &token))
+        .await?;
+    Ok(ok(&shown(state, &token)))
+}
+
+async fn revoke(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        id,
+        body: mut members,
+        ..
+    } = call;
+    let reason = members.text("reason");
+    members.done()?;
+    state.check_audit()?;
+    let reason = reason.as_deref().unwrap_or("revoked by an operator");
+    let revoked = state
+        .parts
+        .store
+        .revoke_token(operator.scope(), token_id(&id)?, reason)
+        .await?;
+    state
+        .record(told(&state, &operator, Action::TokenRevoke, &revoked.token))
+        .await?;
+    Ok(ok(&shown(&state, &revoked.token)))
+}
+
+async fn rotate(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        id,
+        body: mut members,
+        ..
+    } = call;
+    let id = token_id(&id)?;
+    let overlap_ms = take_overlap(&mut members, DAY_MS);
+    let now = state.parts.store.now();
+    let settings = state.settings();
+    let auth = &settings.auth;
+    let by_default = end::after(now, millis(auth.token_default_ttl));
+    let expires_at = members.time("expires_at").or(Some(by_default));
+    if let Some(message) = expires_at.and_then(|at| state.end_fault(now, Some(at))) {
+        members.fault("expires_at", message);
+    }
+    members.done()?;
+    state.check_audit()?;
+    let secret = state.mint(&auth.token_prefix, None)?;
+    let rotation = Rotation {
+        secret: state.kept_of_token(&secret),
+        overlap_ms,
+        expires_at,
+    };
+    let rotated = state
+        .parts
+        .store
+        .rotate_token(operator.scope(), id, rotation)
+        .await?;
+    state
+        .record(told_made(
+            &state,
+            &operator,
+            Action::TokenRotate,
+            &rotated.old,
+        ))
+        .await?;
+    let shown = shown(&state, &rotated.new);
+    let mut answer = with_secret(shown, &["secret", "token"], &secret);
+    if let Some(members) = answer.as_object_mut() {
+        members.insert("replaces".to_owned(), json!(rotated.old.id));
+        members.insert(
+            "old_works_until".to_owned(),
+            json!(rotated.old.grace_ends_at),
+        );
+    }
+    Ok(ok(&answer))
+}
+
+impl State {
+    /// What is wrong with a token's end.
+    fn end_fault(&self, now: WallMillis, end: Option<WallMillis>) -> Option<String> {
+        let settings = self.settings();
+        let auth = &settings.auth;
+        let Some(at) = end else {
+            let problem = "tokens without end are off (auth.allow_eternal_tokens)";
+            return (!auth.allow_eternal_tokens).then(|| problem.to_owned());
+        };
+        let max_ms = millis(auth.token_max_ttl);
+        let fault = end::fault(now, at, max_ms)?;
+        let is_too_late = at > end::after(now, max_ms);
+        Some(if is_too_late {
+            format!("{fault} (auth.token_max_ttl)")
+        } else {
+            fault
+        })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn token_id(text: &str) -> Result<TokenId, Problem> {
+    text.parse().map_err(|_| Problem::not_found())
+}
+
+fn told<'a>(
+    state: &State,
+    operator: &Operator,
+    action: Action,
+    token: &'a Token,
+) -> tollkeep_audit::Event<'a> {
+    state
+        .event(operator, action)
+        .with_tenant_id(token.tenant_id)
+        .with_project_id(token.project_id)
+        .with_token_hint(&token.secret.hint)
+        .with_token_ref(token.id)
+}
+
+/// As [`told`], with how long and how often the token may be used.
+fn told_made<'a>(
+    state: &State,
+    operator: &Operator,
+    action: Action,
+    token: &'a Token,
+) -> tollkeep_audit::Event<'a> {
+    let mut event = told(state, operator, action, token);
+    if let Some(end) = token.expires_at {
+        let minutes = end.0.saturating_sub(token.created_at.0).div_ceil(60_000);
+        event = event.with_detail(Key::DurationMinutes, Value::Number(minutes));
+    }
+    match token.max_requests {
+        Some(max) => event.with_detail(Key::MaxRequests, Value::Number(max.get())),
+        None => event,
+    }
+}
+
+/// The token object (identity, section 9.4); the text is there as its mask alone.
+fn shown(state: &State, token: &Token) -> Json {
+    let standing = token.standing(state.parts.store.now());
+    let status = match standing {
+        Standing::Live => token.state.as_str(),
+        Standing::Expired => "expired",
+        Standing::Revoked => "revoked",
+        Standing::Suspended => "suspended",
+    };
+    json!({
+        "id": token.id,
+        "project_id": token.project_id,
+        "tenant_id": token.tenant_id,
+        "name": token.name,
+        "token": token.secret.hint,
+        "fingerprint": token.secret.fingerprint,
+        "status": status,
+        "is_active": standing == Standing::Live,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "last_used_at": token.last_used_at,
+        "max_requests": token.max_requests,
+        "request_count": token.request_count,
+        "limits": token.limits,
+        "bindings": token.bindings,
+        "metadata": token.metadata,
+        "owner": token.owner,
+        "lineage": token.lineage,
+        "replaced_by": token.replaced_by,
+        "grace_ends_at": token.grace_ends_at,
+        "revoked_at": token.revoked_at,
+        "revoked_reason": token.revoked_reason,
+    })
+}

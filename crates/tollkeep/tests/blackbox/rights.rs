@@ -1,0 +1,199 @@
+//! Who may do what: every operation by every caller.
+
+use crate::callers::models;
+use crate::openapi::{assert_described, document, operations};
+use crate::operators::{ask, code, key, made, tenant};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use tollkeep_testkit::{Gateway, Origin};
+
+/// An operation: what stands in its path (by what it is of), what is sent, and the roles that may:
+/// Owner, Admin, oPerator, Viewer, Tenant-admin.
+type Row = (&'static str, &'static str, &'static str, &'static str);
+
+/// Every operation of the API. One that is missing here fails the test.
+const ROWS: &[Row] = &[
+    ("openapi", "", "", "OAPVT"),
+    ("status", "", "", "OAPVT"),
+    ("whoami", "", "", "OAPVT"),
+    ("project_list", "", "", "OAPVT"),
+    ("project_create", "", r#"{"name":"made"}"#, "OAT"),
+    ("project_get", "project", "", "OAPVT"),
+    ("project_update", "project", r#"{"is_active":true}"#, "OAT"),
+    ("tenant_list", "", "", "OAPVT"),
+    ("tenant_create", "", r#"{"name":"made"}"#, "O"),
+    ("tenant_get", "tenant", "", "OAPVT"),
+    ("tenant_update", "tenant", r#"{"name":"renamed"}"#, "O"),
+    ("tenant_suspend", "tenant", "{}", "O"),
+    ("tenant_resume", "tenant", "{}", "O"),
+    ("tenant_delete", "throwaway", "", "O"),
+    ("token_list", "", "", "OAPVT"),
+    ("token_create", "", r#"{"project":"PROJECT"}"#, "OAPT"),
+    ("token_get", "token", "", "OAPVT"),
+    ("token_rotate", "token", "{}", "OAPT"),
+    ("token_revoke", "token", "{}", "OAPT"),
+    ("key_list", "", "", "OAPVT"),
+    (
+        "key_create",
+        "",
+        r#"{"name":"made","role":"viewer"}"#,
+        "OAT",
+    ),
+    ("key_get", "key", "", "OAPVT"),
+    ("key_update", "key", r#"{"name":"renamed"}"#, "OAT"),
+    ("key_rotate", "key", "{}", "OAT"),
+    ("key_revoke", "key", "{}", "OAT"),
+    ("service_token_list", "", "", "OAPVT"),
+    ("service_token_create", "", "{}", "OA"),
+    ("service_token_rotate", "service_token", "{}", "OA"),
+    ("service_token_revoke", "service_token", "{}", "OA"),
+    ("config_reload", "", "{}", "OA"),
+    ("tls_reload", "", "{}", "OA"),
+    ("breaker_list", "", "", "OAPVT"),
+    ("breaker_reset", "breaker", "{}", "OAPT"),
+    ("ip_deny_list", "", "", "OAPV"),
+    ("ip_deny", "", r#"{"ip":"192.0.2.9"}"#, "OAP"),
+    ("ip_deny_remove", "entry", "", "OAP"),
+    ("ip_allow_list", "", "", "OAPV"),
+    (
+        "ip_allow",
+        "",
+        r#"{"ip":"127.0.0.0/8","force":true}"#,
+        "OAP",
+    ),
+    ("ip_allow_remove", "entry", "", "OAP"),
+    ("maintenance_get", "", "", "OAPVT"),
+    ("maintenance_put", "", r#"{"enabled":false}"#, "OAP"),
+];
+
+/// A gateway with something of everything in tenant `a`, and keys of all roles.
+struct World {
+    gateway: Gateway,
+    /// What stands for a place in a path.
+    ids: BTreeMap<&'static str, String>,
+    /// Letter and text of each key; `t` is a tenant-admin of `a`, `f` one of another tenant.
+    keys: Vec<(char, String)>,
+}
+
+fn world() -> World {
+    let gateway = models(&Origin::plain()).start();
+    let (a, b) = (tenant(&gateway, "a"), tenant(&gateway, "b"));
+    let project = |tenant: &str| {
+        let body = json!({ "name": "p", "tenant": tenant });
+        made(&gateway, "/api/v1/projects", &body)
+    };
+    let (own, foreign) = (project(&a), project(&b));
+    let token = made(&gateway, "/api/v1/tokens", &json!({ "project": own }));
+    let viewer = json!({ "name": "v", "role": "viewer", "tenant_id": a });
+    let ids = BTreeMap::from([
+        ("", String::new()),
+        ("tenant", a.clone()),
+        ("throwaway", tenant(&gateway, "c")),
+        ("project", own),
+        ("foreign project", foreign),
+        ("token", token),
+        ("key", key(&gateway, &viewer).0),
+        (
+            "service_token",
+            made(&gateway, "/api/v1/service-tokens", &json!({})),
+        ),
+        ("breaker", "brk_00000000000000ff".to_owned()),
+        ("entry", "ipe_00000000000070008000000000000000".to_owned()),
+    ]);
+    let bound = |role: &str, tenant: Option<&str>| {
+        let body = json!({ "name": "k", "role": role, "tenant_id": tenant });
+        key(&gateway, &body).1
+    };
+    let keys = vec![
+        ('F', bound("tenant-admin", Some(&b))),
+        ('V', bound("viewer", None)),
+        ('P', bound("operator", None)),
+        ('T', bound("tenant-admin", Some(&a))),
+        ('A', bound("admin", None)),
+        ('O', bound("owner", None)),
+    ];
+    World { gateway, ids, keys }
+}
+
+// ID-53 ID-54 ID-106
+#[test]
+fn every_operation_is_for_those_who_may_and_nobody_else() {
+    let world = world();
+    let document = document(&world.gateway);
+    let described = operations(&document);
+    let mut named: Vec<_> = described
+        .iter()
+        .map(|operation| operation.id.trim_end_matches("_v0"))
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    let mut rows: Vec<_> = ROWS.iter().map(|(id, ..)| *id).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, named, "each operation has its row here");
+    let access_token = world.gateway.mint_token(&json!({}));
+    for operation in &described {
+        let id = operation.id.trim_end_matches("_v0");
+        let (_, place, body, roles) = ROWS.iter().find(|row| row.0 == id).unwrap();
+        let start = |place: &str| {
+            let path: Vec<_> = operation
+                .path
+                .split('/')
+                .map(|part| if part.starts_with('{') { place } else { part })
+                .collect();
+            format!("{} {}", operation.method, path.join("/"))
+        };
+        let sent = start(&world.ids[place]);
+        for (name, key) in [("no key", ""), ("an access token", &access_token)] {
+            let answer = ask(&world.gateway, key, &sent, None);
+            let is_open = id == "openapi" && key.is_empty();
+            let want = if is_open { 200 } else { 401 };
+            let is_told = answer.status == want || (id == "openapi" && answer.status == 200);
+            assert!(is_told, "{id} with {name}: {}", answer.text());
+        }
+        for (letter, key) in &world.keys {
+            let is_foreign = *letter == 'F';
+            let has_right = roles.contains(if is_foreign { 'T' } else { *letter });
+            let project = if is_foreign {
+                "foreign project"
+            } else {
+                "project"
+            };
+            let body = body.replace("PROJECT", &world.ids[project]);
+            let body: Option<Value> = serde_json::from_str(&body).ok();
+            let answer = ask(&world.gateway, key, &sent, body.as_ref());
+            let name = format!("{id} by {letter}: {}", answer.text());
+            let is_kept_in = !place.is_empty() && *place != "breaker";
+            if !has_right {
+                assert_eq!(
+                    (answer.status, code(&answer)),
+                    (403, "forbidden".into()),
+                    "{name}"
+                );
+            } else if is_foreign && is_kept_in {
+                let missing = ask(&world.gateway, key, &start(&missing(&sent)), body.as_ref());
+                assert_eq!(answer.status, 404, "{name}");
+                assert_eq!(told(&answer.json()), told(&missing.json()), "{name}");
+            } else {
+                assert!(!matches!(answer.status, 401 | 403), "{name}");
+            }
+            assert_described(&document, operation, &answer);
+        }
+    }
+}
+
+/// An id of the same kind that names nothing.
+fn missing(start: &str) -> String {
+    let known = ["ten_", "prj_", "tid_", "mky_"];
+    let prefix = known.into_iter().find(|prefix| start.contains(prefix));
+    format!(
+        "{}00000000000070008000000000000000",
+        prefix.unwrap_or_default()
+    )
+}
+
+/// A refusal without what differs from one request to the next.
+fn told(problem: &Value) -> Value {
+    let mut problem = problem.clone();
+    problem.as_object_mut().unwrap().remove("request_id");
+    problem
+}
