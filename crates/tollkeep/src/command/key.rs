@@ -286,7 +286,10 @@ impl Update {
 
 impl Generate {
     fn run(self) -> anyhow::Result<()> {
-        println!("{}", generate(self.kind, self.prefix.as_deref(), self.length)?);
+        println!(
+            "{}",
+            generate(self.kind, self.prefix.as_deref(), self.length)?
+        );
         Ok(())
     }
 }
