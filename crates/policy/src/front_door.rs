@@ -1,5 +1,9 @@
 //! The front door: a second factor that a client shows before its caller is identified.
 
+mod certificates;
+
+pub use certificates::{Certificates, WantedSubject};
+
 use std::fmt;
 
 /// Which of the configured factors must be shown.
@@ -18,6 +22,8 @@ pub enum Factor {
     ServiceToken,
     /// A signed token of an identity provider.
     Jwt,
+    /// The certificate of the connection.
+    Certificate,
 }
 
 /// What came of one factor.
@@ -46,6 +52,7 @@ impl fmt::Display for Factor {
         f.write_str(match self {
             Self::ServiceToken => "service token",
             Self::Jwt => "token",
+            Self::Certificate => "certificate",
         })
     }
 }

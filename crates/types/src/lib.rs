@@ -7,7 +7,9 @@
 #![warn(missing_docs)]
 
 mod authority;
+mod client_certificate;
 mod clock;
+mod distinguished_name;
 pub mod field_name;
 mod hex;
 mod id;
@@ -18,7 +20,12 @@ mod token_hash;
 pub mod usage;
 
 pub use authority::{Authority, AuthorityError, AuthorityPattern, AuthorityRef};
+pub use client_certificate::{
+    AlternativeName, CertificateSha256, ClientCertificate, ParseAlternativeNameError,
+    ParseSha256Error, ToldCertificate,
+};
 pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, TimeText, WallMillis};
+pub use distinguished_name::{Attribute, AttributeValue, DistinguishedName, ParseNameError};
 pub use hex::{LastHex, hex};
 pub use id::{
     CredentialId, EventId, IpEntryId, LineageId, ManagementKeyId, ParseIdError, ProjectId,

@@ -1,4 +1,5 @@
-//! The versions and cipher suites of TLS that may be configured: those without known weakness.
+//! The versions and cipher suites of TLS that may be configured: those without known weakness; and
+//! who must show a certificate.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +11,15 @@ pub enum TlsVersion {
     V1_2,
     /// TLS 1.3 (RFC 8446).
     V1_3,
+}
+
+/// What clients without a certificate are to a listener that asks for one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientCertNeed {
+    /// They are let in.
+    Optional,
+    /// They are not.
+    Required,
 }
 
 /// What a certificate's key must be for a suite to be used with it.

@@ -12,11 +12,22 @@ const ITEMS_MAX: usize = 1_000;
 /// A list. From the environment it is JSON, or text between commas.
 pub(crate) struct List<K> {
     of: K,
+    /// Values have commas themselves.
+    unsplit: bool,
 }
 
 /// A list of values of one kind.
 pub(crate) const fn list<K: Kind>(of: K) -> List<K> {
-    List { of }
+    let unsplit = false;
+    List { of, unsplit }
+}
+
+impl<K> List<K> {
+    /// A list of values that have commas themselves: text that is no JSON is one of them.
+    pub(crate) fn unsplit(mut self) -> Self {
+        self.unsplit = true;
+        self
+    }
 }
 
 impl<K: Kind> Kind for List<K> {
@@ -32,7 +43,7 @@ impl<K: Kind> Kind for List<K> {
     }
 
     fn read(&self, node: &Node) -> Result<Self::Value, Vec<Wrong>> {
-        let items = items(node)?;
+        let items = items(node, self.unsplit)?;
         if items.len() > ITEMS_MAX {
             return Err(Wrong::of(node, format!("more than {ITEMS_MAX} entries")));
         }
@@ -62,7 +73,7 @@ impl<K: Written> Written for List<K> {
 }
 
 /// The entries of a list.
-fn items(node: &Node) -> Result<Cow<'_, [Node]>, Vec<Wrong>> {
+fn items(node: &Node, unsplit: bool) -> Result<Cow<'_, [Node]>, Vec<Wrong>> {
     let text = match &node.value {
         Value::List(items) => return Ok(Cow::Borrowed(items)),
         Value::Loose(text) => text.trim(),
@@ -82,7 +93,7 @@ fn items(node: &Node) -> Result<Cow<'_, [Node]>, Vec<Wrong>> {
         }
     }
     let parts = text
-        .split(',')
+        .split(|letter| letter == ',' && !unsplit)
         .map(str::trim)
         .filter(|part| !part.is_empty());
     let loose = |part: &str| Node::new(Value::Loose(part.to_owned()), node.source.clone());

@@ -10,7 +10,10 @@ use crate::tree::KeyPath;
 use ipnet::IpNet;
 use std::time::Duration;
 use tollkeep_policy::egress::{EgressUrl, Exceptions, Giver, Purpose, parse_url};
-use tollkeep_policy::front_door::{DoorPath, FrontDoor as Rules, Require};
+use tollkeep_policy::front_door::{
+    Certificates, DoorPath, FrontDoor as Rules, Require, WantedSubject,
+};
+use tollkeep_types::CertificateSha256;
 
 /// The front door of a listener.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,6 +24,8 @@ pub struct FrontDoor {
     pub service_token: Option<ServiceTokenFields>,
     /// Tokens of an identity provider, if they are a factor.
     pub jwt: Option<Jwt>,
+    /// Certificates of clients, if they are a factor.
+    pub mtls: Option<Certificates>,
 }
 
 /// Tokens of an identity provider.
@@ -59,6 +64,26 @@ keys! {
         exempt: Vec<DoorPath> = list(door_path()).or_empty(),
         service_token: OnOrOff<ServiceTokenFields> = section_or_off(),
         jwt: OnOrOff<JwtFile> = section_or_off(),
+        mtls: OnOrOff<MtlsFile> = section_or_off(),
+    }
+}
+
+keys! {
+    /// Certificates of clients: one of the subjects, or one of the fingerprints. The listener's
+    /// `tls.client_auth` must ask for them.
+    pub(crate) struct MtlsFile {
+        /// Whole subjects such as `CN=ci,O=Example` (RFC 4514), or alternative names such as
+        /// `DNS:ci.example.com`, `URI:spiffe://example.com/ci`, `email:…` and `IP:…`.
+        subjects: Vec<WantedSubject> = list(parsed("subject of a certificate", str::parse))
+            .unsplit()
+            .or_empty(),
+        /// Fingerprints: the SHA-256 of a certificate, 64 hexadecimal digits, `:` between the
+        /// pairs or not.
+        sha256: Vec<CertificateSha256> = list(parsed("SHA-256", |text| {
+            text.parse()
+                .map_err(|error: tollkeep_types::ParseSha256Error| error.to_string())
+        }))
+        .or_empty(),
     }
 }
 
@@ -138,14 +163,22 @@ const fn door_field() -> Parsed<String> {
     })
 }
 
+/// Whether a listener knows the certificates of its clients; if not, why.
+pub(super) type KnowsCertificates = Result<(), String>;
+
 impl FrontDoorFile {
     /// `path` is that of the section.
     pub(super) fn check(
         self,
         path: &KeyPath,
         egress: &Egress,
+        certificates: KnowsCertificates,
         checks: &mut Checks<'_>,
     ) -> Option<FrontDoor> {
+        let mtls = match self.mtls {
+            OnOrOff::On(file) => Some(file.check(&path.name("mtls"), certificates, checks)),
+            OnOrOff::Absent | OnOrOff::Off => None,
+        };
         let jwt = match self.jwt {
             OnOrOff::On(file) => Some(file.check(&path.name("jwt"), egress, checks)?),
             OnOrOff::Absent | OnOrOff::Off => None,
@@ -166,7 +199,7 @@ impl FrontDoorFile {
             let problem = "is a field of the service token too";
             checks.error_at(&path.name("jwt").name("header"), problem);
         }
-        if service_token.is_none() && jwt.is_none() {
+        if service_token.is_none() && jwt.is_none() && mtls.is_none() {
             if !self.paths.is_empty() || !self.exempt.is_empty() {
                 checks.error_at(
                     path,
@@ -183,7 +216,29 @@ impl FrontDoorFile {
             },
             service_token,
             jwt,
+            mtls,
         })
+    }
+}
+
+impl MtlsFile {
+    fn check(
+        self,
+        path: &KeyPath,
+        certificates: KnowsCertificates,
+        checks: &mut Checks<'_>,
+    ) -> Certificates {
+        if let Err(why) = certificates {
+            checks.error_at(path, why);
+        }
+        if self.subjects.is_empty() && self.sha256.is_empty() {
+            let problem = "names neither `subjects` nor `sha256`: no certificate would pass";
+            checks.error_at(path, problem);
+        }
+        Certificates {
+            subjects: self.subjects,
+            sha256: self.sha256,
+        }
     }
 }
 

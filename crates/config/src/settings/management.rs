@@ -3,7 +3,7 @@
 use super::front_door::{FrontDoor, FrontDoorFile};
 use super::ip_lists::{self, AllowFile, DenyFile};
 use super::server::authority;
-use super::tls::{Tls, TlsFile};
+use super::tls::{Tls, TlsFile, knows_certificates};
 use super::{AllowedHosts, Egress};
 use crate::check::Checks;
 use crate::field::{KindExt, from_environment, section};
@@ -144,19 +144,30 @@ impl ManagementFile {
         }
         let ip_lists = self.ip_lists(checks);
         let key = "management.allowed_hosts";
+        let tls = self.tls.check("management.tls", checks);
+        let front_door = self.front_door.check(
+            &KeyPath::of("management.front_door"),
+            egress,
+            match self.listen {
+                ManagementListen::Tcp(_) => knows_certificates(tls.as_ref(), "management.tls"),
+                ManagementListen::Unix(_) => Err("needs certificates of clients, and \
+                    `management.listen` is a Unix socket, which has none"
+                    .to_owned()),
+                ManagementListen::Off => Err("needs certificates of clients, and \
+                    `management.listen` is nowhere"
+                    .to_owned()),
+            },
+            checks,
+        );
         Management {
             ip_lists,
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, host, key, checks),
-            tls: self.tls.check("management.tls", checks),
+            tls,
             listen: self.listen,
             local_socket: self.local_socket,
             on_data_port: self.on_data_port,
             key: self.key,
-            front_door: self.front_door.check(
-                &KeyPath::of("management.front_door"),
-                egress,
-                checks,
-            ),
+            front_door,
         }
     }
 

@@ -57,7 +57,7 @@ pub use server_guard::{IpRate, Rate, RateScope};
 pub use server_listen::Listen;
 pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
 pub use store::StoreSettings;
-pub use tls::{CertificateFiles, Tls};
+pub use tls::{CertificateFiles, ClientAuth, Tls};
 pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
 
 use self::trust_proxy::{TrustProxy, TrustProxyKind};

@@ -6,7 +6,7 @@ use super::maintenance::{self, Maintenance, message};
 use super::server_cors::{Cors, CorsFile};
 use super::server_guard::{GlobalRateFile, IpRate, Rate, Security};
 use super::server_listen::{self, Guards, LOOPBACK, Listen, ListenFile};
-use super::tls::{Tls, TlsFile};
+use super::tls::{Tls, TlsFile, knows_certificates};
 use super::trust_proxy::{TrustProxy, TrustProxyKind};
 use super::{DAY_MS, GIB, KIB, MIB, ms};
 use crate::check::Checks;
@@ -354,9 +354,19 @@ impl ServerFile {
         let hosts = "server.allowed_hosts";
         let mut addresses = listen.iter().map(|listen| listen.addr.ip());
         let public = addresses.find(|ip| !ip.is_loopback()).unwrap_or(LOOPBACK);
+        let tls = self.tls.check("server.tls", checks);
+        let front_door = self.front_door.check(
+            &crate::tree::KeyPath::of("server.front_door"),
+            egress,
+            knows_certificates(tls.as_ref(), "server.tls"),
+            checks,
+        );
+        if let Some(tls) = &tls {
+            server_listen::check_clients(&listen, tls, checks);
+        }
         Server {
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, public, hosts, checks),
-            tls: self.tls.check("server.tls", checks),
+            tls,
             listen,
             listen_written: !self.listen.is_empty(),
             workers: self.workers,
@@ -382,11 +392,7 @@ impl ServerFile {
             },
             limits: self.limits,
             timeouts: self.timeouts,
-            front_door: self.front_door.check(
-                &crate::tree::KeyPath::of("server.front_door"),
-                egress,
-                checks,
-            ),
+            front_door,
             drain: self.drain,
         }
     }

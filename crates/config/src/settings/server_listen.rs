@@ -1,11 +1,13 @@
 //! Where the data plane listens, and which of its addresses may be public (EDGE-1).
 
+use super::tls::{ClientAuth, Tls};
 use crate::check::Checks;
 use crate::field::KindExt;
 use crate::kind::{address, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use tollkeep_types::tls::ClientCertNeed;
 
 /// A data listener.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,6 +100,22 @@ pub(super) fn several(
 }
 
 const ROOT: &str = "server.listen";
+
+/// Tells where nobody is asked for the certificate that all shall show.
+pub(super) fn check_clients(all: &[Listen], tls: &Tls, checks: &mut Checks<'_>) {
+    let needed = |asked: &ClientAuth| asked.need == ClientCertNeed::Required;
+    if !tls.client_auth.as_ref().is_some_and(needed) {
+        return;
+    }
+    for (index, listen) in all.iter().enumerate() {
+        if !listen.tls && !listen.redirect_http {
+            let path = KeyPath::of(ROOT).index(index);
+            let problem = "is in clear text: callers come in there without the certificate that \
+                           `server.tls.client_auth` requires";
+            checks.warn_at(&path, problem);
+        }
+    }
+}
 
 impl ListenFile {
     fn check(&self, path: &KeyPath, guards: Guards, checks: &mut Checks<'_>) -> Listen {

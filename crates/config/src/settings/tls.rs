@@ -6,7 +6,7 @@ use crate::kind::{Parsed, choice, list, maybe, parsed, path, switch};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::path::PathBuf;
-use tollkeep_types::tls::{CipherSuite, TlsVersion};
+use tollkeep_types::tls::{CipherSuite, ClientCertNeed, TlsVersion};
 
 /// TLS of a listener.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,6 +19,19 @@ pub struct Tls {
     pub cipher_suites: Vec<CipherSuite>,
     /// Whether keys that group or others can read are accepted.
     pub insecure_key_mode: bool,
+    /// Certificates of clients, if they are asked for.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// How clients show who they are by a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientAuth {
+    /// Whether there may be clients without one.
+    pub need: ClientCertNeed,
+    /// The authorities that issue them (PEM).
+    pub ca_file: PathBuf,
+    /// What those have revoked (PEM).
+    pub crl_file: Option<PathBuf>,
 }
 
 /// A certificate, its key, and whom it is for.
@@ -50,6 +63,15 @@ keys! {
         certificates: Vec<CertificateFile> = listed(),
         /// Whether key files may be readable by group or others.
         insecure_key_mode: bool = switch().or(false),
+        /// Whether clients are asked for a certificate: `required` lets nobody in without one,
+        /// `optional` nobody with a bad one. It must chain to `client_ca_file`, be valid, and be
+        /// for clients. Sessions are then never resumed: each connection is verified anew.
+        client_auth: Asked = choice(&CLIENT_AUTH).or(Asked::Off),
+        /// The authorities that issue the certificates of clients (PEM).
+        client_ca_file: Option<PathBuf> = maybe(path()).or(None),
+        /// Their revocation lists (PEM), one for each authority that issues certificates.
+        /// Without it nothing is revoked; once one has expired, nobody it is about gets in.
+        client_crl_file: Option<PathBuf> = maybe(path()).or(None),
     }
 }
 
@@ -67,6 +89,19 @@ keys! {
 }
 
 const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+
+/// Whether certificates of clients are asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Asked {
+    Off,
+    For(ClientCertNeed),
+}
+
+const CLIENT_AUTH: [(&str, Asked); 3] = [
+    ("off", Asked::Off),
+    ("optional", Asked::For(ClientCertNeed::Optional)),
+    ("required", Asked::For(ClientCertNeed::Required)),
+];
 
 const fn suite() -> Parsed<CipherSuite> {
     parsed("cipher suite such as `TLS_AES_128_GCM_SHA256`", |text| {
@@ -95,9 +130,22 @@ const fn server_name() -> Parsed<String> {
     )
 }
 
+/// Whether a listener with this TLS knows the certificates of its clients. `key` is where its
+/// settings stand.
+pub(super) fn knows_certificates(tls: Option<&Tls>, key: &str) -> Result<(), String> {
+    let asks = tls.is_some_and(|tls| tls.client_auth.is_some());
+    asks.then_some(()).ok_or_else(|| {
+        format!(
+            "needs certificates of clients, and nobody is asked for one: set `{key}.client_auth` \
+             to `optional` or `required`"
+        )
+    })
+}
+
 impl TlsFile {
     /// The settings, if TLS is on. `key` is where this stands.
     pub(super) fn check(self, key: &str, checks: &mut Checks<'_>) -> Option<Tls> {
+        let client_auth = self.client_auth(key, checks);
         let first = match (self.cert_file, self.key_file) {
             (Some(cert_file), Some(key_file)) => Some(CertificateFiles {
                 cert_file,
@@ -134,6 +182,39 @@ impl TlsFile {
             min_version: self.min_version,
             cipher_suites: self.cipher_suites,
             insecure_key_mode: self.insecure_key_mode,
+            client_auth,
+        })
+    }
+
+    /// What is half said about certificates of clients would let in whom nobody meant.
+    fn client_auth(&self, key: &str, checks: &mut Checks<'_>) -> Option<ClientAuth> {
+        let (ca, crl) = (&self.client_ca_file, &self.client_crl_file);
+        let Asked::For(need) = self.client_auth else {
+            for (name, file) in [("client_ca_file", ca), ("client_crl_file", crl)] {
+                if file.is_some() {
+                    let problem = format!(
+                        "has no effect while `{key}.client_auth` is off: set it to `optional` or \
+                         `required`"
+                    );
+                    checks.error(&format!("{key}.{name}"), problem);
+                }
+            }
+            return None;
+        };
+        if !self.enabled {
+            let problem = format!("asks for certificates, but `{key}.enabled` is off");
+            checks.error(&format!("{key}.client_auth"), problem);
+        }
+        let Some(ca_file) = ca.clone() else {
+            let problem = format!("is missing: `{key}.client_auth` needs to know whom to believe");
+            checks.error(&format!("{key}.client_ca_file"), problem);
+            return None;
+        };
+        let crl_file = crl.clone();
+        Some(ClientAuth {
+            need,
+            ca_file,
+            crl_file,
         })
     }
 }

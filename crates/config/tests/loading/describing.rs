@@ -140,6 +140,7 @@ fn schema_and_show_know_the_same_keys() {
         "tls.certificates",
         "server.listen",
         "front_door.jwt",
+        "front_door.mtls",
         "front_door.service_token",
     ];
     let in_schema: BTreeSet<_> = in_schema

@@ -2,6 +2,8 @@
 //! fault out.
 
 #[cfg(test)]
+mod client_certificates;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod describing;

@@ -1,6 +1,9 @@
 //! The front door: which paths are behind it, and what opens it.
 
-use tollkeep_policy::front_door::{DoorPath, Factor, FrontDoor, Require, Shown};
+use tollkeep_policy::front_door::{
+    Certificates, DoorPath, Factor, FrontDoor, Require, Shown, WantedSubject,
+};
+use tollkeep_types::{CertificateSha256, ClientCertificate, DistinguishedName, WallMillis};
 
 fn door(require: Require, paths: &[&str], exempt: &[&str]) -> FrontDoor {
     let read = |list: &[&str]| list.iter().map(|path| path.parse().unwrap()).collect();
@@ -116,4 +119,139 @@ fn paths_are_paths() {
             assert_eq!(path.to_string(), text);
         }
     }
+}
+
+// EDGE-15 EDGE-126
+#[test]
+fn a_certificate_opens_it_by_subject_name_or_fingerprint_while_it_is_valid() {
+    use Shown::{Absent, Passed, Refused};
+    let digest = |byte: u8| CertificateSha256([byte; 32]);
+    let shown = |subject: &str, names: &[&str]| ClientCertificate {
+        subject: match subject {
+            "" => DistinguishedName::default(),
+            text => text.parse().unwrap(),
+        },
+        names: names.iter().map(|name| name.parse().unwrap()).collect(),
+        sha256: digest(7),
+        not_before: WallMillis(100),
+        not_after: WallMillis(200),
+    };
+    let wanted = |subjects: &[&str], sha256: &[u8]| Certificates {
+        subjects: subjects.iter().map(|text| text.parse().unwrap()).collect(),
+        sha256: sha256.iter().map(|byte| digest(*byte)).collect(),
+    };
+    let (ci, spiffe) = (
+        shown("CN=ci,O=Example", &["DNS:ci.example.com"]),
+        shown("", &["URI:spiffe://example.com/ci"]),
+    );
+    let unlisted = Refused("is not listed");
+    for (name, shown, wanted, at, want) in [
+        (
+            "its subject",
+            &ci,
+            wanted(&["CN=ci,O=Example"], &[]),
+            150,
+            Passed,
+        ),
+        (
+            "as another tool writes it",
+            &ci,
+            wanted(&["cn=\\63i,2.5.4.10=Example"], &[]),
+            150,
+            Passed,
+        ),
+        ("a part of it", &ci, wanted(&["CN=ci"], &[]), 150, unlisted),
+        (
+            "more than it",
+            &ci,
+            wanted(&["CN=ci,O=Example,C=CH"], &[]),
+            150,
+            unlisted,
+        ),
+        (
+            "the other way round",
+            &ci,
+            wanted(&["O=Example,CN=ci"], &[]),
+            150,
+            unlisted,
+        ),
+        (
+            "another case",
+            &ci,
+            wanted(&["CN=CI,O=Example"], &[]),
+            150,
+            unlisted,
+        ),
+        (
+            "its name",
+            &ci,
+            wanted(&["CN=x", "dns:CI.example.com"], &[]),
+            150,
+            Passed,
+        ),
+        (
+            "another's name",
+            &ci,
+            wanted(&["DNS:example.com"], &[]),
+            150,
+            unlisted,
+        ),
+        (
+            "a name of another kind",
+            &ci,
+            wanted(&["URI:ci.example.com"], &[]),
+            150,
+            unlisted,
+        ),
+        (
+            "its fingerprint",
+            &ci,
+            wanted(&["CN=x"], &[1, 7]),
+            150,
+            Passed,
+        ),
+        (
+            "another's fingerprint",
+            &ci,
+            wanted(&[], &[1, 2]),
+            150,
+            unlisted,
+        ),
+        (
+            "no subject, its URI",
+            &spiffe,
+            wanted(&["URI:spiffe://example.com/ci"], &[]),
+            150,
+            Passed,
+        ),
+        (
+            "no subject, another URI",
+            &spiffe,
+            wanted(&["URI:spiffe://example.com/CI"], &[]),
+            150,
+            unlisted,
+        ),
+        ("nothing is listed", &ci, wanted(&[], &[]), 150, unlisted),
+        ("its first moment", &ci, wanted(&[], &[7]), 100, Passed),
+        ("its last", &ci, wanted(&[], &[7]), 200, Passed),
+        (
+            "before it",
+            &ci,
+            wanted(&[], &[7]),
+            99,
+            Refused("is not valid now"),
+        ),
+        (
+            "after it",
+            &ci,
+            wanted(&[], &[7]),
+            201,
+            Refused("is not valid now"),
+        ),
+    ] {
+        assert_eq!(wanted.judge(Some(shown), WallMillis(at)), want, "{name}");
+        assert_eq!(wanted.judge(None, WallMillis(at)), Absent, "{name}");
+    }
+    assert!("CN=ci, O=Example".parse::<WantedSubject>().is_err());
+    assert!("IP:10.0.0".parse::<WantedSubject>().is_err());
 }

@@ -1,0 +1,124 @@
+//! Certificates of clients: who is asked for one, and which open a front door.
+
+use crate::support::Case;
+use tollkeep_policy::front_door::WantedSubject;
+use tollkeep_types::tls::ClientCertNeed;
+
+const PAIR: &str = "enabled: true, cert_file: a.pem, key_file: a.key";
+
+// EDGE-15
+#[test]
+fn client_auth_is_for_every_listener_and_off_by_default() {
+    let tls = format!("tls: {{ {PAIR}, client_auth: optional, client_ca_file: ca.pem }}");
+    let settings = Case::yaml(&format!(
+        "server: {{ tls: {{ {PAIR} }} }}\nmanagement: {{ {tls} }}\nmetrics: {{ tls: {{ {PAIR}, \
+         client_auth: required, client_ca_file: ca.pem, client_crl_file: crl.pem }} }}\n"
+    ))
+    .settings();
+    assert_eq!(settings.server.tls.unwrap().client_auth, None);
+    let management = settings.management.tls.unwrap().client_auth.unwrap();
+    assert_eq!(
+        (management.need, management.crl_file),
+        (ClientCertNeed::Optional, None)
+    );
+    let metrics = settings.metrics.tls.unwrap().client_auth.unwrap();
+    assert_eq!(metrics.need, ClientCertNeed::Required);
+    assert!(metrics.ca_file.ends_with("ca.pem") && metrics.crl_file.unwrap().ends_with("crl.pem"));
+}
+
+// EDGE-15 EDGE-126
+#[test]
+fn what_is_half_said_about_certificates_of_clients_is_refused() {
+    let asked = "client_auth: required, client_ca_file: ca.pem";
+    let door = "front_door: { mtls: { sha256: [] , subjects: [\"CN=a\"] } }";
+    for (name, text, want) in [
+        (
+            "nobody to believe",
+            format!("server: {{ tls: {{ {PAIR}, client_auth: optional }} }}"),
+            "server.tls.client_ca_file: is missing: `server.tls.client_auth` needs",
+        ),
+        (
+            "nobody is asked",
+            format!("metrics: {{ tls: {{ {PAIR}, client_ca_file: ca.pem }} }}"),
+            "metrics.tls.client_ca_file: has no effect while `metrics.tls.client_auth` is off",
+        ),
+        (
+            "a list for nobody",
+            format!("server: {{ tls: {{ {PAIR}, client_auth: off, client_crl_file: crl.pem }} }}"),
+            "server.tls.client_crl_file: has no effect while",
+        ),
+        (
+            "no TLS",
+            format!("management: {{ tls: {{ {asked} }} }}"),
+            "management.tls.client_auth: asks for certificates, but `management.tls.enabled` is off",
+        ),
+        (
+            "another word",
+            format!("server: {{ tls: {{ {PAIR}, client_auth: require }} }}"),
+            "did you mean `required`?",
+        ),
+        (
+            "a door without certificates",
+            format!("server: {{ tls: {{ {PAIR} }}, {door} }}"),
+            "server.front_door.mtls: needs certificates of clients, and nobody is asked for one: \
+             set `server.tls.client_auth`",
+        ),
+        (
+            "a door without TLS",
+            format!("management: {{ {door} }}"),
+            "set `management.tls.client_auth`",
+        ),
+        (
+            "a door on a socket",
+            format!(
+                "management: {{ listen: \"unix:/run/x.sock\", tls: {{ {PAIR}, {asked} }}, {door} }}"
+            ),
+            "management.front_door.mtls: needs certificates of clients, and `management.listen` \
+             is a Unix socket",
+        ),
+        (
+            "a door nowhere",
+            format!("management: {{ listen: \"\", tls: {{ {PAIR}, {asked} }}, {door} }}"),
+            "`management.listen` is nowhere",
+        ),
+        (
+            "a door for nobody",
+            format!("server: {{ tls: {{ {PAIR}, {asked} }}, front_door: {{ mtls: {{}} }} }}"),
+            "names neither `subjects` nor `sha256`: no certificate would pass",
+        ),
+        (
+            "as other tools print subjects",
+            "server: { front_door: { mtls: { subjects: [\"C = CH, CN = ci\"] } } }".to_owned(),
+            "want a subject such as `CN=ci,O=Example`, as `openssl x509",
+        ),
+        (
+            "half a fingerprint",
+            "server: { front_door: { mtls: { sha256: [abcd] } } }".to_owned(),
+            "64 hexadecimal digits",
+        ),
+    ] {
+        let errors = Case::yaml(&text).errors();
+        assert!(errors.contains(want), "{name}: {errors}");
+    }
+}
+
+// EDGE-126
+#[test]
+fn subjects_keep_their_commas_also_in_the_environment() {
+    let door = |case: Case| case.settings().server.front_door.unwrap().mtls.unwrap();
+    let text = format!(
+        "server: {{ tls: {{ {PAIR}, client_auth: required, client_ca_file: ca.pem }}, \
+         front_door: {{ mtls: {{ subjects: [\"CN=ci,O=Example\", \"DNS:A.example\"] }} }} }}"
+    );
+    let wanted = |text: &str| text.parse::<WantedSubject>().unwrap();
+    let listed = door(Case::yaml(&text));
+    assert_eq!(
+        listed.subjects,
+        [wanted("CN=ci,O=Example"), wanted("DNS:a.example")]
+    );
+    let key = "TOLLKEEP_SERVER__FRONT_DOOR__MTLS__SUBJECTS";
+    let one = door(Case::yaml(&text).env(&[(key, "CN=ci,O=Example")]));
+    assert_eq!(one.subjects, [wanted("CN=ci,O=Example")]);
+    let two = door(Case::yaml(&text).env(&[(key, "[\"CN=ci,O=Example\", \"CN=b\"]")]));
+    assert_eq!(two.subjects, [wanted("CN=ci,O=Example"), wanted("CN=b")]);
+}
