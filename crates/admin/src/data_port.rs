@@ -31,10 +31,11 @@ impl DataPort {
         peer: SocketAddr,
     ) -> Option<Response<Vec<u8>>> {
         let mut request = request.map(Body::from);
-        // TLS of the data listener was judged there.
+        // TLS of the data listener was judged there, and whom it believes is its own affair.
         let peer = Peer {
             addr: peer,
             tls: None,
+            certificate: None,
         };
         request.extensions_mut().insert(ConnectInfo(peer));
         // A router is always ready.

@@ -4,6 +4,8 @@
 use crate::State;
 use crate::problem::Problem;
 use crate::router::Answer;
+use crate::serve::Peer;
+use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State as Of};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
@@ -34,7 +36,16 @@ pub(crate) async fn pass(Of(state): Of<Arc<State>>, request: Request, next: Next
             Some(jwt) => Some(state.jwt(jwt, &fields).await),
             None => None,
         };
-        let findings = [(Factor::ServiceToken, service_token), (Factor::Jwt, jwt)];
+        let mtls = door.mtls.as_ref().map(|wanted| {
+            let peer = request.extensions().get::<ConnectInfo<Peer>>();
+            let client = peer.and_then(|ConnectInfo(peer)| peer.certificate.as_deref());
+            wanted.judge(client, state.parts.store.now())
+        });
+        let findings = [
+            (Factor::ServiceToken, service_token),
+            (Factor::Jwt, jwt),
+            (Factor::Certificate, mtls),
+        ];
         let findings = findings
             .into_iter()
             .filter_map(|(factor, shown)| Some((factor, shown?)));

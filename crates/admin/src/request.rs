@@ -6,8 +6,9 @@ use axum::extract::Request;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderMap, Method, header};
 use std::net::IpAddr;
+use std::sync::Arc;
 use tollkeep_audit::{Event, Key, Value};
-use tollkeep_types::RequestId;
+use tollkeep_types::{ClientCertificate, RequestId};
 
 /// A management request: its id, and where it came from.
 #[derive(Clone, Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct Asked {
     /// `None` on the local socket.
     pub(crate) client_ip: Option<IpAddr>,
     user_agent: Option<Box<str>>,
+    certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Asked {
@@ -31,6 +33,7 @@ impl Asked {
             path: request.uri().path().into(),
             client_ip: peer
                 .map(|ConnectInfo(peer)| client_of(state, peer.addr.ip(), request.headers())),
+            certificate: peer.and_then(|ConnectInfo(peer)| peer.certificate.clone()),
             user_agent: agent.and_then(|agent| agent.to_str().ok()).map(Box::from),
         }
     }
@@ -46,6 +49,9 @@ impl Asked {
             .with_endpoint(self.path.to_string());
         if let Some(ip) = self.client_ip {
             event = event.with_client_ip(ip);
+        }
+        if let Some(certificate) = &self.certificate {
+            event = event.with_certificate(certificate.told());
         }
         match &self.user_agent {
             Some(agent) => event.with_user_agent(agent.to_string()),

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
+use tollkeep_types::ClientCertificate;
 
 /// How callers of a socket are known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +56,8 @@ pub struct Peer {
     pub addr: SocketAddr,
     /// Judges authorities, where it came over TLS.
     pub tls: Option<Misdirects>,
+    /// Its certificate, verified, if it was asked for one and showed it.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl fmt::Debug for Peer {
@@ -76,7 +79,11 @@ impl<D: Door> Listener for Through<D> {
 
     fn local_addr(&self) -> io::Result<Peer> {
         let addr = self.0.addr()?;
-        Ok(Peer { addr, tls: None })
+        Ok(Peer {
+            addr,
+            tls: None,
+            certificate: None,
+        })
     }
 }
 

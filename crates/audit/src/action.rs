@@ -284,6 +284,9 @@ words! {
         TornBytes = "torn_bytes",
         Unconfirmed = "unconfirmed",
         DownMs = "down_ms",
+        CertificateSubject = "certificate_subject",
+        CertificateNames = "certificate_names",
+        CertificateSha256 = "certificate_sha256",
     }
 }
 

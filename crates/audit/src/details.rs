@@ -15,6 +15,9 @@ use tollkeep_types::LastHex;
 const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::BytesIn,
     Key::BytesOut,
+    Key::CertificateNames,
+    Key::CertificateSha256,
+    Key::CertificateSubject,
     Key::Cidr,
     Key::Count,
     Key::DownMs,

@@ -4,7 +4,9 @@ use crate::{Action, Actor, Class, Key, Outcome, mask};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::net::IpAddr;
-use tollkeep_types::{ManagementKeyId, ProjectId, RequestId, TenantId, TokenId, WallMillis};
+use tollkeep_types::{
+    ManagementKeyId, ProjectId, RequestId, TenantId, TokenId, ToldCertificate, WallMillis,
+};
 
 /// Which one of its kind the actor was. Never a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -201,6 +203,24 @@ impl<'a> Event<'a> {
         self.with_detail(Key::DurationMs, Value::Number(ms))
     }
 
+    /// The certificate the client showed.
+    #[must_use]
+    pub fn with_certificate(mut self, certificate: &ToldCertificate) -> Self {
+        for (key, text) in certificate_texts(certificate) {
+            self.put(key, Value::Text(Cow::Owned(text.to_owned())));
+        }
+        let sha256 = Value::OwnedWord(certificate.sha256.clone());
+        self.with_detail(Key::CertificateSha256, sha256)
+    }
+
+    /// As [`Self::with_certificate`], in place and borrowed.
+    pub fn add_certificate(&mut self, certificate: &'a ToldCertificate) {
+        for (key, text) in certificate_texts(certificate) {
+            self.put(key, Value::Text(text.into()));
+        }
+        self.put(Key::CertificateSha256, Value::Word(&certificate.sha256));
+    }
+
     /// What broke, for the operator.
     #[must_use]
     #[inline]
@@ -278,6 +298,15 @@ impl<'a> Event<'a> {
             details_bytes: self.details_bytes,
         }
     }
+}
+
+/// What a certificate says of its holder, if it says it.
+fn certificate_texts(certificate: &ToldCertificate) -> impl Iterator<Item = (Key, &str)> {
+    let texts = [
+        (Key::CertificateSubject, &*certificate.subject),
+        (Key::CertificateNames, &*certificate.names),
+    ];
+    texts.into_iter().filter(|(_, text)| !text.is_empty())
 }
 
 /// At most `chars` characters of a text.

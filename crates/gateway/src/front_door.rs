@@ -11,7 +11,7 @@ use std::time::Duration;
 use tollkeep_config::settings;
 use tollkeep_crypto::jwt::{JwtKeys, JwtRefused, JwtRules, Wait};
 use tollkeep_net::Raced;
-use tollkeep_policy::front_door::{Factor, FrontDoor, Shown};
+use tollkeep_policy::front_door::{Certificates, Factor, FrontDoor, Shown};
 use tollkeep_store::Door;
 
 /// The data listener's front door.
@@ -19,6 +19,7 @@ pub(crate) struct FrontDoorPlan {
     rules: FrontDoor,
     service_token: Option<settings::ServiceTokenFields>,
     jwt: Option<JwtPlan>,
+    mtls: Option<Certificates>,
     /// Fields that carry factors, lower case.
     fields: Vec<Box<[u8]>>,
 }
@@ -47,6 +48,7 @@ impl FrontDoorPlan {
                 rules: jwt_rules(jwt),
                 keys: Arc::clone(keys),
             }),
+            mtls: door.mtls.clone(),
             fields: fields.map(|name| name.as_bytes().into()).collect(),
         }
     }
@@ -123,7 +125,16 @@ impl Exchange<'_> {
             Some(jwt) => Some(self.jwt(jwt).await?),
             None => None,
         };
-        let findings = [(Factor::ServiceToken, service_token), (Factor::Jwt, jwt)];
+        // What fields say of a certificate is nobody's proof: only the handshake is.
+        let mtls = door.mtls.as_ref().map(|wanted| {
+            let client = self.conn.tls().and_then(|tls| tls.client.as_deref());
+            wanted.judge(client, self.store_now())
+        });
+        let findings = [
+            (Factor::ServiceToken, service_token),
+            (Factor::Jwt, jwt),
+            (Factor::Certificate, mtls),
+        ];
         let findings = findings
             .into_iter()
             .filter_map(|(factor, shown)| Some((factor, shown?)));

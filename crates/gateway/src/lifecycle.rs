@@ -271,7 +271,9 @@ impl<'a> Exchange<'a> {
             .begin(worker.request_id(wall.0), wall, conn.peer().ip());
         worker.counters.begin();
         let closing = lane.last || worker.shared.drain.is_draining();
-        let secure = conn.tls().is_some();
+        let tls = conn.tls();
+        let secure = tls.is_some();
+        work.facts.certificate = tls.and_then(|tls| tls.client.clone());
         Self {
             worker,
             plan,

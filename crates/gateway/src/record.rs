@@ -13,7 +13,7 @@ use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, R
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::usage::UsageReport;
-use tollkeep_types::{RequestId, WallMillis};
+use tollkeep_types::{ClientCertificate, RequestId, WallMillis};
 
 /// The provider or upstream of a request, as records name it.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub(crate) struct Facts {
     pub(crate) id: RequestId,
     pub(crate) at: WallMillis,
     pub(crate) client_ip: IpAddr,
+    /// The certificate of its connection.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
     pub(crate) method: &'static str,
     /// The name of the route; `None` before one is found.
     pub(crate) route: Option<Arc<str>>,
@@ -85,6 +87,7 @@ impl Default for Facts {
             id: RequestId::from_bytes([0; 16]),
             at: WallMillis(0),
             client_ip: Ipv4Addr::UNSPECIFIED.into(),
+            certificate: None,
             method: "",
             route: None,
             route_label: RouteLabel::NONE,

@@ -352,6 +352,9 @@ fn add_details<'f>(event: &mut Event<'f>, facts: &'f Facts, action: Action) {
         }
     }
     event.add_detail(Key::Route, Value::Word(facts.route()));
+    if let Some(certificate) = &facts.certificate {
+        event.add_certificate(certificate.told());
+    }
 }
 
 /// Names of models as lines show them.

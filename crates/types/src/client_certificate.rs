@@ -14,10 +14,9 @@ pub struct ClientCertificate {
     pub names: Vec<AlternativeName>,
     /// Its fingerprint.
     pub sha256: CertificateSha256,
-    /// From when it is valid.
-    pub not_before: WallMillis,
-    /// Until when it is valid.
-    pub not_after: WallMillis,
+    /// From when it is valid, and until when.
+    pub validity: (WallMillis, WallMillis),
+    told: ToldCertificate,
 }
 
 /// An alternative name of a certificate's subject.
@@ -54,11 +53,33 @@ const TOLD_CHARS_MAX: usize = 256;
 const HIDDEN: &str = "********";
 
 impl ClientCertificate {
+    /// One of these facts.
+    pub fn new(
+        subject: DistinguishedName,
+        names: Vec<AlternativeName>,
+        sha256: CertificateSha256,
+        validity: (WallMillis, WallMillis),
+    ) -> Self {
+        Self {
+            told: ToldCertificate::of(&subject, &names, sha256),
+            subject,
+            names,
+            sha256,
+            validity,
+        }
+    }
+
     /// What records tell of it.
-    pub fn told(&self) -> ToldCertificate {
+    pub fn told(&self) -> &ToldCertificate {
+        &self.told
+    }
+}
+
+impl ToldCertificate {
+    fn of(subject: &DistinguishedName, all: &[AlternativeName], sha256: CertificateSha256) -> Self {
         let hide = |text: &str| text.contains('@').then(|| HIDDEN.to_owned());
         let mut names = String::new();
-        for name in &self.names {
+        for name in all {
             // What is cut off need not be made.
             if names.len() > TOLD_CHARS_MAX * 4 {
                 break;
@@ -74,10 +95,10 @@ impl ClientCertificate {
                 }
             }
         }
-        ToldCertificate {
-            subject: bounded(&self.subject.with_texts(hide).to_string()),
+        Self {
+            subject: bounded(&subject.with_texts(hide).to_string()),
             names: bounded(&names),
-            sha256: self.sha256.to_string().into(),
+            sha256: sha256.to_string().into(),
         }
     }
 }
@@ -246,12 +267,12 @@ mod tests {
     #[test]
     fn records_tell_no_mail_address_and_no_long_text() {
         let long = format!("CN={}", "é".repeat(300));
-        let certificate = |subject: &str, names: Vec<AlternativeName>| ClientCertificate {
-            subject: subject.parse().unwrap(),
-            names,
-            sha256: CertificateSha256([0xab; 32]),
-            not_before: WallMillis(0),
-            not_after: WallMillis(1),
+        let make = |subject: &str, names: Vec<AlternativeName>| {
+            let (subject, sha256) = (subject.parse().unwrap(), CertificateSha256([0xab; 32]));
+            let validity = (WallMillis(0), WallMillis(1));
+            ClientCertificate::new(subject, names, sha256, validity)
+                .told()
+                .clone()
         };
         let names = [
             "DNS:a",
@@ -260,12 +281,12 @@ mod tests {
             "IP:::1",
         ];
         let names = names.map(|name| name.parse().unwrap()).to_vec();
-        let told = certificate("CN=bob@example.com,emailAddress=bob@example.com,O=x", names).told();
+        let told = make("CN=bob@example.com,emailAddress=bob@example.com,O=x", names);
         assert_eq!(&*told.subject, "CN=********,emailAddress=********,O=x");
         assert_eq!(&*told.names, "DNS:a,email:********,********,IP:::1");
         assert_eq!(&*told.sha256, "ab".repeat(32));
         let many = vec![AlternativeName::Dns("x".repeat(250)); 2_000];
-        let told = certificate(&long, many).told();
+        let told = make(&long, many);
         assert_eq!(
             (told.subject.chars().count(), told.names.chars().count()),
             (256, 256)

@@ -28,8 +28,9 @@ pub fn reserved(name: &[u8]) -> Option<Reserved> {
 
 use Reserved::{Forwarding, Framing, HopByHop, Own, Private};
 
-/// `Host` and `Content-Length`, and all of EDGE-70 that is not about LLM providers only.
-static RESERVED: NameTable<Reserved, 57> = NameTable::new([
+/// `Host` and `Content-Length`, all of EDGE-70 that is not about LLM providers only, and what
+/// proxies say of clients' certificates.
+static RESERVED: NameTable<Reserved, 61> = NameTable::new([
     ("host", Own),
     ("content-length", Own),
     ("transfer-encoding", Framing),
@@ -54,6 +55,11 @@ static RESERVED: NameTable<Reserved, 57> = NameTable::new([
     ("via", Forwarding),
     ("true-client-ip", Forwarding),
     ("client-ip", Forwarding),
+    // Which certificate a client showed to whom: nobody but the handshake knows (RFC 9440).
+    ("client-cert*", Forwarding),
+    ("x-client-cert*", Forwarding),
+    ("ssl-client-*", Forwarding),
+    ("x-ssl-client-*", Forwarding),
     // CDNs and clouds.
     ("cf-*", Forwarding),
     ("cdn-*", Forwarding),

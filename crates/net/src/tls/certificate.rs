@@ -1,10 +1,25 @@
-//! What an X.509 certificate says about itself, as far as we have to judge or tell it.
+//! What X.509 certificates and revocation lists say of themselves, as far as we have to judge or
+//! tell it.
 //!
 //! rustls checks what a certificate is worth; it does not tell until when it lives, whose it is,
-//! or how long its key is. These few fields are read here, from DER with lengths that are
-//! checked, and nothing is decided by them that a handshake relies on.
+//! or how long its key is. This is the only place that looks into one besides.
 
-use tollkeep_types::WallMillis;
+use rustls_pki_types::SignatureVerificationAlgorithm;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tollkeep_types::{
+    AlternativeName, Attribute, AttributeValue, CertificateSha256, ClientCertificate,
+    DistinguishedName, WallMillis,
+};
+use x509_parser::asn1_rs::{Any, BmpString, FromDer, Header, Tag, ToDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::{
+    OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519, OID_X509_EXT_ISSUER_DISTRIBUTION_POINT,
+};
+use x509_parser::public_key::PublicKey;
+use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
 /// The kind of a certificate's key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,13 +35,11 @@ pub enum KeyKind {
 /// A certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Certificate {
-    /// Whose it is, as RFC 4514 writes it.
-    pub subject: String,
-    /// The first common name of the subject.
-    pub common_name: Option<String>,
-    /// The DNS names it is for, lower case.
-    pub dns_names: Vec<String>,
-    /// Whether it names anybody as RFC 6125 wants it, be it by address.
+    /// Whose it is.
+    pub subject: DistinguishedName,
+    /// Its alternative names of the known kinds.
+    pub names: Vec<AlternativeName>,
+    /// Whether it names anybody as RFC 6125 wants it, be it in another way.
     pub has_names: bool,
     /// From when it is valid.
     pub not_before: WallMillis,
@@ -38,83 +51,29 @@ pub struct Certificate {
     subject_der: Vec<u8>,
 }
 
-/// Universal and context tags used here.
-mod tag {
-    pub(super) const BOOLEAN: u8 = 0x01;
-    pub(super) const INTEGER: u8 = 0x02;
-    pub(super) const BIT_STRING: u8 = 0x03;
-    pub(super) const OCTET_STRING: u8 = 0x04;
-    pub(super) const OID: u8 = 0x06;
-    pub(super) const UTC_TIME: u8 = 0x17;
-    pub(super) const GENERALIZED_TIME: u8 = 0x18;
-    pub(super) const BMP_STRING: u8 = 0x1e;
-    pub(super) const SEQUENCE: u8 = 0x30;
-    pub(super) const SET: u8 = 0x31;
-    pub(super) const VERSION: u8 = 0xa0;
-    pub(super) const EXTENSIONS: u8 = 0xa3;
-    /// `dNSName` in a `GeneralName`.
-    pub(super) const DNS_NAME: u8 = 0x82;
-}
-
-/// Object identifiers, as they stand in DER.
-mod oid {
-    pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
-    pub(super) const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
-    pub(super) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-    pub(super) const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-    pub(super) const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-
-    /// The attribute names of RFC 4514.
-    pub(super) const ATTRIBUTES: &[(&[u8], &str)] = &[
-        (COMMON_NAME, "CN"),
-        (&[0x55, 0x04, 0x06], "C"),
-        (&[0x55, 0x04, 0x07], "L"),
-        (&[0x55, 0x04, 0x08], "ST"),
-        (&[0x55, 0x04, 0x09], "STREET"),
-        (&[0x55, 0x04, 0x0a], "O"),
-        (&[0x55, 0x04, 0x0b], "OU"),
-        (
-            &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19],
-            "DC",
-        ),
-        (
-            &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x01],
-            "UID",
-        ),
-    ];
-}
-
 impl Certificate {
     /// Reads a certificate; `None` if it is none.
     pub fn read(der: &[u8]) -> Option<Self> {
-        let mut signed = Der(Der(der).expect(tag::SEQUENCE)?);
-        let mut fields = Der(signed.expect(tag::SEQUENCE)?);
-        fields.optional(tag::VERSION);
-        fields.expect(tag::INTEGER)?; // serial number
-        fields.expect(tag::SEQUENCE)?; // signature algorithm
-        let issuer = fields.expect(tag::SEQUENCE)?;
-        let mut validity = Der(fields.expect(tag::SEQUENCE)?);
-        let (not_before, not_after) = (validity.time()?, validity.time()?);
-        let subject_der = fields.expect(tag::SEQUENCE)?;
-        let key = key_kind(fields.expect(tag::SEQUENCE)?)?;
-        let mut names = AltNames::default();
-        while let Some((tag, body)) = fields.next() {
-            if tag == tag::EXTENSIONS {
-                names.read(body)?;
-            }
+        Self::of(&parse(der)?)
+    }
+
+    fn of(parsed: &X509Certificate<'_>) -> Option<Self> {
+        let alternative = parsed.subject_alternative_name().ok()?;
+        let general = alternative.map(|extension| extension.value.general_names.as_slice());
+        let general = general.unwrap_or_default();
+        let mut names = Vec::new();
+        for name in general {
+            names.extend(alternative_name(name)?);
         }
-        let attributes = attributes(subject_der)?;
-        let common = attributes.iter().find(|(oid, _)| *oid == oid::COMMON_NAME);
         Some(Self {
-            common_name: common.map(|(_, value)| value.clone()),
-            subject: written(&attributes),
-            dns_names: names.dns,
-            has_names: names.any,
-            not_before,
-            not_after,
-            key,
-            issuer: issuer.to_vec(),
-            subject_der: subject_der.to_vec(),
+            subject: distinguished_name(parsed.subject())?,
+            has_names: !general.is_empty(),
+            names,
+            not_before: wall(parsed.validity().not_before),
+            not_after: wall(parsed.validity().not_after),
+            key: key_kind(parsed.public_key())?,
+            issuer: parsed.issuer().as_raw().to_vec(),
+            subject_der: parsed.subject().as_raw().to_vec(),
         })
     }
 
@@ -127,212 +86,242 @@ impl Certificate {
     pub fn is_issuer_of(&self, other: &Self) -> bool {
         self.subject_der == other.issuer
     }
-}
 
-/// The alternative names of a subject.
-#[derive(Default)]
-struct AltNames {
-    dns: Vec<String>,
-    any: bool,
-}
-
-impl AltNames {
-    fn read(&mut self, extensions: &[u8]) -> Option<()> {
-        let mut list = Der(Der(extensions).expect(tag::SEQUENCE)?);
-        while let Some((_, extension)) = list.next() {
-            let mut extension = Der(extension);
-            let oid = extension.expect(tag::OID)?;
-            extension.optional(tag::BOOLEAN);
-            let value = extension.expect(tag::OCTET_STRING)?;
-            if oid != oid::SUBJECT_ALT_NAME {
-                continue;
-            }
-            let mut names = Der(Der(value).expect(tag::SEQUENCE)?);
-            while let Some((tag, name)) = names.next() {
-                self.any = true;
-                if tag == tag::DNS_NAME {
-                    self.dns
-                        .push(std::str::from_utf8(name).ok()?.to_ascii_lowercase());
-                }
-            }
-        }
-        Some(())
+    /// The DNS names it is for, lower case.
+    pub fn dns_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().filter_map(|name| match name {
+            AlternativeName::Dns(name) => Some(name.as_str()),
+            AlternativeName::Uri(_) | AlternativeName::Email(_) | AlternativeName::Ip(_) => None,
+        })
     }
 }
 
-fn key_kind(info: &[u8]) -> Option<KeyKind> {
-    let mut info = Der(info);
-    let algorithm = Der(info.expect(tag::SEQUENCE)?).expect(tag::OID)?;
-    if algorithm == oid::EC || algorithm == oid::ED25519 {
+/// The certificate of a client, which was verified; `None` if it is none.
+pub(crate) fn client_certificate(der: &[u8]) -> Option<ClientCertificate> {
+    let read = Certificate::read(der)?;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
+    let sha256 = CertificateSha256(digest.as_ref().try_into().ok()?);
+    let validity = (read.not_before, read.not_after);
+    Some(ClientCertificate::new(
+        read.subject,
+        read.names,
+        sha256,
+        validity,
+    ))
+}
+
+/// A certificate that may issue others.
+#[derive(Clone, Debug)]
+pub(crate) struct Authority {
+    pub(crate) certificate: Certificate,
+    /// Whether it may sign revocation lists.
+    may_revoke: bool,
+    serial: Vec<u8>,
+    key_algorithm: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// Why a certificate can't be believed to issue others.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum NoAuthority {
+    /// It is not even a certificate.
+    Damaged,
+    /// It may not: whose it is.
+    MayNot(String),
+}
+
+impl Authority {
+    /// Reads the certificate of an authority.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn read(der: &[u8]) -> Result<Self, NoAuthority> {
+        let parsed = parse(der).ok_or(NoAuthority::Damaged)?;
+        let certificate = Certificate::of(&parsed).ok_or(NoAuthority::Damaged)?;
+        let usage = parsed.key_usage().map_err(|_| NoAuthority::Damaged)?;
+        let usage = usage.map(|extension| extension.value);
+        let constraints = parsed
+            .basic_constraints()
+            .map_err(|_| NoAuthority::Damaged)?;
+        let is_one = constraints.is_some_and(|extension| extension.value.ca)
+            && usage.is_none_or(|usage| usage.key_cert_sign());
+        if !is_one {
+            return Err(NoAuthority::MayNot(certificate.subject.to_string()));
+        }
+        let info = parsed.public_key();
+        let algorithm = content(info.raw).and_then(|(inside, _)| content(inside));
+        let (key_algorithm, _) = algorithm.ok_or(NoAuthority::Damaged)?;
+        Ok(Self {
+            certificate,
+            may_revoke: usage.is_none_or(|usage| usage.crl_sign()),
+            serial: parsed.raw_serial().to_vec(),
+            key_algorithm: key_algorithm.to_vec(),
+            key: info.subject_public_key.data.to_vec(),
+        })
+    }
+}
+
+/// A revocation list.
+pub(crate) struct RevocationList<'d> {
+    parsed: CertificateRevocationList<'d>,
+    /// How it is signed, as certificates say it.
+    algorithm: &'d [u8],
+    /// Whose it is.
+    pub(crate) issuer: DistinguishedName,
+}
+
+impl<'d> RevocationList<'d> {
+    /// Reads a list; `None` if it is none.
+    pub(crate) fn read(der: &'d [u8]) -> Option<Self> {
+        let (rest, parsed) = CertificateRevocationList::from_der(der).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let (inside, _) = content(der)?;
+        let behind = inside.get(parsed.tbs_cert_list.as_ref().len()..)?;
+        let (algorithm, _) = content(behind)?;
+        let issuer = distinguished_name(parsed.issuer())?;
+        Some(Self {
+            parsed,
+            algorithm,
+            issuer,
+        })
+    }
+
+    /// From when it holds.
+    pub(crate) fn this_update(&self) -> WallMillis {
+        wall(self.parsed.last_update())
+    }
+
+    /// Until when it holds, if it says so.
+    pub(crate) fn next_update(&self) -> Option<WallMillis> {
+        self.parsed.next_update().map(wall)
+    }
+
+    /// Whether `other` is about the same certificates.
+    pub(crate) fn is_about_the_same(&self, other: &Self) -> bool {
+        let part = |list: &Self| {
+            let oid = OID_X509_EXT_ISSUER_DISTRIBUTION_POINT;
+            let found = list.parsed.tbs_cert_list.find_extension(&oid);
+            found.map(|extension| extension.value.to_vec())
+        };
+        let issuer = |list: &Self| list.parsed.issuer().as_raw().to_vec();
+        issuer(self) == issuer(other) && part(self) == part(other)
+    }
+
+    /// Whether it is this authority's: by name and by signature.
+    pub(crate) fn is_of(
+        &self,
+        authority: &Authority,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> bool {
+        let named = authority.certificate.subject_der == self.parsed.issuer().as_raw();
+        let signed = |algorithm: &&&dyn SignatureVerificationAlgorithm| {
+            algorithm.signature_alg_id().as_ref() == self.algorithm
+                && algorithm.public_key_alg_id().as_ref() == authority.key_algorithm
+                && algorithm
+                    .verify_signature(
+                        &authority.key,
+                        self.parsed.tbs_cert_list.as_ref(),
+                        &self.parsed.signature_value.data,
+                    )
+                    .is_ok()
+        };
+        named && authority.may_revoke && algorithms.iter().any(|algorithm| signed(&algorithm))
+    }
+
+    /// Whether it revokes this authority itself.
+    pub(crate) fn revokes(&self, authority: &Authority) -> bool {
+        let mut revoked = self.parsed.iter_revoked_certificates();
+        authority.certificate.issuer == self.parsed.issuer().as_raw()
+            && revoked.any(|revoked| revoked.raw_serial() == authority.serial)
+    }
+}
+
+fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
+    let (rest, parsed) = X509Certificate::from_der(der).ok()?;
+    rest.is_empty().then_some(parsed)
+}
+
+/// What is inside of the first element, and what is behind it.
+fn content(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, header) = Header::from_der(der).ok()?;
+    rest.split_at_checked(header.length().definite().ok()?)
+}
+
+/// A root may have begun before 1970, which is as good as that.
+fn wall(time: ASN1Time) -> WallMillis {
+    let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+    WallMillis(seconds.saturating_mul(1000))
+}
+
+fn key_kind(info: &SubjectPublicKeyInfo<'_>) -> Option<KeyKind> {
+    let algorithm = &info.algorithm.algorithm;
+    if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY || *algorithm == OID_SIG_ED25519 {
         return Some(KeyKind::Elliptic);
     }
-    if algorithm != oid::RSA {
+    let PublicKey::RSA(key) = info.parsed().ok()? else {
         return Some(KeyKind::Other);
-    }
-    let bits = info.expect(tag::BIT_STRING)?;
-    // The first byte counts unused bits.
-    let mut key = Der(Der(bits.get(1..)?).expect(tag::SEQUENCE)?);
-    let modulus = key.expect(tag::INTEGER)?;
-    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
-    let modulus = modulus.get(zeros..)?;
+    };
+    let zeros = key.modulus.iter().take_while(|byte| **byte == 0).count();
+    let modulus = key.modulus.get(zeros..)?;
     let top = usize::try_from(modulus.first()?.leading_zeros()).ok()?;
     Some(KeyKind::Rsa(modulus.len() * 8 - top))
 }
 
-/// The attributes of a name, in its order.
-fn attributes(name: &[u8]) -> Option<Vec<(&[u8], String)>> {
-    let mut all = Vec::new();
-    let mut sets = Der(name);
-    while let Some((tag::SET, set)) = sets.next() {
-        let mut set = Der(set);
-        while let Some((tag::SEQUENCE, attribute)) = set.next() {
-            let mut attribute = Der(attribute);
-            let oid = attribute.expect(tag::OID)?;
-            let (tag, value) = attribute.next()?;
-            all.push((oid, text(tag, value)));
+fn distinguished_name(name: &X509Name<'_>) -> Option<DistinguishedName> {
+    let mut sets = Vec::new();
+    for set in name.iter() {
+        let mut attributes = Vec::new();
+        for attribute in set.iter() {
+            attributes.push(Attribute {
+                oid: attribute.attr_type().to_id_string(),
+                value: attribute_value(attribute.attr_value())?,
+            });
         }
+        sets.push(attributes);
     }
-    Some(all)
+    Some(DistinguishedName::new(sets))
 }
 
-/// A string of whatever kind.
-fn text(tag: u8, value: &[u8]) -> String {
-    if tag == tag::BMP_STRING {
-        let units = value.chunks_exact(2).filter_map(|pair| pair.first_chunk());
-        let units: Vec<u16> = units.map(|pair| u16::from_be_bytes(*pair)).collect();
-        return String::from_utf16_lossy(&units);
-    }
-    String::from_utf8_lossy(value).into_owned()
-}
-
-/// A name as RFC 4514 writes it: the last attribute first.
-fn written(attributes: &[(&[u8], String)]) -> String {
-    let mut out = String::new();
-    for (oid, value) in attributes.iter().rev() {
-        if !out.is_empty() {
-            out.push(',');
+fn attribute_value(value: &Any<'_>) -> Option<AttributeValue> {
+    let text = match value.tag() {
+        Tag::NumericString | Tag::PrintableString | Tag::Utf8String | Tag::Ia5String => {
+            std::str::from_utf8(value.data).ok().map(str::to_owned)
         }
-        let known = oid::ATTRIBUTES.iter().find(|(known, _)| known == oid);
-        match known {
-            Some((_, name)) => out.push_str(name),
-            None => push_dotted(&mut out, oid),
+        Tag::BmpString => {
+            let text = BmpString::try_from(value).ok();
+            text.map(|text| text.as_ref().to_owned())
         }
-        out.push('=');
-        let last = value.chars().count().saturating_sub(1);
-        for (at, letter) in value.chars().enumerate() {
-            let edge =
-                (at == 0 && (letter == ' ' || letter == '#')) || (at == last && letter == ' ');
-            if letter.is_control() {
-                push_escaped(&mut out, letter);
-                continue;
-            }
-            if edge || "\"+,;<>\\".contains(letter) {
-                out.push('\\');
-            }
-            out.push(letter);
-        }
-    }
-    out
-}
-
-/// A control character as the hexadecimal pairs of its UTF-8.
-fn push_escaped(out: &mut String, letter: char) {
-    for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
-        out.push_str(&format!("\\{byte:02x}"));
-    }
-}
-
-/// An object identifier in dots.
-fn push_dotted(out: &mut String, oid: &[u8]) {
-    let mut arcs = Vec::new();
-    let mut arc = 0_u64;
-    for byte in oid {
-        arc = arc << 7 | u64::from(byte & 0x7f);
-        if byte & 0x80 == 0 {
-            arcs.push(arc);
-            arc = 0;
-        }
-    }
-    let Some((first, rest)) = arcs.split_first() else {
-        return;
+        _ => None,
     };
-    let top = (first / 40).min(2);
-    out.push_str(&format!("{top}.{}", first - top * 40));
-    for arc in rest {
-        out.push_str(&format!(".{arc}"));
+    match text {
+        Some(text) => Some(AttributeValue::Text(text)),
+        None => value.to_der_vec().ok().map(AttributeValue::Der),
     }
 }
 
-/// A reader of DER: definite lengths, low tag numbers.
-struct Der<'a>(&'a [u8]);
+/// The outer `None` is a name that is not what it says; the inner one is of another kind.
+fn alternative_name(name: &GeneralName<'_>) -> Option<Option<AlternativeName>> {
+    Some(Some(match name {
+        GeneralName::DNSName(name) => AlternativeName::Dns(name.to_ascii_lowercase()),
+        GeneralName::URI(uri) => AlternativeName::Uri((*uri).to_owned()),
+        GeneralName::RFC822Name(address) => AlternativeName::Email((*address).to_owned()),
+        GeneralName::IPAddress(bytes) => AlternativeName::Ip(address(bytes)?),
+        GeneralName::Invalid(Tag(1 | 2 | 6 | 7), _) => return None,
+        GeneralName::OtherName(..)
+        | GeneralName::X400Address(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EDIPartyName(_)
+        | GeneralName::RegisteredID(_)
+        | GeneralName::Invalid(..) => return Some(None),
+    }))
+}
 
-impl<'a> Der<'a> {
-    /// The next element: its tag and what is in it.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (tag, rest) = self.0.split_first()?;
-        let (first, rest) = rest.split_first()?;
-        let (length, rest) = if first & 0x80 == 0 {
-            (usize::from(*first), rest)
-        } else {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            if bytes.is_empty() || bytes.len() > 4 {
-                return None;
-            }
-            let length = bytes
-                .iter()
-                .fold(0, |length, byte| length << 8 | usize::from(*byte));
-            (length, rest)
-        };
-        let (body, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((*tag, body))
-    }
-
-    /// The next element, which must have this tag.
-    fn expect(&mut self, wanted: u8) -> Option<&'a [u8]> {
-        let (tag, body) = self.next()?;
-        (tag == wanted).then_some(body)
-    }
-
-    /// Passes over the next element if it has this tag.
-    fn optional(&mut self, tag: u8) {
-        if self.0.first() == Some(&tag) {
-            self.next();
-        }
-    }
-
-    /// A time, as RFC 5280 allows it.
-    fn time(&mut self) -> Option<WallMillis> {
-        let (tag, body) = self.next()?;
-        let text = std::str::from_utf8(body).ok()?;
-        let (century, rest) = match tag {
-            tag::UTC_TIME => {
-                let year: u8 = text.get(..2)?.parse().ok()?;
-                (if year < 50 { "20" } else { "19" }, text)
-            }
-            tag::GENERALIZED_TIME => text.split_at_checked(2)?,
-            _ => return None,
-        };
-        let part = |from: usize| rest.get(from..from + 2);
-        if rest.len() != 13 || !rest.ends_with('Z') {
-            return None;
-        }
-        let text = format!(
-            "{century}{}-{}-{}T{}:{}:{}Z",
-            part(0)?,
-            part(2)?,
-            part(4)?,
-            part(6)?,
-            part(8)?,
-            part(10)?
-        );
-        // A root may have begun before 1970, which is as good as that.
-        match text.parse() {
-            Ok(time) => Some(time),
-            Err(_) if century == "19" => Some(WallMillis(0)),
-            Err(_) => None,
-        }
-    }
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(Ipv4Addr::from);
+    let sixteen = <[u8; 16]>::try_from(bytes).map(Ipv6Addr::from);
+    four.map(IpAddr::V4).or(sixteen.map(IpAddr::V6)).ok()
 }
 
 #[cfg(test)]

@@ -2,12 +2,16 @@
 
 pub use rustls::ClientConfig;
 
+use super::fault::Fault;
+use super::pair::{Pair, PairFiles, Rules};
 use rustls::RootCertStore;
+use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 use std::path::Path;
 use std::sync::Arc;
+use tollkeep_types::WallMillis;
 
 /// Why upstream TLS can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +24,9 @@ pub enum TlsSetupError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The certificate to show, or its key, can't be used.
+    #[error("cannot show a certificate: {0}")]
+    Identity(Fault),
     /// rustls refused the settings.
     #[error("cannot set up TLS: {0}")]
     Rustls(#[from] rustls::Error),
@@ -31,6 +38,34 @@ pub enum TlsSetupError {
 /// # Errors
 /// The file is unreadable or empty, or the system has no usable roots.
 pub fn client(extra_roots: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSetupError> {
+    config(extra_roots).map(Arc::new)
+}
+
+/// As [`client()`], with a certificate to show where it is asked for.
+///
+/// # Errors
+/// Those of [`client()`]; the certificate or its key is wrong.
+pub fn client_showing(
+    extra_roots: Option<&Path>,
+    identity: &PairFiles,
+    now: WallMillis,
+) -> Result<Arc<ClientConfig>, TlsSetupError> {
+    let mut config = config(extra_roots)?;
+    let rules = Rules {
+        now,
+        insecure_key_mode: false,
+        in_production: false,
+    };
+    let pair = Pair::load(identity, rules).map_err(|faults| {
+        let first = faults.into_iter().next();
+        let unknown = || Fault::Setup("the certificate is refused".to_owned());
+        TlsSetupError::Identity(first.unwrap_or_else(unknown))
+    })?;
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair.certified));
+    Ok(Arc::new(config))
+}
+
+fn config(extra_roots: Option<&Path>) -> Result<ClientConfig, TlsSetupError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let extra = extra_roots.map(read_roots).transpose()?.unwrap_or_default();
     let verifier =
@@ -57,7 +92,7 @@ pub fn client(extra_roots: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSetupE
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {

@@ -3,7 +3,7 @@
 
 use super::handshake::{HANDSHAKE_RECORD, UNRECOGNIZED_NAME, say};
 use super::server::{Offers, ServerTls};
-use super::session::{Protocol, Session};
+use super::session::{Protocol, Session, client_of};
 use rustls::server::Acceptor;
 use std::io;
 use std::net::SocketAddr;
@@ -119,10 +119,12 @@ async fn shake(tls: &ServerTls, stream: TcpStream) -> io::Result<Option<ControlS
     let stream = started
         .into_stream(Arc::clone(served.config(Offers::Http11)))
         .await?;
+    let client = client_of(stream.get_ref().1.peer_certificates()).map_err(io::Error::other)?;
     let session = Session {
         certificates: Arc::clone(&served.certificates),
         named: named.map(Into::into),
         protocol: Protocol::Http11,
+        client,
     };
     let carrier = Carrier::Tls(Box::new(stream), Arc::new(session));
     Ok(Some(ControlStream(carrier)))

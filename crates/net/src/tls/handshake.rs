@@ -3,7 +3,7 @@
 //! The hello is read first and looked at alone: what is not TLS gets no answer, and a server name
 //! that is not ours is refused by its own alert. rustls does the rest.
 
-use super::session::Session;
+use super::session::{Session, UnreadableClient};
 use super::stream::TlsStream;
 use crate::buffers::Buffers;
 use crate::deadlines::Slot;
@@ -34,6 +34,8 @@ pub(crate) enum NotOpened {
     NotTls,
     #[error("the client asks for a server name that is not ours")]
     UnknownName,
+    #[error("{0}")]
+    Unreadable(#[from] UnreadableClient),
     #[error("{0}")]
     Refused(#[from] rustls::Error),
 }
@@ -74,7 +76,7 @@ pub(crate) async fn accept(
         opened.poll_handshake(cx).map_err(NotOpened::from)
     });
     shaken.await?;
-    let session = opened.agreed(&served.certificates, named);
+    let session = opened.agreed(&served.certificates, named)?;
     Ok((opened, session))
 }
 

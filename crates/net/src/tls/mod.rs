@@ -1,24 +1,29 @@
 //! TLS on both sides: rustls with aws-lc-rs, and nothing else speaks it.
 //!
 //! Towards upstreams see [`client()`]. Towards callers: certificates are read and judged in
-//! [`pair`], [`server`] makes what a listener serves with, a handshake is driven in `handshake`,
-//! and `stream` is a connection after it.
+//! [`pair`], whom clients' own are believed from in `client_auth`; [`server`] makes what a listener
+//! serves with, a handshake is driven in `handshake`, and `stream` is a connection after it.
 
 mod certificate;
 pub mod client;
+mod client_auth;
 mod control;
+mod fault;
 mod handshake;
 mod names;
 pub mod pair;
+mod pem_file;
 pub mod server;
 mod session;
 mod stream;
 
 pub use certificate::{Certificate, KeyKind};
-pub use client::{ClientConfig, TlsSetupError, client};
+pub use client::{ClientConfig, TlsSetupError, client, client_showing};
+pub use client_auth::ClientAuthFiles;
 pub use control::{ControlListener, ControlStream};
-pub use pair::{Fault, PairFiles, Warning};
-pub use server::{Expiry, Offers, Served, ServerSettings, ServerTls};
+pub use fault::{Fault, Warning};
+pub use pair::PairFiles;
+pub use server::{Ends, Expiry, Offers, Served, ServerSettings, ServerTls};
 pub use session::{Protocol, Session};
 
 pub(crate) use handshake::accept;

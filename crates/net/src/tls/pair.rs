@@ -2,23 +2,16 @@
 //! and names its file.
 
 use super::certificate::{Certificate, KeyKind};
+use super::fault::{Fault, RSA_BITS_MIN, Warning};
 use super::names::ServedNames;
+use super::pem_file::{FILE_BYTES_MAX, read, something_else, told};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::{PemObject, SectionKind};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tollkeep_types::WallMillis;
-use zeroize::Zeroizing;
-
-/// Bytes of a file of certificates or of a key at most.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// Bits of an RSA key at least.
-const RSA_BITS_MIN: usize = 2048;
 
 /// A certificate, its key, and whom it is for.
 #[derive(Clone, Debug)]
@@ -29,122 +22,6 @@ pub struct PairFiles {
     pub key_file: PathBuf,
     /// The server names it is for, lower case; empty for those it carries itself.
     pub names: Vec<String>,
-}
-
-/// What makes a pair unusable.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Fault {
-    /// A file is missing, or may not be read.
-    #[error("{path}: can't be read: {problem}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// What the system says.
-        problem: String,
-    },
-    /// A file holds nothing of its kind in PEM.
-    #[error("{path}: holds no {what} in PEM{hint}")]
-    NotPem {
-        /// The file.
-        path: String,
-        /// What it should hold.
-        what: &'static str,
-        /// What it holds instead, where that is known.
-        hint: &'static str,
-    },
-    /// There is more than one key in the file.
-    #[error("{path}: holds {count} private keys, and it is not clear which is meant")]
-    SeveralKeys {
-        /// The file.
-        path: String,
-        /// How many.
-        count: usize,
-    },
-    /// What stands in PEM is not what it says.
-    #[error("{path}: the {what} in it is damaged or of a kind that is not supported")]
-    Damaged {
-        /// The file.
-        path: String,
-        /// What it should hold.
-        what: &'static str,
-    },
-    /// The key is another certificate's.
-    #[error("{key}: this key does not match the certificate in {cert}")]
-    Mismatch {
-        /// The file of the key.
-        key: String,
-        /// The file of the certificate.
-        cert: String,
-    },
-    /// The certificate's time is over.
-    #[error("{path}: the certificate expired at {at}")]
-    Expired {
-        /// The file.
-        path: String,
-        /// When.
-        at: WallMillis,
-    },
-    /// The certificate's time has not come.
-    #[error("{path}: the certificate is not valid before {at}")]
-    NotYetValid {
-        /// The file.
-        path: String,
-        /// When.
-        at: WallMillis,
-    },
-    /// Others can read the key.
-    #[error("{path}: the key is readable by group or others: chmod 600 {path}")]
-    KeyMode {
-        /// The file.
-        path: String,
-    },
-    /// The key is too short.
-    #[error("{path}: the RSA key has {bits} bits: at least {RSA_BITS_MIN} are needed")]
-    ShortRsa {
-        /// The file of the certificate.
-        path: String,
-        /// Its bits.
-        bits: usize,
-    },
-    /// No suite of the list fits a certificate.
-    #[error("none of the listed cipher suites can be used with {certificates} from TLS {from} on")]
-    NoSuite {
-        /// The certificates.
-        certificates: String,
-        /// The oldest version spoken.
-        from: &'static str,
-    },
-    /// rustls refused the settings.
-    #[error("cannot set up TLS: {0}")]
-    Setup(String),
-}
-
-/// What an operator should know about a pair that works.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Warning {
-    /// The chain is not leaf first, each issued by the next.
-    #[error("{path}: the chain is out of order: leaf first, then who issued it, and so on")]
-    ChainOrder {
-        /// The file.
-        path: String,
-    },
-    /// It names nobody.
-    #[error(
-        "{path}: the certificate has no subject alternative name: clients that check names refuse it"
-    )]
-    NoNames {
-        /// The file.
-        path: String,
-    },
-    /// Nobody vouches for it.
-    #[error("{path}: the certificate is self-signed: callers can't tell it from an impostor's")]
-    SelfSigned {
-        /// The file.
-        path: String,
-    },
-    /// TLS 1.2 is allowed and no suite of it is.
-    #[error("no listed cipher suite is of TLS 1.2: only 1.3 is spoken")]
-    OnlyNewest,
 }
 
 /// How strictly pairs are judged.
@@ -195,10 +72,11 @@ impl Pair {
         let leaf = chain.leaf;
         let names = match &files.names {
             own if !own.is_empty() => own.clone(),
-            _ if !leaf.dns_names.is_empty() => leaf.dns_names.clone(),
+            _ if leaf.dns_names().next().is_some() => leaf.dns_names().map(str::to_owned).collect(),
             // What was usual before alternative names, and still is in recipes.
             _ => leaf
-                .common_name
+                .subject
+                .common_name()
                 .iter()
                 .map(|name| name.to_ascii_lowercase())
                 .collect(),
@@ -221,15 +99,11 @@ struct Chain {
 
 fn read_chain(file: &Path, rules: Rules) -> Result<Chain, Vec<Fault>> {
     let path = told(file);
-    let text = read(file).map_err(|fault| vec![fault])?.0;
+    let text = read(file, FILE_BYTES_MAX).map_err(|fault| vec![fault])?.0;
     let not_pem = || Fault::NotPem {
         path: path.clone(),
         what: "certificate",
-        hint: if sections(&text).is_empty() {
-            ""
-        } else {
-            ", but something else"
-        },
+        hint: something_else(&text),
     };
     let der: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
@@ -293,7 +167,7 @@ fn read_chain(file: &Path, rules: Rules) -> Result<Chain, Vec<Fault>> {
 
 fn read_key(file: &Path, rules: Rules) -> Result<PrivateKeyDer<'static>, Vec<Fault>> {
     let path = told(file);
-    let (text, mode) = read(file).map_err(|fault| vec![fault])?;
+    let (text, mode) = read(file, FILE_BYTES_MAX).map_err(|fault| vec![fault])?;
     let mut faults = Vec::new();
     if mode & 0o077 != 0 && !rules.insecure_key_mode {
         faults.push(Fault::KeyMode { path: path.clone() });
@@ -313,50 +187,12 @@ fn read_key(file: &Path, rules: Rules) -> Result<PrivateKeyDer<'static>, Vec<Fau
             let encrypted = memchr::memmem::find(&text, b"ENCRYPTED").is_some();
             let hint = match encrypted {
                 true => ": it is encrypted, and nobody is there to type its password",
-                false if sections(&text).is_empty() => "",
-                false => ", but something else",
+                false => something_else(&text),
             };
             faults.push(Fault::NotPem { path, what, hint });
         }
     }
     Err(faults)
-}
-
-/// The kinds of PEM sections in a text.
-fn sections(text: &[u8]) -> Vec<SectionKind> {
-    struct Any(SectionKind);
-    impl PemObject for Any {
-        fn from_pem(kind: SectionKind, _: Vec<u8>) -> Option<Self> {
-            Some(Self(kind))
-        }
-    }
-    let found = Any::pem_slice_iter(text).filter_map(Result::ok);
-    found.map(|any| any.0).collect()
-}
-
-/// The bytes of a file and its mode.
-fn read(file: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Fault> {
-    let unreadable = |error: io::Error| Fault::Unreadable {
-        path: told(file),
-        problem: error.to_string(),
-    };
-    // Before it is opened: that of a pipe would wait for a writer.
-    let about = std::fs::metadata(file).map_err(unreadable)?;
-    if !about.is_file() || about.len() > FILE_BYTES_MAX {
-        let problem = "it is no file, or longer than 1 MiB";
-        return Err(unreadable(io::Error::other(problem)));
-    }
-    let mut text = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(about.len()).unwrap_or(0),
-    ));
-    let opened = File::open(file).map_err(unreadable)?;
-    let mut bounded = opened.take(FILE_BYTES_MAX);
-    bounded.read_to_end(&mut text).map_err(unreadable)?;
-    Ok((text, about.permissions().mode()))
-}
-
-fn told(path: &Path) -> String {
-    path.display().to_string()
 }
 
 #[cfg(test)]

@@ -2,10 +2,15 @@
 //! one step while it serves.
 
 use super::certificate::KeyKind;
-use super::pair::{Fault, Pair, PairFiles, Rules, Warning};
+use super::client_auth::{ClientAuth, ClientAuthFiles};
+use super::fault::{Fault, Warning};
+use super::pair::{Pair, PairFiles, Rules};
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
-use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, version};
 use std::fmt;
@@ -29,6 +34,8 @@ pub struct ServerSettings {
     pub in_production: bool,
     /// How long a handshake may take.
     pub handshake: Duration,
+    /// Certificates of clients, if they are asked for.
+    pub client_auth: Option<ClientAuthFiles>,
 }
 
 /// What may be agreed with a client by ALPN; the first is preferred, and a client that offers
@@ -41,9 +48,22 @@ pub enum Offers {
     Http11,
 }
 
-/// Until when a certificate is valid.
+/// What comes to an end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ends {
+    /// A certificate of ours.
+    Certificate,
+    /// An authority of clients' certificates.
+    ClientAuthority,
+    /// A list of what such an authority revoked.
+    RevocationList,
+}
+
+/// Until when something is valid.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Expiry {
+    /// What it is.
+    pub ends: Ends,
     /// Its file.
     pub path: String,
     /// Its subject.
@@ -62,7 +82,9 @@ pub struct Served {
     pub expiries: Vec<Expiry>,
     /// What the operator should know.
     pub warnings: Vec<Warning>,
-    tickets: Arc<dyn ProducesTickets>,
+    /// `None` where sessions are not resumed: a ticket would carry the verdict on a client's
+    /// certificate to where other authorities are believed, or where it has ended or is revoked.
+    tickets: Option<Arc<dyn ProducesTickets>>,
 }
 
 /// HTTP/2, as it is named in ALPN.
@@ -95,6 +117,14 @@ impl Served {
                 Err(found) => faults.extend(found),
             }
         }
+        let client_auth = settings.client_auth.as_ref();
+        let client_auth = client_auth
+            .map(|files| ClientAuth::load(files, now))
+            .transpose();
+        let client_auth = client_auth
+            .map_err(|found| faults.extend(found))
+            .ok()
+            .flatten();
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -108,14 +138,27 @@ impl Served {
             warnings.push(Warning::OnlyNewest);
         }
         let setup = |error: rustls::Error| vec![Fault::Setup(error.to_string())];
-        let tickets = match tickets {
-            Some(tickets) => tickets,
+        let tickets = match (&client_auth, tickets) {
+            (Some(_), _) => None,
+            (None, Some(tickets)) => Some(tickets),
             // Its keys change every six hours.
-            None => aws_lc_rs::Ticketer::new().map_err(setup)?,
+            (None, None) => Some(aws_lc_rs::Ticketer::new().map_err(setup)?),
         };
-        let expiries = pairs.iter().map(Expiry::of).collect();
+        let mut expiries: Vec<_> = pairs.iter().map(Expiry::of).collect();
+        if let Some(client_auth) = &client_auth {
+            expiries.extend(client_auth.expiries.iter().cloned());
+            warnings.extend(client_auth.warnings.iter().cloned());
+        }
+        let verifier = match client_auth {
+            Some(client_auth) => client_auth.verifier,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
         let certificates = Arc::new(Certificates(pairs));
-        let config = config(settings, &suites, &certificates, &tickets).map_err(setup)?;
+        let mut config = config(settings, &suites, &certificates, verifier).map_err(setup)?;
+        match &tickets {
+            Some(tickets) => config.ticketer = Arc::clone(tickets),
+            None => config.send_tls13_tickets = 0,
+        }
         let offering = |names: &[&[u8]]| {
             let mut config = config.clone();
             config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
@@ -144,8 +187,9 @@ impl Served {
 impl Expiry {
     fn of(pair: &Pair) -> Self {
         Self {
+            ends: Ends::Certificate,
             path: pair.path.clone(),
-            subject: pair.leaf.subject.clone(),
+            subject: pair.leaf.subject.to_string(),
             not_after: pair.leaf.not_after,
         }
     }
@@ -155,7 +199,7 @@ fn config(
     settings: &ServerSettings,
     suites: &[CipherSuite],
     certificates: &Arc<Certificates>,
-    tickets: &Arc<dyn ProducesTickets>,
+    verifier: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = suites.iter().copied().map(implemented).collect();
@@ -178,9 +222,8 @@ fn config(
         ServerConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&spoken)?;
     let certificates = Arc::clone(certificates);
     let mut config = builder
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificates);
-    config.ticketer = Arc::clone(tickets);
     // No session ids, and no early data: neither is safe to replay.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
@@ -312,7 +355,8 @@ impl ServerTls {
         self.0.load_full()
     }
 
-    /// Reads and judges everything anew, for [`Self::take`]. Tickets that were given out stay good.
+    /// Reads and judges everything anew, for [`Self::take`]. Tickets that were given out stay good,
+    /// unless certificates of clients are asked for.
     ///
     /// # Errors
     /// Every fault of every pair.
@@ -321,8 +365,8 @@ impl ServerTls {
         settings: &ServerSettings,
         now: WallMillis,
     ) -> Result<Served, Vec<Fault>> {
-        let tickets = Arc::clone(&self.0.load().tickets);
-        Served::load_with(settings, now, Some(tickets))
+        let tickets = self.0.load().tickets.clone();
+        Served::load_with(settings, now, tickets)
     }
 
     /// New handshakes are shaken with this from now on.

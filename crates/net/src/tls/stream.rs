@@ -6,7 +6,7 @@
 //! session's keys and no buffer.
 
 use super::server::{Certificates, HTTP_2};
-use super::session::{Protocol, Session};
+use super::session::{Protocol, Session, UnreadableClient, client_of};
 use crate::buffers::Buffers;
 use crate::socket;
 use rustls::ServerConfig;
@@ -73,19 +73,23 @@ impl TlsStream {
     }
 
     /// What was agreed with the client, after the handshake.
+    ///
+    /// # Errors
+    /// Its certificate says nothing.
     pub(crate) fn agreed(
         &self,
         certificates: &Arc<Certificates>,
         named: Option<Box<str>>,
-    ) -> Session {
-        Session {
+    ) -> Result<Session, UnreadableClient> {
+        Ok(Session {
             certificates: Arc::clone(certificates),
             named,
             protocol: match self.session.alpn_protocol() {
                 Some(HTTP_2) => Protocol::Http2,
                 Some(_) | None => Protocol::Http11,
             },
-        }
+            client: client_of(self.session.peer_certificates())?,
+        })
     }
 
     /// The socket below.

@@ -32,7 +32,8 @@ impl Certificates {
         let Some(shown) = shown else {
             return Shown::Absent;
         };
-        if now < shown.not_before || now > shown.not_after {
+        let (from, until) = shown.validity;
+        if now < from || now > until {
             return Shown::Refused("is not valid now");
         }
         let wanted = |subject: &WantedSubject| match subject {

@@ -126,15 +126,14 @@ fn paths_are_paths() {
 fn a_certificate_opens_it_by_subject_name_or_fingerprint_while_it_is_valid() {
     use Shown::{Absent, Passed, Refused};
     let digest = |byte: u8| CertificateSha256([byte; 32]);
-    let shown = |subject: &str, names: &[&str]| ClientCertificate {
-        subject: match subject {
+    let shown = |subject: &str, names: &[&str]| {
+        let subject = match subject {
             "" => DistinguishedName::default(),
             text => text.parse().unwrap(),
-        },
-        names: names.iter().map(|name| name.parse().unwrap()).collect(),
-        sha256: digest(7),
-        not_before: WallMillis(100),
-        not_after: WallMillis(200),
+        };
+        let names = names.iter().map(|name| name.parse().unwrap()).collect();
+        let validity = (WallMillis(100), WallMillis(200));
+        ClientCertificate::new(subject, names, digest(7), validity)
     };
     let wanted = |subjects: &[&str], sha256: &[u8]| Certificates {
         subjects: subjects.iter().map(|text| text.parse().unwrap()).collect(),

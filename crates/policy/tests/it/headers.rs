@@ -13,6 +13,7 @@ const REQUEST: &str = "
     X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Forwarded-Prefix X-Forwarded-Client-Cert
     Forwarded X-Real-IP X-Client-IP X-Cluster-Client-IP X-Original-URL X-Original-Forwarded-For X-Rewrite-URL
     X-Envoy-Internal X-Envoy-External-Address Via True-Client-IP Client-IP CDN-Loop
+    Client-Cert Client-Cert-Chain X-Client-Cert SSL-Client-Verify X-SSL-Client-S-DN
     CF-Connecting-IP CF-Access-Client-Secret Cf-Access-Jwt-Assertion CF-Ray Cdn-Src-Ip X-Vercel-Id
     X-Vercel-Forwarded-For Fastly-Client-IP Fastly-SSL X-Amzn-Trace-Id X-Amz-Cf-Id X-Azure-ClientIP X-Azure-FDID
     X-Akamai-Edgescape Akamai-Origin-Hop X-Appengine-User-Ip X-Cloud-Trace-Context Fly-Client-IP Fly-Region

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
+use tollkeep_net::tls::Ends as TlsEnds;
 use tollkeep_observe::health::{Health, Reason};
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_policy::expiry::Nearness;
@@ -76,12 +77,16 @@ impl Keeper {
         for (certificate, nearness) in news.nearer {
             let (name, path) = (&certificate.name, &certificate.path);
             let until = certificate.not_after;
+            let what = match certificate.ends {
+                TlsEnds::Certificate | TlsEnds::ClientAuthority => "certificate",
+                TlsEnds::RevocationList => "revocation list",
+            };
             match nearness {
                 Nearness::Expired => {
-                    tracing::error!("{name}: the certificate in {path} expired at {until}");
+                    tracing::error!("{name}: the {what} in {path} expired at {until}");
                 }
                 Nearness::Far | Nearness::ThirtyDays | Nearness::SevenDays | Nearness::OneDay => {
-                    tracing::warn!("{name}: the certificate in {path} expires at {until}");
+                    tracing::warn!("{name}: the {what} in {path} expires at {until}");
                 }
             }
             self.record(Action::SystemDegraded, name, nearness.as_str());
@@ -138,7 +143,9 @@ impl Ends {
             };
             news.any_expired |= nearness == Nearness::Expired;
             ends.insert(certificate.name.clone(), (end, nearness));
-            if nearness > told {
+            // Revocation lists live for days: only that one was not renewed is news.
+            let is_usual = certificate.ends == TlsEnds::RevocationList;
+            if nearness > told && (nearness == Nearness::Expired || !is_usual) {
                 news.nearer.push((certificate, nearness));
             }
         }
@@ -161,6 +168,7 @@ mod tests {
 
     fn certificate(end_ms: u64) -> InUse {
         InUse {
+            ends: TlsEnds::Certificate,
             name: "server.tls".to_owned(),
             subject: "CN=a".to_owned(),
             path: "a.pem".to_owned(),
@@ -192,5 +200,21 @@ mod tests {
         let short = ends.look(vec![certificate(103 * DAY_MS)], WallMillis(101 * DAY_MS));
         assert_eq!(short.nearer[0].1, Nearness::SevenDays);
         assert!(short.renewed.is_empty());
+    }
+
+    // EDGE-15
+    #[test]
+    fn of_a_revocation_list_only_the_end_is_told() {
+        let mut ends = Ends::default();
+        let list = InUse {
+            ends: TlsEnds::RevocationList,
+            ..certificate(2 * DAY_MS)
+        };
+        let mut told = Vec::new();
+        for hour in 0..=49 {
+            let news = ends.look(vec![list.clone()], WallMillis(hour * DAY_MS / 24));
+            told.extend(news.nearer.into_iter().map(|(_, nearness)| nearness));
+        }
+        assert_eq!(told, [Nearness::Expired]);
     }
 }

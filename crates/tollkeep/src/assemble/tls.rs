@@ -9,7 +9,8 @@ use tollkeep_admin::{Door, Peer};
 use tollkeep_config::ConfigError;
 use tollkeep_config::settings::{Environment, Settings, Tls};
 use tollkeep_net::tls::{
-    ControlListener, ControlStream, PairFiles, Served, ServerSettings, ServerTls,
+    ClientAuthFiles, ControlListener, ControlStream, Ends, PairFiles, Served, ServerSettings,
+    ServerTls,
 };
 use tollkeep_types::WallMillis;
 
@@ -32,6 +33,8 @@ const SECTIONS: [Section; 3] = [
 /// A certificate in use.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct InUse {
+    /// What it is.
+    pub(crate) ends: Ends,
     /// Where its settings stand.
     pub(crate) name: String,
     /// Its subject.
@@ -100,10 +103,13 @@ impl Checked {
 fn in_use<'a>(section: &'a str, served: &'a Served) -> impl Iterator<Item = InUse> + 'a {
     let expiries = served.expiries.iter().enumerate();
     expiries.map(move |(index, expiry)| InUse {
-        // The first is that of `cert_file`, mostly the only one.
-        name: match index {
-            0 => section.to_owned(),
-            _ => format!("{section}.{index}"),
+        ends: expiry.ends,
+        name: match (expiry.ends, index) {
+            // That of `cert_file`, mostly the only one.
+            (Ends::Certificate, 0) => section.to_owned(),
+            (Ends::Certificate, _) => format!("{section}.{index}"),
+            (Ends::ClientAuthority, _) => format!("{section}.client_ca"),
+            (Ends::RevocationList, _) => format!("{section}.client_crl"),
         },
         subject: expiry.subject.clone(),
         path: expiry.path.clone(),
@@ -151,10 +157,17 @@ impl Listeners {
 
 /// The files that the TLS of these settings is made of, as they are now.
 pub(crate) fn files(settings: &Settings) -> Files {
-    let all = SECTIONS.into_iter().filter_map(|(_, of)| of(settings));
-    let files = all.flat_map(|tls| &tls.certificates);
-    let paths = files.flat_map(|files| [files.cert_file.clone(), files.key_file.clone()]);
-    Files::look_at(paths.collect())
+    let mut paths = Vec::new();
+    for tls in SECTIONS.into_iter().filter_map(|(_, of)| of(settings)) {
+        for files in &tls.certificates {
+            paths.extend([files.cert_file.clone(), files.key_file.clone()]);
+        }
+        if let Some(client_auth) = &tls.client_auth {
+            paths.push(client_auth.ca_file.clone());
+            paths.extend(client_auth.crl_file.clone());
+        }
+    }
+    Files::look_at(paths)
 }
 
 /// What `net` is asked to serve.
@@ -171,6 +184,11 @@ fn wanted(tls: &Tls, settings: &Settings) -> ServerSettings {
         insecure_key_mode: tls.insecure_key_mode,
         in_production: settings.environment == Environment::Production,
         handshake: settings.server.timeouts.tls_handshake,
+        client_auth: tls.client_auth.as_ref().map(|asked| ClientAuthFiles {
+            need: asked.need,
+            ca_file: asked.ca_file.clone(),
+            crl_file: asked.crl_file.clone(),
+        }),
     }
 }
 
@@ -196,10 +214,16 @@ impl Door for ControlDoor {
     async fn accept(&mut self) -> (ControlStream, Peer) {
         let (stream, addr) = self.0.accept().await;
         let session = stream.tls().map(Arc::clone);
+        let certificate = session.as_ref().and_then(|session| session.client.clone());
         let tls = session.map(|session| -> tollkeep_admin::Misdirects {
             Arc::new(move |authority| session.misdirects(authority))
         });
-        (stream, Peer { addr, tls })
+        let peer = Peer {
+            addr,
+            tls,
+            certificate,
+        };
+        (stream, peer)
     }
 
     fn addr(&self) -> std::io::Result<SocketAddr> {

@@ -45,7 +45,8 @@ impl Client {
             .enable_io()
             .enable_time()
             .build()?;
-        let target = management_target(url, connection.ca_file.as_deref())?;
+        let pair = connection.client_pair();
+        let target = management_target(url, connection.ca_file.as_deref(), pair.as_ref())?;
         let key = match &connection.key_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)

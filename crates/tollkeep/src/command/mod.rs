@@ -18,10 +18,13 @@ mod tenant;
 mod tls;
 mod token;
 
+use crate::system::SystemClock;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tollkeep_net::control::Target;
+use tollkeep_net::tls::{PairFiles, client_showing};
+use tollkeep_types::Clock;
 
 /// A hardened gateway between callers and costly LLM and API upstreams.
 #[derive(Debug, Parser)]
@@ -98,6 +101,12 @@ pub(crate) struct Connection {
     /// Certificates (PEM) to trust besides the system's, for https
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// A certificate (PEM) to show where the management address asks for one
+    #[arg(long, value_name = "FILE", requires = "client_key_file")]
+    client_cert_file: Option<PathBuf>,
+    /// The key of that certificate (PEM, mode 0600)
+    #[arg(long, value_name = "FILE", requires = "client_cert_file")]
+    client_key_file: Option<PathBuf>,
     /// A file that holds the management key
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -137,8 +146,24 @@ impl Cli {
     }
 }
 
+impl Connection {
+    /// The certificate to show, if there is one.
+    fn client_pair(&self) -> Option<PairFiles> {
+        let (cert, key) = (&self.client_cert_file, &self.client_key_file);
+        Some(PairFiles {
+            cert_file: cert.clone()?,
+            key_file: key.clone()?,
+            names: Vec::new(),
+        })
+    }
+}
+
 /// `https://host:port`, `http://address:port` or `address:port`.
-fn management_target(text: &str, ca_file: Option<&Path>) -> anyhow::Result<Target> {
+fn management_target(
+    text: &str,
+    ca_file: Option<&Path>,
+    identity: Option<&PairFiles>,
+) -> anyhow::Result<Target> {
     let want = |example: &str| {
         let problem = format!("--url: want an address like {example}, got `{text}`");
         crate::exit::Failed::new(2, problem)
@@ -148,7 +173,11 @@ fn management_target(text: &str, ca_file: Option<&Path>) -> anyhow::Result<Targe
         let authority: tollkeep_types::Authority = authority
             .parse()
             .map_err(|_| want("https://gateway.example:8318"))?;
-        let roots = tollkeep_net::tls::client(ca_file)
+        let roots = match identity {
+            Some(pair) => client_showing(ca_file, pair, SystemClock::new().wall()),
+            None => tollkeep_net::tls::client(ca_file),
+        };
+        let roots = roots
             .map_err(|error| crate::exit::Failed::new(crate::exit::INVALID, error.to_string()))?;
         return Ok(Target::Tls {
             host: authority.host().to_owned(),

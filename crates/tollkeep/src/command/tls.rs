@@ -9,13 +9,15 @@ use crate::system::SystemClock;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tollkeep_config::ConfigErrors;
+use tollkeep_net::tls::Ends;
 use tollkeep_policy::expiry::{Nearness, days_left};
 use tollkeep_types::{Clock, WallMillis};
 
 /// Certificates of our own listeners.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tls {
-    /// Check the certificates and keys of the configuration; 8 if one ends within a day
+    /// Check the certificates, keys and revocation lists of the configuration; 8 if a certificate
+    /// ends within a day
     Check(Check),
     /// Have a running gateway read them again
     Reload(Reload),
@@ -71,7 +73,10 @@ impl Check {
         let certificates = checked.certificates();
         let told: Vec<_> = certificates.iter().map(|one| shown(one, now)).collect();
         print(self.json, &told);
-        let near = |one: &&InUse| Nearness::of(one.not_after, now) >= Nearness::OneDay;
+        // Revocation lists live for days, and are renewed at the last moment.
+        let near = |one: &&InUse| {
+            one.ends != Ends::RevocationList && Nearness::of(one.not_after, now) >= Nearness::OneDay
+        };
         match certificates.iter().find(near) {
             Some(one) => {
                 let (path, until) = (&one.path, one.not_after);

@@ -109,6 +109,7 @@ fn whoever_is_not_of_this_machine_finds_nothing_there() {
         "X-Forwarded-Proto: https\r\n",
         "CF-Ray: 1\r\n",
         "True-Client-IP: 127.0.0.1\r\n",
+        "Client-Cert: :MIIB:\r\n",
     ] {
         let answer = call("127.0.0.1", whoami, lines);
         assert_eq!(answer.status, 404, "{lines}");

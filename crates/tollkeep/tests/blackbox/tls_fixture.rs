@@ -1,13 +1,16 @@
 //! Certificates made for a test, and callers that speak TLS.
 
+use crate::mtls_fixture::Identity;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
     StreamOwned, SupportedCipherSuite, SupportedProtocolVersion,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -238,6 +241,15 @@ impl Caller {
     pub(crate) fn alpn(mut self, protocols: &[&str]) -> Self {
         let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
         self.config.alpn_protocols = protocols.collect();
+        self
+    }
+
+    /// One that shows this certificate whenever it is asked for one.
+    pub(crate) fn showing(mut self, identity: &Identity) -> Self {
+        let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).unwrap();
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        let certified = CertifiedKey::new(identity.chain.clone(), key);
+        self.config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
         self
     }
 

@@ -96,6 +96,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("tower-http", &["admin"]),
     ("tracing-subscriber", &["observe"]),
+    ("x509-parser", &["net"]),
 ];
 
 pub(super) struct Purity {

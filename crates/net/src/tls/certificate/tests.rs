@@ -29,14 +29,13 @@ fn a_certificate_tells_whose_it_is_and_how_long() {
     });
     let read = Certificate::read(&der).unwrap();
     assert_eq!(
-        read.subject,
+        read.subject.to_string(),
         "1.2.840.99=a\\0ab,CN=\\ #x\\ ,O=Müller\\, Söhne \\+ Co,C=CH"
     );
-    assert_eq!(read.common_name.as_deref(), Some(" #x "));
-    assert_eq!(
-        (read.dns_names, read.has_names),
-        (vec!["a.example".to_owned()], true)
-    );
+    assert_eq!(read.subject.common_name(), Some(" #x "));
+    assert_eq!(read.dns_names().collect::<Vec<_>>(), ["a.example"]);
+    let address = AlternativeName::Ip([127, 0, 0, 1].into());
+    assert!(read.has_names && read.names.contains(&address));
     assert_eq!(read.not_before, "2026-11-01T00:00:00Z".parse().unwrap());
     assert_eq!(read.not_after, "2051-02-28T00:00:00Z".parse().unwrap());
     assert_eq!(read.key, KeyKind::Elliptic);
@@ -66,12 +65,47 @@ proptest! {
         noise in proptest::collection::vec(any::<u8>(), 0..64),
     ) {
         prop_assert_eq!(Certificate::read(&noise), None);
+        prop_assert!(RevocationList::read(&noise).is_none());
         let der = made(|_| {});
         prop_assert_eq!(Certificate::read(&der[..cut.min(der.len() - 1)]), None);
         let mut other = der.clone();
         other[at.min(der.len() - 1)] = byte;
         // A certificate or none, but no panic.
         let read = Certificate::read(&other);
+        prop_assert!(RevocationList::read(&other).is_none());
+        drop(Authority::read(&other));
         prop_assert!(read.is_some() || other != der);
     }
+}
+
+// EDGE-15
+#[test]
+fn what_a_client_is_told_by_is_read_and_what_is_behind_a_certificate_is_not() {
+    let der = made(|params| {
+        params.subject_alt_names = vec![
+            SanType::URI("spiffe://example.com/ci".try_into().unwrap()),
+            SanType::Rfc822Name("a@b.example".try_into().unwrap()),
+            SanType::IpAddress("2001:db8::1".parse().unwrap()),
+        ];
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(
+            DnType::CommonName,
+            DnValue::BmpString("ü".try_into().unwrap()),
+        );
+    });
+    let client = client_certificate(&der).unwrap();
+    assert_eq!(client.subject, "CN=ü".parse().unwrap());
+    let names = [
+        "URI:spiffe://example.com/ci",
+        "email:a@b.example",
+        "IP:2001:db8::1",
+    ];
+    assert_eq!(client.names, names.map(|name| name.parse().unwrap()));
+    let (mut longer, mut other) = (der.clone(), der);
+    longer.push(0);
+    assert_eq!(client_certificate(&longer), None);
+    // The signature is none of this reader's affairs, the fingerprint is of every byte.
+    *other.last_mut().unwrap() ^= 1;
+    let other = client_certificate(&other).unwrap();
+    assert_ne!(other.sha256, client.sha256);
 }

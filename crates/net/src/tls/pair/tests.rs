@@ -3,6 +3,7 @@
 use super::*;
 use rcgen::{CertificateParams, CertifiedKey as Made, DnType, KeyPair};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 const DAY_MS: u64 = 86_400_000;
 
