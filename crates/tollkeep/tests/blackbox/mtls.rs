@@ -49,7 +49,7 @@ fn cast() -> Cast {
     };
     let used = |usages: &[ExtendedKeyUsagePurpose]| {
         root.client_with("used", |params| {
-            params.extended_key_usages = usages.to_vec()
+            params.extended_key_usages = usages.to_vec();
         })
     };
     let forged = {

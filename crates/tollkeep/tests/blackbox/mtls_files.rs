@@ -32,11 +32,11 @@ fn run(believed: &Believed) -> (Option<i32>, String, String) {
     (ran.status.code(), text(ran.stdout), text(ran.stderr))
 }
 
-// EDGE-15
-#[test]
-fn each_fault_of_the_authorities_has_its_message_and_names_the_file() {
-    let root = Authority::root("Clients");
-    let believed = Believed::new(&[&root]);
+/// Texts that are no authorities, and what is said of them.
+fn wrong_authorities(
+    believed: &Believed,
+    root: &Authority,
+) -> Vec<(&'static str, String, &'static str)> {
     let dated = |from: i32, until: i32| {
         Authority::root_with("Dated", |params| {
             params.not_before = date_time_ymd(from, 1, 1);
@@ -52,7 +52,7 @@ fn each_fault_of_the_authorities_has_its_message_and_names_the_file() {
     openssl(folder, weak);
     let weak = fs::read_to_string(folder.join("w.pem")).unwrap();
     let good = root.pem();
-    for (name, ca, want) in [
+    vec![
         (
             "nothing",
             "nothing\n".to_owned(),
@@ -100,11 +100,19 @@ fn each_fault_of_the_authorities_has_its_message_and_names_the_file() {
             "the authority CN=Dated is not valid before 2090-01-01",
         ),
         ("short", weak, "the RSA key has 1024 bits: at least 2048"),
-    ] {
+    ]
+}
+
+// EDGE-15
+#[test]
+fn each_fault_of_the_authorities_has_its_message_and_names_the_file() {
+    let root = Authority::root("Clients");
+    let believed = Believed::new(&[&root]);
+    for (name, ca, want) in wrong_authorities(&believed, &root) {
         let (code, _, told) = check(&believed, &ca, None);
         assert_eq!(code, Some(3), "{name}: {told}");
         assert!(
-            told.contains("server.tls: ") && told.contains(&want),
+            told.contains("server.tls: ") && told.contains("clients.pem: ") && told.contains(want),
             "{name}: {told}"
         );
     }
@@ -117,17 +125,11 @@ fn each_fault_of_the_authorities_has_its_message_and_names_the_file() {
     );
 }
 
-// EDGE-15
-#[test]
-fn each_fault_of_a_revocation_list_has_its_message_and_names_the_file() {
-    let (root, other) = (Authority::root("Clients"), Authority::root("Others"));
+/// Texts that are no lists of `root`, and what is said of them.
+fn wrong_lists(root: &Authority, between: &Authority) -> Vec<(&'static str, String, &'static str)> {
+    let other = Authority::root("Others");
     let namesake = Authority::root("Clients");
-    let between = root.below("Clients 2");
-    let mute = Authority::root_with("Mute", |params| {
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    });
     let loud = Authority::root("Mute");
-    let believed = Believed::new(&[&root]);
     let dated = |from: i32, until: i32| {
         root.list_with(&[], |params: &mut CertificateRevocationListParams| {
             params.this_update = date_time_ymd(from, 1, 1);
@@ -135,8 +137,7 @@ fn each_fault_of_a_revocation_list_has_its_message_and_names_the_file() {
         })
     };
     let good = root.list(&[]);
-    let ca = format!("{}{}{}", root.pem(), between.pem(), mute.pem());
-    for (name, crl, want) in [
+    vec![
         (
             "nothing",
             "nothing\n".to_owned(),
@@ -190,14 +191,27 @@ fn each_fault_of_a_revocation_list_has_its_message_and_names_the_file() {
         ),
         (
             "an authority",
-            root.list(&[&between]),
+            root.list(&[between]),
             "revokes CN=Clients 2, which /",
         ),
-    ] {
+    ]
+}
+
+// EDGE-15
+#[test]
+fn each_fault_of_a_revocation_list_has_its_message_and_names_the_file() {
+    let root = Authority::root("Clients");
+    let between = root.below("Clients 2");
+    let mute = Authority::root_with("Mute", |params| {
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    });
+    let believed = Believed::new(&[&root]);
+    let ca = format!("{}{}{}", root.pem(), between.pem(), mute.pem());
+    for (name, crl, want) in wrong_lists(&root, &between) {
         let (code, _, told) = check(&believed, &ca, Some(&crl));
         assert_eq!(code, Some(3), "{name}: {told}");
         assert!(
-            told.contains("server.tls: ") && told.contains(&want),
+            told.contains("server.tls: ") && told.contains("revoked.pem: ") && told.contains(want),
             "{name}: {told}"
         );
     }
