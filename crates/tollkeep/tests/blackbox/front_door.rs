@@ -469,7 +469,11 @@ fn a_door_that_nothing_opens_is_refused_at_the_start() {
             "{ service_token: {}, paths: [v1] }",
             "want a path such as",
         ),
-        ("a factor of later", "{ mtls: {} }", "is not supported yet"),
+        (
+            "certificates that nobody is asked for",
+            "{ mtls: { subjects: [\"CN=a\"] } }",
+            "set `server.tls.client_auth` to `optional` or `required`",
+        ),
     ] {
         let file = folder.path().join("tollkeep.yaml");
         fs::write(&file, format!("server: {{ front_door: {door} }}\n")).unwrap();
