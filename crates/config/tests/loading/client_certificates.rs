@@ -122,3 +122,19 @@ fn subjects_keep_their_commas_also_in_the_environment() {
     let two = door(Case::yaml(&text).env(&[(key, "[\"CN=ci,O=Example\", \"CN=b\"]")]));
     assert_eq!(two.subjects, [wanted("CN=ci,O=Example"), wanted("CN=b")]);
 }
+
+// EDGE-15
+#[test]
+fn a_listener_in_clear_text_beside_required_certificates_is_told() {
+    let listen = "listen: [{ port: 1 }, { port: 2, tls: false }, { port: 3, redirect_http: true }]";
+    let case = |need: &str| {
+        Case::yaml(&format!(
+            "server: {{ {listen}, tls: {{ {PAIR}, client_auth: {need}, client_ca_file: ca.pem }} }}"
+        ))
+    };
+    let told = case("required").warnings();
+    let want = "server.listen[1]: is in clear text: callers come in there without";
+    assert!(told.contains(want), "{told}");
+    assert_eq!(told.matches("is in clear text").count(), 1, "{told}");
+    assert!(!case("optional").warnings().contains("is in clear text"));
+}

@@ -5,9 +5,10 @@ use crate::mtls_fixture::{Authority, Believed, Identity, status, status_of};
 use rcgen::{DnType, SanType};
 use rustls_pki_types::ServerName;
 use serde_json::json;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
-use tollkeep_testkit::{Http2Client, MANAGEMENT_KEY, Origin, eventually};
+use tollkeep_testkit::{Client, Http2Client, MANAGEMENT_KEY, Origin, eventually};
 
 fn named(root: &Authority, name: &str) -> Identity {
     root.client_with(name, |params| {
@@ -234,4 +235,25 @@ fn the_operators_door_takes_no_certificate_of_the_data_listener() {
     assert_eq!(told, Ok(403), "whom that one believes is its own affair");
     let told = status_of(&config, gateway.management(), "/api/v1/whoami", &key);
     assert_eq!(told, Ok(200));
+}
+
+// EDGE-15 EDGE-126
+#[test]
+fn who_comes_in_clear_text_has_no_certificate_whatever_others_are_asked_for() {
+    let root = Authority::root("Clients");
+    let believed = Believed::new(&[&root]);
+    let ci = root.client("ci");
+    let origin = Origin::plain();
+    let more = ", listen: [{ port: 0 }, { port: 0, tls: false }, { port: 0, http2: false }], \
+                front_door: { mtls: { subjects: [\"CN=ci\"] } }";
+    let gateway = believed.gateway(&origin, "required", more);
+    let gateway = gateway.in_file("server.port").start();
+    let [tls, clear, old] = <[SocketAddr; 3]>::try_from(gateway.listen()).unwrap();
+    for addr in [tls, old] {
+        assert_eq!(status(believed.caller(Some(&ci)), addr, "/x"), Ok(200));
+        assert!(status(believed.caller(None), addr, "/x").is_err());
+    }
+    let answer = Client::connect(clear).call(&head("GET /x", "X-Client-Cert: CN=ci\r\n"));
+    assert_eq!(answer.status, 403);
+    assert_eq!(origin.count(), 2);
 }
