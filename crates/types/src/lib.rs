@@ -11,6 +11,7 @@ mod clock;
 pub mod field_name;
 mod hex;
 mod id;
+mod key_pin;
 pub mod path;
 mod secret;
 pub mod tls;
@@ -24,5 +25,6 @@ pub use id::{
     CredentialId, EventId, IpEntryId, LineageId, ManagementKeyId, ParseIdError, ProjectId,
     RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
 };
+pub use key_pin::{KeyPin, KeyPinError};
 pub use secret::Secret;
 pub use token_hash::TokenHash;

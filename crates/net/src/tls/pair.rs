@@ -334,8 +334,11 @@ fn sections(text: &[u8]) -> Vec<SectionKind> {
     found.map(|any| any.0).collect()
 }
 
-/// The bytes of a file and its mode.
-fn read(file: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Fault> {
+/// The text of a file, which may be a key.
+pub(super) type PemText = Zeroizing<Vec<u8>>;
+
+/// The text of a file and its mode.
+pub(super) fn read(file: &Path) -> Result<(PemText, u32), Fault> {
     let unreadable = |error: io::Error| Fault::Unreadable {
         path: told(file),
         problem: error.to_string(),
