@@ -255,7 +255,11 @@ pub(crate) fn dial_refusal(error: &DialError, target: &Target) -> Refusal {
         DialError::Resolve(problem) => Refusal::UpstreamDns(problem.to_string()),
         DialError::TooMany => Refusal::Overloaded("upstream connections"),
         DialError::NoDescriptor => Refusal::Overloaded("file descriptors"),
-        DialError::Connect(_) | DialError::Tls(_) => Refusal::UpstreamError(error.to_string()),
+        DialError::Tls(problem) => {
+            tracing::warn!(upstream.name = %target.name, "TLS with `{}` failed: {problem}", target.name);
+            Refusal::UpstreamError(error.to_string())
+        }
+        DialError::Connect(_) => Refusal::UpstreamError(error.to_string()),
     }
 }
 

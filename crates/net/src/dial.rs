@@ -196,7 +196,9 @@ impl Dialer {
         endpoint: &Endpoint,
         tried: &mut Tried,
     ) -> Result<Connected, DialError> {
-        let Endpoint { url, exceptions, .. } = endpoint;
+        let Endpoint {
+            url, exceptions, ..
+        } = endpoint;
         let vetting = self.vetted::<DialError>(&self.policy, url, exceptions);
         let mut vetted = vetting.await?;
         tried.sort(&mut vetted);
@@ -210,9 +212,8 @@ impl Dialer {
         let Some(tls) = &endpoint.tls else {
             return Ok(Connected::Clear(stream));
         };
-        let name = tls.server_name(url).map_err(DialError::Tls)?;
         let peer = stream.peer_addr().map_err(DialError::Connect)?;
-        match tls.connector().connect(name, stream).await {
+        match tls.shake(url, stream).await {
             Ok(stream) => Ok(Connected::Tls(Box::new(stream))),
             Err(error) => {
                 tried.0.push(peer);
@@ -290,14 +291,10 @@ async fn encrypted(carrier: Carrier, endpoint: &Endpoint) -> io::Result<Connecte
             Carrier::Tls(stream) => Connected::Tls(stream),
         });
     };
-    let (name, connector) = (tls.server_name(&endpoint.url)?, tls.connector());
+    let url = &endpoint.url;
     Ok(match carrier {
-        Carrier::Clear(stream) => {
-            Connected::Tls(Box::new(connector.connect(name, stream).await?))
-        }
-        Carrier::Tls(stream) => {
-            Connected::TlsInTls(Box::new(connector.connect(name, *stream).await?))
-        }
+        Carrier::Clear(stream) => Connected::Tls(Box::new(tls.shake(url, stream).await?)),
+        Carrier::Tls(stream) => Connected::TlsInTls(Box::new(tls.shake(url, *stream).await?)),
     })
 }
 

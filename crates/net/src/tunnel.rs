@@ -91,8 +91,7 @@ impl Proxy {
         let Some(tls) = &self.tls else {
             return Ok(Carrier::Clear(stream));
         };
-        let name = tls.server_name(&self.url).map_err(ProxyFault::Tls)?;
-        let stream = tls.connector().connect(name, stream).await;
+        let stream = tls.shake(&self.url, stream).await;
         let stream = stream.map_err(ProxyFault::Tls)?;
         Ok(Carrier::Tls(Box::new(stream)))
     }

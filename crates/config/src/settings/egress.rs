@@ -9,11 +9,11 @@ use crate::reader::keys;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tollkeep_types::tls::RootStore;
 use tollkeep_policy::egress::{
     EgressPolicy, EgressReason, EgressUrl, Exceptions, Giver, HostList, HostMode, HostPattern,
     HostPatternError, Purpose, Scheme, parse_url,
 };
+use tollkeep_types::tls::RootStore;
 
 /// What may be dialled.
 #[derive(Clone, Debug, Eq, PartialEq)]

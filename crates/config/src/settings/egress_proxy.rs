@@ -131,7 +131,9 @@ fn basic(login: &str) -> Result<Secret, String> {
     };
     let unfit = |byte: &u8| byte.is_ascii_control();
     if user.is_empty() || user.contains(&b':') || user.iter().chain(&password).any(unfit) {
-        return Err("has a login that can't be sent: no user, or a colon or control byte".to_owned());
+        return Err(
+            "has a login that can't be sent: no user, or a colon or control byte".to_owned(),
+        );
     }
     let login = [user.as_slice(), b":", &password].concat();
     Ok(Secret::new(format!("Basic {}", STANDARD.encode(login))))

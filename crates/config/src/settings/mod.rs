@@ -258,8 +258,14 @@ impl Settings {
 impl Settings {
     /// The files of certificates and keys that outgoing connections are made with.
     pub fn egress_files(&self) -> impl Iterator<Item = &PathBuf> {
-        let upstreams = self.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
-        let providers = self.providers.iter().filter_map(|provider| provider.tls.as_ref());
+        let upstreams = self
+            .upstreams
+            .iter()
+            .filter_map(|upstream| upstream.tls.as_ref());
+        let providers = self
+            .providers
+            .iter()
+            .filter_map(|provider| provider.tls.as_ref());
         let tls = upstreams.chain(providers).flat_map(UpstreamTls::files);
         self.egress.files().chain(tls)
     }

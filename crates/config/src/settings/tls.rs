@@ -66,7 +66,8 @@ keys! {
     }
 }
 
-pub(super) const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+pub(super) const VERSIONS: [(&str, TlsVersion); 2] =
+    [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
 
 const fn suite() -> Parsed<CipherSuite> {
     parsed("cipher suite such as `TLS_AES_128_GCM_SHA256`", |text| {

@@ -66,10 +66,10 @@ const fn server_name() -> Parsed<Host> {
             text.to_owned()
         };
         let url = format!("https://{bracketed}/");
-        let url =
-            parse_url(&url, Purpose::Upstream, Giver::Operator).map_err(|_| problem())?;
+        let url = parse_url(&url, Purpose::Upstream, Giver::Operator).map_err(|_| problem())?;
         // Nothing but a host: a path or port would be left out in silence.
-        if url.to_string() != format!("https://{}/", url.host()) {
+        let has_port = text.contains(':') && !matches!(url.host(), Host::V6(_));
+        if has_port || url.to_string() != format!("https://{}/", url.host()) {
             return Err(problem());
         }
         Ok(url.host().clone())

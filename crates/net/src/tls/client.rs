@@ -84,7 +84,9 @@ impl Trust {
     }
 }
 
-pub(super) fn builder(oldest: TlsVersion) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Fault> {
+pub(super) fn builder(
+    oldest: TlsVersion,
+) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Fault> {
     let versions: &[&rustls::SupportedProtocolVersion] = match oldest {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V1_3 => &[&rustls::version::TLS13],

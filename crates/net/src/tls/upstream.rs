@@ -3,6 +3,7 @@
 
 use super::client::{self, ClientConfig, Trust};
 use super::pair::{Fault, Pair, PairFiles, PemText, Rules, Warning, read};
+use crate::io::Encrypted;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
@@ -11,6 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tollkeep_policy::egress::{EgressUrl, Host};
 use tollkeep_types::tls::{RootStore, TlsVersion};
 use tollkeep_types::{KeyPin, WallMillis};
@@ -81,7 +83,10 @@ impl UpstreamTls {
         now: WallMillis,
     ) -> Result<LoadedUpstream, Vec<Fault>> {
         let one = |fault| vec![fault];
-        let paths = settings.ca_file.iter().chain(settings.client.iter().flatten());
+        let paths = settings
+            .ca_file
+            .iter()
+            .chain(settings.client.iter().flatten());
         let texts = paths.map(|path| read(path).map(|(text, _)| text));
         // What can't be read is told below, with everything else.
         let read: Vec<_> = texts.flatten().collect();
@@ -141,16 +146,28 @@ impl UpstreamTls {
         Ok(LoadedUpstream { tls, warnings })
     }
 
-    pub(crate) fn connector(&self) -> tokio_rustls::TlsConnector {
-        Arc::clone(&self.config).into()
+    /// Shakes hands with whoever answers at `url`, who must prove its name.
+    pub(crate) async fn shake<S>(&self, url: &EgressUrl, stream: S) -> io::Result<Encrypted<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => name_of(url.host())?,
+        };
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(name, stream).await.map_err(told)
     }
+}
 
-    /// The name that whoever answers at `url` must prove.
-    pub(crate) fn server_name(&self, url: &EgressUrl) -> io::Result<ServerName<'static>> {
-        match &self.server_name {
-            Some(name) => Ok(name.clone()),
-            None => name_of(url.host()),
+/// The error in our own words, where it is our own.
+fn told(error: io::Error) -> io::Error {
+    let of_rustls = error.get_ref().and_then(|error| error.downcast_ref());
+    match of_rustls {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(own))) => {
+            io::Error::new(error.kind(), own.0.to_string())
         }
+        _ => error,
     }
 }
 

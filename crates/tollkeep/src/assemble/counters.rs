@@ -9,8 +9,8 @@ use tollkeep_config::settings::{Redis, ResolverMode};
 use tollkeep_crypto::{hmac_sha256, key_text};
 use tollkeep_gateway::{Asks, CounterNaming, Keeper, KeeperParts, OnChange, Shared, SharedLimits};
 use tollkeep_net::redis::RedisTarget;
-use tollkeep_net::tls::Trust;
 use tollkeep_net::resolve::{Names, ResolverSettings};
+use tollkeep_net::tls::Trust;
 
 /// What the key of counters' names is made for.
 const NAMES_OF: &[u8] = b"tollkeep names of shared counters";
@@ -79,9 +79,9 @@ fn invalid(problem: &impl ToString) -> Failed {
 
 fn target(base: &Base, redis: &Redis) -> anyhow::Result<RedisTarget> {
     let (server, egress) = (&redis.server, &base.settings.egress);
-    let tls = server.tls.then(|| {
-        Trust::load(egress.roots, egress.ca_file.as_deref(), None)?.client()
-    });
+    let tls = server
+        .tls
+        .then(|| Trust::load(egress.roots, egress.ca_file.as_deref(), None)?.client());
     Ok(RedisTarget {
         host: server.host.clone(),
         port: server.port,

@@ -86,9 +86,8 @@ pub(crate) fn start(
     let descriptors = host::descriptors(count)?;
     let planner = Planner::new(base, others, &descriptors, control.handle());
     let planned = planner.plan(settings, None);
-    let planned = planned.map_err(|faults| {
-        Failed::new(exit::INVALID, ConfigErrors(faults).to_string())
-    })?;
+    let planned =
+        planned.map_err(|faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string()))?;
     let limits = &settings.server.limits;
     let link = Link::new(base);
     let shared = Arc::new(Shared {

@@ -4,7 +4,7 @@
 
 use super::reload::fault;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use tollkeep_config::ConfigError;
 use tollkeep_config::settings::{Egress, Proxy as ProxySettings, ResolverMode, Settings};
@@ -164,25 +164,30 @@ impl Reading<'_> {
 fn wanted(settings: &Settings) -> impl Iterator<Item = (String, UpstreamSettings)> {
     let upstreams = settings.upstreams.iter();
     let upstreams = upstreams.map(|upstream| ("upstreams", &upstream.name, &upstream.tls));
-    let providers = settings.providers.iter().filter(|provider| provider.enabled);
+    let providers = settings
+        .providers
+        .iter()
+        .filter(|provider| provider.enabled);
     let providers = providers.map(|provider| ("providers", &provider.name, &provider.tls));
-    upstreams.chain(providers).filter_map(|(section, name, tls)| {
-        let tls = tls.as_ref()?;
-        let wanted = UpstreamSettings {
-            ca_file: tls.ca_file.clone(),
-            client: tls.client.clone(),
-            server_name: tls.server_name.clone(),
-            min_version: tls.min_version,
-            pins: tls.pins.clone(),
-        };
-        Some((format!("{section}.{name}"), wanted))
-    })
+    upstreams
+        .chain(providers)
+        .filter_map(|(section, name, tls)| {
+            let tls = tls.as_ref()?;
+            let wanted = UpstreamSettings {
+                ca_file: tls.ca_file.clone(),
+                client: tls.client.clone(),
+                server_name: tls.server_name.clone(),
+                min_version: tls.min_version,
+                pins: tls.pins.clone(),
+            };
+            Some((format!("{section}.{name}"), wanted))
+        })
 }
 
 /// Nothing but other roots.
-fn believing(ca_file: &PathBuf) -> UpstreamSettings {
+fn believing(ca_file: &Path) -> UpstreamSettings {
     UpstreamSettings {
-        ca_file: Some(ca_file.clone()),
+        ca_file: Some(ca_file.to_path_buf()),
         client: None,
         server_name: None,
         min_version: tollkeep_types::tls::TlsVersion::V1_2,

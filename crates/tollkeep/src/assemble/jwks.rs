@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tollkeep_config::settings::{FrontDoor, Jwt, Settings};
 use tollkeep_crypto::jwt::{JwtKeys, KeySet};
+use tollkeep_net::ProxyFault;
 use tollkeep_net::dial::{DialError, Dialer, Endpoint, PoolSettings};
 use tollkeep_net::fetch::{self, Bounds, FetchError};
-use tollkeep_net::ProxyFault;
 use tollkeep_net::tls::UpstreamTls;
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_policy::egress::Exceptions;
@@ -83,7 +83,9 @@ impl Jwks {
     fn keys_of(&self, endpoint: Endpoint) -> Arc<JwtKeys> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|known| known.keys.strong_count() > 0);
-        let mut same = known.iter().filter(|known| known.endpoint.leads_where(&endpoint));
+        let mut same = known
+            .iter()
+            .filter(|known| known.endpoint.leads_where(&endpoint));
         if let Some(keys) = same.find_map(|known| known.keys.upgrade()) {
             return keys;
         }

@@ -101,8 +101,8 @@ impl Planner {
             before,
             memory_bytes_max: memory::bound(&settings.server.limits),
         };
-        let plan = Plan::new(settings, &parts)
-            .map_err(|error| vec![fault("", &error.to_string())])?;
+        let plan =
+            Plan::new(settings, &parts).map_err(|error| vec![fault("", &error.to_string())])?;
         Ok(Planned {
             plan,
             door,
