@@ -404,7 +404,9 @@ fn a_proxy_over_tls_proves_who_it_is_and_tunnels_tls() {
         let ca = format!(", ca_file: \"{}\"", trust.file().display());
         by_way_of(&url, &server, &ca) + &config(&parts)
     };
-    let gateway = unwatched(with(&of_proxy)).start();
+    let gateway = unwatched(with(&of_proxy))
+        .set("server.workers", "1")
+        .start();
     assert_eq!(ask(&gateway, "clear").status, 200);
     for _ in 0..2 {
         let answer = gateway.call(&post("/secure", "", &large));
