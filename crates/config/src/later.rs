@@ -72,6 +72,7 @@ pub(crate) const LATER: &[&str] = &[
     "store.jobs_url",
     "store.owner_url",
     "store.migrate",
+    "egress.ports",
     "policy",
     "defaults",
     "upstreams.<name>.openapi",

@@ -18,8 +18,6 @@ use tollkeep_types::tls::RootStore;
 /// What may be dialled.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Egress {
-    /// Ports a tenant's URL may name.
-    pub ports: Vec<u16>,
     /// Ports an operator's URL may name although they are on the block list.
     pub allow_ports: Vec<u16>,
     /// How names are resolved.
@@ -66,8 +64,6 @@ const HOST_MODES: [(&str, HostMode); 2] =
 keys! {
     /// The one door out: what may be dialled.
     pub(crate) struct EgressFile {
-        /// Ports a URL given by a tenant may name.
-        ports: Vec<u16> = list(whole(1..=65_535)).or(vec![80, 443]),
         /// Ports a URL of this file may name although they are those of mail, shell, file or
         /// database servers.
         allow_ports: Vec<u16> = list(whole(1..=65_535)).or_empty(),
@@ -120,7 +116,6 @@ impl EgressFile {
         let policy = EgressPolicy::new(Vec::new(), self.allow_ports.clone(), Vec::new());
         Egress {
             proxy: self.proxy.check(&policy, checks),
-            ports: self.ports,
             allow_ports: self.allow_ports,
             resolver: self.resolver.check(checks),
             roots: self.roots,
@@ -162,7 +157,7 @@ impl Egress {
     /// # Errors
     /// The reason, with the line that would allow it.
     pub(super) fn admit(&self, url: &EgressUrl, exceptions: &Exceptions) -> Result<(), String> {
-        let policy = EgressPolicy::new(self.ports.clone(), self.allow_ports.clone(), Vec::new())
+        let policy = EgressPolicy::new(Vec::new(), self.allow_ports.clone(), Vec::new())
             .only_to(self.hosts.clone());
         policy.admit(url, exceptions).map_err(|refusal| {
             let port = url.port();
