@@ -86,7 +86,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     let (settings, lines, mut report) = check(file, core);
     let mut files = report.take_files();
     files.extend(path.clone());
-    files.extend(settings.egress.ca_file.clone());
+    files.extend(settings.egress_files().cloned());
     let warnings = report.finish()?;
     Ok(Loaded {
         settings,

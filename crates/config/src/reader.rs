@@ -228,9 +228,11 @@ impl<'t> Core<'t> {
         kind: &K,
     ) -> Option<K::Value> {
         let (path, secrecy) = (line.path.clone(), line.shape.secrecy);
+        let mut hidden = secrecy;
         if let Some(node) = node {
             line.source = node.source.clone();
-            line.shown = shown(node, secrecy);
+            hidden = kind.secrecy_of(node);
+            line.shown = shown(node, hidden);
         }
         self.lines.push(Line::Key(line));
         let node = node?;
@@ -242,7 +244,7 @@ impl<'t> Core<'t> {
         let mut node = interpolate(&path, node, secrecy, self)?;
         if secrecy == Secrecy::Secret {
             node.quotable = false;
-            if is_literal(&node) {
+            if hidden == Secrecy::Secret && is_literal(&node) {
                 self.literals.push((path.clone(), node.source.clone()));
             }
         }

@@ -101,7 +101,7 @@ impl Exchange<'_> {
             let failed = AttemptResult::ConnectFailed;
             worker.counters.attempt(target.label, failed);
             // Where TCP failed, it failed at every address.
-            if matches!(error, DialError::Connect(_)) {
+            if matches!(error, DialError::Connect(_) | DialError::Proxy(_)) {
                 let pause = PAUSE.saturating_mul(1 << tries.min(8));
                 match self.conn.race(Box::pin(tokio::time::sleep(pause))).await {
                     Raced::Gone => return Err(Stop::CallerGone),

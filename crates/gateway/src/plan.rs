@@ -25,6 +25,7 @@ use tollkeep_llm::catalog::{Kind, Speaks};
 use tollkeep_llm::resolve::{Resolver, Source};
 use tollkeep_net::Dialer;
 use tollkeep_net::dial::{Endpoint, PoolSettings};
+use tollkeep_net::tls::UpstreamTls;
 use tollkeep_observe::metrics::{Metrics, ProviderLabel};
 use tollkeep_policy::client_ip::ClientIpRules;
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
@@ -156,14 +157,35 @@ pub enum PlanError {
     NoUpstream(String),
 }
 
+/// TLS towards upstreams and providers.
+#[derive(Clone)]
+pub struct TlsToUpstreams {
+    /// Of those that ask for nothing of their own.
+    pub of_all: Arc<UpstreamTls>,
+    /// Of those that do, by the place of their settings: `upstreams.<name>`, `providers.<name>`.
+    pub own: Vec<(String, Arc<UpstreamTls>)>,
+}
+
+impl TlsToUpstreams {
+    /// That of whoever has its settings at this place.
+    pub fn of(&self, section: &str, name: &str) -> &Arc<UpstreamTls> {
+        let is_its = |place: &str| {
+            let rest = place.strip_prefix(section);
+            rest.and_then(|rest| rest.strip_prefix('.')) == Some(name)
+        };
+        let own = self.own.iter().find(|(place, _)| is_its(place));
+        own.map_or(&self.of_all, |(_, tls)| tls)
+    }
+}
+
 /// What a plan is made with, beside the settings.
 pub struct PlanParts<'a> {
     /// Where labels are registered.
     pub metrics: &'a Metrics,
     /// The addresses the data listeners are bound to, in the order of the settings.
     pub bound: &'a [SocketAddr],
-    /// TLS settings towards upstreams.
-    pub tls: Arc<tollkeep_net::tls::ClientConfig>,
+    /// TLS towards upstreams.
+    pub tls: &'a TlsToUpstreams,
     /// The door out.
     pub dialer: Dialer,
     /// A random name of this process.
@@ -302,14 +324,14 @@ fn next_endpoint_id() -> u64 {
 fn endpoint(
     url: &EgressUrl,
     exceptions: Exceptions,
-    pool: &Pool,
+    (pool, tls): (&Pool, &Arc<UpstreamTls>),
     parts: &PlanParts<'_>,
 ) -> Endpoint {
     Endpoint {
         id: next_endpoint_id(),
         url: url.clone(),
         exceptions,
-        tls: url.scheme().is_tls().then(|| Arc::clone(&parts.tls)),
+        tls: url.scheme().is_tls().then(|| Arc::clone(tls)),
         dialer: parts.dialer.clone(),
         pool: PoolSettings {
             idle_per_host_max: pool.idle_per_host_max,
@@ -350,11 +372,12 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
     };
     let fields = crate::sign::fields_set_on(upstream);
     let (set_fields, set_names) = set_fields(&fields);
+    let how = (&upstream.pool, parts.tls.of("upstreams", &upstream.name));
     Target {
         name: Arc::from(upstream.name.as_str()),
         label: parts.metrics.provider(&upstream.name),
         is_private: !exceptions.allow_private.is_empty(),
-        endpoint: endpoint(&upstream.url, exceptions, &upstream.pool, parts),
+        endpoint: endpoint(&upstream.url, exceptions, how, parts),
         timeouts: upstream.timeouts.clone(),
         retry: upstream.retry,
         guard: Guard::new(&upstream.name, upstream.breaker.as_ref(), parts.breakers),
@@ -408,6 +431,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         allow_metadata: false,
     };
     let (set_fields, set_names) = set_fields(&provider.set_headers);
+    let how = (&provider.pool, parts.tls.of("providers", &provider.name));
     let base = provider.base_url.path();
     let surfaces = Surface::ALL
         .into_iter()
@@ -424,7 +448,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         name: Arc::from(provider.name.as_str()),
         label: parts.metrics.provider(&provider.name),
         is_private: !exceptions.allow_private.is_empty(),
-        endpoint: endpoint(&provider.base_url, exceptions, &provider.pool, parts),
+        endpoint: endpoint(&provider.base_url, exceptions, how, parts),
         timeouts: provider.timeouts.clone(),
         retry: Retry::DEFAULT,
         guard: Guard::new(&provider.name, provider.breaker.as_ref(), parts.breakers),

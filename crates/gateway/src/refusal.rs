@@ -198,6 +198,10 @@ pub(crate) enum Refusal {
     CircuitOpen { retry_after: Duration, status: u16 },
     #[error("egress refused: {}", .0.label())]
     EgressRefused(EgressReason),
+    #[error("the proxy of the egress door {0}")]
+    ProxyUnavailable(String),
+    #[error("the proxy of the egress door answered with status {0}")]
+    ProxyRefused(u16),
     #[error("no usable credential for provider {0}")]
     CredentialUnavailable(String),
     #[error("overloaded: {0}")]
@@ -297,6 +301,8 @@ impl Refusal {
             Self::ResponseTooLarge => row(502, "response_too_large", UPSTREAM, Kind::ResponseTooLarge),
             Self::CircuitOpen { status, .. } => row(*status, "circuit_open", "Service temporarily unavailable", Kind::CircuitOpen),
             Self::EgressRefused(_) => row(502, "egress_refused", UPSTREAM, Kind::UpstreamError),
+            Self::ProxyUnavailable(_) => row(503, "proxy_unavailable", "The upstream is not available.", Kind::UpstreamError),
+            Self::ProxyRefused(_) => row(502, "proxy_refused", UPSTREAM, Kind::UpstreamError),
             Self::UpstreamAuth(_) => row(503, "upstream_auth", "The upstream is not available.", Kind::UpstreamAuth),
             Self::CredentialUnavailable(_) => row(503, "credential_unavailable", "The upstream is not available.", Kind::UpstreamAuth),
             Self::ModelCooldown { .. } => row(429, "model_cooldown", "The model is at its limit, try again later.", Kind::ModelCooldown),
@@ -332,6 +338,7 @@ impl Refusal {
             Self::ConnectionLimit
                 | Self::Overloaded(_)
                 | Self::UpstreamOverloaded
+                | Self::ProxyUnavailable(_)
                 | Self::AuditUnavailable
         );
         passing.then_some(Duration::from_secs(1))

@@ -90,6 +90,8 @@ impl Refusal {
                 | Self::UpstreamInterrupted
                 | Self::UpstreamDns(_)
                 | Self::UpstreamRedirect
+                | Self::ProxyUnavailable(_)
+                | Self::ProxyRefused(_)
                 | Self::UpstreamAuth(_)
                 | Self::UpstreamModelMissing
                 | Self::UpstreamOverloaded
@@ -115,6 +117,8 @@ impl Refusal {
                 | Self::UpstreamDns(_)
                 | Self::UpstreamOverloaded
                 | Self::ResponseTooLarge
+                // The proxy works, and could not reach it.
+                | Self::ProxyRefused(500..)
         );
         let answered = matches!(
             self,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tollkeep_http1::{Method, Progress};
 use tollkeep_llm::Surface;
 use tollkeep_llm::usage::Asked as UsageAsked;
-use tollkeep_net::{DialError, Raced, UpstreamConn};
+use tollkeep_net::{DialError, ProxyFault, Raced, UpstreamConn};
 use tollkeep_observe::metrics::AttemptResult;
 use tollkeep_types::usage::{UnknownUsage, UsageReport};
 
@@ -251,10 +251,33 @@ pub(crate) fn dial_refusal(error: &DialError, target: &Target) -> Refusal {
             tracing::warn!(upstream.name = %target.name, "Egress to `{}` refused: {refused}", target.name);
             Refusal::EgressRefused(refused.reason())
         }
+        DialError::Proxy(fault) => proxy_refusal(fault, target),
         DialError::Resolve(problem) => Refusal::UpstreamDns(problem.to_string()),
         DialError::TooMany => Refusal::Overloaded("upstream connections"),
         DialError::NoDescriptor => Refusal::Overloaded("file descriptors"),
-        DialError::Connect(_) | DialError::Tls(_) => Refusal::UpstreamError(error.to_string()),
+        DialError::Tls(problem) => {
+            tracing::warn!(upstream.name = %target.name, "TLS with `{}` failed: {problem}", target.name);
+            Refusal::UpstreamError(error.to_string())
+        }
+        DialError::Connect(_) => Refusal::UpstreamError(error.to_string()),
+    }
+}
+
+/// Of the proxy: its own kind, since it says nothing about the upstream.
+#[cold]
+fn proxy_refusal(fault: &ProxyFault, target: &Target) -> Refusal {
+    let name = &target.name;
+    tracing::warn!(upstream.name = %name, "No tunnel to `{name}`: the proxy of egress.proxy {fault}");
+    match fault {
+        ProxyFault::Refused(refused) => Refusal::EgressRefused(refused.reason()),
+        ProxyFault::Status(status) => Refusal::ProxyRefused(*status),
+        ProxyFault::Resolve(_)
+        | ProxyFault::Connect(_)
+        | ProxyFault::Tls(_)
+        | ProxyFault::Closed
+        | ProxyFault::Protocol(_)
+        | ProxyFault::Spoke
+        | ProxyFault::Login => Refusal::ProxyUnavailable(fault.to_string()),
     }
 }
 

@@ -2,10 +2,10 @@
 //! addresses are dialled. TLS checks the name, never the address.
 
 use crate::descriptors::{Descriptors, Taken};
-use crate::io::Io;
+use crate::io::{Encrypted, Io};
 use crate::resolve::{Names, ResolveError};
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use crate::tls::UpstreamTls;
+use crate::tunnel::{Carrier, Proxy, ProxyFault};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ use tollkeep_policy::egress::{
 
 /// How long the first address may take before the next one is tried beside it (RFC 8305).
 const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
+
+/// Addresses of one name that a proxy is asked for at most; each is a connection of its own.
+const TUNNELS_TRIED_MAX: usize = 4;
 
 /// Pool settings of an endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +43,7 @@ pub struct Endpoint {
     /// The addresses the operator allows beyond the public ones.
     pub exceptions: Exceptions,
     /// TLS settings, for `https`.
-    pub tls: Option<Arc<ClientConfig>>,
+    pub tls: Option<Arc<UpstreamTls>>,
     /// The door out.
     pub dialer: Dialer,
     /// Pool settings.
@@ -83,6 +86,9 @@ pub enum DialError {
     /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
     Tls(io::Error),
+    /// The proxy opened no tunnel.
+    #[error("the proxy {0}")]
+    Proxy(#[from] ProxyFault),
     /// The endpoint has as many connections as it may.
     #[error("too many connections to this upstream")]
     TooMany,
@@ -95,7 +101,11 @@ impl DialError {
     /// Whether it failed while connecting, so that no byte of a request was sent and the next try
     /// may fare better.
     pub const fn is_of_connecting(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Tls(_))
+        match self {
+            Self::Connect(_) | Self::Tls(_) => true,
+            Self::Proxy(fault) => fault.may_pass(),
+            Self::Refused(_) | Self::Resolve(_) | Self::TooMany | Self::NoDescriptor => false,
+        }
     }
 }
 
@@ -112,7 +122,8 @@ impl Tried {
 /// A connection to an upstream.
 pub(crate) enum Connected {
     Clear(TcpStream),
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Tls(Box<Encrypted<TcpStream>>),
+    TlsInTls(Box<Encrypted<Encrypted<TcpStream>>>),
 }
 
 /// Opens connections to upstreams by one set of rules. Cheap to clone.
@@ -121,6 +132,14 @@ pub struct Dialer {
     names: Names,
     policy: Arc<EgressPolicy>,
     descriptors: Arc<Descriptors>,
+    proxy: Option<Arc<Proxied>>,
+}
+
+/// A proxy, and the rules for the way to it.
+struct Proxied {
+    proxy: Proxy,
+    policy: EgressPolicy,
+    exceptions: Exceptions,
 }
 
 impl Dialer {
@@ -130,7 +149,26 @@ impl Dialer {
             names,
             policy,
             descriptors,
+            proxy: None,
         }
+    }
+
+    /// The same, with a proxy that public addresses are reached through.
+    ///
+    /// # Errors
+    /// The proxy may not be dialled.
+    pub fn through(self, proxy: Proxy) -> Result<Self, EgressRefusal> {
+        let (policy, exceptions) = (self.policy.to_proxy(), Exceptions::of_proxy());
+        policy.admit(&proxy.url, &exceptions)?;
+        let proxied = Proxied {
+            proxy,
+            policy,
+            exceptions,
+        };
+        Ok(Self {
+            proxy: Some(Arc::new(proxied)),
+            ..self
+        })
     }
 
     /// A descriptor for one connection.
@@ -148,6 +186,7 @@ impl Dialer {
         Ok(match self.connect(endpoint, tried).await? {
             Connected::Clear(stream) => Io::Clear(stream),
             Connected::Tls(stream) => Io::TlsToUpstream(stream),
+            Connected::TlsInTls(stream) => Io::TlsInTls(stream),
         })
     }
 
@@ -157,17 +196,24 @@ impl Dialer {
         endpoint: &Endpoint,
         tried: &mut Tried,
     ) -> Result<Connected, DialError> {
-        let mut vetted = self.vetted(endpoint).await?;
+        let Endpoint {
+            url, exceptions, ..
+        } = endpoint;
+        let vetting = self.vetted::<DialError>(&self.policy, url, exceptions);
+        let mut vetted = vetting.await?;
         tried.sort(&mut vetted);
+        if let Some(proxied) = &self.proxy
+            && vetted.iter().any(VettedAddr::is_public)
+        {
+            return Box::pin(self.tunnel(proxied, endpoint, &vetted, tried)).await;
+        }
         let stream = connect_any(&vetted).await.map_err(DialError::Connect)?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
-        let Some(config) = &endpoint.tls else {
+        let Some(tls) = &endpoint.tls else {
             return Ok(Connected::Clear(stream));
         };
-        let name = server_name(&endpoint.url).map_err(DialError::Tls)?;
         let peer = stream.peer_addr().map_err(DialError::Connect)?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-        match connector.connect(name, stream).await {
+        match tls.shake(url, stream).await {
             Ok(stream) => Ok(Connected::Tls(Box::new(stream))),
             Err(error) => {
                 tried.0.push(peer);
@@ -176,12 +222,56 @@ impl Dialer {
         }
     }
 
-    /// Every address of the endpoint, or a refusal: one bad record in a mixed answer is an attack.
-    async fn vetted(&self, endpoint: &Endpoint) -> Result<Vec<VettedAddr>, DialError> {
+    /// Through the proxy to one of the addresses that are public.
+    async fn tunnel(
+        &self,
+        proxied: &Proxied,
+        endpoint: &Endpoint,
+        vetted: &[VettedAddr],
+        tried: &mut Tried,
+    ) -> Result<Connected, DialError> {
+        let Proxied {
+            proxy,
+            policy,
+            exceptions,
+        } = proxied;
+        let mut last = DialError::Connect(io::ErrorKind::AddrNotAvailable.into());
+        let public = vetted.iter().filter(|addr| addr.is_public());
+        for target in public.map(VettedAddr::addr).take(TUNNELS_TRIED_MAX) {
+            let way = self.vetted::<ProxyFault>(policy, &proxy.url, exceptions);
+            let mut carrier = proxy.connect(&way.await?).await?;
+            match proxy.open(&mut carrier, target).await {
+                Ok(()) => {}
+                Err(fault) if fault.is_of_target() && fault.may_pass() => {
+                    tried.0.push(target);
+                    last = fault.into();
+                    continue;
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+            let connected = encrypted(carrier, endpoint).await;
+            return connected.map_err(|error| {
+                tried.0.push(target);
+                DialError::Tls(error)
+            });
+        }
+        Err(last)
+    }
+
+    /// Every address of the host, or a refusal: one bad record in a mixed answer is an attack.
+    async fn vetted<E>(
+        &self,
+        policy: &EgressPolicy,
+        url: &EgressUrl,
+        exceptions: &Exceptions,
+    ) -> Result<Vec<VettedAddr>, E>
+    where
+        E: From<EgressRefusal> + From<ResolveError>,
+    {
         // What can be refused before DNS is not even asked for.
-        self.policy.admit(&endpoint.url, &endpoint.exceptions)?;
-        let port = endpoint.url.port();
-        let addresses: Vec<SocketAddr> = match endpoint.url.host() {
+        policy.admit(url, exceptions)?;
+        let port = url.port();
+        let addresses: Vec<SocketAddr> = match url.host() {
             Host::V4(ip) => vec![SocketAddr::new((*ip).into(), port)],
             Host::V6(ip) => vec![SocketAddr::new((*ip).into(), port)],
             Host::Name(name) => {
@@ -189,23 +279,28 @@ impl Dialer {
                 found.iter().map(|ip| SocketAddr::new(*ip, port)).collect()
             }
         };
-        Ok(self
-            .policy
-            .vet(&endpoint.url, &endpoint.exceptions, &addresses)?)
+        Ok(policy.vet(url, exceptions, &addresses)?)
     }
 }
 
-fn server_name(url: &EgressUrl) -> io::Result<ServerName<'static>> {
-    match url.host() {
-        Host::V4(ip) => Ok(ServerName::IpAddress((*ip).into())),
-        Host::V6(ip) => Ok(ServerName::IpAddress((*ip).into())),
-        Host::Name(name) => ServerName::try_from(name.to_string()).map_err(io::Error::other),
-    }
+/// TLS with the endpoint, where it wants that, inside a tunnel.
+async fn encrypted(carrier: Carrier, endpoint: &Endpoint) -> io::Result<Connected> {
+    let Some(tls) = &endpoint.tls else {
+        return Ok(match carrier {
+            Carrier::Clear(stream) => Connected::Clear(stream),
+            Carrier::Tls(stream) => Connected::Tls(stream),
+        });
+    };
+    let url = &endpoint.url;
+    Ok(match carrier {
+        Carrier::Clear(stream) => Connected::Tls(Box::new(tls.shake(url, stream).await?)),
+        Carrier::Tls(stream) => Connected::TlsInTls(Box::new(tls.shake(url, *stream).await?)),
+    })
 }
 
 /// Connects to the first vetted address that answers, starting the next one every 250 ms or as
 /// soon as one fails.
-async fn connect_any(vetted: &[VettedAddr]) -> io::Result<TcpStream> {
+pub(crate) async fn connect_any(vetted: &[VettedAddr]) -> io::Result<TcpStream> {
     let mut attempts = tokio::task::JoinSet::new();
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     let mut rest = vetted.iter();

@@ -58,6 +58,7 @@ async fn exchange(endpoint: &Endpoint, bytes_max: usize) -> Result<Bytes, FetchE
     {
         Connected::Clear(stream) => ask(stream, endpoint, bytes_max).await,
         Connected::Tls(stream) => ask(*stream, endpoint, bytes_max).await,
+        Connected::TlsInTls(stream) => ask(*stream, endpoint, bytes_max).await,
     }
 }
 

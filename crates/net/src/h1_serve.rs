@@ -352,7 +352,7 @@ impl Downstream {
             Io::Clear(stream) => &*stream,
             Io::TlsFromCaller(stream) => stream.tcp(),
             Io::Http2(stream) => return stream.reset(h2::Reason::INTERNAL_ERROR),
-            Io::TlsToUpstream(_) => return,
+            Io::TlsToUpstream(_) | Io::TlsInTls(_) => return,
         };
         // A reset on close; if the option can't be set, the caller still sees a body that is
         // shorter than announced.

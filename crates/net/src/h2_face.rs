@@ -52,7 +52,7 @@ impl Downstream {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         match &mut self.io {
             Io::Http2(stream) => stream.poll_gone(&mut cx).is_ready(),
-            Io::Clear(_) | Io::TlsToUpstream(_) | Io::TlsFromCaller(_) => false,
+            Io::Clear(_) | Io::TlsToUpstream(_) | Io::TlsInTls(_) | Io::TlsFromCaller(_) => false,
         }
     }
 

@@ -10,11 +10,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client;
 
+/// What TLS towards an upstream or proxy makes of a stream.
+pub(crate) type Encrypted<S> = client::TlsStream<S>;
+
 /// A connection's byte stream.
 pub(crate) enum Io {
     Clear(TcpStream),
     /// Boxed: a TLS session is 1 KiB that a clear connection should not carry.
-    TlsToUpstream(Box<client::TlsStream<TcpStream>>),
+    TlsToUpstream(Box<Encrypted<TcpStream>>),
+    /// The same within TLS to a proxy.
+    TlsInTls(Box<Encrypted<Encrypted<TcpStream>>>),
     /// One stream of a caller's HTTP/2 connection.
     Http2(Box<Stream>),
     TlsFromCaller(Box<TlsStream>),
@@ -70,7 +75,7 @@ impl Io {
     /// Whether everything taken from a caller of [`Self::poll_send`] is with the kernel.
     pub(crate) fn is_flushed(&self) -> bool {
         match self {
-            Self::Clear(_) | Self::TlsToUpstream(_) | Self::Http2(_) => true,
+            Self::Clear(_) | Self::TlsToUpstream(_) | Self::TlsInTls(_) | Self::Http2(_) => true,
             Self::TlsFromCaller(stream) => stream.is_flushed(),
         }
     }
@@ -84,7 +89,9 @@ impl Io {
                 let moved = taken;
                 Sent { moved, taken }
             }
-            Self::TlsToUpstream(_) | Self::Http2(_) => Sent { moved: 0, taken: 0 },
+            Self::TlsToUpstream(_) | Self::TlsInTls(_) | Self::Http2(_) => {
+                Sent { moved: 0, taken: 0 }
+            }
             Self::TlsFromCaller(stream) => Sent {
                 moved: stream.send_now(),
                 taken: 0,
@@ -99,19 +106,10 @@ impl Io {
             Self::Clear(stream) => stream
                 .try_read(&mut byte)
                 .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
-            Self::TlsToUpstream(stream) => {
-                let mut cx = Context::from_waker(Waker::noop());
-                let mut byte = ReadBuf::new(&mut byte);
-                Pin::new(stream).poll_read(&mut cx, &mut byte).is_pending()
-            }
+            Self::TlsToUpstream(stream) => is_pending(stream, &mut byte),
+            Self::TlsInTls(stream) => is_pending(stream, &mut byte),
             Self::Http2(_) => false,
-            Self::TlsFromCaller(stream) => {
-                let mut cx = Context::from_waker(Waker::noop());
-                let mut byte = ReadBuf::new(&mut byte);
-                Pin::new(&mut **stream)
-                    .poll_read(&mut cx, &mut byte)
-                    .is_pending()
-            }
+            Self::TlsFromCaller(stream) => is_pending(&mut **stream, &mut byte),
         }
     }
 
@@ -120,7 +118,7 @@ impl Io {
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Clear(stream) => stream.poll_read_ready(cx),
-            Self::TlsToUpstream(_) | Self::Http2(_) => Poll::Ready(Ok(())),
+            Self::TlsToUpstream(_) | Self::TlsInTls(_) | Self::Http2(_) => Poll::Ready(Ok(())),
             Self::TlsFromCaller(stream) => stream.poll_readable(cx),
         }
     }
@@ -135,6 +133,7 @@ impl AsyncRead for Io {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_read(cx, buffer),
             // Read as text by `poll_fill`.
             Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             Self::TlsFromCaller(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
@@ -157,6 +156,7 @@ impl AsyncWrite for Io {
                 written => Poll::Ready(written),
             },
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Http2(stream) => stream.poll_write(cx, bytes),
             Self::TlsFromCaller(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
@@ -170,6 +170,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
             Self::TlsFromCaller(stream) => stream.poll_send_pieces(cx, pieces),
             Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
@@ -179,6 +180,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_flush(cx),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_flush(cx),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_flush(cx),
             Self::Http2(_) => Poll::Ready(Ok(())),
             Self::TlsFromCaller(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
@@ -188,6 +190,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::TlsToUpstream(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Http2(stream) => {
                 stream.end();
                 Poll::Ready(Ok(()))
@@ -195,4 +198,11 @@ impl AsyncWrite for Io {
             Self::TlsFromCaller(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
+}
+
+/// Whether a stream has neither a byte nor an end to read.
+fn is_pending(stream: &mut (impl AsyncRead + Unpin), byte: &mut [u8]) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut byte = ReadBuf::new(byte);
+    Pin::new(stream).poll_read(&mut cx, &mut byte).is_pending()
 }

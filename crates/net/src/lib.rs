@@ -26,6 +26,7 @@ pub mod redis;
 pub mod resolve;
 mod socket;
 pub mod tls;
+pub mod tunnel;
 pub mod worker;
 
 pub use deadlines::{Deadlines, Slot};
@@ -38,3 +39,4 @@ pub use h2_head::StreamFault;
 pub use h2_serve::{Http2, Incoming};
 pub use h2_stream::StreamEnd;
 pub use pool::Pool;
+pub use tunnel::{Proxy, ProxyFault};

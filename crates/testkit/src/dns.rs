@@ -1,6 +1,8 @@
-//! A name server on loopback that answers what the test says, over UDP.
+//! A name server on loopback that answers what the test says, over UDP and, where an answer is
+//! too long for that, over TCP.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -21,6 +23,11 @@ pub enum Reply {
     Silence,
 }
 
+/// Bytes of an answer over UDP; a longer one is to be asked for over TCP.
+const UDP_BYTES_MAX: usize = 1232;
+
+type Script = Mutex<Box<dyn Fn(&str) -> Reply + Send>>;
+
 /// A running name server.
 pub struct NameServer {
     addr: SocketAddr,
@@ -34,11 +41,12 @@ impl NameServer {
     /// # Panics
     /// There is no free port.
     pub fn start(reply: impl Fn(&str) -> Reply + Send + 'static) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let (socket, streams) = sockets();
         socket
             .set_read_timeout(Some(Duration::from_millis(200)))
             .expect("a timeout");
         let addr = socket.local_addr().expect("its address");
+        let reply: Arc<Script> = Arc::new(Mutex::new(Box::new(reply)));
         let (asked, stopping) = (
             Arc::<Mutex<Vec<String>>>::default(),
             Arc::<AtomicBool>::default(),
@@ -48,6 +56,15 @@ impl NameServer {
             asked: Arc::clone(&asked),
             stopping: Arc::clone(&stopping),
         };
+        let (of_streams, ended) = (Arc::clone(&reply), Arc::clone(&stopping));
+        thread::spawn(move || {
+            for stream in streams.incoming().flatten() {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                answer_stream(stream, &of_streams);
+            }
+        });
         thread::spawn(move || {
             let mut packet = [0; 4096];
             while !stopping.load(Ordering::Relaxed) {
@@ -61,7 +78,10 @@ impl NameServer {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(question.name.clone());
-                if let Some(answer) = question.answer(&reply(&question.name)) {
+                if let Some(mut answer) = question.answer(&ask(&reply, &question.name)) {
+                    if answer.len() > UDP_BYTES_MAX {
+                        answer = question.cut();
+                    }
                     socket.send_to(&answer, peer).ok();
                 }
             }
@@ -86,6 +106,50 @@ impl NameServer {
 impl Drop for NameServer {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
+        // Wakes the acceptor.
+        drop(TcpStream::connect(self.addr));
+    }
+}
+
+/// Both kinds of socket at one port.
+fn sockets() -> (UdpSocket, TcpListener) {
+    let both = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").ok()?;
+        let streams = TcpListener::bind(socket.local_addr().ok()?).ok()?;
+        Some((socket, streams))
+    };
+    let mut tries = (0..50).filter_map(|_| both());
+    tries.next().expect("a free port")
+}
+
+fn ask(script: &Script, name: &str) -> Reply {
+    script.lock().unwrap_or_else(PoisonError::into_inner)(name)
+}
+
+/// Answers the questions of one TCP connection (RFC 1035, section 4.2.2).
+fn answer_stream(mut stream: TcpStream, script: &Script) {
+    stream
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .ok();
+    let mut length = [0; 2];
+    while stream.read_exact(&mut length).is_ok() {
+        let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+        let read = stream.read_exact(&mut query).ok();
+        let Some(question) = read.and_then(|()| Question::read(&query)) else {
+            return;
+        };
+        let Some(answer) = question.answer(&ask(script, &question.name)) else {
+            return;
+        };
+        let Ok(length) = u16::try_from(answer.len()) else {
+            return;
+        };
+        if stream
+            .write_all(&[&length.to_be_bytes()[..], &answer].concat())
+            .is_err()
+        {
+            return;
+        }
     }
 }
 
@@ -123,6 +187,12 @@ impl Question {
             kind,
             bytes: rest.get(..at + 4)?.to_vec(),
         })
+    }
+
+    /// An answer that says that it is too long.
+    fn cut(&self) -> Vec<u8> {
+        let header = [self.id, [0x83, 0x80], [0, 1], [0, 0], [0, 0], [0, 0]].concat();
+        [header, self.bytes.clone()].concat()
     }
 
     fn answer(&self, reply: &Reply) -> Option<Vec<u8>> {

@@ -13,6 +13,7 @@ mod distinguished_name;
 pub mod field_name;
 mod hex;
 mod id;
+mod key_pin;
 pub mod path;
 mod secret;
 pub mod tls;
@@ -31,5 +32,6 @@ pub use id::{
     CredentialId, EventId, IpEntryId, LineageId, ManagementKeyId, ParseIdError, ProjectId,
     RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
 };
+pub use key_pin::{KeyPin, KeyPinError};
 pub use secret::Secret;
 pub use token_hash::TokenHash;

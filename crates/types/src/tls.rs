@@ -22,6 +22,17 @@ pub enum ClientCertNeed {
     Required,
 }
 
+/// Where root certificates come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RootStore {
+    /// The operating system keeps them.
+    System,
+    /// Those of Mozilla's programme, as they were when this program was built.
+    Bundled,
+    /// A file alone.
+    File,
+}
+
 /// What a certificate's key must be for a suite to be used with it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SuiteKey {

@@ -15,7 +15,7 @@ pub(crate) use choice::choice;
 pub(crate) use list::list;
 pub(crate) use net::{address, denied_network, network, networks_or_all_private, socket};
 pub(crate) use number::{switch, whole, whole_or_auto};
-pub(crate) use secret::{credential, header, secret, shared_key};
+pub(crate) use secret::{credential, header, proxy_url, secret, shared_key};
 pub(crate) use text::{Parsed, maybe, parsed, path, text};
 pub(crate) use unit::{bytes, bytes_or_auto, duration, millis, seconds, upstream_timeout};
 
@@ -28,6 +28,12 @@ pub(crate) trait Kind {
 
     /// How it is described.
     fn shape(&self) -> Shape;
+
+    /// Whether what is written here must never be shown: not every value of a secret kind has
+    /// something to hide.
+    fn secrecy_of(&self, _: &Node) -> Secrecy {
+        self.shape().secrecy
+    }
 
     /// Its value, or everything wrong with the node.
     fn read(&self, node: &Node) -> Result<Self::Value, Vec<Wrong>>;

@@ -32,6 +32,34 @@ impl Kind for SecretText {
     }
 }
 
+/// The URL of a proxy.
+pub(crate) struct ProxyUrl;
+
+/// The URL of a proxy; with a login in it, a secret.
+pub(crate) const fn proxy_url() -> ProxyUrl {
+    ProxyUrl
+}
+
+impl Kind for ProxyUrl {
+    type Value = Secret;
+
+    fn shape(&self) -> Shape {
+        let words = "URL, one with a login as `${NAME}` or `${file:/path}`";
+        Shape::new(json!({"type": "string"}), words).secret()
+    }
+
+    fn secrecy_of(&self, node: &Node) -> Secrecy {
+        match node.as_text() {
+            Some(text) if !text.contains('@') => Secrecy::Open,
+            Some(_) | None => Secrecy::Secret,
+        }
+    }
+
+    fn read(&self, node: &Node) -> Result<Secret, Vec<Wrong>> {
+        secret().read(node)
+    }
+}
+
 /// The secret of a provider credential.
 pub(crate) struct CredentialText;
 

@@ -1,6 +1,6 @@
 //! Texts, and what is parsed from them.
 
-use super::{Kind, Shape, Written, Wrong};
+use super::{Kind, Secrecy, Shape, Written, Wrong};
 use crate::tree::Node;
 use serde_json::{Value as Json, json};
 use std::fmt;
@@ -92,6 +92,10 @@ impl<K: Kind> Kind for Maybe<K> {
         let shape = self.0.shape();
         let words = format!("{}, or `\"\"`", shape.words);
         Shape { words, ..shape }
+    }
+
+    fn secrecy_of(&self, node: &Node) -> Secrecy {
+        self.0.secrecy_of(node)
     }
 
     fn read(&self, node: &Node) -> Result<Self::Value, Vec<Wrong>> {

@@ -1,5 +1,6 @@
 //! What may be dialled, and how names are resolved.
 
+use super::egress_proxy::{Proxy, ProxyFile};
 use super::ms;
 use crate::check::Checks;
 use crate::field::{KindExt, section};
@@ -12,18 +13,21 @@ use tollkeep_policy::egress::{
     EgressPolicy, EgressReason, EgressUrl, Exceptions, Giver, HostList, HostMode, HostPattern,
     HostPatternError, Purpose, Scheme, parse_url,
 };
+use tollkeep_types::tls::RootStore;
 
 /// What may be dialled.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Egress {
-    /// Ports a tenant's URL may name.
-    pub ports: Vec<u16>,
     /// Ports an operator's URL may name although they are on the block list.
     pub allow_ports: Vec<u16>,
     /// How names are resolved.
     pub resolver: Resolver,
+    /// Where root certificates come from.
+    pub roots: RootStore,
     /// Further root certificates, PEM.
     pub ca_file: Option<PathBuf>,
+    /// The proxy that public destinations are reached through.
+    pub proxy: Option<Proxy>,
     /// The hosts that may be called.
     pub hosts: HostList,
 }
@@ -48,14 +52,18 @@ pub enum ResolverMode {
     Servers(Vec<SocketAddr>),
 }
 
+const ROOTS: [(&str, RootStore); 3] = [
+    ("system", RootStore::System),
+    ("bundled", RootStore::Bundled),
+    ("file", RootStore::File),
+];
+
 const HOST_MODES: [(&str, HostMode); 2] =
     [("enforce", HostMode::Enforce), ("report", HostMode::Report)];
 
 keys! {
     /// The one door out: what may be dialled.
     pub(crate) struct EgressFile {
-        /// Ports a URL given by a tenant may name.
-        ports: Vec<u16> = list(whole(1..=65_535)).or(vec![80, 443]),
         /// Ports a URL of this file may name although they are those of mail, shell, file or
         /// database servers.
         allow_ports: Vec<u16> = list(whole(1..=65_535)).or_empty(),
@@ -69,7 +77,11 @@ keys! {
         /// start if the file names it; `report`, it is called and the log tells.
         mode: HostMode = choice(&HOST_MODES).or(HostMode::Enforce),
         resolver: ResolverFile = section(),
-        /// PEM file with root certificates besides those of the system.
+        proxy: ProxyFile = section(),
+        /// Whose root certificates count: `system`, those of the operating system; `bundled`, those
+        /// of Mozilla's programme that came with this version; `file`, those of `ca_file` alone.
+        roots: RootStore = choice(&ROOTS).or(RootStore::System),
+        /// PEM file with further root certificates; with `roots: file` the only ones.
         ca_file: Option<PathBuf> = maybe(path()).or(None),
     }
 }
@@ -97,10 +109,16 @@ pub(crate) enum Mode {
 
 impl EgressFile {
     pub(super) fn check(self, checks: &mut Checks<'_>) -> Egress {
+        if self.roots == RootStore::File && self.ca_file.is_none() {
+            let problem = "is `file`, but `egress.ca_file` names none";
+            checks.error("egress.roots", problem);
+        }
+        let policy = EgressPolicy::new(Vec::new(), self.allow_ports.clone(), Vec::new());
         Egress {
-            ports: self.ports,
+            proxy: self.proxy.check(&policy, checks),
             allow_ports: self.allow_ports,
             resolver: self.resolver.check(checks),
+            roots: self.roots,
             ca_file: self.ca_file,
             hosts: HostList {
                 patterns: self.allow_hosts,
@@ -139,7 +157,7 @@ impl Egress {
     /// # Errors
     /// The reason, with the line that would allow it.
     pub(super) fn admit(&self, url: &EgressUrl, exceptions: &Exceptions) -> Result<(), String> {
-        let policy = EgressPolicy::new(self.ports.clone(), self.allow_ports.clone(), Vec::new())
+        let policy = EgressPolicy::new(Vec::new(), self.allow_ports.clone(), Vec::new())
             .only_to(self.hosts.clone());
         policy.admit(url, exceptions).map_err(|refusal| {
             let port = url.port();
@@ -169,6 +187,14 @@ impl Egress {
                 | EgressReason::Dns => refusal.to_string(),
             }
         })
+    }
+}
+
+impl Egress {
+    /// The files of certificates that it is made of.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let proxy = self.proxy.iter().filter_map(|proxy| proxy.ca_file.as_ref());
+        self.ca_file.iter().chain(proxy)
     }
 }
 

@@ -9,6 +9,7 @@ mod auth;
 mod breaker;
 mod compat;
 mod egress;
+mod egress_proxy;
 mod front_door;
 mod ip_lists;
 mod llm;
@@ -31,12 +32,14 @@ mod store;
 mod tls;
 mod trust_proxy;
 mod upstream;
+mod upstream_tls;
 
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
 pub use auth::{Auth, Vault};
 pub use breaker::Breaker;
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
+pub use egress_proxy::Proxy;
 pub use front_door::{FrontDoor, Jwt, ServiceTokenFields};
 pub use llm::{Llm, Models, Surface, Surfaces};
 pub use logging::{AccessLog, Format, Level, Logging};
@@ -59,6 +62,7 @@ pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
 pub use store::StoreSettings;
 pub use tls::{CertificateFiles, ClientAuth, Tls};
 pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
+pub use upstream_tls::UpstreamTls;
 
 use self::trust_proxy::{TrustProxy, TrustProxyKind};
 use crate::check::Checks;
@@ -248,6 +252,22 @@ impl Settings {
             compat: file.compat,
             reload: file.reload,
         }
+    }
+}
+
+impl Settings {
+    /// The files of certificates and keys that outgoing connections are made with.
+    pub fn egress_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let upstreams = self
+            .upstreams
+            .iter()
+            .filter_map(|upstream| upstream.tls.as_ref());
+        let providers = self
+            .providers
+            .iter()
+            .filter_map(|provider| provider.tls.as_ref());
+        let tls = upstreams.chain(providers).flat_map(UpstreamTls::files);
+        self.egress.files().chain(tls)
     }
 }
 

@@ -4,6 +4,7 @@ use super::egress::{is_clear_text, operator_url};
 use super::llm::CheckedLlm;
 use super::provider_kind::{LATER, ProviderKind};
 use super::upstream::TimeoutsFile;
+use super::upstream_tls::{UpstreamTls, UpstreamTlsFile};
 use super::{Breaker, Egress, Pool, SecretOrText, UpstreamTimeouts};
 use crate::check::Checks;
 use crate::error::nearest;
@@ -46,6 +47,8 @@ pub struct Provider {
     pub breaker: Option<Breaker>,
     /// Private networks this provider may be in (EDGE-97).
     pub allow_private: Vec<IpNet>,
+    /// TLS towards it, where it is not that of all.
+    pub tls: Option<UpstreamTls>,
     /// Whether it is used.
     pub enabled: bool,
 }
@@ -92,6 +95,7 @@ keys! {
         breaker: OnOrOff<Breaker> = section_or_off(),
         /// Private networks this provider may be in; other private addresses are refused.
         allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
+        tls: UpstreamTlsFile = section(),
         /// Whether it is used.
         enabled: bool = switch().or(true),
     }
@@ -186,6 +190,7 @@ impl ProviderFile {
             checks.error_at(&path.name("base_url"), problem);
         }
         self.check_headers(kind, path, checks);
+        let tls = self.tls.check(&base_url, &path.name("tls"), checks);
         let enabled = self.enabled;
         let credentials = usable(self.credentials, kind, path, checks);
         if credentials.is_empty() && enabled {
@@ -206,6 +211,7 @@ impl ProviderFile {
             pool: self.pool,
             breaker: self.breaker.read(),
             allow_private: self.allow_private,
+            tls,
             enabled,
         })
     }
@@ -297,6 +303,7 @@ impl Provider {
             pool: Pool::DEFAULT,
             breaker: Some(Breaker::DEFAULT),
             allow_private: Vec::new(),
+            tls: None,
             enabled: true,
         })
     }

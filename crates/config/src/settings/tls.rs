@@ -88,7 +88,8 @@ keys! {
     }
 }
 
-const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+pub(super) const VERSIONS: [(&str, TlsVersion); 2] =
+    [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
 
 /// Whether certificates of clients are asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,6 +2,7 @@
 
 use super::egress::operator_url;
 use super::signing::{self, Signing, SigningFile};
+use super::upstream_tls::{UpstreamTls, UpstreamTlsFile};
 use super::{Breaker, DAY_MS, Egress, Retry, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, OnOrOff, headers, section, section_or_off};
@@ -40,6 +41,8 @@ pub struct Upstream {
     pub forward_client_ip: bool,
     /// How requests to it are signed.
     pub signing: Option<Signing>,
+    /// TLS towards it, where it is not that of all.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// The value of a field we set.
@@ -99,6 +102,7 @@ keys! {
         /// who called; the caller's own are never sent.
         forward_client_ip: bool = switch().or(false),
         signing: SigningFile = section(),
+        tls: UpstreamTlsFile = section(),
     }
 }
 
@@ -214,8 +218,10 @@ impl UpstreamFile {
         if signing.is_some() {
             signing::check_set_headers(&self.set_headers, &path.name("headers"), checks);
         }
+        let tls = self.tls.check(&url, &path.name("tls"), checks);
         Some(Upstream {
             name,
+            tls,
             url,
             set_headers: self.set_headers,
             timeouts: self.timeouts.or(&UpstreamTimeouts::PLAIN),

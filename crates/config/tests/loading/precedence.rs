@@ -79,7 +79,7 @@ fn every_kind_of_value_can_be_set_from_outside() {
         .set("server.timeouts.header_ms=2500")
         .set("server.limits.request_body_bytes_max=2MiB")
         .set("server.workers=3")
-        .set("egress.ports=443,8443")
+        .set("egress.allow_ports=25,8443")
         .set("llm.surfaces=chat,anthropic")
         .settings();
     assert!(!settings.audit.enabled);
@@ -87,7 +87,7 @@ fn every_kind_of_value_can_be_set_from_outside() {
     assert_eq!(settings.server.timeouts.header.as_millis(), 2_500);
     assert_eq!(settings.server.limits.request_body_bytes_max, 2 << 20);
     assert_eq!(settings.server.workers.map(Into::<usize>::into), Some(3));
-    assert_eq!(settings.egress.ports, [443, 8443]);
+    assert_eq!(settings.egress.allow_ports, [25, 8443]);
     assert_eq!(
         format!("{:?}", settings.llm.surfaces),
         "Some([Chat, Anthropic])"

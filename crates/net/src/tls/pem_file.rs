@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 /// Bytes of a file of certificates or of a key at most.
 pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// The text of a file, which may be a key.
+pub(super) type PemText = Zeroizing<Vec<u8>>;
+
 /// The kinds of PEM sections in a text.
 fn sections(text: &[u8]) -> Vec<SectionKind> {
     struct Any(SectionKind);
@@ -33,7 +36,7 @@ pub(super) fn something_else(text: &[u8]) -> &'static str {
 }
 
 /// The bytes of a file, which may be so many, and its mode.
-pub(super) fn read(file: &Path, bytes_max: u64) -> Result<(Zeroizing<Vec<u8>>, u32), Fault> {
+pub(super) fn read(file: &Path, bytes_max: u64) -> Result<(PemText, u32), Fault> {
     let unreadable = |error: io::Error| Fault::Unreadable {
         path: told(file),
         problem: error.to_string(),

@@ -35,6 +35,17 @@ pub struct Exceptions {
 }
 
 impl Exceptions {
+    /// Those of the operator's own proxy, which is mostly in a private network. Metadata services
+    /// and our own listeners are no proxy wherever they are.
+    pub fn of_proxy() -> Self {
+        let every = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
+        let every = every.map(|ip| IpNet::new(ip, 0).ok());
+        Self {
+            allow_private: every.into_iter().flatten().collect(),
+            allow_metadata: false,
+        }
+    }
+
     fn lists(&self, ip: IpAddr) -> bool {
         self.allow_private.iter().any(|net| net.contains(&ip))
     }
@@ -54,6 +65,12 @@ impl VettedAddr {
     /// The address to connect to.
     pub const fn addr(&self) -> SocketAddr {
         self.0
+    }
+
+    /// Whether it is on the public internet: what is not was let in by `allow_private`, and is
+    /// reached without a proxy.
+    pub fn is_public(&self) -> bool {
+        address::standing(self.0.ip()) == Standing::Public
     }
 }
 
@@ -88,6 +105,12 @@ impl EgressPolicy {
     #[must_use]
     pub fn only_to(self, hosts: HostList) -> Self {
         Self { hosts, ..self }
+    }
+
+    /// The rules for the way to a proxy: it is no destination, so that it need not be listed.
+    #[must_use]
+    pub fn to_proxy(&self) -> Self {
+        self.clone().only_to(HostList::default())
     }
 
     /// Whether `url` is called although its host is not listed, since that is only to be told.

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 /// `redirect`, for a 3xx from anything else.
 pub fn check_redirect(purpose: Purpose, status: u16) -> Result<(), EgressRefusal> {
     match purpose {
-        Purpose::Provider | Purpose::Webhook | Purpose::Relay | Purpose::Jwks
+        Purpose::Provider | Purpose::Webhook | Purpose::Relay | Purpose::Jwks | Purpose::Proxy
             if (300..400).contains(&status) =>
         {
             Err(EgressReason::Redirect.into())
@@ -20,7 +20,8 @@ pub fn check_redirect(purpose: Purpose, status: u16) -> Result<(), EgressRefusal
         | Purpose::Provider
         | Purpose::Webhook
         | Purpose::Relay
-        | Purpose::Jwks => Ok(()),
+        | Purpose::Jwks
+        | Purpose::Proxy => Ok(()),
     }
 }
 

@@ -17,16 +17,19 @@ pub enum Purpose {
     Relay,
     /// The published keys of an identity provider.
     Jwks,
+    /// The proxy that public destinations are reached through.
+    Proxy,
 }
 
 impl Purpose {
     /// All purposes, for registering the metric.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Upstream,
         Self::Provider,
         Self::Webhook,
         Self::Relay,
         Self::Jwks,
+        Self::Proxy,
     ];
 
     /// The value of the `purpose` label.
@@ -37,6 +40,7 @@ impl Purpose {
             Self::Webhook => "webhook",
             Self::Relay => "relay",
             Self::Jwks => "jwks",
+            Self::Proxy => "proxy",
         }
     }
 }

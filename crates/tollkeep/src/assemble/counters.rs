@@ -10,6 +10,7 @@ use tollkeep_crypto::{hmac_sha256, key_text};
 use tollkeep_gateway::{Asks, CounterNaming, Keeper, KeeperParts, OnChange, Shared, SharedLimits};
 use tollkeep_net::redis::RedisTarget;
 use tollkeep_net::resolve::{Names, ResolverSettings};
+use tollkeep_net::tls::Trust;
 
 /// What the key of counters' names is made for.
 const NAMES_OF: &[u8] = b"tollkeep names of shared counters";
@@ -77,10 +78,10 @@ fn invalid(problem: &impl ToString) -> Failed {
 }
 
 fn target(base: &Base, redis: &Redis) -> anyhow::Result<RedisTarget> {
-    let (server, ca_file) = (&redis.server, &base.settings.egress.ca_file);
+    let (server, egress) = (&redis.server, &base.settings.egress);
     let tls = server
         .tls
-        .then(|| tollkeep_net::tls::client(ca_file.as_deref()));
+        .then(|| Trust::load(egress.roots, egress.ca_file.as_deref(), None)?.client());
     Ok(RedisTarget {
         host: server.host.clone(),
         port: server.port,

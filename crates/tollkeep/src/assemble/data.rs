@@ -14,6 +14,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tollkeep_audit::Logger;
+use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable, Recent};
 use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Worker};
@@ -85,7 +86,8 @@ pub(crate) fn start(
     let descriptors = host::descriptors(count)?;
     let planner = Planner::new(base, others, &descriptors, control.handle());
     let planned = planner.plan(settings, None);
-    let planned = planned.map_err(|fault| Failed::new(exit::INVALID, fault.to_string()))?;
+    let planned =
+        planned.map_err(|faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string()))?;
     let limits = &settings.server.limits;
     let link = Link::new(base);
     let shared = Arc::new(Shared {

@@ -2,17 +2,17 @@
 //! at, on the control runtime and through the egress door.
 
 use arc_swap::ArcSwapOption;
-use ipnet::IpNet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tollkeep_config::settings::{Egress, FrontDoor, Jwt, Settings};
+use tollkeep_config::settings::{FrontDoor, Jwt, Settings};
 use tollkeep_crypto::jwt::{JwtKeys, KeySet};
+use tollkeep_net::ProxyFault;
 use tollkeep_net::dial::{DialError, Dialer, Endpoint, PoolSettings};
 use tollkeep_net::fetch::{self, Bounds, FetchError};
-use tollkeep_net::tls::ClientConfig;
+use tollkeep_net::tls::UpstreamTls;
 use tollkeep_observe::metrics::Metrics;
-use tollkeep_policy::egress::{EgressUrl, Exceptions};
+use tollkeep_policy::egress::Exceptions;
 use tollkeep_types::Clock;
 
 /// A key set is a few kilobytes; who waits for it waits a second.
@@ -34,9 +34,7 @@ pub(crate) struct Jwks {
 
 /// A place whose keys somebody uses.
 struct Known {
-    egress: Egress,
-    url: EgressUrl,
-    allow_private: Vec<IpNet>,
+    endpoint: Arc<Endpoint>,
     keys: Weak<JwtKeys>,
 }
 
@@ -70,11 +68,11 @@ impl Jwks {
         &self,
         settings: &Settings,
         dialer: &Dialer,
-        tls: &Arc<ClientConfig>,
+        tls: &Arc<UpstreamTls>,
     ) -> DoorKeys {
         let keys_of = |door: &Option<FrontDoor>| {
             let jwt = door.as_ref()?.jwt.as_ref()?;
-            Some(self.keys_of(jwt, &settings.egress, (dialer, tls)))
+            Some(self.keys_of(endpoint(jwt, dialer, tls)))
         };
         DoorKeys {
             data: keys_of(&settings.server.front_door),
@@ -82,55 +80,30 @@ impl Jwks {
         }
     }
 
-    fn keys_of(
-        &self,
-        jwt: &Jwt,
-        egress: &Egress,
-        (dialer, tls): (&Dialer, &Arc<ClientConfig>),
-    ) -> Arc<JwtKeys> {
+    fn keys_of(&self, endpoint: Endpoint) -> Arc<JwtKeys> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|known| known.keys.strong_count() > 0);
-        let same = known.iter().find(|known| {
-            known.url == jwt.jwks_url
-                && known.allow_private == jwt.allow_private
-                && known.egress == *egress
-        });
-        if let Some(keys) = same.and_then(|known| known.keys.upgrade()) {
+        let mut same = known
+            .iter()
+            .filter(|known| known.endpoint.leads_where(&endpoint));
+        if let Some(keys) = same.find_map(|known| known.keys.upgrade()) {
             return keys;
         }
-        let keys = self.keep(jwt, dialer, tls);
+        let endpoint = Arc::new(endpoint);
+        let keys = self.keep(&endpoint);
         known.push(Known {
-            egress: egress.clone(),
-            url: jwt.jwks_url.clone(),
-            allow_private: jwt.allow_private.clone(),
+            endpoint,
             keys: Arc::downgrade(&keys),
         });
         keys
     }
 
-    fn keep(&self, jwt: &Jwt, dialer: &Dialer, tls: &Arc<ClientConfig>) -> Arc<JwtKeys> {
+    fn keep(&self, endpoint: &Arc<Endpoint>) -> Arc<JwtKeys> {
         let wake = Arc::new(Notify::new());
         let woken = Arc::clone(&wake);
         let keys = Arc::new(JwtKeys::new(move || wake.notify_one()));
-        let url = jwt.jwks_url.clone();
         let place = Place {
-            endpoint: Endpoint {
-                dialer: dialer.clone(),
-                // It is never pooled.
-                id: 0,
-                tls: url.scheme().is_tls().then(|| Arc::clone(tls)),
-                url,
-                exceptions: Exceptions {
-                    allow_private: jwt.allow_private.clone(),
-                    allow_metadata: false,
-                },
-                pool: PoolSettings {
-                    idle_per_host_max: 0,
-                    idle: Duration::ZERO,
-                    connections_max: 1,
-                    by_owner: false,
-                },
-            },
+            endpoint: Arc::clone(endpoint),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
         };
@@ -140,9 +113,30 @@ impl Jwks {
     }
 }
 
+fn endpoint(jwt: &Jwt, dialer: &Dialer, tls: &Arc<UpstreamTls>) -> Endpoint {
+    let url = jwt.jwks_url.clone();
+    Endpoint {
+        dialer: dialer.clone(),
+        // It is never pooled.
+        id: 0,
+        tls: url.scheme().is_tls().then(|| Arc::clone(tls)),
+        url,
+        exceptions: Exceptions {
+            allow_private: jwt.allow_private.clone(),
+            allow_metadata: false,
+        },
+        pool: PoolSettings {
+            idle_per_host_max: 0,
+            idle: Duration::ZERO,
+            connections_max: 1,
+            by_owner: false,
+        },
+    }
+}
+
 /// Where one provider publishes its keys.
 struct Place {
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -168,7 +162,10 @@ impl Place {
         let body = match fetch::get(&self.endpoint, BOUNDS).await {
             Ok(body) => body,
             Err(error) => {
-                if let FetchError::Dial(DialError::Refused(refused)) = &error {
+                if let FetchError::Dial(
+                    DialError::Refused(refused) | DialError::Proxy(ProxyFault::Refused(refused)),
+                ) = &error
+                {
                     self.metrics.egress_refused(refused.reason().label());
                 }
                 tracing::warn!(

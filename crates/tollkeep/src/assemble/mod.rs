@@ -6,6 +6,7 @@ mod control;
 mod counters;
 mod data;
 mod door;
+mod egress;
 mod host;
 mod jwks;
 mod memory;

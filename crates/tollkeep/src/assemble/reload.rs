@@ -321,7 +321,7 @@ impl Reloader {
         let tls = tls.map_err(|found| faults.extend(found)).ok();
         let before = self.plane.shared.plan.load();
         let planned = self.plane.planner.plan(&loaded.settings, Some(&before));
-        let planned = planned.map_err(|fault| faults.push(fault)).ok();
+        let planned = planned.map_err(|found| faults.extend(found)).ok();
         let (Some(planned), Some(tls), true) = (planned, tls, faults.is_empty()) else {
             return Err(ConfigErrors(faults));
         };

@@ -38,6 +38,7 @@ pub(crate) fn ask(gateway: &Gateway, name: &str) -> Answer {
     gateway.call(&head(&format!("GET /{name}"), ""))
 }
 
+// EDGE-103
 #[test]
 fn only_listed_hosts_are_called_or_the_others_are_told() {
     let origin = Origin::plain();

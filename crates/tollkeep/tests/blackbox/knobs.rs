@@ -49,7 +49,20 @@ fn set(config: &mut Value, key: &str, value: Value) {
     *at = value;
 }
 
+fn contains(body: &[u8], part: &[u8]) -> bool {
+    body.windows(part.len()).any(|window| window == part)
+}
+
 fn answer(request: &Request) -> Vec<Step> {
+    if request.target.starts_with("/v1/") && contains(&request.body, b"\"pausing\"") {
+        let event = |data: &str| chunk(format!("data: {data}\n\n").as_bytes());
+        let (some, end) = (event("{\"choices\":[]}"), event("[DONE]"));
+        let head = chunked_head("text/event-stream");
+        return vec![head, some, Step::Sleep(A_MOMENT), end, chunk(b"")];
+    }
+    if request.target.starts_with("/v1/") && contains(&request.body, b"\"slow\"") {
+        return [vec![Step::Sleep(A_MOMENT)], ok(b"{}")].concat();
+    }
     if request.target.starts_with("/v1/") {
         return json_answer(&json!({ "choices": ["x".repeat(1_000)] }));
     }
@@ -546,7 +559,7 @@ fn each_knob_of_model_calls_does_something() {
 }
 
 /// Keys that other tests turn, with the file and the name of one.
-type Elsewhere = (&'static [&'static str], &'static str, &'static str);
+pub(crate) type Elsewhere = (&'static [&'static str], &'static str, &'static str);
 
 const ELSEWHERE: &[Elsewhere] = &[
     (
@@ -618,7 +631,7 @@ const PARTS: [&str; 9] = [
 ];
 
 /// The keys below a section of the schema.
-fn declared(schema: &Value, path: &str, keys: &mut Vec<String>) {
+pub(crate) fn declared(schema: &Value, path: &str, keys: &mut Vec<String>) {
     let section = |schema: &Value| schema["properties"].as_object().cloned();
     let forms = schema["anyOf"].as_array().into_iter().flatten();
     let Some(members) = section(schema).or_else(|| forms.filter_map(section).next()) else {

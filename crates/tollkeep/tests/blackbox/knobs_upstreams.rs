@@ -1,8 +1,10 @@
 //! Knobs of upstreams, routes and providers, turned by reloads as those of the listener are.
 
-use crate::fixture::{head, post};
+use crate::fixture::{head, llm_call, post};
 use crate::knobs::{CHAT, Look, Table, World, passed, turn_each};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 fn table(below: &'static str, rows: Vec<(&'static str, Value, Look)>) -> Table {
     Table {
@@ -18,37 +20,70 @@ fn came(world: &World, target: &str) -> String {
     format!("{} {:?}", answer.status, answer.end)
 }
 
+/// What an upstream gets of a call, or why it gets none.
+fn asked(world: &World) -> String {
+    let status = world.get("");
+    let target = (status == "200").then(|| world.origin.last().target);
+    format!("{status} {target:?}")
+}
+
+pub(crate) fn upstreams() -> Table {
+    let rows: Vec<(_, _, Look)> = vec![
+        ("url", json!("http://127.0.0.1:2"), asked),
+        ("timeout", json!("50ms"), |world| came(world, "/slow")),
+        ("signing.backdate_ms", json!(20_000), backdated),
+        ("headers", json!({ "x-fixed": "ours" }), |world| {
+            world.passed_on("", "x-fixed")
+        }),
+        ("forward_client_ip", json!(false), |world| {
+            world.passed_on("", "x-real-ip")
+        }),
+        ("timeouts.first_byte_ms", json!(50), |world| {
+            came(world, "/slow")
+        }),
+        ("timeouts.idle_ms", json!(50), |world| {
+            came(world, "/pausing")
+        }),
+        ("timeouts.total_ms", json!(50), |world| {
+            came(world, "/pausing")
+        }),
+        ("pool.idle_per_host_max", json!(0), |world| {
+            let mut client = world.gateway.connect();
+            let mut get = || assert_eq!(client.call(&head("GET /x", "")).status, 200);
+            get();
+            let before = world.origin.connections();
+            get();
+            (world.origin.connections() > before).to_string()
+        }),
+    ];
+    let key = json!([{ "id": "a", "secret": "${UPSTREAM_KEY}" }]);
+    let signing = json!({ "mode": "bolthub", "keys": key, "backdate_ms": 0 });
+    let with = vec![("upstreams.origin.signing", signing)];
+    Table {
+        below: "upstreams.origin.",
+        with,
+        rows,
+    }
+}
+
+/// How far in the past signatures are: hardly, or not.
+fn backdated(world: &World) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
+    assert_eq!(world.get(""), "200");
+    let request = world.origin.last();
+    let at = request.field("x-gateway-timestamp").unwrap();
+    let at: u128 = at.parse().unwrap();
+    let at = if at < 100_000_000_000 { at * 1_000 } else { at };
+    (now.saturating_sub(at) > 10_000).to_string()
+}
+
 // EDGE-136
 #[test]
 fn each_knob_of_an_upstream_does_something() {
-    turn_each(table(
-        "upstreams.origin.",
-        vec![
-            ("headers", json!({ "x-fixed": "ours" }), |world| {
-                world.passed_on("", "x-fixed")
-            }),
-            ("forward_client_ip", json!(false), |world| {
-                world.passed_on("", "x-real-ip")
-            }),
-            ("timeouts.first_byte_ms", json!(50), |world| {
-                came(world, "/slow")
-            }),
-            ("timeouts.idle_ms", json!(50), |world| {
-                came(world, "/pausing")
-            }),
-            ("timeouts.total_ms", json!(50), |world| {
-                came(world, "/pausing")
-            }),
-            ("pool.idle_per_host_max", json!(0), |world| {
-                let mut client = world.gateway.connect();
-                let mut get = || assert_eq!(client.call(&head("GET /x", "")).status, 200);
-                get();
-                let before = world.origin.connections();
-                get();
-                (world.origin.connections() > before).to_string()
-            }),
-        ],
-    ));
+    turn_each(upstreams());
 }
 
 // EDGE-136
@@ -110,29 +145,116 @@ const EMPTY_GZIP: [u8; 20] = [
     0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
 
+/// How a call of this model ends.
+fn called(world: &World, model: &str) -> String {
+    let body = format!(
+        "{{\"model\":\"{model}\",\"messages\":[],\"stream\":{}}}",
+        model == "pausing"
+    );
+    let request = llm_call("/v1/chat/completions", &world.token, &body);
+    let answer = world.gateway.call(&request);
+    format!("{} {}", answer.status, answer.text().contains("[DONE]"))
+}
+
+/// The credentials that some calls are made with.
+fn credentials(world: &World) -> String {
+    let used: BTreeSet<String> = (0..8)
+        .map(|_| {
+            let status = world.chat(CHAT);
+            format!("{status} {:?}", world.origin.last().field("authorization"))
+        })
+        .collect();
+    format!("{used:?}")
+}
+
+pub(crate) fn providers() -> Table {
+    let rows: Vec<(_, _, Look)> = vec![
+        ("kind", json!("anthropic"), |world| world.chat(CHAT)),
+        ("base_url", json!("http://127.0.0.1:2/v1"), |world| {
+            world.chat(CHAT)
+        }),
+        ("credentials", json!([{ "secret": "none" }]), credentials),
+        ("timeouts.first_byte_ms", json!(50), |world| {
+            called(world, "slow")
+        }),
+        ("timeouts.idle_ms", json!(50), |world| {
+            called(world, "pausing")
+        }),
+        ("timeouts.total_ms", json!(50), |world| {
+            called(world, "pausing")
+        }),
+        ("pool.idle_per_host_max", json!(0), |world| {
+            let mut client = world.gateway.connect();
+            let request = llm_call("/v1/chat/completions", &world.token, CHAT);
+            let mut call = || assert_eq!(client.call(&request).status, 200);
+            call();
+            let before = world.origin.connections();
+            call();
+            (world.origin.connections() > before).to_string()
+        }),
+        ("models", json!(["other"]), |world| world.chat(CHAT)),
+        ("excluded_models", json!(["m"]), |world| world.chat(CHAT)),
+        ("enabled", json!(false), |world| world.chat(CHAT)),
+        ("headers", json!({ "x-fixed": "ours" }), |world| {
+            let status = world.chat(CHAT);
+            format!("{status} {:?}", world.origin.last().field("x-fixed"))
+        }),
+        ("forward_headers", json!(["x-mine"]), |world| {
+            let lines = format!(
+                "Authorization: Bearer {}\r\nContent-Type: application/json\r\nx-mine: yes\r\n",
+                world.token
+            );
+            let status = world.status(&post("/v1/chat/completions", &lines, CHAT.as_bytes()));
+            format!("{status} {:?}", world.origin.last().field("x-mine"))
+        }),
+    ];
+    table("providers.openai.", rows)
+}
+
+/// Beside another provider that is not there.
+pub(crate) fn ranked() -> Table {
+    let other = json!({
+        "base_url": "http://127.0.0.1:2/v1", "allow_private": ["127.0.0.1/32"], "breaker": "off",
+        "credentials": [{ "secret": "none" }],
+    });
+    let rows: Vec<(_, _, Look)> = vec![("priority", json!(-5), |world| world.chat(CHAT))];
+    let with = vec![
+        ("providers.groq", other),
+        ("providers.openai.priority", json!(5)),
+    ];
+    Table {
+        below: "providers.openai.",
+        with,
+        rows,
+    }
+}
+
+/// With two credentials.
+pub(crate) fn weighed() -> Table {
+    let two = |weight: u32, priority: i32| {
+        json!([
+            { "secret": "${UPSTREAM_KEY}" },
+            { "secret": "none", "weight": weight, "priority": priority },
+        ])
+    };
+    let rows: Vec<(_, _, Look)> = vec![
+        ("credentials", two(0, 0), credentials),
+        ("credentials", two(1, 1), credentials),
+        ("credentials", two(1, -1), credentials),
+    ];
+    Table {
+        below: "providers.openai.",
+        with: vec![("providers.openai.credentials", two(1, 0))],
+        rows,
+    }
+}
+
 // EDGE-136
 #[test]
 fn each_knob_of_a_provider_does_something() {
-    turn_each(table(
-        "providers.openai.",
-        vec![
-            ("models", json!(["other"]), |world| world.chat(CHAT)),
-            ("excluded_models", json!(["m"]), |world| world.chat(CHAT)),
-            ("enabled", json!(false), |world| world.chat(CHAT)),
-            ("headers", json!({ "x-fixed": "ours" }), |world| {
-                let status = world.chat(CHAT);
-                format!("{status} {:?}", world.origin.last().field("x-fixed"))
-            }),
-            ("forward_headers", json!(["x-mine"]), |world| {
-                let lines = format!(
-                    "Authorization: Bearer {}\r\nContent-Type: application/json\r\nx-mine: yes\r\n",
-                    world.token
-                );
-                let status = world.status(&post("/v1/chat/completions", &lines, CHAT.as_bytes()));
-                format!("{status} {:?}", world.origin.last().field("x-mine"))
-            }),
-        ],
-    ));
+    turn_each(providers());
+    turn_each(ranked());
+    turn_each(weighed());
     let rows: Vec<(_, _, Look)> = vec![("models.default", json!("m"), |world| {
         let unknown = CHAT.replace("\"m\"", "\"unknown\"");
         world.chat(&unknown)

@@ -2,12 +2,19 @@
 
 use crate::egress::{answers, ask, config, resolver, upstream};
 use crate::fixture::{gateway, head};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PublicKeyData,
+};
+use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tollkeep_testkit::{Gateway, NameServer, Origin, Stream, ok};
+
+static ROOTS: AtomicUsize = AtomicUsize::new(1);
 
 /// A root of trust in a file, and what it signed.
 pub(crate) struct Trust {
@@ -19,6 +26,10 @@ impl Trust {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Told apart by name too, as roots are.
+        let number = ROOTS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("Test Root {number}");
+        params.distinguished_name.push(DnType::CommonName, name);
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), root.pem()).unwrap();
@@ -45,30 +56,104 @@ impl Trust {
         })
     }
 
-    /// An origin behind TLS with a certificate for `name`.
-    pub(crate) fn origin(&self, name: &str) -> Origin {
+    /// The server's side of TLS, with a certificate for `name`.
+    pub(crate) fn server(&self, name: &str) -> Server {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec![name.to_owned()])
             .unwrap()
             .signed_by(&key, &self.root)
             .unwrap();
-        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Server {
+            chain: vec![CertificateDer::from(certificate.der().to_vec())],
+            key,
+            versions: rustls::ALL_VERSIONS.to_vec(),
+            clients: None,
+        }
+    }
+
+    /// An origin behind TLS with a certificate for `name`.
+    pub(crate) fn origin(&self, name: &str) -> Origin {
+        self.server(name).origin()
+    }
+
+    /// The certificate of the root itself.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from(self.root.der().to_vec())
+    }
+
+    /// A pin of the root's key.
+    pub(crate) fn pin(&self) -> String {
+        pin(self.root.key())
+    }
+}
+
+/// The digest of a key, in hex.
+fn pin(key: &KeyPair) -> String {
+    let digest = tollkeep_crypto::sha256(&[&key.subject_public_key_info()]);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The server's side of TLS.
+pub(crate) struct Server {
+    chain: Vec<CertificateDer<'static>>,
+    key: KeyPair,
+    versions: Vec<&'static rustls::SupportedProtocolVersion>,
+    clients: Option<CertificateDer<'static>>,
+}
+
+impl Server {
+    /// Speaks this version alone.
+    pub(crate) fn only(mut self, version: &'static rustls::SupportedProtocolVersion) -> Self {
+        self.versions = vec![version];
+        self
+    }
+
+    /// Wants clients to show a certificate that this root signed.
+    pub(crate) fn for_clients_of(mut self, root: CertificateDer<'static>) -> Self {
+        self.clients = Some(root);
+        self
+    }
+
+    /// Sends another certificate behind its own.
+    pub(crate) fn sending(mut self, certificate: CertificateDer<'static>) -> Self {
+        self.chain.push(certificate);
+        self
+    }
+
+    /// The pin of its key, in hex.
+    pub(crate) fn pin(&self) -> String {
+        pin(&self.key)
+    }
+
+    /// Makes TLS of an accepted socket.
+    pub(crate) fn carrier(
+        self,
+    ) -> impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static {
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+        let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&self.versions)
             .unwrap();
-        let config = Arc::new(
-            config
-                .with_no_client_auth()
-                .with_single_cert(chain, key)
-                .unwrap(),
-        );
-        let carrier = move |stream| -> Option<Box<dyn Stream>> {
+        let config = match self.clients {
+            None => config.with_no_client_auth(),
+            Some(root) => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(root).unwrap();
+                let roots = Arc::new(roots);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                config.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let config = Arc::new(config.with_single_cert(self.chain, key).unwrap());
+        move |stream| {
             let session = rustls::ServerConnection::new(Arc::clone(&config)).ok()?;
             Some(Box::new(rustls::StreamOwned::new(session, stream)))
-        };
-        Origin::start_on(carrier, |request| {
+        }
+    }
+
+    /// An origin that answers with the `Host` it was asked for.
+    pub(crate) fn origin(self) -> Origin {
+        Origin::start_on(self.carrier(), |request| {
             ok(request.field("host").unwrap().as_bytes())
         })
     }
@@ -91,7 +176,7 @@ fn over_tls(origin: &Origin, server: &NameServer, roots: Option<PathBuf>) -> Gat
 
 /// An origin that answers a handshake as servers without TLS do.
 pub(crate) fn clear_text() -> Origin {
-    let carrier = |mut stream: std::net::TcpStream| -> Option<Box<dyn Stream>> {
+    let carrier = |mut stream: TcpStream| -> Option<Box<dyn Stream>> {
         let mut hello = [0; 1024];
         let _read = stream.read(&mut hello).ok()?;
         stream
