@@ -29,6 +29,7 @@ use tollkeep_observe::metrics::{Metrics, ProviderLabel};
 use tollkeep_policy::client_ip::ClientIpRules;
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
 use tollkeep_policy::ip_list::IpLists;
+use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
 use tollkeep_policy::shed::Thresholds;
 use tollkeep_types::{AuthorityPattern, Secret};
@@ -83,6 +84,8 @@ pub(crate) struct LlmPlan {
     pub(crate) query_key: bool,
     pub(crate) forward_user_agent: bool,
     pub(crate) stream_max: Duration,
+    /// Origins that calls must come from; empty: any, or none.
+    pub(crate) allowed_origins: Vec<Origin>,
     pub(crate) model_labels: ModelLabels,
 }
 
@@ -397,6 +400,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         query_key: settings.llm.query_key,
         forward_user_agent: settings.llm.forward_user_agent,
         stream_max: settings.llm.stream_max,
+        allowed_origins: settings.llm.allowed_origins.clone(),
     })
 }
 
