@@ -618,7 +618,7 @@ const PARTS: [&str; 9] = [
 ];
 
 /// The keys below a section of the schema.
-fn declared(schema: &Value, path: &str, keys: &mut Vec<String>) {
+pub(crate) fn declared(schema: &Value, path: &str, keys: &mut Vec<String>) {
     let section = |schema: &Value| schema["properties"].as_object().cloned();
     let forms = schema["anyOf"].as_array().into_iter().flatten();
     let Some(members) = section(schema).or_else(|| forms.filter_map(section).next()) else {

@@ -8,6 +8,7 @@
 
 mod acts;
 mod audit_faults;
+mod behind_nginx;
 mod breaker;
 mod callers;
 mod chain;
@@ -36,6 +37,7 @@ mod ip_entries;
 mod ip_lists;
 mod keys;
 mod knobs;
+mod knobs_control;
 mod knobs_upstreams;
 mod limits;
 mod listeners;
@@ -47,6 +49,7 @@ mod openapi;
 mod operators;
 mod origin_verify;
 mod own_limits;
+mod pasted;
 mod rates;
 mod records;
 mod reload;
