@@ -113,7 +113,11 @@ pub(crate) struct Target {
 }
 
 pub(crate) enum TargetKind {
-    Plain { forward_client_ip: bool },
+    Plain {
+        forward_client_ip: bool,
+        /// Names of the caller's cookies that go there; mostly none.
+        forward_cookies: Vec<Box<str>>,
+    },
     Provider(ProviderPlan),
 }
 
@@ -363,6 +367,7 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         guard: Guard::new(&upstream.name, upstream.breaker.as_ref(), parts.breakers),
         kind: TargetKind::Plain {
             forward_client_ip: upstream.forward_client_ip,
+            forward_cookies: upstream.forward_cookies.clone(),
         },
         set_fields,
         set_names,

@@ -30,6 +30,9 @@ fn each_knob_of_an_upstream_does_something() {
             ("forward_client_ip", json!(false), |world| {
                 world.passed_on("", "x-real-ip")
             }),
+            ("forward_cookies", json!(["sid"]), |world| {
+                world.passed_on("Cookie: sid=1\r\n", "cookie")
+            }),
             ("timeouts.first_byte_ms", json!(50), |world| {
                 came(world, "/slow")
             }),
