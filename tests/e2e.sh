@@ -17,7 +17,7 @@ stop() {
 trap stop EXIT
 
 cargo build --quiet --locked -p tollkeep
-cargo test --quiet --locked -p tollkeep --test blackbox -- --ignored a_browser_shows
+cargo test --quiet --locked -p tollkeep --test blackbox -- --ignored a_browser_shows behind_nginx
 mkdir -p "$cache"
 tests/sdk/setup.sh "$cache"
 

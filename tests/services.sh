@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Runs a command with the services that tests need: PostgreSQL, Redis, Chromium.
+# Runs a command with the services that tests need: PostgreSQL, Redis, Chromium, nginx.
 #
 #   tests/services.sh COMMAND…
 #
 # What is missing is installed with apt when run as root; otherwise it says what to install. PostgreSQL and Redis
 # listen on free loopback ports, keep their files in a temporary folder and are gone when the command ends. It finds
-# them by TEST_POSTGRES_URL, TEST_REDIS_URL and TEST_CHROMIUM.
+# them by TEST_POSTGRES_URL, TEST_REDIS_URL, TEST_CHROMIUM and TEST_NGINX.
 set -euo pipefail
 
 say() { echo "services: $*" >&2; }
+# Debian has it where not every user looks.
+nginx_binary() { command -v nginx || echo /usr/sbin/nginx; }
 postgres_bin() { find /usr/lib/postgresql -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -1; }
 
 packages=()
@@ -21,6 +23,7 @@ command -v curl >/dev/null || packages+=(curl)
 command -v jq >/dev/null || packages+=(jq)
 command -v go >/dev/null || packages+=(golang-go)
 command -v openssl >/dev/null || packages+=(openssl)
+[ -x "$(nginx_binary)" ] || packages+=(nginx)
 if [ ${#packages[@]} -gt 0 ]; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     say "the tests need packages that are missing; on Debian: sudo apt-get install ${packages[*]}"
@@ -68,5 +71,7 @@ redis-cli -p "$port" ping >/dev/null || { say "Redis did not start:"; tail -3 "$
 
 TEST_CHROMIUM=$(command -v chromium)
 export TEST_CHROMIUM
-say "PostgreSQL, Redis and Chromium are ready"
+TEST_NGINX=$(nginx_binary)
+export TEST_NGINX
+say "PostgreSQL, Redis, Chromium and nginx are ready"
 "$@"

@@ -20,6 +20,7 @@ mod key;
 mod maintenance;
 mod members;
 mod metrics;
+mod once;
 mod openapi;
 mod operation;
 mod parameters;

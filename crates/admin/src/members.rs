@@ -1,5 +1,6 @@
 //! Reading the members of a JSON object: each once, typed, all faults at once, and none unknown.
 
+use crate::once::{Once, TWICE};
 use crate::problem::{Fault, Problem};
 use crate::shape::{Kind, Member};
 use serde_json::{Map, Value};
@@ -29,13 +30,17 @@ impl Members {
             return Ok(of(Map::new()));
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(left)) => Ok(of(left)),
-            Ok(_) => Err(Problem::bad_request("The body must be a JSON object.")),
-            Err(error) => Err(Problem::bad_request(format!(
-                "The body is not JSON (line {}, column {}).",
-                error.line(),
-                error.column()
-            ))),
+            Ok(Once(Value::Object(left))) => Ok(of(left)),
+            Ok(Once(_)) => Err(Problem::bad_request("The body must be a JSON object.")),
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                let place = format!("(line {line}, column {column})");
+                Err(if error.to_string().starts_with(TWICE) {
+                    Problem::duplicate_key(format!("A key is there twice {place}."))
+                } else {
+                    Problem::bad_request(format!("The body is not JSON {place}."))
+                })
+            }
         }
     }
 

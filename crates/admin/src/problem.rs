@@ -59,6 +59,10 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
 
+    pub(crate) fn duplicate_key(detail: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "duplicate_key", detail)
+    }
+
     pub(crate) fn bad_cursor() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,

@@ -68,7 +68,6 @@ pub(crate) const LATER: &[&str] = &[
     "upstreams.<name>.default_price",
     "upstreams.<name>.http2",
     "upstreams.<name>.h2c",
-    "upstreams.<name>.forward_cookies",
     "upstreams.<name>.forward_origin",
     "upstreams.<name>.websocket",
     "routes.<name>.accepts",

@@ -50,6 +50,11 @@ impl Exchange<'_> {
             }
         }
         out.extend_from_slice(b"\r\n");
+        if let Some(id) = self.work.facts.correlation_id.as_ref()
+            && self.plan.trust_request_id
+        {
+            write::field(out, b"x-correlation-id", id.as_bytes());
+        }
         out.extend_from_slice(self.lines);
         if self.secure {
             out.extend_from_slice(&self.plan.hsts);

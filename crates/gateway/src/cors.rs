@@ -151,7 +151,7 @@ impl<'p> Exchange<'p> {
         Some(Place {
             methods: methods.into(),
             takes,
-            origins: &[],
+            origins: &self.plan.llm.allowed_origins,
             form,
         })
     }

@@ -71,11 +71,12 @@ impl Exchange<'_> {
     /// The origins that the route itself lists.
     fn check_route_origin(&self, entry: &Entry<'_>, route: &Route<'_>) -> Result<(), Refusal> {
         let listed = match route.destination() {
-            Destination::Plain(plain) if !plain.allowed_origins.is_empty() => {
-                &plain.allowed_origins
-            }
-            Destination::Plain(_) | Destination::Surface(_) => return Ok(()),
+            Destination::Plain(plain) => &plain.allowed_origins,
+            Destination::Surface(_) => &self.plan.llm.allowed_origins,
         };
+        if listed.is_empty() {
+            return Ok(());
+        }
         let refusal = match self.work.head.value(self.conn.unread(), Known::Origin) {
             None => Refusal::OriginRequired(OriginRule::Route),
             Some(sent) if listed.iter().any(|origin| origin.is(sent)) => return Ok(()),

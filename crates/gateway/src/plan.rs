@@ -30,6 +30,7 @@ use tollkeep_observe::metrics::{Metrics, ProviderLabel};
 use tollkeep_policy::client_ip::ClientIpRules;
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
 use tollkeep_policy::ip_list::IpLists;
+use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
 use tollkeep_policy::shed::Thresholds;
 use tollkeep_types::{AuthorityPattern, Secret};
@@ -84,6 +85,8 @@ pub(crate) struct LlmPlan {
     pub(crate) query_key: bool,
     pub(crate) forward_user_agent: bool,
     pub(crate) stream_max: Duration,
+    /// Origins that calls must come from; empty: any, or none.
+    pub(crate) allowed_origins: Vec<Origin>,
     pub(crate) model_labels: ModelLabels,
 }
 
@@ -111,7 +114,11 @@ pub(crate) struct Target {
 }
 
 pub(crate) enum TargetKind {
-    Plain { forward_client_ip: bool },
+    Plain {
+        forward_client_ip: bool,
+        /// Names of the caller's cookies that go there; mostly none.
+        forward_cookies: Vec<Box<str>>,
+    },
     Provider(ProviderPlan),
 }
 
@@ -383,6 +390,7 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         guard: Guard::new(&upstream.name, upstream.breaker.as_ref(), parts.breakers),
         kind: TargetKind::Plain {
             forward_client_ip: upstream.forward_client_ip,
+            forward_cookies: upstream.forward_cookies.clone(),
         },
         set_fields,
         set_names,
@@ -420,6 +428,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         query_key: settings.llm.query_key,
         forward_user_agent: settings.llm.forward_user_agent,
         stream_max: settings.llm.stream_max,
+        allowed_origins: settings.llm.allowed_origins.clone(),
     })
 }
 

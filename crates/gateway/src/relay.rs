@@ -92,12 +92,13 @@ impl Exchange<'_> {
 
     fn copy_plain_fields(&mut self, target: &Target) {
         let head = &self.work.answer_bytes;
+        let correlated = self.plan.trust_request_id && self.work.facts.correlation_id.is_some();
         for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(head), field.value.of(head));
             let ours = matches!(
                 field.known,
                 Known::ContentLength | Known::Date | Known::XRequestId
-            );
+            ) || (correlated && field.known == Known::XCorrelationId);
             if ours || headers::response_field_forbidden(name) || target.brings_back(value) {
                 continue;
             }

@@ -304,7 +304,7 @@ impl<'p> Route<'p> {
     pub(crate) fn content_encodings(&self) -> &'p [ContentCoding] {
         match self.destination {
             Destination::Plain(plain) => &plain.content_encodings,
-            Destination::Surface(_) => &ContentCoding::ALL,
+            Destination::Surface(_) => &ContentCoding::DEFAULT,
         }
     }
 

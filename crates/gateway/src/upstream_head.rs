@@ -66,24 +66,49 @@ impl Exchange<'_> {
         out.extend_from_slice(b"x-request-id: req_");
         out.extend_from_slice(&self.work.facts.id.hex());
         out.extend_from_slice(b"\r\n");
-        if matches!(
-            target.kind,
-            TargetKind::Plain {
-                forward_client_ip: true
+        if let TargetKind::Plain {
+            forward_client_ip,
+            forward_cookies,
+        } = &target.kind
+        {
+            if !forward_cookies.is_empty() && !target.sets(b"cookie") {
+                self.write_cookies(&mut out, forward_cookies);
             }
-        ) {
-            let ip = self.work.facts.client_ip.to_string();
-            let scheme: &[u8] = if self.secure { b"https" } else { b"http" };
-            for (name, value) in [
-                (&b"x-forwarded-for"[..], ip.as_bytes()),
-                (b"x-real-ip", ip.as_bytes()),
-                (b"x-forwarded-proto", scheme),
-            ] {
-                write::field(&mut out, name, value);
+            if *forward_client_ip {
+                self.write_client(&mut out);
             }
         }
         self.end_upstream_head(&mut out, target, body_len);
         self.work.out = out;
+    }
+
+    /// The cookies that the settings name, of those that the caller sent.
+    #[cold]
+    fn write_cookies(&self, out: &mut Vec<u8>, names: &[Box<str>]) {
+        let (head, bytes) = (&self.work.head, &self.work.request);
+        let hidden = self.plan.front_door.as_ref();
+        if hidden.is_some_and(|door| door.hides(b"cookie")) {
+            return;
+        }
+        let sent = head.fields.iter();
+        let sent = sent.filter(|field| field.known == Known::Cookie && !field.hop);
+        let kept = headers::kept_cookies(sent.map(|field| field.value.of(bytes)), names);
+        if !kept.is_empty() {
+            write::field(out, b"cookie", &kept);
+        }
+    }
+
+    /// Who called, and how, told afresh.
+    fn write_client(&self, out: &mut Vec<u8>) {
+        let ip = self.work.facts.client_ip.to_string();
+        let scheme: &[u8] = if self.secure { b"https" } else { b"http" };
+        for (name, value) in [
+            (&b"x-forwarded-for"[..], ip.as_bytes()),
+            (b"x-real-ip", ip.as_bytes()),
+            (b"x-forwarded-proto", scheme),
+        ] {
+            write::field(out, name, value);
+        }
     }
 
     /// The fields that go to a provider: few, and none of the caller's unless it is listed.

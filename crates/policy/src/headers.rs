@@ -145,6 +145,26 @@ pub fn carries_credential(value: &[u8], credential: &[u8]) -> bool {
     memmem::find(value, credential).is_some()
 }
 
+/// The cookies of these names among those in `sent`, the values of `Cookie` fields, as one value;
+/// empty for none (EDGE-71). Names are compared exactly (RFC 6265, section 5.4).
+pub fn kept_cookies<'s>(sent: impl Iterator<Item = &'s [u8]>, names: &[Box<str>]) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let pairs = sent.flat_map(|value| value.split(|byte| *byte == b';'));
+    for pair in pairs.map(<[u8]>::trim_ascii) {
+        let Some(at) = pair.iter().position(|byte| *byte == b'=') else {
+            continue;
+        };
+        let name = pair.get(..at).unwrap_or_default();
+        if names.iter().any(|own| own.as_bytes() == name) {
+            if !kept.is_empty() {
+                kept.extend_from_slice(b"; ");
+            }
+            kept.extend_from_slice(pair);
+        }
+    }
+    kept
+}
+
 /// Whether a caller's `X-Request-Id` or `X-Correlation-ID` may be used (EDGE-74):
 /// `[A-Za-z0-9._-]{1,64}`.
 pub fn request_id_acceptable(value: &[u8]) -> bool {

@@ -4,11 +4,13 @@
 //! apart again.
 
 #![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "the binary talks to its user and ends with an exit code"
 )]
+
+// First, so that its macros are known below.
+#[macro_use]
+mod print;
 
 mod assemble;
 mod command;
@@ -21,6 +23,7 @@ fn main() {
     // Secrets and databases are nobody else's business, whatever the shell's umask says.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let code = match command::Cli::parse().run() {
+        Ok(()) if print::is_lost() => exit::UNEXPECTED,
         Ok(()) => exit::DONE,
         Err(error) => {
             eprintln!("tollkeep: {error:#}");

@@ -1,5 +1,6 @@
 //! The LLM surfaces and model names.
 
+use super::server_cors::origin;
 use super::{DAY_MS, UpstreamTimeouts, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, section};
@@ -9,6 +10,7 @@ use crate::reader::keys;
 use crate::tree::Node;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
+use tollkeep_policy::origin::Origin;
 
 keys! {
     /// Model names.
@@ -34,6 +36,8 @@ pub struct Llm {
     pub forward_user_agent: bool,
     /// A streamed answer in all.
     pub stream_max: Duration,
+    /// Origins that calls must come from; empty: any, or none.
+    pub allowed_origins: Vec<Origin>,
 }
 
 /// Which surfaces are served.
@@ -80,6 +84,9 @@ keys! {
         /// Between two bytes of the answer, of providers that don't say.
         idle_timeout as "idle_timeout_ms": Duration = millis(1..=DAY_MS).or(ms(120_000)),
         stream: Stream = section(),
+        /// Origins whose pages may call the surfaces, compared exactly; then a call without an
+        /// `Origin` is refused too. Empty: any origin or none, and `server.cors` tells browsers.
+        allowed_origins: Vec<Origin> = list(origin()).or_empty(),
     }
 }
 
@@ -121,6 +128,7 @@ impl LlmFile {
                 max_depth: self.max_depth,
                 forward_user_agent: self.forward_user_agent,
                 stream_max: self.stream.max,
+                allowed_origins: self.allowed_origins,
             },
         }
     }

@@ -66,7 +66,7 @@ keys! {
     /// The management listener, which operators use.
     pub(crate) struct ManagementFile {
         /// Address and port, `unix:/path` for a socket (mode 0600), or empty for none. Another
-        /// address than loopback needs `tls` and `allowed_hosts`.
+        /// address than loopback needs `tls`, `allowed_hosts` and `allowed_ips`.
         listen: ManagementListen = parsed(
             "address and port, `unix:/path`, or `\"\"`",
             str::parse,
@@ -77,7 +77,8 @@ keys! {
         insecure_public_http: bool = switch().or(false),
         /// Hosts this listener serves. Empty: loopback names and the address bound.
         allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
-        /// Addresses that may come, and nobody else: short for `security.ip_allowlist`.
+        /// Addresses that may come, and nobody else: short for `security.ip_allowlist`. One of
+        /// them is needed where `listen` is no loopback address.
         allowed_ips: Option<Vec<IpNet>> = list(network()).optional(),
         security: ManagementSecurity = section(),
         /// Whether `tollkeep.sock` in the data folder serves this user and root without a key,
@@ -142,7 +143,7 @@ impl ManagementFile {
         if !host.is_loopback() {
             self.check_public(host, checks);
         }
-        let ip_lists = self.ip_lists(checks);
+        let ip_lists = self.ip_lists(host, checks);
         let key = "management.allowed_hosts";
         let tls = self.tls.check("management.tls", checks);
         let front_door = self.front_door.check(
@@ -197,7 +198,7 @@ impl ManagementFile {
 
 impl ManagementFile {
     /// Who may come, by either spelling.
-    fn ip_lists(&self, checks: &mut Checks<'_>) -> IpLists {
+    fn ip_lists(&self, host: IpAddr, checks: &mut Checks<'_>) -> IpLists {
         let mut allow = self.security.ip_allowlist.clone();
         let deny = self.security.ip_denylist.clone();
         if !allow.deny_all {
@@ -211,6 +212,13 @@ impl ManagementFile {
             }
             allow.enabled = Some(true);
             allow.allowed_ips = short;
+        }
+        if !host.is_loopback() && allow.enabled != Some(true) {
+            let problem = format!(
+                "is missing, and {host} is reached from beyond this machine: list the addresses \
+                 that may come, or listen on loopback or `unix:/path`"
+            );
+            checks.error("management.allowed_ips", problem);
         }
         ip_lists::check(allow, deny, "management.security", checks)
     }

@@ -68,24 +68,28 @@ pub enum ContentCoding {
     Gzip,
     /// RFC 8878.
     Zstd,
+    /// RFC 7932.
+    Brotli,
 }
 
 impl ContentCoding {
-    /// Every one.
-    pub const ALL: [Self; 2] = [Self::Gzip, Self::Zstd];
+    /// Those that are taken where nothing is said.
+    pub const DEFAULT: [Self; 2] = [Self::Gzip, Self::Zstd];
 
     /// The name in `Content-Encoding`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Brotli => "br",
         }
     }
 }
 
-const CODINGS: [(&str, ContentCoding); 2] = [
+const CODINGS: [(&str, ContentCoding); 3] = [
     (ContentCoding::Gzip.name(), ContentCoding::Gzip),
     (ContentCoding::Zstd.name(), ContentCoding::Zstd),
+    (ContentCoding::Brotli.name(), ContentCoding::Brotli),
 ];
 
 /// A limit of one route.
@@ -170,8 +174,8 @@ keys! {
         allow_body: bool = switch().or(false),
         /// Content codings a body may have. It is decoded within its bound and sent on without
         /// one; any other coding gets 415.
-        content_encodings: Vec<ContentCoding> = list(choice(&CODINGS).later(&["br"]))
-            .or(ContentCoding::ALL.to_vec()),
+        content_encodings: Vec<ContentCoding> = list(choice(&CODINGS))
+            .or(ContentCoding::DEFAULT.to_vec()),
     }
 }
 

@@ -124,7 +124,8 @@ keys! {
         /// and `client_ip.hops`.
         trust_proxy: Option<TrustProxy> = TrustProxyKind.optional(),
         client_ip: ClientIp = section(),
-        /// Whether a caller's well-formed `X-Request-Id` is kept instead of a new one.
+        /// Whether a caller's well-formed `X-Request-Id` is kept instead of a new one, and its
+        /// `X-Correlation-ID` answered.
         trust_request_id: bool = switch().or(false),
         http: Http = section(),
         /// Whether a public bind may be without TLS and without a proxy in front of it.

@@ -7,7 +7,7 @@ use super::{Breaker, DAY_MS, Egress, Retry, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, OnOrOff, headers, section, section_or_off};
 use crate::kind::{
-    choice, millis, networks_or_all_private, parsed, switch, upstream_timeout, whole,
+    Parsed, choice, list, millis, networks_or_all_private, parsed, switch, upstream_timeout, whole,
 };
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -39,6 +39,8 @@ pub struct Upstream {
     pub allow_metadata: bool,
     /// Whether fresh forwarding fields tell the upstream who called (EDGE-71).
     pub forward_client_ip: bool,
+    /// Names of the caller's cookies that go there (EDGE-71).
+    pub forward_cookies: Vec<Box<str>>,
     /// How requests to it are signed.
     pub signing: Option<Signing>,
     /// TLS towards it, where it is not that of all.
@@ -101,9 +103,22 @@ keys! {
         /// Whether fresh `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Real-IP` tell the upstream
         /// who called; the caller's own are never sent.
         forward_client_ip: bool = switch().or(false),
+        /// Names of cookies that go to the upstream; it gets no others. It can set none.
+        forward_cookies: Vec<Box<str>> = list(cookie_name()).or_empty(),
         signing: SigningFile = section(),
         tls: UpstreamTlsFile = section(),
     }
+}
+
+/// The name of a cookie (RFC 6265, section 4.1.1).
+const fn cookie_name() -> Parsed<Box<str>> {
+    parsed("cookie name", |text| {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if text.is_empty() || text.len() > 128 || !text.bytes().all(token) {
+            return Err("is no name of a cookie".to_owned());
+        }
+        Ok(text.into())
+    })
 }
 
 keys! {
@@ -231,6 +246,7 @@ impl UpstreamFile {
             allow_private: exceptions.allow_private,
             allow_metadata: exceptions.allow_metadata,
             forward_client_ip: self.forward_client_ip,
+            forward_cookies: self.forward_cookies,
             signing,
         })
     }

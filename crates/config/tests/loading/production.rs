@@ -102,7 +102,7 @@ fn management_and_metrics_leave_loopback_with_tls_only() {
     for (file, want) in [
         (
             "management: {listen: '0.0.0.0:8318'}\n",
-            "tollkeep.yaml:1:22: management.listen: 0.0.0.0 is a public address without TLS: set `management.tls`, or listen on loopback or `unix:/path`\nmanagement.allowed_hosts: must name the hosts served, since the address is not loopback",
+            "tollkeep.yaml:1:22: management.listen: 0.0.0.0 is a public address without TLS: set `management.tls`, or listen on loopback or `unix:/path`\nmanagement.allowed_ips: is missing, and 0.0.0.0 is reached from beyond this machine: list the addresses that may come, or listen on loopback or `unix:/path`\nmanagement.allowed_hosts: must name the hosts served, since the address is not loopback",
         ),
         (
             "metrics: {host: '::'}\n",
@@ -113,14 +113,14 @@ fn management_and_metrics_leave_loopback_with_tls_only() {
     }
     let tls = "allowed_hosts: [a.example], tls: {enabled: true, cert_file: a.pem, key_file: a.key}";
     for file in [
-        format!("management: {{listen: '0.0.0.0:8318', {tls}}}\n"),
+        format!("management: {{listen: '0.0.0.0:8318', {tls}, allowed_ips: [10.0.0.0/8]}}\n"),
         format!("metrics: {{host: '::', {tls}}}\n"),
         "metrics: {enabled: false, host: '::'}\n".to_owned(),
     ] {
         assert!(Case::yaml(&file).load().is_ok(), "{file}");
         assert!(production(&file).load().is_ok(), "{file}");
     }
-    let clear = "management: {listen: '0.0.0.0:8318', insecure_public_http: true, allowed_hosts: [a.example]}\n";
+    let clear = "management: {listen: '0.0.0.0:8318', insecure_public_http: true, allowed_hosts: [a.example], allowed_ips: [10.0.0.1]}\n";
     assert!(
         Case::yaml(clear)
             .warnings()
@@ -139,6 +139,44 @@ fn management_and_metrics_leave_loopback_with_tls_only() {
     ] {
         let settings = Case::yaml(&format!("management: {{listen: {listen}}}\n")).settings();
         assert_eq!(format!("{:?}", settings.management.listen), want);
+    }
+}
+
+// ID-55
+#[test]
+fn management_that_is_public_says_who_may_come() {
+    const TLS: &str =
+        "allowed_hosts: [a.example], tls: {enabled: true, cert_file: a.pem, key_file: a.key}";
+    let errors = |listen: &str, more: &str| {
+        let case = Case::yaml(&format!(
+            "management: {{listen: '{listen}', {TLS}{more}}}\n"
+        ));
+        match case.load() {
+            Ok(_) => String::new(),
+            Err(faults) => faults,
+        }
+    };
+    let list = |rest: &str| format!(", security: {{ip_allowlist: {{{rest}}}}}");
+    let missing = "management.allowed_ips: is missing, and 10.0.0.1 is reached";
+    for (more, want) in [
+        (String::new(), missing),
+        (list("enabled: false, allowed_ips: [10.0.0.0/8]"), missing),
+        (
+            ", security: {ip_denylist: {enabled: true, denied_ips: [10.9.9.9]}}".to_owned(),
+            missing,
+        ),
+        (", allowed_ips: []".to_owned(), "everybody would be refused"),
+        (", allowed_ips: [10.0.0.0/8]".to_owned(), ""),
+        (list("enabled: true, allowed_ips: [10.0.0.0/8]"), ""),
+    ] {
+        let errors = errors("10.0.0.1:8318", &more);
+        assert!(
+            errors.contains(want) && errors.is_empty() == want.is_empty(),
+            "{more}: {errors}"
+        );
+    }
+    for local in ["127.0.0.1:8318", "[::1]:8318", "unix:/run/tollkeep.sock"] {
+        assert_eq!(errors(local, ""), "", "{local}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Canaries for every name and prefix that must not cross, in every spelling.
 
 use tollkeep_policy::headers::{
-    carries_credential, llm_request_field_allowed, llm_response_field_allowed,
+    carries_credential, kept_cookies, llm_request_field_allowed, llm_response_field_allowed,
     provider_field_forbidden, request_field_forbidden, request_id_acceptable,
     response_field_forbidden,
 };
@@ -195,5 +195,26 @@ fn a_callers_request_id_is_short_and_plain() {
         "{a}",
     ] {
         assert!(!request_id_acceptable(id.as_bytes()), "{id}");
+    }
+}
+
+// EDGE-71
+#[test]
+fn cookies_are_kept_by_their_exact_names() {
+    let names: [Box<str>; 2] = ["sid".into(), "lang".into()];
+    for (sent, want) in [
+        (&["sid=1"][..], "sid=1"),
+        (&["a=1; sid=2; b=3; lang=de"], "sid=2; lang=de"),
+        (&["sid=1;lang=de"], "sid=1; lang=de"),
+        (&["a=sid=1; SID=2; sidx=3; xsid=4; sid =5"], ""),
+        (&["sid=a=b=="], "sid=a=b=="),
+        (&["sid=", "lang=de"], "sid=; lang=de"),
+        (&["sid=\"a b\"; x"], "sid=\"a b\""),
+        (&["sid", "; ;", "=sid", ""], ""),
+        (&["sid=1; sid=2"], "sid=1; sid=2"),
+    ] {
+        let values = sent.iter().map(|text| text.as_bytes());
+        let kept = kept_cookies(values, &names);
+        assert_eq!(String::from_utf8(kept).unwrap(), want, "{sent:?}");
     }
 }

@@ -180,6 +180,17 @@ impl Client {
     }
 }
 
+/// A fault with its place, which messages about settings bring themselves.
+fn fault(error: &Value) -> String {
+    let part = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (path, message) = (part("path"), part("message"));
+    let told = format!("{path}: ");
+    if path.is_empty() || message.contains(&told) {
+        return message.to_owned();
+    }
+    told + message
+}
+
 fn problem(status: u16, value: &Value) -> Failed {
     let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
     let mut message = text("/detail")
@@ -192,8 +203,8 @@ fn problem(status: u16, value: &Value) -> Failed {
         .into_iter()
         .flatten()
     {
-        let part = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
-        message.push_str(&format!("\n  {}: {}", part("path"), part("message")));
+        message.push_str("\n  ");
+        message.push_str(&fault(error));
     }
     let code = match status {
         400 | 413 | 415 | 422 => exit::INVALID,

@@ -352,11 +352,11 @@ fn a_refused_call_costs_its_caller_nothing() {
     told.store(200, Ordering::Relaxed);
     wait_for(&gateway, "half_open");
     assert_eq!((call(&careful).status, call(&careful).status), (200, 200));
-    assert_eq!(
-        call(&careful).code(),
-        "rate_limit_exceeded",
-        "both were left"
-    );
+    // A trial has ended a moment after its answer is there.
+    let refused = eventually("it closes", || {
+        Some(call(&careful)).filter(|answer| !is_refused(answer))
+    });
+    assert_eq!(refused.code(), "rate_limit_exceeded", "both were left");
     // Five of its five are used, four of those of the other are not.
     assert_eq!(call(&failing).code(), "rate_limited");
 }
@@ -582,4 +582,55 @@ fn of_a_provider_each_model_has_a_breaker() {
         (lines.len() >= 18).then_some(lines)
     });
     assert_eq!(lines.len(), calls, "a refused call used nothing");
+}
+
+/// Reloads `config` and says how the next call is answered.
+fn after(play: &Play, config: &str) -> Answer {
+    crate::reload::reloaded(&play.gateway, config);
+    play.call(200)
+}
+
+// EDGE-113 EDGE-136
+#[test]
+fn an_open_breaker_outlives_a_reload_and_its_rules_are_those_in_force() {
+    let play = Play::new("breaker: { open_ms: 60000 }");
+    let config = std::fs::read_to_string(play.gateway.config_file()).unwrap();
+    play.fail(5);
+    let reached = (play.origin.count(), play.origin.connections());
+    assert!(is_refused(&play.call(200)));
+    let id = breakers(&play.gateway)[0]["id"].clone();
+    for more in ["", "llm: { max_depth: 64 }\n"] {
+        let answer = after(&play, &format!("{config}\n{more}"));
+        assert!(is_refused(&answer), "{more}");
+        assert_eq!(breakers(&play.gateway)[0]["id"], id, "the same one");
+    }
+    // Another address of the upstream is still the upstream that failed.
+    let other = Origin::plain();
+    let moved = config.replace(&play.origin.url(), &other.url());
+    assert!(is_refused(&after(&play, &moved)));
+    assert_eq!(other.count(), 0);
+    assert_eq!((play.origin.count(), play.origin.connections()), reached);
+    // Without a breaker nobody is refused.
+    let off = config.replace("breaker: { open_ms: 60000 }", "breaker: off");
+    assert_ne!(off, config);
+    assert_eq!(after(&play, &off).status, 200);
+}
+
+// EDGE-113 EDGE-136
+#[test]
+fn failures_are_counted_over_reloads_and_by_the_new_number() {
+    let play = Play::new("breaker: { open_ms: 60000 }");
+    let config = std::fs::read_to_string(play.gateway.config_file()).unwrap();
+    play.fail(3);
+    let three = config.replace("open_ms: 60000", "open_ms: 60000, failures: 4");
+    assert_eq!(after(&play, &three).status, 200, "one success begins anew");
+    play.fail(2);
+    crate::reload::reloaded(&play.gateway, &format!("{three}\n"));
+    play.fail(2);
+    assert!(is_refused(&play.call(200)), "two before and two after it");
+    // An upstream of another name is another one.
+    let renamed = three
+        .replace("origin: {", "renamed: {")
+        .replace("upstream: origin", "upstream: renamed");
+    assert_eq!(after(&play, &renamed).status, 200);
 }

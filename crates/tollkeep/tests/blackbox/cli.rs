@@ -1,6 +1,6 @@
 //! The command line: what it prints where nobody watches, and how it ends.
 
-use crate::callers::{bearer, get, models};
+use crate::callers::{PROVIDER_KEY, bearer, get, models};
 use crate::fixture::TOLLKEEP;
 use serde_json::{Value, json};
 use std::fs;
@@ -401,4 +401,115 @@ fn a_port_that_is_taken_is_told_with_its_address() {
             failed.stderr
         );
     }
+}
+
+/// Runs a command whose output nobody reads: of this stream, both if none is named.
+fn unread(gateway: &Gateway, arguments: &[&str], both: bool) -> (Option<i32>, String) {
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        std::process::Stdio::from(writer)
+    };
+    let mut command = Command::new(TOLLKEEP);
+    command
+        .args(arguments)
+        .current_dir(gateway.folder())
+        .env_clear()
+        .env("PROVIDER_KEY", PROVIDER_KEY)
+        .stdout(closed());
+    if both {
+        command.stderr(closed());
+    }
+    let output = command.output().unwrap();
+    (output.status.code(), stderr(&output))
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_fault_of_a_command() {
+    let origin = Origin::plain();
+    let gateway = models(&origin).start();
+    for command in [
+        "config schema",
+        "config reference",
+        "config example --full",
+        "config show --defaults",
+        "config check",
+        "token list",
+        "token list --json",
+        "token create --project default --name gone",
+        "project list",
+        "status",
+        "config reload",
+        "maintenance status",
+        "demo --once",
+        "--help",
+        "--version",
+    ] {
+        let arguments: Vec<_> = command.split(' ').collect();
+        let (code, said) = unread(&gateway, &arguments, false);
+        assert_eq!(
+            (code, said.contains("panicked")),
+            (Some(0), false),
+            "{command}: {said}"
+        );
+        let (code, _) = unread(&gateway, &arguments, true);
+        assert_eq!(code, Some(0), "{command}");
+    }
+    let tokens = gateway.cli(&["token", "list"]);
+    assert!(stdout(&tokens).contains("gone"), "it was made all the same");
+    // What goes wrong keeps its code, whoever reads of it.
+    let (code, _) = unread(&gateway, &["token", "get", "tid_none"], true);
+    assert_eq!(
+        code,
+        Some(self::code(&gateway.cli(&["token", "get", "tid_none"])))
+    );
+}
+
+#[test]
+fn output_that_can_not_be_written_for_another_reason_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut command = Command::new(TOLLKEEP);
+    command
+        .args(["config", "schema"])
+        .current_dir(folder.path())
+        .env_clear();
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(
+        stderr(&output).contains("cannot write to standard output"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_faulty_setting_is_told_once() {
+    let origin = Origin::plain();
+    let gateway = models(&origin).set("reload.watch", "false").start();
+    let file = fs::read_to_string(gateway.config_file()).unwrap();
+    gateway.configure(format!("{file}\nmetrics: {{ path: nonsense }}\n"));
+    let refused = gateway.cli(&["config", "reload"]);
+    assert_eq!(code(&refused), 3);
+    let told = stderr(&refused);
+    assert_eq!(told.matches("metrics.path").count(), 1, "{told}");
+    assert!(told.contains("tollkeep.yaml:"), "{told}");
+    // A member of a request still stands with its place.
+    let refused = gateway.cli(&[
+        "token",
+        "create",
+        "--project",
+        "default",
+        "--name",
+        &"x".repeat(300),
+    ]);
+    assert_eq!(
+        stderr(&refused).matches("/name: at most").count(),
+        1,
+        "{}",
+        stderr(&refused)
+    );
 }

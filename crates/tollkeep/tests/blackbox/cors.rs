@@ -425,3 +425,31 @@ fn a_browser_shows_answers_to_pages_of_the_allowed_origin_only() {
     );
     assert_eq!(origin.count(), 1, "only what needs no preflight was sent");
 }
+
+// EDGE-81 EDGE-82
+#[test]
+fn surfaces_with_origins_take_calls_from_nowhere_else() {
+    let shop = "https://shop.example.com";
+    let origin = Origin::plain();
+    for config in ["", &CORS.replace("] }", &format!(", \"{shop}\"] }}"))] {
+        let listed = format!("{config}llm: {{ allowed_origins: [\"{shop}\"] }}\n");
+        let (gateway, token) = llm(&origin, "openai", &listed);
+        let bearer = format!("Authorization: Bearer {token}\r\n");
+        for (lines, status, code) in [
+            (from(shop), 200, ""),
+            (from(PAGE), 403, "origin_not_allowed"),
+            (from("null"), 403, "origin_not_allowed"),
+            (String::new(), 400, "origin_required"),
+        ] {
+            let answer = gateway.call(&head("GET /v1/models", &format!("{bearer}{lines}")));
+            assert_eq!(answer.status, status, "{lines}");
+            assert_eq!(answer.code(), code, "{lines}");
+        }
+        if !config.is_empty() {
+            for (from, status) in [(shop, 204), (PAGE, 403)] {
+                let asked = preflight("/v1/chat/completions", from, "POST", "");
+                assert_eq!(gateway.call(&asked).status, status, "{from}");
+            }
+        }
+    }
+}

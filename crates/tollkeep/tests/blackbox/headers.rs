@@ -353,3 +353,49 @@ fn the_callers_address_is_told_afresh_where_settings_say_so() {
         assert_eq!(all("x-fixed"), ["ours"], "{name}");
     }
 }
+
+// EDGE-70 EDGE-71
+#[test]
+fn of_the_callers_cookies_only_those_that_are_named_go_upstream() {
+    let origin = Origin::plain();
+    let routes = before(&origin, &free("ANY /x"));
+    let named = routes.replace(
+        "allow_private:",
+        "forward_cookies: [sid, lang], allow_private:",
+    );
+    let (gateway, none) = (
+        gateway(named.clone()).set("server.h2c", "true").start(),
+        gateway(routes).start(),
+    );
+    let lines = "Cookie: sid=1; other=canary; lang=de; SID=canary\r\n";
+    assert_eq!(gateway.call(&head("GET /x", lines)).status, 200);
+    assert_eq!(origin.last().field("cookie"), Some("sid=1; lang=de"));
+    assert_eq!(
+        gateway
+            .call(&head("GET /x", "Cookie: other=canary\r\n"))
+            .status,
+        200
+    );
+    assert_eq!(origin.last().field("cookie"), None);
+    // In crumbs, as browsers send them over HTTP/2.
+    let mut client = tollkeep_testkit::Http2Client::connect(gateway.data());
+    let crumbs = [
+        ("cookie", "a=canary"),
+        ("cookie", "lang=fr"),
+        ("cookie", "sid=2"),
+    ];
+    let request = client.request("GET", "/x", &crumbs);
+    assert_eq!(client.call(request, b"").unwrap().status, 200);
+    assert_eq!(origin.last().field("cookie"), Some("lang=fr; sid=2"));
+    // A field that the settings set wins, and without names there is none.
+    let set = named.replace(
+        "allow_private:",
+        "headers: { cookie: \"fixed=1\" }, allow_private:",
+    );
+    let fixed = crate::fixture::gateway(set).start();
+    assert_eq!(fixed.call(&head("GET /x", lines)).status, 200);
+    assert_eq!(origin.last().field("cookie"), Some("fixed=1"));
+    assert_eq!(none.call(&head("GET /x", lines)).status, 200);
+    assert_eq!(origin.last().field("cookie"), None);
+    assert_eq!(canaries_in(&origin.raw().concat()), [""; 0]);
+}

@@ -5,8 +5,8 @@ use crate::callers::{bearer, stream};
 use crate::fixture::{before, chat, free, gateway, head, llm};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
-use std::time::Duration;
-use tollkeep_testkit::{Client, Ended, Gate, Gateway, Origin, PATIENCE, eventually};
+use std::time::{Duration, Instant};
+use tollkeep_testkit::{Client, Ended, Gate, Gateway, Http2Client, Origin, PATIENCE, eventually};
 
 /// A caller that nobody trusts, and one that stays.
 const CALLER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
@@ -91,6 +91,62 @@ fn a_running_stream_of_a_denied_address_is_aborted_and_recorded() {
         lines.into_iter().find(|line| line["outcome"] == "cut")
     });
     assert_eq!(usage["status"], 200, "{usage}");
+    gate.open();
+    assert!(other.bytes(PATIENCE).is_ok(), "the other stream goes on");
+}
+
+// EDGE-67 EDGE-68
+#[test]
+fn a_denied_address_loses_its_connections_of_http2_and_their_streams() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| stream(Some(&held)));
+    let (gateway, token) = llm(&origin, "openai", "server: { h2c: true }\n");
+    let bearer = format!("Bearer {token}");
+    let fields = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let models = |client: &mut Http2Client| {
+        let request = client.request("GET", "/v1/models", &fields);
+        client.call(request, b"").map(|answer| answer.status)
+    };
+    let (mut idle, mut running) = (
+        Http2Client::connect(gateway.data()),
+        Http2Client::connect(gateway.data()),
+    );
+    assert_eq!(models(&mut idle), Ok(200));
+    let request = running.request("POST", "/v1/chat/completions", &fields);
+    let mut stream = running.begin(request, false).unwrap();
+    let body: &[u8] = br#"{"model":"gpt-4o","stream":true,"messages":[]}"#;
+    stream.send.send_data(body.into(), true).unwrap();
+    assert_eq!(stream.head().unwrap().status, 200);
+    assert!(stream.piece().unwrap().is_some(), "the stream runs");
+    // Somebody else of this machine goes on.
+    let mut other = Client::connect_from(OTHER, gateway.data());
+    other.send(&chat(
+        &token,
+        r#"{"model":"gpt-4o","stream":true,"messages":[]}"#,
+    ));
+    assert_eq!(other.head(PATIENCE).unwrap().status, 200);
+    let began = Instant::now();
+    deny(&gateway, "127.0.0.1");
+    let cut = eventually("the abort", || match stream.piece() {
+        Ok(Some(_)) => None,
+        ended => Some(ended),
+    });
+    assert!(cut.is_err(), "an abort and no regular end: {cut:?}");
+    drop(stream);
+    idle.ended(PATIENCE);
+    running.ended(PATIENCE);
+    assert!(began.elapsed() < 2 * SOON, "{:?}", began.elapsed());
+    gateway.audit_line("the cut call", |event| {
+        event["action"] == "proxy_request" && event["reason"] == "forbidden"
+    });
+    assert!(
+        Client::connect(gateway.data()).closed_within(PATIENCE),
+        "no new one either"
+    );
     gate.open();
     assert!(other.bytes(PATIENCE).is_ok(), "the other stream goes on");
 }

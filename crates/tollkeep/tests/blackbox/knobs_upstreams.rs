@@ -38,6 +38,9 @@ pub(crate) fn upstreams() -> Table {
         ("forward_client_ip", json!(false), |world| {
             world.passed_on("", "x-real-ip")
         }),
+        ("forward_cookies", json!(["sid"]), |world| {
+            world.passed_on("Cookie: sid=1\r\n", "cookie")
+        }),
         ("timeouts.first_byte_ms", json!(50), |world| {
             came(world, "/slow")
         }),

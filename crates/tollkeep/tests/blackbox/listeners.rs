@@ -381,6 +381,10 @@ fn the_start_tells_every_address_and_warns_of_public_ones() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(text.contains("  callers     https://127.0.0.1:"), "{text}");
+    assert!(
+        text.contains("  management  http://127.0.0.1:"),
+        "where `/v0/management` is while it is not on the data port: {text}"
+    );
     let away = text.lines().find(|line| line.contains("http://0.0.0.0:"));
     assert!(away.unwrap().ends_with("  (leads to https)"), "{text}");
 }

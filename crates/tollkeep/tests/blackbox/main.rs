@@ -8,6 +8,7 @@
 
 mod acts;
 mod audit_faults;
+mod behind_nginx;
 mod breaker;
 mod callers;
 mod chain;
@@ -38,6 +39,7 @@ mod ip_entries;
 mod ip_lists;
 mod keys;
 mod knobs;
+mod knobs_control;
 mod knobs_egress;
 mod knobs_upstreams;
 mod limits;
@@ -55,6 +57,7 @@ mod openapi;
 mod operators;
 mod origin_verify;
 mod own_limits;
+mod pasted;
 mod rates;
 mod records;
 mod reload;

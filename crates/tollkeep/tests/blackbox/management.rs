@@ -411,3 +411,39 @@ fn the_local_socket_needs_no_key_and_is_for_its_user_alone() {
     assert!(!off.data_dir().join("tollkeep.sock").exists());
     assert_eq!(off.cli(&["status"]).status.code(), Some(7));
 }
+
+// ID-91 ID-101
+#[test]
+fn a_body_that_says_a_thing_twice_is_refused_by_every_operation() {
+    let gateway = gateway();
+    for (path, body) in [
+        (
+            "/api/v1/tokens",
+            r#"{"project":"default","project":"other"}"#,
+        ),
+        ("/api/v1/tokens", r#"{"name":"a","n\u0061me":"b"}"#),
+        (
+            "/api/v1/tokens",
+            r#"{"bindings":{"ips":["127.0.0.1"],"ips":["0.0.0.0/0"]}}"#,
+        ),
+        (
+            "/api/v1/tokens",
+            r#"{"limits":{"requests_per_minute":1,"requests_per_minute":9}}"#,
+        ),
+        ("/api/v1/projects", r#"{"name":"a","name":"b"}"#),
+        (
+            "/api/v1/security/ip-denylist",
+            r#"{"ip":"192.0.2.1","ip":"192.0.2.2"}"#,
+        ),
+    ] {
+        let answer = post(&gateway, path, body.as_bytes());
+        assert_problem(body, &answer, 400, "duplicate_key");
+        assert!(
+            answer.text().contains("line 1, column"),
+            "{}",
+            answer.text()
+        );
+    }
+    let (_, list) = gateway.api("GET", "/api/v1/tokens", None);
+    assert_eq!(list["data"], json!([]), "nothing was made");
+}

@@ -2,7 +2,7 @@
 
 use crate::fixture::{UPSTREAM_KEY, before, chat, free, gateway, head, llm, llm_call, post};
 use crate::headers::{CASES, canaries_in, plain, planted};
-use tollkeep_testkit::{Answer, Origin, Step, chunk, ok, with_fields};
+use tollkeep_testkit::{Answer, Gateway, Origin, Step, chunk, ok, with_fields};
 
 /// EDGE-73.
 pub(crate) const NEVER_RETURNED: &[&str] = &[
@@ -291,4 +291,28 @@ fn every_answer_has_a_request_id_and_the_callers_own_only_where_that_is_trusted(
         })
         .collect();
     assert_eq!(ids.len(), 50);
+}
+
+// EDGE-74
+#[test]
+fn a_correlation_id_comes_back_where_the_callers_ids_are_trusted() {
+    let origin = Origin::start(|_| with_fields("x-correlation-id: theirs\r\n", b"ok"));
+    let routes = before(&origin, &free("GET /x"));
+    let trusting = gateway(format!("server: {{ trust_request_id: true }}\n{routes}")).start();
+    let wary = plain(&origin);
+    let answered = |gateway: &Gateway, target: &str, sent: &str| {
+        let request = head(target, &format!("X-Correlation-ID: {sent}\r\n"));
+        let answer = gateway.call(&request);
+        answer.values("x-correlation-id").join(" and ")
+    };
+    for (target, sent, want) in [
+        ("GET /x", "abc.DEF_1-2", "abc.DEF_1-2"),
+        ("GET /nowhere", "abc", "abc"),
+        ("GET /x", "a b", "theirs"),
+        ("GET /nowhere", "<script>", ""),
+    ] {
+        assert_eq!(answered(&trusting, target, sent), want, "{target} {sent}");
+    }
+    assert_eq!(answered(&wary, "GET /x", "abc"), "theirs");
+    assert_eq!(answered(&wary, "GET /nowhere", "abc"), "");
 }

@@ -394,3 +394,33 @@ fn projects_may_have_connections_of_their_own() {
         assert_eq!(origin.connections(), want, "{scope}");
     }
 }
+
+// EDGE-112 EDGE-75
+#[test]
+fn a_connection_that_speaks_unasked_is_closed_and_nobody_gets_what_it_said() {
+    let gate = tollkeep_testkit::Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| {
+        let evil = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil".to_vec();
+        match request.target.as_str() {
+            "/x" => [
+                ok(b"first"),
+                vec![Step::Wait(held.clone()), Step::Send(evil)],
+            ]
+            .concat(),
+            _ => ok(b"own"),
+        }
+    });
+    let routes = ["GET /x", "GET /y"].map(free).concat();
+    let gateway = gateway(before(&origin, &routes))
+        .set("server.workers", "1")
+        .start();
+    assert_eq!(gateway.call(&head("GET /x", "")).text(), "first");
+    gate.open();
+    // It is closed as soon as it turned readable, not when somebody wants it.
+    eventually("the end of it", || {
+        (origin.open_connections() == 0).then_some(())
+    });
+    assert_eq!(gateway.call(&head("GET /y", "")).text(), "own");
+    assert_eq!(origin.connections(), 2);
+}
