@@ -15,7 +15,7 @@ pub(crate) enum Io {
     /// Boxed: a TLS session is 1 KiB that a clear connection should not carry.
     TlsToUpstream(Box<client::TlsStream<TcpStream>>),
     /// One stream of a caller's HTTP/2 connection.
-    Http2(Box<Stream>),
+    Http2(Stream),
     TlsFromCaller(Box<TlsStream>),
 }
 
