@@ -5,7 +5,8 @@
 #   bench/run.sh nginx relay                       only these
 #   bench/run.sh nginx relay url NAME URL PID      and a gateway that runs already (its chat path is URL)
 #
-# ROUNDS=3 SECS=5 RATE=1000 STREAMS=200 STEPS="idle closed rate wait50 sse conns streams2000 syscalls"
+# ROUNDS=3 SECS=5 RATE=1000 STREAMS=200 STEPS="idle closed rate wait50 sse conns streams2000 syscalls tls"
+# The step tls is of nginx and tollkeep, loaded by h2load: HTTP/1.1 and HTTP/2 over TLS 1.3, and full handshakes.
 # For a gateway that runs already, pinned by `taskset -c 0`: KEY=… is the token it wants, and UPSTREAM=127.0.0.1:22001
 # is where it finds the mock. The gateway has core 0, the mock and the load core 1, so let nothing else run.
 # Results: markdown on stdout, every line in results.jsonl.
@@ -22,7 +23,7 @@ fi
 here=$(cd "$(dirname "$0")" && pwd)
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/tollkeep-bench.XXXXXX")
 rounds=${ROUNDS:-3} secs=${SECS:-5} rate=${RATE:-1000} streams=${STREAMS:-200} niceness=-15
-steps=${STEPS:-idle closed rate wait50 sse conns streams2000 syscalls}
+steps=${STEPS:-idle closed rate wait50 sse conns streams2000 syscalls tls}
 key=${KEY:-sk-bench-0123456789abcdef}
 target=${CARGO_TARGET_DIR:-$here/../target} tools=${CARGO_TARGET_DIR:-$here/target}
 load=$tools/release/bench-load
@@ -65,6 +66,7 @@ prepare() {
   (cd "$here" && CARGO_TARGET_DIR=$tools cargo build --release --locked --quiet)
   case " $* " in *" nginx "*) need nginx nginx ;; esac
   case " $steps " in *" syscalls "*) need strace strace ;; esac
+  case " $steps " in *" tls "*) need h2load nghttp2-client; need openssl openssl ;; esac
   case " $* " in *" tollkeep "*)
     [ -n "${SKIP_BUILD:-}" ] || say "building tollkeep"
     [ -n "${SKIP_BUILD:-}" ] || (cd "$here/.." && CARGO_TARGET_DIR=$target cargo build --release --locked --quiet -p tollkeep) ;;
@@ -84,6 +86,23 @@ render() { # render FILE: prints the path of the filled-in copy
   echo "$out"
 }
 
+over_tls() { # over_tls FILE: turns a rendered configuration into one of TLS 1.3 with HTTP/2
+  local http2='http2 on;' listen=ssl version
+  version=$(nginx -v 2>&1 | sed 's#.*/##; s# .*##')
+  # Before 1.25.1 HTTP/2 was a word of `listen`.
+  [ "$(printf '%s\n' 1.25.1 "$version" | sort -V | head -1)" = 1.25.1 ] || { http2='' listen='ssl http2'; }
+  case $1 in
+    *nginx.conf) sed -i "s#listen 127.0.0.1:$port backlog=4096;#listen 127.0.0.1:$port $listen backlog=4096; $http2 ssl_certificate $tmp/cert.pem; ssl_certificate_key $tmp/key.pem; ssl_protocols TLSv1.3;#" "$1" ;;
+    *) sed -i "s#^server:#server:\n  tls: {enabled: true, cert_file: $tmp/cert.pem, key_file: $tmp/key.pem, min_version: \"1.3\"}#" "$1" ;;
+  esac
+}
+
+certificate() {
+  [ ! -f "$tmp/key.pem" ] || return 0
+  (umask 077; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \
+    -addext subjectAltName=IP:127.0.0.1 -keyout "$tmp/key.pem" -out "$tmp/cert.pem" 2>/dev/null)
+}
+
 wait_up() { # waits until the address answers anything; sets up_ms
   local begin now
   begin=$(date +%s%N)
@@ -97,16 +116,20 @@ wait_up() { # waits until the address answers anything; sets up_ms
   say "$name did not start:"; tail -5 "$tmp/$name.log" >&2; exit 1
 }
 
-start() { # start NAME: sets name, url, bearer, gateway_pid, up_ms
+start() { # start NAME [tls]: sets name, url, bearer, gateway_pid, up_ms
   name=$1 bearer=$key up_ms=0 foreign=''
   port=$(free_port) url=http://127.0.0.1:$port/v1/chat/completions
   case $name in
-    nginx) launch 0 "$tmp/nginx.log" nginx -c "$(render "$here/peers/nginx.conf")" ;;
+    nginx)
+      config=$(render "$here/peers/nginx.conf")
+      [ -z "${2:-}" ] || over_tls "$config"
+      launch 0 "$tmp/nginx.log" nginx -c "$config" ;;
     relay) launch 0 "$tmp/relay.log" "$load" relay --url "http://$upstream" --listen "127.0.0.1:$port" ;;
     tollkeep)
       rm -rf "$tmp/tollkeep"
       install -d -m 700 "$tmp/tollkeep"
       config=$(render "$here/peers/tollkeep.yaml")
+      [ -z "${2:-}" ] || over_tls "$config"
       launch 0 "$tmp/tollkeep.log" "$target/release/tollkeep" serve --config "$config" ;;
     *) say "unknown gateway $name"; exit 2 ;;
   esac
@@ -141,6 +164,41 @@ syscalls() { # system calls a request; rates under strace mean nothing
     END { printf "{\"name\":\"%s\",\"mode\":\"syscalls\",\"ok\":%d,\"calls_per_req\":%.2f,\"calls\":\"%s\"}\n", name, n, sum / n, substr(list, 2) }' "$tmp/$name.strace"
 }
 
+ticks() { # CPU of the gateway and its children, in hundredths of a second
+  local all=0 pid own
+  for pid in "$gateway_pid" $(cat /proc/"$gateway_pid"/task/*/children); do
+    own=$(awk '{ print $14 + $15 }' "/proc/$pid/stat")
+    all=$((all + own))
+  done
+  echo "$all"
+}
+
+h2_load() { # h2_load MODE ARGUMENTS…: one measurement by h2load
+  local mode=$1 before after
+  shift
+  before=$(ticks)
+  nice -n "$niceness" taskset -c 1 h2load "$@" -d "$tmp/body" -H "authorization: Bearer $bearer" \
+    -H 'content-type: application/json' "https://127.0.0.1:$port/v1/chat/completions" >"$tmp/$name.$mode.h2load" 2>&1
+  after=$(ticks)
+  awk -v ticks=$((after - before)) -v name="$name" -v mode="$mode" -v hz="$(getconf CLK_TCK)" '
+    /^finished in/ { rps = $4 + 0 }
+    /^requests:/ { all = $6; bad = $10 + $12 + $14 }
+    /^status codes:/ { ok = $3; bad += $5 + $7 + $9 }
+    END { printf "{\"name\":\"%s\",\"mode\":\"%s\",\"ok\":%d,\"bad\":%d,\"rps\":%.0f,\"cpu_us_per_req\":%.2f}\n", name, mode, ok, bad, rps, ok ? ticks * 1000000 / hz / ok : 0 }
+  ' "$tmp/$name.$mode.h2load"
+}
+
+measure_tls() {
+  local step
+  body 0 50 0 0 | tr -d '\n' >"$tmp/body"
+  h2_load warm -D 1 -c 4 -m 16 >/dev/null
+  for step in "tls_h1 --h1 -D $secs -c 32" "tls_h2 -D $secs -c 4 -m 16" "tls_new --h1 -n 4000 -c 4000 -r 400"; do
+    # shellcheck disable=SC2086  # words of one line
+    h2_load $step | record "${step%% *}"
+    sleep 0.3
+  done
+}
+
 step() { # one measurement of the gateway that runs
   case $1 in
     idle) "$load" memory --name "$name" --pid "$gateway_pid" | sed "s/}$/,\"up_ms\":$up_ms}/" ;;
@@ -167,6 +225,7 @@ measure() {
   # The same short warm-up for all, so that pools and compilers are ready.
   load closed "${common[@]}" -c 32 -w 0 -d 2 --body "$(body 0 50 0 0)" >/dev/null
   for step in $steps; do
+    [ "$step" != tls ] || continue
     wanted "$step" || continue
     step "$step" | record "$step"
     sleep 0.3
@@ -190,6 +249,15 @@ for round in $(seq "$rounds"); do
       measure
       stop "$gateway_pid"; wait "$gateway_pid" 2>/dev/null || true
     fi
+    gateway_pid=''
+  done
+  case " $steps " in *" tls "*) ;; *) continue ;; esac
+  for gateway in "$@"; do
+    case $gateway in nginx | tollkeep) ;; *) continue ;; esac
+    certificate
+    start "$gateway" tls
+    measure_tls
+    stop "$gateway_pid"; wait "$gateway_pid" 2>/dev/null || true
     gateway_pid=''
   done
 done

@@ -89,6 +89,11 @@ table("streams2000", "2,000 concurrent streams, every byte proved (`streams2000`
 table("conns", "10,000 idle connections (`conns`)",
       [("connections", "conns", ",.0f"), ("KiB each", "kib_per_conn", ".2f"), RSS, BAD])
 table("idle", "after a warm-up (`idle`)", [("start ms", "up_ms", ".0f"), RSS, ("PSS MiB", "pss_mib", ".1f")])
+for step, title in [
+        ("tls_h1", "TLS 1.3, HTTP/1.1, 32 connections (`tls`)"),
+        ("tls_h2", "TLS 1.3, HTTP/2, 4 connections of 16 streams (`tls`)"),
+        ("tls_new", "a full handshake and one request (`tls`)")]:
+    table(step, title, [("requests/s", "rps", ",.0f"), CPU, ("range", "cpu_us_per_req", "range"), CPU_RATIO, BAD])
 if "syscalls" in results:
     print("\n### system calls a request (`syscalls`)\n\n| gateway | all | which |\n|---|---|---|")
     for name in order:

@@ -34,10 +34,7 @@ pub(crate) async fn serve(
     opened: Opened<'_>,
 ) {
     let plan = plans.load();
-    let (list_max, wait) = (plan.head_limits.head_bytes_max, plan.timeouts.header);
-    let Some(http2) = Http2::begin(conn, list_max, wait).await else {
-        return;
-    };
+    let http2 = Http2::begin(conn, plan.head_limits.head_bytes_max);
     let mut connection = Connection {
         worker,
         http2,

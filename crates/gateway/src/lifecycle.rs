@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_counters::IpSeat;
 use tollkeep_http1::{Answer, Head};
+use tollkeep_http2::Opening;
 use tollkeep_net::tls::Protocol;
 use tollkeep_net::{Downstream, Fill, Gone, StreamFault};
 use tollkeep_observe::RequestOutcome;
-use tollkeep_policy::http2::Opening;
 use tollkeep_types::{MonoNanos, WallMillis};
 
 /// Scratch of one exchange, kept by the worker for the next.
@@ -299,8 +299,12 @@ impl<'a> Exchange<'a> {
 
     /// Refuses a stream whose head is no request.
     async fn run_malformed(self, fault: StreamFault) -> After {
-        self.conclude(Err(Refusal::BadRequest(fault.reason()).into()))
-            .await
+        let refusal = if fault == StreamFault::TooLarge {
+            Refusal::HeadersTooLarge
+        } else {
+            Refusal::BadRequest(fault.reason())
+        };
+        self.conclude(Err(refusal.into())).await
     }
 
     async fn conclude(mut self, mut lived: Result<(), Stop>) -> After {

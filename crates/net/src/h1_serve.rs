@@ -165,7 +165,7 @@ impl Downstream {
         polled
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Fill> {
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Fill> {
         if self.buffer.capacity() == self.buffer.len() {
             self.buffer
                 .reserve(self.buffer.len().clamp(4 * 1024, 256 * 1024));
@@ -351,7 +351,7 @@ impl Downstream {
         let stream = match &mut self.io {
             Io::Clear(stream) => &*stream,
             Io::TlsFromCaller(stream) => stream.tcp(),
-            Io::Http2(stream) => return stream.reset(h2::Reason::INTERNAL_ERROR),
+            Io::Http2(stream) => return stream.reset(),
             Io::TlsToUpstream(_) | Io::TlsInTls(_) => return,
         };
         // A reset on close; if the option can't be set, the caller still sees a body that is

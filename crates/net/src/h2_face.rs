@@ -1,17 +1,13 @@
 //! What a [`Downstream`] does differently when it is one stream of an HTTP/2 connection, and what
 //! such a connection needs of the [`Downstream`] below it.
 
-use crate::h1_serve::Downstream;
-use crate::h2_head::StreamFault;
-use crate::h2_stream::{Stream, StreamEnd};
+use crate::h1_serve::{Downstream, Fill};
+use crate::h2_stream::Stream;
 use crate::io::Io;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tollkeep_policy::http2::Opening;
+use tollkeep_http2::{Opening, StreamEnd, StreamFault};
 
 impl Downstream {
     /// What the first bytes say of the protocol.
@@ -48,10 +44,9 @@ impl Downstream {
     }
 
     /// Whether the client has taken its request back.
-    pub fn is_taken_back(&mut self) -> bool {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        match &mut self.io {
-            Io::Http2(stream) => stream.poll_gone(&mut cx).is_ready(),
+    pub fn is_taken_back(&self) -> bool {
+        match &self.io {
+            Io::Http2(stream) => stream.is_gone(),
             Io::Clear(_) | Io::TlsToUpstream(_) | Io::TlsInTls(_) | Io::TlsFromCaller(_) => false,
         }
     }
@@ -78,7 +73,7 @@ impl Downstream {
     }
 
     /// A stream of the connection that this is.
-    pub(crate) fn of_stream(&self, stream: Box<Stream>) -> Self {
+    pub(crate) fn of_stream(&self, stream: Stream) -> Self {
         Self {
             io: Io::Http2(stream),
             tls: self.tls.clone(),
@@ -93,36 +88,18 @@ impl Downstream {
         }
     }
 
-    /// Reads as it comes, first what was read already.
-    pub(crate) fn poll_raw_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    /// Reads more behind the unread bytes. Holds no buffer while there are none.
+    pub(crate) fn poll_raw_fill(&mut self, cx: &mut Context<'_>) -> Poll<Fill> {
         if self.buffer.capacity() == 0 {
-            return Pin::new(&mut self.io).poll_read(cx, buffer);
+            self.buffer = self.buffers.take();
+        } else {
+            self.buffer.drain(..self.at);
+            self.at = 0;
         }
-        let count = self.unread().len().min(buffer.remaining());
-        buffer.put_slice(self.unread().get(..count).unwrap_or_default());
-        self.consume(count);
-        if self.unread().is_empty() {
+        let polled = self.poll_read(cx);
+        if self.buffer.is_empty() {
             self.buffers.give_back(std::mem::take(&mut self.buffer));
         }
-        if count == 0 {
-            return Pin::new(&mut self.io).poll_read(cx, buffer);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    pub(crate) fn poll_raw_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
-    }
-
-    pub(crate) fn poll_raw_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        polled
     }
 }

@@ -1,352 +1,248 @@
 //! One stream of an HTTP/2 connection, with the face of a connection of HTTP/1.1: it reads as the
 //! text of one request, and is written a head and bytes.
 
-use crate::h2_head::{self, StreamFault, TextBody};
-use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request};
-use std::cell::Cell;
+use crate::buffers::Buffers;
+use crate::deadlines::Deadlines;
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use tollkeep_http1::write;
+use std::task::{Context, Poll, Waker};
+use tollkeep_http2::{Connection, Read, Reason, StreamEnd, StreamFault, Write};
 use tollkeep_types::MonoNanos;
 
-use crate::deadlines::Deadlines;
-
-/// Bytes handed over in one frame's worth at most: what a peer takes without asking for more.
-const PIECE_BYTES_MAX: usize = 16 * 1024;
-
-/// How an answer tells where its body ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum StreamEnd {
-    /// There is no body: the head ends the stream.
-    Head,
-    /// After so many bytes.
-    Length(u64),
-    /// When [`Downstream::end`](crate::Downstream::end) says so.
-    Open,
-}
-
-/// The streams of one connection that are being served.
-pub(crate) struct Running {
-    count: Cell<usize>,
-    last_left: Cell<MonoNanos>,
+/// A connection as its streams and whoever drives it share it.
+pub(crate) struct Shared {
+    /// By each stream, who waits for it.
+    pub(crate) conn: Connection<Option<Waker>>,
+    /// Who drives the connection.
+    driver: Option<Waker>,
+    /// The driver knows that there is something to send.
+    driver_called: bool,
+    /// Nothing is sent or received any more.
+    dead: bool,
+    last_left: MonoNanos,
     clock: Rc<Deadlines>,
+    buffers: Rc<Buffers>,
 }
 
-impl Running {
-    pub(crate) fn new(clock: Rc<Deadlines>) -> Rc<Self> {
-        Rc::new(Self {
-            count: Cell::new(0),
-            last_left: Cell::new(clock.now()),
+impl Shared {
+    pub(crate) fn new(
+        fields_bytes_max: usize,
+        clock: Rc<Deadlines>,
+        buffers: Rc<Buffers>,
+    ) -> Rc<RefCell<Self>> {
+        let now = clock.now();
+        Rc::new(RefCell::new(Self {
+            conn: Connection::new(fields_bytes_max, now),
+            driver: None,
+            driver_called: false,
+            dead: false,
+            last_left: now,
             clock,
-        })
+            buffers,
+        }))
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.count.get()
-    }
-
-    /// When the last one ended, or the connection began.
+    /// Since when there is no stream; meaningless while there is one.
     pub(crate) fn quiet_since(&self) -> MonoNanos {
-        self.last_left.get()
+        self.last_left
     }
 
-    fn enter(self: &Rc<Self>) -> Seat {
-        self.count.set(self.count.get() + 1);
-        Seat(Rc::clone(self))
+    /// Notes who drives the connection, which is at it now.
+    pub(crate) fn drive(&mut self, cx: &Context<'_>) {
+        note(&mut self.driver, cx);
+        self.driver_called = false;
+    }
+
+    /// Wakes who waits for a stream.
+    pub(crate) fn wake(&mut self, id: u32) {
+        if let Some(waker) = self.conn.tag(id).and_then(Option::take) {
+            waker.wake();
+        }
+    }
+
+    /// Wakes who waits for room.
+    pub(crate) fn wake_blocked(&mut self) {
+        self.conn
+            .unblocked()
+            .filter_map(Option::take)
+            .for_each(Waker::wake);
+    }
+
+    /// Ends all streams.
+    pub(crate) fn die(&mut self) {
+        self.dead = true;
+        self.conn
+            .tags()
+            .filter_map(Option::take)
+            .for_each(Waker::wake);
+    }
+
+    /// Reading makes room, which the client may have to be told.
+    fn may_have_written(&mut self) {
+        if !self.conn.to_send().is_empty() {
+            self.about_to_write();
+        }
+    }
+
+    /// A stream is about to write: there is a buffer, and who drives the connection will send.
+    fn about_to_write(&mut self) {
+        self.conn.lend(|| self.buffers.take());
+        if !std::mem::replace(&mut self.driver_called, true)
+            && let Some(driver) = &self.driver
+        {
+            driver.wake_by_ref();
+        }
     }
 }
 
-struct Seat(Rc<Running>);
+fn note(place: &mut Option<Waker>, cx: &Context<'_>) {
+    if !place
+        .as_ref()
+        .is_some_and(|known| known.will_wake(cx.waker()))
+    {
+        *place = Some(cx.waker().clone());
+    }
+}
 
-impl Drop for Seat {
+/// A connection in the hands of who drives it. Dropped, all its streams end.
+pub(crate) struct Driven(pub(crate) Rc<RefCell<Shared>>);
+
+impl Drop for Driven {
     fn drop(&mut self) {
-        self.0.count.set(self.0.count.get().saturating_sub(1));
-        self.0.last_left.set(self.0.clock.now());
+        self.0.borrow_mut().die();
     }
 }
 
-/// A stream.
+/// A stream. Dropped, it is left, and reset if it has not come to its end.
 pub(crate) struct Stream {
-    request: request::Parts,
-    recv: RecvStream,
-    body: Body,
-    answer: Answer,
-    _seat: Seat,
-}
-
-/// What of the request's body is still to come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Body {
-    /// So many bytes.
-    Length(u64),
-    Chunked,
-    TrailersOfLength,
-    TrailersOfChunks,
-    Over,
-}
-
-enum Answer {
-    Awaited(SendResponse<Bytes>),
-    Begun {
-        send: SendStream<Bytes>,
-        left: Option<u64>,
-    },
-    /// Ended by us, or never to be ended.
-    Over(SendStream<Bytes>),
-    Failed,
+    id: u32,
+    shared: Rc<RefCell<Shared>>,
 }
 
 impl Stream {
-    pub(crate) fn new(
-        request: http::Request<RecvStream>,
-        respond: SendResponse<Bytes>,
-        running: &Rc<Running>,
-    ) -> Self {
-        let (request, recv) = request.into_parts();
+    pub(crate) fn new(id: u32, shared: &Rc<RefCell<Shared>>) -> Self {
         Self {
-            request,
-            recv,
-            body: Body::Over,
-            answer: Answer::Awaited(respond),
-            _seat: running.enter(),
+            id,
+            shared: Rc::clone(shared),
         }
+    }
+
+    /// Waits for the stream to change.
+    fn wait<T>(shared: &mut Shared, id: u32, cx: &Context<'_>) -> Poll<T> {
+        if let Some(place) = shared.conn.tag(id) {
+            note(place, cx);
+        }
+        Poll::Pending
     }
 
     /// Writes the request's head. Ready once it is known whether there is a body: with the first
     /// bytes of one that was not announced.
     pub(crate) fn poll_head(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         text: &mut Vec<u8>,
     ) -> Poll<Result<(), StreamFault>> {
-        let fields = &self.request.headers;
-        let mut body = h2_head::body_of(fields, self.recv.is_end_stream());
-        let mut first = Bytes::new();
-        if body == TextBody::Chunked && !h2_head::waits_for_leave(fields) {
-            match ready!(self.poll_bytes(cx)) {
-                Some(Ok(bytes)) => first = bytes,
-                None if self.recv.is_end_stream() => body = TextBody::None,
-                // A reset is seen again by whoever reads on.
-                Some(Err(_)) | None => {}
-            }
+        let mut shared = self.shared.borrow_mut();
+        let now = shared.dead;
+        let head = shared.conn.read_head(self.id, now, text);
+        shared.may_have_written();
+        match head {
+            Some(head) => Poll::Ready(head),
+            None => Self::wait(&mut shared, self.id, cx),
         }
-        Poll::Ready(self.write_head(text, body, &first))
     }
 
     /// As [`Self::poll_head`], without knowing whether there is a body.
     pub(crate) fn head_now(&mut self, text: &mut Vec<u8>) -> Result<(), StreamFault> {
-        let body = h2_head::body_of(&self.request.headers, self.recv.is_end_stream());
-        self.write_head(text, body, &[])
-    }
-
-    fn write_head(
-        &mut self,
-        text: &mut Vec<u8>,
-        body: TextBody,
-        first: &[u8],
-    ) -> Result<(), StreamFault> {
-        self.body = match body {
-            TextBody::None => Body::Over,
-            TextBody::Length(left) => Body::Length(left),
-            TextBody::Chunked => Body::Chunked,
-        };
-        h2_head::write_head(text, &self.request, body)?;
-        write::chunk(text, first);
-        // It is not needed again, and a stream may last.
-        self.request.headers = HeaderMap::new();
-        Ok(())
-    }
-
-    /// The next bytes of the body that are some.
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
-        loop {
-            let Some(data) = ready!(self.recv.poll_data(cx)).transpose()? else {
-                return Poll::Ready(None);
-            };
-            let room = self.recv.flow_control().release_capacity(data.len());
-            if !data.is_empty() {
-                return Poll::Ready(Some(room.map(|()| data)));
-            }
-        }
+        let mut shared = self.shared.borrow_mut();
+        let head = shared.conn.read_head(self.id, true, text);
+        shared.may_have_written();
+        head.unwrap_or(Ok(()))
     }
 
     /// Reads more of the request's text.
     pub(crate) fn poll_fill(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         text: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
-        let before = text.len();
-        loop {
-            match self.body {
-                Body::Over => return Poll::Ready(Ok(0)),
-                Body::Length(left) => {
-                    let Some(bytes) = ready!(self.poll_bytes(cx)).transpose().map_err(broken)?
-                    else {
-                        self.body = Body::TrailersOfLength;
-                        continue;
-                    };
-                    text.extend_from_slice(&bytes);
-                    let left = left.saturating_sub(bytes.len() as u64);
-                    self.body = Body::Length(left);
-                    // The last bytes are not the whole body before the stream has ended too:
-                    // one that goes on is malformed, and nobody may have seen it by then.
-                    if left > 0 {
-                        return Poll::Ready(Ok(bytes.len()));
-                    }
-                }
-                Body::Chunked => match ready!(self.poll_bytes(cx)).transpose().map_err(broken)? {
-                    Some(bytes) => {
-                        write::chunk(text, &bytes);
-                        return Poll::Ready(Ok(text.len() - before));
-                    }
-                    None => self.body = Body::TrailersOfChunks,
-                },
-                Body::TrailersOfLength => {
-                    let trailers = ready!(self.recv.poll_trailers(cx)).map_err(broken)?;
-                    self.body = Body::Over;
-                    if !trailers.as_ref().is_none_or(h2_head::trailers_pass) {
-                        self.reset(Reason::PROTOCOL_ERROR);
-                        return Poll::Ready(Ok(0));
-                    }
-                    return Poll::Ready(Ok((text.len() - before).max(1)));
-                }
-                Body::TrailersOfChunks => {
-                    let trailers = ready!(self.recv.poll_trailers(cx)).map_err(broken)?;
-                    self.body = Body::Over;
-                    h2_head::write_last_chunk(text, trailers.as_ref());
-                    return Poll::Ready(Ok(text.len() - before));
-                }
-            }
+        let mut shared = self.shared.borrow_mut();
+        if shared.dead {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let read = shared.conn.read(self.id, text);
+        shared.may_have_written();
+        match read {
+            Read::Bytes(count) => Poll::Ready(Ok(count)),
+            Read::Wait => Self::wait(&mut shared, self.id, cx),
+            Read::Broken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 
     /// Ready when the client has reset the stream, or is gone.
-    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.answer {
-            Answer::Awaited(respond) => respond.poll_reset(cx).map(drop),
-            Answer::Begun { send, .. } => send.poll_reset(cx).map(drop),
-            Answer::Over(_) => Poll::Pending,
-            Answer::Failed => Poll::Ready(()),
+    pub(crate) fn poll_gone(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.dead || shared.conn.is_gone(self.id) {
+            return Poll::Ready(());
         }
+        Self::wait(&mut shared, self.id, cx)
+    }
+
+    /// Whether the client has reset the stream, or is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        let shared = self.shared.borrow();
+        shared.dead || shared.conn.is_gone(self.id)
     }
 
     /// Leave to send the body (RFC 9110, section 15.2.1).
     pub(crate) fn say_continue(&mut self) {
-        if let Answer::Awaited(respond) = &mut self.answer {
-            let mut leave = Response::new(());
-            *leave.status_mut() = StatusCode::CONTINUE;
-            // A stream that can't be told is gone, which reading it tells.
-            drop(respond.send_informational(leave));
-        }
+        let mut shared = self.shared.borrow_mut();
+        shared.about_to_write();
+        shared.conn.say_continue(self.id);
     }
 
     /// Begins the answer with a status and field lines as HTTP/1.1 writes them.
     pub(crate) fn send_head(&mut self, status: u16, lines: &[u8], end: StreamEnd) {
-        let answer = std::mem::replace(&mut self.answer, Answer::Failed);
-        let Answer::Awaited(mut respond) = answer else {
-            return;
-        };
-        let mut head = Response::new(());
-        *head.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
-        *head.headers_mut() = fields_of(lines);
-        let at_once = matches!(end, StreamEnd::Head | StreamEnd::Length(0));
-        self.answer = match respond.send_response(head, at_once) {
-            Ok(send) if at_once => Answer::Over(send),
-            Ok(send) => Answer::Begun {
-                send,
-                left: match end {
-                    StreamEnd::Length(left) => Some(left),
-                    StreamEnd::Head | StreamEnd::Open => None,
-                },
-            },
-            Err(_) => {
-                respond.send_reset(Reason::INTERNAL_ERROR);
-                Answer::Failed
-            }
-        };
+        let mut shared = self.shared.borrow_mut();
+        shared.about_to_write();
+        shared.conn.answer(self.id, status, lines, end);
     }
 
     /// Sends what the client's windows leave room for.
-    pub(crate) fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let Answer::Begun { send, left } = &mut self.answer else {
+    pub(crate) fn poll_write(&mut self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.dead {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        };
-        send.reserve_capacity(bytes.len().min(PIECE_BYTES_MAX));
-        while send.capacity() == 0 {
-            match ready!(send.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            }
         }
-        let piece = bytes.get(..send.capacity()).unwrap_or(bytes);
-        let ends = left.as_mut().is_some_and(|left| {
-            *left = left.saturating_sub(piece.len() as u64);
-            *left == 0
-        });
-        let sent = send.send_data(Bytes::copy_from_slice(piece), ends);
-        if ends {
-            self.close_answer();
+        shared.about_to_write();
+        match shared.conn.write(self.id, bytes) {
+            Write::Taken(count) => Poll::Ready(Ok(count)),
+            Write::Wait => Self::wait(&mut shared, self.id, cx),
+            Write::Broken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
-        Poll::Ready(sent.map(|()| piece.len()).map_err(broken))
     }
 
     /// Ends an answer regularly, if that has not been done.
     pub(crate) fn end(&mut self) {
-        if let Answer::Begun { send, left } = &mut self.answer {
-            if left.is_some_and(|left| left > 0) {
-                return self.reset(Reason::INTERNAL_ERROR);
-            }
-            // The client may be gone; then nobody needs the end.
-            drop(send.send_data(Bytes::new(), true));
-            self.close_answer();
-        }
-    }
-
-    fn close_answer(&mut self) {
-        self.answer = match std::mem::replace(&mut self.answer, Answer::Failed) {
-            Answer::Begun { send, .. } => Answer::Over(send),
-            other @ (Answer::Awaited(_) | Answer::Over(_) | Answer::Failed) => other,
-        };
+        let mut shared = self.shared.borrow_mut();
+        shared.about_to_write();
+        shared.conn.end(self.id);
     }
 
     /// Ends the stream so that its answer can't be taken for a whole one.
-    pub(crate) fn reset(&mut self, reason: Reason) {
-        match &mut self.answer {
-            Answer::Awaited(respond) => respond.send_reset(reason),
-            Answer::Begun { send, .. } | Answer::Over(send) => send.send_reset(reason),
-            Answer::Failed => {}
-        }
+    pub(crate) fn reset(&mut self) {
+        let mut shared = self.shared.borrow_mut();
+        shared.about_to_write();
+        shared.conn.reset(self.id, Reason::InternalError);
     }
 }
 
-fn broken<E>(_: E) -> io::Error {
-    io::ErrorKind::BrokenPipe.into()
-}
-
-/// Field lines, behind a start line, as the fields they are. A line that is none is left out.
-fn fields_of(lines: &[u8]) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(16);
-    for line in lines.split(|byte| *byte == b'\n').skip(1) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-            continue;
-        };
-        let (name, value) = line.split_at(colon);
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-        {
-            fields.append(name, value);
-        }
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut shared = self.shared.borrow_mut();
+        shared.about_to_write();
+        shared.conn.leave(self.id);
+        shared.last_left = shared.clock.now();
     }
-    fields
 }

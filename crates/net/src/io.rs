@@ -21,7 +21,7 @@ pub(crate) enum Io {
     /// The same within TLS to a proxy.
     TlsInTls(Box<Encrypted<Encrypted<TcpStream>>>),
     /// One stream of a caller's HTTP/2 connection.
-    Http2(Box<Stream>),
+    Http2(Stream),
     TlsFromCaller(Box<TlsStream>),
 }
 

@@ -13,7 +13,6 @@ pub mod egress;
 pub mod expiry;
 pub mod front_door;
 pub mod headers;
-pub mod http2;
 pub mod ip_list;
 pub mod lockout;
 pub mod origin;

@@ -13,7 +13,8 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["types", "ledger"]),
     ("counters", &["types", "policy"]),
     ("http1", &["types"]),
-    ("net", &["types", "policy", "http1"]),
+    ("http2", &["types", "http1"]),
+    ("net", &["types", "policy", "http1", "http2"]),
     ("rails", &["types", "payments", "net"]),
     ("observe", &["types"]),
     ("audit", &["types", "crypto", "observe", "store"]),
@@ -21,7 +22,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
         "gateway",
         &[
             "types", "crypto", "policy", "ledger", "llm", "payments", "config", "store",
-            "counters", "http1", "net", "rails", "observe", "audit",
+            "counters", "http1", "http2", "net", "rails", "observe", "audit",
         ],
     ),
     // Not the gateway: they meet in the store and in a snapshot the binary hands to both.
@@ -45,6 +46,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
             "store",
             "counters",
             "http1",
+            "http2",
             "net",
             "rails",
             "observe",
@@ -61,7 +63,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     (
         "fuzz-targets",
         &[
-            "types", "crypto", "policy", "llm", "config", "http1", "observe", "audit",
+            "types", "crypto", "policy", "llm", "config", "http1", "http2", "observe", "audit",
         ],
     ),
     ("xtask", &[]),
@@ -78,7 +80,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["tollkeep"]),
     ("comfy-table", &["tollkeep"]),
     ("flate2", &["gateway", "tollkeep"]),
-    ("h2", &["net", "testkit", "tollkeep"]),
+    ("h2", &["testkit", "tollkeep"]),
     ("hickory-resolver", &["net"]),
     ("httparse", &["http1"]),
     ("hyper", &["net", "admin", "sandbox"]),
@@ -107,7 +109,9 @@ pub(super) struct Purity {
 
 pub(super) const PURE: &[Purity] = &[
     Purity {
-        crates: &["types", "policy", "ledger", "llm", "payments", "http1"],
+        crates: &[
+            "types", "policy", "ledger", "llm", "payments", "http1", "http2",
+        ],
         without: &[
             "async-std",
             "axum",
@@ -140,7 +144,8 @@ pub(super) const PURE: &[Purity] = &[
     },
     Purity {
         crates: &[
-            "types", "policy", "ledger", "llm", "http1", "config", "counters", "store", "observe",
+            "types", "policy", "ledger", "llm", "http1", "http2", "config", "counters", "store",
+            "observe",
         ],
         without: &["aws-lc-rs", "aws-lc-sys"],
         why: "only crypto and net name a cryptography crate",

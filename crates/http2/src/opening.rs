@@ -1,16 +1,4 @@
-//! What a caller's HTTP/2 connection may spend on frames that cost it little and us much.
-//!
-//! The library below hides most of these frames, so they are seen on the bytes themselves, on
-//! their way in and out: [`Frames`] finds where each frame starts, [`Budget`] counts. Neither
-//! looks into what a frame carries, but for the step of a window.
-
-use tollkeep_types::MonoNanos;
-
-mod budget;
-mod frames;
-
-pub use budget::{Breach, Budget};
-pub use frames::{Frame, Frames, Kind};
+//! What a client of HTTP/2 sends first.
 
 /// What a client sends first (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -36,25 +24,6 @@ impl Opening {
         } else {
             Self::Other
         }
-    }
-}
-
-/// When a budget begins to be counted anew.
-const WINDOW_NS: u64 = 10_000_000_000;
-
-/// Counts of the last ten seconds at most: they begin anew when those are over.
-#[derive(Clone, Copy, Debug, Default)]
-struct Window {
-    began: MonoNanos,
-}
-
-impl Window {
-    fn is_over(&mut self, now: MonoNanos) -> bool {
-        let over = now.since(self.began) >= WINDOW_NS;
-        if over {
-            self.began = now;
-        }
-        over
     }
 }
 
