@@ -367,6 +367,7 @@ impl Refusal {
                 | Self::FrontDoor
                 | Self::LockedOut
                 | Self::AuditUnavailable
+                | Self::AuthUnavailable
         )
     }
 }

@@ -166,7 +166,7 @@ impl RedisServer {
     }
 }
 
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+pub(super) fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
