@@ -26,9 +26,11 @@ test:
 rust-tests:
 ifdef NEXTEST
 	$(CARGO) nextest run --workspace --locked
+	$(CARGO) nextest run -p tollkeep-store --locked --run-ignored only -E 'test(on_postgresql)'
 	$(CARGO) test --workspace --locked --doc --quiet
 else
 	$(CARGO) test --workspace --locked
+	$(CARGO) test -p tollkeep-store --locked -- --ignored on_postgresql
 endif
 
 e2e:
@@ -51,7 +53,7 @@ fuzz-smoke:
 	fuzz/run.sh $(FUZZ_SECONDS)
 
 soak:
-	PROPTEST_CASES=50000 $(CARGO) test --workspace --locked --release -- --include-ignored
+	PROPTEST_CASES=50000 tests/services.sh $(CARGO) test --workspace --locked --release -- --include-ignored
 	tests/slow.sh
 	tests/tls_scan.sh
 	fuzz/run.sh 600

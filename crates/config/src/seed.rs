@@ -96,6 +96,9 @@ const SEEDS: &[Seed] = &[
     ),
     seed("DB_DRIVER", &["store.driver"]),
     seed("DATABASE_PATH", &["store.path"]),
+    seed("DATABASE_URL", &["store.url"]),
+    seed("DATABASE_POOL_SIZE", &["store.pool_size"]),
+    seed("DATABASE_CONN_MAX_LIFETIME", &["store.conn_max_lifetime"]),
     meant("LOG_LEVEL", &["logging.level"], Meaning::LowerCase),
     meant("LOG_FORMAT", &["logging.format"], Meaning::LowerCase),
     seed("LOG_FILE", &["logging.output"]),
@@ -154,8 +157,7 @@ const REFUSED: &[&str] = &[
 
 /// Names of the full product whose absence does no harm.
 const IGNORED: &[&str] = &[
-    "DATABASE_URL",
-    "DATABASE_POOL_SIZE",
+    "DATABASE_MAX_IDLE_CONNS",
     "REDIS_ADDR",
     "ENABLE_STREAMING",
     "LOG_MAX_SIZE_MB",

@@ -97,6 +97,24 @@ const START_ONLY: &[(&str, Same)] = &[
         text(a) == text(b)
     }),
     ("store.path", |a, b| a.store.path == b.store.path),
+    ("store.driver", |a, b| {
+        a.store.postgres.is_some() == b.store.postgres.is_some()
+    }),
+    ("store.url", |a, b| {
+        a.store.is_same_login(&b.store, |server| Some(&server.app))
+    }),
+    ("store.jobs_url", |a, b| {
+        a.store.is_same_login(&b.store, |server| Some(&server.jobs))
+    }),
+    ("store.owner_url", |a, b| {
+        a.store
+            .is_same_login(&b.store, |server| server.owner.as_ref())
+    }),
+    ("store.pool_size", |a, b| a.store.pool() == b.store.pool()),
+    ("store.conn_max_lifetime", |a, b| {
+        a.store.pool() == b.store.pool()
+    }),
+    ("store.migrate", |a, b| a.store.migrate == b.store.migrate),
     ("store.busy_timeout", |a, b| {
         a.store.busy_timeout == b.store.busy_timeout
     }),

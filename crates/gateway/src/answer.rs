@@ -372,6 +372,7 @@ impl Refusal {
                 | Self::FrontDoor
                 | Self::LockedOut
                 | Self::AuditUnavailable
+                | Self::AuthUnavailable
         )
     }
 }

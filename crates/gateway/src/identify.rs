@@ -40,7 +40,8 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// The uniform 401, 403 for an address that may not call the route, for a live token outside
-    /// its bindings or of an inactive project, 429 for an address that fails too often.
+    /// its bindings or of an inactive project, 429 for an address that fails too often, 503 while
+    /// nobody knows what was revoked elsewhere.
     pub(crate) fn identify(
         &mut self,
         entry: &Entry<'_>,
@@ -56,7 +57,7 @@ impl Exchange<'_> {
                 self.debit_address(entry);
                 return Ok(Caller::Anonymous);
             }
-            Access::Token => {}
+            Access::Token => self.check_news()?,
         }
         let found = self
             .find_token(entry, route)
@@ -84,6 +85,16 @@ impl Exchange<'_> {
         };
         self.debit_address(entry);
         Err(refusal)
+    }
+
+    /// Whether a revocation made elsewhere would be known here. It is asked before the token is
+    /// looked for, so the answer is the same for every token.
+    fn check_news(&self) -> Result<(), Refusal> {
+        let unconfirmed_ns = self.worker.shared.store.unconfirmed_ns(self.started);
+        if unconfirmed_ns > self.plan.revocation_stale_ns {
+            return Err(Refusal::AuthUnavailable);
+        }
+        Ok(())
     }
 
     fn find_token(

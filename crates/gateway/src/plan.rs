@@ -59,6 +59,8 @@ pub struct Plan {
     pub(crate) on_data_port: bool,
     pub(crate) failing_credentials: Quota,
     pub(crate) failure_floor: Duration,
+    /// How old the knowledge of what was revoked elsewhere may be, in nanoseconds.
+    pub(crate) revocation_stale_ns: u64,
     pub(crate) token_prefix: Box<str>,
     pub(crate) security_headers: Box<[u8]>,
     pub(crate) hsts: Box<[u8]>,
@@ -266,6 +268,7 @@ impl Plan {
             on_data_port: settings.management.on_data_port == OnDataPort::Loopback,
             failing_credentials: tollkeep_policy::lockout::FAILED_CREDENTIALS,
             failure_floor: settings.auth.failure_floor,
+            revocation_stale_ns: stale_ns(settings.auth.revocation_stale_after),
             token_prefix: settings.auth.token_prefix.as_str().into(),
             security_headers,
             hsts,
@@ -476,4 +479,10 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         secrets: secrets(&provider.set_headers),
         signer: None,
     })
+}
+
+/// `None` is for ever.
+fn stale_ns(after: Option<Duration>) -> u64 {
+    let nanos = after.map(|after| u64::try_from(after.as_nanos()));
+    nanos.and_then(Result::ok).unwrap_or(u64::MAX)
 }

@@ -215,6 +215,8 @@ pub(crate) enum Refusal {
     },
     #[error("the audit log can't be written")]
     AuditUnavailable,
+    #[error("nobody knows what was revoked elsewhere, or how many calls are left")]
+    AuthUnavailable,
     #[error("upstream took too long")]
     Timeout,
     #[error("a request of our own came back")]
@@ -310,6 +312,7 @@ impl Refusal {
             Self::Shed(_) => closing(503, "overloaded", "Overloaded, try again shortly.", Kind::Overloaded),
             Self::Maintenance { .. } => row(503, "maintenance", UNAVAILABLE, Kind::Maintenance),
             Self::AuditUnavailable => row(503, "audit_unavailable", UNAVAILABLE, Kind::Maintenance),
+            Self::AuthUnavailable => row(503, "auth_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::Timeout => row(504, "timeout", "The upstream took too long.", Kind::Timeout),
             Self::Loop => row(508, "loop", "Loop detected.", Kind::BadRequest),
             Self::Internal => closing(500, "internal", "Something went wrong.", Kind::UpstreamError),
@@ -340,6 +343,7 @@ impl Refusal {
                 | Self::UpstreamOverloaded
                 | Self::ProxyUnavailable(_)
                 | Self::AuditUnavailable
+                | Self::AuthUnavailable
         );
         passing.then_some(Duration::from_secs(1))
     }

@@ -1,9 +1,10 @@
 //! What time ends: grace after rotations, lifetimes, records, blocks.
 
+use crate::database::GATEWAY;
+use crate::query::{Connection, query};
 use crate::row::millis;
 use crate::token::ROTATED;
-use crate::{Store, StoreError, blocklist};
-use sqlx::SqliteConnection;
+use crate::{Store, StoreError, blocklist, follow};
 use tollkeep_types::WallMillis;
 
 /// How long the record of an ended token is kept for reports: 90 days.
@@ -26,20 +27,20 @@ pub struct Cleaned {
 
 macro_rules! ended_by_rotation {
     () => {
-        "state = 'rotating' AND ended_at IS NULL AND grace_ends_at <= ?1"
+        "state = 'rotating' AND ended_at IS NULL AND grace_ends_at <= $1"
     };
 }
 
 macro_rules! ended_by_time {
     () => {
-        "ended_at IS NULL AND expires_at <= ?1"
+        "ended_at IS NULL AND expires_at <= $1"
     };
 }
 
 macro_rules! ended_by_disuse {
     () => {
         "ended_at IS NULL AND idle_ttl_ms IS NOT NULL
-           AND coalesce(last_used_at, created_at) <= ?1 - idle_ttl_ms"
+           AND coalesce(last_used_at, created_at) <= $1 - idle_ttl_ms"
     };
 }
 
@@ -58,7 +59,7 @@ macro_rules! block {
 const BLOCK_ROTATED: &str = block!(ended_by_rotation!());
 
 const END_ROTATED: &str = concat!(
-    "UPDATE tokens SET state = 'revoked', revoked_at = grace_ends_at, revoked_reason = ?2,
+    "UPDATE tokens SET state = 'revoked', revoked_at = grace_ends_at, revoked_reason = $2,
        ended_at = grace_ends_at WHERE ",
     ended_by_rotation!()
 );
@@ -77,7 +78,16 @@ const END_IDLE: &str = concat!(
     ended_by_disuse!()
 );
 
-const PURGE: &str = "DELETE FROM tokens WHERE ended_at <= ?1";
+/// The same where other processes must be told: a token that they saw used a moment ago ends.
+const SERVER_END_IDLE: &str = concat!(
+    "WITH ended AS (UPDATE tokens
+       SET ended_at = coalesce(last_used_at, created_at) + idle_ttl_ms WHERE ",
+    ended_by_disuse!(),
+    " RETURNING id)
+     INSERT INTO changes (what, row_id, at) SELECT 'token', id, $1 FROM ended"
+);
+
+const PURGE: &str = "DELETE FROM tokens WHERE ended_at <= $1";
 
 const PURGE_LINEAGES: &str = "DELETE FROM lineages
   WHERE NOT EXISTS (SELECT 1 FROM tokens WHERE lineage_id = lineages.id)";
@@ -95,7 +105,7 @@ impl Store {
         let swept = self.0.live.sweep(now);
         self.flush_usage().await?;
         self.unattended(async move |inner| {
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(GATEWAY).await?;
             let connection = write.connection();
             let cleaned = Cleaned {
                 rotated: end_rotated(connection, now).await?,
@@ -104,6 +114,7 @@ impl Store {
                 unblocked: blocklist::forget(connection, now).await?,
                 swept,
             };
+            follow::forget(connection, now).await?;
             write.commit(&[]).await?;
             Ok(cleaned)
         })
@@ -111,45 +122,40 @@ impl Store {
     }
 }
 
-async fn end_rotated(
-    connection: &mut SqliteConnection,
-    now: WallMillis,
-) -> Result<u64, StoreError> {
+async fn end_rotated(connection: &mut Connection, now: WallMillis) -> Result<u64, StoreError> {
     run(connection, BLOCK_ROTATED, now).await?;
-    let ended = sqlx::query(END_ROTATED)
+    let ended = query(END_ROTATED)
         .bind(millis(now))
         .bind(ROTATED)
         .execute(connection)
         .await?;
-    Ok(ended.rows_affected())
+    Ok(ended)
 }
 
-async fn end_expired(
-    connection: &mut SqliteConnection,
-    now: WallMillis,
-) -> Result<u64, StoreError> {
+async fn end_expired(connection: &mut Connection, now: WallMillis) -> Result<u64, StoreError> {
     run(connection, BLOCK_EXPIRED, now).await?;
     let expired = run(connection, END_EXPIRED, now).await?;
     run(connection, BLOCK_IDLE, now).await?;
-    let idle = run(connection, END_IDLE, now).await?;
+    let end_idle = connection.dialect(END_IDLE, SERVER_END_IDLE);
+    let idle = run(connection, end_idle, now).await?;
     Ok(expired + idle)
 }
 
-async fn purge(connection: &mut SqliteConnection, now: WallMillis) -> Result<u64, StoreError> {
+async fn purge(connection: &mut Connection, now: WallMillis) -> Result<u64, StoreError> {
     let before = WallMillis(now.0.saturating_sub(RECORD_KEPT_MS));
     let purged = run(connection, PURGE, before).await?;
     if purged > 0 {
-        sqlx::query(PURGE_LINEAGES).execute(connection).await?;
+        query(PURGE_LINEAGES).execute(connection).await?;
     }
     Ok(purged)
 }
 
 /// Runs a statement whose one parameter is a time; gives the rows it changed.
 async fn run(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     statement: &'static str,
     at: WallMillis,
 ) -> Result<u64, StoreError> {
-    let done = sqlx::query(statement).bind(millis(at)).execute(connection);
-    Ok(done.await?.rows_affected())
+    let done = query(statement).bind(millis(at)).execute(connection);
+    Ok(done.await?)
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with the store, as its callers tell it apart.
 
 use sqlx::error::DatabaseError;
+use sqlx::sqlite::SqliteError;
 use std::path::PathBuf;
 
 /// Why the store did not do what it was asked. Nothing was changed.
@@ -88,15 +89,35 @@ pub enum OpenError {
         pid: Option<u32>,
     },
     /// Written by a later version of the program.
-    #[error("{path} has schema version {found}, this program knows {known}: use the newer program")]
+    #[error(
+        "{place} has schema version {found}, this program knows {known}: use the newer program"
+    )]
     Newer {
-        /// The database file.
-        path: PathBuf,
-        /// Version in the file.
+        /// The database.
+        place: String,
+        /// Version of its schema.
         found: i64,
         /// Newest version known here.
         known: i64,
     },
+    /// Written by an earlier version of the program, and not to be changed by this one.
+    #[error("{place} has schema version {found}, this program needs {known}: {how}")]
+    Older {
+        /// The database.
+        place: String,
+        /// Version of its schema.
+        found: i64,
+        /// Version needed here.
+        known: i64,
+        /// How it is brought up to date.
+        how: &'static str,
+    },
+    /// The server can't be reached, or does not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The server refuses, or is not as it must be.
+    #[error("{0}")]
+    Server(String),
     /// Not a database any more.
     #[error("{path} is damaged ({detail}): restore it from a backup; it is left as it is")]
     Damaged {
@@ -129,8 +150,10 @@ mod code {
     pub(super) const NOT_A_DATABASE: i32 = 26;
 }
 
-/// The primary result code of a failed statement: the low byte of the extended one.
+/// The primary result code of a failed statement: the low byte of the extended one. `None` for
+/// PostgreSQL.
 fn primary(error: &dyn DatabaseError) -> Option<i32> {
+    error.try_downcast_ref::<SqliteError>()?;
     let extended: i32 = error.code()?.parse().ok()?;
     Some(extended & 0xff)
 }
@@ -141,11 +164,27 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     matches!(code, Some(code::CORRUPT | code::NOT_A_DATABASE))
 }
 
-/// Whether the statement broke a `UNIQUE` rule on that column (`table.column`).
-pub(crate) fn is_duplicate_of(error: &sqlx::Error, column: &str) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(|error| error.is_unique_violation() && error.message().contains(column))
+/// Whether the statement broke a `UNIQUE` rule whose last column is that one.
+pub(crate) fn is_duplicate_of(error: &sqlx::Error, table: &str, column: &str) -> bool {
+    let broken = error.as_database_error();
+    let broken = broken.filter(|error| error.is_unique_violation());
+    broken.is_some_and(|error| match error.constraint() {
+        // As PostgreSQL names them: `projects_tenant_id_slug_key`.
+        Some(rule) => rule.starts_with(table) && rule.ends_with(&format!("_{column}_key")),
+        None => error.message().ends_with(&format!("{table}.{column}")),
+    })
+}
+
+/// What PostgreSQL says by its codes (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn server_reason(error: &dyn DatabaseError) -> &'static str {
+    match error.code().as_deref() {
+        Some("55P03" | "40P01") => "other changes take too long",
+        Some("57014") => "the server took too long",
+        Some("25006") => "the server only reads",
+        Some(code) if code.starts_with("57P") => "the server is going away",
+        Some(code) if code.starts_with("53") => "the server has no room left",
+        Some(_) | None => "statement failed",
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -153,9 +192,15 @@ impl From<sqlx::Error> for StoreError {
         if matches!(error, sqlx::Error::RowNotFound) {
             return Self::NotFound;
         }
+        if crate::postgres::is_late(&error) {
+            return Self::Unavailable("the server does not answer".to_owned());
+        }
         let Some(database) = error.as_database_error() else {
             return Self::Unavailable(error.to_string());
         };
+        if database.code().as_deref() == Some("53100") {
+            return Self::Full;
+        }
         if database.is_foreign_key_violation() {
             // A row refers to one that is gone, or never was.
             return Self::NotFound;
@@ -166,7 +211,8 @@ impl From<sqlx::Error> for StoreError {
             Some(code::READ_ONLY) => "the file is read-only",
             Some(code::IO) => "the disk failed",
             Some(code::CORRUPT | code::NOT_A_DATABASE) => "the file is damaged",
-            _ => "statement failed",
+            Some(_) => "statement failed",
+            None => server_reason(database),
         };
         Self::Unavailable(format!("{reason}: {database}"))
     }

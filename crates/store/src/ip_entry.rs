@@ -1,12 +1,13 @@
 //! Addresses that operators deny or allow while the gateway runs.
 
+use crate::database::GATEWAY;
+use crate::follow::Changed;
 use crate::open::Inner;
+use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::write::Write;
 use crate::{Conflict, Store, StoreError};
 use ipnet::IpNet;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 use std::str::FromStr;
 use std::sync::Arc;
 use tollkeep_types::{IpEntryId, WallMillis};
@@ -107,15 +108,15 @@ const ALL: &str = "SELECT id, list, cidr, reason, created_by, created_at, expire
 const COUNT: &str = "SELECT count(*) FROM ip_entries";
 
 const UPDATE: &str =
-    "UPDATE ip_entries SET reason = ?3, expires_at = ?4 WHERE list = ?1 AND cidr = ?2";
+    "UPDATE ip_entries SET reason = $3, expires_at = $4 WHERE list = $1 AND cidr = $2";
 
 const INSERT: &str = "INSERT INTO ip_entries
   (id, list, cidr, reason, created_by, created_at, expires_at)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+  VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
-const DELETE: &str = "DELETE FROM ip_entries WHERE list = ?1 AND (id = ?2 OR cidr = ?3)";
+const DELETE: &str = "DELETE FROM ip_entries WHERE list = $1 AND (id = $2 OR cidr = $3)";
 
-const FORGET: &str = "DELETE FROM ip_entries WHERE expires_at <= ?1";
+const FORGET: &str = "DELETE FROM ip_entries WHERE expires_at <= $1";
 
 impl Store {
     /// All entries, newest first, those included whose time has just ended. They belong to the
@@ -131,14 +132,14 @@ impl Store {
     pub async fn put_ip_entry(&self, new: NewIpEntry) -> Result<PutIpEntry, StoreError> {
         self.unattended(async move |inner| {
             let now = inner.wall.now();
-            let mut write = inner.begin().await?;
-            let updated = sqlx::query(UPDATE)
+            let mut write = inner.begin(GATEWAY).await?;
+            let updated = query(UPDATE)
                 .bind(new.list.as_str())
                 .bind(new.net.to_string())
                 .bind(&new.reason)
                 .bind(new.expires_at.map(millis))
                 .execute(write.connection());
-            let updated = updated.await?.rows_affected() > 0;
+            let updated = updated.await? > 0;
             if !updated {
                 insert(&inner, &mut write, &new, now).await?;
             }
@@ -167,7 +168,7 @@ impl Store {
         which: IpEntryRef,
     ) -> Result<IpEntry, StoreError> {
         self.unattended(async move |inner| {
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(GATEWAY).await?;
             let (id, net) = match which {
                 IpEntryRef::Id(id) => (Some(id), None),
                 IpEntryRef::Net(net) => (None, Some(net)),
@@ -178,7 +179,7 @@ impl Store {
                 .find(|entry| Some(entry.id) == id || Some(entry.net) == net)
                 .cloned()
                 .ok_or(StoreError::NotFound)?;
-            sqlx::query(DELETE)
+            query(DELETE)
                 .bind(list.as_str())
                 .bind(id.map(|id| id.to_string()))
                 .bind(net.map(|net| net.to_string()))
@@ -206,12 +207,11 @@ impl Store {
             return Ok(0);
         }
         self.unattended(async move |inner| {
-            let mut write = inner.begin().await?;
-            let gone = sqlx::query(FORGET)
+            let mut write = inner.begin(GATEWAY).await?;
+            let gone = query(FORGET)
                 .bind(millis(now))
                 .execute(write.connection())
-                .await?
-                .rows_affected();
+                .await?;
             show(&inner, write).await?;
             Ok(gone)
         })
@@ -225,14 +225,12 @@ async fn insert(
     new: &NewIpEntry,
     now: WallMillis,
 ) -> Result<(), StoreError> {
-    let count: i64 = sqlx::query_scalar(COUNT)
-        .fetch_one(write.connection())
-        .await?;
+    let count = query(COUNT).fetch_number(write.connection()).await?;
     if usize::try_from(count).unwrap_or(usize::MAX) >= ENTRIES_MAX {
         return Err(StoreError::Conflict(Conflict::IpEntriesFull));
     }
     let id = IpEntryId::new(inner.wall.clock(), inner.entropy.as_ref());
-    sqlx::query(INSERT)
+    query(INSERT)
         .bind(id.to_string())
         .bind(new.list.as_str())
         .bind(new.net.to_string())
@@ -249,17 +247,18 @@ async fn insert(
 async fn show(inner: &Inner, mut write: Write<'_>) -> Result<Arc<Vec<IpEntry>>, StoreError> {
     let entries = Arc::new(all(write.connection()).await?);
     let shown = Arc::clone(&entries);
-    write.commit_then(|| inner.ip_entries.store(shown)).await?;
+    let show = || inner.ip_entries.store(shown);
+    write.commit_then(&[Changed::IP_ENTRIES], show).await?;
     Ok(entries)
 }
 
-/// The entries in the file.
-pub(crate) async fn all(connection: &mut SqliteConnection) -> Result<Vec<IpEntry>, StoreError> {
-    let rows = sqlx::query(ALL).fetch_all(connection).await?;
+/// The entries in the database.
+pub(crate) async fn all(connection: &mut Connection) -> Result<Vec<IpEntry>, StoreError> {
+    let rows = query(ALL).fetch_all(connection).await?;
     rows.iter().map(entry).collect()
 }
 
-fn entry(row: &SqliteRow) -> Result<IpEntry, StoreError> {
+fn entry(row: &Row) -> Result<IpEntry, StoreError> {
     Ok(IpEntry {
         id: row::id(row, "id")?,
         list: row::id(row, "list")?,
@@ -274,7 +273,7 @@ fn entry(row: &SqliteRow) -> Result<IpEntry, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StoreOptions;
+    use crate::{Place, StoreOptions};
     use tollkeep_crypto::SystemEntropy;
     use tollkeep_types::{Clock, MonoNanos};
 
@@ -299,12 +298,12 @@ mod tests {
     #[tokio::test]
     async fn there_are_ten_thousand_entries_at_most() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tollkeep.db");
+        let place = Place::Sqlite(folder.path().join("tollkeep.db"));
         let (clock, entropy) = (Arc::new(StandStill), Arc::new(SystemEntropy));
         let options = StoreOptions::default();
-        let store = Store::open(&path, &options, clock, entropy).await.unwrap();
-        let mut write = store.0.begin().await.unwrap();
-        sqlx::query(FILL).execute(write.connection()).await.unwrap();
+        let store = Store::open(&place, &options, clock, entropy).await.unwrap();
+        let mut write = store.0.begin(GATEWAY).await.unwrap();
+        query(FILL).execute(write.connection()).await.unwrap();
         write.commit(&[]).await.unwrap();
         let put = async |net: &str| {
             let new = NewIpEntry {

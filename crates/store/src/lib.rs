@@ -1,14 +1,21 @@
 //! Nouns and where they are kept: projects, access tokens, management keys. The only crate with SQL.
 //!
-//! A [`Store`] is one SQLite file that one process holds open. Everything that is acknowledged is on
-//! disk (WAL, `synchronous=FULL`). Every change is made in one transaction, then shown to the data
-//! plane through [`live::LiveTokens`], and both happen even if the asker goes away in between.
+//! A [`Store`] is one SQLite file that one process holds open, or a PostgreSQL database that several
+//! processes share. Everything that is acknowledged is on disk (WAL, `synchronous=FULL`). Every
+//! change is made in one transaction, then shown to the data plane through [`live::LiveTokens`], and
+//! both happen even if the asker goes away in between. Other processes show it when they read of it
+//! in the list of changes.
+//!
+//! A statement has one text for both databases (`query`); where that can't be, the two stand side by
+//! side.
 
 #![warn(missing_docs)]
 
 mod blocklist;
 mod cleanup;
+mod database;
 mod error;
+mod follow;
 mod ip_entry;
 pub mod live;
 mod lock;
@@ -18,10 +25,13 @@ mod meta;
 mod migrate;
 mod open;
 mod page;
+mod postgres;
 mod project;
+mod query;
 mod row;
 mod scope;
 mod service_token;
+mod sqlite;
 mod tenant;
 mod token;
 mod usage;
@@ -35,8 +45,10 @@ pub use maintenance::MaintenanceOn;
 pub use management_key::{
     KeyChange, LastOwner, ManagementKey, ManagementSecret, NewManagementKey, Role,
 };
-pub use open::{Store, StoreOptions};
+pub use migrate::Migrate;
+pub use open::{Place, Store, StoreOptions};
 pub use page::{After, Page, PageRequest};
+pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
 pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 pub use scope::Scope;
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};

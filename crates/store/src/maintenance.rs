@@ -1,8 +1,10 @@
 //! Whether operators have switched maintenance on; kept over restarts.
 
+use crate::database::GATEWAY;
+use crate::follow::Changed;
+use crate::query::Connection;
 use crate::{Store, StoreError};
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use std::sync::Arc;
 use tollkeep_types::WallMillis;
 
@@ -36,18 +38,19 @@ impl Store {
         let text = serde_json::to_string(&on)
             .map_err(|_| StoreError::Invalid("maintenance has no JSON form"))?;
         self.unattended(async move |inner| {
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(GATEWAY).await?;
             crate::meta::write(write.connection(), KEY, &text).await?;
             let on = on.map(Arc::new);
-            write.commit_then(|| inner.maintenance.store(on)).await
+            let show = || inner.maintenance.store(on);
+            write.commit_then(&[Changed::MAINTENANCE], show).await
         })
         .await
     }
 }
 
-/// As it is in the file.
+/// As it is in the database.
 pub(crate) async fn read(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
 ) -> Result<Option<Arc<MaintenanceOn>>, StoreError> {
     let Some(text) = crate::meta::read(connection, KEY).await? else {
         return Ok(None);

@@ -1,11 +1,10 @@
 //! Management keys: what operators hold.
 
 use crate::error::is_duplicate_of;
+use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError};
 use ipnet::IpNet;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 use std::net::IpAddr;
 use std::str::FromStr;
 use tollkeep_types::{ManagementKeyId, TenantId, TokenHash, WallMillis};
@@ -175,15 +174,15 @@ macro_rules! select {
 }
 
 const FIND: &str = select!(
-    "WHERE (digest = ?1 OR (previous_digest = ?1 AND previous_ends_at > ?2))
-       AND state = 'active' AND expires_at > ?2 AND (?3 IS NULL OR tenant_id = ?3)"
+    "WHERE (digest = $1 OR (previous_digest = $1 AND previous_ends_at > $2))
+       AND state = 'active' AND expires_at > $2 AND ($3 IS NULL OR tenant_id = $3)"
 );
 
-const BY_ID: &str = select!("WHERE id = ?1 AND (?2 IS NULL OR tenant_id = ?2)");
+const BY_ID: &str = select!("WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)");
 
 const LIST: &str = select!(
-    "WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR (created_at, id) < (?2, ?3))
-     ORDER BY created_at DESC, id DESC LIMIT ?4"
+    "WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR (created_at, id) < ($2, $3))
+     ORDER BY created_at DESC, id DESC LIMIT $4"
 );
 
 const COUNT: &str = "SELECT count(*) FROM management_keys";
@@ -191,22 +190,22 @@ const COUNT: &str = "SELECT count(*) FROM management_keys";
 const INSERT: &str = "INSERT INTO management_keys
   (id, tenant_id, name, role, digest, pepper_id, hint, state, created_at, expires_at, scopes,
    allowed_ips, created_by)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'active', ?8, ?9, ?10, ?11, ?12)";
+  VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $11, $12)";
 
 const COUNT_OWNERS: &str = "SELECT count(*) FROM management_keys
-  WHERE role = 'owner' AND state = 'active' AND expires_at > ?1 AND (?2 IS NULL OR tenant_id = ?2)";
+  WHERE role = 'owner' AND state = 'active' AND expires_at > $1 AND ($2 IS NULL OR tenant_id = $2)";
 
-const TOUCH: &str = "UPDATE management_keys SET last_used_at = ?2, last_used_ip = ?5
-  WHERE id = ?1 AND coalesce(last_used_at <= ?3, 1) AND (?4 IS NULL OR tenant_id = ?4)";
+const TOUCH: &str = "UPDATE management_keys SET last_used_at = $2, last_used_ip = $5
+  WHERE id = $1 AND coalesce(last_used_at <= $3, TRUE) AND ($4 IS NULL OR tenant_id = $4)";
 
 const SETTINGS: &str = "UPDATE management_keys
-  SET name = ?2, role = ?3, scopes = ?4, allowed_ips = ?5, expires_at = ?6 WHERE id = ?1";
+  SET name = $2, role = $3, scopes = $4, allowed_ips = $5, expires_at = $6 WHERE id = $1";
 
-const ROTATE: &str = "UPDATE management_keys SET previous_digest = digest, previous_ends_at = ?5,
-    digest = ?2, pepper_id = ?3, hint = ?4, expires_at = ?6, rotated_at = ?7
-  WHERE id = ?1";
+const ROTATE: &str = "UPDATE management_keys SET previous_digest = digest, previous_ends_at = $5,
+    digest = $2, pepper_id = $3, hint = $4, expires_at = $6, rotated_at = $7
+  WHERE id = $1";
 
-const REVOKE: &str = "UPDATE management_keys SET state = 'revoked', revoked_at = ?2 WHERE id = ?1";
+const REVOKE: &str = "UPDATE management_keys SET state = 'revoked', revoked_at = $2 WHERE id = $1";
 
 impl Store {
     /// Makes a management key; one made for a tenant is bound to it.
@@ -221,14 +220,12 @@ impl Store {
     ) -> Result<ManagementKey, StoreError> {
         self.unattended(async move |inner| {
             let id = ManagementKeyId::new(inner.wall.clock(), inner.entropy.as_ref());
-            let mut write = inner.begin().await?;
-            let count: i64 = sqlx::query_scalar(COUNT)
-                .fetch_one(write.connection())
-                .await?;
+            let mut write = inner.begin(scope).await?;
+            let count = query(COUNT).fetch_number(write.connection()).await?;
             if count >= KEYS_MAX {
                 return Err(StoreError::Conflict(Conflict::ManagementKeysFull));
             }
-            let inserted = sqlx::query(INSERT)
+            let inserted = query(INSERT)
                 .bind(id.to_string())
                 .bind(scope.tenant())
                 .bind(new.name.as_str())
@@ -260,11 +257,12 @@ impl Store {
         scope: Scope,
         digest: &TokenHash,
     ) -> Result<Option<ManagementKey>, StoreError> {
-        let found = sqlx::query(FIND)
+        let mut connection = self.0.read(scope).await?;
+        let found = query(FIND)
             .bind(digest.bytes().to_vec())
             .bind(millis(self.now()))
             .bind(scope.tenant())
-            .fetch_optional(&self.0.readers)
+            .fetch_optional(&mut connection)
             .await?;
         found.as_ref().map(read).transpose()
     }
@@ -278,7 +276,7 @@ impl Store {
         scope: Scope,
         id: ManagementKeyId,
     ) -> Result<ManagementKey, StoreError> {
-        let mut connection = self.0.readers.acquire().await?;
+        let mut connection = self.0.read(scope).await?;
         by_id(&mut connection, scope, id).await
     }
 
@@ -292,12 +290,13 @@ impl Store {
         page: PageRequest<ManagementKeyId>,
     ) -> Result<Page<ManagementKey>, StoreError> {
         let (created_at, id) = page.from();
-        let rows = sqlx::query(LIST)
+        let mut connection = self.0.read(scope).await?;
+        let rows = query(LIST)
             .bind(scope.tenant())
             .bind(created_at)
             .bind(id)
             .bind(page.rows_asked())
-            .fetch_all(&self.0.readers)
+            .fetch_all(&mut connection)
             .await?;
         Ok(page.page(rows.iter().map(read).collect::<Result<_, _>>()?))
     }
@@ -316,7 +315,7 @@ impl Store {
     ) -> Result<ManagementKey, StoreError> {
         self.unattended(async move |inner| {
             let now = inner.wall.now();
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(scope).await?;
             let connection = write.connection();
             let key = by_id(connection, scope, was.id).await?;
             if key.revoked_at.is_some() && matches!(change, KeyChange::Revoke) {
@@ -336,10 +335,10 @@ impl Store {
             make_change(connection, &key, change, now).await?;
             let after = by_id(connection, scope, key.id).await?;
             if key.is_live_owner(now) && !after.is_live_owner(now) && last == LastOwner::Stays {
-                let owners: i64 = sqlx::query_scalar(COUNT_OWNERS)
+                let owners = query(COUNT_OWNERS)
                     .bind(millis(now))
                     .bind(None::<String>)
-                    .fetch_one(connection)
+                    .fetch_number(connection)
                     .await?;
                 if owners == 0 {
                     return Err(StoreError::Conflict(Conflict::LastOwner));
@@ -356,10 +355,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn count_live_owners(&self, scope: Scope) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar(COUNT_OWNERS)
+        let mut connection = self.0.read(scope).await?;
+        let count = query(COUNT_OWNERS)
             .bind(millis(self.now()))
             .bind(scope.tenant())
-            .fetch_one(&self.0.readers)
+            .fetch_number(&mut connection)
             .await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
@@ -377,8 +377,8 @@ impl Store {
         self.unattended(async move |inner| {
             let now = inner.wall.now();
             let long_ago = WallMillis(now.0.saturating_sub(TOUCH_EVERY_MS));
-            let mut write = inner.begin().await?;
-            sqlx::query(TOUCH)
+            let mut write = inner.begin(scope).await?;
+            query(TOUCH)
                 .bind(id.to_string())
                 .bind(millis(now))
                 .bind(millis(long_ago))
@@ -393,14 +393,14 @@ impl Store {
 }
 
 async fn make_change(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     key: &ManagementKey,
     change: KeyChange,
     now: WallMillis,
 ) -> Result<(), StoreError> {
     let changed = match change {
         KeyChange::Settings(wanted) => {
-            sqlx::query(SETTINGS)
+            query(SETTINGS)
                 .bind(key.id.to_string())
                 .bind(wanted.name)
                 .bind(wanted.role.as_str())
@@ -415,7 +415,7 @@ async fn make_change(
             previous_ends_at,
             expires_at,
         } => {
-            sqlx::query(ROTATE)
+            query(ROTATE)
                 .bind(key.id.to_string())
                 .bind(secret.digest.bytes().to_vec())
                 .bind(secret.pepper_id)
@@ -427,7 +427,7 @@ async fn make_change(
                 .await
         }
         KeyChange::Revoke => {
-            sqlx::query(REVOKE)
+            query(REVOKE)
                 .bind(key.id.to_string())
                 .bind(millis(now))
                 .execute(connection)
@@ -439,7 +439,7 @@ async fn make_change(
 }
 
 fn known(error: sqlx::Error) -> StoreError {
-    if is_duplicate_of(&error, "management_keys.digest") {
+    if is_duplicate_of(&error, "management_keys", "digest") {
         StoreError::Conflict(Conflict::TokenKnown)
     } else {
         error.into()
@@ -451,11 +451,11 @@ fn scopes_text(scopes: Option<&Vec<String>>) -> Result<Option<String>, StoreErro
 }
 
 async fn by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     scope: Scope,
     id: ManagementKeyId,
 ) -> Result<ManagementKey, StoreError> {
-    let row = sqlx::query(BY_ID)
+    let row = query(BY_ID)
         .bind(id.to_string())
         .bind(scope.tenant())
         .fetch_one(connection)
@@ -463,7 +463,7 @@ async fn by_id(
     read(&row)
 }
 
-fn read(row: &SqliteRow) -> Result<ManagementKey, StoreError> {
+fn read(row: &Row) -> Result<ManagementKey, StoreError> {
     let has_scopes = row::value::<Option<String>>(row, "scopes")?.is_some();
     Ok(ManagementKey {
         id: row::id(row, "id")?,

@@ -1,41 +1,62 @@
-//! Schema versions: forward only, each in one transaction, recorded in the file.
+//! Schema versions: forward only, each in one transaction, recorded in the database.
 
+use crate::query::{Connection, query, script};
 use crate::row::millis;
+use crate::write::Turn;
 use crate::{OpenError, StoreError};
-use sqlx::{Connection, SqliteConnection};
-use std::path::Path;
 use tollkeep_types::WallMillis;
 
 /// One step of the schema.
 struct Migration {
     version: i64,
     name: &'static str,
-    sql: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+/// The step of that number and name, whose texts are in `migrations`.
+macro_rules! step {
+    ($version:literal, $number:literal, $name:literal) => {
+        Migration {
+            version: $version,
+            name: $name,
+            sqlite: include_str!(concat!(
+                "../../../migrations/sqlite/",
+                $number,
+                "_",
+                $name,
+                ".sql"
+            )),
+            postgres: include_str!(concat!(
+                "../../../migrations/postgres/",
+                $number,
+                "_",
+                $name,
+                ".sql"
+            )),
+        }
+    };
 }
 
 /// All steps, in order.
 const MIGRATIONS: &[Migration] = &[
-    Migration {
-        version: 1,
-        name: "foundation",
-        sql: include_str!("../../../migrations/sqlite/0001_foundation.sql"),
-    },
-    Migration {
-        version: 2,
-        name: "service_tokens",
-        sql: include_str!("../../../migrations/sqlite/0002_service_tokens.sql"),
-    },
-    Migration {
-        version: 3,
-        name: "ip_entries",
-        sql: include_str!("../../../migrations/sqlite/0003_ip_entries.sql"),
-    },
-    Migration {
-        version: 4,
-        name: "tenants_and_keys",
-        sql: include_str!("../../../migrations/sqlite/0004_tenants_and_keys.sql"),
-    },
+    step!(1, "0001", "foundation"),
+    step!(2, "0002", "service_tokens"),
+    step!(3, "0003", "ip_entries"),
+    step!(4, "0004", "tenants_and_keys"),
 ];
+
+/// What is done about a schema of an earlier version.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Migrate {
+    /// It is brought up to date.
+    #[default]
+    Auto,
+    /// It is refused.
+    Check,
+    /// Nobody looks.
+    Off,
+}
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
   version    INTEGER PRIMARY KEY NOT NULL,
@@ -43,65 +64,115 @@ const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
   applied_at INTEGER NOT NULL
 ) STRICT";
 
+const SERVER_RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
+  version    BIGINT PRIMARY KEY,
+  name       TEXT NOT NULL,
+  applied_at BIGINT NOT NULL
+);
+GRANT SELECT ON schema_migrations TO tollkeep_app, tollkeep_jobs";
+
+const IS_RECORDED: &str =
+    "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'schema_migrations'";
+
+const SERVER_IS_RECORDED: &str =
+    "SELECT count(*) FROM pg_class WHERE oid = to_regclass('schema_migrations')";
+
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM schema_migrations";
 
 const RECORD: &str =
-    "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?1, ?2, ?3)";
+    "INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)";
 
-/// Brings the file to the newest schema; gives the steps made.
+/// The newest schema known here.
+fn known() -> i64 {
+    MIGRATIONS.last().map_or(0, |step| step.version)
+}
+
+/// Where a schema stands.
+pub(crate) enum Standing {
+    /// It is the newest one, or nobody looks.
+    Fit,
+    /// Steps are missing.
+    Behind {
+        /// The version found.
+        found: i64,
+        /// The newest one.
+        known: i64,
+    },
+}
+
+/// Whether the database has the schema that this program needs.
 ///
 /// # Errors
-/// [`OpenError::Newer`] for a file of a later program, which is left as it is; a failed step
-/// leaves the file at the step before.
-pub(crate) async fn migrate(
-    connection: &mut SqliteConnection,
-    path: &Path,
-    now: WallMillis,
-) -> Result<usize, OpenError> {
-    sqlx::query(RECORD_TABLE)
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::from)?;
-    let found: i64 = sqlx::query_scalar(VERSION)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(StoreError::from)?;
-    let known = MIGRATIONS
-        .iter()
-        .map(|step| step.version)
-        .max()
-        .unwrap_or(0);
+/// [`OpenError::Newer`] for a database of a later program, which is left as it is;
+/// [`OpenError::Older`] for one that must not be changed.
+pub(crate) async fn look(
+    connection: &mut Connection,
+    place: &str,
+    migrate: Migrate,
+) -> Result<Standing, OpenError> {
+    if migrate == Migrate::Off {
+        return Ok(Standing::Fit);
+    }
+    let (found, known) = (version(connection).await?, known());
+    let place = || place.to_owned();
     if found > known {
         return Err(OpenError::Newer {
-            path: path.to_owned(),
+            place: place(),
             found,
             known,
         });
     }
-    let missing = MIGRATIONS.iter().filter(|step| step.version > found);
-    let mut made = 0;
-    for step in missing {
-        apply(connection, step, now).await?;
-        made += 1;
+    if found < known && migrate == Migrate::Check {
+        return Err(OpenError::Older {
+            place: place(),
+            found,
+            known,
+            how: "`store.migrate: auto` brings it up to date at the next start",
+        });
     }
-    Ok(made)
+    Ok(if found < known {
+        Standing::Behind { found, known }
+    } else {
+        Standing::Fit
+    })
 }
 
-async fn apply(
-    connection: &mut SqliteConnection,
-    step: &Migration,
-    now: WallMillis,
-) -> Result<(), StoreError> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::raw_sql(step.sql).execute(&mut *transaction).await?;
-    sqlx::query(RECORD)
+/// Makes the next missing step; whether there was one. A failed step leaves the database at the
+/// step before.
+pub(crate) async fn next(mut turn: Turn<'_>, now: WallMillis) -> Result<bool, StoreError> {
+    let connection = turn.connection();
+    // Another process may have been here meanwhile.
+    let found = version(connection).await?;
+    let Some(step) = MIGRATIONS.iter().find(|step| step.version > found) else {
+        return Ok(false);
+    };
+    script(
+        connection.dialect(RECORD_TABLE, SERVER_RECORD_TABLE),
+        connection,
+    )
+    .await?;
+    script(connection.dialect(step.sqlite, step.postgres), connection).await?;
+    query(RECORD)
         .bind(step.version)
         .bind(step.name)
         .bind(millis(now))
-        .execute(&mut *transaction)
+        .execute(connection)
         .await?;
-    transaction.commit().await?;
-    Ok(())
+    drop(turn.commit().await?);
+    tracing::info!(
+        store.version = step.version,
+        "Store schema brought up to `{}`",
+        step.name
+    );
+    Ok(true)
+}
+
+async fn version(connection: &mut Connection) -> Result<i64, StoreError> {
+    let is_recorded = connection.dialect(IS_RECORDED, SERVER_IS_RECORDED);
+    if query(is_recorded).fetch_number(connection).await? == 0 {
+        return Ok(0);
+    }
+    Ok(query(VERSION).fetch_number(connection).await?)
 }
 
 #[cfg(test)]

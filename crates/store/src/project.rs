@@ -1,12 +1,13 @@
 //! Projects: owners of tokens.
 
+use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
 use crate::live::Change;
 use crate::open::Inner;
+use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
+use crate::write::Write;
 use crate::{CallLimits, Conflict, Page, PageRequest, Scope, Store, StoreError};
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
 /// Longest name, in characters.
@@ -98,29 +99,29 @@ macro_rules! select {
     };
 }
 
-const BY_ID: &str = select!("WHERE id = ?1 AND (?2 IS NULL OR tenant_id = ?2)");
+const BY_ID: &str = select!("WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)");
 
-const BY_SLUG: &str = select!("WHERE slug = ?1 AND tenant_id = ?2");
+const BY_SLUG: &str = select!("WHERE slug = $1 AND tenant_id = $2");
 
 const LIST: &str = select!(
-    "WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR (created_at, id) < (?2, ?3))
-     ORDER BY created_at DESC, id DESC LIMIT ?4"
+    "WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR (created_at, id) < ($2, $3))
+     ORDER BY created_at DESC, id DESC LIMIT $4"
 );
 
 const ALL: &str = select!("");
 
 const INSERT: &str = "INSERT INTO projects
   (id, tenant_id, slug, name, is_active, limits, created_at, updated_at)
-  VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?6)";
+  VALUES ($1, $2, $3, $4, TRUE, $5, $6, $6)";
 
-const SLUG_TAKEN: &str = "SELECT count(*) FROM projects WHERE tenant_id = ?1 AND slug = ?2";
+const SLUG_TAKEN: &str = "SELECT count(*) FROM projects WHERE tenant_id = $1 AND slug = $2";
 
-const SET_ACTIVE: &str = "UPDATE projects SET is_active = ?3, updated_at = ?4,
-    deactivated_at = CASE WHEN ?3 THEN NULL ELSE ?4 END
-  WHERE id = ?1 AND (?2 IS NULL OR tenant_id = ?2) AND is_active <> ?3";
+const SET_ACTIVE: &str = "UPDATE projects SET is_active = $3, updated_at = $4,
+    deactivated_at = CASE WHEN $3 THEN NULL ELSE $4 END
+  WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2) AND is_active <> $3";
 
-const RENAME: &str = "UPDATE projects SET name = ?3, updated_at = ?4
-  WHERE id = ?1 AND (?2 IS NULL OR tenant_id = ?2)";
+const RENAME: &str = "UPDATE projects SET name = $3, updated_at = $4
+  WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)";
 
 impl Store {
     /// Makes a project in the tenant of the scope.
@@ -133,8 +134,11 @@ impl Store {
         scope: Scope,
         new: NewProject,
     ) -> Result<Project, StoreError> {
-        self.unattended(async move |inner| create(&inner, scope, &new).await)
-            .await
+        self.unattended(async move |inner| {
+            let write = inner.begin(scope).await?;
+            create(&inner, write, scope, &new).await
+        })
+        .await
     }
 
     /// One project.
@@ -146,14 +150,14 @@ impl Store {
         scope: Scope,
         project: ProjectRef<'_>,
     ) -> Result<Project, StoreError> {
-        let mut connection = self.0.readers.acquire().await?;
+        let mut connection = self.0.read(scope).await?;
         let statement = match project {
-            ProjectRef::Id(id) => sqlx::query(BY_ID).bind(id.to_string()).bind(scope.tenant()),
-            ProjectRef::Slug(slug) => sqlx::query(BY_SLUG)
+            ProjectRef::Id(id) => query(BY_ID).bind(id.to_string()).bind(scope.tenant()),
+            ProjectRef::Slug(slug) => query(BY_SLUG)
                 .bind(slug.to_owned())
                 .bind(self.0.tenant_of(scope).to_string()),
         };
-        read(&statement.fetch_one(&mut *connection).await?)
+        read(&statement.fetch_one(&mut connection).await?)
     }
 
     /// Projects, newest first.
@@ -166,12 +170,13 @@ impl Store {
         page: PageRequest<ProjectId>,
     ) -> Result<Page<Project>, StoreError> {
         let (created_at, id) = page.from();
-        let rows = sqlx::query(LIST)
+        let mut connection = self.0.read(scope).await?;
+        let rows = query(LIST)
             .bind(scope.tenant())
             .bind(created_at)
             .bind(id)
             .bind(page.rows_asked())
-            .fetch_all(&self.0.readers)
+            .fetch_all(&mut connection)
             .await?;
         let projects = rows.iter().map(read).collect::<Result<_, _>>()?;
         Ok(page.page(projects))
@@ -211,9 +216,9 @@ impl Store {
         }
         self.unattended(async move |inner| {
             let now = millis(inner.wall.now());
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(scope).await?;
             if let Some(name) = change.name {
-                let renamed = sqlx::query(RENAME)
+                let renamed = query(RENAME)
                     .bind(id.to_string())
                     .bind(scope.tenant())
                     .bind(name)
@@ -222,7 +227,7 @@ impl Store {
                 renamed.await.map_err(name_conflict)?;
             }
             if let Some(state) = change.state {
-                sqlx::query(SET_ACTIVE)
+                query(SET_ACTIVE)
                     .bind(id.to_string())
                     .bind(scope.tenant())
                     .bind(state == ProjectState::Active)
@@ -260,7 +265,8 @@ impl Inner {
 
 /// Makes the default project if the default tenant has no project at all.
 pub(crate) async fn ensure_default(inner: &Inner) -> Result<(), StoreError> {
-    if !all(inner).await?.is_empty() {
+    let mut write = inner.begin(GATEWAY).await?;
+    if !all(write.connection()).await?.is_empty() {
         return Ok(());
     }
     let new = NewProject {
@@ -268,23 +274,21 @@ pub(crate) async fn ensure_default(inner: &Inner) -> Result<(), StoreError> {
         slug: Some(DEFAULT.to_owned()),
         limits: CallLimits::default(),
     };
-    create(inner, Scope::Service("first start"), &new)
-        .await
-        .map(|_| ())
+    create(inner, write, GATEWAY, &new).await.map(|_| ())
 }
 
 /// Every project, for the live table.
-pub(crate) async fn all(inner: &Inner) -> Result<Vec<Project>, StoreError> {
-    let rows = sqlx::query(ALL).fetch_all(&inner.readers).await?;
+pub(crate) async fn all(connection: &mut Connection) -> Result<Vec<Project>, StoreError> {
+    let rows = query(ALL).fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
 
 pub(crate) async fn by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     scope: Scope,
     id: ProjectId,
 ) -> Result<Project, StoreError> {
-    let row = sqlx::query(BY_ID)
+    let row = query(BY_ID)
         .bind(id.to_string())
         .bind(scope.tenant())
         .fetch_one(connection)
@@ -292,7 +296,12 @@ pub(crate) async fn by_id(
     read(&row)
 }
 
-async fn create(inner: &Inner, scope: Scope, new: &NewProject) -> Result<Project, StoreError> {
+async fn create(
+    inner: &Inner,
+    mut write: Write<'_>,
+    scope: Scope,
+    new: &NewProject,
+) -> Result<Project, StoreError> {
     check_name(&new.name)?;
     if new.slug.as_deref().is_some_and(|slug| !is_slug(slug)) {
         return Err(StoreError::Invalid(
@@ -301,12 +310,11 @@ async fn create(inner: &Inner, scope: Scope, new: &NewProject) -> Result<Project
     }
     let id = ProjectId::new(inner.wall.clock(), inner.entropy.as_ref());
     let tenant = inner.tenant_of(scope).to_string();
-    let mut write = inner.begin().await?;
     let slug = match &new.slug {
         Some(slug) => slug.clone(),
         None => free_slug(write.connection(), &tenant, &new.name, id).await?,
     };
-    let inserted = sqlx::query(INSERT)
+    let inserted = query(INSERT)
         .bind(id.to_string())
         .bind(tenant)
         .bind(slug)
@@ -322,9 +330,9 @@ async fn create(inner: &Inner, scope: Scope, new: &NewProject) -> Result<Project
 }
 
 fn name_conflict(error: sqlx::Error) -> StoreError {
-    if is_duplicate_of(&error, "projects.name") {
+    if is_duplicate_of(&error, "projects", "name") {
         StoreError::Conflict(Conflict::ProjectName)
-    } else if is_duplicate_of(&error, "projects.slug") {
+    } else if is_duplicate_of(&error, "projects", "slug") {
         StoreError::Conflict(Conflict::ProjectSlug)
     } else {
         error.into()
@@ -341,16 +349,16 @@ pub(crate) fn is_slug(text: &str) -> bool {
 
 /// A slug like the name; if that is taken or nothing is left of it, with the end of the id.
 async fn free_slug(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &str,
     name: &str,
     id: ProjectId,
 ) -> Result<String, StoreError> {
     let like_name = slug_like(name);
-    let taken: i64 = sqlx::query_scalar(SLUG_TAKEN)
+    let taken = query(SLUG_TAKEN)
         .bind(tenant.to_owned())
         .bind(like_name.clone())
-        .fetch_one(connection)
+        .fetch_number(connection)
         .await?;
     if taken == 0 && is_slug(&like_name) {
         return Ok(like_name);
@@ -370,7 +378,7 @@ pub(crate) fn slug_like(name: &str) -> String {
     slug.trim_end_matches('-').to_ascii_lowercase()
 }
 
-fn read(row: &SqliteRow) -> Result<Project, StoreError> {
+fn read(row: &Row) -> Result<Project, StoreError> {
     Ok(Project {
         id: row::id(row, "id")?,
         tenant_id: row::id(row, "tenant_id")?,

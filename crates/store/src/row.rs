@@ -1,8 +1,8 @@
 //! Columns as values that cannot be wrong.
 
 use crate::StoreError;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Decode, Row, Sqlite, Type};
+use crate::query::Row;
+use sqlx::{Decode, Postgres, Sqlite, Type};
 use std::str::FromStr;
 use tollkeep_types::{TokenHash, WallMillis};
 
@@ -18,27 +18,29 @@ pub(crate) fn count(value: u64) -> i64 {
 }
 
 /// The value of a column as it is.
-pub(crate) fn value<'r, T>(row: &'r SqliteRow, column: &str) -> Result<T, StoreError>
+pub(crate) fn value<'r, T>(row: &'r Row, column: &str) -> Result<T, StoreError>
 where
-    T: Decode<'r, Sqlite> + Type<Sqlite>,
+    T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
 {
-    row.try_get(column).map_err(|_| unreadable(column))
+    use sqlx::Row as _;
+    let value = match row {
+        Row::Sqlite(row) => row.try_get(column),
+        Row::Postgres(row) => row.try_get(column),
+    };
+    value.map_err(|_| unreadable(column))
 }
 
-pub(crate) fn text(row: &SqliteRow, column: &str) -> Result<String, StoreError> {
+pub(crate) fn text(row: &Row, column: &str) -> Result<String, StoreError> {
     value(row, column)
 }
 
 /// A text column that some type reads: an id, a state.
-pub(crate) fn id<T: FromStr>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
+pub(crate) fn id<T: FromStr>(row: &Row, column: &str) -> Result<T, StoreError> {
     let text: &str = value(row, column)?;
     text.parse().map_err(|_| unreadable(column))
 }
 
-pub(crate) fn id_if_set<T: FromStr>(
-    row: &SqliteRow,
-    column: &str,
-) -> Result<Option<T>, StoreError> {
+pub(crate) fn id_if_set<T: FromStr>(row: &Row, column: &str) -> Result<Option<T>, StoreError> {
     let text: Option<&str> = value(row, column)?;
     text.map(str::parse)
         .transpose()
@@ -46,12 +48,12 @@ pub(crate) fn id_if_set<T: FromStr>(
 }
 
 /// A column that is never negative.
-pub(crate) fn number(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
+pub(crate) fn number(row: &Row, column: &str) -> Result<u64, StoreError> {
     let number: i64 = value(row, column)?;
     u64::try_from(number).map_err(|_| unreadable(column))
 }
 
-pub(crate) fn number_if_set(row: &SqliteRow, column: &str) -> Result<Option<u64>, StoreError> {
+pub(crate) fn number_if_set(row: &Row, column: &str) -> Result<Option<u64>, StoreError> {
     let number: Option<i64> = value(row, column)?;
     number
         .map(u64::try_from)
@@ -59,15 +61,15 @@ pub(crate) fn number_if_set(row: &SqliteRow, column: &str) -> Result<Option<u64>
         .map_err(|_| unreadable(column))
 }
 
-pub(crate) fn time(row: &SqliteRow, column: &str) -> Result<WallMillis, StoreError> {
+pub(crate) fn time(row: &Row, column: &str) -> Result<WallMillis, StoreError> {
     number(row, column).map(WallMillis)
 }
 
-pub(crate) fn time_if_set(row: &SqliteRow, column: &str) -> Result<Option<WallMillis>, StoreError> {
+pub(crate) fn time_if_set(row: &Row, column: &str) -> Result<Option<WallMillis>, StoreError> {
     Ok(number_if_set(row, column)?.map(WallMillis))
 }
 
-pub(crate) fn digest(row: &SqliteRow, column: &str) -> Result<TokenHash, StoreError> {
+pub(crate) fn digest(row: &Row, column: &str) -> Result<TokenHash, StoreError> {
     let bytes: &[u8] = value(row, column)?;
     let bytes = bytes.try_into().map_err(|_| unreadable(column))?;
     Ok(TokenHash::from_bytes(bytes))
@@ -75,7 +77,7 @@ pub(crate) fn digest(row: &SqliteRow, column: &str) -> Result<TokenHash, StoreEr
 
 /// A column that holds JSON we wrote.
 pub(crate) fn json<T: serde::de::DeserializeOwned>(
-    row: &SqliteRow,
+    row: &Row,
     column: &str,
 ) -> Result<T, StoreError> {
     let text: &str = value(row, column)?;

@@ -4,11 +4,9 @@
 
 use crate::error::is_duplicate_of;
 use crate::live::Change;
-use crate::open::Inner;
+use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
-use crate::write::Write;
 use crate::{Conflict, Scope, Store, StoreError};
-use sqlx::sqlite::SqliteRow;
 use std::str::FromStr;
 use tollkeep_types::{ServiceTokenId, TokenHash, WallMillis};
 
@@ -124,23 +122,23 @@ macro_rules! select {
     };
 }
 
-const FIND: &str = select!("WHERE id = ?1");
+const FIND: &str = select!("WHERE id = $1");
 
-const LIST: &str = select!("ORDER BY created_at DESC, id DESC LIMIT ?1");
+const LIST: &str = select!("ORDER BY created_at DESC, id DESC LIMIT $1");
 
 const COUNT: &str = "SELECT count(*) FROM service_tokens";
 
-const FORGET: &str = "DELETE FROM service_tokens WHERE revoked_at <= ?1 OR expires_at <= ?1";
+const FORGET: &str = "DELETE FROM service_tokens WHERE revoked_at <= $1 OR expires_at <= $1";
 
 const INSERT: &str = "INSERT INTO service_tokens
   (id, name, door, digest, pepper_id, hint, created_at, expires_at)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
-const ROTATE: &str = "UPDATE service_tokens SET digest = ?2, pepper_id = ?3, hint = ?4,
-  previous_digest = ?5, previous_ends_at = ?6, rotated_at = ?7, expires_at = ?8 WHERE id = ?1";
+const ROTATE: &str = "UPDATE service_tokens SET digest = $2, pepper_id = $3, hint = $4,
+  previous_digest = $5, previous_ends_at = $6, rotated_at = $7, expires_at = $8 WHERE id = $1";
 
-const REVOKE: &str = "UPDATE service_tokens SET revoked_at = ?2, previous_digest = NULL,
-  previous_ends_at = NULL WHERE id = ?1 AND revoked_at IS NULL";
+const REVOKE: &str = "UPDATE service_tokens SET revoked_at = $2, previous_digest = NULL,
+  previous_ends_at = NULL WHERE id = $1 AND revoked_at IS NULL";
 
 impl Store {
     /// Makes a service token.
@@ -166,19 +164,17 @@ impl Store {
                 expires_at: new.expires_at,
                 revoked_at: None,
             };
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(scope).await?;
             let long_ago = token.created_at.0.saturating_sub(RECORD_KEPT_MS);
-            sqlx::query(FORGET)
+            query(FORGET)
                 .bind(millis(WallMillis(long_ago)))
                 .execute(write.connection())
                 .await?;
-            let count: i64 = sqlx::query_scalar(COUNT)
-                .fetch_one(write.connection())
-                .await?;
+            let count = query(COUNT).fetch_number(write.connection()).await?;
             if count >= TOKENS_MAX.into() {
                 return Err(StoreError::Conflict(Conflict::ServiceTokensFull));
             }
-            let inserted = sqlx::query(INSERT)
+            let inserted = query(INSERT)
                 .bind(token.id.to_string())
                 .bind(token.name.as_str())
                 .bind(token.door.as_str())
@@ -190,7 +186,7 @@ impl Store {
                 .execute(write.connection())
                 .await;
             match inserted {
-                Err(error) if is_duplicate_of(&error, "service_tokens.digest") => {
+                Err(error) if is_duplicate_of(&error, "service_tokens", "digest") => {
                     return Err(StoreError::Conflict(Conflict::TokenKnown));
                 }
                 Err(error) => return Err(error.into()),
@@ -210,11 +206,7 @@ impl Store {
         if of_deployment(scope).is_err() {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query(LIST)
-            .bind(TOKENS_MAX)
-            .fetch_all(&self.0.readers)
-            .await?;
-        rows.iter().map(read).collect()
+        all(&mut self.0.read(scope).await?).await
     }
 
     /// Gives a service token a new secret; the one before holds for the overlap.
@@ -230,8 +222,8 @@ impl Store {
         of_deployment(scope)?;
         self.unattended(async move |inner| {
             let now = inner.wall.now();
-            let mut write = inner.begin().await?;
-            let mut token = find(&mut write, id).await?;
+            let mut write = inner.begin(scope).await?;
+            let mut token = by_id(write.connection(), id).await?;
             if !token.is_live(now) {
                 return Err(StoreError::Conflict(Conflict::TokenNotActive));
             }
@@ -241,7 +233,7 @@ impl Store {
             token.rotated_at = Some(now);
             token.expires_at = rotation.expires_at.or(token.expires_at);
             let previous = token.previous.as_ref();
-            sqlx::query(ROTATE)
+            query(ROTATE)
                 .bind(id.to_string())
                 .bind(token.secret.digest.bytes().as_slice())
                 .bind(token.secret.pepper_id.as_str())
@@ -270,13 +262,13 @@ impl Store {
         of_deployment(scope)?;
         self.unattended(async move |inner| {
             let now = inner.wall.now();
-            let mut write = inner.begin().await?;
-            sqlx::query(REVOKE)
+            let mut write = inner.begin(scope).await?;
+            query(REVOKE)
                 .bind(id.to_string())
                 .bind(millis(now))
                 .execute(write.connection())
                 .await?;
-            let token = find(&mut write, id).await?;
+            let token = by_id(write.connection(), id).await?;
             write.commit(&[Change::ServiceToken(&token)]).await?;
             Ok(token)
         })
@@ -284,15 +276,10 @@ impl Store {
     }
 }
 
-impl Inner {
-    /// Every service token, for the live table at start-up.
-    pub(crate) async fn all_service_tokens(&self) -> Result<Vec<ServiceToken>, StoreError> {
-        let rows = sqlx::query(LIST)
-            .bind(TOKENS_MAX)
-            .fetch_all(&self.readers)
-            .await?;
-        rows.iter().map(read).collect()
-    }
+/// Every service token.
+pub(crate) async fn all(connection: &mut Connection) -> Result<Vec<ServiceToken>, StoreError> {
+    let rows = query(LIST).bind(TOKENS_MAX).fetch_all(connection).await?;
+    rows.iter().map(read).collect()
 }
 
 fn of_deployment(scope: Scope) -> Result<(), StoreError> {
@@ -302,15 +289,15 @@ fn of_deployment(scope: Scope) -> Result<(), StoreError> {
     }
 }
 
-async fn find(write: &mut Write<'_>, id: ServiceTokenId) -> Result<ServiceToken, StoreError> {
-    let found = sqlx::query(FIND)
-        .bind(id.to_string())
-        .fetch_optional(write.connection())
-        .await?;
-    read(&found.ok_or(StoreError::NotFound)?)
+pub(crate) async fn by_id(
+    connection: &mut Connection,
+    id: ServiceTokenId,
+) -> Result<ServiceToken, StoreError> {
+    let found = query(FIND).bind(id.to_string()).fetch_one(connection);
+    read(&found.await?)
 }
 
-fn read(row: &SqliteRow) -> Result<ServiceToken, StoreError> {
+fn read(row: &Row) -> Result<ServiceToken, StoreError> {
     let previous_ends_at = row::time_if_set(row, "previous_ends_at")?;
     Ok(ServiceToken {
         id: row::id(row, "id")?,

@@ -1,13 +1,12 @@
 //! Tenants: owners of projects. One, `default`, is made at first start.
 
+use crate::database::{Database, GATEWAY};
 use crate::error::is_duplicate_of;
 use crate::live::Change;
-use crate::open::Inner;
 use crate::project::{is_slug, slug_like};
+use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError};
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 use std::str::FromStr;
 use tollkeep_types::{Clock, Entropy, TenantId, WallMillis};
 
@@ -98,26 +97,28 @@ macro_rules! select {
 }
 
 const FIND: &str =
-    select!("WHERE (id = ?1 OR slug = ?2) AND (?3 IS NULL OR id = ?3) AND status <> 'deleted'");
+    select!("WHERE (id = $1 OR slug = $2) AND ($3 IS NULL OR id = $3) AND status <> 'deleted'");
 
 const LIST: &str = select!(
-    "WHERE (?1 IS NULL OR id = ?1) AND status <> 'deleted'
-       AND (?2 IS NULL OR (created_at, id) < (?2, ?3))
-     ORDER BY created_at DESC, id DESC LIMIT ?4"
+    "WHERE ($1 IS NULL OR id = $1) AND status <> 'deleted'
+       AND ($2 IS NULL OR (created_at, id) < ($2, $3))
+     ORDER BY created_at DESC, id DESC LIMIT $4"
 );
+
+const BY_ID: &str = select!("WHERE id = $1");
 
 const NOT_ACTIVE: &str = select!("WHERE status <> 'active'");
 
 const COUNT: &str = "SELECT count(*) FROM tenants";
 
-const INSERT: &str = "INSERT INTO tenants (id, slug, name, created_at) VALUES (?1, ?2, ?3, ?4)";
+const INSERT: &str = "INSERT INTO tenants (id, slug, name, created_at) VALUES ($1, $2, $3, $4)";
 
-const SET_STATUS: &str = "UPDATE tenants SET status = ?2 WHERE id = ?1";
+const SET_STATUS: &str = "UPDATE tenants SET status = $2 WHERE id = $1";
 
-const RENAME: &str = "UPDATE tenants SET name = ?2 WHERE id = ?1";
+const RENAME: &str = "UPDATE tenants SET name = $2 WHERE id = $1";
 
-const REVOKE_KEYS: &str = "UPDATE management_keys SET state = 'revoked', revoked_at = ?2
-  WHERE tenant_id = ?1 AND state = 'active'";
+const REVOKE_KEYS: &str = "UPDATE management_keys SET state = 'revoked', revoked_at = $2
+  WHERE tenant_id = $1 AND state = 'active'";
 
 impl Store {
     /// Makes a tenant.
@@ -134,22 +135,20 @@ impl Store {
         }
         self.unattended(async move |inner| {
             let id = TenantId::new(inner.wall.clock(), inner.entropy.as_ref());
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(GATEWAY).await?;
             let connection = write.connection();
-            let count: i64 = sqlx::query_scalar(COUNT)
-                .fetch_one(&mut *connection)
-                .await?;
+            let count = query(COUNT).fetch_number(&mut *connection).await?;
             if count >= TENANTS_MAX {
                 return Err(StoreError::Conflict(Conflict::TenantsFull));
             }
-            let inserted = sqlx::query(INSERT)
+            let inserted = query(INSERT)
                 .bind(id.to_string())
                 .bind(slug)
                 .bind(new.name)
                 .bind(millis(inner.wall.now()))
                 .execute(&mut *connection)
                 .await;
-            inserted.map_err(|error| match is_duplicate_of(&error, "tenants.slug") {
+            inserted.map_err(|error| match is_duplicate_of(&error, "tenants", "slug") {
                 true => StoreError::Conflict(Conflict::TenantSlug),
                 false => error.into(),
             })?;
@@ -177,7 +176,7 @@ impl Store {
         scope: Scope,
         tenant: TenantRef<'_>,
     ) -> Result<Tenant, StoreError> {
-        let mut connection = self.0.readers.acquire().await?;
+        let mut connection = self.0.read(scope).await?;
         find(&mut connection, scope, tenant).await
     }
 
@@ -191,12 +190,13 @@ impl Store {
         page: PageRequest<TenantId>,
     ) -> Result<Page<Tenant>, StoreError> {
         let (created_at, id) = page.from();
-        let rows = sqlx::query(LIST)
+        let mut connection = self.0.read(scope).await?;
+        let rows = query(LIST)
             .bind(scope.tenant())
             .bind(created_at)
             .bind(id)
             .bind(page.rows_asked())
-            .fetch_all(&self.0.readers)
+            .fetch_all(&mut connection)
             .await?;
         Ok(page.page(rows.iter().map(read).collect::<Result<_, _>>()?))
     }
@@ -207,11 +207,11 @@ impl Store {
     /// [`StoreError::NotFound`], or the disk.
     pub async fn rename_tenant(&self, id: TenantId, name: String) -> Result<Tenant, StoreError> {
         self.unattended(async move |inner| {
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(GATEWAY).await?;
             let connection = write.connection();
             let scope = Scope::Tenant(id);
             let tenant = find(connection, scope, TenantRef::Id(id)).await?;
-            sqlx::query(RENAME)
+            query(RENAME)
                 .bind(id.to_string())
                 .bind(name.as_str())
                 .execute(&mut *connection)
@@ -236,16 +236,16 @@ impl Store {
             if id == inner.default_tenant.id && status != TenantStatus::Active {
                 return Err(StoreError::Conflict(Conflict::TenantDefault));
             }
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(GATEWAY).await?;
             let connection = write.connection();
             let tenant = find(connection, Scope::Tenant(id), TenantRef::Id(id)).await?;
-            sqlx::query(SET_STATUS)
+            query(SET_STATUS)
                 .bind(id.to_string())
                 .bind(status.as_str())
                 .execute(&mut *connection)
                 .await?;
             if status == TenantStatus::Deleted {
-                sqlx::query(REVOKE_KEYS)
+                query(REVOKE_KEYS)
                     .bind(id.to_string())
                     .bind(millis(inner.wall.now()))
                     .execute(&mut *connection)
@@ -260,13 +260,19 @@ impl Store {
 }
 
 /// Tenants whose calls are refused, for the live table.
-pub(crate) async fn not_active(inner: &Inner) -> Result<Vec<Tenant>, StoreError> {
-    let rows = sqlx::query(NOT_ACTIVE).fetch_all(&inner.readers).await?;
+pub(crate) async fn not_active(connection: &mut Connection) -> Result<Vec<Tenant>, StoreError> {
+    let rows = query(NOT_ACTIVE).fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
 
+/// One tenant, deleted ones included.
+pub(crate) async fn by_id(connection: &mut Connection, id: TenantId) -> Result<Tenant, StoreError> {
+    let row = query(BY_ID).bind(id.to_string()).fetch_one(connection);
+    read(&row.await?)
+}
+
 async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     scope: Scope,
     tenant: TenantRef<'_>,
 ) -> Result<Tenant, StoreError> {
@@ -274,7 +280,7 @@ async fn find(
         TenantRef::Id(id) => (Some(id.to_string()), None),
         TenantRef::Slug(slug) => (None, Some(slug.to_owned())),
     };
-    let row = sqlx::query(FIND)
+    let row = query(FIND)
         .bind(id)
         .bind(slug)
         .bind(scope.tenant())
@@ -283,7 +289,7 @@ async fn find(
     read(&row)
 }
 
-fn read(row: &SqliteRow) -> Result<Tenant, StoreError> {
+fn read(row: &Row) -> Result<Tenant, StoreError> {
     Ok(Tenant {
         id: row::id(row, "id")?,
         slug: row::text(row, "slug")?,
@@ -295,12 +301,13 @@ fn read(row: &SqliteRow) -> Result<Tenant, StoreError> {
 
 /// The default tenant, made if there is none.
 pub(crate) async fn ensure_default(
-    connection: &mut SqliteConnection,
+    database: &Database,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<Tenant, StoreError> {
-    let scope = Scope::Service("first start");
-    match find(connection, scope, TenantRef::Slug(DEFAULT_SLUG)).await {
+    let mut turn = database.begin(GATEWAY).await?;
+    let connection = turn.connection();
+    match find(connection, GATEWAY, TenantRef::Slug(DEFAULT_SLUG)).await {
         Err(StoreError::NotFound) => {}
         found => return found,
     }
@@ -311,12 +318,13 @@ pub(crate) async fn ensure_default(
         status: TenantStatus::Active,
         created_at: clock.wall(),
     };
-    sqlx::query(INSERT)
+    query(INSERT)
         .bind(tenant.id.to_string())
         .bind(&tenant.slug)
         .bind(&tenant.name)
         .bind(millis(tenant.created_at))
         .execute(connection)
         .await?;
+    drop(turn.commit().await?);
     Ok(tenant)
 }

@@ -1,15 +1,28 @@
 //! Counts of calls, from memory to disk.
 
-use crate::live::{Change, LiveTokens, Usage};
-use crate::open::Inner;
-use crate::row::millis;
-use crate::{Store, StoreError, project, tenant, token};
-use sqlx::SqliteConnection;
+use crate::database::GATEWAY;
+use crate::live::Usage;
+use crate::query::{Connection, query};
+use crate::row::{self, millis};
+use crate::{Store, StoreError};
+use serde_json::json;
 
-const COUNT: &str = "UPDATE lineages SET request_count = max(0, request_count + ?2) WHERE id = ?1";
+const COUNT: &str = "UPDATE lineages SET request_count = max(0, request_count + used.count)
+  FROM (SELECT value ->> 'id' AS id, value ->> 'count' AS count FROM json_each($1)) AS used
+  WHERE lineages.id = used.id";
 
-const USED: &str = "UPDATE tokens SET last_used_at = max(coalesce(last_used_at, 0), ?2)
-  WHERE id = ?1";
+const SERVER_COUNT: &str = "UPDATE lineages
+  SET request_count = greatest(0, request_count + used.count)
+  FROM jsonb_to_recordset(CAST($1 AS jsonb)) AS used (id text, count bigint)
+  WHERE lineages.id = used.id";
+
+const USED: &str = "UPDATE tokens SET last_used_at = max(coalesce(last_used_at, 0), used.at)
+  FROM (SELECT value ->> 'id' AS id, value ->> 'at' AS at FROM json_each($1)) AS used
+  WHERE tokens.id = used.id";
+
+const SERVER_USED: &str = "UPDATE tokens SET last_used_at = greatest(last_used_at, used.at)
+  FROM jsonb_to_recordset(CAST($1 AS jsonb)) AS used (id text, at bigint)
+  WHERE tokens.id = used.id";
 
 impl Store {
     /// Stores what the live tokens counted since the last flush, in one transaction; gives how many
@@ -24,10 +37,8 @@ impl Store {
             if tokens == 0 {
                 return Ok(0);
             }
-            let mut write = inner.begin().await?;
-            for usage in batch.rows() {
-                add(write.connection(), usage).await?;
-            }
+            let mut write = inner.begin(GATEWAY).await?;
+            add(write.connection(), batch.rows()).await?;
             write.commit(&[]).await?;
             batch.stored();
             Ok(tokens)
@@ -36,34 +47,26 @@ impl Store {
     }
 }
 
-impl Inner {
-    /// The live table as the file has it.
-    pub(crate) async fn load_live(&self) -> Result<LiveTokens, StoreError> {
-        let projects = project::all(self).await?;
-        let tokens = token::open(self).await?;
-        let service_tokens = self.all_service_tokens().await?;
-        let live = LiveTokens::load(&projects, &tokens, &service_tokens);
-        for tenant in tenant::not_active(self).await? {
-            live.apply(Change::Tenant(&tenant));
-        }
-        Ok(live)
+/// Stores all of them at once: a server is far away, and others wait for their turn.
+async fn add(connection: &mut Connection, uses: &[Usage]) -> Result<(), StoreError> {
+    let counted = uses.iter().filter(|usage| usage.count != 0);
+    let counts: Vec<_> = counted
+        .map(|usage| json!({ "id": usage.lineage.to_string(), "count": usage.count }))
+        .collect();
+    if !counts.is_empty() {
+        let count = connection.dialect(COUNT, SERVER_COUNT);
+        let count = query(count).bind(row::to_json(&counts)?);
+        count.execute(connection).await?;
     }
-}
-
-async fn add(connection: &mut SqliteConnection, usage: &Usage) -> Result<(), StoreError> {
-    if usage.count != 0 {
-        sqlx::query(COUNT)
-            .bind(usage.lineage.to_string())
-            .bind(usage.count)
-            .execute(&mut *connection)
-            .await?;
-    }
-    if let Some(at) = usage.last_used_at {
-        sqlx::query(USED)
-            .bind(usage.token.to_string())
-            .bind(millis(at))
-            .execute(connection)
-            .await?;
+    let used = |usage: &Usage| {
+        let at = millis(usage.last_used_at?);
+        Some(json!({ "id": usage.token.to_string(), "at": at }))
+    };
+    let used: Vec<_> = uses.iter().filter_map(used).collect();
+    if !used.is_empty() {
+        let store = connection.dialect(USED, SERVER_USED);
+        let store = query(store).bind(row::to_json(&used)?);
+        store.execute(connection).await?;
     }
     Ok(())
 }

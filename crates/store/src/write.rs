@@ -1,9 +1,10 @@
 //! Changes: one at a time, whole or not at all, and to their end even if the asker goes away.
 
-use crate::live::{Change, LiveTokens};
+use crate::follow::Changed;
+use crate::live::Change;
 use crate::open::Inner;
-use crate::{Store, StoreError};
-use sqlx::{Connection, SqliteConnection};
+use crate::query::{Connection, query};
+use crate::{Scope, Store, StoreError};
 use std::sync::Arc;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
@@ -13,22 +14,33 @@ const COMMIT: &str = "COMMIT";
 
 const ROLLBACK: &str = "ROLLBACK";
 
-/// The one connection that writes; whoever holds its lock has the turn.
+/// The one connection of SQLite that writes; whoever holds its lock has the turn.
 ///
 /// Transactions are begun and ended here and not by `sqlx`: a full disk makes SQLite roll back by
 /// itself, after which `sqlx` would go on counting an open transaction and refuse every later one.
 pub(crate) struct Writer(Mutex<Option<Writing>>);
 
-struct Writing {
-    connection: SqliteConnection,
+pub(crate) struct Writing {
+    connection: Connection,
     /// A transaction was begun and not committed.
     begun: bool,
 }
 
 impl Writer {
-    pub(crate) fn new(connection: SqliteConnection) -> Self {
+    pub(crate) fn new(connection: Connection) -> Self {
         let begun = false;
         Self(Mutex::new(Some(Writing { connection, begun })))
+    }
+
+    /// Waits for the turn and begins a transaction.
+    pub(crate) async fn begin(&self) -> Result<Turn<'_>, StoreError> {
+        let turn = self.0.lock().await;
+        let mut writing = MutexGuard::try_map(turn, Option::as_mut)
+            .map_err(|_| StoreError::Unavailable("closed".to_owned()))?;
+        writing.undo().await;
+        query(BEGIN).execute(&mut writing.connection).await?;
+        writing.begun = true;
+        Ok(Turn::Sqlite(writing))
     }
 
     /// Waits for the change under way, which may be one whose asker is gone, and closes.
@@ -40,7 +52,7 @@ impl Writer {
     }
 
     /// Undoes what was begun and not committed, unless the next change is doing so already.
-    async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         if let Ok(mut turn) = self.0.try_lock()
             && let Some(writing) = turn.as_mut()
         {
@@ -53,7 +65,7 @@ impl Writing {
     async fn undo(&mut self) {
         if self.begun {
             // Fails if SQLite has rolled back already; then there is nothing to undo.
-            let undone = sqlx::query(ROLLBACK).execute(&mut self.connection).await;
+            let undone = query(ROLLBACK).execute(&mut self.connection).await;
             if let Err(error) = undone {
                 tracing::debug!(%error, "Nothing to roll back");
             }
@@ -62,45 +74,85 @@ impl Writing {
     }
 }
 
-/// A change under way: the turn to write, and a transaction. Dropped without [`Write::commit`], it
-/// is undone.
+/// The turn to write, and a transaction. Dropped before it is committed, it is undone.
+pub(crate) enum Turn<'database> {
+    /// With the file's one connection that writes.
+    Sqlite(MappedMutexGuard<'database, Writing>),
+    /// With a connection of the server, and the turn among the changes of this process.
+    Postgres(Connection, Option<MutexGuard<'database, ()>>),
+}
+
+impl Turn<'_> {
+    /// The connection to write with.
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        match self {
+            Self::Sqlite(writing) => &mut writing.connection,
+            Self::Postgres(connection, _) => connection,
+        }
+    }
+
+    /// Makes it so, and keeps the turn until what this gives is dropped.
+    pub(crate) async fn commit(self) -> Result<impl Sized, StoreError> {
+        match self {
+            Self::Sqlite(mut writing) => {
+                query(COMMIT).execute(&mut writing.connection).await?;
+                writing.begun = false;
+                Ok((Some(writing), None))
+            }
+            Self::Postgres(connection, turn) => {
+                connection.commit().await?;
+                Ok((None, turn))
+            }
+        }
+    }
+}
+
+/// A change under way. Dropped without [`Write::commit`], it is undone.
 pub(crate) struct Write<'store> {
-    writing: MappedMutexGuard<'store, Writing>,
-    live: &'store LiveTokens,
+    turn: Turn<'store>,
+    inner: &'store Inner,
 }
 
 impl Inner {
-    /// Waits for the turn and begins a change.
-    pub(crate) async fn begin(&self) -> Result<Write<'_>, StoreError> {
-        let turn = self.writer.0.lock().await;
-        let mut writing = MutexGuard::try_map(turn, Option::as_mut)
-            .map_err(|_| StoreError::Unavailable("closed".to_owned()))?;
-        writing.undo().await;
-        sqlx::query(BEGIN).execute(&mut writing.connection).await?;
-        writing.begun = true;
-        let live = &self.live;
-        Ok(Write { writing, live })
+    /// A connection that reads what the scope may see.
+    pub(crate) async fn read(&self, scope: Scope) -> Result<Connection, StoreError> {
+        self.database.read(scope).await
+    }
+
+    /// Waits for the turn and begins a change of what the scope may see.
+    pub(crate) async fn begin(&self, scope: Scope) -> Result<Write<'_>, StoreError> {
+        let turn = self.database.begin(scope).await?;
+        Ok(Write { turn, inner: self })
     }
 }
 
 impl Write<'_> {
     /// The connection to write with.
-    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.writing.connection
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        self.turn.connection()
     }
 
     /// Puts the change on disk, then shows it to the data plane. The turn ends after both, so
     /// changes are seen in the order in which they were stored.
     pub(crate) async fn commit(self, changes: &[Change<'_>]) -> Result<(), StoreError> {
-        let live = self.live;
+        let live = &self.inner.live;
+        let changed: Vec<_> = changes.iter().map(Changed::from).collect();
         let show = || changes.iter().for_each(|change| live.apply(*change));
-        self.commit_then(show).await
+        self.commit_then(&changed, show).await
     }
 
     /// As [`Self::commit`], for what is shown in another way.
-    pub(crate) async fn commit_then(mut self, show: impl FnOnce()) -> Result<(), StoreError> {
-        sqlx::query(COMMIT).execute(self.connection()).await?;
-        self.writing.begun = false;
+    pub(crate) async fn commit_then(
+        mut self,
+        changed: &[Changed],
+        show: impl FnOnce(),
+    ) -> Result<(), StoreError> {
+        let (inner, now) = (self.inner, self.inner.wall.now());
+        let told = inner.follower.tell(self.connection(), changed, now);
+        told.await?;
+        // What others changed since then must not be shown before this.
+        let _shown = inner.follower.pause().await;
+        let _turn = self.turn.commit().await?;
         show();
         Ok(())
     }
@@ -125,7 +177,7 @@ impl Store {
         let change = change(Arc::clone(&inner));
         let task = tokio::spawn(async move {
             let outcome = change.await;
-            inner.writer.settle().await;
+            inner.database.settle().await;
             outcome
         });
         task.await
@@ -135,7 +187,13 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use crate::{NewProject, PageRequest, ProjectRef, Scope, Store, StoreError, StoreOptions};
+    use crate::database::Database;
+    use crate::query::{Connection, query, script};
+    use crate::row;
+    use crate::sqlite::File;
+    use crate::{
+        NewProject, PageRequest, Place, ProjectRef, Scope, Store, StoreError, StoreOptions,
+    };
     use std::sync::Arc;
     use tollkeep_crypto::SystemEntropy;
     use tollkeep_types::{Clock, MonoNanos, WallMillis};
@@ -155,18 +213,32 @@ mod tests {
     }
 
     async fn open(folder: &tempfile::TempDir) -> Store {
-        let path = folder.path().join("tollkeep.db");
+        let place = Place::Sqlite(folder.path().join("tollkeep.db"));
         let (clock, entropy) = (Arc::new(StandStill), Arc::new(SystemEntropy));
-        Store::open(&path, &StoreOptions::default(), clock, entropy)
+        Store::open(&place, &StoreOptions::default(), clock, entropy)
             .await
             .unwrap()
     }
 
+    fn file(store: &Store) -> &File {
+        match &store.0.database {
+            Database::Sqlite(file) => file,
+            Database::Postgres(_) => panic!("no file"),
+        }
+    }
+
+    /// Does something with the connection that writes, outside of a change.
+    async fn by_hand<T>(store: &Store, act: impl AsyncFnOnce(&mut Connection) -> T) -> T {
+        let mut turn = file(store).writer.0.lock().await;
+        act(&mut turn.as_mut().unwrap().connection).await
+    }
+
     /// Lets the file grow to so many pages and no more: SQLite then fails as on a full disk.
     async fn pages_max(store: &Store, pages: &'static str) {
-        let mut turn = store.0.writer.0.lock().await;
-        let connection = &mut turn.as_mut().unwrap().connection;
-        sqlx::raw_sql(pages).execute(connection).await.unwrap();
+        by_hand(store, async |connection| {
+            script(pages, connection).await.unwrap();
+        })
+        .await;
     }
 
     #[tokio::test]
@@ -218,15 +290,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder).await;
         {
-            let mut write = store.0.begin().await.unwrap();
+            let mut write = store.0.begin(SERVICE).await.unwrap();
             let statement = "INSERT INTO meta VALUES ('a', 'b')";
-            sqlx::query(statement)
-                .execute(write.connection())
-                .await
-                .unwrap();
+            let done = query(statement).execute(write.connection()).await;
+            done.unwrap();
         }
         assert_eq!(store.meta("a").await, Ok(None));
-        store.set_meta("a", "c").await.unwrap();
+        store.set_meta_once("a", "c").await.unwrap();
         assert_eq!(store.meta("a").await, Ok(Some("c".to_owned())));
     }
 
@@ -235,25 +305,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder).await;
         for (pragma, want) in [
-            ("SELECT journal_mode FROM pragma_journal_mode", "wal"),
             (
-                "SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous",
+                "SELECT journal_mode AS \"is\" FROM pragma_journal_mode",
+                "wal",
+            ),
+            (
+                "SELECT CAST(synchronous AS TEXT) AS \"is\" FROM pragma_synchronous",
                 "2",
             ),
             (
-                "SELECT CAST(foreign_keys AS TEXT) FROM pragma_foreign_keys",
+                "SELECT CAST(foreign_keys AS TEXT) AS \"is\" FROM pragma_foreign_keys",
                 "1",
             ),
         ] {
-            let mut turn = store.0.writer.0.lock().await;
-            let connection = &mut turn.as_mut().unwrap().connection;
-            let got = sqlx::query_scalar::<_, String>(pragma)
-                .fetch_one(connection)
-                .await;
-            assert_eq!(got.unwrap(), want, "{pragma}");
+            let ask = async |connection: &mut Connection| query(pragma).fetch_one(connection).await;
+            let row = by_hand(&store, ask).await.unwrap();
+            assert_eq!(row::text(&row, "is").unwrap(), want, "{pragma}");
         }
         let refused = sqlx::query("DELETE FROM meta")
-            .execute(&store.0.readers)
+            .execute(&file(&store).readers)
             .await;
         assert!(refused.is_err(), "readers only read");
     }
@@ -266,7 +336,7 @@ mod tests {
             "SELECT name FROM pragma_table_list
              WHERE schema = 'main' AND type = 'table' AND NOT strict AND name NOT LIKE 'sqlite_%'",
         )
-        .fetch_all(&store.0.readers)
+        .fetch_all(&file(&store).readers)
         .await
         .unwrap();
         assert_eq!(loose, Vec::<String>::new());

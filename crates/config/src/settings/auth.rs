@@ -3,7 +3,7 @@
 use super::{DAY_MS, TEN_YEARS_MS, days, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, section};
-use crate::kind::{Parsed, duration, maybe, parsed, secret, switch, whole};
+use crate::kind::{Parsed, choice, duration, maybe, parsed, secret, switch, whole};
 use crate::reader::keys;
 use std::time::Duration;
 use tollkeep_types::Secret;
@@ -27,6 +27,8 @@ pub struct Auth {
     pub token_cleanup_interval: Duration,
     /// Earliest moment an authentication failure is answered, after the head (ID-61).
     pub failure_floor: Duration,
+    /// How old the knowledge of what was revoked elsewhere may be; `None`: of any age (ID-33).
+    pub revocation_stale_after: Option<Duration>,
     /// The external key-encryption key as text (ID-64); `None` makes a local key file.
     pub encryption_key: Option<Secret>,
 }
@@ -51,8 +53,21 @@ keys! {
         /// Earliest moment an authentication failure is answered, counted from the end of the
         /// head, so that time does not tell why.
         failure_floor: Duration = duration(0..=1_000).or(ms(20)),
+        /// How long a replica that can't read what others revoked goes on letting tokens call. It
+        /// matters with PostgreSQL.
+        revocation_stale_after: Duration = duration(1_000..=600_000).or(ms(5_000)),
+        /// What it does then: `closed` refuses calls with tokens, `open` lets them pass.
+        on_stale: OnStale = choice(&[("closed", OnStale::Closed), ("open", OnStale::Open)])
+            .or(OnStale::Closed),
         encryption: Encryption = section(),
     }
+}
+
+/// What is done with tokens of which nobody knows whether they were revoked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum OnStale {
+    Closed,
+    Open,
 }
 
 keys! {
@@ -111,6 +126,10 @@ impl AuthFile {
             token_default_max_requests: self.token_default_max_requests,
             token_cleanup_interval: self.token_cleanup_interval,
             failure_floor: self.failure_floor,
+            revocation_stale_after: match self.on_stale {
+                OnStale::Closed => Some(self.revocation_stale_after),
+                OnStale::Open => None,
+            },
             encryption_key,
         }
     }

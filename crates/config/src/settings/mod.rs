@@ -17,6 +17,7 @@ mod logging;
 mod maintenance;
 mod management;
 mod metrics;
+mod postgres;
 mod provider;
 mod provider_kind;
 mod redis;
@@ -46,6 +47,7 @@ pub use logging::{AccessLog, Format, Level, Logging};
 pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Maintenance};
 pub use management::{Management, ManagementListen, OnDataPort};
 pub use metrics::Metrics;
+pub use postgres::{PostgresServer, PostgresTls};
 pub use provider::{Credential, Provider};
 pub use provider_kind::ProviderKind;
 pub use redis::{Redis, RedisServer};
@@ -59,7 +61,7 @@ pub use server_cors::Cors;
 pub use server_guard::{IpRate, Rate, RateScope};
 pub use server_listen::Listen;
 pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
-pub use store::StoreSettings;
+pub use store::{Migrate, Postgres, StoreSettings};
 pub use tls::{CertificateFiles, ClientAuth, Tls};
 pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
 pub use upstream_tls::UpstreamTls;
@@ -235,7 +237,7 @@ impl Settings {
             metrics: file.metrics.check(checks),
             auth: file.auth.check(file.vault, checks),
             vault: file.vault,
-            store: file.store.check(&file.data_dir),
+            store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,
             audit: file.audit.check(&file.data_dir),

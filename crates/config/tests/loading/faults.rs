@@ -122,8 +122,8 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         "a word of a later version",
-        "store:\n  driver: postgres\n",
-        "tollkeep.yaml:2:11: store.driver: `postgres` is not supported yet",
+        "store:\n  driver: mysql\n",
+        "tollkeep.yaml:2:11: store.driver: `mysql` is not supported yet",
     ),
     (
         "a near word",

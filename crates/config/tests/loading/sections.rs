@@ -2,7 +2,7 @@
 
 use crate::support::Case;
 use std::time::Duration;
-use tollkeep_config::settings::{Access, ProviderKind, RateBy, RateLimit};
+use tollkeep_config::settings::{Access, PostgresTls, ProviderKind, RateBy, RateLimit};
 
 fn with_upstream(routes: &str) -> Case {
     Case::yaml(&format!(
@@ -416,6 +416,74 @@ fn prefixes_obey_their_pattern() {
         let case = Case::yaml(&format!("auth: {{token_prefix: '{prefix}'}}\n"));
         assert_eq!(case.load().is_ok(), fits, "{prefix}");
     }
+}
+
+// ID-81
+#[test]
+fn postgresql_is_told_by_urls_and_what_is_wrong_with_one_never_shows_it() {
+    let file = Case::yaml("server: {}\n").settings().store;
+    assert!(file.postgres.is_none());
+    let jobs = (
+        "TOLLKEEP_STORE__JOBS_URL",
+        "postgres://jobs@127.0.0.1/tollkeep",
+    );
+    let env = [
+        ("DB_DRIVER", "postgres"),
+        (
+            "DATABASE_URL",
+            "postgresql://app:p%40ss%2Fw@db.example/tollkeep",
+        ),
+        ("DATABASE_POOL_SIZE", "7"),
+        ("DATABASE_CONN_MAX_LIFETIME", "30m"),
+        jobs,
+    ];
+    let store = Case::bare().env(&env).settings().store;
+    let server = store.postgres.unwrap();
+    assert_eq!(server.pool_size, 7);
+    assert_eq!(server.conn_max_lifetime.as_secs(), 1_800);
+    let app = &server.app;
+    let name = (
+        app.host.as_str(),
+        app.port,
+        app.user.as_str(),
+        app.database.as_str(),
+    );
+    assert_eq!(name, ("db.example", 5_432, "app", "tollkeep"));
+    assert_eq!(app.password.as_ref().unwrap().expose(), "p@ss/w");
+    assert_eq!(
+        app.tls,
+        PostgresTls::Verified,
+        "who is far away proves its name"
+    );
+    assert_eq!(server.jobs.tls, PostgresTls::Preferred);
+    assert!(server.owner.is_none());
+    for (name, url) in [
+        ("no scheme", "sEcret.example:5432"),
+        ("another scheme", "mysql://a:sEcret@127.0.0.1/t"),
+        ("no host", "postgres:///sEcret"),
+        ("no user", "postgres://127.0.0.1/sEcret"),
+        ("no database", "postgres://a:sEcret@127.0.0.1"),
+        ("a parameter", "postgres://a:sEcret@127.0.0.1/t?options=x"),
+        ("a mode", "postgres://a:sEcret@127.0.0.1/t?sslmode=sEcret"),
+        ("no encoding", "postgres://a:sEcret%zz@127.0.0.1/t"),
+        ("one login for both", "postgres://jobs:sEcret@127.0.0.1/t"),
+    ] {
+        let errors = Case::bare().env(&[("DATABASE_URL", url), jobs]).errors();
+        assert!(
+            errors.contains("store.") && !errors.contains("sEcret"),
+            "{name}: {errors}"
+        );
+    }
+    let alone = Case::bare().env(&[("DB_DRIVER", "postgres")]).errors();
+    assert!(
+        alone.contains("store.url: is needed") && alone.contains("store.jobs_url: is needed"),
+        "{alone}"
+    );
+    let unproved = "postgres://a@db.example/t?sslmode=require";
+    let away = Case::bare().env(&[("DATABASE_URL", unproved), jobs]);
+    assert!(away.warnings().contains("without proof of who answers"));
+    let unused = Case::bare().env(&[("DB_DRIVER", "sqlite"), ("DATABASE_URL", unproved)]);
+    assert!(unused.warnings().contains("has no effect"));
 }
 
 // EDGE-89

@@ -13,7 +13,7 @@ pub use usage::{Usage, UsageBatch};
 
 use crate::{Project, ServiceToken, Tenant, TenantStatus, Token};
 use shards::Shards;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tollkeep_types::{LineageId, ProjectId, TenantId, TokenHash, WallMillis};
 
@@ -98,6 +98,40 @@ impl LiveTokens {
         }
     }
 
+    /// Shows everything anew, as after a time in which changes made elsewhere were not seen.
+    /// Of the tenants it takes those that are not active.
+    pub fn replace(
+        &self,
+        (not_active, projects): (&[Tenant], &[Project]),
+        tokens: &[Token],
+        service_tokens: &[ServiceToken],
+    ) {
+        self.index().tenants_resume();
+        for tenant in not_active {
+            self.apply(Change::Tenant(tenant));
+        }
+        for project in projects {
+            self.apply(Change::Project(project));
+        }
+        for token in tokens {
+            self.apply(Change::Token(token));
+        }
+        let there: HashSet<_> = tokens.iter().map(|token| token.secret.digest).collect();
+        self.shards.each(|live| {
+            if !there.contains(&live.digest) {
+                live.end();
+            }
+        });
+        self.service_tokens.fill(service_tokens);
+    }
+
+    /// Takes over that a token was used elsewhere.
+    pub(crate) fn note_use(&self, digest: &TokenHash, at: WallMillis) {
+        if let Some(token) = self.shards.find(digest) {
+            token.note_use(at);
+        }
+    }
+
     /// Forgets tokens that ended before `now`; gives how many. Suspended ones stay.
     pub fn sweep(&self, now: WallMillis) -> usize {
         let mut index = self.index();
@@ -143,6 +177,12 @@ impl LiveTokens {
 }
 
 impl Index {
+    fn tenants_resume(&mut self) {
+        self.tenants.clear();
+        let projects = self.projects.values();
+        projects.for_each(|live| live.follow_tenant(TenantStatus::Active));
+    }
+
     fn tenant(&mut self, tenant: &Tenant) {
         match tenant.status {
             TenantStatus::Active => self.tenants.remove(&tenant.id),

@@ -179,11 +179,27 @@ impl LiveToken {
         granted
     }
 
+    /// Takes over that it was used, by a process that has stored it.
+    pub(super) fn note_use(&self, at: WallMillis) {
+        self.last_used_at.fetch_max(at.0, Ordering::Relaxed);
+        self.stored_use_at.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    /// It has ended for good.
+    pub(super) fn end(&self) {
+        self.state
+            .store(to_byte(TokenState::Revoked), Ordering::Release);
+    }
+
     /// Takes over what changed in its row. Changes come in the order in which they were stored.
     pub(super) fn follow(&self, token: &Token) {
         let grace_ends_at = token.grace_ends_at.map_or(NO_END, |end| end.0);
         self.grace_ends_at.store(grace_ends_at, Ordering::Release);
-        self.state.store(to_byte(token.state), Ordering::Release);
+        let state = match token.ended_at {
+            Some(_) => TokenState::Revoked,
+            None => token.state,
+        };
+        self.state.store(to_byte(state), Ordering::Release);
     }
 
     /// The last use, if it is later than the stored one.

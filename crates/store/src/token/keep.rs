@@ -3,13 +3,11 @@
 use super::{NewToken, Token, TokenSecret};
 use crate::error::is_duplicate_of;
 use crate::live::Change;
-use crate::open::Inner;
+use crate::query::{Connection, Row, query};
 use crate::row::{self, count, millis};
 use crate::{
     Conflict, Page, PageRequest, Scope, Store, StoreError, blocklist, project, token::TokenState,
 };
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 use std::num::NonZeroU64;
 use tollkeep_types::{LineageId, ProjectId, TokenId};
 
@@ -35,26 +33,26 @@ macro_rules! select {
     };
 }
 
-const BY_ID: &str = select!("WHERE tokens.id = ?1 AND (?2 IS NULL OR tenant_id = ?2)");
+const BY_ID: &str = select!("WHERE tokens.id = $1 AND ($2 IS NULL OR tenant_id = $2)");
 
 const LIST: &str = select!(
-    "WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR project_id = ?2)
-       AND (NOT ?3 OR (state IN ('active', 'rotating') AND ended_at IS NULL
-         AND (expires_at IS NULL OR expires_at > ?4)
-         AND (grace_ends_at IS NULL OR grace_ends_at > ?4)
-         AND (idle_ttl_ms IS NULL OR coalesce(last_used_at, created_at) > ?4 - idle_ttl_ms)))
-       AND (?5 IS NULL OR (created_at, tokens.id) < (?5, ?6))
-     ORDER BY created_at DESC, tokens.id DESC LIMIT ?7"
+    "WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR project_id = $2)
+       AND (NOT $3 OR (state IN ('active', 'rotating') AND ended_at IS NULL
+         AND (expires_at IS NULL OR expires_at > $4)
+         AND (grace_ends_at IS NULL OR grace_ends_at > $4)
+         AND (idle_ttl_ms IS NULL OR coalesce(last_used_at, created_at) > $4 - idle_ttl_ms)))
+       AND ($5 IS NULL OR (created_at, tokens.id) < ($5, $6))
+     ORDER BY created_at DESC, tokens.id DESC LIMIT $7"
 );
 
 const OPEN: &str = select!("WHERE ended_at IS NULL");
 
-const INSERT_LINEAGE: &str = "INSERT INTO lineages (id, request_count) VALUES (?1, 0)";
+const INSERT_LINEAGE: &str = "INSERT INTO lineages (id, request_count) VALUES ($1, 0)";
 
 const INSERT: &str = "INSERT INTO tokens
   (id, tenant_id, project_id, lineage_id, name, digest, pepper_id, hint, fingerprint, state,
    created_at, expires_at, idle_ttl_ms, max_requests, limits, bindings, metadata, owner)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
 
 impl Store {
     /// Makes a token of a project that the scope may see.
@@ -64,7 +62,7 @@ impl Store {
     /// that of another token or of one that ended; or the disk.
     pub async fn create_token(&self, scope: Scope, new: NewToken) -> Result<Token, StoreError> {
         self.unattended(async move |inner| {
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(scope).await?;
             let connection = write.connection();
             let project = project::by_id(connection, scope, new.project_id).await?;
             let clock = inner.wall.clock();
@@ -92,7 +90,7 @@ impl Store {
                 revoked_reason: None,
                 ended_at: None,
             };
-            sqlx::query(INSERT_LINEAGE)
+            query(INSERT_LINEAGE)
                 .bind(token.lineage.to_string())
                 .execute(&mut *connection)
                 .await?;
@@ -108,7 +106,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] or [`StoreError::Unavailable`].
     pub async fn token(&self, scope: Scope, id: TokenId) -> Result<Token, StoreError> {
-        let mut connection = self.0.readers.acquire().await?;
+        let mut connection = self.0.read(scope).await?;
         by_id(&mut connection, scope, id).await
     }
 
@@ -123,7 +121,8 @@ impl Store {
         page: PageRequest<TokenId>,
     ) -> Result<Page<Token>, StoreError> {
         let (created_at, id) = page.from();
-        let rows = sqlx::query(LIST)
+        let mut connection = self.0.read(scope).await?;
+        let rows = query(LIST)
             .bind(scope.tenant())
             .bind(filter.project.map(|project| project.to_string()))
             .bind(filter.only_live)
@@ -131,7 +130,7 @@ impl Store {
             .bind(created_at)
             .bind(id)
             .bind(page.rows_asked())
-            .fetch_all(&self.0.readers)
+            .fetch_all(&mut connection)
             .await?;
         let tokens = rows.iter().map(read).collect::<Result<_, _>>()?;
         Ok(page.page(tokens))
@@ -139,17 +138,17 @@ impl Store {
 }
 
 /// Every token that has not ended for good, for the live table.
-pub(crate) async fn open(inner: &Inner) -> Result<Vec<Token>, StoreError> {
-    let rows = sqlx::query(OPEN).fetch_all(&inner.readers).await?;
+pub(crate) async fn open(connection: &mut Connection) -> Result<Vec<Token>, StoreError> {
+    let rows = query(OPEN).fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn by_id(
-    connection: &mut SqliteConnection,
+pub(crate) async fn by_id(
+    connection: &mut Connection,
     scope: Scope,
     id: TokenId,
 ) -> Result<Token, StoreError> {
-    let row = sqlx::query(BY_ID)
+    let row = query(BY_ID)
         .bind(id.to_string())
         .bind(scope.tenant())
         .fetch_one(connection)
@@ -158,14 +157,11 @@ pub(super) async fn by_id(
 }
 
 /// Inserts a new token, unless its text is known.
-pub(super) async fn insert(
-    connection: &mut SqliteConnection,
-    token: &Token,
-) -> Result<(), StoreError> {
+pub(super) async fn insert(connection: &mut Connection, token: &Token) -> Result<(), StoreError> {
     if blocklist::blocks(connection, &token.secret.digest, token.created_at).await? {
         return Err(StoreError::Conflict(Conflict::TokenBlocked));
     }
-    let inserted = sqlx::query(INSERT)
+    let inserted = query(INSERT)
         .bind(token.id.to_string())
         .bind(token.tenant_id.to_string())
         .bind(token.project_id.to_string())
@@ -187,7 +183,7 @@ pub(super) async fn insert(
         .execute(connection)
         .await;
     match inserted {
-        Err(error) if is_duplicate_of(&error, "tokens.digest") => {
+        Err(error) if is_duplicate_of(&error, "tokens", "digest") => {
             Err(StoreError::Conflict(Conflict::TokenKnown))
         }
         Err(error) => Err(error.into()),
@@ -195,7 +191,7 @@ pub(super) async fn insert(
     }
 }
 
-fn read(row: &SqliteRow) -> Result<Token, StoreError> {
+fn read(row: &Row) -> Result<Token, StoreError> {
     Ok(Token {
         id: row::id(row, "id")?,
         tenant_id: row::id(row, "tenant_id")?,

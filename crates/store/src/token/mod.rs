@@ -12,7 +12,7 @@ pub use limits::{Bindings, CallLimits};
 pub use revoke::Revocation;
 pub use rotate::{Rotated, Rotation};
 
-pub(crate) use keep::open;
+pub(crate) use keep::{by_id, open};
 pub(crate) use lifetime::Lifetime;
 pub(crate) use rotate::REASON as ROTATED;
 

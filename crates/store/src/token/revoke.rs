@@ -3,9 +3,9 @@
 use super::keep::by_id;
 use super::{Token, TokenState};
 use crate::live::Change;
+use crate::query::{Connection, query};
 use crate::row::millis;
 use crate::{Scope, Store, StoreError, blocklist};
-use sqlx::SqliteConnection;
 use tollkeep_types::{TokenId, WallMillis};
 
 /// What became of a revocation.
@@ -17,9 +17,9 @@ pub struct Revocation {
     pub already: bool,
 }
 
-const REVOKE: &str = "UPDATE tokens SET state = 'revoked', revoked_at = ?2, revoked_reason = ?3,
-    ended_at = coalesce(ended_at, ?2)
-  WHERE id = ?1";
+const REVOKE: &str = "UPDATE tokens SET state = 'revoked', revoked_at = $2, revoked_reason = $3,
+    ended_at = coalesce(ended_at, $2)
+  WHERE id = $1";
 
 impl Store {
     /// Revokes a token: refused from its next call on, its text blocked from coming back. Revoking
@@ -35,7 +35,7 @@ impl Store {
     ) -> Result<Revocation, StoreError> {
         let reason = reason.to_owned();
         self.unattended(async move |inner| {
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(scope).await?;
             let token = by_id(write.connection(), scope, id).await?;
             if token.state == TokenState::Revoked {
                 return Ok(Revocation {
@@ -57,12 +57,12 @@ impl Store {
 
 /// Marks a token revoked and blocks its digest.
 pub(crate) async fn revoke(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     token: &Token,
     at: WallMillis,
     reason: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query(REVOKE)
+    query(REVOKE)
         .bind(token.id.to_string())
         .bind(millis(at))
         .bind(reason.to_owned())

@@ -4,9 +4,9 @@ use super::keep::{by_id, insert};
 use super::revoke::revoke;
 use super::{Standing, Token, TokenSecret};
 use crate::live::Change;
+use crate::query::{Connection, query};
 use crate::row::millis;
 use crate::{Conflict, Scope, Store, StoreError};
-use sqlx::SqliteConnection;
 use tollkeep_types::{TokenId, WallMillis};
 
 /// Longest time for which the old and the new token both work: 30 days.
@@ -35,8 +35,8 @@ pub struct Rotated {
     pub new: Token,
 }
 
-const REPLACE: &str = "UPDATE tokens SET state = 'rotating', replaced_by = ?2, grace_ends_at = ?3
-  WHERE id = ?1";
+const REPLACE: &str = "UPDATE tokens SET state = 'rotating', replaced_by = $2, grace_ends_at = $3
+  WHERE id = $1";
 
 impl Store {
     /// Makes a successor with the same settings, of the same lineage, so that no count is refilled.
@@ -57,7 +57,7 @@ impl Store {
         }
         self.unattended(async move |inner| {
             let now = inner.wall.now();
-            let mut write = inner.begin().await?;
+            let mut write = inner.begin(scope).await?;
             let connection = write.connection();
             let old = by_id(connection, scope, id).await?;
             if old.replaced_by.is_some() {
@@ -88,13 +88,13 @@ impl Store {
 
 /// Marks the old token as replaced; without an overlap it ends here.
 async fn replace(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     old: &Token,
     new: &Token,
     overlap_ms: u64,
 ) -> Result<(), StoreError> {
     let grace_ends_at = WallMillis(new.created_at.0.saturating_add(overlap_ms));
-    sqlx::query(REPLACE)
+    query(REPLACE)
         .bind(old.id.to_string())
         .bind(new.id.to_string())
         .bind(millis(grace_ends_at))

@@ -1,10 +1,13 @@
 //! What a store must do, one file per noun, written against its public API. Only `world` knows
-//! which database is behind it.
+//! which database is behind it: a file, or a database of PostgreSQL when the suite runs again
+//! for that.
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
-    reason = "a helper that fails has failed its test"
+    clippy::disallowed_methods,
+    reason = "a helper that fails has failed its test, and the suite runs again against PostgreSQL"
 )]
 
 mod clean;
@@ -12,10 +15,15 @@ mod ip_entry;
 mod live;
 mod management_key;
 mod meta;
+mod on_postgresql;
 mod open;
 mod project;
+mod replicas;
+mod row_security;
 mod secrecy;
+mod server;
 mod service_token;
+mod sqlite;
 mod tenancy;
 mod token;
 mod world;

@@ -5,20 +5,17 @@ use tollkeep_store::Standing;
 use tollkeep_types::WallMillis;
 
 #[tokio::test]
-async fn facts_are_set_replaced_and_kept() {
+async fn facts_are_set_once_and_kept() {
     let world = World::new().await;
     assert_eq!(world.store.meta("instance").await, Ok(None));
     for value in ["one", "two"] {
-        world.store.set_meta("instance", value).await.unwrap();
-        assert_eq!(
-            world.store.meta("instance").await,
-            Ok(Some(value.to_owned()))
-        );
+        let set = world.store.set_meta_once("instance", value).await;
+        assert_eq!(set, Ok("one".to_owned()), "the first one holds");
     }
     let world = world.restart().await;
     assert_eq!(
         world.store.meta("instance").await,
-        Ok(Some("two".to_owned()))
+        Ok(Some("one".to_owned()))
     );
 }
 

@@ -1,8 +1,6 @@
 //! What one tenant sees of another: nothing.
 
 use crate::world::{HOUR, SERVICE, World, digest, first, management_secret, secret};
-use sqlx::{ConnectOptions, Connection};
-use std::path::Path;
 use tollkeep_store::live::ProjectStanding;
 use tollkeep_store::{
     NewManagementKey, NewProject, NewToken, ProjectRef, ProjectState, Role, Rotation, Scope,
@@ -10,26 +8,12 @@ use tollkeep_store::{
 };
 use tollkeep_types::{TenantId, WallMillis};
 
-/// Runs a statement past the store.
-pub(crate) async fn by_hand(path: &Path, statement: &'static str) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-    let mut connection = options.connect().await.unwrap();
-    sqlx::raw_sql(statement)
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    connection.close().await.unwrap();
-}
+pub(crate) const TENANT_B: TenantId = TenantId::from_bytes([0xbb; 16]);
 
-const TENANT_B: TenantId = TenantId::from_bytes([0xbb; 16]);
-
-async fn two_tenants() -> (World, Scope, Scope) {
-    let world = World::new().await;
-    by_hand(
-        &world.path(),
-        "INSERT INTO tenants (id, slug, name, created_at) VALUES ('ten_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb', 'b', 'b', 0)",
-    )
-    .await;
+pub(crate) async fn two_tenants(world: World) -> (World, Scope, Scope) {
+    let tenant = "INSERT INTO tenants (id, slug, name, created_at)
+      VALUES ('ten_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb', 'b', 'b', 0)";
+    world.home.by_hand(tenant).await;
     let a = Scope::Tenant(world.store.default_tenant().id);
     (world, a, Scope::Tenant(TENANT_B))
 }
@@ -37,7 +21,7 @@ async fn two_tenants() -> (World, Scope, Scope) {
 // ID-80
 #[tokio::test]
 async fn a_foreign_id_is_as_missing_as_one_that_does_not_exist() {
-    let (world, a, b) = two_tenants().await;
+    let (world, a, b) = two_tenants(World::new().await).await;
     let token = world.token(1).await;
     let store = &world.store;
     let project = token.project_id;
@@ -91,7 +75,7 @@ async fn a_foreign_id_is_as_missing_as_one_that_does_not_exist() {
 // ID-80
 #[tokio::test]
 async fn lists_hold_the_rows_of_one_tenant() {
-    let (world, a, b) = two_tenants().await;
+    let (world, a, b) = two_tenants(World::new().await).await;
     let store = &world.store;
     world.token(1).await;
     let new = NewProject {
@@ -131,7 +115,7 @@ async fn lists_hold_the_rows_of_one_tenant() {
 // ID-80
 #[tokio::test]
 async fn keys_of_a_tenant_are_its_own() {
-    let (world, a, b) = two_tenants().await;
+    let (world, a, b) = two_tenants(World::new().await).await;
     let store = &world.store;
     let key = |text| NewManagementKey {
         name: "k".to_owned(),

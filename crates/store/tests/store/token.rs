@@ -212,7 +212,7 @@ async fn a_change_whose_asker_is_gone_is_still_made_whole() {
         assert!(pending.await);
     }
     // Changes take turns: when this one is made, the one before has ended.
-    world.store.set_meta("later", "1").await.unwrap();
+    world.store.set_meta_once("later", "1").await.unwrap();
     assert_eq!(world.standing(1), Some(Standing::Revoked));
     let record = world.store.token(SERVICE, token.id).await.unwrap();
     assert_eq!(record.state, TokenState::Revoked);

@@ -1,6 +1,9 @@
-//! A store in a fresh folder, with a clock that is set by hand.
+//! A store in a fresh folder or database, with a clock that is set by hand.
 
+use crate::server::Database;
+use sqlx::{ConnectOptions, Connection};
 use std::collections::BTreeMap;
+use std::fs;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tollkeep_crypto::SystemEntropy;
 use tollkeep_store::live::LiveToken;
 use tollkeep_store::{
-    Bindings, CallLimits, ManagementSecret, NewToken, OpenError, PageRequest, Project, ProjectRef,
-    Scope, Standing, Store, StoreError, StoreOptions, Token, TokenSecret,
+    Bindings, CallLimits, ManagementSecret, NewToken, OpenError, PageRequest, Place, Project,
+    ProjectRef, Scope, Standing, Store, StoreError, StoreOptions, Token, TokenSecret,
 };
 use tollkeep_types::{Clock, MonoNanos, TokenHash, WallMillis};
 
@@ -32,22 +35,93 @@ impl Clock for HandClock {
     }
 }
 
+/// A clock that stands at this time.
+pub(crate) fn clock(at: u64) -> Arc<HandClock> {
+    Arc::new(HandClock(AtomicU64::new(at)))
+}
+
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) clock: Arc<HandClock>,
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) home: Home,
 }
+
+/// Where the store is kept; gone when it is dropped.
+pub(crate) enum Home {
+    Folder(tempfile::TempDir),
+    Server(Box<Database>),
+}
+
+impl Home {
+    /// A folder, or a database where the suite runs against PostgreSQL.
+    async fn new() -> Self {
+        if std::env::var_os(ON_POSTGRESQL).is_some() {
+            Self::Server(Box::new(Database::new().await))
+        } else {
+            Self::Folder(tempfile::tempdir().unwrap())
+        }
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Folder(folder) => Place::Sqlite(folder.path().join("data").join("tollkeep.db")),
+            Self::Server(database) => database.place(),
+        }
+    }
+
+    /// Runs statements past the store.
+    pub(crate) async fn by_hand(&self, statements: &'static str) {
+        match self {
+            Self::Folder(_) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.path());
+                let mut connection = options.connect().await.unwrap();
+                let done = sqlx::raw_sql(statements).execute(&mut connection).await;
+                done.unwrap();
+                connection.close().await.unwrap();
+            }
+            Self::Server(database) => database.run(statements.to_owned()).await,
+        }
+    }
+
+    /// Everything in the files, or in the tables.
+    pub(crate) async fn dump(&self) -> Vec<u8> {
+        match self {
+            Self::Folder(_) => {
+                let folder = self.path().parent().unwrap().to_owned();
+                let files = fs::read_dir(folder).unwrap();
+                let files = files.map(|entry| entry.unwrap().path());
+                files.flat_map(|path| fs::read(path).unwrap()).collect()
+            }
+            Self::Server(database) => database.dump().await.into_bytes(),
+        }
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self.place() {
+            Place::Sqlite(path) => path,
+            Place::Postgres(_) => panic!("a database has no path"),
+        }
+    }
+}
+
+/// Set where the suite runs against PostgreSQL.
+pub(crate) const ON_POSTGRESQL: &str = "TOLLKEEP_TEST_ON_POSTGRESQL";
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(HandClock(AtomicU64::new(START)));
-        let store = open(&folder, &clock).await.unwrap();
-        Self {
-            store,
-            clock,
-            folder,
-        }
+        Self::at(Home::new().await).await
+    }
+
+    /// With PostgreSQL, however the suite runs.
+    pub(crate) async fn on_server() -> Self {
+        Self::at(Home::Server(Box::new(Database::new().await))).await
+    }
+
+    async fn at(home: Home) -> Self {
+        let clock = clock(START);
+        let store = open(&home, &clock).await.unwrap();
+        Self { store, clock, home }
     }
 
     /// As after a clean stop and a start.
@@ -58,18 +132,10 @@ impl World {
 
     /// As after a kill: nothing is flushed.
     pub(crate) async fn crash(self) -> Self {
-        let Self {
-            store,
-            clock,
-            folder,
-        } = self;
+        let Self { store, clock, home } = self;
         drop(store);
-        let store = open(&folder, &clock).await.unwrap();
-        Self {
-            store,
-            clock,
-            folder,
-        }
+        let store = open(&home, &clock).await.unwrap();
+        Self { store, clock, home }
     }
 
     pub(crate) fn pass(&self, millis: u64) {
@@ -81,7 +147,7 @@ impl World {
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        path(&self.folder)
+        self.home.path()
     }
 
     pub(crate) async fn project(&self) -> Project {
@@ -129,18 +195,11 @@ impl World {
     }
 }
 
-/// Opens the store of a folder.
-pub(crate) async fn open(
-    folder: &tempfile::TempDir,
-    clock: &Arc<HandClock>,
-) -> Result<Store, OpenError> {
+/// Opens the store that is kept there.
+pub(crate) async fn open(home: &Home, clock: &Arc<HandClock>) -> Result<Store, OpenError> {
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
     let options = StoreOptions::default();
-    Store::open(&path(folder), &options, clock, Arc::new(SystemEntropy)).await
-}
-
-fn path(folder: &tempfile::TempDir) -> PathBuf {
-    folder.path().join("data").join("tollkeep.db")
+    Store::open(&home.place(), &options, clock, Arc::new(SystemEntropy)).await
 }
 
 pub(crate) fn digest(text: u8) -> TokenHash {

@@ -173,6 +173,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         let door = ControlDoor::new(listener, parts.tls.of(tls::METRICS))?;
         tokio::task::spawn(admin.serve_metrics(door, stop()));
     }
+    tokio::task::spawn(follow_store(parts.store.clone(), Arc::clone(parts.live)));
     tokio::task::spawn(keep_store(
         parts.store.clone(),
         Arc::clone(parts.health),
@@ -223,6 +224,11 @@ async fn reload_on_change(reloader: Arc<Reloader>) {
 /// A listening socket of our own user alone.
 fn local_socket(path: &Path) -> anyhow::Result<UnixListener> {
     listen_unix(path).with_context(|| format!("cannot listen on {}", path.display()))
+}
+
+/// Shows what other replicas change.
+async fn follow_store(store: Store, live: Arc<Live>) {
+    store.follow(|| live.overriding.keep()).await;
 }
 
 /// Flushes counts, keeps the time, cleans up; a store that fails makes the process unready.

@@ -16,6 +16,7 @@ mod panics;
 mod plan;
 mod reload;
 mod runtime;
+mod store;
 mod tls;
 mod vault;
 mod watch;
@@ -42,7 +43,7 @@ use tollkeep_net::{Drain, listen};
 use tollkeep_observe::health::{Check, Health, Reason};
 use tollkeep_observe::line_sink::LineSink;
 use tollkeep_observe::metrics::{Build, Labels, Metrics};
-use tollkeep_store::{Store, StoreOptions};
+use tollkeep_store::Store;
 use tollkeep_types::{Clock, Entropy, Secret, WallMillis};
 
 /// The version of this build.
@@ -131,7 +132,7 @@ fn start_by(
     let tls = listeners_tls(&settings, clock.wall())?;
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
-    let store = control.block_on(open_store(&base))?;
+    let store = control.block_on(store::open(&base))?;
     let vault = control.block_on(vault::open(&base, &store))?;
     let audit = audit::open(&base, &vault)?;
     let lines = audit::line_sinks(&base)?;
@@ -220,16 +221,6 @@ fn listeners_tls(settings: &Settings, now: WallMillis) -> anyhow::Result<Listene
         tracing::warn!("{warning}");
     }
     Ok(Listeners::new(checked))
-}
-
-async fn open_store(base: &Base) -> anyhow::Result<Store> {
-    let settings = &base.settings.store;
-    let options = StoreOptions {
-        busy_timeout: settings.busy_timeout,
-    };
-    let (clock, entropy) = (Arc::clone(&base.clock), Arc::clone(&base.entropy));
-    let opened = Store::open(&settings.path, &options, clock, entropy).await;
-    Ok(opened.map_err(|error| Failed::new(exit::INVALID, error.to_string()))?)
 }
 
 fn health(base: &Base, workers: usize, audit: Option<&Logger>) -> Arc<Health> {

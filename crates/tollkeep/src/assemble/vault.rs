@@ -35,16 +35,17 @@ pub(crate) struct Vault {
 /// store.
 pub(crate) async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
     let keyring = keyring(base)?;
-    match store.meta(CHECK).await? {
-        Some(check) => keyring
-            .verify(&check)
-            .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?,
+    let check = match store.meta(CHECK).await? {
+        Some(check) => check,
+        // Another replica may be starting for the first time too, with another key.
         None => {
-            store
-                .set_meta(CHECK, &keyring.check_value(base.entropy.as_ref())?)
-                .await?;
+            let check = keyring.check_value(base.entropy.as_ref())?;
+            store.set_meta_once(CHECK, &check).await?
         }
-    }
+    };
+    keyring
+        .verify(&check)
+        .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
     let pepper = sealed_key(base, store, &keyring, PEPPER).await?;
     Ok(Vault {
         hasher: Arc::new(TokenHasher::new(&pepper)),
@@ -109,18 +110,19 @@ async fn sealed_key(
         row: name,
         field: "value",
     };
-    if let Some(sealed) = store.meta(name).await? {
-        let opened = keyring
-            .open(&sealed, &context)
-            .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
-        return <[u8; 32]>::try_from(opened.as_slice())
-            .ok()
-            .with_context(|| format!("{name} is not a key of 32 bytes"));
-    }
-    let mut key = [0_u8; 32];
-    base.entropy.fill(&mut key);
-    store
-        .set_meta(name, &keyring.seal(&key, &context, base.entropy.as_ref())?)
-        .await?;
-    Ok(key)
+    let sealed = match store.meta(name).await? {
+        Some(sealed) => sealed,
+        None => {
+            let mut key = [0_u8; 32];
+            base.entropy.fill(&mut key);
+            let sealed = keyring.seal(&key, &context, base.entropy.as_ref())?;
+            store.set_meta_once(name, &sealed).await?
+        }
+    };
+    let opened = keyring
+        .open(&sealed, &context)
+        .map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
+    <[u8; 32]>::try_from(opened.as_slice())
+        .ok()
+        .with_context(|| format!("{name} is not a key of 32 bytes"))
 }

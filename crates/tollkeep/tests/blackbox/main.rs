@@ -64,6 +64,8 @@ mod reload;
 mod reload_kept;
 mod reload_soak;
 mod reload_watch;
+mod replicas;
+mod replicas_database;
 mod retries;
 mod returned_headers;
 mod rights;

@@ -1,0 +1,354 @@
+//! What other processes changed, shown here too. A server keeps a list of changes; each process
+//! reads it when it is told that there is news, and twice a second in any case.
+
+use crate::database::{Database, GATEWAY};
+use crate::live::Change;
+use crate::open::Inner;
+use crate::postgres::{self, Server};
+use crate::query::{Connection, Row, query};
+use crate::row::{self, millis};
+use crate::{Store, StoreError, ip_entry, maintenance, project, service_token, tenant, token};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify};
+use tollkeep_types::{MonoNanos, WallMillis};
+
+/// How often the list is read without having been told.
+const POLL_EVERY: Duration = Duration::from_millis(500);
+/// How long to wait before listening again, when the server went away.
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Changes read at once.
+const PAGE: usize = 500;
+/// How long a change stays on the list.
+const KEPT_MS: u64 = 3_600_000;
+/// Whoever has not read the list for so long reads everything anew. Well below [`KEPT_MS`], as
+/// clocks differ.
+const MISSED_NS: u64 = 600 * 1_000_000_000;
+
+const LAST: &str = "SELECT coalesce(max(id), 0) FROM changes";
+
+const NEWS: &str = "SELECT id, what, row_id FROM changes WHERE id > $1 ORDER BY id LIMIT $2";
+
+const TELL: &str = "INSERT INTO changes (what, row_id, tenant_id, at)
+  VALUES ($1, $2, nullif(current_setting('tollkeep.tenant', true), ''), $3)";
+
+const FORGET: &str = "DELETE FROM changes WHERE at <= $1";
+
+/// Uses of tokens that end by disuse: they are used at other processes too.
+const USES: &str = "SELECT digest, last_used_at FROM tokens
+  WHERE idle_ttl_ms IS NOT NULL AND ended_at IS NULL AND last_used_at >= $1";
+
+/// What was changed, by the name of its row.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    what: What,
+    row: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum What {
+    Tenant,
+    Project,
+    Token,
+    ServiceToken,
+    IpEntries,
+    Maintenance,
+}
+
+impl What {
+    /// The word for it in the database.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Project => "project",
+            Self::Token => "token",
+            Self::ServiceToken => "service_token",
+            Self::IpEntries => "ip_entries",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
+impl FromStr for What {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        let all = [
+            Self::Tenant,
+            Self::Project,
+            Self::Token,
+            Self::ServiceToken,
+            Self::IpEntries,
+            Self::Maintenance,
+        ];
+        let found = all.into_iter().find(|what| what.as_str() == word);
+        found.ok_or(())
+    }
+}
+
+impl Changed {
+    /// The entries of address lists.
+    pub(crate) const IP_ENTRIES: Self = Self::whole(What::IpEntries);
+    /// Maintenance.
+    pub(crate) const MAINTENANCE: Self = Self::whole(What::Maintenance);
+
+    const fn whole(what: What) -> Self {
+        let row = String::new();
+        Self { what, row }
+    }
+}
+
+impl From<&Change<'_>> for Changed {
+    fn from(change: &Change<'_>) -> Self {
+        let (what, row) = match change {
+            Change::Tenant(tenant) => (What::Tenant, tenant.id.to_string()),
+            Change::Project(project) => (What::Project, project.id.to_string()),
+            Change::Token(token) => (What::Token, token.id.to_string()),
+            Change::ServiceToken(token) => (What::ServiceToken, token.id.to_string()),
+        };
+        Self { what, row }
+    }
+}
+
+/// How far this process has read.
+pub(crate) struct Follower {
+    read: Mutex<Read>,
+    /// When the list was last asked for with success.
+    confirmed: AtomicU64,
+    heard: Notify,
+}
+
+struct Read {
+    /// The last change that is shown here.
+    last: i64,
+    /// The latest use of a token that is shown here.
+    used: WallMillis,
+}
+
+impl Follower {
+    /// One that has everything up to now. Call it before what is to be shown is read.
+    pub(crate) async fn new(
+        connection: &mut Connection,
+        now: (MonoNanos, WallMillis),
+    ) -> Result<Self, StoreError> {
+        let last = match connection {
+            Connection::Sqlite(_) => 0,
+            Connection::Postgres(_) => query(LAST).fetch_number(connection).await?,
+        };
+        Ok(Self {
+            read: Mutex::new(Read { last, used: now.1 }),
+            confirmed: AtomicU64::new(now.0.0),
+            heard: Notify::new(),
+        })
+    }
+
+    /// Writes down what a change changes, for other processes. Nobody shares a file.
+    pub(crate) async fn tell(
+        &self,
+        connection: &mut Connection,
+        changed: &[Changed],
+        now: WallMillis,
+    ) -> Result<(), StoreError> {
+        if matches!(connection, Connection::Sqlite(_)) || changed.is_empty() {
+            return Ok(());
+        }
+        for changed in changed {
+            query(TELL)
+                .bind(changed.what.as_str())
+                .bind(&changed.row)
+                .bind(millis(now))
+                .execute(connection)
+                .await?;
+        }
+        Ok(postgres::announce(connection).await?)
+    }
+
+    /// While this is held, nothing that others changed is shown.
+    pub(crate) async fn pause(&self) -> impl Sized {
+        self.read.lock().await
+    }
+}
+
+/// Forgets changes that every process has read, or will not read any more.
+pub(crate) async fn forget(connection: &mut Connection, now: WallMillis) -> Result<(), StoreError> {
+    if let Connection::Postgres(_) = connection {
+        let before = WallMillis(now.0.saturating_sub(KEPT_MS));
+        let forgotten = query(FORGET).bind(millis(before));
+        forgotten.execute(connection).await?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// How long ago it was last certain that nothing changed elsewhere without being shown here, in
+    /// nanoseconds; 0 where nobody else can change anything. HOT: a branch, or two loads.
+    pub fn unconfirmed_ns(&self, now: MonoNanos) -> u64 {
+        match &self.0.database {
+            Database::Sqlite(_) => 0,
+            Database::Postgres(_) => {
+                let confirmed = self.0.follower.confirmed.load(Ordering::Relaxed);
+                now.since(MonoNanos(confirmed))
+            }
+        }
+    }
+
+    /// Shows what other processes change, and tells each time something was shown. Runs until it is
+    /// dropped; where nobody else can change anything it has nothing to do.
+    pub async fn follow(&self, shown: impl Fn()) {
+        let Database::Postgres(server) = &self.0.database else {
+            return;
+        };
+        tokio::join!(self.0.listen(server), self.0.poll(server, shown));
+    }
+}
+
+impl Inner {
+    async fn listen(&self, server: &Server) {
+        loop {
+            let lost = server.listen(|| self.follower.heard.notify_one()).await;
+            if let Err(error) = lost {
+                tracing::debug!(%error, "Not told of changes; they are looked for");
+            }
+            tokio::time::sleep(LISTEN_AGAIN_AFTER).await;
+        }
+    }
+
+    async fn poll(&self, server: &Server, shown: impl Fn()) {
+        let mut is_lost = false;
+        loop {
+            tokio::select! {
+                () = self.follower.heard.notified() => {}
+                () = tokio::time::sleep(POLL_EVERY) => {}
+            }
+            match self.catch_up(server).await {
+                Ok(news) => {
+                    if std::mem::take(&mut is_lost) {
+                        tracing::info!("Changes made elsewhere are seen again");
+                    }
+                    if news {
+                        shown();
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_lost, true) {
+                        tracing::warn!("Changes made elsewhere are not seen: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shows the changes since the last time; whether there were any.
+    async fn catch_up(&self, server: &Server) -> Result<bool, StoreError> {
+        let asked = self.wall.clock().mono();
+        let mut read = self.follower.read.lock().await;
+        let confirmed = MonoNanos(self.follower.confirmed.load(Ordering::Relaxed));
+        let mut connection = server.watch().await?;
+        let connection = &mut connection;
+        let mut news = false;
+        if asked.since(confirmed) > MISSED_NS {
+            read.last = query(LAST).fetch_number(connection).await?;
+            self.show_all(connection).await?;
+            news = true;
+        }
+        loop {
+            let rows = query(NEWS).bind(read.last).bind(count(PAGE));
+            let rows = rows.fetch_all(connection).await?;
+            for row in &rows {
+                self.show(connection, row).await?;
+                read.last = row::value(row, "id")?;
+            }
+            news |= !rows.is_empty();
+            if rows.len() < PAGE {
+                break;
+            }
+        }
+        self.show_uses(connection, &mut read).await?;
+        self.follower.confirmed.store(asked.0, Ordering::Relaxed);
+        Ok(news)
+    }
+
+    /// Shows a row as it is now, which may be later than the change.
+    async fn show(&self, connection: &mut Connection, change: &Row) -> Result<(), StoreError> {
+        match row::id(change, "what")? {
+            What::Tenant => {
+                let id = row::id(change, "row_id")?;
+                if let Some(tenant) = there(tenant::by_id(connection, id).await)? {
+                    self.live.apply(Change::Tenant(&tenant));
+                }
+            }
+            What::Project => {
+                let id = row::id(change, "row_id")?;
+                if let Some(project) = there(project::by_id(connection, GATEWAY, id).await)? {
+                    self.live.apply(Change::Project(&project));
+                }
+            }
+            What::Token => {
+                let id = row::id(change, "row_id")?;
+                if let Some(token) = there(token::by_id(connection, GATEWAY, id).await)? {
+                    self.live.apply(Change::Token(&token));
+                }
+            }
+            What::ServiceToken => {
+                let id = row::id(change, "row_id")?;
+                if let Some(token) = there(service_token::by_id(connection, id).await)? {
+                    self.live.apply(Change::ServiceToken(&token));
+                }
+            }
+            What::IpEntries => {
+                let entries = ip_entry::all(connection).await?;
+                self.ip_entries.store(Arc::new(entries));
+            }
+            What::Maintenance => self.maintenance.store(maintenance::read(connection).await?),
+        }
+        Ok(())
+    }
+
+    async fn show_all(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let projects = project::all(connection).await?;
+        let tokens = token::open(connection).await?;
+        let service_tokens = service_token::all(connection).await?;
+        let not_active = tenant::not_active(connection).await?;
+        self.live
+            .replace((&not_active, &projects), &tokens, &service_tokens);
+        self.ip_entries
+            .store(Arc::new(ip_entry::all(connection).await?));
+        self.maintenance.store(maintenance::read(connection).await?);
+        Ok(())
+    }
+
+    async fn show_uses(
+        &self,
+        connection: &mut Connection,
+        read: &mut Read,
+    ) -> Result<(), StoreError> {
+        // Other processes store their uses a moment later, and by their own clocks.
+        const SLACK_MS: u64 = 10_000;
+        let since = WallMillis(read.used.0.saturating_sub(SLACK_MS));
+        let rows = query(USES)
+            .bind(millis(since))
+            .fetch_all(connection)
+            .await?;
+        for row in &rows {
+            let used_at = row::time(row, "last_used_at")?;
+            self.live.note_use(&row::digest(row, "digest")?, used_at);
+            read.used = read.used.max(used_at);
+        }
+        Ok(())
+    }
+}
+
+/// A row that may have been deleted since.
+fn there<T>(found: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match found {
+        Ok(row) => Ok(Some(row)),
+        Err(StoreError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}

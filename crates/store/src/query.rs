@@ -1,0 +1,190 @@
+//! One statement text for both databases: parameters are written `$1`, which SQLite takes too.
+
+use crate::postgres::{Link, within};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Error, Sqlite};
+
+/// A connection to whichever database it is.
+pub(crate) enum Connection {
+    /// The file.
+    Sqlite(PoolConnection<Sqlite>),
+    /// The server, within a transaction.
+    Postgres(Link),
+}
+
+impl Connection {
+    /// Makes the transaction of a server so.
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(link) => link.commit().await,
+        }
+    }
+
+    pub(crate) async fn close(self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(connection) => connection.close().await,
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// The text for this database, of a statement that can't be the same for both.
+    pub(crate) const fn dialect(
+        &self,
+        sqlite: &'static str,
+        postgres: &'static str,
+    ) -> &'static str {
+        match self {
+            Self::Sqlite(_) => sqlite,
+            Self::Postgres(_) => postgres,
+        }
+    }
+}
+
+/// Runs a text of several statements.
+pub(crate) async fn script(text: &'static str, connection: &mut Connection) -> Result<(), Error> {
+    let run = sqlx::raw_sql(text);
+    match connection {
+        Connection::Sqlite(connection) => run.execute(&mut **connection).await.map(|_| ()),
+        Connection::Postgres(link) => {
+            let done = within(link.patience(), run.execute(link.server()?)).await;
+            link.judge(done).map(|_| ())
+        }
+    }
+}
+
+/// A row of whichever database it is; `row` reads its columns.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+/// A statement and its parameters.
+pub(crate) struct Query {
+    text: &'static str,
+    values: Vec<Value>,
+}
+
+/// A parameter.
+pub(crate) enum Value {
+    Text(Option<String>),
+    Number(Option<i64>),
+    Bytes(Option<Vec<u8>>),
+    Switch(bool),
+}
+
+pub(crate) const fn query(text: &'static str) -> Query {
+    let values = Vec::new();
+    Query { text, values }
+}
+
+/// The query of `sqlx` for the database that its result is asked of.
+macro_rules! bound {
+    ($query:expr) => {{
+        let query = $query;
+        let values = query.values.into_iter();
+        values.fold(sqlx::query(query.text), |query, value| match value {
+            Value::Text(text) => query.bind(text),
+            Value::Number(number) => query.bind(number),
+            Value::Bytes(bytes) => query.bind(bytes),
+            Value::Switch(on) => query.bind(on),
+        })
+    }};
+}
+
+impl Query {
+    /// Gives the next parameter.
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Runs it; gives the rows it changed.
+    pub(crate) async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
+        match connection {
+            Connection::Sqlite(connection) => {
+                let done = bound!(self).execute(&mut **connection).await?;
+                Ok(done.rows_affected())
+            }
+            Connection::Postgres(link) => {
+                let done = within(link.patience(), bound!(self).execute(link.server()?)).await;
+                Ok(link.judge(done)?.rows_affected())
+            }
+        }
+    }
+
+    /// All rows.
+    pub(crate) async fn fetch_all(self, connection: &mut Connection) -> Result<Vec<Row>, Error> {
+        match connection {
+            Connection::Sqlite(connection) => {
+                let rows = bound!(self).fetch_all(&mut **connection).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Connection::Postgres(link) => {
+                let rows = within(link.patience(), bound!(self).fetch_all(link.server()?)).await;
+                Ok(link.judge(rows)?.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// The first row, if there is one.
+    pub(crate) async fn fetch_optional(
+        self,
+        connection: &mut Connection,
+    ) -> Result<Option<Row>, Error> {
+        match connection {
+            Connection::Sqlite(connection) => {
+                let row = bound!(self).fetch_optional(&mut **connection).await?;
+                Ok(row.map(Row::Sqlite))
+            }
+            Connection::Postgres(link) => {
+                let row =
+                    within(link.patience(), bound!(self).fetch_optional(link.server()?)).await;
+                Ok(link.judge(row)?.map(Row::Postgres))
+            }
+        }
+    }
+
+    /// The first row.
+    pub(crate) async fn fetch_one(self, connection: &mut Connection) -> Result<Row, Error> {
+        let row = self.fetch_optional(connection).await?;
+        row.ok_or(Error::RowNotFound)
+    }
+
+    /// The number that the statement asks for.
+    pub(crate) async fn fetch_number(self, connection: &mut Connection) -> Result<i64, Error> {
+        use sqlx::Row as _;
+        match self.fetch_one(connection).await? {
+            Row::Sqlite(row) => row.try_get(0),
+            Row::Postgres(row) => row.try_get(0),
+        }
+    }
+}
+
+macro_rules! into_value {
+    ($($from:ty => $value:expr;)*) => {$(
+        impl From<$from> for Value {
+            fn from(value: $from) -> Self {
+                $value(value)
+            }
+        }
+    )*};
+}
+
+into_value! {
+    String => |text| Self::Text(Some(text));
+    &str => |text: &str| Self::Text(Some(text.to_owned()));
+    &String => |text: &String| Self::Text(Some(text.clone()));
+    Option<String> => Self::Text;
+    Option<&str> => |text: Option<&str>| Self::Text(text.map(str::to_owned));
+    &Option<String> => |text: &Option<String>| Self::Text(text.clone());
+    i64 => |number| Self::Number(Some(number));
+    u32 => |number: u32| Self::Number(Some(number.into()));
+    Option<i64> => Self::Number;
+    Vec<u8> => |bytes| Self::Bytes(Some(bytes));
+    &[u8] => |bytes: &[u8]| Self::Bytes(Some(bytes.to_vec()));
+    Option<Vec<u8>> => Self::Bytes;
+    bool => Self::Switch;
+}

@@ -1,0 +1,120 @@
+//! The database as a file that one process holds open.
+
+use crate::error::is_damage;
+use crate::lock::ProcessLock;
+use crate::query::Connection;
+use crate::write::Writer;
+use crate::{OpenError, StoreError};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+/// Connections for reading: management asks little, and a slow list must not hold up the rest.
+const READERS_MAX: u32 = 4;
+
+/// The open file.
+pub(crate) struct File {
+    pub(crate) writer: Writer,
+    pub(crate) readers: SqlitePool,
+    /// Held as long as the connections are.
+    _lock: ProcessLock,
+}
+
+impl File {
+    /// Opens the file, making it and its folder if missing.
+    pub(crate) async fn open(path: &Path, busy_timeout: Duration) -> Result<Self, OpenError> {
+        make_private(path)?;
+        let lock = ProcessLock::take(path)?;
+        let options = connection(path, busy_timeout);
+        let writing = options
+            .clone()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let writer = pool(writing, 1, busy_timeout).await;
+        let writer = match writer {
+            Ok(writer) => writer.acquire().await,
+            Err(error) => Err(error),
+        };
+        let writer = writer.map_err(|error| open_error(path, error))?;
+        let reading = options.pragma("query_only", "ON");
+        let readers = pool(reading, READERS_MAX, busy_timeout).await;
+        Ok(Self {
+            writer: Writer::new(Connection::Sqlite(writer)),
+            readers: readers.map_err(|error| open_error(path, error))?,
+            _lock: lock,
+        })
+    }
+
+    /// A connection that only reads.
+    pub(crate) async fn read(&self) -> Result<Connection, StoreError> {
+        Ok(Connection::Sqlite(self.readers.acquire().await?))
+    }
+}
+
+/// Makes the folder (0700) and the file (0600) if they are missing. SQLite gives its side files the
+/// mode of the file.
+fn make_private(path: &Path) -> Result<(), OpenError> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| OpenError::Io {
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(OpenError::Io {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn connection(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
+    use sqlx::ConnectOptions;
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(busy_timeout)
+        .disable_statement_logging()
+}
+
+async fn pool(
+    options: SqliteConnectOptions,
+    size: u32,
+    busy_timeout: Duration,
+) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(busy_timeout)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+}
+
+fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
+    if is_damage(&error) {
+        return OpenError::Damaged {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        };
+    }
+    StoreError::from(error).into()
+}

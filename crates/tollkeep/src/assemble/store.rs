@@ -1,0 +1,78 @@
+//! The store, as the settings name it.
+
+use super::Base;
+use crate::exit::{self, Failed};
+use std::sync::Arc;
+use tollkeep_config::settings::{
+    Migrate, Postgres, PostgresServer, PostgresTls as Tls, StoreSettings,
+};
+use tollkeep_store::{
+    Migrate as StoreMigrate, OpenError, Place, PostgresLogin, PostgresOptions, PostgresTls, Store,
+    StoreOptions,
+};
+
+/// Opens it.
+///
+/// # Errors
+/// It is in use, out of reach, refuses, or is not as it must be.
+pub(super) async fn open(base: &Base) -> anyhow::Result<Store> {
+    let settings = &base.settings.store;
+    let options = StoreOptions {
+        busy_timeout: settings.busy_timeout,
+        migrate: match settings.migrate {
+            Migrate::Auto => StoreMigrate::Auto,
+            Migrate::Check => StoreMigrate::Check,
+            Migrate::Off => StoreMigrate::Off,
+        },
+    };
+    let (clock, entropy) = (Arc::clone(&base.clock), Arc::clone(&base.entropy));
+    let opened = Store::open(&place(settings), &options, clock, entropy).await;
+    Ok(opened.map_err(|error| {
+        let code = match &error {
+            OpenError::Unreachable(_) => exit::UNREACHABLE,
+            OpenError::InUse { .. }
+            | OpenError::Newer { .. }
+            | OpenError::Older { .. }
+            | OpenError::Server(_)
+            | OpenError::Damaged { .. }
+            | OpenError::Io { .. }
+            | OpenError::Store(_) => exit::INVALID,
+        };
+        Failed::new(code, error.to_string())
+    })?)
+}
+
+fn place(settings: &StoreSettings) -> Place {
+    match &settings.postgres {
+        None => Place::Sqlite(settings.path.clone()),
+        Some(postgres) => Place::Postgres(Box::new(server(postgres))),
+    }
+}
+
+fn server(settings: &Postgres) -> PostgresOptions {
+    PostgresOptions {
+        app: login(&settings.app),
+        jobs: login(&settings.jobs),
+        owner: settings.owner.as_ref().map(login),
+        pool_size: settings.pool_size,
+        conn_max_lifetime: settings.conn_max_lifetime,
+    }
+}
+
+fn login(server: &PostgresServer) -> PostgresLogin {
+    PostgresLogin {
+        host: server.host.clone(),
+        port: server.port,
+        user: server.user.clone(),
+        password: server.password.clone(),
+        database: server.database.clone(),
+        tls: match server.tls {
+            Tls::Off => PostgresTls::Off,
+            Tls::Preferred => PostgresTls::Preferred,
+            Tls::Required => PostgresTls::Required,
+            Tls::VerifiedAuthority => PostgresTls::VerifiedAuthority,
+            Tls::Verified => PostgresTls::Verified,
+        },
+        roots: server.roots.clone(),
+    }
+}
