@@ -26,11 +26,11 @@ test:
 rust-tests:
 ifdef NEXTEST
 	$(CARGO) nextest run --workspace --locked
-	$(CARGO) nextest run -p tollkeep-store --locked --run-ignored only -E 'test(on_postgresql)'
+	$(CARGO) nextest run --workspace --locked --run-ignored only -E 'package(tollkeep-store) & test(on_postgresql)'
 	$(CARGO) test --workspace --locked --doc --quiet
 else
 	$(CARGO) test --workspace --locked
-	$(CARGO) test -p tollkeep-store --locked -- --ignored on_postgresql
+	$(CARGO) test --workspace --locked --test store -- --ignored on_postgresql
 endif
 
 e2e:

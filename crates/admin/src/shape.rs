@@ -1,5 +1,5 @@
 //! What bodies and parameters look like: declared once, read by [`crate::members`] and told by
-//! [`crate::openapi`], so that the two can't differ.
+//! [`mod@crate::openapi`], so that the two can't differ.
 
 use serde_json::{Map, Value, json};
 

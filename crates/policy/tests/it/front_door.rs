@@ -123,6 +123,7 @@ fn paths_are_paths() {
 
 // EDGE-15 EDGE-126
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_certificate_opens_it_by_subject_name_or_fingerprint_while_it_is_valid() {
     use Shown::{Absent, Passed, Refused};
     let digest = |byte: u8| CertificateSha256([byte; 32]);

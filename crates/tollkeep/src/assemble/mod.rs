@@ -125,6 +125,9 @@ fn start_by(
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     host::prepare(&settings)?;
     let control = control::runtime()?;
+    // A store that is let go of because a later step fails gives its connections back to a task.
+    let handle = control.handle().clone();
+    let _inside = handle.enter();
     // From the start, so that a signal that comes too early ends the process in order too.
     let (signals, hangups) = control.block_on(async { host::listen(again.is_some()) })?;
     let sandbox = control::start_sandbox(&mut settings, &control)?;

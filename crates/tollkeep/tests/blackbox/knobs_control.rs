@@ -303,6 +303,11 @@ const ELSEWHERE: &[(&[&str], &str, &str)] = &[
         include_str!("front_door_jwt.rs"),
         "management_takes_tokens_of_the_provider_too",
     ),
+    (
+        &["management.front_door.mtls"],
+        include_str!("mtls_door.rs"),
+        "operators_have_a_door_of_their_own",
+    ),
 ];
 
 // EDGE-136
@@ -333,6 +338,9 @@ fn no_key_of_operators_is_without_a_test_that_turns_it() {
         "cipher_suites",
         "certificates",
         "insecure_key_mode",
+        "client_auth",
+        "client_ca_file",
+        "client_crl_file",
     ];
     for key in keys {
         let below = |known: &&&str| key == ***known || key.starts_with(&format!("{}.", **known));

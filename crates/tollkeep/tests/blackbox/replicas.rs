@@ -94,8 +94,10 @@ fn a_token_revoked_under_load_is_refused_everywhere_within_a_second_and_after_a_
     assert!(accepted.count() > 100, "there was load");
     let late = last.saturating_duration_since(answered);
     assert!(late <= Duration::from_secs(1), "{late:?}");
-    assert!(calls.iter().all(|(_, status)| matches!(status, 200 | 401)));
-    assert_eq!(calls.last().map(|(_, status)| *status), Some(401));
+    // After some failures the address has to wait (429).
+    let odd = |status: u16| !matches!(status, 200 | 401 | 429);
+    assert_eq!(calls.iter().find(|(_, status)| odd(*status)), None);
+    assert_ne!(calls.last().map(|(_, status)| *status), Some(200));
     let [first, second] = gateways;
     let again = [first, second].map(|gateway| gateway.restart().unwrap());
     for gateway in &again {

@@ -28,8 +28,9 @@ fn goes_stale_and_heals(gateway: &Gateway, token: &str, lose: impl FnOnce(), bac
     eventually("what is stale is refused", || {
         (prompt(gateway, token) == (503, "auth_unavailable".to_owned())).then_some(())
     });
+    // It had been confirmed half a second before, at most.
     assert!(
-        lost.elapsed() > Duration::from_millis(800),
+        lost.elapsed() > Duration::from_millis(400),
         "{:?}",
         lost.elapsed()
     );
