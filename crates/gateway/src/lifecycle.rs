@@ -342,6 +342,11 @@ impl<'a> Exchange<'a> {
     /// The product in one sentence.
     async fn live(&mut self) -> Result<(), Stop> {
         self.read_head().await?;
+        if self.worker.shared.challenges.any()
+            && let Some(proof) = self.challenge()
+        {
+            return Box::pin(self.answer_challenge(&proof)).await;
+        }
         if let Some(port) = self.plan.doors.led_away(self.conn.door()) {
             return Box::pin(self.lead_away(port)).await;
         }

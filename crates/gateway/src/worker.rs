@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use tollkeep_audit::AuditHealth;
 use tollkeep_counters::{Breakers, IpGauge, RateTable, Recent};
 use tollkeep_crypto::TokenHasher;
+use tollkeep_net::acme::Challenges;
 use tollkeep_net::buffers::Buffers;
 use tollkeep_net::worker::{Service, WorkerParts};
 use tollkeep_net::{Deadlines, Drain, Pool};
@@ -89,6 +90,8 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// Whether the process is going away.
     pub drain: Arc<Drain>,
+    /// What an authority finds that asks whether a name is ours.
+    pub challenges: Arc<Challenges>,
     /// The way to management on the data listener, once management is there.
     pub management: OnceLock<Arc<dyn ManagementDoor>>,
 }

@@ -145,7 +145,7 @@ impl ManagementFile {
         }
         let ip_lists = self.ip_lists(host, checks);
         let key = "management.allowed_hosts";
-        let tls = self.tls.check("management.tls", checks);
+        let tls = self.tls.check("management.tls", egress, checks);
         let front_door = self.front_door.check(
             &KeyPath::of("management.front_door"),
             egress,

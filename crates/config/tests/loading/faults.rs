@@ -16,8 +16,8 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         "key of a later version",
-        "server:\n  tls: {acme: {enabled: true}}\n",
-        "tollkeep.yaml:2:9: server.tls.acme: is not supported yet",
+        "server:\n  tls: {client_auth: required}\n",
+        "tollkeep.yaml:2:9: server.tls.client_auth: is not supported yet",
     ),
     (
         "later key under a chosen name",

@@ -154,6 +154,7 @@ impl Connection {
             cert_file: cert.clone()?,
             key_file: key.clone()?,
             names: Vec::new(),
+            may_be_over: false,
         })
     }
 }

@@ -6,6 +6,8 @@
     reason = "tests open sockets and read clocks of their own"
 )]
 
+mod acme;
+mod acme_fixture;
 mod acts;
 mod audit_faults;
 mod behind_nginx;
