@@ -104,14 +104,12 @@ impl Certificate {
 
 /// What stands for the key of its issuer (RFC 5280, section 4.2.1.1).
 fn issuer_key(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
-    parsed
-        .iter_extensions()
-        .find_map(|one| match one.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(issuer) => {
-                Some(issuer.key_identifier.as_ref()?.0.to_vec())
-            }
-            _ => None,
-        })
+    parsed.iter_extensions().find_map(|one| {
+        let ParsedExtension::AuthorityKeyIdentifier(issuer) = one.parsed_extension() else {
+            return None;
+        };
+        Some(issuer.key_identifier.as_ref()?.0.to_vec())
+    })
 }
 
 /// The certificate of a client, which was verified; `None` if it is none.

@@ -88,9 +88,8 @@ pub(crate) fn start(
     let count = worker_count(settings);
     let descriptors = host::descriptors(count)?;
     let planner = Planner::new(base, others, &descriptors, control.handle());
-    let planned = planner.plan(settings, None);
-    let planned =
-        planned.map_err(|faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string()))?;
+    let refused = |faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string());
+    let planned = planner.plan(settings, None).map_err(refused)?;
     let limits = &settings.server.limits;
     let link = Link::new(base);
     let shared = Arc::new(Shared {

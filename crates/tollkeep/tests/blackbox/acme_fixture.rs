@@ -157,3 +157,23 @@ pub(crate) fn again(gateway: &Gateway) {
     let (status, told) = gateway.api("POST", "/api/v1/tls/reload", Some(&json!({})));
     assert_eq!(status, 200, "{told}");
 }
+
+/// The records of orders.
+pub(crate) fn orders(gateway: &Gateway) -> Vec<Value> {
+    let mut lines = gateway.audit_lines();
+    lines.retain(|line| line["action"] == "certificate.order");
+    lines
+}
+
+/// Waits until an order has failed, and why.
+pub(crate) fn failed(gateway: &Gateway, count: usize) -> String {
+    let of_failures = || {
+        let mut failed = orders(gateway);
+        failed.retain(|line| line["result"] == "error");
+        failed
+    };
+    let line = eventually("an order that failed", || {
+        of_failures().get(count - 1).cloned()
+    });
+    line["details"]["error"].as_str().unwrap().to_owned()
+}

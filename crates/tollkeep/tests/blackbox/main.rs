@@ -7,6 +7,7 @@
 )]
 
 mod acme;
+mod acme_faults;
 mod acme_fixture;
 mod acts;
 mod audit_faults;
