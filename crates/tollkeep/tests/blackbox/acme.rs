@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
-use tollkeep_testkit::{AcmeFault, Client, Gateway, Signal, eventually};
+use tollkeep_testkit::{Client, Gateway, Signal, eventually};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
