@@ -180,10 +180,7 @@ fn start_by(
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, audit.as_deref());
-    let certificates = Keeper::new(&base, &live.reloader, &health, audit.as_ref());
-    control.spawn(certificates::keep(certificates));
-    let of = (&live.reloader, &store);
-    acme::Orders::new(&base, of, &health, audit.as_ref(), &challenges).start(&control);
+    keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, hangups);
     Ok(Running {
         base,
@@ -200,6 +197,20 @@ fn start_by(
         at,
         first_key,
     })
+}
+
+/// Looks after certificates, and orders those that are to be ordered.
+fn keep_certificates(
+    parts: &control::Parts<'_>,
+    challenges: &Arc<Challenges>,
+    control: &tokio::runtime::Runtime,
+) {
+    let (base, audit) = (parts.base, parts.audit.as_ref());
+    let reloader = &parts.live.reloader;
+    let certificates = Keeper::new(base, reloader, parts.health, audit);
+    control.spawn(certificates::keep(certificates));
+    let of = (reloader, parts.store);
+    acme::Orders::new(base, of, parts.health, audit, challenges).start(control);
 }
 
 impl Base {
