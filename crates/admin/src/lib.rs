@@ -17,6 +17,7 @@ mod end;
 mod front_door;
 mod ip_list;
 mod key;
+mod lockout;
 mod maintenance;
 mod members;
 mod metrics;
@@ -100,6 +101,7 @@ pub(crate) struct State {
     pub(crate) started_at: WallMillis,
     /// Signs cursors, so that they can't be made up.
     pub(crate) cursor_key: [u8; 32],
+    pub(crate) lockouts: lockout::Lockouts,
 }
 
 impl State {
@@ -130,6 +132,7 @@ impl Admin {
             parts,
             started_at,
             cursor_key,
+            lockouts: lockout::Lockouts::default(),
         }))
     }
 

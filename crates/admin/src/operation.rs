@@ -10,8 +10,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, key, maintenance, openapi, project, service_token, status, tenant,
-    tls, token,
+    breaker, config, ip_list, key, lockout, maintenance, openapi, project, service_token, status,
+    tenant, tls, token,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -107,7 +107,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 13] = [
+static NOUNS: [&[Operation]; 14] = [
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -119,6 +119,7 @@ static NOUNS: [&[Operation]; 13] = [
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,
+    lockout::OPERATIONS,
     maintenance::OPERATIONS,
     openapi::OPERATIONS,
 ];

@@ -37,7 +37,6 @@ pub(crate) const LATER: &[&str] = &[
     "management.console_path",
     "management.tls.acme",
     "management.session",
-    "management.lockout",
     "management.require_if_match",
     "management.insecure_allow_loopback_without_key",
     "management.oidc",

@@ -19,6 +19,10 @@ pub(crate) enum Token {
     Revoke(Revoke),
     /// Replace a token by a new one with the same settings and counters
     Rotate(Rotate),
+    /// Switch a token off until it is resumed
+    Suspend(Suspend),
+    /// Take a suspended token again
+    Resume(One),
 }
 
 /// A token to make.
@@ -75,11 +79,41 @@ pub(crate) struct Revoke {
     /// Why, for the records
     #[arg(long)]
     reason: Option<String>,
+    #[command(flatten)]
+    running: Running,
     /// Don't ask
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// A token to switch off.
+#[derive(Args, Debug)]
+pub(crate) struct Suspend {
+    /// Its id, `tid_…`
+    id: String,
+    #[command(flatten)]
+    running: Running,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What becomes of answers that are on their way.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Running {
+    /// Let answers end that are on their way, instead of cutting them
+    #[arg(long)]
+    let_finish: bool,
+}
+
+impl Running {
+    /// The member of a body.
+    pub(super) fn add_to(self, body: &mut Map<String, Value>) {
+        if self.let_finish {
+            body.insert("in_flight".to_owned(), "finish".into());
+        }
+    }
 }
 
 /// A token to rotate.
@@ -139,6 +173,21 @@ impl Token {
                 Ok(())
             }
             Self::Revoke(revoke) => revoke.run(),
+            Self::Suspend(suspend) => {
+                let mut body = Map::new();
+                suspend.running.add_to(&mut body);
+                let path = format!("/api/v1/tokens/{}/suspend", path_segment(&suspend.id));
+                let client = Client::new(&suspend.connection)?;
+                let token = client.post(&path, &Value::Object(body))?;
+                show(&token, suspend.connection.json);
+                Ok(())
+            }
+            Self::Resume(one) => {
+                let path = format!("/api/v1/tokens/{}/resume", path_segment(&one.id));
+                let token = Client::new(&one.connection)?.post(&path, &json!({}))?;
+                show(&token, one.connection.json);
+                Ok(())
+            }
             Self::Rotate(rotate) => {
                 let path = format!("/api/v1/tokens/{}/rotate", path_segment(&rotate.id));
                 let made = Client::new(&rotate.connection)?
@@ -229,10 +278,13 @@ impl Revoke {
             confirm(&format!("Revoke {} for good?", self.id))?;
         }
         let path = format!("/api/v1/tokens/{}/revoke", path_segment(&self.id));
-        let body = self
-            .reason
-            .map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
-        let token = Client::new(&self.connection)?.post(&path, &body)?;
+        let mut body = Map::new();
+        body.extend(
+            self.reason
+                .map(|reason| ("reason".to_owned(), reason.into())),
+        );
+        self.running.add_to(&mut body);
+        let token = Client::new(&self.connection)?.post(&path, &Value::Object(body))?;
         show(&token, self.connection.json);
         Ok(())
     }
