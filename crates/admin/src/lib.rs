@@ -19,6 +19,7 @@ mod ip_list;
 mod key;
 mod lockout;
 mod maintenance;
+mod manage;
 mod members;
 mod metrics;
 mod once;

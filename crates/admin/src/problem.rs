@@ -87,6 +87,11 @@ impl Problem {
         )
     }
 
+    pub(crate) fn project_inactive() -> Self {
+        let detail = "The project is switched off.";
+        Self::new(StatusCode::FORBIDDEN, "project_inactive", detail)
+    }
+
     pub(crate) fn tenant_suspended() -> Self {
         let detail = "The tenant of this key is suspended: it can read, and change nothing.";
         Self::new(StatusCode::FORBIDDEN, "tenant_suspended", detail)

@@ -55,5 +55,5 @@ pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, S
 pub use tenant::{NewTenant, Tenant, TenantRef, TenantStatus};
 pub use token::{
     Bindings, CallLimits, NewToken, ProjectRevocation, Revocation, Rotated, Rotation, Standing,
-    Switch, Token, TokenFilter, TokenSecret, TokenState,
+    Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
 };

@@ -2,6 +2,7 @@
 
 mod create;
 mod ending;
+mod update;
 
 pub(crate) use ending::{IN_FLIGHT, InFlight, in_flight};
 
@@ -161,6 +162,21 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         run: |call| Box::pin(get(call)),
     },
     Operation {
+        id: "token_update",
+        command: "token update",
+        about: "Change a token, from its next call on",
+        method: Method::Patch,
+        path: "/api/v1/tokens/{id}",
+        also: None,
+        right: Right::Tokens,
+        change: Some(Action::TokenUpdate),
+        query: &[],
+        body: Some(update::MEMBERS),
+        answers: ONE,
+        refusals: &[409],
+        run: |call| Box::pin(update::update(call)),
+    },
+    Operation {
         id: "token_revoke",
         command: "token revoke",
         about: "End a token for good",
@@ -226,7 +242,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         about: "End all tokens of a project for good",
         method: Method::Post,
         path: "/api/v1/projects/{project}/tokens/revoke",
-        also: None,
+        also: Some("/manage/projects/{project}/tokens/revoke"),
         right: Right::Tokens,
         change: Some(Action::TokenRevokeBatch),
         query: &[],
@@ -330,7 +346,7 @@ async fn rotate(call: Call) -> Answer {
 
 impl State {
     /// What is wrong with a token's end.
-    fn end_fault(&self, now: WallMillis, end: Option<WallMillis>) -> Option<String> {
+    pub(crate) fn end_fault(&self, now: WallMillis, end: Option<WallMillis>) -> Option<String> {
         let settings = self.settings();
         let auth = &settings.auth;
         let Some(at) = end else {
@@ -348,15 +364,15 @@ impl State {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn token_id(text: &str) -> Result<TokenId, Problem> {
+pub(crate) fn token_id(text: &str) -> Result<TokenId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
-fn told<'a>(
+pub(crate) fn told<'a>(
     state: &State,
     operator: &Operator,
     action: Action,
@@ -371,7 +387,7 @@ fn told<'a>(
 }
 
 /// As [`told`], with how long and how often the token may be used.
-fn told_made<'a>(
+pub(crate) fn told_made<'a>(
     state: &State,
     operator: &Operator,
     action: Action,

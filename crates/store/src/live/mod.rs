@@ -107,9 +107,15 @@ impl LiveTokens {
             Change::Tenant(tenant) => index.tenant(tenant),
             Change::Project(project) => index.project(project),
             Change::Token(token) => match self.shards.find(&token.secret.digest) {
-                Some(live) => live.follow(token),
-                None => {
+                Some(live) if live.is_as(token) => live.follow(token),
+                before => {
+                    if let Some(before) = &before {
+                        before.follow(token);
+                    }
                     if let Some(live) = index.token(token) {
+                        if let Some(used_at) = before.and_then(|before| before.unstored_use()) {
+                            live.note_use(used_at);
+                        }
                         self.shards.insert(live);
                     }
                 }

@@ -220,6 +220,11 @@ impl LiveToken {
             .store(to_byte(TokenState::Revoked), Ordering::Release);
     }
 
+    /// Whether it may do what its row says it may.
+    pub(super) fn is_as(&self, token: &Token) -> bool {
+        self.expires_at == token.expires_at && self.max_requests == token.max_requests
+    }
+
     /// Takes over what changed in its row. Changes come in the order in which they were stored.
     pub(super) fn follow(&self, token: &Token) {
         let grace_ends_at = token.grace_ends_at.map_or(NO_END, |end| end.0);

@@ -6,6 +6,7 @@ mod limits;
 mod revoke;
 mod rotate;
 mod suspend;
+mod update;
 
 pub use keep::TokenFilter;
 pub use lifetime::{Standing, TokenState};
@@ -13,6 +14,7 @@ pub use limits::{Bindings, CallLimits};
 pub use revoke::{ProjectRevocation, Revocation};
 pub use rotate::{Rotated, Rotation};
 pub use suspend::Switch;
+pub use update::TokenChange;
 
 pub(crate) use keep::{by_id, open};
 pub(crate) use lifetime::Lifetime;

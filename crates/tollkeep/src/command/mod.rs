@@ -9,6 +9,7 @@ mod key;
 mod lockout;
 mod logs;
 mod maintenance;
+mod manage;
 mod master_key;
 mod origin;
 mod output;
@@ -49,6 +50,9 @@ enum Command {
     Serve(serve::Serve),
     /// Look at the configuration
     Config(ConfigArgs),
+    /// Projects and tokens in the words of llm-proxy
+    #[command(hide = true)]
+    Manage(manage::Manage),
     /// Replace the gateway key of a deployment, as llm-router's `worker-key` does
     #[command(hide = true)]
     WorkerKey(master_key::WorkerKey),
@@ -133,6 +137,19 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// To this address, or by the local socket of `./data`.
+    fn to(url: Option<String>, json: bool) -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            url,
+            ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            key_file: None,
+            json,
+        }
+    }
+
     /// Whether JSON is asked for.
     const fn json(&self) -> bool {
         self.json
@@ -153,6 +170,7 @@ impl Cli {
                 None => config.set_master_key.run(),
             },
             Command::WorkerKey(key) => key.run(),
+            Command::Manage(manage) => manage.run(),
             Command::Validate(check) => check.run(),
             Command::Token(token) => token.run(),
             Command::ServiceToken(token) => token.run(),

@@ -19,6 +19,8 @@ pub(crate) enum Token {
     Revoke(Revoke),
     /// Replace a token by a new one with the same settings and counters
     Rotate(Rotate),
+    /// Change a token, from its next call on
+    Update(Update),
     /// Switch a token off until it is resumed
     Suspend(Suspend),
     /// Take a suspended token again
@@ -84,6 +86,27 @@ pub(crate) struct Revoke {
     /// Don't ask
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// A token to change; what is not given stays.
+#[derive(Args, Debug)]
+pub(crate) struct Update {
+    /// Its id, `tid_…`
+    id: String,
+    /// Its name in lists
+    #[arg(long)]
+    name: Option<String>,
+    /// Who holds it
+    #[arg(long)]
+    owner: Option<String>,
+    /// How many calls it may make in all; 0: any
+    #[arg(long)]
+    max_requests: Option<u64>,
+    /// How long it works from now on, as 90s, 15m, 24h, 30d
+    #[arg(long)]
+    ttl: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -173,6 +196,23 @@ impl Token {
                 Ok(())
             }
             Self::Revoke(revoke) => revoke.run(),
+            Self::Update(update) => {
+                let given: [(&str, Option<Value>); 4] = [
+                    ("name", update.name.map(Into::into)),
+                    ("owner", update.owner.map(Into::into)),
+                    ("max_requests", update.max_requests.map(Into::into)),
+                    ("ttl", update.ttl.map(Into::into)),
+                ];
+                let given = given.into_iter();
+                let body: Map<_, _> = given
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                    .collect();
+                let path = format!("/api/v1/tokens/{}", path_segment(&update.id));
+                let client = Client::new(&update.connection)?;
+                let token = client.patch(&path, &Value::Object(body))?;
+                show(&token, update.connection.json);
+                Ok(())
+            }
             Self::Suspend(suspend) => {
                 let mut body = Map::new();
                 suspend.running.add_to(&mut body);

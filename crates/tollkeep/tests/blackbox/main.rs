@@ -46,6 +46,7 @@ mod limits;
 mod listeners;
 mod lockout;
 mod maintenance;
+mod manage;
 mod management;
 mod metrics;
 mod mtls;
