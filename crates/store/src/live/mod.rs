@@ -14,8 +14,9 @@ pub use usage::{Usage, UsageBatch};
 use crate::{Project, ServiceToken, Tenant, TenantStatus, Token};
 use shards::Shards;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tollkeep_types::{LineageId, ProjectId, TenantId, TokenHash, WallMillis};
+use tollkeep_types::{LineageId, ProjectId, TenantId, TokenHash, TokenId, WallMillis};
 
 /// Every token that may be used, by the hash of its text.
 ///
@@ -26,6 +27,7 @@ pub struct LiveTokens {
     shards: Shards,
     service_tokens: ServiceTokens,
     index: Mutex<Index>,
+    cuts: AtomicU64,
 }
 
 /// What changes need to know and finding does not.
@@ -50,6 +52,19 @@ pub enum Change<'a> {
     Token(&'a Token),
     /// A service token was made, rotated or revoked.
     ServiceToken(&'a ServiceToken),
+    /// Answers on their way end.
+    Cut(Cut),
+}
+
+/// Whose answers end, besides that no new call is taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// Those of a token, by its id and the hash of its text.
+    Token(TokenId, TokenHash),
+    /// Those of all tokens of a project.
+    Project(ProjectId),
+    /// Those of all tokens of a tenant.
+    Tenant(TenantId),
 }
 
 impl LiveTokens {
@@ -82,15 +97,25 @@ impl LiveTokens {
 
     /// Makes a change visible to every later [`LiveTokens::find`], and to calls that hold the token.
     pub fn apply(&self, change: Change<'_>) {
+        if let Change::Cut(cut) = change {
+            return self.cut(cut);
+        }
         let mut index = self.index();
         match change {
             Change::ServiceToken(token) => self.service_tokens.follow(token),
+            Change::Cut(_) => {}
             Change::Tenant(tenant) => index.tenant(tenant),
             Change::Project(project) => index.project(project),
             Change::Token(token) => match self.shards.find(&token.secret.digest) {
-                Some(live) => live.follow(token),
-                None => {
+                Some(live) if live.is_as(token) => live.follow(token),
+                before => {
+                    if let Some(before) = &before {
+                        before.follow(token);
+                    }
                     if let Some(live) = index.token(token) {
+                        if let Some(used_at) = before.and_then(|before| before.unstored_use()) {
+                            live.note_use(used_at);
+                        }
                         self.shards.insert(live);
                     }
                 }
@@ -130,6 +155,34 @@ impl LiveTokens {
         if let Some(token) = self.shards.find(digest) {
             token.note_use(at);
         }
+    }
+
+    /// Ends what is on its way to holders of tokens that may no longer be used. The workers see it
+    /// with their next sweep.
+    fn cut(&self, cut: Cut) {
+        match cut {
+            Cut::Token(_, digest) => {
+                self.find(&digest).into_iter().for_each(|token| token.cut());
+            }
+            Cut::Project(id) => {
+                let index = self.index();
+                let live = index.projects.get(&id).into_iter();
+                live.for_each(|live| live.cut());
+            }
+            Cut::Tenant(id) => {
+                let index = self.index();
+                let projects = index.projects.values();
+                projects
+                    .filter(|live| live.tenant_id == id)
+                    .for_each(|live| live.cut());
+            }
+        }
+        self.cuts.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often something was cut: another number than before means that somebody must look.
+    pub fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
     }
 
     /// Forgets tokens that ended before `now`; gives how many. Suspended ones stay.
