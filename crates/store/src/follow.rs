@@ -221,13 +221,17 @@ impl Store {
         }
     }
 
-    /// Shows what other processes change, and tells each time something was shown. Runs until it is
-    /// dropped; where nobody else can change anything it has nothing to do.
+    /// Shows what other processes change, and tells each time something was shown; leases calls of
+    /// counted tokens. Runs until it is dropped; where nobody else can change anything it has nothing to do.
     pub async fn follow(&self, shown: impl Fn()) {
         let Database::Postgres(server) = &self.0.database else {
             return;
         };
-        tokio::join!(self.0.listen(server), self.0.poll(server, shown));
+        tokio::join!(
+            self.0.listen(server),
+            self.0.poll(server, shown),
+            self.0.lend(server)
+        );
     }
 }
 

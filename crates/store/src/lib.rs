@@ -18,6 +18,7 @@ mod error;
 mod follow;
 mod ip_entry;
 mod lease;
+mod lend;
 pub mod live;
 mod lock;
 mod maintenance;

@@ -6,7 +6,7 @@ mod shards;
 mod token;
 mod usage;
 
-pub use lineage::Lineage;
+pub use lineage::{Granting, Lineage};
 pub use service_tokens::ServiceTokens;
 pub use token::{LiveProject, LiveToken, ProjectStanding};
 pub use usage::{Usage, UsageBatch};
@@ -39,6 +39,8 @@ struct Index {
     tenants: HashMap<TenantId, TenantStatus>,
     /// Tokens swept while a call held them, or before their counts were stored.
     leaving: Vec<Arc<LiveToken>>,
+    /// Other processes grant calls of the same lines.
+    is_shared: bool,
 }
 
 /// A change that is on disk and now takes effect.
@@ -68,11 +70,17 @@ pub enum Cut {
 }
 
 impl LiveTokens {
-    /// The table at start-up.
-    pub fn load(projects: &[Project], tokens: &[Token], service_tokens: &[ServiceToken]) -> Self {
+    /// The table at start-up. Where it `is_shared`, other processes grant calls of the same lines.
+    pub(crate) fn load(
+        is_shared: bool,
+        projects: &[Project],
+        tokens: &[Token],
+        service_tokens: &[ServiceToken],
+    ) -> Self {
         let live = Self::default();
         {
             let mut index = live.index();
+            index.is_shared = is_shared;
             for project in projects {
                 index.project(project);
             }
@@ -223,6 +231,16 @@ impl LiveTokens {
         batch
     }
 
+    /// What is leased goes back with the next batch, as at the end.
+    pub(crate) fn let_go(&self) {
+        self.shards.each(|token| token.lineage.let_go());
+        let index = self.index();
+        index
+            .leaving
+            .iter()
+            .for_each(|token| token.lineage.let_go());
+    }
+
     fn index(&self) -> MutexGuard<'_, Index> {
         // A panic under the lock leaves maps that are still maps.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
@@ -267,7 +285,12 @@ impl Index {
         let project = Arc::clone(self.projects.get(&token.project_id)?);
         let known = self.lineages.get(&token.lineage).and_then(Weak::upgrade);
         let lineage = known.unwrap_or_else(|| {
-            let lineage = Arc::new(Lineage::new(token.lineage, token.request_count));
+            let (id, count) = (token.lineage, token.request_count);
+            let lineage = Arc::new(if self.is_shared {
+                Lineage::shared(id, count)
+            } else {
+                Lineage::new(id, count)
+            });
             self.lineages
                 .insert(token.lineage, Arc::downgrade(&lineage));
             lineage

@@ -1,6 +1,6 @@
 //! A token as the data plane uses it.
 
-use super::Lineage;
+use super::{Granting, Lineage};
 use crate::token::Lifetime;
 use crate::{Bindings, CallLimits, Project, Standing, TenantStatus, Token, TokenState};
 use std::num::NonZeroU64;
@@ -200,12 +200,29 @@ impl LiveToken {
 
     /// Counts one call at `now` if the maximum of its lineage allows it.
     #[must_use]
-    pub fn try_grant(&self, now: WallMillis) -> bool {
-        let granted = self.lineage.try_grant(self.max_requests);
-        if granted && self.last_used_at.load(Ordering::Relaxed) < now.0 {
+    pub fn try_grant(&self, now: WallMillis) -> Granting {
+        let granting = self.lineage.try_grant(self.max_requests);
+        if granting.is_granted() {
+            self.used(now);
+        }
+        granting
+    }
+
+    /// Takes the last granted call back, whose hold was fully released.
+    pub fn refund(&self) {
+        self.lineage.refund(self.max_requests);
+    }
+
+    /// Whether it is certain that no call is left, without asking anybody.
+    pub fn is_used_up(&self) -> bool {
+        self.lineage.is_used_up(self.max_requests)
+    }
+
+    /// Takes note of its use.
+    pub(crate) fn used(&self, now: WallMillis) {
+        if self.last_used_at.load(Ordering::Relaxed) < now.0 {
             self.last_used_at.fetch_max(now.0, Ordering::Relaxed);
         }
-        granted
     }
 
     /// Takes over that it was used, by a process that has stored it.
