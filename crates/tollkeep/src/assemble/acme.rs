@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
-use tollkeep_net::acme::{Challenges, Order, OrderError, Place, State, obtain, suggested};
+use tollkeep_net::acme::{Challenges, Order, OrderError, Place, State, Turn, obtain, suggested};
 use tollkeep_observe::health::{Health, Reason};
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_policy::acme::Due;
@@ -209,10 +209,11 @@ impl Orders {
 
     /// Orders one, unless somebody else does, and takes what came of it into use.
     async fn order(&mut self, wanted: &Wanted) {
-        let before = wanted.cache.state();
         let place = self.place(wanted);
+        // Kept until what became of it is written down, for those who share the folder.
+        let mut turn = None;
         let ordered = match &place {
-            Ok(place) => self.order_in_turn(wanted, place).await,
+            Ok(place) => self.order_in_turn(wanted, place, &mut turn).await,
             Err(problem) => Err(NotOrdered::Failed(problem.clone())),
         };
         let domains = wanted.acme.domains.join(", ");
@@ -227,36 +228,43 @@ impl Orders {
             Err(NotOrdered::NotOurs) => {}
             Err(NotOrdered::Failed(problem)) => {
                 let unkept = self.unkept.remove(wanted.cache.id());
-                let failures = unkept.unwrap_or(before).failures.saturating_add(1);
+                let before = unkept.unwrap_or_else(|| wanted.cache.state());
+                let failures = before.failures.saturating_add(1);
                 tracing::error!(
                     "{}: no certificate for {domains} came of order {failures}, what is there \
                      stays: {problem}",
                     wanted.name()
                 );
-                self.record(wanted, Outcome::Error, Some(&problem));
                 let asked = place.ok().and_then(|place| place.take_asked());
                 let state = State {
                     failures,
                     failed_at_ms: self.clock.wall().0,
                     asked_ms: asked.map(|at| at.0),
-                    problem: Some(problem),
+                    problem: Some(problem.clone()),
                     draw: self.draw(),
-                    ..wanted.cache.state()
+                    ..before
                 };
+                // First what keeps the next one from coming too soon.
                 self.keep_state(wanted, state);
+                self.record(wanted, Outcome::Error, Some(&problem));
             }
         }
     }
 
-    async fn order_in_turn(&mut self, wanted: &Wanted, place: &Place) -> Result<(), NotOrdered> {
+    async fn order_in_turn(
+        &mut self,
+        wanted: &Wanted,
+        place: &Place,
+        turn: &mut Option<Turn>,
+    ) -> Result<(), NotOrdered> {
         wanted.cache.prepare()?;
-        let Some(turn) = wanted.cache.take_turn()? else {
+        *turn = wanted.cache.take_turn()?;
+        if turn.is_none() {
             return Err(NotOrdered::NotOurs);
-        };
+        }
         // Somebody else may have had the turn just before.
         let standing = self.look(wanted).await;
         if standing.due != Due::Now {
-            drop(turn);
             self.take_into_use(wanted).await;
             return Err(NotOrdered::NotOurs);
         }
@@ -285,7 +293,6 @@ impl Orders {
             ..State::default()
         };
         self.keep_state(wanted, state);
-        drop(turn);
         self.take_into_use(wanted).await;
         Ok(())
     }

