@@ -16,8 +16,8 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         "key of a later version",
-        "server:\n  tls: {client_auth: required}\n",
-        "tollkeep.yaml:2:9: server.tls.client_auth: is not supported yet",
+        "server:\n  banner: hello\n",
+        "tollkeep.yaml:2:3: server.banner: is not supported yet",
     ),
     (
         "later key under a chosen name",
