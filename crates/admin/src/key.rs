@@ -3,6 +3,7 @@
 use crate::State;
 use crate::authn::Operator;
 use crate::end::{self, DAY_MS, take_overlap};
+use crate::grant;
 use crate::members::Members;
 use crate::operation::{Call, Content, Method, Operation};
 use crate::parameters::{CURSOR, LIMIT, next_cursor};
@@ -208,7 +209,9 @@ async fn create(call: Call) -> Answer {
     }
     members.done()?;
     let role = role.ok_or_else(Problem::internal)?;
-    check_grant(&operator, role, scopes.as_deref())?;
+    grant::check_role(&operator, role, scopes.as_deref())?;
+    grant::check_addresses(&operator, &allowed_ips)?;
+    let expires_at = grant::end(&operator, end, end::after(now, TTL_MS_DEFAULT))?;
     let (store, mut scope) = (&state.parts.store, operator.scope());
     if let Some(tenant) = tenant {
         let tenant = store.tenant_by(scope, TenantRef::of(&tenant)).await?;
@@ -222,7 +225,7 @@ async fn create(call: Call) -> Answer {
         scopes,
         allowed_ips,
         secret: state.kept_of_key(&secret),
-        expires_at: end.unwrap_or(end::after(now, TTL_MS_DEFAULT)),
+        expires_at,
         created_by: Some(operator.name()),
     };
     let key = store.create_management_key(scope, new).await?;
@@ -303,8 +306,7 @@ async fn update(mut call: Call) -> Answer {
         ..
     } = call;
     body.done()?;
-    check_grant(&operator, key.role, key.scopes.as_deref())?;
-    check_grant(&operator, wanted.role, wanted.scopes.as_deref())?;
+    grant::check_change(&operator, &key, &wanted)?;
     let change = KeyChange::Settings(wanted);
     let key = change_key(&state, &operator, key, change).await?;
     state
@@ -325,12 +327,14 @@ async fn rotate(mut call: Call) -> Answer {
         ..
     } = call;
     body.done()?;
-    check_grant(&operator, key.role, key.scopes.as_deref())?;
+    grant::check_role(&operator, key.role, key.scopes.as_deref())?;
+    grant::check_addresses(&operator, &key.allowed_ips)?;
+    let expires_at = grant::end(&operator, end, end::after(now, TTL_MS_DEFAULT))?;
     let secret = state.mint(&state.settings().auth.management_prefix, None)?;
     let change = KeyChange::Rotate {
         secret: state.kept_of_key(&secret),
         previous_ends_at: end::after(now, overlap_ms),
-        expires_at: end.unwrap_or(end::after(now, TTL_MS_DEFAULT)),
+        expires_at,
     };
     let key = change_key(&state, &operator, key, change).await?;
     state
@@ -348,7 +352,7 @@ async fn revoke(call: Call) -> Answer {
         ..
     } = call;
     body.done()?;
-    check_grant(&operator, key.role, key.scopes.as_deref())?;
+    grant::check_role(&operator, key.role, key.scopes.as_deref())?;
     let key = change_key(&state, &operator, key, KeyChange::Revoke).await?;
     state
         .record(told(&state, &operator, Action::ManagementKeyRevoke, &key))
@@ -379,16 +383,6 @@ async fn change_key(
     Ok(store
         .change_management_key(scope, key, change, last)
         .await?)
-}
-
-/// Whether the operator may make or change a key like this.
-fn check_grant(operator: &Operator, role: Role, scopes: Option<&[String]>) -> Result<(), Problem> {
-    let may = rights::may_grant(operator.role(), role);
-    if may && rights::covers(operator.scopes(), scopes) {
-        Ok(())
-    } else {
-        Err(Problem::forbidden())
-    }
 }
 
 /// What is wrong with a role, for one that is bound to a tenant or is not.

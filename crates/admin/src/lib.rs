@@ -15,6 +15,7 @@ mod cursor;
 mod data_port;
 mod end;
 mod front_door;
+mod grant;
 mod ip_list;
 mod key;
 mod lockout;

@@ -2,6 +2,7 @@
 //! (EDGE-130).
 
 use crate::State;
+use crate::authn::Operator;
 use crate::operation::{Call, Content, Method, Operation};
 use crate::rights::Right;
 use crate::router::{Answer, ok};
@@ -41,7 +42,7 @@ const SHOWN: &[Member] = &[
     ),
     choice("source", &["runtime", "file"], "What switched it on").or_null(),
     time("since", "Since when").or_null(),
-    text("by", 100, "Who switched it on").or_null(),
+    text("by", 100, "Who switched it on; not for keys of a tenant").or_null(),
 ];
 
 const ONE: &[(u16, Content)] = &[(200, Content::Object(&[SHOWN]))];
@@ -80,7 +81,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 ];
 
 async fn get(call: Call) -> Answer {
-    Ok(ok(&call.state.maintenance()))
+    Ok(ok(&call.state.maintenance(&call.operator)))
 }
 
 async fn put(call: Call) -> Answer {
@@ -112,12 +113,12 @@ async fn put(call: Call) -> Answer {
     state.parts.store.set_maintenance(on).await?;
     state.parts.runtime.apply_overrides();
     state.record(event).await?;
-    Ok(ok(&state.maintenance()))
+    Ok(ok(&state.maintenance(&operator)))
 }
 
 impl State {
     /// The object of maintenance (identity, section 9.4): on by the settings, or by an operator.
-    fn maintenance(&self) -> Json {
+    fn maintenance(&self, operator: &Operator) -> Json {
         let settings = self.settings();
         let written = &settings.server.maintenance;
         let on = self.parts.store.maintenance();
@@ -128,13 +129,15 @@ impl State {
         };
         let message = on.as_ref().and_then(|on| on.message.as_deref());
         let retry_after_s = on.as_ref().and_then(|on| on.retry_after_s);
+        // Who operates the deployment is none of a tenant's business.
+        let by = on.as_ref().filter(|_| operator.tenant().is_none());
         json!({
             "enabled": source.is_some(),
             "message": message.unwrap_or(&written.message),
             "retry_after_s": retry_after_s.unwrap_or(written.retry_after.as_secs()),
             "source": source,
             "since": on.as_ref().map(|on| on.since),
-            "by": on.as_ref().map(|on| &on.by),
+            "by": by.map(|on| &on.by),
         })
     }
 }

@@ -38,7 +38,10 @@ const SHOWN: &[Member] = &[
     switch("maintenance", "Whether callers are told to come back later"),
     switch("sandbox", "Whether the built-in model answers"),
     objects("breakers", breaker::SHOWN, "Breakers that are not closed"),
-    number("tokens", "Tokens in use"),
+    number(
+        "tokens",
+        "Tokens in use, of the tenant for a key that is bound to one",
+    ),
 ];
 
 const WHO: &[Member] = &[
@@ -101,6 +104,12 @@ async fn status(call: Call) -> Answer {
         Some(_) if is(Reason::Audit) => "not writable",
         Some(_) => "ok",
     };
+    // How many others have is none of a tenant's business.
+    let live = parts.store.live();
+    let tokens = match operator.tenant() {
+        Some(tenant) => live.len_of(tenant),
+        None => live.len(),
+    };
     let degraded: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
     Ok(ok(&json!({
         "version": parts.version,
@@ -121,7 +130,7 @@ async fn status(call: Call) -> Answer {
         "maintenance": is(Reason::Maintenance),
         "sandbox": settings.sandbox.upstream,
         "breakers": breaker::tripped(state, operator),
-        "tokens": parts.store.live().len(),
+        "tokens": tokens,
     })))
 }
 

@@ -4,10 +4,10 @@ use crate::database::GATEWAY;
 use crate::query::{Connection, query};
 use crate::row::millis;
 use crate::token::ROTATED;
-use crate::{Store, StoreError, blocklist, follow};
+use crate::{Store, StoreError, blocklist, follow, key_room};
 use tollkeep_types::WallMillis;
 
-/// How long the record of an ended token is kept for reports: 90 days.
+/// How long the record of an ended token or management key is kept for reports: 90 days.
 const RECORD_KEPT_MS: u64 = 90 * 86_400_000;
 
 /// What one clean-up did.
@@ -19,6 +19,8 @@ pub struct Cleaned {
     pub expired: u64,
     /// Records of tokens deleted, 90 days after their end.
     pub purged: u64,
+    /// Records of management keys deleted, 90 days after their end.
+    pub purged_keys: u64,
     /// Digests that no longer need to be blocked.
     pub unblocked: u64,
     /// Tokens dropped from the live table.
@@ -107,10 +109,12 @@ impl Store {
         self.unattended(async move |inner| {
             let mut write = inner.begin(GATEWAY).await?;
             let connection = write.connection();
+            let before = WallMillis(now.0.saturating_sub(RECORD_KEPT_MS));
             let cleaned = Cleaned {
                 rotated: end_rotated(connection, now).await?,
                 expired: end_expired(connection, now).await?,
-                purged: purge(connection, now).await?,
+                purged: purge(connection, before).await?,
+                purged_keys: key_room::purge(connection, before).await?,
                 unblocked: blocklist::forget(connection, now).await?,
                 swept,
             };
@@ -141,8 +145,7 @@ async fn end_expired(connection: &mut Connection, now: WallMillis) -> Result<u64
     Ok(expired + idle)
 }
 
-async fn purge(connection: &mut Connection, now: WallMillis) -> Result<u64, StoreError> {
-    let before = WallMillis(now.0.saturating_sub(RECORD_KEPT_MS));
+async fn purge(connection: &mut Connection, before: WallMillis) -> Result<u64, StoreError> {
     let purged = run(connection, PURGE, before).await?;
     if purged > 0 {
         query(PURGE_LINEAGES).execute(connection).await?;

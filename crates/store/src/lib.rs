@@ -17,6 +17,7 @@ mod database;
 mod error;
 mod follow;
 mod ip_entry;
+mod key_room;
 mod lease;
 mod lend;
 pub mod live;

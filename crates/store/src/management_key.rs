@@ -1,16 +1,16 @@
 //! Management keys: what operators hold.
 
+use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
+use crate::key_room::{self, lasting};
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
-use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError};
+use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError, tenant};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::str::FromStr;
 use tollkeep_types::{ManagementKeyId, TenantId, TokenHash, WallMillis};
 
-/// Most keys on record, ended ones included.
-const KEYS_MAX: i64 = 10_000;
 /// How exact the last use of a key is kept, in milliseconds. A transaction that changes nothing is
 /// not synced, so most calls cost no disk write.
 const TOUCH_EVERY_MS: u64 = 60_000;
@@ -100,8 +100,16 @@ impl ManagementKey {
         self.revoked_at.is_none() && now < self.expires_at
     }
 
-    fn is_live_owner(&self, now: WallMillis) -> bool {
-        self.role == Role::Owner && self.is_live(now)
+    /// How far it is an owner that can do everything from anywhere: not, for a while, or lasting.
+    fn ownership(&self, now: WallMillis) -> u8 {
+        let is_whole = self.role == Role::Owner && self.scopes.is_none();
+        if !is_whole || !self.allowed_ips.is_empty() || !self.is_live(now) {
+            0
+        } else if self.expires_at <= lasting(now) {
+            1
+        } else {
+            2
+        }
     }
 }
 
@@ -175,7 +183,9 @@ macro_rules! select {
 
 const FIND: &str = select!(
     "WHERE (digest = $1 OR (previous_digest = $1 AND previous_ends_at > $2))
-       AND state = 'active' AND expires_at > $2 AND ($3 IS NULL OR tenant_id = $3)"
+       AND state = 'active' AND expires_at > $2 AND ($3 IS NULL OR tenant_id = $3)
+       AND NOT EXISTS (SELECT 1 FROM tenants
+         WHERE tenants.id = management_keys.tenant_id AND tenants.status = 'deleted')"
 );
 
 const BY_ID: &str = select!("WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)");
@@ -185,15 +195,14 @@ const LIST: &str = select!(
      ORDER BY created_at DESC, id DESC LIMIT $4"
 );
 
-const COUNT: &str = "SELECT count(*) FROM management_keys";
-
 const INSERT: &str = "INSERT INTO management_keys
   (id, tenant_id, name, role, digest, pepper_id, hint, state, created_at, expires_at, scopes,
    allowed_ips, created_by)
   VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $11, $12)";
 
 const COUNT_OWNERS: &str = "SELECT count(*) FROM management_keys
-  WHERE role = 'owner' AND state = 'active' AND expires_at > $1 AND ($2 IS NULL OR tenant_id = $2)";
+  WHERE role = 'owner' AND state = 'active' AND scopes IS NULL AND allowed_ips = '[]'
+    AND expires_at > $1 AND ($2 IS NULL OR tenant_id = $2)";
 
 const TOUCH: &str = "UPDATE management_keys SET last_used_at = $2, last_used_ip = $5
   WHERE id = $1 AND coalesce(last_used_at <= $3, TRUE) AND ($4 IS NULL OR tenant_id = $4)";
@@ -211,8 +220,8 @@ impl Store {
     /// Makes a management key; one made for a tenant is bound to it.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the text is that of another key, or there are too many; or the
-    /// disk.
+    /// [`StoreError::Conflict`] if the text is that of another key, there are too many, or the
+    /// tenant was deleted; or the disk.
     pub async fn create_management_key(
         &self,
         scope: Scope,
@@ -220,11 +229,13 @@ impl Store {
     ) -> Result<ManagementKey, StoreError> {
         self.unattended(async move |inner| {
             let id = ManagementKeyId::new(inner.wall.clock(), inner.entropy.as_ref());
-            let mut write = inner.begin(scope).await?;
-            let count = query(COUNT).fetch_number(write.connection()).await?;
-            if count >= KEYS_MAX {
-                return Err(StoreError::Conflict(Conflict::ManagementKeysFull));
+            // A tenant can't see how many keys there are in all.
+            let mut write = inner.begin(GATEWAY).await?;
+            let connection = write.connection();
+            if let Scope::Tenant(id) = scope {
+                tenant::hold(connection, id).await?;
             }
+            key_room::check(connection, scope.tenant(), inner.wall.now()).await?;
             let inserted = query(INSERT)
                 .bind(id.to_string())
                 .bind(scope.tenant())
@@ -334,9 +345,9 @@ impl Store {
             }
             make_change(connection, &key, change, now).await?;
             let after = by_id(connection, scope, key.id).await?;
-            if key.is_live_owner(now) && !after.is_live_owner(now) && last == LastOwner::Stays {
+            if after.ownership(now) < key.ownership(now) && last == LastOwner::Stays {
                 let owners = query(COUNT_OWNERS)
-                    .bind(millis(now))
+                    .bind(millis(lasting(now)))
                     .bind(None::<String>)
                     .fetch_number(connection)
                     .await?;
@@ -350,14 +361,14 @@ impl Store {
         .await
     }
 
-    /// How many owner keys may be used now.
+    /// How many owner keys there are that do everything, from anywhere, for more than a day yet.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn count_live_owners(&self, scope: Scope) -> Result<u64, StoreError> {
         let mut connection = self.0.read(scope).await?;
         let count = query(COUNT_OWNERS)
-            .bind(millis(self.now()))
+            .bind(millis(lasting(self.now())))
             .bind(scope.tenant())
             .fetch_number(&mut connection)
             .await?;
@@ -420,7 +431,8 @@ async fn make_change(
                 .bind(secret.digest.bytes().to_vec())
                 .bind(secret.pepper_id)
                 .bind(secret.hint)
-                .bind(millis(previous_ends_at))
+                // A rotation does not prolong the text before.
+                .bind(millis(previous_ends_at.min(key.expires_at)))
                 .bind(millis(expires_at))
                 .bind(millis(now))
                 .execute(connection)

@@ -107,6 +107,10 @@ const LIST: &str = select!(
 
 const BY_ID: &str = select!("WHERE id = $1");
 
+/// The same, and it stays as it is until the change that asks is made. A file has one change at a
+/// time anyway.
+const SERVER_HOLD: &str = select!("WHERE id = $1 FOR SHARE");
+
 const NOT_ACTIVE: &str = select!("WHERE status <> 'active'");
 
 const COUNT: &str = "SELECT count(*) FROM tenants";
@@ -269,6 +273,16 @@ pub(crate) async fn not_active(connection: &mut Connection) -> Result<Vec<Tenant
 pub(crate) async fn by_id(connection: &mut Connection, id: TenantId) -> Result<Tenant, StoreError> {
     let row = query(BY_ID).bind(id.to_string()).fetch_one(connection);
     read(&row.await?)
+}
+
+/// One tenant that is not deleted, nor will be before the change that asks is made.
+pub(crate) async fn hold(connection: &mut Connection, id: TenantId) -> Result<(), StoreError> {
+    let statement = connection.dialect(BY_ID, SERVER_HOLD);
+    let row = query(statement).bind(id.to_string()).fetch_one(connection);
+    match read(&row.await?)?.status {
+        TenantStatus::Active | TenantStatus::Suspended => Ok(()),
+        TenantStatus::Deleted => Err(StoreError::Conflict(Conflict::TenantDeleted)),
+    }
 }
 
 async fn find(

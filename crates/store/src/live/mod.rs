@@ -210,6 +210,14 @@ impl LiveTokens {
         self.shards.len()
     }
 
+    /// How many of them are a tenant's.
+    pub fn len_of(&self, tenant: TenantId) -> usize {
+        let mut count = 0;
+        self.shards
+            .each(|token| count += usize::from(token.project.tenant_id == tenant));
+        count
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

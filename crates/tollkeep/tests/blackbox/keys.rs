@@ -211,6 +211,166 @@ fn nobody_gives_more_than_they_have() {
 
 // ID-52
 #[test]
+fn a_key_kept_to_addresses_or_with_an_end_gives_nothing_beyond_them() {
+    let gateway = gateway();
+    let owner = |members: Value| {
+        let mut body = json!({ "name": "k", "role": "owner" });
+        for (name, value) in members.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        key(&gateway, &body)
+    };
+    let (own, kept) = owner(json!({ "allowed_ips": ["127.0.0.0/8"], "ttl": "10d" }));
+    let (free, _) = owner(json!({ "ttl": "10d" }));
+    let (elsewhere, _) = owner(json!({ "allowed_ips": ["192.0.2.0/24"] }));
+    let (beside, _) = owner(json!({ "allowed_ips": ["127.0.0.1"], "ttl": "9d" }));
+    let viewer = json!({ "name": "v", "role": "viewer", "allowed_ips": ["127.0.0.1"] });
+    let (long, _) = key(&gateway, &viewer);
+    let here = json!(["127.0.0.1"]);
+    for (name, method, id, verb, body, want) in [
+        ("unlimited", "POST", "", "", json!({}), 403),
+        (
+            "made wider",
+            "POST",
+            "",
+            "",
+            json!({ "allowed_ips": ["127.0.0.1", "::1"] }),
+            403,
+        ),
+        (
+            "made longer",
+            "POST",
+            "",
+            "",
+            json!({ "allowed_ips": here, "ttl": "11d" }),
+            403,
+        ),
+        (
+            "made within",
+            "POST",
+            "",
+            "",
+            json!({ "allowed_ips": here }),
+            201,
+        ),
+        (
+            "freed itself",
+            "PATCH",
+            &own,
+            "",
+            json!({ "allowed_ips": [] }),
+            403,
+        ),
+        (
+            "prolonged itself",
+            "PATCH",
+            &own,
+            "",
+            json!({ "ttl": "365d" }),
+            403,
+        ),
+        (
+            "rotated longer",
+            "POST",
+            &own,
+            "/rotate",
+            json!({ "ttl": "365d" }),
+            403,
+        ),
+        ("rotated itself", "POST", &own, "/rotate", json!({}), 200),
+        (
+            "took an unlimited one",
+            "POST",
+            &free,
+            "/rotate",
+            json!({}),
+            403,
+        ),
+        (
+            "drew an unlimited one in",
+            "PATCH",
+            &free,
+            "",
+            json!({ "allowed_ips": here }),
+            403,
+        ),
+        (
+            "took another's",
+            "POST",
+            &elsewhere,
+            "/rotate",
+            json!({}),
+            403,
+        ),
+        (
+            "let another's in",
+            "PATCH",
+            &elsewhere,
+            "",
+            json!({ "allowed_ips": here }),
+            403,
+        ),
+        (
+            "freed another",
+            "PATCH",
+            &beside,
+            "",
+            json!({ "allowed_ips": [] }),
+            403,
+        ),
+        (
+            "named another",
+            "PATCH",
+            &beside,
+            "",
+            json!({ "name": "n" }),
+            200,
+        ),
+        (
+            "named a longer one",
+            "PATCH",
+            &long,
+            "",
+            json!({ "name": "n" }),
+            200,
+        ),
+        (
+            "raised a longer one",
+            "PATCH",
+            &long,
+            "",
+            json!({ "role": "owner" }),
+            403,
+        ),
+        (
+            "took one of its own",
+            "POST",
+            &beside,
+            "/rotate",
+            json!({}),
+            200,
+        ),
+    ] {
+        let mut body = body;
+        let mut path = format!("/api/v1/keys/{id}{verb}");
+        if id.is_empty() {
+            (body["name"], body["role"]) = (json!("made"), json!("owner"));
+            path = "/api/v1/keys".to_owned();
+        }
+        let answer = ask(&gateway, &kept, &format!("{method} {path}"), Some(&body));
+        assert_eq!(answer.status, want, "{name}: {}", answer.text());
+        if matches!(want, 201) || verb == "/rotate" && want == 200 {
+            let (_, shown) = gateway.api("GET", &format!("/api/v1/keys/{own}"), None);
+            assert_eq!(answer.json()["expires_at"], shown["expires_at"], "{name}");
+        }
+    }
+    // Who has all the deployment gives what there is.
+    let all = json!({ "allowed_ips": [], "ttl": "365d" });
+    assert_eq!(patch(&gateway, &own, &all).0, 200);
+}
+
+// ID-52
+#[test]
 fn the_last_owner_stays() {
     let gateway = models(&Origin::plain())
         .without_env("TOLLKEEP_MANAGEMENT_KEY")
@@ -231,6 +391,18 @@ fn the_last_owner_stays() {
         code(&ask(&gateway, &first, &start, Some(&demote))),
         "last_owner"
     );
+    for body in [
+        json!({ "scopes": ["token:*"] }),
+        json!({ "allowed_ips": ["127.0.0.1"] }),
+        json!({ "ttl": "24h" }),
+    ] {
+        let narrowed = ask(&gateway, &first, &start, Some(&body));
+        assert_eq!(code(&narrowed), "last_owner", "{body}");
+    }
+    let narrow = json!({ "name": "n", "role": "owner", "scopes": ["token:*"] });
+    let narrow = ask(&gateway, &first, "POST /api/v1/keys", Some(&narrow));
+    assert_eq!(narrow.status, 201, "{}", narrow.text());
+    assert_eq!(revoke(id), (409, "last_owner".to_owned()));
     let body = json!({ "name": "second", "role": "owner" });
     let made = ask(&gateway, &first, "POST /api/v1/keys", Some(&body));
     assert_eq!(made.status, 201, "{}", made.text());

@@ -148,6 +148,37 @@ fn world() -> World {
     World { gateway, ids, keys }
 }
 
+// ID-54
+#[test]
+fn a_key_of_one_tenant_is_told_nothing_of_the_others() {
+    let gateway = models(&Origin::plain()).start();
+    let tenant = tenant(&gateway, "a");
+    let project = json!({ "name": "p", "tenant": "a" });
+    let project = made(&gateway, "/api/v1/projects", &project);
+    gateway.mint_token(&json!({ "project": project }));
+    for _ in 0..2 {
+        gateway.mint_token(&json!({}));
+    }
+    let on = json!({ "enabled": true });
+    assert_eq!(gateway.api("PUT", "/api/v1/maintenance", Some(&on)).0, 200);
+    let own = json!({ "name": "k", "role": "tenant-admin", "tenant_id": tenant });
+    let all = json!({ "name": "k", "role": "viewer" });
+    for (name, members, tokens, by) in [
+        ("of the tenant", own, 1, Value::Null),
+        ("of the deployment", all, 3, json!("env")),
+    ] {
+        let (_, key) = key(&gateway, &members);
+        let status = ask(&gateway, &key, "GET /api/v1/status", None).json();
+        assert_eq!(status["tokens"], json!(tokens), "{name}");
+        let maintenance = ask(&gateway, &key, "GET /api/v1/maintenance", None).json();
+        assert_eq!(
+            (&maintenance["enabled"], &maintenance["by"]),
+            (&json!(true), &by),
+            "{name}"
+        );
+    }
+}
+
 // ID-53 ID-54 ID-106
 #[test]
 fn every_operation_is_for_those_who_may_and_nobody_else() {
