@@ -76,7 +76,7 @@ pub(crate) async fn accept(
         opened.poll_handshake(cx).map_err(NotOpened::from)
     });
     shaken.await?;
-    let session = opened.agreed(&served.certificates, named)?;
+    let session = opened.agreed(&door.server, &served, named)?;
     Ok((opened, session))
 }
 

@@ -112,6 +112,7 @@ impl UpstreamTls {
                 names: Vec::new(),
             };
             let rules = Rules {
+                served: None,
                 now,
                 insecure_key_mode: false,
                 in_production: false,
