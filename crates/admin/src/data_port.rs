@@ -36,6 +36,7 @@ impl DataPort {
             addr: peer,
             tls: None,
             certificate: None,
+            is_believed: None,
         };
         request.extensions_mut().insert(ConnectInfo(peer));
         // A router is always ready.

@@ -38,7 +38,7 @@ pub(crate) async fn pass(Of(state): Of<Arc<State>>, request: Request, next: Next
         };
         let mtls = door.mtls.as_ref().map(|wanted| {
             let peer = request.extensions().get::<ConnectInfo<Peer>>();
-            let client = peer.and_then(|ConnectInfo(peer)| peer.certificate.as_deref());
+            let client = peer.and_then(|ConnectInfo(peer)| peer.certificate_now());
             wanted.judge(client, state.parts.store.now())
         });
         let findings = [

@@ -46,7 +46,7 @@ mod token;
 pub use data_port::DataPort;
 pub use openapi::document as openapi;
 pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
-pub use serve::{Door, Misdirects, Peer, Scheme};
+pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 
 use arc_swap::ArcSwapOption;
 use std::net::SocketAddr;

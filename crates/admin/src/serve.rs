@@ -1,19 +1,33 @@
 //! Serving the routers on listeners that the binary has bound.
 
 use crate::authn::PeerUser;
-use crate::{Admin, router};
+use crate::{Admin, State, router};
 use axum::Router;
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::body::Body;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::serve::IncomingStream;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tollkeep_types::ClientCertificate;
+use tower_service::Service;
+
+/// How long a request may take that is under way when its connection shall end.
+const LAST_REQUEST_MAX: Duration = Duration::from_secs(60);
 
 /// How callers of a socket are known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,16 +52,13 @@ pub trait Door: Send + 'static {
 
     /// The next caller.
     fn accept(&mut self) -> impl Future<Output = (Self::Stream, Peer)> + Send;
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// The system does not tell.
-    fn addr(&self) -> io::Result<SocketAddr>;
 }
 
 /// Whether an authority is for another of our certificates than a caller was shown.
 pub type Misdirects = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// Whether what a caller showed in its handshake holds by the settings of now.
+pub type IsBelieved = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The other end of a connection.
 #[derive(Clone)]
@@ -58,6 +69,8 @@ pub struct Peer {
     pub tls: Option<Misdirects>,
     /// Its certificate, verified, if it was asked for one and showed it.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// Whether the certificate would let in now too.
+    pub is_believed: Option<IsBelieved>,
 }
 
 impl fmt::Debug for Peer {
@@ -66,30 +79,12 @@ impl fmt::Debug for Peer {
     }
 }
 
-/// A [`Door`] as axum wants it.
-struct Through<D>(D);
-
-impl<D: Door> Listener for Through<D> {
-    type Io = D::Stream;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Self::Io, Peer) {
-        self.0.accept().await
-    }
-
-    fn local_addr(&self) -> io::Result<Peer> {
-        let addr = self.0.addr()?;
-        Ok(Peer {
-            addr,
-            tls: None,
-            certificate: None,
-        })
-    }
-}
-
-impl<D: Door> Connected<IncomingStream<'_, Through<D>>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Through<D>>) -> Self {
-        stream.remote_addr().clone()
+impl Peer {
+    /// Its certificate, if it would let in now too.
+    pub(crate) fn certificate_now(&self) -> Option<&ClientCertificate> {
+        let certificate = self.certificate.as_deref()?;
+        let is_believed = self.is_believed.as_ref()?;
+        is_believed().then_some(certificate)
     }
 }
 
@@ -100,7 +95,7 @@ impl Admin {
         door: impl Door,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
-        serve(door, router::keyed(&self.0), stop)
+        serve(door, router::keyed(&self.0), Arc::clone(&self.0), stop)
     }
 
     /// Serves the API on a Unix socket until `stop`.
@@ -134,14 +129,58 @@ impl Admin {
         door: impl Door,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
-        serve(door, router::counters(&self.0), stop)
+        serve(door, router::counters(&self.0), Arc::clone(&self.0), stop)
     }
 }
 
-async fn serve(door: impl Door, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
-    let service = router.into_make_service_with_connect_info::<Peer>();
-    let serving = axum::serve(Through(door), service).with_graceful_shutdown(stop);
-    ended(serving.await);
+/// Each connection by itself, as its age is bounded: what is revoked, or asked for anew, must reach
+/// those that are open.
+async fn serve(
+    mut door: impl Door,
+    router: Router,
+    state: Arc<State>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    let mut stop = pin!(stop);
+    let (stops, stopped) = watch::channel(());
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(_) = open.join_next() => {}
+            (stream, peer) = door.accept() => {
+                let age_max = state.settings().server.timeouts.connection_age_max;
+                let mut stopped = stopped.clone();
+                let end = async move {
+                    // That nobody can say it any more says it too.
+                    drop(tokio::time::timeout(age_max, stopped.changed()).await);
+                };
+                open.spawn(connection(stream, peer, router.clone(), end));
+            }
+        }
+    }
+    drop(stops);
+    while open.join_next().await.is_some() {}
+}
+
+/// Serves a connection until `end`, and then the request it is about.
+async fn connection<S>(stream: S, peer: Peer, router: Router, end: impl Future<Output = ()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer.clone()));
+        // A router is always ready.
+        router.clone().call(request)
+    });
+    let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(serving);
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = end => serving.as_mut().graceful_shutdown(),
+    }
+    drop(tokio::time::timeout(LAST_REQUEST_MAX, serving).await);
 }
 
 fn ended(result: io::Result<()>) {

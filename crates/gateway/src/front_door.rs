@@ -127,8 +127,8 @@ impl Exchange<'_> {
         };
         // What fields say of a certificate is nobody's proof: only the handshake is.
         let mtls = door.mtls.as_ref().map(|wanted| {
-            let client = self.conn.tls().and_then(|tls| tls.client.as_deref());
-            wanted.judge(client, self.store_now())
+            let client = self.conn.tls().and_then(|tls| tls.client_now());
+            wanted.judge(client.map(|client| &**client), self.store_now())
         });
         let findings = [
             (Factor::ServiceToken, service_token),

@@ -77,6 +77,7 @@ use crate::tree::KeyPath;
 use std::path::PathBuf;
 use std::time::Duration;
 use tollkeep_policy::ip_list::covers_loopback;
+use tollkeep_types::tls::ClientCertNeed;
 
 /// Everything the program is told, checked.
 #[derive(Clone, Debug)]
@@ -299,6 +300,17 @@ fn check_local(management: &Management, server: &Server, checks: &mut Checks<'_>
     if management.on_data_port == OnDataPort::Loopback && trusted.any(|net| covers_loopback(*net)) {
         let problem = "is refused while a proxy on loopback is trusted: every caller behind it \
                        would be local";
+        checks.error("management.on_data_port", problem);
+    }
+    let tls = management.tls.as_ref();
+    let asked = tls.and_then(|tls| tls.client_auth.as_ref());
+    let door = management.front_door.as_ref();
+    if management.on_data_port == OnDataPort::Loopback
+        && asked.is_some_and(|asked| asked.need == ClientCertNeed::Required)
+        && door.is_none_or(|door| door.mtls.is_none())
+    {
+        let problem = "is a way around the certificate that `management.tls.client_auth` \
+                       requires: set `management.front_door.mtls`, or this to `off`";
         checks.error("management.on_data_port", problem);
     }
 }

@@ -112,7 +112,11 @@ pub(super) fn check_clients(all: &[Listen], tls: &Tls, checks: &mut Checks<'_>) 
             let path = KeyPath::of(ROOT).index(index);
             let problem = "is in clear text: callers come in there without the certificate that \
                            `server.tls.client_auth` requires";
-            checks.warn_at(&path, problem);
+            if checks.in_production() && !listen.addr.ip().is_loopback() {
+                checks.error_at(&path, problem);
+            } else {
+                checks.warn_at(&path, problem);
+            }
         }
     }
 }

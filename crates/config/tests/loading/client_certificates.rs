@@ -141,3 +141,49 @@ fn a_listener_in_clear_text_beside_required_certificates_is_told() {
     assert_eq!(told.matches("is in clear text").count(), 1, "{told}");
     assert!(!case("optional").warnings().contains("is in clear text"));
 }
+
+// EDGE-15
+#[test]
+fn in_production_callers_in_clear_text_beside_required_certificates_are_of_this_machine() {
+    let case = |host: &str, more: &str| {
+        Case::yaml(&format!(
+            "environment: production\nserver: {{ insecure_public_http: true, listen: [{{ port: 1 \
+             }}, {{ port: 2, host: \"{host}\", {more} }}], tls: {{ {PAIR}, client_auth: required, \
+             client_ca_file: ca.pem }} }}"
+        ))
+    };
+    let want = "server.listen[1]: is in clear text: callers come in there without";
+    for (host, more, is_refused) in [
+        ("0.0.0.0", "tls: false", true),
+        ("10.1.1.1", "tls: false", true),
+        ("::", "tls: false", true),
+        ("0.0.0.0", "redirect_http: true", false),
+        ("127.0.0.1", "tls: false", false),
+        ("::1", "tls: false", false),
+    ] {
+        let errors = case(host, more).load().err().unwrap_or_default();
+        assert_eq!(errors.contains(want), is_refused, "{host} {more}: {errors}");
+    }
+}
+
+// EDGE-4 EDGE-15
+#[test]
+fn management_on_the_data_port_is_no_way_around_a_required_certificate() {
+    let case = |need: &str, more: &str| {
+        Case::yaml(&format!(
+            "management: {{ on_data_port: loopback, tls: {{ {PAIR}, client_auth: {need}, \
+             client_ca_file: ca.pem }}, {more} }}"
+        ))
+    };
+    let errors = case("required", "").errors();
+    let want = "management.on_data_port: is a way around the certificate";
+    assert!(errors.contains(want), "{errors}");
+    let errors = case("required", "front_door: { service_token: {} }").errors();
+    assert!(errors.contains(want), "{errors}");
+    for (need, more) in [
+        ("optional", ""),
+        ("required", "front_door: { mtls: { subjects: [\"CN=a\"] } }"),
+    ] {
+        assert!(case(need, more).load().is_ok(), "{need} {more}");
+    }
+}

@@ -369,6 +369,7 @@ fn load(path: &Path, now: WallMillis, insecure_key_mode: bool) -> Result<KeptPai
         may_be_over: true,
     };
     let rules = Rules {
+        served: None,
         now,
         insecure_key_mode,
         in_production: false,

@@ -126,6 +126,15 @@ pub(crate) fn client_certificate(der: &[u8]) -> Option<ClientCertificate> {
     ))
 }
 
+/// Whether a certificate says that it is for clients.
+pub(crate) fn is_for_clients(der: &[u8]) -> bool {
+    let Some(parsed) = parse(der) else {
+        return false;
+    };
+    let usage = parsed.extended_key_usage().ok().flatten();
+    usage.is_some_and(|extension| extension.value.client_auth)
+}
+
 /// A certificate that may issue others.
 #[derive(Clone, Debug)]
 pub(crate) struct Authority {
@@ -177,6 +186,16 @@ impl Authority {
     }
 }
 
+/// Whose certificates a revocation list is about.
+enum Part {
+    /// Those that are no authorities.
+    Users,
+    /// Those that are.
+    Authorities,
+    /// All, or it is not clear.
+    Unknown,
+}
+
 /// A revocation list.
 pub(crate) struct RevocationList<'d> {
     parsed: CertificateRevocationList<'d>,
@@ -214,15 +233,29 @@ impl<'d> RevocationList<'d> {
         self.parsed.next_update().map(wall)
     }
 
-    /// Whether `other` is about the same certificates.
-    pub(crate) fn is_about_the_same(&self, other: &Self) -> bool {
-        let part = |list: &Self| {
-            let oid = OID_X509_EXT_ISSUER_DISTRIBUTION_POINT;
-            let found = list.parsed.tbs_cert_list.find_extension(&oid);
-            found.map(|extension| extension.value.to_vec())
+    /// Whether only one of the two would be looked at for some certificate: both are of one issuer,
+    /// and it is not that one is about authorities and the other about all others.
+    pub(crate) fn hides(&self, other: &Self) -> bool {
+        let apart = matches!(
+            (self.part(), other.part()),
+            (Part::Users, Part::Authorities) | (Part::Authorities, Part::Users)
+        );
+        self.parsed.issuer().as_raw() == other.parsed.issuer().as_raw() && !apart
+    }
+
+    fn part(&self) -> Part {
+        let oid = OID_X509_EXT_ISSUER_DISTRIBUTION_POINT;
+        let found = self.parsed.tbs_cert_list.find_extension(&oid);
+        let Some(ParsedExtension::IssuingDistributionPoint(point)) =
+            found.map(|extension| extension.parsed_extension())
+        else {
+            return Part::Unknown;
         };
-        let issuer = |list: &Self| list.parsed.issuer().as_raw().to_vec();
-        issuer(self) == issuer(other) && part(self) == part(other)
+        match (point.only_contains_user_certs, point.only_contains_ca_certs) {
+            (true, false) => Part::Users,
+            (false, true) => Part::Authorities,
+            (false, false) | (true, true) => Part::Unknown,
+        }
     }
 
     /// Whether it is this authority's: by name and by signature.

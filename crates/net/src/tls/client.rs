@@ -48,6 +48,7 @@ pub fn client_showing(
 ) -> Result<Arc<ClientConfig>, Fault> {
     let trust = Trust::load(RootStore::System, extra_roots, None)?;
     let rules = Rules {
+        served: None,
         now,
         insecure_key_mode: false,
         in_production: false,

@@ -3,16 +3,19 @@
 //! rustls judges a certificate by what is made here. What it would take without a word is refused
 //! before: an authority that is none, one that has expired, and lists that nobody signed.
 
-use super::certificate::{Authority, KeyKind, NoAuthority, RevocationList};
+use super::certificate::{Authority, KeyKind, NoAuthority, RevocationList, is_for_clients};
 use super::fault::{Fault, RSA_BITS_MIN, Warning};
 use super::pem_file::{FILE_BYTES_MAX, read, something_else, told};
 use super::server::{Ends, Expiry};
-use rustls::RootCertStore;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tollkeep_types::WallMillis;
@@ -45,6 +48,8 @@ struct Authorities {
     path: String,
     roots: RootCertStore,
     all: Vec<Authority>,
+    /// Those that are believed no more; their lists may still stand beside others.
+    expired: Vec<Authority>,
 }
 
 /// The revocation lists of a file.
@@ -55,12 +60,17 @@ struct Lists {
 }
 
 impl ClientAuth {
-    /// Reads and judges the files.
+    /// Reads and judges the files. Where a listener `serves` already, an authority that has expired
+    /// is believed no more, instead of keeping out what else is new.
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub(super) fn load(files: &ClientAuthFiles, now: WallMillis) -> Result<Self, Vec<Fault>> {
-        let authorities = Authorities::read(&files.ca_file, now)?;
+    pub(super) fn load(
+        files: &ClientAuthFiles,
+        now: WallMillis,
+        serves: bool,
+    ) -> Result<Self, Vec<Fault>> {
+        let authorities = Authorities::read(&files.ca_file, now, serves)?;
         let mut expiries: Vec<_> = authorities.expiry().into_iter().collect();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let Authorities { roots, .. } = &authorities;
@@ -68,11 +78,11 @@ impl ClientAuth {
             Arc::new(roots.clone()),
             Arc::clone(&provider),
         );
-        let mut warnings = Vec::new();
+        let mut warnings = authorities.warnings();
         if let Some(file) = &files.crl_file {
             let lists = Lists::read(file, &authorities, now)?;
             expiries.extend(lists.expiry);
-            warnings = lists.warnings;
+            warnings.extend(lists.warnings);
             // Where nobody knows whether a certificate is revoked, it is as bad as revoked.
             builder = builder.with_crls(lists.der).enforce_revocation_expiration();
         }
@@ -86,15 +96,69 @@ impl ClientAuth {
         };
         let verifier = builder.build().map_err(unsupported)?;
         Ok(Self {
-            verifier,
+            verifier: Arc::new(OnlyForClients(verifier)),
             expiries,
             warnings,
         })
     }
 }
 
+/// Refuses also who does not say what it is for, whom `webpki` takes as being for everything.
+#[derive(Debug)]
+struct OnlyForClients(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for OnlyForClients {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.0.verify_client_cert(leaf, between, now)?;
+        if is_for_clients(leaf) {
+            Ok(verified)
+        } else {
+            Err(CertificateError::InvalidPurpose.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
 impl Authorities {
-    fn read(file: &Path, now: WallMillis) -> Result<Self, Vec<Fault>> {
+    fn read(file: &Path, now: WallMillis, serves: bool) -> Result<Self, Vec<Fault>> {
         let (path, what) = (told(file), "certificate");
         let text = read(file, FILE_BYTES_MAX).map_err(|fault| vec![fault])?.0;
         let der: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
@@ -107,8 +171,12 @@ impl Authorities {
         };
         let der = der.ok_or_else(|| vec![not_pem])?;
         let (mut roots, mut all, mut faults) = (RootCertStore::empty(), Vec::new(), Vec::new());
+        let mut expired = Vec::new();
         for der in der {
             match Authority::read(&der) {
+                Ok(authority) if serves && now > authority.certificate.not_after => {
+                    expired.push(authority);
+                }
                 Ok(authority) if roots.add(der).is_ok() => {
                     faults.extend(judged(&authority, &path, now));
                     all.push(authority);
@@ -123,11 +191,31 @@ impl Authorities {
                 }
             }
         }
+        if all.is_empty() {
+            // Whom nobody is left to vouch for can't be asked for.
+            faults.extend(expired.iter().filter_map(|one| judged(one, &path, now)));
+        }
         if faults.is_empty() {
-            Ok(Self { path, roots, all })
+            Ok(Self {
+                path,
+                roots,
+                all,
+                expired,
+            })
         } else {
             Err(faults)
         }
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        let expired = self.expired.iter().map(|authority| &authority.certificate);
+        expired
+            .map(|certificate| Warning::AuthorityExpired {
+                path: self.path.clone(),
+                subject: certificate.subject.to_string(),
+                at: certificate.not_after,
+            })
+            .collect()
     }
 
     /// The end that comes first.
@@ -190,7 +278,7 @@ impl Lists {
         for (index, list) in lists.iter().enumerate() {
             faults.extend(list_judged(list, &path, authorities, now));
             let mut before = lists.iter().take(index);
-            if before.any(|other| other.is_about_the_same(list)) {
+            if before.any(|other| other.hides(list)) {
                 let (path, issuer) = (path.clone(), list.issuer.to_string());
                 faults.push(Fault::SeveralLists { path, issuer });
             }
@@ -238,6 +326,10 @@ fn list_judged(
         .all;
     let mut all = authorities.all.iter();
     if !all.any(|authority| list.is_of(authority, known)) {
+        let mut expired = authorities.expired.iter();
+        if expired.any(|authority| list.is_of(authority, known)) {
+            return None;
+        }
         return Some(Fault::ListOfNobody {
             path,
             issuer,

@@ -3,7 +3,7 @@
 
 use super::handshake::{HANDSHAKE_RECORD, Hello, UNRECOGNIZED_NAME, say};
 use super::server::{Offers, ServerTls};
-use super::session::{Protocol, Session, client_of};
+use super::session::{Protocol, Session};
 use rustls::server::Acceptor;
 use std::io;
 use std::net::SocketAddr;
@@ -47,14 +47,6 @@ impl ControlListener {
         })
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// The system does not tell.
-    pub fn addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
     /// The next caller, behind TLS after its handshake.
     pub async fn accept(&mut self) -> (ControlStream, SocketAddr) {
         loop {
@@ -83,7 +75,7 @@ impl ControlListener {
     }
 }
 
-async fn shake_in_time(tls: &ServerTls, stream: TcpStream) -> Option<ControlStream> {
+async fn shake_in_time(tls: &Arc<ServerTls>, stream: TcpStream) -> Option<ControlStream> {
     let wait = tls.served().handshake;
     tokio::select! {
         shaken = shake(tls, stream) => match shaken {
@@ -98,7 +90,7 @@ async fn shake_in_time(tls: &ServerTls, stream: TcpStream) -> Option<ControlStre
 }
 
 /// `None` is what is not TLS, or asks for a name that is not ours.
-async fn shake(tls: &ServerTls, stream: TcpStream) -> io::Result<Option<ControlStream>> {
+async fn shake(tls: &Arc<ServerTls>, stream: TcpStream) -> io::Result<Option<ControlStream>> {
     let served = tls.served();
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 || first != [HANDSHAKE_RECORD] {
@@ -122,13 +114,9 @@ async fn shake(tls: &ServerTls, stream: TcpStream) -> io::Result<Option<ControlS
     let stream = started
         .into_stream(Arc::clone(served.config(Offers::Http11)))
         .await?;
-    let client = client_of(stream.get_ref().1.peer_certificates()).map_err(io::Error::other)?;
-    let session = Session {
-        certificates: Arc::clone(&served.certificates),
-        named,
-        protocol: Protocol::Http11,
-        client,
-    };
+    let chain = stream.get_ref().1.peer_certificates();
+    let session = Session::new(tls, &served, named, Protocol::Http11, chain);
+    let session = session.map_err(io::Error::other)?;
     let carrier = Carrier::Tls(Box::new(stream), Arc::new(session));
     Ok(Some(ControlStream(carrier)))
 }

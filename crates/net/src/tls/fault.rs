@@ -213,6 +213,24 @@ pub enum Warning {
         /// The authority.
         subject: String,
     },
+    /// The certificate's time ended while it was served.
+    #[error("{path}: the certificate expired at {at}: it is served on, and clients refuse it")]
+    Expired {
+        /// The file.
+        path: String,
+        /// When.
+        at: WallMillis,
+    },
+    /// An authority's time is over.
+    #[error("{path}: the authority {subject} expired at {at}: it is believed no more")]
+    AuthorityExpired {
+        /// The file.
+        path: String,
+        /// Whose certificate.
+        subject: String,
+        /// When.
+        at: WallMillis,
+    },
     /// TLS 1.2 is allowed and no suite of it is.
     #[error("no listed cipher suite is of TLS 1.2: only 1.3 is spoken")]
     OnlyNewest,

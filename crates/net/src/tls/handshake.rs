@@ -78,7 +78,7 @@ pub(crate) async fn accept(
     }
     let mut opened = TlsStream::new(stream, served.config(door.offers), incoming, buffers)?;
     shake(&mut opened, slot).await?;
-    let session = opened.agreed(&served.certificates, named)?;
+    let session = opened.agreed(&door.server, &served, named)?;
     Ok((opened, session))
 }
 

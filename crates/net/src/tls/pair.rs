@@ -5,6 +5,7 @@ use super::certificate::{Certificate, KeyKind};
 use super::fault::{Fault, RSA_BITS_MIN, Warning};
 use super::names::ServedNames;
 use super::pem_file::{FILE_BYTES_MAX, read, something_else, told};
+use super::server::Certificates;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -28,8 +29,10 @@ pub struct PairFiles {
 
 /// How strictly pairs are judged.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct Rules<'a> {
     pub(crate) now: WallMillis,
+    /// Those that are served already, which may have expired meanwhile.
+    pub(crate) served: Option<&'a Certificates>,
     pub(crate) insecure_key_mode: bool,
     pub(crate) in_production: bool,
 }
@@ -48,7 +51,7 @@ impl Pair {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(crate) fn load(files: &PairFiles, rules: Rules) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn load(files: &PairFiles, rules: Rules<'_>) -> Result<Self, Vec<Fault>> {
         let (chain, key) = (read_chain(files, rules), read_key(&files.key_file, rules));
         let mut faults = Vec::new();
         let chain = chain.map_err(|found| faults.extend(found)).ok();
@@ -96,7 +99,7 @@ struct Chain {
     warnings: Vec<Warning>,
 }
 
-fn read_chain(files: &PairFiles, rules: Rules) -> Result<Chain, Vec<Fault>> {
+fn read_chain(files: &PairFiles, rules: Rules<'_>) -> Result<Chain, Vec<Fault>> {
     let path = told(&files.cert_file);
     let text = read(&files.cert_file, FILE_BYTES_MAX)
         .map_err(|fault| vec![fault])?
@@ -117,13 +120,14 @@ fn read_chain(files: &PairFiles, rules: Rules) -> Result<Chain, Vec<Fault>> {
     let all: Option<Vec<_>> = all.collect();
     let all = all.ok_or_else(|| vec![damaged()])?;
     let leaf = all.first().cloned().ok_or_else(|| vec![not_pem()])?;
-    let mut faults = Vec::new();
+    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     if rules.now > leaf.not_after && !files.may_be_over {
-        let at = leaf.not_after;
-        faults.push(Fault::Expired {
-            path: path.clone(),
-            at,
-        });
+        let (path, at) = (path.clone(), leaf.not_after);
+        if rules.served.is_some_and(|served| served.have(&der)) {
+            warnings.push(Warning::Expired { path, at });
+        } else {
+            faults.push(Fault::Expired { path, at });
+        }
     }
     if rules.now < leaf.not_before {
         let at = leaf.not_before;
@@ -145,7 +149,6 @@ fn read_chain(files: &PairFiles, rules: Rules) -> Result<Chain, Vec<Fault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    let mut warnings = Vec::new();
     let in_order = |pair: &[Certificate]| match pair {
         [issued, issuer] => issuer.is_issuer_of(issued),
         _ => true,
@@ -166,7 +169,7 @@ fn read_chain(files: &PairFiles, rules: Rules) -> Result<Chain, Vec<Fault>> {
     })
 }
 
-fn read_key(file: &Path, rules: Rules) -> Result<PrivateKeyDer<'static>, Vec<Fault>> {
+fn read_key(file: &Path, rules: Rules<'_>) -> Result<PrivateKeyDer<'static>, Vec<Fault>> {
     let path = told(file);
     let (text, mode) = read(file, FILE_BYTES_MAX).map_err(|fault| vec![fault])?;
     let mut faults = Vec::new();

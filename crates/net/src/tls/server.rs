@@ -15,6 +15,7 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, version};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,8 @@ pub struct Served {
     with_http2: Arc<ServerConfig>,
     with_http11: Arc<ServerConfig>,
     pub(crate) certificates: Arc<Certificates>,
+    /// What certificates of clients are judged by, if they are asked for.
+    judge: Option<Arc<dyn ClientCertVerifier>>,
     pub(crate) handshake: Duration,
     /// Until when each certificate is valid.
     pub expiries: Vec<Expiry>,
@@ -104,13 +107,15 @@ impl Served {
         Self::load_with(settings, now, None)
     }
 
+    /// `before` is what is served until now.
     fn load_with(
         settings: &ServerSettings,
         now: WallMillis,
-        tickets: Option<Arc<dyn ProducesTickets>>,
+        before: Option<&Self>,
     ) -> Result<Self, Vec<Fault>> {
         let rules = Rules {
             now,
+            served: before.map(|before| &*before.certificates),
             insecure_key_mode: settings.insecure_key_mode,
             in_production: settings.in_production,
         };
@@ -123,7 +128,7 @@ impl Served {
         }
         let client_auth = settings.client_auth.as_ref();
         let client_auth = client_auth
-            .map(|files| ClientAuth::load(files, now))
+            .map(|files| ClientAuth::load(files, now, before.is_some()))
             .transpose();
         let client_auth = client_auth
             .map_err(|found| faults.extend(found))
@@ -142,6 +147,7 @@ impl Served {
             warnings.push(Warning::OnlyNewest);
         }
         let setup = |error: rustls::Error| vec![Fault::Setup(error.to_string())];
+        let tickets = before.and_then(|before| before.tickets.clone());
         let tickets = match (&client_auth, tickets) {
             (Some(_), _) => None,
             (None, Some(tickets)) => Some(tickets),
@@ -153,10 +159,9 @@ impl Served {
             expiries.extend(client_auth.expiries.iter().cloned());
             warnings.extend(client_auth.warnings.iter().cloned());
         }
-        let verifier = match client_auth {
-            Some(client_auth) => client_auth.verifier,
-            None => WebPkiClientVerifier::no_client_auth(),
-        };
+        let verifier = client_auth.map(|client_auth| client_auth.verifier);
+        let judge = verifier.clone();
+        let verifier = verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth);
         let certificates = Arc::new(Certificates(pairs));
         let mut config = config(settings, &suites, &certificates, verifier).map_err(setup)?;
         match &tickets {
@@ -172,11 +177,21 @@ impl Served {
             with_http2: offering(&[HTTP_2, HTTP_1_1]),
             with_http11: offering(&[HTTP_1_1]),
             certificates,
+            judge,
             handshake: settings.handshake,
             expiries,
             warnings,
             tickets,
         })
+    }
+
+    /// Whether a client who shows this now would be let in.
+    pub(crate) fn believes(&self, shown: &[CertificateDer<'_>]) -> bool {
+        let (Some(judge), Some((leaf, between))) = (&self.judge, shown.split_first()) else {
+            return false;
+        };
+        let judged = judge.verify_client_cert(leaf, between, UnixTime::now());
+        judged.is_ok()
     }
 
     /// What rustls shakes hands with.
@@ -308,6 +323,11 @@ impl Certificates {
         self.0.iter().any(|pair| pair.names.cover(name))
     }
 
+    /// Whether this chain is one of them.
+    pub(crate) fn have(&self, chain: &[CertificateDer<'_>]) -> bool {
+        self.0.iter().any(|pair| pair.certified.cert == chain)
+    }
+
     /// Whether `authority` belongs to another certificate than `named`, the server name a
     /// connection was opened with.
     pub(crate) fn parts(&self, named: Option<&str>, authority: &[u8]) -> bool {
@@ -377,8 +397,7 @@ impl ServerTls {
         settings: &ServerSettings,
         now: WallMillis,
     ) -> Result<Served, Vec<Fault>> {
-        let tickets = self.served.load().tickets.clone();
-        Served::load_with(settings, now, tickets)
+        Served::load_with(settings, now, Some(&self.served.load()))
     }
 
     /// New handshakes are shaken with this from now on.

@@ -5,8 +5,8 @@
 //! is sent is sealed into another and written with one system call. An idle connection holds the
 //! session's keys and no buffer.
 
-use super::server::{Certificates, HTTP_2};
-use super::session::{Protocol, Session, UnreadableClient, client_of};
+use super::server::{HTTP_2, Served, ServerTls};
+use super::session::{Protocol, Session, UnreadableClient};
 use crate::buffers::Buffers;
 use crate::socket;
 use rustls::ServerConfig;
@@ -78,18 +78,16 @@ impl TlsStream {
     /// Its certificate says nothing.
     pub(crate) fn agreed(
         &self,
-        certificates: &Arc<Certificates>,
+        tls: &Arc<ServerTls>,
+        served: &Arc<Served>,
         named: Option<Box<str>>,
     ) -> Result<Session, UnreadableClient> {
-        Ok(Session {
-            certificates: Arc::clone(certificates),
-            named,
-            protocol: match self.session.alpn_protocol() {
-                Some(HTTP_2) => Protocol::Http2,
-                Some(_) | None => Protocol::Http11,
-            },
-            client: client_of(self.session.peer_certificates())?,
-        })
+        let protocol = match self.session.alpn_protocol() {
+            Some(HTTP_2) => Protocol::Http2,
+            Some(_) | None => Protocol::Http11,
+        };
+        let chain = self.session.peer_certificates();
+        Session::new(tls, served, named, protocol, chain)
     }
 
     /// The socket below.

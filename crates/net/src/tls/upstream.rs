@@ -113,6 +113,7 @@ impl UpstreamTls {
                 may_be_over: false,
             };
             let rules = Rules {
+                served: None,
                 now,
                 insecure_key_mode: false,
                 in_production: false,

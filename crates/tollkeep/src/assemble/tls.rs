@@ -4,7 +4,7 @@
 use super::ordered;
 use super::reload::fault;
 use super::watch::Files;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use tollkeep_admin::{Door, Peer};
 use tollkeep_config::ConfigError;
@@ -244,6 +244,11 @@ impl Door for ControlDoor {
         let (stream, addr) = self.0.accept().await;
         let session = stream.tls().map(Arc::clone);
         let certificate = session.as_ref().and_then(|session| session.client.clone());
+        let is_believed = session
+            .clone()
+            .map(|session| -> tollkeep_admin::IsBelieved {
+                Arc::new(move || session.client_now().is_some())
+            });
         let tls = session.map(|session| -> tollkeep_admin::Misdirects {
             Arc::new(move |authority| session.misdirects(authority))
         });
@@ -251,11 +256,8 @@ impl Door for ControlDoor {
             addr,
             tls,
             certificate,
+            is_believed,
         };
         (stream, peer)
-    }
-
-    fn addr(&self) -> std::io::Result<SocketAddr> {
-        self.0.addr()
     }
 }

@@ -68,7 +68,20 @@ fn cast() -> Cast {
             Some(between.client("ci").alone()),
             Lets::In,
         ),
-        ("for any use", Some(used(&[])), Lets::In),
+        ("for no use that it tells", Some(used(&[])), Lets::Out),
+        (
+            "for any use",
+            Some(used(&[ExtendedKeyUsagePurpose::Any])),
+            Lets::Out,
+        ),
+        (
+            "for clients and servers",
+            Some(used(&[
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ])),
+            Lets::In,
+        ),
         (
             "for servers",
             Some(used(&[ExtendedKeyUsagePurpose::ServerAuth])),

@@ -1,9 +1,12 @@
 //! Files of authorities and revocation lists: what each fault is told as.
 
 use crate::fixture::TOLLKEEP;
-use crate::mtls_fixture::{Authority, Believed, status};
+use crate::mtls_fixture::{Authority, Believed, Revocable, status};
 use crate::tls_fixture::openssl;
-use rcgen::{CertificateRevocationListParams, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope,
+    KeyUsagePurpose, date_time_ymd,
+};
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tollkeep_testkit::{Origin, eventually};
@@ -291,4 +294,48 @@ fn a_start_with_a_bad_file_is_refused_and_a_list_that_ends_meanwhile_lets_nobody
     assert_eq!(status(believed.caller(None), gateway.data(), "/x"), Ok(200));
     believed.revoke(&[root.list(&[])]);
     eventually("a new one is taken", || (ask() == Ok(200)).then_some(()));
+}
+
+// EDGE-15
+#[test]
+fn lists_of_one_authority_stand_side_by_side_only_if_none_hides_the_other() {
+    let root = Authority::root("Clients");
+    let believed = Believed::new(&[&root]);
+    let (lost, fine) = (root.client("lost"), root.client("fine"));
+    let part = |name: &str, scope, revoked: &[&dyn Revocable]| {
+        root.list_with(revoked, |params| {
+            params.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint {
+                    uris: vec![format!("http://clients.test/{name}")],
+                },
+                scope,
+            });
+        })
+    };
+    let users = || Some(CrlScope::UserCertsOnly);
+    let all = |revoked: &[&dyn Revocable]| root.list(revoked);
+    for (name, first, second) in [
+        ("pieces", part("1", None, &[]), part("2", None, &[&lost])),
+        ("all and a piece", all(&[]), part("2", None, &[&lost])),
+        (
+            "two of users",
+            part("1", users(), &[]),
+            part("2", users(), &[&lost]),
+        ),
+        ("of users and all", part("1", users(), &[]), all(&[&lost])),
+    ] {
+        let (code, _, told) = check(&believed, &root.pem(), Some(&format!("{first}{second}")));
+        assert_eq!(code, Some(3), "{name}: {told}");
+        let want = "holds two revocation lists of CN=Clients";
+        assert!(told.contains(want), "{name}: {told}");
+    }
+    believed.revoke(&[
+        part("1", Some(CrlScope::CaCertsOnly), &[]),
+        part("2", users(), &[&lost]),
+    ]);
+    let origin = Origin::plain();
+    let gateway = believed.gateway(&origin, "required", "").start();
+    let ask = |who| status(believed.caller(Some(who)), gateway.data(), "/x");
+    assert_eq!(ask(&fine), Ok(200));
+    assert!(ask(&lost).is_err());
 }

@@ -1,14 +1,16 @@
 //! Authorities and revocations that change while the gateway serves.
 
-use crate::fixture::head;
+use crate::fixture::{before, free, gateway as gateway_of, head};
 use crate::mtls_fixture::{Authority, Believed, status, status_of};
-use crate::tls_fixture::{carried, shake};
+use crate::tls_fixture::{Kind, carried, shake};
+use rcgen::date_time_ymd;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tollkeep_testkit::{Gateway, Origin, eventually};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tollkeep_testkit::{Gateway, MANAGEMENT_KEY, Origin, PATIENCE, eventually};
 
 fn reload_tls(gateway: &Gateway) {
     let (code, told) = gateway.api("POST", "/api/v1/tls/reload", Some(&json!({})));
@@ -100,7 +102,7 @@ fn again(config: &Arc<ClientConfig>, addr: SocketAddr) -> Result<HandshakeKind, 
     let kind = session.handshake_kind().unwrap();
     let mut client = carried(socket, session);
     client.send(&head("GET /x", ""));
-    match client.answer(tollkeep_testkit::PATIENCE) {
+    match client.answer(PATIENCE) {
         Ok(answer) if answer.status == 200 => Ok(kind),
         other => Err(format!("{kind:?}: {other:?}")),
     }
@@ -150,4 +152,129 @@ fn no_ticket_passes_by_the_check_of_a_certificate() {
         assert!(told.is_err(), "{version:?}: {told:?}");
         assert_eq!(ask(&nobody), Ok(HandshakeKind::Full), "{version:?}");
     }
+}
+
+// EDGE-12 EDGE-15 EDGE-126
+#[test]
+fn a_door_does_not_open_for_who_was_revoked_on_an_open_connection() {
+    let root = Authority::root("Clients");
+    let believed = Believed::new(&[&root]);
+    believed.revoke(&[root.list(&[])]);
+    let origin = Origin::plain();
+    let door = "front_door: { mtls: { subjects: [\"CN=lost\", \"CN=fine\"] } }";
+    let tls = believed.tls("optional");
+    let config = format!(
+        "server: {{ {tls}, {door} }}\nmanagement: {{ {tls}, {door} }}\n{}",
+        before(&origin, &free("GET /x"))
+    );
+    let gateway = gateway_of(config).start();
+    let reload = || {
+        let done = gateway.cli(&["tls", "reload"]);
+        assert!(done.status.success(), "{done:?}");
+    };
+    let (lost, fine) = (root.client("lost"), root.client("fine"));
+    let key = format!("Authorization: Bearer {MANAGEMENT_KEY}\r\n");
+    let planes = [
+        (gateway.data(), head("GET /x", "")),
+        (gateway.management(), head("GET /api/v1/whoami", &key)),
+    ];
+    let mut kept: Vec<_> = planes
+        .iter()
+        .flat_map(|(addr, request)| {
+            [(&lost, 403), (&fine, 200)].map(|(who, then)| {
+                let client = believed.caller(Some(who)).connect(*addr, "a.test");
+                (client, request, then)
+            })
+        })
+        .collect();
+    for (client, request, _) in &mut kept {
+        assert_eq!(client.call(request).status, 200);
+    }
+    reload();
+    for (client, request, _) in &mut kept {
+        assert_eq!(client.call(request).status, 200, "nothing has changed");
+    }
+    believed.revoke(&[root.list(&[&lost])]);
+    reload();
+    for (client, request, then) in &mut kept {
+        assert_eq!(client.call(request).status, *then);
+    }
+}
+
+// EDGE-15 EDGE-53
+#[test]
+fn connections_of_operators_and_of_who_scrapes_end_of_age() {
+    let root = Authority::root("Operators");
+    let believed = Believed::new(&[&root]);
+    let me = root.client("me");
+    let tls = believed.tls("required");
+    let gateway = gateway_of(format!("management: {{ {tls} }}\nmetrics: {{ {tls} }}\n"))
+        .set("server.timeouts.connection_age_max_ms", "700")
+        .start();
+    let key = format!("Authorization: Bearer {MANAGEMENT_KEY}\r\n");
+    for (addr, path) in [
+        (gateway.management(), "/api/v1/whoami"),
+        (gateway.metrics(), "/metrics"),
+    ] {
+        let mut idle = believed.caller(Some(&me)).connect(addr, "a.test");
+        assert_eq!(idle.call(&head(&format!("GET {path}"), &key)).status, 200);
+        let mut unused = believed.caller(Some(&me)).connect(addr, "a.test");
+        assert!(idle.closed_within(PATIENCE), "{path}");
+        assert!(unused.closed_within(PATIENCE), "{path}, never asked");
+    }
+}
+
+// EDGE-12 EDGE-15
+#[test]
+fn what_expired_while_it_was_served_keeps_out_no_revocation() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let last = now.as_secs() + 5;
+    let end = date_time_ymd(1970, 1, 1) + Duration::from_secs(last);
+    let root = Authority::root("Clients");
+    let short = Authority::root_with("Short", |params| params.not_after = end);
+    let believed = Believed::new(&[&root, &short]);
+    believed.revoke(&[root.list(&[]), short.list(&[])]);
+    let origin = Origin::plain();
+    let own = &believed.certificates;
+    let other = own.pair_with("other", Kind::Ecdsa, &["b.test"], |params| {
+        params.not_after = end;
+    });
+    let certificates = format!("enabled: true, certificates: [{{ {} }}]", other.yaml());
+    let config = believed.config(&origin, "required", "");
+    let config = config.replacen("enabled: true", &certificates, 1);
+    let gateway = gateway_of(&config).start();
+    let (lost, fine, of_short) = (root.client("l"), root.client("f"), short.client("s"));
+    let ask = |who| status(believed.caller(Some(who)), gateway.data(), "/x");
+    assert_eq!(
+        [&lost, &fine, &of_short].map(ask),
+        [Ok(200), Ok(200), Ok(200)]
+    );
+    eventually("both have expired", || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        (now.as_secs() > last).then_some(())
+    });
+    believed.revoke(&[root.list(&[&lost]), short.list(&[])]);
+    reload_tls(&gateway);
+    assert_eq!(ask(&fine), Ok(200));
+    assert!(ask(&lost).is_err(), "the new list holds");
+    assert!(ask(&of_short).is_err(), "it is believed no more");
+    // One that was not served before is a fault as ever, and so are both at a start.
+    let late = own.pair_with("other", Kind::Ecdsa, &["b.test"], |params| {
+        params.not_after = date_time_ymd(2002, 1, 1);
+        params.not_before = date_time_ymd(2001, 1, 1);
+    });
+    let (code, told) = gateway.api("POST", "/api/v1/tls/reload", Some(&json!({})));
+    assert_eq!(code, 422, "{told}");
+    let path = late.cert.display().to_string();
+    assert!(
+        told.to_string()
+            .contains(&format!("{path}: the certificate expired")),
+        "{told}"
+    );
+    let refused = gateway_of(&config).try_start().err().unwrap();
+    assert!(
+        refused.stderr.contains("the authority CN=Short expired"),
+        "{}",
+        refused.stderr
+    );
 }

@@ -64,11 +64,11 @@ fn authorities_and_lists_hold_from_their_first_to_their_last_second() {
             (last, true),
             (last + 1, false),
         ] {
-            let loaded = ClientAuth::load(files, WallMillis(now));
+            let loaded = ClientAuth::load(files, WallMillis(now), false);
             assert_eq!(loaded.is_ok(), good, "{name} at {now}");
         }
     }
-    let loaded = ClientAuth::load(&listed, WallMillis(at("2026-11-22T00:00:00Z")));
+    let loaded = ClientAuth::load(&listed, WallMillis(at("2026-11-22T00:00:00Z")), false);
     let told = loaded.ok().unwrap().expiries.into_iter();
     let told: Vec<_> = told
         .map(|expiry| (expiry.ends, expiry.not_after.0))
@@ -91,10 +91,10 @@ fn a_list_may_be_longer_than_a_certificate_but_not_endless() {
     fs::write(&long, &text).unwrap();
     files.crl_file = Some(long.clone());
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    assert!(ClientAuth::load(&files, now).is_ok());
+    assert!(ClientAuth::load(&files, now, false).is_ok());
     text.resize(16 * 1024 * 1024 + 1, b'\n');
     fs::write(&long, &text).unwrap();
-    let faults = ClientAuth::load(&files, now).err().unwrap();
+    let faults = ClientAuth::load(&files, now, false).err().unwrap();
     assert!(
         faults[0].to_string().contains("longer than 16 MiB"),
         "{faults:?}"

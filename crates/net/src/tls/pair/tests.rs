@@ -28,8 +28,9 @@ fn self_signed(folder: &Path) -> PairFiles {
     }
 }
 
-fn rules(at: &str) -> Rules {
+fn rules(at: &str) -> Rules<'static> {
     Rules {
+        served: None,
         now: at.parse().unwrap(),
         insecure_key_mode: false,
         in_production: true,
@@ -69,6 +70,7 @@ fn a_certificate_is_good_from_its_first_to_its_last_second() {
         (last.0 + DAY_MS, false),
     ] {
         let rules = Rules {
+            served: None,
             now: WallMillis(now),
             ..rules("2026-11-22T00:00:00Z")
         };
