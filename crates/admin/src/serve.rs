@@ -135,6 +135,10 @@ impl Admin {
 
 /// Each connection by itself, as its age is bounded: what is revoked, or asked for anew, must reach
 /// those that are open.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "few callers, and no slot of a worker that could time them"
+)]
 async fn serve(
     mut door: impl Door,
     router: Router,
