@@ -266,9 +266,8 @@ impl Exchange<'_> {
         let total = match self.work.head.framing {
             Framing::None => self.work.head.len,
             Framing::Length(length) if length <= DRAIN_BYTES_MAX + (1 << 20) => {
-                let expected = length.saturating_sub(
-                    u64::try_from(self.conn.unread().len() - self.work.head.len).ok()?,
-                );
+                let came = self.conn.unread().len().checked_sub(self.work.head.len)?;
+                let expected = length.saturating_sub(u64::try_from(came).ok()?);
                 let length = usize::try_from(length).ok()?;
                 (expected <= DRAIN_BYTES_MAX).then_some(self.work.head.len + length)?
             }

@@ -40,23 +40,35 @@ pub(crate) async fn serve(
         http2,
         opened,
         served: 0,
-        leaving: false,
+        leaving: None,
+        look_at: MonoNanos(0),
     };
+    connection.wait_anew(plans.load());
     loop {
-        connection.wait_anew(plans.load());
         match connection.http2.incoming().await {
-            Incoming::Request(stream) => connection.take(plans.load(), stream),
-            Incoming::Late => match connection.look(plans.load()) {
-                Look::GoOn => {}
-                Look::Close => return connection.http2.close().await,
-                Look::End => return connection.http2.calm().await,
-            },
+            Incoming::Request(stream) => {
+                connection.take(plans.load(), stream);
+                // However often requests come, what no request shows is looked at in time.
+                if !connection.is_due() {
+                    connection.wait_less(plans.load());
+                    continue;
+                }
+            }
+            Incoming::Late => {}
             Incoming::Breach(breach) => {
                 worker.shared.metrics.rejected(breach.reason());
                 tracing::debug!(reason = breach.reason(), "an HTTP/2 connection overdid it");
                 return connection.http2.calm().await;
             }
             Incoming::Over => return connection.http2.close().await,
+        }
+        match connection.look(plans.load()) {
+            Look::GoOn => connection.wait_anew(plans.load()),
+            Look::Close => {
+                connection.http2.part();
+                return connection.http2.close().await;
+            }
+            Look::End => return connection.http2.calm().await,
         }
     }
 }
@@ -76,22 +88,48 @@ struct Connection<'a> {
     http2: Http2,
     opened: Opened<'a>,
     served: u64,
-    /// The client was told to open no more streams.
-    leaving: bool,
+    /// Since when the client is told to open no more streams.
+    leaving: Option<MonoNanos>,
+    /// When it is looked at next.
+    look_at: MonoNanos,
 }
 
 impl Connection<'_> {
-    fn wait_anew(&self, plan: &Plan) {
+    /// Sets when it is looked at next.
+    fn wait_anew(&mut self, plan: &Plan) {
+        let wait = self.wait(plan);
+        self.look_at = self.after(wait);
         let slot = self.http2.slot();
-        if self.leaving {
-            slot.set(LOOK);
-        } else if self.http2.running() > 0 {
-            slot.set_idle(LOOK);
+        if self.leaving.is_some() {
+            slot.set(wait);
         } else {
-            // No later than a request may take to arrive, though none may have begun.
-            let wait = self.idle_left(plan).min(plan.timeouts.header);
-            slot.set_idle(wait.max(Duration::from_millis(1)));
+            slot.set_idle(wait);
         }
+    }
+
+    /// As [`Self::wait_anew`], if that is sooner.
+    fn wait_less(&mut self, plan: &Plan) {
+        if self.after(LOOK) < self.look_at {
+            self.wait_anew(plan);
+        }
+    }
+
+    fn wait(&self, plan: &Plan) -> Duration {
+        if self.leaving.is_some() || self.http2.running() > 0 {
+            return LOOK;
+        }
+        // No later than a request may take to arrive, though none may have begun.
+        let wait = self.idle_left(plan).min(plan.timeouts.header);
+        wait.max(Duration::from_millis(1))
+    }
+
+    fn after(&self, wait: Duration) -> MonoNanos {
+        let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        MonoNanos(self.http2.slot().now().0.saturating_add(wait))
+    }
+
+    fn is_due(&self) -> bool {
+        self.http2.slot().now() >= self.look_at
     }
 
     fn since(&self, at: MonoNanos) -> Duration {
@@ -132,14 +170,17 @@ impl Connection<'_> {
             return Look::End;
         }
         let timeouts = &plan.timeouts;
-        let late = |since: Option<MonoNanos>, wait| since.is_some_and(|at| self.since(at) >= wait);
-        if late(self.http2.stuck_since(), timeouts.write_stall)
-            || late(self.http2.fields_since(), timeouts.header)
+        let now = self.http2.slot().now();
+        let late = |since: Option<MonoNanos>, wait| {
+            since.is_some_and(|at| Duration::from_nanos(now.since(at)) >= wait)
+        };
+        if late(self.http2.fields_since(), timeouts.header)
+            || self.http2.is_stuck(timeouts.write_stall)
         {
             return Look::End;
         }
         let quiet = self.http2.running() == 0;
-        if self.leaving && quiet && self.since(self.http2.quiet_since()) >= LEAVE {
+        if self.leaving.is_some() && quiet && self.since(self.http2.quiet_since()) >= LEAVE {
             return Look::Close;
         }
         let left = if quiet {
@@ -150,11 +191,16 @@ impl Connection<'_> {
         if left.is_zero() || self.worker.shared.drain.is_draining() {
             self.leave();
         }
+        // A client that answers no PING has had the time of one that does.
+        if late(self.leaving, LEAVE) {
+            self.http2.part();
+        }
         Look::GoOn
     }
 
     fn leave(&mut self) {
-        if !std::mem::replace(&mut self.leaving, true) {
+        if self.leaving.is_none() {
+            self.leaving = Some(self.http2.slot().now());
             self.http2.go_away();
         }
     }

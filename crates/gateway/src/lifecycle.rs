@@ -299,6 +299,8 @@ impl<'a> Exchange<'a> {
 
     /// Refuses a stream whose head is no request.
     async fn run_malformed(self, fault: StreamFault) -> After {
+        // What stands there is the head of an earlier request.
+        self.work.head.reset();
         let refusal = if fault == StreamFault::TooLarge {
             Refusal::HeadersTooLarge
         } else {

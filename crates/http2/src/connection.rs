@@ -53,7 +53,10 @@ pub struct Connection<T> {
     credit: u32,
     pub(crate) out: Vec<u8>,
     pub(crate) sent: usize,
-    control_bytes: usize,
+    control: ControlBytes,
+    /// The stream whose body was taken last, and how many pieces of bodies were.
+    pub(crate) wrote_last: u32,
+    pub(crate) pieces: u32,
     /// Somebody waits until less waits to be sent.
     pub(crate) full: bool,
     pub(crate) budget: Budget,
@@ -74,6 +77,33 @@ pub(crate) struct Block {
     pub(crate) ends_stream: bool,
     pub(crate) depends_on_itself: bool,
     pub(crate) bytes: Vec<u8>,
+}
+
+/// Bytes of frames other than answers that wait to be sent: never fewer than there are, and those
+/// that were sent count on no longer than what was written before the mark waits.
+#[derive(Clone, Copy, Debug, Default)]
+struct ControlBytes {
+    /// A place in what is to be sent.
+    mark: usize,
+    before_mark: usize,
+    since_mark: usize,
+}
+
+impl ControlBytes {
+    const fn count(self) -> usize {
+        self.before_mark + self.since_mark
+    }
+
+    /// What is to be sent was sent up to `sent`, of `len`.
+    const fn were_sent(&mut self, sent: usize, len: usize) {
+        if sent >= self.mark {
+            *self = Self {
+                mark: len,
+                before_mark: self.since_mark,
+                since_mark: 0,
+            };
+        }
+    }
 }
 
 /// How far we are on the way out.
@@ -130,7 +160,9 @@ impl<T> Connection<T> {
             credit: 0,
             out: Vec::new(),
             sent: 0,
-            control_bytes: 0,
+            control: ControlBytes::default(),
+            wrote_last: 0,
+            pieces: 0,
             full: false,
             budget: Budget::default(),
             breach: None,
@@ -169,10 +201,16 @@ impl<T> Connection<T> {
     /// So many bytes of [`Self::to_send`] were sent.
     pub fn was_sent(&mut self, count: usize) {
         self.sent += count;
+        self.control.were_sent(self.sent, self.out.len());
         if self.sent >= self.out.len() {
             self.sent = 0;
-            self.control_bytes = 0;
+            self.control = ControlBytes::default();
             self.out.clear();
+        } else if self.sent >= OUT_BYTES_MAX {
+            // A client that is always a little behind must not make what it has taken stay.
+            self.out.drain(..self.sent);
+            self.control.mark -= self.sent.min(self.control.mark);
+            self.sent = 0;
         }
     }
 
@@ -223,9 +261,13 @@ impl<T> Connection<T> {
     }
 
     /// What the owners of those streams keep by them that wait for room; from now on they don't.
+    /// They come in turn: first those after the one whose body was taken last.
     pub fn unblocked(&mut self) -> impl Iterator<Item = &mut T> {
-        let blocked = self.streams.iter_mut().filter(|stream| stream.blocked);
-        blocked.map(|stream| {
+        let last = self.wrote_last;
+        let next = self.streams.partition_point(|stream| stream.id <= last);
+        let (first, later) = self.streams.split_at_mut(next);
+        let in_turn = later.iter_mut().chain(first);
+        in_turn.filter(|stream| stream.blocked).map(|stream| {
             stream.blocked = false;
             &mut stream.tag
         })
@@ -345,8 +387,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// The client has heard that we leave.
-    pub(crate) fn heard(&mut self) {
+    /// The client has heard that we leave, or has had the time to.
+    pub fn heard(&mut self) {
         if self.leaving == Leaving::Told {
             self.part(Reason::NoError);
         }
@@ -362,8 +404,8 @@ impl<T> Connection<T> {
     pub(crate) fn write_control(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let before = self.out.len();
         write(&mut self.out);
-        self.control_bytes += self.out.len() - before;
-        if self.control_bytes > CONTROL_BYTES_MAX {
+        self.control.since_mark += self.out.len() - before;
+        if self.control.count() > CONTROL_BYTES_MAX {
             self.breach = self.breach.or(Some(Breach::Unread));
         }
     }

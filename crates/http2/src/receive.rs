@@ -11,6 +11,9 @@ use crate::opening::PREFACE;
 use crate::stream::{DataTaken, ResetBy, Stream};
 use tollkeep_types::MonoNanos;
 
+/// Settings in one frame; each may change all streams.
+const SETTINGS_MAX: usize = 32;
+
 /// The connection can't go on.
 #[derive(Clone, Copy, Debug)]
 struct Fault(Reason);
@@ -252,6 +255,7 @@ impl<T: Default> Connection<T> {
             } else {
                 fields.trailer(name, value);
             }
+            !fields.is_bomb()
         });
         self.decoder.rest();
         decoded.map_err(|_| Fault(Reason::CompressionError))?;
@@ -278,6 +282,7 @@ impl<T: Default> Connection<T> {
             if !ended {
                 self.remember_reset(id);
             }
+            self.count_nothing();
             return Told::Nothing;
         }
         let open = self
@@ -326,7 +331,10 @@ impl<T: Default> Connection<T> {
         };
         let fault = match stream.reset {
             Some(ResetBy::Client) => return Err(Fault(Reason::StreamClosed)),
-            Some(ResetBy::Mistake | ResetBy::Owner) => None,
+            Some(ResetBy::Mistake | ResetBy::Owner) => {
+                self.count_nothing();
+                return Ok(Told::Nothing);
+            }
             None if stream.ended => Some(Reason::StreamClosed),
             None if malformed || !block.ends_stream => Some(Reason::ProtocolError),
             None => {
@@ -381,6 +389,9 @@ impl<T: Default> Connection<T> {
         let (settings, rest) = payload.as_chunks::<6>();
         if !rest.is_empty() || (frame.has(ACK) && !settings.is_empty()) {
             return Err(Fault(Reason::FrameSizeError));
+        }
+        if settings.len() > SETTINGS_MAX {
+            return Err(Fault(Reason::EnhanceYourCalm));
         }
         if frame.has(ACK) {
             return Ok(Told::Nothing);

@@ -107,10 +107,20 @@ impl<T> Connection<T> {
             stream.answer = Answer::Ended;
         }
         self.send_window -= count;
+        self.wrote_last = id;
+        self.pieces = self.pieces.wrapping_add(1);
         let flags = if ends { END_STREAM } else { 0 };
         frame::write_head(&mut self.out, Kind::Data, flags, id, piece.len());
         self.out.extend_from_slice(piece);
         Write::Taken(piece.len())
+    }
+
+    /// How many pieces of bodies were taken so far, of any stream, if this one waits for its turn:
+    /// its own window is open. While that grows, the client takes what it is sent.
+    pub fn pieces_before(&mut self, id: u32) -> Option<u32> {
+        let pieces = self.pieces;
+        let stream = self.stream(id)?;
+        (stream.reset.is_none() && stream.send_window > 0).then_some(pieces)
     }
 
     /// Ends an answer regularly, if that has not been done.

@@ -14,6 +14,9 @@ use tollkeep_types::MonoNanos;
 /// How long a connection that is over may take to say so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Bytes that wait to be sent before nothing more is heard: answers' heads have no window.
+const WAITING_BYTES_MAX: usize = 64 * 1024;
+
 /// Reads in a row before others of the worker have their turn.
 const READS_AT_ONCE_MAX: usize = 16;
 
@@ -55,7 +58,17 @@ impl Http2 {
     pub fn incoming(&mut self) -> impl Future<Output = Incoming> {
         poll_fn(|cx| {
             self.shared.0.borrow_mut().drive(cx);
+            let mut behind = false;
             for turn in 0.. {
+                if self.is_behind() {
+                    if self.poll_send(cx) == Poll::Ready(false) {
+                        return Poll::Ready(Incoming::Over);
+                    }
+                    behind = self.is_behind();
+                    if behind {
+                        break;
+                    }
+                }
                 if let Some(incoming) = self.hear() {
                     return Poll::Ready(incoming);
                 }
@@ -77,11 +90,19 @@ impl Http2 {
             if sent.is_ready() && self.shared.0.borrow().conn.is_over() {
                 return Poll::Ready(Incoming::Over);
             }
+            if behind && !self.is_behind() {
+                cx.waker().wake_by_ref();
+            }
             if self.slot.is_late(cx) {
                 return Poll::Ready(Incoming::Late);
             }
             Poll::Pending
         })
+    }
+
+    /// Whether the client should first take what waits for it.
+    fn is_behind(&self) -> bool {
+        self.shared.0.borrow().conn.to_send().len() > WAITING_BYTES_MAX
     }
 
     /// Hears what the client has said so far.
@@ -155,9 +176,22 @@ impl Http2 {
         self.shared.0.borrow().quiet_since()
     }
 
-    /// Since when the client takes no byte of those that wait for it.
-    pub fn stuck_since(&self) -> Option<MonoNanos> {
-        self.stuck_since
+    /// Whether the client has taken no byte of those that wait for it for so long.
+    pub fn is_stuck(&mut self, wait: Duration) -> bool {
+        let now = self.slot.now();
+        let late = |at: MonoNanos| Duration::from_nanos(now.since(at)) >= wait;
+        if !self.stuck_since.is_some_and(late) {
+            return false;
+        }
+        // The kernel tells of room only once a third of its buffer is free; a slow reader may
+        // have made some all the same.
+        let mut shared = self.shared.0.borrow_mut();
+        let sent = self.lower.io.send_now(shared.conn.to_send());
+        shared.conn.was_sent(sent.taken);
+        if sent.moved > 0 {
+            self.stuck_since = Some(now);
+        }
+        sent.moved == 0
     }
 
     /// Since when the fields of a request, or its first frames, are on their way.
@@ -168,6 +202,11 @@ impl Http2 {
     /// Tells the client to open no more streams; those that are open go on.
     pub fn go_away(&mut self) {
         self.shared.0.borrow_mut().conn.go_away();
+    }
+
+    /// Streams that come from now on are not served, if the client was told to open no more.
+    pub fn part(&mut self) {
+        self.shared.0.borrow_mut().conn.heard();
     }
 
     /// Ends the connection and all its streams because the client overdid it.

@@ -117,6 +117,8 @@ impl Drop for Driven {
 /// A stream. Dropped, it is left, and reset if it has not come to its end.
 pub(crate) struct Stream {
     id: u32,
+    /// Pieces of bodies that were taken when it last asked.
+    pieces_before: u32,
     shared: Rc<RefCell<Shared>>,
 }
 
@@ -124,6 +126,7 @@ impl Stream {
     pub(crate) fn new(id: u32, shared: &Rc<RefCell<Shared>>) -> Self {
         Self {
             id,
+            pieces_before: 0,
             shared: Rc::clone(shared),
         }
     }
@@ -221,6 +224,13 @@ impl Stream {
             Write::Wait => Self::wait(&mut shared, self.id, cx),
             Write::Broken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
+    }
+
+    /// Whether it waits for nothing but its turn, and others have had theirs since this was asked.
+    pub(crate) fn others_go_on(&mut self) -> bool {
+        let mut shared = self.shared.borrow_mut();
+        let pieces = shared.conn.pieces_before(self.id);
+        pieces.is_some_and(|pieces| std::mem::replace(&mut self.pieces_before, pieces) != pieces)
     }
 
     /// Ends an answer regularly, if that has not been done.

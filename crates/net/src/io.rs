@@ -89,9 +89,12 @@ impl Io {
                 let moved = taken;
                 Sent { moved, taken }
             }
-            Self::TlsToUpstream(_) | Self::TlsInTls(_) | Self::Http2(_) => {
-                Sent { moved: 0, taken: 0 }
-            }
+            Self::TlsToUpstream(_) | Self::TlsInTls(_) => Sent { moved: 0, taken: 0 },
+            // The connection moves for it too, as long as its turn will come.
+            Self::Http2(stream) => Sent {
+                moved: usize::from(stream.others_go_on()),
+                taken: 0,
+            },
             Self::TlsFromCaller(stream) => Sent {
                 moved: stream.send_now(),
                 taken: 0,

@@ -196,6 +196,11 @@ impl FrameClient {
         }
     }
 
+    /// The connection itself.
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Sends a frame; `false` when the gateway takes no more.
     pub fn send(&mut self, frame: &RawFrame) -> bool {
         self.send_bytes(&frame.bytes())

@@ -12,7 +12,11 @@ type Conn = Connection<()>;
 
 /// A connection whose settings were exchanged.
 fn conn() -> Conn {
-    let mut conn = Conn::new(32 * 1024, NOW);
+    begun()
+}
+
+fn begun<T: Default>() -> Connection<T> {
+    let mut conn = Connection::new(32 * 1024, NOW);
     heard(&mut conn, PREFACE).unwrap();
     heard(&mut conn, &frame(Kind::Settings, 0, 0, b"")).unwrap();
     sent(&mut conn);
@@ -51,7 +55,7 @@ fn post(stream: u32, flags: u8, more: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// What frames have changed, but for nothing.
-fn heard(conn: &mut Conn, mut bytes: &[u8]) -> Result<Vec<Told>, Ended> {
+fn heard<T: Default>(conn: &mut Connection<T>, mut bytes: &[u8]) -> Result<Vec<Told>, Ended> {
     let mut all = Vec::new();
     while let Some((used, told)) = conn.receive(bytes, NOW)? {
         assert!(used > 0 && used <= bytes.len());
@@ -62,7 +66,7 @@ fn heard(conn: &mut Conn, mut bytes: &[u8]) -> Result<Vec<Told>, Ended> {
 }
 
 /// The frames that wait to be sent.
-fn sent(conn: &mut Conn) -> Vec<(Kind, u8, u32, Vec<u8>)> {
+fn sent<T>(conn: &mut Connection<T>) -> Vec<(Kind, u8, u32, Vec<u8>)> {
     let bytes = conn.to_send().to_vec();
     conn.was_sent(bytes.len());
     let (mut rest, mut frames) = (&bytes[..], Vec::new());
@@ -276,13 +280,119 @@ fn answers_stop_at_either_window_and_at_what_waits_to_be_sent() {
 }
 
 /// Writes until that has to wait: how many bytes went.
-fn fill(conn: &mut Conn, stream: u32) -> usize {
+fn fill<T>(conn: &mut Connection<T>, stream: u32) -> usize {
     let mut went = 0;
     while let Write::Taken(count) = conn.write(stream, &[b'x'; 40_000]) {
         assert!(count <= FRAME_BYTES_MAX);
         went += count;
     }
     went
+}
+
+/// A connection with answers begun on these streams, and windows as wide as they can be.
+fn answering(streams: &[u32]) -> Connection<u32> {
+    let mut conn = begun();
+    let wide = (1_u32 << 31) - 1;
+    let settings = [&[0, 4][..], &number(wide)].concat();
+    heard(&mut conn, &frame(Kind::Settings, 0, 0, &settings)).unwrap();
+    let window = frame(Kind::WindowUpdate, 0, 0, &number(wide - 65_535));
+    heard(&mut conn, &window).unwrap();
+    for id in streams {
+        heard(&mut conn, &post(*id, END_STREAM, &[])).unwrap();
+        conn.answer(*id, 200, b"", StreamEnd::Open);
+        *conn.tag(*id).unwrap() = *id;
+    }
+    sent(&mut conn);
+    conn
+}
+
+// EDGE-42 EDGE-52
+#[test]
+fn a_reader_that_is_always_behind_makes_nothing_stay_and_is_no_flood() {
+    let mut conn = answering(&[1]);
+    let ping = frame(Kind::Ping, 0, 0, &[0; 8]).repeat(5);
+    for round in 0..2_000 {
+        let now = MonoNanos(round * 1_000_000_000);
+        let mut rest = &ping[..];
+        while let Some((used, _)) = conn.receive(rest, now).unwrap() {
+            rest = &rest[used..];
+        }
+        fill(&mut conn, 1);
+        let most = conn.to_send().len() - 1;
+        conn.was_sent(most);
+        assert!(conn.out.capacity() < 256 * 1024, "round {round}");
+    }
+    // What it leaves unread for good is counted all the same.
+    let refused = (2_000..4_000).find_map(|round| {
+        let now = MonoNanos(round * 1_000_000_000);
+        let mut rest = &ping[..];
+        loop {
+            match conn.receive(rest, now) {
+                Ok(Some((used, _))) => rest = &rest[used..],
+                Ok(None) => return None,
+                Err(ended) => return Some(ended),
+            }
+        }
+    });
+    assert_eq!(refused, Some(Ended::Breach(Breach::Unread)));
+    assert!(conn.to_send().len() < CONTROL_BYTES_MAX + 1_000);
+}
+
+// EDGE-52
+#[test]
+fn streams_that_wait_for_room_have_their_turns() {
+    let streams = [1, 3, 5];
+    let mut conn = answering(&streams);
+    let mut went = [0; 3];
+    let mut turn: Vec<u32> = streams.to_vec();
+    for _ in 0..30 {
+        for id in &turn {
+            went[*id as usize / 2] += fill(&mut conn, *id);
+        }
+        sent(&mut conn);
+        assert!(conn.has_room_again());
+        turn = conn.unblocked().map(|id| *id).collect();
+        assert_eq!(turn.len(), 3);
+    }
+    assert!(went[0] > 0 && went == [went[0]; 3], "{went:?}");
+}
+
+// EDGE-53
+#[test]
+fn a_stream_knows_that_others_go_on_while_its_own_window_is_open() {
+    let mut conn = answering(&[1, 3]);
+    let before = conn.pieces_before(1);
+    assert_eq!(conn.pieces_before(1), before);
+    assert_eq!(conn.write(3, b"x"), Write::Taken(1));
+    assert!(before.is_some() && conn.pieces_before(1) != before);
+    let shut = frame(Kind::Settings, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    heard(&mut conn, &shut).unwrap();
+    assert_eq!(conn.pieces_before(1), None);
+}
+
+// EDGE-42
+#[test]
+fn settings_in_one_frame_are_bounded() {
+    for (count, want) in [
+        (32, Ok(vec![Told::Windows])),
+        (33, Err(Ended::Fault(Reason::EnhanceYourCalm))),
+    ] {
+        let settings = [0, 4, 0, 0, 0, 9].repeat(count);
+        let told = heard(&mut conn(), &frame(Kind::Settings, 0, 0, &settings));
+        assert_eq!(told, want, "{count}");
+    }
+}
+
+// EDGE-42
+#[test]
+fn requests_behind_the_last_words_are_counted() {
+    let mut conn = conn();
+    conn.part(Reason::NoError);
+    let passed = (1..)
+        .step_by(2)
+        .take(2_000)
+        .take_while(|stream| heard(&mut conn, &post(*stream, END_STREAM, &[])).is_ok());
+    assert_eq!(passed.count(), 999, "and the SETTINGS");
 }
 
 // EDGE-41
@@ -404,14 +514,17 @@ fn frames_that_look_like_work_and_are_none_are_counted() {
         1,
         &block(&[("a", "b")]),
     );
-    for (name, flood, left) in [
-        ("padding", nothing, false),
-        ("fields for who left", trailers, true),
+    for (name, flood, reset, left) in [
+        ("padding", nothing, false, false),
+        ("fields for who left", trailers.clone(), true, true),
+        ("fields for who was reset", trailers, true, false),
     ] {
         let mut conn = conn();
         heard(&mut conn, &post(1, 0, &[])).unwrap();
+        if reset {
+            conn.reset(1, Reason::InternalError);
+        }
         if left {
-            conn.answer(1, 413, b"", StreamEnd::Head);
             conn.leave(1);
         }
         let passed = (0..2_000)

@@ -31,11 +31,12 @@ impl Decoder {
         }
     }
 
-    /// HOT. Reads a whole block: `take` is given each field's name and value.
+    /// HOT. Reads a whole block: `take` is given each field's name and value. It stops for good
+    /// when that says `false`.
     pub(crate) fn decode(
         &mut self,
         mut block: &[u8],
-        mut take: impl FnMut(&[u8], &[u8]),
+        mut take: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Undecodable> {
         while let Some(first @ 0x20..=0x3f) = block.first() {
             let size = integer(&mut block, *first, 5)?;
@@ -55,7 +56,9 @@ impl Decoder {
             let index = integer(&mut block, *first, prefix)?;
             if matches!(form, Form::Indexed) {
                 let (name, value) = self.at(index)?;
-                take(name, value);
+                if !take(name, value) {
+                    return Ok(());
+                }
                 continue;
             }
             self.name.clear();
@@ -71,7 +74,9 @@ impl Decoder {
             if matches!(form, Form::Entering) {
                 self.table.insert(&self.name, &self.value);
             }
-            take(&self.name, &self.value);
+            if !take(&self.name, &self.value) {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -143,7 +148,10 @@ mod tests {
         let mut fields = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         decoder
-            .decode(block, |name, value| fields.push((text(name), text(value))))
+            .decode(block, |name, value| {
+                fields.push((text(name), text(value)));
+                true
+            })
             .map(|()| fields)
     }
 
@@ -218,6 +226,21 @@ mod tests {
             ("an empty name", "00 00 00", true),
         ] {
             assert_eq!(decoded(&mut Decoder::new(), &hex(block)).is_ok(), good, "{name}");
+        }
+    }
+
+    // EDGE-42
+    #[test]
+    fn who_has_enough_is_given_no_more() {
+        let block = [[0x82].repeat(50), [0, 1, b'a', 1, b'b'].repeat(50)].concat();
+        for enough in [7, 60] {
+            let mut came = 0;
+            let read = Decoder::new().decode(&block, |_, _| {
+                came += 1;
+                came < enough
+            });
+            assert!(read.is_ok());
+            assert_eq!(came, enough);
         }
     }
 

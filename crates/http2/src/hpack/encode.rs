@@ -279,7 +279,10 @@ mod tests {
         encoder.answer(&mut out, 200, lines.as_bytes());
         let mut fields = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let take = |name: &[u8], value: &[u8]| fields.push(text(name) + "=" + &text(value));
+        let take = |name: &[u8], value: &[u8]| {
+            fields.push(text(name) + "=" + &text(value));
+            true
+        };
         decoder.decode(&out, take).unwrap();
         (fields, out.len())
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tollkeep_testkit::frames::{END_STREAM, kind};
 use tollkeep_testkit::{
     FrameClient, Gateway, Http2Client, NoFrame, Origin, PATIENCE, RawFrame, eventually, ok,
+    with_fields,
 };
 
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -279,6 +280,149 @@ fn fields_that_never_end_have_the_time_of_a_head() {
             "{name}: {:?}",
             began.elapsed()
         );
+    }
+}
+
+/// A client whose streams have all the room there is, and its connection so much more than at first.
+fn with_wide_windows(gateway: &Gateway, connection: u32) -> FrameClient {
+    let mut client = FrameClient::connect(gateway.data());
+    let wide = [&[0, 4][..], &0x7fff_ffff_u32.to_be_bytes()].concat();
+    client.send(&RawFrame::new(kind::SETTINGS, 0, 0, wide));
+    if connection > 0 {
+        client.send(&window(connection));
+    }
+    client
+}
+
+fn window(bytes: u32) -> RawFrame {
+    RawFrame::new(kind::WINDOW_UPDATE, 0, 0, bytes.to_be_bytes())
+}
+
+fn asks(method: &'static str, round: u32) -> RawFrame {
+    let fields: Vec<_> = [(":method", method)]
+        .into_iter()
+        .chain(FIELDS.into_iter().skip(1))
+        .collect();
+    RawFrame::headers(stream(round), END_STREAM, &fields)
+}
+
+// EDGE-42 EDGE-53
+#[test]
+fn heads_of_answers_do_not_gather_for_who_reads_nothing() {
+    let long = format!("X-Long: {}\r\n", "x".repeat(16_000));
+    let origin = Origin::start(move |_| with_fields(&long, b""));
+    let gateway = clear_text(&origin, &["GET /x", "HEAD /x"]);
+    let gateway = gateway
+        .set("server.timeouts.write_stall_ms", "1500")
+        .start();
+    let before = resident_kib(&gateway);
+    let mut client = FrameClient::connect(gateway.data());
+    let mut most = 0;
+    let stopped = (0..3_000).step_by(20).find(|from| {
+        for round in *from..from + 20 {
+            client.send(&asks("HEAD", round));
+        }
+        let all = *from as usize + 20;
+        let end = Instant::now() + Duration::from_secs(1);
+        while origin.count() < all && Instant::now() < end {
+            std::thread::yield_now();
+        }
+        most = most.max(resident_kib(&gateway));
+        origin.count() < all
+    });
+    assert!(stopped.is_some(), "it is heard without end");
+    assert!(most < before + 12 * 1024, "{before} {most}");
+    eventually("it is ended", || {
+        (!client.send(&asks("HEAD", 5_000))).then_some(())
+    });
+}
+
+// EDGE-53
+#[test]
+fn streams_that_wait_for_their_turn_are_not_taken_for_stalled() {
+    let origin = Origin::start(|_| ok(&[b'x'; 400_000]));
+    let gateway = clear_text(&origin, &["GET /x"]);
+    let gateway = gateway.set("server.timeouts.write_stall_ms", "500").start();
+    let mut client = with_wide_windows(&gateway, 0);
+    for round in 0..12 {
+        client.send(&asks("GET", round));
+    }
+    let began = Instant::now();
+    let mut given = Instant::now();
+    let mut came = std::collections::BTreeMap::new();
+    while began.elapsed() < Duration::from_secs(4) {
+        if let Ok(frame) = client.frame(Duration::from_millis(100)) {
+            assert!(
+                ![kind::RST_STREAM, kind::GOAWAY].contains(&frame.kind),
+                "{frame:?} after {:?}",
+                began.elapsed()
+            );
+            if frame.kind == kind::DATA {
+                *came.entry(frame.stream).or_insert(0) += frame.payload.len();
+            }
+        }
+        if given.elapsed() >= Duration::from_millis(100) {
+            client.send(&window(1_000));
+            given = Instant::now();
+        }
+    }
+    assert_eq!(came.len(), 12, "{came:?}");
+}
+
+// EDGE-53
+#[test]
+fn a_reader_of_streams_that_is_slow_is_not_taken_for_stuck() {
+    let origin = Origin::start(|_| ok(&vec![b'x'; 16 * 1024 * 1024]));
+    let gateway = clear_text(&origin, &["GET /x"]);
+    let gateway = gateway.set("server.timeouts.write_stall_ms", "600").start();
+    let mut client = with_wide_windows(&gateway, 0x7fff_0000);
+    rustix::net::sockopt::set_socket_recv_buffer_size(client.socket(), 16 * 1024).unwrap();
+    client.send(&asks("GET", 0));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        for _ in 0..4 {
+            let frame = client.frame(PATIENCE).unwrap();
+            assert!(
+                ![kind::RST_STREAM, kind::GOAWAY].contains(&frame.kind),
+                "{frame:?} after {:?}",
+                began.elapsed()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+// EDGE-53 EDGE-56
+#[test]
+fn who_never_rests_and_answers_no_ping_is_told_to_leave_in_two_steps_all_the_same() {
+    let origin = Origin::start(|_| ok(b"hello"));
+    let gateway = clear_text(&origin, &["GET /x"]);
+    let gateway = gateway
+        .set("server.timeouts.connection_age_max_ms", "500")
+        .start();
+    for rests in [false, true] {
+        let mut client = FrameClient::connect(gateway.data());
+        let began = Instant::now();
+        let (mut told, mut round) = (Vec::new(), 0);
+        loop {
+            assert!(began.elapsed() < PATIENCE, "{told:?}");
+            let is_time = began.elapsed().as_millis() >= 50 * u128::from(round);
+            if is_time && (!rests || round == 0) {
+                client.send(&asks("GET", round));
+                round += 1;
+            }
+            match client.frame(Duration::from_millis(20)) {
+                Ok(frame) if frame.kind == kind::GOAWAY => {
+                    let last: [u8; 4] = frame.payload[..4].try_into().unwrap();
+                    told.push((u32::from_be_bytes(last), frame.code()));
+                }
+                Err(NoFrame::Closed) => break,
+                _ => {}
+            }
+        }
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0], (0x7fff_ffff, 0));
+        assert!(told[1].0 < 0x7fff_ffff && told[1].1 == 0, "{told:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP/2 frame by frame: settings, malformed requests, what RFC 9113 and RFC 7541 ask of a
 //! server.
 
-use crate::http2::plain;
+use crate::http2::{clear_text, plain};
 use tollkeep_testkit::frames::{END_HEADERS, END_STREAM, block, kind};
 use tollkeep_testkit::{FrameClient, Gateway, NoFrame, Origin, PATIENCE, RawFrame, eventually};
 
@@ -185,6 +185,30 @@ fn heads_are_as_strict_as_over_http_1() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+// EDGE-40
+#[test]
+fn a_refused_stream_is_answered_by_nothing_of_an_earlier_request() {
+    let origin = Origin::plain();
+    let gateway = clear_text(&origin, &["GET /x", "HEAD /x"]).start();
+    let mut client = FrameClient::connect(gateway.data());
+    for round in 0..10 {
+        let (first, second) = (round * 4 + 1, round * 4 + 3);
+        let head = fields(&[":method"], &[(":method", "HEAD")]);
+        client.send(&RawFrame::headers(first, END_STREAM, &head));
+        let answer = client.frame_where(|frame| frame.stream == first);
+        assert_eq!(answer.unwrap().status(), 200);
+        let other = fields(&[":scheme"], &[(":scheme", "ftp")]);
+        client.send(&RawFrame::headers(second, END_STREAM, &other));
+        let answer = client
+            .frame_where(|frame| frame.stream == second && frame.kind == kind::HEADERS)
+            .unwrap();
+        assert_eq!(answer.status(), 400);
+        assert_eq!(answer.flags & END_STREAM, 0, "it has a body");
+        let body = client.frame_where(|frame| frame.stream == second).unwrap();
+        assert!(body.kind == kind::DATA && !body.payload.is_empty());
+    }
+}
+
 // EDGE-41
 #[test]
 fn a_stream_beyond_the_hundredth_is_refused_and_may_be_asked_again() {
@@ -262,7 +286,7 @@ fn fields_beyond_the_settings_are_refused_and_bombs_end_the_connection() {
 #[test]
 fn a_body_that_stops_is_refused_on_its_stream_alone() {
     let origin = Origin::plain();
-    let gateway = crate::http2::clear_text(&origin, &["POST /x"]);
+    let gateway = clear_text(&origin, &["POST /x"]);
     let gateway = gateway.set("server.timeouts.body_ms", "300").start();
     for with in [&[("content-length", "5")][..], &[]] {
         let begun = RawFrame::new(kind::DATA, 0, 1, *b"hel");
