@@ -56,6 +56,7 @@ soak:
 	PROPTEST_CASES=50000 tests/services.sh $(CARGO) test --workspace --locked --release -- --include-ignored
 	tests/slow.sh
 	tests/tls_scan.sh
+	tests/api/run.sh "$${XDG_CACHE_HOME:-$$HOME/.cache}/tollkeep/sdk" "$${CARGO_TARGET_DIR:-target}/debug/tollkeep" 200
 	fuzz/run.sh 600
 
 bench:

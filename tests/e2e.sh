@@ -28,4 +28,5 @@ export TOLLKEEP_DEMO
 status=0
 tests/sdk/run.sh "$cache" || status=1
 tests/origin/run.sh "$cache" "$binary" || status=1
+tests/api/run.sh "$cache" "$binary" || status=1
 exit $status

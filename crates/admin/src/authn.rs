@@ -99,10 +99,15 @@ pub(crate) async fn by_key(
     fields: &HeaderMap,
     asked: Asked,
 ) -> Result<Operator, Problem> {
+    state.check_lockout(&asked)?;
     match find(state, fields, &asked).await {
         Ok(who) => Ok(Operator { who, asked }),
         Err(problem) => {
             state.record_failed_authn(&asked);
+            // Who brings no key at all does not try keys.
+            if problem.code() == Problem::unauthorized().code() && has_credential(fields) {
+                state.count_failure(&asked);
+            }
             Err(problem)
         }
     }
@@ -136,6 +141,11 @@ async fn find(state: &Arc<State>, fields: &HeaderMap, asked: &Asked) -> Result<W
         tracing::warn!("The last use of a management key was not stored: {error}");
     }
     Ok(Who::Key(Arc::new(key)))
+}
+
+/// Whether a request carries a key, good or not.
+fn has_credential(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::AUTHORIZATION) || fields.contains_key("x-management-key")
 }
 
 /// The one key a request carries; several different ones are none.
@@ -189,7 +199,7 @@ impl State {
         self.record_unproven(&asked.told_in(event), "A failed management login");
     }
 
-    fn record_unproven(&self, event: &Event<'_>, what: &str) {
+    pub(crate) fn record_unproven(&self, event: &Event<'_>, what: &str) {
         let Some(audit) = &self.parts.audit else {
             return;
         };

@@ -17,7 +17,9 @@ mod end;
 mod front_door;
 mod ip_list;
 mod key;
+mod lockout;
 mod maintenance;
+mod manage;
 mod members;
 mod metrics;
 mod once;
@@ -100,6 +102,7 @@ pub(crate) struct State {
     pub(crate) started_at: WallMillis,
     /// Signs cursors, so that they can't be made up.
     pub(crate) cursor_key: [u8; 32],
+    pub(crate) lockouts: lockout::Lockouts,
 }
 
 impl State {
@@ -130,6 +133,7 @@ impl Admin {
             parts,
             started_at,
             cursor_key,
+            lockouts: lockout::Lockouts::default(),
         }))
     }
 

@@ -132,7 +132,7 @@ fn described(operation: &Operation, path: &str) -> Value {
     let is_seeds = !path.starts_with("/api/v1/");
     let id = operation.id;
     let mut described = json!({
-        "operationId": if is_seeds { format!("{id}_v0") } else { id.to_owned() },
+        "operationId": if path != operation.path { format!("{id}_v0") } else { id.to_owned() },
         "summary": operation.about,
         "tags": [operation.command.split(' ').next().unwrap_or_default()],
         "x-tollkeep-command": operation.command,
@@ -179,6 +179,10 @@ fn responses(operation: &Operation, is_seeds: bool) -> Value {
             Content::None => None,
             Content::Document => Some(json!({ "type": "object" })),
             Content::Object(parts) => Some(shape::schema(parts, Way::Out)),
+            Content::List(members) => {
+                let items = shape::schema(&[members], Way::Out);
+                Some(json!({ "type": "array", "items": items }))
+            }
             Content::Page(members) => Some(json!({
                 "type": "object",
                 "properties": {

@@ -10,8 +10,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, key, maintenance, openapi, project, service_token, status, tenant,
-    tls, token,
+    breaker, config, ip_list, key, lockout, maintenance, manage, openapi, project, service_token,
+    status, tenant, tls, token,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -55,6 +55,8 @@ pub(crate) enum Content {
     None,
     /// An object of these members, in parts.
     Object(&'static [&'static [Member]]),
+    /// A bare list of such objects.
+    List(&'static [Member]),
     /// A document of its own form.
     Document,
     /// A part of a list of such objects.
@@ -107,7 +109,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 13] = [
+static NOUNS: [&[Operation]; 15] = [
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -119,6 +121,8 @@ static NOUNS: [&[Operation]; 13] = [
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,
+    lockout::OPERATIONS,
+    manage::OPERATIONS,
     maintenance::OPERATIONS,
     openapi::OPERATIONS,
 ];

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use std::time::Duration;
 use tollkeep_config::ConfigErrors;
 use tollkeep_store::{Conflict, StoreError};
 
@@ -42,6 +43,7 @@ pub(crate) struct Problem {
     detail: String,
     faults: Vec<Fault>,
     allow: Option<Box<str>>,
+    retry_after_s: Option<u64>,
 }
 
 impl Problem {
@@ -52,6 +54,7 @@ impl Problem {
             detail: detail.into(),
             faults: Vec::new(),
             allow: None,
+            retry_after_s: None,
         }
     }
 
@@ -84,6 +87,11 @@ impl Problem {
         )
     }
 
+    pub(crate) fn project_inactive() -> Self {
+        let detail = "The project is switched off.";
+        Self::new(StatusCode::FORBIDDEN, "project_inactive", detail)
+    }
+
     pub(crate) fn tenant_suspended() -> Self {
         let detail = "The tenant of this key is suspended: it can read, and change nothing.";
         Self::new(StatusCode::FORBIDDEN, "tenant_suspended", detail)
@@ -91,6 +99,14 @@ impl Problem {
 
     pub(crate) fn front_door_refused() -> Self {
         Self::new(StatusCode::FORBIDDEN, "front_door_refused", "Not allowed.")
+    }
+
+    pub(crate) fn locked_out(left: Duration) -> Self {
+        let detail = "Too many failed attempts from this address. The local socket still works.";
+        Self {
+            retry_after_s: Some(left.as_secs().saturating_add(1)),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "locked_out", detail)
+        }
     }
 
     /// An address that may not come is told no more than that.
@@ -298,8 +314,12 @@ impl Problem {
                 HeaderValue::from_static("Bearer realm=\"tollkeep\""),
             );
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let retry_after_s = match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => Some(1),
+            _ => self.retry_after_s,
+        };
+        if let Some(seconds) = retry_after_s {
+            fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
     }
 }

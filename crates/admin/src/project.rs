@@ -6,9 +6,10 @@ use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, created, ok};
 use crate::shape::{Member, id, number, switch, text, time};
-use crate::token::limits;
+use crate::token::{IN_FLIGHT, in_flight, limits};
 use serde_json::{Value, json};
 use tollkeep_audit::{Action, Key, Value as Detail};
+use tollkeep_store::live::Cut;
 use tollkeep_store::{
     After, NewProject, Project, ProjectChange, ProjectRef, ProjectState, Scope, TenantRef,
 };
@@ -31,6 +32,7 @@ const CREATE: &[Member] = &[
 const UPDATE: &[Member] = &[
     text("name", 200, "Its name, unique in its tenant"),
     switch("is_active", "Whether its tokens may be used"),
+    IN_FLIGHT,
 ];
 
 const SHOWN: &[Member] = &[
@@ -195,6 +197,7 @@ async fn update(call: Call) -> Answer {
         members.fault("name", "1 to 200 characters");
     }
     let is_active = members.switch("is_active");
+    let in_flight = in_flight(&mut members);
     members.done()?;
     if name.is_none() && is_active.is_none() {
         return Err(Problem::bad_request("There is nothing to change."));
@@ -211,6 +214,10 @@ async fn update(call: Call) -> Answer {
         state: switch,
     };
     let project = store.change_project(scope, project.id, change).await?;
+    if is_active == Some(false) {
+        let cut = Cut::Project(project.id);
+        state.cut(&operator, in_flight, [cut]).await?;
+    }
     let mut event = state
         .event(&operator, Action::ProjectUpdate)
         .with_tenant_id(project.tenant_id)

@@ -6,8 +6,10 @@ use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, created, no_content, ok};
 use crate::shape::{Member, choice, id, text, time};
+use crate::token::{IN_FLIGHT, InFlight, in_flight};
 use serde_json::{Value, json};
 use tollkeep_audit::Action;
+use tollkeep_store::live::Cut;
 use tollkeep_store::{After, NewTenant, Tenant, TenantRef, TenantStatus};
 
 const CREATE: &[Member] = &[
@@ -93,7 +95,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         path: "/api/v1/tenants/{tenant}/suspend",
         right: Right::Tenants,
         change: Some(Action::TenantSuspend),
-        body: Some(&[]),
+        body: Some(&[IN_FLIGHT]),
         refusals: &[409],
         run: |call| {
             Box::pin(set_status(
@@ -219,13 +221,20 @@ async fn set_status(call: Call, action: Action, status: TenantStatus) -> Answer 
     let Call {
         state,
         operator,
-        body,
+        body: mut members,
         ..
     } = call;
-    body.done()?;
+    let in_flight = match status {
+        TenantStatus::Active => InFlight::Finish,
+        TenantStatus::Suspended => in_flight(&mut members),
+        TenantStatus::Deleted => InFlight::Cut,
+    };
+    members.done()?;
     state.check_audit()?;
     let store = &state.parts.store;
     let tenant = store.set_tenant_status(tenant.id, status).await?;
+    let cut = Cut::Tenant(tenant.id);
+    state.cut(&operator, in_flight, [cut]).await?;
     let event = state.event(&operator, action);
     state.record(event.with_tenant_id(tenant.id)).await?;
     Ok(match status {

@@ -127,6 +127,7 @@ words! {
         TokenResume = "token.resume",
         TokenRevokeBatch = "token.revoke_batch",
         AdminLockout = "admin.lockout",
+        CertificateOrder = "certificate.order",
     }
 }
 
@@ -195,7 +196,8 @@ impl Action {
             | Self::SystemStop
             | Self::SystemDrain
             | Self::SystemDegraded
-            | Self::SystemRecovered => Class::System,
+            | Self::SystemRecovered
+            | Self::CertificateOrder => Class::System,
         }
     }
 }

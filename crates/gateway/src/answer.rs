@@ -369,6 +369,7 @@ impl Refusal {
             self,
             Self::TokenBinding(_)
                 | Self::TenantSuspended
+                | Self::AccessRevoked
                 | Self::FrontDoor
                 | Self::LockedOut
                 | Self::AuditUnavailable

@@ -14,7 +14,7 @@ use tollkeep_config::settings::RateBy;
 use tollkeep_counters::{Claim, Class, Key, RateRefusal};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::rate::Quota;
-use tollkeep_store::live::LiveToken;
+use tollkeep_store::live::{Granting, LiveToken};
 use tollkeep_types::MonoNanos;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -26,9 +26,16 @@ pub(crate) struct Grant<'c> {
     token: Option<&'c LiveToken>,
     used: bool,
     running: bool,
+    /// Its count must be asked for, where other replicas count too.
+    asks: bool,
 }
 
 impl Grant<'_> {
+    /// Whether [`Exchange::ask_count`] comes before the call.
+    pub(crate) const fn asks(&self) -> bool {
+        self.asks
+    }
+
     /// The call goes out: from now on it counts.
     pub(crate) fn commit(&mut self) {
         self.used = true;
@@ -42,7 +49,7 @@ impl Drop for Grant<'_> {
             token.lineage.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         if !self.used {
-            token.lineage.refund();
+            token.refund();
         }
     }
 }
@@ -142,13 +149,13 @@ impl Exchange<'_> {
             token: None,
             used: true,
             running: false,
+            asks: false,
         };
         let mut limits = Limits::default();
         if let Some(token) = caller.token() {
             grant.running = enter(token).inspect_err(|_| self.give_back(entry))?;
             grant.token = Some(token);
-            let granted = token.lineage.granted();
-            if token.max_requests.is_some_and(|max| granted >= max.get()) {
+            if token.is_used_up() {
                 return Err(Refusal::RequestsUsedUp);
             }
             let shared = self.worker.shared.shared_limits.is_some();
@@ -194,12 +201,32 @@ impl Exchange<'_> {
     ) -> Result<Grant<'c>, Refusal> {
         self.tell_limits(route, &mut limits);
         if let Some(token) = grant.token {
-            if !token.try_grant(self.store_now()) {
-                return Err(Refusal::RequestsUsedUp);
+            match token.try_grant(self.store_now()) {
+                Granting::Granted => grant.used = false,
+                Granting::UsedUp => return Err(Refusal::RequestsUsedUp),
+                Granting::Ask => grant.asks = true,
             }
-            grant.used = false;
         }
         Ok(grant)
+    }
+
+    /// Asks for the call's count, where other replicas count too.
+    ///
+    /// # Errors
+    /// 429, or 503 while nobody knows how many are left.
+    pub(crate) async fn ask_count(&self, grant: &mut Grant<'_>) -> Result<(), Refusal> {
+        let Some(token) = grant.token.filter(|_| grant.asks) else {
+            return Ok(());
+        };
+        let store = &self.worker.shared.store;
+        match store.take_call(token, self.store_now()).await {
+            Ok(true) => {
+                grant.used = false;
+                Ok(())
+            }
+            Ok(false) => Err(Refusal::RequestsUsedUp),
+            Err(_) => Err(Refusal::AuthUnavailable),
+        }
     }
 
     /// Tells what is left of the limits that passed, where there are any.

@@ -10,6 +10,7 @@ mod answer;
 mod attempts;
 mod body_coding;
 mod breaker;
+mod challenge;
 mod cors;
 mod counter_keeper;
 mod credentials;

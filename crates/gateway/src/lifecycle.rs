@@ -342,6 +342,11 @@ impl<'a> Exchange<'a> {
     /// The product in one sentence.
     async fn live(&mut self) -> Result<(), Stop> {
         self.read_head().await?;
+        if self.worker.shared.challenges.any()
+            && let Some(proof) = self.challenge()
+        {
+            return Box::pin(self.answer_challenge(&proof)).await;
+        }
         if let Some(port) = self.plan.doors.led_away(self.conn.door()) {
             return Box::pin(self.lead_away(port)).await;
         }
@@ -378,10 +383,13 @@ impl<'a> Exchange<'a> {
         let caller = self.identify(&entry, &route)?;
         let call = self.read_call(&entry, &route, &caller).await?;
         let pass = self.pass(&caller, &call)?;
-        let grant = match shared {
+        let mut grant = match shared {
             None => self.grant(&entry, &route, &caller)?,
             Some(limits) => Box::pin(self.grant_shared(limits, &entry, &route, &caller)).await?,
         };
+        if grant.asks() {
+            Box::pin(self.ask_count(&mut grant)).await?;
+        }
         let Some(reply) = self.send(&call, pass, grant).await? else {
             return Ok(());
         };

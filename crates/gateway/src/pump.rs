@@ -8,6 +8,7 @@ use crate::upstream_body::{BodyStep, UpstreamBody};
 use std::time::Duration;
 use tollkeep_http1::{Version, write};
 use tollkeep_net::{Raced, UpstreamConn};
+use tollkeep_store::live::LiveToken;
 
 /// How much of an answer passed, and how much may.
 pub(crate) struct Caps<'c, 'r> {
@@ -57,6 +58,18 @@ pub(crate) fn write_piece(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
 }
 
 impl Exchange<'_> {
+    /// Names whose answer is on its way, so that it ends when their access does.
+    fn hold_slot(&self) {
+        let token = self.work.facts.token.as_deref();
+        let holder = token.map(|token| *token.digest().bytes());
+        self.conn.slot().hold(holder);
+    }
+
+    /// Whether the caller's access ended since it was proven.
+    fn is_revoked(&self) -> bool {
+        self.conn.slot().is_cut()
+    }
+
     /// Ends the head of an answer of unknown length; says whether its body is chunked.
     pub(crate) fn begin_stream(&mut self) -> bool {
         let chunked = self.work.head.version == Version::Http11 && !self.conn.is_stream();
@@ -79,9 +92,27 @@ impl Exchange<'_> {
         }
     }
 
-    /// Moves the body along until it ends. What is not yet written stays in the scratch, so that
-    /// the end can go out with the last bytes.
+    /// Moves the body along until it ends, or the caller's access does. What is not yet written
+    /// stays in the scratch, so that the end can go out with the last bytes.
     pub(crate) async fn pump(
+        &mut self,
+        upstream: &mut UpstreamConn,
+        body: &mut UpstreamBody,
+        caps: &mut Caps<'_, '_>,
+        seen: impl FnMut(&[u8]),
+    ) -> Result<Ended, Stop> {
+        self.hold_slot();
+        let token = self.work.facts.token.as_deref();
+        let ended = if token.is_some_and(LiveToken::is_cut) {
+            Ok(Ended::Failed(Refusal::AccessRevoked))
+        } else {
+            self.move_along(upstream, body, caps, seen).await
+        };
+        self.conn.slot().hold(None);
+        ended
+    }
+
+    async fn move_along(
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
@@ -96,6 +127,9 @@ impl Exchange<'_> {
         loop {
             if self.conn.slot().is_denied() {
                 return Err(Stop::Cut);
+            }
+            if self.is_revoked() {
+                return Ok(Ended::Failed(Refusal::AccessRevoked));
             }
             match body.step(upstream) {
                 Err(refusal) => return Ok(Ended::Failed(refusal)),
@@ -138,6 +172,8 @@ impl Exchange<'_> {
                     match self.conn.race(upstream.fill()).await {
                         Raced::Gone => return Err(Stop::CallerGone),
                         Raced::Late if self.conn.slot().is_denied() => return Err(Stop::Cut),
+                        // Said at the beginning of the loop.
+                        Raced::Late if self.is_revoked() => {}
                         Raced::Late => return Ok(Ended::Failed(Refusal::Timeout)),
                         Raced::Done(Ok(read)) if read > 0 => {}
                         Raced::Done(Ok(_) | Err(_)) => {

@@ -130,6 +130,8 @@ pub(crate) enum Refusal {
     ProjectInactive,
     #[error("the tenant is suspended")]
     TenantSuspended,
+    #[error("the token was revoked or switched off while the answer was on its way")]
+    AccessRevoked,
     #[error("binding violated: {0}")]
     TokenBinding(&'static str),
     #[error("{0} wants an origin and the request has none")]
@@ -272,6 +274,7 @@ impl Refusal {
             Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
             Self::Forbidden(_) | Self::ClearText => row(403, "forbidden", "Not allowed.", Kind::Forbidden),
             Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::ProjectInactive),
+            Self::AccessRevoked => row(403, "access_revoked", "Access was revoked.", Kind::Forbidden),
             Self::TenantSuspended => row(403, "tenant_suspended", "Not allowed.", Kind::Forbidden),
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
             Self::OriginRequired(_) => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),

@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use tollkeep_audit::AuditHealth;
 use tollkeep_counters::{Breakers, IpGauge, RateTable, Recent};
 use tollkeep_crypto::TokenHasher;
+use tollkeep_net::acme::Challenges;
 use tollkeep_net::buffers::Buffers;
 use tollkeep_net::worker::{Service, WorkerParts};
 use tollkeep_net::{Deadlines, Drain, Pool};
@@ -29,7 +30,7 @@ use tollkeep_policy::ip_list::Listing;
 use tollkeep_policy::retry::RetryBudget;
 use tollkeep_store::Store;
 use tollkeep_store::live::LiveTokens;
-use tollkeep_types::{Clock, Entropy, RequestId};
+use tollkeep_types::{Clock, Entropy, RequestId, TokenHash};
 
 /// Scratch that a worker keeps for later exchanges.
 const IDLE_WORK_MAX: usize = 256;
@@ -89,6 +90,8 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// Whether the process is going away.
     pub drain: Arc<Drain>,
+    /// What an authority finds that asks whether a name is ours.
+    pub challenges: Arc<Challenges>,
     /// The way to management on the data listener, once management is there.
     pub management: OnceLock<Arc<dyn ManagementDoor>>,
 }
@@ -128,6 +131,8 @@ pub struct Worker {
     overrides: RefCell<Cache<Arc<ArcSwap<Overrides>>, Arc<Overrides>>>,
     /// What open connections were judged by as last.
     judged_by: RefCell<(Arc<Plan>, Arc<Overrides>)>,
+    /// How often running answers were cut, as far as this worker has seen to it.
+    cuts_seen: Cell<u64>,
     ids: Cell<u64>,
     id_base: [u8; 16],
     date: RefCell<([u8; 29], u64)>,
@@ -171,6 +176,7 @@ impl Worker {
             flush_due: Cell::new(false),
             overrides: RefCell::new(Cache::new(Arc::clone(&shared.overrides))),
             judged_by: RefCell::new((shared.plan.load_full(), shared.overrides.load_full())),
+            cuts_seen: Cell::new(shared.tokens.cuts()),
             ids: Cell::new(u64::from_be_bytes(first_eight(&id_base)) >> 8),
             id_base,
             date: RefCell::new(([b' '; 29], 0)),
@@ -240,8 +246,22 @@ impl Worker {
         self.shared.tell_maintenance();
     }
 
+    /// Ends running answers to tokens that were revoked or switched off, when there are some.
+    fn cut_revoked(&self) {
+        let tokens = &self.shared.tokens;
+        let cuts = tokens.cuts();
+        if self.cuts_seen.replace(cuts) == cuts {
+            return;
+        }
+        self.deadlines.cut(|digest| {
+            let token = tokens.find(&TokenHash::from_bytes(*digest));
+            token.is_some_and(|token| token.is_cut())
+        });
+    }
+
     fn tick(&self) {
         self.judge_anew();
+        self.cut_revoked();
         let now = self.deadlines.now();
         self.shared.health.beat(self.index, now);
         let plan = self.shared.plan.load();

@@ -83,11 +83,18 @@ impl Budget {
             | Kind::Priority
             | Kind::PushPromise
             | Kind::GoAway
-            | Kind::Unknown => {
-                self.idle_frames = self.idle_frames.saturating_add(1);
-                within(self.idle_frames, IDLE_FRAMES_MAX, Breach::IdleFrames)
-            }
+            | Kind::Unknown => self.carried_nothing(),
         }
+    }
+
+    /// Counts a frame that turned out to carry nothing: padding alone, or fields for a stream that
+    /// has left.
+    ///
+    /// # Errors
+    /// It was one too many.
+    pub fn carried_nothing(&mut self) -> Result<(), Breach> {
+        self.idle_frames = self.idle_frames.saturating_add(1);
+        within(self.idle_frames, IDLE_FRAMES_MAX, Breach::IdleFrames)
     }
 
     /// Counts a stream that we reset, whoever makes us do it.

@@ -45,6 +45,8 @@ pub struct Connection<T> {
     pub(crate) streams: Vec<Stream<T>>,
     /// The newest stream of the client.
     pub(crate) newest: u32,
+    /// The last streams that it passed over, from and up to.
+    pub(crate) passed_over: (u32, u32),
     pub(crate) send_window: i64,
     pub(crate) first_send_window: i64,
     pub(crate) receive_window: i64,
@@ -121,6 +123,7 @@ impl<T> Connection<T> {
             block: None,
             streams: Vec::new(),
             newest: 0,
+            passed_over: (0, 0),
             send_window: i64::from(WINDOW_AT_FIRST),
             first_send_window: i64::from(WINDOW_AT_FIRST),
             receive_window: i64::from(CONNECTION_WINDOW),

@@ -143,6 +143,9 @@ impl<T: Default> Connection<T> {
             return Err(Fault(Reason::FlowControlError));
         }
         let (ends, padding) = (frame.has(END_STREAM), payload.len() - data.len());
+        if data.is_empty() && padding > 0 && !ends {
+            self.count_nothing();
+        }
         let Some(stream) = self.stream(id) else {
             if !self.was_reset(id) {
                 return Err(Fault(Reason::StreamClosed));
@@ -173,6 +176,12 @@ impl<T: Default> Connection<T> {
             self.spoil(id, reason);
         }
         Ok(Told::Changed(id))
+    }
+
+    /// A frame carried nothing for anybody.
+    fn count_nothing(&mut self) {
+        let counted = self.budget.carried_nothing();
+        self.breach = self.breach.or(counted.err());
     }
 
     /// Ends a stream for a mistake of the client; it may have left already.
@@ -260,6 +269,9 @@ impl<T: Default> Connection<T> {
 
     fn request(&mut self, block: &Block) -> Told {
         let (id, ended) = (block.stream, block.ends_stream);
+        if id > self.newest + 2 {
+            self.passed_over = (self.newest, id);
+        }
         self.newest = id;
         if let Leaving::After(_) = self.leaving {
             // The client is told that it was not looked at.
@@ -299,7 +311,11 @@ impl<T: Default> Connection<T> {
         let id = block.stream;
         let malformed = self.fields.trailers().is_err() || block.depends_on_itself;
         let Some(at) = self.streams.iter().position(|stream| stream.id == id) else {
-            return if self.was_reset(id) {
+            self.count_nothing();
+            let (before, after) = self.passed_over;
+            return if id > before && id < after {
+                Err(BROKEN)
+            } else if self.was_reset(id) {
                 Ok(Told::Nothing)
             } else {
                 Err(Fault(Reason::StreamClosed))

@@ -32,6 +32,9 @@ struct Shared {
     /// Whom the connection serves, as far as it is known.
     serves: Cell<Option<IpAddr>>,
     denied: Cell<bool>,
+    /// Whose answer is on its way, by something that names them.
+    holder: Cell<Option<[u8; 32]>>,
+    cut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -68,6 +71,8 @@ impl Deadlines {
             fired: Cell::new(false),
             serves: Cell::new(None),
             denied: Cell::new(false),
+            holder: Cell::new(None),
+            cut: Cell::new(false),
             waker: RefCell::new(None),
         });
         let mut slots = self.slots.borrow_mut();
@@ -100,6 +105,18 @@ impl Deadlines {
     pub fn deny(&self, is_denied: impl Fn(IpAddr) -> bool) {
         for shared in self.slots.borrow().iter().flatten() {
             if shared.serves.get().is_some_and(&is_denied) && !shared.denied.replace(true) {
+                shared.wake();
+            }
+        }
+    }
+
+    /// Ends what is on its way to holders of whom `is_cut` says so: what they wait for now is late.
+    /// Unlike a denial it ends no more than that.
+    pub fn cut(&self, is_cut: impl Fn(&[u8; 32]) -> bool) {
+        for shared in self.slots.borrow().iter().flatten() {
+            let holder = shared.holder.get();
+            if holder.as_ref().is_some_and(&is_cut) && !shared.cut.replace(true) {
+                shared.fired.set(true);
                 shared.wake();
             }
         }
@@ -162,6 +179,17 @@ impl Slot {
         self.shared.serves.set(address);
     }
 
+    /// Whose answer is on its way from now on; `None` when it has ended.
+    pub fn hold(&self, holder: Option<[u8; 32]>) {
+        self.shared.holder.set(holder);
+        self.shared.cut.set(false);
+    }
+
+    /// Whether what is on its way must end.
+    pub fn is_cut(&self) -> bool {
+        self.shared.cut.get()
+    }
+
     /// Whether whom it serves may no longer come: the connection must end.
     pub fn is_denied(&self) -> bool {
         self.shared.denied.get()
@@ -205,6 +233,27 @@ mod tests {
 
     fn late(slot: &Slot) -> bool {
         slot.is_late(&Context::from_waker(Waker::noop()))
+    }
+
+    // ID-34
+    #[test]
+    fn what_is_on_its_way_to_one_holder_is_cut_once_and_the_rest_goes_on() {
+        let table = Deadlines::new(MonoNanos(0));
+        let slots = [table.slot(), table.slot(), table.slot()];
+        slots[0].hold(Some([1; 32]));
+        slots[1].hold(Some([2; 32]));
+        for slot in &slots {
+            slot.set(Duration::from_secs(60));
+        }
+        table.cut(|holder| *holder == [1; 32]);
+        assert_eq!(slots.each_ref().map(Slot::is_cut), [true, false, false]);
+        assert_eq!(slots.each_ref().map(late), [true, false, false]);
+        // The end can be told: what is waited for next has its own time.
+        slots[0].set(Duration::from_secs(60));
+        assert!(!late(&slots[0]) && slots[0].is_cut());
+        slots[0].hold(None);
+        table.cut(|_| true);
+        assert_eq!(slots.each_ref().map(Slot::is_cut), [false, true, false]);
     }
 
     // EDGE-53

@@ -1,9 +1,10 @@
-//! One GET through the egress door, for what the control plane needs from elsewhere. It runs on
-//! the control runtime; no redirect is followed, and size and time are bounded.
+//! One request through the egress door, for what the control plane needs from elsewhere. It runs
+//! on the control runtime; no redirect is followed, and size and time are bounded.
 
 use crate::dial::{Connected, DialError, Endpoint, Tried};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{Request, Response, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
@@ -40,33 +41,7 @@ pub enum FetchError {
 ///
 /// # Errors
 /// See [`FetchError`].
-#[expect(
-    clippy::disallowed_methods,
-    reason = "there is no connection of a caller whose slot could time it"
-)]
 pub async fn get(endpoint: &Endpoint, bounds: Bounds) -> Result<Bytes, FetchError> {
-    tokio::time::timeout(bounds.patience, exchange(endpoint, bounds.bytes_max))
-        .await
-        .unwrap_or(Err(FetchError::Late(bounds.patience)))
-}
-
-async fn exchange(endpoint: &Endpoint, bytes_max: usize) -> Result<Bytes, FetchError> {
-    match endpoint
-        .dialer
-        .connect(endpoint, &mut Tried::default())
-        .await?
-    {
-        Connected::Clear(stream) => ask(stream, endpoint, bytes_max).await,
-        Connected::Tls(stream) => ask(*stream, endpoint, bytes_max).await,
-        Connected::TlsInTls(stream) => ask(*stream, endpoint, bytes_max).await,
-    }
-}
-
-async fn ask<S>(stream: S, endpoint: &Endpoint, bytes_max: usize) -> Result<Bytes, FetchError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let broken = |error: hyper::Error| FetchError::Protocol(error.to_string());
     let url = &endpoint.url;
     let path = match url.path() {
         "" => "/",
@@ -76,29 +51,91 @@ where
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    let request = http::Request::get(target)
-        .header(http::header::HOST, url.authority())
-        .header(http::header::ACCEPT, "application/json")
-        .header(http::header::USER_AGENT, "tollkeep")
-        .body(Empty::<Bytes>::new())
+    let request = Request::get(target)
+        .header(header::ACCEPT, "application/json")
+        .body(Bytes::new())
         .map_err(|error| FetchError::Protocol(error.to_string()))?;
+    let answer = send(endpoint, request, bounds).await?;
+    match answer.status().as_u16() {
+        200 => Ok(answer.into_body()),
+        status => Err(FetchError::Status(status)),
+    }
+}
+
+/// The answer to a request, whose target is the path and query alone. The fields that every
+/// request of ours has are put in.
+///
+/// # Errors
+/// See [`FetchError`]; of all statuses, only that of a redirect is one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no connection of a caller whose slot could time it"
+)]
+pub(crate) async fn send(
+    endpoint: &Endpoint,
+    request: Request<Bytes>,
+    bounds: Bounds,
+) -> Result<Response<Bytes>, FetchError> {
+    tokio::time::timeout(
+        bounds.patience,
+        exchange(endpoint, request, bounds.bytes_max),
+    )
+    .await
+    .unwrap_or(Err(FetchError::Late(bounds.patience)))
+}
+
+async fn exchange(
+    endpoint: &Endpoint,
+    request: Request<Bytes>,
+    bytes_max: usize,
+) -> Result<Response<Bytes>, FetchError> {
+    match endpoint
+        .dialer
+        .connect(endpoint, &mut Tried::default())
+        .await?
+    {
+        Connected::Clear(stream) => ask(stream, endpoint, request, bytes_max).await,
+        Connected::Tls(stream) => ask(*stream, endpoint, request, bytes_max).await,
+        Connected::TlsInTls(stream) => ask(*stream, endpoint, request, bytes_max).await,
+    }
+}
+
+async fn ask<S>(
+    stream: S,
+    endpoint: &Endpoint,
+    request: Request<Bytes>,
+    bytes_max: usize,
+) -> Result<Response<Bytes>, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |error: hyper::Error| FetchError::Protocol(error.to_string());
+    let url = &endpoint.url;
+    let (mut parts, body) = request.into_parts();
+    let host = header::HeaderValue::from_str(url.authority())
+        .map_err(|error| FetchError::Protocol(error.to_string()))?;
+    parts.headers.insert(header::HOST, host);
+    let agent = header::HeaderValue::from_static("tollkeep");
+    parts.headers.insert(header::USER_AGENT, agent);
+    let request = Request::from_parts(parts, Full::new(body));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(broken)?;
     let answered = async {
         let answer = sender.send_request(request).await.map_err(broken)?;
         let status = answer.status().as_u16();
-        if status != 200 || check_redirect(url.purpose(), status).is_err() {
+        if check_redirect(url.purpose(), status).is_err() {
             return Err(FetchError::Status(status));
         }
-        let body = Limited::new(answer.into_body(), bytes_max).collect().await;
+        let (parts, body) = answer.into_parts();
+        let body = Limited::new(body, bytes_max).collect().await;
         let body = body.map_err(|error| FetchError::Protocol(error.to_string()))?;
-        Ok(body.to_bytes())
+        Ok(Response::from_parts(parts, body.to_bytes()))
     };
     let mut answered = std::pin::pin!(answered);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        body = &mut answered => body,
+        answer = &mut answered => answer,
         ended = &mut connection => match ended {
             Ok(()) => answered.await,
             Err(error) => Err(broken(error)),

@@ -14,6 +14,9 @@ use tollkeep_types::MonoNanos;
 /// How long a connection that is over may take to say so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Reads in a row before others of the worker have their turn.
+const READS_AT_ONCE_MAX: usize = 16;
+
 /// What a connection of HTTP/2 comes up with next.
 pub enum Incoming {
     /// A stream with a request.
@@ -52,9 +55,13 @@ impl Http2 {
     pub fn incoming(&mut self) -> impl Future<Output = Incoming> {
         poll_fn(|cx| {
             self.shared.0.borrow_mut().drive(cx);
-            loop {
+            for turn in 0.. {
                 if let Some(incoming) = self.hear() {
                     return Poll::Ready(incoming);
+                }
+                if turn == READS_AT_ONCE_MAX {
+                    cx.waker().wake_by_ref();
+                    break;
                 }
                 match self.lower.poll_raw_fill(cx) {
                     Poll::Ready(Fill::Bytes) => {}

@@ -4,6 +4,7 @@
 //! Nothing else in the product opens a socket. A worker is a thread with a current-thread
 //! runtime, its own listener, buffers, deadlines and upstream pool; what it owns never leaves it.
 
+pub mod acme;
 pub mod buffers;
 pub mod control;
 pub mod deadlines;

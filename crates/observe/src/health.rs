@@ -16,18 +16,24 @@ pub enum Reason {
     Vault,
     /// A certificate of ours has expired; who does not look at it is served all the same.
     Certificate,
+    /// A certificate that is to be ordered is not there yet; what needs none is served.
+    NoCertificate,
+    /// The last order of a certificate failed; those that are there are served.
+    CertificateOrder,
     /// Callers are told to come back later.
     Maintenance,
 }
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Draining,
         Self::Store,
         Self::Audit,
         Self::Vault,
         Self::Certificate,
+        Self::NoCertificate,
+        Self::CertificateOrder,
         Self::Maintenance,
     ];
 
@@ -39,6 +45,8 @@ impl Reason {
             Self::Audit => "audit",
             Self::Vault => "vault",
             Self::Certificate => "certificate",
+            Self::NoCertificate => "no_certificate",
+            Self::CertificateOrder => "certificate_order",
             Self::Maintenance => "maintenance",
         }
     }
@@ -47,7 +55,7 @@ impl Reason {
     const fn lets_serve(self) -> bool {
         match self {
             Self::Draining | Self::Store | Self::Audit | Self::Vault | Self::Maintenance => false,
-            Self::Certificate => true,
+            Self::Certificate | Self::NoCertificate | Self::CertificateOrder => true,
         }
     }
 

@@ -1,11 +1,12 @@
 //! Decisions without I/O or clock: egress, header hygiene, rate, client address, address lists,
-//! permission, CORS, shedding.
+//! permission, CORS, shedding, certificates that are ordered.
 //!
 //! Everything here is a pure function of its arguments; whoever calls hands in the time, the
 //! addresses a name resolved to, and the fields of a request.
 
 #![warn(missing_docs)]
 
+pub mod acme;
 pub mod breaker;
 pub mod client_ip;
 pub mod cors;

@@ -2,12 +2,14 @@
 //! reads it when it is told that there is news, and twice a second in any case.
 
 use crate::database::{Database, GATEWAY};
-use crate::live::Change;
+use crate::live::{Change, Cut};
 use crate::open::Inner;
 use crate::postgres::{self, Server};
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
-use crate::{Store, StoreError, ip_entry, maintenance, project, service_token, tenant, token};
+use crate::{
+    Scope, Store, StoreError, ip_entry, maintenance, project, service_token, tenant, token,
+};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +57,9 @@ enum What {
     ServiceToken,
     IpEntries,
     Maintenance,
+    CutToken,
+    CutProject,
+    CutTenant,
 }
 
 impl What {
@@ -67,6 +72,9 @@ impl What {
             Self::ServiceToken => "service_token",
             Self::IpEntries => "ip_entries",
             Self::Maintenance => "maintenance",
+            Self::CutToken => "cut_token",
+            Self::CutProject => "cut_project",
+            Self::CutTenant => "cut_tenant",
         }
     }
 }
@@ -82,6 +90,9 @@ impl FromStr for What {
             Self::ServiceToken,
             Self::IpEntries,
             Self::Maintenance,
+            Self::CutToken,
+            Self::CutProject,
+            Self::CutTenant,
         ];
         let found = all.into_iter().find(|what| what.as_str() == word);
         found.ok_or(())
@@ -107,6 +118,9 @@ impl From<&Change<'_>> for Changed {
             Change::Project(project) => (What::Project, project.id.to_string()),
             Change::Token(token) => (What::Token, token.id.to_string()),
             Change::ServiceToken(token) => (What::ServiceToken, token.id.to_string()),
+            Change::Cut(Cut::Token(id, _)) => (What::CutToken, id.to_string()),
+            Change::Cut(Cut::Project(id)) => (What::CutProject, id.to_string()),
+            Change::Cut(Cut::Tenant(id)) => (What::CutTenant, id.to_string()),
         };
         Self { what, row }
     }
@@ -182,6 +196,19 @@ pub(crate) async fn forget(connection: &mut Connection, now: WallMillis) -> Resu
 }
 
 impl Store {
+    /// Ends answers on their way, here and elsewhere. Call it after what they ended by.
+    ///
+    /// # Errors
+    /// The disk; they go on.
+    pub async fn cut(&self, scope: Scope, cuts: Vec<Cut>) -> Result<(), StoreError> {
+        self.unattended(async move |inner| {
+            let write = inner.begin(scope).await?;
+            let changes: Vec<_> = cuts.into_iter().map(Change::Cut).collect();
+            write.commit(&changes).await
+        })
+        .await
+    }
+
     /// How long ago it was last certain that nothing changed elsewhere without being shown here, in
     /// nanoseconds; 0 where nobody else can change anything. HOT: a branch, or two loads.
     pub fn unconfirmed_ns(&self, now: MonoNanos) -> u64 {
@@ -194,13 +221,17 @@ impl Store {
         }
     }
 
-    /// Shows what other processes change, and tells each time something was shown. Runs until it is
-    /// dropped; where nobody else can change anything it has nothing to do.
+    /// Shows what other processes change, and tells each time something was shown; leases calls of
+    /// counted tokens. Runs until it is dropped; where nobody else can change anything it has nothing to do.
     pub async fn follow(&self, shown: impl Fn()) {
         let Database::Postgres(server) = &self.0.database else {
             return;
         };
-        tokio::join!(self.0.listen(server), self.0.poll(server, shown));
+        tokio::join!(
+            self.0.listen(server),
+            self.0.poll(server, shown),
+            self.0.lend(server)
+        );
     }
 }
 
@@ -300,6 +331,21 @@ impl Inner {
             What::IpEntries => {
                 let entries = ip_entry::all(connection).await?;
                 self.ip_entries.store(Arc::new(entries));
+            }
+            What::CutToken => {
+                let id = row::id(change, "row_id")?;
+                if let Some(token) = there(token::by_id(connection, GATEWAY, id).await)? {
+                    let cut = Cut::Token(id, token.secret.digest);
+                    self.live.apply(Change::Cut(cut));
+                }
+            }
+            What::CutProject => {
+                let cut = Cut::Project(row::id(change, "row_id")?);
+                self.live.apply(Change::Cut(cut));
+            }
+            What::CutTenant => {
+                let cut = Cut::Tenant(row::id(change, "row_id")?);
+                self.live.apply(Change::Cut(cut));
             }
             What::Maintenance => self.maintenance.store(maintenance::read(connection).await?),
         }

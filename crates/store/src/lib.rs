@@ -17,6 +17,8 @@ mod database;
 mod error;
 mod follow;
 mod ip_entry;
+mod lease;
+mod lend;
 pub mod live;
 mod lock;
 mod maintenance;
@@ -54,6 +56,6 @@ pub use scope::Scope;
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
 pub use tenant::{NewTenant, Tenant, TenantRef, TenantStatus};
 pub use token::{
-    Bindings, CallLimits, NewToken, Revocation, Rotated, Rotation, Standing, Token, TokenFilter,
-    TokenSecret, TokenState,
+    Bindings, CallLimits, NewToken, ProjectRevocation, Revocation, Rotated, Rotation, Standing,
+    Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
 };

@@ -44,6 +44,8 @@ const MIGRATIONS: &[Migration] = &[
     step!(2, "0002", "service_tokens"),
     step!(3, "0003", "ip_entries"),
     step!(4, "0004", "tenants_and_keys"),
+    step!(5, "0005", "leases"),
+    step!(6, "0006", "cuts"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -2,6 +2,7 @@
 
 use crate::database::{Database, GATEWAY};
 use crate::follow::Follower;
+use crate::lend::Lender;
 use crate::live::{Change, LiveTokens};
 use crate::query::Connection;
 use crate::wall::SteadyWall;
@@ -48,6 +49,7 @@ pub struct Store(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) database: Database,
     pub(crate) follower: Follower,
+    pub(crate) lender: Lender,
     pub(crate) live: Arc<LiveTokens>,
     /// Entries of address lists, as they are in the database.
     pub(crate) ip_entries: ArcSwap<Vec<IpEntry>>,
@@ -84,6 +86,7 @@ impl Store {
             .map_or(WallMillis(0), WallMillis);
         let inner = Inner {
             follower,
+            lender: Lender::default(),
             live: Arc::new(live_tokens(connection).await?),
             ip_entries: ArcSwap::from_pointee(ip_entry::all(connection).await?),
             maintenance: ArcSwapOption::new(maintenance::read(connection).await?),
@@ -142,6 +145,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if something could not be stored; the database is closed all the same.
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.0.live.let_go();
         let usage = self.flush_usage().await;
         let time = self.store_time(self.now()).await;
         let closed = self.0.database.close().await;
@@ -160,7 +164,8 @@ async fn live_tokens(connection: &mut Connection) -> Result<LiveTokens, StoreErr
     let projects = project::all(connection).await?;
     let tokens = token::open(connection).await?;
     let service_tokens = service_token::all(connection).await?;
-    let live = LiveTokens::load(&projects, &tokens, &service_tokens);
+    let is_shared = matches!(connection, Connection::Postgres(_));
+    let live = LiveTokens::load(is_shared, &projects, &tokens, &service_tokens);
     for tenant in tenant::not_active(connection).await? {
         live.apply(Change::Tenant(&tenant));
     }

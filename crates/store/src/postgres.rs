@@ -117,6 +117,8 @@ pub(crate) struct Server {
     jobs: PgPool,
     /// For news alone, so that nothing else holds it up.
     watch: PgPool,
+    /// For calls of counted tokens alone, for which callers wait.
+    lend: PgPool,
     patience: Duration,
 }
 
@@ -145,6 +147,7 @@ impl Server {
             app: pool(&options.app, options.pool_size, patience),
             jobs: pool(&options.jobs, options.pool_size, patience),
             watch: pool(&options.jobs, 2, patience.min(WATCH_PATIENCE)),
+            lend: pool(&options.jobs, 1, patience.min(WATCH_PATIENCE)),
             patience,
         })
     }
@@ -182,6 +185,16 @@ impl Server {
         }
     }
 
+    /// A connection for one statement that stands for itself, and waits for no other's turn.
+    pub(crate) async fn lending(&self) -> Result<Connection, StoreError> {
+        Ok(Connection::Postgres(Link {
+            connection: Some(self.lend.acquire().await?),
+            patience: self.patience.min(WATCH_PATIENCE),
+            begun: false,
+            late: false,
+        }))
+    }
+
     /// Begins a transaction of the one who watches for changes.
     pub(crate) async fn watch(&self) -> Result<Connection, StoreError> {
         self.begin_on(&self.watch, "", Purpose::Read).await
@@ -190,7 +203,6 @@ impl Server {
     /// Waits for news, and says so each time; to the end, which is when it can't wait any more.
     pub(crate) async fn listen(&self, mut heard: impl FnMut()) -> Result<(), Error> {
         let mut listener = PgListener::connect_with(&self.watch).await?;
-        listener.ignore_pool_close_event(true);
         listener.listen(CHANNEL).await?;
         while listener.try_recv().await?.is_some() {
             heard();
@@ -201,9 +213,12 @@ impl Server {
     /// Closes the connections; one that hangs is not waited for.
     pub(crate) async fn close(&self) {
         let all = async {
-            self.app.close().await;
-            self.jobs.close().await;
-            self.watch.close().await;
+            tokio::join!(
+                self.app.close(),
+                self.jobs.close(),
+                self.watch.close(),
+                self.lend.close()
+            );
             Ok(())
         };
         let closed = within(self.patience, all).await;
@@ -257,7 +272,8 @@ impl Owner {
             turn: Mutex::default(),
             app: pool.clone(),
             jobs: pool.clone(),
-            watch: pool,
+            watch: pool.clone(),
+            lend: pool,
             patience,
         }))
     }

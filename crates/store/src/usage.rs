@@ -6,6 +6,7 @@ use crate::query::{Connection, query};
 use crate::row::{self, millis};
 use crate::{Store, StoreError};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 const COUNT: &str = "UPDATE lineages SET request_count = max(0, request_count + used.count)
   FROM (SELECT value ->> 'id' AS id, value ->> 'count' AS count FROM json_each($1)) AS used
@@ -49,9 +50,14 @@ impl Store {
 
 /// Stores all of them at once: a server is far away, and others wait for their turn.
 async fn add(connection: &mut Connection, uses: &[Usage]) -> Result<(), StoreError> {
-    let counted = uses.iter().filter(|usage| usage.count != 0);
-    let counts: Vec<_> = counted
-        .map(|usage| json!({ "id": usage.lineage.to_string(), "count": usage.count }))
+    // Two tokens of one line may both have counted.
+    let mut lines = BTreeMap::new();
+    for usage in uses.iter().filter(|usage| usage.count != 0) {
+        *lines.entry(usage.lineage.to_string()).or_insert(0_i64) += usage.count;
+    }
+    let counts: Vec<_> = lines
+        .into_iter()
+        .map(|(id, count)| json!({ "id": id, "count": count }))
         .collect();
     if !counts.is_empty() {
         let count = connection.dialect(COUNT, SERVER_COUNT);

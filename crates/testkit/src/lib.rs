@@ -11,6 +11,7 @@
     reason = "development only: a test that can't go on says so and ends"
 )]
 
+mod acme;
 mod client;
 mod dns;
 pub mod frames;
@@ -24,6 +25,7 @@ mod redis;
 mod request;
 mod wait;
 
+pub use acme::{AcmeFault, Authority};
 pub use client::{Answer, BodyEnd, Client, Ended};
 pub use dns::{NameServer, Reply};
 pub use frames::{FrameClient, NoFrame, RawFrame};

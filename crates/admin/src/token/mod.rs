@@ -1,6 +1,10 @@
 //! `/api/v1/tokens`
 
 mod create;
+mod ending;
+mod update;
+
+pub(crate) use ending::{IN_FLIGHT, InFlight, in_flight};
 
 use crate::State;
 use crate::authn::Operator;
@@ -60,8 +64,6 @@ const ROTATE: &[Member] = &[
     ),
     time("expires_at", "When the new one stops working"),
 ];
-
-const REVOKE: &[Member] = &[text("reason", 200, "Why, for the records")];
 
 const QUERY: &[Member] = &[
     LIMIT,
@@ -160,6 +162,21 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         run: |call| Box::pin(get(call)),
     },
     Operation {
+        id: "token_update",
+        command: "token update",
+        about: "Change a token, from its next call on",
+        method: Method::Patch,
+        path: "/api/v1/tokens/{id}",
+        also: None,
+        right: Right::Tokens,
+        change: Some(Action::TokenUpdate),
+        query: &[],
+        body: Some(update::MEMBERS),
+        answers: ONE,
+        refusals: &[409],
+        run: |call| Box::pin(update::update(call)),
+    },
+    Operation {
         id: "token_revoke",
         command: "token revoke",
         about: "End a token for good",
@@ -169,10 +186,10 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         right: Right::Tokens,
         change: Some(Action::TokenRevoke),
         query: &[],
-        body: Some(REVOKE),
+        body: Some(ending::REVOKE),
         answers: ONE,
         refusals: &[],
-        run: |call| Box::pin(revoke(call)),
+        run: |call| Box::pin(ending::revoke(call)),
     },
     Operation {
         id: "token_rotate",
@@ -188,6 +205,51 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         answers: &[(200, Content::Object(&[SHOWN, SECRET, ROTATED]))],
         refusals: &[409],
         run: |call| Box::pin(rotate(call)),
+    },
+    Operation {
+        id: "token_suspend",
+        command: "token suspend",
+        about: "Switch a token off until it is resumed",
+        method: Method::Post,
+        path: "/api/v1/tokens/{id}/suspend",
+        also: None,
+        right: Right::Tokens,
+        change: Some(Action::TokenSuspend),
+        query: &[],
+        body: Some(&[IN_FLIGHT]),
+        answers: ONE,
+        refusals: &[409],
+        run: |call| Box::pin(ending::suspend(call)),
+    },
+    Operation {
+        id: "token_resume",
+        command: "token resume",
+        about: "Take a suspended token again",
+        method: Method::Post,
+        path: "/api/v1/tokens/{id}/resume",
+        also: None,
+        right: Right::Tokens,
+        change: Some(Action::TokenResume),
+        query: &[],
+        body: Some(&[]),
+        answers: ONE,
+        refusals: &[409],
+        run: |call| Box::pin(ending::resume(call)),
+    },
+    Operation {
+        id: "project_tokens_revoke",
+        command: "project revoke-tokens",
+        about: "End all tokens of a project for good",
+        method: Method::Post,
+        path: "/api/v1/projects/{project}/tokens/revoke",
+        also: Some("/manage/projects/{project}/tokens/revoke"),
+        right: Right::Tokens,
+        change: Some(Action::TokenRevokeBatch),
+        query: &[],
+        body: Some(ending::REVOKE),
+        answers: &[(200, Content::Object(&[ending::REVOKED]))],
+        refusals: &[],
+        run: |call| Box::pin(ending::revoke_of_project(call)),
     },
 ];
 
@@ -229,29 +291,6 @@ async fn get(call: Call) -> Answer {
         .record(told(state, operator, Action::TokenRead, &token))
         .await?;
     Ok(ok(&shown(state, &token)))
-}
-
-async fn revoke(call: Call) -> Answer {
-    let Call {
-        state,
-        operator,
-        id,
-        body: mut members,
-        ..
-    } = call;
-    let reason = members.text("reason");
-    members.done()?;
-    state.check_audit()?;
-    let reason = reason.as_deref().unwrap_or("revoked by an operator");
-    let revoked = state
-        .parts
-        .store
-        .revoke_token(operator.scope(), token_id(&id)?, reason)
-        .await?;
-    state
-        .record(told(&state, &operator, Action::TokenRevoke, &revoked.token))
-        .await?;
-    Ok(ok(&shown(&state, &revoked.token)))
 }
 
 async fn rotate(call: Call) -> Answer {
@@ -307,7 +346,7 @@ async fn rotate(call: Call) -> Answer {
 
 impl State {
     /// What is wrong with a token's end.
-    fn end_fault(&self, now: WallMillis, end: Option<WallMillis>) -> Option<String> {
+    pub(crate) fn end_fault(&self, now: WallMillis, end: Option<WallMillis>) -> Option<String> {
         let settings = self.settings();
         let auth = &settings.auth;
         let Some(at) = end else {
@@ -325,15 +364,15 @@ impl State {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn token_id(text: &str) -> Result<TokenId, Problem> {
+pub(crate) fn token_id(text: &str) -> Result<TokenId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
-fn told<'a>(
+pub(crate) fn told<'a>(
     state: &State,
     operator: &Operator,
     action: Action,
@@ -348,7 +387,7 @@ fn told<'a>(
 }
 
 /// As [`told`], with how long and how often the token may be used.
-fn told_made<'a>(
+pub(crate) fn told_made<'a>(
     state: &State,
     operator: &Operator,
     action: Action,

@@ -169,6 +169,10 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::Kind, Value::Word("file"))
             .with_detail(Key::Count, Value::Number(2))
             .with_error("tollkeep.yaml:3:9: server.port: want 0 to 65535"),
+        Action::CertificateOrder => Event::new(action, Actor::System, Outcome::Error)
+            .with_detail(Key::Name, Value::Word("server.tls"))
+            .with_detail(Key::Message, Value::Text("a.example, b.example".into()))
+            .with_error("the authority refuses: rate limited"),
         Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
             .with_reason("store")
             .with_error("disk I/O error: tok-1234567890abcdef in /data"),

@@ -4,10 +4,10 @@ use super::front_door::{FrontDoor, FrontDoorFile};
 use super::ip_lists::{self, AllowFile, DenyFile};
 use super::server::authority;
 use super::tls::{Tls, TlsFile, knows_certificates};
-use super::{AllowedHosts, Egress};
+use super::{AllowedHosts, DAY_MS, Egress, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, from_environment, section};
-use crate::kind::{choice, list, network, parsed, secret, switch};
+use crate::kind::{choice, duration, list, network, parsed, secret, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use ipnet::IpNet;
@@ -15,7 +15,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 use tollkeep_policy::ip_list::IpLists;
+use tollkeep_policy::lockout::LockoutRules;
 use tollkeep_types::{AuthorityPattern, Secret};
 
 /// The management listener.
@@ -29,6 +31,8 @@ pub struct Management {
     pub allowed_hosts: AllowedHosts,
     /// Who may come at all.
     pub ip_lists: IpLists,
+    /// When addresses that fail to authenticate are locked out.
+    pub lockout: LockoutRules,
     /// Whether the local admin socket in the data folder is open (ID-57).
     pub local_socket: bool,
     /// Whether callers of this machine reach it on the data listener too (EDGE-4).
@@ -84,6 +88,7 @@ keys! {
         /// Whether `tollkeep.sock` in the data folder serves this user and root without a key,
         /// so that nobody locks themselves out.
         local_socket: bool = switch().or(true),
+        lockout: Lockout = section(),
         front_door: FrontDoorFile = section(),
         /// `loopback` serves management below `/api/v1`, `/manage` and `/v0` of the data listener
         /// too, for callers on loopback that name a loopback host and came through no proxy.
@@ -91,6 +96,19 @@ keys! {
         on_data_port: OnDataPort = choice(&ON_DATA_PORT).or(OnDataPort::Off),
         /// An owner key that is never stored and holds while it is set.
         key: Option<Secret> = from_environment("TOLLKEEP_MANAGEMENT_KEY", secret()),
+    }
+}
+
+keys! {
+    /// Addresses (of IPv6: /64 networks) that fail to authenticate are locked out, right key or
+    /// not. The local socket has no addresses; `tollkeep lockout clear` lets one in again.
+    pub(crate) struct Lockout {
+        /// How many failures.
+        failures: u32 = whole(1..=1_000).or(5),
+        /// Within how long.
+        window: Duration = duration(1_000..=DAY_MS).or(ms(900_000)),
+        /// For how long; each time again for twice as long, up to a day.
+        ban: Duration = duration(1_000..=DAY_MS).or(ms(1_800_000)),
     }
 }
 
@@ -145,7 +163,7 @@ impl ManagementFile {
         }
         let ip_lists = self.ip_lists(host, checks);
         let key = "management.allowed_hosts";
-        let tls = self.tls.check("management.tls", checks);
+        let tls = self.tls.check("management.tls", egress, checks);
         let front_door = self.front_door.check(
             &KeyPath::of("management.front_door"),
             egress,
@@ -165,6 +183,11 @@ impl ManagementFile {
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, host, key, checks),
             tls,
             listen: self.listen,
+            lockout: LockoutRules {
+                failures: self.lockout.failures,
+                window: self.lockout.window,
+                ban: self.lockout.ban,
+            },
             local_socket: self.local_socket,
             on_data_port: self.on_data_port,
             key: self.key,

@@ -1,6 +1,7 @@
 //! The metrics listener.
 
 use super::AllowedHosts;
+use super::Egress;
 use super::server::authority;
 use super::tls::{Tls, TlsFile};
 use crate::check::Checks;
@@ -67,7 +68,7 @@ const fn scrape_path() -> Parsed<String> {
 }
 
 impl MetricsFile {
-    pub(super) fn check(self, checks: &mut Checks<'_>) -> Metrics {
+    pub(super) fn check(self, egress: &Egress, checks: &mut Checks<'_>) -> Metrics {
         let host = if self.enabled { self.host } else { LOOPBACK };
         if !host.is_loopback() && !self.tls.enabled {
             let problem = format!(
@@ -83,7 +84,7 @@ impl MetricsFile {
             enabled: self.enabled,
             addr: SocketAddr::new(self.host, self.port),
             path: self.path,
-            tls: self.tls.check("metrics.tls", checks),
+            tls: self.tls.check("metrics.tls", egress, checks),
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, host, key, checks),
             compat_ip_label: self.compat_ip_label,
         }

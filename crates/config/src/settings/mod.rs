@@ -4,6 +4,7 @@
 //! still has to parse. Each file declares the keys of its part as they stand in the file, and
 //! turns them into settings where the two differ.
 
+mod acme;
 mod audit;
 mod auth;
 mod breaker;
@@ -36,6 +37,7 @@ mod trust_proxy;
 mod upstream;
 mod upstream_tls;
 
+pub use acme::{Acme, AcmeChallenge};
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
 pub use auth::{Auth, Vault};
 pub use breaker::Breaker;
@@ -233,10 +235,13 @@ impl Settings {
         server.check_memory(llm.settings.max_request_body_bytes, checks);
         let management = file.management.check(&egress, checks);
         check_local(&management, &server, checks);
+        let metrics = file.metrics.check(&egress, checks);
+        let all = [&server.tls, &management.tls, &metrics.tls];
+        check_challenges(&server, all, checks);
         Self {
             environment: file.environment,
             management,
-            metrics: file.metrics.check(checks),
+            metrics,
             auth: file.auth.check(file.vault, checks),
             vault: file.vault,
             store: file.store.check(&file.data_dir, checks),
@@ -272,6 +277,21 @@ impl Settings {
             .filter_map(|provider| provider.tls.as_ref());
         let tls = upstreams.chain(providers).flat_map(UpstreamTls::files);
         self.egress.files().chain(tls)
+    }
+}
+
+/// A challenge in clear text needs a listener in clear text. `all` is TLS of the data, the
+/// management and the metrics listener.
+fn check_challenges(server: &Server, all: [&Option<Tls>; 3], checks: &mut Checks<'_>) {
+    let in_clear = server.listen.iter().any(|listen| !listen.tls);
+    for (section, tls) in ["server", "management", "metrics"].into_iter().zip(all) {
+        let acme = tls.as_ref().and_then(|tls| tls.acme.as_ref());
+        let by_http = acme.is_some_and(|acme| acme.challenge == AcmeChallenge::Http01);
+        if by_http && !in_clear {
+            let problem = "`http-01` is asked for in clear text, and every data listener speaks \
+                           TLS: use `tls-alpn-01`, or add a listener with `redirect_http`";
+            checks.error(&format!("{section}.tls.acme.challenge"), problem);
+        }
     }
 }
 

@@ -355,7 +355,7 @@ impl ServerFile {
         let hosts = "server.allowed_hosts";
         let mut addresses = listen.iter().map(|listen| listen.addr.ip());
         let public = addresses.find(|ip| !ip.is_loopback()).unwrap_or(LOOPBACK);
-        let tls = self.tls.check("server.tls", checks);
+        let tls = self.tls.check("server.tls", egress, checks);
         let front_door = self.front_door.check(
             &crate::tree::KeyPath::of("server.front_door"),
             egress,

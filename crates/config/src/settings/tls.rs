@@ -1,7 +1,9 @@
 //! TLS of a listener: which certificates, and how strict.
 
+use super::Egress;
+use super::acme::{Acme, AcmeFile};
 use crate::check::Checks;
-use crate::field::{KindExt, listed};
+use crate::field::{KindExt, listed, section};
 use crate::kind::{Parsed, choice, list, maybe, parsed, path, switch};
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -11,7 +13,8 @@ use tollkeep_types::tls::{CipherSuite, ClientCertNeed, TlsVersion};
 /// TLS of a listener.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tls {
-    /// The certificates, at least one; the first is for clients that name no server.
+    /// The certificates from files; the first is for clients that name no server. At least one,
+    /// if none is ordered.
     pub certificates: Vec<CertificateFiles>,
     /// The oldest version spoken.
     pub min_version: TlsVersion,
@@ -19,6 +22,8 @@ pub struct Tls {
     pub cipher_suites: Vec<CipherSuite>,
     /// Whether keys that group or others can read are accepted.
     pub insecure_key_mode: bool,
+    /// The certificate that is ordered.
+    pub acme: Option<Acme>,
     /// Certificates of clients, if they are asked for.
     pub client_auth: Option<ClientAuth>,
 }
@@ -72,6 +77,7 @@ keys! {
         /// Their revocation lists (PEM), one for each authority that issues certificates.
         /// Without it nothing is revoked; once one has expired, nobody it is about gets in.
         client_crl_file: Option<PathBuf> = maybe(path()).or(None),
+        acme: AcmeFile = section(),
     }
 }
 
@@ -145,7 +151,7 @@ pub(super) fn knows_certificates(tls: Option<&Tls>, key: &str) -> Result<(), Str
 
 impl TlsFile {
     /// The settings, if TLS is on. `key` is where this stands.
-    pub(super) fn check(self, key: &str, checks: &mut Checks<'_>) -> Option<Tls> {
+    pub(super) fn check(self, key: &str, egress: &Egress, checks: &mut Checks<'_>) -> Option<Tls> {
         let client_auth = self.client_auth(key, checks);
         let first = match (self.cert_file, self.key_file) {
             (Some(cert_file), Some(key_file)) => Some(CertificateFiles {
@@ -174,8 +180,13 @@ impl TlsFile {
             })
         });
         let certificates: Vec<_> = first.into_iter().chain(others).collect();
-        if certificates.is_empty() {
-            let problem = "is on, but no certificate is named: set `cert_file` and `key_file`";
+        let orders = self.acme.enabled;
+        let acme = self
+            .acme
+            .check(&KeyPath::of(key).name("acme"), egress, checks);
+        if certificates.is_empty() && !orders {
+            let problem =
+                "is on, but no certificate is named: set `cert_file` and `key_file`, or `acme`";
             checks.error_at(&KeyPath::of(key).name("enabled"), problem);
         }
         Some(Tls {
@@ -183,6 +194,7 @@ impl TlsFile {
             min_version: self.min_version,
             cipher_suites: self.cipher_suites,
             insecure_key_mode: self.insecure_key_mode,
+            acme,
             client_auth,
         })
     }

@@ -16,8 +16,8 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         "key of a later version",
-        "server:\n  tls: {acme: {enabled: true}}\n",
-        "tollkeep.yaml:2:9: server.tls.acme: is not supported yet",
+        "server:\n  banner: hello\n",
+        "tollkeep.yaml:2:3: server.banner: is not supported yet",
     ),
     (
         "later key under a chosen name",

@@ -1,6 +1,7 @@
 //! Configurations through the front door: a file, an environment and flags in; settings or every
 //! fault out.
 
+mod acme;
 #[cfg(test)]
 mod client_certificates;
 #[cfg(test)]

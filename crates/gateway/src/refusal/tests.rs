@@ -32,6 +32,7 @@ fn rows() -> Vec<Row> {
         (Refusal::DuplicateKey(json_fault()), 400, "duplicate_key", INVALID, "duplicate_key", INVALID, ARGUMENT),
         (Refusal::Unauthenticated(AuthnFailure::Unknown), 401, "invalid_token", "authentication_error", "invalid_api_key", "authentication_error", "UNAUTHENTICATED"),
         (Refusal::ProjectInactive, 403, "project_inactive", NO, "project_inactive", NO, DENIED),
+        (Refusal::AccessRevoked, 403, "access_revoked", NO, "access_revoked", NO, DENIED),
         (Refusal::TenantSuspended, 403, "tenant_suspended", NO, "tenant_suspended", NO, DENIED),
         (Refusal::OriginNotAllowed(OriginRule::Token), 403, "origin_not_allowed", NO, "origin_not_allowed", NO, DENIED),
         (Refusal::TokenBinding("method"), 403, "token_binding", NO, "token_binding", NO, DENIED),

@@ -1,7 +1,7 @@
 //! A connection, frame by frame: what is answered, when, and with how much.
 
 use super::*;
-use crate::frame::{ACK, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, write_head};
+use crate::frame::{ACK, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PADDED, write_head};
 use crate::send::Write;
 use crate::stream::StreamEnd;
 use proptest::prelude::*;
@@ -370,6 +370,56 @@ fn answers_to_frames_of_who_does_not_read_are_bounded() {
     });
     assert_eq!(ended, Some(Ended::Breach(Breach::Unread)));
     assert!(conn.to_send().len() < CONTROL_BYTES_MAX + 1_000);
+}
+
+// EDGE-40
+#[test]
+fn a_stream_that_was_passed_over_is_told_from_one_that_has_closed() {
+    for (stream, want) in [
+        (3, Reason::ProtocolError),
+        (5, Reason::ProtocolError),
+        (1, Reason::StreamClosed),
+    ] {
+        let mut conn = conn();
+        for stream in [1, 7] {
+            heard(&mut conn, &post(stream, END_STREAM, &[])).unwrap();
+            conn.answer(stream, 200, b"", StreamEnd::Head);
+            conn.leave(stream);
+        }
+        let late = heard(&mut conn, &post(stream, END_STREAM, &[]));
+        assert_eq!(late, Err(Ended::Fault(want)), "{stream}");
+        let frames = sent(&mut conn);
+        let last = [number(7), code(want)].concat();
+        assert_eq!(frames.last(), Some(&(Kind::GoAway, 0, 0, last)));
+    }
+}
+
+// EDGE-42
+#[test]
+fn frames_that_look_like_work_and_are_none_are_counted() {
+    let nothing = frame(Kind::Data, PADDED, 1, &[3, 0, 0, 0]);
+    let trailers = frame(
+        Kind::Headers,
+        END_HEADERS | END_STREAM,
+        1,
+        &block(&[("a", "b")]),
+    );
+    for (name, flood, left) in [
+        ("padding", nothing, false),
+        ("fields for who left", trailers, true),
+    ] {
+        let mut conn = conn();
+        heard(&mut conn, &post(1, 0, &[])).unwrap();
+        if left {
+            conn.answer(1, 413, b"", StreamEnd::Head);
+            conn.leave(1);
+        }
+        let passed = (0..2_000)
+            .take_while(|_| heard(&mut conn, &flood).is_ok())
+            .count();
+        assert_eq!(heard(&mut conn, b""), Ok(vec![]), "told once");
+        assert!((998..=1_001).contains(&passed), "{name}: {passed}");
+    }
 }
 
 // EDGE-53

@@ -12,7 +12,7 @@ use tollkeep_types::{
 };
 use x509_parser::asn1_rs::{Any, BmpString, FromDer, Header, Tag, ToDer};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{
     OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519, OID_X509_EXT_ISSUER_DISTRIBUTION_POINT,
 };
@@ -47,6 +47,10 @@ pub struct Certificate {
     pub not_after: WallMillis,
     /// Its key.
     pub key: KeyKind,
+    /// Its serial number, as it stands in it.
+    pub serial: Vec<u8>,
+    /// What stands for its issuer's key, if it says.
+    pub issuer_key: Option<Vec<u8>>,
     issuer: Vec<u8>,
     subject_der: Vec<u8>,
 }
@@ -72,6 +76,8 @@ impl Certificate {
             not_before: wall(parsed.validity().not_before),
             not_after: wall(parsed.validity().not_after),
             key: key_kind(parsed.public_key())?,
+            serial: parsed.raw_serial().to_vec(),
+            issuer_key: issuer_key(parsed),
             issuer: parsed.issuer().as_raw().to_vec(),
             subject_der: parsed.subject().as_raw().to_vec(),
         })
@@ -94,6 +100,16 @@ impl Certificate {
             AlternativeName::Uri(_) | AlternativeName::Email(_) | AlternativeName::Ip(_) => None,
         })
     }
+}
+
+/// What stands for the key of its issuer (RFC 5280, section 4.2.1.1).
+fn issuer_key(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
+    parsed.iter_extensions().find_map(|one| {
+        let ParsedExtension::AuthorityKeyIdentifier(issuer) = one.parsed_extension() else {
+            return None;
+        };
+        Some(issuer.key_identifier.as_ref()?.0.to_vec())
+    })
 }
 
 /// The certificate of a client, which was verified; `None` if it is none.

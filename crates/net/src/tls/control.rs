@@ -1,7 +1,7 @@
 //! The listeners of the control plane: few callers, so the plain way through `tokio-rustls` does.
 //! A handshake is shaken aside, so that one that takes its time holds up nobody.
 
-use super::handshake::{HANDSHAKE_RECORD, UNRECOGNIZED_NAME, say};
+use super::handshake::{HANDSHAKE_RECORD, Hello, UNRECOGNIZED_NAME, say};
 use super::server::{Offers, ServerTls};
 use super::session::{Protocol, Session, client_of};
 use rustls::server::Acceptor;
@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::{LazyConfigAcceptor, server};
@@ -105,10 +105,13 @@ async fn shake(tls: &ServerTls, stream: TcpStream) -> io::Result<Option<ControlS
         return Ok(None);
     }
     let started = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let named = started
-        .client_hello()
-        .server_name()
-        .map(str::to_ascii_lowercase);
+    let hello = Hello::of(&started.client_hello());
+    if let Some(proof) = tls.proof(&hello) {
+        // The handshake is all of it: nothing is served behind it.
+        started.into_stream(proof).await?.shutdown().await?;
+        return Ok(None);
+    }
+    let named = hello.named;
     if named
         .as_ref()
         .is_some_and(|name| !served.certificates.cover(name))
@@ -122,7 +125,7 @@ async fn shake(tls: &ServerTls, stream: TcpStream) -> io::Result<Option<ControlS
     let client = client_of(stream.get_ref().1.peer_certificates()).map_err(io::Error::other)?;
     let session = Session {
         certificates: Arc::clone(&served.certificates),
-        named: named.map(Into::into),
+        named,
         protocol: Protocol::Http11,
         client,
     };

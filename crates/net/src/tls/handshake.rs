@@ -5,11 +5,12 @@
 
 use super::session::{Session, UnreadableClient};
 use super::stream::TlsStream;
+use crate::acme::ACME_TLS;
 use crate::buffers::Buffers;
 use crate::deadlines::Slot;
 use crate::socket;
 use crate::worker::DoorTls;
-use rustls::server::Acceptor;
+use rustls::server::{Acceptor, ClientHello};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -34,6 +35,8 @@ pub(crate) enum NotOpened {
     NotTls,
     #[error("the client asks for a server name that is not ours")]
     UnknownName,
+    #[error("it was proven to an authority that the name is ours")]
+    Proven,
     #[error("{0}")]
     Unreadable(#[from] UnreadableClient),
     #[error("{0}")]
@@ -53,13 +56,18 @@ pub(crate) async fn accept(
     let served = door.server.served();
     slot.set(served.handshake);
     let mut incoming = buffers.take();
-    let named = match read_hello(&mut stream, &mut incoming, slot).await {
-        Ok(named) => named,
+    let hello = match read_hello(&mut stream, &mut incoming, slot).await {
+        Ok(hello) => hello,
         Err(refused) => {
             buffers.give_back(incoming);
             return Err(refused);
         }
     };
+    if let Some(proof) = door.server.proof(&hello) {
+        let opened = TlsStream::new(stream, &proof, incoming, buffers)?;
+        return Err(prove(opened, slot).await);
+    }
+    let named = hello.named;
     if named
         .as_ref()
         .is_some_and(|name| !served.certificates.cover(name))
@@ -69,23 +77,64 @@ pub(crate) async fn accept(
         return Err(NotOpened::UnknownName);
     }
     let mut opened = TlsStream::new(stream, served.config(door.offers), incoming, buffers)?;
+    shake(&mut opened, slot).await?;
+    let session = opened.agreed(&served.certificates, named)?;
+    Ok((opened, session))
+}
+
+async fn shake(opened: &mut TlsStream, slot: &Slot) -> Result<(), NotOpened> {
     let shaken = poll_fn(|cx| {
         if slot.is_late(cx) {
             return Poll::Ready(Err(NotOpened::Late));
         }
         opened.poll_handshake(cx).map_err(NotOpened::from)
     });
-    shaken.await?;
-    let session = opened.agreed(&served.certificates, named)?;
-    Ok((opened, session))
+    shaken.await
 }
 
-/// Reads until the hello is whole: the server name in it, lower case.
+/// Shows an authority that a name is ours. The handshake is all of it: nothing is read or served
+/// behind it.
+async fn prove(mut opened: TlsStream, slot: &Slot) -> NotOpened {
+    if let Err(error) = shake(&mut opened, slot).await {
+        return error;
+    }
+    let ended = poll_fn(|cx| {
+        if slot.is_late(cx) {
+            return Poll::Ready(Err(NotOpened::Late));
+        }
+        opened.poll_end(cx).map_err(NotOpened::from)
+    });
+    ended.await.err().unwrap_or(NotOpened::Proven)
+}
+
+/// What a client says first, as far as it is looked at here.
+pub(super) struct Hello {
+    /// The server name it asks for, lower case.
+    pub(super) named: Option<Box<str>>,
+    /// It wants to be shown that this name is ours, and nothing else.
+    pub(super) asks_for_proof: bool,
+}
+
+impl Hello {
+    pub(super) fn of(hello: &ClientHello<'_>) -> Self {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        let asks_for_proof = hello.alpn().is_some_and(|offered| {
+            let mut offered = offered.into_iter();
+            offered.next() == Some(ACME_TLS) && offered.next().is_none()
+        });
+        Self {
+            named: name.map(Into::into),
+            asks_for_proof,
+        }
+    }
+}
+
+/// Reads until the hello is whole.
 async fn read_hello(
     stream: &mut TcpStream,
     incoming: &mut Vec<u8>,
     slot: &Slot,
-) -> Result<Option<Box<str>>, NotOpened> {
+) -> Result<Hello, NotOpened> {
     let mut acceptor = Acceptor::default();
     loop {
         if incoming.len() >= HELLO_BYTES_MAX {
@@ -111,11 +160,7 @@ async fn read_hello(
             match acceptor.accept() {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
-                    let name = accepted
-                        .client_hello()
-                        .server_name()
-                        .map(str::to_ascii_lowercase);
-                    return Ok(name.map(Into::into));
+                    return Ok(Hello::of(&accepted.client_hello()));
                 }
                 Err((error, mut alert)) => {
                     let mut text = Vec::new();

@@ -4,7 +4,9 @@
 use super::certificate::KeyKind;
 use super::client_auth::{ClientAuth, ClientAuthFiles};
 use super::fault::{Fault, Warning};
+use super::handshake::Hello;
 use super::pair::{Pair, PairFiles, Rules};
+use crate::acme::Challenges;
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::server::danger::ClientCertVerifier;
@@ -36,6 +38,8 @@ pub struct ServerSettings {
     pub handshake: Duration,
     /// Certificates of clients, if they are asked for.
     pub client_auth: Option<ClientAuthFiles>,
+    /// Whether certificates are ordered: there may be none yet.
+    pub ordered: bool,
 }
 
 /// What may be agreed with a client by ALPN; the first is preferred, and a client that offers
@@ -250,9 +254,11 @@ fn speaks(suites: &[CipherSuite], version: TlsVersion) -> bool {
 
 /// A list that no certificate can use was meant otherwise.
 fn check_suites(settings: &ServerSettings, pairs: &[Pair]) -> Result<(), Vec<Fault>> {
+    // What is ordered has a key of that kind.
+    let ordered = settings.ordered.then_some(KeyKind::Elliptic);
     let usable = |suite: &CipherSuite| {
-        suite.version() >= settings.min_version
-            && pairs.iter().any(|pair| fits(*suite, pair.leaf.key))
+        let mut keys = pairs.iter().map(|pair| pair.leaf.key).chain(ordered);
+        suite.version() >= settings.min_version && keys.any(|key| fits(*suite, key))
     };
     if settings.cipher_suites.is_empty() || settings.cipher_suites.iter().any(usable) {
         return Ok(());
@@ -342,17 +348,23 @@ impl fmt::Debug for Certificates {
 }
 
 /// The TLS of a listener: what is put in later holds for handshakes from then on.
-pub struct ServerTls(ArcSwap<Served>);
+pub struct ServerTls {
+    served: ArcSwap<Served>,
+    challenges: Arc<Challenges>,
+}
 
 impl ServerTls {
-    /// TLS that begins with this.
-    pub fn new(served: Served) -> Self {
-        Self(ArcSwap::from_pointee(served))
+    /// TLS that begins with this, and answers these challenges.
+    pub fn new(served: Served, challenges: Arc<Challenges>) -> Self {
+        Self {
+            served: ArcSwap::from_pointee(served),
+            challenges,
+        }
     }
 
     /// What is in force.
     pub fn served(&self) -> Arc<Served> {
-        self.0.load_full()
+        self.served.load_full()
     }
 
     /// Reads and judges everything anew, for [`Self::take`]. Tickets that were given out stay good,
@@ -365,12 +377,18 @@ impl ServerTls {
         settings: &ServerSettings,
         now: WallMillis,
     ) -> Result<Served, Vec<Fault>> {
-        let tickets = self.0.load().tickets.clone();
+        let tickets = self.served.load().tickets.clone();
         Served::load_with(settings, now, tickets)
     }
 
     /// New handshakes are shaken with this from now on.
     pub fn take(&self, served: Served) {
-        self.0.store(Arc::new(served));
+        self.served.store(Arc::new(served));
+    }
+
+    /// What a hello is answered with that asks whether a name is ours (RFC 8737).
+    pub(super) fn proof(&self, hello: &Hello) -> Option<Arc<ServerConfig>> {
+        let named = hello.named.as_deref().filter(|_| hello.asks_for_proof)?;
+        self.challenges.for_handshake(named)
     }
 }

@@ -110,6 +110,7 @@ impl UpstreamTls {
                 cert_file: cert.clone(),
                 key_file: key.clone(),
                 names: Vec::new(),
+                may_be_over: false,
             };
             let rules = Rules {
                 now,

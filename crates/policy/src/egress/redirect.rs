@@ -11,7 +11,12 @@ use std::borrow::Cow;
 /// `redirect`, for a 3xx from anything else.
 pub fn check_redirect(purpose: Purpose, status: u16) -> Result<(), EgressRefusal> {
     match purpose {
-        Purpose::Provider | Purpose::Webhook | Purpose::Relay | Purpose::Jwks | Purpose::Proxy
+        Purpose::Provider
+        | Purpose::Webhook
+        | Purpose::Relay
+        | Purpose::Jwks
+        | Purpose::Proxy
+        | Purpose::Acme
             if (300..400).contains(&status) =>
         {
             Err(EgressReason::Redirect.into())
@@ -21,7 +26,8 @@ pub fn check_redirect(purpose: Purpose, status: u16) -> Result<(), EgressRefusal
         | Purpose::Webhook
         | Purpose::Relay
         | Purpose::Jwks
-        | Purpose::Proxy => Ok(()),
+        | Purpose::Proxy
+        | Purpose::Acme => Ok(()),
     }
 }
 

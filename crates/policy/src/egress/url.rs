@@ -19,17 +19,20 @@ pub enum Purpose {
     Jwks,
     /// The proxy that public destinations are reached through.
     Proxy,
+    /// An authority that certificates are ordered from.
+    Acme,
 }
 
 impl Purpose {
     /// All purposes, for registering the metric.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Upstream,
         Self::Provider,
         Self::Webhook,
         Self::Relay,
         Self::Jwks,
         Self::Proxy,
+        Self::Acme,
     ];
 
     /// The value of the `purpose` label.
@@ -41,6 +44,7 @@ impl Purpose {
             Self::Relay => "relay",
             Self::Jwks => "jwks",
             Self::Proxy => "proxy",
+            Self::Acme => "acme",
         }
     }
 }
@@ -101,7 +105,8 @@ impl Scheme {
         };
         let encrypted_enough = match giver {
             Giver::Tenant => scheme.is_tls(),
-            Giver::Operator => true,
+            // What it says is only as good as the connection (RFC 8555, section 6.1).
+            Giver::Operator => purpose != Purpose::Acme || scheme.is_tls(),
         };
         (for_sockets == (purpose == Purpose::Relay) && encrypted_enough).then_some(scheme)
     }

@@ -15,6 +15,7 @@ mod egress;
 mod front_door;
 mod headers;
 mod ip_list;
+mod lockout;
 mod rate;
 mod redirect;
 mod shed;

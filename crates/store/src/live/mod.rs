@@ -6,7 +6,7 @@ mod shards;
 mod token;
 mod usage;
 
-pub use lineage::Lineage;
+pub use lineage::{Granting, Lineage};
 pub use service_tokens::ServiceTokens;
 pub use token::{LiveProject, LiveToken, ProjectStanding};
 pub use usage::{Usage, UsageBatch};
@@ -14,8 +14,9 @@ pub use usage::{Usage, UsageBatch};
 use crate::{Project, ServiceToken, Tenant, TenantStatus, Token};
 use shards::Shards;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tollkeep_types::{LineageId, ProjectId, TenantId, TokenHash, WallMillis};
+use tollkeep_types::{LineageId, ProjectId, TenantId, TokenHash, TokenId, WallMillis};
 
 /// Every token that may be used, by the hash of its text.
 ///
@@ -26,6 +27,7 @@ pub struct LiveTokens {
     shards: Shards,
     service_tokens: ServiceTokens,
     index: Mutex<Index>,
+    cuts: AtomicU64,
 }
 
 /// What changes need to know and finding does not.
@@ -37,6 +39,8 @@ struct Index {
     tenants: HashMap<TenantId, TenantStatus>,
     /// Tokens swept while a call held them, or before their counts were stored.
     leaving: Vec<Arc<LiveToken>>,
+    /// Other processes grant calls of the same lines.
+    is_shared: bool,
 }
 
 /// A change that is on disk and now takes effect.
@@ -50,14 +54,33 @@ pub enum Change<'a> {
     Token(&'a Token),
     /// A service token was made, rotated or revoked.
     ServiceToken(&'a ServiceToken),
+    /// Answers on their way end.
+    Cut(Cut),
+}
+
+/// Whose answers end, besides that no new call is taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// Those of a token, by its id and the hash of its text.
+    Token(TokenId, TokenHash),
+    /// Those of all tokens of a project.
+    Project(ProjectId),
+    /// Those of all tokens of a tenant.
+    Tenant(TenantId),
 }
 
 impl LiveTokens {
-    /// The table at start-up.
-    pub fn load(projects: &[Project], tokens: &[Token], service_tokens: &[ServiceToken]) -> Self {
+    /// The table at start-up. Where it `is_shared`, other processes grant calls of the same lines.
+    pub(crate) fn load(
+        is_shared: bool,
+        projects: &[Project],
+        tokens: &[Token],
+        service_tokens: &[ServiceToken],
+    ) -> Self {
         let live = Self::default();
         {
             let mut index = live.index();
+            index.is_shared = is_shared;
             for project in projects {
                 index.project(project);
             }
@@ -82,15 +105,25 @@ impl LiveTokens {
 
     /// Makes a change visible to every later [`LiveTokens::find`], and to calls that hold the token.
     pub fn apply(&self, change: Change<'_>) {
+        if let Change::Cut(cut) = change {
+            return self.cut(cut);
+        }
         let mut index = self.index();
         match change {
             Change::ServiceToken(token) => self.service_tokens.follow(token),
+            Change::Cut(_) => {}
             Change::Tenant(tenant) => index.tenant(tenant),
             Change::Project(project) => index.project(project),
             Change::Token(token) => match self.shards.find(&token.secret.digest) {
-                Some(live) => live.follow(token),
-                None => {
+                Some(live) if live.is_as(token) => live.follow(token),
+                before => {
+                    if let Some(before) = &before {
+                        before.follow(token);
+                    }
                     if let Some(live) = index.token(token) {
+                        if let Some(used_at) = before.and_then(|before| before.unstored_use()) {
+                            live.note_use(used_at);
+                        }
                         self.shards.insert(live);
                     }
                 }
@@ -132,6 +165,34 @@ impl LiveTokens {
         }
     }
 
+    /// Ends what is on its way to holders of tokens that may no longer be used. The workers see it
+    /// with their next sweep.
+    fn cut(&self, cut: Cut) {
+        match cut {
+            Cut::Token(_, digest) => {
+                self.find(&digest).into_iter().for_each(|token| token.cut());
+            }
+            Cut::Project(id) => {
+                let index = self.index();
+                let live = index.projects.get(&id).into_iter();
+                live.for_each(|live| live.cut());
+            }
+            Cut::Tenant(id) => {
+                let index = self.index();
+                let projects = index.projects.values();
+                projects
+                    .filter(|live| live.tenant_id == id)
+                    .for_each(|live| live.cut());
+            }
+        }
+        self.cuts.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often something was cut: another number than before means that somebody must look.
+    pub fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
     /// Forgets tokens that ended before `now`; gives how many. Suspended ones stay.
     pub fn sweep(&self, now: WallMillis) -> usize {
         let mut index = self.index();
@@ -168,6 +229,16 @@ impl LiveTokens {
             batch.take(token) || held
         });
         batch
+    }
+
+    /// What is leased goes back with the next batch, as at the end.
+    pub(crate) fn let_go(&self) {
+        self.shards.each(|token| token.lineage.let_go());
+        let index = self.index();
+        index
+            .leaving
+            .iter()
+            .for_each(|token| token.lineage.let_go());
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -214,7 +285,12 @@ impl Index {
         let project = Arc::clone(self.projects.get(&token.project_id)?);
         let known = self.lineages.get(&token.lineage).and_then(Weak::upgrade);
         let lineage = known.unwrap_or_else(|| {
-            let lineage = Arc::new(Lineage::new(token.lineage, token.request_count));
+            let (id, count) = (token.lineage, token.request_count);
+            let lineage = Arc::new(if self.is_shared {
+                Lineage::shared(id, count)
+            } else {
+                Lineage::new(id, count)
+            });
             self.lineages
                 .insert(token.lineage, Arc::downgrade(&lineage));
             lineage

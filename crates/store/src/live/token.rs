@@ -1,6 +1,6 @@
 //! A token as the data plane uses it.
 
-use super::Lineage;
+use super::{Granting, Lineage};
 use crate::token::Lifetime;
 use crate::{Bindings, CallLimits, Project, Standing, TenantStatus, Token, TokenState};
 use std::num::NonZeroU64;
@@ -21,6 +21,7 @@ pub struct LiveProject {
     pub limits: CallLimits,
     active: AtomicBool,
     tenant: AtomicU8,
+    cut: AtomicBool,
 }
 
 /// Whether the tokens of a project may be used.
@@ -45,6 +46,7 @@ impl LiveProject {
             limits: project.limits,
             active: AtomicBool::new(project.is_active),
             tenant: AtomicU8::new(0),
+            cut: AtomicBool::new(false),
         }
     }
 
@@ -58,6 +60,11 @@ impl LiveProject {
         }
     }
 
+    /// Ends what is on its way to holders of its tokens.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
     pub(super) fn follow_tenant(&self, status: TenantStatus) {
         let byte = match status {
             TenantStatus::Active => 0,
@@ -65,10 +72,16 @@ impl LiveProject {
             TenantStatus::Deleted => 2,
         };
         self.tenant.store(byte, Ordering::Relaxed);
+        if byte == 0 {
+            self.cut.store(false, Ordering::Release);
+        }
     }
 
     pub(super) fn follow(&self, project: &Project) {
         self.active.store(project.is_active, Ordering::Relaxed);
+        if project.is_active {
+            self.cut.store(false, Ordering::Release);
+        }
     }
 }
 
@@ -96,6 +109,7 @@ pub struct LiveToken {
     pub(super) digest: TokenHash,
     idle_ttl_ms: Option<u64>,
     state: AtomicU8,
+    cut: AtomicBool,
     /// End of the grace after a rotation; [`NO_END`] before one.
     grace_ends_at: AtomicU64,
     created_at: WallMillis,
@@ -150,6 +164,7 @@ impl LiveToken {
             idle_ttl_ms: token.idle_ttl_ms,
             created_at: token.created_at,
             state: AtomicU8::new(to_byte(token.state)),
+            cut: AtomicBool::new(false),
             grace_ends_at: AtomicU64::new(token.grace_ends_at.map_or(NO_END, |end| end.0)),
             last_used_at: AtomicU64::new(used_at),
             stored_use_at: AtomicU64::new(used_at),
@@ -169,14 +184,45 @@ impl LiveToken {
         lifetime.standing(now)
     }
 
+    /// The hash of its text, which names it.
+    pub const fn digest(&self) -> &TokenHash {
+        &self.digest
+    }
+
+    /// Whether what is on its way to its holder must end.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire) || self.project.cut.load(Ordering::Acquire)
+    }
+
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
     /// Counts one call at `now` if the maximum of its lineage allows it.
     #[must_use]
-    pub fn try_grant(&self, now: WallMillis) -> bool {
-        let granted = self.lineage.try_grant(self.max_requests);
-        if granted && self.last_used_at.load(Ordering::Relaxed) < now.0 {
+    pub fn try_grant(&self, now: WallMillis) -> Granting {
+        let granting = self.lineage.try_grant(self.max_requests);
+        if granting.is_granted() {
+            self.used(now);
+        }
+        granting
+    }
+
+    /// Takes the last granted call back, whose hold was fully released.
+    pub fn refund(&self) {
+        self.lineage.refund(self.max_requests);
+    }
+
+    /// Whether it is certain that no call is left, without asking anybody.
+    pub fn is_used_up(&self) -> bool {
+        self.lineage.is_used_up(self.max_requests)
+    }
+
+    /// Takes note of its use.
+    pub(crate) fn used(&self, now: WallMillis) {
+        if self.last_used_at.load(Ordering::Relaxed) < now.0 {
             self.last_used_at.fetch_max(now.0, Ordering::Relaxed);
         }
-        granted
     }
 
     /// Takes over that it was used, by a process that has stored it.
@@ -191,6 +237,11 @@ impl LiveToken {
             .store(to_byte(TokenState::Revoked), Ordering::Release);
     }
 
+    /// Whether it may do what its row says it may.
+    pub(super) fn is_as(&self, token: &Token) -> bool {
+        self.expires_at == token.expires_at && self.max_requests == token.max_requests
+    }
+
     /// Takes over what changed in its row. Changes come in the order in which they were stored.
     pub(super) fn follow(&self, token: &Token) {
         let grace_ends_at = token.grace_ends_at.map_or(NO_END, |end| end.0);
@@ -200,6 +251,9 @@ impl LiveToken {
             None => token.state,
         };
         self.state.store(to_byte(state), Ordering::Release);
+        if state == TokenState::Active {
+            self.cut.store(false, Ordering::Release);
+        }
     }
 
     /// The last use, if it is later than the stored one.

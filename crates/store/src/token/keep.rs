@@ -47,6 +47,8 @@ const LIST: &str = select!(
 
 const OPEN: &str = select!("WHERE ended_at IS NULL");
 
+const OF_PROJECT: &str = select!("WHERE project_id = $1");
+
 const INSERT_LINEAGE: &str = "INSERT INTO lineages (id, request_count) VALUES ($1, 0)";
 
 const INSERT: &str = "INSERT INTO tokens
@@ -140,6 +142,16 @@ impl Store {
 /// Every token that has not ended for good, for the live table.
 pub(crate) async fn open(connection: &mut Connection) -> Result<Vec<Token>, StoreError> {
     let rows = query(OPEN).fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Every token of a project, ended ones included.
+pub(super) async fn of_project(
+    connection: &mut Connection,
+    id: ProjectId,
+) -> Result<Vec<Token>, StoreError> {
+    let rows = query(OF_PROJECT).bind(id.to_string());
+    let rows = rows.fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
 

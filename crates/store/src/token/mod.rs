@@ -5,12 +5,16 @@ mod lifetime;
 mod limits;
 mod revoke;
 mod rotate;
+mod suspend;
+mod update;
 
 pub use keep::TokenFilter;
 pub use lifetime::{Standing, TokenState};
 pub use limits::{Bindings, CallLimits};
-pub use revoke::Revocation;
+pub use revoke::{ProjectRevocation, Revocation};
 pub use rotate::{Rotated, Rotation};
+pub use suspend::Switch;
+pub use update::TokenChange;
 
 pub(crate) use keep::{by_id, open};
 pub(crate) use lifetime::Lifetime;

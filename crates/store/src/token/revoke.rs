@@ -1,12 +1,12 @@
 //! Ending a token for good.
 
-use super::keep::by_id;
+use super::keep::{by_id, of_project};
 use super::{Token, TokenState};
 use crate::live::Change;
 use crate::query::{Connection, query};
 use crate::row::millis;
-use crate::{Scope, Store, StoreError, blocklist};
-use tollkeep_types::{TokenId, WallMillis};
+use crate::{Scope, Store, StoreError, blocklist, project};
+use tollkeep_types::{ProjectId, TokenHash, TokenId, WallMillis};
 
 /// What became of a revocation.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,6 +15,17 @@ pub struct Revocation {
     pub token: Token,
     /// Whether it had been revoked before.
     pub already: bool,
+}
+
+/// What became of the tokens of a project.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ProjectRevocation {
+    /// Those that are revoked now.
+    pub revoked: Vec<(TokenId, TokenHash)>,
+    /// How many were revoked before.
+    pub already: u64,
+    /// How many there are on record.
+    pub total: u64,
 }
 
 const REVOKE: &str = "UPDATE tokens SET state = 'revoked', revoked_at = $2, revoked_reason = $3,
@@ -49,6 +60,50 @@ impl Store {
             Ok(Revocation {
                 token,
                 already: false,
+            })
+        })
+        .await
+    }
+
+    /// Revokes all tokens of a project, all or none. Doing it twice changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or the disk; then all of them still work.
+    pub async fn revoke_project_tokens(
+        &self,
+        scope: Scope,
+        id: ProjectId,
+        reason: &str,
+    ) -> Result<ProjectRevocation, StoreError> {
+        let reason = reason.to_owned();
+        self.unattended(async move |inner| {
+            let now = inner.wall.now();
+            let mut write = inner.begin(scope).await?;
+            let connection = write.connection();
+            project::by_id(connection, scope, id).await?;
+            let tokens = of_project(connection, id).await?;
+            let total = u64::try_from(tokens.len()).unwrap_or(u64::MAX);
+            let mut live = Vec::with_capacity(tokens.len());
+            for token in tokens {
+                if token.state != TokenState::Revoked {
+                    revoke(connection, &token, now, &reason).await?;
+                    live.push(Token {
+                        state: TokenState::Revoked,
+                        ..token
+                    });
+                }
+            }
+            let changes: Vec<_> = live.iter().map(Change::Token).collect();
+            write.commit(&changes).await?;
+            let revoked: Vec<_> = live
+                .iter()
+                .map(|token| (token.id, token.secret.digest))
+                .collect();
+            let already = total.saturating_sub(u64::try_from(revoked.len()).unwrap_or(0));
+            Ok(ProjectRevocation {
+                revoked,
+                already,
+                total,
             })
         })
         .await

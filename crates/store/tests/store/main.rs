@@ -12,6 +12,7 @@
 
 mod clean;
 mod ip_entry;
+mod lease;
 mod live;
 mod management_key;
 mod meta;

@@ -40,9 +40,9 @@ async fn opening_again_and_again_changes_no_schema() {
 
 #[tokio::test]
 async fn a_database_of_a_newer_program_is_refused() {
-    let World { store, clock, home } = World::new().await;
-    store.close().await.unwrap();
-    drop(store);
+    let world = World::new().await;
+    world.store.close().await.unwrap();
+    let (clock, home) = world.end();
     home.by_hand("INSERT INTO schema_migrations VALUES (9999, 'later', 0)")
         .await;
     let refused = open(&home, &clock).await.map(|_| ());

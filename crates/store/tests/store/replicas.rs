@@ -1,6 +1,6 @@
 //! Two stores on one database: what one of them changes, the other shows.
 
-use crate::world::{HOUR, SERVICE, World, open, secret};
+use crate::world::{HOUR, SERVICE, World, follow, grants, open, secret};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,7 @@ struct Other {
 impl Other {
     async fn of(world: &World) -> Self {
         let store = open(&world.home, &world.clock).await.unwrap();
-        let follower = store.clone();
-        let following = tokio::spawn(async move { follower.follow(|| ()).await });
+        let following = follow(&store);
         Self { store, following }
     }
 
@@ -56,7 +55,6 @@ fn is_active(token: &LiveToken) -> bool {
 // ID-3 ID-33
 #[tokio::test]
 #[ignore = "needs PostgreSQL: `make test`"]
-#[expect(clippy::too_many_lines, reason = "one change after the other")]
 async fn what_one_store_changes_the_other_shows() {
     let world = World::on_server().await;
     let other = Other::of(&world).await;
@@ -76,37 +74,6 @@ async fn what_one_store_changes_the_other_shows() {
         .set_project_state(SERVICE, token.project_id, ProjectState::Active)
         .await
         .unwrap();
-    let new = NewTenant {
-        name: "guest".to_owned(),
-        slug: None,
-    };
-    let tenant = store.create_tenant(new).await.unwrap().id;
-    let new = NewProject {
-        name: "guest".to_owned(),
-        ..NewProject::default()
-    };
-    let project = store
-        .create_project(Scope::Tenant(tenant), new)
-        .await
-        .unwrap();
-    let new = NewToken {
-        project_id: project.id,
-        ..world.new_token(9).await
-    };
-    store
-        .create_token(Scope::Tenant(tenant), new)
-        .await
-        .unwrap();
-    let guest = other.stands(9, Standing::Live).await;
-    for (status, want) in [
-        (TenantStatus::Suspended, ProjectStanding::TenantSuspended),
-        (TenantStatus::Active, ProjectStanding::Active),
-        (TenantStatus::Deleted, ProjectStanding::Gone),
-    ] {
-        store.set_tenant_status(tenant, status).await.unwrap();
-        let is = |_: &Store| (guest.project.standing() == want).then_some(());
-        other.shows("the tenant", is).await;
-    }
     let to = Rotation {
         secret: secret(2),
         overlap_ms: HOUR,
@@ -155,6 +122,46 @@ async fn what_one_store_changes_the_other_shows() {
         .await;
 }
 
+// ID-4 ID-33
+#[tokio::test]
+#[ignore = "needs PostgreSQL: `make test`"]
+async fn a_tenant_suspended_here_is_suspended_there() {
+    let world = World::on_server().await;
+    let other = Other::of(&world).await;
+    let store = &world.store;
+    let new = NewTenant {
+        name: "guest".to_owned(),
+        slug: None,
+    };
+    let tenant = store.create_tenant(new).await.unwrap().id;
+    let new = NewProject {
+        name: "guest".to_owned(),
+        ..NewProject::default()
+    };
+    let project = store
+        .create_project(Scope::Tenant(tenant), new)
+        .await
+        .unwrap();
+    let new = NewToken {
+        project_id: project.id,
+        ..world.new_token(9).await
+    };
+    store
+        .create_token(Scope::Tenant(tenant), new)
+        .await
+        .unwrap();
+    let guest = other.stands(9, Standing::Live).await;
+    for (status, want) in [
+        (TenantStatus::Suspended, ProjectStanding::TenantSuspended),
+        (TenantStatus::Active, ProjectStanding::Active),
+        (TenantStatus::Deleted, ProjectStanding::Gone),
+    ] {
+        store.set_tenant_status(tenant, status).await.unwrap();
+        let is = |_: &Store| (guest.project.standing() == want).then_some(());
+        other.shows("the tenant", is).await;
+    }
+}
+
 // ID-33
 #[tokio::test]
 #[ignore = "needs PostgreSQL: `make test`"]
@@ -171,7 +178,13 @@ async fn a_token_that_is_used_anywhere_is_not_idle_and_one_that_idled_out_ends_e
     let used = other.stands(1, Standing::Live).await;
     let unused = other.stands(2, Standing::Live).await;
     world.pass(HOUR - 1);
-    assert!(world.live(1).unwrap().try_grant(world.store.now()));
+    assert!(
+        world
+            .live(1)
+            .unwrap()
+            .try_grant(world.store.now())
+            .is_granted()
+    );
     world.store.flush_usage().await.unwrap();
     let now = world.store.now();
     world.pass(1);
@@ -198,10 +211,6 @@ async fn changes_of_both_at_once_end_in_one_state_everywhere() {
     let world = World::on_server().await;
     let other = Other::of(&world).await;
     let here = world.store.clone();
-    let following = {
-        let here = here.clone();
-        tokio::spawn(async move { here.follow(|| ()).await })
-    };
     let project = world.project().await.id;
     let flip = |store: Store| async move {
         for round in 0..25 {
@@ -237,5 +246,83 @@ async fn changes_of_both_at_once_end_in_one_state_everywhere() {
         assert!(tries < 300, "never shown");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    following.abort();
+}
+
+// ID-20
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: `make test`"]
+async fn calls_are_counted_together_however_unevenly_they_come() {
+    let world = World::on_server().await;
+    let other = Other::of(&world).await;
+    for (text, max) in [(1, 10), (2, 1_000), (3, 5_000)] {
+        let token = world.limited_token(text, max).await;
+        let there = other.stands(text, Standing::Live).await;
+        let here = world.live(text).unwrap();
+        // One caller here, many there, all at once and beyond the end.
+        let mut callers = tokio::task::JoinSet::new();
+        for caller in 0..20 {
+            let (store, token) = if caller == 0 {
+                (world.store.clone(), Arc::clone(&here))
+            } else {
+                (other.store.clone(), Arc::clone(&there))
+            };
+            let tries = max / 10 + 10;
+            callers.spawn(async move {
+                let mut granted = 0;
+                for _ in 0..tries {
+                    granted += u64::from(grants(&store, &token).await);
+                }
+                granted
+            });
+        }
+        let granted: u64 = callers.join_all().await.into_iter().sum();
+        assert!(granted <= max, "{granted} of {max}");
+        // What is leased and not used comes back, and then none is missing.
+        for _ in 0..2 {
+            world.store.flush_usage().await.unwrap();
+            other.store.flush_usage().await.unwrap();
+        }
+        let mut rest = 0;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        while grants(&world.store, &here).await {
+            rest += 1;
+        }
+        assert_eq!(granted + rest, max);
+        assert!(!grants(&other.store, &there).await);
+        world.store.flush_usage().await.unwrap();
+        let kept = world.store.token(SERVICE, token.id).await.unwrap();
+        assert_eq!(kept.request_count, max);
+    }
+}
+
+// ID-20
+#[tokio::test]
+#[ignore = "needs PostgreSQL: `make test`"]
+async fn what_a_process_did_not_use_is_there_for_the_others_when_it_stops() {
+    let world = World::on_server().await;
+    let other = Other::of(&world).await;
+    world.limited_token(1, 5_000).await;
+    let there = other.stands(1, Standing::Live).await;
+    assert!(grants(&other.store, &there).await);
+    let taken = "SELECT request_count FROM lineages";
+    let taken = async || match &world.home {
+        crate::world::Home::Server(database) => database.number(taken).await,
+        crate::world::Home::Folder(_) => 0,
+    };
+    assert_eq!(taken().await, 257, "one call and a lease");
+    other.store.close().await.unwrap();
+    assert_eq!(taken().await, 1);
+}
+
+// ID-20
+#[tokio::test]
+#[ignore = "needs PostgreSQL: `make test`"]
+async fn nobody_calls_while_nobody_counts() {
+    let world = World::on_server().await;
+    world.limited_token(1, 10).await;
+    let token = world.live(1).unwrap();
+    assert!(grants(&world.store, &token).await);
+    world.store.close().await.unwrap();
+    let refused = world.store.take_call(&token, world.store.now()).await;
+    assert!(refused.is_err(), "{refused:?}");
 }

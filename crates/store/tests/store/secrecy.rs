@@ -36,7 +36,7 @@ fn minted(prefix: &str) -> Secret {
 
 // ID-12 ID-13
 #[tokio::test]
-async fn no_file_or_dump_holds_a_planted_secret() {
+async fn no_file_holds_a_planted_secret() {
     let world = World::new().await;
     let mut pepper = [0; 32];
     SystemEntropy.fill(&mut pepper);

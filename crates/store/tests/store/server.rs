@@ -102,6 +102,14 @@ impl Database {
         connection.close().await.unwrap();
     }
 
+    /// The number that a query asks for.
+    pub(crate) async fn number(&self, ask: &'static str) -> i64 {
+        let mut connection = self.connect_as(self.server.get_username()).await;
+        let number = sqlx::query_scalar(ask).fetch_one(&mut connection).await;
+        connection.close().await.unwrap();
+        number.unwrap()
+    }
+
     /// The rows of all tables, as text.
     pub(crate) async fn dump(&self) -> String {
         let mut connection = self.connect_as(self.server.get_username()).await;

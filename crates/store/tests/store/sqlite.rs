@@ -42,9 +42,9 @@ async fn only_the_owner_may_read_the_files() {
 // OPS-105
 #[tokio::test]
 async fn a_damaged_file_is_refused_and_left_alone() {
-    let World { store, clock, home } = World::new().await;
-    store.close().await.unwrap();
-    drop(store);
+    let world = World::new().await;
+    world.store.close().await.unwrap();
+    let (clock, home) = world.end();
     let path = home.path();
     let garbage = vec![0x5a; 8192];
     fs::write(&path, &garbage).unwrap();

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tollkeep_crypto::SystemEntropy;
-use tollkeep_store::live::LiveToken;
+use tollkeep_store::live::{Granting, LiveToken};
 use tollkeep_store::{
     Bindings, CallLimits, ManagementSecret, NewToken, OpenError, PageRequest, Place, Project,
     ProjectRef, Scope, Standing, Store, StoreError, StoreOptions, Token, TokenSecret,
@@ -44,6 +44,22 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) home: Home,
+    following: tokio::task::JoinHandle<()>,
+}
+
+/// Follows the store as a process does that serves.
+pub(crate) fn follow(store: &Store) -> tokio::task::JoinHandle<()> {
+    let store = store.clone();
+    tokio::spawn(async move { store.follow(|| ()).await })
+}
+
+/// Whether a call of the token is granted now, by whoever counts.
+pub(crate) async fn grants(store: &Store, token: &LiveToken) -> bool {
+    match token.try_grant(store.now()) {
+        Granting::Granted => true,
+        Granting::UsedUp => false,
+        Granting::Ask => store.take_call(token, store.now()).await.unwrap(),
+    }
 }
 
 /// Where the store is kept; gone when it is dropped.
@@ -121,7 +137,16 @@ impl World {
     async fn at(home: Home) -> Self {
         let clock = clock(START);
         let store = open(&home, &clock).await.unwrap();
-        Self { store, clock, home }
+        Self::of(store, clock, home)
+    }
+
+    fn of(store: Store, clock: Arc<HandClock>, home: Home) -> Self {
+        Self {
+            following: follow(&store),
+            store,
+            clock,
+            home,
+        }
     }
 
     /// As after a clean stop and a start.
@@ -132,10 +157,15 @@ impl World {
 
     /// As after a kill: nothing is flushed.
     pub(crate) async fn crash(self) -> Self {
-        let Self { store, clock, home } = self;
-        drop(store);
+        let (clock, home) = self.end();
         let store = open(&home, &clock).await.unwrap();
-        Self { store, clock, home }
+        Self::of(store, clock, home)
+    }
+
+    /// Lets go of the store; the next one finds what it left.
+    pub(crate) fn end(self) -> (Arc<HandClock>, Home) {
+        self.following.abort();
+        (self.clock, self.home)
     }
 
     pub(crate) fn pass(&self, millis: u64) {

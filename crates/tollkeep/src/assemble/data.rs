@@ -19,6 +19,7 @@ use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable, Recent};
 use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Worker};
 use tollkeep_net::Drain;
+use tollkeep_net::acme::Challenges;
 use tollkeep_net::tls::Offers;
 use tollkeep_net::worker::{Door, DoorTls, Running, WorkerParts, Workers};
 use tollkeep_observe::health::Health;
@@ -42,6 +43,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) drain: &'a Arc<Drain>,
     /// TLS towards callers.
     pub(crate) tls: &'a Listeners,
+    /// What authorities find that ask whether names are ours.
+    pub(crate) challenges: &'a Arc<Challenges>,
 }
 
 /// How many workers: as set, else one per core.
@@ -85,9 +88,8 @@ pub(crate) fn start(
     let count = worker_count(settings);
     let descriptors = host::descriptors(count)?;
     let planner = Planner::new(base, others, &descriptors, control.handle());
-    let planned = planner.plan(settings, None);
-    let planned =
-        planned.map_err(|faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string()))?;
+    let refused = |faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string());
+    let planned = planner.plan(settings, None).map_err(refused)?;
     let limits = &settings.server.limits;
     let link = Link::new(base);
     let shared = Arc::new(Shared {
@@ -120,6 +122,7 @@ pub(crate) fn start(
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
+        challenges: Arc::clone(parts.challenges),
         management: std::sync::OnceLock::new(),
     });
     if let Some(link) = link {

@@ -28,6 +28,32 @@ pub(crate) struct Door {
     pub(crate) dialer: Dialer,
 }
 
+impl Door {
+    /// As an authority that certificates are ordered from is reached: who it is is vouched for by
+    /// this file, where there is one. Blocks: the file is read.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn to_authority(
+        &self,
+        ca_file: Option<&Path>,
+        now: WallMillis,
+    ) -> Result<(Dialer, Arc<UpstreamTls>), String> {
+        let tls = match ca_file {
+            None => Arc::clone(&self.tls.of_all),
+            Some(ca_file) => {
+                let loaded = UpstreamTls::load(&believing(ca_file), &self.trust, None, now);
+                let told = |faults: Vec<tollkeep_net::tls::Fault>| {
+                    let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+                    told.join("; ")
+                };
+                loaded.map_err(told)?.tls
+            }
+        };
+        Ok((self.dialer.clone(), tls))
+    }
+}
+
 /// What a door is made with, beside the settings.
 pub(crate) struct DoorParts {
     pub(crate) clock: Arc<dyn Clock>,

@@ -1,5 +1,6 @@
 //! Putting the parts together: settings in, a running gateway out, and its orderly end.
 
+mod acme;
 mod audit;
 mod certificates;
 mod control;
@@ -10,6 +11,7 @@ mod egress;
 mod host;
 mod jwks;
 mod memory;
+mod ordered;
 mod overrides;
 #[cfg(test)]
 mod panics;
@@ -22,6 +24,7 @@ mod vault;
 mod watch;
 
 pub(crate) use audit::{log_level, redactor};
+pub(crate) use ordered::Wanted;
 pub(crate) use reload::Loader;
 pub(crate) use tls::{Checked, InUse, Listeners};
 
@@ -39,6 +42,7 @@ use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
 use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::{ManagementListen, Settings};
 use tollkeep_crypto::SystemEntropy;
+use tollkeep_net::acme::Challenges;
 use tollkeep_net::{Drain, listen};
 use tollkeep_observe::health::{Check, Health, Reason};
 use tollkeep_observe::line_sink::LineSink;
@@ -132,7 +136,7 @@ fn start_by(
     let (signals, hangups) = control.block_on(async { host::listen(again.is_some()) })?;
     let sandbox = control::start_sandbox(&mut settings, &control)?;
     let workers = data::worker_count(&settings);
-    let tls = listeners_tls(&settings, clock.wall())?;
+    let (tls, challenges) = listeners_tls(&settings, clock.wall())?;
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(store::open(&base))?;
@@ -150,6 +154,7 @@ fn start_by(
         health: &health,
         drain: &drain,
         tls: &tls,
+        challenges: &challenges,
     };
     let at = bound.at.clone();
     let (listeners, others) = bound.split();
@@ -175,8 +180,7 @@ fn start_by(
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, audit.as_deref());
-    let certificates = Keeper::new(&base, &live.reloader, &health, audit.as_ref());
-    control.spawn(certificates::keep(certificates));
+    keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, hangups);
     Ok(Running {
         base,
@@ -193,6 +197,20 @@ fn start_by(
         at,
         first_key,
     })
+}
+
+/// Looks after certificates, and orders those that are to be ordered.
+fn keep_certificates(
+    parts: &control::Parts<'_>,
+    challenges: &Arc<Challenges>,
+    control: &tokio::runtime::Runtime,
+) {
+    let (base, audit) = (parts.base, parts.audit.as_ref());
+    let reloader = &parts.live.reloader;
+    let certificates = Keeper::new(base, reloader, parts.health, audit);
+    control.spawn(certificates::keep(certificates));
+    let of = (reloader, parts.store);
+    acme::Orders::new(base, of, parts.health, audit, challenges).start(control);
 }
 
 impl Base {
@@ -216,14 +234,29 @@ impl Base {
 }
 
 /// TLS of every listener that shall speak it, with everything about its certificates checked.
-fn listeners_tls(settings: &Settings, now: WallMillis) -> anyhow::Result<Listeners> {
+fn listeners_tls(
+    settings: &Settings,
+    now: WallMillis,
+) -> anyhow::Result<(Listeners, Arc<Challenges>)> {
+    for wanted in Wanted::all(settings) {
+        let folder = wanted.cache.folder().display();
+        let refused = |error| {
+            let key = format!("{}.acme.cache_dir", wanted.name());
+            Failed::new(
+                exit::INVALID,
+                format!("{key}: {folder} can't be used: {error}"),
+            )
+        };
+        wanted.cache.prepare().map_err(refused)?;
+    }
     let checked = Checked::load(settings, now, &Listeners::default());
     let checked =
         checked.map_err(|faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string()))?;
     for warning in &checked.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(Listeners::new(checked))
+    let challenges = Arc::default();
+    Ok((Listeners::new(checked, &challenges), challenges))
 }
 
 fn health(base: &Base, workers: usize, audit: Option<&Logger>) -> Arc<Health> {

@@ -110,7 +110,8 @@ impl Planner {
         })
     }
 
-    fn last_door(&self) -> Option<Door> {
+    /// The door of the plan in force.
+    pub(crate) fn last_door(&self) -> Option<Door> {
         let last = self.door.lock().unwrap_or_else(PoisonError::into_inner);
         last.clone()
     }

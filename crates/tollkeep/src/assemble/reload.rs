@@ -8,10 +8,11 @@ use super::Base;
 use super::audit::log_level;
 use super::control::Sandbox;
 use super::data::Plane;
+use super::egress::Door;
 use super::tls::{self, Checked, InUse, Listeners};
 use super::watch::{Files, Watch};
 use arc_swap::ArcSwap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_admin::{Reloaded, SettingsState};
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
@@ -110,6 +111,8 @@ pub(crate) struct Reloader {
     state: Mutex<SettingsState>,
     /// One at a time.
     turn: Mutex<()>,
+    /// Certificates shall be ordered again at once, whatever failed.
+    order_again: AtomicBool,
 }
 
 impl Reloader {
@@ -138,6 +141,7 @@ impl Reloader {
                 refused_at: None,
             }),
             turn: Mutex::default(),
+            order_again: AtomicBool::new(false),
         }
     }
 
@@ -262,6 +266,40 @@ impl Reloader {
                 Err(ConfigErrors(faults))
             }
         }
+    }
+
+    /// Reads the certificates of these listeners, of which an ordered one is new. Those of others
+    /// are left alone: what is wrong with a file of theirs must not keep it from use. Blocks.
+    pub(crate) fn take_ordered(&self, sections: &[&str]) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.settings();
+        let read = tls::files(&settings);
+        match Checked::load_some(sections, &settings, self.clock.wall(), &self.tls) {
+            Ok(checked) => {
+                self.tls.take(checked);
+                self.note_read(read);
+            }
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!("A new certificate waits, those in use stay: {fault}");
+                }
+            }
+        }
+    }
+
+    /// The way out, for who orders certificates.
+    pub(crate) fn door(&self) -> Option<Door> {
+        self.plane.planner.last_door()
+    }
+
+    /// Certificates shall be ordered again at once: an operator says so.
+    pub(crate) fn order_again(&self) {
+        self.order_again.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody said so since the last call.
+    pub(crate) fn take_order_again(&self) -> bool {
+        self.order_again.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the files of the certificates were read as they stand now.

@@ -54,6 +54,7 @@ impl Runtime for Live {
     }
 
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
+        self.reloader.order_again();
         let read = self.reloader.reload_tls()?.into_iter();
         let told = read.map(|certificate| Certificate {
             name: certificate.name,

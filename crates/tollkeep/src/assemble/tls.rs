@@ -1,6 +1,7 @@
 //! TLS of our listeners: from the settings, through the checks of `net`, into use; and the same
 //! again whenever the settings or the files change.
 
+use super::ordered;
 use super::reload::fault;
 use super::watch::Files;
 use std::net::{SocketAddr, TcpListener};
@@ -8,9 +9,10 @@ use std::sync::Arc;
 use tollkeep_admin::{Door, Peer};
 use tollkeep_config::ConfigError;
 use tollkeep_config::settings::{Environment, Settings, Tls};
+use tollkeep_net::acme::Challenges;
 use tollkeep_net::tls::{
-    ClientAuthFiles, ControlListener, ControlStream, Ends, PairFiles, Served, ServerSettings,
-    ServerTls,
+    ClientAuthFiles, ControlListener, ControlStream, Ends, Fault, PairFiles, Served,
+    ServerSettings, ServerTls,
 };
 use tollkeep_types::WallMillis;
 
@@ -24,7 +26,7 @@ pub(crate) const MANAGEMENT: &str = "management.tls";
 /// The metrics listener's section.
 pub(crate) const METRICS: &str = "metrics.tls";
 
-const SECTIONS: [Section; 3] = [
+pub(crate) const SECTIONS: [Section; 3] = [
     (DATA, |settings| settings.server.tls.as_ref()),
     (MANAGEMENT, |settings| settings.management.tls.as_ref()),
     (METRICS, |settings| settings.metrics.tls.as_ref()),
@@ -63,12 +65,29 @@ impl Checked {
         now: WallMillis,
         known: &Listeners,
     ) -> Result<Self, Vec<ConfigError>> {
+        Self::load_some(&SECTIONS.map(|(section, _)| section), settings, now, known)
+    }
+
+    /// As [`Self::load`], of these listeners.
+    ///
+    /// # Errors
+    /// Everything wrong with them.
+    pub(crate) fn load_some(
+        sections: &[&str],
+        settings: &Settings,
+        now: WallMillis,
+        known: &Listeners,
+    ) -> Result<Self, Vec<ConfigError>> {
         let (mut served, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-        for (section, of) in SECTIONS {
+        let wanted_of = SECTIONS
+            .into_iter()
+            .filter(|(section, _)| sections.contains(section));
+        for (section, of) in wanted_of {
             let Some(tls) = of(settings) else {
                 continue;
             };
-            let wanted = wanted(tls, settings);
+            let (wanted, unusable) = wanted(tls, settings, now);
+            warnings.extend(unusable.iter().map(|fault| format!("{section}: {fault}")));
             let loaded = match known.of(section) {
                 Some(known) => known.prepare(&wanted, now),
                 None => Served::load(&wanted, now),
@@ -122,12 +141,15 @@ fn in_use<'a>(section: &'a str, served: &'a Served) -> impl Iterator<Item = InUs
 pub(crate) struct Listeners(Vec<(&'static str, Arc<ServerTls>)>);
 
 impl Listeners {
-    /// Of a start with these settings.
-    pub(crate) fn new(checked: Checked) -> Self {
+    /// Of a start with these settings; each answers the challenges of every one.
+    pub(crate) fn new(checked: Checked, challenges: &Arc<Challenges>) -> Self {
         let served = checked.served.into_iter();
         Self(
             served
-                .map(|(section, served)| (section, Arc::new(ServerTls::new(served))))
+                .map(|(section, served)| {
+                    let tls = ServerTls::new(served, Arc::clone(challenges));
+                    (section, Arc::new(tls))
+                })
                 .collect(),
         )
     }
@@ -166,19 +188,24 @@ pub(crate) fn files(settings: &Settings) -> Files {
             paths.push(client_auth.ca_file.clone());
             paths.extend(client_auth.crl_file.clone());
         }
+        if let Some(acme) = &tls.acme {
+            paths.push(ordered::cache(acme, &settings.data_dir).certificate());
+        }
     }
     Files::look_at(paths)
 }
 
-/// What `net` is asked to serve.
-fn wanted(tls: &Tls, settings: &Settings) -> ServerSettings {
+/// What `net` is asked to serve, and what is wrong with ordered certificates that can't be.
+fn wanted(tls: &Tls, settings: &Settings, now: WallMillis) -> (ServerSettings, Vec<Fault>) {
+    let (ordered, unusable) = ordered::pairs(tls, &settings.data_dir, now);
     let pairs = tls.certificates.iter().map(|files| PairFiles {
         cert_file: files.cert_file.clone(),
         key_file: files.key_file.clone(),
         names: files.names.clone(),
+        may_be_over: false,
     });
-    ServerSettings {
-        pairs: pairs.collect(),
+    let wanted = ServerSettings {
+        pairs: pairs.chain(ordered).collect(),
         min_version: tls.min_version,
         cipher_suites: tls.cipher_suites.clone(),
         insecure_key_mode: tls.insecure_key_mode,
@@ -189,7 +216,9 @@ fn wanted(tls: &Tls, settings: &Settings) -> ServerSettings {
             ca_file: asked.ca_file.clone(),
             crl_file: asked.crl_file.clone(),
         }),
-    }
+        ordered: tls.acme.is_some(),
+    };
+    (wanted, unusable)
 }
 
 /// A listener of the control plane as `admin` wants it.

@@ -38,6 +38,14 @@ impl Client {
     /// # Errors
     /// The address is malformed, or there is no key for it.
     pub(crate) fn new(connection: &Connection) -> anyhow::Result<Self> {
+        Self::with_key(connection, None)
+    }
+
+    /// As [`Self::new`], with this key if there is one.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn with_key(connection: &Connection, key: Option<Secret>) -> anyhow::Result<Self> {
         let Some(url) = &connection.url else {
             return Self::local(&connection.data_dir);
         };
@@ -48,6 +56,7 @@ impl Client {
         let pair = connection.client_pair();
         let target = management_target(url, connection.ca_file.as_deref(), pair.as_ref())?;
         let key = match &connection.key_file {
+            _ if key.is_some() => key,
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read {}", path.display()))?;

@@ -6,8 +6,11 @@ mod config;
 mod demo;
 mod ip;
 mod key;
+mod lockout;
 mod logs;
 mod maintenance;
+mod manage;
+mod master_key;
 mod origin;
 mod output;
 mod project;
@@ -46,8 +49,13 @@ enum Command {
     /// Run the gateway
     Serve(serve::Serve),
     /// Look at the configuration
-    #[command(subcommand)]
-    Config(config::Config),
+    Config(ConfigArgs),
+    /// Projects and tokens in the words of llm-proxy
+    #[command(hide = true)]
+    Manage(manage::Manage),
+    /// Replace the gateway key of a deployment, as llm-router's `worker-key` does
+    #[command(hide = true)]
+    WorkerKey(master_key::WorkerKey),
     /// The same as `config check`
     Validate(config::Check),
     /// Access tokens of callers
@@ -77,6 +85,9 @@ enum Command {
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
+    /// Addresses that failed to authenticate too often
+    #[command(subcommand, alias = "lockouts")]
+    Lockout(lockout::Lockout),
     /// Tell callers to come back later
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
@@ -86,6 +97,16 @@ enum Command {
     Whoami(status::Whoami),
     /// Print the description of the management API (OpenAPI 3.1)
     Openapi,
+}
+
+/// The configuration, and an operation of llm-router's.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+struct ConfigArgs {
+    #[command(subcommand)]
+    command: Option<config::Config>,
+    #[command(flatten)]
+    set_master_key: master_key::SetMasterKey,
 }
 
 /// Where the running gateway is, and how to print what it says.
@@ -115,6 +136,26 @@ pub(crate) struct Connection {
     json: bool,
 }
 
+impl Connection {
+    /// To this address, or by the local socket of `./data`.
+    fn to(url: Option<String>, json: bool) -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            url,
+            ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            key_file: None,
+            json,
+        }
+    }
+
+    /// Whether JSON is asked for.
+    const fn json(&self) -> bool {
+        self.json
+    }
+}
+
 impl Cli {
     /// Runs the command.
     ///
@@ -124,7 +165,12 @@ impl Cli {
         match self.command {
             Command::Demo(demo) => demo.run(),
             Command::Serve(serve) => serve.run(),
-            Command::Config(config) => config.run(),
+            Command::Config(config) => match config.command {
+                Some(command) => command.run(),
+                None => config.set_master_key.run(),
+            },
+            Command::WorkerKey(key) => key.run(),
+            Command::Manage(manage) => manage.run(),
             Command::Validate(check) => check.run(),
             Command::Token(token) => token.run(),
             Command::ServiceToken(token) => token.run(),
@@ -135,6 +181,7 @@ impl Cli {
             Command::Tls(tls) => tls.run(),
             Command::Breaker(breaker) => breaker.run(),
             Command::Ip(ip) => ip.run(),
+            Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
             Command::Status(status) => status.run(),
             Command::Whoami(whoami) => whoami.run(),
@@ -154,6 +201,7 @@ impl Connection {
             cert_file: cert.clone()?,
             key_file: key.clone()?,
             names: Vec::new(),
+            may_be_over: false,
         })
     }
 }

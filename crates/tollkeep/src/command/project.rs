@@ -1,7 +1,7 @@
 //! `tollkeep project …`
 
 use super::client::Client;
-use super::token::{Limits, path_segment};
+use super::token::{Limits, Running, confirm, path_segment};
 use super::{Connection, output};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -17,6 +17,8 @@ pub(crate) enum Project {
     Get(One),
     /// Change a project, or switch it off and on
     Update(Update),
+    /// End all tokens of a project for good
+    RevokeTokens(RevokeTokens),
 }
 
 /// A project to make.
@@ -64,8 +66,33 @@ pub(crate) struct Update {
     #[arg(long, action = clap::ArgAction::Set, value_name = "true|false")]
     is_active: Option<bool>,
     #[command(flatten)]
+    running: Running,
+    #[command(flatten)]
     connection: Connection,
 }
+
+/// A project whose tokens end.
+#[derive(Args, Debug)]
+pub(crate) struct RevokeTokens {
+    /// Its id or slug
+    project: String,
+    /// Why, for the records
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    running: Running,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const REVOKED: &[(&str, &str)] = &[
+    ("revoked", "/revoked_count"),
+    ("revoked before", "/already_revoked_count"),
+    ("on record", "/total_tokens"),
+];
 
 const COLUMNS: &[(&str, &str)] = &[
     ("ID", "/id"),
@@ -115,20 +142,41 @@ impl Project {
                     ("is_active", update.is_active.map(Value::from)),
                 ];
                 let given = given.into_iter();
-                let body: Map<_, _> = given
+                let mut body: Map<_, _> = given
                     .filter_map(|(name, value)| Some((name.to_owned(), value?)))
                     .collect();
+                update.running.add_to(&mut body);
                 let path = format!("/api/v1/projects/{}", path_segment(&update.project));
                 let client = Client::new(&update.connection)?;
                 let project = client.patch(&path, &Value::Object(body))?;
                 show(&project, update.connection.json);
             }
+            Self::RevokeTokens(revoke) => revoke.run()?,
             Self::Get(one) => {
                 let path = format!("/api/v1/projects/{}", path_segment(&one.project));
                 let project = Client::new(&one.connection)?.get(&path)?;
                 show(&project, one.connection.json);
             }
         }
+        Ok(())
+    }
+}
+
+impl RevokeTokens {
+    fn run(self) -> anyhow::Result<()> {
+        if !self.yes {
+            confirm(&format!("Revoke all tokens of {} for good?", self.project))?;
+        }
+        let mut body = Map::new();
+        body.extend(
+            self.reason
+                .map(|reason| ("reason".to_owned(), reason.into())),
+        );
+        self.running.add_to(&mut body);
+        let project = path_segment(&self.project);
+        let path = format!("/api/v1/projects/{project}/tokens/revoke");
+        let done = Client::new(&self.connection)?.post(&path, &Value::Object(body))?;
+        output::one(&done, self.connection.json, REVOKED);
         Ok(())
     }
 }

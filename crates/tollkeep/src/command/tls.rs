@@ -3,13 +3,14 @@
 use super::client::Client;
 use super::config::Source;
 use super::{Connection, output};
-use crate::assemble::{Checked, InUse, Listeners};
+use crate::assemble::{Checked, InUse, Listeners, Wanted};
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tollkeep_config::ConfigErrors;
 use tollkeep_net::tls::Ends;
+use tollkeep_policy::acme::Due;
 use tollkeep_policy::expiry::{Nearness, days_left};
 use tollkeep_types::{Clock, WallMillis};
 
@@ -17,9 +18,9 @@ use tollkeep_types::{Clock, WallMillis};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tls {
     /// Check the certificates, keys and revocation lists of the configuration; 8 if a certificate
-    /// ends within a day
+    /// ends within a day, or is to be ordered and not there yet
     Check(Check),
-    /// Have a running gateway read them again
+    /// Have a running gateway read them again, and order at once what could not be ordered
     Reload(Reload),
 }
 
@@ -47,6 +48,15 @@ const COLUMNS: &[(&str, &str)] = &[
     ("days left", "/days_left"),
 ];
 
+const ORDERED: &[(&str, &str)] = &[
+    ("ordered for", "/name"),
+    ("domains", "/domains"),
+    ("not after", "/not_after"),
+    ("next order", "/next_order"),
+    ("failures", "/failures"),
+    ("problem", "/problem"),
+];
+
 impl Tls {
     /// Runs the command.
     ///
@@ -72,11 +82,22 @@ impl Check {
         }
         let certificates = checked.certificates();
         let told: Vec<_> = certificates.iter().map(|one| shown(one, now)).collect();
-        print(self.json, &told);
+        let ordered: Vec<_> = Wanted::all(&settings)
+            .iter()
+            .map(|wanted| stands(wanted, now))
+            .collect();
+        print(self.json, &told, Some(&ordered));
         // Revocation lists live for days, and are renewed at the last moment.
         let near = |one: &&InUse| {
             one.ends != Ends::RevocationList && Nearness::of(one.not_after, now) >= Nearness::OneDay
         };
+        let missing = ordered
+            .iter()
+            .find(|one| one.get("not_after").is_some_and(Value::is_null));
+        if let Some(one) = missing.and_then(|one| one.get("name")?.as_str()) {
+            let problem = format!("{one}: there is no certificate for all of its names yet");
+            return Err(Failed::new(exit::EXPIRING, problem).into());
+        }
         match certificates.iter().find(near) {
             Some(one) => {
                 let (path, until) = (&one.path, one.not_after);
@@ -98,11 +119,38 @@ fn shown(one: &InUse, now: WallMillis) -> Value {
     })
 }
 
-fn print(json: bool, certificates: &[Value]) {
+/// How a certificate that is ordered stands.
+fn stands(wanted: &Wanted, now: WallMillis) -> Value {
+    let standing = wanted.standing(now);
+    let next = match standing.due {
+        Due::Now => "now".to_owned(),
+        Due::At(at) => at.to_string(),
+    };
+    json!({
+        "name": wanted.name(),
+        "domains": wanted.acme.domains.join(", "),
+        "file": wanted.cache.certificate(),
+        "not_after": standing.kept.map(|kept| kept.life.not_after),
+        "next_order": next,
+        "failures": standing.state.failures,
+        "problem": standing.state.problem,
+    })
+}
+
+/// `ordered` are those that are ordered, where that is known.
+fn print(json: bool, certificates: &[Value], ordered: Option<&[Value]>) {
     if output::wants_json(json) {
-        output::json(&json!({ "certificates": certificates }));
-    } else {
-        output::table(&certificates.iter().collect::<Vec<_>>(), COLUMNS);
+        let mut told = json!({ "certificates": certificates });
+        if let (Some(ordered), Some(told)) = (ordered, told.as_object_mut()) {
+            told.insert("ordered".to_owned(), json!(ordered));
+        }
+        output::json(&told);
+        return;
+    }
+    output::table(&certificates.iter().collect::<Vec<_>>(), COLUMNS);
+    let ordered: Vec<_> = ordered.unwrap_or_default().iter().collect();
+    if !ordered.is_empty() {
+        output::table(&ordered, ORDERED);
     }
 }
 
@@ -114,6 +162,7 @@ impl Reload {
         print(
             self.connection.json,
             certificates.map_or(&[], Vec::as_slice),
+            None,
         );
         Ok(())
     }

@@ -19,6 +19,12 @@ pub(crate) enum Token {
     Revoke(Revoke),
     /// Replace a token by a new one with the same settings and counters
     Rotate(Rotate),
+    /// Change a token, from its next call on
+    Update(Update),
+    /// Switch a token off until it is resumed
+    Suspend(Suspend),
+    /// Take a suspended token again
+    Resume(One),
 }
 
 /// A token to make.
@@ -75,11 +81,62 @@ pub(crate) struct Revoke {
     /// Why, for the records
     #[arg(long)]
     reason: Option<String>,
+    #[command(flatten)]
+    running: Running,
     /// Don't ask
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// A token to change; what is not given stays.
+#[derive(Args, Debug)]
+pub(crate) struct Update {
+    /// Its id, `tid_…`
+    id: String,
+    /// Its name in lists
+    #[arg(long)]
+    name: Option<String>,
+    /// Who holds it
+    #[arg(long)]
+    owner: Option<String>,
+    /// How many calls it may make in all; 0: any
+    #[arg(long)]
+    max_requests: Option<u64>,
+    /// How long it works from now on, as 90s, 15m, 24h, 30d
+    #[arg(long)]
+    ttl: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// A token to switch off.
+#[derive(Args, Debug)]
+pub(crate) struct Suspend {
+    /// Its id, `tid_…`
+    id: String,
+    #[command(flatten)]
+    running: Running,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What becomes of answers that are on their way.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Running {
+    /// Let answers end that are on their way, instead of cutting them
+    #[arg(long)]
+    let_finish: bool,
+}
+
+impl Running {
+    /// The member of a body.
+    pub(super) fn add_to(self, body: &mut Map<String, Value>) {
+        if self.let_finish {
+            body.insert("in_flight".to_owned(), "finish".into());
+        }
+    }
 }
 
 /// A token to rotate.
@@ -139,6 +196,38 @@ impl Token {
                 Ok(())
             }
             Self::Revoke(revoke) => revoke.run(),
+            Self::Update(update) => {
+                let given: [(&str, Option<Value>); 4] = [
+                    ("name", update.name.map(Into::into)),
+                    ("owner", update.owner.map(Into::into)),
+                    ("max_requests", update.max_requests.map(Into::into)),
+                    ("ttl", update.ttl.map(Into::into)),
+                ];
+                let given = given.into_iter();
+                let body: Map<_, _> = given
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                    .collect();
+                let path = format!("/api/v1/tokens/{}", path_segment(&update.id));
+                let client = Client::new(&update.connection)?;
+                let token = client.patch(&path, &Value::Object(body))?;
+                show(&token, update.connection.json);
+                Ok(())
+            }
+            Self::Suspend(suspend) => {
+                let mut body = Map::new();
+                suspend.running.add_to(&mut body);
+                let path = format!("/api/v1/tokens/{}/suspend", path_segment(&suspend.id));
+                let client = Client::new(&suspend.connection)?;
+                let token = client.post(&path, &Value::Object(body))?;
+                show(&token, suspend.connection.json);
+                Ok(())
+            }
+            Self::Resume(one) => {
+                let path = format!("/api/v1/tokens/{}/resume", path_segment(&one.id));
+                let token = Client::new(&one.connection)?.post(&path, &json!({}))?;
+                show(&token, one.connection.json);
+                Ok(())
+            }
             Self::Rotate(rotate) => {
                 let path = format!("/api/v1/tokens/{}/rotate", path_segment(&rotate.id));
                 let made = Client::new(&rotate.connection)?
@@ -229,10 +318,13 @@ impl Revoke {
             confirm(&format!("Revoke {} for good?", self.id))?;
         }
         let path = format!("/api/v1/tokens/{}/revoke", path_segment(&self.id));
-        let body = self
-            .reason
-            .map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
-        let token = Client::new(&self.connection)?.post(&path, &body)?;
+        let mut body = Map::new();
+        body.extend(
+            self.reason
+                .map(|reason| ("reason".to_owned(), reason.into())),
+        );
+        self.running.add_to(&mut body);
+        let token = Client::new(&self.connection)?.post(&path, &Value::Object(body))?;
         show(&token, self.connection.json);
         Ok(())
     }

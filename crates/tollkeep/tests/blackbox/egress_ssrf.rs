@@ -446,6 +446,10 @@ fn rebind(upstreams: usize, questions: usize, patience: Duration) {
         for at in 0..upstreams {
             let answer = client.call(&head(&format!("GET /r{at}"), ""));
             *seen.entry(answer.code()).or_default() += 1;
+            // A connection serves so many requests and no more.
+            if answer.closes() {
+                client = gateway.connect();
+            }
         }
     }
     trap.assert_empty();

@@ -124,10 +124,18 @@ fn a_key_in_the_query_works_where_it_is_switched_on_and_goes_no_further() {
 }
 
 /// Every way to fail, and the field lines of a call that fails so.
-fn failures(gateway: &Gateway) -> Vec<(&'static str, String)> {
+pub(crate) fn failures(gateway: &Gateway) -> Vec<(&'static str, String)> {
     let (revoked_id, revoked) = made(gateway, &json!({}));
     let (rotated_id, rotated) = made(gateway, &json!({}));
     let (expired_id, expired) = made(gateway, &json!({ "ttl": "1s" }));
+    let (suspended_id, suspended) = made(gateway, &json!({}));
+    assert_eq!(act(gateway, &suspended_id, "suspend", &json!({})).0, 200);
+    let gone = crate::operators::tenant(gateway, "gone");
+    let project = json!({ "name": "p", "tenant": gone });
+    let (_, project) = gateway.api("POST", "/api/v1/projects", Some(&project));
+    let of_gone = gateway.mint_token(&json!({ "project": project["id"] }));
+    let deleted = gateway.api("DELETE", &format!("/api/v1/tenants/{gone}"), None);
+    assert_eq!(deleted.0, 204);
     let (idle_id, idle) = made(gateway, &json!({ "idle_ttl": "1s" }));
     assert_eq!(act(gateway, &revoked_id, "revoke", &json!({})).0, 200);
     assert_eq!(
@@ -149,6 +157,8 @@ fn failures(gateway: &Gateway) -> Vec<(&'static str, String)> {
         ("revoked", bearer(&revoked)),
         ("rotated, its overlap over", bearer(&rotated)),
         ("expired", bearer(&expired)),
+        ("suspended", bearer(&suspended)),
+        ("of a tenant that is gone", bearer(&of_gone)),
         ("idle for too long", bearer(&idle)),
         ("huge", bearer(&format!("tok-{}", "A".repeat(4000)))),
         (

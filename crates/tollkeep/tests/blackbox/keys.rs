@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use tollkeep_testkit::{Client, Gateway, Origin};
 
 fn gateway() -> Gateway {
-    models(&Origin::plain()).start()
+    models(&Origin::plain())
+        .set("management.lockout.failures", "1000")
+        .start()
 }
 
 fn patch(gateway: &Gateway, id: &str, members: &Value) -> (u16, Value) {
@@ -372,6 +374,39 @@ fn keys_are_generated_without_a_gateway() {
             "{arguments:?}"
         );
     }
+}
+
+// ID-58
+#[test]
+fn the_gateway_key_is_set_and_replaced_in_llm_routers_words() {
+    let (_origin, gateway, other) = served();
+    let run = |command: &str| gateway.cli(&command.split(' ').collect::<Vec<_>>());
+    let made = |command: &str| -> String {
+        let done = run(command);
+        assert!(done.status.success(), "{command}: {done:?}");
+        let made: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(made["name"], "master");
+        made["secret"].as_str().unwrap().to_owned()
+    };
+    let call = |token: &str| gateway.call(&chat(&bearer(token), "hi")).status;
+    let first = made("config --operation=set-master-key --generate-master-key=true");
+    assert_eq!(call(&first), 200);
+    let second = made(
+        "worker-key --env=development --generate-master-key=true --master-key-length=64 \
+         --master-key-prefix=gw_",
+    );
+    assert!(second.starts_with("gw_") && second.len() == 64, "{second}");
+    assert_eq!([call(&first), call(&second), call(&other)], [401, 200, 200]);
+    for (command, code) in [
+        ("worker-key --env=production --generate-master-key=true", 6),
+        ("worker-key --env=development", 2),
+        ("config --operation=set-master-key", 2),
+        ("config --operation=drop-master-key", 2),
+        ("config", 2),
+    ] {
+        assert_eq!(run(command).status.code(), Some(code), "{command}");
+    }
+    assert_eq!(call(&second), 200, "left alone");
 }
 
 // ID-110 ID-111 ID-112

@@ -308,6 +308,16 @@ const ELSEWHERE: &[(&[&str], &str, &str)] = &[
         include_str!("mtls_door.rs"),
         "operators_have_a_door_of_their_own",
     ),
+    (
+        &["management.lockout"],
+        include_str!("lockout.rs"),
+        "a_ban_ends_by_itself_and_the_next_is_longer",
+    ),
+    (
+        &["management.tls.acme", "metrics.tls.acme"],
+        include_str!("acme.rs"),
+        "management_and_metrics_prove_and_share_what_the_data_listener_orders",
+    ),
 ];
 
 // EDGE-136

@@ -6,6 +6,9 @@
     reason = "tests open sockets and read clocks of their own"
 )]
 
+mod acme;
+mod acme_faults;
+mod acme_fixture;
 mod acts;
 mod audit_faults;
 mod behind_nginx;
@@ -44,7 +47,9 @@ mod knobs_egress;
 mod knobs_upstreams;
 mod limits;
 mod listeners;
+mod lockout;
 mod maintenance;
+mod manage;
 mod management;
 mod metrics;
 mod mtls;
@@ -68,6 +73,7 @@ mod replicas;
 mod replicas_database;
 mod retries;
 mod returned_headers;
+mod revocation;
 mod rights;
 mod secrecy;
 mod shared_limits;
@@ -78,6 +84,7 @@ mod smuggling;
 mod streams;
 mod targets;
 mod timeouts;
+mod timing;
 mod tls;
 mod tls_control;
 mod tls_files;

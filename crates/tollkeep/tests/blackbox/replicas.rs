@@ -156,3 +156,44 @@ fn replicas_that_start_for_the_first_time_at_once_become_one_deployment() {
     assert_eq!(server.ask("SELECT count(*) FROM projects"), "1");
     assert_eq!(server.ask("SELECT count(*) FROM tenants"), "1");
 }
+
+// ID-20
+#[test]
+fn of_a_hundred_callers_of_two_replicas_as_many_pass_as_may() {
+    let (origin, server) = (Origin::plain(), Postgres::start());
+    let gateways = pair(&server, &routes(&origin));
+    for max in [10, 300] {
+        let limited = json!({ "project": "default", "max_requests": max });
+        let token = gateways[0].mint_token(&limited);
+        // Changes are shown in their order.
+        let later = gateways[0].mint_token(&json!({ "project": "default" }));
+        eventually("the other replica knows them", || {
+            (status(&gateways[1], &later) == 200).then_some(())
+        });
+        origin.forget();
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..100)
+                .map(|caller| {
+                    // Three of four callers come to one of them.
+                    let gateway = &gateways[usize::from(caller % 4 == 0)];
+                    let request = bearer(&token);
+                    scope.spawn(move || {
+                        let mut client = gateway.connect();
+                        (0..max / 50 + 1)
+                            .map(|_| client.call(&request).status)
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            let each = callers.into_iter().map(|caller| caller.join().unwrap());
+            each.flatten().collect()
+        });
+        let strange: Vec<_> = statuses
+            .iter()
+            .filter(|status| !matches!(status, 200 | 429))
+            .collect();
+        assert_eq!(strange, Vec::<&u16>::new());
+        let passed = statuses.iter().filter(|status| **status == 200).count();
+        assert_eq!((passed, origin.count()), (max, max));
+    }
+}

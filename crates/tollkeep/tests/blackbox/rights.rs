@@ -31,7 +31,37 @@ const ROWS: &[Row] = &[
     ("token_create", "", r#"{"project":"PROJECT"}"#, "OAPT"),
     ("token_get", "token", "", "OAPVT"),
     ("token_rotate", "token", "{}", "OAPT"),
+    ("manage_project_list", "", "", "OAPVT"),
+    ("manage_project_create", "", r#"{"name":"managed"}"#, "OAT"),
+    ("manage_project_get", "project", "", "OAPVT"),
+    (
+        "manage_project_update",
+        "project",
+        r#"{"is_active":true}"#,
+        "OAT",
+    ),
+    ("manage_token_list", "", "", "OAPVT"),
+    (
+        "manage_token_create",
+        "",
+        r#"{"project_id":"PROJECT","duration_minutes":5}"#,
+        "OAPT",
+    ),
+    ("manage_token_get", "token", "", "OAPVT"),
+    (
+        "manage_token_update",
+        "token",
+        r#"{"max_requests":5}"#,
+        "OAPT",
+    ),
+    ("manage_token_delete", "token", "", "OAPT"),
+    ("token_update", "token", r#"{"name":"renamed"}"#, "OAPT"),
+    ("token_suspend", "token", "{}", "OAPT"),
+    ("token_resume", "token", "{}", "OAPT"),
     ("token_revoke", "token", "{}", "OAPT"),
+    ("project_tokens_revoke", "project", "{}", "OAPT"),
+    ("lockout_list", "", "", "OAPV"),
+    ("lockout_clear", "address", "", "OAP"),
     ("key_list", "", "", "OAPVT"),
     (
         "key_create",
@@ -76,7 +106,9 @@ struct World {
 }
 
 fn world() -> World {
-    let gateway = models(&Origin::plain()).start();
+    let gateway = models(&Origin::plain())
+        .set("management.lockout.failures", "1000")
+        .start();
     let (a, b) = (tenant(&gateway, "a"), tenant(&gateway, "b"));
     let project = |tenant: &str| {
         let body = json!({ "name": "p", "tenant": tenant });
@@ -97,6 +129,7 @@ fn world() -> World {
             "service_token",
             made(&gateway, "/api/v1/service-tokens", &json!({})),
         ),
+        ("address", "192.0.2.9".to_owned()),
         ("breaker", "brk_00000000000000ff".to_owned()),
         ("entry", "ipe_00000000000070008000000000000000".to_owned()),
     ]);

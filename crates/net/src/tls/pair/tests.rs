@@ -24,6 +24,7 @@ fn self_signed(folder: &Path) -> PairFiles {
         cert_file,
         key_file,
         names,
+        may_be_over: false,
     }
 }
 

@@ -1,0 +1,1 @@
+-- Nobody shares this file, so nobody is told of answers that were cut.
