@@ -2,7 +2,7 @@
 
 use crate::describe::{Description, any_entry, last_name, prose};
 use crate::kind::Secrecy;
-use crate::reader::{Fallback, Form, KeyLine, Line};
+use crate::reader::{ANY_NAME, Fallback, Form, KeyLine, Line};
 use crate::tree::KeyPath;
 use serde_json::{Map, Value as Json, json};
 
@@ -34,12 +34,18 @@ const REFERENCE: &str = "\\$\\{[^}]+\\}";
 fn object(description: &Description, path: &KeyPath, about: &str) -> Map<String, Json> {
     let mut properties = Map::new();
     let mut required = Vec::new();
+    // What may stand beside the keys.
+    let mut others = json!(false);
     for line in description.below(path) {
         let name = last_name(line.path());
         if let Line::Key(key) = line
             && matches!(key.default, Fallback::Required)
         {
             required.push(Json::from(name));
+        }
+        if name == ANY_NAME {
+            others = part(description, line);
+            continue;
         }
         properties.insert(name.to_owned(), part(description, line));
     }
@@ -54,7 +60,7 @@ fn object(description: &Description, path: &KeyPath, about: &str) -> Map<String,
         put("required", Json::Array(required));
     }
     put("properties", Json::Object(properties));
-    put("additionalProperties", json!(false));
+    put("additionalProperties", others);
     schema
 }
 

@@ -39,6 +39,7 @@ mod refused_as;
 mod relay;
 mod route;
 mod send;
+mod set_fields;
 mod shared_limits;
 mod shed;
 mod sign;

@@ -8,6 +8,7 @@ use crate::front_door::FrontDoorPlan;
 use crate::kept::{keep_endpoint, keep_ids};
 use crate::labels::{self, ModelLabels};
 use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
+use crate::set_fields::{names, set_fields};
 use crate::sign::Signer;
 use crate::standing::{CorsLines, security_headers};
 use std::net::SocketAddr;
@@ -105,8 +106,10 @@ pub(crate) struct Target {
     pub(crate) kind: TargetKind,
     /// Fields set on every request, ready to write; they win over the caller's.
     pub(crate) set_fields: Box<[u8]>,
-    /// Names of those fields, lower case.
-    pub(crate) set_names: Vec<Box<[u8]>>,
+    /// Names of the fields that the settings set or remove, lower case.
+    pub(crate) settled: Vec<Box<[u8]>>,
+    /// Names of answer fields that come back though they commonly don't, lower case.
+    pub(crate) returned: Vec<Box<[u8]>>,
     /// The secrets among those fields, which no answer may bring back.
     pub(crate) secrets: Vec<Secret>,
     /// Whether it may be another gateway on this machine: it is told our instance.
@@ -120,6 +123,8 @@ pub(crate) enum TargetKind {
         forward_client_ip: bool,
         /// Names of the caller's cookies that go there; mostly none.
         forward_cookies: Vec<Box<str>>,
+        /// The caller's fields that go there, lower case, where only these do.
+        only: Option<Vec<Box<[u8]>>>,
     },
     Provider(ProviderPlan),
 }
@@ -364,24 +369,14 @@ fn secrets(fields: &[(String, SecretOrText)]) -> Vec<Secret> {
         .collect()
 }
 
-fn set_fields(fields: &[(String, SecretOrText)]) -> (Box<[u8]>, Vec<Box<[u8]>>) {
-    let mut lines = Vec::new();
-    for (name, value) in fields {
-        tollkeep_http1::write::field(&mut lines, name.as_bytes(), value.expose().as_bytes());
-    }
-    let names = fields
-        .iter()
-        .map(|(name, _)| name.to_ascii_lowercase().into_bytes().into());
-    (lines.into(), names.collect())
-}
-
 fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
     let exceptions = Exceptions {
         allow_private: upstream.allow_private.clone(),
         allow_metadata: upstream.allow_metadata,
     };
     let fields = crate::sign::fields_set_on(upstream);
-    let (set_fields, set_names) = set_fields(&fields);
+    let rules = &upstream.headers;
+    let (set_fields, settled) = set_fields(&fields, &rules.remove);
     let how = (&upstream.pool, parts.tls.of("upstreams", &upstream.name));
     Target {
         name: Arc::from(upstream.name.as_str()),
@@ -394,9 +389,11 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         kind: TargetKind::Plain {
             forward_client_ip: upstream.forward_client_ip,
             forward_cookies: upstream.forward_cookies.clone(),
+            only: rules.only.as_deref().map(names),
         },
         set_fields,
-        set_names,
+        settled,
+        returned: names(&rules.returned),
         secrets: secrets(&fields),
         signer: upstream.signing.as_ref().and_then(Signer::new),
     }
@@ -442,7 +439,8 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         allow_private: provider.allow_private.clone(),
         allow_metadata: false,
     };
-    let (set_fields, set_names) = set_fields(&provider.set_headers);
+    let rules = &provider.headers;
+    let (set_fields, settled) = set_fields(&rules.set, &rules.remove);
     let how = (&provider.pool, parts.tls.of("providers", &provider.name));
     let base = provider.base_url.path();
     let surfaces = Surface::ALL
@@ -451,9 +449,15 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
     let host = provider.base_url.authority();
     let heads = surfaces.filter_map(|surface| {
         let path = kind.path(base, surface.upstream_path()?);
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
-        );
+        let mut head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n");
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("accept-encoding", "identity"),
+        ] {
+            if !settled.iter().any(|own| **own == *name.as_bytes()) {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
         Some((surface, head.into_bytes().into()))
     });
     Ok(Target {
@@ -466,17 +470,14 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         guard: Guard::new(&provider.name, provider.breaker.as_ref(), parts.breakers),
         kind: TargetKind::Provider(ProviderPlan {
             kind,
-            forward_headers: provider
-                .forward_headers
-                .iter()
-                .map(|name| name.to_ascii_lowercase().into_bytes().into())
-                .collect(),
+            forward_headers: rules.only.as_deref().map(names).unwrap_or_default(),
             credentials: credentials(provider, kind.credential),
             heads: heads.collect(),
         }),
         set_fields,
-        set_names,
-        secrets: secrets(&provider.set_headers),
+        settled,
+        returned: names(&rules.returned),
+        secrets: secrets(&provider.headers.set),
         signer: None,
     })
 }

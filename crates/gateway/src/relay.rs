@@ -7,6 +7,7 @@ use crate::plan::Target;
 use crate::pump::{Caps, Ended, Of};
 use crate::refusal::Refusal;
 use crate::upstream_body::UpstreamBody;
+use crate::upstream_head::is_among;
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_net::UpstreamConn;
 use tollkeep_observe::RequestOutcome;
@@ -92,6 +93,7 @@ impl Exchange<'_> {
 
     fn copy_plain_fields(&mut self, target: &Target) {
         let head = &self.work.answer_bytes;
+        let begun = self.work.out.len();
         let correlated = self.plan.trust_request_id && self.work.facts.correlation_id.is_some();
         for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(head), field.value.of(head));
@@ -99,7 +101,9 @@ impl Exchange<'_> {
                 field.known,
                 Known::ContentLength | Known::Date | Known::XRequestId
             ) || (correlated && field.known == Known::XCorrelationId);
-            if ours || headers::response_field_forbidden(name) || target.brings_back(value) {
+            let barred = headers::response_field_forbidden(name)
+                && !target.returns(name, (&self.work.out, begun));
+            if ours || barred || target.brings_back(value) {
                 continue;
             }
             if field.known == Known::Location {
@@ -114,8 +118,22 @@ impl Exchange<'_> {
 }
 
 impl Target {
+    /// Whether the settings let this answer field come back. What we wrote into the answer
+    /// ourselves, its first `begun` bytes, stays alone.
+    pub(crate) fn returns(&self, name: &[u8], (out, begun): (&[u8], usize)) -> bool {
+        is_among(&self.returned, name)
+            && !out
+                .get(..begun)
+                .unwrap_or_default()
+                .split(|byte| *byte == b'\n')
+                .any(|line| {
+                    let own = line.get(..name.len()).unwrap_or_default();
+                    own.eq_ignore_ascii_case(name) && line.get(name.len()) == Some(&b':')
+                })
+    }
+
     /// Whether a field's value holds a secret that we sent.
-    fn brings_back(&self, value: &[u8]) -> bool {
+    pub(crate) fn brings_back(&self, value: &[u8]) -> bool {
         let mut secrets = self.secrets.iter();
         secrets.any(|secret| headers::carries_credential(value, secret.expose().as_bytes()))
     }

@@ -75,7 +75,7 @@ impl Signer {
 /// The fields set on every request to an upstream: those of the settings, and the secret that
 /// mode `secret` sends.
 pub(crate) fn fields_set_on(upstream: &Upstream) -> Vec<(String, SecretOrText)> {
-    let mut fields = upstream.set_headers.clone();
+    let mut fields = upstream.headers.set.clone();
     if let Some(signing) = &upstream.signing
         && signing.mode == SigningMode::Secret
     {

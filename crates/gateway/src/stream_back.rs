@@ -99,13 +99,13 @@ impl Exchange<'_> {
             self.work.whole = redacted;
         }
         self.begin_answer(status);
-        self.copy_llm_fields(llm.credential);
         if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
         }
         if status >= 400 {
             write::field(&mut self.work.out, b"cache-control", b"no-store");
         }
+        self.copy_llm_fields(target, llm.credential, headers::llm_response_field_allowed);
         self.end_buffered().await?;
         self.work.facts.outcome = if status < 400 {
             RequestOutcome::Served
@@ -177,17 +177,25 @@ impl Exchange<'_> {
         }
     }
 
-    fn copy_llm_fields(&mut self, credential: &Credential) {
+    /// Copies the fields that `allowed` lets through, and those that the settings do.
+    fn copy_llm_fields(
+        &mut self,
+        target: &Target,
+        credential: &Credential,
+        allowed: fn(&[u8]) -> bool,
+    ) {
         let head = &self.work.answer_bytes;
+        let begun = self.work.out.len();
         let secret = credential
             .secret
             .as_ref()
             .map_or(&b""[..], |secret| secret.expose().as_bytes());
-        for field in &self.work.answer.fields {
+        for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(head), field.value.of(head));
-            let wanted =
-                headers::llm_response_field_allowed(name) && field.known != Known::RetryAfter;
-            if wanted && !headers::carries_credential(value, secret) {
+            let wanted = (allowed(name) && field.known != Known::RetryAfter)
+                || target.returns(name, (&self.work.out, begun));
+            let secret = || headers::carries_credential(value, secret) || target.brings_back(value);
+            if wanted && !secret() {
                 write::field(&mut self.work.out, name, value);
             }
         }
@@ -214,6 +222,9 @@ impl Exchange<'_> {
         );
         if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
+        }
+        if !target.returned.is_empty() {
+            self.copy_llm_fields(target, llm.credential, |_| false);
         }
         let chunked = self.begin_stream();
         let _open = StreamOpen::new(self.worker);

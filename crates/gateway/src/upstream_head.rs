@@ -36,6 +36,42 @@ impl Exchange<'_> {
             b"host",
             target.endpoint.url.authority().as_bytes(),
         );
+        let only = match &target.kind {
+            TargetKind::Plain { only, .. } => only.as_deref(),
+            TargetKind::Provider(_) => None,
+        };
+        self.write_callers_fields(&mut out, target, only);
+        if let Some(accepted) = head.value(bytes, Known::AcceptEncoding)
+            && !target.settles(b"accept-encoding")
+        {
+            write_accept_encoding(&mut out, accepted);
+        }
+        if !target.settles(b"x-request-id") {
+            out.extend_from_slice(b"x-request-id: req_");
+            out.extend_from_slice(&self.work.facts.id.hex());
+            out.extend_from_slice(b"\r\n");
+        }
+        if let TargetKind::Plain {
+            forward_client_ip,
+            forward_cookies,
+            ..
+        } = &target.kind
+        {
+            if !forward_cookies.is_empty() && !target.settles(b"cookie") {
+                self.write_cookies(&mut out, forward_cookies);
+            }
+            if *forward_client_ip {
+                self.write_client(&mut out, target);
+            }
+        }
+        self.end_upstream_head(&mut out, target, body_len);
+        self.work.out = out;
+    }
+
+    /// The caller's fields that go to a plain upstream: all but those that never do, or of them
+    /// `only` these.
+    fn write_callers_fields(&self, out: &mut Vec<u8>, target: &Target, only: Option<&[Box<[u8]>]>) {
+        let (head, bytes) = (&self.work.head, &self.work.request);
         let decoded = head.has(Known::ContentEncoding);
         let hidden = self.plan.front_door.as_ref();
         for field in head.fields.iter().filter(|field| !field.hop) {
@@ -53,33 +89,21 @@ impl Exchange<'_> {
             if ours
                 || digest
                 || headers::request_field_forbidden(name)
-                || target.sets(name)
+                || only.is_some_and(|only| !is_among(only, name))
+                || target.settles(name)
                 || hidden.is_some_and(|door| door.hides(name))
             {
                 continue;
             }
-            write::field(&mut out, name, value);
+            write::field(out, name, value);
         }
-        if let Some(accepted) = head.value(bytes, Known::AcceptEncoding) {
-            write_accept_encoding(&mut out, accepted);
-        }
-        out.extend_from_slice(b"x-request-id: req_");
-        out.extend_from_slice(&self.work.facts.id.hex());
-        out.extend_from_slice(b"\r\n");
-        if let TargetKind::Plain {
-            forward_client_ip,
-            forward_cookies,
-        } = &target.kind
+        // What calls is we, unless the caller's word for it is let through.
+        if let Some(only) = only
+            && !target.settles(b"user-agent")
+            && !(is_among(only, b"user-agent") && head.has(Known::UserAgent))
         {
-            if !forward_cookies.is_empty() && !target.sets(b"cookie") {
-                self.write_cookies(&mut out, forward_cookies);
-            }
-            if *forward_client_ip {
-                self.write_client(&mut out);
-            }
+            write::field(out, b"user-agent", b"tollkeep");
         }
-        self.end_upstream_head(&mut out, target, body_len);
-        self.work.out = out;
     }
 
     /// The cookies that the settings name, of those that the caller sent.
@@ -99,7 +123,7 @@ impl Exchange<'_> {
     }
 
     /// Who called, and how, told afresh.
-    fn write_client(&self, out: &mut Vec<u8>) {
+    fn write_client(&self, out: &mut Vec<u8>, target: &Target) {
         let ip = self.work.facts.client_ip.to_string();
         let scheme: &[u8] = if self.secure { b"https" } else { b"http" };
         for (name, value) in [
@@ -107,7 +131,9 @@ impl Exchange<'_> {
             (b"x-real-ip", ip.as_bytes()),
             (b"x-forwarded-proto", scheme),
         ] {
-            write::field(out, name, value);
+            if !target.settles(name) {
+                write::field(out, name, value);
+            }
         }
     }
 
@@ -124,25 +150,24 @@ impl Exchange<'_> {
         out.clear();
         let (head, bytes) = (&self.work.head, &self.work.request);
         out.extend_from_slice(begin);
-        out.extend_from_slice(if call.stream {
-            b"accept: text/event-stream\r\n"
-        } else {
-            b"accept: application/json\r\n"
-        });
+        if !target.settles(b"accept") {
+            out.extend_from_slice(if call.stream {
+                b"accept: text/event-stream\r\n"
+            } else {
+                b"accept: application/json\r\n"
+            });
+        }
         let mut has_version = false;
         let hidden = self.plan.front_door.as_ref();
         for field in head.fields.iter().filter(|field| !field.hop) {
             let name = field.name.of(bytes);
-            let listed = provider
-                .forward_headers
-                .iter()
-                .any(|listed| name.eq_ignore_ascii_case(listed));
+            let listed = is_among(&provider.forward_headers, name);
             let wanted = headers::llm_request_field_allowed(name)
                 || (listed && !headers::provider_field_forbidden(name));
             let coding = field.known == Known::ContentEncoding;
             if wanted
                 && !coding
-                && !target.sets(name)
+                && !target.settles(name)
                 && !hidden.is_some_and(|door| door.hides(name))
             {
                 has_version |= name.eq_ignore_ascii_case(b"anthropic-version");
@@ -151,14 +176,16 @@ impl Exchange<'_> {
         }
         if call.surface.dialect() == Dialect::Anthropic
             && !has_version
-            && !target.sets(b"anthropic-version")
+            && !target.settles(b"anthropic-version")
         {
             out.extend_from_slice(b"anthropic-version: 2023-06-01\r\n");
         }
         let agent = head
             .value(bytes, Known::UserAgent)
             .filter(|_| self.plan.llm.forward_user_agent);
-        write::field(&mut out, b"user-agent", agent.unwrap_or(b"tollkeep"));
+        if !target.settles(b"user-agent") {
+            write::field(&mut out, b"user-agent", agent.unwrap_or(b"tollkeep"));
+        }
         out.extend_from_slice(&credential.field);
         self.end_upstream_head(&mut out, target, body_len);
         self.work.out = out;
@@ -191,12 +218,16 @@ impl Exchange<'_> {
 }
 
 impl Target {
-    /// Whether the settings set this field on every request.
-    fn sets(&self, name: &[u8]) -> bool {
-        self.set_names
-            .iter()
-            .any(|set| name.eq_ignore_ascii_case(set))
+    /// Whether the settings set or remove this field.
+    fn settles(&self, name: &[u8]) -> bool {
+        let mut settled = self.settled.iter();
+        settled.any(|own| headers::same_field(name, own))
     }
+}
+
+/// Whether a name, in any case, is one of these.
+pub(crate) fn is_among(names: &[Box<[u8]>], name: &[u8]) -> bool {
+    names.iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
 /// The codings we can pass through, of those the caller takes.

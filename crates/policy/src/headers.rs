@@ -15,67 +15,78 @@ static PROVIDER: NameTable<(), 8> = NameTable::new([
     ("api-version", ()),
 ]);
 
-/// EDGE-73.
-static RESPONSE: NameTable<(), 53> = NameTable::new([
+/// When an answer field is kept from the caller.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Barred {
+    /// Unless the settings name it.
+    Unasked,
+    /// Whatever the settings say.
+    Always,
+}
+
+use Barred::{Always, Unasked};
+
+/// EDGE-73, and which of it no setting brings back.
+static RESPONSE: NameTable<Barred, 53> = NameTable::new([
     // Hop by hop.
-    ("connection", ()),
-    ("keep-alive", ()),
-    ("proxy-*", ()),
-    ("te", ()),
-    ("trailer", ()),
-    ("transfer-encoding", ()),
-    ("upgrade", ()),
-    ("http2-settings", ()),
+    ("connection", Always),
+    ("keep-alive", Always),
+    ("proxy-*", Always),
+    ("te", Always),
+    ("trailer", Always),
+    ("transfer-encoding", Always),
+    ("upgrade", Always),
+    ("http2-settings", Always),
     // What would act on our origin in a browser.
-    ("set-cookie", ()),
-    ("set-cookie2", ()),
-    ("strict-transport-security", ()),
-    ("content-security-policy", ()),
-    ("content-security-policy-report-only", ()),
-    ("public-key-pins*", ()),
-    ("expect-ct", ()),
-    ("alt-svc", ()),
-    ("nel", ()),
-    ("report-to", ()),
-    ("reporting-endpoints", ()),
-    ("refresh", ()),
-    ("clear-site-data", ()),
-    ("service-worker-allowed", ()),
-    ("sourcemap", ()),
-    ("access-control-*", ()),
-    ("timing-allow-origin", ()),
-    ("www-authenticate", ()),
+    ("set-cookie", Unasked),
+    ("set-cookie2", Unasked),
+    ("strict-transport-security", Always),
+    ("content-security-policy", Unasked),
+    ("content-security-policy-report-only", Unasked),
+    ("public-key-pins*", Unasked),
+    ("expect-ct", Unasked),
+    ("alt-svc", Unasked),
+    ("nel", Unasked),
+    ("report-to", Unasked),
+    ("reporting-endpoints", Unasked),
+    ("refresh", Unasked),
+    ("clear-site-data", Unasked),
+    ("service-worker-allowed", Unasked),
+    ("sourcemap", Unasked),
+    ("access-control-*", Unasked),
+    ("timing-allow-origin", Unasked),
+    ("www-authenticate", Unasked),
     // What tells about the machines behind.
-    ("server", ()),
-    ("x-powered-by", ()),
-    ("x-aspnet-*", ()),
-    ("x-runtime", ()),
-    ("x-served-by", ()),
-    ("x-backend*", ()),
-    ("x-upstream*", ()),
-    ("via", ()),
-    ("cf-*", ()),
-    ("x-amz*", ()),
-    ("x-vercel-*", ()),
-    ("fly-*", ()),
+    ("server", Unasked),
+    ("x-powered-by", Unasked),
+    ("x-aspnet-*", Unasked),
+    ("x-runtime", Unasked),
+    ("x-served-by", Unasked),
+    ("x-backend*", Unasked),
+    ("x-upstream*", Unasked),
+    ("via", Unasked),
+    ("cf-*", Unasked),
+    ("x-amz*", Unasked),
+    ("x-vercel-*", Unasked),
+    ("fly-*", Unasked),
     // What tells about the shared account.
-    ("openai-organization", ()),
-    ("openai-project", ()),
-    ("anthropic-organization-id", ()),
-    ("x-ratelimit-*", ()),
-    ("anthropic-ratelimit-*", ()),
-    ("ratelimit*", ()),
+    ("openai-organization", Unasked),
+    ("openai-project", Unasked),
+    ("anthropic-organization-id", Unasked),
+    ("x-ratelimit-*", Unasked),
+    ("anthropic-ratelimit-*", Unasked),
+    ("ratelimit*", Unasked),
     // Ours, and what steers servers.
-    ("x-accel-*", ()),
-    ("x-tollkeep-*", ()),
-    ("x-gateway-*", ()),
+    ("x-accel-*", Unasked),
+    ("x-tollkeep-*", Always),
+    ("x-gateway-*", Unasked),
     // Payments.
-    ("payment-*", ()),
-    ("x-payment*", ()),
-    ("x-session-token", ()),
-    ("x-bolthub-*", ()),
-    ("macaroon", ()),
-    ("grpc-metadata-macaroon", ()),
+    ("payment-*", Always),
+    ("x-payment*", Always),
+    ("x-session-token", Always),
+    ("x-bolthub-*", Always),
+    ("macaroon", Always),
+    ("grpc-metadata-macaroon", Always),
 ]);
 
 /// HOT. Whether a request field never goes upstream (EDGE-70). Case does not matter, `_` is `-`.
@@ -100,6 +111,21 @@ pub fn provider_field_forbidden(name: &[u8]) -> bool {
 /// `-`. Trailers are dropped whole.
 pub fn response_field_forbidden(name: &[u8]) -> bool {
     RESPONSE.contains(name)
+}
+
+/// Whether an answer field never goes to the caller, not even where the settings name it: how a
+/// message is framed, what binds our own name to TLS, our own fields, payments (EDGE-73).
+pub fn response_field_never_returned(name: &[u8]) -> bool {
+    RESPONSE.find(name) == Some(Always)
+}
+
+/// Whether two names are one to an upstream. Case does not matter, `_` is `-`.
+pub fn same_field(one: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: &u8| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    };
+    one.len() == other.len() && one.iter().map(fold).eq(other.iter().map(fold))
 }
 
 /// HOT. Whether a request field goes to LLM providers without being asked for (LLM-6).

@@ -1,14 +1,15 @@
 //! LLM providers and their credentials.
 
 use super::egress::{is_clear_text, operator_url};
+use super::headers::{HeaderRules, ProviderHeadersFile, forwarded, place_of, section_or_fields};
 use super::llm::CheckedLlm;
 use super::provider_kind::{LATER, ProviderKind};
 use super::upstream::TimeoutsFile;
 use super::upstream_tls::{UpstreamTls, UpstreamTlsFile};
-use super::{Breaker, Egress, Pool, SecretOrText, UpstreamTimeouts};
+use super::{Breaker, Egress, Pool, UpstreamTimeouts};
 use crate::check::Checks;
 use crate::error::nearest;
-use crate::field::{KindExt, OnOrOff, field_name, headers, listed, section, section_or_off};
+use crate::field::{KindExt, OnOrOff, listed, section, section_or_off};
 use crate::kind::{Parsed, credential, list, networks_or_all_private, parsed, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -35,10 +36,8 @@ pub struct Provider {
     pub excluded_models: Vec<String>,
     /// Higher first.
     pub priority: i32,
-    /// Caller fields that pass besides those of LLM-6, lower case.
-    pub forward_headers: Vec<String>,
-    /// Fields set on every request, last; names lower case.
-    pub set_headers: Vec<(String, SecretOrText)>,
+    /// Which fields go there besides those of LLM-6, and which come back.
+    pub headers: HeaderRules,
     /// Times.
     pub timeouts: UpstreamTimeouts,
     /// Connections kept.
@@ -87,9 +86,8 @@ keys! {
         /// Among providers of one model the higher is asked first.
         priority: i32 = whole(-1_000_000..=1_000_000).or(0),
         /// Fields of the caller that pass besides the few that every provider gets.
-        forward_headers: Vec<String> = list(forwarded()).or_empty(),
-        /// Fields set on every request, last.
-        set_headers as "headers": Vec<(String, SecretOrText)> = headers(),
+        forward_headers: Vec<Box<str>> = list(forwarded()).or_empty(),
+        headers: ProviderHeadersFile = section_or_fields(),
         timeouts: TimeoutsFile = section(),
         pool: Pool = section(),
         breaker: OnOrOff<Breaker> = section_or_off(),
@@ -141,18 +139,6 @@ const fn glob() -> Parsed<String> {
     })
 }
 
-/// A field that may pass to a provider; EDGE-70's never may.
-const fn forwarded() -> Parsed<String> {
-    parsed("field name", |text| {
-        let name = text.to_ascii_lowercase();
-        field_name(&name)?;
-        if tollkeep_policy::headers::request_field_forbidden(name.as_bytes()) {
-            return Err(format!("{text:?} is never sent upstream"));
-        }
-        Ok(name)
-    })
-}
-
 /// The providers that passed.
 pub(super) fn check(
     files: Vec<(String, ProviderFile)>,
@@ -190,6 +176,8 @@ impl ProviderFile {
             checks.error_at(&path.name("base_url"), problem);
         }
         self.check_headers(kind, path, checks);
+        let headers = &path.name("headers");
+        let headers = self.headers.check(self.forward_headers, headers, checks);
         let tls = self.tls.check(&base_url, &path.name("tls"), checks);
         let enabled = self.enabled;
         let credentials = usable(self.credentials, kind, path, checks);
@@ -205,8 +193,7 @@ impl ProviderFile {
             models: self.models,
             excluded_models: self.excluded_models,
             priority: self.priority,
-            forward_headers: self.forward_headers,
-            set_headers: self.set_headers,
+            headers,
             timeouts: self.timeouts.or(&llm.provider_timeouts),
             pool: self.pool,
             breaker: self.breaker.read(),
@@ -270,10 +257,11 @@ impl ProviderFile {
         let Some(field) = kind.credential_field() else {
             return;
         };
-        if self.set_headers.iter().any(|(name, _)| name == field) {
-            let path = path.name("headers").name(field);
+        let set = self.headers.set.iter().map(|(name, _)| name.as_str());
+        let mut named = set.chain(self.headers.remove.iter().map(|name| &**name));
+        if named.any(|name| name == field) {
             checks.error_at(
-                &path,
+                &place_of(field, &path.name("headers"), checks),
                 "carries the credential: write it under `credentials`",
             );
         }
@@ -297,8 +285,7 @@ impl Provider {
             models: vec!["*".to_owned()],
             excluded_models: Vec::new(),
             priority: 0,
-            forward_headers: Vec::new(),
-            set_headers: Vec::new(),
+            headers: HeaderRules::default(),
             timeouts: llm.provider_timeouts.clone(),
             pool: Pool::DEFAULT,
             breaker: Some(Breaker::DEFAULT),

@@ -1,5 +1,6 @@
 //! How requests to an upstream are signed.
 
+use super::headers::place_of;
 use super::{SecretOrText, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, field_name, listed};
@@ -250,7 +251,7 @@ pub(super) fn check_set_headers(
 ) {
     for (name, _) in headers {
         if is_of_signing(name) || name.starts_with("x-tollkeep-") {
-            checks.error_at(&path.name(name), "is written by `signing`");
+            checks.error_at(&place_of(name, path, checks), "is written by `signing`");
         }
     }
 }

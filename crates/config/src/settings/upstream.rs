@@ -1,11 +1,12 @@
 //! Plain upstreams, and what every upstream connection has.
 
 use super::egress::operator_url;
+use super::headers::{HeaderRules, HeadersFile, section_or_fields};
 use super::signing::{self, Signing, SigningFile};
 use super::upstream_tls::{UpstreamTls, UpstreamTlsFile};
 use super::{Breaker, DAY_MS, Egress, Retry, ms};
 use crate::check::Checks;
-use crate::field::{KindExt, OnOrOff, headers, section, section_or_off};
+use crate::field::{KindExt, OnOrOff, section, section_or_off};
 use crate::kind::{
     Parsed, choice, list, millis, networks_or_all_private, parsed, switch, upstream_timeout, whole,
 };
@@ -23,8 +24,8 @@ pub struct Upstream {
     pub name: String,
     /// Scheme, host, port and base path.
     pub url: EgressUrl,
-    /// Fields set on every request, last; names lower case.
-    pub set_headers: Vec<(String, SecretOrText)>,
+    /// Which fields go there, and which come back.
+    pub headers: HeaderRules,
     /// Times.
     pub timeouts: UpstreamTimeouts,
     /// Connections kept.
@@ -87,8 +88,7 @@ keys! {
         /// Scheme, host, port and base path; the path of a request is put behind the base path.
         url: Option<EgressUrl> = parsed("URL", |text| operator_url(text, Purpose::Upstream))
             .required(),
-        /// Fields set on every request, last: they replace what the caller sent.
-        set_headers as "headers": Vec<(String, SecretOrText)> = headers(),
+        headers: HeadersFile = section_or_fields(),
         /// The same as `timeouts.first_byte_ms`.
         timeout: Option<Duration> = upstream_timeout(1..=DAY_MS).optional(),
         timeouts: TimeoutsFile = section(),
@@ -103,8 +103,12 @@ keys! {
         /// Whether fresh `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Real-IP` tell the upstream
         /// who called; the caller's own are never sent.
         forward_client_ip: bool = switch().or(false),
-        /// Names of cookies that go to the upstream; it gets no others. It can set none.
+        /// Names of cookies that go to the upstream; it gets no others. It can set none, unless
+        /// `headers.response.allow` has `set-cookie`.
         forward_cookies: Vec<Box<str>> = list(cookie_name()).or_empty(),
+        /// Whether the caller's `Origin` goes to the upstream. Default: not in mode `allow` of
+        /// `headers.request`, else it does.
+        forward_origin: Option<bool> = switch().optional(),
         signing: SigningFile = section(),
         tls: UpstreamTlsFile = section(),
     }
@@ -231,14 +235,16 @@ impl UpstreamFile {
         }
         let signing = self.signing.check(&path.name("signing"), checks);
         if signing.is_some() {
-            signing::check_set_headers(&self.set_headers, &path.name("headers"), checks);
+            signing::check_set_headers(&self.headers.set, &path.name("headers"), checks);
         }
+        let headers = &path.name("headers");
+        let headers = self.headers.check(self.forward_origin, headers, checks);
         let tls = self.tls.check(&url, &path.name("tls"), checks);
         Some(Upstream {
             name,
             tls,
             url,
-            set_headers: self.set_headers,
+            headers,
             timeouts: self.timeouts.or(&UpstreamTimeouts::PLAIN),
             pool: self.pool,
             breaker: self.breaker.read(),

@@ -188,7 +188,7 @@ fn a_secret_header_is_a_secret() {
         case.warnings(),
         "tollkeep.yaml:4:26: upstreams.a.headers.x-api-key: is a secret written out: use `${NAME}` or `${file:/path}`"
     );
-    let headers = format!("{:?}", case.settings().upstreams[0].set_headers);
+    let headers = format!("{:?}", case.settings().upstreams[0].headers.set);
     assert_eq!(
         headers,
         "[(\"x-api-key\", Secret(Secret(…))), (\"accept-language\", Text(\"de\")), (\"x-tag\", Secret(Secret(…)))]"

@@ -11,6 +11,8 @@ mod describing;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod headers;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod interpolation;

@@ -3,7 +3,7 @@
 use tollkeep_policy::headers::{
     carries_credential, kept_cookies, llm_request_field_allowed, llm_response_field_allowed,
     provider_field_forbidden, request_field_forbidden, request_id_acceptable,
-    response_field_forbidden,
+    response_field_forbidden, response_field_never_returned, same_field,
 };
 
 /// EDGE-70 without its last line, one canary or more for each name and prefix.
@@ -114,6 +114,54 @@ fn no_forbidden_request_field_passes_in_any_spelling() {
 fn no_forbidden_answer_field_passes_in_any_spelling() {
     check(RESPONSE, response_field_forbidden, true);
     check(RESPONSE_PASSES, response_field_forbidden, false);
+}
+
+/// Of EDGE-73, what no setting brings back.
+const NEVER_RETURNED: &str = "
+    Connection Keep-Alive Proxy-Authenticate Proxy-Status TE Trailer Transfer-Encoding Upgrade HTTP2-Settings
+    Strict-Transport-Security X-Tollkeep-Cost PAYMENT-RESPONSE Payment-Receipt X-PAYMENT-RESPONSE X-Session-Token
+    X-Bolthub-Balance Macaroon Grpc-Metadata-Macaroon
+";
+
+// EDGE-73
+#[test]
+fn of_what_is_barred_settings_bring_back_all_but_framing_hsts_ours_and_payments() {
+    check(NEVER_RETURNED, response_field_never_returned, true);
+    check(RESPONSE_PASSES, response_field_never_returned, false);
+    let never: Vec<_> = NEVER_RETURNED.split_whitespace().collect();
+    let bring_back = RESPONSE
+        .split_whitespace()
+        .filter(|name| !response_field_never_returned(name.as_bytes()));
+    for name in bring_back {
+        assert!(!never.contains(&name), "{name}");
+    }
+    for name in [
+        "Set-Cookie",
+        "Server",
+        "WWW-Authenticate",
+        "X-RateLimit-Limit",
+        "X-Gateway-Nonce",
+    ] {
+        assert!(!response_field_never_returned(name.as_bytes()), "{name}");
+    }
+}
+
+// EDGE-24 EDGE-71
+#[test]
+fn a_name_is_the_same_in_any_case_and_with_underscores() {
+    for (one, other, want) in [
+        ("X-Key", "x_key", true),
+        ("x-key", "X-KEY", true),
+        ("", "", true),
+        ("x-key", "x-keys", false),
+        ("x-key", "x.key", false),
+    ] {
+        assert_eq!(
+            same_field(one.as_bytes(), other.as_bytes()),
+            want,
+            "{one} {other}"
+        );
+    }
 }
 
 // LLM-6 LLM-13

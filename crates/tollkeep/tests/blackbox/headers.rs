@@ -399,3 +399,148 @@ fn of_the_callers_cookies_only_those_that_are_named_go_upstream() {
     assert_eq!(origin.last().field("cookie"), None);
     assert_eq!(canaries_in(&origin.raw().concat()), [""; 0]);
 }
+
+/// The names of the fields of the last request, sorted.
+fn names_sent(origin: &Origin) -> Vec<String> {
+    let fields = origin.last().fields;
+    let mut names: Vec<_> = fields.iter().map(|(name, _)| name.to_lowercase()).collect();
+    names.sort();
+    names
+}
+
+// EDGE-70 EDGE-71 EDGE-72
+#[test]
+fn in_allow_mode_only_listed_fields_go_upstream_whatever_else_is_planted() {
+    let origin = Origin::plain();
+    let rules = "forward_origin: true, headers: { request: { mode: allow }, allow: [x-mine, accept], \
+                 set: { x-fixed: ours, x-key: \"${UPSTREAM_KEY}\" } }, allow_private:";
+    let config = before(&origin, &free("GET /x")).replace("allow_private:", rules);
+    let config =
+        format!("server: {{ http: {{ underscore_headers: [x_mine, x_fixed] }} }}\n{config}");
+    let gateway = gateway(config)
+        .env("UPSTREAM_KEY", UPSTREAM_KEY)
+        .set("server.h2c", "true")
+        .start();
+    let unlisted = [
+        "Referer",
+        "Sec-Fetch-Site",
+        "DNT",
+        "X-Custom",
+        "X-Mine2",
+        "User-Agent",
+        "X-Fixed",
+        "X-Key",
+        "Content-Language",
+        "X-Request-Id",
+    ];
+    let never: Vec<_> = NEVER_UPSTREAM.iter().chain(&unlisted).copied().collect();
+    let kept = [
+        ("x-mine", "yes"),
+        ("accept", "text/html"),
+        ("origin", "https://a.example"),
+    ];
+    let wanted = [
+        "accept",
+        "host",
+        "origin",
+        "tollkeep-hop",
+        "user-agent",
+        "x-fixed",
+        "x-key",
+        "x-mine",
+        "x-request-id",
+    ];
+    let check = |name: &str| {
+        assert_eq!(names_sent(&origin), wanted, "{name}");
+        let request = origin.last();
+        let ours = [
+            ("x-fixed", "ours"),
+            ("x-key", UPSTREAM_KEY),
+            ("user-agent", "tollkeep"),
+        ];
+        for (name, value) in kept.into_iter().chain(ours) {
+            assert_eq!(request.field(name), Some(value), "{name}");
+        }
+    };
+    for case in CASES {
+        let kept: String = kept
+            .iter()
+            .map(|(name, value)| format!("{}: {value}\r\n", case(name)))
+            .collect();
+        let folded = format!(
+            "{}: canary\r\n{}: canary\r\n",
+            case("x_mine"),
+            case("x_fixed")
+        );
+        let lines = format!("{kept}{folded}{}", planted(&never, case));
+        assert_eq!(gateway.call(&head("GET /x", &lines)).status, 200);
+        check("HTTP/1.1");
+    }
+    let names: Vec<String> = never
+        .iter()
+        .filter(|name| !["Keep-Alive", "Proxy-Connection", "TE", "Upgrade"].contains(name))
+        .map(|name| name.to_lowercase())
+        .chain(["x_mine".to_owned(), "x_fixed".to_owned()])
+        .collect();
+    let plants = names.iter().map(|name| (name.as_str(), CANARY));
+    let fields: Vec<_> = kept.into_iter().chain(plants).collect();
+    let mut client = tollkeep_testkit::Http2Client::connect(gateway.data());
+    let request = client.request("GET", "/x", &fields);
+    assert_eq!(client.call(request, b"").unwrap().status, 200);
+    check("HTTP/2");
+    assert_eq!(canaries_in(&origin.raw().concat()), [""; 0]);
+    // A caller's name for itself goes where that is listed.
+    let config = before(&origin, &free("GET /x")).replace(
+        "allow_private:",
+        "headers: { request: { mode: allow }, allow: [user-agent] }, allow_private:",
+    );
+    let named = crate::fixture::gateway(config).start();
+    for (lines, want) in [("User-Agent: sdk/1\r\n", "sdk/1"), ("", "tollkeep")] {
+        assert_eq!(named.call(&head("GET /x", lines)).status, 200);
+        assert_eq!(origin.last().field("user-agent"), Some(want));
+    }
+}
+
+// EDGE-71
+#[test]
+fn fields_that_settings_set_or_remove_are_theirs_in_any_spelling() {
+    let origin = Origin::plain();
+    let rules = "forward_origin: false, forward_client_ip: true, headers: { \
+                 remove: [x-gone, x-request-id, accept-encoding, x-real-ip], \
+                 set: { x-fixed: ours, user-agent: fixed/1 } }, allow_private:";
+    let config = before(&origin, &free("GET /x")).replace("allow_private:", rules);
+    let config =
+        format!("server: {{ http: {{ underscore_headers: [x_gone, x_fixed] }} }}\n{config}");
+    let gateway = gateway(config).start();
+    for case in CASES {
+        let names = [
+            "X-Gone",
+            "x_gone",
+            "X-Fixed",
+            "x_fixed",
+            "User-Agent",
+            "Accept-Encoding",
+            "X-Real-IP",
+            "X-Request-Id",
+        ];
+        let lines = format!(
+            "{}Origin: https://canary.example\r\n{}: yes\r\n",
+            planted(&names, case),
+            case("X-Kept")
+        );
+        assert_eq!(gateway.call(&head("GET /x", &lines)).status, 200);
+        let wanted = [
+            "host",
+            "tollkeep-hop",
+            "user-agent",
+            "x-fixed",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-kept",
+        ];
+        assert_eq!(names_sent(&origin), wanted);
+        assert_eq!(origin.last().field("user-agent"), Some("fixed/1"));
+        assert_eq!(origin.last().field("x-fixed"), Some("ours"));
+    }
+    assert_eq!(canaries_in(&origin.raw().concat()), [""; 0]);
+}

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tollkeep_testkit::{
-    Client, Gateway, Origin, PATIENCE, Request, Step, chunk, chunked_head, json as json_answer, ok,
-    wait_until,
+    Client, Gateway, Origin, PATIENCE, Request, Step, chunk, chunked_head, ok, wait_until,
+    with_fields,
 };
 
 /// How long a look waits for what a short time limit ends.
@@ -64,7 +64,9 @@ fn answer(request: &Request) -> Vec<Step> {
         return [vec![Step::Sleep(A_MOMENT)], ok(b"{}")].concat();
     }
     if request.target.starts_with("/v1/") {
-        return json_answer(&json!({ "choices": ["x".repeat(1_000)] }));
+        let body = json!({ "choices": ["x".repeat(1_000)] }).to_string();
+        let fields = "content-type: application/json\r\nx-runtime: 1\r\n";
+        return with_fields(fields, body.as_bytes());
     }
     let pause = Step::Sleep(A_MOMENT);
     if request.target == "/slow" {
@@ -80,7 +82,7 @@ fn answer(request: &Request) -> Vec<Step> {
         let head = [chunked_head("text/plain")].into_iter();
         return head.chain(pieces).chain([chunk(b"")]).collect();
     }
-    ok(b"ok")
+    with_fields("x-runtime: 1\r\n", b"ok")
 }
 
 impl World {
@@ -93,7 +95,7 @@ impl World {
     }
 
     /// The value of a field of an answer.
-    fn answered(&self, lines: &str, name: &str) -> String {
+    pub(crate) fn answered(&self, lines: &str, name: &str) -> String {
         let answer = self.gateway.call(&head("GET /x", lines));
         answer.values(name).join(" and ")
     }

@@ -35,6 +35,26 @@ pub(crate) fn upstreams() -> Table {
         ("headers", json!({ "x-fixed": "ours" }), |world| {
             world.passed_on("", "x-fixed")
         }),
+        ("headers.set", json!({ "x-fixed": "ours" }), |world| {
+            world.passed_on("", "x-fixed")
+        }),
+        ("headers.remove", json!(["x-request-id"]), |world| {
+            let asked = world.get("");
+            let request = world.origin.last();
+            format!("{asked} {}", request.field("x-request-id").is_some())
+        }),
+        ("headers.allow", json!(["x-mine"]), |world| {
+            world.passed_on("x-mine: yes\r\n", "x-mine")
+        }),
+        ("headers.request.mode", json!("deny"), |world| {
+            world.passed_on("x-mine: yes\r\n", "x-mine")
+        }),
+        ("headers.response.allow", json!(["x-runtime"]), |world| {
+            world.answered("", "x-runtime")
+        }),
+        ("forward_origin", json!(true), |world| {
+            world.passed_on("Origin: https://a.example\r\n", "origin")
+        }),
         ("forward_client_ip", json!(false), |world| {
             world.passed_on("", "x-real-ip")
         }),
@@ -61,7 +81,13 @@ pub(crate) fn upstreams() -> Table {
     ];
     let key = json!([{ "id": "a", "secret": "${UPSTREAM_KEY}" }]);
     let signing = json!({ "mode": "bolthub", "keys": key, "backdate_ms": 0 });
-    let with = vec![("upstreams.origin.signing", signing)];
+    let with = vec![
+        ("upstreams.origin.signing", signing),
+        (
+            "upstreams.origin.headers",
+            json!({ "request": { "mode": "allow" } }),
+        ),
+    ];
     Table {
         below: "upstreams.origin.",
         with,
@@ -170,6 +196,16 @@ fn credentials(world: &World) -> String {
     format!("{used:?}")
 }
 
+/// What a provider gets of a caller's field.
+fn x_mine(world: &World) -> String {
+    let lines = format!(
+        "Authorization: Bearer {}\r\nContent-Type: application/json\r\nx-mine: yes\r\n",
+        world.token
+    );
+    let status = world.status(&post("/v1/chat/completions", &lines, CHAT.as_bytes()));
+    format!("{status} {:?}", world.origin.last().field("x-mine"))
+}
+
 pub(crate) fn providers() -> Table {
     let rows: Vec<(_, _, Look)> = vec![
         ("kind", json!("anthropic"), |world| world.chat(CHAT)),
@@ -202,14 +238,20 @@ pub(crate) fn providers() -> Table {
             let status = world.chat(CHAT);
             format!("{status} {:?}", world.origin.last().field("x-fixed"))
         }),
-        ("forward_headers", json!(["x-mine"]), |world| {
-            let lines = format!(
-                "Authorization: Bearer {}\r\nContent-Type: application/json\r\nx-mine: yes\r\n",
-                world.token
-            );
-            let status = world.status(&post("/v1/chat/completions", &lines, CHAT.as_bytes()));
-            format!("{status} {:?}", world.origin.last().field("x-mine"))
+        ("headers.set", json!({ "x-fixed": "ours" }), |world| {
+            let status = world.chat(CHAT);
+            format!("{status} {:?}", world.origin.last().field("x-fixed"))
         }),
+        ("headers.remove", json!(["user-agent"]), |world| {
+            let status = world.chat(CHAT);
+            format!("{status} {:?}", world.origin.last().field("user-agent"))
+        }),
+        ("headers.allow", json!(["x-mine"]), x_mine),
+        ("headers.response.allow", json!(["x-runtime"]), |world| {
+            let request = llm_call("/v1/chat/completions", &world.token, CHAT);
+            format!("{:?}", world.gateway.call(&request).field("x-runtime"))
+        }),
+        ("forward_headers", json!(["x-mine"]), x_mine),
     ];
     table("providers.openai.", rows)
 }

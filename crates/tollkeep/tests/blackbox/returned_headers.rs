@@ -316,3 +316,91 @@ fn a_correlation_id_comes_back_where_the_callers_ids_are_trusted() {
     assert_eq!(answered(&wary, "GET /x", "abc"), "theirs");
     assert_eq!(answered(&wary, "GET /nowhere", "abc"), "");
 }
+
+/// What the next test lets come back, and what of it does.
+const LET_BACK: &str =
+    "response: { allow: [Set-Cookie, server, X-Powered-By, content-security-policy, x-served-by] }";
+
+/// An origin that answers with all of [`NEVER_RETURNED`], twice what is let back, and the key it
+/// got.
+fn open_hearted() -> Origin {
+    Origin::start(|request| {
+        let key = request
+            .field("x-api-key")
+            .or(request.field("authorization"))
+            .unwrap_or("none");
+        let let_back = [
+            "Set-Cookie",
+            "Server",
+            "X-Powered-By",
+            "Content-Security-Policy",
+            "X-Served-By",
+        ];
+        let barred: Vec<_> = NEVER_RETURNED
+            .iter()
+            .copied()
+            .filter(|name| !let_back.contains(name))
+            .collect();
+        let mut lines = "connection: x-served-by\r\nx-served-by: canary-named\r\n\
+                         set-cookie: a=1\r\nSet-Cookie: b=2\r\nset_cookie: canary\r\nSERVER: theirs\r\n\
+                         content-security-policy: canary\r\n"
+            .to_owned();
+        lines.push_str(&format!("x-powered-by: {key}\r\n"));
+        for (name, case) in barred.iter().zip(CASES.iter().cycle()) {
+            lines.push_str(&planted(&[name], *case));
+        }
+        lines.push_str("x-powered-by: plain\r\n");
+        if request.target.contains("stream") || request.body.ends_with(b"\"stream\":true}") {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{lines}transfer-encoding: chunked\r\n\r\n"
+            );
+            return vec![
+                Step::Send(head.into_bytes()),
+                chunk(b"data: [DONE]\n\n"),
+                chunk(b""),
+            ];
+        }
+        with_fields(&format!("content-type: application/json\r\n{lines}"), b"{}")
+    })
+}
+
+fn assert_let_back(answer: &Answer, name: &str) {
+    assert_eq!(answer.status, 200, "{name}");
+    assert_eq!(canaries_in(told(answer).as_bytes()), [""; 0], "{name}");
+    assert!(!told(answer).contains(UPSTREAM_KEY), "{name}");
+    assert_eq!(answer.values("set-cookie"), ["a=1", "b=2"], "{name}");
+    assert_eq!(answer.values("server"), ["theirs"], "{name}");
+    assert_eq!(answer.values("x-powered-by"), ["plain"], "{name}");
+    // What the gateway says itself stays the only word.
+    assert_eq!(answer.values("content-security-policy").len(), 1, "{name}");
+}
+
+// EDGE-73
+#[test]
+fn only_fields_that_settings_name_come_back_and_never_with_the_credential() {
+    let origin = open_hearted();
+    let set = format!("headers: {{ set: {{ x-api-key: \"${{UPSTREAM_KEY}}\" }}, {LET_BACK} }}");
+    let config = before(&origin, &free("GET /x"))
+        .replace("allow_private:", &format!("{set}, allow_private:"));
+    let plain = gateway(config)
+        .env("UPSTREAM_KEY", UPSTREAM_KEY)
+        .set("server.h2c", "true")
+        .start();
+    for target in ["/x", "/x?stream"] {
+        assert_let_back(&plain.call(&head(&format!("GET {target}"), "")), target);
+        let mut client = tollkeep_testkit::Http2Client::connect(plain.data());
+        let request = client.request("GET", target, &[]);
+        assert_let_back(&client.call(request, b"").unwrap(), "HTTP/2");
+    }
+    let (models, token) = llm(
+        &origin,
+        "openai",
+        &format!("    headers: {{ {LET_BACK} }}\n"),
+    );
+    for body in [
+        r#"{"model":"m","messages":[]}"#,
+        r#"{"model":"m","messages":[],"stream":true}"#,
+    ] {
+        assert_let_back(&models.call(&chat(&token, body)), body);
+    }
+}
