@@ -7,6 +7,7 @@
 #
 # ROUNDS=3 SECS=5 RATE=1000 STREAMS=200 STEPS="idle closed rate wait50 sse conns streams2000 syscalls tls"
 # The step tls is of nginx and tollkeep, loaded by h2load: HTTP/1.1 and HTTP/2 over TLS 1.3, and full handshakes.
+# TOLLKEEP=… is a binary to measure instead of building one.
 # For a gateway that runs already, pinned by `taskset -c 0`: KEY=… is the token it wants, and UPSTREAM=127.0.0.1:22001
 # is where it finds the mock. The gateway has core 0, the mock and the load core 1, so let nothing else run.
 # Results: markdown on stdout, every line in results.jsonl.
@@ -25,7 +26,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/tollkeep-bench.XXXXXX")
 rounds=${ROUNDS:-3} secs=${SECS:-5} rate=${RATE:-1000} streams=${STREAMS:-200} niceness=-15
 steps=${STEPS:-idle closed rate wait50 sse conns streams2000 syscalls tls}
 key=${KEY:-sk-bench-0123456789abcdef}
-target=${CARGO_TARGET_DIR:-$here/../target} tools=${CARGO_TARGET_DIR:-$here/target}
+target=${CARGO_TARGET_DIR:-$here/../target} binary=${TOLLKEEP:-} tools=${CARGO_TARGET_DIR:-$here/target}
 load=$tools/release/bench-load
 ulimit -n "$(ulimit -Hn)"
 [ "$(id -u)" = 0 ] || niceness=0
@@ -68,8 +69,11 @@ prepare() {
   case " $steps " in *" syscalls "*) need strace strace ;; esac
   case " $steps " in *" tls "*) need h2load nghttp2-client; need openssl openssl ;; esac
   case " $* " in *" tollkeep "*)
-    [ -n "${SKIP_BUILD:-}" ] || say "building tollkeep"
-    [ -n "${SKIP_BUILD:-}" ] || (cd "$here/.." && CARGO_TARGET_DIR=$target cargo build --release --locked --quiet -p tollkeep) ;;
+    if [ -z "$binary" ]; then
+      say "building tollkeep"
+      (cd "$here/.." && CARGO_TARGET_DIR=$target cargo build --release --locked --quiet -p tollkeep)
+      binary=$target/release/tollkeep
+    fi ;;
   esac
   launch 1 "$tmp/mock.log" "$tools/release/bench-mock" "${UPSTREAM:-127.0.0.1:0}"
   mock_pid=$launched
@@ -130,14 +134,14 @@ start() { # start NAME [tls]: sets name, url, bearer, gateway_pid, up_ms
       install -d -m 700 "$tmp/tollkeep"
       config=$(render "$here/peers/tollkeep.yaml")
       [ -z "${2:-}" ] || over_tls "$config"
-      launch 0 "$tmp/tollkeep.log" "$target/release/tollkeep" serve --config "$config" ;;
+      launch 0 "$tmp/tollkeep.log" "$binary" serve --config "$config" ;;
     *) say "unknown gateway $name"; exit 2 ;;
   esac
   gateway_pid=$launched
   wait_up
   if [ "$name" = tollkeep ]; then
     for _ in $(seq 200); do [ ! -S "$tmp/tollkeep/tollkeep.sock" ] || break; sleep 0.01; done
-    bearer=$("$target/release/tollkeep" token create --json --data-dir "$tmp/tollkeep" \
+    bearer=$("$binary" token create --json --data-dir "$tmp/tollkeep" \
       --requests-per-second 1000000 --burst 1000000 |
       sed -n 's/.*"secret"[^"]*"\([^"]*\)".*/\1/p')
     [ -n "$bearer" ] || { say "no token from tollkeep"; exit 1; }

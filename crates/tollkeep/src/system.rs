@@ -1,41 +1,38 @@
 //! The process's clocks: the one place that reads them.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use tollkeep_types::{Clock, MonoNanos, WallMillis};
 
-/// The clocks of the operating system.
+/// The clocks of the operating system. A request reads them five times, so they are read without
+/// the checked arithmetic of the standard library's instants.
 pub(crate) struct SystemClock {
-    start: Instant,
+    /// From 1 second, so that 0 can stand for "never".
+    zero: u64,
 }
 
+const NANOS: u64 = 1_000_000_000;
+
 impl SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the clock"
-    )]
     pub(crate) fn new() -> Self {
         Self {
-            start: Instant::now(),
+            zero: nanos(clock_gettime(ClockId::Monotonic)).saturating_sub(NANOS),
         }
     }
 }
 
 impl Clock for SystemClock {
     fn mono(&self) -> MonoNanos {
-        // From 1 second, so that 0 can stand for "never".
-        MonoNanos(
-            1_000_000_000 + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX),
-        )
+        MonoNanos(nanos(clock_gettime(ClockId::Monotonic)).saturating_sub(self.zero))
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the clock"
-    )]
     fn wall(&self) -> WallMillis {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        WallMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        WallMillis(nanos(clock_gettime(ClockId::Realtime)) / 1_000_000)
     }
+}
+
+/// Nanoseconds since the clock's epoch; none before it.
+fn nanos(time: Timespec) -> u64 {
+    let [seconds, nanos] =
+        [time.tv_sec, time.tv_nsec].map(|part| u64::try_from(part).unwrap_or_default());
+    seconds.saturating_mul(NANOS).saturating_add(nanos)
 }
