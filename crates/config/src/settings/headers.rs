@@ -329,8 +329,8 @@ fn check_removed(
 ) {
     let set = set.iter().map(|(name, _)| name.as_str());
     for sent in set.chain(allow.iter().map(|name| &**name)) {
-        let same = |name: &&Box<str>| same_field(name.as_bytes(), sent.as_bytes());
-        if remove.iter().any(|name| same(&name)) {
+        let mut removed = remove.iter().map(|name| name.as_bytes());
+        if removed.any(|name| same_field(name, sent.as_bytes())) {
             let problem = format!("`{sent}` is set or allowed too");
             checks.error_at(&path.name("remove"), problem);
         }

@@ -105,6 +105,7 @@ fn one_field_can_be_set_from_outside_the_file_in_either_form() {
 
 // EDGE-70 EDGE-71 EDGE-73
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_is_ambiguous_or_never_crosses_is_refused_by_name() {
     let beside = "stands beside `set`, `remove`, `allow`, `request` or `response`";
     for (headers, want) in [

@@ -11,6 +11,7 @@ use tollkeep_testkit::{
     with_fields,
 };
 
+const FIELDS: &str = "content-type: application/json\r\nx-runtime: 1\r\n";
 /// How long a look waits for what a short time limit ends.
 const A_MOMENT: Duration = Duration::from_millis(400);
 
@@ -49,24 +50,20 @@ fn set(config: &mut Value, key: &str, value: Value) {
     *at = value;
 }
 
-fn contains(body: &[u8], part: &[u8]) -> bool {
-    body.windows(part.len()).any(|window| window == part)
-}
-
 fn answer(request: &Request) -> Vec<Step> {
-    if request.target.starts_with("/v1/") && contains(&request.body, b"\"pausing\"") {
+    let says = |word: &str| String::from_utf8_lossy(&request.body).contains(word);
+    if request.target.starts_with("/v1/") && says("\"pausing\"") {
         let event = |data: &str| chunk(format!("data: {data}\n\n").as_bytes());
         let (some, end) = (event("{\"choices\":[]}"), event("[DONE]"));
         let head = chunked_head("text/event-stream");
         return vec![head, some, Step::Sleep(A_MOMENT), end, chunk(b"")];
     }
-    if request.target.starts_with("/v1/") && contains(&request.body, b"\"slow\"") {
+    if request.target.starts_with("/v1/") && says("\"slow\"") {
         return [vec![Step::Sleep(A_MOMENT)], ok(b"{}")].concat();
     }
     if request.target.starts_with("/v1/") {
         let body = json!({ "choices": ["x".repeat(1_000)] }).to_string();
-        let fields = "content-type: application/json\r\nx-runtime: 1\r\n";
-        return with_fields(fields, body.as_bytes());
+        return with_fields(FIELDS, body.as_bytes());
     }
     let pause = Step::Sleep(A_MOMENT);
     if request.target == "/slow" {
@@ -82,7 +79,7 @@ fn answer(request: &Request) -> Vec<Step> {
         let head = [chunked_head("text/plain")].into_iter();
         return head.chain(pieces).chain([chunk(b"")]).collect();
     }
-    with_fields("x-runtime: 1\r\n", b"ok")
+    with_fields(FIELDS, b"ok")
 }
 
 impl World {
@@ -686,8 +683,8 @@ fn no_key_of_the_data_listener_is_without_a_test_that_turns_it() {
         .iter()
         .flat_map(|table| {
             let Table { below, rows, .. } = table();
-            rows.into_iter()
-                .map(move |(name, ..)| format!("{below}{name}"))
+            let name = move |row: (&str, Value, Look)| format!("{below}{}", row.0);
+            rows.into_iter().map(name)
         })
         .collect();
     for (_, file, test) in ELSEWHERE {
