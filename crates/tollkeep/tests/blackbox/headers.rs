@@ -410,6 +410,7 @@ fn names_sent(origin: &Origin) -> Vec<String> {
 
 // EDGE-70 EDGE-71 EDGE-72
 #[test]
+#[expect(clippy::too_many_lines, reason = "one question after the other")]
 fn in_allow_mode_only_listed_fields_go_upstream_whatever_else_is_planted() {
     let origin = Origin::plain();
     let rules = "forward_origin: true, headers: { request: { mode: allow }, allow: [x-mine, accept], \

@@ -211,6 +211,7 @@ fn nobody_gives_more_than_they_have() {
 
 // ID-52
 #[test]
+#[expect(clippy::too_many_lines, reason = "one question after the other")]
 fn a_key_kept_to_addresses_or_with_an_end_gives_nothing_beyond_them() {
     let gateway = gateway();
     let owner = |members: Value| {
