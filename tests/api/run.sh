@@ -39,6 +39,8 @@ management: { listen: "127.0.0.1:0" }
 sandbox: { upstream: true }
 YAML
 cd "$tmp"
+# The gateway refuses names it does not know, and those around us are not meant for it.
+unset "${!TOLLKEEP_@}"
 TOLLKEEP_MANAGEMENT_KEY=$("$binary" key generate)
 export TOLLKEEP_MANAGEMENT_KEY
 exec {lines}< <(exec "$binary" serve --print-addr --config tollkeep.yaml 2>"$tmp/log")
