@@ -1,3 +1,5 @@
+//! Each signal at its bound, and the same answers for the same minutes.
+
 use super::*;
 
 /// A minute with so many requests, errors and refusals.

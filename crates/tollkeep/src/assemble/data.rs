@@ -112,15 +112,7 @@ pub(crate) fn start(
         clock: Arc::clone(&base.clock),
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.as_ref().map(|logger| logger.health()),
-        recorder: Recorder::new(Sinks {
-            audit: parts.audit.clone(),
-            access: parts.lines.access.clone(),
-            access_errors_only: parts.lines.access_errors_only,
-            usage: parts.lines.usage.clone(),
-            ip_mask: audit::ip_mask(base, parts.vault),
-            redactor: audit::redactor(settings),
-            tally: Arc::clone(&tally),
-        }),
+        recorder: recorder(parts, &tally),
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
@@ -159,6 +151,20 @@ pub(crate) fn start(
             planner,
             connections_max,
         },
+    })
+}
+
+/// Where records go.
+fn recorder(parts: &Parts<'_>, tally: &Arc<Tally>) -> Arc<Recorder> {
+    let base = parts.base;
+    Recorder::new(Sinks {
+        audit: parts.audit.clone(),
+        access: parts.lines.access.clone(),
+        access_errors_only: parts.lines.access_errors_only,
+        usage: parts.lines.usage.clone(),
+        ip_mask: audit::ip_mask(base, parts.vault),
+        redactor: audit::redactor(&base.settings),
+        tally: Arc::clone(tally),
     })
 }
 
