@@ -39,6 +39,14 @@ fn after(minutes: u64, requests: u64) -> (Habits, u64) {
     (habits, START + minutes)
 }
 
+/// A name, what is known and the minute that follows, what happens in it, and what fires.
+type Row<'r> = (
+    &'r str,
+    (Habits, u64),
+    &'r dyn Fn(u64) -> Minute,
+    &'r [&'r str],
+);
+
 // ID-40
 #[test]
 fn each_signal_fires_from_its_bound_on_and_not_before() {
@@ -46,7 +54,7 @@ fn each_signal_fires_from_its_bound_on_and_not_before() {
     let few = |minutes| after(minutes, 1);
     let week = 7 * DAY;
     #[rustfmt::skip]
-    let rows: Vec<(&str, (Habits, u64), &dyn Fn(u64) -> Minute, &[&str])> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("as ever", calm(60), &|now| minute(now, (100, 0, 0)), &[]),
         ("just below six deviations", calm(60), &|now| minute(now, (159, 0, 0)), &[]),
         ("six deviations", calm(60), &|now| minute(now, (160, 0, 0)), &["request_rate"]),
