@@ -87,16 +87,17 @@ impl Recorder {
         })
     }
 
-    /// Takes a worker's batch: lines are written here, events by the audit log's own thread, so
-    /// that neither waits for the other. Never waits: a full queue is the log's to count.
+    /// Takes a worker's batch: lines are written here, events by the audit log's own thread, which
+    /// also counts what tokens did, so that neither waits for the other. Never waits: a full queue is the log's to count.
     pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
         self.write_lines(&batch);
-        self.sinks.tally.count(&batch);
         let Some(audit) = &self.sinks.audit else {
+            self.sinks.tally.count(&batch);
             return self.keep(batch);
         };
         let events = batch.iter().map(Facts::events_max).sum();
         if events == 0 {
+            self.sinks.tally.count(&batch);
             return self.keep(batch);
         }
         let recorder = Arc::clone(self);
@@ -104,6 +105,7 @@ impl Recorder {
             for facts in &batch {
                 recorder.write_events(facts, sink);
             }
+            recorder.sinks.tally.count(&batch);
             recorder.keep(batch);
         };
         if let Err(error) = audit.submit(events, Box::new(write)) {
