@@ -11,7 +11,7 @@ use tollkeep_config::settings::{Anomaly, AnomalyAction};
 use tollkeep_crypto::hmac_sha256;
 use tollkeep_gateway::{LineCounts, LineMinutes, Tally};
 use tollkeep_observe::metrics::Metrics;
-use tollkeep_policy::anomaly::{Firing, Habits, Minute};
+use tollkeep_policy::anomaly::{Firing, Habits, Minute, Signal};
 use tollkeep_store::{LineMinute, Store, StoreError, Suspender};
 use tollkeep_types::{Clock, LineageId, WallMillis};
 
@@ -82,6 +82,9 @@ pub(super) struct WatchParts<'a> {
 impl Watch {
     pub(super) fn new(parts: &WatchParts<'_>) -> Self {
         let base = parts.base;
+        for signal in Signal::ALL {
+            base.metrics.anomaly(signal.name(), 0);
+        }
         let mut replica = [0; 8];
         base.entropy.fill(&mut replica);
         Self {
@@ -229,7 +232,7 @@ impl Judge {
         firing: Firing,
     ) -> Result<(), StoreError> {
         let (signal, kind) = (firing.signal, firing.signal.kind());
-        self.metrics.anomaly(signal.name());
+        self.metrics.anomaly(signal.name(), 1);
         let tokens = self.store.tokens_of_lineage(lineage).await?;
         let suspended = match rules.action(signal) {
             AnomalyAction::Suspend => {

@@ -69,7 +69,7 @@ fn busy() -> String {
     second.rate_limited(metrics.route("chat"), "token");
     second.rate_limited(metrics.route("chat"), "of a caller");
     metrics.egress_refused("private");
-    metrics.anomaly("request_rate");
+    metrics.anomaly("request_rate", 1);
     metrics.audit().written("access", 3);
     metrics.audit().queued(2);
     metrics.audit().failed();
