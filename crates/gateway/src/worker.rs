@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use tollkeep_audit::AuditHealth;
+use tollkeep_audit::{Action, AuditHealth};
 use tollkeep_counters::{Breakers, IpGauge, RateTable, Recent};
 use tollkeep_crypto::TokenHasher;
 use tollkeep_net::acme::Challenges;
@@ -41,6 +41,8 @@ const RECORDS_WAIT: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Names a worker remembers; few, as they are looked for one after the other.
 const NAMES_MAX: usize = 16;
+/// The reason of a denial before there was a request.
+const AT_ACCEPT: &str = "closed_at_accept";
 /// Longer names are not remembered.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -200,9 +202,20 @@ impl Worker {
             let public = Refusal::Forbidden("ip_list").public();
             self.shared.metrics.refusal(public.code, Listener::Data);
             let at = self.shared.clock.wall();
-            self.shared.recorder.denied_at_accept(fold(peer), at);
+            self.shared
+                .recorder
+                .told_of_peer(Action::IpDenied, AT_ACCEPT, fold(peer), at);
         }
         admitted
+    }
+
+    /// Tells of what came from there and was refused before there was a request.
+    pub(crate) fn rejected(&self, peer: IpAddr, reason: &'static str) {
+        self.shared.metrics.rejected(reason);
+        let at = self.shared.clock.wall();
+        self.shared
+            .recorder
+            .told_of_peer(Action::RequestRejected, reason, fold(peer), at);
     }
 
     /// HOT. What the lists of the settings and of operators say about an address.
