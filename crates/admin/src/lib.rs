@@ -26,6 +26,7 @@ mod metrics;
 mod once;
 mod openapi;
 mod operation;
+mod own_token;
 mod parameters;
 mod problem;
 mod project;
@@ -45,6 +46,7 @@ mod token;
 
 pub use data_port::DataPort;
 pub use openapi::document as openapi;
+pub use own_token::{Holder, HolderNo};
 pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 

@@ -225,6 +225,8 @@ impl From<StoreError> for Problem {
                     Conflict::TokenRotated => {
                         "The token was rotated already; its successor can be rotated."
                     }
+                    Conflict::TokenNotOwn => "The token is not one that its holder replaces.",
+                    Conflict::LineageOver => "The line of the token is as old as one may become.",
                     Conflict::IpEntriesFull => {
                         "There are 10000 entries: remove some, or list networks."
                     }

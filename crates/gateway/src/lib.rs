@@ -29,6 +29,7 @@ mod lifecycle;
 mod management_door;
 mod models;
 mod overrides;
+mod own_token;
 pub mod plan;
 mod pump;
 mod read_call;
@@ -45,6 +46,7 @@ mod shed;
 mod sign;
 mod standing;
 mod stream_back;
+mod tally;
 mod told_limits;
 mod upstream_body;
 mod upstream_error;
@@ -56,9 +58,11 @@ pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };
 pub use overrides::{MaintenanceOverride, Overrides};
+pub use own_token::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
 pub use plan::{Plan, PlanError};
 pub use recorder::{Recorder, Sinks};
 pub use route::surface_route;
 pub use shared_limits::{Asks, SharedLimits};
 pub use shed::{KNOWN_SPAN_NS, MemoryPressure};
+pub use tally::{LineCounts, LineMinutes, Tally};
 pub use worker::{Shared, Worker};

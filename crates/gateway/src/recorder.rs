@@ -5,6 +5,7 @@
 
 use crate::folds::{FoldKey, Folds};
 use crate::record::{Facts, RefusedAs};
+use crate::tally::Tally;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,8 @@ pub struct Sinks {
     pub ip_mask: IpMask,
     /// What is hidden in what callers and upstreams named.
     pub redactor: Redactor,
+    /// Counts of what tokens do.
+    pub tally: Arc<Tally>,
 }
 
 /// Turns records into lines and events.
@@ -86,6 +89,7 @@ impl Recorder {
     /// that neither waits for the other. Never waits: a full queue is the log's to count.
     pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
         self.write_lines(&batch);
+        self.sinks.tally.count(&batch);
         let Some(audit) = &self.sinks.audit else {
             return self.keep(batch);
         };

@@ -3,12 +3,14 @@
 use crate::lifecycle::{self, Work};
 use crate::management_door::ManagementDoor;
 use crate::overrides::Overrides;
+use crate::own_token::TokenDoor;
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::shared_limits::SharedLimits;
 use crate::shed::MemoryPressure;
+use crate::tally::Tally;
 use crate::told_limits::ToldPolicy;
 use arc_swap::{ArcSwap, Cache};
 use std::cell::{Cell, RefCell};
@@ -96,6 +98,10 @@ pub struct Shared {
     pub challenges: Arc<Challenges>,
     /// The way to management on the data listener, once management is there.
     pub management: OnceLock<Arc<dyn ManagementDoor>>,
+    /// The way to the records of tokens, for their holders.
+    pub token_door: OnceLock<Arc<dyn TokenDoor>>,
+    /// Counts of what tokens do.
+    pub tally: Arc<Tally>,
 }
 
 impl Shared {

@@ -20,6 +20,7 @@ mod ip_entry;
 mod key_room;
 mod lease;
 mod lend;
+mod line_use;
 pub mod live;
 mod lock;
 mod maintenance;
@@ -43,7 +44,9 @@ mod write;
 
 pub use cleanup::Cleaned;
 pub use error::{Conflict, OpenError, StoreError};
+pub use follow::Herald;
 pub use ip_entry::{IpEntry, IpEntryRef, IpListName, NewIpEntry, PutIpEntry};
+pub use line_use::LineMinute;
 pub use maintenance::MaintenanceOn;
 pub use management_key::{
     KeyChange, LastOwner, ManagementKey, ManagementSecret, NewManagementKey, Role,
@@ -57,6 +60,6 @@ pub use scope::Scope;
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
 pub use tenant::{NewTenant, Tenant, TenantRef, TenantStatus};
 pub use token::{
-    Bindings, CallLimits, NewToken, ProjectRevocation, Revocation, Rotated, Rotation, Standing,
-    Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
+    Bindings, CallLimits, NewToken, OwnRotation, ProjectRevocation, Revocation, Rotated, Rotation,
+    Standing, Suspender, Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
 };

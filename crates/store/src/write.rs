@@ -153,6 +153,7 @@ impl Write<'_> {
         // What others changed since then must not be shown before this.
         let _shown = inner.follower.pause().await;
         let _turn = self.turn.commit().await?;
+        inner.follower.told(changed);
         show();
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! turns them into settings where the two differ.
 
 mod acme;
+mod anomaly;
 mod audit;
 mod auth;
 mod breaker;
@@ -38,6 +39,7 @@ mod upstream;
 mod upstream_tls;
 
 pub use acme::{Acme, AcmeChallenge};
+pub use anomaly::{Anomaly, AnomalyAction};
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
 pub use auth::{Auth, Vault};
 pub use breaker::Breaker;
@@ -114,6 +116,8 @@ pub struct Settings {
     pub providers: Vec<Provider>,
     /// Model names.
     pub models: Models,
+    /// What is unusual in the use of tokens.
+    pub anomaly: Anomaly,
     /// The LLM surfaces.
     pub llm: Llm,
     /// The audit log.
@@ -199,6 +203,7 @@ keys! {
         metrics: metrics::MetricsFile = section(),
         auth: auth::AuthFile = section(),
         vault: Vault = section(),
+        anomaly: anomaly::AnomalyFile = section(),
         store: store::StoreFile = section(),
         redis: redis::RedisFile = section(),
         counters: Counters = section(),
@@ -245,6 +250,7 @@ impl Settings {
             metrics,
             auth: file.auth.check(file.vault, checks),
             vault: file.vault,
+            anomaly: file.anomaly.check(),
             store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,

@@ -1,8 +1,10 @@
 //! Putting the parts together: settings in, a running gateway out, and its orderly end.
 
 mod acme;
+mod anomaly;
 mod audit;
 mod certificates;
+mod changes;
 mod control;
 mod counters;
 mod data;
@@ -20,6 +22,7 @@ mod reload;
 mod runtime;
 mod store;
 mod tls;
+mod token_door;
 mod vault;
 mod watch;
 

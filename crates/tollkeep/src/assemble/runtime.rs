@@ -5,6 +5,7 @@ use super::reload::Reloader;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+use tollkeep_config::settings::Anomaly;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
 use tollkeep_gateway::Shared;
@@ -29,6 +30,11 @@ impl Live {
             shared,
             overriding,
         }
+    }
+
+    /// What is unusual in the use of tokens, by the settings in force.
+    pub(crate) fn anomaly(&self) -> Anomaly {
+        self.reloader.settings().anomaly.clone()
     }
 
     fn now(&self) -> MonoNanos {
