@@ -16,6 +16,8 @@ mod cleanup;
 mod database;
 mod error;
 mod follow;
+mod idempotency;
+mod intent;
 mod ip_entry;
 mod key_room;
 mod lease;
@@ -37,12 +39,15 @@ mod service_token;
 mod sqlite;
 mod tenant;
 mod token;
+mod trial;
 mod usage;
 mod wall;
 mod write;
 
 pub use cleanup::Cleaned;
 pub use error::{Conflict, OpenError, StoreError};
+pub use idempotency::{Claim, KeptAnswer, RunEnd, RunKey};
+pub use intent::Check;
 pub use ip_entry::{IpEntry, IpEntryRef, IpListName, NewIpEntry, PutIpEntry};
 pub use maintenance::MaintenanceOn;
 pub use management_key::{
@@ -60,3 +65,4 @@ pub use token::{
     Bindings, CallLimits, NewToken, ProjectRevocation, Revocation, Rotated, Rotation, Standing,
     Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
 };
+pub use trial::Trial;
