@@ -35,8 +35,6 @@ pub(crate) const LATER: &[&str] = &[
     "management.console",
     "management.console_path",
     "management.session",
-    "management.require_if_match",
-    "management.insecure_allow_loopback_without_key",
     "management.oidc",
     "metrics.token",
     "metrics.seed_names",

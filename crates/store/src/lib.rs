@@ -16,6 +16,8 @@ mod cleanup;
 mod database;
 mod error;
 mod follow;
+mod idempotency;
+mod intent;
 mod ip_entry;
 mod key_room;
 mod lease;
@@ -38,6 +40,7 @@ mod service_token;
 mod sqlite;
 mod tenant;
 mod token;
+mod trial;
 mod usage;
 mod wall;
 mod write;
@@ -45,6 +48,8 @@ mod write;
 pub use cleanup::Cleaned;
 pub use error::{Conflict, OpenError, StoreError};
 pub use follow::Herald;
+pub use idempotency::{Claim, KeptAnswer, RunEnd, RunKey};
+pub use intent::Check;
 pub use ip_entry::{IpEntry, IpEntryRef, IpListName, NewIpEntry, PutIpEntry};
 pub use line_use::LineMinute;
 pub use maintenance::MaintenanceOn;
@@ -63,3 +68,4 @@ pub use token::{
     Bindings, CallLimits, NewToken, OwnRotation, ProjectRevocation, Revocation, Rotated, Rotation,
     Standing, Suspender, Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
 };
+pub use trial::Trial;

@@ -2,6 +2,7 @@
 
 use super::overrides::Overriding;
 use super::reload::Reloader;
+use super::tls::InUse;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
@@ -59,15 +60,19 @@ impl Runtime for Live {
         self.reloader.reload()
     }
 
+    fn try_reload(&self) -> Result<Reloaded, ConfigErrors> {
+        self.reloader.try_reload()
+    }
+
+    fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
+        let read = self.reloader.try_reload_tls()?.into_iter();
+        Ok(read.map(certificate).collect())
+    }
+
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
         self.reloader.order_again();
         let read = self.reloader.reload_tls()?.into_iter();
-        let told = read.map(|certificate| Certificate {
-            name: certificate.name,
-            subject: certificate.subject,
-            not_after: certificate.not_after,
-        });
-        Ok(told.collect())
+        Ok(read.map(certificate).collect())
     }
 
     fn breakers(&self) -> Vec<Breaker> {
@@ -86,6 +91,14 @@ impl Runtime for Live {
         let each = self.shared.breakers.worst(self.now()).into_iter();
         each.map(|(upstream, view)| (upstream, state(view)))
             .collect()
+    }
+}
+
+fn certificate(in_use: InUse) -> Certificate {
+    Certificate {
+        name: in_use.name,
+        subject: in_use.subject,
+        not_after: in_use.not_after,
     }
 }
 
