@@ -10,8 +10,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, key, lockout, maintenance, manage, openapi, project, service_token,
-    status, tenant, tls, token,
+    breaker, config, ip_list, job, key, lockout, maintenance, manage, openapi, project,
+    service_token, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -109,7 +109,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 15] = [
+static NOUNS: [&[Operation]; 17] = [
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -124,6 +124,8 @@ static NOUNS: [&[Operation]; 15] = [
     lockout::OPERATIONS,
     manage::OPERATIONS,
     maintenance::OPERATIONS,
+    vault::OPERATIONS,
+    job::OPERATIONS,
     openapi::OPERATIONS,
 ];
 

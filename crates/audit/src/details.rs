@@ -30,6 +30,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::HttpMethod,
     Key::InputTokens,
     Key::IsActive,
+    Key::Kek,
     Key::Kind,
     Key::List,
     Key::Listener,
@@ -50,6 +51,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::TornBytes,
     Key::Unconfirmed,
     Key::Units,
+    Key::Unreadable,
     Key::UserAgent,
     Key::Version,
 ];

@@ -46,7 +46,6 @@ pub(crate) const LATER: &[&str] = &[
     "auth.credential_cache_max",
     "auth.selection_strategy",
     "auth_dir",
-    "vault.keks",
     "anomaly",
     "store.max_idle",
     "egress.ports",

@@ -97,10 +97,11 @@ impl KekState {
     }
 }
 
+#[derive(Clone)]
 struct Kek {
     id: Box<str>,
     fingerprint: String,
-    key: Cipher,
+    key: Arc<Cipher>,
     state: KekState,
 }
 
@@ -120,8 +121,8 @@ pub struct ShownKek<'a> {
 /// The key-encryption keys of this process, by id. One seals; all open. Cheap to clone.
 #[derive(Clone)]
 pub struct Keyring {
-    sealing: Arc<Kek>,
-    others: Vec<Arc<Kek>>,
+    sealing: Kek,
+    others: Vec<Kek>,
 }
 
 impl Keyring {
@@ -130,7 +131,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::Id`].
     pub fn new(id: &str, key: &[u8; KEY_BYTES]) -> Result<Self, KeyringError> {
-        let sealing = Arc::new(Kek::new(id, key, KekState::Active)?);
+        let sealing = Kek::new(id, key, KekState::Active)?;
         Ok(Self {
             sealing,
             others: Vec::new(),
@@ -150,15 +151,15 @@ impl Keyring {
         if self.find(id).is_some() {
             return Err(KeyringError::Twice(id.to_owned()));
         }
-        self.others.push(Arc::new(Kek::new(id, key, state)?));
+        self.others.push(Kek::new(id, key, state)?);
         Ok(self)
     }
 
     /// The same keys, of which the active one of that id seals; `None` if there is no such one.
     #[must_use]
     pub fn sealing_under(&self, id: &str) -> Option<Self> {
-        let mut all: Vec<_> = self.all().map(Arc::clone).collect();
-        let can_seal = |kek: &Arc<Kek>| *kek.id == *id && kek.state == KekState::Active;
+        let mut all: Vec<_> = self.all().cloned().collect();
+        let can_seal = |kek: &Kek| *kek.id == *id && kek.state == KekState::Active;
         let at = all.iter().position(can_seal)?;
         let sealing = all.remove(at);
         Some(Self {
@@ -167,13 +168,29 @@ impl Keyring {
         })
     }
 
+    /// The keyring with a new key that seals; those before it only open from now on.
+    ///
+    /// # Errors
+    /// [`KeyringError`]: the id is malformed or taken.
+    pub fn succeeded_by(&self, id: &str, key: &[u8; KEY_BYTES]) -> Result<Self, KeyringError> {
+        if self.find(id).is_some() {
+            return Err(KeyringError::Twice(id.to_owned()));
+        }
+        let sealing = Kek::new(id, key, KekState::Active)?;
+        let mut others: Vec<_> = self.all().cloned().collect();
+        for kek in &mut others {
+            kek.state = KekState::DecryptOnly;
+        }
+        Ok(Self { sealing, others })
+    }
+
     /// The keys, the one that seals first.
     pub fn keks(&self) -> impl Iterator<Item = ShownKek<'_>> {
         self.all().map(|kek| ShownKek {
             id: &kek.id,
             fingerprint: &kek.fingerprint,
             state: kek.state,
-            seals: Arc::ptr_eq(kek, &self.sealing),
+            seals: kek.id == self.sealing.id,
         })
     }
 
@@ -216,10 +233,10 @@ impl Keyring {
 
     fn find(&self, id: &str) -> Option<&Kek> {
         let mut all = self.all();
-        all.find(|kek| *kek.id == *id).map(|kek| &**kek)
+        all.find(|kek| *kek.id == *id)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<Kek>> {
+    fn all(&self) -> impl Iterator<Item = &Kek> {
         std::iter::once(&self.sealing).chain(&self.others)
     }
 }
@@ -249,7 +266,7 @@ impl Kek {
         Ok(Self {
             id: id.into(),
             fingerprint: format!("{a:02x}{b:02x}{c:02x}{d:02x}"),
-            key: cipher,
+            key: Arc::new(cipher),
             state,
         })
     }

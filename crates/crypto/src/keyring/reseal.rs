@@ -113,9 +113,21 @@ mod tests {
         let alone = Keyring::new("k2", &[4; 32]).unwrap();
         let unknown = Err(OpenError::UnknownKek("k1".to_owned()));
         for (name, ring, text, place, want) in [
-            ("moved", &new_beside_old(), &*sealed, &elsewhere, Err(OpenError::Refused)),
+            (
+                "moved",
+                &new_beside_old(),
+                &*sealed,
+                &elsewhere,
+                Err(OpenError::Refused),
+            ),
             ("unknown key", &alone, &sealed, &PLACE, unknown),
-            ("no sealed text", &alone, "x", &PLACE, Err(OpenError::Malformed)),
+            (
+                "no sealed text",
+                &alone,
+                "x",
+                &PLACE,
+                Err(OpenError::Malformed),
+            ),
         ] {
             let got = ring.reseal(text, place, Depth::DataKey, &SystemEntropy);
             assert_eq!(got, want, "{name}");
@@ -130,6 +142,9 @@ mod tests {
         for (id, want) in [("k3", true), ("k2", true), ("k1", false), ("k9", false)] {
             assert_eq!(ring.sealing_under(id).is_some(), want, "{id}");
         }
+        let next = ring.succeeded_by("k4", &[6; 32]).unwrap();
+        assert_eq!(next.sealing_id(), "k4");
+        assert!(next.sealing_under("k3").is_none(), "it only opens now");
         let third = ring.sealing_under("k3").unwrap();
         assert_eq!(third.sealing_id(), "k3");
         let told: Vec<_> = third.keks().map(|kek| (kek.id, kek.seals)).collect();

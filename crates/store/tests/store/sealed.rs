@@ -26,7 +26,11 @@ async fn all(store: &Store) -> Vec<SealedRecord> {
 #[tokio::test]
 async fn every_sealed_record_is_found_once_with_its_place_and_date() {
     let world = World::new().await;
-    world.store.set_meta_once("plain", "no secret").await.unwrap();
+    world
+        .store
+        .set_meta_once("plain", "no secret")
+        .await
+        .unwrap();
     let count = SEALED_BATCH + 3;
     plant(&world.store, count).await;
     let found = all(&world.store).await;

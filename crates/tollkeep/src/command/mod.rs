@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod demo;
 mod ip;
+mod job;
 mod key;
 mod lockout;
 mod logs;
@@ -20,6 +21,7 @@ mod status;
 mod tenant;
 mod tls;
 mod token;
+mod vault;
 
 use crate::system::SystemClock;
 use clap::{Args, Parser, Subcommand};
@@ -91,6 +93,12 @@ enum Command {
     /// Tell callers to come back later
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// The keys that secrets in the store are sealed under
+    #[command(subcommand)]
+    Vault(vault::Vault),
+    /// Work that takes longer than a request
+    #[command(subcommand, alias = "jobs")]
+    Job(job::Job),
     /// How a running gateway is doing
     Status(status::Status),
     /// Who the key is that is used here, and what it may do
@@ -183,6 +191,8 @@ impl Cli {
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
+            Command::Vault(vault) => vault.run(),
+            Command::Job(job) => job.run(),
             Command::Status(status) => status.run(),
             Command::Whoami(whoami) => whoami.run(),
             Command::Openapi => {

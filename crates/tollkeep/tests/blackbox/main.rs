@@ -94,3 +94,5 @@ mod tokens;
 mod upstream;
 mod upstream_tls;
 mod upstream_tls_options;
+mod vault;
+mod vault_rekey;
