@@ -79,6 +79,12 @@ pub(crate) fn find(base: &Base) -> anyhow::Result<Found> {
     })
 }
 
+/// Whether there is a key already.
+pub(crate) fn is_there(settings: &Settings) -> bool {
+    let has_external = settings.auth.encryption_key.is_some() || settings.vault.has_active();
+    has_external || local(&folder(settings)).is_ok_and(|files| !files.is_empty())
+}
+
 /// The first active one seals.
 fn on_a_ring(mut all: Vec<Kek>) -> anyhow::Result<Keyring> {
     let first = all.iter().position(|kek| kek.state == KekState::Active);

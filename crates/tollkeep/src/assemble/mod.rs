@@ -8,6 +8,8 @@ mod counters;
 mod data;
 mod door;
 mod egress;
+mod examine;
+mod file_modes;
 mod host;
 mod jwks;
 mod keks;
@@ -25,6 +27,8 @@ mod vault;
 mod watch;
 
 pub(crate) use audit::{log_level, redactor};
+pub(crate) use examine::{Inside, examine};
+pub(crate) use file_modes::Offender;
 pub(crate) use ordered::Wanted;
 pub(crate) use reload::Loader;
 pub(crate) use tls::{Checked, InUse, Listeners};
@@ -134,6 +138,7 @@ fn start_by(
 ) -> anyhow::Result<Running> {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     host::prepare(&settings)?;
+    file_modes::check(&settings)?;
     let control = control::runtime()?;
     // A store that is let go of because a later step fails gives its connections back to a task.
     let handle = control.handle().clone();

@@ -4,6 +4,7 @@ mod breaker;
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod ip;
 mod job;
 mod key;
@@ -58,6 +59,8 @@ enum Command {
     /// Replace the gateway key of a deployment, as llm-router's `worker-key` does
     #[command(hide = true)]
     WorkerKey(master_key::WorkerKey),
+    /// Look for what is wrong with this deployment
+    Doctor(doctor::Doctor),
     /// The same as `config check`
     Validate(config::Check),
     /// Access tokens of callers
@@ -179,6 +182,7 @@ impl Cli {
             },
             Command::WorkerKey(key) => key.run(),
             Command::Manage(manage) => manage.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Validate(check) => check.run(),
             Command::Token(token) => token.run(),
             Command::ServiceToken(token) => token.run(),

@@ -23,6 +23,7 @@ mod crash;
 mod crowds;
 mod data_port;
 mod demo;
+mod doctor;
 mod drain;
 mod egress;
 mod egress_proxy;
