@@ -51,7 +51,8 @@ impl Offender {
         let audit = &settings.audit;
         let mut files = vec![
             (data.join("usage.jsonl"), 0o600),
-            (data.join("tollkeep.sock"), 0o600),
+            // Nobody runs a socket.
+            (data.join("tollkeep.sock"), 0o700),
             (data.join("first-management-key"), 0o600),
             (audit.file.clone(), audit.mode),
         ];

@@ -132,18 +132,24 @@ fn settings_found(status: Status) -> Found {
 
 /// What loading the settings warns of.
 fn warned(warning: &str) -> Found {
-    let fix = "look at the key that is named".to_owned();
-    let is_literal = warning.contains("is a secret written out");
+    let (number, severity, title) = if warning.contains("is a secret written out") {
+        (6, Severity::Warn, "no secret stands in the configuration")
+    } else if warning.ends_with(" is on") {
+        (82, Severity::Warn, "no setting is less safe by wish")
+    } else if warning.contains(" is read as ") {
+        (20, Severity::Info, "settings have names of ours")
+    } else {
+        (20, Severity::Warn, "the configuration is without doubt")
+    };
     Found {
-        number: if is_literal { 6 } else { 82 },
-        severity: Severity::Warn,
-        title: if is_literal {
-            "no secret stands in the configuration"
-        } else {
-            "no setting is less safe than it could be"
-        },
+        number,
+        severity,
+        title,
         why: "production refuses some of it, and all of it is worth a look",
-        status: Status::Fail(warning.to_owned(), fix),
+        status: Status::Fail(
+            warning.to_owned(),
+            "look at the key that is named".to_owned(),
+        ),
     }
 }
 

@@ -153,6 +153,8 @@ fn a_bad_deployment_is_told_what_is_wrong_with_it() {
             "environment=production",
             "--set",
             "logging.level=debug",
+            "--set",
+            "sandbox.upstream=false",
         ],
         KEY,
     );
