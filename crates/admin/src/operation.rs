@@ -13,8 +13,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, key, lockout, maintenance, manage, not_offered, openapi, project,
-    service_token, status, tenant, tls, token,
+    breaker, config, ip_list, job, key, lockout, maintenance, manage, not_offered, openapi,
+    project, service_token, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -112,7 +112,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 15] = [
+static NOUNS: [&[Operation]; 17] = [
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -127,6 +127,8 @@ static NOUNS: [&[Operation]; 15] = [
     lockout::OPERATIONS,
     manage::OPERATIONS,
     maintenance::OPERATIONS,
+    vault::OPERATIONS,
+    job::OPERATIONS,
     openapi::OPERATIONS,
 ];
 

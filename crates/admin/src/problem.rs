@@ -243,6 +243,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail)
     }
 
+    pub(crate) fn store_unavailable() -> Self {
+        let detail = "The disk does not take what is to be kept: nothing was changed.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -264,6 +269,10 @@ impl Problem {
 
     pub(crate) const fn code(&self) -> &'static str {
         self.code
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 }
 

@@ -43,7 +43,6 @@ pub(crate) const LATER: &[&str] = &[
     "auth.credential_cache_max",
     "auth.selection_strategy",
     "auth_dir",
-    "vault.keks",
     "anomaly.signals.spend_rate",
     "store.max_idle",
     "egress.ports",

@@ -36,6 +36,7 @@ mod project;
 mod query;
 mod row;
 mod scope;
+mod sealed;
 mod service_token;
 mod sqlite;
 mod tenant;
@@ -62,6 +63,7 @@ pub use page::{After, Page, PageRequest};
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
 pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 pub use scope::Scope;
+pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
 pub use tenant::{NewTenant, Tenant, TenantRef, TenantStatus};
 pub use token::{

@@ -173,6 +173,15 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::Name, Value::Word("server.tls"))
             .with_detail(Key::Message, Value::Text("a.example, b.example".into()))
             .with_error("the authority refuses: rate limited"),
+        Action::VaultMigrate => Event::new(action, Actor::System, Outcome::Success)
+            .with_detail(Key::Count, Value::Number(12))
+            .with_detail(Key::Kek, Value::Word("k2"))
+            .with_detail(Key::Unreadable, Value::Number(1)),
+        Action::VaultRekey => managed(action)
+            .with_reason("begun")
+            .with_detail(Key::Kek, Value::Word("k2")),
+        Action::VaultOpenFailed => Event::new(action, Actor::System, Outcome::Error)
+            .with_detail(Key::Name, Value::Text("credentials/crd_1/secret".into())),
         Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
             .with_reason("store")
             .with_error("disk I/O error: tok-1234567890abcdef in /data"),

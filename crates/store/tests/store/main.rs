@@ -23,6 +23,7 @@ mod open;
 mod project;
 mod replicas;
 mod row_security;
+mod sealed;
 mod secrecy;
 mod server;
 mod service_token;

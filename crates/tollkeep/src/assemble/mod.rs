@@ -10,8 +10,11 @@ mod counters;
 mod data;
 mod door;
 mod egress;
+mod examine;
+mod file_modes;
 mod host;
 mod jwks;
+mod keks;
 mod memory;
 mod ordered;
 mod overrides;
@@ -27,6 +30,8 @@ mod vault;
 mod watch;
 
 pub(crate) use audit::{log_level, redactor};
+pub(crate) use examine::{Inside, examine};
+pub(crate) use file_modes::Offender;
 pub(crate) use ordered::Wanted;
 pub(crate) use reload::Loader;
 pub(crate) use tls::{Checked, InUse, Listeners};
@@ -41,6 +46,7 @@ use runtime::Live;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+use tollkeep_admin::Jobs;
 use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
 use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::{ManagementListen, Settings};
@@ -55,6 +61,9 @@ use tollkeep_types::{Clock, Entropy, Secret, WallMillis};
 
 /// The version of this build.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long jobs may take to end when the gateway stops: a batch of one is far quicker.
+const JOBS_MAX: Duration = Duration::from_secs(5);
 
 /// Metric series of the process at most.
 const SERIES_MAX: usize = 20_000;
@@ -107,6 +116,7 @@ pub(crate) struct Running {
     audit: Option<Arc<Logger>>,
     lines: Vec<LineSink>,
     stop_control: Arc<tokio::sync::Notify>,
+    jobs: Arc<Jobs>,
     live: Arc<Live>,
     signals: host::Signals,
     /// Where it listens.
@@ -131,6 +141,7 @@ fn start_by(
 ) -> anyhow::Result<Running> {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     host::prepare(&settings)?;
+    file_modes::check(&settings)?;
     let control = control::runtime()?;
     // A store that is let go of because a later step fails gives its connections back to a task.
     let handle = control.handle().clone();
@@ -167,7 +178,8 @@ fn start_by(
     let shared = Arc::clone(&data.plane.shared);
     let overriding = Overriding::new(store.clone(), Arc::clone(&shared));
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
-    let live = Arc::new(Live::new(reloader, Arc::clone(&shared), overriding));
+    let live = Live::new(reloader, Arc::clone(&shared), overriding, &vault.chooser);
+    let (live, jobs) = (Arc::new(live), Arc::default());
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,
@@ -179,10 +191,11 @@ fn start_by(
         tls: &tls,
         shared: &shared,
         stop: &stop_control,
+        jobs: &jobs,
         jwt_keys: &management_keys,
     };
     let first_key = control.block_on(control::start(&parts, others))?;
-    announce(&base, audit.as_deref());
+    announce(&base, &vault, audit.as_deref());
     keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, hangups);
     Ok(Running {
@@ -195,6 +208,7 @@ fn start_by(
         audit,
         lines: lines.all(),
         stop_control,
+        jobs,
         live,
         signals,
         at,
@@ -272,7 +286,7 @@ fn health(base: &Base, workers: usize, audit: Option<&Logger>) -> Arc<Health> {
     Arc::new(Health::new(workers, base.clock.mono(), checks))
 }
 
-fn announce(base: &Base, audit: Option<&Logger>) {
+fn announce(base: &Base, vault: &vault::Vault, audit: Option<&Logger>) {
     let Some(audit) = audit else {
         tracing::warn!("Audit is off: nothing that happens is recorded");
         return;
@@ -282,6 +296,7 @@ fn announce(base: &Base, audit: Option<&Logger>) {
     if let Err(error) = audit.enqueue(&event) {
         tracing::error!("cannot record the start: {error}");
     }
+    vault.report.record(base, audit);
 }
 
 fn bind(settings: &Settings, workers: usize) -> anyhow::Result<Bound> {
@@ -409,6 +424,12 @@ impl Running {
         });
         self.workers.stop();
         self.stop_control.notify_waiters();
+        self.control.block_on(async {
+            tokio::select! {
+                () = self.jobs.stop() => {}
+                () = tokio::time::sleep(JOBS_MAX) => tracing::warn!("A job did not end in time"),
+            }
+        });
         let closed = self.control.block_on(self.store.close());
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));

@@ -3,12 +3,17 @@
 use super::overrides::Overriding;
 use super::reload::Reloader;
 use super::tls::InUse;
+use super::vault::Chooser;
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_admin::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+use tollkeep_admin::{
+    Breaker, BreakerState, Certificate, Choosing, KekChoice, KnownKek, Reloaded, Runtime,
+    SettingsState,
+};
 use tollkeep_config::settings::Anomaly;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
+use tollkeep_crypto::Keyring;
 use tollkeep_gateway::Shared;
 use tollkeep_policy::breaker::View;
 use tollkeep_types::MonoNanos;
@@ -21,15 +26,23 @@ pub(crate) struct Live {
     shared: Arc<Shared>,
     /// What operators changed besides.
     pub(crate) overriding: Overriding,
+    /// The key-encryption keys.
+    chooser: Arc<Chooser>,
 }
 
 impl Live {
     /// Of these parts.
-    pub(crate) fn new(reloader: Reloader, shared: Arc<Shared>, overriding: Overriding) -> Self {
+    pub(crate) fn new(
+        reloader: Reloader,
+        shared: Arc<Shared>,
+        overriding: Overriding,
+        chooser: &Arc<Chooser>,
+    ) -> Self {
         Self {
             reloader: Arc::new(reloader),
             shared,
             overriding,
+            chooser: Arc::clone(chooser),
         }
     }
 
@@ -85,6 +98,23 @@ impl Runtime for Live {
         let now = self.now();
         let breaker = self.shared.breakers.reset(id, now)?;
         Some(shown(breaker, now))
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        self.chooser.keyring()
+    }
+
+    fn keks(&self) -> Vec<KnownKek> {
+        self.chooser.keks()
+    }
+
+    fn seal_under(&self, kek: KekChoice) -> Choosing<'_> {
+        Box::pin(async move {
+            match kek {
+                KekChoice::New => self.chooser.seal_under_new().await,
+                KekChoice::Id(id) => self.chooser.seal_under(&id).await,
+            }
+        })
     }
 
     fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)> {

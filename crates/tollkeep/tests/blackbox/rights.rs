@@ -92,6 +92,11 @@ pub(crate) const ROWS: &[Row] = &[
         "OAP",
     ),
     ("ip_allow_remove", "entry", "", "OAP"),
+    ("vault_status", "", "", "OAPV"),
+    ("vault_rekey", "", r#"{"kek":"kek-1"}"#, "O"),
+    ("job_list", "", "", "OAPV"),
+    ("job_get", "job", "", "OAPV"),
+    ("job_cancel", "job", "", "O"),
     ("maintenance_get", "", "", "OAPVT"),
     ("maintenance_put", "", r#"{"enabled":false}"#, "OAP"),
 ];
@@ -131,6 +136,7 @@ pub(crate) fn world() -> World {
         ),
         ("address", "192.0.2.9".to_owned()),
         ("breaker", "brk_00000000000000ff".to_owned()),
+        ("job", "job_00000000000070008000000000000000".to_owned()),
         ("entry", "ipe_00000000000070008000000000000000".to_owned()),
     ]);
     let bound = |role: &str, tenant: Option<&str>| {
