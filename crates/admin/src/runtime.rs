@@ -60,6 +60,9 @@ pub trait Runtime: Send + Sync {
     /// Every key-encryption key that is known, and where it comes from.
     fn keks(&self) -> Vec<KnownKek>;
 
+    /// Whether keys are made here, rather than given from outside.
+    fn makes_keks(&self) -> bool;
+
     /// Lets another key seal from now on.
     fn seal_under(&self, kek: KekChoice) -> Choosing<'_>;
 }

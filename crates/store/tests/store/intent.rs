@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tollkeep_store::{
     Check, Conflict, NewProject, NewTenant, ProjectChange, ProjectRef, Scope, Standing, StoreError,
-    Switch, TokenChange,
+    Suspender, Switch, TokenChange,
 };
 
 fn named(name: &str) -> NewProject {
@@ -27,8 +27,12 @@ async fn what_is_tried_is_seen_by_who_tries_it_and_by_nobody_else() {
         ..TokenChange::default()
     };
     tried.change_token(SERVICE, token.id, other).await.unwrap();
+    let by = Suspender {
+        by: "test".to_owned(),
+        reason: "a trial".to_owned(),
+    };
     tried
-        .switch_token(SERVICE, token.id, Switch::Off)
+        .switch_token(SERVICE, token.id, Switch::Off(by))
         .await
         .unwrap();
     let seen = tried.token(SERVICE, token.id).await.unwrap();

@@ -108,6 +108,10 @@ impl Runtime for Live {
         self.chooser.keks()
     }
 
+    fn makes_keks(&self) -> bool {
+        self.chooser.makes_keks()
+    }
+
     fn seal_under(&self, kek: KekChoice) -> Choosing<'_> {
         Box::pin(async move {
             match kek {
