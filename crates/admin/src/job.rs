@@ -216,6 +216,15 @@ impl Jobs {
         self.table().check_free(kind)
     }
 
+    /// Does the work of a job beside the request that began it; it ends its ticket.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "`Jobs::stop` ends it and waits for it when the gateway stops"
+    )]
+    pub(crate) fn work(work: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::spawn(work));
+    }
+
     /// Ends all of them early and waits until they have ended; none begins any more.
     pub async fn stop(&self) {
         let mut table = self.table();

@@ -3,7 +3,7 @@
 use crate::State;
 use crate::acting::Acting;
 use crate::authn::Operator;
-use crate::job::{Fault, Kind, Ticket};
+use crate::job::{Fault, Jobs, Kind, Ticket};
 use crate::operation::{Call, Content, Method, Operation};
 use crate::problem::Problem;
 use crate::rights::Right;
@@ -174,12 +174,7 @@ async fn rekey(call: Call) -> Answer {
         }
     };
     let id = ticket.id();
-    let work = work(Arc::clone(&state), operator, keyring, depth, ticket);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "`Jobs::stop` ends it and waits for it when the gateway stops"
-    )]
-    drop(tokio::spawn(work));
+    Jobs::work(work(Arc::clone(&state), operator, keyring, depth, ticket));
     Ok(accepted(
         &format!("/api/v1/jobs/{id}"),
         &json!({ "job": id }),

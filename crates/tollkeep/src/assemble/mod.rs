@@ -141,7 +141,6 @@ fn start_by(
 ) -> anyhow::Result<Running> {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     host::prepare(&settings)?;
-    file_modes::check(&settings)?;
     let control = control::runtime()?;
     // A store that is let go of because a later step fails gives its connections back to a task.
     let handle = control.handle().clone();
@@ -170,17 +169,15 @@ fn start_by(
         tls: &tls,
         challenges: &challenges,
     };
-    let at = bound.at.clone();
-    let (listeners, others) = bound.split();
+    let (at, listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
-    let management_keys = data.plane.planner.management_keys();
+    let jwt_keys = data.plane.planner.management_keys();
     let sources = reload::Sources { again, sandbox };
     let shared = Arc::clone(&data.plane.shared);
     let overriding = Overriding::new(store.clone(), Arc::clone(&shared));
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
     let live = Live::new(reloader, Arc::clone(&shared), overriding, &vault.chooser);
-    let (live, jobs) = (Arc::new(live), Arc::default());
-    let stop_control = Arc::new(tokio::sync::Notify::new());
+    let (live, jobs, stop_control) = (Arc::new(live), Arc::default(), Arc::default());
     let parts = control::Parts {
         base: &base,
         store: &store,
@@ -192,7 +189,7 @@ fn start_by(
         shared: &shared,
         stop: &stop_control,
         jobs: &jobs,
-        jwt_keys: &management_keys,
+        jwt_keys: &jwt_keys,
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
@@ -361,11 +358,13 @@ pub(crate) struct Others {
 }
 
 impl Bound {
-    fn split(self) -> (Vec<Vec<TcpListener>>, Others) {
+    fn split(self) -> (Addresses, Vec<Vec<TcpListener>>, Others) {
+        let at = self.at.clone();
         let doors = self.at.doors.iter().copied();
         let own = doors.chain(self.at.management).chain(self.at.metrics);
         let own = own.flat_map(host::every_address).collect();
         (
+            at,
             self.data,
             Others {
                 management: self.management,
