@@ -86,10 +86,11 @@ impl RedisChannel {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(ANSWER_WAIT))
             .set_push_sender(move |push: PushInfo| {
-                match push.kind {
-                    PushKind::Message => pushed.heard.notify_one(),
-                    PushKind::Disconnection => pushed.lost.notify_one(),
-                    _ => {}
+                if push.kind == PushKind::Message {
+                    pushed.heard.notify_one();
+                }
+                if push.kind == PushKind::Disconnection {
+                    pushed.lost.notify_one();
                 }
                 Ok::<(), redis::aio::SendError>(())
             });

@@ -206,7 +206,7 @@ fn what_ends_a_project_or_tenant_ends_its_waiting_calls() {
             "POST",
             format!("{projects}/tokens/revoke"),
             json!({}),
-            ("GET", projects.clone(), json!({})),
+            ("GET", projects, json!({})),
         ),
     ] {
         let mut waiting = world.waiting(&chat(&bearer(&token), "do:wait"));
@@ -227,8 +227,7 @@ fn what_ends_a_project_or_tenant_ends_its_waiting_calls() {
 #[test]
 fn streams_that_operators_end_are_no_failures_of_the_upstream() {
     let gate = Gate::default();
-    let held = gate.clone();
-    let origin = Origin::start(move |_| crate::callers::stream(Some(&held)));
+    let origin = Origin::start(move |_| crate::callers::stream(Some(&gate)));
     let gateway = models(&origin).start();
     for _ in 0..8 {
         let (id, token) = made(&gateway, &json!({}));
