@@ -27,7 +27,7 @@ const REPLAYED: &str = "idempotency-replayed";
 /// Characters of a key at most.
 const KEY_CHARS_MAX: usize = 200;
 /// Bytes of an answer that is kept. A longer one can't be given again.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Fields of an answer that are kept.
 const FIELDS: [HeaderName; 4] = [
     header::CONTENT_TYPE,
@@ -89,7 +89,9 @@ impl Once {
     pub(crate) fn new(state: &State, operator: &Operator, key: &str, wanted: &Wanted<'_>) -> Self {
         let owner = operator.name();
         let parts = [owner.as_str(), wanted.path, key].map(str::as_bytes);
-        let slot = digest(&parts);
+        // Under the pepper: a body may be a password, which a bare digest would let guess.
+        let keyed = |parts: &[&[u8]]| *state.parts.hasher.hash(digest(parts)).bytes();
+        let slot = keyed(&parts);
         // Without a key of its own (the local socket), what only this deployment knows.
         let ikm = match wanted.presented {
             Some(Presented(key)) => sha256(&[key.expose().as_bytes()]),
@@ -101,7 +103,7 @@ impl Once {
             run: RunKey {
                 slot,
                 owner,
-                request: digest(&[wanted.query.as_bytes(), wanted.body]),
+                request: keyed(&[wanted.query.as_bytes(), wanted.body]),
                 run: operator.asked.id.to_string(),
             },
         }
