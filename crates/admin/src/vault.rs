@@ -164,11 +164,7 @@ async fn rekey(call: Call) -> Answer {
     };
     let id = ticket.id();
     let work = work(Arc::clone(&state), operator, keyring, depth, ticket);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "`Jobs::stop` ends it and waits for it when the gateway stops"
-    )]
-    drop(tokio::spawn(work));
+    state.parts.jobs.run(work);
     Ok(accepted(
         &format!("/api/v1/jobs/{id}"),
         &json!({ "job": id }),
