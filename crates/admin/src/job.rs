@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tollkeep_audit::Action;
 use tollkeep_types::{Clock, Entropy, JobId, WallMillis};
 
@@ -146,6 +147,7 @@ impl From<Problem> for Fault {
 #[derive(Default)]
 pub struct Jobs {
     table: Mutex<Table>,
+    work: Mutex<JoinSet<()>>,
     ended: Notify,
 }
 
@@ -216,23 +218,24 @@ impl Jobs {
         self.table().check_free(kind)
     }
 
-    /// Does the work of a job beside the request that began it; it ends its ticket.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "`Jobs::stop` ends it and waits for it when the gateway stops"
-    )]
-    pub(crate) fn work(work: impl Future<Output = ()> + Send + 'static) {
-        drop(tokio::spawn(work));
+    /// Runs the work of a job.
+    pub(crate) fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut running = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        while running.try_join_next().is_some() {}
+        running.spawn(work);
     }
 
-    /// Ends all of them early and waits until they have ended; none begins any more.
-    pub async fn stop(&self) {
+    fn close(&self) {
         let mut table = self.table();
         table.is_closed = true;
         for job in &mut table.jobs {
             job.is_cancelled = true;
         }
-        drop(table);
+    }
+
+    /// Ends all of them early and waits until they have ended; none begins any more.
+    pub async fn stop(&self) {
+        self.close();
         loop {
             let ended = self.ended.notified();
             if self.table().jobs.iter().all(|job| job.end.is_some()) {

@@ -3,7 +3,7 @@
 use crate::State;
 use crate::acting::Acting;
 use crate::authn::Operator;
-use crate::job::{Fault, Jobs, Kind, Ticket};
+use crate::job::{Fault, Kind, Ticket};
 use crate::operation::{Call, Content, Method, Operation};
 use crate::problem::Problem;
 use crate::rights::Right;
@@ -58,12 +58,8 @@ const REKEY: &[Member] = &[
 ];
 
 const BEGUN: &[Member] = &[
-    id(
-        "job",
-        "job_",
-        "The job that does it; there is none in a dry run",
-    ),
-    number("records", "Only in a dry run: sealed records there are"),
+    id("job", "job_", "The job that does it; none in a dry run").or_null(),
+    number("records", "In a dry run, the sealed records there are").or_null(),
 ];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -174,10 +170,11 @@ async fn rekey(call: Call) -> Answer {
         }
     };
     let id = ticket.id();
-    Jobs::work(work(Arc::clone(&state), operator, keyring, depth, ticket));
+    let work = work(Arc::clone(&state), operator, keyring, depth, ticket);
+    state.parts.jobs.run(work);
     Ok(accepted(
         &format!("/api/v1/jobs/{id}"),
-        &json!({ "job": id }),
+        &json!({ "job": id, "records": null }),
     ))
 }
 
@@ -187,7 +184,10 @@ async fn try_rekey(state: &State, operator: &Operator, choice: Option<KekChoice>
     let keyring = begin(state, operator, choice).await?;
     let survey = Survey::take(&state.parts.store, &keyring).await?;
     let records = survey.records;
-    Ok(accepted("/api/v1/jobs", &json!({ "records": records })))
+    Ok(accepted(
+        "/api/v1/jobs",
+        &json!({ "job": null, "records": records }),
+    ))
 }
 
 /// Chooses the key, and records that it was done.

@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, Cache};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use tollkeep_audit::{Action, AuditHealth};
 use tollkeep_counters::{Breakers, IpGauge, RateTable, Recent};

@@ -103,8 +103,6 @@ const EXPECTS: &[&str] = &[
     "crates/store/src/write.rs",
     // A request that is carried out once, and must not end with its caller's either.
     "crates/admin/src/idempotency.rs",
-    // Jobs, which end with the gateway.
-    "crates/admin/src/job.rs",
     // A server that hangs, and a transaction that was given up.
     "crates/store/src/postgres.rs",
     // The binary: the clock, the tasks of the control plane.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
-use tollkeep_admin::{Admin, AdminParts, Jobs, Runtime, Scheme};
+use tollkeep_admin::{Admin, AdminParts, Runtime, Scheme};
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::{Environment, ManagementListen, Provider, ProviderKind, Settings};
 use tollkeep_gateway::Shared;
@@ -53,8 +53,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) shared: &'a Shared,
     /// Told when the control plane must end.
     pub(crate) stop: &'a Arc<Notify>,
-    /// Long work that operators begin.
-    pub(crate) jobs: &'a Arc<Jobs>,
     /// The keys of the identity provider at the front door, where there is one.
     pub(crate) jwt_keys: &'a ManagementKeys,
 }
@@ -148,7 +146,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         health: Arc::clone(parts.health),
         version: VERSION,
         listeners: others.own.clone(),
-        jobs: Arc::clone(parts.jobs),
+        jobs: Arc::clone(&parts.live.jobs),
         jwt_keys: Arc::clone(parts.jwt_keys),
     });
     let first_key = admin.ensure_management_key().await?;

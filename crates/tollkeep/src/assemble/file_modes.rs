@@ -167,7 +167,7 @@ mod tests {
             found.mend().unwrap();
             assert_eq!(Offender::look(path.clone(), wanted, own), None);
         }
-        let foreign = Offender::look(path.clone(), 0o600, own + 1).unwrap();
+        let foreign = Offender::look(path, 0o600, own + 1).unwrap();
         assert_eq!(foreign.problem(), format!("belongs to user {own}"));
         assert!(foreign.fix().starts_with("chown "));
         assert_eq!(Offender::look(folder.path().join("none"), 0o600, own), None);

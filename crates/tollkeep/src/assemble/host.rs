@@ -13,11 +13,10 @@ use tollkeep_config::settings::{Environment, Settings};
 use tollkeep_net::Descriptors;
 use tollkeep_net::descriptors::RESERVED;
 
-/// Makes the data folder, raises the limit of open files, looks at the user and at who may read
-/// what.
+/// Makes the data folder, raises the limit of open files, looks at the user and at modes of files.
 ///
 /// # Errors
-/// The folder can't be made; root, or files that others may read, in production.
+/// The folder can't be made; in production root, and files that others may use.
 pub(crate) fn prepare(settings: &Settings) -> anyhow::Result<()> {
     if rustix::process::geteuid().is_root() {
         match settings.environment {
@@ -43,6 +42,7 @@ pub(crate) fn prepare(settings: &Settings) -> anyhow::Result<()> {
                 settings.data_dir.display()
             )
         })?;
+    file_modes::check(settings)?;
     let files = getrlimit(Resource::Nofile);
     if files.current < files.maximum {
         let raised = rustix::process::Rlimit {

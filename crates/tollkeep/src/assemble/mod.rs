@@ -46,7 +46,6 @@ use runtime::Live;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_admin::Jobs;
 use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
 use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::{ManagementListen, Settings};
@@ -116,7 +115,6 @@ pub(crate) struct Running {
     audit: Option<Arc<Logger>>,
     lines: Vec<LineSink>,
     stop_control: Arc<tokio::sync::Notify>,
-    jobs: Arc<Jobs>,
     live: Arc<Live>,
     signals: host::Signals,
     /// Where it listens.
@@ -177,7 +175,8 @@ fn start_by(
     let overriding = Overriding::new(store.clone(), Arc::clone(&shared));
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
     let live = Live::new(reloader, Arc::clone(&shared), overriding, &vault.chooser);
-    let (live, jobs, stop_control) = (Arc::new(live), Arc::default(), Arc::default());
+    let live = Arc::new(live);
+    let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,
         store: &store,
@@ -188,7 +187,6 @@ fn start_by(
         tls: &tls,
         shared: &shared,
         stop: &stop_control,
-        jobs: &jobs,
         jwt_keys: &jwt_keys,
     };
     let first_key = control.block_on(control::start(&parts, others))?;
@@ -205,7 +203,6 @@ fn start_by(
         audit,
         lines: lines.all(),
         stop_control,
-        jobs,
         live,
         signals,
         at,
@@ -425,7 +422,7 @@ impl Running {
         self.stop_control.notify_waiters();
         self.control.block_on(async {
             tokio::select! {
-                () = self.jobs.stop() => {}
+                () = self.live.jobs.stop() => {}
                 () = tokio::time::sleep(JOBS_MAX) => tracing::warn!("A job did not end in time"),
             }
         });

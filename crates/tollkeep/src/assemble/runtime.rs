@@ -7,7 +7,7 @@ use super::vault::Chooser;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
-    Breaker, BreakerState, Certificate, Choosing, KekChoice, KnownKek, Reloaded, Runtime,
+    Breaker, BreakerState, Certificate, Choosing, Jobs, KekChoice, KnownKek, Reloaded, Runtime,
     SettingsState,
 };
 use tollkeep_config::settings::Anomaly;
@@ -28,6 +28,8 @@ pub(crate) struct Live {
     pub(crate) overriding: Overriding,
     /// The key-encryption keys.
     chooser: Arc<Chooser>,
+    /// Long work that operators begin.
+    pub(crate) jobs: Arc<Jobs>,
 }
 
 impl Live {
@@ -43,6 +45,7 @@ impl Live {
             shared,
             overriding,
             chooser: Arc::clone(chooser),
+            jobs: Arc::default(),
         }
     }
 
