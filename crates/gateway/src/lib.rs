@@ -12,6 +12,7 @@ mod body_coding;
 mod breaker;
 mod challenge;
 mod cors;
+mod counted;
 mod counter_keeper;
 mod credentials;
 mod doors;

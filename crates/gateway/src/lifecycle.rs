@@ -5,11 +5,12 @@
 //! [`Exchange::live`] has a line per stage, and each stage hands on the proof that the next one
 //! takes.
 
+use crate::counted::Counted;
 use crate::http2;
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::refusal::Refusal;
-use crate::worker::{Counted, Worker};
+use crate::worker::Worker;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;

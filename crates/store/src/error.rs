@@ -78,6 +78,12 @@ pub enum Conflict {
     /// What is to be changed is no longer as it was seen.
     #[error("it was changed meanwhile")]
     Changed,
+    /// It is not as the asker expects it.
+    #[error("it is not as expected")]
+    Unexpected,
+    /// Another run of the same request took over.
+    #[error("another run of the request took over")]
+    Overtaken,
     /// Without this key no owner would remain.
     #[error("it is the last owner key")]
     LastOwner,

@@ -153,7 +153,7 @@ impl Follower {
         now: (MonoNanos, WallMillis),
     ) -> Result<Self, StoreError> {
         let last = match connection {
-            Connection::Sqlite(_) => 0,
+            Connection::Sqlite(_) | Connection::Lent(_) => 0,
             Connection::Postgres(_) => query(LAST).fetch_number(connection).await?,
         };
         Ok(Self {

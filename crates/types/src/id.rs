@@ -159,6 +159,10 @@ id!(
     CredentialId, "crd_"
 );
 id!(
+    /// Long work that an operator began.
+    JobId, "job_"
+);
+id!(
     /// One request, as told to the caller in `X-Request-Id`.
     RequestId, "req_"
 );

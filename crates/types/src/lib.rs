@@ -29,7 +29,7 @@ pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, TimeText, WallMillis}
 pub use distinguished_name::{Attribute, AttributeValue, DistinguishedName, ParseNameError};
 pub use hex::{LastHex, hex};
 pub use id::{
-    CredentialId, EventId, IpEntryId, LineageId, ManagementKeyId, ParseIdError, ProjectId,
+    CredentialId, EventId, IpEntryId, JobId, LineageId, ManagementKeyId, ParseIdError, ProjectId,
     RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
 };
 pub use key_pin::{KeyPin, KeyPinError};

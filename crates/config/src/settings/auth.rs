@@ -1,5 +1,6 @@
 //! Access tokens, management keys, and the key that seals secrets.
 
+use super::vault::Vault;
 use super::{DAY_MS, TEN_YEARS_MS, days, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, section};
@@ -85,15 +86,6 @@ keys! {
     }
 }
 
-keys! {
-    /// Where key-encryption keys may come from.
-    #[derive(Copy, Eq, PartialEq)]
-    pub struct Vault {
-        /// Whether production may keep its key-encryption key as a file beside the database.
-        allow_local_kek: bool = switch().or(false),
-    }
-}
-
 /// A prefix of tokens or keys (ID-11).
 const fn prefix() -> Parsed<String> {
     parsed("1 to 14 letters and digits and then `-` or `_`", |text| {
@@ -112,7 +104,7 @@ const fn prefix() -> Parsed<String> {
 const KEY: &str = "auth.encryption.key";
 
 impl AuthFile {
-    pub(super) fn check(self, vault: Vault, checks: &mut Checks<'_>) -> Auth {
+    pub(super) fn check(self, vault: &Vault, checks: &mut Checks<'_>) -> Auth {
         if self.token_prefix == self.management_prefix {
             let problem = "is that of access tokens too: the two must differ";
             checks.error("auth.management_prefix", problem);
@@ -143,7 +135,7 @@ impl AuthFile {
 
 impl Encryption {
     /// ID-64.
-    fn check(self, vault: Vault, checks: &mut Checks<'_>) -> Option<Secret> {
+    fn check(self, vault: &Vault, checks: &mut Checks<'_>) -> Option<Secret> {
         const PLACEHOLDER: &str = "YOUR_32_BYTE_ENCRYPTION_KEY_HERE";
         if !self.enabled && self.key.is_some() {
             let problem = "is off, so the key that is set is not used";
@@ -153,11 +145,17 @@ impl Encryption {
         if key.as_ref().is_some_and(|key| key.expose() == PLACEHOLDER) {
             checks.error(KEY, "is the placeholder of a guide, not a key");
         }
-        if key.is_none() && checks.env.set("REQUIRE_ENCRYPTION_KEY") == Some("true") {
+        if key.is_some() && vault.keks.iter().any(|kek| kek.id == "k1") {
+            let problem = "is set, and its id is `k1` as is that of a key in `vault.keks`: leave \
+                           one of them out";
+            checks.error(KEY, problem);
+        }
+        let is_given = key.is_some() || vault.has_active();
+        if !is_given && checks.env.set("REQUIRE_ENCRYPTION_KEY") == Some("true") {
             checks.error(KEY, "is missing, and REQUIRE_ENCRYPTION_KEY asks for it");
-        } else if key.is_none() && checks.in_production() && !vault.allow_local_kek {
-            let problem = "is missing: production wants a key from outside, or \
-                           `vault.allow_local_kek: true`";
+        } else if !is_given && checks.in_production() && !vault.allow_local_kek {
+            let problem = "is missing: production wants a key from outside, here or in \
+                           `vault.keks`, or `vault.allow_local_kek: true`";
             checks.error(KEY, problem);
         }
         key

@@ -146,6 +146,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         health: Arc::clone(parts.health),
         version: VERSION,
         listeners: others.own.clone(),
+        jobs: Arc::clone(&parts.live.jobs),
         jwt_keys: Arc::clone(parts.jwt_keys),
     });
     let first_key = admin.ensure_management_key().await?;

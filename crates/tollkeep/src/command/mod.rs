@@ -4,7 +4,9 @@ mod breaker;
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod ip;
+mod job;
 mod key;
 mod lockout;
 mod logs;
@@ -20,6 +22,7 @@ mod status;
 mod tenant;
 mod tls;
 mod token;
+mod vault;
 
 use crate::system::SystemClock;
 use clap::{Args, Parser, Subcommand};
@@ -56,6 +59,8 @@ enum Command {
     /// Replace the gateway key of a deployment, as llm-router's `worker-key` does
     #[command(hide = true)]
     WorkerKey(master_key::WorkerKey),
+    /// Look for what is wrong with this deployment
+    Doctor(doctor::Doctor),
     /// The same as `config check`
     Validate(config::Check),
     /// Access tokens of callers
@@ -91,6 +96,12 @@ enum Command {
     /// Tell callers to come back later
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// The keys that secrets in the store are sealed under
+    #[command(subcommand)]
+    Vault(vault::Vault),
+    /// Work that takes longer than a request
+    #[command(subcommand, alias = "jobs")]
+    Job(job::Job),
     /// How a running gateway is doing
     Status(status::Status),
     /// Who the key is that is used here, and what it may do
@@ -171,6 +182,7 @@ impl Cli {
             },
             Command::WorkerKey(key) => key.run(),
             Command::Manage(manage) => manage.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Validate(check) => check.run(),
             Command::Token(token) => token.run(),
             Command::ServiceToken(token) => token.run(),
@@ -183,6 +195,8 @@ impl Cli {
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
+            Command::Vault(vault) => vault.run(),
+            Command::Job(job) => job.run(),
             Command::Status(status) => status.run(),
             Command::Whoami(whoami) => whoami.run(),
             Command::Openapi => {
