@@ -128,6 +128,9 @@ words! {
         TokenRevokeBatch = "token.revoke_batch",
         AdminLockout = "admin.lockout",
         CertificateOrder = "certificate.order",
+        AuditList = "audit.list",
+        AuditShow = "audit.show",
+        CachePurge = "cache.purge",
     }
 }
 
@@ -173,7 +176,9 @@ impl Action {
             | Self::TokenRevokeBatch
             | Self::ConfigLoad
             | Self::ConfigReload
-            | Self::ConfigReject => Class::Management,
+            | Self::ConfigReject
+            | Self::AuditList
+            | Self::AuditShow => Class::Management,
             Self::ManagementAuth
             | Self::RateLimitExceeded
             | Self::IpDenied
@@ -197,6 +202,7 @@ impl Action {
             | Self::SystemDrain
             | Self::SystemDegraded
             | Self::SystemRecovered
+            | Self::CachePurge
             | Self::CertificateOrder => Class::System,
         }
     }

@@ -173,6 +173,11 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::Name, Value::Word("server.tls"))
             .with_detail(Key::Message, Value::Text("a.example, b.example".into()))
             .with_error("the authority refuses: rate limited"),
+        Action::AuditList | Action::AuditShow | Action::CachePurge => {
+            Event::new(action, Actor::Management, Outcome::Success)
+                .with_http_method("GET")
+                .with_endpoint("/api/v1/audit")
+        }
         Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
             .with_reason("store")
             .with_error("disk I/O error: tok-1234567890abcdef in /data"),
