@@ -18,6 +18,7 @@ mod end;
 mod etag;
 mod front_door;
 mod grant;
+mod history;
 mod idempotency;
 mod ip_list;
 mod job;

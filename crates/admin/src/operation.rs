@@ -13,8 +13,7 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, job, key, lockout, maintenance, manage, not_offered, openapi,
-    project, service_token, status, tenant, tls, token, vault,
+    breaker, config, history, ip_list, job, key, lockout, maintenance, manage, not_offered, openapi, project, service_token, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -121,6 +120,7 @@ static NOUNS: [&[Operation]; 17] = [
     config::OPERATIONS,
     tls::OPERATIONS,
     breaker::OPERATIONS,
+    history::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

@@ -248,6 +248,16 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
     }
 
+    pub(crate) fn audit_not_kept() -> Self {
+        let detail = "There is no audit file that could be read: the audit log is off, or a pipe.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_db_disabled", detail)
+    }
+
+    pub(crate) fn audit_unreadable() -> Self {
+        let detail = "The audit file can't be read.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail)
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -131,6 +131,9 @@ words! {
         VaultMigrate = "vault.migrate",
         VaultRekey = "vault.rekey",
         VaultOpenFailed = "vault.open_failed",
+        AuditList = "audit.list",
+        AuditShow = "audit.show",
+        CachePurge = "cache.purge",
     }
 }
 
@@ -178,7 +181,9 @@ impl Action {
             | Self::VaultRekey
             | Self::ConfigLoad
             | Self::ConfigReload
-            | Self::ConfigReject => Class::Management,
+            | Self::ConfigReject
+            | Self::AuditList
+            | Self::AuditShow => Class::Management,
             Self::ManagementAuth
             | Self::RateLimitExceeded
             | Self::IpDenied
@@ -203,6 +208,7 @@ impl Action {
             | Self::SystemDrain
             | Self::SystemDegraded
             | Self::SystemRecovered
+            | Self::CachePurge
             | Self::CertificateOrder => Class::System,
         }
     }

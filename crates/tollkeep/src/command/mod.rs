@@ -1,6 +1,8 @@
 //! The command line: a file a command.
 
+mod audit;
 mod breaker;
+mod cache;
 mod client;
 mod config;
 mod demo;
@@ -87,6 +89,12 @@ enum Command {
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
+    /// What happened, from the audit log
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Answers that are kept
+    #[command(subcommand)]
+    Cache(cache::Cache),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -192,6 +200,8 @@ impl Cli {
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
             Command::Breaker(breaker) => breaker.run(),
+            Command::Audit(audit) => audit.run(),
+            Command::Cache(cache) => cache.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),

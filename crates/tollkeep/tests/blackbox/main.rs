@@ -36,6 +36,7 @@ mod front_door;
 mod front_door_jwt;
 mod hardening;
 mod headers;
+mod history;
 mod http2;
 mod http2_floods;
 mod http2_frames;
