@@ -21,22 +21,22 @@ const ROWS: &[Row] = &[
     ("project list", "default", NONE),
     ("project create UNIQUE", "UNIQUE", NONE),
     ("project get PROJECT", "PROJECT", Some(4)),
-    ("project update PROJECT --name renamed", "renamed", Some(4)),
+    ("project update PROJECT --name UNIQUE", "UNIQUE", Some(4)),
     ("tenant list", "default", NONE),
     ("tenant create UNIQUE", "UNIQUE", NONE),
     ("tenant get TENANT", "active", Some(4)),
-    ("tenant update TENANT --name renamed", "renamed", Some(4)),
+    ("tenant update TENANT --name UNIQUE", "UNIQUE", Some(4)),
     ("tenant suspend TENANT", "suspended", Some(4)),
     ("tenant resume TENANT", "active", Some(4)),
     ("tenant delete TENANT --yes", "", Some(4)),
-    ("token list", "STATUS", NONE),
     ("token create --name UNIQUE", "UNIQUE", NONE),
+    ("token list", "STATUS", NONE),
     ("token get TOKEN", "tid_", Some(4)),
     ("token update TOKEN --name renamed", "renamed", Some(4)),
     ("token suspend TOKEN", "suspended", Some(4)),
     ("token resume TOKEN", "active", Some(4)),
     ("token rotate TOKEN", "tid_", Some(4)),
-    ("token revoke TOKEN --yes", "", Some(4)),
+    ("token revoke TOKEN --yes", "revoked", Some(4)),
     ("project revoke-tokens PROJECT --yes", "", Some(4)),
     ("key list", "NAME", NONE),
     ("key create UNIQUE --role viewer", "UNIQUE", NONE),
@@ -44,15 +44,14 @@ const ROWS: &[Row] = &[
     ("key update KEY --name renamed", "renamed", Some(4)),
     ("key rotate KEY", "mky_", Some(4)),
     ("key revoke KEY --yes", "", Some(4)),
-    ("service-token list", "NAME", NONE),
     ("service-token create --name UNIQUE", "svc_", NONE),
+    ("service-token list", "NAME", NONE),
     ("service-token rotate SERVICE", "svc_", Some(4)),
     ("service-token revoke SERVICE --yes", "", Some(4)),
     ("breaker list", "none", NONE),
     ("ip deny 192.0.2.1", "192.0.2.1", NONE),
     ("ip list", "192.0.2.1", NONE),
     ("lockout list", "none", NONE),
-    ("lockout clear 192.0.2.9", "", NONE),
     ("maintenance status", "no", NONE),
     ("maintenance on --message later", "later", NONE),
     ("maintenance off", "", NONE),
@@ -144,7 +143,6 @@ fn every_verb_prints_tables_and_json_and_ends_with_its_code() {
         let word = word.replace("UNIQUE", &format!("n-{number}"));
         let word = word.replace("PROJECT", "prj_");
         assert!(shown.contains(&word), "{name}");
-        assert!(!word.is_empty() || !shown.contains('{'), "{name}");
         let again = filled(&gateway, command, number + 1).replace("192.0.2.1", "192.0.2.2");
         let json = run(&gateway, &again, &["--json"]);
         assert_eq!(json.status.code(), Some(0), "{name}");
