@@ -17,6 +17,8 @@ mod breaker;
 mod callers;
 mod chain;
 mod cli;
+mod cli_flags;
+mod cli_verbs;
 mod codings;
 mod connection;
 mod cors;
