@@ -55,8 +55,8 @@ pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
 pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 pub use scope::Scope;
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
-pub use tenant::{NewTenant, Tenant, TenantRef, TenantStatus};
+pub use tenant::{NewTenant, Tenant, TenantChange, TenantRef, TenantStatus};
 pub use token::{
-    Bindings, CallLimits, NewToken, ProjectRevocation, Revocation, Rotated, Rotation, Standing,
-    Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
+    Bindings, CallLimits, NewToken, Permission, ProjectRevocation, Revocation, Rotated, Rotation,
+    Standing, Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
 };

@@ -9,7 +9,7 @@ use crate::{
     Conflict, Page, PageRequest, Scope, Store, StoreError, blocklist, project, token::TokenState,
 };
 use std::num::NonZeroU64;
-use tollkeep_types::{LineageId, ProjectId, TokenId};
+use tollkeep_types::{LineageId, ProjectId, TenantId, TokenId};
 
 /// Which tokens a list shows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -25,7 +25,7 @@ macro_rules! select {
         concat!(
             "SELECT tokens.id, tenant_id, project_id, lineage_id, name, digest, pepper_id, hint,
                fingerprint, state, created_at, expires_at, idle_ttl_ms, last_used_at, max_requests,
-               request_count, limits, bindings, metadata, owner, replaced_by, grace_ends_at,
+               request_count, limits, bindings, policy, permissions, metadata, owner, replaced_by, grace_ends_at,
                revoked_at, revoked_reason, ended_at
              FROM tokens JOIN lineages ON lineages.id = lineage_id ",
             $rest
@@ -49,12 +49,16 @@ const OPEN: &str = select!("WHERE ended_at IS NULL");
 
 const OF_PROJECT: &str = select!("WHERE project_id = $1");
 
+const OF_TENANT: &str = select!("WHERE tenant_id = $1 AND state <> 'revoked'");
+
 const INSERT_LINEAGE: &str = "INSERT INTO lineages (id, request_count) VALUES ($1, 0)";
 
 const INSERT: &str = "INSERT INTO tokens
   (id, tenant_id, project_id, lineage_id, name, digest, pepper_id, hint, fingerprint, state,
-   created_at, expires_at, idle_ttl_ms, max_requests, limits, bindings, metadata, owner)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+   created_at, expires_at, idle_ttl_ms, max_requests, limits, bindings, metadata, owner, policy,
+   permissions)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+   $20)";
 
 impl Store {
     /// Makes a token of a project that the scope may see.
@@ -84,6 +88,8 @@ impl Store {
                 request_count: 0,
                 limits: new.limits,
                 bindings: new.bindings,
+                policy: new.policy,
+                permissions: new.permissions,
                 metadata: new.metadata,
                 owner: new.owner,
                 replaced_by: None,
@@ -146,11 +152,21 @@ pub(crate) async fn open(connection: &mut Connection) -> Result<Vec<Token>, Stor
 }
 
 /// Every token of a project, ended ones included.
-pub(super) async fn of_project(
+pub(crate) async fn of_project(
     connection: &mut Connection,
     id: ProjectId,
 ) -> Result<Vec<Token>, StoreError> {
     let rows = query(OF_PROJECT).bind(id.to_string());
+    let rows = rows.fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Every token of a tenant that was not revoked.
+pub(crate) async fn of_tenant(
+    connection: &mut Connection,
+    id: TenantId,
+) -> Result<Vec<Token>, StoreError> {
+    let rows = query(OF_TENANT).bind(id.to_string());
     let rows = rows.fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
@@ -192,6 +208,8 @@ pub(super) async fn insert(connection: &mut Connection, token: &Token) -> Result
         .bind(row::to_json(&token.bindings)?)
         .bind(row::to_json(&token.metadata)?)
         .bind(token.owner.as_str())
+        .bind(row::policy_text(token.policy.as_deref())?)
+        .bind(row::to_json(&token.permissions)?)
         .execute(connection)
         .await;
     match inserted {
@@ -225,6 +243,8 @@ fn read(row: &Row) -> Result<Token, StoreError> {
         request_count: row::number(row, "request_count")?,
         limits: row::json(row, "limits")?,
         bindings: row::json(row, "bindings")?,
+        policy: row::policy(row, "policy")?,
+        permissions: row::json(row, "permissions")?,
         metadata: row::json(row, "metadata")?,
         owner: row::text(row, "owner")?,
         replaced_by: row::id_if_set(row, "replaced_by")?,
