@@ -10,6 +10,7 @@ mod answer;
 mod attempts;
 mod body_coding;
 mod breaker;
+mod call_policy;
 mod challenge;
 mod cors;
 mod counter_keeper;

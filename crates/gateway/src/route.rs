@@ -17,6 +17,7 @@ use tollkeep_http1::{Method, write};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Metrics, RouteLabel};
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::ip_list::IpSet;
 use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
@@ -44,6 +45,8 @@ pub(crate) struct PlainRoute {
     pub(crate) stream_bytes_max: u64,
     /// Origins that calls must come from; empty: any, or none.
     pub(crate) allowed_origins: Vec<Origin>,
+    /// What may be asked for on it.
+    pub(crate) policy: Option<Arc<CallPolicy>>,
     content_encodings: Vec<ContentCoding>,
     allow_body: bool,
     allow_encoded_slash: bool,
@@ -84,6 +87,7 @@ impl PlainRoute {
                 .response_stream_bytes_max
                 .unwrap_or(all.server.limits.response_stream_bytes_max),
             allowed_origins: route.allowed_origins.clone(),
+            policy: route.policy.clone(),
             content_encodings: route.content_encodings.clone(),
             allow_body: route.allow_body,
             allow_encoded_slash: route.allow_encoded_slash,
