@@ -4,6 +4,7 @@ mod breaker;
 mod client;
 mod config;
 mod demo;
+mod given;
 mod ip;
 mod key;
 mod lockout;
