@@ -303,7 +303,7 @@ pub(crate) fn duration_text(millis: u64) -> String {
     let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
     let mut fitting = units
         .into_iter()
-        .filter(|(unit, _)| seconds > 0 && seconds % unit == 0);
+        .filter(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
     match fitting.next() {
         Some((unit, letter)) => format!("{}{letter}", seconds / unit),
         None => format!("{seconds}s"),

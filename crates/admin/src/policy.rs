@@ -121,6 +121,7 @@ fn read(written: Value) -> Result<Option<Arc<CallPolicy>>, Vec<(String, String)>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::Kind;
     use serde_json::json;
 
     // ID-90
@@ -163,16 +164,20 @@ mod tests {
     // ID-90
     #[test]
     fn what_is_declared_is_what_is_read() {
-        let crate::shape::Kind::Object(declared) = &POLICY.kind else {
+        let Kind::Object(declared) = &POLICY.kind else {
             panic!("an object");
         };
         for member in *declared {
-            let value = match &member.kind {
-                crate::shape::Kind::Switch => json!(false),
-                crate::shape::Kind::Number(..) => json!(1),
-                crate::shape::Kind::Choice(words) => json!(words.first()),
-                crate::shape::Kind::Lists => json!({"p": ["x"]}),
-                _ => json!([]),
+            let value = if matches!(member.kind, Kind::Switch) {
+                json!(false)
+            } else if matches!(member.kind, Kind::Number(..)) {
+                json!(1)
+            } else if let Kind::Choice(words) = &member.kind {
+                json!(words.first())
+            } else if matches!(member.kind, Kind::Lists) {
+                json!({"p": ["x"]})
+            } else {
+                json!([])
             };
             let name = member.name;
             let policy = read(json!({ name: value })).unwrap().unwrap();

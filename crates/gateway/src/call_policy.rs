@@ -97,7 +97,7 @@ impl Exchange<'_> {
         let malformed = |fault: form::FormFault| Refusal::InvalidForm(fault.to_string());
         match kind {
             BodyKind::Json => {
-                CallView::read(body, DEPTH_MAX).map_err(Refusal::of_body)?;
+                CallView::read(body, DEPTH_MAX).map_err(|refused| Refusal::of_body(&refused))?;
                 rules.check_json(body)
             }
             BodyKind::Urlencoded => rules.check_fields(&form::urlencoded(body).map_err(malformed)?),
@@ -176,8 +176,8 @@ fn unreadable() -> Refusal {
 
 impl Refusal {
     /// The refusal of a body that was to be strict JSON.
-    pub(crate) fn of_body(refused: BodyRefusal) -> Self {
-        match refused.fault {
+    pub(crate) fn of_body(refused: &BodyRefusal) -> Self {
+        match &refused.fault {
             BodyFault::DuplicateKey(_) => Self::DuplicateKey(refused.message()),
             BodyFault::Syntax(_) | BodyFault::TooDeep(_) => Self::InvalidJson(refused.message()),
         }
@@ -185,19 +185,15 @@ impl Refusal {
 
     /// As the policy says it; methods are told as far as the route takes them.
     fn of_policy(refused: CallRefusal, route: &Route<'_>) -> Self {
-        match refused {
-            CallRefusal::Method { allowed } => {
-                let takes = |method: &&str| match route.destination() {
-                    Destination::Plain(plain) => plain.takes(method),
-                    Destination::Surface(surface) => {
-                        surface.allow().split(", ").any(|own| own == *method)
-                    }
-                };
-                let allowed = allowed.into_iter().filter(takes).collect();
-                Self::Policy(CallRefusal::Method { allowed })
-            }
-            other => Self::Policy(other),
-        }
+        let CallRefusal::Method { allowed } = refused else {
+            return Self::Policy(refused);
+        };
+        let takes = |method: &&str| match route.destination() {
+            Destination::Plain(plain) => plain.takes(method),
+            Destination::Surface(surface) => surface.allow().split(", ").any(|own| own == *method),
+        };
+        let allowed = allowed.into_iter().filter(takes).collect();
+        Self::Policy(CallRefusal::Method { allowed })
     }
 }
 

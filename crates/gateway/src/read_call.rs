@@ -238,8 +238,8 @@ impl<'p> Exchange<'p> {
     }
 
     fn read_llm(&mut self, surface: Surface, caller: &Caller) -> Result<LlmCall, Refusal> {
-        let view =
-            CallView::read(self.body(), self.plan.llm.max_depth).map_err(Refusal::of_body)?;
+        let view = CallView::read(self.body(), self.plan.llm.max_depth)
+            .map_err(|refused| Refusal::of_body(&refused))?;
         let model = view.model.as_deref().unwrap_or_default();
         if caller.token().is_some_and(|token| {
             crate::identify::bindings_of(token)

@@ -133,11 +133,11 @@ impl Facts {
 
     /// We said no, or passed on somebody's.
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
-        let sort = match refusal.refused_as() {
-            // What binds nobody's token is a rule of the route.
-            RefusedAs::Binding(_) if self.token.is_none() => RefusedAs::Other,
-            sort => sort,
-        };
+        let mut sort = refusal.refused_as();
+        // What binds nobody's token is a rule of the route.
+        if matches!(sort, RefusedAs::Binding(_)) && self.token.is_none() {
+            sort = RefusedAs::Other;
+        }
         self.refusal = Some((refusal.public().code, sort));
         self.outcome = refusal.outcome();
     }

@@ -1,5 +1,9 @@
 //! Projects: owners of tokens.
 
+mod slug;
+
+pub(crate) use slug::{check_slug, slug_like};
+
 use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
 use crate::live::Change;
@@ -17,8 +21,6 @@ use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
 /// Longest name, in characters.
 const NAME_CHARS_MAX: usize = 200;
-/// Longest slug, in characters.
-const SLUG_CHARS_MAX: usize = 63;
 /// Why the tokens of a deleted project were revoked, in their records.
 const DELETED: &str = "the project was deleted";
 /// Slug and name of the project made at first start.
@@ -160,8 +162,6 @@ const INSERT: &str = "INSERT INTO projects
   (id, tenant_id, slug, name, is_active, limits, policy, metadata, created_at, updated_at)
   VALUES ($1, $2, $3, $4, TRUE, $5, $6, $7, $8, $8)";
 
-const SLUG_TAKEN: &str = "SELECT count(*) FROM projects WHERE tenant_id = $1 AND slug = $2";
-
 const SET_ACTIVE: &str = "UPDATE projects SET is_active = $3, updated_at = $4,
     deactivated_at = CASE WHEN $3 THEN NULL ELSE $4 END
   WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2) AND is_active <> $3";
@@ -267,7 +267,7 @@ impl Store {
         if let Some(name) = &change.name {
             check_name(name)?;
         }
-        check_slug(change.slug.as_deref())?;
+        change.slug.as_deref().map_or(Ok(()), check_slug)?;
         self.unattended(async move |inner| {
             let now = millis(inner.wall.now());
             let mut write = inner.begin(scope).await?;
@@ -344,15 +344,6 @@ impl Store {
     }
 }
 
-fn check_slug(slug: Option<&str>) -> Result<(), StoreError> {
-    if slug.is_some_and(|slug| !is_slug(slug)) {
-        return Err(StoreError::Invalid(
-            "slug must be 1 to 63 of a-z, 0-9 and `-`, not starting with `-`",
-        ));
-    }
-    Ok(())
-}
-
 fn check_name(name: &str) -> Result<(), StoreError> {
     let chars = name.chars().count();
     if chars == 0 || chars > NAME_CHARS_MAX || name.chars().any(char::is_control) {
@@ -413,12 +404,12 @@ async fn create(
     new: &NewProject,
 ) -> Result<Project, StoreError> {
     check_name(&new.name)?;
-    check_slug(new.slug.as_deref())?;
+    new.slug.as_deref().map_or(Ok(()), check_slug)?;
     let id = ProjectId::new(inner.wall.clock(), inner.entropy.as_ref());
     let tenant = inner.tenant_of(scope).to_string();
     let slug = match &new.slug {
         Some(slug) => slug.clone(),
-        None => free_slug(write.connection(), &tenant, &new.name, id).await?,
+        None => slug::free_slug(write.connection(), &tenant, &new.name, id).await?,
     };
     let inserted = query(INSERT)
         .bind(id.to_string())
@@ -447,45 +438,6 @@ fn name_conflict(error: sqlx::Error) -> StoreError {
     }
 }
 
-pub(crate) fn is_slug(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    text.len() <= SLUG_CHARS_MAX
-        && !text.is_empty()
-        && !text.starts_with('-')
-        && text.bytes().all(allowed)
-}
-
-/// A slug like the name; if that is taken or nothing is left of it, with the end of the id.
-async fn free_slug(
-    connection: &mut Connection,
-    tenant: &str,
-    name: &str,
-    id: ProjectId,
-) -> Result<String, StoreError> {
-    let like_name = slug_like(name);
-    let taken = query(SLUG_TAKEN)
-        .bind(tenant.to_owned())
-        .bind(like_name.clone())
-        .fetch_number(connection)
-        .await?;
-    if taken == 0 && is_slug(&like_name) {
-        return Ok(like_name);
-    }
-    let id = id.to_string();
-    let ending = id.get(id.len().saturating_sub(12)..).unwrap_or(&id);
-    let room = SLUG_CHARS_MAX - ending.len() - 1;
-    let start: String = like_name.chars().take(room).collect();
-    Ok(format!("{start}-{ending}").trim_matches('-').to_owned())
-}
-
-/// The ASCII letters and digits of a name, in lower case, everything between as one `-`.
-pub(crate) fn slug_like(name: &str) -> String {
-    let words = name.split(|char: char| !char.is_ascii_alphanumeric());
-    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-    let slug: String = words.join("-").chars().take(SLUG_CHARS_MAX).collect();
-    slug.trim_end_matches('-').to_ascii_lowercase()
-}
-
 fn read(row: &Row) -> Result<Project, StoreError> {
     Ok(Project {
         id: row::id(row, "id")?,
@@ -501,43 +453,4 @@ fn read(row: &Row) -> Result<Project, StoreError> {
         updated_at: row::time(row, "updated_at")?,
         deactivated_at: row::time_if_set(row, "deactivated_at")?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // ID-1
-    #[test]
-    fn slugs_have_one_form() {
-        for (name, text, want) in [
-            ("usual", "team-a", true),
-            ("digit first", "9lives", true),
-            ("longest", &"a".repeat(63), true),
-            ("longer", &"a".repeat(64), false),
-            ("empty", "", false),
-            ("dash first", "-a", false),
-            ("upper case", "Team", false),
-            ("underscore, as in an id", "prj_a", false),
-        ] {
-            assert_eq!(is_slug(text), want, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_slug_is_made_from_the_name() {
-        for (name, want) in [
-            ("Team A", "team-a"),
-            ("  Søren's  Café ", "s-ren-s-caf"),
-            ("日本", ""),
-            (&"long ".repeat(40), &"long-".repeat(12) as &str),
-        ] {
-            let want = if want.len() == 60 {
-                &format!("{want}lon")
-            } else {
-                want
-            };
-            assert_eq!(slug_like(name), *want, "{name}");
-        }
-    }
 }

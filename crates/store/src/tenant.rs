@@ -3,7 +3,7 @@
 use crate::database::{Database, GATEWAY};
 use crate::error::is_duplicate_of;
 use crate::live::Change;
-use crate::project::{is_slug, slug_like};
+use crate::project::{check_slug, slug_like};
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::{CallLimits, Conflict, Page, PageRequest, Scope, Store, StoreError, token};
@@ -324,15 +324,6 @@ impl Store {
         })
         .await
     }
-}
-
-fn check_slug(slug: &str) -> Result<(), StoreError> {
-    if is_slug(slug) {
-        return Ok(());
-    }
-    Err(StoreError::Invalid(
-        "slug must be 1 to 63 of a-z, 0-9 and `-`, not starting with `-`",
-    ))
 }
 
 fn slug_conflict(error: sqlx::Error) -> StoreError {

@@ -118,6 +118,3 @@ pub fn deny_model(policies: &[Arc<CallPolicy>], model: &str) -> bool {
         denied.iter().any(|glob| model_glob(glob, model))
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,8 @@
 //! Policies by value.
 
-use super::*;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tollkeep_policy::call_policy::*;
 
 fn policy(written: &Value) -> Arc<CallPolicy> {
     Arc::new(serde_json::from_value(written.clone()).unwrap())
@@ -12,6 +13,15 @@ fn faults(written: &Value) -> Vec<String> {
     let faults = CallPolicy::new(written).err().unwrap_or_default();
     faults.iter().map(ToString::to_string).collect()
 }
+
+/// Name, policy, method and path, fields, and why it is refused.
+type HeadRow<'a> = (
+    &'a str,
+    Value,
+    (&'a str, &'a str),
+    Lines<'a>,
+    Option<&'a str>,
+);
 
 type Lines<'a> = &'a [(&'a str, &'a str)];
 
@@ -31,10 +41,11 @@ fn head(
 
 // ID-90
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_rule_on_the_head_says_its_own_no() {
     let chat = ("POST", "/v1/chat/completions");
     let origin = ("Origin", "https://app.example");
-    let rows: &[(&str, Value, (&str, &str), Lines<'_>, Option<&str>)] = &[
+    let rows: &[HeadRow<'_>] = &[
         ("nothing", json!({}), chat, &[], None),
         (
             "a method",
