@@ -33,6 +33,7 @@ mod project;
 mod reload;
 mod request;
 mod rights;
+mod route;
 mod router;
 mod runtime;
 mod secret;
@@ -46,7 +47,9 @@ mod token;
 
 pub use data_port::DataPort;
 pub use openapi::document as openapi;
-pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+pub use runtime::{
+    Breaker, BreakerState, Certificate, Explained, Reloaded, Runtime, SettingsState,
+};
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 
 use arc_swap::ArcSwapOption;

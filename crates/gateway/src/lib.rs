@@ -17,6 +17,7 @@ mod counter_keeper;
 mod credentials;
 mod doors;
 mod edge_limits;
+mod explain;
 mod folds;
 mod form;
 mod front_door;
@@ -53,6 +54,7 @@ mod upstream_head;
 mod worker;
 
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
+pub use explain::Explained;
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };

@@ -253,6 +253,11 @@ impl SurfaceRoutes {
         }
     }
 
+    /// Bytes of a body at most.
+    pub(crate) fn body_bytes_max(&self) -> u64 {
+        self.body_bytes_max
+    }
+
     pub(crate) fn find(&self, surface: Surface) -> Option<(&Arc<str>, RouteLabel)> {
         let known = self
             .served
@@ -417,7 +422,7 @@ impl<'p> Exchange<'p> {
         let route = Route {
             destination: Destination::Surface(surface),
             access: Access::Token,
-            body_bytes_max: self.plan.surfaces.body_bytes_max,
+            body_bytes_max: self.plan.surfaces.body_bytes_max(),
         };
         Ok((route, FormRules::of_surface(surface)))
     }

@@ -78,9 +78,10 @@ fn bound(body: &[u8]) {
     };
     for surface in Surface::ALL {
         assert!(Asks::read(surface, body).is_ok());
-        let name = match surface {
-            Surface::Responses => "max_output_tokens",
-            _ => "max_tokens",
+        let name = if surface == Surface::Responses {
+            "max_output_tokens"
+        } else {
+            "max_tokens"
         };
         let Ok(Some(edited)) = bounded(surface, body, &bounds, name) else {
             continue;

@@ -4,7 +4,9 @@ use super::overrides::Overriding;
 use super::reload::Reloader;
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_admin::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+use tollkeep_admin::{
+    Breaker, BreakerState, Certificate, Explained, Reloaded, Runtime, SettingsState,
+};
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
 use tollkeep_gateway::Shared;
@@ -62,6 +64,22 @@ impl Runtime for Live {
             not_after: certificate.not_after,
         });
         Ok(told.collect())
+    }
+
+    fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
+        let told = self.shared.plan.load().explain(method, target, model);
+        Explained {
+            path: told.path,
+            refused: told.refused,
+            allow: told.allow,
+            route: told.route,
+            upstream: told.upstream,
+            model: told.model,
+            needs_token: told.needs_token,
+            body_bytes_max: told.body_bytes_max,
+            rate: told.rate,
+            policies: told.policies,
+        }
     }
 
     fn breakers(&self) -> Vec<Breaker> {

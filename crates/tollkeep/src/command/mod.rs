@@ -15,6 +15,7 @@ mod master_key;
 mod origin;
 mod output;
 mod project;
+mod route;
 mod serve;
 mod service_token;
 mod status;
@@ -80,6 +81,9 @@ enum Command {
     /// Certificates of our own listeners
     #[command(subcommand)]
     Tls(tls::Tls),
+    /// What becomes of requests
+    #[command(subcommand, alias = "routes")]
+    Route(route::Route),
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
@@ -180,6 +184,7 @@ impl Cli {
             Command::Key(key) => key.run(),
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
+            Command::Route(route) => route.run(),
             Command::Breaker(breaker) => breaker.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),

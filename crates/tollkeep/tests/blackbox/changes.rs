@@ -227,6 +227,7 @@ fn done(output: &Output) -> Value {
 
 // ID-110 ID-112
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn everything_is_changed_by_commands_too() {
     let (_origin, gateway) = served();
     let (id, _) = made(&gateway, &json!({}));

@@ -40,6 +40,7 @@ fn multipart(fields: &[(&str, &str)]) -> Vec<u8> {
 
 // ID-91
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn no_spelling_of_json_escapes() {
     let (fits, not, twice, bad) = ("", "param_not_allowed", "duplicate_key", "bad_content_type");
     let text = |body: &str| body.as_bytes().to_vec();

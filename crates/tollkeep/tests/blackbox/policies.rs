@@ -37,6 +37,7 @@ fn body_code(answer: &Answer) -> Value {
 
 // ID-90 ID-92
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_policy_holds_at_once_wherever_it_stands_and_until_it_is_taken_away() {
     let origin = Origin::start(answer);
     let gateway = models(&origin).start();
@@ -232,6 +233,7 @@ fn every_policy_must_allow_a_call() {
 
 // ID-90 ID-92
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn features_that_are_off_are_refused_in_the_dialect_of_the_call() {
     let origin = Origin::start(answer);
     let gateway = models(&origin).start();
@@ -424,6 +426,101 @@ fn a_policy_in_the_settings_is_taken_over_when_they_are_loaded_again() {
         told.contains("policy.when") && told.contains("is not supported yet"),
         "{told}"
     );
+}
+
+// ID-110
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
+fn a_request_is_explained_without_being_sent() {
+    let origin = Origin::start(answer);
+    let gateway = models(&origin).set("policy.denied_models", "o3").start();
+    let (id, _) = made(
+        &gateway,
+        &json!({"policy": {"allowed_methods": ["POST"]}, "limits": {"burst": 3}}),
+    );
+    let project = json!({"policy": {"allowed_endpoints": ["/v1"]}, "limits": {"concurrency": 4}});
+    assert_eq!(
+        gateway
+            .api("PATCH", "/api/v1/projects/default", Some(&project))
+            .0,
+        200
+    );
+    let chat = "/v1/chat/completions";
+    for (arguments, route, upstream, refused) in [
+        (vec!["POST", chat], "POST /v1/chat/completions", "", ""),
+        (
+            vec!["POST", chat, "--model", "gpt-4o"],
+            "POST /v1/chat/completions",
+            "openai",
+            "",
+        ),
+        (
+            vec!["POST", chat, "--model", "openai/o3"],
+            "POST /v1/chat/completions",
+            "openai",
+            "model_not_found",
+        ),
+        (
+            vec!["POST", chat, "--model", "nothing"],
+            "POST /v1/chat/completions",
+            "",
+            "model_not_found",
+        ),
+        (
+            vec!["GET", "https://gateway.example/plain?a=b"],
+            "ANY /plain",
+            "origin",
+            "",
+        ),
+        (
+            vec!["GET", "/plain", "--token", &id],
+            "ANY /plain",
+            "origin",
+            "method_not_allowed",
+        ),
+        (
+            vec!["POST", "/plain", "--token", &id],
+            "ANY /plain",
+            "origin",
+            "endpoint_not_found",
+        ),
+        (vec!["GET", chat], "", "", "method_not_allowed"),
+        (vec!["GET", "/nowhere"], "", "", "endpoint_not_found"),
+        (vec!["GET", "/a/../b"], "", "", "bad_request"),
+    ] {
+        let arguments = [vec!["route", "explain"], arguments].concat();
+        let output = gateway.cli(&arguments);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
+        let got = (text("route"), text("upstream"), text("refused"));
+        assert_eq!(
+            got,
+            (route.into(), upstream.into(), refused.into()),
+            "{arguments:?}"
+        );
+        if arguments.contains(&"--token") {
+            assert_eq!(
+                told["limits"],
+                json!({"concurrency": 4, "burst": 3}),
+                "{told}"
+            );
+            let on: Vec<_> = told["policies"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|policy| policy["on"].clone())
+                .collect();
+            assert_eq!(on, ["settings", "project", "token"], "{told}");
+        }
+    }
+    assert_eq!(origin.count(), 0, "nothing was sent");
+    for (arguments, code) in [
+        (["GET", "/x", "--token", "tid_x"], 4),
+        (["GET", "/x", "--mode", "x"], 2),
+    ] {
+        let output = gateway.cli(&[vec!["route", "explain"], arguments.to_vec()].concat());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    }
 }
 
 // ID-90 ID-33

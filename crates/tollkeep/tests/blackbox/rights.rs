@@ -80,6 +80,7 @@ const ROWS: &[Row] = &[
     ("service_token_revoke", "service_token", "{}", "OA"),
     ("config_reload", "", "{}", "OA"),
     ("tls_reload", "", "{}", "OA"),
+    ("route_explain", "", "", "OAPVT"),
     ("breaker_list", "", "", "OAPVT"),
     ("breaker_reset", "breaker", "{}", "OAPT"),
     ("ip_deny_list", "", "", "OAPV"),
