@@ -294,11 +294,15 @@ impl<'r, 'p> Found<'r, 'p> {
         if let Some(is_there) = self.is_there.get_mut(number) {
             *is_there = true;
         }
+        // What is refused already costs no further look: a body may hold very many values.
+        if self.broken.is_some_and(|broken| broken <= number) {
+            return;
+        }
         let rule = self.rules.get(number).map(|(rule, _)| rule);
         if let (Some(rule), Some(value)) = (rule, value)
             && !rule.allows(value)
         {
-            self.broken = Some(self.broken.map_or(number, |broken| broken.min(number)));
+            self.broken = Some(number);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::plan::Plan;
 use crate::route::{PlainRoute, allow};
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_config::settings::{Access, RateBy};
+use tollkeep_config::settings::{Access, Method, RateBy};
 use tollkeep_llm::{Surface, SurfaceMatch, surface_of};
 use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::path::{PathRules, canonicalize, split_target};
@@ -42,6 +42,10 @@ impl Plan {
         let (path, _) = split_target(without_authority(target).as_bytes());
         if canonicalize(path, PathRules::PERMISSIVE, &mut told.path).is_err() {
             told.refused = Some("bad_request");
+            return told;
+        }
+        if !Method::ALL.iter().any(|known| known.as_str() == method) && method != "HEAD" {
+            told.refused = Some("method_unknown");
             return told;
         }
         told.policies

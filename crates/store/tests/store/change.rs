@@ -248,6 +248,28 @@ async fn a_project_made_later_has_what_its_tenant_says() {
     );
 }
 
+// ID-33 ID-90
+#[tokio::test]
+async fn what_a_tenant_no_longer_says_is_gone_when_everything_is_read_anew() {
+    let world = World::new().await;
+    let token = world.token(1).await;
+    let tenant = world.store.default_tenant().id;
+    let given = TenantChange {
+        limits: Some(a_second(2)),
+        policy: Some(Some(models("t*"))),
+        ..TenantChange::default()
+    };
+    let changed = world.store.change_tenant(tenant, given).await.unwrap();
+    let (live, project) = (world.store.live(), world.project().await);
+    let tokens = [token];
+    live.replace((&[], std::slice::from_ref(&project)), &tokens, &[]);
+    assert_eq!(bound_by(&world, 1), Vec::<String>::new());
+    assert_eq!(world.live(1).unwrap().limits(), CallLimits::default());
+    live.replace((&[changed], &[project]), &tokens, &[]);
+    assert_eq!(bound_by(&world, 1), ["t*"]);
+    assert_eq!(world.live(1).unwrap().limits(), a_second(2));
+}
+
 // ID-3
 #[tokio::test]
 async fn a_deleted_project_is_found_by_nothing_and_its_tokens_are_revoked() {

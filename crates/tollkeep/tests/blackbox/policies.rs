@@ -487,6 +487,7 @@ fn a_request_is_explained_without_being_sent() {
         (vec!["GET", chat], "", "", "method_not_allowed"),
         (vec!["GET", "/nowhere"], "", "", "endpoint_not_found"),
         (vec!["GET", "/a/../b"], "", "", "bad_request"),
+        (vec!["get", "/plain"], "", "", "method_unknown"),
     ] {
         let arguments = [vec!["route", "explain"], arguments].concat();
         let output = gateway.cli(&arguments);
