@@ -34,11 +34,13 @@ mod openapi;
 mod operation;
 mod own_token;
 mod parameters;
+mod policy;
 mod problem;
 mod project;
 mod reload;
 mod request;
 mod rights;
+mod route;
 mod router;
 mod runtime;
 mod secret;
@@ -57,8 +59,8 @@ pub use job::Jobs;
 pub use openapi::document as openapi;
 pub use own_token::{Holder, HolderNo};
 pub use runtime::{
-    Breaker, BreakerState, Certificate, Choosing, KekChoice, KekRefused, KnownKek, Reloaded,
-    Runtime, SettingsState,
+    Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused, KnownKek,
+    Reloaded, Runtime, SettingsState,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};

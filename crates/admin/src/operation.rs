@@ -13,7 +13,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, history, ip_list, job, key, lockout, maintenance, manage, not_offered, openapi, project, service_token, status, tenant, tls, token, vault,
+    breaker, config, history, ip_list, job, key, lockout, maintenance, manage, not_offered,
+    openapi, project, route, service_token, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -111,7 +112,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 17] = [
+static NOUNS: [&[Operation]; 18] = [
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -119,6 +120,7 @@ static NOUNS: [&[Operation]; 17] = [
     service_token::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
+    route::OPERATIONS,
     breaker::OPERATIONS,
     history::OPERATIONS,
     status::OPERATIONS,

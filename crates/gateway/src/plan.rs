@@ -28,6 +28,7 @@ use tollkeep_net::Dialer;
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_net::tls::UpstreamTls;
 use tollkeep_observe::metrics::{Metrics, ProviderLabel};
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::client_ip::ClientIpRules;
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
 use tollkeep_policy::ip_list::IpLists;
@@ -56,6 +57,8 @@ pub struct Plan {
     pub(crate) edge_limits: EdgeLimits,
     pub(crate) ip_lists: IpLists,
     pub(crate) maintenance: Maintenance,
+    /// What may be asked for by anybody, on every route.
+    pub(crate) policy: Option<Arc<CallPolicy>>,
     /// Management is on the data listener too.
     pub(crate) on_data_port: bool,
     pub(crate) failing_credentials: Quota,
@@ -141,6 +144,11 @@ pub(crate) struct ProviderPlan {
 impl ProviderPlan {
     pub(crate) fn speaks(&self) -> Speaks {
         self.kind.speaks
+    }
+
+    /// Whether a call of this surface says `max_completion_tokens` to it rather than `max_tokens`.
+    pub(crate) fn says_completion_tokens(&self, surface: Surface) -> bool {
+        surface == Surface::Chat && self.kind.name == "openai"
     }
 
     /// How every head of a call to this surface begins.
@@ -270,6 +278,7 @@ impl Plan {
             trust_request_id: server.trust_request_id,
             ip_lists: server.ip_lists.clone(),
             maintenance: server.maintenance.clone(),
+            policy: settings.policy.clone(),
             on_data_port: settings.management.on_data_port == OnDataPort::Loopback,
             failing_credentials: tollkeep_policy::lockout::FAILED_CREDENTIALS,
             failure_floor: settings.auth.failure_floor,

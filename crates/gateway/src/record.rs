@@ -133,7 +133,12 @@ impl Facts {
 
     /// We said no, or passed on somebody's.
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
-        self.refusal = Some((refusal.public().code, refusal.refused_as()));
+        let mut sort = refusal.refused_as();
+        // What binds nobody's token is a rule of the route.
+        if matches!(sort, RefusedAs::Binding(_)) && self.token.is_none() {
+            sort = RefusedAs::Other;
+        }
+        self.refusal = Some((refusal.public().code, sort));
         self.outcome = refusal.outcome();
     }
 

@@ -20,6 +20,7 @@ mod logging;
 mod maintenance;
 mod management;
 mod metrics;
+mod policy;
 mod postgres;
 mod provider;
 mod provider_kind;
@@ -82,7 +83,9 @@ use crate::kind::{choice, path, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::ip_list::covers_loopback;
 use tollkeep_types::tls::ClientCertNeed;
 
@@ -111,6 +114,8 @@ pub struct Settings {
     pub counters: Counters,
     /// What may be dialled.
     pub egress: Egress,
+    /// What calls may ask for; `None` is anything.
+    pub policy: Option<Arc<CallPolicy>>,
     /// Plain upstreams, in the order of the file.
     pub upstreams: Vec<Upstream>,
     /// Routes to plain upstreams, in the order of the file.
@@ -211,6 +216,7 @@ keys! {
         redis: redis::RedisFile = section(),
         counters: Counters = section(),
         egress: egress::EgressFile = section(),
+        policy: policy::PolicyFile = section(),
         /// Upstreams of plain routes, by name.
         upstreams: Vec<(String, upstream::UpstreamFile)> = named(plain_name),
         /// Plain routes, by `METHOD /path`; several methods as `GET,POST`, all as `ANY`. A path
@@ -261,6 +267,7 @@ impl Settings {
             audit: file.audit.check(&file.data_dir),
             data_dir: file.data_dir,
             server,
+            policy: file.policy.check(&KeyPath::of("policy"), checks),
             egress,
             upstreams,
             routes,

@@ -7,8 +7,8 @@ use super::vault::Chooser;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
-    Breaker, BreakerState, Certificate, Choosing, Jobs, KekChoice, KnownKek, Reloaded, Runtime,
-    SettingsState,
+    Breaker, BreakerState, Certificate, Choosing, Explained, Jobs, KekChoice, KnownKek, Reloaded,
+    Runtime, SettingsState,
 };
 use tollkeep_config::settings::Anomaly;
 use tollkeep_config::{ConfigErrors, Settings};
@@ -89,6 +89,22 @@ impl Runtime for Live {
         self.reloader.order_again();
         let read = self.reloader.reload_tls()?.into_iter();
         Ok(read.map(certificate).collect())
+    }
+
+    fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
+        let told = self.shared.plan.load().explain(method, target, model);
+        Explained {
+            path: told.path,
+            refused: told.refused,
+            allow: told.allow,
+            route: told.route,
+            upstream: told.upstream,
+            model: told.model,
+            needs_token: told.needs_token,
+            body_bytes_max: told.body_bytes_max,
+            rate: told.rate,
+            policies: told.policies,
+        }
     }
 
     fn breakers(&self) -> Vec<Breaker> {

@@ -9,6 +9,7 @@ mod config;
 mod connection;
 mod demo;
 mod doctor;
+mod given;
 mod ip;
 mod job;
 mod key;
@@ -22,6 +23,7 @@ mod origin;
 mod output;
 mod profile;
 mod project;
+mod route;
 mod serve;
 mod service_token;
 mod status;
@@ -91,6 +93,9 @@ enum Command {
     /// Certificates of our own listeners
     #[command(subcommand)]
     Tls(tls::Tls),
+    /// What becomes of requests
+    #[command(subcommand, alias = "routes")]
+    Route(route::Route),
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
@@ -179,6 +184,7 @@ impl Cli {
             Command::Key(key) => key.run(),
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
+            Command::Route(route) => route.run(),
             Command::Breaker(breaker) => breaker.run(),
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),

@@ -20,6 +20,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("project_create", "", r#"{"name":"made"}"#, "OAT"),
     ("project_get", "project", "", "OAPVT"),
     ("project_update", "project", r#"{"is_active":true}"#, "OAT"),
+    ("project_delete", "throwaway_project", "", "OAT"),
     ("tenant_list", "", "", "OAPVT"),
     ("tenant_create", "", r#"{"name":"made"}"#, "O"),
     ("tenant_get", "tenant", "", "OAPVT"),
@@ -79,6 +80,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("service_token_revoke", "service_token", "{}", "OA"),
     ("config_reload", "", "{}", "OA"),
     ("tls_reload", "", "{}", "OA"),
+    ("route_explain", "", "", "OAPVT"),
     ("breaker_list", "", "", "OAPVT"),
     ("breaker_reset", "breaker", "{}", "OAPT"),
     ("audit_list", "", "", "OAPVT"),
@@ -125,17 +127,18 @@ pub(crate) fn world() -> World {
         .set("management.lockout.failures", "1000")
         .start();
     let (a, b) = (tenant(&gateway, "a"), tenant(&gateway, "b"));
-    let project = |tenant: &str| {
-        let body = json!({ "name": "p", "tenant": tenant });
+    let project = |name: &str, tenant: &str| {
+        let body = json!({ "name": name, "tenant": tenant });
         made(&gateway, "/api/v1/projects", &body)
     };
-    let (own, foreign) = (project(&a), project(&b));
+    let (own, foreign) = (project("p", &a), project("p", &b));
     let token = made(&gateway, "/api/v1/tokens", &json!({ "project": own }));
     let viewer = json!({ "name": "v", "role": "viewer", "tenant_id": a });
     let ids = BTreeMap::from([
         ("", String::new()),
         ("tenant", a.clone()),
         ("throwaway", tenant(&gateway, "c")),
+        ("throwaway_project", project("q", &a)),
         ("project", own),
         ("foreign project", foreign),
         ("token", token),

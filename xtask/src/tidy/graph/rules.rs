@@ -10,7 +10,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("llm", &["types"]),
     ("payments", &["types", "crypto"]),
     ("config", &["types", "policy"]),
-    ("store", &["types", "ledger"]),
+    ("store", &["types", "policy", "ledger"]),
     ("counters", &["types", "policy"]),
     ("http1", &["types"]),
     ("http2", &["types", "http1"]),
