@@ -2,8 +2,8 @@
 //! three: what they hold of the gateway is another.
 
 use crate::runtime::{
-    Breaker, BreakerState, Certificate, Choosing, KekChoice, KekRefused, KnownKek, Reloaded,
-    Runtime, SettingsState,
+    Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused, KnownKek,
+    Reloaded, Runtime, SettingsState,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -108,6 +108,10 @@ impl Runtime for Would {
 
     fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
         self.0.try_reload_tls()
+    }
+
+    fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
+        self.0.explain(method, target, model)
     }
 
     fn breakers(&self) -> Vec<Breaker> {

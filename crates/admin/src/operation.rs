@@ -112,7 +112,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 18] = [
+static NOUNS: &[&[Operation]] = &[
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,

@@ -13,7 +13,7 @@ pub use service_tokens::ServiceTokens;
 pub use token::LiveToken;
 pub use usage::{Usage, UsageBatch};
 
-use crate::{Project, ServiceToken, Tenant, Token};
+use crate::{Project, ServiceToken, Tenant, TenantStatus, Token, TokenState};
 use project::TenantRules;
 use shards::Shards;
 use std::collections::{HashMap, HashSet};
@@ -167,7 +167,10 @@ impl LiveTokens {
         off.for_each(|token| self.cut(Cut::Token(token.id, token.secret.digest)));
         let off = projects.iter().filter(|project| !project.is_active);
         off.for_each(|project| self.cut(Cut::Project(project.id)));
-        for tenant in not_active {
+        let off = of_note
+            .iter()
+            .filter(|tenant| tenant.status != TenantStatus::Active);
+        for tenant in off {
             self.cut(Cut::Tenant(tenant.id));
         }
         self.cuts.fetch_add(1, Ordering::Release);
