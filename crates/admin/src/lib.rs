@@ -27,6 +27,7 @@ mod once;
 mod openapi;
 mod operation;
 mod parameters;
+mod price;
 mod problem;
 mod project;
 mod reload;

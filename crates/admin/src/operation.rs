@@ -10,8 +10,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, key, lockout, maintenance, manage, openapi, project, service_token,
-    status, tenant, tls, token,
+    breaker, config, ip_list, key, lockout, maintenance, manage, openapi, price, project,
+    service_token, status, tenant, tls, token,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -109,7 +109,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 15] = [
+static NOUNS: [&[Operation]; 16] = [
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -118,6 +118,7 @@ static NOUNS: [&[Operation]; 15] = [
     config::OPERATIONS,
     tls::OPERATIONS,
     breaker::OPERATIONS,
+    price::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::{ConfigErrors, Settings};
+use tollkeep_ledger::price::Book;
 use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
 /// The running gateway.
@@ -29,6 +30,9 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// Every fault at once; those in use stay.
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
+
+    /// The prices in use.
+    fn prices(&self) -> Arc<Book>;
 
     /// Every breaker that remembers a failure, the worst first.
     fn breakers(&self) -> Vec<Breaker>;

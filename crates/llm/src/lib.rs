@@ -9,6 +9,7 @@
 
 pub mod body;
 pub mod catalog;
+pub mod demand;
 pub mod error;
 mod json;
 pub mod models;

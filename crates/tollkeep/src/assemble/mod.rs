@@ -16,6 +16,7 @@ mod overrides;
 #[cfg(test)]
 mod panics;
 mod plan;
+pub(crate) mod prices;
 mod reload;
 mod runtime;
 mod store;

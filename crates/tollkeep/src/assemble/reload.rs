@@ -360,7 +360,12 @@ impl Reloader {
         let before = self.plane.shared.plan.load();
         let planned = self.plane.planner.plan(&loaded.settings, Some(&before));
         let planned = planned.map_err(|found| faults.extend(found)).ok();
-        let (Some(planned), Some(tls), true) = (planned, tls, faults.is_empty()) else {
+        let prices = super::prices::book(&loaded.settings.prices)
+            .map_err(|problem| faults.push(fault("prices.file", &problem)))
+            .ok();
+        let (Some(planned), Some(tls), Some(prices), true) =
+            (planned, tls, prices, faults.is_empty())
+        else {
             return Err(ConfigErrors(faults));
         };
         logs::set_level(log_level(&loaded.settings));
@@ -368,6 +373,7 @@ impl Reloader {
         self.tls.take(tls);
         self.note_read(files);
         let connections_max = loaded.settings.server.limits.connections_max;
+        self.plane.shared.prices.store(Arc::new(prices));
         self.plane
             .shared
             .plan

@@ -8,6 +8,7 @@ use tollkeep_admin::{Breaker, BreakerState, Certificate, Reloaded, Runtime, Sett
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
 use tollkeep_gateway::Shared;
+use tollkeep_ledger::price::Book;
 use tollkeep_policy::breaker::View;
 use tollkeep_types::MonoNanos;
 
@@ -62,6 +63,10 @@ impl Runtime for Live {
             not_after: certificate.not_after,
         });
         Ok(told.collect())
+    }
+
+    fn prices(&self) -> Arc<Book> {
+        self.shared.prices.load_full()
     }
 
     fn breakers(&self) -> Vec<Breaker> {

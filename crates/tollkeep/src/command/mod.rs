@@ -13,6 +13,7 @@ mod manage;
 mod master_key;
 mod origin;
 mod output;
+mod price;
 mod project;
 mod serve;
 mod service_token;
@@ -82,6 +83,9 @@ enum Command {
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
+    /// What models cost
+    #[command(subcommand, alias = "prices")]
+    Price(price::Price),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -180,6 +184,7 @@ impl Cli {
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
             Command::Breaker(breaker) => breaker.run(),
+            Command::Price(price) => price.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
