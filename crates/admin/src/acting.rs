@@ -11,6 +11,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_crypto::Keyring;
+use tollkeep_ledger::price::Book;
 use tollkeep_store::Store;
 
 /// What a request does.
@@ -112,6 +113,10 @@ impl Runtime for Would {
 
     fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
         self.0.explain(method, target, model)
+    }
+
+    fn prices(&self) -> Arc<Book> {
+        self.0.prices()
     }
 
     fn breakers(&self) -> Vec<Breaker> {

@@ -35,6 +35,7 @@ mod operation;
 mod own_token;
 mod parameters;
 mod policy;
+mod price;
 mod problem;
 mod project;
 mod reload;

@@ -14,7 +14,7 @@ use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
     breaker, config, history, ip_list, job, key, lockout, maintenance, manage, not_offered,
-    openapi, project, route, service_token, status, tenant, tls, token, vault,
+    openapi, price, project, route, service_token, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -123,6 +123,7 @@ static NOUNS: &[&[Operation]] = &[
     route::OPERATIONS,
     breaker::OPERATIONS,
     history::OPERATIONS,
+    price::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

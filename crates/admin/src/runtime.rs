@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_crypto::Keyring;
+use tollkeep_ledger::price::Book;
 use tollkeep_policy::call_policy::{
     CallPolicy, CallRefusal, HeadFacts, allow_model, check_head, deny_model,
 };
@@ -50,6 +51,9 @@ pub trait Runtime: Send + Sync {
 
     /// What would become of a request with this method, target and model. Nothing is sent.
     fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained;
+
+    /// The prices in use.
+    fn prices(&self) -> Arc<Book>;
 
     /// Every breaker that remembers a failure, the worst first.
     fn breakers(&self) -> Vec<Breaker>;

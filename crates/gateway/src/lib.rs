@@ -44,6 +44,7 @@ mod relay;
 mod route;
 mod send;
 mod set_fields;
+mod settle;
 mod shared_limits;
 mod shed;
 mod sign;

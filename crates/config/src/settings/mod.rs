@@ -22,6 +22,7 @@ mod management;
 mod metrics;
 mod policy;
 mod postgres;
+mod prices;
 mod provider;
 mod provider_kind;
 mod redis;
@@ -56,6 +57,7 @@ pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Mainte
 pub use management::{Management, ManagementListen, OnDataPort};
 pub use metrics::Metrics;
 pub use postgres::{PostgresServer, PostgresTls};
+pub use prices::Prices;
 pub use provider::{Credential, Provider};
 pub use provider_kind::ProviderKind;
 pub use redis::{Redis, RedisServer};
@@ -128,6 +130,8 @@ pub struct Settings {
     pub anomaly: Anomaly,
     /// The LLM surfaces.
     pub llm: Llm,
+    /// What models cost.
+    pub prices: Prices,
     /// The audit log.
     pub audit: Audit,
     /// The process log and the access log.
@@ -226,6 +230,7 @@ keys! {
         providers: Vec<(String, provider::ProviderFile)> = named(plain_name),
         models: Models = section(),
         llm: llm::LlmFile = section(),
+        prices: Prices = section(),
         audit: audit::AuditFile = section(),
         logging: Logging = section(),
         sandbox: Sandbox = section(),
@@ -274,6 +279,7 @@ impl Settings {
             providers,
             models: file.models,
             llm: llm.settings,
+            prices: file.prices,
             logging: file.logging,
             sandbox: file.sandbox,
             compat: file.compat,

@@ -15,6 +15,7 @@ use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
 use tollkeep_crypto::Keyring;
 use tollkeep_gateway::Shared;
+use tollkeep_ledger::price::Book;
 use tollkeep_policy::breaker::View;
 use tollkeep_types::MonoNanos;
 
@@ -105,6 +106,10 @@ impl Runtime for Live {
             rate: told.rate,
             policies: told.policies,
         }
+    }
+
+    fn prices(&self) -> Arc<Book> {
+        self.shared.prices.load_full()
     }
 
     fn breakers(&self) -> Vec<Breaker> {

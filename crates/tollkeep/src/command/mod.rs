@@ -21,6 +21,7 @@ mod manage;
 mod master_key;
 mod origin;
 mod output;
+mod price;
 mod profile;
 mod project;
 mod route;
@@ -105,6 +106,9 @@ enum Command {
     /// Answers that are kept
     #[command(subcommand)]
     Cache(cache::Cache),
+    /// What models cost
+    #[command(subcommand, alias = "prices")]
+    Price(price::Price),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -188,6 +192,7 @@ impl Cli {
             Command::Breaker(breaker) => breaker.run(),
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
+            Command::Price(price) => price.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
