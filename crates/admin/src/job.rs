@@ -3,6 +3,7 @@
 //! Jobs live in memory: what they do is restartable, and a process that ends says so by forgetting
 //! them.
 
+use crate::acting::Acting;
 use crate::operation::{Call, Content, Method, Operation};
 use crate::problem::Problem;
 use crate::rights::Right;
@@ -162,6 +163,19 @@ impl Table {
     }
 }
 
+impl Table {
+    fn check_free(&self, kind: Kind) -> Result<(), Problem> {
+        if self.is_closed {
+            return Err(Problem::conflict("The gateway is stopping."));
+        }
+        let mut running = self.jobs.iter().filter(|job| job.end.is_none());
+        match running.find(|job| job.kind == kind) {
+            Some(job) => Err(Problem::conflict(format!("{} is at it already.", job.id))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Jobs {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -175,13 +189,7 @@ impl Jobs {
         kind: Kind,
     ) -> Result<Ticket, Problem> {
         let mut table = self.table();
-        if table.is_closed {
-            return Err(Problem::conflict("The gateway is stopping."));
-        }
-        let mut running = table.jobs.iter().filter(|job| job.end.is_none());
-        if let Some(job) = running.find(|job| job.kind == kind) {
-            return Err(Problem::conflict(format!("{} is at it already.", job.id)));
-        }
+        table.check_free(kind)?;
         if table.jobs.len() >= REMEMBERED_MAX
             && let Some(oldest) = table.jobs.iter().position(|job| job.end.is_some())
         {
@@ -203,6 +211,11 @@ impl Jobs {
             clock: Arc::clone(clock),
             is_ended: false,
         })
+    }
+
+    /// Whether a job could begin.
+    pub(crate) fn check_free(&self, kind: Kind) -> Result<(), Problem> {
+        self.table().check_free(kind)
     }
 
     /// Runs the work of a job.
@@ -313,7 +326,9 @@ async fn cancel(call: Call) -> Answer {
         if job.end.is_some() {
             return Err(Problem::conflict("The job has ended."));
         }
-        job.is_cancelled = true;
+        if state.acting == Acting::Really {
+            job.is_cancelled = true;
+        }
     }
     let event = state.event(&operator, Action::VaultRekey);
     state.record(event.with_reason("cancelled")).await?;

@@ -27,11 +27,23 @@ pub trait Runtime: Send + Sync {
     /// Every fault at once; the settings in force stay.
     fn reload(&self) -> Result<Reloaded, ConfigErrors>;
 
+    /// What [`Self::reload`] would take over; nothing is. Blocks.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    fn try_reload(&self) -> Result<Reloaded, ConfigErrors>;
+
     /// Reads the certificates of all listeners again and serves new connections with them. Blocks.
     ///
     /// # Errors
     /// Every fault at once; those in use stay.
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
+
+    /// What [`Self::reload_tls`] would use; nothing is. Blocks.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
 
     /// Every breaker that remembers a failure, the worst first.
     fn breakers(&self) -> Vec<Breaker>;
@@ -47,6 +59,9 @@ pub trait Runtime: Send + Sync {
 
     /// Every key-encryption key that is known, and where it comes from.
     fn keks(&self) -> Vec<KnownKek>;
+
+    /// Whether keys are made here, rather than given from outside.
+    fn makes_keks(&self) -> bool;
 
     /// Lets another key seal from now on.
     fn seal_under(&self, kek: KekChoice) -> Choosing<'_>;

@@ -1,6 +1,7 @@
 //! `/api/v1/vault`: what is sealed under which key, and sealing it anew (ID-66).
 
 use crate::State;
+use crate::acting::Acting;
 use crate::authn::Operator;
 use crate::job::{Fault, Kind, Ticket};
 use crate::operation::{Call, Content, Method, Operation};
@@ -56,7 +57,10 @@ const REKEY: &[Member] = &[
     switch("deep", "Give every record a new data key too"),
 ];
 
-const BEGUN: &[Member] = &[id("job", "job_", "The job that does it").required()];
+const BEGUN: &[Member] = &[
+    id("job", "job_", "The job that does it; none in a dry run").or_null(),
+    number("records", "In a dry run, the sealed records there are").or_null(),
+];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -152,6 +156,9 @@ async fn rekey(call: Call) -> Answer {
     });
     members.done()?;
     state.check_audit()?;
+    if state.acting != Acting::Really {
+        return try_rekey(&state, &operator, choice).await;
+    }
     let (clock, entropy) = (&state.parts.clock, state.parts.entropy.as_ref());
     let ticket = state.parts.jobs.begin(clock, entropy, Kind::Rekey)?;
     let begun = begin(&state, &operator, choice).await;
@@ -167,7 +174,19 @@ async fn rekey(call: Call) -> Answer {
     state.parts.jobs.run(work);
     Ok(accepted(
         &format!("/api/v1/jobs/{id}"),
-        &json!({ "job": id }),
+        &json!({ "job": id, "records": null }),
+    ))
+}
+
+/// What would be sealed anew.
+async fn try_rekey(state: &State, operator: &Operator, choice: Option<KekChoice>) -> Answer {
+    state.parts.jobs.check_free(Kind::Rekey)?;
+    let keyring = begin(state, operator, choice).await?;
+    let survey = Survey::take(&state.parts.store, &keyring).await?;
+    let records = survey.records;
+    Ok(accepted(
+        "/api/v1/jobs",
+        &json!({ "job": null, "records": records }),
     ))
 }
 

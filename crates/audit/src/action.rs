@@ -292,6 +292,7 @@ words! {
         TornBytes = "torn_bytes",
         Unconfirmed = "unconfirmed",
         DownMs = "down_ms",
+        DryRun = "dry_run",
         CertificateSubject = "certificate_subject",
         CertificateNames = "certificate_names",
         CertificateSha256 = "certificate_sha256",

@@ -21,6 +21,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Cidr,
     Key::Count,
     Key::DownMs,
+    Key::DryRun,
     Key::DurationMinutes,
     Key::DurationMs,
     Key::Endpoint,

@@ -15,7 +15,7 @@ pub mod samples;
 mod token_hash;
 pub mod weak;
 
-pub use digest::{hmac_sha256, sha256};
+pub use digest::{hkdf_sha256, hmac_sha256, sha256};
 pub use entropy::SystemEntropy;
 pub use keyring::{
     CheckError, Depth, KekState, Keyring, KeyringError, OpenError, SealContext, SealError,

@@ -20,6 +20,8 @@ pub struct Auth {
     pub token_default_ttl: Duration,
     /// Longest life of an access token.
     pub token_max_ttl: Duration,
+    /// How long tokens that holders replace themselves go on in all.
+    pub lineage_max_ttl: Duration,
     /// Whether access tokens without an end may be made.
     pub allow_eternal_tokens: bool,
     /// Request count of an access token made without one; 0 is no count.
@@ -45,6 +47,9 @@ keys! {
         token_default_ttl: Duration = duration(1_000..=TEN_YEARS_MS).or(days(30)),
         /// Longest life of an access token.
         token_max_ttl: Duration = duration(1_000..=TEN_YEARS_MS).or(days(365)),
+        /// How long after the first token of a line was made the last one ends that a holder made
+        /// by itself (`self_rotate`). Operators may rotate for longer.
+        lineage_max_ttl: Duration = duration(1_000..=TEN_YEARS_MS).or(days(365)),
         /// Whether access tokens without an end may be made.
         allow_eternal_tokens: bool = switch().or(false),
         /// Request count of an access token made without one; 0 is no count.
@@ -114,6 +119,7 @@ impl AuthFile {
             management_prefix: self.management_prefix,
             token_default_ttl: self.token_default_ttl,
             token_max_ttl: self.token_max_ttl,
+            lineage_max_ttl: self.lineage_max_ttl,
             allow_eternal_tokens: self.allow_eternal_tokens,
             token_default_max_requests: self.token_default_max_requests,
             token_cleanup_interval: self.token_cleanup_interval,

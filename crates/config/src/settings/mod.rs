@@ -5,6 +5,7 @@
 //! turns them into settings where the two differ.
 
 mod acme;
+mod anomaly;
 mod audit;
 mod auth;
 mod breaker;
@@ -39,6 +40,7 @@ mod upstream_tls;
 mod vault;
 
 pub use acme::{Acme, AcmeChallenge};
+pub use anomaly::{Anomaly, AnomalyAction};
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
 pub use auth::Auth;
 pub use breaker::Breaker;
@@ -117,6 +119,8 @@ pub struct Settings {
     pub providers: Vec<Provider>,
     /// Model names.
     pub models: Models,
+    /// What is unusual in the use of tokens.
+    pub anomaly: Anomaly,
     /// The LLM surfaces.
     pub llm: Llm,
     /// The audit log.
@@ -202,6 +206,7 @@ keys! {
         metrics: metrics::MetricsFile = section(),
         auth: auth::AuthFile = section(),
         vault: VaultFile = section(),
+        anomaly: anomaly::AnomalyFile = section(),
         store: store::StoreFile = section(),
         redis: redis::RedisFile = section(),
         counters: Counters = section(),
@@ -249,6 +254,7 @@ impl Settings {
             metrics,
             auth: file.auth.check(&vault, checks),
             vault,
+            anomaly: file.anomaly.check(),
             store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,

@@ -11,6 +11,8 @@
 )]
 
 mod clean;
+mod idempotency;
+mod intent;
 mod ip_entry;
 mod lease;
 mod live;

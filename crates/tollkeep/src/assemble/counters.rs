@@ -77,7 +77,7 @@ fn invalid(problem: &impl ToString) -> Failed {
     Failed::new(exit::INVALID, problem.to_string())
 }
 
-fn target(base: &Base, redis: &Redis) -> anyhow::Result<RedisTarget> {
+pub(super) fn target(base: &Base, redis: &Redis) -> anyhow::Result<RedisTarget> {
     let (server, egress) = (&redis.server, &base.settings.egress);
     let tls = server
         .tls
@@ -92,7 +92,7 @@ fn target(base: &Base, redis: &Redis) -> anyhow::Result<RedisTarget> {
     })
 }
 
-fn names(base: &Base, control: &tokio::runtime::Runtime) -> anyhow::Result<Names> {
+pub(super) fn names(base: &Base, control: &tokio::runtime::Runtime) -> anyhow::Result<Names> {
     let resolver = &base.settings.egress.resolver;
     let settings = ResolverSettings {
         servers: match &resolver.mode {

@@ -60,7 +60,7 @@ pub(crate) fn prepare(settings: &Settings) -> anyhow::Result<()> {
             .map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
         tracing::error!("A task panicked at {place}; its request failed, the gateway goes on");
     }));
-    Ok(())
+    file_modes::check(settings)
 }
 
 /// What sockets may take of the file descriptors this process may have, once all files are open.

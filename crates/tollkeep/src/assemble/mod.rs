@@ -1,8 +1,10 @@
 //! Putting the parts together: settings in, a running gateway out, and its orderly end.
 
 mod acme;
+mod anomaly;
 mod audit;
 mod certificates;
+mod changes;
 mod control;
 mod counters;
 mod data;
@@ -23,6 +25,7 @@ mod reload;
 mod runtime;
 mod store;
 mod tls;
+mod token_door;
 mod vault;
 mod watch;
 
@@ -164,10 +167,9 @@ fn start_by(
         tls: &tls,
         challenges: &challenges,
     };
-    let at = bound.at.clone();
-    let (listeners, others) = bound.split();
+    let (at, listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
-    let management_keys = data.plane.planner.management_keys();
+    let jwt_keys = data.plane.planner.management_keys();
     let sources = reload::Sources { again, sandbox };
     let shared = Arc::clone(&data.plane.shared);
     let overriding = Overriding::new(store.clone(), Arc::clone(&shared));
@@ -185,7 +187,7 @@ fn start_by(
         tls: &tls,
         shared: &shared,
         stop: &stop_control,
-        jwt_keys: &management_keys,
+        jwt_keys: &jwt_keys,
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
@@ -353,11 +355,13 @@ pub(crate) struct Others {
 }
 
 impl Bound {
-    fn split(self) -> (Vec<Vec<TcpListener>>, Others) {
+    fn split(self) -> (Addresses, Vec<Vec<TcpListener>>, Others) {
+        let at = self.at.clone();
         let doors = self.at.doors.iter().copied();
         let own = doors.chain(self.at.management).chain(self.at.metrics);
         let own = own.flat_map(host::every_address).collect();
         (
+            at,
             self.data,
             Others {
                 management: self.management,

@@ -2,6 +2,7 @@
 
 use super::overrides::Overriding;
 use super::reload::Reloader;
+use super::tls::InUse;
 use super::vault::Chooser;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tollkeep_admin::{
     Breaker, BreakerState, Certificate, Choosing, Jobs, KekChoice, KnownKek, Reloaded, Runtime,
     SettingsState,
 };
+use tollkeep_config::settings::Anomaly;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
 use tollkeep_crypto::Keyring;
@@ -47,6 +49,11 @@ impl Live {
         }
     }
 
+    /// What is unusual in the use of tokens, by the settings in force.
+    pub(crate) fn anomaly(&self) -> Anomaly {
+        self.reloader.settings().anomaly.clone()
+    }
+
     fn now(&self) -> MonoNanos {
         self.shared.clock.mono()
     }
@@ -69,15 +76,19 @@ impl Runtime for Live {
         self.reloader.reload()
     }
 
+    fn try_reload(&self) -> Result<Reloaded, ConfigErrors> {
+        self.reloader.try_reload()
+    }
+
+    fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
+        let read = self.reloader.try_reload_tls()?.into_iter();
+        Ok(read.map(certificate).collect())
+    }
+
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
         self.reloader.order_again();
         let read = self.reloader.reload_tls()?.into_iter();
-        let told = read.map(|certificate| Certificate {
-            name: certificate.name,
-            subject: certificate.subject,
-            not_after: certificate.not_after,
-        });
-        Ok(told.collect())
+        Ok(read.map(certificate).collect())
     }
 
     fn breakers(&self) -> Vec<Breaker> {
@@ -100,6 +111,10 @@ impl Runtime for Live {
         self.chooser.keks()
     }
 
+    fn makes_keks(&self) -> bool {
+        self.chooser.makes_keks()
+    }
+
     fn seal_under(&self, kek: KekChoice) -> Choosing<'_> {
         Box::pin(async move {
             match kek {
@@ -113,6 +128,14 @@ impl Runtime for Live {
         let each = self.shared.breakers.worst(self.now()).into_iter();
         each.map(|(upstream, view)| (upstream, state(view)))
             .collect()
+    }
+}
+
+fn certificate(in_use: InUse) -> Certificate {
+    Certificate {
+        name: in_use.name,
+        subject: in_use.subject,
+        not_after: in_use.not_after,
     }
 }
 

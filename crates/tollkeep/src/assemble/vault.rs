@@ -320,6 +320,11 @@ impl Chooser {
         known.chain(retired).collect()
     }
 
+    /// Whether keys are made here, in files of our own.
+    pub(crate) const fn makes_keks(&self) -> bool {
+        self.is_local
+    }
+
     /// Lets this key seal from now on, also after a restart.
     ///
     /// # Errors
