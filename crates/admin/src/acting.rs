@@ -1,12 +1,17 @@
 //! Whether a request acts, tries what acting would do, or only looks. Handlers are the same for all
 //! three: what they hold of the gateway is another.
 
-use crate::runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+use crate::runtime::{
+    Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused, KnownKek,
+    Reloaded, Runtime, SettingsState,
+};
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use std::sync::Arc;
 use tollkeep_config::{ConfigErrors, Settings};
+use tollkeep_crypto::Keyring;
+use tollkeep_ledger::price::Book;
 use tollkeep_store::Store;
 
 /// What a request does.
@@ -106,6 +111,14 @@ impl Runtime for Would {
         self.0.try_reload_tls()
     }
 
+    fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
+        self.0.explain(method, target, model)
+    }
+
+    fn prices(&self) -> Arc<Book> {
+        self.0.prices()
+    }
+
     fn breakers(&self) -> Vec<Breaker> {
         self.0.breakers()
     }
@@ -117,5 +130,30 @@ impl Runtime for Would {
 
     fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)> {
         self.0.upstream_states()
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        self.0.keyring()
+    }
+
+    fn keks(&self) -> Vec<KnownKek> {
+        self.0.keks()
+    }
+
+    fn makes_keks(&self) -> bool {
+        self.0.makes_keks()
+    }
+
+    fn seal_under(&self, kek: KekChoice) -> Choosing<'_> {
+        let ring = self.0.keyring();
+        let chosen = match kek {
+            KekChoice::New if self.0.makes_keks() => Ok(ring),
+            KekChoice::New => Err(KekRefused::FromOutside),
+            KekChoice::Id(id) => {
+                let ring = ring.sealing_under(&id).map(Arc::new);
+                ring.ok_or(KekRefused::NotActive)
+            }
+        };
+        Box::pin(std::future::ready(chosen))
     }
 }

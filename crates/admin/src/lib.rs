@@ -21,6 +21,7 @@ mod grant;
 mod history;
 mod idempotency;
 mod ip_list;
+mod job;
 mod key;
 mod lockout;
 mod maintenance;
@@ -31,12 +32,16 @@ mod not_offered;
 mod once;
 mod openapi;
 mod operation;
+mod own_token;
 mod parameters;
+mod policy;
+mod price;
 mod problem;
 mod project;
 mod reload;
 mod request;
 mod rights;
+mod route;
 mod router;
 mod runtime;
 mod secret;
@@ -44,14 +49,22 @@ mod serve;
 mod service_token;
 mod shape;
 mod status;
+mod survey;
 mod tenant;
 mod tls;
 mod token;
+mod vault;
 
 pub use data_port::DataPort;
+pub use job::Jobs;
 pub use openapi::document as openapi;
-pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+pub use own_token::{Holder, HolderNo};
+pub use runtime::{
+    Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused, KnownKek,
+    Reloaded, Runtime, SettingsState,
+};
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
+pub use survey::{KekRecords, Survey, Unreadable, place_of};
 
 use arc_swap::ArcSwapOption;
 use std::net::SocketAddr;
@@ -96,6 +109,8 @@ pub struct AdminParts {
     pub version: &'static str,
     /// Where the process listens.
     pub listeners: Vec<SocketAddr>,
+    /// Long work that operators began.
+    pub jobs: Arc<Jobs>,
     /// The keys of the identity provider at the front door, where there is one.
     pub jwt_keys: Arc<ArcSwapOption<JwtKeys>>,
 }

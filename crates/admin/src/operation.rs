@@ -13,8 +13,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, history, ip_list, key, lockout, maintenance, manage, not_offered, openapi,
-    project, service_token, status, tenant, tls, token,
+    breaker, config, history, ip_list, job, key, lockout, maintenance, manage, not_offered,
+    openapi, price, project, route, service_token, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -112,7 +112,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 16] = [
+static NOUNS: &[&[Operation]] = &[
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -120,14 +120,18 @@ static NOUNS: [&[Operation]; 16] = [
     service_token::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
+    route::OPERATIONS,
     breaker::OPERATIONS,
     history::OPERATIONS,
+    price::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,
     lockout::OPERATIONS,
     manage::OPERATIONS,
     maintenance::OPERATIONS,
+    vault::OPERATIONS,
+    job::OPERATIONS,
     openapi::OPERATIONS,
 ];
 

@@ -243,6 +243,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail)
     }
 
+    pub(crate) fn store_unavailable() -> Self {
+        let detail = "The disk does not take what is to be kept: nothing was changed.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
+    }
+
     pub(crate) fn audit_not_kept() -> Self {
         let detail = "There is no audit file that could be read: the audit log is off, or a pipe.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_db_disabled", detail)
@@ -275,6 +280,10 @@ impl Problem {
     pub(crate) const fn code(&self) -> &'static str {
         self.code
     }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
 }
 
 impl From<StoreError> for Problem {
@@ -290,6 +299,8 @@ impl From<StoreError> for Problem {
                     Conflict::TokenRotated => {
                         "The token was rotated already; its successor can be rotated."
                     }
+                    Conflict::TokenNotOwn => "The token is not one that its holder replaces.",
+                    Conflict::LineageOver => "The line of the token is as old as one may become.",
                     Conflict::IpEntriesFull => {
                         "There are 10000 entries: remove some, or list networks."
                     }

@@ -39,6 +39,15 @@ pub(crate) fn created(location: &str, value: &Value) -> Response {
     response
 }
 
+/// 202: the work was begun, and stands at that place.
+pub(crate) fn accepted(location: &str, value: &Value) -> Response {
+    let mut response = json(StatusCode::ACCEPTED, value);
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
 /// 204.
 pub(crate) fn no_content() -> Response {
     let mut response = Response::new(Body::empty());

@@ -128,6 +128,9 @@ words! {
         TokenRevokeBatch = "token.revoke_batch",
         AdminLockout = "admin.lockout",
         CertificateOrder = "certificate.order",
+        VaultMigrate = "vault.migrate",
+        VaultRekey = "vault.rekey",
+        VaultOpenFailed = "vault.open_failed",
         AuditList = "audit.list",
         AuditShow = "audit.show",
         CachePurge = "cache.purge",
@@ -174,6 +177,8 @@ impl Action {
             | Self::TokenSuspend
             | Self::TokenResume
             | Self::TokenRevokeBatch
+            | Self::VaultMigrate
+            | Self::VaultRekey
             | Self::ConfigLoad
             | Self::ConfigReload
             | Self::ConfigReject
@@ -190,6 +195,7 @@ impl Action {
             | Self::MaintenanceOn
             | Self::MaintenanceOff
             | Self::AdminLockout
+            | Self::VaultOpenFailed
             | Self::EgressBlocked
             | Self::RequestRejected
             | Self::SecurityViolation => Class::Security,
@@ -296,6 +302,8 @@ words! {
         CertificateSubject = "certificate_subject",
         CertificateNames = "certificate_names",
         CertificateSha256 = "certificate_sha256",
+        Kek = "kek",
+        Unreadable = "unreadable",
     }
 }
 

@@ -31,6 +31,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::HttpMethod,
     Key::InputTokens,
     Key::IsActive,
+    Key::Kek,
     Key::Kind,
     Key::List,
     Key::Listener,
@@ -51,6 +52,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::TornBytes,
     Key::Unconfirmed,
     Key::Units,
+    Key::Unreadable,
     Key::UserAgent,
     Key::Version,
 ];

@@ -80,7 +80,9 @@ const CHANNEL: &str = "tollkeep_changes";
 /// How long the one who watches for changes waits for an answer.
 const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
-const BEGIN: &str = "BEGIN";
+/// Read committed whatever the server's or the login's default is: what is read after the turn to
+/// write came must be what the one before wrote, and a snapshot taken before the turn would not be.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 const BEGIN_READING: &str = "BEGIN READ ONLY";
 

@@ -192,6 +192,7 @@ impl Write<'_> {
             return Ok(());
         };
         let _turn = turn.commit().await?;
+        inner.follower.told(changed);
         if let Some(run) = run {
             run.is_marked();
         }
@@ -333,7 +334,7 @@ mod tests {
         let store = open(&folder).await;
         {
             let mut write = store.0.begin(SERVICE).await.unwrap();
-            let statement = "INSERT INTO meta VALUES ('a', 'b')";
+            let statement = "INSERT INTO meta (key, value) VALUES ('a', 'b')";
             let done = query(statement).execute(write.connection()).await;
             done.unwrap();
         }

@@ -17,8 +17,7 @@ use serde_json::{Value as Json, json};
 use tollkeep_audit::Action;
 use tollkeep_store::live::Cut;
 use tollkeep_store::{
-    After, CallLimits, NewProject, Page, PageRequest, Project, ProjectChange, ProjectRef,
-    ProjectState,
+    After, NewProject, Page, PageRequest, Project, ProjectChange, ProjectRef, ProjectState,
 };
 
 /// Entries of a list; more follow behind the `Link`.
@@ -251,8 +250,7 @@ async fn create_project(call: Call) -> Answer {
     state.check_audit()?;
     let new = NewProject {
         name: name.unwrap_or_default(),
-        slug: None,
-        limits: CallLimits::default(),
+        ..NewProject::default()
     };
     let store = &state.parts.store;
     let project = store.create_project(operator.scope(), new).await?;
@@ -307,6 +305,7 @@ async fn update_project(call: Call) -> Answer {
             true => ProjectState::Active,
             false => ProjectState::Inactive,
         }),
+        ..ProjectChange::default()
     };
     let changed = store.change_project(scope, project.id, change).await?;
     if revokes {

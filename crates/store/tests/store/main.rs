@@ -10,6 +10,7 @@
     reason = "a helper that fails has failed its test, and the suite runs again against PostgreSQL"
 )]
 
+mod change;
 mod clean;
 mod idempotency;
 mod intent;
@@ -23,6 +24,7 @@ mod open;
 mod project;
 mod replicas;
 mod row_security;
+mod sealed;
 mod secrecy;
 mod server;
 mod service_token;
