@@ -7,6 +7,11 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use tollkeep_types::WallMillis;
 
+/// Unknown members that are told; who sends more sends no request of ours.
+const FAULTS_MAX: usize = 100;
+/// Characters of an unknown name that are told.
+const NAME_CHARS_MAX: usize = 100;
+
 /// The members of a request body, taken out one by one. What is taken must be declared, and what
 /// is declared must be taken; tests fail where that is not so.
 #[derive(Debug)]
@@ -242,8 +247,9 @@ impl Members {
             let is_taken = self.taken.contains(&member.name);
             debug_assert!(is_taken, "`{}` is declared and not taken", member.name);
         }
-        let unknown: Vec<String> = self.left.keys().cloned().collect();
+        let unknown: Vec<String> = self.left.keys().take(FAULTS_MAX).cloned().collect();
         for name in unknown {
+            let name: String = name.chars().take(NAME_CHARS_MAX).collect();
             self.fault(&pointer(&name), "unknown member");
         }
         if self.faults.is_empty() {
@@ -365,6 +371,15 @@ mod tests {
         );
         let problem = members.done().unwrap_err();
         let told = format!("{problem:?}");
+        let many: Map<String, Value> = (0..5_000)
+            .map(|number| (format!("{number:0500}"), Value::Null))
+            .collect();
+        let many = Members::read(&[], Value::from(many).to_string().as_bytes()).unwrap();
+        let refused = format!("{:?}", many.done().unwrap_err());
+        assert!(
+            refused.len() < 30_000,
+            "no answer is longer for a longer question"
+        );
         for place in ["/must", "/name", "/ttl", "/max", "/a~1b"] {
             assert!(told.contains(place), "{place} in {told}");
         }

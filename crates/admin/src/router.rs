@@ -274,7 +274,10 @@ async fn only_json(request: Request, next: Next) -> Answer {
         .next()
         .unwrap_or_default()
         .trim_ascii();
-    if has_body && !essence.eq_ignore_ascii_case(b"application/json") {
+    let kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
+    let is_coded = request.headers().contains_key(header::CONTENT_ENCODING);
+    let is_json = essence.eq_ignore_ascii_case(b"application/json");
+    if has_body && (!is_json || is_coded || kinds.count() > 1) {
         return Err(Problem::not_json());
     }
     let response = next.run(request).await;

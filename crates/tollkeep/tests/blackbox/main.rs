@@ -105,6 +105,7 @@ mod tls_files;
 mod tls_fixture;
 mod tls_reload;
 mod tokens;
+mod unkeyed;
 mod upstream;
 mod upstream_tls;
 mod upstream_tls_options;
