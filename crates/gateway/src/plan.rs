@@ -121,6 +121,24 @@ pub(crate) struct Target {
     pub(crate) signer: Option<Signer>,
 }
 
+impl Target {
+    /// The name of its kind; empty for plain upstreams.
+    pub(crate) const fn kind_name(&self) -> &'static str {
+        match &self.kind {
+            TargetKind::Plain { .. } => "",
+            TargetKind::Provider(provider) => provider.kind.name,
+        }
+    }
+
+    /// Whether it is a provider on machines of the operator.
+    pub(crate) const fn self_hosted(&self) -> bool {
+        match &self.kind {
+            TargetKind::Plain { .. } => false,
+            TargetKind::Provider(provider) => provider.self_hosted,
+        }
+    }
+}
+
 pub(crate) enum TargetKind {
     Plain {
         forward_client_ip: bool,
@@ -134,6 +152,7 @@ pub(crate) enum TargetKind {
 
 pub(crate) struct ProviderPlan {
     pub(crate) kind: &'static Kind,
+    pub(crate) self_hosted: bool,
     pub(crate) forward_headers: Vec<Box<[u8]>>,
     /// Usable credentials of the highest priority, each as often as its weight says.
     pub(crate) credentials: Vec<Arc<Credential>>,
@@ -479,6 +498,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         guard: Guard::new(&provider.name, provider.breaker.as_ref(), parts.breakers),
         kind: TargetKind::Provider(ProviderPlan {
             kind,
+            self_hosted: provider.self_hosted,
             forward_headers: rules.only.as_deref().map(names).unwrap_or_default(),
             credentials: credentials(provider, kind.credential),
             heads: heads.collect(),

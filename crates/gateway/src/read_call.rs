@@ -2,12 +2,12 @@
 
 use crate::admit::Entry;
 use crate::body_coding::content_coding;
+use crate::counted::Counted;
 use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
 use crate::record::LlmFacts;
 use crate::refusal::Refusal;
 use crate::route::{Destination, PlainRoute, Route};
-use crate::worker::Counted;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::ContentCoding;
@@ -268,9 +268,8 @@ impl<'p> Exchange<'p> {
         };
         let rename = (sent != model).then(|| Box::from(sent));
         let stream = view.stream == Some(true);
-        let usage = Asked {
-            hour_cache: view.hour_cache,
-        };
+        let usage = Asked::of(&view);
+        let output_cap = view.output_cap;
         let asked = self.worker.name(model);
         let model = if rename.is_some() {
             self.worker.name(sent)
@@ -283,7 +282,11 @@ impl<'p> Exchange<'p> {
             model_asked: Some(asked),
             model_served: None,
             stream,
-            usage: None,
+            model_sent: rename.is_some().then(|| Arc::clone(&model)),
+            output_cap,
+            ended_by_us: false,
+            told: None,
+            settled: None,
         };
         drop(candidates);
         self.work.facts.llm = Some(facts);

@@ -10,6 +10,7 @@
 pub mod asks;
 pub mod body;
 pub mod catalog;
+pub mod demand;
 pub mod error;
 mod json;
 pub mod models;

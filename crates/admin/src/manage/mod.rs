@@ -1,5 +1,6 @@
 //! `/manage`: projects and tokens as llm-proxy's clients ask for them, in its shapes.
 
+mod cache;
 mod token;
 
 use crate::cursor;
@@ -169,6 +170,19 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         change: Some(Action::TokenRevoke),
         answers: &[(204, Content::None)],
         run: |call| Box::pin(token::delete(call)),
+        ..BASE
+    },
+    Operation {
+        id: "manage_cache_purge",
+        command: "cache purge",
+        about: "Take answers out of the cache (llm-proxy); refused, as there is no cache",
+        method: Method::Post,
+        path: "/manage/cache/purge",
+        right: Right::Breakers,
+        change: Some(Action::CachePurge),
+        body: Some(cache::PURGE),
+        answers: &[(200, Content::Object(&[cache::PURGED]))],
+        run: |call| Box::pin(cache::purge(call)),
         ..BASE
     },
 ];

@@ -10,7 +10,7 @@ use crate::policy::{self, POLICY};
 use crate::problem::Problem;
 use crate::router::{Answer, created};
 use crate::secret::with_secret;
-use crate::shape::{Member, duration, number, pairs, text, time};
+use crate::shape::{Member, duration, number, pairs, switch, text, time};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -41,6 +41,7 @@ pub(super) const MEMBERS: &[Member] = &[
     PERMISSIONS,
     pairs("metadata", 32, "Free pairs, 4 KiB in all"),
     text("owner", 200, "Who holds it; free text"),
+    switch("self_rotate", "Whether its holder may replace it"),
     text("prefix", 15, "What its text starts with"),
     number("length", "How long its text is"),
 ];
@@ -73,6 +74,7 @@ pub(super) async fn create(call: Call) -> Answer {
         permissions: wanted.permissions,
         metadata: wanted.metadata,
         owner: wanted.owner,
+        self_rotate: wanted.self_rotate,
     };
     let token = store.create_token(scope, new).await?;
     if let Err(problem) = state
@@ -106,6 +108,7 @@ struct Wanted {
     permissions: Vec<Permission>,
     metadata: BTreeMap<String, String>,
     owner: String,
+    self_rotate: bool,
 }
 
 impl Wanted {
@@ -136,6 +139,7 @@ impl Wanted {
             permissions: permissions(&mut members).unwrap_or_default(),
             metadata: members.metadata("metadata").unwrap_or_default(),
             owner: members.text("owner").unwrap_or_default(),
+            self_rotate: members.switch("self_rotate").unwrap_or(false),
         };
         members.done()?;
         Ok(wanted)

@@ -212,6 +212,9 @@ const RESERVED: [&str; 5] = [
     "/.well-known/tollkeep",
 ];
 
+/// And below this.
+const RESERVED_BELOW: &str = "/.well-known/tollkeep/";
+
 /// The routes that passed.
 pub(super) fn check(
     files: Vec<(String, RouteFile)>,
@@ -247,7 +250,7 @@ impl RouteFile {
             .map_err(|problem| checks.error_at(path, problem))
             .ok()?;
         let plain = pattern.to_string();
-        if RESERVED.contains(&plain.as_str()) {
+        if RESERVED.contains(&plain.as_str()) || plain.starts_with(RESERVED_BELOW) {
             checks.error_at(path, format!("`{plain}` is answered by the gateway itself"));
         }
         let upstream = self.upstream?;

@@ -114,6 +114,14 @@ impl<'a> Cursor<'a> {
         Ok(read)
     }
 
+    /// Takes any value, as it is written.
+    pub(crate) fn taken(&mut self) -> Result<&'a [u8], Broken> {
+        let start = self.rest;
+        self.skip()?;
+        let len = start.len().saturating_sub(self.rest.len());
+        start.get(..len).ok_or(Broken)
+    }
+
     /// Takes null, if it is here.
     #[inline]
     pub(crate) fn null(&mut self) -> bool {

@@ -13,7 +13,7 @@ pub use service_tokens::ServiceTokens;
 pub use token::LiveToken;
 pub use usage::{Usage, UsageBatch};
 
-use crate::{Project, ServiceToken, Tenant, Token};
+use crate::{Project, ServiceToken, Tenant, TenantStatus, Token, TokenState};
 use project::TenantRules;
 use shards::Shards;
 use std::collections::{HashMap, HashSet};
@@ -135,7 +135,9 @@ impl LiveTokens {
     }
 
     /// Shows everything anew, as after a time in which changes made elsewhere were not seen.
-    /// Of the tenants it takes those that are not active, or have limits or a policy.
+    /// Of the tenants it takes those that are not active, or have limits or a policy. What is on its
+    /// way to holders of what may no longer be used ends, since nobody knows whether it might have
+    /// gone on.
     pub fn replace(
         &self,
         (of_note, projects): (&[Tenant], &[Project]),
@@ -156,8 +158,22 @@ impl LiveTokens {
         self.shards.each(|live| {
             if !there.contains(&live.digest) {
                 live.end();
+                live.cut();
             }
         });
+        let off = tokens
+            .iter()
+            .filter(|token| !matches!(token.state, TokenState::Active | TokenState::Rotating));
+        off.for_each(|token| self.cut(Cut::Token(token.id, token.secret.digest)));
+        let off = projects.iter().filter(|project| !project.is_active);
+        off.for_each(|project| self.cut(Cut::Project(project.id)));
+        let off = of_note
+            .iter()
+            .filter(|tenant| tenant.status != TenantStatus::Active);
+        for tenant in off {
+            self.cut(Cut::Tenant(tenant.id));
+        }
+        self.cuts.fetch_add(1, Ordering::Release);
         self.service_tokens.fill(service_tokens);
     }
 

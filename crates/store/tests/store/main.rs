@@ -12,6 +12,8 @@
 
 mod change;
 mod clean;
+mod idempotency;
+mod intent;
 mod ip_entry;
 mod lease;
 mod live;
@@ -22,6 +24,7 @@ mod open;
 mod project;
 mod replicas;
 mod row_security;
+mod sealed;
 mod secrecy;
 mod server;
 mod service_token;

@@ -200,6 +200,7 @@ impl World {
             permissions: Vec::new(),
             metadata: BTreeMap::new(),
             owner: String::new(),
+            self_rotate: false,
         }
     }
 

@@ -43,6 +43,9 @@ pub(crate) struct Create {
     /// How many calls it may make in all
     #[arg(long)]
     max_requests: Option<u64>,
+    /// Let its holder replace it (POST /.well-known/tollkeep/token/rotate)
+    #[arg(long)]
+    self_rotate: bool,
     #[command(flatten)]
     limits: Limits,
     /// Bind to a model, `*` stands for anything; may be given again
@@ -164,6 +167,9 @@ pub(crate) struct Update {
 pub(crate) struct Suspend {
     /// Its id, `tid_…`
     id: String,
+    /// Why, for the records
+    #[arg(long)]
+    reason: Option<String>,
     #[command(flatten)]
     running: Running,
     #[command(flatten)]
@@ -222,6 +228,8 @@ const MEMBERS: &[(&str, &str)] = &[
     ("max requests", "/max_requests"),
     ("limits", "/limits"),
     ("bindings", "/bindings"),
+    ("suspended by", "/suspended_by"),
+    ("suspended for", "/suspended_reason"),
     ("replaced by", "/replaced_by"),
     ("grace ends", "/grace_ends_at"),
     ("revoked", "/revoked_at"),
@@ -249,6 +257,10 @@ impl Token {
             Self::Update(update) => update.run(),
             Self::Suspend(suspend) => {
                 let mut body = Map::new();
+                let reason = suspend
+                    .reason
+                    .map(|reason| ("reason".to_owned(), reason.into()));
+                body.extend(reason);
                 suspend.running.add_to(&mut body);
                 let path = format!("/api/v1/tokens/{}/suspend", path_segment(&suspend.id));
                 let client = Client::new(&suspend.connection)?;
@@ -322,6 +334,7 @@ impl Create {
             ("ttl", self.ttl.map(Into::into)),
             ("idle_ttl", self.idle_ttl.map(Into::into)),
             ("max_requests", self.max_requests.map(Into::into)),
+            ("self_rotate", self.self_rotate.then_some(Value::Bool(true))),
             ("limits", self.limits.body()),
             ("bindings", (!bindings.is_empty()).then(|| bindings.into())),
         ]));

@@ -9,7 +9,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("ledger", &["types"]),
     ("llm", &["types"]),
     ("payments", &["types", "crypto"]),
-    ("config", &["types", "policy"]),
+    ("config", &["types", "policy", "ledger"]),
     ("store", &["types", "policy", "ledger"]),
     ("counters", &["types", "policy"]),
     ("http1", &["types"]),
