@@ -63,6 +63,7 @@ mod operators;
 mod origin_verify;
 mod own_limits;
 mod pasted;
+mod prices;
 mod rates;
 mod records;
 mod reload;
