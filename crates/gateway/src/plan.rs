@@ -121,24 +121,6 @@ pub(crate) struct Target {
     pub(crate) signer: Option<Signer>,
 }
 
-impl Target {
-    /// The name of its kind; empty for plain upstreams.
-    pub(crate) const fn kind_name(&self) -> &'static str {
-        match &self.kind {
-            TargetKind::Plain { .. } => "",
-            TargetKind::Provider(provider) => provider.kind.name,
-        }
-    }
-
-    /// Whether it is a provider on machines of the operator.
-    pub(crate) const fn self_hosted(&self) -> bool {
-        match &self.kind {
-            TargetKind::Plain { .. } => false,
-            TargetKind::Provider(provider) => provider.self_hosted,
-        }
-    }
-}
-
 pub(crate) enum TargetKind {
     Plain {
         forward_client_ip: bool,

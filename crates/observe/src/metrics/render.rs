@@ -3,6 +3,7 @@
 mod spend;
 mod words;
 
+use self::spend::Counts;
 use super::Metrics;
 use super::histogram::{BUCKETS, HistogramSum, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::labels::{AttemptResult, NameList, Names, RATE_CLASSES, STATUS_CLASSES};
@@ -298,30 +299,6 @@ const HISTOGRAMS: [HistogramRow; 3] = [
         |sum| &sum.first_token,
     ),
 ];
-
-/// Counts of all workers, one by one.
-#[derive(Clone)]
-struct Counts<const N: usize>([u64; N]);
-
-impl<const N: usize> Default for Counts<N> {
-    fn default() -> Self {
-        Self([0; N])
-    }
-}
-
-impl<const N: usize> Counts<N> {
-    fn add(&mut self, counts: impl Iterator<Item = u64>) {
-        for (slot, count) in self.0.iter_mut().zip(counts) {
-            *slot += count;
-        }
-    }
-}
-
-impl<const N: usize> Series for Counts<N> {
-    fn series(&self) -> usize {
-        self.0.iter().filter(|count| **count > 0).count()
-    }
-}
 
 /// How many series a sum becomes.
 trait Series {

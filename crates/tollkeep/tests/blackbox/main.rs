@@ -75,6 +75,7 @@ mod own_token;
 mod params;
 mod pasted;
 mod policies;
+mod prices;
 mod rates;
 mod records;
 mod reload;

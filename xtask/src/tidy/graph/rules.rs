@@ -63,7 +63,8 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     (
         "fuzz-targets",
         &[
-            "types", "crypto", "policy", "llm", "config", "http1", "http2", "observe", "audit",
+            "types", "crypto", "policy", "ledger", "llm", "config", "http1", "http2", "observe",
+            "audit",
         ],
     ),
     ("xtask", &[]),
