@@ -11,6 +11,7 @@ mod authn;
 mod bindings;
 mod breaker;
 mod config;
+mod credential;
 mod cursor;
 mod data_port;
 mod end;
@@ -45,7 +46,10 @@ mod token;
 
 pub use data_port::DataPort;
 pub use openapi::document as openapi;
-pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+pub use runtime::{
+    Breaker, BreakerState, Certificate, CredentialCoolDown, CredentialTest, CredentialTesting,
+    CredentialView, Reloaded, Runtime, SettingsState,
+};
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 
 use arc_swap::ArcSwapOption;

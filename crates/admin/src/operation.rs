@@ -10,8 +10,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, key, lockout, maintenance, manage, openapi, project, service_token,
-    status, tenant, tls, token,
+    breaker, config, credential, ip_list, key, lockout, maintenance, manage, openapi, project,
+    service_token, status, tenant, tls, token,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -109,12 +109,14 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 15] = [
+static NOUNS: [&[Operation]; 17] = [
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
     key::OPERATIONS,
     service_token::OPERATIONS,
+    credential::OPERATIONS,
+    credential::auths::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
     breaker::OPERATIONS,

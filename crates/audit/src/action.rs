@@ -128,6 +128,18 @@ words! {
         TokenRevokeBatch = "token.revoke_batch",
         AdminLockout = "admin.lockout",
         CertificateOrder = "certificate.order",
+        CredentialCreate = "credential.create",
+        CredentialRead = "credential.read",
+        CredentialList = "credential.list",
+        CredentialUpdate = "credential.update",
+        CredentialRotate = "credential.rotate",
+        CredentialDelete = "credential.delete",
+        CredentialTest = "credential.test",
+        CredentialRefresh = "credential.refresh",
+        CredentialDisable = "credential.disable",
+        CredentialEnable = "credential.enable",
+        CredentialCooldown = "credential.cooldown",
+        VaultOpenFailed = "vault.open_failed",
     }
 }
 
@@ -171,6 +183,17 @@ impl Action {
             | Self::TokenSuspend
             | Self::TokenResume
             | Self::TokenRevokeBatch
+            | Self::CredentialCreate
+            | Self::CredentialRead
+            | Self::CredentialList
+            | Self::CredentialUpdate
+            | Self::CredentialRotate
+            | Self::CredentialDelete
+            | Self::CredentialTest
+            | Self::CredentialRefresh
+            | Self::CredentialDisable
+            | Self::CredentialEnable
+            | Self::CredentialCooldown
             | Self::ConfigLoad
             | Self::ConfigReload
             | Self::ConfigReject => Class::Management,
@@ -187,6 +210,7 @@ impl Action {
             | Self::AdminLockout
             | Self::EgressBlocked
             | Self::RequestRejected
+            | Self::VaultOpenFailed
             | Self::SecurityViolation => Class::Security,
             Self::AuditOpen
             | Self::AuditClose

@@ -16,6 +16,7 @@ mod counter_keeper;
 mod credentials;
 mod doors;
 mod edge_limits;
+mod fail_over;
 mod folds;
 mod form;
 mod front_door;
@@ -30,6 +31,7 @@ mod management_door;
 mod models;
 mod overrides;
 pub mod plan;
+mod probe;
 mod pump;
 mod read_call;
 mod record;
@@ -52,11 +54,13 @@ mod upstream_head;
 mod worker;
 
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
+pub use credentials::{ServedModel, StoredCredential, StoredCredentials};
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };
 pub use overrides::{MaintenanceOverride, Overrides};
 pub use plan::{Plan, PlanError};
+pub use probe::CredentialProbe;
 pub use recorder::{Recorder, Sinks};
 pub use route::surface_route;
 pub use shared_limits::{Asks, SharedLimits};

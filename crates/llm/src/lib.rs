@@ -10,6 +10,7 @@
 pub mod body;
 pub mod catalog;
 pub mod error;
+pub mod failure;
 mod json;
 pub mod models;
 pub mod resolve;

@@ -9,6 +9,7 @@
 pub mod acme;
 pub mod breaker;
 pub mod client_ip;
+pub mod cooling;
 pub mod cors;
 pub mod egress;
 pub mod expiry;
@@ -21,3 +22,4 @@ pub mod permission;
 pub mod rate;
 pub mod retry;
 pub mod shed;
+pub mod turns;

@@ -13,6 +13,7 @@
 
 mod blocklist;
 mod cleanup;
+mod credential;
 mod database;
 mod error;
 mod follow;
@@ -42,6 +43,10 @@ mod wall;
 mod write;
 
 pub use cleanup::Cleaned;
+pub use credential::{
+    Credential, CredentialFilter, CredentialModel, CredentialRest, CredentialRules, CredentialUse,
+    NewCredential, PutCredential, SealedSecret,
+};
 pub use error::{Conflict, OpenError, StoreError};
 pub use ip_entry::{IpEntry, IpEntryRef, IpListName, NewIpEntry, PutIpEntry};
 pub use maintenance::MaintenanceOn;

@@ -46,6 +46,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(4, "0004", "tenants_and_keys"),
     step!(5, "0005", "leases"),
     step!(6, "0006", "cuts"),
+    step!(9, "0009", "credentials"),
 ];
 
 /// What is done about a schema of an earlier version.

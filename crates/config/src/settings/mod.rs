@@ -52,7 +52,7 @@ pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Mainte
 pub use management::{Management, ManagementListen, OnDataPort};
 pub use metrics::Metrics;
 pub use postgres::{PostgresServer, PostgresTls};
-pub use provider::{Credential, Provider};
+pub use provider::{Credential, CredentialTenant, Provider};
 pub use provider_kind::ProviderKind;
 pub use redis::{Redis, RedisServer};
 pub use retry::Retry;

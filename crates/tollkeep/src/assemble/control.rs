@@ -228,7 +228,11 @@ fn local_socket(path: &Path) -> anyhow::Result<UnixListener> {
 
 /// Shows what other replicas change.
 async fn follow_store(store: Store, live: Arc<Live>) {
-    store.follow(|| live.overriding.keep()).await;
+    let keep = || {
+        live.overriding.keep();
+        live.credentials.keep();
+    };
+    store.follow(keep).await;
 }
 
 /// Flushes counts, keeps the time, cleans up; a store that fails makes the process unready.
@@ -242,6 +246,8 @@ async fn keep_store(store: Store, health: Arc<Health>, live: Arc<Live>) {
         kept = kept.and(store.keep_time().await);
         kept = kept.and(store.forget_ip_entries().await.map(|_| ()));
         live.overriding.keep();
+        live.credentials.keep();
+        kept = kept.and(live.credentials.flush().await);
         since_clean += FLUSH_EVERY;
         if since_clean >= live.settings().auth.token_cleanup_interval {
             since_clean = Duration::ZERO;

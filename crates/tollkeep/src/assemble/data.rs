@@ -2,6 +2,7 @@
 
 use super::audit::{self, Lines};
 use super::counters::Link;
+use super::credentials::stored_credentials;
 use super::overrides::stored_overrides;
 use super::plan::Planner;
 use super::tls::{self, Listeners};
@@ -87,13 +88,15 @@ pub(crate) fn start(
     let (base, settings) = (parts.base, &parts.base.settings);
     let count = worker_count(settings);
     let descriptors = host::descriptors(count)?;
-    let planner = Planner::new(base, others, &descriptors, control.handle());
+    let default_tenant = parts.store.default_tenant().id;
+    let planner = Planner::new(base, others, default_tenant, &descriptors, control.handle());
     let refused = |faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string());
     let planned = planner.plan(settings, None).map_err(refused)?;
     let limits = &settings.server.limits;
     let link = Link::new(base);
     let shared = Arc::new(Shared {
         plan: arc_swap::ArcSwap::new(planner.take(planned)),
+        stored_credentials: tollkeep_gateway::StoredCredentials::default(),
         overrides: Arc::default(),
         tokens: Arc::clone(parts.store.live()),
         store: parts.store.clone(),
@@ -128,6 +131,7 @@ pub(crate) fn start(
     if let Some(link) = link {
         link.keep(&shared, parts.audit.clone(), control)?;
     }
+    shared.take_credentials(stored_credentials(parts.store, &parts.vault.keyring));
     // Before the first connection: who was denied stays denied over a restart.
     shared.set_overrides(stored_overrides(parts.store));
     let connections_max = Arc::new(AtomicUsize::new(limits.connections_max));

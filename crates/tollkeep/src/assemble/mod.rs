@@ -5,6 +5,7 @@ mod audit;
 mod certificates;
 mod control;
 mod counters;
+mod credentials;
 mod data;
 mod door;
 mod egress;
@@ -163,8 +164,15 @@ fn start_by(
     let sources = reload::Sources { again, sandbox };
     let shared = Arc::clone(&data.plane.shared);
     let overriding = Overriding::new(store.clone(), Arc::clone(&shared));
+    let of = (&store, &vault);
+    let credentials = credentials::Credentials::new(&base, of, &shared, audit.as_ref());
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
-    let live = Arc::new(Live::new(reloader, Arc::clone(&shared), overriding));
+    let live = Arc::new(Live::new(
+        reloader,
+        Arc::clone(&shared),
+        overriding,
+        credentials,
+    ));
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,

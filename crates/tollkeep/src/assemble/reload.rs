@@ -370,8 +370,7 @@ impl Reloader {
         let connections_max = loaded.settings.server.limits.connections_max;
         self.plane
             .shared
-            .plan
-            .store(self.plane.planner.take(planned));
+            .take_plan(self.plane.planner.take(planned));
         self.settings.store(Arc::new(loaded.settings));
         self.plane
             .connections_max

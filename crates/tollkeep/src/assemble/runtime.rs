@@ -1,15 +1,21 @@
 //! The running gateway as the management API sees it.
 
+use super::credentials::{self, Credentials};
 use super::overrides::Overriding;
 use super::reload::Reloader;
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_admin::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+use tollkeep_admin::{
+    Breaker, BreakerState, Certificate, CredentialTesting, CredentialView, Reloaded, Runtime,
+    SettingsState,
+};
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
+use tollkeep_crypto::{SealContext, SealError};
 use tollkeep_gateway::Shared;
 use tollkeep_policy::breaker::View;
-use tollkeep_types::MonoNanos;
+use tollkeep_store::Credential;
+use tollkeep_types::{CredentialId, MonoNanos, Secret};
 
 /// What operators act on.
 pub(crate) struct Live {
@@ -19,15 +25,23 @@ pub(crate) struct Live {
     shared: Arc<Shared>,
     /// What operators changed besides.
     pub(crate) overriding: Overriding,
+    /// Credentials of the store.
+    pub(crate) credentials: Credentials,
 }
 
 impl Live {
     /// Of these parts.
-    pub(crate) fn new(reloader: Reloader, shared: Arc<Shared>, overriding: Overriding) -> Self {
+    pub(crate) fn new(
+        reloader: Reloader,
+        shared: Arc<Shared>,
+        overriding: Overriding,
+        credentials: Credentials,
+    ) -> Self {
         Self {
             reloader: Arc::new(reloader),
             shared,
             overriding,
+            credentials,
         }
     }
 
@@ -47,6 +61,23 @@ impl Runtime for Live {
 
     fn apply_overrides(&self) {
         self.overriding.apply();
+    }
+
+    fn seal(&self, plain: &Secret, place: &SealContext<'_>) -> Result<String, SealError> {
+        self.credentials.seal(plain, place)
+    }
+
+    fn apply_credentials(&self) {
+        self.credentials.apply();
+    }
+
+    fn credential_view(&self, id: CredentialId) -> CredentialView {
+        self.credentials.view(id)
+    }
+
+    fn test_credential(&self, credential: &Credential) -> Option<CredentialTesting> {
+        let probe = self.credentials.probe(credential)?;
+        Some(Box::pin(credentials::run(probe)))
     }
 
     fn reload(&self) -> Result<Reloaded, ConfigErrors> {

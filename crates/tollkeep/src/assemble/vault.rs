@@ -22,6 +22,8 @@ pub(crate) const PEPPER_ID: &str = "1";
 
 /// The opened vault.
 pub(crate) struct Vault {
+    /// Seals and opens secrets.
+    pub(crate) keyring: Arc<Keyring>,
     /// Makes the digests of tokens.
     pub(crate) hasher: Arc<TokenHasher>,
     /// Makes fingerprints of found secrets.
@@ -50,6 +52,7 @@ pub(crate) async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
     Ok(Vault {
         hasher: Arc::new(TokenHasher::new(&pepper)),
         fingerprint_key: sealed_key(base, store, &keyring, FINGERPRINT_KEY).await?,
+        keyring: Arc::new(keyring),
     })
 }
 

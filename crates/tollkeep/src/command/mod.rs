@@ -3,6 +3,7 @@
 mod breaker;
 mod client;
 mod config;
+mod credential;
 mod demo;
 mod ip;
 mod key;
@@ -67,6 +68,9 @@ enum Command {
     /// Projects that tokens belong to
     #[command(subcommand, alias = "projects")]
     Project(project::Project),
+    /// Credentials of providers
+    #[command(subcommand, alias = "credentials")]
+    Credential(credential::Credential),
     /// Tenants that projects belong to
     #[command(subcommand, alias = "tenants")]
     Tenant(tenant::Tenant),
@@ -175,6 +179,7 @@ impl Cli {
             Command::Token(token) => token.run(),
             Command::ServiceToken(token) => token.run(),
             Command::Project(project) => project.run(),
+            Command::Credential(credential) => credential.run(),
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
             Command::Origin(origin) => origin.run(),

@@ -20,6 +20,7 @@ mod codings;
 mod connection;
 mod cors;
 mod crash;
+mod credentials;
 mod crowds;
 mod data_port;
 mod demo;

@@ -1,0 +1,263 @@
+//! Credentials of the store, brought into force: opened, and given to the data plane.
+
+use super::Base;
+use super::vault::Vault;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tollkeep_admin::{CredentialCoolDown, CredentialTest, CredentialView};
+use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
+use tollkeep_counters::CredentialState;
+use tollkeep_crypto::{Keyring, OpenError, SealContext, SealError};
+use tollkeep_gateway::{CredentialProbe, ServedModel, Shared, StoredCredential};
+use tollkeep_net::dial::DialError;
+use tollkeep_net::fetch::FetchError;
+use tollkeep_store::{Credential, CredentialUse, SealedSecret, Store, StoreError};
+use tollkeep_types::{Clock, CredentialId, Entropy, MonoNanos, Secret, WallMillis};
+
+/// The credentials of a running gateway.
+pub(crate) struct Credentials {
+    store: Store,
+    keyring: Arc<Keyring>,
+    shared: Arc<Shared>,
+    audit: Option<Arc<Logger>>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// What is in force; whoever changes it holds the lock, so that the last change wins.
+    applied: Mutex<Applied>,
+}
+
+/// What was taken from the store as last.
+struct Applied {
+    list: Arc<Vec<Credential>>,
+    unreadable: BTreeSet<CredentialId>,
+}
+
+impl Credentials {
+    /// Those of the store, in force.
+    pub(crate) fn new(
+        base: &Base,
+        (store, vault): (&Store, &Vault),
+        shared: &Arc<Shared>,
+        audit: Option<&Arc<Logger>>,
+    ) -> Self {
+        let credentials = Self {
+            store: store.clone(),
+            keyring: Arc::clone(&vault.keyring),
+            shared: Arc::clone(shared),
+            audit: audit.cloned(),
+            clock: Arc::clone(&base.clock),
+            entropy: Arc::clone(&base.entropy),
+            applied: Mutex::new(Applied {
+                list: Arc::default(),
+                unreadable: BTreeSet::new(),
+            }),
+        };
+        credentials.apply();
+        credentials
+    }
+
+    /// Brings in what the store has now.
+    pub(crate) fn apply(&self) {
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = self.store.credentials_in_use();
+        let mut unreadable = BTreeSet::new();
+        let mut opened = Vec::new();
+        for credential in list.iter() {
+            match open(&self.keyring, credential) {
+                Ok(secret) if !credential.rules.is_disabled => {
+                    opened.push(stored(credential, secret));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    if !applied.unreadable.contains(&credential.id) {
+                        self.tell_unreadable(credential, &error);
+                    }
+                    unreadable.insert(credential.id);
+                }
+            }
+        }
+        self.shared.take_credentials(opened);
+        *applied = Applied { list, unreadable };
+    }
+
+    /// Brings in what another replica changed, or an operator who did not wait for the answer.
+    pub(crate) fn keep(&self) {
+        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_stale = !Arc::ptr_eq(&applied.list, &self.store.credentials_in_use());
+        drop(applied);
+        if is_stale {
+            self.apply();
+        }
+    }
+
+    /// Stores when credentials were used and what they met.
+    ///
+    /// # Errors
+    /// The disk; what was not stored is told again by the next use.
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+        let mut uses = Vec::new();
+        self.shared.stored_credential_states(|id, state| {
+            uses.extend(state.take_used().map(|used| CredentialUse {
+                id,
+                used_at: used.used_at,
+                error: used.error.map(|(met, at)| (met.as_str().to_owned(), at)),
+            }));
+        });
+        self.store.note_credential_uses(uses).await
+    }
+
+    /// Seals a secret for a place.
+    ///
+    /// # Errors
+    /// It can't be sealed.
+    pub(crate) fn seal(
+        &self,
+        plain: &Secret,
+        place: &SealContext<'_>,
+    ) -> Result<String, SealError> {
+        let plain = plain.expose().as_bytes();
+        self.keyring.seal(plain, place, self.entropy.as_ref())
+    }
+
+    /// How a credential is doing in this process.
+    pub(crate) fn view(&self, id: CredentialId) -> CredentialView {
+        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_unreadable = applied.unreadable.contains(&id);
+        drop(applied);
+        let now = (self.clock.mono(), self.clock.wall());
+        let mut view = CredentialView {
+            is_unreadable,
+            ..CredentialView::default()
+        };
+        self.shared.stored_credential_states(|of, state| {
+            if of == id {
+                see(&mut view, state, now);
+            }
+        });
+        view
+    }
+
+    /// How a credential is tried out; `None` if it can't be opened or its provider is gone.
+    pub(crate) fn probe(&self, credential: &Credential) -> Option<CredentialProbe> {
+        let secret = open(&self.keyring, credential).ok()?;
+        self.shared.credential_probe(&credential.provider, &secret)
+    }
+
+    fn tell_unreadable(&self, credential: &Credential, error: &OpenError) {
+        let (id, provider) = (credential.id, credential.provider.as_str());
+        tracing::error!(
+            credential.id = %id,
+            "The credential {id} of `{provider}` can't be opened, and is not used: {error}"
+        );
+        let Some(audit) = &self.audit else {
+            return;
+        };
+        let event = Event::new(Action::VaultOpenFailed, Actor::System, Outcome::Error)
+            .at(self.clock.wall())
+            .with_tenant_id(credential.tenant_id)
+            .with_detail(Key::Provider, Value::Word(provider))
+            .with_detail(Key::Name, Value::OwnedWord(id.to_string().into()));
+        if let Err(error) = audit.enqueue(&event) {
+            tracing::warn!("An unreadable credential was not recorded: {error}");
+        }
+    }
+}
+
+fn see(view: &mut CredentialView, state: &CredentialState, (mono, wall): (MonoNanos, WallMillis)) {
+    let used = state.used();
+    view.last_used_at = Some(used.used_at).filter(|at| at.0 > 0);
+    view.last_error = used.error.map(|(met, at)| (met.as_str(), at));
+    let cools = state.shown(mono).into_iter();
+    view.cool_downs = cools
+        .map(|shown| {
+            let cool = shown.cool;
+            CredentialCoolDown {
+                model: shown.model,
+                reason: cool.met.as_str(),
+                since: WallMillis(wall.0.saturating_sub(mono.since(cool.since) / 1_000_000)),
+                until: WallMillis(wall.0.saturating_add(cool.until.since(mono) / 1_000_000)),
+                level: cool.level,
+                is_told: cool.is_told,
+                forbids: cool.met.forbids(),
+            }
+        })
+        .collect();
+}
+
+/// What the store has, opened, for the start; what can't be opened is told a moment later.
+pub(super) fn stored_credentials(store: &Store, keyring: &Keyring) -> Vec<StoredCredential> {
+    let list = store.credentials_in_use();
+    let used = list.iter().filter(|one| !one.rules.is_disabled);
+    used.filter_map(|one| Some(stored(one, open(keyring, one).ok()?)))
+        .collect()
+}
+
+/// The secret of a credential.
+fn open(keyring: &Keyring, credential: &Credential) -> Result<Secret, OpenError> {
+    let (tenant, row) = (credential.tenant_id.to_string(), credential.id.to_string());
+    let place = SealContext {
+        tenant: &tenant,
+        table: SealedSecret::TABLE,
+        row: &row,
+        field: SealedSecret::FIELD,
+    };
+    let plain = keyring.open(&credential.secret.sealed, &place)?;
+    let text = std::str::from_utf8(&plain);
+    text.map(Secret::new).map_err(|_| OpenError::Malformed)
+}
+
+fn stored(credential: &Credential, secret: Secret) -> StoredCredential {
+    let rules = &credential.rules;
+    StoredCredential {
+        id: credential.id,
+        tenant: credential.tenant_id,
+        project: credential.project_id,
+        provider: credential.provider.clone(),
+        secret,
+        origin: credential.secret.origin.clone(),
+        models: rules
+            .models
+            .iter()
+            .map(|model| ServedModel {
+                name: model.name.clone(),
+                alias: model.alias.clone(),
+            })
+            .collect(),
+        excluded_models: rules.excluded_models.clone(),
+        priority: rules.priority,
+        weight: rules.weight,
+        rests_until: credential.rest.as_ref().map(|rest| rest.until),
+        recovered_at: credential.recovered_at,
+    }
+}
+
+/// Runs a probe and says no more than what came of it.
+pub(crate) async fn run(probe: CredentialProbe) -> CredentialTest {
+    let began = Instant::now();
+    let answered = probe.run().await;
+    let latency = began.elapsed().min(Duration::from_secs(60));
+    let (status_class, problem) = match answered {
+        Ok(status) => (Some(status / 100), None),
+        Err(FetchError::Status(status)) => (Some(status / 100), None),
+        Err(FetchError::Late(_)) => (None, Some("timeout")),
+        Err(FetchError::Protocol(_)) => (None, Some("protocol")),
+        Err(FetchError::Dial(error)) => (None, Some(dial_word(&error))),
+    };
+    CredentialTest {
+        status_class,
+        problem,
+        latency,
+    }
+}
+
+const fn dial_word(error: &DialError) -> &'static str {
+    match error {
+        DialError::Refused(_) => "egress_refused",
+        DialError::Proxy(_) => "proxy",
+        DialError::Resolve(_) => "dns",
+        DialError::TooMany | DialError::NoDescriptor => "overloaded",
+        DialError::Tls(_) => "tls",
+        DialError::Connect(_) => "connect",
+    }
+}
