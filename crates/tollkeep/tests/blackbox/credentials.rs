@@ -266,14 +266,58 @@ fn a_refused_credential_is_left_alone_and_another_asked_at_once() {
 #[test]
 fn a_provider_without_cooling_is_asked_on_whatever_it_says() {
     let origin = judging(|_| (401, ""));
+    for (name, more, asked) in [
+        ("it cools", "    credentials: [{ secret: none }]\n", 1),
+        (
+            "no credential of it does",
+            "    disable_cooling: true\n    credentials: [{ secret: none }]\n",
+            4,
+        ),
+        (
+            "this one does not",
+            "    credentials: [{ secret: none, disable_cooling: true }]\n",
+            4,
+        ),
+    ] {
+        origin.forget();
+        let gateway = bare(&origin, more);
+        let token = gateway.mint_token(&json!({}));
+        for _ in 0..4 {
+            assert_eq!(gateway.call(&chat(&token, BODY)).status, 503, "{name}");
+        }
+        assert_eq!(origin.count(), asked, "{name}");
+    }
+}
+
+// LLM-R1
+#[test]
+fn credentials_of_the_file_serve_whom_they_are_for() {
+    let origin = judging(|_| (200, ""));
     let gateway = bare(
         &origin,
-        "    disable_cooling: true\n    credentials: [{ secret: none }]\n",
+        "    credentials:
+      - { secret: sk-of-project, project: own, priority: 9 }
+      - { secret: sk-switched-off, enabled: false, priority: 8 }
+      - { secret: sk-of-models, models: [\"o3*\"], excluded_models: [o3-pro], priority: 5 }
+      - { secret: sk-of-tenant, priority: 4 }
+      - { secret: sk-of-all, tenant: \"*\", priority: 3 }\n",
     );
-    let token = gateway.mint_token(&json!({}));
-    for count in 1..4 {
-        assert_eq!(gateway.call(&chat(&token, BODY)).status, 503);
-        assert_eq!(origin.count(), count);
+    let other = tenant(&gateway, "other");
+    let project = |name: &str, tenant: &str| {
+        let body = json!({ "name": name, "tenant": tenant });
+        made(&gateway, "/api/v1/projects", &body)
+    };
+    for (project, model, want) in [
+        (project("own", "default"), "gpt-4o", "sk-of-project"),
+        (project("beside", "default"), "gpt-4o", "sk-of-tenant"),
+        (project("more", "default"), "o3-mini", "sk-of-models"),
+        (project("much more", "default"), "o3-pro", "sk-of-tenant"),
+        (project("foreign", &other), "gpt-4o", "sk-of-all"),
+    ] {
+        let token = gateway.mint_token(&json!({ "project": project }));
+        let answer = gateway.call(&chat(&token, &BODY.replace("gpt-4o", model)));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(shown(&origin.last()), want, "{model}");
     }
 }
 
