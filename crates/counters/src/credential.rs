@@ -211,8 +211,10 @@ impl CredentialState {
 /// The worse of two, and of two that forbid the one that lasts longer.
 fn worse(one: Stands, other: Stands) -> Stands {
     match (one, other) {
-        (Stands::Free, any) | (any, Stands::Free) => any,
-        (Stands::Behind, any) | (any, Stands::Behind) => any,
+        (Stands::Free, any)
+        | (any, Stands::Free)
+        | (Stands::Behind, any)
+        | (any, Stands::Behind) => any,
         (Stands::Cools { until: a, .. }, Stands::Cools { until: b, .. }) => {
             if a >= b {
                 one

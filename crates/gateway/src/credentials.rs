@@ -5,7 +5,7 @@
 //! when either changes; a call keeps the credential it took.
 
 use arc_swap::ArcSwap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tollkeep_config::settings::{self, CredentialTenant, Provider};
 use tollkeep_counters::CredentialState;
 use tollkeep_llm::catalog::CredentialForm;
@@ -94,16 +94,6 @@ pub struct StoredCredential {
     pub rests_until: Option<WallMillis>,
     /// What kept it from use before then is forgotten.
     pub recovered_at: Option<WallMillis>,
-}
-
-/// All of the store. Whoever fills a pool holds them, so that no pool is left with those before.
-#[derive(Default)]
-pub struct StoredCredentials(Mutex<Vec<StoredCredential>>);
-
-impl StoredCredentials {
-    pub(crate) fn hold(&self) -> MutexGuard<'_, Vec<StoredCredential>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The credentials of one provider.

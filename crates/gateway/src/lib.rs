@@ -46,6 +46,7 @@ mod shared_limits;
 mod shed;
 mod sign;
 mod standing;
+mod stored;
 mod stream_back;
 mod told_limits;
 mod upstream_body;
@@ -54,7 +55,7 @@ mod upstream_head;
 mod worker;
 
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
-pub use credentials::{ServedModel, StoredCredential, StoredCredentials};
+pub use credentials::{ServedModel, StoredCredential};
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };
@@ -65,4 +66,5 @@ pub use recorder::{Recorder, Sinks};
 pub use route::surface_route;
 pub use shared_limits::{Asks, SharedLimits};
 pub use shed::{KNOWN_SPAN_NS, MemoryPressure};
+pub use stored::StoredCredentials;
 pub use worker::{Shared, Worker};

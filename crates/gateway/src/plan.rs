@@ -1,7 +1,7 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
 use crate::breaker::Guard;
-use crate::credentials::{CredentialPool, StoredCredential};
+use crate::credentials::CredentialPool;
 use crate::doors::Doors;
 use crate::edge_limits::EdgeLimits;
 use crate::front_door::FrontDoorPlan;
@@ -214,15 +214,6 @@ impl Plan {
     /// is short.
     pub fn memory(&self) -> Option<(u64, u8)> {
         Some((self.memory_bytes_max?, self.limits.shed_at_percent))
-    }
-
-    /// Gives each provider the credentials that the store keeps for it.
-    pub(crate) fn fill_credentials(&self, stored: &[StoredCredential]) {
-        for target in &self.llm.providers {
-            if let Some(provider) = target.provider() {
-                provider.credentials.fill(&target.name, stored);
-            }
-        }
     }
 
     /// Makes the snapshot.
@@ -479,7 +470,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
             credentials: CredentialPool::new(
                 provider,
                 (kind.credential, parts.default_tenant),
-                pool_before(&provider.name, parts.before),
+                CredentialPool::before(&provider.name, parts.before),
             ),
             heads: heads.collect(),
         }),
@@ -489,13 +480,6 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         secrets: secrets(&provider.headers.set),
         signer: None,
     })
-}
-
-/// The credentials that a provider of this name had.
-fn pool_before<'b>(name: &str, before: Option<&'b Plan>) -> Option<&'b CredentialPool> {
-    let mut providers = before?.llm.providers.iter();
-    let same = providers.find(|target| *target.name == *name)?;
-    Some(&same.provider()?.credentials)
 }
 
 /// `None` is for ever.

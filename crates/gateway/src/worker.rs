@@ -1,6 +1,5 @@
 //! What one worker thread owns, and what all of them share.
 
-use crate::credentials::{StoredCredential, StoredCredentials};
 use crate::lifecycle::{self, Work};
 use crate::management_door::ManagementDoor;
 use crate::overrides::Overrides;
@@ -10,6 +9,7 @@ use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::shared_limits::SharedLimits;
 use crate::shed::MemoryPressure;
+use crate::stored::StoredCredentials;
 use crate::told_limits::ToldPolicy;
 use arc_swap::{ArcSwap, Cache};
 use std::cell::{Cell, RefCell};
@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tollkeep_audit::AuditHealth;
-use tollkeep_counters::{Breakers, CredentialState, IpGauge, RateTable, Recent};
+use tollkeep_counters::{Breakers, IpGauge, RateTable, Recent};
 use tollkeep_crypto::TokenHasher;
 use tollkeep_net::acme::Challenges;
 use tollkeep_net::buffers::Buffers;
@@ -31,7 +31,7 @@ use tollkeep_policy::ip_list::Listing;
 use tollkeep_policy::retry::RetryBudget;
 use tollkeep_store::Store;
 use tollkeep_store::live::LiveTokens;
-use tollkeep_types::{Clock, CredentialId, Entropy, RequestId, TokenHash};
+use tollkeep_types::{Clock, Entropy, RequestId, TokenHash};
 
 /// Scratch that a worker keeps for later exchanges.
 const IDLE_WORK_MAX: usize = 256;
@@ -100,31 +100,6 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Exchanges the settings in force.
-    pub fn take_plan(&self, plan: Arc<Plan>) {
-        let stored = self.stored_credentials.hold();
-        plan.fill_credentials(&stored);
-        self.plan.store(plan);
-    }
-
-    /// Shows what is known of each credential of the store that a provider has.
-    pub fn stored_credential_states(&self, mut see: impl FnMut(CredentialId, &CredentialState)) {
-        for target in &self.plan.load().llm.providers {
-            if let Some(provider) = target.provider() {
-                provider
-                    .credentials
-                    .stored_states(|id, state| see(id, state));
-            }
-        }
-    }
-
-    /// Takes what the store keeps as credentials.
-    pub fn take_credentials(&self, credentials: Vec<StoredCredential>) {
-        let mut stored = self.stored_credentials.hold();
-        *stored = credentials;
-        self.plan.load().fill_credentials(&stored);
-    }
-
     /// Brings into force what operators changed.
     pub fn set_overrides(&self, overrides: Overrides) {
         self.overrides.store(Arc::new(overrides));

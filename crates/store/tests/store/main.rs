@@ -11,6 +11,7 @@
 )]
 
 mod clean;
+mod credential;
 mod ip_entry;
 mod lease;
 mod live;

@@ -4,7 +4,7 @@ use super::Base;
 use super::vault::Vault;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tollkeep_admin::{CredentialCoolDown, CredentialTest, CredentialView};
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_counters::CredentialState;
@@ -233,10 +233,10 @@ fn stored(credential: &Credential, secret: Secret) -> StoredCredential {
 }
 
 /// Runs a probe and says no more than what came of it.
-pub(crate) async fn run(probe: CredentialProbe) -> CredentialTest {
-    let began = Instant::now();
+pub(crate) async fn run(probe: CredentialProbe, clock: Arc<dyn Clock>) -> CredentialTest {
+    let began = clock.mono();
     let answered = probe.run().await;
-    let latency = began.elapsed().min(Duration::from_secs(60));
+    let latency = Duration::from_nanos(clock.mono().since(began));
     let (status_class, problem) = match answered {
         Ok(status) => (Some(status / 100), None),
         Err(FetchError::Status(status)) => (Some(status / 100), None),

@@ -131,9 +131,7 @@ pub(crate) fn start(
     if let Some(link) = link {
         link.keep(&shared, parts.audit.clone(), control)?;
     }
-    shared.take_credentials(stored_credentials(parts.store, &parts.vault.keyring));
-    // Before the first connection: who was denied stays denied over a restart.
-    shared.set_overrides(stored_overrides(parts.store));
+    take_stored(&shared, parts);
     let connections_max = Arc::new(AtomicUsize::new(limits.connections_max));
     control.spawn(memory::watch(
         Arc::clone(&base.clock),
@@ -159,6 +157,13 @@ pub(crate) fn start(
             connections_max,
         },
     })
+}
+
+/// What the store keeps besides the settings, before the first connection: who was denied stays
+/// denied over a restart.
+fn take_stored(shared: &Shared, parts: &Parts<'_>) {
+    shared.take_credentials(stored_credentials(parts.store, &parts.vault.keyring));
+    shared.set_overrides(stored_overrides(parts.store));
 }
 
 /// The data listeners, each with what it speaks.

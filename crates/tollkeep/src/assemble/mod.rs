@@ -33,7 +33,6 @@ use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anyhow::Context;
 use certificates::Keeper;
-use overrides::Overriding;
 use reload::Reloader;
 use runtime::Live;
 use std::net::{SocketAddr, TcpListener};
@@ -163,15 +162,14 @@ fn start_by(
     let management_keys = data.plane.planner.management_keys();
     let sources = reload::Sources { again, sandbox };
     let shared = Arc::clone(&data.plane.shared);
-    let overriding = Overriding::new(store.clone(), Arc::clone(&shared));
-    let of = (&store, &vault);
-    let credentials = credentials::Credentials::new(&base, of, &shared, audit.as_ref());
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
+    let of_store = (&store, &vault);
     let live = Arc::new(Live::new(
+        &base,
+        of_store,
         reloader,
-        Arc::clone(&shared),
-        overriding,
-        credentials,
+        &shared,
+        audit.as_ref(),
     ));
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {

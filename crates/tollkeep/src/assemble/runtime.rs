@@ -1,20 +1,23 @@
 //! The running gateway as the management API sees it.
 
+use super::Base;
 use super::credentials::{self, Credentials};
 use super::overrides::Overriding;
 use super::reload::Reloader;
+use super::vault::Vault;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
     Breaker, BreakerState, Certificate, CredentialTesting, CredentialView, Reloaded, Runtime,
     SettingsState,
 };
+use tollkeep_audit::Logger;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
 use tollkeep_crypto::{SealContext, SealError};
 use tollkeep_gateway::Shared;
 use tollkeep_policy::breaker::View;
-use tollkeep_store::Credential;
+use tollkeep_store::{Credential, Store};
 use tollkeep_types::{CredentialId, MonoNanos, Secret};
 
 /// What operators act on.
@@ -30,18 +33,19 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Of these parts.
+    /// With what the store keeps in force.
     pub(crate) fn new(
+        base: &Base,
+        (store, vault): (&Store, &Vault),
         reloader: Reloader,
-        shared: Arc<Shared>,
-        overriding: Overriding,
-        credentials: Credentials,
+        shared: &Arc<Shared>,
+        audit: Option<&Arc<Logger>>,
     ) -> Self {
         Self {
             reloader: Arc::new(reloader),
-            shared,
-            overriding,
-            credentials,
+            shared: Arc::clone(shared),
+            overriding: Overriding::new(store.clone(), Arc::clone(shared)),
+            credentials: Credentials::new(base, (store, vault), shared, audit),
         }
     }
 
@@ -77,7 +81,10 @@ impl Runtime for Live {
 
     fn test_credential(&self, credential: &Credential) -> Option<CredentialTesting> {
         let probe = self.credentials.probe(credential)?;
-        Some(Box::pin(credentials::run(probe)))
+        Some(Box::pin(credentials::run(
+            probe,
+            Arc::clone(&self.shared.clock),
+        )))
     }
 
     fn reload(&self) -> Result<Reloaded, ConfigErrors> {
