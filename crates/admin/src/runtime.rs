@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::{ConfigErrors, Settings};
-use tollkeep_crypto::{SealContext, SealError};
-use tollkeep_store::Credential;
+use tollkeep_store::{Credential, SealedSecret};
 use tollkeep_types::{CredentialId, ProjectId, Secret, TenantId, WallMillis};
 
 /// The running gateway.
@@ -21,11 +20,13 @@ pub trait Runtime: Send + Sync {
     /// maintenance.
     fn apply_overrides(&self);
 
-    /// Seals a secret for a place of the store.
-    ///
-    /// # Errors
-    /// It can't be sealed.
-    fn seal(&self, plain: &Secret, place: &SealContext<'_>) -> Result<String, SealError>;
+    /// What is kept of a secret in a credential of this tenant and id; `None` if it can't be sealed.
+    fn sealed_secret(
+        &self,
+        secret: &Secret,
+        of: (TenantId, CredentialId),
+        origin: String,
+    ) -> Option<SealedSecret>;
 
     /// Brings into force what the store keeps as credentials.
     fn apply_credentials(&self);

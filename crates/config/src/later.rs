@@ -45,7 +45,6 @@ pub(crate) const LATER: &[&str] = &[
     "auth.credential_cache_ttl",
     "auth.credential_cache_max",
     "auth.selection_strategy",
-    "auth_dir",
     "vault.keks",
     "anomaly",
     "store.max_idle",

@@ -33,7 +33,7 @@ mod tree;
 pub use env::Env;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use example::example;
-pub use kind::credential_fault;
+pub use kind::{credential_fault, looks_masked};
 pub use load::{LoadRequest, Loaded, load};
 pub use overlay::{management_key, secret_from};
 pub use reference::reference;

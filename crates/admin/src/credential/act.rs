@@ -94,7 +94,10 @@ pub(super) async fn rotate(call: Call) -> Answer {
     };
     state.check_audit()?;
     let place = (credential.tenant_id, credential.id);
-    let sealed = state.sealed_secret(&secret, place, provider.origin);
+    let sealed = state
+        .parts
+        .runtime
+        .sealed_secret(&secret, place, provider.origin);
     let sealed = sealed.ok_or_else(Problem::internal)?;
     let (store, scope) = (&state.parts.store, operator.scope());
     let changed = store

@@ -4,13 +4,10 @@ use crate::State;
 use crate::members::Members;
 use crate::problem::{Fault, Problem};
 use std::sync::Arc;
-use tollkeep_config::credential_fault;
-use tollkeep_config::settings::{Provider, ProviderKind};
-use tollkeep_crypto::SealContext;
-use tollkeep_store::{
-    CredentialModel, CredentialRules, NewCredential, PutCredential, Scope, SealedSecret,
-};
-use tollkeep_types::{CredentialId, ProjectId, Secret, TenantId};
+use tollkeep_config::settings::Provider;
+use tollkeep_config::{credential_fault, looks_masked};
+use tollkeep_store::{CredentialModel, CredentialRules, NewCredential, PutCredential, Scope};
+use tollkeep_types::{CredentialId, ProjectId, Secret};
 
 /// Models that one credential lists at most.
 const MODELS_MAX: usize = 200;
@@ -52,7 +49,7 @@ impl Given {
 /// Whether this may be a provider's secret.
 pub(crate) fn check(secret: &Secret, member: &str) -> Result<(), Problem> {
     let text = secret.expose();
-    if ["****", "…", "..."].iter().any(|mask| text.contains(mask)) {
+    if looks_masked(text) {
         return Err(Problem::looks_masked());
     }
     match credential_fault(text) {
@@ -81,17 +78,7 @@ impl OfProvider {
     /// The provider of this name, or the only one of this kind.
     pub(crate) fn named(state: &State, name: &str) -> Option<Self> {
         let settings = state.settings();
-        let all = || {
-            let all = settings.providers.iter();
-            all.filter(|provider| provider.kind != ProviderKind::Sandbox)
-        };
-        let exact = all().find(|provider| provider.name == name);
-        let of_kind = || {
-            let kind = ProviderKind::named(name)?;
-            let mut same = all().filter(|provider| provider.kind == kind);
-            same.next().filter(|_| same.next().is_none())
-        };
-        exact.or_else(of_kind).map(Self::of)
+        Provider::called(&settings.providers, name).map(Self::of)
     }
 }
 
@@ -140,30 +127,6 @@ pub(crate) fn rules(members: &mut Members, before: Option<CredentialRules>) -> C
 }
 
 impl State {
-    /// What is kept of a secret in the credential of this id.
-    pub(crate) fn sealed_secret(
-        &self,
-        secret: &Secret,
-        (tenant, id): (TenantId, CredentialId),
-        origin: String,
-    ) -> Option<SealedSecret> {
-        let (tenant, row) = (tenant.to_string(), id.to_string());
-        let place = SealContext {
-            tenant: &tenant,
-            table: SealedSecret::TABLE,
-            row: &row,
-            field: SealedSecret::FIELD,
-        };
-        let sealed = self.parts.runtime.seal(secret, &place).ok()?;
-        Some(SealedSecret {
-            sealed,
-            digest: self.parts.hasher.hash(secret.expose()),
-            pepper_id: self.parts.pepper_id.to_owned(),
-            hint: tollkeep_audit::mask(secret.expose()),
-            origin,
-        })
-    }
-
     /// A credential to be made.
     pub(crate) fn new_credential(
         &self,
@@ -177,7 +140,9 @@ impl State {
             Scope::Service(_) => parts.store.default_tenant().id,
         };
         let id = CredentialId::new(parts.clock.as_ref(), parts.entropy.as_ref());
-        let sealed = self.sealed_secret(secret, (tenant_id, id), provider.origin);
+        let sealed = parts
+            .runtime
+            .sealed_secret(secret, (tenant_id, id), provider.origin);
         Ok(NewCredential {
             id,
             tenant_id,
@@ -197,7 +162,8 @@ impl State {
         secret: Secret,
     ) -> Result<PutCredential, Problem> {
         let (state, tenant, origin) = (Arc::clone(self), new.tenant_id, new.secret.origin.clone());
-        let reseal = move |id| state.sealed_secret(&secret, (tenant, id), origin);
+        let runtime = Arc::clone(&state.parts.runtime);
+        let reseal = move |id| runtime.sealed_secret(&secret, (tenant, id), origin);
         let put = self.parts.store.put_credential(scope, new, reseal).await?;
         self.parts.runtime.apply_credentials();
         Ok(put)

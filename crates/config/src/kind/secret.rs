@@ -88,6 +88,11 @@ impl Kind for CredentialText {
     }
 }
 
+/// Whether a text is a secret as lists show it rather than the secret (ID-71).
+pub fn looks_masked(text: &str) -> bool {
+    ["****", "…", "..."].iter().any(|mask| text.contains(mask))
+}
+
 /// What keeps a text from being a provider's secret.
 pub fn credential_fault(text: &str) -> Option<&'static str> {
     if text.is_empty() {

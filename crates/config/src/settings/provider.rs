@@ -338,6 +338,18 @@ impl ProviderFile {
 }
 
 impl Provider {
+    /// The provider that is called so: by its name, or the only one of that kind. The sandbox takes
+    /// no credentials and is none of them.
+    pub fn called<'p>(all: &'p [Self], name: &str) -> Option<&'p Self> {
+        let takes = || all.iter().filter(|provider| !provider.is_sandbox());
+        let exact = takes().find(|provider| provider.name == name);
+        exact.or_else(|| {
+            let kind = ProviderKind::named(name)?;
+            let mut same = takes().filter(|provider| provider.kind == kind);
+            same.next().filter(|_| same.next().is_none())
+        })
+    }
+
     /// Whether the built-in upstream answers for it.
     pub(super) fn is_sandbox(&self) -> bool {
         self.kind == ProviderKind::Sandbox

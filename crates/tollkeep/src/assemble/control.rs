@@ -1,6 +1,7 @@
 //! The control plane: management and metrics listeners, the local socket, the sandbox, and the
 //! jobs that run beside the requests.
 
+use super::auth_dir;
 use super::door::Door;
 use super::jwks::ManagementKeys;
 use super::reload::{Cause, Reloader};
@@ -132,6 +133,9 @@ pub(crate) fn start_sandbox(
 /// The store fails, or a socket can't be opened.
 pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<Option<Secret>> {
     let base = parts.base;
+    auth_dir::check(base)?;
+    let live = parts.live;
+    live.auth_dir.keep(&base.settings, &live.credentials).await;
     let admin = Admin::new(AdminParts {
         store: parts.store.clone(),
         hasher: Arc::clone(&parts.vault.hasher),
@@ -247,6 +251,9 @@ async fn keep_store(store: Store, health: Arc<Health>, live: Arc<Live>) {
         kept = kept.and(store.forget_ip_entries().await.map(|_| ()));
         live.overriding.keep();
         live.credentials.keep();
+        live.auth_dir
+            .keep(&live.settings(), &live.credentials)
+            .await;
         kept = kept.and(live.credentials.flush().await);
         since_clean += FLUSH_EVERY;
         if since_clean >= live.settings().auth.token_cleanup_interval {

@@ -1,24 +1,29 @@
 //! Credentials of the store, brought into force: opened, and given to the data plane.
 
 use super::Base;
-use super::vault::Vault;
+use super::auth_dir::Found;
+use super::vault::{PEPPER_ID, Vault};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tollkeep_admin::{CredentialCoolDown, CredentialTest, CredentialView};
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_counters::CredentialState;
-use tollkeep_crypto::{Keyring, OpenError, SealContext, SealError};
+use tollkeep_crypto::{Keyring, OpenError, SealContext, TokenHasher};
 use tollkeep_gateway::{CredentialProbe, ServedModel, Shared, StoredCredential};
 use tollkeep_net::dial::DialError;
 use tollkeep_net::fetch::FetchError;
-use tollkeep_store::{Credential, CredentialUse, SealedSecret, Store, StoreError};
-use tollkeep_types::{Clock, CredentialId, Entropy, MonoNanos, Secret, WallMillis};
+use tollkeep_store::{
+    Credential, CredentialFilter, CredentialRules, CredentialUse, NewCredential, PutCredential,
+    Scope, SealedSecret, Store, StoreError,
+};
+use tollkeep_types::{Clock, CredentialId, Entropy, MonoNanos, Secret, TenantId, WallMillis};
 
 /// The credentials of a running gateway.
 pub(crate) struct Credentials {
     store: Store,
     keyring: Arc<Keyring>,
+    hasher: Arc<TokenHasher>,
     shared: Arc<Shared>,
     audit: Option<Arc<Logger>>,
     clock: Arc<dyn Clock>,
@@ -44,6 +49,7 @@ impl Credentials {
         let credentials = Self {
             store: store.clone(),
             keyring: Arc::clone(&vault.keyring),
+            hasher: Arc::clone(&vault.hasher),
             shared: Arc::clone(shared),
             audit: audit.cloned(),
             clock: Arc::clone(&base.clock),
@@ -107,17 +113,127 @@ impl Credentials {
         self.store.note_credential_uses(uses).await
     }
 
-    /// Seals a secret for a place.
-    ///
-    /// # Errors
-    /// It can't be sealed.
-    pub(crate) fn seal(
+    /// What is kept of a secret in a credential of this tenant and id.
+    pub(crate) fn sealed(
         &self,
-        plain: &Secret,
-        place: &SealContext<'_>,
-    ) -> Result<String, SealError> {
-        let plain = plain.expose().as_bytes();
-        self.keyring.seal(plain, place, self.entropy.as_ref())
+        secret: &Secret,
+        of: (TenantId, CredentialId),
+        origin: String,
+    ) -> Option<SealedSecret> {
+        let text = secret.expose();
+        let (tenant, row) = (of.0.to_string(), of.1.to_string());
+        let place = place(&tenant, &row);
+        let sealed = self.keyring.seal(text.as_bytes(), &place, &*self.entropy);
+        Some(SealedSecret {
+            sealed: sealed.ok()?,
+            digest: self.hasher.hash(text),
+            pepper_id: PEPPER_ID.to_owned(),
+            hint: tollkeep_audit::mask(text),
+            origin,
+        })
+    }
+
+    /// Takes what stands in a file: the credential that was read from there gets the new secret, or
+    /// there is a new one.
+    pub(crate) async fn take_file(&self, found: Found) {
+        let taken = self.put_file(&found).await;
+        let file = &found.file;
+        match taken {
+            Ok(Some((action, credential))) => {
+                self.apply();
+                let provider = &found.provider;
+                tracing::info!("auth_dir: {file} is taken as a credential of `{provider}`");
+                self.tell(action, &credential);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!("auth_dir: {file} is not used: {error}"),
+        }
+    }
+
+    async fn put_file(&self, found: &Found) -> Result<Option<(Action, Credential)>, StoreError> {
+        let tenant_id = self.store.default_tenant().id;
+        let scope = Scope::Tenant(tenant_id);
+        let filter = CredentialFilter {
+            provider: Some(found.provider.clone()),
+            ..CredentialFilter::default()
+        };
+        let known = self.store.credentials_like(scope, filter).await?;
+        let is_its = |one: &&Credential| one.file.as_ref() == Some(&found.file);
+        let digest = self.hasher.hash(found.secret.expose());
+        let same = known.iter().find(|one| {
+            one.secret.digest == digest
+                && one.project_id.is_none()
+                && one.secret.origin == found.origin
+        });
+        if let Some(same) = same {
+            return self.follow_priority(scope, same, found).await;
+        }
+        let sealed = |id| {
+            let sealed = self.sealed(&found.secret, (tenant_id, id), found.origin.clone());
+            sealed.ok_or(StoreError::Invalid("it can't be sealed"))
+        };
+        if let Some(before) = known.iter().find(is_its) {
+            let secret = sealed(before.id)?;
+            let changed = self.store.reseal_credential(scope, before.id, secret);
+            let changed = changed.await?;
+            let followed = self.follow_priority(scope, &changed, found).await?;
+            let credential = followed.map_or(changed, |(_, credential)| credential);
+            return Ok(Some((Action::CredentialRotate, credential)));
+        }
+        let id = CredentialId::new(self.clock.as_ref(), self.entropy.as_ref());
+        let new = NewCredential {
+            id,
+            tenant_id,
+            project_id: None,
+            provider: found.provider.clone(),
+            secret: sealed(id)?,
+            file: Some(found.file.clone()),
+            rules: CredentialRules {
+                label: found.file.clone(),
+                priority: found.priority,
+                ..CredentialRules::default()
+            },
+        };
+        let put = self.store.put_credential(scope, new, |_| None).await?;
+        let (PutCredential::Made(made) | PutCredential::Resealed(made)) = put;
+        Ok(Some((Action::CredentialCreate, made)))
+    }
+
+    /// The priority of its file, where it is read from one.
+    async fn follow_priority(
+        &self,
+        scope: Scope,
+        credential: &Credential,
+        found: &Found,
+    ) -> Result<Option<(Action, Credential)>, StoreError> {
+        let is_its = credential.file.as_ref() == Some(&found.file);
+        if !is_its || credential.rules.priority == found.priority {
+            return Ok(None);
+        }
+        let rules = CredentialRules {
+            priority: found.priority,
+            ..credential.rules.clone()
+        };
+        let changed = self.store.set_credential_rules(scope, credential.id, rules);
+        Ok(Some((Action::CredentialUpdate, changed.await?)))
+    }
+
+    fn tell(&self, action: Action, credential: &Credential) {
+        let Some(audit) = &self.audit else {
+            return;
+        };
+        let event = Event::new(action, Actor::System, Outcome::Success)
+            .at(self.clock.wall())
+            .with_tenant_id(credential.tenant_id)
+            .with_detail(Key::Provider, Value::Word(&credential.provider))
+            .with_detail(Key::Kind, Value::Word("auth_dir"))
+            .with_detail(
+                Key::Name,
+                Value::OwnedWord(credential.id.to_string().into()),
+            );
+        if let Err(error) = audit.enqueue(&event) {
+            tracing::warn!("A credential of auth_dir was not recorded: {error}");
+        }
     }
 
     /// How a credential is doing in this process.
@@ -193,16 +309,20 @@ pub(super) fn stored_credentials(store: &Store, keyring: &Keyring) -> Vec<Stored
         .collect()
 }
 
+/// Where the secret of this credential stands.
+fn place<'a>(tenant: &'a str, row: &'a str) -> SealContext<'a> {
+    SealContext {
+        tenant,
+        table: SealedSecret::TABLE,
+        row,
+        field: SealedSecret::FIELD,
+    }
+}
+
 /// The secret of a credential.
 fn open(keyring: &Keyring, credential: &Credential) -> Result<Secret, OpenError> {
     let (tenant, row) = (credential.tenant_id.to_string(), credential.id.to_string());
-    let place = SealContext {
-        tenant: &tenant,
-        table: SealedSecret::TABLE,
-        row: &row,
-        field: SealedSecret::FIELD,
-    };
-    let plain = keyring.open(&credential.secret.sealed, &place)?;
+    let plain = keyring.open(&credential.secret.sealed, &place(&tenant, &row))?;
     let text = std::str::from_utf8(&plain);
     text.map(Secret::new).map_err(|_| OpenError::Malformed)
 }

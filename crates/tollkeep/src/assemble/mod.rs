@@ -2,6 +2,7 @@
 
 mod acme;
 mod audit;
+mod auth_dir;
 mod certificates;
 mod control;
 mod counters;

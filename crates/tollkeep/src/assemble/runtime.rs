@@ -1,6 +1,7 @@
 //! The running gateway as the management API sees it.
 
 use super::Base;
+use super::auth_dir::AuthDir;
 use super::credentials::{self, Credentials};
 use super::overrides::Overriding;
 use super::reload::Reloader;
@@ -14,11 +15,10 @@ use tollkeep_admin::{
 use tollkeep_audit::Logger;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
-use tollkeep_crypto::{SealContext, SealError};
 use tollkeep_gateway::Shared;
 use tollkeep_policy::breaker::View;
-use tollkeep_store::{Credential, Store};
-use tollkeep_types::{CredentialId, MonoNanos, Secret};
+use tollkeep_store::{Credential, SealedSecret, Store};
+use tollkeep_types::{CredentialId, MonoNanos, Secret, TenantId};
 
 /// What operators act on.
 pub(crate) struct Live {
@@ -30,6 +30,8 @@ pub(crate) struct Live {
     pub(crate) overriding: Overriding,
     /// Credentials of the store.
     pub(crate) credentials: Credentials,
+    /// The files that some of them stand in.
+    pub(crate) auth_dir: AuthDir,
 }
 
 impl Live {
@@ -46,6 +48,7 @@ impl Live {
             shared: Arc::clone(shared),
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
             credentials: Credentials::new(base, (store, vault), shared, audit),
+            auth_dir: AuthDir::default(),
         }
     }
 
@@ -67,8 +70,13 @@ impl Runtime for Live {
         self.overriding.apply();
     }
 
-    fn seal(&self, plain: &Secret, place: &SealContext<'_>) -> Result<String, SealError> {
-        self.credentials.seal(plain, place)
+    fn sealed_secret(
+        &self,
+        secret: &Secret,
+        of: (TenantId, CredentialId),
+        origin: String,
+    ) -> Option<SealedSecret> {
+        self.credentials.sealed(secret, of, origin)
     }
 
     fn apply_credentials(&self) {

@@ -335,6 +335,16 @@ impl Rules {
     }
 }
 
+/// A secret that is an argument, as clients of other gateways have it; `-` is standard input.
+pub(super) fn secret_of(argument: String) -> anyhow::Result<String> {
+    if argument == "-" {
+        let secret_file = Some(PathBuf::from("-"));
+        return SecretFrom { secret_file }.read();
+    }
+    eprintln!("warning: other users of this machine can see secrets in arguments; give `-`");
+    Ok(argument)
+}
+
 impl SecretFrom {
     fn read(&self) -> anyhow::Result<String> {
         let mut text = String::new();

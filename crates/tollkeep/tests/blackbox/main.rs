@@ -21,6 +21,7 @@ mod connection;
 mod cors;
 mod crash;
 mod credentials;
+mod credentials_kept;
 mod crowds;
 mod data_port;
 mod demo;

@@ -39,7 +39,7 @@ fn projects_are_managed_in_the_shapes_of_llm_proxy() {
         (json!({}), 400),
         (json!({ "revoke_tokens": true }), 400),
         (json!({ "is_active": true, "revoke_tokens": true }), 400),
-        (json!({ "api_key": "sk-1" }), 422),
+        (json!({ "api_key": "sk-AbCd****wXyZ" }), 400),
         (json!({ "is_active": false, "revoke_tokens": true }), 200),
     ] {
         let (told, answer) = call(&gateway, "PATCH", &path, &body);
