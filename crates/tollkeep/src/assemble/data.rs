@@ -19,10 +19,10 @@ use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable, Recent};
 use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Worker};
-use tollkeep_net::Drain;
 use tollkeep_net::acme::Challenges;
 use tollkeep_net::tls::Offers;
 use tollkeep_net::worker::{Door, DoorTls, Running, WorkerParts, Workers};
+use tollkeep_net::{Descriptors, Drain};
 use tollkeep_observe::health::Health;
 use tollkeep_store::Store;
 
@@ -88,11 +88,9 @@ pub(crate) fn start(
     let (base, settings) = (parts.base, &parts.base.settings);
     let count = worker_count(settings);
     let descriptors = host::descriptors(count)?;
-    let default_tenant = parts.store.default_tenant().id;
-    let planner = Planner::new(base, others, default_tenant, &descriptors, control.handle());
+    let planner = planner(parts, others, &descriptors, control);
     let refused = |faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string());
     let planned = planner.plan(settings, None).map_err(refused)?;
-    let limits = &settings.server.limits;
     let link = Link::new(base);
     let shared = Arc::new(Shared {
         plan: arc_swap::ArcSwap::new(planner.take(planned)),
@@ -132,7 +130,7 @@ pub(crate) fn start(
         link.keep(&shared, parts.audit.clone(), control)?;
     }
     take_stored(&shared, parts);
-    let connections_max = Arc::new(AtomicUsize::new(limits.connections_max));
+    let connections_max = Arc::new(AtomicUsize::new(settings.server.limits.connections_max));
     control.spawn(memory::watch(
         Arc::clone(&base.clock),
         parts.audit.clone(),
@@ -157,6 +155,17 @@ pub(crate) fn start(
             connections_max,
         },
     })
+}
+
+fn planner(
+    parts: &Parts<'_>,
+    others: &Others,
+    descriptors: &Arc<Descriptors>,
+    control: &tokio::runtime::Runtime,
+) -> Planner {
+    let default_tenant = parts.store.default_tenant().id;
+    let handle = control.handle();
+    Planner::new(parts.base, others, default_tenant, descriptors, handle)
 }
 
 /// What the store keeps besides the settings, before the first connection: who was denied stays

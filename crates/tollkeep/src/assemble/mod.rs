@@ -164,14 +164,8 @@ fn start_by(
     let sources = reload::Sources { again, sandbox };
     let shared = Arc::clone(&data.plane.shared);
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
-    let of_store = (&store, &vault);
-    let live = Arc::new(Live::new(
-        &base,
-        of_store,
-        reloader,
-        &shared,
-        audit.as_ref(),
-    ));
+    let kept = (&store, &vault, audit.as_ref());
+    let live = Arc::new(Live::new(&base, kept, reloader, &shared));
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,

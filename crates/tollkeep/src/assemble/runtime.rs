@@ -38,10 +38,9 @@ impl Live {
     /// With what the store keeps in force.
     pub(crate) fn new(
         base: &Base,
-        (store, vault): (&Store, &Vault),
+        (store, vault, audit): (&Store, &Vault, Option<&Arc<Logger>>),
         reloader: Reloader,
         shared: &Arc<Shared>,
-        audit: Option<&Arc<Logger>>,
     ) -> Self {
         Self {
             reloader: Arc::new(reloader),
