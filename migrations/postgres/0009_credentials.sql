@@ -48,9 +48,6 @@ CREATE POLICY tenant_isolation ON credentials TO tollkeep_app
 CREATE POLICY jobs_all ON credentials TO tollkeep_jobs USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON credentials TO tollkeep_app, tollkeep_jobs;
 
--- Which credentials calls of a project may use, by id or name; none listed: all that it can see.
-ALTER TABLE projects ADD COLUMN allowed_credentials TEXT NOT NULL DEFAULT '[]';
-
 ALTER TABLE changes DROP CONSTRAINT changes_what_check;
 ALTER TABLE changes ADD CONSTRAINT changes_what_check CHECK
   (what IN ('tenant', 'project', 'token', 'service_token', 'ip_entries', 'maintenance',

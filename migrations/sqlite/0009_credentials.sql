@@ -39,6 +39,3 @@ CREATE UNIQUE INDEX credentials_digest_key
   ON credentials (tenant_id, coalesce(project_id, ''), provider, digest);
 CREATE INDEX credentials_by_age ON credentials (created_at, id);
 CREATE INDEX credentials_of_project ON credentials (project_id) WHERE project_id IS NOT NULL;
-
--- Which credentials calls of a project may use, by id or name; none listed: all that it can see.
-ALTER TABLE projects ADD COLUMN allowed_credentials TEXT NOT NULL DEFAULT '[]';

@@ -143,6 +143,23 @@ words! {
     }
 }
 
+/// What operators do with credentials, as a pattern.
+macro_rules! of_credentials {
+    () => {
+        Self::CredentialCreate
+            | Self::CredentialRead
+            | Self::CredentialList
+            | Self::CredentialUpdate
+            | Self::CredentialRotate
+            | Self::CredentialDelete
+            | Self::CredentialTest
+            | Self::CredentialRefresh
+            | Self::CredentialDisable
+            | Self::CredentialEnable
+            | Self::CredentialCooldown
+    };
+}
+
 impl Action {
     /// How durable an event of this action and outcome must be.
     pub const fn class(self, outcome: Outcome) -> Class {
@@ -183,17 +200,7 @@ impl Action {
             | Self::TokenSuspend
             | Self::TokenResume
             | Self::TokenRevokeBatch
-            | Self::CredentialCreate
-            | Self::CredentialRead
-            | Self::CredentialList
-            | Self::CredentialUpdate
-            | Self::CredentialRotate
-            | Self::CredentialDelete
-            | Self::CredentialTest
-            | Self::CredentialRefresh
-            | Self::CredentialDisable
-            | Self::CredentialEnable
-            | Self::CredentialCooldown
+            | of_credentials!()
             | Self::ConfigLoad
             | Self::ConfigReload
             | Self::ConfigReject => Class::Management,

@@ -13,6 +13,8 @@ const LOOKED_AT_BYTES: usize = 4096;
 /// Longer waits are not meant.
 const WAIT_MAX: Duration = Duration::from_secs(31 * 86_400);
 
+const SECOND_US: u64 = 1_000_000;
+
 /// The kind of a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Failure {
@@ -134,11 +136,8 @@ fn message_begins(text: &[u8], sentence: &str) -> bool {
 /// `field` gives the value of a field by its lower-case name.
 pub fn told_wait<'a>(field: impl Fn(&str) -> Option<&'a [u8]>, body: &[u8]) -> Option<Duration> {
     let text = |name| field(name).and_then(|value| std::str::from_utf8(value).ok());
-    let milliseconds = || {
-        let value: f64 = text("retry-after-ms")?.trim().parse().ok()?;
-        checked(value / 1000.0)
-    };
-    let seconds = || checked(text("retry-after")?.trim().parse().ok()?);
+    let milliseconds = || checked(micros(text("retry-after-ms")?.trim(), 1_000)?);
+    let seconds = || checked(micros(text("retry-after")?.trim(), SECOND_US)?);
     let resets = || {
         let names = ["x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"];
         let told = names.into_iter().filter_map(text);
@@ -160,30 +159,49 @@ pub fn told_wait<'a>(field: impl Fn(&str) -> Option<&'a [u8]>, body: &[u8]) -> O
         .or_else(message)
 }
 
-fn checked(seconds: f64) -> Option<Duration> {
-    let wait = Duration::try_from_secs_f64(seconds).ok()?;
+fn checked(wait_us: u64) -> Option<Duration> {
+    let wait = Duration::from_micros(wait_us);
     (!wait.is_zero() && wait <= WAIT_MAX).then_some(wait)
+}
+
+/// A decimal number of units of so many microseconds each.
+fn micros(number: &str, unit_us: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_digits(fraction) || !is_digits(whole) {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let fraction = fraction.get(..6.min(fraction.len())).unwrap_or_default();
+    let digits = u32::try_from(fraction.len()).ok()?;
+    let part: u64 = match fraction {
+        "" => 0,
+        digits => digits.parse().ok()?,
+    };
+    let part = part.checked_mul(unit_us)?.checked_div(10_u64.pow(digits))?;
+    whole.checked_mul(unit_us)?.checked_add(part)
 }
 
 /// `20ms`, `1.5s`, `7m12s`, `1h2m3.5s`.
 fn go_duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, u64); 4] = [
+        ("ms", 1_000),
+        ("h", 3_600 * SECOND_US),
+        ("m", 60 * SECOND_US),
+        ("s", SECOND_US),
+    ];
     let mut rest = text.trim();
-    let mut seconds = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
+    let mut total = 0_u64;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, unit_on) = rest.split_at(digits);
-        let number: f64 = number.parse().ok()?;
-        let units = [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
-        let (behind, factor) = units
+        let (behind, unit_us) = UNITS
             .iter()
-            .find_map(|(unit, factor)| Some((unit_on.strip_prefix(unit)?, factor)))?;
-        seconds += number * factor;
+            .find_map(|(unit, unit_us)| Some((unit_on.strip_prefix(unit)?, unit_us)))?;
+        total = total.checked_add(micros(number, *unit_us)?)?;
         rest = behind;
     }
-    checked(seconds)
+    checked(total)
 }
 
 #[cfg(test)]

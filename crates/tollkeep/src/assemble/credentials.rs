@@ -358,8 +358,7 @@ pub(crate) async fn run(probe: CredentialProbe, clock: Arc<dyn Clock>) -> Creden
     let answered = probe.run().await;
     let latency = Duration::from_nanos(clock.mono().since(began));
     let (status_class, problem) = match answered {
-        Ok(status) => (Some(status / 100), None),
-        Err(FetchError::Status(status)) => (Some(status / 100), None),
+        Ok(status) | Err(FetchError::Status(status)) => (Some(status / 100), None),
         Err(FetchError::Late(_)) => (None, Some("timeout")),
         Err(FetchError::Protocol(_)) => (None, Some("protocol")),
         Err(FetchError::Dial(error)) => (None, Some(dial_word(&error))),
