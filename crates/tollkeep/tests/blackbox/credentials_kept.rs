@@ -146,6 +146,7 @@ fn done(gateway: &Gateway, arguments: &[&str], input: &str) -> Value {
 
 // ID-110 ID-70
 #[test]
+#[expect(clippy::too_many_lines, reason = "a line for each command")]
 fn credentials_are_managed_from_a_script() {
     let origin = Origin::start(|request| match shown(request).as_str() {
         ONE => ok(b"{}"),
