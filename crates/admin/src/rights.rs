@@ -22,6 +22,8 @@ pub(crate) enum Right {
     Operate,
     Configuration,
     ServiceTokens,
+    /// The keys that everything is sealed under.
+    Vault,
 }
 
 impl Right {
@@ -37,7 +39,7 @@ impl Right {
             }
             Self::Operate => matches!(role, Owner | Admin | Operator),
             Self::Configuration | Self::ServiceTokens => matches!(role, Owner | Admin),
-            Self::Tenants => matches!(role, Owner),
+            Self::Tenants | Self::Vault => matches!(role, Owner),
         };
         by_role && (!is_bound || self.is_of_tenants())
     }
@@ -55,7 +57,8 @@ impl Right {
             | Self::Tenants
             | Self::Operate
             | Self::Configuration
-            | Self::ServiceTokens => false,
+            | Self::ServiceTokens
+            | Self::Vault => false,
         }
     }
 }
@@ -102,7 +105,7 @@ pub(crate) fn scope_fault(scope: &str) -> Option<&'static str> {
 }
 
 /// `*` stands for any text, also none.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, mut rest)) = pattern.split_once('*') else {
         return pattern == text;
     };
@@ -140,6 +143,7 @@ mod tests {
             (Right::Configuration, &[Owner, Admin]),
             (Right::ServiceTokens, &[Owner, Admin]),
             (Right::Tenants, &[Owner]),
+            (Right::Vault, &[Owner]),
         ] {
             for role in ROLES {
                 assert_eq!(
@@ -158,6 +162,7 @@ mod tests {
             for right in [
                 Right::ReadDeployment,
                 Right::Tenants,
+                Right::Vault,
                 Right::Operate,
                 Right::Configuration,
                 Right::ServiceTokens,

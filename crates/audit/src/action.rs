@@ -139,7 +139,12 @@ words! {
         CredentialDisable = "credential.disable",
         CredentialEnable = "credential.enable",
         CredentialCooldown = "credential.cooldown",
+        VaultMigrate = "vault.migrate",
+        VaultRekey = "vault.rekey",
         VaultOpenFailed = "vault.open_failed",
+        AuditList = "audit.list",
+        AuditShow = "audit.show",
+        CachePurge = "cache.purge",
     }
 }
 
@@ -201,9 +206,13 @@ impl Action {
             | Self::TokenResume
             | Self::TokenRevokeBatch
             | of_credentials!()
+            | Self::VaultMigrate
+            | Self::VaultRekey
             | Self::ConfigLoad
             | Self::ConfigReload
-            | Self::ConfigReject => Class::Management,
+            | Self::ConfigReject
+            | Self::AuditList
+            | Self::AuditShow => Class::Management,
             Self::ManagementAuth
             | Self::RateLimitExceeded
             | Self::IpDenied
@@ -228,6 +237,7 @@ impl Action {
             | Self::SystemDrain
             | Self::SystemDegraded
             | Self::SystemRecovered
+            | Self::CachePurge
             | Self::CertificateOrder => Class::System,
         }
     }
@@ -317,9 +327,12 @@ words! {
         TornBytes = "torn_bytes",
         Unconfirmed = "unconfirmed",
         DownMs = "down_ms",
+        DryRun = "dry_run",
         CertificateSubject = "certificate_subject",
         CertificateNames = "certificate_names",
         CertificateSha256 = "certificate_sha256",
+        Kek = "kek",
+        Unreadable = "unreadable",
     }
 }
 

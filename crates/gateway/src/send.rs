@@ -21,7 +21,7 @@ use tollkeep_llm::usage::Asked as UsageAsked;
 use tollkeep_net::{DialError, ProxyFault, Raced, UpstreamConn};
 use tollkeep_observe::metrics::AttemptResult;
 use tollkeep_policy::cooling::Met;
-use tollkeep_types::usage::{UnknownUsage, UsageReport};
+use tollkeep_types::usage::{Told, UnknownUsage, UsageReport};
 
 /// Interim answers (1xx) an upstream may send before its final one.
 const INTERIM_MAX: usize = 8;
@@ -181,7 +181,7 @@ impl<'p> Exchange<'p> {
         credential.state.note_use(self.work.facts.at);
         Ok(LlmReply {
             surface: call.surface,
-            usage: call.usage,
+            usage: call.usage.clone(),
             credential,
             failed: None,
         })
@@ -212,6 +212,8 @@ impl<'p> Exchange<'p> {
         self.work.facts.asked = Some(Asked {
             name: Arc::clone(&target.name),
             label: target.label,
+            kind: target.kind_name(),
+            self_hosted: target.self_hosted(),
         });
         self.note_usage(UsageReport::Released);
         let sent_at = self.worker.shared.clock.mono();
@@ -253,7 +255,7 @@ impl<'p> Exchange<'p> {
         if let Some(llm) = &mut self.work.facts.llm
             && llm.surface.usage_dialect().is_some()
         {
-            llm.usage = Some(report);
+            llm.told = Some(Told::plain(report));
         }
     }
 
@@ -296,7 +298,7 @@ impl<'p> Exchange<'p> {
             let started = !upstream.unread().is_empty() || interim > 0;
             match self.conn.race(upstream.fill()).await {
                 Raced::Gone => return Err(Stop::CallerGone),
-                Raced::Late => return Err(Refusal::Timeout.into()),
+                Raced::Late => return Err(self.late().into()),
                 Raced::Done(Ok(read)) if read > 0 => {}
                 Raced::Done(Ok(_) | Err(_)) if !started => return Ok(false),
                 Raced::Done(Ok(_) | Err(_)) => {
@@ -363,6 +365,9 @@ fn proxy_refusal(fault: &ProxyFault, target: &Target) -> Refusal {
 
 impl Refusal {
     fn attempt_result(&self) -> AttemptResult {
+        if matches!(self, Self::AccessRevoked) {
+            return AttemptResult::Cancelled;
+        }
         if matches!(self, Self::Timeout) {
             return AttemptResult::Timeout;
         }

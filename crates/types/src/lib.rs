@@ -9,11 +9,13 @@
 mod authority;
 mod client_certificate;
 mod clock;
+pub mod demand;
 mod distinguished_name;
 pub mod field_name;
 mod hex;
 mod id;
 mod key_pin;
+pub mod money;
 pub mod path;
 mod secret;
 pub mod tls;
@@ -29,7 +31,7 @@ pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, TimeText, WallMillis}
 pub use distinguished_name::{Attribute, AttributeValue, DistinguishedName, ParseNameError};
 pub use hex::{LastHex, hex};
 pub use id::{
-    CredentialId, EventId, IpEntryId, LineageId, ManagementKeyId, ParseIdError, ProjectId,
+    CredentialId, EventId, IpEntryId, JobId, LineageId, ManagementKeyId, ParseIdError, ProjectId,
     RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
 };
 pub use key_pin::{KeyPin, KeyPinError};

@@ -49,6 +49,8 @@ pub struct Provider {
     pub allow_private: Vec<IpNet>,
     /// TLS towards it, where it is not that of all.
     pub tls: Option<UpstreamTls>,
+    /// Whether it runs on machines of the operator.
+    pub self_hosted: bool,
     /// Whether it is used.
     pub enabled: bool,
 }
@@ -129,6 +131,9 @@ keys! {
         /// Whether its credentials are used on whatever it answers: else one that is refused, or
         /// used up, is left alone for a while.
         disable_cooling: bool = switch().or(false),
+        /// Whether it runs on machines of yours, where models may cost nothing
+        /// (`prices.unknown_model: zero`).
+        self_hosted: bool = switch().or(false),
         /// Whether it is used.
         enabled: bool = switch().or(true),
     }
@@ -268,6 +273,7 @@ impl ProviderFile {
             breaker: self.breaker.read(),
             allow_private: self.allow_private,
             tls,
+            self_hosted: self.self_hosted,
             enabled,
         })
     }
@@ -372,6 +378,7 @@ impl Provider {
             breaker: Some(Breaker::DEFAULT),
             allow_private: Vec::new(),
             tls: None,
+            self_hosted: true,
             enabled: true,
         })
     }

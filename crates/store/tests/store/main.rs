@@ -10,8 +10,11 @@
     reason = "a helper that fails has failed its test, and the suite runs again against PostgreSQL"
 )]
 
+mod change;
 mod clean;
 mod credential;
+mod idempotency;
+mod intent;
 mod ip_entry;
 mod lease;
 mod live;
@@ -22,6 +25,7 @@ mod open;
 mod project;
 mod replicas;
 mod row_security;
+mod sealed;
 mod secrecy;
 mod server;
 mod service_token;

@@ -2,7 +2,7 @@
 
 use super::Base;
 use super::auth_dir::Found;
-use super::vault::{PEPPER_ID, Vault};
+use super::vault::{Chooser, PEPPER_ID, Vault};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tollkeep_types::{Clock, CredentialId, Entropy, MonoNanos, Secret, TenantId, 
 /// The credentials of a running gateway.
 pub(crate) struct Credentials {
     store: Store,
-    keyring: Arc<Keyring>,
+    chooser: Arc<Chooser>,
     hasher: Arc<TokenHasher>,
     shared: Arc<Shared>,
     audit: Option<Arc<Logger>>,
@@ -48,7 +48,7 @@ impl Credentials {
     ) -> Self {
         let credentials = Self {
             store: store.clone(),
-            keyring: Arc::clone(&vault.keyring),
+            chooser: Arc::clone(&vault.chooser),
             hasher: Arc::clone(&vault.hasher),
             shared: Arc::clone(shared),
             audit: audit.cloned(),
@@ -69,8 +69,9 @@ impl Credentials {
         let list = self.store.credentials_in_use();
         let mut unreadable = BTreeSet::new();
         let mut opened = Vec::new();
+        let keyring = self.chooser.keyring();
         for credential in list.iter() {
-            match open(&self.keyring, credential) {
+            match open(&keyring, credential) {
                 Ok(secret) if !credential.rules.is_disabled => {
                     opened.push(stored(credential, secret));
                 }
@@ -123,7 +124,10 @@ impl Credentials {
         let text = secret.expose();
         let (tenant, row) = (of.0.to_string(), of.1.to_string());
         let place = place(&tenant, &row);
-        let sealed = self.keyring.seal(text.as_bytes(), &place, &*self.entropy);
+        let sealed = self
+            .chooser
+            .keyring()
+            .seal(text.as_bytes(), &place, &*self.entropy);
         Some(SealedSecret {
             sealed: sealed.ok()?,
             digest: self.hasher.hash(text),
@@ -256,7 +260,7 @@ impl Credentials {
 
     /// How a credential is tried out; `None` if it can't be opened or its provider is gone.
     pub(crate) fn probe(&self, credential: &Credential) -> Option<CredentialProbe> {
-        let secret = open(&self.keyring, credential).ok()?;
+        let secret = open(&self.chooser.keyring(), credential).ok()?;
         self.shared.credential_probe(&credential.provider, &secret)
     }
 

@@ -7,7 +7,7 @@ use super::overrides::stored_overrides;
 use super::plan::Planner;
 use super::tls::{self, Listeners};
 use super::vault::Vault;
-use super::{Base, Others, host, memory};
+use super::{Base, Others, changes, host, memory};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::hash::RandomState;
@@ -18,7 +18,7 @@ use tollkeep_audit::Logger;
 use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable, Recent};
-use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Worker};
+use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Tally, Worker};
 use tollkeep_net::acme::Challenges;
 use tollkeep_net::tls::Offers;
 use tollkeep_net::worker::{Door, DoorTls, Running, WorkerParts, Workers};
@@ -91,7 +91,10 @@ pub(crate) fn start(
     let planner = planner(parts, others, &descriptors, control);
     let refused = |faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string());
     let planned = planner.plan(settings, None).map_err(refused)?;
+    let prices = super::prices::book(&settings.prices)
+        .map_err(|problem| Failed::new(exit::INVALID, format!("prices: {problem}")))?;
     let link = Link::new(base);
+    let tally = Arc::<Tally>::default();
     let shared = Arc::new(Shared {
         plan: arc_swap::ArcSwap::new(planner.take(planned)),
         stored_credentials: tollkeep_gateway::StoredCredentials::default(),
@@ -112,23 +115,20 @@ pub(crate) fn start(
         clock: Arc::clone(&base.clock),
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.as_ref().map(|logger| logger.health()),
-        recorder: Recorder::new(Sinks {
-            audit: parts.audit.clone(),
-            access: parts.lines.access.clone(),
-            access_errors_only: parts.lines.access_errors_only,
-            usage: parts.lines.usage.clone(),
-            ip_mask: audit::ip_mask(base, parts.vault),
-            redactor: audit::redactor(settings),
-        }),
+        recorder: recorder(parts, &tally),
+        prices: arc_swap::ArcSwap::from_pointee(prices),
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
         challenges: Arc::clone(parts.challenges),
         management: std::sync::OnceLock::new(),
+        token_door: std::sync::OnceLock::new(),
+        tally,
     });
     if let Some(link) = link {
         link.keep(&shared, parts.audit.clone(), control)?;
     }
+    changes::carry(base, parts.store, control)?;
     take_stored(&shared, parts);
     let connections_max = Arc::new(AtomicUsize::new(settings.server.limits.connections_max));
     control.spawn(memory::watch(
@@ -171,8 +171,25 @@ fn planner(
 /// What the store keeps besides the settings, before the first connection: who was denied stays
 /// denied over a restart.
 fn take_stored(shared: &Shared, parts: &Parts<'_>) {
-    shared.take_credentials(stored_credentials(parts.store, &parts.vault.keyring));
+    shared.take_credentials(stored_credentials(
+        parts.store,
+        &parts.vault.chooser.keyring(),
+    ));
     shared.set_overrides(stored_overrides(parts.store));
+}
+
+/// Where records go.
+fn recorder(parts: &Parts<'_>, tally: &Arc<Tally>) -> Arc<Recorder> {
+    let base = parts.base;
+    Recorder::new(Sinks {
+        audit: parts.audit.clone(),
+        access: parts.lines.access.clone(),
+        access_errors_only: parts.lines.access_errors_only,
+        usage: parts.lines.usage.clone(),
+        ip_mask: audit::ip_mask(base, parts.vault),
+        redactor: audit::redactor(&base.settings),
+        tally: Arc::clone(tally),
+    })
 }
 
 /// The data listeners, each with what it speaks.

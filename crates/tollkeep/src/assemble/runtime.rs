@@ -5,17 +5,21 @@ use super::auth_dir::AuthDir;
 use super::credentials::{self, Credentials};
 use super::overrides::Overriding;
 use super::reload::Reloader;
-use super::vault::Vault;
+use super::tls::InUse;
+use super::vault::{Chooser, Vault};
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
-    Breaker, BreakerState, Certificate, CredentialTesting, CredentialView, Reloaded, Runtime,
-    SettingsState,
+    Breaker, BreakerState, Certificate, Choosing, CredentialTesting, CredentialView, Explained,
+    Jobs, KekChoice, KnownKek, Reloaded, Runtime, SettingsState,
 };
 use tollkeep_audit::Logger;
+use tollkeep_config::settings::Anomaly;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
+use tollkeep_crypto::Keyring;
 use tollkeep_gateway::Shared;
+use tollkeep_ledger::price::Book;
 use tollkeep_policy::breaker::View;
 use tollkeep_store::{Credential, SealedSecret, Store};
 use tollkeep_types::{CredentialId, MonoNanos, Secret, TenantId};
@@ -32,6 +36,10 @@ pub(crate) struct Live {
     pub(crate) credentials: Credentials,
     /// The files that some of them stand in.
     pub(crate) auth_dir: AuthDir,
+    /// The key-encryption keys.
+    chooser: Arc<Chooser>,
+    /// Long work that operators begin.
+    pub(crate) jobs: Arc<Jobs>,
 }
 
 impl Live {
@@ -48,7 +56,14 @@ impl Live {
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
+            chooser: Arc::clone(&vault.chooser),
+            jobs: Arc::default(),
         }
+    }
+
+    /// What is unusual in the use of tokens, by the settings in force.
+    pub(crate) fn anomaly(&self) -> Anomaly {
+        self.reloader.settings().anomaly.clone()
     }
 
     fn now(&self) -> MonoNanos {
@@ -98,15 +113,39 @@ impl Runtime for Live {
         self.reloader.reload()
     }
 
+    fn try_reload(&self) -> Result<Reloaded, ConfigErrors> {
+        self.reloader.try_reload()
+    }
+
+    fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
+        let read = self.reloader.try_reload_tls()?.into_iter();
+        Ok(read.map(certificate).collect())
+    }
+
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
         self.reloader.order_again();
         let read = self.reloader.reload_tls()?.into_iter();
-        let told = read.map(|certificate| Certificate {
-            name: certificate.name,
-            subject: certificate.subject,
-            not_after: certificate.not_after,
-        });
-        Ok(told.collect())
+        Ok(read.map(certificate).collect())
+    }
+
+    fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
+        let told = self.shared.plan.load().explain(method, target, model);
+        Explained {
+            path: told.path,
+            refused: told.refused,
+            allow: told.allow,
+            route: told.route,
+            upstream: told.upstream,
+            model: told.model,
+            needs_token: told.needs_token,
+            body_bytes_max: told.body_bytes_max,
+            rate: told.rate,
+            policies: told.policies,
+        }
+    }
+
+    fn prices(&self) -> Arc<Book> {
+        self.shared.prices.load_full()
     }
 
     fn breakers(&self) -> Vec<Breaker> {
@@ -121,10 +160,39 @@ impl Runtime for Live {
         Some(shown(breaker, now))
     }
 
+    fn keyring(&self) -> Arc<Keyring> {
+        self.chooser.keyring()
+    }
+
+    fn keks(&self) -> Vec<KnownKek> {
+        self.chooser.keks()
+    }
+
+    fn makes_keks(&self) -> bool {
+        self.chooser.makes_keks()
+    }
+
+    fn seal_under(&self, kek: KekChoice) -> Choosing<'_> {
+        Box::pin(async move {
+            match kek {
+                KekChoice::New => self.chooser.seal_under_new().await,
+                KekChoice::Id(id) => self.chooser.seal_under(&id).await,
+            }
+        })
+    }
+
     fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)> {
         let each = self.shared.breakers.worst(self.now()).into_iter();
         each.map(|(upstream, view)| (upstream, state(view)))
             .collect()
+    }
+}
+
+fn certificate(in_use: InUse) -> Certificate {
+    Certificate {
+        name: in_use.name,
+        subject: in_use.subject,
+        not_after: in_use.not_after,
     }
 }
 
