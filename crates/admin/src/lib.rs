@@ -12,6 +12,7 @@ mod authn;
 mod bindings;
 mod breaker;
 mod config;
+mod credential;
 mod cursor;
 mod data_port;
 mod end;
@@ -60,8 +61,9 @@ pub use job::Jobs;
 pub use openapi::document as openapi;
 pub use own_token::{Holder, HolderNo};
 pub use runtime::{
-    Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused, KnownKek,
-    Reloaded, Runtime, SettingsState,
+    Breaker, BreakerState, Certificate, Choosing, CredentialCoolDown, CredentialTest,
+    CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, Reloaded,
+    Runtime, SettingsState,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};

@@ -149,6 +149,18 @@ impl Members {
         })
     }
 
+    /// Takes a whole number that may be negative.
+    pub(crate) fn signed(&mut self, name: &str) -> Option<i64> {
+        let (min, max) = match self.kind(name) {
+            Some(Kind::Signed(min, max)) => (*min, *max),
+            _ => wrong_kind(name),
+        };
+        self.take_as(name, |value| {
+            let number = value.as_i64().filter(|number| (min..=max).contains(number));
+            number.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+        })
+    }
+
     /// Takes a yes or no.
     pub(crate) fn switch(&mut self, name: &str) -> Option<bool> {
         debug_assert!(matches!(self.kind(name), Some(Kind::Switch)), "{name}");

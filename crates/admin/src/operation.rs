@@ -13,8 +13,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, history, ip_list, job, key, lockout, maintenance, manage, not_offered,
-    openapi, price, project, route, service_token, status, tenant, tls, token, vault,
+    breaker, config, credential, history, ip_list, job, key, lockout, maintenance, manage,
+    not_offered, openapi, price, project, route, service_token, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -118,6 +118,8 @@ static NOUNS: &[&[Operation]] = &[
     token::OPERATIONS,
     key::OPERATIONS,
     service_token::OPERATIONS,
+    credential::OPERATIONS,
+    credential::auths::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
     route::OPERATIONS,

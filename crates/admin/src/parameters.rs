@@ -153,7 +153,8 @@ impl Kind {
                 let fits = text.chars().count() <= *max && !text.chars().any(char::is_control);
                 (!fits).then(|| format!("at most {max} characters"))
             }
-            Self::Duration
+            Self::Signed(..)
+            | Self::Duration
             | Self::Time
             | Self::Id(_)
             | Self::Texts(..)

@@ -12,6 +12,8 @@ pub(crate) enum Right {
     ReadDeployment,
     Tokens,
     Projects,
+    /// Secrets of providers.
+    Credentials,
     Breakers,
     /// Management keys; which ones is [`may_grant`]'s.
     Keys,
@@ -32,7 +34,9 @@ impl Right {
             Self::Read => true,
             Self::ReadDeployment => matches!(role, Owner | Admin | Operator | Viewer),
             Self::Tokens | Self::Breakers => matches!(role, Owner | Admin | Operator | TenantAdmin),
-            Self::Projects | Self::Keys => matches!(role, Owner | Admin | TenantAdmin),
+            Self::Projects | Self::Credentials | Self::Keys => {
+                matches!(role, Owner | Admin | TenantAdmin)
+            }
             Self::Operate => matches!(role, Owner | Admin | Operator),
             Self::Configuration | Self::ServiceTokens => matches!(role, Owner | Admin),
             Self::Tenants | Self::Vault => matches!(role, Owner),
@@ -43,7 +47,12 @@ impl Right {
     /// Whether it ends at the border of a tenant.
     const fn is_of_tenants(self) -> bool {
         match self {
-            Self::Read | Self::Tokens | Self::Projects | Self::Breakers | Self::Keys => true,
+            Self::Read
+            | Self::Tokens
+            | Self::Projects
+            | Self::Credentials
+            | Self::Breakers
+            | Self::Keys => true,
             Self::ReadDeployment
             | Self::Tenants
             | Self::Operate
@@ -128,6 +137,7 @@ mod tests {
             (Right::Tokens, &[Owner, Admin, Operator, TenantAdmin]),
             (Right::Breakers, &[Owner, Admin, Operator, TenantAdmin]),
             (Right::Projects, &[Owner, Admin, TenantAdmin]),
+            (Right::Credentials, &[Owner, Admin, TenantAdmin]),
             (Right::Keys, &[Owner, Admin, TenantAdmin]),
             (Right::Operate, &[Owner, Admin, Operator]),
             (Right::Configuration, &[Owner, Admin]),

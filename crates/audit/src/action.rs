@@ -128,6 +128,17 @@ words! {
         TokenRevokeBatch = "token.revoke_batch",
         AdminLockout = "admin.lockout",
         CertificateOrder = "certificate.order",
+        CredentialCreate = "credential.create",
+        CredentialRead = "credential.read",
+        CredentialList = "credential.list",
+        CredentialUpdate = "credential.update",
+        CredentialRotate = "credential.rotate",
+        CredentialDelete = "credential.delete",
+        CredentialTest = "credential.test",
+        CredentialRefresh = "credential.refresh",
+        CredentialDisable = "credential.disable",
+        CredentialEnable = "credential.enable",
+        CredentialCooldown = "credential.cooldown",
         VaultMigrate = "vault.migrate",
         VaultRekey = "vault.rekey",
         VaultOpenFailed = "vault.open_failed",
@@ -135,6 +146,23 @@ words! {
         AuditShow = "audit.show",
         CachePurge = "cache.purge",
     }
+}
+
+/// What operators do with credentials, as a pattern.
+macro_rules! of_credentials {
+    () => {
+        Self::CredentialCreate
+            | Self::CredentialRead
+            | Self::CredentialList
+            | Self::CredentialUpdate
+            | Self::CredentialRotate
+            | Self::CredentialDelete
+            | Self::CredentialTest
+            | Self::CredentialRefresh
+            | Self::CredentialDisable
+            | Self::CredentialEnable
+            | Self::CredentialCooldown
+    };
 }
 
 impl Action {
@@ -177,6 +205,7 @@ impl Action {
             | Self::TokenSuspend
             | Self::TokenResume
             | Self::TokenRevokeBatch
+            | of_credentials!()
             | Self::VaultMigrate
             | Self::VaultRekey
             | Self::ConfigLoad
@@ -195,9 +224,9 @@ impl Action {
             | Self::MaintenanceOn
             | Self::MaintenanceOff
             | Self::AdminLockout
-            | Self::VaultOpenFailed
             | Self::EgressBlocked
             | Self::RequestRejected
+            | Self::VaultOpenFailed
             | Self::SecurityViolation => Class::Security,
             Self::AuditOpen
             | Self::AuditClose

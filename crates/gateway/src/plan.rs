@@ -1,7 +1,7 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
 use crate::breaker::Guard;
-use crate::credentials::credentials;
+use crate::credentials::CredentialPool;
 use crate::doors::Doors;
 use crate::edge_limits::EdgeLimits;
 use crate::front_door::FrontDoorPlan;
@@ -35,7 +35,7 @@ use tollkeep_policy::ip_list::IpLists;
 use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
 use tollkeep_policy::shed::Thresholds;
-use tollkeep_types::{AuthorityPattern, Secret};
+use tollkeep_types::{AuthorityPattern, Secret, TenantId};
 
 /// The snapshot a request keeps from its start to its end.
 pub struct Plan {
@@ -93,6 +93,8 @@ pub(crate) struct LlmPlan {
     pub(crate) stream_max: Duration,
     /// Origins that calls must come from; empty: any, or none.
     pub(crate) allowed_origins: Vec<Origin>,
+    /// Whose calls of nobody are.
+    pub(crate) default_tenant: TenantId,
     pub(crate) model_labels: ModelLabels,
 }
 
@@ -136,8 +138,7 @@ pub(crate) struct ProviderPlan {
     pub(crate) kind: &'static Kind,
     pub(crate) self_hosted: bool,
     pub(crate) forward_headers: Vec<Box<[u8]>>,
-    /// Usable credentials of the highest priority, each as often as its weight says.
-    pub(crate) credentials: Vec<Arc<Credential>>,
+    pub(crate) credentials: CredentialPool,
     /// By surface: the request line and the fields that every call has.
     heads: Vec<(Surface, Box<[u8]>)>,
 }
@@ -159,14 +160,6 @@ impl ProviderPlan {
             .find(|(of, _)| *of == surface)
             .map(|(_, head)| &**head)
     }
-}
-
-/// A credential and the field that carries it.
-pub(crate) struct Credential {
-    /// `None` where the provider takes calls without one.
-    pub(crate) secret: Option<Secret>,
-    /// The field, ready to write.
-    pub(crate) field: zeroize::Zeroizing<Vec<u8>>,
 }
 
 /// What can't be planned from the settings.
@@ -217,6 +210,8 @@ pub struct PlanParts<'a> {
     pub before: Option<&'a Plan>,
     /// Memory the process may use, if that is bounded.
     pub memory_bytes_max: Option<u64>,
+    /// Whose calls of nobody are.
+    pub default_tenant: TenantId,
     /// The breakers, which live on when settings change.
     pub breakers: &'a Breakers,
     /// The keys of the identity provider at the front door, where there is one.
@@ -439,6 +434,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         forward_user_agent: settings.llm.forward_user_agent,
         stream_max: settings.llm.stream_max,
         allowed_origins: settings.llm.allowed_origins.clone(),
+        default_tenant: parts.default_tenant,
     })
 }
 
@@ -482,7 +478,11 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
             kind,
             self_hosted: provider.self_hosted,
             forward_headers: rules.only.as_deref().map(names).unwrap_or_default(),
-            credentials: credentials(provider, kind.credential),
+            credentials: CredentialPool::new(
+                provider,
+                (kind.credential, parts.default_tenant),
+                CredentialPool::before(&provider.name, parts.before),
+            ),
             heads: heads.collect(),
         }),
         set_fields,

@@ -13,6 +13,7 @@
 
 mod blocklist;
 mod cleanup;
+mod credential;
 mod database;
 mod error;
 mod follow;
@@ -47,6 +48,10 @@ mod wall;
 mod write;
 
 pub use cleanup::Cleaned;
+pub use credential::{
+    Credential, CredentialFilter, CredentialModel, CredentialRest, CredentialRules, CredentialUse,
+    NewCredential, PutCredential, SealedSecret,
+};
 pub use error::{Conflict, OpenError, StoreError};
 pub use follow::Herald;
 pub use idempotency::{Claim, KeptAnswer, RunEnd, RunKey};

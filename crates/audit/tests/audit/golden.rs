@@ -123,6 +123,22 @@ fn example(action: Action) -> Event<'static> {
         | Action::ManagementKeyRevoke => managed(action)
             .with_detail(Key::Kind, Value::Word("operator"))
             .with_detail(Key::Name, Value::OwnedWord("mky_1".into())),
+        Action::CredentialCreate
+        | Action::CredentialRead
+        | Action::CredentialList
+        | Action::CredentialUpdate
+        | Action::CredentialRotate
+        | Action::CredentialDelete
+        | Action::CredentialTest
+        | Action::CredentialRefresh
+        | Action::CredentialDisable
+        | Action::CredentialEnable
+        | Action::CredentialCooldown => managed(action)
+            .with_detail(Key::Provider, Value::Word("openai"))
+            .with_detail(Key::Name, Value::OwnedWord("crd_1".into())),
+        Action::VaultOpenFailed => Event::new(action, Actor::System, Outcome::Error)
+            .with_detail(Key::Provider, Value::Word("openai"))
+            .with_detail(Key::Name, Value::OwnedWord("crd_1".into())),
         Action::TokenRevokeBatch => {
             managed(action).with_detail(Key::RevokedCount, Value::Number(3))
         }

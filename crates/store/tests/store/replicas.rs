@@ -106,6 +106,20 @@ async fn what_one_store_changes_the_other_shows() {
                 .map(|_| ())
         })
         .await;
+    let put = crate::credential::put(&world, crate::credential::new(&world, 1)).await;
+    let tollkeep_store::PutCredential::Made(credential) = put else {
+        panic!("{put:?}");
+    };
+    let shows = |store: &Store| {
+        let list = store.credentials_in_use();
+        list.iter().find(|one| one.id == credential.id).map(|_| ())
+    };
+    other.shows("the credential", shows).await;
+    let gone = store.delete_credentials(SERVICE, vec![credential.id]).await;
+    gone.unwrap();
+    other
+        .shows("its end", |store| shows(store).is_none().then_some(()))
+        .await;
     let on = MaintenanceOn {
         message: Some("soon".to_owned()),
         retry_after_s: None,

@@ -24,6 +24,8 @@ mod codings;
 mod connection;
 mod cors;
 mod crash;
+mod credentials;
+mod credentials_kept;
 mod crowds;
 mod data_port;
 mod demo;
