@@ -31,7 +31,10 @@ pub enum Scope {
     Model(String),
     /// Several tokens share it: by name, or by what their metadata says.
     Tokens(Vec<LineageId>),
-    Metadata { key: String, value: String },
+    Metadata {
+        key: String,
+        value: String,
+    },
 }
 
 /// A limit of something over a time.
@@ -88,7 +91,10 @@ impl Budget {
 /// The budgets a call has to fit, in the order in which they are taken; nothing if they are too
 /// many to be held at once, which refuses the call.
 pub fn matching<'a>(budgets: &'a [Budget], call: &CallFacts<'_>) -> Option<Vec<&'a Budget>> {
-    let mut found: Vec<&Budget> = budgets.iter().filter(|budget| budget.counts(call)).collect();
+    let mut found: Vec<&Budget> = budgets
+        .iter()
+        .filter(|budget| budget.counts(call))
+        .collect();
     found.sort_unstable_by_key(|budget| budget.id);
     (found.len() <= MATCHING_MAX).then_some(found)
 }
@@ -142,8 +148,20 @@ mod tests {
             budget(5, Scope::Model("gpt-5*-mini".to_owned())),
             budget(4, Scope::Model("gpt-5".to_owned())),
             budget(3, Scope::Tokens(vec![lineage([4; 16]), lineage([5; 16])])),
-            budget(2, Scope::Metadata { key: "team".to_owned(), value: "a".to_owned() }),
-            budget(1, Scope::Metadata { key: "team".to_owned(), value: "b".to_owned() }),
+            budget(
+                2,
+                Scope::Metadata {
+                    key: "team".to_owned(),
+                    value: "a".to_owned(),
+                },
+            ),
+            budget(
+                1,
+                Scope::Metadata {
+                    key: "team".to_owned(),
+                    value: "b".to_owned(),
+                },
+            ),
         ];
         let mut call = CallFacts {
             tenant: TenantId::from_bytes([1; 16]),

@@ -38,7 +38,10 @@ pub enum NotBilled {
 pub enum Outcome {
     Released(NotBilled),
     /// The cost may be more than the bound: then the bound is charged, and the rest is an overrun.
-    Settled { quality: Quality, actual: Charge },
+    Settled {
+        quality: Quality,
+        actual: Charge,
+    },
 }
 
 /// What was taken from a slice.

@@ -71,7 +71,10 @@ pub enum Event {
 /// What goes out.
 #[derive(Debug)]
 pub enum Effect {
-    Write { call: CallId, command: Command },
+    Write {
+        call: CallId,
+        command: Command,
+    },
     Send(Notice),
     /// Tick again at this time, at the latest.
     Wake(MonoNanos),
@@ -82,14 +85,27 @@ pub enum Effect {
 pub enum Notice {
     Granted(Held),
     Reserved(Reserved),
-    Refused { hold: HoldId, why: Refused },
+    Refused {
+        hold: HoldId,
+        why: Refused,
+    },
     /// The store gave no slice back, or calls were found that nobody wrote down.
-    LeaseLost { lease: LeaseId, rest: Amount },
-    Threshold { key: WindowKey, percent: u8 },
+    LeaseLost {
+        lease: LeaseId,
+        rest: Amount,
+    },
+    Threshold {
+        key: WindowKey,
+        percent: u8,
+    },
     /// More was billed than the bound: the excess is nobody's, and the model is to be quarantined.
-    Overrun { hold: HoldId },
+    Overrun {
+        hold: HoldId,
+    },
     /// The store and the core disagree, which is a fault of ours.
-    Broken { hold: Option<HoldId> },
+    Broken {
+        hold: Option<HoldId>,
+    },
 }
 
 /// Why there is no hold.
@@ -326,7 +342,10 @@ impl Keeper {
         let asks = self.asks.values().filter_map(|ask| Some(ask.waiting?.1));
         let strict = self.strict.values().filter(|hold| !hold.busy);
         let desks = self.desks.values().filter(|desk| !desk.busy);
-        let books = self.books.values().filter(|book| !book.looking && book.wants_look);
+        let books = self
+            .books
+            .values()
+            .filter(|book| !book.looking && book.wants_look);
         let times = calls
             .chain(asks)
             .chain(strict.map(|hold| hold.renew_at))

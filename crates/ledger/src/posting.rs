@@ -76,11 +76,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn new(
-        id: EntryId,
-        kind: EntryKind,
-        postings: &[Posting],
-    ) -> Result<Self, EntryError> {
+    pub fn new(id: EntryId, kind: EntryKind, postings: &[Posting]) -> Result<Self, EntryError> {
         if postings.len() < 2 {
             return Err(EntryError::TooFew);
         }
@@ -177,8 +173,14 @@ mod tests {
             posting(Account::Payable, up),
         ];
         assert!(Entry::new(id, EntryKind::Settle, &even).is_ok());
-        assert_eq!(Entry::new(id, EntryKind::Settle, &uneven), Err(EntryError::Uneven));
-        assert_eq!(Entry::new(id, EntryKind::Settle, &even[..1]), Err(EntryError::TooFew));
+        assert_eq!(
+            Entry::new(id, EntryKind::Settle, &uneven),
+            Err(EntryError::Uneven)
+        );
+        assert_eq!(
+            Entry::new(id, EntryKind::Settle, &even[..1]),
+            Err(EntryError::TooFew)
+        );
         let first = Entry::new(id, EntryKind::Settle, &even).unwrap();
         let second = first.clone().correcting(first.id());
         assert_eq!(second.corrects(), Some(first.id()));

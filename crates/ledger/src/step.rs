@@ -63,7 +63,10 @@ pub struct LeaseRef {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Begin another life. `boot` is this process's own number, so that a repeat begins none.
-    Join { replica: ReplicaId, boot: u64 },
+    Join {
+        replica: ReplicaId,
+        boot: u64,
+    },
     /// Open the present window and show it.
     Look(BudgetId),
     /// Take a first slice, of the present window.
@@ -74,12 +77,21 @@ pub enum Command {
         amount: Amount,
     },
     /// Take more into a lease whose window is still the present one.
-    Refill { lease: LeaseRef, amount: Amount },
+    Refill {
+        lease: LeaseRef,
+        amount: Amount,
+    },
     Renew(LeaseRef),
-    Return { lease: LeaseRef, amount: Amount },
+    Return {
+        lease: LeaseRef,
+        amount: Amount,
+    },
     Grant(Grant),
     /// Held becomes committed: from here on it may be sent.
-    Confirm { hold: HoldId, version: u32 },
+    Confirm {
+        hold: HoldId,
+        version: u32,
+    },
     RenewHold {
         hold: HoldId,
         version: u32,
@@ -92,16 +104,28 @@ pub enum Command {
     },
     /// A grant was refused, after it had been given more than once: none that is still under way
     /// may be done later.
-    Bury { hold: HoldId, life: Life },
+    Bury {
+        hold: HoldId,
+        life: Life,
+    },
     /// The hold's time is over.
     Expire(HoldRow),
     /// The lease was not renewed, or its replica has begun anew.
     Lose(LeaseRow),
     /// Evidence of a cost that was not known.
-    Correct { usage: UsageRow, actual: Charge },
+    Correct {
+        usage: UsageRow,
+        actual: Charge,
+    },
     Recall(WindowKey),
-    Warn { key: WindowKey, percent: u8 },
-    Limit { budget: BudgetId, limit: Amount },
+    Warn {
+        key: WindowKey,
+        percent: u8,
+    },
+    Limit {
+        budget: BudgetId,
+        limit: Amount,
+    },
     /// Money comes into a credit account, or leaves it.
     Transfer {
         entry: EntryId,

@@ -84,7 +84,9 @@ impl Zone {
 
     /// The first moment of a local day. Where the clock skips midnight, that is when the day begins.
     fn midnight(&self, day: Date) -> Option<WallMillis> {
-        let first = self.rules.to_zoned(day.to_datetime(jiff::civil::Time::midnight()));
+        let first = self
+            .rules
+            .to_zoned(day.to_datetime(jiff::civil::Time::midnight()));
         u64::try_from(first.ok()?.timestamp().as_millisecond())
             .ok()
             .map(WallMillis)
@@ -199,18 +201,102 @@ mod tests {
     fn calendar_windows_begin_at_local_midnight_whatever_the_clocks_do() {
         use Period::{Day, Month, Week, Year};
         for (name, period, zone, now, start, end) in [
-            ("a day", Day, "UTC", "2026-11-22T15:00:00Z", "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"),
-            ("the last millisecond", Day, "UTC", "2026-11-22T23:59:59.999Z", "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"),
-            ("midnight itself", Day, "UTC", "2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z"),
-            ("23 hours", Day, "Europe/Berlin", "2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
-            ("25 hours", Day, "Europe/Berlin", "2026-10-25T12:00:00Z", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
-            ("no midnight", Day, "America/Santiago", "2026-09-06T12:00:00Z", "2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"),
-            ("half an hour off", Day, "Asia/Kolkata", "2026-11-22T20:00:00Z", "2026-11-22T18:30:00Z", "2026-11-23T18:30:00Z"),
-            ("a week from Monday", Week, "UTC", "2026-11-22T15:00:00Z", "2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"),
-            ("a Monday", Week, "UTC", "2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
-            ("a month", Month, "America/New_York", "2026-03-31T23:00:00Z", "2026-03-01T05:00:00Z", "2026-04-01T04:00:00Z"),
-            ("February of a leap year", Month, "UTC", "2028-02-29T23:00:00Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"),
-            ("a year", Year, "Pacific/Auckland", "2026-12-31T12:00:00Z", "2026-12-31T11:00:00Z", "2027-12-31T11:00:00Z"),
+            (
+                "a day",
+                Day,
+                "UTC",
+                "2026-11-22T15:00:00Z",
+                "2026-11-22T00:00:00Z",
+                "2026-11-23T00:00:00Z",
+            ),
+            (
+                "the last millisecond",
+                Day,
+                "UTC",
+                "2026-11-22T23:59:59.999Z",
+                "2026-11-22T00:00:00Z",
+                "2026-11-23T00:00:00Z",
+            ),
+            (
+                "midnight itself",
+                Day,
+                "UTC",
+                "2026-11-23T00:00:00Z",
+                "2026-11-23T00:00:00Z",
+                "2026-11-24T00:00:00Z",
+            ),
+            (
+                "23 hours",
+                Day,
+                "Europe/Berlin",
+                "2026-03-29T12:00:00Z",
+                "2026-03-28T23:00:00Z",
+                "2026-03-29T22:00:00Z",
+            ),
+            (
+                "25 hours",
+                Day,
+                "Europe/Berlin",
+                "2026-10-25T12:00:00Z",
+                "2026-10-24T22:00:00Z",
+                "2026-10-25T23:00:00Z",
+            ),
+            (
+                "no midnight",
+                Day,
+                "America/Santiago",
+                "2026-09-06T12:00:00Z",
+                "2026-09-06T04:00:00Z",
+                "2026-09-07T03:00:00Z",
+            ),
+            (
+                "half an hour off",
+                Day,
+                "Asia/Kolkata",
+                "2026-11-22T20:00:00Z",
+                "2026-11-22T18:30:00Z",
+                "2026-11-23T18:30:00Z",
+            ),
+            (
+                "a week from Monday",
+                Week,
+                "UTC",
+                "2026-11-22T15:00:00Z",
+                "2026-11-16T00:00:00Z",
+                "2026-11-23T00:00:00Z",
+            ),
+            (
+                "a Monday",
+                Week,
+                "UTC",
+                "2026-11-23T00:00:00Z",
+                "2026-11-23T00:00:00Z",
+                "2026-11-30T00:00:00Z",
+            ),
+            (
+                "a month",
+                Month,
+                "America/New_York",
+                "2026-03-31T23:00:00Z",
+                "2026-03-01T05:00:00Z",
+                "2026-04-01T04:00:00Z",
+            ),
+            (
+                "February of a leap year",
+                Month,
+                "UTC",
+                "2028-02-29T23:00:00Z",
+                "2028-02-01T00:00:00Z",
+                "2028-03-01T00:00:00Z",
+            ),
+            (
+                "a year",
+                Year,
+                "Pacific/Auckland",
+                "2026-12-31T12:00:00Z",
+                "2026-12-31T11:00:00Z",
+                "2027-12-31T11:00:00Z",
+            ),
         ] {
             let window = calendar(period, zone);
             assert_eq!(window.current(at(now), None), at(start), "{name}: start");
@@ -241,7 +327,10 @@ mod tests {
 
     #[test]
     fn a_zone_is_named_as_in_the_iana_database() {
-        assert_eq!(Zone::named("europe/berlin").unwrap().name(), "Europe/Berlin");
+        assert_eq!(
+            Zone::named("europe/berlin").unwrap().name(),
+            "Europe/Berlin"
+        );
         assert!(Zone::named("Europe/Atlantis").is_err());
         assert!(Zone::named("").is_err());
     }

@@ -143,9 +143,16 @@ fn tell_failure(wanted: &Wanted, seed: u64) {
     let scenario = wanted.scenario(seed);
     let small = shrink(&scenario);
     let verdict = run(&small, true);
-    println!("seed {seed} fails: {}", verdict.violation.unwrap_or_default());
+    println!(
+        "seed {seed} fails: {}",
+        verdict.violation.unwrap_or_default()
+    );
     println!("replay: {}", small.command());
-    let lines = if wanted.trace { usize::MAX } else { TRACE_LINES };
+    let lines = if wanted.trace {
+        usize::MAX
+    } else {
+        TRACE_LINES
+    };
     let from = verdict.trace.len().saturating_sub(lines);
     println!("the last of its trace:");
     for line in verdict.trace.iter().skip(from) {

@@ -1,10 +1,10 @@
 //! A small world: replicas, callers, upstreams, a store, clocks, a network, and what goes wrong.
 
-pub mod faults;
-pub mod random;
-pub mod run;
 mod audit;
 mod call;
+pub mod faults;
+pub mod random;
 mod replica;
+pub mod run;
 mod store;
 mod world;

@@ -154,7 +154,9 @@ impl Keeper {
         };
         self.undo(&mut asking, at);
         let waiting = self.asks.values().filter(|other| {
-            other.waiting.is_some_and(|(budget, _)| budget == key.budget)
+            other
+                .waiting
+                .is_some_and(|(budget, _)| budget == key.budget)
         });
         let room = waiting.count() < WAITING_MAX;
         let Some(book) = self.books.get_mut(&key.budget) else {
@@ -205,7 +207,9 @@ impl Keeper {
         };
         let (left, measure) = (row.left(), book.measure());
         let ready = |asking: &Asking| {
-            asking.waiting.is_some_and(|(waits_for, _)| waits_for == budget)
+            asking
+                .waiting
+                .is_some_and(|(waits_for, _)| waits_for == budget)
                 && asking.ask.bound.of(measure) <= left
         };
         self.retry_asks(&ready, at);
@@ -213,8 +217,7 @@ impl Keeper {
 
     pub(super) fn tick_asks(&mut self, at: &mut At<'_>) {
         let now = at.now;
-        let late =
-            move |asking: &Asking| asking.waiting.is_some_and(|(_, until)| now >= until);
+        let late = move |asking: &Asking| asking.waiting.is_some_and(|(_, until)| now >= until);
         self.retry_asks(&late, at);
     }
 
@@ -256,13 +259,7 @@ impl Keeper {
         self.call(Command::Confirm { hold, version }, at);
     }
 
-    pub(super) fn confirmed(
-        &mut self,
-        hold: HoldId,
-        version: u32,
-        reply: &Reply,
-        at: &mut At<'_>,
-    ) {
+    pub(super) fn confirmed(&mut self, hold: HoldId, version: u32, reply: &Reply, at: &mut At<'_>) {
         let Some(strict) = self.strict.get_mut(&hold) else {
             return;
         };

@@ -156,7 +156,10 @@ impl Keeper {
         let done = match reply.refusal {
             None | Some(Refusal::Repeat) => true,
             // Done by an earlier giving of the same command.
-            Some(Refusal::Moved) => reply.hold.as_ref().is_some_and(|row| row.state.is_terminal()),
+            Some(Refusal::Moved) => reply
+                .hold
+                .as_ref()
+                .is_some_and(|row| row.state.is_terminal()),
             Some(Refusal::Short(_) | Refusal::NotDue | Refusal::Absent | Refusal::Broken) => false,
         };
         if !done {

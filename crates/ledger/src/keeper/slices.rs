@@ -62,7 +62,10 @@ impl Keeper {
         let gone = i128::from(desk.filled.above(desk.slice.free()).units());
         let elapsed_ms = i128::from(now.since(desk.filled_at) / 1_000_000).max(1);
         let units = gone * 2000 / elapsed_ms.max(2000);
-        i64::try_from(units).ok().and_then(Amount::new).unwrap_or(Amount::ZERO)
+        i64::try_from(units)
+            .ok()
+            .and_then(Amount::new)
+            .unwrap_or(Amount::ZERO)
     }
 
     /// An id that no other life of any replica makes.
@@ -77,9 +80,9 @@ impl Keeper {
     }
 
     pub(super) fn is_taking(&self, id: LeaseId) -> bool {
-        self.calls.values().any(
-            |call| matches!(&call.command, Command::Take { lease, .. } if *lease == id),
-        )
+        self.calls
+            .values()
+            .any(|call| matches!(&call.command, Command::Take { lease, .. } if *lease == id))
     }
 
     pub(super) fn took(
@@ -240,7 +243,10 @@ impl Keeper {
 
     /// Ends the slice in hand of a budget and returns what is free.
     pub(super) fn close_current(&mut self, budget: BudgetId, at: &mut At<'_>) {
-        let current = self.books.get_mut(&budget).and_then(|book| book.current.take());
+        let current = self
+            .books
+            .get_mut(&budget)
+            .and_then(|book| book.current.take());
         let Some(id) = current else {
             return;
         };

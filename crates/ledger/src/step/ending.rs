@@ -11,34 +11,33 @@ use crate::write::{Evidence, LeaseThen, LeaseWhen};
 use smallvec::SmallVec;
 use tollkeep_types::HoldId;
 
-/// The end that the holder tells of.
+/// The end that the holder tells of. What is refused if it was done before comes first.
 pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
     let mut writes = Vec::with_capacity(8);
+    let row = usage(ended, version);
+    let cost = (ended.bound.cost, ended.outcome.actual().cost);
+    if ended.strict.is_empty() {
+        writes.push(Write::Usage(row));
+        cost_entry(ended.hold, cost, &mut writes);
+    } else {
+        let arrow = match ended.outcome {
+            Outcome::Released(_) => Arrow::Release,
+            Outcome::Settled { quality, .. } => Arrow::Settle(quality),
+        };
+        let mut in_time = vec![moved(ended.hold, version, arrow), Write::Usage(row)];
+        for (number, cover) in ended.strict.iter().enumerate() {
+            let charged = ended.outcome.charged(cover.measure, cover.taken);
+            settle_cover(ended.hold, small(number), (cover, charged), &mut in_time);
+        }
+        cost_entry(ended.hold, cost, &mut in_time);
+        writes.push(Write::Either(in_time, late(ended, version)));
+    }
     for (number, cover) in ended.slices.iter().enumerate() {
         let charged = ended.outcome.charged(cover.measure, cover.taken);
         if !charged.is_zero() {
             writes.push(use_slice(ended.hold, small(number), cover, charged));
         }
     }
-    let row = usage(ended, version);
-    let cost = (ended.bound.cost, ended.outcome.actual().cost);
-    if ended.strict.is_empty() {
-        cost_entry(ended.hold, cost, &mut writes);
-        writes.push(Write::Usage(row));
-        return writes;
-    }
-    let arrow = match ended.outcome {
-        Outcome::Released(_) => Arrow::Release,
-        Outcome::Settled { quality, .. } => Arrow::Settle(quality),
-    };
-    let mut in_time = vec![moved(ended.hold, version, arrow)];
-    for (number, cover) in ended.strict.iter().enumerate() {
-        let charged = ended.outcome.charged(cover.measure, cover.taken);
-        settle_cover(ended.hold, small(number), (cover, charged), &mut in_time);
-    }
-    cost_entry(ended.hold, cost, &mut in_time);
-    in_time.push(Write::Usage(row));
-    writes.push(Write::Either(in_time, late(ended, version)));
     writes
 }
 
@@ -154,15 +153,23 @@ fn give_back(hold: HoldId, number: u8, what: (&Cover, Amount), writes: &mut Vec<
         return;
     }
     match cover.pot {
-        Pot::Window(key) => writes.push(Write::Window {
-            key,
-            change: Change {
-                spent: Delta::down(excess),
-                ..Change::default()
-            },
-            guard: Guard::Covered,
-            bucket: cover.bucket,
-        }),
+        Pot::Window(key) => {
+            let back = Write::Window {
+                key,
+                change: Change {
+                    spent: Delta::down(excess),
+                    ..Change::default()
+                },
+                guard: Guard::Covered,
+                bucket: cover.bucket,
+            };
+            // A lost slice was booked into the bucket of its loss. What is not in the bucket of the
+            // grant stays counted until that one leaves.
+            writes.push(match cover.bucket {
+                Some(_) => Write::Either(vec![back], Vec::new()),
+                None => back,
+            });
+        }
         Pot::Account(account) => {
             let path = (Account::Revenue, Account::Credit(account));
             let id = entry_of(hold, EntryKind::Correct, number);
@@ -238,11 +245,7 @@ pub(super) fn expire(hold: &HoldRow) -> Vec<Write> {
         due: true,
     }];
     let charged_of = |cover: &Cover| {
-        if committed {
-            cover.taken
-        } else {
-            Amount::ZERO
-        }
+        if committed { cover.taken } else { Amount::ZERO }
     };
     for (number, cover) in hold.covers.iter().enumerate() {
         settle_cover(
@@ -307,7 +310,12 @@ pub(super) fn correct(usage: &UsageRow, actual: &Charge) -> Vec<Write> {
     if !more.is_zero() {
         let id = entry_of(usage.hold, EntryKind::Correct, 129);
         let path = (Account::Payable, Account::Overrun);
-        writes.push(Write::Entry(Entry::moved(id, EntryKind::Correct, path, more)));
+        writes.push(Write::Entry(Entry::moved(
+            id,
+            EntryKind::Correct,
+            path,
+            more,
+        )));
     }
     writes
 }

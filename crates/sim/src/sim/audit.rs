@@ -128,7 +128,12 @@ impl Audit {
             } else {
                 spent
             };
-            if units(row.spent) != counted {
+            let more = if store.rolls(key.budget) {
+                0
+            } else {
+                sum(&sums.more)
+            };
+            if units(row.spent) < counted || units(row.spent) > counted + more {
                 return Err(format!("{key:?}: costs come to {counted}: {row:?}"));
             }
         }
@@ -152,12 +157,16 @@ impl Audit {
                 | Account::InDoubt(_) => continue,
             };
             if *balance != want {
-                return Err(format!("{account:?} is at {balance} and should be at {want}"));
+                return Err(format!(
+                    "{account:?} is at {balance} and should be at {want}"
+                ));
             }
         }
         for (key, percent) in &store.warned {
             if !self.reached.contains(&(*key, *percent)) {
-                return Err(format!("{key:?}: told of {percent} % before that was reached"));
+                return Err(format!(
+                    "{key:?}: told of {percent} % before that was reached"
+                ));
             }
         }
         for row in store.holds.values() {
@@ -177,7 +186,10 @@ impl Audit {
                 used * 100 >= units(row.limit) * i128::from(step.1)
             })
         };
-        let untold = self.reached.iter().filter(|step| !store.warned.contains(*step));
+        let untold = self
+            .reached
+            .iter()
+            .filter(|step| !store.warned.contains(*step));
         untold.filter(|step| ever || still(step)).copied().collect()
     }
 }
@@ -190,6 +202,8 @@ fn warn_of(budget: Option<&Budget>) -> &[u8] {
 #[derive(Default)]
 struct Sums {
     spent: BTreeMap<WindowKey, i128>,
+    /// What corrections found to have cost more, of which pots bear what fits.
+    more: BTreeMap<WindowKey, i128>,
     reserved: BTreeMap<WindowKey, i128>,
     leased: BTreeMap<WindowKey, i128>,
     lost: BTreeMap<WindowKey, i128>,
@@ -232,7 +246,9 @@ impl Sums {
                 if let Pot::Window(key) = cover.pot {
                     let mut cost = cover.taken;
                     if row.corrected {
-                        cost = cost.min(row.charge.of(cover.measure));
+                        let truth = row.charge.of(cover.measure);
+                        cost = cost.min(truth);
+                        *self.more.entry(key).or_default() += units(truth.above(cover.taken));
                     }
                     *self.spent.entry(key).or_default() += units(cost);
                 }

@@ -89,9 +89,7 @@ impl Call {
         let fate = drawn_fate(random, faults);
         let hundredths = match fate {
             Fate::Told(_) if random.one_in(4) => 100,
-            Fate::Told(Quality::Reported)
-                if faults.has(Fault::Upstream) && random.one_in(10) =>
-            {
+            Fate::Told(Quality::Reported) if faults.has(Fault::Upstream) && random.one_in(10) => {
                 random.between(101, 1000)
             }
             Fate::Cancelled | Fate::NotBilled | Fate::Told(_) | Fate::NotTold | Fate::Dropped => {
@@ -106,11 +104,9 @@ impl Call {
             Fate::Told(Quality::Estimated) => {
                 scaled(&bound, random.between(hundredths.min(100), 100))
             }
-            Fate::Cancelled
-            | Fate::NotBilled
-            | Fate::Told(_)
-            | Fate::NotTold
-            | Fate::Dropped => truth,
+            Fate::Cancelled | Fate::NotBilled | Fate::Told(_) | Fate::NotTold | Fate::Dropped => {
+                truth
+            }
         };
         let lasts_ms = match random.below(12) {
             0 if habits.long_calls => random.between(60_000, 400_000),

@@ -82,7 +82,6 @@ impl Faults {
             && !self.has(Fault::Delay)
             && !self.has(Fault::Write)
             && !self.has(Fault::Twice)
-            && !self.has(Fault::Limits)
     }
 
     fn some(random: &mut Random) -> Self {

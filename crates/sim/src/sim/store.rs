@@ -155,7 +155,13 @@ impl Store {
                 if self.leases.contains_key(&row.id) {
                     return Err(Refusal::Repeat);
                 }
-                set!(self, leases, |had| Undo::Lease(row.id, had), row.id, row.clone());
+                set!(
+                    self,
+                    leases,
+                    |had| Undo::Lease(row.id, had),
+                    row.id,
+                    row.clone()
+                );
                 Ok(())
             }
             Write::Lease { id, when, then } => self.change_lease(*id, *when, *then),
@@ -163,7 +169,13 @@ impl Store {
                 if self.holds.contains_key(&row.id) {
                     return Err(Refusal::Repeat);
                 }
-                set!(self, holds, |had| Undo::Hold(row.id, had), row.id, row.clone());
+                set!(
+                    self,
+                    holds,
+                    |had| Undo::Hold(row.id, had),
+                    row.id,
+                    row.clone()
+                );
                 Ok(())
             }
             Write::Hold {
@@ -181,7 +193,13 @@ impl Store {
                 if self.usage.contains_key(&row.hold) {
                     return Err(Refusal::Repeat);
                 }
-                set!(self, usage, |had| Undo::Usage(row.hold, had), row.hold, row.clone());
+                set!(
+                    self,
+                    usage,
+                    |had| Undo::Usage(row.hold, had),
+                    row.hold,
+                    row.clone()
+                );
                 Ok(())
             }
             Write::CorrectUsage {
@@ -218,7 +236,13 @@ impl Store {
                 let (epoch, by) = self.epochs.get(replica).copied().unwrap_or_default();
                 if by != *boot || epoch == 0 {
                     let next = (epoch + 1, *boot);
-                    set!(self, epochs, |had| Undo::Epoch(*replica, had), *replica, next);
+                    set!(
+                        self,
+                        epochs,
+                        |had| Undo::Epoch(*replica, had),
+                        *replica,
+                        next
+                    );
                 }
                 Ok(())
             }
@@ -291,7 +315,13 @@ impl Store {
             let had = self.buckets.get(&(key, bucket)).copied();
             let sum = had.unwrap_or_default().changed(change.spent);
             let sum = sum.ok_or(Refusal::Broken)?;
-            set!(self, buckets, |had| Undo::Bucket(key, bucket, had), (key, bucket), sum);
+            set!(
+                self,
+                buckets,
+                |had| Undo::Bucket(key, bucket, had),
+                (key, bucket),
+                sum
+            );
         }
         Ok(())
     }
@@ -315,7 +345,10 @@ impl Store {
     }
 
     fn is_overdue(&self, row: &LeaseRow) -> bool {
-        let begun_anew = self.epochs.get(&row.replica).is_some_and(|now| now.0 > row.epoch);
+        let begun_anew = self
+            .epochs
+            .get(&row.replica)
+            .is_some_and(|now| now.0 > row.epoch);
         begun_anew || self.now.0 >= row.expires_at.0.saturating_add(LOST_AFTER_MS)
     }
 
@@ -388,7 +421,13 @@ impl Store {
                     | Account::InDoubt(_) => Refusal::Broken,
                 });
             }
-            set!(self, balances, |had| Undo::Balance(account, had), account, sum);
+            set!(
+                self,
+                balances,
+                |had| Undo::Balance(account, had),
+                account,
+                sum
+            );
         }
         Ok(())
     }
@@ -397,7 +436,11 @@ impl Store {
         let budget = self.budgets.get_mut(&key.budget).ok_or(Refusal::Absent)?;
         let had = std::mem::replace(&mut budget.limit, limit);
         self.undo.push(Undo::Limit(key.budget, had));
-        let row = self.windows.get(&key).ok_or(Refusal::Absent)?.limited(limit);
+        let row = self
+            .windows
+            .get(&key)
+            .ok_or(Refusal::Absent)?
+            .limited(limit);
         set!(self, windows, |had| Undo::Window(key, had), key, row);
         Ok(())
     }
@@ -461,7 +504,11 @@ type Named = (Vec<WindowKey>, Vec<LeaseId>, Option<HoldId>);
 /// The rows a command is about.
 fn named(command: &Command, store: &Store) -> Named {
     let present = |budget: &BudgetId| {
-        store.present(*budget).map(|present| present.key).into_iter().collect()
+        store
+            .present(*budget)
+            .map(|present| present.key)
+            .into_iter()
+            .collect()
     };
     let of_row = |row: &HoldRow| {
         let keys = row.covers.iter().filter_map(|cover| match cover.pot {
@@ -475,9 +522,9 @@ fn named(command: &Command, store: &Store) -> Named {
             (present(budget), Vec::new(), None)
         }
         Command::Take { budget, lease, .. } => (present(budget), vec![*lease], None),
-        Command::Refill { lease, .. }
-        | Command::Renew(lease)
-        | Command::Return { lease, .. } => (vec![lease.key], vec![lease.id], None),
+        Command::Refill { lease, .. } | Command::Renew(lease) | Command::Return { lease, .. } => {
+            (vec![lease.key], vec![lease.id], None)
+        }
         Command::Grant(grant) => {
             let keys = grant.wishes.iter().filter_map(|wish| match wish.from {
                 crate::ledger::step::WishFrom::Budget(budget) => {
@@ -497,13 +544,18 @@ fn named(command: &Command, store: &Store) -> Named {
                 Pot::Window(key) => Some(key),
                 Pot::Account(_) => None,
             }));
-            (keys, slices.map(|cover| cover.lease).collect(), Some(ended.hold))
+            (
+                keys,
+                slices.map(|cover| cover.lease).collect(),
+                Some(ended.hold),
+            )
         }
         Command::Expire(row) => (of_row(row), Vec::new(), Some(row.id)),
         Command::Lose(row) => (vec![row.key], vec![row.id], None),
         Command::Recall(key) | Command::Warn { key, .. } => (vec![*key], Vec::new(), None),
-        Command::Join { .. } | Command::Correct { .. } | Command::Transfer { .. } | Command::Due => {
-            (Vec::new(), Vec::new(), None)
-        }
+        Command::Join { .. }
+        | Command::Correct { .. }
+        | Command::Transfer { .. }
+        | Command::Due => (Vec::new(), Vec::new(), None),
     }
 }

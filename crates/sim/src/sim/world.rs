@@ -72,6 +72,7 @@ pub(crate) struct World {
     pub(crate) refused: u32,
     pub(crate) may_lose_slices: bool,
     pub(crate) answers_arrive: bool,
+    pub(crate) limits_change: bool,
     pub(crate) habits: Habits,
 }
 
@@ -99,6 +100,7 @@ impl World {
             refused: 0,
             may_lose_slices: false,
             answers_arrive: true,
+            limits_change: false,
             habits,
         }
     }
@@ -224,7 +226,10 @@ impl World {
     }
 
     fn boot_clock(&self, replica: usize) -> MonoNanos {
-        let offset = self.replicas.get(replica).map_or(0, |replica| replica.offset);
+        let offset = self
+            .replicas
+            .get(replica)
+            .map_or(0, |replica| replica.offset);
         MonoNanos(self.time + offset)
     }
 
@@ -270,7 +275,10 @@ impl World {
                 self.effect(replica, effect);
             }
             // What was put into the queue meanwhile waits for its turn like everything else.
-            if let Some(told) = self.process(replica).and_then(|process| process.queue.pop()) {
+            if let Some(told) = self
+                .process(replica)
+                .and_then(|process| process.queue.pop())
+            {
                 events.push(match told {
                     Told::Ended(ended) => Event::Ended(ended),
                     Told::Homeless(lease, amount) => Event::Homeless(lease, amount),
@@ -316,7 +324,10 @@ impl World {
                 }
             }
             Notice::Refused { .. } => self.refused += 1,
-            Notice::LeaseLost { .. } | Notice::Threshold { .. } | Notice::Overrun { .. } | Notice::Broken { .. } => {}
+            Notice::LeaseLost { .. }
+            | Notice::Threshold { .. }
+            | Notice::Overrun { .. }
+            | Notice::Broken { .. } => {}
         }
     }
 
@@ -360,7 +371,10 @@ impl World {
         } else {
             let mut budgets = call.budgets.clone();
             budgets.sort_unstable();
-            budgets.iter().map(|id| process.keeper.slice(*id).cloned()).collect()
+            budgets
+                .iter()
+                .map(|id| process.keeper.slice(*id).cloned())
+                .collect()
         };
         let now = MonoNanos(self.time + offset);
         let taken = slices.and_then(|slices| {
@@ -543,15 +557,14 @@ impl World {
         let Some((_, row)) = reply.windows.iter().find(|(of, _)| *of == key) else {
             return Ok(());
         };
-        let wish = grant.wishes.iter().find(|wish| {
-            wish.from == crate::ledger::step::WishFrom::Budget(key.budget)
-        });
+        let wish = grant
+            .wishes
+            .iter()
+            .find(|wish| wish.from == crate::ledger::step::WishFrom::Budget(key.budget));
         let asked = wish.map_or(0, |wish| i128::from(wish.amount.units()));
         let taken = [row.spent, row.reserved, row.leased];
         let taken: i128 = taken.iter().map(|sum| i128::from(sum.units())).sum();
-        if row.enforcement == Enforcement::Soft
-            || taken + asked <= i128::from(row.limit.units())
-        {
+        if row.enforcement == Enforcement::Soft || taken + asked <= i128::from(row.limit.units()) {
             return Err(format!("{command:?} was refused, and fits: {row:?}"));
         }
         Ok(())
@@ -564,6 +577,7 @@ impl World {
         };
         let entry = tollkeep_types::EntryId::from_bytes(self.random.id());
         let by = Delta::up(amount);
-        self.operate(&Command::Transfer { entry, account, by }).map(|_| ())
+        self.operate(&Command::Transfer { entry, account, by })
+            .map(|_| ())
     }
 }
