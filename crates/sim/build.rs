@@ -38,14 +38,16 @@ fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 
-/// Lines of `name | file | old text | new text`.
+/// Lines of `name | file | old text | new text`, in which `\|` is a bar.
 fn read(list: &str) -> Vec<Mutant> {
     let lines = list
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|line| {
-            let mut parts = line.split(" | ").map(|part| part.trim().to_owned());
+            let mut parts = line
+                .split(" | ")
+                .map(|part| part.trim().replace("\\|", "|"));
             let mut next = || parts.next().unwrap_or_default();
             Mutant {
                 name: next(),
@@ -85,7 +87,8 @@ fn module_text(folder: &Path, name: &str, mutants: &[Mutant], text: &mut String)
             .iter()
             .any(|child| line == format!("mod {child};") || line == format!("pub mod {child};"));
         if !child {
-            lines.push_str(&line.replace("crate::", "crate::ledger::"));
+            let line = line.replace("crate::", "crate::ledger::");
+            lines.push_str(&line.replace("const fn ", "fn "));
             lines.push('\n');
         }
     }
@@ -105,10 +108,19 @@ fn plant(number: usize, mutant: &Mutant, source: &mut String) -> io::Result<()> 
     let (old, new) = (&mutant.old, &mutant.new);
     let switched = if let Some(statement) = old.strip_suffix(';') {
         let new = new.strip_suffix(';').unwrap_or(new);
-        format!("if crate::planted({number}) {{ {new} }} else {{ {statement} }};")
+        format!("if planted!({number}) {{ {new} }} else {{ {statement} }};")
+    } else if let (Some((field, old)), Some((_, new))) = (field(old), field(new)) {
+        format!("{field}: if planted!({number}) {{ {new} }} else {{ {old} }},")
+    } else if let (Some(old), Some(new)) = (old.strip_suffix(" >="), new.strip_suffix(" >=")) {
+        format!("(if planted!({number}) {{ {new} }} else {{ {old} }}) >=")
     } else {
-        format!("(if crate::planted({number}) {{ {new} }} else {{ {old} }})")
+        format!("(if planted!({number}) {{ {new} }} else {{ {old} }})")
     };
     *source = source.replace(old.as_str(), &switched);
     Ok(())
+}
+
+/// A member of a struct and its value.
+fn field(text: &str) -> Option<(&str, &str)> {
+    text.strip_suffix(',')?.split_once(": ")
 }

@@ -4,11 +4,11 @@
 
 use super::call::Call;
 use super::store::Store;
-use crate::ledger::amount::Amount;
+use crate::ledger::amount::{Amount, Measure};
 use crate::ledger::budget::Budget;
 use crate::ledger::posting::Account;
 use crate::ledger::row::{Cover, Enforcement, LeaseState, Pot, WindowRow};
-use crate::ledger::window::WindowKey;
+use crate::ledger::window::{BUCKETS, Window, WindowKey};
 use std::collections::{BTreeMap, BTreeSet};
 use tollkeep_types::{HoldId, WallMillis};
 
@@ -33,14 +33,38 @@ fn taken(row: &WindowRow) -> i128 {
 }
 
 impl Audit {
-    /// The first byte of a call is on its way.
-    pub(crate) fn sent(&mut self, call: &Call, covers: Vec<Cover>) {
+    /// The first byte of a call is on its way: it is covered in every pot it has to fit (I1).
+    pub(crate) fn sent(&mut self, call: &Call, covers: Vec<Cover>) -> Result<(), Violation> {
+        let of_pot = |pot: &dyn Fn(Pot) -> bool, measure: Option<Measure>| {
+            covers.iter().any(|cover| {
+                pot(cover.pot)
+                    && measure.is_none_or(|of| of == cover.measure)
+                    && cover.taken == call.bound.of(cover.measure)
+            })
+        };
+        for id in &call.budgets {
+            if !of_pot(
+                &|pot| matches!(pot, Pot::Window(key) if key.budget == *id),
+                None,
+            ) {
+                return Err(format!("{:?} is sent and not held in {id:?}", call.hold));
+            }
+        }
+        if let Some(account) = call.account
+            && !of_pot(&|pot| pot == Pot::Account(account), Some(Measure::Cost))
+        {
+            return Err(format!(
+                "{:?} is sent and not held of its credit",
+                call.hold
+            ));
+        }
         for cover in &covers {
             if let Pot::Window(key) = cover.pot {
                 *self.costs.entry((key, cover.bucket)).or_default() += units(cover.taken);
             }
         }
         self.covers.insert(call.hold, covers);
+        Ok(())
     }
 
     /// The upstream is done with it.
@@ -58,12 +82,17 @@ impl Audit {
         self.covers.get(&hold).map_or(&[], Vec::as_slice)
     }
 
-    /// What the window has to bear, of buckets that still count.
-    fn truth(&self, key: WindowKey, row: &WindowRow) -> i128 {
+    /// What the window has to bear, of buckets of which something is still within.
+    fn truth(&self, key: WindowKey, store: &Store) -> i128 {
+        let length = match store.budgets.get(&key.budget).map(|budget| &budget.window) {
+            Some(Window::Rolling { bucket_ms }) => *bucket_ms,
+            Some(Window::Calendar { .. } | Window::Lifetime) | None => 0,
+        };
+        let outside = store.seen().0.saturating_sub(length * BUCKETS);
         self.costs
             .range((key, None)..)
             .take_while(|((of, _), _)| *of == key)
-            .filter(|((_, bucket), _)| bucket.is_none_or(|bucket| bucket >= row.floor))
+            .filter(|((_, bucket), _)| bucket.is_none_or(|bucket| bucket.0 + length > outside))
             .map(|(_, cost)| *cost)
             .sum()
     }
@@ -72,7 +101,7 @@ impl Audit {
     pub(crate) fn check(&mut self, store: &Store) -> Result<(), Violation> {
         for (key, row) in &store.windows {
             let now = taken(row);
-            let truth = self.truth(*key, row);
+            let truth = self.truth(*key, store);
             if truth > now {
                 return Err(format!(
                     "{key:?}: calls may cost {truth}, and {now} is taken: {row:?}"

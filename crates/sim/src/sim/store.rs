@@ -16,19 +16,19 @@ use tollkeep_types::{BudgetId, EntryId, HoldId, LeaseId, ReplicaId, WallMillis};
 
 /// All rows.
 #[derive(Debug, Default)]
-pub(crate) struct Store {
-    pub(crate) budgets: BTreeMap<BudgetId, Budget>,
-    pub(crate) latest: BTreeMap<BudgetId, WallMillis>,
-    pub(crate) windows: BTreeMap<WindowKey, WindowRow>,
-    pub(crate) buckets: BTreeMap<(WindowKey, WallMillis), Amount>,
-    pub(crate) leases: BTreeMap<LeaseId, LeaseRow>,
-    pub(crate) holds: BTreeMap<HoldId, HoldRow>,
-    pub(crate) usage: BTreeMap<HoldId, UsageRow>,
-    pub(crate) entries: BTreeSet<EntryId>,
-    pub(crate) balances: BTreeMap<Account, i128>,
-    pub(crate) warned: BTreeSet<(WindowKey, u8)>,
+pub struct Store {
+    pub budgets: BTreeMap<BudgetId, Budget>,
+    pub latest: BTreeMap<BudgetId, WallMillis>,
+    pub windows: BTreeMap<WindowKey, WindowRow>,
+    pub buckets: BTreeMap<(WindowKey, WallMillis), Amount>,
+    pub leases: BTreeMap<LeaseId, LeaseRow>,
+    pub holds: BTreeMap<HoldId, HoldRow>,
+    pub usage: BTreeMap<HoldId, UsageRow>,
+    pub entries: BTreeSet<EntryId>,
+    pub balances: BTreeMap<Account, i128>,
+    pub warned: BTreeSet<(WindowKey, u8)>,
     /// The epoch, and the process that began it.
-    pub(crate) epochs: BTreeMap<ReplicaId, (u64, u64)>,
+    pub epochs: BTreeMap<ReplicaId, (u64, u64)>,
     now: WallMillis,
     seen: WallMillis,
     undo: Vec<Undo>,
@@ -78,7 +78,7 @@ impl Facts for Store {
 impl Store {
     /// One transaction at this time of its clock. With `fails_at` that write fails, or the sync if
     /// there are fewer: everything is undone, and nobody is answered.
-    pub(crate) fn run(
+    pub fn run(
         &mut self,
         command: &Command,
         now: WallMillis,
@@ -480,13 +480,18 @@ impl Store {
         reply
     }
 
+    /// The largest time its clock has shown.
+    pub const fn seen(&self) -> WallMillis {
+        self.seen
+    }
+
     /// Whether a hold's row is open.
-    pub(crate) fn is_open(row: &HoldRow) -> bool {
+    pub fn is_open(row: &HoldRow) -> bool {
         matches!(row.state, HoldState::Held | HoldState::Committed)
     }
 
     /// Whether the budget of this window rolls.
-    pub(crate) fn rolls(&self, budget: BudgetId) -> bool {
+    pub fn rolls(&self, budget: BudgetId) -> bool {
         let budget = self.budgets.get(&budget);
         budget.is_some_and(|budget| matches!(budget.window, Window::Rolling { .. }))
     }

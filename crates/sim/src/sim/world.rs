@@ -148,7 +148,7 @@ impl World {
         match what {
             What::Arrive(call) => self.arrive(*call),
             What::Confirm(hold) => self.confirm(hold),
-            What::Send(hold) => self.send(hold),
+            What::Send(hold) => return self.send(hold),
             What::Over(hold) => self.over(hold),
             What::Deliver(letter) => return self.deliver(*letter),
             What::Answer(replica, life, call, answer) => {
@@ -413,25 +413,26 @@ impl World {
         }
     }
 
-    fn send(&mut self, hold: HoldId) {
+    fn send(&mut self, hold: HoldId) -> Result<(), Violation> {
         let Some((replica, InHand::Held(held))) = self.in_hand(hold) else {
-            return;
+            return Ok(());
         };
         let Some(call) = self.calls.get_mut(&hold) else {
-            return;
+            return Ok(());
         };
         if call.fate == Fate::Cancelled {
             held.release();
             self.tell(replica, Event::Tick);
-            return;
+            return Ok(());
         }
         let committed = held.commit();
         call.sent = true;
         let lasts = call.lasts_ms;
-        self.audit.sent(call, committed.covers().collect());
+        self.audit.sent(call, committed.covers().collect())?;
         self.say(|| format!("replica {replica} sends {hold:?}"));
         self.keep(replica, hold, InHand::Committed(committed));
         self.after_ms(lasts, What::Over(hold));
+        Ok(())
     }
 
     fn over(&mut self, hold: HoldId) {

