@@ -1,7 +1,6 @@
 //! Copies the ledger's sources for the tests, with every planted fault of `mutants.txt` in them
 //! behind a switch. The crate of the product is compiled from the sources alone: it has no switch.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -25,11 +24,11 @@ fn main() -> io::Result<()> {
         module_text(&sources, &module, &mutants, &mut text)?;
     }
     let names: Vec<_> = mutants.iter().map(|mutant| mutant.name.as_str()).collect();
-    let _ = writeln!(
-        text,
-        "pub const MUTANTS: [&str; {}] = {names:?};",
+    text.push_str(&format!(
+        "pub const MUTANTS: [&str; {}] = {names:?};
+",
         names.len()
-    );
+    ));
     fs::write(Path::new(&env("OUT_DIR")).join("ledger.rs"), text)
 }
 
@@ -92,7 +91,7 @@ fn module_text(folder: &Path, name: &str, mutants: &[Mutant], text: &mut String)
             lines.push('\n');
         }
     }
-    let _ = writeln!(text, "pub mod {name} {{\n{lines}");
+    text.push_str(&format!("pub mod {name} {{\n{lines}\n"));
     for child in children {
         module_text(&folder.join(name), &child, mutants, text)?;
     }

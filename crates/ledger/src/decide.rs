@@ -56,9 +56,8 @@ pub enum AtGate {
 /// What of a price is charged (LED-55), rounded up; never more than the price.
 pub fn gate_charge(price: Amount, known: AtGate) -> Amount {
     match known {
-        AtGate::Delivered | AtGate::FailedAndCharged => price,
+        AtGate::Delivered | AtGate::FailedAndCharged | AtGate::Partly { of: 0, .. } => price,
         AtGate::FailedAndFree => Amount::ZERO,
-        AtGate::Partly { of: 0, .. } => price,
         AtGate::Partly { units, of } => {
             let part = i128::from(price.units()) * i128::from(units.min(of));
             let rounded_up = (part + i128::from(of) - 1) / i128::from(of);

@@ -173,10 +173,11 @@ pub fn take(
     now: MonoNanos,
     outbox: &Arc<dyn Outbox>,
 ) -> Result<FromSlices, ShortAt> {
-    let (taken, low) = match take_slices(&bound, slices, now) {
-        Ok(taken) => taken,
-        Err((begun, short)) => {
-            for (lease, amount) in Partial(begun).undo() {
+    let mut taken = AllTaken::new();
+    let low = match take_slices(&bound, slices, now, &mut taken) {
+        Ok(low) => low,
+        Err(short) => {
+            for (lease, amount) in Partial(taken).undo() {
                 outbox.homeless(lease, amount);
             }
             return Err(short);
@@ -198,15 +199,15 @@ fn take_slices(
     bound: &Charge,
     slices: &[Arc<Slice>],
     now: MonoNanos,
-) -> Result<(AllTaken, bool), (AllTaken, ShortAt)> {
-    let mut all = AllTaken::new();
+    all: &mut AllTaken,
+) -> Result<bool, ShortAt> {
     let mut low = false;
     for (at, slice) in slices.iter().enumerate() {
         let amount = bound.of(slice.measure);
         match slice.take(amount, now) {
             Take::Done => {}
             Take::DoneAndLow => low = true,
-            Take::Short => return Err((all, ShortAt(at))),
+            Take::Short => return Err(ShortAt(at)),
         }
         all.push(Taken {
             slice: Arc::clone(slice),
@@ -214,7 +215,7 @@ fn take_slices(
             bucket: slice.bucket(now),
         });
     }
-    Ok((all, low))
+    Ok(low)
 }
 
 /// What a keeper takes from slices for a call that also needs the store.

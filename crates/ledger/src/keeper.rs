@@ -50,6 +50,10 @@ pub struct Ask {
 }
 
 /// What comes in.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is alive at a time, and none is on the path of a call"
+)]
 #[derive(Debug)]
 pub enum Event {
     Budgets(Vec<Budget>),
@@ -69,6 +73,10 @@ pub enum Event {
 }
 
 /// What goes out.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is alive at a time, and none is on the path of a call"
+)]
 #[derive(Debug)]
 pub enum Effect {
     Write {

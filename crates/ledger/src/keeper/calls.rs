@@ -57,10 +57,10 @@ impl Keeper {
             return;
         };
         self.learn(&reply, at);
-        self.conclude(call, &reply, at);
+        self.conclude(&call, &reply, at);
     }
 
-    fn conclude(&mut self, call: Call, reply: &Reply, at: &mut At<'_>) {
+    fn conclude(&mut self, call: &Call, reply: &Reply, at: &mut At<'_>) {
         match &call.command {
             Command::Join { replica, .. } => {
                 self.joining = false;
@@ -75,16 +75,18 @@ impl Keeper {
                     book.look_at = at.after(LOOK_MS);
                 }
             }
-            Command::Take { budget, lease, .. } => self.took(*budget, *lease, &call, reply, at),
+            Command::Take { budget, lease, .. } => {
+                self.took((*budget, *lease), call.asked_at, reply, at);
+            }
             Command::Refill { lease, amount } => self.refilled(lease, *amount, reply, at),
-            Command::Renew(lease) => self.renewed(lease, &call, reply, at),
+            Command::Renew(lease) => self.renewed(lease, call.asked_at, reply, at),
             Command::Return { lease, amount } => self.returned(lease, *amount, reply, at),
             Command::Grant(grant) => self.granted(grant.hold, call.tries, reply, at),
             Command::Confirm { hold, version } => self.confirmed(*hold, *version, reply, at),
             Command::RenewHold { hold, version, .. } => {
                 self.hold_renewed(*hold, *version, reply, at);
             }
-            Command::End { ended, .. } => self.end_written(ended.hold, reply, at),
+            Command::End { ended, .. } => end_written(ended.hold, reply, at),
             Command::Bury { .. } => self.buried(reply, at),
             Command::Due => self.sweep(reply, at),
             Command::Warn { key, percent } => {
@@ -152,21 +154,6 @@ impl Keeper {
         }
     }
 
-    fn end_written(&mut self, hold: HoldId, reply: &Reply, at: &mut At<'_>) {
-        let done = match reply.refusal {
-            None | Some(Refusal::Repeat) => true,
-            // Done by an earlier giving of the same command.
-            Some(Refusal::Moved) => reply
-                .hold
-                .as_ref()
-                .is_some_and(|row| row.state.is_terminal()),
-            Some(Refusal::Short(_) | Refusal::NotDue | Refusal::Absent | Refusal::Broken) => false,
-        };
-        if !done {
-            at.send(Notice::Broken { hold: Some(hold) });
-        }
-    }
-
     fn sweep(&mut self, reply: &Reply, at: &mut At<'_>) {
         for hold in &reply.due_holds {
             self.call(Command::Expire(hold.clone()), at);
@@ -210,5 +197,21 @@ impl Keeper {
 
     pub(super) const fn ttl_ns() -> u64 {
         TTL_MS * 1_000_000
+    }
+}
+
+/// An end that is neither written nor was before is a fault of ours.
+fn end_written(hold: HoldId, reply: &Reply, at: &mut At<'_>) {
+    let done = match reply.refusal {
+        None | Some(Refusal::Repeat) => true,
+        // Done by an earlier giving of the same command.
+        Some(Refusal::Moved) => reply
+            .hold
+            .as_ref()
+            .is_some_and(|row| row.state.is_terminal()),
+        Some(Refusal::Short(_) | Refusal::NotDue | Refusal::Absent | Refusal::Broken) => false,
+    };
+    if !done {
+        at.send(Notice::Broken { hold: Some(hold) });
     }
 }

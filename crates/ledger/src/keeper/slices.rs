@@ -1,7 +1,7 @@
 //! Slices: taken when wanted, refilled at half, renewed, and returned when called back, idle, over
 //! or too dear for what is left.
 
-use super::{At, Book, Call, Desk, Keeper, NO_SLICE_MS, Notice, RETRY_MS};
+use super::{At, Book, Desk, Keeper, NO_SLICE_MS, Notice, RETRY_MS};
 use crate::amount::Amount;
 use crate::lease::{self, IDLE_MS, RENEW_AFTER_MS};
 use crate::row::{LeaseRow, LeaseState};
@@ -87,12 +87,12 @@ impl Keeper {
 
     pub(super) fn took(
         &mut self,
-        budget: BudgetId,
-        id: LeaseId,
-        call: &Call,
+        what: (BudgetId, LeaseId),
+        asked_at: MonoNanos,
         reply: &Reply,
         at: &mut At<'_>,
     ) {
+        let (budget, id) = what;
         let Some(book) = self.books.get_mut(&budget) else {
             return;
         };
@@ -115,7 +115,7 @@ impl Keeper {
             amount: row.amount,
             bucket_ms,
             store_at: reply.now,
-            asked_at: call.asked_at,
+            asked_at,
             ttl_ns: Self::ttl_ns(),
         });
         let desk = Desk {
@@ -124,7 +124,7 @@ impl Keeper {
             closing: false,
             to_return: Amount::ZERO,
             busy: false,
-            renew_at: MonoNanos(call.asked_at.0.saturating_add(RENEW_AFTER_MS * 1_000_000)),
+            renew_at: MonoNanos(asked_at.0.saturating_add(RENEW_AFTER_MS * 1_000_000)),
             filled_at: at.now,
             filled: row.amount,
             still: (row.amount, at.now),
@@ -144,7 +144,7 @@ impl Keeper {
         reply: &Reply,
         at: &mut At<'_>,
     ) {
-        let done = self.owner_step_done(lease, reply);
+        let done = owner_step_done(lease, reply);
         if let Some(book) = self.books.get_mut(&lease.key.budget) {
             book.taking = false;
             if !done {
@@ -166,29 +166,20 @@ impl Keeper {
         self.push_return(lease.id, at);
     }
 
-    /// Whether what only the owner does was done, now or by an earlier giving of the command.
-    fn owner_step_done(&self, lease: &LeaseRef, reply: &Reply) -> bool {
-        reply.refusal.is_none()
-            || reply
-                .leases
-                .iter()
-                .any(|row| row.id == lease.id && row.serial == lease.serial.wrapping_add(1))
-    }
-
     pub(super) fn renewed(
         &mut self,
         lease: &LeaseRef,
-        call: &Call,
+        asked_at: MonoNanos,
         reply: &Reply,
         at: &mut At<'_>,
     ) {
-        let done = self.owner_step_done(lease, reply);
+        let done = owner_step_done(lease, reply);
         let Some(desk) = self.desks.get_mut(&lease.id) else {
             return;
         };
         desk.busy = false;
         if done {
-            desk.slice.renewed(call.asked_at, Self::ttl_ns());
+            desk.slice.renewed(asked_at, Self::ttl_ns());
         }
         desk.renew_at = at.after(if done { RENEW_AFTER_MS } else { RETRY_MS });
         self.push_return(lease.id, at);
@@ -201,7 +192,7 @@ impl Keeper {
         reply: &Reply,
         at: &mut At<'_>,
     ) {
-        let done = self.owner_step_done(lease, reply);
+        let done = owner_step_done(lease, reply);
         let Some(desk) = self.desks.get_mut(&lease.id) else {
             return;
         };
@@ -338,4 +329,13 @@ impl Desk {
             serial: self.row.serial,
         }
     }
+}
+
+/// Whether what only the owner does was done, now or by an earlier giving of the command.
+fn owner_step_done(lease: &LeaseRef, reply: &Reply) -> bool {
+    reply.refusal.is_none()
+        || reply
+            .leases
+            .iter()
+            .any(|row| row.id == lease.id && row.serial == lease.serial.wrapping_add(1))
 }

@@ -1,12 +1,14 @@
 //! The store of the simulation: rows in memory, one transaction after the other, undone as a whole
 //! if a write of it is refused or fails. It knows guarded writes and nothing of what they are for.
 
+mod reply;
+
 use crate::ledger::amount::{Amount, Delta};
 use crate::ledger::budget::Budget;
 use crate::ledger::lease::LOST_AFTER_MS;
 use crate::ledger::posting::{Account, Entry};
 use crate::ledger::row::{
-    Arrow, Change, Guard, HoldRow, HoldState, LeaseRow, LeaseState, Move, Pot, UsageRow, WindowRow,
+    Arrow, Change, Guard, HoldRow, HoldState, LeaseRow, Move, Pot, UsageRow, WindowRow,
 };
 use crate::ledger::step::Command;
 use crate::ledger::window::{Window, WindowKey};
@@ -151,33 +153,9 @@ impl Store {
                 guard,
                 bucket,
             } => self.change_window(*key, *change, *guard, *bucket),
-            Write::NewLease(row) => {
-                if self.leases.contains_key(&row.id) {
-                    return Err(Refusal::Repeat);
-                }
-                set!(
-                    self,
-                    leases,
-                    |had| Undo::Lease(row.id, had),
-                    row.id,
-                    row.clone()
-                );
-                Ok(())
-            }
+            Write::NewLease(row) => self.new_lease(row),
             Write::Lease { id, when, then } => self.change_lease(*id, *when, *then),
-            Write::NewHold(row) => {
-                if self.holds.contains_key(&row.id) {
-                    return Err(Refusal::Repeat);
-                }
-                set!(
-                    self,
-                    holds,
-                    |had| Undo::Hold(row.id, had),
-                    row.id,
-                    row.clone()
-                );
-                Ok(())
-            }
+            Write::NewHold(row) => self.new_hold(row),
             Write::Hold {
                 id,
                 version,
@@ -189,19 +167,7 @@ impl Store {
                 version,
                 expires_at,
             } => self.renew_hold(*id, *version, *expires_at),
-            Write::Usage(row) => {
-                if self.usage.contains_key(&row.hold) {
-                    return Err(Refusal::Repeat);
-                }
-                set!(
-                    self,
-                    usage,
-                    |had| Undo::Usage(row.hold, had),
-                    row.hold,
-                    row.clone()
-                );
-                Ok(())
-            }
+            Write::Usage(row) => self.new_usage(row),
             Write::CorrectUsage {
                 hold,
                 evidence,
@@ -209,21 +175,13 @@ impl Store {
                 adds,
             } => {
                 let row = self.usage.get(hold).ok_or(Refusal::Absent)?;
-                let row = evidence.applied(row, *charge, adds).ok_or(Refusal::Moved)?;
+                let row = evidence.applied(row, *charge, adds);
+                let row = row.ok_or(Refusal::Moved)?;
                 set!(self, usage, |had| Undo::Usage(*hold, had), *hold, row);
                 Ok(())
             }
             Write::Entry(entry) => self.post(entry),
-            Write::Recall(key) => {
-                let row = self.windows.get(key).ok_or(Refusal::Absent)?.clone();
-                let row = WindowRow {
-                    recall: row.recall.wrapping_add(1),
-                    version: row.version.wrapping_add(1),
-                    ..row
-                };
-                set!(self, windows, |had| Undo::Window(*key, had), *key, row);
-                Ok(())
-            }
+            Write::Recall(key) => self.recall(*key),
             Write::Warn { key, percent } => {
                 if !self.warned.insert((*key, *percent)) {
                     return Err(Refusal::Repeat);
@@ -233,17 +191,7 @@ impl Store {
             }
             Write::Limit { key, limit } => self.limit(*key, *limit),
             Write::Join { replica, boot } => {
-                let (epoch, by) = self.epochs.get(replica).copied().unwrap_or_default();
-                if by != *boot || epoch == 0 {
-                    let next = (epoch + 1, *boot);
-                    set!(
-                        self,
-                        epochs,
-                        |had| Undo::Epoch(*replica, had),
-                        *replica,
-                        next
-                    );
-                }
+                self.join(*replica, *boot);
                 Ok(())
             }
             Write::Either(first, second) => {
@@ -254,6 +202,67 @@ impl Store {
                 self.roll_back(mark);
                 self.apply_all(second)
             }
+        }
+    }
+
+    fn new_lease(&mut self, row: &LeaseRow) -> Result<(), Refusal> {
+        if self.leases.contains_key(&row.id) {
+            return Err(Refusal::Repeat);
+        }
+        set!(
+            self,
+            leases,
+            |had| Undo::Lease(row.id, had),
+            row.id,
+            row.clone()
+        );
+        Ok(())
+    }
+
+    fn new_hold(&mut self, row: &HoldRow) -> Result<(), Refusal> {
+        if self.holds.contains_key(&row.id) {
+            return Err(Refusal::Repeat);
+        }
+        set!(
+            self,
+            holds,
+            |had| Undo::Hold(row.id, had),
+            row.id,
+            row.clone()
+        );
+        Ok(())
+    }
+
+    fn new_usage(&mut self, row: &UsageRow) -> Result<(), Refusal> {
+        if self.usage.contains_key(&row.hold) {
+            return Err(Refusal::Repeat);
+        }
+        set!(
+            self,
+            usage,
+            |had| Undo::Usage(row.hold, had),
+            row.hold,
+            row.clone()
+        );
+        Ok(())
+    }
+
+    fn recall(&mut self, key: WindowKey) -> Result<(), Refusal> {
+        let row = self.windows.get(&key).ok_or(Refusal::Absent)?;
+        let row = WindowRow {
+            recall: row.recall.wrapping_add(1),
+            version: row.version.wrapping_add(1),
+            ..row.clone()
+        };
+        set!(self, windows, |had| Undo::Window(key, had), key, row);
+        Ok(())
+    }
+
+    fn join(&mut self, replica: ReplicaId, boot: u64) {
+        let (epoch, by) = self.epochs.get(&replica).copied().unwrap_or_default();
+        if by != boot || epoch == 0 {
+            let next = (epoch + 1, boot);
+            set!(self, epochs, |had| Undo::Epoch(replica, had), replica, next);
         }
     }
 
@@ -445,41 +454,6 @@ impl Store {
         Ok(())
     }
 
-    /// What the answer shows: the rows that the command names, as they are now.
-    fn reply(&self, command: &Command, refusal: Option<Refusal>) -> Reply {
-        let mut reply = Reply {
-            refusal,
-            now: self.seen,
-            ..Reply::default()
-        };
-        let (windows, leases, hold) = named(command, self);
-        reply.windows = windows
-            .into_iter()
-            .filter_map(|key| self.windows.get(&key).map(|row| (key, row.clone())))
-            .collect();
-        reply.leases = leases
-            .into_iter()
-            .filter_map(|id| self.leases.get(&id).cloned())
-            .collect();
-        reply.hold = hold.and_then(|id| self.holds.get(&id).cloned());
-        if let Command::Join { replica, .. } = command {
-            reply.epoch = self.epochs.get(replica).map_or(0, |now| now.0);
-        }
-        if matches!(command, Command::Due) {
-            let holds = self.holds.values();
-            reply.due_holds = holds
-                .filter(|row| !row.state.is_terminal() && self.now >= row.expires_at)
-                .cloned()
-                .collect();
-            let leases = self.leases.values();
-            reply.due_leases = leases
-                .filter(|row| row.state == LeaseState::Active && self.is_overdue(row))
-                .cloned()
-                .collect();
-        }
-        reply
-    }
-
     /// The largest time its clock has shown.
     pub const fn seen(&self) -> WallMillis {
         self.seen
@@ -502,65 +476,4 @@ fn put_back<K: Ord, V>(table: &mut BTreeMap<K, V>, key: K, had: Option<V>) {
         Some(row) => table.insert(key, row),
         None => table.remove(&key),
     };
-}
-
-type Named = (Vec<WindowKey>, Vec<LeaseId>, Option<HoldId>);
-
-/// The rows a command is about.
-fn named(command: &Command, store: &Store) -> Named {
-    let present = |budget: &BudgetId| {
-        store
-            .present(*budget)
-            .map(|present| present.key)
-            .into_iter()
-            .collect()
-    };
-    let of_row = |row: &HoldRow| {
-        let keys = row.covers.iter().filter_map(|cover| match cover.pot {
-            Pot::Window(key) => Some(key),
-            Pot::Account(_) => None,
-        });
-        keys.collect()
-    };
-    match command {
-        Command::Look(budget) | Command::Limit { budget, .. } => {
-            (present(budget), Vec::new(), None)
-        }
-        Command::Take { budget, lease, .. } => (present(budget), vec![*lease], None),
-        Command::Refill { lease, .. } | Command::Renew(lease) | Command::Return { lease, .. } => {
-            (vec![lease.key], vec![lease.id], None)
-        }
-        Command::Grant(grant) => {
-            let keys = grant.wishes.iter().filter_map(|wish| match wish.from {
-                crate::ledger::step::WishFrom::Budget(budget) => {
-                    store.present(budget).map(|present| present.key)
-                }
-                crate::ledger::step::WishFrom::Account(_) => None,
-            });
-            (keys.collect(), Vec::new(), Some(grant.hold))
-        }
-        Command::Confirm { hold, .. }
-        | Command::RenewHold { hold, .. }
-        | Command::Bury { hold, .. } => (Vec::new(), Vec::new(), Some(*hold)),
-        Command::End { ended, .. } => {
-            let slices = ended.slices.iter();
-            let mut keys: Vec<_> = slices.clone().map(|cover| cover.key).collect();
-            keys.extend(ended.strict.iter().filter_map(|cover| match cover.pot {
-                Pot::Window(key) => Some(key),
-                Pot::Account(_) => None,
-            }));
-            (
-                keys,
-                slices.map(|cover| cover.lease).collect(),
-                Some(ended.hold),
-            )
-        }
-        Command::Expire(row) => (of_row(row), Vec::new(), Some(row.id)),
-        Command::Lose(row) => (vec![row.key], vec![row.id], None),
-        Command::Recall(key) | Command::Warn { key, .. } => (vec![*key], Vec::new(), None),
-        Command::Join { .. }
-        | Command::Correct { .. }
-        | Command::Transfer { .. }
-        | Command::Due => (Vec::new(), Vec::new(), None),
-    }
 }

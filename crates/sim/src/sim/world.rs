@@ -1,16 +1,19 @@
 //! The world of one run: what happens next, to whom, and what goes wrong with it.
 
+mod calling;
+mod network;
+
 use super::audit::{Audit, Violation};
-use super::call::{Call, Fate, Habits};
-use super::faults::{Fault, Faults, Scenario};
+use super::call::{Call, Habits};
+use super::faults::{Faults, Scenario};
 use super::random::Random;
 use super::replica::{InHand, Process, Queue, Replica, Told};
 use super::store::Store;
 use crate::ledger::amount::{Amount, Delta};
 use crate::ledger::budget::Budget;
-use crate::ledger::hold::{NotBilled, Outbox, take};
-use crate::ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice};
-use crate::ledger::row::{Enforcement, Quality};
+use crate::ledger::hold::Outbox;
+use crate::ledger::keeper::{CallId, Effect, Event, Keeper, Notice};
+use crate::ledger::row::Enforcement;
 use crate::ledger::step::Command;
 use crate::ledger::write::{NoAnswer, Refusal, Reply};
 use std::collections::BTreeMap;
@@ -18,8 +21,6 @@ use std::sync::Arc;
 use tollkeep_types::{AccountId, BudgetId, HoldId, MonoNanos, WallMillis};
 
 pub(crate) const MS: u64 = 1_000_000;
-/// How long a replica waits for the store.
-const PATIENCE_MS: u64 = 1_500;
 
 /// What happens.
 #[derive(Debug)]
@@ -346,177 +347,6 @@ impl World {
         call.granted = true;
         let think = call.think_ms;
         self.after_ms(think, What::Send(hold));
-    }
-
-    fn arrive(&mut self, mut call: Call) {
-        let replica = call.replica;
-        let hold = call.hold;
-        let Some(host) = self.replicas.get_mut(replica) else {
-            return;
-        };
-        call.life = host.life;
-        let (offset, bound) = (host.offset, call.bound);
-        let Some(process) = host.process.as_mut() else {
-            return;
-        };
-        let ask = Ask {
-            hold,
-            bound,
-            budgets: call.budgets.clone(),
-            account: call.account,
-            confirm: call.confirm,
-        };
-        let slices: Option<Vec<_>> = if call.account.is_some() {
-            None
-        } else {
-            let mut budgets = call.budgets.clone();
-            budgets.sort_unstable();
-            budgets
-                .iter()
-                .map(|id| process.keeper.slice(*id).cloned())
-                .collect()
-        };
-        let now = MonoNanos(self.time + offset);
-        let taken = slices.and_then(|slices| {
-            let outbox = &process.outbox;
-            take(hold, bound, &slices, now, outbox).ok()
-        });
-        let budgets = call.budgets.clone();
-        self.say(|| format!("a call for replica {replica}: {call:?}"));
-        self.calls.insert(hold, call);
-        match taken {
-            Some(taken) => {
-                self.granted_to(replica, hold, InHand::Held(taken.held));
-                if taken.low {
-                    for budget in budgets {
-                        self.tell(replica, Event::Low(budget));
-                    }
-                }
-            }
-            None => self.tell(replica, Event::Ask(ask)),
-        }
-    }
-
-    fn in_hand(&mut self, hold: HoldId) -> Option<(usize, InHand)> {
-        let call = self.calls.get(&hold)?;
-        let (replica, life) = (call.replica, call.life);
-        if !self.is_alive(replica, life) {
-            return None;
-        }
-        let what = self.process(replica)?.in_hand.remove(&hold)?;
-        Some((replica, what))
-    }
-
-    fn confirm(&mut self, hold: HoldId) {
-        if let Some((replica, InHand::Reserved(reserved))) = self.in_hand(hold) {
-            self.tell(replica, Event::Confirm(reserved));
-        }
-    }
-
-    fn send(&mut self, hold: HoldId) -> Result<(), Violation> {
-        let Some((replica, InHand::Held(held))) = self.in_hand(hold) else {
-            return Ok(());
-        };
-        let Some(call) = self.calls.get_mut(&hold) else {
-            return Ok(());
-        };
-        if call.fate == Fate::Cancelled {
-            held.release();
-            self.tell(replica, Event::Tick);
-            return Ok(());
-        }
-        let committed = held.commit();
-        call.sent = true;
-        let lasts = call.lasts_ms;
-        self.audit.sent(call, committed.covers().collect())?;
-        self.say(|| format!("replica {replica} sends {hold:?}"));
-        self.keep(replica, hold, InHand::Committed(committed));
-        self.after_ms(lasts, What::Over(hold));
-        Ok(())
-    }
-
-    fn over(&mut self, hold: HoldId) {
-        let in_hand = self.in_hand(hold);
-        let Some(call) = self.calls.get_mut(&hold).filter(|call| !call.over) else {
-            return;
-        };
-        call.over = true;
-        self.audit.over(call);
-        let Some((replica, InHand::Committed(committed))) = in_hand else {
-            return;
-        };
-        match call.fate {
-            Fate::Told(quality) => committed.settle(quality, call.told),
-            Fate::NotTold => {
-                let all = committed.bound();
-                committed.settle(Quality::Unknown, all);
-            }
-            Fate::NotBilled | Fate::Cancelled => committed.release(NotBilled::NotConnected),
-            Fate::Dropped => drop(committed),
-        }
-        self.say(|| format!("{hold:?} is over"));
-        self.tell(replica, Event::Tick);
-    }
-
-    /// Puts a command on its way to the store, whatever may happen to it there.
-    fn post(&mut self, replica: usize, call: CallId, command: Command) {
-        let life = self.replicas.get(replica).map_or(0, |replica| replica.life);
-        let faults = self.faults;
-        let mut letter = Letter {
-            replica,
-            life,
-            call,
-            command,
-            fails_at: None,
-            answer_lost: false,
-        };
-        if faults.has(Fault::Write) && self.random.one_in(12) {
-            letter.fails_at = usize::try_from(self.random.below(10)).ok();
-        }
-        letter.answer_lost = faults.has(Fault::Loss) && self.random.one_in(15);
-        let lost = faults.has(Fault::Loss) && self.random.one_in(15);
-        if faults.has(Fault::Twice) && self.random.one_in(10) {
-            let delay = self.delay();
-            let again = letter.clone();
-            self.at(self.time + delay, What::Deliver(Box::new(again)));
-        }
-        let delay = self.delay();
-        let never = lost || letter.answer_lost || letter.fails_at.is_some();
-        if never || delay > PATIENCE_MS * MS || self.time < self.outage_until {
-            let answer = What::Answer(replica, life, call, Err(NoAnswer));
-            self.after_ms(PATIENCE_MS, answer);
-        }
-        if !lost {
-            self.at(self.time + delay, What::Deliver(Box::new(letter)));
-        }
-    }
-
-    fn delay(&mut self) -> u64 {
-        let usual = self.random.between(100_000, 3 * MS);
-        if !self.faults.has(Fault::Delay) {
-            return usual;
-        }
-        match self.random.below(40) {
-            0 => self.random.between(1_000 * MS, 60_000 * MS),
-            1..=4 => self.random.between(10 * MS, 1_200 * MS),
-            _ => usual,
-        }
-    }
-
-    fn deliver(&mut self, letter: Letter) -> Result<(), Violation> {
-        if self.time < self.outage_until {
-            let answer = What::Answer(letter.replica, letter.life, letter.call, Err(NoAnswer));
-            self.after_ms(1, answer);
-            return Ok(());
-        }
-        let reply = self.operate_at(&letter.command, letter.fails_at)?;
-        if let Some(reply) = reply.filter(|_| !letter.answer_lost) {
-            let delay = self.delay();
-            let answer = Ok(Box::new(reply));
-            let (replica, life, call) = (letter.replica, letter.life, letter.call);
-            self.at(self.time + delay, What::Answer(replica, life, call, answer));
-        }
-        Ok(())
     }
 
     pub(crate) fn operate(&mut self, command: &Command) -> Result<Option<Reply>, Violation> {

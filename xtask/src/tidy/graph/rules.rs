@@ -130,7 +130,6 @@ pub(super) const PURE: &[Purity] = &[
             "hickory-resolver",
             "hyper",
             "hyper-util",
-            "jiff",
             "libsqlite3-sys",
             "mio",
             "rand",
@@ -164,6 +163,13 @@ pub(super) const PURE: &[Purity] = &[
         why: "this crate does no network or database work",
     },
 ];
+
+/// External crate, and a feature that nothing may switch on in it.
+pub(super) const SWITCHED_OFF: &[(&str, &str, &str)] = &[(
+    "jiff",
+    "std",
+    "without it the calendar of `ledger` has no clock and reads no file",
+)];
 
 /// Crates the product must not link on Linux.
 pub(super) const BANNED: &[(&str, &str)] = &[
