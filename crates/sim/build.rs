@@ -4,6 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+/// What the simulator drives; prices and bounds are not of it.
+const COPIED: [&str; 12] = [
+    "amount", "budget", "decide", "hold", "keeper", "lease", "posting", "row", "slice", "step",
+    "window", "write",
+];
+
 /// A planted fault: in this file, this text stands once, and that comes in its place.
 struct Mutant {
     name: String,
@@ -20,8 +26,8 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", list.display());
     let mutants = read(&fs::read_to_string(list)?);
     let mut text = String::new();
-    for module in modules(&fs::read_to_string(sources.join("lib.rs"))?) {
-        module_text(&sources, &module, &mutants, &mut text)?;
+    for module in COPIED {
+        module_text(&sources, module, &mutants, &mut text)?;
     }
     let names: Vec<_> = mutants.iter().map(|mutant| mutant.name.as_str()).collect();
     text.push_str(&format!(

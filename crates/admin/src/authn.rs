@@ -1,16 +1,21 @@
 //! Who operates: a management key by its carriers, or the gateway's own user on the local socket.
 
 use crate::State;
+use crate::idempotency::Presented;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::request::Asked;
 use crate::rights;
-use axum::http::{HeaderMap, header};
+use crate::serve::Peer;
+use axum::extract::Request;
+use axum::extract::connect_info::ConnectInfo;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tollkeep_audit::{Action, Actor, ActorId, Event, Outcome};
 use tollkeep_store::{ManagementKey, Role, Scope, TenantStatus};
-use tollkeep_types::TenantId;
+use tollkeep_types::field_name::{Reserved, reserved};
+use tollkeep_types::{Authority, Secret, TenantId};
 
 /// Who acts, and by which request.
 #[derive(Clone, Debug)]
@@ -28,6 +33,8 @@ pub(crate) enum Who {
     Environment,
     /// A user of this machine, by the local socket.
     Local { uid: u32 },
+    /// A program of this machine, where it needs no key.
+    Loopback,
 }
 
 impl Operator {
@@ -41,14 +48,14 @@ impl Operator {
     pub(crate) fn tenant(&self) -> Option<TenantId> {
         match &self.who {
             Who::Key(key) => key.tenant_id,
-            Who::Environment | Who::Local { .. } => None,
+            Who::Environment | Who::Local { .. } | Who::Loopback => None,
         }
     }
 
     pub(crate) fn role(&self) -> Role {
         match &self.who {
             Who::Key(key) => key.role,
-            Who::Environment | Who::Local { .. } => Role::Owner,
+            Who::Environment | Who::Local { .. } | Who::Loopback => Role::Owner,
         }
     }
 
@@ -56,7 +63,7 @@ impl Operator {
     pub(crate) fn scopes(&self) -> Option<&[String]> {
         match &self.who {
             Who::Key(key) => key.scopes.as_deref(),
-            Who::Environment | Who::Local { .. } => None,
+            Who::Environment | Who::Local { .. } | Who::Loopback => None,
         }
     }
 
@@ -66,6 +73,7 @@ impl Operator {
             Who::Key(key) => (Actor::Management, Some(ActorId::ManagementKey(key.id))),
             Who::Environment => (Actor::Management, None),
             Who::Local { uid } => (Actor::Local, Some(ActorId::LocalUid(*uid))),
+            Who::Loopback => (Actor::Local, None),
         }
     }
 
@@ -75,6 +83,7 @@ impl Operator {
             Who::Key(key) => key.id.to_string(),
             Who::Environment => "env".to_owned(),
             Who::Local { uid } => format!("local:{uid}"),
+            Who::Loopback => "loopback".to_owned(),
         }
     }
 
@@ -141,6 +150,38 @@ async fn find(state: &Arc<State>, fields: &HeaderMap, asked: &Asked) -> Result<W
         tracing::warn!("The last use of a management key was not stored: {error}");
     }
     Ok(Who::Key(Arc::new(key)))
+}
+
+/// Whether a request comes from a program of this machine itself: no proxy's, whose callers would
+/// all be local, and no web page's, which a browser sends for a stranger. One that brings a key
+/// wants to be known by it.
+pub(crate) fn is_of_this_machine(request: &Request) -> bool {
+    let fields = request.headers();
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let is_here = |ip: IpAddr| ip.to_canonical().is_loopback();
+    if !peer.is_some_and(|ConnectInfo(peer)| is_here(peer.addr.ip())) || has_credential(fields) {
+        return false;
+    }
+    let host = fields.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    let is_loopback_name = host.is_some_and(|authority| {
+        let bare = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        bare == "localhost" || bare.parse().is_ok_and(is_here)
+    });
+    let is_strange = |(name, value): (&HeaderName, &HeaderValue)| match name.as_str() {
+        "origin" | "referer" => true,
+        "sec-fetch-site" => value != "none",
+        name => matches!(reserved(name.as_bytes()), Some(Reserved::Forwarding)),
+    };
+    is_loopback_name && !fields.iter().any(is_strange)
+}
+
+/// The one key a request carries, good or not.
+pub(crate) fn presented(fields: &HeaderMap) -> Option<Presented> {
+    Some(Presented(Secret::new(credential(fields)?)))
 }
 
 /// Whether a request carries a key, good or not.
@@ -212,7 +253,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderName;
 
     // ID-55
     #[test]

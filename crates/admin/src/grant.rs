@@ -11,7 +11,7 @@ use tollkeep_types::WallMillis;
 fn own(operator: &Operator) -> Option<&ManagementKey> {
     match &operator.who {
         Who::Key(key) => Some(key),
-        Who::Environment | Who::Local { .. } => None,
+        Who::Environment | Who::Local { .. } | Who::Loopback => None,
     }
 }
 

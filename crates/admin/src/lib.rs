@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod acting;
 mod audit;
 mod authn;
 mod bindings;
@@ -14,24 +15,33 @@ mod config;
 mod cursor;
 mod data_port;
 mod end;
+mod etag;
 mod front_door;
 mod grant;
+mod history;
+mod idempotency;
 mod ip_list;
+mod job;
 mod key;
 mod lockout;
 mod maintenance;
 mod manage;
 mod members;
 mod metrics;
+mod not_offered;
 mod once;
 mod openapi;
 mod operation;
+mod own_token;
 mod parameters;
+mod policy;
+mod price;
 mod problem;
 mod project;
 mod reload;
 mod request;
 mod rights;
+mod route;
 mod router;
 mod runtime;
 mod secret;
@@ -39,23 +49,31 @@ mod serve;
 mod service_token;
 mod shape;
 mod status;
+mod survey;
 mod tenant;
 mod tls;
 mod token;
+mod vault;
 
 pub use data_port::DataPort;
+pub use job::Jobs;
 pub use openapi::document as openapi;
-pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+pub use own_token::{Holder, HolderNo};
+pub use runtime::{
+    Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused, KnownKek,
+    Reloaded, Runtime, SettingsState,
+};
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
+pub use survey::{KekRecords, Survey, Unreadable, place_of};
 
 use arc_swap::ArcSwapOption;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tollkeep_audit::Logger;
 use tollkeep_config::Settings;
-use tollkeep_crypto::TokenHasher;
 use tollkeep_crypto::jwt::JwtKeys;
 use tollkeep_crypto::mint::{self, MintError};
+use tollkeep_crypto::{TokenHasher, hmac_sha256};
 use tollkeep_observe::health::Health;
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_store::{NewManagementKey, Role, Scope, Store, StoreError};
@@ -65,6 +83,7 @@ use tollkeep_types::{Clock, Entropy, Secret, WallMillis};
 const FIRST_KEY_TTL_MS: u64 = 90 * 86_400_000;
 
 /// What the management API is made with.
+#[derive(Clone)]
 pub struct AdminParts {
     /// Where things are kept.
     pub store: Store,
@@ -90,6 +109,8 @@ pub struct AdminParts {
     pub version: &'static str,
     /// Where the process listens.
     pub listeners: Vec<SocketAddr>,
+    /// Long work that operators began.
+    pub jobs: Arc<Jobs>,
     /// The keys of the identity provider at the front door, where there is one.
     pub jwt_keys: Arc<ArcSwapOption<JwtKeys>>,
 }
@@ -98,12 +119,15 @@ pub struct AdminParts {
 #[derive(Clone)]
 pub struct Admin(Arc<State>);
 
+#[derive(Clone)]
 pub(crate) struct State {
     pub(crate) parts: AdminParts,
     pub(crate) started_at: WallMillis,
     /// Signs cursors, so that they can't be made up.
     pub(crate) cursor_key: [u8; 32],
-    pub(crate) lockouts: lockout::Lockouts,
+    pub(crate) lockouts: Arc<lockout::Lockouts>,
+    /// What a request does with it.
+    pub(crate) acting: acting::Acting,
 }
 
 impl State {
@@ -127,14 +151,15 @@ pub enum FirstKeyError {
 impl Admin {
     /// Makes the API; nothing is served yet.
     pub fn new(parts: AdminParts) -> Self {
-        let mut cursor_key = [0_u8; 32];
-        parts.entropy.fill(&mut cursor_key);
+        // Every replica reads the cursors of every other.
+        let cursor_key = hmac_sha256(&parts.fingerprint_key, b"cursors of lists");
         let started_at = parts.clock.wall();
         Self(Arc::new(State {
             parts,
             started_at,
             cursor_key,
-            lockouts: lockout::Lockouts::default(),
+            lockouts: Arc::default(),
+            acting: acting::Acting::Really,
         }))
     }
 

@@ -2,16 +2,19 @@
 //! rights, the reading of what is sent, and the OpenAPI document.
 
 use crate::State;
+use crate::acting::tried;
 use crate::authn::Operator;
+use crate::etag::{self, Precondition};
+use crate::idempotency::{self, Once, Presented, Wanted};
 use crate::members::Members;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, wants_trial};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, key, lockout, maintenance, manage, openapi, project, service_token,
-    status, tenant, tls, token,
+    breaker, config, history, ip_list, job, key, lockout, maintenance, manage, not_offered,
+    openapi, price, project, route, service_token, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -109,7 +112,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 15] = [
+static NOUNS: &[&[Operation]] = &[
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -117,13 +120,18 @@ static NOUNS: [&[Operation]; 15] = [
     service_token::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
+    route::OPERATIONS,
     breaker::OPERATIONS,
+    history::OPERATIONS,
+    price::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,
     lockout::OPERATIONS,
     manage::OPERATIONS,
     maintenance::OPERATIONS,
+    vault::OPERATIONS,
+    job::OPERATIONS,
     openapi::OPERATIONS,
 ];
 
@@ -144,7 +152,7 @@ pub(crate) fn routes() -> Router<Arc<State>> {
     for (path, operations) in by_path {
         router = router.route(path, route(&operations));
     }
-    router.fallback(|| async { Problem::not_found() })
+    router.fallback(not_offered::elsewhere)
 }
 
 /// The operations of one path; other methods are told what is allowed.
@@ -185,7 +193,11 @@ impl Operation {
     async fn serve(&'static self, state: Arc<State>, request: Request) -> Answer {
         let operator = request.extensions().get::<Operator>();
         let operator = operator.cloned().ok_or_else(Problem::internal)?;
-        let refused = (Arc::clone(&state), operator.clone());
+        let refused = match self.method != Method::Get && wants_trial(request.uri()) {
+            true => state.trying(state.parts.store.clone()),
+            false => Arc::clone(&state),
+        };
+        let refused = (refused, operator.clone());
         let answer = self.checked(state, operator, request).await;
         // What was done, its own handler has recorded.
         if let (Err(problem), Some(action)) = (&answer, self.change) {
@@ -213,18 +225,32 @@ impl Operation {
         } else {
             String::new()
         };
-        let query = Parameters::read(self.query, &parts.uri)?;
-        let body = match self.body {
-            None => Members::read(&[], &[])?,
-            Some(declared) => {
-                let body = Bytes::from_request(Request::from_parts(parts, body), &()).await;
-                let body = body.map_err(|refused| match refused.status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-                    _ => Problem::bad_request("The body could not be read."),
-                })?;
-                Members::read(declared, &body)?
+        let (query, is_trial) = match self.method {
+            Method::Get => (Parameters::read(self.query, &parts.uri)?, false),
+            Method::Post | Method::Put | Method::Patch | Method::Delete => {
+                Parameters::of_change(self.query, &parts.uri)?
             }
         };
+        let key = match self.method {
+            Method::Post => idempotency::key_of(&parts.headers)?,
+            Method::Get | Method::Put | Method::Patch | Method::Delete => None,
+        };
+        let asked = (&*state, &operator, &*id);
+        let precondition = Precondition::of(self, &parts.headers, asked)?;
+        let path = parts.uri.path().to_owned();
+        let text = parts.uri.query().unwrap_or_default().to_owned();
+        let presented = parts.extensions.get::<Presented>().cloned();
+        let bytes = match self.body {
+            None => Bytes::new(),
+            Some(_) => {
+                let body = Bytes::from_request(Request::from_parts(parts, body), &()).await;
+                body.map_err(|refused| match refused.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+                    _ => Problem::bad_request("The body could not be read."),
+                })?
+            }
+        };
+        let body = Members::read(self.body.unwrap_or_default(), &bytes)?;
         let call = Call {
             state,
             operator,
@@ -232,7 +258,45 @@ impl Operation {
             query,
             body,
         };
-        (self.run)(call).await
+        match key {
+            _ if is_trial => self.try_out(call, precondition).await,
+            None => self.carry_out(call, precondition).await,
+            Some(key) => {
+                let wanted = Wanted {
+                    path: &path,
+                    query: &text,
+                    body: &bytes,
+                    presented: presented.as_ref(),
+                };
+                let once = Once::new(&call.state, &call.operator, &key, &wanted);
+                once.carry_out(self, call, precondition).await
+            }
+        }
+    }
+
+    /// Carries out what was asked, if it is about the thing as it is expected.
+    pub(crate) async fn carry_out(
+        &'static self,
+        mut call: Call,
+        precondition: Option<Precondition>,
+    ) -> Answer {
+        if let Some(precondition) = precondition {
+            call.state = precondition.check(&call.state).await?;
+        }
+        let response = (self.run)(call).await?;
+        Ok(etag::tag(self, response).await)
+    }
+
+    /// Tells what carrying it out would do.
+    async fn try_out(&'static self, call: Call, precondition: Option<Precondition>) -> Answer {
+        let (store, trial) = call.state.parts.store.trial();
+        let call = Call {
+            state: call.state.trying(store),
+            ..call
+        };
+        let answer = self.carry_out(call, precondition).await;
+        trial.end().await;
+        answer.map(tried)
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Right {
     Operate,
     Configuration,
     ServiceTokens,
+    /// The keys that everything is sealed under.
+    Vault,
 }
 
 impl Right {
@@ -33,7 +35,7 @@ impl Right {
             Self::Projects | Self::Keys => matches!(role, Owner | Admin | TenantAdmin),
             Self::Operate => matches!(role, Owner | Admin | Operator),
             Self::Configuration | Self::ServiceTokens => matches!(role, Owner | Admin),
-            Self::Tenants => matches!(role, Owner),
+            Self::Tenants | Self::Vault => matches!(role, Owner),
         };
         by_role && (!is_bound || self.is_of_tenants())
     }
@@ -46,7 +48,8 @@ impl Right {
             | Self::Tenants
             | Self::Operate
             | Self::Configuration
-            | Self::ServiceTokens => false,
+            | Self::ServiceTokens
+            | Self::Vault => false,
         }
     }
 }
@@ -93,7 +96,7 @@ pub(crate) fn scope_fault(scope: &str) -> Option<&'static str> {
 }
 
 /// `*` stands for any text, also none.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, mut rest)) = pattern.split_once('*') else {
         return pattern == text;
     };
@@ -130,6 +133,7 @@ mod tests {
             (Right::Configuration, &[Owner, Admin]),
             (Right::ServiceTokens, &[Owner, Admin]),
             (Right::Tenants, &[Owner]),
+            (Right::Vault, &[Owner]),
         ] {
             for role in ROLES {
                 assert_eq!(
@@ -148,6 +152,7 @@ mod tests {
             for right in [
                 Right::ReadDeployment,
                 Right::Tenants,
+                Right::Vault,
                 Right::Operate,
                 Right::Configuration,
                 Right::ServiceTokens,

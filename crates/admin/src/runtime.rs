@@ -1,9 +1,16 @@
 //! The running gateway, as far as operators look into it and act on it. The binary provides it,
 //! so that this crate needs to know neither the data plane nor how it is put together.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::{ConfigErrors, Settings};
+use tollkeep_crypto::Keyring;
+use tollkeep_ledger::price::Book;
+use tollkeep_policy::call_policy::{
+    CallPolicy, CallRefusal, HeadFacts, allow_model, check_head, deny_model,
+};
+use tollkeep_store::StoreError;
 use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
 /// The running gateway.
@@ -24,11 +31,29 @@ pub trait Runtime: Send + Sync {
     /// Every fault at once; the settings in force stay.
     fn reload(&self) -> Result<Reloaded, ConfigErrors>;
 
+    /// What [`Self::reload`] would take over; nothing is. Blocks.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    fn try_reload(&self) -> Result<Reloaded, ConfigErrors>;
+
     /// Reads the certificates of all listeners again and serves new connections with them. Blocks.
     ///
     /// # Errors
     /// Every fault at once; those in use stay.
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
+
+    /// What [`Self::reload_tls`] would use; nothing is. Blocks.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
+
+    /// What would become of a request with this method, target and model. Nothing is sent.
+    fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained;
+
+    /// The prices in use.
+    fn prices(&self) -> Arc<Book>;
 
     /// Every breaker that remembers a failure, the worst first.
     fn breakers(&self) -> Vec<Breaker>;
@@ -38,6 +63,120 @@ pub trait Runtime: Send + Sync {
 
     /// The worst state of each upstream's breakers.
     fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)>;
+
+    /// The key-encryption keys that are loaded.
+    fn keyring(&self) -> Arc<Keyring>;
+
+    /// Every key-encryption key that is known, and where it comes from.
+    fn keks(&self) -> Vec<KnownKek>;
+
+    /// Whether keys are made here, rather than given from outside.
+    fn makes_keks(&self) -> bool;
+
+    /// Lets another key seal from now on.
+    fn seal_under(&self, kek: KekChoice) -> Choosing<'_>;
+}
+
+/// The keys after another one was let seal.
+pub type Choosing<'a> = Pin<Box<dyn Future<Output = Result<Arc<Keyring>, KekRefused>> + Send + 'a>>;
+
+/// Which key shall seal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum KekChoice {
+    /// One that is made for it.
+    New,
+    /// The active one of that id.
+    Id(String),
+}
+
+/// Why another key does not seal.
+#[derive(Debug, thiserror::Error)]
+pub enum KekRefused {
+    /// No key that may seal has that id.
+    #[error("no active key has that id")]
+    NotActive,
+    /// Only keys in files of our own are made by us.
+    #[error("keys come from the settings: add one there")]
+    FromOutside,
+    /// There are too many keys.
+    #[error("{0}")]
+    Full(String),
+    /// The disk.
+    #[error("{0}")]
+    NotWritten(String),
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// A key-encryption key as operators know it.
+#[derive(Clone, Debug)]
+pub struct KnownKek {
+    /// Its id.
+    pub id: String,
+    /// What it is for, in a word.
+    pub state: &'static str,
+    /// Where it comes from; `None` of one that is not looked for.
+    pub source: Option<&'static str>,
+    /// Tells keys apart; `None` of one that is not loaded.
+    pub fingerprint: Option<String>,
+    /// Whether it is the one that seals.
+    pub seals: bool,
+}
+
+/// What would become of a request.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The canonical path.
+    pub path: String,
+    /// The code of the refusal, as far as method, path and model decide.
+    pub refused: Option<&'static str>,
+    /// The methods that the path has, if the one asked about is none of them.
+    pub allow: Option<String>,
+    /// The name of its route.
+    pub route: Option<Arc<str>>,
+    /// The upstream or provider it goes to.
+    pub upstream: Option<Arc<str>>,
+    /// What the provider calls the model.
+    pub model: Option<String>,
+    /// Whether a token is needed.
+    pub needs_token: bool,
+    /// Bytes of a body at most.
+    pub body_bytes_max: Option<u64>,
+    /// The route's own limit: requests, their window, and whose are counted together.
+    pub rate: Option<(u64, Duration, &'static str)>,
+    /// The policies that bind it, each with where it stands.
+    pub policies: Vec<(&'static str, Arc<CallPolicy>)>,
+}
+
+impl Explained {
+    /// The code by which its policies refuse it, as far as method, path and model decide.
+    pub(crate) fn refused_by_policies(
+        &self,
+        method: &str,
+        model: Option<&str>,
+    ) -> Option<&'static str> {
+        let policies: Vec<_> = self
+            .policies
+            .iter()
+            .map(|(_, policy)| Arc::clone(policy))
+            .collect();
+        let facts = HeadFacts {
+            method,
+            path: &self.path,
+            fields: std::iter::empty(),
+        };
+        let denied = |asked| {
+            let sent = self.model.as_deref().unwrap_or(asked);
+            !allow_model(&policies, asked) || deny_model(&policies, sent)
+        };
+        match check_head(&policies, &facts) {
+            Err(CallRefusal::Method { .. }) => Some("method_not_allowed"),
+            Err(CallRefusal::Endpoint) => Some("endpoint_not_found"),
+            _ if model.is_some_and(denied) => Some("model_not_found"),
+            _ => None,
+        }
+    }
 }
 
 /// A certificate that a listener uses.

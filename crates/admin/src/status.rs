@@ -56,7 +56,7 @@ const WHO: &[Member] = &[
     id("tenant_id", "ten_", "The one tenant it is bound to").or_null(),
     texts("scopes", 64, 100, "What it is narrowed to").or_null(),
     time("expires_at", "When it stops working").or_null(),
-    choice("via", &["key", "env", "socket"], "How it came"),
+    choice("via", &["key", "env", "socket", "loopback"], "How it came"),
 ];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -140,6 +140,7 @@ async fn whoami(call: Call) -> Answer {
         Who::Key(key) => ("management", "key", Some(key)),
         Who::Environment => ("management", "env", None),
         Who::Local { .. } => ("local", "socket", None),
+        Who::Loopback => ("local", "loopback", None),
     };
     Ok(ok(&json!({
         "actor": actor,

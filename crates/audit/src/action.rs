@@ -128,6 +128,12 @@ words! {
         TokenRevokeBatch = "token.revoke_batch",
         AdminLockout = "admin.lockout",
         CertificateOrder = "certificate.order",
+        VaultMigrate = "vault.migrate",
+        VaultRekey = "vault.rekey",
+        VaultOpenFailed = "vault.open_failed",
+        AuditList = "audit.list",
+        AuditShow = "audit.show",
+        CachePurge = "cache.purge",
     }
 }
 
@@ -171,9 +177,13 @@ impl Action {
             | Self::TokenSuspend
             | Self::TokenResume
             | Self::TokenRevokeBatch
+            | Self::VaultMigrate
+            | Self::VaultRekey
             | Self::ConfigLoad
             | Self::ConfigReload
-            | Self::ConfigReject => Class::Management,
+            | Self::ConfigReject
+            | Self::AuditList
+            | Self::AuditShow => Class::Management,
             Self::ManagementAuth
             | Self::RateLimitExceeded
             | Self::IpDenied
@@ -185,6 +195,7 @@ impl Action {
             | Self::MaintenanceOn
             | Self::MaintenanceOff
             | Self::AdminLockout
+            | Self::VaultOpenFailed
             | Self::EgressBlocked
             | Self::RequestRejected
             | Self::SecurityViolation => Class::Security,
@@ -197,6 +208,7 @@ impl Action {
             | Self::SystemDrain
             | Self::SystemDegraded
             | Self::SystemRecovered
+            | Self::CachePurge
             | Self::CertificateOrder => Class::System,
         }
     }
@@ -286,9 +298,12 @@ words! {
         TornBytes = "torn_bytes",
         Unconfirmed = "unconfirmed",
         DownMs = "down_ms",
+        DryRun = "dry_run",
         CertificateSubject = "certificate_subject",
         CertificateNames = "certificate_names",
         CertificateSha256 = "certificate_sha256",
+        Kek = "kek",
+        Unreadable = "unreadable",
     }
 }
 

@@ -5,11 +5,12 @@
 //! [`Exchange::live`] has a line per stage, and each stage hands on the proof that the next one
 //! takes.
 
+use crate::counted::Counted;
 use crate::http2;
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::refusal::Refusal;
-use crate::worker::{Counted, Worker};
+use crate::worker::Worker;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tollkeep_http2::Opening;
 use tollkeep_net::tls::Protocol;
 use tollkeep_net::{Downstream, Fill, Gone, StreamFault};
 use tollkeep_observe::RequestOutcome;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::{MonoNanos, WallMillis};
 
 /// Scratch of one exchange, kept by the worker for the next.
@@ -251,6 +253,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) callers_request_id: Option<Box<str>>,
     /// The request's bytes were taken out of the connection: nothing of it is left to drain.
     pub(crate) detached: bool,
+    /// The policies that bind the call; mostly none.
+    pub(crate) policies: Vec<Arc<CallPolicy>>,
     /// What its body takes of the memory for all bodies, while it is large and needed.
     pub(crate) body_held: Option<Counted<'a>>,
     /// It came to its end, and what becomes of the connection is decided.
@@ -286,6 +290,7 @@ impl<'a> Exchange<'a> {
             secure,
             callers_request_id: None,
             detached: false,
+            policies: Vec::new(),
             body_held: None,
             ended: false,
         }
@@ -314,7 +319,10 @@ impl<'a> Exchange<'a> {
         let is_told = matches!(lived, Ok(()) | Err(Stop::Refused(Refusal::Forbidden(_))));
         if !is_told && self.conn.slot().is_denied() {
             lived = Err(self.denied_meanwhile());
+        } else if lived.is_err() && self.is_revoked() {
+            lived = lived.map_err(|stop| self.revoked_meanwhile(stop));
         }
+        self.conn.slot().hold(None);
         let after = match lived {
             Ok(()) => self.finish().await,
             // Boxed here and below: what is rare must not make every connection larger.
@@ -339,6 +347,21 @@ impl<'a> Exchange<'a> {
         self.work.facts.refused(&Refusal::Forbidden("ip_list"));
         self.work.facts.outcome = RequestOutcome::Cut;
         Stop::Cut
+    }
+
+    /// The caller's access ended while it ran: whatever it was about to be told, it is told that.
+    #[cold]
+    fn revoked_meanwhile(&mut self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Refused(_) => Refusal::AccessRevoked.into(),
+            // An answer was on its way, and its reader is slow.
+            Stop::CallerGone if self.work.facts.status > 0 => {
+                self.work.facts.refused(&Refusal::AccessRevoked);
+                self.work.facts.outcome = RequestOutcome::Cut;
+                Stop::Cut
+            }
+            Stop::CallerGone | Stop::Cut | Stop::Short => stop,
+        }
     }
 
     /// The product in one sentence.
@@ -381,8 +404,12 @@ impl<'a> Exchange<'a> {
         if let Some(cors) = cors.filter(|_| self.is_preflight()) {
             return Box::pin(self.answer_preflight(cors, &entry)).await;
         }
+        if self.is_for_us() {
+            return Box::pin(self.own_token(&entry)).await;
+        }
         let route = self.route(&entry)?;
         let caller = self.identify(&entry, &route)?;
+        self.hold_slot();
         let call = self.read_call(&entry, &route, &caller).await?;
         let pass = self.pass(&caller, &call)?;
         let mut grant = match shared {

@@ -21,6 +21,9 @@ impl Refusal {
         if let Self::TokenBinding(reason) = self {
             return RefusedAs::Binding(reason);
         }
+        if let Self::Policy(refused) = self {
+            return RefusedAs::Binding(refused.label());
+        }
         if let Self::BadRequest(reason) = self {
             return RefusedAs::Rejected(reason);
         }
@@ -67,6 +70,10 @@ impl Refusal {
                 | Self::MethodUnknown
                 | Self::VersionUnsupported
                 | Self::MethodNotAllowed { closes: true, .. }
+                // Whoever shows a replaced token again may have found it somewhere.
+                | Self::TokenRotated
+                | Self::LineageOver
+                | Self::NotSelfRotating
         );
         if of_form {
             RefusedAs::Rejected(self.public().code)

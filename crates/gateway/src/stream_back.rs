@@ -53,7 +53,9 @@ impl Exchange<'_> {
                     .await
             }
         };
-        if let Some(pass) = pass {
+        // That we ended it ourselves says nothing about the upstream.
+        let is_ours = self.is_revoked() || self.conn.slot().is_denied();
+        if let Some(pass) = pass.filter(|_| !is_ours) {
             pass.relayed(&ended, self.work.facts.outcome);
         }
         ended?;
@@ -119,9 +121,9 @@ impl Exchange<'_> {
         let Some(dialect) = llm.surface.usage_dialect() else {
             return;
         };
-        let read = BodyUsage::read(dialect, llm.usage, status, &self.work.whole);
+        let read = BodyUsage::read(dialect, &llm.usage, status, &self.work.whole);
         if let Some(facts) = &mut self.work.facts.llm {
-            facts.usage = Some(read.report);
+            facts.told = Some(read.told);
             facts.model_served = read.model.map(|name| self.worker.name(&name));
         }
     }
@@ -164,7 +166,7 @@ impl Exchange<'_> {
                 }
                 BodyStep::More => match self.conn.race(upstream.fill()).await {
                     Raced::Gone => return Err(Stop::CallerGone),
-                    Raced::Late => return Err(Refusal::Timeout.into()),
+                    Raced::Late => return Err(self.late().into()),
                     Raced::Done(Ok(read)) if read > 0 => {}
                     Raced::Done(Ok(_) | Err(_)) => {
                         if body.end_of_stream() {
@@ -231,7 +233,7 @@ impl Exchange<'_> {
         let mut meter = llm
             .surface
             .usage_dialect()
-            .map(|dialect| StreamUsage::new(dialect, llm.usage));
+            .map(|dialect| StreamUsage::new(dialect, llm.usage.clone()));
         let mut caps = Caps {
             of: Of::Events,
             chunked,
@@ -255,7 +257,8 @@ impl Exchange<'_> {
                 BodyEnd::Broken
             };
             let report = meter.finish(end);
-            facts.usage = Some(report.report);
+            facts.told = Some(report.told);
+            facts.ended_by_us = !ended_by_upstream(&ended);
             facts.model_served = report.model.map(|name| self.worker.name(&name));
         }
         self.work.facts.bytes_out = caps.sent;
@@ -350,4 +353,16 @@ fn is_event_stream(value: &[u8]) -> bool {
     essence
         .trim_ascii()
         .eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// Whether a body ended by its upstream's doing, or the network's; what we end, it goes on writing.
+const fn ended_by_upstream(ended: &Result<Ended, Stop>) -> bool {
+    match ended {
+        Ok(Ended::Whole) => true,
+        Ok(Ended::Failed(refusal)) => !matches!(
+            refusal,
+            Refusal::AccessRevoked | Refusal::Timeout | Refusal::ResponseTooLarge
+        ),
+        Err(_) => false,
+    }
 }

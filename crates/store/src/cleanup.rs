@@ -4,7 +4,7 @@ use crate::database::GATEWAY;
 use crate::query::{Connection, query};
 use crate::row::millis;
 use crate::token::ROTATED;
-use crate::{Store, StoreError, blocklist, follow, key_room};
+use crate::{Store, StoreError, blocklist, follow, idempotency, key_room, line_use};
 use tollkeep_types::WallMillis;
 
 /// How long the record of an ended token or management key is kept for reports: 90 days.
@@ -119,6 +119,8 @@ impl Store {
                 swept,
             };
             follow::forget(connection, now).await?;
+            line_use::forget(connection, now).await?;
+            idempotency::forget(connection, now).await?;
             write.commit(&[]).await?;
             Ok(cleaned)
         })

@@ -9,11 +9,13 @@
 mod authority;
 mod client_certificate;
 mod clock;
+pub mod demand;
 mod distinguished_name;
 pub mod field_name;
 mod hex;
 mod id;
 mod key_pin;
+pub mod money;
 pub mod path;
 mod secret;
 pub mod tls;
@@ -29,9 +31,9 @@ pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, TimeText, WallMillis}
 pub use distinguished_name::{Attribute, AttributeValue, DistinguishedName, ParseNameError};
 pub use hex::{LastHex, hex};
 pub use id::{
-    AccountId, BudgetId, CredentialId, EntryId, EventId, HoldId, IpEntryId, LeaseId, LineageId,
-    ManagementKeyId, ParseIdError, ProjectId, ReplicaId, RequestId, ServiceTokenId, StreamId,
-    TenantId, TokenId,
+    AccountId, BudgetId, CredentialId, EntryId, EventId, HoldId, IpEntryId, JobId, LeaseId,
+    LineageId, ManagementKeyId, ParseIdError, ProjectId, ReplicaId, RequestId, ServiceTokenId,
+    StreamId, TenantId, TokenId,
 };
 pub use key_pin::{KeyPin, KeyPinError};
 pub use secret::Secret;

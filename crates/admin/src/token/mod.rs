@@ -9,8 +9,10 @@ pub(crate) use ending::{IN_FLIGHT, InFlight, in_flight};
 use crate::State;
 use crate::authn::Operator;
 use crate::end::{self, DAY_MS, take_overlap};
+use crate::members::{Members, duration_text};
 use crate::operation::{Call, Content, Method, Operation};
 use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::policy::POLICY;
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, ok};
@@ -21,7 +23,7 @@ use crate::shape::{
 use serde_json::{Value as Json, json};
 use std::time::Duration;
 use tollkeep_audit::{Action, Key, Value};
-use tollkeep_store::{After, ProjectRef, Rotation, Standing, Token, TokenFilter};
+use tollkeep_store::{After, Permission, ProjectRef, Rotation, Standing, Token, TokenFilter};
 use tollkeep_types::{TokenId, WallMillis};
 
 /// Rate limits of calls.
@@ -56,6 +58,24 @@ const BINDINGS: Member = object(
     ],
     "From where and for what it may be used; nothing: for all",
 );
+
+const PERMISSIONS: Member = texts(
+    "permissions",
+    3,
+    20,
+    "What its holder may do besides calling: `usage.read`, `debug.routing`, `routing.pick`",
+);
+
+/// Takes `permissions`: each once, in one order.
+fn permissions(members: &mut Members) -> Option<Vec<Permission>> {
+    let known = Permission::ALL.map(Permission::as_str).join(", ");
+    let mut permissions = members.texts("permissions", |word| {
+        word.parse().map_err(|()| format!("must be of: {known}"))
+    })?;
+    permissions.sort_unstable();
+    permissions.dedup();
+    Some(permissions)
+}
 
 const ROTATE: &[Member] = &[
     duration(
@@ -95,10 +115,17 @@ const SHOWN: &[Member] = &[
     time("last_used_at", "When it was last used").or_null(),
     number("max_requests", "How many calls its lineage may make in all").or_null(),
     number("request_count", "How many calls its lineage was granted"),
+    duration("idle_ttl", "How long it may go unused").or_null(),
     limits("Its own rate limits"),
     BINDINGS,
+    POLICY.or_null(),
+    PERMISSIONS,
     pairs("metadata", 32, "Free pairs"),
     text("owner", 200, "Who holds it"),
+    switch("self_rotate", "Whether its holder may replace it"),
+    time("suspended_at", "When it was switched off").or_null(),
+    text("suspended_by", 100, "Who switched it off").or_null(),
+    text("suspended_reason", 200, "Why it was switched off").or_null(),
     id("lineage", "lin_", "The line of tokens it was rotated from"),
     id("replaced_by", "tid_", "The token it was rotated to").or_null(),
     time("grace_ends_at", "When it stops working after a rotation").or_null(),
@@ -216,7 +243,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         right: Right::Tokens,
         change: Some(Action::TokenSuspend),
         query: &[],
-        body: Some(&[IN_FLIGHT]),
+        body: Some(ending::REVOKE),
         answers: ONE,
         refusals: &[409],
         run: |call| Box::pin(ending::suspend(call)),
@@ -378,8 +405,15 @@ pub(crate) fn told<'a>(
     action: Action,
     token: &'a Token,
 ) -> tollkeep_audit::Event<'a> {
-    state
-        .event(operator, action)
+    told_of(state.event(operator, action), token)
+}
+
+/// The event, with which token it is about.
+pub(crate) fn told_of<'a>(
+    event: tollkeep_audit::Event<'a>,
+    token: &'a Token,
+) -> tollkeep_audit::Event<'a> {
+    event
         .with_tenant_id(token.tenant_id)
         .with_project_id(token.project_id)
         .with_token_hint(&token.secret.hint)
@@ -427,10 +461,17 @@ fn shown(state: &State, token: &Token) -> Json {
         "last_used_at": token.last_used_at,
         "max_requests": token.max_requests,
         "request_count": token.request_count,
+        "idle_ttl": token.idle_ttl_ms.map(duration_text),
         "limits": token.limits,
         "bindings": token.bindings,
+        "policy": token.policy,
+        "permissions": token.permissions,
         "metadata": token.metadata,
         "owner": token.owner,
+        "self_rotate": token.self_rotate,
+        "suspended_at": token.suspended_at,
+        "suspended_by": token.suspended_by,
+        "suspended_reason": token.suspended_reason,
         "lineage": token.lineage,
         "replaced_by": token.replaced_by,
         "grace_ends_at": token.grace_ends_at,

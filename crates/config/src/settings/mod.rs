@@ -5,6 +5,7 @@
 //! turns them into settings where the two differ.
 
 mod acme;
+mod anomaly;
 mod audit;
 mod auth;
 mod breaker;
@@ -19,7 +20,9 @@ mod logging;
 mod maintenance;
 mod management;
 mod metrics;
+mod policy;
 mod postgres;
+mod prices;
 mod provider;
 mod provider_kind;
 mod redis;
@@ -36,10 +39,12 @@ mod tls;
 mod trust_proxy;
 mod upstream;
 mod upstream_tls;
+mod vault;
 
 pub use acme::{Acme, AcmeChallenge};
+pub use anomaly::{Anomaly, AnomalyAction};
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
-pub use auth::{Auth, Vault};
+pub use auth::Auth;
 pub use breaker::Breaker;
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
@@ -52,6 +57,7 @@ pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Mainte
 pub use management::{Management, ManagementListen, OnDataPort};
 pub use metrics::Metrics;
 pub use postgres::{PostgresServer, PostgresTls};
+pub use prices::Prices;
 pub use provider::{Credential, Provider};
 pub use provider_kind::ProviderKind;
 pub use redis::{Redis, RedisServer};
@@ -69,15 +75,19 @@ pub use store::{Migrate, Postgres, StoreSettings};
 pub use tls::{CertificateFiles, ClientAuth, Tls};
 pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
 pub use upstream_tls::UpstreamTls;
+pub use vault::{KekSetting, KekSource, KekUse, Vault};
 
 use self::trust_proxy::{TrustProxy, TrustProxyKind};
+use self::vault::VaultFile;
 use crate::check::Checks;
 use crate::field::{KindExt, named, plain_name, section};
 use crate::kind::{choice, path, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::ip_list::covers_loopback;
 use tollkeep_types::tls::ClientCertNeed;
 
@@ -106,6 +116,8 @@ pub struct Settings {
     pub counters: Counters,
     /// What may be dialled.
     pub egress: Egress,
+    /// What calls may ask for; `None` is anything.
+    pub policy: Option<Arc<CallPolicy>>,
     /// Plain upstreams, in the order of the file.
     pub upstreams: Vec<Upstream>,
     /// Routes to plain upstreams, in the order of the file.
@@ -114,8 +126,12 @@ pub struct Settings {
     pub providers: Vec<Provider>,
     /// Model names.
     pub models: Models,
+    /// What is unusual in the use of tokens.
+    pub anomaly: Anomaly,
     /// The LLM surfaces.
     pub llm: Llm,
+    /// What models cost.
+    pub prices: Prices,
     /// The audit log.
     pub audit: Audit,
     /// The process log and the access log.
@@ -198,11 +214,13 @@ keys! {
         management: management::ManagementFile = section(),
         metrics: metrics::MetricsFile = section(),
         auth: auth::AuthFile = section(),
-        vault: Vault = section(),
+        vault: VaultFile = section(),
+        anomaly: anomaly::AnomalyFile = section(),
         store: store::StoreFile = section(),
         redis: redis::RedisFile = section(),
         counters: Counters = section(),
         egress: egress::EgressFile = section(),
+        policy: policy::PolicyFile = section(),
         /// Upstreams of plain routes, by name.
         upstreams: Vec<(String, upstream::UpstreamFile)> = named(plain_name),
         /// Plain routes, by `METHOD /path`; several methods as `GET,POST`, all as `ANY`. A path
@@ -212,6 +230,7 @@ keys! {
         providers: Vec<(String, provider::ProviderFile)> = named(plain_name),
         models: Models = section(),
         llm: llm::LlmFile = section(),
+        prices: Prices = section(),
         audit: audit::AuditFile = section(),
         logging: Logging = section(),
         sandbox: Sandbox = section(),
@@ -234,6 +253,7 @@ impl Settings {
         }
         check_sandbox(&file.sandbox, &server, &providers, checks);
         server.check_memory(llm.settings.max_request_body_bytes, checks);
+        let vault = file.vault.check(checks);
         let management = file.management.check(&egress, checks);
         check_local(&management, &server, checks);
         let metrics = file.metrics.check(&egress, checks);
@@ -243,20 +263,23 @@ impl Settings {
             environment: file.environment,
             management,
             metrics,
-            auth: file.auth.check(file.vault, checks),
-            vault: file.vault,
+            auth: file.auth.check(&vault, checks),
+            vault,
+            anomaly: file.anomaly.check(),
             store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,
             audit: file.audit.check(&file.data_dir),
             data_dir: file.data_dir,
             server,
+            policy: file.policy.check(&KeyPath::of("policy"), checks),
             egress,
             upstreams,
             routes,
             providers,
             models: file.models,
             llm: llm.settings,
+            prices: file.prices,
             logging: file.logging,
             sandbox: file.sandbox,
             compat: file.compat,

@@ -10,7 +10,10 @@
     reason = "a helper that fails has failed its test, and the suite runs again against PostgreSQL"
 )]
 
+mod change;
 mod clean;
+mod idempotency;
+mod intent;
 mod ip_entry;
 mod lease;
 mod live;
@@ -21,6 +24,7 @@ mod open;
 mod project;
 mod replicas;
 mod row_security;
+mod sealed;
 mod secrecy;
 mod server;
 mod service_token;

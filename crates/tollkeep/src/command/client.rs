@@ -1,11 +1,12 @@
 //! Calls to a running gateway's management API.
 
+use super::connection::{Connection, Patience, Way};
 use super::token::path_segment;
-use super::{Connection, management_target};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use http::{HeaderValue, Method};
 use serde_json::Value;
+use std::time::Duration;
 use tollkeep_net::control::{self, Request, Target};
 use tollkeep_types::Secret;
 
@@ -14,6 +15,17 @@ pub(crate) struct Client {
     target: Target,
     key: Option<Secret>,
     runtime: tokio::runtime::Runtime,
+    /// Longest wait for an answer.
+    patience: Duration,
+    /// Changes are only asked about.
+    dry_run: bool,
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
 }
 
 impl Client {
@@ -22,14 +34,12 @@ impl Client {
     /// # Errors
     /// No runtime could be made.
     pub(crate) fn local(data_dir: &std::path::Path) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
         Ok(Self {
             target: Target::Unix(data_dir.join("tollkeep.sock")),
             key: None,
-            runtime,
+            runtime: runtime()?,
+            patience: Patience::default().0,
+            dry_run: false,
         })
     }
 
@@ -46,35 +56,13 @@ impl Client {
     /// # Errors
     /// As there.
     pub(crate) fn with_key(connection: &Connection, key: Option<Secret>) -> anyhow::Result<Self> {
-        let Some(url) = &connection.url else {
-            return Self::local(&connection.data_dir);
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
-        let pair = connection.client_pair();
-        let target = management_target(url, connection.ca_file.as_deref(), pair.as_ref())?;
-        let key = match &connection.key_file {
-            _ if key.is_some() => key,
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                Some(Secret::new(text.trim()))
-            }
-            None => tollkeep_config::management_key(),
-        };
-        if key.is_none() {
-            return Err(Failed::new(
-                exit::NOT_PERMITTED,
-                "no management key: set TOLLKEEP_MANAGEMENT_KEY or give --key-file",
-            )
-            .into());
-        }
+        let Way { target, key } = connection.way(key)?;
         Ok(Self {
             target,
             key,
-            runtime,
+            runtime: runtime()?,
+            patience: connection.timeout.0,
+            dry_run: connection.dry_run,
         })
     }
 
@@ -161,14 +149,25 @@ impl Client {
             }
             None => Vec::new(),
         };
+        let mut path = path.to_owned();
+        if self.dry_run && method != Method::GET {
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str("dry_run=true");
+        }
         let request = Request {
             method,
-            path: path.to_owned(),
+            path,
             fields,
             body,
         };
-        let answer = self.runtime.block_on(control::call(&self.target, request));
-        let answer = answer.map_err(|error| {
+        let answer = self.runtime.block_on(async {
+            tokio::time::timeout(self.patience, control::call(&self.target, request)).await
+        });
+        let late = |_| {
+            let problem = format!("no answer within {:?}", self.patience);
+            Failed::new(exit::UNREACHABLE, problem)
+        };
+        let answer = answer.map_err(late)?.map_err(|error| {
             let hint = match self.target {
                 Target::Unix(_) => "; is the gateway running, and is --data-dir its data folder?",
                 Target::Tcp(_) | Target::Tls { .. } => "",

@@ -7,7 +7,8 @@ use crate::metrics::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tollkeep_types::usage::{Class, Usage};
+use tollkeep_types::money::NanoUsd;
+use tollkeep_types::usage::{Class, Quality, Usage};
 
 fn metrics(series_max: usize) -> Arc<Metrics> {
     let labels = Labels {
@@ -61,6 +62,12 @@ fn busy() -> String {
         metrics.model("made up by a caller"),
         &usage,
     );
+    for recorder in [&first, &second] {
+        let (provider, model) = (metrics.provider("openai"), metrics.model("gpt-4o"));
+        recorder.spent(provider, model, Quality::Estimated, NanoUsd::new(4_305_000));
+    }
+    second.usage_quality(Quality::Unknown, "malformed");
+    second.usage_quality(Quality::Unknown, "a word of an upstream");
     first.attempt(metrics.provider("sandbox"), AttemptResult::Timeout);
     metrics.refusal("rate_limited", Listener::Data);
     metrics.rejected("obs_fold");
@@ -69,6 +76,7 @@ fn busy() -> String {
     second.rate_limited(metrics.route("chat"), "token");
     second.rate_limited(metrics.route("chat"), "of a caller");
     metrics.egress_refused("private");
+    metrics.anomaly("request_rate", 1);
     metrics.audit().written("access", 3);
     metrics.audit().queued(2);
     metrics.audit().failed();
@@ -140,6 +148,14 @@ const BUSY: &[(&str, &str)] = &[
         "7",
     ),
     (
+        r#"tollkeep_spend_nano_usd_total{provider="openai",model="gpt-4o",quality="estimated"}"#,
+        "8610000",
+    ),
+    (
+        r#"tollkeep_usage_quality_total{quality="unknown",reason="malformed"}"#,
+        "1",
+    ),
+    (
         r#"tollkeep_auth_failures_total{reason="token_expired"}"#,
         "1",
     ),
@@ -153,6 +169,7 @@ const BUSY: &[(&str, &str)] = &[
     ),
     (r#"cliproxy_rate_limit_violations_total{ip="all"}"#, "2"),
     (r#"tollkeep_egress_refused_total{reason="private"}"#, "1"),
+    (r#"tollkeep_anomalies_total{signal="request_rate"}"#, "1"),
     (
         r#"tollkeep_upstream_attempts_total{provider="sandbox",result="timeout"}"#,
         "1",
