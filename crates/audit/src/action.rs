@@ -148,98 +148,57 @@ words! {
     }
 }
 
-/// What operators do with credentials, as a pattern.
-macro_rules! of_credentials {
-    () => {
-        Self::CredentialCreate
-            | Self::CredentialRead
-            | Self::CredentialList
-            | Self::CredentialUpdate
-            | Self::CredentialRotate
-            | Self::CredentialDelete
-            | Self::CredentialTest
-            | Self::CredentialRefresh
-            | Self::CredentialDisable
-            | Self::CredentialEnable
-            | Self::CredentialCooldown
-    };
-}
-
 impl Action {
-    /// How durable an event of this action and outcome must be.
+    /// How durable an event of this action and outcome must be: where nothing else is said, as what
+    /// operators do.
     pub const fn class(self, outcome: Outcome) -> Class {
-        match self {
-            Self::ProxyRequest => Class::Access,
-            Self::TokenAccess => match outcome {
-                Outcome::Success => Class::Access,
-                Outcome::Failure | Outcome::Denied | Outcome::Error => Class::Security,
-            },
-            Self::TokenCreate
-            | Self::TokenRead
-            | Self::TokenList
-            | Self::TokenRotate
-            | Self::TokenRevoke
-            | Self::ProjectCreate
-            | Self::ProjectRead
-            | Self::ProjectList
-            | Self::ServiceTokenCreate
-            | Self::ServiceTokenList
-            | Self::ServiceTokenRotate
-            | Self::ServiceTokenRevoke
-            | Self::ManagementKeyCreate
-            | Self::ManagementKeyRead
-            | Self::ManagementKeyList
-            | Self::ManagementKeyUpdate
-            | Self::ManagementKeyRotate
-            | Self::ManagementKeyRevoke
-            | Self::TenantCreate
-            | Self::TenantRead
-            | Self::TenantList
-            | Self::TenantUpdate
-            | Self::TenantSuspend
-            | Self::TenantResume
-            | Self::TenantDelete
-            | Self::ProjectUpdate
-            | Self::ProjectDelete
-            | Self::TokenUpdate
-            | Self::TokenSuspend
-            | Self::TokenResume
-            | Self::TokenRevokeBatch
-            | of_credentials!()
-            | Self::VaultMigrate
-            | Self::VaultRekey
-            | Self::ConfigLoad
-            | Self::ConfigReload
-            | Self::ConfigReject
-            | Self::AuditList
-            | Self::AuditShow => Class::Management,
-            Self::ManagementAuth
-            | Self::RateLimitExceeded
-            | Self::IpDenied
-            | Self::CircuitOpen
-            | Self::CircuitHalfOpen
-            | Self::CircuitClose
-            | Self::IpListAdd
-            | Self::IpListRemove
-            | Self::MaintenanceOn
-            | Self::MaintenanceOff
-            | Self::AdminLockout
-            | Self::EgressBlocked
-            | Self::RequestRejected
-            | Self::VaultOpenFailed
-            | Self::SecurityViolation => Class::Security,
-            Self::AuditOpen
-            | Self::AuditClose
-            | Self::AuditGap
-            | Self::AuditRecovered
-            | Self::SystemStart
-            | Self::SystemStop
-            | Self::SystemDrain
-            | Self::SystemDegraded
-            | Self::SystemRecovered
-            | Self::CachePurge
-            | Self::CertificateOrder => Class::System,
+        match (self, outcome) {
+            (Self::ProxyRequest, _) | (Self::TokenAccess, Outcome::Success) => Class::Access,
+            (Self::TokenAccess, Outcome::Failure | Outcome::Denied | Outcome::Error) => {
+                Class::Security
+            }
+            _ if self.is_of_security() => Class::Security,
+            _ if self.is_of_system() => Class::System,
+            _ => Class::Management,
         }
+    }
+
+    const fn is_of_security(self) -> bool {
+        matches!(
+            self,
+            Self::ManagementAuth
+                | Self::RateLimitExceeded
+                | Self::IpDenied
+                | Self::CircuitOpen
+                | Self::CircuitHalfOpen
+                | Self::CircuitClose
+                | Self::IpListAdd
+                | Self::IpListRemove
+                | Self::MaintenanceOn
+                | Self::MaintenanceOff
+                | Self::AdminLockout
+                | Self::EgressBlocked
+                | Self::RequestRejected
+                | Self::VaultOpenFailed
+                | Self::SecurityViolation
+        )
+    }
+
+    const fn is_of_system(self) -> bool {
+        matches!(
+            self,
+            Self::AuditOpen
+                | Self::AuditClose
+                | Self::AuditGap
+                | Self::AuditRecovered
+                | Self::SystemStart
+                | Self::SystemStop
+                | Self::SystemDrain
+                | Self::SystemDegraded
+                | Self::SystemRecovered
+                | Self::CachePurge
+                | Self::CertificateOrder
+        )
     }
 }
 

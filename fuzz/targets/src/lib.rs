@@ -35,7 +35,7 @@ pub use usage::usage;
 pub type Body = fn(&[u8]);
 
 /// Every target, by the name of its folder of seeds.
-pub const TARGETS: [(&str, Body); 10] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("admission", admission),
     ("answer", answer),
     ("bound", bound_of),

@@ -196,8 +196,6 @@ fn example(action: Action) -> Event<'static> {
         Action::VaultRekey => managed(action)
             .with_reason("begun")
             .with_detail(Key::Kek, Value::Word("k2")),
-        Action::VaultOpenFailed => Event::new(action, Actor::System, Outcome::Error)
-            .with_detail(Key::Name, Value::Text("credentials/crd_1/secret".into())),
         Action::AuditList | Action::AuditShow | Action::CachePurge => {
             Event::new(action, Actor::Management, Outcome::Success)
                 .with_http_method("GET")
