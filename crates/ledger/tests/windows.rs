@@ -1,5 +1,7 @@
 //! Windows of a calendar, in zones whose clocks do odd things.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use tollkeep_ledger::window::{Period, Window, Zone};
 use tollkeep_types::WallMillis;
 

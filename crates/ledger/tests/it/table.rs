@@ -5,6 +5,7 @@ use tollkeep_ledger::price::{Book, Provider, Source, Table, UnknownModel, read_o
 use tollkeep_types::WallMillis;
 use tollkeep_types::usage::Class;
 
+#[expect(clippy::needless_pass_by_value, reason = "made where it is called")]
 fn table(models: Value) -> Result<Table, String> {
     let document = json!({
         "format": "tollkeep-prices/1", "version": "1", "published_at": "2026-11-01T00:00:00Z",
@@ -13,6 +14,7 @@ fn table(models: Value) -> Result<Table, String> {
     Table::read(document.to_string().as_bytes(), "0").map_err(|error| error.to_string())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "made where it is called")]
 fn model(name: &str, more: Value) -> Value {
     let mut model = json!({"model": name, "rates": [{"from": "2025-01-01T00:00:00Z", "base": {"in_text": 1, "out_text": 2}}]});
     for (name, value) in more.as_object().into_iter().flatten() {
@@ -23,6 +25,7 @@ fn model(name: &str, more: Value) -> Value {
 
 // LED-1 LED-30 LED-31
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_bad_table_is_refused_with_its_model() {
     let base = |base: Value| json!({"rates": [{"from": "2025-01-01T00:00:00Z", "base": base}]});
     let rates = |more: Value| {
@@ -117,6 +120,7 @@ fn a_bad_table_is_refused_with_its_model() {
 
 // LED-30 LED-33 LED-34
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_closest_name_wins() {
     let table = table(json!([
         model("gpt", json!({"match": ["gpt-*"]})),

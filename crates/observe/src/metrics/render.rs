@@ -82,7 +82,7 @@ impl Metrics {
         }
         let merge = |sum: &mut Counts<{ Class::ALL.len() }>,
                      other: &Counts<{ Class::ALL.len() }>| {
-            sum.add(other.0.into_iter())
+            sum.add(other.0.into_iter());
         };
         let names = [&self.providers, &self.models].map(Names::list);
         let sums = named(sums, &names, left, merge);

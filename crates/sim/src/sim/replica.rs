@@ -13,6 +13,7 @@ pub(crate) struct Queue(Mutex<VecDeque<Told>>);
 
 /// What a keeper is told by makers of calls.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is nearly always told")]
 pub(crate) enum Told {
     Ended(Ended),
     Homeless(LeaseId, Amount),

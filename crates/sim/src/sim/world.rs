@@ -151,7 +151,7 @@ impl World {
             What::Confirm(hold) => self.confirm(hold),
             What::Send(hold) => return self.send(hold),
             What::Over(hold) => self.over(hold),
-            What::Deliver(letter) => return self.deliver(*letter),
+            What::Deliver(letter) => return self.deliver(&letter),
             What::Answer(replica, life, call, answer) => {
                 if self.is_alive(replica, life) {
                     self.tell(replica, Event::Answer(call, answer));
@@ -369,13 +369,13 @@ impl World {
             self.audit.check_sums(&self.store)?;
         }
         if let Some(reply) = &reply {
-            self.check_refusal(command, reply)?;
+            Self::check_refusal(command, reply)?;
         }
         Ok(reply)
     }
 
     /// Nobody is refused what fits.
-    fn check_refusal(&self, command: &Command, reply: &Reply) -> Result<(), Violation> {
+    fn check_refusal(command: &Command, reply: &Reply) -> Result<(), Violation> {
         if reply.refusal == Some(Refusal::Broken) {
             return Err(format!("the store refused {command:?} as broken"));
         }

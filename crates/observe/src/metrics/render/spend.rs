@@ -20,7 +20,7 @@ impl Metrics {
         }
         let merge = |sum: &mut Counts<{ Quality::ALL.len() }>,
                      other: &Counts<{ Quality::ALL.len() }>| {
-            sum.add(other.0.into_iter())
+            sum.add(other.0.into_iter());
         };
         let names = [&self.providers, &self.models].map(Names::list);
         let sums = named(sums, &names, left, merge);

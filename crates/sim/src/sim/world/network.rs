@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    pub(super) fn deliver(&mut self, letter: Letter) -> Result<(), Violation> {
+    pub(super) fn deliver(&mut self, letter: &Letter) -> Result<(), Violation> {
         if self.time < self.outage_until {
             let answer = What::Answer(letter.replica, letter.life, letter.call, Err(NoAnswer));
             self.after_ms(1, answer);
