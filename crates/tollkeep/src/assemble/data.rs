@@ -90,8 +90,6 @@ pub(crate) fn start(
     let planner = Planner::new(base, others, &descriptors, control.handle());
     let refused = |faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string());
     let planned = planner.plan(settings, None).map_err(refused)?;
-    let prices = super::prices::book(&settings.prices)
-        .map_err(|problem| Failed::new(exit::INVALID, format!("prices: {problem}")))?;
     let limits = &settings.server.limits;
     let link = Link::new(base);
     let shared = Arc::new(Shared {
@@ -121,7 +119,7 @@ pub(crate) fn start(
             ip_mask: audit::ip_mask(base, parts.vault),
             redactor: audit::redactor(settings),
         }),
-        prices: arc_swap::ArcSwap::from_pointee(prices),
+        prices: super::prices::at_start(&settings.prices)?,
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
