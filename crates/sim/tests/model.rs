@@ -1,5 +1,12 @@
 //! The keepers of some replicas against the simplest ledger there is: one lock, two sums a budget.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

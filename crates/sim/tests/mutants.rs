@@ -26,7 +26,7 @@ mod ledger {
 }
 
 #[path = "../src/sim/mod.rs"]
-#[allow(dead_code, unreachable_pub, reason = "of the library it is taken from")]
+#[expect(dead_code, unreachable_pub, reason = "of the library it is taken from")]
 mod sim;
 
 thread_local! {

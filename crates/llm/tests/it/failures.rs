@@ -41,9 +41,11 @@ fn every_error_of_a_provider_has_its_kind_and_wait() {
     for case in cases {
         let body = match &case.body {
             Value::String(text) => text.clone(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                case.body.to_string()
-            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => case.body.to_string(),
         };
         let is_challenge = case.headers.contains_key("cf-mitigated");
         let failure = of_answer(case.status, is_challenge, body.as_bytes());

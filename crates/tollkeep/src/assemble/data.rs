@@ -91,8 +91,6 @@ pub(crate) fn start(
     let planner = planner(parts, others, &descriptors, control);
     let refused = |faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string());
     let planned = planner.plan(settings, None).map_err(refused)?;
-    let prices = super::prices::book(&settings.prices)
-        .map_err(|problem| Failed::new(exit::INVALID, format!("prices: {problem}")))?;
     let link = Link::new(base);
     let tally = Arc::<Tally>::default();
     let shared = Arc::new(Shared {
@@ -116,7 +114,7 @@ pub(crate) fn start(
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.as_ref().map(|logger| logger.health()),
         recorder: recorder(parts, &tally),
-        prices: arc_swap::ArcSwap::from_pointee(prices),
+        prices: super::prices::at_start(&settings.prices)?,
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),

@@ -3,7 +3,7 @@
 use crate::fixture::{chat, llm};
 use serde_json::{Value, json};
 use std::process::Output;
-use tollkeep_testkit::{Gateway, Origin, chunk, chunked_head, eventually, json as answer};
+use tollkeep_testkit::{Gateway, Origin, Step, chunk, chunked_head, eventually, json as answer};
 
 const ASK: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}"#;
 /// A model with a price of its own; text read costs a third of a cent less than it looks.
@@ -100,6 +100,7 @@ fn a_stream_that_breaks_off_is_estimated_and_one_that_lies_is_unknown() {
         vec![
             chunked_head("text/event-stream"),
             chunk(&[event, &b"\n\n"[..]].concat()),
+            Step::Close,
         ]
     });
     let (gateway, token) = llm(&origin, "openai", "");
