@@ -26,7 +26,9 @@ mod metrics;
 mod once;
 mod openapi;
 mod operation;
+mod operator;
 mod parameters;
+mod passwords;
 mod problem;
 mod project;
 mod reload;
@@ -37,6 +39,7 @@ mod runtime;
 mod secret;
 mod serve;
 mod service_token;
+mod session;
 mod shape;
 mod status;
 mod tenant;
@@ -104,6 +107,7 @@ pub(crate) struct State {
     /// Signs cursors, so that they can't be made up.
     pub(crate) cursor_key: [u8; 32],
     pub(crate) lockouts: lockout::Lockouts,
+    pub(crate) passwords: passwords::Passwords,
 }
 
 impl State {
@@ -135,6 +139,7 @@ impl Admin {
             started_at,
             cursor_key,
             lockouts: lockout::Lockouts::default(),
+            passwords: passwords::Passwords::default(),
         }))
     }
 

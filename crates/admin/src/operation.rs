@@ -10,8 +10,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, key, lockout, maintenance, manage, openapi, project, service_token,
-    status, tenant, tls, token,
+    breaker, config, ip_list, key, lockout, maintenance, manage, openapi, operator, project,
+    service_token, session, status, tenant, tls, token,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -109,11 +109,13 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 15] = [
+static NOUNS: [&[Operation]; 17] = [
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
     key::OPERATIONS,
+    operator::OPERATIONS,
+    session::OPERATIONS,
     service_token::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
@@ -130,6 +132,15 @@ static NOUNS: [&[Operation]; 15] = [
 /// Every operation.
 pub(crate) fn all() -> impl Iterator<Item = &'static Operation> {
     NOUNS.iter().copied().flatten()
+}
+
+/// Whether it is asked for before anybody has signed in.
+pub(crate) fn is_open(method: &http::Method, path: &str) -> bool {
+    all().any(|operation| {
+        operation.right == Right::Open
+            && operation.path == path
+            && operation.method.as_str() == method.as_str()
+    })
 }
 
 /// The operations as routes.
@@ -182,13 +193,32 @@ impl Operation {
         }
     }
 
+    /// Whether a session must have been proven lately for it (ID-122): it shows a secret once
+    /// or says what somebody may do. Both stand in its declaration, so that none forgets to ask.
+    pub(crate) fn needs_proof(&self) -> bool {
+        let shows = |content: &Content| match content {
+            Content::Object(parts) => parts.iter().copied().flatten().any(Member::is_shown_once),
+            Content::List(members) | Content::Page(members) => {
+                members.iter().any(Member::is_shown_once)
+            }
+            Content::None | Content::Document => false,
+        };
+        let sets_role = |members: &[Member]| members.iter().any(|member| member.name == "role");
+        self.answers.iter().any(|(_, content)| shows(content)) || self.body.is_some_and(sets_role)
+    }
+
     async fn serve(&'static self, state: Arc<State>, request: Request) -> Answer {
         let operator = request.extensions().get::<Operator>();
         let operator = operator.cloned().ok_or_else(Problem::internal)?;
         let refused = (Arc::clone(&state), operator.clone());
         let answer = self.checked(state, operator, request).await;
         // What was done, its own handler has recorded.
-        if let (Err(problem), Some(action)) = (&answer, self.change) {
+        // Why nobody was signed in, the login has recorded.
+        let is_told = |problem: &&Problem| {
+            self.right == Right::Open && problem.code() == Problem::not_signed_in().code()
+        };
+        let refusal = answer.as_ref().err().filter(|problem| !is_told(problem));
+        if let (Some(problem), Some(action)) = (refusal, self.change) {
             let (state, operator) = refused;
             state.record_refused(&operator, action, problem);
         }
@@ -201,8 +231,9 @@ impl Operation {
         operator: Operator,
         request: Request,
     ) -> Answer {
-        operator.check(self)?;
-        if self.method != Method::Get {
+        operator.check(self, &state)?;
+        let is_own = matches!(self.right, Right::Open | Right::Own);
+        if self.method != Method::Get && !is_own {
             state.check_tenant(&operator).await?;
         }
         let (mut parts, body) = request.into_parts();

@@ -6,6 +6,10 @@ use tollkeep_store::Role;
 /// What an operation needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Right {
+    /// Signing in: nobody is asked who they are before.
+    Open,
+    /// The caller's own session.
+    Own,
     /// Reading what belongs to a tenant, or concerns the key itself.
     Read,
     /// Reading what belongs to no tenant.
@@ -20,6 +24,8 @@ pub(crate) enum Right {
     Operate,
     Configuration,
     ServiceTokens,
+    /// Who is signed in.
+    Sessions,
 }
 
 impl Right {
@@ -27,13 +33,13 @@ impl Right {
     pub(crate) const fn is_of(self, role: Role, is_bound: bool) -> bool {
         use Role::{Admin, Operator, Owner, TenantAdmin, Viewer};
         let by_role = match self {
-            Self::Read => true,
+            Self::Open | Self::Own | Self::Read => true,
             Self::ReadDeployment => matches!(role, Owner | Admin | Operator | Viewer),
             Self::Tokens | Self::Breakers => matches!(role, Owner | Admin | Operator | TenantAdmin),
             Self::Projects | Self::Keys => matches!(role, Owner | Admin | TenantAdmin),
             Self::Operate => matches!(role, Owner | Admin | Operator),
             Self::Configuration | Self::ServiceTokens => matches!(role, Owner | Admin),
-            Self::Tenants => matches!(role, Owner),
+            Self::Tenants | Self::Sessions => matches!(role, Owner),
         };
         by_role && (!is_bound || self.is_of_tenants())
     }
@@ -41,12 +47,19 @@ impl Right {
     /// Whether it ends at the border of a tenant.
     const fn is_of_tenants(self) -> bool {
         match self {
-            Self::Read | Self::Tokens | Self::Projects | Self::Breakers | Self::Keys => true,
+            Self::Open
+            | Self::Own
+            | Self::Read
+            | Self::Tokens
+            | Self::Projects
+            | Self::Breakers
+            | Self::Keys => true,
             Self::ReadDeployment
             | Self::Tenants
             | Self::Operate
             | Self::Configuration
-            | Self::ServiceTokens => false,
+            | Self::ServiceTokens
+            | Self::Sessions => false,
         }
     }
 }
@@ -130,6 +143,9 @@ mod tests {
             (Right::Configuration, &[Owner, Admin]),
             (Right::ServiceTokens, &[Owner, Admin]),
             (Right::Tenants, &[Owner]),
+            (Right::Sessions, &[Owner]),
+            (Right::Open, &ROLES),
+            (Right::Own, &ROLES),
         ] {
             for role in ROLES {
                 assert_eq!(
@@ -151,6 +167,7 @@ mod tests {
                 Right::Operate,
                 Right::Configuration,
                 Right::ServiceTokens,
+                Right::Sessions,
             ] {
                 assert!(!right.is_of(role, true), "{right:?} {role:?}");
             }

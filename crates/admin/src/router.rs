@@ -4,7 +4,7 @@ use crate::authn::{self, Operator, PeerUser, Who};
 use crate::problem::{Family, Problem};
 use crate::request::Asked;
 use crate::serve::Peer;
-use crate::{State, front_door, metrics, openapi, operation};
+use crate::{State, front_door, metrics, openapi, operation, session};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
@@ -137,8 +137,14 @@ async fn need_key(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -
     if openapi::is_open_to(&request) {
         return Ok(ok(&openapi::document(state.parts.version)));
     }
+    let asked = asked(&request)?;
     let fields = request.headers().clone();
-    let operator = match authn::by_key(&state, &fields, asked(&request)?).await {
+    let identified = if operation::is_open(request.method(), request.uri().path()) {
+        session::nobody(&state, &fields, asked).await
+    } else {
+        authn::identify(&state, &fields, asked).await
+    };
+    let operator = match identified {
         Ok(operator) => operator,
         Err(problem) => {
             state
@@ -164,6 +170,7 @@ async fn need_own_user(
     let operator = Operator {
         who: Who::Local { uid },
         asked: asked(&request)?,
+        session: None,
     };
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)

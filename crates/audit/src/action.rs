@@ -113,6 +113,19 @@ words! {
         ManagementKeyUpdate = "management_key.update",
         ManagementKeyRotate = "management_key.rotate",
         ManagementKeyRevoke = "management_key.revoke",
+        OperatorCreate = "operator.create",
+        OperatorRead = "operator.read",
+        OperatorList = "operator.list",
+        OperatorUpdate = "operator.update",
+        OperatorPassword = "operator.password",
+        OperatorTotp = "operator.totp",
+        OperatorDisable = "operator.disable",
+        OperatorEnable = "operator.enable",
+        OperatorDelete = "operator.delete",
+        AdminLogin = "admin.login",
+        AdminLogout = "admin.logout",
+        AdminAccess = "admin.access",
+        SessionEnd = "session.end",
         TenantCreate = "tenant.create",
         TenantRead = "tenant.read",
         TenantList = "tenant.list",
@@ -133,6 +146,7 @@ words! {
 
 impl Action {
     /// How durable an event of this action and outcome must be.
+    #[rustfmt::skip]
     pub const fn class(self, outcome: Outcome) -> Class {
         match self {
             Self::ProxyRequest => Class::Access,
@@ -152,19 +166,13 @@ impl Action {
             | Self::ServiceTokenList
             | Self::ServiceTokenRotate
             | Self::ServiceTokenRevoke
-            | Self::ManagementKeyCreate
-            | Self::ManagementKeyRead
-            | Self::ManagementKeyList
-            | Self::ManagementKeyUpdate
-            | Self::ManagementKeyRotate
-            | Self::ManagementKeyRevoke
-            | Self::TenantCreate
-            | Self::TenantRead
-            | Self::TenantList
-            | Self::TenantUpdate
-            | Self::TenantSuspend
-            | Self::TenantResume
-            | Self::TenantDelete
+            | Self::ManagementKeyCreate | Self::ManagementKeyRead | Self::ManagementKeyList | Self::ManagementKeyUpdate
+            | Self::ManagementKeyRotate | Self::ManagementKeyRevoke
+            | Self::OperatorCreate | Self::OperatorRead | Self::OperatorList | Self::OperatorUpdate
+            | Self::OperatorPassword | Self::OperatorTotp | Self::OperatorDisable | Self::OperatorEnable
+            | Self::OperatorDelete
+            | Self::TenantCreate | Self::TenantRead | Self::TenantList | Self::TenantUpdate
+            | Self::TenantSuspend | Self::TenantResume | Self::TenantDelete
             | Self::ProjectUpdate
             | Self::ProjectDelete
             | Self::TokenUpdate
@@ -185,6 +193,7 @@ impl Action {
             | Self::MaintenanceOn
             | Self::MaintenanceOff
             | Self::AdminLockout
+            | Self::AdminLogin | Self::AdminLogout | Self::AdminAccess | Self::SessionEnd
             | Self::EgressBlocked
             | Self::RequestRejected
             | Self::SecurityViolation => Class::Security,

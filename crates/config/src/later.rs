@@ -34,7 +34,7 @@ pub(crate) const LATER: &[&str] = &[
     "server.rate_limit_classes",
     "management.console",
     "management.console_path",
-    "management.session",
+    "management.session.remember",
     "management.require_if_match",
     "management.insecure_allow_loopback_without_key",
     "management.oidc",

@@ -66,6 +66,15 @@ pub enum Conflict {
     /// There are as many management keys as there may be.
     #[error("there are too many management keys")]
     ManagementKeysFull,
+    /// There is an operator who signs in with that name.
+    #[error("an operator of that name exists")]
+    OperatorName,
+    /// There are as many operators as there may be.
+    #[error("there are too many operators")]
+    OperatorsFull,
+    /// There are as many console sessions as there may be.
+    #[error("there are too many console sessions")]
+    SessionsFull,
     /// The key was revoked or has expired.
     #[error("the management key has ended")]
     ManagementKeyEnded,

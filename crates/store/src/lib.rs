@@ -13,6 +13,7 @@
 
 mod blocklist;
 mod cleanup;
+mod console_session;
 mod database;
 mod error;
 mod follow;
@@ -27,6 +28,7 @@ mod management_key;
 mod meta;
 mod migrate;
 mod open;
+mod operator;
 mod page;
 mod postgres;
 mod project;
@@ -42,6 +44,7 @@ mod wall;
 mod write;
 
 pub use cleanup::Cleaned;
+pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
 pub use error::{Conflict, OpenError, StoreError};
 pub use ip_entry::{IpEntry, IpEntryRef, IpListName, NewIpEntry, PutIpEntry};
 pub use maintenance::MaintenanceOn;
@@ -50,6 +53,9 @@ pub use management_key::{
 };
 pub use migrate::Migrate;
 pub use open::{Place, Store, StoreOptions};
+pub use operator::{
+    Attempt, NewOperator, Operator, OperatorChange, OperatorSecrets, ProviderOperator, SecondFactor,
+};
 pub use page::{After, Page, PageRequest};
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
 pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};

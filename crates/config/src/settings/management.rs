@@ -41,6 +41,8 @@ pub struct Management {
     pub key: Option<Secret>,
     /// The second factor.
     pub front_door: Option<FrontDoor>,
+    /// How long operators stay signed in.
+    pub session: SessionTimes,
 }
 
 /// Where the management listener is.
@@ -89,6 +91,7 @@ keys! {
         /// so that nobody locks themselves out.
         local_socket: bool = switch().or(true),
         lockout: Lockout = section(),
+        session: SessionTimes = section(),
         front_door: FrontDoorFile = section(),
         /// `loopback` serves management below `/api/v1`, `/manage` and `/v0` of the data listener
         /// too, for callers on loopback that name a loopback host and came through no proxy.
@@ -109,6 +112,20 @@ keys! {
         window: Duration = duration(1_000..=DAY_MS).or(ms(900_000)),
         /// For how long; each time again for twice as long, up to a day.
         ban: Duration = duration(1_000..=DAY_MS).or(ms(1_800_000)),
+    }
+}
+
+keys! {
+    /// Console sessions: how long an operator stays signed in.
+    #[derive(Copy, Eq, PartialEq)]
+    pub struct SessionTimes {
+        /// Without using it.
+        idle: Duration = duration(1_000..=30 * DAY_MS).or(ms(1_800_000)),
+        /// In all, from the login on.
+        absolute: Duration = duration(1_000..=30 * DAY_MS).or(ms(43_200_000)),
+        /// How long a proof of who it is holds for what shows secrets or changes roles; after that
+        /// a session is asked for the key or password again.
+        proof: Duration = duration(1_000..=3_600_000).or(ms(600_000)),
     }
 }
 
@@ -192,6 +209,7 @@ impl ManagementFile {
             on_data_port: self.on_data_port,
             key: self.key,
             front_door,
+            session: self.session,
         }
     }
 

@@ -49,7 +49,7 @@ pub use headers::HeaderRules;
 pub use llm::{Llm, Models, Surface, Surfaces};
 pub use logging::{AccessLog, Format, Level, Logging};
 pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Maintenance};
-pub use management::{Management, ManagementListen, OnDataPort};
+pub use management::{Management, ManagementListen, OnDataPort, SessionTimes};
 pub use metrics::Metrics;
 pub use postgres::{PostgresServer, PostgresTls};
 pub use provider::{Credential, Provider};

@@ -1,10 +1,11 @@
 //! Calls to a running gateway's management API.
 
+use super::session::{Kept, cookie_of};
 use super::token::path_segment;
 use super::{Connection, management_target};
 use crate::exit::{self, Failed};
 use anyhow::Context;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use tollkeep_net::control::{self, Request, Target};
 use tollkeep_types::Secret;
@@ -13,6 +14,7 @@ use tollkeep_types::Secret;
 pub(crate) struct Client {
     target: Target,
     key: Option<Secret>,
+    session: Option<Kept>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -29,8 +31,23 @@ impl Client {
         Ok(Self {
             target: Target::Unix(data_dir.join("tollkeep.sock")),
             key: None,
+            session: None,
             runtime,
         })
+    }
+
+    /// By an address, as nobody yet.
+    ///
+    /// # Errors
+    /// The address is missing or malformed.
+    pub(crate) fn unsigned(connection: &Connection) -> anyhow::Result<Self> {
+        let Some(url) = &connection.url else {
+            return Err(Failed::new(2, "say --url: the local socket needs no login").into());
+        };
+        let client = Self::local(&connection.data_dir)?;
+        let pair = connection.client_pair();
+        let target = management_target(url, connection.ca_file.as_deref(), pair.as_ref())?;
+        Ok(Self { target, ..client })
     }
 
     /// By the local socket, or by address and key.
@@ -46,35 +63,21 @@ impl Client {
     /// # Errors
     /// As there.
     pub(crate) fn with_key(connection: &Connection, key: Option<Secret>) -> anyhow::Result<Self> {
-        let Some(url) = &connection.url else {
+        if connection.url.is_none() {
             return Self::local(&connection.data_dir);
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
-        let pair = connection.client_pair();
-        let target = management_target(url, connection.ca_file.as_deref(), pair.as_ref())?;
-        let key = match &connection.key_file {
-            _ if key.is_some() => key,
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                Some(Secret::new(text.trim()))
-            }
-            None => tollkeep_config::management_key(),
-        };
-        if key.is_none() {
-            return Err(Failed::new(
-                exit::NOT_PERMITTED,
-                "no management key: set TOLLKEEP_MANAGEMENT_KEY or give --key-file",
-            )
-            .into());
         }
+        let client = Self::unsigned(connection)?;
+        if let (Some(path), None) = (&connection.session_file, &key) {
+            let session = Some(Kept::read(path)?);
+            return Ok(Self { session, ..client });
+        }
+        let key = match key {
+            Some(key) => key,
+            None => connection.key()?,
+        };
         Ok(Self {
-            target,
-            key,
-            runtime,
+            key: Some(key),
+            ..client
         })
     }
 
@@ -136,11 +139,33 @@ impl Client {
         self.call(Method::DELETE, path, None)
     }
 
+    /// Signs in; the session, and the cookie it is set by.
+    ///
+    /// # Errors
+    /// See [`Self::call`].
+    pub(crate) fn sign_in(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<(Value, Option<Secret>)> {
+        let (value, lines) = self.exchange(Method::POST, path, Some(body))?;
+        Ok((value, cookie_of(&lines)))
+    }
+
     /// One call; the answer's body as JSON.
     ///
     /// # Errors
     /// Nobody answers, or the answer is a problem: its detail, with the exit code of its status.
     fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        Ok(self.exchange(method, path, body)?.0)
+    }
+
+    fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(Value, HeaderMap)> {
         let mut fields = vec![(
             http::header::ACCEPT,
             HeaderValue::from_static("application/json"),
@@ -150,6 +175,19 @@ impl Client {
                 .context("the key holds what no header may")?;
             value.set_sensitive(true);
             fields.push((http::header::AUTHORIZATION, value));
+        }
+        if let Some(session) = &self.session {
+            for (name, text) in [
+                (http::header::COOKIE, &session.cookie),
+                (HeaderName::from_static("x-tollkeep-csrf"), &session.csrf),
+            ] {
+                let mut value = HeaderValue::try_from(text.expose())
+                    .context("the session holds what no header may")?;
+                value.set_sensitive(true);
+                fields.push((name, value));
+            }
+            let site = HeaderName::from_static("sec-fetch-site");
+            fields.push((site, HeaderValue::from_static("same-origin")));
         }
         let body = match body {
             Some(body) => {
@@ -182,7 +220,7 @@ impl Client {
                 .map_err(|_| Failed::new(exit::UNREACHABLE, "the answer is not JSON"))?
         };
         if answer.status().is_success() {
-            Ok(value)
+            Ok((value, answer.headers().clone()))
         } else {
             Err(problem(answer.status().as_u16(), &value).into())
         }

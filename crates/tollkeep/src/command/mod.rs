@@ -11,23 +11,28 @@ mod logs;
 mod maintenance;
 mod manage;
 mod master_key;
+mod operator;
 mod origin;
 mod output;
 mod project;
+mod secret_input;
 mod serve;
 mod service_token;
+mod session;
 mod status;
 mod tenant;
 mod tls;
 mod token;
 
+use crate::exit::{self, Failed};
 use crate::system::SystemClock;
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tollkeep_net::control::Target;
 use tollkeep_net::tls::{PairFiles, client_showing};
-use tollkeep_types::Clock;
+use tollkeep_types::{Clock, Secret};
 
 /// A hardened gateway between callers and costly LLM and API upstreams.
 #[derive(Debug, Parser)]
@@ -73,6 +78,16 @@ enum Command {
     /// Management keys, and new keys of any kind
     #[command(subcommand, alias = "keys")]
     Key(key::Key),
+    /// People who operate, with names and passwords
+    #[command(subcommand, alias = "operators")]
+    Operator(operator::Operator),
+    /// Sign in at a management address, and keep the session in a file
+    Login(session::Login),
+    /// Sign out, and delete the file
+    Logout(session::Logout),
+    /// Who is signed in
+    #[command(subcommand, alias = "console-sessions")]
+    ConsoleSession(session::ConsoleSession),
     /// What an origin sees of the gateway
     #[command(subcommand)]
     Origin(origin::Origin),
@@ -131,6 +146,14 @@ pub(crate) struct Connection {
     /// A file that holds the management key
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// The session that `tollkeep login` keeps in this file, instead of a key; needs --url
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "url",
+        conflicts_with = "key_file"
+    )]
+    session_file: Option<PathBuf>,
     /// Print JSON, also on a terminal
     #[arg(long)]
     json: bool,
@@ -146,6 +169,7 @@ impl Connection {
             client_cert_file: None,
             client_key_file: None,
             key_file: None,
+            session_file: None,
             json,
         }
     }
@@ -177,6 +201,10 @@ impl Cli {
             Command::Project(project) => project.run(),
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
+            Command::Operator(operator) => operator.run(),
+            Command::Login(login) => login.run(),
+            Command::Logout(logout) => logout.run(),
+            Command::ConsoleSession(session) => session.run(),
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
             Command::Breaker(breaker) => breaker.run(),
@@ -194,6 +222,22 @@ impl Cli {
 }
 
 impl Connection {
+    /// The management key, of its file or the environment.
+    fn key(&self) -> anyhow::Result<Secret> {
+        let key = match &self.key_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                Some(Secret::new(text.trim()))
+            }
+            None => tollkeep_config::management_key(),
+        };
+        key.ok_or_else(|| {
+            let how = "no management key: set TOLLKEEP_MANAGEMENT_KEY or give --key-file";
+            Failed::new(exit::NOT_PERMITTED, how).into()
+        })
+    }
+
     /// The certificate to show, if there is one.
     fn client_pair(&self) -> Option<PairFiles> {
         let (cert, key) = (&self.client_cert_file, &self.client_key_file);
@@ -214,7 +258,7 @@ fn management_target(
 ) -> anyhow::Result<Target> {
     let want = |example: &str| {
         let problem = format!("--url: want an address like {example}, got `{text}`");
-        crate::exit::Failed::new(2, problem)
+        Failed::new(2, problem)
     };
     if let Some(authority) = text.strip_prefix("https://") {
         let authority = authority.trim_end_matches('/');
@@ -225,8 +269,7 @@ fn management_target(
             Some(pair) => client_showing(ca_file, pair, SystemClock::new().wall()),
             None => tollkeep_net::tls::client(ca_file),
         };
-        let roots = roots
-            .map_err(|error| crate::exit::Failed::new(crate::exit::INVALID, error.to_string()))?;
+        let roots = roots.map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
         return Ok(Target::Tls {
             host: authority.host().to_owned(),
             port: authority.port().unwrap_or(443),

@@ -284,6 +284,16 @@ const ELSEWHERE: &[(&[&str], &str, &str)] = &[
         "management_and_metrics_are_served_over_tls_alone",
     ),
     (
+        &["management.session.idle", "management.session.absolute"],
+        include_str!("sessions.rs"),
+        "a_session_ends_by_disuse_and_by_its_age",
+    ),
+    (
+        &["management.session.proof"],
+        include_str!("sessions.rs"),
+        "what_shows_a_secret_or_changes_a_role_needs_a_fresh_proof",
+    ),
+    (
         &["metrics.compat_ip_label"],
         include_str!("rates.rs"),
         "an_event_tells_of_a_limit_once_a_minute_and_key_and_addresses_are_shown_on_request",
