@@ -71,7 +71,7 @@ CREATE POLICY tenant_isolation ON console_sessions TO tollkeep_app
 CREATE POLICY jobs_all ON console_sessions TO tollkeep_jobs USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON console_sessions TO tollkeep_app, tollkeep_jobs;
 
--- Logins at an identity provider that are under way, each for one answer of it.
+-- Logins at an identity provider that were answered, until they would be over: each has one answer.
 CREATE TABLE provider_logins (
   digest     BYTEA PRIMARY KEY CHECK (length(digest) = 32),
   expires_at BIGINT NOT NULL

@@ -55,7 +55,7 @@ CREATE INDEX console_sessions_of_operator ON console_sessions (operator_id)
   WHERE operator_id IS NOT NULL;
 CREATE INDEX console_sessions_expiring ON console_sessions (expires_at);
 
--- Logins at an identity provider that are under way, each for one answer of it.
+-- Logins at an identity provider that were answered, until they would be over: each has one answer.
 CREATE TABLE provider_logins (
   digest     BLOB PRIMARY KEY NOT NULL CHECK (length(digest) = 32),
   expires_at INTEGER NOT NULL

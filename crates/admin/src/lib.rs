@@ -48,7 +48,10 @@ mod token;
 
 pub use data_port::DataPort;
 pub use openapi::document as openapi;
-pub use runtime::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+pub use runtime::{
+    Asking, Breaker, BreakerState, Certificate, ProviderAsk, ProviderForm, Reloaded, Runtime,
+    SettingsState,
+};
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 
 use arc_swap::ArcSwapOption;
@@ -108,6 +111,7 @@ pub(crate) struct State {
     pub(crate) cursor_key: [u8; 32],
     pub(crate) lockouts: lockout::Lockouts,
     pub(crate) passwords: passwords::Passwords,
+    pub(crate) provider: session::Provider,
 }
 
 impl State {
@@ -140,6 +144,7 @@ impl Admin {
             cursor_key,
             lockouts: lockout::Lockouts::default(),
             passwords: passwords::Passwords::default(),
+            provider: session::Provider::default(),
         }))
     }
 

@@ -99,6 +99,15 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "wrong_password", detail)
     }
 
+    pub(crate) fn provider_unavailable() -> Self {
+        let detail = "The identity provider can't be reached, or does not answer as it should.";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "provider_unavailable",
+            detail,
+        )
+    }
+
     pub(crate) fn overloaded() -> Self {
         let detail = "Too many passwords are being checked: try again in a moment.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)

@@ -39,6 +39,15 @@ pub(crate) fn created(location: &str, value: &Value) -> Response {
     response
 }
 
+/// 303: what is wanted is at that place.
+pub(crate) fn see_other(place: &str) -> Answer {
+    let place = HeaderValue::from_str(place).map_err(|_| Problem::internal())?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response.headers_mut().insert(header::LOCATION, place);
+    Ok(response)
+}
+
 /// 204.
 pub(crate) fn no_content() -> Response {
     let mut response = Response::new(Body::empty());

@@ -1,10 +1,13 @@
 //! The running gateway, as far as operators look into it and act on it. The binary provides it,
 //! so that this crate needs to know neither the data plane nor how it is put together.
 
+use ipnet::IpNet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::{ConfigErrors, Settings};
-use tollkeep_types::{ProjectId, TenantId, WallMillis};
+use tollkeep_policy::egress::EgressUrl;
+use tollkeep_types::{ProjectId, Secret, TenantId, WallMillis};
 
 /// The running gateway.
 pub trait Runtime: Send + Sync {
@@ -30,6 +33,9 @@ pub trait Runtime: Send + Sync {
     /// Every fault at once; those in use stay.
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
 
+    /// Asks an identity provider, through the egress door.
+    fn ask_provider(&self, ask: ProviderAsk) -> Asking;
+
     /// Every breaker that remembers a failure, the worst first.
     fn breakers(&self) -> Vec<Breaker>;
 
@@ -38,6 +44,29 @@ pub trait Runtime: Send + Sync {
 
     /// The worst state of each upstream's breakers.
     fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)>;
+}
+
+/// The body of the answer, or why there is none.
+pub type Asking = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
+
+/// What an identity provider is asked.
+#[derive(Debug)]
+pub struct ProviderAsk {
+    /// Where.
+    pub url: EgressUrl,
+    /// Private networks that may be.
+    pub allow_private: Vec<IpNet>,
+    /// What is posted; nothing is sent if there is none.
+    pub form: Option<ProviderForm>,
+}
+
+/// What is posted to it.
+#[derive(Debug)]
+pub struct ProviderForm {
+    /// The form, as `application/x-www-form-urlencoded`.
+    pub body: Secret,
+    /// The credential of this client.
+    pub authorization: Option<Secret>,
 }
 
 /// A certificate that a listener uses.

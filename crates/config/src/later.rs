@@ -37,7 +37,6 @@ pub(crate) const LATER: &[&str] = &[
     "management.session.remember",
     "management.require_if_match",
     "management.insecure_allow_loopback_without_key",
-    "management.oidc",
     "metrics.token",
     "metrics.seed_names",
     "metrics.max_series",

@@ -21,7 +21,7 @@ pub struct Cleaned {
     pub purged: u64,
     /// Records of management keys deleted, 90 days after their end.
     pub purged_keys: u64,
-    /// Console sessions, and logins under way, that are over.
+    /// Console sessions, and answered logins, that are over.
     pub forgotten_sessions: u64,
     /// Digests that no longer need to be blocked.
     pub unblocked: u64,

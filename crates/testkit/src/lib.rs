@@ -17,6 +17,7 @@ mod dns;
 pub mod frames;
 mod gateway;
 mod http2;
+mod identity_provider;
 mod issuer;
 mod origin;
 mod postgres;
@@ -31,6 +32,9 @@ pub use dns::{NameServer, Reply};
 pub use frames::{FrameClient, NoFrame, RawFrame};
 pub use gateway::{Builder, Gateway, MANAGEMENT_KEY, NotStarted, Signal};
 pub use http2::{Exchange, Http2Client, Reset};
+pub use identity_provider::{
+    CLIENT_ID as OIDC_CLIENT_ID, CLIENT_SECRET as OIDC_CLIENT_SECRET, IdentityProvider, SentBack,
+};
 pub use issuer::{Issuer, SigningAlgorithm};
 pub use origin::{Gate, Origin, Step, Stream, chunk, chunked_head, json, ok, with_fields};
 pub use postgres::{POSTGRES_PASSWORDS, Postgres};

@@ -13,6 +13,8 @@ use tollkeep_types::Secret;
 pub(crate) enum Cookie {
     /// Who is signed in.
     Session,
+    /// A login at an identity provider that is under way.
+    Login,
 }
 
 impl Cookie {
@@ -21,14 +23,17 @@ impl Cookie {
         match (self, channel) {
             (Self::Session, Channel::Tls) => Some("__Host-tollkeep_session"),
             (Self::Session, Channel::Local) => Some("tollkeep_session"),
+            (Self::Login, Channel::Tls) => Some("__Host-tollkeep_login"),
+            (Self::Login, Channel::Local) => Some("tollkeep_login"),
             (_, Channel::Clear) => None,
         }
     }
 
-    /// From where requests carry it.
+    /// A login comes back from another site, so its cookie must come along from there.
     const fn same_site(self) -> &'static str {
         match self {
             Self::Session => "Strict",
+            Self::Login => "Lax",
         }
     }
 
@@ -145,6 +150,12 @@ mod tests {
                 Channel::Local,
                 None,
                 Some("tollkeep_session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"),
+            ),
+            (
+                Cookie::Login,
+                Channel::Tls,
+                Some(&value),
+                Some("__Host-tollkeep_login=csn-a; Path=/; HttpOnly; SameSite=Lax; Secure"),
             ),
             (Cookie::Session, Channel::Clear, Some(&value), None),
         ] {

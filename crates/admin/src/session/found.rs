@@ -41,6 +41,10 @@ impl Signed {
 pub(crate) struct Brought {
     /// The session that the new one comes in place of.
     pub(crate) session: Option<ConsoleSessionId>,
+    /// Their login at an identity provider.
+    pub(crate) login: Option<Secret>,
+    /// Our origin as their browser knows it.
+    pub(crate) origin: Option<String>,
 }
 
 /// Somebody about to sign in, whose request is not another origin's doing.
@@ -58,7 +62,11 @@ pub(crate) async fn nobody(
         None => None,
     };
     Ok(Operator {
-        who: Who::Nobody(Arc::new(Brought { session })),
+        who: Who::Nobody(Arc::new(Brought {
+            session,
+            login: Cookie::Login.of(fields, asked.channel),
+            origin: own_origin(fields, asked.channel),
+        })),
         asked,
         session: None,
     })
@@ -189,7 +197,7 @@ fn check_csrf(fields: &HeaderMap, channel: Channel, csrf: &Secret) -> Result<(),
 }
 
 /// In a time that does not tell how much is right.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     let differ = one
         .iter()
         .zip(other)

@@ -1,11 +1,15 @@
 //! Console sessions: `/api/v1/session` is the caller's own, `/api/v1/console-sessions` are those of
 //! all. (The sessions that callers pay for are another thing.)
 
+mod claims;
 mod cookie;
 mod found;
 mod login;
+mod oidc;
+mod provider;
 
 pub(crate) use found::{Brought, Signed, find, nobody};
+pub(crate) use provider::Provider;
 
 use crate::authn::Operator;
 use crate::operation::{Call, Content, Method, Operation};
@@ -105,6 +109,28 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         change: Some(Action::AdminAccess),
         body: Some(PROOF),
         run: |call| Box::pin(login::prove(call)),
+        ..BASE
+    },
+    Operation {
+        id: "session_oidc",
+        command: "login",
+        about: "Sign in by the identity provider: leads a browser there",
+        path: "/api/v1/session/oidc",
+        right: Right::Open,
+        query: oidc::BEGIN,
+        answers: &[(303, Content::None)],
+        run: |call| Box::pin(oidc::begin(call)),
+        ..BASE
+    },
+    Operation {
+        id: "session_oidc_callback",
+        command: "login",
+        about: "Where the identity provider sends a browser back to: the answer sets a cookie",
+        path: "/api/v1/session/oidc/callback",
+        right: Right::Open,
+        query: oidc::CALLBACK_QUERY,
+        refusals: &[404, 409],
+        run: |call| Box::pin(oidc::end(call)),
         ..BASE
     },
     Operation {

@@ -2,11 +2,12 @@
 
 use super::front_door::{FrontDoor, FrontDoorFile};
 use super::ip_lists::{self, AllowFile, DenyFile};
+use super::oidc::{Oidc, OidcFile};
 use super::server::authority;
 use super::tls::{Tls, TlsFile, knows_certificates};
 use super::{AllowedHosts, DAY_MS, Egress, ms};
 use crate::check::Checks;
-use crate::field::{KindExt, from_environment, section};
+use crate::field::{KindExt, OnOrOff, from_environment, section, section_or_off};
 use crate::kind::{choice, duration, list, network, parsed, secret, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -43,6 +44,8 @@ pub struct Management {
     pub front_door: Option<FrontDoor>,
     /// How long operators stay signed in.
     pub session: SessionTimes,
+    /// The identity provider that they may sign in by.
+    pub oidc: Option<Oidc>,
 }
 
 /// Where the management listener is.
@@ -92,6 +95,7 @@ keys! {
         local_socket: bool = switch().or(true),
         lockout: Lockout = section(),
         session: SessionTimes = section(),
+        oidc: OnOrOff<OidcFile> = section_or_off(),
         front_door: FrontDoorFile = section(),
         /// `loopback` serves management below `/api/v1`, `/manage` and `/v0` of the data listener
         /// too, for callers on loopback that name a loopback host and came through no proxy.
@@ -195,6 +199,10 @@ impl ManagementFile {
             },
             checks,
         );
+        let oidc = match self.oidc {
+            OnOrOff::On(file) => file.check(&KeyPath::of("management.oidc"), egress, checks),
+            OnOrOff::Absent | OnOrOff::Off => None,
+        };
         Management {
             ip_lists,
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, host, key, checks),
@@ -210,6 +218,7 @@ impl ManagementFile {
             key: self.key,
             front_door,
             session: self.session,
+            oidc,
         }
     }
 

@@ -142,6 +142,7 @@ fn schema_and_show_know_the_same_keys() {
         "front_door.jwt",
         "front_door.mtls",
         "front_door.service_token",
+        "management.oidc",
     ];
     let in_schema: BTreeSet<_> = in_schema
         .into_iter()

@@ -10,7 +10,7 @@ use crate::{Conflict, Role, Store, StoreError};
 use std::time::Duration;
 use tollkeep_types::{OperatorId, TokenHash, WallMillis};
 
-/// Logins at an identity provider that are under way at most.
+/// Answered logins at an identity provider that are remembered at most.
 const LOGINS_MAX: i64 = 10_000;
 
 /// Somebody an identity provider vouches for.
@@ -71,11 +71,10 @@ const FORGIVE: &str = "UPDATE operators SET failures = failures - 1, locked_unti
 const THROUGH: &str = "UPDATE operators SET failures = 0, locked_until = NULL, last_login_at = $2,
   totp_step = $3, recovery_codes = $4 WHERE id = $1";
 
-const BEGIN_LOGIN: &str = "INSERT INTO provider_logins (digest, expires_at) VALUES ($1, $2)";
+const USE_LOGIN: &str = "INSERT INTO provider_logins (digest, expires_at) VALUES ($1, $2)
+  ON CONFLICT (digest) DO NOTHING";
 
 const COUNT_LOGINS: &str = "SELECT count(*) FROM provider_logins";
-
-const TAKE_LOGIN: &str = "DELETE FROM provider_logins WHERE digest = $1 AND expires_at > $2";
 
 const FORGET_LOGINS: &str = "DELETE FROM provider_logins WHERE expires_at <= $1";
 
@@ -246,15 +245,16 @@ impl Store {
         .await
     }
 
-    /// A login at an identity provider begins.
+    /// A login at an identity provider is answered: whether for the first time. It is remembered
+    /// until it would be over.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if too many are under way, or the disk.
-    pub async fn begin_provider_login(
+    /// [`StoreError::Conflict`] if there are too many, or the disk.
+    pub async fn use_provider_login(
         &self,
         digest: TokenHash,
-        expires_at: WallMillis,
-    ) -> Result<(), StoreError> {
+        until: WallMillis,
+    ) -> Result<bool, StoreError> {
         self.unattended(async move |inner| {
             let mut write = inner.begin(GATEWAY).await?;
             let connection = write.connection();
@@ -262,36 +262,19 @@ impl Store {
             if query(COUNT_LOGINS).fetch_number(connection).await? >= LOGINS_MAX {
                 return Err(StoreError::Conflict(Conflict::SessionsFull));
             }
-            query(BEGIN_LOGIN)
+            let used = query(USE_LOGIN)
                 .bind(digest.bytes().to_vec())
-                .bind(millis(expires_at))
+                .bind(millis(until))
                 .execute(connection)
                 .await?;
-            write.commit(&[]).await
-        })
-        .await
-    }
-
-    /// An identity provider answers to a login: whether it is under way. It is not any more.
-    ///
-    /// # Errors
-    /// The disk.
-    pub async fn take_provider_login(&self, digest: TokenHash) -> Result<bool, StoreError> {
-        self.unattended(async move |inner| {
-            let mut write = inner.begin(GATEWAY).await?;
-            let taken = query(TAKE_LOGIN)
-                .bind(digest.bytes().to_vec())
-                .bind(millis(inner.wall.now()))
-                .execute(write.connection())
-                .await?;
             write.commit(&[]).await?;
-            Ok(taken > 0)
+            Ok(used > 0)
         })
         .await
     }
 }
 
-/// Deletes logins that nobody came back from.
+/// Deletes answered logins that are over.
 pub(crate) async fn forget_logins(
     connection: &mut Connection,
     now: WallMillis,

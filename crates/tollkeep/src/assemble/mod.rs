@@ -16,6 +16,7 @@ mod overrides;
 #[cfg(test)]
 mod panics;
 mod plan;
+mod provider;
 mod reload;
 mod runtime;
 mod store;

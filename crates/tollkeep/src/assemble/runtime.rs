@@ -1,10 +1,13 @@
 //! The running gateway as the management API sees it.
 
 use super::overrides::Overriding;
+use super::provider;
 use super::reload::Reloader;
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_admin::{Breaker, BreakerState, Certificate, Reloaded, Runtime, SettingsState};
+use tollkeep_admin::{
+    Asking, Breaker, BreakerState, Certificate, ProviderAsk, Reloaded, Runtime, SettingsState,
+};
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
 use tollkeep_gateway::Shared;
@@ -62,6 +65,10 @@ impl Runtime for Live {
             not_after: certificate.not_after,
         });
         Ok(told.collect())
+    }
+
+    fn ask_provider(&self, ask: ProviderAsk) -> Asking {
+        provider::ask(self.reloader.door(), ask)
     }
 
     fn breakers(&self) -> Vec<Breaker> {

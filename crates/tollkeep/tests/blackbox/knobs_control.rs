@@ -289,6 +289,31 @@ const ELSEWHERE: &[(&[&str], &str, &str)] = &[
         "a_session_ends_by_disuse_and_by_its_age",
     ),
     (
+        &[
+            "management.oidc.issuer",
+            "management.oidc.client_id",
+            "management.oidc.client_secret",
+            "management.oidc.role_map",
+            "management.oidc.allow_private",
+        ],
+        include_str!("oidc.rs"),
+        "somebody_the_provider_vouches_for_is_an_operator_with_the_role_of_their_group",
+    ),
+    (
+        &["management.oidc.allowed_domains"],
+        include_str!("oidc.rs"),
+        "tokens_that_are_not_this_login_of_this_provider_are_refused_alike",
+    ),
+    (
+        &[
+            "management.oidc.scopes",
+            "management.oidc.role_claim",
+            "management.oidc.default_role",
+        ],
+        include_str!("oidc.rs"),
+        "scopes_claim_and_default_role_are_those_of_the_settings",
+    ),
+    (
         &["management.session.proof"],
         include_str!("sessions.rs"),
         "what_shows_a_secret_or_changes_a_role_needs_a_fresh_proof",

@@ -58,6 +58,7 @@ mod mtls_files;
 mod mtls_fixture;
 mod mtls_reload;
 mod mutation;
+mod oidc;
 mod openapi;
 mod operator_logins;
 mod operators;
