@@ -5,7 +5,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 30
 NEXTEST := $(shell command -v cargo-nextest)
 
-.PHONY: help demo test rust-tests e2e check deny fuzz-smoke soak bench gen clean
+.PHONY: help dist demo test rust-tests e2e check deny fuzz-smoke soak bench gen clean
 
 help:
 	@echo "make demo        build Tollkeep and try it: sandbox upstream, one token, a line to paste"
@@ -15,6 +15,7 @@ help:
 	@echo "make fuzz-smoke  each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)"
 	@echo "make soak        the long forms of tests and fuzzing"
 	@echo "make bench       Tollkeep against nginx on this machine"
+	@echo "make dist        the binary to ship, built by a profile of its work"
 	@echo "make gen         write generated files anew"
 
 demo:
@@ -61,6 +62,9 @@ soak:
 
 bench:
 	bench/run.sh
+
+dist:
+	deploy/dist.sh
 
 gen:
 	$(CARGO) xtask conformance

@@ -50,6 +50,8 @@ mock_pid='' gateway_pid='' foreign=''
 finish() {
   [ -z "$gateway_pid" ] || [ -n "$foreign" ] || stop "$gateway_pid"
   [ -z "$mock_pid" ] || stop "$mock_pid"
+  # Gigabytes of records.
+  rm -rf "$tmp/tollkeep"
 }
 trap finish EXIT
 

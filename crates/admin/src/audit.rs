@@ -1,6 +1,7 @@
 //! Every management act is recorded, durably before its answer; what can't be recorded isn't done.
 
 use crate::State;
+use crate::acting::Acting;
 use crate::authn::Operator;
 use crate::problem::Problem;
 use tollkeep_audit::{Action, Event, Key, Outcome, Pending, Value};
@@ -14,7 +15,10 @@ impl State {
     fn event_of<'a>(&self, operator: &Operator, action: Action, outcome: Outcome) -> Event<'a> {
         let (actor, id) = operator.actor();
         let event = Event::new(action, actor, outcome).at(self.parts.clock.wall());
-        let event = operator.asked.told_in(event);
+        let mut event = operator.asked.told_in(event);
+        if self.acting == Acting::Trying {
+            event = event.with_detail(Key::DryRun, Value::Flag(true));
+        }
         match id {
             Some(id) => event.with_actor_id(id),
             None => event,
@@ -69,6 +73,7 @@ impl State {
     /// Begins to record an act; done only when [`Recording::done`] succeeds.
     pub(crate) fn recording(&self, event: &Event<'_>) -> Recording {
         let audit = self.parts.audit.as_ref();
+        let audit = audit.filter(|_| self.acting != Acting::Looking);
         Recording(audit.map(|audit| audit.log_async(event)))
     }
 }

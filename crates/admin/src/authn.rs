@@ -1,17 +1,22 @@
 //! Who operates: a management key by its carriers, or the gateway's own user on the local socket.
 
 use crate::State;
+use crate::idempotency::Presented;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::request::Asked;
 use crate::rights::{self, Right};
+use crate::serve::Peer;
 use crate::session::{self, Brought, Signed};
-use axum::http::{HeaderMap, header};
+use axum::extract::Request;
+use axum::extract::connect_info::ConnectInfo;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tollkeep_audit::{Action, Actor, ActorId, Event, Outcome};
 use tollkeep_store::{ManagementKey, Operator as Person, Role, Scope, TenantStatus};
-use tollkeep_types::{TenantId, TokenHash};
+use tollkeep_types::field_name::{Reserved, reserved};
+use tollkeep_types::{Authority, Secret, TenantId, TokenHash};
 
 /// Who acts, and by which request.
 #[derive(Clone, Debug)]
@@ -35,6 +40,8 @@ pub(crate) enum Who {
     Local { uid: u32 },
     /// Somebody about to sign in.
     Nobody(Arc<Brought>),
+    /// A program of this machine, where it needs no key.
+    Loopback,
 }
 
 impl Operator {
@@ -49,7 +56,7 @@ impl Operator {
         match &self.who {
             Who::Key(key) => key.tenant_id,
             Who::Person(person) => person.tenant_id,
-            Who::Environment | Who::Local { .. } | Who::Nobody(_) => None,
+            Who::Environment | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => None,
         }
     }
 
@@ -57,7 +64,7 @@ impl Operator {
         match &self.who {
             Who::Key(key) => key.role,
             Who::Person(person) => person.role,
-            Who::Environment | Who::Local { .. } => Role::Owner,
+            Who::Environment | Who::Local { .. } | Who::Loopback => Role::Owner,
             Who::Nobody(_) => Role::Viewer,
         }
     }
@@ -66,7 +73,11 @@ impl Operator {
     pub(crate) fn scopes(&self) -> Option<&[String]> {
         match &self.who {
             Who::Key(key) => key.scopes.as_deref(),
-            Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Nobody(_) => None,
+            Who::Environment
+            | Who::Person(_)
+            | Who::Local { .. }
+            | Who::Loopback
+            | Who::Nobody(_) => None,
         }
     }
 
@@ -78,6 +89,7 @@ impl Operator {
             Who::Environment => (Actor::Management, None),
             Who::Local { uid } => (Actor::Local, Some(ActorId::LocalUid(*uid))),
             Who::Nobody(_) => (Actor::Anonymous, None),
+            Who::Loopback => (Actor::Local, None),
         }
     }
 
@@ -89,6 +101,7 @@ impl Operator {
             Who::Environment => "env".to_owned(),
             Who::Local { uid } => format!("local:{uid}"),
             Who::Nobody(_) => "nobody".to_owned(),
+            Who::Loopback => "loopback".to_owned(),
         }
     }
 
@@ -198,6 +211,38 @@ pub(crate) async fn touch(state: &Arc<State>, key: &ManagementKey, asked: &Asked
     }
 }
 
+/// Whether a request comes from a program of this machine itself: no proxy's, whose callers would
+/// all be local, and no web page's, which a browser sends for a stranger. One that brings a key
+/// wants to be known by it.
+pub(crate) fn is_of_this_machine(request: &Request) -> bool {
+    let fields = request.headers();
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let is_here = |ip: IpAddr| ip.to_canonical().is_loopback();
+    if !peer.is_some_and(|ConnectInfo(peer)| is_here(peer.addr.ip())) || has_credential(fields) {
+        return false;
+    }
+    let host = fields.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    let is_loopback_name = host.is_some_and(|authority| {
+        let bare = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        bare == "localhost" || bare.parse().is_ok_and(is_here)
+    });
+    let is_strange = |(name, value): (&HeaderName, &HeaderValue)| match name.as_str() {
+        "origin" | "referer" => true,
+        "sec-fetch-site" => value != "none",
+        name => matches!(reserved(name.as_bytes()), Some(Reserved::Forwarding)),
+    };
+    is_loopback_name && !fields.iter().any(is_strange)
+}
+
+/// The one key a request carries, good or not.
+pub(crate) fn presented(fields: &HeaderMap) -> Option<Presented> {
+    Some(Presented(Secret::new(credential(fields)?)))
+}
+
 /// Whether a request carries a key, good or not.
 fn has_credential(fields: &HeaderMap) -> bool {
     fields.contains_key(header::AUTHORIZATION) || fields.contains_key("x-management-key")
@@ -270,7 +315,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderName;
 
     // ID-55
     #[test]

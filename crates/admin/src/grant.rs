@@ -11,7 +11,9 @@ use tollkeep_types::WallMillis;
 fn own(operator: &Operator) -> Option<&ManagementKey> {
     match &operator.who {
         Who::Key(key) => Some(key),
-        Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Nobody(_) => None,
+        Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => {
+            None
+        }
     }
 }
 

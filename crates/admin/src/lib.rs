@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod acting;
 mod audit;
 mod authn;
 mod bindings;
@@ -14,19 +15,24 @@ mod config;
 mod cursor;
 mod data_port;
 mod end;
+mod etag;
 mod front_door;
 mod grant;
+mod idempotency;
 mod ip_list;
+mod job;
 mod key;
 mod lockout;
 mod maintenance;
 mod manage;
 mod members;
 mod metrics;
+mod not_offered;
 mod once;
 mod openapi;
 mod operation;
 mod operator;
+mod own_token;
 mod parameters;
 mod passwords;
 mod problem;
@@ -42,26 +48,31 @@ mod service_token;
 mod session;
 mod shape;
 mod status;
+mod survey;
 mod tenant;
 mod tls;
 mod token;
+mod vault;
 
 pub use data_port::DataPort;
+pub use job::Jobs;
 pub use openapi::document as openapi;
+pub use own_token::{Holder, HolderNo};
 pub use runtime::{
-    Asking, Breaker, BreakerState, Certificate, ProviderAsk, ProviderForm, Reloaded, Runtime,
-    SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, KekChoice, KekRefused, KnownKek,
+    ProviderAsk, ProviderForm, Reloaded, Runtime, SettingsState,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
+pub use survey::{KekRecords, Survey, Unreadable, place_of};
 
 use arc_swap::ArcSwapOption;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tollkeep_audit::Logger;
 use tollkeep_config::Settings;
-use tollkeep_crypto::TokenHasher;
 use tollkeep_crypto::jwt::JwtKeys;
 use tollkeep_crypto::mint::{self, MintError};
+use tollkeep_crypto::{TokenHasher, hmac_sha256};
 use tollkeep_observe::health::Health;
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_store::{NewManagementKey, Role, Scope, Store, StoreError};
@@ -71,6 +82,7 @@ use tollkeep_types::{Clock, Entropy, Secret, WallMillis};
 const FIRST_KEY_TTL_MS: u64 = 90 * 86_400_000;
 
 /// What the management API is made with.
+#[derive(Clone)]
 pub struct AdminParts {
     /// Where things are kept.
     pub store: Store,
@@ -96,6 +108,8 @@ pub struct AdminParts {
     pub version: &'static str,
     /// Where the process listens.
     pub listeners: Vec<SocketAddr>,
+    /// Long work that operators began.
+    pub jobs: Arc<Jobs>,
     /// The keys of the identity provider at the front door, where there is one.
     pub jwt_keys: Arc<ArcSwapOption<JwtKeys>>,
 }
@@ -104,14 +118,17 @@ pub struct AdminParts {
 #[derive(Clone)]
 pub struct Admin(Arc<State>);
 
+#[derive(Clone)]
 pub(crate) struct State {
     pub(crate) parts: AdminParts,
     pub(crate) started_at: WallMillis,
     /// Signs cursors, so that they can't be made up.
     pub(crate) cursor_key: [u8; 32],
-    pub(crate) lockouts: lockout::Lockouts,
-    pub(crate) passwords: passwords::Passwords,
-    pub(crate) provider: session::Provider,
+    pub(crate) lockouts: Arc<lockout::Lockouts>,
+    pub(crate) passwords: Arc<passwords::Passwords>,
+    pub(crate) provider: Arc<session::Provider>,
+    /// What a request does with it.
+    pub(crate) acting: acting::Acting,
 }
 
 impl State {
@@ -135,16 +152,17 @@ pub enum FirstKeyError {
 impl Admin {
     /// Makes the API; nothing is served yet.
     pub fn new(parts: AdminParts) -> Self {
-        let mut cursor_key = [0_u8; 32];
-        parts.entropy.fill(&mut cursor_key);
+        // Every replica reads the cursors of every other.
+        let cursor_key = hmac_sha256(&parts.fingerprint_key, b"cursors of lists");
         let started_at = parts.clock.wall();
         Self(Arc::new(State {
             parts,
             started_at,
             cursor_key,
-            lockouts: lockout::Lockouts::default(),
-            passwords: passwords::Passwords::default(),
-            provider: session::Provider::default(),
+            lockouts: Arc::default(),
+            passwords: Arc::default(),
+            provider: Arc::default(),
+            acting: acting::Acting::Really,
         }))
     }
 

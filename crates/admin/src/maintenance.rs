@@ -81,7 +81,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 ];
 
 async fn get(call: Call) -> Answer {
-    Ok(ok(&call.state.maintenance(&call.operator)))
+    let on = call.state.parts.store.maintenance();
+    Ok(ok(&call.state.maintenance(&call.operator, on.as_deref())))
 }
 
 async fn put(call: Call) -> Answer {
@@ -110,33 +111,32 @@ async fn put(call: Call) -> Answer {
     if let Some(message) = on.as_ref().and_then(|on| on.message.clone()) {
         event = event.with_detail(Key::Message, Value::Text(message.into()));
     }
-    state.parts.store.set_maintenance(on).await?;
+    state.parts.store.set_maintenance(on.clone()).await?;
     state.parts.runtime.apply_overrides();
     state.record(event).await?;
-    Ok(ok(&state.maintenance(&operator)))
+    Ok(ok(&state.maintenance(&operator, on.as_ref())))
 }
 
 impl State {
     /// The object of maintenance (identity, section 9.4): on by the settings, or by an operator.
-    fn maintenance(&self, operator: &Operator) -> Json {
+    fn maintenance(&self, operator: &Operator, on: Option<&MaintenanceOn>) -> Json {
         let settings = self.settings();
         let written = &settings.server.maintenance;
-        let on = self.parts.store.maintenance();
-        let source = match &on {
+        let source = match on {
             Some(_) => Some("runtime"),
             None if written.on => Some("file"),
             None => None,
         };
-        let message = on.as_ref().and_then(|on| on.message.as_deref());
-        let retry_after_s = on.as_ref().and_then(|on| on.retry_after_s);
+        let message = on.and_then(|on| on.message.as_deref());
+        let retry_after_s = on.and_then(|on| on.retry_after_s);
         // Who operates the deployment is none of a tenant's business.
-        let by = on.as_ref().filter(|_| operator.tenant().is_none());
+        let by = on.filter(|_| operator.tenant().is_none());
         json!({
             "enabled": source.is_some(),
             "message": message.unwrap_or(&written.message),
             "retry_after_s": retry_after_s.unwrap_or(written.retry_after.as_secs()),
             "source": source,
-            "since": on.as_ref().map(|on| on.since),
+            "since": on.map(|on| on.since),
             "by": by.map(|on| &on.by),
         })
     }

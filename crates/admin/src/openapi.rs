@@ -1,7 +1,9 @@
 //! `/api/v1/openapi.json`: the API's own description (OpenAPI 3.1), made from the declarations of
 //! its operations and from nothing else.
 
+use crate::etag;
 use crate::operation::{self, Call, Content, Method, Operation};
+use crate::parameters::DRY_RUN;
 use crate::rights::Right;
 use crate::router::{Answer, ok};
 use crate::serve::Peer;
@@ -169,12 +171,58 @@ fn parameters(operation: &Operation, path: &str) -> Vec<Value> {
             "description": member.about, "schema": schema,
         })
     });
-    in_path.chain(in_query).collect()
+    let mut all: Vec<Value> = in_path.chain(in_query).collect();
+    all.extend(of_changes(operation));
+    all
+}
+
+/// What every change takes besides.
+fn of_changes(operation: &Operation) -> Vec<Value> {
+    if !operation.can_be_tried() {
+        return Vec::new();
+    }
+    let header = |name: &str, about: &str, schema: Value| {
+        json!({
+            "name": name, "in": "header", "required": false,
+            "description": about, "schema": schema,
+        })
+    };
+    let mut all = vec![json!({
+        "name": DRY_RUN.name, "in": "query", "required": false,
+        "description": DRY_RUN.about, "schema": { "type": "boolean" },
+    })];
+    if operation.method == Method::Post {
+        all.push(header(
+            "Idempotency-Key",
+            "The request is carried out once per key, within 24 hours",
+            json!({ "type": "string", "pattern": "^[!-~]{1,200}$" }),
+        ));
+    }
+    if etag::reading_of(operation).is_some() {
+        all.push(header(
+            "If-Match",
+            "Entity tags of the versions that may be changed, or `*`",
+            json!({ "type": "string" }),
+        ));
+    }
+    all
 }
 
 fn responses(operation: &Operation, is_seeds: bool) -> Value {
     let mut responses = Map::new();
-    for (status, content) in operation.answers {
+    let mut answers: Vec<(u16, &Content)> = operation
+        .answers
+        .iter()
+        .map(|(status, content)| (*status, content))
+        .collect();
+    // What would be made is told without being made.
+    let made = answers.iter().find(|(status, _)| *status == 201).copied();
+    if let Some((_, content)) = made
+        && answers.iter().all(|(status, _)| *status != 200)
+    {
+        answers.push((200, content));
+    }
+    for (status, content) in answers {
         let schema = match content {
             Content::None => None,
             Content::Document => Some(json!({ "type": "object" })),
@@ -201,12 +249,19 @@ fn responses(operation: &Operation, is_seeds: bool) -> Value {
         }
         responses.insert(status.to_string(), response);
     }
+    let has_reading = etag::reading_of(operation).is_some();
     let name = if is_seeds { "SeedProblem" } else { "Problem" };
     let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
     for (status, about) in REFUSALS {
         let is_met = match status {
             404 => operation.path.contains('{') || operation.refusals.contains(&404),
             422 => operation.body.is_some() || operation.refusals.contains(&422),
+            409 => operation.method == Method::Post || operation.refusals.contains(&409),
+            412 => operation.method != Method::Get && has_reading,
+            428 => {
+                let is_change = !matches!(operation.method, Method::Get | Method::Post);
+                is_change && has_reading
+            }
             400 | 401 | 403 | 413 | 415 | 421 | 429 | 500 | 503 => true,
             other => operation.refusals.contains(&other),
         };

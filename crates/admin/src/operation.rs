@@ -2,16 +2,19 @@
 //! rights, the reading of what is sent, and the OpenAPI document.
 
 use crate::State;
+use crate::acting::tried;
 use crate::authn::Operator;
+use crate::etag::{self, Precondition};
+use crate::idempotency::{self, Once, Presented, Wanted};
 use crate::members::Members;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, wants_trial};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, key, lockout, maintenance, manage, openapi, operator, project,
-    service_token, session, status, tenant, tls, token,
+    breaker, config, ip_list, job, key, lockout, maintenance, manage, not_offered, openapi,
+    operator, project, service_token, session, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -109,7 +112,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 17] = [
+static NOUNS: [&[Operation]; 19] = [
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -126,6 +129,8 @@ static NOUNS: [&[Operation]; 17] = [
     lockout::OPERATIONS,
     manage::OPERATIONS,
     maintenance::OPERATIONS,
+    vault::OPERATIONS,
+    job::OPERATIONS,
     openapi::OPERATIONS,
 ];
 
@@ -155,7 +160,7 @@ pub(crate) fn routes() -> Router<Arc<State>> {
     for (path, operations) in by_path {
         router = router.route(path, route(&operations));
     }
-    router.fallback(|| async { Problem::not_found() })
+    router.fallback(not_offered::elsewhere)
 }
 
 /// The operations of one path; other methods are told what is allowed.
@@ -193,8 +198,9 @@ impl Operation {
         }
     }
 
-    /// Whether a session must have been proven lately for it (ID-122): it shows a secret once
-    /// or says what somebody may do. Both stand in its declaration, so that none forgets to ask.
+    /// Whether a session must have been proven lately for it (ID-122): it shows a secret
+    /// once, says what somebody may do, or is of a right that wants it. All of that stands in its
+    /// declaration, so that none forgets to ask.
     pub(crate) fn needs_proof(&self) -> bool {
         let shows = |content: &Content| match content {
             Content::Object(parts) => parts.iter().copied().flatten().any(Member::is_shown_once),
@@ -204,13 +210,26 @@ impl Operation {
             Content::None | Content::Document => false,
         };
         let sets_role = |members: &[Member]| members.iter().any(|member| member.name == "role");
-        self.answers.iter().any(|(_, content)| shows(content)) || self.body.is_some_and(sets_role)
+        let is_read = self.method == Method::Get;
+        (self.right.needs_proof() && !is_read)
+            || self.answers.iter().any(|(_, content)| shows(content))
+            || self.body.is_some_and(sets_role)
+    }
+
+    /// Whether it is a change that can be tried without making it, and asked for twice. A login is
+    /// neither: what is guessed counts, and its answer is for one browser.
+    pub(crate) fn can_be_tried(&self) -> bool {
+        self.method != Method::Get && !matches!(self.right, Right::Open | Right::Own)
     }
 
     async fn serve(&'static self, state: Arc<State>, request: Request) -> Answer {
         let operator = request.extensions().get::<Operator>();
         let operator = operator.cloned().ok_or_else(Problem::internal)?;
-        let refused = (Arc::clone(&state), operator.clone());
+        let refused = match self.can_be_tried() && wants_trial(request.uri()) {
+            true => state.trying(state.parts.store.clone()),
+            false => Arc::clone(&state),
+        };
+        let refused = (refused, operator.clone());
         let answer = self.checked(state, operator, request).await;
         // What was done, its own handler has recorded.
         // Why nobody was signed in, the login has recorded.
@@ -233,7 +252,7 @@ impl Operation {
     ) -> Answer {
         operator.check(self, &state)?;
         let is_own = matches!(self.right, Right::Open | Right::Own);
-        if self.method != Method::Get && !is_own {
+        if self.can_be_tried() {
             state.check_tenant(&operator).await?;
         }
         let (mut parts, body) = request.into_parts();
@@ -244,18 +263,35 @@ impl Operation {
         } else {
             String::new()
         };
-        let query = Parameters::read(self.query, &parts.uri)?;
-        let body = match self.body {
-            None => Members::read(&[], &[])?,
-            Some(declared) => {
+        let (query, is_trial) = if self.can_be_tried() {
+            Parameters::of_change(self.query, &parts.uri)?
+        } else {
+            (Parameters::read(self.query, &parts.uri)?, false)
+        };
+        let key = match self.method {
+            Method::Post if self.can_be_tried() => idempotency::key_of(&parts.headers)?,
+            Method::Post | Method::Get | Method::Put | Method::Patch | Method::Delete => None,
+        };
+        let asked = (&*state, &operator, &*id);
+        let precondition = if is_own {
+            None
+        } else {
+            Precondition::of(self, &parts.headers, asked)?
+        };
+        let path = parts.uri.path().to_owned();
+        let text = parts.uri.query().unwrap_or_default().to_owned();
+        let presented = parts.extensions.get::<Presented>().cloned();
+        let bytes = match self.body {
+            None => Bytes::new(),
+            Some(_) => {
                 let body = Bytes::from_request(Request::from_parts(parts, body), &()).await;
-                let body = body.map_err(|refused| match refused.status() {
+                body.map_err(|refused| match refused.status() {
                     StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
                     _ => Problem::bad_request("The body could not be read."),
-                })?;
-                Members::read(declared, &body)?
+                })?
             }
         };
+        let body = Members::read(self.body.unwrap_or_default(), &bytes)?;
         let call = Call {
             state,
             operator,
@@ -263,7 +299,45 @@ impl Operation {
             query,
             body,
         };
-        (self.run)(call).await
+        match key {
+            _ if is_trial => self.try_out(call, precondition).await,
+            None => self.carry_out(call, precondition).await,
+            Some(key) => {
+                let wanted = Wanted {
+                    path: &path,
+                    query: &text,
+                    body: &bytes,
+                    presented: presented.as_ref(),
+                };
+                let once = Once::new(&call.state, &call.operator, &key, &wanted);
+                once.carry_out(self, call, precondition).await
+            }
+        }
+    }
+
+    /// Carries out what was asked, if it is about the thing as it is expected.
+    pub(crate) async fn carry_out(
+        &'static self,
+        mut call: Call,
+        precondition: Option<Precondition>,
+    ) -> Answer {
+        if let Some(precondition) = precondition {
+            call.state = precondition.check(&call.state).await?;
+        }
+        let response = (self.run)(call).await?;
+        Ok(etag::tag(self, response).await)
+    }
+
+    /// Tells what carrying it out would do.
+    async fn try_out(&'static self, call: Call, precondition: Option<Precondition>) -> Answer {
+        let (store, trial) = call.state.parts.store.trial();
+        let call = Call {
+            state: call.state.trying(store),
+            ..call
+        };
+        let answer = self.carry_out(call, precondition).await;
+        trial.end().await;
+        answer.map(tried)
     }
 }
 

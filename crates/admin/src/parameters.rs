@@ -3,7 +3,7 @@
 use crate::State;
 use crate::cursor;
 use crate::problem::Problem;
-use crate::shape::{Kind, Member, bounded, text};
+use crate::shape::{Kind, Member, bounded, switch, text};
 use axum::extract::Query;
 use axum::http::Uri;
 use std::collections::BTreeMap;
@@ -20,6 +20,26 @@ pub(crate) const CURSOR: Member = text("cursor", 400, "`next_cursor` of the part
 /// Entries of a part of a list, unless the request says how many.
 const LIMIT_DEFAULT: u32 = 50;
 
+/// Of every change: whether it is tried only.
+pub(crate) const DRY_RUN: Member = switch(
+    "dry_run",
+    "Whether to tell what would change, and change nothing",
+);
+const TRIAL: &[Member] = &[DRY_RUN];
+
+fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let pairs = pairs.map_err(|_| Problem::bad_request("The query could not be read."))?;
+    Ok(pairs.0)
+}
+
+/// Whether a change is to be tried only, as far as that can be read.
+pub(crate) fn wants_trial(uri: &Uri) -> bool {
+    let pairs = pairs(uri).unwrap_or_default();
+    let mut pairs = pairs.iter();
+    pairs.any(|(name, value)| name == DRY_RUN.name && value == "true")
+}
+
 /// What a query says.
 #[derive(Debug)]
 pub(crate) struct Parameters {
@@ -33,10 +53,12 @@ impl Parameters {
     /// # Errors
     /// It can't be read, names one twice, or one that is not declared, or one is not as declared.
     pub(crate) fn read(declared: &'static [Member], uri: &Uri) -> Result<Self, Problem> {
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
-        let pairs = pairs.map_err(|_| Problem::bad_request("The query could not be read."))?;
+        Self::of(declared, pairs(uri)?)
+    }
+
+    fn of(declared: &'static [Member], pairs: Vec<(String, String)>) -> Result<Self, Problem> {
         let mut given = BTreeMap::new();
-        for (name, value) in pairs.0 {
+        for (name, value) in pairs {
             let Some(member) = declared.iter().find(|member| member.name == name) else {
                 return Err(Problem::bad_request(format!("{name}: unknown parameter.")));
             };
@@ -49,6 +71,27 @@ impl Parameters {
             }
         }
         Ok(Self { declared, given })
+    }
+
+    /// Reads the query of a change, and whether the change is to be tried only.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn of_change(
+        declared: &'static [Member],
+        uri: &Uri,
+    ) -> Result<(Self, bool), Problem> {
+        let (trials, others) = pairs(uri)?
+            .into_iter()
+            .partition::<Vec<_>, _>(|(name, _)| name == DRY_RUN.name);
+        let trial = Self::of(TRIAL, trials)?;
+        Ok((Self::of(declared, others)?, trial.is_on(DRY_RUN.name)))
+    }
+
+    /// None of those that are declared.
+    pub(crate) const fn none(declared: &'static [Member]) -> Self {
+        let given = BTreeMap::new();
+        Self { declared, given }
     }
 
     /// A parameter.

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tollkeep_config::ConfigErrors;
 use tollkeep_store::{Conflict, StoreError};
 
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
 /// One fault of a request body, by its JSON pointer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Fault {
@@ -189,6 +191,59 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
 
+    pub(crate) fn precondition_failed() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition_failed",
+            "It is no longer the version that `If-Match` names: look again.",
+        )
+    }
+
+    pub(crate) fn if_match_required() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "if_match_required",
+            "Name the version you change: `If-Match` with the `ETag` of a reading, or `*`.",
+        )
+    }
+
+    pub(crate) fn still_running() -> Self {
+        Self {
+            retry_after_s: Some(1),
+            ..Self::conflict("The first request with this Idempotency-Key is still running.")
+        }
+    }
+
+    pub(crate) fn answer_lost() -> Self {
+        Self::conflict(
+            "The request with this Idempotency-Key was carried out, and its answer can't be given \
+             again: look what is there before you send another key.",
+        )
+    }
+
+    pub(crate) fn key_reused() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            "This Idempotency-Key came with another request before.",
+        )
+    }
+
+    pub(crate) fn too_many_keys() -> Self {
+        Self {
+            retry_after_s: Some(3_600),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "There are 10000 Idempotency-Keys of yours on record; each is kept for 24 hours.",
+            )
+        }
+    }
+
+    pub(crate) fn not_offered(why: &'static str) -> Self {
+        Self::new(StatusCode::GONE, "not_offered", why)
+    }
+
     pub(crate) fn too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -231,6 +286,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail)
     }
 
+    pub(crate) fn store_unavailable() -> Self {
+        let detail = "The disk does not take what is to be kept: nothing was changed.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -253,6 +313,10 @@ impl Problem {
     pub(crate) const fn code(&self) -> &'static str {
         self.code
     }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
 }
 
 impl From<StoreError> for Problem {
@@ -268,6 +332,8 @@ impl From<StoreError> for Problem {
                     Conflict::TokenRotated => {
                         "The token was rotated already; its successor can be rotated."
                     }
+                    Conflict::TokenNotOwn => "The token is not one that its holder replaces.",
+                    Conflict::LineageOver => "The line of the token is as old as one may become.",
                     Conflict::IpEntriesFull => {
                         "There are 10000 entries: remove some, or list networks."
                     }
@@ -281,6 +347,10 @@ impl From<StoreError> for Problem {
                     Conflict::OperatorsFull => "There are too many operators.",
                     Conflict::SessionsFull => "There are too many console sessions.",
                     Conflict::ManagementKeyEnded => "The key was revoked or has expired.",
+                    Conflict::Unexpected => return Self::precondition_failed(),
+                    Conflict::Overtaken => {
+                        "Another request with this Idempotency-Key took over: nothing was changed."
+                    }
                     Conflict::Changed => "It was changed meanwhile: look again.",
                     Conflict::LastOwner => {
                         let detail = "One owner key must remain: make another first.";
@@ -313,6 +383,10 @@ impl Problem {
     pub(crate) fn of_answer(response: &mut Response) -> Option<Self> {
         if let Some(problem) = response.extensions_mut().remove::<Self>() {
             return Some(problem);
+        }
+        // One that was written before, and is given again.
+        if response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON) {
+            return None;
         }
         match response.status() {
             StatusCode::BAD_REQUEST => Some(Self::bad_request("The request could not be read.")),
@@ -347,10 +421,7 @@ impl Problem {
         *response.body_mut() = Body::from(document.to_string());
         let fields = response.headers_mut();
         fields.remove(header::CONTENT_LENGTH);
-        fields.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        fields.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         if let Some(Ok(allow)) = self.allow.as_deref().map(HeaderValue::from_str) {
             fields.insert(header::ALLOW, allow);
         }

@@ -26,6 +26,8 @@ pub(crate) enum Right {
     ServiceTokens,
     /// Who is signed in.
     Sessions,
+    /// The keys that everything is sealed under.
+    Vault,
 }
 
 impl Right {
@@ -39,9 +41,29 @@ impl Right {
             Self::Projects | Self::Keys => matches!(role, Owner | Admin | TenantAdmin),
             Self::Operate => matches!(role, Owner | Admin | Operator),
             Self::Configuration | Self::ServiceTokens => matches!(role, Owner | Admin),
-            Self::Tenants | Self::Sessions => matches!(role, Owner),
+            Self::Tenants | Self::Sessions | Self::Vault => matches!(role, Owner),
         };
         by_role && (!is_bound || self.is_of_tenants())
+    }
+
+    /// Whether a session must have been proven lately for what it lets do (ID-122).
+    pub(crate) const fn needs_proof(self) -> bool {
+        match self {
+            Self::Vault => true,
+            Self::Open
+            | Self::Own
+            | Self::Read
+            | Self::ReadDeployment
+            | Self::Tokens
+            | Self::Projects
+            | Self::Breakers
+            | Self::Keys
+            | Self::Tenants
+            | Self::Operate
+            | Self::Configuration
+            | Self::ServiceTokens
+            | Self::Sessions => false,
+        }
     }
 
     /// Whether it ends at the border of a tenant.
@@ -59,7 +81,8 @@ impl Right {
             | Self::Operate
             | Self::Configuration
             | Self::ServiceTokens
-            | Self::Sessions => false,
+            | Self::Sessions
+            | Self::Vault => false,
         }
     }
 }
@@ -146,6 +169,7 @@ mod tests {
             (Right::Sessions, &[Owner]),
             (Right::Open, &ROLES),
             (Right::Own, &ROLES),
+            (Right::Vault, &[Owner]),
         ] {
             for role in ROLES {
                 assert_eq!(
@@ -164,6 +188,7 @@ mod tests {
             for right in [
                 Right::ReadDeployment,
                 Right::Tenants,
+                Right::Vault,
                 Right::Operate,
                 Right::Configuration,
                 Right::ServiceTokens,

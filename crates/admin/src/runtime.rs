@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::{ConfigErrors, Settings};
+use tollkeep_crypto::Keyring;
 use tollkeep_policy::egress::EgressUrl;
+use tollkeep_store::StoreError;
 use tollkeep_types::{ProjectId, Secret, TenantId, WallMillis};
 
 /// The running gateway.
@@ -27,11 +29,23 @@ pub trait Runtime: Send + Sync {
     /// Every fault at once; the settings in force stay.
     fn reload(&self) -> Result<Reloaded, ConfigErrors>;
 
+    /// What [`Self::reload`] would take over; nothing is. Blocks.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    fn try_reload(&self) -> Result<Reloaded, ConfigErrors>;
+
     /// Reads the certificates of all listeners again and serves new connections with them. Blocks.
     ///
     /// # Errors
     /// Every fault at once; those in use stay.
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
+
+    /// What [`Self::reload_tls`] would use; nothing is. Blocks.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
 
     /// Asks an identity provider, through the egress door.
     fn ask_provider(&self, ask: ProviderAsk) -> Asking;
@@ -44,6 +58,65 @@ pub trait Runtime: Send + Sync {
 
     /// The worst state of each upstream's breakers.
     fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)>;
+
+    /// The key-encryption keys that are loaded.
+    fn keyring(&self) -> Arc<Keyring>;
+
+    /// Every key-encryption key that is known, and where it comes from.
+    fn keks(&self) -> Vec<KnownKek>;
+
+    /// Whether keys are made here, rather than given from outside.
+    fn makes_keks(&self) -> bool;
+
+    /// Lets another key seal from now on.
+    fn seal_under(&self, kek: KekChoice) -> Choosing<'_>;
+}
+
+/// The keys after another one was let seal.
+pub type Choosing<'a> = Pin<Box<dyn Future<Output = Result<Arc<Keyring>, KekRefused>> + Send + 'a>>;
+
+/// Which key shall seal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum KekChoice {
+    /// One that is made for it.
+    New,
+    /// The active one of that id.
+    Id(String),
+}
+
+/// Why another key does not seal.
+#[derive(Debug, thiserror::Error)]
+pub enum KekRefused {
+    /// No key that may seal has that id.
+    #[error("no active key has that id")]
+    NotActive,
+    /// Only keys in files of our own are made by us.
+    #[error("keys come from the settings: add one there")]
+    FromOutside,
+    /// There are too many keys.
+    #[error("{0}")]
+    Full(String),
+    /// The disk.
+    #[error("{0}")]
+    NotWritten(String),
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// A key-encryption key as operators know it.
+#[derive(Clone, Debug)]
+pub struct KnownKek {
+    /// Its id.
+    pub id: String,
+    /// What it is for, in a word.
+    pub state: &'static str,
+    /// Where it comes from; `None` of one that is not looked for.
+    pub source: Option<&'static str>,
+    /// Tells keys apart; `None` of one that is not loaded.
+    pub fingerprint: Option<String>,
+    /// Whether it is the one that seals.
+    pub seals: bool,
 }
 
 /// The body of the answer, or why there is none.

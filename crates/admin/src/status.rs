@@ -61,7 +61,11 @@ const WHO: &[Member] = &[
     id("tenant_id", "ten_", "The one tenant it is bound to").or_null(),
     texts("scopes", 64, 100, "What it is narrowed to").or_null(),
     time("expires_at", "When it stops working").or_null(),
-    choice("via", &["key", "session", "env", "socket"], "How it came"),
+    choice(
+        "via",
+        &["key", "session", "env", "socket", "loopback"],
+        "How it came",
+    ),
 ];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -146,6 +150,7 @@ async fn whoami(call: Call) -> Answer {
         Who::Environment => ("management", "env", None),
         Who::Person(_) => ("management", "session", None),
         Who::Local { .. } => ("local", "socket", None),
+        Who::Loopback => ("local", "loopback", None),
         Who::Nobody(_) => return Err(Problem::unauthorized()),
     };
     let via = match &operator.session {
@@ -155,7 +160,7 @@ async fn whoami(call: Call) -> Answer {
     let name = match &operator.who {
         Who::Key(key) => Some(&key.name),
         Who::Person(person) => Some(&person.name),
-        Who::Environment | Who::Local { .. } | Who::Nobody(_) => None,
+        Who::Environment | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => None,
     };
     Ok(ok(&json!({
         "actor": actor,

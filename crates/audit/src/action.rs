@@ -141,6 +141,9 @@ words! {
         TokenRevokeBatch = "token.revoke_batch",
         AdminLockout = "admin.lockout",
         CertificateOrder = "certificate.order",
+        VaultMigrate = "vault.migrate",
+        VaultRekey = "vault.rekey",
+        VaultOpenFailed = "vault.open_failed",
     }
 }
 
@@ -179,6 +182,8 @@ impl Action {
             | Self::TokenSuspend
             | Self::TokenResume
             | Self::TokenRevokeBatch
+            | Self::VaultMigrate
+            | Self::VaultRekey
             | Self::ConfigLoad
             | Self::ConfigReload
             | Self::ConfigReject => Class::Management,
@@ -194,6 +199,7 @@ impl Action {
             | Self::MaintenanceOff
             | Self::AdminLockout
             | Self::AdminLogin | Self::AdminLogout | Self::AdminAccess | Self::SessionEnd
+            | Self::VaultOpenFailed
             | Self::EgressBlocked
             | Self::RequestRejected
             | Self::SecurityViolation => Class::Security,
@@ -295,9 +301,12 @@ words! {
         TornBytes = "torn_bytes",
         Unconfirmed = "unconfirmed",
         DownMs = "down_ms",
+        DryRun = "dry_run",
         CertificateSubject = "certificate_subject",
         CertificateNames = "certificate_names",
         CertificateSha256 = "certificate_sha256",
+        Kek = "kek",
+        Unreadable = "unreadable",
     }
 }
 

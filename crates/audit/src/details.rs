@@ -21,6 +21,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Cidr,
     Key::Count,
     Key::DownMs,
+    Key::DryRun,
     Key::DurationMinutes,
     Key::DurationMs,
     Key::Endpoint,
@@ -30,6 +31,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::HttpMethod,
     Key::InputTokens,
     Key::IsActive,
+    Key::Kek,
     Key::Kind,
     Key::List,
     Key::Listener,
@@ -50,6 +52,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::TornBytes,
     Key::Unconfirmed,
     Key::Units,
+    Key::Unreadable,
     Key::UserAgent,
     Key::Version,
 ];

@@ -96,6 +96,7 @@ const START_ONLY: &[(&str, Same)] = &[
         };
         text(a) == text(b)
     }),
+    ("vault.keks", |a, b| a.vault.keks == b.vault.keks),
     ("store.path", |a, b| a.store.path == b.store.path),
     ("store.driver", |a, b| {
         a.store.postgres.is_some() == b.store.postgres.is_some()

@@ -1,6 +1,6 @@
 //! Plain and keyed SHA-256 for callers that chain or fingerprint things.
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::{digest, hkdf, hmac};
 
 /// SHA-256 (FIPS 180-4) of the parts, one after the other as if they were one text.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
@@ -18,6 +18,20 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     bytes_of(hmac::sign(&key, data).as_ref())
+}
+
+/// 32 bytes of HKDF-SHA256 (RFC 5869): a key for one purpose, made of secrets.
+pub fn hkdf_sha256(secret: &[u8], salt: &[u8], purpose: &[u8]) -> [u8; 32] {
+    let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
+    let mut key = [0; 32];
+    let filled = extracted
+        .expand(&[purpose], hkdf::HKDF_SHA256)
+        .and_then(|expanded| expanded.fill(&mut key));
+    match filled {
+        Ok(()) => key,
+        // It refuses lengths other than its own, which this is; no key is better than a weak one.
+        Err(_) => hmac_sha256(&hmac_sha256(salt, secret), purpose),
+    }
 }
 
 /// The 32 bytes of a SHA-256 output. The output is always 32 bytes long; the library's type just
@@ -49,6 +63,21 @@ mod tests {
             let parts: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
             assert_eq!(hex(&sha256(&parts)), want, "{name}");
         }
+    }
+
+    // ID-104
+    #[test]
+    fn derived_keys_are_those_of_rfc_5869() {
+        let salt: Vec<u8> = (0..=0x0c).collect();
+        let info: Vec<u8> = (0xf0..=0xf9).collect();
+        assert_eq!(
+            hex(&hkdf_sha256(&[0x0b; 22], &salt, &info)),
+            "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
+        );
+        assert_eq!(
+            hex(&hkdf_sha256(&[0x0b; 22], &[], &[])),
+            "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
+        );
     }
 
     #[test]

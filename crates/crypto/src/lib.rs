@@ -17,7 +17,10 @@ mod token_hash;
 pub mod totp;
 pub mod weak;
 
-pub use digest::{hmac_sha256, sha256};
+pub use digest::{hkdf_sha256, hmac_sha256, sha256};
 pub use entropy::SystemEntropy;
-pub use keyring::{CheckError, Keyring, KeyringError, OpenError, SealContext, SealError};
+pub use keyring::{
+    CheckError, Depth, KekState, Keyring, KeyringError, OpenError, SealContext, SealError,
+    ShownKek, kek_of,
+};
 pub use token_hash::TokenHasher;

@@ -1,11 +1,11 @@
 //! The edge of a request: who sends it, whether the name is served, whether there is room, and
 //! its canonical path.
 
+use crate::counted::Counted;
 use crate::edge_limits::Debited;
 use crate::lifecycle::Exchange;
 use crate::refusal::Refusal;
 use crate::shared_limits::SharedLimits;
-use crate::worker::Counted;
 use std::net::IpAddr;
 use tollkeep_counters::{IpGuard, SeatGuard};
 use tollkeep_http1::Known;

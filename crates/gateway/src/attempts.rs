@@ -88,7 +88,7 @@ impl Exchange<'_> {
             let dialling = Box::pin(worker.pool.dial(&target.endpoint, owner, &mut tried));
             let error = match self.conn.race(dialling).await {
                 Raced::Gone => return Err(Stop::CallerGone),
-                Raced::Late => return Err(Refusal::Timeout.into()),
+                Raced::Late => return Err(self.late().into()),
                 Raced::Done(Ok(upstream)) => return Ok(upstream),
                 Raced::Done(Err(error)) => error,
             };
@@ -105,6 +105,9 @@ impl Exchange<'_> {
                 let pause = PAUSE.saturating_mul(1 << tries.min(8));
                 match self.conn.race(Box::pin(tokio::time::sleep(pause))).await {
                     Raced::Gone => return Err(Stop::CallerGone),
+                    Raced::Late if self.is_revoked() => {
+                        return Err(Refusal::AccessRevoked.into());
+                    }
                     Raced::Late => return Err(dial_refusal(&error, target).into()),
                     Raced::Done(()) => {}
                 }
@@ -152,7 +155,7 @@ impl Exchange<'_> {
         (self.work.request, self.work.body) = (request, chunked);
         match written {
             Raced::Gone => return Err(Stop::CallerGone),
-            Raced::Late => return Err(Refusal::Timeout.into()),
+            Raced::Late => return Err(self.late().into()),
             Raced::Done(Err(_)) if repeatable || (upstream.is_reused() && !upstream.wrote()) => {
                 return Ok(Attempt::DiedInPool);
             }

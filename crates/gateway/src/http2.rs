@@ -55,10 +55,19 @@ pub(crate) async fn serve(
                 }
             }
             Incoming::Late => {}
+            Incoming::Malformed => {
+                connection.rejected("http2_malformed");
+                if !connection.is_due() {
+                    continue;
+                }
+            }
             Incoming::Breach(breach) => {
-                worker.shared.metrics.rejected(breach.reason());
-                tracing::debug!(reason = breach.reason(), "an HTTP/2 connection overdid it");
+                connection.rejected(breach.reason());
                 return connection.http2.calm().await;
+            }
+            Incoming::Broken(reason) => {
+                connection.rejected(reason.reason());
+                return connection.http2.close().await;
             }
             Incoming::Over => return connection.http2.close().await,
         }
@@ -95,6 +104,11 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
+    /// Tells of what was refused before there was a request.
+    fn rejected(&self, reason: &'static str) {
+        self.worker.rejected(self.http2.peer().ip(), reason);
+    }
+
     /// Sets when it is looked at next.
     fn wait_anew(&mut self, plan: &Plan) {
         let wait = self.wait(plan);

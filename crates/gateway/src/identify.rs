@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tollkeep_config::settings::Access;
 use tollkeep_counters::{Claim, Class, Key};
 use tollkeep_http1::Known;
+use tollkeep_llm::Surface;
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::permission::{BindingFacts, BindingRefusal, Bindings};
 use tollkeep_policy::rate::Verdict;
@@ -60,7 +61,7 @@ impl Exchange<'_> {
             Access::Token => self.check_news()?,
         }
         let found = self
-            .find_token(entry, route)
+            .find_token(entry, route.surface())
             .map_err(|failure| self.authn_refusal(entry, failure))?;
         self.work.facts.token = Some(Arc::clone(&found));
         self.worker.note_known(entry.client_ip());
@@ -89,7 +90,7 @@ impl Exchange<'_> {
 
     /// Whether a revocation made elsewhere would be known here. It is asked before the token is
     /// looked for, so the answer is the same for every token.
-    fn check_news(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_news(&self) -> Result<(), Refusal> {
         let unconfirmed_ns = self.worker.shared.store.unconfirmed_ns(self.started);
         if unconfirmed_ns > self.plan.revocation_stale_ns {
             return Err(Refusal::AuthUnavailable);
@@ -97,12 +98,12 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn find_token(
+    pub(crate) fn find_token(
         &self,
         entry: &Entry<'_>,
-        route: &Route<'_>,
+        surface: Option<Surface>,
     ) -> Result<Arc<LiveToken>, AuthnFailure> {
-        let text = self.credential(entry, route);
+        let text = self.credential(entry, surface);
         let shared = &self.worker.shared;
         // The digest and the look-up are done in every case, so that time tells nothing.
         let digest = shared.hasher.hash(text.unwrap_or_default());
@@ -129,7 +130,11 @@ impl Exchange<'_> {
 
     /// The one credential the request carries. Equal values in two carriers are one; what is
     /// decided here depends on the request's form alone, never on the state of a secret.
-    fn credential(&self, entry: &Entry<'_>, route: &Route<'_>) -> Result<&[u8], AuthnFailure> {
+    fn credential(
+        &self,
+        entry: &Entry<'_>,
+        surface: Option<Surface>,
+    ) -> Result<&[u8], AuthnFailure> {
         let bytes = self.conn.unread();
         let mut found: Option<&[u8]> = None;
         for known in [Known::Authorization, Known::XApiKey, Known::XGoogApiKey] {
@@ -146,7 +151,7 @@ impl Exchange<'_> {
             }
             found = Some(token);
         }
-        let Some(query) = entry.query().filter(|_| route.surface().is_some()) else {
+        let Some(query) = entry.query().filter(|_| surface.is_some()) else {
             return found.ok_or(AuthnFailure::Missing);
         };
         let query = self
@@ -183,7 +188,7 @@ impl Exchange<'_> {
 
     /// A failure is counted against its address; too many of them, and the address is told to
     /// wait. Valid tokens from there go on working.
-    fn authn_refusal(&self, entry: &Entry<'_>, failure: AuthnFailure) -> Refusal {
+    pub(crate) fn authn_refusal(&self, entry: &Entry<'_>, failure: AuthnFailure) -> Refusal {
         let shared = &self.worker.shared;
         let key = Key::addr(Class::FailedCredential, prefix_key(entry.client_ip()));
         let claim = Claim::key(key, self.plan.failing_credentials);
@@ -229,7 +234,7 @@ fn takes(route: &Route<'_>, ip: IpAddr) -> bool {
     }
 }
 
-fn check_project(token: &LiveToken) -> Result<(), Refusal> {
+pub(crate) fn check_project(token: &LiveToken) -> Result<(), Refusal> {
     match token.project.standing() {
         ProjectStanding::Active => Ok(()),
         ProjectStanding::Inactive => Err(Refusal::ProjectInactive),
@@ -252,7 +257,7 @@ pub(crate) fn bindings_of(token: &LiveToken) -> Bindings<'_> {
     }
 }
 
-fn binding_refusal(refusal: BindingRefusal) -> Refusal {
+pub(crate) fn binding_refusal(refusal: BindingRefusal) -> Refusal {
     match refusal {
         BindingRefusal::OriginMissing => Refusal::OriginRequired(OriginRule::Token),
         BindingRefusal::Origin => Refusal::OriginNotAllowed(OriginRule::Token),

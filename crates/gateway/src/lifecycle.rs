@@ -5,11 +5,12 @@
 //! [`Exchange::live`] has a line per stage, and each stage hands on the proof that the next one
 //! takes.
 
+use crate::counted::Counted;
 use crate::http2;
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::refusal::Refusal;
-use crate::worker::{Counted, Worker};
+use crate::worker::Worker;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -314,7 +315,10 @@ impl<'a> Exchange<'a> {
         let is_told = matches!(lived, Ok(()) | Err(Stop::Refused(Refusal::Forbidden(_))));
         if !is_told && self.conn.slot().is_denied() {
             lived = Err(self.denied_meanwhile());
+        } else if lived.is_err() && self.is_revoked() {
+            lived = lived.map_err(|stop| self.revoked_meanwhile(stop));
         }
+        self.conn.slot().hold(None);
         let after = match lived {
             Ok(()) => self.finish().await,
             // Boxed here and below: what is rare must not make every connection larger.
@@ -339,6 +343,21 @@ impl<'a> Exchange<'a> {
         self.work.facts.refused(&Refusal::Forbidden("ip_list"));
         self.work.facts.outcome = RequestOutcome::Cut;
         Stop::Cut
+    }
+
+    /// The caller's access ended while it ran: whatever it was about to be told, it is told that.
+    #[cold]
+    fn revoked_meanwhile(&mut self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Refused(_) => Refusal::AccessRevoked.into(),
+            // An answer was on its way, and its reader is slow.
+            Stop::CallerGone if self.work.facts.status > 0 => {
+                self.work.facts.refused(&Refusal::AccessRevoked);
+                self.work.facts.outcome = RequestOutcome::Cut;
+                Stop::Cut
+            }
+            Stop::CallerGone | Stop::Cut | Stop::Short => stop,
+        }
     }
 
     /// The product in one sentence.
@@ -381,8 +400,12 @@ impl<'a> Exchange<'a> {
         if let Some(cors) = cors.filter(|_| self.is_preflight()) {
             return Box::pin(self.answer_preflight(cors, &entry)).await;
         }
+        if self.is_for_us() {
+            return Box::pin(self.own_token(&entry)).await;
+        }
         let route = self.route(&entry)?;
         let caller = self.identify(&entry, &route)?;
+        self.hold_slot();
         let call = self.read_call(&entry, &route, &caller).await?;
         let pass = self.pass(&caller, &call)?;
         let mut grant = match shared {

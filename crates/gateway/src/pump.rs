@@ -8,7 +8,6 @@ use crate::upstream_body::{BodyStep, UpstreamBody};
 use std::time::Duration;
 use tollkeep_http1::{Version, write};
 use tollkeep_net::{Raced, UpstreamConn};
-use tollkeep_store::live::LiveToken;
 
 /// How much of an answer passed, and how much may.
 pub(crate) struct Caps<'c, 'r> {
@@ -58,16 +57,26 @@ pub(crate) fn write_piece(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
 }
 
 impl Exchange<'_> {
-    /// Names whose answer is on its way, so that it ends when their access does.
-    fn hold_slot(&self) {
+    /// HOT. Names whose call this is, so that it ends when their access does, whatever it waits
+    /// for.
+    pub(crate) fn hold_slot(&self) {
         let token = self.work.facts.token.as_deref();
         let holder = token.map(|token| *token.digest().bytes());
         self.conn.slot().hold(holder);
     }
 
     /// Whether the caller's access ended since it was proven.
-    fn is_revoked(&self) -> bool {
+    pub(crate) fn is_revoked(&self) -> bool {
         self.conn.slot().is_cut()
+    }
+
+    /// Why waiting for an upstream came to its end: the caller's access did, or time.
+    pub(crate) fn late(&self) -> Refusal {
+        if self.is_revoked() {
+            Refusal::AccessRevoked
+        } else {
+            Refusal::Timeout
+        }
     }
 
     /// Ends the head of an answer of unknown length; says whether its body is chunked.
@@ -95,24 +104,6 @@ impl Exchange<'_> {
     /// Moves the body along until it ends, or the caller's access does. What is not yet written
     /// stays in the scratch, so that the end can go out with the last bytes.
     pub(crate) async fn pump(
-        &mut self,
-        upstream: &mut UpstreamConn,
-        body: &mut UpstreamBody,
-        caps: &mut Caps<'_, '_>,
-        seen: impl FnMut(&[u8]),
-    ) -> Result<Ended, Stop> {
-        self.hold_slot();
-        let token = self.work.facts.token.as_deref();
-        let ended = if token.is_some_and(LiveToken::is_cut) {
-            Ok(Ended::Failed(Refusal::AccessRevoked))
-        } else {
-            self.move_along(upstream, body, caps, seen).await
-        };
-        self.conn.slot().hold(None);
-        ended
-    }
-
-    async fn move_along(
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,

@@ -2,12 +2,12 @@
 
 use crate::admit::Entry;
 use crate::body_coding::content_coding;
+use crate::counted::Counted;
 use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
 use crate::record::LlmFacts;
 use crate::refusal::Refusal;
 use crate::route::{Destination, PlainRoute, Route};
-use crate::worker::Counted;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::ContentCoding;

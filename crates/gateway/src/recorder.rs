@@ -5,6 +5,7 @@
 
 use crate::folds::{FoldKey, Folds};
 use crate::record::{Facts, RefusedAs};
+use crate::tally::Tally;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +24,6 @@ use tollkeep_types::usage::UsageReport;
 
 /// Buffers kept for later batches: as many as workers are likely to write at the same moment.
 const SPARE_MAX: usize = 8;
-/// The reason of a denial before there was a request.
-const AT_ACCEPT: &str = "closed_at_accept";
 
 /// Where records go.
 pub struct Sinks {
@@ -40,6 +39,8 @@ pub struct Sinks {
     pub ip_mask: IpMask,
     /// What is hidden in what callers and upstreams named.
     pub redactor: Redactor,
+    /// Counts of what tokens do.
+    pub tally: Arc<Tally>,
 }
 
 /// Turns records into lines and events.
@@ -88,6 +89,7 @@ impl Recorder {
     /// that neither waits for the other. Never waits: a full queue is the log's to count.
     pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
         self.write_lines(&batch);
+        self.sinks.tally.count(&batch);
         let Some(audit) = &self.sinks.audit else {
             return self.keep(batch);
         };
@@ -156,21 +158,27 @@ impl Recorder {
         }
     }
 
-    /// Tells of a connection that was closed at accept, since its address may not come.
-    pub(crate) fn denied_at_accept(&self, ip: IpAddr, at: WallMillis) {
+    /// Tells of what was refused to an address before there was a request.
+    pub(crate) fn told_of_peer(
+        &self,
+        action: Action,
+        reason: &'static str,
+        ip: IpAddr,
+        at: WallMillis,
+    ) {
         let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = folds.tell(FoldKey::address(ip, AT_ACCEPT), at.0);
+        let told = folds.tell(FoldKey::address(ip, reason), at.0);
         drop(folds);
         let (Some(audit), Some(count)) = (&self.sinks.audit, told) else {
             return;
         };
-        let event = Event::new(Action::IpDenied, Actor::Anonymous, Outcome::Denied)
+        let event = Event::new(action, Actor::Anonymous, Outcome::Denied)
             .at(at)
             .with_client_ip(ip)
-            .with_reason(AT_ACCEPT)
+            .with_reason(reason)
             .with_detail(Key::Count, Value::Number(count));
         if let Err(error) = audit.enqueue(&event) {
-            tracing::debug!("A denied connection was not recorded: {error}");
+            tracing::debug!("A refused connection was not recorded: {error}");
         }
     }
 

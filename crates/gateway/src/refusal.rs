@@ -132,6 +132,12 @@ pub(crate) enum Refusal {
     TenantSuspended,
     #[error("the token was revoked or switched off while the answer was on its way")]
     AccessRevoked,
+    #[error("the token is not one that its holder replaces")]
+    NotSelfRotating,
+    #[error("the token was replaced before")]
+    TokenRotated,
+    #[error("the line of the token is as old as one may become")]
+    LineageOver,
     #[error("binding violated: {0}")]
     TokenBinding(&'static str),
     #[error("{0} wants an origin and the request has none")]
@@ -276,6 +282,9 @@ impl Refusal {
             Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::ProjectInactive),
             Self::AccessRevoked => row(403, "access_revoked", "Access was revoked.", Kind::Forbidden),
             Self::TenantSuspended => row(403, "tenant_suspended", "Not allowed.", Kind::Forbidden),
+            Self::NotSelfRotating => row(403, "self_rotate_off", "This token is not replaced by its holder.", Kind::Forbidden),
+            Self::TokenRotated => row(409, "token_rotated", "This token was replaced before.", Kind::BadRequest),
+            Self::LineageOver => row(409, "lineage_over", "This token can't be replaced any more.", Kind::BadRequest),
             Self::TokenBinding(_) => row(403, "token_binding", "Not allowed.", Kind::Forbidden),
             Self::OriginRequired(_) => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
             Self::OriginNotAllowed(_) => row(403, "origin_not_allowed", "Not allowed.", Kind::OriginNotAllowed),

@@ -67,6 +67,10 @@ impl Refusal {
                 | Self::MethodUnknown
                 | Self::VersionUnsupported
                 | Self::MethodNotAllowed { closes: true, .. }
+                // Whoever shows a replaced token again may have found it somewhere.
+                | Self::TokenRotated
+                | Self::LineageOver
+                | Self::NotSelfRotating
         );
         if of_form {
             RefusedAs::Rejected(self.public().code)

@@ -216,7 +216,7 @@ impl<'p> Exchange<'p> {
             let started = !upstream.unread().is_empty() || interim > 0;
             match self.conn.race(upstream.fill()).await {
                 Raced::Gone => return Err(Stop::CallerGone),
-                Raced::Late => return Err(Refusal::Timeout.into()),
+                Raced::Late => return Err(self.late().into()),
                 Raced::Done(Ok(read)) if read > 0 => {}
                 Raced::Done(Ok(_) | Err(_)) if !started => return Ok(false),
                 Raced::Done(Ok(_) | Err(_)) => {
@@ -283,6 +283,9 @@ fn proxy_refusal(fault: &ProxyFault, target: &Target) -> Refusal {
 
 impl Refusal {
     fn attempt_result(&self) -> AttemptResult {
+        if matches!(self, Self::AccessRevoked) {
+            return AttemptResult::Cancelled;
+        }
         if matches!(self, Self::Timeout) {
             return AttemptResult::Timeout;
         }

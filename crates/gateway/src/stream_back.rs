@@ -53,7 +53,9 @@ impl Exchange<'_> {
                     .await
             }
         };
-        if let Some(pass) = pass {
+        // That we ended it ourselves says nothing about the upstream.
+        let is_ours = self.is_revoked() || self.conn.slot().is_denied();
+        if let Some(pass) = pass.filter(|_| !is_ours) {
             pass.relayed(&ended, self.work.facts.outcome);
         }
         ended?;
@@ -164,7 +166,7 @@ impl Exchange<'_> {
                 }
                 BodyStep::More => match self.conn.race(upstream.fill()).await {
                     Raced::Gone => return Err(Stop::CallerGone),
-                    Raced::Late => return Err(Refusal::Timeout.into()),
+                    Raced::Late => return Err(self.late().into()),
                     Raced::Done(Ok(read)) if read > 0 => {}
                     Raced::Done(Ok(_) | Err(_)) => {
                         if body.end_of_stream() {

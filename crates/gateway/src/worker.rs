@@ -3,20 +3,22 @@
 use crate::lifecycle::{self, Work};
 use crate::management_door::ManagementDoor;
 use crate::overrides::Overrides;
+use crate::own_token::TokenDoor;
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::shared_limits::SharedLimits;
 use crate::shed::MemoryPressure;
+use crate::tally::Tally;
 use crate::told_limits::ToldPolicy;
 use arc_swap::{ArcSwap, Cache};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
-use tollkeep_audit::AuditHealth;
+use tollkeep_audit::{Action, AuditHealth};
 use tollkeep_counters::{Breakers, IpGauge, RateTable, Recent};
 use tollkeep_crypto::TokenHasher;
 use tollkeep_net::acme::Challenges;
@@ -41,6 +43,8 @@ const RECORDS_WAIT: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Names a worker remembers; few, as they are looked for one after the other.
 const NAMES_MAX: usize = 16;
+/// The reason of a denial before there was a request.
+const AT_ACCEPT: &str = "closed_at_accept";
 /// Longer names are not remembered.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -94,6 +98,10 @@ pub struct Shared {
     pub challenges: Arc<Challenges>,
     /// The way to management on the data listener, once management is there.
     pub management: OnceLock<Arc<dyn ManagementDoor>>,
+    /// The way to the records of tokens, for their holders.
+    pub token_door: OnceLock<Arc<dyn TokenDoor>>,
+    /// Counts of what tokens do.
+    pub tally: Arc<Tally>,
 }
 
 impl Shared {
@@ -200,9 +208,20 @@ impl Worker {
             let public = Refusal::Forbidden("ip_list").public();
             self.shared.metrics.refusal(public.code, Listener::Data);
             let at = self.shared.clock.wall();
-            self.shared.recorder.denied_at_accept(fold(peer), at);
+            self.shared
+                .recorder
+                .told_of_peer(Action::IpDenied, AT_ACCEPT, fold(peer), at);
         }
         admitted
+    }
+
+    /// Tells of what came from there and was refused before there was a request.
+    pub(crate) fn rejected(&self, peer: IpAddr, reason: &'static str) {
+        self.shared.metrics.rejected(reason);
+        let at = self.shared.clock.wall();
+        self.shared
+            .recorder
+            .told_of_peer(Action::RequestRejected, reason, fold(peer), at);
     }
 
     /// HOT. What the lists of the settings and of operators say about an address.
@@ -434,39 +453,6 @@ impl Names {
 fn first_eight(bytes: &[u8; 16]) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, ..] = *bytes;
     [a, b, c, d, e, f, g, h]
-}
-
-/// Counts one unit in a gauge until it is dropped.
-pub(crate) struct Counted<'a> {
-    gauge: &'a AtomicUsize,
-    amount: usize,
-}
-
-impl<'a> Counted<'a> {
-    /// Adds `amount` unless the gauge would pass `max`.
-    pub(crate) fn within(gauge: &'a AtomicUsize, amount: usize, max: usize) -> Option<Self> {
-        let before = gauge.fetch_add(amount, Ordering::Relaxed);
-        let counted = Self { gauge, amount };
-        (before.saturating_add(amount) <= max).then_some(counted)
-    }
-
-    /// Gives back all but `amount`.
-    pub(crate) fn shrink_to(&mut self, amount: usize) {
-        let kept = amount.min(self.amount);
-        self.gauge.fetch_sub(self.amount - kept, Ordering::Relaxed);
-        self.amount = kept;
-    }
-
-    /// What the gauge counts now, this unit included.
-    pub(crate) fn count(&self) -> usize {
-        self.gauge.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.gauge.fetch_sub(self.amount, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

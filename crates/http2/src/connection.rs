@@ -127,6 +127,8 @@ pub enum Told {
     Changed(u32),
     /// More may be sent on some streams.
     Windows,
+    /// The head of a request was none, and its stream is reset.
+    Malformed,
 }
 
 /// Why nothing more is read of a connection. The client is told with the bytes that are left to

@@ -62,6 +62,23 @@ pub enum Reason {
     EnhanceYourCalm = 11,
 }
 
+impl Reason {
+    /// Its name in metrics and records, as the reason for which a client was refused.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoError => "http2_no_error",
+            Self::ProtocolError => "http2_protocol_error",
+            Self::InternalError => "http2_internal_error",
+            Self::FlowControlError => "http2_flow_control_error",
+            Self::StreamClosed => "http2_stream_closed",
+            Self::FrameSizeError => "http2_frame_size_error",
+            Self::RefusedStream => "http2_refused_stream",
+            Self::CompressionError => "http2_compression_error",
+            Self::EnhanceYourCalm => "http2_enhance_your_calm",
+        }
+    }
+}
+
 impl Frame {
     /// The head of a frame.
     pub(crate) fn of(head: [u8; HEAD_BYTES]) -> Self {

@@ -297,7 +297,7 @@ impl<T: Default> Connection<T> {
         let head = self.fields.head(ended);
         let Some(head) = head.ok().filter(|_| !block.depends_on_itself) else {
             self.refuse(id, ended, Reason::ProtocolError);
-            return Told::Nothing;
+            return Told::Malformed;
         };
         let stream = Stream::new(id, head, ended, self.first_send_window, T::default());
         self.streams.push(stream);

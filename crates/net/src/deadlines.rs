@@ -25,6 +25,16 @@ enum Phase {
     Busy,
 }
 
+/// Whether what a connection does for its holder must end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum CutState {
+    No,
+    /// It must, and nobody has asked yet: every wait is late at once.
+    Due,
+    /// It must, and is told so: what is waited for from here on has its own time.
+    Known,
+}
+
 struct Shared {
     due_ns: Cell<u64>,
     phase: Cell<Phase>,
@@ -32,9 +42,9 @@ struct Shared {
     /// Whom the connection serves, as far as it is known.
     serves: Cell<Option<IpAddr>>,
     denied: Cell<bool>,
-    /// Whose answer is on its way, by something that names them.
+    /// For whom it works, by something that names them.
     holder: Cell<Option<[u8; 32]>>,
-    cut: Cell<bool>,
+    cut: Cell<CutState>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -72,7 +82,7 @@ impl Deadlines {
             serves: Cell::new(None),
             denied: Cell::new(false),
             holder: Cell::new(None),
-            cut: Cell::new(false),
+            cut: Cell::new(CutState::No),
             waker: RefCell::new(None),
         });
         let mut slots = self.slots.borrow_mut();
@@ -115,7 +125,9 @@ impl Deadlines {
     pub fn cut(&self, is_cut: impl Fn(&[u8; 32]) -> bool) {
         for shared in self.slots.borrow().iter().flatten() {
             let holder = shared.holder.get();
-            if holder.as_ref().is_some_and(&is_cut) && !shared.cut.replace(true) {
+            let is_news = shared.cut.get() == CutState::No;
+            if is_news && holder.as_ref().is_some_and(&is_cut) {
+                shared.cut.set(CutState::Due);
                 shared.fired.set(true);
                 shared.wake();
             }
@@ -159,7 +171,9 @@ impl Slot {
         let due_ns = self.table.now_ns.get().saturating_add(wait_ns);
         self.shared.due_ns.set(due_ns);
         self.shared.phase.set(phase);
-        self.shared.fired.set(false);
+        self.shared
+            .fired
+            .set(self.shared.cut.get() == CutState::Due);
     }
 
     /// Another slot of the same worker, which serves the same.
@@ -179,15 +193,19 @@ impl Slot {
         self.shared.serves.set(address);
     }
 
-    /// Whose answer is on its way from now on; `None` when it has ended.
+    /// For whom the connection works from now on; `None` when that has ended.
     pub fn hold(&self, holder: Option<[u8; 32]>) {
         self.shared.holder.set(holder);
-        self.shared.cut.set(false);
+        self.shared.cut.set(CutState::No);
     }
 
-    /// Whether what is on its way must end.
+    /// Whether what is on its way must end. Until this is asked, every wait is late at once.
     pub fn is_cut(&self) -> bool {
-        self.shared.cut.get()
+        if self.shared.cut.get() == CutState::No {
+            return false;
+        }
+        self.shared.cut.set(CutState::Known);
+        true
     }
 
     /// Whether whom it serves may no longer come: the connection must end.
@@ -246,8 +264,11 @@ mod tests {
             slot.set(Duration::from_secs(60));
         }
         table.cut(|holder| *holder == [1; 32]);
-        assert_eq!(slots.each_ref().map(Slot::is_cut), [true, false, false]);
         assert_eq!(slots.each_ref().map(late), [true, false, false]);
+        // It was about to wait for something else when it was cut.
+        slots[0].set(Duration::from_secs(60));
+        assert!(late(&slots[0]), "no wait hides a cut");
+        assert_eq!(slots.each_ref().map(Slot::is_cut), [true, false, false]);
         // The end can be told: what is waited for next has its own time.
         slots[0].set(Duration::from_secs(60));
         assert!(!late(&slots[0]) && slots[0].is_cut());

@@ -28,6 +28,10 @@ pub enum Incoming {
     Late,
     /// The client overdid it.
     Breach(Breach),
+    /// It sent the head of a request that is none; its other streams go on.
+    Malformed,
+    /// It broke the protocol, and the connection is over.
+    Broken(Reason),
     /// The connection is over, and both sides know.
     Over,
 }
@@ -114,13 +118,14 @@ impl Http2 {
                 Ok(Some(heard)) => heard,
                 Ok(None) => return None,
                 Err(Ended::Breach(breach)) => return Some(Incoming::Breach(breach)),
-                Err(Ended::Fault(_)) => return Some(Incoming::Over),
+                Err(Ended::Fault(reason)) => return Some(Incoming::Broken(reason)),
             };
             self.lower.consume(used);
             match told {
                 Told::Nothing => {}
                 Told::Changed(id) => shared.wake(id),
                 Told::Windows => shared.wake_blocked(),
+                Told::Malformed => return Some(Incoming::Malformed),
                 Told::Request(id) => {
                     let stream = Stream::new(id, &self.shared.0);
                     return Some(Incoming::Request(self.lower.of_stream(stream)));

@@ -4,6 +4,10 @@
 //! The server is the operator's own, named in the settings as the database is; it is mostly on a
 //! private address, so that the rules for upstreams don't apply to it.
 
+mod channel;
+
+pub use channel::RedisChannel;
+
 use crate::resolve::{Names, ResolveError};
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Pipeline, RedisConnectionInfo, Script, Value};
@@ -94,15 +98,7 @@ impl RedisConnection {
         wait: Duration,
     ) -> Result<Self, RedisFailure> {
         let stream = dial(target, names).await?;
-        let mut login = RedisConnectionInfo::default()
-            .set_db(target.database.into())
-            .set_skip_set_lib_name();
-        if let Some(username) = &target.username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = &target.password {
-            login = login.set_password(password.expose());
-        }
+        let login = login(target);
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(wait));
         let (mut connection, driver) =
             MultiplexedConnection::new_with_config(&login, stream, config)
@@ -150,6 +146,19 @@ impl RedisConnection {
         }
         answers.into_iter().map(numbers).collect()
     }
+}
+
+fn login(target: &RedisTarget) -> RedisConnectionInfo {
+    let mut login = RedisConnectionInfo::default()
+        .set_db(target.database.into())
+        .set_skip_set_lib_name();
+    if let Some(username) = &target.username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = &target.password {
+        login = login.set_password(password.expose());
+    }
+    login
 }
 
 fn numbers(answer: Value) -> Result<Vec<i64>, RedisFailure> {

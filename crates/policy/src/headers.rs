@@ -27,7 +27,7 @@ enum Barred {
 use Barred::{Always, Unasked};
 
 /// EDGE-73, and which of it no setting brings back.
-static RESPONSE: NameTable<Barred, 53> = NameTable::new([
+static RESPONSE: NameTable<Barred, 59> = NameTable::new([
     // Hop by hop.
     ("connection", Always),
     ("keep-alive", Always),
@@ -56,6 +56,13 @@ static RESPONSE: NameTable<Barred, 53> = NameTable::new([
     ("access-control-*", Unasked),
     ("timing-allow-origin", Unasked),
     ("www-authenticate", Unasked),
+    // What stands on every answer already, by our settings (EDGE-76).
+    ("x-content-type-options", Unasked),
+    ("x-frame-options", Unasked),
+    ("x-xss-protection", Unasked),
+    ("referrer-policy", Unasked),
+    ("cross-origin-opener-policy", Unasked),
+    ("cross-origin-resource-policy", Unasked),
     // What tells about the machines behind.
     ("server", Unasked),
     ("x-powered-by", Unasked),

@@ -1,5 +1,5 @@
 //! Decisions without I/O or clock: egress, header hygiene, rate, client address, address lists,
-//! permission, CORS, shedding, certificates that are ordered.
+//! permission, CORS, shedding, certificates that are ordered, what is unusual.
 //!
 //! Everything here is a pure function of its arguments; whoever calls hands in the time, the
 //! addresses a name resolved to, and the fields of a request.
@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod acme;
+pub mod anomaly;
 pub mod breaker;
 pub mod client_ip;
 pub mod cors;

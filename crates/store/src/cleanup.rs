@@ -4,7 +4,10 @@ use crate::database::GATEWAY;
 use crate::query::{Connection, query};
 use crate::row::millis;
 use crate::token::ROTATED;
-use crate::{Store, StoreError, blocklist, console_session, follow, key_room, operator};
+use crate::{
+    Store, StoreError, blocklist, console_session, follow, idempotency, key_room, line_use,
+    operator,
+};
 use tollkeep_types::WallMillis;
 
 /// How long the record of an ended token or management key is kept for reports: 90 days.
@@ -123,6 +126,8 @@ impl Store {
                 swept,
             };
             follow::forget(connection, now).await?;
+            line_use::forget(connection, now).await?;
+            idempotency::forget(connection, now).await?;
             write.commit(&[]).await?;
             Ok(cleaned)
         })

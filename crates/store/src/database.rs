@@ -8,6 +8,7 @@ use crate::sqlite::File;
 use crate::write::Turn;
 use crate::{OpenError, Scope, StoreError};
 use std::path::Path;
+use std::sync::Arc;
 use tollkeep_types::WallMillis;
 
 /// The open database.
@@ -41,13 +42,25 @@ impl Database {
     }
 
     /// Waits for the turn, and begins a change of what the scope may see.
-    pub(crate) async fn begin(&self, scope: Scope) -> Result<Turn<'_>, StoreError> {
+    pub(crate) async fn begin(&self, scope: Scope) -> Result<Turn, StoreError> {
         match self {
             Self::Sqlite(file) => file.writer.begin().await,
             Self::Postgres(server) => {
-                let turn = server.turn.lock().await;
+                let turn = Arc::clone(&server.turn).lock_owned().await;
                 let connection = server.begin(scope, Purpose::Write).await?;
                 Ok(Turn::Postgres(connection, Some(turn)))
+            }
+        }
+    }
+
+    /// Begins a change beside another one of the same trial, which has the turn.
+    pub(crate) async fn begin_beside(&self, scope: Scope) -> Result<Turn, StoreError> {
+        match self {
+            // One connection serves all scopes.
+            Self::Sqlite(_) => Err(StoreError::Unavailable("the turn is taken".to_owned())),
+            Self::Postgres(server) => {
+                let connection = server.begin(scope, Purpose::Beside).await?;
+                Ok(Turn::Postgres(connection, None))
             }
         }
     }

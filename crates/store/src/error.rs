@@ -42,6 +42,12 @@ pub enum Conflict {
     /// The token was rotated before; its successor can be rotated.
     #[error("the token was rotated already")]
     TokenRotated,
+    /// The token is not one that its holder replaces.
+    #[error("the token is not replaced by its holder")]
+    TokenNotOwn,
+    /// The line of the token is as old as one may become.
+    #[error("the line of the token is over")]
+    LineageOver,
     /// There are as many entries of address lists as there may be.
     #[error("the address lists are full")]
     IpEntriesFull,
@@ -81,6 +87,12 @@ pub enum Conflict {
     /// What is to be changed is no longer as it was seen.
     #[error("it was changed meanwhile")]
     Changed,
+    /// It is not as the asker expects it.
+    #[error("it is not as expected")]
+    Unexpected,
+    /// Another run of the same request took over.
+    #[error("another run of the request took over")]
+    Overtaken,
     /// Without this key no owner would remain.
     #[error("it is the last owner key")]
     LastOwner,

@@ -11,8 +11,8 @@ use crate::{
     Scope, Store, StoreError, ip_entry, maintenance, project, service_token, tenant, token,
 };
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tollkeep_types::{MonoNanos, WallMillis};
@@ -132,7 +132,12 @@ pub(crate) struct Follower {
     /// When the list was last asked for with success.
     confirmed: AtomicU64,
     heard: Notify,
+    /// Told when this process changed something that others must know.
+    herald: OnceLock<Herald>,
 }
+
+/// Carries the word that there is news, by a way of its own.
+pub type Herald = Box<dyn Fn() + Send + Sync>;
 
 struct Read {
     /// The last change that is shown here.
@@ -148,13 +153,14 @@ impl Follower {
         now: (MonoNanos, WallMillis),
     ) -> Result<Self, StoreError> {
         let last = match connection {
-            Connection::Sqlite(_) => 0,
+            Connection::Sqlite(_) | Connection::Lent(_) => 0,
             Connection::Postgres(_) => query(LAST).fetch_number(connection).await?,
         };
         Ok(Self {
             read: Mutex::new(Read { last, used: now.1 }),
             confirmed: AtomicU64::new(now.0.0),
             heard: Notify::new(),
+            herald: OnceLock::new(),
         })
     }
 
@@ -177,6 +183,13 @@ impl Follower {
                 .await?;
         }
         Ok(postgres::announce(connection).await?)
+    }
+
+    /// Says that what was told is committed.
+    pub(crate) fn told(&self, changed: &[Changed]) {
+        if let Some(herald) = self.herald.get().filter(|_| !changed.is_empty()) {
+            herald();
+        }
     }
 
     /// While this is held, nothing that others changed is shown.
@@ -207,6 +220,17 @@ impl Store {
             write.commit(&changes).await
         })
         .await
+    }
+
+    /// Has a herald told after each change that other processes must know, beside what the
+    /// database tells them itself. The first one stays.
+    pub fn set_herald(&self, herald: Herald) {
+        drop(self.0.follower.herald.set(herald));
+    }
+
+    /// Looks for changes made elsewhere at once, as somebody says that there are some.
+    pub fn look(&self) {
+        self.0.follower.heard.notify_one();
     }
 
     /// How long ago it was last certain that nothing changed elsewhere without being shown here, in

@@ -17,10 +17,13 @@ mod console_session;
 mod database;
 mod error;
 mod follow;
+mod idempotency;
+mod intent;
 mod ip_entry;
 mod key_room;
 mod lease;
 mod lend;
+mod line_use;
 pub mod live;
 mod lock;
 mod maintenance;
@@ -35,10 +38,12 @@ mod project;
 mod query;
 mod row;
 mod scope;
+mod sealed;
 mod service_token;
 mod sqlite;
 mod tenant;
 mod token;
+mod trial;
 mod usage;
 mod wall;
 mod write;
@@ -46,7 +51,11 @@ mod write;
 pub use cleanup::Cleaned;
 pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
 pub use error::{Conflict, OpenError, StoreError};
+pub use follow::Herald;
+pub use idempotency::{Claim, KeptAnswer, RunEnd, RunKey};
+pub use intent::Check;
 pub use ip_entry::{IpEntry, IpEntryRef, IpListName, NewIpEntry, PutIpEntry};
+pub use line_use::LineMinute;
 pub use maintenance::MaintenanceOn;
 pub use management_key::{
     KeyChange, LastOwner, ManagementKey, ManagementSecret, NewManagementKey, Role,
@@ -60,9 +69,11 @@ pub use page::{After, Page, PageRequest};
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
 pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 pub use scope::Scope;
+pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
 pub use tenant::{NewTenant, Tenant, TenantRef, TenantStatus};
 pub use token::{
-    Bindings, CallLimits, NewToken, ProjectRevocation, Revocation, Rotated, Rotation, Standing,
-    Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
+    Bindings, CallLimits, NewToken, OwnRotation, ProjectRevocation, Revocation, Rotated, Rotation,
+    Standing, Suspender, Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
 };
+pub use trial::Trial;

@@ -49,6 +49,20 @@ impl Store {
         .await
     }
 
+    /// Sets the fact of that name, whatever it was.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] or [`StoreError::Unavailable`].
+    pub async fn set_meta(&self, key: &'static str, value: &str) -> Result<(), StoreError> {
+        let value = value.to_owned();
+        self.unattended(async move |inner| {
+            let mut write_to = inner.begin(GATEWAY).await?;
+            write(write_to.connection(), key, &value).await?;
+            write_to.commit(&[]).await
+        })
+        .await
+    }
+
     /// Stores the greatest wall time, unless a greater one is stored.
     pub(crate) async fn keep_highest_time(&self, now: WallMillis) -> Result<(), StoreError> {
         self.unattended(async move |inner| {

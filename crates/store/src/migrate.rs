@@ -46,7 +46,10 @@ const MIGRATIONS: &[Migration] = &[
     step!(4, "0004", "tenants_and_keys"),
     step!(5, "0005", "leases"),
     step!(6, "0006", "cuts"),
+    step!(8, "0008", "sealed_dates"),
+    step!(10, "0010", "idempotency"),
     step!(11, "0011", "operators"),
+    step!(12, "0012", "withering"),
 ];
 
 /// What is done about a schema of an earlier version.
@@ -142,7 +145,7 @@ pub(crate) async fn look(
 
 /// Makes the next missing step; whether there was one. A failed step leaves the database at the
 /// step before.
-pub(crate) async fn next(mut turn: Turn<'_>, now: WallMillis) -> Result<bool, StoreError> {
+pub(crate) async fn next(mut turn: Turn, now: WallMillis) -> Result<bool, StoreError> {
     let connection = turn.connection();
     // Another process may have been here meanwhile.
     let found = version(connection).await?;

@@ -2,6 +2,7 @@
 
 use crate::database::{Database, GATEWAY};
 use crate::follow::Follower;
+use crate::intent::Intent;
 use crate::lend::Lender;
 use crate::live::{Change, LiveTokens};
 use crate::query::Connection;
@@ -9,6 +10,7 @@ use crate::wall::SteadyWall;
 use crate::{IpEntry, MaintenanceOn, Migrate, OpenError, PostgresOptions, StoreError, Tenant};
 use crate::{ip_entry, maintenance, meta, project, service_token, tenant, token};
 use arc_swap::{ArcSwap, ArcSwapOption};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +48,22 @@ impl Default for StoreOptions {
 #[derive(Clone)]
 pub struct Store(pub(crate) Arc<Inner>);
 
+/// What a handle of the store holds: the store, and what the handle is for.
 pub(crate) struct Inner {
+    pub(crate) core: Arc<Core>,
+    pub(crate) intent: Intent,
+}
+
+impl Deref for Inner {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+/// The store that all handles share.
+pub(crate) struct Core {
     pub(crate) database: Database,
     pub(crate) follower: Follower,
     pub(crate) lender: Lender,
@@ -84,7 +101,7 @@ impl Store {
         let highest = highest
             .and_then(|text| text.parse().ok())
             .map_or(WallMillis(0), WallMillis);
-        let inner = Inner {
+        let core = Core {
             follower,
             lender: Lender::default(),
             live: Arc::new(live_tokens(connection).await?),
@@ -95,8 +112,14 @@ impl Store {
             default_tenant,
             database,
         };
-        project::ensure_default(&inner).await?;
-        Ok(Self(Arc::new(inner)))
+        let store = Self::of(Arc::new(core), Intent::default());
+        project::ensure_default(&store.0).await?;
+        Ok(store)
+    }
+
+    /// A handle for this.
+    pub(crate) fn of(core: Arc<Core>, intent: Intent) -> Self {
+        Self(Arc::new(Inner { core, intent }))
     }
 
     /// The tokens in use, for the data plane.

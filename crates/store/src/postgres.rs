@@ -9,6 +9,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection as _, Error, PgConnection, Postgres};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tollkeep_types::Secret;
@@ -79,7 +80,9 @@ const CHANNEL: &str = "tollkeep_changes";
 /// How long the one who watches for changes waits for an answer.
 const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
-const BEGIN: &str = "BEGIN";
+/// Read committed whatever the server's or the login's default is: what is read after the turn to
+/// write came must be what the one before wrote, and a snapshot taken before the turn would not be.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 const BEGIN_READING: &str = "BEGIN READ ONLY";
 
@@ -112,7 +115,7 @@ const WHO: &str =
 /// The server, with a pool of connections for each purpose.
 pub(crate) struct Server {
     /// The turn among the changes of this process: each takes one connection at most.
-    pub(crate) turn: Mutex<()>,
+    pub(crate) turn: Arc<Mutex<()>>,
     app: PgPool,
     jobs: PgPool,
     /// For news alone, so that nothing else holds it up.
@@ -127,6 +130,8 @@ pub(crate) struct Server {
 pub(crate) enum Purpose {
     Read,
     Write,
+    /// A change that is undone, beside another that has the turn.
+    Beside,
 }
 
 impl Server {
@@ -143,7 +148,7 @@ impl Server {
         }
         let pool = |login, size, patience| pool(login, options, size, patience);
         Ok(Self {
-            turn: Mutex::default(),
+            turn: Arc::default(),
             app: pool(&options.app, options.pool_size, patience),
             jobs: pool(&options.jobs, options.pool_size, patience),
             watch: pool(&options.jobs, 2, patience.min(WATCH_PATIENCE)),
@@ -241,7 +246,7 @@ impl Server {
         };
         let begin = match purpose {
             Purpose::Read => BEGIN_READING,
-            Purpose::Write => BEGIN,
+            Purpose::Write | Purpose::Beside => BEGIN,
         };
         link.run(begin).await?;
         let mut connection = Connection::Postgres(link);
@@ -269,7 +274,7 @@ impl Owner {
         try_login("store.owner_url", login, patience).await?;
         let pool = pool(login, options, 1, patience);
         Ok(Self(Server {
-            turn: Mutex::default(),
+            turn: Arc::default(),
             app: pool.clone(),
             jobs: pool.clone(),
             watch: pool.clone(),

@@ -1,6 +1,7 @@
 //! One statement text for both databases: parameters are written `$1`, which SQLite takes too.
 
 use crate::postgres::{Link, within};
+use crate::trial::Lent;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -12,13 +13,15 @@ pub(crate) enum Connection {
     Sqlite(PoolConnection<Sqlite>),
     /// The server, within a transaction.
     Postgres(Link),
+    /// That of a trial, until this is dropped.
+    Lent(Lent),
 }
 
 impl Connection {
     /// Makes the transaction of a server so.
     pub(crate) async fn commit(self) -> Result<(), Error> {
         match self {
-            Self::Sqlite(_) => Ok(()),
+            Self::Sqlite(_) | Self::Lent(_) => Ok(()),
             Self::Postgres(link) => link.commit().await,
         }
     }
@@ -26,19 +29,24 @@ impl Connection {
     pub(crate) async fn close(self) -> Result<(), Error> {
         match self {
             Self::Sqlite(connection) => connection.close().await,
-            Self::Postgres(_) => Ok(()),
+            Self::Postgres(_) | Self::Lent(_) => Ok(()),
+        }
+    }
+
+    /// The connection that statements go to.
+    fn own(&mut self) -> Result<&mut Self, Error> {
+        match self {
+            Self::Sqlite(_) | Self::Postgres(_) => Ok(self),
+            Self::Lent(lent) => lent.connection(),
         }
     }
 
     /// The text for this database, of a statement that can't be the same for both.
-    pub(crate) const fn dialect(
-        &self,
-        sqlite: &'static str,
-        postgres: &'static str,
-    ) -> &'static str {
+    pub(crate) fn dialect(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
         match self {
             Self::Sqlite(_) => sqlite,
             Self::Postgres(_) => postgres,
+            Self::Lent(lent) => lent.dialect(sqlite, postgres),
         }
     }
 }
@@ -46,12 +54,13 @@ impl Connection {
 /// Runs a text of several statements.
 pub(crate) async fn script(text: &'static str, connection: &mut Connection) -> Result<(), Error> {
     let run = sqlx::raw_sql(text);
-    match connection {
+    match connection.own()? {
         Connection::Sqlite(connection) => run.execute(&mut **connection).await.map(|_| ()),
         Connection::Postgres(link) => {
             let done = within(link.patience(), run.execute(link.server()?)).await;
             link.judge(done).map(|_| ())
         }
+        Connection::Lent(_) => Err(Error::PoolClosed),
     }
 }
 
@@ -103,7 +112,7 @@ impl Query {
 
     /// Runs it; gives the rows it changed.
     pub(crate) async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
-        match connection {
+        match connection.own()? {
             Connection::Sqlite(connection) => {
                 let done = bound!(self).execute(&mut **connection).await?;
                 Ok(done.rows_affected())
@@ -112,12 +121,13 @@ impl Query {
                 let done = within(link.patience(), bound!(self).execute(link.server()?)).await;
                 Ok(link.judge(done)?.rows_affected())
             }
+            Connection::Lent(_) => Err(Error::PoolClosed),
         }
     }
 
     /// All rows.
     pub(crate) async fn fetch_all(self, connection: &mut Connection) -> Result<Vec<Row>, Error> {
-        match connection {
+        match connection.own()? {
             Connection::Sqlite(connection) => {
                 let rows = bound!(self).fetch_all(&mut **connection).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
@@ -126,6 +136,7 @@ impl Query {
                 let rows = within(link.patience(), bound!(self).fetch_all(link.server()?)).await;
                 Ok(link.judge(rows)?.into_iter().map(Row::Postgres).collect())
             }
+            Connection::Lent(_) => Err(Error::PoolClosed),
         }
     }
 
@@ -134,7 +145,7 @@ impl Query {
         self,
         connection: &mut Connection,
     ) -> Result<Option<Row>, Error> {
-        match connection {
+        match connection.own()? {
             Connection::Sqlite(connection) => {
                 let row = bound!(self).fetch_optional(&mut **connection).await?;
                 Ok(row.map(Row::Sqlite))
@@ -144,6 +155,7 @@ impl Query {
                     within(link.patience(), bound!(self).fetch_optional(link.server()?)).await;
                 Ok(link.judge(row)?.map(Row::Postgres))
             }
+            Connection::Lent(_) => Err(Error::PoolClosed),
         }
     }
 

@@ -4,9 +4,10 @@ use crate::follow::Changed;
 use crate::live::Change;
 use crate::open::Inner;
 use crate::query::{Connection, query};
+use crate::trial;
 use crate::{Scope, Store, StoreError};
 use std::sync::Arc;
-use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
@@ -18,7 +19,7 @@ const ROLLBACK: &str = "ROLLBACK";
 ///
 /// Transactions are begun and ended here and not by `sqlx`: a full disk makes SQLite roll back by
 /// itself, after which `sqlx` would go on counting an open transaction and refuse every later one.
-pub(crate) struct Writer(Mutex<Option<Writing>>);
+pub(crate) struct Writer(Arc<Mutex<Option<Writing>>>);
 
 pub(crate) struct Writing {
     connection: Connection,
@@ -29,13 +30,13 @@ pub(crate) struct Writing {
 impl Writer {
     pub(crate) fn new(connection: Connection) -> Self {
         let begun = false;
-        Self(Mutex::new(Some(Writing { connection, begun })))
+        Self(Arc::new(Mutex::new(Some(Writing { connection, begun }))))
     }
 
     /// Waits for the turn and begins a transaction.
-    pub(crate) async fn begin(&self) -> Result<Turn<'_>, StoreError> {
-        let turn = self.0.lock().await;
-        let mut writing = MutexGuard::try_map(turn, Option::as_mut)
+    pub(crate) async fn begin(&self) -> Result<Turn, StoreError> {
+        let turn = Arc::clone(&self.0).lock_owned().await;
+        let mut writing = OwnedMutexGuard::try_map(turn, Option::as_mut)
             .map_err(|_| StoreError::Unavailable("closed".to_owned()))?;
         writing.undo().await;
         query(BEGIN).execute(&mut writing.connection).await?;
@@ -75,19 +76,28 @@ impl Writing {
 }
 
 /// The turn to write, and a transaction. Dropped before it is committed, it is undone.
-pub(crate) enum Turn<'database> {
+pub(crate) enum Turn {
     /// With the file's one connection that writes.
-    Sqlite(MappedMutexGuard<'database, Writing>),
+    Sqlite(OwnedMappedMutexGuard<Option<Writing>, Writing>),
     /// With a connection of the server, and the turn among the changes of this process.
-    Postgres(Connection, Option<MutexGuard<'database, ()>>),
+    Postgres(Connection, Option<OwnedMutexGuard<()>>),
 }
 
-impl Turn<'_> {
+impl Turn {
     /// The connection to write with.
     pub(crate) fn connection(&mut self) -> &mut Connection {
         match self {
             Self::Sqlite(writing) => &mut writing.connection,
             Self::Postgres(connection, _) => connection,
+        }
+    }
+
+    /// Undoes what was begun.
+    pub(crate) async fn undo(self) {
+        match self {
+            Self::Sqlite(mut writing) => writing.undo().await,
+            // What is dropped is undone.
+            Self::Postgres(..) => {}
         }
     }
 
@@ -109,27 +119,46 @@ impl Turn<'_> {
 
 /// A change under way. Dropped without [`Write::commit`], it is undone.
 pub(crate) struct Write<'store> {
-    turn: Turn<'store>,
+    held: Held,
     inner: &'store Inner,
+}
+
+/// What a change is made with.
+enum Held {
+    /// A turn of its own.
+    Turn(Turn),
+    /// The connection of a trial, which undoes it.
+    Trial(Connection),
 }
 
 impl Inner {
     /// A connection that reads what the scope may see.
     pub(crate) async fn read(&self, scope: Scope) -> Result<Connection, StoreError> {
+        if let Some(trial) = &self.intent.trial
+            && let Some(lent) = trial.read(scope).await?
+        {
+            return Ok(lent);
+        }
         self.database.read(scope).await
     }
 
     /// Waits for the turn and begins a change of what the scope may see.
     pub(crate) async fn begin(&self, scope: Scope) -> Result<Write<'_>, StoreError> {
-        let turn = self.database.begin(scope).await?;
-        Ok(Write { turn, inner: self })
+        let held = match &self.intent.trial {
+            Some(trial) => Held::Trial(trial.begin(&self.database, scope).await?),
+            None => Held::Turn(self.expected(scope).await?),
+        };
+        Ok(Write { held, inner: self })
     }
 }
 
 impl Write<'_> {
     /// The connection to write with.
     pub(crate) fn connection(&mut self) -> &mut Connection {
-        self.turn.connection()
+        match &mut self.held {
+            Held::Turn(turn) => turn.connection(),
+            Held::Trial(connection) => connection,
+        }
     }
 
     /// Puts the change on disk, then shows it to the data plane. The turn ends after both, so
@@ -148,11 +177,25 @@ impl Write<'_> {
         show: impl FnOnce(),
     ) -> Result<(), StoreError> {
         let (inner, now) = (self.inner, self.inner.wall.now());
+        if let Held::Trial(connection) = &mut self.held {
+            return trial::keep(connection).await;
+        }
+        let run = inner.intent.run.as_ref();
+        if let Some(run) = run {
+            run.mark(self.connection(), now).await?;
+        }
         let told = inner.follower.tell(self.connection(), changed, now);
         told.await?;
         // What others changed since then must not be shown before this.
         let _shown = inner.follower.pause().await;
-        let _turn = self.turn.commit().await?;
+        let Held::Turn(turn) = self.held else {
+            return Ok(());
+        };
+        let _turn = turn.commit().await?;
+        inner.follower.told(changed);
+        if let Some(run) = run {
+            run.is_marked();
+        }
         show();
         Ok(())
     }
@@ -291,7 +334,7 @@ mod tests {
         let store = open(&folder).await;
         {
             let mut write = store.0.begin(SERVICE).await.unwrap();
-            let statement = "INSERT INTO meta VALUES ('a', 'b')";
+            let statement = "INSERT INTO meta (key, value) VALUES ('a', 'b')";
             let done = query(statement).execute(write.connection()).await;
             done.unwrap();
         }

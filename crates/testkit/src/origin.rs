@@ -30,10 +30,15 @@ pub enum Step {
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// Opens the gate for good.
+    /// Opens the gate.
     pub fn open(&self) {
         *lock(&self.0.0) = true;
         self.0.1.notify_all();
+    }
+
+    /// Shuts it again, for whoever comes from now on.
+    pub fn close(&self) {
+        *lock(&self.0.0) = false;
     }
 
     fn wait(&self) {

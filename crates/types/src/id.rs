@@ -78,6 +78,12 @@ macro_rules! id {
                 &self.0
             }
 
+            /// When it was made, by the clock of whoever made it.
+            pub const fn made_at(&self) -> WallMillis {
+                let [t0, t1, t2, t3, t4, t5, ..] = self.0;
+                WallMillis(u64::from_be_bytes([0, 0, t0, t1, t2, t3, t4, t5]))
+            }
+
             /// The hex digits behind the prefix.
             pub fn hex(&self) -> [u8; 32] {
                 hex(&self.0)
@@ -161,6 +167,10 @@ id!(
     CredentialId, "crd_"
 );
 id!(
+    /// Long work that an operator began.
+    JobId, "job_"
+);
+id!(
     /// One request, as told to the caller in `X-Request-Id`.
     RequestId, "req_"
 );
@@ -199,6 +209,14 @@ mod tests {
         let id = ProjectId::new(&Fixed, &Fixed);
         assert_eq!(id.to_string(), "prj_0192f3c4a5b67fffbfffffffffffffff");
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn an_id_tells_when_it_was_made() {
+        for at in [0, 1_795_342_530_123, (1 << 48) - 1] {
+            let id = LineageId::of(WallMillis(at), [7; 16]);
+            assert_eq!(id.made_at(), WallMillis(at));
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::num::NonZeroU64;
 use tollkeep_audit::Action;
 use tollkeep_store::live::Cut;
 use tollkeep_store::{
-    After, Bindings, CallLimits, NewToken, Page, ProjectRef, Standing, Switch, Token, TokenChange,
-    TokenFilter,
+    After, Bindings, CallLimits, NewToken, Page, ProjectRef, Standing, Suspender, Switch, Token,
+    TokenChange, TokenFilter,
 };
 use tollkeep_types::ProjectId;
 
@@ -127,6 +127,7 @@ pub(super) async fn create(call: Call) -> Answer {
         bindings: Bindings::default(),
         metadata: std::collections::BTreeMap::new(),
         owner: String::new(),
+        self_rotate: false,
     };
     let token = store.create_token(scope, new).await?;
     let event = told_made(&state, &operator, Action::TokenCreate, &token);
@@ -173,7 +174,14 @@ pub(super) async fn update(call: Call) -> Answer {
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());
     if let Some(is_active) = is_active {
-        let switch = if is_active { Switch::On } else { Switch::Off };
+        let switch = if is_active {
+            Switch::On
+        } else {
+            Switch::Off(Suspender {
+                by: operator.name(),
+                reason: "is_active: false".to_owned(),
+            })
+        };
         let token = store.switch_token(scope, id, switch).await?;
         if !is_active {
             let cut = Cut::Token(id, token.secret.digest);

@@ -108,7 +108,7 @@ const fn how_of_person(has_issuer: bool) -> &'static str {
 fn how(who: &Who) -> &'static str {
     match who {
         Who::Person(person) => how_of_person(person.issuer.is_some()),
-        Who::Key(_) | Who::Environment | Who::Local { .. } | Who::Nobody(_) => {
+        Who::Key(_) | Who::Environment | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => {
             "send `key` to `POST /api/v1/session/proof`."
         }
     }
@@ -137,7 +137,7 @@ async fn holder(
                 let is_same = match &who {
                     Who::Key(key) => Some(key.id) == *id && key.role == session.role,
                     Who::Environment => id.is_none(),
-                    Who::Person(_) | Who::Local { .. } | Who::Nobody(_) => false,
+                    Who::Person(_) | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => false,
                 };
                 is_same.then_some(who)
             })

@@ -75,7 +75,7 @@ pub(super) async fn prove(call: Call) -> Answer {
     let signed = signed(&operator)?;
     let login = match &operator.who {
         Who::Person(person) => person.login.clone(),
-        Who::Key(_) | Who::Environment | Who::Local { .. } | Who::Nobody(_) => None,
+        Who::Key(_) | Who::Environment | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => None,
     };
     let is_same = |proven: Proven| {
         if proven.holder == signed.session.holder {
@@ -126,7 +126,9 @@ async fn by_key(state: &Arc<State>, operator: &Operator, key: &Secret) -> Result
             authn::touch(state, key, &operator.asked).await;
             Some(key.id)
         }
-        Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Nobody(_) => None,
+        Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => {
+            None
+        }
     };
     Ok(Proven {
         who,
@@ -196,7 +198,7 @@ async fn open(
     let text = state.mint(PREFIX, None)?;
     let instead_of = match &nobody.who {
         Who::Nobody(brought) => brought.session,
-        Who::Key(_) | Who::Environment | Who::Person(_) | Who::Local { .. } => None,
+        Who::Key(_) | Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Loopback => None,
     };
     let agent = operator.asked.user_agent.as_deref();
     let new = NewConsoleSession {

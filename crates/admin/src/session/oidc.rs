@@ -252,7 +252,7 @@ async fn answered(call: &Call, oidc: &Oidc) -> Result<Proven, Refused> {
 fn brought(nobody: &Operator) -> Option<&Secret> {
     match &nobody.who {
         Who::Nobody(brought) => brought.login.as_ref(),
-        Who::Key(_) | Who::Environment | Who::Person(_) | Who::Local { .. } => None,
+        Who::Key(_) | Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Loopback => None,
     }
 }
 
@@ -316,7 +316,7 @@ fn proved_at(state: &State, claims: &Map<String, Value>, now: WallMillis) -> Wal
 fn redirect_uri(nobody: &Operator) -> Result<String, Problem> {
     let own = match &nobody.who {
         Who::Nobody(brought) => brought.origin.clone(),
-        Who::Key(_) | Who::Environment | Who::Person(_) | Who::Local { .. } => None,
+        Who::Key(_) | Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Loopback => None,
     };
     let own = own.ok_or_else(|| Problem::bad_request("The request names no host."))?;
     Ok(format!("{own}{CALLBACK}"))

@@ -9,7 +9,7 @@ use crate::operation::Call;
 use crate::problem::Problem;
 use crate::router::{Answer, created};
 use crate::secret::with_secret;
-use crate::shape::{Member, duration, number, pairs, text, time};
+use crate::shape::{Member, duration, number, pairs, switch, text, time};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use tollkeep_audit::Action;
@@ -36,6 +36,7 @@ pub(super) const MEMBERS: &[Member] = &[
     BINDINGS,
     pairs("metadata", 32, "Free pairs, 4 KiB in all"),
     text("owner", 200, "Who holds it; free text"),
+    switch("self_rotate", "Whether its holder may replace it"),
     text("prefix", 15, "What its text starts with"),
     number("length", "How long its text is"),
 ];
@@ -66,6 +67,7 @@ pub(super) async fn create(call: Call) -> Answer {
         bindings: wanted.bindings,
         metadata: wanted.metadata,
         owner: wanted.owner,
+        self_rotate: wanted.self_rotate,
     };
     let token = store.create_token(scope, new).await?;
     if let Err(problem) = state
@@ -97,6 +99,7 @@ struct Wanted {
     bindings: tollkeep_store::Bindings,
     metadata: BTreeMap<String, String>,
     owner: String,
+    self_rotate: bool,
 }
 
 impl Wanted {
@@ -125,6 +128,7 @@ impl Wanted {
             bindings: bindings::take(&mut members),
             metadata: members.metadata("metadata").unwrap_or_default(),
             owner: members.text("owner").unwrap_or_default(),
+            self_rotate: members.switch("self_rotate").unwrap_or(false),
         };
         members.done()?;
         Ok(wanted)

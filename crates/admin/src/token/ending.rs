@@ -13,7 +13,7 @@ use serde_json::json;
 use std::str::FromStr;
 use tollkeep_audit::{Action, Key, Value};
 use tollkeep_store::live::Cut;
-use tollkeep_store::{ProjectRef, Switch};
+use tollkeep_store::{ProjectRef, Suspender, Switch};
 
 /// What becomes of answers on their way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,6 +40,7 @@ pub(crate) const IN_FLIGHT: Member = choice(
     "What becomes of answers on their way; `cut` if not given",
 );
 
+/// Of what ends a token, for good or for a while.
 pub(super) const REVOKE: &[Member] = &[text("reason", 200, "Why, for the records"), IN_FLIGHT];
 
 pub(super) const REVOKED: &[Member] = &[
@@ -49,6 +50,8 @@ pub(super) const REVOKED: &[Member] = &[
 ];
 
 const REASON: &str = "revoked by an operator";
+
+const SUSPEND_REASON: &str = "suspended by an operator";
 
 /// Takes what becomes of answers on their way.
 pub(crate) fn in_flight(members: &mut Members) -> InFlight {
@@ -101,7 +104,9 @@ pub(super) async fn revoke(call: Call) -> Answer {
 
 /// `POST /api/v1/tokens/{id}/suspend`
 pub(super) async fn suspend(call: Call) -> Answer {
-    switch(call, Switch::Off).await
+    let by = call.operator.name();
+    let reason = SUSPEND_REASON.to_owned();
+    switch(call, Switch::Off(Suspender { by, reason })).await
 }
 
 /// `POST /api/v1/tokens/{id}/resume`
@@ -109,7 +114,7 @@ pub(super) async fn resume(call: Call) -> Answer {
     switch(call, Switch::On).await
 }
 
-async fn switch(call: Call, switch: Switch) -> Answer {
+async fn switch(call: Call, mut switch: Switch) -> Answer {
     let Call {
         state,
         operator,
@@ -117,8 +122,13 @@ async fn switch(call: Call, switch: Switch) -> Answer {
         body: mut members,
         ..
     } = call;
-    let (action, in_flight) = match switch {
-        Switch::Off => (Action::TokenSuspend, in_flight(&mut members)),
+    let (action, in_flight) = match &mut switch {
+        Switch::Off(by) => {
+            if let Some(reason) = members.text("reason") {
+                by.reason = reason;
+            }
+            (Action::TokenSuspend, in_flight(&mut members))
+        }
         Switch::On => (Action::TokenResume, InFlight::Finish),
     };
     members.done()?;

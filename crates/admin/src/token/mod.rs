@@ -99,6 +99,10 @@ const SHOWN: &[Member] = &[
     BINDINGS,
     pairs("metadata", 32, "Free pairs"),
     text("owner", 200, "Who holds it"),
+    switch("self_rotate", "Whether its holder may replace it"),
+    time("suspended_at", "When it was switched off").or_null(),
+    text("suspended_by", 100, "Who switched it off").or_null(),
+    text("suspended_reason", 200, "Why it was switched off").or_null(),
     id("lineage", "lin_", "The line of tokens it was rotated from"),
     id("replaced_by", "tid_", "The token it was rotated to").or_null(),
     time("grace_ends_at", "When it stops working after a rotation").or_null(),
@@ -216,7 +220,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         right: Right::Tokens,
         change: Some(Action::TokenSuspend),
         query: &[],
-        body: Some(&[IN_FLIGHT]),
+        body: Some(ending::REVOKE),
         answers: ONE,
         refusals: &[409],
         run: |call| Box::pin(ending::suspend(call)),
@@ -378,8 +382,15 @@ pub(crate) fn told<'a>(
     action: Action,
     token: &'a Token,
 ) -> tollkeep_audit::Event<'a> {
-    state
-        .event(operator, action)
+    told_of(state.event(operator, action), token)
+}
+
+/// The event, with which token it is about.
+pub(crate) fn told_of<'a>(
+    event: tollkeep_audit::Event<'a>,
+    token: &'a Token,
+) -> tollkeep_audit::Event<'a> {
+    event
         .with_tenant_id(token.tenant_id)
         .with_project_id(token.project_id)
         .with_token_hint(&token.secret.hint)
@@ -431,6 +442,10 @@ fn shown(state: &State, token: &Token) -> Json {
         "bindings": token.bindings,
         "metadata": token.metadata,
         "owner": token.owner,
+        "self_rotate": token.self_rotate,
+        "suspended_at": token.suspended_at,
+        "suspended_by": token.suspended_by,
+        "suspended_reason": token.suspended_reason,
         "lineage": token.lineage,
         "replaced_by": token.replaced_by,
         "grace_ends_at": token.grace_ends_at,

@@ -1,5 +1,6 @@
 //! Access tokens, management keys, and the key that seals secrets.
 
+use super::vault::Vault;
 use super::{DAY_MS, TEN_YEARS_MS, days, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, section};
@@ -19,6 +20,8 @@ pub struct Auth {
     pub token_default_ttl: Duration,
     /// Longest life of an access token.
     pub token_max_ttl: Duration,
+    /// How long tokens that holders replace themselves go on in all.
+    pub lineage_max_ttl: Duration,
     /// Whether access tokens without an end may be made.
     pub allow_eternal_tokens: bool,
     /// Request count of an access token made without one; 0 is no count.
@@ -44,6 +47,9 @@ keys! {
         token_default_ttl: Duration = duration(1_000..=TEN_YEARS_MS).or(days(30)),
         /// Longest life of an access token.
         token_max_ttl: Duration = duration(1_000..=TEN_YEARS_MS).or(days(365)),
+        /// How long after the first token of a line was made the last one ends that a holder made
+        /// by itself (`self_rotate`). Operators may rotate for longer.
+        lineage_max_ttl: Duration = duration(1_000..=TEN_YEARS_MS).or(days(365)),
         /// Whether access tokens without an end may be made.
         allow_eternal_tokens: bool = switch().or(false),
         /// Request count of an access token made without one; 0 is no count.
@@ -80,15 +86,6 @@ keys! {
     }
 }
 
-keys! {
-    /// Where key-encryption keys may come from.
-    #[derive(Copy, Eq, PartialEq)]
-    pub struct Vault {
-        /// Whether production may keep its key-encryption key as a file beside the database.
-        allow_local_kek: bool = switch().or(false),
-    }
-}
-
 /// A prefix of tokens or keys (ID-11).
 const fn prefix() -> Parsed<String> {
     parsed("1 to 14 letters and digits and then `-` or `_`", |text| {
@@ -107,7 +104,7 @@ const fn prefix() -> Parsed<String> {
 const KEY: &str = "auth.encryption.key";
 
 impl AuthFile {
-    pub(super) fn check(self, vault: Vault, checks: &mut Checks<'_>) -> Auth {
+    pub(super) fn check(self, vault: &Vault, checks: &mut Checks<'_>) -> Auth {
         if self.token_prefix == self.management_prefix {
             let problem = "is that of access tokens too: the two must differ";
             checks.error("auth.management_prefix", problem);
@@ -122,6 +119,7 @@ impl AuthFile {
             management_prefix: self.management_prefix,
             token_default_ttl: self.token_default_ttl,
             token_max_ttl: self.token_max_ttl,
+            lineage_max_ttl: self.lineage_max_ttl,
             allow_eternal_tokens: self.allow_eternal_tokens,
             token_default_max_requests: self.token_default_max_requests,
             token_cleanup_interval: self.token_cleanup_interval,
@@ -137,7 +135,7 @@ impl AuthFile {
 
 impl Encryption {
     /// ID-64.
-    fn check(self, vault: Vault, checks: &mut Checks<'_>) -> Option<Secret> {
+    fn check(self, vault: &Vault, checks: &mut Checks<'_>) -> Option<Secret> {
         const PLACEHOLDER: &str = "YOUR_32_BYTE_ENCRYPTION_KEY_HERE";
         if !self.enabled && self.key.is_some() {
             let problem = "is off, so the key that is set is not used";
@@ -147,11 +145,17 @@ impl Encryption {
         if key.as_ref().is_some_and(|key| key.expose() == PLACEHOLDER) {
             checks.error(KEY, "is the placeholder of a guide, not a key");
         }
-        if key.is_none() && checks.env.set("REQUIRE_ENCRYPTION_KEY") == Some("true") {
+        if key.is_some() && vault.keks.iter().any(|kek| kek.id == "k1") {
+            let problem = "is set, and its id is `k1` as is that of a key in `vault.keks`: leave \
+                           one of them out";
+            checks.error(KEY, problem);
+        }
+        let is_given = key.is_some() || vault.has_active();
+        if !is_given && checks.env.set("REQUIRE_ENCRYPTION_KEY") == Some("true") {
             checks.error(KEY, "is missing, and REQUIRE_ENCRYPTION_KEY asks for it");
-        } else if key.is_none() && checks.in_production() && !vault.allow_local_kek {
-            let problem = "is missing: production wants a key from outside, or \
-                           `vault.allow_local_kek: true`";
+        } else if !is_given && checks.in_production() && !vault.allow_local_kek {
+            let problem = "is missing: production wants a key from outside, here or in \
+                           `vault.keks`, or `vault.allow_local_kek: true`";
             checks.error(KEY, problem);
         }
         key

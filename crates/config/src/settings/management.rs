@@ -46,6 +46,10 @@ pub struct Management {
     pub session: SessionTimes,
     /// The identity provider that they may sign in by.
     pub oidc: Option<Oidc>,
+    /// Whether a change must name the version it changes (ID-105).
+    pub require_if_match: bool,
+    /// Whether callers of this machine need no key (ID-100).
+    pub loopback_without_key: bool,
 }
 
 /// Where the management listener is.
@@ -101,6 +105,12 @@ keys! {
         /// too, for callers on loopback that name a loopback host and came through no proxy.
         /// Others get 404 there, whatever routes say.
         on_data_port: OnDataPort = choice(&ON_DATA_PORT).or(OnDataPort::Off),
+        /// Whether changing a single thing (PUT, PATCH, DELETE) without `If-Match` is refused with
+        /// 428, so that nobody overwrites what they have not seen.
+        require_if_match: bool = switch().or(false),
+        /// Whether a program of this machine may do everything without a key: by a loopback address
+        /// and host, through no proxy, and from no web page. Refused in production.
+        insecure_allow_loopback_without_key: bool = switch().or(false),
         /// An owner key that is never stored and holds while it is set.
         key: Option<Secret> = from_environment("TOLLKEEP_MANAGEMENT_KEY", secret()),
     }
@@ -182,6 +192,10 @@ impl ManagementFile {
         if !host.is_loopback() {
             self.check_public(host, checks);
         }
+        if self.insecure_allow_loopback_without_key && checks.in_production() {
+            let key = "management.insecure_allow_loopback_without_key";
+            checks.error(key, "is refused in production: give your programs a key");
+        }
         let ip_lists = self.ip_lists(host, checks);
         let key = "management.allowed_hosts";
         let tls = self.tls.check("management.tls", egress, checks);
@@ -219,6 +233,8 @@ impl ManagementFile {
             front_door,
             session: self.session,
             oidc,
+            require_if_match: self.require_if_match,
+            loopback_without_key: self.insecure_allow_loopback_without_key,
         }
     }
 

@@ -5,6 +5,7 @@
 //! turns them into settings where the two differ.
 
 mod acme;
+mod anomaly;
 mod audit;
 mod auth;
 mod breaker;
@@ -37,10 +38,12 @@ mod tls;
 mod trust_proxy;
 mod upstream;
 mod upstream_tls;
+mod vault;
 
 pub use acme::{Acme, AcmeChallenge};
+pub use anomaly::{Anomaly, AnomalyAction};
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
-pub use auth::{Auth, Vault};
+pub use auth::Auth;
 pub use breaker::Breaker;
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
@@ -71,8 +74,10 @@ pub use store::{Migrate, Postgres, StoreSettings};
 pub use tls::{CertificateFiles, ClientAuth, Tls};
 pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
 pub use upstream_tls::UpstreamTls;
+pub use vault::{KekSetting, KekSource, KekUse, Vault};
 
 use self::trust_proxy::{TrustProxy, TrustProxyKind};
+use self::vault::VaultFile;
 use crate::check::Checks;
 use crate::field::{KindExt, named, plain_name, section};
 use crate::kind::{choice, path, switch, whole};
@@ -116,6 +121,8 @@ pub struct Settings {
     pub providers: Vec<Provider>,
     /// Model names.
     pub models: Models,
+    /// What is unusual in the use of tokens.
+    pub anomaly: Anomaly,
     /// The LLM surfaces.
     pub llm: Llm,
     /// The audit log.
@@ -200,7 +207,8 @@ keys! {
         management: management::ManagementFile = section(),
         metrics: metrics::MetricsFile = section(),
         auth: auth::AuthFile = section(),
-        vault: Vault = section(),
+        vault: VaultFile = section(),
+        anomaly: anomaly::AnomalyFile = section(),
         store: store::StoreFile = section(),
         redis: redis::RedisFile = section(),
         counters: Counters = section(),
@@ -236,6 +244,7 @@ impl Settings {
         }
         check_sandbox(&file.sandbox, &server, &providers, checks);
         server.check_memory(llm.settings.max_request_body_bytes, checks);
+        let vault = file.vault.check(checks);
         let management = file.management.check(&egress, checks);
         check_local(&management, &server, checks);
         let metrics = file.metrics.check(&egress, checks);
@@ -245,8 +254,9 @@ impl Settings {
             environment: file.environment,
             management,
             metrics,
-            auth: file.auth.check(file.vault, checks),
-            vault: file.vault,
+            auth: file.auth.check(&vault, checks),
+            vault,
+            anomaly: file.anomaly.check(),
             store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,

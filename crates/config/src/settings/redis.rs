@@ -38,8 +38,9 @@ pub struct RedisServer {
 }
 
 keys! {
-    /// Redis 6.2 or later, or Valkey: where replicas share the counters of rate limits. Without it
-    /// each replica counts for itself.
+    /// Redis 6.2 or later, or Valkey: where replicas share the counters of rate limits, and with
+    /// PostgreSQL tell each other of changes, on the channel `<prefix>:changes`. Without it each
+    /// replica counts for itself, and changes come by the database alone.
     pub(crate) struct RedisFile {
         /// Where it is, as `redis://user:password@host:6379/0`, with TLS as `rediss://`. One
         /// primary, by its own protocol (not the HTTP one that some hosters have beside it).

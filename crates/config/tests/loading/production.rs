@@ -47,7 +47,7 @@ fn production_wants_a_key_from_outside() {
     let bare = Case::bare().env(&[("TOLLKEEP_ENVIRONMENT", "production")]);
     assert_eq!(
         bare.errors(),
-        "auth.encryption.key: is missing: production wants a key from outside, or `vault.allow_local_kek: true`"
+        "auth.encryption.key: is missing: production wants a key from outside, here or in `vault.keks`, or `vault.allow_local_kek: true`"
     );
     let key = "k".repeat(32);
     let with_key = Case::bare().env(&[

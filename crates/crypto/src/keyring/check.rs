@@ -1,6 +1,6 @@
 //! Telling at start-up whether the keys at hand are those that sealed the store.
 
-use super::{Keyring, SealContext, SealError, SealedParts};
+use super::{Keyring, SealContext, SealError, SealedParts, fresh_key};
 use tollkeep_types::Entropy;
 
 /// What a check value holds.
@@ -36,14 +36,19 @@ pub enum CheckError {
 }
 
 impl Keyring {
-    /// A text to store beside what this keyring seals, so that [`Keyring::verify`] can tell at the
-    /// next start whether the same key is loaded.
+    /// A text to store beside what the key of that id seals, so that [`Keyring::verify`] can tell
+    /// at the next start whether the same key is loaded. `None` if no such key is loaded.
     ///
     /// # Errors
     /// [`SealError`] (not with ids that [`Keyring::new`] takes).
-    pub fn check_value(&self, entropy: &dyn Entropy) -> Result<String, SealError> {
-        let sealed = self.seal(CHECK_TEXT, &check_place(&self.sealing.id), entropy)?;
-        Ok(format!("{}:{sealed}", self.sealing.fingerprint))
+    pub fn check_value(
+        &self,
+        id: &str,
+        entropy: &dyn Entropy,
+    ) -> Option<Result<String, SealError>> {
+        let kek = self.find(id)?;
+        let sealed = kek.seal(&fresh_key(entropy), CHECK_TEXT, &check_place(id), entropy);
+        Some(sealed.map(|sealed| format!("{}:{sealed}", kek.fingerprint)))
     }
 
     /// Whether the key that made the check value is on this keyring.
@@ -90,14 +95,23 @@ mod tests {
         Keyring::new("k1", &KEY).unwrap()
     }
 
+    fn fingerprint(ring: &Keyring) -> String {
+        ring.sealing.fingerprint.clone()
+    }
+
+    fn value_of_k1() -> String {
+        let value = ring().check_value("k1", &SystemEntropy);
+        value.unwrap().unwrap()
+    }
+
     // ID-67
     #[test]
     fn another_key_of_the_same_id_is_told_by_fingerprint() {
-        let value = ring().check_value(&SystemEntropy).unwrap();
+        let value = value_of_k1();
         assert_eq!(ring().verify(&value), Ok(()));
         let wrong = Keyring::new("k1", &[4; 32]).unwrap();
         let message = wrong.verify(&value).unwrap_err().to_string();
-        let (mine, theirs) = (ring().sealing.fingerprint, wrong.sealing.fingerprint);
+        let (mine, theirs) = (fingerprint(&ring()), fingerprint(&wrong));
         assert_ne!(mine, theirs);
         assert_eq!(
             message,
@@ -111,10 +125,10 @@ mod tests {
     // ID-67
     #[test]
     fn a_check_value_of_a_key_that_is_not_loaded_says_which() {
-        let value = ring().check_value(&SystemEntropy).unwrap();
+        let value = value_of_k1();
         let other = Keyring::new("k2", &KEY).unwrap();
         let id = "k1".to_owned();
-        let expected = ring().sealing.fingerprint;
+        let expected = fingerprint(&ring());
         assert_eq!(
             other.verify(&value),
             Err(CheckError::Missing { id, expected })

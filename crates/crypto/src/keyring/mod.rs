@@ -6,14 +6,19 @@
 
 mod check;
 mod cipher;
+mod reseal;
+#[cfg(test)]
+mod tests;
 
 pub use check::CheckError;
+pub use reseal::{Depth, kek_of};
 
 use crate::hmac_sha256;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cipher::Cipher;
 use std::fmt;
+use std::sync::Arc;
 use tollkeep_types::Entropy;
 use zeroize::Zeroizing;
 
@@ -73,16 +78,51 @@ pub enum KeyringError {
     Twice(String),
 }
 
+/// What a key on the keyring is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KekState {
+    /// It opens, and may seal.
+    Active,
+    /// It opens what it sealed in the past, until that is sealed under another.
+    DecryptOnly,
+}
+
+impl KekState {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::DecryptOnly => "decrypt-only",
+        }
+    }
+}
+
+#[derive(Clone)]
 struct Kek {
     id: Box<str>,
     fingerprint: String,
-    key: Cipher,
+    key: Arc<Cipher>,
+    state: KekState,
 }
 
-/// The key-encryption keys of this process, by id. One seals; all open.
+/// A key as operators may know it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ShownKek<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Tells keys apart and gives nothing away.
+    pub fingerprint: &'a str,
+    /// What it is for.
+    pub state: KekState,
+    /// Whether it is the one that seals.
+    pub seals: bool,
+}
+
+/// The key-encryption keys of this process, by id. One seals; all open. Cheap to clone.
+#[derive(Clone)]
 pub struct Keyring {
     sealing: Kek,
-    older: Vec<Kek>,
+    others: Vec<Kek>,
 }
 
 impl Keyring {
@@ -91,23 +131,72 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::Id`].
     pub fn new(id: &str, key: &[u8; KEY_BYTES]) -> Result<Self, KeyringError> {
-        let sealing = Kek::new(id, key)?;
+        let sealing = Kek::new(id, key, KekState::Active)?;
         Ok(Self {
             sealing,
-            older: Vec::new(),
+            others: Vec::new(),
         })
     }
 
-    /// The keyring with one more key, which opens what it sealed in the past and seals nothing.
+    /// The keyring with one more key, which seals nothing for now.
     ///
     /// # Errors
     /// [`KeyringError`]: the id is malformed or taken.
-    pub fn with_older(mut self, id: &str, key: &[u8; KEY_BYTES]) -> Result<Self, KeyringError> {
+    pub fn with(
+        mut self,
+        id: &str,
+        key: &[u8; KEY_BYTES],
+        state: KekState,
+    ) -> Result<Self, KeyringError> {
         if self.find(id).is_some() {
             return Err(KeyringError::Twice(id.to_owned()));
         }
-        self.older.push(Kek::new(id, key)?);
+        self.others.push(Kek::new(id, key, state)?);
         Ok(self)
+    }
+
+    /// The same keys, of which the active one of that id seals; `None` if there is no such one.
+    #[must_use]
+    pub fn sealing_under(&self, id: &str) -> Option<Self> {
+        let mut all: Vec<_> = self.all().cloned().collect();
+        let can_seal = |kek: &Kek| *kek.id == *id && kek.state == KekState::Active;
+        let at = all.iter().position(can_seal)?;
+        let sealing = all.remove(at);
+        Some(Self {
+            sealing,
+            others: all,
+        })
+    }
+
+    /// The keyring with a new key that seals; those before it only open from now on.
+    ///
+    /// # Errors
+    /// [`KeyringError`]: the id is malformed or taken.
+    pub fn succeeded_by(&self, id: &str, key: &[u8; KEY_BYTES]) -> Result<Self, KeyringError> {
+        if self.find(id).is_some() {
+            return Err(KeyringError::Twice(id.to_owned()));
+        }
+        let sealing = Kek::new(id, key, KekState::Active)?;
+        let mut others: Vec<_> = self.all().cloned().collect();
+        for kek in &mut others {
+            kek.state = KekState::DecryptOnly;
+        }
+        Ok(Self { sealing, others })
+    }
+
+    /// The keys, the one that seals first.
+    pub fn keks(&self) -> impl Iterator<Item = ShownKek<'_>> {
+        self.all().map(|kek| ShownKek {
+            id: &kek.id,
+            fingerprint: &kek.fingerprint,
+            state: kek.state,
+            seals: kek.id == self.sealing.id,
+        })
+    }
+
+    /// The id of the key that seals.
+    pub fn sealing_id(&self) -> &str {
+        &self.sealing.id
     }
 
     /// Seals a value for one place:
@@ -121,20 +210,8 @@ impl Keyring {
         place: &SealContext<'_>,
         entropy: &dyn Entropy,
     ) -> Result<String, SealError> {
-        let kek = &self.sealing;
-        let (payload_aad, wrap_aad) = bindings(place, &kek.id).ok_or(SealError::Context)?;
-        let mut data_key = Zeroizing::new([0; KEY_BYTES]);
-        entropy.fill(data_key.as_mut_slice());
-        let record = Cipher::new(data_key.as_slice()).ok_or(SealError::TooLarge)?;
-        let wrapped = kek.key.encrypt(data_key.as_slice(), &wrap_aad, entropy);
-        let payload = record.encrypt(plain, &payload_aad, entropy);
-        let (wrapped, payload) = wrapped.zip(payload).ok_or(SealError::TooLarge)?;
-        Ok(format!(
-            "{VERSION}:{}:{}:{}",
-            kek.id,
-            URL_SAFE_NO_PAD.encode(wrapped),
-            URL_SAFE_NO_PAD.encode(payload)
-        ))
+        let data_key = fresh_key(entropy);
+        self.sealing.seal(&data_key, plain, place, entropy)
     }
 
     /// Opens a value that [`Keyring::seal`] sealed for the same place.
@@ -150,28 +227,24 @@ impl Keyring {
         let Some(kek) = self.find(parts.kek) else {
             return Err(OpenError::UnknownKek(parts.kek.to_owned()));
         };
-        let (payload_aad, wrap_aad) = bindings(place, &kek.id).ok_or(OpenError::Malformed)?;
-        let data_key = kek
-            .key
-            .decrypt(&parts.wrapped, &wrap_aad)
-            .ok_or(OpenError::Refused)?;
-        let record = Cipher::new(data_key.as_slice()).ok_or(OpenError::Refused)?;
-        record
-            .decrypt(&parts.payload, &payload_aad)
-            .ok_or(OpenError::Refused)
+        let (_, plain) = kek.open(&parts, place)?;
+        Ok(plain)
     }
 
     fn find(&self, id: &str) -> Option<&Kek> {
-        std::iter::once(&self.sealing)
-            .chain(&self.older)
-            .find(|kek| *kek.id == *id)
+        let mut all = self.all();
+        all.find(|kek| *kek.id == *id)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Kek> {
+        std::iter::once(&self.sealing).chain(&self.others)
     }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keyring({}", self.sealing.id)?;
-        for kek in &self.older {
+        for kek in &self.others {
             write!(f, ", {}", kek.id)?;
         }
         f.write_str(")")
@@ -179,7 +252,7 @@ impl fmt::Debug for Keyring {
 }
 
 impl Kek {
-    fn new(id: &str, key: &[u8; KEY_BYTES]) -> Result<Self, KeyringError> {
+    fn new(id: &str, key: &[u8; KEY_BYTES], state: KekState) -> Result<Self, KeyringError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let well_formed = !id.is_empty()
             && id.len() <= KEK_ID_CHARS_MAX
@@ -193,9 +266,54 @@ impl Kek {
         Ok(Self {
             id: id.into(),
             fingerprint: format!("{a:02x}{b:02x}{c:02x}{d:02x}"),
-            key: cipher,
+            key: Arc::new(cipher),
+            state,
         })
     }
+
+    /// Seals under this key, the payload under that data key.
+    fn seal(
+        &self,
+        data_key: &DataKey,
+        plain: &[u8],
+        place: &SealContext<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<String, SealError> {
+        let (payload_aad, wrap_aad) = bindings(place, &self.id).ok_or(SealError::Context)?;
+        let record = Cipher::new(data_key).ok_or(SealError::TooLarge)?;
+        let wrapped = self.key.encrypt(data_key, &wrap_aad, entropy);
+        let payload = record.encrypt(plain, &payload_aad, entropy);
+        let (wrapped, payload) = wrapped.zip(payload).ok_or(SealError::TooLarge)?;
+        Ok(format!(
+            "{VERSION}:{}:{}:{}",
+            self.id,
+            URL_SAFE_NO_PAD.encode(wrapped),
+            URL_SAFE_NO_PAD.encode(payload)
+        ))
+    }
+
+    /// The data key and the value of a record under this key.
+    fn open(
+        &self,
+        parts: &SealedParts<'_>,
+        place: &SealContext<'_>,
+    ) -> Result<(DataKey, Zeroizing<Vec<u8>>), OpenError> {
+        let (payload_aad, wrap_aad) = bindings(place, &self.id).ok_or(OpenError::Malformed)?;
+        let unwrapped = self.key.decrypt(&parts.wrapped, &wrap_aad);
+        let data_key = unwrapped.ok_or(OpenError::Refused)?;
+        let record = Cipher::new(&data_key).ok_or(OpenError::Refused)?;
+        let plain = record.decrypt(&parts.payload, &payload_aad);
+        Ok((data_key, plain.ok_or(OpenError::Refused)?))
+    }
+}
+
+/// The key of one record.
+type DataKey = Zeroizing<Vec<u8>>;
+
+fn fresh_key(entropy: &dyn Entropy) -> DataKey {
+    let mut key = Zeroizing::new(vec![0; KEY_BYTES]);
+    entropy.fill(&mut key);
+    key
 }
 
 /// The parts of a sealed text, decoded and not yet trusted.
@@ -235,243 +353,4 @@ fn bindings(place: &SealContext<'_>, kek: &str) -> Option<(String, String)> {
         format!("tollkeep|2|{tenant}|{table}|{row}|{field}|{kek}"),
         format!("tollkeep|dek|{row}|{kek}"),
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::SystemEntropy;
-
-    const KEY: [u8; 32] = [3; 32];
-    const PLACE: SealContext<'static> = SealContext {
-        tenant: "ten_a",
-        table: "credentials",
-        row: "crd_1",
-        field: "secret",
-    };
-
-    fn ring() -> Keyring {
-        Keyring::new("k1", &KEY).unwrap()
-    }
-
-    fn sealed() -> String {
-        ring().seal(b"sk-upstream", &PLACE, &SystemEntropy).unwrap()
-    }
-
-    // ID-62
-    #[test]
-    fn a_sealed_value_has_the_documented_form_and_opens() {
-        let text = sealed();
-        let parts: Vec<_> = text.split(':').collect();
-        assert_eq!(parts[..3], ["enc", "v2", "k1"]);
-        assert_eq!(parts.len(), 5);
-        let bytes = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap().len();
-        assert_eq!(bytes(parts[3]), 12 + 32 + 16);
-        assert_eq!(bytes(parts[4]), 12 + "sk-upstream".len() + 16);
-        assert!(!text.contains("upstream"));
-        assert_eq!(
-            ring().open(&text, &PLACE).unwrap().as_slice(),
-            b"sk-upstream"
-        );
-    }
-
-    // ID-62
-    #[test]
-    fn a_value_sealed_by_another_program_opens() {
-        // Made with Python's `cryptography` 48 from the written rules: data key 09…, nonces 01… and
-        // 02…, AAD `tollkeep|dek|crd_1|k1` and `tollkeep|2|ten_a|credentials|crd_1|secret|k1`.
-        let text = concat!(
-            "enc:v2:k1:",
-            "AQEBAQEBAQEBAQEBlbs4l4Y6VksQqr0UTH0008QHqcwFirRXNlxNNCFH4Sy0OGSSVJuZ__MB6lpfKJSk:",
-            "AgICAgICAgICAgICknGKGDGf8BhTXo8LhoyJ3vAAhZOF"
-        );
-        assert_eq!(ring().open(text, &PLACE).unwrap().as_slice(), b"hello");
-    }
-
-    // ID-62
-    #[test]
-    fn sealing_twice_gives_two_texts() {
-        assert_ne!(sealed(), sealed());
-    }
-
-    // ID-62
-    #[test]
-    fn a_moved_value_does_not_open() {
-        let text = sealed();
-        for (name, place) in [
-            (
-                "other tenant",
-                SealContext {
-                    tenant: "ten_b",
-                    ..PLACE
-                },
-            ),
-            (
-                "other table",
-                SealContext {
-                    table: "meta",
-                    ..PLACE
-                },
-            ),
-            (
-                "other row",
-                SealContext {
-                    row: "crd_2",
-                    ..PLACE
-                },
-            ),
-            (
-                "other field",
-                SealContext {
-                    field: "label",
-                    ..PLACE
-                },
-            ),
-        ] {
-            assert_eq!(
-                ring().open(&text, &place),
-                Err(OpenError::Refused),
-                "{name}"
-            );
-        }
-    }
-
-    // ID-62
-    #[test]
-    fn parts_of_two_values_do_not_make_a_third() {
-        let (first, second) = (sealed(), sealed());
-        let (head, _) = first.rsplit_once(':').unwrap();
-        let (_, tail) = second.rsplit_once(':').unwrap();
-        let mixed = format!("{head}:{tail}");
-        assert_eq!(ring().open(&mixed, &PLACE), Err(OpenError::Refused));
-    }
-
-    #[test]
-    fn a_place_that_could_be_read_in_two_ways_is_refused() {
-        for (name, place) in [
-            (
-                "separator",
-                SealContext {
-                    row: "crd_1|secret",
-                    ..PLACE
-                },
-            ),
-            (
-                "empty part",
-                SealContext {
-                    tenant: "",
-                    ..PLACE
-                },
-            ),
-        ] {
-            let got = ring().seal(b"x", &place, &SystemEntropy);
-            assert_eq!(got, Err(SealError::Context), "{name}");
-            assert_eq!(
-                ring().open(&sealed(), &place),
-                Err(OpenError::Malformed),
-                "{name}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_sealed_value_is_refused() {
-        let good = sealed();
-        for (name, text, want) in [
-            ("empty", String::new(), OpenError::Malformed),
-            ("plain text", "sk-upstream".to_owned(), OpenError::Malformed),
-            (
-                "older version",
-                good.replace("v2", "v1"),
-                OpenError::Malformed,
-            ),
-            (
-                "no payload",
-                good.rsplit_once(':').unwrap().0.to_owned(),
-                OpenError::Malformed,
-            ),
-            ("one part more", format!("{good}:x"), OpenError::Malformed),
-            ("padded", format!("{good}=="), OpenError::Malformed),
-            (
-                "empty payload",
-                format!("{}:", good.rsplit_once(':').unwrap().0),
-                OpenError::Refused,
-            ),
-            (
-                "other key",
-                good.replace("k1", "k2"),
-                OpenError::UnknownKek("k2".to_owned()),
-            ),
-        ] {
-            assert_eq!(ring().open(&text, &PLACE), Err(want), "{name}");
-        }
-    }
-
-    // ID-62
-    #[test]
-    fn an_older_key_opens_and_does_not_seal() {
-        let both = Keyring::new("k2", &[4; 32])
-            .unwrap()
-            .with_older("k1", &KEY)
-            .unwrap();
-        assert_eq!(
-            both.open(&sealed(), &PLACE).unwrap().as_slice(),
-            b"sk-upstream"
-        );
-        let new = both.seal(b"x", &PLACE, &SystemEntropy).unwrap();
-        assert!(new.starts_with("enc:v2:k2:"));
-        assert_eq!(
-            ring().open(&new, &PLACE),
-            Err(OpenError::UnknownKek("k2".to_owned()))
-        );
-    }
-
-    #[test]
-    fn key_ids_are_short_and_plain() {
-        for (name, id, ok) in [
-            ("usual", "kek-1", true),
-            ("underscore", "k_1", true),
-            ("longest", &"k".repeat(32), true),
-            ("longer", &"k".repeat(33), false),
-            ("empty", "", false),
-            ("colon", "k:1", false),
-            ("bar", "k|1", false),
-            ("upper case", "K1", false),
-        ] {
-            assert_eq!(Keyring::new(id, &KEY).is_ok(), ok, "{name}");
-        }
-        let twice = ring().with_older("k1", &KEY).map(|_| ());
-        assert_eq!(twice, Err(KeyringError::Twice("k1".to_owned())));
-    }
-
-    #[test]
-    fn debug_shows_ids_only() {
-        let both = ring().with_older("k0", &KEY).unwrap();
-        assert_eq!(format!("{both:?}"), "Keyring(k1, k0)");
-    }
-
-    proptest::proptest! {
-        // ID-62
-        #[test]
-        fn sealing_and_opening_are_inverse(plain: Vec<u8>) {
-            let text = ring().seal(&plain, &PLACE, &SystemEntropy).unwrap();
-            let opened = ring().open(&text, &PLACE).unwrap();
-            proptest::prop_assert_eq!(opened.as_slice(), plain.as_slice());
-        }
-
-        // ID-62
-        #[test]
-        fn one_flipped_bit_and_it_does_not_open(at: proptest::sample::Index, bit in 0_u8..8) {
-            let mut bytes = sealed().into_bytes();
-            let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-            let opened = String::from_utf8(bytes).map(|text| ring().open(&text, &PLACE).is_ok());
-            proptest::prop_assert_ne!(opened, Ok(true));
-        }
-
-        #[test]
-        fn no_text_panics(text in "(enc:v2:k1:)?[A-Za-z0-9_:-]{0,200}") {
-            proptest::prop_assert!(ring().open(&text, &PLACE).is_err());
-        }
-    }
 }

@@ -59,6 +59,7 @@ pub struct Metrics {
     auth_failures: Words,
     limited_addresses: Option<Mutex<Busiest>>,
     egress_refused: Words,
+    anomalies: Words,
     draining: AtomicBool,
     counters_shared: AtomicBool,
     breakers: Mutex<Vec<(Arc<str>, u8)>>,
@@ -96,6 +97,7 @@ impl Metrics {
             auth_failures: Words::default(),
             limited_addresses: None,
             egress_refused: Words::default(),
+            anomalies: Words::default(),
             draining: AtomicBool::new(false),
             counters_shared: AtomicBool::new(false),
             breakers: Mutex::default(),
@@ -166,6 +168,11 @@ impl Metrics {
     /// An address the egress policy refused.
     pub fn egress_refused(&self, reason: &'static str) {
         self.egress_refused.add(reason, "", 1);
+    }
+
+    /// Something unusual in how a token is used.
+    pub fn anomaly(&self, signal: &'static str) {
+        self.anomalies.add(signal, "", 1);
     }
 
     /// Whether the process is draining.

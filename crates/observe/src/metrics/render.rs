@@ -1,5 +1,7 @@
 //! All counters as Prometheus text, format 0.0.4.
 
+mod words;
+
 use super::Metrics;
 use super::histogram::{BUCKETS, HistogramSum, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::labels::{AttemptResult, NameList, Names, RATE_CLASSES, STATUS_CLASSES};
@@ -152,44 +154,6 @@ impl Metrics {
         let states = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         for (provider, state) in states.iter() {
             text.sample(name, &[("provider", provider)], state);
-        }
-    }
-
-    fn render_words(&self, text: &mut Text) {
-        for (name, help, words, labels) in [
-            (
-                "tollkeep_refusals_total",
-                "Refusals by code.",
-                &self.refusals,
-                ["code", "listener"],
-            ),
-            (
-                "tollkeep_requests_rejected_total",
-                "Requests rejected for their form.",
-                &self.rejected,
-                ["reason", ""],
-            ),
-            (
-                "tollkeep_auth_failures_total",
-                "Credentials that were not accepted.",
-                &self.auth_failures,
-                ["reason", ""],
-            ),
-            (
-                "tollkeep_egress_refused_total",
-                "Addresses the egress policy refused.",
-                &self.egress_refused,
-                ["reason", ""],
-            ),
-            (
-                "tollkeep_audit_events_total",
-                "Audit events written.",
-                self.audit.events(),
-                ["class", ""],
-            ),
-        ] {
-            text.family(name, "counter", help);
-            text.words(name, labels, words);
         }
     }
 

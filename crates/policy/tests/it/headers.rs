@@ -44,6 +44,8 @@ const RESPONSE: &str = "
     anthropic-ratelimit-tokens-remaining RateLimit RateLimit-Policy RateLimit-Remaining X-Accel-Expires
     X-Tollkeep-Cost X-Gateway-Nonce PAYMENT-RESPONSE Payment-Receipt X-PAYMENT-RESPONSE X-Session-Token
     X-Bolthub-Balance
+    X-Content-Type-Options X-Frame-Options X-XSS-Protection Referrer-Policy Cross-Origin-Opener-Policy
+    Cross-Origin-Resource-Policy
 ";
 
 /// What must go through, and near misses of what must not.
@@ -58,7 +60,7 @@ const REQUEST_PASSES: &str = "
 const RESPONSE_PASSES: &str = "
     Content-Type Content-Length Cache-Control ETag Last-Modified Location Retry-After Vary Date Link
     Content-Disposition openai-processing-ms X-Custom Servers Server-Timing Set-Cookies Nels Refreshed Rate-Limit
-    X-Rate-Limit X-RunTimes X-Am Content-Security X-Content-Type-Options Alt-Service Access-Control Fly
+    X-Rate-Limit X-RunTimes X-Am Content-Security X-Content-Type Alt-Service Access-Control Fly
 ";
 
 /// The name as it may come: any case, and `_` for `-`, which CGI and WSGI can't tell apart.

@@ -11,7 +11,7 @@ pub use service_tokens::ServiceTokens;
 pub use token::{LiveProject, LiveToken, ProjectStanding};
 pub use usage::{Usage, UsageBatch};
 
-use crate::{Project, ServiceToken, Tenant, TenantStatus, Token};
+use crate::{Project, ServiceToken, Tenant, TenantStatus, Token, TokenState};
 use shards::Shards;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -132,7 +132,8 @@ impl LiveTokens {
     }
 
     /// Shows everything anew, as after a time in which changes made elsewhere were not seen.
-    /// Of the tenants it takes those that are not active.
+    /// Of the tenants it takes those that are not active. What is on its way to holders of what may
+    /// no longer be used ends, since nobody knows whether it might have gone on.
     pub fn replace(
         &self,
         (not_active, projects): (&[Tenant], &[Project]),
@@ -153,8 +154,19 @@ impl LiveTokens {
         self.shards.each(|live| {
             if !there.contains(&live.digest) {
                 live.end();
+                live.cut();
             }
         });
+        let off = tokens
+            .iter()
+            .filter(|token| !matches!(token.state, TokenState::Active | TokenState::Rotating));
+        off.for_each(|token| self.cut(Cut::Token(token.id, token.secret.digest)));
+        let off = projects.iter().filter(|project| !project.is_active);
+        off.for_each(|project| self.cut(Cut::Project(project.id)));
+        for tenant in not_active {
+            self.cut(Cut::Tenant(tenant.id));
+        }
+        self.cuts.fetch_add(1, Ordering::Release);
         self.service_tokens.fill(service_tokens);
     }
 

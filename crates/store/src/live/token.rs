@@ -251,7 +251,8 @@ impl LiveToken {
             None => token.state,
         };
         self.state.store(to_byte(state), Ordering::Release);
-        if state == TokenState::Active {
+        // One that was switched off in its grace is rotating when it is on again.
+        if matches!(state, TokenState::Active | TokenState::Rotating) {
             self.cut.store(false, Ordering::Release);
         }
     }

@@ -1,6 +1,7 @@
 //! Making, finding and listing tokens.
 
 use super::{NewToken, Token, TokenSecret};
+use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
 use crate::live::Change;
 use crate::query::{Connection, Row, query};
@@ -25,8 +26,9 @@ macro_rules! select {
         concat!(
             "SELECT tokens.id, tenant_id, project_id, lineage_id, name, digest, pepper_id, hint,
                fingerprint, state, created_at, expires_at, idle_ttl_ms, last_used_at, max_requests,
-               request_count, limits, bindings, metadata, owner, replaced_by, grace_ends_at,
-               revoked_at, revoked_reason, ended_at
+               request_count, limits, bindings, metadata, owner, self_rotate, suspended_at,
+               suspended_by, suspended_reason, replaced_by, grace_ends_at, revoked_at,
+               revoked_reason, ended_at
              FROM tokens JOIN lineages ON lineages.id = lineage_id ",
             $rest
         )
@@ -49,12 +51,15 @@ const OPEN: &str = select!("WHERE ended_at IS NULL");
 
 const OF_PROJECT: &str = select!("WHERE project_id = $1");
 
+const OF_LINEAGE: &str =
+    select!("WHERE lineage_id = $1 AND ended_at IS NULL ORDER BY created_at, tokens.id");
+
 const INSERT_LINEAGE: &str = "INSERT INTO lineages (id, request_count) VALUES ($1, 0)";
 
 const INSERT: &str = "INSERT INTO tokens
   (id, tenant_id, project_id, lineage_id, name, digest, pepper_id, hint, fingerprint, state,
-   created_at, expires_at, idle_ttl_ms, max_requests, limits, bindings, metadata, owner)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+   created_at, expires_at, idle_ttl_ms, max_requests, limits, bindings, metadata, owner, self_rotate)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 
 impl Store {
     /// Makes a token of a project that the scope may see.
@@ -86,6 +91,10 @@ impl Store {
                 bindings: new.bindings,
                 metadata: new.metadata,
                 owner: new.owner,
+                self_rotate: new.self_rotate,
+                suspended_at: None,
+                suspended_by: None,
+                suspended_reason: None,
                 replaced_by: None,
                 grace_ends_at: None,
                 revoked_at: None,
@@ -110,6 +119,16 @@ impl Store {
     pub async fn token(&self, scope: Scope, id: TokenId) -> Result<Token, StoreError> {
         let mut connection = self.0.read(scope).await?;
         by_id(&mut connection, scope, id).await
+    }
+
+    /// The tokens of a line that have not ended for good, the oldest first. For the gateway's own
+    /// work, so there is no scope.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn tokens_of_lineage(&self, id: LineageId) -> Result<Vec<Token>, StoreError> {
+        let mut connection = self.0.read(GATEWAY).await?;
+        of_lineage(&mut connection, id).await
     }
 
     /// Tokens, newest first.
@@ -155,6 +174,16 @@ pub(super) async fn of_project(
     rows.iter().map(read).collect()
 }
 
+/// The tokens of a line that have not ended for good.
+pub(super) async fn of_lineage(
+    connection: &mut Connection,
+    id: LineageId,
+) -> Result<Vec<Token>, StoreError> {
+    let rows = query(OF_LINEAGE).bind(id.to_string());
+    let rows = rows.fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
 pub(crate) async fn by_id(
     connection: &mut Connection,
     scope: Scope,
@@ -192,6 +221,7 @@ pub(super) async fn insert(connection: &mut Connection, token: &Token) -> Result
         .bind(row::to_json(&token.bindings)?)
         .bind(row::to_json(&token.metadata)?)
         .bind(token.owner.as_str())
+        .bind(token.self_rotate)
         .execute(connection)
         .await;
     match inserted {
@@ -227,6 +257,10 @@ fn read(row: &Row) -> Result<Token, StoreError> {
         bindings: row::json(row, "bindings")?,
         metadata: row::json(row, "metadata")?,
         owner: row::text(row, "owner")?,
+        self_rotate: row::value(row, "self_rotate")?,
+        suspended_at: row::time_if_set(row, "suspended_at")?,
+        suspended_by: row::value(row, "suspended_by")?,
+        suspended_reason: row::value(row, "suspended_reason")?,
         replaced_by: row::id_if_set(row, "replaced_by")?,
         grace_ends_at: row::time_if_set(row, "grace_ends_at")?,
         revoked_at: row::time_if_set(row, "revoked_at")?,

@@ -12,8 +12,8 @@ pub use keep::TokenFilter;
 pub use lifetime::{Standing, TokenState};
 pub use limits::{Bindings, CallLimits};
 pub use revoke::{ProjectRevocation, Revocation};
-pub use rotate::{Rotated, Rotation};
-pub use suspend::Switch;
+pub use rotate::{OwnRotation, Rotated, Rotation};
+pub use suspend::{Suspender, Switch};
 pub use update::TokenChange;
 
 pub(crate) use keep::{by_id, open};
@@ -60,6 +60,8 @@ pub struct NewToken {
     pub metadata: BTreeMap<String, String>,
     /// Who holds it; free text.
     pub owner: String,
+    /// Whether its holder may replace it.
+    pub self_rotate: bool,
 }
 
 /// The record of an access token.
@@ -99,6 +101,14 @@ pub struct Token {
     pub metadata: BTreeMap<String, String>,
     /// Who holds it; free text.
     pub owner: String,
+    /// Whether its holder may replace it.
+    pub self_rotate: bool,
+    /// When it was switched off.
+    pub suspended_at: Option<WallMillis>,
+    /// Who switched it off.
+    pub suspended_by: Option<String>,
+    /// Why it was switched off.
+    pub suspended_reason: Option<String>,
     /// The token it was rotated to.
     pub replaced_by: Option<TokenId>,
     /// When it stops working after a rotation.

@@ -4,8 +4,10 @@ use super::keep::{by_id, insert};
 use super::revoke::revoke;
 use super::{Standing, Token, TokenSecret};
 use crate::live::Change;
+use crate::open::Inner;
 use crate::query::{Connection, query};
 use crate::row::millis;
+use crate::write::Write;
 use crate::{Conflict, Scope, Store, StoreError};
 use tollkeep_types::{TokenId, WallMillis};
 
@@ -24,6 +26,19 @@ pub struct Rotation {
     pub overlap_ms: u64,
     /// When the new token stops working; `None`: never.
     pub expires_at: Option<WallMillis>,
+}
+
+/// How a holder rotates its own token.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OwnRotation {
+    /// What is kept of the new text.
+    pub secret: TokenSecret,
+    /// How long the old token keeps working, in milliseconds.
+    pub overlap_ms: u64,
+    /// The new token lives as long as the old one was to live, and at most so long.
+    pub life_ms_max: u64,
+    /// How long after its first token was made a line ends, whoever goes on rotating it.
+    pub lineage_ms_max: u64,
 }
 
 /// The two tokens after a rotation.
@@ -56,34 +71,96 @@ impl Store {
             return Err(StoreError::Invalid("overlap must be at most 30 days"));
         }
         self.unattended(async move |inner| {
-            let now = inner.wall.now();
             let mut write = inner.begin(scope).await?;
-            let connection = write.connection();
-            let old = by_id(connection, scope, id).await?;
-            if old.replaced_by.is_some() {
-                return Err(StoreError::Conflict(Conflict::TokenRotated));
-            }
-            if old.standing(now) != Standing::Live {
-                return Err(StoreError::Conflict(Conflict::TokenNotActive));
-            }
-            let new = Token {
-                id: TokenId::new(inner.wall.clock(), inner.entropy.as_ref()),
-                secret: rotation.secret,
-                created_at: now,
-                expires_at: rotation.expires_at,
-                last_used_at: None,
-                ..old.clone()
-            };
-            insert(connection, &new).await?;
-            replace(connection, &old, &new, rotation.overlap_ms).await?;
-            let old = by_id(connection, scope, id).await?;
-            write
-                .commit(&[Change::Token(&new), Change::Token(&old)])
-                .await?;
-            Ok(Rotated { old, new })
+            let old = replaceable(&inner, &mut write, scope, id).await?;
+            succeed(&inner, write, scope, (old, rotation)).await
         })
         .await
     }
+
+    /// As [`Store::rotate_token`], by the holder of the token, where it may.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] besides if the token is not one that its holder rotates, or its
+    /// line is as old as a line may become.
+    pub async fn rotate_own_token(
+        &self,
+        scope: Scope,
+        id: TokenId,
+        own: OwnRotation,
+    ) -> Result<Rotated, StoreError> {
+        self.unattended(async move |inner| {
+            let mut write = inner.begin(scope).await?;
+            let old = replaceable(&inner, &mut write, scope, id).await?;
+            if !old.self_rotate {
+                return Err(StoreError::Conflict(Conflict::TokenNotOwn));
+            }
+            let now = inner.wall.now();
+            let end = own.end(&old, now);
+            if end <= now {
+                return Err(StoreError::Conflict(Conflict::LineageOver));
+            }
+            let rotation = Rotation {
+                secret: own.secret,
+                overlap_ms: own.overlap_ms.min(OVERLAP_MS_MAX),
+                expires_at: Some(end),
+            };
+            succeed(&inner, write, scope, (old, rotation)).await
+        })
+        .await
+    }
+}
+
+impl OwnRotation {
+    /// When the new token ends.
+    fn end(&self, old: &Token, now: WallMillis) -> WallMillis {
+        let life = |end: WallMillis| end.0.saturating_sub(old.created_at.0);
+        let life = old.expires_at.map_or(u64::MAX, life).min(self.life_ms_max);
+        let line_end = old.lineage.made_at().0.saturating_add(self.lineage_ms_max);
+        WallMillis(now.0.saturating_add(life).min(line_end))
+    }
+}
+
+/// The token, if it may be replaced.
+async fn replaceable(
+    inner: &Inner,
+    write: &mut Write<'_>,
+    scope: Scope,
+    id: TokenId,
+) -> Result<Token, StoreError> {
+    let old = by_id(write.connection(), scope, id).await?;
+    if old.replaced_by.is_some() {
+        return Err(StoreError::Conflict(Conflict::TokenRotated));
+    }
+    if old.standing(inner.wall.now()) != Standing::Live {
+        return Err(StoreError::Conflict(Conflict::TokenNotActive));
+    }
+    Ok(old)
+}
+
+/// Puts the successor in its place.
+async fn succeed(
+    inner: &Inner,
+    mut write: Write<'_>,
+    scope: Scope,
+    (old, rotation): (Token, Rotation),
+) -> Result<Rotated, StoreError> {
+    let connection = write.connection();
+    let new = Token {
+        id: TokenId::new(inner.wall.clock(), inner.entropy.as_ref()),
+        secret: rotation.secret,
+        created_at: inner.wall.now(),
+        expires_at: rotation.expires_at,
+        last_used_at: None,
+        ..old.clone()
+    };
+    insert(connection, &new).await?;
+    replace(connection, &old, &new, rotation.overlap_ms).await?;
+    let old = by_id(connection, scope, old.id).await?;
+    write
+        .commit(&[Change::Token(&new), Change::Token(&old)])
+        .await?;
+    Ok(Rotated { old, new })
 }
 
 /// Marks the old token as replaced; without an overlap it ends here.

@@ -11,6 +11,8 @@
 )]
 
 mod clean;
+mod idempotency;
+mod intent;
 mod ip_entry;
 mod lease;
 mod live;
@@ -21,6 +23,7 @@ mod open;
 mod project;
 mod replicas;
 mod row_security;
+mod sealed;
 mod secrecy;
 mod server;
 mod service_token;

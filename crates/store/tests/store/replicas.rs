@@ -1,6 +1,6 @@
 //! Two stores on one database: what one of them changes, the other shows.
 
-use crate::world::{HOUR, SERVICE, World, follow, grants, open, secret};
+use crate::world::{HOUR, Home, SERVICE, World, follow, grants, management_secret, open, secret};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tollkeep_store::{
     IpListName, MaintenanceOn, NewIpEntry, NewProject, NewTenant, NewToken, ProjectState, Rotation,
     Scope, Standing, Store, TenantStatus,
 };
+use tollkeep_types::WallMillis;
 
 /// A store on the same database, which follows.
 struct Other {
@@ -306,8 +307,8 @@ async fn what_a_process_did_not_use_is_there_for_the_others_when_it_stops() {
     assert!(grants(&other.store, &there).await);
     let taken = "SELECT request_count FROM lineages";
     let taken = async || match &world.home {
-        crate::world::Home::Server(database) => database.number(taken).await,
-        crate::world::Home::Folder(_) => 0,
+        Home::Server(database) => database.number(taken).await,
+        Home::Folder(_) => 0,
     };
     assert_eq!(taken().await, 257, "one call and a lease");
     other.store.close().await.unwrap();
@@ -325,4 +326,78 @@ async fn nobody_calls_while_nobody_counts() {
     world.store.close().await.unwrap();
     let refused = world.store.take_call(&token, world.store.now()).await;
     assert!(refused.is_err(), "{refused:?}");
+}
+
+// ID-52
+#[tokio::test]
+#[ignore = "needs PostgreSQL: `make test`"]
+async fn of_two_stores_that_end_one_of_the_last_two_owners_each_one_is_refused() {
+    use tollkeep_store::{Conflict, KeyChange, LastOwner, NewManagementKey, Role, StoreError};
+    let world = World::on_server().await;
+    // Whatever a server or a login has for a default.
+    for isolation in ["read committed", "repeatable read", "serializable"] {
+        let Home::Server(database) = &world.home else {
+            panic!("only for PostgreSQL")
+        };
+        let name = &database.name;
+        let by_default = "SET default_transaction_isolation =";
+        database
+            .run(format!("ALTER DATABASE {name} {by_default} '{isolation}'"))
+            .await;
+        let stores = [
+            open(&world.home, &world.clock).await.unwrap(),
+            open(&world.home, &world.clock).await.unwrap(),
+        ];
+        let other = || NewManagementKey {
+            name: "k".to_owned(),
+            role: Role::Owner,
+            scopes: None,
+            allowed_ips: Vec::new(),
+            secret: management_secret(0),
+            expires_at: WallMillis::MAX,
+            created_by: None,
+        };
+        let mut kept = None;
+        for round in 0..10 {
+            let make = async |text: u8| {
+                let secret = management_secret(text);
+                let new = NewManagementKey { secret, ..other() };
+                stores[0].create_management_key(SERVICE, new).await.unwrap()
+            };
+            let base = 10 + 2 * round;
+            let first = match kept.take() {
+                Some(kept) => kept,
+                None => make(base).await,
+            };
+            let owners = [first, make(base + 1).await];
+            let end = |at: usize| {
+                let (store, owner) = (stores[at].clone(), owners[at].clone());
+                async move {
+                    let last = LastOwner::Stays;
+                    store
+                        .change_management_key(SERVICE, owner, KeyChange::Revoke, last)
+                        .await
+                }
+            };
+            let (one, two) = tokio::join!(tokio::spawn(end(0)), tokio::spawn(end(1)));
+            let outcomes = [one.unwrap(), two.unwrap()];
+            let refused = |outcome: &Result<_, StoreError>| {
+                outcome.as_ref().err() == Some(&StoreError::Conflict(Conflict::LastOwner))
+            };
+            let count = outcomes.iter().filter(|outcome| refused(outcome)).count();
+            assert_eq!(count, 1, "{isolation}, round {round}: {outcomes:?}");
+            assert_eq!(stores[0].count_live_owners(SERVICE).await, Ok(1));
+            let stays = usize::from(refused(&outcomes[1]));
+            kept = Some(owners[stays].clone());
+        }
+        // None is left for the next isolation.
+        let last = kept.unwrap();
+        let revoke = KeyChange::Revoke;
+        let gone = stores[0].change_management_key(SERVICE, last, revoke, LastOwner::MayGo);
+        gone.await.unwrap();
+        for store in stores {
+            store.close().await.unwrap();
+        }
+        database.run("DELETE FROM management_keys".to_owned()).await;
+    }
 }

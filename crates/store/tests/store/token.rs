@@ -6,8 +6,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::pin::pin;
 use std::task::Poll;
 use tollkeep_store::{
-    Bindings, CallLimits, Conflict, NewProject, NewToken, Rotation, Standing, StoreError,
-    TokenFilter, TokenState,
+    Bindings, CallLimits, Conflict, NewProject, NewToken, OwnRotation, Rotation, Standing,
+    StoreError, Suspender, Switch, TokenFilter, TokenState,
 };
 use tollkeep_types::{TokenId, WallMillis};
 
@@ -321,6 +321,155 @@ async fn a_token_is_rotated_once_and_only_while_it_works() {
         Err(StoreError::NotFound)
     );
     assert_eq!(world.live(9).map(|token| token.id), None);
+}
+
+// ID-31
+#[tokio::test]
+async fn a_holder_replaces_its_token_for_as_long_as_before_until_its_line_ends() {
+    let world = World::new().await;
+    let own = async |text, expires_at| {
+        let new = NewToken {
+            self_rotate: true,
+            expires_at,
+            ..world.new_token(text).await
+        };
+        world.store.create_token(SERVICE, new).await.unwrap()
+    };
+    let to = |text| OwnRotation {
+        secret: secret(text),
+        overlap_ms: HOUR,
+        life_ms_max: 30 * DAY,
+        lineage_ms_max: 60 * DAY,
+    };
+    let rotate = async |id, text| world.store.rotate_own_token(SERVICE, id, to(text)).await;
+    let start = world.store.now().0;
+    let in_a_day = Some(WallMillis(start + DAY));
+    let (short, eternal) = (own(1, in_a_day).await, own(2, None).await);
+    let not_own = world.token(3).await;
+    assert_eq!(conflict(rotate(not_own.id, 4).await), Conflict::TokenNotOwn);
+    world.pass(DAY / 2);
+    let rotated = rotate(short.id, 5).await.unwrap();
+    assert!(rotated.new.self_rotate);
+    assert_eq!(
+        rotated.new.expires_at,
+        Some(WallMillis(start + DAY / 2 + DAY))
+    );
+    assert_eq!(
+        rotated.old.grace_ends_at,
+        Some(WallMillis(start + DAY / 2 + HOUR))
+    );
+    assert_eq!(conflict(rotate(short.id, 6).await), Conflict::TokenRotated);
+    world.pass(DAY);
+    assert_eq!(
+        conflict(rotate(rotated.new.id, 6).await),
+        Conflict::TokenNotActive
+    );
+    // One without an end gets one: of a life, of its line.
+    let second = rotate(eternal.id, 7).await.unwrap().new;
+    assert_eq!(
+        second.expires_at,
+        Some(WallMillis(world.store.now().0 + 30 * DAY))
+    );
+    world.pass(29 * DAY);
+    let third = rotate(second.id, 8).await.unwrap().new;
+    let line_end = WallMillis(start + 60 * DAY);
+    assert_eq!(third.expires_at, Some(line_end));
+    world.pass(28 * DAY);
+    let fourth = rotate(third.id, 9).await.unwrap().new;
+    assert_eq!(fourth.expires_at, Some(line_end), "and no later");
+    assert_eq!(fourth.lineage, eternal.lineage);
+    // A clock that is set back gives no more time.
+    world.pass(2 * DAY);
+    assert_eq!(
+        conflict(rotate(fourth.id, 10).await),
+        Conflict::TokenNotActive
+    );
+    let other = own(11, None).await;
+    world.pass(60 * DAY);
+    world.set_clock(world.store.now().0 - 50 * DAY);
+    assert_eq!(conflict(rotate(other.id, 12).await), Conflict::LineageOver);
+}
+
+// ID-31 ID-32
+#[tokio::test]
+async fn a_token_that_ends_while_it_is_replaced_is_replaced_or_has_ended_and_nothing_else() {
+    let world = World::new().await;
+    for round in 0..20 {
+        let (old, new) = (2 * round + 1, 2 * round + 2);
+        let wanted = NewToken {
+            self_rotate: true,
+            ..world.new_token(old).await
+        };
+        let token = world.store.create_token(SERVICE, wanted).await.unwrap();
+        let to = OwnRotation {
+            secret: secret(new),
+            overlap_ms: HOUR,
+            life_ms_max: DAY,
+            lineage_ms_max: DAY,
+        };
+        let (rotated, revoked) = tokio::join!(
+            world.store.rotate_own_token(SERVICE, token.id, to),
+            world.store.revoke_token(SERVICE, token.id, "x"),
+        );
+        revoked.unwrap();
+        assert_eq!(world.standing(old), Some(Standing::Revoked));
+        match rotated {
+            Ok(_) => assert_eq!(world.standing(new), Some(Standing::Live)),
+            refused => {
+                assert_eq!(conflict(refused), Conflict::TokenNotActive);
+                assert_eq!(world.standing(new), None);
+            }
+        }
+    }
+}
+
+// ID-36 ID-41
+#[tokio::test]
+async fn a_line_is_suspended_whole_with_who_and_why_and_each_token_comes_back_as_it_was() {
+    let world = World::new().await;
+    let first = world.token(1).await;
+    let to = rotation(2, HOUR, None);
+    let rotated = world.store.rotate_token(SERVICE, first.id, to.into());
+    let second = rotated.await.unwrap().new;
+    let other = world.token(3).await;
+    let by = Suspender {
+        by: "gateway".to_owned(),
+        reason: "why".to_owned(),
+    };
+    let suspend = async || world.store.suspend_lineage(first.lineage, by.clone()).await;
+    let suspended = suspend().await.unwrap();
+    assert_eq!(suspended.len(), 2);
+    assert_eq!(suspend().await.unwrap().len(), 0, "again");
+    for text in [1, 2] {
+        assert_eq!(world.standing(text), Some(Standing::Suspended));
+        assert!(world.live(text).unwrap().is_cut());
+    }
+    assert_eq!(world.standing(3), Some(Standing::Live));
+    let world = world.restart().await;
+    let kept = world.store.token(SERVICE, first.id).await.unwrap();
+    assert_eq!(kept.suspended_by.as_deref(), Some("gateway"));
+    assert_eq!(kept.suspended_reason.as_deref(), Some("why"));
+    assert_eq!(kept.suspended_at, Some(world.store.now()));
+    for (id, text, state) in [
+        (first.id, 1, TokenState::Rotating),
+        (second.id, 2, TokenState::Active),
+    ] {
+        let on = world.store.switch_token(SERVICE, id, Switch::On);
+        let on = on.await.unwrap();
+        assert_eq!(
+            (on.state, on.suspended_by, on.suspended_at),
+            (state, None, None)
+        );
+        assert_eq!(world.standing(text), Some(Standing::Live));
+        assert!(!world.live(text).unwrap().is_cut(), "its calls go on again");
+    }
+    world.pass(HOUR);
+    assert_eq!(
+        world.standing(1),
+        Some(Standing::Revoked),
+        "it went on ending"
+    );
+    assert_ne!(other.lineage, first.lineage);
 }
 
 // ID-30

@@ -198,6 +198,7 @@ impl World {
             bindings: Bindings::default(),
             metadata: BTreeMap::new(),
             owner: String::new(),
+            self_rotate: false,
         }
     }
 

@@ -6,9 +6,10 @@ use super::jwks::ManagementKeys;
 use super::reload::{Cause, Reloader};
 use super::runtime::Live;
 use super::tls::{self, ControlDoor, Listeners};
+use super::token_door::Tokens;
 use super::vault::{PEPPER_ID, Vault};
 use super::watch;
-use super::{Base, Others, VERSION};
+use super::{Base, Others, VERSION, anomaly};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -145,6 +146,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         health: Arc::clone(parts.health),
         version: VERSION,
         listeners: others.own.clone(),
+        jobs: Arc::clone(&parts.live.jobs),
         jwt_keys: Arc::clone(parts.jwt_keys),
     });
     let first_key = admin.ensure_management_key().await?;
@@ -154,6 +156,11 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
     };
     // Nobody else sets it.
     drop(parts.shared.management.set(Arc::new(door)));
+    let tokens = Tokens {
+        admin: admin.clone(),
+        control: tokio::runtime::Handle::current(),
+    };
+    drop(parts.shared.token_door.set(Arc::new(tokens)));
     let stop = || {
         let stop = Arc::clone(parts.stop);
         async move { stop.notified().await }
@@ -173,6 +180,15 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         let door = ControlDoor::new(listener, parts.tls.of(tls::METRICS))?;
         tokio::task::spawn(admin.serve_metrics(door, stop()));
     }
+    let watch = anomaly::Watch::new(&anomaly::WatchParts {
+        base,
+        store: parts.store,
+        live: parts.live,
+        tally: &parts.shared.tally,
+        audit: parts.audit.as_ref(),
+        key: &parts.vault.fingerprint_key,
+    });
+    tokio::task::spawn(watch.serve());
     tokio::task::spawn(follow_store(parts.store.clone(), Arc::clone(parts.live)));
     tokio::task::spawn(keep_store(
         parts.store.clone(),

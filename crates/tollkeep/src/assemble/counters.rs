@@ -5,7 +5,7 @@ use crate::exit::{self, Failed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
-use tollkeep_config::settings::{Redis, ResolverMode};
+use tollkeep_config::settings::{KekUse, Redis, ResolverMode};
 use tollkeep_crypto::{hmac_sha256, key_text};
 use tollkeep_gateway::{Asks, CounterNaming, Keeper, KeeperParts, OnChange, Shared, SharedLimits};
 use tollkeep_net::redis::RedisTarget;
@@ -77,7 +77,7 @@ fn invalid(problem: &impl ToString) -> Failed {
     Failed::new(exit::INVALID, problem.to_string())
 }
 
-fn target(base: &Base, redis: &Redis) -> anyhow::Result<RedisTarget> {
+pub(super) fn target(base: &Base, redis: &Redis) -> anyhow::Result<RedisTarget> {
     let (server, egress) = (&redis.server, &base.settings.egress);
     let tls = server
         .tls
@@ -92,7 +92,7 @@ fn target(base: &Base, redis: &Redis) -> anyhow::Result<RedisTarget> {
     })
 }
 
-fn names(base: &Base, control: &tokio::runtime::Runtime) -> anyhow::Result<Names> {
+pub(super) fn names(base: &Base, control: &tokio::runtime::Runtime) -> anyhow::Result<Names> {
     let resolver = &base.settings.egress.resolver;
     let settings = ResolverSettings {
         servers: match &resolver.mode {
@@ -110,7 +110,11 @@ fn names(base: &Base, control: &tokio::runtime::Runtime) -> anyhow::Result<Names
 /// The key under which counters are named. It has to be the same for all replicas, so that it comes
 /// from the encryption key they have from outside, if there is one.
 fn naming_key(base: &Base, redis: &Redis) -> anyhow::Result<[u8; 32]> {
-    let Some(text) = &base.settings.auth.encryption_key else {
+    let settings = &base.settings;
+    let mut others = settings.vault.keks.iter();
+    let active = others.find(|kek| kek.state == KekUse::Active);
+    let active = active.and_then(|kek| kek.key.as_ref());
+    let Some(text) = settings.auth.encryption_key.as_ref().or(active) else {
         tracing::warn!(
             "No encryption key from outside: whoever reads Redis can tell which addresses its \
              counters are for"

@@ -6,7 +6,7 @@ use super::overrides::stored_overrides;
 use super::plan::Planner;
 use super::tls::{self, Listeners};
 use super::vault::Vault;
-use super::{Base, Others, host, memory};
+use super::{Base, Others, changes, host, memory};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::hash::RandomState;
@@ -17,7 +17,7 @@ use tollkeep_audit::Logger;
 use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable, Recent};
-use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Worker};
+use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Tally, Worker};
 use tollkeep_net::Drain;
 use tollkeep_net::acme::Challenges;
 use tollkeep_net::tls::Offers;
@@ -92,6 +92,7 @@ pub(crate) fn start(
     let planned = planner.plan(settings, None).map_err(refused)?;
     let limits = &settings.server.limits;
     let link = Link::new(base);
+    let tally = Arc::<Tally>::default();
     let shared = Arc::new(Shared {
         plan: arc_swap::ArcSwap::new(planner.take(planned)),
         overrides: Arc::default(),
@@ -111,23 +112,19 @@ pub(crate) fn start(
         clock: Arc::clone(&base.clock),
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.as_ref().map(|logger| logger.health()),
-        recorder: Recorder::new(Sinks {
-            audit: parts.audit.clone(),
-            access: parts.lines.access.clone(),
-            access_errors_only: parts.lines.access_errors_only,
-            usage: parts.lines.usage.clone(),
-            ip_mask: audit::ip_mask(base, parts.vault),
-            redactor: audit::redactor(settings),
-        }),
+        recorder: recorder(parts, &tally),
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
         challenges: Arc::clone(parts.challenges),
         management: std::sync::OnceLock::new(),
+        token_door: std::sync::OnceLock::new(),
+        tally,
     });
     if let Some(link) = link {
         link.keep(&shared, parts.audit.clone(), control)?;
     }
+    changes::carry(base, parts.store, control)?;
     // Before the first connection: who was denied stays denied over a restart.
     shared.set_overrides(stored_overrides(parts.store));
     let connections_max = Arc::new(AtomicUsize::new(limits.connections_max));
@@ -154,6 +151,20 @@ pub(crate) fn start(
             planner,
             connections_max,
         },
+    })
+}
+
+/// Where records go.
+fn recorder(parts: &Parts<'_>, tally: &Arc<Tally>) -> Arc<Recorder> {
+    let base = parts.base;
+    Recorder::new(Sinks {
+        audit: parts.audit.clone(),
+        access: parts.lines.access.clone(),
+        access_errors_only: parts.lines.access_errors_only,
+        usage: parts.lines.usage.clone(),
+        ip_mask: audit::ip_mask(base, parts.vault),
+        redactor: audit::redactor(&base.settings),
+        tally: Arc::clone(tally),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What the process asks of the machine: folders, limits, user, signals, addresses.
 
+use super::file_modes;
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -12,10 +13,10 @@ use tollkeep_config::settings::{Environment, Settings};
 use tollkeep_net::Descriptors;
 use tollkeep_net::descriptors::RESERVED;
 
-/// Makes the data folder, raises the limit of open files, looks at the user.
+/// Makes the data folder, raises the limit of open files, looks at the user and at modes of files.
 ///
 /// # Errors
-/// The folder can't be made; root in production.
+/// The folder can't be made; in production root, and files that others may use.
 pub(crate) fn prepare(settings: &Settings) -> anyhow::Result<()> {
     if rustix::process::geteuid().is_root() {
         match settings.environment {
@@ -41,6 +42,7 @@ pub(crate) fn prepare(settings: &Settings) -> anyhow::Result<()> {
                 settings.data_dir.display()
             )
         })?;
+    file_modes::check(settings)?;
     let files = getrlimit(Resource::Nofile);
     if files.current < files.maximum {
         let raised = rustix::process::Rlimit {
@@ -58,7 +60,7 @@ pub(crate) fn prepare(settings: &Settings) -> anyhow::Result<()> {
             .map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
         tracing::error!("A task panicked at {place}; its request failed, the gateway goes on");
     }));
-    Ok(())
+    file_modes::check(settings)
 }
 
 /// What sockets may take of the file descriptors this process may have, once all files are open.

@@ -1,15 +1,20 @@
 //! Putting the parts together: settings in, a running gateway out, and its orderly end.
 
 mod acme;
+mod anomaly;
 mod audit;
 mod certificates;
+mod changes;
 mod control;
 mod counters;
 mod data;
 mod door;
 mod egress;
+mod examine;
+mod file_modes;
 mod host;
 mod jwks;
+mod keks;
 mod memory;
 mod ordered;
 mod overrides;
@@ -21,10 +26,13 @@ mod reload;
 mod runtime;
 mod store;
 mod tls;
+mod token_door;
 mod vault;
 mod watch;
 
 pub(crate) use audit::{log_level, redactor};
+pub(crate) use examine::{Inside, examine};
+pub(crate) use file_modes::Offender;
 pub(crate) use ordered::Wanted;
 pub(crate) use reload::Loader;
 pub(crate) use tls::{Checked, InUse, Listeners};
@@ -53,6 +61,9 @@ use tollkeep_types::{Clock, Entropy, Secret, WallMillis};
 
 /// The version of this build.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long jobs may take to end when the gateway stops: a batch of one is far quicker.
+const JOBS_MAX: Duration = Duration::from_secs(5);
 
 /// Metric series of the process at most.
 const SERIES_MAX: usize = 20_000;
@@ -157,15 +168,15 @@ fn start_by(
         tls: &tls,
         challenges: &challenges,
     };
-    let at = bound.at.clone();
-    let (listeners, others) = bound.split();
+    let (at, listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
-    let management_keys = data.plane.planner.management_keys();
+    let jwt_keys = data.plane.planner.management_keys();
     let sources = reload::Sources { again, sandbox };
     let shared = Arc::clone(&data.plane.shared);
     let overriding = Overriding::new(store.clone(), Arc::clone(&shared));
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
-    let live = Arc::new(Live::new(reloader, Arc::clone(&shared), overriding));
+    let live = Live::new(reloader, Arc::clone(&shared), overriding, &vault.chooser);
+    let live = Arc::new(live);
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,
@@ -177,10 +188,10 @@ fn start_by(
         tls: &tls,
         shared: &shared,
         stop: &stop_control,
-        jwt_keys: &management_keys,
+        jwt_keys: &jwt_keys,
     };
     let first_key = control.block_on(control::start(&parts, others))?;
-    announce(&base, audit.as_deref());
+    announce(&base, &vault, audit.as_deref());
     keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, hangups);
     Ok(Running {
@@ -270,7 +281,7 @@ fn health(base: &Base, workers: usize, audit: Option<&Logger>) -> Arc<Health> {
     Arc::new(Health::new(workers, base.clock.mono(), checks))
 }
 
-fn announce(base: &Base, audit: Option<&Logger>) {
+fn announce(base: &Base, vault: &vault::Vault, audit: Option<&Logger>) {
     let Some(audit) = audit else {
         tracing::warn!("Audit is off: nothing that happens is recorded");
         return;
@@ -280,6 +291,7 @@ fn announce(base: &Base, audit: Option<&Logger>) {
     if let Err(error) = audit.enqueue(&event) {
         tracing::error!("cannot record the start: {error}");
     }
+    vault.report.record(base, audit);
 }
 
 fn bind(settings: &Settings, workers: usize) -> anyhow::Result<Bound> {
@@ -344,11 +356,13 @@ pub(crate) struct Others {
 }
 
 impl Bound {
-    fn split(self) -> (Vec<Vec<TcpListener>>, Others) {
+    fn split(self) -> (Addresses, Vec<Vec<TcpListener>>, Others) {
+        let at = self.at.clone();
         let doors = self.at.doors.iter().copied();
         let own = doors.chain(self.at.management).chain(self.at.metrics);
         let own = own.flat_map(host::every_address).collect();
         (
+            at,
             self.data,
             Others {
                 management: self.management,
@@ -407,6 +421,12 @@ impl Running {
         });
         self.workers.stop();
         self.stop_control.notify_waiters();
+        self.control.block_on(async {
+            tokio::select! {
+                () = self.live.jobs.stop() => {}
+                () = tokio::time::sleep(JOBS_MAX) => tracing::warn!("A job did not end in time"),
+            }
+        });
         let closed = self.control.block_on(self.store.close());
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));

@@ -9,6 +9,7 @@ use super::audit::log_level;
 use super::control::Sandbox;
 use super::data::Plane;
 use super::egress::Door;
+use super::plan::Planned;
 use super::tls::{self, Checked, InUse, Listeners};
 use super::watch::{Files, Watch};
 use arc_swap::ArcSwap;
@@ -45,12 +46,7 @@ impl Loader {
     }
 
     fn load(&self) -> Result<Loaded, ConfigErrors> {
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(name) = watch.written(&self.read()) {
-            let problem = format!("`{name}` is being written: try again when that is done");
-            return Err(ConfigErrors(vec![fault("", &problem)]));
-        }
-        drop(watch);
+        self.check_written()?;
         // Looked at before they are read: what changes meanwhile has changed since.
         let before = self.read().look_again();
         let loaded = (self.load)();
@@ -60,6 +56,23 @@ impl Loader {
         };
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = read;
         loaded
+    }
+
+    /// As [`Self::load`]; the files count as unread.
+    fn try_load(&self) -> Result<Loaded, ConfigErrors> {
+        self.check_written()?;
+        (self.load)()
+    }
+
+    fn check_written(&self) -> Result<(), ConfigErrors> {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        match watch.written(&self.read()) {
+            Some(name) => {
+                let problem = format!("`{name}` is being written: try again when that is done");
+                Err(ConfigErrors(vec![fault("", &problem)]))
+            }
+            None => Ok(()),
+        }
     }
 
     fn read(&self) -> Files {
@@ -240,6 +253,37 @@ impl Reloader {
         reloaded
     }
 
+    /// What [`Self::reload`] would take over; nothing is. Blocks.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub(crate) fn try_reload(&self) -> Result<Reloaded, ConfigErrors> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = self.sources.again.as_ref().ok_or_else(nothing_to_load)?;
+        let ready = self.judge(again.try_load()?)?;
+        let state = self.state();
+        Ok(Reloaded {
+            state: SettingsState {
+                generation: state.generation + 1,
+                since: self.clock.wall(),
+                refused_at: None,
+            },
+            warnings: ready.loaded.warnings,
+        })
+    }
+
+    /// What [`Self::reload_tls`] would use; nothing is. Blocks.
+    ///
+    /// # Errors
+    /// Every fault of every certificate and key.
+    pub(crate) fn try_reload_tls(&self) -> Result<Vec<InUse>, ConfigErrors> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let checked = Checked::load(&self.settings(), self.clock.wall(), &self.tls);
+        checked
+            .map(|checked| checked.certificates())
+            .map_err(ConfigErrors)
+    }
+
     /// Reads the certificates of the settings in force again: new handshakes are shaken with
     /// them. Blocks.
     ///
@@ -319,14 +363,16 @@ impl Reloader {
     fn load(&self) -> Result<Loaded, ConfigErrors> {
         match &self.sources.again {
             Some(again) => again.load(),
-            None => Err(ConfigErrors(vec![fault(
-                "",
-                "this gateway was started without a configuration that could be loaded again",
-            )])),
+            None => Err(nothing_to_load()),
         }
     }
 
-    fn take_over(&self, mut loaded: Loaded) -> Result<Reloaded, ConfigErrors> {
+    fn take_over(&self, loaded: Loaded) -> Result<Reloaded, ConfigErrors> {
+        Ok(self.take(self.judge(loaded)?))
+    }
+
+    /// Does everything that can fail.
+    fn judge(&self, mut loaded: Loaded) -> Result<Ready, ConfigErrors> {
         let now = self.settings.load_full();
         let mut faults: Vec<ConfigError> = now
             .start_only_changes(&loaded.settings)
@@ -363,8 +409,23 @@ impl Reloader {
         let (Some(planned), Some(tls), true) = (planned, tls, faults.is_empty()) else {
             return Err(ConfigErrors(faults));
         };
-        logs::set_level(log_level(&loaded.settings));
         loaded.warnings.extend(tls.warnings.iter().cloned());
+        Ok(Ready {
+            loaded,
+            planned,
+            tls,
+            files,
+        })
+    }
+
+    fn take(&self, ready: Ready) -> Reloaded {
+        let Ready {
+            loaded,
+            planned,
+            tls,
+            files,
+        } = ready;
+        logs::set_level(log_level(&loaded.settings));
         self.tls.take(tls);
         self.note_read(files);
         let connections_max = loaded.settings.server.limits.connections_max;
@@ -382,11 +443,24 @@ impl Reloader {
             since: self.clock.wall(),
             refused_at: None,
         };
-        Ok(Reloaded {
+        Reloaded {
             state: *state,
             warnings: loaded.warnings,
-        })
+        }
     }
+}
+
+/// Settings of which nothing can fail any more.
+struct Ready {
+    loaded: Loaded,
+    planned: Planned,
+    tls: Checked,
+    files: Files,
+}
+
+fn nothing_to_load() -> ConfigErrors {
+    let problem = "this gateway was started without a configuration that could be loaded again";
+    ConfigErrors(vec![fault("", problem)])
 }
 
 /// A fault that stands at no place of the file.

@@ -3,13 +3,18 @@
 use super::overrides::Overriding;
 use super::provider;
 use super::reload::Reloader;
+use super::tls::InUse;
+use super::vault::Chooser;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
-    Asking, Breaker, BreakerState, Certificate, ProviderAsk, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, Jobs, KekChoice, KnownKek, ProviderAsk,
+    Reloaded, Runtime, SettingsState,
 };
+use tollkeep_config::settings::Anomaly;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
+use tollkeep_crypto::Keyring;
 use tollkeep_gateway::Shared;
 use tollkeep_policy::breaker::View;
 use tollkeep_types::MonoNanos;
@@ -22,16 +27,32 @@ pub(crate) struct Live {
     shared: Arc<Shared>,
     /// What operators changed besides.
     pub(crate) overriding: Overriding,
+    /// The key-encryption keys.
+    chooser: Arc<Chooser>,
+    /// Long work that operators begin.
+    pub(crate) jobs: Arc<Jobs>,
 }
 
 impl Live {
     /// Of these parts.
-    pub(crate) fn new(reloader: Reloader, shared: Arc<Shared>, overriding: Overriding) -> Self {
+    pub(crate) fn new(
+        reloader: Reloader,
+        shared: Arc<Shared>,
+        overriding: Overriding,
+        chooser: &Arc<Chooser>,
+    ) -> Self {
         Self {
             reloader: Arc::new(reloader),
             shared,
             overriding,
+            chooser: Arc::clone(chooser),
+            jobs: Arc::default(),
         }
+    }
+
+    /// What is unusual in the use of tokens, by the settings in force.
+    pub(crate) fn anomaly(&self) -> Anomaly {
+        self.reloader.settings().anomaly.clone()
     }
 
     fn now(&self) -> MonoNanos {
@@ -56,15 +77,19 @@ impl Runtime for Live {
         self.reloader.reload()
     }
 
+    fn try_reload(&self) -> Result<Reloaded, ConfigErrors> {
+        self.reloader.try_reload()
+    }
+
+    fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
+        let read = self.reloader.try_reload_tls()?.into_iter();
+        Ok(read.map(certificate).collect())
+    }
+
     fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
         self.reloader.order_again();
         let read = self.reloader.reload_tls()?.into_iter();
-        let told = read.map(|certificate| Certificate {
-            name: certificate.name,
-            subject: certificate.subject,
-            not_after: certificate.not_after,
-        });
-        Ok(told.collect())
+        Ok(read.map(certificate).collect())
     }
 
     fn ask_provider(&self, ask: ProviderAsk) -> Asking {
@@ -83,10 +108,39 @@ impl Runtime for Live {
         Some(shown(breaker, now))
     }
 
+    fn keyring(&self) -> Arc<Keyring> {
+        self.chooser.keyring()
+    }
+
+    fn keks(&self) -> Vec<KnownKek> {
+        self.chooser.keks()
+    }
+
+    fn makes_keks(&self) -> bool {
+        self.chooser.makes_keks()
+    }
+
+    fn seal_under(&self, kek: KekChoice) -> Choosing<'_> {
+        Box::pin(async move {
+            match kek {
+                KekChoice::New => self.chooser.seal_under_new().await,
+                KekChoice::Id(id) => self.chooser.seal_under(&id).await,
+            }
+        })
+    }
+
     fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)> {
         let each = self.shared.breakers.worst(self.now()).into_iter();
         each.map(|(upstream, view)| (upstream, state(view)))
             .collect()
+    }
+}
+
+fn certificate(in_use: InUse) -> Certificate {
+    Certificate {
+        name: in_use.name,
+        subject: in_use.subject,
+        not_after: in_use.not_after,
     }
 }
 

@@ -16,14 +16,27 @@ use tollkeep_store::{
 /// # Errors
 /// It is in use, out of reach, refuses, or is not as it must be.
 pub(super) async fn open(base: &Base) -> anyhow::Result<Store> {
+    let migrate = match base.settings.store.migrate {
+        Migrate::Auto => StoreMigrate::Auto,
+        Migrate::Check => StoreMigrate::Check,
+        Migrate::Off => StoreMigrate::Off,
+    };
+    open_as(base, migrate).await
+}
+
+/// Opens it to look into it: an older schema is refused.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn look_into(base: &Base) -> anyhow::Result<Store> {
+    open_as(base, StoreMigrate::Check).await
+}
+
+async fn open_as(base: &Base, migrate: StoreMigrate) -> anyhow::Result<Store> {
     let settings = &base.settings.store;
     let options = StoreOptions {
         busy_timeout: settings.busy_timeout,
-        migrate: match settings.migrate {
-            Migrate::Auto => StoreMigrate::Auto,
-            Migrate::Check => StoreMigrate::Check,
-            Migrate::Off => StoreMigrate::Off,
-        },
+        migrate,
     };
     let (clock, entropy) = (Arc::clone(&base.clock), Arc::clone(&base.entropy));
     let opened = Store::open(&place(settings), &options, clock, entropy).await;

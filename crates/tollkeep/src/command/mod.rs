@@ -4,7 +4,9 @@ mod breaker;
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod ip;
+mod job;
 mod key;
 mod lockout;
 mod logs;
@@ -23,6 +25,7 @@ mod status;
 mod tenant;
 mod tls;
 mod token;
+mod vault;
 
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
@@ -61,6 +64,8 @@ enum Command {
     /// Replace the gateway key of a deployment, as llm-router's `worker-key` does
     #[command(hide = true)]
     WorkerKey(master_key::WorkerKey),
+    /// Look for what is wrong with this deployment
+    Doctor(doctor::Doctor),
     /// The same as `config check`
     Validate(config::Check),
     /// Access tokens of callers
@@ -106,6 +111,12 @@ enum Command {
     /// Tell callers to come back later
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// The keys that secrets in the store are sealed under
+    #[command(subcommand)]
+    Vault(vault::Vault),
+    /// Work that takes longer than a request
+    #[command(subcommand, alias = "jobs")]
+    Job(job::Job),
     /// How a running gateway is doing
     Status(status::Status),
     /// Who the key is that is used here, and what it may do
@@ -195,6 +206,7 @@ impl Cli {
             },
             Command::WorkerKey(key) => key.run(),
             Command::Manage(manage) => manage.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Validate(check) => check.run(),
             Command::Token(token) => token.run(),
             Command::ServiceToken(token) => token.run(),
@@ -211,6 +223,8 @@ impl Cli {
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
+            Command::Vault(vault) => vault.run(),
+            Command::Job(job) => job.run(),
             Command::Status(status) => status.run(),
             Command::Whoami(whoami) => whoami.run(),
             Command::Openapi => {

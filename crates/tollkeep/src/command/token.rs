@@ -42,6 +42,9 @@ pub(crate) struct Create {
     /// How many calls it may make in all
     #[arg(long)]
     max_requests: Option<u64>,
+    /// Let its holder replace it (POST /.well-known/tollkeep/token/rotate)
+    #[arg(long)]
+    self_rotate: bool,
     #[command(flatten)]
     limits: Limits,
     /// Bind to a model, `*` stands for anything; may be given again
@@ -116,6 +119,9 @@ pub(crate) struct Update {
 pub(crate) struct Suspend {
     /// Its id, `tid_…`
     id: String,
+    /// Why, for the records
+    #[arg(long)]
+    reason: Option<String>,
     #[command(flatten)]
     running: Running,
     #[command(flatten)]
@@ -174,6 +180,8 @@ const MEMBERS: &[(&str, &str)] = &[
     ("max requests", "/max_requests"),
     ("limits", "/limits"),
     ("bindings", "/bindings"),
+    ("suspended by", "/suspended_by"),
+    ("suspended for", "/suspended_reason"),
     ("replaced by", "/replaced_by"),
     ("grace ends", "/grace_ends_at"),
     ("revoked", "/revoked_at"),
@@ -215,6 +223,10 @@ impl Token {
             }
             Self::Suspend(suspend) => {
                 let mut body = Map::new();
+                let reason = suspend
+                    .reason
+                    .map(|reason| ("reason".to_owned(), reason.into()));
+                body.extend(reason);
                 suspend.running.add_to(&mut body);
                 let path = format!("/api/v1/tokens/{}/suspend", path_segment(&suspend.id));
                 let client = Client::new(&suspend.connection)?;
@@ -283,10 +295,11 @@ impl Create {
             .filter(|(_, list)| !list.is_empty())
             .map(|(name, list)| (name.to_owned(), list.into()))
             .collect();
-        let members: [(&str, Option<Value>); 5] = [
+        let members: [(&str, Option<Value>); 6] = [
             ("name", self.name.map(Into::into)),
             ("ttl", self.ttl.map(Into::into)),
             ("max_requests", self.max_requests.map(Into::into)),
+            ("self_rotate", self.self_rotate.then_some(Value::Bool(true))),
             ("limits", self.limits.body()),
             ("bindings", (!bindings.is_empty()).then(|| bindings.into())),
         ];

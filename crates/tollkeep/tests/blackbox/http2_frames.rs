@@ -167,6 +167,16 @@ fn sends(gateway: &Gateway, fields: &[(&str, &str)]) -> (Fate, FrameClient) {
     (fate(&mut client), client)
 }
 
+/// What has no status is told of all the same.
+fn told(gateway: &Gateway, reason: &str) {
+    let metric = format!("tollkeep_requests_rejected_total{{reason=\"{reason}\"}}");
+    assert!(gateway.metrics_text().contains(&metric), "{reason}");
+    let event = gateway.audit_line(reason, |line| {
+        line["action"] == "request.rejected" && line["reason"] == reason
+    });
+    assert_eq!(event["client_ip"], "127.0.0.1");
+}
+
 // EDGE-40
 #[test]
 fn heads_are_as_strict_as_over_http_1() {
@@ -183,6 +193,7 @@ fn heads_are_as_strict_as_over_http_1() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    told(&gateway, "http2_malformed");
 }
 
 // EDGE-40
@@ -471,6 +482,9 @@ fn frames_that_rfc_9113_forbids_end_the_stream_or_the_connection() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     let mut client = FrameClient::connect(gateway.data());
     assert!(lives(&mut client), "everybody else goes on");
+    for reason in ["http2_protocol_error", "http2_compression_error"] {
+        told(&gateway, reason);
+    }
 }
 
 // EDGE-40

@@ -349,6 +349,16 @@ const ELSEWHERE: &[(&[&str], &str, &str)] = &[
         "a_ban_ends_by_itself_and_the_next_is_longer",
     ),
     (
+        &["management.require_if_match"],
+        include_str!("versions.rs"),
+        "settings_may_want_a_version_with_every_change",
+    ),
+    (
+        &["management.insecure_allow_loopback_without_key"],
+        include_str!("loopback.rs"),
+        "programs_of_this_machine_need_no_key_where_settings_say_so",
+    ),
+    (
         &["management.tls.acme", "metrics.tls.acme"],
         include_str!("acme.rs"),
         "management_and_metrics_prove_and_share_what_the_data_listener_orders",

@@ -28,12 +28,6 @@ fn goes_stale_and_heals(gateway: &Gateway, token: &str, lose: impl FnOnce(), bac
     eventually("what is stale is refused", || {
         (prompt(gateway, token) == (503, "auth_unavailable".to_owned())).then_some(())
     });
-    // It had been confirmed half a second before, at most.
-    assert!(
-        lost.elapsed() > Duration::from_millis(400),
-        "{:?}",
-        lost.elapsed()
-    );
     assert!(
         lost.elapsed() < Duration::from_secs(8),
         "{:?}",

@@ -61,6 +61,12 @@ pub(crate) const NEVER_RETURNED: &[&str] = &[
     "X-Gateway-Signature",
     "PAYMENT-REQUIRED",
     "X-PAYMENT-RESPONSE",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+    "X-XSS-Protection",
+    "Referrer-Policy",
+    "Cross-Origin-Opener-Policy",
+    "Cross-Origin-Resource-Policy",
 ];
 
 /// An origin that answers with every field of [`NEVER_RETURNED`] in the case its query names.

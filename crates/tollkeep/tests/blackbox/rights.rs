@@ -9,10 +9,10 @@ use tollkeep_testkit::{Gateway, Origin};
 
 /// An operation: what stands in its path (by what it is of), what is sent, and the roles that may:
 /// Owner, Admin, oPerator, Viewer, Tenant-admin.
-type Row = (&'static str, &'static str, &'static str, &'static str);
+pub(crate) type Row = (&'static str, &'static str, &'static str, &'static str);
 
 /// Every operation of the API. One that is missing here fails the test.
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     ("openapi", "", "", "OAPVT"),
     ("status", "", "", "OAPVT"),
     ("whoami", "", "", "OAPVT"),
@@ -125,20 +125,25 @@ const ROWS: &[Row] = &[
         "OAP",
     ),
     ("ip_allow_remove", "entry", "", "OAP"),
+    ("vault_status", "", "", "OAPV"),
+    ("vault_rekey", "", r#"{"kek":"kek-1"}"#, "O"),
+    ("job_list", "", "", "OAPV"),
+    ("job_get", "job", "", "OAPV"),
+    ("job_cancel", "job", "", "O"),
     ("maintenance_get", "", "", "OAPVT"),
     ("maintenance_put", "", r#"{"enabled":false}"#, "OAP"),
 ];
 
 /// A gateway with something of everything in tenant `a`, and keys of all roles.
-struct World {
-    gateway: Gateway,
+pub(crate) struct World {
+    pub(crate) gateway: Gateway,
     /// What stands for a place in a path.
-    ids: BTreeMap<&'static str, String>,
+    pub(crate) ids: BTreeMap<&'static str, String>,
     /// Letter and text of each key; `t` is a tenant-admin of `a`, `f` one of another tenant.
-    keys: Vec<(char, String)>,
+    pub(crate) keys: Vec<(char, String)>,
 }
 
-fn world() -> World {
+pub(crate) fn world() -> World {
     let gateway = models(&Origin::plain())
         .set("management.lockout.failures", "1000")
         .start();
@@ -167,6 +172,7 @@ fn world() -> World {
         ("session", "csn_00000000000070008000000000000000".to_owned()),
         ("address", "192.0.2.9".to_owned()),
         ("breaker", "brk_00000000000000ff".to_owned()),
+        ("job", "job_00000000000070008000000000000000".to_owned()),
         ("entry", "ipe_00000000000070008000000000000000".to_owned()),
     ]);
     let bound = |role: &str, tenant: Option<&str>| {

@@ -40,6 +40,13 @@ fn guises(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("in base64url", BASE64_URL_SAFE_NO_PAD.encode(bytes)),
         ("in hex", hex.clone()),
         ("in upper-case hex", hex.to_ascii_uppercase()),
+        (
+            "in a URL",
+            secret
+                .replace('%', "%25")
+                .replace('+', "%2B")
+                .replace('/', "%2F"),
+        ),
         ("backwards", secret.chars().rev().collect()),
         ("its front half", front.to_owned()),
         ("its back half", back.to_owned()),

@@ -69,6 +69,7 @@ fn busy() -> String {
     second.rate_limited(metrics.route("chat"), "token");
     second.rate_limited(metrics.route("chat"), "of a caller");
     metrics.egress_refused("private");
+    metrics.anomaly("request_rate");
     metrics.audit().written("access", 3);
     metrics.audit().queued(2);
     metrics.audit().failed();
@@ -153,6 +154,7 @@ const BUSY: &[(&str, &str)] = &[
     ),
     (r#"cliproxy_rate_limit_violations_total{ip="all"}"#, "2"),
     (r#"tollkeep_egress_refused_total{reason="private"}"#, "1"),
+    (r#"tollkeep_anomalies_total{signal="request_rate"}"#, "1"),
     (
         r#"tollkeep_upstream_attempts_total{provider="sandbox",result="timeout"}"#,
         "1",

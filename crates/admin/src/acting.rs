@@ -1,0 +1,154 @@
+//! Whether a request acts, tries what acting would do, or only looks. Handlers are the same for all
+//! three: what they hold of the gateway is another.
+
+use crate::runtime::{
+    Asking, Breaker, BreakerState, Certificate, Choosing, KekChoice, KekRefused, KnownKek,
+    ProviderAsk, Reloaded, Runtime, SettingsState,
+};
+use crate::{AdminParts, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use std::sync::Arc;
+use tollkeep_config::{ConfigErrors, Settings};
+use tollkeep_crypto::Keyring;
+use tollkeep_store::Store;
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Acting {
+    /// What is asked.
+    Really,
+    /// Nothing, and it tells what it would (`?dry_run=true`). Recorded as such.
+    Trying,
+    /// It looks at something for its own ends: not recorded.
+    Looking,
+}
+
+/// Says that nothing was done.
+const DRY_RUN: &str = "tollkeep-dry-run";
+
+impl State {
+    /// The same, acting on this handle of the store.
+    pub(crate) fn with_store(&self, store: Store) -> Arc<Self> {
+        let parts = AdminParts {
+            store,
+            ..self.parts.clone()
+        };
+        Arc::new(Self {
+            parts,
+            ..self.clone()
+        })
+    }
+
+    /// The same, trying: what it changes in the store is on trial, and the gateway is not touched.
+    pub(crate) fn trying(&self, store: Store) -> Arc<Self> {
+        let parts = AdminParts {
+            store,
+            runtime: Arc::new(Would(Arc::clone(&self.parts.runtime))),
+            ..self.parts.clone()
+        };
+        Arc::new(Self {
+            parts,
+            acting: Acting::Trying,
+            ..self.clone()
+        })
+    }
+
+    /// The same, looking.
+    pub(crate) fn looking(&self, store: Store) -> Arc<Self> {
+        let parts = AdminParts {
+            store,
+            runtime: Arc::new(Would(Arc::clone(&self.parts.runtime))),
+            ..self.parts.clone()
+        };
+        Arc::new(Self {
+            parts,
+            acting: Acting::Looking,
+            ..self.clone()
+        })
+    }
+}
+
+/// The answer of a request that tried: nothing was made, so it has no place.
+pub(crate) fn tried(mut response: Response) -> Response {
+    if response.status() == StatusCode::CREATED {
+        *response.status_mut() = StatusCode::OK;
+    }
+    let fields = response.headers_mut();
+    fields.remove(header::LOCATION);
+    fields.insert(DRY_RUN, HeaderValue::from_static("true"));
+    response
+}
+
+/// The running gateway for who only tries: everything is read, nothing is changed.
+struct Would(Arc<dyn Runtime>);
+
+impl Runtime for Would {
+    fn settings(&self) -> Arc<Settings> {
+        self.0.settings()
+    }
+
+    fn settings_state(&self) -> SettingsState {
+        self.0.settings_state()
+    }
+
+    fn apply_overrides(&self) {}
+
+    fn reload(&self) -> Result<Reloaded, ConfigErrors> {
+        self.0.try_reload()
+    }
+
+    fn try_reload(&self) -> Result<Reloaded, ConfigErrors> {
+        self.0.try_reload()
+    }
+
+    fn reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
+        self.0.try_reload_tls()
+    }
+
+    fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
+        self.0.try_reload_tls()
+    }
+
+    fn ask_provider(&self, ask: ProviderAsk) -> Asking {
+        self.0.ask_provider(ask)
+    }
+
+    fn breakers(&self) -> Vec<Breaker> {
+        self.0.breakers()
+    }
+
+    fn reset_breaker(&self, id: u64) -> Option<Breaker> {
+        let mut breakers = self.0.breakers().into_iter();
+        breakers.find(|breaker| breaker.id == id)
+    }
+
+    fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)> {
+        self.0.upstream_states()
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        self.0.keyring()
+    }
+
+    fn keks(&self) -> Vec<KnownKek> {
+        self.0.keks()
+    }
+
+    fn makes_keks(&self) -> bool {
+        self.0.makes_keks()
+    }
+
+    fn seal_under(&self, kek: KekChoice) -> Choosing<'_> {
+        let ring = self.0.keyring();
+        let chosen = match kek {
+            KekChoice::New if self.0.makes_keks() => Ok(ring),
+            KekChoice::New => Err(KekRefused::FromOutside),
+            KekChoice::Id(id) => {
+                let ring = ring.sealing_under(&id).map(Arc::new);
+                ring.ok_or(KekRefused::NotActive)
+            }
+        };
+        Box::pin(std::future::ready(chosen))
+    }
+}
