@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask tidy` proves the rules no compiler knows: arrows between crates, invariants of
 //! absence, bans, licences, sizes, words. `cargo xtask conformance` writes which requirement is
-//! proved by which test.
+//! proved by which test. `cargo xtask prices` makes the price table.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -11,10 +11,12 @@
 
 mod conformance;
 mod finding;
+mod prices;
 mod repo;
 mod source;
 mod tidy;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -27,7 +29,9 @@ usage: cargo xtask COMMAND
 
   tidy                  check arrows, bans, licences, words, sizes, texts
   conformance           write docs/conformance.md from the requirements and the tests
-  conformance --check   say whether docs/conformance.md is fresh";
+  conformance --check   say whether docs/conformance.md is fresh
+  prices FOLDER VERSION write prices/table.json from what prices/extract.py wrote; VERSION is
+                        YYYY-MM-DD.N";
 
 fn main() -> anyhow::Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +40,11 @@ fn main() -> anyhow::Result<ExitCode> {
         ["tidy"] => run_tidy(),
         ["conformance"] => run_conformance(Mode::Write),
         ["conformance", "--check"] => run_conformance(Mode::Check),
+        ["prices", folder, version] => {
+            let repo = Repo::read()?;
+            println!("{}", prices::run(&repo, Path::new(folder), version)?);
+            Ok(ExitCode::SUCCESS)
+        }
         _ => {
             eprintln!("{USAGE}");
             Ok(ExitCode::from(2))

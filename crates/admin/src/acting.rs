@@ -2,8 +2,8 @@
 //! three: what they hold of the gateway is another.
 
 use crate::runtime::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, KekChoice, KekRefused, KnownKek,
-    ProviderAsk, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused,
+    KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,6 +11,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_crypto::Keyring;
+use tollkeep_ledger::price::Book;
 use tollkeep_store::Store;
 
 /// What a request does.
@@ -112,6 +113,14 @@ impl Runtime for Would {
 
     fn ask_provider(&self, ask: ProviderAsk) -> Asking {
         self.0.ask_provider(ask)
+    }
+
+    fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
+        self.0.explain(method, target, model)
+    }
+
+    fn prices(&self) -> Arc<Book> {
+        self.0.prices()
     }
 
     fn breakers(&self) -> Vec<Breaker> {

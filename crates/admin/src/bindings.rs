@@ -6,14 +6,10 @@ use tollkeep_policy::permission::{self, BindingsError, parse_network};
 use tollkeep_store::Bindings;
 
 /// Takes `bindings`, with a fault at its place for what can't be taken.
-pub(crate) fn take(members: &mut Members) -> Bindings {
-    let Some(written) = members.take("bindings") else {
-        return Bindings::default();
-    };
-    read(written).unwrap_or_else(|fault| {
-        members.fault(&fault.place, fault.message);
-        Bindings::default()
-    })
+pub(crate) fn take(members: &mut Members) -> Option<Bindings> {
+    let written = members.take("bindings")?;
+    let read = read(written).map_err(|fault| members.fault(&fault.place, fault.message));
+    read.ok()
 }
 
 struct BindingFault {

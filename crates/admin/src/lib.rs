@@ -18,6 +18,7 @@ mod end;
 mod etag;
 mod front_door;
 mod grant;
+mod history;
 mod idempotency;
 mod ip_list;
 mod job;
@@ -35,11 +36,14 @@ mod operator;
 mod own_token;
 mod parameters;
 mod passwords;
+mod policy;
+mod price;
 mod problem;
 mod project;
 mod reload;
 mod request;
 mod rights;
+mod route;
 mod router;
 mod runtime;
 mod secret;
@@ -59,8 +63,8 @@ pub use job::Jobs;
 pub use openapi::document as openapi;
 pub use own_token::{Holder, HolderNo};
 pub use runtime::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, KekChoice, KekRefused, KnownKek,
-    ProviderAsk, ProviderForm, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused,
+    KnownKek, ProviderAsk, ProviderForm, Reloaded, Runtime, SettingsState,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};

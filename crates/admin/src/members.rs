@@ -51,6 +51,23 @@ impl Members {
             .any(|name| self.left.get(*name).is_some_and(Value::is_null))
     }
 
+    /// Whether a member is there as `null`.
+    pub(crate) fn is_null(&self, name: &str) -> bool {
+        self.left.get(name).is_some_and(Value::is_null)
+    }
+
+    /// Takes a member by `read`, and `null` as what `cleared` gives.
+    pub(crate) fn or_cleared<T>(
+        &mut self,
+        name: &str,
+        cleared: impl FnOnce() -> T,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let is_null = self.is_null(name);
+        let value = read(self);
+        value.or_else(|| is_null.then(cleared))
+    }
+
     /// A fault at a member.
     pub(crate) fn fault(&mut self, name: &str, message: impl Into<String>) {
         self.faults.push(Fault {
@@ -259,7 +276,7 @@ fn text_of(value: &Value, max: usize) -> Result<String, String> {
 }
 
 /// A member's name as a part of a JSON pointer (RFC 6901).
-fn pointer(name: &str) -> String {
+pub(crate) fn pointer(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
@@ -278,6 +295,19 @@ fn duration_ms(text: &str) -> Option<u64> {
         return None;
     }
     number.parse::<u64>().ok()?.checked_mul(unit_ms)
+}
+
+/// Milliseconds as they are written, in the largest unit that fits.
+pub(crate) fn duration_text(millis: u64) -> String {
+    let seconds = millis.div_ceil(1_000);
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let mut fitting = units
+        .into_iter()
+        .filter(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
+    match fitting.next() {
+        Some((unit, letter)) => format!("{}{letter}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
 }
 
 #[cfg(test)]
@@ -302,6 +332,15 @@ mod tests {
         ] {
             assert_eq!(duration_ms(text), want, "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_reads_back_as_it_is_shown() {
+        for text in ["1s", "90s", "15m", "24h", "1d", "36h", "30d", "0s"] {
+            let shown = duration_text(duration_ms(text).unwrap());
+            assert_eq!(duration_ms(&shown), duration_ms(text), "{text} {shown}");
+        }
+        assert_eq!(duration_text(5_400_000), "90m");
     }
 
     // ID-101

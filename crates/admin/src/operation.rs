@@ -13,8 +13,9 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, ip_list, job, key, lockout, maintenance, manage, not_offered, openapi,
-    operator, project, service_token, session, status, tenant, tls, token, vault,
+    breaker, config, history, ip_list, job, key, lockout, maintenance, manage, not_offered,
+    openapi, operator, price, project, route, service_token, session, status, tenant, tls, token,
+    vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -112,7 +113,7 @@ pub(crate) struct Call {
 }
 
 /// A file per noun, and its operations.
-static NOUNS: [&[Operation]; 19] = [
+static NOUNS: &[&[Operation]] = &[
     project::OPERATIONS,
     tenant::OPERATIONS,
     token::OPERATIONS,
@@ -122,7 +123,10 @@ static NOUNS: [&[Operation]; 19] = [
     service_token::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
+    route::OPERATIONS,
     breaker::OPERATIONS,
+    history::OPERATIONS,
+    price::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

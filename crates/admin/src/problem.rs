@@ -95,6 +95,17 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
 
+    /// The password was right.
+    pub(crate) fn code_required() -> Self {
+        let detail = "Send `code` too: a one-time code of your device, or a recovery code.";
+        Self::new(StatusCode::UNAUTHORIZED, "code_required", detail)
+    }
+
+    pub(crate) fn wrong_code() -> Self {
+        let detail = "The device's code is another one now: look at its clock.";
+        Self::new(StatusCode::FORBIDDEN, "wrong_code", detail)
+    }
+
     /// Of somebody who is signed in and changes their own.
     pub(crate) fn wrong_password() -> Self {
         let detail = "The password before is another one.";
@@ -289,6 +300,16 @@ impl Problem {
     pub(crate) fn store_unavailable() -> Self {
         let detail = "The disk does not take what is to be kept: nothing was changed.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
+    }
+
+    pub(crate) fn audit_not_kept() -> Self {
+        let detail = "There is no audit file that could be read: the audit log is off, or a pipe.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_db_disabled", detail)
+    }
+
+    pub(crate) fn audit_unreadable() -> Self {
+        let detail = "The audit file can't be read.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail)
     }
 
     pub(crate) fn internal() -> Self {

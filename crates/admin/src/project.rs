@@ -2,16 +2,19 @@
 
 use crate::operation::{Call, Content, Method, Operation};
 use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::policy::{self, POLICY};
 use crate::problem::Problem;
 use crate::rights::Right;
-use crate::router::{Answer, created, ok};
-use crate::shape::{Member, id, number, switch, text, time};
-use crate::token::{IN_FLIGHT, in_flight, limits};
+use crate::router::{Answer, created, no_content, ok};
+use crate::shape::{Member, id, number, pairs, switch, text, time};
+use crate::token::{IN_FLIGHT, InFlight, in_flight, limits};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tollkeep_audit::{Action, Key, Value as Detail};
 use tollkeep_store::live::Cut;
 use tollkeep_store::{
-    After, NewProject, Project, ProjectChange, ProjectRef, ProjectState, Scope, TenantRef,
+    After, CallLimits, NewProject, Project, ProjectChange, ProjectRef, ProjectState, Scope,
+    TenantRef,
 };
 
 const CREATE: &[Member] = &[
@@ -27,11 +30,17 @@ const CREATE: &[Member] = &[
         "Its tenant, by id or slug; the key's own or `default` if not given",
     ),
     limits("Rate limits that its tokens inherit"),
+    POLICY,
+    pairs("metadata", 32, "Free pairs, 4 KiB in all"),
 ];
 
 const UPDATE: &[Member] = &[
     text("name", 200, "Its name, unique in its tenant"),
+    text("slug", 63, "Its short name, unique in its tenant"),
     switch("is_active", "Whether its tokens may be used"),
+    limits("Rate limits that its tokens inherit, all of them; `null`: those of its tenant"),
+    POLICY,
+    pairs("metadata", 32, "Free pairs, 4 KiB in all"),
     IN_FLIGHT,
 ];
 
@@ -42,6 +51,8 @@ const SHOWN: &[Member] = &[
     text("name", 200, "Its name"),
     switch("is_active", "Whether its tokens may be used"),
     limits("Rate limits that its tokens inherit"),
+    POLICY.or_null(),
+    pairs("metadata", 32, "Free pairs"),
     number("token_count", "Tokens on record, ended ones included"),
     time("created_at", "When it was made"),
     time("updated_at", "When it last changed"),
@@ -111,6 +122,21 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         refusals: &[409],
         run: |call| Box::pin(update(call)),
     },
+    Operation {
+        id: "project_delete",
+        command: "project delete",
+        about: "End a project for good, with its tokens; its records stay",
+        method: Method::Delete,
+        path: "/api/v1/projects/{project}",
+        also: None,
+        right: Right::Projects,
+        change: Some(Action::ProjectDelete),
+        query: &[],
+        body: None,
+        answers: &[(204, Content::None)],
+        refusals: &[],
+        run: |call| Box::pin(delete(call)),
+    },
 ];
 
 async fn create(call: Call) -> Answer {
@@ -127,6 +153,8 @@ async fn create(call: Call) -> Answer {
     let slug = members.text("slug");
     let tenant = members.text("tenant");
     let limits = members.typed("limits").unwrap_or_default();
+    let policy = policy::take(&mut members).flatten();
+    let metadata = members.metadata("metadata").unwrap_or_default();
     members.done()?;
     let name = name.unwrap_or_default();
     let store = &state.parts.store;
@@ -136,7 +164,13 @@ async fn create(call: Call) -> Answer {
         scope = Scope::Tenant(tenant.id);
     }
     state.check_audit()?;
-    let new = NewProject { slug, name, limits };
+    let new = NewProject {
+        slug,
+        name,
+        limits,
+        policy,
+        metadata,
+    };
     let project = store.create_project(scope, new).await?;
     state
         .record(
@@ -198,21 +232,28 @@ async fn update(call: Call) -> Answer {
     }
     let is_active = members.switch("is_active");
     let in_flight = in_flight(&mut members);
+    let change = ProjectChange {
+        name,
+        slug: members.text("slug"),
+        state: is_active.map(|is_active| match is_active {
+            true => ProjectState::Active,
+            false => ProjectState::Inactive,
+        }),
+        limits: members.or_cleared("limits", CallLimits::default, |members| {
+            members.typed("limits")
+        }),
+        policy: policy::take(&mut members),
+        metadata: members.or_cleared("metadata", BTreeMap::new, |members| {
+            members.metadata("metadata")
+        }),
+    };
     members.done()?;
-    if name.is_none() && is_active.is_none() {
+    if change == ProjectChange::default() {
         return Err(Problem::bad_request("There is nothing to change."));
     }
     let (store, scope) = (&state.parts.store, operator.scope());
     let project = store.project(scope, ProjectRef::of(&id)).await?;
     state.check_audit()?;
-    let switch = is_active.map(|is_active| match is_active {
-        true => ProjectState::Active,
-        false => ProjectState::Inactive,
-    });
-    let change = ProjectChange {
-        name,
-        state: switch,
-    };
     let project = store.change_project(scope, project.id, change).await?;
     if is_active == Some(false) {
         let cut = Cut::Project(project.id);
@@ -229,6 +270,31 @@ async fn update(call: Call) -> Answer {
     Ok(ok(&shown(&project)))
 }
 
+async fn delete(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        id,
+        body,
+        ..
+    } = call;
+    body.done()?;
+    let (store, scope) = (&state.parts.store, operator.scope());
+    let project = store.project(scope, ProjectRef::of(&id)).await?;
+    state.check_audit()?;
+    let deleted = store.delete_project(scope, project.id).await?;
+    let cut = Cut::Project(project.id);
+    state.cut(&operator, InFlight::Cut, [cut]).await?;
+    let revoked = u64::try_from(deleted.revoked.len()).unwrap_or(u64::MAX);
+    let event = state
+        .event(&operator, Action::ProjectDelete)
+        .with_tenant_id(project.tenant_id)
+        .with_project_id(project.id)
+        .with_detail(Key::RevokedCount, Detail::Number(revoked));
+    state.record(event).await?;
+    Ok(no_content())
+}
+
 fn shown(project: &Project) -> Value {
     json!({
         "id": project.id,
@@ -237,6 +303,8 @@ fn shown(project: &Project) -> Value {
         "name": project.name,
         "is_active": project.is_active,
         "limits": project.limits,
+        "policy": project.policy,
+        "metadata": project.metadata,
         "token_count": project.token_count,
         "created_at": project.created_at,
         "updated_at": project.updated_at,

@@ -129,7 +129,7 @@ pub(crate) fn scope_fault(scope: &str) -> Option<&'static str> {
 }
 
 /// `*` stands for any text, also none.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, mut rest)) = pattern.split_once('*') else {
         return pattern == text;
     };

@@ -7,6 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_crypto::Keyring;
+use tollkeep_ledger::price::Book;
+use tollkeep_policy::call_policy::{
+    CallPolicy, CallRefusal, HeadFacts, allow_model, check_head, deny_model,
+};
 use tollkeep_policy::egress::EgressUrl;
 use tollkeep_store::StoreError;
 use tollkeep_types::{ProjectId, Secret, TenantId, WallMillis};
@@ -49,6 +53,12 @@ pub trait Runtime: Send + Sync {
 
     /// Asks an identity provider, through the egress door.
     fn ask_provider(&self, ask: ProviderAsk) -> Asking;
+
+    /// What would become of a request with this method, target and model. Nothing is sent.
+    fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained;
+
+    /// The prices in use.
+    fn prices(&self) -> Arc<Book>;
 
     /// Every breaker that remembers a failure, the worst first.
     fn breakers(&self) -> Vec<Breaker>;
@@ -140,6 +150,61 @@ pub struct ProviderForm {
     pub body: Secret,
     /// The credential of this client.
     pub authorization: Option<Secret>,
+}
+
+/// What would become of a request.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The canonical path.
+    pub path: String,
+    /// The code of the refusal, as far as method, path and model decide.
+    pub refused: Option<&'static str>,
+    /// The methods that the path has, if the one asked about is none of them.
+    pub allow: Option<String>,
+    /// The name of its route.
+    pub route: Option<Arc<str>>,
+    /// The upstream or provider it goes to.
+    pub upstream: Option<Arc<str>>,
+    /// What the provider calls the model.
+    pub model: Option<String>,
+    /// Whether a token is needed.
+    pub needs_token: bool,
+    /// Bytes of a body at most.
+    pub body_bytes_max: Option<u64>,
+    /// The route's own limit: requests, their window, and whose are counted together.
+    pub rate: Option<(u64, Duration, &'static str)>,
+    /// The policies that bind it, each with where it stands.
+    pub policies: Vec<(&'static str, Arc<CallPolicy>)>,
+}
+
+impl Explained {
+    /// The code by which its policies refuse it, as far as method, path and model decide.
+    pub(crate) fn refused_by_policies(
+        &self,
+        method: &str,
+        model: Option<&str>,
+    ) -> Option<&'static str> {
+        let policies: Vec<_> = self
+            .policies
+            .iter()
+            .map(|(_, policy)| Arc::clone(policy))
+            .collect();
+        let facts = HeadFacts {
+            method,
+            path: &self.path,
+            fields: std::iter::empty(),
+        };
+        let denied = |asked| {
+            let sent = self.model.as_deref().unwrap_or(asked);
+            !allow_model(&policies, asked) || deny_model(&policies, sent)
+        };
+        match check_head(&policies, &facts) {
+            Err(CallRefusal::Method { .. }) => Some("method_not_allowed"),
+            Err(CallRefusal::Endpoint) => Some("endpoint_not_found"),
+            _ if model.is_some_and(denied) => Some("model_not_found"),
+            _ => None,
+        }
+    }
 }
 
 /// A certificate that a listener uses.

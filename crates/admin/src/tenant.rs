@@ -2,15 +2,17 @@
 
 use crate::operation::{Call, Content, Method, Operation};
 use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::policy::{self, POLICY};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, created, no_content, ok};
-use crate::shape::{Member, choice, id, text, time};
-use crate::token::{IN_FLIGHT, InFlight, in_flight};
+use crate::shape::{Member, choice, id, pairs, text, time};
+use crate::token::{IN_FLIGHT, InFlight, in_flight, limits};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tollkeep_audit::Action;
 use tollkeep_store::live::Cut;
-use tollkeep_store::{After, NewTenant, Tenant, TenantRef, TenantStatus};
+use tollkeep_store::{After, CallLimits, NewTenant, Tenant, TenantChange, TenantRef, TenantStatus};
 
 const CREATE: &[Member] = &[
     text("name", 200, "Its name").required(),
@@ -19,15 +21,27 @@ const CREATE: &[Member] = &[
         63,
         "Its short name, unique; made from the name if not given",
     ),
+    limits("Rate limits that its projects inherit"),
+    POLICY,
+    pairs("metadata", 32, "Free pairs, 4 KiB in all"),
 ];
 
-const UPDATE: &[Member] = &[text("name", 200, "Its name").required()];
+const UPDATE: &[Member] = &[
+    text("name", 200, "Its name"),
+    text("slug", 63, "Its short name, unique"),
+    limits("Rate limits that its projects inherit, all of them; `null`: none"),
+    POLICY,
+    pairs("metadata", 32, "Free pairs, 4 KiB in all"),
+];
 
 const SHOWN: &[Member] = &[
     id("id", "ten_", "Its id"),
     text("slug", 63, "Its short name"),
     text("name", 200, "Its name"),
     choice("status", &["active", "suspended"], "What it is now"),
+    limits("Rate limits that its projects inherit"),
+    POLICY.or_null(),
+    pairs("metadata", 32, "Free pairs"),
     time("created_at", "When it was made"),
 ];
 
@@ -79,11 +93,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
         id: "tenant_update",
         command: "tenant update",
-        about: "Give a tenant another name",
+        about: "Change a tenant",
         method: Method::Patch,
         right: Right::Tenants,
         change: Some(Action::TenantUpdate),
         body: Some(UPDATE),
+        refusals: &[409],
         run: |call| Box::pin(update(call)),
         ..BASE
     },
@@ -146,13 +161,15 @@ async fn create(call: Call) -> Answer {
         ..
     } = call;
     let name = take_name(&mut members);
-    let slug = members.text("slug");
-    members.done()?;
-    state.check_audit()?;
     let new = NewTenant {
         name: name.unwrap_or_default(),
-        slug,
+        slug: members.text("slug"),
+        limits: members.typed("limits").unwrap_or_default(),
+        policy: policy::take(&mut members).flatten(),
+        metadata: members.metadata("metadata").unwrap_or_default(),
     };
+    members.done()?;
+    state.check_audit()?;
     let tenant = state.parts.store.create_tenant(new).await?;
     let event = state.event(&operator, Action::TenantCreate);
     state.record(event.with_tenant_id(tenant.id)).await?;
@@ -197,7 +214,18 @@ async fn get(call: Call) -> Answer {
 }
 
 async fn update(mut call: Call) -> Answer {
-    let name = take_name(&mut call.body);
+    let members = &mut call.body;
+    let change = TenantChange {
+        name: take_name(members),
+        slug: members.text("slug"),
+        limits: members.or_cleared("limits", CallLimits::default, |members| {
+            members.typed("limits")
+        }),
+        policy: policy::take(members),
+        metadata: members.or_cleared("metadata", BTreeMap::new, |members| {
+            members.metadata("metadata")
+        }),
+    };
     let tenant = find(&call).await?;
     let Call {
         state,
@@ -206,11 +234,12 @@ async fn update(mut call: Call) -> Answer {
         ..
     } = call;
     body.done()?;
+    if change == TenantChange::default() {
+        return Err(Problem::bad_request("There is nothing to change."));
+    }
     state.check_audit()?;
     let store = &state.parts.store;
-    let tenant = store
-        .rename_tenant(tenant.id, name.unwrap_or_default())
-        .await?;
+    let tenant = store.change_tenant(tenant.id, change).await?;
     let event = state.event(&operator, Action::TenantUpdate);
     state.record(event.with_tenant_id(tenant.id)).await?;
     Ok(ok(&shown(&tenant)))
@@ -255,6 +284,9 @@ fn shown(tenant: &Tenant) -> Value {
         "slug": tenant.slug,
         "name": tenant.name,
         "status": tenant.status.as_str(),
+        "limits": tenant.limits,
+        "policy": tenant.policy,
+        "metadata": tenant.metadata,
         "created_at": tenant.created_at,
     })
 }

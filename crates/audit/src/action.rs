@@ -144,6 +144,9 @@ words! {
         VaultMigrate = "vault.migrate",
         VaultRekey = "vault.rekey",
         VaultOpenFailed = "vault.open_failed",
+        AuditList = "audit.list",
+        AuditShow = "audit.show",
+        CachePurge = "cache.purge",
     }
 }
 
@@ -186,7 +189,9 @@ impl Action {
             | Self::VaultRekey
             | Self::ConfigLoad
             | Self::ConfigReload
-            | Self::ConfigReject => Class::Management,
+            | Self::ConfigReject
+            | Self::AuditList
+            | Self::AuditShow => Class::Management,
             Self::ManagementAuth
             | Self::RateLimitExceeded
             | Self::IpDenied
@@ -212,6 +217,7 @@ impl Action {
             | Self::SystemDrain
             | Self::SystemDegraded
             | Self::SystemRecovered
+            | Self::CachePurge
             | Self::CertificateOrder => Class::System,
         }
     }

@@ -9,6 +9,7 @@
 
 mod action;
 mod appender;
+mod backwards;
 mod chain;
 mod details;
 mod encode;
@@ -22,10 +23,12 @@ mod mask;
 mod places;
 mod queue;
 mod verdict;
+mod verify;
 mod writer;
 
 pub use action::{Action, Actor, Class, Key, Outcome};
 pub use appender::EventSink;
+pub use backwards::Backwards;
 pub use event::{ActorId, Event, Value};
 pub use health::AuditHealth;
 pub use ip_mask::{IpMask, IpText};
@@ -34,3 +37,4 @@ pub use logger::{
 };
 pub use mask::{Masker, UnknownMask, fingerprint, mask};
 pub use verdict::Pending;
+pub use verify::{ChainFault, ChainFaultKind, Verified, verify};

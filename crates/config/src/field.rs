@@ -1,7 +1,7 @@
 //! What can stand at a key: a value with a default, an optional or required value, a section,
 //! sections under names, a list of sections.
 
-use crate::kind::{Kind, Written, header};
+use crate::kind::{Kind, Written, header, list, scalar};
 use crate::reader::{ANY_NAME, Core, Fallback, Field, Form, Key, Line, Reader, Section, keys};
 use crate::settings::SecretOrText;
 use crate::tree::{Entry, KeyPath, Node, Source, Value};
@@ -389,6 +389,43 @@ impl Field for Headers {
             headers.extend(value.map(|value| (name, value)));
         }
         headers
+    }
+}
+
+/// Lists of texts under names that the operator chooses.
+pub(crate) struct ListsByName;
+
+/// Lists of texts by name. A number or switch in them is the text it is written as.
+pub(crate) const fn lists_by_name() -> ListsByName {
+    ListsByName
+}
+
+impl Field for ListsByName {
+    type Out = Vec<(String, Vec<String>)>;
+
+    fn take(self, key: &Key, reader: &mut Reader<'_, '_>) -> Self::Out {
+        let path = reader.path.name(key.name());
+        let node = reader.node(key);
+        reader.line(Line::group(&path, key.doc, Form::Map, Source::of(node)));
+        let core = &mut *reader.core;
+        let kind = list(scalar());
+        if core.describing {
+            let line = Core::line_of(&path.name(ANY_NAME), key.doc, &kind);
+            core.lines.push(Line::Key(line));
+        }
+        let mut lists: Vec<(String, Vec<String>)> = Vec::new();
+        for entry in entries(&path, node, core) {
+            let path = path.name(&entry.name);
+            if lists.iter().any(|(other, _)| *other == entry.name) {
+                let source = &entry.source;
+                core.report.error(&path, source, "is set twice".to_owned());
+                continue;
+            }
+            let line = Core::line_of(&path, key.doc, &kind);
+            let value = core.value(line, Some(&entry.node), &kind);
+            lists.extend(value.map(|value| (entry.name.clone(), value)));
+        }
+        lists
     }
 }
 

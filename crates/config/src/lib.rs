@@ -34,7 +34,7 @@ pub use env::Env;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use example::example;
 pub use load::{LoadRequest, Loaded, load};
-pub use overlay::{management_key, secret_from};
+pub use overlay::{arguments, management_key, secret_from, user_folder};
 pub use reference::reference;
 pub use schema::schema;
 pub use settings::Settings;

@@ -10,7 +10,7 @@ use crate::reader::ANY_NAME;
 use crate::secret_file;
 use crate::seed;
 use crate::tree::{KeyPath, Node, Source, Step, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tollkeep_types::Secret;
 
 const PREFIX: &str = "TOLLKEEP_";
@@ -247,6 +247,24 @@ pub fn management_key() -> Option<Secret> {
     };
     let text = env.set(name).map(str::to_owned).or_else(from_file)?;
     Some(Secret::new(text))
+}
+
+/// Where commands keep what they remember for this user; `None` without a home folder.
+pub fn user_folder() -> Option<PathBuf> {
+    let env = Env::process();
+    let absolute = |name: &str| {
+        env.set(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let folder = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(folder.join("tollkeep"))
+}
+
+/// The words that this process was started with, without its name. What is not Unicode is left out.
+pub fn arguments() -> Vec<String> {
+    let words = std::env::args_os().skip(1);
+    words.filter_map(|word| word.into_string().ok()).collect()
 }
 
 /// A secret from where a command was told to take it: `env:NAME` or `file:/path`.

@@ -102,6 +102,7 @@ const SEEDS: &[Seed] = &[
     meant("LOG_LEVEL", &["logging.level"], Meaning::LowerCase),
     meant("LOG_FORMAT", &["logging.format"], Meaning::LowerCase),
     seed("LOG_FILE", &["logging.output"]),
+    seed("ENABLE_STREAMING", &["policy.allow_stream"]),
     seed("AUDIT_ENABLED", &["audit.enabled"]),
     seed("AUDIT_LOG_FILE", &["audit.file"]),
     seed("AUDIT_CREATE_DIR", &["audit.create_dir"]),
@@ -159,7 +160,6 @@ const REFUSED: &[&str] = &[
 const IGNORED: &[&str] = &[
     "DATABASE_MAX_IDLE_CONNS",
     "REDIS_ADDR",
-    "ENABLE_STREAMING",
     "LOG_MAX_SIZE_MB",
     "LOG_MAX_BACKUPS",
     "AUDIT_STORE_IN_DB",

@@ -8,6 +8,7 @@ use tollkeep_http1::{Framing, Known, Method, Version, write};
 use tollkeep_llm::error::{ErrorText, write_body};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 use tollkeep_net::{Fill, StreamEnd};
+use tollkeep_policy::call_policy::CallRefusal;
 use tollkeep_types::WallMillis;
 
 /// A body that is still expected may be drained up to this size, to save the connection.
@@ -217,7 +218,7 @@ impl Exchange<'_> {
         let out = &mut self.work.out;
         write::field(out, b"cache-control", b"no-store");
         write::field(out, b"x-tollkeep-error", public.code.as_bytes());
-        if let Refusal::MethodNotAllowed { allow, .. } = refusal {
+        if let Some(allow) = refusal.allow() {
             write::field(out, b"allow", allow.as_bytes());
         }
         if matches!(refusal, Refusal::Unauthenticated(_)) {
@@ -342,7 +343,11 @@ fn write_waits(out: &mut Vec<u8>, refusal: &Refusal) {
 impl Refusal {
     /// A text for the caller that is better than the row's, where it is safe to give one.
     fn detail(&self) -> Option<&str> {
-        if let Self::InvalidJson(text) | Self::DuplicateKey(text) = self {
+        if let Self::InvalidJson(text)
+        | Self::DuplicateKey(text)
+        | Self::InvalidForm(text)
+        | Self::Policy(CallRefusal::Param(text)) = self
+        {
             return Some(text.as_str()).filter(|text| !text.is_empty());
         }
         if let Self::Maintenance { message, .. } = self {
@@ -367,6 +372,13 @@ impl Refusal {
         matches!(
             self,
             Self::TokenBinding(_)
+                | Self::InvalidForm(_)
+                | Self::Policy(
+                    CallRefusal::Header
+                        | CallRefusal::Param(_)
+                        | CallRefusal::Limit(_)
+                        | CallRefusal::Feature(_)
+                )
                 | Self::TenantSuspended
                 | Self::AccessRevoked
                 | Self::FrontDoor

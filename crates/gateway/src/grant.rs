@@ -282,7 +282,7 @@ fn push_route_limit(
 
 /// One of at most so many calls at a time, where the token is limited in that.
 fn enter(token: &LiveToken) -> Result<bool, Refusal> {
-    let Some(max) = token.limits.concurrency else {
+    let Some(max) = token.limits().concurrency else {
         return Ok(false);
     };
     let one_more = |running: u32| (running < max.get()).then_some(running.saturating_add(1));
@@ -305,7 +305,7 @@ fn enter(token: &LiveToken) -> Result<bool, Refusal> {
 
 /// The rate limits of a token; their state is its lineage's, so that rotating refills nothing.
 fn token_limits<'t>(token: &'t LiveToken, shared: bool, limits: &mut Limits<'t>) {
-    let (lineage, given) = (&token.lineage, &token.limits);
+    let (lineage, given) = (&token.lineage, token.limits());
     let rates = [
         (given.requests_per_second, 1, &lineage.second_tat),
         (given.requests_per_minute, 60, &lineage.minute_tat),

@@ -40,7 +40,7 @@ impl Exchange<'_> {
     /// Identifies the caller.
     ///
     /// # Errors
-    /// The uniform 401, 403 for an address that may not call the route, for a live token outside
+    /// What a policy says no to; the uniform 401, 403 for an address that may not call the route, for a live token outside
     /// its bindings or of an inactive project, 429 for an address that fails too often, 503 while
     /// nobody knows what was revoked elsewhere.
     pub(crate) fn identify(
@@ -56,6 +56,7 @@ impl Exchange<'_> {
         match route.access() {
             Access::Free => {
                 self.debit_address(entry);
+                self.check_policies(entry, route, &Caller::Anonymous)?;
                 return Ok(Caller::Anonymous);
             }
             Access::Token => self.check_news()?,
@@ -67,7 +68,9 @@ impl Exchange<'_> {
         self.worker.note_known(entry.client_ip());
         check_project(&found)?;
         self.check_bindings(entry, &found)?;
-        Ok(Caller::Token(found))
+        let caller = Caller::Token(found);
+        self.check_policies(entry, route, &caller)?;
+        Ok(caller)
     }
 
     /// The origins that the route itself lists.

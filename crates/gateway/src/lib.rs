@@ -10,6 +10,7 @@ mod answer;
 mod attempts;
 mod body_coding;
 mod breaker;
+mod call_policy;
 mod challenge;
 mod cors;
 mod counted;
@@ -17,6 +18,7 @@ mod counter_keeper;
 mod credentials;
 mod doors;
 mod edge_limits;
+mod explain;
 mod folds;
 mod form;
 mod front_door;
@@ -42,6 +44,7 @@ mod relay;
 mod route;
 mod send;
 mod set_fields;
+mod settle;
 mod shared_limits;
 mod shed;
 mod sign;
@@ -55,6 +58,7 @@ mod upstream_head;
 mod worker;
 
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
+pub use explain::Explained;
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };

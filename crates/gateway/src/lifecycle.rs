@@ -20,6 +20,7 @@ use tollkeep_http2::Opening;
 use tollkeep_net::tls::Protocol;
 use tollkeep_net::{Downstream, Fill, Gone, StreamFault};
 use tollkeep_observe::RequestOutcome;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::{MonoNanos, WallMillis};
 
 /// Scratch of one exchange, kept by the worker for the next.
@@ -252,6 +253,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) callers_request_id: Option<Box<str>>,
     /// The request's bytes were taken out of the connection: nothing of it is left to drain.
     pub(crate) detached: bool,
+    /// The policies that bind the call; mostly none.
+    pub(crate) policies: Vec<Arc<CallPolicy>>,
     /// What its body takes of the memory for all bodies, while it is large and needed.
     pub(crate) body_held: Option<Counted<'a>>,
     /// It came to its end, and what becomes of the connection is decided.
@@ -287,6 +290,7 @@ impl<'a> Exchange<'a> {
             secure,
             callers_request_id: None,
             detached: false,
+            policies: Vec::new(),
             body_held: None,
             ended: false,
         }

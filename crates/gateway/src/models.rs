@@ -5,12 +5,14 @@ use crate::refusal::Refusal;
 use tollkeep_http1::Known;
 use tollkeep_llm::surface::model_id;
 use tollkeep_llm::{Dialect, Surface, models};
+use tollkeep_policy::call_policy::allow_model;
 
 /// The body of a list, or of one model.
 pub(crate) fn body(exchange: &Exchange<'_>, surface: Surface) -> Result<Vec<u8>, Refusal> {
     let head = &exchange.work.head;
     let version = head.value(&exchange.work.request, Known::AnthropicVersion);
     let form = models::form(&exchange.work.path, version);
+    let policies = &exchange.policies;
     let bound = |name: &&str| match &exchange.work.facts.token {
         Some(token) => crate::identify::bindings_of(token)
             .check_model(name)
@@ -24,6 +26,7 @@ pub(crate) fn body(exchange: &Exchange<'_>, surface: Surface) -> Result<Vec<u8>,
         .names()
         .into_iter()
         .filter(bound)
+        .filter(|name| policies.is_empty() || allow_model(policies, name))
         .collect();
     if surface == Surface::Model {
         let id = percent_decoded(model_id(&exchange.work.path).unwrap_or_default());

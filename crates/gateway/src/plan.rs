@@ -28,6 +28,7 @@ use tollkeep_net::Dialer;
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_net::tls::UpstreamTls;
 use tollkeep_observe::metrics::{Metrics, ProviderLabel};
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::client_ip::ClientIpRules;
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
 use tollkeep_policy::ip_list::IpLists;
@@ -56,6 +57,8 @@ pub struct Plan {
     pub(crate) edge_limits: EdgeLimits,
     pub(crate) ip_lists: IpLists,
     pub(crate) maintenance: Maintenance,
+    /// What may be asked for by anybody, on every route.
+    pub(crate) policy: Option<Arc<CallPolicy>>,
     /// Management is on the data listener too.
     pub(crate) on_data_port: bool,
     pub(crate) failing_credentials: Quota,
@@ -118,6 +121,24 @@ pub(crate) struct Target {
     pub(crate) signer: Option<Signer>,
 }
 
+impl Target {
+    /// The name of its kind; empty for plain upstreams.
+    pub(crate) const fn kind_name(&self) -> &'static str {
+        match &self.kind {
+            TargetKind::Plain { .. } => "",
+            TargetKind::Provider(provider) => provider.kind.name,
+        }
+    }
+
+    /// Whether it is a provider on machines of the operator.
+    pub(crate) const fn self_hosted(&self) -> bool {
+        match &self.kind {
+            TargetKind::Plain { .. } => false,
+            TargetKind::Provider(provider) => provider.self_hosted,
+        }
+    }
+}
+
 pub(crate) enum TargetKind {
     Plain {
         forward_client_ip: bool,
@@ -131,6 +152,7 @@ pub(crate) enum TargetKind {
 
 pub(crate) struct ProviderPlan {
     pub(crate) kind: &'static Kind,
+    pub(crate) self_hosted: bool,
     pub(crate) forward_headers: Vec<Box<[u8]>>,
     /// Usable credentials of the highest priority, each as often as its weight says.
     pub(crate) credentials: Vec<Arc<Credential>>,
@@ -141,6 +163,11 @@ pub(crate) struct ProviderPlan {
 impl ProviderPlan {
     pub(crate) fn speaks(&self) -> Speaks {
         self.kind.speaks
+    }
+
+    /// Whether a call of this surface says `max_completion_tokens` to it rather than `max_tokens`.
+    pub(crate) fn says_completion_tokens(&self, surface: Surface) -> bool {
+        surface == Surface::Chat && self.kind.name == "openai"
     }
 
     /// How every head of a call to this surface begins.
@@ -270,6 +297,7 @@ impl Plan {
             trust_request_id: server.trust_request_id,
             ip_lists: server.ip_lists.clone(),
             maintenance: server.maintenance.clone(),
+            policy: settings.policy.clone(),
             on_data_port: settings.management.on_data_port == OnDataPort::Loopback,
             failing_credentials: tollkeep_policy::lockout::FAILED_CREDENTIALS,
             failure_floor: settings.auth.failure_floor,
@@ -470,6 +498,7 @@ fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target,
         guard: Guard::new(&provider.name, provider.breaker.as_ref(), parts.breakers),
         kind: TargetKind::Provider(ProviderPlan {
             kind,
+            self_hosted: provider.self_hosted,
             forward_headers: rules.only.as_deref().map(names).unwrap_or_default(),
             credentials: credentials(provider, kind.credential),
             heads: heads.collect(),

@@ -13,9 +13,10 @@ use std::time::Duration;
 use tollkeep_config::settings::ContentCoding;
 use tollkeep_http1::{ChunkDecoder, ChunkEvent, Framing, Known};
 use tollkeep_llm::Surface;
-use tollkeep_llm::body::{BodyFault, CallView};
+use tollkeep_llm::body::CallView;
 use tollkeep_llm::usage::Asked;
 use tollkeep_net::Fill;
+use tollkeep_policy::call_policy::{CallRefusal, allow_model, deny_model};
 use tollkeep_types::MonoNanos;
 
 /// A body may be slow for this long before its rate is looked at.
@@ -63,7 +64,12 @@ impl<'p> Exchange<'p> {
             Box::pin(self.decode_body(coding, route.body_bytes_max())).await?;
         }
         match route.destination() {
-            Destination::Plain(route) => Ok(Call::Plain(route)),
+            Destination::Plain(route) => {
+                if !self.policies.is_empty() {
+                    self.check_plain_params()?;
+                }
+                Ok(Call::Plain(route))
+            }
             Destination::Surface(surface @ (Surface::Models | Surface::Model)) => {
                 Ok(Call::Models(surface))
             }
@@ -87,6 +93,9 @@ impl<'p> Exchange<'p> {
             .is_some_and(|surface| surface.upstream_path().is_some());
         if is_json_surface && !head.value(bytes, Known::ContentType).is_some_and(is_json) {
             return Err(Refusal::BadContentType);
+        }
+        if !self.policies.is_empty() {
+            self.limited_kind(bytes)?;
         }
         Ok(coding)
     }
@@ -229,15 +238,8 @@ impl<'p> Exchange<'p> {
     }
 
     fn read_llm(&mut self, surface: Surface, caller: &Caller) -> Result<LlmCall, Refusal> {
-        let view =
-            CallView::read(self.body(), self.plan.llm.max_depth).map_err(
-                |refused| match refused.fault {
-                    BodyFault::DuplicateKey(_) => Refusal::DuplicateKey(refused.message()),
-                    BodyFault::Syntax(_) | BodyFault::TooDeep(_) => {
-                        Refusal::InvalidJson(refused.message())
-                    }
-                },
-            )?;
+        let view = CallView::read(self.body(), self.plan.llm.max_depth)
+            .map_err(|refused| Refusal::of_body(&refused))?;
         let model = view.model.as_deref().unwrap_or_default();
         if caller.token().is_some_and(|token| {
             crate::identify::bindings_of(token)
@@ -258,11 +260,16 @@ impl<'p> Exchange<'p> {
         let (Some(sent), Some(provider)) = (sent, best) else {
             return Err(Refusal::ModelNotFound(model.to_owned()));
         };
+        let bounds = if self.policies.is_empty() {
+            None
+        } else {
+            self.check_model_policies(model, sent)?;
+            Some(self.check_llm_asks(surface)?)
+        };
         let rename = (sent != model).then(|| Box::from(sent));
         let stream = view.stream == Some(true);
-        let usage = Asked {
-            hour_cache: view.hour_cache,
-        };
+        let usage = Asked::of(&view);
+        let output_cap = view.output_cap;
         let asked = self.worker.name(model);
         let model = if rename.is_some() {
             self.worker.name(sent)
@@ -275,9 +282,26 @@ impl<'p> Exchange<'p> {
             model_asked: Some(asked),
             model_served: None,
             stream,
-            usage: None,
+            model_sent: rename.is_some().then(|| Arc::clone(&model)),
+            output_cap,
+            ended_by_us: false,
+            told: None,
+            settled: None,
         };
+        drop(candidates);
         self.work.facts.llm = Some(facts);
+        if let Some(bounds) = bounds {
+            let target = llm
+                .providers
+                .get(provider)
+                .and_then(|target| target.provider());
+            let say_output_as = match target {
+                Some(target) if target.says_completion_tokens(surface) => "max_completion_tokens",
+                Some(_) | None if surface == Surface::Responses => "max_output_tokens",
+                Some(_) | None => "max_tokens",
+            };
+            self.bound_body(surface, bounds, say_output_as)?;
+        }
         Ok(LlmCall {
             surface,
             provider,
@@ -286,6 +310,19 @@ impl<'p> Exchange<'p> {
             stream,
             usage,
         })
+    }
+}
+
+impl Exchange<'_> {
+    /// Whether the policies let the model be used: by the name it was asked for, and under no name
+    /// that is denied.
+    fn check_model_policies(&self, asked: &str, sent: &str) -> Result<(), Refusal> {
+        let name = if asked.is_empty() { sent } else { asked };
+        let policies = &self.policies;
+        if allow_model(policies, name) && !deny_model(policies, sent) {
+            return Ok(());
+        }
+        Err(Refusal::Policy(CallRefusal::Model))
     }
 }
 

@@ -4,6 +4,7 @@
 //! at all. [`crate::recorder`] turns records into lines and events.
 
 use crate::refusal::{AuthnFailure, CountedBy, Refusal};
+use crate::settle::Settled;
 use crate::worker::Worker;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, RouteLabel};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_store::live::LiveToken;
-use tollkeep_types::usage::UsageReport;
+use tollkeep_types::usage::{Told, UsageReport};
 use tollkeep_types::{ClientCertificate, RequestId, WallMillis};
 
 /// The provider or upstream of a request, as records name it.
@@ -20,6 +21,9 @@ use tollkeep_types::{ClientCertificate, RequestId, WallMillis};
 pub(crate) struct Asked {
     pub(crate) name: Arc<str>,
     pub(crate) label: ProviderLabel,
+    /// Its kind, by which prices are found; empty for plain upstreams.
+    pub(crate) kind: &'static str,
+    pub(crate) self_hosted: bool,
 }
 
 /// An LLM call, as records tell it.
@@ -30,7 +34,16 @@ pub(crate) struct LlmFacts {
     pub(crate) model_served: Option<Arc<str>>,
     pub(crate) model_label: ModelLabel,
     pub(crate) stream: bool,
-    pub(crate) usage: Option<UsageReport>,
+    /// The name that was sent, if it is not the one that was asked for.
+    pub(crate) model_sent: Option<Arc<str>>,
+    /// The cap of output that the caller asked for.
+    pub(crate) output_cap: Option<u64>,
+    /// The answer did not end by itself: we, or its caller, ended it.
+    pub(crate) ended_by_us: bool,
+    /// What the answer told of its usage, until it is settled.
+    pub(crate) told: Option<Told>,
+    /// What it used and cost, once that is settled.
+    pub(crate) settled: Option<Settled>,
 }
 
 /// What is known of a request.
@@ -133,7 +146,12 @@ impl Facts {
 
     /// We said no, or passed on somebody's.
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
-        self.refusal = Some((refusal.public().code, refusal.refused_as()));
+        let mut sort = refusal.refused_as();
+        // What binds nobody's token is a rule of the route.
+        if matches!(sort, RefusedAs::Binding(_)) && self.token.is_none() {
+            sort = RefusedAs::Other;
+        }
+        self.refusal = Some((refusal.public().code, sort));
         self.outcome = refusal.outcome();
     }
 
@@ -188,11 +206,14 @@ impl Facts {
         });
         if let Some(LlmFacts {
             model_label,
-            usage: Some(UsageReport::Reported(usage)),
+            told: Some(told),
             ..
         }) = &self.llm
+            && let UsageReport::Reported(lines) = &told.report
         {
-            worker.counters.tokens(provider, *model_label, usage);
+            for line in lines.iter() {
+                worker.counters.tokens(provider, *model_label, &line.usage);
+            }
         }
         let Some((code, sort)) = self.refusal else {
             return;

@@ -13,6 +13,7 @@ use tollkeep_audit::{
     Action, Actor, ActorId, Event, EventSink, IpMask, IpText, Key, Logger, Outcome, Value,
 };
 use tollkeep_counters::{Asked, Place};
+use tollkeep_ledger::price::Book;
 use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::line_sink::LineSink;
 use tollkeep_observe::redact::Redactor;
@@ -85,16 +86,18 @@ impl Recorder {
         })
     }
 
-    /// Takes a worker's batch: lines are written here, events by the audit log's own thread, so
-    /// that neither waits for the other. Never waits: a full queue is the log's to count.
-    pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>) {
-        self.write_lines(&batch);
-        self.sinks.tally.count(&batch);
+    /// Takes a worker's batch: lines are written here, at these prices, events by the audit log's own
+    /// thread, which also counts what tokens did, so that neither waits for the other. Never waits:
+    /// a full queue is the log's to count.
+    pub(crate) fn take(self: &Arc<Self>, batch: Vec<Facts>, book: &Book) {
+        self.write_lines(&batch, book);
         let Some(audit) = &self.sinks.audit else {
+            self.sinks.tally.count(&batch);
             return self.keep(batch);
         };
         let events = batch.iter().map(Facts::events_max).sum();
         if events == 0 {
+            self.sinks.tally.count(&batch);
             return self.keep(batch);
         }
         let recorder = Arc::clone(self);
@@ -102,6 +105,7 @@ impl Recorder {
             for facts in &batch {
                 recorder.write_events(facts, sink);
             }
+            recorder.sinks.tally.count(&batch);
             recorder.keep(batch);
         };
         if let Err(error) = audit.submit(events, Box::new(write)) {
@@ -182,13 +186,13 @@ impl Recorder {
         }
     }
 
-    fn write_lines(&self, batch: &[Facts]) {
+    fn write_lines(&self, batch: &[Facts], book: &Book) {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = spare.pop();
         drop(spare);
         let mut lines = kept.unwrap_or_else(|| Lines::new(self.sinks.ip_mask.clone()));
         for facts in batch.iter().filter(|facts| !facts.is_probe) {
-            self.write_both(facts, &mut lines);
+            self.write_both(facts, book, &mut lines);
         }
         if let Some(sink) = self.sinks.access.as_ref().filter(|_| lines.accessed > 0) {
             sink.send(&mut lines.access, std::mem::take(&mut lines.accessed));
@@ -204,7 +208,7 @@ impl Recorder {
     }
 
     /// HOT.
-    fn write_both(&self, facts: &Facts, lines: &mut Lines) {
+    fn write_both(&self, facts: &Facts, book: &Book, lines: &mut Lines) {
         let models = self.models(facts);
         if self.sinks.access.is_some()
             && (!self.sinks.access_errors_only || facts.outcome != RequestOutcome::Served)
@@ -213,7 +217,7 @@ impl Recorder {
             tollkeep_observe::access::write_line(&mut lines.access, &mut lines.texts, &line);
             lines.accessed += 1;
         }
-        if let Some(line) = usage_line(facts, &models) {
+        if let Some(line) = usage_line(facts, &models, book) {
             tollkeep_observe::usage_line::write_line(&mut lines.usage, &mut lines.texts, &line);
             lines.used += 1;
         }
@@ -396,7 +400,8 @@ fn access_line<'a>(
     models: &'a Models<'_>,
     client_ip: Option<&'a [u8]>,
 ) -> AccessLine<'a> {
-    let usage = facts.llm.as_ref().and_then(|llm| llm.usage.as_ref());
+    let settled = facts.llm.as_ref().and_then(|llm| llm.settled.as_ref());
+    let usage = settled.map(|settled| &settled.report);
     AccessLine {
         at: facts.at,
         request_id: facts.id,
@@ -413,8 +418,9 @@ fn access_line<'a>(
         provider: facts.asked.as_ref().map(|asked| &*asked.name),
         model: models.asked.as_deref(),
         tokens: match usage {
-            Some(UsageReport::Reported(usage)) => Some((usage.input(), usage.output())),
-            Some(UsageReport::Released | UsageReport::Unknown(_)) | None => None,
+            Some(UsageReport::Reported(lines)) => Some((lines.input(), lines.output())),
+            Some(UsageReport::Estimated(_) | UsageReport::Released | UsageReport::Unknown(_))
+            | None => None,
         },
         outcome: facts.outcome,
         client_ip,
@@ -422,8 +428,14 @@ fn access_line<'a>(
 }
 
 /// The usage line of a call that an upstream was asked for; one refused before that has none.
-fn usage_line<'a>(facts: &'a Facts, models: &'a Models<'_>) -> Option<UsageLine<'a>> {
+fn usage_line<'a>(
+    facts: &'a Facts,
+    models: &'a Models<'_>,
+    book: &'a Book,
+) -> Option<UsageLine<'a>> {
     let (llm, asked) = (facts.llm.as_ref()?, facts.asked.as_ref()?);
+    let settled = llm.settled.as_ref()?;
+    let (price_version, price_sha256) = book.version();
     Some(UsageLine {
         at: facts.at,
         request_id: facts.id,
@@ -435,7 +447,14 @@ fn usage_line<'a>(facts: &'a Facts, models: &'a Models<'_>) -> Option<UsageLine<
         model_served: models.served.as_deref(),
         surface: llm.surface.name(),
         status: facts.status,
-        usage: llm.usage.as_ref()?,
+        usage: &settled.report,
+        flags: settled.flags,
+        cost: settled.cost.as_ref().map(|cost| match cost {
+            Ok(amount) => Ok(*amount),
+            Err(error) => Err(error as &dyn std::fmt::Display),
+        }),
+        price_version,
+        price_sha256,
         outcome: facts.outcome,
         stream: llm.stream,
         duration_ms: facts.duration_ns / 1_000_000,

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 use tollkeep_llm::error::ErrorKind;
+use tollkeep_policy::call_policy::CallRefusal;
 use tollkeep_policy::cors::CorsRefusal;
 use tollkeep_policy::egress::EgressReason;
 use tollkeep_policy::rate::RateClass;
@@ -120,6 +121,10 @@ pub(crate) enum Refusal {
     InvalidJson(String),
     #[error("duplicate key {0}")]
     DuplicateKey(String),
+    #[error("{0}")]
+    InvalidForm(String),
+    #[error("a policy says no: {}", .0.label())]
+    Policy(CallRefusal),
     #[error("credential refused: {0}")]
     Unauthenticated(AuthnFailure),
     #[error("the address may not come: {0}")]
@@ -264,6 +269,25 @@ const fn closing(status: u16, code: &'static str, text: &'static str, kind: Erro
     }
 }
 
+/// The rows of what policies say no to. A model or path that is not allowed is told as if there were
+/// none.
+#[rustfmt::skip]
+fn of_policy(refused: &CallRefusal) -> Public {
+    use ErrorKind as Kind;
+    match refused {
+        CallRefusal::Method { .. } => row(405, "method_not_allowed", "Method not allowed.", Kind::MethodNotAllowed),
+        CallRefusal::Endpoint => Refusal::EndpointNotFound.public(),
+        CallRefusal::Origin => row(403, "origin_not_allowed", "Not allowed.", Kind::OriginNotAllowed),
+        CallRefusal::OriginRequired => row(400, "origin_required", "An Origin header is required.", Kind::BadRequest),
+        CallRefusal::Header => row(400, "header_required", "A required header is missing.", Kind::BadRequest),
+        CallRefusal::Model => Refusal::ModelNotFound(String::new()).public(),
+        CallRefusal::Param(_) => row(400, "param_not_allowed", "A parameter has a value that is not allowed.", Kind::BadRequest),
+        CallRefusal::QueryTwice(_) => row(400, "duplicate_key", "A key appears twice in the query.", Kind::DuplicateKey),
+        CallRefusal::Limit(_) => row(400, "limit_exceeded", "The request asks for more than is allowed.", Kind::BadRequest),
+        CallRefusal::Feature(_) => row(400, "feature_not_allowed", "The request uses a feature that is not allowed.", Kind::BadRequest),
+    }
+}
+
 const UPSTREAM: &str = "The upstream could not answer.";
 const UNAVAILABLE: &str = "Temporarily unavailable.";
 const MANY: &str = "Too many requests.";
@@ -277,6 +301,8 @@ impl Refusal {
             Self::BadRequest(_) => closing(400, "bad_request", "Bad request.", Kind::BadRequest),
             Self::InvalidJson(_) => row(400, "invalid_json", "The request body is not a JSON object.", Kind::InvalidJson),
             Self::DuplicateKey(_) => row(400, "duplicate_key", "A key appears twice in the request body.", Kind::DuplicateKey),
+            Self::InvalidForm(_) => row(400, "invalid_form", "The form in the request body is malformed.", Kind::BadRequest),
+            Self::Policy(refused) => of_policy(refused),
             Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
             Self::Forbidden(_) | Self::ClearText => row(403, "forbidden", "Not allowed.", Kind::Forbidden),
             Self::ProjectInactive => row(403, "project_inactive", "Not allowed.", Kind::ProjectInactive),
@@ -329,6 +355,17 @@ impl Refusal {
             Self::Loop => row(508, "loop", "Loop detected.", Kind::BadRequest),
             Self::Internal => closing(500, "internal", "Something went wrong.", Kind::UpstreamError),
         }
+    }
+
+    /// The methods that a 405 tells.
+    pub(crate) fn allow(&self) -> Option<String> {
+        if let Self::Policy(CallRefusal::Method { allowed }) = self {
+            return Some(allowed.join(", "));
+        }
+        if let Self::MethodNotAllowed { allow, .. } = self {
+            return Some(allow.to_string());
+        }
+        None
     }
 
     /// How long the caller should wait, where waiting helps.

@@ -21,6 +21,9 @@ impl Refusal {
         if let Self::TokenBinding(reason) = self {
             return RefusedAs::Binding(reason);
         }
+        if let Self::Policy(refused) = self {
+            return RefusedAs::Binding(refused.label());
+        }
         if let Self::BadRequest(reason) = self {
             return RefusedAs::Rejected(reason);
         }

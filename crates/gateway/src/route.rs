@@ -17,6 +17,7 @@ use tollkeep_http1::{Method, write};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Metrics, RouteLabel};
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::ip_list::IpSet;
 use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
@@ -44,6 +45,8 @@ pub(crate) struct PlainRoute {
     pub(crate) stream_bytes_max: u64,
     /// Origins that calls must come from; empty: any, or none.
     pub(crate) allowed_origins: Vec<Origin>,
+    /// What may be asked for on it.
+    pub(crate) policy: Option<Arc<CallPolicy>>,
     content_encodings: Vec<ContentCoding>,
     allow_body: bool,
     allow_encoded_slash: bool,
@@ -84,6 +87,7 @@ impl PlainRoute {
                 .response_stream_bytes_max
                 .unwrap_or(all.server.limits.response_stream_bytes_max),
             allowed_origins: route.allowed_origins.clone(),
+            policy: route.policy.clone(),
             content_encodings: route.content_encodings.clone(),
             allow_body: route.allow_body,
             allow_encoded_slash: route.allow_encoded_slash,
@@ -247,6 +251,11 @@ impl SurfaceRoutes {
             body_bytes_max: settings.llm.max_request_body_bytes,
             any_provider: settings.providers.iter().any(|provider| provider.enabled),
         }
+    }
+
+    /// Bytes of a body at most.
+    pub(crate) fn body_bytes_max(&self) -> u64 {
+        self.body_bytes_max
     }
 
     pub(crate) fn find(&self, surface: Surface) -> Option<(&Arc<str>, RouteLabel)> {
@@ -413,7 +422,7 @@ impl<'p> Exchange<'p> {
         let route = Route {
             destination: Destination::Surface(surface),
             access: Access::Token,
-            body_bytes_max: self.plan.surfaces.body_bytes_max,
+            body_bytes_max: self.plan.surfaces.body_bytes_max(),
         };
         Ok((route, FormRules::of_surface(surface)))
     }

@@ -16,7 +16,7 @@ use tollkeep_llm::Surface;
 use tollkeep_llm::usage::Asked as UsageAsked;
 use tollkeep_net::{DialError, ProxyFault, Raced, UpstreamConn};
 use tollkeep_observe::metrics::AttemptResult;
-use tollkeep_types::usage::{UnknownUsage, UsageReport};
+use tollkeep_types::usage::{Told, UnknownUsage, UsageReport};
 
 /// Interim answers (1xx) an upstream may send before its final one.
 const INTERIM_MAX: usize = 8;
@@ -92,7 +92,7 @@ impl<'p> Exchange<'p> {
         self.write_provider_head(call, target, (provider, begin), credential);
         let reply_for = ReplyFor::Llm(LlmReply {
             surface: call.surface,
-            usage: call.usage,
+            usage: call.usage.clone(),
             credential,
         });
         Ok((target, reply_for))
@@ -122,6 +122,8 @@ impl<'p> Exchange<'p> {
         self.work.facts.asked = Some(Asked {
             name: Arc::clone(&target.name),
             label: target.label,
+            kind: target.kind_name(),
+            self_hosted: target.self_hosted(),
         });
         self.note_usage(UsageReport::Released);
         let sent_at = self.worker.shared.clock.mono();
@@ -173,7 +175,7 @@ impl<'p> Exchange<'p> {
         if let Some(llm) = &mut self.work.facts.llm
             && llm.surface.usage_dialect().is_some()
         {
-            llm.usage = Some(report);
+            llm.told = Some(Told::plain(report));
         }
     }
 

@@ -121,9 +121,9 @@ impl Exchange<'_> {
         let Some(dialect) = llm.surface.usage_dialect() else {
             return;
         };
-        let read = BodyUsage::read(dialect, llm.usage, status, &self.work.whole);
+        let read = BodyUsage::read(dialect, &llm.usage, status, &self.work.whole);
         if let Some(facts) = &mut self.work.facts.llm {
-            facts.usage = Some(read.report);
+            facts.told = Some(read.told);
             facts.model_served = read.model.map(|name| self.worker.name(&name));
         }
     }
@@ -233,7 +233,7 @@ impl Exchange<'_> {
         let mut meter = llm
             .surface
             .usage_dialect()
-            .map(|dialect| StreamUsage::new(dialect, llm.usage));
+            .map(|dialect| StreamUsage::new(dialect, llm.usage.clone()));
         let mut caps = Caps {
             of: Of::Events,
             chunked,
@@ -257,7 +257,8 @@ impl Exchange<'_> {
                 BodyEnd::Broken
             };
             let report = meter.finish(end);
-            facts.usage = Some(report.report);
+            facts.told = Some(report.told);
+            facts.ended_by_us = !ended_by_upstream(&ended);
             facts.model_served = report.model.map(|name| self.worker.name(&name));
         }
         self.work.facts.bytes_out = caps.sent;
@@ -352,4 +353,16 @@ fn is_event_stream(value: &[u8]) -> bool {
     essence
         .trim_ascii()
         .eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// Whether a body ended by its upstream's doing, or the network's; what we end, it goes on writing.
+const fn ended_by_upstream(ended: &Result<Ended, Stop>) -> bool {
+    match ended {
+        Ok(Ended::Whole) => true,
+        Ok(Ended::Failed(refusal)) => !matches!(
+            refusal,
+            Refusal::AccessRevoked | Refusal::Timeout | Refusal::ResponseTooLarge
+        ),
+        Err(_) => false,
+    }
 }

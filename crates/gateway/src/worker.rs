@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use tollkeep_audit::{Action, AuditHealth};
 use tollkeep_counters::{Breakers, IpGauge, RateTable, Recent};
 use tollkeep_crypto::TokenHasher;
+use tollkeep_ledger::price::Book;
 use tollkeep_net::acme::Challenges;
 use tollkeep_net::buffers::Buffers;
 use tollkeep_net::worker::{Service, WorkerParts};
@@ -88,6 +89,8 @@ pub struct Shared {
     pub audit: Option<Arc<AuditHealth>>,
     /// Where records go.
     pub recorder: Arc<Recorder>,
+    /// What models cost.
+    pub prices: ArcSwap<Book>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Liveness and readiness.
@@ -382,7 +385,7 @@ impl Worker {
         if records.len() >= RECORDS_BATCH {
             let batch = std::mem::replace(&mut *records, self.shared.recorder.batch());
             drop(records);
-            self.shared.recorder.take(batch);
+            self.deliver(batch);
         } else if !self.flush_due.replace(true) {
             drop(records);
             self.flush_later();
@@ -413,7 +416,7 @@ impl Worker {
         if !records.is_empty() {
             let batch = std::mem::replace(&mut *records, self.shared.recorder.batch());
             drop(records);
-            self.shared.recorder.take(batch);
+            self.deliver(batch);
         }
     }
 }

@@ -18,6 +18,10 @@ pub struct CallView<'a> {
     pub include_usage: bool,
     /// The value of `service_tier` when it is a string.
     pub service_tier: Option<Cow<'a, str>>,
+    /// There is a `web_search_options`.
+    pub web_search: bool,
+    /// The least of the caps of output that the body names.
+    pub output_cap: Option<u64>,
     /// Some object of the body says `"ttl":"1h"`: cache writes of unstated lifetime are hour ones.
     pub hour_cache: bool,
 }
@@ -54,7 +58,20 @@ impl<'a> CallView<'a> {
             Scalar::Bool(true) if place.depth == 2 && place.is("include_usage") => {
                 self.include_usage |= place.is_below("stream_options");
             }
-            Scalar::Text(_) | Scalar::Bool(_) => {}
+            Scalar::Number(digits)
+                if place.depth == 1
+                    && (place.is("max_tokens")
+                        || place.is("max_completion_tokens")
+                        || place.is("max_output_tokens")) =>
+            {
+                let cap = digits.text(place.body).parse().ok();
+                let least = self.output_cap.into_iter().chain(cap).min();
+                self.output_cap = least;
+            }
+            Scalar::Opened if place.depth == 1 && place.is("web_search_options") => {
+                self.web_search = true;
+            }
+            Scalar::Text(_) | Scalar::Bool(_) | Scalar::Number(_) | Scalar::Opened => {}
         }
     }
 

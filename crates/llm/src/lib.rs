@@ -7,11 +7,14 @@
 
 #![warn(missing_docs)]
 
+pub mod asks;
 pub mod body;
 pub mod catalog;
+pub mod demand;
 pub mod error;
 mod json;
 pub mod models;
+pub mod params;
 pub mod resolve;
 pub mod surface;
 pub mod usage;

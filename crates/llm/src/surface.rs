@@ -26,6 +26,16 @@ pub enum UsageDialect {
     Embeddings,
     /// Messages: `input_tokens`, `output_tokens`, cache outside input.
     Anthropic,
+    /// Image generation: tokens, or images one by one.
+    Images,
+    /// Transcription: tokens by modality, or seconds.
+    Transcription,
+    /// Speech: characters of the request.
+    Speech,
+    /// Realtime's `response.done`: tokens by modality.
+    Realtime,
+    /// generateContent: `usageMetadata`, by modality.
+    Gemini,
 }
 
 /// One LLM call the gateway serves.

@@ -3,11 +3,14 @@
 use crate::RequestOutcome;
 use crate::json;
 use crate::texts::Texts;
-use tollkeep_types::usage::UsageReport;
+use std::fmt::Display;
+use std::io::Write as _;
+use tollkeep_types::money::NanoUsd;
+use tollkeep_types::usage::{Flags, Line, Service, Usage, UsageReport};
 use tollkeep_types::{ProjectId, RequestId, TokenId, WallMillis};
 
 /// What is recorded about one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct UsageLine<'a> {
     /// When it ended.
     pub at: WallMillis,
@@ -31,6 +34,14 @@ pub struct UsageLine<'a> {
     pub status: u16,
     /// What it used.
     pub usage: &'a UsageReport,
+    /// What was odd about what its answer told.
+    pub flags: Flags,
+    /// What it cost, or why that is not known; `None` where its usage isn't.
+    pub cost: Option<Result<NanoUsd, &'a dyn Display>>,
+    /// The version of the price table.
+    pub price_version: &'a str,
+    /// The hash of the price table.
+    pub price_sha256: &'a str,
     /// How it ended.
     pub outcome: RequestOutcome,
     /// Whether the answer was a stream.
@@ -64,6 +75,8 @@ pub fn write_line(out: &mut Vec<u8>, texts: &mut Texts, line: &UsageLine<'_>) {
     out.extend_from_slice(b"\",\"status\":");
     json::number(out, u64::from(line.status));
     write_usage(out, line.usage);
+    write_flags(out, line.flags);
+    write_cost(out, line);
     out.extend_from_slice(b",\"outcome\":\"");
     out.extend_from_slice(line.outcome.as_str().as_bytes());
     if line.stream {
@@ -75,26 +88,118 @@ pub fn write_line(out: &mut Vec<u8>, texts: &mut Texts, line: &UsageLine<'_>) {
     out.extend_from_slice(b"}\n");
 }
 
-/// Classes with a count, and how far to trust them. Unknown usage has no counts at all, so that
-/// nobody sums it up as zero.
+/// Counts, and how far to trust them. Unknown usage has no counts at all, so that nobody sums it
+/// up as zero.
 fn write_usage(out: &mut Vec<u8>, report: &UsageReport) {
+    out.extend_from_slice(b",\"quality\":");
+    json::word(out, report.quality().name());
     match report {
-        UsageReport::Reported(usage) => {
-            out.extend_from_slice(b",\"quality\":\"reported\",\"usage\":{");
-            for (at, (class, count)) in usage.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                json::word(out, class.name());
-                out.push(b':');
-                json::number(out, count);
+        UsageReport::Reported(lines) | UsageReport::Estimated(lines) => {
+            out.push(b',');
+            write_line_of(out, &lines.first);
+            if lines.more.is_empty() {
+                return;
             }
-            out.push(b'}');
+            out.extend_from_slice(b",\"more_lines\":[");
+            for (at, line) in lines.more.iter().enumerate() {
+                out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+                if let Some(model) = &line.model {
+                    out.extend_from_slice(b"\"model\":\"");
+                    json::escaped(out, model);
+                    out.extend_from_slice(b"\",");
+                }
+                write_line_of(out, line);
+                out.push(b'}');
+            }
+            out.push(b']');
         }
-        UsageReport::Released => out.extend_from_slice(b",\"quality\":\"released\""),
+        UsageReport::Released => {}
         UsageReport::Unknown(why) => {
-            out.extend_from_slice(b",\"quality\":\"unknown\",\"reason\":");
+            out.extend_from_slice(b",\"reason\":");
             json::word(out, why.name());
+        }
+    }
+}
+
+fn write_line_of(out: &mut Vec<u8>, line: &Line) {
+    out.extend_from_slice(b"\"usage\":{");
+    write_counts(out, &line.usage);
+    out.push(b'}');
+    if line.service != Service::Default {
+        out.extend_from_slice(b",\"service\":");
+        json::word(out, line.service.name());
+    }
+    if !line.modifiers.is_empty() {
+        out.extend_from_slice(b",\"modifiers\":[");
+        for (at, (kind, value)) in line.modifiers.iter().enumerate() {
+            out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
+            json::escaped(out, kind);
+            out.push(b':');
+            json::escaped(out, value);
+            out.push(b'"');
+        }
+        out.push(b']');
+    }
+}
+
+fn write_counts(out: &mut Vec<u8>, usage: &Usage) {
+    let tokens = usage.iter().map(|(class, count)| (class.name(), count));
+    let units = usage.units().map(|(unit, count)| (unit.name(), count));
+    let mut is_first = true;
+    let mut comma = |out: &mut Vec<u8>| {
+        if !std::mem::take(&mut is_first) {
+            out.push(b',');
+        }
+    };
+    for (name, count) in tokens.chain(units) {
+        comma(out);
+        json::word(out, name);
+        out.push(b':');
+        json::number(out, count);
+    }
+    if let Some(images) = usage.images() {
+        comma(out);
+        out.extend_from_slice(b"\"image:");
+        json::escaped(out, &images.sort);
+        out.extend_from_slice(b"\":");
+        json::number(out, images.count);
+    }
+}
+
+fn write_flags(out: &mut Vec<u8>, flags: Flags) {
+    if flags.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b",\"flags\":[");
+    for (at, flag) in flags.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        json::word(out, flag.name());
+    }
+    out.push(b']');
+}
+
+/// The cost as an integer and as text, with the table that it is from; or what has no price.
+fn write_cost(out: &mut Vec<u8>, line: &UsageLine<'_>) {
+    match line.cost {
+        None => {}
+        Some(Ok(cost)) => {
+            // Writing to memory does not fail.
+            drop(write!(
+                out,
+                ",\"cost_nano_usd\":{},\"cost_usd\":\"{cost}\",\"price_version\":\"",
+                cost.get()
+            ));
+            json::escaped(out, line.price_version);
+            out.extend_from_slice(b"\",\"price_sha256\":\"");
+            json::escaped(out, line.price_sha256);
+            out.push(b'"');
+        }
+        Some(Err(why)) => {
+            out.extend_from_slice(b",\"unpriced\":\"");
+            json::escaped(out, &why.to_string());
+            out.push(b'"');
         }
     }
 }
@@ -102,9 +207,11 @@ fn write_usage(out: &mut Vec<u8>, report: &UsageReport) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollkeep_types::usage::{Class, UnknownUsage, Usage};
+    use tollkeep_types::usage::{Class, Flag, ImageCount, Lines, Modifiers, Unit, UnknownUsage};
 
-    fn written(usage: &UsageReport) -> String {
+    type CostTold<'a> = Option<Result<NanoUsd, &'a dyn Display>>;
+
+    fn written(usage: &UsageReport, flags: Flags, cost: CostTold<'_>) -> String {
         let mut out = Vec::new();
         let line = UsageLine {
             at: WallMillis(1_795_342_530_123),
@@ -118,12 +225,27 @@ mod tests {
             surface: "chat_completions",
             status: 200,
             usage,
+            flags,
+            cost,
+            price_version: "2026-11-22.1",
+            price_sha256: "abc",
             outcome: RequestOutcome::Served,
             stream: true,
             duration_ms: 1204,
         };
         write_line(&mut out, &mut Texts::default(), &line);
         String::from_utf8(out).unwrap()
+    }
+
+    /// What stands between the status and the outcome.
+    fn middle(usage: &UsageReport, flags: Flags, cost: CostTold<'_>) -> String {
+        let line = written(usage, flags, cost);
+        let (begin, rest) = line.split_once(r#""status":200,"#).unwrap();
+        let (middle, end) = rest.split_once(r#","outcome""#).unwrap();
+        let want = r#"{"timestamp":"2026-11-22T10:15:30.123Z","request_id":"req_11111111111111111111111111111111","project_id":"prj_22222222222222222222222222222222","token_ref":"tid_33333333333333333333333333333333","route":"llm","provider":"openai","model_asked":"gpt-4o","surface":"chat_completions","#;
+        assert_eq!(begin, want);
+        assert_eq!(end, ":\"served\",\"stream\":true,\"duration_ms\":1204}\n");
+        middle.to_owned()
     }
 
     #[test]
@@ -133,12 +255,16 @@ mod tests {
         used.set(Class::OutText, 7);
         for (usage, want) in [
             (
-                UsageReport::Reported(used),
+                UsageReport::Reported(used.clone().into()),
                 r#""quality":"reported","usage":{"in_text":11,"out_text":7}"#,
             ),
             (
-                UsageReport::Reported(Usage::default()),
+                UsageReport::Reported(Usage::default().into()),
                 r#""quality":"reported","usage":{}"#,
+            ),
+            (
+                UsageReport::Estimated(used.into()),
+                r#""quality":"estimated","usage":{"in_text":11,"out_text":7}"#,
             ),
             (UsageReport::Released, r#""quality":"released""#),
             (
@@ -146,14 +272,47 @@ mod tests {
                 r#""quality":"unknown","reason":"cut""#,
             ),
         ] {
-            let want = [
-                r#"{"timestamp":"2026-11-22T10:15:30.123Z","request_id":"req_11111111111111111111111111111111","project_id":"prj_22222222222222222222222222222222","token_ref":"tid_33333333333333333333333333333333","route":"llm","provider":"openai","model_asked":"gpt-4o","surface":"chat_completions","status":200,"#,
-                want,
-                r#","outcome":"served","stream":true,"duration_ms":1204}"#,
-                "\n",
-            ]
-            .concat();
-            assert_eq!(written(&usage), want);
+            assert_eq!(middle(&usage, Flags::NONE, None), want);
         }
+    }
+
+    // LED-4 LED-12
+    #[test]
+    fn a_line_names_its_price_and_everything_that_was_billed() {
+        let mut usage = Usage::default();
+        usage.set(Class::InText, 1);
+        usage.set_units(Unit::WebSearch, 2);
+        let (sort, count) = ("hd:1024x1024".into(), 3);
+        usage.set_images(ImageCount { sort, count });
+        let first = Line {
+            service: Service::Flex,
+            modifiers: Modifiers {
+                speed: Some("fast".into()),
+                inference_geo: Some("us".into()),
+            },
+            usage: usage.clone(),
+            ..Line::default()
+        };
+        let other = Line {
+            model: Some("advisor\"".into()),
+            ..Line::default()
+        };
+        let lines = Lines {
+            first,
+            more: vec![other.clone(), other],
+        };
+        let mut flags = Flags::NONE;
+        flags.add(Flag::Cut);
+        flags.add(Flag::Regressed);
+        let cost = Some(Ok(NanoUsd::new(4_305_000)));
+        let want = r#""quality":"reported","usage":{"in_text":1,"web_search":2,"image:hd:1024x1024":3},"service":"flex","modifiers":["speed:fast","inference_geo:us"],"more_lines":[{"model":"advisor\"","usage":{}},{"model":"advisor\"","usage":{}}],"flags":["regressed","cut"],"cost_nano_usd":4305000,"cost_usd":"0.004305000","price_version":"2026-11-22.1","price_sha256":"abc""#;
+        let report = UsageReport::Reported(lines);
+        assert_eq!(middle(&report, flags, cost), want);
+        let why = "no price for out_audio";
+        let unpriced: CostTold<'_> = Some(Err(&why));
+        assert_eq!(
+            middle(&UsageReport::Released, Flags::NONE, unpriced),
+            r#""quality":"released","unpriced":"no price for out_audio""#
+        );
     }
 }

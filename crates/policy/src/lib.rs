@@ -1,5 +1,5 @@
 //! Decisions without I/O or clock: egress, header hygiene, rate, client address, address lists,
-//! permission, CORS, shedding, certificates that are ordered, what is unusual.
+//! permission, policies on calls, forms, CORS, shedding, certificates that are ordered, what is unusual.
 //!
 //! Everything here is a pure function of its arguments; whoever calls hands in the time, the
 //! addresses a name resolved to, and the fields of a request.
@@ -9,10 +9,12 @@
 pub mod acme;
 pub mod anomaly;
 pub mod breaker;
+pub mod call_policy;
 pub mod client_ip;
 pub mod cors;
 pub mod egress;
 pub mod expiry;
+pub mod form;
 pub mod front_door;
 pub mod headers;
 pub mod ip_list;

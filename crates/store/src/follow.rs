@@ -380,9 +380,9 @@ impl Inner {
         let projects = project::all(connection).await?;
         let tokens = token::open(connection).await?;
         let service_tokens = service_token::all(connection).await?;
-        let not_active = tenant::not_active(connection).await?;
+        let of_note = tenant::of_note(connection).await?;
         self.live
-            .replace((&not_active, &projects), &tokens, &service_tokens);
+            .replace((&of_note, &projects), &tokens, &service_tokens);
         self.ip_entries
             .store(Arc::new(ip_entry::all(connection).await?));
         self.maintenance.store(maintenance::read(connection).await?);

@@ -71,9 +71,10 @@ pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 pub use scope::Scope;
 pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
-pub use tenant::{NewTenant, Tenant, TenantRef, TenantStatus};
+pub use tenant::{NewTenant, Tenant, TenantChange, TenantRef, TenantStatus};
 pub use token::{
-    Bindings, CallLimits, NewToken, OwnRotation, ProjectRevocation, Revocation, Rotated, Rotation,
-    Standing, Suspender, Switch, Token, TokenChange, TokenFilter, TokenSecret, TokenState,
+    Bindings, CallLimits, NewToken, OwnRotation, Permission, ProjectRevocation, Revocation,
+    Rotated, Rotation, Standing, Suspender, Switch, Token, TokenChange, TokenFilter, TokenSecret,
+    TokenState,
 };
 pub use trial::Trial;

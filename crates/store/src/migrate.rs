@@ -46,6 +46,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(4, "0004", "tenants_and_keys"),
     step!(5, "0005", "leases"),
     step!(6, "0006", "cuts"),
+    step!(7, "0007", "policies"),
     step!(8, "0008", "sealed_dates"),
     step!(10, "0010", "idempotency"),
     step!(11, "0011", "operators"),

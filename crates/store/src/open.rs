@@ -189,7 +189,7 @@ async fn live_tokens(connection: &mut Connection) -> Result<LiveTokens, StoreErr
     let service_tokens = service_token::all(connection).await?;
     let is_shared = matches!(connection, Connection::Postgres(_));
     let live = LiveTokens::load(is_shared, &projects, &tokens, &service_tokens);
-    for tenant in tenant::not_active(connection).await? {
+    for tenant in tenant::of_note(connection).await? {
         live.apply(Change::Tenant(&tenant));
     }
     Ok(live)

@@ -1,5 +1,9 @@
 //! Projects: owners of tokens.
 
+mod slug;
+
+pub(crate) use slug::{check_slug, slug_like};
+
 use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
 use crate::live::Change;
@@ -7,13 +11,18 @@ use crate::open::Inner;
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::write::Write;
-use crate::{CallLimits, Conflict, Page, PageRequest, Scope, Store, StoreError};
+use crate::{
+    CallLimits, Conflict, Page, PageRequest, ProjectRevocation, Scope, Store, StoreError, token,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
 /// Longest name, in characters.
 const NAME_CHARS_MAX: usize = 200;
-/// Longest slug, in characters.
-const SLUG_CHARS_MAX: usize = 63;
+/// Why the tokens of a deleted project were revoked, in their records.
+const DELETED: &str = "the project was deleted";
 /// Slug and name of the project made at first start.
 const DEFAULT: &str = "default";
 
@@ -32,6 +41,10 @@ pub struct Project {
     pub is_active: bool,
     /// Rate limits that its tokens inherit.
     pub limits: CallLimits,
+    /// What may be asked for with its tokens.
+    pub policy: Option<Arc<CallPolicy>>,
+    /// Free pairs.
+    pub metadata: BTreeMap<String, String>,
     /// Tokens on record, ended ones included.
     pub token_count: u64,
     /// When it was made.
@@ -51,6 +64,10 @@ pub struct NewProject {
     pub slug: Option<String>,
     /// Rate limits that its tokens inherit.
     pub limits: CallLimits,
+    /// What may be asked for with its tokens.
+    pub policy: Option<Arc<CallPolicy>>,
+    /// Free pairs.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// A project by either of its names.
@@ -83,45 +100,81 @@ pub enum ProjectState {
 pub struct ProjectChange {
     /// Its name, 1 to 200 characters.
     pub name: Option<String>,
+    /// Its slug.
+    pub slug: Option<String>,
     /// Whether its tokens may be used.
     pub state: Option<ProjectState>,
+    /// Rate limits that its tokens inherit, all of them.
+    pub limits: Option<CallLimits>,
+    /// What may be asked for with its tokens; `None` inside: nothing of its own.
+    pub policy: Option<Option<Arc<CallPolicy>>>,
+    /// Free pairs.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+impl ProjectChange {
+    /// The members that stand in one statement, after the change.
+    fn of(self, project: &Project) -> Result<Members, StoreError> {
+        let policy = self.policy.unwrap_or_else(|| project.policy.clone());
+        Ok(Members {
+            name: self.name.unwrap_or_else(|| project.name.clone()),
+            slug: self.slug.unwrap_or_else(|| project.slug.clone()),
+            limits: row::to_json(&self.limits.unwrap_or(project.limits))?,
+            policy: row::policy_text(policy.as_deref())?,
+            metadata: row::to_json(self.metadata.as_ref().unwrap_or(&project.metadata))?,
+        })
+    }
+}
+
+/// What an operator writes of a project, as the database keeps it.
+struct Members {
+    name: String,
+    slug: String,
+    limits: String,
+    policy: Option<String>,
+    metadata: String,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant_id, slug, name, is_active, limits, created_at, updated_at,
-               deactivated_at,
+            "SELECT id, tenant_id, slug, name, is_active, limits, policy, metadata, created_at,
+               updated_at, deactivated_at,
                (SELECT count(*) FROM tokens WHERE tokens.project_id = projects.id) AS token_count
-             FROM projects ",
+             FROM projects WHERE deleted_at IS NULL ",
             $rest
         )
     };
 }
 
-const BY_ID: &str = select!("WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)");
+const BY_ID: &str = select!("AND id = $1 AND ($2 IS NULL OR tenant_id = $2)");
 
-const BY_SLUG: &str = select!("WHERE slug = $1 AND tenant_id = $2");
+const BY_SLUG: &str = select!("AND slug = $1 AND tenant_id = $2");
 
 const LIST: &str = select!(
-    "WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR (created_at, id) < ($2, $3))
+    "AND ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR (created_at, id) < ($2, $3))
      ORDER BY created_at DESC, id DESC LIMIT $4"
 );
 
 const ALL: &str = select!("");
 
 const INSERT: &str = "INSERT INTO projects
-  (id, tenant_id, slug, name, is_active, limits, created_at, updated_at)
-  VALUES ($1, $2, $3, $4, TRUE, $5, $6, $6)";
-
-const SLUG_TAKEN: &str = "SELECT count(*) FROM projects WHERE tenant_id = $1 AND slug = $2";
+  (id, tenant_id, slug, name, is_active, limits, policy, metadata, created_at, updated_at)
+  VALUES ($1, $2, $3, $4, TRUE, $5, $6, $7, $8, $8)";
 
 const SET_ACTIVE: &str = "UPDATE projects SET is_active = $3, updated_at = $4,
     deactivated_at = CASE WHEN $3 THEN NULL ELSE $4 END
   WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2) AND is_active <> $3";
 
-const RENAME: &str = "UPDATE projects SET name = $3, updated_at = $4
-  WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)";
+const UPDATE: &str = "UPDATE projects SET name = $2, slug = $3, limits = $4, policy = $5,
+    metadata = $6, updated_at = $7
+  WHERE id = $1";
+
+/// Name and slug are free for another one then.
+const DELETE: &str = "UPDATE projects SET name = name || ' (deleted, ' || id || ')',
+    slug = 'deleted-' || substr(id, 5), is_active = FALSE, deactivated_at = $2, updated_at = $2,
+    deleted_at = $2
+  WHERE id = $1";
 
 impl Store {
     /// Makes a project in the tenant of the scope.
@@ -214,19 +267,31 @@ impl Store {
         if let Some(name) = &change.name {
             check_name(name)?;
         }
+        change.slug.as_deref().map_or(Ok(()), check_slug)?;
         self.unattended(async move |inner| {
             let now = millis(inner.wall.now());
             let mut write = inner.begin(scope).await?;
-            if let Some(name) = change.name {
-                let renamed = query(RENAME)
+            let state = change.state;
+            let is_of_members = change
+                != ProjectChange {
+                    state,
+                    ..ProjectChange::default()
+                };
+            if is_of_members {
+                let project = by_id(write.connection(), scope, id).await?;
+                let members = change.of(&project)?;
+                let updated = query(UPDATE)
                     .bind(id.to_string())
-                    .bind(scope.tenant())
-                    .bind(name)
+                    .bind(members.name)
+                    .bind(members.slug)
+                    .bind(members.limits)
+                    .bind(members.policy)
+                    .bind(members.metadata)
                     .bind(now)
                     .execute(write.connection());
-                renamed.await.map_err(name_conflict)?;
+                updated.await.map_err(name_conflict)?;
             }
-            if let Some(state) = change.state {
+            if let Some(state) = state {
                 query(SET_ACTIVE)
                     .bind(id.to_string())
                     .bind(scope.tenant())
@@ -238,6 +303,42 @@ impl Store {
             let project = by_id(write.connection(), scope, id).await?;
             write.commit(&[Change::Project(&project)]).await?;
             Ok(project)
+        })
+        .await
+    }
+}
+
+impl Store {
+    /// Deletes a project: its tokens are revoked for good, and nothing finds it any more. Its
+    /// records stay.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or the disk; then everything is as it was.
+    pub async fn delete_project(
+        &self,
+        scope: Scope,
+        id: ProjectId,
+    ) -> Result<ProjectRevocation, StoreError> {
+        self.unattended(async move |inner| {
+            let now = inner.wall.now();
+            let mut write = inner.begin(scope).await?;
+            let connection = write.connection();
+            let project = by_id(connection, scope, id).await?;
+            let tokens = token::of_project(connection, id).await?;
+            let (live, revocation) = token::revoke_all(connection, tokens, now, DELETED).await?;
+            query(DELETE)
+                .bind(id.to_string())
+                .bind(millis(now))
+                .execute(connection)
+                .await?;
+            let project = Project {
+                is_active: false,
+                ..project
+            };
+            let mut changes = vec![Change::Project(&project)];
+            changes.extend(live.iter().map(Change::Token));
+            write.commit(&changes).await?;
+            Ok(revocation)
         })
         .await
     }
@@ -272,7 +373,7 @@ pub(crate) async fn ensure_default(inner: &Inner) -> Result<(), StoreError> {
     let new = NewProject {
         name: DEFAULT.to_owned(),
         slug: Some(DEFAULT.to_owned()),
-        limits: CallLimits::default(),
+        ..NewProject::default()
     };
     create(inner, write, GATEWAY, &new).await.map(|_| ())
 }
@@ -303,16 +404,12 @@ async fn create(
     new: &NewProject,
 ) -> Result<Project, StoreError> {
     check_name(&new.name)?;
-    if new.slug.as_deref().is_some_and(|slug| !is_slug(slug)) {
-        return Err(StoreError::Invalid(
-            "slug must be 1 to 63 of a-z, 0-9 and `-`, not starting with `-`",
-        ));
-    }
+    new.slug.as_deref().map_or(Ok(()), check_slug)?;
     let id = ProjectId::new(inner.wall.clock(), inner.entropy.as_ref());
     let tenant = inner.tenant_of(scope).to_string();
     let slug = match &new.slug {
         Some(slug) => slug.clone(),
-        None => free_slug(write.connection(), &tenant, &new.name, id).await?,
+        None => slug::free_slug(write.connection(), &tenant, &new.name, id).await?,
     };
     let inserted = query(INSERT)
         .bind(id.to_string())
@@ -320,6 +417,8 @@ async fn create(
         .bind(slug)
         .bind(new.name.as_str())
         .bind(row::to_json(&new.limits)?)
+        .bind(row::policy_text(new.policy.as_deref())?)
+        .bind(row::to_json(&new.metadata)?)
         .bind(millis(inner.wall.now()))
         .execute(write.connection())
         .await;
@@ -339,45 +438,6 @@ fn name_conflict(error: sqlx::Error) -> StoreError {
     }
 }
 
-pub(crate) fn is_slug(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    text.len() <= SLUG_CHARS_MAX
-        && !text.is_empty()
-        && !text.starts_with('-')
-        && text.bytes().all(allowed)
-}
-
-/// A slug like the name; if that is taken or nothing is left of it, with the end of the id.
-async fn free_slug(
-    connection: &mut Connection,
-    tenant: &str,
-    name: &str,
-    id: ProjectId,
-) -> Result<String, StoreError> {
-    let like_name = slug_like(name);
-    let taken = query(SLUG_TAKEN)
-        .bind(tenant.to_owned())
-        .bind(like_name.clone())
-        .fetch_number(connection)
-        .await?;
-    if taken == 0 && is_slug(&like_name) {
-        return Ok(like_name);
-    }
-    let id = id.to_string();
-    let ending = id.get(id.len().saturating_sub(12)..).unwrap_or(&id);
-    let room = SLUG_CHARS_MAX - ending.len() - 1;
-    let start: String = like_name.chars().take(room).collect();
-    Ok(format!("{start}-{ending}").trim_matches('-').to_owned())
-}
-
-/// The ASCII letters and digits of a name, in lower case, everything between as one `-`.
-pub(crate) fn slug_like(name: &str) -> String {
-    let words = name.split(|char: char| !char.is_ascii_alphanumeric());
-    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-    let slug: String = words.join("-").chars().take(SLUG_CHARS_MAX).collect();
-    slug.trim_end_matches('-').to_ascii_lowercase()
-}
-
 fn read(row: &Row) -> Result<Project, StoreError> {
     Ok(Project {
         id: row::id(row, "id")?,
@@ -386,48 +446,11 @@ fn read(row: &Row) -> Result<Project, StoreError> {
         name: row::text(row, "name")?,
         is_active: row::value(row, "is_active")?,
         limits: row::json(row, "limits")?,
+        policy: row::policy(row, "policy")?,
+        metadata: row::json(row, "metadata")?,
         token_count: row::number(row, "token_count")?,
         created_at: row::time(row, "created_at")?,
         updated_at: row::time(row, "updated_at")?,
         deactivated_at: row::time_if_set(row, "deactivated_at")?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // ID-1
-    #[test]
-    fn slugs_have_one_form() {
-        for (name, text, want) in [
-            ("usual", "team-a", true),
-            ("digit first", "9lives", true),
-            ("longest", &"a".repeat(63), true),
-            ("longer", &"a".repeat(64), false),
-            ("empty", "", false),
-            ("dash first", "-a", false),
-            ("upper case", "Team", false),
-            ("underscore, as in an id", "prj_a", false),
-        ] {
-            assert_eq!(is_slug(text), want, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_slug_is_made_from_the_name() {
-        for (name, want) in [
-            ("Team A", "team-a"),
-            ("  Søren's  Café ", "s-ren-s-caf"),
-            ("日本", ""),
-            (&"long ".repeat(40), &"long-".repeat(12) as &str),
-        ] {
-            let want = if want.len() == 60 {
-                &format!("{want}lon")
-            } else {
-                want
-            };
-            assert_eq!(slug_like(name), *want, "{name}");
-        }
-    }
 }

@@ -4,6 +4,8 @@ use crate::StoreError;
 use crate::query::Row;
 use sqlx::{Decode, Postgres, Sqlite, Type};
 use std::str::FromStr;
+use std::sync::Arc;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::{TokenHash, WallMillis};
 
 /// A time as the database keeps it; one past the year 9999 as the last one before, so that
@@ -82,6 +84,20 @@ pub(crate) fn json<T: serde::de::DeserializeOwned>(
 ) -> Result<T, StoreError> {
     let text: &str = value(row, column)?;
     serde_json::from_str(text).map_err(|_| unreadable(column))
+}
+
+/// A column that holds a policy, or nothing.
+pub(crate) fn policy(row: &Row, column: &str) -> Result<Option<Arc<CallPolicy>>, StoreError> {
+    let text: Option<&str> = value(row, column)?;
+    let policy = text.map(serde_json::from_str).transpose();
+    policy
+        .map(|policy| policy.map(Arc::new))
+        .map_err(|_| unreadable(column))
+}
+
+/// The text of a policy for its column.
+pub(crate) fn policy_text(policy: Option<&CallPolicy>) -> Result<Option<String>, StoreError> {
+    policy.map(to_json).transpose()
 }
 
 /// The text of a value for a JSON column.

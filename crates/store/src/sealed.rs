@@ -59,7 +59,10 @@ macro_rules! sealed {
 }
 
 /// Every field that holds sealed texts. Whoever adds one adds a line.
-const SEALED: &[SealedField] = &[sealed!("meta", row "key", field "value", tenant "''")];
+const SEALED: &[SealedField] = &[
+    sealed!("meta", row "key", field "value", tenant "''"),
+    sealed!("operators", row "id", field "totp", tenant "coalesce(tenant_id, '')"),
+];
 
 const SEAL_ONCE: &str = "INSERT INTO meta (key, value, sealed_at) VALUES ($1, $2, $3)
   ON CONFLICT (key) DO NOTHING";

@@ -3,15 +3,20 @@
 use crate::database::{Database, GATEWAY};
 use crate::error::is_duplicate_of;
 use crate::live::Change;
-use crate::project::{is_slug, slug_like};
+use crate::project::{check_slug, slug_like};
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
-use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError};
+use crate::{CallLimits, Conflict, Page, PageRequest, Scope, Store, StoreError, token};
+use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::{Clock, Entropy, TenantId, WallMillis};
 
 /// Slug of the tenant that a single-tenant user never has to name.
 pub(crate) const DEFAULT_SLUG: &str = "default";
+/// Why the tokens of a deleted tenant were revoked, in their records.
+const DELETED: &str = "the tenant was deleted";
 /// Most tenants on record, deleted ones included.
 const TENANTS_MAX: i64 = 100_000;
 
@@ -26,6 +31,12 @@ pub struct Tenant {
     pub name: String,
     /// What it is now.
     pub status: TenantStatus,
+    /// Rate limits that its projects inherit.
+    pub limits: CallLimits,
+    /// What may be asked for with its tokens.
+    pub policy: Option<Arc<CallPolicy>>,
+    /// Free pairs.
+    pub metadata: BTreeMap<String, String>,
     /// When it was made.
     pub created_at: WallMillis,
 }
@@ -63,12 +74,33 @@ impl FromStr for TenantStatus {
 }
 
 /// A tenant to be made.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct NewTenant {
     /// Its name, 1 to 200 characters.
     pub name: String,
     /// Its slug; made from the name if not given.
     pub slug: Option<String>,
+    /// Rate limits that its projects inherit.
+    pub limits: CallLimits,
+    /// What may be asked for with its tokens.
+    pub policy: Option<Arc<CallPolicy>>,
+    /// Free pairs.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What to change of a tenant; what is not given stays.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TenantChange {
+    /// Its name, 1 to 200 characters.
+    pub name: Option<String>,
+    /// Its slug.
+    pub slug: Option<String>,
+    /// Rate limits that its projects inherit, all of them.
+    pub limits: Option<CallLimits>,
+    /// What may be asked for with its tokens; `None` inside: nothing of its own.
+    pub policy: Option<Option<Arc<CallPolicy>>>,
+    /// Free pairs.
+    pub metadata: Option<BTreeMap<String, String>>,
 }
 
 /// A tenant by either of its names.
@@ -90,7 +122,7 @@ impl<'a> TenantRef<'a> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, slug, name, status, created_at FROM tenants ",
+            "SELECT id, slug, name, status, limits, policy, metadata, created_at FROM tenants ",
             $rest
         )
     };
@@ -111,15 +143,18 @@ const BY_ID: &str = select!("WHERE id = $1");
 /// time anyway.
 const SERVER_HOLD: &str = select!("WHERE id = $1 FOR SHARE");
 
-const NOT_ACTIVE: &str = select!("WHERE status <> 'active'");
+const OF_NOTE: &str = select!("WHERE status <> 'active' OR limits <> '{}' OR policy IS NOT NULL");
 
 const COUNT: &str = "SELECT count(*) FROM tenants";
 
-const INSERT: &str = "INSERT INTO tenants (id, slug, name, created_at) VALUES ($1, $2, $3, $4)";
+const INSERT: &str = "INSERT INTO tenants (id, slug, name, created_at, limits, policy, metadata)
+  VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 const SET_STATUS: &str = "UPDATE tenants SET status = $2 WHERE id = $1";
 
-const RENAME: &str = "UPDATE tenants SET name = $2 WHERE id = $1";
+const UPDATE: &str =
+    "UPDATE tenants SET name = $2, slug = $3, limits = $4, policy = $5, metadata = $6
+  WHERE id = $1";
 
 const REVOKE_KEYS: &str = "UPDATE management_keys SET state = 'revoked', revoked_at = $2
   WHERE tenant_id = $1 AND state = 'active'";
@@ -132,11 +167,7 @@ impl Store {
     /// [`StoreError::Invalid`]; or the disk.
     pub async fn create_tenant(&self, new: NewTenant) -> Result<Tenant, StoreError> {
         let slug = new.slug.unwrap_or_else(|| slug_like(&new.name));
-        if !is_slug(&slug) {
-            return Err(StoreError::Invalid(
-                "slug must be 1 to 63 of a-z, 0-9 and `-`, not starting with `-`",
-            ));
-        }
+        check_slug(&slug)?;
         self.unattended(async move |inner| {
             let id = TenantId::new(inner.wall.clock(), inner.entropy.as_ref());
             let mut write = inner.begin(GATEWAY).await?;
@@ -150,14 +181,14 @@ impl Store {
                 .bind(slug)
                 .bind(new.name)
                 .bind(millis(inner.wall.now()))
+                .bind(row::to_json(&new.limits)?)
+                .bind(row::policy_text(new.policy.as_deref())?)
+                .bind(row::to_json(&new.metadata)?)
                 .execute(&mut *connection)
                 .await;
-            inserted.map_err(|error| match is_duplicate_of(&error, "tenants", "slug") {
-                true => StoreError::Conflict(Conflict::TenantSlug),
-                false => error.into(),
-            })?;
+            inserted.map_err(slug_conflict)?;
             let tenant = find(connection, Scope::Tenant(id), TenantRef::Id(id)).await?;
-            write.commit(&[]).await?;
+            write.commit(&[Change::Tenant(&tenant)]).await?;
             Ok(tenant)
         })
         .await
@@ -205,29 +236,58 @@ impl Store {
         Ok(page.page(rows.iter().map(read).collect::<Result<_, _>>()?))
     }
 
-    /// Gives a tenant another name.
+    /// Changes a tenant. Its limits and policy take effect with the next call of its tokens.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], or the disk.
-    pub async fn rename_tenant(&self, id: TenantId, name: String) -> Result<Tenant, StoreError> {
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if there is another one of that slug, or
+    /// if the default tenant was to have another; [`StoreError::Invalid`]; or the disk.
+    pub async fn change_tenant(
+        &self,
+        id: TenantId,
+        change: TenantChange,
+    ) -> Result<Tenant, StoreError> {
+        if let Some(slug) = &change.slug {
+            check_slug(slug)?;
+        }
         self.unattended(async move |inner| {
             let mut write = inner.begin(GATEWAY).await?;
             let connection = write.connection();
-            let scope = Scope::Tenant(id);
-            let tenant = find(connection, scope, TenantRef::Id(id)).await?;
-            query(RENAME)
+            let tenant = find(connection, Scope::Tenant(id), TenantRef::Id(id)).await?;
+            let is_default = id == inner.default_tenant.id;
+            if is_default
+                && change
+                    .slug
+                    .as_ref()
+                    .is_some_and(|slug| *slug != tenant.slug)
+            {
+                return Err(StoreError::Conflict(Conflict::TenantDefault));
+            }
+            let tenant = Tenant {
+                name: change.name.unwrap_or(tenant.name),
+                slug: change.slug.unwrap_or(tenant.slug),
+                limits: change.limits.unwrap_or(tenant.limits),
+                policy: change.policy.unwrap_or(tenant.policy),
+                metadata: change.metadata.unwrap_or(tenant.metadata),
+                ..tenant
+            };
+            let updated = query(UPDATE)
                 .bind(id.to_string())
-                .bind(name.as_str())
+                .bind(tenant.name.as_str())
+                .bind(tenant.slug.as_str())
+                .bind(row::to_json(&tenant.limits)?)
+                .bind(row::policy_text(tenant.policy.as_deref())?)
+                .bind(row::to_json(&tenant.metadata)?)
                 .execute(&mut *connection)
-                .await?;
-            write.commit(&[]).await?;
-            Ok(Tenant { name, ..tenant })
+                .await;
+            updated.map_err(slug_conflict)?;
+            write.commit(&[Change::Tenant(&tenant)]).await?;
+            Ok(tenant)
         })
         .await
     }
 
     /// Suspends, resumes or deletes a tenant; takes effect on the next call of its tokens. The keys
-    /// of a deleted one are revoked.
+    /// and tokens of a deleted one are revoked.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] for the default tenant; or the disk.
@@ -254,6 +314,9 @@ impl Store {
                     .bind(millis(inner.wall.now()))
                     .execute(&mut *connection)
                     .await?;
+                // Nobody need be told of each: none of a deleted tenant's is taken.
+                let tokens = token::of_tenant(connection, id).await?;
+                token::revoke_all(connection, tokens, inner.wall.now(), DELETED).await?;
             }
             let tenant = Tenant { status, ..tenant };
             write.commit(&[Change::Tenant(&tenant)]).await?;
@@ -263,9 +326,16 @@ impl Store {
     }
 }
 
-/// Tenants whose calls are refused, for the live table.
-pub(crate) async fn not_active(connection: &mut Connection) -> Result<Vec<Tenant>, StoreError> {
-    let rows = query(NOT_ACTIVE).fetch_all(connection).await?;
+fn slug_conflict(error: sqlx::Error) -> StoreError {
+    match is_duplicate_of(&error, "tenants", "slug") {
+        true => StoreError::Conflict(Conflict::TenantSlug),
+        false => error.into(),
+    }
+}
+
+/// Tenants whose calls are refused or bounded, for the live table.
+pub(crate) async fn of_note(connection: &mut Connection) -> Result<Vec<Tenant>, StoreError> {
+    let rows = query(OF_NOTE).fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
 
@@ -309,6 +379,9 @@ fn read(row: &Row) -> Result<Tenant, StoreError> {
         slug: row::text(row, "slug")?,
         name: row::text(row, "name")?,
         status: row::id(row, "status")?,
+        limits: row::json(row, "limits")?,
+        policy: row::policy(row, "policy")?,
+        metadata: row::json(row, "metadata")?,
         created_at: row::time(row, "created_at")?,
     })
 }
@@ -330,6 +403,9 @@ pub(crate) async fn ensure_default(
         slug: DEFAULT_SLUG.to_owned(),
         name: DEFAULT_SLUG.to_owned(),
         status: TenantStatus::Active,
+        limits: CallLimits::default(),
+        policy: None,
+        metadata: BTreeMap::new(),
         created_at: clock.wall(),
     };
     query(INSERT)
@@ -337,6 +413,9 @@ pub(crate) async fn ensure_default(
         .bind(&tenant.slug)
         .bind(&tenant.name)
         .bind(millis(tenant.created_at))
+        .bind(row::to_json(&tenant.limits)?)
+        .bind(row::policy_text(None)?)
+        .bind(row::to_json(&tenant.metadata)?)
         .execute(connection)
         .await?;
     drop(turn.commit().await?);

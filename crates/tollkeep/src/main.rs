@@ -17,12 +17,10 @@ mod command;
 mod exit;
 mod system;
 
-use clap::Parser;
-
 fn main() {
     // Secrets and databases are nobody else's business, whatever the shell's umask says.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let code = match command::Cli::parse().run() {
+    let code = match command::Cli::read().run() {
         Ok(()) if print::is_lost() => exit::UNEXPECTED,
         Ok(()) => exit::DONE,
         Err(error) => {

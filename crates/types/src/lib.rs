@@ -9,11 +9,13 @@
 mod authority;
 mod client_certificate;
 mod clock;
+pub mod demand;
 mod distinguished_name;
 pub mod field_name;
 mod hex;
 mod id;
 mod key_pin;
+pub mod money;
 pub mod path;
 mod secret;
 pub mod tls;

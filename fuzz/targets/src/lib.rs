@@ -14,6 +14,7 @@ mod cuts;
 mod egress;
 mod http2;
 mod path;
+mod policy;
 mod token;
 mod usage;
 
@@ -24,6 +25,7 @@ pub use config::config;
 pub use egress::egress;
 pub use http2::http2;
 pub use path::path;
+pub use policy::policy;
 pub use token::token;
 pub use usage::usage;
 
@@ -31,7 +33,7 @@ pub use usage::usage;
 pub type Body = fn(&[u8]);
 
 /// Every target, by the name of its folder of seeds.
-pub const TARGETS: [(&str, Body); 9] = [
+pub const TARGETS: [(&str, Body); 10] = [
     ("admission", admission),
     ("answer", answer),
     ("call", call),
@@ -39,6 +41,7 @@ pub const TARGETS: [(&str, Body); 9] = [
     ("egress", egress),
     ("http2", http2),
     ("path", path),
+    ("policy", policy),
     ("token", token),
     ("usage", usage),
 ];

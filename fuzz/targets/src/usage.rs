@@ -4,11 +4,16 @@ use crate::cuts::pieces;
 use tollkeep_llm::surface::UsageDialect;
 use tollkeep_llm::usage::{Asked, BodyEnd, BodyUsage, StreamReport, StreamUsage};
 
-const DIALECTS: [UsageDialect; 4] = [
+const DIALECTS: [UsageDialect; 9] = [
     UsageDialect::Chat,
     UsageDialect::Responses,
     UsageDialect::Embeddings,
     UsageDialect::Anthropic,
+    UsageDialect::Images,
+    UsageDialect::Transcription,
+    UsageDialect::Speech,
+    UsageDialect::Realtime,
+    UsageDialect::Gemini,
 ];
 
 /// The bytes are an answer's body.
@@ -17,16 +22,19 @@ const DIALECTS: [UsageDialect; 4] = [
 pub fn usage(data: &[u8]) {
     for dialect in DIALECTS {
         for hour_cache in [false, true] {
-            let asked = Asked { hour_cache };
+            let asked = Asked {
+                hour_cache,
+                ..Asked::default()
+            };
             for status in [200, 429] {
-                let read = BodyUsage::read(dialect, asked, status, data);
+                let read = BodyUsage::read(dialect, &asked, status, data);
                 assert!(
                     read.model
                         .is_none_or(|model| !model.is_empty() && model.len() <= 256)
                 );
             }
             for end in [BodyEnd::Clean, BodyEnd::Broken] {
-                let read = |parts: &[&[u8]]| stream(dialect, asked, end, parts);
+                let read = |parts: &[&[u8]]| stream(dialect, asked.clone(), end, parts);
                 let whole = read(&[data]);
                 assert_eq!(whole, read(&pieces(data)), "{dialect:?} cut into pieces");
                 if data.len() <= 512 {

@@ -1,5 +1,6 @@
 //! `/manage`: projects and tokens as llm-proxy's clients ask for them, in its shapes.
 
+mod cache;
 mod token;
 
 use crate::cursor;
@@ -16,8 +17,7 @@ use serde_json::{Value as Json, json};
 use tollkeep_audit::Action;
 use tollkeep_store::live::Cut;
 use tollkeep_store::{
-    After, CallLimits, NewProject, Page, PageRequest, Project, ProjectChange, ProjectRef,
-    ProjectState,
+    After, NewProject, Page, PageRequest, Project, ProjectChange, ProjectRef, ProjectState,
 };
 
 /// Entries of a list; more follow behind the `Link`.
@@ -172,6 +172,19 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         run: |call| Box::pin(token::delete(call)),
         ..BASE
     },
+    Operation {
+        id: "manage_cache_purge",
+        command: "cache purge",
+        about: "Take answers out of the cache (llm-proxy); refused, as there is no cache",
+        method: Method::Post,
+        path: "/manage/cache/purge",
+        right: Right::Breakers,
+        change: Some(Action::CachePurge),
+        body: Some(cache::PURGE),
+        answers: &[(200, Content::Object(&[cache::PURGED]))],
+        run: |call| Box::pin(cache::purge(call)),
+        ..BASE
+    },
 ];
 
 /// Which part of the list that `filters` names is wanted.
@@ -237,8 +250,7 @@ async fn create_project(call: Call) -> Answer {
     state.check_audit()?;
     let new = NewProject {
         name: name.unwrap_or_default(),
-        slug: None,
-        limits: CallLimits::default(),
+        ..NewProject::default()
     };
     let store = &state.parts.store;
     let project = store.create_project(operator.scope(), new).await?;
@@ -293,6 +305,7 @@ async fn update_project(call: Call) -> Answer {
             true => ProjectState::Active,
             false => ProjectState::Inactive,
         }),
+        ..ProjectChange::default()
     };
     let changed = store.change_project(scope, project.id, change).await?;
     if revokes {

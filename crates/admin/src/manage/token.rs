@@ -125,6 +125,8 @@ pub(super) async fn create(call: Call) -> Answer {
         max_requests: NonZeroU64::new(max_requests),
         limits: CallLimits::default(),
         bindings: Bindings::default(),
+        policy: None,
+        permissions: Vec::new(),
         metadata: std::collections::BTreeMap::new(),
         owner: String::new(),
         self_rotate: false,

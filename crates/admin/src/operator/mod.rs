@@ -2,6 +2,7 @@
 
 mod password;
 mod sessions;
+mod totp;
 
 use crate::State;
 use crate::authn::{Operator, Who};
@@ -137,6 +138,43 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         body: Some(password::MEMBERS),
         refusals: &[409],
         run: |call| Box::pin(password::set(call)),
+        ..BASE
+    },
+    Operation {
+        id: "operator_totp",
+        command: "operator totp",
+        about: "Begin with one-time codes of a device, for oneself",
+        method: Method::Post,
+        path: "/api/v1/operators/{id}/totp",
+        change: Some(Action::OperatorTotp),
+        body: Some(&[]),
+        answers: &[(200, Content::Object(&[totp::BEGUN]))],
+        refusals: &[409],
+        run: |call| Box::pin(totp::begin(call)),
+        ..BASE
+    },
+    Operation {
+        id: "operator_totp_confirm",
+        command: "operator totp",
+        about: "Ask for codes from now on, once the device has shown one",
+        method: Method::Post,
+        path: "/api/v1/operators/{id}/totp/confirm",
+        change: Some(Action::OperatorTotp),
+        body: Some(totp::CONFIRM),
+        answers: &[(200, Content::Object(&[totp::CONFIRMED]))],
+        refusals: &[409],
+        run: |call| Box::pin(totp::confirm(call)),
+        ..BASE
+    },
+    Operation {
+        id: "operator_totp_off",
+        command: "operator totp",
+        about: "Ask for codes no more: one's own, or those of somebody one may make",
+        method: Method::Delete,
+        path: "/api/v1/operators/{id}/totp",
+        change: Some(Action::OperatorTotp),
+        refusals: &[409],
+        run: |call| Box::pin(totp::off(call)),
         ..BASE
     },
     Operation {

@@ -101,7 +101,7 @@ const fn how_of_person(has_issuer: bool) -> &'static str {
     if has_issuer {
         "sign in anew by `GET /api/v1/session/oidc?fresh=true`."
     } else {
-        "send `password` to `POST /api/v1/session/proof`."
+        "send `password`, and `code` if you use codes, to `POST /api/v1/session/proof`."
     }
 }
 

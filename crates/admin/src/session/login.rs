@@ -41,7 +41,8 @@ pub(super) async fn create(call: Call) -> Answer {
     let key = members.text("key").map(Secret::new);
     let name = members.text("operator");
     let password = members.text("password").map(Secret::new);
-    if key.is_some() && (name.is_some() || password.is_some()) {
+    let code = members.text("code").map(Secret::new);
+    if key.is_some() && (name.is_some() || password.is_some() || code.is_some()) {
         members.fault("key", "is one way to sign in, `operator` another: send one");
     }
     if key.is_none() && !members.is_faulty() && (name.is_none() || password.is_none()) {
@@ -52,7 +53,9 @@ pub(super) async fn create(call: Call) -> Answer {
     state.check_audit()?;
     let proven = match (key, name, password) {
         (Some(key), ..) => by_key(&state, &operator, &key).await,
-        (None, Some(name), Some(password)) => by_password(&state, &operator, &name, password).await,
+        (None, Some(name), Some(password)) => {
+            by_password(&state, &operator, (&*name, password), code).await
+        }
         (None, _, _) => Err(Problem::not_signed_in()),
     };
     match proven {
@@ -71,6 +74,7 @@ pub(super) async fn prove(call: Call) -> Answer {
     let since = state.parts.clock.mono();
     let key = members.text("key").map(Secret::new);
     let password = members.text("password").map(Secret::new);
+    let code = members.text("code").map(Secret::new);
     members.done()?;
     let signed = signed(&operator)?;
     let login = match &operator.who {
@@ -88,7 +92,7 @@ pub(super) async fn prove(call: Call) -> Answer {
         (Some(key), _) => by_key(&state, &operator, &key).await.and_then(is_same),
         (None, Some(password)) => {
             let login = login.unwrap_or_default();
-            let proven = by_password(&state, &operator, &login, password).await;
+            let proven = by_password(&state, &operator, (&*login, password), code).await;
             proven.and_then(is_same)
         }
         (None, None) => Err(Problem::not_signed_in()),
@@ -141,8 +145,8 @@ async fn by_key(state: &Arc<State>, operator: &Operator, key: &Secret) -> Result
 async fn by_password(
     state: &Arc<State>,
     operator: &Operator,
-    name: &str,
-    password: Secret,
+    (name, password): (&str, Secret),
+    code: Option<Secret>,
 ) -> Result<Proven, Problem> {
     let store = &state.parts.store;
     let login = login_of(name);
@@ -156,16 +160,27 @@ async fn by_password(
         None => (None, "unknown_operator"),
         Some((person, _, Attempt::Refused)) => (Some(person), "locked"),
         Some((person, _, Attempt::Allowed { .. })) if !is_right => (Some(person), "wrong_password"),
-        Some((person, _, Attempt::Allowed { .. })) => {
-            let person = store
-                .end_password_login(person.id, SecondFactor::None)
-                .await?;
-            let person = person.ok_or_else(Problem::not_signed_in)?;
-            return Ok(Proven {
-                holder: SessionHolder::Operator(person.id),
-                who: Who::Person(Arc::new(person)),
-                proved_at: store.now(),
-            });
+        Some((person, secrets, Attempt::Allowed { failures })) => {
+            let factor = match (&code, person.totp_is_on) {
+                (_, false) => Some(SecondFactor::None),
+                (Some(code), true) => state.second_factor(&person, &secrets, code)?,
+                (None, true) => {
+                    store.forgive_password_login(person.id, failures).await?;
+                    return Err(Problem::code_required());
+                }
+            };
+            let known = match factor {
+                Some(factor) => store.end_password_login(person.id, factor).await?,
+                None => None,
+            };
+            if let Some(known) = known {
+                return Ok(Proven {
+                    holder: SessionHolder::Operator(known.id),
+                    who: Who::Person(Arc::new(known)),
+                    proved_at: store.now(),
+                });
+            }
+            (Some(person), "wrong_code")
         }
     };
     state.record_failed_login(operator, person.map(|person| person.id), reason);

@@ -31,11 +31,21 @@ const LOGIN: &[Member] = &[
     text("key", 300, "A management key"),
     text("operator", 200, "An operator's name, with `password`"),
     text("password", 1000, "The operator's password"),
+    text(
+        "code",
+        100,
+        "A one-time code of the operator's device, or a recovery code",
+    ),
 ];
 
 const PROOF: &[Member] = &[
     text("key", 300, "The management key that the session began with"),
     text("password", 1000, "The operator's password"),
+    text(
+        "code",
+        100,
+        "A one-time code of the operator's device, or a recovery code",
+    ),
 ];
 
 pub(crate) const SHOWN: &[Member] = &[
@@ -78,7 +88,7 @@ const BASE: Operation = Operation {
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
         id: "session_create",
-        command: "login",
+        command: "console-session begin",
         about: "Sign in: the answer sets a cookie",
         method: Method::Post,
         right: Right::Open,
@@ -92,7 +102,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     BASE,
     Operation {
         id: "session_end",
-        command: "logout",
+        command: "console-session leave",
         about: "Sign out",
         method: Method::Delete,
         change: Some(Action::AdminLogout),
@@ -102,7 +112,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         id: "session_prove",
-        command: "login",
+        command: "console-session prove",
         about: "Prove again who is signed in, for what needs a fresh proof",
         method: Method::Post,
         path: "/api/v1/session/proof",
@@ -113,7 +123,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         id: "session_oidc",
-        command: "login",
+        command: "console-session begin",
         about: "Sign in by the identity provider: leads a browser there",
         path: "/api/v1/session/oidc",
         right: Right::Open,
@@ -124,7 +134,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         id: "session_oidc_callback",
-        command: "login",
+        command: "console-session begin",
         about: "Where the identity provider sends a browser back to: the answer sets a cookie",
         path: "/api/v1/session/oidc/callback",
         right: Right::Open,

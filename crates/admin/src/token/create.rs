@@ -1,19 +1,22 @@
 //! Making a token.
 
-use super::{BINDINGS, limits, millis, shown, told_made};
+use super::{BINDINGS, PERMISSIONS, limits, millis, permissions, shown, told_made};
 use crate::State;
 use crate::bindings;
 use crate::end;
 use crate::members::Members;
 use crate::operation::Call;
+use crate::policy::{self, POLICY};
 use crate::problem::Problem;
 use crate::router::{Answer, created};
 use crate::secret::with_secret;
 use crate::shape::{Member, duration, number, pairs, switch, text, time};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use tollkeep_audit::Action;
-use tollkeep_store::{NewToken, ProjectRef};
+use tollkeep_policy::call_policy::CallPolicy;
+use tollkeep_store::{NewToken, Permission, ProjectRef};
 use tollkeep_types::WallMillis;
 
 pub(super) const MEMBERS: &[Member] = &[
@@ -34,6 +37,8 @@ pub(super) const MEMBERS: &[Member] = &[
     number("max_requests", "How many calls it may make in all; 0: any"),
     limits("Rate limits; what is not said is inherited from the project"),
     BINDINGS,
+    POLICY,
+    PERMISSIONS,
     pairs("metadata", 32, "Free pairs, 4 KiB in all"),
     text("owner", 200, "Who holds it; free text"),
     switch("self_rotate", "Whether its holder may replace it"),
@@ -65,6 +70,8 @@ pub(super) async fn create(call: Call) -> Answer {
         max_requests: wanted.max_requests,
         limits: wanted.limits,
         bindings: wanted.bindings,
+        policy: wanted.policy,
+        permissions: wanted.permissions,
         metadata: wanted.metadata,
         owner: wanted.owner,
         self_rotate: wanted.self_rotate,
@@ -97,6 +104,8 @@ struct Wanted {
     max_requests: Option<NonZeroU64>,
     limits: tollkeep_store::CallLimits,
     bindings: tollkeep_store::Bindings,
+    policy: Option<Arc<CallPolicy>>,
+    permissions: Vec<Permission>,
     metadata: BTreeMap<String, String>,
     owner: String,
     self_rotate: bool,
@@ -125,7 +134,9 @@ impl Wanted {
             idle_ttl_ms: members.duration("idle_ttl"),
             max_requests: NonZeroU64::new(max_requests),
             limits: members.typed("limits").unwrap_or_default(),
-            bindings: bindings::take(&mut members),
+            bindings: bindings::take(&mut members).unwrap_or_default(),
+            policy: policy::take(&mut members).flatten(),
+            permissions: permissions(&mut members).unwrap_or_default(),
             metadata: members.metadata("metadata").unwrap_or_default(),
             owner: members.text("owner").unwrap_or_default(),
             self_rotate: members.switch("self_rotate").unwrap_or(false),

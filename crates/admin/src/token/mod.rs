@@ -9,8 +9,10 @@ pub(crate) use ending::{IN_FLIGHT, InFlight, in_flight};
 use crate::State;
 use crate::authn::Operator;
 use crate::end::{self, DAY_MS, take_overlap};
+use crate::members::{Members, duration_text};
 use crate::operation::{Call, Content, Method, Operation};
 use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::policy::POLICY;
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, ok};
@@ -21,7 +23,7 @@ use crate::shape::{
 use serde_json::{Value as Json, json};
 use std::time::Duration;
 use tollkeep_audit::{Action, Key, Value};
-use tollkeep_store::{After, ProjectRef, Rotation, Standing, Token, TokenFilter};
+use tollkeep_store::{After, Permission, ProjectRef, Rotation, Standing, Token, TokenFilter};
 use tollkeep_types::{TokenId, WallMillis};
 
 /// Rate limits of calls.
@@ -56,6 +58,24 @@ const BINDINGS: Member = object(
     ],
     "From where and for what it may be used; nothing: for all",
 );
+
+const PERMISSIONS: Member = texts(
+    "permissions",
+    3,
+    20,
+    "What its holder may do besides calling: `usage.read`, `debug.routing`, `routing.pick`",
+);
+
+/// Takes `permissions`: each once, in one order.
+fn permissions(members: &mut Members) -> Option<Vec<Permission>> {
+    let known = Permission::ALL.map(Permission::as_str).join(", ");
+    let mut permissions = members.texts("permissions", |word| {
+        word.parse().map_err(|()| format!("must be of: {known}"))
+    })?;
+    permissions.sort_unstable();
+    permissions.dedup();
+    Some(permissions)
+}
 
 const ROTATE: &[Member] = &[
     duration(
@@ -95,8 +115,11 @@ const SHOWN: &[Member] = &[
     time("last_used_at", "When it was last used").or_null(),
     number("max_requests", "How many calls its lineage may make in all").or_null(),
     number("request_count", "How many calls its lineage was granted"),
+    duration("idle_ttl", "How long it may go unused").or_null(),
     limits("Its own rate limits"),
     BINDINGS,
+    POLICY.or_null(),
+    PERMISSIONS,
     pairs("metadata", 32, "Free pairs"),
     text("owner", 200, "Who holds it"),
     switch("self_rotate", "Whether its holder may replace it"),
@@ -438,8 +461,11 @@ fn shown(state: &State, token: &Token) -> Json {
         "last_used_at": token.last_used_at,
         "max_requests": token.max_requests,
         "request_count": token.request_count,
+        "idle_ttl": token.idle_ttl_ms.map(duration_text),
         "limits": token.limits,
         "bindings": token.bindings,
+        "policy": token.policy,
+        "permissions": token.permissions,
         "metadata": token.metadata,
         "owner": token.owner,
         "self_rotate": token.self_rotate,

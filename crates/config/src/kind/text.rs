@@ -1,7 +1,7 @@
 //! Texts, and what is parsed from them.
 
 use super::{Kind, Secrecy, Shape, Written, Wrong};
-use crate::tree::Node;
+use crate::tree::{Node, Value};
 use serde_json::{Value as Json, json};
 use std::fmt;
 use std::path::PathBuf;
@@ -44,6 +44,33 @@ impl<T> Kind for Parsed<T> {
 impl<T: fmt::Display> Written for Parsed<T> {
     fn write(&self, value: &T) -> Json {
         Json::from(value.to_string())
+    }
+}
+
+/// A text, or a number or switch that stands for the text it is written as.
+pub(crate) struct Scalar;
+
+/// Any text, number or switch, as text.
+pub(crate) const fn scalar() -> Scalar {
+    Scalar
+}
+
+impl Kind for Scalar {
+    type Value = String;
+
+    fn shape(&self) -> Shape {
+        let schema = json!({"type": ["string", "number", "boolean"]});
+        Shape::new(schema, "text, number or switch")
+    }
+
+    fn read(&self, node: &Node) -> Result<String, Vec<Wrong>> {
+        match &node.value {
+            Value::Number(written) => Ok(written.clone()),
+            Value::Bool(on) => Ok(on.to_string()),
+            Value::Text(_) | Value::Loose(_) | Value::Null | Value::List(_) | Value::Map(_) => {
+                node.text().map(str::to_owned)
+            }
+        }
     }
 }
 

@@ -21,7 +21,9 @@ mod maintenance;
 mod management;
 mod metrics;
 mod oidc;
+mod policy;
 mod postgres;
+mod prices;
 mod provider;
 mod provider_kind;
 mod redis;
@@ -57,6 +59,7 @@ pub use management::{Management, ManagementListen, OnDataPort, SessionTimes};
 pub use metrics::Metrics;
 pub use oidc::Oidc;
 pub use postgres::{PostgresServer, PostgresTls};
+pub use prices::Prices;
 pub use provider::{Credential, Provider};
 pub use provider_kind::ProviderKind;
 pub use redis::{Redis, RedisServer};
@@ -84,7 +87,9 @@ use crate::kind::{choice, path, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::ip_list::covers_loopback;
 use tollkeep_types::tls::ClientCertNeed;
 
@@ -113,6 +118,8 @@ pub struct Settings {
     pub counters: Counters,
     /// What may be dialled.
     pub egress: Egress,
+    /// What calls may ask for; `None` is anything.
+    pub policy: Option<Arc<CallPolicy>>,
     /// Plain upstreams, in the order of the file.
     pub upstreams: Vec<Upstream>,
     /// Routes to plain upstreams, in the order of the file.
@@ -125,6 +132,8 @@ pub struct Settings {
     pub anomaly: Anomaly,
     /// The LLM surfaces.
     pub llm: Llm,
+    /// What models cost.
+    pub prices: Prices,
     /// The audit log.
     pub audit: Audit,
     /// The process log and the access log.
@@ -213,6 +222,7 @@ keys! {
         redis: redis::RedisFile = section(),
         counters: Counters = section(),
         egress: egress::EgressFile = section(),
+        policy: policy::PolicyFile = section(),
         /// Upstreams of plain routes, by name.
         upstreams: Vec<(String, upstream::UpstreamFile)> = named(plain_name),
         /// Plain routes, by `METHOD /path`; several methods as `GET,POST`, all as `ANY`. A path
@@ -222,6 +232,7 @@ keys! {
         providers: Vec<(String, provider::ProviderFile)> = named(plain_name),
         models: Models = section(),
         llm: llm::LlmFile = section(),
+        prices: Prices = section(),
         audit: audit::AuditFile = section(),
         logging: Logging = section(),
         sandbox: Sandbox = section(),
@@ -263,12 +274,14 @@ impl Settings {
             audit: file.audit.check(&file.data_dir),
             data_dir: file.data_dir,
             server,
+            policy: file.policy.check(&KeyPath::of("policy"), checks),
             egress,
             upstreams,
             routes,
             providers,
             models: file.models,
             llm: llm.settings,
+            prices: file.prices,
             logging: file.logging,
             sandbox: file.sandbox,
             compat: file.compat,

@@ -48,6 +48,8 @@ pub struct Provider {
     pub allow_private: Vec<IpNet>,
     /// TLS towards it, where it is not that of all.
     pub tls: Option<UpstreamTls>,
+    /// Whether it runs on machines of the operator.
+    pub self_hosted: bool,
     /// Whether it is used.
     pub enabled: bool,
 }
@@ -94,6 +96,9 @@ keys! {
         /// Private networks this provider may be in; other private addresses are refused.
         allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
         tls: UpstreamTlsFile = section(),
+        /// Whether it runs on machines of yours, where models may cost nothing
+        /// (`prices.unknown_model: zero`).
+        self_hosted: bool = switch().or(false),
         /// Whether it is used.
         enabled: bool = switch().or(true),
     }
@@ -199,6 +204,7 @@ impl ProviderFile {
             breaker: self.breaker.read(),
             allow_private: self.allow_private,
             tls,
+            self_hosted: self.self_hosted,
             enabled,
         })
     }
@@ -291,6 +297,7 @@ impl Provider {
             breaker: Some(Breaker::DEFAULT),
             allow_private: Vec::new(),
             tls: None,
+            self_hosted: true,
             enabled: true,
         })
     }

@@ -1,5 +1,6 @@
 //! Routes to plain upstreams.
 
+use super::policy::PolicyFile;
 use super::route_pattern::{Methods, PathPattern};
 use super::server_cors::origin;
 use super::{DAY_MS, GIB, MIB, Upstream};
@@ -10,7 +11,9 @@ use crate::kind::{bytes, choice, duration, list, network, switch, text, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use ipnet::IpNet;
+use std::sync::Arc;
 use std::time::Duration;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::ip_list::IpSet;
 use tollkeep_policy::origin::Origin;
 
@@ -41,6 +44,8 @@ pub struct Route {
     pub allow_semicolon: bool,
     /// The content codings a body may have; it is sent on decoded.
     pub content_encodings: Vec<ContentCoding>,
+    /// What calls may ask for; `None` is anything.
+    pub policy: Option<Arc<CallPolicy>>,
     /// Bytes of a streamed answer, instead of the server's limit.
     pub response_stream_bytes_max: Option<u64>,
 }
@@ -146,6 +151,7 @@ keys! {
         request: RequestFile = section(),
         path: PathFile = section(),
         response: ResponseFile = section(),
+        policy: PolicyFile = section(),
     }
 }
 
@@ -206,6 +212,9 @@ const RESERVED: [&str; 5] = [
     "/.well-known/tollkeep",
 ];
 
+/// And below this.
+const RESERVED_BELOW: &str = "/.well-known/tollkeep/";
+
 /// The routes that passed.
 pub(super) fn check(
     files: Vec<(String, RouteFile)>,
@@ -241,7 +250,7 @@ impl RouteFile {
             .map_err(|problem| checks.error_at(path, problem))
             .ok()?;
         let plain = pattern.to_string();
-        if RESERVED.contains(&plain.as_str()) {
+        if RESERVED.contains(&plain.as_str()) || plain.starts_with(RESERVED_BELOW) {
             checks.error_at(path, format!("`{plain}` is answered by the gateway itself"));
         }
         let upstream = self.upstream?;
@@ -266,6 +275,7 @@ impl RouteFile {
             content_encodings: self.request.content_encodings,
             allow_encoded_slash: self.path.allow_encoded_slash,
             allow_semicolon: self.path.allow_semicolon,
+            policy: self.policy.check(&path.name("policy"), checks),
             response_stream_bytes_max: self.response.stream_bytes_max,
         })
     }

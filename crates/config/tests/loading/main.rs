@@ -21,6 +21,7 @@ mod ip_lists;
 #[cfg(test)]
 mod listen;
 #[cfg(test)]
+mod policy;
 mod precedence;
 #[cfg(test)]
 mod production;

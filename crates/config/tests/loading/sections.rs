@@ -77,6 +77,11 @@ fn bad_routes_say_what_is_wrong() {
             "tollkeep.yaml:3:3: routes.\"GET /health\": `/health` is answered by the gateway itself",
         ),
         (
+            "below a path of ours",
+            "  POST /.well-known/tollkeep/token: {upstream: api}\n",
+            "tollkeep.yaml:3:3: routes.\"POST /.well-known/tollkeep/token\": `/.well-known/tollkeep/token` is answered by the gateway itself",
+        ),
+        (
             "payment",
             "  GET /x: {upstream: api, access: payment}\n",
             "tollkeep.yaml:3:35: routes.\"GET /x\".access: `payment` is not supported yet",

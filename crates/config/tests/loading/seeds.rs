@@ -33,6 +33,8 @@ const SEEDS: &[(&str, &str, Read, &str)] = &[
         |s| s.server.listen[0].addr.port().to_string(),
         "81",
     ),
+    ("ENABLE_STREAMING", "false", streaming, "Some(false)"),
+    ("ENABLE_STREAMING", "true", streaming, "None"),
     ("REQUEST_TIMEOUT", "45s", first_byte, "45000"),
     ("LLM_ROUTER_UPSTREAM_TIMEOUT_MS", "500", first_byte, "1000"),
     (
@@ -217,6 +219,14 @@ fn origins(settings: &Settings) -> String {
 }
 
 /// A provider that says nothing itself has what `llm` says.
+fn streaming(s: &Settings) -> String {
+    let allowed = s.policy.as_ref();
+    format!(
+        "{:?}",
+        allowed.and_then(|policy| policy.written().allow_stream)
+    )
+}
+
 fn first_byte(settings: &Settings) -> String {
     let timeouts = &settings.providers[0].timeouts;
     timeouts.first_byte.as_millis().to_string()

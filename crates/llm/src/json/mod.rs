@@ -5,6 +5,7 @@ mod pointer;
 mod scan;
 mod skim;
 mod tokens;
+pub(crate) mod values;
 mod words;
 
 pub(crate) use scan::{Place, Scalar, scan};

@@ -5,11 +5,13 @@ use super::pointer::push_segment;
 use super::tokens::{Token, Tokens, syntax};
 use crate::body::{BodyFault, BodyRefusal};
 
-/// A string or a boolean.
+/// A string or a boolean; of the body itself also a number, and that a container begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Scalar {
     Text(Token),
     Bool(bool),
+    Number(Token),
+    Opened,
 }
 
 /// Where a scalar member stands.
@@ -141,12 +143,22 @@ impl<'a> Scanner<'a> {
                         let text = Scalar::Text(tokens.string()?);
                         self.scalar(frame.kind, &key, text, &mut note);
                     }
-                    Some(b'-' | b'0'..=b'9') => tokens.number()?,
+                    Some(b'-' | b'0'..=b'9') => {
+                        let start = tokens.at();
+                        tokens.number()?;
+                        if self.parents.len() == 0 {
+                            let number = Token::of(start, tokens.at());
+                            self.scalar(frame.kind, &key, Scalar::Number(number), &mut note);
+                        }
+                    }
                     Some(open @ (b'{' | b'[')) => {
                         let kind = match open {
                             b'{' => FrameKind::Object,
                             _ => FrameKind::Array,
                         };
+                        if self.parents.len() == 0 {
+                            self.scalar(frame.kind, &key, Scalar::Opened, &mut note);
+                        }
                         frame = self.opened(tokens.at(), frame, kind, &key)?;
                         tokens.advance(1);
                         is_empty = tokens.next_byte() == Some(kind.end());

@@ -37,6 +37,20 @@ impl<'a> Cursor<'a> {
         self.rest.len()
     }
 
+    /// The byte that begins the value here.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<u8> {
+        self.byte()
+    }
+
+    /// Takes `true`, `false` or `null` as it is written.
+    pub(crate) fn literal(&mut self) -> Result<&'a [u8], Broken> {
+        match self.byte() {
+            Some(b't' | b'f' | b'n') => self.word(),
+            _ => Err(Broken),
+        }
+    }
+
     /// Takes an object. For every member `each` gets the key and must take the value.
     pub(crate) fn members<E: From<Broken>>(
         &mut self,
@@ -98,6 +112,14 @@ impl<'a> Cursor<'a> {
             self.skip()?;
         }
         Ok(read)
+    }
+
+    /// Takes any value, as it is written.
+    pub(crate) fn taken(&mut self) -> Result<&'a [u8], Broken> {
+        let start = self.rest;
+        self.skip()?;
+        let len = start.len().saturating_sub(self.rest.len());
+        start.get(..len).ok_or(Broken)
     }
 
     /// Takes null, if it is here.

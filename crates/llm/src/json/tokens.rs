@@ -19,6 +19,15 @@ pub(crate) struct Token {
 }
 
 impl Token {
+    /// Text without escapes.
+    pub(super) const fn of(start: usize, end: usize) -> Self {
+        Self {
+            start,
+            end,
+            escaped: false,
+        }
+    }
+
     /// Unescaped. The body is the one it came from.
     #[inline]
     pub(crate) fn text<'a>(&self, body: &'a str) -> Cow<'a, str> {

@@ -1,7 +1,10 @@
 //! The JSON of an answer or of one stream event, as far as usage needs it.
 
+use super::delivered;
 use super::kept_model;
-use super::tally::Tally;
+use super::made;
+use super::side::Side;
+use super::tally::{Field, Tally};
 use super::wire::read_usage;
 use crate::json::{Broken, Cursor};
 use crate::surface::UsageDialect;
@@ -15,17 +18,23 @@ pub(super) struct Event<'a> {
     pub(super) kind: Cow<'a, str>,
     pub(super) model: Option<Cow<'a, str>>,
     pub(super) tally: Option<Tally>,
+    /// What is counted by what the answer contains.
+    pub(super) made: Tally,
+    pub(super) side: Side,
     /// There is usage that can't be read.
     pub(super) unknown: Option<UnknownUsage>,
     /// There is an error object.
     pub(super) error: bool,
     /// A chat choice has text, thinking, tool calls or a refusal.
     pub(super) content: bool,
-    /// A chat choice says why it ended.
+    /// A chat choice or a candidate says why it ended.
     pub(super) finish: bool,
+    /// UTF-8 bytes of content.
+    pub(super) delivered: u64,
 }
 
 /// What a member of an event tells.
+#[derive(Clone, Copy)]
 enum Member {
     Kind,
     Error,
@@ -33,6 +42,15 @@ enum Member {
     Inner,
     Model,
     Usage,
+    Service,
+    /// Items of a response.
+    Output,
+    /// Candidates of Gemini.
+    Candidates,
+    /// Why Gemini did not begin.
+    PromptFeedback,
+    /// Images.
+    Data,
 }
 
 impl Member {
@@ -48,20 +66,45 @@ impl Member {
         // Anthropic's `message_start` has its message here, events of responses theirs.
         if key == b"x_groq"
             || key == b"message" && dialect == UsageDialect::Anthropic
-            || key == b"response" && dialect == UsageDialect::Responses
+            || key == b"response"
+                && matches!(dialect, UsageDialect::Responses | UsageDialect::Realtime)
         {
             return Some(Self::Inner);
         }
-        Self::of_inner(key)
+        Self::of_inner(dialect, key)
     }
 
     /// The same for an inner object.
     #[inline]
-    fn of_inner(key: &[u8]) -> Option<Self> {
+    fn of_inner(dialect: UsageDialect, key: &[u8]) -> Option<Self> {
+        if dialect == UsageDialect::Gemini {
+            return Self::of_gemini(key);
+        }
         if key == b"model" {
             return Some(Self::Model);
         }
-        (key == b"usage").then_some(Self::Usage)
+        if key == b"usage" {
+            return Some(Self::Usage);
+        }
+        match dialect {
+            UsageDialect::Chat | UsageDialect::Responses if key == b"service_tier" => {
+                Some(Self::Service)
+            }
+            UsageDialect::Responses if key == b"output" => Some(Self::Output),
+            UsageDialect::Images if key == b"data" => Some(Self::Data),
+            _ => None,
+        }
+    }
+
+    fn of_gemini(key: &[u8]) -> Option<Self> {
+        match key {
+            b"usageMetadata" => Some(Self::Usage),
+            b"modelVersion" => Some(Self::Model),
+            b"candidates" => Some(Self::Candidates),
+            b"promptFeedback" => Some(Self::PromptFeedback),
+            b"serviceTier" => Some(Self::Service),
+            _ => None,
+        }
     }
 }
 
@@ -73,8 +116,16 @@ impl<'a> Event<'a> {
             if key == b"choices" {
                 return value.or_skip(|value| event.choices(value)).map(|_| ());
             }
+            if key == b"delta" && dialect == UsageDialect::Responses {
+                event.delivered += delivered::text(value)?;
+                return Ok(());
+            }
+            if key == b"item" && dialect == UsageDialect::Responses {
+                event.delivered += delivered::tool_name(value)?;
+                return Ok(());
+            }
             match Member::of(dialect, key) {
-                Some(member) => event.take(&member, dialect, value),
+                Some(member) => event.take(member, dialect, value),
                 None => value.skip(),
             }
         })?;
@@ -89,7 +140,7 @@ impl<'a> Event<'a> {
         json: &'a [u8],
     ) -> Result<(), Broken> {
         whole(json, |key, value| match Member::of(dialect, key) {
-            Some(member) => self.take(&member, dialect, value),
+            Some(member) => self.take(member, dialect, value),
             None => value.skip(),
         })
     }
@@ -97,7 +148,7 @@ impl<'a> Event<'a> {
     #[inline(never)]
     fn take(
         &mut self,
-        member: &Member,
+        member: Member,
         dialect: UsageDialect,
         value: &mut Cursor<'a>,
     ) -> Result<(), Broken> {
@@ -110,6 +161,31 @@ impl<'a> Event<'a> {
                 self.model = self.model.take().or_else(|| model.and_then(kept_model));
             }
             Member::Usage => return self.usage(dialect, value),
+            Member::Service => return self.side.take_service(dialect, value),
+            Member::Output => {
+                let made = &mut self.made;
+                return value.or_skip(|value| made::items(made, value)).map(|_| ());
+            }
+            Member::Candidates => {
+                let candidates = value.or_skip(|value| made::candidates(&mut self.made, value))?;
+                if let Ok(candidates) = candidates {
+                    self.finish |= candidates.finished;
+                    self.content |= candidates.delivered > 0;
+                    self.delivered += candidates.delivered;
+                }
+            }
+            Member::PromptFeedback => self.finish |= value.has_substance()?,
+            Member::Data => {
+                let mut images = 0;
+                let count = |value: &mut Cursor<'_>| {
+                    value.items(|item| {
+                        images += 1;
+                        item.skip()
+                    })
+                };
+                value.or_skip(count)?.unwrap_or_default();
+                self.made.raise(Field::Images, images);
+            }
         }
         Ok(())
     }
@@ -117,8 +193,8 @@ impl<'a> Event<'a> {
     /// Anything but an object tells nothing.
     fn inner(&mut self, dialect: UsageDialect, value: &mut Cursor<'a>) -> Result<(), Broken> {
         let inner = |value: &mut Cursor<'a>| {
-            value.members(|key, value| match Member::of_inner(key) {
-                Some(member) => self.take(&member, dialect, value),
+            value.members(|key, value| match Member::of_inner(dialect, key) {
+                Some(member) => self.take(member, dialect, value),
                 None => value.skip(),
             })
         };
@@ -129,19 +205,17 @@ impl<'a> Event<'a> {
         if value.null() {
             return Ok(());
         }
-        match value.or_skip(|value| read_usage(dialect, value))? {
-            Ok(Some(tally)) => self.add(tally),
+        let side = &mut self.side;
+        match value.or_skip(|value| read_usage(dialect, value, side))? {
+            Ok(Some(tally)) => self.add(&tally),
             Ok(None) => {}
             Err(unknown) => self.unknown = Some(unknown),
         }
         Ok(())
     }
 
-    fn add(&mut self, tally: Tally) {
-        match &mut self.tally {
-            Some(before) => before.merge(&tally),
-            none => *none = Some(tally),
-        }
+    fn add(&mut self, tally: &Tally) {
+        self.tally.get_or_insert_default().merge(tally);
     }
 
     fn choices(&mut self, value: &mut Cursor<'a>) -> Result<(), Broken> {
@@ -149,11 +223,16 @@ impl<'a> Event<'a> {
             choice.members(|key, value| {
                 match key {
                     b"finish_reason" => self.finish |= value.has_substance()?,
-                    b"text" => self.content |= value.has_substance()?,
-                    b"delta" if !value.null() => value.members(|key, value| {
-                        self.content |= value.has_substance()? && key != b"role";
-                        Ok::<_, Broken>(())
-                    })?,
+                    b"text" => {
+                        let text = delivered::text(value)?;
+                        self.content |= text > 0;
+                        self.delivered += text;
+                    }
+                    b"delta" if !value.null() => {
+                        let delta = delivered::chat_delta(value)?;
+                        self.content |= delta.has_substance;
+                        self.delivered += delta.bytes;
+                    }
                     b"delta" => {}
                     _ => value.skip()?,
                 }

@@ -1,25 +1,59 @@
 //! What an answer used, read from its body or its stream without changing a byte of either.
 
+mod batch;
 mod body;
+mod classes;
+mod delivered;
 mod event;
 mod lines;
+mod made;
+mod side;
 mod stream;
 mod tally;
 mod wire;
 
+pub use batch::{BatchForm, BatchLine};
 pub use body::BodyUsage;
+pub(crate) use side::service_of;
 pub use stream::{BodyEnd, StreamReport, StreamUsage};
 
+use crate::body::CallView;
 use std::borrow::Cow;
+use tollkeep_types::usage::Service;
 
 /// Longest model name that is kept from an answer, in bytes.
 const MODEL_BYTES_MAX: usize = 256;
 
+/// The quality and size of images where the request names none.
+const IMAGE_SORT: &str = "standard:1024x1024";
+
 /// What the request asked for that decides how its usage reads.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Asked {
     /// [`crate::body::CallView::hour_cache`].
     pub hour_cache: bool,
+    /// The service that was asked for, if the request named one.
+    pub service: Option<Service>,
+    /// The request has `web_search_options`: one search.
+    pub web_search: bool,
+    /// Unicode scalar values of a text to be spoken.
+    pub chars_in: u64,
+    /// `<quality>:<size>` of images; `None`: what is usual.
+    pub image_sort: Option<Box<str>>,
+    /// It was part of a batch, which has a price of its own.
+    pub batch: bool,
+}
+
+impl Asked {
+    /// What a request's body asked for.
+    pub fn of(view: &CallView<'_>) -> Self {
+        Self {
+            hour_cache: view.hour_cache,
+            service: view.service_tier.as_deref().and_then(service_of),
+            web_search: view.web_search,
+            ..Self::default()
+        }
+    }
 }
 
 /// How an answer ended, for the usage record.

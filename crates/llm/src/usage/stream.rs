@@ -1,13 +1,16 @@
 //! The usage of a streamed answer, read while it goes by.
 
+use super::delivered;
 use super::event::Event;
 use super::lines::EventLines;
+use super::side::Side;
 use super::tally::Tally;
 use super::{Asked, Outcome};
+use crate::json::{Broken, Cursor};
 use crate::surface::UsageDialect;
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
-use tollkeep_types::usage::{UnknownUsage, UsageReport};
+use tollkeep_types::usage::{Flag, Flags, Lines, Partial, Told, UnknownUsage, UsageReport};
 
 /// How the upstream's body ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,16 +25,15 @@ pub enum BodyEnd {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StreamReport {
     /// The usage.
-    pub report: UsageReport,
+    pub told: Told,
     /// How the stream ended.
     pub outcome: Outcome,
     /// The model the stream names, at most 256 bytes.
     pub model: Option<Box<str>>,
 }
 
-/// Watches an SSE stream go by. Feeding costs a search for line ends and markers; only events
-/// that carry usage, an end or an error are parsed, and those before the first content. The
-/// result does not depend on how the bytes were cut. Memory: one line, or the data of one event
+/// Watches an SSE stream go by. Feeding costs a search for line ends and a look at each event,
+/// whose content is counted in bytes. The result does not depend on how the bytes were cut. Memory: one line, or the data of one event
 /// whose end has not come, and not even that when both lie in the piece that is fed.
 #[derive(Debug)]
 pub struct StreamUsage {
@@ -46,6 +48,12 @@ struct Seen {
     events: u64,
     model: Option<Box<str>>,
     tally: Option<Tally>,
+    /// What is counted by what the answer contains.
+    made: Tally,
+    side: Side,
+    regressed: bool,
+    /// UTF-8 bytes of content.
+    delivered: u64,
     unknown: Option<UnknownUsage>,
     content: bool,
     /// The upstream's own start of an answer (anthropic): from here on it bills.
@@ -69,6 +77,10 @@ impl StreamUsage {
                 events: 0,
                 model: None,
                 tally: None,
+                made: Tally::default(),
+                side: Side::default(),
+                regressed: false,
+                delivered: 0,
                 unknown: None,
                 content: false,
                 started: false,
@@ -117,7 +129,7 @@ impl StreamUsage {
         }
         let outcome = self.seen.outcome(end);
         StreamReport {
-            report: self.seen.report(outcome),
+            told: self.seen.told_in_all(outcome),
             outcome,
             model: self.seen.model,
         }
@@ -134,8 +146,13 @@ impl Seen {
         }
         match self.dialect {
             UsageDialect::Chat | UsageDialect::Embeddings => self.chat(data),
-            UsageDialect::Responses => self.responses(data),
+            UsageDialect::Responses
+            | UsageDialect::Images
+            | UsageDialect::Transcription
+            | UsageDialect::Speech
+            | UsageDialect::Realtime => self.responses(data),
             UsageDialect::Anthropic => self.anthropic(data),
+            UsageDialect::Gemini => self.gemini(data),
         }
     }
 
@@ -144,11 +161,13 @@ impl Seen {
             self.terminal = true;
             return;
         }
-        // Until the first content each event is looked at; from then on most say nothing new.
-        if self.content && !has_marker(data) {
-            return;
-        }
-        let Some(event) = self.parsed(data) else {
+        let Ok(event) = Event::of_stream(self.dialect, data) else {
+            // From the first content on, what has no marker could say nothing new but content.
+            if self.content && !has_marker(data) {
+                self.delivered = self.delivered.saturating_add(len(data));
+            } else {
+                self.broken(data);
+            }
             return;
         };
         self.content |= event.content;
@@ -162,6 +181,11 @@ impl Seen {
             && !RESPONSE_EVENTS.contains(&name)
         {
             self.content |= name.ends_with(b".delta");
+            if name.ends_with(b".delta") || name == b"output_item.added" {
+                let event = Event::of_stream(self.dialect, data);
+                let bytes = event.map_or(len(data), |event| event.delivered);
+                self.delivered = self.delivered.saturating_add(bytes);
+            }
             return;
         }
         let Some(event) = self.parsed(data) else {
@@ -171,35 +195,65 @@ impl Seen {
         let name = kind.strip_prefix("response.").unwrap_or_default();
         self.content |= name.ends_with(".delta");
         self.told(&event, name == "failed" || kind == "error" || event.error);
-        self.terminal |= matches!(name, "completed" | "incomplete" | "failed" | "cancelled");
+        self.terminal |= matches!(name, "completed" | "incomplete" | "failed" | "cancelled")
+            // Images and transcripts end so.
+            || kind.ends_with(".completed")
+            || kind.ends_with(".done") && self.dialect != UsageDialect::Responses;
     }
 
     fn anthropic(&mut self, data: &[u8]) {
         match leading_type(data) {
             Some(b"content_block_delta") => {
                 self.content = true;
+                let bytes = delivered::block_delta(data);
+                self.delivered = self.delivered.saturating_add(bytes);
                 return;
             }
-            Some(b"content_block_start" | b"content_block_stop" | b"ping") => return,
+            Some(b"content_block_start") => {
+                let bytes = block_name(data);
+                self.delivered = self.delivered.saturating_add(bytes);
+                return;
+            }
+            Some(b"content_block_stop" | b"ping") => return,
             _ => {}
         }
         let Some(event) = self.parsed(data) else {
             return;
         };
         let kind = &*event.kind;
-        self.content |= kind == "content_block_delta";
+        if kind == "content_block_delta" {
+            self.content = true;
+            let bytes = delivered::block_delta(data);
+            self.delivered = self.delivered.saturating_add(bytes);
+        }
         self.started |= kind == "message_start";
         self.told(&event, kind == "error");
         self.terminal |= kind == "message_stop";
     }
 
-    /// An event that begins like an object and is none may have hidden anything.
+    /// Every chunk is of the same form, and the last one says why it ended.
+    fn gemini(&mut self, data: &[u8]) {
+        let Some(event) = self.parsed(data) else {
+            return;
+        };
+        self.content |= event.content;
+        self.finish |= event.finish;
+        self.told(&event, false);
+    }
+
     fn parsed<'a>(&mut self, data: &'a [u8]) -> Option<Event<'a>> {
         let event = Event::of_stream(self.dialect, data).ok();
-        if event.is_none() && data.trim_ascii_start().starts_with(b"{") {
-            self.unknown.get_or_insert(UnknownUsage::Unreadable);
+        if event.is_none() {
+            self.broken(data);
         }
         event
+    }
+
+    /// An event that begins like an object and is none may have hidden anything.
+    fn broken(&mut self, data: &[u8]) {
+        if data.trim_ascii_start().starts_with(b"{") {
+            self.unknown.get_or_insert(UnknownUsage::Unreadable);
+        }
     }
 
     /// Keeps what an event tells. It is an error by its name or by having one.
@@ -210,15 +264,20 @@ impl Seen {
         if self.model.is_none() {
             self.model = event.model.as_deref().map(Box::from);
         }
+        self.delivered = self.delivered.saturating_add(event.delivered);
+        self.made.merge(&event.made);
+        self.side.merge(event.side.clone());
         if let Some(tally) = &event.tally {
-            self.tally.get_or_insert_default().merge(tally);
+            self.regressed |= self.tally.get_or_insert_default().merge(tally);
             self.error_with_usage |= is_error;
         }
     }
 
     const fn outcome(&self, end: BodyEnd) -> Outcome {
         // Many servers of the chat form leave `[DONE]` out.
-        let ended = self.terminal || (self.finish && matches!(end, BodyEnd::Clean));
+        let ended = self.terminal
+            || self.finish
+                && (matches!(end, BodyEnd::Clean) || matches!(self.dialect, UsageDialect::Gemini));
         if self.error {
             Outcome::Error
         } else if ended {
@@ -228,19 +287,79 @@ impl Seen {
         }
     }
 
-    fn report(&self, outcome: Outcome) -> UsageReport {
+    fn told_in_all(&self, outcome: Outcome) -> Told {
+        let mut flags = Flags::default();
+        let report = self.report(outcome, &mut flags);
+        let partial = match report {
+            UsageReport::Unknown(UnknownUsage::Cut) => {
+                flags.add(Flag::Cut);
+                self.partial(&mut flags)
+            }
+            UsageReport::Unknown(UnknownUsage::Absent) => self.partial(&mut flags),
+            _ => None,
+        };
+        if self.regressed {
+            flags.add(Flag::Regressed);
+        }
+        Told {
+            report,
+            flags,
+            partial,
+        }
+    }
+
+    /// Gemini and Anthropic tell their usage from the start: one that never did is no answer of
+    /// theirs that could be estimated.
+    fn partial(&self, flags: &mut Flags) -> Option<Box<Partial>> {
+        let tells_late = matches!(self.dialect, UsageDialect::Chat | UsageDialect::Responses);
+        if self.tally.is_none() && !tells_late {
+            return None;
+        }
+        let lines = self.tally.as_ref().map(|tally| self.lines(tally, flags));
+        Some(Box::new(Partial {
+            lines,
+            service: self.side.service(self.dialect, &self.asked, flags),
+            delivered_bytes: self.delivered,
+        }))
+    }
+
+    fn lines(&self, tally: &Tally, flags: &mut Flags) -> Lines {
+        let mut all = *tally;
+        all.merge(&self.made);
+        self.side.lines(&all, self.dialect, &self.asked, flags)
+    }
+
+    fn report(&self, outcome: Outcome, flags: &mut Flags) -> UsageReport {
         if let Some(unknown) = self.unknown {
             return UsageReport::Unknown(unknown);
         }
-        let reported = |tally: &Tally| UsageReport::Reported(tally.usage(self.dialect, self.asked));
         match (outcome, &self.tally) {
-            (Outcome::Complete, Some(tally)) => reported(tally),
+            (Outcome::Complete, Some(tally)) => UsageReport::Reported(self.lines(tally, flags)),
             (Outcome::Complete, None) => UsageReport::Unknown(UnknownUsage::Absent),
-            (Outcome::Error, Some(tally)) if self.error_with_usage => reported(tally),
+            (Outcome::Error, Some(tally)) if self.error_with_usage => {
+                UsageReport::Reported(self.lines(tally, flags))
+            }
             (Outcome::Error, None) if !self.content && !self.started => UsageReport::Released,
             (Outcome::Error | Outcome::Cut, _) => UsageReport::Unknown(UnknownUsage::Cut),
         }
     }
+}
+
+/// The bytes of the name of a tool that a content block begins to call.
+fn block_name(data: &[u8]) -> u64 {
+    let mut bytes = 0;
+    let read = Cursor::new(data).members(|key, value| {
+        if key == b"content_block" {
+            bytes = delivered::tool_name(value)?;
+            return Ok(());
+        }
+        value.skip()
+    });
+    read.map_or_else(|_: Broken| len(data), |()| bytes)
+}
+
+fn len(data: &[u8]) -> u64 {
+    u64::try_from(data.len()).unwrap_or(u64::MAX)
 }
 
 /// The events of responses that carry the whole response object.

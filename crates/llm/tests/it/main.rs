@@ -1,6 +1,8 @@
 //! The crate through its public door.
 
 #[cfg(test)]
+mod asks;
+#[cfg(test)]
 mod body;
 #[cfg(test)]
 mod catalog;

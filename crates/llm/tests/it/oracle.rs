@@ -202,12 +202,12 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let read = |body: &str| {
-            BodyUsage::read(UsageDialect::Chat, Asked::default(), 200, body.as_bytes()).report
+            BodyUsage::read(UsageDialect::Chat, &Asked::default(), 200, body.as_bytes()).told.report
         };
         let usage = r#""usage" : {"prompt_tokens":3,"x":[{}],"completion_tokens":4}"#;
         let body = format!("{{\"a\":{before},{usage},\"b\":[{after}]}}");
         let UsageReport::Reported(found) = read(&body) else { panic!("{body}") };
-        prop_assert_eq!((found.count(Class::InText), found.count(Class::OutText)), (3, 4));
+        prop_assert_eq!((found.first.usage.count(Class::InText), found.first.usage.count(Class::OutText)), (3, 4));
 
         let inside = format!("{{\"a\":{before},\"c\":{{{usage}}},\"b\":[{after}]}}");
         prop_assert_eq!(read(&inside), UsageReport::Unknown(UnknownUsage::Absent));

@@ -75,14 +75,14 @@ fn an_error_before_any_output_owes_nothing() {
         ("at once", Chat, FAIL.to_owned(), true, UsageReport::Released),
         ("after the role", Chat, [ROLE, FAIL].concat(), true, UsageReport::Released),
         ("and then done", Chat, [FAIL, DONE].concat(), true, UsageReport::Released),
-        ("after content", Chat, [ROLE, TEXT, FAIL].concat(), false, cut),
-        ("after content and usage", Chat, [TEXT, USAGE, FAIL].concat(), false, cut),
-        ("with a finish reason", Chat, [TEXT, STOP, FAIL, DONE].concat(), false, cut),
+        ("after content", Chat, [ROLE, TEXT, FAIL].concat(), false, cut.clone()),
+        ("after content and usage", Chat, [TEXT, USAGE, FAIL].concat(), false, cut.clone()),
+        ("with a finish reason", Chat, [TEXT, STOP, FAIL, DONE].concat(), false, cut.clone()),
         ("before message_start", Anthropic, overloaded.to_owned(), true, UsageReport::Released),
         ("after a ping", Anthropic, ["data: {\"type\":\"ping\"}\n\n", overloaded].concat(), true, UsageReport::Released),
-        ("after message_start", Anthropic, [start, overloaded].concat(), true, cut),
+        ("after message_start", Anthropic, [start, overloaded].concat(), true, cut.clone()),
         ("failed", Responses, failed.to_owned(), true, UsageReport::Released),
-        ("failed after output", Responses, [delta, failed].concat(), false, cut),
+        ("failed after output", Responses, [delta, failed].concat(), false, cut.clone()),
         ("error event", Responses, "data: {\"type\":\"error\",\"code\":\"x\"}\n\n".to_owned(), true, UsageReport::Released),
     ];
     for (name, dialect, sse, before, report) in rows {
@@ -90,7 +90,7 @@ fn an_error_before_any_output_owes_nothing() {
         assert_eq!(stream.failed_before_content(), before, "{name}");
         let end = stream.finish(Clean);
         assert_eq!(
-            (end.outcome, end.report),
+            (end.outcome, end.told.report),
             (Outcome::Error, report),
             "{name}"
         );
@@ -106,11 +106,14 @@ fn an_error_that_tells_usage_is_charged() {
     .concat();
     let end = read(Chat, &sse).finish(Clean);
     assert_eq!(end.outcome, Outcome::Error);
-    let UsageReport::Reported(usage) = end.report else {
+    let UsageReport::Reported(usage) = end.told.report else {
         panic!("{end:?}")
     };
     assert_eq!(
-        (usage.count(Class::InText), usage.count(Class::OutText)),
+        (
+            usage.first.usage.count(Class::InText),
+            usage.first.usage.count(Class::OutText)
+        ),
         (3, 1)
     );
 }
@@ -223,10 +226,10 @@ fn lines_and_events_beyond_their_limits_make_usage_unknown() {
         };
         let whole = read(Chat, &sse).finish(Clean);
         assert_eq!(
-            whole.report == too_large,
+            whole.told.report == too_large,
             !known,
             "{name}: {:?}",
-            whole.report
+            whole.told.report
         );
         assert_eq!(whole.outcome, Outcome::Complete, "{name}");
         for size in [1000, 65_536, MIB - 1] {
@@ -250,7 +253,7 @@ fn broken_events_make_usage_unknown_only_where_they_may_have_told_it() {
         ("negative", [TEXT, &USAGE.replace('3', "-3"), USAGE, DONE].concat(), Some(UsageReport::Unknown(UnknownUsage::Malformed))),
     ];
     for (name, sse, want) in rows {
-        let report = read(Chat, &sse).finish(Clean).report;
+        let report = read(Chat, &sse).finish(Clean).told.report;
         match want {
             Some(want) => assert_eq!(report, want, "{name}"),
             None => assert!(

@@ -164,6 +164,17 @@ impl AttemptResult {
 /// Classes of rate limits.
 pub(super) const RATE_CLASSES: [&str; 6] = ["global", "ip", "route", "token", "project", "strict"];
 
+/// Why no more is known of a call's usage, or its cost.
+pub(super) const USAGE_REASONS: [&str; 7] = [
+    "none",
+    "no_usage",
+    "malformed",
+    "cut",
+    "too_large",
+    "unreadable",
+    "unpriced",
+];
+
 /// Classes of a status, with one for requests that were never answered.
 pub(super) const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 

@@ -170,9 +170,9 @@ impl Metrics {
         self.egress_refused.add(reason, "", 1);
     }
 
-    /// Something unusual in how a token is used.
-    pub fn anomaly(&self, signal: &'static str) {
-        self.anomalies.add(signal, "", 1);
+    /// Unusual uses of tokens, so many by this signal; with none the signal is shown from now on.
+    pub fn anomaly(&self, signal: &'static str, times: u64) {
+        self.anomalies.add(signal, "", times);
     }
 
     /// Whether the process is draining.

@@ -2,14 +2,15 @@
 
 use super::histogram::{OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::labels::{
-    AttemptResult, ModelLabel, ProviderLabel, RATE_CLASSES, RouteLabel, status_class,
+    AttemptResult, ModelLabel, ProviderLabel, RATE_CLASSES, RouteLabel, USAGE_REASONS, status_class,
 };
 use super::shard::Shard;
 use crate::RequestOutcome;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use tollkeep_types::usage::Usage;
+use tollkeep_types::money::NanoUsd;
+use tollkeep_types::usage::{Quality, Usage};
 
 /// One finished request.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +98,30 @@ impl Recorder {
             if let Some(tally) = cell.get(class as usize) {
                 tally.add(count);
             }
+        }
+    }
+
+    /// What a call cost.
+    pub fn spent(
+        &self,
+        provider: ProviderLabel,
+        model: ModelLabel,
+        quality: Quality,
+        cost: NanoUsd,
+    ) {
+        let cell = self.shard.spend.cell(provider.0, model.0);
+        let cost = u64::try_from(cost.get()).unwrap_or(0);
+        if let Some(tally) = cell.and_then(|cell| cell.get(quality as usize)) {
+            tally.add(cost);
+        }
+    }
+
+    /// How far to trust what is known of a call's usage, and why no further.
+    pub fn usage_quality(&self, quality: Quality, reason: &'static str) {
+        let at = USAGE_REASONS.iter().position(|known| *known == reason);
+        let by_reason = self.shard.qualities.get(quality as usize);
+        if let Some(tally) = by_reason.zip(at).and_then(|(by, at)| by.get(at)) {
+            tally.add(1);
         }
     }
 

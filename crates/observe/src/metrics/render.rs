@@ -1,5 +1,6 @@
 //! All counters as Prometheus text, format 0.0.4.
 
+mod spend;
 mod words;
 
 use super::Metrics;
@@ -27,6 +28,8 @@ impl Metrics {
         let mut left = self.series_max;
         self.render_requests(&mut text, &shards, &mut left);
         self.render_tokens(&mut text, &shards, &mut left);
+        self.render_spend(&mut text, &shards, &mut left);
+        Self::render_qualities(&mut text, &shards);
         render_totals(&mut text, &shards);
         self.render_attempts(&mut text, &shards);
         self.render_violations(&mut text, &shards);
@@ -70,13 +73,16 @@ impl Metrics {
     }
 
     fn render_tokens(&self, text: &mut Text, shards: &[Arc<Shard>], left: &mut usize) {
-        let mut sums: BTreeMap<(usize, usize), TokenSum> = BTreeMap::new();
+        let mut sums: BTreeMap<(usize, usize), Counts<{ Class::ALL.len() }>> = BTreeMap::new();
         for (place, cell) in shards.iter().flat_map(|shard| shard.tokens.used()) {
             sums.entry(place)
                 .or_default()
                 .add(cell.iter().map(Tally::total));
         }
-        let merge = |sum: &mut TokenSum, other: &TokenSum| sum.add(other.0.into_iter());
+        let merge = |sum: &mut Counts<{ Class::ALL.len() }>,
+                     other: &Counts<{ Class::ALL.len() }>| {
+            sum.add(other.0.into_iter())
+        };
         let names = [&self.providers, &self.models].map(Names::list);
         let sums = named(sums, &names, left, merge);
         text.family(
@@ -293,11 +299,17 @@ const HISTOGRAMS: [HistogramRow; 3] = [
     ),
 ];
 
-/// Tokens of all workers.
-#[derive(Clone, Default)]
-struct TokenSum([u64; Class::ALL.len()]);
+/// Counts of all workers, one by one.
+#[derive(Clone)]
+struct Counts<const N: usize>([u64; N]);
 
-impl TokenSum {
+impl<const N: usize> Default for Counts<N> {
+    fn default() -> Self {
+        Self([0; N])
+    }
+}
+
+impl<const N: usize> Counts<N> {
     fn add(&mut self, counts: impl Iterator<Item = u64>) {
         for (slot, count) in self.0.iter_mut().zip(counts) {
             *slot += count;
@@ -305,7 +317,7 @@ impl TokenSum {
     }
 }
 
-impl Series for TokenSum {
+impl<const N: usize> Series for Counts<N> {
     fn series(&self) -> usize {
         self.0.iter().filter(|count| **count > 0).count()
     }

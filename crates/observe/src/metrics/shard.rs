@@ -1,11 +1,11 @@
 //! One worker's counters.
 
 use super::histogram::Histogram;
-use super::labels::{AttemptResult, NAMES_MAX, RATE_CLASSES, STATUS_CLASSES};
+use super::labels::{AttemptResult, NAMES_MAX, RATE_CLASSES, STATUS_CLASSES, USAGE_REASONS};
 use crate::RequestOutcome;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tollkeep_types::usage::Class;
+use tollkeep_types::usage::{Class, Quality};
 
 /// A count with one writer: a load and a store, no locked instruction. Readers see every whole
 /// value, perhaps a moment late.
@@ -38,6 +38,12 @@ pub(super) struct Requests {
 
 /// Tokens of one provider and model.
 pub(super) type Tokens = [Tally; Class::ALL.len()];
+
+/// Nano-dollars of one provider and model, by how far they are trusted.
+pub(super) type Spend = [Tally; Quality::ALL.len()];
+
+/// Calls by how far their usage is trusted, and why no further.
+pub(super) type Qualities = [[Tally; USAGE_REASONS.len()]; Quality::ALL.len()];
 
 /// Cells that are made together: few labels are in use, and they stand side by side.
 const BLOCK: usize = 16;
@@ -101,6 +107,9 @@ pub(super) struct Shard {
     pub(super) requests: Table<Requests>,
     /// Providers by models.
     pub(super) tokens: Table<Tokens>,
+    /// The same in money.
+    pub(super) spend: Table<Spend>,
+    pub(super) qualities: Qualities,
     /// One per provider.
     pub(super) attempts: Box<[OnceLock<Box<Attempts>>]>,
     /// Rate limits that were hit: classes by route.
@@ -116,6 +125,8 @@ impl Shard {
         Self {
             requests: Table::new(),
             tokens: Table::new(),
+            spend: Table::new(),
+            qualities: Qualities::default(),
             attempts: unused(NAMES_MAX),
             violations: unused(NAMES_MAX),
             in_flight: Tally::default(),

@@ -140,14 +140,14 @@ impl Bindings<'_> {
 }
 
 /// How often a field was sent.
-enum Sent<'f> {
+pub(crate) enum Sent<'f> {
     Never,
     Once(&'f [u8]),
     Repeatedly,
 }
 
 impl<'f> Sent<'f> {
-    fn find<F>(fields: &F, wanted: &str) -> Self
+    pub(crate) fn find<F>(fields: &F, wanted: &str) -> Self
     where
         F: Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
     {

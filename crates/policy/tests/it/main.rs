@@ -9,9 +9,11 @@
 
 mod bindings;
 mod breaker;
+mod call_policy;
 mod client_ip;
 mod cors;
 mod egress;
+mod form;
 mod front_door;
 mod headers;
 mod ip_list;

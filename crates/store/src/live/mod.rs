@@ -1,17 +1,20 @@
 //! The tokens in use, where the data plane finds them: in memory, without a lock, without waiting.
 
 mod lineage;
+mod project;
 mod service_tokens;
 mod shards;
 mod token;
 mod usage;
 
 pub use lineage::{Granting, Lineage};
+pub use project::{LiveProject, ProjectStanding};
 pub use service_tokens::ServiceTokens;
-pub use token::{LiveProject, LiveToken, ProjectStanding};
+pub use token::LiveToken;
 pub use usage::{Usage, UsageBatch};
 
 use crate::{Project, ServiceToken, Tenant, TenantStatus, Token, TokenState};
+use project::TenantRules;
 use shards::Shards;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,8 +38,8 @@ pub struct LiveTokens {
 struct Index {
     projects: HashMap<ProjectId, Arc<LiveProject>>,
     lineages: HashMap<LineageId, Weak<Lineage>>,
-    /// Tenants that are not active.
-    tenants: HashMap<TenantId, TenantStatus>,
+    /// Tenants that are not active, or have limits or a policy.
+    tenants: HashMap<TenantId, TenantRules>,
     /// Tokens swept while a call held them, or before their counts were stored.
     leaving: Vec<Arc<LiveToken>>,
     /// Other processes grant calls of the same lines.
@@ -46,11 +49,11 @@ struct Index {
 /// A change that is on disk and now takes effect.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
-    /// A tenant was suspended, resumed or deleted.
+    /// A tenant was suspended, resumed or deleted, or its limits or policy changed.
     Tenant(&'a Tenant),
-    /// A project was made, or switched on or off.
+    /// A project was made, or switched on or off, or its limits or policy changed.
     Project(&'a Project),
-    /// A token was made, rotated or revoked.
+    /// A token was made, changed, rotated or revoked.
     Token(&'a Token),
     /// A service token was made, rotated or revoked.
     ServiceToken(&'a ServiceToken),
@@ -84,7 +87,7 @@ impl LiveTokens {
             for project in projects {
                 index.project(project);
             }
-            let made = tokens.iter().filter_map(|token| index.token(token));
+            let made = tokens.iter().filter_map(|token| index.token(token, None));
             live.shards.fill(made);
         }
         live.service_tokens.fill(service_tokens);
@@ -120,7 +123,7 @@ impl LiveTokens {
                     if let Some(before) = &before {
                         before.follow(token);
                     }
-                    if let Some(live) = index.token(token) {
+                    if let Some(live) = index.token(token, before.as_deref()) {
                         if let Some(used_at) = before.and_then(|before| before.unstored_use()) {
                             live.note_use(used_at);
                         }
@@ -132,16 +135,17 @@ impl LiveTokens {
     }
 
     /// Shows everything anew, as after a time in which changes made elsewhere were not seen.
-    /// Of the tenants it takes those that are not active. What is on its way to holders of what may
-    /// no longer be used ends, since nobody knows whether it might have gone on.
+    /// Of the tenants it takes those that are not active, or have limits or a policy. What is on its
+    /// way to holders of what may no longer be used ends, since nobody knows whether it might have
+    /// gone on.
     pub fn replace(
         &self,
-        (not_active, projects): (&[Tenant], &[Project]),
+        (of_note, projects): (&[Tenant], &[Project]),
         tokens: &[Token],
         service_tokens: &[ServiceToken],
     ) {
-        self.index().tenants_resume();
-        for tenant in not_active {
+        self.index().tenants_anew(of_note);
+        for tenant in of_note {
             self.apply(Change::Tenant(tenant));
         }
         for project in projects {
@@ -163,7 +167,10 @@ impl LiveTokens {
         off.for_each(|token| self.cut(Cut::Token(token.id, token.secret.digest)));
         let off = projects.iter().filter(|project| !project.is_active);
         off.for_each(|project| self.cut(Cut::Project(project.id)));
-        for tenant in not_active {
+        let off = of_note
+            .iter()
+            .filter(|tenant| tenant.status != TenantStatus::Active);
+        for tenant in off {
             self.cut(Cut::Tenant(tenant.id));
         }
         self.cuts.fetch_add(1, Ordering::Release);
@@ -268,23 +275,28 @@ impl LiveTokens {
 }
 
 impl Index {
-    fn tenants_resume(&mut self) {
-        self.tenants.clear();
+    /// Tenants that are not among these are as new ones are.
+    fn tenants_anew(&mut self, of_note: &[Tenant]) {
+        let ids: HashSet<_> = of_note.iter().map(|tenant| tenant.id).collect();
+        self.tenants.retain(|id, _| ids.contains(id));
+        let plain = TenantRules::default();
         let projects = self.projects.values();
-        projects.for_each(|live| live.follow_tenant(TenantStatus::Active));
+        projects
+            .filter(|live| !ids.contains(&live.tenant_id))
+            .for_each(|live| live.follow_tenant(&plain));
     }
 
     fn tenant(&mut self, tenant: &Tenant) {
-        match tenant.status {
-            TenantStatus::Active => self.tenants.remove(&tenant.id),
-            TenantStatus::Suspended | TenantStatus::Deleted => {
-                self.tenants.insert(tenant.id, tenant.status)
-            }
-        };
+        let rules = TenantRules::of(tenant);
         let projects = self.projects.values();
         projects
             .filter(|live| live.tenant_id == tenant.id)
-            .for_each(|live| live.follow_tenant(tenant.status));
+            .for_each(|live| live.follow_tenant(&rules));
+        if rules == TenantRules::default() {
+            self.tenants.remove(&tenant.id);
+        } else {
+            self.tenants.insert(tenant.id, rules);
+        }
     }
 
     fn project(&mut self, project: &Project) {
@@ -292,8 +304,8 @@ impl Index {
             live.follow(project);
         } else {
             let live = Arc::new(LiveProject::new(project));
-            if let Some(status) = self.tenants.get(&project.tenant_id) {
-                live.follow_tenant(*status);
+            if let Some(rules) = self.tenants.get(&project.tenant_id) {
+                live.follow_tenant(rules);
             }
             self.projects.insert(project.id, live);
         }
@@ -301,7 +313,8 @@ impl Index {
 
     /// A live token for a row; `None` if it can't be used any more, or (never, by the order of
     /// changes) its project is unknown.
-    fn token(&mut self, token: &Token) -> Option<Arc<LiveToken>> {
+    /// `before` is what stood for the row so far.
+    fn token(&mut self, token: &Token, before: Option<&LiveToken>) -> Option<Arc<LiveToken>> {
         let project = Arc::clone(self.projects.get(&token.project_id)?);
         let known = self.lineages.get(&token.lineage).and_then(Weak::upgrade);
         let lineage = known.unwrap_or_else(|| {
@@ -315,6 +328,6 @@ impl Index {
                 .insert(token.lineage, Arc::downgrade(&lineage));
             lineage
         });
-        LiveToken::new(token, project, lineage).map(Arc::new)
+        LiveToken::new(token, (project, lineage), before).map(Arc::new)
     }
 }

@@ -1,89 +1,13 @@
 //! A token as the data plane uses it.
 
-use super::{Granting, Lineage};
+use super::{Granting, Lineage, LiveProject};
 use crate::token::Lifetime;
-use crate::{Bindings, CallLimits, Project, Standing, TenantStatus, Token, TokenState};
+use crate::{Bindings, CallLimits, Standing, Token, TokenState};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use tollkeep_types::{ProjectId, TenantId, TokenHash, TokenId, WallMillis};
-
-/// A project as the data plane sees it.
-#[derive(Debug)]
-pub struct LiveProject {
-    /// Its id.
-    pub id: ProjectId,
-    /// Its tenant.
-    pub tenant_id: TenantId,
-    /// Its slug, for audit details.
-    pub slug: Box<str>,
-    /// Its rate limits.
-    pub limits: CallLimits,
-    active: AtomicBool,
-    tenant: AtomicU8,
-    cut: AtomicBool,
-}
-
-/// Whether the tokens of a project may be used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ProjectStanding {
-    /// They may.
-    Active,
-    /// The project is switched off.
-    Inactive,
-    /// Its tenant is suspended.
-    TenantSuspended,
-    /// Its tenant was deleted.
-    Gone,
-}
-
-impl LiveProject {
-    pub(super) fn new(project: &Project) -> Self {
-        Self {
-            id: project.id,
-            tenant_id: project.tenant_id,
-            slug: project.slug.as_str().into(),
-            limits: project.limits,
-            active: AtomicBool::new(project.is_active),
-            tenant: AtomicU8::new(0),
-            cut: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether its tokens may be used. HOT: two loads.
-    pub fn standing(&self) -> ProjectStanding {
-        match self.tenant.load(Ordering::Relaxed) {
-            0 if self.active.load(Ordering::Relaxed) => ProjectStanding::Active,
-            0 => ProjectStanding::Inactive,
-            1 => ProjectStanding::TenantSuspended,
-            _ => ProjectStanding::Gone,
-        }
-    }
-
-    /// Ends what is on its way to holders of its tokens.
-    pub(super) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
-    }
-
-    pub(super) fn follow_tenant(&self, status: TenantStatus) {
-        let byte = match status {
-            TenantStatus::Active => 0,
-            TenantStatus::Suspended => 1,
-            TenantStatus::Deleted => 2,
-        };
-        self.tenant.store(byte, Ordering::Relaxed);
-        if byte == 0 {
-            self.cut.store(false, Ordering::Release);
-        }
-    }
-
-    pub(super) fn follow(&self, project: &Project) {
-        self.active.store(project.is_active, Ordering::Relaxed);
-        if project.is_active {
-            self.cut.store(false, Ordering::Release);
-        }
-    }
-}
+use tollkeep_policy::call_policy::CallPolicy;
+use tollkeep_types::{TokenHash, TokenId, WallMillis};
 
 /// A token in use. What can change while calls hold it is atomic; a revocation is seen by all.
 #[derive(Debug)]
@@ -102,14 +26,17 @@ pub struct LiveToken {
     pub expires_at: Option<WallMillis>,
     /// How many calls its lineage may make in all.
     pub max_requests: Option<NonZeroU64>,
-    /// Its rate limits, with what it inherits from its project.
-    pub limits: CallLimits,
+    /// Its own rate limits.
+    own_limits: CallLimits,
     /// From where and for what it may be used.
     pub bindings: Bindings,
+    /// What may be asked for with it, besides what its project and tenant allow.
+    pub policy: Option<Arc<CallPolicy>>,
     pub(super) digest: TokenHash,
     idle_ttl_ms: Option<u64>,
     state: AtomicU8,
-    cut: AtomicBool,
+    /// Shared with what stood for the same row before and is still held by calls.
+    cut: Arc<AtomicBool>,
     /// End of the grace after a rotation; [`NO_END`] before one.
     grace_ends_at: AtomicU64,
     created_at: WallMillis,
@@ -143,8 +70,8 @@ impl LiveToken {
     /// The token of a row; `None` if it has ended for good.
     pub(super) fn new(
         token: &Token,
-        project: Arc<LiveProject>,
-        lineage: Arc<Lineage>,
+        (project, lineage): (Arc<LiveProject>, Arc<Lineage>),
+        before: Option<&Self>,
     ) -> Option<Self> {
         if token.ended_at.is_some() || token.state == TokenState::Revoked {
             return None;
@@ -152,7 +79,7 @@ impl LiveToken {
         let used_at = token.last_used_at.unwrap_or_default().0;
         Some(Self {
             id: token.id,
-            limits: token.limits.or(project.limits),
+            own_limits: token.limits,
             project,
             lineage,
             hint: token.secret.hint.as_str().into(),
@@ -160,11 +87,12 @@ impl LiveToken {
             expires_at: token.expires_at,
             max_requests: token.max_requests,
             bindings: token.bindings.clone(),
+            policy: token.policy.clone(),
             digest: token.secret.digest,
             idle_ttl_ms: token.idle_ttl_ms,
             created_at: token.created_at,
             state: AtomicU8::new(to_byte(token.state)),
-            cut: AtomicBool::new(false),
+            cut: before.map_or_else(Arc::default, |before| Arc::clone(&before.cut)),
             grace_ends_at: AtomicU64::new(token.grace_ends_at.map_or(NO_END, |end| end.0)),
             last_used_at: AtomicU64::new(used_at),
             stored_use_at: AtomicU64::new(used_at),
@@ -184,6 +112,18 @@ impl LiveToken {
         lifetime.standing(now)
     }
 
+    /// Its rate limits, with what it inherits from its project and tenant. HOT: four loads.
+    pub fn limits(&self) -> CallLimits {
+        self.own_limits.or(self.project.limits())
+    }
+
+    /// The policies that stand on it, on its project and on its tenant. HOT: two loads, where there
+    /// is none.
+    pub fn policies(&self, each: &mut Vec<Arc<CallPolicy>>) {
+        self.project.policies(each);
+        each.extend(self.policy.clone());
+    }
+
     /// The hash of its text, which names it.
     pub const fn digest(&self) -> &TokenHash {
         &self.digest
@@ -191,7 +131,7 @@ impl LiveToken {
 
     /// Whether what is on its way to its holder must end.
     pub fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire) || self.project.cut.load(Ordering::Acquire)
+        self.cut.load(Ordering::Acquire) || self.project.is_cut()
     }
 
     pub(super) fn cut(&self) {
@@ -239,7 +179,12 @@ impl LiveToken {
 
     /// Whether it may do what its row says it may.
     pub(super) fn is_as(&self, token: &Token) -> bool {
-        self.expires_at == token.expires_at && self.max_requests == token.max_requests
+        self.expires_at == token.expires_at
+            && self.max_requests == token.max_requests
+            && self.idle_ttl_ms == token.idle_ttl_ms
+            && self.own_limits == token.limits
+            && self.bindings == token.bindings
+            && self.policy == token.policy
     }
 
     /// Takes over what changed in its row. Changes come in the order in which they were stored.

@@ -48,7 +48,7 @@ const PASSWORD: &str =
 const DISABLED: &str = "UPDATE operators SET disabled_at = $2 WHERE id = $1";
 
 const TOTP: &str = "UPDATE operators SET totp = $2, totp_is_on = $3, totp_step = $4,
-  recovery_codes = $5 WHERE id = $1";
+  recovery_codes = $5, sealed_at = coalesce($6, sealed_at) WHERE id = $1";
 
 impl Store {
     /// Changes an operator who is as they `were` when they were looked at.
@@ -94,13 +94,9 @@ async fn make_change(
 ) -> Result<(), StoreError> {
     let id = is.id.to_string();
     let totp = |sealed: Option<String>, is_on: bool, step: Option<u64>, codes: String| {
-        let step = step.map(count);
-        query(TOTP)
-            .bind(id.as_str())
-            .bind(sealed)
-            .bind(is_on)
-            .bind(step)
-            .bind(codes)
+        let (step, at) = (step.map(count), (!is_on).then(|| millis(now)));
+        let statement = query(TOTP).bind(id.as_str()).bind(sealed).bind(is_on);
+        statement.bind(step).bind(codes).bind(at)
     };
     match change {
         OperatorChange::Details(wanted) => {

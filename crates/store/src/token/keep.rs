@@ -10,7 +10,7 @@ use crate::{
     Conflict, Page, PageRequest, Scope, Store, StoreError, blocklist, project, token::TokenState,
 };
 use std::num::NonZeroU64;
-use tollkeep_types::{LineageId, ProjectId, TokenId};
+use tollkeep_types::{LineageId, ProjectId, TenantId, TokenId};
 
 /// Which tokens a list shows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -26,7 +26,7 @@ macro_rules! select {
         concat!(
             "SELECT tokens.id, tenant_id, project_id, lineage_id, name, digest, pepper_id, hint,
                fingerprint, state, created_at, expires_at, idle_ttl_ms, last_used_at, max_requests,
-               request_count, limits, bindings, metadata, owner, self_rotate, suspended_at,
+               request_count, limits, bindings, policy, permissions, metadata, owner, self_rotate, suspended_at,
                suspended_by, suspended_reason, replaced_by, grace_ends_at, revoked_at,
                revoked_reason, ended_at
              FROM tokens JOIN lineages ON lineages.id = lineage_id ",
@@ -54,12 +54,16 @@ const OF_PROJECT: &str = select!("WHERE project_id = $1");
 const OF_LINEAGE: &str =
     select!("WHERE lineage_id = $1 AND ended_at IS NULL ORDER BY created_at, tokens.id");
 
+const OF_TENANT: &str = select!("WHERE tenant_id = $1 AND state <> 'revoked'");
+
 const INSERT_LINEAGE: &str = "INSERT INTO lineages (id, request_count) VALUES ($1, 0)";
 
 const INSERT: &str = "INSERT INTO tokens
   (id, tenant_id, project_id, lineage_id, name, digest, pepper_id, hint, fingerprint, state,
-   created_at, expires_at, idle_ttl_ms, max_requests, limits, bindings, metadata, owner, self_rotate)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+   created_at, expires_at, idle_ttl_ms, max_requests, limits, bindings, metadata, owner, policy,
+   permissions, self_rotate)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+   $20, $21)";
 
 impl Store {
     /// Makes a token of a project that the scope may see.
@@ -89,6 +93,8 @@ impl Store {
                 request_count: 0,
                 limits: new.limits,
                 bindings: new.bindings,
+                policy: new.policy,
+                permissions: new.permissions,
                 metadata: new.metadata,
                 owner: new.owner,
                 self_rotate: new.self_rotate,
@@ -165,7 +171,7 @@ pub(crate) async fn open(connection: &mut Connection) -> Result<Vec<Token>, Stor
 }
 
 /// Every token of a project, ended ones included.
-pub(super) async fn of_project(
+pub(crate) async fn of_project(
     connection: &mut Connection,
     id: ProjectId,
 ) -> Result<Vec<Token>, StoreError> {
@@ -180,6 +186,16 @@ pub(super) async fn of_lineage(
     id: LineageId,
 ) -> Result<Vec<Token>, StoreError> {
     let rows = query(OF_LINEAGE).bind(id.to_string());
+    let rows = rows.fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Every token of a tenant that was not revoked.
+pub(crate) async fn of_tenant(
+    connection: &mut Connection,
+    id: TenantId,
+) -> Result<Vec<Token>, StoreError> {
+    let rows = query(OF_TENANT).bind(id.to_string());
     let rows = rows.fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
@@ -221,6 +237,8 @@ pub(super) async fn insert(connection: &mut Connection, token: &Token) -> Result
         .bind(row::to_json(&token.bindings)?)
         .bind(row::to_json(&token.metadata)?)
         .bind(token.owner.as_str())
+        .bind(row::policy_text(token.policy.as_deref())?)
+        .bind(row::to_json(&token.permissions)?)
         .bind(token.self_rotate)
         .execute(connection)
         .await;
@@ -255,6 +273,8 @@ fn read(row: &Row) -> Result<Token, StoreError> {
         request_count: row::number(row, "request_count")?,
         limits: row::json(row, "limits")?,
         bindings: row::json(row, "bindings")?,
+        policy: row::policy(row, "policy")?,
+        permissions: row::json(row, "permissions")?,
         metadata: row::json(row, "metadata")?,
         owner: row::text(row, "owner")?,
         self_rotate: row::value(row, "self_rotate")?,

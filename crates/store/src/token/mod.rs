@@ -3,6 +3,7 @@
 mod keep;
 mod lifetime;
 mod limits;
+mod permission;
 mod revoke;
 mod rotate;
 mod suspend;
@@ -11,17 +12,21 @@ mod update;
 pub use keep::TokenFilter;
 pub use lifetime::{Standing, TokenState};
 pub use limits::{Bindings, CallLimits};
+pub use permission::Permission;
 pub use revoke::{ProjectRevocation, Revocation};
 pub use rotate::{OwnRotation, Rotated, Rotation};
 pub use suspend::{Suspender, Switch};
 pub use update::TokenChange;
 
-pub(crate) use keep::{by_id, open};
+pub(crate) use keep::{by_id, of_project, of_tenant, open};
 pub(crate) use lifetime::Lifetime;
+pub(crate) use revoke::revoke_all;
 pub(crate) use rotate::REASON as ROTATED;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
+use std::sync::Arc;
+use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::{LineageId, ProjectId, TenantId, TokenHash, TokenId, WallMillis};
 
 /// What is kept of a token's text.
@@ -56,6 +61,10 @@ pub struct NewToken {
     pub limits: CallLimits,
     /// From where and for what it may be used.
     pub bindings: Bindings,
+    /// What may be asked for with it, besides what its project and tenant allow.
+    pub policy: Option<Arc<CallPolicy>>,
+    /// What its holder may do besides calling.
+    pub permissions: Vec<Permission>,
     /// Free pairs of its owner.
     pub metadata: BTreeMap<String, String>,
     /// Who holds it; free text.
@@ -97,6 +106,10 @@ pub struct Token {
     pub limits: CallLimits,
     /// From where and for what it may be used.
     pub bindings: Bindings,
+    /// What may be asked for with it, besides what its project and tenant allow.
+    pub policy: Option<Arc<CallPolicy>>,
+    /// What its holder may do besides calling.
+    pub permissions: Vec<Permission>,
     /// Free pairs of its owner.
     pub metadata: BTreeMap<String, String>,
     /// Who holds it; free text.

@@ -82,36 +82,48 @@ impl Store {
             let connection = write.connection();
             project::by_id(connection, scope, id).await?;
             let tokens = of_project(connection, id).await?;
-            let total = u64::try_from(tokens.len()).unwrap_or(u64::MAX);
-            let mut live = Vec::with_capacity(tokens.len());
-            for token in tokens {
-                if token.state != TokenState::Revoked {
-                    revoke(connection, &token, now, &reason).await?;
-                    live.push(Token {
-                        state: TokenState::Revoked,
-                        ..token
-                    });
-                }
-            }
+            let (live, revocation) = revoke_all(connection, tokens, now, &reason).await?;
             let changes: Vec<_> = live.iter().map(Change::Token).collect();
             write.commit(&changes).await?;
-            let revoked: Vec<_> = live
-                .iter()
-                .map(|token| (token.id, token.secret.digest))
-                .collect();
-            let already = total.saturating_sub(u64::try_from(revoked.len()).unwrap_or(0));
-            Ok(ProjectRevocation {
-                revoked,
-                already,
-                total,
-            })
+            Ok(revocation)
         })
         .await
     }
 }
 
+/// Revokes those of the tokens that are not revoked yet; gives them as they are then.
+pub(crate) async fn revoke_all(
+    connection: &mut Connection,
+    tokens: Vec<Token>,
+    at: WallMillis,
+    reason: &str,
+) -> Result<(Vec<Token>, ProjectRevocation), StoreError> {
+    let total = u64::try_from(tokens.len()).unwrap_or(u64::MAX);
+    let mut live = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        if token.state != TokenState::Revoked {
+            revoke(connection, &token, at, reason).await?;
+            live.push(Token {
+                state: TokenState::Revoked,
+                ..token
+            });
+        }
+    }
+    let revoked: Vec<_> = live
+        .iter()
+        .map(|token| (token.id, token.secret.digest))
+        .collect();
+    let already = total.saturating_sub(u64::try_from(revoked.len()).unwrap_or(0));
+    let revocation = ProjectRevocation {
+        revoked,
+        already,
+        total,
+    };
+    Ok((live, revocation))
+}
+
 /// Marks a token revoked and blocks its digest.
-pub(crate) async fn revoke(
+pub(super) async fn revoke(
     connection: &mut Connection,
     token: &Token,
     at: WallMillis,

@@ -1,11 +1,12 @@
 //! Changes that are tried, and changes of what is as expected.
 
 use crate::world::{SERVICE, World, conflict, first};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tollkeep_store::{
-    Check, Conflict, NewProject, NewTenant, ProjectChange, ProjectRef, Scope, Standing, StoreError,
-    Suspender, Switch, TokenChange,
+    CallLimits, Check, Conflict, NewProject, NewTenant, ProjectChange, ProjectRef, Scope, Standing,
+    StoreError, Suspender, Switch, TenantChange, TokenChange,
 };
 
 fn named(name: &str) -> NewProject {
@@ -69,10 +70,17 @@ async fn a_trial_may_be_about_several_tenants() {
     let new = NewTenant {
         name: "a".to_owned(),
         slug: None,
+        limits: CallLimits::default(),
+        policy: None,
+        metadata: BTreeMap::new(),
     };
     let a = world.store.create_tenant(new).await.unwrap();
     let (tried, trial) = world.store.trial();
-    tried.rename_tenant(a.id, "b".to_owned()).await.unwrap();
+    let renamed = TenantChange {
+        name: Some("b".to_owned()),
+        ..TenantChange::default()
+    };
+    tried.change_tenant(a.id, renamed).await.unwrap();
     let own = Scope::Tenant(a.id);
     tried.create_project(own, named("of a")).await.unwrap();
     let ours = Scope::Tenant(world.store.default_tenant().id);

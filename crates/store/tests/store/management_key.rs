@@ -284,6 +284,7 @@ async fn tenant(world: &World, slug: &str) -> Scope {
     let new = NewTenant {
         name: slug.to_owned(),
         slug: Some(slug.to_owned()),
+        ..NewTenant::default()
     };
     Scope::Tenant(world.store.create_tenant(new).await.unwrap().id)
 }

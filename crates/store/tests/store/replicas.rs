@@ -133,6 +133,7 @@ async fn a_tenant_suspended_here_is_suspended_there() {
     let new = NewTenant {
         name: "guest".to_owned(),
         slug: None,
+        ..NewTenant::default()
     };
     let tenant = store.create_tenant(new).await.unwrap().id;
     let new = NewProject {

@@ -77,7 +77,7 @@ async fn a_token_comes_back_as_it_was_made() {
     assert_eq!((live.id, live.project.id), (made.id, made.project_id));
     assert_eq!(&*live.hint, made.secret.hint);
     assert_eq!(live.bindings, made.bindings);
-    assert_eq!(live.limits, made.limits);
+    assert_eq!(live.limits(), made.limits);
     assert_eq!(live.lineage.id, made.lineage);
     let missing = TokenId::from_bytes([9; 16]);
     assert_eq!(
@@ -98,6 +98,7 @@ async fn a_token_inherits_the_limits_of_its_project() {
         name: "limited".to_owned(),
         slug: None,
         limits,
+        ..NewProject::default()
     };
     let project = world.store.create_project(SERVICE, project).await.unwrap();
     let own = CallLimits {
@@ -114,7 +115,7 @@ async fn a_token_inherits_the_limits_of_its_project() {
         burst: own.burst,
         ..limits
     };
-    assert_eq!(world.live(1).unwrap().limits, want);
+    assert_eq!(world.live(1).unwrap().limits(), want);
 }
 
 #[tokio::test]

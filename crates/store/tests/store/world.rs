@@ -196,6 +196,8 @@ impl World {
             max_requests: None,
             limits: CallLimits::default(),
             bindings: Bindings::default(),
+            policy: None,
+            permissions: Vec::new(),
             metadata: BTreeMap::new(),
             owner: String::new(),
             self_rotate: false,

@@ -11,12 +11,18 @@ use tollkeep_config::settings::{Anomaly, AnomalyAction};
 use tollkeep_crypto::hmac_sha256;
 use tollkeep_gateway::{LineCounts, LineMinutes, Tally};
 use tollkeep_observe::metrics::Metrics;
-use tollkeep_policy::anomaly::{Firing, Habits, Minute};
+use tollkeep_policy::anomaly::{Firing, Habits, Minute, Signal};
 use tollkeep_store::{LineMinute, Store, StoreError, Suspender};
 use tollkeep_types::{Clock, LineageId, WallMillis};
 
 /// How often counts are kept and judged.
 const EVERY: Duration = Duration::from_secs(2);
+/// With more lines than this to keep, that is done every [`SELDOM`] turns: others wait for their
+/// turn to change things.
+const LINES_OFTEN_MAX: usize = 1_000;
+const SELDOM: u32 = 5;
+/// Lines and minutes held until they are kept, while the store does not take them.
+const LINES_HELD_MAX: usize = 200_000;
 /// A minute is over when so much time has passed since its end: replicas keep what they counted a
 /// moment later, and their clocks differ.
 const SLACK_MS: u64 = 15_000;
@@ -41,6 +47,8 @@ pub(super) struct Watch {
     key: [u8; 32],
     replica: String,
     counts: Counts,
+    /// Turns in which nothing was kept, though there was something.
+    waited: u32,
     /// When the lease was taken last, if it was.
     leased_at: Option<WallMillis>,
 }
@@ -74,6 +82,9 @@ pub(super) struct WatchParts<'a> {
 impl Watch {
     pub(super) fn new(parts: &WatchParts<'_>) -> Self {
         let base = parts.base;
+        for signal in Signal::ALL {
+            base.metrics.anomaly(signal.name(), 0);
+        }
         let mut replica = [0; 8];
         base.entropy.fill(&mut replica);
         Self {
@@ -88,6 +99,7 @@ impl Watch {
             key: hmac_sha256(parts.key, NAMES_OF),
             replica: format!("{:016x}", u64::from_be_bytes(replica)),
             counts: Counts::default(),
+            waited: 0,
             leased_at: None,
         }
     }
@@ -126,9 +138,15 @@ impl Watch {
 
     /// Keeps what was counted since the last time.
     async fn keep(&mut self) -> Result<(), StoreError> {
-        if self.counts.unkept.is_empty() {
+        let lines = self.counts.unkept.len();
+        if lines == 0 {
             return Ok(());
         }
+        self.waited += 1;
+        if lines > LINES_OFTEN_MAX && self.waited < SELDOM {
+            return Ok(());
+        }
+        self.waited = 0;
         let unkept = self.counts.unkept.iter();
         let rows = unkept.filter_map(|key| Some(self.row(*key, self.counts.all.get(key)?)));
         let rows = rows.collect();
@@ -214,7 +232,7 @@ impl Judge {
         firing: Firing,
     ) -> Result<(), StoreError> {
         let (signal, kind) = (firing.signal, firing.signal.kind());
-        self.metrics.anomaly(signal.name());
+        self.metrics.anomaly(signal.name(), 1);
         let tokens = self.store.tokens_of_lineage(lineage).await?;
         let suspended = match rules.action(signal) {
             AnomalyAction::Suspend => {
@@ -263,6 +281,9 @@ impl Judge {
 impl Counts {
     fn take(&mut self, fresh: LineMinutes) {
         for (key, counts) in fresh {
+            if self.all.len() >= LINES_HELD_MAX && !self.all.contains_key(&key) {
+                continue;
+            }
             self.all.entry(key).or_default().add(counts);
             self.unkept.insert(key);
         }

@@ -90,6 +90,8 @@ pub(crate) fn start(
     let planner = Planner::new(base, others, &descriptors, control.handle());
     let refused = |faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string());
     let planned = planner.plan(settings, None).map_err(refused)?;
+    let prices = super::prices::book(&settings.prices)
+        .map_err(|problem| Failed::new(exit::INVALID, format!("prices: {problem}")))?;
     let limits = &settings.server.limits;
     let link = Link::new(base);
     let tally = Arc::<Tally>::default();
@@ -113,6 +115,7 @@ pub(crate) fn start(
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.as_ref().map(|logger| logger.health()),
         recorder: recorder(parts, &tally),
+        prices: arc_swap::ArcSwap::from_pointee(prices),
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),

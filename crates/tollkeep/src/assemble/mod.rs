@@ -21,6 +21,7 @@ mod overrides;
 #[cfg(test)]
 mod panics;
 mod plan;
+pub(crate) mod prices;
 mod provider;
 mod reload;
 mod runtime;

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_admin::{Reloaded, SettingsState};
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_config::{ConfigError, ConfigErrors, Loaded, Place, Settings};
+use tollkeep_ledger::price::Book;
 use tollkeep_observe::logs;
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_types::Clock;
@@ -406,13 +407,19 @@ impl Reloader {
         let before = self.plane.shared.plan.load();
         let planned = self.plane.planner.plan(&loaded.settings, Some(&before));
         let planned = planned.map_err(|found| faults.extend(found)).ok();
-        let (Some(planned), Some(tls), true) = (planned, tls, faults.is_empty()) else {
+        let prices = super::prices::book(&loaded.settings.prices)
+            .map_err(|problem| faults.push(fault("prices.file", &problem)))
+            .ok();
+        let (Some(planned), Some(tls), Some(prices), true) =
+            (planned, tls, prices, faults.is_empty())
+        else {
             return Err(ConfigErrors(faults));
         };
         loaded.warnings.extend(tls.warnings.iter().cloned());
         Ok(Ready {
             loaded,
             planned,
+            prices,
             tls,
             files,
         })
@@ -422,6 +429,7 @@ impl Reloader {
         let Ready {
             loaded,
             planned,
+            prices,
             tls,
             files,
         } = ready;
@@ -429,6 +437,7 @@ impl Reloader {
         self.tls.take(tls);
         self.note_read(files);
         let connections_max = loaded.settings.server.limits.connections_max;
+        self.plane.shared.prices.store(Arc::new(prices));
         self.plane
             .shared
             .plan
@@ -454,6 +463,7 @@ impl Reloader {
 struct Ready {
     loaded: Loaded,
     planned: Planned,
+    prices: Book,
     tls: Checked,
     files: Files,
 }

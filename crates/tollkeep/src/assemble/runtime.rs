@@ -8,14 +8,15 @@ use super::vault::Chooser;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, Jobs, KekChoice, KnownKek, ProviderAsk,
-    Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, Explained, Jobs, KekChoice, KnownKek,
+    ProviderAsk, Reloaded, Runtime, SettingsState,
 };
 use tollkeep_config::settings::Anomaly;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
 use tollkeep_crypto::Keyring;
 use tollkeep_gateway::Shared;
+use tollkeep_ledger::price::Book;
 use tollkeep_policy::breaker::View;
 use tollkeep_types::MonoNanos;
 
@@ -94,6 +95,26 @@ impl Runtime for Live {
 
     fn ask_provider(&self, ask: ProviderAsk) -> Asking {
         provider::ask(self.reloader.door(), ask)
+    }
+
+    fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
+        let told = self.shared.plan.load().explain(method, target, model);
+        Explained {
+            path: told.path,
+            refused: told.refused,
+            allow: told.allow,
+            route: told.route,
+            upstream: told.upstream,
+            model: told.model,
+            needs_token: told.needs_token,
+            body_bytes_max: told.body_bytes_max,
+            rate: told.rate,
+            policies: told.policies,
+        }
+    }
+
+    fn prices(&self) -> Arc<Book> {
+        self.shared.prices.load_full()
     }
 
     fn breakers(&self) -> Vec<Breaker> {

@@ -1,12 +1,13 @@
 //! Calls to a running gateway's management API.
 
+use super::connection::{Connection, Patience, Way};
 use super::session::{Kept, cookie_of};
 use super::token::path_segment;
-use super::{Connection, management_target};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
+use std::time::Duration;
 use tollkeep_net::control::{self, Request, Target};
 use tollkeep_types::Secret;
 
@@ -16,6 +17,17 @@ pub(crate) struct Client {
     key: Option<Secret>,
     session: Option<Kept>,
     runtime: tokio::runtime::Runtime,
+    /// Longest wait for an answer.
+    patience: Duration,
+    /// Changes are only asked about.
+    dry_run: bool,
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
 }
 
 impl Client {
@@ -24,15 +36,13 @@ impl Client {
     /// # Errors
     /// No runtime could be made.
     pub(crate) fn local(data_dir: &std::path::Path) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
         Ok(Self {
             target: Target::Unix(data_dir.join("tollkeep.sock")),
             key: None,
             session: None,
-            runtime,
+            runtime: runtime()?,
+            patience: Patience::default().0,
+            dry_run: false,
         })
     }
 
@@ -41,13 +51,14 @@ impl Client {
     /// # Errors
     /// The address is missing or malformed.
     pub(crate) fn unsigned(connection: &Connection) -> anyhow::Result<Self> {
-        let Some(url) = &connection.url else {
-            return Err(Failed::new(2, "say --url: the local socket needs no login").into());
-        };
-        let client = Self::local(&connection.data_dir)?;
-        let pair = connection.client_pair();
-        let target = management_target(url, connection.ca_file.as_deref(), pair.as_ref())?;
-        Ok(Self { target, ..client })
+        Ok(Self {
+            target: connection.unsigned()?,
+            key: None,
+            session: None,
+            runtime: runtime()?,
+            patience: connection.timeout.0,
+            dry_run: connection.dry_run,
+        })
     }
 
     /// By the local socket, or by address and key.
@@ -63,21 +74,19 @@ impl Client {
     /// # Errors
     /// As there.
     pub(crate) fn with_key(connection: &Connection, key: Option<Secret>) -> anyhow::Result<Self> {
-        if connection.url.is_none() {
-            return Self::local(&connection.data_dir);
-        }
-        let client = Self::unsigned(connection)?;
         if let (Some(path), None) = (&connection.session_file, &key) {
             let session = Some(Kept::read(path)?);
+            let client = Self::unsigned(connection)?;
             return Ok(Self { session, ..client });
         }
-        let key = match key {
-            Some(key) => key,
-            None => connection.key()?,
-        };
+        let Way { target, key } = connection.way(key)?;
         Ok(Self {
-            key: Some(key),
-            ..client
+            target,
+            key,
+            session: None,
+            runtime: runtime()?,
+            patience: connection.timeout.0,
+            dry_run: connection.dry_run,
         })
     }
 
@@ -199,14 +208,25 @@ impl Client {
             }
             None => Vec::new(),
         };
+        let mut path = path.to_owned();
+        if self.dry_run && method != Method::GET {
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str("dry_run=true");
+        }
         let request = Request {
             method,
-            path: path.to_owned(),
+            path,
             fields,
             body,
         };
-        let answer = self.runtime.block_on(control::call(&self.target, request));
-        let answer = answer.map_err(|error| {
+        let answer = self.runtime.block_on(async {
+            tokio::time::timeout(self.patience, control::call(&self.target, request)).await
+        });
+        let late = |_| {
+            let problem = format!("no answer within {:?}", self.patience);
+            Failed::new(exit::UNREACHABLE, problem)
+        };
+        let answer = answer.map_err(late)?.map_err(|error| {
             let hint = match self.target {
                 Target::Unix(_) => "; is the gateway running, and is --data-dir its data folder?",
                 Target::Tcp(_) | Target::Tls { .. } => "",

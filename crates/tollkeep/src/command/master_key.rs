@@ -60,7 +60,7 @@ impl SetMasterKey {
 /// Replace the gateway key of a deployment, as llm-router's `worker-key` does
 #[derive(Args, Debug)]
 pub(crate) struct WorkerKey {
-    /// The environment that the gateway must be of; another one is left alone
+    /// The profile of the gateway, or the environment that it must be of; another one is left alone
     #[arg(long, value_name = "ENVIRONMENT")]
     env: Option<String>,
     #[command(flatten)]
@@ -75,8 +75,18 @@ impl WorkerKey {
     /// # Errors
     /// The gateway is of another environment, refuses, or can't be reached.
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let client = Client::new(&self.connection)?;
-        if let Some(wanted) = &self.env {
+        let mut connection = self.connection;
+        let mut wanted = self.env;
+        if let Some(name) = &wanted {
+            let (by_profile, is_there) = connection.by_profile(name)?;
+            connection = by_profile;
+            // Whoever named a gateway so has said which one is meant.
+            if is_there {
+                wanted = None;
+            }
+        }
+        let client = Client::new(&connection)?;
+        if let Some(wanted) = &wanted {
             let status = client.get("/api/v1/status")?;
             let found = status.get("environment").and_then(Value::as_str);
             if found != Some(wanted) {
@@ -85,7 +95,7 @@ impl WorkerKey {
                 return Err(Failed::new(exit::CONFLICT, problem).into());
             }
         }
-        replace(&client, self.form, &self.connection)
+        replace(&client, self.form, &connection)
     }
 }
 

@@ -1,22 +1,31 @@
 //! The command line: a file a command.
 
+mod audit;
 mod breaker;
+mod cache;
 mod client;
+mod completion;
 mod config;
+mod connection;
 mod demo;
 mod doctor;
+mod given;
 mod ip;
 mod job;
 mod key;
 mod lockout;
 mod logs;
 mod maintenance;
+mod man;
 mod manage;
 mod master_key;
 mod operator;
 mod origin;
 mod output;
+mod price;
+mod profile;
 mod project;
+mod route;
 mod secret_input;
 mod serve;
 mod service_token;
@@ -27,15 +36,8 @@ mod tls;
 mod token;
 mod vault;
 
-use crate::exit::{self, Failed};
-use crate::system::SystemClock;
-use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use tollkeep_net::control::Target;
-use tollkeep_net::tls::{PairFiles, client_showing};
-use tollkeep_types::{Clock, Secret};
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use connection::Connection;
 
 /// A hardened gateway between callers and costly LLM and API upstreams.
 #[derive(Debug, Parser)]
@@ -48,6 +50,12 @@ use tollkeep_types::{Clock, Secret};
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Go on without a question
+    #[arg(long, global = true, hide = true)]
+    yes: bool,
+    /// Print without colours, as where NO_COLOR is set
+    #[arg(long, global = true, hide = true)]
+    no_color: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,11 +94,7 @@ enum Command {
     /// People who operate, with names and passwords
     #[command(subcommand, alias = "operators")]
     Operator(operator::Operator),
-    /// Sign in at a management address, and keep the session in a file
-    Login(session::Login),
-    /// Sign out, and delete the file
-    Logout(session::Logout),
-    /// Who is signed in
+    /// Sessions of operators: sign in and out, and who is signed in
     #[command(subcommand, alias = "console-sessions")]
     ConsoleSession(session::ConsoleSession),
     /// What an origin sees of the gateway
@@ -99,9 +103,21 @@ enum Command {
     /// Certificates of our own listeners
     #[command(subcommand)]
     Tls(tls::Tls),
+    /// What becomes of requests
+    #[command(subcommand, alias = "routes")]
+    Route(route::Route),
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
+    /// What happened, from the audit log
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Answers that are kept
+    #[command(subcommand)]
+    Cache(cache::Cache),
+    /// What models cost
+    #[command(subcommand, alias = "prices")]
+    Price(price::Price),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -121,8 +137,16 @@ enum Command {
     Status(status::Status),
     /// Who the key is that is used here, and what it may do
     Whoami(status::Whoami),
+    /// Remember a gateway and its key
+    Login(profile::Login),
+    /// Forget a gateway and its key
+    Logout(profile::Logout),
     /// Print the description of the management API (OpenAPI 3.1)
     Openapi,
+    /// Print what makes a shell complete commands, as `source <(tollkeep completion bash)`
+    Completion(completion::Completion),
+    /// Print the manual page, or write one for every command into a folder
+    Man(man::Man),
 }
 
 /// The configuration, and an operation of llm-router's.
@@ -135,63 +159,21 @@ struct ConfigArgs {
     set_master_key: master_key::SetMasterKey,
 }
 
-/// Where the running gateway is, and how to print what it says.
-#[derive(Args, Debug)]
-pub(crate) struct Connection {
-    /// The data folder of the gateway, whose local socket is used
-    #[arg(long, default_value = "./data", value_name = "DIR")]
-    data_dir: PathBuf,
-    /// The management address, such as `https://gateway.example:8318`, instead of the local socket;
-    /// the key comes from TOLLKEEP_MANAGEMENT_KEY or --key-file
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-    /// Certificates (PEM) to trust besides the system's, for https
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-    /// A certificate (PEM) to show where the management address asks for one
-    #[arg(long, value_name = "FILE", requires = "client_key_file")]
-    client_cert_file: Option<PathBuf>,
-    /// The key of that certificate (PEM, mode 0600)
-    #[arg(long, value_name = "FILE", requires = "client_cert_file")]
-    client_key_file: Option<PathBuf>,
-    /// A file that holds the management key
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// The session that `tollkeep login` keeps in this file, instead of a key; needs --url
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "url",
-        conflicts_with = "key_file"
-    )]
-    session_file: Option<PathBuf>,
-    /// Print JSON, also on a terminal
-    #[arg(long)]
-    json: bool,
-}
-
-impl Connection {
-    /// To this address, or by the local socket of `./data`.
-    fn to(url: Option<String>, json: bool) -> Self {
-        Self {
-            data_dir: PathBuf::from("./data"),
-            url,
-            ca_file: None,
-            client_cert_file: None,
-            client_key_file: None,
-            key_file: None,
-            session_file: None,
-            json,
-        }
-    }
-
-    /// Whether JSON is asked for.
-    const fn json(&self) -> bool {
-        self.json
-    }
-}
-
 impl Cli {
+    /// What was asked for. Ends the process where that is help, a mistake, or a shell's question.
+    pub(crate) fn read() -> Self {
+        completion::answer(Self::command);
+        let words = tollkeep_config::arguments();
+        let is_plain = words.iter().any(|word| word == "--no-color");
+        let color = if is_plain {
+            ColorChoice::Never
+        } else {
+            ColorChoice::Auto
+        };
+        let matches = Self::command().color(color).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command.
     ///
     /// # Errors
@@ -214,12 +196,14 @@ impl Cli {
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
             Command::Operator(operator) => operator.run(),
-            Command::Login(login) => login.run(),
-            Command::Logout(logout) => logout.run(),
             Command::ConsoleSession(session) => session.run(),
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
+            Command::Route(route) => route.run(),
             Command::Breaker(breaker) => breaker.run(),
+            Command::Audit(audit) => audit.run(),
+            Command::Cache(cache) => cache.run(),
+            Command::Price(price) => price.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
@@ -227,71 +211,14 @@ impl Cli {
             Command::Job(job) => job.run(),
             Command::Status(status) => status.run(),
             Command::Whoami(whoami) => whoami.run(),
+            Command::Login(login) => login.run(),
+            Command::Logout(logout) => logout.run(),
+            Command::Completion(completion) => completion.run(),
+            Command::Man(man) => man.run(Self::command()),
             Command::Openapi => {
                 output::json(&tollkeep_admin::openapi(env!("CARGO_PKG_VERSION")));
                 Ok(())
             }
         }
     }
-}
-
-impl Connection {
-    /// The management key, of its file or the environment.
-    fn key(&self) -> anyhow::Result<Secret> {
-        let key = match &self.key_file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                Some(Secret::new(text.trim()))
-            }
-            None => tollkeep_config::management_key(),
-        };
-        key.ok_or_else(|| {
-            let how = "no management key: set TOLLKEEP_MANAGEMENT_KEY or give --key-file";
-            Failed::new(exit::NOT_PERMITTED, how).into()
-        })
-    }
-
-    /// The certificate to show, if there is one.
-    fn client_pair(&self) -> Option<PairFiles> {
-        let (cert, key) = (&self.client_cert_file, &self.client_key_file);
-        Some(PairFiles {
-            cert_file: cert.clone()?,
-            key_file: key.clone()?,
-            names: Vec::new(),
-            may_be_over: false,
-        })
-    }
-}
-
-/// `https://host:port`, `http://address:port` or `address:port`.
-fn management_target(
-    text: &str,
-    ca_file: Option<&Path>,
-    identity: Option<&PairFiles>,
-) -> anyhow::Result<Target> {
-    let want = |example: &str| {
-        let problem = format!("--url: want an address like {example}, got `{text}`");
-        Failed::new(2, problem)
-    };
-    if let Some(authority) = text.strip_prefix("https://") {
-        let authority = authority.trim_end_matches('/');
-        let authority: tollkeep_types::Authority = authority
-            .parse()
-            .map_err(|_| want("https://gateway.example:8318"))?;
-        let roots = match identity {
-            Some(pair) => client_showing(ca_file, pair, SystemClock::new().wall()),
-            None => tollkeep_net::tls::client(ca_file),
-        };
-        let roots = roots.map_err(|error| Failed::new(exit::INVALID, error.to_string()))?;
-        return Ok(Target::Tls {
-            host: authority.host().to_owned(),
-            port: authority.port().unwrap_or(443),
-            roots,
-        });
-    }
-    let bare = text.strip_prefix("http://").unwrap_or(text);
-    let bare = bare.trim_end_matches('/').replace("localhost", "127.0.0.1");
-    let addr: SocketAddr = bare.parse().map_err(|_| want("http://127.0.0.1:8318"))?;
-    Ok(Target::Tcp(addr))
 }

@@ -1,9 +1,10 @@
 //! `tollkeep operator …`
 
 use super::client::Client;
+use super::connection::Connection;
 use super::key::Role;
 use super::token::{confirm, path_segment};
-use super::{Connection, output, secret_input, session};
+use super::{output, secret_input, session};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub(crate) enum Operator {
     Enable(One),
     /// Forget an operator, and end their sessions
     Delete(Sure),
+    /// One-time codes of a device: begin, confirm with --code, or --off
+    Totp(Totp),
     /// List where an operator is signed in, or sign them out everywhere
     Sessions(Sessions),
 }
@@ -116,6 +119,21 @@ pub(crate) struct Password {
     connection: Connection,
 }
 
+/// One-time codes.
+#[derive(Args, Debug)]
+pub(crate) struct Totp {
+    /// Their id, `opr_…`
+    id: String,
+    /// A code of the device: codes are asked for from now on
+    #[arg(long)]
+    code: Option<String>,
+    /// Ask for codes no more
+    #[arg(long, conflicts_with = "code")]
+    off: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
 /// Their sessions.
 #[derive(Args, Debug)]
 pub(crate) struct Sessions {
@@ -194,6 +212,7 @@ impl Operator {
                 Client::new(&sure.connection)?.delete(&place(&sure.id, ""))?;
                 Ok(())
             }
+            Self::Totp(totp) => totp.run(),
             Self::Sessions(sessions) => sessions.run(),
         }
     }
@@ -272,6 +291,29 @@ impl Sessions {
             self.connection.json,
             session::COLUMNS,
         );
+        Ok(())
+    }
+}
+
+impl Totp {
+    fn run(self) -> anyhow::Result<()> {
+        let client = Client::new(&self.connection)?;
+        let path = place(&self.id, "/totp");
+        if self.off {
+            let operator = client.delete(&path)?;
+            output::one(&operator, self.connection.json, MEMBERS);
+            return Ok(());
+        }
+        let told = match &self.code {
+            None => client.post(&path, &json!({}))?,
+            Some(code) => client.post(&format!("{path}/confirm"), &json!({ "code": code }))?,
+        };
+        let members = [
+            ("secret", "/secret"),
+            ("link", "/link"),
+            ("recovery codes", "/recovery_codes"),
+        ];
+        output::one(&told, self.connection.json, &members);
         Ok(())
     }
 }

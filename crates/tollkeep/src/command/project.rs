@@ -1,10 +1,11 @@
 //! `tollkeep project …`
 
 use super::client::Client;
+use super::given::{Metadata, Policy, members};
 use super::token::{Limits, Running, confirm, path_segment};
 use super::{Connection, output};
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Projects that tokens belong to.
 #[derive(Debug, Subcommand)]
@@ -19,6 +20,8 @@ pub(crate) enum Project {
     Update(Update),
     /// End all tokens of a project for good
     RevokeTokens(RevokeTokens),
+    /// End a project for good, with its tokens; its records stay
+    Delete(Delete),
 }
 
 /// A project to make.
@@ -34,6 +37,10 @@ pub(crate) struct Create {
     tenant: Option<String>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    policy: Policy,
+    #[command(flatten)]
+    metadata: Metadata,
     #[command(flatten)]
     connection: Connection,
 }
@@ -65,6 +72,15 @@ pub(crate) struct Update {
     /// Whether its tokens may be used
     #[arg(long, action = clap::ArgAction::Set, value_name = "true|false")]
     is_active: Option<bool>,
+    /// Its short name in commands
+    #[arg(long)]
+    slug: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    policy: Policy,
+    #[command(flatten)]
+    metadata: Metadata,
     #[command(flatten)]
     running: Running,
     #[command(flatten)]
@@ -81,6 +97,18 @@ pub(crate) struct RevokeTokens {
     reason: Option<String>,
     #[command(flatten)]
     running: Running,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// A project to end.
+#[derive(Args, Debug)]
+pub(crate) struct Delete {
+    /// Its id or slug
+    project: String,
     /// Don't ask
     #[arg(long)]
     yes: bool,
@@ -108,6 +136,9 @@ const MEMBERS: &[(&str, &str)] = &[
     ("name", "/name"),
     ("active", "/is_active"),
     ("created", "/created_at"),
+    ("limits", "/limits"),
+    ("policy", "/policy"),
+    ("metadata", "/metadata"),
 ];
 
 impl Project {
@@ -118,17 +149,16 @@ impl Project {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => {
-                let mut body = json!({ "name": create.name });
-                let given = [
+                let body = members([
+                    ("name", Some(create.name.into())),
                     ("slug", create.slug.map(Value::from)),
                     ("tenant", create.tenant.map(Value::from)),
                     ("limits", create.limits.body()),
-                ];
-                if let Some(members) = body.as_object_mut() {
-                    let given = given.into_iter();
-                    members.extend(given.filter_map(|(name, value)| Some((name.into(), value?))));
-                }
-                let made = Client::new(&create.connection)?.post("/api/v1/projects", &body)?;
+                    ("policy", create.policy.body()?),
+                    ("metadata", create.metadata.body()?),
+                ]);
+                let client = Client::new(&create.connection)?;
+                let made = client.post("/api/v1/projects", &Value::Object(body))?;
                 show(&made, create.connection.json);
             }
             Self::List(list) => {
@@ -137,14 +167,14 @@ impl Project {
                 output::list(&rows, list.connection.json, COLUMNS);
             }
             Self::Update(update) => {
-                let given = [
+                let mut body = members([
                     ("name", update.name.map(Value::from)),
+                    ("slug", update.slug.map(Value::from)),
                     ("is_active", update.is_active.map(Value::from)),
-                ];
-                let given = given.into_iter();
-                let mut body: Map<_, _> = given
-                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-                    .collect();
+                    ("limits", update.limits.body()),
+                    ("policy", update.policy.body()?),
+                    ("metadata", update.metadata.body()?),
+                ]);
                 update.running.add_to(&mut body);
                 let path = format!("/api/v1/projects/{}", path_segment(&update.project));
                 let client = Client::new(&update.connection)?;
@@ -152,6 +182,13 @@ impl Project {
                 show(&project, update.connection.json);
             }
             Self::RevokeTokens(revoke) => revoke.run()?,
+            Self::Delete(delete) => {
+                if !delete.yes {
+                    confirm(&format!("Delete project {} for good?", delete.project))?;
+                }
+                let path = format!("/api/v1/projects/{}", path_segment(&delete.project));
+                Client::new(&delete.connection)?.delete(&path)?;
+            }
             Self::Get(one) => {
                 let path = format!("/api/v1/projects/{}", path_segment(&one.project));
                 let project = Client::new(&one.connection)?.get(&path)?;

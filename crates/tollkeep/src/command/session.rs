@@ -1,8 +1,9 @@
-//! `tollkeep login`, `tollkeep logout`, `tollkeep console-session …`
+//! `tollkeep console-session …`
 
 use super::client::Client;
+use super::connection::Connection;
 use super::token::path_segment;
-use super::{Connection, output, secret_input};
+use super::{output, secret_input};
 use crate::exit::Failed;
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -14,26 +15,36 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tollkeep_types::Secret;
 
-/// Sign in at a management address, and keep the session in a file for `--session-file`.
+/// A login.
 #[derive(Args, Debug)]
 pub(crate) struct Login {
     /// Sign in as this operator, with the password that is asked for; without it by the management
     /// key
     #[arg(long, value_name = "NAME")]
     operator: Option<String>,
+    #[command(flatten)]
+    proof: Proof,
+}
+
+/// What shows who it is.
+#[derive(Args, Debug)]
+pub(crate) struct Proof {
     /// A file whose first line is the password, instead of standard input
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Don't sign in anew: prove in the session of the file who you are
+    /// Ask for a password, not for the key
     #[arg(long)]
-    prove: bool,
+    password: bool,
+    /// A one-time code of the operator's device, or a recovery code
+    #[arg(long)]
+    code: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Sign out, and delete the file.
+/// The own one, which ends.
 #[derive(Args, Debug)]
-pub(crate) struct Logout {
+pub(crate) struct Leave {
     #[command(flatten)]
     connection: Connection,
 }
@@ -41,6 +52,12 @@ pub(crate) struct Logout {
 /// Sessions of operators who are signed in.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConsoleSession {
+    /// Sign in at a management address, and keep the session in a file for --session-file
+    Begin(Login),
+    /// Prove again who is signed in, for what needs a fresh proof
+    Prove(Proof),
+    /// Sign out, and delete the file
+    Leave(Leave),
     /// Show the session of --session-file
     Get(Get),
     /// List who is signed in, newest first
@@ -111,7 +128,12 @@ impl Kept {
         let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let kept: Value = serde_json::from_slice(&text).unwrap_or_default();
         let part = |name: &str| kept.get(name).and_then(Value::as_str).map(Secret::new);
-        let no_session = || format!("{} holds no session: `tollkeep login`", path.display());
+        let no_session = || {
+            format!(
+                "{} holds no session: `tollkeep console-session begin`",
+                path.display()
+            )
+        };
         Ok(Self {
             cookie: part("cookie").with_context(no_session)?,
             csrf: part("csrf").with_context(no_session)?,
@@ -141,44 +163,45 @@ fn file(connection: &Connection) -> anyhow::Result<&Path> {
 }
 
 impl Login {
-    /// Runs the command.
-    ///
-    /// # Errors
-    /// The gateway refuses or can't be reached, or the file can't be written.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
-        let path = file(&self.connection)?.to_path_buf();
-        let body = self.proof()?;
-        if self.prove {
-            let client = Client::new(&self.connection)?;
-            let session = client.post(&format!("{PATH}/proof"), &body)?;
-            output::one(&told(session), self.connection.json, MEMBERS);
-            return Ok(());
+    fn run(self) -> anyhow::Result<()> {
+        let connection = &self.proof.connection;
+        let path = file(connection)?;
+        let mut body = self.proof.body(self.operator.is_some())?;
+        if let (Some(operator), Some(members)) = (&self.operator, body.as_object_mut()) {
+            members.insert("operator".to_owned(), operator.as_str().into());
         }
-        let client = Client::unsigned(&self.connection)?;
-        let (session, cookie) = client.sign_in(PATH, &body)?;
+        let (session, cookie) = Client::unsigned(connection)?.sign_in(PATH, &body)?;
         let csrf = session.get("csrf").and_then(Value::as_str);
         let kept = Kept {
             cookie: cookie.context("the answer sets no cookie")?,
             csrf: Secret::new(csrf.unwrap_or_default()),
         };
-        kept.write(&path)?;
+        kept.write(path)?;
+        output::one(&told(session), connection.json, MEMBERS);
+        Ok(())
+    }
+}
+
+impl Proof {
+    fn run(self) -> anyhow::Result<()> {
+        file(&self.connection)?;
+        let body = self.body(self.password)?;
+        let client = Client::new(&self.connection)?;
+        let session = client.post(&format!("{PATH}/proof"), &body)?;
         output::one(&told(session), self.connection.json, MEMBERS);
         Ok(())
     }
 
-    /// What to sign in with.
-    fn proof(&self) -> anyhow::Result<Value> {
-        let asks_password = self.operator.is_some() || self.password_file.is_some();
-        if !asks_password {
-            let key = self.connection.key()?;
+    /// The key, or the password if that is wanted.
+    fn body(&self, by_password: bool) -> anyhow::Result<Value> {
+        if !by_password && self.password_file.is_none() {
+            let key = self.connection.own_key()?;
             return Ok(json!({ "key": key.expose() }));
         }
         let password = secret_input::read("Password", self.password_file.as_deref())?;
         let mut body = json!({ "password": password.expose() });
-        if let (Some(operator), false, Some(members)) =
-            (&self.operator, self.prove, body.as_object_mut())
-        {
-            members.insert("operator".to_owned(), operator.as_str().into());
+        if let (Some(code), Some(members)) = (&self.code, body.as_object_mut()) {
+            members.insert("code".to_owned(), code.as_str().into());
         }
         Ok(body)
     }
@@ -192,12 +215,8 @@ fn told(mut session: Value) -> Value {
     session
 }
 
-impl Logout {
-    /// Runs the command.
-    ///
-    /// # Errors
-    /// The gateway refuses or can't be reached, or there is no session.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+impl Leave {
+    fn run(self) -> anyhow::Result<()> {
         let path = file(&self.connection)?;
         Client::new(&self.connection)?.delete(PATH)?;
         fs::remove_file(path).with_context(|| format!("cannot delete {}", path.display()))
@@ -212,6 +231,9 @@ impl ConsoleSession {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         const ALL: &str = "/api/v1/console-sessions";
         match self {
+            Self::Begin(login) => login.run()?,
+            Self::Prove(proof) => proof.run()?,
+            Self::Leave(leave) => leave.run()?,
             Self::Get(get) => {
                 file(&get.connection)?;
                 let session = Client::new(&get.connection)?.get(PATH)?;

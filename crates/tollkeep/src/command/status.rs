@@ -18,7 +18,7 @@ pub(crate) struct Whoami {
     connection: Connection,
 }
 
-const WHO: &[(&str, &str)] = &[
+pub(super) const WHO: &[(&str, &str)] = &[
     ("id", "/id"),
     ("name", "/name"),
     ("role", "/role"),

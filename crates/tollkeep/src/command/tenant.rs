@@ -1,7 +1,8 @@
 //! `tollkeep tenant …`
 
 use super::client::Client;
-use super::token::{confirm, path_segment};
+use super::given::{Metadata, Policy, members};
+use super::token::{Limits, confirm, path_segment};
 use super::{Connection, output};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ pub(crate) enum Tenant {
     List(List),
     /// Show one tenant
     Get(One),
-    /// Give a tenant another name
+    /// Change a tenant
     Update(Update),
     /// Refuse a tenant's calls and let its keys read only
     Suspend(One),
@@ -33,6 +34,12 @@ pub(crate) struct Create {
     /// Its short name in commands; made from the name if not given
     #[arg(long)]
     slug: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    policy: Policy,
+    #[command(flatten)]
+    metadata: Metadata,
     #[command(flatten)]
     connection: Connection,
 }
@@ -53,14 +60,23 @@ pub(crate) struct One {
     connection: Connection,
 }
 
-/// A tenant to rename.
+/// A tenant to change; what is not given stays.
 #[derive(Args, Debug)]
 pub(crate) struct Update {
     /// Its id or slug
     tenant: String,
     /// Its name
     #[arg(long)]
-    name: String,
+    name: Option<String>,
+    /// Its short name in commands
+    #[arg(long)]
+    slug: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    policy: Policy,
+    #[command(flatten)]
+    metadata: Metadata,
     #[command(flatten)]
     connection: Connection,
 }
@@ -91,6 +107,9 @@ const MEMBERS: &[(&str, &str)] = &[
     ("name", "/name"),
     ("status", "/status"),
     ("created", "/created_at"),
+    ("limits", "/limits"),
+    ("policy", "/policy"),
+    ("metadata", "/metadata"),
 ];
 
 const PATH: &str = "/api/v1/tenants";
@@ -103,11 +122,15 @@ impl Tenant {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => {
-                let mut body = json!({ "name": create.name });
-                if let (Some(members), Some(slug)) = (body.as_object_mut(), create.slug) {
-                    members.insert("slug".to_owned(), slug.into());
-                }
-                let tenant = Client::new(&create.connection)?.post(PATH, &body)?;
+                let body = members([
+                    ("name", Some(create.name.into())),
+                    ("slug", create.slug.map(Value::from)),
+                    ("limits", create.limits.body()),
+                    ("policy", create.policy.body()?),
+                    ("metadata", create.metadata.body()?),
+                ]);
+                let client = Client::new(&create.connection)?;
+                let tenant = client.post(PATH, &Value::Object(body))?;
                 output::one(&tenant, create.connection.json, MEMBERS);
             }
             Self::List(list) => {
@@ -119,9 +142,15 @@ impl Tenant {
                 output::one(&tenant, one.connection.json, MEMBERS);
             }
             Self::Update(update) => {
-                let body = json!({ "name": update.name });
+                let body = members([
+                    ("name", update.name.map(Value::from)),
+                    ("slug", update.slug.map(Value::from)),
+                    ("limits", update.limits.body()),
+                    ("policy", update.policy.body()?),
+                    ("metadata", update.metadata.body()?),
+                ]);
                 let client = Client::new(&update.connection)?;
-                let tenant = client.patch(&path(&update.tenant), &body)?;
+                let tenant = client.patch(&path(&update.tenant), &Value::Object(body))?;
                 output::one(&tenant, update.connection.json, MEMBERS);
             }
             Self::Suspend(one) => one.act("suspend")?,

@@ -1,6 +1,7 @@
 //! `tollkeep token …`
 
 use super::client::Client;
+use super::given::{Metadata, Policy, document, members};
 use super::{Connection, output};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -53,8 +54,45 @@ pub(crate) struct Create {
     /// Bind to an address or network; may be given again
     #[arg(long = "ip", value_name = "CIDR")]
     ips: Vec<String>,
+    /// How long it may go unused, as 90s, 15m, 24h, 30d
+    #[arg(long)]
+    idle_ttl: Option<String>,
+    #[command(flatten)]
+    more: More,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// What tokens carry besides.
+#[derive(Args, Clone, Debug)]
+struct More {
+    /// Who holds it
+    #[arg(long)]
+    owner: Option<String>,
+    #[command(flatten)]
+    policy: Policy,
+    /// What its holder may do besides calling; may be given again, `none` for nothing
+    #[arg(long = "permission", value_name = "NAME")]
+    permissions: Vec<String>,
+    #[command(flatten)]
+    metadata: Metadata,
+}
+
+impl More {
+    /// Its members of a body.
+    fn body(&self) -> anyhow::Result<Map<String, Value>> {
+        let permissions = match self.permissions.as_slice() {
+            [] => None,
+            [none] if none == "none" => Some(json!([])),
+            some => Some(json!(some)),
+        };
+        Ok(members([
+            ("owner", self.owner.clone().map(Into::into)),
+            ("policy", self.policy.body()?),
+            ("permissions", permissions),
+            ("metadata", self.metadata.body()?),
+        ]))
+    }
 }
 
 /// Which tokens.
@@ -101,15 +139,25 @@ pub(crate) struct Update {
     /// Its name in lists
     #[arg(long)]
     name: Option<String>,
-    /// Who holds it
-    #[arg(long)]
-    owner: Option<String>,
     /// How many calls it may make in all; 0: any
     #[arg(long)]
     max_requests: Option<u64>,
     /// How long it works from now on, as 90s, 15m, 24h, 30d
     #[arg(long)]
     ttl: Option<String>,
+    /// How long it may go unused, as 90s, 15m, 24h, 30d; `none` for ever
+    #[arg(long)]
+    idle_ttl: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
+    /// Inherit all rate limits
+    #[arg(long, conflicts_with_all = ["requests_per_second", "requests_per_minute", "burst", "concurrency"])]
+    no_limits: bool,
+    /// What it is bound to, instead of what it was: JSON, `@FILE` with it, or `none`
+    #[arg(long, value_name = "JSON|@FILE|none")]
+    bindings: Option<String>,
+    #[command(flatten)]
+    more: More,
     #[command(flatten)]
     connection: Connection,
 }
@@ -186,6 +234,8 @@ const MEMBERS: &[(&str, &str)] = &[
     ("grace ends", "/grace_ends_at"),
     ("revoked", "/revoked_at"),
     ("reason", "/revoked_reason"),
+    ("idle ttl", "/idle_ttl"),
+    ("policy", "/policy"),
 ];
 
 impl Token {
@@ -204,23 +254,7 @@ impl Token {
                 Ok(())
             }
             Self::Revoke(revoke) => revoke.run(),
-            Self::Update(update) => {
-                let given: [(&str, Option<Value>); 4] = [
-                    ("name", update.name.map(Into::into)),
-                    ("owner", update.owner.map(Into::into)),
-                    ("max_requests", update.max_requests.map(Into::into)),
-                    ("ttl", update.ttl.map(Into::into)),
-                ];
-                let given = given.into_iter();
-                let body: Map<_, _> = given
-                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-                    .collect();
-                let path = format!("/api/v1/tokens/{}", path_segment(&update.id));
-                let client = Client::new(&update.connection)?;
-                let token = client.patch(&path, &Value::Object(body))?;
-                show(&token, update.connection.json);
-                Ok(())
-            }
+            Self::Update(update) => update.run(),
             Self::Suspend(suspend) => {
                 let mut body = Map::new();
                 let reason = suspend
@@ -295,21 +329,45 @@ impl Create {
             .filter(|(_, list)| !list.is_empty())
             .map(|(name, list)| (name.to_owned(), list.into()))
             .collect();
-        let members: [(&str, Option<Value>); 6] = [
+        body.extend(members([
             ("name", self.name.map(Into::into)),
             ("ttl", self.ttl.map(Into::into)),
+            ("idle_ttl", self.idle_ttl.map(Into::into)),
             ("max_requests", self.max_requests.map(Into::into)),
             ("self_rotate", self.self_rotate.then_some(Value::Bool(true))),
             ("limits", self.limits.body()),
             ("bindings", (!bindings.is_empty()).then(|| bindings.into())),
-        ];
-        body.extend(
-            members
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.to_owned(), value?))),
-        );
+        ]));
+        body.extend(self.more.body()?);
         let made = Client::new(&self.connection)?.post("/api/v1/tokens", &Value::Object(body))?;
         show_secret(&made, self.connection.json);
+        Ok(())
+    }
+}
+
+impl Update {
+    fn run(self) -> anyhow::Result<()> {
+        let idle_ttl = self.idle_ttl.map(|idle_ttl| match idle_ttl.as_str() {
+            "none" => Value::Null,
+            _ => idle_ttl.into(),
+        });
+        let no_limits = self.no_limits.then(|| json!({}));
+        let mut body = members([
+            ("name", self.name.map(Into::into)),
+            ("max_requests", self.max_requests.map(Into::into)),
+            ("ttl", self.ttl.map(Into::into)),
+            ("idle_ttl", idle_ttl),
+            ("limits", self.limits.body().or(no_limits)),
+            (
+                "bindings",
+                document("--bindings", self.bindings.as_deref())?,
+            ),
+        ]);
+        body.extend(self.more.body()?);
+        let path = format!("/api/v1/tokens/{}", path_segment(&self.id));
+        let client = Client::new(&self.connection)?;
+        let token = client.patch(&path, &Value::Object(body))?;
+        show(&token, self.connection.json);
         Ok(())
     }
 }

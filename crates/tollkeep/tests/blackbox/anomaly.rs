@@ -46,10 +46,10 @@ fn a_token_that_probes_is_told_of_once_and_suspended_where_that_is_wanted() {
     for _ in 0..3 {
         assert_eq!(probe(&gateway, &other), 404);
     }
-    for _ in 0..6 {
-        assert_eq!(probe(&gateway, &token), 404);
-    }
+    let mut is_taken = true;
     let record = eventually("it is suspended", || {
+        // A minute may begin between any two of them.
+        is_taken = is_taken && probe(&gateway, &token) == 404;
         let record = record_of(&gateway, &id);
         (record["status"] == "suspended").then_some(record)
     });
@@ -92,10 +92,8 @@ fn what_is_only_to_be_told_of_suspends_nobody_and_is_not_told_of_again_after_a_r
     let origin = Origin::start(answer);
     let gateway = watched(&origin).start();
     let (id, token) = made(&gateway, &json!({}));
-    for _ in 0..5 {
-        assert_eq!(probe(&gateway, &token), 404);
-    }
     eventually("it is told of", || {
+        assert_eq!(probe(&gateway, &token), 404);
         (count(&gateway, "policy_probe") == "1").then_some(())
     });
     assert_eq!(record_of(&gateway, &id)["status"], "active");

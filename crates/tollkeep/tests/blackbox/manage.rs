@@ -157,7 +157,7 @@ fn a_token_is_changed_from_its_next_call_on() {
         (json!({}), 400),
         (json!({ "expires_at": null }), 422),
         (json!({ "ttl": "366d" }), 422),
-        (json!({ "limits": {} }), 422),
+        (json!({ "budgets": [] }), 422),
     ] {
         assert_eq!(call(&gateway, "PATCH", &path, &body).0, status, "{body}");
     }

@@ -4,7 +4,7 @@ use crate::callers::models;
 use crate::operators::{ask, code, key, made, tenant};
 use crate::sessions::Browser;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tollkeep_testkit::{Builder, Gateway, Origin};
 
 pub(crate) const PASSWORD: &str = "k3-Zu7!mQw2x";
@@ -344,6 +344,87 @@ fn an_operator_proves_by_the_password() {
     assert_eq!(make().status, 201);
 }
 
+fn code_of(secret: &str) -> String {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    tollkeep_testkit::one_time_code(secret, seconds)
+}
+
+// ID-123
+#[test]
+fn with_codes_switched_on_a_password_alone_is_not_enough() {
+    let gateway = patient().start();
+    let id = jane(&gateway, "viewer");
+    let browser = Browser::sign_in(&gateway, &by_password("jane", PASSWORD));
+    let path = |below: &str| format!("POST /api/v1/operators/{id}/totp{below}");
+    let begun = browser.ask(&path(""), Some(&json!({}))).json();
+    let secret = begun["secret"].as_str().unwrap().to_owned();
+    assert!(
+        begun["link"]
+            .as_str()
+            .unwrap()
+            .starts_with("otpauth://totp/Tollkeep:Jane?secret=")
+    );
+    let wrong = browser.ask(&path("/confirm"), Some(&json!({ "code": "000000" })));
+    assert_eq!((wrong.status, code(&wrong)), (403, "wrong_code".to_owned()));
+    let used = code_of(&secret);
+    let on = browser.ask(&path("/confirm"), Some(&json!({ "code": used })));
+    assert_eq!(on.status, 200, "{}", on.text());
+    let codes = on.json()["recovery_codes"].as_array().unwrap().clone();
+    assert_eq!(codes.len(), 10);
+    let login = |code: Option<&str>| {
+        let mut body = by_password("jane", PASSWORD);
+        body["code"] = json!(code);
+        let answer = Browser::new(&gateway).login(&body);
+        (
+            answer.status,
+            answer.json()["code"].as_str().map(str::to_owned),
+        )
+    };
+    assert_eq!(login(None), (401, Some("code_required".to_owned())));
+    assert_eq!(login(Some(&used)).0, 401, "a code is used once");
+    let recovery = codes[3].as_str().unwrap();
+    assert_eq!(login(Some(recovery)).0, 201);
+    assert_eq!(login(Some(recovery)).0, 401, "so is a recovery code");
+    assert_eq!(
+        login(Some(
+            &codes[4].as_str().unwrap().to_uppercase().replace('-', "")
+        ))
+        .0,
+        201
+    );
+    let (_, shown) = gateway.api("GET", &format!("/api/v1/operators/{id}"), None);
+    assert_eq!(
+        (&shown["mfa"], &shown["recovery_codes"]),
+        (&json!("totp"), &json!(8))
+    );
+    // The password alone is no failure, and no way to have guesses of codes forgotten.
+    for _ in 0..10 {
+        login(None);
+        login(Some("zzzz-zzzz-zzzz-zzzz"));
+    }
+    let (_, shown) = gateway.api("GET", &format!("/api/v1/operators/{id}"), None);
+    assert_eq!(shown["status"], "locked", "{shown}");
+    // Neither the secret nor a code is in the file as it is.
+    let bytes = std::fs::read(gateway.data_dir().join("tollkeep.db")).unwrap();
+    for text in [&*secret, recovery] {
+        assert!(
+            !bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        );
+    }
+    // Whoever may make them switches codes off for one who lost the device.
+    let off = format!("/api/v1/operators/{id}/totp");
+    assert_eq!(gateway.api("DELETE", &off, None).0, 200);
+    let set = json!({ "password": PASSWORD });
+    let path = format!("/api/v1/operators/{id}/password");
+    assert_eq!(gateway.api("POST", &path, Some(&set)).0, 200);
+    assert_eq!(login(None).0, 201);
+}
+
 // ID-110 ID-123
 #[test]
 fn the_command_line_makes_operators_and_signs_in_as_one() {
@@ -372,7 +453,7 @@ fn the_command_line_makes_operators_and_signs_in_as_one() {
     let url = format!("http://{}", gateway.management());
     let file = format!("--url {url} --session-file session");
     json(&format!(
-        "login --operator jane --password-file password {file}"
+        "console-session begin --operator jane --password-file password {file}"
     ));
     assert_eq!(json(&format!("whoami {file}"))["id"], json!(id));
     assert_eq!(

@@ -284,3 +284,80 @@ fn all_tokens_of_a_project_end_at_once_and_are_counted() {
     let told: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(told["revoked_count"], 1);
 }
+
+// ID-30 ID-32 ID-36
+#[test]
+fn each_of_a_rotating_pair_ends_by_itself_and_for_good() {
+    let (_origin, gateway, _) = served();
+    let called = |gateway: &Gateway, token: &str| gateway.call(&chat(&bearer(token), "hi")).status;
+    let pair = || {
+        let (id, old) = made(&gateway, &json!({}));
+        let (status, new) = act(&gateway, &id, "rotate", &json!({ "overlap": "1h" }));
+        assert_eq!(status, 200, "{new}");
+        let text = |member: &str| new[member].as_str().unwrap().to_owned();
+        ((id, old), (text("id"), text("secret")))
+    };
+    let delete = |id: &str| {
+        gateway
+            .api("DELETE", &format!("/manage/tokens/{id}"), None)
+            .0
+    };
+    let (old, new) = pair();
+    assert_eq!(delete(&old.0), 204);
+    assert_eq!(
+        (called(&gateway, &old.1), called(&gateway, &new.1)),
+        (401, 200)
+    );
+    assert_eq!(act(&gateway, &old.0, "rotate", &json!({})).0, 409);
+    assert_eq!(delete(&new.0), 204);
+    let (second_old, second_new) = pair();
+    assert_eq!(delete(&second_new.0), 204);
+    let both = [&second_old.1, &second_new.1].map(|token| called(&gateway, token));
+    assert_eq!(
+        both,
+        [200, 401],
+        "the one that was replaced works to its end"
+    );
+    assert_eq!(act(&gateway, &second_old.0, "suspend", &json!({})).0, 200);
+    for verb in ["rotate", "suspend"] {
+        let (status, _) = act(&gateway, &second_new.0, verb, &json!({}));
+        assert_eq!(status, 409, "{verb}");
+    }
+    let gateway = gateway.restart().unwrap();
+    for (name, token) in [
+        ("old", &old.1),
+        ("new", &new.1),
+        ("suspended", &second_old.1),
+        ("deleted", &second_new.1),
+    ] {
+        let answer = gateway.call(&chat(&bearer(token), "hi"));
+        assert_unauthenticated(name, &answer);
+    }
+}
+
+// ID-36
+#[test]
+fn a_suspended_token_can_not_be_replaced_and_tells_who_suspended_it_and_why() {
+    let (_origin, gateway, _) = served();
+    let (id, _) = made(&gateway, &json!({ "self_rotate": true }));
+    let done = gateway.cli(&["token", "suspend", &id, "--reason", "odd calls"]);
+    assert!(done.status.success(), "{done:?}");
+    let record = record_of(&gateway, &id);
+    assert_eq!(record["suspended_reason"], "odd calls");
+    assert!(
+        record["suspended_by"].is_string() && record["suspended_at"].is_string(),
+        "{record}"
+    );
+    // Whoever comes later changes neither.
+    let again = json!({ "reason": "another" });
+    assert_eq!(
+        act(&gateway, &id, "suspend", &again).1["suspended_reason"],
+        "odd calls"
+    );
+    assert_eq!(act(&gateway, &id, "rotate", &json!({})).0, 409);
+    let (_, resumed) = act(&gateway, &id, "resume", &json!({}));
+    for member in ["suspended_by", "suspended_reason", "suspended_at"] {
+        assert_eq!(resumed[member], Value::Null, "{member}");
+    }
+    assert_eq!(act(&gateway, &id, "rotate", &json!({})).0, 200);
+}

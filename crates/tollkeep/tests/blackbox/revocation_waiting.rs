@@ -4,7 +4,7 @@ use crate::callers::{PROVIDER_KEY, act, bearer, call_to, chat, made, models, pos
 use crate::operators::tenant;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tollkeep_testkit::{Answer, Client, Gate, Gateway, Origin, Step, eventually};
+use tollkeep_testkit::{Answer, Client, Gate, Gateway, Http2Client, Origin, Step, eventually};
 
 /// How long an upstream may take, and what is cut takes at most.
 const LONG: &str = "60000";
@@ -262,4 +262,37 @@ fn calls_of_a_token_that_was_resumed_in_its_overlap_are_not_cut_when_others_are(
     world.gate.open();
     let answer = kept.answer(Duration::from_secs(10)).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+// ID-34
+#[test]
+fn over_http_2_the_streams_of_one_token_end_and_the_rest_of_the_connection_goes_on() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| {
+        let wait = vec![Step::Wait(held.clone())];
+        [wait, crate::callers::answer(request)].concat()
+    });
+    let gateway = models(&origin).set("server.h2c", "true").start();
+    let ((id, ended), (_, other)) = (made(&gateway, &json!({})), made(&gateway, &json!({})));
+    let mut client = Http2Client::connect(gateway.data());
+    let mut begin = |token: &str, count| {
+        let bearer = format!("Bearer {token}");
+        let request = client.request("GET", "/plain", &[("authorization", bearer.as_str())]);
+        let exchange = client.begin(request, true).unwrap();
+        origin.wait_for(count);
+        exchange
+    };
+    let mut cut = [begin(&ended, 1), begin(&ended, 2)];
+    let mut kept = begin(&other, 3);
+    assert_eq!(act(&gateway, &id, "revoke", &json!({})).0, 200);
+    let began = Instant::now();
+    for exchange in &mut cut {
+        let answer = exchange.head().unwrap();
+        assert_eq!(answer.field("x-tollkeep-error"), Some("access_revoked"));
+        assert_eq!(answer.status, 403);
+    }
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    gate.open();
+    assert_eq!(kept.head().unwrap().status, 200);
 }

@@ -548,7 +548,7 @@ fn the_command_line_signs_in_and_out() {
         gateway.cli(&words)
     };
     assert_eq!(run("project list").status.code(), Some(1), "no such file");
-    let signed = run("login");
+    let signed = run("console-session begin");
     assert!(
         signed.status.success(),
         "{}",
@@ -563,7 +563,7 @@ fn the_command_line_signs_in_and_out() {
     let who: Value = serde_json::from_slice(&run("whoami").stdout).unwrap();
     assert_eq!(who["via"], "session");
     assert!(run("console-session get").status.success());
-    assert!(run("login --prove").status.success());
-    assert!(run("logout").status.success());
+    assert!(run("console-session prove").status.success());
+    assert!(run("console-session leave").status.success());
     assert!(!file.exists());
 }

@@ -7,7 +7,8 @@ use crate::metrics::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tollkeep_types::usage::{Class, Usage};
+use tollkeep_types::money::NanoUsd;
+use tollkeep_types::usage::{Class, Quality, Usage};
 
 fn metrics(series_max: usize) -> Arc<Metrics> {
     let labels = Labels {
@@ -61,6 +62,12 @@ fn busy() -> String {
         metrics.model("made up by a caller"),
         &usage,
     );
+    for recorder in [&first, &second] {
+        let (provider, model) = (metrics.provider("openai"), metrics.model("gpt-4o"));
+        recorder.spent(provider, model, Quality::Estimated, NanoUsd::new(4_305_000));
+    }
+    second.usage_quality(Quality::Unknown, "malformed");
+    second.usage_quality(Quality::Unknown, "a word of an upstream");
     first.attempt(metrics.provider("sandbox"), AttemptResult::Timeout);
     metrics.refusal("rate_limited", Listener::Data);
     metrics.rejected("obs_fold");
@@ -69,7 +76,7 @@ fn busy() -> String {
     second.rate_limited(metrics.route("chat"), "token");
     second.rate_limited(metrics.route("chat"), "of a caller");
     metrics.egress_refused("private");
-    metrics.anomaly("request_rate");
+    metrics.anomaly("request_rate", 1);
     metrics.audit().written("access", 3);
     metrics.audit().queued(2);
     metrics.audit().failed();
@@ -139,6 +146,14 @@ const BUSY: &[(&str, &str)] = &[
     (
         r#"tollkeep_tokens_total{provider="openai",model="other",class="in_text"}"#,
         "7",
+    ),
+    (
+        r#"tollkeep_spend_nano_usd_total{provider="openai",model="gpt-4o",quality="estimated"}"#,
+        "8610000",
+    ),
+    (
+        r#"tollkeep_usage_quality_total{quality="unknown",reason="malformed"}"#,
+        "1",
     ),
     (
         r#"tollkeep_auth_failures_total{reason="token_expired"}"#,

@@ -101,6 +101,8 @@ impl Judge {
             bindings: Bindings::default(),
             metadata: BTreeMap::new(),
             owner: String::new(),
+            policy: None,
+            permissions: Vec::new(),
             self_rotate: false,
         };
         self.store.create_token(SERVICE, new).await.unwrap()

@@ -1,0 +1,315 @@
+//! `/api/v1/audit` and `/manage/audit`: what is in the audit file, from its end.
+//!
+//! The file is the index: lines are read backwards, as operators look for what happened lately. One
+//! request reads so much and no more; a cursor goes on from there.
+
+mod filter;
+
+use crate::State;
+use crate::operation::{Call, Content, Method, Operation};
+use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::problem::Problem;
+use crate::rights::Right;
+use crate::router::{Answer, ok};
+use crate::shape::{Member, bounded, text};
+use filter::Filter;
+use serde_json::{Map, Value, json};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tollkeep_audit::{Action, Backwards};
+use tollkeep_store::After;
+use tollkeep_types::{TenantId, WallMillis};
+
+/// Bytes of the file that one request reads at most.
+const READ_BYTES_MAX: u64 = 64 << 20;
+/// How far events are counted.
+const COUNTED_MAX: u64 = 100_000;
+/// Requests that read at once; others wait.
+static READING: Semaphore = Semaphore::const_new(2);
+
+/// Where lines may be looked for: a page is a part of what fits.
+const PAGE_MAX: u64 = 1_000_000;
+
+macro_rules! filters {
+    ($($further:expr),* $(,)?) => {
+        &[
+            text("action", 500, "Actions, by comma; `*` stands for any text"),
+            text("client_ip", 60, "The client's address"),
+            text("project_id", 64, "The project, by id or slug"),
+            text("outcome", 100, "success, failure, denied, error; by comma"),
+            text("actor", 100, "Who acted: management, client, local, system, anonymous"),
+            text("actor_id", 100, "The key or operator that acted"),
+            text("request_id", 100, "The request"),
+            text("correlation_id", 200, "The correlation id that came with it"),
+            text("method", 20, "The method of the request"),
+            text("path", 500, "The path of the request, up to a `*`"),
+            text("class", 100, "access, security, management, system; by comma"),
+            text("reason", 100, "Why, in a word"),
+            text("token", 100, "The token, by id, mask or fingerprint"),
+            text("search", 200, "A text anywhere in the event"),
+            text("start_time", 40, "Not before then"),
+            text("end_time", 40, "Before then"),
+            $($further),*
+        ]
+    };
+}
+
+const QUERY: &[Member] = filters![LIMIT, CURSOR];
+
+const SEED_QUERY: &[Member] = filters![
+    bounded("page", 1, PAGE_MAX, "Which page; 1 if not given"),
+    bounded("page_size", 1, 100, "Events of a page; 20 if not given"),
+];
+
+const BASE: Operation = Operation {
+    id: "audit_list",
+    command: "audit list",
+    about: "What happened, the last first",
+    method: Method::Get,
+    path: "/api/v1/audit",
+    also: None,
+    right: Right::Read,
+    change: None,
+    query: QUERY,
+    body: None,
+    answers: &[(200, Content::Document)],
+    refusals: &[404],
+    run: |call| Box::pin(list(call)),
+};
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    BASE,
+    Operation {
+        id: "audit_get",
+        command: "audit get",
+        about: "One event",
+        path: "/api/v1/audit/{id}",
+        query: &[],
+        run: |call| Box::pin(get(call, |event| event)),
+        ..BASE
+    },
+    Operation {
+        id: "manage_audit_list",
+        about: "What happened, the last first (llm-proxy)",
+        path: "/manage/audit",
+        query: SEED_QUERY,
+        run: |call| Box::pin(seed_list(call)),
+        ..BASE
+    },
+    Operation {
+        id: "manage_audit_get",
+        command: "audit get",
+        about: "One event (llm-proxy)",
+        path: "/manage/audit/{id}",
+        query: &[],
+        run: |call| Box::pin(get(call, in_seed_shape)),
+        ..BASE
+    },
+];
+
+/// What a part of the file gave.
+#[derive(Default)]
+struct Found {
+    events: Vec<Value>,
+    /// How many fit.
+    fitting: u64,
+    /// Where the last line that was looked at begins, if there are more before it.
+    further: Option<u64>,
+}
+
+/// What is looked for.
+struct Wanted {
+    filter: Filter,
+    /// Before this place of the file.
+    before: Option<u64>,
+    /// Fitting events that are passed over.
+    skip: u64,
+    take: u64,
+    /// Whether those behind what is taken are counted.
+    counts: bool,
+}
+
+impl Wanted {
+    fn find(&self, path: &Path) -> io::Result<Option<Found>> {
+        let Some(mut lines) = Backwards::open(path, self.before)? else {
+            return Ok(None);
+        };
+        let mut found = Found::default();
+        let mut first = None;
+        while let Some((at, line)) = lines.next()? {
+            let first = *first.get_or_insert(at);
+            let read = first.saturating_sub(at);
+            let Some(event) = filter::event(&line) else {
+                continue;
+            };
+            if self.filter.is_past(&event) {
+                return Ok(Some(found));
+            }
+            if self.filter.fits(&event, &line) {
+                found.fitting += 1;
+                if found.fitting > self.skip && found.fitting <= self.skip + self.take {
+                    found.events.push(event);
+                }
+            }
+            let is_full = found.fitting >= self.skip + self.take;
+            let is_counted = !self.counts || found.fitting >= COUNTED_MAX;
+            if (is_full && is_counted) || read >= READ_BYTES_MAX {
+                found.further = Some(at).filter(|at| *at > 0);
+                return Ok(Some(found));
+            }
+        }
+        Ok(Some(found))
+    }
+}
+
+/// Looks for events in the file.
+async fn find(state: &Arc<State>, wanted: Wanted) -> Result<Found, Problem> {
+    let settings = state.settings();
+    if state.parts.audit.is_none() {
+        return Err(Problem::audit_not_kept());
+    }
+    let permit = READING.acquire().await.map_err(|_| Problem::internal())?;
+    let path = settings.audit.file.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        wanted.find(&path)
+    });
+    match found.await.map_err(|_| Problem::internal())? {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(Problem::audit_not_kept()),
+        Err(error) => {
+            tracing::error!("The audit file can't be read: {error}");
+            Err(Problem::audit_unreadable())
+        }
+    }
+}
+
+/// What the request filters by; a key of one tenant sees that tenant's events alone.
+async fn filter_of(call: &Call) -> Result<Filter, Problem> {
+    let mut filter = Filter::read(&call.query, call.operator.tenant())?;
+    if let Some(project) = call.query.get("project_id") {
+        let (store, scope) = (&call.state.parts.store, call.operator.scope());
+        let project = tollkeep_store::ProjectRef::of(project);
+        filter.of_project(store.project(scope, project).await?.id);
+    }
+    Ok(filter)
+}
+
+async fn list(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let filter = filter_of(&call).await?;
+    let filters = format!("audit|{}", filter.name());
+    let page = call.query.page::<u64>(state, &filters)?;
+    let wanted = Wanted {
+        filter,
+        before: page.after.map(|after| after.id),
+        skip: 0,
+        take: page.limit.into(),
+        counts: false,
+    };
+    let found = find(state, wanted).await?;
+    state
+        .record(state.event(operator, Action::AuditList))
+        .await?;
+    let last = found.further.map(|place| After {
+        created_at: WallMillis(0),
+        id: place,
+    });
+    let next = next_cursor(state, &filters, last);
+    Ok(ok(&json!({
+        "data": found.events,
+        "has_more": next.is_some(),
+        "next_cursor": next,
+    })))
+}
+
+async fn seed_list(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let number = |name, by_default| {
+        let given = call.query.get(name).and_then(|text| text.parse().ok());
+        given.unwrap_or(by_default)
+    };
+    let (page, size): (u64, u64) = (number("page", 1), number("page_size", 20));
+    let wanted = Wanted {
+        filter: filter_of(&call).await?,
+        before: None,
+        skip: (page - 1).saturating_mul(size),
+        take: size,
+        counts: true,
+    };
+    let found = find(state, wanted).await?;
+    state
+        .record(state.event(operator, Action::AuditList))
+        .await?;
+    let pages = found.fitting.div_ceil(size);
+    let events: Vec<Value> = found.events.into_iter().map(in_seed_shape).collect();
+    Ok(ok(&json!({
+        "events": events,
+        "pagination": {
+            "page": page,
+            "page_size": size,
+            "total_count": found.fitting,
+            "total_capped": found.further.is_some(),
+            "total_pages": pages,
+            "has_next": page < pages || found.further.is_some(),
+            "has_prev": page > 1,
+        },
+    })))
+}
+
+async fn get(call: Call, shape: fn(Value) -> Value) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let wanted = Wanted {
+        filter: Filter::of_event(&call.id, operator.tenant()).ok_or_else(Problem::not_found)?,
+        before: None,
+        skip: 0,
+        take: 1,
+        counts: false,
+    };
+    let mut found = find(state, wanted).await?;
+    let event = found.events.pop().ok_or_else(Problem::not_found)?;
+    state
+        .record(state.event(operator, Action::AuditShow))
+        .await?;
+    Ok(ok(&shape(event)))
+}
+
+/// An event as llm-proxy names its parts.
+fn in_seed_shape(event: Value) -> Value {
+    let Value::Object(mut members) = event else {
+        return event;
+    };
+    let mut take = |name: &str| members.remove(name).unwrap_or(Value::Null);
+    let mut shown = Map::new();
+    for name in [
+        "id",
+        "timestamp",
+        "action",
+        "actor",
+        "project_id",
+        "request_id",
+        "correlation_id",
+        "client_ip",
+        "reason",
+    ] {
+        shown.insert(name.to_owned(), take(name));
+    }
+    shown.insert("outcome".to_owned(), take("result"));
+    let details = take("details");
+    for (name, of) in [
+        ("method", "http_method"),
+        ("path", "endpoint"),
+        ("user_agent", "user_agent"),
+        ("token_id", "token_id"),
+    ] {
+        let value = details.get(of).cloned().unwrap_or(Value::Null);
+        shown.insert(name.to_owned(), value);
+    }
+    shown.insert("metadata".to_owned(), details);
+    Value::Object(shown)
+}
+
+/// Whose events are seen.
+type Whose = Option<TenantId>;

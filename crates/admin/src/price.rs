@@ -1,0 +1,335 @@
+//! `/api/v1/prices`: what models cost, and where that is from (LED-34).
+
+use crate::operation::{Call, Content, Method, Operation};
+use crate::problem::Problem;
+use crate::rights::Right;
+use crate::router::{Answer, ok};
+use crate::shape::{Member, choice, number, objects, switch, text, time};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use tollkeep_ledger::money::PicoUsd;
+use tollkeep_ledger::price::{Book, Choice, Found, Model, Provider, RateSet, Rates, Source};
+use tollkeep_types::WallMillis;
+use tollkeep_types::usage::{Class, Service};
+
+/// Models that are listed at most.
+const LISTED_MAX: usize = 5_000;
+const SERVICES: &[&str] = &["default", "flex", "priority", "batch"];
+
+const LISTED: &[Member] = &[
+    text("provider", 256, "A provider's kind or name; null: any").or_null(),
+    text("model", 256, "The id"),
+    choice("source", &["override", "table"], "Who says so"),
+    text(
+        "in_text_usd_per_million",
+        40,
+        "Dollars for a million tokens of text read",
+    )
+    .or_null(),
+    text(
+        "out_text_usd_per_million",
+        40,
+        "Dollars for a million tokens of text written",
+    )
+    .or_null(),
+    time("from", "Since when"),
+];
+
+const RATE: &[Member] = &[
+    text("class", 256, "Class of tokens, or unit"),
+    number("pico_usd", "Pico-dollars for one token or unit"),
+    text("usd_per_million", 40, "Dollars for a million"),
+];
+
+const TIER: &[Member] = &[
+    number(
+        "over_input_tokens",
+        "Reached by more input tokens than these",
+    ),
+    objects("rates", RATE, "Rates from there on"),
+];
+
+const MODIFIER: &[Member] = &[
+    text("name", 256, "The modifier"),
+    text("factor", 40, "What multiplies rates of tokens, as 11/10"),
+];
+
+const DIFFERENCE: &[Member] = &[
+    text("class", 256, "Class of tokens, or unit"),
+    number("pico_usd", "What is used; null: nothing").or_null(),
+    number("shipped_pico_usd", "What the table has; null: nothing").or_null(),
+];
+
+const SHOWN: &[Member] = &[
+    text("asked", 256, "The name that was asked about"),
+    text("provider", 256, "A provider's kind or name; null: any").or_null(),
+    text("model", 256, "The id of the entry that applies"),
+    choice(
+        "source",
+        &["override", "table", "dearest", "self_hosted"],
+        "Who says so, or what stands in",
+    ),
+    text("version", 64, "Version of the price table"),
+    text("sha256", 64, "Hash of the price table"),
+    time("at", "The instant that is asked about"),
+    time("from", "Since when these rates hold"),
+    choice("service", SERVICES, "The service"),
+    objects(
+        "rates",
+        RATE,
+        "Rates of classes and units, those that are derived too",
+    ),
+    objects("tiers", TIER, "Other rates of long prompts"),
+    objects("modifiers", MODIFIER, "What multiplies rates"),
+    objects(
+        "differences",
+        DIFFERENCE,
+        "How an override differs from the table",
+    ),
+    number("max_input", "Most input tokens").or_null(),
+    number("max_output", "Most output tokens").or_null(),
+    switch("hidden_reasoning", "It may think without showing it"),
+];
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation {
+        id: "price_list",
+        command: "price list",
+        about: "Models that have a price",
+        method: Method::Get,
+        path: "/api/v1/prices",
+        also: None,
+        right: Right::Read,
+        change: None,
+        query: &[text("provider", 256, "Only of this kind or name")],
+        body: None,
+        answers: &[(200, Content::Page(LISTED))],
+        refusals: &[],
+        run: |call| Box::pin(list(call)),
+    },
+    Operation {
+        id: "price_show",
+        command: "price show",
+        about: "What a model costs",
+        method: Method::Get,
+        path: "/api/v1/prices/{id}",
+        also: None,
+        right: Right::Read,
+        change: None,
+        query: &[
+            text(
+                "provider",
+                256,
+                "A provider's name or kind, where several have such a model",
+            ),
+            time("at", "Another instant than now"),
+            choice("service", SERVICES, "Another service than the usual one"),
+        ],
+        body: None,
+        answers: &[(200, Content::Object(&[SHOWN]))],
+        refusals: &[404],
+        run: |call| Box::pin(show(call)),
+    },
+];
+
+async fn list(call: Call) -> Answer {
+    let book = call.state.parts.runtime.prices();
+    let now = call.state.parts.clock.wall();
+    let wanted = call.query.get("provider");
+    let is_wanted = |model: &&Model| wanted.is_none() || model.provider.as_deref() == wanted;
+    let of = |source: Source, models: &[Model]| -> Vec<Value> {
+        let models = models.iter().filter(is_wanted);
+        let rows = models.filter_map(|model| Some(listed(model, model.at(now)?, source)));
+        rows.collect()
+    };
+    let mut rows = of(Source::Override, book.overrides());
+    rows.extend(of(Source::Table, book.models()));
+    let more = rows.len() > LISTED_MAX;
+    rows.truncate(LISTED_MAX);
+    Ok(ok(
+        &json!({ "data": rows, "has_more": more, "next_cursor": null }),
+    ))
+}
+
+fn listed(model: &Model, rates: &Rates, source: Source) -> Value {
+    let rate = |class| rates.base.token(class).map(usd_per_million);
+    json!({
+        "provider": model.provider,
+        "model": model.id,
+        "source": source.name(),
+        "in_text_usd_per_million": rate(Class::InText),
+        "out_text_usd_per_million": rate(Class::OutText),
+        "from": rates.from,
+    })
+}
+
+async fn show(call: Call) -> Answer {
+    let runtime = &call.state.parts.runtime;
+    let book = runtime.prices();
+    let at = match call.query.get("at") {
+        Some(text) => text
+            .parse()
+            .map_err(|_| Problem::bad_request("at: want a time."))?,
+        None => call.state.parts.clock.wall(),
+    };
+    let service = call.query.get("service").and_then(Service::named);
+    let service = service.unwrap_or_default();
+    let asked = &*call.id;
+    let named = call.query.get("provider");
+    let settings = runtime.settings();
+    let configured = settings
+        .providers
+        .iter()
+        .find(|provider| Some(&*provider.name) == named);
+    let found = match (configured, named) {
+        (Some(provider), _) => {
+            let provider = Provider {
+                name: &provider.name,
+                kind: provider.kind.name(),
+                self_hosted: provider.self_hosted,
+            };
+            book.find(provider, asked, at).ok()
+        }
+        (None, Some(kind)) => book.find(of_kind(kind), asked, at).ok(),
+        (None, None) => only(&book, asked, at)?,
+    };
+    let found = found.ok_or_else(Problem::not_found)?;
+    Ok(ok(&shown(&book, found, (asked, at, service))))
+}
+
+const fn of_kind(kind: &str) -> Provider<'_> {
+    Provider {
+        name: kind,
+        kind,
+        self_hosted: false,
+    }
+}
+
+/// The one model of this name, whoever serves it.
+fn only<'b>(book: &'b Book, asked: &str, at: WallMillis) -> Result<Option<Found<'b>>, Problem> {
+    let all = book.models().iter().chain(book.overrides());
+    let kinds: BTreeSet<&str> = all.filter_map(|model| model.provider.as_deref()).collect();
+    let found = |kind: &&str| book.listed(of_kind(kind), asked, at);
+    let serving: Vec<&str> = kinds
+        .iter()
+        .copied()
+        .filter(|kind| found(kind).is_some())
+        .collect();
+    match serving.as_slice() {
+        [] => Ok(book.listed(of_kind(""), asked, at)),
+        [one] => Ok(book.listed(of_kind(one), asked, at)),
+        several => {
+            let problem = format!("provider: want one of {}.", several.join(", "));
+            Err(Problem::bad_request(problem))
+        }
+    }
+}
+
+fn shown(book: &Book, found: Found<'_>, asked: (&str, WallMillis, Service)) -> Value {
+    let (name, at, service) = asked;
+    let (version, sha256) = book.version();
+    let rates = found.rates;
+    let facts = &found.model.facts;
+    let tiers = rates.steps(service, u64::MAX).filter(|step| *step > 0);
+    let tiers: BTreeSet<u64> = tiers.collect();
+    let tiers = tiers.into_iter().map(|step| {
+        json!({
+            "over_input_tokens": step.saturating_sub(1),
+            "rates": told(rates, Choice { input_tokens: step, service }, Units::Without),
+        })
+    });
+    let modifiers = rates.modifiers.iter();
+    let modifiers =
+        modifiers.map(|(name, factor)| json!({"name": name, "factor": factor.to_string()}));
+    json!({
+        "asked": name,
+        "provider": found.model.provider,
+        "model": found.model.id,
+        "source": found.source.name(),
+        "version": version,
+        "sha256": sha256,
+        "at": at,
+        "from": rates.from,
+        "service": service.name(),
+        "rates": told(rates, Choice { input_tokens: 0, service }, Units::With),
+        "tiers": tiers.collect::<Vec<_>>(),
+        "modifiers": modifiers.collect::<Vec<_>>(),
+        "differences": differences(book, found, at),
+        "max_input": facts.max_input,
+        "max_output": facts.max_output,
+        "hidden_reasoning": facts.hidden_reasoning,
+    })
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Units {
+    With,
+    Without,
+}
+
+/// Rates of all classes that have one, their own or by falling back, and of units.
+fn told(rates: &Rates, choice: Choice, units: Units) -> Vec<Value> {
+    let tokens = Class::ALL.into_iter().filter_map(|class| {
+        let (rate, factor) = rates.token(class, choice)?;
+        let rate = PicoUsd::new(factor.of_rounded_up(rate.get())?)?;
+        Some((class.name().to_owned(), rate))
+    });
+    let mut all: Vec<_> = tokens.collect();
+    if units == Units::With {
+        let others = rates
+            .base
+            .named()
+            .filter(|(name, _)| Class::named(name).is_none());
+        all.extend(others);
+    }
+    let all = all.into_iter().map(|(class, rate)| {
+        json!({
+            "class": class,
+            "pico_usd": rate.get(),
+            "usd_per_million": usd_per_million(rate),
+        })
+    });
+    all.collect()
+}
+
+/// How an override differs from what the table has under the same name.
+fn differences(book: &Book, found: Found<'_>, at: WallMillis) -> Vec<Value> {
+    if found.source != Source::Override {
+        return Vec::new();
+    }
+    let same = |model: &&Model| {
+        model.id == found.model.id
+            && (found.model.provider.is_none() || model.provider == found.model.provider)
+    };
+    let shipped = book
+        .models()
+        .iter()
+        .find(same)
+        .and_then(|model| model.at(at));
+    let empty = RateSet::default();
+    let before = shipped.map_or(&empty, |rates| &rates.base);
+    let rate = |set: &RateSet, class: &str| {
+        let mut rates = set.named();
+        rates
+            .find(|(name, _)| name == class)
+            .map(|(_, rate)| rate.get())
+    };
+    let now = &found.rates.base;
+    let names: BTreeSet<String> = now
+        .named()
+        .chain(before.named())
+        .map(|(name, _)| name)
+        .collect();
+    let rows = names.into_iter().filter_map(|class| {
+        let (now, before) = (rate(now, &class), rate(before, &class));
+        let row = json!({"class": class, "pico_usd": now, "shipped_pico_usd": before});
+        (now != before).then_some(row)
+    });
+    rows.collect()
+}
+
+/// Dollars for a million tokens or units.
+fn usd_per_million(rate: PicoUsd) -> String {
+    const MILLION: u64 = 1_000_000;
+    format!("{}.{:06}", rate.get() / MILLION, rate.get() % MILLION)
+}

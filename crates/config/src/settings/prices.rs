@@ -1,0 +1,90 @@
+//! What models cost: the table, and what the operator knows better (LED-33, LED-34).
+
+use crate::field::KindExt;
+use crate::kind::{Kind, Shape, Wrong, choice, path};
+use crate::reader::keys;
+use crate::tree::{Node, Value};
+use serde_json::{Value as Json, json};
+use std::path::PathBuf;
+use tollkeep_ledger::price::{Model, UnknownModel, read_overrides};
+
+const UNKNOWN_MODELS: [(&str, UnknownModel); 3] = [
+    ("refuse", UnknownModel::Refuse),
+    ("dearest", UnknownModel::Dearest),
+    ("zero", UnknownModel::Zero),
+];
+
+/// Most overrides.
+const OVERRIDES_MAX: usize = 10_000;
+
+keys! {
+    /// What models cost. A table is shipped with the program; nothing is fetched.
+    pub struct Prices {
+        /// A price table to use instead of the shipped one, of format `tollkeep-prices/1`. It is
+        /// read at start and when settings are taken over.
+        file: Option<PathBuf> = path().optional(),
+        /// What a model without a price costs in records: `refuse`: it has no cost; `dearest`: as
+        /// the dearest model of its provider; `zero`: nothing at providers with `self_hosted`,
+        /// and no cost at others. No call is refused for want of a price.
+        unknown_model: UnknownModel = choice(&UNKNOWN_MODELS).or(UnknownModel::Refuse),
+        /// Models with prices of yours, written as in a price table. Each replaces the whole
+        /// model of its name, or of the names that its `match` has.
+        overrides: Vec<Model> = Overrides.or_empty(),
+    }
+}
+
+impl Default for Prices {
+    /// The shipped table as it is.
+    fn default() -> Self {
+        Self {
+            file: None,
+            unknown_model: UnknownModel::Refuse,
+            overrides: Vec::new(),
+        }
+    }
+}
+
+/// A list of models as price tables have them.
+struct Overrides;
+
+impl Kind for Overrides {
+    type Value = Vec<Model>;
+
+    fn shape(&self) -> Shape {
+        let model = json!({"type": "object", "required": ["model", "rates"]});
+        let schema = json!({"type": "array", "items": model});
+        Shape::new(schema, "list of models as price tables have them")
+    }
+
+    fn read(&self, node: &Node) -> Result<Vec<Model>, Vec<Wrong>> {
+        let Value::List(entries) = &node.value else {
+            let problem = format!("want a list of models, not {}", node.told());
+            return Err(Wrong::of(node, problem));
+        };
+        if entries.len() > OVERRIDES_MAX {
+            let problem = format!("has more than {OVERRIDES_MAX} models");
+            return Err(Wrong::of(node, problem));
+        }
+        let entries = entries.iter().map(json_of).collect();
+        read_overrides(entries).map_err(|error| Wrong::of(node, error.to_string()))
+    }
+}
+
+/// The value as JSON. Numbers that are not whole stay what they are, and are refused as prices.
+fn json_of(node: &Node) -> Json {
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::Bool(on) => Json::from(*on),
+        Value::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| text.clone().into()),
+        Value::Text(text) | Value::Loose(text) => Json::from(text.clone()),
+        Value::List(items) => items.iter().map(json_of).collect(),
+        Value::Map(entries) => {
+            let entries = entries.iter();
+            Json::Object(
+                entries
+                    .map(|entry| (entry.name.clone(), json_of(&entry.node)))
+                    .collect(),
+            )
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The price table in use with what the operator changed, and which of its models is meant.
+
+use super::matching::without_date;
+use super::model::{Facts, Model};
+use super::rates::{RateSet, Rates};
+use super::table::Table;
+use tollkeep_types::WallMillis;
+use tollkeep_types::money::{PicoUsd, Ratio};
+use tollkeep_types::usage::{Class, Unit};
+
+/// What becomes of a model that has no price.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum UnknownModel {
+    /// It stays without one.
+    #[default]
+    Refuse,
+    /// It costs what the dearest of its provider costs.
+    Dearest,
+    /// It costs nothing at providers that are our own.
+    Zero,
+}
+
+/// Who serves a model.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Provider<'a> {
+    /// Its name in the settings.
+    pub name: &'a str,
+    /// Its kind.
+    pub kind: &'a str,
+    /// It runs on machines of ours.
+    pub self_hosted: bool,
+}
+
+/// Where a price comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// The operator's overrides.
+    Override,
+    /// The table.
+    Table,
+    /// The dearest model of the provider stands in for one that is not known.
+    Dearest,
+    /// Not known, and free since the provider is our own.
+    SelfHosted,
+}
+
+impl Source {
+    /// The name in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Override => "override",
+            Self::Table => "table",
+            Self::Dearest => "dearest",
+            Self::SelfHosted => "self_hosted",
+        }
+    }
+}
+
+/// A model with the rates of an instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'b> {
+    /// The model.
+    pub model: &'b Model,
+    /// Its rates then.
+    pub rates: &'b Rates,
+    /// Where they come from.
+    pub source: Source,
+}
+
+/// A model has no price.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the model has no price")]
+pub struct NotPriced;
+
+/// Prices as they are in use.
+#[derive(Clone, Debug)]
+pub struct Book {
+    table: Table,
+    overrides: Shelf,
+    shelf: Shelf,
+    unknown: UnknownModel,
+    free: Model,
+}
+
+impl Book {
+    /// A table, and models that replace some of it.
+    pub fn new(mut table: Table, overrides: Vec<Model>, unknown: UnknownModel) -> Self {
+        let shelf = Shelf::new(std::mem::take(&mut table.models));
+        Self {
+            table,
+            overrides: Shelf::new(overrides),
+            shelf,
+            unknown,
+            free: free(),
+        }
+    }
+
+    /// The version of the table, and the hash of its document.
+    pub fn version(&self) -> (&str, &str) {
+        (&self.table.version, &self.table.sha256)
+    }
+
+    /// The table without its models.
+    pub const fn about(&self) -> &Table {
+        &self.table
+    }
+
+    /// The models of the table, in order of their ids.
+    pub fn models(&self) -> &[Model] {
+        &self.shelf.models
+    }
+
+    /// The models that operators wrote, in order of their ids.
+    pub fn overrides(&self) -> &[Model] {
+        &self.overrides.models
+    }
+
+    /// HOT. The model that a provider serves under this name, with the rates of an instant.
+    ///
+    /// # Errors
+    /// When there is no price, and none is to stand in for it.
+    pub fn find(
+        &self,
+        provider: Provider<'_>,
+        model: &str,
+        at: WallMillis,
+    ) -> Result<Found<'_>, NotPriced> {
+        self.listed(provider, model, at)
+            .or_else(|| self.stand_in(provider, at))
+            .ok_or(NotPriced)
+    }
+
+    /// The same without anything standing in.
+    pub fn listed(&self, provider: Provider<'_>, model: &str, at: WallMillis) -> Option<Found<'_>> {
+        let named = |name: &str| {
+            let ours = self.overrides.find(provider, name);
+            let ours = ours.map(|model| (model, Source::Override));
+            ours.or_else(|| Some((self.shelf.find(provider, name)?, Source::Table)))
+        };
+        let (model, source) = named(model).or_else(|| named(without_date(model)?))?;
+        let rates = model.at(at)?;
+        Some(Found {
+            model,
+            rates,
+            source,
+        })
+    }
+
+    fn stand_in(&self, provider: Provider<'_>, at: WallMillis) -> Option<Found<'_>> {
+        let (model, source) = match self.unknown {
+            UnknownModel::Refuse => return None,
+            UnknownModel::Zero if !provider.self_hosted => return None,
+            UnknownModel::Zero => (&self.free, Source::SelfHosted),
+            UnknownModel::Dearest => {
+                let all = self.shelf.models.iter().chain(&self.overrides.models);
+                let theirs = all.filter(|model| is_of(model, provider));
+                let dearest = theirs.max_by_key(|model| model.at(at).map(dearness))?;
+                (dearest, Source::Dearest)
+            }
+        };
+        let rates = model.at(at)?;
+        Some(Found {
+            model,
+            rates,
+            source,
+        })
+    }
+}
+
+fn is_of(model: &Model, provider: Provider<'_>) -> bool {
+    let of = model.provider.as_deref();
+    of == Some(provider.name) || of == Some(provider.kind)
+}
+
+/// What decides which model is the dearest: output, then input.
+fn dearness(rates: &Rates) -> (Option<PicoUsd>, Option<PicoUsd>) {
+    (
+        rates.base.token(Class::OutText),
+        rates.base.token(Class::InText),
+    )
+}
+
+/// A model that costs nothing, whatever it does.
+fn free() -> Model {
+    let nothing = PicoUsd::default();
+    let tokens = [
+        Class::InText,
+        Class::InAudio,
+        Class::OutText,
+        Class::OutAudio,
+        Class::OutImage,
+    ];
+    let base = RateSet {
+        tokens: tokens.map(|class| (class, nothing)).into(),
+        units: Unit::ALL.map(|unit| (unit, nothing)).into(),
+        images: Vec::new(),
+    };
+    Model {
+        provider: None,
+        id: "self-hosted".into(),
+        globs: Vec::new(),
+        facts: Facts {
+            max_input: None,
+            max_output: None,
+            cap_field: None,
+            hidden_reasoning: false,
+            reasoning_in_cap: true,
+            implicit_cache_write: false,
+            image_tokens_max: None,
+            max_audio_ms: None,
+            tokens_per_byte: Ratio::ONE,
+            cancel_stops_billing: false,
+        },
+        rates: vec![Rates {
+            from: WallMillis(0),
+            until: None,
+            base,
+            tiers: Vec::new(),
+            services: Vec::new(),
+            modifiers: Vec::new(),
+        }],
+    }
+}
+
+/// Models where they are found quickly.
+#[derive(Clone, Debug)]
+struct Shelf {
+    /// In order of their ids.
+    models: Vec<Model>,
+    /// Which models have patterns, the most literal first.
+    patterns: Vec<(usize, usize)>,
+}
+
+impl Shelf {
+    fn new(mut models: Vec<Model>) -> Self {
+        models.sort_by(|left, right| (&left.id, &left.provider).cmp(&(&right.id, &right.provider)));
+        let mut patterns: Vec<(usize, usize, usize)> = Vec::new();
+        for (at, model) in models.iter().enumerate() {
+            let globs = model.globs.iter().enumerate();
+            patterns.extend(globs.map(|(glob, text)| (text.literal_len(), at, glob)));
+        }
+        patterns.sort_by(|left, right| right.0.cmp(&left.0));
+        let patterns = patterns.into_iter().map(|(_, at, glob)| (at, glob));
+        Self {
+            patterns: patterns.collect(),
+            models,
+        }
+    }
+
+    /// By its exact id, else by the most literal pattern; of one provider before one of any.
+    fn find(&self, provider: Provider<'_>, name: &str) -> Option<&Model> {
+        let first = self.models.partition_point(|model| *model.id < *name);
+        let rest = self.models.get(first..).unwrap_or_default();
+        let exact = rest.iter().take_while(|model| *model.id == *name);
+        closest(exact, provider).or_else(|| {
+            let pattern = |(at, glob): &(usize, usize)| {
+                let model = self.models.get(*at)?;
+                let glob = model.globs.get(*glob)?;
+                glob.matches(name).then_some((glob.literal_len(), model))
+            };
+            let mut matching = self.patterns.iter().filter_map(pattern);
+            let is_served = |model: &Model| is_of(model, provider) || model.provider.is_none();
+            let (len, model) = matching.find(|(_, model)| is_served(model))?;
+            let as_long = matching.take_while(|(other, _)| *other == len);
+            let as_long = as_long.map(|(_, model)| model);
+            closest(std::iter::once(model).chain(as_long), provider)
+        })
+    }
+}
+
+fn closest<'m>(
+    models: impl Iterator<Item = &'m Model>,
+    provider: Provider<'_>,
+) -> Option<&'m Model> {
+    let rank = |model: &Model| match model.provider.as_deref() {
+        Some(of) if of == provider.name => Some(2),
+        Some(of) if of == provider.kind => Some(1),
+        Some(_) => None,
+        None => Some(0),
+    };
+    let ranked = models.filter_map(|model| Some((rank(model)?, model)));
+    // The first of those that rank alike.
+    ranked
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
+        .map(|(_, model)| model)
+}

@@ -1,0 +1,1 @@
+//! Price tables: what is refused, and which of their models is meant.

@@ -1,0 +1,379 @@
+//! What a call asks of a model, as far as an operator may bound it: how much, and which features.
+
+use crate::json::values::{DEPTH_MAX, key_text};
+use crate::json::{Broken, Cursor};
+use crate::params::Unreadable;
+use crate::surface::Surface;
+
+/// A number that a call asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Count {
+    /// This.
+    Number(u64),
+    /// No whole number.
+    Other,
+}
+
+/// What a call asks for.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Asks {
+    /// Tokens of output: the most of all spellings; `None` where it says nothing.
+    pub output_tokens: Option<Count>,
+    /// Answers at once; `None` where it says nothing.
+    pub choices: Option<Count>,
+    /// Tools it brings.
+    pub tools: u64,
+    /// Images it brings.
+    pub images: u64,
+    /// It brings a file, a document or audio.
+    pub files: bool,
+    /// It wants its answer as a stream, or something that may be read so.
+    pub stream: bool,
+    /// It wants the provider to search the web.
+    pub web_search: bool,
+    /// It names addresses for the provider to fetch from.
+    pub remote_urls: bool,
+    /// Messages it brings.
+    messages: u64,
+    /// Bytes of text.
+    text_bytes: u64,
+    /// Bytes of files, encoded.
+    file_bytes: u64,
+    /// Tokens that are given as such.
+    tokens: u64,
+}
+
+impl Count {
+    fn of(written: &[u8]) -> Self {
+        let text = std::str::from_utf8(written).unwrap_or_default();
+        text.parse().map_or(Self::Other, Self::Number)
+    }
+
+    const fn most(self, other: Option<Self>) -> Self {
+        match (self, other) {
+            (Self::Number(number), Some(Self::Number(other))) if other > number => {
+                Self::Number(other)
+            }
+            (Self::Number(_), Some(Self::Other)) => Self::Other,
+            _ => self,
+        }
+    }
+}
+
+/// How a surface spells its bound of output.
+const fn output_keys(surface: Surface) -> &'static [&'static str] {
+    match surface {
+        Surface::Chat => &["max_completion_tokens", "max_tokens"],
+        Surface::Completions | Surface::Messages => &["max_tokens"],
+        Surface::Responses => &["max_output_tokens"],
+        Surface::Embeddings | Surface::CountTokens | Surface::Models | Surface::Model => &[],
+    }
+}
+
+/// How a surface asks for several answers.
+const fn choice_keys(surface: Surface) -> &'static [&'static str] {
+    match surface {
+        Surface::Chat | Surface::Completions => &["n", "best_of"],
+        Surface::Responses
+        | Surface::Messages
+        | Surface::Embeddings
+        | Surface::CountTokens
+        | Surface::Models
+        | Surface::Model => &[],
+    }
+}
+
+/// Members that lead a provider to a search of the web.
+const SEARCH_KEYS: [&str; 2] = ["web_search_options", "search_parameters"];
+/// Members that hold addresses a provider fetches from.
+const URL_KEYS: [&str; 7] = [
+    "url",
+    "image_url",
+    "file_url",
+    "file_uri",
+    "server_url",
+    "video_url",
+    "audio_url",
+];
+/// Members whose inside is data of the caller's tools, and names no part of the call.
+const DATA_KEYS: [&str; 4] = ["input", "arguments", "parameters", "input_schema"];
+/// Members that hold encoded bytes.
+const BYTES_KEYS: [&str; 2] = ["data", "file_data"];
+
+impl Asks {
+    /// Reads a body that [`crate::body::CallView::read`] has read.
+    ///
+    /// # Errors
+    /// See [`Unreadable`].
+    pub fn read(surface: Surface, body: &[u8]) -> Result<Self, Unreadable> {
+        let mut asks = Self::default();
+        Cursor::new(body).members(|key, cursor| {
+            let key = key_text(key)?;
+            asks.member(surface, &key, cursor)?;
+            Ok::<_, Unreadable>(())
+        })?;
+        Ok(asks)
+    }
+
+    /// Tokens of input, estimated (LLM-75): one for three bytes of text, 16 a message, 32 a tool,
+    /// 1600 an image, 3000 for 100 KiB of a file.
+    pub const fn input_tokens(&self) -> u64 {
+        let text = self.text_bytes.div_ceil(3);
+        let file = (self.file_bytes / 4).saturating_mul(3);
+        let file = file.saturating_mul(3000).div_ceil(100 * 1024);
+        text.saturating_add(self.messages.saturating_mul(16))
+            .saturating_add(self.tools.saturating_mul(32))
+            .saturating_add(self.images.saturating_mul(1600))
+            .saturating_add(file)
+            .saturating_add(self.tokens)
+    }
+
+    fn member(
+        &mut self,
+        surface: Surface,
+        key: &str,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), Broken> {
+        let is_null = cursor.first() == Some(b'n');
+        if output_keys(surface).contains(&key) {
+            return note_count(&mut self.output_tokens, cursor);
+        }
+        if choice_keys(surface).contains(&key) {
+            return note_count(&mut self.choices, cursor);
+        }
+        match key {
+            "stream" => {
+                self.stream = !matches!(cursor.first(), Some(b'f' | b'n'));
+                cursor.skip()
+            }
+            "tools" | "functions" | "mcp_servers" => self.tools(cursor),
+            "plugins" => {
+                let inside = Self::walked(cursor)?;
+                self.web_search |= inside.web_search;
+                Ok(())
+            }
+            "model" if cursor.first() == Some(b'"') => {
+                let model = cursor.string()?;
+                self.web_search |= model.contains("-search-preview") || model.ends_with(":online");
+                Ok(())
+            }
+            "messages" | "input" | "prompt" | "system" | "instructions" | "documents" => {
+                self.messages = self.messages.saturating_add(messages(cursor.clone())?);
+                self.walk(cursor, 0)
+            }
+            _ => {
+                self.web_search |= SEARCH_KEYS.contains(&key) && !is_null;
+                cursor.skip()
+            }
+        }
+    }
+
+    /// What a value holds, for itself.
+    fn walked(cursor: &mut Cursor<'_>) -> Result<Self, Broken> {
+        let mut inside = Self::default();
+        inside.walk(cursor, 0)?;
+        Ok(inside)
+    }
+
+    fn tools(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Broken> {
+        let start = cursor.left();
+        match cursor.first() {
+            Some(b'[') => cursor.items(|cursor| {
+                self.tools = self.tools.saturating_add(1);
+                let inside = Self::walked(cursor)?;
+                self.web_search |= inside.web_search;
+                self.remote_urls |= inside.remote_urls;
+                Ok::<_, Broken>(())
+            })?,
+            Some(b'n') => cursor.skip()?,
+            _ => {
+                self.tools = self.tools.saturating_add(1);
+                cursor.skip()?;
+            }
+        }
+        let len = start.saturating_sub(cursor.left());
+        self.text_bytes = self.text_bytes.saturating_add(count(len));
+        Ok(())
+    }
+
+    /// Takes a value and notes what is in it.
+    fn walk(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<(), Broken> {
+        if depth > DEPTH_MAX {
+            return Err(Broken);
+        }
+        let deeper = depth.saturating_add(1);
+        match cursor.first() {
+            Some(b'"') => {
+                let text = cursor.string()?;
+                self.text_bytes = self.text_bytes.saturating_add(count(text.len()));
+                Ok(())
+            }
+            Some(b'[') => cursor.items(|cursor| self.walk(cursor, deeper)),
+            Some(b'{') => cursor.members(|key, cursor| {
+                let key = key_text(key)?;
+                if DATA_KEYS.contains(&&*key) {
+                    return self.data(cursor);
+                }
+                if cursor.first() != Some(b'"') {
+                    return self.walk(cursor, deeper);
+                }
+                let text = cursor.string()?;
+                self.part(&key, &text);
+                Ok(())
+            }),
+            Some(b'-' | b'0'..=b'9') => {
+                self.tokens = self.tokens.saturating_add(1);
+                cursor.skip()
+            }
+            _ => cursor.skip(),
+        }
+    }
+
+    /// A text in a part of a message, or of a tool.
+    fn part(&mut self, key: &str, text: &str) {
+        if key == "type" || key == "id" {
+            match text {
+                "image_url" | "input_image" | "image" => {
+                    self.images = self.images.saturating_add(1);
+                }
+                "file" | "input_file" | "document" | "container_upload" | "input_audio" => {
+                    self.files = true;
+                }
+                // Of a plugin.
+                "web" => self.web_search = true,
+                _ => {
+                    let searches = ["web_search", "web_fetch", "browser_search"];
+                    self.web_search |= searches.iter().any(|search| text.starts_with(search));
+                }
+            }
+            return;
+        }
+        let is_encoded = is_data_url(text);
+        if URL_KEYS.contains(&key) && text.contains("://") && !is_encoded {
+            self.remote_urls = true;
+        }
+        let len = count(text.len());
+        if is_encoded || BYTES_KEYS.contains(&key) {
+            self.file_bytes = self.file_bytes.saturating_add(len);
+        } else {
+            self.text_bytes = self.text_bytes.saturating_add(len);
+        }
+    }
+
+    /// Data of tools: text and no more.
+    fn data(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Broken> {
+        let start = cursor.left();
+        cursor.skip()?;
+        let len = start.saturating_sub(cursor.left());
+        self.text_bytes = self.text_bytes.saturating_add(count(len));
+        Ok(())
+    }
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+fn is_data_url(text: &str) -> bool {
+    text.get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("data:"))
+}
+
+/// How many objects a list has.
+fn messages(mut cursor: Cursor<'_>) -> Result<u64, Broken> {
+    let mut messages = 0_u64;
+    if cursor.first() == Some(b'[') {
+        cursor.items(|cursor| {
+            messages = messages.saturating_add(u64::from(cursor.first() == Some(b'{')));
+            cursor.skip()
+        })?;
+    }
+    Ok(messages)
+}
+
+fn note_count(most: &mut Option<Count>, cursor: &mut Cursor<'_>) -> Result<(), Broken> {
+    let asked = match cursor.first() {
+        Some(b'n') => {
+            cursor.skip()?;
+            return Ok(());
+        }
+        Some(b'-' | b'0'..=b'9') => Count::of(cursor.number()?),
+        _ => {
+            cursor.skip()?;
+            Count::Other
+        }
+    };
+    *most = Some(asked.most(*most));
+    Ok(())
+}
+
+/// To what a body is brought down.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bounds {
+    /// Tokens of output.
+    pub output_tokens: Option<u64>,
+    /// Answers at once.
+    pub choices: Option<u64>,
+}
+
+/// The body with these bounds written in: where it asks for more, and for output also where it says
+/// nothing, under the name `say_output_as`. Every other byte is as it was. `None`: it fits as it is.
+///
+/// # Errors
+/// See [`Unreadable`].
+pub fn bounded(
+    surface: Surface,
+    body: &[u8],
+    bounds: &Bounds,
+    say_output_as: &str,
+) -> Result<Option<Vec<u8>>, Unreadable> {
+    let mut cursor = Cursor::new(body);
+    let opens_at = body.len().saturating_sub(cursor.left());
+    // What to write instead of which bytes, in their order.
+    let mut edits: Vec<(usize, usize, u64)> = Vec::new();
+    let mut says_output = output_keys(surface).is_empty();
+    let mut is_empty = true;
+    cursor.members(|key, cursor| {
+        is_empty = false;
+        let key = key_text(key)?;
+        let is_output = output_keys(surface).contains(&&*key);
+        let max = match is_output {
+            true => bounds.output_tokens,
+            false if choice_keys(surface).contains(&&*key) => bounds.choices,
+            false => None,
+        };
+        let Some(max) = max else {
+            return Ok::<_, Unreadable>(cursor.skip()?);
+        };
+        let start = body.len().saturating_sub(cursor.left());
+        let is_null = cursor.first() == Some(b'n');
+        let mut asked = None;
+        note_count(&mut asked, cursor)?;
+        let fits = matches!(asked, Some(Count::Number(number)) if number <= max);
+        if is_output {
+            says_output = true;
+        }
+        if !fits && (is_output || !is_null) {
+            edits.push((start, body.len().saturating_sub(cursor.left()), max));
+        }
+        Ok(())
+    })?;
+    let inserted = bounds.output_tokens.filter(|_| !says_output);
+    if edits.is_empty() && inserted.is_none() {
+        return Ok(None);
+    }
+    let mut edited = Vec::with_capacity(body.len().saturating_add(64));
+    let mut copied = opens_at.saturating_add(1);
+    edited.extend_from_slice(body.get(..copied).ok_or(Unreadable)?);
+    if let Some(max) = inserted {
+        let comma = if is_empty { "" } else { "," };
+        edited.extend_from_slice(format!("\"{say_output_as}\":{max}{comma}").as_bytes());
+    }
+    for (start, end, max) in edits {
+        edited.extend_from_slice(body.get(copied..start).ok_or(Unreadable)?);
+        edited.extend_from_slice(max.to_string().as_bytes());
+        copied = end;
+    }
+    edited.extend_from_slice(body.get(copied..).ok_or(Unreadable)?);
+    Ok(Some(edited))
+}

@@ -1,0 +1,145 @@
+//! Requests of Gemini's generateContent.
+
+use super::known::known;
+use super::{Reader, member_text};
+use crate::json::{Broken, Cursor};
+
+impl Reader {
+    pub(super) fn gemini(&mut self, body: &mut Cursor<'_>) -> Result<(), Broken> {
+        self.body(body, |reader, key, value| {
+            match key {
+                b"contents" => reader.list(value, |reader, content| {
+                    reader.message();
+                    reader.parts_of(content)
+                })?,
+                b"systemInstruction" | b"system_instruction" => {
+                    reader.message();
+                    reader.parts_of(value)?;
+                }
+                b"generationConfig" | b"generation_config" => reader.generation(value)?,
+                b"cachedContent" => {
+                    value.skip()?;
+                    reader.demand.whole_window = true;
+                }
+                b"tools" => reader.list(value, Self::gemini_tools)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
+    }
+
+    fn generation(&mut self, value: &mut Cursor<'_>) -> Result<(), Broken> {
+        self.object(value, |reader, key, value| {
+            let name = String::from_utf8_lossy(key);
+            if value.null() {
+                return Ok(());
+            }
+            if known("gemini.generation", &name).is_none() {
+                reader.obstacle(&format!(
+                    "the field `generationConfig.{name}` is not understood"
+                ));
+            }
+            match key {
+                b"maxOutputTokens" => reader.cap("maxOutputTokens", value).map(|_| ()),
+                b"candidateCount" => reader.choices("candidateCount", value).map(|_| ()),
+                b"responseModalities" => reader.list(value, |reader, item| {
+                    match &*item.string()?.to_ascii_uppercase() {
+                        "TEXT" => {}
+                        "AUDIO" => reader.demand.audio_out = true,
+                        "IMAGE" => reader.demand.image_out = true,
+                        other => reader.unknown_type("modality", other),
+                    }
+                    Ok(())
+                }),
+                b"thinkingConfig" => reader.object(value, |reader, key, value| {
+                    let budget = key == b"thinkingBudget";
+                    // -1 leaves it to the model.
+                    if budget
+                        && value
+                            .clone()
+                            .taken()
+                            .is_ok_and(|text| !text.starts_with(b"-"))
+                    {
+                        reader.demand.thinking_budget = reader.whole("thinkingBudget", value)?;
+                        return Ok(());
+                    }
+                    value.skip()
+                }),
+                _ => value.skip(),
+            }
+        })
+    }
+
+    fn gemini_tools(&mut self, tool: &mut Cursor<'_>) -> Result<(), Broken> {
+        self.object(tool, |reader, key, value| {
+            let name = String::from_utf8_lossy(key);
+            if known("gemini.tools", &name).is_none() {
+                reader.unknown_type("tool", &name);
+            }
+            match key {
+                b"functionDeclarations" | b"function_declarations" => {
+                    reader.list(value, |reader, declaration| {
+                        reader.tool("gemini.tools", "functionDeclarations");
+                        declaration.skip()
+                    })
+                }
+                b"googleSearch" | b"google_search" => {
+                    reader.demand.searches.grounded = true;
+                    value.skip()
+                }
+                _ => value.skip(),
+            }
+        })
+    }
+
+    fn parts_of(&mut self, content: &mut Cursor<'_>) -> Result<(), Broken> {
+        self.object(content, |reader, key, value| {
+            if key != b"parts" {
+                return value.skip();
+            }
+            if value.clone().items(|item| item.skip()).is_ok() {
+                return reader.list(value, Self::part);
+            }
+            reader.part(value)
+        })
+    }
+
+    fn part(&mut self, part: &mut Cursor<'_>) -> Result<(), Broken> {
+        self.object(part, |reader, key, value| match key {
+            b"text" | b"thought" | b"thoughtSignature" | b"functionCall" | b"functionResponse" => {
+                value.skip()
+            }
+            b"inlineData" | b"inline_data" => {
+                let kind = match member_text(value, b"mimeType")? {
+                    Some(kind) => Some(kind),
+                    None => member_text(value, b"mime_type")?,
+                };
+                let kind = kind.unwrap_or_default();
+                let is_image = kind.starts_with("image/");
+                if is_image {
+                    reader.demand.images = reader.demand.images.saturating_add(1);
+                } else {
+                    reader.demand.audio_in |= kind.starts_with("audio/");
+                    reader.demand.whole_window = true;
+                }
+                reader.object(value, |reader, key, value| {
+                    if key == b"data" && is_image {
+                        let written = Self::written(value)?;
+                        // Without its quotes.
+                        reader.media(written.saturating_sub(2));
+                        return Ok(());
+                    }
+                    value.skip()
+                })
+            }
+            b"fileData" | b"file_data" => {
+                reader.demand.whole_window = true;
+                value.skip()
+            }
+            other => {
+                reader.unknown_type("part", &String::from_utf8_lossy(other));
+                value.skip()
+            }
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! A project as the data plane uses it, with what its tenant says.
+
+use crate::{CallLimits, Project, Tenant, TenantStatus};
+use arc_swap::ArcSwap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use tollkeep_policy::call_policy::CallPolicy;
+use tollkeep_types::{ProjectId, TenantId};
+
+/// A project as the data plane sees it.
+#[derive(Debug)]
+pub struct LiveProject {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// The slug it had when it was first seen, for audit details.
+    pub slug: Box<str>,
+    /// What its tokens inherit.
+    limits: SharedLimits,
+    has_policy: AtomicBool,
+    rules: ArcSwap<Rules>,
+    active: AtomicBool,
+    tenant: AtomicU8,
+    cut: AtomicBool,
+}
+
+/// What is written of a project and of its tenant. Changed by one at a time.
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    limits: CallLimits,
+    policy: Option<Arc<CallPolicy>>,
+    tenant_limits: CallLimits,
+    tenant_policy: Option<Arc<CallPolicy>>,
+}
+
+/// What a tenant says to its projects.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct TenantRules {
+    status: TenantStatus,
+    limits: CallLimits,
+    policy: Option<Arc<CallPolicy>>,
+}
+
+impl Default for TenantRules {
+    /// Those of a tenant about which nothing is said.
+    fn default() -> Self {
+        Self {
+            status: TenantStatus::Active,
+            limits: CallLimits::default(),
+            policy: None,
+        }
+    }
+}
+
+impl TenantRules {
+    pub(super) fn of(tenant: &Tenant) -> Self {
+        Self {
+            status: tenant.status,
+            limits: tenant.limits,
+            policy: tenant.policy.clone(),
+        }
+    }
+}
+
+/// Limits that may change while they are read; each of them is whole.
+#[derive(Debug, Default)]
+struct SharedLimits([AtomicU32; 4]);
+
+impl SharedLimits {
+    fn load(&self) -> CallLimits {
+        let [second, minute, concurrency, burst] = &self.0;
+        let load = |limit: &AtomicU32| NonZeroU32::new(limit.load(Ordering::Relaxed));
+        CallLimits {
+            requests_per_second: load(second),
+            requests_per_minute: load(minute),
+            concurrency: load(concurrency),
+            burst: load(burst),
+        }
+    }
+
+    fn store(&self, limits: CallLimits) {
+        let limits = [
+            limits.requests_per_second,
+            limits.requests_per_minute,
+            limits.concurrency,
+            limits.burst,
+        ];
+        for (own, limit) in self.0.iter().zip(limits) {
+            own.store(limit.map_or(0, NonZeroU32::get), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether the tokens of a project may be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProjectStanding {
+    /// They may.
+    Active,
+    /// The project is switched off.
+    Inactive,
+    /// Its tenant is suspended.
+    TenantSuspended,
+    /// Its tenant was deleted.
+    Gone,
+}
+
+impl LiveProject {
+    pub(super) fn new(project: &Project) -> Self {
+        let live = Self {
+            id: project.id,
+            tenant_id: project.tenant_id,
+            slug: project.slug.as_str().into(),
+            limits: SharedLimits::default(),
+            has_policy: AtomicBool::new(false),
+            rules: ArcSwap::default(),
+            active: AtomicBool::new(project.is_active),
+            tenant: AtomicU8::new(0),
+            cut: AtomicBool::new(false),
+        };
+        live.follow(project);
+        live
+    }
+
+    /// Whether its tokens may be used. HOT: two loads.
+    pub fn standing(&self) -> ProjectStanding {
+        match self.tenant.load(Ordering::Relaxed) {
+            0 if self.active.load(Ordering::Relaxed) => ProjectStanding::Active,
+            0 => ProjectStanding::Inactive,
+            1 => ProjectStanding::TenantSuspended,
+            _ => ProjectStanding::Gone,
+        }
+    }
+
+    /// The limits that its tokens inherit: its own, else those of its tenant.
+    pub(super) fn limits(&self) -> CallLimits {
+        self.limits.load()
+    }
+
+    /// Adds the policies of its tenant and its own.
+    pub(super) fn policies(&self, each: &mut Vec<Arc<CallPolicy>>) {
+        if self.has_policy.load(Ordering::Acquire) {
+            let rules = self.rules.load();
+            each.extend(rules.tenant_policy.clone());
+            each.extend(rules.policy.clone());
+        }
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
+    /// Ends what is on its way to holders of its tokens.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
+    pub(super) fn follow_tenant(&self, tenant: &TenantRules) {
+        let byte = match tenant.status {
+            TenantStatus::Active => 0,
+            TenantStatus::Suspended => 1,
+            TenantStatus::Deleted => 2,
+        };
+        let rules = Rules::clone(&self.rules.load());
+        self.take(Rules {
+            tenant_limits: tenant.limits,
+            tenant_policy: tenant.policy.clone(),
+            ..rules
+        });
+        let before = self.tenant.swap(byte, Ordering::Relaxed);
+        if byte == 0 && before != 0 {
+            self.cut.store(false, Ordering::Release);
+        }
+    }
+
+    pub(super) fn follow(&self, project: &Project) {
+        let rules = Rules::clone(&self.rules.load());
+        self.take(Rules {
+            limits: project.limits,
+            policy: project.policy.clone(),
+            ..rules
+        });
+        let before = self.active.swap(project.is_active, Ordering::Relaxed);
+        if project.is_active && !before {
+            self.cut.store(false, Ordering::Release);
+        }
+    }
+
+    /// Callers take turns.
+    fn take(&self, rules: Rules) {
+        self.limits.store(rules.limits.or(rules.tenant_limits));
+        let has_policy = rules.policy.is_some() || rules.tenant_policy.is_some();
+        self.rules.store(Arc::new(rules));
+        self.has_policy.store(has_policy, Ordering::Release);
+    }
+}

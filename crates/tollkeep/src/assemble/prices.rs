@@ -1,0 +1,70 @@
+//! The prices in use: the shipped table or the operator's own, and what the settings replace.
+
+use tollkeep_config::settings::Prices;
+use tollkeep_ledger::price::{Book, Table};
+
+/// The table that is shipped; `cargo xtask prices` made it.
+const SHIPPED: &[u8] = include_bytes!("../../../../prices/table.json");
+/// Largest table that is read from a file.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The prices that the settings ask for.
+///
+/// # Errors
+/// A table that can't be read or is not valid; the message names the file.
+pub(crate) fn book(prices: &Prices) -> Result<Book, String> {
+    let table = match &prices.file {
+        None => table(SHIPPED).map_err(|error| format!("the shipped price table: {error}"))?,
+        Some(path) => {
+            let told = |error: String| format!("{}: {error}", path.display());
+            let meta = std::fs::metadata(path).map_err(|error| told(error.to_string()))?;
+            if !meta.is_file() || meta.len() > FILE_BYTES_MAX {
+                return Err(told("is no file of at most 64 MiB".to_owned()));
+            }
+            let bytes = std::fs::read(path).map_err(|error| told(error.to_string()))?;
+            table(&bytes).map_err(told)?
+        }
+    };
+    Ok(Book::new(
+        table,
+        prices.overrides.clone(),
+        prices.unknown_model,
+    ))
+}
+
+fn table(bytes: &[u8]) -> Result<Table, String> {
+    let hash = tollkeep_crypto::sha256(&[bytes]);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    Table::read(bytes, &hash).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollkeep_ledger::price::Provider;
+    use tollkeep_types::WallMillis;
+    use tollkeep_types::usage::Class;
+
+    // LED-30 LED-35
+    #[test]
+    fn the_shipped_table_is_valid_and_knows_what_is_called_most() {
+        let book = book(&Prices::default()).unwrap();
+        assert!(book.models().len() > 200);
+        assert_eq!(book.version().1.len(), 64);
+        for (kind, model, in_text) in [
+            ("openai", "gpt-4o", 2_500_000),
+            ("openai", "gpt-4o-2024-11-20", 2_500_000),
+            ("anthropic", "claude-opus-4-6", 5_000_000),
+            ("sandbox", "sandbox-1", 2_500_000),
+        ] {
+            let provider = Provider {
+                name: "p",
+                kind,
+                self_hosted: false,
+            };
+            let found = book.find(provider, model, WallMillis(1_795_342_530_123));
+            let rate = found.unwrap().rates.base.token(Class::InText);
+            assert_eq!(rate.map(|rate| rate.get()), Some(in_text), "{model}");
+        }
+    }
+}
