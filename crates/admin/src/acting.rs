@@ -2,8 +2,8 @@
 //! three: what they hold of the gateway is another.
 
 use crate::runtime::{
-    Breaker, BreakerState, Certificate, Choosing, CredentialTesting, CredentialView, Explained,
-    KekChoice, KekRefused, KnownKek, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CredentialTesting, CredentialView,
+    Explained, KekChoice, KekRefused, KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -130,6 +130,10 @@ impl Runtime for Would {
 
     fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
         self.0.try_reload_tls()
+    }
+
+    fn ask_provider(&self, ask: ProviderAsk) -> Asking {
+        self.0.ask_provider(ask)
     }
 
     fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {

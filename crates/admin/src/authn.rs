@@ -5,23 +5,26 @@ use crate::idempotency::Presented;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::request::Asked;
-use crate::rights;
+use crate::rights::{self, Right};
 use crate::serve::Peer;
+use crate::session::{self, Brought, Signed};
 use axum::extract::Request;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tollkeep_audit::{Action, Actor, ActorId, Event, Outcome};
-use tollkeep_store::{ManagementKey, Role, Scope, TenantStatus};
+use tollkeep_store::{ManagementKey, Operator as Person, Role, Scope, TenantStatus};
 use tollkeep_types::field_name::{Reserved, reserved};
-use tollkeep_types::{Authority, Secret, TenantId};
+use tollkeep_types::{Authority, Secret, TenantId, TokenHash};
 
 /// Who acts, and by which request.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
     pub(crate) who: Who,
     pub(crate) asked: Asked,
+    /// The session by which they came, if not by a key.
+    pub(crate) session: Option<Arc<Signed>>,
 }
 
 /// Who acts.
@@ -31,8 +34,12 @@ pub(crate) enum Who {
     Key(Arc<ManagementKey>),
     /// The key of the settings.
     Environment,
+    /// A person.
+    Person(Arc<Person>),
     /// A user of this machine, by the local socket.
     Local { uid: u32 },
+    /// Somebody about to sign in.
+    Nobody(Arc<Brought>),
     /// A program of this machine, where it needs no key.
     Loopback,
 }
@@ -48,14 +55,17 @@ impl Operator {
     pub(crate) fn tenant(&self) -> Option<TenantId> {
         match &self.who {
             Who::Key(key) => key.tenant_id,
-            Who::Environment | Who::Local { .. } | Who::Loopback => None,
+            Who::Person(person) => person.tenant_id,
+            Who::Environment | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => None,
         }
     }
 
     pub(crate) fn role(&self) -> Role {
         match &self.who {
             Who::Key(key) => key.role,
+            Who::Person(person) => person.role,
             Who::Environment | Who::Local { .. } | Who::Loopback => Role::Owner,
+            Who::Nobody(_) => Role::Viewer,
         }
     }
 
@@ -63,7 +73,11 @@ impl Operator {
     pub(crate) fn scopes(&self) -> Option<&[String]> {
         match &self.who {
             Who::Key(key) => key.scopes.as_deref(),
-            Who::Environment | Who::Local { .. } | Who::Loopback => None,
+            Who::Environment
+            | Who::Person(_)
+            | Who::Local { .. }
+            | Who::Loopback
+            | Who::Nobody(_) => None,
         }
     }
 
@@ -71,8 +85,10 @@ impl Operator {
     pub(crate) fn actor(&self) -> (Actor, Option<ActorId>) {
         match &self.who {
             Who::Key(key) => (Actor::Management, Some(ActorId::ManagementKey(key.id))),
+            Who::Person(person) => (Actor::Management, Some(ActorId::Operator(person.id))),
             Who::Environment => (Actor::Management, None),
             Who::Local { uid } => (Actor::Local, Some(ActorId::LocalUid(*uid))),
+            Who::Nobody(_) => (Actor::Anonymous, None),
             Who::Loopback => (Actor::Local, None),
         }
     }
@@ -81,19 +97,32 @@ impl Operator {
     pub(crate) fn name(&self) -> String {
         match &self.who {
             Who::Key(key) => key.id.to_string(),
+            Who::Person(person) => person.id.to_string(),
             Who::Environment => "env".to_owned(),
             Who::Local { uid } => format!("local:{uid}"),
+            Who::Nobody(_) => "nobody".to_owned(),
             Who::Loopback => "loopback".to_owned(),
         }
     }
 
-    /// Whether the operator may ask for this at all.
-    pub(crate) fn check(&self, operation: &Operation) -> Result<(), Problem> {
+    /// Whether the operator may ask for this at all, now.
+    pub(crate) fn check(&self, operation: &Operation, state: &State) -> Result<(), Problem> {
+        if matches!(operation.right, Right::Open | Right::Own) {
+            return Ok(());
+        }
+        if matches!(self.who, Who::Nobody(_)) {
+            return Err(Problem::unauthorized());
+        }
         let by_role = operation.right.is_of(self.role(), self.tenant().is_some());
-        if by_role && rights::in_scope(self.scopes(), &operation.scope()) {
-            Ok(())
-        } else {
-            Err(Problem::forbidden())
+        if !by_role || !rights::in_scope(self.scopes(), &operation.scope()) {
+            return Err(Problem::forbidden());
+        }
+        match &self.session {
+            Some(signed) if operation.needs_proof() => {
+                let holds = state.settings().management.session.proof;
+                signed.check_proof(state.parts.store.now(), holds)
+            }
+            Some(_) | None => Ok(()),
         }
     }
 }
@@ -102,19 +131,32 @@ impl Operator {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerUser(pub(crate) u32);
 
-/// Identifies the operator of a request that came over the network or a keyed socket.
-pub(crate) async fn by_key(
+/// Identifies the operator of a request that came over the network or a keyed socket: by the key
+/// it carries, or else by its session.
+pub(crate) async fn identify(
     state: &Arc<State>,
     fields: &HeaderMap,
     asked: Asked,
 ) -> Result<Operator, Problem> {
     state.check_lockout(&asked)?;
-    match find(state, fields, &asked).await {
-        Ok(who) => Ok(Operator { who, asked }),
+    // Whoever sends a key means it: cookies come along by themselves.
+    let has_key = has_credential(fields);
+    let found = if has_key {
+        let found = find(state, fields, &asked).await;
+        found.map(|who| (who, None))
+    } else {
+        session::find(state, fields, &asked).await
+    };
+    match found {
+        Ok((who, session)) => Ok(Operator {
+            who,
+            asked,
+            session,
+        }),
         Err(problem) => {
-            state.record_failed_authn(&asked);
+            state.record_failed_authn(&asked, problem.code());
             // Who brings no key at all does not try keys.
-            if problem.code() == Problem::unauthorized().code() && has_credential(fields) {
+            if problem.code() == Problem::unauthorized().code() && has_key {
                 state.count_failure(&asked);
             }
             Err(problem)
@@ -124,18 +166,31 @@ pub(crate) async fn by_key(
 
 async fn find(state: &Arc<State>, fields: &HeaderMap, asked: &Asked) -> Result<Who, Problem> {
     let text = credential(fields).ok_or_else(Problem::unauthorized)?;
+    let digest = state.parts.hasher.hash(text);
+    let who = of_digest(state, &digest, asked).await?;
+    if let Who::Key(key) = &who {
+        touch(state, key, asked).await;
+    }
+    Ok(who)
+}
+
+/// Whose key has this digest, if it may be used from there.
+pub(crate) async fn of_digest(
+    state: &Arc<State>,
+    digest: &TokenHash,
+    asked: &Asked,
+) -> Result<Who, Problem> {
     let parts = &state.parts;
-    let digest = parts.hasher.hash(text);
     let settings = state.settings();
     let of_settings = settings.management.key.as_ref();
     let of_settings = of_settings.map(|key| parts.hasher.hash(key.expose()));
-    if of_settings == Some(digest) {
+    if of_settings.as_ref() == Some(digest) {
         return Ok(Who::Environment);
     }
     let service = Scope::Service("authentication");
     let key = parts
         .store
-        .find_management_key(service, &digest)
+        .find_management_key(service, digest)
         .await?
         .ok_or_else(Problem::unauthorized)?;
     let ips = &key.allowed_ips;
@@ -143,13 +198,17 @@ async fn find(state: &Arc<State>, fields: &HeaderMap, asked: &Asked) -> Result<W
     if !ips.is_empty() && !asked.client_ip.is_some_and(is_within) {
         return Err(Problem::address_forbidden());
     }
-    let touched = parts
-        .store
-        .touch_management_key(service, key.id, asked.client_ip);
+    Ok(Who::Key(Arc::new(key)))
+}
+
+/// Records that a key was used.
+pub(crate) async fn touch(state: &Arc<State>, key: &ManagementKey, asked: &Asked) {
+    let service = Scope::Service("authentication");
+    let store = &state.parts.store;
+    let touched = store.touch_management_key(service, key.id, asked.client_ip);
     if let Err(error) = touched.await {
         tracing::warn!("The last use of a management key was not stored: {error}");
     }
-    Ok(Who::Key(Arc::new(key)))
 }
 
 /// Whether a request comes from a program of this machine itself: no proxy's, whose callers would
@@ -234,9 +293,12 @@ impl State {
     }
 
     /// Failures are recorded each; a flood of them is the audit log's own to fold.
-    fn record_failed_authn(&self, asked: &Asked) {
-        let event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure)
+    fn record_failed_authn(&self, asked: &Asked, code: &'static str) {
+        let mut event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure)
             .at(self.parts.clock.wall());
+        if code == Problem::csrf().code() {
+            event = event.with_reason(code);
+        }
         self.record_unproven(&asked.told_in(event), "A failed management login");
     }
 

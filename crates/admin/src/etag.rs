@@ -9,6 +9,7 @@ use crate::members::Members;
 use crate::operation::{self, Call, Content, Method, Operation};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
+use crate::rights::Right;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -106,6 +107,10 @@ fn parse(text: &str) -> Option<IfMatch> {
 
 /// How the thing that an operation changes is read; `None` if it can't be, as one thing.
 pub(crate) fn reading_of(operation: &Operation) -> Option<&'static Operation> {
+    // Nobody else changes the caller's own session.
+    if matches!(operation.right, Right::Open | Right::Own) {
+        return None;
+    }
     let path = match operation.method {
         Method::Get | Method::Put | Method::Patch | Method::Delete => operation.path,
         // What is done to a thing stands below it.

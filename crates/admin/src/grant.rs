@@ -11,7 +11,20 @@ use tollkeep_types::WallMillis;
 fn own(operator: &Operator) -> Option<&ManagementKey> {
     match &operator.who {
         Who::Key(key) => Some(key),
-        Who::Environment | Who::Local { .. } | Who::Loopback => None,
+        Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => {
+            None
+        }
+    }
+}
+
+/// What is wrong with a role, for one that is bound to a tenant or is not.
+pub(crate) const fn binding_fault(role: Role, is_bound: bool) -> Option<&'static str> {
+    match (role, is_bound) {
+        (Role::TenantAdmin, false) => Some("needs a tenant_id"),
+        (Role::Owner | Role::Admin, true) => Some("is of the whole deployment, not of one tenant"),
+        (Role::TenantAdmin, true)
+        | (Role::Owner | Role::Admin, false)
+        | (Role::Operator | Role::Viewer, _) => None,
     }
 }
 

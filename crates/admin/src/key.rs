@@ -204,7 +204,7 @@ async fn create(call: Call) -> Answer {
     let allowed_ips = members.networks("allowed_ips").unwrap_or_default();
     let end = take_end(&mut members, now);
     let is_bound = tenant.is_some() || operator.tenant().is_some();
-    if let Some(fault) = role.and_then(|role| binding_fault(role, is_bound)) {
+    if let Some(fault) = role.and_then(|role| grant::binding_fault(role, is_bound)) {
         members.fault("role", fault);
     }
     members.done()?;
@@ -296,7 +296,7 @@ async fn update(mut call: Call) -> Answer {
     if let Some(end) = take_end(members, now) {
         wanted.expires_at = end;
     }
-    if let Some(fault) = binding_fault(wanted.role, wanted.tenant_id.is_some()) {
+    if let Some(fault) = grant::binding_fault(wanted.role, wanted.tenant_id.is_some()) {
         members.fault("role", fault);
     }
     let Call {
@@ -383,17 +383,6 @@ async fn change_key(
     Ok(store
         .change_management_key(scope, key, change, last)
         .await?)
-}
-
-/// What is wrong with a role, for one that is bound to a tenant or is not.
-const fn binding_fault(role: Role, is_bound: bool) -> Option<&'static str> {
-    match (role, is_bound) {
-        (Role::TenantAdmin, false) => Some("needs a tenant_id"),
-        (Role::Owner | Role::Admin, true) => Some("is of the whole deployment, not of one tenant"),
-        (Role::TenantAdmin, true)
-        | (Role::Owner | Role::Admin, false)
-        | (Role::Operator | Role::Viewer, _) => None,
-    }
 }
 
 fn take_name(members: &mut Members) -> Option<String> {

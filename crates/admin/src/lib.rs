@@ -33,8 +33,10 @@ mod not_offered;
 mod once;
 mod openapi;
 mod operation;
+mod operator;
 mod own_token;
 mod parameters;
+mod passwords;
 mod policy;
 mod price;
 mod problem;
@@ -48,6 +50,7 @@ mod runtime;
 mod secret;
 mod serve;
 mod service_token;
+mod session;
 mod shape;
 mod status;
 mod survey;
@@ -61,9 +64,9 @@ pub use job::Jobs;
 pub use openapi::document as openapi;
 pub use own_token::{Holder, HolderNo};
 pub use runtime::{
-    Breaker, BreakerState, Certificate, Choosing, CredentialCoolDown, CredentialTest,
-    CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, Reloaded,
-    Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CredentialCoolDown, CredentialTest,
+    CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
+    ProviderForm, Reloaded, Runtime, SettingsState,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};
@@ -128,6 +131,8 @@ pub(crate) struct State {
     /// Signs cursors, so that they can't be made up.
     pub(crate) cursor_key: [u8; 32],
     pub(crate) lockouts: Arc<lockout::Lockouts>,
+    pub(crate) passwords: Arc<passwords::Passwords>,
+    pub(crate) provider: Arc<session::Provider>,
     /// What a request does with it.
     pub(crate) acting: acting::Acting,
 }
@@ -161,6 +166,8 @@ impl Admin {
             started_at,
             cursor_key,
             lockouts: Arc::default(),
+            passwords: Arc::default(),
+            provider: Arc::default(),
             acting: acting::Acting::Really,
         }))
     }

@@ -178,7 +178,7 @@ fn parameters(operation: &Operation, path: &str) -> Vec<Value> {
 
 /// What every change takes besides.
 fn of_changes(operation: &Operation) -> Vec<Value> {
-    if operation.method == Method::Get {
+    if !operation.can_be_tried() {
         return Vec::new();
     }
     let header = |name: &str, about: &str, schema: Value| {

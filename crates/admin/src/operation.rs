@@ -14,7 +14,8 @@ use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
     breaker, config, credential, history, ip_list, job, key, lockout, maintenance, manage,
-    not_offered, openapi, price, project, route, service_token, status, tenant, tls, token, vault,
+    not_offered, openapi, operator, price, project, route, service_token, session, status, tenant,
+    tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -117,6 +118,8 @@ static NOUNS: &[&[Operation]] = &[
     tenant::OPERATIONS,
     token::OPERATIONS,
     key::OPERATIONS,
+    operator::OPERATIONS,
+    session::OPERATIONS,
     service_token::OPERATIONS,
     credential::OPERATIONS,
     credential::auths::OPERATIONS,
@@ -140,6 +143,15 @@ static NOUNS: &[&[Operation]] = &[
 /// Every operation.
 pub(crate) fn all() -> impl Iterator<Item = &'static Operation> {
     NOUNS.iter().copied().flatten()
+}
+
+/// Whether it is asked for before anybody has signed in.
+pub(crate) fn is_open(method: &http::Method, path: &str) -> bool {
+    all().any(|operation| {
+        operation.right == Right::Open
+            && operation.path == path
+            && operation.method.as_str() == method.as_str()
+    })
 }
 
 /// The operations as routes.
@@ -192,17 +204,46 @@ impl Operation {
         }
     }
 
+    /// Whether a session must have been proven lately for it (ID-122): it shows a secret
+    /// once, says what somebody may do, or is of a right that wants it. All of that stands in its
+    /// declaration, so that none forgets to ask.
+    pub(crate) fn needs_proof(&self) -> bool {
+        let shows = |content: &Content| match content {
+            Content::Object(parts) => parts.iter().copied().flatten().any(Member::is_shown_once),
+            Content::List(members) | Content::Page(members) => {
+                members.iter().any(Member::is_shown_once)
+            }
+            Content::None | Content::Document => false,
+        };
+        let sets_role = |members: &[Member]| members.iter().any(|member| member.name == "role");
+        let is_read = self.method == Method::Get;
+        (self.right.needs_proof() && !is_read)
+            || self.answers.iter().any(|(_, content)| shows(content))
+            || self.body.is_some_and(sets_role)
+    }
+
+    /// Whether it is a change that can be tried without making it, and asked for twice. A login is
+    /// neither: what is guessed counts, and its answer is for one browser.
+    pub(crate) fn can_be_tried(&self) -> bool {
+        self.method != Method::Get && !matches!(self.right, Right::Open | Right::Own)
+    }
+
     async fn serve(&'static self, state: Arc<State>, request: Request) -> Answer {
         let operator = request.extensions().get::<Operator>();
         let operator = operator.cloned().ok_or_else(Problem::internal)?;
-        let refused = match self.method != Method::Get && wants_trial(request.uri()) {
+        let refused = match self.can_be_tried() && wants_trial(request.uri()) {
             true => state.trying(state.parts.store.clone()),
             false => Arc::clone(&state),
         };
         let refused = (refused, operator.clone());
         let answer = self.checked(state, operator, request).await;
         // What was done, its own handler has recorded.
-        if let (Err(problem), Some(action)) = (&answer, self.change) {
+        // Why nobody was signed in, the login has recorded.
+        let is_told = |problem: &&Problem| {
+            self.right == Right::Open && problem.code() == Problem::not_signed_in().code()
+        };
+        let refusal = answer.as_ref().err().filter(|problem| !is_told(problem));
+        if let (Some(problem), Some(action)) = (refusal, self.change) {
             let (state, operator) = refused;
             state.record_refused(&operator, action, problem);
         }
@@ -215,8 +256,9 @@ impl Operation {
         operator: Operator,
         request: Request,
     ) -> Answer {
-        operator.check(self)?;
-        if self.method != Method::Get {
+        operator.check(self, &state)?;
+        let is_own = matches!(self.right, Right::Open | Right::Own);
+        if self.can_be_tried() {
             state.check_tenant(&operator).await?;
         }
         let (mut parts, body) = request.into_parts();
@@ -227,18 +269,21 @@ impl Operation {
         } else {
             String::new()
         };
-        let (query, is_trial) = match self.method {
-            Method::Get => (Parameters::read(self.query, &parts.uri)?, false),
-            Method::Post | Method::Put | Method::Patch | Method::Delete => {
-                Parameters::of_change(self.query, &parts.uri)?
-            }
+        let (query, is_trial) = if self.can_be_tried() {
+            Parameters::of_change(self.query, &parts.uri)?
+        } else {
+            (Parameters::read(self.query, &parts.uri)?, false)
         };
         let key = match self.method {
-            Method::Post => idempotency::key_of(&parts.headers)?,
-            Method::Get | Method::Put | Method::Patch | Method::Delete => None,
+            Method::Post if self.can_be_tried() => idempotency::key_of(&parts.headers)?,
+            Method::Post | Method::Get | Method::Put | Method::Patch | Method::Delete => None,
         };
         let asked = (&*state, &operator, &*id);
-        let precondition = Precondition::of(self, &parts.headers, asked)?;
+        let precondition = if is_own {
+            None
+        } else {
+            Precondition::of(self, &parts.headers, asked)?
+        };
         let path = parts.uri.path().to_owned();
         let text = parts.uri.query().unwrap_or_default().to_owned();
         let presented = parts.extensions.get::<Presented>().cloned();

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Method, header};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tollkeep_audit::{Event, Key, Value};
+use tollkeep_policy::client_ip::ClientScheme;
 use tollkeep_types::{ClientCertificate, RequestId};
 
 /// A management request: its id, and where it came from.
@@ -16,10 +17,23 @@ pub(crate) struct Asked {
     pub(crate) id: RequestId,
     method: Method,
     path: Box<str>,
+    /// How it came.
+    pub(crate) channel: Channel,
     /// `None` on the local socket.
     pub(crate) client_ip: Option<IpAddr>,
-    user_agent: Option<Box<str>>,
+    pub(crate) user_agent: Option<Box<str>>,
     certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// How far others can listen in, and so whether somebody may sign in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Channel {
+    /// TLS, ours or a trusted proxy's.
+    Tls,
+    /// In clear, within this machine.
+    Local,
+    /// In clear, from elsewhere.
+    Clear,
 }
 
 impl Asked {
@@ -27,15 +41,22 @@ impl Asked {
     pub(crate) fn note(state: &State, request: &Request) -> Self {
         let peer = request.extensions().get::<ConnectInfo<Peer>>();
         let agent = request.headers().get(header::USER_AGENT);
+        let client_ip =
+            peer.map(|ConnectInfo(peer)| client_of(state, peer.addr.ip(), request.headers()));
         Self {
             id: RequestId::new(state.parts.clock.as_ref(), state.parts.entropy.as_ref()),
             method: request.method().clone(),
             path: request.uri().path().into(),
-            client_ip: peer
-                .map(|ConnectInfo(peer)| client_of(state, peer.addr.ip(), request.headers())),
+            channel: channel(state, peer, client_ip, request.headers()),
+            client_ip,
             certificate: peer.and_then(|ConnectInfo(peer)| peer.certificate.clone()),
             user_agent: agent.and_then(|agent| agent.to_str().ok()).map(Box::from),
         }
+    }
+
+    /// Whether it changes nothing.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
     }
 
     /// The event, with what is known of the request it happened in.
@@ -63,8 +84,37 @@ impl Asked {
 /// The client of a request from `peer`: itself, or whom a trusted proxy speaks for.
 fn client_of(state: &State, peer: IpAddr, fields: &HeaderMap) -> IpAddr {
     let rules = state.settings().server.client_ip_rules();
-    let fields = fields
-        .iter()
-        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    rules.resolve(peer, fields).ip
+    rules.resolve(peer, bytes(fields)).ip
+}
+
+fn channel(
+    state: &State,
+    peer: Option<&ConnectInfo<Peer>>,
+    client_ip: Option<IpAddr>,
+    fields: &HeaderMap,
+) -> Channel {
+    // A socket of the file system has no address.
+    let Some(ConnectInfo(peer)) = peer else {
+        return Channel::Local;
+    };
+    if peer.tls.is_some() {
+        return Channel::Tls;
+    }
+    let rules = state.settings().server.client_ip_rules();
+    let ip = peer.addr.ip();
+    match rules.forwarded_scheme(ip, bytes(fields)) {
+        Some(ClientScheme::Https) => Channel::Tls,
+        Some(ClientScheme::Http) | None
+            if ip.to_canonical().is_loopback()
+                && client_ip.is_some_and(|ip| ip.to_canonical().is_loopback()) =>
+        {
+            Channel::Local
+        }
+        Some(ClientScheme::Http) | None => Channel::Clear,
+    }
+}
+
+fn bytes(fields: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let fields = fields.iter();
+    fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }

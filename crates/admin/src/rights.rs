@@ -6,6 +6,10 @@ use tollkeep_store::Role;
 /// What an operation needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Right {
+    /// Signing in: nobody is asked who they are before.
+    Open,
+    /// The caller's own session.
+    Own,
     /// Reading what belongs to a tenant, or concerns the key itself.
     Read,
     /// Reading what belongs to no tenant.
@@ -22,6 +26,8 @@ pub(crate) enum Right {
     Operate,
     Configuration,
     ServiceTokens,
+    /// Who is signed in.
+    Sessions,
     /// The keys that everything is sealed under.
     Vault,
 }
@@ -31,7 +37,7 @@ impl Right {
     pub(crate) const fn is_of(self, role: Role, is_bound: bool) -> bool {
         use Role::{Admin, Operator, Owner, TenantAdmin, Viewer};
         let by_role = match self {
-            Self::Read => true,
+            Self::Open | Self::Own | Self::Read => true,
             Self::ReadDeployment => matches!(role, Owner | Admin | Operator | Viewer),
             Self::Tokens | Self::Breakers => matches!(role, Owner | Admin | Operator | TenantAdmin),
             Self::Projects | Self::Credentials | Self::Keys => {
@@ -39,15 +45,37 @@ impl Right {
             }
             Self::Operate => matches!(role, Owner | Admin | Operator),
             Self::Configuration | Self::ServiceTokens => matches!(role, Owner | Admin),
-            Self::Tenants | Self::Vault => matches!(role, Owner),
+            Self::Tenants | Self::Sessions | Self::Vault => matches!(role, Owner),
         };
         by_role && (!is_bound || self.is_of_tenants())
+    }
+
+    /// Whether a session must have been proven lately for what it lets do (ID-122).
+    pub(crate) const fn needs_proof(self) -> bool {
+        match self {
+            Self::Vault => true,
+            Self::Open
+            | Self::Own
+            | Self::Read
+            | Self::ReadDeployment
+            | Self::Tokens
+            | Self::Projects
+            | Self::Breakers
+            | Self::Keys
+            | Self::Tenants
+            | Self::Operate
+            | Self::Configuration
+            | Self::ServiceTokens
+            | Self::Sessions => false,
+        }
     }
 
     /// Whether it ends at the border of a tenant.
     const fn is_of_tenants(self) -> bool {
         match self {
-            Self::Read
+            Self::Open
+            | Self::Own
+            | Self::Read
             | Self::Tokens
             | Self::Projects
             | Self::Credentials
@@ -58,6 +86,7 @@ impl Right {
             | Self::Operate
             | Self::Configuration
             | Self::ServiceTokens
+            | Self::Sessions
             | Self::Vault => false,
         }
     }
@@ -143,6 +172,9 @@ mod tests {
             (Right::Configuration, &[Owner, Admin]),
             (Right::ServiceTokens, &[Owner, Admin]),
             (Right::Tenants, &[Owner]),
+            (Right::Sessions, &[Owner]),
+            (Right::Open, &ROLES),
+            (Right::Own, &ROLES),
             (Right::Vault, &[Owner]),
         ] {
             for role in ROLES {
@@ -166,6 +198,7 @@ mod tests {
                 Right::Operate,
                 Right::Configuration,
                 Right::ServiceTokens,
+                Right::Sessions,
             ] {
                 assert!(!right.is_of(role, true), "{right:?} {role:?}");
             }

@@ -4,7 +4,7 @@ use crate::authn::{self, Operator, PeerUser, Who};
 use crate::problem::{Family, Problem};
 use crate::request::Asked;
 use crate::serve::Peer;
-use crate::{State, front_door, metrics, openapi, operation};
+use crate::{State, front_door, metrics, openapi, operation, session};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
@@ -37,6 +37,15 @@ pub(crate) fn created(location: &str, value: &Value) -> Response {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
+}
+
+/// 303: what is wanted is at that place.
+pub(crate) fn see_other(place: &str) -> Answer {
+    let place = HeaderValue::from_str(place).map_err(|_| Problem::internal())?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response.headers_mut().insert(header::LOCATION, place);
+    Ok(response)
 }
 
 /// 202: the work was begun, and stands at that place.
@@ -146,14 +155,22 @@ async fn need_key(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -
     if openapi::is_open_to(&request) {
         return Ok(ok(&openapi::document(state.parts.version)));
     }
-    if state.settings().management.loopback_without_key && authn::is_of_this_machine(&request) {
-        let (who, asked) = (Who::Loopback, asked(&request)?);
-        request.extensions_mut().insert(Operator { who, asked });
-        return Ok(next.run(request).await);
-    }
     let fields = request.headers().clone();
     let presented = authn::presented(&fields);
-    let operator = match authn::by_key(&state, &fields, asked(&request)?).await {
+    let identified = if operation::is_open(request.method(), request.uri().path()) {
+        session::nobody(&state, &fields, asked(&request)?).await
+    } else if state.settings().management.loopback_without_key
+        && authn::is_of_this_machine(&request)
+    {
+        Ok(Operator {
+            who: Who::Loopback,
+            asked: asked(&request)?,
+            session: None,
+        })
+    } else {
+        authn::identify(&state, &fields, asked(&request)?).await
+    };
+    let operator = match identified {
         Ok(operator) => operator,
         Err(problem) => {
             state
@@ -182,6 +199,7 @@ async fn need_own_user(
     let operator = Operator {
         who: Who::Local { uid },
         asked: asked(&request)?,
+        session: None,
     };
     request.extensions_mut().insert(operator);
     Ok(next.run(request).await)

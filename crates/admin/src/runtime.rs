@@ -1,6 +1,7 @@
 //! The running gateway, as far as operators look into it and act on it. The binary provides it,
 //! so that this crate needs to know neither the data plane nor how it is put together.
 
+use ipnet::IpNet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tollkeep_ledger::price::Book;
 use tollkeep_policy::call_policy::{
     CallPolicy, CallRefusal, HeadFacts, allow_model, check_head, deny_model,
 };
+use tollkeep_policy::egress::EgressUrl;
 use tollkeep_store::{Credential, SealedSecret, StoreError};
 use tollkeep_types::{CredentialId, ProjectId, Secret, TenantId, WallMillis};
 
@@ -66,6 +68,9 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// Every fault at once.
     fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors>;
+
+    /// Asks an identity provider, through the egress door.
+    fn ask_provider(&self, ask: ProviderAsk) -> Asking;
 
     /// What would become of a request with this method, target and model. Nothing is sent.
     fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained;
@@ -140,6 +145,29 @@ pub struct KnownKek {
     pub fingerprint: Option<String>,
     /// Whether it is the one that seals.
     pub seals: bool,
+}
+
+/// The body of the answer, or why there is none.
+pub type Asking = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
+
+/// What an identity provider is asked.
+#[derive(Debug)]
+pub struct ProviderAsk {
+    /// Where.
+    pub url: EgressUrl,
+    /// Private networks that may be.
+    pub allow_private: Vec<IpNet>,
+    /// What is posted; nothing is sent if there is none.
+    pub form: Option<ProviderForm>,
+}
+
+/// What is posted to it.
+#[derive(Debug)]
+pub struct ProviderForm {
+    /// The form, as `application/x-www-form-urlencoded`.
+    pub body: Secret,
+    /// The credential of this client.
+    pub authorization: Option<Secret>,
 }
 
 /// What would become of a request.

@@ -63,6 +63,11 @@ impl Member {
         self
     }
 
+    /// Whether an answer has a secret in it that no other one shows again.
+    pub(crate) fn is_shown_once(&self) -> bool {
+        self.name == "secret" || self.about.ends_with("shown here alone")
+    }
+
     /// May be `null` in an answer.
     pub(crate) const fn or_null(mut self) -> Self {
         self.is_nullable = true;

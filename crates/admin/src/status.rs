@@ -3,6 +3,7 @@
 use crate::authn::Who;
 use crate::breaker;
 use crate::operation::{Call, Content, Method, Operation};
+use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, ok};
 use crate::shape::{Member, choice, id, number, object, objects, switch, text, texts, time};
@@ -50,13 +51,21 @@ const WHO: &[Member] = &[
         &["management", "local"],
         "What records call the caller",
     ),
-    text("id", 100, "The key's id, `env`, or `local:` and the user"),
-    text("name", 200, "The key's name").or_null(),
+    text(
+        "id",
+        100,
+        "The key's or operator's id, `env`, or `local:` and the user",
+    ),
+    text("name", 200, "The key's or operator's name").or_null(),
     text("role", 20, "What it may do"),
     id("tenant_id", "ten_", "The one tenant it is bound to").or_null(),
     texts("scopes", 64, 100, "What it is narrowed to").or_null(),
     time("expires_at", "When it stops working").or_null(),
-    choice("via", &["key", "env", "socket", "loopback"], "How it came"),
+    choice(
+        "via",
+        &["key", "session", "env", "socket", "loopback"],
+        "How it came",
+    ),
 ];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -139,13 +148,24 @@ async fn whoami(call: Call) -> Answer {
     let (actor, via, key) = match &operator.who {
         Who::Key(key) => ("management", "key", Some(key)),
         Who::Environment => ("management", "env", None),
+        Who::Person(_) => ("management", "session", None),
         Who::Local { .. } => ("local", "socket", None),
         Who::Loopback => ("local", "loopback", None),
+        Who::Nobody(_) => return Err(Problem::unauthorized()),
+    };
+    let via = match &operator.session {
+        Some(_) => "session",
+        None => via,
+    };
+    let name = match &operator.who {
+        Who::Key(key) => Some(&key.name),
+        Who::Person(person) => Some(&person.name),
+        Who::Environment | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => None,
     };
     Ok(ok(&json!({
         "actor": actor,
         "id": operator.name(),
-        "name": key.map(|key| &key.name),
+        "name": name,
         "role": operator.role().as_str(),
         "tenant_id": operator.tenant(),
         "scopes": operator.scopes(),

@@ -113,6 +113,19 @@ words! {
         ManagementKeyUpdate = "management_key.update",
         ManagementKeyRotate = "management_key.rotate",
         ManagementKeyRevoke = "management_key.revoke",
+        OperatorCreate = "operator.create",
+        OperatorRead = "operator.read",
+        OperatorList = "operator.list",
+        OperatorUpdate = "operator.update",
+        OperatorPassword = "operator.password",
+        OperatorTotp = "operator.totp",
+        OperatorDisable = "operator.disable",
+        OperatorEnable = "operator.enable",
+        OperatorDelete = "operator.delete",
+        AdminLogin = "admin.login",
+        AdminLogout = "admin.logout",
+        AdminAccess = "admin.access",
+        SessionEnd = "session.end",
         TenantCreate = "tenant.create",
         TenantRead = "tenant.read",
         TenantList = "tenant.list",
@@ -179,6 +192,10 @@ impl Action {
                 | Self::AdminLockout
                 | Self::EgressBlocked
                 | Self::RequestRejected
+                | Self::AdminLogin
+                | Self::AdminLogout
+                | Self::AdminAccess
+                | Self::SessionEnd
                 | Self::VaultOpenFailed
                 | Self::SecurityViolation
         )

@@ -5,7 +5,8 @@ use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use tollkeep_types::{
-    ManagementKeyId, ProjectId, RequestId, TenantId, TokenId, ToldCertificate, WallMillis,
+    ManagementKeyId, OperatorId, ProjectId, RequestId, TenantId, TokenId, ToldCertificate,
+    WallMillis,
 };
 
 /// Which one of its kind the actor was. Never a secret.
@@ -15,6 +16,8 @@ pub enum ActorId {
     Token(TokenId),
     /// The record of a management key.
     ManagementKey(ManagementKeyId),
+    /// A person who operates.
+    Operator(OperatorId),
     /// A user of this machine, as the kernel named it.
     LocalUid(u32),
 }

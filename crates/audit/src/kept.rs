@@ -114,6 +114,7 @@ fn put_actor_id(out: &mut Vec<u8>, id: Option<ActorId>) {
         Some(ActorId::ManagementKey(id)) => {
             put_id(out, b",\"actor_id\":\"mky_", Some(*id.bytes()));
         }
+        Some(ActorId::Operator(id)) => put_id(out, b",\"actor_id\":\"opr_", Some(*id.bytes())),
         Some(ActorId::LocalUid(uid)) => {
             out.extend_from_slice(b",\"actor_id\":\"local:");
             json::number(out, u64::from(uid));

@@ -317,6 +317,41 @@ impl<S: Section> Field for OrOff<S> {
     }
 }
 
+/// Values of one kind by name.
+pub(crate) struct Mapped<K>(K);
+
+/// Values of one kind, by any name of 1 to 200 characters.
+pub(crate) const fn mapped<K: Kind>(kind: K) -> Mapped<K> {
+    Mapped(kind)
+}
+
+impl<K: Kind> Field for Mapped<K> {
+    type Out = Vec<(String, K::Value)>;
+
+    fn take(self, key: &Key, reader: &mut Reader<'_, '_>) -> Self::Out {
+        let path = reader.path.name(key.name());
+        let node = reader.node(key);
+        reader.line(Line::group(&path, key.doc, Form::Map, Source::of(node)));
+        let core = &mut *reader.core;
+        if core.describing {
+            let line = Core::line_of(&path.name(ANY_NAME), key.doc, &self.0);
+            core.lines.push(Line::Key(line));
+        }
+        let mut values = Vec::new();
+        for entry in entries(&path, node, core) {
+            let path = path.name(&entry.name);
+            if !(1..=200).contains(&entry.name.chars().count()) {
+                let problem = "want a name of 1 to 200 characters";
+                core.report.error(&path, &entry.source, problem);
+            }
+            let line = Core::line_of(&path, key.doc, &self.0);
+            let value = core.value(line, Some(&entry.node), &self.0);
+            values.extend(value.map(|value| (entry.name.clone(), value)));
+        }
+        values
+    }
+}
+
 /// Fields set on upstream requests.
 pub(crate) struct Headers;
 

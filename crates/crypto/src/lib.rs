@@ -11,8 +11,10 @@ pub mod key_text;
 mod keyring;
 pub mod mint;
 pub mod origin_sign;
+pub mod password;
 pub mod samples;
 mod token_hash;
+pub mod totp;
 pub mod weak;
 
 pub use digest::{hkdf_sha256, hmac_sha256, sha256};

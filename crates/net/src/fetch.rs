@@ -42,16 +42,7 @@ pub enum FetchError {
 /// # Errors
 /// See [`FetchError`].
 pub async fn get(endpoint: &Endpoint, bounds: Bounds) -> Result<Bytes, FetchError> {
-    let url = &endpoint.url;
-    let path = match url.path() {
-        "" => "/",
-        path => path,
-    };
-    let target = match url.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    let request = Request::get(target)
+    let request = Request::get(target(endpoint))
         .header(header::ACCEPT, "application/json")
         .body(Bytes::new())
         .map_err(|error| FetchError::Protocol(error.to_string()))?;
@@ -59,6 +50,45 @@ pub async fn get(endpoint: &Endpoint, bounds: Bounds) -> Result<Bytes, FetchErro
     match answer.status().as_u16() {
         200 => Ok(answer.into_body()),
         status => Err(FetchError::Status(status)),
+    }
+}
+
+/// The body of the answer to a form that is posted.
+///
+/// # Errors
+/// See [`FetchError`].
+pub async fn post_form(
+    endpoint: &Endpoint,
+    form: Vec<u8>,
+    authorization: Option<header::HeaderValue>,
+    bounds: Bounds,
+) -> Result<Bytes, FetchError> {
+    let mut request = Request::post(target(endpoint))
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    if let Some(mut authorization) = authorization {
+        authorization.set_sensitive(true);
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    let request = request
+        .body(Bytes::from(form))
+        .map_err(|error| FetchError::Protocol(error.to_string()))?;
+    let answer = send(endpoint, request, bounds).await?;
+    match answer.status().as_u16() {
+        200 => Ok(answer.into_body()),
+        status => Err(FetchError::Status(status)),
+    }
+}
+
+fn target(endpoint: &Endpoint) -> String {
+    let url = &endpoint.url;
+    let path = match url.path() {
+        "" => "/",
+        path => path,
+    };
+    match url.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
     }
 }
 

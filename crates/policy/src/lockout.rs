@@ -16,6 +16,21 @@ const BAN_MAX: Duration = Duration::from_secs(24 * 3600);
 /// After so long without a ban, the next one is a first one again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// Failures in a row after which an account's password is not looked at for a while.
+const ACCOUNT_FAILURES: u64 = 10;
+/// How long not, at first; twice as long after each further failure.
+const ACCOUNT_WAIT: Duration = Duration::from_secs(60);
+/// How long not, at most: whoever guesses must not keep its owner out for a day.
+const ACCOUNT_WAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// How long an account's password is not looked at after so many failures in a row (ID-56).
+pub fn account_wait(failures: u64) -> Option<Duration> {
+    let further = failures.checked_sub(ACCOUNT_FAILURES)?;
+    let further = u32::try_from(further).unwrap_or(u32::MAX);
+    let doubled = 1_u32.checked_shl(further).unwrap_or(u32::MAX);
+    Some(ACCOUNT_WAIT.saturating_mul(doubled).min(ACCOUNT_WAIT_MAX))
+}
+
 /// When an address is locked out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LockoutRules {

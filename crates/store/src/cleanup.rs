@@ -4,7 +4,10 @@ use crate::database::GATEWAY;
 use crate::query::{Connection, query};
 use crate::row::millis;
 use crate::token::ROTATED;
-use crate::{Store, StoreError, blocklist, follow, idempotency, key_room, line_use};
+use crate::{
+    Store, StoreError, blocklist, console_session, follow, idempotency, key_room, line_use,
+    operator,
+};
 use tollkeep_types::WallMillis;
 
 /// How long the record of an ended token or management key is kept for reports: 90 days.
@@ -21,6 +24,8 @@ pub struct Cleaned {
     pub purged: u64,
     /// Records of management keys deleted, 90 days after their end.
     pub purged_keys: u64,
+    /// Console sessions, and answered logins, that are over.
+    pub forgotten_sessions: u64,
     /// Digests that no longer need to be blocked.
     pub unblocked: u64,
     /// Tokens dropped from the live table.
@@ -115,6 +120,8 @@ impl Store {
                 expired: end_expired(connection, now).await?,
                 purged: purge(connection, before).await?,
                 purged_keys: key_room::purge(connection, before).await?,
+                forgotten_sessions: console_session::forget(connection, now).await?
+                    + operator::forget_logins(connection, now).await?,
                 unblocked: blocklist::forget(connection, now).await?,
                 swept,
             };

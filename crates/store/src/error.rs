@@ -78,6 +78,15 @@ pub enum Conflict {
     /// Another credential of the same place has that secret.
     #[error("another credential has that secret")]
     CredentialKnown,
+    /// There is an operator who signs in with that name.
+    #[error("an operator of that name exists")]
+    OperatorName,
+    /// There are as many operators as there may be.
+    #[error("there are too many operators")]
+    OperatorsFull,
+    /// There are as many console sessions as there may be.
+    #[error("there are too many console sessions")]
+    SessionsFull,
     /// The key was revoked or has expired.
     #[error("the management key has ended")]
     ManagementKeyEnded,

@@ -13,6 +13,7 @@
 
 mod blocklist;
 mod cleanup;
+mod console_session;
 mod credential;
 mod database;
 mod error;
@@ -31,6 +32,7 @@ mod management_key;
 mod meta;
 mod migrate;
 mod open;
+mod operator;
 mod page;
 mod postgres;
 mod project;
@@ -48,6 +50,7 @@ mod wall;
 mod write;
 
 pub use cleanup::Cleaned;
+pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
 pub use credential::{
     Credential, CredentialFilter, CredentialModel, CredentialRest, CredentialRules, CredentialUse,
     NewCredential, PutCredential, SealedSecret,
@@ -64,6 +67,9 @@ pub use management_key::{
 };
 pub use migrate::Migrate;
 pub use open::{Place, Store, StoreOptions};
+pub use operator::{
+    Attempt, NewOperator, Operator, OperatorChange, OperatorSecrets, ProviderOperator, SecondFactor,
+};
 pub use page::{After, Page, PageRequest};
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
 pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};

@@ -5,7 +5,7 @@ use crate::error::is_duplicate_of;
 use crate::key_room::{self, lasting};
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
-use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError, tenant};
+use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError, console_session, tenant};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -355,6 +355,7 @@ impl Store {
                     return Err(StoreError::Conflict(Conflict::LastOwner));
                 }
             }
+            console_session::end_of_key(connection, &key, &after).await?;
             write.commit(&[]).await?;
             Ok(after)
         })

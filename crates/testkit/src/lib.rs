@@ -17,7 +17,9 @@ mod dns;
 pub mod frames;
 mod gateway;
 mod http2;
+mod identity_provider;
 mod issuer;
+mod one_time_code;
 mod origin;
 mod postgres;
 mod proxy;
@@ -31,7 +33,11 @@ pub use dns::{NameServer, Reply};
 pub use frames::{FrameClient, NoFrame, RawFrame};
 pub use gateway::{Builder, Gateway, MANAGEMENT_KEY, NotStarted, Signal};
 pub use http2::{Exchange, Http2Client, Reset};
+pub use identity_provider::{
+    CLIENT_ID as OIDC_CLIENT_ID, CLIENT_SECRET as OIDC_CLIENT_SECRET, IdentityProvider, SentBack,
+};
 pub use issuer::{Issuer, SigningAlgorithm};
+pub use one_time_code::one_time_code;
 pub use origin::{Gate, Origin, Step, Stream, chunk, chunked_head, json, ok, with_fields};
 pub use postgres::{POSTGRES_PASSWORDS, Postgres};
 pub use proxy::{Connect, ConnectProxy, Tunnel};

@@ -147,6 +147,14 @@ id!(
     ManagementKeyId, "mky_"
 );
 id!(
+    /// A person who operates.
+    OperatorId, "opr_"
+);
+id!(
+    /// The record of a console session (never what its cookie holds).
+    ConsoleSessionId, "csn_"
+);
+id!(
     /// A service token; clients send it beside its secret.
     ServiceTokenId, "svc_"
 );

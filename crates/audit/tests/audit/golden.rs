@@ -10,7 +10,7 @@ use tollkeep_audit::{
 };
 use tollkeep_observe::metrics::AuditMeter;
 use tollkeep_types::{
-    ManagementKeyId, ProjectId, RequestId, StreamId, TenantId, TokenId, WallMillis,
+    ManagementKeyId, OperatorId, ProjectId, RequestId, StreamId, TenantId, TokenId, WallMillis,
 };
 
 const GOLDEN: &str = include_str!("../data/every_action.jsonl");
@@ -115,6 +115,8 @@ fn example(action: Action) -> Event<'static> {
         | Action::TokenUpdate
         | Action::TokenSuspend
         | Action::TokenResume
+        | Action::OperatorList
+        | Action::AdminAccess
         | Action::MaintenanceOff => managed(action),
         Action::ManagementKeyCreate
         | Action::ManagementKeyRead
@@ -139,6 +141,20 @@ fn example(action: Action) -> Event<'static> {
         Action::VaultOpenFailed => Event::new(action, Actor::System, Outcome::Error)
             .with_detail(Key::Provider, Value::Word("openai"))
             .with_detail(Key::Name, Value::OwnedWord("crd_1".into())),
+        Action::OperatorCreate
+        | Action::OperatorRead
+        | Action::OperatorUpdate
+        | Action::OperatorPassword
+        | Action::OperatorTotp
+        | Action::OperatorDisable
+        | Action::OperatorEnable
+        | Action::OperatorDelete => managed(action)
+            .with_actor_id(ActorId::Operator(OperatorId::from_bytes([0x77; 16])))
+            .with_detail(Key::Kind, Value::Word("viewer"))
+            .with_detail(Key::Name, Value::OwnedWord("opr_1".into())),
+        Action::AdminLogin | Action::AdminLogout | Action::SessionEnd => managed(action)
+            .with_detail(Key::Kind, Value::Word("key"))
+            .with_detail(Key::Name, Value::OwnedWord("csn_1".into())),
         Action::TokenRevokeBatch => {
             managed(action).with_detail(Key::RevokedCount, Value::Number(3))
         }

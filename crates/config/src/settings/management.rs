@@ -2,11 +2,12 @@
 
 use super::front_door::{FrontDoor, FrontDoorFile};
 use super::ip_lists::{self, AllowFile, DenyFile};
+use super::oidc::{Oidc, OidcFile};
 use super::server::authority;
 use super::tls::{Tls, TlsFile, knows_certificates};
 use super::{AllowedHosts, DAY_MS, Egress, ms};
 use crate::check::Checks;
-use crate::field::{KindExt, from_environment, section};
+use crate::field::{KindExt, OnOrOff, from_environment, section, section_or_off};
 use crate::kind::{choice, duration, list, network, parsed, secret, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -41,6 +42,10 @@ pub struct Management {
     pub key: Option<Secret>,
     /// The second factor.
     pub front_door: Option<FrontDoor>,
+    /// How long operators stay signed in.
+    pub session: SessionTimes,
+    /// The identity provider that they may sign in by.
+    pub oidc: Option<Oidc>,
     /// Whether a change must name the version it changes (ID-105).
     pub require_if_match: bool,
     /// Whether callers of this machine need no key (ID-100).
@@ -93,6 +98,8 @@ keys! {
         /// so that nobody locks themselves out.
         local_socket: bool = switch().or(true),
         lockout: Lockout = section(),
+        session: SessionTimes = section(),
+        oidc: OnOrOff<OidcFile> = section_or_off(),
         front_door: FrontDoorFile = section(),
         /// `loopback` serves management below `/api/v1`, `/manage` and `/v0` of the data listener
         /// too, for callers on loopback that name a loopback host and came through no proxy.
@@ -119,6 +126,20 @@ keys! {
         window: Duration = duration(1_000..=DAY_MS).or(ms(900_000)),
         /// For how long; each time again for twice as long, up to a day.
         ban: Duration = duration(1_000..=DAY_MS).or(ms(1_800_000)),
+    }
+}
+
+keys! {
+    /// Console sessions: how long an operator stays signed in.
+    #[derive(Copy, Eq, PartialEq)]
+    pub struct SessionTimes {
+        /// Without using it.
+        idle: Duration = duration(1_000..=30 * DAY_MS).or(ms(1_800_000)),
+        /// In all, from the login on.
+        absolute: Duration = duration(1_000..=30 * DAY_MS).or(ms(43_200_000)),
+        /// How long a proof of who it is holds for what shows secrets or changes roles; after that
+        /// a session is asked for the key or password again.
+        proof: Duration = duration(1_000..=3_600_000).or(ms(600_000)),
     }
 }
 
@@ -192,6 +213,10 @@ impl ManagementFile {
             },
             checks,
         );
+        let oidc = match self.oidc {
+            OnOrOff::On(file) => file.check(&KeyPath::of("management.oidc"), egress, checks),
+            OnOrOff::Absent | OnOrOff::Off => None,
+        };
         Management {
             ip_lists,
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, host, key, checks),
@@ -206,6 +231,8 @@ impl ManagementFile {
             on_data_port: self.on_data_port,
             key: self.key,
             front_door,
+            session: self.session,
+            oidc,
             require_if_match: self.require_if_match,
             loopback_without_key: self.insecure_allow_loopback_without_key,
         }

@@ -142,6 +142,8 @@ fn schema_and_show_know_the_same_keys() {
         "front_door.jwt",
         "front_door.mtls",
         "front_door.service_token",
+        "management.oidc",
+        "vault.keks",
         "param_whitelist.",
     ];
     let in_schema: BTreeSet<_> = in_schema

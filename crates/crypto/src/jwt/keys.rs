@@ -4,7 +4,7 @@ use super::Algorithm;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RsaPublicKeyComponents,
+    RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -77,9 +77,9 @@ impl KeySet {
         if published.keys.len() > KEYS_MAX {
             return Err(JwksFault::TooLarge);
         }
-        let keys = published.keys.into_iter().filter_map(|value| {
-            let jwk: Jwk = serde_json::from_value(value).ok()?;
-            jwk.key()
+        let keys = published.keys.into_iter().flat_map(|value| {
+            let jwk: Option<Jwk> = serde_json::from_value(value).ok();
+            jwk.map(Jwk::keys).unwrap_or_default()
         });
         let keys: Vec<Key> = keys.collect();
         if keys.is_empty() {
@@ -111,34 +111,46 @@ impl Key {
 }
 
 impl Jwk {
-    fn key(self) -> Option<Key> {
+    /// The key, for each algorithm it may be for: that which it names, or all of its kind.
+    fn keys(self) -> Vec<Key> {
         let signs = self.for_what.as_deref().is_none_or(|word| word == "sig");
         let verifies = |ops: &Vec<String>| ops.iter().any(|op| op == "verify");
         if !signs || !self.key_ops.as_ref().is_none_or(verifies) {
-            return None;
+            return Vec::new();
         }
-        let curve = self.crv.as_deref();
-        let (algorithm, key) = match (self.kty.as_str(), curve) {
-            ("RSA", _) => (Algorithm::Rs256, self.rsa()?),
-            ("EC", Some("P-256")) => (Algorithm::Es256, self.p256()?),
-            ("OKP", Some("Ed25519")) => (Algorithm::EdDsa, self.ed25519()?),
-            _ => return None,
+        let of_kind: &[Algorithm] = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => &[Algorithm::Rs256, Algorithm::Ps256],
+            ("EC", Some("P-256")) => &[Algorithm::Es256],
+            ("OKP", Some("Ed25519")) => &[Algorithm::EdDsa],
+            _ => &[],
         };
-        if self.alg.is_some_and(|own| own != algorithm.name()) {
-            return None;
-        }
-        let id = self.kid?;
+        let named = self.alg.as_deref();
+        let of_kind = of_kind.iter().copied();
+        of_kind
+            .filter(|algorithm| named.is_none_or(|named| named == algorithm.name()))
+            .filter_map(|algorithm| self.key(algorithm))
+            .collect()
+    }
+
+    fn key(&self, algorithm: Algorithm) -> Option<Key> {
+        let key = match algorithm {
+            Algorithm::Rs256 => self.rsa(&RSA_PKCS1_2048_8192_SHA256)?,
+            Algorithm::Ps256 => self.rsa(&RSA_PSS_2048_8192_SHA256)?,
+            Algorithm::Es256 => self.p256()?,
+            Algorithm::EdDsa => self.ed25519()?,
+        };
+        let id = self.kid.clone()?;
         Some(Key { id, algorithm, key })
     }
 
-    fn rsa(&self) -> Option<ParsedPublicKey> {
+    fn rsa(&self, padding: &'static RsaParameters) -> Option<ParsedPublicKey> {
         let (n, e) = (decoded(self.n.as_ref())?, decoded(self.e.as_ref())?);
         if !RSA_BYTES.contains(&n.len()) {
             return None;
         }
         let components = RsaPublicKeyComponents { n, e };
         let der = components.as_der().ok()?;
-        ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der.as_ref()).ok()
+        ParsedPublicKey::new(padding, der.as_ref()).ok()
     }
 
     fn p256(&self) -> Option<ParsedPublicKey> {

@@ -1,4 +1,4 @@
-//! Signed tokens of identity providers (RFC 7519), for the front door: strict reading, the few
+//! Signed tokens of identity providers (RFC 7519), for the front door and for operators who sign in: strict reading, the few
 //! algorithms with public keys, and every claim that bounds a token required.
 //!
 //! No key is ever taken for a symmetric one, and which algorithm a key is for is its own say, not
@@ -13,7 +13,7 @@ pub use keys::{JwksFault, KeySet};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use serde_json::Number;
+use serde_json::{Map, Number, Value};
 
 /// Bytes of a token.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -25,6 +25,8 @@ const AUDIENCES_MAX: usize = 64;
 pub enum Algorithm {
     /// RSA with PKCS#1 padding and SHA-256, keys of 2048 bits or more.
     Rs256,
+    /// RSA with PSS padding and SHA-256, keys of 2048 bits or more.
+    Ps256,
     /// ECDSA on P-256 with SHA-256.
     Es256,
     /// Ed25519.
@@ -36,6 +38,7 @@ impl Algorithm {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
             Self::Es256 => "ES256",
             Self::EdDsa => "EdDSA",
         }
@@ -112,6 +115,8 @@ struct Claims {
     aud: Option<Audience>,
     exp: Option<Number>,
     nbf: Option<Number>,
+    iat: Option<Number>,
+    azp: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -133,7 +138,13 @@ impl Audience {
 impl JwtRules {
     /// Rules with these algorithms by name; a name that is none of them allows nothing.
     pub fn new(issuer: &str, audience: &[String], algorithms: &[&str], leeway_s: u64) -> Self {
-        let known = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa].into_iter();
+        let known = [
+            Algorithm::Rs256,
+            Algorithm::Ps256,
+            Algorithm::Es256,
+            Algorithm::EdDsa,
+        ]
+        .into_iter();
         Self {
             issuer: issuer.to_owned(),
             audience: audience.to_vec(),
@@ -149,6 +160,37 @@ impl JwtRules {
     /// # Errors
     /// See [`JwtRefused`].
     pub fn verify(&self, token: &[u8], keys: &KeySet, now_s: u64) -> Result<(), JwtRefused> {
+        let claims = self.signed_claims(token, keys)?;
+        let claims: Claims = serde_json::from_slice(&claims).map_err(|_| JwtRefused::Malformed)?;
+        self.check(&claims, claims.nbf.as_ref(), now_s)
+    }
+
+    /// The claims of an identity token (OpenID Connect Core, section 3.1.3.7), if it is to be
+    /// believed at this time. What the login was begun with, its asker compares.
+    ///
+    /// # Errors
+    /// See [`JwtRefused`].
+    pub fn verify_identity(
+        &self,
+        token: &[u8],
+        keys: &KeySet,
+        now_s: u64,
+    ) -> Result<Map<String, Value>, JwtRefused> {
+        let bytes = self.signed_claims(token, keys)?;
+        let claims: Claims = serde_json::from_slice(&bytes).map_err(|_| JwtRefused::Malformed)?;
+        let issued = claims.iat.as_ref().ok_or(JwtRefused::MissingClaim)?;
+        self.check(&claims, claims.nbf.as_ref().or(Some(issued)), now_s)?;
+        // One that is meant for others too is for the one who asked for it.
+        let is_shared = claims.aud.as_ref().is_some_and(|aud| aud.names().len() > 1);
+        let is_ours = |asker: &String| self.audience.contains(asker);
+        if !claims.azp.as_ref().map_or(!is_shared, is_ours) {
+            return Err(JwtRefused::Audience);
+        }
+        serde_json::from_slice(&bytes).map_err(|_| JwtRefused::Malformed)
+    }
+
+    /// What a token claims, once it is known to be signed by the provider.
+    fn signed_claims(&self, token: &[u8], keys: &KeySet) -> Result<Vec<u8>, JwtRefused> {
         let (signed, header, claims, signature) = split(token).ok_or(JwtRefused::Malformed)?;
         let header: Header<'_> =
             serde_json::from_slice(&header).map_err(|_| JwtRefused::Malformed)?;
@@ -164,17 +206,21 @@ impl JwtRules {
         if named.peek().is_none() {
             return Err(JwtRefused::UnknownKey);
         }
-        if !named.any(|key| key.verifies(signed, &signature)) {
-            return Err(JwtRefused::Signature);
+        if named.any(|key| key.verifies(signed, &signature)) {
+            Ok(claims)
+        } else {
+            Err(JwtRefused::Signature)
         }
-        // Claims are read only now that they are the issuer's.
-        let claims: Claims = serde_json::from_slice(&claims).map_err(|_| JwtRefused::Malformed)?;
-        self.check(&claims, now_s)
     }
 
-    fn check(&self, claims: &Claims, now_s: u64) -> Result<(), JwtRefused> {
+    fn check(
+        &self,
+        claims: &Claims,
+        not_before: Option<&Number>,
+        now_s: u64,
+    ) -> Result<(), JwtRefused> {
         let (Some(issuer), Some(audience), Some(expires), Some(not_before)) =
-            (&claims.iss, &claims.aud, &claims.exp, &claims.nbf)
+            (&claims.iss, &claims.aud, &claims.exp, not_before)
         else {
             return Err(JwtRefused::MissingClaim);
         };

@@ -5,12 +5,20 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+    RSA_PSS_SHA256, RsaEncoding,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tollkeep_types::MonoNanos;
+
+const ALL: [Algorithm; 4] = [
+    Algorithm::Rs256,
+    Algorithm::Ps256,
+    Algorithm::Es256,
+    Algorithm::EdDsa,
+];
 
 const NOW: u64 = 1_795_342_530;
 
@@ -36,11 +44,17 @@ impl Issuer {
 
     fn jwk(&self, algorithm: Algorithm) -> Value {
         match algorithm {
-            Algorithm::Rs256 => {
+            Algorithm::Rs256 | Algorithm::Ps256 => {
                 // A PKCS#1 public key of 2048 bits: two integers behind headers of fixed length.
                 let der = self.rsa.public_key().as_ref();
                 let (n, e) = (&der[9..265], &der[267..]);
-                json!({ "kty": "RSA", "kid": "rs", "alg": "RS256", "use": "sig", "n": b64(n), "e": b64(e) })
+                let is_pss = algorithm == Algorithm::Ps256;
+                let (kid, alg) = if is_pss {
+                    ("ps", "PS256")
+                } else {
+                    ("rs", "RS256")
+                };
+                json!({ "kty": "RSA", "kid": kid, "alg": alg, "use": "sig", "n": b64(n), "e": b64(e) })
             }
             Algorithm::Es256 => {
                 let point = self.ec.public_key().as_ref();
@@ -53,7 +67,7 @@ impl Issuer {
     }
 
     fn keys(&self) -> KeySet {
-        let all = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa].map(|one| self.jwk(one));
+        let all = ALL.map(|one| self.jwk(one));
         KeySet::read(json!({ "keys": all }).to_string().as_bytes()).unwrap()
     }
 
@@ -61,11 +75,17 @@ impl Issuer {
     fn signed(&self, header: &Value, claims: &Value, how: Algorithm) -> String {
         let text = format!("{}.{}", b64(header.to_string()), b64(claims.to_string()));
         let signature = match how {
-            Algorithm::Rs256 => {
+            Algorithm::Rs256 | Algorithm::Ps256 => {
                 let mut signature = vec![0; self.rsa.public_modulus_len()];
                 let random = SystemRandom::new();
+                let is_pss = how == Algorithm::Ps256;
+                let padding: &dyn RsaEncoding = if is_pss {
+                    &RSA_PSS_SHA256
+                } else {
+                    &RSA_PKCS1_SHA256
+                };
                 self.rsa
-                    .sign(&RSA_PKCS1_SHA256, &random, text.as_bytes(), &mut signature)
+                    .sign(padding, &random, text.as_bytes(), &mut signature)
                     .unwrap();
                 signature
             }
@@ -87,7 +107,7 @@ fn rules() -> JwtRules {
     JwtRules {
         issuer: "https://team.example".to_owned(),
         audience: vec!["aud-1".to_owned(), "aud-2".to_owned()],
-        algorithms: vec![Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa],
+        algorithms: ALL.to_vec(),
         leeway_s: 60,
     }
 }
@@ -115,6 +135,7 @@ fn each_algorithm_of_the_list_is_verified_with_its_own_key() {
     let keys = issuer.keys();
     for (algorithm, kid) in [
         (Algorithm::Rs256, "rs"),
+        (Algorithm::Ps256, "ps"),
         (Algorithm::Es256, "es"),
         (Algorithm::EdDsa, "ed"),
     ] {
@@ -351,4 +372,87 @@ fn keys_are_fetched_hourly_once_a_minute_on_demand_and_kept_for_a_day() {
         cache.current(at(86_401)).is_none(),
         "for a day and no longer"
     );
+}
+
+// ID-124
+#[test]
+fn an_identity_token_needs_no_beginning_of_its_own_and_gives_its_claims() {
+    let (issuer, rules) = (Issuer::new(), rules());
+    let keys = issuer.keys();
+    let header = json!({ "alg": "PS256", "kid": "ps" });
+    let claimed = |change: &dyn Fn(&mut Value)| {
+        let mut claims = without("nbf");
+        claims["iat"] = json!(NOW);
+        change(&mut claims);
+        let token = issuer.signed(&header, &claims, Algorithm::Ps256);
+        let found = rules.verify_identity(token.as_bytes(), &keys, NOW);
+        found.map(|claims| claims["sub"].clone())
+    };
+    assert_eq!(claimed(&|_| {}), Ok(json!("a")));
+    assert_eq!(
+        claimed(&|claims| claims["azp"] = json!("aud-1")),
+        Ok(json!("a"))
+    );
+    for (name, member, value, want) in [
+        (
+            "no beginning at all",
+            "iat",
+            Value::Null,
+            JwtRefused::MissingClaim,
+        ),
+        (
+            "from the future",
+            "iat",
+            json!(NOW + 61),
+            JwtRefused::NotYet,
+        ),
+        ("not valid yet", "nbf", json!(NOW + 61), JwtRefused::NotYet),
+        (
+            "asked for by another",
+            "azp",
+            json!("aud-3"),
+            JwtRefused::Audience,
+        ),
+        (
+            "for several",
+            "aud",
+            json!(["aud-1", "aud-3"]),
+            JwtRefused::Audience,
+        ),
+        ("expired", "exp", json!(NOW - 60), JwtRefused::Expired),
+    ] {
+        assert_eq!(
+            claimed(&|claims| claims[member] = value.clone()),
+            Err(want),
+            "{name}"
+        );
+    }
+}
+
+// ID-124
+#[test]
+fn an_rsa_key_is_for_the_padding_that_it_names_or_for_both() {
+    let (issuer, rules) = (Issuer::new(), rules());
+    // A key that names no algorithm is good for both of its kind, one that does for that alone.
+    let mut bare = issuer.jwk(Algorithm::Rs256);
+    bare.as_object_mut().unwrap().remove("alg");
+    let keys = KeySet::read(json!({ "keys": [bare] }).to_string().as_bytes()).unwrap();
+    for algorithm in [Algorithm::Rs256, Algorithm::Ps256] {
+        let header = json!({ "alg": algorithm.name(), "kid": "rs" });
+        let token = issuer.signed(&header, &claims(), algorithm);
+        assert_eq!(
+            rules.verify(token.as_bytes(), &keys, NOW),
+            Ok(()),
+            "{algorithm:?}"
+        );
+        let named = issuer.keys();
+        let verified = rules.verify(token.as_bytes(), &named, NOW);
+        let is_named = algorithm == Algorithm::Rs256;
+        let want = if is_named {
+            Ok(())
+        } else {
+            Err(JwtRefused::UnknownKey)
+        };
+        assert_eq!(verified, want, "{algorithm:?}");
+    }
 }

@@ -15,7 +15,7 @@ pub enum Purpose {
     Webhook,
     /// A WebSocket relay.
     Relay,
-    /// The published keys of an identity provider.
+    /// An identity provider: its keys, and where it exchanges codes for tokens.
     Jwks,
     /// The proxy that public destinations are reached through.
     Proxy,

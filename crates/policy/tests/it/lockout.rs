@@ -1,7 +1,7 @@
 //! Lock-out by address.
 
 use std::time::Duration;
-use tollkeep_policy::lockout::{Failures, LockoutRules};
+use tollkeep_policy::lockout::{Failures, LockoutRules, account_wait};
 use tollkeep_types::MonoNanos;
 
 const RULES: LockoutRules = LockoutRules {
@@ -54,4 +54,22 @@ fn each_ban_is_twice_the_one_before_up_to_a_day_and_forgiven_after_one() {
     let until = five(&mut failures, minute + 24 * 60 - 1);
     assert_eq!(until - minute, 24 * 60 - 1 + 1440, "not yet");
     assert_eq!(five(&mut failures, until + 24 * 60), until + 24 * 60 + 30);
+}
+
+// ID-56 ID-123
+#[test]
+fn an_account_waits_after_ten_failures_and_ever_longer() {
+    for (failures, want) in [
+        (0, None),
+        (9, None),
+        (10, Some(60)),
+        (11, Some(120)),
+        (15, Some(1_920)),
+        (16, Some(3_600)),
+        (50, Some(3_600)),
+        (u64::MAX, Some(3_600)),
+    ] {
+        let want = want.map(Duration::from_secs);
+        assert_eq!(account_wait(failures), want, "{failures}");
+    }
 }

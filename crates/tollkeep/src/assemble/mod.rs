@@ -24,6 +24,7 @@ mod overrides;
 mod panics;
 mod plan;
 pub(crate) mod prices;
+mod provider;
 mod reload;
 mod runtime;
 mod store;

@@ -4,14 +4,15 @@ use super::Base;
 use super::auth_dir::AuthDir;
 use super::credentials::{self, Credentials};
 use super::overrides::Overriding;
+use super::provider;
 use super::reload::Reloader;
 use super::tls::InUse;
 use super::vault::{Chooser, Vault};
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
-    Breaker, BreakerState, Certificate, Choosing, CredentialTesting, CredentialView, Explained,
-    Jobs, KekChoice, KnownKek, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CredentialTesting, CredentialView,
+    Explained, Jobs, KekChoice, KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState,
 };
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::Anomaly;
@@ -126,6 +127,10 @@ impl Runtime for Live {
         self.reloader.order_again();
         let read = self.reloader.reload_tls()?.into_iter();
         Ok(read.map(certificate).collect())
+    }
+
+    fn ask_provider(&self, ask: ProviderAsk) -> Asking {
+        provider::ask(self.reloader.door(), ask)
     }
 
     fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {

@@ -1,10 +1,11 @@
 //! Calls to a running gateway's management API.
 
 use super::connection::{Connection, Patience, Way};
+use super::session::{Kept, cookie_of};
 use super::token::path_segment;
 use crate::exit::{self, Failed};
 use anyhow::Context;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use std::time::Duration;
 use tollkeep_net::control::{self, Request, Target};
@@ -14,6 +15,7 @@ use tollkeep_types::Secret;
 pub(crate) struct Client {
     target: Target,
     key: Option<Secret>,
+    session: Option<Kept>,
     runtime: tokio::runtime::Runtime,
     /// Longest wait for an answer.
     patience: Duration,
@@ -37,9 +39,25 @@ impl Client {
         Ok(Self {
             target: Target::Unix(data_dir.join("tollkeep.sock")),
             key: None,
+            session: None,
             runtime: runtime()?,
             patience: Patience::default().0,
             dry_run: false,
+        })
+    }
+
+    /// By an address, as nobody yet.
+    ///
+    /// # Errors
+    /// The address is missing or malformed.
+    pub(crate) fn unsigned(connection: &Connection) -> anyhow::Result<Self> {
+        Ok(Self {
+            target: connection.unsigned()?,
+            key: None,
+            session: None,
+            runtime: runtime()?,
+            patience: connection.timeout.0,
+            dry_run: connection.dry_run,
         })
     }
 
@@ -56,10 +74,16 @@ impl Client {
     /// # Errors
     /// As there.
     pub(crate) fn with_key(connection: &Connection, key: Option<Secret>) -> anyhow::Result<Self> {
+        if let (Some(path), None) = (&connection.session_file, &key) {
+            let session = Some(Kept::read(path)?);
+            let client = Self::unsigned(connection)?;
+            return Ok(Self { session, ..client });
+        }
         let Way { target, key } = connection.way(key)?;
         Ok(Self {
             target,
             key,
+            session: None,
             runtime: runtime()?,
             patience: connection.timeout.0,
             dry_run: connection.dry_run,
@@ -124,11 +148,33 @@ impl Client {
         self.call(Method::DELETE, path, None)
     }
 
+    /// Signs in; the session, and the cookie it is set by.
+    ///
+    /// # Errors
+    /// See [`Self::call`].
+    pub(crate) fn sign_in(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<(Value, Option<Secret>)> {
+        let (value, lines) = self.exchange(Method::POST, path, Some(body))?;
+        Ok((value, cookie_of(&lines)))
+    }
+
     /// One call; the answer's body as JSON.
     ///
     /// # Errors
     /// Nobody answers, or the answer is a problem: its detail, with the exit code of its status.
     fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        Ok(self.exchange(method, path, body)?.0)
+    }
+
+    fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(Value, HeaderMap)> {
         let mut fields = vec![(
             http::header::ACCEPT,
             HeaderValue::from_static("application/json"),
@@ -138,6 +184,19 @@ impl Client {
                 .context("the key holds what no header may")?;
             value.set_sensitive(true);
             fields.push((http::header::AUTHORIZATION, value));
+        }
+        if let Some(session) = &self.session {
+            for (name, text) in [
+                (http::header::COOKIE, &session.cookie),
+                (HeaderName::from_static("x-tollkeep-csrf"), &session.csrf),
+            ] {
+                let mut value = HeaderValue::try_from(text.expose())
+                    .context("the session holds what no header may")?;
+                value.set_sensitive(true);
+                fields.push((name, value));
+            }
+            let site = HeaderName::from_static("sec-fetch-site");
+            fields.push((site, HeaderValue::from_static("same-origin")));
         }
         let body = match body {
             Some(body) => {
@@ -181,7 +240,7 @@ impl Client {
                 .map_err(|_| Failed::new(exit::UNREACHABLE, "the answer is not JSON"))?
         };
         if answer.status().is_success() {
-            Ok(value)
+            Ok((value, answer.headers().clone()))
         } else {
             Err(problem(answer.status().as_u16(), &value).into())
         }

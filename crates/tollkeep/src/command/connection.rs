@@ -42,6 +42,15 @@ pub(crate) struct Connection {
     /// A file that holds the management key
     #[arg(long, value_name = "FILE")]
     pub(super) key_file: Option<PathBuf>,
+    /// The session that `tollkeep console-session begin` keeps in this file, instead of a key;
+    /// needs --url
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "url",
+        conflicts_with = "key_file"
+    )]
+    pub(super) session_file: Option<PathBuf>,
     /// Longest wait for an answer, as 500ms, 30s, 2m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = patience)]
     pub(super) timeout: Patience,
@@ -126,6 +135,29 @@ impl Connection {
             target: Target::Unix(socket),
             key: None,
         })
+    }
+
+    /// The address that is given, for one who has yet to sign in there.
+    ///
+    /// # Errors
+    /// It is missing or malformed.
+    pub(super) fn unsigned(&self) -> anyhow::Result<Target> {
+        if let Some(form) = self.output {
+            output::set_form(form);
+        }
+        let Some(url) = &self.url else {
+            return Err(Failed::new(2, "say --url: the local socket needs no login").into());
+        };
+        let pair = self.client_pair();
+        management_target(url, self.ca_file.as_deref(), pair.as_ref())
+    }
+
+    /// The management key, of its file or the environment.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn own_key(&self) -> anyhow::Result<Secret> {
+        Ok(self.key(None)?.ok_or_else(no_key)?)
     }
 
     /// The same, by the profile of that name if there is one.

@@ -29,7 +29,7 @@ pub(crate) enum Key {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Role {
+pub(super) enum Role {
     Owner,
     Admin,
     Operator,
@@ -229,7 +229,7 @@ impl Key {
 }
 
 impl Role {
-    fn word(self) -> Value {
+    pub(super) fn word(self) -> Value {
         let word = match self {
             Self::Owner => "owner",
             Self::Admin => "admin",

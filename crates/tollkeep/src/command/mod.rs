@@ -20,14 +20,17 @@ mod maintenance;
 mod man;
 mod manage;
 mod master_key;
+mod operator;
 mod origin;
 mod output;
 mod price;
 mod profile;
 mod project;
 mod route;
+mod secret_input;
 mod serve;
 mod service_token;
+mod session;
 mod status;
 mod tenant;
 mod tls;
@@ -92,6 +95,12 @@ enum Command {
     /// Management keys, and new keys of any kind
     #[command(subcommand, alias = "keys")]
     Key(key::Key),
+    /// People who operate, with names and passwords
+    #[command(subcommand, alias = "operators")]
+    Operator(operator::Operator),
+    /// Sessions of operators: sign in and out, and who is signed in
+    #[command(subcommand, alias = "console-sessions")]
+    ConsoleSession(session::ConsoleSession),
     /// What an origin sees of the gateway
     #[command(subcommand)]
     Origin(origin::Origin),
@@ -191,6 +200,8 @@ impl Cli {
             Command::Credential(credential) => credential.run(),
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
+            Command::Operator(operator) => operator.run(),
+            Command::ConsoleSession(session) => session.run(),
             Command::Origin(origin) => origin.run(),
             Command::Tls(tls) => tls.run(),
             Command::Route(route) => route.run(),

@@ -284,6 +284,41 @@ const ELSEWHERE: &[(&[&str], &str, &str)] = &[
         "management_and_metrics_are_served_over_tls_alone",
     ),
     (
+        &["management.session.idle", "management.session.absolute"],
+        include_str!("sessions.rs"),
+        "a_session_ends_by_disuse_and_by_its_age",
+    ),
+    (
+        &[
+            "management.oidc.issuer",
+            "management.oidc.client_id",
+            "management.oidc.client_secret",
+            "management.oidc.role_map",
+            "management.oidc.allow_private",
+        ],
+        include_str!("oidc.rs"),
+        "somebody_the_provider_vouches_for_is_an_operator_with_the_role_of_their_group",
+    ),
+    (
+        &["management.oidc.allowed_domains"],
+        include_str!("oidc.rs"),
+        "tokens_that_are_not_this_login_of_this_provider_are_refused_alike",
+    ),
+    (
+        &[
+            "management.oidc.scopes",
+            "management.oidc.role_claim",
+            "management.oidc.default_role",
+        ],
+        include_str!("oidc.rs"),
+        "scopes_claim_and_default_role_are_those_of_the_settings",
+    ),
+    (
+        &["management.session.proof"],
+        include_str!("sessions.rs"),
+        "what_shows_a_secret_or_changes_a_role_needs_a_fresh_proof",
+    ),
+    (
         &["metrics.compat_ip_label"],
         include_str!("rates.rs"),
         "an_event_tells_of_a_limit_once_a_minute_and_key_and_addresses_are_shown_on_request",

@@ -75,6 +75,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
 /// External crate, and the crates of ours that may depend on it.
 pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["tollkeep", "testkit", "xtask"]),
+    ("argon2", &["crypto"]),
     (
         "aws-lc-rs",
         &["crypto", "net", "origin-verifier", "testkit"],
