@@ -60,6 +60,7 @@ impl Right {
             | Self::ReadDeployment
             | Self::Tokens
             | Self::Projects
+            | Self::Credentials
             | Self::Breakers
             | Self::Keys
             | Self::Tenants

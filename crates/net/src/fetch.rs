@@ -60,7 +60,7 @@ pub async fn get(endpoint: &Endpoint, bounds: Bounds) -> Result<Bytes, FetchErro
 pub async fn post_form(
     endpoint: &Endpoint,
     form: Vec<u8>,
-    authorization: Option<header::HeaderValue>,
+    authorization: Option<HeaderValue>,
     bounds: Bounds,
 ) -> Result<Bytes, FetchError> {
     let mut request = Request::post(target(endpoint))
