@@ -55,6 +55,8 @@ fuzz-smoke:
 
 soak:
 	PROPTEST_CASES=50000 tests/services.sh $(CARGO) test --workspace --locked --release -- --include-ignored
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-target}/loom" \
+	  $(CARGO) test -p tollkeep-ledger --locked --test slice_under_loom
 	tests/slow.sh
 	tests/tls_scan.sh
 	tests/api/run.sh "$${XDG_CACHE_HOME:-$$HOME/.cache}/tollkeep/sdk" "$${CARGO_TARGET_DIR:-target}/debug/tollkeep" 200

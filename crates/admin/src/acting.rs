@@ -2,8 +2,8 @@
 //! three: what they hold of the gateway is another.
 
 use crate::runtime::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused,
-    KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CredentialTesting, CredentialView,
+    Explained, KekChoice, KekRefused, KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -12,7 +12,8 @@ use std::sync::Arc;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_crypto::Keyring;
 use tollkeep_ledger::price::Book;
-use tollkeep_store::Store;
+use tollkeep_store::{Credential, SealedSecret, Store};
+use tollkeep_types::{CredentialId, Secret, TenantId};
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,6 +95,26 @@ impl Runtime for Would {
     }
 
     fn apply_overrides(&self) {}
+
+    fn sealed_secret(
+        &self,
+        secret: &Secret,
+        of: (TenantId, CredentialId),
+        origin: String,
+    ) -> Option<SealedSecret> {
+        self.0.sealed_secret(secret, of, origin)
+    }
+
+    fn apply_credentials(&self) {}
+
+    fn credential_view(&self, id: CredentialId) -> CredentialView {
+        self.0.credential_view(id)
+    }
+
+    /// Nobody is asked.
+    fn test_credential(&self, _: &Credential) -> Option<CredentialTesting> {
+        None
+    }
 
     fn reload(&self) -> Result<Reloaded, ConfigErrors> {
         self.0.try_reload()

@@ -12,6 +12,7 @@ mod authn;
 mod bindings;
 mod breaker;
 mod config;
+mod credential;
 mod cursor;
 mod data_port;
 mod end;
@@ -63,8 +64,9 @@ pub use job::Jobs;
 pub use openapi::document as openapi;
 pub use own_token::{Holder, HolderNo};
 pub use runtime::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, Explained, KekChoice, KekRefused,
-    KnownKek, ProviderAsk, ProviderForm, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CredentialCoolDown, CredentialTest,
+    CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
+    ProviderForm, Reloaded, Runtime, SettingsState,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};

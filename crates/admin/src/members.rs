@@ -7,6 +7,11 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use tollkeep_types::WallMillis;
 
+/// Unknown members that are told; who sends more sends no request of ours.
+const FAULTS_MAX: usize = 100;
+/// Characters of an unknown name that are told.
+const NAME_CHARS_MAX: usize = 100;
+
 /// The members of a request body, taken out one by one. What is taken must be declared, and what
 /// is declared must be taken; tests fail where that is not so.
 #[derive(Debug)]
@@ -144,6 +149,18 @@ impl Members {
         })
     }
 
+    /// Takes a whole number that may be negative.
+    pub(crate) fn signed(&mut self, name: &str) -> Option<i64> {
+        let (min, max) = match self.kind(name) {
+            Some(Kind::Signed(min, max)) => (*min, *max),
+            _ => wrong_kind(name),
+        };
+        self.take_as(name, |value| {
+            let number = value.as_i64().filter(|number| (min..=max).contains(number));
+            number.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+        })
+    }
+
     /// Takes a yes or no.
     pub(crate) fn switch(&mut self, name: &str) -> Option<bool> {
         debug_assert!(matches!(self.kind(name), Some(Kind::Switch)), "{name}");
@@ -242,8 +259,9 @@ impl Members {
             let is_taken = self.taken.contains(&member.name);
             debug_assert!(is_taken, "`{}` is declared and not taken", member.name);
         }
-        let unknown: Vec<String> = self.left.keys().cloned().collect();
+        let unknown: Vec<String> = self.left.keys().take(FAULTS_MAX).cloned().collect();
         for name in unknown {
+            let name: String = name.chars().take(NAME_CHARS_MAX).collect();
             self.fault(&pointer(&name), "unknown member");
         }
         if self.faults.is_empty() {
@@ -365,6 +383,15 @@ mod tests {
         );
         let problem = members.done().unwrap_err();
         let told = format!("{problem:?}");
+        let many: Map<String, Value> = (0..5_000)
+            .map(|number| (format!("{number:0500}"), Value::Null))
+            .collect();
+        let many = Members::read(&[], Value::from(many).to_string().as_bytes()).unwrap();
+        let refused = format!("{:?}", many.done().unwrap_err());
+        assert!(
+            refused.len() < 30_000,
+            "no answer is longer for a longer question"
+        );
         for place in ["/must", "/name", "/ttl", "/max", "/a~1b"] {
             assert!(told.contains(place), "{place} in {told}");
         }

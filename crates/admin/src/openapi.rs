@@ -255,7 +255,7 @@ fn responses(operation: &Operation, is_seeds: bool) -> Value {
     for (status, about) in REFUSALS {
         let is_met = match status {
             404 => operation.path.contains('{') || operation.refusals.contains(&404),
-            422 => operation.body.is_some() || operation.refusals.contains(&422),
+            422 => operation.method != Method::Get || operation.refusals.contains(&422),
             409 => operation.method == Method::Post || operation.refusals.contains(&409),
             412 => operation.method != Method::Get && has_reading,
             428 => {

@@ -13,9 +13,9 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, history, ip_list, job, key, lockout, maintenance, manage, not_offered,
-    openapi, operator, price, project, route, service_token, session, status, tenant, tls, token,
-    vault,
+    breaker, config, credential, history, ip_list, job, key, lockout, maintenance, manage,
+    not_offered, openapi, operator, price, project, route, service_token, session, status, tenant,
+    tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -121,6 +121,8 @@ static NOUNS: &[&[Operation]] = &[
     operator::OPERATIONS,
     session::OPERATIONS,
     service_token::OPERATIONS,
+    credential::OPERATIONS,
+    credential::auths::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
     route::OPERATIONS,
@@ -285,9 +287,10 @@ impl Operation {
         let path = parts.uri.path().to_owned();
         let text = parts.uri.query().unwrap_or_default().to_owned();
         let presented = parts.extensions.get::<Presented>().cloned();
-        let bytes = match self.body {
-            None => Bytes::new(),
-            Some(_) => {
+        // What is read has no body that could matter; every change refuses what it does not know.
+        let bytes = match self.method {
+            Method::Get => Bytes::new(),
+            Method::Post | Method::Put | Method::Patch | Method::Delete => {
                 let body = Bytes::from_request(Request::from_parts(parts, body), &()).await;
                 body.map_err(|refused| match refused.status() {
                     StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
@@ -296,6 +299,13 @@ impl Operation {
             }
         };
         let body = Members::read(self.body.unwrap_or_default(), &bytes)?;
+        let body = match self.body {
+            Some(_) => body,
+            None => {
+                body.done()?;
+                Members::read(&[], &[])?
+            }
+        };
         let call = Call {
             state,
             operator,

@@ -17,6 +17,9 @@ pub(crate) const LIMIT: Member =
 /// See [`LIMIT`].
 pub(crate) const CURSOR: Member = text("cursor", 400, "`next_cursor` of the part before");
 
+/// Characters of an unknown name that are told.
+const NAME_CHARS_MAX: usize = 100;
+
 /// Entries of a part of a list, unless the request says how many.
 const LIMIT_DEFAULT: u32 = 50;
 
@@ -60,6 +63,7 @@ impl Parameters {
         let mut given = BTreeMap::new();
         for (name, value) in pairs {
             let Some(member) = declared.iter().find(|member| member.name == name) else {
+                let name: String = name.chars().take(NAME_CHARS_MAX).collect();
                 return Err(Problem::bad_request(format!("{name}: unknown parameter.")));
             };
             if let Some(want) = member.kind.refuses(&value) {
@@ -149,7 +153,8 @@ impl Kind {
                 let fits = text.chars().count() <= *max && !text.chars().any(char::is_control);
                 (!fits).then(|| format!("at most {max} characters"))
             }
-            Self::Duration
+            Self::Signed(..)
+            | Self::Duration
             | Self::Time
             | Self::Id(_)
             | Self::Texts(..)

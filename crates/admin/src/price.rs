@@ -122,7 +122,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
                 256,
                 "A provider's name or kind, where several have such a model",
             ),
-            time("at", "Another instant than now"),
+            text("at", 40, "Another instant than now, in RFC 3339"),
             choice("service", SERVICES, "Another service than the usual one"),
         ],
         body: None,

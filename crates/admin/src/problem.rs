@@ -202,6 +202,23 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
 
+    pub(crate) fn looks_masked() -> Self {
+        let detail = "The secret looks masked: give its full text.";
+        Self::new(StatusCode::BAD_REQUEST, "looks_masked", detail)
+    }
+
+    pub(crate) fn unsupported_credential_type() -> Self {
+        let detail = "Not supported: credentials are of type `api_key`.";
+        let code = "unsupported_credential_type";
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    pub(crate) fn credential_unbound() -> Self {
+        let detail = "The provider is at another address than the secret was given for: give it \
+                      again by `rotate`.";
+        Self::new(StatusCode::CONFLICT, "credential_unbound", detail)
+    }
+
     pub(crate) fn precondition_failed() -> Self {
         Self::new(
             StatusCode::PRECONDITION_FAILED,
@@ -377,6 +394,8 @@ impl From<StoreError> for Problem {
                         let detail = "One owner key must remain: make another first.";
                         return Self::new(StatusCode::CONFLICT, "last_owner", detail);
                     }
+                    Conflict::CredentialsFull => "There are too many credentials.",
+                    Conflict::CredentialKnown => "Another credential has that secret.",
                     Conflict::ServiceTokensFull => "There are too many service tokens.",
                 };
                 Self::conflict(detail)

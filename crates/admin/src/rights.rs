@@ -16,6 +16,8 @@ pub(crate) enum Right {
     ReadDeployment,
     Tokens,
     Projects,
+    /// Secrets of providers.
+    Credentials,
     Breakers,
     /// Management keys; which ones is [`may_grant`]'s.
     Keys,
@@ -38,7 +40,9 @@ impl Right {
             Self::Open | Self::Own | Self::Read => true,
             Self::ReadDeployment => matches!(role, Owner | Admin | Operator | Viewer),
             Self::Tokens | Self::Breakers => matches!(role, Owner | Admin | Operator | TenantAdmin),
-            Self::Projects | Self::Keys => matches!(role, Owner | Admin | TenantAdmin),
+            Self::Projects | Self::Credentials | Self::Keys => {
+                matches!(role, Owner | Admin | TenantAdmin)
+            }
             Self::Operate => matches!(role, Owner | Admin | Operator),
             Self::Configuration | Self::ServiceTokens => matches!(role, Owner | Admin),
             Self::Tenants | Self::Sessions | Self::Vault => matches!(role, Owner),
@@ -56,6 +60,7 @@ impl Right {
             | Self::ReadDeployment
             | Self::Tokens
             | Self::Projects
+            | Self::Credentials
             | Self::Breakers
             | Self::Keys
             | Self::Tenants
@@ -74,6 +79,7 @@ impl Right {
             | Self::Read
             | Self::Tokens
             | Self::Projects
+            | Self::Credentials
             | Self::Breakers
             | Self::Keys => true,
             Self::ReadDeployment
@@ -161,6 +167,7 @@ mod tests {
             (Right::Tokens, &[Owner, Admin, Operator, TenantAdmin]),
             (Right::Breakers, &[Owner, Admin, Operator, TenantAdmin]),
             (Right::Projects, &[Owner, Admin, TenantAdmin]),
+            (Right::Credentials, &[Owner, Admin, TenantAdmin]),
             (Right::Keys, &[Owner, Admin, TenantAdmin]),
             (Right::Operate, &[Owner, Admin, Operator]),
             (Right::Configuration, &[Owner, Admin]),

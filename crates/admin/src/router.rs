@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{DefaultBodyLimit, Request, State as Of};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -292,7 +292,10 @@ async fn only_json(request: Request, next: Next) -> Answer {
         .next()
         .unwrap_or_default()
         .trim_ascii();
-    if has_body && !essence.eq_ignore_ascii_case(b"application/json") {
+    let kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
+    let is_coded = request.headers().contains_key(header::CONTENT_ENCODING);
+    let is_json = essence.eq_ignore_ascii_case(b"application/json");
+    if has_body && (!is_json || is_coded || kinds.count() > 1) {
         return Err(Problem::not_json());
     }
     let response = next.run(request).await;
@@ -311,6 +314,7 @@ async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> 
     let is_secure = peer.is_some_and(|ConnectInfo(peer)| peer.tls.is_some());
     let id = asked.id.to_string();
     let family = Family::of(request.uri().path());
+    let is_cpa = request.uri().path().starts_with("/v0/management");
     request.extensions_mut().insert(asked);
     let mut response = next.run(request).await;
     if let Some(problem) = Problem::of_answer(&mut response) {
@@ -320,6 +324,9 @@ async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> 
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(id) = HeaderValue::from_str(&id) {
         fields.insert("x-request-id", id);
+    }
+    if is_cpa {
+        tell_build(fields, state.parts.version);
     }
     let settings = state.settings();
     let Some(security) = &settings.server.security_headers else {
@@ -354,4 +361,24 @@ async fn harden(Of(state): Of<Arc<State>>, mut request: Request, next: Next) -> 
         }
     }
     response
+}
+
+/// Which build this is, as clients of cliproxyapi++ look for it.
+fn tell_build(fields: &mut HeaderMap, version: &str) {
+    let lines = [
+        ("x-cpa-version", version),
+        (
+            "x-cpa-commit",
+            option_env!("TOLLKEEP_COMMIT").unwrap_or("none"),
+        ),
+        (
+            "x-cpa-build-date",
+            option_env!("TOLLKEEP_BUILD_DATE").unwrap_or("unknown"),
+        ),
+    ];
+    for (name, value) in lines {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            fields.insert(HeaderName::from_static(name), value);
+        }
+    }
 }

@@ -12,8 +12,8 @@ use tollkeep_policy::call_policy::{
     CallPolicy, CallRefusal, HeadFacts, allow_model, check_head, deny_model,
 };
 use tollkeep_policy::egress::EgressUrl;
-use tollkeep_store::StoreError;
-use tollkeep_types::{ProjectId, Secret, TenantId, WallMillis};
+use tollkeep_store::{Credential, SealedSecret, StoreError};
+use tollkeep_types::{CredentialId, ProjectId, Secret, TenantId, WallMillis};
 
 /// The running gateway.
 pub trait Runtime: Send + Sync {
@@ -26,6 +26,24 @@ pub trait Runtime: Send + Sync {
     /// Brings into force what the store keeps besides the settings: entries of address lists, and
     /// maintenance.
     fn apply_overrides(&self);
+
+    /// What is kept of a secret in a credential of this tenant and id; `None` if it can't be sealed.
+    fn sealed_secret(
+        &self,
+        secret: &Secret,
+        of: (TenantId, CredentialId),
+        origin: String,
+    ) -> Option<SealedSecret>;
+
+    /// Brings into force what the store keeps as credentials.
+    fn apply_credentials(&self);
+
+    /// How a credential of the store is doing in this process.
+    fn credential_view(&self, id: CredentialId) -> CredentialView;
+
+    /// Tries a credential out with one small request; `None` if it can't be opened, or the settings
+    /// have no such provider.
+    fn test_credential(&self, credential: &Credential) -> Option<CredentialTesting>;
 
     /// Loads the settings again and takes them over, all or nothing. Blocks.
     ///
@@ -206,6 +224,52 @@ impl Explained {
         }
     }
 }
+
+/// How a credential is doing.
+#[derive(Clone, Debug, Default)]
+pub struct CredentialView {
+    /// Its secret can't be opened.
+    pub is_unreadable: bool,
+    /// For what it is left alone.
+    pub cool_downs: Vec<CredentialCoolDown>,
+    /// When it was used last.
+    pub last_used_at: Option<WallMillis>,
+    /// What it met last, and when.
+    pub last_error: Option<(&'static str, WallMillis)>,
+}
+
+/// A time in which a credential is left alone.
+#[derive(Clone, Debug)]
+pub struct CredentialCoolDown {
+    /// The model; `None` for all.
+    pub model: Option<Box<str>>,
+    /// Why.
+    pub reason: &'static str,
+    /// Since when.
+    pub since: WallMillis,
+    /// Until when.
+    pub until: WallMillis,
+    /// How often it was met again right after.
+    pub level: u8,
+    /// The provider said how long.
+    pub is_told: bool,
+    /// Nothing is called meanwhile; else others are only preferred.
+    pub forbids: bool,
+}
+
+/// What came of trying a credential out.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialTest {
+    /// The first digit of the status; `None` if there was no answer.
+    pub status_class: Option<u16>,
+    /// Why there was none.
+    pub problem: Option<&'static str>,
+    /// How long it took.
+    pub latency: Duration,
+}
+
+/// A credential being tried out.
+pub type CredentialTesting = Pin<Box<dyn Future<Output = CredentialTest> + Send>>;
 
 /// A certificate that a listener uses.
 #[derive(Clone, Debug)]

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Text(usize),
     /// From the first to the second, both included.
     Number(u64, u64),
+    /// A whole number that may be negative, from the first to the second.
+    Signed(i64, i64),
     Switch,
     /// `90s`, `15m`, `24h`, `30d`.
     Duration,
@@ -85,6 +87,7 @@ makers! {
     text(max: usize) = Kind::Text(max);
     number() = Kind::Number(0, UNBOUND);
     bounded(min: u64, max: u64) = Kind::Number(min, max);
+    signed(min: i64, max: i64) = Kind::Signed(min, max);
     switch() = Kind::Switch;
     duration() = Kind::Duration;
     time() = Kind::Time;
@@ -153,6 +156,9 @@ impl Kind {
             Self::Text(_) => json!({ "type": "string" }),
             Self::Number(min, UNBOUND) => json!({ "type": "integer", "minimum": min }),
             Self::Number(min, max) => {
+                json!({ "type": "integer", "minimum": min, "maximum": max })
+            }
+            Self::Signed(min, max) => {
                 json!({ "type": "integer", "minimum": min, "maximum": max })
             }
             Self::Switch => json!({ "type": "boolean" }),

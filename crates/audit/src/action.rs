@@ -141,6 +141,17 @@ words! {
         TokenRevokeBatch = "token.revoke_batch",
         AdminLockout = "admin.lockout",
         CertificateOrder = "certificate.order",
+        CredentialCreate = "credential.create",
+        CredentialRead = "credential.read",
+        CredentialList = "credential.list",
+        CredentialUpdate = "credential.update",
+        CredentialRotate = "credential.rotate",
+        CredentialDelete = "credential.delete",
+        CredentialTest = "credential.test",
+        CredentialRefresh = "credential.refresh",
+        CredentialDisable = "credential.disable",
+        CredentialEnable = "credential.enable",
+        CredentialCooldown = "credential.cooldown",
         VaultMigrate = "vault.migrate",
         VaultRekey = "vault.rekey",
         VaultOpenFailed = "vault.open_failed",
@@ -151,75 +162,60 @@ words! {
 }
 
 impl Action {
-    /// How durable an event of this action and outcome must be.
-    #[rustfmt::skip]
+    /// How durable an event of this action and outcome must be: where nothing else is said, as what
+    /// operators do.
     pub const fn class(self, outcome: Outcome) -> Class {
-        match self {
-            Self::ProxyRequest => Class::Access,
-            Self::TokenAccess => match outcome {
-                Outcome::Success => Class::Access,
-                Outcome::Failure | Outcome::Denied | Outcome::Error => Class::Security,
-            },
-            Self::TokenCreate
-            | Self::TokenRead
-            | Self::TokenList
-            | Self::TokenRotate
-            | Self::TokenRevoke
-            | Self::ProjectCreate
-            | Self::ProjectRead
-            | Self::ProjectList
-            | Self::ServiceTokenCreate
-            | Self::ServiceTokenList
-            | Self::ServiceTokenRotate
-            | Self::ServiceTokenRevoke
-            | Self::ManagementKeyCreate | Self::ManagementKeyRead | Self::ManagementKeyList | Self::ManagementKeyUpdate
-            | Self::ManagementKeyRotate | Self::ManagementKeyRevoke
-            | Self::OperatorCreate | Self::OperatorRead | Self::OperatorList | Self::OperatorUpdate
-            | Self::OperatorPassword | Self::OperatorTotp | Self::OperatorDisable | Self::OperatorEnable
-            | Self::OperatorDelete
-            | Self::TenantCreate | Self::TenantRead | Self::TenantList | Self::TenantUpdate
-            | Self::TenantSuspend | Self::TenantResume | Self::TenantDelete
-            | Self::ProjectUpdate
-            | Self::ProjectDelete
-            | Self::TokenUpdate
-            | Self::TokenSuspend
-            | Self::TokenResume
-            | Self::TokenRevokeBatch
-            | Self::VaultMigrate
-            | Self::VaultRekey
-            | Self::ConfigLoad
-            | Self::ConfigReload
-            | Self::ConfigReject
-            | Self::AuditList
-            | Self::AuditShow => Class::Management,
-            Self::ManagementAuth
-            | Self::RateLimitExceeded
-            | Self::IpDenied
-            | Self::CircuitOpen
-            | Self::CircuitHalfOpen
-            | Self::CircuitClose
-            | Self::IpListAdd
-            | Self::IpListRemove
-            | Self::MaintenanceOn
-            | Self::MaintenanceOff
-            | Self::AdminLockout
-            | Self::AdminLogin | Self::AdminLogout | Self::AdminAccess | Self::SessionEnd
-            | Self::VaultOpenFailed
-            | Self::EgressBlocked
-            | Self::RequestRejected
-            | Self::SecurityViolation => Class::Security,
-            Self::AuditOpen
-            | Self::AuditClose
-            | Self::AuditGap
-            | Self::AuditRecovered
-            | Self::SystemStart
-            | Self::SystemStop
-            | Self::SystemDrain
-            | Self::SystemDegraded
-            | Self::SystemRecovered
-            | Self::CachePurge
-            | Self::CertificateOrder => Class::System,
+        match (self, outcome) {
+            (Self::ProxyRequest, _) | (Self::TokenAccess, Outcome::Success) => Class::Access,
+            (Self::TokenAccess, Outcome::Failure | Outcome::Denied | Outcome::Error) => {
+                Class::Security
+            }
+            _ if self.is_of_security() => Class::Security,
+            _ if self.is_of_system() => Class::System,
+            _ => Class::Management,
         }
+    }
+
+    const fn is_of_security(self) -> bool {
+        matches!(
+            self,
+            Self::ManagementAuth
+                | Self::RateLimitExceeded
+                | Self::IpDenied
+                | Self::CircuitOpen
+                | Self::CircuitHalfOpen
+                | Self::CircuitClose
+                | Self::IpListAdd
+                | Self::IpListRemove
+                | Self::MaintenanceOn
+                | Self::MaintenanceOff
+                | Self::AdminLockout
+                | Self::AdminLogin
+                | Self::AdminLogout
+                | Self::AdminAccess
+                | Self::SessionEnd
+                | Self::EgressBlocked
+                | Self::RequestRejected
+                | Self::VaultOpenFailed
+                | Self::SecurityViolation
+        )
+    }
+
+    const fn is_of_system(self) -> bool {
+        matches!(
+            self,
+            Self::AuditOpen
+                | Self::AuditClose
+                | Self::AuditGap
+                | Self::AuditRecovered
+                | Self::SystemStart
+                | Self::SystemStop
+                | Self::SystemDrain
+                | Self::SystemDegraded
+                | Self::SystemRecovered
+                | Self::CachePurge
+                | Self::CertificateOrder
+        )
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod breakers;
 mod claim;
+mod credential;
 mod gauge;
 mod hashed;
 mod key;
@@ -17,6 +18,7 @@ mod take;
 
 pub use breakers::{Asked, Breakers, Place, ShownBreaker, UpstreamBreakers};
 pub use claim::{Claim, RateRefusal};
+pub use credential::{CredentialState, CredentialUsed, ShownCoolDown};
 pub use gauge::{IpGauge, IpGuard, IpSeat, SeatGuard};
 pub use key::{Class, Key};
 pub use lease::{Leased, Leases};

@@ -11,7 +11,7 @@ use crate::route::{Destination, Route};
 use std::sync::Arc;
 use tollkeep_http1::{Framing, Known, Method};
 use tollkeep_llm::Surface;
-use tollkeep_llm::asks::{self, Asks};
+use tollkeep_llm::asks::{self, Asks, BoundFault};
 use tollkeep_llm::body::{BodyFault, BodyRefusal, CallView};
 use tollkeep_llm::params::{self, Value};
 use tollkeep_policy::call_policy::{
@@ -130,7 +130,7 @@ impl Exchange<'_> {
     /// Brings a body down to its bounds.
     ///
     /// # Errors
-    /// 400 for a body that nests too deep.
+    /// 400 for a body that nests too deep, or wants to think with more than is left for that.
     pub(crate) fn bound_body(
         &mut self,
         surface: Surface,
@@ -142,7 +142,11 @@ impl Exchange<'_> {
             choices: bounds.choices,
         };
         let edited = asks::bounded(surface, self.body(), &bounds, say_output_as);
-        if let Some(edited) = edited.map_err(|_| unreadable())? {
+        let edited = edited.map_err(|fault| match fault {
+            BoundFault::Unreadable => unreadable(),
+            BoundFault::Thinking => Refusal::Policy(CallRefusal::Limit("max_output_tokens")),
+        })?;
+        if let Some(edited) = edited {
             self.work.body = edited;
             self.work.head.framing = Framing::Chunked;
         }

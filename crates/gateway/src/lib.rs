@@ -19,6 +19,7 @@ mod credentials;
 mod doors;
 mod edge_limits;
 mod explain;
+mod fail_over;
 mod folds;
 mod form;
 mod front_door;
@@ -34,6 +35,7 @@ mod models;
 mod overrides;
 mod own_token;
 pub mod plan;
+mod probe;
 mod pump;
 mod read_call;
 mod record;
@@ -49,6 +51,7 @@ mod shared_limits;
 mod shed;
 mod sign;
 mod standing;
+mod stored;
 mod stream_back;
 mod tally;
 mod told_limits;
@@ -58,6 +61,7 @@ mod upstream_head;
 mod worker;
 
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
+pub use credentials::{ServedModel, StoredCredential};
 pub use explain::Explained;
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
@@ -65,9 +69,11 @@ pub use management_door::{
 pub use overrides::{MaintenanceOverride, Overrides};
 pub use own_token::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
 pub use plan::{Plan, PlanError};
+pub use probe::CredentialProbe;
 pub use recorder::{Recorder, Sinks};
 pub use route::surface_route;
 pub use shared_limits::{Asks, SharedLimits};
 pub use shed::{KNOWN_SPAN_NS, MemoryPressure};
+pub use stored::StoredCredentials;
 pub use tally::{LineCounts, LineMinutes, Tally};
 pub use worker::{Shared, Worker};

@@ -419,7 +419,7 @@ impl<'a> Exchange<'a> {
         if grant.asks() {
             Box::pin(self.ask_count(&mut grant)).await?;
         }
-        let Some(reply) = self.send(&call, pass, grant).await? else {
+        let Some(reply) = self.send(&caller, &call, (pass, grant)).await? else {
             return Ok(());
         };
         self.stream_back(reply).await

@@ -1,7 +1,9 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
+mod provider;
+
 use crate::breaker::Guard;
-use crate::credentials::credentials;
+use crate::credentials::CredentialPool;
 use crate::doors::Doors;
 use crate::edge_limits::EdgeLimits;
 use crate::front_door::FrontDoorPlan;
@@ -35,7 +37,7 @@ use tollkeep_policy::ip_list::IpLists;
 use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
 use tollkeep_policy::shed::Thresholds;
-use tollkeep_types::{AuthorityPattern, Secret};
+use tollkeep_types::{AuthorityPattern, Secret, TenantId};
 
 /// The snapshot a request keeps from its start to its end.
 pub struct Plan {
@@ -93,6 +95,8 @@ pub(crate) struct LlmPlan {
     pub(crate) stream_max: Duration,
     /// Origins that calls must come from; empty: any, or none.
     pub(crate) allowed_origins: Vec<Origin>,
+    /// Whose calls of nobody are.
+    pub(crate) default_tenant: TenantId,
     pub(crate) model_labels: ModelLabels,
 }
 
@@ -121,24 +125,6 @@ pub(crate) struct Target {
     pub(crate) signer: Option<Signer>,
 }
 
-impl Target {
-    /// The name of its kind; empty for plain upstreams.
-    pub(crate) const fn kind_name(&self) -> &'static str {
-        match &self.kind {
-            TargetKind::Plain { .. } => "",
-            TargetKind::Provider(provider) => provider.kind.name,
-        }
-    }
-
-    /// Whether it is a provider on machines of the operator.
-    pub(crate) const fn self_hosted(&self) -> bool {
-        match &self.kind {
-            TargetKind::Plain { .. } => false,
-            TargetKind::Provider(provider) => provider.self_hosted,
-        }
-    }
-}
-
 pub(crate) enum TargetKind {
     Plain {
         forward_client_ip: bool,
@@ -154,8 +140,7 @@ pub(crate) struct ProviderPlan {
     pub(crate) kind: &'static Kind,
     pub(crate) self_hosted: bool,
     pub(crate) forward_headers: Vec<Box<[u8]>>,
-    /// Usable credentials of the highest priority, each as often as its weight says.
-    pub(crate) credentials: Vec<Arc<Credential>>,
+    pub(crate) credentials: CredentialPool,
     /// By surface: the request line and the fields that every call has.
     heads: Vec<(Surface, Box<[u8]>)>,
 }
@@ -177,14 +162,6 @@ impl ProviderPlan {
             .find(|(of, _)| *of == surface)
             .map(|(_, head)| &**head)
     }
-}
-
-/// A credential and the field that carries it.
-pub(crate) struct Credential {
-    /// `None` where the provider takes calls without one.
-    pub(crate) secret: Option<Secret>,
-    /// The field, ready to write.
-    pub(crate) field: zeroize::Zeroizing<Vec<u8>>,
 }
 
 /// What can't be planned from the settings.
@@ -235,6 +212,8 @@ pub struct PlanParts<'a> {
     pub before: Option<&'a Plan>,
     /// Memory the process may use, if that is bounded.
     pub memory_bytes_max: Option<u64>,
+    /// Whose calls of nobody are.
+    pub default_tenant: TenantId,
     /// The breakers, which live on when settings change.
     pub breakers: &'a Breakers,
     /// The keys of the identity provider at the front door, where there is one.
@@ -446,7 +425,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
             .iter()
             .map(|provider| {
                 Ok(Arc::new(keep_endpoint(
-                    provider_target(provider, parts)?,
+                    provider::target(provider, parts)?,
                     before,
                 )))
             })
@@ -457,57 +436,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         forward_user_agent: settings.llm.forward_user_agent,
         stream_max: settings.llm.stream_max,
         allowed_origins: settings.llm.allowed_origins.clone(),
-    })
-}
-
-fn provider_target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target, PlanError> {
-    let kind =
-        Kind::named(provider.kind.name()).ok_or_else(|| PlanError::Kind(provider.name.clone()))?;
-    let exceptions = Exceptions {
-        allow_private: provider.allow_private.clone(),
-        allow_metadata: false,
-    };
-    let rules = &provider.headers;
-    let (set_fields, settled) = set_fields(&rules.set, &rules.remove);
-    let how = (&provider.pool, parts.tls.of("providers", &provider.name));
-    let base = provider.base_url.path();
-    let surfaces = Surface::ALL
-        .into_iter()
-        .filter(|surface| kind.speaks.serves(*surface));
-    let host = provider.base_url.authority();
-    let heads = surfaces.filter_map(|surface| {
-        let path = kind.path(base, surface.upstream_path()?);
-        let mut head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n");
-        for (name, value) in [
-            ("content-type", "application/json"),
-            ("accept-encoding", "identity"),
-        ] {
-            if !settled.iter().any(|own| **own == *name.as_bytes()) {
-                head.push_str(&format!("{name}: {value}\r\n"));
-            }
-        }
-        Some((surface, head.into_bytes().into()))
-    });
-    Ok(Target {
-        name: Arc::from(provider.name.as_str()),
-        label: parts.metrics.provider(&provider.name),
-        is_private: !exceptions.allow_private.is_empty(),
-        endpoint: endpoint(&provider.base_url, exceptions, how, parts),
-        timeouts: provider.timeouts.clone(),
-        retry: Retry::DEFAULT,
-        guard: Guard::new(&provider.name, provider.breaker.as_ref(), parts.breakers),
-        kind: TargetKind::Provider(ProviderPlan {
-            kind,
-            self_hosted: provider.self_hosted,
-            forward_headers: rules.only.as_deref().map(names).unwrap_or_default(),
-            credentials: credentials(provider, kind.credential),
-            heads: heads.collect(),
-        }),
-        set_fields,
-        settled,
-        returned: names(&rules.returned),
-        secrets: secrets(&provider.headers.set),
-        signer: None,
+        default_tenant: parts.default_tenant,
     })
 }
 

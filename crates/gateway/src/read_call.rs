@@ -291,16 +291,7 @@ impl<'p> Exchange<'p> {
         drop(candidates);
         self.work.facts.llm = Some(facts);
         if let Some(bounds) = bounds {
-            let target = llm
-                .providers
-                .get(provider)
-                .and_then(|target| target.provider());
-            let say_output_as = match target {
-                Some(target) if target.says_completion_tokens(surface) => "max_completion_tokens",
-                Some(_) | None if surface == Surface::Responses => "max_output_tokens",
-                Some(_) | None => "max_tokens",
-            };
-            self.bound_body(surface, bounds, say_output_as)?;
+            self.bound_body(surface, bounds, self.output_bound_name(surface, provider))?;
         }
         Ok(LlmCall {
             surface,
@@ -314,6 +305,16 @@ impl<'p> Exchange<'p> {
 }
 
 impl Exchange<'_> {
+    /// What a bound on the output is called there.
+    fn output_bound_name(&self, surface: Surface, provider: usize) -> &'static str {
+        let target = self.plan.llm.providers.get(provider);
+        match target.and_then(|target| target.provider()) {
+            Some(target) if target.says_completion_tokens(surface) => "max_completion_tokens",
+            Some(_) | None if surface == Surface::Responses => "max_output_tokens",
+            Some(_) | None => "max_tokens",
+        }
+    }
+
     /// Whether the policies let the model be used: by the name it was asked for, and under no name
     /// that is denied.
     fn check_model_policies(&self, asked: &str, sent: &str) -> Result<(), Refusal> {

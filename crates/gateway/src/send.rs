@@ -2,20 +2,25 @@
 //! is read as strictly as a request's.
 
 use crate::breaker::{Pass, is_failure, is_provider_failure};
+use crate::credentials::{Credential, NoCredential, Picked, Wanted};
 use crate::grant::Grant;
+use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
-use crate::plan::{Credential, ProviderPlan, Target, TargetKind};
+use crate::plan::{ProviderPlan, Target, TargetKind};
 use crate::read_call::{Call, LlmCall};
 use crate::record::Asked;
 use crate::refusal::Refusal;
 use crate::route::PlainRoute;
+use crate::upstream_body::UpstreamBody;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::{Method, Progress};
 use tollkeep_llm::Surface;
+use tollkeep_llm::failure::Failure;
 use tollkeep_llm::usage::Asked as UsageAsked;
 use tollkeep_net::{DialError, ProxyFault, Raced, UpstreamConn};
 use tollkeep_observe::metrics::AttemptResult;
+use tollkeep_policy::cooling::Met;
 use tollkeep_types::usage::{Told, UnknownUsage, UsageReport};
 
 /// Interim answers (1xx) an upstream may send before its final one.
@@ -31,17 +36,31 @@ pub(crate) struct Reply<'p> {
     pub(crate) pass: Option<Pass<'p>>,
 }
 
+/// The upstream has answered one attempt.
+pub(crate) struct Called<'p> {
+    pub(crate) upstream: Box<UpstreamConn>,
+    pub(crate) pass: Option<Pass<'p>>,
+}
+
 /// What a reply answers.
 pub(crate) enum ReplyFor<'p> {
     Plain(&'p PlainRoute),
-    Llm(LlmReply<'p>),
+    Llm(LlmReply),
 }
 
 /// How the answer to a call of a model is read.
-pub(crate) struct LlmReply<'p> {
+pub(crate) struct LlmReply {
     pub(crate) surface: Surface,
     pub(crate) usage: UsageAsked,
-    pub(crate) credential: &'p Credential,
+    pub(crate) credential: Arc<Credential>,
+    /// Of an error: what it is. Its body is read.
+    pub(crate) failed: Option<Box<Failed>>,
+}
+
+/// An error answer of a provider, its body in the scratch.
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) body: UpstreamBody,
 }
 
 impl<'p> Exchange<'p> {
@@ -51,14 +70,14 @@ impl<'p> Exchange<'p> {
     /// 502, 503, 504; the caller hung up.
     pub(crate) async fn send<'r>(
         &mut self,
-        call: &Call<'p>,
-        pass: Pass<'r>,
-        grant: Grant<'r>,
+        caller: &'r Caller,
+        call: &'r Call<'p>,
+        (pass, mut grant): (Pass<'r>, Grant<'r>),
     ) -> Result<Option<Reply<'r>>, Stop>
     where
         'p: 'r,
     {
-        let (target, reply_for) = match call {
+        let (target, mut as_what) = match call {
             Call::Models(surface) => {
                 return Box::pin(self.answer_models(*surface)).await.map(|()| None);
             }
@@ -66,40 +85,110 @@ impl<'p> Exchange<'p> {
                 self.write_plain_head(route);
                 (&*route.target, ReplyFor::Plain(route))
             }
-            Call::Llm(call) => self.write_llm_head(call)?,
+            Call::Llm(call) => {
+                let (target, provider) = self.provider_of(call)?;
+                let picked = self.pick(call, (target, provider), &[])?;
+                if let Some(name) = picked.rename.as_deref().or(call.rename.as_deref()) {
+                    self.rename_model(name)?;
+                }
+                let reply = self.write_llm_head(call, (target, provider), picked.credential)?;
+                (target, ReplyFor::Llm(reply))
+            }
         };
-        self.call_upstream(target, reply_for, (pass, grant))
-            .await
-            .map(Some)
+        let fails = match &as_what {
+            ReplyFor::Plain(_) => is_failure,
+            ReplyFor::Llm(_) => is_provider_failure,
+        };
+        let called = self.call_upstream(target, fails, (pass, &mut grant));
+        let mut called = called.await;
+        if let ReplyFor::Llm(reply) = &mut as_what
+            && let Call::Llm(llm) = call
+        {
+            called = match called {
+                Ok(called) if self.work.answer.status < 400 => {
+                    reply.credential.state.succeeded(&llm.model);
+                    Ok(called)
+                }
+                Ok(called) => {
+                    let asked = (caller, call, llm);
+                    Box::pin(self.fail_over(asked, (called, reply), &mut grant)).await
+                }
+                Err(stop) => {
+                    self.note_unanswered(&stop, llm, &reply.credential);
+                    Err(stop)
+                }
+            };
+        }
+        let Called { upstream, pass } = called?;
+        Ok(Some(Reply {
+            upstream,
+            target,
+            as_what,
+            grant,
+            pass,
+        }))
     }
 
-    fn write_llm_head(&mut self, call: &LlmCall) -> Result<(&'p Target, ReplyFor<'p>), Refusal> {
+    /// The provider of a call.
+    pub(crate) fn provider_of(
+        &self,
+        call: &LlmCall,
+    ) -> Result<(&'p Target, &'p ProviderPlan), Refusal> {
         let target = self.plan.llm.providers.get(call.provider);
-        let Some((target, provider)) = target.and_then(|target| Some((target, target.provider()?)))
-        else {
-            return Err(Refusal::Internal);
+        let found = target.and_then(|target| Some((&**target, target.provider()?)));
+        found.ok_or(Refusal::Internal)
+    }
+
+    /// The credential that a call goes out with; none of those that were `tried`.
+    ///
+    /// # Errors
+    /// 503 where there is none, 429 where all are left alone for too many calls.
+    pub(crate) fn pick(
+        &self,
+        call: &LlmCall,
+        (target, provider): (&Target, &ProviderPlan),
+        tried: &[Arc<Credential>],
+    ) -> Result<Picked, Refusal> {
+        let token = self.work.facts.token.as_ref();
+        let wanted = Wanted {
+            project: token.map(|token| &*token.project),
+            default_tenant: self.plan.llm.default_tenant,
+            model: &call.model,
+            tried,
+            worker: self.worker.index,
+            now: (self.started, self.work.facts.at),
         };
-        let credential = provider
-            .credentials
-            .get(self.worker.turn() % provider.credentials.len().max(1));
-        let Some(credential) = credential else {
-            return Err(Refusal::CredentialUnavailable(target.name.to_string()));
-        };
-        if let Some(name) = &call.rename {
-            self.rename_model(name)?;
-        }
+        let picked = provider.credentials.pick(&wanted);
+        picked.map_err(|none| match none {
+            NoCredential::Cooling(Met::RateLimit | Met::Quota, until) => Refusal::ModelCooldown {
+                retry_after: Duration::from_nanos(until.since(self.started)),
+            },
+            NoCredential::None | NoCredential::Cooling(..) => {
+                Refusal::CredentialUnavailable(target.name.to_string())
+            }
+        })
+    }
+
+    /// Writes the head of a call that goes out with this credential.
+    pub(crate) fn write_llm_head(
+        &mut self,
+        call: &LlmCall,
+        (target, provider): (&Target, &ProviderPlan),
+        credential: Arc<Credential>,
+    ) -> Result<LlmReply, Refusal> {
         let begin = provider.head(call.surface).ok_or(Refusal::Internal)?;
-        self.write_provider_head(call, target, (provider, begin), credential);
-        let reply_for = ReplyFor::Llm(LlmReply {
+        self.write_provider_head(call, target, (provider, begin), &credential);
+        credential.state.note_use(self.work.facts.at);
+        Ok(LlmReply {
             surface: call.surface,
             usage: call.usage.clone(),
             credential,
-        });
-        Ok((target, reply_for))
+            failed: None,
+        })
     }
 
     /// Puts the provider's own name of the model into the body, every other byte as it was.
-    fn rename_model(&mut self, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn rename_model(&mut self, name: &str) -> Result<(), Refusal> {
         let view = tollkeep_llm::body::CallView::read(self.body(), self.plan.llm.max_depth);
         let renamed = view
             .ok()
@@ -110,12 +199,13 @@ impl<'p> Exchange<'p> {
         Ok(())
     }
 
-    async fn call_upstream<'r>(
+    /// Sends what is written.
+    pub(crate) async fn call_upstream<'r>(
         &mut self,
-        target: &'r Target,
-        as_what: ReplyFor<'r>,
-        (pass, mut grant): (Pass<'r>, Grant<'r>),
-    ) -> Result<Reply<'r>, Stop> {
+        target: &Target,
+        fails: fn(u16) -> bool,
+        (pass, grant): (Pass<'r>, &mut Grant<'_>),
+    ) -> Result<Called<'r>, Stop> {
         let mut head = std::mem::take(&mut self.work.out);
         let open = head.len();
         self.seal_head(target, (&mut head, open))?;
@@ -127,7 +217,7 @@ impl<'p> Exchange<'p> {
         });
         self.note_usage(UsageReport::Released);
         let sent_at = self.worker.shared.clock.mono();
-        let called = self.attempts(target, (&mut head, open), &mut grant).await;
+        let called = self.attempts(target, (&mut head, open), grant).await;
         self.work.out = head;
         self.work.facts.upstream_ns = Some(self.worker.shared.clock.mono().since(sent_at));
         let result = match &called {
@@ -146,23 +236,13 @@ impl<'p> Exchange<'p> {
             }
         };
         let status = self.work.answer.status;
-        let failed = match &as_what {
-            ReplyFor::Plain(_) => is_failure(status),
-            ReplyFor::Llm(_) => is_provider_failure(status),
-        };
-        let pass = if failed {
+        let pass = if fails(status) {
             pass.failed();
             None
         } else {
             Some(pass)
         };
-        Ok(Reply {
-            upstream,
-            target,
-            as_what,
-            grant,
-            pass,
-        })
+        Ok(Called { upstream, pass })
     }
 
     /// From here on the call counts, and what it used is unknown until the upstream says so.

@@ -1,6 +1,7 @@
 //! What finished calls used and cost, made from what their answers told: after the answer, when a
 //! batch of records is due.
 
+use crate::plan::{Target, TargetKind};
 use crate::record::{Facts, LlmFacts};
 use crate::worker::Worker;
 use tollkeep_ledger::money::NanoUsd;
@@ -100,5 +101,23 @@ impl Worker {
             UsageReport::Reported(_) | UsageReport::Released => "none",
         };
         self.counters.usage_quality(quality, reason);
+    }
+}
+
+impl Target {
+    /// The name of its kind; empty for plain upstreams.
+    pub(crate) const fn kind_name(&self) -> &'static str {
+        match &self.kind {
+            TargetKind::Plain { .. } => "",
+            TargetKind::Provider(provider) => provider.kind.name,
+        }
+    }
+
+    /// Whether it is a provider on machines of the operator.
+    pub(crate) const fn self_hosted(&self) -> bool {
+        match &self.kind {
+            TargetKind::Plain { .. } => false,
+            TargetKind::Provider(provider) => provider.self_hosted,
+        }
     }
 }

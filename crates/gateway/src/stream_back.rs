@@ -3,8 +3,9 @@
 
 use crate::answer::{Body, Framed};
 use crate::breaker::Pass;
+use crate::credentials::Credential;
 use crate::lifecycle::{Exchange, Stop};
-use crate::plan::{Credential, Target};
+use crate::plan::Target;
 use crate::pump::{Caps, Ended, Of, write_piece};
 use crate::refusal::Refusal;
 use crate::send::{LlmReply, Reply, ReplyFor};
@@ -12,6 +13,7 @@ use crate::upstream_body::{BodyStep, UpstreamBody};
 use crate::upstream_error::{self, ErrorFate};
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_llm::error::{ErrorText, StreamPlace, stream_event};
+use tollkeep_llm::failure::Failure;
 use tollkeep_llm::usage::{BodyEnd, BodyUsage, StreamUsage};
 use tollkeep_llm::{Dialect, Surface};
 use tollkeep_net::{Raced, UpstreamConn};
@@ -47,6 +49,16 @@ impl Exchange<'_> {
                 let rules = (target, route.stream_bytes_max);
                 Box::pin(self.relay(&mut upstream, &mut body, rules, &mut pass)).await
             }
+            ReplyFor::Llm(LlmReply {
+                failed: Some(failed),
+                credential,
+                surface,
+                ..
+            }) => {
+                body = failed.body;
+                let way = (target, &*credential);
+                Box::pin(self.error_back(surface, way, failed.failure)).await
+            }
             ReplyFor::Llm(llm) => {
                 let way = (target, &llm);
                 self.llm_back(&mut upstream, &mut body, way, &mut pass)
@@ -72,7 +84,7 @@ impl Exchange<'_> {
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
-        (target, llm): (&Target, &LlmReply<'_>),
+        (target, llm): (&Target, &LlmReply),
         pass: &mut Option<Pass<'_>>,
     ) -> Result<(), Stop> {
         let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
@@ -83,41 +95,52 @@ impl Exchange<'_> {
         if (200..300).contains(&status) && is_stream {
             return Box::pin(self.relay_events(upstream, body, (target, llm), pass)).await;
         }
-        let retry_after = answer.value(bytes, Known::RetryAfter).map(<[u8]>::to_vec);
         let max = self.plan.limits.response_buffer_bytes_max;
         self.read_whole(upstream, body, target, max).await?;
         self.meter_body(llm, status);
-        if status >= 300
-            && let ErrorFate::Replace(refusal) =
-                upstream_error::fate(status, retry_after.as_deref())
-        {
-            return Err(refusal.into());
-        }
-        // A refusal may quote the credential it refused; an answer to the call does not know it.
-        let secret = llm.credential.secret.as_ref().filter(|_| status >= 400);
-        if let Some(redacted) =
-            secret.and_then(|secret| upstream_error::redact(&self.work.whole, secret.expose()))
-        {
-            self.work.whole = redacted;
+        if status >= 300 {
+            return Err(Refusal::UpstreamRedirect.into());
         }
         self.begin_answer(status);
         if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
         }
-        if status >= 400 {
-            write::field(&mut self.work.out, b"cache-control", b"no-store");
-        }
-        self.copy_llm_fields(target, llm.credential, headers::llm_response_field_allowed);
+        self.copy_llm_fields(target, &llm.credential, headers::llm_response_field_allowed);
         self.end_buffered().await?;
-        self.work.facts.outcome = if status < 400 {
-            RequestOutcome::Served
-        } else {
-            RequestOutcome::UpstreamError
-        };
+        self.work.facts.outcome = RequestOutcome::Served;
         Ok(())
     }
 
-    fn meter_body(&mut self, llm: &LlmReply<'_>, status: u16) {
+    /// Tells of an error, whose body is read: in the provider's words if it is about the call, in
+    /// ours if it is about our account.
+    async fn error_back(
+        &mut self,
+        surface: Surface,
+        (target, credential): (&Target, &Credential),
+        failure: Failure,
+    ) -> Result<(), Stop> {
+        let status = self.work.answer.status;
+        if let ErrorFate::Replace(refusal) = self.error_fate(failure) {
+            return Err(refusal.into());
+        }
+        // A refusal may quote the credential it refused; an answer to the call does not know it.
+        if let Some(secret) = &credential.secret
+            && let Some(redacted) = upstream_error::redact(&self.work.whole, secret.expose())
+        {
+            self.work.whole = redacted;
+        }
+        self.begin_answer(status);
+        if surface.dialect() == Dialect::Anthropic {
+            self.write_request_id_field();
+        }
+        write::field(&mut self.work.out, b"cache-control", b"no-store");
+        self.copy_llm_fields(target, credential, headers::llm_response_field_allowed);
+        self.end_buffered().await?;
+        self.work.facts.outcome = RequestOutcome::UpstreamError;
+        Ok(())
+    }
+
+    pub(crate) fn meter_body(&mut self, llm: &LlmReply, status: u16) {
         let Some(dialect) = llm.surface.usage_dialect() else {
             return;
         };
@@ -137,7 +160,7 @@ impl Exchange<'_> {
     }
 
     /// Reads a whole body of at most `max` bytes into the scratch.
-    async fn read_whole(
+    pub(crate) async fn read_whole(
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
@@ -215,7 +238,7 @@ impl Exchange<'_> {
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
-        (target, llm): (&Target, &LlmReply<'_>),
+        (target, llm): (&Target, &LlmReply),
         pass: &mut Option<Pass<'_>>,
     ) -> Result<(), Stop> {
         self.begin_answer(self.work.answer.status);
@@ -226,7 +249,7 @@ impl Exchange<'_> {
             self.write_request_id_field();
         }
         if !target.returned.is_empty() {
-            self.copy_llm_fields(target, llm.credential, |_| false);
+            self.copy_llm_fields(target, &llm.credential, |_| false);
         }
         let chunked = self.begin_stream();
         let _open = StreamOpen::new(self.worker);

@@ -3,6 +3,7 @@
 
 use crate::refusal::Refusal;
 use std::time::Duration;
+use tollkeep_llm::failure::Failure;
 
 /// Longest wait that is passed on.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
@@ -16,15 +17,37 @@ pub(crate) enum ErrorFate {
     Replace(Refusal),
 }
 
-/// Classifies an error answer by its status (llm-routing, first table).
-pub(crate) fn fate(status: u16, retry_after: Option<&[u8]>) -> ErrorFate {
+/// What becomes of an error answer: by what it says where that is about our account, else by its
+/// status (llm-routing, first table).
+pub(crate) fn fate(status: u16, failure: Failure, told: Option<Duration>) -> ErrorFate {
+    match failure {
+        Failure::Auth | Failure::Billing => {
+            return ErrorFate::Replace(Refusal::UpstreamAuth(status));
+        }
+        Failure::Quota | Failure::RateLimit => {
+            return ErrorFate::Replace(Refusal::ModelCooldown {
+                retry_after: wait(told),
+            });
+        }
+        Failure::Timeout
+        | Failure::Transient
+        | Failure::Overload
+        | Failure::ModelMissing
+        | Failure::ContextOverflow
+        | Failure::Policy
+        | Failure::BadRequest
+        | Failure::Resource
+        | Failure::Challenge => {}
+    }
     match status {
-        300..=399 => ErrorFate::Replace(Refusal::UpstreamRedirect),
+        _ if failure == Failure::Challenge => {
+            ErrorFate::Replace(Refusal::UpstreamError("wants to see a browser".to_owned()))
+        }
         401..=403 => ErrorFate::Replace(Refusal::UpstreamAuth(status)),
         404 => ErrorFate::Replace(Refusal::UpstreamModelMissing),
         408 | 504 => ErrorFate::Replace(Refusal::Timeout),
         429 => ErrorFate::Replace(Refusal::ModelCooldown {
-            retry_after: wait(retry_after),
+            retry_after: wait(told),
         }),
         503 | 529 => ErrorFate::Replace(Refusal::UpstreamOverloaded),
         400..=499 => ErrorFate::Relay,
@@ -32,12 +55,11 @@ pub(crate) fn fate(status: u16, retry_after: Option<&[u8]>) -> ErrorFate {
     }
 }
 
-/// A `Retry-After` in seconds; dates and nonsense count as a second.
-fn wait(retry_after: Option<&[u8]>) -> Duration {
-    let text = retry_after.and_then(|value| std::str::from_utf8(value).ok());
-    let seconds = text
-        .and_then(|text| text.trim().parse::<u64>().ok())
-        .unwrap_or(1);
+/// Whole seconds; nothing that was told counts as one.
+fn wait(told: Option<Duration>) -> Duration {
+    let seconds = told.map_or(1, |told| {
+        told.as_secs() + u64::from(told.subsec_nanos() > 0)
+    });
     Duration::from_secs(seconds.max(1)).min(RETRY_AFTER_MAX)
 }
 
@@ -60,12 +82,12 @@ pub(crate) fn redact(body: &[u8], secret: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tollkeep_llm::failure::{of_answer, told_wait};
 
     // LLM-60
     #[test]
     fn errors_about_the_call_are_relayed_and_those_about_us_are_not() {
         for (status, code) in [
-            (301, Some("upstream_redirect")),
             (400, None),
             (401, Some("upstream_auth")),
             (402, Some("upstream_auth")),
@@ -79,7 +101,8 @@ mod tests {
             (504, Some("timeout")),
             (529, Some("overloaded")),
         ] {
-            let got = match fate(status, None) {
+            let failure = of_answer(status, false, b"");
+            let got = match fate(status, failure, None) {
                 ErrorFate::Relay => None,
                 ErrorFate::Replace(refusal) => Some(refusal.public().code),
             };
@@ -93,16 +116,16 @@ mod tests {
         for (value, seconds) in [
             (None, 1),
             (Some("0"), 1),
+            (Some("0.25"), 1),
             (Some("20"), 20),
+            (Some("20.5"), 21),
             (Some("1555200"), 3600),
             (Some("Wed, 21 Oct 2026 07:28:00 GMT"), 1),
             (Some("-5"), 1),
         ] {
-            assert_eq!(
-                wait(value.map(str::as_bytes)),
-                Duration::from_secs(seconds),
-                "{value:?}"
-            );
+            let field = |name: &str| (name == "retry-after").then_some(value?.as_bytes());
+            let told = told_wait(field, b"");
+            assert_eq!(wait(told), Duration::from_secs(seconds), "{value:?}");
         }
     }
 

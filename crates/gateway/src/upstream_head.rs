@@ -1,8 +1,9 @@
 //! The head of a request to an upstream, written new: nothing of the caller's head is copied that
 //! the mode of the upstream does not let through.
 
+use crate::credentials::Credential;
 use crate::lifecycle::Exchange;
-use crate::plan::{Credential, ProviderPlan, Target, TargetKind};
+use crate::plan::{ProviderPlan, Target, TargetKind};
 use crate::read_call::LlmCall;
 use crate::route::PlainRoute;
 use tollkeep_http1::{Known, Method, write};
@@ -219,7 +220,7 @@ impl Exchange<'_> {
 
 impl Target {
     /// Whether the settings set or remove this field.
-    fn settles(&self, name: &[u8]) -> bool {
+    pub(crate) fn settles(&self, name: &[u8]) -> bool {
         let mut settled = self.settled.iter();
         settled.any(|own| headers::same_field(name, own))
     }

@@ -10,6 +10,7 @@ use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::shared_limits::SharedLimits;
 use crate::shed::MemoryPressure;
+use crate::stored::StoredCredentials;
 use crate::tally::Tally;
 use crate::told_limits::ToldPolicy;
 use arc_swap::{ArcSwap, Cache};
@@ -53,6 +54,8 @@ const NAME_BYTES_MAX: usize = 256;
 pub struct Shared {
     /// The settings in force; a request keeps the snapshot it began with.
     pub plan: ArcSwap<Plan>,
+    /// The credentials that the store keeps, as the plan was filled with them.
+    pub stored_credentials: StoredCredentials,
     /// What operators changed while the process runs.
     pub overrides: Arc<ArcSwap<Overrides>>,
     /// Live access tokens.

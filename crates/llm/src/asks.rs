@@ -1,5 +1,9 @@
 //! What a call asks of a model, as far as an operator may bound it: how much, and which features.
 
+mod bounded;
+
+pub use bounded::{BoundFault, Bounds, bounded};
+
 use crate::json::values::{DEPTH_MAX, key_text};
 use crate::json::{Broken, Cursor};
 use crate::params::Unreadable;
@@ -47,6 +51,13 @@ impl Count {
     fn of(written: &[u8]) -> Self {
         let text = std::str::from_utf8(written).unwrap_or_default();
         text.parse().map_or(Self::Other, Self::Number)
+    }
+
+    const fn exceeds(self, max: u64) -> bool {
+        match self {
+            Self::Number(number) => number > max,
+            Self::Other => true,
+        }
     }
 
     const fn most(self, other: Option<Self>) -> Self {
@@ -305,75 +316,4 @@ fn note_count(most: &mut Option<Count>, cursor: &mut Cursor<'_>) -> Result<(), B
     };
     *most = Some(asked.most(*most));
     Ok(())
-}
-
-/// To what a body is brought down.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Bounds {
-    /// Tokens of output.
-    pub output_tokens: Option<u64>,
-    /// Answers at once.
-    pub choices: Option<u64>,
-}
-
-/// The body with these bounds written in: where it asks for more, and for output also where it says
-/// nothing, under the name `say_output_as`. Every other byte is as it was. `None`: it fits as it is.
-///
-/// # Errors
-/// See [`Unreadable`].
-pub fn bounded(
-    surface: Surface,
-    body: &[u8],
-    bounds: &Bounds,
-    say_output_as: &str,
-) -> Result<Option<Vec<u8>>, Unreadable> {
-    let mut cursor = Cursor::new(body);
-    let opens_at = body.len().saturating_sub(cursor.left());
-    // What to write instead of which bytes, in their order.
-    let mut edits: Vec<(usize, usize, u64)> = Vec::new();
-    let mut says_output = output_keys(surface).is_empty();
-    let mut is_empty = true;
-    cursor.members(|key, cursor| {
-        is_empty = false;
-        let key = key_text(key)?;
-        let is_output = output_keys(surface).contains(&&*key);
-        let max = match is_output {
-            true => bounds.output_tokens,
-            false if choice_keys(surface).contains(&&*key) => bounds.choices,
-            false => None,
-        };
-        let Some(max) = max else {
-            return Ok::<_, Unreadable>(cursor.skip()?);
-        };
-        let start = body.len().saturating_sub(cursor.left());
-        let is_null = cursor.first() == Some(b'n');
-        let mut asked = None;
-        note_count(&mut asked, cursor)?;
-        let fits = matches!(asked, Some(Count::Number(number)) if number <= max);
-        if is_output {
-            says_output = true;
-        }
-        if !fits && (is_output || !is_null) {
-            edits.push((start, body.len().saturating_sub(cursor.left()), max));
-        }
-        Ok(())
-    })?;
-    let inserted = bounds.output_tokens.filter(|_| !says_output);
-    if edits.is_empty() && inserted.is_none() {
-        return Ok(None);
-    }
-    let mut edited = Vec::with_capacity(body.len().saturating_add(64));
-    let mut copied = opens_at.saturating_add(1);
-    edited.extend_from_slice(body.get(..copied).ok_or(Unreadable)?);
-    if let Some(max) = inserted {
-        let comma = if is_empty { "" } else { "," };
-        edited.extend_from_slice(format!("\"{say_output_as}\":{max}{comma}").as_bytes());
-    }
-    for (start, end, max) in edits {
-        edited.extend_from_slice(body.get(copied..start).ok_or(Unreadable)?);
-        edited.extend_from_slice(max.to_string().as_bytes());
-        copied = end;
-    }
-    edited.extend_from_slice(body.get(copied..).ok_or(Unreadable)?);
-    Ok(Some(edited))
 }

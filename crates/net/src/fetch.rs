@@ -3,7 +3,7 @@
 
 use crate::dial::{Connected, DialError, Endpoint, Tried};
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -60,7 +60,7 @@ pub async fn get(endpoint: &Endpoint, bounds: Bounds) -> Result<Bytes, FetchErro
 pub async fn post_form(
     endpoint: &Endpoint,
     form: Vec<u8>,
-    authorization: Option<header::HeaderValue>,
+    authorization: Option<HeaderValue>,
     bounds: Bounds,
 ) -> Result<Bytes, FetchError> {
     let mut request = Request::post(target(endpoint))
@@ -142,10 +142,10 @@ where
     let broken = |error: hyper::Error| FetchError::Protocol(error.to_string());
     let url = &endpoint.url;
     let (mut parts, body) = request.into_parts();
-    let host = header::HeaderValue::from_str(url.authority())
+    let host = HeaderValue::from_str(url.authority())
         .map_err(|error| FetchError::Protocol(error.to_string()))?;
     parts.headers.insert(header::HOST, host);
-    let agent = header::HeaderValue::from_static("tollkeep");
+    let agent = HeaderValue::from_static("tollkeep");
     parts.headers.insert(header::USER_AGENT, agent);
     let request = Request::from_parts(parts, Full::new(body));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
@@ -171,4 +171,39 @@ where
             Err(error) => Err(broken(error)),
         },
     }
+}
+
+/// The status that a GET of this target is answered with; what the answer says is thrown away.
+/// `lines` are further fields, ready to write, each with its line end.
+///
+/// # Errors
+/// See [`FetchError`]; a redirect is one.
+pub async fn status_of(
+    endpoint: &Endpoint,
+    target: &str,
+    lines: &[u8],
+    bounds: Bounds,
+) -> Result<u16, FetchError> {
+    let mut request = Request::get(target)
+        .header(header::ACCEPT, "application/json")
+        .body(Bytes::new())
+        .map_err(|error| FetchError::Protocol(error.to_string()))?;
+    let fields = fields_of(lines);
+    let fields = fields.ok_or_else(|| FetchError::Protocol("a field can't be sent".to_owned()))?;
+    request.headers_mut().extend(fields);
+    let answer = send(endpoint, request, bounds).await?;
+    Ok(answer.status().as_u16())
+}
+
+/// The fields of lines that are ready to write.
+fn fields_of(lines: &[u8]) -> Option<HeaderMap> {
+    let mut fields = HeaderMap::new();
+    let lines = std::str::from_utf8(lines).ok()?;
+    for line in lines.split("\r\n").filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(": ")?;
+        let mut value = HeaderValue::from_str(value).ok()?;
+        value.set_sensitive(true);
+        fields.append(name.parse::<HeaderName>().ok()?, value);
+    }
+    Some(fields)
 }

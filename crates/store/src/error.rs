@@ -81,6 +81,12 @@ pub enum Conflict {
     /// There are as many console sessions as there may be.
     #[error("there are too many console sessions")]
     SessionsFull,
+    /// There are as many credentials as there may be.
+    #[error("there are too many credentials")]
+    CredentialsFull,
+    /// Another credential of the same place has that secret.
+    #[error("another credential has that secret")]
+    CredentialKnown,
     /// The key was revoked or has expired.
     #[error("the management key has ended")]
     ManagementKeyEnded,
@@ -192,7 +198,13 @@ pub(crate) fn is_duplicate_of(error: &sqlx::Error, table: &str, column: &str) ->
     broken.is_some_and(|error| match error.constraint() {
         // As PostgreSQL names them: `projects_tenant_id_slug_key`.
         Some(rule) => rule.starts_with(table) && rule.ends_with(&format!("_{column}_key")),
-        None => error.message().ends_with(&format!("{table}.{column}")),
+        // A rule over expressions is told by its name.
+        None => [
+            format!("{table}.{column}"),
+            format!("'{table}_{column}_key'"),
+        ]
+        .iter()
+        .any(|end| error.message().ends_with(end)),
     })
 }
 

@@ -8,14 +8,15 @@ use crate::postgres::{self, Server};
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::{
-    Scope, Store, StoreError, ip_entry, maintenance, project, service_token, tenant, token,
+    Scope, Store, StoreError, credential, ip_entry, maintenance, project, service_token, tenant,
+    token,
 };
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
-use tollkeep_types::{MonoNanos, WallMillis};
+use tollkeep_types::{CredentialId, MonoNanos, WallMillis};
 
 /// How often the list is read without having been told.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -60,6 +61,7 @@ enum What {
     CutToken,
     CutProject,
     CutTenant,
+    Credential,
 }
 
 impl What {
@@ -75,6 +77,7 @@ impl What {
             Self::CutToken => "cut_token",
             Self::CutProject => "cut_project",
             Self::CutTenant => "cut_tenant",
+            Self::Credential => "credential",
         }
     }
 }
@@ -93,6 +96,7 @@ impl FromStr for What {
             Self::CutToken,
             Self::CutProject,
             Self::CutTenant,
+            Self::Credential,
         ];
         let found = all.into_iter().find(|what| what.as_str() == word);
         found.ok_or(())
@@ -104,6 +108,14 @@ impl Changed {
     pub(crate) const IP_ENTRIES: Self = Self::whole(What::IpEntries);
     /// Maintenance.
     pub(crate) const MAINTENANCE: Self = Self::whole(What::Maintenance);
+
+    /// A credential, which may be gone.
+    pub(crate) fn credential(id: CredentialId) -> Self {
+        Self {
+            what: What::Credential,
+            row: id.to_string(),
+        }
+    }
 
     const fn whole(what: What) -> Self {
         let row = String::new();
@@ -371,6 +383,13 @@ impl Inner {
                 let cut = Cut::Tenant(row::id(change, "row_id")?);
                 self.live.apply(Change::Cut(cut));
             }
+            What::Credential => {
+                let id = row::id(change, "row_id")?;
+                match there(credential::by_id(connection, GATEWAY, id).await)? {
+                    Some(credential) => self.show_credential(&credential),
+                    None => self.forget_credential(id),
+                }
+            }
             What::Maintenance => self.maintenance.store(maintenance::read(connection).await?),
         }
         Ok(())
@@ -383,6 +402,8 @@ impl Inner {
         let of_note = tenant::of_note(connection).await?;
         self.live
             .replace((&of_note, &projects), &tokens, &service_tokens);
+        self.credentials
+            .store(Arc::new(credential::all(connection).await?));
         self.ip_entries
             .store(Arc::new(ip_entry::all(connection).await?));
         self.maintenance.store(maintenance::read(connection).await?);

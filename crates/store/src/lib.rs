@@ -14,6 +14,7 @@
 mod blocklist;
 mod cleanup;
 mod console_session;
+mod credential;
 mod database;
 mod error;
 mod follow;
@@ -50,6 +51,10 @@ mod write;
 
 pub use cleanup::Cleaned;
 pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
+pub use credential::{
+    Credential, CredentialFilter, CredentialModel, CredentialRest, CredentialRules, CredentialUse,
+    NewCredential, PutCredential, SealedSecret,
+};
 pub use error::{Conflict, OpenError, StoreError};
 pub use follow::Herald;
 pub use idempotency::{Claim, KeptAnswer, RunEnd, RunKey};

@@ -48,6 +48,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(6, "0006", "cuts"),
     step!(7, "0007", "policies"),
     step!(8, "0008", "sealed_dates"),
+    step!(9, "0009", "credentials"),
     step!(10, "0010", "idempotency"),
     step!(11, "0011", "operators"),
     step!(12, "0012", "withering"),

@@ -7,8 +7,10 @@ use crate::lend::Lender;
 use crate::live::{Change, LiveTokens};
 use crate::query::Connection;
 use crate::wall::SteadyWall;
-use crate::{IpEntry, MaintenanceOn, Migrate, OpenError, PostgresOptions, StoreError, Tenant};
-use crate::{ip_entry, maintenance, meta, project, service_token, tenant, token};
+use crate::{
+    Credential, IpEntry, MaintenanceOn, Migrate, OpenError, PostgresOptions, StoreError, Tenant,
+};
+use crate::{credential, ip_entry, maintenance, meta, project, service_token, tenant, token};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -68,6 +70,8 @@ pub(crate) struct Core {
     pub(crate) follower: Follower,
     pub(crate) lender: Lender,
     pub(crate) live: Arc<LiveTokens>,
+    /// Credentials, as they are in the database, oldest first.
+    pub(crate) credentials: ArcSwap<Vec<Credential>>,
     /// Entries of address lists, as they are in the database.
     pub(crate) ip_entries: ArcSwap<Vec<IpEntry>>,
     /// Maintenance, as it is in the database.
@@ -105,6 +109,7 @@ impl Store {
             follower,
             lender: Lender::default(),
             live: Arc::new(live_tokens(connection).await?),
+            credentials: ArcSwap::from_pointee(credential::all(connection).await?),
             ip_entries: ArcSwap::from_pointee(ip_entry::all(connection).await?),
             maintenance: ArcSwapOption::new(maintenance::read(connection).await?),
             wall: SteadyWall::new(clock, highest),

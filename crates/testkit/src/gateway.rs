@@ -364,6 +364,22 @@ impl Gateway {
             .expect("the binary runs")
     }
 
+    /// As [`Self::cli`], with this on standard input.
+    pub fn cli_with(&self, arguments: &[&str], input: &str) -> Output {
+        let file = self.folder().join("stdin");
+        fs::write(&file, input).expect("the folder takes a file");
+        let input = File::open(&file).expect("it is there");
+        let mut command = Command::new(&self.builder.binary);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("TOLLKEEP_MANAGEMENT_KEY", MANAGEMENT_KEY)
+            .current_dir(self.folder())
+            .stdin(Stdio::from(input))
+            .output()
+            .expect("the binary runs")
+    }
+
     /// A call of the management API: status and JSON body (null if there is none).
     pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let body = body.map(Value::to_string).unwrap_or_default();

@@ -167,6 +167,30 @@ id!(
     CredentialId, "crd_"
 );
 id!(
+    /// A bound taken aside for one attempt of one request.
+    HoldId, "hld_"
+);
+id!(
+    /// A budget.
+    BudgetId, "bud_"
+);
+id!(
+    /// An account with a balance.
+    AccountId, "acc_"
+);
+id!(
+    /// An entry of the ledger: two postings or more that come to zero.
+    EntryId, "ent_"
+);
+id!(
+    /// A slice of a budget that a replica may grant from.
+    LeaseId, "lse_"
+);
+id!(
+    /// One running place of the gateway, over its restarts.
+    ReplicaId, "rep_"
+);
+id!(
     /// Long work that an operator began.
     JobId, "job_"
 );

@@ -31,8 +31,9 @@ pub use clock::{Clock, Entropy, MonoNanos, ParseTimeError, TimeText, WallMillis}
 pub use distinguished_name::{Attribute, AttributeValue, DistinguishedName, ParseNameError};
 pub use hex::{LastHex, hex};
 pub use id::{
-    ConsoleSessionId, CredentialId, EventId, IpEntryId, JobId, LineageId, ManagementKeyId,
-    OperatorId, ParseIdError, ProjectId, RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
+    AccountId, BudgetId, ConsoleSessionId, CredentialId, EntryId, EventId, HoldId, IpEntryId,
+    JobId, LeaseId, LineageId, ManagementKeyId, OperatorId, ParseIdError, ProjectId, ReplicaId,
+    RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
 };
 pub use key_pin::{KeyPin, KeyPinError};
 pub use secret::Secret;

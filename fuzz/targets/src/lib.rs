@@ -8,6 +8,7 @@
 
 mod admission;
 mod answer;
+mod bound;
 mod call;
 mod config;
 mod cuts;
@@ -20,6 +21,7 @@ mod usage;
 
 pub use admission::admission;
 pub use answer::answer;
+pub use bound::bound_of;
 pub use call::call;
 pub use config::config;
 pub use egress::egress;
@@ -33,9 +35,10 @@ pub use usage::usage;
 pub type Body = fn(&[u8]);
 
 /// Every target, by the name of its folder of seeds.
-pub const TARGETS: [(&str, Body); 10] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("admission", admission),
     ("answer", answer),
+    ("bound", bound_of),
     ("call", call),
     ("config", config),
     ("egress", egress),

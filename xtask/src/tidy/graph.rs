@@ -30,6 +30,7 @@ pub(super) struct Package {
     declared: Vec<(String, Kind)>,
     /// As resolved: ids of what it is built with, and how.
     links: Vec<(String, Kind)>,
+    features: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -125,6 +126,13 @@ impl Graph {
                     "banned",
                     format!("`{name}` is linked on Linux: {why}"),
                 ));
+            }
+        }
+        for (name, feature, why) in rules::SWITCHED_OFF {
+            let mut of_name = self.packages.values().filter(|it| it.name == *name);
+            if of_name.any(|it| it.features.iter().any(|on| on == feature)) {
+                let message = format!("`{name}` is linked with `{feature}`: {why}");
+                findings.push(Finding::new("Cargo.lock", 1, "feature", message));
             }
         }
         for name in rules::ONCE {
@@ -280,6 +288,11 @@ mod tests {
                 "a clock far below",
                 "tollkeep-policy: good; good: tokio",
                 vec!["pure"],
+            ),
+            (
+                "a clock by a feature",
+                "tollkeep-ledger: jiff",
+                vec!["feature"],
             ),
             ("a clock in tests", "tollkeep-policy: tokio~dev", vec![]),
             ("a second TLS", "tollkeep-net: ring", vec!["banned"]),

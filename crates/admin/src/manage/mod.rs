@@ -1,10 +1,11 @@
 //! `/manage`: projects and tokens as llm-proxy's clients ask for them, in its shapes.
 
+mod api_key;
 mod cache;
 mod token;
 
+use crate::State;
 use crate::cursor;
-use crate::members::Members;
 use crate::operation::{Call, Content, Method, Operation};
 use crate::parameters::{CURSOR, next_cursor};
 use crate::problem::Problem;
@@ -29,7 +30,7 @@ const PROJECT: &[Member] = &[
     text(
         "api_key",
         100,
-        "Always null: credentials belong to providers",
+        "Its credential of the provider, masked; `null`: it has none of its own",
     )
     .or_null(),
     switch("is_active", "Whether its tokens may be used"),
@@ -38,17 +39,17 @@ const PROJECT: &[Member] = &[
     time("updated_at", "When it last changed"),
 ];
 
-const API_KEY: &str = "Not supported: credentials belong to providers";
+const API_KEY: &str = "Its own credential of the provider `openai`, or of the only one there is";
 
 const PROJECT_CREATE: &[Member] = &[
     text("name", 200, "Its name").required(),
-    text("api_key", 500, API_KEY),
-    text("openai_api_key", 500, API_KEY),
+    text("api_key", 16_384, API_KEY),
+    text("openai_api_key", 16_384, "The same"),
 ];
 
 const PROJECT_UPDATE: &[Member] = &[
     text("name", 200, "Its name"),
-    text("api_key", 500, API_KEY),
+    text("api_key", 16_384, API_KEY),
     switch("is_active", "Whether its tokens may be used"),
     switch(
         "revoke_tokens",
@@ -220,18 +221,9 @@ async fn list_projects(call: Call) -> Answer {
         id: last.id,
     });
     let next = next_cursor(state, "manage projects", last);
-    let rows = page.rows.iter().map(project_shown).collect();
+    let rows = page.rows.iter();
+    let rows = rows.map(|row| project_shown(state, row)).collect();
     listed(rows, "/manage/projects?", next)
-}
-
-/// Credentials are not kept with projects, so none is taken as if it were.
-fn refuse_api_key(members: &mut Members, names: &[&str]) {
-    for name in names {
-        if members.text(name).is_some() {
-            let problem = "not supported: give credentials to providers, in the settings";
-            members.fault(name, problem);
-        }
-    }
 }
 
 async fn create_project(call: Call) -> Answer {
@@ -245,8 +237,9 @@ async fn create_project(call: Call) -> Answer {
     if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
         members.fault("name", "1 to 200 characters");
     }
-    refuse_api_key(&mut members, &["api_key", "openai_api_key"]);
+    let key = api_key::take(&state, &mut members, &["api_key", "openai_api_key"]);
     members.done()?;
+    let key = key.map(api_key::Key::checked).transpose()?;
     state.check_audit()?;
     let new = NewProject {
         name: name.unwrap_or_default(),
@@ -256,8 +249,11 @@ async fn create_project(call: Call) -> Answer {
     let project = store.create_project(operator.scope(), new).await?;
     let event = state.event(&operator, Action::ProjectCreate);
     state.record(event.with_project_id(project.id)).await?;
+    if let Some(key) = key {
+        key.put(&state, &operator, &project).await?;
+    }
     let place = format!("/manage/projects/{}", project.id);
-    Ok(created(&place, &project_shown(&project)))
+    Ok(created(&place, &project_shown(&state, &project)))
 }
 
 async fn project(call: &Call) -> Result<Project, Problem> {
@@ -271,7 +267,7 @@ async fn get_project(call: Call) -> Answer {
     let project = project(&call).await?;
     let event = state.event(operator, Action::ProjectRead);
     state.record(event.with_project_id(project.id)).await?;
-    Ok(ok(&project_shown(&project)))
+    Ok(ok(&project_shown(state, &project)))
 }
 
 async fn update_project(call: Call) -> Answer {
@@ -288,13 +284,14 @@ async fn update_project(call: Call) -> Answer {
     }
     let is_active = members.switch("is_active");
     let revokes = members.switch("revoke_tokens") == Some(true);
-    refuse_api_key(&mut members, &["api_key"]);
+    let key = api_key::take(&state, &mut members, &["api_key"]);
     members.done()?;
+    let key = key.map(api_key::Key::checked).transpose()?;
     if revokes && is_active != Some(false) {
         let problem = "revoke_tokens goes with is_active: false only";
         return Err(Problem::bad_request(problem));
     }
-    if name.is_none() && is_active.is_none() {
+    if name.is_none() && is_active.is_none() && key.is_none() {
         return Err(Problem::bad_request("no fields to update"));
     }
     state.check_audit()?;
@@ -308,6 +305,9 @@ async fn update_project(call: Call) -> Answer {
         ..ProjectChange::default()
     };
     let changed = store.change_project(scope, project.id, change).await?;
+    if let Some(key) = key {
+        key.put(&state, &operator, &project).await?;
+    }
     if revokes {
         let reason = "the project was switched off";
         store
@@ -320,14 +320,14 @@ async fn update_project(call: Call) -> Answer {
     }
     let event = state.event(&operator, Action::ProjectUpdate);
     state.record(event.with_project_id(project.id)).await?;
-    Ok(ok(&project_shown(&changed)))
+    Ok(ok(&project_shown(&state, &changed)))
 }
 
-fn project_shown(project: &Project) -> Json {
+fn project_shown(state: &State, project: &Project) -> Json {
     json!({
         "id": project.id,
         "name": project.name,
-        "api_key": null,
+        "api_key": api_key::hint(state, project),
         "is_active": project.is_active,
         "deactivated_at": project.deactivated_at,
         "created_at": project.created_at,

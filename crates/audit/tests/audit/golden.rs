@@ -139,6 +139,22 @@ fn example(action: Action) -> Event<'static> {
         Action::AdminLogin | Action::AdminLogout | Action::SessionEnd => managed(action)
             .with_detail(Key::Kind, Value::Word("key"))
             .with_detail(Key::Name, Value::OwnedWord("csn_1".into())),
+        Action::CredentialCreate
+        | Action::CredentialRead
+        | Action::CredentialList
+        | Action::CredentialUpdate
+        | Action::CredentialRotate
+        | Action::CredentialDelete
+        | Action::CredentialTest
+        | Action::CredentialRefresh
+        | Action::CredentialDisable
+        | Action::CredentialEnable
+        | Action::CredentialCooldown => managed(action)
+            .with_detail(Key::Provider, Value::Word("openai"))
+            .with_detail(Key::Name, Value::OwnedWord("crd_1".into())),
+        Action::VaultOpenFailed => Event::new(action, Actor::System, Outcome::Error)
+            .with_detail(Key::Provider, Value::Word("openai"))
+            .with_detail(Key::Name, Value::OwnedWord("crd_1".into())),
         Action::TokenRevokeBatch => {
             managed(action).with_detail(Key::RevokedCount, Value::Number(3))
         }
@@ -196,8 +212,6 @@ fn example(action: Action) -> Event<'static> {
         Action::VaultRekey => managed(action)
             .with_reason("begun")
             .with_detail(Key::Kek, Value::Word("k2")),
-        Action::VaultOpenFailed => Event::new(action, Actor::System, Outcome::Error)
-            .with_detail(Key::Name, Value::Text("credentials/crd_1/secret".into())),
         Action::AuditList | Action::AuditShow | Action::CachePurge => {
             Event::new(action, Actor::Management, Outcome::Success)
                 .with_http_method("GET")

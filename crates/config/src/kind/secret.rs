@@ -81,16 +81,34 @@ impl Kind for CredentialText {
         if text == "none" {
             return Ok(None);
         }
-        if text.is_empty() {
-            return Err(Wrong::of(node, "is empty"));
+        match credential_fault(text) {
+            Some(fault) => Err(Wrong::of(node, fault)),
+            None => Ok(Some(Secret::new(text))),
         }
-        visible(text, node)?;
-        if is_placeholder(text) {
-            return Err(Wrong::of(node, "is a placeholder, not a secret"));
-        }
-        Ok(Some(Secret::new(text)))
     }
 }
+
+/// Whether a text is a secret as lists show it rather than the secret (ID-71).
+pub fn looks_masked(text: &str) -> bool {
+    ["****", "…", "..."].iter().any(|mask| text.contains(mask))
+}
+
+/// What keeps a text from being a provider's secret.
+pub fn credential_fault(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("is empty")
+    } else if text.len() > BYTES_MAX {
+        Some("is longer than 16384 bytes")
+    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Some(NOT_VISIBLE)
+    } else if is_placeholder(text) {
+        Some("is a placeholder, not a secret")
+    } else {
+        None
+    }
+}
+
+const NOT_VISIBLE: &str = "holds a blank, a control byte or a non-ASCII character";
 
 /// The secret of a key that both sides hold.
 pub(crate) struct SharedKey;
@@ -134,10 +152,7 @@ fn visible(text: &str, node: &Node) -> Result<(), Vec<Wrong>> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }
-    Err(Wrong::of(
-        node,
-        "holds a blank, a control byte or a non-ASCII character",
-    ))
+    Err(Wrong::of(node, NOT_VISIBLE))
 }
 
 /// Texts that stand in documentation where a secret should be.

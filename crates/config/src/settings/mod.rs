@@ -60,7 +60,7 @@ pub use metrics::Metrics;
 pub use oidc::Oidc;
 pub use postgres::{PostgresServer, PostgresTls};
 pub use prices::Prices;
-pub use provider::{Credential, Provider};
+pub use provider::{Credential, CredentialTenant, Provider};
 pub use provider_kind::ProviderKind;
 pub use redis::{Redis, RedisServer};
 pub use retry::Retry;
@@ -100,6 +100,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Database, keys, sockets, first management key. Made with mode 0700.
     pub data_dir: PathBuf,
+    /// Where files with credentials of providers are read from.
+    pub auth_dir: Option<PathBuf>,
     /// The data listener and everything that guards it.
     pub server: Server,
     /// The management listener.
@@ -209,6 +211,10 @@ keys! {
         environment: Environment = choice(&ENVIRONMENTS).or(Environment::Development),
         /// Folder of the database, keys, sockets and the audit log; made with mode 0700.
         data_dir: PathBuf = path().or(PathBuf::from("./data")),
+        /// A folder of credentials: `<provider>*.json`, each `{"type": "api_key", "token": "…",
+        /// "priority": 0}`. What stands in them is sealed in the store, at start and when one
+        /// changes; the files stay as they are. Mode 0700, its files 0600. Without it: none.
+        auth_dir: Option<PathBuf> = path().optional(),
         config: FileRules = section(),
         /// As `server.trust_proxy`.
         trust_proxy: Option<TrustProxy> = TrustProxyKind.optional(),
@@ -273,6 +279,7 @@ impl Settings {
             counters: file.counters,
             audit: file.audit.check(&file.data_dir),
             data_dir: file.data_dir,
+            auth_dir: file.auth_dir,
             server,
             policy: file.policy.check(&KeyPath::of("policy"), checks),
             egress,

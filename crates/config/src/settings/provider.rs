@@ -15,8 +15,9 @@ use crate::reader::keys;
 use crate::tree::KeyPath;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
+use std::fmt;
 use tollkeep_policy::egress::{EgressUrl, Exceptions, Purpose};
-use tollkeep_types::Secret;
+use tollkeep_types::{ProjectId, Secret, TenantId};
 
 /// An LLM provider.
 #[derive(Clone, Debug)]
@@ -65,6 +66,37 @@ pub struct Credential {
     pub weight: u32,
     /// Higher first.
     pub priority: i32,
+    /// Globs of the models it serves; none: all of its provider.
+    pub models: Vec<String>,
+    /// Globs of the models it does not serve.
+    pub excluded_models: Vec<String>,
+    /// Whose calls it serves.
+    pub tenant: CredentialTenant,
+    /// The one project whose calls it serves, by id or slug.
+    pub project: Option<String>,
+    /// What providers answer never keeps it from use.
+    pub disable_cooling: bool,
+}
+
+/// Whose calls a credential serves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CredentialTenant {
+    /// Those of the default tenant, and of nobody.
+    Default,
+    /// Those of this one.
+    Id(TenantId),
+    /// Everybody's.
+    Every,
+}
+
+impl fmt::Display for CredentialTenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Every => f.write_str("*"),
+        }
+    }
 }
 
 keys! {
@@ -96,6 +128,9 @@ keys! {
         /// Private networks this provider may be in; other private addresses are refused.
         allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
         tls: UpstreamTlsFile = section(),
+        /// Whether its credentials are used on whatever it answers: else one that is refused, or
+        /// used up, is left alone for a while.
+        disable_cooling: bool = switch().or(false),
         /// Whether it runs on machines of yours, where models may cost nothing
         /// (`prices.unknown_model: zero`).
         self_hosted: bool = switch().or(false),
@@ -118,6 +153,39 @@ keys! {
         weight: u32 = whole(0..=1_000_000).or(1),
         /// The higher is used first.
         priority: i32 = whole(-1_000_000..=1_000_000).or(0),
+        /// Globs of the models it serves; none: all that its provider does.
+        models: Vec<String> = list(glob()).or_empty(),
+        /// Globs of the models it does not serve.
+        excluded_models: Vec<String> = list(glob()).or_empty(),
+        /// Whose calls it serves: `default`, the id of a tenant, or `*` for everybody.
+        tenant: CredentialTenant = parsed("tenant", read_tenant).or(CredentialTenant::Default),
+        /// The one project whose calls it serves, by id or slug; all of the tenant if not given.
+        project: Option<String> = parsed("project", read_project).optional(),
+        /// Whether it is used on whatever the provider answers. Default: as the provider has it.
+        disable_cooling: Option<bool> = switch().optional(),
+        /// Whether it is used.
+        enabled: bool = switch().or(true),
+    }
+}
+
+fn read_tenant(text: &str) -> Result<CredentialTenant, String> {
+    match text {
+        "default" => Ok(CredentialTenant::Default),
+        "*" => Ok(CredentialTenant::Every),
+        id => id
+            .parse()
+            .map(CredentialTenant::Id)
+            .map_err(|_| "want `default`, `*`, or the id of a tenant, `ten_…`".to_owned()),
+    }
+}
+
+fn read_project(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_slug = !text.is_empty() && text.len() <= 63 && text.bytes().all(allowed);
+    if is_slug || text.parse::<ProjectId>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("want the slug of a project, or its id, `prj_…`".to_owned())
     }
 }
 
@@ -185,9 +253,10 @@ impl ProviderFile {
         let headers = self.headers.check(self.forward_headers, headers, checks);
         let tls = self.tls.check(&base_url, &path.name("tls"), checks);
         let enabled = self.enabled;
-        let credentials = usable(self.credentials, kind, path, checks);
+        let credentials = usable(self.credentials, (kind, self.disable_cooling), path, checks);
         if credentials.is_empty() && enabled {
-            let problem = "has no usable credential, so it is not used";
+            let problem =
+                "has no usable credential: it waits for one from `tollkeep credential add`";
             checks.warn_at(path, problem);
         }
         Some(Provider {
@@ -275,6 +344,18 @@ impl ProviderFile {
 }
 
 impl Provider {
+    /// The provider that is called so: by its name, or the only one of that kind. The sandbox takes
+    /// no credentials and is none of them.
+    pub fn called<'p>(all: &'p [Self], name: &str) -> Option<&'p Self> {
+        let takes = || all.iter().filter(|provider| !provider.is_sandbox());
+        let exact = takes().find(|provider| provider.name == name);
+        exact.or_else(|| {
+            let kind = ProviderKind::named(name)?;
+            let mut same = takes().filter(|provider| provider.kind == kind);
+            same.next().filter(|_| same.next().is_none())
+        })
+    }
+
     /// Whether the built-in upstream answers for it.
     pub(super) fn is_sandbox(&self) -> bool {
         self.kind == ProviderKind::Sandbox
@@ -311,6 +392,11 @@ impl Credential {
             secret: None,
             weight: 1,
             priority: 0,
+            models: Vec::new(),
+            excluded_models: Vec::new(),
+            tenant: CredentialTenant::Every,
+            project: None,
+            disable_cooling: true,
         }
     }
 }
@@ -318,7 +404,7 @@ impl Credential {
 /// The credentials that can be used. The sandbox has one that sends nothing.
 fn usable(
     files: Vec<CredentialFile>,
-    kind: ProviderKind,
+    (kind, disable_cooling): (ProviderKind, bool),
     path: &KeyPath,
     checks: &mut Checks<'_>,
 ) -> Vec<Credential> {
@@ -333,12 +419,17 @@ fn usable(
             let path = path.name("credentials").index(index).name("name");
             checks.error_at(&path, format!("`{name}` is another credential's name"));
         }
-        if let Some(secret) = file.secret.filter(|_| file.weight > 0) {
+        if let Some(secret) = file.secret.filter(|_| file.weight > 0 && file.enabled) {
             usable.push(Credential {
                 name,
                 secret,
                 weight: file.weight,
                 priority: file.priority,
+                models: file.models,
+                excluded_models: file.excluded_models,
+                tenant: file.tenant,
+                project: file.project,
+                disable_cooling: file.disable_cooling.unwrap_or(disable_cooling),
             });
         }
     }

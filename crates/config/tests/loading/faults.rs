@@ -21,9 +21,9 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         "later key under a chosen name",
-        "providers:\n  openai:\n    quota: {limit: 1}\n    credentials:\n      - {secret: none, tenant: t}\n",
+        "providers:\n  openai:\n    quota: {limit: 1}\n    credentials:\n      - {secret: none, quota: t}\n",
         "tollkeep.yaml:3:5: providers.openai.quota: is not supported yet\n\
-         tollkeep.yaml:5:24: providers.openai.credentials[0].tenant: is not supported yet",
+         tollkeep.yaml:5:24: providers.openai.credentials[0].quota: is not supported yet",
     ),
     (
         "all faults at once, in the order of the file",

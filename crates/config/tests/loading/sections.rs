@@ -317,8 +317,7 @@ fn a_provider_without_credentials_is_a_warning() {
         ),
     ] {
         let case = Case::yaml(&format!("providers: {{{provider}}}\n")).env(&[("K", "v")]);
-        let told =
-            "tollkeep.yaml:1:13: providers.openai: has no usable credential, so it is not used";
+        let told = "tollkeep.yaml:1:13: providers.openai: has no usable credential: it waits for one from `tollkeep credential add`";
         assert_eq!(case.warnings(), told, "{name}");
         assert!(
             case.settings().providers[0].credentials.is_empty(),

@@ -239,7 +239,7 @@ impl Shelf {
             let globs = model.globs.iter().enumerate();
             patterns.extend(globs.map(|(glob, text)| (text.literal_len(), at, glob)));
         }
-        patterns.sort_by(|left, right| right.0.cmp(&left.0));
+        patterns.sort_by_key(|pattern| std::cmp::Reverse(pattern.0));
         let patterns = patterns.into_iter().map(|(_, at, glob)| (at, glob));
         Self {
             patterns: patterns.collect(),

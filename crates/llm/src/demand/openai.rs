@@ -196,8 +196,12 @@ impl Reader {
             let kind = member_text(item, b"type")?;
             let kind = kind.as_deref().unwrap_or("message");
             match kind {
-                "message" | "function_call_output" | "custom_tool_call_output" => {}
-                "function_call" | "custom_tool_call" | "reasoning" => {}
+                "message"
+                | "function_call_output"
+                | "custom_tool_call_output"
+                | "function_call"
+                | "custom_tool_call"
+                | "reasoning" => {}
                 // By reference, or with results that are kept elsewhere.
                 "item_reference" | "web_search_call" | "file_search_call" => {
                     reader.demand.whole_window = true;

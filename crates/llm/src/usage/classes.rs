@@ -27,7 +27,7 @@ pub(super) fn usage_of(
             reading.openai_output();
         }
         UsageDialect::Embeddings => reading.usage.set(Class::InText, tally.count(Field::Input)),
-        UsageDialect::Transcription => {
+        UsageDialect::Transcription | UsageDialect::Realtime => {
             reading.by_modality();
             reading.openai_output();
         }
@@ -36,10 +36,6 @@ pub(super) fn usage_of(
             reading.image_output(asked);
         }
         UsageDialect::Speech => reading.usage.set_units(Unit::CharIn, asked.chars_in),
-        UsageDialect::Realtime => {
-            reading.by_modality();
-            reading.openai_output();
-        }
         UsageDialect::Anthropic => reading.anthropic(asked),
         UsageDialect::Gemini => {
             reading.by_modality();

@@ -86,12 +86,13 @@ impl Member {
         if key == b"usage" {
             return Some(Self::Usage);
         }
-        match dialect {
-            UsageDialect::Chat | UsageDialect::Responses if key == b"service_tier" => {
+        let is = |of: UsageDialect| dialect == of;
+        match key {
+            b"service_tier" if is(UsageDialect::Chat) || is(UsageDialect::Responses) => {
                 Some(Self::Service)
             }
-            UsageDialect::Responses if key == b"output" => Some(Self::Output),
-            UsageDialect::Images if key == b"data" => Some(Self::Data),
+            b"output" if is(UsageDialect::Responses) => Some(Self::Output),
+            b"data" if is(UsageDialect::Images) => Some(Self::Data),
             _ => None,
         }
     }

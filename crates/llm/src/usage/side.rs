@@ -65,8 +65,8 @@ impl Side {
 
     /// Takes `inference_geo`, where a place was chosen.
     pub(super) fn take_geo(&mut self, value: &mut Cursor<'_>) -> Result<(), Broken> {
-        let chosen = |geo: &Box<str>| !matches!(&**geo, "global" | "not_available" | "");
-        if let Some(geo) = modifier(value)?.filter(chosen) {
+        let chosen = |geo: &str| !matches!(geo, "global" | "not_available" | "");
+        if let Some(geo) = modifier(value)?.filter(|geo| chosen(geo)) {
             self.rare.get_or_insert_default().modifiers.inference_geo = Some(geo);
         }
         Ok(())

@@ -296,7 +296,12 @@ impl Seen {
                 self.partial(&mut flags)
             }
             UsageReport::Unknown(UnknownUsage::Absent) => self.partial(&mut flags),
-            _ => None,
+            UsageReport::Unknown(
+                UnknownUsage::Malformed | UnknownUsage::TooLarge | UnknownUsage::Unreadable,
+            )
+            | UsageReport::Reported(_)
+            | UsageReport::Estimated(_)
+            | UsageReport::Released => None,
         };
         if self.regressed {
             flags.add(Flag::Regressed);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollkeep_llm::Surface;
-use tollkeep_llm::asks::{Asks, Bounds, Count, bounded};
+use tollkeep_llm::asks::{Asks, BoundFault, Bounds, Count, bounded};
 
 fn asks(surface: Surface, body: &Value) -> Asks {
     Asks::read(surface, body.to_string().as_bytes()).unwrap()
@@ -243,6 +243,38 @@ fn bounds_are_written_in_and_nothing_else_changes() {
         let edited = edited.map(|edited| String::from_utf8(edited).unwrap());
         assert_eq!(edited.as_deref(), want, "{body}");
     }
+}
+
+// ID-90
+#[test]
+fn a_model_thinks_with_fewer_tokens_than_it_may_give_out() {
+    let bound = |max, body: &str| {
+        let bounds = Bounds {
+            output_tokens: Some(max),
+            choices: None,
+        };
+        let edited = bounded(Surface::Messages, body.as_bytes(), &bounds, "max_tokens");
+        edited.map(|edited| edited.map(|edited| String::from_utf8(edited).unwrap()))
+    };
+    let body = r#"{"thinking":{"type":"enabled","budget_tokens": 4000},"max_tokens":9000}"#;
+    let lowered = r#"{"thinking":{"type":"enabled","budget_tokens": 1999},"max_tokens":2000}"#;
+    assert_eq!(bound(2000, body), Ok(Some(lowered.to_owned())));
+    let only_output = body.replace("9000", "5000");
+    assert_eq!(bound(5000, body), Ok(Some(only_output)));
+    assert_eq!(bound(1024, body), Err(BoundFault::Thinking));
+    assert_eq!(bound(9000, body), Ok(None), "it fits");
+    let own_fault = r#"{"thinking":{"budget_tokens":4000},"max_tokens":2000}"#;
+    assert_eq!(bound(3000, own_fault), Ok(None), "not ours to mend");
+    let no_output = r#"{"thinking":{"budget_tokens":4000}}"#;
+    let want = r#"{"max_tokens":2000,"thinking":{"budget_tokens":1999}}"#;
+    assert_eq!(bound(2000, no_output), Ok(Some(want.to_owned())));
+    let odd = r#"{"thinking":{"budget_tokens":"all"},"max_tokens":9000}"#;
+    let want = r#"{"thinking":{"budget_tokens":1999},"max_tokens":2000}"#;
+    assert_eq!(bound(2000, odd), Ok(Some(want.to_owned())));
+    assert_eq!(
+        bound(2000, r#"{"thinking":{"type":"disabled"},"max_tokens":1}"#),
+        Ok(None)
+    );
 }
 
 proptest::proptest! {

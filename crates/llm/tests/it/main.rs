@@ -9,6 +9,8 @@ mod catalog;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod oracle;

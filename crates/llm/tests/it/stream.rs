@@ -82,7 +82,7 @@ fn an_error_before_any_output_owes_nothing() {
         ("after a ping", Anthropic, ["data: {\"type\":\"ping\"}\n\n", overloaded].concat(), true, UsageReport::Released),
         ("after message_start", Anthropic, [start, overloaded].concat(), true, cut.clone()),
         ("failed", Responses, failed.to_owned(), true, UsageReport::Released),
-        ("failed after output", Responses, [delta, failed].concat(), false, cut.clone()),
+        ("failed after output", Responses, [delta, failed].concat(), false, cut),
         ("error event", Responses, "data: {\"type\":\"error\",\"code\":\"x\"}\n\n".to_owned(), true, UsageReport::Released),
     ];
     for (name, dialect, sse, before, report) in rows {

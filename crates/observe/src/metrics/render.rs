@@ -3,6 +3,7 @@
 mod spend;
 mod words;
 
+use self::spend::Counts;
 use super::Metrics;
 use super::histogram::{BUCKETS, HistogramSum, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::labels::{AttemptResult, NameList, Names, RATE_CLASSES, STATUS_CLASSES};
@@ -81,7 +82,7 @@ impl Metrics {
         }
         let merge = |sum: &mut Counts<{ Class::ALL.len() }>,
                      other: &Counts<{ Class::ALL.len() }>| {
-            sum.add(other.0.into_iter())
+            sum.add(other.0.into_iter());
         };
         let names = [&self.providers, &self.models].map(Names::list);
         let sums = named(sums, &names, left, merge);
@@ -298,30 +299,6 @@ const HISTOGRAMS: [HistogramRow; 3] = [
         |sum| &sum.first_token,
     ),
 ];
-
-/// Counts of all workers, one by one.
-#[derive(Clone)]
-struct Counts<const N: usize>([u64; N]);
-
-impl<const N: usize> Default for Counts<N> {
-    fn default() -> Self {
-        Self([0; N])
-    }
-}
-
-impl<const N: usize> Counts<N> {
-    fn add(&mut self, counts: impl Iterator<Item = u64>) {
-        for (slot, count) in self.0.iter_mut().zip(counts) {
-            *slot += count;
-        }
-    }
-}
-
-impl<const N: usize> Series for Counts<N> {
-    fn series(&self) -> usize {
-        self.0.iter().filter(|count| **count > 0).count()
-    }
-}
 
 /// How many series a sum becomes.
 trait Series {

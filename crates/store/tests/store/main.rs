@@ -12,6 +12,7 @@
 
 mod change;
 mod clean;
+mod credential;
 mod idempotency;
 mod intent;
 mod ip_entry;

@@ -56,6 +56,10 @@ fn is_active(token: &LiveToken) -> bool {
 // ID-3 ID-33
 #[tokio::test]
 #[ignore = "needs PostgreSQL: `make test`"]
+#[expect(
+    clippy::too_many_lines,
+    reason = "every change of one, seen by the other"
+)]
 async fn what_one_store_changes_the_other_shows() {
     let world = World::on_server().await;
     let other = Other::of(&world).await;
@@ -105,6 +109,20 @@ async fn what_one_store_changes_the_other_shows() {
                 .find(|entry| entry.net == net)
                 .map(|_| ())
         })
+        .await;
+    let put = crate::credential::put(&world, crate::credential::new(&world, 1)).await;
+    let tollkeep_store::PutCredential::Made(credential) = put else {
+        panic!("{put:?}");
+    };
+    let shows = |store: &Store| {
+        let list = store.credentials_in_use();
+        list.iter().find(|one| one.id == credential.id).map(|_| ())
+    };
+    other.shows("the credential", shows).await;
+    let gone = store.delete_credentials(SERVICE, vec![credential.id]).await;
+    gone.unwrap();
+    other
+        .shows("its end", |store| shows(store).is_none().then_some(()))
         .await;
     let on = MaintenanceOn {
         message: Some("soon".to_owned()),

@@ -17,6 +17,7 @@ const OF_TENANTS: &[(&str, &str)] = &[
     ("projects", "tenant_id"),
     ("tokens", "tenant_id"),
     ("management_keys", "tenant_id"),
+    ("credentials", "tenant_id"),
 ];
 
 /// Two tenants, each with a project, a token, and a management key.
@@ -45,6 +46,16 @@ async fn two_tenants() -> (World, Database, String) {
             created_by: None,
         };
         store.create_management_key(scope, new).await.unwrap();
+    }
+    for (scope, byte) in [(a, 6), (b, 7)] {
+        let Scope::Tenant(tenant_id) = scope else {
+            panic!("a tenant");
+        };
+        let new = tollkeep_store::NewCredential {
+            tenant_id,
+            ..crate::credential::new(&world, byte)
+        };
+        store.put_credential(scope, new, |_| None).await.unwrap();
     }
     let revoked = world.token(5).await;
     store.revoke_token(a, revoked.id, "x").await.unwrap();
@@ -170,7 +181,7 @@ async fn with_one_tenant_the_rows_of_another_are_not_there() {
         if *table != "tenants" {
             let changed = run(
                 &mut app,
-                format!("UPDATE {table} SET name = 'x' WHERE {column} <> '{tenant}'"),
+                format!("UPDATE {table} SET id = 'x' WHERE {column} <> '{tenant}'"),
             );
             assert_eq!(changed.await, Ok(0), "{table}");
             let deleted = run(

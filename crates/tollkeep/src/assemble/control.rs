@@ -1,6 +1,7 @@
 //! The control plane: management and metrics listeners, the local socket, the sandbox, and the
 //! jobs that run beside the requests.
 
+use super::auth_dir;
 use super::door::Door;
 use super::jwks::ManagementKeys;
 use super::reload::{Cause, Reloader};
@@ -133,6 +134,9 @@ pub(crate) fn start_sandbox(
 /// The store fails, or a socket can't be opened.
 pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<Option<Secret>> {
     let base = parts.base;
+    auth_dir::check(base)?;
+    let live = parts.live;
+    live.auth_dir.keep(&base.settings, &live.credentials).await;
     let admin = Admin::new(AdminParts {
         store: parts.store.clone(),
         hasher: Arc::clone(&parts.vault.hasher),
@@ -244,7 +248,11 @@ fn local_socket(path: &Path) -> anyhow::Result<UnixListener> {
 
 /// Shows what other replicas change.
 async fn follow_store(store: Store, live: Arc<Live>) {
-    store.follow(|| live.overriding.keep()).await;
+    let keep = || {
+        live.overriding.keep();
+        live.credentials.keep();
+    };
+    store.follow(keep).await;
 }
 
 /// Flushes counts, keeps the time, cleans up; a store that fails makes the process unready.
@@ -258,6 +266,11 @@ async fn keep_store(store: Store, health: Arc<Health>, live: Arc<Live>) {
         kept = kept.and(store.keep_time().await);
         kept = kept.and(store.forget_ip_entries().await.map(|_| ()));
         live.overriding.keep();
+        live.credentials.keep();
+        live.auth_dir
+            .keep(&live.settings(), &live.credentials)
+            .await;
+        kept = kept.and(live.credentials.flush().await);
         since_clean += FLUSH_EVERY;
         if since_clean >= live.settings().auth.token_cleanup_interval {
             since_clean = Duration::ZERO;

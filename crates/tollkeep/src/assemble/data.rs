@@ -2,6 +2,7 @@
 
 use super::audit::{self, Lines};
 use super::counters::Link;
+use super::credentials::stored_credentials;
 use super::overrides::stored_overrides;
 use super::plan::Planner;
 use super::tls::{self, Listeners};
@@ -18,10 +19,10 @@ use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable, Recent};
 use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Tally, Worker};
-use tollkeep_net::Drain;
 use tollkeep_net::acme::Challenges;
 use tollkeep_net::tls::Offers;
 use tollkeep_net::worker::{Door, DoorTls, Running, WorkerParts, Workers};
+use tollkeep_net::{Descriptors, Drain};
 use tollkeep_observe::health::Health;
 use tollkeep_store::Store;
 
@@ -87,16 +88,14 @@ pub(crate) fn start(
     let (base, settings) = (parts.base, &parts.base.settings);
     let count = worker_count(settings);
     let descriptors = host::descriptors(count)?;
-    let planner = Planner::new(base, others, &descriptors, control.handle());
+    let planner = planner(parts, others, &descriptors, control);
     let refused = |faults| Failed::new(exit::INVALID, ConfigErrors(faults).to_string());
     let planned = planner.plan(settings, None).map_err(refused)?;
-    let prices = super::prices::book(&settings.prices)
-        .map_err(|problem| Failed::new(exit::INVALID, format!("prices: {problem}")))?;
-    let limits = &settings.server.limits;
     let link = Link::new(base);
     let tally = Arc::<Tally>::default();
     let shared = Arc::new(Shared {
         plan: arc_swap::ArcSwap::new(planner.take(planned)),
+        stored_credentials: tollkeep_gateway::StoredCredentials::default(),
         overrides: Arc::default(),
         tokens: Arc::clone(parts.store.live()),
         store: parts.store.clone(),
@@ -115,7 +114,7 @@ pub(crate) fn start(
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.as_ref().map(|logger| logger.health()),
         recorder: recorder(parts, &tally),
-        prices: arc_swap::ArcSwap::from_pointee(prices),
+        prices: super::prices::at_start(&settings.prices)?,
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),
@@ -128,9 +127,8 @@ pub(crate) fn start(
         link.keep(&shared, parts.audit.clone(), control)?;
     }
     changes::carry(base, parts.store, control)?;
-    // Before the first connection: who was denied stays denied over a restart.
-    shared.set_overrides(stored_overrides(parts.store));
-    let connections_max = Arc::new(AtomicUsize::new(limits.connections_max));
+    take_stored(&shared, parts);
+    let connections_max = Arc::new(AtomicUsize::new(settings.server.limits.connections_max));
     control.spawn(memory::watch(
         Arc::clone(&base.clock),
         parts.audit.clone(),
@@ -155,6 +153,27 @@ pub(crate) fn start(
             connections_max,
         },
     })
+}
+
+fn planner(
+    parts: &Parts<'_>,
+    others: &Others,
+    descriptors: &Arc<Descriptors>,
+    control: &tokio::runtime::Runtime,
+) -> Planner {
+    let default_tenant = parts.store.default_tenant().id;
+    let handle = control.handle();
+    Planner::new(parts.base, others, default_tenant, descriptors, handle)
+}
+
+/// What the store keeps besides the settings, before the first connection: who was denied stays
+/// denied over a restart.
+fn take_stored(shared: &Shared, parts: &Parts<'_>) {
+    shared.take_credentials(stored_credentials(
+        parts.store,
+        &parts.vault.chooser.keyring(),
+    ));
+    shared.set_overrides(stored_overrides(parts.store));
 }
 
 /// Where records go.

@@ -3,10 +3,12 @@
 mod acme;
 mod anomaly;
 mod audit;
+mod auth_dir;
 mod certificates;
 mod changes;
 mod control;
 mod counters;
+mod credentials;
 mod data;
 mod door;
 mod egress;
@@ -42,7 +44,6 @@ use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anyhow::Context;
 use certificates::Keeper;
-use overrides::Overriding;
 use reload::Reloader;
 use runtime::Live;
 use std::net::{SocketAddr, TcpListener};
@@ -174,10 +175,9 @@ fn start_by(
     let jwt_keys = data.plane.planner.management_keys();
     let sources = reload::Sources { again, sandbox };
     let shared = Arc::clone(&data.plane.shared);
-    let overriding = Overriding::new(store.clone(), Arc::clone(&shared));
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
-    let live = Live::new(reloader, Arc::clone(&shared), overriding, &vault.chooser);
-    let live = Arc::new(live);
+    let kept = (&store, &vault, audit.as_ref());
+    let live = Arc::new(Live::new(&base, kept, reloader, &shared));
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,

@@ -16,6 +16,7 @@ use tollkeep_gateway::Plan;
 use tollkeep_gateway::plan::PlanParts;
 use tollkeep_net::Descriptors;
 use tollkeep_observe::metrics::Metrics;
+use tollkeep_types::TenantId;
 
 /// Makes plans.
 pub(crate) struct Planner {
@@ -26,6 +27,8 @@ pub(crate) struct Planner {
     doors: DoorParts,
     /// A random name of this process.
     instance: String,
+    /// Whose calls of nobody are.
+    default_tenant: TenantId,
     /// They live on from plan to plan.
     breakers: Arc<Breakers>,
     door: Mutex<Option<Door>>,
@@ -45,6 +48,7 @@ impl Planner {
     pub(crate) fn new(
         base: &Base,
         others: &Others,
+        default_tenant: TenantId,
         descriptors: &Arc<Descriptors>,
         control: &tokio::runtime::Handle,
     ) -> Self {
@@ -60,6 +64,7 @@ impl Planner {
                 descriptors: Arc::clone(descriptors),
             },
             instance: format!("{:016x}", u64::from_be_bytes(instance)),
+            default_tenant,
             breakers: Arc::new(Breakers::new(RandomState::new())),
             door: Mutex::default(),
             jwks: Jwks::new(&base.clock, &base.metrics, control),
@@ -96,6 +101,7 @@ impl Planner {
             tls: &door.tls,
             dialer: door.dialer.clone(),
             instance: &self.instance,
+            default_tenant: self.default_tenant,
             breakers: &self.breakers,
             jwt_keys: door_keys.data.as_ref(),
             before,

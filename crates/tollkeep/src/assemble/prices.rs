@@ -1,5 +1,7 @@
 //! The prices in use: the shipped table or the operator's own, and what the settings replace.
 
+use crate::exit::{self, Failed};
+use arc_swap::ArcSwap;
 use tollkeep_config::settings::Prices;
 use tollkeep_ledger::price::{Book, Table};
 
@@ -7,6 +9,16 @@ use tollkeep_ledger::price::{Book, Table};
 const SHIPPED: &[u8] = include_bytes!("../../../../prices/table.json");
 /// Largest table that is read from a file.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The prices to start with, which a reload exchanges.
+///
+/// # Errors
+/// As [`book`].
+pub(crate) fn at_start(prices: &Prices) -> Result<ArcSwap<Book>, Failed> {
+    let book = book(prices);
+    let book = book.map_err(|problem| Failed::new(exit::INVALID, format!("prices: {problem}")))?;
+    Ok(ArcSwap::from_pointee(book))
+}
 
 /// The prices that the settings ask for.
 ///

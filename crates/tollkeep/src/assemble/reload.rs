@@ -440,8 +440,7 @@ impl Reloader {
         self.plane.shared.prices.store(Arc::new(prices));
         self.plane
             .shared
-            .plan
-            .store(self.plane.planner.take(planned));
+            .take_plan(self.plane.planner.take(planned));
         self.settings.store(Arc::new(loaded.settings));
         self.plane
             .connections_max

@@ -1,16 +1,20 @@
 //! The running gateway as the management API sees it.
 
+use super::Base;
+use super::auth_dir::AuthDir;
+use super::credentials::{self, Credentials};
 use super::overrides::Overriding;
 use super::provider;
 use super::reload::Reloader;
 use super::tls::InUse;
-use super::vault::Chooser;
+use super::vault::{Chooser, Vault};
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, Explained, Jobs, KekChoice, KnownKek,
-    ProviderAsk, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CredentialTesting, CredentialView,
+    Explained, Jobs, KekChoice, KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState,
 };
+use tollkeep_audit::Logger;
 use tollkeep_config::settings::Anomaly;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
@@ -18,7 +22,8 @@ use tollkeep_crypto::Keyring;
 use tollkeep_gateway::Shared;
 use tollkeep_ledger::price::Book;
 use tollkeep_policy::breaker::View;
-use tollkeep_types::MonoNanos;
+use tollkeep_store::{Credential, SealedSecret, Store};
+use tollkeep_types::{CredentialId, MonoNanos, Secret, TenantId};
 
 /// What operators act on.
 pub(crate) struct Live {
@@ -28,6 +33,10 @@ pub(crate) struct Live {
     shared: Arc<Shared>,
     /// What operators changed besides.
     pub(crate) overriding: Overriding,
+    /// Credentials of the store.
+    pub(crate) credentials: Credentials,
+    /// The files that some of them stand in.
+    pub(crate) auth_dir: AuthDir,
     /// The key-encryption keys.
     chooser: Arc<Chooser>,
     /// Long work that operators begin.
@@ -35,18 +44,20 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Of these parts.
+    /// With what the store keeps in force.
     pub(crate) fn new(
+        base: &Base,
+        (store, vault, audit): (&Store, &Vault, Option<&Arc<Logger>>),
         reloader: Reloader,
-        shared: Arc<Shared>,
-        overriding: Overriding,
-        chooser: &Arc<Chooser>,
+        shared: &Arc<Shared>,
     ) -> Self {
         Self {
             reloader: Arc::new(reloader),
-            shared,
-            overriding,
-            chooser: Arc::clone(chooser),
+            shared: Arc::clone(shared),
+            overriding: Overriding::new(store.clone(), Arc::clone(shared)),
+            credentials: Credentials::new(base, (store, vault), shared, audit),
+            auth_dir: AuthDir::default(),
+            chooser: Arc::clone(&vault.chooser),
             jobs: Arc::default(),
         }
     }
@@ -72,6 +83,31 @@ impl Runtime for Live {
 
     fn apply_overrides(&self) {
         self.overriding.apply();
+    }
+
+    fn sealed_secret(
+        &self,
+        secret: &Secret,
+        of: (TenantId, CredentialId),
+        origin: String,
+    ) -> Option<SealedSecret> {
+        self.credentials.sealed(secret, of, origin)
+    }
+
+    fn apply_credentials(&self) {
+        self.credentials.apply();
+    }
+
+    fn credential_view(&self, id: CredentialId) -> CredentialView {
+        self.credentials.view(id)
+    }
+
+    fn test_credential(&self, credential: &Credential) -> Option<CredentialTesting> {
+        let probe = self.credentials.probe(credential)?;
+        Some(Box::pin(credentials::run(
+            probe,
+            Arc::clone(&self.shared.clock),
+        )))
     }
 
     fn reload(&self) -> Result<Reloaded, ConfigErrors> {

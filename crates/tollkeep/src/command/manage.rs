@@ -1,6 +1,7 @@
 //! `tollkeep manage …`: the commands of llm-proxy, in its words.
 
 use super::client::Client;
+use super::credential::secret_of;
 use super::token::{path_segment, show_secret_of};
 use super::{Connection, output};
 use crate::exit::Failed;
@@ -51,8 +52,8 @@ enum Project {
         /// Its name
         #[arg(long)]
         name: String,
-        /// Not supported: credentials belong to providers
-        #[arg(long, alias = "openai-key")]
+        /// Its secret of the provider; `-` reads it from standard input, where nobody sees it
+        #[arg(long, alias = "openai-key", value_name = "SECRET")]
         api_key: Option<String>,
     },
     /// Change a project
@@ -65,8 +66,8 @@ enum Project {
         /// Whether its tokens may be used
         #[arg(long, action = ArgAction::Set, value_name = "true|false")]
         is_active: Option<bool>,
-        /// Not supported: credentials belong to providers
-        #[arg(long, alias = "openai-key")]
+        /// Its secret of the provider; `-` reads it from standard input, where nobody sees it
+        #[arg(long, alias = "openai-key", value_name = "SECRET")]
         api_key: Option<String>,
     },
 }
@@ -155,8 +156,8 @@ impl Project {
             }
             Self::Get { id } => output::one(&client.get(&of(&id))?, json, PROJECT),
             Self::Create { name, api_key } => {
-                refuse_api_key(api_key.as_deref())?;
-                let made = client.post(PATH, &json!({ "name": name }))?;
+                let key = api_key.map(secret_of).transpose()?;
+                let made = client.post(PATH, &json!({ "name": name, "api_key": key }))?;
                 output::one(&made, json, PROJECT);
             }
             Self::Update {
@@ -165,8 +166,9 @@ impl Project {
                 is_active,
                 api_key,
             } => {
-                refuse_api_key(api_key.as_deref())?;
                 let mut body = Map::new();
+                let key = api_key.map(secret_of).transpose()?;
+                body.extend(key.map(|key| ("api_key".to_owned(), key.into())));
                 body.extend(name.map(|name| ("name".to_owned(), name.into())));
                 body.extend(is_active.map(|on| ("is_active".to_owned(), on.into())));
                 let changed = client.patch(&of(&id), &Value::Object(body))?;
@@ -200,15 +202,6 @@ impl Token {
         }
         show_secret_of(&shown, json, TOKEN);
         Ok(())
-    }
-}
-
-fn refuse_api_key(key: Option<&str>) -> anyhow::Result<()> {
-    match key {
-        Some(_) => Err(not_supported(
-            "give credentials to providers, in the settings",
-        )),
-        None => Ok(()),
     }
 }
 

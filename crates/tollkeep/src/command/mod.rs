@@ -7,6 +7,7 @@ mod client;
 mod completion;
 mod config;
 mod connection;
+mod credential;
 mod demo;
 mod doctor;
 mod given;
@@ -85,6 +86,9 @@ enum Command {
     /// Projects that tokens belong to
     #[command(subcommand, alias = "projects")]
     Project(project::Project),
+    /// Credentials of providers
+    #[command(subcommand, alias = "credentials")]
+    Credential(credential::Credential),
     /// Tenants that projects belong to
     #[command(subcommand, alias = "tenants")]
     Tenant(tenant::Tenant),
@@ -193,6 +197,7 @@ impl Cli {
             Command::Token(token) => token.run(),
             Command::ServiceToken(token) => token.run(),
             Command::Project(project) => project.run(),
+            Command::Credential(credential) => credential.run(),
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
             Command::Operator(operator) => operator.run(),

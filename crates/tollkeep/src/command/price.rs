@@ -388,22 +388,26 @@ impl CostOf {
             "flags": flags.collect::<Vec<_>>(),
             "model": read.model,
         });
+        let mut set = |name: &str, value: Value| {
+            let members = shown.as_object_mut();
+            members.and_then(|members| members.insert(name.to_owned(), value));
+        };
         if let UsageReport::Unknown(why) = report {
-            shown["reason"] = why.name().into();
+            set("reason", why.name().into());
         }
         if let Some(lines) = report.lines() {
-            shown["input_tokens"] = lines.input().into();
-            shown["output_tokens"] = lines.output().into();
-            shown["lines"] = lines.iter().map(shown_line).collect();
+            set("input_tokens", lines.input().into());
+            set("output_tokens", lines.output().into());
+            set("lines", lines.iter().map(shown_line).collect());
             match cost.of(&book, lines) {
                 Ok(amount) => {
-                    shown["cost_nano_usd"] = amount.get().into();
-                    shown["cost_usd"] = amount.to_string().into();
+                    set("cost_nano_usd", amount.get().into());
+                    set("cost_usd", amount.to_string().into());
                 }
-                Err(why) => shown["unpriced"] = why.to_string().into(),
+                Err(why) => set("unpriced", why.to_string().into()),
             }
         }
-        shown["price_version"] = book.version().0.into();
+        set("price_version", book.version().0.into());
         output::one(&shown, self.which.json, COST);
         Ok(())
     }

@@ -538,7 +538,11 @@ fn of_a_provider_each_model_has_a_breaker() {
         Some("denied") => status(401),
         _ => ok(br#"{"choices":[]}"#),
     });
-    let (gateway, token) = llm(&origin, "openai", "    breaker: { open_ms: 60000 }\n");
+    let (gateway, token) = llm(
+        &origin,
+        "openai",
+        "    breaker: { open_ms: 60000 }\n    disable_cooling: true\n",
+    );
     let ask = |model: &str| {
         let body = json!({ "model": model, "messages": [] }).to_string();
         gateway.call(&chat(&token, &body))

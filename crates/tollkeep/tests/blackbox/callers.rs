@@ -20,7 +20,7 @@ pub(crate) fn models(origin: &Origin) -> Builder {
         format!(
             "{{ base_url: \"{url}/v1\", allow_private: [\"127.0.0.1/32\"], models: [{models}], \
              timeouts: {{ first_byte_ms: 1000, connect_ms: 1000 }}, \
-             credentials: [{{ secret: \"${{PROVIDER_KEY}}\" }}] }}"
+             credentials: [{{ secret: \"${{PROVIDER_KEY}}\", tenant: \"*\" }}] }}"
         )
     };
     let (openai, anthropic) = (provider("gpt-4o, gpt-4o-mini, o3"), provider("claude-3"));

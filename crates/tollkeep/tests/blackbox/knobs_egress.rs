@@ -23,6 +23,25 @@ const ELSEWHERE: &[Elsewhere] = &[
         "what_lifts_a_rule_of_the_door_lifts_that_one_alone",
     ),
     (
+        &[
+            "providers.<name>.disable_cooling",
+            "providers.<name>.credentials[].disable_cooling",
+        ],
+        include_str!("credentials.rs"),
+        "a_provider_without_cooling_is_asked_on_whatever_it_says",
+    ),
+    (
+        &[
+            "providers.<name>.credentials[].models",
+            "providers.<name>.credentials[].excluded_models",
+            "providers.<name>.credentials[].tenant",
+            "providers.<name>.credentials[].project",
+            "providers.<name>.credentials[].enabled",
+        ],
+        include_str!("credentials.rs"),
+        "credentials_of_the_file_serve_whom_they_are_for",
+    ),
+    (
         &["egress.resolver.timeout_ms", "egress.resolver.attempts"],
         include_str!("knobs_egress.rs"),
         "a_resolver_is_waited_for_and_asked_again_as_told",

@@ -39,7 +39,7 @@ fn projects_are_managed_in_the_shapes_of_llm_proxy() {
         (json!({}), 400),
         (json!({ "revoke_tokens": true }), 400),
         (json!({ "is_active": true, "revoke_tokens": true }), 400),
-        (json!({ "api_key": "sk-1" }), 422),
+        (json!({ "api_key": "sk-AbCd****wXyZ" }), 400),
         (json!({ "is_active": false, "revoke_tokens": true }), 200),
     ] {
         let (told, answer) = call(&gateway, "PATCH", &path, &body);
@@ -202,13 +202,8 @@ fn the_commands_of_llm_proxy_work() {
     let warned = String::from_utf8(by_key.stderr).unwrap();
     assert!(warned.contains("list of processes"), "{warned}");
     assert!(!warned.contains(MANAGEMENT_KEY));
-    for refused in [
-        "manage cache purge",
-        "manage project create --name X --openai-key sk-1",
-    ] {
-        let done = run(refused);
-        assert_eq!(done.status.code(), Some(2), "{refused}");
-        let why = String::from_utf8(done.stderr).unwrap();
-        assert!(why.contains("not supported"), "{why}");
-    }
+    let done = run("manage cache purge");
+    assert_eq!(done.status.code(), Some(2));
+    let why = String::from_utf8(done.stderr).unwrap();
+    assert!(why.contains("not supported"), "{why}");
 }

@@ -174,6 +174,45 @@ fn a_body_that_can_not_be_taken_is_refused_with_the_place_of_every_fault() {
     assert_eq!(list["data"], json!([]), "nothing was made");
 }
 
+// ID-101
+#[test]
+fn a_body_is_plain_json_and_every_change_refuses_what_it_does_not_know() {
+    let gateway = gateway();
+    let body = b"{\"name\":\"x\"}";
+    let typed = format!("content-type: {JSON}\r\ncontent-length: {}\r\n", body.len());
+    for (name, further, want) in [
+        ("coded", "content-encoding: gzip\r\n", 415),
+        ("of two types", "content-type: text/plain\r\n", 415),
+        ("plain", "", 201),
+    ] {
+        let lines = format!("{typed}{further}");
+        let answer = ask(&gateway, "POST /api/v1/projects", &lines, body);
+        assert_eq!(answer.status, want, "{name}: {}", answer.text());
+    }
+    let entry = br#"{"ip":"192.0.2.9"}"#;
+    assert_eq!(
+        post(&gateway, "/api/v1/security/ip-denylist", entry).status,
+        201
+    );
+    // Somebody means something by it, so nothing is removed.
+    let path = "DELETE /api/v1/security/ip-denylist/192.0.2.9";
+    let refused = ask(&gateway, path, &typed, body);
+    assert_problem("a body of a removal", &refused, 422, "invalid");
+    assert_eq!(ask(&gateway, path, "", b"").status, 204);
+    // An answer does not grow with the question.
+    let many: Vec<_> = (0..20_000)
+        .map(|number| format!("\"k{number}\":0"))
+        .collect();
+    let many = format!("{{{}}}", many.join(","));
+    let refused = post(&gateway, "/api/v1/projects", many.as_bytes());
+    assert_problem("many faults", &refused, 422, "invalid");
+    assert!(refused.body.len() < 20_000, "{}", refused.body.len());
+    let long = format!("/api/v1/projects?{}=1", "n".repeat(5_000));
+    let refused = ask(&gateway, &format!("GET {long}"), "", b"");
+    assert_problem("a long name", &refused, 400, "bad_request");
+    assert!(refused.body.len() < 1_000, "{}", refused.body.len());
+}
+
 // ID-11
 #[test]
 fn a_token_that_would_be_too_short_is_refused_with_the_smallest_length() {

@@ -67,7 +67,7 @@ const ROWS: [Row; 16] = [
     Row("failed", Ask::Chat("do:500"), 502, "upstream_error", error("upstream_error"), Some("released")),
     Row("closed", Ask::Chat("do:close"), 502, "upstream_error", error("upstream_error"), UNKNOWN),
     Row("slow", Ask::Chat("do:hang"), 504, "timeout", error("timeout"), UNKNOWN),
-    Row("cut", Ask::Stream("do:cut"), 200, "cut", error("upstream_interrupted"), UNKNOWN),
+    Row("cut", Ask::Stream("do:cut"), 200, "cut", error("upstream_interrupted"), Some("estimated")),
     Row("gone", Ask::Leave, 0, "caller_gone", error("caller_gone"), UNKNOWN),
 ];
 

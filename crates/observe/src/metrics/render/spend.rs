@@ -1,6 +1,6 @@
 //! What calls cost, and how far their usage is trusted.
 
-use super::{Counts, Text, named};
+use super::{Series, Text, named};
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Names, USAGE_REASONS};
 use crate::metrics::shard::{Shard, Tally};
@@ -20,7 +20,7 @@ impl Metrics {
         }
         let merge = |sum: &mut Counts<{ Quality::ALL.len() }>,
                      other: &Counts<{ Quality::ALL.len() }>| {
-            sum.add(other.0.into_iter())
+            sum.add(other.0.into_iter());
         };
         let names = [&self.providers, &self.models].map(Names::list);
         let sums = named(sums, &names, left, merge);
@@ -61,5 +61,29 @@ impl Metrics {
                 }
             }
         }
+    }
+}
+
+/// Counts of all workers, one by one.
+#[derive(Clone)]
+pub(super) struct Counts<const N: usize>(pub(super) [u64; N]);
+
+impl<const N: usize> Default for Counts<N> {
+    fn default() -> Self {
+        Self([0; N])
+    }
+}
+
+impl<const N: usize> Counts<N> {
+    pub(super) fn add(&mut self, counts: impl Iterator<Item = u64>) {
+        for (slot, count) in self.0.iter_mut().zip(counts) {
+            *slot += count;
+        }
+    }
+}
+
+impl<const N: usize> Series for Counts<N> {
+    fn series(&self) -> usize {
+        self.0.iter().filter(|count| **count > 0).count()
     }
 }

@@ -65,10 +65,7 @@ fn quoted(text: &str) -> String {
 /// YAML in blocks. Texts are written as JSON does it, which is YAML too.
 pub(super) fn yaml(value: &Value) -> String {
     let mut text = String::new();
-    match value {
-        Value::Array(_) | Value::Object(_) => block(value, 0, &mut text),
-        scalar => text = format!("{scalar}\n"),
-    }
+    block(value, 0, &mut text);
     text
 }
 
@@ -90,7 +87,12 @@ fn block(value: &Value, depth: usize, text: &mut String) {
                 below(entry, depth, text);
             }
         }
-        empty => text.push_str(&format!("{indent}{empty}\n")),
+        Value::Object(_)
+        | Value::Array(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_) => text.push_str(&format!("{indent}{value}\n")),
     }
 }
 

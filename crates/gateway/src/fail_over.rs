@@ -1,0 +1,214 @@
+//! A provider answered with an error: what it says about the credential, and whether another one is
+//! asked.
+//!
+//! Nothing of the answer has gone to the caller yet. The error is read whole, judged, and noted with
+//! the credential. If another credential may do better, the call goes out again with that.
+
+use crate::breaker::is_provider_failure;
+use crate::credentials::Credential;
+use crate::grant::Grant;
+use crate::identify::Caller;
+use crate::lifecycle::{Exchange, Stop};
+use crate::plan::Target;
+use crate::read_call::{Call, LlmCall};
+use crate::refusal::Refusal;
+use crate::send::{Called, Failed, LlmReply};
+use crate::upstream_body::UpstreamBody;
+use crate::upstream_error::{ErrorFate, fate};
+use std::sync::Arc;
+use std::time::Duration;
+use tollkeep_http1::Method;
+use tollkeep_llm::failure::{Failure, of_answer, told_wait};
+use tollkeep_policy::cooling::Met;
+
+/// Attempts at one call.
+const ATTEMPTS_MAX: usize = 6;
+/// After so long no other attempt is made.
+const ELAPSED_MAX: Duration = Duration::from_secs(60);
+
+/// Who asks what.
+pub(crate) type Asked<'r, 'p> = (&'r Caller, &'r Call<'p>, &'r LlmCall);
+
+impl<'p> Exchange<'p> {
+    /// Asks other credentials while that may help. The reply is that of the attempt whose answer
+    /// stands.
+    ///
+    /// # Errors
+    /// The caller hung up, the upstream broke, or all attempts failed and an earlier one's error
+    /// tells the caller more than the last one's.
+    pub(crate) async fn fail_over<'r>(
+        &mut self,
+        (caller, call, llm): Asked<'r, 'p>,
+        (mut called, reply): (Called<'r>, &mut LlmReply),
+        grant: &mut Grant<'_>,
+    ) -> Result<Called<'r>, Stop>
+    where
+        'p: 'r,
+    {
+        let (target, provider) = self.provider_of(llm)?;
+        let mut tried: Vec<Arc<Credential>> = Vec::new();
+        let mut best: Option<(u8, Refusal)> = None;
+        loop {
+            let failed = self.read_error(&mut called, target).await?;
+            self.meter_body(reply, self.work.answer.status);
+            let failure = failed.failure;
+            self.note_failure(failure, llm, &reply.credential);
+            tried.push(Arc::clone(&reply.credential));
+            let next = if asks_another(failure) && self.may_go_on(tried.len(), target) {
+                self.pick(llm, (target, provider), &tried).ok()
+            } else {
+                None
+            };
+            // A breaker that opened meanwhile ends it too.
+            let next = next.and_then(|next| Some((next, self.pass(caller, call).ok()?)));
+            let Some((next, pass)) = next else {
+                reply.failed = Some(Box::new(failed));
+                return match best {
+                    Some((rank, refusal)) if rank < rank_of(failure) => Err(refusal.into()),
+                    Some(_) | None => Ok(called),
+                };
+            };
+            if let ErrorFate::Replace(refusal) = self.error_fate(failure)
+                && best
+                    .as_ref()
+                    .is_none_or(|(rank, _)| rank_of(failure) < *rank)
+            {
+                best = Some((rank_of(failure), refusal));
+            }
+            if failed.body.ended_exactly() {
+                let now = self.worker.deadlines.now();
+                self.worker
+                    .pool
+                    .give_back(&target.endpoint, called.upstream, now);
+            }
+            // Another credential may have had another name for the model.
+            let name = next.rename.as_deref().or(llm.rename.as_deref());
+            self.rename_model(name.unwrap_or(&llm.model))?;
+            *reply = self.write_llm_head(llm, (target, provider), next.credential)?;
+            let sent = self.call_upstream(target, is_provider_failure, (pass, &mut *grant));
+            called = match sent.await {
+                Ok(called) => called,
+                Err(stop) => {
+                    self.note_unanswered(&stop, llm, &reply.credential);
+                    return Err(stop);
+                }
+            };
+            if self.work.answer.status < 400 {
+                reply.credential.state.succeeded(&llm.model);
+                return Ok(called);
+            }
+        }
+    }
+
+    /// Reads an error whole and says what it is.
+    async fn read_error(
+        &mut self,
+        called: &mut Called<'_>,
+        target: &Target,
+    ) -> Result<Failed, Stop> {
+        let answer = &self.work.answer;
+        let is_head = self.work.head.method == Method::Head;
+        let mut body = UpstreamBody::new(answer.framing, answer.keep_alive, is_head);
+        let max = self.plan.limits.response_buffer_bytes_max;
+        self.read_whole(&mut called.upstream, &mut body, target, max)
+            .await?;
+        let is_challenge = self.answer_field("cf-mitigated").is_some();
+        let failure = of_answer(self.work.answer.status, is_challenge, &self.work.whole);
+        Ok(Failed { failure, body })
+    }
+
+    /// What becomes of the error that was read.
+    pub(crate) fn error_fate(&self, failure: Failure) -> ErrorFate {
+        let told = told_wait(|name| self.answer_field(name), &self.work.whole);
+        fate(self.work.answer.status, failure, told)
+    }
+
+    fn answer_field(&self, name: &str) -> Option<&[u8]> {
+        let head = &self.work.answer_bytes;
+        let mut fields = self.work.answer.fields.iter();
+        let found = fields.find(|field| field.name.of(head).eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|field| field.value.of(head))
+    }
+
+    fn may_go_on(&self, tried: usize, target: &Target) -> bool {
+        let elapsed = self.worker.deadlines.now().since(self.started);
+        tried < ATTEMPTS_MAX
+            && Duration::from_nanos(elapsed) < ELAPSED_MAX
+            && self.worker.may_repeat(target.endpoint.id)
+    }
+
+    fn note_failure(&self, failure: Failure, llm: &LlmCall, credential: &Credential) {
+        let Some(met) = met(failure) else {
+            return;
+        };
+        let told = told_wait(|name| self.answer_field(name), &self.work.whole);
+        self.note(met, told, (llm, credential));
+    }
+
+    /// Nothing came, or not in time.
+    pub(crate) fn note_unanswered(&self, stop: &Stop, llm: &LlmCall, credential: &Credential) {
+        if let Stop::Refused(Refusal::Timeout) = stop {
+            self.note(Met::Timeout, None, (llm, credential));
+        }
+    }
+
+    fn note(&self, met: Met, told: Option<Duration>, (llm, credential): (&LlmCall, &Credential)) {
+        let clock = &self.worker.shared.clock;
+        let (mono, wall) = (clock.mono(), clock.wall());
+        if credential.never_cools {
+            return credential.state.note_error(met, wall);
+        }
+        credential.state.met(&llm.model, (met, told), (mono, wall));
+    }
+}
+
+/// Whether another credential may do better.
+const fn asks_another(failure: Failure) -> bool {
+    match failure {
+        Failure::Transient
+        | Failure::Timeout
+        | Failure::Overload
+        | Failure::RateLimit
+        | Failure::Quota
+        | Failure::Billing
+        | Failure::Auth
+        | Failure::ModelMissing => true,
+        Failure::ContextOverflow
+        | Failure::Policy
+        | Failure::BadRequest
+        | Failure::Resource
+        | Failure::Challenge => false,
+    }
+}
+
+/// What a failure says about the credential.
+const fn met(failure: Failure) -> Option<Met> {
+    match failure {
+        Failure::Timeout => Some(Met::Timeout),
+        Failure::Transient => Some(Met::Transient),
+        Failure::Overload => Some(Met::Overload),
+        Failure::RateLimit => Some(Met::RateLimit),
+        Failure::Quota => Some(Met::Quota),
+        Failure::Billing => Some(Met::Billing),
+        Failure::Auth => Some(Met::Auth),
+        Failure::ModelMissing => Some(Met::ModelMissing),
+        Failure::ContextOverflow
+        | Failure::Policy
+        | Failure::BadRequest
+        | Failure::Resource
+        | Failure::Challenge => None,
+    }
+}
+
+/// Which of several errors tells the caller most (LLM-R42): the lower.
+const fn rank_of(failure: Failure) -> u8 {
+    match failure {
+        Failure::ContextOverflow => 0,
+        Failure::BadRequest => 1,
+        Failure::Policy => 2,
+        Failure::RateLimit | Failure::Quota | Failure::Overload => 3,
+        Failure::Timeout => 4,
+        Failure::Transient | Failure::ModelMissing | Failure::Resource | Failure::Challenge => 5,
+        Failure::Auth | Failure::Billing => 6,
+    }
+}

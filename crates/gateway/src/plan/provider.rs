@@ -1,0 +1,66 @@
+//! A provider as calls are sent to it.
+
+use super::{PlanError, PlanParts, ProviderPlan, Target, TargetKind, endpoint, secrets};
+use crate::breaker::Guard;
+use crate::credentials::CredentialPool;
+use crate::set_fields::{names, set_fields};
+use std::sync::Arc;
+use tollkeep_config::settings::{Provider, Retry};
+use tollkeep_llm::Surface;
+use tollkeep_llm::catalog::Kind;
+use tollkeep_policy::egress::Exceptions;
+
+pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target, PlanError> {
+    let kind =
+        Kind::named(provider.kind.name()).ok_or_else(|| PlanError::Kind(provider.name.clone()))?;
+    let exceptions = Exceptions {
+        allow_private: provider.allow_private.clone(),
+        allow_metadata: false,
+    };
+    let rules = &provider.headers;
+    let (set_fields, settled) = set_fields(&rules.set, &rules.remove);
+    let how = (&provider.pool, parts.tls.of("providers", &provider.name));
+    let base = provider.base_url.path();
+    let surfaces = Surface::ALL
+        .into_iter()
+        .filter(|surface| kind.speaks.serves(*surface));
+    let host = provider.base_url.authority();
+    let heads = surfaces.filter_map(|surface| {
+        let path = kind.path(base, surface.upstream_path()?);
+        let mut head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n");
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("accept-encoding", "identity"),
+        ] {
+            if !settled.iter().any(|own| **own == *name.as_bytes()) {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        Some((surface, head.into_bytes().into()))
+    });
+    Ok(Target {
+        name: Arc::from(provider.name.as_str()),
+        label: parts.metrics.provider(&provider.name),
+        is_private: !exceptions.allow_private.is_empty(),
+        endpoint: endpoint(&provider.base_url, exceptions, how, parts),
+        timeouts: provider.timeouts.clone(),
+        retry: Retry::DEFAULT,
+        guard: Guard::new(&provider.name, provider.breaker.as_ref(), parts.breakers),
+        kind: TargetKind::Provider(ProviderPlan {
+            kind,
+            self_hosted: provider.self_hosted,
+            forward_headers: rules.only.as_deref().map(names).unwrap_or_default(),
+            credentials: CredentialPool::new(
+                provider,
+                (kind.credential, parts.default_tenant),
+                CredentialPool::before(&provider.name, parts.before),
+            ),
+            heads: heads.collect(),
+        }),
+        set_fields,
+        settled,
+        returned: names(&rules.returned),
+        secrets: secrets(&provider.headers.set),
+        signer: None,
+    })
+}

@@ -1,0 +1,56 @@
+//! A credential tried out for an operator: one small request that costs nothing, from the control
+//! plane and through the same door as calls.
+
+use crate::credentials::field;
+use crate::plan::Target;
+use crate::worker::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+use tollkeep_net::fetch::{self, Bounds, FetchError};
+use tollkeep_types::Secret;
+use zeroize::Zeroizing;
+
+/// The list of models, which every kind of provider has.
+const PATH: &str = "/v1/models";
+/// The list may be long.
+const BOUNDS: Bounds = Bounds {
+    bytes_max: 8 * 1024 * 1024,
+    patience: Duration::from_secs(10),
+};
+
+/// A request that shows whether a provider takes a secret.
+pub struct CredentialProbe {
+    target: Arc<Target>,
+    path: String,
+    lines: Zeroizing<Vec<u8>>,
+}
+
+impl Shared {
+    /// How this secret is tried out; `None` where the settings in force have no such provider.
+    pub fn credential_probe(&self, provider: &str, secret: &Secret) -> Option<CredentialProbe> {
+        let plan = self.plan.load();
+        let mut targets = plan.llm.providers.iter();
+        let target = targets.find(|target| *target.name == *provider)?;
+        let kind = target.provider()?.kind;
+        let mut lines = field(Some(secret), kind.credential);
+        lines.extend_from_slice(&target.set_fields);
+        if kind.name == "anthropic" && !target.settles(b"anthropic-version") {
+            lines.extend_from_slice(b"anthropic-version: 2023-06-01\r\n");
+        }
+        Some(CredentialProbe {
+            path: kind.path(target.endpoint.url.path(), PATH),
+            target: Arc::clone(target),
+            lines,
+        })
+    }
+}
+
+impl CredentialProbe {
+    /// The status that the provider answers with.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn run(self) -> Result<u16, FetchError> {
+        fetch::status_of(&self.target.endpoint, &self.path, &self.lines, BOUNDS).await
+    }
+}

@@ -1,0 +1,64 @@
+//! The credentials that the store keeps, where the data plane finds them: beside those of the
+//! settings, in the pools of the plan in force.
+
+use crate::credentials::{CredentialPool, StoredCredential};
+use crate::plan::Plan;
+use crate::worker::Shared;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tollkeep_counters::CredentialState;
+use tollkeep_types::CredentialId;
+
+/// All of the store. Whoever fills a pool holds them, so that no pool is left with those before.
+#[derive(Default)]
+pub struct StoredCredentials(Mutex<Vec<StoredCredential>>);
+
+impl StoredCredentials {
+    fn hold(&self) -> MutexGuard<'_, Vec<StoredCredential>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Exchanges the settings in force.
+    pub fn take_plan(&self, plan: Arc<Plan>) {
+        let stored = self.stored_credentials.hold();
+        fill(&plan, &stored);
+        self.plan.store(plan);
+    }
+
+    /// Shows what is known of each credential of the store that a provider has.
+    pub fn stored_credential_states(&self, mut see: impl FnMut(CredentialId, &CredentialState)) {
+        for target in &self.plan.load().llm.providers {
+            if let Some(provider) = target.provider() {
+                provider
+                    .credentials
+                    .stored_states(|id, state| see(id, state));
+            }
+        }
+    }
+
+    /// Takes what the store keeps as credentials.
+    pub fn take_credentials(&self, credentials: Vec<StoredCredential>) {
+        let mut stored = self.stored_credentials.hold();
+        *stored = credentials;
+        fill(&self.plan.load(), &stored);
+    }
+}
+
+/// Gives each provider the credentials that the store keeps for it.
+fn fill(plan: &Plan, stored: &[StoredCredential]) {
+    for target in &plan.llm.providers {
+        if let Some(provider) = target.provider() {
+            provider.credentials.fill(&target.name, stored);
+        }
+    }
+}
+
+impl CredentialPool {
+    /// The credentials that a provider of this name had.
+    pub(crate) fn before<'b>(name: &str, before: Option<&'b Plan>) -> Option<&'b Self> {
+        let mut providers = before?.llm.providers.iter();
+        let same = providers.find(|target| *target.name == *name)?;
+        Some(&same.provider()?.credentials)
+    }
+}

@@ -1,0 +1,379 @@
+//! Calls that the slices in hand can't bear: strict holds in the store, and calling slices back
+//! before anybody is refused.
+
+use super::{
+    Ask, Asking, At, HOLD_RENEW_MS, HOLD_TTL_MS, Keeper, NO_SLICE_MS, Notice, Refused, Strict,
+};
+use crate::amount::{Charge, Measure};
+use crate::hold::{Ended, NotBilled, Outcome, Partial, Reserved};
+use crate::lease::{RECALL_QUIET_MS, RECALL_WAIT_MS, WAITING_MAX};
+use crate::row::{HoldRow, HoldState, Pot};
+use crate::step::{Command, Grant, Wish, WishFrom};
+use crate::write::{Refusal, Reply};
+use smallvec::SmallVec;
+use tollkeep_types::{BudgetId, HoldId};
+
+impl Keeper {
+    pub(super) fn ask(&mut self, mut ask: Ask, at: &mut At<'_>) {
+        ask.budgets.sort_unstable();
+        ask.budgets.dedup();
+        let known = ask.budgets.iter().all(|id| self.books.contains_key(id));
+        if self.life.is_none() || self.draining || !known {
+            at.send(Notice::Refused {
+                hold: ask.hold,
+                why: Refused::Closed,
+            });
+            return;
+        }
+        let asking = Asking {
+            ask,
+            partial: Partial::default(),
+            wishes: SmallVec::new(),
+            recalled: SmallVec::new(),
+            waiting: None,
+        };
+        self.attempt(asking, at);
+    }
+
+    /// Takes what slices have, and asks the store for the rest: all pots, or none.
+    fn attempt(&mut self, mut asking: Asking, at: &mut At<'_>) {
+        let Some(life) = self.life else {
+            return;
+        };
+        let mut wanted: SmallVec<[BudgetId; 4]> = SmallVec::new();
+        asking.wishes.clear();
+        for budget in asking.ask.budgets.clone() {
+            let Some(book) = self.books.get_mut(&budget) else {
+                continue;
+            };
+            let amount = asking.ask.bound.of(book.budget.measure);
+            book.bound_seen = amount;
+            let measure = book.budget.measure;
+            if let Some(slice) = self.slice(budget)
+                && asking.partial.add(amount, slice, at.now)
+            {
+                continue;
+            }
+            wanted.push(budget);
+            asking.wishes.push(Wish {
+                from: WishFrom::Budget(budget),
+                measure,
+                amount,
+            });
+        }
+        if let Some(account) = asking.ask.account {
+            asking.wishes.push(Wish {
+                from: WishFrom::Account(account),
+                measure: Measure::Cost,
+                amount: asking.ask.bound.cost,
+            });
+        }
+        if asking.wishes.is_empty() {
+            self.grant_from_slices(asking, at);
+            return;
+        }
+        let grant = Grant {
+            hold: asking.ask.hold,
+            life,
+            bound: asking.ask.bound,
+            wishes: asking.wishes.clone(),
+            state: if asking.ask.confirm {
+                HoldState::Held
+            } else {
+                HoldState::Committed
+            },
+            ttl_ms: HOLD_TTL_MS,
+        };
+        self.asks.insert(asking.ask.hold, asking);
+        self.call(Command::Grant(grant), at);
+        for budget in wanted {
+            self.consider_slice(budget, at);
+        }
+    }
+
+    fn grant_from_slices(&self, asking: Asking, at: &mut At<'_>) {
+        let (hold, bound) = (asking.ask.hold, asking.ask.bound);
+        let none = SmallVec::new();
+        let held = asking.partial.held(hold, bound, none, &self.outbox);
+        at.send(Notice::Granted(held));
+    }
+
+    pub(super) fn granted(&mut self, hold: HoldId, tries: u32, reply: &Reply, at: &mut At<'_>) {
+        let Some(asking) = self.asks.remove(&hold) else {
+            return;
+        };
+        let row = reply.hold.as_ref();
+        match (reply.refusal, row) {
+            (None | Some(Refusal::Repeat), Some(row)) if !row.state.is_terminal() => {
+                self.hold_is_there(asking, row, at);
+            }
+            (Some(Refusal::Short(pot)), _) => self.short(asking, pot, tries, at),
+            _ => self.refuse(asking, Refused::TooLate, at),
+        }
+    }
+
+    fn hold_is_there(&mut self, asking: Asking, row: &HoldRow, at: &mut At<'_>) {
+        let strict = Strict {
+            version: row.version,
+            renew_at: at.after(HOLD_RENEW_MS),
+            busy: false,
+            ended: None,
+            confirm: None,
+        };
+        self.strict.insert(row.id, strict);
+        let (bound, covers) = (asking.ask.bound, row.covers.clone());
+        if row.state == HoldState::Held {
+            let hold = asking.partial.reserved(row.id, bound, covers, &self.outbox);
+            at.send(Notice::Reserved(hold));
+        } else {
+            let hold = asking.partial.held(row.id, bound, covers, &self.outbox);
+            at.send(Notice::Granted(hold));
+        }
+    }
+
+    /// A pot is short. While others have slices of it, these are called back, once.
+    fn short(&mut self, mut asking: Asking, pot: Pot, tries: u32, at: &mut At<'_>) {
+        if tries > 1
+            && let Some(life) = self.life
+        {
+            // An earlier giving may yet be done. A new hold is asked for under another id only by
+            // the caller, so this one ends here.
+            self.call(
+                Command::Bury {
+                    hold: asking.ask.hold,
+                    life,
+                },
+                at,
+            );
+            self.refuse(asking, Refused::Short(pot), at);
+            return;
+        }
+        let Pot::Window(key) = pot else {
+            self.refuse(asking, Refused::Short(pot), at);
+            return;
+        };
+        self.undo(&mut asking, at);
+        let waiting = self.asks.values().filter(|other| {
+            other
+                .waiting
+                .is_some_and(|(budget, _)| budget == key.budget)
+        });
+        let room = waiting.count() < WAITING_MAX;
+        let Some(book) = self.books.get_mut(&key.budget) else {
+            return;
+        };
+        let leased = book
+            .present
+            .as_ref()
+            .is_some_and(|(present, row)| *present == key && !row.leased.is_zero());
+        let again = asking.recalled.contains(&key.budget);
+        if again {
+            book.quiet_until = at.after(RECALL_QUIET_MS);
+        }
+        if !leased || again || !room || at.now < book.quiet_until {
+            self.refuse(asking, Refused::Short(pot), at);
+            return;
+        }
+        book.no_slice_until = at.after(NO_SLICE_MS);
+        asking.recalled.push(key.budget);
+        asking.waiting = Some((key.budget, at.after(RECALL_WAIT_MS)));
+        self.asks.insert(asking.ask.hold, asking);
+        self.close_current(key.budget, at);
+        self.call(Command::Recall(key), at);
+    }
+
+    fn undo(&mut self, asking: &mut Asking, at: &mut At<'_>) {
+        let partial = std::mem::take(&mut asking.partial);
+        for (lease, amount) in partial.undo() {
+            self.homeless(lease, amount, at);
+        }
+    }
+
+    fn refuse(&mut self, mut asking: Asking, why: Refused, at: &mut At<'_>) {
+        self.undo(&mut asking, at);
+        at.send(Notice::Refused {
+            hold: asking.ask.hold,
+            why,
+        });
+    }
+
+    /// Whoever waits for this budget tries again when it has room, before its time if need be.
+    pub(super) fn wake_asks(&mut self, budget: BudgetId, at: &mut At<'_>) {
+        let Some(book) = self.books.get(&budget) else {
+            return;
+        };
+        let Some((_, row)) = book.present.as_ref() else {
+            return;
+        };
+        let (left, measure) = (row.left(), book.measure());
+        let ready = |asking: &Asking| {
+            asking
+                .waiting
+                .is_some_and(|(waits_for, _)| waits_for == budget)
+                && asking.ask.bound.of(measure) <= left
+        };
+        self.retry_asks(&ready, at);
+    }
+
+    pub(super) fn tick_asks(&mut self, at: &mut At<'_>) {
+        let now = at.now;
+        let late = move |asking: &Asking| asking.waiting.is_some_and(|(_, until)| now >= until);
+        self.retry_asks(&late, at);
+    }
+
+    fn retry_asks(&mut self, which: &dyn Fn(&Asking) -> bool, at: &mut At<'_>) {
+        let ready: Vec<HoldId> = self
+            .asks
+            .iter()
+            .filter(|(_, asking)| which(asking))
+            .map(|(hold, _)| *hold)
+            .collect();
+        for hold in ready {
+            if let Some(mut asking) = self.asks.remove(&hold) {
+                asking.waiting = None;
+                self.attempt(asking, at);
+            }
+        }
+    }
+
+    pub(super) fn confirm(&mut self, reserved: Reserved, at: &mut At<'_>) {
+        let Some(hold) = reserved.id() else {
+            return;
+        };
+        let Some(strict) = self.strict.get_mut(&hold) else {
+            return;
+        };
+        strict.confirm = Some(reserved);
+        self.push_confirm(hold, at);
+    }
+
+    fn push_confirm(&mut self, hold: HoldId, at: &mut At<'_>) {
+        let Some(strict) = self.strict.get_mut(&hold) else {
+            return;
+        };
+        if strict.busy || strict.confirm.is_none() {
+            return;
+        }
+        strict.busy = true;
+        let version = strict.version;
+        self.call(Command::Confirm { hold, version }, at);
+    }
+
+    pub(super) fn confirmed(&mut self, hold: HoldId, version: u32, reply: &Reply, at: &mut At<'_>) {
+        let Some(strict) = self.strict.get_mut(&hold) else {
+            return;
+        };
+        strict.busy = false;
+        let next = version.wrapping_add(1);
+        let row = reply.hold.as_ref();
+        let committed =
+            row.is_some_and(|row| row.state == HoldState::Committed && row.version == next);
+        let reserved = strict.confirm.take();
+        if committed {
+            strict.version = next;
+            if let Some(reserved) = reserved {
+                at.send(Notice::Granted(reserved.confirmed()));
+            }
+        } else {
+            at.send(Notice::Refused {
+                hold,
+                why: Refused::TooLate,
+            });
+        }
+        self.push_end(hold, at);
+    }
+
+    pub(super) fn hold_renewed(
+        &mut self,
+        hold: HoldId,
+        version: u32,
+        reply: &Reply,
+        at: &mut At<'_>,
+    ) {
+        let Some(strict) = self.strict.get_mut(&hold) else {
+            return;
+        };
+        strict.busy = false;
+        strict.renew_at = at.after(HOLD_RENEW_MS);
+        let next = version.wrapping_add(1);
+        let row = reply.hold.as_ref();
+        strict.version = match row {
+            // Its end by time counted the version on once more.
+            Some(row) if row.state.is_terminal() => row.version.wrapping_sub(1),
+            Some(row) => row.version,
+            None if reply.refusal.is_none() => next,
+            None => version,
+        };
+        self.push_confirm(hold, at);
+        self.push_end(hold, at);
+    }
+
+    pub(super) fn ended(&mut self, ended: Ended, at: &mut At<'_>) {
+        if ended.outcome.actual().cost > ended.bound.cost {
+            at.send(Notice::Overrun { hold: ended.hold });
+        }
+        for cover in &ended.slices {
+            if !cover.homeless.is_zero() {
+                self.homeless(cover.lease, cover.homeless, at);
+            }
+        }
+        let hold = ended.hold;
+        match self.strict.get_mut(&hold) {
+            Some(strict) => {
+                strict.ended = Some(ended);
+                self.push_end(hold, at);
+            }
+            None => self.write_end(ended, 0, at),
+        }
+    }
+
+    fn push_end(&mut self, hold: HoldId, at: &mut At<'_>) {
+        let ready = self
+            .strict
+            .get(&hold)
+            .is_some_and(|strict| !strict.busy && strict.ended.is_some());
+        if ready
+            && let Some(strict) = self.strict.remove(&hold)
+            && let Some(ended) = strict.ended
+        {
+            self.write_end(ended, strict.version, at);
+        }
+    }
+
+    fn write_end(&mut self, ended: Ended, version: u32, at: &mut At<'_>) {
+        self.call(Command::End { ended, version }, at);
+    }
+
+    /// A hold in the store that nobody here has: nothing was sent under it.
+    pub(super) fn release_orphan(&mut self, row: &HoldRow, at: &mut At<'_>) {
+        let ended = Ended {
+            hold: row.id,
+            bound: Charge::NOTHING,
+            outcome: Outcome::Released(NotBilled::NotSent),
+            slices: SmallVec::new(),
+            strict: row.covers.clone(),
+        };
+        self.write_end(ended, row.version, at);
+    }
+
+    /// A call that still runs keeps its hold from being ended by time.
+    pub(super) fn tick_strict(&mut self, at: &mut At<'_>) {
+        let mut renewals = Vec::new();
+        for (hold, strict) in &mut self.strict {
+            if !strict.busy && at.now >= strict.renew_at {
+                strict.busy = true;
+                renewals.push((*hold, strict.version));
+            }
+        }
+        for (hold, version) in renewals {
+            self.call(
+                Command::RenewHold {
+                    hold,
+                    version,
+                    ttl_ms: HOLD_TTL_MS,
+                },
+                at,
+            );
+        }
+    }
+}

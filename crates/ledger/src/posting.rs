@@ -1,0 +1,189 @@
+//! Double entry: every movement of money is an entry whose postings come to zero, written once and
+//! never changed. What was wrong is put right by another entry.
+
+use crate::amount::{Amount, Delta};
+use smallvec::SmallVec;
+use tollkeep_types::{AccountId, BudgetId, EntryId, HoldId};
+
+/// Whose balance a posting changes.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Account {
+    /// Money that came in or went out by a rail.
+    Outside,
+    /// What we owe a payer: prepaid credit, a session. Never below zero.
+    Credit(AccountId),
+    /// What is taken aside of a payer's credit.
+    Held(AccountId),
+    /// What payers have paid for.
+    Revenue,
+    /// What upstreams did for us.
+    UpstreamCost,
+    /// What we owe upstreams.
+    Payable,
+    /// What an upstream did beyond its bound, which no payer is asked for.
+    Overrun,
+    /// What was counted as spent of a budget because a replica was lost with its slice.
+    Unresolved(BudgetId),
+    /// The other side of `Unresolved`.
+    InDoubt(BudgetId),
+}
+
+impl Account {
+    /// Whether the balance may not fall below zero.
+    pub const fn is_guarded(self) -> bool {
+        matches!(self, Self::Credit(_) | Self::Held(_))
+    }
+}
+
+/// Why an entry was made.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum EntryKind {
+    /// Credit taken aside.
+    Hold,
+    /// A call ended.
+    Settle,
+    /// Evidence came later.
+    Correct,
+    /// A lease was lost, or what was lost with it is known now.
+    Lease,
+    /// An operator or a rail moved money.
+    Transfer,
+}
+
+/// One side of an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Posting {
+    pub account: Account,
+    pub by: Delta,
+}
+
+/// Why postings are no entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum EntryError {
+    #[error("an entry has two postings or more")]
+    TooFew,
+    #[error("the postings do not come to zero")]
+    Uneven,
+}
+
+/// Postings that come to zero. There is no other way to make one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entry {
+    id: EntryId,
+    kind: EntryKind,
+    corrects: Option<EntryId>,
+    postings: SmallVec<[Posting; 4]>,
+}
+
+impl Entry {
+    pub fn new(id: EntryId, kind: EntryKind, postings: &[Posting]) -> Result<Self, EntryError> {
+        if postings.len() < 2 {
+            return Err(EntryError::TooFew);
+        }
+        let sum: i128 = postings.iter().map(|p| i128::from(p.by.units())).sum();
+        if sum != 0 {
+            return Err(EntryError::Uneven);
+        }
+        Ok(Self {
+            id,
+            kind,
+            corrects: None,
+            postings: SmallVec::from_slice(postings),
+        })
+    }
+
+    /// The movement of an amount from one account to another. It comes to zero by its shape.
+    pub fn moved(id: EntryId, kind: EntryKind, path: (Account, Account), amount: Amount) -> Self {
+        let (from, to) = path;
+        let postings = [
+            Posting {
+                account: from,
+                by: Delta::down(amount),
+            },
+            Posting {
+                account: to,
+                by: Delta::up(amount),
+            },
+        ];
+        Self {
+            id,
+            kind,
+            corrects: None,
+            postings: SmallVec::from_slice(&postings),
+        }
+    }
+
+    /// The same, as a correction of an earlier one.
+    pub fn correcting(self, original: EntryId) -> Self {
+        Self {
+            corrects: Some(original),
+            ..self
+        }
+    }
+
+    pub const fn id(&self) -> EntryId {
+        self.id
+    }
+
+    pub const fn kind(&self) -> EntryKind {
+        self.kind
+    }
+
+    pub const fn corrects(&self) -> Option<EntryId> {
+        self.corrects
+    }
+
+    pub fn postings(&self) -> &[Posting] {
+        &self.postings
+    }
+}
+
+/// The id of an entry that a hold makes: the same for each repeat, so that a repeat is seen.
+pub fn entry_of(hold: HoldId, kind: EntryKind, number: u8) -> EntryId {
+    let mut bytes = *hold.bytes();
+    let [.., before_last, last] = &mut bytes;
+    *before_last ^= number;
+    *last ^= match kind {
+        EntryKind::Hold => 1,
+        EntryKind::Settle => 2,
+        EntryKind::Correct => 3,
+        EntryKind::Lease => 4,
+        EntryKind::Transfer => 5,
+    };
+    EntryId::from_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // LED-65
+    #[test]
+    fn an_entry_comes_to_zero_or_is_none() {
+        let id = EntryId::from_bytes([1; 16]);
+        let up = Delta::up(Amount::new(5).unwrap());
+        let down = Delta::down(Amount::new(5).unwrap());
+        let posting = |account, by| Posting { account, by };
+        let even = [
+            posting(Account::UpstreamCost, up),
+            posting(Account::Payable, down),
+        ];
+        let uneven = [
+            posting(Account::UpstreamCost, up),
+            posting(Account::Payable, up),
+        ];
+        assert!(Entry::new(id, EntryKind::Settle, &even).is_ok());
+        assert_eq!(
+            Entry::new(id, EntryKind::Settle, &uneven),
+            Err(EntryError::Uneven)
+        );
+        assert_eq!(
+            Entry::new(id, EntryKind::Settle, &even[..1]),
+            Err(EntryError::TooFew)
+        );
+        let first = Entry::new(id, EntryKind::Settle, &even).unwrap();
+        let second = first.clone().correcting(first.id());
+        assert_eq!(second.corrects(), Some(first.id()));
+        assert_eq!(second.postings(), first.postings());
+    }
+}

@@ -1,0 +1,342 @@
+//! The writes that end a hold: settled, released, out of time, corrected.
+
+use super::{SliceCover, Write, small};
+use crate::amount::{Amount, Charge, Delta};
+use crate::hold::{Ended, Outcome};
+use crate::posting::{Account, Entry, EntryKind, entry_of};
+use crate::row::{
+    Arrow, Change, Cover, Covers, Guard, HoldRow, HoldState, LeaseState, Pot, Quality, UsageRow,
+};
+use crate::write::{Evidence, LeaseThen, LeaseWhen};
+use smallvec::SmallVec;
+use tollkeep_types::HoldId;
+
+/// The end that the holder tells of. What is refused if it was done before comes first.
+pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
+    let mut writes = Vec::with_capacity(8);
+    let row = usage(ended, version);
+    let cost = (ended.bound.cost, ended.outcome.actual().cost);
+    if ended.strict.is_empty() {
+        writes.push(Write::Usage(row));
+        cost_entry(ended.hold, cost, &mut writes);
+    } else {
+        let arrow = match ended.outcome {
+            Outcome::Released(_) => Arrow::Release,
+            Outcome::Settled { quality, .. } => Arrow::Settle(quality),
+        };
+        let mut in_time = vec![moved(ended.hold, version, arrow), Write::Usage(row)];
+        for (number, cover) in ended.strict.iter().enumerate() {
+            let charged = ended.outcome.charged(cover.measure, cover.taken);
+            settle_cover(ended.hold, small(number), (cover, charged), &mut in_time);
+        }
+        cost_entry(ended.hold, cost, &mut in_time);
+        writes.push(Write::Either(in_time, late(ended, version)));
+    }
+    for (number, cover) in ended.slices.iter().enumerate() {
+        let charged = ended.outcome.charged(cover.measure, cover.taken);
+        if !charged.is_zero() {
+            writes.push(use_slice(ended.hold, small(number), cover, charged));
+        }
+    }
+    writes
+}
+
+/// Its time was over and the whole bound was charged: what is known now corrects that, unless an
+/// operator has corrected it before.
+fn late(ended: &Ended, version: u32) -> Vec<Write> {
+    let keep = Write::CorrectUsage {
+        hold: ended.hold,
+        evidence: Evidence::OwnerKeeps,
+        charge: ended.bound,
+        adds: slice_covers(ended).collect(),
+    };
+    if ended.outcome.quality() == Quality::Unknown {
+        return vec![keep];
+    }
+    let mut corrected = vec![
+        Write::CorrectUsage {
+            hold: ended.hold,
+            evidence: Evidence::Owner,
+            charge: ended.outcome.actual(),
+            adds: slice_covers(ended).collect(),
+        },
+        moved(ended.hold, version.wrapping_add(1), Arrow::Adjust),
+    ];
+    let truth = ended.outcome.actual().cost;
+    cost_correction(ended.hold, ended.bound.cost, truth, &mut corrected);
+    for (number, cover) in ended.strict.iter().enumerate() {
+        let charged = ended.outcome.charged(cover.measure, cover.taken);
+        give_back(ended.hold, small(number), (cover, charged), &mut corrected);
+    }
+    vec![Write::Either(corrected, vec![keep])]
+}
+
+const fn moved(id: HoldId, version: u32, arrow: Arrow) -> Write {
+    Write::Hold {
+        id,
+        version,
+        arrow,
+        due: false,
+    }
+}
+
+/// Moves a cost from leased to spent, or if the lease is lost from what is in doubt to what is known.
+fn use_slice(hold: HoldId, number: u8, cover: &SliceCover, amount: Amount) -> Write {
+    let used = |state| Write::Lease {
+        id: cover.lease,
+        when: LeaseWhen {
+            epoch: Some(cover.epoch),
+            state: Some(state),
+            ..LeaseWhen::default()
+        },
+        then: LeaseThen::Use { amount },
+    };
+    let budget = cover.key.budget;
+    let path = (Account::Unresolved(budget), Account::InDoubt(budget));
+    let id = entry_of(hold, EntryKind::Lease, number);
+    let spend = Write::Window {
+        key: cover.key,
+        change: Change {
+            spent: Delta::up(amount),
+            reserved: Delta::NONE,
+            leased: Delta::down(amount),
+        },
+        guard: Guard::Covered,
+        bucket: cover.bucket,
+    };
+    Write::Either(
+        vec![used(LeaseState::Active), spend],
+        vec![
+            used(LeaseState::Lost),
+            Write::Entry(Entry::moved(id, EntryKind::Lease, path, amount)),
+        ],
+    )
+}
+
+/// What was reserved becomes spent as far as it was charged; the rest is free.
+fn settle_cover(hold: HoldId, number: u8, what: (&Cover, Amount), writes: &mut Vec<Write>) {
+    let (cover, charged) = what;
+    match cover.pot {
+        Pot::Window(key) => writes.push(Write::Window {
+            key,
+            change: Change {
+                spent: Delta::up(charged),
+                reserved: Delta::down(cover.taken),
+                leased: Delta::NONE,
+            },
+            guard: Guard::Covered,
+            bucket: cover.bucket,
+        }),
+        Pot::Account(account) => {
+            let held = Account::Held(account);
+            let rest = cover.taken.above(charged);
+            for (to, amount, kind) in [
+                (Account::Revenue, charged, number),
+                (Account::Credit(account), rest, number.wrapping_add(64)),
+            ] {
+                let id = entry_of(hold, EntryKind::Settle, kind);
+                if !amount.is_zero() {
+                    let entry = Entry::moved(id, EntryKind::Settle, (held, to), amount);
+                    writes.push(Write::Entry(entry));
+                }
+            }
+        }
+    }
+}
+
+/// What was charged too much goes back to where it came from: to the window of the hold, even if
+/// that is over, or to the account.
+fn give_back(hold: HoldId, number: u8, what: (&Cover, Amount), writes: &mut Vec<Write>) {
+    let (cover, truth) = what;
+    let excess = cover.taken.above(truth);
+    if excess.is_zero() {
+        return;
+    }
+    match cover.pot {
+        Pot::Window(key) => {
+            let back = Write::Window {
+                key,
+                change: Change {
+                    spent: Delta::down(excess),
+                    ..Change::default()
+                },
+                guard: Guard::Covered,
+                bucket: cover.bucket,
+            };
+            // A lost slice was booked into the bucket of its loss. What is not in the bucket of the
+            // grant stays counted until that one leaves.
+            writes.push(match cover.bucket {
+                Some(_) => Write::Either(vec![back], Vec::new()),
+                None => back,
+            });
+        }
+        Pot::Account(account) => {
+            let path = (Account::Revenue, Account::Credit(account));
+            let id = entry_of(hold, EntryKind::Correct, number);
+            let entry = Entry::moved(id, EntryKind::Correct, path, excess);
+            let original = entry_of(hold, EntryKind::Settle, number);
+            writes.push(Write::Entry(entry.correcting(original)));
+        }
+    }
+}
+
+/// What the upstream did, to be paid: up to the bound by the payer's pots, beyond it by nobody.
+fn cost_entry(hold: HoldId, cost: (Amount, Amount), writes: &mut Vec<Write>) {
+    let (bound, actual) = cost;
+    let within = actual.min(bound);
+    for (to, amount, number) in [
+        (Account::UpstreamCost, within, 128),
+        (Account::Overrun, actual.above(within), 129),
+    ] {
+        if !amount.is_zero() {
+            let id = entry_of(hold, EntryKind::Settle, number);
+            let entry = Entry::moved(id, EntryKind::Settle, (Account::Payable, to), amount);
+            writes.push(Write::Entry(entry));
+        }
+    }
+}
+
+/// The upstream did less than was written down.
+fn cost_correction(hold: HoldId, was: Amount, truth: Amount, writes: &mut Vec<Write>) {
+    let excess = was.above(truth);
+    if !excess.is_zero() {
+        let id = entry_of(hold, EntryKind::Correct, 128);
+        let path = (Account::UpstreamCost, Account::Payable);
+        let entry = Entry::moved(id, EntryKind::Correct, path, excess);
+        let original = entry_of(hold, EntryKind::Settle, 128);
+        writes.push(Write::Entry(entry.correcting(original)));
+    }
+}
+
+/// What is charged to slices.
+fn slice_covers(ended: &Ended) -> impl Iterator<Item = Cover> {
+    ended.slices.iter().map(|cover| Cover {
+        pot: Pot::Window(cover.key),
+        measure: cover.measure,
+        taken: ended.outcome.charged(cover.measure, cover.taken),
+        bucket: cover.bucket,
+    })
+}
+
+fn usage(ended: &Ended, version: u32) -> UsageRow {
+    let strict = ended.strict.iter().map(|cover| Cover {
+        taken: ended.outcome.charged(cover.measure, cover.taken),
+        ..*cover
+    });
+    UsageRow {
+        hold: ended.hold,
+        quality: ended.outcome.quality(),
+        bound: ended.bound,
+        charge: ended.outcome.actual(),
+        charged: slice_covers(ended).chain(strict).collect(),
+        row: (!ended.strict.is_empty()).then(|| version.wrapping_add(1)),
+        swept: false,
+        corrected: false,
+    }
+}
+
+/// A hold out of time: free if nothing can have been sent, else charged in full.
+pub(super) fn expire(hold: &HoldRow) -> Vec<Write> {
+    let committed = hold.state == HoldState::Committed;
+    let mut writes = vec![Write::Hold {
+        id: hold.id,
+        version: hold.version,
+        arrow: Arrow::Expire,
+        due: true,
+    }];
+    let charged_of = |cover: &Cover| {
+        if committed { cover.taken } else { Amount::ZERO }
+    };
+    for (number, cover) in hold.covers.iter().enumerate() {
+        settle_cover(
+            hold.id,
+            small(number),
+            (cover, charged_of(cover)),
+            &mut writes,
+        );
+    }
+    let charged: SmallVec<[Cover; 4]> = hold
+        .covers
+        .iter()
+        .map(|cover| Cover {
+            taken: charged_of(cover),
+            ..*cover
+        })
+        .collect();
+    let (quality, charge) = if committed {
+        (Quality::Unknown, hold.bound)
+    } else {
+        (Quality::Reported, Charge::NOTHING)
+    };
+    cost_entry(hold.id, (hold.bound.cost, charge.cost), &mut writes);
+    writes.push(Write::Usage(UsageRow {
+        hold: hold.id,
+        quality,
+        bound: hold.bound,
+        charge,
+        charged,
+        row: Some(hold.version.wrapping_add(1)),
+        swept: true,
+        corrected: false,
+    }));
+    writes
+}
+
+/// Evidence from outside. Downward it goes back to each pot; upward each pot bears it if its limit
+/// allows, else nobody does.
+pub(super) fn correct(usage: &UsageRow, actual: &Charge) -> Vec<Write> {
+    let mut writes = vec![Write::CorrectUsage {
+        hold: usage.hold,
+        evidence: Evidence::Outside(usage.quality),
+        charge: *actual,
+        adds: Covers::new(),
+    }];
+    if let Some(version) = usage.row {
+        writes.push(moved(usage.hold, version, Arrow::Adjust));
+    }
+    cost_correction(usage.hold, usage.charge.cost, actual.cost, &mut writes);
+    for (number, cover) in usage.charged.iter().enumerate() {
+        let number = small(number);
+        let truth = actual.of(cover.measure);
+        if truth <= cover.taken {
+            give_back(usage.hold, number, (cover, truth), &mut writes);
+            continue;
+        }
+        let more = truth.above(cover.taken);
+        let bears = raise(usage.hold, number, cover, more);
+        writes.push(Write::Either(vec![bears], Vec::new()));
+    }
+    let more = actual.cost.above(usage.charge.cost);
+    if !more.is_zero() {
+        let id = entry_of(usage.hold, EntryKind::Correct, 129);
+        let path = (Account::Payable, Account::Overrun);
+        writes.push(Write::Entry(Entry::moved(
+            id,
+            EntryKind::Correct,
+            path,
+            more,
+        )));
+    }
+    writes
+}
+
+fn raise(hold: HoldId, number: u8, cover: &Cover, more: Amount) -> Write {
+    match cover.pot {
+        Pot::Window(key) => Write::Window {
+            key,
+            change: Change {
+                spent: Delta::up(more),
+                ..Change::default()
+            },
+            guard: Guard::Fits,
+            bucket: cover.bucket,
+        },
+        Pot::Account(account) => {
+            let id = entry_of(hold, EntryKind::Correct, number);
+            let path = (Account::Credit(account), Account::Revenue);
+            let original = entry_of(hold, EntryKind::Settle, number);
+            let entry = Entry::moved(id, EntryKind::Correct, path, more);
+            Write::Entry(entry.correcting(original))
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The words in which the core tells a store what to write, and the answers.
+//!
+//! A step is a list of writes in one transaction: all or none. Each has its guard; the first one
+//! that is not met ends the step, and its name is the answer. A store needs to know nothing else.
+
+use crate::amount::Charge;
+use crate::posting::Entry;
+use crate::row::{
+    Arrow, Change, Covers, Guard, HoldRow, LeaseRow, LeaseState, Pot, Quality, UsageRow, WindowRow,
+};
+use crate::window::WindowKey;
+use tollkeep_types::{BudgetId, HoldId, LeaseId, ReplicaId, WallMillis};
+
+/// One guarded write.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Write {
+    /// The window's row is there, with the limit of its budget, and buckets before the floor have
+    /// been taken off its spent sum. Never refused.
+    Open {
+        key: WindowKey,
+        floor: Option<WallMillis>,
+    },
+    /// Refused as short, or as broken where sums would fall below zero. With a bucket, what is
+    /// spent is also booked there, and nowhere if that bucket has left.
+    Window {
+        key: WindowKey,
+        change: Change,
+        guard: Guard,
+        bucket: Option<WallMillis>,
+    },
+    /// Refused as a repeat if the id is there.
+    NewLease(LeaseRow),
+    /// Refused as moved unless all of `when` holds.
+    Lease {
+        id: LeaseId,
+        when: LeaseWhen,
+        then: LeaseThen,
+    },
+    /// Refused as a repeat if the id is there.
+    NewHold(HoldRow),
+    /// The row's state moves along the arrow. Refused as moved if the version is another or the
+    /// state has no such arrow, and as not due if `due` and its time is not over.
+    Hold {
+        id: HoldId,
+        version: u32,
+        arrow: Arrow,
+        due: bool,
+    },
+    /// Refused as moved if the version is another or the hold has ended.
+    RenewHold {
+        id: HoldId,
+        version: u32,
+        expires_at: WallMillis,
+    },
+    /// Refused as a repeat if the hold has one.
+    Usage(UsageRow),
+    /// Refused as moved unless the row is as the evidence wants it.
+    CorrectUsage {
+        hold: HoldId,
+        evidence: Evidence,
+        charge: Charge,
+        /// What its holder charged to slices, of which a sweep knows nothing.
+        adds: Covers,
+    },
+    /// Refused as a repeat if the id is there, as short if a guarded balance would fall below zero.
+    Entry(Entry),
+    /// Counts the row's recall on.
+    Recall(WindowKey),
+    /// Refused as a repeat if this was told of the window.
+    Warn { key: WindowKey, percent: u8 },
+    /// Another limit of the budget, and of this window.
+    Limit {
+        key: WindowKey,
+        limit: crate::amount::Amount,
+    },
+    /// A replica's next epoch, unless this process has begun it already.
+    Join { replica: ReplicaId, boot: u64 },
+    /// The first list, or if a write of it is refused the second in its place.
+    Either(Vec<Self>, Vec<Self>),
+}
+
+/// Who says what a call cost, after it was written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Evidence {
+    /// Its holder, who comes after its time was over: once, and if nobody corrected it before.
+    Owner,
+    /// The same, but what is written stays: once.
+    OwnerKeeps,
+    /// A bill, a late line, an operator: once, and if the cost is still known no better than so.
+    Outside(Quality),
+}
+
+impl Evidence {
+    /// The row after it, or nothing if the row does not take it.
+    pub fn applied(self, row: &UsageRow, charge: Charge, adds: &Covers) -> Option<UsageRow> {
+        let takes = match self {
+            Self::Owner => row.swept && !row.corrected,
+            Self::OwnerKeeps => row.swept,
+            Self::Outside(was) => !row.corrected && row.quality == was && was != Quality::Reported,
+        };
+        let mut row = row.clone();
+        row.charged.extend(adds.iter().copied());
+        takes.then_some(match self {
+            Self::Owner => UsageRow {
+                charge,
+                swept: false,
+                corrected: true,
+                ..row
+            },
+            Self::OwnerKeeps => UsageRow {
+                swept: false,
+                ..row
+            },
+            Self::Outside(_) => UsageRow {
+                charge,
+                corrected: true,
+                ..row
+            },
+        })
+    }
+}
+
+/// What must be so of a lease.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LeaseWhen {
+    pub epoch: Option<u64>,
+    pub state: Option<LeaseState>,
+    pub serial: Option<u32>,
+    pub version: Option<u32>,
+    /// Its end and the time of grace are over, or its replica has begun another epoch.
+    pub overdue: bool,
+}
+
+/// What becomes of a lease.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LeaseThen {
+    Take {
+        more: crate::amount::Amount,
+        expires_at: WallMillis,
+    },
+    Renew {
+        expires_at: WallMillis,
+    },
+    /// So much is returned; with nothing left the lease has ended.
+    Return {
+        amount: crate::amount::Amount,
+    },
+    Use {
+        amount: crate::amount::Amount,
+    },
+    Lose,
+}
+
+impl LeaseWhen {
+    pub fn holds_of(&self, row: &LeaseRow) -> bool {
+        self.epoch.is_none_or(|epoch| row.epoch == epoch)
+            && self.state.is_none_or(|state| row.state == state)
+            && self.serial.is_none_or(|serial| row.serial == serial)
+            && self.version.is_none_or(|version| row.version == version)
+    }
+}
+
+impl LeaseThen {
+    /// The row after it, or nothing if the lease can't bear it.
+    pub fn applied(self, row: &LeaseRow) -> Option<LeaseRow> {
+        let step = |row: LeaseRow| LeaseRow {
+            serial: row.serial.wrapping_add(1),
+            version: row.version.wrapping_add(1),
+            ..row
+        };
+        match self {
+            Self::Take { more, expires_at } => Some(step(LeaseRow {
+                amount: row.amount.plus(more)?,
+                expires_at,
+                ..row.clone()
+            })),
+            Self::Renew { expires_at } => Some(step(LeaseRow {
+                expires_at,
+                ..row.clone()
+            })),
+            Self::Return { amount } => {
+                let row = row.with_returned(amount)?;
+                let state = if row.rest().is_zero() {
+                    LeaseState::Returned
+                } else {
+                    row.state
+                };
+                Some(step(LeaseRow { state, ..row }))
+            }
+            Self::Use { amount } => row.with_used(amount),
+            Self::Lose => Some(LeaseRow {
+                state: LeaseState::Lost,
+                version: row.version.wrapping_add(1),
+                ..row.clone()
+            }),
+        }
+    }
+}
+
+/// Why a step was not done. Nothing of it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// It does not fit.
+    Short(Pot),
+    /// A row is not, or is no longer, as it was thought.
+    Moved,
+    /// It was done before.
+    Repeat,
+    /// Its time has not come.
+    NotDue,
+    /// No such budget, account, lease or hold.
+    Absent,
+    /// Sums would fall below zero: a fault of ours, and nothing is written.
+    Broken,
+}
+
+/// What the store says to a command.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    pub refusal: Option<Refusal>,
+    /// The largest time the store's clock has shown: windows and buckets are of this.
+    pub now: WallMillis,
+    /// The rows of windows it touched, as they are after it.
+    pub windows: Vec<(WindowKey, WindowRow)>,
+    /// The leases it touched.
+    pub leases: Vec<LeaseRow>,
+    /// The hold it touched.
+    pub hold: Option<HoldRow>,
+    /// What is overdue, where that was asked.
+    pub due_holds: Vec<HoldRow>,
+    pub due_leases: Vec<LeaseRow>,
+    /// The epoch, to one that joins.
+    pub epoch: u64,
+}
+
+/// Nothing is known of what was asked: it may have been done, or not, or be done yet. The same
+/// command is given again until there is an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NoAnswer;
+
+/// What the planner needs to know of a budget's present.
+#[derive(Clone, Debug)]
+pub struct Present {
+    pub key: WindowKey,
+    /// The bucket of this moment, and the first that counts: of rolling windows.
+    pub bucket: Option<WallMillis>,
+    pub floor: Option<WallMillis>,
+}
+
+/// What the transaction knows when a command is planned in it.
+pub trait Facts {
+    /// The store's clock.
+    fn now(&self) -> WallMillis;
+    /// The window that is open now: of the largest time seen, never before the last one opened.
+    fn present(&self, budget: BudgetId) -> Option<Present>;
+}

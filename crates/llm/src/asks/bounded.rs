@@ -1,0 +1,179 @@
+//! A call brought down to what it may ask for: a few bytes of its body are others then.
+
+use super::{Count, choice_keys, note_count, output_keys};
+use crate::json::values::key_text;
+use crate::json::{Broken, Cursor};
+use crate::surface::Surface;
+
+/// The least that models think with (Anthropic, extended thinking).
+const THINKING_TOKENS_MIN: u64 = 1024;
+
+/// To what a body is brought down.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bounds {
+    /// Tokens of output.
+    pub output_tokens: Option<u64>,
+    /// Answers at once.
+    pub choices: Option<u64>,
+}
+
+/// Why a body can't be brought down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BoundFault {
+    /// It is not what it was when it was read strictly, or nests too deep.
+    Unreadable,
+    /// It wants to think, and too few tokens are left for that.
+    Thinking,
+}
+
+impl From<Broken> for BoundFault {
+    fn from(_: Broken) -> Self {
+        Self::Unreadable
+    }
+}
+
+/// A number to write instead of some bytes.
+#[derive(Clone, Copy)]
+struct Edit {
+    start: usize,
+    end: usize,
+    number: u64,
+}
+
+/// What is found in one pass.
+struct Found {
+    edits: Vec<Edit>,
+    is_empty: bool,
+    says_output: bool,
+    /// The output is bounded further than it was.
+    is_lowered: bool,
+    /// The tokens to think with, and where they stand.
+    thinking: Option<(Edit, Count)>,
+}
+
+/// The body with these bounds written in: where it asks for more, and for output also where it says
+/// nothing, under the name `say_output_as`. Tokens to think with are fewer than those of the output
+/// then. Every other byte is as it was. `None`: it fits as it is.
+///
+/// # Errors
+/// See [`BoundFault`].
+pub fn bounded(
+    surface: Surface,
+    body: &[u8],
+    bounds: &Bounds,
+    say_output_as: &str,
+) -> Result<Option<Vec<u8>>, BoundFault> {
+    let opens_at = body.len().saturating_sub(Cursor::new(body).left());
+    let mut found = Found::read(surface, body, bounds)?;
+    let inserted = bounds.output_tokens.filter(|_| !found.says_output);
+    found.bound_thinking(bounds, inserted)?;
+    if found.edits.is_empty() && inserted.is_none() {
+        return Ok(None);
+    }
+    let piece = |from: usize, to: usize| body.get(from..to).ok_or(BoundFault::Unreadable);
+    let mut edited = Vec::with_capacity(body.len().saturating_add(64));
+    let mut copied = opens_at.saturating_add(1);
+    edited.extend_from_slice(piece(0, copied)?);
+    if let Some(max) = inserted {
+        let comma = if found.is_empty { "" } else { "," };
+        edited.extend_from_slice(format!("\"{say_output_as}\":{max}{comma}").as_bytes());
+    }
+    for edit in found.edits {
+        edited.extend_from_slice(piece(copied, edit.start)?);
+        edited.extend_from_slice(edit.number.to_string().as_bytes());
+        copied = edit.end;
+    }
+    edited.extend_from_slice(piece(copied, body.len())?);
+    Ok(Some(edited))
+}
+
+impl Found {
+    fn read(surface: Surface, body: &[u8], bounds: &Bounds) -> Result<Self, BoundFault> {
+        let mut found = Self {
+            edits: Vec::new(),
+            is_empty: true,
+            says_output: output_keys(surface).is_empty(),
+            is_lowered: false,
+            thinking: None,
+        };
+        Cursor::new(body).members(|key, cursor| {
+            found.is_empty = false;
+            let key = key_text(key)?;
+            let is_output = output_keys(surface).contains(&&*key);
+            if is_output && let Some(max) = bounds.output_tokens {
+                found.says_output = true;
+                return Ok(found.bound((body, max), cursor)?);
+            }
+            if choice_keys(surface).contains(&&*key)
+                && cursor.first() != Some(b'n')
+                && let Some(max) = bounds.choices
+            {
+                let is_lowered = found.is_lowered;
+                found.bound((body, max), cursor)?;
+                found.is_lowered = is_lowered;
+                return Ok(());
+            }
+            if surface == Surface::Messages && key == "thinking" && cursor.first() == Some(b'{') {
+                return Ok(found.look_at_thinking(body, cursor)?);
+            }
+            Ok::<_, BoundFault>(cursor.skip()?)
+        })?;
+        Ok(found)
+    }
+
+    /// Takes a number, which becomes at most `max`.
+    fn bound(&mut self, (body, max): (&[u8], u64), cursor: &mut Cursor<'_>) -> Result<(), Broken> {
+        let (edit, asked) = number(body, max, cursor)?;
+        if !matches!(asked, Some(Count::Number(number)) if number <= max) {
+            self.edits.push(edit);
+            self.is_lowered = true;
+        }
+        Ok(())
+    }
+
+    fn look_at_thinking(&mut self, body: &[u8], cursor: &mut Cursor<'_>) -> Result<(), Broken> {
+        cursor.members(|key, cursor| {
+            if key_text(key)? != "budget_tokens" {
+                return cursor.skip();
+            }
+            let (edit, asked) = number(body, 0, cursor)?;
+            self.thinking = asked.map(|asked| (edit, asked));
+            Ok(())
+        })
+    }
+
+    /// A model thinks with fewer tokens than it may give out.
+    fn bound_thinking(&mut self, bounds: &Bounds, inserted: Option<u64>) -> Result<(), BoundFault> {
+        let is_lowered = self.is_lowered || inserted.is_some();
+        let (Some((edit, asked)), Some(max)) = (self.thinking, bounds.output_tokens) else {
+            return Ok(());
+        };
+        if !is_lowered || !asked.exceeds(max.saturating_sub(1)) {
+            return Ok(());
+        }
+        let number = max.saturating_sub(1);
+        if number < THINKING_TOKENS_MIN {
+            return Err(BoundFault::Thinking);
+        }
+        self.edits.push(Edit { number, ..edit });
+        self.edits.sort_unstable_by_key(|edit| edit.start);
+        Ok(())
+    }
+}
+
+/// Takes a value: where it stands, with `instead` for it, and what it asks for.
+fn number(
+    body: &[u8],
+    instead: u64,
+    cursor: &mut Cursor<'_>,
+) -> Result<(Edit, Option<Count>), Broken> {
+    let start = body.len().saturating_sub(cursor.left());
+    let mut asked = None;
+    note_count(&mut asked, cursor)?;
+    let edit = Edit {
+        start,
+        end: body.len().saturating_sub(cursor.left()),
+        number: instead,
+    };
+    Ok((edit, asked))
+}

@@ -1,0 +1,10 @@
+//! A small world: replicas, callers, upstreams, a store, clocks, a network, and what goes wrong.
+
+mod audit;
+mod call;
+pub mod faults;
+pub mod random;
+mod replica;
+pub mod run;
+pub mod store;
+mod world;
