@@ -190,6 +190,10 @@ impl Action {
                 | Self::MaintenanceOn
                 | Self::MaintenanceOff
                 | Self::AdminLockout
+                | Self::AdminLogin
+                | Self::AdminLogout
+                | Self::AdminAccess
+                | Self::SessionEnd
                 | Self::EgressBlocked
                 | Self::RequestRejected
                 | Self::AdminLogin

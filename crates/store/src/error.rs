@@ -72,12 +72,6 @@ pub enum Conflict {
     /// There are as many management keys as there may be.
     #[error("there are too many management keys")]
     ManagementKeysFull,
-    /// There are as many credentials as there may be.
-    #[error("there are too many credentials")]
-    CredentialsFull,
-    /// Another credential of the same place has that secret.
-    #[error("another credential has that secret")]
-    CredentialKnown,
     /// There is an operator who signs in with that name.
     #[error("an operator of that name exists")]
     OperatorName,
@@ -87,6 +81,12 @@ pub enum Conflict {
     /// There are as many console sessions as there may be.
     #[error("there are too many console sessions")]
     SessionsFull,
+    /// There are as many credentials as there may be.
+    #[error("there are too many credentials")]
+    CredentialsFull,
+    /// Another credential of the same place has that secret.
+    #[error("another credential has that secret")]
+    CredentialKnown,
     /// The key was revoked or has expired.
     #[error("the management key has ended")]
     ManagementKeyEnded,

@@ -61,8 +61,8 @@ macro_rules! sealed {
 /// Every field that holds sealed texts. Whoever adds one adds a line.
 const SEALED: &[SealedField] = &[
     sealed!("meta", row "key", field "value", tenant "''"),
-    sealed!("credentials", row "id", field "secret", tenant "tenant_id"),
     sealed!("operators", row "id", field "totp", tenant "coalesce(tenant_id, '')"),
+    sealed!("credentials", row "id", field "secret", tenant "tenant_id"),
 ];
 
 const SEAL_ONCE: &str = "INSERT INTO meta (key, value, sealed_at) VALUES ($1, $2, $3)

@@ -125,6 +125,20 @@ fn example(action: Action) -> Event<'static> {
         | Action::ManagementKeyRevoke => managed(action)
             .with_detail(Key::Kind, Value::Word("operator"))
             .with_detail(Key::Name, Value::OwnedWord("mky_1".into())),
+        Action::OperatorCreate
+        | Action::OperatorRead
+        | Action::OperatorUpdate
+        | Action::OperatorPassword
+        | Action::OperatorTotp
+        | Action::OperatorDisable
+        | Action::OperatorEnable
+        | Action::OperatorDelete => managed(action)
+            .with_actor_id(ActorId::Operator(OperatorId::from_bytes([0x77; 16])))
+            .with_detail(Key::Kind, Value::Word("viewer"))
+            .with_detail(Key::Name, Value::OwnedWord("opr_1".into())),
+        Action::AdminLogin | Action::AdminLogout | Action::SessionEnd => managed(action)
+            .with_detail(Key::Kind, Value::Word("key"))
+            .with_detail(Key::Name, Value::OwnedWord("csn_1".into())),
         Action::CredentialCreate
         | Action::CredentialRead
         | Action::CredentialList
@@ -141,20 +155,6 @@ fn example(action: Action) -> Event<'static> {
         Action::VaultOpenFailed => Event::new(action, Actor::System, Outcome::Error)
             .with_detail(Key::Provider, Value::Word("openai"))
             .with_detail(Key::Name, Value::OwnedWord("crd_1".into())),
-        Action::OperatorCreate
-        | Action::OperatorRead
-        | Action::OperatorUpdate
-        | Action::OperatorPassword
-        | Action::OperatorTotp
-        | Action::OperatorDisable
-        | Action::OperatorEnable
-        | Action::OperatorDelete => managed(action)
-            .with_actor_id(ActorId::Operator(OperatorId::from_bytes([0x77; 16])))
-            .with_detail(Key::Kind, Value::Word("viewer"))
-            .with_detail(Key::Name, Value::OwnedWord("opr_1".into())),
-        Action::AdminLogin | Action::AdminLogout | Action::SessionEnd => managed(action)
-            .with_detail(Key::Kind, Value::Word("key"))
-            .with_detail(Key::Name, Value::OwnedWord("csn_1".into())),
         Action::TokenRevokeBatch => {
             managed(action).with_detail(Key::RevokedCount, Value::Number(3))
         }

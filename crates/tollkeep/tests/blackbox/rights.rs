@@ -248,13 +248,6 @@ pub(crate) fn world() -> World {
     World { gateway, ids, keys }
 }
 
-/// A credential of this project.
-fn credential(gateway: &Gateway, project: &str) -> String {
-    let secret = "sk-known-Zq8kTm2vXw7pLs4n";
-    let body = json!({ "provider": "openai", "secret": secret, "project": project });
-    made(gateway, "/api/v1/credentials", &body)
-}
-
 fn person(gateway: &Gateway, name: &str, tenant: &str) -> String {
     let body = json!({ "name": name, "role": "viewer", "tenant_id": tenant });
     made(gateway, "/api/v1/operators", &body)
@@ -266,6 +259,13 @@ const OPEN: [(&str, u16); 3] = [
     ("session_oidc", 404),
     ("session_oidc_callback", 404),
 ];
+
+/// A credential of this project.
+fn credential(gateway: &Gateway, project: &str) -> String {
+    let secret = "sk-known-Zq8kTm2vXw7pLs4n";
+    let body = json!({ "provider": "openai", "secret": secret, "project": project });
+    made(gateway, "/api/v1/credentials", &body)
+}
 
 // ID-54
 #[test]
@@ -375,7 +375,7 @@ fn every_operation_is_for_those_who_may_and_nobody_else() {
 
 /// An id of the same kind that names nothing.
 fn missing(start: &str) -> String {
-    let known = ["ten_", "prj_", "tid_", "mky_", "crd_", "opr_", "csn_"];
+    let known = ["ten_", "prj_", "tid_", "mky_", "opr_", "csn_", "crd_"];
     let prefix = known.into_iter().find(|prefix| start.contains(prefix));
     format!(
         "{}00000000000070008000000000000000",
