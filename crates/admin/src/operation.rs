@@ -195,6 +195,15 @@ fn route(operations: &[&'static Operation]) -> MethodRouter<Arc<State>> {
     })
 }
 
+/// A body, up to what is read of one.
+async fn bytes_of(request: Request) -> Result<Bytes, Problem> {
+    let bytes = Bytes::from_request(request, &()).await;
+    bytes.map_err(|refused| match refused.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+        _ => Problem::bad_request("The body could not be read."),
+    })
+}
+
 impl Operation {
     /// The operation in the words of scopes.
     pub(crate) fn scope(&self) -> String {
@@ -291,11 +300,7 @@ impl Operation {
         let bytes = match self.method {
             Method::Get => Bytes::new(),
             Method::Post | Method::Put | Method::Patch | Method::Delete => {
-                let body = Bytes::from_request(Request::from_parts(parts, body), &()).await;
-                body.map_err(|refused| match refused.status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-                    _ => Problem::bad_request("The body could not be read."),
-                })?
+                bytes_of(Request::from_parts(parts, body)).await?
             }
         };
         let body = Members::read(self.body.unwrap_or_default(), &bytes)?;

@@ -196,10 +196,6 @@ impl Action {
                 | Self::SessionEnd
                 | Self::EgressBlocked
                 | Self::RequestRejected
-                | Self::AdminLogin
-                | Self::AdminLogout
-                | Self::AdminAccess
-                | Self::SessionEnd
                 | Self::VaultOpenFailed
                 | Self::SecurityViolation
         )

@@ -217,7 +217,7 @@ impl Recorder {
             tollkeep_observe::access::write_line(&mut lines.access, &mut lines.texts, &line);
             lines.accessed += 1;
         }
-        if let Some(line) = usage_line(facts, &models, book) {
+        if let Some(line) = usage_line(facts, &models, (book, &self.sinks.redactor)) {
             tollkeep_observe::usage_line::write_line(&mut lines.usage, &mut lines.texts, &line);
             lines.used += 1;
         }
@@ -431,7 +431,7 @@ fn access_line<'a>(
 fn usage_line<'a>(
     facts: &'a Facts,
     models: &'a Models<'_>,
-    book: &'a Book,
+    (book, redactor): (&'a Book, &'a Redactor),
 ) -> Option<UsageLine<'a>> {
     let (llm, asked) = (facts.llm.as_ref()?, facts.asked.as_ref()?);
     let settled = llm.settled.as_ref()?;
@@ -458,5 +458,6 @@ fn usage_line<'a>(
         outcome: facts.outcome,
         stream: llm.stream,
         duration_ms: facts.duration_ns / 1_000_000,
+        redactor,
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::RequestOutcome;
 use crate::json;
+use crate::redact::Redactor;
 use crate::texts::Texts;
 use std::fmt::Display;
 use std::io::Write as _;
@@ -48,6 +49,8 @@ pub struct UsageLine<'a> {
     pub stream: bool,
     /// First byte of the request to last byte of the answer, in milliseconds.
     pub duration_ms: u64,
+    /// Hides secrets in what callers and upstreams named.
+    pub redactor: &'a Redactor,
 }
 
 /// HOT. Appends the line and its line feed.
@@ -74,7 +77,7 @@ pub fn write_line(out: &mut Vec<u8>, texts: &mut Texts, line: &UsageLine<'_>) {
     out.extend_from_slice(line.surface.as_bytes());
     out.extend_from_slice(b"\",\"status\":");
     json::number(out, u64::from(line.status));
-    write_usage(out, line.usage);
+    write_usage(out, line.usage, line.redactor);
     write_flags(out, line.flags);
     write_cost(out, line);
     out.extend_from_slice(b",\"outcome\":\"");
@@ -90,13 +93,13 @@ pub fn write_line(out: &mut Vec<u8>, texts: &mut Texts, line: &UsageLine<'_>) {
 
 /// Counts, and how far to trust them. Unknown usage has no counts at all, so that nobody sums it
 /// up as zero.
-fn write_usage(out: &mut Vec<u8>, report: &UsageReport) {
+fn write_usage(out: &mut Vec<u8>, report: &UsageReport, redactor: &Redactor) {
     out.extend_from_slice(b",\"quality\":");
     json::word(out, report.quality().name());
     match report {
         UsageReport::Reported(lines) | UsageReport::Estimated(lines) => {
             out.push(b',');
-            write_line_of(out, &lines.first);
+            write_line_of(out, &lines.first, redactor);
             if lines.more.is_empty() {
                 return;
             }
@@ -105,10 +108,10 @@ fn write_usage(out: &mut Vec<u8>, report: &UsageReport) {
                 out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
                 if let Some(model) = &line.model {
                     out.extend_from_slice(b"\"model\":\"");
-                    json::escaped(out, model);
+                    json::escaped(out, &redactor.hide(model));
                     out.extend_from_slice(b"\",");
                 }
-                write_line_of(out, line);
+                write_line_of(out, line, redactor);
                 out.push(b'}');
             }
             out.push(b']');
@@ -121,9 +124,9 @@ fn write_usage(out: &mut Vec<u8>, report: &UsageReport) {
     }
 }
 
-fn write_line_of(out: &mut Vec<u8>, line: &Line) {
+fn write_line_of(out: &mut Vec<u8>, line: &Line, redactor: &Redactor) {
     out.extend_from_slice(b"\"usage\":{");
-    write_counts(out, &line.usage);
+    write_counts(out, &line.usage, redactor);
     out.push(b'}');
     if line.service != Service::Default {
         out.extend_from_slice(b",\"service\":");
@@ -135,14 +138,14 @@ fn write_line_of(out: &mut Vec<u8>, line: &Line) {
             out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
             json::escaped(out, kind);
             out.push(b':');
-            json::escaped(out, value);
+            json::escaped(out, &redactor.hide(value));
             out.push(b'"');
         }
         out.push(b']');
     }
 }
 
-fn write_counts(out: &mut Vec<u8>, usage: &Usage) {
+fn write_counts(out: &mut Vec<u8>, usage: &Usage, redactor: &Redactor) {
     let tokens = usage.iter().map(|(class, count)| (class.name(), count));
     let units = usage.units().map(|(unit, count)| (unit.name(), count));
     let mut is_first = true;
@@ -160,7 +163,7 @@ fn write_counts(out: &mut Vec<u8>, usage: &Usage) {
     if let Some(images) = usage.images() {
         comma(out);
         out.extend_from_slice(b"\"image:");
-        json::escaped(out, &images.sort);
+        json::escaped(out, &redactor.hide(&images.sort));
         out.extend_from_slice(b"\":");
         json::number(out, images.count);
     }
@@ -198,7 +201,7 @@ fn write_cost(out: &mut Vec<u8>, line: &UsageLine<'_>) {
         }
         Some(Err(why)) => {
             out.extend_from_slice(b",\"unpriced\":\"");
-            json::escaped(out, &why.to_string());
+            json::escaped(out, &line.redactor.hide(&why.to_string()));
             out.push(b'"');
         }
     }
@@ -232,6 +235,7 @@ mod tests {
             outcome: RequestOutcome::Served,
             stream: true,
             duration_ms: 1204,
+            redactor: &Redactor::default(),
         };
         write_line(&mut out, &mut Texts::default(), &line);
         String::from_utf8(out).unwrap()

@@ -83,7 +83,7 @@ use self::trust_proxy::{TrustProxy, TrustProxyKind};
 use self::vault::VaultFile;
 use crate::check::Checks;
 use crate::field::{KindExt, named, plain_name, section};
-use crate::kind::{choice, path, switch, whole};
+use crate::kind::{choice, maybe, path, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::path::PathBuf;
@@ -214,7 +214,7 @@ keys! {
         /// A folder of credentials: `<provider>*.json`, each `{"type": "api_key", "token": "…",
         /// "priority": 0}`. What stands in them is sealed in the store, at start and when one
         /// changes; the files stay as they are. Mode 0700, its files 0600. Without it: none.
-        auth_dir: Option<PathBuf> = path().optional(),
+        auth_dir: Option<PathBuf> = maybe(path()).or(None),
         config: FileRules = section(),
         /// As `server.trust_proxy`.
         trust_proxy: Option<TrustProxy> = TrustProxyKind.optional(),

@@ -83,6 +83,7 @@ async fn a_secret_is_kept_once_in_one_place_and_sealed_anew_by_the_same_again() 
     };
     let other = put_made(&world, of_other).await;
     let project = world.project().await.id;
+    world.pass(1);
     let of_project = NewCredential {
         project_id: Some(project),
         ..new(&world, 1)

@@ -56,10 +56,7 @@ fn is_active(token: &LiveToken) -> bool {
 // ID-3 ID-33
 #[tokio::test]
 #[ignore = "needs PostgreSQL: `make test`"]
-#[expect(
-    clippy::too_many_lines,
-    reason = "every change of one, seen by the other"
-)]
+#[expect(clippy::too_many_lines, reason = "every change, as seen by another")]
 async fn what_one_store_changes_the_other_shows() {
     let world = World::on_server().await;
     let other = Other::of(&world).await;

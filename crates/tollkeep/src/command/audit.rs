@@ -20,7 +20,7 @@ pub(crate) enum Audit {
     /// List what happened, the last first
     List(Box<List>),
     /// Show one event
-    Get(Get),
+    Get(Box<Get>),
     /// Look whether files are what was written; needs no gateway
     Verify(Verify),
 }

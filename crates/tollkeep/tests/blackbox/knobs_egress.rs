@@ -13,6 +13,11 @@ use tollkeep_testkit::NameServer;
 /// Keys that other tests turn, with the file and the name of one.
 const ELSEWHERE: &[Elsewhere] = &[
     (
+        &["providers.<name>.self_hosted"],
+        include_str!("prices.rs"),
+        "tables_and_rules_for_unknown_models_are_taken_over_while_it_runs",
+    ),
+    (
         &[
             "upstreams.<name>.allow_private",
             "upstreams.<name>.dangerously_allow_metadata",

@@ -286,13 +286,12 @@ const REFUSED: [(&str, &str, &str, u16, &str); 16] = [
 ];
 
 /// Every path, and what it allows.
-const ALLOWED: [(&str, &str); 9] = [
+const ALLOWED: [(&str, &str); 8] = [
     ("/api/v1/tokens", "GET, HEAD, POST"),
     ("/api/v1/tokens/ID", "GET, HEAD, PATCH"),
     ("/api/v1/tokens/ID/revoke", "POST"),
     ("/api/v1/tokens/ID/rotate", "POST"),
     ("/api/v1/projects", "GET, HEAD, POST"),
-    ("/api/v1/projects/default", "GET, HEAD, PATCH"),
     ("/api/v1/status", "GET, HEAD"),
     ("/api/v1/whoami", "GET, HEAD"),
     ("/ready", "GET, HEAD"),
