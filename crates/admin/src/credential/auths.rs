@@ -128,8 +128,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         right: Right::Credentials,
         change: Some(Action::CredentialDelete),
         query: &[text(
+            // A full secret in percent-encoding has to fit into an address.
             "id",
-            16_384,
+            4_096,
             "The id of the one to delete, or its secret in full",
         )],
         answers: &[(200, Content::Object(&[DELETED]))],

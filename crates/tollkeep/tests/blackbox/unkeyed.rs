@@ -99,8 +99,10 @@ fn attack(gateway: &Gateway, variants_of_each: u64) -> u64 {
             let is_open = answer.text().contains("\"openapi\":\"3.1.0\"");
             let is_probe = ["/health", "/healthz", "/live", "/ready"].contains(&&*path);
             let is_nothing = matches!(answer.status, 400 | 401 | 404 | 405 | 421);
+            // Whoever signs in has no key yet, and is told what a login wants.
+            let is_login = operation.path == "/api/v1/session" && answer.status == 422;
             let shown = || format!("{request}{} {}", answer.status, answer.text());
-            assert!(is_nothing || is_open || is_probe, "{}", shown());
+            assert!(is_nothing || is_open || is_probe || is_login, "{}", shown());
             if answer.closes() || answer.status == 400 || tried % 200 == 0 {
                 client = anew(gateway, tried);
             }
