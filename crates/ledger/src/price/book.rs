@@ -148,11 +148,21 @@ impl Book {
         })
     }
 
+    /// A model of which nothing is known and that costs nothing: for whoever counts tokens alone.
+    pub fn free(&self) -> Option<Found<'_>> {
+        let rates = self.free.rates.first()?;
+        Some(Found {
+            model: &self.free,
+            rates,
+            source: Source::SelfHosted,
+        })
+    }
+
     fn stand_in(&self, provider: Provider<'_>, at: WallMillis) -> Option<Found<'_>> {
         let (model, source) = match self.unknown {
             UnknownModel::Refuse => return None,
             UnknownModel::Zero if !provider.self_hosted => return None,
-            UnknownModel::Zero => (&self.free, Source::SelfHosted),
+            UnknownModel::Zero => return self.free(),
             UnknownModel::Dearest => {
                 let all = self.shelf.models.iter().chain(&self.overrides.models);
                 let theirs = all.filter(|model| is_of(model, provider));
