@@ -48,16 +48,15 @@ impl Inbox {
 
     /// Waits until there is something. What came is put in place of `taken`, which is empty.
     pub(super) async fn take(&self, taken: &mut Vec<Message>) {
-        loop {
-            let came = self.came.notified();
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if !waiting.is_empty() {
-                std::mem::swap(&mut *waiting, taken);
-                return;
-            }
-            drop(waiting);
-            came.await;
+        while !self.take_now(taken) {
+            self.came.notified().await;
         }
+    }
+
+    fn take_now(&self, taken: &mut Vec<Message>) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *waiting, taken);
+        !taken.is_empty()
     }
 }
 

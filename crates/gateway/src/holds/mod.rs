@@ -78,6 +78,14 @@ impl Holds {
         self.inbox.put(inbox::Message::Recall(budget));
     }
 
+    /// No new holds; waits until all ends are written.
+    pub async fn drain(&self) {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.inbox.put(inbox::Message::Drain(tell));
+        // A keeper that is gone writes nothing more.
+        let _gone = told.await;
+    }
+
     /// Whether any call of a tenant may be counted.
     fn counts(&self, tenant: TenantId) -> bool {
         let present = self.present.load();
