@@ -119,6 +119,7 @@ fn sdks_are_told_not_to_retry_where_the_status_alone_would_make_them() {
     assert_eq!(
         vain.collect::<Vec<_>>(),
         [
+            "budget_exhausted",
             "upstream_auth",
             "rate_limit_exceeded",
             "credential_unavailable"
