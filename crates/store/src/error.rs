@@ -84,6 +84,12 @@ pub enum Conflict {
     /// There are as many credentials as there may be.
     #[error("there are too many credentials")]
     CredentialsFull,
+    /// The tenant has a budget of that name.
+    #[error("a budget of that name exists")]
+    BudgetName,
+    /// There are as many budgets as there may be.
+    #[error("there are too many budgets")]
+    BudgetsFull,
     /// Another credential of the same place has that secret.
     #[error("another credential has that secret")]
     CredentialKnown,

@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 mod blocklist;
+mod budget;
 mod cleanup;
 mod console_session;
 mod credential;
@@ -50,6 +51,9 @@ mod usage;
 mod wall;
 mod write;
 
+pub use budget::{
+    BudgetChange, BudgetFilter, BudgetOrigin, BudgetRecord, ConfiguredBudgets, NewBudget,
+};
 pub use cleanup::Cleaned;
 pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
 pub use credential::{

@@ -8,9 +8,12 @@ use crate::live::{Change, LiveTokens};
 use crate::query::Connection;
 use crate::wall::SteadyWall;
 use crate::{
-    Credential, IpEntry, MaintenanceOn, Migrate, OpenError, PostgresOptions, StoreError, Tenant,
+    BudgetRecord, Credential, IpEntry, MaintenanceOn, Migrate, OpenError, PostgresOptions,
+    StoreError, Tenant,
 };
-use crate::{credential, ip_entry, ledger, maintenance, meta, project, service_token, tenant, token};
+use crate::{
+    budget, credential, ip_entry, ledger, maintenance, meta, project, service_token, tenant, token,
+};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -71,6 +74,8 @@ pub(crate) struct Core {
     pub(crate) ledger: ledger::Shared,
     pub(crate) lender: Lender,
     pub(crate) live: Arc<LiveTokens>,
+    /// Budgets, as they are in the database.
+    pub(crate) budgets: ArcSwap<Vec<BudgetRecord>>,
     /// Credentials, as they are in the database, oldest first.
     pub(crate) credentials: ArcSwap<Vec<Credential>>,
     /// Entries of address lists, as they are in the database.
@@ -111,6 +116,7 @@ impl Store {
             ledger: ledger::Shared::default(),
             lender: Lender::default(),
             live: Arc::new(live_tokens(connection).await?),
+            budgets: ArcSwap::from_pointee(budget::in_use(connection).await?),
             credentials: ArcSwap::from_pointee(credential::all(connection).await?),
             ip_entries: ArcSwap::from_pointee(ip_entry::all(connection).await?),
             maintenance: ArcSwapOption::new(maintenance::read(connection).await?),

@@ -17,8 +17,10 @@ mod record;
 mod rows;
 mod table;
 mod transaction;
+mod usage;
 
 pub use record::{CallRecord, PriceMark};
+pub use usage::{UsageBy, UsageFilter, UsageRecord, UsageSum, UsageSums};
 
 use crate::Store;
 use crate::open::Inner;
