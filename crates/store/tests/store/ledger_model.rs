@@ -118,8 +118,9 @@ impl Pair {
         replies
     }
 
-    /// Every row is the same: shown by commands that change nothing, or the same in both.
-    pub(crate) async fn compare(&mut self) {
+    /// Every row is the same: shown by commands that change nothing, or the same in both. Gives what
+    /// the check finds.
+    pub(crate) async fn compare(&mut self) -> Vec<String> {
         let windows = self.model.windows.keys().map(|key| Command::Recall(*key));
         let holds = self.model.holds.values().map(|row| Command::Confirm {
             hold: row.id,
@@ -140,7 +141,7 @@ impl Pair {
         self.give(vec![Command::Due]).await;
         assert_eq!(self.buckets().await, self.model_buckets());
         self.compare_usage().await;
-        self.compare_money().await;
+        self.compare_money().await
     }
 
     async fn compare_usage(&self) {
@@ -181,7 +182,7 @@ impl Pair {
         assert_eq!(found, self.model.usage.len());
     }
 
-    async fn compare_money(&self) {
+    async fn compare_money(&self) -> Vec<String> {
         let ledger = self.world.store.ledger();
         let mut want: BTreeMap<String, i128> = BTreeMap::new();
         let tenant = self.world.store.default_tenant().id;
@@ -206,11 +207,10 @@ impl Pair {
             .collect();
         assert_eq!(got, want);
         let report = ledger.check().await.unwrap();
-        // The run was cut off, so holds and slices are still out.
-        let found = report.violations.iter();
-        let found: Vec<_> = found.filter(|told| !told.starts_with("I6")).collect();
-        assert_eq!(found, Vec::<&String>::new());
+        let ours = |told: &&String| !told.starts_with("I6") && !told.contains("slices");
+        assert_eq!(report.violations.iter().find(ours), None);
         assert_eq!(report.entries, self.model.entries.len() as u64);
+        report.violations
     }
 
     fn model_buckets(&self) -> Vec<(String, i64, i64)> {
@@ -277,9 +277,17 @@ pub(crate) fn insert(budget: &Budget) -> String {
     )
 }
 
-/// Plays what the simulator's replicas ask of their store in this run, in groups, and with commands
-/// left out, given again and exchanged.
-async fn play(seed: u64) {
+/// How commands come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Order {
+    /// As the simulator's replicas give them.
+    Theirs,
+    /// With some left out, given again and exchanged.
+    Disturbed,
+}
+
+/// Plays what the simulator's replicas ask of their store in this run, in groups.
+async fn play(seed: u64, order: Order) {
     let scenario = Scenario::of_seed(seed);
     let scenario = Scenario {
         faults: scenario.faults.with(Fault::Limits).with(Fault::Twice),
@@ -293,25 +301,31 @@ async fn play(seed: u64) {
     let mut at = 0;
     while at < given.len() {
         let (command, now) = given[at].clone();
-        match random.below(40) {
-            0 => {}
-            1 => {
+        match (order, random.below(40)) {
+            (Order::Disturbed, 0) => {}
+            (Order::Disturbed, 1) => {
                 // Long before or after its time.
                 let other = &given[random.below(given.len() as u64) as usize];
                 group.push(other.0.clone());
                 group.push(command);
             }
-            2 => group.extend([command.clone(), command]),
+            (Order::Disturbed, 2) => group.extend([command.clone(), command]),
             _ => group.push(command),
         }
         at += 1;
         if group.len() as u64 >= random.between(1, 30) || at == given.len() {
             pair.set_clock(now).await;
             pair.give(std::mem::take(&mut group)).await;
-            evidence(&mut pair, &mut random).await;
+            if order == Order::Disturbed {
+                evidence(&mut pair, &mut random).await;
+            }
         }
     }
-    pair.compare().await;
+    let found = pair.compare().await;
+    // Where processes are taken for others, or the end was cut off, slices can't be right.
+    if order == Order::Theirs && given.len() < COMMANDS_MAX {
+        assert_eq!(found, Vec::<String>::new());
+    }
 }
 
 /// An operator corrects what is not known, or what is, and pays in and out.
@@ -364,8 +378,9 @@ async fn evidence(pair: &mut Pair, random: &mut Random) {
 // LED-70, LED-74a, LED-103
 #[tokio::test]
 async fn the_tables_say_what_the_simulators_store_says() {
-    for seed in 1..=6 {
-        play(seed).await;
+    for seed in 1..=4 {
+        play(seed, Order::Theirs).await;
+        play(seed, Order::Disturbed).await;
     }
 }
 
@@ -373,7 +388,8 @@ async fn the_tables_say_what_the_simulators_store_says() {
 #[tokio::test]
 #[ignore = "minutes long: part of `make soak`"]
 async fn the_tables_say_what_the_simulators_store_says_for_long() {
-    for seed in 100..=300 {
-        play(seed).await;
+    for seed in 100..=200 {
+        play(seed, Order::Theirs).await;
+        play(seed, Order::Disturbed).await;
     }
 }
