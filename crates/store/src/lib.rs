@@ -24,6 +24,7 @@ mod intent;
 mod ip_entry;
 mod key_room;
 mod lease;
+pub mod ledger;
 mod lend;
 mod line_use;
 pub mod live;

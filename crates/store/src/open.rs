@@ -12,7 +12,7 @@ use crate::{
     StoreError, Tenant,
 };
 use crate::{
-    budget, credential, ip_entry, maintenance, meta, project, service_token, tenant, token,
+    budget, credential, ip_entry, ledger, maintenance, meta, project, service_token, tenant, token,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::ops::Deref;
@@ -71,6 +71,7 @@ impl Deref for Inner {
 pub(crate) struct Core {
     pub(crate) database: Database,
     pub(crate) follower: Follower,
+    pub(crate) ledger: ledger::Shared,
     pub(crate) lender: Lender,
     pub(crate) live: Arc<LiveTokens>,
     /// Budgets, as they are in the database.
@@ -112,6 +113,7 @@ impl Store {
             .map_or(WallMillis(0), WallMillis);
         let core = Core {
             follower,
+            ledger: ledger::Shared::default(),
             lender: Lender::default(),
             live: Arc::new(live_tokens(connection).await?),
             budgets: ArcSwap::from_pointee(budget::in_use(connection).await?),
@@ -180,6 +182,7 @@ impl Store {
     /// [`StoreError`] if something could not be stored; the database is closed all the same.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.0.live.let_go();
+        self.0.ledger.close();
         let usage = self.flush_usage().await;
         let time = self.store_time(self.now()).await;
         let closed = self.0.database.close().await;

@@ -6,7 +6,7 @@ mod configured;
 mod read;
 
 pub use configured::ConfiguredBudgets;
-pub(crate) use read::{by_id, in_use};
+pub(crate) use read::{by_id, in_use, read_window};
 
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;

@@ -129,14 +129,6 @@ fn read(row: &Row) -> Result<BudgetRecord, StoreError> {
         scope_id.as_deref(),
         scope_value.as_deref(),
     );
-    let period: Option<String> = row::value(row, "window_period")?;
-    let zone: Option<String> = row::value(row, "timezone")?;
-    let window = window_of(
-        &known("window_kind")?,
-        period.as_deref(),
-        row::number_if_set(row, "window_ms")?,
-        zone.as_deref(),
-    );
     let measure = meant(&MEASURES, &known("measure")?);
     let enforcement = meant(&ENFORCEMENTS, &known("enforcement")?);
     let durability = meant(&DURABILITIES, &known("durability")?);
@@ -146,7 +138,7 @@ fn read(row: &Row) -> Result<BudgetRecord, StoreError> {
         scope: scope.ok_or_else(unreadable)?,
         measure: measure.ok_or_else(unreadable)?,
         limit: Amount::new(row::value(row, "limit_units")?).ok_or_else(unreadable)?,
-        window: window.ok_or_else(unreadable)?,
+        window: read_window(row)?,
         enforcement: enforcement.ok_or_else(unreadable)?,
         durability: durability.ok_or_else(unreadable)?,
         warn: row::json(row, "warn")?,
@@ -159,4 +151,17 @@ fn read(row: &Row) -> Result<BudgetRecord, StoreError> {
         updated_at: row::time(row, "updated_at")?,
         version: row::number(row, "version")?,
     })
+}
+
+/// The window of a budget's row.
+pub(crate) fn read_window(row: &Row) -> Result<tollkeep_ledger::window::Window, StoreError> {
+    let period: Option<String> = row::value(row, "window_period")?;
+    let zone: Option<String> = row::value(row, "timezone")?;
+    let window = window_of(
+        &row::text(row, "window_kind")?,
+        period.as_deref(),
+        row::number_if_set(row, "window_ms")?,
+        zone.as_deref(),
+    );
+    window.ok_or_else(|| StoreError::Unavailable("a budget can't be read".to_owned()))
 }

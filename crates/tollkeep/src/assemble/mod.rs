@@ -18,6 +18,7 @@ mod file_modes;
 mod host;
 mod jwks;
 mod keks;
+mod ledger;
 mod memory;
 mod ordered;
 mod overrides;
@@ -435,6 +436,7 @@ impl Running {
                 () = tokio::time::sleep(JOBS_MAX) => tracing::warn!("A job did not end in time"),
             }
         });
+        self.control.block_on(self.live.budgeting.drain());
         let closed = self.control.block_on(self.store.close());
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));
