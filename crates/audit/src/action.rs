@@ -140,6 +140,7 @@ words! {
         BudgetList = "budget.list",
         BudgetUpdate = "budget.update",
         BudgetDelete = "budget.delete",
+        BudgetReset = "budget.reset",
         TokenUpdate = "token.update",
         TokenSuspend = "token.suspend",
         TokenResume = "token.resume",

@@ -117,7 +117,6 @@ pub(crate) const LATER: &[&str] = &[
     "llm.catalog_refresh",
     "payload",
     "cache",
-    "ledger.flush_ms",
     "ledger.hold_grace",
     "ledger.receipts",
     "budgets.min_output_cap",

@@ -141,6 +141,19 @@ const SHOWN: &[Member] = &[
     time("updated_at", "When it last changed"),
 ];
 
+const WINDOW: &[Member] = &[
+    time("start", "When it began; null: it always was").or_null(),
+    time("end", "When it ends by itself").or_null(),
+    number("limit", "Up to how much: nano-dollars, tokens or requests"),
+    number("spent", "What calls that ended were charged"),
+    number("reserved", "What is taken aside for calls under way"),
+    number("leased", "What replicas have in hand to grant from"),
+    number("left", "What nobody has taken"),
+    text("limit_usd", 30, "The limit in dollars").or_null(),
+    text("spent_usd", 30, "What was spent in dollars").or_null(),
+    text("left_usd", 30, "What is left in dollars").or_null(),
+];
+
 const ONE: &[(u16, Content)] = &[(200, Content::Object(&[SHOWN]))];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -228,6 +241,36 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         answers: &[(204, Content::None)],
         refusals: &[409],
         run: |call| Box::pin(delete(call)),
+    },
+    Operation {
+        id: "budget_reset",
+        command: "budget reset",
+        about: "Begin a window now; calls under way end in the one before",
+        method: Method::Post,
+        path: "/api/v1/budgets/{budget}/reset",
+        also: None,
+        right: Right::Projects,
+        change: Some(Action::BudgetReset),
+        query: &[],
+        body: None,
+        answers: &[(200, Content::Object(&[WINDOW]))],
+        refusals: &[],
+        run: |call| Box::pin(reset(call)),
+    },
+    Operation {
+        id: "budget_windows",
+        command: "budget windows",
+        about: "What was taken in which time, the latest first",
+        method: Method::Get,
+        path: "/api/v1/budgets/{budget}/windows",
+        also: None,
+        right: Right::Read,
+        change: None,
+        query: &[],
+        body: None,
+        answers: &[(200, Content::List(WINDOW))],
+        refusals: &[],
+        run: |call| Box::pin(windows(call)),
     },
 ];
 
@@ -344,6 +387,42 @@ async fn delete(call: Call) -> Answer {
         .record(event(&state, &operator, Action::BudgetDelete, &record))
         .await?;
     Ok(no_content())
+}
+
+async fn reset(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        id,
+        body,
+        ..
+    } = call;
+    body.done()?;
+    let before = found(&state, &operator, &id).await?;
+    state.check_audit()?;
+    let (store, scope) = (&state.parts.store, operator.scope());
+    let record = store.reset_budget(scope, before.budget.id).await?;
+    let window = store.present_window(&record).await?;
+    state
+        .record(event(&state, &operator, Action::BudgetReset, &record))
+        .await?;
+    Ok(ok(&shown::window_of(&record.budget, &window)))
+}
+
+async fn windows(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let record = found(state, operator, &call.id).await?;
+    let store = &state.parts.store;
+    let present = store.present_window(&record).await?;
+    let mut windows = store
+        .budget_windows(operator.scope(), record.budget.id)
+        .await?;
+    match windows.first_mut() {
+        Some(latest) if latest.start == present.start => *latest = present,
+        _ => windows.insert(0, present),
+    }
+    let shown = |window| shown::window_of(&record.budget, window);
+    Ok(ok(&windows.iter().map(shown).collect::<Json>()))
 }
 
 /// The budget of this id, if the operator may see it.

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 use tollkeep_ledger::amount::{Amount, Measure};
-use tollkeep_ledger::budget::{Durability, Scope};
+use tollkeep_ledger::budget::{Budget, Durability, Scope};
 use tollkeep_ledger::money::NanoUsd;
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::{BUCKETS, Period, Window};
-use tollkeep_store::BudgetRecord;
+use tollkeep_store::{BudgetRecord, BudgetWindow};
+use tollkeep_types::WallMillis;
 
 pub(super) fn shown(record: &BudgetRecord) -> Value {
     let budget = &record.budget;
@@ -32,6 +33,24 @@ pub(super) fn shown(record: &BudgetRecord) -> Value {
         "origin": record.origin.as_str(),
         "created_at": record.created_at,
         "updated_at": record.updated_at,
+    })
+}
+
+/// A window of a budget.
+pub(super) fn window_of(budget: &Budget, window: &BudgetWindow) -> Value {
+    let usd = |amount| usd(budget.measure, amount);
+    let left = window.left();
+    json!({
+        "start": Some(window.start).filter(|start| *start > WallMillis(0)),
+        "end": budget.window.end_of(window.start),
+        "limit": window.limit.units(),
+        "spent": window.spent.units(),
+        "reserved": window.reserved.units(),
+        "leased": window.leased.units(),
+        "left": left.units(),
+        "limit_usd": usd(window.limit),
+        "spent_usd": usd(window.spent),
+        "left_usd": usd(left),
     })
 }
 

@@ -126,7 +126,11 @@ fn example(action: Action) -> Event<'static> {
         | Action::ManagementKeyRevoke => managed(action)
             .with_detail(Key::Kind, Value::Word("operator"))
             .with_detail(Key::Name, Value::OwnedWord("mky_1".into())),
-        Action::BudgetCreate | Action::BudgetRead | Action::BudgetUpdate | Action::BudgetDelete => {
+        Action::BudgetCreate
+        | Action::BudgetRead
+        | Action::BudgetUpdate
+        | Action::BudgetDelete
+        | Action::BudgetReset => {
             managed(action).with_detail(Key::Name, Value::OwnedWord("bud_1".into()))
         }
         Action::OperatorCreate

@@ -9,10 +9,11 @@ use super::provider::read_tenant;
 use super::{CredentialTenant, Environment};
 use crate::check::Checks;
 use crate::field::{KindExt, OnOrOff, listed};
-use crate::kind::{Kind, Limit, Parsed, choice, limit, list, parsed, switch, whole};
+use crate::kind::{Kind, Limit, Parsed, choice, limit, list, millis, parsed, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::collections::HashSet;
+use std::time::Duration;
 use tollkeep_ledger::amount::{Amount, Measure};
 use tollkeep_ledger::budget::Durability;
 use tollkeep_ledger::row::Enforcement;
@@ -76,6 +77,9 @@ keys! {
         /// takes slices and grants from them in memory; `strict`: each call is written down before
         /// it is sent.
         durability: Durability = choice(&DURABILITIES).or(Durability::Lease),
+        /// How long ends of calls wait for others to be written down with, while the database is
+        /// busy.
+        flush_ms: Duration = millis(0..=1_000).or(Duration::from_millis(5)),
     }
 }
 

@@ -4,9 +4,11 @@
 mod change;
 mod configured;
 mod read;
+mod windows;
 
 pub use configured::ConfiguredBudgets;
 pub(crate) use read::{by_id, in_use, read_window};
+pub use windows::BudgetWindow;
 
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;

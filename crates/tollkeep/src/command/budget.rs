@@ -18,6 +18,10 @@ pub(crate) enum Budget {
     Get(One),
     /// Change a budget
     Update(Update),
+    /// Begin a window now; calls under way end in the one before
+    Reset(Delete),
+    /// Show what was taken in which time
+    Windows(One),
     /// End a budget; what it counted stays on record
     Delete(Delete),
 }
@@ -134,7 +138,7 @@ pub(crate) struct Update {
     connection: Connection,
 }
 
-/// A budget to end.
+/// A budget to end, or to begin anew.
 #[derive(Args, Debug)]
 pub(crate) struct Delete {
     /// Its id
@@ -156,6 +160,17 @@ const COLUMNS: &[(&str, &str)] = &[
     ("WINDOW", "/window"),
     ("KEPT", "/enforcement"),
     ("FROM", "/origin"),
+];
+
+const WINDOW: &[(&str, &str)] = &[
+    ("FROM", "/start"),
+    ("TO", "/end"),
+    ("LIMIT", "/limit"),
+    ("SPENT", "/spent"),
+    ("RESERVED", "/reserved"),
+    ("LEASED", "/leased"),
+    ("LEFT", "/left"),
+    ("LEFT USD", "/left_usd"),
 ];
 
 const MEMBERS: &[(&str, &str)] = &[
@@ -205,6 +220,22 @@ impl Budget {
                 let client = Client::new(&update.connection)?;
                 let budget = client.patch(&place(&update.budget), &Value::Object(body))?;
                 show(&budget, update.connection.json);
+                Ok(())
+            }
+            Self::Reset(reset) => {
+                if !reset.yes {
+                    confirm(&format!("Begin budget {} anew?", reset.budget))?;
+                }
+                let path = format!("{}/reset", place(&reset.budget));
+                let window = Client::new(&reset.connection)?.post(&path, &json!({}))?;
+                output::list(&[window], reset.connection.json, WINDOW);
+                Ok(())
+            }
+            Self::Windows(one) => {
+                let path = format!("{}/windows", place(&one.budget));
+                let rows = Client::new(&one.connection)?.get(&path)?;
+                let rows = rows.as_array().cloned().unwrap_or_default();
+                output::list(&rows, one.connection.json, WINDOW);
                 Ok(())
             }
             Self::Delete(delete) => {
