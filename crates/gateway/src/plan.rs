@@ -2,12 +2,12 @@
 
 mod provider;
 
-use crate::holds::BoundOptions;
 use crate::breaker::Guard;
 use crate::credentials::CredentialPool;
 use crate::doors::Doors;
 use crate::edge_limits::EdgeLimits;
 use crate::front_door::FrontDoorPlan;
+use crate::holds::BoundOptions;
 use crate::kept::{keep_endpoint, keep_ids};
 use crate::labels::{self, ModelLabels};
 use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};

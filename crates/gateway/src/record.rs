@@ -3,8 +3,8 @@
 //! Nothing secret is in a record: tokens are there by their mask and id, bodies and queries not
 //! at all. [`crate::recorder`] turns records into lines and events.
 
-use crate::refusal::{AuthnFailure, CountedBy, Refusal};
 use crate::holds::CallHold;
+use crate::refusal::{AuthnFailure, CountedBy, Refusal};
 use crate::worker::Worker;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

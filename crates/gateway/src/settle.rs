@@ -30,7 +30,11 @@ impl Worker {
     fn settle_one(&self, book: &Book, facts: &mut Facts) {
         if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
             let began = facts.at.0.saturating_sub(facts.duration_ns / 1_000_000);
-            settle_call(book, (asked, llm), &Sizes::of(facts.bytes_in, began, &facts.hold));
+            settle_call(
+                book,
+                (asked, llm),
+                &Sizes::of(facts.bytes_in, began, facts.hold.as_deref()),
+            );
             self.count_settled(asked.label, llm);
         }
         if let Some(hold) = facts.hold.take() {
@@ -67,19 +71,12 @@ impl Exchange<'_> {
         let Some(hold) = facts.hold.take() else {
             return;
         };
-        let began = facts.at.0;
         if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
-            let held = Some(hold);
-            settle_call(
-                &self.worker.shared.prices.load(),
-                (asked, llm),
-                &Sizes::of(facts.bytes_in, began, &held),
-            );
-            if let Some(hold) = held {
-                let shared = &self.worker.shared;
-                shared.holds.end(*hold, facts, shared.recorder.redactor());
-            }
+            let sizes = Sizes::of(facts.bytes_in, facts.at.0, Some(&hold));
+            settle_call(&hold.book, (asked, llm), &sizes);
         }
+        let shared = &self.worker.shared;
+        shared.holds.end(*hold, facts, shared.recorder.redactor());
     }
 }
 
@@ -92,8 +89,7 @@ struct Sizes<'a> {
 }
 
 impl<'a> Sizes<'a> {
-    fn of(bytes_in: u64, began: u64, hold: &'a Option<Box<CallHold>>) -> Self {
-        let hold = hold.as_deref();
+    fn of(bytes_in: u64, began: u64, hold: Option<&'a CallHold>) -> Self {
         let by_bytes = bytes_in.saturating_add(TEMPLATE_TOKENS);
         Self {
             input_tokens: hold.and_then(CallHold::input_tokens).unwrap_or(by_bytes),
@@ -115,7 +111,9 @@ fn settle_call(book: &Book, (asked, llm): (&Asked, &mut LlmFacts), sizes: &Sizes
     let (output_cap, ended_by_us) = (llm.output_cap, llm.ended_by_us);
     let Some(told) = &mut llm.told else { return };
     settle(told, || {
-        let found = book.find(provider, model.unwrap_or_default(), sizes.at).ok();
+        let found = book
+            .find(provider, model.unwrap_or_default(), sizes.at)
+            .ok();
         let of = found.map(|found| found.model.facts);
         let max_output = of.and_then(|of| of.max_output);
         let max_input = of.and_then(|of| of.max_input);

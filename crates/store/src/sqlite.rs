@@ -56,7 +56,9 @@ impl File {
             if found == "ok" {
                 return Ok(connection);
             }
-            Err(sqlx::Error::Protocol(format!("the file is damaged: {found}")))
+            Err(sqlx::Error::Protocol(format!(
+                "the file is damaged: {found}"
+            )))
         };
         Ok(self.writer.reopen(open).await?)
     }

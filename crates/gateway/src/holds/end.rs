@@ -110,19 +110,20 @@ fn end(
 
 fn charge(cost: Amount, lines: &Lines) -> Option<Charge> {
     let tokens = lines.input().checked_add(lines.output())?;
-    let cached: u64 = lines.iter().flat_map(|line| line.usage.iter()).fold(
-        0,
-        |sum: u64, (class, count)| {
-            let is_cached = matches!(
-                class,
-                Class::CacheReadText
-                    | Class::CacheReadAudio
-                    | Class::CacheReadImage
-                    | Class::CacheReadVideo
-            );
-            sum.saturating_add(if is_cached { count } else { 0 })
-        },
-    );
+    let cached: u64 =
+        lines
+            .iter()
+            .flat_map(|line| line.usage.iter())
+            .fold(0, |sum: u64, (class, count)| {
+                let is_cached = matches!(
+                    class,
+                    Class::CacheReadText
+                        | Class::CacheReadAudio
+                        | Class::CacheReadImage
+                        | Class::CacheReadVideo
+                );
+                sum.saturating_add(if is_cached { count } else { 0 })
+            });
     Some(Charge {
         cost,
         tokens: amount(tokens)?,

@@ -129,7 +129,7 @@ impl HoldsKeeper {
     fn message(&mut self, message: Message) {
         match message {
             Message::Ask(ask, tell) => self.ask(ask, tell),
-            Message::Ended(ended) => self.handle(Event::Ended(ended)),
+            Message::Ended(ended) => self.handle(Event::Ended(*ended)),
             Message::Record(hold, record) => {
                 if self.records.len() < RECORDS_MAX {
                     self.records.insert(hold, record);
@@ -183,14 +183,12 @@ impl HoldsKeeper {
     }
 
     fn write(&mut self, call: CallId, command: Command) {
-        let about = match &command {
-            Command::End { ended, .. } => {
-                self.ends.insert(call, ended.hold);
-                // Kept until there is an answer: the command may be given again.
-                self.records.get(&ended.hold).cloned()
-            }
-            _ => None,
-        };
+        let mut about = None;
+        if let Command::End { ended, .. } = &command {
+            self.ends.insert(call, ended.hold);
+            // Kept until there is an answer: the command may be given again.
+            about = self.records.get(&ended.hold).cloned();
+        }
         let job = Job { command, about };
         // The writer ends with the process.
         let _gone = self.to_writer.send(Wanted { call, job });
@@ -227,7 +225,11 @@ impl HoldsKeeper {
         };
         let mut present = Present::default();
         for budget in &self.budgets {
-            present.of.entry(budget.tenant).or_default().push(pot(budget));
+            present
+                .of
+                .entry(budget.tenant)
+                .or_default()
+                .push(pot(budget));
         }
         for pots in present.of.values_mut() {
             pots.sort_unstable_by_key(|pot| pot.budget.id);
@@ -277,11 +279,16 @@ async fn write(
                 batch.push(more);
             }
         }
-        let (calls, jobs): (Vec<_>, Vec<_>) =
-            batch.drain(..).map(|wanted| (wanted.call, wanted.job)).unzip();
+        let (calls, jobs): (Vec<_>, Vec<_>) = batch
+            .drain(..)
+            .map(|wanted| (wanted.call, wanted.job))
+            .unzip();
         let replies = ledger.run(&jobs).await;
         let replies = replies.into_iter().map(|reply| reply.map(Box::new));
-        if answer.send(calls.into_iter().zip(replies).collect()).is_err() {
+        if answer
+            .send(calls.into_iter().zip(replies).collect())
+            .is_err()
+        {
             return;
         }
     }

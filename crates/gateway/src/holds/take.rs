@@ -59,7 +59,7 @@ impl CallHold {
     pub(crate) fn commit(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Moving) {
             State::Held(held) => State::Committed(held.commit()),
-            other => other,
+            other @ (State::Committed(_) | State::Moving) => other,
         };
     }
 
@@ -71,7 +71,6 @@ impl CallHold {
             None
         }
     }
-
 }
 
 /// A call as budgets see it.
@@ -132,7 +131,7 @@ impl Exchange<'_> {
         if pots.is_empty() {
             return Ok(());
         }
-        let held = match self.from_slices(&holds, charge, &pots) {
+        let held = match self.take_from_slices(&holds, charge, &pots) {
             Some(held) => held,
             None => self.ask_keeper(&holds, charge, &pots).await?,
         };
@@ -201,7 +200,7 @@ impl Exchange<'_> {
     }
 
     /// HOT. Takes from the slices in hand, if there is one of each budget and all can bear it.
-    fn from_slices(&self, holds: &Holds, charge: Charge, pots: &[Pot]) -> Option<Held> {
+    fn take_from_slices(&self, holds: &Holds, charge: Charge, pots: &[Pot]) -> Option<Held> {
         let slices: Option<SmallVec<[Arc<Slice>; 5]>> =
             pots.iter().map(|pot| pot.slice.clone()).collect();
         let now = self.worker.shared.clock.mono();
@@ -304,7 +303,11 @@ impl Exchange<'_> {
         self.work.head.framing = Framing::Chunked;
         if let Some(cap) = quote.cap {
             let cap = cap.to_string();
-            tollkeep_http1::write::field(&mut self.work.limits, b"x-tollkeep-max-output", cap.as_bytes());
+            tollkeep_http1::write::field(
+                &mut self.work.limits,
+                b"x-tollkeep-max-output",
+                cap.as_bytes(),
+            );
         }
         Ok(())
     }

@@ -296,7 +296,7 @@ impl Shelf {
         // stands only what begins so too: one search finds the longest start, and that the others.
         let behind = self.starts.partition_point(|start| *start.text <= *name);
         let mut at = behind.checked_sub(1);
-        let mut best: Option<((usize, u8, Reverse<Place>), &Model)> = None;
+        let mut best: Option<(Closeness, &Model)> = None;
         while let Some(start) = at.and_then(|at| self.starts.get(at)) {
             at = start.shorter;
             if !name.starts_with(&*start.text) {
@@ -306,8 +306,7 @@ impl Shelf {
                 let Some(model) = self.models.get(place.model) else {
                     continue;
                 };
-                let (Some(glob), Some(rank)) =
-                    (model.globs.get(place.glob), rank(model, provider))
+                let (Some(glob), Some(rank)) = (model.globs.get(place.glob), rank(model, provider))
                 else {
                     continue;
                 };
@@ -325,7 +324,8 @@ impl Shelf {
     }
 }
 
-type Place = (usize, usize);
+/// How literal a pattern is, how close its model is to the provider, and its place.
+type Closeness = (usize, u8, Reverse<(usize, usize)>);
 
 /// How close a model is to a provider; nothing if another one serves it.
 fn rank(model: &Model, provider: Provider<'_>) -> Option<u8> {

@@ -308,7 +308,10 @@ fn the_service_is_named_where_the_body_leaves_it_to_the_account() {
         service: Some("default"),
     };
     for (body, want) in [
-        (r#"{}"#, Some(r#"{"max_tokens":7,"service_tier":"default"}"#)),
+        (
+            r#"{}"#,
+            Some(r#"{"max_tokens":7,"service_tier":"default"}"#),
+        ),
         (
             r#"{"max_tokens":5}"#,
             Some(r#"{"service_tier":"default","max_tokens":5}"#),

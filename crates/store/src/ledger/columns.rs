@@ -191,11 +191,7 @@ pub(super) fn usage(row: &Row) -> Result<UsageRow, StoreError> {
 pub(super) fn charge_text(charge: &Charge) -> String {
     format!(
         "[{},{},{},{},{}]",
-        charge.cost,
-        charge.tokens,
-        charge.output_tokens,
-        charge.billable_tokens,
-        charge.requests
+        charge.cost, charge.tokens, charge.output_tokens, charge.billable_tokens, charge.requests
     )
 }
 

@@ -138,7 +138,9 @@ impl Ledger {
         match file.reopen().await {
             Ok(()) => {
                 standing.change(BROKEN, FAILS);
-                tracing::warn!("The store's file was reopened after a fault of the disk, and checked");
+                tracing::warn!(
+                    "The store's file was reopened after a fault of the disk, and checked"
+                );
                 true
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 //! Writes what a transaction has changed: many rows with one statement.
 
 use super::columns::{
-    account_name, charge_text, covers_text, enforcement_word, lease_state_word, word, HOLD_STATES,
+    HOLD_STATES, account_name, charge_text, covers_text, enforcement_word, lease_state_word, word,
 };
 use super::load::Chain;
 use super::rows::{KeptHold, Rows};
@@ -16,7 +16,8 @@ use tollkeep_types::{BudgetId, TenantId};
 /// is another, and nothing is written.
 const WINDOWS: Bulk = Bulk {
     columns: 12,
-    head: "INSERT INTO budget_windows (budget_id, window_start, tenant_id, enforcement, limit_units,
+    head:
+        "INSERT INTO budget_windows (budget_id, window_start, tenant_id, enforcement, limit_units,
       ceiling, spent, reserved, leased, recall, floor, version)",
     tail: " ON CONFLICT (budget_id, window_start) DO UPDATE SET enforcement = excluded.enforcement,
       limit_units = excluded.limit_units, ceiling = excluded.ceiling, spent = excluded.spent,
@@ -55,7 +56,8 @@ const HOLDS: Bulk = Bulk {
     columns: 11,
     head: "INSERT INTO holds (id, tenant_id, replica_id, state, bound, covers, granted_at,
       expires_at, request_id, attempt, version)",
-    tail: " ON CONFLICT (id) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
+    tail:
+        " ON CONFLICT (id) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
       version = excluded.version WHERE holds.version < excluded.version",
 };
 

@@ -80,8 +80,7 @@ const USAGE: Both = of_ids!(
 
 const ENTRIES: Both = of_ids!("SELECT id FROM entries WHERE id");
 
-const ACCOUNTS: Both =
-    of_ids!("SELECT name, tenant_id, balance, version FROM accounts WHERE name");
+const ACCOUNTS: Both = of_ids!("SELECT name, tenant_id, balance, version FROM accounts WHERE name");
 
 const REPLICAS: Both = of_ids!("SELECT id, epoch, boot FROM replicas WHERE id");
 

@@ -228,7 +228,10 @@ fn told(about: Option<&CallRecord>) -> Result<[Value; 19], StoreError> {
 }
 
 fn flags_text(flags: Flags) -> Result<String, StoreError> {
-    let names: Vec<_> = flags.iter().map(tollkeep_types::usage::Flag::name).collect();
+    let names: Vec<_> = flags
+        .iter()
+        .map(tollkeep_types::usage::Flag::name)
+        .collect();
     row::to_json(&names)
 }
 
@@ -248,7 +251,9 @@ fn line_json(line: &Line) -> serde_json::Value {
     }
     told.insert("service".to_owned(), json!(line.service.name()));
     let modifiers = line.modifiers.iter();
-    let modifiers: Vec<_> = modifiers.map(|(kind, value)| format!("{kind}:{value}")).collect();
+    let modifiers: Vec<_> = modifiers
+        .map(|(kind, value)| format!("{kind}:{value}"))
+        .collect();
     if !modifiers.is_empty() {
         told.insert("modifiers".to_owned(), json!(modifiers));
     }

@@ -14,10 +14,10 @@ use tollkeep_ledger::row::{
     Arrow, Change, Enforcement, Guard, HoldRow, LeaseRow, Move, Pot, UsageRow, WindowRow,
 };
 use tollkeep_ledger::window::{Window, WindowKey};
-use tollkeep_ledger::write::{
-    Evidence, Facts, LeaseThen, LeaseWhen, Present, Refusal, Write,
+use tollkeep_ledger::write::{Evidence, Facts, LeaseThen, LeaseWhen, Present, Refusal, Write};
+use tollkeep_types::{
+    AccountId, BudgetId, EntryId, HoldId, LeaseId, ReplicaId, TenantId, WallMillis,
 };
-use tollkeep_types::{AccountId, BudgetId, EntryId, HoldId, LeaseId, ReplicaId, TenantId, WallMillis};
 
 /// What the ledger has to know of a budget.
 #[derive(Clone, Debug)]
@@ -515,7 +515,11 @@ impl Rows {
         if !self.budgets.contains_key(&key.budget) {
             return Err(Refusal::Absent);
         }
-        let row = self.windows.get(&key).ok_or(Refusal::Absent)?.limited(limit);
+        let row = self
+            .windows
+            .get(&key)
+            .ok_or(Refusal::Absent)?
+            .limited(limit);
         self.limits.set(key.budget, Some(limit));
         self.windows.set(key, Some(row));
         Ok(())

@@ -51,7 +51,9 @@ async fn run_in(
         if matches!(job.command, Command::Due) {
             see_due(connection, jobs, &mut rows, &mut chain).await?;
         }
-        let refusal = plan.and_then(|writes| apply(&mut rows, &writes, part)).err();
+        let refusal = plan
+            .and_then(|writes| apply(&mut rows, &writes, part))
+            .err();
         replies.push(rows.reply(&job.command, refusal));
     }
     keep::keep(connection, jobs, &mut rows, &mut chain).await?;

@@ -58,7 +58,10 @@ impl Budgeting {
 
     /// No new holds; waits until all ends are written.
     pub(crate) async fn drain(&self) {
-        if tokio::time::timeout(DRAIN_MAX, self.holds.drain()).await.is_err() {
+        if tokio::time::timeout(DRAIN_MAX, self.holds.drain())
+            .await
+            .is_err()
+        {
             tracing::warn!("Not all ends of calls could be written in time");
         }
     }
