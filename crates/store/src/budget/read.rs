@@ -9,6 +9,7 @@ use crate::{Page, PageRequest, Scope, Store, StoreError, row};
 use std::sync::Arc;
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Budget;
+use tollkeep_ledger::window::Window;
 use tollkeep_types::{BudgetId, TenantId};
 
 macro_rules! select {
@@ -117,6 +118,16 @@ pub(super) async fn ended(
     let found = query(ENDED).bind(tenant.to_string()).bind(name);
     let found = found.fetch_optional(connection).await?;
     found.as_ref().map(read).transpose()
+}
+
+/// The window of a budget, of its columns.
+pub(crate) fn read_window(row: &Row) -> Result<Window, StoreError> {
+    let kind = row::text(row, "window_kind")?;
+    let period: Option<String> = row::value(row, "window_period")?;
+    let zone: Option<String> = row::value(row, "timezone")?;
+    let length_ms = row::number_if_set(row, "window_ms")?;
+    window_of(&kind, period.as_deref(), length_ms, zone.as_deref())
+        .ok_or_else(|| StoreError::Unavailable("the window of a budget can't be read".to_owned()))
 }
 
 fn read(row: &Row) -> Result<BudgetRecord, StoreError> {

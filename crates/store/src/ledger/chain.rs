@@ -48,7 +48,7 @@ impl Link<'_> {
         );
         for (account, amount) in self.postings {
             // Writing to a string can't fail.
-            drop(writeln!(text, "{account} {amount}"));
+            let _ = writeln!(text, "{account} {amount}");
         }
         sha256(&[before, text.as_bytes()])
     }
