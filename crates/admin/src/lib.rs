@@ -11,6 +11,7 @@ mod audit;
 mod authn;
 mod bindings;
 mod breaker;
+mod budget;
 mod config;
 mod credential;
 mod cursor;
@@ -59,6 +60,7 @@ mod tls;
 mod token;
 mod vault;
 
+pub use budget::{ScopeError, scope_of, tenant_of};
 pub use data_port::DataPort;
 pub use job::Jobs;
 pub use openapi::document as openapi;

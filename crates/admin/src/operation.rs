@@ -13,7 +13,7 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, credential, history, ip_list, job, key, lockout, maintenance, manage,
+    breaker, budget, config, credential, history, ip_list, job, key, lockout, maintenance, manage,
     not_offered, openapi, operator, price, project, route, service_token, session, status, tenant,
     tls, token, vault,
 };
@@ -129,6 +129,7 @@ static NOUNS: &[&[Operation]] = &[
     breaker::OPERATIONS,
     history::OPERATIONS,
     price::OPERATIONS,
+    budget::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

@@ -52,7 +52,8 @@ mod wall;
 mod write;
 
 pub use budget::{
-    BudgetChange, BudgetFilter, BudgetOrigin, BudgetRecord, ConfiguredBudgets, NewBudget,
+    BudgetChange, BudgetFilter, BudgetOrigin, BudgetRecord, BudgetWindow, ConfiguredBudgets,
+    NewBudget,
 };
 pub use cleanup::Cleaned;
 pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};

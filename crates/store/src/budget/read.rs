@@ -163,16 +163,3 @@ fn read(row: &Row) -> Result<BudgetRecord, StoreError> {
         version: row::number(row, "version")?,
     })
 }
-
-/// The window of a budget's row.
-pub(crate) fn read_window(row: &Row) -> Result<tollkeep_ledger::window::Window, StoreError> {
-    let period: Option<String> = row::value(row, "window_period")?;
-    let zone: Option<String> = row::value(row, "timezone")?;
-    let window = window_of(
-        &row::text(row, "window_kind")?,
-        period.as_deref(),
-        row::number_if_set(row, "window_ms")?,
-        zone.as_deref(),
-    );
-    window.ok_or_else(|| StoreError::Unavailable("a budget can't be read".to_owned()))
-}

@@ -2,6 +2,7 @@
 
 mod audit;
 mod breaker;
+mod budget;
 mod cache;
 mod client;
 mod completion;
@@ -122,6 +123,9 @@ enum Command {
     /// What models cost
     #[command(subcommand, alias = "prices")]
     Price(price::Price),
+    /// Limits of what calls may cost or use
+    #[command(subcommand, alias = "budgets")]
+    Budget(budget::Budget),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -209,6 +213,7 @@ impl Cli {
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
             Command::Price(price) => price.run(),
+            Command::Budget(budget) => budget.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),

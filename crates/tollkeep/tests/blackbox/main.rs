@@ -14,6 +14,7 @@ mod anomaly;
 mod audit_faults;
 mod behind_nginx;
 mod breaker;
+mod budgets;
 mod callers;
 mod chain;
 mod changes;
