@@ -260,7 +260,10 @@ impl Exchange<'_> {
     }
 
     /// What of the request is still to come: `None` when that is unknown or too much.
-    fn left_to_drain(&self) -> Option<usize> {
+    pub(crate) fn left_to_drain(&self) -> Option<usize> {
+        if let Some(body) = &self.incoming {
+            return body.left_to_drain(DRAIN_BYTES_MAX);
+        }
         if self.detached {
             return Some(0);
         }
@@ -385,6 +388,7 @@ impl Refusal {
                 | Self::LockedOut
                 | Self::AuditUnavailable
                 | Self::AuthUnavailable
+                | Self::CredentialUnavailable(_)
         )
     }
 }
