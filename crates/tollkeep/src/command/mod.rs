@@ -8,6 +8,7 @@ mod client;
 mod completion;
 mod config;
 mod connection;
+mod cooldown;
 mod credential;
 mod demo;
 mod doctor;
@@ -114,6 +115,9 @@ enum Command {
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
+    /// For what credentials of providers are left alone
+    #[command(subcommand, alias = "cooldowns")]
+    Cooldown(cooldown::Cooldown),
     /// What happened, from the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -210,6 +214,7 @@ impl Cli {
             Command::Tls(tls) => tls.run(),
             Command::Route(route) => route.run(),
             Command::Breaker(breaker) => breaker.run(),
+            Command::Cooldown(cooldown) => cooldown.run(),
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
             Command::Price(price) => price.run(),
