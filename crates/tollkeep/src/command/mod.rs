@@ -22,6 +22,7 @@ mod maintenance;
 mod man;
 mod manage;
 mod master_key;
+mod noun;
 mod operator;
 mod origin;
 mod output;
