@@ -5,7 +5,9 @@ use crate::trial::Lent;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Error, Sqlite};
+use sqlx::{AssertSqlSafe, Error, Sqlite};
+use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// A connection to whichever database it is.
 pub(crate) enum Connection {
@@ -72,7 +74,7 @@ pub(crate) enum Row {
 
 /// A statement and its parameters.
 pub(crate) struct Query {
-    text: &'static str,
+    text: Cow<'static, str>,
     values: Vec<Value>,
 }
 
@@ -86,7 +88,61 @@ pub(crate) enum Value {
 
 pub(crate) const fn query(text: &'static str) -> Query {
     let values = Vec::new();
+    let text = Cow::Borrowed(text);
     Query { text, values }
+}
+
+/// Numbers of rows that one statement writes. A few, so that each of them is prepared once.
+const ROWS_AT_ONCE: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// A statement that writes many rows of so many columns: the text before its rows and behind them.
+pub(crate) struct Bulk {
+    pub(crate) columns: usize,
+    pub(crate) head: &'static str,
+    pub(crate) tail: &'static str,
+}
+
+impl Bulk {
+    /// Runs it for all rows, whose values stand one after the other; gives the rows it changed.
+    pub(crate) async fn execute(
+        &self,
+        values: Vec<Value>,
+        connection: &mut Connection,
+    ) -> Result<u64, Error> {
+        let mut rows = values.len() / self.columns.max(1);
+        let mut values = values.into_iter();
+        let mut changed = 0;
+        for at_once in ROWS_AT_ONCE {
+            while rows >= at_once {
+                rows -= at_once;
+                let statement = Query {
+                    text: Cow::Owned(self.text(at_once)),
+                    values: values.by_ref().take(at_once * self.columns).collect(),
+                };
+                changed += statement.execute(connection).await?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The statement for so many rows. Nothing stands in it but our own text and numbers.
+    fn text(&self, rows: usize) -> String {
+        let mut text = String::with_capacity(self.head.len() + rows * self.columns * 7);
+        text.push_str(self.head);
+        let mut parameter = 0;
+        for row in 0..rows {
+            text.push_str(if row == 0 { " VALUES (" } else { ", (" });
+            for column in 0..self.columns {
+                parameter += 1;
+                let comma = if column == 0 { "" } else { "," };
+                // Writing to a string can't fail.
+                drop(write!(text, "{comma}${parameter}"));
+            }
+            text.push(')');
+        }
+        text.push_str(self.tail);
+        text
+    }
 }
 
 /// The query of `sqlx` for the database that its result is asked of.
@@ -94,7 +150,8 @@ macro_rules! bound {
     ($query:expr) => {{
         let query = $query;
         let values = query.values.into_iter();
-        values.fold(sqlx::query(query.text), |query, value| match value {
+        let text = AssertSqlSafe(query.text);
+        values.fold(sqlx::query(text), |query, value| match value {
             Value::Text(text) => query.bind(text),
             Value::Number(number) => query.bind(number),
             Value::Bytes(bytes) => query.bind(bytes),

@@ -2,25 +2,29 @@
 
 use crate::error::is_damage;
 use crate::lock::ProcessLock;
-use crate::query::Connection;
+use crate::query::{Connection, query};
 use crate::write::Writer;
-use crate::{OpenError, StoreError};
+use crate::{OpenError, StoreError, row};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Connections for reading: management asks little, and a slow list must not hold up the rest.
 const READERS_MAX: u32 = 4;
 
+const CHECK: &str = "SELECT quick_check AS found FROM pragma_quick_check(1)";
+
 /// The open file.
 pub(crate) struct File {
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
+    path: PathBuf,
+    busy_timeout: Duration,
     /// Held as long as the connections are.
     _lock: ProcessLock,
 }
@@ -30,24 +34,33 @@ impl File {
     pub(crate) async fn open(path: &Path, busy_timeout: Duration) -> Result<Self, OpenError> {
         make_private(path)?;
         let lock = ProcessLock::take(path)?;
-        let options = connection(path, busy_timeout);
-        let writing = options
-            .clone()
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
-        let writer = pool(writing, 1, busy_timeout).await;
-        let writer = match writer {
-            Ok(writer) => writer.acquire().await,
-            Err(error) => Err(error),
-        };
+        let writer = writing(path, busy_timeout).await;
         let writer = writer.map_err(|error| open_error(path, error))?;
-        let reading = options.pragma("query_only", "ON");
+        let reading = connection(path, busy_timeout).pragma("query_only", "ON");
         let readers = pool(reading, READERS_MAX, busy_timeout).await;
         Ok(Self {
-            writer: Writer::new(Connection::Sqlite(writer)),
+            writer: Writer::new(writer),
             readers: readers.map_err(|error| open_error(path, error))?,
+            path: path.to_owned(),
+            busy_timeout,
             _lock: lock,
         })
+    }
+
+    /// Opens the file anew for writing, and checks it whole. Nothing is written before that works.
+    pub(crate) async fn reopen(&self) -> Result<(), StoreError> {
+        let open = async || {
+            let mut connection = writing(&self.path, self.busy_timeout).await?;
+            let found = query(CHECK).fetch_one(&mut connection).await?;
+            let found = row::text(&found, "found").unwrap_or_default();
+            if found == "ok" {
+                return Ok(connection);
+            }
+            Err(sqlx::Error::Protocol(format!(
+                "the file is damaged: {found}"
+            )))
+        };
+        Ok(self.writer.reopen(open).await?)
     }
 
     /// A connection that only reads.
@@ -82,6 +95,15 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
             source,
         }),
     }
+}
+
+/// The connection that writes.
+async fn writing(path: &Path, busy_timeout: Duration) -> Result<Connection, sqlx::Error> {
+    let options = connection(path, busy_timeout)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    let pool = pool(options, 1, busy_timeout).await?;
+    Ok(Connection::Sqlite(pool.acquire().await?))
 }
 
 fn connection(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {

@@ -17,6 +17,7 @@ mod file_modes;
 mod host;
 mod jwks;
 mod keks;
+mod ledger;
 mod memory;
 mod ordered;
 mod overrides;
@@ -428,6 +429,7 @@ impl Running {
                 () = tokio::time::sleep(JOBS_MAX) => tracing::warn!("A job did not end in time"),
             }
         });
+        self.control.block_on(self.live.budgeting.drain());
         let closed = self.control.block_on(self.store.close());
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));

@@ -3,6 +3,7 @@
 use super::Base;
 use super::auth_dir::AuthDir;
 use super::credentials::{self, Credentials};
+use super::ledger::Budgeting;
 use super::overrides::Overriding;
 use super::provider;
 use super::reload::Reloader;
@@ -33,6 +34,8 @@ pub(crate) struct Live {
     shared: Arc<Shared>,
     /// What operators changed besides.
     pub(crate) overriding: Overriding,
+    /// Its budgets.
+    pub(crate) budgeting: Budgeting,
     /// Credentials of the store.
     pub(crate) credentials: Credentials,
     /// The files that some of them stand in.
@@ -55,6 +58,7 @@ impl Live {
             reloader: Arc::new(reloader),
             shared: Arc::clone(shared),
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
+            budgeting: Budgeting::start(base, store, &shared.holds),
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
             chooser: Arc::clone(&vault.chooser),
