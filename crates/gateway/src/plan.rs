@@ -440,7 +440,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         stream_max: settings.llm.stream_max,
         allowed_origins: settings.llm.allowed_origins.clone(),
         default_tenant: parts.default_tenant,
-        bounds: BoundOptions::default(),
+        bounds: BoundOptions::of(&settings.budgets),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The most that a call can use and cost, and the cap of output that makes it so.
 
 use crate::refusal::Refusal;
+use tollkeep_config::settings::Budgets;
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::bound::{Bound, NotBounded, Options, bound};
 use tollkeep_ledger::price::{Book, Provider};
@@ -14,6 +15,18 @@ use tollkeep_types::money::NanoUsd;
 pub struct BoundOptions {
     /// Caps, and whether the service is written into calls.
     pub options: Options,
+}
+
+impl BoundOptions {
+    pub(crate) fn of(budgets: &Budgets) -> Self {
+        Self {
+            options: Options {
+                max_output_tokens: None,
+                default_output_cap: budgets.default_output_cap,
+                pin_service: budgets.pin_service,
+            },
+        }
+    }
 }
 
 /// A call to be quoted.

@@ -12,7 +12,7 @@ use crate::ledger::row::{Enforcement, Pot, Quality};
 use crate::ledger::step::Command;
 use crate::ledger::window::{Period, Window, WindowKey, Zone};
 use std::collections::BTreeMap;
-use tollkeep_types::{AccountId, BudgetId, ReplicaId, TenantId};
+use tollkeep_types::{AccountId, BudgetId, ReplicaId, TenantId, WallMillis};
 
 /// How long a world has to come to rest after the last call.
 const REST_MS: u64 = 30 * 60_000;
@@ -46,6 +46,16 @@ pub fn run(scenario: &Scenario, with_trace: bool) -> Verdict {
     verdict.refused = world.refused;
     verdict.trace = world.trace.unwrap_or_default();
     verdict
+}
+
+/// The budgets of a scenario, and every command that its store is given, when.
+pub fn commands(scenario: &Scenario) -> (Vec<Budget>, Vec<(Command, WallMillis)>) {
+    let mut world = world_of(scenario);
+    world.store.given = Some(Vec::new());
+    let budgets = world.budgets.clone();
+    // Whether the run ends well is asked elsewhere.
+    drop(live(&mut world, scenario, &mut 0));
+    (budgets, world.store.given.unwrap_or_default())
 }
 
 fn live(world: &mut World, scenario: &Scenario, events: &mut u64) -> Result<(), String> {

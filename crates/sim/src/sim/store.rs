@@ -38,6 +38,8 @@ pub struct Store {
     undo: Vec<Undo>,
     /// After so many more writes the next one fails.
     fails_in: Option<usize>,
+    /// What it was given when, if anybody wants to know.
+    pub given: Option<Vec<(Command, WallMillis)>>,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,9 @@ impl Store {
     ) -> Option<Reply> {
         self.now = now;
         self.seen = self.seen.max(now);
+        if let Some(given) = &mut self.given {
+            given.push((command.clone(), now));
+        }
         self.undo.clear();
         self.fails_in = fails_at;
         let refusal = match command.plan(self) {

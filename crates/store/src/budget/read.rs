@@ -9,6 +9,7 @@ use crate::{Page, PageRequest, Scope, Store, StoreError, row};
 use std::sync::Arc;
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Budget;
+use tollkeep_ledger::window::Window;
 use tollkeep_types::{BudgetId, TenantId};
 
 macro_rules! select {
@@ -119,6 +120,16 @@ pub(super) async fn ended(
     found.as_ref().map(read).transpose()
 }
 
+/// The window of a budget, of its columns.
+pub(crate) fn read_window(row: &Row) -> Result<Window, StoreError> {
+    let kind = row::text(row, "window_kind")?;
+    let period: Option<String> = row::value(row, "window_period")?;
+    let zone: Option<String> = row::value(row, "timezone")?;
+    let length_ms = row::number_if_set(row, "window_ms")?;
+    window_of(&kind, period.as_deref(), length_ms, zone.as_deref())
+        .ok_or_else(|| StoreError::Unavailable("the window of a budget can't be read".to_owned()))
+}
+
 fn read(row: &Row) -> Result<BudgetRecord, StoreError> {
     let known = |words| row::text(row, words);
     let unreadable = || StoreError::Unavailable("a budget can't be read".to_owned());
@@ -151,17 +162,4 @@ fn read(row: &Row) -> Result<BudgetRecord, StoreError> {
         updated_at: row::time(row, "updated_at")?,
         version: row::number(row, "version")?,
     })
-}
-
-/// The window of a budget's row.
-pub(crate) fn read_window(row: &Row) -> Result<tollkeep_ledger::window::Window, StoreError> {
-    let period: Option<String> = row::value(row, "window_period")?;
-    let zone: Option<String> = row::value(row, "timezone")?;
-    let window = window_of(
-        &row::text(row, "window_kind")?,
-        period.as_deref(),
-        row::number_if_set(row, "window_ms")?,
-        zone.as_deref(),
-    );
-    window.ok_or_else(|| StoreError::Unavailable("a budget can't be read".to_owned()))
 }

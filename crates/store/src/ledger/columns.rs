@@ -170,13 +170,7 @@ pub(super) fn usage(row: &Row) -> Result<UsageRow, StoreError> {
         hold: row::id(row, "id")?,
         quality: quality(row, "quality")?,
         bound: charge_of(row, "bound")?,
-        charge: Charge {
-            cost: amount(row, "cost")?,
-            tokens: amount(row, "tokens")?,
-            output_tokens: amount(row, "output_tokens")?,
-            billable_tokens: amount(row, "billable_tokens")?,
-            requests: amount(row, "requests")?,
-        },
+        charge: charge(row)?,
         charged: covers_of(row, "charged")?,
         row: version
             .map(u32::try_from)
@@ -184,6 +178,17 @@ pub(super) fn usage(row: &Row) -> Result<UsageRow, StoreError> {
             .map_err(|_| unreadable("hold_version"))?,
         swept: row::value(row, "is_swept")?,
         corrected: row::value(row, "is_corrected")?,
+    })
+}
+
+/// What a call cost and used.
+pub(super) fn charge(row: &Row) -> Result<Charge, StoreError> {
+    Ok(Charge {
+        cost: amount(row, "cost")?,
+        tokens: amount(row, "tokens")?,
+        output_tokens: amount(row, "output_tokens")?,
+        billable_tokens: amount(row, "billable_tokens")?,
+        requests: amount(row, "requests")?,
     })
 }
 

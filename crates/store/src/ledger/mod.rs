@@ -7,7 +7,9 @@
 //! over all processes: each begins by locking the one row that holds the clock and the end of the
 //! chain of entries. What the tables check beside that is a net for faults of ours.
 
+mod account;
 mod chain;
+mod check;
 mod columns;
 mod fault;
 mod keep;
@@ -17,8 +19,12 @@ mod record;
 mod rows;
 mod table;
 mod transaction;
+mod usage;
 
+pub use account::AccountRecord;
+pub use check::CheckReport;
 pub use record::{CallRecord, PriceMark};
+pub use usage::{UsageBy, UsageFilter, UsageRecord, UsageSum, UsageSums};
 
 use crate::Store;
 use crate::open::Inner;

@@ -33,7 +33,7 @@ impl Budgeting {
             replica: replica(base),
             boot: u64::from_be_bytes(boot) >> 1,
             budgets: budgets(&records),
-            flush: Duration::from_millis(5),
+            flush: base.settings.ledger.flush_ms,
             on_money: Box::new(|notice| tracing::info!("ledger: {notice:?}")),
         };
         let (keeper, writer) = HoldsKeeper::new(parts);
