@@ -13,6 +13,7 @@ mod check;
 mod columns;
 mod fault;
 mod keep;
+mod kept;
 mod load;
 mod named;
 mod record;

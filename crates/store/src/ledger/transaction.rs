@@ -1,8 +1,9 @@
 //! One transaction of the ledger: lock, load, judge, write, commit.
 
+use super::kept::AccountKey;
 use super::load::{self, Chain};
 use super::named::{self, Needs};
-use super::rows::{AccountKey, Part, Rows};
+use super::rows::{Part, Rows};
 use super::{CallRecord, Failure, Job, keep};
 use crate::open::Inner;
 use crate::query::Connection;
