@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use tollkeep_testkit::{
-    Gate, Gateway, Origin, PATIENCE, Signal, Step, chunk, chunked_head, eventually, json as answer_json,
+    Gate, Gateway, Origin, PATIENCE, Signal, Step, chunk, chunked_head, eventually,
+    json as answer_json,
 };
 
 /// A token of either kind costs a nano-dollar.
@@ -91,7 +92,10 @@ fn of_a_crowd_as_many_are_admitted_as_a_budget_has_room_for() {
         (json!({"unit": "requests", "limit": 5}), "lease"),
         (json!({"unit": "requests", "limit": 5}), "strict"),
         // Spent in full at each call, since no usage comes back.
-        (json!({"unit": "tokens", "limit": 5 * most + most - 1}), "lease"),
+        (
+            json!({"unit": "tokens", "limit": 5 * most + most - 1}),
+            "lease",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -108,14 +112,22 @@ fn of_a_crowd_as_many_are_admitted_as_a_budget_has_room_for() {
         let statuses = at_once(&gateway, &token, 64);
         let admitted = statuses.get(&200).copied().unwrap_or(0);
         if limit["unit"] == "requests" {
-            assert_eq!(statuses, BTreeMap::from([(200, 5), (402, 59)]), "{limit} {durability}");
+            assert_eq!(
+                statuses,
+                BTreeMap::from([(200, 5), (402, 59)]),
+                "{limit} {durability}"
+            );
             settled(&gateway, &id, 5);
         } else {
             // What a call did not use is free again for those who still wait.
             assert!(admitted >= 5, "{statuses:?}");
             settled(&gateway, &id, i64::try_from(admitted).unwrap() * 39);
         }
-        assert_eq!(origin.count(), admitted, "{limit}: none was sent that was refused");
+        assert_eq!(
+            origin.count(),
+            admitted,
+            "{limit}: none was sent that was refused"
+        );
         let (status, _) = gateway.api("DELETE", &format!("/api/v1/budgets/{id}"), None);
         assert_eq!(status, 204);
     }
@@ -127,21 +139,30 @@ fn a_budget_that_is_used_up_is_told_with_its_id_and_when_it_has_room_again() {
     let origin = Origin::start(|_| answer_json(&answer(9, 30)));
     let (gateway, token) = llm(&origin, "openai", PRICES);
     let most = bound(&body(false));
-    let id = budget(&gateway, &json!({"unit": "usd", "limit": {"nano_usd": most - 1}, "window": "day"}));
+    let id = budget(
+        &gateway,
+        &json!({"unit": "usd", "limit": {"nano_usd": most - 1}, "window": "day"}),
+    );
     let call = chat(&token, &body(false));
     let refused = gateway.call(&call);
     assert_eq!(refused.status, 402, "{}", refused.text());
     assert_eq!(refused.field("x-tollkeep-error"), Some("budget_exhausted"));
     assert_eq!(refused.field("x-should-retry"), Some("false"));
     assert_eq!(refused.field("x-tollkeep-budget"), Some(id.as_str()));
-    assert!(refused.field("x-tollkeep-reset").unwrap().ends_with("T00:00:00.000Z"));
+    assert!(
+        refused
+            .field("x-tollkeep-reset")
+            .unwrap()
+            .ends_with("T00:00:00.000Z")
+    );
     assert_eq!(refused.json()["error"]["type"], "insufficient_quota");
     assert_eq!(origin.count(), 0);
     let raised = json!({"limit": {"nano_usd": most}});
-    let (status, changed) =
-        gateway.api("PATCH", &format!("/api/v1/budgets/{id}"), Some(&raised));
+    let (status, changed) = gateway.api("PATCH", &format!("/api/v1/budgets/{id}"), Some(&raised));
     assert_eq!(status, 200, "{changed}");
-    eventually("the raised limit is in force", || (gateway.call(&call).status == 200).then_some(()));
+    eventually("the raised limit is in force", || {
+        (gateway.call(&call).status == 200).then_some(())
+    });
     settled(&gateway, &id, 39);
     let sent: Value = serde_json::from_slice(&origin.last().body).unwrap();
     assert_eq!(sent["max_tokens"], CAP);
@@ -155,11 +176,24 @@ fn what_has_no_price_or_no_bound_is_refused_where_money_is_counted() {
     let (gateway, token) = llm(&origin, "openai", PRICES);
     let id = budget(&gateway, &json!({"unit": "usd", "limit": "$10.00"}));
     for (call, code, told) in [
-        (json!({"model": "unheard-of", "messages": []}), "model_not_priced", "unheard-of"),
-        (json!({"model": "m", "messages": [], "a_new_field": 1}), "cost_not_boundable", "a_new_field"),
+        (
+            json!({"model": "unheard-of", "messages": []}),
+            "model_not_priced",
+            "unheard-of",
+        ),
+        (
+            json!({"model": "m", "messages": [], "a_new_field": 1}),
+            "cost_not_boundable",
+            "a_new_field",
+        ),
     ] {
         let refused = gateway.call(&chat(&token, &call.to_string()));
-        assert_eq!((refused.status, refused.code().as_str()), (400, code), "{}", refused.text());
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (400, code),
+            "{}",
+            refused.text()
+        );
         assert!(refused.text().contains(told), "{}", refused.text());
     }
     assert_eq!(origin.count(), 0);
@@ -197,14 +231,24 @@ fn a_stream_that_brings_more_than_was_asked_for_is_ended_and_charged_its_bound()
         steps
     });
     let (gateway, token) = llm(&origin, "openai", PRICES);
-    let id = budget(&gateway, &json!({"unit": "usd", "limit": "$0.01", "durability": "strict"}));
+    let id = budget(
+        &gateway,
+        &json!({"unit": "usd", "limit": "$0.01", "durability": "strict"}),
+    );
     let call = body(true);
     let answer = gateway.call(&chat(&token, &call));
     assert_eq!(answer.status, 200);
     let text = answer.text();
-    assert!(text.contains("budget_exhausted"), "{}", text.get(text.len().saturating_sub(400)..).unwrap_or_default());
+    assert!(
+        text.contains("budget_exhausted"),
+        "{}",
+        text.get(text.len().saturating_sub(400)..)
+            .unwrap_or_default()
+    );
     assert!(!text.contains("[DONE]"));
-    eventually("it is settled", || (sums(&gateway, &id)[1] == 0).then_some(()));
+    eventually("it is settled", || {
+        (sums(&gateway, &id)[1] == 0).then_some(())
+    });
     let spent = sums(&gateway, &id)[0];
     assert!(spent > CAP && spent <= bound(&call), "{spent}");
     gate.open();
@@ -223,7 +267,10 @@ fn who_hangs_up_is_charged_what_the_upstream_bills() {
         steps
     });
     let (gateway, token) = llm(&origin, "openai", PRICES);
-    let id = budget(&gateway, &json!({"unit": "usd", "limit": "$0.01", "durability": "strict"}));
+    let id = budget(
+        &gateway,
+        &json!({"unit": "usd", "limit": "$0.01", "durability": "strict"}),
+    );
     let mut client = gateway.connect();
     assert!(client.send(&chat(&token, &body(true))));
     let mut answer = client.head(PATIENCE).unwrap();
@@ -232,7 +279,11 @@ fn who_hangs_up_is_charged_what_the_upstream_bills() {
     gate.open();
     settled(&gateway, &id, 9 + 33);
     let line = eventually_line(&gateway);
-    assert_eq!((&line["quality"], &line["outcome"]), (&json!("reported"), &json!("caller_gone")), "{line}");
+    assert_eq!(
+        (&line["quality"], &line["outcome"]),
+        (&json!("reported"), &json!("caller_gone")),
+        "{line}"
+    );
 }
 
 fn eventually_line(gateway: &Gateway) -> Value {
@@ -244,7 +295,10 @@ fn eventually_line(gateway: &Gateway) -> Value {
 fn calls_that_a_kill_cut_off_stay_charged_and_the_rest_is_free_again() {
     let origin = Origin::start(|_| vec![Step::Hang]);
     let (mut gateway, token) = llm(&origin, "openai", PRICES);
-    let id = budget(&gateway, &json!({"unit": "usd", "limit": {"nano_usd": 1_000_000}, "durability": "strict"}));
+    let id = budget(
+        &gateway,
+        &json!({"unit": "usd", "limit": {"nano_usd": 1_000_000}, "durability": "strict"}),
+    );
     let call = body(false);
     let mut waiting: Vec<_> = (0..3).map(|_| gateway.connect()).collect();
     for client in &mut waiting {
@@ -255,7 +309,11 @@ fn calls_that_a_kill_cut_off_stay_charged_and_the_rest_is_free_again() {
     gateway.kill();
     let gateway = gateway.restart().unwrap();
     let [spent, reserved, _] = sums(&gateway, &id);
-    assert_eq!(spent + reserved, 3 * bound(&call), "none of it is forgotten");
+    assert_eq!(
+        spent + reserved,
+        3 * bound(&call),
+        "none of it is forgotten"
+    );
     let checked = gateway.cli(&["ledger", "check"]);
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
 }
