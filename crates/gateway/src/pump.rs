@@ -7,11 +7,14 @@ use crate::refusal::Refusal;
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use std::time::Duration;
 use tollkeep_http1::{Version, write};
+use tollkeep_llm::usage::HiddenUsage;
 use tollkeep_net::{Raced, UpstreamConn};
 
 /// How much of an answer passed, and how much may.
 pub(crate) struct Caps<'c, 'r> {
     pub(crate) of: Of,
+    /// What its reader did not ask for is taken out.
+    pub(crate) hidden: Option<HiddenUsage>,
     pub(crate) chunked: bool,
     pub(crate) sent: u64,
     pub(crate) max: u64,
@@ -140,7 +143,13 @@ impl Exchange<'_> {
                     let mut stopped = None;
                     if len > 0 {
                         stopped = seen(self, data);
-                        write_piece(&mut self.work.out, data, caps.chunked);
+                        let (out, chunked) = (&mut self.work.out, caps.chunked);
+                        match &mut caps.hidden {
+                            None => write_piece(out, data, chunked),
+                            Some(hidden) => {
+                                hidden.feed(data, |kept| write_piece(out, kept, chunked));
+                            }
+                        }
                     }
                     upstream.consume(len);
                     if let Some(refusal) = stopped {

@@ -44,6 +44,8 @@ pub(crate) struct LlmCall {
     /// The name to send, if it is not the one in the body.
     pub(crate) rename: Option<Box<str>>,
     pub(crate) stream: bool,
+    /// The caller wants the usage of its stream told.
+    pub(crate) wants_usage: bool,
     pub(crate) usage: Asked,
 }
 
@@ -273,7 +275,7 @@ impl<'p> Exchange<'p> {
         let rename = (sent != model).then(|| Box::from(sent));
         let stream = view.stream == Some(true);
         let usage = Asked::of(&view);
-        let output_cap = view.output_cap;
+        let (output_cap, wants_usage) = (view.output_cap, view.include_usage);
         let asked = self.worker.name(model);
         let model = if rename.is_some() {
             self.worker.name(sent)
@@ -289,6 +291,7 @@ impl<'p> Exchange<'p> {
             model_sent: rename.is_some().then(|| Arc::clone(&model)),
             output_cap,
             ended_by_us: false,
+            hides_usage: false,
             told: None,
             cost: None,
         };
@@ -303,6 +306,7 @@ impl<'p> Exchange<'p> {
             model,
             rename,
             stream,
+            wants_usage,
             usage,
         })
     }
