@@ -13,6 +13,9 @@ use tollkeep_types::LastHex;
 
 /// The keys of details in the order of their names.
 const SORTED_KEYS: [Key; Key::ALL.len()] = [
+    Key::Amount,
+    Key::Bound,
+    Key::Budget,
     Key::BytesIn,
     Key::BytesOut,
     Key::CertificateNames,
@@ -28,11 +31,13 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Error,
     Key::ExpiresAt,
     Key::Fingerprint,
+    Key::Hold,
     Key::HttpMethod,
     Key::InputTokens,
     Key::IsActive,
     Key::Kek,
     Key::Kind,
+    Key::Lease,
     Key::List,
     Key::Listener,
     Key::MaxRequests,
@@ -41,7 +46,9 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Name,
     Key::Outcome,
     Key::OutputTokens,
+    Key::Percent,
     Key::Provider,
+    Key::Quality,
     Key::Reason,
     Key::RevokedCount,
     Key::Route,
