@@ -20,8 +20,8 @@ CREATE TABLE budgets (
   enforcement   TEXT NOT NULL CHECK (enforcement IN ('hard', 'soft')),
   durability    TEXT NOT NULL CHECK (durability IN ('lease', 'strict')),
   warn          TEXT NOT NULL,
-  -- Who wrote it: the settings, the quota or rate of a provider there, or an operator.
-  origin        TEXT NOT NULL CHECK (origin IN ('config', 'quota', 'rate', 'api')),
+  -- Who wrote it: the settings, the quota of a provider there, or an operator.
+  origin        TEXT NOT NULL CHECK (origin IN ('config', 'quota', 'api')),
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL,
   deleted_at    INTEGER,

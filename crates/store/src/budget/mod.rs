@@ -4,9 +4,11 @@
 mod change;
 mod configured;
 mod read;
+mod windows;
 
 pub use configured::ConfiguredBudgets;
 pub(crate) use read::{by_id, in_use, read_window};
+pub use windows::BudgetWindow;
 
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -52,8 +54,6 @@ pub enum BudgetOrigin {
     Config,
     /// The settings, as the quota of a provider.
     Quota,
-    /// The settings, as the rate of a provider.
-    Rate,
     /// An operator, while the gateway runs.
     Api,
 }
@@ -64,7 +64,6 @@ impl BudgetOrigin {
         match self {
             Self::Config => "config",
             Self::Quota => "quota",
-            Self::Rate => "rate",
             Self::Api => "api",
         }
     }
@@ -74,7 +73,7 @@ impl FromStr for BudgetOrigin {
     type Err = ();
 
     fn from_str(word: &str) -> Result<Self, ()> {
-        let mut all = [Self::Config, Self::Quota, Self::Rate, Self::Api].into_iter();
+        let mut all = [Self::Config, Self::Quota, Self::Api].into_iter();
         all.find(|origin| origin.as_str() == word).ok_or(())
     }
 }

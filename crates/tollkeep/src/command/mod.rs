@@ -2,11 +2,13 @@
 
 mod audit;
 mod breaker;
+mod budget;
 mod cache;
 mod client;
 mod completion;
 mod config;
 mod connection;
+mod cooldown;
 mod credential;
 mod demo;
 mod doctor;
@@ -20,6 +22,7 @@ mod maintenance;
 mod man;
 mod manage;
 mod master_key;
+mod noun;
 mod operator;
 mod origin;
 mod output;
@@ -35,6 +38,7 @@ mod status;
 mod tenant;
 mod tls;
 mod token;
+mod usage;
 mod vault;
 
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -113,6 +117,9 @@ enum Command {
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
+    /// For what credentials of providers are left alone
+    #[command(subcommand, alias = "cooldowns")]
+    Cooldown(cooldown::Cooldown),
     /// What happened, from the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -122,6 +129,15 @@ enum Command {
     /// What models cost
     #[command(subcommand, alias = "prices")]
     Price(price::Price),
+    /// Limits of what calls may cost or use
+    #[command(subcommand, alias = "budgets")]
+    Budget(budget::Budget),
+    /// What calls used and cost
+    #[command(subcommand)]
+    Usage(usage::Usage),
+    /// What somebody has spent, and the budgets that count it
+    #[command(subcommand)]
+    Spend(usage::Spend),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -206,9 +222,13 @@ impl Cli {
             Command::Tls(tls) => tls.run(),
             Command::Route(route) => route.run(),
             Command::Breaker(breaker) => breaker.run(),
+            Command::Cooldown(cooldown) => cooldown.run(),
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
             Command::Price(price) => price.run(),
+            Command::Budget(budget) => budget.run(),
+            Command::Usage(usage) => usage.run(),
+            Command::Spend(spend) => spend.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
