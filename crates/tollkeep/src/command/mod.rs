@@ -16,6 +16,7 @@ mod given;
 mod ip;
 mod job;
 mod key;
+mod ledger;
 mod lockout;
 mod logs;
 mod maintenance;
@@ -138,6 +139,9 @@ enum Command {
     /// What somebody has spent, and the budgets that count it
     #[command(subcommand)]
     Spend(usage::Spend),
+    /// The rows of money
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -229,6 +233,7 @@ impl Cli {
             Command::Budget(budget) => budget.run(),
             Command::Usage(usage) => usage.run(),
             Command::Spend(spend) => spend.run(),
+            Command::Ledger(ledger) => ledger.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),

@@ -51,6 +51,7 @@ const ROWS: &[Row] = &[
     ("breaker list", "none", NONE),
     ("cooldown list", "none", NONE),
     ("cooldown clear", "", NONE),
+    ("ledger check", "entries followed: 0", NONE),
     ("ip deny 192.0.2.1", "192.0.2.1", NONE),
     ("ip list", "192.0.2.1", NONE),
     ("lockout list", "none", NONE),

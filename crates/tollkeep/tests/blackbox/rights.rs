@@ -184,6 +184,7 @@ pub(crate) const ROWS: &[Row] = &[
         r#"{"method":"GET","url":"/v1/models"}"#,
         "OAPT",
     ),
+    ("ledger_check", "", "", "OAPV"),
     ("price_list", "", "", "OAPVT"),
     ("price_show", "price", "", "OAPVT"),
     ("ip_deny_list", "", "", "OAPV"),
