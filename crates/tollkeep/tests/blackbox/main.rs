@@ -102,6 +102,7 @@ mod shed;
 mod signing;
 mod silent;
 mod smuggling;
+mod spending;
 mod streams;
 mod targets;
 mod timeouts;
