@@ -134,6 +134,16 @@ impl Members {
         self.take_as(name, |value| text_of(&value, max))
     }
 
+    /// Takes a name, which is more than blanks.
+    pub(crate) fn name(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name);
+        let is_blank = text.as_ref().is_some_and(|text| text.trim().is_empty());
+        if let (true, Some(Kind::Text(max))) = (is_blank, self.kind(name)) {
+            self.fault(name, format!("1 to {max} characters"));
+        }
+        text
+    }
+
     /// Takes a whole number within its bounds.
     pub(crate) fn number(&mut self, name: &str) -> Option<u64> {
         let (min, max) = match self.kind(name) {

@@ -261,7 +261,10 @@ impl Exchange<'_> {
     }
 
     /// What of the request is still to come: `None` when that is unknown or too much.
-    fn left_to_drain(&self) -> Option<usize> {
+    pub(crate) fn left_to_drain(&self) -> Option<usize> {
+        if let Some(body) = &self.incoming {
+            return body.left_to_drain(DRAIN_BYTES_MAX);
+        }
         if self.detached {
             return Some(0);
         }
@@ -405,6 +408,7 @@ impl Refusal {
                 | Self::LedgerUnavailable
                 | Self::AuditUnavailable
                 | Self::AuthUnavailable
+                | Self::CredentialUnavailable(_)
         )
     }
 }

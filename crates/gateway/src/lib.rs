@@ -54,6 +54,7 @@ mod sign;
 mod standing;
 mod stored;
 mod stream_back;
+mod stream_up;
 mod tally;
 mod told_limits;
 mod upstream_body;

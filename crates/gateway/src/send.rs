@@ -25,7 +25,7 @@ use tollkeep_policy::cooling::Met;
 use tollkeep_types::usage::{Told, UnknownUsage, UsageReport};
 
 /// Interim answers (1xx) an upstream may send before its final one.
-const INTERIM_MAX: usize = 8;
+pub(crate) const INTERIM_MAX: usize = 8;
 
 /// The upstream has answered: its head is in the scratch, its body is still to come.
 pub(crate) struct Reply<'p> {
@@ -382,7 +382,12 @@ fn proxy_refusal(fault: &ProxyFault, target: &Target) -> Refusal {
 
 impl Refusal {
     fn attempt_result(&self) -> AttemptResult {
-        if matches!(self, Self::AccessRevoked) {
+        // A body that is sent on while it arrives may turn out to be none.
+        let is_callers = matches!(
+            self,
+            Self::BadRequest(_) | Self::BodyTooLarge | Self::RequestTimeout
+        );
+        if is_callers || matches!(self, Self::AccessRevoked) {
             return AttemptResult::Cancelled;
         }
         if matches!(self, Self::Timeout) {

@@ -78,7 +78,7 @@ pub use operator::{
 };
 pub use page::{After, Page, PageRequest};
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
-pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};
+pub use project::{DeletedProject, NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 pub use scope::Scope;
 pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};

@@ -5,9 +5,8 @@ use crate::trial::Lent;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Error, Sqlite};
-use std::borrow::Cow;
-use std::fmt::Write as _;
+use sqlx::{AssertSqlSafe, Error, SqlSafeStr, SqlStr, Sqlite};
+use std::sync::{Arc, OnceLock};
 
 /// A connection to whichever database it is.
 pub(crate) enum Connection {
@@ -74,7 +73,7 @@ pub(crate) enum Row {
 
 /// A statement and its parameters.
 pub(crate) struct Query {
-    text: Cow<'static, str>,
+    text: SqlStr,
     values: Vec<Value>,
 }
 
@@ -88,7 +87,7 @@ pub(crate) enum Value {
 
 pub(crate) const fn query(text: &'static str) -> Query {
     let values = Vec::new();
-    let text = Cow::Borrowed(text);
+    let text = SqlStr::from_static(text);
     Query { text, values }
 }
 
@@ -98,11 +97,22 @@ const ROWS_AT_ONCE: [usize; 5] = [256, 64, 16, 4, 1];
 /// A statement that writes many rows of so many columns: the text before its rows and behind them.
 pub(crate) struct Bulk {
     pub(crate) columns: usize,
-    pub(crate) head: &'static str,
-    pub(crate) tail: &'static str,
+    head: &'static str,
+    tail: &'static str,
+    /// The whole text, for each number of rows.
+    texts: [OnceLock<Arc<str>>; ROWS_AT_ONCE.len()],
 }
 
 impl Bulk {
+    pub(crate) const fn new(columns: usize, head: &'static str, tail: &'static str) -> Self {
+        Self {
+            columns,
+            head,
+            tail,
+            texts: [const { OnceLock::new() }; ROWS_AT_ONCE.len()],
+        }
+    }
+
     /// Runs it for all rows, whose values stand one after the other; gives the rows it changed.
     pub(crate) async fn execute(
         &self,
@@ -112,11 +122,13 @@ impl Bulk {
         let mut rows = values.len() / self.columns.max(1);
         let mut values = values.into_iter();
         let mut changed = 0;
-        for at_once in ROWS_AT_ONCE {
+        for (at_once, text) in ROWS_AT_ONCE.into_iter().zip(&self.texts) {
             while rows >= at_once {
                 rows -= at_once;
+                let text = text.get_or_init(|| self.text(at_once).into());
                 let statement = Query {
-                    text: Cow::Owned(self.text(at_once)),
+                    // Nothing stands in it but our own text and numbers.
+                    text: AssertSqlSafe(Arc::clone(text)).into_sql_str(),
                     values: values.by_ref().take(at_once * self.columns).collect(),
                 };
                 changed += statement.execute(connection).await?;
@@ -125,18 +137,16 @@ impl Bulk {
         Ok(changed)
     }
 
-    /// The statement for so many rows. Nothing stands in it but our own text and numbers.
+    /// The statement for so many rows.
     fn text(&self, rows: usize) -> String {
-        let mut text = String::with_capacity(self.head.len() + rows * self.columns * 7);
-        text.push_str(self.head);
+        let mut text = self.head.to_owned();
         let mut parameter = 0;
         for row in 0..rows {
             text.push_str(if row == 0 { " VALUES (" } else { ", (" });
             for column in 0..self.columns {
                 parameter += 1;
-                let comma = if column == 0 { "" } else { "," };
-                // Writing to a string can't fail.
-                let _ = write!(text, "{comma}${parameter}");
+                text.push_str(if column == 0 { "$" } else { ",$" });
+                text.push_str(&parameter.to_string());
             }
             text.push(')');
         }
@@ -150,8 +160,7 @@ macro_rules! bound {
     ($query:expr) => {{
         let query = $query;
         let values = query.values.into_iter();
-        let text = AssertSqlSafe(query.text);
-        values.fold(sqlx::query(text), |query, value| match value {
+        values.fold(sqlx::query(query.text), |query, value| match value {
             Value::Text(text) => query.bind(text),
             Value::Number(number) => query.bind(number),
             Value::Bytes(bytes) => query.bind(bytes),
@@ -162,9 +171,9 @@ macro_rules! bound {
 
 impl Query {
     /// A statement put together of our own texts: nothing that came from outside stands in it.
-    pub(crate) const fn composed(text: String) -> Self {
+    pub(crate) fn composed(text: String) -> Self {
         Self {
-            text: Cow::Owned(text),
+            text: AssertSqlSafe(text).into_sql_str(),
             values: Vec::new(),
         }
     }

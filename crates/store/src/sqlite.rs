@@ -19,6 +19,10 @@ const READERS_MAX: u32 = 4;
 
 const CHECK: &str = "SELECT quick_check AS found FROM pragma_quick_check(1)";
 
+/// How long opening the file may take: its disk may be busy while a machine starts, and nobody
+/// waits for an answer yet.
+const OPENING_MAX: Duration = Duration::from_secs(60);
+
 /// The open file.
 pub(crate) struct File {
     pub(crate) writer: Writer,
@@ -37,10 +41,12 @@ impl File {
         let writer = writing(path, busy_timeout).await;
         let writer = writer.map_err(|error| open_error(path, error))?;
         let reading = connection(path, busy_timeout).pragma("query_only", "ON");
-        let readers = pool(reading, READERS_MAX, busy_timeout).await;
+        let readers = pool(reading, READERS_MAX, busy_timeout);
+        let opened = first(&readers, busy_timeout).await;
+        opened.map_err(|error| open_error(path, error))?;
         Ok(Self {
             writer: Writer::new(writer),
-            readers: readers.map_err(|error| open_error(path, error))?,
+            readers,
             path: path.to_owned(),
             busy_timeout,
             _lock: lock,
@@ -102,7 +108,8 @@ async fn writing(path: &Path, busy_timeout: Duration) -> Result<Connection, sqlx
     let options = connection(path, busy_timeout)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
-    let pool = pool(options, 1, busy_timeout).await?;
+    // Its one connection is taken here, for good.
+    let pool = pool(options, 1, OPENING_MAX);
     Ok(Connection::Sqlite(pool.acquire().await?))
 }
 
@@ -116,19 +123,27 @@ fn connection(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-async fn pool(
-    options: SqliteConnectOptions,
-    size: u32,
-    busy_timeout: Duration,
-) -> Result<SqlitePool, sqlx::Error> {
+fn pool(options: SqliteConnectOptions, size: u32, patience: Duration) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(busy_timeout)
+        .acquire_timeout(patience)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_with(options)
-        .await
+        .connect_lazy_with(options)
+}
+
+/// Opens the first connection of a pool, which has longer for it than those that are asked for
+/// while somebody waits.
+async fn first(pool: &SqlitePool, patience: Duration) -> Result<(), sqlx::Error> {
+    let tries = OPENING_MAX.as_millis() / patience.as_millis().max(1);
+    for _ in 0..tries {
+        match pool.acquire().await {
+            Err(sqlx::Error::PoolTimedOut) => {}
+            opened => return opened.map(drop),
+        }
+    }
+    pool.acquire().await.map(drop)
 }
 
 fn open_error(path: &Path, error: sqlx::Error) -> OpenError {

@@ -36,9 +36,12 @@ impl Writer {
 
     /// Waits for the turn and begins a transaction.
     pub(crate) async fn begin(&self) -> Result<Turn, StoreError> {
-        self.begin_raw().await.map_err(|error| match error {
-            Error::PoolClosed => StoreError::Unavailable("closed".to_owned()),
-            error => error.into(),
+        self.begin_raw().await.map_err(|error| {
+            if matches!(error, Error::PoolClosed) {
+                StoreError::Unavailable("closed".to_owned())
+            } else {
+                error.into()
+            }
         })
     }
 

@@ -346,7 +346,7 @@ fn plan_faults(world: &mut World, random: &mut Random, scenario: &Scenario, span
     let faults = scenario.faults;
     world.may_lose_slices = faults.may_lose_slices();
     world.answers_arrive = faults.answers_arrive();
-    world.limits_change = faults.has(Fault::Limits);
+    world.limits_change = faults.has(Fault::Limits) || faults.has(Fault::Budgets);
     let budgets: Vec<_> = world.budgets.iter().map(|b| (b.id, b.limit)).collect();
     // Each kind draws its own numbers, so that leaving one out leaves the others as they are.
     for (fault, _) in Fault::ALL {
@@ -374,13 +374,25 @@ fn plan_faults(world: &mut World, random: &mut Random, scenario: &Scenario, span
                     let day = 86_400_000;
                     let ms = i64::try_from(random.below(2 * day)).unwrap_or(0);
                     world.at(at, What::Jump(ms - 86_400_000));
+                    // Leases run out by a clock that went back.
+                    if random.one_in(3) {
+                        let soon = at + random.between(0, 40_000) * MS;
+                        world.at(soon, What::Outage(random.between(80_000, 150_000)));
+                    }
                 }
                 Fault::Limits => {
                     if let Some((budget, limit)) = random.pick(&budgets) {
-                        let units = u64::try_from(limit.units()).unwrap_or(0);
-                        let limit = i64::try_from(random.below(units * 2 + 2)).unwrap_or(0);
-                        let limit = Amount::new(limit).unwrap_or(Amount::ZERO);
+                        let limit = other_limit(&mut random, limit);
                         world.at(at, What::Limit(budget, limit));
+                    }
+                }
+                Fault::Budgets => {
+                    if let Some((budget, limit)) = random.pick(&budgets) {
+                        let limit = other_limit(&mut random, limit);
+                        let ends = random.one_in(2);
+                        let change = What::ChangeBudget(budget, limit);
+                        let end = What::EndBudget(budget);
+                        world.at(at, if ends { end } else { change });
                     }
                 }
                 Fault::Loss
@@ -392,6 +404,13 @@ fn plan_faults(world: &mut World, random: &mut Random, scenario: &Scenario, span
             }
         }
     }
+}
+
+/// From nothing to twice as much.
+fn other_limit(random: &mut Random, limit: Amount) -> Amount {
+    let units = u64::try_from(limit.units()).unwrap_or(0);
+    let limit = i64::try_from(random.below(units * 2 + 2)).unwrap_or(0);
+    Amount::new(limit).unwrap_or(Amount::ZERO)
 }
 
 /// A smaller scenario that fails too: without faults that do not matter, with fewer replicas, and

@@ -20,6 +20,8 @@ use tollkeep_types::{BudgetId, EntryId, HoldId, LeaseId, ReplicaId, WallMillis};
 #[derive(Debug, Default)]
 pub struct Store {
     pub budgets: BTreeMap<BudgetId, Budget>,
+    /// Those that were ended. What was taken of them stays.
+    pub ended: BTreeSet<BudgetId>,
     pub latest: BTreeMap<BudgetId, WallMillis>,
     pub windows: BTreeMap<WindowKey, WindowRow>,
     pub buckets: BTreeMap<(WindowKey, WallMillis), Amount>,
@@ -69,6 +71,13 @@ impl Facts for Store {
     }
 
     fn present(&self, budget: BudgetId) -> Option<Present> {
+        if self.ended.contains(&budget) {
+            return None;
+        }
+        self.past(budget)
+    }
+
+    fn past(&self, budget: BudgetId) -> Option<Present> {
         let window = &self.budgets.get(&budget)?.window;
         let start = window.current(self.seen, self.latest.get(&budget).copied());
         Some(Present {

@@ -9,17 +9,17 @@ use crate::row::millis;
 use tollkeep_crypto::sha256;
 use tollkeep_types::WallMillis;
 
-const ENTRIES: Bulk = Bulk {
-    columns: 8,
-    head: "INSERT INTO entries (number, id, tenant_id, kind, corrects, request_id, at, hash)",
-    tail: "",
-};
+static ENTRIES: Bulk = Bulk::new(
+    8,
+    "INSERT INTO entries (number, id, tenant_id, kind, corrects, request_id, at, hash)",
+    "",
+);
 
-const POSTINGS: Bulk = Bulk {
-    columns: 5,
-    head: "INSERT INTO postings (entry, line, tenant_id, account, amount)",
-    tail: "",
-};
+static POSTINGS: Bulk = Bulk::new(
+    5,
+    "INSERT INTO postings (entry, line, tenant_id, account, amount)",
+    "",
+);
 
 /// An entry as it is hashed: its columns, a line each, then its postings.
 pub(super) struct Link<'a> {
@@ -35,7 +35,6 @@ pub(super) struct Link<'a> {
 
 impl Link<'_> {
     pub(super) fn hash(&self, before: &[u8; 32]) -> [u8; 32] {
-        use std::fmt::Write as _;
         let mut text = format!(
             "tollkeep-entry/1\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
             self.number,
@@ -47,8 +46,7 @@ impl Link<'_> {
             self.at.0,
         );
         for (account, amount) in self.postings {
-            // Writing to a string can't fail.
-            let _ = writeln!(text, "{account} {amount}");
+            text.push_str(&format!("{account} {amount}\n"));
         }
         sha256(&[before, text.as_bytes()])
     }

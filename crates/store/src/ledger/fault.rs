@@ -57,7 +57,6 @@ impl Failure {
             Self::Sql(sqlx::Error::Database(error)) => {
                 error.is_unique_violation()
                     || error.is_check_violation()
-                    || error.is_foreign_key_violation()
                     || matches!(error.kind(), sqlx::error::ErrorKind::NotNullViolation)
                     || error.code().as_deref() == Some("22003")
             }
@@ -114,10 +113,10 @@ impl Standing {
 
     /// Unless it is closed, or something else, meanwhile.
     fn change(&self, from: u8, to: u8) {
-        // Who comes second finds it done.
-        let _ = self
-            .0
-            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        if self.0.compare_exchange(from, to, set, fetch).is_ok() {
+            tracing::debug!(from, to, "The ledger stands otherwise");
+        }
     }
 }
 

@@ -14,66 +14,64 @@ use tollkeep_types::{BudgetId, TenantId};
 
 /// Where a row has changed since it was loaded, which the turn of the ledger rules out, its version
 /// is another, and nothing is written.
-const WINDOWS: Bulk = Bulk {
-    columns: 12,
-    head:
-        "INSERT INTO budget_windows (budget_id, window_start, tenant_id, enforcement, limit_units,
+static WINDOWS: Bulk = Bulk::new(
+    12,
+    "INSERT INTO budget_windows (budget_id, window_start, tenant_id, enforcement, limit_units,
       ceiling, spent, reserved, leased, recall, floor, version)",
-    tail: " ON CONFLICT (budget_id, window_start) DO UPDATE SET enforcement = excluded.enforcement,
+    " ON CONFLICT (budget_id, window_start) DO UPDATE SET enforcement = excluded.enforcement,
       limit_units = excluded.limit_units, ceiling = excluded.ceiling, spent = excluded.spent,
       reserved = excluded.reserved, leased = excluded.leased, recall = excluded.recall,
       floor = excluded.floor, version = excluded.version
       WHERE budget_windows.version < excluded.version",
-};
+);
 
-const BUCKETS: Bulk = Bulk {
-    columns: 5,
-    head: "INSERT INTO budget_buckets (budget_id, window_start, bucket_start, tenant_id, spent)",
-    tail: " ON CONFLICT (budget_id, window_start, bucket_start)
+static BUCKETS: Bulk = Bulk::new(
+    5,
+    "INSERT INTO budget_buckets (budget_id, window_start, bucket_start, tenant_id, spent)",
+    " ON CONFLICT (budget_id, window_start, bucket_start)
       DO UPDATE SET spent = excluded.spent",
-};
+);
 
 const DROP_BUCKET: &str = "DELETE FROM budget_buckets
   WHERE budget_id = $1 AND window_start = $2 AND bucket_start = $3";
 
-const WARNINGS: Bulk = Bulk {
-    columns: 5,
-    head: "INSERT INTO budget_warnings (budget_id, window_start, percent, tenant_id, warned_at)",
-    tail: "",
-};
+static WARNINGS: Bulk = Bulk::new(
+    5,
+    "INSERT INTO budget_warnings (budget_id, window_start, percent, tenant_id, warned_at)",
+    "",
+);
 
-const LEASES: Bulk = Bulk {
-    columns: 13,
-    head: "INSERT INTO budget_leases (id, tenant_id, budget_id, window_start, replica_id, epoch,
+static LEASES: Bulk = Bulk::new(
+    13,
+    "INSERT INTO budget_leases (id, tenant_id, budget_id, window_start, replica_id, epoch,
       amount, used, returned, state, expires_at, serial, version)",
-    tail: " ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, used = excluded.used,
+    " ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, used = excluded.used,
       returned = excluded.returned, state = excluded.state, expires_at = excluded.expires_at,
       serial = excluded.serial, version = excluded.version
       WHERE budget_leases.version < excluded.version",
-};
+);
 
-const HOLDS: Bulk = Bulk {
-    columns: 11,
-    head: "INSERT INTO holds (id, tenant_id, replica_id, state, bound, covers, granted_at,
+static HOLDS: Bulk = Bulk::new(
+    11,
+    "INSERT INTO holds (id, tenant_id, replica_id, state, bound, covers, granted_at,
       expires_at, request_id, attempt, version)",
-    tail:
-        " ON CONFLICT (id) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
+    " ON CONFLICT (id) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
       version = excluded.version WHERE holds.version < excluded.version",
-};
+);
 
-const ACCOUNTS: Bulk = Bulk {
-    columns: 6,
-    head: "INSERT INTO accounts (name, tenant_id, kind, unit, balance, version)",
-    tail: " ON CONFLICT (name) DO UPDATE SET balance = excluded.balance,
+static ACCOUNTS: Bulk = Bulk::new(
+    6,
+    "INSERT INTO accounts (name, tenant_id, kind, unit, balance, version)",
+    " ON CONFLICT (name) DO UPDATE SET balance = excluded.balance,
       version = excluded.version WHERE accounts.version < excluded.version",
-};
+);
 
-const REPLICAS: Bulk = Bulk {
-    columns: 3,
-    head: "INSERT INTO replicas (id, epoch, boot)",
-    tail: " ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, boot = excluded.boot
+static REPLICAS: Bulk = Bulk::new(
+    3,
+    "INSERT INTO replicas (id, epoch, boot)",
+    " ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, boot = excluded.boot
       WHERE replicas.epoch < excluded.epoch",
-};
+);
 
 const LIMIT: &str = "UPDATE budgets SET limit_units = $2, updated_at = $3, version = version + 1
   WHERE id = $1 AND version = $4";

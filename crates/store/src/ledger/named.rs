@@ -156,7 +156,19 @@ pub(super) fn accounts(writes: &[Write], tenant: TenantId, into: &mut BTreeSet<A
                 accounts(first, tenant, into);
                 accounts(second, tenant, into);
             }
-            _ => {}
+            Write::Open { .. }
+            | Write::Window { .. }
+            | Write::NewLease(_)
+            | Write::Lease { .. }
+            | Write::NewHold(_)
+            | Write::Hold { .. }
+            | Write::RenewHold { .. }
+            | Write::Usage(_)
+            | Write::CorrectUsage { .. }
+            | Write::Recall(_)
+            | Write::Warn { .. }
+            | Write::Limit { .. }
+            | Write::Join { .. } => {}
         }
     }
 }
@@ -234,23 +246,20 @@ impl Rows {
             hold: hold.and_then(|id| Some(self.holds.get(&id)?.row.clone())),
             ..Reply::default()
         };
-        match command {
-            Command::Join { replica, .. } => {
-                reply.epoch = self.epochs.get(replica).map_or(0, |now| now.0);
-            }
-            Command::Due => {
-                let holds = self.holds.range(..).map(|(_, kept)| &kept.row);
-                reply.due_holds = holds
-                    .filter(|row| !row.state.is_terminal() && self.now >= row.expires_at)
-                    .cloned()
-                    .collect();
-                let leases = self.leases.range(..).map(|(_, row)| row);
-                reply.due_leases = leases
-                    .filter(|row| row.state == LeaseState::Active && self.is_overdue(row))
-                    .cloned()
-                    .collect();
-            }
-            _ => {}
+        if let Command::Join { replica, .. } = command {
+            reply.epoch = self.epochs.get(replica).map_or(0, |now| now.0);
+        }
+        if matches!(command, Command::Due) {
+            let holds = self.holds.range(..).map(|(_, kept)| &kept.row);
+            reply.due_holds = holds
+                .filter(|row| !row.state.is_terminal() && self.now >= row.expires_at)
+                .cloned()
+                .collect();
+            let leases = self.leases.range(..).map(|(_, row)| row);
+            reply.due_leases = leases
+                .filter(|row| row.state == LeaseState::Active && self.is_overdue(row))
+                .cloned()
+                .collect();
         }
         reply
     }

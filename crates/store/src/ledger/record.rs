@@ -71,22 +71,18 @@ pub struct PriceMark {
     pub sha256: String,
 }
 
-pub(super) const RECORDS: Bulk = Bulk {
-    columns: 33,
-    head: "INSERT INTO usage_records (id, tenant_id, at, quality, bound, cost, tokens,
+const COLUMNS: usize = 33;
+
+const HEAD: &str = "INSERT INTO usage_records (id, tenant_id, at, quality, bound, cost, tokens,
       output_tokens, billable_tokens, requests, charged, hold_version, is_swept, is_corrected,
       request_id, attempt, project_id, lineage_id, token_id, route, provider, model_requested,
       model_served, lines, flags, bound_method, upstream_cost, price_version, price_sha256,
-      started_at, duration_ms, from_cache, status)",
-    tail: "",
-};
+      started_at, duration_ms, from_cache, status)";
+
+static RECORDS: Bulk = Bulk::new(COLUMNS, HEAD, "");
 
 /// For calls without a hold, which may be told twice.
-pub(super) const RECORDS_ONCE: Bulk = Bulk {
-    columns: RECORDS.columns,
-    head: RECORDS.head,
-    tail: " ON CONFLICT (id) DO NOTHING",
-};
+pub(super) static RECORDS_ONCE: Bulk = Bulk::new(COLUMNS, HEAD, " ON CONFLICT (id) DO NOTHING");
 
 const CORRECT: &str = "UPDATE usage_records SET cost = $2, tokens = $3, output_tokens = $4,
     billable_tokens = $5, requests = $6, charged = $7, is_swept = $8, is_corrected = $9
@@ -144,7 +140,7 @@ pub(super) async fn keep(
 /// The first columns of a record: what the ledger itself knows.
 fn of_hold(kept: &KeptUsage, at: WallMillis) -> Result<Vec<Value>, StoreError> {
     let row = &kept.row;
-    let mut values = Vec::with_capacity(RECORDS.columns);
+    let mut values = Vec::with_capacity(COLUMNS);
     values.extend::<[Value; 5]>([
         row.hold.to_string().into(),
         kept.tenant.to_string().into(),
@@ -164,7 +160,7 @@ fn of_hold(kept: &KeptUsage, at: WallMillis) -> Result<Vec<Value>, StoreError> {
 
 /// The columns of a record of a call without a hold.
 pub(super) fn of_call(record: &CallRecord, at: WallMillis) -> Result<Vec<Value>, StoreError> {
-    let mut values = Vec::with_capacity(RECORDS.columns);
+    let mut values = Vec::with_capacity(COLUMNS);
     values.extend::<[Value; 5]>([
         format!("{}.{}", record.request, record.attempt).into(),
         record.tenant.to_string().into(),

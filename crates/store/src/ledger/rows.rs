@@ -144,7 +144,15 @@ impl Facts for Rows {
     }
 
     fn present(&self, budget: BudgetId) -> Option<Present> {
-        let known = self.budgets.get(&budget).filter(|known| !known.ended)?;
+        let known = self.budgets.get(&budget)?;
+        if known.ended {
+            return None;
+        }
+        self.past(budget)
+    }
+
+    fn past(&self, budget: BudgetId) -> Option<Present> {
+        let known = self.budgets.get(&budget)?;
         let start = known
             .window
             .current(self.seen, self.latest.get(&budget).copied());

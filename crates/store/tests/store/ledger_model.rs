@@ -158,7 +158,7 @@ impl Pair {
                 .unwrap();
             for record in &part.rows {
                 found += 1;
-                let want = &self.model.usage[&record.hold.unwrap()];
+                let want = self.model.usage.get(&record.hold.unwrap()).unwrap();
                 let got = UsageRow {
                     hold: record.hold.unwrap(),
                     quality: record.quality,
@@ -296,25 +296,24 @@ async fn play(seed: u64, order: Order) {
     let (budgets, mut given) = run::commands(&scenario);
     given.truncate(COMMANDS_MAX);
     let mut random = Random::new(seed);
-    let mut pair = Pair::new(&budgets, given[0].1).await;
+    let mut pair = Pair::new(&budgets, given.first().unwrap().1).await;
     let mut group = Vec::new();
-    let mut at = 0;
-    while at < given.len() {
-        let (command, now) = given[at].clone();
+    for (at, (command, now)) in given.iter().enumerate() {
+        let command = command.clone();
         match (order, random.below(40)) {
             (Order::Disturbed, 0) => {}
             (Order::Disturbed, 1) => {
                 // Long before or after its time.
-                let other = &given[random.below(given.len() as u64) as usize];
-                group.push(other.0.clone());
+                let other = random.below(given.len() as u64);
+                let other = given.get(usize::try_from(other).unwrap());
+                group.push(other.unwrap().0.clone());
                 group.push(command);
             }
             (Order::Disturbed, 2) => group.extend([command.clone(), command]),
             _ => group.push(command),
         }
-        at += 1;
-        if group.len() as u64 >= random.between(1, 30) || at == given.len() {
-            pair.set_clock(now).await;
+        if group.len() as u64 >= random.between(1, 30) || at + 1 == given.len() {
+            pair.set_clock(*now).await;
             pair.give(std::mem::take(&mut group)).await;
             if order == Order::Disturbed {
                 evidence(&mut pair, &mut random).await;

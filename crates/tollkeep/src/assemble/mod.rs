@@ -149,7 +149,7 @@ fn start_by(
     let handle = control.handle().clone();
     let _inside = handle.enter();
     // From the start, so that a signal that comes too early ends the process in order too.
-    let (signals, hangups) = control.block_on(async { host::listen(again.is_some()) })?;
+    let (signals, files) = control.block_on(async { host::listen(again.is_some()) })?;
     let sandbox = control::start_sandbox(&mut settings, &control)?;
     let workers = data::worker_count(&settings);
     let (tls, challenges) = listeners_tls(&settings, clock.wall())?;
@@ -202,7 +202,7 @@ fn start_by(
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
     keep_certificates(&parts, &challenges, &control);
-    control::keep_settings(&control, &live.reloader, hangups);
+    control::keep_settings(&control, &live.reloader, files);
     Ok(Running {
         base,
         control,

@@ -2,12 +2,12 @@
 
 use super::client::Client;
 use super::token::{confirm, path_segment};
-use super::{Connection, output};
+use super::{Connection, output, secret_input};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
 /// Credentials of providers: kept sealed, never shown.
@@ -354,9 +354,7 @@ impl SecretFrom {
                     .with_context(|| format!("cannot read {}", path.display()))?;
             }
             None if std::io::stdin().is_terminal() => {
-                eprint!("Secret (it is shown as you type; --secret-file reads it from a file): ");
-                std::io::stderr().flush()?;
-                std::io::stdin().lock().read_line(&mut text)?;
+                text = secret_input::typed("Secret")?;
             }
             Some(_) | None => {
                 std::io::stdin()

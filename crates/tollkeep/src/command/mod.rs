@@ -8,6 +8,7 @@ mod client;
 mod completion;
 mod config;
 mod connection;
+mod cooldown;
 mod credential;
 mod demo;
 mod doctor;
@@ -21,6 +22,7 @@ mod maintenance;
 mod man;
 mod manage;
 mod master_key;
+mod noun;
 mod operator;
 mod origin;
 mod output;
@@ -115,6 +117,9 @@ enum Command {
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
+    /// For what credentials of providers are left alone
+    #[command(subcommand, alias = "cooldowns")]
+    Cooldown(cooldown::Cooldown),
     /// What happened, from the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -217,6 +222,7 @@ impl Cli {
             Command::Tls(tls) => tls.run(),
             Command::Route(route) => route.run(),
             Command::Breaker(breaker) => breaker.run(),
+            Command::Cooldown(cooldown) => cooldown.run(),
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
             Command::Price(price) => price.run(),

@@ -49,6 +49,8 @@ const ROWS: &[Row] = &[
     ("service-token rotate SERVICE", "svc_", Some(4)),
     ("service-token revoke SERVICE --yes", "", Some(4)),
     ("breaker list", "none", NONE),
+    ("cooldown list", "none", NONE),
+    ("cooldown clear", "", NONE),
     ("ip deny 192.0.2.1", "192.0.2.1", NONE),
     ("ip list", "192.0.2.1", NONE),
     ("lockout list", "none", NONE),
