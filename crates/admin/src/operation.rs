@@ -13,7 +13,7 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, budget, config, cooldown, credential, history, ip_list, job, key, lockout,
+    breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key, lockout,
     maintenance, manage, not_offered, openapi, operator, price, project, route, service_token,
     session, status, tenant, tls, token, usage, vault,
 };
@@ -132,6 +132,7 @@ static NOUNS: &[&[Operation]] = &[
     price::OPERATIONS,
     budget::OPERATIONS,
     usage::OPERATIONS,
+    hold::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

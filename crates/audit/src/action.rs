@@ -141,6 +141,7 @@ words! {
         BudgetUpdate = "budget.update",
         BudgetDelete = "budget.delete",
         BudgetReset = "budget.reset",
+        MoneyAdjust = "money.adjust",
         TokenUpdate = "token.update",
         TokenSuspend = "token.suspend",
         TokenResume = "token.resume",
