@@ -22,6 +22,7 @@ mod etag;
 mod front_door;
 mod grant;
 mod history;
+mod hold;
 mod idempotency;
 mod ip_list;
 mod job;

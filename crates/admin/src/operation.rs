@@ -13,9 +13,9 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, budget, config, cooldown, credential, history, ip_list, job, key, ledger, lockout,
-    maintenance, manage, not_offered, openapi, operator, price, project, route, service_token,
-    session, status, tenant, tls, token, usage, vault,
+    breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key, ledger,
+    lockout, maintenance, manage, not_offered, openapi, operator, price, project, route,
+    service_token, session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -133,6 +133,7 @@ static NOUNS: &[&[Operation]] = &[
     budget::OPERATIONS,
     usage::OPERATIONS,
     ledger::OPERATIONS,
+    hold::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

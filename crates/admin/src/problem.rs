@@ -417,6 +417,8 @@ impl From<StoreError> for Problem {
                         return Self::new(StatusCode::CONFLICT, "last_owner", detail);
                     }
                     Conflict::CredentialsFull => "There are too many credentials.",
+                    Conflict::HoldOpen => "The call is under way: its cost is not known yet.",
+                    Conflict::HoldSettled => "What the call cost is known, or was said before.",
                     Conflict::BudgetName => "A budget of that name exists.",
                     Conflict::BudgetsFull => "There are too many budgets.",
                     Conflict::CredentialKnown => "Another credential has that secret.",

@@ -133,6 +133,10 @@ fn example(action: Action) -> Event<'static> {
         | Action::BudgetReset => {
             managed(action).with_detail(Key::Name, Value::OwnedWord("bud_1".into()))
         }
+        Action::MoneyAdjust => managed(action)
+            .with_detail(Key::Reason, Value::Text("as billed".into()))
+            .with_detail(Key::Units, Value::Number(12_500))
+            .with_detail(Key::Name, Value::OwnedWord("hld_1".into())),
         Action::OperatorCreate
         | Action::OperatorRead
         | Action::OperatorUpdate

@@ -31,6 +31,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Where the service is named, and as what.
 const SERVICE: &str = "default";
 
+/// Whether the budget refuses what does not fit.
+fn is_kept(pot: &Pot) -> bool {
+    pot.budget.enforcement == row::Enforcement::Hard
+}
+
 /// What a keeper answers.
 pub(crate) type Granted = Result<Held, Refused>;
 
@@ -126,7 +131,7 @@ impl Exchange<'_> {
     /// # Errors
     /// 402 where it does not fit, 400 where nothing bounds it, 503 while nobody knows.
     pub(crate) async fn take_aside(&mut self, aside: Aside<'_>) -> Result<(), Stop> {
-        let pots = self.pots(&aside)?;
+        let mut pots = self.pots(&aside)?;
         if pots.is_empty() {
             return Ok(());
         }
@@ -134,7 +139,17 @@ impl Exchange<'_> {
         if holds.is_full() {
             return Err(Refusal::Overloaded("ends of calls wait to be written").into());
         }
-        let (quote, book) = self.quote(&aside, &pots)?;
+        let (quote, book) = match self.quote(&aside, &pots) {
+            // What only looks refuses nothing: it does not see what can't be bounded.
+            Err(_) if pots.iter().any(|pot| !is_kept(pot)) => {
+                pots.retain(|pot| is_kept(pot));
+                if pots.is_empty() {
+                    return Ok(());
+                }
+                self.quote(&aside, &pots)?
+            }
+            quoted => quoted?,
+        };
         let charge = quote.charge;
         let pots: SmallVec<[Pot; 5]> = pots
             .into_iter()
@@ -174,7 +189,7 @@ impl Exchange<'_> {
             tenant,
             project: token.map_or(ProjectId::from_bytes([0; 16]), |token| token.project.id),
             token: token.map(|token| token.lineage.id),
-            metadata: &[],
+            metadata: token.map_or(&[], |token| &token.metadata),
             route: self.work.facts.route(),
             provider: &aside.target.name,
             credential: aside.credential,

@@ -13,6 +13,7 @@ mod credential;
 mod demo;
 mod doctor;
 mod given;
+mod hold;
 mod ip;
 mod job;
 mod key;
@@ -133,6 +134,9 @@ enum Command {
     /// Limits of what calls may cost or use
     #[command(subcommand, alias = "budgets")]
     Budget(budget::Budget),
+    /// What is taken aside for calls, and what nobody told the cost of
+    #[command(subcommand, alias = "holds")]
+    Hold(hold::Hold),
     /// What calls used and cost
     #[command(subcommand)]
     Usage(usage::Usage),
@@ -231,6 +235,7 @@ impl Cli {
             Command::Cache(cache) => cache.run(),
             Command::Price(price) => price.run(),
             Command::Budget(budget) => budget.run(),
+            Command::Hold(hold) => hold.run(),
             Command::Usage(usage) => usage.run(),
             Command::Spend(spend) => spend.run(),
             Command::Ledger(ledger) => ledger.run(),
