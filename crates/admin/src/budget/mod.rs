@@ -4,6 +4,7 @@ mod given;
 mod scope;
 mod shown;
 
+pub(crate) use shown::{unit, usd, window};
 pub use scope::{ScopeError, scope_of, tenant_of};
 
 use crate::State;

@@ -21,8 +21,8 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         "later key under a chosen name",
-        "providers:\n  openai:\n    quota: {limit: 1}\n    credentials:\n      - {secret: none, quota: t}\n",
-        "tollkeep.yaml:3:5: providers.openai.quota: is not supported yet\n\
+        "providers:\n  openai:\n    health: {interval: 1}\n    credentials:\n      - {secret: none, quota: t}\n",
+        "tollkeep.yaml:3:5: providers.openai.health: is not supported yet\n\
          tollkeep.yaml:5:24: providers.openai.credentials[0].quota: is not supported yet",
     ),
     (

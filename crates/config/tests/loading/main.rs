@@ -3,6 +3,8 @@
 
 mod acme;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod client_certificates;
 #[cfg(test)]
 mod cors;

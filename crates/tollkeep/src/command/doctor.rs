@@ -1,5 +1,7 @@
 //! `tollkeep doctor`: what is wrong with this deployment, and what mends it.
 
+mod budgets;
+
 use super::client::Client;
 use super::config::Source;
 use super::output;
@@ -114,6 +116,7 @@ impl Doctor {
         all.push(audit(settings));
         all.push(disk(settings));
         all.push(open_files());
+        all.push(budgets::budgets(settings));
         all.extend(inside(loaded.settings)?);
         all.sort_by_key(|found| (found.number, std::cmp::Reverse(found.severity)));
         Ok(all)

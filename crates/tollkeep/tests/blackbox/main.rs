@@ -104,6 +104,7 @@ mod shed;
 mod signing;
 mod silent;
 mod smuggling;
+mod spending;
 mod streams;
 mod strict_limit;
 mod targets;

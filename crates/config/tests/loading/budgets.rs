@@ -1,0 +1,323 @@
+//! Budgets, quotas and amounts, in every spelling and most misspellings.
+
+use crate::support::Case;
+use tollkeep_config::settings::{
+    BudgetScope, BudgetSetting, CredentialTenant, Environment, TokenName,
+};
+use tollkeep_ledger::amount::{Amount, Measure};
+use tollkeep_ledger::budget::Durability;
+use tollkeep_ledger::row::Enforcement;
+use tollkeep_ledger::window::{Period, Window, Zone};
+
+/// A budget with this beside its name, whose limit and window are good.
+fn budget(line: &str) -> Case {
+    listed(&format!("name: b, limit: \"$1\", window: day, {line}"))
+}
+
+fn listed(line: &str) -> Case {
+    Case::yaml(&format!("budgets:\n  list:\n    - {{ {line} }}\n"))
+}
+
+fn only(case: &Case) -> BudgetSetting {
+    let [budget] = &case.settings().budgets.list[..] else {
+        panic!("one budget");
+    };
+    budget.clone()
+}
+
+fn calendar(period: Period, zone: &str) -> Window {
+    Window::Calendar {
+        period,
+        zone: Zone::named(zone).unwrap(),
+    }
+}
+
+// LED-4 LED-60 LED-61
+#[test]
+fn the_budget_of_the_guide_is_read_as_it_is_meant() {
+    let case = listed(
+        "name: team, scope: {project: default}, unit: usd, limit: \"$100\", \
+         window: {calendar: day}, timezone: Europe/Berlin, enforcement: hard, \
+         on_short: refuse, warn: [50, 80, 100]",
+    );
+    let want = BudgetSetting {
+        name: "team".to_owned(),
+        tenant: CredentialTenant::Default,
+        scope: BudgetScope::Project("default".to_owned()),
+        measure: Measure::Cost,
+        limit: Amount::new(100_000_000_000).unwrap(),
+        window: calendar(Period::Day, "Europe/Berlin"),
+        enforcement: Enforcement::Hard,
+        durability: Durability::Lease,
+        warn: vec![50, 80, 100],
+    };
+    assert_eq!(only(&case), want);
+}
+
+// LED-60 LED-61
+#[test]
+fn windows_are_calendars_rolling_times_or_for_ever() {
+    for (text, want) in [
+        ("{calendar: week}", calendar(Period::Week, "UTC")),
+        ("month", calendar(Period::Month, "UTC")),
+        ("{calendar: year}", calendar(Period::Year, "UTC")),
+        ("{rolling: \"24h\"}", Window::rolling(86_400_000).unwrap()),
+        ("90m", Window::rolling(5_400_000).unwrap()),
+        ("lifetime", Window::Lifetime),
+        ("{lifetime: true}", Window::Lifetime),
+    ] {
+        let case = listed(&format!("name: b, limit: \"$1\", window: {text}"));
+        assert_eq!(only(&case).window, want, "{text}");
+    }
+}
+
+// LED-60
+#[test]
+fn scopes_name_whatever_calls_belong_to() {
+    let token = "tid_0192f3c4a5b67fffbfffffffffffffff";
+    let credential = "crd_0192f3c4a5b67fffbfffffffffffffff";
+    let name = |text: &str| text.to_owned();
+    for (text, want) in [
+        ("tenant".to_owned(), BudgetScope::Tenant),
+        ("{route: chat}".to_owned(), BudgetScope::Route(name("chat"))),
+        (
+            "{provider: openai}".to_owned(),
+            BudgetScope::Provider(name("openai")),
+        ),
+        (
+            "{model: \"gpt-*\"}".to_owned(),
+            BudgetScope::Model(name("gpt-*")),
+        ),
+        (
+            format!("{{token: {token}}}"),
+            BudgetScope::Token(TokenName::Token(token.parse().unwrap())),
+        ),
+        (
+            format!("{{credential: {credential}}}"),
+            BudgetScope::Credential(credential.parse().unwrap()),
+        ),
+        (
+            format!("{{tokens: [{token}, lin_0192f3c4a5b67fffbfffffffffffffff]}}"),
+            BudgetScope::Tokens(vec![
+                token.parse().unwrap(),
+                "lin_0192f3c4a5b67fffbfffffffffffffff".parse().unwrap(),
+            ]),
+        ),
+    ] {
+        let case = budget(&format!("scope: {text}"));
+        assert_eq!(only(&case).scope, want, "{text}");
+    }
+    let BudgetScope::Metadata(pair) = only(&budget("scope: {metadata: {team: a}}")).scope else {
+        panic!("a pair");
+    };
+    assert_eq!((pair.key.as_str(), pair.value.as_str()), ("team", "a"));
+}
+
+// LED-1 LED-4 LED-60
+#[test]
+fn what_no_budget_can_be_is_told_with_its_place() {
+    let limit = |limit: &str| listed(&format!("name: b, window: day, limit: {limit}"));
+    let window = |window: &str| listed(&format!("name: b, limit: \"$1\", window: {window}"));
+    let list = "budgets.list[0]";
+    for (name, case, key, told) in [
+        ("float", limit("12.5"), "limit", "no float"),
+        ("bare", limit("12"), "limit", "is money"),
+        ("no sign", limit("\"12\""), "limit", "needs the `$`"),
+        (
+            "ten decimals",
+            limit("\"$0.0000000001\""),
+            "limit",
+            "9 more",
+        ),
+        (
+            "nano float",
+            limit("{nano_usd: 1.5}"),
+            "limit",
+            "nano-dollars",
+        ),
+        ("other unit", limit("{usd: 1}"), "limit", "`nano_usd` alone"),
+        (
+            "money of tokens",
+            budget("unit: tokens"),
+            "limit",
+            "is no money",
+        ),
+        (
+            "no limit",
+            listed("name: b, window: day"),
+            "limit",
+            "missing",
+        ),
+        (
+            "no name",
+            listed("limit: \"$1\", window: day"),
+            "name",
+            "missing",
+        ),
+        ("fortnight", window("fortnight"), "window", "want `day`"),
+        (
+            "seconds",
+            window("{rolling: \"90s\"}"),
+            "window",
+            "whole minutes",
+        ),
+        (
+            "two windows",
+            window("{calendar: day, rolling: 1h}"),
+            "window",
+            "want `{calendar",
+        ),
+        (
+            "no period",
+            window("{calendar: decade}"),
+            "window",
+            "want `day`",
+        ),
+        (
+            "no place",
+            budget("timezone: Mars/Olympus"),
+            "timezone",
+            "IANA",
+        ),
+        (
+            "no days",
+            listed("name: b, limit: \"$1\", window: 24h, timezone: UTC"),
+            "timezone",
+            "only windows of a calendar",
+        ),
+        (
+            "soft",
+            budget("enforcement: soft"),
+            "enforcement",
+            "not supported yet",
+        ),
+        (
+            "shrink",
+            budget("on_short: shrink"),
+            "on_short",
+            "not supported yet",
+        ),
+        (
+            "count of money",
+            budget("count: output"),
+            "count",
+            "only for budgets of tokens",
+        ),
+        ("warning", budget("warn: [101]"), "warn", "1 to 100"),
+        ("order", budget("warn: [80, 50]"), "warn", "ascending"),
+        (
+            "two scopes",
+            budget("scope: {route: a, model: b}"),
+            "scope",
+            "exactly one",
+        ),
+        (
+            "no scope",
+            budget("scope: {team: a}"),
+            "scope",
+            "is no scope",
+        ),
+        (
+            "project",
+            budget("scope: {project: \"A B\"}"),
+            "scope",
+            "slug of a project",
+        ),
+        ("token", budget("scope: {token: tok-x}"), "scope", "tid_"),
+        ("everybody", budget("tenant: \"*\""), "tenant", "ten_"),
+        ("later", budget("carry_over: unused"), "carry_over", "not"),
+    ] {
+        let errors = case.errors();
+        let place = format!("{list}.{key}");
+        assert!(errors.contains(&place), "{name}: {errors}");
+        assert!(errors.contains(told), "{name}: {errors}");
+    }
+    let twice = "budgets:\n  list:\n    - { name: b, limit: \"$1\", window: day }\n    \
+                 - { name: b, limit: \"$2\", window: day }\n";
+    let errors = Case::yaml(twice).errors();
+    assert!(errors.contains("budgets.list[1].name"), "{errors}");
+}
+
+// LED-62
+#[test]
+fn the_quota_of_a_provider_is_a_budget() {
+    let provider = |quota: &str| {
+        Case::yaml(&format!(
+            "providers:\n  openai:\n    credentials: [{{ secret: sk-0123456789abcdef }}]\n    quota: {quota}\n"
+        ))
+    };
+    let quota = |text: &str| provider(text).settings().providers[0].quota.clone();
+    let monthly = quota("{limit: 1000000, reset: \"monthly\"}").unwrap();
+    assert_eq!(monthly.scope, BudgetScope::Provider("openai".to_owned()));
+    assert_eq!(monthly.measure, Measure::Tokens);
+    assert_eq!(Some(monthly.limit), Amount::new(1_000_000));
+    assert_eq!(monthly.window, calendar(Period::Month, "UTC"));
+    assert_eq!(monthly.enforcement, Enforcement::Hard);
+    for (text, want) in [
+        ("{limit: 5, reset: daily}", calendar(Period::Day, "UTC")),
+        ("{limit: 5, reset: weekly}", calendar(Period::Week, "UTC")),
+        ("{limit: 5, reset: never}", Window::Lifetime),
+        (
+            "{limit: 5, timezone: Europe/Berlin}",
+            calendar(Period::Month, "Europe/Berlin"),
+        ),
+    ] {
+        assert_eq!(quota(text).unwrap().window, want, "{text}");
+    }
+    let paid = quota("{limit: \"$5.00\", unit: usd}").unwrap();
+    assert_eq!(
+        (paid.measure, paid.limit.units()),
+        (Measure::Cost, 5_000_000_000)
+    );
+    assert_eq!(quota("off"), None);
+    for (text, key, told) in [
+        ("{reset: daily}", "limit", "missing"),
+        ("{limit: \"$5\"}", "limit", "is no money"),
+        ("{limit: 5, reset: hourly}", "reset", "want `monthly`"),
+        (
+            "{limit: 5, reset: never, timezone: UTC}",
+            "timezone",
+            "calendar",
+        ),
+    ] {
+        let errors = provider(text).errors();
+        assert!(errors.contains(&format!("quota.{key}")), "{text}: {errors}");
+        assert!(errors.contains(told), "{text}: {errors}");
+    }
+}
+
+// LED-60 LED-72
+#[test]
+fn what_all_budgets_have_in_common_stands_beside_them() {
+    let settings = Case::yaml("{}\n").settings();
+    let budgets = &settings.budgets;
+    assert_eq!(
+        (budgets.default_output_cap, budgets.pin_service),
+        (32_768, true)
+    );
+    assert!(!budgets.required && budgets.list.is_empty());
+    assert_eq!(settings.environment, Environment::Development);
+    let settings = Case::yaml(
+        "ledger: {durability: strict, flush_ms: 0}\n\
+         budgets: {required: true, default_output_cap: 100, pin_service: false, \
+         list: [{name: a, limit: 0, unit: requests, window: day}, \
+         {name: b, limit: 0, unit: requests, window: day, durability: lease, enforcement: observe}]}\n",
+    )
+    .settings();
+    let budgets = &settings.budgets;
+    assert!(budgets.required && settings.ledger.flush_ms.is_zero());
+    assert_eq!(
+        (budgets.default_output_cap, budgets.pin_service),
+        (100, false)
+    );
+    let kept: Vec<_> = budgets
+        .list
+        .iter()
+        .map(|one| (one.durability, one.enforcement))
+        .collect();
+    let want = [
+        (Durability::Strict, Enforcement::Hard),
+        (Durability::Lease, Enforcement::Soft),
+    ];
+    assert_eq!(kept, want);
+}

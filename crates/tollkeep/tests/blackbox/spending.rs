@@ -1,0 +1,292 @@
+//! Budgets on calls, from outside: what is refused, what is counted, and who is told of it.
+
+use crate::budgets::{api, id, made, named};
+use crate::fixture::{UPSTREAM_KEY, chat, gateway, head};
+use serde_json::{Value, json};
+use tollkeep_testkit::{Answer, Gateway, Origin, eventually, json as answer};
+
+/// Its bound is about $0.0006; it costs 35 000 nano-dollars.
+const ASK: &str = r#"{"model":"gpt-4o","max_completion_tokens":10,"messages":[{"role":"user","content":"hi"}]}"#;
+const COST: i64 = 10 * 2_500 + 10_000;
+
+fn origin() -> Origin {
+    Origin::start(|request| {
+        let asked: Value = serde_json::from_slice(&request.body).unwrap();
+        answer(&json!({
+            "object": "chat.completion", "model": asked["model"], "choices": [],
+            "usage": {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11},
+        }))
+    })
+}
+
+/// A gateway before `origin` with these lines at its provider, and these of its own.
+fn served(origin: &Origin, provider: &str, config: &str) -> (Gateway, String) {
+    let url = origin.url();
+    let config = format!(
+        "providers:\n  openai:\n    base_url: \"{url}/v1\"\n    allow_private: [\"127.0.0.1/32\"]\n    \
+         credentials: [{{ secret: \"${{UPSTREAM_KEY}}\" }}]\n{provider}{config}"
+    );
+    let gateway = gateway(config).env("UPSTREAM_KEY", UPSTREAM_KEY).start();
+    let members = json!({"project": "default", "permissions": ["usage.read"], "metadata": {"team": "a"}});
+    let token = gateway.mint_token(&members);
+    (gateway, token)
+}
+
+fn call(gateway: &Gateway, token: &str) -> Answer {
+    gateway.call(&chat(token, ASK))
+}
+
+/// Calls that pass until one is refused, and the refusal.
+fn until_refused(gateway: &Gateway, token: &str, most: usize) -> (usize, Answer) {
+    for passed in 0..most {
+        let answer = call(gateway, token);
+        if answer.status != 200 {
+            return (passed, answer);
+        }
+    }
+    panic!("{most} calls passed");
+}
+
+fn window(gateway: &Gateway, budget: &Value) -> Value {
+    let path = format!("/{}/windows", id(budget));
+    let (status, windows) = api(gateway, "GET", &path, &Value::Null);
+    assert_eq!(status, 200, "{windows}");
+    windows[0].clone()
+}
+
+/// The window once nothing is under way and nothing in hand.
+fn spent(gateway: &Gateway, budget: &Value, want: i64) {
+    eventually("what was spent", || {
+        (window(gateway, budget)["spent"] == want).then_some(())
+    });
+}
+
+fn passes(gateway: &Gateway, token: &str, what: &str) {
+    eventually(what, || (call(gateway, token).status == 200).then_some(()));
+}
+
+// LED-45 LED-60 LED-61 LED-84
+#[test]
+fn money_that_is_used_up_is_refused_until_there_is_more_of_it() {
+    let origin = origin();
+    let (gateway, token) = served(&origin, "", "");
+    let body = json!({"name": "daily", "scope": {"project": "default"}, "limit": "$0.001", "window": "day"});
+    let budget = made(&gateway, &body);
+    let refused = eventually("a refusal", || {
+        let answer = call(&gateway, &token);
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!(refused.status, 402, "{}", refused.text());
+    assert_eq!(refused.code(), "budget_exhausted");
+    assert_eq!(refused.json()["error"]["type"], "insufficient_quota");
+    assert_eq!(refused.field("x-tollkeep-budget"), Some(id(&budget)));
+    assert_eq!(refused.field("x-should-retry"), Some("false"));
+    let reset = window(&gateway, &budget)["end"].as_str().unwrap().to_owned();
+    assert_eq!(refused.field("x-tollkeep-reset"), Some(&*reset));
+    assert!(!refused.text().contains("0.001"), "no amounts: {}", refused.text());
+    let calls = i64::try_from(origin.count()).unwrap();
+    spent(&gateway, &budget, calls * COST);
+    let now = window(&gateway, &budget);
+    let taken = ["spent", "reserved", "leased"].map(|member| now[member].as_i64().unwrap());
+    assert!(taken.iter().sum::<i64>() <= 1_000_000, "{now}");
+    // More money, then a window that begins anew, then none that counts.
+    let path = format!("/{}", id(&budget));
+    let (status, told) = api(&gateway, "PATCH", &path, &json!({"limit": "$0.002"}));
+    assert_eq!(status, 200, "{told}");
+    passes(&gateway, &token, "a call within the new limit");
+    let (status, told) = api(&gateway, "PATCH", &path, &json!({"limit": "$0.0001"}));
+    assert_eq!(status, 200, "{told}");
+    eventually("the lower limit", || {
+        (call(&gateway, &token).status == 402).then_some(())
+    });
+    let (status, told) = api(&gateway, "PATCH", &path, &json!({"limit": "$0.001"}));
+    assert_eq!(status, 200, "{told}");
+    let (status, told) = api(&gateway, "POST", &format!("{path}/reset"), &Value::Null);
+    assert_eq!(status, 200, "{told}");
+    passes(&gateway, &token, "a call in the new window");
+    until_refused(&gateway, &token, 100);
+    assert_eq!(api(&gateway, "DELETE", &path, &Value::Null).0, 204);
+    passes(&gateway, &token, "a call that no budget counts");
+}
+
+// LED-60 LED-64
+#[test]
+fn as_many_requests_pass_as_there_may_be() {
+    let origin = origin();
+    let (gateway, token) = served(
+        &origin,
+        "",
+        "budgets:\n  list:\n    - { name: three, unit: requests, limit: 3, window: lifetime, scope: { route: llm } }\n    \
+         - { name: of others, unit: requests, limit: 0, window: lifetime, scope: { model: \"claude*\" } }\n",
+    );
+    let (passed, refused) = until_refused(&gateway, &token, 10);
+    assert_eq!((passed, origin.count()), (3, 3), "{}", refused.text());
+    assert_eq!(refused.status, 402);
+    let three = named(&gateway, "three");
+    assert_eq!(refused.field("x-tollkeep-budget"), Some(id(&three)));
+    assert_eq!(refused.field("x-tollkeep-reset"), None, "it never begins anew");
+    spent(&gateway, &three, 3);
+}
+
+// LED-62
+#[test]
+fn a_provider_whose_quota_is_used_up_is_left_alone() {
+    let origin = origin();
+    let quota = "    quota: { limit: 2, unit: requests, reset: monthly }\n";
+    let (gateway, token) = served(&origin, quota, "");
+    let (passed, refused) = until_refused(&gateway, &token, 10);
+    assert_eq!((passed, origin.count()), (2, 2), "{}", refused.text());
+    assert_eq!((refused.status, &*refused.code()), (429, "model_cooldown"));
+    let wait: u64 = refused.field("retry-after").unwrap().parse().unwrap();
+    assert!((1..=31 * 86_400).contains(&wait), "{wait}");
+    let budget = named(&gateway, "quota%20of%20openai");
+    assert_eq!((&budget["origin"], &budget["limit"]), (&json!("quota"), &json!(2)));
+}
+
+// LED-45
+#[test]
+fn a_budget_that_only_looks_refuses_nothing() {
+    let origin = origin();
+    let (gateway, token) = served(&origin, "", "");
+    let body = json!({"name": "seen", "limit": "$0.00001", "window": "month", "enforcement": "observe"});
+    let budget = made(&gateway, &body);
+    for _ in 0..3 {
+        assert_eq!(call(&gateway, &token).status, 200);
+    }
+    eventually("what was counted", || {
+        let spent = window(&gateway, &budget)["spent"].as_i64().unwrap();
+        (spent >= COST && spent % COST == 0).then_some(())
+    });
+    // What nobody can bound, or has no price, passes as well.
+    let unpriced = ASK.replace("gpt-4o", "nobody-knows");
+    assert_eq!(gateway.call(&chat(&token, &unpriced)).status, 200);
+    let odd = ASK.replace(r#""messages""#, r#""plugins":[],"messages""#);
+    assert_eq!(gateway.call(&chat(&token, &odd)).status, 200);
+}
+
+// LED-60 LED-64
+#[test]
+fn a_budget_counts_the_tokens_that_it_names_and_no_others() {
+    let origin = origin();
+    let (gateway, token) = served(&origin, "", "");
+    let (_, page) = gateway.api("GET", "/api/v1/tokens", None);
+    let tid = page["data"][0]["id"].as_str().unwrap();
+    let other = gateway.mint_token(&json!({"project": "default", "metadata": {"team": "b"}}));
+    for scope in [
+        json!({ "token": tid }),
+        json!({ "tokens": [tid] }),
+        json!({"metadata": {"team": "a"}}),
+        json!({"provider": "openai"}),
+        json!({"model": "gpt-4*"}),
+    ] {
+        let body = json!({"name": "b", "scope": scope, "unit": "requests", "limit": 0, "window": "day"});
+        let budget = made(&gateway, &body);
+        eventually("a refusal", || (call(&gateway, &token).status != 200).then_some(()));
+        let of_token = scope.get("provider").or(scope.get("model")).is_none();
+        assert_eq!(call(&gateway, &other).status == 200, of_token, "{scope}");
+        let path = format!("/{}", id(&budget));
+        assert_eq!(api(&gateway, "DELETE", &path, &Value::Null).0, 204);
+        passes(&gateway, &token, "a call that no budget counts");
+    }
+}
+
+// LED-80 ID-31
+#[test]
+fn what_was_spent_is_told_to_operators_and_to_the_holder() {
+    let origin = origin();
+    let (gateway, token) = served(&origin, "", "");
+    let budget = made(&gateway, &json!({"name": "month", "limit": "$1", "window": "month"}));
+    for _ in 0..3 {
+        assert_eq!(call(&gateway, &token).status, 200);
+    }
+    spent(&gateway, &budget, 3 * COST);
+    let get = |path: &str| {
+        let (status, told) = gateway.api("GET", path, None);
+        assert_eq!(status, 200, "{path}: {told}");
+        told
+    };
+    let sums = get("/api/v1/usage?group_by=model,day&tz=Europe/Berlin");
+    let row = &sums["data"][0];
+    assert_eq!(sums["data"].as_array().unwrap().len(), 1, "{sums}");
+    assert_eq!((&row["model"], &row["calls"]), (&json!("gpt-4o"), &json!(3)));
+    assert_eq!(row["cost_nano_usd"], 3 * COST);
+    assert_eq!(row["cost_usd"], "0.000105000");
+    assert_eq!(row["reported_nano_usd"], 3 * COST);
+    assert_eq!(row["day"].as_str().unwrap().len(), 10, "{row}");
+    assert_eq!((&row["tokens"], &row["output_tokens"]), (&json!(33), &json!(3)));
+    let records = get("/api/v1/usage/records?limit=2&provider=openai");
+    assert_eq!((records["data"].as_array().unwrap().len(), &records["has_more"]), (2, &json!(true)));
+    let cursor = records["next_cursor"].as_str().unwrap();
+    let rest = get(&format!("/api/v1/usage/records?limit=2&provider=openai&cursor={cursor}"));
+    assert_eq!(rest["data"].as_array().unwrap().len(), 1, "{rest}");
+    let record = &rest["data"][0];
+    assert_eq!((&record["cost_nano_usd"], &record["quality"]), (&json!(COST), &json!("reported")));
+    assert!(record["bound_nano_usd"].as_i64().unwrap() > COST);
+    assert_eq!(get("/api/v1/usage?route=nowhere")["data"], json!([]));
+    let spend = get("/api/v1/spend/project/default");
+    assert_eq!((&spend["calls"], &spend["spent_nano_usd"]), (&json!(3), &json!(3 * COST)));
+    assert_eq!(spend["budgets"][0]["id"], budget["id"], "{spend}");
+    assert_eq!(spend["budgets"][0]["spent"], 3 * COST);
+    let token_id = record["token_id"].as_str().unwrap();
+    assert_eq!(get(&format!("/api/v1/spend/token/{token_id}"))["spent_nano_usd"], 3 * COST);
+    assert_eq!(get("/api/v1/spend/tenant/default")["calls"], 3);
+    assert_eq!(gateway.api("GET", "/api/v1/spend/project/nobody", None).0, 404);
+    for path in ["?group_by=colour", "?group_by=day,day", "?tz=UTC", "?from=yesterday", "?group_by=day&tz=Mars"] {
+        assert_eq!(gateway.api("GET", &format!("/api/v1/usage{path}"), None).0, 400, "{path}");
+    }
+    // The holder, with the permission and without.
+    let own = |token: &str| {
+        let lines = format!("Authorization: Bearer {token}\r\n");
+        gateway.call(&head("GET /.well-known/tollkeep/usage", &lines)).json()
+    };
+    let told = own(&token);
+    assert_eq!((&told["spent_nano_usd"], &told["calls"]), (&json!(3 * COST), &json!(3)), "{told}");
+    assert_eq!(told["budgets"][0]["limit"], 1_000_000_000);
+    let other = gateway.mint_token(&json!({"project": "default"}));
+    let told = own(&other);
+    assert_eq!(told.get("spent_nano_usd"), None, "{told}");
+    assert_eq!(told["budgets"][0].get("limit"), None, "{told}");
+    assert!(told["budgets"][0]["left_percent"].as_i64().unwrap() <= 100, "{told}");
+    exported(&gateway);
+}
+
+fn exported(gateway: &Gateway) {
+    let lines = |format: &str| {
+        let output = gateway.cli(&["usage", "export", "--format", format]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let jsonl = lines("jsonl");
+    assert_eq!(jsonl.len(), 3);
+    let first: Value = serde_json::from_str(&jsonl[0]).unwrap();
+    assert_eq!(first["cost_nano_usd"], COST);
+    let csv = lines("csv");
+    assert_eq!(csv.len(), 4, "{csv:?}");
+    assert!(csv[0].contains("cost_nano_usd"), "{csv:?}");
+    let spend = gateway.cli(&["spend", "project", "default", "--json"]);
+    let spend: Value = serde_json::from_slice(&spend.stdout).unwrap();
+    assert_eq!(spend["spent_nano_usd"], 3 * COST);
+    let list = gateway.cli(&["usage", "list", "--by", "provider", "--json"]);
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    assert_eq!(list["data"][0]["provider"], "openai", "{list}");
+}
+
+// LED-60
+#[test]
+fn the_doctor_tells_of_tokens_that_no_budget_counts() {
+    let origin = origin();
+    let (gateway, _token) = served(&origin, "", "");
+    let look = || {
+        let file = gateway.config_file();
+        let output = gateway.cli(&["doctor", "--only", "25", "--json", "--config", file.to_str().unwrap()]);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        told["checks"][0].clone()
+    };
+    let found = look();
+    assert_eq!((&found["status"], &found["severity"]), (&json!("fail"), &json!("warning")), "{found}");
+    assert!(found["found"].as_str().unwrap().contains("tid_"), "{found}");
+    made(&gateway, &json!({"name": "all", "limit": "$1", "window": "day"}));
+    assert_eq!(look()["status"], "pass");
+}
