@@ -229,7 +229,9 @@ mod tests {
             ("Pacific/Kiritimati", "2026-11-23"),
             ("America/Santiago", "2026-11-22"),
         ] {
-            let date = Zone::named(zone).unwrap().date_at(at("2026-11-22T12:00:00Z"));
+            let date = Zone::named(zone)
+                .unwrap()
+                .date_at(at("2026-11-22T12:00:00Z"));
             assert_eq!(date.as_deref(), Some(want), "{zone}");
         }
     }

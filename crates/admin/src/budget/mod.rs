@@ -4,8 +4,8 @@ mod given;
 mod scope;
 mod shown;
 
-pub(crate) use shown::{unit, usd, window};
 pub use scope::{ScopeError, scope_of, tenant_of};
+pub(crate) use shown::{unit, usd, window};
 
 use crate::State;
 use crate::authn::Operator;

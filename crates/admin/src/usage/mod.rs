@@ -54,8 +54,14 @@ const SUM: &[Member] = &[
     number("output_tokens", "Tokens of output"),
     number("billable_tokens", "Tokens without those read from a cache"),
     number("reported_nano_usd", "Of the cost: what upstreams said"),
-    number("estimated_nano_usd", "Of the cost: what is an upper estimate"),
-    number("unknown_nano_usd", "Of the cost: what was charged as nobody said anything"),
+    number(
+        "estimated_nano_usd",
+        "Of the cost: what is an upper estimate",
+    ),
+    number(
+        "unknown_nano_usd",
+        "Of the cost: what was charged as nobody said anything",
+    ),
 ];
 
 const BASE: Operation = Operation {
@@ -89,11 +95,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         command: "usage export",
         about: "Calls with what they used and cost, the last first",
         path: "/api/v1/usage/records",
-        query: filters![
-            LIMIT,
-            CURSOR,
-            text("request", 40, "Of this request"),
-        ],
+        query: filters![LIMIT, CURSOR, text("request", 40, "Of this request"),],
         answers: &[(200, Content::Page(record::SHOWN))],
         run: |call| Box::pin(records(call)),
         ..BASE

@@ -9,7 +9,11 @@ use tollkeep_store::ledger::UsageRecord;
 
 /// What never stands here: prompts, answers, secrets.
 pub(super) const SHOWN: &[Member] = &[
-    text("id", 80, "Its id: that of its hold, or of its request and attempt"),
+    text(
+        "id",
+        80,
+        "Its id: that of its hold, or of its request and attempt",
+    ),
     crate::shape::id("hold", "hld_", "The hold, where a budget counted it").or_null(),
     time("at", "When it was written"),
     crate::shape::id("request_id", "req_", "The request").or_null(),
@@ -29,8 +33,11 @@ pub(super) const SHOWN: &[Member] = &[
     text("bound_method", 40, "How that was found").or_null(),
     number("cost_nano_usd", "What it cost, in nano-dollars"),
     text("cost_usd", 30, "The same in dollars"),
-    number("upstream_cost_nano_usd", "What the upstream asks, where that is another amount")
-        .or_null(),
+    number(
+        "upstream_cost_nano_usd",
+        "What the upstream asks, where that is another amount",
+    )
+    .or_null(),
     number("tokens", "Tokens in all"),
     number("output_tokens", "Tokens of output"),
     number("billable_tokens", "Tokens without those read from a cache"),

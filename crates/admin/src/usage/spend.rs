@@ -23,8 +23,11 @@ const BUDGET: &[Member] = &[
     choice("unit", UNITS, "What is limited").required(),
     number("limit", "Up to how much: nano-dollars, tokens or requests").required(),
     number("spent", "What calls that ended were charged").required(),
-    number("reserved", "What is taken aside for calls under way, and in the hands of replicas")
-        .required(),
+    number(
+        "reserved",
+        "What is taken aside for calls under way, and in the hands of replicas",
+    )
+    .required(),
     number("left", "What nobody has taken").required(),
     text("left_usd", 30, "What is left in dollars"),
     text("window", 20, "In which time").required(),
@@ -41,7 +44,10 @@ const SHOWN: &[Member] = &[
     text("spent_usd", 30, "The same in dollars"),
     number("reported_nano_usd", "Of that: what upstreams said"),
     number("estimated_nano_usd", "Of that: what is an upper estimate"),
-    number("unknown_nano_usd", "Of that: what was charged as nobody said anything"),
+    number(
+        "unknown_nano_usd",
+        "Of that: what was charged as nobody said anything",
+    ),
     objects("budgets", BUDGET, "Budgets that count all its calls"),
 ];
 
@@ -73,9 +79,9 @@ impl Payer {
                 Counts::Tenant(_) => true,
                 Counts::Project(project) => self.project == Some(*project),
                 Counts::Token(lineage) => self.lineage == Some(*lineage),
-                Counts::Tokens(lineages) => {
-                    self.lineage.is_some_and(|lineage| lineages.contains(&lineage))
-                }
+                Counts::Tokens(lineages) => self
+                    .lineage
+                    .is_some_and(|lineage| lineages.contains(&lineage)),
                 Counts::Metadata { key, value } => self.metadata.get(key) == Some(value),
                 Counts::Route(_)
                 | Counts::Provider(_)
@@ -170,11 +176,14 @@ async fn told(call: &Call, of: &str, id: &str, payer: &Payer) -> Answer {
     let from = state.month_start();
     let ledger = state.parts.store.ledger();
     let own = Scope::Tenant(payer.tenant);
-    let sums = ledger.usage_sums(own, &[], None, &payer.filter(from)).await?;
+    let sums = ledger
+        .usage_sums(own, &[], None, &payer.filter(from))
+        .await?;
     let sum = sums.rows.first();
-    let of_sum = |read: fn(&tollkeep_store::ledger::UsageSum) -> tollkeep_ledger::amount::Amount| {
-        sum.map(read).unwrap_or_default()
-    };
+    let of_sum =
+        |read: fn(&tollkeep_store::ledger::UsageSum) -> tollkeep_ledger::amount::Amount| {
+            sum.map(read).unwrap_or_default()
+        };
     let spent = of_sum(|sum| sum.charge.cost);
     Ok(ok(&json!({
         "of": of,
@@ -209,7 +218,9 @@ pub(crate) async fn own(state: &State, token: &Token) -> Result<Value, StoreErro
     let from = state.month_start();
     let ledger = state.parts.store.ledger();
     let own = Scope::Tenant(token.tenant_id);
-    let sums = ledger.usage_sums(own, &[], None, &payer.filter(from)).await?;
+    let sums = ledger
+        .usage_sums(own, &[], None, &payer.filter(from))
+        .await?;
     let sum = sums.rows.first();
     let spent = sum.map(|sum| sum.charge.cost).unwrap_or_default();
     Ok(json!({

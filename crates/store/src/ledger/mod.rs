@@ -15,6 +15,7 @@ mod fault;
 mod keep;
 mod load;
 mod named;
+mod receipt;
 mod record;
 mod rows;
 mod table;
@@ -23,6 +24,7 @@ mod usage;
 
 pub use account::AccountRecord;
 pub use check::CheckReport;
+pub use receipt::NewReceipt;
 pub use record::{CallRecord, PriceMark};
 pub use usage::{UsageBy, UsageFilter, UsageRecord, UsageSum, UsageSums};
 

@@ -201,9 +201,10 @@ impl Export {
             };
             let text = match (self.format, heading) {
                 // The names stand once.
-                (Format::Csv, Heading::Done) => {
-                    text.split_once('\n').map_or("", |(_, rows)| rows).to_owned()
-                }
+                (Format::Csv, Heading::Done) => text
+                    .split_once('\n')
+                    .map_or("", |(_, rows)| rows)
+                    .to_owned(),
                 (Format::Csv | Format::Jsonl, _) => text,
             };
             heading = Heading::Done;

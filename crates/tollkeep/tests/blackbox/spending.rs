@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use tollkeep_testkit::{Answer, Gateway, Origin, eventually, json as answer};
 
 /// Its bound is about $0.0006; it costs 35 000 nano-dollars.
-const ASK: &str = r#"{"model":"gpt-4o","max_completion_tokens":10,"messages":[{"role":"user","content":"hi"}]}"#;
+const ASK: &str =
+    r#"{"model":"gpt-4o","max_completion_tokens":10,"messages":[{"role":"user","content":"hi"}]}"#;
 const COST: i64 = 10 * 2_500 + 10_000;
 
 fn origin() -> Origin {
@@ -27,7 +28,8 @@ fn served(origin: &Origin, provider: &str, config: &str) -> (Gateway, String) {
          credentials: [{{ secret: \"${{UPSTREAM_KEY}}\" }}]\n{provider}{config}"
     );
     let gateway = gateway(config).env("UPSTREAM_KEY", UPSTREAM_KEY).start();
-    let members = json!({"project": "default", "permissions": ["usage.read"], "metadata": {"team": "a"}});
+    let members =
+        json!({"project": "default", "permissions": ["usage.read"], "metadata": {"team": "a"}});
     let token = gateway.mint_token(&members);
     (gateway, token)
 }
@@ -81,9 +83,16 @@ fn money_that_is_used_up_is_refused_until_there_is_more_of_it() {
     assert_eq!(refused.json()["error"]["type"], "insufficient_quota");
     assert_eq!(refused.field("x-tollkeep-budget"), Some(id(&budget)));
     assert_eq!(refused.field("x-should-retry"), Some("false"));
-    let reset = window(&gateway, &budget)["end"].as_str().unwrap().to_owned();
+    let reset = window(&gateway, &budget)["end"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(refused.field("x-tollkeep-reset"), Some(&*reset));
-    assert!(!refused.text().contains("0.001"), "no amounts: {}", refused.text());
+    assert!(
+        !refused.text().contains("0.001"),
+        "no amounts: {}",
+        refused.text()
+    );
     let calls = i64::try_from(origin.count()).unwrap();
     spent(&gateway, &budget, calls * COST);
     let now = window(&gateway, &budget);
@@ -124,7 +133,11 @@ fn as_many_requests_pass_as_there_may_be() {
     assert_eq!(refused.status, 402);
     let three = named(&gateway, "three");
     assert_eq!(refused.field("x-tollkeep-budget"), Some(id(&three)));
-    assert_eq!(refused.field("x-tollkeep-reset"), None, "it never begins anew");
+    assert_eq!(
+        refused.field("x-tollkeep-reset"),
+        None,
+        "it never begins anew"
+    );
     spent(&gateway, &three, 3);
 }
 
@@ -140,7 +153,10 @@ fn a_provider_whose_quota_is_used_up_is_left_alone() {
     let wait: u64 = refused.field("retry-after").unwrap().parse().unwrap();
     assert!((1..=31 * 86_400).contains(&wait), "{wait}");
     let budget = named(&gateway, "quota%20of%20openai");
-    assert_eq!((&budget["origin"], &budget["limit"]), (&json!("quota"), &json!(2)));
+    assert_eq!(
+        (&budget["origin"], &budget["limit"]),
+        (&json!("quota"), &json!(2))
+    );
 }
 
 // LED-45
@@ -148,7 +164,8 @@ fn a_provider_whose_quota_is_used_up_is_left_alone() {
 fn a_budget_that_only_looks_refuses_nothing() {
     let origin = origin();
     let (gateway, token) = served(&origin, "", "");
-    let body = json!({"name": "seen", "limit": "$0.00001", "window": "month", "enforcement": "observe"});
+    let body =
+        json!({"name": "seen", "limit": "$0.00001", "window": "month", "enforcement": "observe"});
     let budget = made(&gateway, &body);
     for _ in 0..3 {
         assert_eq!(call(&gateway, &token).status, 200);
@@ -179,9 +196,12 @@ fn a_budget_counts_the_tokens_that_it_names_and_no_others() {
         json!({"provider": "openai"}),
         json!({"model": "gpt-4*"}),
     ] {
-        let body = json!({"name": "b", "scope": scope, "unit": "requests", "limit": 0, "window": "day"});
+        let body =
+            json!({"name": "b", "scope": scope, "unit": "requests", "limit": 0, "window": "day"});
         let budget = made(&gateway, &body);
-        eventually("a refusal", || (call(&gateway, &token).status != 200).then_some(()));
+        eventually("a refusal", || {
+            (call(&gateway, &token).status != 200).then_some(())
+        });
         let of_token = scope.get("provider").or(scope.get("model")).is_none();
         assert_eq!(call(&gateway, &other).status == 200, of_token, "{scope}");
         let path = format!("/{}", id(&budget));
@@ -195,7 +215,10 @@ fn a_budget_counts_the_tokens_that_it_names_and_no_others() {
 fn what_was_spent_is_told_to_operators_and_to_the_holder() {
     let origin = origin();
     let (gateway, token) = served(&origin, "", "");
-    let budget = made(&gateway, &json!({"name": "month", "limit": "$1", "window": "month"}));
+    let budget = made(
+        &gateway,
+        &json!({"name": "month", "limit": "$1", "window": "month"}),
+    );
     for _ in 0..3 {
         assert_eq!(call(&gateway, &token).status, 200);
     }
@@ -208,45 +231,90 @@ fn what_was_spent_is_told_to_operators_and_to_the_holder() {
     let sums = get("/api/v1/usage?group_by=model,day&tz=Europe/Berlin");
     let row = &sums["data"][0];
     assert_eq!(sums["data"].as_array().unwrap().len(), 1, "{sums}");
-    assert_eq!((&row["model"], &row["calls"]), (&json!("gpt-4o"), &json!(3)));
+    assert_eq!(
+        (&row["model"], &row["calls"]),
+        (&json!("gpt-4o"), &json!(3))
+    );
     assert_eq!(row["cost_nano_usd"], 3 * COST);
     assert_eq!(row["cost_usd"], "0.000105000");
     assert_eq!(row["reported_nano_usd"], 3 * COST);
     assert_eq!(row["day"].as_str().unwrap().len(), 10, "{row}");
-    assert_eq!((&row["tokens"], &row["output_tokens"]), (&json!(33), &json!(3)));
+    assert_eq!(
+        (&row["tokens"], &row["output_tokens"]),
+        (&json!(33), &json!(3))
+    );
     let records = get("/api/v1/usage/records?limit=2&provider=openai");
-    assert_eq!((records["data"].as_array().unwrap().len(), &records["has_more"]), (2, &json!(true)));
+    assert_eq!(
+        (
+            records["data"].as_array().unwrap().len(),
+            &records["has_more"]
+        ),
+        (2, &json!(true))
+    );
     let cursor = records["next_cursor"].as_str().unwrap();
-    let rest = get(&format!("/api/v1/usage/records?limit=2&provider=openai&cursor={cursor}"));
+    let rest = get(&format!(
+        "/api/v1/usage/records?limit=2&provider=openai&cursor={cursor}"
+    ));
     assert_eq!(rest["data"].as_array().unwrap().len(), 1, "{rest}");
     let record = &rest["data"][0];
-    assert_eq!((&record["cost_nano_usd"], &record["quality"]), (&json!(COST), &json!("reported")));
+    assert_eq!(
+        (&record["cost_nano_usd"], &record["quality"]),
+        (&json!(COST), &json!("reported"))
+    );
     assert!(record["bound_nano_usd"].as_i64().unwrap() > COST);
     assert_eq!(get("/api/v1/usage?route=nowhere")["data"], json!([]));
     let spend = get("/api/v1/spend/project/default");
-    assert_eq!((&spend["calls"], &spend["spent_nano_usd"]), (&json!(3), &json!(3 * COST)));
+    assert_eq!(
+        (&spend["calls"], &spend["spent_nano_usd"]),
+        (&json!(3), &json!(3 * COST))
+    );
     assert_eq!(spend["budgets"][0]["id"], budget["id"], "{spend}");
     assert_eq!(spend["budgets"][0]["spent"], 3 * COST);
     let token_id = record["token_id"].as_str().unwrap();
-    assert_eq!(get(&format!("/api/v1/spend/token/{token_id}"))["spent_nano_usd"], 3 * COST);
+    assert_eq!(
+        get(&format!("/api/v1/spend/token/{token_id}"))["spent_nano_usd"],
+        3 * COST
+    );
     assert_eq!(get("/api/v1/spend/tenant/default")["calls"], 3);
-    assert_eq!(gateway.api("GET", "/api/v1/spend/project/nobody", None).0, 404);
-    for path in ["?group_by=colour", "?group_by=day,day", "?tz=UTC", "?from=yesterday", "?group_by=day&tz=Mars"] {
-        assert_eq!(gateway.api("GET", &format!("/api/v1/usage{path}"), None).0, 400, "{path}");
+    assert_eq!(
+        gateway.api("GET", "/api/v1/spend/project/nobody", None).0,
+        404
+    );
+    for path in [
+        "?group_by=colour",
+        "?group_by=day,day",
+        "?tz=UTC",
+        "?from=yesterday",
+        "?group_by=day&tz=Mars",
+    ] {
+        assert_eq!(
+            gateway.api("GET", &format!("/api/v1/usage{path}"), None).0,
+            400,
+            "{path}"
+        );
     }
     // The holder, with the permission and without.
     let own = |token: &str| {
         let lines = format!("Authorization: Bearer {token}\r\n");
-        gateway.call(&head("GET /.well-known/tollkeep/usage", &lines)).json()
+        gateway
+            .call(&head("GET /.well-known/tollkeep/usage", &lines))
+            .json()
     };
     let told = own(&token);
-    assert_eq!((&told["spent_nano_usd"], &told["calls"]), (&json!(3 * COST), &json!(3)), "{told}");
+    assert_eq!(
+        (&told["spent_nano_usd"], &told["calls"]),
+        (&json!(3 * COST), &json!(3)),
+        "{told}"
+    );
     assert_eq!(told["budgets"][0]["limit"], 1_000_000_000);
     let other = gateway.mint_token(&json!({"project": "default"}));
     let told = own(&other);
     assert_eq!(told.get("spent_nano_usd"), None, "{told}");
     assert_eq!(told["budgets"][0].get("limit"), None, "{told}");
-    assert!(told["budgets"][0]["left_percent"].as_i64().unwrap() <= 100, "{told}");
+    assert!(
+        told["budgets"][0]["left_percent"].as_i64().unwrap() <= 100,
+        "{told}"
+    );
     exported(&gateway);
 }
 
@@ -280,13 +348,27 @@ fn the_doctor_tells_of_tokens_that_no_budget_counts() {
     let (gateway, _token) = served(&origin, "", "");
     let look = || {
         let file = gateway.config_file();
-        let output = gateway.cli(&["doctor", "--only", "25", "--json", "--config", file.to_str().unwrap()]);
+        let output = gateway.cli(&[
+            "doctor",
+            "--only",
+            "25",
+            "--json",
+            "--config",
+            file.to_str().unwrap(),
+        ]);
         let told: Value = serde_json::from_slice(&output.stdout).unwrap();
         told["checks"][0].clone()
     };
     let found = look();
-    assert_eq!((&found["status"], &found["severity"]), (&json!("fail"), &json!("warning")), "{found}");
+    assert_eq!(
+        (&found["status"], &found["severity"]),
+        (&json!("fail"), &json!("warning")),
+        "{found}"
+    );
     assert!(found["found"].as_str().unwrap().contains("tid_"), "{found}");
-    made(&gateway, &json!({"name": "all", "limit": "$1", "window": "day"}));
+    made(
+        &gateway,
+        &json!({"name": "all", "limit": "$1", "window": "day"}),
+    );
     assert_eq!(look()["status"], "pass");
 }
