@@ -83,6 +83,7 @@ mod pasted;
 mod policies;
 mod prices;
 mod rates;
+mod receipts;
 mod records;
 mod reload;
 mod reload_kept;
