@@ -116,7 +116,6 @@ pub(crate) const LATER: &[&str] = &[
     "payload",
     "cache",
     "ledger.hold_grace",
-    "ledger.receipts",
     "budgets.min_output_cap",
     "budgets.known_fields",
     "budgets.known_tools",

@@ -12,6 +12,7 @@ mod keyring;
 pub mod mint;
 pub mod origin_sign;
 pub mod password;
+pub mod receipt;
 pub mod samples;
 mod token_hash;
 pub mod totp;

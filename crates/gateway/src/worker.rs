@@ -109,6 +109,8 @@ pub struct Shared {
     pub management: OnceLock<Arc<dyn ManagementDoor>>,
     /// The way to the records of tokens, for their holders.
     pub token_door: OnceLock<Arc<dyn TokenDoor>>,
+    /// What receipts are verified with, as a key set, where receipts are made.
+    pub receipt_keys: OnceLock<Arc<str>>,
     /// Counts of what tokens do.
     pub tally: Arc<Tally>,
 }

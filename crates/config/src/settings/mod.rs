@@ -53,7 +53,7 @@ pub use auth::Auth;
 pub use breaker::Breaker;
 pub use budget_scope::{BudgetScope, PairText, TokenName};
 pub use budget_text::{limit_of, measure_of, window_of};
-pub use budgets::{BudgetSetting, Budgets, Ledger};
+pub use budgets::{BudgetSetting, Budgets, Ledger, ReceiptsMode};
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
 pub use egress_proxy::Proxy;

@@ -27,6 +27,7 @@ mod panics;
 mod plan;
 pub(crate) mod prices;
 mod provider;
+mod receipts;
 mod reload;
 mod runtime;
 mod store;

@@ -67,6 +67,11 @@ impl Live {
         }
     }
 
+    /// The settings in force.
+    pub(crate) fn settings_now(&self) -> Arc<Settings> {
+        self.reloader.settings()
+    }
+
     /// What is unusual in the use of tokens, by the settings in force.
     pub(crate) fn anomaly(&self) -> Anomaly {
         self.reloader.settings().anomaly.clone()

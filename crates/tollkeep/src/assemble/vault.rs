@@ -12,10 +12,12 @@ use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_crypto::{Depth, KekState, Keyring, SealContext, TokenHasher, kek_of};
 use tollkeep_store::{SealedRecord, Store};
 use tollkeep_types::Entropy;
+use zeroize::Zeroizing;
 
 /// Names of the sealed values in the store.
 const PEPPER: &str = "pepper.1";
 const FINGERPRINT_KEY: &str = "audit.fingerprint_key";
+const RECEIPT_KEY: &str = "ledger.receipt_key";
 /// The check value of the one key of earlier versions.
 const CHECK: &str = "vault.check";
 /// The id of the key that an operator chose to seal.
@@ -29,6 +31,8 @@ pub(crate) struct Vault {
     pub(crate) hasher: Arc<TokenHasher>,
     /// Makes fingerprints of found secrets.
     pub(crate) fingerprint_key: [u8; 32],
+    /// What the key that signs receipts is made of.
+    pub(crate) receipt_seed: Zeroizing<[u8; 32]>,
     /// The keys; another one may seal from one moment to the next.
     pub(crate) chooser: Arc<Chooser>,
     /// What happened at the start, to be recorded when records can be written.
@@ -79,6 +83,7 @@ pub(crate) async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
     }
     let pepper = sealed_key(base, store, &keyring, PEPPER).await?;
     let fingerprint_key = sealed_key(base, store, &keyring, FINGERPRINT_KEY).await?;
+    let receipt_seed = Zeroizing::new(sealed_key(base, store, &keyring, RECEIPT_KEY).await?);
     let report = Report {
         migrated,
         sealing: keyring.sealing_id().to_owned(),
@@ -96,6 +101,7 @@ pub(crate) async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
     Ok(Vault {
         hasher: Arc::new(TokenHasher::new(&pepper)),
         fingerprint_key,
+        receipt_seed,
         chooser: Arc::new(chooser),
         report,
     })

@@ -31,6 +31,7 @@ mod output;
 mod price;
 mod profile;
 mod project;
+mod receipt;
 mod route;
 mod secret_input;
 mod serve;
@@ -110,6 +111,9 @@ enum Command {
     /// What an origin sees of the gateway
     #[command(subcommand)]
     Origin(origin::Origin),
+    /// Signed receipts of calls
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
     /// Certificates of our own listeners
     #[command(subcommand)]
     Tls(tls::Tls),
@@ -227,6 +231,7 @@ impl Cli {
             Command::Operator(operator) => operator.run(),
             Command::ConsoleSession(session) => session.run(),
             Command::Origin(origin) => origin.run(),
+            Command::Receipt(receipt) => receipt.run(),
             Command::Tls(tls) => tls.run(),
             Command::Route(route) => route.run(),
             Command::Breaker(breaker) => breaker.run(),

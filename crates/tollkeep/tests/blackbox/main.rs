@@ -84,6 +84,7 @@ mod pasted;
 mod policies;
 mod prices;
 mod rates;
+mod receipts;
 mod records;
 mod reload;
 mod reload_kept;
