@@ -43,7 +43,7 @@ impl Pair {
 
     /// Its certificate, of those in the file the first.
     pub(crate) fn leaf(&self) -> CertificateDer<'static> {
-        let text = std::fs::read(&self.cert).unwrap();
+        let text = fs::read(&self.cert).unwrap();
         CertificateDer::from_pem_slice(&text).unwrap()
     }
 
