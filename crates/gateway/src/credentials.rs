@@ -337,6 +337,14 @@ impl Credential {
         }
     }
 
+    /// What names it to whoever takes it away while a call goes out with it.
+    pub(crate) fn means(&self) -> Option<[u8; 16]> {
+        match &self.name {
+            CredentialName::Stored(id) => Some(*id.bytes()),
+            CredentialName::Configured(_) => None,
+        }
+    }
+
     /// Whether it is the same one, whatever list it is from.
     fn is(&self, other: &Self) -> bool {
         self.name == other.name

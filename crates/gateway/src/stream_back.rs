@@ -388,7 +388,10 @@ const fn ended_by_upstream(ended: &Result<Ended, Stop>) -> bool {
         Ok(Ended::Whole) => true,
         Ok(Ended::Failed(refusal)) => !matches!(
             refusal,
-            Refusal::AccessRevoked | Refusal::Timeout | Refusal::ResponseTooLarge
+            Refusal::AccessRevoked
+                | Refusal::CredentialUnavailable(_)
+                | Refusal::Timeout
+                | Refusal::ResponseTooLarge
         ),
         Err(_) => false,
     }

@@ -11,7 +11,7 @@ use crate::parameters::{CURSOR, LIMIT, next_cursor};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, created, ok};
-use crate::shape::{Member, duration, objects, signed, switch, text, texts};
+use crate::shape::{Member, choice, duration, objects, signed, switch, text, texts};
 use given::Given;
 use serde_json::{Value as Json, json};
 use shown::{SHOWN, TESTED};
@@ -108,6 +108,13 @@ const REST: &[Member] = &[
     text("reason", 200, "Why, for the records"),
 ];
 
+/// What becomes of calls on their way with a credential that is deleted.
+pub(crate) const IN_FLIGHT: Member = choice(
+    "in_flight",
+    &["finish", "cut"],
+    "What becomes of calls on their way with it; `finish` if not given",
+);
+
 const LISTED: &[Member] = &[
     LIMIT,
     CURSOR,
@@ -184,6 +191,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         path: "/api/v1/credentials/{id}",
         right: Right::Credentials,
         change: Some(Action::CredentialDelete),
+        query: &[IN_FLIGHT],
         answers: &[(204, Content::None)],
         run: |call| Box::pin(act::delete(call)),
         ..BASE

@@ -156,6 +156,9 @@ pub(crate) struct Cooldown {
 pub(crate) struct Delete {
     /// Its id, `crd_…`
     id: String,
+    /// End the calls that are on their way with it; else they finish
+    #[arg(long)]
+    cut: bool,
     /// Don't ask
     #[arg(long)]
     yes: bool,
@@ -243,7 +246,8 @@ impl Credential {
                 if !delete.yes {
                     confirm(&format!("Delete {} and its secret for good?", delete.id))?;
                 }
-                Client::new(&delete.connection)?.delete(&place(&delete.id, ""))?;
+                let behind = if delete.cut { "?in_flight=cut" } else { "" };
+                Client::new(&delete.connection)?.delete(&place(&delete.id, behind))?;
                 eprintln!("{} is deleted.", delete.id);
                 Ok(())
             }

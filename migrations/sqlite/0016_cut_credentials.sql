@@ -1,0 +1,1 @@
+-- Nobody shares this file, so nobody is told of calls that were cut.
