@@ -22,6 +22,10 @@ pub(super) async fn update(call: Call) -> Answer {
         ..
     } = call;
     let rules = given::rules(&mut members, Some(credential.rules.clone()));
+    if rules.headers != credential.rules.headers {
+        let of = (Some(&*credential.provider), &rules);
+        given::check_headers(&state, &mut members, of);
+    }
     members.done()?;
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());

@@ -11,7 +11,7 @@ use crate::parameters::{CURSOR, LIMIT, next_cursor};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, created, ok};
-use crate::shape::{Member, choice, duration, objects, signed, switch, text, texts};
+use crate::shape::{Member, choice, duration, objects, pairs, signed, switch, text, texts};
 use given::Given;
 use serde_json::{Value as Json, json};
 use shown::{SHOWN, TESTED};
@@ -60,6 +60,11 @@ const CREATE: &[Member] = &[
         256,
         "Globs of models it does not serve",
     ),
+    pairs(
+        "headers",
+        16,
+        "Fields set on calls that go out with it; none that sounds like a secret",
+    ),
     signed(
         "priority",
         -1_000_000,
@@ -87,6 +92,11 @@ const UPDATE: &[Member] = &[
         200,
         256,
         "Globs of models it does not serve",
+    ),
+    pairs(
+        "headers",
+        16,
+        "Fields set on calls that go out with it; none that sounds like a secret",
     ),
     signed("priority", -1_000_000, 1_000_000, "Higher is used first"),
     signed(
@@ -316,6 +326,8 @@ async fn create(call: Call) -> Answer {
     let tenant = members.text("tenant");
     let rules = given::rules(&mut members, None);
     let provider = given::provider(&state, &mut members);
+    let name = provider.as_ref().map(|provider| &*provider.name);
+    given::check_headers(&state, &mut members, (name, &rules));
     members.done()?;
     let (secret, provider) = (given.secret()?, provider.ok_or_else(Problem::internal)?);
     let (store, scope) = (&state.parts.store, operator.scope());
