@@ -6,7 +6,7 @@ use crate::end::{self, DAY_MS, take_overlap};
 use crate::grant;
 use crate::members::Members;
 use crate::operation::{Call, Content, Method, Operation};
-use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::parameters::{CURSOR, LIMIT, listed};
 use crate::problem::Problem;
 use crate::rights::{self, Right};
 use crate::router::{Answer, created, ok};
@@ -14,9 +14,7 @@ use crate::secret::with_secret;
 use crate::shape::{Member, choice, duration, id, text, texts, time};
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Event, Key, Value};
-use tollkeep_store::{
-    After, KeyChange, LastOwner, ManagementKey, NewManagementKey, Role, Scope, TenantRef,
-};
+use tollkeep_store::{KeyChange, LastOwner, ManagementKey, NewManagementKey, Role};
 use tollkeep_types::{ManagementKeyId, WallMillis};
 
 /// How long one lives unless the request says so.
@@ -197,7 +195,7 @@ async fn create(call: Call) -> Answer {
         ..
     } = call;
     let now = state.parts.store.now();
-    let name = take_name(&mut members);
+    let name = members.name("name");
     let role: Option<Role> = members.choice("role");
     let tenant = members.text("tenant_id");
     let scopes = take_scopes(&mut members);
@@ -212,11 +210,7 @@ async fn create(call: Call) -> Answer {
     grant::check_role(&operator, role, scopes.as_deref())?;
     grant::check_addresses(&operator, &allowed_ips)?;
     let expires_at = grant::end(&operator, end, end::after(now, TTL_MS_DEFAULT))?;
-    let (store, mut scope) = (&state.parts.store, operator.scope());
-    if let Some(tenant) = tenant {
-        let tenant = store.tenant_by(scope, TenantRef::of(&tenant)).await?;
-        scope = Scope::Tenant(tenant.id);
-    }
+    let (store, scope) = (&state.parts.store, state.scope_in(&operator, tenant).await?);
     state.check_audit()?;
     let secret = state.mint(&state.settings().auth.management_prefix, None)?;
     let new = NewManagementKey {
@@ -252,17 +246,12 @@ async fn list(call: Call) -> Answer {
     state
         .record(state.event(operator, Action::ManagementKeyList))
         .await?;
-    let last = page.rows.last().filter(|_| page.more);
-    let last = last.map(|last| After {
-        created_at: last.created_at,
-        id: last.id,
-    });
-    let data: Vec<Json> = page.rows.iter().map(|key| shown(state, key)).collect();
-    Ok(ok(&json!({
-        "data": data,
-        "has_more": page.more,
-        "next_cursor": next_cursor(state, "keys", last),
-    })))
+    Ok(ok(&listed(
+        state,
+        "keys",
+        (&page, |row| (row.created_at, row.id)),
+        |key| shown(state, key),
+    )))
 }
 
 async fn get(call: Call) -> Answer {
@@ -279,7 +268,7 @@ async fn update(mut call: Call) -> Answer {
     let key = find(&call).await?;
     let members = &mut call.body;
     let mut wanted = key.clone();
-    if let Some(name) = take_name(members) {
+    if let Some(name) = members.name("name") {
         wanted.name = name;
     }
     if let Some(role) = members.choice("role") {
@@ -383,14 +372,6 @@ async fn change_key(
     Ok(store
         .change_management_key(scope, key, change, last)
         .await?)
-}
-
-fn take_name(members: &mut Members) -> Option<String> {
-    let name = members.text("name");
-    if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-        members.fault("name", "1 to 200 characters");
-    }
-    name
 }
 
 fn take_scopes(members: &mut Members) -> Option<Vec<String>> {

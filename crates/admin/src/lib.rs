@@ -11,6 +11,7 @@ mod audit;
 mod authn;
 mod bindings;
 mod breaker;
+mod budget;
 mod config;
 mod cooldown;
 mod credential;
@@ -59,8 +60,10 @@ mod survey;
 mod tenant;
 mod tls;
 mod token;
+mod usage;
 mod vault;
 
+pub use budget::{ScopeError, scope_of, tenant_of};
 pub use data_port::DataPort;
 pub use job::Jobs;
 pub use openapi::document as openapi;

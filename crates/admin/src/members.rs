@@ -134,6 +134,16 @@ impl Members {
         self.take_as(name, |value| text_of(&value, max))
     }
 
+    /// Takes a name, which is more than blanks.
+    pub(crate) fn name(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name);
+        let is_blank = text.as_ref().is_some_and(|text| text.trim().is_empty());
+        if let (true, Some(Kind::Text(max))) = (is_blank, self.kind(name)) {
+            self.fault(name, format!("1 to {max} characters"));
+        }
+        text
+    }
+
     /// Takes a whole number within its bounds.
     pub(crate) fn number(&mut self, name: &str) -> Option<u64> {
         let (min, max) = match self.kind(name) {
@@ -198,6 +208,24 @@ impl Members {
             list.iter()
                 .map(|item| read(&text_of(item, chars)?))
                 .collect()
+        })
+    }
+
+    /// Takes hundredths, in ascending order then.
+    pub(crate) fn percents(&mut self, name: &str) -> Option<Vec<u8>> {
+        debug_assert!(matches!(self.kind(name), Some(Kind::Percents)), "{name}");
+        self.take_as(name, |value| {
+            let numbers = value.as_array().filter(|numbers| numbers.len() <= 10);
+            let number = |number: &Value| {
+                let number = number.as_u64().and_then(|number| u8::try_from(number).ok());
+                number.filter(|number| (1..=100).contains(number))
+            };
+            let numbers: Option<Vec<u8>> =
+                numbers.and_then(|numbers| numbers.iter().map(number).collect());
+            let mut numbers = numbers.ok_or("must be at most 10 whole numbers from 1 to 100")?;
+            numbers.sort_unstable();
+            numbers.dedup();
+            Ok(numbers)
         })
     }
 

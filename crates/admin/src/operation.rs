@@ -13,9 +13,9 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, cooldown, credential, history, ip_list, job, key, lockout, maintenance,
-    manage, not_offered, openapi, operator, price, project, route, service_token, session, status,
-    tenant, tls, token, vault,
+    breaker, budget, config, cooldown, credential, history, ip_list, job, key, lockout,
+    maintenance, manage, not_offered, openapi, operator, price, project, route, service_token,
+    session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -130,6 +130,8 @@ static NOUNS: &[&[Operation]] = &[
     cooldown::OPERATIONS,
     history::OPERATIONS,
     price::OPERATIONS,
+    budget::OPERATIONS,
+    usage::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

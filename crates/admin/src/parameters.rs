@@ -6,10 +6,12 @@ use crate::problem::Problem;
 use crate::shape::{Kind, Member, bounded, switch, text};
 use axum::extract::Query;
 use axum::http::Uri;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
-use tollkeep_store::{After, PageRequest};
+use tollkeep_store::{After, Page, PageRequest};
+use tollkeep_types::WallMillis;
 
 /// How many entries a part of a list has, and where it goes on.
 pub(crate) const LIMIT: Member =
@@ -129,6 +131,21 @@ impl Parameters {
     }
 }
 
+/// A part of the list that `filters` names, as an answer. With the part comes where a row stands
+/// in the list: when it was made, and its id.
+pub(crate) fn listed<Row, Id: Display>(
+    state: &State,
+    filters: &str,
+    (page, place): (&Page<Row>, impl Fn(&Row) -> (WallMillis, Id)),
+    shown: impl Fn(&Row) -> Value,
+) -> Value {
+    let last = page.rows.last().filter(|_| page.more).map(place);
+    let last = last.map(|(created_at, id)| After { created_at, id });
+    let next = next_cursor(state, filters, last);
+    let data: Vec<Value> = page.rows.iter().map(shown).collect();
+    json!({ "data": data, "has_more": page.more, "next_cursor": next })
+}
+
 /// The cursor behind the last row of a part, if more follow.
 pub(crate) fn next_cursor<Id: Display>(
     state: &State,
@@ -161,7 +178,9 @@ impl Kind {
             | Self::Pairs(_)
             | Self::Object(_)
             | Self::Objects(_)
-            | Self::Lists => Some("another kind of parameter".to_owned()),
+            | Self::Lists
+            | Self::Amount
+            | Self::Percents => Some("another kind of parameter".to_owned()),
         }
     }
 }

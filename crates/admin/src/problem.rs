@@ -392,6 +392,8 @@ impl From<StoreError> for Problem {
                         return Self::new(StatusCode::CONFLICT, "last_owner", detail);
                     }
                     Conflict::CredentialsFull => "There are too many credentials.",
+                    Conflict::BudgetName => "A budget of that name exists.",
+                    Conflict::BudgetsFull => "There are too many budgets.",
                     Conflict::CredentialKnown => "Another credential has that secret.",
                     Conflict::ServiceTokensFull => "There are too many service tokens.",
                 };

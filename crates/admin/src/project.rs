@@ -1,7 +1,7 @@
 //! `/api/v1/projects`
 
 use crate::operation::{Call, Content, Method, Operation};
-use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::parameters::{CURSOR, LIMIT, listed};
 use crate::policy::{self, POLICY};
 use crate::problem::Problem;
 use crate::rights::Right;
@@ -12,10 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tollkeep_audit::{Action, Key, Value as Detail};
 use tollkeep_store::live::Cut;
-use tollkeep_store::{
-    After, CallLimits, NewProject, Project, ProjectChange, ProjectRef, ProjectState, Scope,
-    TenantRef,
-};
+use tollkeep_store::{CallLimits, NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 
 const CREATE: &[Member] = &[
     text("name", 200, "Its name, unique in its tenant").required(),
@@ -146,10 +143,7 @@ async fn create(call: Call) -> Answer {
         body: mut members,
         ..
     } = call;
-    let name = members.text("name");
-    if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-        members.fault("name", "1 to 200 characters");
-    }
+    let name = members.name("name");
     let slug = members.text("slug");
     let tenant = members.text("tenant");
     let limits = members.typed("limits").unwrap_or_default();
@@ -157,12 +151,7 @@ async fn create(call: Call) -> Answer {
     let metadata = members.metadata("metadata").unwrap_or_default();
     members.done()?;
     let name = name.unwrap_or_default();
-    let store = &state.parts.store;
-    let mut scope = operator.scope();
-    if let Some(tenant) = tenant {
-        let tenant = store.tenant_by(scope, TenantRef::of(&tenant)).await?;
-        scope = Scope::Tenant(tenant.id);
-    }
+    let (store, scope) = (&state.parts.store, state.scope_in(&operator, tenant).await?);
     state.check_audit()?;
     let new = NewProject {
         slug,
@@ -191,17 +180,12 @@ async fn list(call: Call) -> Answer {
     state
         .record(state.event(operator, Action::ProjectList))
         .await?;
-    let last = page.rows.last().filter(|_| page.more);
-    let last = last.map(|last| After {
-        created_at: last.created_at,
-        id: last.id,
-    });
-    let data: Vec<Value> = page.rows.iter().map(shown).collect();
-    Ok(ok(&json!({
-        "data": data,
-        "has_more": page.more,
-        "next_cursor": next_cursor(state, "projects", last),
-    })))
+    Ok(ok(&listed(
+        state,
+        "projects",
+        (&page, |row| (row.created_at, row.id)),
+        shown,
+    )))
 }
 
 async fn get(call: Call) -> Answer {
@@ -226,10 +210,7 @@ async fn update(call: Call) -> Answer {
         body: mut members,
         ..
     } = call;
-    let name = members.text("name");
-    if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-        members.fault("name", "1 to 200 characters");
-    }
+    let name = members.name("name");
     let is_active = members.switch("is_active");
     let in_flight = in_flight(&mut members);
     let change = ProjectChange {

@@ -1,7 +1,9 @@
 //! `/api/v1/tenants`
 
+use crate::State;
+use crate::authn::Operator;
 use crate::operation::{Call, Content, Method, Operation};
-use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::parameters::{CURSOR, LIMIT, listed};
 use crate::policy::{self, POLICY};
 use crate::problem::Problem;
 use crate::rights::Right;
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tollkeep_audit::Action;
 use tollkeep_store::live::Cut;
-use tollkeep_store::{After, CallLimits, NewTenant, Tenant, TenantChange, TenantRef, TenantStatus};
+use tollkeep_store::{CallLimits, NewTenant, Scope, Tenant, TenantChange, TenantRef, TenantStatus};
 
 const CREATE: &[Member] = &[
     text("name", 200, "Its name").required(),
@@ -160,7 +162,7 @@ async fn create(call: Call) -> Answer {
         body: mut members,
         ..
     } = call;
-    let name = take_name(&mut members);
+    let name = members.name("name");
     let new = NewTenant {
         name: name.unwrap_or_default(),
         slug: members.text("slug"),
@@ -177,14 +179,6 @@ async fn create(call: Call) -> Answer {
     Ok(created(&place, &shown(&tenant)))
 }
 
-fn take_name(members: &mut crate::members::Members) -> Option<String> {
-    let name = members.text("name");
-    if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-        members.fault("name", "1 to 200 characters");
-    }
-    name
-}
-
 async fn list(call: Call) -> Answer {
     let (state, operator) = (&call.state, &call.operator);
     let page = call.query.page(state, "tenants")?;
@@ -192,17 +186,12 @@ async fn list(call: Call) -> Answer {
     state
         .record(state.event(operator, Action::TenantList))
         .await?;
-    let last = page.rows.last().filter(|_| page.more);
-    let last = last.map(|last| After {
-        created_at: last.created_at,
-        id: last.id,
-    });
-    let data: Vec<Value> = page.rows.iter().map(shown).collect();
-    Ok(ok(&json!({
-        "data": data,
-        "has_more": page.more,
-        "next_cursor": next_cursor(state, "tenants", last),
-    })))
+    Ok(ok(&listed(
+        state,
+        "tenants",
+        (&page, |row| (row.created_at, row.id)),
+        shown,
+    )))
 }
 
 async fn get(call: Call) -> Answer {
@@ -216,7 +205,7 @@ async fn get(call: Call) -> Answer {
 async fn update(mut call: Call) -> Answer {
     let members = &mut call.body;
     let change = TenantChange {
-        name: take_name(members),
+        name: members.name("name"),
         slug: members.text("slug"),
         limits: members.or_cleared("limits", CallLimits::default, |members| {
             members.typed("limits")
@@ -270,6 +259,23 @@ async fn set_status(call: Call, action: Action, status: TenantStatus) -> Answer 
         TenantStatus::Active | TenantStatus::Suspended => ok(&shown(&tenant)),
         TenantStatus::Deleted => no_content(),
     })
+}
+
+impl State {
+    /// What an operator acts on who named one tenant, or none.
+    pub(crate) async fn scope_in(
+        &self,
+        operator: &Operator,
+        tenant: Option<String>,
+    ) -> Result<Scope, Problem> {
+        let scope = operator.scope();
+        let Some(tenant) = tenant else {
+            return Ok(scope);
+        };
+        let store = &self.parts.store;
+        let tenant = store.tenant_by(scope, TenantRef::of(&tenant)).await?;
+        Ok(Scope::Tenant(tenant.id))
+    }
 }
 
 async fn find(call: &Call) -> Result<Tenant, Problem> {

@@ -300,6 +300,14 @@ fn is_sooner(one: Stands, other: Stands) -> bool {
 }
 
 impl Credential {
+    /// Its id, if the store keeps it.
+    pub(crate) const fn stored_id(&self) -> Option<CredentialId> {
+        match self.name {
+            CredentialName::Configured(_) => None,
+            CredentialName::Stored(id) => Some(id),
+        }
+    }
+
     /// One that sends nothing, for everybody.
     fn none() -> Self {
         Self {

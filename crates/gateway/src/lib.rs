@@ -25,6 +25,7 @@ mod form;
 mod front_door;
 mod grant;
 mod health;
+mod holds;
 mod http2;
 mod identify;
 mod kept;
@@ -64,6 +65,7 @@ mod worker;
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
 pub use credentials::{ServedModel, StoredCredential};
 pub use explain::Explained;
+pub use holds::{BoundOptions, Holds, HoldsKeeper, HoldsParts, OnMoney};
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };

@@ -290,7 +290,7 @@ impl<'p> Exchange<'p> {
             output_cap,
             ended_by_us: false,
             told: None,
-            settled: None,
+            cost: None,
         };
         drop(candidates);
         self.work.facts.llm = Some(facts);
@@ -310,7 +310,7 @@ impl<'p> Exchange<'p> {
 
 impl Exchange<'_> {
     /// What a bound on the output is called there.
-    fn output_bound_name(&self, surface: Surface, provider: usize) -> &'static str {
+    pub(crate) fn output_bound_name(&self, surface: Surface, provider: usize) -> &'static str {
         let target = self.plan.llm.providers.get(provider);
         match target.and_then(|target| target.provider()) {
             Some(target) if target.says_completion_tokens(surface) => "max_completion_tokens",

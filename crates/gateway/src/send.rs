@@ -4,6 +4,7 @@
 use crate::breaker::{Pass, is_failure, is_provider_failure};
 use crate::credentials::{Credential, NoCredential, Picked, Wanted};
 use crate::grant::Grant;
+use crate::holds::Aside;
 use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::{ProviderPlan, Target, TargetKind};
@@ -82,6 +83,15 @@ impl<'p> Exchange<'p> {
                 return Box::pin(self.answer_models(*surface)).await.map(|()| None);
             }
             Call::Plain(route) => {
+                if self.is_budgeted() {
+                    let aside = Aside {
+                        llm: None,
+                        target: &route.target,
+                        model: "",
+                        credential: None,
+                    };
+                    Box::pin(self.take_aside(aside)).await?;
+                }
                 self.write_plain_head(route);
                 (&*route.target, ReplyFor::Plain(route))
             }
@@ -90,6 +100,10 @@ impl<'p> Exchange<'p> {
                 let picked = self.pick(call, (target, provider), &[])?;
                 if let Some(name) = picked.rename.as_deref().or(call.rename.as_deref()) {
                     self.rename_model(name)?;
+                }
+                if self.is_budgeted() {
+                    let aside = Aside::of(call, target, &picked);
+                    Box::pin(self.take_aside(aside)).await?;
                 }
                 let reply = self.write_llm_head(call, (target, provider), picked.credential)?;
                 (target, ReplyFor::Llm(reply))
@@ -249,6 +263,9 @@ impl<'p> Exchange<'p> {
     /// From here on the call counts, and what it used is unknown until the upstream says so.
     pub(crate) fn commit(&mut self, grant: &mut Grant<'_>) {
         grant.commit();
+        if let Some(hold) = &mut self.work.facts.hold {
+            hold.commit();
+        }
         self.note_usage(UsageReport::Unknown(UnknownUsage::Cut));
     }
 
@@ -297,7 +314,8 @@ impl<'p> Exchange<'p> {
                 Ok(Progress::More) => {}
             }
             let started = !upstream.unread().is_empty() || interim > 0;
-            match self.conn.race(upstream.fill()).await {
+            match self.fill(upstream).await {
+                Raced::Gone if self.go_alone() => {}
                 Raced::Gone => return Err(Stop::CallerGone),
                 Raced::Late => return Err(self.late().into()),
                 Raced::Done(Ok(read)) if read > 0 => {}

@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 mod blocklist;
+mod budget;
 mod cleanup;
 mod console_session;
 mod credential;
@@ -23,6 +24,7 @@ mod intent;
 mod ip_entry;
 mod key_room;
 mod lease;
+pub mod ledger;
 mod lend;
 mod line_use;
 pub mod live;
@@ -49,6 +51,10 @@ mod usage;
 mod wall;
 mod write;
 
+pub use budget::{
+    BudgetChange, BudgetFilter, BudgetOrigin, BudgetRecord, BudgetWindow, ConfiguredBudgets,
+    NewBudget,
+};
 pub use cleanup::Cleaned;
 pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
 pub use credential::{

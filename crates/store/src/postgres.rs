@@ -3,6 +3,8 @@
 //! Whoever asks for a tenant asks as one login, in a transaction that names the tenant, and the
 //! server shows it that tenant's rows alone. The gateway's own work is done as another login.
 
+mod who;
+
 use crate::query::{Connection, query};
 use crate::{OpenError, Scope, StoreError};
 use sqlx::pool::PoolConnection;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tollkeep_types::Secret;
+use who::Who;
 
 /// A PostgreSQL database of the gateway's own, and how it is used.
 #[derive(Clone, Debug)]
@@ -103,15 +106,6 @@ const BECOME_OWNER: &str = "SET LOCAL ROLE tollkeep_owner";
 
 const ANNOUNCE: &str = "SELECT pg_notify('tollkeep_changes', '')";
 
-const WHO: &str =
-    "SELECT rolsuper AS is_super, rolbypassrls AS passes_by, rolcreaterole AS makes_roles,
-    coalesce(pg_has_role(oid, to_regrole('tollkeep_app'), 'MEMBER'), false) AS is_app,
-    coalesce(pg_has_role(oid, to_regrole('tollkeep_jobs'), 'MEMBER'), false) AS is_jobs,
-    coalesce(pg_has_role(oid, to_regrole('tollkeep_owner'), 'MEMBER'), false) OR EXISTS (
-      SELECT 1 FROM pg_class WHERE relnamespace = current_schema()::regnamespace
-        AND relkind IN ('r', 'p') AND pg_has_role(pg_roles.oid, relowner, 'MEMBER')) AS owns
-  FROM pg_roles WHERE rolname = current_user";
-
 /// The server, with a pool of connections for each purpose.
 pub(crate) struct Server {
     /// The turn among the changes of this process: each takes one connection at most.
@@ -122,6 +116,8 @@ pub(crate) struct Server {
     watch: PgPool,
     /// For calls of counted tokens alone, for which callers wait.
     lend: PgPool,
+    /// For money alone.
+    ledger: PgPool,
     patience: Duration,
 }
 
@@ -153,6 +149,7 @@ impl Server {
             jobs: pool(&options.jobs, options.pool_size, patience),
             watch: pool(&options.jobs, 2, patience.min(WATCH_PATIENCE)),
             lend: pool(&options.jobs, 1, patience.min(WATCH_PATIENCE)),
+            ledger: pool(&options.jobs, 1, patience),
             patience,
         })
     }
@@ -200,6 +197,11 @@ impl Server {
         }))
     }
 
+    /// Begins a transaction of the ledger.
+    pub(crate) async fn begin_ledger(&self) -> Result<Connection, Error> {
+        self.begin_raw(&self.ledger, "", Purpose::Beside).await
+    }
+
     /// Begins a transaction of the one who watches for changes.
     pub(crate) async fn watch(&self) -> Result<Connection, StoreError> {
         self.begin_on(&self.watch, "", Purpose::Read).await
@@ -222,7 +224,8 @@ impl Server {
                 self.app.close(),
                 self.jobs.close(),
                 self.watch.close(),
-                self.lend.close()
+                self.lend.close(),
+                self.ledger.close()
             );
             Ok(())
         };
@@ -238,6 +241,15 @@ impl Server {
         tenant: &str,
         purpose: Purpose,
     ) -> Result<Connection, StoreError> {
+        Ok(self.begin_raw(pool, tenant, purpose).await?)
+    }
+
+    async fn begin_raw(
+        &self,
+        pool: &PgPool,
+        tenant: &str,
+        purpose: Purpose,
+    ) -> Result<Connection, Error> {
         let mut link = Link {
             connection: Some(pool.acquire().await?),
             patience: self.patience,
@@ -278,7 +290,8 @@ impl Owner {
             app: pool.clone(),
             jobs: pool.clone(),
             watch: pool.clone(),
-            lend: pool,
+            lend: pool.clone(),
+            ledger: pool,
             patience,
         }))
     }
@@ -439,55 +452,5 @@ impl PostgresLogin {
             Some(roots) => options.ssl_root_cert(roots),
             None => options,
         }
-    }
-}
-
-/// What a login may do.
-struct Who {
-    is_super: bool,
-    passes_by: bool,
-    makes_roles: bool,
-    owns: bool,
-    is_app: bool,
-    is_jobs: bool,
-}
-
-impl Who {
-    async fn ask(mut connection: Connection) -> Result<Self, OpenError> {
-        use crate::row::value;
-        let row = query(WHO).fetch_one(&mut connection).await;
-        let row = row.map_err(StoreError::from)?;
-        Ok(Self {
-            is_super: value(&row, "is_super")?,
-            passes_by: value(&row, "passes_by")?,
-            makes_roles: value(&row, "makes_roles")?,
-            owns: value(&row, "owns")?,
-            is_app: value(&row, "is_app")?,
-            is_jobs: value(&row, "is_jobs")?,
-        })
-    }
-
-    fn fault(&self, role: &str, has_role: bool) -> Option<&'static str> {
-        Some(match (self, role) {
-            (Self { is_super: true, .. }, _) => {
-                "is a superuser, from whom no row is hidden; docs/postgresql.md makes better ones"
-            }
-            (
-                Self {
-                    passes_by: true, ..
-                },
-                _,
-            ) => "has BYPASSRLS: no row would be hidden from it",
-            (Self { owns: true, .. }, _) => "owns the tables: it could lift what hides rows",
-            (
-                Self {
-                    makes_roles: true, ..
-                },
-                _,
-            ) => "has CREATEROLE: it could make itself anyone",
-            (_, APP) if !has_role => "is no member of tollkeep_app",
-            (_, JOBS) if !has_role => "is no member of tollkeep_jobs",
-            _ => return None,
-        })
     }
 }

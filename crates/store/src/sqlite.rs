@@ -2,20 +2,22 @@
 
 use crate::error::is_damage;
 use crate::lock::ProcessLock;
-use crate::query::Connection;
+use crate::query::{Connection, query};
 use crate::write::Writer;
-use crate::{OpenError, StoreError};
+use crate::{OpenError, StoreError, row};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Connections for reading: management asks little, and a slow list must not hold up the rest.
 const READERS_MAX: u32 = 4;
+
+const CHECK: &str = "PRAGMA quick_check(1)";
 
 /// How long opening the file may take: its disk may be busy while a machine starts, and nobody
 /// waits for an answer yet.
@@ -25,6 +27,8 @@ const OPENING_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct File {
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
+    path: PathBuf,
+    busy_timeout: Duration,
     /// Held as long as the connections are.
     _lock: ProcessLock,
 }
@@ -34,24 +38,35 @@ impl File {
     pub(crate) async fn open(path: &Path, busy_timeout: Duration) -> Result<Self, OpenError> {
         make_private(path)?;
         let lock = ProcessLock::take(path)?;
-        let options = connection(path, busy_timeout);
-        let writing = options
-            .clone()
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
-        // Its one connection is taken here, for good.
-        let writer = pool(writing, 1, OPENING_MAX);
-        let writer = writer.acquire().await;
+        let writer = writing(path, busy_timeout).await;
         let writer = writer.map_err(|error| open_error(path, error))?;
-        let reading = options.pragma("query_only", "ON");
+        let reading = connection(path, busy_timeout).pragma("query_only", "ON");
         let readers = pool(reading, READERS_MAX, busy_timeout);
         let opened = first(&readers, busy_timeout).await;
         opened.map_err(|error| open_error(path, error))?;
         Ok(Self {
-            writer: Writer::new(Connection::Sqlite(writer)),
+            writer: Writer::new(writer),
             readers,
+            path: path.to_owned(),
+            busy_timeout,
             _lock: lock,
         })
+    }
+
+    /// Opens the file anew for writing, and checks it whole. Nothing is written before that works.
+    pub(crate) async fn reopen(&self) -> Result<(), StoreError> {
+        let open = async || {
+            let mut connection = writing(&self.path, self.busy_timeout).await?;
+            let found = query(CHECK).fetch_one(&mut connection).await?;
+            let found = row::text(&found, "quick_check").unwrap_or_default();
+            if found == "ok" {
+                return Ok(connection);
+            }
+            Err(sqlx::Error::Protocol(format!(
+                "the file is damaged: {found}"
+            )))
+        };
+        Ok(self.writer.reopen(open).await?)
     }
 
     /// A connection that only reads.
@@ -86,6 +101,16 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
             source,
         }),
     }
+}
+
+/// The connection that writes.
+async fn writing(path: &Path, busy_timeout: Duration) -> Result<Connection, sqlx::Error> {
+    let options = connection(path, busy_timeout)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    // Its one connection is taken here, for good.
+    let pool = pool(options, 1, OPENING_MAX);
+    Ok(Connection::Sqlite(pool.acquire().await?))
 }
 
 fn connection(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {

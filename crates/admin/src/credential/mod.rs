@@ -7,19 +7,16 @@ mod shown;
 
 use crate::end::DAY_MS;
 use crate::operation::{Call, Content, Method, Operation};
-use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::parameters::{CURSOR, LIMIT, listed};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, created, ok};
 use crate::shape::{Member, choice, duration, objects, pairs, signed, switch, text, texts};
 use given::Given;
-use serde_json::{Value as Json, json};
 use shown::{SHOWN, TESTED};
 pub(crate) use shown::{event, shown};
 use tollkeep_audit::Action;
-use tollkeep_store::{
-    After, Credential, CredentialFilter, ProjectRef, PutCredential, Scope, TenantRef,
-};
+use tollkeep_store::{Credential, CredentialFilter, ProjectRef, PutCredential, Scope};
 use tollkeep_types::CredentialId;
 
 /// Longest rest that an operator can say: 30 days.
@@ -301,17 +298,12 @@ async fn list(call: Call) -> Answer {
     state
         .record(state.event(operator, Action::CredentialList))
         .await?;
-    let last = page.rows.last().filter(|_| page.more);
-    let last = last.map(|last| After {
-        created_at: last.created_at,
-        id: last.id,
-    });
-    let data: Vec<Json> = page.rows.iter().map(|row| shown(state, row)).collect();
-    Ok(ok(&json!({
-        "data": data,
-        "has_more": page.more,
-        "next_cursor": next_cursor(state, &filters, last),
-    })))
+    Ok(ok(&listed(
+        state,
+        &filters,
+        (&page, |row| (row.created_at, row.id)),
+        |row| shown(state, row),
+    )))
 }
 
 async fn create(call: Call) -> Answer {
@@ -330,12 +322,8 @@ async fn create(call: Call) -> Answer {
     given::check_headers(&state, &mut members, (name, &rules));
     members.done()?;
     let (secret, provider) = (given.secret()?, provider.ok_or_else(Problem::internal)?);
-    let (store, scope) = (&state.parts.store, operator.scope());
-    let mut of = (scope, None);
-    if let Some(tenant) = tenant {
-        let tenant = store.tenant_by(scope, TenantRef::of(&tenant)).await?;
-        of.0 = Scope::Tenant(tenant.id);
-    }
+    let store = &state.parts.store;
+    let mut of = (state.scope_in(&operator, tenant).await?, None);
     if let Some(project) = project {
         let project = store.project(of.0, ProjectRef::of(&project)).await?;
         of = (Scope::Tenant(project.tenant_id), Some(project.id));

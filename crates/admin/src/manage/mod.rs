@@ -233,10 +233,7 @@ async fn create_project(call: Call) -> Answer {
         body: mut members,
         ..
     } = call;
-    let name = members.text("name");
-    if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-        members.fault("name", "1 to 200 characters");
-    }
+    let name = members.name("name");
     let key = api_key::take(&state, &mut members, &["api_key", "openai_api_key"]);
     members.done()?;
     let key = key.map(api_key::Key::checked).transpose()?;
@@ -278,10 +275,7 @@ async fn update_project(call: Call) -> Answer {
         body: mut members,
         ..
     } = call;
-    let name = members.text("name");
-    if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-        members.fault("name", "1 to 200 characters");
-    }
+    let name = members.name("name");
     let is_active = members.switch("is_active");
     let revokes = members.switch("revoke_tokens") == Some(true);
     let key = api_key::take(&state, &mut members, &["api_key"]);

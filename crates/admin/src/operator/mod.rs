@@ -9,7 +9,7 @@ use crate::authn::{Operator, Who};
 use crate::grant;
 use crate::members::Members;
 use crate::operation::{Call, Content, Method, Operation};
-use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::parameters::{CURSOR, LIMIT, listed};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, created, no_content, ok};
@@ -17,9 +17,7 @@ use crate::session;
 use crate::shape::{Member, choice, id, number, text, time};
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Event, Key, Value};
-use tollkeep_store::{
-    After, NewOperator, Operator as Person, OperatorChange, Role, Scope, TenantRef,
-};
+use tollkeep_store::{NewOperator, Operator as Person, OperatorChange, Role};
 use tollkeep_types::{OperatorId, Secret};
 
 const ROLES: &[&str] = &["owner", "admin", "operator", "viewer", "tenant-admin"];
@@ -251,7 +249,7 @@ async fn create(call: Call) -> Answer {
         body: mut members,
         ..
     } = call;
-    let name = take_name(&mut members);
+    let name = members.name("name").map(|name| name.trim().to_owned());
     let role: Option<Role> = members.choice("role");
     let tenant = members.text("tenant_id");
     let email = take_email(&mut members);
@@ -263,11 +261,7 @@ async fn create(call: Call) -> Answer {
     members.done()?;
     let (name, role) = name.zip(role).ok_or_else(Problem::internal)?;
     check_grant(&operator, role)?;
-    let (store, mut scope) = (&state.parts.store, operator.scope());
-    if let Some(tenant) = tenant {
-        let tenant = store.tenant_by(scope, TenantRef::of(&tenant)).await?;
-        scope = Scope::Tenant(tenant.id);
-    }
+    let (store, scope) = (&state.parts.store, state.scope_in(&operator, tenant).await?);
     state.check_audit()?;
     let password = match password {
         Some(password) => Some(state.hash_password(password).await?),
@@ -297,23 +291,14 @@ async fn list(call: Call) -> Answer {
     let page = call.query.page(state, "operators")?;
     let store = &state.parts.store;
     let page = store.operators(operator.scope(), page).await?;
-    let listed = state.event(operator, Action::OperatorList);
-    state.record(listed).await?;
-    let last = page.rows.last().filter(|_| page.more);
-    let last = last.map(|last| After {
-        created_at: last.created_at,
-        id: last.id,
-    });
-    let data: Vec<Json> = page
-        .rows
-        .iter()
-        .map(|person| shown(state, person))
-        .collect();
-    Ok(ok(&json!({
-        "data": data,
-        "has_more": page.more,
-        "next_cursor": next_cursor(state, "operators", last),
-    })))
+    let read = state.event(operator, Action::OperatorList);
+    state.record(read).await?;
+    Ok(ok(&listed(
+        state,
+        "operators",
+        (&page, |row| (row.created_at, row.id)),
+        |person| shown(state, person),
+    )))
 }
 
 async fn get(call: Call) -> Answer {
@@ -328,9 +313,9 @@ async fn update(mut call: Call) -> Answer {
     let person = find(&call).await?;
     let members = &mut call.body;
     let mut wanted = person.clone();
-    if let Some(name) = take_name(members) {
+    if let Some(name) = members.name("name") {
         wanted.login = wanted.login.map(|_| login_of(&name));
-        wanted.name = name;
+        name.trim().clone_into(&mut wanted.name);
     }
     if let Some(role) = members.choice("role") {
         wanted.role = role;
@@ -418,14 +403,6 @@ fn check_grant(operator: &Operator, role: Role) -> Result<(), Problem> {
 /// Whether the caller is this person.
 fn is_own(operator: &Operator, person: &Person) -> bool {
     matches!(&operator.who, Who::Person(own) if own.id == person.id)
-}
-
-fn take_name(members: &mut Members) -> Option<String> {
-    let name = members.text("name")?.trim().to_owned();
-    if name.is_empty() {
-        members.fault("name", "1 to 100 characters");
-    }
-    Some(name)
 }
 
 fn take_email(members: &mut Members) -> Option<String> {

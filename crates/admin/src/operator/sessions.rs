@@ -2,12 +2,10 @@
 
 use super::{check_grant, find, is_own, told};
 use crate::operation::Call;
-use crate::parameters::next_cursor;
+use crate::parameters::listed;
 use crate::router::{Answer, no_content, ok};
 use crate::session;
-use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Key, Value};
-use tollkeep_store::After;
 
 pub(super) async fn list(call: Call) -> Answer {
     let person = find(&call).await?;
@@ -24,18 +22,12 @@ pub(super) async fn list(call: Call) -> Answer {
         .await?;
     let read = told(state, operator, Action::OperatorRead, &person);
     state.record(read).await?;
-    let last = page.rows.last().filter(|_| page.more);
-    let last = last.map(|last| After {
-        created_at: last.created_at,
-        id: last.id,
-    });
-    let rows = page.rows.iter();
-    let data: Vec<Json> = rows.map(|row| session::shown(row, operator)).collect();
-    Ok(ok(&json!({
-        "data": data,
-        "has_more": page.more,
-        "next_cursor": next_cursor(state, &filters, last),
-    })))
+    Ok(ok(&listed(
+        state,
+        &filters,
+        (&page, |row| (row.created_at, row.id)),
+        |row| session::shown(row, operator),
+    )))
 }
 
 pub(super) async fn end(call: Call) -> Answer {

@@ -13,7 +13,7 @@ pub(crate) use provider::Provider;
 
 use crate::authn::Operator;
 use crate::operation::{Call, Content, Method, Operation};
-use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::parameters::{CURSOR, LIMIT, listed};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, no_content, ok};
@@ -23,7 +23,7 @@ use axum::response::Response;
 use cookie::Cookie;
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Event, Key, Value};
-use tollkeep_store::{After, ConsoleSession, SessionHolder};
+use tollkeep_store::{ConsoleSession, SessionHolder};
 use tollkeep_types::{ConsoleSessionId, Secret};
 
 /// What somebody signs in with: one of the two.
@@ -199,18 +199,12 @@ async fn list(call: Call) -> Answer {
     let page = store
         .console_sessions(operator.scope(), None, idle, page)
         .await?;
-    let last = page.rows.last().filter(|_| page.more);
-    let last = last.map(|last| After {
-        created_at: last.created_at,
-        id: last.id,
-    });
-    let rows = page.rows.iter();
-    let data: Vec<Json> = rows.map(|session| shown(session, operator)).collect();
-    Ok(ok(&json!({
-        "data": data,
-        "has_more": page.more,
-        "next_cursor": next_cursor(state, "console-sessions", last),
-    })))
+    Ok(ok(&listed(
+        state,
+        "console-sessions",
+        (&page, |row| (row.created_at, row.id)),
+        |session| shown(session, operator),
+    )))
 }
 
 async fn end(call: Call) -> Answer {

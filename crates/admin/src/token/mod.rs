@@ -11,7 +11,7 @@ use crate::authn::Operator;
 use crate::end::{self, DAY_MS, take_overlap};
 use crate::members::{Members, duration_text};
 use crate::operation::{Call, Content, Method, Operation};
-use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::parameters::{CURSOR, LIMIT, listed};
 use crate::policy::POLICY;
 use crate::problem::Problem;
 use crate::rights::Right;
@@ -23,7 +23,7 @@ use crate::shape::{
 use serde_json::{Value as Json, json};
 use std::time::Duration;
 use tollkeep_audit::{Action, Key, Value};
-use tollkeep_store::{After, Permission, ProjectRef, Rotation, Standing, Token, TokenFilter};
+use tollkeep_store::{Permission, ProjectRef, Rotation, Standing, Token, TokenFilter};
 use tollkeep_types::{TokenId, WallMillis};
 
 /// Rate limits of calls.
@@ -297,17 +297,12 @@ async fn list(call: Call) -> Answer {
     state
         .record(state.event(operator, Action::TokenList))
         .await?;
-    let last = page.rows.last().filter(|_| page.more);
-    let last = last.map(|last| After {
-        created_at: last.created_at,
-        id: last.id,
-    });
-    let data: Vec<Json> = page.rows.iter().map(|token| shown(state, token)).collect();
-    Ok(ok(&json!({
-        "data": data,
-        "has_more": page.more,
-        "next_cursor": next_cursor(state, &filters, last),
-    })))
+    Ok(ok(&listed(
+        state,
+        &filters,
+        (&page, |row| (row.created_at, row.id)),
+        |token| shown(state, token),
+    )))
 }
 
 async fn get(call: Call) -> Answer {

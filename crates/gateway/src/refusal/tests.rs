@@ -31,6 +31,10 @@ fn rows() -> Vec<Row> {
         (Refusal::InvalidJson(json_fault()), 400, "invalid_json", INVALID, "invalid_json", INVALID, ARGUMENT),
         (Refusal::DuplicateKey(json_fault()), 400, "duplicate_key", INVALID, "duplicate_key", INVALID, ARGUMENT),
         (Refusal::Unauthenticated(AuthnFailure::Unknown), 401, "invalid_token", "authentication_error", "invalid_api_key", "authentication_error", "UNAUTHENTICATED"),
+        (Refusal::BudgetExhausted { budget: None, reset: None }, 402, "budget_exhausted", "insufficient_quota", "budget_exhausted", "billing_error", "FAILED_PRECONDITION"),
+        (Refusal::CostNotBoundable("x".into()), 400, "cost_not_boundable", INVALID, "cost_not_boundable", INVALID, ARGUMENT),
+        (Refusal::ModelNotPriced("m".into()), 400, "model_not_priced", INVALID, "model_not_priced", INVALID, ARGUMENT),
+        (Refusal::LedgerUnavailable, 503, "ledger_unavailable", "server_error", "ledger_unavailable", "api_error", "UNAVAILABLE"),
         (Refusal::ProjectInactive, 403, "project_inactive", NO, "project_inactive", NO, DENIED),
         (Refusal::AccessRevoked, 403, "access_revoked", NO, "access_revoked", NO, DENIED),
         (Refusal::TenantSuspended, 403, "tenant_suspended", NO, "tenant_suspended", NO, DENIED),
@@ -113,6 +117,7 @@ fn sdks_are_told_not_to_retry_where_the_status_alone_would_make_them() {
     assert_eq!(
         vain.collect::<Vec<_>>(),
         [
+            "budget_exhausted",
             "credential_unavailable",
             "upstream_auth",
             "rate_limit_exceeded"

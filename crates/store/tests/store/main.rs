@@ -10,6 +10,7 @@
     reason = "a helper that fails has failed its test, and the suite runs again against PostgreSQL"
 )]
 
+mod budget;
 mod change;
 mod clean;
 mod credential;
@@ -17,6 +18,8 @@ mod idempotency;
 mod intent;
 mod ip_entry;
 mod lease;
+mod ledger;
+mod ledger_model;
 mod live;
 mod management_key;
 mod meta;

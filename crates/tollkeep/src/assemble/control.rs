@@ -262,6 +262,7 @@ fn local_socket(path: &Path) -> anyhow::Result<UnixListener> {
 async fn follow_store(store: Store, live: Arc<Live>) {
     let keep = || {
         live.overriding.keep();
+        live.budgeting.apply();
         live.credentials.keep();
     };
     store.follow(keep).await;
@@ -278,6 +279,7 @@ async fn keep_store(store: Store, health: Arc<Health>, live: Arc<Live>) {
         kept = kept.and(store.keep_time().await);
         kept = kept.and(store.forget_ip_entries().await.map(|_| ()));
         live.overriding.keep();
+        live.budgeting.apply();
         live.credentials.keep();
         live.auth_dir
             .keep(&live.settings(), &live.credentials)

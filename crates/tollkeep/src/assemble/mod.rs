@@ -4,6 +4,7 @@ mod acme;
 mod anomaly;
 mod audit;
 mod auth_dir;
+mod budgets;
 mod certificates;
 mod changes;
 mod control;
@@ -17,6 +18,7 @@ mod file_modes;
 mod host;
 mod jwks;
 mod keks;
+mod ledger;
 mod memory;
 mod ordered;
 mod overrides;
@@ -154,6 +156,8 @@ fn start_by(
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(store::open(&base))?;
+    let budgets = control.block_on(budgets::keep_those_of(&store, &base.settings));
+    budgets.map_err(|faults| Failed::new(exit::INVALID, faults.to_string()))?;
     let vault = control.block_on(vault::open(&base, &store))?;
     let audit = audit::open(&base, &vault)?;
     let lines = audit::line_sinks(&base)?;
@@ -173,7 +177,11 @@ fn start_by(
     let (at, listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
     let jwt_keys = data.plane.planner.management_keys();
-    let sources = reload::Sources { again, sandbox };
+    let sources = reload::Sources {
+        again,
+        sandbox,
+        budgets: budgets::BudgetKeeper::new(store.clone(), control.handle().clone()),
+    };
     let shared = Arc::clone(&data.plane.shared);
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
     let kept = (&store, &vault, audit.as_ref());
@@ -428,6 +436,7 @@ impl Running {
                 () = tokio::time::sleep(JOBS_MAX) => tracing::warn!("A job did not end in time"),
             }
         });
+        self.control.block_on(self.live.budgeting.drain());
         let closed = self.control.block_on(self.store.close());
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));

@@ -3,6 +3,7 @@
 use super::Base;
 use super::auth_dir::AuthDir;
 use super::credentials::{self, Credentials};
+use super::ledger::Budgeting;
 use super::overrides::Overriding;
 use super::provider;
 use super::reload::Reloader;
@@ -34,6 +35,8 @@ pub(crate) struct Live {
     shared: Arc<Shared>,
     /// What operators changed besides.
     pub(crate) overriding: Overriding,
+    /// Its budgets.
+    pub(crate) budgeting: Budgeting,
     /// Credentials of the store.
     pub(crate) credentials: Credentials,
     /// The files that some of them stand in.
@@ -56,6 +59,7 @@ impl Live {
             reloader: Arc::new(reloader),
             shared: Arc::clone(shared),
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
+            budgeting: Budgeting::start(base, store, &shared.holds),
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
             chooser: Arc::clone(&vault.chooser),
@@ -84,6 +88,7 @@ impl Runtime for Live {
 
     fn apply_overrides(&self) {
         self.overriding.apply();
+        self.budgeting.apply();
     }
 
     fn sealed_secret(

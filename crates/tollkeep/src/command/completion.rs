@@ -76,6 +76,7 @@ const NAMED: &[(&str, &str, &str)] = &[
     ("token", "/api/v1/tokens?limit=200", "id"),
     ("project", "/api/v1/projects?limit=200", "slug"),
     ("tenant", "/api/v1/tenants?limit=200", "slug"),
+    ("operator", "/api/v1/operators?limit=200", "id"),
     ("key", "/api/v1/keys?limit=200", "id"),
     ("service-token", "/api/v1/service-tokens?limit=200", "id"),
     ("breaker", "/api/v1/breakers", "id"),

@@ -1,11 +1,12 @@
 //! `tollkeep key …`
 
+use super::Connection;
 use super::client::Client;
-use super::token::{confirm, path_segment, show_secret_of};
-use super::{Connection, output};
+use super::noun::{All, Noun, One, Sure};
+use super::token::show_secret_of;
 use crate::exit::{self, Failed};
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tollkeep_crypto::{SystemEntropy, mint};
 use tollkeep_types::Entropy;
 
@@ -15,7 +16,7 @@ pub(crate) enum Key {
     /// Make a management key; its text is shown once
     Create(Create),
     /// List management keys, newest first
-    List(List),
+    List(All),
     /// Show one management key
     Get(One),
     /// Change a management key, from its next use on
@@ -23,7 +24,7 @@ pub(crate) enum Key {
     /// Give a management key another text; the old one works for a while
     Rotate(Rotate),
     /// End a management key for good
-    Revoke(Revoke),
+    Revoke(Sure),
     /// Print a new key; nothing is stored and no gateway is asked
     Generate(Generate),
 }
@@ -68,22 +69,6 @@ pub(crate) struct Create {
     connection: Connection,
 }
 
-/// All of them.
-#[derive(Args, Debug)]
-pub(crate) struct List {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// One key.
-#[derive(Args, Debug)]
-pub(crate) struct One {
-    /// Its id, `mky_…`
-    id: String,
-    #[command(flatten)]
-    connection: Connection,
-}
-
 /// A key to change; what is not given stays.
 #[derive(Args, Debug)]
 pub(crate) struct Update {
@@ -119,18 +104,6 @@ pub(crate) struct Rotate {
     connection: Connection,
 }
 
-/// A key to revoke.
-#[derive(Args, Debug)]
-pub(crate) struct Revoke {
-    /// Its id, `mky_…`
-    id: String,
-    /// Don't ask
-    #[arg(long)]
-    yes: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
-
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Kind {
     /// A text of the form of access tokens
@@ -155,35 +128,35 @@ pub(crate) struct Generate {
     prefix: Option<String>,
 }
 
-const COLUMNS: &[(&str, &str)] = &[
-    ("ID", "/id"),
-    ("NAME", "/name"),
-    ("ROLE", "/role"),
-    ("TENANT", "/tenant_id"),
-    ("KEY", "/hint"),
-    ("STATUS", "/status"),
-    ("EXPIRES", "/expires_at"),
-    ("LAST USED", "/last_used_at"),
-];
-
-const MEMBERS: &[(&str, &str)] = &[
-    ("id", "/id"),
-    ("name", "/name"),
-    ("role", "/role"),
-    ("tenant", "/tenant_id"),
-    ("scopes", "/scopes"),
-    ("addresses", "/allowed_ips"),
-    ("status", "/status"),
-    ("created", "/created_at"),
-    ("by", "/created_by"),
-    ("expires", "/expires_at"),
-    ("old text until", "/previous_works_until"),
-    ("revoked", "/revoked_at"),
-    ("last used", "/last_used_at"),
-    ("from", "/last_used_ip"),
-];
-
-const PATH: &str = "/api/v1/keys";
+const NOUN: Noun = Noun {
+    path: "/api/v1/keys",
+    columns: &[
+        ("ID", "/id"),
+        ("NAME", "/name"),
+        ("ROLE", "/role"),
+        ("TENANT", "/tenant_id"),
+        ("KEY", "/hint"),
+        ("STATUS", "/status"),
+        ("EXPIRES", "/expires_at"),
+        ("LAST USED", "/last_used_at"),
+    ],
+    members: &[
+        ("id", "/id"),
+        ("name", "/name"),
+        ("role", "/role"),
+        ("tenant", "/tenant_id"),
+        ("scopes", "/scopes"),
+        ("addresses", "/allowed_ips"),
+        ("status", "/status"),
+        ("created", "/created_at"),
+        ("by", "/created_by"),
+        ("expires", "/expires_at"),
+        ("old text until", "/previous_works_until"),
+        ("revoked", "/revoked_at"),
+        ("last used", "/last_used_at"),
+        ("from", "/last_used_ip"),
+    ],
+};
 
 impl Key {
     /// Runs the command.
@@ -193,35 +166,21 @@ impl Key {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => create.run(),
-            Self::List(list) => {
-                let client = Client::new(&list.connection)?;
-                output::list(&client.all(PATH, "")?, list.connection.json, COLUMNS);
-                Ok(())
-            }
-            Self::Get(one) => {
-                let path = format!("{PATH}/{}", path_segment(&one.id));
-                let key = Client::new(&one.connection)?.get(&path)?;
-                output::one(&key, one.connection.json, MEMBERS);
-                Ok(())
-            }
+            Self::List(all) => NOUN.list(&all),
+            Self::Get(one) => NOUN.get(&one),
             Self::Update(update) => update.run(),
             Self::Rotate(rotate) => {
                 let mut body = Map::new();
                 body.insert("overlap".to_owned(), rotate.overlap.into());
                 body.extend(rotate.ttl.map(|ttl| ("ttl".to_owned(), ttl.into())));
-                let path = format!("{PATH}/{}/rotate", path_segment(&rotate.id));
+                let path = NOUN.place(&rotate.id, "/rotate");
                 let made = Client::new(&rotate.connection)?.post(&path, &Value::Object(body))?;
-                show_secret_of(&made, rotate.connection.json, MEMBERS);
+                show_secret_of(&made, rotate.connection.json, NOUN.members);
                 Ok(())
             }
-            Self::Revoke(revoke) => {
-                if !revoke.yes {
-                    confirm(&format!("Revoke {} for good?", revoke.id))?;
-                }
-                let path = format!("{PATH}/{}/revoke", path_segment(&revoke.id));
-                let key = Client::new(&revoke.connection)?.post(&path, &json!({}))?;
-                output::one(&key, revoke.connection.json, MEMBERS);
-                Ok(())
+            Self::Revoke(sure) => {
+                let one = sure.ask(|id| format!("Revoke {id} for good?"))?;
+                NOUN.act(&one, "/revoke")
             }
             Self::Generate(generate) => generate.run(),
         }
@@ -262,8 +221,8 @@ impl Create {
                 .map(|tenant| ("tenant_id".to_owned(), tenant.into())),
         );
         self.settings.add_to(&mut body);
-        let made = Client::new(&self.connection)?.post(PATH, &Value::Object(body))?;
-        show_secret_of(&made, self.connection.json, MEMBERS);
+        let made = Client::new(&self.connection)?.post(NOUN.path, &Value::Object(body))?;
+        show_secret_of(&made, self.connection.json, NOUN.members);
         Ok(())
     }
 }
@@ -277,10 +236,7 @@ impl Update {
             body.insert("scopes".to_owned(), Value::Null);
         }
         self.settings.add_to(&mut body);
-        let path = format!("{PATH}/{}", path_segment(&self.id));
-        let key = Client::new(&self.connection)?.patch(&path, &Value::Object(body))?;
-        output::one(&key, self.connection.json, MEMBERS);
-        Ok(())
+        NOUN.update(&self.id, body, &self.connection)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod breaker;
+mod budget;
 mod cache;
 mod client;
 mod completion;
@@ -21,6 +22,7 @@ mod maintenance;
 mod man;
 mod manage;
 mod master_key;
+mod noun;
 mod operator;
 mod origin;
 mod output;
@@ -36,6 +38,7 @@ mod status;
 mod tenant;
 mod tls;
 mod token;
+mod usage;
 mod vault;
 
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -126,6 +129,15 @@ enum Command {
     /// What models cost
     #[command(subcommand, alias = "prices")]
     Price(price::Price),
+    /// Limits of what calls may cost or use
+    #[command(subcommand, alias = "budgets")]
+    Budget(budget::Budget),
+    /// What calls used and cost
+    #[command(subcommand)]
+    Usage(usage::Usage),
+    /// What somebody has spent, and the budgets that count it
+    #[command(subcommand)]
+    Spend(usage::Spend),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -214,6 +226,9 @@ impl Cli {
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
             Command::Price(price) => price.run(),
+            Command::Budget(budget) => budget.run(),
+            Command::Usage(usage) => usage.run(),
+            Command::Spend(spend) => spend.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::connection::Connection;
 use super::key::Role;
-use super::token::{confirm, path_segment};
+use super::noun::{All, Noun, One, Sure};
 use super::{output, secret_input, session};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -15,7 +15,7 @@ pub(crate) enum Operator {
     /// Let somebody operate; their password is asked for
     Create(Create),
     /// List operators, newest first
-    List(List),
+    List(All),
     /// Show one operator
     Get(One),
     /// Change an operator; another role ends their sessions
@@ -54,34 +54,6 @@ pub(crate) struct Create {
     /// Ask for no password: they can't sign in until they have one
     #[arg(long, conflicts_with = "password_file")]
     no_password: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// All of them.
-#[derive(Args, Debug)]
-pub(crate) struct List {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// One operator.
-#[derive(Args, Debug)]
-pub(crate) struct One {
-    /// Their id, `opr_…`
-    id: String,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// One operator, after a question.
-#[derive(Args, Debug)]
-pub(crate) struct Sure {
-    /// Their id, `opr_…`
-    id: String,
-    /// Don't ask
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -146,33 +118,33 @@ pub(crate) struct Sessions {
     connection: Connection,
 }
 
-const COLUMNS: &[(&str, &str)] = &[
-    ("ID", "/id"),
-    ("NAME", "/name"),
-    ("ROLE", "/role"),
-    ("TENANT", "/tenant_id"),
-    ("STATUS", "/status"),
-    ("MFA", "/mfa"),
-    ("LAST LOGIN", "/last_login_at"),
-];
-
-const MEMBERS: &[(&str, &str)] = &[
-    ("id", "/id"),
-    ("name", "/name"),
-    ("email", "/email"),
-    ("role", "/role"),
-    ("tenant", "/tenant_id"),
-    ("status", "/status"),
-    ("source", "/source"),
-    ("mfa", "/mfa"),
-    ("locked until", "/locked_until"),
-    ("disabled", "/disabled_at"),
-    ("created", "/created_at"),
-    ("by", "/created_by"),
-    ("last login", "/last_login_at"),
-];
-
-const PATH: &str = "/api/v1/operators";
+const NOUN: Noun = Noun {
+    path: "/api/v1/operators",
+    columns: &[
+        ("ID", "/id"),
+        ("NAME", "/name"),
+        ("ROLE", "/role"),
+        ("TENANT", "/tenant_id"),
+        ("STATUS", "/status"),
+        ("MFA", "/mfa"),
+        ("LAST LOGIN", "/last_login_at"),
+    ],
+    members: &[
+        ("id", "/id"),
+        ("name", "/name"),
+        ("email", "/email"),
+        ("role", "/role"),
+        ("tenant", "/tenant_id"),
+        ("status", "/status"),
+        ("source", "/source"),
+        ("mfa", "/mfa"),
+        ("locked until", "/locked_until"),
+        ("disabled", "/disabled_at"),
+        ("created", "/created_at"),
+        ("by", "/created_by"),
+        ("last login", "/last_login_at"),
+    ],
+};
 
 impl Operator {
     /// Runs the command.
@@ -182,52 +154,19 @@ impl Operator {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => create.run(),
-            Self::List(list) => {
-                let rows = Client::new(&list.connection)?.all(PATH, "")?;
-                output::list(&rows, list.connection.json, COLUMNS);
-                Ok(())
-            }
-            Self::Get(one) => {
-                let operator = Client::new(&one.connection)?.get(&place(&one.id, ""))?;
-                output::one(&operator, one.connection.json, MEMBERS);
-                Ok(())
-            }
+            Self::List(all) => NOUN.list(&all),
+            Self::Get(one) => NOUN.get(&one),
             Self::Update(update) => update.run(),
             Self::Password(password) => password.run(),
             Self::Disable(sure) => {
-                sure.ask("Let", "sign in no more?")?;
-                let path = place(&sure.id, "/disable");
-                let operator = Client::new(&sure.connection)?.post(&path, &json!({}))?;
-                output::one(&operator, sure.connection.json, MEMBERS);
-                Ok(())
+                let one = sure.ask(|id| format!("Let {id} sign in no more?"))?;
+                NOUN.act(&one, "/disable")
             }
-            Self::Enable(one) => {
-                let path = place(&one.id, "/enable");
-                let operator = Client::new(&one.connection)?.post(&path, &json!({}))?;
-                output::one(&operator, one.connection.json, MEMBERS);
-                Ok(())
-            }
-            Self::Delete(sure) => {
-                sure.ask("Forget", "for good?")?;
-                Client::new(&sure.connection)?.delete(&place(&sure.id, ""))?;
-                Ok(())
-            }
+            Self::Enable(one) => NOUN.act(&one, "/enable"),
+            Self::Delete(sure) => NOUN.delete(&sure.ask(|id| format!("Forget {id} for good?"))?),
             Self::Totp(totp) => totp.run(),
             Self::Sessions(sessions) => sessions.run(),
         }
-    }
-}
-
-fn place(id: &str, below: &str) -> String {
-    format!("{PATH}/{}{below}", path_segment(id))
-}
-
-impl Sure {
-    fn ask(&self, before: &str, behind: &str) -> anyhow::Result<()> {
-        if self.yes {
-            return Ok(());
-        }
-        confirm(&format!("{before} {} {behind}", self.id))
     }
 }
 
@@ -243,9 +182,7 @@ impl Create {
             let password = secret_input::read("Password", self.password_file.as_deref())?;
             body.insert("password".to_owned(), password.expose().into());
         }
-        let made = Client::new(&self.connection)?.post(PATH, &Value::Object(body))?;
-        output::one(&made, self.connection.json, MEMBERS);
-        Ok(())
+        NOUN.create(body, &self.connection)
     }
 }
 
@@ -255,10 +192,7 @@ impl Update {
         body.extend(self.name.map(|name| ("name".to_owned(), name.into())));
         body.extend(self.role.map(|role| ("role".to_owned(), role.word())));
         body.extend(self.email.map(|email| ("email".to_owned(), email.into())));
-        let path = place(&self.id, "");
-        let operator = Client::new(&self.connection)?.patch(&path, &Value::Object(body))?;
-        output::one(&operator, self.connection.json, MEMBERS);
-        Ok(())
+        NOUN.update(&self.id, body, &self.connection)
     }
 }
 
@@ -271,9 +205,9 @@ impl Password {
             let current = secret_input::read("Password before", Some(file))?;
             body.insert("current".to_owned(), current.expose().into());
         }
-        let path = place(&self.id, "/password");
+        let path = NOUN.place(&self.id, "/password");
         let operator = Client::new(&self.connection)?.post(&path, &Value::Object(body))?;
-        output::one(&operator, self.connection.json, MEMBERS);
+        NOUN.show(&operator, &self.connection);
         Ok(())
     }
 }
@@ -281,7 +215,7 @@ impl Password {
 impl Sessions {
     fn run(self) -> anyhow::Result<()> {
         let client = Client::new(&self.connection)?;
-        let path = place(&self.id, "/sessions");
+        let path = NOUN.place(&self.id, "/sessions");
         if self.end {
             client.delete(&path)?;
             return Ok(());
@@ -298,10 +232,10 @@ impl Sessions {
 impl Totp {
     fn run(self) -> anyhow::Result<()> {
         let client = Client::new(&self.connection)?;
-        let path = place(&self.id, "/totp");
+        let path = NOUN.place(&self.id, "/totp");
         if self.off {
             let operator = client.delete(&path)?;
-            output::one(&operator, self.connection.json, MEMBERS);
+            NOUN.show(&operator, &self.connection);
             return Ok(());
         }
         let told = match &self.code {

@@ -2,7 +2,8 @@
 
 use super::client::Client;
 use super::given::{Metadata, Policy, members};
-use super::token::{Limits, Running, confirm, path_segment};
+use super::noun::{All, Noun, One, Sure};
+use super::token::{Limits, Running, confirm};
 use super::{Connection, output};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
@@ -13,7 +14,7 @@ pub(crate) enum Project {
     /// Make a project
     Create(Create),
     /// List projects
-    List(List),
+    List(All),
     /// Show one project
     Get(One),
     /// Change a project, or switch it off and on
@@ -21,7 +22,7 @@ pub(crate) enum Project {
     /// End all tokens of a project for good
     RevokeTokens(RevokeTokens),
     /// End a project for good, with its tokens; its records stay
-    Delete(Delete),
+    Delete(Sure),
 }
 
 /// A project to make.
@@ -41,22 +42,6 @@ pub(crate) struct Create {
     policy: Policy,
     #[command(flatten)]
     metadata: Metadata,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// All projects.
-#[derive(Args, Debug)]
-pub(crate) struct List {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// One project.
-#[derive(Args, Debug)]
-pub(crate) struct One {
-    /// Its id or slug
-    project: String,
     #[command(flatten)]
     connection: Connection,
 }
@@ -104,42 +89,32 @@ pub(crate) struct RevokeTokens {
     connection: Connection,
 }
 
-/// A project to end.
-#[derive(Args, Debug)]
-pub(crate) struct Delete {
-    /// Its id or slug
-    project: String,
-    /// Don't ask
-    #[arg(long)]
-    yes: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
-
 const REVOKED: &[(&str, &str)] = &[
     ("revoked", "/revoked_count"),
     ("revoked before", "/already_revoked_count"),
     ("on record", "/total_tokens"),
 ];
 
-const COLUMNS: &[(&str, &str)] = &[
-    ("ID", "/id"),
-    ("SLUG", "/slug"),
-    ("NAME", "/name"),
-    ("ACTIVE", "/is_active"),
-    ("CREATED", "/created_at"),
-];
-
-const MEMBERS: &[(&str, &str)] = &[
-    ("id", "/id"),
-    ("slug", "/slug"),
-    ("name", "/name"),
-    ("active", "/is_active"),
-    ("created", "/created_at"),
-    ("limits", "/limits"),
-    ("policy", "/policy"),
-    ("metadata", "/metadata"),
-];
+const NOUN: Noun = Noun {
+    path: "/api/v1/projects",
+    columns: &[
+        ("ID", "/id"),
+        ("SLUG", "/slug"),
+        ("NAME", "/name"),
+        ("ACTIVE", "/is_active"),
+        ("CREATED", "/created_at"),
+    ],
+    members: &[
+        ("id", "/id"),
+        ("slug", "/slug"),
+        ("name", "/name"),
+        ("active", "/is_active"),
+        ("created", "/created_at"),
+        ("limits", "/limits"),
+        ("policy", "/policy"),
+        ("metadata", "/metadata"),
+    ],
+};
 
 impl Project {
     /// Runs the command.
@@ -157,15 +132,9 @@ impl Project {
                     ("policy", create.policy.body()?),
                     ("metadata", create.metadata.body()?),
                 ]);
-                let client = Client::new(&create.connection)?;
-                let made = client.post("/api/v1/projects", &Value::Object(body))?;
-                show(&made, create.connection.json);
+                NOUN.create(body, &create.connection)
             }
-            Self::List(list) => {
-                let client = Client::new(&list.connection)?;
-                let rows = client.all("/api/v1/projects", "")?;
-                output::list(&rows, list.connection.json, COLUMNS);
-            }
+            Self::List(all) => NOUN.list(&all),
             Self::Update(update) => {
                 let mut body = members([
                     ("name", update.name.map(Value::from)),
@@ -176,26 +145,14 @@ impl Project {
                     ("metadata", update.metadata.body()?),
                 ]);
                 update.running.add_to(&mut body);
-                let path = format!("/api/v1/projects/{}", path_segment(&update.project));
-                let client = Client::new(&update.connection)?;
-                let project = client.patch(&path, &Value::Object(body))?;
-                show(&project, update.connection.json);
+                NOUN.update(&update.project, body, &update.connection)
             }
-            Self::RevokeTokens(revoke) => revoke.run()?,
-            Self::Delete(delete) => {
-                if !delete.yes {
-                    confirm(&format!("Delete project {} for good?", delete.project))?;
-                }
-                let path = format!("/api/v1/projects/{}", path_segment(&delete.project));
-                Client::new(&delete.connection)?.delete(&path)?;
+            Self::RevokeTokens(revoke) => revoke.run(),
+            Self::Delete(sure) => {
+                NOUN.delete(&sure.ask(|id| format!("Delete project {id} for good?"))?)
             }
-            Self::Get(one) => {
-                let path = format!("/api/v1/projects/{}", path_segment(&one.project));
-                let project = Client::new(&one.connection)?.get(&path)?;
-                show(&project, one.connection.json);
-            }
+            Self::Get(one) => NOUN.get(&one),
         }
-        Ok(())
     }
 }
 
@@ -210,14 +167,9 @@ impl RevokeTokens {
                 .map(|reason| ("reason".to_owned(), reason.into())),
         );
         self.running.add_to(&mut body);
-        let project = path_segment(&self.project);
-        let path = format!("/api/v1/projects/{project}/tokens/revoke");
+        let path = NOUN.place(&self.project, "/tokens/revoke");
         let done = Client::new(&self.connection)?.post(&path, &Value::Object(body))?;
         output::one(&done, self.connection.json, REVOKED);
         Ok(())
     }
-}
-
-fn show(project: &Value, json: bool) {
-    output::one(project, json, MEMBERS);
 }

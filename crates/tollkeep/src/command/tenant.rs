@@ -1,11 +1,11 @@
 //! `tollkeep tenant …`
 
-use super::client::Client;
+use super::Connection;
 use super::given::{Metadata, Policy, members};
-use super::token::{Limits, confirm, path_segment};
-use super::{Connection, output};
+use super::noun::{All, Noun, One, Sure};
+use super::token::Limits;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Tenants that projects belong to.
 #[derive(Debug, Subcommand)]
@@ -13,7 +13,7 @@ pub(crate) enum Tenant {
     /// Make a tenant
     Create(Create),
     /// List tenants, newest first
-    List(List),
+    List(All),
     /// Show one tenant
     Get(One),
     /// Change a tenant
@@ -23,7 +23,7 @@ pub(crate) enum Tenant {
     /// Take a suspended tenant's calls again
     Resume(One),
     /// End a tenant for good, with its keys and tokens
-    Delete(Delete),
+    Delete(Sure),
 }
 
 /// A tenant to make.
@@ -40,22 +40,6 @@ pub(crate) struct Create {
     policy: Policy,
     #[command(flatten)]
     metadata: Metadata,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// All of them.
-#[derive(Args, Debug)]
-pub(crate) struct List {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// One tenant.
-#[derive(Args, Debug)]
-pub(crate) struct One {
-    /// Its id or slug
-    tenant: String,
     #[command(flatten)]
     connection: Connection,
 }
@@ -81,38 +65,26 @@ pub(crate) struct Update {
     connection: Connection,
 }
 
-/// A tenant to end.
-#[derive(Args, Debug)]
-pub(crate) struct Delete {
-    /// Its id or slug
-    tenant: String,
-    /// Don't ask
-    #[arg(long)]
-    yes: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-const COLUMNS: &[(&str, &str)] = &[
-    ("ID", "/id"),
-    ("SLUG", "/slug"),
-    ("NAME", "/name"),
-    ("STATUS", "/status"),
-    ("CREATED", "/created_at"),
-];
-
-const MEMBERS: &[(&str, &str)] = &[
-    ("id", "/id"),
-    ("slug", "/slug"),
-    ("name", "/name"),
-    ("status", "/status"),
-    ("created", "/created_at"),
-    ("limits", "/limits"),
-    ("policy", "/policy"),
-    ("metadata", "/metadata"),
-];
-
-const PATH: &str = "/api/v1/tenants";
+const NOUN: Noun = Noun {
+    path: "/api/v1/tenants",
+    columns: &[
+        ("ID", "/id"),
+        ("SLUG", "/slug"),
+        ("NAME", "/name"),
+        ("STATUS", "/status"),
+        ("CREATED", "/created_at"),
+    ],
+    members: &[
+        ("id", "/id"),
+        ("slug", "/slug"),
+        ("name", "/name"),
+        ("status", "/status"),
+        ("created", "/created_at"),
+        ("limits", "/limits"),
+        ("policy", "/policy"),
+        ("metadata", "/metadata"),
+    ],
+};
 
 impl Tenant {
     /// Runs the command.
@@ -129,18 +101,10 @@ impl Tenant {
                     ("policy", create.policy.body()?),
                     ("metadata", create.metadata.body()?),
                 ]);
-                let client = Client::new(&create.connection)?;
-                let tenant = client.post(PATH, &Value::Object(body))?;
-                output::one(&tenant, create.connection.json, MEMBERS);
+                NOUN.create(body, &create.connection)
             }
-            Self::List(list) => {
-                let client = Client::new(&list.connection)?;
-                output::list(&client.all(PATH, "")?, list.connection.json, COLUMNS);
-            }
-            Self::Get(one) => {
-                let tenant = Client::new(&one.connection)?.get(&path(&one.tenant))?;
-                output::one(&tenant, one.connection.json, MEMBERS);
-            }
+            Self::List(all) => NOUN.list(&all),
+            Self::Get(one) => NOUN.get(&one),
             Self::Update(update) => {
                 let body = members([
                     ("name", update.name.map(Value::from)),
@@ -149,32 +113,13 @@ impl Tenant {
                     ("policy", update.policy.body()?),
                     ("metadata", update.metadata.body()?),
                 ]);
-                let client = Client::new(&update.connection)?;
-                let tenant = client.patch(&path(&update.tenant), &Value::Object(body))?;
-                output::one(&tenant, update.connection.json, MEMBERS);
+                NOUN.update(&update.tenant, body, &update.connection)
             }
-            Self::Suspend(one) => one.act("suspend")?,
-            Self::Resume(one) => one.act("resume")?,
-            Self::Delete(delete) => {
-                if !delete.yes {
-                    confirm(&format!("Delete tenant {} for good?", delete.tenant))?;
-                }
-                Client::new(&delete.connection)?.delete(&path(&delete.tenant))?;
+            Self::Suspend(one) => NOUN.act(&one, "/suspend"),
+            Self::Resume(one) => NOUN.act(&one, "/resume"),
+            Self::Delete(sure) => {
+                NOUN.delete(&sure.ask(|id| format!("Delete tenant {id} for good?"))?)
             }
         }
-        Ok(())
     }
-}
-
-impl One {
-    fn act(self, verb: &str) -> anyhow::Result<()> {
-        let path = format!("{}/{verb}", path(&self.tenant));
-        let tenant: Value = Client::new(&self.connection)?.post(&path, &json!({}))?;
-        output::one(&tenant, self.connection.json, MEMBERS);
-        Ok(())
-    }
-}
-
-fn path(tenant: &str) -> String {
-    format!("{PATH}/{}", path_segment(tenant))
 }
