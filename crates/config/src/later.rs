@@ -85,7 +85,6 @@ pub(crate) const LATER: &[&str] = &[
     "providers.<name>.tags",
     "providers.<name>.weight",
     "providers.<name>.credentials.expires_at",
-    "providers.<name>.credentials.headers",
     "providers.<name>.credentials.prefix",
     "providers.<name>.credentials.quota",
     "providers.<name>.credentials.rate_limit",

@@ -76,9 +76,22 @@ impl Exchange<'_> {
     /// Why waiting for an upstream came to its end: the caller's access did, or time.
     pub(crate) fn late(&self) -> Refusal {
         if self.is_revoked() {
-            Refusal::AccessRevoked
+            self.cut_off()
         } else {
             Refusal::Timeout
+        }
+    }
+
+    /// Why it ends though it could go on: the caller's access ended, or that of the provider's
+    /// credential.
+    #[cold]
+    pub(crate) fn cut_off(&self) -> Refusal {
+        let token = self.work.facts.token.as_ref();
+        match &self.work.facts.asked {
+            Some(asked) if !token.is_some_and(|token| token.is_cut()) => {
+                Refusal::CredentialUnavailable(asked.name.to_string())
+            }
+            Some(_) | None => Refusal::AccessRevoked,
         }
     }
 
@@ -124,7 +137,7 @@ impl Exchange<'_> {
                 return Err(Stop::Cut);
             }
             if self.is_revoked() {
-                return Ok(Ended::Failed(Refusal::AccessRevoked));
+                return Ok(Ended::Failed(self.cut_off()));
             }
             match body.step(upstream) {
                 Err(refusal) => return Ok(Ended::Failed(refusal)),

@@ -406,6 +406,7 @@ const fn ended_by_upstream(ended: &Result<Ended, Stop>) -> bool {
         Ok(Ended::Failed(refusal)) => !matches!(
             refusal,
             Refusal::AccessRevoked
+                | Refusal::CredentialUnavailable(_)
                 | Refusal::Timeout
                 | Refusal::ResponseTooLarge
                 | Refusal::BudgetExhausted { .. }

@@ -1,6 +1,7 @@
 //! `/v0/management/auths`: credentials as cliproxyapi++'s clients ask for them. There a lower
 //! priority is used first, so it is kept negated.
 
+use super::act::in_flight;
 use super::given::{self, Given, OfProvider};
 use super::shown::{STATUSES, event, status};
 use crate::State;
@@ -11,6 +12,7 @@ use crate::router::{Answer, created, ok};
 use crate::shape::{Member, choice, id, number, object, objects, signed, text, texts};
 use serde_json::{Value as Json, json};
 use tollkeep_audit::Action;
+use tollkeep_store::live::Cut;
 use tollkeep_store::{
     Credential, CredentialFilter, CredentialModel, CredentialRules, ProjectRef, PutCredential,
     Scope,
@@ -127,12 +129,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         path: "/v0/management/auths/{provider}",
         right: Right::Credentials,
         change: Some(Action::CredentialDelete),
-        query: &[text(
-            // A full secret in percent-encoding has to fit into an address.
-            "id",
-            4_096,
-            "The id of the one to delete, or its secret in full",
-        )],
+        query: &[
+            text(
+                // A full secret in percent-encoding has to fit into an address.
+                "id",
+                4_096,
+                "The id of the one to delete, or its secret in full",
+            ),
+            super::IN_FLIGHT,
+        ],
         answers: &[(200, Content::Object(&[DELETED]))],
         run: |call| Box::pin(delete(call)),
         ..BASE
@@ -260,6 +265,8 @@ async fn delete(call: Call) -> Answer {
     let store = &state.parts.store;
     let gone = store.delete_credentials(operator.scope(), ids).await?;
     state.parts.runtime.apply_credentials();
+    let cuts = gone.iter().copied().map(Cut::Credential);
+    state.cut(operator, in_flight(&call), cuts).await?;
     for credential in meant.iter().filter(|one| gone.contains(&one.id)) {
         let event = event(state, operator, Action::CredentialDelete, credential);
         state.record(event).await?;

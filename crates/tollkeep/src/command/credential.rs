@@ -80,6 +80,9 @@ struct Rules {
     /// A glob of models it does not serve; again for more
     #[arg(long = "exclude", value_name = "GLOB")]
     excluded: Vec<String>,
+    /// A field set on calls that go out with it; again for more
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
+    headers: Vec<(String, String)>,
     /// Higher is used first
     #[arg(long, allow_hyphen_values = true)]
     priority: Option<i64>,
@@ -156,6 +159,9 @@ pub(crate) struct Cooldown {
 pub(crate) struct Delete {
     /// Its id, `crd_…`
     id: String,
+    /// End the calls that are on their way with it; else they finish
+    #[arg(long)]
+    cut: bool,
     /// Don't ask
     #[arg(long)]
     yes: bool,
@@ -243,7 +249,8 @@ impl Credential {
                 if !delete.yes {
                     confirm(&format!("Delete {} and its secret for good?", delete.id))?;
                 }
-                Client::new(&delete.connection)?.delete(&place(&delete.id, ""))?;
+                let behind = if delete.cut { "?in_flight=cut" } else { "" };
+                Client::new(&delete.connection)?.delete(&place(&delete.id, behind))?;
                 eprintln!("{} is deleted.", delete.id);
                 Ok(())
             }
@@ -314,6 +321,11 @@ impl Update {
     }
 }
 
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("want `NAME=VALUE`")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 impl Rules {
     fn body(&self) -> Map<String, Value> {
         let mut body = Map::new();
@@ -328,6 +340,13 @@ impl Rules {
         }
         if !self.excluded.is_empty() {
             body.insert("excluded_models".to_owned(), json!(self.excluded));
+        }
+        if !self.headers.is_empty() {
+            let headers = self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_str().into()));
+            body.insert("headers".to_owned(), Value::Object(headers.collect()));
         }
         body.extend(self.priority.map(|it| ("priority".to_owned(), it.into())));
         body.extend(self.weight.map(|it| ("weight".to_owned(), it.into())));

@@ -26,6 +26,7 @@ mod connection;
 mod cooldowns;
 mod cors;
 mod crash;
+mod credential_headers;
 mod credentials;
 mod credentials_kept;
 mod crowds;
