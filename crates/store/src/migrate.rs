@@ -52,6 +52,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(10, "0010", "idempotency"),
     step!(11, "0011", "operators"),
     step!(12, "0012", "withering"),
+    step!(15, "0015", "spend"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -17,6 +17,7 @@ mod file_modes;
 mod host;
 mod jwks;
 mod keks;
+mod key_service;
 mod memory;
 mod ordered;
 mod overrides;
@@ -154,7 +155,7 @@ fn start_by(
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(store::open(&base))?;
-    let vault = control.block_on(vault::open(&base, &store))?;
+    let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
     let audit = audit::open(&base, &vault)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
@@ -357,11 +358,16 @@ pub(crate) struct Others {
 }
 
 impl Bound {
-    fn split(self) -> (Addresses, Vec<Vec<TcpListener>>, Others) {
-        let at = self.at.clone();
+    /// Every address, for the self-connection rule.
+    fn own(&self) -> Vec<SocketAddr> {
         let doors = self.at.doors.iter().copied();
         let own = doors.chain(self.at.management).chain(self.at.metrics);
-        let own = own.flat_map(host::every_address).collect();
+        own.flat_map(host::every_address).collect()
+    }
+
+    fn split(self) -> (Addresses, Vec<Vec<TcpListener>>, Others) {
+        let at = self.at.clone();
+        let own = self.own();
         (
             at,
             self.data,

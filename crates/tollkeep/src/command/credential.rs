@@ -19,6 +19,8 @@ pub(crate) enum Credential {
     Get(One),
     /// Add one; its secret comes from a file, from standard input, or is asked for
     Add(Add),
+    /// Replace all of a provider by others: what is not given is deleted
+    Replace(Replace),
     /// Change how one is used
     Update(Update),
     /// Give one another secret, from a file, from standard input, or asked for
@@ -107,6 +109,21 @@ pub(crate) struct Add {
     rules: Rules,
     #[command(flatten)]
     secret: SecretFrom,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// The credentials that a provider has from now on.
+#[derive(Args, Debug)]
+pub(crate) struct Replace {
+    /// The provider, by its name in the settings
+    provider: String,
+    /// A file whose first line is the secret of one; may be given again
+    #[arg(long = "secret-file", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -215,6 +232,7 @@ impl Credential {
                 Ok(())
             }
             Self::Add(add) => add.run(),
+            Self::Replace(replace) => replace.run(),
             Self::Update(update) => update.run(),
             Self::Rotate(rotate) => {
                 let client = Client::new(&rotate.connection)?;
@@ -300,6 +318,37 @@ impl Add {
         Ok(())
     }
 }
+
+impl Replace {
+    fn run(self) -> anyhow::Result<()> {
+        if !self.yes {
+            confirm(&format!(
+                "Delete all other credentials of {} for good?",
+                self.provider
+            ))?;
+        }
+        let mut auths = Vec::new();
+        for file in &self.files {
+            let secret = super::secret_input::read("Secret", Some(file))?;
+            auths.push(json!({ "token": secret.expose() }));
+        }
+        let path = format!("/v0/management/auths/{}", path_segment(&self.provider));
+        let client = Client::new(&self.connection)?;
+        let told = client.put(&path, &json!({ "auths": auths }))?;
+        let rows = told.get("auths").and_then(Value::as_array);
+        let rows = rows.map(Vec::as_slice).unwrap_or_default();
+        output::list(rows, self.connection.json, OF_SET);
+        Ok(())
+    }
+}
+
+const OF_SET: &[(&str, &str)] = &[
+    ("ID", "/id"),
+    ("PROVIDER", "/provider"),
+    ("PRIORITY", "/priority"),
+    ("STATUS", "/status"),
+    ("SECRET", "/token_hint"),
+];
 
 impl Update {
     fn run(self) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ mod client;
 mod completion;
 mod config;
 mod connection;
+mod cooldown;
 mod credential;
 mod demo;
 mod doctor;
@@ -90,6 +91,9 @@ enum Command {
     /// Credentials of providers
     #[command(subcommand, alias = "credentials")]
     Credential(credential::Credential),
+    /// Who of the pool of credentials is left alone
+    #[command(subcommand, alias = "cooldowns")]
+    Cooldown(cooldown::Cooldown),
     /// Tenants that projects belong to
     #[command(subcommand, alias = "tenants")]
     Tenant(tenant::Tenant),
@@ -199,6 +203,7 @@ impl Cli {
             Command::ServiceToken(token) => token.run(),
             Command::Project(project) => project.run(),
             Command::Credential(credential) => credential.run(),
+            Command::Cooldown(cooldown) => cooldown.run(),
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
             Command::Operator(operator) => operator.run(),
