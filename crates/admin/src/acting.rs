@@ -2,8 +2,9 @@
 //! three: what they hold of the gateway is another.
 
 use crate::runtime::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, CredentialTesting, CredentialView,
-    Explained, KekChoice, KekRefused, KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
+    CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
+    Reloaded, Runtime, SettingsState,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -13,7 +14,7 @@ use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_crypto::Keyring;
 use tollkeep_ledger::price::Book;
 use tollkeep_store::{Credential, SealedSecret, Store};
-use tollkeep_types::{CredentialId, Secret, TenantId};
+use tollkeep_types::{CredentialId, Secret, TenantId, WallMillis};
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -110,6 +111,18 @@ impl Runtime for Would {
     fn credential_view(&self, id: CredentialId) -> CredentialView {
         self.0.credential_view(id)
     }
+
+    fn cooled_credentials(&self, of: &CoolDownsOf) -> Vec<CooledCredential> {
+        self.0.cooled_credentials(of)
+    }
+
+    fn known_credentials(&self, of: &CoolDownsOf) -> Vec<CooledCredential> {
+        self.0.known_credentials(of)
+    }
+
+    fn clear_cool_downs(&self, _: &CoolDownsOf, _: Option<&str>) {}
+
+    fn rest_credentials(&self, _: &CoolDownsOf, _: WallMillis) {}
 
     /// Nobody is asked.
     fn test_credential(&self, _: &Credential) -> Option<CredentialTesting> {

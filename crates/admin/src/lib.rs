@@ -11,7 +11,9 @@ mod audit;
 mod authn;
 mod bindings;
 mod breaker;
+mod budget;
 mod config;
+mod cooldown;
 mod credential;
 mod cursor;
 mod data_port;
@@ -53,20 +55,22 @@ mod service_token;
 mod session;
 mod shape;
 mod status;
+mod strict;
 mod survey;
 mod tenant;
 mod tls;
 mod token;
 mod vault;
 
+pub use budget::{ScopeError, scope_of, tenant_of};
 pub use data_port::DataPort;
 pub use job::Jobs;
 pub use openapi::document as openapi;
 pub use own_token::{Holder, HolderNo};
 pub use runtime::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, CredentialCoolDown, CredentialTest,
-    CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
-    ProviderForm, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
+    CredentialCoolDown, CredentialTest, CredentialTesting, CredentialView, Explained, KekChoice,
+    KekRefused, KnownKek, ProviderAsk, ProviderForm, Reloaded, Runtime, SettingsState,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};
@@ -131,6 +135,7 @@ pub(crate) struct State {
     /// Signs cursors, so that they can't be made up.
     pub(crate) cursor_key: [u8; 32],
     pub(crate) lockouts: Arc<lockout::Lockouts>,
+    pub(crate) strict: Arc<strict::Strict>,
     pub(crate) passwords: Arc<passwords::Passwords>,
     pub(crate) provider: Arc<session::Provider>,
     /// What a request does with it.
@@ -166,6 +171,7 @@ impl Admin {
             started_at,
             cursor_key,
             lockouts: Arc::default(),
+            strict: Arc::default(),
             passwords: Arc::default(),
             provider: Arc::default(),
             acting: acting::Acting::Really,

@@ -257,6 +257,24 @@ impl Members {
         })
     }
 
+    /// Takes hundredths, in ascending order then.
+    pub(crate) fn percents(&mut self, name: &str) -> Option<Vec<u8>> {
+        debug_assert!(matches!(self.kind(name), Some(Kind::Percents)), "{name}");
+        self.take_as(name, |value| {
+            let numbers = value.as_array().filter(|numbers| numbers.len() <= 10);
+            let number = |number: &Value| {
+                let number = number.as_u64().and_then(|number| u8::try_from(number).ok());
+                number.filter(|number| (1..=100).contains(number))
+            };
+            let numbers: Option<Vec<u8>> =
+                numbers.and_then(|numbers| numbers.iter().map(number).collect());
+            let mut numbers = numbers.ok_or("must be at most 10 whole numbers from 1 to 100")?;
+            numbers.sort_unstable();
+            numbers.dedup();
+            Ok(numbers)
+        })
+    }
+
     /// Takes networks; an address stands for the network of itself.
     pub(crate) fn networks(&mut self, name: &str) -> Option<Vec<ipnet::IpNet>> {
         self.texts(name, tollkeep_policy::ip_list::parse_network)

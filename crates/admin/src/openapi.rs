@@ -55,7 +55,10 @@ const REFUSALS: [(u16, &str); 16] = [
     (421, "Another host is meant"),
     (422, "Members that can't be taken"),
     (428, "`If-Match` is required"),
-    (429, "Too many failed attempts from this address"),
+    (
+        429,
+        "Too many failed attempts from this address, or too many requests of this kind",
+    ),
     (500, "Something went wrong here"),
     (503, "The store or the audit log is not available"),
 ];

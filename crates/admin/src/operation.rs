@@ -13,9 +13,9 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, config, credential, history, ip_list, job, key, lockout, maintenance, manage,
-    not_offered, openapi, operator, price, project, route, service_token, session, status, tenant,
-    tls, token, vault,
+    breaker, budget, config, cooldown, credential, history, ip_list, job, key, lockout,
+    maintenance, manage, not_offered, openapi, operator, price, project, route, service_token,
+    session, status, tenant, tls, token, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -128,8 +128,10 @@ static NOUNS: &[&[Operation]] = &[
     tls::OPERATIONS,
     route::OPERATIONS,
     breaker::OPERATIONS,
+    cooldown::OPERATIONS,
     history::OPERATIONS,
     price::OPERATIONS,
+    budget::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,
@@ -267,6 +269,7 @@ impl Operation {
         request: Request,
     ) -> Answer {
         operator.check(self, &state)?;
+        state.check_strict(self, &operator.asked)?;
         let is_own = matches!(self.right, Right::Open | Right::Own);
         if self.can_be_tried() {
             state.check_tenant(&operator).await?;

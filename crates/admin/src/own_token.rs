@@ -7,12 +7,9 @@ use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tollkeep_audit::{Action, Actor, ActorId, Event, Key, Outcome, Value};
-use tollkeep_store::{Conflict, OwnRotation, Permission, Rotated, Scope, StoreError};
-use tollkeep_types::money::NanoUsd;
+use tollkeep_store::{Conflict, OwnRotation, Rotated, Scope, StoreError};
 use tollkeep_types::{RequestId, TenantId, TokenId, WallMillis};
 
-/// The days over which a holder is told of its use: so long are minutes kept.
-const USE_DAYS: u64 = 30;
 /// How long the old token goes on working: a day.
 const OVERLAP_MS: u64 = 86_400_000;
 
@@ -59,28 +56,13 @@ impl Admin {
         let left = token
             .max_requests
             .map(|max| max.get().saturating_sub(granted));
-        let mut told = json!({
+        let told = json!({
             "token": token.secret.hint,
             "expires_at": ends.into_iter().flatten().min(),
             "max_requests": token.max_requests,
             "remaining_requests": left,
             "limits": token.limits,
         });
-        let is_counted = self.0.settings().anomaly.enabled;
-        if token.permissions.contains(&Permission::UsageRead) && is_counted {
-            let (requests, nano) = store.use_of_line(token.lineage, USE_DAYS).await?;
-            let spent = NanoUsd::new(i64::try_from(nano).unwrap_or(i64::MAX));
-            let used = json!({
-                "days": USE_DAYS,
-                "requests": requests,
-                "amount": spent.to_string(),
-                "unit": "usd",
-                "nano_usd": nano,
-            });
-            if let Some(members) = told.as_object_mut() {
-                members.insert("usage".to_owned(), used);
-            }
-        }
         Ok(told.to_string().into_bytes())
     }
 

@@ -178,7 +178,9 @@ impl Kind {
             | Self::Pairs(_)
             | Self::Object(_)
             | Self::Objects(_)
-            | Self::Lists => Some("another kind of parameter".to_owned()),
+            | Self::Lists
+            | Self::Amount
+            | Self::Percents => Some("another kind of parameter".to_owned()),
         }
     }
 }

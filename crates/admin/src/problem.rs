@@ -1,12 +1,15 @@
 //! Refusals of the management API: `application/problem+json` (RFC 9457), never with SQL, paths of
 //! the machine (but those that settings name), or stack text.
 
+use crate::strict::UsedUp;
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::ConfigErrors;
+use tollkeep_policy::rate::RateClass;
 use tollkeep_store::{Conflict, StoreError};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -46,6 +49,8 @@ pub(crate) struct Problem {
     faults: Vec<Fault>,
     allow: Option<Box<str>>,
     retry_after_s: Option<u64>,
+    /// Of a limit: `RateLimit-Policy` and `RateLimit`.
+    limit: Option<Arc<[String; 2]>>,
 }
 
 impl Problem {
@@ -57,6 +62,7 @@ impl Problem {
             faults: Vec::new(),
             allow: None,
             retry_after_s: None,
+            limit: None,
         }
     }
 
@@ -162,6 +168,22 @@ impl Problem {
         Self {
             retry_after_s: Some(left.as_secs().saturating_add(1)),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "locked_out", detail)
+        }
+    }
+
+    /// Asked for more often than the strict limit lets (EDGE-87).
+    pub(crate) fn strictly_limited(used_up: &UsedUp) -> Self {
+        let detail = "Too many requests of this kind. The local socket still works.";
+        let seconds = tollkeep_policy::rate::retry_after_s(used_up.retry_after_ns);
+        let (name, rate) = (RateClass::Strict.label(), used_up.rate);
+        let (requests, window_s) = (rate.requests, rate.window.as_secs());
+        Self {
+            retry_after_s: Some(seconds),
+            limit: Some(Arc::from([
+                format!("\"{name}\";q={requests};w={window_s}"),
+                format!("\"{name}\";r=0;t={seconds}"),
+            ])),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
         }
     }
 
@@ -395,6 +417,8 @@ impl From<StoreError> for Problem {
                         return Self::new(StatusCode::CONFLICT, "last_owner", detail);
                     }
                     Conflict::CredentialsFull => "There are too many credentials.",
+                    Conflict::BudgetName => "A budget of that name exists.",
+                    Conflict::BudgetsFull => "There are too many budgets.",
                     Conflict::CredentialKnown => "Another credential has that secret.",
                     Conflict::ServiceTokensFull => "There are too many service tokens.",
                 };
@@ -477,6 +501,14 @@ impl Problem {
         };
         if let Some(seconds) = retry_after_s {
             fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        for (name, value) in ["ratelimit-policy", "ratelimit"]
+            .into_iter()
+            .zip(self.limit.iter().flat_map(|lines| lines.iter()))
+        {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                fields.insert(HeaderName::from_static(name), value);
+            }
         }
     }
 }

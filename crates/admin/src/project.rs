@@ -266,9 +266,20 @@ async fn delete(call: Call) -> Answer {
     let project = store.project(scope, ProjectRef::of(&id)).await?;
     state.check_audit()?;
     let deleted = store.delete_project(scope, project.id).await?;
+    if !deleted.credentials.is_empty() {
+        state.parts.runtime.apply_credentials();
+    }
     let cut = Cut::Project(project.id);
     state.cut(&operator, InFlight::Cut, [cut]).await?;
-    let revoked = u64::try_from(deleted.revoked.len()).unwrap_or(u64::MAX);
+    for id in &deleted.credentials {
+        let event = state
+            .event(&operator, Action::CredentialDelete)
+            .with_tenant_id(project.tenant_id)
+            .with_project_id(project.id)
+            .with_detail(Key::Name, Detail::OwnedWord(id.to_string().into()));
+        state.record(event).await?;
+    }
+    let revoked = u64::try_from(deleted.tokens.revoked.len()).unwrap_or(u64::MAX);
     let event = state
         .event(&operator, Action::ProjectDelete)
         .with_tenant_id(project.tenant_id)

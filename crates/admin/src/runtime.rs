@@ -45,6 +45,18 @@ pub trait Runtime: Send + Sync {
     /// have no such provider.
     fn test_credential(&self, credential: &Credential) -> Option<CredentialTesting>;
 
+    /// Credentials that are left alone for something in this process, those of the settings too.
+    fn cooled_credentials(&self, of: &CoolDownsOf) -> Vec<CooledCredential>;
+
+    /// All credentials that are used, whether they are left alone or not.
+    fn known_credentials(&self, of: &CoolDownsOf) -> Vec<CooledCredential>;
+
+    /// Forgets what they met: all, or what they met with one model.
+    fn clear_cool_downs(&self, of: &CoolDownsOf, model: Option<&str>);
+
+    /// Leaves them alone in this process until then.
+    fn rest_credentials(&self, of: &CoolDownsOf, until: WallMillis);
+
     /// Loads the settings again and takes them over, all or nothing. Blocks.
     ///
     /// # Errors
@@ -236,6 +248,38 @@ pub struct CredentialView {
     pub last_used_at: Option<WallMillis>,
     /// What it met last, and when.
     pub last_error: Option<(&'static str, WallMillis)>,
+}
+
+/// Which credentials are meant; all if nothing is said.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CoolDownsOf {
+    /// Those of this provider.
+    pub provider: Option<String>,
+    /// The one of this id, or of this name in the settings.
+    pub credential: Option<String>,
+}
+
+impl CoolDownsOf {
+    /// Whether a credential is meant.
+    pub fn fits(&self, provider: &str, credential: &str) -> bool {
+        let is = |wanted: &Option<String>, own: &str| wanted.as_deref().is_none_or(|it| it == own);
+        is(&self.provider, provider) && is(&self.credential, credential)
+    }
+}
+
+/// A credential and for what it is left alone in this process.
+#[derive(Clone, Debug)]
+pub struct CooledCredential {
+    /// Its provider.
+    pub provider: String,
+    /// Its id, or its name in the settings.
+    pub credential: String,
+    /// Its id, if it is of the store.
+    pub stored: Option<CredentialId>,
+    /// An operator lets it rest until then.
+    pub rests_until: Option<WallMillis>,
+    /// What it met.
+    pub cool_downs: Vec<CredentialCoolDown>,
 }
 
 /// A time in which a credential is left alone.

@@ -41,6 +41,10 @@ pub(crate) enum Kind {
     Objects(&'static [Member]),
     /// Names to lists of texts.
     Lists,
+    /// Money as text or `{"nano_usd": N}`, or a whole number of something.
+    Amount,
+    /// Hundredths, at most ten of them.
+    Percents,
 }
 
 /// No bound but the type's.
@@ -98,6 +102,8 @@ makers! {
     object(members: &'static [Member]) = Kind::Object(members);
     objects(members: &'static [Member]) = Kind::Objects(members);
     lists() = Kind::Lists;
+    amount() = Kind::Amount;
+    percents() = Kind::Percents;
 }
 
 /// Which way a body goes.
@@ -137,7 +143,14 @@ impl Member {
         let mut schema = self.kind.schema(way);
         if let Some(members) = schema.as_object_mut() {
             if is_nullable && let Some(kind) = members.get("type").cloned() {
-                members.insert("type".to_owned(), json!([kind, "null"]));
+                let kinds = match kind {
+                    Value::Array(mut kinds) => {
+                        kinds.push("null".into());
+                        Value::Array(kinds)
+                    }
+                    kind => json!([kind, "null"]),
+                };
+                members.insert("type".to_owned(), kinds);
                 if let Some(words) = members.get_mut("enum").and_then(Value::as_array_mut) {
                     words.push(Value::Null);
                 }
@@ -183,6 +196,22 @@ impl Kind {
             Self::Objects(members) => {
                 json!({ "type": "array", "items": schema_of_part(members, way) })
             }
+            Self::Amount => json!({
+                "type": ["string", "integer", "object"],
+                "minimum": 0,
+                "maximum": i64::MAX,
+                "pattern": r"^(\$[0-9]{1,10}|\$?[0-9]{1,10}\.[0-9]{1,9})$",
+                "properties": {
+                    "nano_usd": { "type": "integer", "minimum": 0, "maximum": i64::MAX },
+                },
+                "required": ["nano_usd"],
+                "additionalProperties": false,
+            }),
+            Self::Percents => json!({
+                "type": "array",
+                "maxItems": 10,
+                "items": { "type": "integer", "minimum": 1, "maximum": 100 },
+            }),
             Self::Lists => json!({
                 "type": "object",
                 "additionalProperties": { "type": "array", "items": { "type": "string" } },

@@ -21,7 +21,11 @@ impl Checks<'_> {
 
     /// Whether somebody wrote this key.
     pub(crate) fn is_written(&self, dotted: &str) -> bool {
-        !matches!(self.source(&KeyPath::of(dotted)), Source::Default)
+        self.is_written_at(&KeyPath::of(dotted))
+    }
+
+    pub(crate) fn is_written_at(&self, path: &KeyPath) -> bool {
+        !matches!(self.source(path), Source::Default)
     }
 
     pub(crate) fn error(&mut self, dotted: &str, problem: impl Into<String>) {

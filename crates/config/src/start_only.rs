@@ -120,6 +120,9 @@ const START_ONLY: &[(&str, Same)] = &[
         a.store.busy_timeout == b.store.busy_timeout
     }),
     // The audit log is one chain, written by one writer under one set of rules.
+    ("ledger.flush_ms", |a, b| {
+        a.ledger.flush_ms == b.ledger.flush_ms
+    }),
     ("audit.enabled", |a, b| a.audit.enabled == b.audit.enabled),
     ("audit.file", |a, b| a.audit.file == b.audit.file),
     ("audit.create_dir", |a, b| {

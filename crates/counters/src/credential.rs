@@ -164,6 +164,32 @@ impl CredentialState {
         self.count(&table);
     }
 
+    /// An operator lets it rest in this process, until then.
+    pub fn rest(&self, until: WallMillis) {
+        let mut table = locked(&self.table);
+        table.rests_until = Some(until);
+        self.count(&table);
+    }
+
+    /// Until when an operator lets it rest.
+    pub fn rests_until(&self, now: WallMillis) -> Option<WallMillis> {
+        locked(&self.table).rests_until.filter(|until| now < *until)
+    }
+
+    /// What it met is forgotten: all of it, and an operator's word, or what it met with one model.
+    pub fn forget(&self, model: Option<&str>) {
+        let mut table = locked(&self.table);
+        match model {
+            Some(model) => drop(table.models.remove(model)),
+            None => {
+                table.whole = None;
+                table.models.clear();
+                table.rests_until = None;
+            }
+        }
+        self.count(&table);
+    }
+
     /// What keeps it from use now.
     pub fn shown(&self, now: MonoNanos) -> Vec<ShownCoolDown> {
         let table = locked(&self.table);

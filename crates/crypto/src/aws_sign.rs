@@ -1,7 +1,6 @@
 //! Signature Version 4 of AWS, for requests whose body is in memory.
 
 use crate::digest::{hmac_sha256, sha256};
-use std::fmt::Write;
 use tollkeep_types::{Secret, WallMillis};
 
 /// A request to be signed. What is signed is sent as it stands here.
@@ -42,11 +41,10 @@ impl AwsSigner<'_> {
         let names = names.join(";");
         let mut canonical = [request.method, request.path, request.query, ""].join("\n");
         for (name, value) in request.fields {
-            // Writing to a text can't fail.
-            let _ = writeln!(canonical, "{name}:{}", value.trim());
+            canonical += &format!("{name}:{}\n", value.trim());
         }
         let body = hex(&sha256(&[request.body]));
-        let _ = write!(canonical, "\n{names}\n{body}");
+        canonical += &format!("\n{names}\n{body}");
         let hashed = hex(&sha256(&[canonical.as_bytes()]));
         let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashed}");
         let key = Secret::new(format!("AWS4{}", self.secret_access_key.expose()));
@@ -74,10 +72,7 @@ pub fn amz_date(at: WallMillis) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -228,6 +228,7 @@ impl Exchange<'_> {
             write::field(out, b"x-should-retry", b"false");
         }
         write_waits(out, refusal);
+        write_budget(out, refusal);
         let mut id = String::from("req_");
         id.push_str(std::str::from_utf8(&self.work.facts.id.hex()).unwrap_or_default());
         let detail = refusal.detail();
@@ -260,7 +261,10 @@ impl Exchange<'_> {
     }
 
     /// What of the request is still to come: `None` when that is unknown or too much.
-    fn left_to_drain(&self) -> Option<usize> {
+    pub(crate) fn left_to_drain(&self) -> Option<usize> {
+        if let Some(body) = &self.incoming {
+            return body.left_to_drain(DRAIN_BYTES_MAX);
+        }
         if self.detached {
             return Some(0);
         }
@@ -301,6 +305,19 @@ impl Exchange<'_> {
             return After::Close;
         };
         self.drain(drain).await
+    }
+}
+
+/// Which budget is used up, and when it has room again, if it ever has by itself.
+fn write_budget(out: &mut Vec<u8>, refusal: &Refusal) {
+    let Refusal::BudgetExhausted { budget, reset } = refusal else {
+        return;
+    };
+    if let Some(budget) = budget {
+        write::field(out, b"x-tollkeep-budget", budget.to_string().as_bytes());
+    }
+    if let Some(reset) = reset {
+        write::field(out, b"x-tollkeep-reset", reset.to_string().as_bytes());
     }
 }
 
@@ -353,6 +370,9 @@ impl Refusal {
         if let Self::Maintenance { message, .. } = self {
             return Some(message);
         }
+        if let Self::CostNotBoundable(text) | Self::ModelNotPriced(text) = self {
+            return Some(text);
+        }
         matches!(self, Self::Unauthenticated(AuthnFailure::Query))
             .then_some("credential in query string is disabled")
     }
@@ -385,8 +405,12 @@ impl Refusal {
                 | Self::AccessRevoked
                 | Self::FrontDoor
                 | Self::LockedOut
+                | Self::CostNotBoundable(_)
+                | Self::ModelNotPriced(_)
+                | Self::LedgerUnavailable
                 | Self::AuditUnavailable
                 | Self::AuthUnavailable
+                | Self::CredentialUnavailable(_)
         )
     }
 }

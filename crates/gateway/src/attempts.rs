@@ -135,7 +135,10 @@ impl Exchange<'_> {
         target: &Target,
         head: &[u8],
     ) -> Result<Attempt, Stop> {
-        let repeatable = upstream.is_reused() && self.is_repeatable(target);
+        // Of an answer that broke off within its head, the rest is not to come.
+        self.work.answer.reset();
+        let is_kept = self.incoming.is_none();
+        let repeatable = upstream.is_reused() && is_kept && self.is_repeatable(target);
         // The body is taken out so that the connection can be watched while it is written.
         let request = std::mem::take(&mut self.work.request);
         let chunked = std::mem::take(&mut self.work.body);
@@ -161,6 +164,9 @@ impl Exchange<'_> {
             }
             Raced::Done(Err(error)) if upstream.is_reused() => {
                 return Err(Refusal::UpstreamError(error.to_string()).into());
+            }
+            Raced::Done(Ok(())) if !is_kept => {
+                Box::pin(self.send_incoming(&mut upstream, target)).await?;
             }
             // An upstream that did not take it all may have answered before it closed.
             Raced::Done(Ok(()) | Err(_)) => {}

@@ -140,6 +140,7 @@ impl Exchange<'_> {
         let bounds = asks::Bounds {
             output_tokens: bounds.output_tokens,
             choices: bounds.choices,
+            service: None,
         };
         let edited = asks::bounded(surface, self.body(), &bounds, say_output_as);
         let edited = edited.map_err(|fault| match fault {

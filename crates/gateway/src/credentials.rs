@@ -240,12 +240,32 @@ impl CredentialPool {
         Err(NoCredential::Cooling(met, until))
     }
 
+    /// What is known of each, by its name and, if it is of the store, its id.
+    pub(crate) fn states(
+        &self,
+        mut see: impl FnMut((String, Option<CredentialId>), &CredentialState),
+    ) {
+        for credential in self.all.load().iter() {
+            see(credential.name.told(), &credential.state);
+        }
+    }
+
     /// What is known of each of the store's.
     pub(crate) fn stored_states(&self, mut see: impl FnMut(CredentialId, &Arc<CredentialState>)) {
         for credential in self.all.load().iter() {
             if let CredentialName::Stored(id) = &credential.name {
                 see(*id, &credential.state);
             }
+        }
+    }
+}
+
+impl CredentialName {
+    /// As operators know it.
+    fn told(&self) -> (String, Option<CredentialId>) {
+        match self {
+            Self::Configured(name) => (name.to_string(), None),
+            Self::Stored(id) => (id.to_string(), Some(*id)),
         }
     }
 }
@@ -268,6 +288,14 @@ fn is_sooner(one: Stands, other: Stands) -> bool {
 }
 
 impl Credential {
+    /// Its id, if the store keeps it.
+    pub(crate) const fn stored_id(&self) -> Option<CredentialId> {
+        match self.name {
+            CredentialName::Configured(_) => None,
+            CredentialName::Stored(id) => Some(id),
+        }
+    }
+
     /// One that sends nothing, for everybody.
     fn none() -> Self {
         Self {

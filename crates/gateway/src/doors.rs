@@ -4,7 +4,7 @@ use crate::answer::Framed;
 use crate::lifecycle::{Exchange, Stop};
 use crate::refusal::Refusal;
 use std::net::SocketAddr;
-use tollkeep_config::settings::Server;
+use tollkeep_config::settings::{Listen, Server};
 use tollkeep_http1::{Method, write};
 use tollkeep_observe::RequestOutcome;
 
@@ -15,14 +15,8 @@ const HTTPS: u16 = 443;
 pub(crate) struct Doors {
     /// Whether HTTP/2 is spoken in clear text there.
     h2c: Box<[bool]>,
-    /// Whether callers are led to TLS there, and how they get there.
-    away: Option<Away>,
-}
-
-struct Away {
-    doors: Box<[bool]>,
-    /// Where TLS is spoken.
-    port: u16,
+    /// The port that callers are led to there, if any door leads them away.
+    away: Option<Box<[Option<u16>]>>,
 }
 
 impl Doors {
@@ -31,16 +25,18 @@ impl Doors {
         let listen = || server.listen.iter();
         // Preferred is one that is reached from where its callers are.
         let mut tls = listen().zip(bound).filter(|(listen, _)| listen.tls);
-        let leads = listen().any(|listen| listen.redirect_http);
         let port = tls.next().map(|(_, bound)| bound.port());
+        let away = |listen: &Listen| {
+            let port = listen.redirect_port.or(port);
+            port.filter(|_| listen.redirect_http)
+        };
         Self {
             h2c: listen()
                 .map(|listen| !listen.redirect_http && listen.http2.unwrap_or(server.h2c))
                 .collect(),
-            away: port.filter(|_| leads).map(|port| Away {
-                doors: listen().map(|listen| listen.redirect_http).collect(),
-                port,
-            }),
+            away: listen()
+                .any(|listen| listen.redirect_http)
+                .then(|| listen().map(away).collect()),
         }
     }
 
@@ -50,9 +46,7 @@ impl Doors {
 
     /// HOT. The port that callers of this door are led to.
     pub(crate) fn led_away(&self, door: usize) -> Option<u16> {
-        let away = self.away.as_ref()?;
-        let leads = away.doors.get(door).copied().unwrap_or(false);
-        leads.then_some(away.port)
+        self.away.as_ref()?.get(door).copied().flatten()
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::breaker::is_provider_failure;
 use crate::credentials::Credential;
 use crate::grant::Grant;
+use crate::holds::Aside;
 use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
@@ -84,6 +85,11 @@ impl<'p> Exchange<'p> {
             // Another credential may have had another name for the model.
             let name = next.rename.as_deref().or(llm.rename.as_deref());
             self.rename_model(name.unwrap_or(&llm.model))?;
+            if self.is_budgeted() {
+                self.end_attempt();
+                let aside = Aside::of(llm, target, &next);
+                Box::pin(self.take_aside(aside)).await?;
+            }
             *reply = self.write_llm_head(llm, (target, provider), next.credential)?;
             let sent = self.call_upstream(target, is_provider_failure, (pass, &mut *grant));
             called = match sent.await {

@@ -26,6 +26,7 @@ mod form;
 mod front_door;
 mod grant;
 mod health;
+mod holds;
 mod http2;
 mod identify;
 mod kept;
@@ -54,6 +55,7 @@ mod sign;
 mod standing;
 mod stored;
 mod stream_back;
+mod stream_up;
 mod tally;
 mod told_limits;
 mod upstream_body;
@@ -64,6 +66,7 @@ mod worker;
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
 pub use credentials::{ServedModel, StoredCredential};
 pub use explain::Explained;
+pub use holds::{BoundOptions, Holds, HoldsKeeper, HoldsParts, OnMoney};
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };

@@ -10,6 +10,7 @@ use crate::http2;
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::refusal::Refusal;
+use crate::stream_up::Incoming;
 use crate::worker::Worker;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -253,6 +254,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) callers_request_id: Option<Box<str>>,
     /// The request's bytes were taken out of the connection: nothing of it is left to drain.
     pub(crate) detached: bool,
+    /// Its body, where that is sent on while it arrives.
+    pub(crate) incoming: Option<Box<Incoming>>,
     /// The policies that bind the call; mostly none.
     pub(crate) policies: Vec<Arc<CallPolicy>>,
     /// What its body takes of the memory for all bodies, while it is large and needed.
@@ -290,6 +293,7 @@ impl<'a> Exchange<'a> {
             secure,
             callers_request_id: None,
             detached: false,
+            incoming: None,
             policies: Vec::new(),
             body_held: None,
             ended: false,

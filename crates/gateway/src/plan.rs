@@ -7,6 +7,7 @@ use crate::credentials::CredentialPool;
 use crate::doors::Doors;
 use crate::edge_limits::EdgeLimits;
 use crate::front_door::FrontDoorPlan;
+use crate::holds::BoundOptions;
 use crate::kept::{keep_endpoint, keep_ids};
 use crate::labels::{self, ModelLabels};
 use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
@@ -97,6 +98,8 @@ pub(crate) struct LlmPlan {
     pub(crate) allowed_origins: Vec<Origin>,
     /// Whose calls of nobody are.
     pub(crate) default_tenant: TenantId,
+    /// How the cost of calls is bounded.
+    pub(crate) bounds: BoundOptions,
     pub(crate) model_labels: ModelLabels,
 }
 
@@ -437,6 +440,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         stream_max: settings.llm.stream_max,
         allowed_origins: settings.llm.allowed_origins.clone(),
         default_tenant: parts.default_tenant,
+        bounds: BoundOptions::of(&settings.budgets),
     })
 }
 

@@ -59,7 +59,11 @@ impl<'p> Exchange<'p> {
         caller: &Caller,
     ) -> Result<Call<'p>, Stop> {
         let coding = self.check_announced(route)?;
-        self.read_body(route.body_bytes_max()).await?;
+        if self.streams_up(route) {
+            self.begin_incoming(route.body_bytes_max());
+        } else {
+            self.read_body(route.body_bytes_max()).await?;
+        }
         if let Some(coding) = coding {
             Box::pin(self.decode_body(coding, route.body_bytes_max())).await?;
         }
@@ -207,7 +211,7 @@ impl<'p> Exchange<'p> {
     }
 
     /// `100 Continue`, once everything a head can be refused for has passed.
-    async fn say_continue(&mut self) -> Result<(), Stop> {
+    pub(crate) async fn say_continue(&mut self) -> Result<(), Stop> {
         if self.work.head.expect_continue && self.conn.is_stream() {
             self.conn.say_continue();
         } else if self.work.head.expect_continue {
@@ -219,7 +223,7 @@ impl<'p> Exchange<'p> {
         Ok(())
     }
 
-    fn pace(&self) -> Pace {
+    pub(crate) fn pace(&self) -> Pace {
         Pace {
             began: self.worker.deadlines.now(),
             silence: self.plan.timeouts.body,
@@ -296,7 +300,7 @@ impl<'p> Exchange<'p> {
             output_cap,
             ended_by_us: false,
             told: None,
-            settled: None,
+            cost: None,
         };
         drop(candidates);
         self.work.facts.llm = Some(facts);
@@ -316,7 +320,7 @@ impl<'p> Exchange<'p> {
 
 impl Exchange<'_> {
     /// What a bound on the output is called there.
-    fn output_bound_name(&self, surface: Surface, provider: usize) -> &'static str {
+    pub(crate) fn output_bound_name(&self, surface: Surface, provider: usize) -> &'static str {
         let target = self.plan.llm.providers.get(provider);
         match target.and_then(|target| target.provider()) {
             Some(target) if target.says_completion_tokens(surface) => "max_completion_tokens",
@@ -339,7 +343,7 @@ impl Exchange<'_> {
 
 /// How fast a body must arrive: no silence longer than `silence`, and after the first seconds no
 /// less than `rate` bytes a second on the whole. One that makes progress is never cut.
-struct Pace {
+pub(crate) struct Pace {
     began: MonoNanos,
     silence: Duration,
     rate: u64,
@@ -348,11 +352,20 @@ struct Pace {
 impl Pace {
     /// How long the next bytes may take; `None` when the body is late already.
     fn left(&self, now: MonoNanos, so_far: usize) -> Option<Duration> {
-        let earned =
-            Duration::from_secs(u64::try_from(so_far).unwrap_or(u64::MAX) / self.rate.max(1));
+        self.left_of(now, u64::try_from(so_far).unwrap_or(u64::MAX))
+    }
+
+    /// The same, of a body that is not kept.
+    pub(crate) fn left_of(&self, now: MonoNanos, so_far: u64) -> Option<Duration> {
+        let earned = Duration::from_secs(so_far / self.rate.max(1));
         let passed = Duration::from_nanos(now.since(self.began));
         let left = RATE_GRACE.max(earned).checked_sub(passed)?;
         Some(left.min(self.silence)).filter(|left| !left.is_zero())
+    }
+
+    /// This long nobody waited for the caller.
+    pub(crate) fn excuse(&mut self, ns: u64) {
+        self.began = MonoNanos(self.began.0.saturating_add(ns));
     }
 }
 

@@ -3,16 +3,18 @@
 //! Nothing secret is in a record: tokens are there by their mask and id, bodies and queries not
 //! at all. [`crate::recorder`] turns records into lines and events.
 
+use crate::holds::CallHold;
 use crate::refusal::{AuthnFailure, CountedBy, Refusal};
-use crate::settle::Settled;
 use crate::worker::Worker;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use tollkeep_ledger::price::CostError;
 use tollkeep_llm::Surface;
 use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, RouteLabel};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_store::live::LiveToken;
+use tollkeep_types::money::NanoUsd;
 use tollkeep_types::usage::{Told, UsageReport};
 use tollkeep_types::{ClientCertificate, RequestId, WallMillis};
 
@@ -27,7 +29,6 @@ pub(crate) struct Asked {
 }
 
 /// An LLM call, as records tell it.
-#[derive(Clone)]
 pub(crate) struct LlmFacts {
     pub(crate) surface: Surface,
     pub(crate) model_asked: Option<Arc<str>>,
@@ -40,10 +41,10 @@ pub(crate) struct LlmFacts {
     pub(crate) output_cap: Option<u64>,
     /// The answer did not end by itself: we, or its caller, ended it.
     pub(crate) ended_by_us: bool,
-    /// What the answer told of its usage, until it is settled.
+    /// What it used: as its answer told, and once it is settled, as that is reckoned.
     pub(crate) told: Option<Told>,
-    /// What it used and cost, once that is settled.
-    pub(crate) settled: Option<Settled>,
+    /// What that cost; `None` where nothing is known of it.
+    pub(crate) cost: Option<Result<NanoUsd, CostError>>,
 }
 
 /// What is known of a request.
@@ -67,6 +68,10 @@ pub(crate) struct Facts {
     pub(crate) token: Option<Arc<LiveToken>>,
     pub(crate) asked: Option<Asked>,
     pub(crate) llm: Option<LlmFacts>,
+    /// What is taken aside for it.
+    pub(crate) hold: Option<Box<CallHold>>,
+    /// Attempts that had a hold and are over.
+    pub(crate) attempts: u32,
     pub(crate) correlation_id: Option<Box<str>>,
     pub(crate) user_agent: Option<Arc<str>>,
     pub(crate) bytes_in: u64,
@@ -113,6 +118,8 @@ impl Default for Facts {
             token: None,
             asked: None,
             llm: None,
+            hold: None,
+            attempts: 0,
             correlation_id: None,
             user_agent: None,
             bytes_in: 0,

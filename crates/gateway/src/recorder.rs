@@ -148,6 +148,11 @@ impl Recorder {
         }
     }
 
+    /// What is hidden in what callers and upstreams named.
+    pub(crate) const fn redactor(&self) -> &Redactor {
+        &self.sinks.redactor
+    }
+
     /// An empty batch, with the memory of one that is written.
     pub(crate) fn batch(&self) -> Vec<Facts> {
         let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -400,8 +405,8 @@ fn access_line<'a>(
     models: &'a Models<'_>,
     client_ip: Option<&'a [u8]>,
 ) -> AccessLine<'a> {
-    let settled = facts.llm.as_ref().and_then(|llm| llm.settled.as_ref());
-    let usage = settled.map(|settled| &settled.report);
+    let told = facts.llm.as_ref().and_then(|llm| llm.told.as_ref());
+    let usage = told.map(|told| &told.report);
     AccessLine {
         at: facts.at,
         request_id: facts.id,
@@ -434,7 +439,7 @@ fn usage_line<'a>(
     (book, redactor): (&'a Book, &'a Redactor),
 ) -> Option<UsageLine<'a>> {
     let (llm, asked) = (facts.llm.as_ref()?, facts.asked.as_ref()?);
-    let settled = llm.settled.as_ref()?;
+    let told = llm.told.as_ref()?;
     let (price_version, price_sha256) = book.version();
     Some(UsageLine {
         at: facts.at,
@@ -447,9 +452,9 @@ fn usage_line<'a>(
         model_served: models.served.as_deref(),
         surface: llm.surface.name(),
         status: facts.status,
-        usage: &settled.report,
-        flags: settled.flags,
-        cost: settled.cost.as_ref().map(|cost| match cost {
+        usage: &told.report,
+        flags: told.flags,
+        cost: llm.cost.as_ref().map(|cost| match cost {
             Ok(amount) => Ok(*amount),
             Err(error) => Err(error as &dyn std::fmt::Display),
         }),

@@ -9,6 +9,7 @@ use tollkeep_policy::call_policy::CallRefusal;
 use tollkeep_policy::cors::CorsRefusal;
 use tollkeep_policy::egress::EgressReason;
 use tollkeep_policy::rate::RateClass;
+use tollkeep_types::{BudgetId, WallMillis};
 
 /// Why a credential was refused. Callers can't tell one from another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -215,6 +216,17 @@ pub(crate) enum Refusal {
     ProxyUnavailable(String),
     #[error("the proxy of the egress door answered with status {0}")]
     ProxyRefused(u16),
+    #[error("a budget is used up: {budget:?}")]
+    BudgetExhausted {
+        budget: Option<BudgetId>,
+        reset: Option<WallMillis>,
+    },
+    #[error("{0}")]
+    CostNotBoundable(Box<str>),
+    #[error("{0}")]
+    ModelNotPriced(Box<str>),
+    #[error("the ledger does not answer")]
+    LedgerUnavailable,
     #[error("no usable credential for provider {0}")]
     CredentialUnavailable(String),
     #[error("overloaded: {0}")]
@@ -319,6 +331,10 @@ impl Refusal {
             Self::EndpointNotFound => row(404, "endpoint_not_found", "Not found.", Kind::EndpointNotFound),
             Self::ModelNotFound(_) | Self::UpstreamModelMissing => row(404, "model_not_found", "The model does not exist or you have no access to it.", Kind::ModelNotFound),
             Self::MethodNotAllowed { closes, .. } => Public { closes: *closes, ..row(405, "method_not_allowed", "Method not allowed.", Kind::MethodNotAllowed) },
+            Self::BudgetExhausted { .. } => row(402, "budget_exhausted", "A budget is used up.", Kind::BudgetExhausted),
+            Self::CostNotBoundable(_) => row(400, "cost_not_boundable", "The cost of this request cannot be bounded.", Kind::BadRequest),
+            Self::ModelNotPriced(_) => row(400, "model_not_priced", "The model has no price.", Kind::BadRequest),
+            Self::LedgerUnavailable => row(503, "ledger_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::RequestTimeout => closing(408, "request_timeout", "The request took too long to arrive.", Kind::RequestTimeout),
             Self::BodyTooLarge => row(413, "body_too_large", "The request body is too large.", Kind::BodyTooLarge),
             Self::TargetTooLong => closing(414, "target_too_long", "The request target is too long.", Kind::BadRequest),
@@ -394,6 +410,7 @@ impl Refusal {
                 | Self::ProxyUnavailable(_)
                 | Self::AuditUnavailable
                 | Self::AuthUnavailable
+                | Self::LedgerUnavailable
         );
         passing.then_some(Duration::from_secs(1))
     }
@@ -402,7 +419,10 @@ impl Refusal {
     pub(crate) fn retry_is_vain(&self) -> bool {
         matches!(
             self,
-            Self::RequestsUsedUp | Self::UpstreamAuth(_) | Self::CredentialUnavailable(_)
+            Self::RequestsUsedUp
+                | Self::BudgetExhausted { .. }
+                | Self::UpstreamAuth(_)
+                | Self::CredentialUnavailable(_)
         )
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct PlainRoute {
     pub(crate) policy: Option<Arc<CallPolicy>>,
     content_encodings: Vec<ContentCoding>,
     allow_body: bool,
+    /// A body is sent on while it arrives.
+    pub(crate) streaming: bool,
     allow_encoded_slash: bool,
     allow_semicolon: bool,
     methods: Methods,
@@ -90,6 +92,7 @@ impl PlainRoute {
             policy: route.policy.clone(),
             content_encodings: route.content_encodings.clone(),
             allow_body: route.allow_body,
+            streaming: route.streaming,
             allow_encoded_slash: route.allow_encoded_slash,
             allow_semicolon: route.allow_semicolon,
             methods: route.methods.clone(),

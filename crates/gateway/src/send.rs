@@ -4,6 +4,7 @@
 use crate::breaker::{Pass, is_failure, is_provider_failure};
 use crate::credentials::{Credential, NoCredential, Picked, Wanted};
 use crate::grant::Grant;
+use crate::holds::Aside;
 use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::{ProviderPlan, Target, TargetKind};
@@ -24,7 +25,7 @@ use tollkeep_policy::cooling::Met;
 use tollkeep_types::usage::{Told, UnknownUsage, UsageReport};
 
 /// Interim answers (1xx) an upstream may send before its final one.
-const INTERIM_MAX: usize = 8;
+pub(crate) const INTERIM_MAX: usize = 8;
 
 /// The upstream has answered: its head is in the scratch, its body is still to come.
 pub(crate) struct Reply<'p> {
@@ -82,6 +83,15 @@ impl<'p> Exchange<'p> {
                 return Box::pin(self.answer_models(*surface)).await.map(|()| None);
             }
             Call::Plain(route) => {
+                if self.is_budgeted() {
+                    let aside = Aside {
+                        llm: None,
+                        target: &route.target,
+                        model: "",
+                        credential: None,
+                    };
+                    Box::pin(self.take_aside(aside)).await?;
+                }
                 self.write_plain_head(route);
                 (&*route.target, ReplyFor::Plain(route))
             }
@@ -90,6 +100,10 @@ impl<'p> Exchange<'p> {
                 let picked = self.pick(call, (target, provider), &[])?;
                 if let Some(name) = picked.rename.as_deref().or(call.rename.as_deref()) {
                     self.rename_model(name)?;
+                }
+                if self.is_budgeted() {
+                    let aside = Aside::of(call, target, &picked);
+                    Box::pin(self.take_aside(aside)).await?;
                 }
                 let reply = self.write_llm_head(call, (target, provider), picked.credential)?;
                 (target, ReplyFor::Llm(reply))
@@ -248,6 +262,9 @@ impl<'p> Exchange<'p> {
     /// From here on the call counts, and what it used is unknown until the upstream says so.
     pub(crate) fn commit(&mut self, grant: &mut Grant<'_>) {
         grant.commit();
+        if let Some(hold) = &mut self.work.facts.hold {
+            hold.commit();
+        }
         self.note_usage(UsageReport::Unknown(UnknownUsage::Cut));
     }
 
@@ -365,7 +382,12 @@ fn proxy_refusal(fault: &ProxyFault, target: &Target) -> Refusal {
 
 impl Refusal {
     fn attempt_result(&self) -> AttemptResult {
-        if matches!(self, Self::AccessRevoked) {
+        // A body that is sent on while it arrives may turn out to be none.
+        let is_callers = matches!(
+            self,
+            Self::BadRequest(_) | Self::BodyTooLarge | Self::RequestTimeout
+        );
+        if is_callers || matches!(self, Self::AccessRevoked) {
             return AttemptResult::Cancelled;
         }
         if matches!(self, Self::Timeout) {

@@ -1,27 +1,21 @@
 //! What finished calls used and cost, made from what their answers told: after the answer, when a
-//! batch of records is due.
+//! batch of records is due, and for an attempt that failed before the next one. Their holds end
+//! with it.
 
+use crate::holds::CallHold;
+use crate::lifecycle::Exchange;
 use crate::plan::{Target, TargetKind};
-use crate::record::{Facts, LlmFacts};
+use crate::record::{Asked, Facts, LlmFacts};
 use crate::worker::Worker;
-use tollkeep_ledger::money::NanoUsd;
-use tollkeep_ledger::price::{Book, Cost, CostError, Provider};
-use tollkeep_ledger::usage::{Estimating, settled};
+use tollkeep_ledger::price::{Book, Cost, Provider};
+use tollkeep_ledger::usage::{Estimating, settle};
 use tollkeep_observe::metrics::ProviderLabel;
 use tollkeep_types::WallMillis;
-use tollkeep_types::usage::{Flag, Flags, Quality, UsageReport};
+use tollkeep_types::money::NanoUsd;
+use tollkeep_types::usage::{Flag, Quality, UsageReport};
 
 /// Input tokens that templates and roles may add to the bytes of a body.
 const TEMPLATE_TOKENS: u64 = 64;
-
-/// What a call used, and what that cost.
-#[derive(Clone, Debug)]
-pub(crate) struct Settled {
-    pub(crate) report: UsageReport,
-    pub(crate) flags: Flags,
-    /// `None` where nothing is known of its usage.
-    pub(crate) cost: Option<Result<NanoUsd, CostError>>,
-}
 
 impl Worker {
     /// Settles the calls of a batch and hands it over.
@@ -34,73 +28,117 @@ impl Worker {
     }
 
     fn settle_one(&self, book: &Book, facts: &mut Facts) {
-        let began = facts.at.0.saturating_sub(facts.duration_ns / 1_000_000);
-        let input_tokens = facts.bytes_in.saturating_add(TEMPLATE_TOKENS);
-        let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) else {
-            return;
-        };
-        let provider = Provider {
-            name: &asked.name,
-            kind: asked.kind,
-            self_hosted: asked.self_hosted,
-        };
-        let model = llm.model_sent.as_deref().or(llm.model_asked.as_deref());
-        let at = WallMillis(began);
-        let Some(told) = llm.told.take() else { return };
-        let by = || {
-            let found = book.find(provider, model.unwrap_or_default(), at).ok();
-            let of = found.map(|found| found.model.facts);
-            let max_output = of.and_then(|of| of.max_output);
-            let max_input = of.and_then(|of| of.max_input);
-            Some(Estimating {
-                input_tokens: max_input.map_or(input_tokens, |max| max.min(input_tokens)),
-                cap: llm.output_cap.into_iter().chain(max_output).min(),
-                hidden_reasoning: of.is_some_and(|of| of.hidden_reasoning),
-                billing_goes_on: llm.ended_by_us && !of.is_some_and(|of| of.cancel_stops_billing),
-            })
-        };
-        let (report, mut flags) = settled(told, by);
-        let cost = match &report {
-            UsageReport::Reported(lines) | UsageReport::Estimated(lines) => {
-                let cost = Cost {
-                    provider,
-                    asked: model.unwrap_or_default(),
-                    served: llm.model_served.as_deref(),
-                    at,
-                };
-                Some(cost.of(book, lines))
-            }
-            UsageReport::Released => Some(Ok(NanoUsd::ZERO)),
-            UsageReport::Unknown(_) => None,
-        };
-        if let Some(Err(_)) = cost {
-            flags.add(Flag::Unpriced);
+        if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
+            let began = facts.at.0.saturating_sub(facts.duration_ns / 1_000_000);
+            settle_call(
+                book,
+                (asked, llm),
+                &Sizes::of(facts.bytes_in, began, facts.hold.as_deref()),
+            );
+            self.count_settled(asked.label, llm);
         }
-        let settled = Settled {
-            report,
-            flags,
-            cost,
-        };
-        self.count_settled(asked.label, llm, &settled);
-        llm.settled = Some(settled);
+        if let Some(hold) = facts.hold.take() {
+            let redactor = self.shared.recorder.redactor();
+            self.shared.holds.end(*hold, facts, redactor);
+        }
     }
 
-    fn count_settled(&self, provider: ProviderLabel, llm: &LlmFacts, settled: &Settled) {
-        let quality = settled.report.quality();
-        if let Some(Ok(cost)) = settled.cost
+    fn count_settled(&self, provider: ProviderLabel, llm: &LlmFacts) {
+        let Some(told) = &llm.told else { return };
+        let quality = told.report.quality();
+        if let Some(Ok(cost)) = llm.cost
             && quality != Quality::Released
         {
             self.counters
                 .spent(provider, llm.model_label, quality, cost);
         }
-        let reason = match &settled.report {
+        let reason = match &told.report {
             UsageReport::Unknown(why) => why.name(),
-            _ if settled.flags.has(Flag::Unpriced) => Flag::Unpriced.name(),
-            UsageReport::Estimated(_) if settled.flags.has(Flag::Cut) => Flag::Cut.name(),
+            _ if told.flags.has(Flag::Unpriced) => Flag::Unpriced.name(),
+            UsageReport::Estimated(_) if told.flags.has(Flag::Cut) => Flag::Cut.name(),
             UsageReport::Estimated(_) => Flag::NoUsage.name(),
             UsageReport::Reported(_) | UsageReport::Released => "none",
         };
         self.counters.usage_quality(quality, reason);
+    }
+}
+
+impl Exchange<'_> {
+    /// Ends the hold of an attempt that failed, so that the next one has its own.
+    pub(crate) fn end_attempt(&mut self) {
+        let facts = &mut self.work.facts;
+        facts.attempts = facts.attempts.saturating_add(1);
+        let Some(hold) = facts.hold.take() else {
+            return;
+        };
+        if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
+            let sizes = Sizes::of(facts.bytes_in, facts.at.0, Some(&hold));
+            settle_call(&hold.book, (asked, llm), &sizes);
+        }
+        let shared = &self.worker.shared;
+        shared.holds.end(*hold, facts, shared.recorder.redactor());
+    }
+}
+
+/// What is known of a call's size and time before its answer.
+struct Sizes<'a> {
+    input_tokens: u64,
+    at: WallMillis,
+    /// The prices of its quote.
+    book: Option<&'a Book>,
+}
+
+impl<'a> Sizes<'a> {
+    fn of(bytes_in: u64, began: u64, hold: Option<&'a CallHold>) -> Self {
+        let by_bytes = bytes_in.saturating_add(TEMPLATE_TOKENS);
+        Self {
+            input_tokens: hold.and_then(CallHold::input_tokens).unwrap_or(by_bytes),
+            at: hold.map_or(WallMillis(began), |hold| hold.at),
+            book: hold.map(|hold| &*hold.book),
+        }
+    }
+}
+
+/// Makes what an answer told into what the call used and cost.
+fn settle_call(book: &Book, (asked, llm): (&Asked, &mut LlmFacts), sizes: &Sizes<'_>) {
+    let book = sizes.book.unwrap_or(book);
+    let provider = Provider {
+        name: &asked.name,
+        kind: asked.kind,
+        self_hosted: asked.self_hosted,
+    };
+    let model = llm.model_sent.as_deref().or(llm.model_asked.as_deref());
+    let (output_cap, ended_by_us) = (llm.output_cap, llm.ended_by_us);
+    let Some(told) = &mut llm.told else { return };
+    settle(told, || {
+        let found = book
+            .find(provider, model.unwrap_or_default(), sizes.at)
+            .ok();
+        let of = found.map(|found| found.model.facts);
+        let max_output = of.and_then(|of| of.max_output);
+        let max_input = of.and_then(|of| of.max_input);
+        Some(Estimating {
+            input_tokens: max_input.map_or(sizes.input_tokens, |max| max.min(sizes.input_tokens)),
+            cap: output_cap.into_iter().chain(max_output).min(),
+            hidden_reasoning: of.is_some_and(|of| of.hidden_reasoning),
+            billing_goes_on: ended_by_us && !of.is_some_and(|of| of.cancel_stops_billing),
+        })
+    });
+    llm.cost = match &told.report {
+        UsageReport::Reported(lines) | UsageReport::Estimated(lines) => {
+            let cost = Cost {
+                provider,
+                asked: model.unwrap_or_default(),
+                served: llm.model_served.as_deref(),
+                at: sizes.at,
+            };
+            Some(cost.of(book, lines))
+        }
+        UsageReport::Released => Some(Ok(NanoUsd::ZERO)),
+        UsageReport::Unknown(_) => None,
+    };
+    if let Some(Err(_)) = llm.cost {
+        told.flags.add(Flag::Unpriced);
     }
 }
 

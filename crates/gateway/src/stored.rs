@@ -37,6 +37,19 @@ impl Shared {
         }
     }
 
+    /// Shows what is known of each credential: its provider, its name in the settings or its id.
+    pub fn credential_states(
+        &self,
+        mut see: impl FnMut(&str, (String, Option<CredentialId>), &CredentialState),
+    ) {
+        for target in &self.plan.load().llm.providers {
+            if let Some(provider) = target.provider() {
+                let pool = &provider.credentials;
+                pool.states(|name, state| see(&target.name, name, state));
+            }
+        }
+    }
+
     /// Takes what the store keeps as credentials.
     pub fn take_credentials(&self, credentials: Vec<StoredCredential>) {
         let mut stored = self.stored_credentials.hold();

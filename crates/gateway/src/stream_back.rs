@@ -38,6 +38,10 @@ impl Exchange<'_> {
             mut pass,
         } = reply;
         self.release_body();
+        let is_sent = self.incoming.as_ref().is_none_or(|body| body.is_whole());
+        if !is_sent {
+            self.closing |= self.left_to_drain().is_none();
+        }
         let head_request = self.work.head.method == Method::Head;
         let mut body = UpstreamBody::new(
             self.work.answer.framing,
@@ -71,7 +75,7 @@ impl Exchange<'_> {
             pass.relayed(&ended, self.work.facts.outcome);
         }
         ended?;
-        if body.ended_exactly() {
+        if is_sent && body.ended_exactly() {
             self.worker
                 .pool
                 .give_back(&target.endpoint, upstream, self.worker.deadlines.now());

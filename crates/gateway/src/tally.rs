@@ -77,8 +77,7 @@ impl LineCounts {
         self.requests += 1;
         self.errors += u64::from(facts.status >= 400);
         self.refusals += u64::from(is_probe(facts));
-        let settled = facts.llm.as_ref().and_then(|llm| llm.settled.as_ref());
-        if let Some(Ok(cost)) = settled.and_then(|settled| settled.cost.as_ref()) {
+        if let Some(Ok(cost)) = facts.llm.as_ref().and_then(|llm| llm.cost.as_ref()) {
             let nano = u64::try_from(cost.get()).unwrap_or_default();
             self.spend_nano = self.spend_nano.saturating_add(nano);
         }

@@ -198,7 +198,9 @@ impl Exchange<'_> {
         if target.is_private {
             write::field(out, b"tollkeep-hop", self.plan.instance.as_bytes());
         }
-        if body_len > 0
+        if let Some(body) = &self.incoming {
+            body.write_framing(out);
+        } else if body_len > 0
             || matches!(
                 self.work.head.method,
                 Method::Post | Method::Put | Method::Patch

@@ -1,5 +1,6 @@
 //! What one worker thread owns, and what all of them share.
 
+use crate::holds::Holds;
 use crate::lifecycle::{self, Work};
 use crate::management_door::ManagementDoor;
 use crate::overrides::Overrides;
@@ -92,6 +93,8 @@ pub struct Shared {
     pub audit: Option<Arc<AuditHealth>>,
     /// Where records go.
     pub recorder: Arc<Recorder>,
+    /// What is taken aside for calls.
+    pub holds: Arc<Holds>,
     /// What models cost.
     pub prices: ArcSwap<Book>,
     /// Counters.

@@ -5,6 +5,7 @@
 //! simulator in the proof. It may be stopped for ever between any two events.
 
 mod asks;
+mod budgets;
 mod calls;
 mod slices;
 
@@ -56,6 +57,8 @@ pub struct Ask {
 )]
 #[derive(Debug)]
 pub enum Event {
+    /// All budgets in force. What is missing has been ended: its slices go back, and no call has to
+    /// fit it any more.
     Budgets(Vec<Budget>),
     Ask(Ask),
     /// The holder of a reserved hold wants to send.
@@ -147,6 +150,8 @@ struct Book {
     budget: Budget,
     present: Option<(WindowKey, WindowRow)>,
     current: Option<LeaseId>,
+    /// The lease that is being taken.
+    awaited: Option<LeaseId>,
     taking: bool,
     looking: bool,
     wants_look: bool,
@@ -166,6 +171,8 @@ struct Asking {
     wishes: SmallVec<[Wish; 4]>,
     recalled: SmallVec<[BudgetId; 2]>,
     waiting: Option<(BudgetId, MonoNanos)>,
+    /// The store did not know a budget of it.
+    was_absent: bool,
 }
 
 #[derive(Debug)]
@@ -195,6 +202,9 @@ pub struct Keeper {
     life: Option<Life>,
     outbox: Arc<dyn Outbox>,
     books: BTreeMap<BudgetId, Book>,
+    /// Budgets that were ended lately, and until when calls may still name them.
+    gone: BTreeMap<BudgetId, MonoNanos>,
+    slices_version: u64,
     desks: BTreeMap<LeaseId, Desk>,
     asks: BTreeMap<HoldId, Asking>,
     strict: BTreeMap<HoldId, Strict>,
@@ -238,6 +248,8 @@ impl Keeper {
             life: None,
             outbox,
             books: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            slices_version: 0,
             desks: BTreeMap::new(),
             asks: BTreeMap::new(),
             strict: BTreeMap::new(),
@@ -248,7 +260,9 @@ impl Keeper {
             told_wake: MonoNanos(0),
             draining: false,
         };
-        keeper.replace_budgets(budgets);
+        for budget in budgets {
+            keeper.books.insert(budget.id, Book::new(budget));
+        }
         keeper
     }
 
@@ -258,7 +272,7 @@ impl Keeper {
         // A tick uses up the wake that brought it.
         let is_tick = matches!(event, Event::Tick);
         match event {
-            Event::Budgets(budgets) => self.replace_budgets(budgets),
+            Event::Budgets(budgets) => self.set_budgets(budgets, at),
             Event::Ask(ask) => self.ask(ask, at),
             Event::Confirm(reserved) => self.confirm(reserved, at),
             Event::Ended(ended) => self.ended(ended, at),
@@ -283,6 +297,11 @@ impl Keeper {
         self.desks.get(&lease).map(|desk| &desk.slice)
     }
 
+    /// Another number after each event that changed what [`Self::slice`] says of any budget.
+    pub const fn slices_version(&self) -> u64 {
+        self.slices_version
+    }
+
     /// Whether everything it began is written down and all leases are returned: after a drain it
     /// may end.
     pub fn is_resting(&self) -> bool {
@@ -291,18 +310,6 @@ impl Keeper {
             && self.asks.is_empty()
             && self.strict.is_empty()
             && self.calls.values().all(sweeping)
-    }
-
-    fn replace_budgets(&mut self, budgets: Vec<Budget>) {
-        for budget in budgets {
-            let id = budget.id;
-            match self.books.get_mut(&id) {
-                Some(book) => book.budget = budget,
-                None => {
-                    self.books.insert(id, Book::new(budget));
-                }
-            }
-        }
     }
 
     /// Begins a life, or if somebody else began one in this replica's name, another.
@@ -332,6 +339,7 @@ impl Keeper {
             self.tick_books(at);
             self.tick_strict(at);
             self.tick_asks(at);
+            self.gone.retain(|_, until| at.now < *until);
             if at.now >= self.sweep_at {
                 self.sweep_at = at.after(SWEEP_MS);
                 self.call(Command::Due, at);
@@ -404,6 +412,7 @@ impl Book {
             budget,
             present: None,
             current: None,
+            awaited: None,
             taking: false,
             looking: false,
             wants_look: false,

@@ -29,9 +29,9 @@ pub struct Slice {
     pub measure: Measure,
     /// Of a rolling window: how long a bucket is.
     bucket_ms: Option<u64>,
-    /// The store's clock when the lease was taken, and the boot-time clock when that was asked.
-    store_at: WallMillis,
-    asked_at: MonoNanos,
+    /// How far the store's clock, in nanoseconds, was ahead of the boot-time clock when the lease was
+    /// taken or renewed last.
+    ahead: AtomicU64,
     free: AtomicI64,
     /// Below this a refill is due.
     low_water: AtomicI64,
@@ -70,8 +70,7 @@ impl Slice {
             key: taken.key,
             measure: taken.measure,
             bucket_ms: taken.bucket_ms,
-            store_at: taken.store_at,
-            asked_at: taken.asked_at,
+            ahead: AtomicU64::new(ahead(taken.store_at, taken.asked_at)),
             free: AtomicI64::new(taken.amount.units()),
             low_water: AtomicI64::new(taken.amount.units() / 2),
             stop_at: AtomicU64::new(stop_at(taken.asked_at, taken.ttl_ns)),
@@ -132,8 +131,13 @@ impl Slice {
         Amount::new(self.free.swap(CLOSED, Ordering::AcqRel)).unwrap_or(Amount::ZERO)
     }
 
-    /// The lease was renewed by an answer to what was asked at this time.
-    pub fn renewed(&self, asked_at: MonoNanos, ttl_ns: u64) {
+    /// The lease was renewed by an answer to what was asked at this time, and that told the store's.
+    ///
+    /// The slice follows the store's clock from here on: one that went back may have stood still
+    /// meanwhile, and no grant is booked further ahead of it than a lease lives.
+    pub fn renewed(&self, store_at: WallMillis, asked_at: MonoNanos, ttl_ns: u64) {
+        let shift = ahead(store_at, asked_at);
+        self.ahead.store(shift, Ordering::Release);
         self.stop_at
             .store(stop_at(asked_at, ttl_ns), Ordering::Release);
     }
@@ -144,7 +148,7 @@ impl Slice {
     }
 
     /// The bucket that a grant of this moment counts in, of a rolling window.
-    pub const fn bucket(&self, now: MonoNanos) -> Option<WallMillis> {
+    pub fn bucket(&self, now: MonoNanos) -> Option<WallMillis> {
         match self.bucket_ms {
             Some(length) if length > 0 => {
                 let at = self.store_time(now).0;
@@ -156,10 +160,17 @@ impl Slice {
 
     /// The store's time at this moment of the boot-time clock, or a little later than that: from
     /// the asking on, so that a cost is never booked into a bucket that leaves too early.
-    const fn store_time(&self, now: MonoNanos) -> WallMillis {
-        let since_ms = now.since(self.asked_at).div_ceil(1_000_000);
-        WallMillis(self.store_at.0.saturating_add(since_ms))
+    fn store_time(&self, now: MonoNanos) -> WallMillis {
+        let nanos = self.ahead.load(Ordering::Acquire).saturating_add(now.0);
+        WallMillis(nanos.div_ceil(1_000_000))
     }
+}
+
+const fn ahead(store_at: WallMillis, asked_at: MonoNanos) -> u64 {
+    store_at
+        .0
+        .saturating_mul(1_000_000)
+        .saturating_sub(asked_at.0)
 }
 
 const fn stop_at(asked_at: MonoNanos, ttl_ns: u64) -> u64 {

@@ -357,7 +357,10 @@ fn small(number: usize) -> u8 {
 fn plan_lose(lease: &LeaseRow, facts: &dyn Facts) -> Vec<Write> {
     let rest = lease.rest();
     let budget = lease.key.budget;
-    let bucket = facts.present(budget).and_then(|present| present.bucket);
+    // Its slice followed a clock of its own, which can be ahead of the store's by as much as a lease
+    // lives, if that one went back: no cost of the slice may be in a later bucket than its rest.
+    let present = facts.past(budget);
+    let bucket = present.and_then(|present| present.bucket_after(TTL_MS));
     let path = (Account::InDoubt(budget), Account::Unresolved(budget));
     let id = EntryId::from_bytes(*lease.id.bytes());
     vec![

@@ -1,6 +1,6 @@
 //! What is assumed of an answer that broke off: an upper estimate, never zero.
 
-use tollkeep_types::usage::{Class, Flag, Flags, Line, Lines, Partial, Told, UsageReport};
+use tollkeep_types::usage::{Class, Flag, Line, Lines, Partial, Told, UsageReport};
 
 /// Tokens that may have been under way when an answer broke off.
 const UNDER_WAY: u64 = 256;
@@ -18,21 +18,17 @@ pub struct Estimating {
     pub billing_goes_on: bool,
 }
 
-/// The usage of a call: as told, or estimated where it was not and that is allowed. Without a cap,
-/// what could be as much as the cap stays unknown.
-pub fn settled(told: Told, by: impl FnOnce() -> Option<Estimating>) -> (UsageReport, Flags) {
-    let Told {
-        report,
-        flags,
-        partial,
-    } = told;
+/// Makes the usage of a call final: as told, or estimated where it was not and that is allowed.
+/// Without a cap, what could be as much as the cap stays unknown.
+pub fn settle(told: &mut Told, by: impl FnOnce() -> Option<Estimating>) {
+    let partial = told.partial.take();
     let estimate = partial.and_then(|partial| estimate(*partial, &by()?));
-    let report = estimate.map_or(report, UsageReport::Estimated);
-    let mut flags = flags;
-    if matches!(report, UsageReport::Estimated(_)) && !flags.has(Flag::Cut) {
-        flags.add(Flag::NoUsage);
+    if let Some(lines) = estimate {
+        told.report = UsageReport::Estimated(lines);
     }
-    (report, flags)
+    if matches!(told.report, UsageReport::Estimated(_)) && !told.flags.has(Flag::Cut) {
+        told.flags.add(Flag::NoUsage);
+    }
 }
 
 fn estimate(partial: Partial, by: &Estimating) -> Option<Lines> {
@@ -68,7 +64,7 @@ fn estimate(partial: Partial, by: &Estimating) -> Option<Lines> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollkeep_types::usage::{Service, UnknownUsage, Usage};
+    use tollkeep_types::usage::{Flags, Service, UnknownUsage, Usage};
 
     fn told(lines: Option<Lines>, delivered_bytes: u64) -> Told {
         let mut flags = Flags::default();
@@ -137,11 +133,13 @@ mod tests {
                 None,
             ),
         ] {
-            let (report, flags) = settled(told(lines, bytes), || Some(by));
-            assert_eq!(counts(&report), want, "{name}");
-            assert!(flags.has(Flag::Cut), "{name}");
+            let mut told = told(lines, bytes);
+            settle(&mut told, || Some(by));
+            assert_eq!(counts(&told.report), want, "{name}");
+            assert!(told.flags.has(Flag::Cut), "{name}");
         }
-        let (report, _) = settled(told(None, 10), || None);
-        assert_eq!(report, UsageReport::Unknown(UnknownUsage::Cut));
+        let mut told = told(None, 10);
+        settle(&mut told, || None);
+        assert_eq!(told.report, UsageReport::Unknown(UnknownUsage::Cut));
     }
 }

@@ -8,7 +8,7 @@ use crate::posting::Entry;
 use crate::row::{
     Arrow, Change, Covers, Guard, HoldRow, LeaseRow, LeaseState, Pot, Quality, UsageRow, WindowRow,
 };
-use crate::window::WindowKey;
+use crate::window::{BUCKETS, WindowKey};
 use tollkeep_types::{BudgetId, HoldId, LeaseId, ReplicaId, WallMillis};
 
 /// One guarded write.
@@ -247,10 +247,26 @@ pub struct Present {
     pub floor: Option<WallMillis>,
 }
 
+impl Present {
+    /// The bucket of this moment, or of one so much later.
+    pub fn bucket_after(&self, ms: u64) -> Option<WallMillis> {
+        let (bucket, floor) = (self.bucket?, self.floor?);
+        // The floor is as many buckets behind as a window has.
+        let length = (bucket.0.saturating_sub(floor.0) / BUCKETS).max(1);
+        let later = ms.div_ceil(length).saturating_mul(length);
+        Some(WallMillis(bucket.0.saturating_add(later)))
+    }
+}
+
 /// What the transaction knows when a command is planned in it.
 pub trait Facts {
     /// The store's clock.
     fn now(&self) -> WallMillis;
     /// The window that is open now: of the largest time seen, never before the last one opened.
+    /// Nothing if there is no such budget, or it has been ended.
     fn present(&self, budget: BudgetId) -> Option<Present>;
+    /// The same, also of a budget that has been ended: what was taken of it becomes something else.
+    fn past(&self, budget: BudgetId) -> Option<Present> {
+        self.present(budget)
+    }
 }

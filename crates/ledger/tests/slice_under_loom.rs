@@ -90,7 +90,10 @@ fn a_slice_whose_time_is_over_gives_nothing() {
         let shared = slice(5);
         let renewer = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.renewed(MonoNanos(60_000_000_000), 60_000_000_000))
+            thread::spawn(move || {
+                let asked_at = MonoNanos(60_000_000_000);
+                shared.renewed(WallMillis(60_000), asked_at, 60_000_000_000);
+            })
         };
         let late = MonoNanos(120_000_000_000);
         assert_eq!(shared.take(amount(1), late), Take::Short);

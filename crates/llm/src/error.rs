@@ -17,6 +17,7 @@ pub enum ErrorKind {
     ContextOverflow,
     PolicyBlocked,
     Unauthenticated,
+    BudgetExhausted,
     Forbidden,
     OriginNotAllowed,
     ProjectInactive,
@@ -68,13 +69,14 @@ const fn row(
 
 impl ErrorKind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::DuplicateKey,
         Self::ContextOverflow,
         Self::PolicyBlocked,
         Self::Unauthenticated,
+        Self::BudgetExhausted,
         Self::Forbidden,
         Self::OriginNotAllowed,
         Self::ProjectInactive,
@@ -126,6 +128,7 @@ impl ErrorKind {
             Self::ContextOverflow => row(("context_overflow", "context_length_exceeded"), 400, INVALID, INVALID, "INVALID_ARGUMENT"),
             Self::PolicyBlocked => row(("policy_blocked", "content_policy_violation"), 400, INVALID, INVALID, "INVALID_ARGUMENT"),
             Self::Unauthenticated => row(("unauthenticated", "invalid_api_key"), 401, "authentication_error", "authentication_error", "UNAUTHENTICATED"),
+            Self::BudgetExhausted => row(("budget_exhausted", "budget_exhausted"), 402, "insufficient_quota", "billing_error", "FAILED_PRECONDITION"),
             Self::Forbidden => row(("forbidden", "forbidden"), 403, "permission_error", "permission_error", "PERMISSION_DENIED"),
             Self::OriginNotAllowed => row(("origin_not_allowed", "origin_not_allowed"), 403, "permission_error", "permission_error", "PERMISSION_DENIED"),
             Self::ProjectInactive => row(("project_inactive", "project_inactive"), 403, "permission_error", "permission_error", "PERMISSION_DENIED"),

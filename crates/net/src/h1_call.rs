@@ -16,6 +16,17 @@ use tollkeep_types::MonoNanos;
 /// Unread bytes a connection holds at most: back-pressure for an upstream faster than its caller.
 pub const UNREAD_BYTES_MAX: usize = 256 * 1024;
 
+/// What came of sending while the upstream is listened to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pushed {
+    /// All was written.
+    Whole,
+    /// The upstream sent something before that.
+    Answering,
+    /// The connection ended or broke before that.
+    Broken,
+}
+
 /// A connection to an upstream.
 pub struct UpstreamConn {
     io: Io,
@@ -112,6 +123,38 @@ impl UpstreamConn {
                 body = body.get(written - from_head..).unwrap_or_default();
             }
             Pin::new(&mut self.io).poll_flush(cx)
+        })
+    }
+
+    /// Writes all of `bytes`, unless the upstream has something to say first. What was written
+    /// is taken from `bytes`.
+    pub fn push<'a>(
+        &'a mut self,
+        bytes: &'a mut &[u8],
+    ) -> impl Future<Output = Pushed> + Unpin + 'a {
+        poll_fn(move |cx| {
+            while !bytes.is_empty() {
+                match Pin::new(&mut self.io).poll_write(cx, bytes) {
+                    Poll::Pending => return self.poll_answer(cx),
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Pushed::Broken),
+                    Poll::Ready(Ok(written)) => {
+                        self.wrote = true;
+                        *bytes = bytes.get(written..).unwrap_or_default();
+                    }
+                }
+            }
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Pending => self.poll_answer(cx),
+                Poll::Ready(Ok(())) => Poll::Ready(Pushed::Whole),
+                Poll::Ready(Err(_)) => Poll::Ready(Pushed::Broken),
+            }
+        })
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Pushed> {
+        self.poll_fill(cx).map(|read| match read {
+            Ok(1..) => Pushed::Answering,
+            Ok(0) | Err(_) => Pushed::Broken,
         })
     }
 

@@ -194,6 +194,25 @@ impl Downstream {
         })
     }
 
+    /// As [`Self::fill`], unless `work` is done first.
+    pub fn fill_unless<F: Future + Unpin>(
+        &mut self,
+        mut work: F,
+    ) -> impl Future<Output = Result<F::Output, Fill>> + Unpin {
+        poll_fn(move |cx| {
+            if let Poll::Ready(done) = Pin::new(&mut work).poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            if self.read_closed {
+                return Poll::Ready(Err(Fill::Closed));
+            }
+            if self.slot.is_late(cx) {
+                return Poll::Ready(Err(Fill::Late));
+            }
+            self.poll_read(cx).map(Err)
+        })
+    }
+
     /// Drops the unread bytes `from..to` and keeps those before and after.
     pub fn forget(&mut self, from: usize, to: usize) {
         let (from, to) = (self.at + from, (self.at + to).min(self.buffer.len()));

@@ -32,7 +32,7 @@ pub use deadlines::{Deadlines, Slot};
 pub use descriptors::Descriptors;
 pub use dial::{DialError, Dialer, Endpoint, Tried};
 pub use drain::Drain;
-pub use h1_call::UpstreamConn;
+pub use h1_call::{Pushed, UpstreamConn};
 pub use h1_serve::{Downstream, Fill, Gone, Raced};
 pub use h2_serve::{Http2, Incoming};
 pub use pool::Pool;

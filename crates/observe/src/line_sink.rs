@@ -9,7 +9,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -52,20 +53,21 @@ impl LineSink {
     pub fn open(output: &LineOutput, clock: Arc<dyn Clock>, meter: LogMeter) -> io::Result<Self> {
         // The descriptor is duplicated past the buffer and lock of the standard library: a
         // stuck writer must not hold what anybody else waits for.
+        let opened = OPENED.load(Ordering::Relaxed);
         let file = match output {
             LineOutput::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
             LineOutput::Stderr => File::from(io::stderr().as_fd().try_clone_to_owned()?),
-            LineOutput::File(path) => OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .open(path)?,
+            LineOutput::File(path) => open_file(path)?,
         };
-        Self::start(Box::new(file), clock, meter)
+        let place = match output {
+            LineOutput::Stdout | LineOutput::Stderr => None,
+            LineOutput::File(path) => Some((path.clone(), opened)),
+        };
+        Self::start((Box::new(file), place), clock, meter)
     }
 
     fn start(
-        mut out: Box<dyn Write + Send>,
+        (mut out, mut place): (Box<dyn Write + Send>, Option<(PathBuf, u64)>),
         clock: Arc<dyn Clock>,
         meter: LogMeter,
     ) -> io::Result<Self> {
@@ -79,7 +81,7 @@ impl LineSink {
         let writer = Arc::clone(&shared);
         thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || writer.write_until_closed(&mut *out))?;
+            .spawn(move || writer.write_until_closed(&mut out, &mut place))?;
         Ok(Self(Arc::new(Door(shared))))
     }
 
@@ -116,6 +118,23 @@ impl LineSink {
     }
 }
 
+/// How often files were asked to be opened again.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
+/// Lets every sink open its file again by its name before it writes the next line: somebody moved
+/// the file away (OPS-102).
+pub fn reopen_files() {
+    OPENED.fetch_add(1, Ordering::Relaxed);
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+}
+
 impl Drop for Door {
     fn drop(&mut self) {
         self.0.lock().closed = true;
@@ -129,8 +148,21 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_until_closed(&self, out: &mut dyn Write) {
+    fn write_until_closed(
+        &self,
+        out: &mut Box<dyn Write + Send>,
+        place: &mut Option<(PathBuf, u64)>,
+    ) {
         while let Some(entry) = self.next() {
+            if let Some((path, opened)) = place {
+                let wanted = OPENED.load(Ordering::Relaxed);
+                // One that can't be opened stays the one it was.
+                if wanted != std::mem::replace(opened, wanted)
+                    && let Ok(file) = open_file(path)
+                {
+                    *out = Box::new(file);
+                }
+            }
             if write_whole(out, &entry.bytes).is_err() {
                 self.meter.dropped(entry.lines);
                 self.lock().dropped += entry.lines;

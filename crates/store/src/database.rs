@@ -53,6 +53,17 @@ impl Database {
         }
     }
 
+    /// Begins a transaction of the ledger, which has an order of its own on a server.
+    pub(crate) async fn begin_ledger(&self) -> Result<Turn, sqlx::Error> {
+        match self {
+            Self::Sqlite(file) => file.writer.begin_raw().await,
+            Self::Postgres(server) => {
+                let connection = server.begin_ledger().await?;
+                Ok(Turn::Postgres(connection, None))
+            }
+        }
+    }
+
     /// Begins a change beside another one of the same trial, which has the turn.
     pub(crate) async fn begin_beside(&self, scope: Scope) -> Result<Turn, StoreError> {
         match self {

@@ -84,6 +84,12 @@ pub enum Conflict {
     /// There are as many credentials as there may be.
     #[error("there are too many credentials")]
     CredentialsFull,
+    /// The tenant has a budget of that name.
+    #[error("a budget of that name exists")]
+    BudgetName,
+    /// There are as many budgets as there may be.
+    #[error("there are too many budgets")]
+    BudgetsFull,
     /// Another credential of the same place has that secret.
     #[error("another credential has that secret")]
     CredentialKnown,
@@ -174,6 +180,7 @@ mod code {
     pub(super) const IO: i32 = 10;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
+    pub(super) const CANT_OPEN: i32 = 14;
     pub(super) const NOT_A_DATABASE: i32 = 26;
 }
 
@@ -189,6 +196,15 @@ fn primary(error: &dyn DatabaseError) -> Option<i32> {
 pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(primary);
     matches!(code, Some(code::CORRUPT | code::NOT_A_DATABASE))
+}
+
+/// Whether the disk under a file failed, or what is in the file.
+pub(crate) fn is_disk_fault(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(primary);
+    matches!(
+        code,
+        Some(code::IO | code::CORRUPT | code::NOT_A_DATABASE | code::CANT_OPEN)
+    )
 }
 
 /// Whether the statement broke a `UNIQUE` rule whose last column is that one.

@@ -8,15 +8,15 @@ use crate::postgres::{self, Server};
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::{
-    Scope, Store, StoreError, credential, ip_entry, maintenance, project, service_token, tenant,
-    token,
+    Scope, Store, StoreError, budget, credential, ip_entry, maintenance, project, service_token,
+    tenant, token,
 };
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
-use tollkeep_types::{CredentialId, MonoNanos, WallMillis};
+use tollkeep_types::{BudgetId, CredentialId, MonoNanos, WallMillis};
 
 /// How often the list is read without having been told.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -62,6 +62,7 @@ enum What {
     CutProject,
     CutTenant,
     Credential,
+    Budget,
 }
 
 impl What {
@@ -78,6 +79,7 @@ impl What {
             Self::CutProject => "cut_project",
             Self::CutTenant => "cut_tenant",
             Self::Credential => "credential",
+            Self::Budget => "budget",
         }
     }
 }
@@ -97,6 +99,7 @@ impl FromStr for What {
             Self::CutProject,
             Self::CutTenant,
             Self::Credential,
+            Self::Budget,
         ];
         let found = all.into_iter().find(|what| what.as_str() == word);
         found.ok_or(())
@@ -113,6 +116,14 @@ impl Changed {
     pub(crate) fn credential(id: CredentialId) -> Self {
         Self {
             what: What::Credential,
+            row: id.to_string(),
+        }
+    }
+
+    /// A budget, which may be ended.
+    pub(crate) fn budget(id: BudgetId) -> Self {
+        Self {
+            what: What::Budget,
             row: id.to_string(),
         }
     }
@@ -390,6 +401,13 @@ impl Inner {
                     None => self.forget_credential(id),
                 }
             }
+            What::Budget => {
+                let id = row::id(change, "row_id")?;
+                match there(budget::by_id(connection, GATEWAY, id).await)? {
+                    Some(record) => self.show_budget(&record),
+                    None => self.forget_budget(id),
+                }
+            }
             What::Maintenance => self.maintenance.store(maintenance::read(connection).await?),
         }
         Ok(())
@@ -402,6 +420,8 @@ impl Inner {
         let of_note = tenant::of_note(connection).await?;
         self.live
             .replace((&of_note, &projects), &tokens, &service_tokens);
+        self.budgets
+            .store(Arc::new(budget::in_use(connection).await?));
         self.credentials
             .store(Arc::new(credential::all(connection).await?));
         self.ip_entries

@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 mod blocklist;
+mod budget;
 mod cleanup;
 mod console_session;
 mod credential;
@@ -23,6 +24,7 @@ mod intent;
 mod ip_entry;
 mod key_room;
 mod lease;
+pub mod ledger;
 mod lend;
 mod line_use;
 pub mod live;
@@ -49,6 +51,10 @@ mod usage;
 mod wall;
 mod write;
 
+pub use budget::{
+    BudgetChange, BudgetFilter, BudgetOrigin, BudgetRecord, BudgetWindow, ConfiguredBudgets,
+    NewBudget,
+};
 pub use cleanup::Cleaned;
 pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
 pub use credential::{
@@ -72,7 +78,7 @@ pub use operator::{
 };
 pub use page::{After, Page, PageRequest};
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
-pub use project::{NewProject, Project, ProjectChange, ProjectRef, ProjectState};
+pub use project::{DeletedProject, NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 pub use scope::Scope;
 pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};

@@ -67,10 +67,6 @@ const OF_MINUTE: &str =
     "SELECT lineage_id, requests, errors, refusals, spend_nano, networks, clients
   FROM line_minutes WHERE minute = $1 ORDER BY lineage_id, replica";
 
-const OF_LINE: &str = "SELECT CAST(coalesce(sum(requests), 0) AS bigint) AS requests,
-    CAST(coalesce(sum(spend_nano), 0) AS bigint) AS spend_nano
-  FROM line_minutes WHERE lineage_id = $1 AND minute > $2";
-
 const HABITS: &str = "SELECT lineage_id, habits FROM line_habits
   WHERE lineage_id IN (SELECT value FROM json_each($1))";
 
@@ -158,22 +154,6 @@ impl Store {
             }
         }
         Ok(lines)
-    }
-
-    /// How many requests a line made in the days before, and what they cost in nano-dollars, as far
-    /// as that was counted.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn use_of_line(&self, line: LineageId, days: u64) -> Result<(u64, u64), StoreError> {
-        let after = (self.now().0 / 60_000).saturating_sub(days.saturating_mul(1440));
-        let mut connection = self.0.read(GATEWAY).await?;
-        let row = query(OF_LINE).bind(line.to_string()).bind(count(after));
-        let row = row.fetch_one(&mut connection).await?;
-        Ok((
-            row::number(&row, "requests")?,
-            row::number(&row, "spend_nano")?,
-        ))
     }
 
     /// What is known to be usual for these lines, as it was kept.

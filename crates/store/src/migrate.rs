@@ -52,6 +52,8 @@ const MIGRATIONS: &[Migration] = &[
     step!(10, "0010", "idempotency"),
     step!(11, "0011", "operators"),
     step!(12, "0012", "withering"),
+    step!(13, "0013", "budgets"),
+    step!(14, "0014", "ledger"),
     step!(15, "0015", "spend"),
 ];
 

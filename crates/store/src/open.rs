@@ -8,9 +8,12 @@ use crate::live::{Change, LiveTokens};
 use crate::query::Connection;
 use crate::wall::SteadyWall;
 use crate::{
-    Credential, IpEntry, MaintenanceOn, Migrate, OpenError, PostgresOptions, StoreError, Tenant,
+    BudgetRecord, Credential, IpEntry, MaintenanceOn, Migrate, OpenError, PostgresOptions,
+    StoreError, Tenant,
 };
-use crate::{credential, ip_entry, maintenance, meta, project, service_token, tenant, token};
+use crate::{
+    budget, credential, ip_entry, ledger, maintenance, meta, project, service_token, tenant, token,
+};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -68,8 +71,11 @@ impl Deref for Inner {
 pub(crate) struct Core {
     pub(crate) database: Database,
     pub(crate) follower: Follower,
+    pub(crate) ledger: ledger::Shared,
     pub(crate) lender: Lender,
     pub(crate) live: Arc<LiveTokens>,
+    /// Budgets, as they are in the database.
+    pub(crate) budgets: ArcSwap<Vec<BudgetRecord>>,
     /// Credentials, as they are in the database, oldest first.
     pub(crate) credentials: ArcSwap<Vec<Credential>>,
     /// Entries of address lists, as they are in the database.
@@ -107,8 +113,10 @@ impl Store {
             .map_or(WallMillis(0), WallMillis);
         let core = Core {
             follower,
+            ledger: ledger::Shared::default(),
             lender: Lender::default(),
             live: Arc::new(live_tokens(connection).await?),
+            budgets: ArcSwap::from_pointee(budget::in_use(connection).await?),
             credentials: ArcSwap::from_pointee(credential::all(connection).await?),
             ip_entries: ArcSwap::from_pointee(ip_entry::all(connection).await?),
             maintenance: ArcSwapOption::new(maintenance::read(connection).await?),
@@ -174,6 +182,7 @@ impl Store {
     /// [`StoreError`] if something could not be stored; the database is closed all the same.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.0.live.let_go();
+        self.0.ledger.close();
         let usage = self.flush_usage().await;
         let time = self.store_time(self.now()).await;
         let closed = self.0.database.close().await;

@@ -122,6 +122,8 @@ pub(crate) struct Server {
     watch: PgPool,
     /// For calls of counted tokens alone, for which callers wait.
     lend: PgPool,
+    /// For money alone.
+    ledger: PgPool,
     patience: Duration,
 }
 
@@ -153,6 +155,7 @@ impl Server {
             jobs: pool(&options.jobs, options.pool_size, patience),
             watch: pool(&options.jobs, 2, patience.min(WATCH_PATIENCE)),
             lend: pool(&options.jobs, 1, patience.min(WATCH_PATIENCE)),
+            ledger: pool(&options.jobs, 1, patience),
             patience,
         })
     }
@@ -200,6 +203,11 @@ impl Server {
         }))
     }
 
+    /// Begins a transaction of the ledger.
+    pub(crate) async fn begin_ledger(&self) -> Result<Connection, Error> {
+        self.begin_raw(&self.ledger, "", Purpose::Beside).await
+    }
+
     /// Begins a transaction of the one who watches for changes.
     pub(crate) async fn watch(&self) -> Result<Connection, StoreError> {
         self.begin_on(&self.watch, "", Purpose::Read).await
@@ -222,7 +230,8 @@ impl Server {
                 self.app.close(),
                 self.jobs.close(),
                 self.watch.close(),
-                self.lend.close()
+                self.lend.close(),
+                self.ledger.close()
             );
             Ok(())
         };
@@ -238,6 +247,15 @@ impl Server {
         tenant: &str,
         purpose: Purpose,
     ) -> Result<Connection, StoreError> {
+        Ok(self.begin_raw(pool, tenant, purpose).await?)
+    }
+
+    async fn begin_raw(
+        &self,
+        pool: &PgPool,
+        tenant: &str,
+        purpose: Purpose,
+    ) -> Result<Connection, Error> {
         let mut link = Link {
             connection: Some(pool.acquire().await?),
             patience: self.patience,
@@ -278,7 +296,8 @@ impl Owner {
             app: pool.clone(),
             jobs: pool.clone(),
             watch: pool.clone(),
-            lend: pool,
+            lend: pool.clone(),
+            ledger: pool,
             patience,
         }))
     }

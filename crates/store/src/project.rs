@@ -6,18 +6,20 @@ pub(crate) use slug::{check_slug, slug_like};
 
 use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
+use crate::follow::Changed;
 use crate::live::Change;
 use crate::open::Inner;
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::write::Write;
 use crate::{
-    CallLimits, Conflict, Page, PageRequest, ProjectRevocation, Scope, Store, StoreError, token,
+    CallLimits, Conflict, Page, PageRequest, ProjectRevocation, Scope, Store, StoreError,
+    credential, token,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tollkeep_policy::call_policy::CallPolicy;
-use tollkeep_types::{ProjectId, TenantId, WallMillis};
+use tollkeep_types::{CredentialId, ProjectId, TenantId, WallMillis};
 
 /// Longest name, in characters.
 const NAME_CHARS_MAX: usize = 200;
@@ -53,6 +55,15 @@ pub struct Project {
     pub updated_at: WallMillis,
     /// Since when it is switched off.
     pub deactivated_at: Option<WallMillis>,
+}
+
+/// What went with a project.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeletedProject {
+    /// What became of its tokens.
+    pub tokens: ProjectRevocation,
+    /// The credentials that only it could use: deleted.
+    pub credentials: Vec<CredentialId>,
 }
 
 /// A project to be made.
@@ -309,8 +320,8 @@ impl Store {
 }
 
 impl Store {
-    /// Deletes a project: its tokens are revoked for good, and nothing finds it any more. Its
-    /// records stay.
+    /// Deletes a project: its tokens are revoked for good, the credentials that only it may use
+    /// are deleted, and nothing finds it any more. Its records stay.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], or the disk; then everything is as it was.
@@ -318,14 +329,15 @@ impl Store {
         &self,
         scope: Scope,
         id: ProjectId,
-    ) -> Result<ProjectRevocation, StoreError> {
+    ) -> Result<DeletedProject, StoreError> {
         self.unattended(async move |inner| {
             let now = inner.wall.now();
             let mut write = inner.begin(scope).await?;
             let connection = write.connection();
             let project = by_id(connection, scope, id).await?;
             let tokens = token::of_project(connection, id).await?;
-            let (live, revocation) = token::revoke_all(connection, tokens, now, DELETED).await?;
+            let (live, tokens) = token::revoke_all(connection, tokens, now, DELETED).await?;
+            let credentials = credential::delete_of_project(connection, id).await?;
             query(DELETE)
                 .bind(id.to_string())
                 .bind(millis(now))
@@ -337,8 +349,19 @@ impl Store {
             };
             let mut changes = vec![Change::Project(&project)];
             changes.extend(live.iter().map(Change::Token));
-            write.commit(&changes).await?;
-            Ok(revocation)
+            let gone = credentials.iter().copied().map(Changed::credential);
+            let changed: Vec<_> = changes.iter().map(Changed::from).chain(gone).collect();
+            let show = || {
+                changes.iter().for_each(|change| inner.live.apply(*change));
+                credentials
+                    .iter()
+                    .for_each(|id| inner.forget_credential(*id));
+            };
+            write.commit_then(&changed, show).await?;
+            Ok(DeletedProject {
+                tokens,
+                credentials,
+            })
         })
         .await
     }

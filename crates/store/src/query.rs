@@ -5,7 +5,8 @@ use crate::trial::Lent;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Error, Sqlite};
+use sqlx::{AssertSqlSafe, Error, SqlSafeStr, SqlStr, Sqlite};
+use std::sync::{Arc, OnceLock};
 
 /// A connection to whichever database it is.
 pub(crate) enum Connection {
@@ -72,7 +73,7 @@ pub(crate) enum Row {
 
 /// A statement and its parameters.
 pub(crate) struct Query {
-    text: &'static str,
+    text: SqlStr,
     values: Vec<Value>,
 }
 
@@ -86,7 +87,72 @@ pub(crate) enum Value {
 
 pub(crate) const fn query(text: &'static str) -> Query {
     let values = Vec::new();
+    let text = SqlStr::from_static(text);
     Query { text, values }
+}
+
+/// Numbers of rows that one statement writes. A few, so that each of them is prepared once.
+const ROWS_AT_ONCE: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// A statement that writes many rows of so many columns: the text before its rows and behind them.
+pub(crate) struct Bulk {
+    pub(crate) columns: usize,
+    head: &'static str,
+    tail: &'static str,
+    /// The whole text, for each number of rows.
+    texts: [OnceLock<Arc<str>>; ROWS_AT_ONCE.len()],
+}
+
+impl Bulk {
+    pub(crate) const fn new(columns: usize, head: &'static str, tail: &'static str) -> Self {
+        Self {
+            columns,
+            head,
+            tail,
+            texts: [const { OnceLock::new() }; ROWS_AT_ONCE.len()],
+        }
+    }
+
+    /// Runs it for all rows, whose values stand one after the other; gives the rows it changed.
+    pub(crate) async fn execute(
+        &self,
+        values: Vec<Value>,
+        connection: &mut Connection,
+    ) -> Result<u64, Error> {
+        let mut rows = values.len() / self.columns.max(1);
+        let mut values = values.into_iter();
+        let mut changed = 0;
+        for (at_once, text) in ROWS_AT_ONCE.into_iter().zip(&self.texts) {
+            while rows >= at_once {
+                rows -= at_once;
+                let text = text.get_or_init(|| self.text(at_once).into());
+                let statement = Query {
+                    // Nothing stands in it but our own text and numbers.
+                    text: AssertSqlSafe(Arc::clone(text)).into_sql_str(),
+                    values: values.by_ref().take(at_once * self.columns).collect(),
+                };
+                changed += statement.execute(connection).await?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The statement for so many rows.
+    fn text(&self, rows: usize) -> String {
+        let mut text = self.head.to_owned();
+        let mut parameter = 0;
+        for row in 0..rows {
+            text.push_str(if row == 0 { " VALUES (" } else { ", (" });
+            for column in 0..self.columns {
+                parameter += 1;
+                text.push_str(if column == 0 { "$" } else { ",$" });
+                text.push_str(&parameter.to_string());
+            }
+            text.push(')');
+        }
+        text.push_str(self.tail);
+        text
+    }
 }
 
 /// The query of `sqlx` for the database that its result is asked of.
@@ -104,6 +170,14 @@ macro_rules! bound {
 }
 
 impl Query {
+    /// A statement put together of our own texts: nothing that came from outside stands in it.
+    pub(crate) fn composed(text: String) -> Self {
+        Self {
+            text: AssertSqlSafe(text).into_sql_str(),
+            values: Vec::new(),
+        }
+    }
+
     /// Gives the next parameter.
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());

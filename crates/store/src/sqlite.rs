@@ -2,25 +2,33 @@
 
 use crate::error::is_damage;
 use crate::lock::ProcessLock;
-use crate::query::Connection;
+use crate::query::{Connection, query};
 use crate::write::Writer;
-use crate::{OpenError, StoreError};
+use crate::{OpenError, StoreError, row};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Connections for reading: management asks little, and a slow list must not hold up the rest.
 const READERS_MAX: u32 = 4;
 
+const CHECK: &str = "SELECT quick_check AS found FROM pragma_quick_check(1)";
+
+/// How long opening the file may take: its disk may be busy while a machine starts, and nobody
+/// waits for an answer yet.
+const OPENING_MAX: Duration = Duration::from_secs(60);
+
 /// The open file.
 pub(crate) struct File {
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
+    path: PathBuf,
+    busy_timeout: Duration,
     /// Held as long as the connections are.
     _lock: ProcessLock,
 }
@@ -30,24 +38,35 @@ impl File {
     pub(crate) async fn open(path: &Path, busy_timeout: Duration) -> Result<Self, OpenError> {
         make_private(path)?;
         let lock = ProcessLock::take(path)?;
-        let options = connection(path, busy_timeout);
-        let writing = options
-            .clone()
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
-        let writer = pool(writing, 1, busy_timeout).await;
-        let writer = match writer {
-            Ok(writer) => writer.acquire().await,
-            Err(error) => Err(error),
-        };
+        let writer = writing(path, busy_timeout).await;
         let writer = writer.map_err(|error| open_error(path, error))?;
-        let reading = options.pragma("query_only", "ON");
-        let readers = pool(reading, READERS_MAX, busy_timeout).await;
+        let reading = connection(path, busy_timeout).pragma("query_only", "ON");
+        let readers = pool(reading, READERS_MAX, busy_timeout);
+        let opened = first(&readers, busy_timeout).await;
+        opened.map_err(|error| open_error(path, error))?;
         Ok(Self {
-            writer: Writer::new(Connection::Sqlite(writer)),
-            readers: readers.map_err(|error| open_error(path, error))?,
+            writer: Writer::new(writer),
+            readers,
+            path: path.to_owned(),
+            busy_timeout,
             _lock: lock,
         })
+    }
+
+    /// Opens the file anew for writing, and checks it whole. Nothing is written before that works.
+    pub(crate) async fn reopen(&self) -> Result<(), StoreError> {
+        let open = async || {
+            let mut connection = writing(&self.path, self.busy_timeout).await?;
+            let found = query(CHECK).fetch_one(&mut connection).await?;
+            let found = row::text(&found, "found").unwrap_or_default();
+            if found == "ok" {
+                return Ok(connection);
+            }
+            Err(sqlx::Error::Protocol(format!(
+                "the file is damaged: {found}"
+            )))
+        };
+        Ok(self.writer.reopen(open).await?)
     }
 
     /// A connection that only reads.
@@ -84,6 +103,16 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// The connection that writes.
+async fn writing(path: &Path, busy_timeout: Duration) -> Result<Connection, sqlx::Error> {
+    let options = connection(path, busy_timeout)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    // Its one connection is taken here, for good.
+    let pool = pool(options, 1, OPENING_MAX);
+    Ok(Connection::Sqlite(pool.acquire().await?))
+}
+
 fn connection(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
     use sqlx::ConnectOptions;
     SqliteConnectOptions::new()
@@ -94,19 +123,27 @@ fn connection(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-async fn pool(
-    options: SqliteConnectOptions,
-    size: u32,
-    busy_timeout: Duration,
-) -> Result<SqlitePool, sqlx::Error> {
+fn pool(options: SqliteConnectOptions, size: u32, patience: Duration) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(busy_timeout)
+        .acquire_timeout(patience)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_with(options)
-        .await
+        .connect_lazy_with(options)
+}
+
+/// Opens the first connection of a pool, which has longer for it than those that are asked for
+/// while somebody waits.
+async fn first(pool: &SqlitePool, patience: Duration) -> Result<(), sqlx::Error> {
+    let tries = OPENING_MAX.as_millis() / patience.as_millis().max(1);
+    for _ in 0..tries {
+        match pool.acquire().await {
+            Err(sqlx::Error::PoolTimedOut) => {}
+            opened => return opened.map(drop),
+        }
+    }
+    pool.acquire().await.map(drop)
 }
 
 fn open_error(path: &Path, error: sqlx::Error) -> OpenError {

@@ -6,6 +6,7 @@ use crate::open::Inner;
 use crate::query::{Connection, query};
 use crate::trial;
 use crate::{Scope, Store, StoreError};
+use sqlx::Error;
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
@@ -35,9 +36,20 @@ impl Writer {
 
     /// Waits for the turn and begins a transaction.
     pub(crate) async fn begin(&self) -> Result<Turn, StoreError> {
+        self.begin_raw().await.map_err(|error| {
+            if matches!(error, Error::PoolClosed) {
+                StoreError::Unavailable("closed".to_owned())
+            } else {
+                error.into()
+            }
+        })
+    }
+
+    /// The same, with the reason as the database tells it.
+    pub(crate) async fn begin_raw(&self) -> Result<Turn, Error> {
         let turn = Arc::clone(&self.0).lock_owned().await;
-        let mut writing = OwnedMutexGuard::try_map(turn, Option::as_mut)
-            .map_err(|_| StoreError::Unavailable("closed".to_owned()))?;
+        let mut writing =
+            OwnedMutexGuard::try_map(turn, Option::as_mut).map_err(|_| Error::PoolClosed)?;
         writing.undo().await;
         query(BEGIN).execute(&mut writing.connection).await?;
         writing.begun = true;
@@ -50,6 +62,23 @@ impl Writer {
             Some(writing) => Ok(writing.connection.close().await?),
             None => Ok(()),
         }
+    }
+
+    /// Closes the connection and opens another in its place. Until that works, nothing is written.
+    pub(crate) async fn reopen(
+        &self,
+        open: impl AsyncFnOnce() -> Result<Connection, Error>,
+    ) -> Result<(), Error> {
+        let mut turn = self.0.lock().await;
+        if let Some(writing) = turn.take()
+            && let Err(error) = writing.connection.close().await
+        {
+            tracing::debug!(%error, "A broken connection was not closed in order");
+        }
+        let connection = open().await?;
+        let begun = false;
+        *turn = Some(Writing { connection, begun });
+        Ok(())
     }
 
     /// Undoes what was begun and not committed, unless the next change is doing so already.
@@ -103,6 +132,11 @@ impl Turn {
 
     /// Makes it so, and keeps the turn until what this gives is dropped.
     pub(crate) async fn commit(self) -> Result<impl Sized, StoreError> {
+        Ok(self.commit_raw().await?)
+    }
+
+    /// The same, with the reason as the database tells it.
+    pub(crate) async fn commit_raw(self) -> Result<impl Sized, Error> {
         match self {
             Self::Sqlite(mut writing) => {
                 query(COMMIT).execute(&mut writing.connection).await?;

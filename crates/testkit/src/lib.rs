@@ -32,7 +32,7 @@ pub use acme::{AcmeFault, Authority};
 pub use client::{Answer, BodyEnd, Client, Ended};
 pub use dns::{NameServer, Reply};
 pub use frames::{FrameClient, NoFrame, RawFrame};
-pub use gateway::{Builder, Gateway, MANAGEMENT_KEY, NotStarted, Signal};
+pub use gateway::{Builder, Gateway, MANAGEMENT_KEY, NotStarted, STRICT, STRICT_ALL, Signal};
 pub use http2::{Exchange, Http2Client, Reset};
 pub use identity_provider::{
     CLIENT_ID as OIDC_CLIENT_ID, CLIENT_SECRET as OIDC_CLIENT_SECRET, IdentityProvider, SentBack,

@@ -1,6 +1,6 @@
 //! A scripted upstream on loopback: records what reaches it, answers what the test says.
 
-use crate::request::{self, Read, Request};
+use crate::request::{self, Bodies, Read, Request};
 use crate::wait;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write};
@@ -119,10 +119,12 @@ pub fn chunk(data: &[u8]) -> Step {
 impl Origin {
     /// Starts an origin that answers each strict request with the steps `answer` gives.
     pub fn start(answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        Self::start_over(
-            Arc::new(answer),
-            Arc::new(|stream| Some(Box::new(stream) as Box<dyn Stream>)),
-        )
+        Self::start_over(Arc::new(answer), Arc::new(clear), Bodies::OfLength)
+    }
+
+    /// As [`Self::start`]; it takes bodies in chunks too.
+    pub fn start_chunked(answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::start_over(Arc::new(answer), Arc::new(clear), Bodies::InChunks)
     }
 
     /// As [`Self::start`], over what `carrier` makes of an accepted socket, such as TLS.
@@ -130,10 +132,10 @@ impl Origin {
         carrier: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
         answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        Self::start_over(Arc::new(answer), Arc::new(carrier))
+        Self::start_over(Arc::new(answer), Arc::new(carrier), Bodies::OfLength)
     }
 
-    fn start_over(answer: Arc<Answer>, carrier: Arc<Carrier>) -> Self {
+    fn start_over(answer: Arc<Answer>, carrier: Arc<Carrier>, bodies: Bodies) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("its address");
         let (seen, stopping) = (Arc::<Seen>::default(), Arc::<AtomicBool>::default());
@@ -154,7 +156,7 @@ impl Origin {
                     stream.set_nodelay(true).ok();
                     seen.open.fetch_add(1, Ordering::Relaxed);
                     if let Some(stream) = carrier(stream) {
-                        serve(stream, number, &*answer, &seen);
+                        serve(stream, (number, bodies), &*answer, &seen);
                     }
                     seen.open.fetch_sub(1, Ordering::Relaxed);
                 };
@@ -250,10 +252,20 @@ impl Drop for Origin {
     }
 }
 
-fn serve(mut stream: Box<dyn Stream>, number: usize, answer: &Answer, seen: &Seen) {
+/// A socket without more.
+fn clear(socket: TcpStream) -> Option<Box<dyn Stream>> {
+    Some(Box::new(socket))
+}
+
+fn serve(
+    mut stream: Box<dyn Stream>,
+    (number, bodies): (usize, Bodies),
+    answer: &Answer,
+    seen: &Seen,
+) {
     let (mut buffer, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
-        match request::read(&buffer, number) {
+        match request::read(&buffer, number, bodies) {
             Err(fault) => return lock(&seen.faults).push(fault),
             Ok(Read::Whole(request, len)) => {
                 buffer.drain(..len);

@@ -47,11 +47,20 @@ pub(crate) enum Read {
     More,
 }
 
+/// Which bodies an origin takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Bodies {
+    /// Those of a length: the gateway knows that of every body it keeps.
+    OfLength,
+    /// Those in chunks too: of bodies that are sent on while they arrive.
+    InChunks,
+}
+
 /// Reads one request.
 ///
 /// # Errors
 /// What is not strict about it.
-pub(crate) fn read(bytes: &[u8], connection: usize) -> Result<Read, String> {
+pub(crate) fn read(bytes: &[u8], connection: usize, bodies: Bodies) -> Result<Read, String> {
     let Some(head_len) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         return if bytes.len() > 256 * 1024 {
             Err("a head without end".to_owned())
@@ -82,16 +91,19 @@ pub(crate) fn read(bytes: &[u8], connection: usize) -> Result<Read, String> {
     if values("host").len() != 1 {
         return Err(format!("not exactly one Host: {head:?}"));
     }
-    if !values("transfer-encoding").is_empty() {
-        return Err("a Transfer-Encoding, though the gateway knows every length".to_owned());
-    }
-    let body_len = match values("content-length").as_slice() {
-        [] => 0,
-        [(_, value)] => decimal(value)?,
-        _ => return Err("two lengths".to_owned()),
+    let rest = &bytes[head_len + 4..];
+    let coding = values("transfer-encoding");
+    let body = match (coding.as_slice(), values("content-length").as_slice()) {
+        ([], []) => Some((Vec::new(), 0)),
+        ([], [(_, value)]) => {
+            let len = decimal(value)?;
+            rest.get(..len).map(|body| (body.to_vec(), len))
+        }
+        ([(_, coding)], []) if bodies == Bodies::InChunks && coding == "chunked" => chunks(rest)?,
+        ([], _) => return Err("two lengths".to_owned()),
+        _ => return Err("a Transfer-Encoding, though the gateway knows every length".to_owned()),
     };
-    let start = head_len + 4;
-    let Some(body) = bytes.get(start..start + body_len) else {
+    let Some((body, body_len)) = body else {
         return Ok(Read::More);
     };
     let request = Request {
@@ -99,9 +111,39 @@ pub(crate) fn read(bytes: &[u8], connection: usize) -> Result<Read, String> {
         method,
         target,
         fields,
-        body: body.to_vec(),
+        body,
     };
-    Ok(Read::Whole(request, start + body_len))
+    Ok(Read::Whole(request, head_len + 4 + body_len))
+}
+
+/// A body in chunks without extensions and trailers, and how many bytes it took; nothing while it
+/// is not whole.
+fn chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
+    let (mut body, mut at) = (Vec::new(), 0);
+    loop {
+        let rest = &bytes[at..];
+        let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else {
+            return Ok(None);
+        };
+        let size = std::str::from_utf8(&rest[..line]).unwrap_or_default();
+        let plain = size.len() <= 8
+            && size.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && (size == "0" || !size.starts_with('0'));
+        let size = usize::from_str_radix(size, 16).ok().filter(|_| plain);
+        let size = size.ok_or("not the size of a chunk")?;
+        let from = at + line + 2;
+        let Some(data) = bytes.get(from..from + size + 2) else {
+            return Ok(None);
+        };
+        if !data.ends_with(b"\r\n") {
+            return Err("a chunk that is not as long as it says".to_owned());
+        }
+        at = from + size + 2;
+        if size == 0 {
+            return Ok(Some((body, at)));
+        }
+        body.extend_from_slice(&data[..size]);
+    }
 }
 
 fn start_line(line: &str) -> Result<(String, String), String> {

@@ -15,7 +15,7 @@ const NANOS: u64 = 1_000_000_000;
 impl SystemClock {
     pub(crate) fn new() -> Self {
         Self {
-            zero: nanos(clock_gettime(ClockId::Monotonic)).saturating_sub(NANOS),
+            zero: nanos(clock_gettime(ClockId::Boottime)).saturating_sub(NANOS),
         }
     }
 }

@@ -75,6 +75,7 @@ fn bound(body: &[u8]) {
     let bounds = Bounds {
         output_tokens: Some(7),
         choices: Some(2),
+        service: None,
     };
     for surface in Surface::ALL {
         assert!(Asks::read(surface, body).is_ok());

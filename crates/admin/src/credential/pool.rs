@@ -115,7 +115,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     BASE,
     Operation {
         id: "operations_providers",
-        command: "cooldown providers",
+        command: "credential providers",
         about: "How each provider and its credentials are doing (cliproxyapi++)",
         path: "/v0/operations/providers/status",
         answers: &[(200, Content::Object(&[PROVIDERS]))],
@@ -124,7 +124,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         id: "operations_balance",
-        command: "cooldown balance",
+        command: "credential pool",
         about: "Which credentials are used before which (cliproxyapi++)",
         path: "/v0/operations/load_balancing/status",
         answers: &[(200, Content::Object(&[BALANCE]))],

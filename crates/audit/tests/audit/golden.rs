@@ -115,6 +115,7 @@ fn example(action: Action) -> Event<'static> {
         | Action::TokenUpdate
         | Action::TokenSuspend
         | Action::TokenResume
+        | Action::BudgetList
         | Action::OperatorList
         | Action::AdminAccess
         | Action::MaintenanceOff => managed(action),
@@ -125,6 +126,13 @@ fn example(action: Action) -> Event<'static> {
         | Action::ManagementKeyRevoke => managed(action)
             .with_detail(Key::Kind, Value::Word("operator"))
             .with_detail(Key::Name, Value::OwnedWord("mky_1".into())),
+        Action::BudgetCreate
+        | Action::BudgetRead
+        | Action::BudgetUpdate
+        | Action::BudgetDelete
+        | Action::BudgetReset => {
+            managed(action).with_detail(Key::Name, Value::OwnedWord("bud_1".into()))
+        }
         Action::OperatorCreate
         | Action::OperatorRead
         | Action::OperatorUpdate

@@ -3,6 +3,7 @@
 //! A kind is all there is to know about a value: the schema, the reference page and the reader
 //! ask the same object, so they can't disagree.
 
+mod amount;
 mod choice;
 mod list;
 mod net;
@@ -11,6 +12,7 @@ mod secret;
 mod text;
 mod unit;
 
+pub(crate) use amount::{Limit, limit};
 pub(crate) use choice::choice;
 pub(crate) use list::list;
 pub(crate) use net::{address, denied_network, network, networks_or_all_private, socket};

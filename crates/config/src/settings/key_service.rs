@@ -93,6 +93,39 @@ impl Written {
         (at, egress): (&KeyPath, &Egress),
         checks: &mut Checks<'_>,
     ) -> Option<KeyService> {
+        self.check_written(source, at, checks);
+        let (key, allow_private) = (self.name.clone(), self.allow_private.clone());
+        let (kind, url) = self.kind(source)?;
+        let place = at.name("address");
+        let url = match parse_url(&url, Purpose::KeyService, Giver::Operator) {
+            Ok(url) => url,
+            Err(refusal) => {
+                checks.error_at(&place, refusal.to_string());
+                return None;
+            }
+        };
+        let exceptions = Exceptions {
+            allow_private,
+            allow_metadata: false,
+        };
+        if let Err(problem) = egress.admit(&url, &exceptions) {
+            checks.error_at(&place, problem);
+        }
+        if is_clear_text(&url) && exceptions.allow_private.is_empty() {
+            let problem =
+                "is `http` outside of `allow_private`: anybody on the way would see the key";
+            checks.error_at(&place, problem);
+        }
+        Some(KeyService {
+            url,
+            allow_private: exceptions.allow_private,
+            key: key?,
+            kind,
+        })
+    }
+
+    /// Tells what is missing.
+    fn check_written(&self, source: KekSource, at: &KeyPath, checks: &mut Checks<'_>) {
         let is_transit = source == KekSource::VaultTransit;
         let needed = [
             ("name", self.name.is_some(), true),
@@ -121,12 +154,15 @@ impl Written {
         if self.name.as_deref().is_some_and(|name| !fits(name)) {
             checks.error_at(&at.name("name"), "is no name of a key");
         }
-        let key = self.name;
-        let (kind, url) = match source {
+    }
+
+    /// How the service is spoken to, and where it is.
+    fn kind(self, source: KekSource) -> Option<(KeyServiceKind, String)> {
+        match source {
             KekSource::VaultTransit => {
                 let url = format!("{}/v1/{}", self.address?.trim_end_matches('/'), self.mount);
                 let (token, namespace) = (self.token?, self.namespace);
-                (KeyServiceKind::Transit { token, namespace }, url)
+                Some((KeyServiceKind::Transit { token, namespace }, url))
             }
             KekSource::AwsKms => {
                 let region = self.region?;
@@ -139,36 +175,10 @@ impl Written {
                     secret_access_key: self.secret_access_key?,
                     session_token: self.session_token,
                 };
-                (kind, url)
+                Some((kind, url))
             }
-            KekSource::Env | KekSource::File | KekSource::SystemdCredential => return None,
-        };
-        let place = at.name("address");
-        let url = match parse_url(&url, Purpose::KeyService, Giver::Operator) {
-            Ok(url) => url,
-            Err(refusal) => {
-                checks.error_at(&place, refusal.to_string());
-                return None;
-            }
-        };
-        let exceptions = Exceptions {
-            allow_private: self.allow_private,
-            allow_metadata: false,
-        };
-        if let Err(problem) = egress.admit(&url, &exceptions) {
-            checks.error_at(&place, problem);
+            KekSource::Env | KekSource::File | KekSource::SystemdCredential => None,
         }
-        if is_clear_text(&url) && exceptions.allow_private.is_empty() {
-            let problem =
-                "is `http` outside of `allow_private`: anybody on the way would see the key";
-            checks.error_at(&place, problem);
-        }
-        Some(KeyService {
-            url,
-            allow_private: exceptions.allow_private,
-            key: key?,
-            kind,
-        })
     }
 }
 

@@ -9,6 +9,9 @@ mod anomaly;
 mod audit;
 mod auth;
 mod breaker;
+mod budget_scope;
+mod budget_text;
+mod budgets;
 mod compat;
 mod egress;
 mod egress_proxy;
@@ -27,6 +30,7 @@ mod postgres;
 mod prices;
 mod provider;
 mod provider_kind;
+mod rate_classes;
 mod redis;
 mod retry;
 mod route;
@@ -48,6 +52,9 @@ pub use anomaly::{Anomaly, AnomalyAction};
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
 pub use auth::Auth;
 pub use breaker::Breaker;
+pub use budget_scope::{BudgetScope, PairText, TokenName};
+pub use budget_text::{limit_of, measure_of, window_of};
+pub use budgets::{BudgetSetting, Budgets, Ledger};
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
 pub use egress_proxy::Proxy;
@@ -64,6 +71,7 @@ pub use postgres::{PostgresServer, PostgresTls};
 pub use prices::Prices;
 pub use provider::{Credential, CredentialTenant, Provider};
 pub use provider_kind::ProviderKind;
+pub use rate_classes::StrictRate;
 pub use redis::{Redis, RedisServer};
 pub use retry::Retry;
 pub use route::{Access, ContentCoding, RateBy, RateLimit, Route};
@@ -138,6 +146,10 @@ pub struct Settings {
     pub llm: Llm,
     /// What models cost.
     pub prices: Prices,
+    /// How money of calls is written down.
+    pub ledger: Ledger,
+    /// Limits of what calls may cost or use.
+    pub budgets: Budgets,
     /// The audit log.
     pub audit: Audit,
     /// The process log and the access log.
@@ -241,6 +253,8 @@ keys! {
         models: Models = section(),
         llm: llm::LlmFile = section(),
         prices: Prices = section(),
+        ledger: Ledger = section(),
+        budgets: budgets::BudgetsFile = section(),
         audit: audit::AuditFile = section(),
         logging: Logging = section(),
         sandbox: Sandbox = section(),
@@ -291,6 +305,8 @@ impl Settings {
             models: file.models,
             llm: llm.settings,
             prices: file.prices,
+            budgets: file.budgets.check(&file.ledger, checks),
+            ledger: file.ledger,
             logging: file.logging,
             sandbox: file.sandbox,
             compat: file.compat,

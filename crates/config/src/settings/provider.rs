@@ -1,5 +1,6 @@
 //! LLM providers and their credentials.
 
+use super::budgets::{self, BudgetSetting, QuotaFile};
 use super::egress::{is_clear_text, operator_url};
 use super::headers::{HeaderRules, ProviderHeadersFile, forwarded, place_of, section_or_fields};
 use super::llm::CheckedLlm;
@@ -51,6 +52,8 @@ pub struct Provider {
     pub tls: Option<UpstreamTls>,
     /// Whether it runs on machines of the operator.
     pub self_hosted: bool,
+    /// What it may be used for in a time.
+    pub quota: Option<BudgetSetting>,
     /// Whether it is used.
     pub enabled: bool,
 }
@@ -134,6 +137,7 @@ keys! {
         /// Whether it runs on machines of yours, where models may cost nothing
         /// (`prices.unknown_model: zero`).
         self_hosted: bool = switch().or(false),
+        quota: OnOrOff<QuotaFile> = section_or_off(),
         /// Whether it is used.
         enabled: bool = switch().or(true),
     }
@@ -168,7 +172,7 @@ keys! {
     }
 }
 
-fn read_tenant(text: &str) -> Result<CredentialTenant, String> {
+pub(super) fn read_tenant(text: &str) -> Result<CredentialTenant, String> {
     match text {
         "default" => Ok(CredentialTenant::Default),
         "*" => Ok(CredentialTenant::Every),
@@ -179,7 +183,7 @@ fn read_tenant(text: &str) -> Result<CredentialTenant, String> {
     }
 }
 
-fn read_project(text: &str) -> Result<String, String> {
+pub(super) fn read_project(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_slug = !text.is_empty() && text.len() <= 63 && text.bytes().all(allowed);
     if is_slug || text.parse::<ProjectId>().is_ok() {
@@ -253,6 +257,7 @@ impl ProviderFile {
         let headers = self.headers.check(self.forward_headers, headers, checks);
         let tls = self.tls.check(&base_url, &path.name("tls"), checks);
         let enabled = self.enabled;
+        let quota = budgets::quota(self.quota, &name, &path.name("quota"), checks);
         let credentials = usable(self.credentials, (kind, self.disable_cooling), path, checks);
         if credentials.is_empty() && enabled {
             let problem =
@@ -274,6 +279,7 @@ impl ProviderFile {
             allow_private: self.allow_private,
             tls,
             self_hosted: self.self_hosted,
+            quota,
             enabled,
         })
     }
@@ -378,6 +384,7 @@ impl Provider {
             breaker: Some(Breaker::DEFAULT),
             allow_private: Vec::new(),
             tls: None,
+            quota: None,
             self_hosted: true,
             enabled: true,
         })

@@ -38,6 +38,8 @@ pub struct Route {
     pub body_bytes_max: Option<u64>,
     /// Whether GET, HEAD and OPTIONS may carry a body.
     pub allow_body: bool,
+    /// Whether a body is sent on while it arrives (EDGE-20).
+    pub streaming: bool,
     /// Whether `%2F` may stand in a path segment.
     pub allow_encoded_slash: bool,
     /// Whether `;` may stand in a path segment.
@@ -178,8 +180,13 @@ keys! {
         body_bytes_max: Option<u64> = bytes(1..=256 * MIB).optional(),
         /// Whether GET, HEAD and OPTIONS may carry a body.
         allow_body: bool = switch().or(false),
+        /// Whether a body is sent on while it arrives, instead of once it is whole: for uploads
+        /// that are better not kept. Nothing looks into such a body, and its request is never
+        /// repeated; so no `signing` of it, no `policy` here, no content coding. Calls that a
+        /// project's or token's policy binds are read whole all the same.
+        streaming: bool = switch().or(false),
         /// Content codings a body may have. It is decoded within its bound and sent on without
-        /// one; any other coding gets 415.
+        /// one; any other coding gets 415, and with `streaming` every one.
         content_encodings: Vec<ContentCoding> = list(choice(&CODINGS))
             .or(ContentCoding::DEFAULT.to_vec()),
     }
@@ -259,6 +266,14 @@ impl RouteFile {
             let problem = "names nobody: list addresses, or leave it out";
             checks.error_at(&path.name("allowed_ips"), problem);
         }
+        let policy = self.policy.check(&path.name("policy"), checks);
+        let mut content_encodings = self.request.content_encodings;
+        if self.request.streaming {
+            let at = path.name("request");
+            let upstream = upstreams.iter().find(|known| known.name == upstream);
+            check_streaming(&at, (upstream, policy.is_some()), checks);
+            content_encodings = Vec::new();
+        }
         let rate = self
             .rate_limit
             .read(self.access, &path.name("rate_limit"), checks);
@@ -272,12 +287,41 @@ impl RouteFile {
             rate,
             body_bytes_max: self.request.body_bytes_max,
             allow_body: self.request.allow_body,
-            content_encodings: self.request.content_encodings,
+            streaming: self.request.streaming,
+            content_encodings,
             allow_encoded_slash: self.path.allow_encoded_slash,
             allow_semicolon: self.path.allow_semicolon,
-            policy: self.policy.check(&path.name("policy"), checks),
+            policy,
             response_stream_bytes_max: self.response.stream_bytes_max,
         })
+    }
+}
+
+/// What can't be had of a body that nobody sees whole.
+fn check_streaming(
+    request: &KeyPath,
+    (upstream, has_policy): (Option<&Upstream>, bool),
+    checks: &mut Checks<'_>,
+) {
+    let streaming = request.name("streaming");
+    if let Some(upstream) = upstream
+        && let Some(signing) = &upstream.signing
+        && signing.mode.covers_body()
+    {
+        let problem = format!(
+            "can't be: `upstreams.{}.signing` signs the body, which must be whole for that",
+            upstream.name
+        );
+        checks.error_at(&streaming, problem);
+    }
+    if has_policy {
+        let problem = "can't be with a `policy`, which looks into bodies";
+        checks.error_at(&streaming, problem);
+    }
+    let codings = request.name("content_encodings");
+    if checks.is_written_at(&codings) {
+        let problem = "has no effect with `streaming`: such a body is not decoded";
+        checks.error_at(&codings, problem);
     }
 }
 

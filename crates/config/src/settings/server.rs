@@ -3,6 +3,7 @@
 use super::Egress;
 use super::front_door::{FrontDoor, FrontDoorFile};
 use super::maintenance::{self, Maintenance, message};
+use super::rate_classes::{RateClassesFile, StrictRate};
 use super::server_cors::{Cors, CorsFile};
 use super::server_guard::{GlobalRateFile, IpRate, Rate, Security};
 use super::server_listen::{self, Guards, LOOPBACK, Listen, ListenFile};
@@ -61,6 +62,8 @@ pub struct Server {
     pub cors: Option<Cors>,
     /// The limit of all data requests together; `None` is off.
     pub rate: Option<Rate>,
+    /// The limit of log-ins and of tests of outside things.
+    pub strict_rate: StrictRate,
     /// Who may come at all.
     pub ip_lists: IpLists,
     /// The per-address limit; `None` is off.
@@ -133,6 +136,7 @@ keys! {
         cors: CorsFile = section(),
         security: Security = section(),
         rate_limit: GlobalRateFile = section(),
+        rate_limit_classes: RateClassesFile = section(),
         /// Whether callers get 503 and `message`; health, management and metrics stay.
         maintenance_mode: bool = switch().or(false),
         /// What callers are told in maintenance.
@@ -381,6 +385,7 @@ impl ServerFile {
             underscore_headers: self.http.underscore_headers,
             cors: self.cors.check(checks),
             rate: self.rate_limit.check(checks),
+            strict_rate: self.rate_limit_classes.strict(),
             ip_lists: self.security.ip_lists(checks),
             ip_rate: self.security.rate(checks),
             rate_exempt: self.security.rate_exempt(),

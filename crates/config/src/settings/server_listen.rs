@@ -20,6 +20,8 @@ pub struct Listen {
     pub http2: Option<bool>,
     /// Whether all it does is to send callers to TLS (EDGE-13).
     pub redirect_http: bool,
+    /// The port it sends them to; `None` is that of the first listener that speaks TLS.
+    pub redirect_port: Option<u16>,
 }
 
 keys! {
@@ -38,6 +40,10 @@ keys! {
         /// Whether it sends callers to the first listener that speaks TLS, and serves nothing:
         /// GET and HEAD get 308, everything else 403.
         redirect_http: bool = switch().or(false),
+        /// The port that `redirect_http` sends callers to: the public one, where something in
+        /// front gives TLS another than it is bound to. Without it: that of the first listener
+        /// that speaks TLS.
+        redirect_port: Option<u16> = whole(1..=65_535).optional(),
     }
 }
 
@@ -63,6 +69,7 @@ pub(super) fn one(host: IpAddr, port: u16, guards: Guards, checks: &mut Checks<'
         tls: guards.tls,
         http2: None,
         redirect_http: false,
+        redirect_port: None,
     };
     check_bind(&KeyPath::of("server.host"), listen, guards, checks);
     vec![listen]
@@ -128,10 +135,15 @@ impl ListenFile {
             tls: self.tls.unwrap_or(guards.tls && !self.redirect_http),
             http2: self.http2,
             redirect_http: self.redirect_http,
+            redirect_port: self.redirect_port,
         };
         if self.tls == Some(true) && !guards.tls {
             let problem = "is on, but `server.tls` is not, which names the certificates";
             checks.error_at(&path.name("tls"), problem);
+        }
+        if !listen.redirect_http && self.redirect_port.is_some() {
+            let problem = "has no effect without `redirect_http`";
+            checks.error_at(&path.name("redirect_port"), problem);
         }
         if listen.redirect_http {
             let redirect = path.name("redirect_http");

@@ -52,6 +52,13 @@ pub enum SigningMode {
     Secret,
 }
 
+impl SigningMode {
+    /// Whether the body is part of what is signed.
+    pub(crate) const fn covers_body(&self) -> bool {
+        matches!(self, Self::Bolthub { .. } | Self::V1 { body: true, .. })
+    }
+}
+
 /// Which path a bolthub signature covers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BoltPath {

@@ -123,6 +123,10 @@ fn listeners_that_contradict_something_are_refused() {
             "server.listen[1].http2: has no effect",
         ),
         (
+            "{listen: [{port: 1}, {port: 2, tls: false, redirect_port: 443}], TLS}",
+            "server.listen[1].redirect_port: has no effect",
+        ),
+        (
             "{listen: [{port: 2, redirect_http: true}], TLS}",
             "server.listen: has no entry with TLS",
         ),

@@ -43,6 +43,53 @@ fn a_free_route_always_has_a_limit() {
     );
 }
 
+// EDGE-20
+#[test]
+fn a_streamed_body_can_be_neither_signed_nor_looked_into_nor_decoded() {
+    let with = |upstream: &str, route: &str| {
+        Case::yaml(&format!(
+            "upstreams: {{api: {{url: 'https://api.example'{upstream}}}}}\nroutes:\n  \
+             'POST /x': {{upstream: api, {route}}}\n"
+        ))
+    };
+    let signing = |mode: &str| {
+        let keys = "keys: [{id: a, secret: 0123456789abcdef0123456789abcdeF}], active: a";
+        format!(", signing: {{mode: {mode}, {keys}}}")
+    };
+    let streams = "request: {streaming: true}";
+    for (name, upstream, route, want) in [
+        ("bolthub", signing("bolthub"), streams, "signs the body"),
+        ("v1", signing("v1"), streams, "signs the body"),
+        (
+            "a policy",
+            String::new(),
+            "request: {streaming: true}, policy: {allow_tools: false}",
+            "can't be with a `policy`",
+        ),
+        (
+            "codings",
+            String::new(),
+            "request: {streaming: true, content_encodings: [gzip]}",
+            "such a body is not decoded",
+        ),
+    ] {
+        let errors = with(&upstream, route).errors();
+        assert!(errors.contains(want), "{name}: {errors}");
+    }
+    for (name, upstream) in [
+        ("unsigned", String::new()),
+        (
+            "a v1 that leaves the body out",
+            signing("v1, body: unsigned"),
+        ),
+        ("a secret", signing("secret")),
+    ] {
+        let settings = with(&upstream, streams).settings();
+        assert!(settings.routes[0].streaming, "{name}");
+        assert!(settings.routes[0].content_encodings.is_empty(), "{name}");
+    }
+}
+
 #[test]
 fn bad_routes_say_what_is_wrong() {
     for (name, routes, want) in [

@@ -31,6 +31,10 @@ fn rows() -> Vec<Row> {
         (Refusal::InvalidJson(json_fault()), 400, "invalid_json", INVALID, "invalid_json", INVALID, ARGUMENT),
         (Refusal::DuplicateKey(json_fault()), 400, "duplicate_key", INVALID, "duplicate_key", INVALID, ARGUMENT),
         (Refusal::Unauthenticated(AuthnFailure::Unknown), 401, "invalid_token", "authentication_error", "invalid_api_key", "authentication_error", "UNAUTHENTICATED"),
+        (Refusal::BudgetExhausted { budget: None, reset: None }, 402, "budget_exhausted", "insufficient_quota", "budget_exhausted", "billing_error", "FAILED_PRECONDITION"),
+        (Refusal::CostNotBoundable("x".into()), 400, "cost_not_boundable", INVALID, "cost_not_boundable", INVALID, ARGUMENT),
+        (Refusal::ModelNotPriced("m".into()), 400, "model_not_priced", INVALID, "model_not_priced", INVALID, ARGUMENT),
+        (Refusal::LedgerUnavailable, 503, "ledger_unavailable", "server_error", "ledger_unavailable", "api_error", "UNAVAILABLE"),
         (Refusal::ProjectInactive, 403, "project_inactive", NO, "project_inactive", NO, DENIED),
         (Refusal::AccessRevoked, 403, "access_revoked", NO, "access_revoked", NO, DENIED),
         (Refusal::TenantSuspended, 403, "tenant_suspended", NO, "tenant_suspended", NO, DENIED),
@@ -46,6 +50,7 @@ fn rows() -> Vec<Row> {
         (Refusal::BadContentType, 415, "bad_content_type", INVALID, "unsupported_media_type", INVALID, ARGUMENT),
         (Refusal::RateLimited(limited), 429, "rate_limited", "rate_limit_error", "rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED"),
         (cooling, 429, "model_cooldown", "rate_limit_error", "model_cooldown", "rate_limit_error", "RESOURCE_EXHAUSTED"),
+        (Refusal::CredentialUnavailable("openai".to_owned()), 503, "credential_unavailable", "server_error", "credential_unavailable", "api_error", "UNAVAILABLE"),
         (Refusal::UpstreamAuth(401), 503, "upstream_auth", "server_error", "upstream_auth_error", "api_error", "UNAVAILABLE"),
         (Refusal::UpstreamError("500".to_owned()), 502, "upstream_error", "server_error", "upstream_error", "api_error", "INTERNAL"),
         (Refusal::UpstreamProtocol("cut".to_owned()), 502, "upstream_protocol", "server_error", "upstream_protocol", "api_error", "INTERNAL"),
@@ -103,10 +108,7 @@ fn every_class_is_told_by_status_and_field_and_in_each_dialects_words() {
 
 #[test]
 fn sdks_are_told_not_to_retry_where_the_status_alone_would_make_them() {
-    let others = [
-        Refusal::RequestsUsedUp,
-        Refusal::CredentialUnavailable("openai".to_owned()),
-    ];
+    let others = [Refusal::RequestsUsedUp];
     let table = rows().into_iter().map(|(refusal, ..)| refusal);
     let vain = table
         .chain(others)
@@ -115,9 +117,10 @@ fn sdks_are_told_not_to_retry_where_the_status_alone_would_make_them() {
     assert_eq!(
         vain.collect::<Vec<_>>(),
         [
+            "budget_exhausted",
+            "credential_unavailable",
             "upstream_auth",
-            "rate_limit_exceeded",
-            "credential_unavailable"
+            "rate_limit_exceeded"
         ]
     );
 }

@@ -17,7 +17,8 @@ impl Keeper {
     pub(super) fn ask(&mut self, mut ask: Ask, at: &mut At<'_>) {
         ask.budgets.sort_unstable();
         ask.budgets.dedup();
-        let known = ask.budgets.iter().all(|id| self.books.contains_key(id));
+        let known = |id: &BudgetId| self.books.contains_key(id) || self.gone.contains_key(id);
+        let known = ask.budgets.iter().all(known);
         if self.life.is_none() || self.draining || !known {
             at.send(Notice::Refused {
                 hold: ask.hold,
@@ -31,6 +32,7 @@ impl Keeper {
             wishes: SmallVec::new(),
             recalled: SmallVec::new(),
             waiting: None,
+            was_absent: false,
         };
         self.attempt(asking, at);
     }
@@ -43,6 +45,7 @@ impl Keeper {
         let mut wanted: SmallVec<[BudgetId; 4]> = SmallVec::new();
         asking.wishes.clear();
         for budget in asking.ask.budgets.clone() {
+            // One that was ended meanwhile need not be fitted.
             let Some(book) = self.books.get_mut(&budget) else {
                 continue;
             };
@@ -108,6 +111,7 @@ impl Keeper {
                 self.hold_is_there(asking, row, at);
             }
             (Some(Refusal::Short(pot)), _) => self.short(asking, pot, tries, at),
+            (Some(Refusal::Absent), _) => self.absent(asking, tries, at),
             _ => self.refuse(asking, Refused::TooLate, at),
         }
     }
@@ -133,19 +137,8 @@ impl Keeper {
 
     /// A pot is short. While others have slices of it, these are called back, once.
     fn short(&mut self, mut asking: Asking, pot: Pot, tries: u32, at: &mut At<'_>) {
-        if tries > 1
-            && let Some(life) = self.life
-        {
-            // An earlier giving may yet be done. A new hold is asked for under another id only by
-            // the caller, so this one ends here.
-            self.call(
-                Command::Bury {
-                    hold: asking.ask.hold,
-                    life,
-                },
-                at,
-            );
-            self.refuse(asking, Refused::Short(pot), at);
+        if tries > 1 {
+            self.bury(asking, Refused::Short(pot), at);
             return;
         }
         let Pot::Window(key) = pot else {
@@ -160,6 +153,7 @@ impl Keeper {
         });
         let room = waiting.count() < WAITING_MAX;
         let Some(book) = self.books.get_mut(&key.budget) else {
+            self.attempt(asking, at);
             return;
         };
         let leased = book
@@ -180,6 +174,39 @@ impl Keeper {
         self.asks.insert(asking.ask.hold, asking);
         self.close_current(key.budget, at);
         self.call(Command::Recall(key), at);
+    }
+
+    /// A budget has been ended in the store, of which this replica is about to hear.
+    fn absent(&mut self, mut asking: Asking, tries: u32, at: &mut At<'_>) {
+        if tries > 1 {
+            self.bury(asking, Refused::Closed, at);
+            return;
+        }
+        self.undo(&mut asking, at);
+        let named = &asking.ask.budgets;
+        let has_gone = named.iter().any(|id| !self.books.contains_key(id));
+        match named.first().copied() {
+            Some(first) if !asking.was_absent => {
+                asking.was_absent = true;
+                if has_gone {
+                    self.attempt(asking, at);
+                } else {
+                    asking.waiting = Some((first, at.after(RECALL_WAIT_MS)));
+                    self.asks.insert(asking.ask.hold, asking);
+                }
+            }
+            Some(_) | None => self.refuse(asking, Refused::Closed, at),
+        }
+    }
+
+    /// Refuses what was asked for more than once: an earlier giving may yet be done. A new hold is
+    /// asked for under another id only by the caller, so this one ends here.
+    fn bury(&mut self, asking: Asking, why: Refused, at: &mut At<'_>) {
+        if let Some(life) = self.life {
+            let hold = asking.ask.hold;
+            self.call(Command::Bury { hold, life }, at);
+        }
+        self.refuse(asking, why, at);
     }
 
     fn undo(&mut self, asking: &mut Asking, at: &mut At<'_>) {
@@ -221,7 +248,7 @@ impl Keeper {
         self.retry_asks(&late, at);
     }
 
-    fn retry_asks(&mut self, which: &dyn Fn(&Asking) -> bool, at: &mut At<'_>) {
+    pub(super) fn retry_asks(&mut self, which: &dyn Fn(&Asking) -> bool, at: &mut At<'_>) {
         let ready: Vec<HoldId> = self
             .asks
             .iter()

@@ -3,7 +3,7 @@
 use super::{At, Call, CallId, Keeper, Notice, RETRY_MS};
 use crate::lease::{LOOK_MS, TTL_MS};
 use crate::row::{HoldState, LeaseState, WindowRow};
-use crate::step::{Command, LeaseRef, Life};
+use crate::step::{Command, Life};
 use crate::window::WindowKey;
 use crate::write::{NoAnswer, Refusal, Reply};
 use tollkeep_types::HoldId;
@@ -163,20 +163,8 @@ impl Keeper {
                 .life
                 .is_some_and(|life| life.replica == lease.replica && life.epoch == lease.epoch);
             if ours && !self.desks.contains_key(&lease.id) && !self.is_taking(lease.id) {
-                // Taken by a command that was thought refused. Nobody ever granted from it.
-                let reference = LeaseRef {
-                    id: lease.id,
-                    key: lease.key,
-                    epoch: lease.epoch,
-                    serial: lease.serial,
-                };
-                self.call(
-                    Command::Return {
-                        lease: reference,
-                        amount: lease.rest(),
-                    },
-                    at,
-                );
+                // Taken by a command that was thought refused.
+                self.return_untouched(lease, at);
             } else {
                 self.call(Command::Lose(lease.clone()), at);
             }

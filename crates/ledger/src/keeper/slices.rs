@@ -22,6 +22,7 @@ impl Keeper {
             return;
         };
         let current = self.books.get(&budget).and_then(|book| book.current);
+        let mut awaited = None;
         let command = match current.and_then(|id| self.desks.get_mut(&id)) {
             Some(desk) if desk.busy || desk.closing => return,
             Some(desk) => {
@@ -31,14 +32,19 @@ impl Keeper {
                     amount,
                 }
             }
-            None => Command::Take {
-                lease: self.fresh_lease(life.epoch),
-                budget,
-                life,
-                amount,
-            },
+            None => {
+                let lease = self.fresh_lease(life.epoch);
+                awaited = Some(lease);
+                Command::Take {
+                    lease,
+                    budget,
+                    life,
+                    amount,
+                }
+            }
         };
         if let Some(book) = self.books.get_mut(&budget) {
+            book.awaited = awaited;
             book.taking = true;
         }
         self.call(command, at);
@@ -93,13 +99,20 @@ impl Keeper {
         at: &mut At<'_>,
     ) {
         let (budget, id) = what;
-        let Some(book) = self.books.get_mut(&budget) else {
-            return;
-        };
-        book.taking = false;
         let row = reply.leases.iter().find(|row| row.id == id);
         let ours = matches!(reply.refusal, None | Some(Refusal::Repeat));
-        let Some(row) = row.filter(|row| ours && row.state == LeaseState::Active) else {
+        let row = row.filter(|row| ours && row.state == LeaseState::Active);
+        let book = self.books.get_mut(&budget);
+        let Some(book) = book.filter(|book| book.awaited == Some(id)) else {
+            // The budget was ended meanwhile.
+            if let Some(row) = row {
+                self.return_untouched(row, at);
+            }
+            return;
+        };
+        book.awaited = None;
+        book.taking = false;
+        let Some(row) = row else {
             book.no_slice_until = at.after(NO_SLICE_MS);
             return;
         };
@@ -130,6 +143,7 @@ impl Keeper {
             still: (row.amount, at.now),
         };
         book.current = Some(id);
+        self.slices_version = self.slices_version.wrapping_add(1);
         self.desks.insert(id, desk);
         self.judge_slice(budget, at);
         if self.draining {
@@ -179,7 +193,7 @@ impl Keeper {
         };
         desk.busy = false;
         if done {
-            desk.slice.renewed(asked_at, Self::ttl_ns());
+            desk.slice.renewed(reply.now, asked_at, Self::ttl_ns());
         }
         desk.renew_at = at.after(if done { RENEW_AFTER_MS } else { RETRY_MS });
         self.push_return(lease.id, at);
@@ -225,6 +239,18 @@ impl Keeper {
         self.call(command, at);
     }
 
+    /// Returns a lease that nobody ever granted from.
+    pub(super) fn return_untouched(&mut self, row: &LeaseRow, at: &mut At<'_>) {
+        let lease = LeaseRef {
+            id: row.id,
+            key: row.key,
+            epoch: row.epoch,
+            serial: row.serial,
+        };
+        let amount = row.rest();
+        self.call(Command::Return { lease, amount }, at);
+    }
+
     pub(super) fn homeless(&mut self, lease: LeaseId, amount: Amount, at: &mut At<'_>) {
         if let Some(desk) = self.desks.get_mut(&lease) {
             desk.to_return = desk.to_return.plus(amount).unwrap_or(Amount::MAX);
@@ -241,6 +267,7 @@ impl Keeper {
         let Some(id) = current else {
             return;
         };
+        self.slices_version = self.slices_version.wrapping_add(1);
         if let Some(desk) = self.desks.get_mut(&id) {
             desk.closing = true;
             let free = desk.slice.close();
@@ -285,6 +312,7 @@ impl Keeper {
         {
             book.current = None;
             book.taking = false;
+            self.slices_version = self.slices_version.wrapping_add(1);
         }
         at.send(Notice::LeaseLost {
             lease: row.id,

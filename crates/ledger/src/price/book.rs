@@ -4,6 +4,8 @@ use super::matching::without_date;
 use super::model::{Facts, Model};
 use super::rates::{RateSet, Rates};
 use super::table::Table;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use tollkeep_types::WallMillis;
 use tollkeep_types::money::{PicoUsd, Ratio};
 use tollkeep_types::usage::{Class, Unit};
@@ -146,11 +148,21 @@ impl Book {
         })
     }
 
+    /// A model of which nothing is known and that costs nothing: for whoever counts tokens alone.
+    pub fn free(&self) -> Option<Found<'_>> {
+        let rates = self.free.rates.first()?;
+        Some(Found {
+            model: &self.free,
+            rates,
+            source: Source::SelfHosted,
+        })
+    }
+
     fn stand_in(&self, provider: Provider<'_>, at: WallMillis) -> Option<Found<'_>> {
         let (model, source) = match self.unknown {
             UnknownModel::Refuse => return None,
             UnknownModel::Zero if !provider.self_hosted => return None,
-            UnknownModel::Zero => (&self.free, Source::SelfHosted),
+            UnknownModel::Zero => return self.free(),
             UnknownModel::Dearest => {
                 let all = self.shelf.models.iter().chain(&self.overrides.models);
                 let theirs = all.filter(|model| is_of(model, provider));
@@ -227,24 +239,48 @@ fn free() -> Model {
 struct Shelf {
     /// In order of their ids.
     models: Vec<Model>,
-    /// Which models have patterns, the most literal first.
-    patterns: Vec<(usize, usize)>,
+    /// Patterns by what stands before their first star, in order of that.
+    starts: Vec<Start>,
+}
+
+/// The patterns that begin alike.
+#[derive(Clone, Debug)]
+struct Start {
+    text: Box<str>,
+    /// The longest other start that this one begins with.
+    shorter: Option<usize>,
+    patterns: Vec<Pattern>,
+}
+
+/// A pattern of a model: both by their places.
+#[derive(Clone, Copy, Debug)]
+struct Pattern {
+    model: usize,
+    glob: usize,
 }
 
 impl Shelf {
     fn new(mut models: Vec<Model>) -> Self {
         models.sort_by(|left, right| (&left.id, &left.provider).cmp(&(&right.id, &right.provider)));
-        let mut patterns: Vec<(usize, usize, usize)> = Vec::new();
-        for (at, model) in models.iter().enumerate() {
-            let globs = model.globs.iter().enumerate();
-            patterns.extend(globs.map(|(glob, text)| (text.literal_len(), at, glob)));
+        let mut by_start: BTreeMap<&str, Vec<Pattern>> = BTreeMap::new();
+        for (model, about) in models.iter().enumerate() {
+            for (glob, text) in about.globs.iter().enumerate() {
+                let patterns = by_start.entry(text.start()).or_default();
+                patterns.push(Pattern { model, glob });
+            }
         }
-        patterns.sort_by_key(|pattern| std::cmp::Reverse(pattern.0));
-        let patterns = patterns.into_iter().map(|(_, at, glob)| (at, glob));
-        Self {
-            patterns: patterns.collect(),
-            models,
+        let mut starts: Vec<Start> = Vec::with_capacity(by_start.len());
+        for (text, patterns) in by_start {
+            let shorter = starts
+                .iter()
+                .rposition(|other| text.starts_with(&*other.text));
+            starts.push(Start {
+                text: text.into(),
+                shorter,
+                patterns,
+            });
         }
+        Self { models, starts }
     }
 
     /// By its exact id, else by the most literal pattern; of one provider before one of any.
@@ -252,19 +288,52 @@ impl Shelf {
         let first = self.models.partition_point(|model| *model.id < *name);
         let rest = self.models.get(first..).unwrap_or_default();
         let exact = rest.iter().take_while(|model| *model.id == *name);
-        closest(exact, provider).or_else(|| {
-            let pattern = |(at, glob): &(usize, usize)| {
-                let model = self.models.get(*at)?;
-                let glob = model.globs.get(*glob)?;
-                glob.matches(name).then_some((glob.literal_len(), model))
-            };
-            let mut matching = self.patterns.iter().filter_map(pattern);
-            let is_served = |model: &Model| is_of(model, provider) || model.provider.is_none();
-            let (len, model) = matching.find(|(_, model)| is_served(model))?;
-            let as_long = matching.take_while(|(other, _)| *other == len);
-            let as_long = as_long.map(|(_, model)| model);
-            closest(std::iter::once(model).chain(as_long), provider)
-        })
+        closest(exact, provider).or_else(|| self.find_pattern(provider, name))
+    }
+
+    fn find_pattern(&self, provider: Provider<'_>, name: &str) -> Option<&Model> {
+        // In this order a name stands behind everything it begins with, and between the two
+        // stands only what begins so too: one search finds the longest start, and that the others.
+        let behind = self.starts.partition_point(|start| *start.text <= *name);
+        let mut at = behind.checked_sub(1);
+        let mut best: Option<(Closeness, &Model)> = None;
+        while let Some(start) = at.and_then(|at| self.starts.get(at)) {
+            at = start.shorter;
+            if !name.starts_with(&*start.text) {
+                continue;
+            }
+            for place in &start.patterns {
+                let Some(model) = self.models.get(place.model) else {
+                    continue;
+                };
+                let (Some(glob), Some(rank)) = (model.globs.get(place.glob), rank(model, provider))
+                else {
+                    continue;
+                };
+                if glob.matches(name) {
+                    // Of those that rank alike, the first.
+                    let first = Reverse((place.model, place.glob));
+                    let this = (glob.literal_len(), rank, first);
+                    if best.is_none_or(|(best, _)| this > best) {
+                        best = Some((this, model));
+                    }
+                }
+            }
+        }
+        best.map(|(_, model)| model)
+    }
+}
+
+/// How literal a pattern is, how close its model is to the provider, and its place.
+type Closeness = (usize, u8, Reverse<(usize, usize)>);
+
+/// How close a model is to a provider; nothing if another one serves it.
+fn rank(model: &Model, provider: Provider<'_>) -> Option<u8> {
+    match model.provider.as_deref() {
+        Some(of) if of == provider.name => Some(2),
+        Some(of) if of == provider.kind => Some(1),
+        Some(_) => None,
+        None => Some(0),
     }
 }
 
@@ -272,13 +341,7 @@ fn closest<'m>(
     models: impl Iterator<Item = &'m Model>,
     provider: Provider<'_>,
 ) -> Option<&'m Model> {
-    let rank = |model: &Model| match model.provider.as_deref() {
-        Some(of) if of == provider.name => Some(2),
-        Some(of) if of == provider.kind => Some(1),
-        Some(_) => None,
-        None => Some(0),
-    };
-    let ranked = models.filter_map(|model| Some((rank(model)?, model)));
+    let ranked = models.filter_map(|model| Some((rank(model, provider)?, model)));
     // The first of those that rank alike.
     ranked
         .reduce(|best, next| if next.0 > best.0 { next } else { best })

@@ -103,6 +103,7 @@ impl Cost<'_> {
         }
         let served = self
             .served
+            .filter(|served| *served != self.asked)
             .and_then(|served| book.listed(self.provider, served, self.at));
         let found = served.map_or_else(|| book.find(self.provider, self.asked, self.at), Ok);
         found.map_err(|NotPriced| CostError::NotPriced(self.asked.into()))

@@ -19,6 +19,11 @@ impl Glob {
         &self.0
     }
 
+    /// What stands before the first star.
+    pub(super) fn start(&self) -> &str {
+        self.0.split_once('*').map_or(&*self.0, |(start, _)| start)
+    }
+
     /// How many bytes of it are literal: the more, the closer it describes.
     pub(super) fn literal_len(&self) -> usize {
         self.0.bytes().filter(|byte| *byte != b'*').count()

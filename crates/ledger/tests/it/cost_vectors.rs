@@ -2,7 +2,7 @@
 
 use crate::vectors::{ANY, LineWant, UsageCase, UsageWant, vectors};
 use tollkeep_ledger::price::{Book, Cost, CostError};
-use tollkeep_ledger::usage::{Estimating, settled};
+use tollkeep_ledger::usage::{Estimating, settle};
 use tollkeep_llm::body::CallView;
 use tollkeep_llm::surface::UsageDialect;
 use tollkeep_llm::usage::{Asked, BatchForm, BatchLine, BodyEnd, BodyUsage, StreamUsage};
@@ -78,7 +78,9 @@ impl UsageCase {
                 billing_goes_on: false,
             })
         };
-        let (report, flags) = settled(told, by);
+        let mut told = told;
+        settle(&mut told, by);
+        let (report, flags) = (told.report, told.flags);
         let cost = Cost {
             provider: ANY,
             asked: &self.model,

@@ -214,3 +214,47 @@ fn the_closest_name_wins() {
         Some(0)
     );
 }
+
+/// Whether a text is one of a pattern, by the definition.
+fn is_like(pattern: &str, text: &str) -> bool {
+    match pattern.split_at_checked(1) {
+        None => text.is_empty(),
+        Some(("*", rest)) => (0..=text.len()).any(|at| is_like(rest, &text[at..])),
+        Some((first, rest)) => text.strip_prefix(first).is_some_and(|t| is_like(rest, t)),
+    }
+}
+
+proptest::proptest! {
+    // LED-30
+    #[test]
+    fn the_most_literal_pattern_is_found_as_if_all_were_looked_at(
+        patterns in proptest::collection::vec(("[ab*]{1,4}", 0_usize..3), 1..20),
+        names in proptest::collection::vec("[ab]{0,6}", 20),
+    ) {
+        let literal = |pattern: &str| pattern.replace('*', "").len();
+        let providers = [None, Some("kind"), Some("other")];
+        let (mut models, mut known) = (Vec::new(), Vec::new());
+        for (number, (pattern, of)) in patterns.iter().enumerate() {
+            if literal(pattern) == 0 {
+                continue;
+            }
+            // Ids in the order of the patterns, so that the first of alike ones is known.
+            let id = format!("model-{number:02}");
+            let mut fields = json!({"match": [pattern]});
+            if let Some(provider) = providers[*of] {
+                fields["provider"] = provider.into();
+            }
+            models.push(model(&id, fields));
+            known.push((pattern, *of, id));
+        }
+        let book = Book::new(table(models.into()).unwrap(), Vec::new(), UnknownModel::Refuse);
+        let provider = Provider { name: "name", kind: "kind", self_hosted: false };
+        for name in &names {
+            let matching = known.iter().filter(|(pattern, of, _)| *of < 2 && is_like(pattern, name));
+            let want = matching.rev().max_by_key(|(pattern, of, _)| (literal(pattern), *of));
+            let found = book.listed(provider, name, WallMillis(1_800_000_000_000));
+            let found = found.map(|found| found.model.id.to_string());
+            proptest::prop_assert_eq!(found, want.map(|(.., id)| id.clone()), "{}", name);
+        }
+    }
+}

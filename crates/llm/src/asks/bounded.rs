@@ -15,6 +15,8 @@ pub struct Bounds {
     pub output_tokens: Option<u64>,
     /// Answers at once.
     pub choices: Option<u64>,
+    /// The service, where the body leaves it to the account.
+    pub service: Option<&'static str>,
 }
 
 /// Why a body can't be brought down.
@@ -32,19 +34,45 @@ impl From<Broken> for BoundFault {
     }
 }
 
-/// A number to write instead of some bytes.
+/// What to write instead of some bytes.
 #[derive(Clone, Copy)]
 struct Edit {
     start: usize,
     end: usize,
-    number: u64,
+    with: With,
 }
+
+#[derive(Clone, Copy)]
+enum With {
+    Number(u64),
+    /// Text without anything to escape.
+    Text(&'static str),
+}
+
+impl With {
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Self::Text(text) => {
+                out.push(b'"');
+                out.extend_from_slice(text.as_bytes());
+                out.push(b'"');
+            }
+        }
+    }
+}
+
+/// The member that names the service.
+const SERVICE_KEY: &str = "service_tier";
+/// Its value that leaves the service to the account.
+const SERVICE_OF_ACCOUNT: &str = "auto";
 
 /// What is found in one pass.
 struct Found {
     edits: Vec<Edit>,
     is_empty: bool,
     says_output: bool,
+    says_service: bool,
     /// The output is bounded further than it was.
     is_lowered: bool,
     /// The tokens to think with, and where they stand.
@@ -52,7 +80,7 @@ struct Found {
 }
 
 /// The body with these bounds written in: where it asks for more, and for output also where it says
-/// nothing, under the name `say_output_as`. Tokens to think with are fewer than those of the output
+/// nothing, under the name `say_output_as`; the service where it names none. Tokens to think with are fewer than those of the output
 /// then. Every other byte is as it was. `None`: it fits as it is.
 ///
 /// # Errors
@@ -66,21 +94,30 @@ pub fn bounded(
     let opens_at = body.len().saturating_sub(Cursor::new(body).left());
     let mut found = Found::read(surface, body, bounds)?;
     let inserted = bounds.output_tokens.filter(|_| !found.says_output);
+    let service = bounds.service.filter(|_| !found.says_service);
     found.bound_thinking(bounds, inserted)?;
-    if found.edits.is_empty() && inserted.is_none() {
+    if found.edits.is_empty() && inserted.is_none() && service.is_none() {
         return Ok(None);
     }
     let piece = |from: usize, to: usize| body.get(from..to).ok_or(BoundFault::Unreadable);
     let mut edited = Vec::with_capacity(body.len().saturating_add(64));
     let mut copied = opens_at.saturating_add(1);
     edited.extend_from_slice(piece(0, copied)?);
-    if let Some(max) = inserted {
-        let comma = if found.is_empty { "" } else { "," };
-        edited.extend_from_slice(format!("\"{say_output_as}\":{max}{comma}").as_bytes());
+    let new = [
+        inserted.map(|max| (say_output_as, With::Number(max))),
+        service.map(|service| (SERVICE_KEY, With::Text(service))),
+    ];
+    let mut new = new.into_iter().flatten().peekable();
+    while let Some((key, with)) = new.next() {
+        edited.extend_from_slice(format!("\"{key}\":").as_bytes());
+        with.write(&mut edited);
+        if new.peek().is_some() || !found.is_empty {
+            edited.push(b',');
+        }
     }
     for edit in found.edits {
         edited.extend_from_slice(piece(copied, edit.start)?);
-        edited.extend_from_slice(edit.number.to_string().as_bytes());
+        edit.with.write(&mut edited);
         copied = edit.end;
     }
     edited.extend_from_slice(piece(copied, body.len())?);
@@ -93,6 +130,7 @@ impl Found {
             edits: Vec::new(),
             is_empty: true,
             says_output: output_keys(surface).is_empty(),
+            says_service: false,
             is_lowered: false,
             thinking: None,
         };
@@ -116,6 +154,12 @@ impl Found {
             if surface == Surface::Messages && key == "thinking" && cursor.first() == Some(b'{') {
                 return Ok(found.look_at_thinking(body, cursor)?);
             }
+            if key == SERVICE_KEY
+                && let Some(service) = bounds.service
+            {
+                found.says_service = true;
+                return Ok(found.pin_service((body, service), cursor)?);
+            }
             Ok::<_, BoundFault>(cursor.skip()?)
         })?;
         Ok(found)
@@ -127,6 +171,28 @@ impl Found {
         if !matches!(asked, Some(Count::Number(number)) if number <= max) {
             self.edits.push(edit);
             self.is_lowered = true;
+        }
+        Ok(())
+    }
+
+    /// Takes the service, which is named then.
+    fn pin_service(
+        &mut self,
+        (body, service): (&[u8], &'static str),
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), Broken> {
+        let start = body.len().saturating_sub(cursor.left());
+        cursor.skip()?;
+        let end = body.len().saturating_sub(cursor.left());
+        let said = body.get(start..end).unwrap_or_default().trim_ascii();
+        let is_open = match said {
+            b"null" => true,
+            [b'"', text @ .., b'"'] => key_text(text)? == SERVICE_OF_ACCOUNT,
+            _ => false,
+        };
+        if is_open {
+            let with = With::Text(service);
+            self.edits.push(Edit { start, end, with });
         }
         Ok(())
     }
@@ -155,7 +221,8 @@ impl Found {
         if number < THINKING_TOKENS_MIN {
             return Err(BoundFault::Thinking);
         }
-        self.edits.push(Edit { number, ..edit });
+        let with = With::Number(number);
+        self.edits.push(Edit { with, ..edit });
         self.edits.sort_unstable_by_key(|edit| edit.start);
         Ok(())
     }
@@ -173,7 +240,7 @@ fn number(
     let edit = Edit {
         start,
         end: body.len().saturating_sub(cursor.left()),
-        number: instead,
+        with: With::Number(instead),
     };
     Ok((edit, asked))
 }

@@ -208,6 +208,7 @@ fn bounds_are_written_in_and_nothing_else_changes() {
     let five = Bounds {
         output_tokens: Some(5),
         choices: Some(1),
+        service: None,
     };
     for (surface, body, want) in [
         (
@@ -252,6 +253,7 @@ fn a_model_thinks_with_fewer_tokens_than_it_may_give_out() {
         let bounds = Bounds {
             output_tokens: Some(max),
             choices: None,
+            service: None,
         };
         let edited = bounded(Surface::Messages, body.as_bytes(), &bounds, "max_tokens");
         edited.map(|edited| edited.map(|edited| String::from_utf8(edited).unwrap()))
@@ -286,7 +288,7 @@ proptest::proptest! {
             body["max_tokens"] = tokens.into();
         }
         let text = body.to_string();
-        let bounds = Bounds { output_tokens: Some(max), choices: Some(1) };
+        let bounds = Bounds { output_tokens: Some(max), choices: Some(1), service: None };
         let edited = bounded(Surface::Chat, text.as_bytes(), &bounds, "max_tokens").unwrap();
         let edited = edited.unwrap_or_else(|| text.into_bytes());
         let asks = Asks::read(Surface::Chat, &edited).unwrap();
@@ -294,5 +296,42 @@ proptest::proptest! {
         proptest::prop_assert!(asked <= max);
         proptest::prop_assert!(matches!(asks.choices, Some(Count::Number(0 | 1))));
         proptest::prop_assert_eq!(bounded(Surface::Chat, &edited, &bounds, "max_tokens").unwrap(), None);
+    }
+}
+
+// LED-42
+#[test]
+fn the_service_is_named_where_the_body_leaves_it_to_the_account() {
+    let bounds = Bounds {
+        output_tokens: Some(7),
+        choices: None,
+        service: Some("default"),
+    };
+    for (body, want) in [
+        (
+            r#"{}"#,
+            Some(r#"{"max_tokens":7,"service_tier":"default"}"#),
+        ),
+        (
+            r#"{"max_tokens":5}"#,
+            Some(r#"{"service_tier":"default","max_tokens":5}"#),
+        ),
+        (
+            r#"{"service_tier":"auto","max_tokens":9}"#,
+            Some(r#"{"service_tier":"default","max_tokens":7}"#),
+        ),
+        (
+            r#"{"service_tier": "\u0061uto" ,"max_tokens":5}"#,
+            Some(r#"{"service_tier": "default","max_tokens":5}"#),
+        ),
+        (
+            r#"{"service_tier":null,"max_tokens":5}"#,
+            Some(r#"{"service_tier":"default","max_tokens":5}"#),
+        ),
+        (r#"{"service_tier":"flex","max_tokens":5}"#, None),
+    ] {
+        let edited = bounded(Surface::Chat, body.as_bytes(), &bounds, "max_tokens").unwrap();
+        let edited = edited.map(|body| String::from_utf8(body).unwrap());
+        assert_eq!(edited.as_deref(), want, "{body}");
     }
 }

@@ -42,13 +42,14 @@ type Row = (
 
 /// Class, status, chat type, code, anthropic type, gemini status.
 #[rustfmt::skip]
-const TABLE: [Row; 26] = [
+const TABLE: [Row; 27] = [
     ("bad_request", 400, "invalid_request_error", "bad_request", "invalid_request_error", "INVALID_ARGUMENT"),
     ("invalid_json", 400, "invalid_request_error", "invalid_json", "invalid_request_error", "INVALID_ARGUMENT"),
     ("duplicate_key", 400, "invalid_request_error", "duplicate_key", "invalid_request_error", "INVALID_ARGUMENT"),
     ("context_overflow", 400, "invalid_request_error", "context_length_exceeded", "invalid_request_error", "INVALID_ARGUMENT"),
     ("policy_blocked", 400, "invalid_request_error", "content_policy_violation", "invalid_request_error", "INVALID_ARGUMENT"),
     ("unauthenticated", 401, "authentication_error", "invalid_api_key", "authentication_error", "UNAUTHENTICATED"),
+    ("budget_exhausted", 402, "insufficient_quota", "budget_exhausted", "billing_error", "FAILED_PRECONDITION"),
     ("forbidden", 403, "permission_error", "forbidden", "permission_error", "PERMISSION_DENIED"),
     ("origin_not_allowed", 403, "permission_error", "origin_not_allowed", "permission_error", "PERMISSION_DENIED"),
     ("project_inactive", 403, "permission_error", "project_inactive", "permission_error", "PERMISSION_DENIED"),

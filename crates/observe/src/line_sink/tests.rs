@@ -26,7 +26,12 @@ fn send(sink: &LineSink, text: &str) {
 fn a_pipe_nobody_reads_costs_lines_but_no_time() {
     let (reader, writer) = io::pipe().unwrap();
     let meter = LogMeter::default();
-    let sink = LineSink::start(Box::new(writer), Arc::new(StoppedClock), meter.clone()).unwrap();
+    let sink = LineSink::start(
+        (Box::new(writer), None),
+        Arc::new(StoppedClock),
+        meter.clone(),
+    )
+    .unwrap();
     let line = format!("{}\n", "x".repeat(99));
     let sent = 3 * LINES_MAX;
     for _ in 0..sent {
@@ -55,7 +60,7 @@ fn a_pipe_nobody_reads_costs_lines_but_no_time() {
 #[test]
 fn buffers_come_back_empty() {
     let sink = LineSink::start(
-        Box::new(io::sink()),
+        (Box::new(io::sink()), None),
         Arc::new(StoppedClock),
         LogMeter::default(),
     )
@@ -75,7 +80,12 @@ fn buffers_come_back_empty() {
 fn lines_that_cannot_be_written_are_counted() {
     let meter = LogMeter::default();
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let sink = LineSink::start(Box::new(full), Arc::new(StoppedClock), meter.clone()).unwrap();
+    let sink = LineSink::start(
+        (Box::new(full), None),
+        Arc::new(StoppedClock),
+        meter.clone(),
+    )
+    .unwrap();
     send(&sink, "lost\n");
     assert!(sink.flush(PATIENCE));
     assert_eq!(meter.lines_dropped(), 1);

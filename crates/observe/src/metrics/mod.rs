@@ -58,6 +58,7 @@ pub struct Metrics {
     rejected: Words,
     auth_failures: Words,
     limited_addresses: Option<Mutex<Busiest>>,
+    strict_violations: AtomicU64,
     egress_refused: Words,
     anomalies: Words,
     draining: AtomicBool,
@@ -96,6 +97,7 @@ impl Metrics {
             rejected: Words::default(),
             auth_failures: Words::default(),
             limited_addresses: None,
+            strict_violations: AtomicU64::new(0),
             egress_refused: Words::default(),
             anomalies: Words::default(),
             draining: AtomicBool::new(false),
@@ -173,6 +175,11 @@ impl Metrics {
     /// Unusual uses of tokens, so many by this signal; with none the signal is shown from now on.
     pub fn anomaly(&self, signal: &'static str, times: u64) {
         self.anomalies.add(signal, "", times);
+    }
+
+    /// The strict limit of the management API was hit.
+    pub fn strictly_limited(&self) {
+        self.strict_violations.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the process is draining.

@@ -140,6 +140,10 @@ impl Metrics {
                 }
             }
         }
+        let strict = self.strict_violations.load(Ordering::Relaxed);
+        if strict > 0 {
+            text.sample(name, &[("class", "strict"), ("route", "none")], strict);
+        }
         let name = "cliproxy_rate_limit_violations_total";
         text.family(name, "counter", "Rate limits that were hit, by address.");
         text.sample(name, &[("ip", "all")], all);

@@ -1,5 +1,14 @@
 //! Asking a condition, with so much effort and no more.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is of no kind that is named is of the wrong kind, whatever it is"
+)]
+#![expect(
+    clippy::float_arithmetic,
+    reason = "the language has fractions; no money is reckoned here"
+)]
+
 use super::calls::{call, in_time, joined};
 use super::tree::{Binary, Each, Expr, Fact, Macro};
 use super::value::{Value, entry};
@@ -317,13 +326,11 @@ fn arithmetic<'a>(sign: Binary, one: &Value<'a>, two: &Value<'a>) -> Valued<'a> 
         (Binary::Add, Value::Time(at), Value::Span(span))
         | (Binary::Add, Value::Span(span), Value::Time(at)) => of_time(at.checked_add(*span)),
         (Binary::Subtract, Value::Time(at), Value::Span(span)) => of_time(at.checked_sub(*span)),
-        (Binary::Subtract, Value::Time(one), Value::Time(two)) => {
-            one.checked_sub(*two).map(Value::Span).ok_or(Failed::Range)
-        }
         (Binary::Add, Value::Span(one), Value::Span(two)) => {
             one.checked_add(*two).map(Value::Span).ok_or(Failed::Range)
         }
-        (Binary::Subtract, Value::Span(one), Value::Span(two)) => {
+        (Binary::Subtract, Value::Time(one), Value::Time(two))
+        | (Binary::Subtract, Value::Span(one), Value::Span(two)) => {
             one.checked_sub(*two).map(Value::Span).ok_or(Failed::Range)
         }
         _ => Err(Failed::Type),

@@ -152,10 +152,10 @@ impl Condition {
     /// # Errors
     /// It can't be said.
     pub fn holds(&self, facts: &Facts<'_>) -> Result<bool, Failed> {
-        match Eval::new(facts, COST_MAX).value(&self.tree)? {
-            Value::Bool(holds) => Ok(holds),
-            _ => Err(Failed::Type),
-        }
+        let Value::Bool(holds) = Eval::new(facts, COST_MAX).value(&self.tree)? else {
+            return Err(Failed::Type);
+        };
+        Ok(holds)
     }
 }
 

@@ -17,23 +17,23 @@ pub(super) enum Expr {
     Time(i64),
     /// Milliseconds.
     Span(i64),
-    List(Vec<Expr>),
-    Map(Vec<(Expr, Expr)>),
+    List(Vec<Self>),
+    Map(Vec<(Self, Self)>),
     Fact(Fact),
     /// A variable of a macro: the how many-th from the outermost.
     Own(usize),
     /// A member by its name.
-    Member(Box<Expr>, Box<str>),
+    Member(Box<Self>, Box<str>),
     /// Whether there is a member of this name.
-    Has(Box<Expr>, Box<str>),
-    Index(Box<[Expr; 2]>),
-    Not(Box<Expr>),
-    Minus(Box<Expr>),
-    Both(Vec<Expr>),
-    Either(Vec<Expr>),
-    If(Box<[Expr; 3]>),
-    Binary(Binary, Box<[Expr; 2]>),
-    Call(Call, Vec<Expr>),
+    Has(Box<Self>, Box<str>),
+    Index(Box<[Self; 2]>),
+    Not(Box<Self>),
+    Minus(Box<Self>),
+    Both(Vec<Self>),
+    Either(Vec<Self>),
+    If(Box<[Self; 3]>),
+    Binary(Binary, Box<[Self; 2]>),
+    Call(Call, Vec<Self>),
     Macro(Box<Macro>),
 }
 
@@ -141,7 +141,8 @@ impl Expr {
             | Self::Not(_)
             | Self::Both(_)
             | Self::Either(_)
-            | Self::Fact(Fact::IsKnown) => Kind::Bool,
+            | Self::Fact(Fact::IsKnown)
+            | Self::Call(Call::StartsWith | Call::EndsWith | Call::Contains, _) => Kind::Bool,
             Self::Null
             | Self::Int(_)
             | Self::Double(_)
@@ -151,6 +152,7 @@ impl Expr {
             | Self::List(_)
             | Self::Map(_)
             | Self::Minus(_)
+            | Self::Call(..)
             | Self::Fact(_) => Kind::Other,
             Self::Own(_) | Self::Member(..) | Self::Index(_) => Kind::Any,
             Self::If(parts) => {
@@ -175,8 +177,6 @@ impl Expr {
                 | Binary::Divide
                 | Binary::Remainder => Kind::Other,
             },
-            Self::Call(Call::StartsWith | Call::EndsWith | Call::Contains, _) => Kind::Bool,
-            Self::Call(..) => Kind::Other,
             Self::Macro(each) => match each.what {
                 Each::All | Each::Exists | Each::ExistsOne => Kind::Bool,
                 Each::Filter | Each::Map => Kind::Other,

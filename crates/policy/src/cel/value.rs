@@ -1,5 +1,10 @@
 //! Values, and how they compare.
 
+#![expect(
+    clippy::float_arithmetic,
+    reason = "the language has fractions; no money is reckoned here"
+)]
+
 use super::Failed;
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -17,8 +22,8 @@ pub(super) enum Value<'a> {
     Time(i64),
     /// Milliseconds.
     Span(i64),
-    List(Rc<[Value<'a>]>),
-    Map(Rc<[(Value<'a>, Value<'a>)]>),
+    List(Rc<[Self]>),
+    Map(Rc<[(Self, Self)]>),
     /// The header fields of the request.
     Headers,
 }

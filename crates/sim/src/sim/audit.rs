@@ -10,7 +10,7 @@ use crate::ledger::posting::Account;
 use crate::ledger::row::{Cover, Enforcement, LeaseState, Pot, WindowRow};
 use crate::ledger::window::{BUCKETS, Window, WindowKey};
 use std::collections::{BTreeMap, BTreeSet};
-use tollkeep_types::{HoldId, WallMillis};
+use tollkeep_types::{BudgetId, HoldId, WallMillis};
 
 /// What is wrong.
 pub(crate) type Violation = String;
@@ -34,7 +34,12 @@ fn taken(row: &WindowRow) -> i128 {
 
 impl Audit {
     /// The first byte of a call is on its way: it is covered in every pot it has to fit (I1).
-    pub(crate) fn sent(&mut self, call: &Call, covers: Vec<Cover>) -> Result<(), Violation> {
+    pub(crate) fn sent(
+        &mut self,
+        call: &Call,
+        covers: Vec<Cover>,
+        ended: &BTreeSet<BudgetId>,
+    ) -> Result<(), Violation> {
         let of_pot = |pot: &dyn Fn(Pot) -> bool, measure: Option<Measure>| {
             covers.iter().any(|cover| {
                 pot(cover.pot)
@@ -42,7 +47,7 @@ impl Audit {
                     && cover.taken == call.bound.of(cover.measure)
             })
         };
-        for id in &call.budgets {
+        for id in call.budgets.iter().filter(|id| !ended.contains(*id)) {
             if !of_pot(
                 &|pot| matches!(pot, Pot::Window(key) if key.budget == *id),
                 None,

@@ -27,10 +27,12 @@ pub enum Fault {
     Upstream,
     /// Tasks end without telling how: panics, cancellation.
     Task,
+    /// Budgets are ended and changed while calls run.
+    Budgets,
 }
 
 impl Fault {
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Crash, "crash"),
         (Self::Pause, "pause"),
         (Self::Loss, "loss"),
@@ -42,6 +44,7 @@ impl Fault {
         (Self::Limits, "limits"),
         (Self::Upstream, "upstream"),
         (Self::Task, "task"),
+        (Self::Budgets, "budgets"),
     ];
 
     const fn bit(self) -> u16 {

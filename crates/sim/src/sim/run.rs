@@ -12,7 +12,7 @@ use crate::ledger::row::{Enforcement, Pot, Quality};
 use crate::ledger::step::Command;
 use crate::ledger::window::{Period, Window, WindowKey, Zone};
 use std::collections::BTreeMap;
-use tollkeep_types::{AccountId, BudgetId, ReplicaId, TenantId};
+use tollkeep_types::{AccountId, BudgetId, ReplicaId, TenantId, WallMillis};
 
 /// How long a world has to come to rest after the last call.
 const REST_MS: u64 = 30 * 60_000;
@@ -46,6 +46,16 @@ pub fn run(scenario: &Scenario, with_trace: bool) -> Verdict {
     verdict.refused = world.refused;
     verdict.trace = world.trace.unwrap_or_default();
     verdict
+}
+
+/// The budgets of a scenario, and every command that its store is given, when.
+pub fn commands(scenario: &Scenario) -> (Vec<Budget>, Vec<(Command, WallMillis)>) {
+    let mut world = world_of(scenario);
+    world.store.given = Some(Vec::new());
+    let budgets = world.budgets.clone();
+    // Whether the run ends well is asked elsewhere.
+    drop(live(&mut world, scenario, &mut 0));
+    (budgets, world.store.given.unwrap_or_default())
 }
 
 fn live(world: &mut World, scenario: &Scenario, events: &mut u64) -> Result<(), String> {
@@ -336,7 +346,7 @@ fn plan_faults(world: &mut World, random: &mut Random, scenario: &Scenario, span
     let faults = scenario.faults;
     world.may_lose_slices = faults.may_lose_slices();
     world.answers_arrive = faults.answers_arrive();
-    world.limits_change = faults.has(Fault::Limits);
+    world.limits_change = faults.has(Fault::Limits) || faults.has(Fault::Budgets);
     let budgets: Vec<_> = world.budgets.iter().map(|b| (b.id, b.limit)).collect();
     // Each kind draws its own numbers, so that leaving one out leaves the others as they are.
     for (fault, _) in Fault::ALL {
@@ -364,13 +374,25 @@ fn plan_faults(world: &mut World, random: &mut Random, scenario: &Scenario, span
                     let day = 86_400_000;
                     let ms = i64::try_from(random.below(2 * day)).unwrap_or(0);
                     world.at(at, What::Jump(ms - 86_400_000));
+                    // Leases run out by a clock that went back.
+                    if random.one_in(3) {
+                        let soon = at + random.between(0, 40_000) * MS;
+                        world.at(soon, What::Outage(random.between(80_000, 150_000)));
+                    }
                 }
                 Fault::Limits => {
                     if let Some((budget, limit)) = random.pick(&budgets) {
-                        let units = u64::try_from(limit.units()).unwrap_or(0);
-                        let limit = i64::try_from(random.below(units * 2 + 2)).unwrap_or(0);
-                        let limit = Amount::new(limit).unwrap_or(Amount::ZERO);
+                        let limit = other_limit(&mut random, limit);
                         world.at(at, What::Limit(budget, limit));
+                    }
+                }
+                Fault::Budgets => {
+                    if let Some((budget, limit)) = random.pick(&budgets) {
+                        let limit = other_limit(&mut random, limit);
+                        let ends = random.one_in(2);
+                        let change = What::ChangeBudget(budget, limit);
+                        let end = What::EndBudget(budget);
+                        world.at(at, if ends { end } else { change });
                     }
                 }
                 Fault::Loss
@@ -382,6 +404,13 @@ fn plan_faults(world: &mut World, random: &mut Random, scenario: &Scenario, span
             }
         }
     }
+}
+
+/// From nothing to twice as much.
+fn other_limit(random: &mut Random, limit: Amount) -> Amount {
+    let units = u64::try_from(limit.units()).unwrap_or(0);
+    let limit = i64::try_from(random.below(units * 2 + 2)).unwrap_or(0);
+    Amount::new(limit).unwrap_or(Amount::ZERO)
 }
 
 /// A smaller scenario that fails too: without faults that do not matter, with fewer replicas, and

@@ -20,6 +20,8 @@ use tollkeep_types::{BudgetId, EntryId, HoldId, LeaseId, ReplicaId, WallMillis};
 #[derive(Debug, Default)]
 pub struct Store {
     pub budgets: BTreeMap<BudgetId, Budget>,
+    /// Those that were ended. What was taken of them stays.
+    pub ended: BTreeSet<BudgetId>,
     pub latest: BTreeMap<BudgetId, WallMillis>,
     pub windows: BTreeMap<WindowKey, WindowRow>,
     pub buckets: BTreeMap<(WindowKey, WallMillis), Amount>,
@@ -36,6 +38,8 @@ pub struct Store {
     undo: Vec<Undo>,
     /// After so many more writes the next one fails.
     fails_in: Option<usize>,
+    /// What it was given when, if anybody wants to know.
+    pub given: Option<Vec<(Command, WallMillis)>>,
 }
 
 #[derive(Debug)]
@@ -67,6 +71,13 @@ impl Facts for Store {
     }
 
     fn present(&self, budget: BudgetId) -> Option<Present> {
+        if self.ended.contains(&budget) {
+            return None;
+        }
+        self.past(budget)
+    }
+
+    fn past(&self, budget: BudgetId) -> Option<Present> {
         let window = &self.budgets.get(&budget)?.window;
         let start = window.current(self.seen, self.latest.get(&budget).copied());
         Some(Present {
@@ -88,6 +99,9 @@ impl Store {
     ) -> Option<Reply> {
         self.now = now;
         self.seen = self.seen.max(now);
+        if let Some(given) = &mut self.given {
+            given.push((command.clone(), now));
+        }
         self.undo.clear();
         self.fails_in = fails_at;
         let refusal = match command.plan(self) {

@@ -1,5 +1,6 @@
 //! The world of one run: what happens next, to whom, and what goes wrong with it.
 
+mod budgets;
 mod calling;
 mod network;
 
@@ -38,6 +39,11 @@ pub(crate) enum What {
     Outage(u64),
     Jump(i64),
     Limit(BudgetId, Amount),
+    /// A budget is ended, or becomes strict or leased and gets another limit.
+    EndBudget(BudgetId),
+    ChangeBudget(BudgetId, Amount),
+    /// A replica hears which budgets are in force.
+    Budgets(usize),
 }
 
 /// A command on its way.
@@ -64,6 +70,7 @@ pub(crate) struct World {
     outage_until: u64,
     pub(crate) replicas: Vec<Replica>,
     pub(crate) budgets: Vec<Budget>,
+    pub(crate) ended_at: BTreeMap<BudgetId, u64>,
     pub(crate) account: Option<AccountId>,
     pub(crate) calls: BTreeMap<HoldId, Call>,
     pub(crate) audit: Audit,
@@ -92,6 +99,7 @@ impl World {
             outage_until: 0,
             replicas: Vec::new(),
             budgets: Vec::new(),
+            ended_at: BTreeMap::new(),
             account: None,
             calls: BTreeMap::new(),
             audit: Audit::default(),
@@ -191,6 +199,12 @@ impl World {
                 let command = Command::Limit { budget, limit };
                 return self.operate(&command).map(|_| ());
             }
+            What::EndBudget(budget) => self.end_budget(budget),
+            What::ChangeBudget(budget, limit) => return self.change_budget(budget, limit),
+            What::Budgets(replica) => {
+                let budgets = self.budgets.clone();
+                self.tell(replica, Event::Budgets(budgets));
+            }
         }
         Ok(())
     }
@@ -200,7 +214,9 @@ impl World {
         match what {
             What::Arrive(call) => Some(call.replica),
             What::Confirm(hold) | What::Send(hold) => self.calls.get(hold).map(|call| call.replica),
-            What::Answer(replica, ..) | What::Tick(replica, _) => Some(*replica),
+            What::Answer(replica, ..) | What::Tick(replica, _) | What::Budgets(replica) => {
+                Some(*replica)
+            }
             What::Over(_)
             | What::Deliver(_)
             | What::Crash(_)
@@ -208,7 +224,9 @@ impl World {
             | What::Pause(..)
             | What::Outage(_)
             | What::Jump(_)
-            | What::Limit(..) => None,
+            | What::Limit(..)
+            | What::EndBudget(_)
+            | What::ChangeBudget(..) => None,
         }
     }
 

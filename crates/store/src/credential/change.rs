@@ -8,12 +8,12 @@ use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
 use crate::follow::Changed;
 use crate::open::Inner;
-use crate::query::query;
+use crate::query::{Connection, query};
 use crate::row::{self, millis};
 use crate::write::Write;
 use crate::{Conflict, Scope, Store, StoreError};
 use std::sync::Arc;
-use tollkeep_types::{CredentialId, WallMillis};
+use tollkeep_types::{CredentialId, ProjectId, WallMillis};
 
 /// What became of a credential that was asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,6 +49,10 @@ const RECOVER: &str = "UPDATE credentials SET rests_since = NULL, rests_until = 
   WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)";
 
 const DELETE: &str = "DELETE FROM credentials WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)";
+
+const IDS_OF_PROJECT: &str = "SELECT id FROM credentials WHERE project_id = $1";
+
+const DELETE_OF_PROJECT: &str = "DELETE FROM credentials WHERE project_id = $1";
 
 const USE: &str = "UPDATE credentials
   SET last_used_at = CASE WHEN last_used_at >= $2 THEN last_used_at ELSE $2 END,
@@ -331,6 +335,23 @@ async fn shown(
     let show = || inner.show_credential(&credential);
     write.commit_then(&[Changed::credential(id)], show).await?;
     Ok(credential)
+}
+
+/// Deletes the credentials that only this project may use, secrets and all. Says which they were.
+pub(crate) async fn delete_of_project(
+    connection: &mut Connection,
+    project: ProjectId,
+) -> Result<Vec<CredentialId>, StoreError> {
+    let rows = query(IDS_OF_PROJECT)
+        .bind(project.to_string())
+        .fetch_all(connection)
+        .await?;
+    let gone = rows.iter().map(|row| row::id(row, "id")).collect();
+    query(DELETE_OF_PROJECT)
+        .bind(project.to_string())
+        .execute(connection)
+        .await?;
+    gone
 }
 
 impl Inner {

@@ -5,6 +5,7 @@ mod change;
 mod read;
 
 pub use change::PutCredential;
+pub(crate) use change::delete_of_project;
 pub(crate) use read::{all, by_id};
 
 use serde::{Deserialize, Serialize};

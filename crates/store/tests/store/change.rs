@@ -285,7 +285,8 @@ async fn a_deleted_project_is_found_by_nothing_and_its_tokens_are_revoked() {
         .delete_project(SERVICE, project.id)
         .await
         .unwrap();
-    assert_eq!((deleted.revoked.len(), deleted.total), (1, 1));
+    let tokens = deleted.tokens;
+    assert_eq!((tokens.revoked.len(), tokens.total), (1, 1));
     assert_eq!(world.standing(1), Some(Standing::Revoked));
     for name in [ProjectRef::Id(project.id), ProjectRef::Slug("default")] {
         let found = world.store.project(SERVICE, name).await;

@@ -236,3 +236,23 @@ async fn a_tenant_has_no_hand_on_the_credentials_of_another() {
     );
     assert_eq!(store.credentials_in_use().len(), 2);
 }
+
+// ID-3
+#[tokio::test]
+async fn a_deleted_project_takes_its_own_credentials_along_and_no_others() {
+    let world = World::new().await;
+    let project = world.project().await;
+    let shared = made(&world, 1).await;
+    let own = NewCredential {
+        project_id: Some(project.id),
+        ..new(&world, 2)
+    };
+    let own_id = own.id;
+    put(&world, own).await;
+    assert_eq!(in_use(&world).len(), 2);
+    let deleted = world.store.delete_project(SERVICE, project.id).await;
+    assert_eq!(deleted.unwrap().credentials, [own_id]);
+    assert_eq!(in_use(&world), [shared.id]);
+    let found = world.store.credential(SERVICE, own_id).await;
+    assert_eq!(found, Err(StoreError::NotFound));
+}

@@ -10,6 +10,7 @@
     reason = "a helper that fails has failed its test, and the suite runs again against PostgreSQL"
 )]
 
+mod budget;
 mod change;
 mod clean;
 mod credential;
@@ -17,6 +18,7 @@ mod idempotency;
 mod intent;
 mod ip_entry;
 mod lease;
+mod ledger_model;
 mod live;
 mod management_key;
 mod meta;
@@ -29,6 +31,7 @@ mod sealed;
 mod secrecy;
 mod server;
 mod service_token;
+mod session;
 mod sqlite;
 mod tenancy;
 mod token;

@@ -121,6 +121,18 @@ async fn what_one_store_changes_the_other_shows() {
     other
         .shows("its end", |store| shows(store).is_none().then_some(()))
         .await;
+    let new = crate::budget::new(store.default_tenant().id, "daily");
+    let made = store.create_budget(SERVICE, new).await.unwrap();
+    let shows = |store: &Store| {
+        let list = store.budgets_in_use();
+        list.iter().find(|one| **one == made).map(|_| ())
+    };
+    other.shows("the budget", shows).await;
+    let ended = store.end_budget(SERVICE, made.budget.id).await;
+    ended.unwrap();
+    other
+        .shows("its end", |store| shows(store).is_none().then_some(()))
+        .await;
     let on = MaintenanceOn {
         message: Some("soon".to_owned()),
         retry_after_s: None,

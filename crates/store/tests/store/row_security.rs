@@ -18,6 +18,7 @@ const OF_TENANTS: &[(&str, &str)] = &[
     ("tokens", "tenant_id"),
     ("management_keys", "tenant_id"),
     ("credentials", "tenant_id"),
+    ("budgets", "tenant_id"),
 ];
 
 /// Two tenants, each with a project, a token, and a management key.
@@ -56,6 +57,8 @@ async fn two_tenants() -> (World, Database, String) {
             ..crate::credential::new(&world, byte)
         };
         store.put_credential(scope, new, |_| None).await.unwrap();
+        let new = crate::budget::new(tenant_id, "daily");
+        store.create_budget(scope, new).await.unwrap();
     }
     let revoked = world.token(5).await;
     store.revoke_token(a, revoked.id, "x").await.unwrap();

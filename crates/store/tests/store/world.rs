@@ -129,6 +129,13 @@ impl World {
         Self::at(Home::new().await).await
     }
 
+    /// At another time.
+    pub(crate) async fn starting(at: u64) -> Self {
+        let (home, clock) = (Home::new().await, clock(at));
+        let store = open(&home, &clock).await.unwrap();
+        Self::of(store, clock, home)
+    }
+
     /// With PostgreSQL, however the suite runs.
     pub(crate) async fn on_server() -> Self {
         Self::at(Home::Server(Box::new(Database::new().await))).await

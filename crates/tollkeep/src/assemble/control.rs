@@ -3,6 +3,7 @@
 
 use super::auth_dir;
 use super::door::Door;
+use super::host::Files;
 use super::jwks::ManagementKeys;
 use super::reload::{Cause, Reloader};
 use super::runtime::Live;
@@ -27,6 +28,7 @@ use tollkeep_gateway::Shared;
 use tollkeep_net::control::listen_unix;
 use tollkeep_net::listen;
 use tollkeep_observe::health::{Health, Reason};
+use tollkeep_observe::line_sink::reopen_files;
 use tollkeep_policy::egress::{Giver, Purpose, parse_url};
 use tollkeep_store::Store;
 use tollkeep_types::Secret;
@@ -203,13 +205,14 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
 }
 
 /// Takes the settings over anew with each signal and each change of a file, where they can be
-/// loaded again.
+/// loaded again, and opens files again that somebody moved.
 pub(crate) fn keep_settings(
     control: &tokio::runtime::Runtime,
     reloader: &Arc<Reloader>,
-    hangups: Option<Signal>,
+    files: Files,
 ) {
-    if let Some(hangups) = hangups {
+    control.spawn(reopen_on(files.reopen));
+    if let Some(hangups) = files.hangups {
         control.spawn(reload_on(hangups, Arc::clone(reloader)));
         control.spawn(reload_on_change(Arc::clone(reloader)));
     }
@@ -218,11 +221,20 @@ pub(crate) fn keep_settings(
 /// Takes the settings over anew with each signal.
 async fn reload_on(mut signals: Signal, reloader: Arc<Reloader>) {
     while signals.recv().await.is_some() {
+        reopen_files();
         let reloader = Arc::clone(&reloader);
         let reload = tokio::task::spawn_blocking(move || reloader.reload_by(Cause::Signal));
         if reload.await.is_err() {
             tracing::error!("A reload ended before it was done");
         }
+    }
+}
+
+/// Opens the files that lines are written to again with each signal.
+async fn reopen_on(mut signals: Signal) {
+    while signals.recv().await.is_some() {
+        reopen_files();
+        tracing::info!("Log files are opened again");
     }
 }
 
@@ -250,6 +262,7 @@ fn local_socket(path: &Path) -> anyhow::Result<UnixListener> {
 async fn follow_store(store: Store, live: Arc<Live>) {
     let keep = || {
         live.overriding.keep();
+        live.budgeting.apply();
         live.credentials.keep();
     };
     store.follow(keep).await;
@@ -266,6 +279,7 @@ async fn keep_store(store: Store, health: Arc<Health>, live: Arc<Live>) {
         kept = kept.and(store.keep_time().await);
         kept = kept.and(store.forget_ip_entries().await.map(|_| ()));
         live.overriding.keep();
+        live.budgeting.apply();
         live.credentials.keep();
         live.auth_dir
             .keep(&live.settings(), &live.credentials)

@@ -6,7 +6,9 @@ use super::vault::{Chooser, PEPPER_ID, Vault};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tollkeep_admin::{CredentialCoolDown, CredentialTest, CredentialView};
+use tollkeep_admin::{
+    CoolDownsOf, CooledCredential, CredentialCoolDown, CredentialTest, CredentialView,
+};
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_counters::CredentialState;
 use tollkeep_crypto::{Keyring, OpenError, SealContext, TokenHasher};
@@ -256,6 +258,38 @@ impl Credentials {
             }
         });
         view
+    }
+
+    /// Credentials and for what each is left alone in this process.
+    pub(crate) fn cooled(&self, of: &CoolDownsOf) -> Vec<CooledCredential> {
+        let now = (self.clock.mono(), self.clock.wall());
+        let mut found = Vec::new();
+        self.shared
+            .credential_states(|provider, (credential, stored), state| {
+                if !of.fits(provider, &credential) {
+                    return;
+                }
+                let mut view = CredentialView::default();
+                see(&mut view, state, now);
+                found.push(CooledCredential {
+                    provider: provider.to_owned(),
+                    credential,
+                    stored,
+                    rests_until: state.rests_until(now.1),
+                    cool_downs: view.cool_downs,
+                });
+            });
+        found
+    }
+
+    /// Does something to what is known of each that is meant.
+    pub(crate) fn each(&self, of: &CoolDownsOf, act: impl Fn(&CredentialState)) {
+        self.shared
+            .credential_states(|provider, (credential, _), state| {
+                if of.fits(provider, &credential) {
+                    act(state);
+                }
+            });
     }
 
     /// How a credential is tried out; `None` if it can't be opened or its provider is gone.

@@ -114,6 +114,7 @@ pub(crate) fn start(
         entropy: Arc::clone(&base.entropy),
         audit: parts.audit.as_ref().map(|logger| logger.health()),
         recorder: recorder(parts, &tally),
+        holds: Arc::default(),
         prices: super::prices::at_start(&settings.prices)?,
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),

@@ -126,19 +126,28 @@ fn interface_addresses(fib_trie: &str, if_inet6: &str) -> Vec<IpAddr> {
     found
 }
 
-/// Listens for signals from now on: for those that end the process, and for SIGHUP if it shall
-/// not end it.
+/// Listens for signals from now on: for those that end the process, for SIGUSR1, and for SIGHUP if
+/// that shall not end it.
 ///
 /// # Errors
 /// The system refuses.
-pub(crate) fn listen(hangups: bool) -> anyhow::Result<(Signals, Option<Signal>)> {
+pub(crate) fn listen(hangups: bool) -> anyhow::Result<(Signals, Files)> {
     let listen = |kind| signal(kind).context("cannot listen for signals");
     let hangups = hangups.then(|| listen(SignalKind::hangup())).transpose()?;
     let signals = Signals {
         terminate: listen(SignalKind::terminate())?,
         interrupt: listen(SignalKind::interrupt())?,
     };
-    Ok((signals, hangups))
+    let reopen = listen(SignalKind::user_defined1())?;
+    Ok((signals, Files { hangups, reopen }))
+}
+
+/// Signals about files.
+pub(crate) struct Files {
+    /// SIGHUP: all that is read at the start is read again, if it can be.
+    pub(crate) hangups: Option<Signal>,
+    /// SIGUSR1: those that are written are opened again.
+    pub(crate) reopen: Signal,
 }
 
 /// SIGTERM and SIGINT.

@@ -4,6 +4,7 @@ mod acme;
 mod anomaly;
 mod audit;
 mod auth_dir;
+mod budgets;
 mod certificates;
 mod changes;
 mod control;
@@ -18,6 +19,7 @@ mod host;
 mod jwks;
 mod keks;
 mod key_service;
+mod ledger;
 mod memory;
 mod ordered;
 mod overrides;
@@ -148,13 +150,15 @@ fn start_by(
     let handle = control.handle().clone();
     let _inside = handle.enter();
     // From the start, so that a signal that comes too early ends the process in order too.
-    let (signals, hangups) = control.block_on(async { host::listen(again.is_some()) })?;
+    let (signals, files) = control.block_on(async { host::listen(again.is_some()) })?;
     let sandbox = control::start_sandbox(&mut settings, &control)?;
     let workers = data::worker_count(&settings);
     let (tls, challenges) = listeners_tls(&settings, clock.wall())?;
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(store::open(&base))?;
+    let budgets = control.block_on(budgets::keep_those_of(&store, &base.settings));
+    budgets.map_err(|faults| Failed::new(exit::INVALID, faults.to_string()))?;
     let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
     let audit = audit::open(&base, &vault)?;
     let lines = audit::line_sinks(&base)?;
@@ -174,7 +178,11 @@ fn start_by(
     let (at, listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
     let jwt_keys = data.plane.planner.management_keys();
-    let sources = reload::Sources { again, sandbox };
+    let sources = reload::Sources {
+        again,
+        sandbox,
+        budgets: budgets::BudgetKeeper::new(store.clone(), control.handle().clone()),
+    };
     let shared = Arc::clone(&data.plane.shared);
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
     let kept = (&store, &vault, audit.as_ref());
@@ -195,7 +203,7 @@ fn start_by(
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
     keep_certificates(&parts, &challenges, &control);
-    control::keep_settings(&control, &live.reloader, hangups);
+    control::keep_settings(&control, &live.reloader, files);
     Ok(Running {
         base,
         control,
@@ -434,6 +442,7 @@ impl Running {
                 () = tokio::time::sleep(JOBS_MAX) => tracing::warn!("A job did not end in time"),
             }
         });
+        self.control.block_on(self.live.budgeting.drain());
         let closed = self.control.block_on(self.store.close());
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));

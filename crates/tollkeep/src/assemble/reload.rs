@@ -6,6 +6,7 @@
 
 use super::Base;
 use super::audit::log_level;
+use super::budgets::BudgetKeeper;
 use super::control::Sandbox;
 use super::data::Plane;
 use super::egress::Door;
@@ -21,6 +22,7 @@ use tollkeep_config::{ConfigError, ConfigErrors, Loaded, Place, Settings};
 use tollkeep_ledger::price::Book;
 use tollkeep_observe::logs;
 use tollkeep_observe::metrics::Metrics;
+use tollkeep_store::NewBudget;
 use tollkeep_types::Clock;
 
 /// Loads the settings that the gateway was started with once more.
@@ -109,6 +111,8 @@ pub(crate) struct Sources {
     pub(crate) again: Option<Loader>,
     /// The sandbox that runs, which takes its providers.
     pub(crate) sandbox: Option<Sandbox>,
+    /// Keeps the budgets that stand in them.
+    pub(crate) budgets: BudgetKeeper,
 }
 
 /// The settings in force, and how others take their place.
@@ -369,7 +373,11 @@ impl Reloader {
     }
 
     fn take_over(&self, loaded: Loaded) -> Result<Reloaded, ConfigErrors> {
-        Ok(self.take(self.judge(loaded)?))
+        let mut ready = self.judge(loaded)?;
+        self.sources
+            .budgets
+            .take(std::mem::take(&mut ready.budgets))?;
+        Ok(self.take(ready))
     }
 
     /// Does everything that can fail.
@@ -410,8 +418,10 @@ impl Reloader {
         let prices = super::prices::book(&loaded.settings.prices)
             .map_err(|problem| faults.push(fault("prices.file", &problem)))
             .ok();
-        let (Some(planned), Some(tls), Some(prices), true) =
-            (planned, tls, prices, faults.is_empty())
+        let budgets = self.sources.budgets.judge(&loaded.settings);
+        let budgets = budgets.map_err(|ConfigErrors(found)| faults.extend(found));
+        let (Some(planned), Some(tls), Some(prices), Ok(budgets), true) =
+            (planned, tls, prices, budgets, faults.is_empty())
         else {
             return Err(ConfigErrors(faults));
         };
@@ -420,6 +430,7 @@ impl Reloader {
             loaded,
             planned,
             prices,
+            budgets,
             tls,
             files,
         })
@@ -430,6 +441,7 @@ impl Reloader {
             loaded,
             planned,
             prices,
+            budgets: _,
             tls,
             files,
         } = ready;
@@ -463,6 +475,7 @@ struct Ready {
     loaded: Loaded,
     planned: Planned,
     prices: Book,
+    budgets: Vec<NewBudget>,
     tls: Checked,
     files: Files,
 }

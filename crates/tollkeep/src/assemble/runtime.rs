@@ -3,6 +3,7 @@
 use super::Base;
 use super::auth_dir::AuthDir;
 use super::credentials::{self, Credentials};
+use super::ledger::Budgeting;
 use super::overrides::Overriding;
 use super::provider;
 use super::reload::Reloader;
@@ -11,8 +12,9 @@ use super::vault::{Chooser, Vault};
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, CredentialTesting, CredentialView,
-    Explained, Jobs, KekChoice, KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
+    CredentialTesting, CredentialView, Explained, Jobs, KekChoice, KnownKek, ProviderAsk, Reloaded,
+    Runtime, SettingsState,
 };
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::Anomaly;
@@ -23,7 +25,7 @@ use tollkeep_gateway::Shared;
 use tollkeep_ledger::price::Book;
 use tollkeep_policy::breaker::View;
 use tollkeep_store::{Credential, SealedSecret, Store};
-use tollkeep_types::{CredentialId, MonoNanos, Secret, TenantId};
+use tollkeep_types::{CredentialId, MonoNanos, Secret, TenantId, WallMillis};
 
 /// What operators act on.
 pub(crate) struct Live {
@@ -33,6 +35,8 @@ pub(crate) struct Live {
     shared: Arc<Shared>,
     /// What operators changed besides.
     pub(crate) overriding: Overriding,
+    /// Its budgets.
+    pub(crate) budgeting: Budgeting,
     /// Credentials of the store.
     pub(crate) credentials: Credentials,
     /// The files that some of them stand in.
@@ -55,6 +59,7 @@ impl Live {
             reloader: Arc::new(reloader),
             shared: Arc::clone(shared),
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
+            budgeting: Budgeting::start(base, store, &shared.holds),
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
             chooser: Arc::clone(&vault.chooser),
@@ -100,6 +105,24 @@ impl Runtime for Live {
 
     fn credential_view(&self, id: CredentialId) -> CredentialView {
         self.credentials.view(id)
+    }
+
+    fn cooled_credentials(&self, of: &CoolDownsOf) -> Vec<CooledCredential> {
+        let mut found = self.credentials.cooled(of);
+        found.retain(|one| one.rests_until.is_some() || !one.cool_downs.is_empty());
+        found
+    }
+
+    fn known_credentials(&self, of: &CoolDownsOf) -> Vec<CooledCredential> {
+        self.credentials.cooled(of)
+    }
+
+    fn clear_cool_downs(&self, of: &CoolDownsOf, model: Option<&str>) {
+        self.credentials.each(of, |state| state.forget(model));
+    }
+
+    fn rest_credentials(&self, of: &CoolDownsOf, until: WallMillis) {
+        self.credentials.each(of, |state| state.rest(until));
     }
 
     fn test_credential(&self, credential: &Credential) -> Option<CredentialTesting> {

@@ -1,13 +1,14 @@
 //! `tollkeep credential …`
 
 use super::client::Client;
+use super::noun::All;
 use super::token::{confirm, path_segment};
-use super::{Connection, output};
+use super::{Connection, output, secret_input};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
 /// Credentials of providers: kept sealed, never shown.
@@ -19,6 +20,10 @@ pub(crate) enum Credential {
     Get(One),
     /// Add one; its secret comes from a file, from standard input, or is asked for
     Add(Add),
+    /// List them in the order in which they are used
+    Pool(All),
+    /// List providers, and how each is doing
+    Providers(All),
     /// Replace all of a provider by others: what is not given is deleted
     Replace(Replace),
     /// Change how one is used
@@ -232,6 +237,8 @@ impl Credential {
                 Ok(())
             }
             Self::Add(add) => add.run(),
+            Self::Pool(all) => pool(&all.connection),
+            Self::Providers(all) => providers(&all.connection),
             Self::Replace(replace) => replace.run(),
             Self::Update(update) => update.run(),
             Self::Rotate(rotate) => {
@@ -319,6 +326,53 @@ impl Add {
     }
 }
 
+const POOL: &[(&str, &str)] = &[
+    ("PROVIDER", "/provider"),
+    ("CREDENTIAL", "/id"),
+    ("PRIORITY", "/priority"),
+    ("WEIGHT", "/weight"),
+    ("STATUS", "/status"),
+    ("IN USE", "/in_use"),
+    ("LAST ERROR", "/last_error_code"),
+];
+
+/// A row for each credential, with its provider.
+fn pool(connection: &Connection) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for provider in told(connection, "load_balancing")? {
+        let own = provider.get("credentials").and_then(Value::as_array);
+        for credential in own.into_iter().flatten() {
+            let mut row = credential.clone();
+            if let Some(members) = row.as_object_mut() {
+                let name = provider.get("provider").cloned().unwrap_or_default();
+                members.insert("provider".to_owned(), name);
+            }
+            rows.push(row);
+        }
+    }
+    output::list(&rows, connection.json, POOL);
+    Ok(())
+}
+
+const PROVIDERS: &[(&str, &str)] = &[
+    ("PROVIDER", "/provider"),
+    ("ENABLED", "/enabled"),
+    ("HEALTHY", "/healthy"),
+    ("BREAKER", "/breaker"),
+];
+
+fn providers(connection: &Connection) -> anyhow::Result<()> {
+    output::list(&told(connection, "providers")?, connection.json, PROVIDERS);
+    Ok(())
+}
+
+/// The providers that a status of the pool tells of.
+fn told(connection: &Connection, what: &str) -> anyhow::Result<Vec<Value>> {
+    let told = Client::new(connection)?.get(&format!("/v0/operations/{what}/status"))?;
+    let providers = told.get("providers").and_then(Value::as_array);
+    Ok(providers.cloned().unwrap_or_default())
+}
+
 impl Replace {
     fn run(self) -> anyhow::Result<()> {
         if !self.yes {
@@ -329,7 +383,7 @@ impl Replace {
         }
         let mut auths = Vec::new();
         for file in &self.files {
-            let secret = super::secret_input::read("Secret", Some(file))?;
+            let secret = secret_input::read("Secret", Some(file))?;
             auths.push(json!({ "token": secret.expose() }));
         }
         let path = format!("/v0/management/auths/{}", path_segment(&self.provider));
@@ -403,9 +457,7 @@ impl SecretFrom {
                     .with_context(|| format!("cannot read {}", path.display()))?;
             }
             None if std::io::stdin().is_terminal() => {
-                eprint!("Secret (it is shown as you type; --secret-file reads it from a file): ");
-                std::io::stderr().flush()?;
-                std::io::stdin().lock().read_line(&mut text)?;
+                text = secret_input::typed("Secret")?;
             }
             Some(_) | None => {
                 std::io::stdin()

@@ -1,5 +1,6 @@
 //! What commands write into bodies besides plain members: policies, free pairs.
 
+use super::token::path_segment;
 use crate::exit::Failed;
 use clap::Args;
 use serde_json::{Map, Value};
@@ -86,5 +87,13 @@ pub(super) fn members<const N: usize>(given: [(&str, Option<Value>); N]) -> Map<
     let given = given.into_iter();
     given
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+/// The parameters that are given, each behind `&`.
+pub(super) fn filters<const N: usize>(given: [(&str, Option<String>); N]) -> String {
+    let given = given.into_iter();
+    given
+        .filter_map(|(name, value)| Some(format!("&{name}={}", path_segment(&value?))))
         .collect()
 }

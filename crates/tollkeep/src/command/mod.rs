@@ -2,6 +2,7 @@
 
 mod audit;
 mod breaker;
+mod budget;
 mod cache;
 mod client;
 mod completion;
@@ -91,9 +92,6 @@ enum Command {
     /// Credentials of providers
     #[command(subcommand, alias = "credentials")]
     Credential(credential::Credential),
-    /// Who of the pool of credentials is left alone
-    #[command(subcommand, alias = "cooldowns")]
-    Cooldown(cooldown::Cooldown),
     /// Tenants that projects belong to
     #[command(subcommand, alias = "tenants")]
     Tenant(tenant::Tenant),
@@ -118,6 +116,9 @@ enum Command {
     /// Breakers of upstreams that keep failing
     #[command(subcommand, alias = "breakers")]
     Breaker(breaker::Breaker),
+    /// For what credentials of providers are left alone
+    #[command(subcommand, alias = "cooldowns")]
+    Cooldown(cooldown::Cooldown),
     /// What happened, from the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -127,6 +128,9 @@ enum Command {
     /// What models cost
     #[command(subcommand, alias = "prices")]
     Price(price::Price),
+    /// Limits of what calls may cost or use
+    #[command(subcommand, alias = "budgets")]
+    Budget(budget::Budget),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -203,7 +207,6 @@ impl Cli {
             Command::ServiceToken(token) => token.run(),
             Command::Project(project) => project.run(),
             Command::Credential(credential) => credential.run(),
-            Command::Cooldown(cooldown) => cooldown.run(),
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
             Command::Operator(operator) => operator.run(),
@@ -212,9 +215,11 @@ impl Cli {
             Command::Tls(tls) => tls.run(),
             Command::Route(route) => route.run(),
             Command::Breaker(breaker) => breaker.run(),
+            Command::Cooldown(cooldown) => cooldown.run(),
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
             Command::Price(price) => price.run(),
+            Command::Budget(budget) => budget.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),

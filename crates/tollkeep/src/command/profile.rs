@@ -2,14 +2,13 @@
 //! and its key under a name, mode 0600.
 
 use super::client::Client;
-use super::{Connection, connection, output, status};
+use super::{Connection, connection, output, secret_input, status};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use clap::Args;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::{Map, Value, json};
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tollkeep_net::tls::PairFiles;
@@ -161,23 +160,8 @@ fn check_name(name: &str) -> anyhow::Result<()> {
 
 /// The key as it is typed or piped in; on a terminal it is not shown.
 fn asked_key() -> anyhow::Result<Secret> {
-    let stdin = io::stdin();
-    let mut text = zeroize::Zeroizing::new(String::new());
-    if stdin.is_terminal() {
-        eprint!("Management key: ");
-        io::stderr().flush()?;
-        let before = tcgetattr(&stdin)?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
-        let read = stdin.lock().read_line(&mut text);
-        tcsetattr(&stdin, OptionalActions::Flush, &before)?;
-        eprintln!(" ");
-        read?;
-    } else {
-        stdin.lock().read_line(&mut text)?;
-    }
-    let key = text.trim();
+    let text = secret_input::read("Management key", None)?;
+    let key = text.expose().trim();
     if key.is_empty() {
         let problem = "no management key: type it, pipe it in, or give --key-file";
         return Err(Failed::new(2, problem).into());

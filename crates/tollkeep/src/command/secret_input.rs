@@ -27,7 +27,11 @@ fn line() -> anyhow::Result<String> {
     Ok(line)
 }
 
-fn typed(question: &str) -> anyhow::Result<String> {
+/// A line that is typed on the terminal and not shown.
+///
+/// # Errors
+/// Standard input is none, or can't be read.
+pub(crate) fn typed(question: &str) -> anyhow::Result<String> {
     eprint!("{question}: ");
     std::io::stderr().flush()?;
     let before = tcgetattr(std::io::stdin())?;

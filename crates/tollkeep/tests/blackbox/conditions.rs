@@ -7,6 +7,7 @@ use tollkeep_testkit::Origin;
 
 // ID-90 ID-92
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_call_of_a_model_must_meet_the_conditions_that_bind_it() {
     let origin = Origin::start(answer);
     let gateway = models(&origin).start();

@@ -93,7 +93,7 @@ fn an_added_credential_serves_at_once_and_is_never_shown() {
     let none = gateway.call(&chat(&token, BODY));
     assert_eq!(
         (none.status, none.json()["error"]["code"].as_str()),
-        (503, Some("upstream_auth_error"))
+        (503, Some("credential_unavailable"))
     );
     let id = add(&gateway, ONE, &json!({ "label": "main" }));
     assert_eq!(calls(&gateway, &origin, &token, 2), counted(&[(ONE, 2)]));
@@ -246,7 +246,7 @@ fn a_refused_credential_is_left_alone_and_another_asked_at_once() {
         let (want, asked) = match reason {
             "rate_limit" => ((429, "model_cooldown"), 0),
             "overload" => ((503, "overloaded"), 1),
-            _ => ((503, "upstream_auth_error"), 0),
+            _ => ((503, "credential_unavailable"), 0),
         };
         let told = answer.json()["error"]["code"].as_str().map(str::to_owned);
         assert_eq!(

@@ -140,6 +140,9 @@ fn each_knob_of_a_route_does_something() {
             ("request.body_bytes_max", json!(4), |world| {
                 world.status(&post("/x", "", b"more than four"))
             }),
+            ("request.streaming", json!(true), |world| {
+                world.status(&post("/x", "Content-Encoding: gzip\r\n", &EMPTY_GZIP))
+            }),
             ("request.content_encodings", json!([]), |world| {
                 world.status(&post("/x", "Content-Encoding: gzip\r\n", &EMPTY_GZIP))
             }),

@@ -55,6 +55,44 @@ fn each_listener_speaks_what_it_is_told_and_serves_the_same_routes() {
     assert_eq!(origin.count(), 3);
 }
 
+// EDGE-13
+#[test]
+fn callers_are_led_to_the_port_that_is_public() {
+    let (certificates, origin) = (Certificates::new(), Origin::plain());
+    for (name, port, want) in [
+        (
+            "another one",
+            ", redirect_port: 8443",
+            "https://127.0.0.1:8443/x?y=1".to_owned(),
+        ),
+        (
+            "the usual one",
+            ", redirect_port: 443",
+            "https://127.0.0.1/x?y=1".to_owned(),
+        ),
+        ("none is named", "", String::new()),
+    ] {
+        let listen =
+            format!("listen: [{{ port: 0 }}, {{ port: 0, redirect_http: true{port} }}], TLS");
+        let gateway = listening(&certificates, &origin, &listen).start();
+        let [tls, away] = <[SocketAddr; 2]>::try_from(gateway.listen()).unwrap();
+        let bound = format!("https://127.0.0.1:{}/x?y=1", tls.port());
+        let want = if want.is_empty() { bound } else { want };
+        let answer = Client::connect(away).call(&head("GET /x?y=1", ""));
+        assert_eq!(
+            (answer.status, answer.field("location")),
+            (308, Some(&*want)),
+            "{name}"
+        );
+        assert_eq!(
+            Client::connect(away).call(&head("POST /x", "")).status,
+            403,
+            "{name}"
+        );
+    }
+    assert_eq!(origin.count(), 0);
+}
+
 // EDGE-21
 #[test]
 fn clear_text_speaks_http2_where_its_listener_says_so() {

@@ -61,30 +61,6 @@ fn a_holder_sees_its_token_masked_with_what_is_left_and_nothing_else() {
     assert_eq!(show(&gateway, &token).json()["remaining_requests"], 2);
 }
 
-// ID-31
-#[test]
-fn a_holder_that_may_read_its_use_is_told_what_its_line_cost() {
-    let (_origin, gateway, other) = served();
-    let (_, token) = made(&gateway, &json!({ "permissions": ["usage.read"] }));
-    assert_eq!(gateway.call(&chat(&bearer(&token), "hi")).status, 200);
-    let used = eventually("the use is counted", || {
-        let told = show(&gateway, &token).json()["usage"].clone();
-        (told["requests"] == 1).then_some(told)
-    });
-    let nano = used["nano_usd"].as_u64().unwrap();
-    assert!(nano > 0, "{used}");
-    let amount = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
-    assert_eq!(
-        (&used["amount"], &used["unit"]),
-        (&json!(amount), &json!("usd"))
-    );
-    assert_eq!(
-        show(&gateway, &other).json()["usage"],
-        Value::Null,
-        "without the permission"
-    );
-}
-
 // ID-31 ID-60
 #[test]
 fn whoever_has_no_live_token_is_told_what_everybody_is() {

@@ -503,3 +503,40 @@ fn what_is_read_at_start_only_is_refused_as_a_whole_and_named() {
         "what is not read at start only is taken over"
     );
 }
+
+// OPS-102
+#[test]
+fn files_that_were_moved_away_are_opened_again_by_a_signal() {
+    let origin = Origin::plain();
+    let gateway = gateway(before(&origin, &free("GET /x")))
+        .set("logging.output", "log")
+        .start();
+    let file = |name: &str| gateway.folder().join(name);
+    let came = |name: &str, count: usize| {
+        eventually(name, || {
+            let text = fs::read_to_string(file(name)).ok()?;
+            let lines = text.matches("\"status\":200").count();
+            assert!(lines <= count, "{name}: {text}");
+            (lines == count).then_some(())
+        });
+    };
+    let call = || assert_eq!(gateway.call(&head("GET /x", "")).status, 200);
+    call();
+    came("log", 1);
+    fs::rename(file("log"), file("log.1")).unwrap();
+    // Whoever still has the old one writes there.
+    call();
+    came("log.1", 2);
+    for (signal, old) in [(Signal::USR1, "log.2"), (Signal::HUP, "log.3")] {
+        gateway.signal(signal);
+        call();
+        // A signal is taken a moment after it was sent: what came before it is in the old file.
+        eventually("the new file", || {
+            call();
+            file("log").exists().then_some(())
+        });
+        let mode = fs::metadata(file("log")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::rename(file("log"), file(old)).unwrap();
+    }
+}

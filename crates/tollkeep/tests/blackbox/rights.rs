@@ -29,6 +29,18 @@ pub(crate) const ROWS: &[Row] = &[
     ("tenant_resume", "tenant", "{}", "O"),
     ("tenant_delete", "throwaway", "", "O"),
     ("token_list", "", "", "OAPVT"),
+    ("budget_list", "", "", "OAPVT"),
+    (
+        "budget_create",
+        "",
+        r#"{"name":"made","limit":"$1","window":"day","scope":{"project":"PROJECT"}}"#,
+        "OAT",
+    ),
+    ("budget_get", "budget", "", "OAPVT"),
+    ("budget_update", "budget", r#"{"limit":"$2"}"#, "OAT"),
+    ("budget_reset", "budget", "", "OAT"),
+    ("budget_windows", "budget", "", "OAPVT"),
+    ("budget_delete", "throwaway_budget", "", "OAT"),
     ("token_create", "", r#"{"project":"PROJECT"}"#, "OAPT"),
     ("token_get", "token", "", "OAPVT"),
     ("token_rotate", "token", "{}", "OAPT"),
@@ -165,6 +177,14 @@ pub(crate) const ROWS: &[Row] = &[
     ("route_explain", "", "", "OAPVT"),
     ("breaker_list", "", "", "OAPVT"),
     ("breaker_reset", "breaker", "{}", "OAPT"),
+    ("cooldown_list", "", "", "OAPV"),
+    ("cooldown_clear", "", "", "OAP"),
+    (
+        "cooldown_set",
+        "",
+        r#"{"provider":"openai","seconds":60}"#,
+        "OAP",
+    ),
     ("audit_list", "", "", "OAPVT"),
     ("audit_get", "event", "", "OAPVT"),
     ("manage_audit_list", "", "", "OAPVT"),
@@ -218,11 +238,17 @@ pub(crate) fn world() -> World {
     let (own, foreign) = (project("p", &a), project("p", &b));
     let kept = credential(&gateway, &own);
     let token = made(&gateway, "/api/v1/tokens", &json!({ "project": own }));
+    let budget = |name: &str| {
+        let body = json!({ "name": name, "tenant": a, "limit": "$1", "window": "day" });
+        made(&gateway, "/api/v1/budgets", &body)
+    };
     let viewer = json!({ "name": "v", "role": "viewer", "tenant_id": a });
     let ids = BTreeMap::from([
         ("", String::new()),
         ("tenant", a.clone()),
         ("throwaway", tenant(&gateway, "c")),
+        ("budget", budget("kept")),
+        ("throwaway_budget", budget("given away")),
         ("throwaway_project", project("q", &a)),
         ("project", own),
         ("foreign project", foreign),

@@ -231,15 +231,20 @@ fn what_redis_says_instead_of_counting_makes_each_gateway_count_alone() {
         assert_eq!(call(), 200, "{name}");
         if broken[1].is_empty() {
             assert!(redis.ask(broken[0]).starts_with("+OK"), "{name}");
-        } else {
+        }
+        let spoil = || {
             let keys = redis.ask("KEYS *");
             let keys = keys.lines().filter(|line| line.contains(":rl:route:"));
             for key in keys.map(str::to_owned).collect::<Vec<_>>() {
                 redis.ask(&format!("DEL {key}"));
                 redis.ask(&format!("LPUSH {key} x"));
             }
-        }
+        };
         eventually(name, || {
+            // Calls that still have cells of a lease ask for no key; one is there once they do.
+            if !broken[1].is_empty() {
+                spoil();
+            }
             let status = call();
             assert!(status == 200 || status == 429, "{name}: {status}");
             (gauge(&gateway) == "0").then_some(())
@@ -255,7 +260,9 @@ fn what_redis_says_instead_of_counting_makes_each_gateway_count_alone() {
             .count()
     };
     eventually("three times there and back", || {
-        (of("system.degraded") == 3 && of("system.recovered") == 3).then_some(())
+        let (gone, back) = (of("system.degraded"), of("system.recovered"));
+        // A slow machine may have lost its Redis once more by itself.
+        (gone >= 3 && gone == back).then_some(())
     });
 }
 

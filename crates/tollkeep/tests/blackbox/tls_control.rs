@@ -13,6 +13,11 @@ struct Behind {
 }
 
 fn behind_tls(more: &str) -> Behind {
+    // Longer than the default, for machines that have little time.
+    behind_tls_within(more, 20_000)
+}
+
+fn behind_tls_within(more: &str, handshake_ms: u32) -> Behind {
     let certificates = Certificates::new();
     let first = certificates.pair("first", Kind::Ecdsa, &["localhost", "127.0.0.1"]);
     let second = certificates.pair("second", Kind::Rsa, &["b.localhost"]);
@@ -22,8 +27,9 @@ fn behind_tls(more: &str) -> Behind {
         second.yaml()
     );
     let config = format!("management: {{ {tls}{more} }}\nmetrics: {{ {tls}{more} }}\n");
+    let handshake = handshake_ms.to_string();
     let gateway = gateway(config)
-        .set("server.timeouts.tls_handshake_ms", "700")
+        .set("server.timeouts.tls_handshake_ms", handshake)
         .start();
     Behind {
         certificates,
@@ -107,7 +113,7 @@ fn on_control_listeners_too_name_and_host_belong_together() {
 // EDGE-53
 #[test]
 fn slow_handshakes_hold_up_no_operator_and_end_in_time() {
-    let behind = behind_tls("");
+    let behind = behind_tls_within("", 2_000);
     let addr = behind.gateway.management();
     let began = Instant::now();
     let mut slow: Vec<_> = (0..20).map(|_| Client::connect(addr)).collect();
@@ -117,10 +123,10 @@ fn slow_handshakes_hold_up_no_operator_and_end_in_time() {
     let answer = behind.ask(addr, "localhost", "localhost", "/api/v1/whoami");
     assert_eq!(answer.status, 200);
     for client in &mut slow {
-        assert!(client.closed_within(Duration::from_secs(5)));
+        assert!(client.closed_within(Duration::from_secs(8)));
     }
     assert!(
-        began.elapsed() >= Duration::from_millis(600),
+        began.elapsed() >= Duration::from_millis(1_800),
         "{:?}",
         began.elapsed()
     );

@@ -41,6 +41,12 @@ impl Pair {
         )
     }
 
+    /// Its certificate, of those in the file the first.
+    pub(crate) fn leaf(&self) -> CertificateDer<'static> {
+        let text = fs::read(&self.cert).unwrap();
+        CertificateDer::from_pem_slice(&text).unwrap()
+    }
+
     /// A `server` section with it, and these keys more.
     pub(crate) fn server(&self, more: &str) -> String {
         format!(

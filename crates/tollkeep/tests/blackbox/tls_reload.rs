@@ -4,7 +4,6 @@ use crate::fixture::{before, free, gateway, head};
 use crate::tls_fixture::{Certificates, Kind, Pair, shake};
 use rcgen::date_time_ymd;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -19,10 +18,6 @@ const NAMES: &[&str] = &["a.test", "127.0.0.1"];
 fn replace(old: &Pair, new: &Pair) {
     fs::rename(&new.key, &old.key).unwrap();
     fs::rename(&new.cert, &old.cert).unwrap();
-}
-
-fn leaf(pair: &Pair) -> CertificateDer<'static> {
-    CertificateDer::from_pem_slice(&fs::read(&pair.cert).unwrap()).unwrap()
 }
 
 /// The certificate that new connections are shown.
@@ -68,7 +63,7 @@ fn a_swap_of_certificates_under_load_drops_no_connection() {
         for round in 0..2 {
             let kind = if round == 0 { Kind::Rsa } else { Kind::Ecdsa };
             let new = certificates.pair("new", kind, NAMES);
-            let want = leaf(&new);
+            let want = new.leaf();
             replace(&pair, &new);
             eventually("the new certificate is served", || {
                 (shown(&certificates, &gateway) == want).then_some(())
@@ -94,7 +89,7 @@ fn a_bad_pair_keeps_the_old_one_and_is_told() {
     let certificates = Certificates::new();
     let pair = certificates.pair("first", Kind::Ecdsa, NAMES);
     let gateway = gateway(pair.server("")).start();
-    let old = leaf(&pair);
+    let old = pair.leaf();
     let other = certificates.pair("other", Kind::Ecdsa, NAMES);
     let wrong = certificates.write(
         "wrong",
@@ -134,7 +129,7 @@ fn a_bad_pair_keeps_the_old_one_and_is_told() {
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["certificates"][0]["name"], "server.tls");
     assert_eq!(answer["certificates"][0]["subject"], "CN=other");
-    assert_eq!(shown(&certificates, &gateway), leaf(&pair));
+    assert_eq!(shown(&certificates, &gateway), pair.leaf());
     let done = gateway.cli(&["tls", "reload", "--json"]);
     assert!(done.status.success(), "{done:?}");
     let printed: Value = serde_json::from_slice(&done.stdout).unwrap();
@@ -154,7 +149,7 @@ fn a_reload_of_the_settings_takes_their_certificates_over_or_nothing() {
     let reload = || gateway.api("POST", "/api/v1/config/reload", Some(&json!({})));
     write(second.server(", min_version: \"1.3\""));
     assert_eq!(reload().0, 200);
-    assert_eq!(shown(&certificates, &gateway), leaf(&second));
+    assert_eq!(shown(&certificates, &gateway), second.leaf());
     let old = certificates.caller().only(&rustls::version::TLS12);
     assert!(
         old.open(gateway.data(), "a.test").is_err(),
@@ -173,7 +168,7 @@ fn a_reload_of_the_settings_takes_their_certificates_over_or_nothing() {
             .contains("none of the listed cipher suites"),
         "{problem}"
     );
-    assert_eq!(shown(&certificates, &gateway), leaf(&second));
+    assert_eq!(shown(&certificates, &gateway), second.leaf());
 
     write("version: 1\n".to_owned());
     let (status, problem) = reload();

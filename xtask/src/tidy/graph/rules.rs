@@ -10,7 +10,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("llm", &["types"]),
     ("payments", &["types", "crypto"]),
     ("config", &["types", "policy", "ledger"]),
-    ("store", &["types", "policy", "ledger"]),
+    ("store", &["types", "crypto", "policy", "ledger"]),
     ("counters", &["types", "policy"]),
     ("http1", &["types"]),
     ("http2", &["types", "http1"]),

@@ -3,16 +3,20 @@
 use super::super::audit::Violation;
 use super::super::call::{Call, Fate};
 use super::super::replica::InHand;
-use super::{What, World};
+use super::{MS, What, World};
 use crate::ledger::hold::{NotBilled, take};
 use crate::ledger::keeper::{Ask, Event};
 use crate::ledger::row::Quality;
-use tollkeep_types::{HoldId, MonoNanos};
+use tollkeep_types::{BudgetId, HoldId, MonoNanos};
+
+/// How long calls still name a budget that was ended.
+const STALE_MS: u64 = 2_000;
 
 impl World {
     pub(super) fn arrive(&mut self, mut call: Call) {
         let replica = call.replica;
         let hold = call.hold;
+        self.match_budgets(&mut call);
         let Some(host) = self.replicas.get_mut(replica) else {
             return;
         };
@@ -59,6 +63,14 @@ impl World {
         }
     }
 
+    /// A call names the budgets in force, and sometimes one that was ended a moment ago.
+    fn match_budgets(&self, call: &mut Call) {
+        let now = self.time;
+        let ended_at = |id: &BudgetId| self.ended_at.get(id).copied();
+        call.budgets
+            .retain(|id| ended_at(id).is_none_or(|at| now < at + STALE_MS * MS));
+    }
+
     fn in_hand(&mut self, hold: HoldId) -> Option<(usize, InHand)> {
         let call = self.calls.get(&hold)?;
         let (replica, life) = (call.replica, call.life);
@@ -90,7 +102,8 @@ impl World {
         let committed = held.commit();
         call.sent = true;
         let lasts = call.lasts_ms;
-        self.audit.sent(call, committed.covers().collect())?;
+        let covers = committed.covers().collect();
+        self.audit.sent(call, covers, &self.store.ended)?;
         self.say(|| format!("replica {replica} sends {hold:?}"));
         self.keep(replica, hold, InHand::Committed(committed));
         self.after_ms(lasts, What::Over(hold));

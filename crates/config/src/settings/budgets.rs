@@ -1,0 +1,298 @@
+//! Budgets: limits of what calls may cost or use over a time (LED-60, LED-61), and how they are
+//! written down.
+
+use super::budget_scope::{BudgetScope, ScopeKind};
+use super::budget_text::{
+    COUNTS, Count, UNITS, Unit, WindowKind, WindowText, amount, joined, measure,
+};
+use super::provider::read_tenant;
+use super::{CredentialTenant, Environment};
+use crate::check::Checks;
+use crate::field::{KindExt, OnOrOff, listed};
+use crate::kind::{Kind, Limit, Parsed, choice, limit, list, millis, parsed, switch, whole};
+use crate::reader::keys;
+use crate::tree::KeyPath;
+use std::collections::HashSet;
+use std::time::Duration;
+use tollkeep_ledger::amount::{Amount, Measure};
+use tollkeep_ledger::budget::Durability;
+use tollkeep_ledger::row::Enforcement;
+use tollkeep_ledger::window::{Period, Window, Zone};
+
+const DURABILITIES: [(&str, Durability); 2] =
+    [("lease", Durability::Lease), ("strict", Durability::Strict)];
+const ENFORCEMENTS: [(&str, Enforcement); 2] =
+    [("hard", Enforcement::Hard), ("observe", Enforcement::Soft)];
+const RESETS: [(&str, Option<Period>); 4] = [
+    ("monthly", Some(Period::Month)),
+    ("daily", Some(Period::Day)),
+    ("weekly", Some(Period::Week)),
+    ("never", None),
+];
+/// Most budgets of the file.
+const LIST_MAX: usize = 1_000;
+/// Longest name, in characters.
+const NAME_CHARS_MAX: usize = 100;
+/// Limits of what calls may cost or use.
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    /// Whether a token must have a budget.
+    pub required: bool,
+    /// Most output of a call that says nothing, where a budget counts it.
+    pub default_output_cap: u64,
+    /// Whether the service is written into calls that a budget counts.
+    pub pin_service: bool,
+    /// Budgets of the file.
+    pub list: Vec<BudgetSetting>,
+}
+
+/// A budget of the file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BudgetSetting {
+    /// Its name, unique in its tenant.
+    pub name: String,
+    /// Whose calls it counts.
+    pub tenant: CredentialTenant,
+    /// Which of them.
+    pub scope: BudgetScope,
+    /// What of them.
+    pub measure: Measure,
+    /// Up to how much.
+    pub limit: Amount,
+    /// In which time.
+    pub window: Window,
+    /// Whether the limit is kept.
+    pub enforcement: Enforcement,
+    /// How grants are written down.
+    pub durability: Durability,
+    /// Hundredths of the limit that are told of.
+    pub warn: Vec<u8>,
+}
+
+keys! {
+    /// How money of calls is written down.
+    #[derive(Copy, Eq, PartialEq)]
+    pub struct Ledger {
+        /// How grants of budgets are written down that say nothing themselves: `lease`: a replica
+        /// takes slices and grants from them in memory; `strict`: each call is written down before
+        /// it is sent.
+        durability: Durability = choice(&DURABILITIES).or(Durability::Lease),
+        /// How long ends of calls wait for others to be written down with, while the database is
+        /// busy.
+        flush_ms: Duration = millis(0..=1_000).or(Duration::from_millis(5)),
+    }
+}
+
+keys! {
+    /// Limits of what calls may cost or use. A call must fit every budget that counts it; what it
+    /// may cost at most is taken aside before it is sent.
+    pub(crate) struct BudgetsFile {
+        /// Whether a token on a provider with prices and without any budget is an error of
+        /// `tollkeep doctor` instead of a warning. Default: in production.
+        required: Option<bool> = switch().optional(),
+        /// Most tokens of output of a call that names no cap, where a budget counts it. It is
+        /// written into the call.
+        default_output_cap: u64 = whole(1..=100_000_000).or(32_768),
+        /// Whether calls to OpenAI that a budget counts ask for the default service where they ask
+        /// for none, so that a setting of the account can't make them dearer.
+        pin_service: bool = switch().or(true),
+        /// Budgets that are there as long as they stand here. Others are made by `tollkeep budget
+        /// create` and stay.
+        list: Vec<BudgetFile> = listed(),
+    }
+}
+
+keys! {
+    /// A budget.
+    pub(crate) struct BudgetFile {
+        /// Its name. It stays the same budget while its name, scope, unit and window stay.
+        name: Option<String> = parsed("name", read_name).required(),
+        /// The tenant whose calls it counts: `default`, or an id.
+        tenant: CredentialTenant = parsed("tenant", read_one_tenant).or(CredentialTenant::Default),
+        /// Which of them: `tenant` for all, or one of `{project: ID OR SLUG}`, `{token: ID}`,
+        /// `{route: NAME}`, `{provider: NAME}`, `{credential: ID}`, `{model: GLOB}`,
+        /// `{tokens: [ID, …]}`, `{metadata: {KEY: VALUE}}`.
+        scope: Option<BudgetScope> = ScopeKind.optional(),
+        /// What is limited: `usd`, `tokens` or `requests`.
+        unit: Unit = choice(&UNITS).or(Unit::Usd),
+        /// Which tokens: `total`, `output`, or `billable`: without those read from a cache.
+        count: Option<Count> = choice(&COUNTS).optional(),
+        /// Up to how much. Money as `"$12.50"`, `"12.50"` or `{nano_usd: N}`, tokens and requests
+        /// as whole numbers. 0 lets nothing pass.
+        limit: Option<Limit> = limit().required(),
+        /// In which time: `{calendar: day}` (or `week`, which begins on Monday, `month`, `year`),
+        /// `{rolling: "24h"}` in whole minutes, or `lifetime`; also as `day`, `24h`.
+        window: Option<WindowText> = WindowKind.required(),
+        /// Where days of a calendar begin, by its name in the IANA database. Default: UTC.
+        timezone: Option<Zone> = zone().optional(),
+        /// `hard` refuses what does not fit, `observe` counts and warns only.
+        enforcement: Enforcement = choice(&ENFORCEMENTS).later(&["soft"]).or(Enforcement::Hard),
+        /// As `ledger.durability`, for this budget.
+        durability: Option<Durability> = choice(&DURABILITIES).optional(),
+        /// What becomes of a call that does not fit: `refuse`.
+        _on_short as "on_short": () = choice(&[("refuse", ())]).later(&["shrink"]).or(()),
+        /// Hundredths of the limit that are told of once a window, ascending.
+        warn: Vec<u8> = list(percent()).or_empty(),
+    }
+}
+
+keys! {
+    /// What a provider may be used for in a time: a hard budget of the default tenant that counts
+    /// its calls to this provider.
+    pub(crate) struct QuotaFile {
+        /// Up to how much: tokens or requests as a whole number, money as `"$12.50"`.
+        limit: Option<Limit> = limit().required(),
+        /// When it begins anew: `monthly`, `daily`, `weekly`, `never`.
+        reset: Option<Period> = choice(&RESETS).or(Some(Period::Month)),
+        /// What is limited: `tokens`, `requests` or `usd`.
+        unit: Unit = choice(&UNITS).or(Unit::Tokens),
+        /// Where days of a calendar begin, by its name in the IANA database. Default: UTC.
+        timezone: Option<Zone> = zone().optional(),
+    }
+}
+
+/// A percentage is written in a list.
+fn percent() -> impl Kind<Value = u8> {
+    whole(1..=100)
+}
+
+fn read_name(text: &str) -> Result<String, String> {
+    let is_fit = !text.trim().is_empty()
+        && text.chars().count() <= NAME_CHARS_MAX
+        && !text.chars().any(char::is_control);
+    if is_fit {
+        Ok(text.to_owned())
+    } else {
+        Err("want a name of 1 to 100 characters".to_owned())
+    }
+}
+
+fn read_one_tenant(text: &str) -> Result<CredentialTenant, String> {
+    match read_tenant(text) {
+        Ok(CredentialTenant::Every) | Err(_) => {
+            Err("want `default`, or the id of a tenant, `ten_…`".to_owned())
+        }
+        tenant => tenant,
+    }
+}
+
+const fn zone() -> Parsed<Zone> {
+    parsed("time zone of the IANA database", |text| {
+        Zone::named(text).map_err(|error| error.to_string())
+    })
+}
+
+impl BudgetsFile {
+    pub(super) fn check(self, ledger: &Ledger, checks: &mut Checks<'_>) -> Budgets {
+        let path = KeyPath::of("budgets.list");
+        if self.list.len() > LIST_MAX {
+            checks.error_at(&path, format!("has more than {LIST_MAX} budgets"));
+        }
+        let mut names = HashSet::new();
+        let mut budgets = Vec::new();
+        for (index, file) in self.list.into_iter().enumerate() {
+            let path = path.index(index);
+            let name = file.name.clone();
+            if let Some(name) = name
+                && !names.insert((file.tenant.to_string(), name))
+            {
+                let problem = "is the name of another budget of that tenant";
+                checks.error_at(&path.name("name"), problem);
+            }
+            budgets.extend(file.check(ledger, &path, checks));
+        }
+        Budgets {
+            required: self
+                .required
+                .unwrap_or(checks.environment == Environment::Production),
+            default_output_cap: self.default_output_cap,
+            pin_service: self.pin_service,
+            list: budgets,
+        }
+    }
+}
+
+impl BudgetFile {
+    fn check(
+        self,
+        ledger: &Ledger,
+        path: &KeyPath,
+        checks: &mut Checks<'_>,
+    ) -> Option<BudgetSetting> {
+        let mut told = |key: &str, problem: String| checks.error_at(&path.name(key), problem);
+        let measure = measure(self.unit, self.count)
+            .map_err(|problem| told("count", problem))
+            .ok()?;
+        let limit = self.limit?;
+        let limit = amount(measure, limit)
+            .map_err(|problem| told("limit", problem))
+            .ok();
+        let window = joined(self.window?, self.timezone)
+            .map_err(|problem| told("timezone", problem))
+            .ok();
+        if !self.warn.is_sorted_by(|one, next| one < next) || self.warn.len() > 10 {
+            told("warn", "want at most 10 numbers, ascending".to_owned());
+        }
+        Some(BudgetSetting {
+            name: self.name?,
+            tenant: self.tenant,
+            scope: self.scope.unwrap_or(BudgetScope::Tenant),
+            measure,
+            limit: limit?,
+            window: window?,
+            enforcement: self.enforcement,
+            durability: self.durability.unwrap_or(ledger.durability),
+            warn: self.warn,
+        })
+    }
+}
+
+/// The budget that a quota is, of the provider of this name, where one is written.
+pub(super) fn quota(
+    file: OnOrOff<QuotaFile>,
+    provider: &str,
+    path: &KeyPath,
+    checks: &mut Checks<'_>,
+) -> Option<BudgetSetting> {
+    match file {
+        OnOrOff::Absent | OnOrOff::Off => None,
+        OnOrOff::On(file) => file.check(provider, path, checks),
+    }
+}
+
+impl QuotaFile {
+    fn check(
+        self,
+        provider: &str,
+        path: &KeyPath,
+        checks: &mut Checks<'_>,
+    ) -> Option<BudgetSetting> {
+        let limit = self.limit?;
+        let limit = measure(self.unit, None).and_then(|measure| {
+            let limit = amount(measure, limit)?;
+            Ok((measure, limit))
+        });
+        let window = match self.reset {
+            Some(period) => joined(WindowText::Calendar(period), self.timezone),
+            None => joined(WindowText::Lifetime, self.timezone),
+        };
+        if let Err(problem) = &limit {
+            checks.error_at(&path.name("limit"), problem.clone());
+        }
+        if let Err(problem) = &window {
+            checks.error_at(&path.name("timezone"), problem.clone());
+        }
+        let (measure, limit) = limit.ok()?;
+        Some(BudgetSetting {
+            name: format!("quota of {provider}"),
+            tenant: CredentialTenant::Default,
+            scope: BudgetScope::Provider(provider.to_owned()),
+            measure,
+            limit,
+            window: window.ok()?,
+            enforcement: Enforcement::Hard,
+            durability: Durability::Lease,
+            warn: Vec::new(),
+        })
+    }
+}

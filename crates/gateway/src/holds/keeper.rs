@@ -1,0 +1,302 @@
+//! Drives the keeper of holds, on the control runtime: hands it what workers left, gives its
+//! commands to the store, many in one transaction, and shows workers the slices in hand.
+
+use super::inbox::Message;
+use super::take::Granted;
+use super::{Holds, Pot, Present};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tollkeep_ledger::budget::Budget;
+use tollkeep_ledger::hold::Outbox;
+use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice};
+use tollkeep_ledger::step::Command;
+use tollkeep_ledger::write::{NoAnswer, Reply};
+use tollkeep_store::ledger::{CallRecord, Job, Ledger};
+use tollkeep_types::{Clock, HoldId, MonoNanos, ReplicaId};
+
+/// Commands in one transaction.
+const BATCH_MAX: usize = 512;
+/// Records that wait for the end of their hold: as many as there are holds.
+const RECORDS_MAX: usize = super::OPEN_MAX;
+
+/// Told what operators should know of money.
+pub type OnMoney = Box<dyn Fn(&Notice) + Send + Sync>;
+
+/// What the keeper is made of.
+pub struct HoldsParts {
+    /// What workers and the keeper have together.
+    pub holds: Arc<Holds>,
+    /// Where holds are written.
+    pub ledger: Ledger,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Who this is among those that share the store.
+    pub replica: ReplicaId,
+    /// A number that no other process of this replica has.
+    pub boot: u64,
+    /// The budgets in force.
+    pub budgets: Vec<Budget>,
+    /// How long ends wait for others to be written with.
+    pub flush: Duration,
+    /// Told what operators should know.
+    pub on_money: OnMoney,
+}
+
+/// One command for the store.
+struct Wanted {
+    call: CallId,
+    job: Job,
+}
+
+type Answers = Vec<(CallId, Result<Box<Reply>, NoAnswer>)>;
+
+/// The keeper and its surroundings.
+pub struct HoldsKeeper {
+    keeper: Keeper,
+    holds: Arc<Holds>,
+    clock: Arc<dyn Clock>,
+    on_money: OnMoney,
+    /// Who waits for the answer about which hold.
+    waiting: HashMap<HoldId, oneshot::Sender<Granted>>,
+    /// What is known of calls whose ends have not come yet.
+    records: HashMap<HoldId, Box<CallRecord>>,
+    /// Ends that the store has not answered yet.
+    ends: HashMap<CallId, HoldId>,
+    budgets: Vec<Arc<Budget>>,
+    wake: MonoNanos,
+    out: Vec<Effect>,
+    to_writer: mpsc::UnboundedSender<Wanted>,
+    answers: mpsc::UnboundedReceiver<Answers>,
+    resting: Option<oneshot::Sender<()>>,
+}
+
+impl HoldsKeeper {
+    /// A keeper, and the writer of its commands.
+    pub fn new(parts: HoldsParts) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (to_writer, wanted) = mpsc::unbounded_channel();
+        let (answer, answers) = mpsc::unbounded_channel();
+        let outbox = Arc::clone(&parts.holds.outbox) as Arc<dyn Outbox>;
+        let budgets: Vec<_> = parts.budgets.iter().cloned().map(Arc::new).collect();
+        let this = Self {
+            keeper: Keeper::new(parts.replica, parts.boot, outbox, parts.budgets),
+            holds: parts.holds,
+            clock: parts.clock,
+            on_money: parts.on_money,
+            waiting: HashMap::new(),
+            records: HashMap::new(),
+            ends: HashMap::new(),
+            budgets,
+            wake: MonoNanos(0),
+            out: Vec::new(),
+            to_writer,
+            answers,
+            resting: None,
+        };
+        this.publish();
+        (this, write(parts.ledger, wanted, answer, parts.flush))
+    }
+
+    /// Works until everything that sends to it is gone.
+    pub async fn serve(mut self) {
+        let (mut taken, holds) = (Vec::new(), Arc::clone(&self.holds));
+        self.handle(Event::Tick);
+        loop {
+            let wait = Duration::from_nanos(self.wake.since(self.clock.mono()));
+            tokio::select! {
+                () = holds.inbox.take(&mut taken) => {
+                    for message in taken.drain(..) {
+                        self.message(message);
+                    }
+                }
+                answers = self.answers.recv() => {
+                    let Some(answers) = answers else { return };
+                    for (call, answer) in answers {
+                        self.answered(call, answer);
+                    }
+                }
+                () = tokio::time::sleep(wait) => self.handle(Event::Tick),
+            }
+            self.publish();
+            if self.resting.is_some() && self.keeper.is_resting() && self.ends.is_empty() {
+                self.resting.take().map(|tell| tell.send(()));
+            }
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Ask(ask, tell) => self.ask(ask, tell),
+            Message::Ended(ended) => self.handle(Event::Ended(*ended)),
+            Message::Record(hold, record) => {
+                if self.records.len() < RECORDS_MAX {
+                    self.records.insert(hold, record);
+                }
+            }
+            Message::Homeless(lease, amount) => self.handle(Event::Homeless(lease, amount)),
+            Message::Low(budget) => self.handle(Event::Low(budget)),
+            Message::Budgets(budgets) => {
+                self.budgets = budgets.iter().cloned().map(Arc::new).collect();
+                self.handle(Event::Budgets(budgets));
+            }
+            Message::Recall(budget) => self.handle(Event::Recall(budget)),
+            Message::Drain(tell) => {
+                self.resting = Some(tell);
+                self.handle(Event::Drain);
+            }
+        }
+    }
+
+    fn ask(&mut self, ask: Ask, tell: oneshot::Sender<Granted>) {
+        // Whoever gave up meanwhile needs no hold.
+        if tell.is_closed() {
+            return;
+        }
+        self.waiting.insert(ask.hold, tell);
+        self.handle(Event::Ask(ask));
+    }
+
+    fn answered(&mut self, call: CallId, answer: Result<Box<Reply>, NoAnswer>) {
+        self.holds.writes.store(answer.is_ok(), Ordering::Relaxed);
+        if answer.is_ok()
+            && let Some(hold) = self.ends.remove(&call)
+        {
+            self.records.remove(&hold);
+            self.holds.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.handle(Event::Answer(call, answer));
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut out = std::mem::take(&mut self.out);
+        self.keeper.handle(event, self.clock.mono(), &mut out);
+        for effect in out.drain(..) {
+            match effect {
+                Effect::Write { call, command } => self.write(call, command),
+                Effect::Send(notice) => self.send(notice),
+                Effect::Wake(at) => self.wake = at,
+            }
+        }
+        self.out = out;
+    }
+
+    fn write(&mut self, call: CallId, command: Command) {
+        let mut about = None;
+        if let Command::End { ended, .. } = &command {
+            self.ends.insert(call, ended.hold);
+            // Kept until there is an answer: the command may be given again.
+            about = self.records.get(&ended.hold).cloned();
+        }
+        let job = Job { command, about };
+        // The writer ends with the process.
+        let _gone = self.to_writer.send(Wanted { call, job });
+    }
+
+    fn send(&mut self, notice: Notice) {
+        match notice {
+            Notice::Granted(held) => {
+                let waiting = held.id().and_then(|id| self.waiting.remove(&id));
+                // A hold that nobody takes any more is released by its drop.
+                if let Some(tell) = waiting {
+                    let _gone = tell.send(Ok(held));
+                }
+            }
+            Notice::Refused { hold, why } => {
+                if let Some(tell) = self.waiting.remove(&hold) {
+                    let _gone = tell.send(Err(why));
+                }
+            }
+            Notice::Reserved(reserved) => drop(reserved),
+            notice @ (Notice::LeaseLost { .. }
+            | Notice::Threshold { .. }
+            | Notice::Overrun { .. }
+            | Notice::Broken { .. }) => (self.on_money)(&notice),
+        }
+    }
+
+    /// Shows workers the slices in hand, if they are others.
+    fn publish(&self) {
+        let shown = self.holds.present.load();
+        let pot = |budget: &Arc<Budget>| Pot {
+            budget: Arc::clone(budget),
+            slice: self.keeper.slice(budget.id).map(Arc::clone),
+        };
+        let mut present = Present::default();
+        for budget in &self.budgets {
+            present
+                .of
+                .entry(budget.tenant)
+                .or_default()
+                .push(pot(budget));
+        }
+        for pots in present.of.values_mut() {
+            pots.sort_unstable_by_key(|pot| pot.budget.id);
+        }
+        if !present.is_shown_by(&shown) {
+            self.holds.present.store(Arc::new(present));
+        }
+    }
+}
+
+impl Present {
+    fn is_shown_by(&self, other: &Self) -> bool {
+        let same = |(pot, shown): (&Pot, &Pot)| {
+            let slices = (pot.slice.as_ref(), shown.slice.as_ref());
+            Arc::ptr_eq(&pot.budget, &shown.budget)
+                && match slices {
+                    (Some(slice), Some(shown)) => Arc::ptr_eq(slice, shown),
+                    (None, None) => true,
+                    (Some(_), None) | (None, Some(_)) => false,
+                }
+        };
+        self.of.len() == other.of.len()
+            && self.of.iter().all(|(tenant, pots)| {
+                let shown = other.of.get(tenant);
+                shown.is_some_and(|shown| {
+                    shown.len() == pots.len() && pots.iter().zip(shown).all(same)
+                })
+            })
+    }
+}
+
+/// Gives commands to the store: what is there at once, or if nobody waits for it what has come
+/// within the flush time.
+async fn write(
+    ledger: Ledger,
+    mut wanted: mpsc::UnboundedReceiver<Wanted>,
+    answer: mpsc::UnboundedSender<Answers>,
+    flush: Duration,
+) {
+    let mut batch = Vec::new();
+    while wanted.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        if batch.len() < BATCH_MAX && batch.iter().all(Wanted::may_wait) {
+            tokio::time::sleep(flush).await;
+            while batch.len() < BATCH_MAX
+                && let Ok(more) = wanted.try_recv()
+            {
+                batch.push(more);
+            }
+        }
+        let (calls, jobs): (Vec<_>, Vec<_>) = batch
+            .drain(..)
+            .map(|wanted| (wanted.call, wanted.job))
+            .unzip();
+        let replies = ledger.run(&jobs).await;
+        let replies = replies.into_iter().map(|reply| reply.map(Box::new));
+        if answer
+            .send(calls.into_iter().zip(replies).collect())
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+impl Wanted {
+    /// Nobody waits for the end of a hold that is covered by slices.
+    fn may_wait(&self) -> bool {
+        matches!(&self.job.command, Command::End { ended, .. } if ended.strict.is_empty())
+    }
+}

@@ -1,0 +1,98 @@
+//! Budgets on calls. What a call may cost at most is taken aside before it goes out, from every
+//! budget that counts it; when it has ended, it becomes what the call did cost.
+//!
+//! Most calls take from slices that this replica has in hand: one atomic number each. What slices
+//! can't bear is asked of the [`keeper`], which has the store's word.
+
+mod end;
+mod inbox;
+mod keeper;
+mod quote;
+mod take;
+
+pub use keeper::{HoldsKeeper, HoldsParts, OnMoney};
+pub use quote::BoundOptions;
+
+pub(crate) use take::{Aside, CallHold};
+
+use arc_swap::ArcSwap;
+use inbox::Inbox;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tollkeep_ledger::budget::Budget;
+use tollkeep_ledger::hold::Outbox;
+use tollkeep_ledger::slice::Slice;
+use tollkeep_types::{BudgetId, TenantId};
+
+/// Holds of calls that run, and ends that are not written yet, at most (LED-75).
+const OPEN_MAX: usize = 65_536;
+
+/// What workers and the keeper have together.
+#[derive(Debug)]
+pub struct Holds {
+    present: ArcSwap<Present>,
+    inbox: Arc<Inbox>,
+    outbox: Arc<dyn Outbox>,
+    /// Holds given out whose ends are not in the store yet.
+    open: AtomicUsize,
+    /// The store takes what the keeper writes.
+    writes: AtomicBool,
+}
+
+/// The budgets of this moment, with the slices in hand.
+#[derive(Debug, Default)]
+struct Present {
+    /// In ascending order of ids.
+    of: HashMap<TenantId, Vec<Pot>>,
+}
+
+/// A budget and the slice of it that is in hand.
+#[derive(Clone, Debug)]
+struct Pot {
+    budget: Arc<Budget>,
+    slice: Option<Arc<Slice>>,
+}
+
+impl Default for Holds {
+    fn default() -> Self {
+        let inbox = Arc::<Inbox>::default();
+        Self {
+            present: ArcSwap::default(),
+            outbox: Arc::clone(&inbox) as Arc<dyn Outbox>,
+            inbox,
+            open: AtomicUsize::new(0),
+            writes: AtomicBool::new(true),
+        }
+    }
+}
+
+impl Holds {
+    /// Other budgets are in force.
+    pub fn set_budgets(&self, budgets: Vec<Budget>) {
+        self.inbox.put(inbox::Message::Budgets(budgets));
+    }
+
+    /// Somebody else wants the slices of this budget back, or changed it.
+    pub fn recall(&self, budget: BudgetId) {
+        self.inbox.put(inbox::Message::Recall(budget));
+    }
+
+    /// No new holds; waits until all ends are written.
+    pub async fn drain(&self) {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.inbox.put(inbox::Message::Drain(tell));
+        // A keeper that is gone writes nothing more.
+        let _gone = told.await;
+    }
+
+    /// Whether any call of a tenant may be counted.
+    fn counts(&self, tenant: TenantId) -> bool {
+        let present = self.present.load();
+        !present.of.is_empty() && present.of.contains_key(&tenant)
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= OPEN_MAX
+    }
+}

@@ -1,0 +1,139 @@
+//! One transaction of the ledger: lock, load, judge, write, commit.
+
+use super::load::{self, Chain};
+use super::named::{self, Needs};
+use super::rows::{AccountKey, Part, Rows};
+use super::{CallRecord, Failure, Job, keep};
+use crate::open::Inner;
+use crate::query::Connection;
+use std::collections::BTreeSet;
+use tollkeep_ledger::step::{Command, WishFrom};
+use tollkeep_ledger::write::{Refusal, Reply, Write};
+use tollkeep_types::{AccountId, HoldId, TenantId};
+
+/// Runs the jobs, and gives their answers once they are on disk.
+pub(super) async fn run(inner: &Inner, jobs: &[Job]) -> Result<Vec<Reply>, Failure> {
+    let mut turn = inner.database.begin_ledger().await?;
+    let replies = run_in(inner, turn.connection(), jobs).await?;
+    let _turn = turn.commit_raw().await?;
+    Ok(replies)
+}
+
+async fn run_in(
+    inner: &Inner,
+    connection: &mut Connection,
+    jobs: &[Job],
+) -> Result<Vec<Reply>, Failure> {
+    let (mut rows, mut chain) = load::begin(connection, inner.wall.now()).await?;
+    load::budgets(connection, jobs, &inner.ledger.windows, &mut rows).await?;
+    let plans: Vec<_> = jobs.iter().map(|job| job.command.plan(&rows)).collect();
+    let mut needs = Needs::default();
+    for (job, plan) in jobs.iter().zip(&plans) {
+        needs.add_named(&job.command, &rows);
+        if let Ok(writes) = plan {
+            needs.add_writes(writes);
+        }
+    }
+    load::load(connection, &needs, &mut rows).await?;
+    let parts: Vec<_> = (0..)
+        .zip(jobs)
+        .map(|(number, job)| part(number, job, &rows, inner.default_tenant.id))
+        .collect();
+    let mut accounts = BTreeSet::new();
+    for (plan, part) in plans.iter().zip(&parts) {
+        if let Ok(writes) = plan {
+            named::accounts(writes, part.tenant, &mut accounts);
+        }
+    }
+    load::accounts(connection, &accounts, &mut rows).await?;
+    let mut replies = Vec::with_capacity(jobs.len());
+    for ((job, plan), part) in jobs.iter().zip(plans).zip(&parts) {
+        if matches!(job.command, Command::Due) {
+            see_due(connection, jobs, &mut rows, &mut chain).await?;
+        }
+        let refusal = plan
+            .and_then(|writes| apply(&mut rows, &writes, part))
+            .err();
+        replies.push(rows.reply(&job.command, refusal));
+    }
+    keep::keep(connection, jobs, &mut rows, &mut chain).await?;
+    Ok(replies)
+}
+
+/// All of the writes, or none.
+fn apply(rows: &mut Rows, writes: &[Write], part: &Part) -> Result<(), Refusal> {
+    let mark = rows.mark();
+    let outcome = rows.apply_all(writes, part);
+    if outcome.is_err() {
+        rows.go_back(mark);
+    }
+    outcome
+}
+
+/// What is overdue is asked of the database, so what came before has to stand there.
+async fn see_due(
+    connection: &mut Connection,
+    jobs: &[Job],
+    rows: &mut Rows,
+    chain: &mut Chain,
+) -> Result<(), Failure> {
+    keep::keep(connection, jobs, rows, chain).await?;
+    load::due(connection, rows).await
+}
+
+/// Whose the rows of a job are, as far as anything tells: else the default tenant's.
+fn part(number: usize, job: &Job, rows: &Rows, default: TenantId) -> Part {
+    let about = job.about.as_deref();
+    let tenant = about
+        .map(|about| about.tenant)
+        .or_else(|| tenant_of(&job.command, rows))
+        .unwrap_or(default);
+    Part {
+        job: number,
+        tenant,
+        request: about.map(request_of),
+    }
+}
+
+fn request_of(about: &CallRecord) -> (String, u32) {
+    (about.request.to_string(), about.attempt)
+}
+
+fn tenant_of(command: &Command, rows: &Rows) -> Option<TenantId> {
+    let mut budgets = BTreeSet::new();
+    named::budgets(command, &mut budgets);
+    let known = budgets.iter().find_map(|id| rows.budgets.get(id));
+    if let Some(known) = known {
+        return Some(known.tenant);
+    }
+    let of_hold = |id: &HoldId| rows.holds.get(id).map(|kept| kept.tenant);
+    match command {
+        Command::Confirm { hold, .. }
+        | Command::RenewHold { hold, .. }
+        | Command::Bury { hold, .. } => of_hold(hold),
+        Command::End { ended, .. } => of_hold(&ended.hold),
+        Command::Expire(hold) => of_hold(&hold.id),
+        Command::Correct { usage, .. } => rows.usage.get(&usage.hold).map(|kept| kept.tenant),
+        Command::Transfer { account, .. } => of_account(*account, rows),
+        Command::Grant(grant) => grant.wishes.iter().find_map(|wish| match wish.from {
+            WishFrom::Account(account) => of_account(account, rows),
+            WishFrom::Budget(_) => None,
+        }),
+        Command::Join { .. }
+        | Command::Look(_)
+        | Command::Take { .. }
+        | Command::Refill { .. }
+        | Command::Renew(_)
+        | Command::Return { .. }
+        | Command::Lose(_)
+        | Command::Recall(_)
+        | Command::Warn { .. }
+        | Command::Limit { .. }
+        | Command::Due => None,
+    }
+}
+
+fn of_account(account: AccountId, rows: &Rows) -> Option<TenantId> {
+    let key = AccountKey::credit(account);
+    rows.balances.get(&key).map(|balance| balance.tenant)
+}

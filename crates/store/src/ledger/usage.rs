@@ -1,0 +1,414 @@
+//! Usage records as they are read: one by one, and summed up.
+
+use super::columns::{self, QUALITIES, charge_of, covers_of, word};
+use super::{CallRecord, Failure, Ledger, record};
+use crate::query::{Query, Row, query};
+use crate::row::{self, millis};
+use crate::{Page, PageRequest, Scope, StoreError};
+use tollkeep_ledger::amount::{Amount, Charge};
+use tollkeep_ledger::row::{Covers, Quality};
+use tollkeep_ledger::write::NoAnswer;
+use tollkeep_types::{HoldId, LineageId, ProjectId, RequestId, TenantId, TokenId, WallMillis};
+
+/// Records written with one transaction.
+const RECORDS_MAX: usize = 4096;
+/// Groups of sums that are given at once.
+const GROUPS_MAX: u32 = 10_000;
+
+/// One record as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsageRecord {
+    /// Its name: that of its hold, or of its request and attempt.
+    pub id: String,
+    /// The hold, where a budget counted it.
+    pub hold: Option<HoldId>,
+    /// Whose call it was.
+    pub tenant: TenantId,
+    /// When it was written.
+    pub at: WallMillis,
+    /// The request, and which of its attempts. Nothing where a process ended before it told.
+    pub request: Option<RequestId>,
+    /// The first attempt is 1.
+    pub attempt: Option<u32>,
+    /// Its project.
+    pub project: Option<ProjectId>,
+    /// The line of its token.
+    pub lineage: Option<LineageId>,
+    /// Its token.
+    pub token: Option<TokenId>,
+    /// The name of the route.
+    pub route: Option<String>,
+    /// The name of the provider.
+    pub provider: Option<String>,
+    /// The model that was asked for.
+    pub model_requested: Option<String>,
+    /// The model that answered.
+    pub model_served: Option<String>,
+    /// What was used, as JSON: a list of lines.
+    pub lines: Option<String>,
+    /// How far the cost is known.
+    pub quality: Quality,
+    /// What was odd, as a JSON list of names.
+    pub flags: Option<String>,
+    /// What it could cost at most.
+    pub bound: Charge,
+    /// How the bound was found.
+    pub bound_method: Option<String>,
+    /// What it cost.
+    pub charge: Charge,
+    /// What was charged to which pot.
+    pub charged: Covers,
+    /// What the upstream asks for it, where that is another amount.
+    pub upstream_cost: Option<Amount>,
+    /// The version of the price table, and its SHA-256.
+    pub price_version: Option<String>,
+    /// In hex.
+    pub price_sha256: Option<String>,
+    /// Its time was over before its holder told the end.
+    pub is_swept: bool,
+    /// Evidence that came later is in it.
+    pub is_corrected: bool,
+    /// When the call began.
+    pub started_at: Option<WallMillis>,
+    /// How long it took.
+    pub duration_ms: Option<u64>,
+    /// Whether a kept answer was given.
+    pub from_cache: bool,
+    /// The status of the answer.
+    pub status: Option<u16>,
+}
+
+/// Which records are wanted; what is not given says nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct UsageFilter {
+    /// From this time on.
+    pub from: Option<WallMillis>,
+    /// Before this time.
+    pub to: Option<WallMillis>,
+    /// Of this request.
+    pub request: Option<RequestId>,
+    /// Of this project.
+    pub project: Option<ProjectId>,
+    /// Of this token alone.
+    pub token: Option<TokenId>,
+    /// Of this line of tokens.
+    pub lineage: Option<LineageId>,
+    /// Of this route.
+    pub route: Option<String>,
+    /// Of this provider.
+    pub provider: Option<String>,
+    /// Where this model answered, or was asked for and none answered.
+    pub model: Option<String>,
+    /// Of costs that are known so far.
+    pub quality: Option<Quality>,
+}
+
+/// By what sums are told apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UsageBy {
+    /// By tenant.
+    Tenant,
+    /// By project.
+    Project,
+    /// By line of tokens.
+    Lineage,
+    /// By token.
+    Token,
+    /// By route.
+    Route,
+    /// By provider.
+    Provider,
+    /// By the model that answered, or was asked for where none did.
+    Model,
+}
+
+/// What the calls of one group used together.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UsageSum {
+    /// What they have in common, in the order in which it was asked for.
+    pub group: Vec<Option<String>>,
+    /// Which of the times that were given they are of.
+    pub time: Option<usize>,
+    /// How many they are.
+    pub calls: u64,
+    /// What they cost and used.
+    pub charge: Charge,
+    /// The cost of calls whose upstream said it.
+    pub reported: Amount,
+    /// The cost of calls that is an upper estimate.
+    pub estimated: Amount,
+    /// What was charged for calls of which nobody said anything.
+    pub unknown: Amount,
+}
+
+/// Sums, and whether there are more groups than are given at once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UsageSums {
+    /// In the order of what they have in common.
+    pub rows: Vec<UsageSum>,
+    /// Whether groups are missing.
+    pub more: bool,
+}
+
+/// What the filter's parameters, the first eleven, let through.
+macro_rules! filtered {
+    () => {
+        "($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR at >= $2) AND ($3 IS NULL OR at < $3)
+       AND ($4 IS NULL OR request_id = $4) AND ($5 IS NULL OR project_id = $5)
+       AND ($6 IS NULL OR token_id = $6) AND ($7 IS NULL OR lineage_id = $7)
+       AND ($8 IS NULL OR route = $8) AND ($9 IS NULL OR provider = $9)
+       AND ($10 IS NULL OR coalesce(model_served, model_requested) = $10)
+       AND ($11 IS NULL OR quality = $11)"
+    };
+}
+
+const LIST: &str = concat!(
+    "SELECT id, tenant_id, at, request_id, attempt, project_id, lineage_id, token_id, route, provider,
+       model_requested, model_served, lines, quality, flags, bound, bound_method, cost, tokens,
+       output_tokens, billable_tokens, requests, charged, upstream_cost, price_version,
+       price_sha256, is_swept, is_corrected, started_at, duration_ms, from_cache, status
+     FROM usage_records WHERE ",
+    filtered!(),
+    " AND ($12 IS NULL OR (at, id) < ($12, $13)) ORDER BY at DESC, id DESC LIMIT $14"
+);
+
+const SUMS: &str = "count(*) AS calls, CAST(sum(cost) AS bigint) AS cost,
+  CAST(sum(tokens) AS bigint) AS tokens, CAST(sum(output_tokens) AS bigint) AS output_tokens,
+  CAST(sum(billable_tokens) AS bigint) AS billable_tokens,
+  CAST(sum(requests) AS bigint) AS requests,
+  CAST(sum(CASE quality WHEN 'reported' THEN cost ELSE 0 END) AS bigint) AS reported,
+  CAST(sum(CASE quality WHEN 'estimated' THEN cost ELSE 0 END) AS bigint) AS estimated,
+  CAST(sum(CASE quality WHEN 'unknown' THEN cost ELSE 0 END) AS bigint) AS unknown";
+
+/// The time that a record is of, by its place in the list.
+const TIMES: &str = " JOIN (SELECT key AS place, CAST(value ->> 0 AS bigint) AS start,
+    CAST(value ->> 1 AS bigint) AS stop FROM json_each($13)) AS slot
+  ON at >= slot.start AND at < slot.stop";
+
+const SERVER_TIMES: &str =
+    " JOIN (SELECT ordinality - 1 AS place, CAST(value ->> 0 AS bigint) AS start,
+    CAST(value ->> 1 AS bigint) AS stop
+    FROM jsonb_array_elements(CAST($13 AS jsonb)) WITH ORDINALITY) AS slot
+  ON at >= slot.start AND at < slot.stop";
+
+impl UsageBy {
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant_id",
+            Self::Project => "project_id",
+            Self::Lineage => "lineage_id",
+            Self::Token => "token_id",
+            Self::Route => "route",
+            Self::Provider => "provider",
+            Self::Model => "coalesce(model_served, model_requested)",
+        }
+    }
+}
+
+impl UsageFilter {
+    fn bind(&self, scope: Scope, query: Query) -> Query {
+        query
+            .bind(scope.tenant())
+            .bind(self.from.map(millis))
+            .bind(self.to.map(millis))
+            .bind(self.request.map(|id| id.to_string()))
+            .bind(self.project.map(|id| id.to_string()))
+            .bind(self.token.map(|id| id.to_string()))
+            .bind(self.lineage.map(|id| id.to_string()))
+            .bind(&self.route)
+            .bind(&self.provider)
+            .bind(&self.model)
+            .bind(self.quality.map(|quality| word(QUALITIES, quality)))
+    }
+}
+
+impl Ledger {
+    /// Writes the records of calls that no budget counted. A record that is there stays as it is.
+    ///
+    /// # Errors
+    /// Nobody knows which were written; they may be given again.
+    pub async fn record(&self, records: &[CallRecord]) -> Result<(), NoAnswer> {
+        for records in records.chunks(RECORDS_MAX) {
+            if !self.heal().await {
+                return Err(NoAnswer);
+            }
+            match self.try_record(records).await {
+                Ok(()) => self.0.ledger.standing.works(),
+                Err(failure) => {
+                    self.0.ledger.standing.note(&failure);
+                    tracing::warn!("Usage can't be recorded: {failure}");
+                    return Err(NoAnswer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_record(&self, records: &[CallRecord]) -> Result<(), Failure> {
+        let mut turn = self.0.database.begin_ledger().await?;
+        let connection = turn.connection();
+        // By the clock of the gateway: the time of the ledger is not needed, nor its turn.
+        let now = self.0.wall.now();
+        let mut values = Vec::with_capacity(records.len() * record::RECORDS_ONCE.columns);
+        for one in records {
+            values.append(&mut record::of_call(one, now)?);
+        }
+        record::RECORDS_ONCE.execute(values, connection).await?;
+        let _turn = turn.commit_raw().await?;
+        Ok(())
+    }
+
+    /// Records, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn usage_records(
+        &self,
+        scope: Scope,
+        filter: &UsageFilter,
+        page: &PageRequest<String>,
+    ) -> Result<Page<UsageRecord>, StoreError> {
+        let (at, id) = page.from();
+        let mut connection = self.0.read(scope).await?;
+        let rows = filter
+            .bind(scope, query(LIST))
+            .bind(at)
+            .bind(id)
+            .bind(page.rows_asked())
+            .fetch_all(&mut connection)
+            .await?;
+        let records = rows.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(page.page(records))
+    }
+
+    /// What calls used together, told apart by what is asked for, and by the times that are given:
+    /// from the first of each to before the second. Of several times that a call is in, it counts
+    /// in each.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn usage_sums(
+        &self,
+        scope: Scope,
+        by: &[UsageBy],
+        times: Option<&[(WallMillis, WallMillis)]>,
+        filter: &UsageFilter,
+    ) -> Result<UsageSums, StoreError> {
+        let mut connection = self.0.read(scope).await?;
+        let joined = times.map_or("", |_| connection.dialect(TIMES, SERVER_TIMES));
+        let mut statement = filter
+            .bind(scope, Query::composed(sums_text(by, joined)))
+            .bind(GROUPS_MAX + 1);
+        if let Some(times) = times {
+            let times: Vec<_> = times
+                .iter()
+                .map(|(start, stop)| (millis(*start), millis(*stop)))
+                .collect();
+            statement = statement.bind(row::to_json(&times)?);
+        }
+        let rows = statement.fetch_all(&mut connection).await?;
+        let more = rows.len() > GROUPS_MAX as usize;
+        let rows = rows.iter().take(GROUPS_MAX as usize);
+        let rows = rows.map(|row| sum(row, by, times.is_some()));
+        Ok(UsageSums {
+            rows: rows.collect::<Result<_, _>>()?,
+            more,
+        })
+    }
+}
+
+/// The statement, of our own texts alone.
+fn sums_text(by: &[UsageBy], joined: &str) -> String {
+    let mut groups = String::new();
+    let mut places = String::new();
+    for (number, column) in by.iter().map(|by| by.column()).enumerate() {
+        groups.push_str(&format!("{column} AS group_{number}, "));
+        places.push_str(&format!("{column}, "));
+    }
+    let (time, place) = if joined.is_empty() {
+        ("", "1")
+    } else {
+        ("slot.place AS place, ", "slot.place")
+    };
+    let filtered = filtered!();
+    let grouped = if by.is_empty() && joined.is_empty() {
+        String::new()
+    } else if joined.is_empty() {
+        let places = places.trim_end_matches(", ");
+        format!(" GROUP BY {places} ORDER BY {places}")
+    } else {
+        format!(" GROUP BY {places}{place} ORDER BY {place}, {places}1")
+    };
+    format!(
+        "SELECT {groups}{time}{SUMS} FROM usage_records{joined} WHERE {filtered}{grouped} LIMIT $12"
+    )
+}
+
+fn sum(row: &Row, by: &[UsageBy], has_time: bool) -> Result<UsageSum, StoreError> {
+    let group = (0..by.len())
+        .map(|number| row::value(row, &format!("group_{number}")))
+        .collect::<Result<_, _>>()?;
+    let units = |column: &str| -> Result<Amount, StoreError> {
+        let units: Option<i64> = row::value(row, column)?;
+        Ok(Amount::new(units.unwrap_or(0)).unwrap_or(Amount::MAX))
+    };
+    let time = if has_time {
+        let place = row::number(row, "place")?;
+        Some(usize::try_from(place).unwrap_or(usize::MAX))
+    } else {
+        None
+    };
+    Ok(UsageSum {
+        group,
+        time,
+        calls: row::number(row, "calls")?,
+        charge: Charge {
+            cost: units("cost")?,
+            tokens: units("tokens")?,
+            output_tokens: units("output_tokens")?,
+            billable_tokens: units("billable_tokens")?,
+            requests: units("requests")?,
+        },
+        reported: units("reported")?,
+        estimated: units("estimated")?,
+        unknown: units("unknown")?,
+    })
+}
+
+fn read(row: &Row) -> Result<UsageRecord, StoreError> {
+    let id = row::text(row, "id")?;
+    let upstream_cost: Option<i64> = row::value(row, "upstream_cost")?;
+    let attempt = row::number_if_set(row, "attempt")?;
+    let status = row::number_if_set(row, "status")?;
+    Ok(UsageRecord {
+        hold: id.parse().ok(),
+        id,
+        tenant: row::id(row, "tenant_id")?,
+        at: row::time(row, "at")?,
+        request: row::id_if_set(row, "request_id")?,
+        attempt: attempt.and_then(|attempt| u32::try_from(attempt).ok()),
+        project: row::id_if_set(row, "project_id")?,
+        lineage: row::id_if_set(row, "lineage_id")?,
+        token: row::id_if_set(row, "token_id")?,
+        route: row::value(row, "route")?,
+        provider: row::value(row, "provider")?,
+        model_requested: row::value(row, "model_requested")?,
+        model_served: row::value(row, "model_served")?,
+        lines: row::value(row, "lines")?,
+        quality: columns::quality(row, "quality")?,
+        flags: row::value(row, "flags")?,
+        bound: charge_of(row, "bound")?,
+        bound_method: row::value(row, "bound_method")?,
+        charge: columns::charge(row)?,
+        charged: covers_of(row, "charged")?,
+        upstream_cost: upstream_cost.and_then(Amount::new),
+        price_version: row::value(row, "price_version")?,
+        price_sha256: row::value(row, "price_sha256")?,
+        is_swept: row::value(row, "is_swept")?,
+        is_corrected: row::value(row, "is_corrected")?,
+        started_at: row::time_if_set(row, "started_at")?,
+        duration_ms: row::number_if_set(row, "duration_ms")?,
+        from_cache: row::value(row, "from_cache")?,
+        status: status.and_then(|status| u16::try_from(status).ok()),
+    })
+}
