@@ -114,6 +114,7 @@ CREATE TABLE budget_leases (
   CHECK (state <> 'returned' OR used + returned = amount)
 );
 CREATE INDEX budget_leases_active ON budget_leases (expires_at) WHERE state = 'active';
+CREATE INDEX budget_leases_ended ON budget_leases (expires_at) WHERE state <> 'active';
 CREATE INDEX budget_leases_of_window ON budget_leases (budget_id, window_start);
 
 ALTER TABLE budget_leases ENABLE ROW LEVEL SECURITY;

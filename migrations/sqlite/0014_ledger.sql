@@ -77,6 +77,7 @@ CREATE TABLE budget_leases (
   CHECK (state <> 'returned' OR used + returned = amount)
 ) STRICT;
 CREATE INDEX budget_leases_active ON budget_leases (expires_at) WHERE state = 'active';
+CREATE INDEX budget_leases_ended ON budget_leases (expires_at) WHERE state <> 'active';
 CREATE INDEX budget_leases_of_window ON budget_leases (budget_id, window_start);
 
 CREATE TABLE holds (

@@ -60,6 +60,7 @@ mod survey;
 mod tenant;
 mod tls;
 mod token;
+mod usage;
 mod vault;
 
 pub use budget::{ScopeError, scope_of, tenant_of};

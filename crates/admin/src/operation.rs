@@ -15,7 +15,7 @@ use crate::shape::Member;
 use crate::{
     breaker, budget, config, cooldown, credential, history, ip_list, job, key, lockout,
     maintenance, manage, not_offered, openapi, operator, price, project, route, service_token,
-    session, status, tenant, tls, token, vault,
+    session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -132,6 +132,7 @@ static NOUNS: &[&[Operation]] = &[
     history::OPERATIONS,
     price::OPERATIONS,
     budget::OPERATIONS,
+    usage::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

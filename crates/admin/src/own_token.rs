@@ -2,7 +2,7 @@
 //! proven whose it is; who may do what besides is decided here.
 
 use crate::token::{millis, told_of};
-use crate::{Admin, State};
+use crate::{Admin, State, usage};
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,6 +63,17 @@ impl Admin {
             "remaining_requests": left,
             "limits": token.limits,
         });
+        Ok(told.to_string().into_bytes())
+    }
+
+    /// What a holder's calls have spent, as a JSON text: amounts only if the token may read them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn show_own_usage(&self, holder: &Holder) -> Result<Vec<u8>, HolderNo> {
+        let store = &self.0.parts.store;
+        let token = store.token(holder.scope(), holder.token).await?;
+        let told = usage::own(&self.0, &token).await?;
         Ok(told.to_string().into_bytes())
     }
 

@@ -23,8 +23,8 @@ pub trait Runtime: Send + Sync {
     /// Which settings these are.
     fn settings_state(&self) -> SettingsState;
 
-    /// Brings into force what the store keeps besides the settings: entries of address lists, and
-    /// maintenance.
+    /// Brings into force what the store keeps besides the settings: entries of address lists,
+    /// maintenance, and budgets.
     fn apply_overrides(&self);
 
     /// What is kept of a secret in a credential of this tenant and id; `None` if it can't be sealed.

@@ -260,6 +260,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) policies: Vec<Arc<CallPolicy>>,
     /// What its body takes of the memory for all bodies, while it is large and needed.
     pub(crate) body_held: Option<Counted<'a>>,
+    /// The caller has gone, and the answer is read without, until then.
+    pub(crate) alone_until: Option<tokio::time::Instant>,
     /// It came to its end, and what becomes of the connection is decided.
     ended: bool,
 }
@@ -296,6 +298,7 @@ impl<'a> Exchange<'a> {
             incoming: None,
             policies: Vec::new(),
             body_held: None,
+            alone_until: None,
             ended: false,
         }
     }

@@ -70,6 +70,8 @@ pub type TokenAnswer = Pin<Box<dyn Future<Output = Result<Vec<u8>, TokenNo>> + S
 pub trait TokenDoor: Send + Sync {
     /// What its holder may know of it.
     fn show(&self, ask: TokenAsk) -> TokenAnswer;
+    /// What its line has spent.
+    fn usage(&self, ask: TokenAsk) -> TokenAnswer;
     /// Replaces it.
     fn rotate(&self, ask: TokenAsk) -> TokenAnswer;
 }
@@ -78,6 +80,7 @@ pub trait TokenDoor: Send + Sync {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Asked {
     Show,
+    Usage,
     Rotate,
 }
 
@@ -90,6 +93,8 @@ impl Asked {
         match (path.strip_prefix(PLACE), method) {
             (Some("token"), Method::Get | Method::Head) => Ok(Self::Show),
             (Some("token"), _) => Err(other_method("GET, HEAD")),
+            (Some("usage"), Method::Get | Method::Head) => Ok(Self::Usage),
+            (Some("usage"), _) => Err(other_method("GET, HEAD")),
             (Some("token/rotate"), Method::Post) => Ok(Self::Rotate),
             (Some("token/rotate"), _) => Err(other_method("POST")),
             (Some(_) | None, _) => Err(Refusal::EndpointNotFound),
@@ -99,6 +104,7 @@ impl Asked {
     const fn name(self) -> &'static str {
         match self {
             Self::Show => "GET /.well-known/tollkeep/token",
+            Self::Usage => "GET /.well-known/tollkeep/usage",
             Self::Rotate => "POST /.well-known/tollkeep/token/rotate",
         }
     }
@@ -108,6 +114,7 @@ impl Asked {
         match self {
             Self::Show => (ASKS, u32::MAX - 1),
             Self::Rotate => (ROTATIONS, u32::MAX - 2),
+            Self::Usage => (ASKS, u32::MAX - 3),
         }
     }
 }
@@ -160,6 +167,7 @@ impl Exchange<'_> {
         };
         let answered = match asked {
             Asked::Show => door.show(ask),
+            Asked::Usage => door.usage(ask),
             Asked::Rotate => door.rotate(ask),
         };
         self.conn.slot().set(WAIT);
@@ -265,6 +273,8 @@ mod tests {
         for (method, path, want) in [
             (Method::Get, "token", Asked::Show.name()),
             (Method::Head, "token", Asked::Show.name()),
+            (Method::Get, "usage", Asked::Usage.name()),
+            (Method::Post, "usage", "method_not_allowed"),
             (Method::Post, "token", "method_not_allowed"),
             (Method::Post, "token/rotate", Asked::Rotate.name()),
             (Method::Get, "token/rotate", "method_not_allowed"),

@@ -102,13 +102,14 @@ impl Exchange<'_> {
     }
 
     /// Moves the body along until it ends, or the caller's access does. What is not yet written
-    /// stays in the scratch, so that the end can go out with the last bytes.
+    /// stays in the scratch, so that the end can go out with the last bytes. Whoever has `seen` a piece
+    /// may end it there.
     pub(crate) async fn pump(
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
         caps: &mut Caps<'_, '_>,
-        mut seen: impl FnMut(&[u8]),
+        mut seen: impl FnMut(&Self, &[u8]) -> Option<Refusal>,
     ) -> Result<Ended, Stop> {
         let began = self.worker.deadlines.now();
         let total_ns = u64::try_from(caps.total.as_nanos()).unwrap_or(u64::MAX);
@@ -136,11 +137,15 @@ impl Exchange<'_> {
                         self.work.facts.first_byte_ns =
                             Some(self.worker.shared.clock.mono().since(self.started));
                     }
+                    let mut stopped = None;
                     if len > 0 {
-                        seen(data);
+                        stopped = seen(self, data);
                         write_piece(&mut self.work.out, data, caps.chunked);
                     }
                     upstream.consume(len);
+                    if let Some(refusal) = stopped {
+                        return Ok(Ended::Failed(refusal));
+                    }
                     if too_large {
                         return Ok(Ended::Failed(Refusal::ResponseTooLarge));
                     }
@@ -160,7 +165,7 @@ impl Exchange<'_> {
                     }
                     let wait = caps.idle.min(Duration::from_nanos(left));
                     self.conn.slot().set(wait);
-                    match self.conn.race(upstream.fill()).await {
+                    match self.fill(upstream).await {
                         Raced::Gone => return Err(Stop::CallerGone),
                         Raced::Late if self.conn.slot().is_denied() => return Err(Stop::Cut),
                         // Said at the beginning of the loop.

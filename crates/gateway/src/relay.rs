@@ -53,7 +53,7 @@ impl Exchange<'_> {
             total: target.timeouts.total_stream,
             pass,
         };
-        let ended = self.pump(upstream, body, &mut caps, |_| {}).await;
+        let ended = self.pump(upstream, body, &mut caps, |_, _| None).await;
         self.work.facts.bytes_out = caps.sent;
         match ended? {
             Ended::Whole => {

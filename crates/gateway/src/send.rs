@@ -313,7 +313,8 @@ impl<'p> Exchange<'p> {
                 Ok(Progress::More) => {}
             }
             let started = !upstream.unread().is_empty() || interim > 0;
-            match self.conn.race(upstream.fill()).await {
+            match self.fill(upstream).await {
+                Raced::Gone if self.go_alone() => {}
                 Raced::Gone => return Err(Stop::CallerGone),
                 Raced::Late => return Err(self.late().into()),
                 Raced::Done(Ok(read)) if read > 0 => {}

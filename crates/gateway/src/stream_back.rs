@@ -4,6 +4,7 @@
 use crate::answer::{Body, Framed};
 use crate::breaker::Pass;
 use crate::credentials::Credential;
+use crate::holds::Drained;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
 use crate::pump::{Caps, Ended, Of, write_piece};
@@ -191,7 +192,8 @@ impl Exchange<'_> {
                         return Err(Refusal::ResponseTooLarge.into());
                     }
                 }
-                BodyStep::More => match self.conn.race(upstream.fill()).await {
+                BodyStep::More => match self.fill(upstream).await {
+                    Raced::Gone if self.go_alone() => {}
                     Raced::Gone => return Err(Stop::CallerGone),
                     Raced::Late => return Err(self.late().into()),
                     Raced::Done(Ok(read)) if read > 0 => {}
@@ -270,22 +272,29 @@ impl Exchange<'_> {
             total: self.plan.llm.stream_max.min(target.timeouts.total_stream),
             pass,
         };
-        let ended = self.pump(upstream, body, &mut caps, |data| {
-            if let Some(meter) = &mut meter {
-                meter.feed(data);
-            }
+        let ended = self.pump(upstream, body, &mut caps, |exchange, data| {
+            let meter = meter.as_mut()?;
+            meter.feed(data);
+            exchange.overrun(meter)
         });
         let ended = ended.await;
+        let mut drained = None;
+        if let (Err(Stop::CallerGone), Some(meter)) = (&ended, &mut meter)
+            && self.go_alone()
+        {
+            drained = Some(Box::pin(self.drain_events(upstream, body, meter)).await);
+        }
         let sequence = meter.as_ref().map_or(0, StreamUsage::events);
         if let (Some(meter), Some(facts)) = (meter, &mut self.work.facts.llm) {
-            let end = if matches!(ended, Ok(Ended::Whole)) {
-                BodyEnd::Clean
-            } else {
-                BodyEnd::Broken
+            let end = match (&drained, &ended) {
+                (Some(Drained::Ended(end)), _) => *end,
+                (None, Ok(Ended::Whole)) => BodyEnd::Clean,
+                (Some(Drained::LeftOff) | None, _) => BodyEnd::Broken,
             };
             let report = meter.finish(end);
             facts.told = Some(report.told);
-            facts.ended_by_us = !ended_by_upstream(&ended);
+            facts.ended_by_us =
+                !matches!(drained, Some(Drained::Ended(_))) && !ended_by_upstream(&ended);
             facts.model_served = report.model.map(|name| self.worker.name(&name));
         }
         self.work.facts.bytes_out = caps.sent;
@@ -388,7 +397,10 @@ const fn ended_by_upstream(ended: &Result<Ended, Stop>) -> bool {
         Ok(Ended::Whole) => true,
         Ok(Ended::Failed(refusal)) => !matches!(
             refusal,
-            Refusal::AccessRevoked | Refusal::Timeout | Refusal::ResponseTooLarge
+            Refusal::AccessRevoked
+                | Refusal::Timeout
+                | Refusal::ResponseTooLarge
+                | Refusal::BudgetExhausted { .. }
         ),
         Err(_) => false,
     }

@@ -82,6 +82,11 @@ impl Zone {
         &self.name
     }
 
+    /// The local date of a moment, as `2026-11-22`.
+    pub fn date_at(&self, at: WallMillis) -> Option<String> {
+        self.day_of(at).map(|day| day.to_string())
+    }
+
     /// The first moment of a local day. Where the clock skips midnight, that is when the day begins.
     fn midnight(&self, day: Date) -> Option<WallMillis> {
         let first = self
@@ -215,6 +220,20 @@ mod tests {
         assert!(window.floor_at(WallMillis(161_000)) > bucket);
         assert_eq!(Window::rolling(59), Err(WindowError::UnevenBuckets));
         assert_eq!(Window::rolling(61), Err(WindowError::UnevenBuckets));
+    }
+
+    #[test]
+    fn a_moment_has_the_date_of_its_zone() {
+        for (zone, want) in [
+            ("UTC", "2026-11-22"),
+            ("Pacific/Kiritimati", "2026-11-23"),
+            ("America/Santiago", "2026-11-22"),
+        ] {
+            let date = Zone::named(zone)
+                .unwrap()
+                .date_at(at("2026-11-22T12:00:00Z"));
+            assert_eq!(date.as_deref(), Some(want), "{zone}");
+        }
     }
 
     #[test]

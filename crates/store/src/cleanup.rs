@@ -1,6 +1,7 @@
 //! What time ends: grace after rotations, lifetimes, records, blocks.
 
 use crate::database::GATEWAY;
+use crate::ledger::USAGE_DAYS;
 use crate::query::{Connection, query};
 use crate::row::millis;
 use crate::token::ROTATED;
@@ -28,6 +29,8 @@ pub struct Cleaned {
     pub forgotten_sessions: u64,
     /// Digests that no longer need to be blocked.
     pub unblocked: u64,
+    /// Records of usage deleted, 400 days after the call.
+    pub forgotten_usage: u64,
     /// Tokens dropped from the live table.
     pub swept: usize,
 }
@@ -111,6 +114,7 @@ impl Store {
         let now = self.now();
         let swept = self.0.live.sweep(now);
         self.flush_usage().await?;
+        let forgotten_usage = self.ledger().forget_usage(USAGE_DAYS).await?;
         self.unattended(async move |inner| {
             let mut write = inner.begin(GATEWAY).await?;
             let connection = write.connection();
@@ -123,6 +127,7 @@ impl Store {
                 forgotten_sessions: console_session::forget(connection, now).await?
                     + operator::forget_logins(connection, now).await?,
                 unblocked: blocklist::forget(connection, now).await?,
+                forgotten_usage,
                 swept,
             };
             follow::forget(connection, now).await?;

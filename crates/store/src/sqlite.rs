@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Connections for reading: management asks little, and a slow list must not hold up the rest.
 const READERS_MAX: u32 = 4;
 
-const CHECK: &str = "SELECT quick_check AS found FROM pragma_quick_check(1)";
+const CHECK: &str = "PRAGMA quick_check(1)";
 
 /// How long opening the file may take: its disk may be busy while a machine starts, and nobody
 /// waits for an answer yet.
@@ -58,7 +58,7 @@ impl File {
         let open = async || {
             let mut connection = writing(&self.path, self.busy_timeout).await?;
             let found = query(CHECK).fetch_one(&mut connection).await?;
-            let found = row::text(&found, "found").unwrap_or_default();
+            let found = row::text(&found, "quick_check").unwrap_or_default();
             if found == "ok" {
                 return Ok(connection);
             }

@@ -5,6 +5,7 @@ mod scope;
 mod shown;
 
 pub use scope::{ScopeError, scope_of, tenant_of};
+pub(crate) use shown::{unit, usd, window};
 
 use crate::State;
 use crate::authn::Operator;
@@ -326,6 +327,7 @@ async fn create(call: Call) -> Answer {
     let new = given.resolve(&state, tenant).await?;
     state.check_audit()?;
     let record = store.create_budget(scope, new).await?;
+    state.parts.runtime.apply_overrides();
     state
         .record(event(&state, &operator, Action::BudgetCreate, &record))
         .await?;
@@ -363,6 +365,7 @@ async fn update(call: Call) -> Answer {
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());
     let record = store.change_budget(scope, before.budget.id, change).await?;
+    state.parts.runtime.apply_overrides();
     state
         .record(event(&state, &operator, Action::BudgetUpdate, &record))
         .await?;
@@ -383,6 +386,7 @@ async fn delete(call: Call) -> Answer {
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());
     let record = store.end_budget(scope, before.budget.id).await?;
+    state.parts.runtime.apply_overrides();
     state
         .record(event(&state, &operator, Action::BudgetDelete, &record))
         .await?;
@@ -402,6 +406,7 @@ async fn reset(call: Call) -> Answer {
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());
     let record = store.reset_budget(scope, before.budget.id).await?;
+    state.parts.runtime.apply_overrides();
     let window = store.present_window(&record).await?;
     state
         .record(event(&state, &operator, Action::BudgetReset, &record))

@@ -4,6 +4,7 @@
 //! Most calls take from slices that this replica has in hand: one atomic number each. What slices
 //! can't bear is asked of the [`keeper`], which has the store's word.
 
+mod alone;
 mod end;
 mod inbox;
 mod keeper;
@@ -13,6 +14,7 @@ mod take;
 pub use keeper::{HoldsKeeper, HoldsParts, OnMoney};
 pub use quote::BoundOptions;
 
+pub(crate) use alone::Drained;
 pub(crate) use take::{Aside, CallHold};
 
 use arc_swap::ArcSwap;

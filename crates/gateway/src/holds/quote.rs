@@ -48,6 +48,8 @@ pub(super) struct Quote {
     pub(super) pins_service: bool,
     /// Whether its cost was reckoned, and not its tokens alone.
     pub(super) is_priced: bool,
+    /// Whether the provider goes on billing a call that is cancelled.
+    pub(super) is_billed_to_its_end: bool,
 }
 
 impl Quote {
@@ -62,6 +64,7 @@ impl Quote {
             cap: None,
             pins_service: false,
             is_priced: false,
+            is_billed_to_its_end: false,
         }
     }
 }
@@ -112,6 +115,7 @@ impl Quoting<'_> {
             cap: bound.cap.map(|cap| cap.tokens),
             pins_service,
             is_priced: costs,
+            is_billed_to_its_end: !found.model.facts.cancel_stops_billing,
         })
     }
 }

@@ -63,6 +63,17 @@ impl CallHold {
         };
     }
 
+    /// Whether cancelling the call would not end its bill.
+    pub(super) const fn is_billed_to_its_end(&self) -> bool {
+        self.quote.is_billed_to_its_end
+    }
+
+    /// Tokens of output at most, where they are bounded.
+    pub(super) fn output_tokens(&self) -> Option<u64> {
+        self.quote.cap?;
+        u64::try_from(self.quote.charge.output_tokens.units()).ok()
+    }
+
     /// Tokens of input at most.
     pub(crate) const fn input_tokens(&self) -> Option<u64> {
         if self.quote.input_tokens > 0 {

@@ -32,6 +32,9 @@ pub struct StreamReport {
     pub model: Option<Box<str>>,
 }
 
+/// Bytes of text that no vendor's tokens have on an average, by far: common ones have three to five.
+const BYTES_PER_TOKEN_MOST: u64 = 16;
+
 /// Watches an SSE stream go by. Feeding costs a search for line ends and a look at each event,
 /// whose content is counted in bytes. The result does not depend on how the bytes were cut. Memory: one line, or the data of one event
 /// whose end has not come, and not even that when both lie in the piece that is fed.
@@ -96,6 +99,12 @@ impl StreamUsage {
     pub fn feed(&mut self, bytes: &[u8]) {
         let Self { lines, seen } = self;
         lines.feed(bytes, |data| seen.event(data));
+    }
+
+    /// Tokens of output that were seen for certain: as many as its content would be if all tokens
+    /// were very long.
+    pub const fn output_at_least(&self) -> u64 {
+        self.seen.delivered / BYTES_PER_TOKEN_MOST
     }
 
     /// Whether content was seen: text, thinking, tool arguments, a refusal.

@@ -1,8 +1,9 @@
 //! Entries and their postings, each bound to the one before by a hash over it and all of its own.
 
 use super::columns::{account_name, entry_kind_word};
+use super::kept::{AccountKey, KeptEntry};
 use super::load::Chain;
-use super::rows::{AccountKey, KeptEntry, Rows};
+use super::rows::Rows;
 use super::{Failure, Job};
 use crate::query::{Bulk, Connection, Value};
 use crate::row::millis;

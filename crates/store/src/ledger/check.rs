@@ -153,7 +153,7 @@ async fn follow(connection: &mut Connection, report: &mut CheckReport) -> Result
         }
     }
     if number != count || want != end {
-        let what = format!("I9: the chain of entries ends at {number} instead of {count}");
+        let what = format!("I9: the chain of entries is cut or spliced, at {number} of {count}");
         report.violations.push(what);
     }
     Ok(())

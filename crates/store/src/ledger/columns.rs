@@ -1,6 +1,6 @@
 //! Values of the ledger as columns have them.
 
-use super::rows::AccountKey;
+use super::kept::AccountKey;
 use crate::query::Row;
 use crate::{StoreError, row};
 use serde::{Deserialize, Serialize};

@@ -40,6 +40,15 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
+    /// The same, for who asked for something else than a step of money.
+    pub(super) fn into_error(self) -> StoreError {
+        match self {
+            Self::Sql(error) => error.into(),
+            Self::Store(error) => error,
+            Self::Overtaken => StoreError::Unavailable(self.to_string()),
+        }
+    }
+
     /// Whether it may go well the next moment, and certainly was not done.
     pub(super) fn is_passing(&self) -> bool {
         match self {
@@ -121,6 +130,12 @@ impl Standing {
 }
 
 impl Ledger {
+    /// Takes note of a failure, and undoes what it left behind.
+    pub(super) async fn note(&self, failure: &Failure) {
+        self.0.ledger.standing.note(failure);
+        self.0.database.settle().await;
+    }
+
     /// Whether it may be written to. A file whose disk failed is reopened and checked first: what
     /// its connection has in memory may never have reached the disk.
     pub(super) async fn heal(&self) -> bool {

@@ -3,8 +3,9 @@
 use super::columns::{
     HOLD_STATES, account_name, charge_text, covers_text, enforcement_word, lease_state_word, word,
 };
+use super::kept::KeptHold;
 use super::load::Chain;
-use super::rows::{KeptHold, Rows};
+use super::rows::Rows;
 use super::{Failure, Job, chain, record};
 use crate::query::{Bulk, Connection, Value, query};
 use crate::row::{count, millis};

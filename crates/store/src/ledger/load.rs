@@ -1,8 +1,9 @@
 //! Locks and loads the rows that a transaction works on.
 
 use super::columns::{self, account_name};
+use super::kept::{AccountKey, Balance, KeptHold, KeptUsage, KnownBudget};
 use super::named::{Needs, budgets as budgets_of};
-use super::rows::{AccountKey, Balance, KeptHold, KeptUsage, KnownBudget, Rows};
+use super::rows::Rows;
 use super::{Failure, Job, NO_JOB};
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};

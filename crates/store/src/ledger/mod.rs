@@ -13,9 +13,11 @@ mod check;
 mod columns;
 mod fault;
 mod keep;
+mod kept;
 mod load;
 mod named;
 mod record;
+mod retain;
 mod rows;
 mod table;
 mod transaction;
@@ -24,6 +26,7 @@ mod usage;
 pub use account::AccountRecord;
 pub use check::CheckReport;
 pub use record::{CallRecord, PriceMark};
+pub(crate) use retain::USAGE_DAYS;
 pub use usage::{UsageBy, UsageFilter, UsageRecord, UsageSum, UsageSums};
 
 use crate::Store;
@@ -95,7 +98,7 @@ impl Ledger {
             }
             Err(failure) if failure.is_of_one() => self.one_by_one(jobs, &failure).await,
             Err(failure) => {
-                self.0.ledger.standing.note(&failure);
+                self.note(&failure).await;
                 tracing::warn!("The ledger can't write: {failure}");
                 no_answers(jobs)
             }

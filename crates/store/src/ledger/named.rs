@@ -1,6 +1,7 @@
 //! Which rows a command is about: what has to be loaded for its writes, and what its answer shows.
 
-use super::rows::{AccountKey, Rows};
+use super::kept::AccountKey;
+use super::rows::Rows;
 use std::collections::BTreeSet;
 use tollkeep_ledger::row::{HoldRow, LeaseState, Pot};
 use tollkeep_ledger::step::{Command, WishFrom};

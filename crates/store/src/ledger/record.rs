@@ -2,7 +2,8 @@
 //! priced. Never a prompt, an answer or a secret.
 
 use super::columns::{QUALITIES, charge_text, covers_text, word};
-use super::rows::{KeptUsage, Rows};
+use super::kept::KeptUsage;
+use super::rows::Rows;
 use super::{Failure, Job};
 use crate::query::{Bulk, Connection, Value, query};
 use crate::row::{count, millis};

@@ -4,105 +4,18 @@
 //! are one statement. A write is refused here or not at all; what the database would refuse beside
 //! that is a fault of ours.
 
+use super::kept::{AccountKey, Balance, KeptEntry, KeptHold, KeptUsage, KnownBudget};
 use super::table::Table;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Delta};
 use tollkeep_ledger::lease::LOST_AFTER_MS;
 use tollkeep_ledger::posting::{Account, Entry};
 use tollkeep_ledger::row::{
-    Arrow, Change, Enforcement, Guard, HoldRow, LeaseRow, Move, Pot, UsageRow, WindowRow,
+    Arrow, Change, Guard, HoldRow, LeaseRow, Move, Pot, UsageRow, WindowRow,
 };
-use tollkeep_ledger::window::{Window, WindowKey};
+use tollkeep_ledger::window::WindowKey;
 use tollkeep_ledger::write::{Evidence, Facts, LeaseThen, LeaseWhen, Present, Refusal, Write};
-use tollkeep_types::{
-    AccountId, BudgetId, EntryId, HoldId, LeaseId, ReplicaId, TenantId, WallMillis,
-};
-
-/// What the ledger has to know of a budget.
-#[derive(Clone, Debug)]
-pub(super) struct KnownBudget {
-    pub(super) tenant: TenantId,
-    pub(super) unit: &'static str,
-    pub(super) version: u64,
-    pub(super) limit: Amount,
-    pub(super) enforcement: Enforcement,
-    pub(super) window: Arc<Window>,
-    /// It was ended: nothing new is taken of it.
-    pub(super) ended: bool,
-}
-
-/// A hold, whose it is, and since when.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct KeptHold {
-    pub(super) row: HoldRow,
-    pub(super) tenant: TenantId,
-    pub(super) granted_at: WallMillis,
-    pub(super) request: Option<(String, u32)>,
-}
-
-/// A usage record, whose it is, and which job says the rest of it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct KeptUsage {
-    pub(super) row: UsageRow,
-    pub(super) tenant: TenantId,
-    pub(super) job: usize,
-}
-
-/// An entry, whose it is, and its job.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct KeptEntry {
-    pub(super) entry: Entry,
-    pub(super) tenant: TenantId,
-    pub(super) job: usize,
-}
-
-/// An account. Those that no payer or budget owns are each tenant's own.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct AccountKey {
-    pub(super) account: Account,
-    pub(super) of: Option<TenantId>,
-}
-
-impl AccountKey {
-    pub(super) const fn credit(id: AccountId) -> Self {
-        Self {
-            account: Account::Credit(id),
-            of: None,
-        }
-    }
-
-    /// The account, if a payer or budget owns it.
-    pub(super) const fn owned(account: Account) -> Option<Self> {
-        match account {
-            Account::Credit(_)
-            | Account::Held(_)
-            | Account::Unresolved(_)
-            | Account::InDoubt(_) => Some(Self { account, of: None }),
-            Account::Outside
-            | Account::Revenue
-            | Account::UpstreamCost
-            | Account::Payable
-            | Account::Overrun => None,
-        }
-    }
-
-    /// The account, as that tenant has it.
-    pub(super) fn of(account: Account, tenant: TenantId) -> Self {
-        Self::owned(account).unwrap_or(Self {
-            account,
-            of: Some(tenant),
-        })
-    }
-}
-
-/// The balance of an account, and whose it is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Balance {
-    pub(super) tenant: TenantId,
-    pub(super) units: i64,
-    pub(super) version: i64,
-}
+use tollkeep_types::{BudgetId, EntryId, HoldId, LeaseId, ReplicaId, TenantId, WallMillis};
 
 /// What is loaded, and the time of the transaction.
 #[derive(Debug, Default)]

@@ -1,8 +1,9 @@
 //! One transaction of the ledger: lock, load, judge, write, commit.
 
+use super::kept::AccountKey;
 use super::load::{self, Chain};
 use super::named::{self, Needs};
-use super::rows::{AccountKey, Part, Rows};
+use super::rows::{Part, Rows};
 use super::{CallRecord, Failure, Job, keep};
 use crate::open::Inner;
 use crate::query::Connection;
@@ -14,9 +15,16 @@ use tollkeep_types::{AccountId, HoldId, TenantId};
 /// Runs the jobs, and gives their answers once they are on disk.
 pub(super) async fn run(inner: &Inner, jobs: &[Job]) -> Result<Vec<Reply>, Failure> {
     let mut turn = inner.database.begin_ledger().await?;
-    let replies = run_in(inner, turn.connection(), jobs).await?;
-    let _turn = turn.commit_raw().await?;
-    Ok(replies)
+    match run_in(inner, turn.connection(), jobs).await {
+        Ok(replies) => {
+            let _turn = turn.commit_raw().await?;
+            Ok(replies)
+        }
+        Err(failure) => {
+            turn.undo().await;
+            Err(failure)
+        }
+    }
 }
 
 async fn run_in(

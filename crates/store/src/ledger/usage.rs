@@ -235,7 +235,7 @@ impl Ledger {
             match self.try_record(records).await {
                 Ok(()) => self.0.ledger.standing.works(),
                 Err(failure) => {
-                    self.0.ledger.standing.note(&failure);
+                    self.note(&failure).await;
                     tracing::warn!("Usage can't be recorded: {failure}");
                     return Err(NoAnswer);
                 }

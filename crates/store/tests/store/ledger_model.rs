@@ -75,11 +75,13 @@ impl Pair {
         world.home.run(statements).await;
         // Connections that were open before do not know the clock.
         let world = world.restart().await;
-        Self {
+        let mut pair = Self {
             world,
             model,
             clock: at,
-        }
+        };
+        pair.set_clock(at).await;
+        pair
     }
 
     pub(crate) async fn set_clock(&mut self, at: WallMillis) {
@@ -91,6 +93,7 @@ impl Pair {
             }
             Home::Server(database) => {
                 self.clock = at;
+                self.world.set_clock(at.0);
                 let set = format!("UPDATE hand_clock SET ms = {}", at.0);
                 database.run(set).await;
             }

@@ -18,6 +18,7 @@ mod idempotency;
 mod intent;
 mod ip_entry;
 mod lease;
+mod ledger;
 mod ledger_model;
 mod live;
 mod management_key;

@@ -88,6 +88,7 @@ impl Runtime for Live {
 
     fn apply_overrides(&self) {
         self.overriding.apply();
+        self.budgeting.apply();
     }
 
     fn sealed_secret(

@@ -19,6 +19,11 @@ impl TokenDoor for Tokens {
         self.answer(async move { admin.show_own_token(&holder(&ask)).await })
     }
 
+    fn usage(&self, ask: TokenAsk) -> TokenAnswer {
+        let admin = self.admin.clone();
+        self.answer(async move { admin.show_own_usage(&holder(&ask)).await })
+    }
+
     fn rotate(&self, ask: TokenAsk) -> TokenAnswer {
         let admin = self.admin.clone();
         self.answer(async move { admin.rotate_own_token(&holder(&ask)).await })

@@ -128,14 +128,31 @@ impl Client {
     /// See [`Self::call`].
     pub(crate) fn all(&self, path: &str, filters: &str) -> anyhow::Result<Vec<Value>> {
         let mut rows = Vec::new();
+        self.pages(path, filters, |page| {
+            let data = page.get("data").and_then(Value::as_array);
+            rows.extend(data.into_iter().flatten().cloned());
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// As [`Self::all`], each part as it comes.
+    ///
+    /// # Errors
+    /// See [`Self::call`], and what `take` says.
+    pub(crate) fn pages(
+        &self,
+        path: &str,
+        filters: &str,
+        mut take: impl FnMut(&Value) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let mut behind = String::new();
         loop {
             let page = self.get(&format!("{path}?limit=200{filters}{behind}"))?;
-            let data = page.get("data").and_then(Value::as_array);
-            rows.extend(data.into_iter().flatten().cloned());
+            take(&page)?;
             match page.get("next_cursor").and_then(Value::as_str) {
                 Some(cursor) => behind = format!("&cursor={}", path_segment(cursor)),
-                None => return Ok(rows),
+                None => return Ok(()),
             }
         }
     }

@@ -38,6 +38,7 @@ mod status;
 mod tenant;
 mod tls;
 mod token;
+mod usage;
 mod vault;
 
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -131,6 +132,12 @@ enum Command {
     /// Limits of what calls may cost or use
     #[command(subcommand, alias = "budgets")]
     Budget(budget::Budget),
+    /// What calls used and cost
+    #[command(subcommand)]
+    Usage(usage::Usage),
+    /// What somebody has spent, and the budgets that count it
+    #[command(subcommand)]
+    Spend(usage::Spend),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -220,6 +227,8 @@ impl Cli {
             Command::Cache(cache) => cache.run(),
             Command::Price(price) => price.run(),
             Command::Budget(budget) => budget.run(),
+            Command::Usage(usage) => usage.run(),
+            Command::Spend(spend) => spend.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),

@@ -50,6 +50,16 @@ pub(crate) fn json(value: &Value) {
     }
 }
 
+/// The entries of a list, a JSON text a line.
+pub(crate) fn jsonl(value: &Value) -> String {
+    forms::jsonl(value)
+}
+
+/// The entries of a list as a line each, below a line of names.
+pub(crate) fn csv(value: &Value) -> String {
+    forms::csv(value)
+}
+
 /// Prints rows under headings; `columns` names the heading and where the value stands.
 pub(crate) fn table(rows: &[&Value], columns: &[(&str, &str)]) {
     if rows.is_empty() {

@@ -44,6 +44,7 @@ mod front_door;
 mod front_door_jwt;
 mod hardening;
 mod headers;
+mod held;
 mod history;
 mod http2;
 mod http2_floods;

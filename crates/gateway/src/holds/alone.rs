@@ -1,0 +1,79 @@
+//! A caller who has gone does not end what an upstream goes on billing: the answer is read to its
+//! end, so that its cost is known (LED-58). And a stream that brings more than was taken aside for it
+//! is ended (LED-57).
+
+use crate::lifecycle::Exchange;
+use crate::refusal::Refusal;
+use crate::upstream_body::{BodyStep, UpstreamBody};
+use std::io;
+use std::time::Duration;
+use tokio::time::Instant;
+use tollkeep_ledger::decide::DRAIN_MS_MAX;
+use tollkeep_llm::usage::{BodyEnd, StreamUsage};
+use tollkeep_net::{Raced, UpstreamConn};
+
+impl Exchange<'_> {
+    /// The caller has gone: whether the answer is read to its end all the same.
+    pub(crate) fn go_alone(&mut self) -> bool {
+        let hold = self.work.facts.hold.as_ref();
+        if self.alone_until.is_none() && hold.is_some_and(|hold| hold.is_billed_to_its_end()) {
+            self.alone_until = Some(Instant::now() + Duration::from_millis(DRAIN_MS_MAX));
+        }
+        self.alone_until.is_some()
+    }
+
+    /// Reads more of an answer, as long as its caller waits, or as long as it may be read without.
+    pub(crate) async fn fill(&mut self, upstream: &mut UpstreamConn) -> Raced<io::Result<usize>> {
+        let Some(until) = self.alone_until else {
+            return self.conn.race(upstream.fill()).await;
+        };
+        match tokio::time::timeout_at(until, upstream.fill()).await {
+            Ok(read) => Raced::Done(read),
+            Err(_) => Raced::Late,
+        }
+    }
+
+    /// Reads what is left of a stream for its usage alone.
+    pub(crate) async fn drain_events(
+        &mut self,
+        upstream: &mut UpstreamConn,
+        body: &mut UpstreamBody,
+        meter: &mut StreamUsage,
+    ) -> Drained {
+        loop {
+            match body.step(upstream) {
+                Err(_) => return Drained::Ended(BodyEnd::Broken),
+                Ok(BodyStep::End) => return Drained::Ended(BodyEnd::Clean),
+                Ok(BodyStep::Data(data)) => {
+                    meter.feed(data);
+                    let len = data.len();
+                    upstream.consume(len);
+                }
+                Ok(BodyStep::More) => match self.fill(upstream).await {
+                    Raced::Gone | Raced::Late => return Drained::LeftOff,
+                    Raced::Done(Ok(read)) if read > 0 => {}
+                    Raced::Done(Ok(_) | Err(_)) if body.end_of_stream() => {
+                        return Drained::Ended(BodyEnd::Clean);
+                    }
+                    Raced::Done(Ok(_) | Err(_)) => return Drained::Ended(BodyEnd::Broken),
+                },
+            }
+        }
+    }
+
+    /// What ends a stream that has brought more than its upstream was asked for.
+    pub(crate) fn overrun(&self, meter: &StreamUsage) -> Option<Refusal> {
+        let most = self.work.facts.hold.as_ref()?.output_tokens()?;
+        (meter.output_at_least() > most).then_some(Refusal::BudgetExhausted {
+            budget: None,
+            reset: None,
+        })
+    }
+}
+
+/// What became of the rest of a stream.
+pub(crate) enum Drained {
+    Ended(BodyEnd),
+    /// It took longer than it may, and goes on.
+    LeftOff,
+}
