@@ -123,6 +123,7 @@ static NOUNS: &[&[Operation]] = &[
     service_token::OPERATIONS,
     credential::OPERATIONS,
     credential::auths::OPERATIONS,
+    credential::pool::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
     route::OPERATIONS,

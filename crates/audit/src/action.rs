@@ -335,6 +335,7 @@ words! {
         CertificateSubject = "certificate_subject",
         CertificateNames = "certificate_names",
         CertificateSha256 = "certificate_sha256",
+        Changed = "changed",
         Kek = "kek",
         Unreadable = "unreadable",
         Hold = "hold",

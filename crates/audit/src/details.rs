@@ -21,6 +21,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::CertificateNames,
     Key::CertificateSha256,
     Key::CertificateSubject,
+    Key::Changed,
     Key::Cidr,
     Key::Count,
     Key::DownMs,

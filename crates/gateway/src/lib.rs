@@ -12,6 +12,7 @@ mod body_coding;
 mod breaker;
 mod call_policy;
 mod challenge;
+mod condition;
 mod cors;
 mod counted;
 mod counter_keeper;

@@ -56,7 +56,7 @@ impl<'p> Exchange<'p> {
     /// 413, 408, 400, 415, 503, 404 for a model that is not there for this caller.
     pub(crate) async fn read_call(
         &mut self,
-        _entry: &Entry<'_>,
+        entry: &Entry<'_>,
         route: &Route<'p>,
         caller: &Caller,
     ) -> Result<Call<'p>, Stop> {
@@ -73,13 +73,15 @@ impl<'p> Exchange<'p> {
             Destination::Plain(route) => {
                 if !self.policies.is_empty() {
                     self.check_plain_params()?;
+                    self.check_conditions(entry, caller, None)?;
                 }
                 Ok(Call::Plain(route))
             }
             Destination::Surface(surface @ (Surface::Models | Surface::Model)) => {
+                self.check_conditions(entry, caller, None)?;
                 Ok(Call::Models(surface))
             }
-            Destination::Surface(surface) => Ok(Call::Llm(self.read_llm(surface, caller)?)),
+            Destination::Surface(surface) => Ok(Call::Llm(self.read_llm(entry, surface, caller)?)),
         }
     }
 
@@ -243,7 +245,12 @@ impl<'p> Exchange<'p> {
         }
     }
 
-    fn read_llm(&mut self, surface: Surface, caller: &Caller) -> Result<LlmCall, Refusal> {
+    fn read_llm(
+        &mut self,
+        entry: &Entry<'_>,
+        surface: Surface,
+        caller: &Caller,
+    ) -> Result<LlmCall, Refusal> {
         let view = CallView::read(self.body(), self.plan.llm.max_depth)
             .map_err(|refused| Refusal::of_body(&refused))?;
         let model = view.model.as_deref().unwrap_or_default();
@@ -270,7 +277,10 @@ impl<'p> Exchange<'p> {
             None
         } else {
             self.check_model_policies(model, sent)?;
-            Some(self.check_llm_asks(surface)?)
+            let bounds = self.check_llm_asks(surface)?;
+            let public = if model.is_empty() { sent } else { model };
+            self.check_conditions(entry, caller, Some((surface, public)))?;
+            Some(bounds)
         };
         let rename = (sent != model).then(|| Box::from(sent));
         let stream = view.stream == Some(true);

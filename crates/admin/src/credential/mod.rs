@@ -3,6 +3,7 @@
 mod act;
 pub(crate) mod auths;
 pub(crate) mod given;
+pub(crate) mod pool;
 mod shown;
 
 use crate::end::DAY_MS;
