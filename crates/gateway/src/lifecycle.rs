@@ -261,7 +261,7 @@ pub(crate) struct Exchange<'a> {
     /// What its body takes of the memory for all bodies, while it is large and needed.
     pub(crate) body_held: Option<Counted<'a>>,
     /// The caller has gone, and the answer is read without, until then.
-    pub(crate) alone_until: Option<tokio::time::Instant>,
+    pub(crate) alone_until: Option<MonoNanos>,
     /// It came to its end, and what becomes of the connection is decided.
     ended: bool,
 }

@@ -59,7 +59,26 @@ pub(crate) fn write_piece(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
     }
 }
 
+impl Caps<'_, '_> {
+    /// Writes a piece, without what is taken out of it.
+    fn write(&mut self, out: &mut Vec<u8>, data: &[u8]) {
+        let chunked = self.chunked;
+        match &mut self.hidden {
+            None => write_piece(out, data, chunked),
+            Some(hidden) => hidden.feed(data, |kept| write_piece(out, kept, chunked)),
+        }
+    }
+}
+
 impl Exchange<'_> {
+    /// The first byte of the answer is on its way.
+    fn note_first_byte(&mut self) {
+        if self.work.facts.first_byte_ns.is_none() {
+            let passed = self.worker.shared.clock.mono().since(self.started);
+            self.work.facts.first_byte_ns = Some(passed);
+        }
+    }
+
     /// HOT. Names whose call this is, so that it ends when their access does, whatever it waits
     /// for.
     pub(crate) fn hold_slot(&self) {
@@ -149,20 +168,11 @@ impl Exchange<'_> {
                     let data = within.unwrap_or(data);
                     let len = data.len();
                     caps.sent += u64::try_from(len).unwrap_or(0);
-                    if self.work.facts.first_byte_ns.is_none() {
-                        self.work.facts.first_byte_ns =
-                            Some(self.worker.shared.clock.mono().since(self.started));
-                    }
+                    self.note_first_byte();
                     let mut stopped = None;
                     if len > 0 {
                         stopped = seen(self, data);
-                        let (out, chunked) = (&mut self.work.out, caps.chunked);
-                        match &mut caps.hidden {
-                            None => write_piece(out, data, chunked),
-                            Some(hidden) => {
-                                hidden.feed(data, |kept| write_piece(out, kept, chunked));
-                            }
-                        }
+                        caps.write(&mut self.work.out, data);
                     }
                     upstream.consume(len);
                     if let Some(refusal) = stopped {

@@ -7,17 +7,18 @@ use crate::refusal::Refusal;
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use std::io;
 use std::time::Duration;
-use tokio::time::Instant;
 use tollkeep_ledger::decide::DRAIN_MS_MAX;
 use tollkeep_llm::usage::{BodyEnd, StreamUsage};
 use tollkeep_net::{Raced, UpstreamConn};
+use tollkeep_types::MonoNanos;
 
 impl Exchange<'_> {
     /// The caller has gone: whether the answer is read to its end all the same.
     pub(crate) fn go_alone(&mut self) -> bool {
         let hold = self.work.facts.hold.as_ref();
         if self.alone_until.is_none() && hold.is_some_and(|hold| hold.is_billed_to_its_end()) {
-            self.alone_until = Some(Instant::now() + Duration::from_millis(DRAIN_MS_MAX));
+            let now = self.worker.shared.clock.mono().0;
+            self.alone_until = Some(MonoNanos(now.saturating_add(DRAIN_MS_MAX * 1_000_000)));
         }
         self.alone_until.is_some()
     }
@@ -27,9 +28,10 @@ impl Exchange<'_> {
         let Some(until) = self.alone_until else {
             return self.conn.race(upstream.fill()).await;
         };
-        match tokio::time::timeout_at(until, upstream.fill()).await {
-            Ok(read) => Raced::Done(read),
-            Err(_) => Raced::Late,
+        let left = until.since(self.worker.shared.clock.mono());
+        tokio::select! {
+            read = upstream.fill() => Raced::Done(read),
+            () = tokio::time::sleep(Duration::from_nanos(left)) => Raced::Late,
         }
     }
 
