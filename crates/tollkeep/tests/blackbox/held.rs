@@ -1,10 +1,11 @@
 //! Budgets on calls: what is admitted, what is charged, and what becomes of a call that goes wrong.
 
-use crate::fixture::{chat, llm};
+use crate::fixture::{Dice, chat, llm};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Barrier};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use tollkeep_testkit::{
     Gate, Gateway, Origin, PATIENCE, Signal, Step, chunk, chunked_head, eventually,
     json as answer_json,
@@ -367,4 +368,75 @@ fn a_gateway_that_stops_in_order_writes_all_ends_and_returns_its_slices() {
     assert!(gateway.wait_exit(PATIENCE).is_some());
     let gateway = gateway.restart().unwrap();
     assert_eq!(sums(&gateway, &id), [calls * 39, 0, 0]);
+}
+
+/// Calls without a pause until the gateway is gone; counts those that were answered.
+fn call_until_it_is_gone(
+    gateway: &Gateway,
+    token: &str,
+    answered: &Arc<AtomicI64>,
+) -> JoinHandle<()> {
+    let (mut client, request) = (gateway.connect(), chat(token, &body(false)));
+    let answered = Arc::clone(answered);
+    thread::spawn(move || {
+        while client.send(&request)
+            && let Ok(answer) = client.answer(PATIENCE)
+        {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+}
+
+/// Kills a gateway under load again and again, at moments that the seed chooses.
+fn kill_again_and_again(seed: u64, kills: usize) {
+    const LIMIT: i64 = 10_000_000_000;
+    let mut dice = Dice::new(seed);
+    let origin = Origin::start(|_| answer_json(&answer(9, 30)));
+    let (mut gateway, token) = llm(&origin, "openai", PRICES);
+    let leased = budget(
+        &gateway,
+        &json!({"unit": "usd", "limit": {"nano_usd": LIMIT}}),
+    );
+    let strict =
+        json!({"name": "strict", "unit": "requests", "limit": 1_000_000, "durability": "strict"});
+    let strict = budget(&gateway, &strict);
+    let answered = Arc::<AtomicI64>::default();
+    for kill in 0..kills {
+        let callers: Vec<_> = (0..6)
+            .map(|_| call_until_it_is_gone(&gateway, &token, &answered))
+            .collect();
+        let enough = answered.load(Ordering::Relaxed) + i64::try_from(dice.below(60)).unwrap();
+        eventually("some calls are answered", || {
+            (answered.load(Ordering::Relaxed) >= enough).then_some(())
+        });
+        gateway.kill();
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        gateway = gateway.restart().unwrap();
+        let answered = answered.load(Ordering::Relaxed);
+        let taken = |id: &str| sums(&gateway, id).iter().sum::<i64>();
+        let (money, requests) = (taken(&leased), taken(&strict));
+        assert!(
+            money >= answered * 39 && money <= LIMIT,
+            "{kill}: {money} for {answered}"
+        );
+        assert!(requests >= answered, "{kill}: {requests} for {answered}");
+        let checked = gateway.cli(&["ledger", "check"]);
+        assert_eq!(checked.status.code(), Some(0), "{kill}: {checked:?}");
+    }
+}
+
+// LED-74 LED-103
+#[test]
+fn a_kill_at_any_moment_forgets_no_call_that_was_answered() {
+    kill_again_and_again(1, 5);
+}
+
+// LED-74 LED-103
+#[test]
+#[ignore = "soak: some minutes"]
+fn hundreds_of_kills_forget_no_call_that_was_answered() {
+    kill_again_and_again(2, 300);
 }
