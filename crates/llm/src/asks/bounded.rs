@@ -236,7 +236,10 @@ impl Found {
             let start = place(cursor);
             cursor.skip()?;
             let (end, with) = (place(cursor), With::Json("true"));
-            edits.push(Edit { start, end, with });
+            let said = body.get(start..end).unwrap_or_default();
+            if said.trim_ascii() != b"true" {
+                edits.push(Edit { start, end, with });
+            }
             Ok(())
         })?;
         if !is_asked {
