@@ -178,7 +178,7 @@ const fn page(limit: u32) -> PageRequest<String> {
     PageRequest { limit, after: None }
 }
 
-// LED-70, LED-80
+// LED-70 LED-80
 #[tokio::test]
 async fn a_record_says_what_the_hold_knows_and_what_the_gateway_tells() {
     let pair = Pair::new(&[budget(Window::Lifetime)], WallMillis(START)).await;
@@ -430,7 +430,7 @@ async fn whichever_write_of_the_charge_path_fails_nothing_is_done_by_halves() {
     }
 }
 
-// LED-84, LED-65
+// LED-84 LED-65
 #[tokio::test]
 async fn a_check_names_each_row_that_was_changed_by_hand() {
     let pair = Pair::new(&[budget(Window::Lifetime)], WallMillis(START)).await;
@@ -531,7 +531,7 @@ async fn records_are_kept_for_as_long_as_it_says_and_holds_with_them() {
     assert_eq!(report.entries, 1, "money is never forgotten");
 }
 
-// LED-71
+// LED-71 LED-77
 #[tokio::test]
 async fn a_file_that_is_damaged_is_not_written_to_until_it_was_reopened_and_checked() {
     let pair = Pair::new(&[budget(Window::Lifetime)], WallMillis(START)).await;

@@ -377,7 +377,7 @@ async fn evidence(pair: &mut Pair, random: &mut Random) {
     pair.give(commands).await;
 }
 
-// LED-70, LED-74a, LED-103
+// LED-70 LED-74a LED-103
 #[tokio::test]
 async fn the_tables_say_what_the_simulators_store_says() {
     for seed in 1..=4 {
@@ -386,7 +386,7 @@ async fn the_tables_say_what_the_simulators_store_says() {
     }
 }
 
-// LED-70, LED-74a, LED-103
+// LED-70 LED-74a LED-103
 #[tokio::test]
 #[ignore = "minutes long: part of `make soak`"]
 async fn the_tables_say_what_the_simulators_store_says_for_long() {

@@ -11,6 +11,7 @@ fn the_whole_suite_holds_on_postgresql() {
         .env(ON_POSTGRESQL, "1")
         .args(["--include-ignored", "--test-threads", "4"])
         .args(["--skip", "sqlite::", "--skip", "on_postgresql::"])
+        .args(["--skip", "for_long"])
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&suite.stdout).into_owned();
