@@ -16,8 +16,6 @@ use crate::{
     breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key, lockout,
     maintenance, manage, not_offered, openapi, operator, price, project, route, service_token,
     session, status, tenant, tls, token, usage, vault,
-    maintenance, manage, not_offered, openapi, operator, price, project, route, service_token,
-    session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;

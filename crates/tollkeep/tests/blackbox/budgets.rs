@@ -371,7 +371,7 @@ fn budgets_of_settings_are_there_as_long_as_they_stand_in_them() {
     let gateway = gateway.restart().unwrap();
     assert_eq!(id(&named(&gateway, "team")), id(&team));
     assert_eq!(names(&gateway), ["calls", "own", "spoken", "team"]);
-    gateway.configure("");
+    gateway.configure("{}\n");
     assert_eq!(reload(&gateway).0, 200);
     assert_eq!(names(&gateway), ["own"]);
 }
