@@ -27,6 +27,7 @@ mod idempotency;
 mod ip_list;
 mod job;
 mod key;
+mod ledger;
 mod lockout;
 mod maintenance;
 mod manage;

@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod aws_sign;
 mod digest;
 mod entropy;
 pub mod jwt;
@@ -12,6 +13,7 @@ mod keyring;
 pub mod mint;
 pub mod origin_sign;
 pub mod password;
+pub mod receipt;
 pub mod samples;
 mod token_hash;
 pub mod totp;

@@ -25,12 +25,16 @@ use tollkeep_types::RequestId;
 
 /// Where all that the gateway answers about itself is.
 const PLACE: &str = "/.well-known/tollkeep/";
+/// Where receipts are, by the request.
+const RECEIPTS: &str = "receipts/";
 /// Bytes of a body, which says nothing.
 const BODY_BYTES_MAX: u64 = 1024;
 /// How long the store may take.
 const WAIT: Duration = Duration::from_secs(10);
 /// How often the tokens of a line are asked about, and in what span.
 const ASKS: (u64, Duration, u32) = (60, Duration::from_secs(60), 20);
+/// How often receipts are asked for.
+const RECEIPT_ASKS: (u64, Duration, u32) = (600, Duration::from_secs(60), 100);
 /// How often they are replaced: each leaves a record.
 const ROTATIONS: (u64, Duration, u32) = (30, Duration::from_secs(3600), 10);
 
@@ -61,6 +65,8 @@ pub enum TokenNo {
     Unavailable,
     /// It can't be recorded, so it is not done.
     Unrecorded,
+    /// There is no such thing, or it is another's.
+    NotFound,
 }
 
 /// What comes of an ask: the body of the answer.
@@ -72,6 +78,8 @@ pub trait TokenDoor: Send + Sync {
     fn show(&self, ask: TokenAsk) -> TokenAnswer;
     /// What its line has spent.
     fn usage(&self, ask: TokenAsk) -> TokenAnswer;
+    /// The receipts of one of its line's requests.
+    fn receipts(&self, ask: TokenAsk, of: RequestId) -> TokenAnswer;
     /// Replaces it.
     fn rotate(&self, ask: TokenAsk) -> TokenAnswer;
 }
@@ -81,6 +89,9 @@ pub trait TokenDoor: Send + Sync {
 enum Asked {
     Show,
     Usage,
+    Receipts(RequestId),
+    /// What receipts are verified with: anybody may ask.
+    ReceiptKeys,
     Rotate,
 }
 
@@ -95,6 +106,12 @@ impl Asked {
             (Some("token"), _) => Err(other_method("GET, HEAD")),
             (Some("usage"), Method::Get | Method::Head) => Ok(Self::Usage),
             (Some("usage"), _) => Err(other_method("GET, HEAD")),
+            (Some("receipt-keys"), Method::Get | Method::Head) => Ok(Self::ReceiptKeys),
+            (Some("receipt-keys"), _) => Err(other_method("GET, HEAD")),
+            (Some(path), Method::Get | Method::Head) if path.starts_with(RECEIPTS) => {
+                let request = path.strip_prefix(RECEIPTS).and_then(|id| id.parse().ok());
+                request.map(Self::Receipts).ok_or(Refusal::EndpointNotFound)
+            }
             (Some("token/rotate"), Method::Post) => Ok(Self::Rotate),
             (Some("token/rotate"), _) => Err(other_method("POST")),
             (Some(_) | None, _) => Err(Refusal::EndpointNotFound),
@@ -105,6 +122,8 @@ impl Asked {
         match self {
             Self::Show => "GET /.well-known/tollkeep/token",
             Self::Usage => "GET /.well-known/tollkeep/usage",
+            Self::Receipts(_) => "GET /.well-known/tollkeep/receipts/{request_id}",
+            Self::ReceiptKeys => "GET /.well-known/tollkeep/receipt-keys",
             Self::Rotate => "POST /.well-known/tollkeep/token/rotate",
         }
     }
@@ -115,6 +134,7 @@ impl Asked {
             Self::Show => (ASKS, u32::MAX - 1),
             Self::Rotate => (ROTATIONS, u32::MAX - 2),
             Self::Usage => (ASKS, u32::MAX - 3),
+            Self::Receipts(_) | Self::ReceiptKeys => (RECEIPT_ASKS, u32::MAX - 4),
         }
     }
 }
@@ -143,6 +163,12 @@ impl Exchange<'_> {
             },
         )
         .inspect_err(|_| self.debit_address(entry))?;
+        if asked == Asked::ReceiptKeys {
+            self.debit_address(entry);
+            let keys = self.worker.shared.receipt_keys.get().map(Arc::clone);
+            let keys = keys.ok_or(Refusal::EndpointNotFound)?;
+            return self.tell_own(keys.as_bytes()).await;
+        }
         let token = self.own(entry)?;
         self.hold_slot();
         self.spend_ask(asked, &token)?;
@@ -168,7 +194,9 @@ impl Exchange<'_> {
         let answered = match asked {
             Asked::Show => door.show(ask),
             Asked::Usage => door.usage(ask),
+            Asked::Receipts(of) => door.receipts(ask, of),
             Asked::Rotate => door.rotate(ask),
+            Asked::ReceiptKeys => return Err(Refusal::EndpointNotFound.into()),
         };
         self.conn.slot().set(WAIT);
         let body = match self.conn.race(answered).await {
@@ -255,6 +283,7 @@ impl From<TokenNo> for Stop {
             TokenNo::Ended => Refusal::Unauthenticated(AuthnFailure::Revoked),
             TokenNo::Unavailable => Refusal::AuthUnavailable,
             TokenNo::Unrecorded => Refusal::AuditUnavailable,
+            TokenNo::NotFound => Refusal::EndpointNotFound,
         })
     }
 }
@@ -276,6 +305,15 @@ mod tests {
             (Method::Get, "usage", Asked::Usage.name()),
             (Method::Post, "usage", "method_not_allowed"),
             (Method::Post, "token", "method_not_allowed"),
+            (
+                Method::Get,
+                "receipts/req_0198c0ffee0070008000000000000001",
+                "GET /.well-known/tollkeep/receipts/{request_id}",
+            ),
+            (Method::Get, "receipts/x", "endpoint_not_found"),
+            (Method::Get, "receipts/", "endpoint_not_found"),
+            (Method::Get, "receipt-keys", Asked::ReceiptKeys.name()),
+            (Method::Post, "receipt-keys", "method_not_allowed"),
             (Method::Post, "token/rotate", Asked::Rotate.name()),
             (Method::Get, "token/rotate", "method_not_allowed"),
             (Method::Get, "token/", "endpoint_not_found"),

@@ -18,6 +18,7 @@ pub mod lease;
 pub mod posting;
 #[warn(missing_docs)]
 pub mod price;
+pub mod receipt;
 pub mod row;
 pub mod slice;
 pub mod step;

@@ -257,6 +257,7 @@ mod tests {
         resolve::graph(&value, Path::new("/r")).unwrap()
     }
 
+    // LED-100
     #[test]
     fn each_rule_of_the_graph_bites() {
         for (name, text, want) in [
@@ -287,6 +288,11 @@ mod tests {
             (
                 "a clock far below",
                 "tollkeep-policy: good; good: tokio",
+                vec!["pure"],
+            ),
+            (
+                "a runtime under the ledger",
+                "tollkeep-ledger: good; good: tokio",
                 vec!["pure"],
             ),
             (

@@ -103,7 +103,12 @@ impl Kind for ScopeKind {
             Value::Text(word) | Value::Loose(word) if word == "tenant" => {
                 return Ok(BudgetScope::Tenant);
             }
-            _ => {
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Text(_)
+            | Value::Loose(_)
+            | Value::List(_) => {
                 return Err(wrong(format!(
                     "want {}, not {}",
                     self.shape().words,

@@ -21,6 +21,11 @@ use tollkeep_ledger::window::{Period, Window, Zone};
 
 const DURABILITIES: [(&str, Durability); 2] =
     [("lease", Durability::Lease), ("strict", Durability::Strict)];
+const RECEIPTS: [(&str, ReceiptsMode); 3] = [
+    ("off", ReceiptsMode::Off),
+    ("on-request", ReceiptsMode::OnRequest),
+    ("all", ReceiptsMode::All),
+];
 const ENFORCEMENTS: [(&str, Enforcement); 2] =
     [("hard", Enforcement::Hard), ("observe", Enforcement::Soft)];
 const RESETS: [(&str, Option<Period>); 4] = [
@@ -80,7 +85,21 @@ keys! {
         /// How long ends of calls wait for others to be written down with, while the database is
         /// busy.
         flush_ms: Duration = millis(0..=1_000).or(Duration::from_millis(5)),
+        /// Signed receipts of calls that a budget counts: `off`; `on-request`: one is made when its
+        /// caller asks for it; `all`: one is made for each call, within some seconds.
+        receipts: ReceiptsMode = choice(&RECEIPTS).or(ReceiptsMode::OnRequest),
     }
+}
+
+/// When receipts are made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReceiptsMode {
+    /// Never.
+    Off,
+    /// When somebody asks for one.
+    OnRequest,
+    /// For each call.
+    All,
 }
 
 keys! {

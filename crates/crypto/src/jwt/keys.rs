@@ -35,7 +35,7 @@ pub enum JwksFault {
 /// Keys that verify tokens.
 pub struct KeySet(Vec<Key>);
 
-pub(super) struct Key {
+pub(crate) struct Key {
     id: String,
     algorithm: Algorithm,
     key: ParsedPublicKey,
@@ -89,7 +89,7 @@ impl KeySet {
     }
 
     /// The keys of this id that are for this algorithm; mostly one.
-    pub(super) fn named(&self, id: &str, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
+    pub(crate) fn named(&self, id: &str, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
         self.0
             .iter()
             .filter(move |key| key.id == id && key.algorithm == algorithm)
@@ -105,7 +105,7 @@ impl fmt::Debug for KeySet {
 }
 
 impl Key {
-    pub(super) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         self.key.verify_sig(signed, signature).is_ok()
     }
 }

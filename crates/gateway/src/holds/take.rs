@@ -21,6 +21,7 @@ use tollkeep_ledger::keeper::{Ask, Refused};
 use tollkeep_ledger::price::{Book, Provider};
 use tollkeep_ledger::row;
 use tollkeep_ledger::slice::Slice;
+use tollkeep_llm::Surface;
 use tollkeep_llm::asks::{self, BoundFault, Bounds};
 use tollkeep_net::Raced;
 use tollkeep_types::{CredentialId, HoldId, ProjectId, TenantId, WallMillis};
@@ -304,10 +305,14 @@ impl Exchange<'_> {
     /// Writes the cap into the body, and the service where it matters: what was reckoned with is
     /// what the upstream is asked for.
     fn write_bounds(&mut self, llm: &LlmCall, quote: &Quote) -> Result<(), Refusal> {
+        // A stream that does not tell its usage is charged by an estimate, which is never in favour of
+        // its caller.
+        let asks_for_usage = llm.stream && llm.surface == Surface::Chat && quote.cap.is_some();
         let bounds = Bounds {
             output_tokens: quote.cap,
             choices: None,
             service: quote.pins_service.then_some(SERVICE),
+            usage: asks_for_usage,
         };
         let name = self.output_bound_name(llm.surface, llm.provider);
         let edited = asks::bounded(llm.surface, self.body(), &bounds, name);
@@ -321,6 +326,7 @@ impl Exchange<'_> {
             && quote.cap.is_some()
         {
             facts.output_cap = quote.cap;
+            facts.hides_usage = asks_for_usage && !llm.wants_usage;
         }
         let Some(edited) = edited else {
             return Ok(());

@@ -219,7 +219,9 @@ fn the_closest_name_wins() {
 fn is_like(pattern: &str, text: &str) -> bool {
     match pattern.split_at_checked(1) {
         None => text.is_empty(),
-        Some(("*", rest)) => (0..=text.len()).any(|at| is_like(rest, &text[at..])),
+        Some(("*", rest)) => {
+            (0..=text.len()).any(|at| text.get(at..).is_some_and(|text| is_like(rest, text)))
+        }
         Some((first, rest)) => text.strip_prefix(first).is_some_and(|t| is_like(rest, t)),
     }
 }

@@ -371,9 +371,10 @@ fn plan_faults(world: &mut World, random: &mut Random, scenario: &Scenario, span
                     world.at(at, What::Outage(random.between(100, 120_000)));
                 }
                 Fault::Clock => {
-                    let day = 86_400_000;
-                    let ms = i64::try_from(random.below(2 * day)).unwrap_or(0);
-                    world.at(at, What::Jump(ms - 86_400_000));
+                    // By up to a day, or by so little that it is made good within the run.
+                    let most = if random.one_in(2) { 86_400_000 } else { 90_000 };
+                    let ms = i64::try_from(random.below(2 * most)).unwrap_or(0);
+                    world.at(at, What::Jump(ms.saturating_sub_unsigned(most)));
                     // Leases run out by a clock that went back.
                     if random.one_in(3) {
                         let soon = at + random.between(0, 40_000) * MS;

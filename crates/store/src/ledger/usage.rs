@@ -375,7 +375,7 @@ fn sum(row: &Row, by: &[UsageBy], has_time: bool) -> Result<UsageSum, StoreError
     })
 }
 
-fn read(row: &Row) -> Result<UsageRecord, StoreError> {
+pub(super) fn read(row: &Row) -> Result<UsageRecord, StoreError> {
     let id = row::text(row, "id")?;
     let upstream_cost: Option<i64> = row::value(row, "upstream_cost")?;
     let attempt = row::number_if_set(row, "attempt")?;

@@ -5,6 +5,7 @@ use super::auth_dir;
 use super::door::Door;
 use super::host::Files;
 use super::jwks::ManagementKeys;
+use super::receipts::Receipts;
 use super::reload::{Cause, Reloader};
 use super::runtime::Live;
 use super::tls::{self, ControlDoor, Listeners};
@@ -23,7 +24,9 @@ use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tollkeep_admin::{Admin, AdminParts, Runtime, Scheme};
 use tollkeep_audit::Logger;
-use tollkeep_config::settings::{Environment, ManagementListen, Provider, ProviderKind, Settings};
+use tollkeep_config::settings::{
+    Environment, ManagementListen, Provider, ProviderKind, ReceiptsMode, Settings,
+};
 use tollkeep_gateway::Shared;
 use tollkeep_net::control::listen_unix;
 use tollkeep_net::listen;
@@ -162,8 +165,10 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
     };
     // Nobody else sets it.
     drop(parts.shared.management.set(Arc::new(door)));
+    let receipts = start_receipts(parts)?;
     let tokens = Tokens {
         admin: admin.clone(),
+        receipts,
         control: tokio::runtime::Handle::current(),
     };
     drop(parts.shared.token_door.set(Arc::new(tokens)));
@@ -202,6 +207,19 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         Arc::clone(parts.live),
     ));
     Ok(first_key)
+}
+
+/// Starts what makes receipts, unless none are wanted.
+fn start_receipts(parts: &Parts<'_>) -> anyhow::Result<Option<Arc<Receipts>>> {
+    if parts.base.settings.ledger.receipts == ReceiptsMode::Off {
+        return Ok(None);
+    }
+    let seed = &parts.vault.receipt_seed;
+    let receipts = Receipts::new(parts.base, parts.store, parts.live, seed)?;
+    let receipts = Arc::new(receipts);
+    drop(parts.shared.receipt_keys.set(receipts.published()));
+    tokio::task::spawn(Arc::clone(&receipts).keep());
+    Ok(Some(receipts))
 }
 
 /// Takes the settings over anew with each signal and each change of a file, where they can be

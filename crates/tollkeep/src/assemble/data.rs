@@ -122,6 +122,7 @@ pub(crate) fn start(
         challenges: Arc::clone(parts.challenges),
         management: std::sync::OnceLock::new(),
         token_door: std::sync::OnceLock::new(),
+        receipt_keys: std::sync::OnceLock::new(),
         tally,
     });
     if let Some(link) = link {

@@ -59,12 +59,17 @@ impl Live {
             reloader: Arc::new(reloader),
             shared: Arc::clone(shared),
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
-            budgeting: Budgeting::start(base, store, &shared.holds),
+            budgeting: Budgeting::start(base, store, &shared.holds, audit),
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
             chooser: Arc::clone(&vault.chooser),
             jobs: Arc::default(),
         }
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings_now(&self) -> Arc<Settings> {
+        self.reloader.settings()
     }
 
     /// What is unusual in the use of tokens, by the settings in force.

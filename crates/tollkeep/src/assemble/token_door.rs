@@ -1,14 +1,18 @@
 //! The door from the data listener to the records of tokens, for their holders.
 
+use super::receipts::Receipts;
 use std::sync::Arc;
 use tollkeep_admin::{Admin, Holder, HolderNo};
 use tollkeep_gateway::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
 use tollkeep_store::Conflict;
+use tollkeep_types::RequestId;
 
 /// Who answers, and where: no worker waits for the store.
 pub(crate) struct Tokens {
     /// Who answers.
     pub(crate) admin: Admin,
+    /// Who makes receipts, where any are made.
+    pub(crate) receipts: Option<Arc<Receipts>>,
     /// Where.
     pub(crate) control: tokio::runtime::Handle,
 }
@@ -22,6 +26,26 @@ impl TokenDoor for Tokens {
     fn usage(&self, ask: TokenAsk) -> TokenAnswer {
         let admin = self.admin.clone();
         self.answer(async move { admin.show_own_usage(&holder(&ask)).await })
+    }
+
+    fn receipts(&self, ask: TokenAsk, of: RequestId) -> TokenAnswer {
+        let Some(receipts) = self.receipts.as_ref().map(Arc::clone) else {
+            return Box::pin(async { Err(TokenNo::NotFound) });
+        };
+        let answered = self.control.spawn(async move {
+            let whose = (ask.token.project.tenant_id, ask.token.lineage.id);
+            receipts.of_request(whose, of).await
+        });
+        Box::pin(async move {
+            match answered.await {
+                Ok(Ok(body)) => body.ok_or(TokenNo::NotFound),
+                Ok(Err(error)) => {
+                    tracing::warn!("Receipts can't be given: {error}");
+                    Err(TokenNo::Unavailable)
+                }
+                Err(_) => Err(TokenNo::Unavailable),
+            }
+        })
     }
 
     fn rotate(&self, ask: TokenAsk) -> TokenAnswer {

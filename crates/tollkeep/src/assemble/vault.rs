@@ -2,9 +2,11 @@
 
 use super::Base;
 use super::keks::{self, Found};
+use super::key_service::{self, Missing};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_admin::{KekRefused, KnownKek, Survey};
@@ -12,10 +14,12 @@ use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_crypto::{Depth, KekState, Keyring, SealContext, TokenHasher, kek_of};
 use tollkeep_store::{SealedRecord, Store};
 use tollkeep_types::Entropy;
+use zeroize::Zeroizing;
 
 /// Names of the sealed values in the store.
 const PEPPER: &str = "pepper.1";
 const FINGERPRINT_KEY: &str = "audit.fingerprint_key";
+const RECEIPT_KEY: &str = "ledger.receipt_key";
 /// The check value of the one key of earlier versions.
 const CHECK: &str = "vault.check";
 /// The id of the key that an operator chose to seal.
@@ -29,6 +33,8 @@ pub(crate) struct Vault {
     pub(crate) hasher: Arc<TokenHasher>,
     /// Makes fingerprints of found secrets.
     pub(crate) fingerprint_key: [u8; 32],
+    /// What the key that signs receipts is made of.
+    pub(crate) receipt_seed: Zeroizing<[u8; 32]>,
     /// The keys; another one may seal from one moment to the next.
     pub(crate) chooser: Arc<Chooser>,
     /// What happened at the start, to be recorded when records can be written.
@@ -61,8 +67,9 @@ pub(crate) struct Chooser {
 /// # Errors
 /// No key-encryption key where one is required, the wrong one, or one that does not open the
 /// store.
-pub(crate) async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
-    let found = keks::find(base)?;
+pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyhow::Result<Vault> {
+    let kept = key_service::open(base, store, own, Missing::Make).await?;
+    let found = keks::find(base, kept)?;
     let keyring = chosen(&found, store).await?;
     let survey = Survey::take(store, &keyring).await?;
     verify(base, store, (&keyring, Checks::Kept), &survey).await?;
@@ -79,6 +86,7 @@ pub(crate) async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
     }
     let pepper = sealed_key(base, store, &keyring, PEPPER).await?;
     let fingerprint_key = sealed_key(base, store, &keyring, FINGERPRINT_KEY).await?;
+    let receipt_seed = Zeroizing::new(sealed_key(base, store, &keyring, RECEIPT_KEY).await?);
     let report = Report {
         migrated,
         sealing: keyring.sealing_id().to_owned(),
@@ -96,6 +104,7 @@ pub(crate) async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
     Ok(Vault {
         hasher: Arc::new(TokenHasher::new(&pepper)),
         fingerprint_key,
+        receipt_seed,
         chooser: Arc::new(chooser),
         report,
     })
@@ -146,7 +155,8 @@ fn check_name(kek: &str) -> String {
 /// # Errors
 /// As [`open`], but for what only the process itself misses.
 pub(crate) async fn inspect(base: &Base, store: &Store) -> anyhow::Result<Survey> {
-    let found = keks::find(base)?;
+    let kept = key_service::open(base, store, &[], Missing::LeaveOut).await?;
+    let found = keks::find(base, kept)?;
     let keyring = chosen(&found, store).await?;
     let survey = Survey::take(store, &keyring).await?;
     verify(base, store, (&keyring, Checks::Read), &survey).await?;

@@ -17,6 +17,7 @@ mod hold;
 mod ip;
 mod job;
 mod key;
+mod ledger;
 mod lockout;
 mod logs;
 mod maintenance;
@@ -30,6 +31,7 @@ mod output;
 mod price;
 mod profile;
 mod project;
+mod receipt;
 mod route;
 mod secret_input;
 mod serve;
@@ -109,6 +111,9 @@ enum Command {
     /// What an origin sees of the gateway
     #[command(subcommand)]
     Origin(origin::Origin),
+    /// Signed receipts of calls
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
     /// Certificates of our own listeners
     #[command(subcommand)]
     Tls(tls::Tls),
@@ -142,6 +147,9 @@ enum Command {
     /// What somebody has spent, and the budgets that count it
     #[command(subcommand)]
     Spend(usage::Spend),
+    /// The rows of money
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -223,6 +231,7 @@ impl Cli {
             Command::Operator(operator) => operator.run(),
             Command::ConsoleSession(session) => session.run(),
             Command::Origin(origin) => origin.run(),
+            Command::Receipt(receipt) => receipt.run(),
             Command::Tls(tls) => tls.run(),
             Command::Route(route) => route.run(),
             Command::Breaker(breaker) => breaker.run(),
@@ -234,6 +243,7 @@ impl Cli {
             Command::Hold(hold) => hold.run(),
             Command::Usage(usage) => usage.run(),
             Command::Spend(spend) => spend.run(),
+            Command::Ledger(ledger) => ledger.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),

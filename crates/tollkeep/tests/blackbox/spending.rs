@@ -14,7 +14,7 @@ const COST: i64 = 10 * 2_500 + 10_000;
 /// A budget that a dollar's worth of calls fits.
 const ALL: &str = "budgets: { list: [{ name: all, limit: \"$1\", window: month }] }\n";
 
-fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     Origin::start(|request| {
         let asked: Value = serde_json::from_slice(&request.body).unwrap();
         answer(&json!({
@@ -25,7 +25,7 @@ fn origin() -> Origin {
 }
 
 /// A gateway before `origin` with these lines at its provider, and these of its own.
-fn served(origin: &Origin, provider: &str, config: &str) -> (Gateway, String) {
+pub(crate) fn served(origin: &Origin, provider: &str, config: &str) -> (Gateway, String) {
     let url = origin.url();
     let config = format!(
         "providers:\n  openai:\n    base_url: \"{url}/v1\"\n    allow_private: [\"127.0.0.1/32\"]\n    \
@@ -38,7 +38,7 @@ fn served(origin: &Origin, provider: &str, config: &str) -> (Gateway, String) {
     (gateway, token)
 }
 
-fn call(gateway: &Gateway, token: &str) -> Answer {
+pub(crate) fn call(gateway: &Gateway, token: &str) -> Answer {
     gateway.call(&chat(token, ASK))
 }
 

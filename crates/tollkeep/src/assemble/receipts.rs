@@ -1,0 +1,306 @@
+//! Receipts: made of usage records that are on disk already, each behind the one before it in a
+//! chain of its tenant and of this life of the process.
+//!
+//! A chain goes on only when the receipt before is kept, so it has no gaps. What a process that ends
+//! leaves without a receipt, the next one finds.
+
+use super::Base;
+use super::prices;
+use super::runtime::Live;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tollkeep_config::settings::{Prices, ReceiptsMode};
+use tollkeep_crypto::receipt::{NoReceiptKey, ReceiptKey};
+use tollkeep_crypto::sha256;
+use tollkeep_ledger::price::Book;
+use tollkeep_ledger::receipt::{PriceText, ProviderText, Receipt, ReceiptFault};
+use tollkeep_ledger::row::Quality;
+use tollkeep_store::ledger::{NewReceipt, UsageFilter, UsageRecord};
+use tollkeep_store::{PageRequest, Scope, Store, StoreError};
+use tollkeep_types::{Clock, LineageId, RequestId, TenantId, WallMillis};
+
+/// How long receipts are kept: 90 days.
+const KEPT_MS: u64 = 90 * 86_400_000;
+/// How often calls without a receipt are looked for, and how many at a time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const AT_A_TIME: u32 = 200;
+/// How far back they are looked for: a day at start, then what may have been written late.
+const AT_START_MS: u64 = 86_400_000;
+const LATE_MS: u64 = 10 * 60_000;
+/// At which of these looks old ones are deleted.
+const FORGET_EVERY: u64 = 600;
+/// Whoever makes receipts of all calls, of several processes.
+const LEASE: &str = "receipts";
+const LEASE_TIME: Duration = Duration::from_secs(15);
+/// How often others may be quicker with the same receipt.
+const TRIES: u32 = 5;
+/// What comes before the first of a chain.
+const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What makes receipts.
+pub(crate) struct Receipts {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    live: Arc<Live>,
+    key: ReceiptKey,
+    issuer: String,
+    /// This life of this process.
+    chain: String,
+    /// The table without prices of the operator's own.
+    table: Option<Book>,
+    /// The end of each tenant's chain.
+    ends: Mutex<HashMap<TenantId, (u64, String)>>,
+}
+
+impl Receipts {
+    /// With the key of this seed.
+    ///
+    /// # Errors
+    /// The seed is no key.
+    pub(crate) fn new(
+        base: &Base,
+        store: &Store,
+        live: &Arc<Live>,
+        seed: &[u8; 32],
+    ) -> Result<Self, NoReceiptKey> {
+        let (mut place, mut life) = ([0; 16], [0; 8]);
+        base.entropy.fill(&mut place);
+        base.entropy.fill(&mut life);
+        let table = Prices {
+            file: base.settings.prices.file.clone(),
+            ..Prices::default()
+        };
+        Ok(Self {
+            store: store.clone(),
+            clock: Arc::clone(&base.clock),
+            live: Arc::clone(live),
+            key: ReceiptKey::from_seed(seed)?,
+            issuer: "tollkeep".to_owned(),
+            chain: format!(
+                "{}.{}",
+                tollkeep_types::ReplicaId::from_bytes(place),
+                u64::from_be_bytes(life) >> 12
+            ),
+            table: prices::book(&table).ok(),
+            ends: Mutex::default(),
+        })
+    }
+
+    /// What receipts are verified with.
+    pub(crate) fn published(&self) -> Arc<str> {
+        self.key.published().into()
+    }
+
+    /// The receipts of a request that a token of this line made, and as JSON; `None` if there are
+    /// none.
+    ///
+    /// # Errors
+    /// The store.
+    pub(crate) async fn of_request(
+        &self,
+        (tenant, lineage): (TenantId, LineageId),
+        request: RequestId,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let scope = Scope::Tenant(tenant);
+        let filter = UsageFilter {
+            request: Some(request),
+            lineage: Some(lineage),
+            ..UsageFilter::default()
+        };
+        for _ in 0..TRIES {
+            let page = PageRequest {
+                limit: AT_A_TIME,
+                after: None,
+            };
+            let records = self.store.ledger();
+            let records = records.usage_records(scope, &filter, &page).await?.rows;
+            let mut kept: HashMap<_, _> = self
+                .store
+                .receipts_of(scope, request)
+                .await?
+                .into_iter()
+                .collect();
+            let mut wanted = records;
+            wanted.sort_by_key(|record| record.attempt);
+            let missing: Vec<_> = wanted
+                .iter()
+                .filter(|record| !kept.contains_key(&record.id))
+                .collect();
+            if missing.is_empty() {
+                let texts = wanted.iter().filter_map(|record| kept.remove(&record.id));
+                let texts: Vec<_> = texts.collect();
+                let body = serde_json::json!({ "receipts": texts });
+                return Ok((!texts.is_empty()).then(|| body.to_string().into_bytes()));
+            }
+            // If another process was quicker, its receipts are found the next time.
+            self.issue(&missing).await?;
+        }
+        Err(StoreError::Unavailable(
+            "receipts of that request are made elsewhere".to_owned(),
+        ))
+    }
+
+    /// Makes receipts of records, and keeps them. Gives whether they are kept: not if one of the
+    /// records has one already.
+    async fn issue(&self, records: &[&UsageRecord]) -> Result<bool, StoreError> {
+        let mut ends = self.ends.lock().await;
+        let mut next: HashMap<TenantId, (u64, String)> = HashMap::new();
+        let mut all = Vec::with_capacity(records.len());
+        for record in records {
+            let Some(request) = record.request else {
+                continue;
+            };
+            let end = match next.entry(record.tenant) {
+                Entry::Occupied(end) => end.into_mut(),
+                Entry::Vacant(place) => {
+                    let end = ends.get(&record.tenant).cloned();
+                    place.insert(end.unwrap_or((0, NOTHING.to_owned())))
+                }
+            };
+            let receipt = self.receipt(record, request, end);
+            let text = self.key.sign(receipt.payload().as_bytes());
+            *end = (receipt.seq, hash(&text));
+            all.push(NewReceipt {
+                record: record.id.clone(),
+                tenant: record.tenant,
+                request,
+                attempt: record.attempt.unwrap_or(1),
+                chain: receipt.chain,
+                seq: receipt.seq,
+                text,
+            });
+        }
+        let kept = all.is_empty() || self.store.keep_receipts(all).await?;
+        if kept {
+            ends.extend(next);
+        }
+        Ok(kept)
+    }
+
+    fn receipt(&self, record: &UsageRecord, request: RequestId, end: &(u64, String)) -> Receipt {
+        let attempt = record.attempt.unwrap_or(1);
+        let lines = record.lines.as_deref();
+        let released = record.lines.is_none()
+            && record.quality == Quality::Reported
+            && record.charge.cost.is_zero();
+        let mut receipt = Receipt {
+            issuer: self.issuer.clone(),
+            issued_at: self.clock.wall().0 / 1000,
+            id: match attempt {
+                0 | 1 => request.to_string(),
+                more => format!("{request}.{more}"),
+            },
+            subject: record.token.map(|id| id.to_string()),
+            chain: self.chain.clone(),
+            seq: end.0.saturating_add(1),
+            prev: end.1.clone(),
+            route: record.route.clone().unwrap_or_default(),
+            model_asked: record.model_requested.clone().unwrap_or_default(),
+            model_served: record.model_served.clone(),
+            provider: self.provider(record.provider.as_deref().unwrap_or_default()),
+            quoted_at: record.started_at.unwrap_or(record.at),
+            lines: lines.and_then(|lines| serde_json::from_str(lines).ok()),
+            price: None,
+            cost: record.charge.cost.units(),
+            bound: record.bound.cost.units(),
+            hold: record.hold.map(|id| id.to_string()),
+            state: if released { "released" } else { "settled" }.to_owned(),
+            quality: match record.quality {
+                Quality::Reported => "reported",
+                Quality::Estimated => "estimated",
+                Quality::Unknown => "unknown",
+            }
+            .to_owned(),
+            corrected: record.is_corrected,
+        };
+        if let (Some(version), Some(sha256)) = (&record.price_version, &record.price_sha256) {
+            receipt.price = Some(PriceText {
+                version: version.clone(),
+                sha256: sha256.clone(),
+                own: false,
+            });
+            let own = self.is_own(&receipt);
+            if let Some(price) = &mut receipt.price {
+                price.own = own;
+            }
+        }
+        receipt
+    }
+
+    /// Whether the table alone does not make this cost.
+    fn is_own(&self, receipt: &Receipt) -> bool {
+        let table = self.table.as_ref();
+        table.is_some_and(|table| {
+            matches!(
+                receipt.reckon(table),
+                Err(ReceiptFault::OtherCost { .. } | ReceiptFault::NoCost(_))
+            )
+        })
+    }
+
+    fn provider(&self, name: &str) -> ProviderText {
+        let settings = self.live.settings_now();
+        let mut all = settings.providers.iter();
+        let found = all.find(|provider| provider.name == name);
+        ProviderText {
+            name: name.to_owned(),
+            kind: found.map_or("", |of| of.kind.name()).to_owned(),
+            self_hosted: found.is_some_and(|of| of.self_hosted),
+        }
+    }
+
+    /// Makes receipts of all calls where that is asked for, and forgets old ones.
+    pub(crate) async fn keep(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut from = self.ago(AT_START_MS);
+        for tick in 0_u64.. {
+            ticks.tick().await;
+            if tick.is_multiple_of(FORGET_EVERY)
+                && let Err(error) = self.store.forget_receipts(self.ago(KEPT_MS)).await
+            {
+                tracing::warn!("Old receipts can't be deleted: {error}");
+            }
+            let all = self.live.settings_now().ledger.receipts == ReceiptsMode::All;
+            if !all {
+                continue;
+            }
+            match self.make_all(from).await {
+                Ok(true) => from = self.ago(LATE_MS).max(from),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("Receipts can't be made: {error}"),
+            }
+        }
+    }
+
+    fn ago(&self, ms: u64) -> WallMillis {
+        WallMillis(self.clock.wall().0.saturating_sub(ms))
+    }
+
+    /// Whether none is left to be made.
+    async fn make_all(&self, from: WallMillis) -> Result<bool, StoreError> {
+        if !self
+            .store
+            .take_lease(LEASE, &self.chain, LEASE_TIME)
+            .await?
+        {
+            return Ok(false);
+        }
+        loop {
+            let records = self.store.records_without_receipt(from, AT_A_TIME).await?;
+            let all: Vec<_> = records.iter().collect();
+            // One that was asked for meanwhile has its own by now.
+            if !self.issue(&all).await? || all.len() < AT_A_TIME as usize {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+fn hash(text: &str) -> String {
+    let hash = sha256(&[text.as_bytes()]);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}

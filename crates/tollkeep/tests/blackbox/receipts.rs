@@ -1,0 +1,233 @@
+//! Signed receipts: given to whoever made the call, and checked without the gateway.
+
+use crate::budgets::made;
+use crate::callers::{bearer, get};
+use crate::fixture::TOLLKEEP;
+use crate::spending::{call, origin, served};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tollkeep_crypto::receipt::ReceiptKey;
+use tollkeep_crypto::sha256;
+use tollkeep_ledger::receipt::{ProviderText, Receipt};
+use tollkeep_testkit::{Gateway, eventually};
+use tollkeep_types::WallMillis;
+
+const KEYS: &str = "/.well-known/tollkeep/receipt-keys";
+
+fn place(request: &str) -> String {
+    format!("/.well-known/tollkeep/receipts/{request}")
+}
+
+fn budget(gateway: &Gateway) {
+    let body =
+        json!({"name": "all", "scope": {"project": "default"}, "limit": "$10", "window": "month"});
+    made(gateway, &body);
+    // The data plane counts calls from here on.
+    eventually("the budget", || {
+        let (_, page) = gateway.api("GET", "/api/v1/budgets", None);
+        (page["data"].as_array().map(Vec::len) == Some(1)).then_some(())
+    });
+}
+
+/// A call that the budget counts: its request.
+fn counted(gateway: &Gateway, token: &str) -> String {
+    let answer = eventually("a counted call", || {
+        let answer = call(gateway, token);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let counted = answer.field("x-tollkeep-max-output").is_some();
+        counted.then_some(answer)
+    });
+    answer.field("x-request-id").unwrap().to_owned()
+}
+
+/// The receipts of a request, once its usage is written.
+fn receipts(gateway: &Gateway, token: &str, request: &str) -> Vec<String> {
+    let answer = eventually("receipts", || {
+        let answer = gateway.call(&get(&place(request), &bearer(token)));
+        (answer.status == 200).then_some(answer)
+    });
+    let answer = answer.json();
+    let all = answer["receipts"].as_array().unwrap().iter();
+    all.map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+fn kept(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// The exit code of a check, and what it found.
+fn verify(file: &Path, keys: &Path, more: &[&str]) -> (Option<i32>, Value) {
+    let run = Command::new(TOLLKEEP)
+        .args(["receipt", "verify", "--json", "--keys"])
+        .arg(keys)
+        .arg(file)
+        .args(more)
+        .output()
+        .unwrap();
+    let found = serde_json::from_slice(&run.stdout).unwrap_or(Value::Null);
+    (run.status.code(), found)
+}
+
+// LED-82 LED-83
+#[test]
+fn a_call_has_a_receipt_that_its_caller_gets_and_anybody_can_check() {
+    let origin = origin();
+    let (gateway, token) = served(&origin, "", "");
+    budget(&gateway);
+    let mut texts = Vec::new();
+    for _ in 0..3 {
+        let request = counted(&gateway, &token);
+        let first = receipts(&gateway, &token, &request);
+        assert_eq!(first.len(), 1);
+        assert_eq!(
+            first,
+            receipts(&gateway, &token, &request),
+            "the same again"
+        );
+        // Nobody else's business.
+        let other = gateway.mint_token(&json!({"project": "default"}));
+        let answer = gateway.call(&get(&place(&request), &bearer(&other)));
+        assert_eq!(answer.status, 404, "{}", answer.text());
+        assert_eq!(gateway.call(&get(&place(&request), "")).status, 401);
+        texts.extend(first);
+    }
+    let keys = gateway.call(&get(KEYS, ""));
+    assert_eq!(keys.status, 200, "{}", keys.text());
+    assert!(!keys.text().contains("\"d\""), "only what is public");
+    let folder = tempfile::tempdir().unwrap();
+    let keys = kept(folder.path(), "keys.json", &keys.text());
+    let file = kept(folder.path(), "receipts", &texts.join("\n"));
+    let (code, found) = verify(&file, &keys, &[]);
+    assert_eq!(code, Some(0), "{found}");
+    assert_eq!(
+        (&found["receipts"], &found["reckoned"]),
+        (&json!(3), &json!(3)),
+        "{found}"
+    );
+    // Without the second one there is a gap, which one may say is known.
+    let file = kept(folder.path(), "gap", &[&*texts[0], &*texts[2]].join("\n"));
+    let (code, found) = verify(&file, &keys, &[]);
+    assert_eq!(code, Some(8), "{found}");
+    assert_eq!(verify(&file, &keys, &["--some"]).0, Some(0));
+    let none = gateway.call(&get(
+        &place("req_0198c0ffee0070008000000000000001"),
+        &bearer(&token),
+    ));
+    assert_eq!(none.status, 404);
+}
+
+// LED-82
+#[test]
+fn receipts_are_made_for_each_call_or_never_as_the_settings_say() {
+    let origin = origin();
+    let (gateway, _) = served(&origin, "", "ledger: { receipts: \"off\" }\n");
+    assert_eq!(gateway.call(&get(KEYS, "")).status, 404);
+    let (gateway, token) = served(&origin, "", "ledger: { receipts: all }\n");
+    budget(&gateway);
+    let requests: Vec<_> = (0..3).map(|_| counted(&gateway, &token)).collect();
+    // Nobody has asked for those that were made before the one of the last call.
+    let texts = requests.iter().rev();
+    let texts: Vec<_> = texts
+        .flat_map(|request| receipts(&gateway, &token, request))
+        .collect();
+    assert_eq!(texts.len(), 3);
+    let keys = gateway.call(&get(KEYS, ""));
+    let folder = tempfile::tempdir().unwrap();
+    let keys = kept(folder.path(), "keys.json", &keys.text());
+    let file = kept(folder.path(), "receipts", &texts.join("\n"));
+    let (code, found) = verify(&file, &keys, &[]);
+    assert_eq!(code, Some(0), "{found}");
+}
+
+fn chain(many: u64, key: &ReceiptKey) -> Vec<String> {
+    let mut prev = "0".repeat(64);
+    let one = |seq: u64, prev: &str| Receipt {
+        issuer: "tollkeep".to_owned(),
+        issued_at: 1_795_000_000 + seq,
+        id: format!("req_{seq:032x}"),
+        subject: Some("tid_1".to_owned()),
+        chain: "rep_1.1".to_owned(),
+        seq,
+        prev: prev.to_owned(),
+        route: "llm".to_owned(),
+        model_asked: "gpt-4o".to_owned(),
+        model_served: None,
+        provider: ProviderText {
+            name: "openai".to_owned(),
+            kind: "openai".to_owned(),
+            self_hosted: false,
+        },
+        quoted_at: WallMillis(1_795_000_000_000),
+        lines: Some(json!([{"service": "default", "usage": {"in_text": seq}}])),
+        price: None,
+        cost: i64::try_from(seq).unwrap(),
+        bound: i64::MAX,
+        hold: None,
+        state: "settled".to_owned(),
+        quality: "reported".to_owned(),
+        corrected: false,
+    };
+    (1..=many)
+        .map(|seq| {
+            let text = key.sign(one(seq, &prev).payload().as_bytes());
+            let hash = sha256(&[text.as_bytes()]);
+            prev = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            text
+        })
+        .collect()
+}
+
+/// So many receipts are verified, each of so many with one bit changed is not, and one that was
+/// taken out is noticed.
+fn checked(many: u64, changes: usize) {
+    let key = ReceiptKey::from_seed(&[3; 32]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let keys = kept(folder.path(), "keys.json", &key.published());
+    let mut texts = chain(many, &key);
+    let file = kept(folder.path(), "all", &texts.join("\n"));
+    let (code, found) = verify(&file, &keys, &[]);
+    assert_eq!(
+        (code, &found["receipts"]),
+        (Some(0), &json!(many)),
+        "{found}"
+    );
+    let changed: Vec<_> = (0..changes)
+        .filter_map(|number| {
+            let mut text = texts[number % texts.len()].clone().into_bytes();
+            let at = number * 7919 % text.len();
+            text[at] ^= 1 << (number % 7);
+            let text = String::from_utf8(text).ok()?;
+            let is_one_line = !text.contains(['\n', '\r']) && !text.starts_with(['{', ' ']);
+            is_one_line.then_some(text)
+        })
+        .collect();
+    assert!(changed.len() * 10 > changes * 9);
+    let file = kept(folder.path(), "changed", &changed.join("\n"));
+    let (code, found) = verify(&file, &keys, &["--some"]);
+    assert_eq!(code, Some(8), "{found}");
+    assert_eq!(found["faults_in_all"], json!(changed.len()), "{found}");
+    texts.remove(usize::try_from(many / 2).unwrap());
+    let file = kept(folder.path(), "less", &texts.join("\n"));
+    let (code, found) = verify(&file, &keys, &[]);
+    assert_eq!(
+        (code, &found["faults_in_all"]),
+        (Some(8), &json!(1)),
+        "{found}"
+    );
+}
+
+// LED-83
+#[test]
+fn changed_and_missing_receipts_are_noticed() {
+    checked(500, 100);
+}
+
+// LED-83
+#[test]
+#[ignore = "half a minute"]
+fn of_ten_thousand_receipts_no_bit_can_be_changed_and_none_taken_out() {
+    checked(10_000, 1_000);
+}
