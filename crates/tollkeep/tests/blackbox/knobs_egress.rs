@@ -13,6 +13,17 @@ use tollkeep_testkit::NameServer;
 /// Keys that other tests turn, with the file and the name of one.
 const ELSEWHERE: &[Elsewhere] = &[
     (
+        &[
+            "providers.<name>.quota",
+            "providers.<name>.quota.limit",
+            "providers.<name>.quota.reset",
+            "providers.<name>.quota.unit",
+            "providers.<name>.quota.timezone",
+        ],
+        include_str!("spending.rs"),
+        "a_provider_whose_quota_is_used_up_is_left_alone",
+    ),
+    (
         &["providers.<name>.self_hosted"],
         include_str!("prices.rs"),
         "tables_and_rules_for_unknown_models_are_taken_over_while_it_runs",

@@ -1,14 +1,18 @@
 //! Budgets on calls, from outside: what is refused, what is counted, and who is told of it.
 
 use crate::budgets::{api, id, made, named};
-use crate::fixture::{UPSTREAM_KEY, chat, gateway, head};
+use crate::fixture::{TOLLKEEP, UPSTREAM_KEY, chat, gateway, head};
 use serde_json::{Value, json};
+use std::process::Command;
 use tollkeep_testkit::{Answer, Gateway, Origin, eventually, json as answer};
 
 /// Its bound is about $0.0006; it costs 35 000 nano-dollars.
 const ASK: &str =
     r#"{"model":"gpt-4o","max_completion_tokens":10,"messages":[{"role":"user","content":"hi"}]}"#;
 const COST: i64 = 10 * 2_500 + 10_000;
+
+/// A budget that a dollar's worth of calls fits.
+const ALL: &str = "budgets: { list: [{ name: all, limit: \"$1\", window: month }] }\n";
 
 pub(crate) fn origin() -> Origin {
     Origin::start(|request| {
@@ -94,7 +98,13 @@ fn money_that_is_used_up_is_refused_until_there_is_more_of_it() {
         refused.text()
     );
     let calls = i64::try_from(origin.count()).unwrap();
-    spent(&gateway, &budget, calls * COST);
+    eventually("ends of all calls", || {
+        let now = window(&gateway, &budget);
+        let spent = now["spent"].as_i64().unwrap();
+        assert_eq!(spent % COST, 0, "{now}");
+        // The first call may have come before the budget was in force.
+        (spent >= (calls - 1) * COST && now["reserved"] == 0).then_some(())
+    });
     let now = window(&gateway, &budget);
     let taken = ["spent", "reserved", "leased"].map(|member| now[member].as_i64().unwrap());
     assert!(taken.iter().sum::<i64>() <= 1_000_000, "{now}");
@@ -125,7 +135,7 @@ fn as_many_requests_pass_as_there_may_be() {
     let (gateway, token) = served(
         &origin,
         "",
-        "budgets:\n  list:\n    - { name: three, unit: requests, limit: 3, window: lifetime, scope: { route: llm } }\n    \
+        "budgets:\n  list:\n    - { name: three, unit: requests, limit: 3, window: lifetime, scope: { route: \"POST /v1/chat/completions\" } }\n    \
          - { name: of others, unit: requests, limit: 0, window: lifetime, scope: { model: \"claude*\" } }\n",
     );
     let (passed, refused) = until_refused(&gateway, &token, 10);
@@ -145,7 +155,8 @@ fn as_many_requests_pass_as_there_may_be() {
 #[test]
 fn a_provider_whose_quota_is_used_up_is_left_alone() {
     let origin = origin();
-    let quota = "    quota: { limit: 2, unit: requests, reset: monthly }\n";
+    let quota =
+        "    quota: { limit: 2, unit: requests, reset: monthly, timezone: Europe/Berlin }\n";
     let (gateway, token) = served(&origin, quota, "");
     let (passed, refused) = until_refused(&gateway, &token, 10);
     assert_eq!((passed, origin.count()), (2, 2), "{}", refused.text());
@@ -159,14 +170,102 @@ fn a_provider_whose_quota_is_used_up_is_left_alone() {
     );
 }
 
+// LED-41 LED-42
+#[test]
+fn a_call_that_a_budget_counts_is_bounded_as_the_settings_say() {
+    let origin = origin();
+    let config = |rules: &str| {
+        let list = r#"list: [{ name: all, limit: "$1", window: day }]"#;
+        format!("budgets: {{ {rules}{list} }}\n")
+    };
+    let free = ASK.replace(r#""max_completion_tokens":10,"#, "");
+    for (rules, cap, service) in [
+        ("", 16_384, json!("default")),
+        ("default_output_cap: 77, ", 77, json!("default")),
+        ("pin_service: false, ", 16_384, Value::Null),
+    ] {
+        let (gateway, token) = served(&origin, "", &config(rules));
+        let answer = gateway.call(&chat(&token, &free));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let sent: Value = serde_json::from_slice(&origin.last().body).unwrap();
+        assert_eq!(sent["max_completion_tokens"], cap, "{rules}: {sent}");
+        assert_eq!(sent["service_tier"], service, "{rules}: {sent}");
+        let told = answer.field("x-tollkeep-max-output");
+        assert_eq!(told, Some(&*cap.to_string()));
+    }
+}
+
+// LED-52 LED-84 LED-86
+#[test]
+fn what_nobody_told_the_cost_of_is_put_right_once() {
+    let origin = Origin::start(|_| {
+        let told =
+            json!({"object": "chat.completion", "model": "gpt-4o", "usage": {"prompt_tokens": -1}});
+        answer(&told)
+    });
+    let (gateway, token) = served(&origin, "", ALL);
+    let budget = named(&gateway, "all");
+    for _ in 0..2 {
+        assert_eq!(call(&gateway, &token).status, 200);
+    }
+    let holds = eventually("what is unknown", || {
+        let (status, page) = gateway.api("GET", "/api/v1/holds?state=unknown", None);
+        assert_eq!(status, 200, "{page}");
+        let holds = page["data"].as_array().unwrap().clone();
+        (holds.len() == 2).then_some(holds)
+    });
+    let bound = holds[0]["bound_nano_usd"].as_i64().unwrap();
+    assert_eq!(holds[0]["cost_nano_usd"], bound, "all of it is charged");
+    spent(&gateway, &budget, 2 * bound);
+    let place = |hold: &Value| format!("/api/v1/holds/{}", hold["id"].as_str().unwrap());
+    let settle = format!("{}/settle", place(&holds[0]));
+    let body = json!({"cost": "$0.00001", "reason": "as billed"});
+    for (name, body, want) in [
+        ("no reason", json!({"cost": "$0.00001"}), 422),
+        ("no cost", json!({"reason": "x"}), 422),
+        ("no money", json!({"cost": 5, "reason": "x"}), 422),
+        ("good", body.clone(), 204),
+        ("again", body, 409),
+    ] {
+        let (status, told) = gateway.api("POST", &settle, Some(&body));
+        assert_eq!(status, want, "{name}: {told}");
+    }
+    let other = holds[1]["id"].as_str().unwrap();
+    let command = [
+        "hold",
+        "release",
+        other,
+        "--reason",
+        "never billed",
+        "--yes",
+    ];
+    let released = gateway.cli(&command);
+    assert!(
+        released.status.success(),
+        "{}",
+        String::from_utf8_lossy(&released.stderr)
+    );
+    spent(&gateway, &budget, 10_000);
+    assert_eq!(gateway.api("GET", &place(&holds[0]), None).0, 404);
+    let missing = "/api/v1/holds/hld_00000000000070008000000000000000/release";
+    let why = json!({"reason": "x"});
+    assert_eq!(gateway.api("POST", missing, Some(&why)).0, 404);
+    let event = gateway.audit_line("money.adjust", |event| {
+        event["action"] == "money.adjust" && event["details"]["units"] == 10_000
+    });
+    assert_eq!(event["details"]["reason"], "as billed", "{event}");
+}
+
 // LED-45
 #[test]
 fn a_budget_that_only_looks_refuses_nothing() {
     let origin = origin();
-    let (gateway, token) = served(&origin, "", "");
-    let body =
-        json!({"name": "seen", "limit": "$0.00001", "window": "month", "enforcement": "observe"});
-    let budget = made(&gateway, &body);
+    let (gateway, token) = served(
+        &origin,
+        "",
+        "budgets: { list: [{ name: seen, limit: \"$0.00001\", window: month, enforcement: observe }] }\n",
+    );
+    let budget = named(&gateway, "seen");
     for _ in 0..3 {
         assert_eq!(call(&gateway, &token).status, 200);
     }
@@ -214,11 +313,8 @@ fn a_budget_counts_the_tokens_that_it_names_and_no_others() {
 #[test]
 fn what_was_spent_is_told_to_operators_and_to_the_holder() {
     let origin = origin();
-    let (gateway, token) = served(&origin, "", "");
-    let budget = made(
-        &gateway,
-        &json!({"name": "month", "limit": "$1", "window": "month"}),
-    );
+    let (gateway, token) = served(&origin, "", ALL);
+    let budget = named(&gateway, "all");
     for _ in 0..3 {
         assert_eq!(call(&gateway, &token).status, 200);
     }
@@ -347,15 +443,15 @@ fn the_doctor_tells_of_tokens_that_no_budget_counts() {
     let origin = origin();
     let (gateway, _token) = served(&origin, "", "");
     let look = || {
-        let file = gateway.config_file();
-        let output = gateway.cli(&[
-            "doctor",
-            "--only",
-            "25",
-            "--json",
-            "--config",
-            file.to_str().unwrap(),
-        ]);
+        let data = format!("data_dir={}", gateway.data_dir().display());
+        let output = Command::new(TOLLKEEP)
+            .args(["doctor", "--only", "25", "--json", "--config"])
+            .arg(gateway.config_file())
+            .args(["--set", &data])
+            .env_clear()
+            .env("UPSTREAM_KEY", UPSTREAM_KEY)
+            .output()
+            .unwrap();
         let told: Value = serde_json::from_slice(&output.stdout).unwrap();
         told["checks"][0].clone()
     };
