@@ -221,7 +221,7 @@ fn is_like(pattern: &str, text: &str) -> bool {
         None => text.is_empty(),
         Some(("*", rest)) => {
             (0..=text.len()).any(|at| text.get(at..).is_some_and(|text| is_like(rest, text)))
-        },
+        }
         Some((first, rest)) => text.strip_prefix(first).is_some_and(|t| is_like(rest, t)),
     }
 }
