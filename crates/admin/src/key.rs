@@ -294,12 +294,15 @@ async fn update(mut call: Call) -> Answer {
         body,
         ..
     } = call;
+    let changed = body.present();
     body.done()?;
     grant::check_change(&operator, &key, &wanted)?;
     let change = KeyChange::Settings(wanted);
     let key = change_key(&state, &operator, key, change).await?;
+    let event = told(&state, &operator, Action::ManagementKeyUpdate, &key);
+    let changed = Value::OwnedWord(changed.into());
     state
-        .record(told(&state, &operator, Action::ManagementKeyUpdate, &key))
+        .record(event.with_detail(Key::Changed, changed))
         .await?;
     Ok(ok(&shown(&state, &key)))
 }
@@ -355,6 +358,16 @@ async fn find(call: &Call) -> Result<ManagementKey, Problem> {
     Ok(call.state.parts.store.management_key(scope, id).await?)
 }
 
+impl State {
+    /// Whether the last owner that is stored may go: the key of the settings is an owner too.
+    pub(crate) fn last_owner(&self) -> LastOwner {
+        match self.settings().management.key {
+            Some(_) => LastOwner::MayGo,
+            None => LastOwner::Stays,
+        }
+    }
+}
+
 async fn change_key(
     state: &State,
     operator: &Operator,
@@ -362,11 +375,7 @@ async fn change_key(
     change: KeyChange,
 ) -> Result<ManagementKey, Problem> {
     state.check_audit()?;
-    // The key of the settings is an owner too.
-    let last = match state.settings().management.key {
-        Some(_) => LastOwner::MayGo,
-        None => LastOwner::Stays,
-    };
+    let last = state.last_owner();
     let store = &state.parts.store;
     let scope = operator.scope();
     Ok(store

@@ -11,6 +11,8 @@ use tollkeep_types::WallMillis;
 const FAULTS_MAX: usize = 100;
 /// Characters of an unknown name that are told.
 const NAME_CHARS_MAX: usize = 100;
+/// Objects in a list at most.
+const OBJECTS_MAX: usize = 200;
 
 /// The members of a request body, taken out one by one. What is taken must be declared, and what
 /// is declared must be taken; tests fail where that is not so.
@@ -20,17 +22,13 @@ pub(crate) struct Members {
     left: Map<String, Value>,
     faults: Vec<Fault>,
     taken: Vec<&'static str>,
+    present: Vec<&'static str>,
 }
 
 impl Members {
     /// Reads a body of these members; an empty one is an object without members.
     pub(crate) fn read(declared: &'static [Member], body: &[u8]) -> Result<Self, Problem> {
-        let of = |left| Self {
-            declared,
-            left,
-            faults: Vec::new(),
-            taken: Vec::new(),
-        };
+        let of = |left| Self::of(declared, left);
         if body.is_empty() {
             return Ok(of(Map::new()));
         }
@@ -47,6 +45,54 @@ impl Members {
                 })
             }
         }
+    }
+
+    /// The members of an object, of which these are declared.
+    fn of(declared: &'static [Member], left: Map<String, Value>) -> Self {
+        let names = declared.iter().map(|member| member.name);
+        Self {
+            declared,
+            present: names.filter(|name| left.contains_key(*name)).collect(),
+            left,
+            faults: Vec::new(),
+            taken: Vec::new(),
+        }
+    }
+
+    /// The names of the members that were sent, for records of changes.
+    pub(crate) fn present(&self) -> String {
+        self.present.join(",")
+    }
+
+    /// Takes a list of objects with these members, each read by `read`.
+    pub(crate) fn each<T>(
+        &mut self,
+        name: &'static str,
+        declared: &'static [Member],
+        mut read: impl FnMut(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let Value::Array(list) = self.take(name)? else {
+            self.fault(name, "must be a list");
+            return None;
+        };
+        if list.len() > OBJECTS_MAX {
+            self.fault(name, format!("at most {OBJECTS_MAX}"));
+            return None;
+        }
+        let mut all = Vec::new();
+        for (number, value) in list.into_iter().enumerate() {
+            let Value::Object(object) = value else {
+                self.fault(&format!("{name}/{number}"), "must be an object");
+                continue;
+            };
+            let mut members = Self::of(declared, object);
+            all.push(read(&mut members));
+            for fault in members.end() {
+                let path = format!("/{name}/{number}{}", fault.path);
+                self.faults.push(Fault { path, ..fault });
+            }
+        }
+        Some(all)
     }
 
     /// Whether `expires_at` or `ttl` is there as `null`: without end.
@@ -283,6 +329,16 @@ impl Members {
 
     /// Ends the reading: unknown members are faults too.
     pub(crate) fn done(mut self) -> Result<(), Problem> {
+        let faults = self.end();
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(faults))
+        }
+    }
+
+    /// All faults, unknown members among them.
+    fn end(&mut self) -> Vec<Fault> {
         for member in self.declared {
             let is_taken = self.taken.contains(&member.name);
             debug_assert!(is_taken, "`{}` is declared and not taken", member.name);
@@ -292,11 +348,7 @@ impl Members {
             let name: String = name.chars().take(NAME_CHARS_MAX).collect();
             self.fault(&pointer(&name), "unknown member");
         }
-        if self.faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::invalid(self.faults))
-        }
+        std::mem::take(&mut self.faults)
     }
 }
 

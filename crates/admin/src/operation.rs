@@ -13,9 +13,9 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, budget, config, cooldown, credential, history, ip_list, job, key, lockout,
-    maintenance, manage, not_offered, openapi, operator, price, project, route, service_token,
-    session, status, tenant, tls, token, usage, vault,
+    breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key, ledger,
+    lockout, maintenance, manage, not_offered, openapi, operator, price, project, route,
+    service_token, session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -123,6 +123,7 @@ static NOUNS: &[&[Operation]] = &[
     service_token::OPERATIONS,
     credential::OPERATIONS,
     credential::auths::OPERATIONS,
+    credential::pool::OPERATIONS,
     config::OPERATIONS,
     tls::OPERATIONS,
     route::OPERATIONS,
@@ -132,6 +133,8 @@ static NOUNS: &[&[Operation]] = &[
     price::OPERATIONS,
     budget::OPERATIONS,
     usage::OPERATIONS,
+    ledger::OPERATIONS,
+    hold::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

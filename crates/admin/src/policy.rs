@@ -1,7 +1,7 @@
 //! Policies on calls as requests write them and answers show them.
 
 use crate::members::{Members, pointer};
-use crate::shape::{Member, bounded, choice, lists, object, switch, texts};
+use crate::shape::{Member, bounded, choice, lists, object, switch, text, texts};
 use serde_json::Value;
 use std::sync::Arc;
 use tollkeep_policy::call_policy::{CallPolicy, WrittenPolicy};
@@ -67,6 +67,11 @@ pub(crate) const POLICY: Member = object(
             "allow_remote_urls",
             "Whether the provider may fetch what they name",
         ),
+        text(
+            "when",
+            4096,
+            "A condition in CEL over request, caller, model, tokens_in and now",
+        ),
     ],
     "What calls may ask for; an empty list allows nothing, what is left out restricts nothing",
 );
@@ -91,14 +96,8 @@ pub(crate) fn take(members: &mut Members) -> Option<Option<Arc<CallPolicy>>> {
 /// The policy, or everything that is wrong with it, each with its place.
 fn read(written: Value) -> Result<Option<Arc<CallPolicy>>, Vec<(String, String)>> {
     let whole = |message: String| vec![("policy".to_owned(), message)];
-    let Value::Object(named) = &written else {
+    if !written.is_object() {
         return Err(whole("must be an object".to_owned()));
-    };
-    if named.contains_key("when") {
-        return Err(vec![(
-            "policy/when".to_owned(),
-            "is not supported yet".to_owned(),
-        )]);
     }
     let written: WrittenPolicy =
         serde_json::from_value(written).map_err(|error| whole(error.to_string()))?;
@@ -139,7 +138,8 @@ mod tests {
             (json!("x"), Err(vec!["policy"])),
             (json!({"allow": true}), Err(vec!["policy"])),
             (json!({"max_n": "1"}), Err(vec!["policy"])),
-            (json!({"when": "true"}), Err(vec!["policy/when"])),
+            (json!({"when": "model == 'x'"}), Ok(true)),
+            (json!({"when": "modl == 'x'"}), Err(vec!["policy/when"])),
             (
                 json!({"allowed_methods": ["x"], "param_whitelist": {"/~/b": ["x"]}}),
                 Err(vec![
@@ -176,6 +176,8 @@ mod tests {
                 json!(words.first())
             } else if matches!(member.kind, Kind::Lists) {
                 json!({"p": ["x"]})
+            } else if matches!(member.kind, Kind::Text(_)) {
+                json!("true")
             } else {
                 json!([])
             };

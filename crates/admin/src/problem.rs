@@ -1,15 +1,14 @@
 //! Refusals of the management API: `application/problem+json` (RFC 9457), never with SQL, paths of
 //! the machine (but those that settings name), or stack text.
 
-use crate::strict::UsedUp;
+mod limits;
+
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 use tollkeep_config::ConfigErrors;
-use tollkeep_policy::rate::RateClass;
 use tollkeep_store::{Conflict, StoreError};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -161,30 +160,6 @@ impl Problem {
 
     pub(crate) fn front_door_refused() -> Self {
         Self::new(StatusCode::FORBIDDEN, "front_door_refused", "Not allowed.")
-    }
-
-    pub(crate) fn locked_out(left: Duration) -> Self {
-        let detail = "Too many failed attempts from this address. The local socket still works.";
-        Self {
-            retry_after_s: Some(left.as_secs().saturating_add(1)),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "locked_out", detail)
-        }
-    }
-
-    /// Asked for more often than the strict limit lets (EDGE-87).
-    pub(crate) fn strictly_limited(used_up: &UsedUp) -> Self {
-        let detail = "Too many requests of this kind. The local socket still works.";
-        let seconds = tollkeep_policy::rate::retry_after_s(used_up.retry_after_ns);
-        let (name, rate) = (RateClass::Strict.label(), used_up.rate);
-        let (requests, window_s) = (rate.requests, rate.window.as_secs());
-        Self {
-            retry_after_s: Some(seconds),
-            limit: Some(Arc::from([
-                format!("\"{name}\";q={requests};w={window_s}"),
-                format!("\"{name}\";r=0;t={seconds}"),
-            ])),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
-        }
     }
 
     /// An address that may not come is told no more than that.
@@ -417,6 +392,8 @@ impl From<StoreError> for Problem {
                         return Self::new(StatusCode::CONFLICT, "last_owner", detail);
                     }
                     Conflict::CredentialsFull => "There are too many credentials.",
+                    Conflict::HoldOpen => "The call is under way: its cost is not known yet.",
+                    Conflict::HoldSettled => "What the call cost is known, or was said before.",
                     Conflict::BudgetName => "A budget of that name exists.",
                     Conflict::BudgetsFull => "There are too many budgets.",
                     Conflict::CredentialKnown => "Another credential has that secret.",

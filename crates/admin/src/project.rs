@@ -228,6 +228,7 @@ async fn update(call: Call) -> Answer {
             members.metadata("metadata")
         }),
     };
+    let changed = members.present();
     members.done()?;
     if change == ProjectChange::default() {
         return Err(Problem::bad_request("There is nothing to change."));
@@ -242,6 +243,7 @@ async fn update(call: Call) -> Answer {
     }
     let mut event = state
         .event(&operator, Action::ProjectUpdate)
+        .with_detail(Key::Changed, Detail::OwnedWord(changed.into()))
         .with_tenant_id(project.tenant_id)
         .with_project_id(project.id);
     if let Some(is_active) = is_active {

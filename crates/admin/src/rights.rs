@@ -19,6 +19,8 @@ pub(crate) enum Right {
     /// Secrets of providers.
     Credentials,
     Breakers,
+    /// Saying by hand what was spent.
+    Money,
     /// Management keys; which ones is [`may_grant`]'s.
     Keys,
     Tenants,
@@ -45,7 +47,7 @@ impl Right {
             }
             Self::Operate => matches!(role, Owner | Admin | Operator),
             Self::Configuration | Self::ServiceTokens => matches!(role, Owner | Admin),
-            Self::Tenants | Self::Sessions | Self::Vault => matches!(role, Owner),
+            Self::Tenants | Self::Sessions | Self::Vault | Self::Money => matches!(role, Owner),
         };
         by_role && (!is_bound || self.is_of_tenants())
     }
@@ -53,7 +55,7 @@ impl Right {
     /// Whether a session must have been proven lately for what it lets do (ID-122).
     pub(crate) const fn needs_proof(self) -> bool {
         match self {
-            Self::Vault => true,
+            Self::Vault | Self::Money => true,
             Self::Open
             | Self::Own
             | Self::Read
@@ -81,6 +83,7 @@ impl Right {
             | Self::Projects
             | Self::Credentials
             | Self::Breakers
+            | Self::Money
             | Self::Keys => true,
             Self::ReadDeployment
             | Self::Tenants
@@ -173,6 +176,7 @@ mod tests {
             (Right::Configuration, &[Owner, Admin]),
             (Right::ServiceTokens, &[Owner, Admin]),
             (Right::Tenants, &[Owner]),
+            (Right::Money, &[Owner]),
             (Right::Sessions, &[Owner]),
             (Right::Open, &ROLES),
             (Right::Own, &ROLES),

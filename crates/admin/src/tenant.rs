@@ -12,7 +12,7 @@ use crate::shape::{Member, choice, id, pairs, text, time};
 use crate::token::{IN_FLIGHT, InFlight, in_flight, limits};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tollkeep_audit::Action;
+use tollkeep_audit::{Action, Key, Value as Detail};
 use tollkeep_store::live::Cut;
 use tollkeep_store::{CallLimits, NewTenant, Scope, Tenant, TenantChange, TenantRef, TenantStatus};
 
@@ -222,6 +222,7 @@ async fn update(mut call: Call) -> Answer {
         body,
         ..
     } = call;
+    let changed = body.present();
     body.done()?;
     if change == TenantChange::default() {
         return Err(Problem::bad_request("There is nothing to change."));
@@ -229,7 +230,9 @@ async fn update(mut call: Call) -> Answer {
     state.check_audit()?;
     let store = &state.parts.store;
     let tenant = store.change_tenant(tenant.id, change).await?;
-    let event = state.event(&operator, Action::TenantUpdate);
+    let event = state
+        .event(&operator, Action::TenantUpdate)
+        .with_detail(Key::Changed, Detail::OwnedWord(changed.into()));
     state.record(event.with_tenant_id(tenant.id)).await?;
     Ok(ok(&shown(&tenant)))
 }

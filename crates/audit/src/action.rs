@@ -141,6 +141,13 @@ words! {
         BudgetUpdate = "budget.update",
         BudgetDelete = "budget.delete",
         BudgetReset = "budget.reset",
+        BudgetThreshold = "budget.threshold",
+        BudgetExhausted = "budget.exhausted",
+        MoneySettle = "money.settle",
+        MoneyRelease = "money.release",
+        MoneyLeaseLost = "money.lease_lost",
+        LedgerOverrun = "ledger.overrun",
+        MoneyAdjust = "money.adjust",
         TokenUpdate = "token.update",
         TokenSuspend = "token.suspend",
         TokenResume = "token.resume",
@@ -178,6 +185,7 @@ impl Action {
             }
             _ if self.is_of_security() => Class::Security,
             _ if self.is_of_system() => Class::System,
+            _ if self.is_of_money() => Class::Money,
             _ => Class::Management,
         }
     }
@@ -204,6 +212,18 @@ impl Action {
                 | Self::RequestRejected
                 | Self::VaultOpenFailed
                 | Self::SecurityViolation
+        )
+    }
+
+    const fn is_of_money(self) -> bool {
+        matches!(
+            self,
+            Self::BudgetThreshold
+                | Self::BudgetExhausted
+                | Self::MoneySettle
+                | Self::MoneyRelease
+                | Self::MoneyLeaseLost
+                | Self::LedgerOverrun
         )
     }
 
@@ -236,6 +256,8 @@ words! {
         Management = "management",
         /// The process and the audit itself.
         System = "system",
+        /// What was taken aside, charged or given back.
+        Money = "money",
     }
 }
 
@@ -313,8 +335,16 @@ words! {
         CertificateSubject = "certificate_subject",
         CertificateNames = "certificate_names",
         CertificateSha256 = "certificate_sha256",
+        Changed = "changed",
         Kek = "kek",
         Unreadable = "unreadable",
+        Hold = "hold",
+        Lease = "lease",
+        Budget = "budget",
+        Percent = "percent",
+        Amount = "amount",
+        Bound = "bound",
+        Quality = "quality",
     }
 }
 

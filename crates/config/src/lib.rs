@@ -33,7 +33,7 @@ mod tree;
 pub use env::Env;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use example::example;
-pub use kind::{credential_fault, looks_masked};
+pub use kind::{credential_fault, header_fault, looks_masked};
 pub use load::{LoadRequest, Loaded, load};
 pub use overlay::{arguments, management_key, secret_from, user_folder};
 pub use reference::reference;

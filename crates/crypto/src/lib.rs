@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod aws_sign;
 mod digest;
 mod entropy;
 pub mod jwt;

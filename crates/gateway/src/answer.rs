@@ -398,6 +398,8 @@ impl Refusal {
                         | CallRefusal::Param(_)
                         | CallRefusal::Limit(_)
                         | CallRefusal::Feature(_)
+                        | CallRefusal::When
+                        | CallRefusal::WhenFailed(_)
                 )
                 | Self::TenantSuspended
                 | Self::AccessRevoked

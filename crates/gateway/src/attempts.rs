@@ -106,7 +106,7 @@ impl Exchange<'_> {
                 match self.conn.race(Box::pin(tokio::time::sleep(pause))).await {
                     Raced::Gone => return Err(Stop::CallerGone),
                     Raced::Late if self.is_revoked() => {
-                        return Err(Refusal::AccessRevoked.into());
+                        return Err(self.cut_off().into());
                     }
                     Raced::Late => return Err(dial_refusal(&error, target).into()),
                     Raced::Done(()) => {}

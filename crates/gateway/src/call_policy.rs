@@ -123,7 +123,7 @@ impl Exchange<'_> {
         if !self.policies.iter().any(|policy| policy.reads_asks()) {
             return Ok(CallBounds::default());
         }
-        let asks = Asks::read(surface, body).map_err(|_| unreadable())?;
+        let asks = Asks::read(surface, body).map_err(|_| Refusal::unreadable_body())?;
         check_asks(&self.policies, &facts(&asks)).map_err(Refusal::Policy)
     }
 
@@ -140,11 +140,11 @@ impl Exchange<'_> {
         let bounds = asks::Bounds {
             output_tokens: bounds.output_tokens,
             choices: bounds.choices,
-            service: None,
+            ..asks::Bounds::default()
         };
         let edited = asks::bounded(surface, self.body(), &bounds, say_output_as);
         let edited = edited.map_err(|fault| match fault {
-            BoundFault::Unreadable => unreadable(),
+            BoundFault::Unreadable => Refusal::unreadable_body(),
             BoundFault::Thinking => Refusal::Policy(CallRefusal::Limit("max_output_tokens")),
         })?;
         if let Some(edited) = edited {
@@ -175,11 +175,12 @@ fn facts(asks: &Asks) -> CallAsks {
     }
 }
 
-fn unreadable() -> Refusal {
-    Refusal::InvalidJson(format!("The body nests deeper than {DEPTH_MAX}."))
-}
-
 impl Refusal {
+    /// The refusal of a body that can't be looked at, though it was read strictly before.
+    pub(crate) fn unreadable_body() -> Self {
+        Self::InvalidJson(format!("The body nests deeper than {DEPTH_MAX}."))
+    }
+
     /// The refusal of a body that was to be strict JSON.
     pub(crate) fn of_body(refused: &BodyRefusal) -> Self {
         match &refused.fault {
@@ -247,7 +248,7 @@ impl<'p> Rules<'p> {
                 Value::Nothing => found.note(*number, None),
             }
         });
-        read.map_err(|_| unreadable())?;
+        read.map_err(|_| Refusal::unreadable_body())?;
         found.verdict()
     }
 

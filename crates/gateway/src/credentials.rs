@@ -11,6 +11,7 @@ use tollkeep_counters::CredentialState;
 use tollkeep_llm::catalog::CredentialForm;
 use tollkeep_llm::resolve::glob;
 use tollkeep_policy::cooling::{Met, Stands};
+use tollkeep_policy::headers::same_field;
 use tollkeep_policy::turns;
 use tollkeep_store::live::LiveProject;
 use tollkeep_types::{CredentialId, MonoNanos, ProjectId, Secret, TenantId, WallMillis};
@@ -25,8 +26,10 @@ pub(crate) struct Credential {
     name: CredentialName,
     /// `None` where the provider takes calls without one.
     pub(crate) secret: Option<Secret>,
-    /// The field, ready to write.
+    /// The field, and those that it sets besides, ready to write.
     pub(crate) field: Zeroizing<Vec<u8>>,
+    /// Names of those, lower case.
+    settled: Vec<Box<[u8]>>,
     /// Whose calls it serves; `None` for all.
     tenant: Option<TenantId>,
     /// The one project whose calls it serves.
@@ -86,6 +89,8 @@ pub struct StoredCredential {
     pub models: Vec<ServedModel>,
     /// Globs of what it does not serve.
     pub excluded_models: Vec<String>,
+    /// Fields set on calls; names are lower case.
+    pub headers: Vec<(String, String)>,
     /// Higher first.
     pub priority: i32,
     /// Share among those of one priority.
@@ -101,6 +106,8 @@ pub(crate) struct CredentialPool {
     form: CredentialForm,
     /// Scheme, host and port of the provider.
     origin: String,
+    /// Names of fields that the provider's settings set or remove, which no credential sets.
+    settled: Vec<String>,
     configured: Vec<Arc<Credential>>,
     /// All of them, the highest priority first.
     all: ArcSwap<Vec<Arc<Credential>>>,
@@ -158,9 +165,13 @@ impl CredentialPool {
         if configured.is_empty() && form == CredentialForm::None {
             configured.push(Arc::new(Credential::none()));
         }
+        let rules = &provider.headers;
+        let set = rules.set.iter().map(|(name, _)| name.clone());
+        let removed = rules.remove.iter().map(|name| name.to_string());
         let pool = Self {
             form,
             origin,
+            settled: set.chain(removed).collect(),
             configured,
             all: ArcSwap::default(),
         };
@@ -178,7 +189,8 @@ impl CredentialPool {
             let own = stored.iter().filter(|stored| {
                 stored.provider == provider && stored.origin == self.origin && stored.weight > 0
             });
-            all.extend(own.map(|stored| Arc::new(of_store(stored, self.form, &known))));
+            let form = (self.form, &*self.settled);
+            all.extend(own.map(|stored| Arc::new(of_store(stored, form, &known))));
         }
         all.sort_by_key(|credential| std::cmp::Reverse(credential.priority));
         self.all.store(Arc::new(all));
@@ -302,6 +314,7 @@ impl Credential {
             name: CredentialName::Configured(Arc::from("c1")),
             secret: None,
             field: Zeroizing::default(),
+            settled: Vec::new(),
             tenant: None,
             project: None,
             models: Vec::new(),
@@ -345,6 +358,20 @@ impl Credential {
         }
     }
 
+    /// Whether it sets this field.
+    pub(crate) fn settles(&self, name: &[u8]) -> bool {
+        let mut settled = self.settled.iter();
+        settled.any(|own| same_field(name, own))
+    }
+
+    /// What names it to whoever takes it away while a call goes out with it.
+    pub(crate) fn means(&self) -> Option<[u8; 16]> {
+        match &self.name {
+            CredentialName::Stored(id) => Some(*id.bytes()),
+            CredentialName::Configured(_) => None,
+        }
+    }
+
     /// Whether it is the same one, whatever list it is from.
     fn is(&self, other: &Self) -> bool {
         self.name == other.name
@@ -379,8 +406,12 @@ fn of_settings(
 ) -> Credential {
     let name = CredentialName::Configured(Arc::from(credential.name.as_str()));
     let state = Credential::known(&name, credential.secret.as_ref(), known);
+    let set = credential.headers.iter();
+    let set = set.map(|(name, value)| (name.as_str(), value.expose()));
+    let (field, settled) = fields(credential.secret.as_ref(), form, set);
     Credential {
-        field: field(credential.secret.as_ref(), form),
+        field,
+        settled,
         secret: credential.secret.clone(),
         tenant: match credential.tenant {
             CredentialTenant::Default => Some(default_tenant),
@@ -413,14 +444,20 @@ fn of_settings(
 
 fn of_store(
     stored: &StoredCredential,
-    form: CredentialForm,
+    (form, provider): (CredentialForm, &[String]),
     known: &[Arc<Credential>],
 ) -> Credential {
     let name = CredentialName::Stored(stored.id);
     let state = Credential::known(&name, Some(&stored.secret), known);
     state.follow(stored.rests_until, stored.recovered_at);
+    let set = stored.headers.iter();
+    let set = set.map(|(name, value)| (name.as_str(), value.as_str()));
+    // The settings may have come to it since it was stored.
+    let set = set.filter(|(name, _)| !provider.iter().any(|own| own == name));
+    let (field, settled) = fields(Some(&stored.secret), form, set);
     Credential {
-        field: field(Some(&stored.secret), form),
+        field,
+        settled,
         secret: Some(stored.secret.clone()),
         tenant: Some(stored.tenant),
         project: stored.project.map(ProjectName::Id),
@@ -432,6 +469,20 @@ fn of_store(
         state,
         name,
     }
+}
+
+/// The field of a secret and those that are set besides, and the names of these.
+fn fields<'s>(
+    secret: Option<&Secret>,
+    form: CredentialForm,
+    set: impl Iterator<Item = (&'s str, &'s str)>,
+) -> (Zeroizing<Vec<u8>>, Vec<Box<[u8]>>) {
+    let (mut lines, mut names) = (field(secret, form), Vec::new());
+    for (name, value) in set {
+        tollkeep_http1::write::field(&mut lines, name.as_bytes(), value.as_bytes());
+        names.push(name.as_bytes().into());
+    }
+    (lines, names)
 }
 
 pub(crate) fn field(secret: Option<&Secret>, form: CredentialForm) -> Zeroizing<Vec<u8>> {

@@ -12,6 +12,7 @@ mod body_coding;
 mod breaker;
 mod call_policy;
 mod challenge;
+mod condition;
 mod cors;
 mod counted;
 mod counter_keeper;
@@ -65,7 +66,7 @@ mod worker;
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
 pub use credentials::{ServedModel, StoredCredential};
 pub use explain::Explained;
-pub use holds::{BoundOptions, Holds, HoldsKeeper, HoldsParts, OnMoney};
+pub use holds::{BoundOptions, End, Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };

@@ -360,10 +360,11 @@ impl<'a> Exchange<'a> {
     #[cold]
     fn revoked_meanwhile(&mut self, stop: Stop) -> Stop {
         match stop {
-            Stop::Refused(_) => Refusal::AccessRevoked.into(),
+            Stop::Refused(_) => self.cut_off().into(),
             // An answer was on its way, and its reader is slow.
             Stop::CallerGone if self.work.facts.status > 0 => {
-                self.work.facts.refused(&Refusal::AccessRevoked);
+                let refusal = self.cut_off();
+                self.work.facts.refused(&refusal);
                 self.work.facts.outcome = RequestOutcome::Cut;
                 Stop::Cut
             }

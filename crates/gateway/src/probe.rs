@@ -4,8 +4,10 @@
 use crate::credentials::field;
 use crate::plan::Target;
 use crate::worker::Shared;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tollkeep_http1::write;
 use tollkeep_net::fetch::{self, Bounds, FetchError};
 use tollkeep_types::Secret;
 use zeroize::Zeroizing;
@@ -27,14 +29,26 @@ pub struct CredentialProbe {
 
 impl Shared {
     /// How this secret is tried out; `None` where the settings in force have no such provider.
-    pub fn credential_probe(&self, provider: &str, secret: &Secret) -> Option<CredentialProbe> {
+    pub fn credential_probe(
+        &self,
+        provider: &str,
+        (secret, headers): (&Secret, &BTreeMap<String, String>),
+    ) -> Option<CredentialProbe> {
         let plan = self.plan.load();
         let mut targets = plan.llm.providers.iter();
         let target = targets.find(|target| *target.name == *provider)?;
         let kind = target.provider()?.kind;
         let mut lines = field(Some(secret), kind.credential);
         lines.extend_from_slice(&target.set_fields);
-        if kind.name == "anthropic" && !target.settles(b"anthropic-version") {
+        let own = headers
+            .iter()
+            .filter(|(name, _)| !target.settles(name.as_bytes()));
+        for (name, value) in own.clone() {
+            write::field(&mut lines, name.as_bytes(), value.as_bytes());
+        }
+        let settles =
+            |name: &str| target.settles(name.as_bytes()) || own.clone().any(|(own, _)| own == name);
+        if kind.name == "anthropic" && !settles("anthropic-version") {
             lines.extend_from_slice(b"anthropic-version: 2023-06-01\r\n");
         }
         Some(CredentialProbe {

@@ -7,11 +7,14 @@ use crate::refusal::Refusal;
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use std::time::Duration;
 use tollkeep_http1::{Version, write};
+use tollkeep_llm::usage::HiddenUsage;
 use tollkeep_net::{Raced, UpstreamConn};
 
 /// How much of an answer passed, and how much may.
 pub(crate) struct Caps<'c, 'r> {
     pub(crate) of: Of,
+    /// What its reader did not ask for is taken out.
+    pub(crate) hidden: Option<HiddenUsage>,
     pub(crate) chunked: bool,
     pub(crate) sent: u64,
     pub(crate) max: u64,
@@ -73,9 +76,22 @@ impl Exchange<'_> {
     /// Why waiting for an upstream came to its end: the caller's access did, or time.
     pub(crate) fn late(&self) -> Refusal {
         if self.is_revoked() {
-            Refusal::AccessRevoked
+            self.cut_off()
         } else {
             Refusal::Timeout
+        }
+    }
+
+    /// Why it ends though it could go on: the caller's access ended, or that of the provider's
+    /// credential.
+    #[cold]
+    pub(crate) fn cut_off(&self) -> Refusal {
+        let token = self.work.facts.token.as_ref();
+        match &self.work.facts.asked {
+            Some(asked) if !token.is_some_and(|token| token.is_cut()) => {
+                Refusal::CredentialUnavailable(asked.name.to_string())
+            }
+            Some(_) | None => Refusal::AccessRevoked,
         }
     }
 
@@ -121,7 +137,7 @@ impl Exchange<'_> {
                 return Err(Stop::Cut);
             }
             if self.is_revoked() {
-                return Ok(Ended::Failed(Refusal::AccessRevoked));
+                return Ok(Ended::Failed(self.cut_off()));
             }
             match body.step(upstream) {
                 Err(refusal) => return Ok(Ended::Failed(refusal)),
@@ -140,7 +156,13 @@ impl Exchange<'_> {
                     let mut stopped = None;
                     if len > 0 {
                         stopped = seen(self, data);
-                        write_piece(&mut self.work.out, data, caps.chunked);
+                        let (out, chunked) = (&mut self.work.out, caps.chunked);
+                        match &mut caps.hidden {
+                            None => write_piece(out, data, chunked),
+                            Some(hidden) => {
+                                hidden.feed(data, |kept| write_piece(out, kept, chunked));
+                            }
+                        }
                     }
                     upstream.consume(len);
                     if let Some(refusal) = stopped {

@@ -44,6 +44,8 @@ pub(crate) struct LlmCall {
     /// The name to send, if it is not the one in the body.
     pub(crate) rename: Option<Box<str>>,
     pub(crate) stream: bool,
+    /// The caller wants the usage of its stream told.
+    pub(crate) wants_usage: bool,
     pub(crate) usage: Asked,
 }
 
@@ -54,7 +56,7 @@ impl<'p> Exchange<'p> {
     /// 413, 408, 400, 415, 503, 404 for a model that is not there for this caller.
     pub(crate) async fn read_call(
         &mut self,
-        _entry: &Entry<'_>,
+        entry: &Entry<'_>,
         route: &Route<'p>,
         caller: &Caller,
     ) -> Result<Call<'p>, Stop> {
@@ -71,13 +73,15 @@ impl<'p> Exchange<'p> {
             Destination::Plain(route) => {
                 if !self.policies.is_empty() {
                     self.check_plain_params()?;
+                    self.check_conditions(entry, caller, None)?;
                 }
                 Ok(Call::Plain(route))
             }
             Destination::Surface(surface @ (Surface::Models | Surface::Model)) => {
+                self.check_conditions(entry, caller, None)?;
                 Ok(Call::Models(surface))
             }
-            Destination::Surface(surface) => Ok(Call::Llm(self.read_llm(surface, caller)?)),
+            Destination::Surface(surface) => Ok(Call::Llm(self.read_llm(entry, surface, caller)?)),
         }
     }
 
@@ -241,7 +245,12 @@ impl<'p> Exchange<'p> {
         }
     }
 
-    fn read_llm(&mut self, surface: Surface, caller: &Caller) -> Result<LlmCall, Refusal> {
+    fn read_llm(
+        &mut self,
+        entry: &Entry<'_>,
+        surface: Surface,
+        caller: &Caller,
+    ) -> Result<LlmCall, Refusal> {
         let view = CallView::read(self.body(), self.plan.llm.max_depth)
             .map_err(|refused| Refusal::of_body(&refused))?;
         let model = view.model.as_deref().unwrap_or_default();
@@ -268,12 +277,15 @@ impl<'p> Exchange<'p> {
             None
         } else {
             self.check_model_policies(model, sent)?;
-            Some(self.check_llm_asks(surface)?)
+            let bounds = self.check_llm_asks(surface)?;
+            let public = if model.is_empty() { sent } else { model };
+            self.check_conditions(entry, caller, Some((surface, public)))?;
+            Some(bounds)
         };
         let rename = (sent != model).then(|| Box::from(sent));
         let stream = view.stream == Some(true);
         let usage = Asked::of(&view);
-        let output_cap = view.output_cap;
+        let (output_cap, wants_usage) = (view.output_cap, view.include_usage);
         let asked = self.worker.name(model);
         let model = if rename.is_some() {
             self.worker.name(sent)
@@ -289,6 +301,7 @@ impl<'p> Exchange<'p> {
             model_sent: rename.is_some().then(|| Arc::clone(&model)),
             output_cap,
             ended_by_us: false,
+            hides_usage: false,
             told: None,
             cost: None,
         };
@@ -303,6 +316,7 @@ impl<'p> Exchange<'p> {
             model,
             rename,
             stream,
+            wants_usage,
             usage,
         })
     }

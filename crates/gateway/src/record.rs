@@ -41,6 +41,8 @@ pub(crate) struct LlmFacts {
     pub(crate) output_cap: Option<u64>,
     /// The answer did not end by itself: we, or its caller, ended it.
     pub(crate) ended_by_us: bool,
+    /// Its stream tells its usage at the gateway's wish alone, and not to its caller.
+    pub(crate) hides_usage: bool,
     /// What it used: as its answer told, and once it is settled, as that is reckoned.
     pub(crate) told: Option<Told>,
     /// What that cost; `None` where nothing is known of it.

@@ -297,6 +297,7 @@ fn of_policy(refused: &CallRefusal) -> Public {
         CallRefusal::QueryTwice(_) => row(400, "duplicate_key", "A key appears twice in the query.", Kind::DuplicateKey),
         CallRefusal::Limit(_) => row(400, "limit_exceeded", "The request asks for more than is allowed.", Kind::BadRequest),
         CallRefusal::Feature(_) => row(400, "feature_not_allowed", "The request uses a feature that is not allowed.", Kind::BadRequest),
+        CallRefusal::When | CallRefusal::WhenFailed(_) => row(403, "policy_denied", "Not allowed.", Kind::Forbidden),
     }
 }
 

@@ -46,6 +46,7 @@ impl Exchange<'_> {
         };
         let mut caps = Caps {
             of: Of::Bytes,
+            hidden: None,
             chunked,
             sent: 0,
             max,

@@ -193,6 +193,7 @@ impl<'p> Exchange<'p> {
         let begin = provider.head(call.surface).ok_or(Refusal::Internal)?;
         self.write_provider_head(call, target, (provider, begin), &credential);
         credential.state.note_use(self.work.facts.at);
+        self.conn.slot().hold_means(credential.means());
         Ok(LlmReply {
             surface: call.surface,
             usage: call.usage.clone(),
@@ -388,7 +389,8 @@ impl Refusal {
             self,
             Self::BadRequest(_) | Self::BodyTooLarge | Self::RequestTimeout
         );
-        if is_callers || matches!(self, Self::AccessRevoked) {
+        let is_cut = matches!(self, Self::AccessRevoked | Self::CredentialUnavailable(_));
+        if is_callers || is_cut {
             return AttemptResult::Cancelled;
         }
         if matches!(self, Self::Timeout) {

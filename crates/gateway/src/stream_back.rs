@@ -15,7 +15,7 @@ use crate::upstream_error::{self, ErrorFate};
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_llm::error::{ErrorText, StreamPlace, stream_event};
 use tollkeep_llm::failure::Failure;
-use tollkeep_llm::usage::{BodyEnd, BodyUsage, StreamUsage};
+use tollkeep_llm::usage::{BodyEnd, BodyUsage, HiddenUsage, StreamUsage};
 use tollkeep_llm::{Dialect, Surface};
 use tollkeep_net::{Raced, UpstreamConn};
 use tollkeep_observe::RequestOutcome;
@@ -263,8 +263,11 @@ impl Exchange<'_> {
             .surface
             .usage_dialect()
             .map(|dialect| StreamUsage::new(dialect, llm.usage.clone()));
+        let facts = self.work.facts.llm.as_ref();
+        let hides_usage = facts.is_some_and(|facts| facts.hides_usage);
         let mut caps = Caps {
             of: Of::Events,
+            hidden: hides_usage.then(HiddenUsage::default),
             chunked,
             sent: 0,
             max: self.plan.limits.response_stream_bytes_max,
@@ -298,6 +301,11 @@ impl Exchange<'_> {
             facts.model_served = report.model.map(|name| self.worker.name(&name));
         }
         self.work.facts.bytes_out = caps.sent;
+        if let Some(rest) = caps.hidden.as_mut().map(HiddenUsage::end)
+            && !rest.is_empty()
+        {
+            write_piece(&mut self.work.out, &rest, chunked);
+        }
         match ended? {
             Ended::Whole => self.work.facts.outcome = RequestOutcome::Served,
             Ended::Failed(refusal) => {
@@ -398,6 +406,7 @@ const fn ended_by_upstream(ended: &Result<Ended, Stop>) -> bool {
         Ok(Ended::Failed(refusal)) => !matches!(
             refusal,
             Refusal::AccessRevoked
+                | Refusal::CredentialUnavailable(_)
                 | Refusal::Timeout
                 | Refusal::ResponseTooLarge
                 | Refusal::BudgetExhausted { .. }

@@ -37,6 +37,8 @@ pub struct LineCounts {
     pub errors: u64,
     /// Those that were for what the token may not.
     pub refusals: u64,
+    /// What they cost, as far as that is known.
+    pub spend_nano: u64,
     /// The networks they came from, /24 or /48.
     pub networks: SmallVec<[IpAddr; 2]>,
     /// What they called themselves.
@@ -49,6 +51,7 @@ impl LineCounts {
         self.requests = self.requests.saturating_add(more.requests);
         self.errors = self.errors.saturating_add(more.errors);
         self.refusals = self.refusals.saturating_add(more.refusals);
+        self.spend_nano = self.spend_nano.saturating_add(more.spend_nano);
         for network in more.networks {
             self.saw_network(network);
         }
@@ -74,6 +77,10 @@ impl LineCounts {
         self.requests += 1;
         self.errors += u64::from(facts.status >= 400);
         self.refusals += u64::from(is_probe(facts));
+        if let Some(Ok(cost)) = facts.llm.as_ref().and_then(|llm| llm.cost.as_ref()) {
+            let nano = u64::try_from(cost.get()).unwrap_or_default();
+            self.spend_nano = self.spend_nano.saturating_add(nano);
+        }
         self.saw_network(network_of(facts.client_ip));
         self.saw_client(facts.user_agent.as_ref());
     }

@@ -147,11 +147,12 @@ impl Exchange<'_> {
         credential: &Credential,
     ) {
         let body_len = self.body().len();
+        let settles = |name: &[u8]| target.settles(name) || credential.settles(name);
         let mut out = std::mem::take(&mut self.work.out);
         out.clear();
         let (head, bytes) = (&self.work.head, &self.work.request);
         out.extend_from_slice(begin);
-        if !target.settles(b"accept") {
+        if !settles(b"accept") {
             out.extend_from_slice(if call.stream {
                 b"accept: text/event-stream\r\n"
             } else {
@@ -166,25 +167,21 @@ impl Exchange<'_> {
             let wanted = headers::llm_request_field_allowed(name)
                 || (listed && !headers::provider_field_forbidden(name));
             let coding = field.known == Known::ContentEncoding;
-            if wanted
-                && !coding
-                && !target.settles(name)
-                && !hidden.is_some_and(|door| door.hides(name))
-            {
+            if wanted && !coding && !settles(name) && !hidden.is_some_and(|door| door.hides(name)) {
                 has_version |= name.eq_ignore_ascii_case(b"anthropic-version");
                 write::field(&mut out, name, field.value.of(bytes));
             }
         }
         if call.surface.dialect() == Dialect::Anthropic
             && !has_version
-            && !target.settles(b"anthropic-version")
+            && !settles(b"anthropic-version")
         {
             out.extend_from_slice(b"anthropic-version: 2023-06-01\r\n");
         }
         let agent = head
             .value(bytes, Known::UserAgent)
             .filter(|_| self.plan.llm.forward_user_agent);
-        if !target.settles(b"user-agent") {
+        if !settles(b"user-agent") {
             write::field(&mut out, b"user-agent", agent.unwrap_or(b"tollkeep"));
         }
         out.extend_from_slice(&credential.field);

@@ -35,7 +35,7 @@ use tollkeep_policy::ip_list::Listing;
 use tollkeep_policy::retry::RetryBudget;
 use tollkeep_store::Store;
 use tollkeep_store::live::LiveTokens;
-use tollkeep_types::{Clock, Entropy, RequestId, TokenHash};
+use tollkeep_types::{Clock, CredentialId, Entropy, RequestId, TokenHash};
 
 /// Scratch that a worker keeps for later exchanges.
 const IDLE_WORK_MAX: usize = 256;
@@ -283,10 +283,13 @@ impl Worker {
         if self.cuts_seen.replace(cuts) == cuts {
             return;
         }
-        self.deadlines.cut(|digest| {
-            let token = tokens.find(&TokenHash::from_bytes(*digest));
-            token.is_some_and(|token| token.is_cut())
-        });
+        self.deadlines.cut(
+            |digest| {
+                let token = tokens.find(&TokenHash::from_bytes(*digest));
+                token.is_some_and(|token| token.is_cut())
+            },
+            |id| tokens.is_credential_cut(&CredentialId::from_bytes(*id)),
+        );
     }
 
     fn tick(&self) {

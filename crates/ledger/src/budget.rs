@@ -58,7 +58,8 @@ pub struct CallFacts<'a> {
     pub tenant: TenantId,
     pub project: ProjectId,
     pub token: Option<LineageId>,
-    pub metadata: &'a [(&'a str, &'a str)],
+    /// That of its token.
+    pub metadata: &'a [(Box<str>, Box<str>)],
     pub route: &'a str,
     pub provider: &'a str,
     pub credential: Option<CredentialId>,
@@ -83,7 +84,7 @@ impl Budget {
             Scope::Metadata { key, value } => call
                 .metadata
                 .iter()
-                .any(|(has_key, has_value)| has_key == key && has_value == value),
+                .any(|(has_key, has_value)| **has_key == **key && **has_value == **value),
         }
     }
 }
@@ -163,11 +164,12 @@ mod tests {
                 },
             ),
         ];
+        let metadata = [("team".into(), "a".into())];
         let mut call = CallFacts {
             tenant: TenantId::from_bytes([1; 16]),
             project: ProjectId::from_bytes([2; 16]),
             token: Some(lineage([4; 16])),
-            metadata: &[("team", "a")],
+            metadata: &metadata,
             route: "chat",
             provider: "openai",
             credential: None,

@@ -172,6 +172,17 @@ pub enum Quality {
     Unknown,
 }
 
+impl Quality {
+    /// The word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Estimated => "estimated",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HoldState {

@@ -44,6 +44,8 @@ struct Shared {
     denied: Cell<bool>,
     /// For whom it works, by something that names them.
     holder: Cell<Option<[u8; 32]>>,
+    /// By means of what, of those that may be taken away meanwhile.
+    means: Cell<Option<[u8; 16]>>,
     cut: Cell<CutState>,
     waker: RefCell<Option<Waker>>,
 }
@@ -82,6 +84,7 @@ impl Deadlines {
             serves: Cell::new(None),
             denied: Cell::new(false),
             holder: Cell::new(None),
+            means: Cell::new(None),
             cut: Cell::new(CutState::No),
             waker: RefCell::new(None),
         });
@@ -120,13 +123,15 @@ impl Deadlines {
         }
     }
 
-    /// Ends what is on its way to holders of whom `is_cut` says so: what they wait for now is late.
-    /// Unlike a denial it ends no more than that.
-    pub fn cut(&self, is_cut: impl Fn(&[u8; 32]) -> bool) {
+    /// Ends what is on its way to holders, or by means, of whom it is said: what they wait for now is
+    /// late. Unlike a denial it ends no more than that.
+    pub fn cut(&self, is_cut: impl Fn(&[u8; 32]) -> bool, is_gone: impl Fn(&[u8; 16]) -> bool) {
         for shared in self.slots.borrow().iter().flatten() {
-            let holder = shared.holder.get();
+            let (holder, means) = (shared.holder.get(), shared.means.get());
             let is_news = shared.cut.get() == CutState::No;
-            if is_news && holder.as_ref().is_some_and(&is_cut) {
+            let ends =
+                || holder.as_ref().is_some_and(&is_cut) || means.as_ref().is_some_and(&is_gone);
+            if is_news && ends() {
                 shared.cut.set(CutState::Due);
                 shared.fired.set(true);
                 shared.wake();
@@ -196,7 +201,13 @@ impl Slot {
     /// For whom the connection works from now on; `None` when that has ended.
     pub fn hold(&self, holder: Option<[u8; 32]>) {
         self.shared.holder.set(holder);
+        self.shared.means.set(None);
         self.shared.cut.set(CutState::No);
+    }
+
+    /// By means of what it works from now on.
+    pub fn hold_means(&self, means: Option<[u8; 16]>) {
+        self.shared.means.set(means);
     }
 
     /// Whether what is on its way must end. Until this is asked, every wait is late at once.
@@ -263,7 +274,7 @@ mod tests {
         for slot in &slots {
             slot.set(Duration::from_secs(60));
         }
-        table.cut(|holder| *holder == [1; 32]);
+        table.cut(|holder| *holder == [1; 32], |_| false);
         assert_eq!(slots.each_ref().map(late), [true, false, false]);
         // It was about to wait for something else when it was cut.
         slots[0].set(Duration::from_secs(60));
@@ -273,7 +284,7 @@ mod tests {
         slots[0].set(Duration::from_secs(60));
         assert!(!late(&slots[0]) && slots[0].is_cut());
         slots[0].hold(None);
-        table.cut(|_| true);
+        table.cut(|_| true, |_| false);
         assert_eq!(slots.each_ref().map(Slot::is_cut), [false, true, false]);
     }
 

@@ -63,15 +63,29 @@ pub async fn post_form(
     authorization: Option<HeaderValue>,
     bounds: Bounds,
 ) -> Result<Bytes, FetchError> {
-    let mut request = Request::post(target(endpoint))
-        .header(header::ACCEPT, "application/json")
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-    if let Some(mut authorization) = authorization {
-        authorization.set_sensitive(true);
-        request = request.header(header::AUTHORIZATION, authorization);
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    let mut fields = vec![(header::CONTENT_TYPE, kind)];
+    fields.extend(authorization.map(|authorization| (header::AUTHORIZATION, authorization)));
+    post(endpoint, fields, form, bounds).await
+}
+
+/// The body of the answer to what is posted with these fields, none of which is shown.
+///
+/// # Errors
+/// See [`FetchError`].
+pub async fn post(
+    endpoint: &Endpoint,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    body: Vec<u8>,
+    bounds: Bounds,
+) -> Result<Bytes, FetchError> {
+    let mut request = Request::post(target(endpoint)).header(header::ACCEPT, "application/json");
+    for (name, mut value) in fields {
+        value.set_sensitive(true);
+        request = request.header(name, value);
     }
     let request = request
-        .body(Bytes::from(form))
+        .body(Bytes::from(body))
         .map_err(|error| FetchError::Protocol(error.to_string()))?;
     let answer = send(endpoint, request, bounds).await?;
     match answer.status().as_u16() {

@@ -12,6 +12,8 @@ const ERROR_MINUTES: u64 = 5;
 const SILENT_MINUTES: u64 = 15;
 /// Networks that are remembered for a line; those not seen for longest make room.
 const NETWORKS_MAX: usize = 128;
+/// What is spent is learnt in micro-dollars: no line spends a million dollars in a minute.
+const SPEND_UNIT_NANO: u64 = 1_000;
 /// Clients that are remembered for a line.
 const CLIENTS_MAX: usize = 64;
 
@@ -30,17 +32,20 @@ pub enum Signal {
     PolicyProbe,
     /// Used again after a long silence.
     DormantWake,
+    /// Much more spent in a minute than usual.
+    SpendRate,
 }
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RequestRate,
         Self::ErrorRatio,
         Self::NewNetwork,
         Self::NewClient,
         Self::PolicyProbe,
         Self::DormantWake,
+        Self::SpendRate,
     ];
 
     /// Its name in settings and metrics.
@@ -52,6 +57,7 @@ impl Signal {
             Self::NewClient => "new_client",
             Self::PolicyProbe => "policy_probe",
             Self::DormantWake => "dormant_wake",
+            Self::SpendRate => "spend_rate",
         }
     }
 
@@ -64,6 +70,7 @@ impl Signal {
             Self::NewClient => "anomaly.new_client",
             Self::PolicyProbe => "anomaly.policy_probe",
             Self::DormantWake => "anomaly.dormant_wake",
+            Self::SpendRate => "anomaly.spend_rate",
         }
     }
 }
@@ -87,6 +94,8 @@ pub struct Rules {
     pub policy_probe: Option<u64>,
     /// What counts as a long silence.
     pub dormant_wake: Option<u64>,
+    /// Deviations above the mean, and the least that matters, in nano-dollars.
+    pub spend_rate: Option<(u64, u64)>,
 }
 
 impl Default for Rules {
@@ -101,6 +110,7 @@ impl Default for Rules {
             new_client: Some(7 * DAY),
             policy_probe: Some(10),
             dormant_wake: Some(30 * DAY),
+            spend_rate: Some((6, 1_000_000_000)),
         }
     }
 }
@@ -116,6 +126,8 @@ pub struct Minute {
     pub errors: u64,
     /// Those that were for what the token may not.
     pub refusals: u64,
+    /// What they cost, as far as that is known, in nano-dollars.
+    pub spend_nano: u64,
     /// The networks they came from, hashed.
     pub networks: Vec<u64>,
     /// The kinds of clients they came by, hashed.
@@ -143,10 +155,13 @@ pub struct Habits {
     /// Minutes in which it was used.
     active: u64,
     rate: Usual,
+    /// Of what was spent, in [`SPEND_UNIT_NANO`].
+    #[serde(default)]
+    spend: Usual,
     /// Requests and errors of the last minutes.
     recent: Vec<(u64, u64, u64)>,
     /// In which minute each signal fired last, in the order of [`Signal::ALL`]; 0 for never.
-    fired: [u64; Signal::ALL.len()],
+    fired: Vec<u64>,
     networks: Vec<Sighting>,
     clients: Vec<Sighting>,
 }
@@ -161,8 +176,10 @@ impl Habits {
         if minute.requests == 0 || (self.active > 0 && minute.minute <= self.last) {
             return Vec::new();
         }
+        // What was kept before there was a signal says nothing of it.
+        self.fired.resize(Signal::ALL.len(), 0);
         let mut firings = Vec::new();
-        for (signal, fired) in Signal::ALL.into_iter().zip(self.fired) {
+        for (signal, fired) in Signal::ALL.into_iter().zip(self.fired.iter().copied()) {
             let is_silent = fired > 0 && minute.minute <= fired.saturating_add(SILENT_MINUTES);
             if let Some((seen, limit)) = self.judge(signal, minute, rules).filter(|_| !is_silent) {
                 firings.push(Firing {
@@ -191,6 +208,8 @@ impl Habits {
         }
         let passed = minute.minute.saturating_sub(self.last);
         self.rate.learn(minute.requests, passed, rules.half_life);
+        let spend = minute.spend_nano.div_ceil(SPEND_UNIT_NANO);
+        self.spend.learn(spend, passed, rules.half_life);
         self.active = self.active.saturating_add(1);
         self.last = minute.minute;
         self.recent
@@ -227,6 +246,11 @@ impl Habits {
                 let (sigma, floor) = rules.request_rate?;
                 let limit = floor.max(self.rate.limit(sigma));
                 unusual(minute.requests, limit).filter(|_| self.active >= rules.warmup)
+            }
+            Signal::SpendRate => {
+                let (sigma, floor) = rules.spend_rate?;
+                let usual = self.spend.limit(sigma).saturating_mul(SPEND_UNIT_NANO);
+                unusual(minute.spend_nano, floor.max(usual)).filter(|_| self.active >= rules.warmup)
             }
             Signal::ErrorRatio => {
                 let floor = rules.error_ratio?;

@@ -10,6 +10,7 @@ pub mod acme;
 pub mod anomaly;
 pub mod breaker;
 pub mod call_policy;
+pub mod cel;
 pub mod client_ip;
 pub mod cooling;
 pub mod cors;

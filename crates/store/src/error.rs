@@ -84,6 +84,12 @@ pub enum Conflict {
     /// There are as many credentials as there may be.
     #[error("there are too many credentials")]
     CredentialsFull,
+    /// The call is under way.
+    #[error("the call is under way")]
+    HoldOpen,
+    /// What the call cost is known.
+    #[error("the cost is known")]
+    HoldSettled,
     /// The tenant has a budget of that name.
     #[error("a budget of that name exists")]
     BudgetName,

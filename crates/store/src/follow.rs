@@ -61,6 +61,7 @@ enum What {
     CutToken,
     CutProject,
     CutTenant,
+    CutCredential,
     Credential,
     Budget,
 }
@@ -78,6 +79,7 @@ impl What {
             Self::CutToken => "cut_token",
             Self::CutProject => "cut_project",
             Self::CutTenant => "cut_tenant",
+            Self::CutCredential => "cut_credential",
             Self::Credential => "credential",
             Self::Budget => "budget",
         }
@@ -98,6 +100,7 @@ impl FromStr for What {
             Self::CutToken,
             Self::CutProject,
             Self::CutTenant,
+            Self::CutCredential,
             Self::Credential,
             Self::Budget,
         ];
@@ -144,6 +147,7 @@ impl From<&Change<'_>> for Changed {
             Change::Cut(Cut::Token(id, _)) => (What::CutToken, id.to_string()),
             Change::Cut(Cut::Project(id)) => (What::CutProject, id.to_string()),
             Change::Cut(Cut::Tenant(id)) => (What::CutTenant, id.to_string()),
+            Change::Cut(Cut::Credential(id)) => (What::CutCredential, id.to_string()),
         };
         Self { what, row }
     }
@@ -392,6 +396,10 @@ impl Inner {
             }
             What::CutTenant => {
                 let cut = Cut::Tenant(row::id(change, "row_id")?);
+                self.live.apply(Change::Cut(cut));
+            }
+            What::CutCredential => {
+                let cut = Cut::Credential(row::id(change, "row_id")?);
                 self.live.apply(Change::Cut(cut));
             }
             What::Credential => {

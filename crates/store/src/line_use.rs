@@ -32,6 +32,8 @@ pub struct LineMinute {
     pub errors: u64,
     /// Those that were for what the token may not.
     pub refusals: u64,
+    /// What they cost, in nano-dollars.
+    pub spend_nano: u64,
     /// The networks they came from, hashed.
     pub networks: Vec<u64>,
     /// The kinds of clients they came by, hashed.
@@ -39,27 +41,30 @@ pub struct LineMinute {
 }
 
 const KEEP: &str = "INSERT INTO line_minutes
-    (minute, lineage_id, replica, requests, errors, refusals, networks, clients)
+    (minute, lineage_id, replica, requests, errors, refusals, spend_nano, networks, clients)
   SELECT value ->> 'minute', value ->> 'lineage_id', $2, value ->> 'requests',
-    value ->> 'errors', value ->> 'refusals', value ->> 'networks', value ->> 'clients'
+    value ->> 'errors', value ->> 'refusals', value ->> 'spend_nano', value ->> 'networks',
+    value ->> 'clients'
   FROM json_each($1) WHERE true
   ON CONFLICT (minute, lineage_id, replica) DO UPDATE SET requests = excluded.requests,
-    errors = excluded.errors, refusals = excluded.refusals, networks = excluded.networks,
-    clients = excluded.clients";
+    errors = excluded.errors, refusals = excluded.refusals, spend_nano = excluded.spend_nano,
+    networks = excluded.networks, clients = excluded.clients";
 
 const SERVER_KEEP: &str = "INSERT INTO line_minutes
-    (minute, lineage_id, replica, requests, errors, refusals, networks, clients)
-  SELECT minute, lineage_id, $2, requests, errors, refusals, networks, clients
+    (minute, lineage_id, replica, requests, errors, refusals, spend_nano, networks, clients)
+  SELECT minute, lineage_id, $2, requests, errors, refusals, spend_nano, networks, clients
   FROM jsonb_to_recordset(CAST($1 AS jsonb)) AS counted (minute bigint, lineage_id text,
-    requests bigint, errors bigint, refusals bigint, networks text, clients text)
+    requests bigint, errors bigint, refusals bigint, spend_nano bigint, networks text,
+    clients text)
   ON CONFLICT (minute, lineage_id, replica) DO UPDATE SET requests = excluded.requests,
-    errors = excluded.errors, refusals = excluded.refusals, networks = excluded.networks,
-    clients = excluded.clients";
+    errors = excluded.errors, refusals = excluded.refusals, spend_nano = excluded.spend_nano,
+    networks = excluded.networks, clients = excluded.clients";
 
 const MINUTES: &str = "SELECT DISTINCT minute FROM line_minutes WHERE minute > $1
   ORDER BY minute LIMIT $2";
 
-const OF_MINUTE: &str = "SELECT lineage_id, requests, errors, refusals, networks, clients
+const OF_MINUTE: &str =
+    "SELECT lineage_id, requests, errors, refusals, spend_nano, networks, clients
   FROM line_minutes WHERE minute = $1 ORDER BY lineage_id, replica";
 
 const HABITS: &str = "SELECT lineage_id, habits FROM line_habits
@@ -216,6 +221,7 @@ impl LineMinute {
         self.requests = self.requests.saturating_add(other.requests);
         self.errors = self.errors.saturating_add(other.errors);
         self.refusals = self.refusals.saturating_add(other.refusals);
+        self.spend_nano = self.spend_nano.saturating_add(other.spend_nano);
         self.networks.extend(other.networks);
         self.clients.extend(other.clients);
     }
@@ -228,6 +234,7 @@ fn told(line: &LineMinute) -> Value {
         "requests": count(line.requests),
         "errors": count(line.errors),
         "refusals": count(line.refusals),
+        "spend_nano": count(line.spend_nano),
         "networks": json!(line.networks).to_string(),
         "clients": json!(line.clients).to_string(),
     })
@@ -240,6 +247,7 @@ fn read(minute: u64, row: &Row) -> Result<LineMinute, StoreError> {
         requests: row::number(row, "requests")?,
         errors: row::number(row, "errors")?,
         refusals: row::number(row, "refusals")?,
+        spend_nano: row::number(row, "spend_nano")?,
         networks: row::json(row, "networks")?,
         clients: row::json(row, "clients")?,
     })

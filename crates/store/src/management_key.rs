@@ -200,9 +200,15 @@ const INSERT: &str = "INSERT INTO management_keys
    allowed_ips, created_by)
   VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $11, $12)";
 
-const COUNT_OWNERS: &str = "SELECT count(*) FROM management_keys
-  WHERE role = 'owner' AND state = 'active' AND scopes IS NULL AND allowed_ips = '[]'
-    AND expires_at > $1 AND ($2 IS NULL OR tenant_id = $2)";
+/// Keys, and people with a password of their own: whether a provider still vouches for somebody,
+/// nobody here knows.
+const COUNT_OWNERS: &str = "SELECT
+  (SELECT count(*) FROM management_keys
+   WHERE role = 'owner' AND state = 'active' AND scopes IS NULL AND allowed_ips = '[]'
+     AND expires_at > $1 AND ($2 IS NULL OR tenant_id = $2))
+  + (SELECT count(*) FROM operators
+     WHERE role = 'owner' AND disabled_at IS NULL AND password IS NOT NULL
+       AND ($2 IS NULL OR tenant_id = $2))";
 
 const TOUCH: &str = "UPDATE management_keys SET last_used_at = $2, last_used_ip = $5
   WHERE id = $1 AND coalesce(last_used_at <= $3, TRUE) AND ($4 IS NULL OR tenant_id = $4)";
@@ -346,14 +352,7 @@ impl Store {
             make_change(connection, &key, change, now).await?;
             let after = by_id(connection, scope, key.id).await?;
             if after.ownership(now) < key.ownership(now) && last == LastOwner::Stays {
-                let owners = query(COUNT_OWNERS)
-                    .bind(millis(lasting(now)))
-                    .bind(None::<String>)
-                    .fetch_number(connection)
-                    .await?;
-                if owners == 0 {
-                    return Err(StoreError::Conflict(Conflict::LastOwner));
-                }
+                owner_stays(connection, now).await?;
             }
             console_session::end_of_key(connection, &key, &after).await?;
             write.commit(&[]).await?;
@@ -362,7 +361,8 @@ impl Store {
         .await
     }
 
-    /// How many owner keys there are that do everything, from anywhere, for more than a day yet.
+    /// How many owners there are that do everything, from anywhere, for more than a day yet: keys,
+    /// and people with a password.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -401,6 +401,25 @@ impl Store {
             write.commit(&[]).await
         })
         .await
+    }
+}
+
+/// Whether somebody still may do everything.
+///
+/// # Errors
+/// [`Conflict::LastOwner`] if nobody may, or the disk.
+pub(crate) async fn owner_stays(
+    connection: &mut Connection,
+    now: WallMillis,
+) -> Result<(), StoreError> {
+    let owners = query(COUNT_OWNERS)
+        .bind(millis(lasting(now)))
+        .bind(None::<String>)
+        .fetch_number(connection)
+        .await?;
+    match owners {
+        0 => Err(StoreError::Conflict(Conflict::LastOwner)),
+        _ => Ok(()),
     }
 }
 

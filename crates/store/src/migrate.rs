@@ -54,6 +54,8 @@ const MIGRATIONS: &[Migration] = &[
     step!(12, "0012", "withering"),
     step!(13, "0013", "budgets"),
     step!(14, "0014", "ledger"),
+    step!(15, "0015", "spend"),
+    step!(16, "0016", "cut_credentials"),
     step!(18, "0018", "receipts"),
 ];
 

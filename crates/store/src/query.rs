@@ -99,9 +99,11 @@ pub(crate) struct Bulk {
     pub(crate) columns: usize,
     head: &'static str,
     tail: &'static str,
-    /// The whole text, for each number of rows.
-    texts: [OnceLock<Arc<str>>; ROWS_AT_ONCE.len()],
+    /// The whole text, for each number of rows: for a file, and for a server.
+    texts: [Texts; 2],
 }
+
+type Texts = [OnceLock<Arc<str>>; ROWS_AT_ONCE.len()];
 
 impl Bulk {
     pub(crate) const fn new(columns: usize, head: &'static str, tail: &'static str) -> Self {
@@ -109,7 +111,7 @@ impl Bulk {
             columns,
             head,
             tail,
-            texts: [const { OnceLock::new() }; ROWS_AT_ONCE.len()],
+            texts: [const { [const { OnceLock::new() }; ROWS_AT_ONCE.len()] }; 2],
         }
     }
 
@@ -122,10 +124,16 @@ impl Bulk {
         let mut rows = values.len() / self.columns.max(1);
         let mut values = values.into_iter();
         let mut changed = 0;
-        for (at_once, text) in ROWS_AT_ONCE.into_iter().zip(&self.texts) {
+        let [for_file, for_server] = &self.texts;
+        // SQLite looks for each name among all of them; a parameter without one costs nothing.
+        let (texts, numbered) = match connection {
+            Connection::Sqlite(_) => (for_file, false),
+            Connection::Postgres(_) | Connection::Lent(_) => (for_server, true),
+        };
+        for (at_once, text) in ROWS_AT_ONCE.into_iter().zip(texts) {
             while rows >= at_once {
                 rows -= at_once;
-                let text = text.get_or_init(|| self.text(at_once).into());
+                let text = text.get_or_init(|| self.text(at_once, numbered).into());
                 let statement = Query {
                     // Nothing stands in it but our own text and numbers.
                     text: AssertSqlSafe(Arc::clone(text)).into_sql_str(),
@@ -138,15 +146,22 @@ impl Bulk {
     }
 
     /// The statement for so many rows.
-    fn text(&self, rows: usize) -> String {
+    fn text(&self, rows: usize, numbered: bool) -> String {
         let mut text = self.head.to_owned();
         let mut parameter = 0;
         for row in 0..rows {
             text.push_str(if row == 0 { " VALUES (" } else { ", (" });
             for column in 0..self.columns {
                 parameter += 1;
-                text.push_str(if column == 0 { "$" } else { ",$" });
-                text.push_str(&parameter.to_string());
+                if column > 0 {
+                    text.push(',');
+                }
+                if numbered {
+                    text.push('$');
+                    text.push_str(&parameter.to_string());
+                } else {
+                    text.push('?');
+                }
             }
             text.push(')');
         }

@@ -19,6 +19,7 @@ mod gateway;
 mod http2;
 mod identity_provider;
 mod issuer;
+mod key_services;
 mod one_time_code;
 mod origin;
 mod postgres;
@@ -37,6 +38,9 @@ pub use identity_provider::{
     CLIENT_ID as OIDC_CLIENT_ID, CLIENT_SECRET as OIDC_CLIENT_SECRET, IdentityProvider, SentBack,
 };
 pub use issuer::{Issuer, SigningAlgorithm};
+pub use key_services::{
+    AWS_KEY_ID, AWS_REGION, AWS_SECRET, KeyServiceMood, KeyServices, VAULT_TOKEN,
+};
 pub use one_time_code::one_time_code;
 pub use origin::{Gate, Origin, Step, Stream, chunk, chunked_head, json, ok, with_fields};
 pub use postgres::{POSTGRES_PASSWORDS, Postgres};

@@ -75,7 +75,8 @@ fn bound(body: &[u8]) {
     let bounds = Bounds {
         output_tokens: Some(7),
         choices: Some(2),
-        service: None,
+        service: Some("default"),
+        usage: true,
     };
     for surface in Surface::ALL {
         assert!(Asks::read(surface, body).is_ok());

@@ -6,8 +6,10 @@ use super::{REST_MS_DEFAULT, REST_MS_MAX, find};
 use crate::operation::Call;
 use crate::problem::Problem;
 use crate::router::{Answer, no_content, ok};
+use crate::token::InFlight;
 use serde_json::json;
 use tollkeep_audit::{Action, Key, Value};
+use tollkeep_store::live::Cut;
 use tollkeep_store::{Credential, CredentialRest, CredentialRules};
 use tollkeep_types::WallMillis;
 
@@ -20,6 +22,10 @@ pub(super) async fn update(call: Call) -> Answer {
         ..
     } = call;
     let rules = given::rules(&mut members, Some(credential.rules.clone()));
+    if rules.headers != credential.rules.headers {
+        let of = (Some(&*credential.provider), &rules);
+        given::check_headers(&state, &mut members, of);
+    }
     members.done()?;
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());
@@ -64,13 +70,24 @@ async fn switch(call: Call, action: Action, is_disabled: bool) -> Answer {
     Ok(ok(&shown(&state, &changed)))
 }
 
+/// What becomes of calls on their way: they finish, unless it is said otherwise.
+pub(super) fn in_flight(call: &Call) -> InFlight {
+    let given = call.query.get("in_flight");
+    given
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(InFlight::Finish)
+}
+
 pub(super) async fn delete(call: Call) -> Answer {
     let credential = find(&call).await?;
+    let in_flight = in_flight(&call);
     let (state, operator) = (call.state, call.operator);
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());
     store.delete_credentials(scope, vec![credential.id]).await?;
     state.parts.runtime.apply_credentials();
+    let cut = Cut::Credential(credential.id);
+    state.cut(&operator, in_flight, [cut]).await?;
     let event = event(&state, &operator, Action::CredentialDelete, &credential);
     state.record(event).await?;
     Ok(no_content())

@@ -3,14 +3,18 @@
 use crate::State;
 use crate::members::Members;
 use crate::problem::{Fault, Problem};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tollkeep_config::settings::Provider;
-use tollkeep_config::{credential_fault, looks_masked};
+use tollkeep_config::{credential_fault, header_fault, looks_masked};
 use tollkeep_store::{CredentialModel, CredentialRules, NewCredential, PutCredential, Scope};
 use tollkeep_types::{CredentialId, ProjectId, Secret};
 
 /// Models that one credential lists at most.
 const MODELS_MAX: usize = 200;
+
+/// Fields that one credential sets at most.
+const HEADERS_MAX: usize = 16;
 
 /// A secret as it was given, and what kind it is said to be.
 pub(crate) struct Given {
@@ -114,15 +118,39 @@ pub(crate) fn rules(members: &mut Members, before: Option<CredentialRules>) -> C
         let problem = || "1 to 256 bytes".to_owned();
         is_name(text).then(|| text.to_owned()).ok_or_else(problem)
     });
+    let headers: Option<BTreeMap<String, String>> = members.typed("headers");
+    let lower = |(name, value): (String, String)| (name.to_ascii_lowercase(), value);
+    let headers = headers.map(|given| given.into_iter().map(lower).collect());
     let priority = members.signed("priority").and_then(|it| it.try_into().ok());
     let weight = members.signed("weight").and_then(|it| it.try_into().ok());
     CredentialRules {
         label: members.text("label").unwrap_or(before.label),
         models: models.unwrap_or(before.models),
         excluded_models: excluded.unwrap_or(before.excluded_models),
+        headers: headers.unwrap_or(before.headers),
         priority: priority.unwrap_or(before.priority),
         weight: weight.unwrap_or(before.weight),
         is_disabled: members.switch("disabled").unwrap_or(before.is_disabled),
+    }
+}
+
+/// Whether the fields that a credential sets can be set.
+pub(crate) fn check_headers(
+    state: &State,
+    members: &mut Members,
+    (provider, rules): (Option<&str>, &CredentialRules),
+) {
+    let settings = state.settings();
+    let provider = provider.and_then(|name| Provider::called(&settings.providers, name));
+    if rules.headers.len() > HEADERS_MAX {
+        members.fault("headers", "at most 16");
+    }
+    for (name, value) in &rules.headers {
+        let clash = || provider.and_then(|provider| provider.header_clash(name));
+        let fault = header_fault(name, value).or_else(|| clash().map(str::to_owned));
+        if let Some(fault) = fault {
+            members.fault("headers", &format!("`{name}` {fault}"));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod act;
 pub(crate) mod auths;
 pub(crate) mod given;
+pub(crate) mod pool;
 mod shown;
 
 use crate::end::DAY_MS;
@@ -11,7 +12,7 @@ use crate::parameters::{CURSOR, LIMIT, listed};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, created, ok};
-use crate::shape::{Member, duration, objects, signed, switch, text, texts};
+use crate::shape::{Member, choice, duration, objects, pairs, signed, switch, text, texts};
 use given::Given;
 use shown::{SHOWN, TESTED};
 pub(crate) use shown::{event, shown};
@@ -57,6 +58,11 @@ const CREATE: &[Member] = &[
         256,
         "Globs of models it does not serve",
     ),
+    pairs(
+        "headers",
+        16,
+        "Fields set on calls that go out with it; none that sounds like a secret",
+    ),
     signed(
         "priority",
         -1_000_000,
@@ -85,6 +91,11 @@ const UPDATE: &[Member] = &[
         256,
         "Globs of models it does not serve",
     ),
+    pairs(
+        "headers",
+        16,
+        "Fields set on calls that go out with it; none that sounds like a secret",
+    ),
     signed("priority", -1_000_000, 1_000_000, "Higher is used first"),
     signed(
         "weight",
@@ -104,6 +115,13 @@ const REST: &[Member] = &[
     ),
     text("reason", 200, "Why, for the records"),
 ];
+
+/// What becomes of calls on their way with a credential that is deleted.
+pub(crate) const IN_FLIGHT: Member = choice(
+    "in_flight",
+    &["finish", "cut"],
+    "What becomes of calls on their way with it; `finish` if not given",
+);
 
 const LISTED: &[Member] = &[
     LIMIT,
@@ -181,6 +199,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         path: "/api/v1/credentials/{id}",
         right: Right::Credentials,
         change: Some(Action::CredentialDelete),
+        query: &[IN_FLIGHT],
         answers: &[(204, Content::None)],
         run: |call| Box::pin(act::delete(call)),
         ..BASE
@@ -300,6 +319,8 @@ async fn create(call: Call) -> Answer {
     let tenant = members.text("tenant");
     let rules = given::rules(&mut members, None);
     let provider = given::provider(&state, &mut members);
+    let name = provider.as_ref().map(|provider| &*provider.name);
+    given::check_headers(&state, &mut members, (name, &rules));
     members.done()?;
     let (secret, provider) = (given.secret()?, provider.ok_or_else(Problem::internal)?);
     let store = &state.parts.store;

@@ -4,7 +4,7 @@ use crate::State;
 use crate::authn::Operator;
 use crate::credential::given::OfProvider;
 use crate::shape::{
-    Member, UNBOUND, bounded, choice, id, number, objects, signed, switch, text, texts, time,
+    Member, UNBOUND, bounded, choice, id, number, objects, pairs, signed, switch, text, texts, time,
 };
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Event, Key, Value};
@@ -77,6 +77,7 @@ pub(super) const SHOWN: &[Member] = &[
         256,
         "Globs of models it does not serve",
     ),
+    pairs("headers", 16, "Fields set on calls that go out with it"),
     signed("priority", i64::MIN, i64::MAX, "Higher is used first"),
     number("weight", "Share among those of one priority"),
     switch("disabled", "Whether it is kept without being used"),
@@ -207,6 +208,7 @@ pub(crate) fn shown(state: &State, credential: &Credential) -> Json {
         "token_hint": credential.secret.hint,
         "models": rules.models,
         "excluded_models": rules.excluded_models,
+        "headers": rules.headers,
         "priority": rules.priority,
         "weight": rules.weight,
         "disabled": rules.is_disabled,

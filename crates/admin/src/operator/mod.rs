@@ -17,7 +17,7 @@ use crate::session;
 use crate::shape::{Member, choice, id, number, text, time};
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Event, Key, Value};
-use tollkeep_store::{NewOperator, Operator as Person, OperatorChange, Role};
+use tollkeep_store::{LastOwner, NewOperator, Operator as Person, OperatorChange, Role};
 use tollkeep_types::{OperatorId, Secret};
 
 const ROLES: &[&str] = &["owner", "admin", "operator", "viewer", "tenant-admin"];
@@ -279,7 +279,9 @@ async fn create(call: Call) -> Answer {
     let event = told(&state, &operator, Action::OperatorCreate, &person);
     if let Err(problem) = state.record(event).await {
         // Who can't be recorded isn't let in.
-        store.delete_operator(scope, person.id).await?;
+        store
+            .delete_operator(scope, person.id, LastOwner::MayGo)
+            .await?;
         return Err(problem);
     }
     let place = format!("/api/v1/operators/{}", person.id);
@@ -364,7 +366,9 @@ async fn delete(call: Call) -> Answer {
     check_grant(operator, person.role)?;
     state.check_audit()?;
     let store = &state.parts.store;
-    store.delete_operator(operator.scope(), person.id).await?;
+    store
+        .delete_operator(operator.scope(), person.id, state.last_owner())
+        .await?;
     let event = told(state, operator, Action::OperatorDelete, &person);
     state.record(event).await?;
     Ok(no_content())
@@ -387,7 +391,7 @@ async fn changed(
     state.check_audit()?;
     let store = &state.parts.store;
     let person = store
-        .change_operator(operator.scope(), person, change)
+        .change_operator(operator.scope(), person, change, state.last_owner())
         .await?;
     state.record(told(state, operator, action, &person)).await?;
     Ok(ok(&shown(state, &person)))

@@ -11,7 +11,9 @@ use crate::shape::{Member, text, texts};
 use serde_json::json;
 use tollkeep_audit::Action;
 use tollkeep_crypto::{SealContext, totp};
-use tollkeep_store::{Operator as Person, OperatorChange, OperatorSecrets, SecondFactor};
+use tollkeep_store::{
+    LastOwner, Operator as Person, OperatorChange, OperatorSecrets, SecondFactor,
+};
 use tollkeep_types::{Secret, TokenHash};
 
 /// Codes for when the device is lost.
@@ -63,7 +65,7 @@ pub(super) async fn begin(call: Call) -> Answer {
     let change = OperatorChange::TotpBegin { sealed };
     let store = &state.parts.store;
     let person = store
-        .change_operator(operator.scope(), person, change)
+        .change_operator(operator.scope(), person, change, LastOwner::MayGo)
         .await?;
     let begun = told(&state, &operator, Action::OperatorTotp, &person).with_reason("begun");
     state.record(begun).await?;
@@ -106,7 +108,7 @@ pub(super) async fn confirm(call: Call) -> Answer {
             .collect(),
     };
     let person = store
-        .change_operator(operator.scope(), person, change)
+        .change_operator(operator.scope(), person, change, LastOwner::MayGo)
         .await?;
     let on = told(&state, &operator, Action::OperatorTotp, &person).with_reason("on");
     state.record(on).await?;

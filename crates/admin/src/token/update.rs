@@ -8,7 +8,7 @@ use crate::operation::Call;
 use crate::policy::{self, POLICY};
 use crate::problem::Problem;
 use crate::router::{Answer, ok};
-use crate::shape::{Member, duration, number, pairs, text, time};
+use crate::shape::{Member, duration, number, pairs, switch, text, time};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use tollkeep_audit::{Action, Key, Value};
@@ -36,6 +36,7 @@ pub(super) const MEMBERS: &[Member] = &[
     BINDINGS,
     POLICY,
     PERMISSIONS,
+    switch("self_rotate", "Whether its holder may replace it"),
     pairs("metadata", 32, "Free pairs, 4 KiB in all"),
 ];
 
@@ -67,6 +68,7 @@ fn read(members: &mut Members, now: WallMillis) -> TokenChange {
         bindings: members.or_cleared("bindings", Bindings::default, bindings::take),
         policy: policy::take(members),
         permissions: members.or_cleared("permissions", Vec::new, permissions),
+        self_rotate: members.switch("self_rotate"),
         metadata: members.or_cleared("metadata", BTreeMap::new, |members| {
             members.metadata("metadata")
         }),
@@ -90,6 +92,7 @@ pub(super) async fn update(call: Call) -> Answer {
     if let Some(message) = fault {
         members.fault("expires_at", message);
     }
+    let changed = members.present();
     members.done()?;
     if change == TokenChange::default() {
         return Err(Problem::bad_request("There is nothing to change."));
@@ -99,7 +102,8 @@ pub(super) async fn update(call: Call) -> Answer {
     let token = store
         .change_token(operator.scope(), token_id(&id)?, change)
         .await?;
-    let mut event = told(&state, &operator, Action::TokenUpdate, &token);
+    let event = told(&state, &operator, Action::TokenUpdate, &token);
+    let mut event = event.with_detail(Key::Changed, Value::OwnedWord(changed.into()));
     if let Some(max) = token.max_requests {
         event = event.with_detail(Key::MaxRequests, Value::Number(max.get()));
     }

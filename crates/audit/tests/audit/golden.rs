@@ -133,6 +133,10 @@ fn example(action: Action) -> Event<'static> {
         | Action::BudgetReset => {
             managed(action).with_detail(Key::Name, Value::OwnedWord("bud_1".into()))
         }
+        Action::MoneyAdjust => managed(action)
+            .with_detail(Key::Reason, Value::Text("as billed".into()))
+            .with_detail(Key::Units, Value::Number(12_500))
+            .with_detail(Key::Name, Value::OwnedWord("hld_1".into())),
         Action::OperatorCreate
         | Action::OperatorRead
         | Action::OperatorUpdate
@@ -228,6 +232,29 @@ fn example(action: Action) -> Event<'static> {
         Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
             .with_reason("store")
             .with_error("disk I/O error: tok-1234567890abcdef in /data"),
+        Action::BudgetThreshold | Action::BudgetExhausted => {
+            Event::new(action, Actor::System, Outcome::Success)
+                .with_detail(
+                    Key::Budget,
+                    Value::Word("bud_018f0000000070008000000000000001"),
+                )
+                .with_detail(Key::Percent, Value::Number(80))
+        }
+        Action::MoneySettle
+        | Action::MoneyRelease
+        | Action::MoneyLeaseLost
+        | Action::LedgerOverrun => Event::new(action, Actor::System, Outcome::Success)
+            .with_detail(
+                Key::Hold,
+                Value::Word("hld_018f0000000070008000000000000001"),
+            )
+            .with_detail(
+                Key::Lease,
+                Value::Word("lse_018f0000000070008000000000000001"),
+            )
+            .with_detail(Key::Amount, Value::Number(322_500))
+            .with_detail(Key::Bound, Value::Number(164_195_000))
+            .with_detail(Key::Quality, Value::Word("reported")),
         Action::AuditOpen
         | Action::AuditClose
         | Action::AuditGap

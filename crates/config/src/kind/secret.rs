@@ -170,14 +170,35 @@ pub(crate) struct Header {
 
 /// The value of a field set on upstream requests; that of a credential field is a secret.
 pub(crate) fn header(name: &str) -> Header {
-    const SECRET: [&str; 6] = ["auth", "key", "token", "secret", "cookie", "password"];
-    let secret = SECRET.iter().any(|part| name.contains(part));
-    let secrecy = if secret {
+    let secrecy = if sounds_secret(name) {
         Secrecy::Secret
     } else {
         Secrecy::Open
     };
     Header { secrecy }
+}
+
+fn sounds_secret(name: &str) -> bool {
+    const SECRET: [&str; 6] = ["auth", "key", "token", "secret", "cookie", "password"];
+    SECRET.iter().any(|part| name.contains(part))
+}
+
+fn is_field_value(text: &str) -> bool {
+    let fits = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+    text.len() <= BYTES_MAX && text.bytes().all(fits) && text.trim() == text
+}
+
+/// What keeps a field from being set on calls with a credential of the store, where it is kept in
+/// the clear. The name is in lower case.
+pub fn header_fault(name: &str, value: &str) -> Option<String> {
+    if let Err(problem) = crate::field::field_name(name) {
+        return Some(problem);
+    }
+    if sounds_secret(name) {
+        let problem = "sounds like a secret, which is not sealed here: the settings can have it";
+        return Some(problem.to_owned());
+    }
+    (!is_field_value(value)).then(|| "is not a field value".to_owned())
 }
 
 impl Kind for Header {
@@ -194,8 +215,7 @@ impl Kind for Header {
 
     fn read(&self, node: &Node) -> Result<SecretOrText, Vec<Wrong>> {
         let text = node.text()?;
-        let fits = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
-        if text.len() > BYTES_MAX || !text.bytes().all(fits) || text.trim() != text {
+        if !is_field_value(text) {
             let problem = "is not a field value: control bytes, outer blanks, or too long";
             return Err(Wrong::of(node, problem));
         }

@@ -2,10 +2,11 @@
 
 use super::{DAY_MS, days};
 use crate::field::{KindExt, section};
-use crate::kind::{choice, duration, switch, whole};
+use crate::kind::{Parsed, choice, duration, parsed, switch, whole};
 use crate::reader::keys;
 use std::time::Duration;
 use tollkeep_policy::anomaly::{Rules, Signal};
+use tollkeep_types::money::{NanoUsd, ParseAmountError};
 
 /// What is unusual in the use of tokens, and what is done then.
 #[derive(Clone, Debug)]
@@ -71,6 +72,7 @@ keys! {
         new_client: NewClient = section(),
         policy_probe: PolicyProbe = section(),
         dormant_wake: DormantWake = section(),
+        spend_rate: SpendRate = section(),
     }
 }
 
@@ -136,6 +138,25 @@ keys! {
     }
 }
 
+const fn dollars() -> Parsed<NanoUsd> {
+    parsed("dollars such as `$1.50`", |text| {
+        text.parse()
+            .map_err(|error: ParseAmountError| error.to_string())
+    })
+}
+
+keys! {
+    /// More spent in a minute than usual, as far as costs are known.
+    pub(crate) struct SpendRate {
+        /// As `anomaly.action`, for this signal.
+        action: Option<AnomalyAction> = choice(&ACTIONS).optional(),
+        /// How many deviations above the mean are unusual.
+        sigma: u64 = whole(1..=1_000).or(6),
+        /// Less in a minute never is, in dollars.
+        floor: NanoUsd = dollars().or(NanoUsd::new(1_000_000_000)),
+    }
+}
+
 impl AnomalyFile {
     pub(super) fn check(self) -> Anomaly {
         let all = self.action;
@@ -147,6 +168,7 @@ impl AnomalyFile {
             (Signal::NewClient, signals.new_client.action),
             (Signal::PolicyProbe, signals.policy_probe.action),
             (Signal::DormantWake, signals.dormant_wake.action),
+            (Signal::SpendRate, signals.spend_rate.action),
         ]
         .map(|(signal, action)| (signal, action.unwrap_or(all)))
         .into();
@@ -154,6 +176,8 @@ impl AnomalyFile {
             let off = (signal, AnomalyAction::Off);
             !actions.contains(&off)
         };
+        let spend_floor = signals.spend_rate.floor.get();
+        let spend_floor = u64::try_from(spend_floor).unwrap_or_default();
         let rules = Rules {
             warmup: self.warmup_minutes,
             half_life: minutes(self.half_life),
@@ -164,6 +188,7 @@ impl AnomalyFile {
             new_client: is_on(Signal::NewClient).then(|| minutes(signals.new_client.after)),
             policy_probe: is_on(Signal::PolicyProbe).then_some(signals.policy_probe.floor),
             dormant_wake: is_on(Signal::DormantWake).then(|| minutes(signals.dormant_wake.after)),
+            spend_rate: is_on(Signal::SpendRate).then_some((signals.spend_rate.sigma, spend_floor)),
         };
         Anomaly {
             enabled: self.enabled,

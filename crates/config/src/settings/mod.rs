@@ -18,6 +18,7 @@ mod egress_proxy;
 mod front_door;
 mod headers;
 mod ip_lists;
+mod key_service;
 mod llm;
 mod logging;
 mod maintenance;
@@ -59,6 +60,7 @@ pub use egress::{Egress, Resolver, ResolverMode};
 pub use egress_proxy::Proxy;
 pub use front_door::{FrontDoor, Jwt, ServiceTokenFields};
 pub use headers::HeaderRules;
+pub use key_service::{KeyService, KeyServiceKind};
 pub use llm::{Llm, Models, Surface, Surfaces};
 pub use logging::{AccessLog, Format, Level, Logging};
 pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Maintenance};
@@ -275,7 +277,7 @@ impl Settings {
         }
         check_sandbox(&file.sandbox, &server, &providers, checks);
         server.check_memory(llm.settings.max_request_body_bytes, checks);
-        let vault = file.vault.check(checks);
+        let vault = file.vault.check(&egress, checks);
         let management = file.management.check(&egress, checks);
         check_local(&management, &server, checks);
         let metrics = file.metrics.check(&egress, checks);

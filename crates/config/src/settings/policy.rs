@@ -70,6 +70,10 @@ keys! {
         allow_web_search: Option<bool> = switch().optional(),
         /// Whether they may name addresses for the provider to fetch from.
         allow_remote_urls: Option<bool> = switch().optional(),
+        /// A condition in CEL over `request`, `caller`, `model`, `tokens_in` and `now`, which must
+        /// hold; others get 403. It has a bounded cost, and what can't be said is a no. See
+        /// docs/policies.md.
+        when: Option<String> = text().optional(),
     }
 }
 
@@ -99,6 +103,7 @@ impl PolicyFile {
             allow_stream: off(self.allow_stream),
             allow_web_search: off(self.allow_web_search),
             allow_remote_urls: off(self.allow_remote_urls),
+            when: self.when,
         };
         if written.is_empty() {
             return None;

@@ -2,15 +2,17 @@
 
 use super::budgets::{self, BudgetSetting, QuotaFile};
 use super::egress::{is_clear_text, operator_url};
-use super::headers::{HeaderRules, ProviderHeadersFile, forwarded, place_of, section_or_fields};
+use super::headers::{
+    HeaderRules, ProviderHeadersFile, SetHeaders, forwarded, place_of, section_or_fields,
+};
 use super::llm::CheckedLlm;
 use super::provider_kind::{LATER, ProviderKind};
 use super::upstream::TimeoutsFile;
 use super::upstream_tls::{UpstreamTls, UpstreamTlsFile};
-use super::{Breaker, Egress, Pool, UpstreamTimeouts};
+use super::{Breaker, Egress, Pool, SecretOrText, UpstreamTimeouts};
 use crate::check::Checks;
 use crate::error::nearest;
-use crate::field::{KindExt, OnOrOff, listed, section, section_or_off};
+use crate::field::{KindExt, OnOrOff, headers, listed, section, section_or_off};
 use crate::kind::{Parsed, credential, list, networks_or_all_private, parsed, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -79,6 +81,8 @@ pub struct Credential {
     pub project: Option<String>,
     /// What providers answer never keeps it from use.
     pub disable_cooling: bool,
+    /// Fields set on calls that go out with it; names are lower case.
+    pub headers: Vec<(String, SecretOrText)>,
 }
 
 /// Whose calls a credential serves.
@@ -165,6 +169,9 @@ keys! {
         tenant: CredentialTenant = parsed("tenant", read_tenant).or(CredentialTenant::Default),
         /// The one project whose calls it serves, by id or slug; all of the tenant if not given.
         project: Option<String> = parsed("project", read_project).optional(),
+        /// Fields set on calls that go out with it, such as an organization's name. None that its
+        /// provider sets or removes.
+        headers: SetHeaders = headers(),
         /// Whether it is used on whatever the provider answers. Default: as the provider has it.
         disable_cooling: Option<bool> = switch().optional(),
         /// Whether it is used.
@@ -335,6 +342,15 @@ impl ProviderFile {
 
     /// Exactly one credential field is set, and it is ours to set (LLM-R4).
     fn check_headers(&self, kind: ProviderKind, path: &KeyPath, checks: &mut Checks<'_>) {
+        for (index, credential) in self.credentials.iter().enumerate() {
+            let path = path.name("credentials").index(index).name("headers");
+            for (name, _) in &credential.headers {
+                let rules = (&*self.headers.set, &*self.headers.remove);
+                if let Some(problem) = header_clash(kind, rules, name) {
+                    checks.error_at(&path.name(name), problem);
+                }
+            }
+        }
         let Some(field) = kind.credential_field() else {
             return;
         };
@@ -349,7 +365,26 @@ impl ProviderFile {
     }
 }
 
+/// What keeps a credential of a provider from setting this field.
+fn header_clash(
+    kind: ProviderKind,
+    (set, removed): (&[(String, SecretOrText)], &[Box<str>]),
+    name: &str,
+) -> Option<&'static str> {
+    if kind.credential_field() == Some(name) {
+        return Some("carries the credential itself");
+    }
+    let is_settled =
+        set.iter().any(|(own, _)| own == name) || removed.iter().any(|own| **own == *name);
+    is_settled.then_some("is set or removed by its provider's `headers`")
+}
+
 impl Provider {
+    /// What keeps its credentials from setting this field, whose name is in lower case.
+    pub fn header_clash(&self, name: &str) -> Option<&'static str> {
+        header_clash(self.kind, (&*self.headers.set, &*self.headers.remove), name)
+    }
+
     /// The provider that is called so: by its name, or the only one of that kind. The sandbox takes
     /// no credentials and is none of them.
     pub fn called<'p>(all: &'p [Self], name: &str) -> Option<&'p Self> {
@@ -403,6 +438,7 @@ impl Credential {
             excluded_models: Vec::new(),
             tenant: CredentialTenant::Every,
             project: None,
+            headers: Vec::new(),
             disable_cooling: true,
         }
     }
@@ -436,6 +472,7 @@ fn usable(
                 excluded_models: file.excluded_models,
                 tenant: file.tenant,
                 project: file.project,
+                headers: file.headers,
                 disable_cooling: file.disable_cooling.unwrap_or(disable_cooling),
             });
         }

@@ -1,11 +1,14 @@
 //! Where the keys come from that seal secrets in the store (ID-64, ID-65).
 
+use super::Egress;
+use super::key_service::{KeyService, MOUNT, Written};
 use crate::check::Checks;
 use crate::field::{KindExt, listed};
-use crate::kind::{Parsed, choice, parsed, path, switch, text};
+use crate::kind::{Parsed, choice, networks_or_all_private, parsed, path, secret, switch, text};
 use crate::reader::keys;
 use crate::secret_file;
 use crate::tree::KeyPath;
+use ipnet::IpNet;
 use std::path::{Path, PathBuf};
 use tollkeep_types::Secret;
 
@@ -27,8 +30,10 @@ pub struct KekSetting {
     pub source: KekSource,
     /// What it is for.
     pub state: KekUse,
-    /// Its text; none of a retired one, which is not looked for.
+    /// Its text; none of a retired one, which is not looked for, or of one that a service keeps.
     pub key: Option<Secret>,
+    /// The service that keeps it; none of a retired one.
+    pub service: Option<KeyService>,
 }
 
 /// Where a key-encryption key comes from.
@@ -40,15 +45,26 @@ pub enum KekSource {
     File,
     /// A credential that systemd hands over.
     SystemdCredential,
+    /// The Transit engine of a Vault.
+    VaultTransit,
+    /// AWS KMS.
+    AwsKms,
 }
 
 impl KekSource {
+    /// Whether a service is asked for the key.
+    pub const fn is_service(self) -> bool {
+        matches!(self, Self::VaultTransit | Self::AwsKms)
+    }
+
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Env => "env",
             Self::File => "file",
             Self::SystemdCredential => "systemd-credential",
+            Self::VaultTransit => "vault-transit",
+            Self::AwsKms => "aws-kms",
         }
     }
 }
@@ -67,6 +83,7 @@ pub enum KekUse {
 impl PartialEq for KekSetting {
     fn eq(&self, other: &Self) -> bool {
         let text = |kek: &Self| kek.key.as_ref().map(|key| key.expose().to_owned());
+        // A service is asked at the start alone: how it is reached may change.
         self.id == other.id
             && self.source == other.source
             && self.state == other.state
@@ -99,14 +116,33 @@ keys! {
         id: Option<String> = kek_id().required(),
         /// Where it comes from: `env` a variable, `file` a file, `systemd-credential` a file in
         /// the folder that `CREDENTIALS_DIRECTORY` names. What it holds is read as
-        /// `auth.encryption.key` is.
-        source: Option<KekSource> = choice(SOURCES)
-            .later(&["vault-transit", "aws-kms"])
-            .required(),
-        /// The name of the variable or of the credential.
+        /// `auth.encryption.key` is. Of `vault-transit` and `aws-kms` the key is made here once and
+        /// sealed by the service; the store keeps it sealed, and each start asks the service to
+        /// open it, for 2 s at most.
+        source: Option<KekSource> = choice(SOURCES).required(),
+        /// The name of the variable or of the credential; what the service calls its key, for AWS
+        /// an id, an ARN or `alias/…`.
         name: Option<String> = text().optional(),
         /// The path of the file.
         path: Option<PathBuf> = path().optional(),
+        /// The URL of the service; for AWS that of the region if it is not given.
+        address: Option<String> = text().optional(),
+        /// Where the Transit engine is in the Vault.
+        mount: String = mount().or(MOUNT.to_owned()),
+        /// The token that the Vault knows us by; it may encrypt and decrypt with the key.
+        token: Option<Secret> = secret().optional(),
+        /// The namespace in the Vault, where there are some.
+        namespace: Option<String> = text().optional(),
+        /// The region of AWS, such as `eu-central-1`.
+        region: Option<String> = region().optional(),
+        /// The access key of AWS, which may use the key to encrypt and decrypt.
+        access_key_id: Option<String> = text().optional(),
+        /// Its secret.
+        secret_access_key: Option<Secret> = secret().optional(),
+        /// The session token of an access key that works for a while.
+        session_token: Option<Secret> = secret().optional(),
+        /// Private networks the service may be in; other private addresses are refused.
+        allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
         /// `active` keys may seal. What `decrypt-only` ones sealed is sealed anew at the next start.
         /// `retired` ones are not looked for, and the start is refused while something is sealed
         /// under them.
@@ -118,6 +154,8 @@ const SOURCES: &[(&str, KekSource)] = &[
     ("env", KekSource::Env),
     ("file", KekSource::File),
     ("systemd-credential", KekSource::SystemdCredential),
+    ("vault-transit", KekSource::VaultTransit),
+    ("aws-kms", KekSource::AwsKms),
 ];
 
 const STATES: &[(&str, KekUse)] = &[
@@ -147,17 +185,39 @@ const fn kek_id() -> Parsed<String> {
     })
 }
 
+/// The place of an engine: segments of a path.
+const fn mount() -> Parsed<String> {
+    parsed("path such as `transit`", |text| {
+        let segment = |segment: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            !segment.is_empty() && segment.bytes().all(plain)
+        };
+        let fits = text.len() <= 128 && text.split('/').all(segment);
+        fits.then(|| text.to_owned())
+            .ok_or_else(|| "want segments of letters, digits, `-` and `_`".to_owned())
+    })
+}
+
+const fn region() -> Parsed<String> {
+    parsed("region such as `eu-central-1`", |text| {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let fits = (1..=32).contains(&text.len()) && text.bytes().all(plain);
+        fits.then(|| text.to_owned())
+            .ok_or_else(|| "want a region such as `eu-central-1`".to_owned())
+    })
+}
+
 const ROOT: &str = "vault.keks";
 
 impl VaultFile {
-    pub(super) fn check(self, checks: &mut Checks<'_>) -> Vault {
+    pub(super) fn check(self, egress: &Egress, checks: &mut Checks<'_>) -> Vault {
         if self.keks.len() > KEKS_MAX {
             checks.error(ROOT, format!("has more than {KEKS_MAX} entries"));
         }
         let mut keks: Vec<KekSetting> = Vec::new();
         for (index, file) in self.keks.into_iter().enumerate() {
             let at = KeyPath::of(ROOT).index(index);
-            let Some(kek) = file.check(&at, checks) else {
+            let Some(kek) = file.check((&at, egress), checks) else {
                 continue;
             };
             if keks.iter().any(|other| other.id == kek.id) {
@@ -175,25 +235,43 @@ impl VaultFile {
 
 impl KekFile {
     /// `None` once a fault is told.
-    fn check(self, at: &KeyPath, checks: &mut Checks<'_>) -> Option<KekSetting> {
+    fn check(
+        self,
+        (at, egress): (&KeyPath, &Egress),
+        checks: &mut Checks<'_>,
+    ) -> Option<KekSetting> {
         let (id, source) = (self.id?, self.source?);
-        let of_another = match source {
-            KekSource::File => self.name.is_some().then_some("name"),
-            KekSource::Env | KekSource::SystemdCredential => self.path.is_some().then_some("path"),
+        let is_file = source == KekSource::File;
+        let written = Written {
+            name: self.name.clone(),
+            address: self.address,
+            mount: self.mount,
+            token: self.token,
+            namespace: self.namespace,
+            region: self.region,
+            access_key_id: self.access_key_id,
+            secret_access_key: self.secret_access_key,
+            session_token: self.session_token,
+            allow_private: self.allow_private,
         };
-        if let Some(key) = of_another {
+        let mut of_another = written.strange(source);
+        of_another.extend((is_file && self.name.is_some()).then_some("name"));
+        of_another.extend((!is_file && self.path.is_some()).then_some("path"));
+        for key in of_another {
             let problem = format!("is not read where the source is `{}`", source.as_str());
             checks.error_at(&at.name(key), problem);
         }
-        let key = if self.state == KekUse::Retired {
-            None
+        let (key, service) = if self.state == KekUse::Retired {
+            (None, None)
+        } else if source.is_service() {
+            (None, Some(written.check(source, (at, egress), checks)?))
         } else {
             match key_of(source, self.name.as_deref(), self.path.as_deref(), checks) {
                 Ok((key, warning)) => {
                     if let Some(warning) = warning {
                         checks.warn_at(at, &warning);
                     }
-                    Some(key)
+                    (Some(key), None)
                 }
                 Err((key, problem)) => {
                     checks.error_at(&at.name(key), problem);
@@ -206,6 +284,7 @@ impl KekFile {
             source,
             state: self.state,
             key,
+            service,
         })
     }
 }
@@ -242,6 +321,9 @@ fn key_of(
                 ("name", problem.to_owned())
             })?;
             read(&Path::new(folder).join(name)).map_err(|problem| ("name", problem))
+        }
+        KekSource::VaultTransit | KekSource::AwsKms => {
+            Err(("source", "is a service, which has no text here".to_owned()))
         }
     }
 }
@@ -358,11 +440,45 @@ mod tests {
                 "CREDENTIALS_DIRECTORY",
             ),
             (
-                "not here",
-                "{id: a, source: vault-transit, name: x}",
-                "vault-transit",
+                "no place",
+                "{id: a, source: vault-transit, name: x, token: t}",
+                "vault.keks[0].address: is missing",
             ),
-            ("nor this", "{id: a, source: aws-kms, name: x}", "aws-kms"),
+            (
+                "no token",
+                "{id: a, source: vault-transit, name: x, address: \"https://vault.example\"}",
+                "vault.keks[0].token: is missing",
+            ),
+            (
+                "in the clear",
+                "{id: a, source: vault-transit, name: x, token: t, address: \"http://vault.example\"}",
+                "vault.keks[0].address: is `http` outside",
+            ),
+            (
+                "a private address",
+                "{id: a, source: vault-transit, name: x, token: t, address: \"https://10.0.0.1\"}",
+                "vault.keks[0].address: ",
+            ),
+            (
+                "a mount",
+                "{id: a, source: vault-transit, name: x, token: t, address: \"https://v.example\", mount: ../x}",
+                "vault.keks[0].mount: want segments",
+            ),
+            (
+                "no region",
+                "{id: a, source: aws-kms, name: x, access_key_id: A, secret_access_key: s}",
+                "vault.keks[0].region: is missing",
+            ),
+            (
+                "no secret",
+                "{id: a, source: aws-kms, name: x, region: eu-central-1, access_key_id: A}",
+                "vault.keks[0].secret_access_key: is missing",
+            ),
+            (
+                "of another service",
+                "{id: a, source: aws-kms, name: x, region: eu-central-1, access_key_id: A, secret_access_key: s, token: t}",
+                "vault.keks[0].token: is not read",
+            ),
             (
                 "state",
                 "{id: a, source: env, name: MINE, state: off}",

@@ -321,6 +321,16 @@ const BAD_PROVIDERS: &[(&str, &str, &str)] = &[
         "credentials[1].name: `a` is another credential's name",
     ),
     (
+        "field of a credential that is the credential",
+        "openai: {credentials: [{secret: none, headers: {Authorization: x}}]}",
+        "credentials[0].headers.authorization: carries the credential itself",
+    ),
+    (
+        "field of a credential that its provider sets",
+        "openai: {headers: {X-Org: a}, credentials: [{secret: none, headers: {X-Org: b}}]}",
+        "credentials[0].headers.x-org: is set or removed by its provider's `headers`",
+    ),
+    (
         "credential field",
         "openai: {headers: {Authorization: '${K}'}}",
         "headers.authorization: carries the credential: write it under `credentials`",

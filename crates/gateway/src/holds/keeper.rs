@@ -9,21 +9,74 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::budget::Budget;
-use tollkeep_ledger::hold::Outbox;
+use tollkeep_ledger::hold::{Ended, Outbox, Outcome};
 use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice};
+use tollkeep_ledger::row::Quality;
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{NoAnswer, Reply};
 use tollkeep_store::ledger::{CallRecord, Job, Ledger};
-use tollkeep_types::{Clock, HoldId, MonoNanos, ReplicaId};
+use tollkeep_types::{BudgetId, Clock, HoldId, LeaseId, MonoNanos, ReplicaId};
 
 /// Commands in one transaction.
 const BATCH_MAX: usize = 512;
 /// Records that wait for the end of their hold: as many as there are holds.
 const RECORDS_MAX: usize = super::OPEN_MAX;
 
-/// Told what operators should know of money.
-pub type OnMoney = Box<dyn Fn(&Notice) + Send + Sync>;
+/// Told what is recorded of money.
+pub type OnMoney = Box<dyn Fn(&Money<'_>) + Send + Sync>;
+
+/// What is recorded of money.
+#[derive(Clone, Copy, Debug)]
+pub enum Money<'a> {
+    /// A hold ended, and that is written down.
+    Ended {
+        /// The hold.
+        hold: HoldId,
+        /// What became of it.
+        end: End,
+        /// Its call, where more is known of it.
+        record: Option<&'a CallRecord>,
+    },
+    /// So many hundredths of a budget are spent or reserved.
+    Threshold {
+        /// The budget.
+        budget: BudgetId,
+        /// The hundredths.
+        percent: u8,
+    },
+    /// What was left of a slice counts as spent, since it was not renewed in time.
+    LeaseLost {
+        /// The lease.
+        lease: LeaseId,
+        /// What was left.
+        rest: Amount,
+    },
+    /// An upstream billed more than it was asked for at most.
+    Overrun {
+        /// The hold.
+        hold: HoldId,
+        /// Its call, where more is known of it.
+        record: Option<&'a CallRecord>,
+    },
+    /// The store and the core disagree.
+    Broken {
+        /// The hold it is about.
+        hold: Option<HoldId>,
+    },
+}
+
+/// The end of a hold.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// How its cost is known; `None`: nothing was billed.
+    pub quality: Option<Quality>,
+    /// What it could cost at most.
+    pub bound: Charge,
+    /// What it cost.
+    pub actual: Charge,
+}
 
 /// What the keeper is made of.
 pub struct HoldsParts {
@@ -64,7 +117,7 @@ pub struct HoldsKeeper {
     /// What is known of calls whose ends have not come yet.
     records: HashMap<HoldId, Box<CallRecord>>,
     /// Ends that the store has not answered yet.
-    ends: HashMap<CallId, HoldId>,
+    ends: HashMap<CallId, (HoldId, End)>,
     budgets: Vec<Arc<Budget>>,
     wake: MonoNanos,
     out: Vec<Effect>,
@@ -161,9 +214,11 @@ impl HoldsKeeper {
     fn answered(&mut self, call: CallId, answer: Result<Box<Reply>, NoAnswer>) {
         self.holds.writes.store(answer.is_ok(), Ordering::Relaxed);
         if answer.is_ok()
-            && let Some(hold) = self.ends.remove(&call)
+            && let Some((hold, end)) = self.ends.remove(&call)
         {
-            self.records.remove(&hold);
+            let record = self.records.remove(&hold);
+            let record = record.as_deref();
+            (self.on_money)(&Money::Ended { hold, end, record });
             self.holds.open.fetch_sub(1, Ordering::Relaxed);
         }
         self.handle(Event::Answer(call, answer));
@@ -185,7 +240,7 @@ impl HoldsKeeper {
     fn write(&mut self, call: CallId, command: Command) {
         let mut about = None;
         if let Command::End { ended, .. } = &command {
-            self.ends.insert(call, ended.hold);
+            self.ends.insert(call, (ended.hold, End::of(ended)));
             // Kept until there is an answer: the command may be given again.
             about = self.records.get(&ended.hold).cloned();
         }
@@ -209,10 +264,18 @@ impl HoldsKeeper {
                 }
             }
             Notice::Reserved(reserved) => drop(reserved),
-            notice @ (Notice::LeaseLost { .. }
-            | Notice::Threshold { .. }
-            | Notice::Overrun { .. }
-            | Notice::Broken { .. }) => (self.on_money)(&notice),
+            Notice::LeaseLost { lease, rest } => {
+                (self.on_money)(&Money::LeaseLost { lease, rest });
+            }
+            Notice::Threshold { key, percent } => {
+                let budget = key.budget;
+                (self.on_money)(&Money::Threshold { budget, percent });
+            }
+            Notice::Overrun { hold } => {
+                let record = self.records.get(&hold).map(|record| &**record);
+                (self.on_money)(&Money::Overrun { hold, record });
+            }
+            Notice::Broken { hold } => (self.on_money)(&Money::Broken { hold }),
         }
     }
 
@@ -236,6 +299,20 @@ impl HoldsKeeper {
         }
         if !present.is_shown_by(&shown) {
             self.holds.present.store(Arc::new(present));
+        }
+    }
+}
+
+impl End {
+    fn of(ended: &Ended) -> Self {
+        let quality = match ended.outcome {
+            Outcome::Released(_) => None,
+            Outcome::Settled { quality, .. } => Some(quality),
+        };
+        Self {
+            quality,
+            bound: ended.bound,
+            actual: ended.outcome.actual(),
         }
     }
 }

@@ -11,7 +11,7 @@ mod keeper;
 mod quote;
 mod take;
 
-pub use keeper::{HoldsKeeper, HoldsParts, OnMoney};
+pub use keeper::{End, HoldsKeeper, HoldsParts, Money, OnMoney};
 pub use quote::BoundOptions;
 
 pub(crate) use alone::Drained;

@@ -21,6 +21,7 @@ use tollkeep_ledger::keeper::{Ask, Refused};
 use tollkeep_ledger::price::{Book, Provider};
 use tollkeep_ledger::row;
 use tollkeep_ledger::slice::Slice;
+use tollkeep_llm::Surface;
 use tollkeep_llm::asks::{self, BoundFault, Bounds};
 use tollkeep_net::Raced;
 use tollkeep_types::{CredentialId, HoldId, ProjectId, TenantId, WallMillis};
@@ -29,6 +30,11 @@ use tollkeep_types::{CredentialId, HoldId, ProjectId, TenantId, WallMillis};
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Where the service is named, and as what.
 const SERVICE: &str = "default";
+
+/// Whether the budget refuses what does not fit.
+fn is_kept(pot: &Pot) -> bool {
+    pot.budget.enforcement == row::Enforcement::Hard
+}
 
 /// What a keeper answers.
 pub(crate) type Granted = Result<Held, Refused>;
@@ -125,7 +131,7 @@ impl Exchange<'_> {
     /// # Errors
     /// 402 where it does not fit, 400 where nothing bounds it, 503 while nobody knows.
     pub(crate) async fn take_aside(&mut self, aside: Aside<'_>) -> Result<(), Stop> {
-        let pots = self.pots(&aside)?;
+        let mut pots = self.pots(&aside)?;
         if pots.is_empty() {
             return Ok(());
         }
@@ -133,7 +139,17 @@ impl Exchange<'_> {
         if holds.is_full() {
             return Err(Refusal::Overloaded("ends of calls wait to be written").into());
         }
-        let (quote, book) = self.quote(&aside, &pots)?;
+        let (quote, book) = match self.quote(&aside, &pots) {
+            // What only looks refuses nothing: it does not see what can't be bounded.
+            Err(_) if pots.iter().any(|pot| !is_kept(pot)) => {
+                pots.retain(|pot| is_kept(pot));
+                if pots.is_empty() {
+                    return Ok(());
+                }
+                self.quote(&aside, &pots)?
+            }
+            quoted => quoted?,
+        };
         let charge = quote.charge;
         let pots: SmallVec<[Pot; 5]> = pots
             .into_iter()
@@ -173,7 +189,7 @@ impl Exchange<'_> {
             tenant,
             project: token.map_or(ProjectId::from_bytes([0; 16]), |token| token.project.id),
             token: token.map(|token| token.lineage.id),
-            metadata: &[],
+            metadata: token.map_or(&[], |token| &token.metadata),
             route: self.work.facts.route(),
             provider: &aside.target.name,
             credential: aside.credential,
@@ -289,10 +305,14 @@ impl Exchange<'_> {
     /// Writes the cap into the body, and the service where it matters: what was reckoned with is
     /// what the upstream is asked for.
     fn write_bounds(&mut self, llm: &LlmCall, quote: &Quote) -> Result<(), Refusal> {
+        // A stream that does not tell its usage is charged by an estimate, which is never in favour of
+        // its caller.
+        let asks_for_usage = llm.stream && llm.surface == Surface::Chat && quote.cap.is_some();
         let bounds = Bounds {
             output_tokens: quote.cap,
             choices: None,
             service: quote.pins_service.then_some(SERVICE),
+            usage: asks_for_usage,
         };
         let name = self.output_bound_name(llm.surface, llm.provider);
         let edited = asks::bounded(llm.surface, self.body(), &bounds, name);
@@ -306,6 +326,7 @@ impl Exchange<'_> {
             && quote.cap.is_some()
         {
             facts.output_cap = quote.cap;
+            facts.hides_usage = asks_for_usage && !llm.wants_usage;
         }
         let Some(edited) = edited else {
             return Ok(());

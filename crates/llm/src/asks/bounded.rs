@@ -17,6 +17,8 @@ pub struct Bounds {
     pub choices: Option<u64>,
     /// The service, where the body leaves it to the account.
     pub service: Option<&'static str>,
+    /// A stream is to tell its usage.
+    pub usage: bool,
 }
 
 /// Why a body can't be brought down.
@@ -47,6 +49,8 @@ enum With {
     Number(u64),
     /// Text without anything to escape.
     Text(&'static str),
+    /// JSON as it stands.
+    Json(&'static str),
 }
 
 impl With {
@@ -58,12 +62,17 @@ impl With {
                 out.extend_from_slice(text.as_bytes());
                 out.push(b'"');
             }
+            Self::Json(json) => out.extend_from_slice(json.as_bytes()),
         }
     }
 }
 
 /// The member that names the service.
 const SERVICE_KEY: &str = "service_tier";
+/// The member that asks a stream for its usage, and the whole of it.
+const STREAM_KEY: &str = "stream_options";
+const USAGE_KEY: &str = "include_usage";
+const STREAM_WITH_USAGE: &str = "{\"include_usage\":true}";
 /// Its value that leaves the service to the account.
 const SERVICE_OF_ACCOUNT: &str = "auto";
 
@@ -73,6 +82,7 @@ struct Found {
     is_empty: bool,
     says_output: bool,
     says_service: bool,
+    says_stream: bool,
     /// The output is bounded further than it was.
     is_lowered: bool,
     /// The tokens to think with, and where they stand.
@@ -95,8 +105,10 @@ pub fn bounded(
     let mut found = Found::read(surface, body, bounds)?;
     let inserted = bounds.output_tokens.filter(|_| !found.says_output);
     let service = bounds.service.filter(|_| !found.says_service);
+    let stream = (bounds.usage && !found.says_stream).then_some(STREAM_WITH_USAGE);
     found.bound_thinking(bounds, inserted)?;
-    if found.edits.is_empty() && inserted.is_none() && service.is_none() {
+    let inserts = inserted.is_some() || service.is_some() || stream.is_some();
+    if found.edits.is_empty() && !inserts {
         return Ok(None);
     }
     let piece = |from: usize, to: usize| body.get(from..to).ok_or(BoundFault::Unreadable);
@@ -106,6 +118,7 @@ pub fn bounded(
     let new = [
         inserted.map(|max| (say_output_as, With::Number(max))),
         service.map(|service| (SERVICE_KEY, With::Text(service))),
+        stream.map(|stream| (STREAM_KEY, With::Json(stream))),
     ];
     let mut new = new.into_iter().flatten().peekable();
     while let Some((key, with)) = new.next() {
@@ -131,6 +144,7 @@ impl Found {
             is_empty: true,
             says_output: output_keys(surface).is_empty(),
             says_service: false,
+            says_stream: false,
             is_lowered: false,
             thinking: None,
         };
@@ -159,6 +173,10 @@ impl Found {
             {
                 found.says_service = true;
                 return Ok(found.pin_service((body, service), cursor)?);
+            }
+            if key == STREAM_KEY && bounds.usage {
+                found.says_stream = true;
+                return Ok(found.ask_for_usage(body, cursor)?);
             }
             Ok::<_, BoundFault>(cursor.skip()?)
         })?;
@@ -192,6 +210,44 @@ impl Found {
         };
         if is_open {
             let with = With::Text(service);
+            self.edits.push(Edit { start, end, with });
+        }
+        Ok(())
+    }
+
+    /// Takes the options of a stream, which ask for its usage then.
+    fn ask_for_usage(&mut self, body: &[u8], cursor: &mut Cursor<'_>) -> Result<(), Broken> {
+        let place = |cursor: &Cursor<'_>| body.len().saturating_sub(cursor.left());
+        let start = place(cursor);
+        if cursor.first() != Some(b'{') {
+            cursor.skip()?;
+            let (end, with) = (place(cursor), With::Json(STREAM_WITH_USAGE));
+            self.edits.push(Edit { start, end, with });
+            return Ok(());
+        }
+        let (mut is_asked, mut is_empty) = (false, true);
+        let edits = &mut self.edits;
+        cursor.members(|key, cursor| {
+            is_empty = false;
+            if key_text(key)? != USAGE_KEY {
+                return cursor.skip();
+            }
+            is_asked = true;
+            let start = place(cursor);
+            cursor.skip()?;
+            let (end, with) = (place(cursor), With::Json("true"));
+            edits.push(Edit { start, end, with });
+            Ok(())
+        })?;
+        if !is_asked {
+            let at = start.saturating_add(1);
+            let json = if is_empty {
+                "\"include_usage\":true"
+            } else {
+                "\"include_usage\":true,"
+            };
+            let with = With::Json(json);
+            let (start, end) = (at, at);
             self.edits.push(Edit { start, end, with });
         }
         Ok(())

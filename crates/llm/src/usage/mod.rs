@@ -5,6 +5,7 @@ mod body;
 mod classes;
 mod delivered;
 mod event;
+mod hidden;
 mod lines;
 mod made;
 mod side;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use batch::{BatchForm, BatchLine};
 pub use body::BodyUsage;
+pub use hidden::HiddenUsage;
 pub(crate) use side::service_of;
 pub use stream::{BodyEnd, StreamReport, StreamUsage};
 

@@ -209,6 +209,7 @@ fn bounds_are_written_in_and_nothing_else_changes() {
         output_tokens: Some(5),
         choices: Some(1),
         service: None,
+        usage: false,
     };
     for (surface, body, want) in [
         (
@@ -254,6 +255,7 @@ fn a_model_thinks_with_fewer_tokens_than_it_may_give_out() {
             output_tokens: Some(max),
             choices: None,
             service: None,
+            usage: false,
         };
         let edited = bounded(Surface::Messages, body.as_bytes(), &bounds, "max_tokens");
         edited.map(|edited| edited.map(|edited| String::from_utf8(edited).unwrap()))
@@ -288,7 +290,7 @@ proptest::proptest! {
             body["max_tokens"] = tokens.into();
         }
         let text = body.to_string();
-        let bounds = Bounds { output_tokens: Some(max), choices: Some(1), service: None };
+        let bounds = Bounds { output_tokens: Some(max), choices: Some(1), service: None, usage: false };
         let edited = bounded(Surface::Chat, text.as_bytes(), &bounds, "max_tokens").unwrap();
         let edited = edited.unwrap_or_else(|| text.into_bytes());
         let asks = Asks::read(Surface::Chat, &edited).unwrap();
@@ -306,6 +308,7 @@ fn the_service_is_named_where_the_body_leaves_it_to_the_account() {
         output_tokens: Some(7),
         choices: None,
         service: Some("default"),
+        usage: false,
     };
     for (body, want) in [
         (
@@ -333,5 +336,79 @@ fn the_service_is_named_where_the_body_leaves_it_to_the_account() {
         let edited = bounded(Surface::Chat, body.as_bytes(), &bounds, "max_tokens").unwrap();
         let edited = edited.map(|body| String::from_utf8(body).unwrap());
         assert_eq!(edited.as_deref(), want, "{body}");
+    }
+}
+
+// LED-23 LLM-D34
+#[test]
+fn a_stream_is_asked_for_its_usage_whatever_its_options() {
+    let bounds = Bounds {
+        usage: true,
+        ..Bounds::default()
+    };
+    for (body, want) in [
+        (
+            r#"{"stream":true}"#,
+            Some(r#"{"stream_options":{"include_usage":true},"stream":true}"#),
+        ),
+        (
+            r#"{"stream_options":{},"a":1}"#,
+            Some(r#"{"stream_options":{"include_usage":true},"a":1}"#),
+        ),
+        (
+            r#"{"stream_options":{"x":[1]},"a":1}"#,
+            Some(r#"{"stream_options":{"include_usage":true,"x":[1]},"a":1}"#),
+        ),
+        (
+            r#"{"stream_options":{"include_usage":false},"a":1}"#,
+            Some(r#"{"stream_options":{"include_usage":true},"a":1}"#),
+        ),
+        (
+            r#"{"stream_options":null}"#,
+            Some(r#"{"stream_options":{"include_usage":true}}"#),
+        ),
+    ] {
+        let edited = bounded(Surface::Chat, body.as_bytes(), &bounds, "max_tokens").unwrap();
+        let edited = edited.map(|body| String::from_utf8(body).unwrap());
+        assert_eq!(edited.as_deref(), want, "{body}");
+    }
+}
+
+// LED-23 LED-26 LLM-D34
+#[test]
+fn the_usage_line_is_taken_out_however_the_stream_is_cut() {
+    use tollkeep_llm::usage::HiddenUsage;
+    for (stream, want) in [
+        (
+            "data: {\"choices\":[{}]}\n\ndata: {\"choices\":[],\"usage\":{\"a\":1}}\n\ndata: [DONE]\n\n",
+            "data: {\"choices\":[{}]}\n\ndata: [DONE]\n\n",
+        ),
+        (
+            ": hi\r\n\r\ndata:{\"usage\":{},\"choices\":[]}\r\n\r\ndata: x\r\n\r\n",
+            ": hi\r\n\r\ndata: x\r\n\r\n",
+        ),
+        // With a choice, without usage, or without an end: as it came.
+        (
+            "data: {\"choices\":[1],\"usage\":{}}\n\n",
+            "data: {\"choices\":[1],\"usage\":{}}\n\n",
+        ),
+        (
+            "data: {\"choices\":[],\"usage\":null}\n\n",
+            "data: {\"choices\":[],\"usage\":null}\n\n",
+        ),
+        (
+            "data: {\"choices\":[],\"usage\":{}}",
+            "data: {\"choices\":[],\"usage\":{}}",
+        ),
+        ("\n\n\nnot\rjson\r\r", "\n\n\nnot\rjson\r\r"),
+    ] {
+        for cut in 1..=stream.len() {
+            let (mut hidden, mut out) = (HiddenUsage::default(), Vec::new());
+            for piece in stream.as_bytes().chunks(cut) {
+                hidden.feed(piece, |kept| out.extend_from_slice(kept));
+            }
+            out.extend(hidden.end());
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{cut}");
+        }
     }
 }

@@ -9,11 +9,21 @@ fn minute(minute: u64, (requests, errors, refusals): (u64, u64, u64)) -> Minute 
         requests,
         errors,
         refusals,
+        spend_nano: 0,
         networks: vec![1],
         clients: vec![1],
     }
 }
 
+/// A minute in which so much was spent.
+fn spent(now: u64, spend_nano: u64) -> Minute {
+    Minute {
+        spend_nano,
+        ..minute(now, (1, 0, 0))
+    }
+}
+
+const DOLLAR: u64 = 1_000_000_000;
 const START: u64 = 29_000_000;
 const DAY: u64 = 1440;
 
@@ -37,6 +47,29 @@ fn after(minutes: u64, requests: u64) -> (Habits, u64) {
         assert_eq!(fired, [], "in minute {passed}");
     }
     (habits, START + minutes)
+}
+
+/// What is known after an hour in which so much was spent each minute.
+fn after_spending(spend_nano: u64) -> (Habits, u64) {
+    let mut habits = Habits::default();
+    for passed in 0..60 {
+        let fired = habits.close(&spent(START + passed, spend_nano), &Rules::default());
+        assert_eq!(fired, [], "in minute {passed}");
+    }
+    (habits, START + 60)
+}
+
+// ID-40
+#[test]
+fn what_was_learnt_before_there_was_a_signal_is_kept() {
+    let (mut habits, now) = after(60, 100);
+    let mut kept = serde_json::to_value(&habits).unwrap();
+    kept.as_object_mut().unwrap().remove("spend");
+    kept["fired"].as_array_mut().unwrap().truncate(6);
+    let mut read: Habits = serde_json::from_value(kept).unwrap();
+    let next = minute(now, (160, 0, 0));
+    let rules = Rules::default();
+    assert_eq!(read.look(&next, &rules), habits.look(&next, &rules));
 }
 
 /// A name, what is known and the minute that follows, what happens in it, and what fires.
@@ -76,6 +109,12 @@ fn each_signal_fires_from_its_bound_on_and_not_before() {
         ("not quite silent enough", few(9), &|now| minute(now + 30 * DAY - 2, (1, 0, 0)), &[]),
         ("after a long silence", few(9), &|now| minute(now + 30 * DAY - 1, (1, 0, 0)), &["dormant_wake"]),
         ("the first use is no waking", (Habits::default(), START), &|now| minute(now, (1, 0, 0)), &[]),
+        ("a dollar by one that spends nothing", few(60), &|now| spent(now, DOLLAR), &["spend_rate"]),
+        ("just below a dollar", few(60), &|now| spent(now, DOLLAR - 1), &[]),
+        ("a dollar before it is warm", few(59), &|now| spent(now, DOLLAR), &[]),
+        ("as much as ever", after_spending(2 * DOLLAR), &|now| spent(now, 2 * DOLLAR), &[]),
+        ("just below six tenths more", after_spending(2 * DOLLAR), &|now| spent(now, 3_199_000_000), &[]),
+        ("six tenths more", after_spending(2 * DOLLAR), &|now| spent(now, 3_200_001_000), &["spend_rate"]),
         ("nothing happened", calm(60), &|now| minute(now, (0, 0, 0)), &[]),
     ];
     for (name, (habits, now), next, want) in rows {
@@ -129,14 +168,16 @@ fn a_signal_that_is_off_never_fires_and_bounds_are_those_of_the_rules() {
         new_client: None,
         policy_probe: None,
         dormant_wake: None,
+        spend_rate: None,
         ..Rules::default()
     };
     let (mut habits, now) = after(60, 1);
     let mut wild = minute(now + 60 * DAY, (1_000_000, 1_000_000, 1_000_000));
     wild.networks = vec![7];
     wild.clients = vec![7];
+    wild.spend_nano = u64::MAX;
     assert_eq!(names(&habits.clone().look(&wild, &off)), [""; 0]);
-    assert_eq!(habits.look(&wild, &Rules::default()).len(), 6);
+    assert_eq!(habits.look(&wild, &Rules::default()).len(), 7);
     let strict = Rules {
         warmup: 1,
         request_rate: Some((1, 3)),

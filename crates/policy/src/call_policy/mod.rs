@@ -11,6 +11,7 @@ mod head;
 mod params;
 mod read;
 mod refusal;
+mod when;
 mod written;
 
 pub use bounds::{CallAsks, CallBounds, Count, check_asks};
@@ -18,8 +19,10 @@ pub use head::{HeadFacts, check_head};
 pub use params::{ParamPlace, ParamRule, ParamValue, check_query};
 pub use read::PolicyFault;
 pub use refusal::CallRefusal;
+pub use when::check_when;
 pub use written::{OnExcess, WrittenPolicy};
 
+use crate::cel::Condition;
 use crate::origin::Origin;
 use crate::permission::glob as model_glob;
 use serde::{Deserialize, Serialize, Serializer};
@@ -36,6 +39,7 @@ pub struct CallPolicy {
     /// Lower case.
     required_headers: Vec<String>,
     params: Vec<ParamRule>,
+    when: Option<Condition>,
 }
 
 impl PartialEq for CallPolicy {

@@ -2,6 +2,7 @@
 
 use super::head::METHODS;
 use super::{CallPolicy, ParamPlace, ParamRule, WrittenPolicy};
+use crate::cel::Condition;
 use crate::origin::Origin;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -111,6 +112,11 @@ impl CallPolicy {
         faults.range("max_n", written.max_n, 1..=MANY);
         faults.range("max_tools", written.max_tools, 0..=MANY);
         let params = params(&written, &mut faults);
+        let when = written.when.as_deref().map(Condition::new).transpose();
+        let when = when.unwrap_or_else(|fault| {
+            faults.add(&["when"], fault.to_string());
+            None
+        });
         if !faults.0.is_empty() {
             return Err(faults.0);
         }
@@ -120,6 +126,7 @@ impl CallPolicy {
             origins,
             required_headers,
             params,
+            when,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What a policy says no to.
 
+use crate::cel::Failed;
+
 /// The rule that a call breaks. Callers are told the class of it, and for parameters what is
 /// allowed; which policy it was stays inside.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,6 +29,10 @@ pub enum CallRefusal {
     Limit(&'static str),
     /// 400 `feature_not_allowed`; the key of the policy.
     Feature(&'static str),
+    /// 403 `policy_denied`: the condition does not hold.
+    When,
+    /// 403 `policy_denied`: it can't be said whether the condition holds.
+    WhenFailed(Failed),
 }
 
 impl CallRefusal {
@@ -43,6 +49,11 @@ impl CallRefusal {
             Self::QueryTwice(_) => "policy_query_twice",
             Self::Limit(_) => "policy_limit",
             Self::Feature(_) => "policy_feature",
+            Self::When => "policy_when",
+            Self::WhenFailed(Failed::Cost) => "policy_when_cost",
+            Self::WhenFailed(Failed::Missing) => "policy_when_missing",
+            Self::WhenFailed(Failed::Type) => "policy_when_type",
+            Self::WhenFailed(Failed::Range) => "policy_when_range",
         }
     }
 }

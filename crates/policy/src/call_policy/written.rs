@@ -84,6 +84,9 @@ pub struct WrittenPolicy {
     /// Whether calls may name addresses for the provider to fetch from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_remote_urls: Option<bool>,
+    /// A condition in CEL that must hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
 }
 
 impl WrittenPolicy {

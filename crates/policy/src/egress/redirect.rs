@@ -17,6 +17,7 @@ pub fn check_redirect(purpose: Purpose, status: u16) -> Result<(), EgressRefusal
         | Purpose::Jwks
         | Purpose::Proxy
         | Purpose::Acme
+        | Purpose::KeyService
             if (300..400).contains(&status) =>
         {
             Err(EgressReason::Redirect.into())
@@ -27,7 +28,8 @@ pub fn check_redirect(purpose: Purpose, status: u16) -> Result<(), EgressRefusal
         | Purpose::Relay
         | Purpose::Jwks
         | Purpose::Proxy
-        | Purpose::Acme => Ok(()),
+        | Purpose::Acme
+        | Purpose::KeyService => Ok(()),
     }
 }
 

@@ -21,11 +21,13 @@ pub enum Purpose {
     Proxy,
     /// An authority that certificates are ordered from.
     Acme,
+    /// A service that seals a key-encryption key and opens it.
+    KeyService,
 }
 
 impl Purpose {
     /// All purposes, for registering the metric.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Upstream,
         Self::Provider,
         Self::Webhook,
@@ -33,6 +35,7 @@ impl Purpose {
         Self::Jwks,
         Self::Proxy,
         Self::Acme,
+        Self::KeyService,
     ];
 
     /// The value of the `purpose` label.
@@ -45,6 +48,7 @@ impl Purpose {
             Self::Jwks => "jwks",
             Self::Proxy => "proxy",
             Self::Acme => "acme",
+            Self::KeyService => "key_service",
         }
     }
 }

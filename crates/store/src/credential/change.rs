@@ -28,9 +28,10 @@ const COUNT: &str = "SELECT count(*) FROM credentials";
 
 const INSERT: &str = "INSERT INTO credentials
   (id, tenant_id, project_id, provider, type, label, secret, digest, pepper_id, hint, origin, file,
-   models, excluded_models, priority, weight, is_disabled, created_at, updated_at, sealed_at)
-  VALUES ($1, $2, $3, $4, 'api_key', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17,
-   $17)";
+   models, excluded_models, headers, priority, weight, is_disabled, created_at, updated_at,
+   sealed_at)
+  VALUES ($1, $2, $3, $4, 'api_key', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+   $18, $18)";
 
 const RESEAL: &str = "UPDATE credentials SET secret = $3, digest = $4, pepper_id = $5, hint = $6,
     origin = $7, updated_at = $8, sealed_at = $8, recovered_at = $8, rests_since = NULL,
@@ -38,7 +39,7 @@ const RESEAL: &str = "UPDATE credentials SET secret = $3, digest = $4, pepper_id
   WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)";
 
 const SET_RULES: &str = "UPDATE credentials SET label = $3, models = $4, excluded_models = $5,
-    priority = $6, weight = $7, is_disabled = $8, updated_at = $9
+    priority = $6, weight = $7, is_disabled = $8, updated_at = $9, headers = $10
   WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)";
 
 const REST: &str = "UPDATE credentials SET rests_since = $3, rests_until = $4, rests_reason = $5
@@ -257,6 +258,7 @@ async fn set_rules(
         .bind(rules.weight)
         .bind(rules.is_disabled)
         .bind(millis(now))
+        .bind(row::to_json(&rules.headers)?)
         .execute(write.connection())
         .await?;
     Ok(())
@@ -286,6 +288,7 @@ async fn insert(
         .bind(&new.file)
         .bind(row::to_json(&rules.models)?)
         .bind(row::to_json(&rules.excluded_models)?)
+        .bind(row::to_json(&rules.headers)?)
         .bind(i64::from(rules.priority))
         .bind(rules.weight)
         .bind(rules.is_disabled)

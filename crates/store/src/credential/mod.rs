@@ -9,6 +9,7 @@ pub(crate) use change::delete_of_project;
 pub(crate) use read::{all, by_id};
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use tollkeep_types::{CredentialId, ProjectId, TenantId, TokenHash, WallMillis};
 
 /// Credentials of a deployment at most.
@@ -80,6 +81,8 @@ pub struct CredentialRules {
     pub models: Vec<CredentialModel>,
     /// Globs of models it does not serve.
     pub excluded_models: Vec<String>,
+    /// Fields set on calls that go out with it; names are lower case.
+    pub headers: BTreeMap<String, String>,
     /// Higher is used first.
     pub priority: i32,
     /// Share among credentials of one priority; 0 leaves it out.
@@ -94,6 +97,7 @@ impl Default for CredentialRules {
             label: String::new(),
             models: Vec::new(),
             excluded_models: Vec::new(),
+            headers: BTreeMap::new(),
             priority: 0,
             weight: 1,
             is_disabled: false,

@@ -12,7 +12,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, project_id, provider, label, secret, digest, pepper_id, hint,
-               origin, file, models, excluded_models, priority, weight, is_disabled, rests_since,
+               origin, file, models, excluded_models, headers, priority, weight, is_disabled, rests_since,
                rests_until, rests_reason, recovered_at, created_at, updated_at, sealed_at,
                last_used_at, last_error_code, last_error_at
              FROM credentials ",
@@ -153,6 +153,7 @@ fn read(row: &Row) -> Result<Credential, StoreError> {
             label: row::text(row, "label")?,
             models: row::json(row, "models")?,
             excluded_models: row::json(row, "excluded_models")?,
+            headers: row::json(row, "headers")?,
             priority: i32::try_from(priority).unwrap_or_default(),
             weight: u32::try_from(weight).unwrap_or_default(),
             is_disabled: row::value(row, "is_disabled")?,

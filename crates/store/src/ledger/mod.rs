@@ -12,6 +12,7 @@ mod chain;
 mod check;
 mod columns;
 mod fault;
+mod hold;
 mod keep;
 mod kept;
 mod load;
@@ -26,6 +27,7 @@ mod usage;
 
 pub use account::AccountRecord;
 pub use check::CheckReport;
+pub use hold::{HoldRecord, HoldStanding};
 pub use receipt::NewReceipt;
 pub use record::{CallRecord, PriceMark};
 pub(crate) use retain::USAGE_DAYS;

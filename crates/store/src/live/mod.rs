@@ -16,10 +16,12 @@ pub use usage::{Usage, UsageBatch};
 use crate::{Project, ServiceToken, Tenant, TenantStatus, Token, TokenState};
 use project::TenantRules;
 use shards::Shards;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tollkeep_types::{LineageId, ProjectId, TenantId, TokenHash, TokenId, WallMillis};
+use tollkeep_types::{
+    CredentialId, LineageId, ProjectId, TenantId, TokenHash, TokenId, WallMillis,
+};
 
 /// Every token that may be used, by the hash of its text.
 ///
@@ -31,6 +33,7 @@ pub struct LiveTokens {
     service_tokens: ServiceTokens,
     index: Mutex<Index>,
     cuts: AtomicU64,
+    cut_credentials: Mutex<VecDeque<CredentialId>>,
 }
 
 /// What changes need to know and finding does not.
@@ -70,7 +73,12 @@ pub enum Cut {
     Project(ProjectId),
     /// Those of all tokens of a tenant.
     Tenant(TenantId),
+    /// Those of all calls that went out with a credential.
+    Credential(CredentialId),
 }
+
+/// Credentials that are remembered as cut, at most: none comes back, and calls end.
+const CUT_CREDENTIALS_MAX: usize = 1_000;
 
 impl LiveTokens {
     /// The table at start-up. Where it `is_shared`, other processes grant calls of the same lines.
@@ -203,8 +211,25 @@ impl LiveTokens {
                     .filter(|live| live.tenant_id == id)
                     .for_each(|live| live.cut());
             }
+            Cut::Credential(id) => {
+                let mut known = self.cut_credentials();
+                if known.len() >= CUT_CREDENTIALS_MAX {
+                    known.pop_front();
+                }
+                known.push_back(id);
+            }
         }
         self.cuts.fetch_add(1, Ordering::Release);
+    }
+
+    fn cut_credentials(&self) -> MutexGuard<'_, VecDeque<CredentialId>> {
+        let known = self.cut_credentials.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether calls with this credential end.
+    pub fn is_credential_cut(&self, id: &CredentialId) -> bool {
+        self.cut_credentials().contains(id)
     }
 
     /// How often something was cut: another number than before means that somebody must look.

@@ -32,6 +32,8 @@ pub struct LiveToken {
     pub bindings: Bindings,
     /// What may be asked for with it, besides what its project and tenant allow.
     pub policy: Option<Arc<CallPolicy>>,
+    /// Free pairs, by which budgets may count it.
+    pub metadata: Box<[(Box<str>, Box<str>)]>,
     pub(super) digest: TokenHash,
     idle_ttl_ms: Option<u64>,
     state: AtomicU8,
@@ -88,6 +90,11 @@ impl LiveToken {
             max_requests: token.max_requests,
             bindings: token.bindings.clone(),
             policy: token.policy.clone(),
+            metadata: token
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+                .collect(),
             digest: token.secret.digest,
             idle_ttl_ms: token.idle_ttl_ms,
             created_at: token.created_at,

@@ -2,9 +2,10 @@
 
 use super::{Operator, OperatorSecrets, by_id, hex, known};
 use crate::console_session::end_of_operator;
+use crate::management_key::owner_stays;
 use crate::query::{Connection, query};
 use crate::row::{self, count, millis};
-use crate::{Conflict, Scope, Store, StoreError};
+use crate::{Conflict, LastOwner, Scope, Store, StoreError};
 use tollkeep_types::{ConsoleSessionId, TokenHash, WallMillis};
 
 /// What to change of an operator. What they may not do any more, their sessions may not either.
@@ -54,13 +55,15 @@ impl Store {
     /// Changes an operator who is as they `were` when they were looked at.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if they changed meanwhile, or somebody signs in with that name;
+    /// [`StoreError::Conflict`] if they changed meanwhile, somebody signs in with that name, or they
+    /// are the last owner and must stay;
     /// [`StoreError::NotFound`]; or the disk.
     pub async fn change_operator(
         &self,
         scope: Scope,
         was: Operator,
         change: OperatorChange,
+        last: LastOwner,
     ) -> Result<Operator, StoreError> {
         self.unattended(async move |inner| {
             let now = inner.wall.now();
@@ -78,6 +81,9 @@ impl Store {
             }
             make_change(connection, &is, &secrets, change, now).await?;
             let after = by_id(connection, scope, is.id).await?.0;
+            if is.is_owner() && !after.is_owner() && last == LastOwner::Stays {
+                owner_stays(connection, now).await?;
+            }
             write.commit(&[]).await?;
             Ok(after)
         })

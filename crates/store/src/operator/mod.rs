@@ -10,9 +10,10 @@ pub use login::{Attempt, ProviderOperator, SecondFactor};
 use crate::console_session::end_of_operator;
 use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
+use crate::management_key::owner_stays;
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
-use crate::{Conflict, Page, PageRequest, Role, Scope, Store, StoreError, tenant};
+use crate::{Conflict, LastOwner, Page, PageRequest, Role, Scope, Store, StoreError, tenant};
 use tollkeep_types::{OperatorId, TenantId, TokenHash, WallMillis};
 
 /// Operators at most, in all.
@@ -52,6 +53,13 @@ pub struct Operator {
     pub created_by: Option<String>,
     /// When they last signed in.
     pub last_login_at: Option<WallMillis>,
+}
+
+impl Operator {
+    /// Whether they may do everything, and sign in by what is known here.
+    const fn is_owner(&self) -> bool {
+        matches!(self.role, Role::Owner) && self.disabled_at.is_none() && self.has_password
+    }
 }
 
 /// What proves that it is them.
@@ -219,15 +227,24 @@ impl Store {
     /// Deletes an operator, and ends their sessions.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], or the disk.
-    pub async fn delete_operator(&self, scope: Scope, id: OperatorId) -> Result<(), StoreError> {
+    /// [`StoreError::Conflict`] if they are the last owner and must stay;
+    /// [`StoreError::NotFound`]; or the disk.
+    pub async fn delete_operator(
+        &self,
+        scope: Scope,
+        id: OperatorId,
+        last: LastOwner,
+    ) -> Result<(), StoreError> {
         self.unattended(async move |inner| {
             let mut write = inner.begin(scope).await?;
             let connection = write.connection();
-            by_id(connection, scope, id).await?;
+            let (operator, _) = by_id(connection, scope, id).await?;
             end_of_operator(connection, id, None).await?;
             let delete = query(DELETE).bind(id.to_string());
             delete.execute(connection).await?;
+            if operator.is_owner() && last == LastOwner::Stays {
+                owner_stays(connection, inner.wall.now()).await?;
+            }
             write.commit(&[]).await
         })
         .await

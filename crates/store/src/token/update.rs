@@ -33,6 +33,8 @@ pub struct TokenChange {
     pub policy: Option<Option<Arc<CallPolicy>>>,
     /// What its holder may do besides calling.
     pub permissions: Option<Vec<Permission>>,
+    /// Whether its holder may replace it.
+    pub self_rotate: Option<bool>,
     /// Free pairs.
     pub metadata: Option<BTreeMap<String, String>>,
 }
@@ -50,6 +52,7 @@ impl TokenChange {
             bindings: self.bindings.unwrap_or(token.bindings),
             policy: self.policy.unwrap_or(token.policy),
             permissions: self.permissions.unwrap_or(token.permissions),
+            self_rotate: self.self_rotate.unwrap_or(token.self_rotate),
             metadata: self.metadata.unwrap_or(token.metadata),
             ..token
         }
@@ -57,7 +60,8 @@ impl TokenChange {
 }
 
 const UPDATE: &str = "UPDATE tokens SET name = $2, owner = $3, max_requests = $4, expires_at = $5,
-    idle_ttl_ms = $6, limits = $7, bindings = $8, policy = $9, permissions = $10, metadata = $11
+    idle_ttl_ms = $6, limits = $7, bindings = $8, policy = $9, permissions = $10, metadata = $11,
+    self_rotate = $12
   WHERE id = $1";
 
 impl Store {
@@ -95,6 +99,7 @@ impl Store {
                 .bind(row::policy_text(token.policy.as_deref())?)
                 .bind(row::to_json(&token.permissions)?)
                 .bind(row::to_json(&token.metadata)?)
+                .bind(token.self_rotate)
                 .execute(connection)
                 .await?;
             let token = by_id(write.connection(), scope, id).await?;

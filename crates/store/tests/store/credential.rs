@@ -119,6 +119,7 @@ async fn what_is_changed_is_kept_and_shown() {
             name: "gpt-4o".to_owned(),
             alias: Some("fast".to_owned()),
         }],
+        headers: [("openai-organization".to_owned(), "org-1".to_owned())].into(),
         excluded_models: vec!["o3*".to_owned()],
         priority: -7,
         weight: 0,

@@ -32,6 +32,7 @@ mod sealed;
 mod secrecy;
 mod server;
 mod service_token;
+mod session;
 mod sqlite;
 mod tenancy;
 mod token;

@@ -170,6 +170,7 @@ impl Watch {
             requests: counts.requests,
             errors: counts.errors,
             refusals: counts.refusals,
+            spend_nano: counts.spend_nano,
             networks: networks.map(|ip| self.hash(&ip.to_string())).collect(),
             clients,
         }
@@ -329,6 +330,7 @@ fn judged(
             requests: line.requests,
             errors: line.errors,
             refusals: line.refusals,
+            spend_nano: line.spend_nano,
             networks: line.networks.clone(),
             clients: line.clients.clone(),
         };

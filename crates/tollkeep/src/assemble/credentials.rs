@@ -295,7 +295,8 @@ impl Credentials {
     /// How a credential is tried out; `None` if it can't be opened or its provider is gone.
     pub(crate) fn probe(&self, credential: &Credential) -> Option<CredentialProbe> {
         let secret = open(&self.chooser.keyring(), credential).ok()?;
-        self.shared.credential_probe(&credential.provider, &secret)
+        let given = (&secret, &credential.rules.headers);
+        self.shared.credential_probe(&credential.provider, given)
     }
 
     fn tell_unreadable(&self, credential: &Credential, error: &OpenError) {
@@ -383,6 +384,7 @@ fn stored(credential: &Credential, secret: Secret) -> StoredCredential {
             })
             .collect(),
         excluded_models: rules.excluded_models.clone(),
+        headers: rules.headers.clone().into_iter().collect(),
         priority: rules.priority,
         weight: rules.weight,
         rests_until: credential.rest.as_ref().map(|rest| rest.until),

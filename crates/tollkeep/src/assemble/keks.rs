@@ -20,7 +20,8 @@ const LOCAL_MAX: usize = 32;
 /// The id of `auth.encryption.key`.
 const EXTERNAL: &str = "k1";
 
-type KeyBytes = Zeroizing<[u8; 32]>;
+/// A key.
+pub(crate) type KeyBytes = Zeroizing<[u8; 32]>;
 
 /// A key and where it comes from.
 struct Kek {
@@ -42,13 +43,13 @@ pub(crate) struct Found {
     pub(crate) is_local: bool,
 }
 
-/// Finds all keys, and makes the first one where none is given from outside.
+/// Finds all keys, those that services `kept` among them, and makes the first one where none is given from outside.
 ///
 /// # Errors
 /// A key is no key, or none is given where one is required.
-pub(crate) fn find(base: &Base) -> anyhow::Result<Found> {
+pub(crate) fn find(base: &Base, kept: Vec<(String, KeyBytes)>) -> anyhow::Result<Found> {
     let settings = &base.settings;
-    let mut all = external(settings)?;
+    let mut all = external(settings, kept)?;
     let folder = folder(settings);
     let mut local = local(&folder)?;
     // A file whose key was moved into the settings is not needed any more.
@@ -97,7 +98,7 @@ fn on_a_ring(mut all: Vec<Kek>) -> anyhow::Result<Keyring> {
 }
 
 /// Those of the settings.
-fn external(settings: &Settings) -> anyhow::Result<Vec<Kek>> {
+fn external(settings: &Settings, mut kept: Vec<(String, KeyBytes)>) -> anyhow::Result<Vec<Kek>> {
     let mut all = Vec::new();
     for kek in &settings.vault.keks {
         let state = match kek.state {
@@ -105,9 +106,16 @@ fn external(settings: &Settings) -> anyhow::Result<Vec<Kek>> {
             KekUse::DecryptOnly => KekState::DecryptOnly,
             KekUse::Retired => continue,
         };
-        let key = kek.key.as_ref().context("a key without its text")?;
+        let bytes = if let Some(key) = &kek.key {
+            parsed(&kek.id, key)?
+        } else if let Some(at) = kept.iter().position(|(id, _)| *id == kek.id) {
+            kept.swap_remove(at).1
+        } else {
+            // One of a service that was never made seals nothing.
+            continue;
+        };
         all.push(Kek {
-            bytes: parsed(&kek.id, key)?,
+            bytes,
             id: kek.id.clone(),
             source: kek.source.as_str(),
             state,

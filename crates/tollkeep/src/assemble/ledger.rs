@@ -2,10 +2,14 @@
 //! force when they change.
 
 use super::Base;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tollkeep_gateway::{Holds, HoldsKeeper, HoldsParts};
+use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
+use tollkeep_gateway::{Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
+use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Budget;
+use tollkeep_store::ledger::CallRecord;
 use tollkeep_store::{BudgetRecord, Store};
 use tollkeep_types::ReplicaId;
 
@@ -22,7 +26,12 @@ pub(crate) struct Budgeting {
 
 impl Budgeting {
     /// Starts the keeper of holds.
-    pub(crate) fn start(base: &Base, store: &Store, holds: &Arc<Holds>) -> Self {
+    pub(crate) fn start(
+        base: &Base,
+        store: &Store,
+        holds: &Arc<Holds>,
+        audit: Option<&Arc<Logger>>,
+    ) -> Self {
         let records = store.budgets_in_use();
         let mut boot = [0; 8];
         base.entropy.fill(&mut boot);
@@ -34,7 +43,7 @@ impl Budgeting {
             boot: u64::from_be_bytes(boot) >> 1,
             budgets: budgets(&records),
             flush: base.settings.ledger.flush_ms,
-            on_money: Box::new(|notice| tracing::info!("ledger: {notice:?}")),
+            on_money: on_money(base, audit),
         };
         let (keeper, writer) = HoldsKeeper::new(parts);
         tokio::spawn(keeper.serve());
@@ -69,6 +78,76 @@ impl Budgeting {
 
 fn budgets(records: &[BudgetRecord]) -> Vec<Budget> {
     records.iter().map(|record| record.budget.clone()).collect()
+}
+
+/// What is recorded of money, in the audit log.
+fn on_money(base: &Base, audit: Option<&Arc<Logger>>) -> OnMoney {
+    let (clock, audit) = (Arc::clone(&base.clock), audit.map(Arc::clone));
+    Box::new(move |money| {
+        if let Money::Broken { hold } = money {
+            tracing::error!("The ledger's rows and the gateway disagree about {hold:?}");
+        }
+        let (Some(audit), Some(event)) = (&audit, event(money)) else {
+            return;
+        };
+        if let Err(error) = audit.enqueue(&event.at(clock.wall())) {
+            tracing::warn!("What became of money was not recorded: {error}");
+        }
+    })
+}
+
+fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
+    let made = |action, outcome| Event::new(action, Actor::System, outcome);
+    let id = |id: &dyn Display| Value::OwnedWord(id.to_string().into());
+    let nano = |amount: Amount| Value::Number(u64::try_from(amount.units()).unwrap_or(0));
+    Some(match *money {
+        Money::Ended { hold, end, record } => {
+            let action = match end.quality {
+                Some(_) => Action::MoneySettle,
+                None => Action::MoneyRelease,
+            };
+            let mut event = of_call(made(action, Outcome::Success), record)
+                .with_detail(Key::Hold, id(&hold))
+                .with_detail(Key::Amount, nano(end.actual.cost))
+                .with_detail(Key::Bound, nano(end.bound.cost));
+            if let Some(quality) = end.quality {
+                event = event.with_detail(Key::Quality, Value::Word(quality.as_str()));
+            }
+            event
+        }
+        Money::Threshold { budget, percent } => {
+            let action = if percent >= 100 {
+                Action::BudgetExhausted
+            } else {
+                Action::BudgetThreshold
+            };
+            made(action, Outcome::Success)
+                .with_detail(Key::Budget, id(&budget))
+                .with_detail(Key::Percent, Value::Number(percent.into()))
+        }
+        Money::LeaseLost { lease, rest } => made(Action::MoneyLeaseLost, Outcome::Error)
+            .with_detail(Key::Lease, id(&lease))
+            .with_detail(Key::Amount, nano(rest)),
+        Money::Overrun { hold, record } => {
+            of_call(made(Action::LedgerOverrun, Outcome::Error), record)
+                .with_detail(Key::Hold, id(&hold))
+        }
+        Money::Broken { .. } => return None,
+    })
+}
+
+/// What is known of the call.
+fn of_call<'m>(event: Event<'m>, record: Option<&'m CallRecord>) -> Event<'m> {
+    let Some(record) = record else { return event };
+    let event = event
+        .with_tenant_id(record.tenant)
+        .with_project_id(record.project)
+        .with_request_id(record.request)
+        .with_detail(Key::Provider, Value::Word(&record.provider));
+    event.with_detail(
+        Key::Model,
+        Value::Text(record.model_requested.as_str().into()),
+    )
 }
 
 /// Who this is. A file has one process at a time, which is the same replica at each start; those that

@@ -18,6 +18,7 @@ mod file_modes;
 mod host;
 mod jwks;
 mod keks;
+mod key_service;
 mod ledger;
 mod memory;
 mod ordered;
@@ -159,7 +160,7 @@ fn start_by(
     let store = control.block_on(store::open(&base))?;
     let budgets = control.block_on(budgets::keep_those_of(&store, &base.settings));
     budgets.map_err(|faults| Failed::new(exit::INVALID, faults.to_string()))?;
-    let vault = control.block_on(vault::open(&base, &store))?;
+    let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
     let audit = audit::open(&base, &vault)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
@@ -366,11 +367,16 @@ pub(crate) struct Others {
 }
 
 impl Bound {
-    fn split(self) -> (Addresses, Vec<Vec<TcpListener>>, Others) {
-        let at = self.at.clone();
+    /// Every address, for the self-connection rule.
+    fn own(&self) -> Vec<SocketAddr> {
         let doors = self.at.doors.iter().copied();
         let own = doors.chain(self.at.management).chain(self.at.metrics);
-        let own = own.flat_map(host::every_address).collect();
+        own.flat_map(host::every_address).collect()
+    }
+
+    fn split(self) -> (Addresses, Vec<Vec<TcpListener>>, Others) {
+        let at = self.at.clone();
+        let own = self.own();
         (
             at,
             self.data,

@@ -59,7 +59,7 @@ impl Live {
             reloader: Arc::new(reloader),
             shared: Arc::clone(shared),
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
-            budgeting: Budgeting::start(base, store, &shared.holds),
+            budgeting: Budgeting::start(base, store, &shared.holds, audit),
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
             chooser: Arc::clone(&vault.chooser),

@@ -2,9 +2,11 @@
 
 use super::Base;
 use super::keks::{self, Found};
+use super::key_service::{self, Missing};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_admin::{KekRefused, KnownKek, Survey};
@@ -65,8 +67,9 @@ pub(crate) struct Chooser {
 /// # Errors
 /// No key-encryption key where one is required, the wrong one, or one that does not open the
 /// store.
-pub(crate) async fn open(base: &Base, store: &Store) -> anyhow::Result<Vault> {
-    let found = keks::find(base)?;
+pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyhow::Result<Vault> {
+    let kept = key_service::open(base, store, own, Missing::Make).await?;
+    let found = keks::find(base, kept)?;
     let keyring = chosen(&found, store).await?;
     let survey = Survey::take(store, &keyring).await?;
     verify(base, store, (&keyring, Checks::Kept), &survey).await?;
@@ -152,7 +155,8 @@ fn check_name(kek: &str) -> String {
 /// # Errors
 /// As [`open`], but for what only the process itself misses.
 pub(crate) async fn inspect(base: &Base, store: &Store) -> anyhow::Result<Survey> {
-    let found = keks::find(base)?;
+    let kept = key_service::open(base, store, &[], Missing::LeaveOut).await?;
+    let found = keks::find(base, kept)?;
     let keyring = chosen(&found, store).await?;
     let survey = Survey::take(store, &keyring).await?;
     verify(base, store, (&keyring, Checks::Read), &survey).await?;

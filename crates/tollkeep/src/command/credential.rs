@@ -1,6 +1,7 @@
 //! `tollkeep credential …`
 
 use super::client::Client;
+use super::noun::All;
 use super::token::{confirm, path_segment};
 use super::{Connection, output, secret_input};
 use crate::exit::{self, Failed};
@@ -19,6 +20,12 @@ pub(crate) enum Credential {
     Get(One),
     /// Add one; its secret comes from a file, from standard input, or is asked for
     Add(Add),
+    /// List them in the order in which they are used
+    Pool(All),
+    /// List providers, and how each is doing
+    Providers(All),
+    /// Replace all of a provider by others: what is not given is deleted
+    Replace(Replace),
     /// Change how one is used
     Update(Update),
     /// Give one another secret, from a file, from standard input, or asked for
@@ -80,6 +87,9 @@ struct Rules {
     /// A glob of models it does not serve; again for more
     #[arg(long = "exclude", value_name = "GLOB")]
     excluded: Vec<String>,
+    /// A field set on calls that go out with it; again for more
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
+    headers: Vec<(String, String)>,
     /// Higher is used first
     #[arg(long, allow_hyphen_values = true)]
     priority: Option<i64>,
@@ -107,6 +117,21 @@ pub(crate) struct Add {
     rules: Rules,
     #[command(flatten)]
     secret: SecretFrom,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// The credentials that a provider has from now on.
+#[derive(Args, Debug)]
+pub(crate) struct Replace {
+    /// The provider, by its name in the settings
+    provider: String,
+    /// A file whose first line is the secret of one; may be given again
+    #[arg(long = "secret-file", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -156,6 +181,9 @@ pub(crate) struct Cooldown {
 pub(crate) struct Delete {
     /// Its id, `crd_…`
     id: String,
+    /// End the calls that are on their way with it; else they finish
+    #[arg(long)]
+    cut: bool,
     /// Don't ask
     #[arg(long)]
     yes: bool,
@@ -215,6 +243,9 @@ impl Credential {
                 Ok(())
             }
             Self::Add(add) => add.run(),
+            Self::Pool(all) => pool(&all.connection),
+            Self::Providers(all) => providers(&all.connection),
+            Self::Replace(replace) => replace.run(),
             Self::Update(update) => update.run(),
             Self::Rotate(rotate) => {
                 let client = Client::new(&rotate.connection)?;
@@ -243,7 +274,8 @@ impl Credential {
                 if !delete.yes {
                     confirm(&format!("Delete {} and its secret for good?", delete.id))?;
                 }
-                Client::new(&delete.connection)?.delete(&place(&delete.id, ""))?;
+                let behind = if delete.cut { "?in_flight=cut" } else { "" };
+                Client::new(&delete.connection)?.delete(&place(&delete.id, behind))?;
                 eprintln!("{} is deleted.", delete.id);
                 Ok(())
             }
@@ -301,6 +333,84 @@ impl Add {
     }
 }
 
+const POOL: &[(&str, &str)] = &[
+    ("PROVIDER", "/provider"),
+    ("CREDENTIAL", "/id"),
+    ("PRIORITY", "/priority"),
+    ("WEIGHT", "/weight"),
+    ("STATUS", "/status"),
+    ("IN USE", "/in_use"),
+    ("LAST ERROR", "/last_error_code"),
+];
+
+/// A row for each credential, with its provider.
+fn pool(connection: &Connection) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for provider in told(connection, "load_balancing")? {
+        let own = provider.get("credentials").and_then(Value::as_array);
+        for credential in own.into_iter().flatten() {
+            let mut row = credential.clone();
+            if let Some(members) = row.as_object_mut() {
+                let name = provider.get("provider").cloned().unwrap_or_default();
+                members.insert("provider".to_owned(), name);
+            }
+            rows.push(row);
+        }
+    }
+    output::list(&rows, connection.json, POOL);
+    Ok(())
+}
+
+const PROVIDERS: &[(&str, &str)] = &[
+    ("PROVIDER", "/provider"),
+    ("ENABLED", "/enabled"),
+    ("HEALTHY", "/healthy"),
+    ("BREAKER", "/breaker"),
+];
+
+fn providers(connection: &Connection) -> anyhow::Result<()> {
+    output::list(&told(connection, "providers")?, connection.json, PROVIDERS);
+    Ok(())
+}
+
+/// The providers that a status of the pool tells of.
+fn told(connection: &Connection, what: &str) -> anyhow::Result<Vec<Value>> {
+    let told = Client::new(connection)?.get(&format!("/v0/operations/{what}/status"))?;
+    let providers = told.get("providers").and_then(Value::as_array);
+    Ok(providers.cloned().unwrap_or_default())
+}
+
+impl Replace {
+    fn run(self) -> anyhow::Result<()> {
+        if !self.yes {
+            confirm(&format!(
+                "Delete all other credentials of {} for good?",
+                self.provider
+            ))?;
+        }
+        let mut auths = Vec::new();
+        for file in &self.files {
+            let secret = secret_input::read("Secret", Some(file))?;
+            auths.push(json!({ "token": secret.expose() }));
+        }
+        let path = format!("/v0/management/auths/{}", path_segment(&self.provider));
+        let client = Client::new(&self.connection)?;
+        let told = client.put(&path, &json!({ "auths": auths }))?;
+        let rows = told.get("auths").and_then(Value::as_array);
+        let rows = rows.map(Vec::as_slice).unwrap_or_default();
+        output::list(rows, self.connection.json, OF_SET);
+        Ok(())
+    }
+}
+
+const OF_SET: &[(&str, &str)] = &[
+    ("ID", "/id"),
+    ("PROVIDER", "/provider"),
+    ("PRIORITY", "/priority"),
+    ("STATUS", "/status"),
+    ("SECRET", "/token_hint"),
+];
+
 impl Update {
     fn run(self) -> anyhow::Result<()> {
         let mut body = self.rules.body();
@@ -312,6 +422,11 @@ impl Update {
         output::one(&changed, self.connection.json, MEMBERS);
         Ok(())
     }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("want `NAME=VALUE`")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Rules {
@@ -328,6 +443,13 @@ impl Rules {
         }
         if !self.excluded.is_empty() {
             body.insert("excluded_models".to_owned(), json!(self.excluded));
+        }
+        if !self.headers.is_empty() {
+            let headers = self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_str().into()));
+            body.insert("headers".to_owned(), Value::Object(headers.collect()));
         }
         body.extend(self.priority.map(|it| ("priority".to_owned(), it.into())));
         body.extend(self.weight.map(|it| ("weight".to_owned(), it.into())));

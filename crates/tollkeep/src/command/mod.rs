@@ -13,9 +13,11 @@ mod credential;
 mod demo;
 mod doctor;
 mod given;
+mod hold;
 mod ip;
 mod job;
 mod key;
+mod ledger;
 mod lockout;
 mod logs;
 mod maintenance;
@@ -136,12 +138,18 @@ enum Command {
     /// Limits of what calls may cost or use
     #[command(subcommand, alias = "budgets")]
     Budget(budget::Budget),
+    /// What is taken aside for calls, and what nobody told the cost of
+    #[command(subcommand, alias = "holds")]
+    Hold(hold::Hold),
     /// What calls used and cost
     #[command(subcommand)]
     Usage(usage::Usage),
     /// What somebody has spent, and the budgets that count it
     #[command(subcommand)]
     Spend(usage::Spend),
+    /// The rows of money
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     /// Addresses that may or may not come
     #[command(subcommand)]
     Ip(ip::Ip),
@@ -232,8 +240,10 @@ impl Cli {
             Command::Cache(cache) => cache.run(),
             Command::Price(price) => price.run(),
             Command::Budget(budget) => budget.run(),
+            Command::Hold(hold) => hold.run(),
             Command::Usage(usage) => usage.run(),
             Command::Spend(spend) => spend.run(),
+            Command::Ledger(ledger) => ledger.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
             Command::Maintenance(maintenance) => maintenance.run(),

@@ -17,7 +17,7 @@ pub(super) struct Noun {
 #[derive(Args, Debug)]
 pub(crate) struct All {
     #[command(flatten)]
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// One of them.

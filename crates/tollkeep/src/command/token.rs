@@ -150,6 +150,9 @@ pub(crate) struct Update {
     idle_ttl: Option<String>,
     #[command(flatten)]
     limits: Limits,
+    /// Whether its holder may replace it
+    #[arg(long, action = clap::ArgAction::Set, value_name = "true|false")]
+    self_rotate: Option<bool>,
     /// Inherit all rate limits
     #[arg(long, conflicts_with_all = ["requests_per_second", "requests_per_minute", "burst", "concurrency"])]
     no_limits: bool,
@@ -357,6 +360,7 @@ impl Update {
             ("max_requests", self.max_requests.map(Into::into)),
             ("ttl", self.ttl.map(Into::into)),
             ("idle_ttl", idle_ttl),
+            ("self_rotate", self.self_rotate.map(Into::into)),
             ("limits", self.limits.body().or(no_limits)),
             (
                 "bindings",

@@ -29,7 +29,7 @@ fn every_member_of_a_token_is_written_shown_and_in_force_on_the_next_call() {
     let members = json!({
         "name": "n", "owner": "alice", "idle_ttl": "2h", "max_requests": 50, "limits": {"burst": 9},
         "bindings": {"models": ["gpt-*"]}, "policy": {"allowed_models": ["gpt-4o"]},
-        "permissions": ["usage.read"], "metadata": {"team": "a"},
+        "permissions": ["usage.read"], "metadata": {"team": "a"}, "self_rotate": true,
     });
     let (status, changed) = patch(&gateway, &path, &members);
     assert_eq!(status, 200, "{changed}");
@@ -37,6 +37,10 @@ fn every_member_of_a_token_is_written_shown_and_in_force_on_the_next_call() {
     for (name, value) in members.as_object().unwrap() {
         assert_eq!((&shown[name], &changed[name]), (value, value), "{name}");
     }
+    let told = gateway.audit_line("the change", |line| line["action"] == "token.update");
+    let want =
+        "name,owner,max_requests,idle_ttl,limits,bindings,policy,permissions,self_rotate,metadata";
+    assert_eq!(told["details"]["changed"], want, "{told}");
     for (change, back, status) in [
         (
             json!({"bindings": {"models": ["o3"]}}),
@@ -94,7 +98,13 @@ fn what_can_not_be_taken_changes_nothing_and_is_told_with_its_place() {
             json!({"permissions": ["root"]}),
             "/permissions",
         ),
-        (&token, json!({"policy": {"when": "true"}}), "/policy/when"),
+        (
+            &token,
+            json!({"permissions": ["debug.routing"]}),
+            "/permissions",
+        ),
+        (&token, json!({"self_rotate": 1}), "/self_rotate"),
+        (&token, json!({"policy": {"when": "tru"}}), "/policy/when"),
         (&token, json!({"policy": {"max_n": 0}}), "/policy/max_n"),
         (&token, json!({"policy": []}), "/policy"),
         (
@@ -242,7 +252,7 @@ fn everything_is_changed_by_commands_too() {
         gateway.cli(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let token = done(&cli(
-        "token update ID --idle-ttl 2h --burst 3 --policy {\"allowed_models\":[\"gpt-*\"]} --bindings {\"methods\":[\"POST\"]} --permission usage.read --metadata team=a --owner bob",
+        "token update ID --idle-ttl 2h --burst 3 --policy {\"allowed_models\":[\"gpt-*\"]} --bindings {\"methods\":[\"POST\"]} --permission usage.read --metadata team=a --owner bob --self-rotate true",
     ));
     assert_eq!(
         (&token["idle_ttl"], &token["limits"]),
@@ -259,6 +269,7 @@ fn everything_is_changed_by_commands_too() {
         (&token["permissions"], &token["metadata"], &token["owner"]),
         (&json!(["usage.read"]), &json!({"team": "a"}), &json!("bob"))
     );
+    assert_eq!(token["self_rotate"], true);
     let token = done(&cli(
         "token update ID --idle-ttl none --no-limits --policy none --bindings none --permission none",
     ));

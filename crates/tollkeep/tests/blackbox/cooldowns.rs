@@ -5,7 +5,9 @@ use crate::operators::{ask, code};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use tollkeep_testkit::{Gateway, MANAGEMENT_KEY, Origin, Step};
+use tollkeep_testkit::{
+    BodyEnd, Gate, Gateway, MANAGEMENT_KEY, Origin, PATIENCE, Step, chunk, chunked_head,
+};
 
 const BODY: &str = r#"{"model":"m","messages":[]}"#;
 const PLACE: &str = "/api/v1/cooldowns";
@@ -167,4 +169,85 @@ fn a_deleted_project_takes_the_credentials_along_that_were_its_own() {
     gateway.audit_line("its deletion", |event| {
         event["action"] == "credential.delete" && event["details"]["name"] == stored["id"]
     });
+}
+
+/// A stream that began and goes on until the gate opens.
+fn began(gate: &Gate) -> Vec<Step> {
+    vec![
+        chunked_head("text/event-stream"),
+        chunk(b"data: {\"choices\":[]}\n\n"),
+        Step::Wait(gate.clone()),
+        chunk(b"data: [DONE]\n\n"),
+        chunk(b""),
+    ]
+}
+
+// ID-70
+#[test]
+fn calls_on_their_way_with_a_deleted_credential_finish_or_are_cut_as_it_is_said() {
+    let gate = Gate::default();
+    let answering = gate.clone();
+    let origin = Origin::start(move |request| match request.field("authorization") {
+        Some(key) if key.contains("hangs") => vec![Step::Hang],
+        _ => began(&answering),
+    });
+    let (gateway, token) = llm(&origin, "openai", "");
+    let add = |secret: &str, priority: i32| {
+        let body = json!({ "provider": "openai", "secret": secret, "priority": priority });
+        let (status, made) = gateway.api("POST", "/api/v1/credentials", Some(&body));
+        assert_eq!(status, 201, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let body = r#"{"model":"m","stream":true,"messages":[]}"#;
+    let open = || {
+        let mut client = gateway.connect();
+        assert!(client.send(&chat(&token, body)));
+        let mut answer = client.head(PATIENCE).unwrap();
+        assert_eq!(answer.status, 200);
+        assert!(client.piece(&mut answer).is_some());
+        (client, answer)
+    };
+    let other = open();
+    let first = add("sk-first-4kfX0wq8Zt2LsV7pQm", 5);
+    let (mut client, mut answer) = open();
+    cli(&gateway, &format!("credential delete {first} --cut --yes"));
+    let told = client.piece(&mut answer).unwrap();
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(told.contains("credential_unavailable"), "{told}");
+    assert!(client.piece(&mut answer).is_none());
+    assert_eq!(answer.end, BodyEnd::Whole, "in an orderly way");
+
+    // One whose answer has not begun is told so too.
+    let hangs = add("sk-hangs-4kfX0wq8Zt2LsV7pQm", 5);
+    let before = origin.count();
+    let mut waiting = gateway.connect();
+    assert!(waiting.send(&chat(&token, body)));
+    origin.wait_for(before + 1);
+    let place = format!("DELETE /v0/management/auths/openai?id={hangs}&in_flight=cut");
+    assert_eq!(ask(&gateway, MANAGEMENT_KEY, &place, None).status, 200);
+    let refused = waiting.answer(PATIENCE).unwrap();
+    let code = refused.json()["error"]["code"].clone();
+    assert_eq!(
+        (refused.status, code),
+        (503, json!("credential_unavailable"))
+    );
+
+    // Others go on, and so does one of whose credential nothing was said.
+    let second = add("sk-second-4kfX0wq8Zt2LsV7pQm", 5);
+    let finishing = open();
+    cli(&gateway, &format!("credential delete {second} --yes"));
+    let bad = format!("DELETE /api/v1/credentials/{second}?in_flight=never");
+    assert!(matches!(
+        ask(&gateway, MANAGEMENT_KEY, &bad, None).status,
+        400 | 422
+    ));
+    gate.open();
+    for (mut client, mut answer) in [other, finishing] {
+        let mut rest = Vec::new();
+        while let Some(piece) = client.piece(&mut answer) {
+            rest.extend(piece);
+        }
+        assert_eq!(answer.end, BodyEnd::Whole);
+        assert!(rest.ends_with(b"data: [DONE]\n\n"));
+    }
 }

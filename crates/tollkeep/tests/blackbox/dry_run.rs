@@ -66,7 +66,7 @@ fn no_operation_changes_anything_when_it_is_tried() {
     });
     let document = document(&world.gateway);
     let before = seen(&world, &document);
-    let mut done = Vec::new();
+    let (mut done, mut unseen) = (Vec::new(), Vec::new());
     for operation in operations(&document) {
         let id = operation.id.trim_end_matches("_v0").to_owned();
         let row = ROWS.iter().find(|row| row.0 == id).unwrap();
@@ -89,11 +89,14 @@ fn no_operation_changes_anything_when_it_is_tried() {
             assert_eq!(event["details"]["dry_run"], true, "{name}: {event}");
             done.push(id);
         }
-        let after = seen(&world, &document);
-        for (before, after) in before.iter().zip(&after) {
-            assert_eq!(before, after, "{name}");
+        // Everything is a lot to read each time.
+        unseen.push(name);
+        if unseen.len() == 8 {
+            assert_eq!(before, seen(&world, &document), "one of {unseen:?}");
+            unseen.clear();
         }
     }
+    assert_eq!(before, seen(&world, &document), "one of {unseen:?}");
     assert!(done.len() > 20, "{done:?}");
     for id in [
         "project_create",

@@ -286,6 +286,38 @@ fn who_hangs_up_is_charged_what_the_upstream_bills() {
     );
 }
 
+// LED-23 LLM-D34
+#[test]
+fn a_stream_is_charged_by_its_usage_though_its_caller_did_not_ask_to_be_told() {
+    let origin = Origin::start(move |request| {
+        let asked: Value = serde_json::from_slice(&request.body).unwrap();
+        let mut steps = vec![chunked_head("text/event-stream"), delta("hello")];
+        let mut end = end_of_stream(9, 33);
+        if asked["stream_options"]["include_usage"] != true {
+            end.remove(1);
+        }
+        steps.extend(end);
+        steps
+    });
+    let (gateway, token) = llm(&origin, "openai", PRICES);
+    let id = budget(
+        &gateway,
+        &json!({"unit": "usd", "limit": "$0.01", "durability": "strict"}),
+    );
+    let mut call: Value = serde_json::from_str(&body(true)).unwrap();
+    let silent = gateway.call(&chat(&token, &call.to_string())).text();
+    assert!(
+        silent.contains("hello") && silent.ends_with("data: [DONE]\n\n"),
+        "{silent}"
+    );
+    assert!(!silent.contains("usage"), "{silent}");
+    settled(&gateway, &id, 9 + 33);
+    call["stream_options"] = json!({"include_usage": true});
+    let told = gateway.call(&chat(&token, &call.to_string())).text();
+    assert!(told.contains("\"total_tokens\":42"), "{told}");
+    settled(&gateway, &id, 2 * (9 + 33));
+}
+
 fn eventually_line(gateway: &Gateway) -> Value {
     eventually("a usage line", || gateway.usage_lines().pop())
 }

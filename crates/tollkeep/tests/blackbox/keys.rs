@@ -372,6 +372,49 @@ fn a_key_kept_to_addresses_or_with_an_end_gives_nothing_beyond_them() {
 
 // ID-52
 #[test]
+fn a_person_with_a_password_is_an_owner_too() {
+    let gateway = models(&Origin::plain())
+        .without_env("TOLLKEEP_MANAGEMENT_KEY")
+        .start();
+    let file = gateway.data_dir().join("first-management-key");
+    let first = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+    let by_key = |start: &str, body: Option<Value>| ask(&gateway, &first, start, body.as_ref());
+    let id = by_key("GET /api/v1/whoami", None).json()["id"].clone();
+    let person = |name: &str, password: Option<&str>| {
+        let body = json!({ "name": name, "role": "owner", "password": password });
+        let made = by_key("POST /api/v1/operators", Some(body));
+        assert_eq!(made.status, 201, "{}", made.text());
+        made.json()["id"].as_str().unwrap().to_owned()
+    };
+    let revoke = format!("POST /api/v1/keys/{}/revoke", id.as_str().unwrap());
+    // Who has no password can't sign in.
+    person("nobody", None);
+    assert_eq!(code(&by_key(&revoke, Some(json!({})))), "last_owner");
+    let anna = person("anna", Some("a-Long-enough-word-7"));
+    assert_eq!(by_key(&revoke, Some(json!({}))).status, 200);
+    // Now she is the last one.
+    let local = |arguments: &[&str]| gateway.cli(arguments).status.code();
+    assert_eq!(local(&["operator", "disable", &anna, "--yes"]), Some(6));
+    assert_eq!(
+        local(&["operator", "update", &anna, "--role", "viewer"]),
+        Some(6)
+    );
+    assert_eq!(local(&["operator", "delete", &anna, "--yes"]), Some(6));
+    assert_eq!(
+        local(&["operator", "update", &anna, "--email", "a@b.example"]),
+        Some(0)
+    );
+    let gateway = gateway.restart().unwrap();
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(kept.trim(), first, "no further key was made");
+    let made = gateway.cli(&["key", "create", "second", "--role", "owner"]);
+    assert!(made.status.success(), "{made:?}");
+    let gone = gateway.cli(&["operator", "delete", &anna, "--yes"]);
+    assert!(gone.status.success(), "{gone:?}");
+}
+
+// ID-52
+#[test]
 fn the_last_owner_stays() {
     let gateway = models(&Origin::plain())
         .without_env("TOLLKEEP_MANAGEMENT_KEY")

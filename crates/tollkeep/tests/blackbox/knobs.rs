@@ -572,18 +572,6 @@ const ELSEWHERE: &[Elsewhere] = &[
         "what_is_read_at_start_only_is_refused_as_a_whole_and_named",
     ),
     (
-        &[
-            "server.rate_limit_classes.strict.requests",
-            "server.rate_limit_classes.strict.window",
-            "server.rate_limit_classes.strict.burst",
-            "server.rate_limit_classes.strict.global.requests",
-            "server.rate_limit_classes.strict.global.window",
-            "server.rate_limit_classes.strict.global.burst",
-        ],
-        include_str!("strict_limit.rs"),
-        "each_part_of_the_limit_is_a_setting_that_a_reload_turns",
-    ),
-    (
         &["server.limits.request_body_memory_bytes_max"],
         include_str!("limits.rs"),
         "bodies_held_in_memory_have_a_common_budget",
@@ -629,7 +617,8 @@ const ELSEWHERE: &[Elsewhere] = &[
 ];
 
 /// Left to the tests of these parts.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
+    "server.rate_limit_classes",
     "server.tls",
     "server.timeouts.tls",
     "server.http2",

@@ -171,7 +171,7 @@ fn a_faulty_body_ends_the_upstreams_connection_before_it_looks_whole() {
 fn a_caller_who_goes_away_or_stops_ends_the_upstreams_connection() {
     let origin = Origin::plain();
     let config = config(&origin.url(), "", "");
-    let config = format!("{config}").replace("{}", "{ timeouts: { body_ms: 300 } }");
+    let config = config.replace("{}", "{ timeouts: { body_ms: 300 } }");
     let gateway = start_of(config);
     let begun = |mut body: Vec<u8>| {
         body.truncate(body.len() - 3);

@@ -110,6 +110,11 @@ impl Judge {
 
     /// What two replicas counted in that minute, as it is now.
     async fn counted(&self, line: LineageId, (minute, requests): (u64, u64)) {
+        self.spent(line, (minute, requests), 0).await;
+    }
+
+    /// The same, with what each of them saw spent.
+    async fn spent(&self, line: LineageId, (minute, requests): (u64, u64), spend_nano: u64) {
         for (replica, requests) in [("a", requests / 2), ("b", requests - requests / 2)] {
             let counted = LineMinute {
                 minute,
@@ -117,6 +122,7 @@ impl Judge {
                 requests,
                 errors: 0,
                 refusals: 0,
+                spend_nano,
                 networks: vec![1],
                 clients: vec![1],
             };
@@ -192,6 +198,41 @@ async fn what_replicas_count_is_judged_together_once_and_over_a_restart() {
         2,
         "a quarter of an hour later"
     );
+}
+
+// ID-40 ID-41
+#[tokio::test]
+async fn what_replicas_spend_is_judged_together() {
+    const CENT: u64 = 10_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(HandClock(AtomicU64::new(START * 60_000)));
+    let judge = judge(folder.path(), &clock).await;
+    let token = judge.token().await;
+    for (yaml, floor, action, want) in [
+        ("", 50 * CENT, "spend_rate", TokenState::Active),
+        (
+            "anomaly: { signals: { spend_rate: { action: suspend, floor: \"$0.50\", sigma: 9 } } }",
+            25 * CENT,
+            "spend_rate",
+            TokenState::Suspended,
+        ),
+    ] {
+        let rules = rules(folder.path(), yaml);
+        let from = START + judge.fired(action) * 1_000;
+        for passed in 0..60 {
+            judge.spent(token.lineage, (from + passed, 2), CENT).await;
+            clock.set(from + passed + 2);
+            judge.at(&rules, (from + passed + 2) * 60_000).await;
+        }
+        let (before, now) = (judge.fired(action), from + 61);
+        judge.spent(token.lineage, (now, 2), floor - 1).await;
+        judge.at(&rules, now * 60_000 + 1_000).await;
+        assert_eq!(judge.fired(action), before, "{yaml}: below its floor");
+        judge.spent(token.lineage, (now, 2), floor).await;
+        judge.at(&rules, now * 60_000 + 2_000).await;
+        assert_eq!(judge.fired(action), before + 1, "{yaml}");
+        assert_eq!(judge.status(&token).await, want, "{yaml}");
+    }
 }
 
 // ID-40

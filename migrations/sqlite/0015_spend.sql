@@ -1,0 +1,3 @@
+-- What the calls of a line cost in a minute: more than usual is unusual.
+
+ALTER TABLE line_minutes ADD COLUMN spend_nano INTEGER NOT NULL DEFAULT 0;
