@@ -252,29 +252,17 @@ impl CredentialPool {
         Err(NoCredential::Cooling(met, until))
     }
 
-    /// What is known of each, by its name and, if it is of the store, its id.
-    pub(crate) fn states(
-        &self,
-        mut see: impl FnMut((String, Option<CredentialId>), &CredentialState),
-    ) {
+    /// What is known of each.
+    pub(crate) fn states(&self, mut see: impl FnMut(&CredentialName, &CredentialState)) {
         for credential in self.all.load().iter() {
-            see(credential.name.told(), &credential.state);
-        }
-    }
-
-    /// What is known of each of the store's.
-    pub(crate) fn stored_states(&self, mut see: impl FnMut(CredentialId, &Arc<CredentialState>)) {
-        for credential in self.all.load().iter() {
-            if let CredentialName::Stored(id) = &credential.name {
-                see(*id, &credential.state);
-            }
+            see(&credential.name, &credential.state);
         }
     }
 }
 
 impl CredentialName {
-    /// As operators know it.
-    fn told(&self) -> (String, Option<CredentialId>) {
+    /// As operators know it: its name in the settings or its id.
+    pub(crate) fn told(&self) -> (String, Option<CredentialId>) {
         match self {
             Self::Configured(name) => (name.to_string(), None),
             Self::Stored(id) => (id.to_string(), Some(*id)),

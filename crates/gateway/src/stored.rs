@@ -1,7 +1,7 @@
 //! The credentials that the store keeps, where the data plane finds them: beside those of the
 //! settings, in the pools of the plan in force.
 
-use crate::credentials::{CredentialPool, StoredCredential};
+use crate::credentials::{CredentialName, CredentialPool, StoredCredential};
 use crate::plan::Plan;
 use crate::worker::Shared;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,9 +30,11 @@ impl Shared {
     pub fn stored_credential_states(&self, mut see: impl FnMut(CredentialId, &CredentialState)) {
         for target in &self.plan.load().llm.providers {
             if let Some(provider) = target.provider() {
-                provider
-                    .credentials
-                    .stored_states(|id, state| see(id, state));
+                provider.credentials.states(|name, state| {
+                    if let CredentialName::Stored(id) = name {
+                        see(*id, state);
+                    }
+                });
             }
         }
     }
@@ -45,7 +47,7 @@ impl Shared {
         for target in &self.plan.load().llm.providers {
             if let Some(provider) = target.provider() {
                 let pool = &provider.credentials;
-                pool.states(|name, state| see(&target.name, name, state));
+                pool.states(|name, state| see(&target.name, name.told(), state));
             }
         }
     }
