@@ -35,6 +35,7 @@ mod meta;
 mod migrate;
 mod open;
 mod operator;
+mod owner;
 mod page;
 mod postgres;
 mod project;

@@ -3,6 +3,7 @@
 use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
 use crate::key_room::{self, lasting};
+use crate::owner::owner_stays;
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError, console_session, tenant};
@@ -200,16 +201,6 @@ const INSERT: &str = "INSERT INTO management_keys
    allowed_ips, created_by)
   VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $11, $12)";
 
-/// Keys, and people with a password of their own: whether a provider still vouches for somebody,
-/// nobody here knows.
-const COUNT_OWNERS: &str = "SELECT
-  (SELECT count(*) FROM management_keys
-   WHERE role = 'owner' AND state = 'active' AND scopes IS NULL AND allowed_ips = '[]'
-     AND expires_at > $1 AND ($2 IS NULL OR tenant_id = $2))
-  + (SELECT count(*) FROM operators
-     WHERE role = 'owner' AND disabled_at IS NULL AND password IS NOT NULL
-       AND ($2 IS NULL OR tenant_id = $2))";
-
 const TOUCH: &str = "UPDATE management_keys SET last_used_at = $2, last_used_ip = $5
   WHERE id = $1 AND coalesce(last_used_at <= $3, TRUE) AND ($4 IS NULL OR tenant_id = $4)";
 
@@ -361,21 +352,6 @@ impl Store {
         .await
     }
 
-    /// How many owners there are that do everything, from anywhere, for more than a day yet: keys,
-    /// and people with a password.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn count_live_owners(&self, scope: Scope) -> Result<u64, StoreError> {
-        let mut connection = self.0.read(scope).await?;
-        let count = query(COUNT_OWNERS)
-            .bind(millis(lasting(self.now())))
-            .bind(scope.tenant())
-            .fetch_number(&mut connection)
-            .await?;
-        Ok(u64::try_from(count).unwrap_or(0))
-    }
-
     /// Records that a key was used from an address, at most once a minute.
     ///
     /// # Errors
@@ -401,25 +377,6 @@ impl Store {
             write.commit(&[]).await
         })
         .await
-    }
-}
-
-/// Whether somebody still may do everything.
-///
-/// # Errors
-/// [`Conflict::LastOwner`] if nobody may, or the disk.
-pub(crate) async fn owner_stays(
-    connection: &mut Connection,
-    now: WallMillis,
-) -> Result<(), StoreError> {
-    let owners = query(COUNT_OWNERS)
-        .bind(millis(lasting(now)))
-        .bind(None::<String>)
-        .fetch_number(connection)
-        .await?;
-    match owners {
-        0 => Err(StoreError::Conflict(Conflict::LastOwner)),
-        _ => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Operator, OperatorSecrets, by_id, hex, known};
 use crate::console_session::end_of_operator;
-use crate::management_key::owner_stays;
+use crate::owner::owner_stays;
 use crate::query::{Connection, query};
 use crate::row::{self, count, millis};
 use crate::{Conflict, LastOwner, Scope, Store, StoreError};

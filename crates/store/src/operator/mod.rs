@@ -10,7 +10,7 @@ pub use login::{Attempt, ProviderOperator, SecondFactor};
 use crate::console_session::end_of_operator;
 use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
-use crate::management_key::owner_stays;
+use crate::owner::owner_stays;
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::{Conflict, LastOwner, Page, PageRequest, Role, Scope, Store, StoreError, tenant};

@@ -12,6 +12,7 @@ mod acme_fixture;
 mod acts;
 mod anomaly;
 mod audit_faults;
+mod auths;
 mod behind_nginx;
 mod breaker;
 mod budgets;
