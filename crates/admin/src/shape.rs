@@ -148,7 +148,11 @@ impl Member {
                         kinds.push("null".into());
                         Value::Array(kinds)
                     }
-                    kind => json!([kind, "null"]),
+                    kind @ (Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::String(_)
+                    | Value::Object(_)) => json!([kind, "null"]),
                 };
                 members.insert("type".to_owned(), kinds);
                 if let Some(words) = members.get_mut("enum").and_then(Value::as_array_mut) {

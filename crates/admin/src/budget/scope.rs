@@ -20,7 +20,10 @@ impl ScopeError {
     fn of(what: &'static str) -> impl Fn(StoreError) -> Self {
         move |error| match error {
             StoreError::NotFound => Self::Missing(what),
-            error => Self::Store(error),
+            error @ (StoreError::Conflict(_)
+            | StoreError::Invalid(_)
+            | StoreError::Full
+            | StoreError::Unavailable(_)) => Self::Store(error),
         }
     }
 }

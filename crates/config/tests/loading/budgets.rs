@@ -115,6 +115,7 @@ fn scopes_name_whatever_calls_belong_to() {
 
 // LED-1 LED-4 LED-60
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_no_budget_can_be_is_told_with_its_place() {
     let limit = |limit: &str| listed(&format!("name: b, window: day, limit: {limit}"));
     let window = |window: &str| listed(&format!("name: b, limit: \"$1\", window: {window}"));

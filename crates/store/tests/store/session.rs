@@ -209,7 +209,7 @@ async fn a_tenant_has_no_hand_on_operators_and_sessions_of_others() {
     let store = &world.store;
     assert_eq!(
         store.operators(a, first(10)).await.unwrap().rows,
-        [own.clone()]
+        std::slice::from_ref(&own)
     );
     assert_eq!(
         store.operator(a, foreign.id).await,

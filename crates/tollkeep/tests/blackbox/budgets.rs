@@ -372,7 +372,11 @@ fn budgets_of_settings_are_there_as_long_as_they_stand_in_them() {
     // A restart begins with the settings of the first start.
     let gateway = gateway.restart().unwrap();
     assert_eq!(names(&gateway), ["calls", "own", "spoken", "team"]);
-    assert_eq!(id(&named(&gateway, "team")), id(&team), "nothing is forgotten");
+    assert_eq!(
+        id(&named(&gateway, "team")),
+        id(&team),
+        "nothing is forgotten"
+    );
 }
 
 // LED-60
