@@ -103,11 +103,9 @@ impl Asked {
         };
         match (path.strip_prefix(PLACE), method) {
             (Some("token"), Method::Get | Method::Head) => Ok(Self::Show),
-            (Some("token"), _) => Err(other_method("GET, HEAD")),
             (Some("usage"), Method::Get | Method::Head) => Ok(Self::Usage),
-            (Some("usage"), _) => Err(other_method("GET, HEAD")),
             (Some("receipt-keys"), Method::Get | Method::Head) => Ok(Self::ReceiptKeys),
-            (Some("receipt-keys"), _) => Err(other_method("GET, HEAD")),
+            (Some("token" | "usage" | "receipt-keys"), _) => Err(other_method("GET, HEAD")),
             (Some(path), Method::Get | Method::Head) if path.starts_with(RECEIPTS) => {
                 let request = path.strip_prefix(RECEIPTS).and_then(|id| id.parse().ok());
                 request.map(Self::Receipts).ok_or(Refusal::EndpointNotFound)

@@ -18,9 +18,11 @@ pub enum ScopeError {
 
 impl ScopeError {
     fn of(what: &'static str) -> impl Fn(StoreError) -> Self {
-        move |error| match error {
-            StoreError::NotFound => Self::Missing(what),
-            error => Self::Store(error),
+        move |error| {
+            if error == StoreError::NotFound {
+                return Self::Missing(what);
+            }
+            Self::Store(error)
         }
     }
 }
