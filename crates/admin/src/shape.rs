@@ -143,18 +143,9 @@ impl Member {
         let mut schema = self.kind.schema(way);
         if let Some(members) = schema.as_object_mut() {
             if is_nullable && let Some(kind) = members.get("type").cloned() {
-                let kinds = match kind {
-                    Value::Array(mut kinds) => {
-                        kinds.push("null".into());
-                        Value::Array(kinds)
-                    }
-                    kind @ (Value::Null
-                    | Value::Bool(_)
-                    | Value::Number(_)
-                    | Value::String(_)
-                    | Value::Object(_)) => json!([kind, "null"]),
-                };
-                members.insert("type".to_owned(), kinds);
+                let mut kinds = kind.as_array().cloned().unwrap_or_else(|| vec![kind]);
+                kinds.push("null".into());
+                members.insert("type".to_owned(), kinds.into());
                 if let Some(words) = members.get_mut("enum").and_then(Value::as_array_mut) {
                     words.push(Value::Null);
                 }

@@ -18,12 +18,11 @@ pub enum ScopeError {
 
 impl ScopeError {
     fn of(what: &'static str) -> impl Fn(StoreError) -> Self {
-        move |error| match error {
-            StoreError::NotFound => Self::Missing(what),
-            error @ (StoreError::Conflict(_)
-            | StoreError::Invalid(_)
-            | StoreError::Full
-            | StoreError::Unavailable(_)) => Self::Store(error),
+        move |error| {
+            if error == StoreError::NotFound {
+                return Self::Missing(what);
+            }
+            Self::Store(error)
         }
     }
 }
