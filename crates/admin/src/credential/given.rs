@@ -149,7 +149,7 @@ pub(crate) fn check_headers(
         let clash = || provider.and_then(|provider| provider.header_clash(name));
         let fault = header_fault(name, value).or_else(|| clash().map(str::to_owned));
         if let Some(fault) = fault {
-            members.fault("headers", &format!("`{name}` {fault}"));
+            members.fault("headers", format!("`{name}` {fault}"));
         }
     }
 }
