@@ -157,9 +157,7 @@ fn start_by(
     let (tls, challenges) = listeners_tls(&settings, clock.wall())?;
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
-    let store = control.block_on(store::open(&base))?;
-    let budgets = control.block_on(budgets::keep_those_of(&store, &base.settings));
-    budgets.map_err(|faults| Failed::new(exit::INVALID, faults.to_string()))?;
+    let store = control.block_on(open_store(&base))?;
     let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
     let audit = audit::open(&base, &vault)?;
     let lines = audit::line_sinks(&base)?;
@@ -179,10 +177,11 @@ fn start_by(
     let (at, listeners, others) = bound.split();
     let data = data::start(&data, listeners, &others, &control)?;
     let jwt_keys = data.plane.planner.management_keys();
+    let budgets = budgets::BudgetKeeper::new(store.clone(), handle.clone());
     let sources = reload::Sources {
         again,
         sandbox,
-        budgets: budgets::BudgetKeeper::new(store.clone(), control.handle().clone()),
+        budgets,
     };
     let shared = Arc::clone(&data.plane.shared);
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
@@ -220,6 +219,14 @@ fn start_by(
         at,
         first_key,
     })
+}
+
+/// The store, with the budgets of the settings in it.
+async fn open_store(base: &Base) -> anyhow::Result<Store> {
+    let store = store::open(base).await?;
+    let budgets = budgets::keep_those_of(&store, &base.settings).await;
+    budgets.map_err(|faults| Failed::new(exit::INVALID, faults.to_string()))?;
+    Ok(store)
 }
 
 /// Looks after certificates, and orders those that are to be ordered.

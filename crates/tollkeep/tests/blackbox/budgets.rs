@@ -41,6 +41,7 @@ pub(crate) fn id(budget: &Value) -> &str {
 
 // LED-4 LED-60 LED-61 LED-84 LED-86
 #[test]
+#[expect(clippy::too_many_lines, reason = "one life, step by step")]
 fn a_budget_is_made_seen_changed_reset_and_ended() {
     let gateway = gateway("").start();
     let body = json!({
@@ -397,6 +398,7 @@ fn json_of(output: &std::process::Output) -> Value {
 
 // LED-84
 #[test]
+#[expect(clippy::too_many_lines, reason = "one life, step by step")]
 fn the_command_makes_shows_changes_resets_and_ends_budgets() {
     let (gateway, _) = llm(&Origin::plain(), "openai", "");
     let run = |arguments: &[&str]| gateway.cli(&[&["budget"], arguments, &["--json"]].concat());
