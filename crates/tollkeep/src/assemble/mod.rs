@@ -178,11 +178,7 @@ fn start_by(
     let data = data::start(&data, listeners, &others, &control)?;
     let jwt_keys = data.plane.planner.management_keys();
     let budgets = budgets::BudgetKeeper::new(store.clone(), handle.clone());
-    let sources = reload::Sources {
-        again,
-        sandbox,
-        budgets,
-    };
+    let sources = reload::Sources::new(again, sandbox, budgets);
     let shared = Arc::clone(&data.plane.shared);
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
     let kept = (&store, &vault, audit.as_ref());

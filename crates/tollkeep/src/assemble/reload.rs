@@ -108,11 +108,26 @@ impl Cause {
 /// Where settings come from.
 pub(crate) struct Sources {
     /// `None` where there is nothing to load again.
-    pub(crate) again: Option<Loader>,
+    again: Option<Loader>,
     /// The sandbox that runs, which takes its providers.
-    pub(crate) sandbox: Option<Sandbox>,
+    sandbox: Option<Sandbox>,
     /// Keeps the budgets that stand in them.
-    pub(crate) budgets: BudgetKeeper,
+    budgets: BudgetKeeper,
+}
+
+impl Sources {
+    /// Of a process.
+    pub(crate) const fn new(
+        again: Option<Loader>,
+        sandbox: Option<Sandbox>,
+        budgets: BudgetKeeper,
+    ) -> Self {
+        Self {
+            again,
+            sandbox,
+            budgets,
+        }
+    }
 }
 
 /// The settings in force, and how others take their place.

@@ -56,7 +56,6 @@ fn a_key_comes_from_a_variable_a_file_or_systemd() {
 
 // ID-65
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_wrong_with_a_key_is_told_by_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let many: Vec<_> = (0..33)
