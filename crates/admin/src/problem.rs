@@ -493,8 +493,7 @@ impl Problem {
 impl IntoResponse for Problem {
     /// The status; the document is written once the request's id is at hand.
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = self.status;
+        let mut response = (self.status, Body::empty()).into_response();
         response.extensions_mut().insert(self);
         response
     }

@@ -6,11 +6,11 @@
 
 use super::Base;
 use super::audit::log_level;
-use super::budgets::BudgetKeeper;
 use super::control::Sandbox;
 use super::data::Plane;
 use super::egress::Door;
 use super::plan::Planned;
+use super::sources::Sources;
 use super::tls::{self, Checked, InUse, Listeners};
 use super::watch::{Files, Watch};
 use arc_swap::ArcSwap;
@@ -101,31 +101,6 @@ impl Cause {
             Self::Signal => "signal",
             Self::File => "file",
             Self::Certificates => "certificates",
-        }
-    }
-}
-
-/// Where settings come from.
-pub(crate) struct Sources {
-    /// `None` where there is nothing to load again.
-    again: Option<Loader>,
-    /// The sandbox that runs, which takes its providers.
-    sandbox: Option<Sandbox>,
-    /// Keeps the budgets that stand in them.
-    budgets: BudgetKeeper,
-}
-
-impl Sources {
-    /// Of a process.
-    pub(crate) const fn new(
-        again: Option<Loader>,
-        sandbox: Option<Sandbox>,
-        budgets: BudgetKeeper,
-    ) -> Self {
-        Self {
-            again,
-            sandbox,
-            budgets,
         }
     }
 }

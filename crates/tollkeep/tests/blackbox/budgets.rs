@@ -128,10 +128,7 @@ fn a_budget_is_made_seen_changed_reset_and_ended() {
 
 // LED-1 LED-4 LED-60
 #[test]
-#[expect(
-    clippy::too_many_lines,
-    reason = "a row for each way to write it wrong"
-)]
+#[expect(clippy::too_many_lines, reason = "a row for each way to get it wrong")]
 fn what_no_budget_can_be_is_told_with_its_place() {
     let gateway = gateway("").start();
     let good = json!({"name": "b", "limit": "$1", "window": "day"});
