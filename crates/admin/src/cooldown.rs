@@ -197,6 +197,11 @@ async fn clear(call: Call) -> Answer {
         }
     }
     runtime.apply_credentials();
+    if found.is_empty() {
+        let nothing = state.event(&operator, Action::CredentialCooldown);
+        let nothing = nothing.with_detail(Key::Count, Value::Number(0));
+        state.record(nothing).await?;
+    }
     for one in &found {
         let mut event = told(&state, &operator, one).with_detail(Key::Kind, Value::Word("recover"));
         if let Some(model) = &model {

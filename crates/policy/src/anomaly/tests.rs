@@ -215,6 +215,11 @@ fn a_replay_gives_the_same_answers_also_from_what_was_kept_in_between() {
                     if random(100) == 0 { random(1 << 40) } else { 1 },
                 ],
                 clients: vec![if random(100) == 0 { random(1 << 40) } else { 1 }],
+                spend_nano: if random(300) == 0 {
+                    900_000_000_000
+                } else {
+                    random(1_000)
+                },
                 ..minute(now, (requests, random(requests), random(12)))
             }
         })

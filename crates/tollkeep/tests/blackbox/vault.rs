@@ -117,7 +117,7 @@ fn a_key_that_is_set_later_takes_over_what_was_sealed_before() {
     let start = || models(&origin).folder(folder.path());
     let first = start().start();
     let token = first.mint_token(&json!({}));
-    assert_eq!(kek(&first, "kek-1")["records"], 2);
+    assert_eq!(kek(&first, "kek-1")["records"], 3);
     stop(first);
     let second = start().env("TOLLKEEP_ENCRYPTION_KEY", KEY).start();
     assert_eq!(second.call(&chat(&bearer(&token), "hi")).status, 200);
@@ -126,12 +126,12 @@ fn a_key_that_is_set_later_takes_over_what_was_sealed_before() {
         (&old["state"], &old["records"]),
         (&json!("decrypt-only"), &json!(0))
     );
-    assert_eq!((&new["seals"], &new["records"]), (&json!(true), &json!(2)));
+    assert_eq!((&new["seals"], &new["records"]), (&json!(true), &json!(3)));
     assert!(new["oldest_sealed_at"].is_string() && new["fingerprint"].is_string());
     let told = second.audit_line("the move", |line| line["action"] == "vault.migrate");
     assert_eq!(
         (&told["details"]["count"], &told["details"]["kek"]),
-        (&json!(2), &json!("k1"))
+        (&json!(3), &json!("k1"))
     );
     stop(second);
     fs::remove_file(folder.path().join("data/keys/kek-1")).unwrap();
@@ -172,7 +172,7 @@ fn a_key_is_changed_by_naming_the_old_one_too() {
             kek(&moved, "k2")["records"].clone(),
             kek(&moved, "k2")["source"].clone()
         ),
-        (json!(2), json!("env"))
+        (json!(3), json!("env"))
     );
     assert_eq!(kek(&moved, "k1")["records"], 0);
     stop(moved);
@@ -198,7 +198,7 @@ fn another_key_of_the_same_id_is_told_by_its_fingerprint() {
     let none = in_folder(folder.path(), "").try_start().err().unwrap();
     assert_eq!(none.code, Some(3));
     assert!(
-        none.stderr.contains("2 records are sealed under it"),
+        none.stderr.contains("3 records are sealed under it"),
         "{}",
         none.stderr
     );
@@ -238,7 +238,7 @@ fn swapped_values_do_not_open_and_the_process_runs_without_them() {
     let (_, vault) = gateway.api("GET", "/api/v1/vault", None);
     assert_eq!(
         (&vault["records"], &vault["unreadable"]),
-        (&json!(5), &json!(2))
+        (&json!(6), &json!(2))
     );
     let rows = vault["unreadable_records"].as_array().unwrap();
     let rows: Vec<_> = rows.iter().map(|record| &record["row"]).collect();
@@ -255,7 +255,7 @@ fn swapped_values_do_not_open_and_the_process_runs_without_them() {
     let job: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(
         (&job["result"]["unreadable"], &job["result"]["resealed"]),
-        (&json!(2), &json!(3))
+        (&json!(2), &json!(4))
     );
     stop(gateway);
     with_store(&data, async |store| {
