@@ -119,6 +119,8 @@ pub struct HoldsKeeper {
     /// Ends that the store has not answered yet.
     ends: HashMap<CallId, (HoldId, End)>,
     budgets: Vec<Arc<Budget>>,
+    /// Which slices workers see.
+    shown: Option<u64>,
     wake: MonoNanos,
     out: Vec<Effect>,
     to_writer: mpsc::UnboundedSender<Wanted>,
@@ -133,7 +135,7 @@ impl HoldsKeeper {
         let (answer, answers) = mpsc::unbounded_channel();
         let outbox = Arc::clone(&parts.holds.outbox) as Arc<dyn Outbox>;
         let budgets: Vec<_> = parts.budgets.iter().cloned().map(Arc::new).collect();
-        let this = Self {
+        let mut this = Self {
             keeper: Keeper::new(parts.replica, parts.boot, outbox, parts.budgets),
             holds: parts.holds,
             clock: parts.clock,
@@ -142,6 +144,7 @@ impl HoldsKeeper {
             records: HashMap::new(),
             ends: HashMap::new(),
             budgets,
+            shown: None,
             wake: MonoNanos(0),
             out: Vec::new(),
             to_writer,
@@ -192,6 +195,7 @@ impl HoldsKeeper {
             Message::Low(budget) => self.handle(Event::Low(budget)),
             Message::Budgets(budgets) => {
                 self.budgets = budgets.iter().cloned().map(Arc::new).collect();
+                self.shown = None;
                 self.handle(Event::Budgets(budgets));
             }
             Message::Recall(budget) => self.handle(Event::Recall(budget)),
@@ -280,26 +284,23 @@ impl HoldsKeeper {
     }
 
     /// Shows workers the slices in hand, if they are others.
-    fn publish(&self) {
-        let shown = self.holds.present.load();
-        let pot = |budget: &Arc<Budget>| Pot {
-            budget: Arc::clone(budget),
-            slice: self.keeper.slice(budget.id).map(Arc::clone),
-        };
+    fn publish(&mut self) {
+        let version = self.keeper.slices_version();
+        if self.shown.replace(version) == Some(version) {
+            return;
+        }
         let mut present = Present::default();
         for budget in &self.budgets {
-            present
-                .of
-                .entry(budget.tenant)
-                .or_default()
-                .push(pot(budget));
+            let pot = Pot {
+                budget: Arc::clone(budget),
+                slice: self.keeper.slice(budget.id).map(Arc::clone),
+            };
+            present.of.entry(budget.tenant).or_default().push(pot);
         }
         for pots in present.of.values_mut() {
             pots.sort_unstable_by_key(|pot| pot.budget.id);
         }
-        if !present.is_shown_by(&shown) {
-            self.holds.present.store(Arc::new(present));
-        }
+        self.holds.present.store(Arc::new(present));
     }
 }
 
@@ -314,27 +315,6 @@ impl End {
             bound: ended.bound,
             actual: ended.outcome.actual(),
         }
-    }
-}
-
-impl Present {
-    fn is_shown_by(&self, other: &Self) -> bool {
-        let same = |(pot, shown): (&Pot, &Pot)| {
-            let slices = (pot.slice.as_ref(), shown.slice.as_ref());
-            Arc::ptr_eq(&pot.budget, &shown.budget)
-                && match slices {
-                    (Some(slice), Some(shown)) => Arc::ptr_eq(slice, shown),
-                    (None, None) => true,
-                    (Some(_), None) | (None, Some(_)) => false,
-                }
-        };
-        self.of.len() == other.of.len()
-            && self.of.iter().all(|(tenant, pots)| {
-                let shown = other.of.get(tenant);
-                shown.is_some_and(|shown| {
-                    shown.len() == pots.len() && pots.iter().zip(shown).all(same)
-                })
-            })
     }
 }
 
