@@ -1,7 +1,7 @@
 //! Conditions on calls in CEL, the Common Expression Language, as far as conditions need it.
 //!
 //! A condition is read once, into a tree whose size and depth are bounded, and asked with so much
-//! effort at most as [`COST_MAX`] allows: no condition can hold up a worker, whatever a caller
+//! effort at most as `COST_MAX` allows: no condition can hold up a worker, whatever a caller
 //! sends. It does no I/O and knows no clock but the one it is handed. The parts of the language
 //! that are not here (bytes, unsigned numbers, regular expressions, named time zones) are refused
 //! when the condition is read, with their place.
