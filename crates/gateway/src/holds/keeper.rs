@@ -3,7 +3,7 @@
 
 use super::inbox::Message;
 use super::take::Granted;
-use super::{Holds, Pot, Present};
+use super::{Holds, Present};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -289,17 +289,9 @@ impl HoldsKeeper {
         if self.shown.replace(version) == Some(version) {
             return;
         }
-        let mut present = Present::default();
-        for budget in &self.budgets {
-            let pot = Pot {
-                budget: Arc::clone(budget),
-                slice: self.keeper.slice(budget.id).map(Arc::clone),
-            };
-            present.of.entry(budget.tenant).or_default().push(pot);
-        }
-        for pots in present.of.values_mut() {
-            pots.sort_unstable_by_key(|pot| pot.budget.id);
-        }
+        let budgets = self.budgets.iter().map(Arc::clone);
+        let slice = |budget: &Budget| self.keeper.slice(budget.id).map(Arc::clone);
+        let present = Present::of(budgets, slice);
         self.holds.present.store(Arc::new(present));
     }
 }

@@ -56,6 +56,30 @@ struct Pot {
     slice: Option<Arc<Slice>>,
 }
 
+impl Present {
+    fn of(
+        budgets: impl Iterator<Item = Arc<Budget>>,
+        slice: impl Fn(&Budget) -> Option<Arc<Slice>>,
+    ) -> Self {
+        let mut present = Self::default();
+        for budget in budgets {
+            let slice = slice(&budget);
+            let pots = present.of.entry(budget.tenant).or_default();
+            pots.push(Pot { budget, slice });
+        }
+        for pots in present.of.values_mut() {
+            pots.sort_unstable_by_key(|pot| pot.budget.id);
+        }
+        present
+    }
+
+    fn slice(&self, budget: &Budget) -> Option<Arc<Slice>> {
+        let pots = self.of.get(&budget.tenant)?;
+        let pot = pots.iter().find(|pot| pot.budget.id == budget.id)?;
+        pot.slice.clone()
+    }
+}
+
 impl Default for Holds {
     fn default() -> Self {
         let inbox = Arc::<Inbox>::default();
@@ -72,7 +96,13 @@ impl Default for Holds {
 impl Holds {
     /// Other budgets are in force.
     pub fn set_budgets(&self, budgets: Vec<Budget>) {
+        let shown = self.present.load_full();
+        let known = budgets.iter().cloned().map(Arc::new);
+        let fresh = Present::of(known, |budget| shown.slice(budget));
+        // The keeper hears of them before any call asks it, and calls are counted when this returns.
         self.inbox.put(inbox::Message::Budgets(budgets));
+        // What the keeper has shown meanwhile is fresher.
+        self.present.compare_and_swap(&shown, Arc::new(fresh));
     }
 
     /// Somebody else wants the slices of this budget back, or changed it.
