@@ -263,7 +263,8 @@ fn who_hangs_up_is_charged_what_the_upstream_bills() {
     let origin = Origin::start(move |_| {
         let mut steps = vec![chunked_head("text/event-stream"), delta("begun")];
         steps.push(Step::Wait(hold.clone()));
-        steps.push(delta("and ended"));
+        // So much that whoever writes it to a caller who has gone is told so.
+        steps.extend((0..3000).map(|_| delta("")));
         steps.extend(end_of_stream(9, 33));
         steps
     });
