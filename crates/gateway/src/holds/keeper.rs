@@ -223,7 +223,9 @@ impl HoldsKeeper {
             let record = self.records.remove(&hold);
             let record = record.as_deref();
             (self.on_money)(&Money::Ended { hold, end, record });
-            self.holds.open.fetch_sub(1, Ordering::Relaxed);
+            self.holds
+                .unwritten
+                .store(self.ends.len(), Ordering::Relaxed);
         }
         self.handle(Event::Answer(call, answer));
     }
@@ -245,6 +247,9 @@ impl HoldsKeeper {
         let mut about = None;
         if let Command::End { ended, .. } = &command {
             self.ends.insert(call, (ended.hold, End::of(ended)));
+            self.holds
+                .unwritten
+                .store(self.ends.len(), Ordering::Relaxed);
             // Kept until there is an answer: the command may be given again.
             about = self.records.get(&ended.hold).cloned();
         }

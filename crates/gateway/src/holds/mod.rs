@@ -27,7 +27,7 @@ use tollkeep_ledger::hold::Outbox;
 use tollkeep_ledger::slice::Slice;
 use tollkeep_types::{BudgetId, TenantId};
 
-/// Holds of calls that run, and ends that are not written yet, at most (LED-75).
+/// Ends that are not written yet, at most (LED-75).
 const OPEN_MAX: usize = 65_536;
 
 /// What workers and the keeper have together.
@@ -36,8 +36,8 @@ pub struct Holds {
     present: ArcSwap<Present>,
     inbox: Arc<Inbox>,
     outbox: Arc<dyn Outbox>,
-    /// Holds given out whose ends are not in the store yet.
-    open: AtomicUsize,
+    /// Ends that are not in the store yet, as the keeper counts them.
+    unwritten: AtomicUsize,
     /// The store takes what the keeper writes.
     writes: AtomicBool,
 }
@@ -87,7 +87,7 @@ impl Default for Holds {
             present: ArcSwap::default(),
             outbox: Arc::clone(&inbox) as Arc<dyn Outbox>,
             inbox,
-            open: AtomicUsize::new(0),
+            unwritten: AtomicUsize::new(0),
             writes: AtomicBool::new(true),
         }
     }
@@ -125,6 +125,6 @@ impl Holds {
     }
 
     fn is_full(&self) -> bool {
-        self.open.load(Ordering::Relaxed) >= OPEN_MAX
+        self.unwritten.load(Ordering::Relaxed) >= OPEN_MAX
     }
 }

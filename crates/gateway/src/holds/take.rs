@@ -10,7 +10,6 @@ use crate::read_call::LlmCall;
 use crate::refusal::Refusal;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tollkeep_http1::Framing;
@@ -162,7 +161,6 @@ impl Exchange<'_> {
             Some(held) => held,
             None => self.ask_keeper(&holds, charge, &pots).await?,
         };
-        holds.open.fetch_add(1, Ordering::Relaxed);
         if let Some(llm) = aside.llm {
             self.write_bounds(llm, &quote)?;
         }
