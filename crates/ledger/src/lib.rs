@@ -16,6 +16,7 @@ pub mod hold;
 pub mod keeper;
 pub mod lease;
 pub mod posting;
+pub mod prepaid;
 #[warn(missing_docs)]
 pub mod price;
 pub mod receipt;

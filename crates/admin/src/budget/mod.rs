@@ -21,7 +21,8 @@ use tollkeep_audit::{Action, Event, Key, Value};
 use tollkeep_store::{After, BudgetFilter, BudgetOrigin, BudgetRecord, Scope, TenantRef};
 use tollkeep_types::BudgetId;
 
-const ENFORCEMENTS: &[&str] = &["hard", "observe"];
+const ENFORCEMENTS: &[&str] = &["hard", "soft", "observe"];
+const SHORTS: &[&str] = &["refuse", "shrink"];
 const UNITS: &[&str] = &["usd", "tokens", "requests"];
 const COUNTS: &[&str] = &["total", "output", "billable"];
 const KINDS: &[&str] = &[
@@ -90,7 +91,12 @@ const CREATE: &[Member] = &[
     choice(
         "enforcement",
         ENFORCEMENTS,
-        "Whether what does not fit is refused; `hard` if not given",
+        "Whether what does not fit is refused: always, by a guess of the call, or never; `hard` if not given",
+    ),
+    choice(
+        "on_short",
+        SHORTS,
+        "What becomes of a call that does not fit: it is refused, or its cap of output lowered; `refuse` if not given",
     ),
     choice(
         "durability",
@@ -107,6 +113,11 @@ const UPDATE: &[Member] = &[
         "enforcement",
         ENFORCEMENTS,
         "Whether what does not fit is refused",
+    ),
+    choice(
+        "on_short",
+        SHORTS,
+        "What becomes of a call that does not fit",
     ),
     percents("warn", "Hundredths of the limit that are told of"),
 ];
@@ -126,6 +137,11 @@ const SHOWN: &[Member] = &[
         "enforcement",
         ENFORCEMENTS,
         "Whether what does not fit is refused",
+    ),
+    choice(
+        "on_short",
+        SHORTS,
+        "What becomes of a call that does not fit",
     ),
     choice(
         "durability",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollkeep_ledger::amount::{Amount, Measure};
-use tollkeep_ledger::budget::{Budget, Durability, Scope};
+use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope};
 use tollkeep_ledger::money::NanoUsd;
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::{BUCKETS, Period, Window};
@@ -25,6 +25,10 @@ pub(super) fn shown(record: &BudgetRecord) -> Value {
         "window": window,
         "timezone": timezone,
         "enforcement": enforcement(budget.enforcement),
+        "on_short": match budget.on_short {
+            OnShort::Refuse => "refuse",
+            OnShort::Shrink => "shrink",
+        },
         "durability": match budget.durability {
             Durability::Lease => "lease",
             Durability::Strict => "strict",
@@ -73,7 +77,8 @@ pub(crate) fn usd(measure: Measure, amount: Amount) -> Option<String> {
 const fn enforcement(enforcement: Enforcement) -> &'static str {
     match enforcement {
         Enforcement::Hard => "hard",
-        Enforcement::Soft => "observe",
+        Enforcement::Soft => "soft",
+        Enforcement::Observe => "observe",
     }
 }
 
