@@ -12,6 +12,7 @@ pub mod amount;
 pub mod bound;
 pub mod budget;
 pub mod decide;
+pub mod forecast;
 pub mod hold;
 pub mod keeper;
 pub mod lease;

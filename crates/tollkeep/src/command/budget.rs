@@ -174,6 +174,8 @@ const WINDOW: &[(&str, &str)] = &[
     ("LEASED", "/leased"),
     ("LEFT", "/left"),
     ("LEFT USD", "/left_usd"),
+    ("FORECAST", "/forecast"),
+    ("USED UP", "/exhausted_at"),
 ];
 
 const MEMBERS: &[(&str, &str)] = &[
