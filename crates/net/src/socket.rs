@@ -64,3 +64,31 @@ pub(crate) fn try_send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 pub(crate) fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?)
 }
+
+/// The turn of a task that is about to send: it comes after the tasks that are ready now.
+///
+/// So a worker reads from all that have something and then sends to all, close together. A peer
+/// that slept is woken for the first of these and is awake for the rest, and to wake a process on
+/// another core is a good part of what a send costs.
+pub(crate) struct Turn {
+    is_mine: bool,
+}
+
+impl Turn {
+    /// The turn to send by a system call of one's own. What others send for us need not wait.
+    pub(crate) const fn to_send(by_itself: bool) -> Self {
+        Self {
+            is_mine: !by_itself,
+        }
+    }
+
+    /// Ready when it has come; from then on at once.
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_mine {
+            return Poll::Ready(());
+        }
+        self.is_mine = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
