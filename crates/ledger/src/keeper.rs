@@ -170,9 +170,16 @@ struct Asking {
     partial: Partial,
     wishes: SmallVec<[Wish; 4]>,
     recalled: SmallVec<[BudgetId; 2]>,
-    waiting: Option<(BudgetId, MonoNanos)>,
     /// The store did not know a budget of it.
     was_absent: bool,
+}
+
+/// One that waits for room in a budget, until then at most.
+#[derive(Debug)]
+struct Waiting {
+    asking: Asking,
+    budget: BudgetId,
+    until: MonoNanos,
 }
 
 #[derive(Debug)]
@@ -189,6 +196,7 @@ struct Call {
     command: Command,
     /// When it was given first: whatever the store wrote, it was not earlier.
     asked_at: MonoNanos,
+    /// Where it stands among those to be given again.
     retry_at: Option<MonoNanos>,
     tries: u32,
 }
@@ -206,9 +214,15 @@ pub struct Keeper {
     gone: BTreeMap<BudgetId, MonoNanos>,
     slices_version: u64,
     desks: BTreeMap<LeaseId, Desk>,
+    /// Those that the store was asked about.
     asks: BTreeMap<HoldId, Asking>,
+    waiting: BTreeMap<HoldId, Waiting>,
     strict: BTreeMap<HoldId, Strict>,
+    /// No strict hold is to be renewed earlier.
+    strict_from: MonoNanos,
     calls: BTreeMap<CallId, Call>,
+    /// Those that got no answer, by when they are given again.
+    retries: BTreeSet<(MonoNanos, CallId)>,
     next_call: u64,
     next_lease: u32,
     sweep_at: MonoNanos,
@@ -252,8 +266,11 @@ impl Keeper {
             slices_version: 0,
             desks: BTreeMap::new(),
             asks: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             strict: BTreeMap::new(),
+            strict_from: MonoNanos(u64::MAX),
             calls: BTreeMap::new(),
+            retries: BTreeSet::new(),
             next_call: 0,
             next_lease: 0,
             sweep_at: MonoNanos(0),
@@ -308,6 +325,7 @@ impl Keeper {
         let sweeping = |call: &Call| matches!(call.command, Command::Due);
         self.desks.is_empty()
             && self.asks.is_empty()
+            && self.waiting.is_empty()
             && self.strict.is_empty()
             && self.calls.values().all(sweeping)
     }
@@ -347,24 +365,24 @@ impl Keeper {
         }
     }
 
-    /// When the next tick is due, with nothing else happening.
+    /// When the next tick is due, with nothing else happening. It comes after every event, so it looks
+    /// at nothing of which there is one for each running call.
     fn next_wake(&self, now: MonoNanos) -> MonoNanos {
         let mut next = if self.life.is_some() {
             self.sweep_at
         } else {
             MonoNanos(now.0.saturating_add(SWEEP_MS * 1_000_000))
         };
-        let calls = self.calls.values().filter_map(|call| call.retry_at);
-        let asks = self.asks.values().filter_map(|ask| Some(ask.waiting?.1));
-        let strict = self.strict.values().filter(|hold| !hold.busy);
+        let calls = self.retries.first().map(|(at, _)| *at);
+        let asks = self.waiting.values().map(|waiting| waiting.until);
         let desks = self.desks.values().filter(|desk| !desk.busy);
         let books = self
             .books
             .values()
             .filter(|book| !book.looking && book.wants_look);
-        let times = calls
-            .chain(asks)
-            .chain(strict.map(|hold| hold.renew_at))
+        let times = asks
+            .chain(calls)
+            .chain([self.strict_from])
             .chain(desks.map(|desk| desk.renew_at))
             .chain(books.map(|book| book.look_at));
         for time in times {
@@ -395,10 +413,8 @@ impl Keeper {
             book.wants_look = book.current.is_some();
         }
         let soon = MonoNanos(now.0.saturating_add(LOOK_WAITING_MS * 1_000_000));
-        for asking in self.asks.values() {
-            if let Some((budget, _)) = asking.waiting
-                && let Some(book) = self.books.get_mut(&budget)
-            {
+        for waiting in self.waiting.values() {
+            if let Some(book) = self.books.get_mut(&waiting.budget) {
                 book.wants_look = true;
                 book.look_at = book.look_at.min(soon);
             }
