@@ -1,7 +1,11 @@
 //! What taking a bound from slices and settling it costs a worker.
 
 #![cfg(not(loom))]
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test, and one of what things take"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
