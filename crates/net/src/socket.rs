@@ -92,3 +92,29 @@ impl Turn {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::future::poll_fn;
+    use std::rc::Rc;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn who_sends_by_itself_comes_after_those_that_are_ready() {
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let tasks = tokio::task::LocalSet::new();
+        for name in ["a", "b"] {
+            let told = Rc::clone(&told);
+            tasks.spawn_local(async move {
+                told.borrow_mut().push(format!("{name} reads"));
+                let mut turn = Turn::to_send(name == "a");
+                poll_fn(|cx| turn.poll(cx)).await;
+                told.borrow_mut().push(format!("{name} sends"));
+                poll_fn(|cx| turn.poll(cx)).await;
+            });
+        }
+        tasks.await;
+        assert_eq!(*told.borrow(), ["a reads", "b reads", "b sends", "a sends"]);
+    }
+}
