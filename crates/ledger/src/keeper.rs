@@ -30,6 +30,8 @@ pub const RETRY_MS: u64 = 200;
 const LOOK_WAITING_MS: u64 = 100;
 /// After a recall no slice is taken of a budget for this long.
 const NO_SLICE_MS: u64 = 2000;
+/// Asks that wait for this replica's life to begin.
+const EARLY_MAX: usize = 4096;
 /// A strict hold's time, and how long before its end it is renewed.
 pub const HOLD_TTL_MS: u64 = 120_000;
 const HOLD_RENEW_MS: u64 = 60_000;
@@ -126,7 +128,7 @@ pub enum Refused {
     Short(Pot),
     /// It was ended by its time before it was confirmed.
     TooLate,
-    /// The gateway is ending, has not begun, or the budget is not there.
+    /// The gateway is ending, or the budget is not there; too many wait for it to begin.
     Closed,
 }
 
@@ -214,6 +216,8 @@ pub struct Keeper {
     gone: BTreeMap<BudgetId, MonoNanos>,
     slices_version: u64,
     desks: BTreeMap<LeaseId, Desk>,
+    /// Those that came before this life had begun.
+    early: Vec<Ask>,
     /// Those that the store was asked about.
     asks: BTreeMap<HoldId, Asking>,
     waiting: BTreeMap<HoldId, Waiting>,
@@ -265,6 +269,7 @@ impl Keeper {
             gone: BTreeMap::new(),
             slices_version: 0,
             desks: BTreeMap::new(),
+            early: Vec::new(),
             asks: BTreeMap::new(),
             waiting: BTreeMap::new(),
             strict: BTreeMap::new(),
@@ -324,6 +329,7 @@ impl Keeper {
     pub fn is_resting(&self) -> bool {
         let sweeping = |call: &Call| matches!(call.command, Command::Due);
         self.desks.is_empty()
+            && self.early.is_empty()
             && self.asks.is_empty()
             && self.waiting.is_empty()
             && self.strict.is_empty()
@@ -341,6 +347,9 @@ impl Keeper {
 
     fn drain(&mut self, at: &mut At<'_>) {
         self.draining = true;
+        for ask in std::mem::take(&mut self.early) {
+            self.ask(ask, at);
+        }
         let budgets: Vec<_> = self.books.keys().copied().collect();
         for budget in budgets {
             self.close_current(budget, at);

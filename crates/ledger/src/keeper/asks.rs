@@ -2,8 +2,8 @@
 //! before anybody is refused.
 
 use super::{
-    Ask, Asking, At, HOLD_RENEW_MS, HOLD_TTL_MS, Keeper, NO_SLICE_MS, Notice, Refused, Strict,
-    Waiting,
+    Ask, Asking, At, EARLY_MAX, HOLD_RENEW_MS, HOLD_TTL_MS, Keeper, NO_SLICE_MS, Notice, Refused,
+    Strict, Waiting,
 };
 use crate::amount::{Charge, Measure};
 use crate::hold::{Ended, NotBilled, Outcome, Partial, Reserved};
@@ -20,12 +20,17 @@ impl Keeper {
         ask.budgets.dedup();
         let known = |id: &BudgetId| self.books.contains_key(id) || self.gone.contains_key(id);
         let known = ask.budgets.iter().all(known);
-        if self.life.is_none() || self.draining || !known {
+        let has_begun = self.life.is_some();
+        let is_early = !has_begun && self.early.len() < EARLY_MAX;
+        if self.draining || !known || !(has_begun || is_early) {
             at.send(Notice::Refused {
                 hold: ask.hold,
                 why: Refused::Closed,
             });
             return;
+        }
+        if is_early {
+            return self.early.push(ask);
         }
         let asking = Asking {
             ask,

@@ -77,6 +77,9 @@ impl Keeper {
                     replica: *replica,
                     epoch: reply.epoch,
                 });
+                for ask in std::mem::take(&mut self.early) {
+                    self.ask(ask, at);
+                }
             }
             Command::Look(budget) => {
                 if let Some(book) = self.books.get_mut(budget) {
