@@ -194,9 +194,7 @@ async fn told(call: &Call, of: &str, id: &str, payer: &Payer) -> Answer {
         .await?;
     let sum = sums.rows.first();
     let of_sum =
-        |read: fn(&tollkeep_store::ledger::UsageSum) -> Amount| {
-            sum.map(read).unwrap_or_default()
-        };
+        |read: fn(&tollkeep_store::ledger::UsageSum) -> Amount| sum.map(read).unwrap_or_default();
     let spent = of_sum(|sum| sum.charge.cost);
     Ok(ok(&json!({
         "of": of,
