@@ -57,6 +57,7 @@ impl Source {
             working_dir: PathBuf::from("."),
             env_file: self.env_file.clone(),
             running: false,
+            looks_only: false,
         }
     }
 }
