@@ -61,7 +61,7 @@ pub(super) struct Market {
     pub(super) timeout_s: u64,
     accepts: Vec<AcceptFile>,
     wallets: Vec<(Network, Address)>,
-    networks: Networks,
+    pub(super) networks: Networks,
     assets: Assets,
 }
 

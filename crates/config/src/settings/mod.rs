@@ -103,6 +103,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_payments::evm::Address;
+use tollkeep_payments::x402::Networks;
 use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::ip_list::covers_loopback;
 use tollkeep_types::tls::ClientCertNeed;
@@ -140,6 +141,8 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     /// Routes to plain upstreams, in the order of the file.
     pub routes: Vec<Route>,
+    /// The networks that payments name, with their short names.
+    pub networks: Networks,
     /// LLM providers, in the order of the file.
     pub providers: Vec<Provider>,
     /// Model names.
@@ -318,6 +321,7 @@ impl Settings {
             egress,
             upstreams,
             routes,
+            networks: market.networks,
             providers,
             models: file.models,
             llm: llm.settings,
