@@ -94,10 +94,9 @@ impl ModelPrices {
     /// is said, if that is below what most models cost.
     pub(super) fn rejects_unknown(&self, usual: Option<&Price>) -> bool {
         match (self.unknown, usual) {
-            (Some(UnknownModel::Reject), _) => true,
             (Some(UnknownModel::Fallback), _) => false,
             (None, Some(usual)) => usual.usd().is_none_or(|usd| usd < median()),
-            (None, None) => true,
+            (Some(UnknownModel::Reject), _) | (None, None) => true,
         }
     }
 }

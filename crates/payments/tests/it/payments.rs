@@ -123,7 +123,12 @@ impl World {
                 false
             }
             Command::Hold | Command::Release => false,
-            _ => true,
+            Command::Verify
+            | Command::Settle
+            | Command::CallUpstream
+            | Command::Deliver
+            | Command::Reconcile
+            | Command::Answer(_) => true,
         });
     }
 

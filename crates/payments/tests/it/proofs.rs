@@ -228,11 +228,12 @@ fn a_version_belongs_to_its_field() {
 
 // PAY-121
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_is_missing_or_of_another_shape_has_its_reason() {
     let file = "x402-v2-exact";
     let at = |pointer: &'static str, value: Value| {
         changed(file, move |json| {
-            *json.pointer_mut(pointer).unwrap() = value
+            *json.pointer_mut(pointer).unwrap() = value;
         })
     };
     let payto = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
@@ -355,6 +356,7 @@ fn version_one_finds_the_token_that_was_signed_for() {
 /// counts is built with optimisation in every profile.
 // PAY-121
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn local_checks_take_little_time() {
     let case = cases("x402-v2-exact").remove(0);
     let times = (0..200).map(|_| {
