@@ -156,7 +156,8 @@ pub(super) const PURE: &[Purity] = &[
     },
     Purity {
         crates: &[
-            "types", "policy", "ledger", "llm", "http1", "http2", "config", "counters", "observe",
+            "types", "policy", "ledger", "llm", "payments", "http1", "http2", "config", "counters",
+            "observe",
         ],
         without: &["aws-lc-rs", "aws-lc-sys"],
         why: "only crypto and net name a cryptography crate, and `store` links one for the TLS of its \
