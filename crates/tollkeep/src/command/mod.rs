@@ -29,9 +29,11 @@ mod noun;
 mod operator;
 mod origin;
 mod output;
+mod payment;
 mod price;
 mod profile;
 mod project;
+mod quote;
 mod receipt;
 mod route;
 mod secret_input;
@@ -133,6 +135,9 @@ enum Command {
     /// Answers that are kept
     #[command(subcommand)]
     Cache(cache::Cache),
+    /// Payments of callers without a token
+    #[command(subcommand, alias = "payments")]
+    Payment(payment::Payment),
     /// What models cost
     #[command(subcommand, alias = "prices")]
     Price(price::Price),
@@ -242,6 +247,7 @@ impl Cli {
             Command::Cooldown(cooldown) => cooldown.run(),
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
+            Command::Payment(payment) => payment.run(),
             Command::Price(price) => price.run(),
             Command::Budget(budget) => budget.run(),
             Command::Account(account) => account.run(),

@@ -104,6 +104,7 @@ mod revocation;
 mod revocation_waiting;
 mod rights;
 mod secrecy;
+mod selling;
 mod sessions;
 mod shared_limits;
 mod shed;
