@@ -1,5 +1,6 @@
 //! The command line: a file a command.
 
+mod account;
 mod audit;
 mod breaker;
 mod budget;
@@ -143,6 +144,9 @@ enum Command {
     /// Limits of what calls may cost or use
     #[command(subcommand, alias = "budgets")]
     Budget(budget::Budget),
+    /// Prepaid accounts of those who call
+    #[command(subcommand, alias = "accounts")]
+    Account(account::Account),
     /// What is taken aside for calls, and what nobody told the cost of
     #[command(subcommand, alias = "holds")]
     Hold(hold::Hold),
@@ -246,6 +250,7 @@ impl Cli {
             Command::Payment(payment) => payment.run(),
             Command::Price(price) => price.run(),
             Command::Budget(budget) => budget.run(),
+            Command::Account(account) => account.run(),
             Command::Hold(hold) => hold.run(),
             Command::Usage(usage) => usage.run(),
             Command::Spend(spend) => spend.run(),
