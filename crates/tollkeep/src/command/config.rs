@@ -38,6 +38,11 @@ impl Source {
         })
     }
 
+    /// Sets one more key, above all others.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.sets.push(format!("{key}={value}"));
+    }
+
     /// How to load the same again, for a gateway that runs with what was loaded: from the file
     /// that was found then, and from no other if it is gone.
     pub(crate) fn again(&self, loaded: &Loaded) -> Loader {
@@ -101,6 +106,8 @@ pub(crate) enum Config {
     Example(Example),
     /// Print the reference of all keys
     Reference,
+    /// Print what a running gateway uses, secrets hidden
+    Get(Get),
     /// Have a running gateway take its configuration over anew, all or nothing
     Reload(Reload),
 }
@@ -134,6 +141,16 @@ pub(crate) struct Show {
     json: bool,
     #[command(flatten)]
     source: Source,
+}
+
+/// What of which gateway.
+#[derive(Args, Debug)]
+pub(crate) struct Get {
+    /// Show the defaults too
+    #[arg(long)]
+    defaults: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Which gateway.
@@ -181,8 +198,28 @@ impl Config {
                 print!("{}", tollkeep_config::reference());
                 Ok(())
             }
+            Self::Get(get) => get.run(),
             Self::Reload(reload) => reload.run(),
         }
+    }
+}
+
+impl Get {
+    /// # Errors
+    /// The gateway can't be reached, or refuses.
+    fn run(self) -> anyhow::Result<()> {
+        let behind = if self.defaults { "?defaults=true" } else { "" };
+        let client = Client::new(&self.connection)?;
+        let shown = client.get(&format!("/api/v1/config{behind}"))?;
+        if output::wants_json(self.connection.json) {
+            output::json(&shown);
+            return Ok(());
+        }
+        let path = shown.get("path").and_then(Value::as_str).unwrap_or("none");
+        let at = |name: &str| shown.get(name).cloned().unwrap_or_default();
+        println!("# file: {path}\n# revision: {}", at("revision"));
+        print!("{}", tollkeep_config::yaml(&at("values")));
+        Ok(())
     }
 }
 
@@ -220,7 +257,7 @@ impl Check {
             self.source.config = self.file;
         }
         if let Some(environment) = &self.environment {
-            self.source.sets.push(format!("environment={environment}"));
+            self.source.set("environment", environment);
         }
         let loaded = self.source.load();
         if self.json {
