@@ -13,9 +13,9 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key, ledger,
-    lockout, maintenance, manage, not_offered, openapi, operator, own_key, price, project, route,
-    service_token, session, status, tenant, tls, token, usage, vault,
+    account, breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key,
+    ledger, lockout, maintenance, manage, not_offered, openapi, operator, own_key, price, project,
+    route, service_token, session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -138,6 +138,7 @@ static NOUNS: &[&[Operation]] = &[
     budget::OPERATIONS,
     usage::OPERATIONS,
     ledger::OPERATIONS,
+    account::OPERATIONS,
     hold::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
