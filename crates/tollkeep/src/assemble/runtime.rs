@@ -14,7 +14,7 @@ use std::time::Duration;
 use tollkeep_admin::{
     Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialTesting, CredentialView, Explained, Jobs, KekChoice, KnownKek, ProviderAsk, Reloaded,
-    Runtime, SettingsState,
+    Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
 };
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::Anomaly;
@@ -85,6 +85,10 @@ impl Live {
 impl Runtime for Live {
     fn settings(&self) -> Arc<Settings> {
         self.reloader.settings()
+    }
+
+    fn shown_settings(&self) -> Arc<ShownSettings> {
+        self.reloader.shown()
     }
 
     fn settings_state(&self) -> SettingsState {
@@ -160,6 +164,15 @@ impl Runtime for Live {
 
     fn ask_provider(&self, ask: ProviderAsk) -> Asking {
         provider::ask(self.reloader.door(), ask)
+    }
+
+    fn vet(&self, asked: UrlToStore) -> Vetting {
+        let door = self.reloader.door();
+        let refused = self.reloader.metrics();
+        Box::pin(async move {
+            let vetted = provider::vet(door, asked).await;
+            vetted.inspect_err(|reason| refused.egress_refused(reason.label()))
+        })
     }
 
     fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
