@@ -8,6 +8,8 @@
 
 mod acting;
 mod audit;
+mod audit_export;
+mod audit_log;
 mod authn;
 mod bindings;
 mod breaker;
@@ -65,6 +67,7 @@ mod token;
 mod usage;
 mod vault;
 
+pub use audit_log::{AuditKeeper, Keeping, NextKey};
 pub use budget::{ScopeError, scope_of, tenant_of};
 pub use data_port::DataPort;
 pub use job::Jobs;

@@ -1,6 +1,8 @@
 //! The command line: a file a command.
 
 mod audit;
+mod audit_export;
+mod audit_verify;
 mod breaker;
 mod budget;
 mod cache;
