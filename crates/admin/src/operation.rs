@@ -13,9 +13,9 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold, ip_list,
-    job, key, ledger, lockout, maintenance, manage, not_offered, openapi, operator, price, project,
-    route, service_token, session, status, tenant, tls, token, usage, vault,
+    account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
+    ip_list, job, key, ledger, lockout, maintenance, manage, not_offered, openapi, operator, price,
+    project, route, service_token, session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -136,6 +136,7 @@ static NOUNS: &[&[Operation]] = &[
     budget::OPERATIONS,
     usage::OPERATIONS,
     ledger::OPERATIONS,
+    account::OPERATIONS,
     hold::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,

@@ -146,11 +146,17 @@ words! {
         BudgetReset = "budget.reset",
         BudgetThreshold = "budget.threshold",
         BudgetExhausted = "budget.exhausted",
+        BudgetOvershoot = "budget.overshoot",
+        AccountOpen = "account.open",
+        AccountClose = "account.close",
         MoneySettle = "money.settle",
         MoneyRelease = "money.release",
         MoneyLeaseLost = "money.lease_lost",
         LedgerOverrun = "ledger.overrun",
+        MoneyCredit = "money.credit",
+        MoneyRefund = "money.refund",
         MoneyAdjust = "money.adjust",
+        PriceAck = "price.ack",
         TokenUpdate = "token.update",
         TokenSuspend = "token.suspend",
         TokenResume = "token.resume",
@@ -231,6 +237,7 @@ impl Action {
                 | Self::MoneyRelease
                 | Self::MoneyLeaseLost
                 | Self::LedgerOverrun
+                | Self::BudgetOvershoot
         )
     }
 
