@@ -13,6 +13,7 @@ pub mod bound;
 pub mod budget;
 pub mod decide;
 pub mod hold;
+pub mod judge;
 pub mod keeper;
 pub mod lease;
 pub mod posting;

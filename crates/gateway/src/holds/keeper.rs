@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::{Ended, Outbox, Outcome};
-use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice};
+use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice, Refused};
 use tollkeep_ledger::row::Quality;
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{NoAnswer, Reply};
@@ -21,6 +21,8 @@ use tollkeep_types::{BudgetId, Clock, HoldId, LeaseId, MonoNanos, ReplicaId};
 
 /// Commands in one transaction.
 const BATCH_MAX: usize = 512;
+/// Holds that the store has been asked for and not answered, at most.
+const ASKS_MAX: usize = 8192;
 /// Records that wait for the end of their hold: as many as there are holds.
 const RECORDS_MAX: usize = super::OPEN_MAX;
 
@@ -209,6 +211,11 @@ impl HoldsKeeper {
     fn ask(&mut self, ask: Ask, tell: oneshot::Sender<Granted>) {
         // Whoever gave up meanwhile needs no hold.
         if tell.is_closed() {
+            return;
+        }
+        // Those who gave up since are among them, for as long as the store has not answered.
+        if self.waiting.len() >= ASKS_MAX {
+            let _gone = tell.send(Err(Refused::Closed));
             return;
         }
         self.waiting.insert(ask.hold, tell);

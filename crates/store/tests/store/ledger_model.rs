@@ -113,7 +113,7 @@ impl Pair {
         assert_eq!(answers.len(), jobs.len());
         let mut replies = Vec::new();
         for (job, answer) in jobs.iter().zip(answers) {
-            let want = self.model.run(&job.command, self.clock, None).unwrap();
+            let want = self.model.run(&job.command, self.clock, false).unwrap();
             let got = answer.unwrap();
             assert_eq!(format!("{got:?}"), format!("{want:?}"), "{:?}", job.command);
             replies.push(got);
