@@ -123,6 +123,8 @@ pub struct HoldsKeeper {
     budgets: Vec<Arc<Budget>>,
     /// Which slices workers see.
     shown: Option<u64>,
+    /// The store takes what is written, as its last answer was.
+    writes: bool,
     wake: MonoNanos,
     out: Vec<Effect>,
     to_writer: mpsc::UnboundedSender<Wanted>,
@@ -147,6 +149,7 @@ impl HoldsKeeper {
             ends: HashMap::new(),
             budgets,
             shown: None,
+            writes: true,
             wake: MonoNanos(0),
             out: Vec::new(),
             to_writer,
@@ -213,8 +216,10 @@ impl HoldsKeeper {
         if tell.is_closed() {
             return;
         }
-        // Those who gave up since are among them, for as long as the store has not answered.
-        if self.waiting.len() >= ASKS_MAX {
+        // A store that takes nothing is asked again and again for those who came before, be they gone or
+        // not, and nobody else need wait for that.
+        let is_down = !self.writes && !self.waiting.is_empty();
+        if is_down || self.waiting.len() >= ASKS_MAX {
             let _gone = tell.send(Err(Refused::Closed));
             return;
         }
@@ -223,7 +228,7 @@ impl HoldsKeeper {
     }
 
     fn answered(&mut self, call: CallId, answer: Result<Box<Reply>, NoAnswer>) {
-        self.holds.writes.store(answer.is_ok(), Ordering::Relaxed);
+        self.writes = answer.is_ok();
         if answer.is_ok()
             && let Some((hold, end)) = self.ends.remove(&call)
         {

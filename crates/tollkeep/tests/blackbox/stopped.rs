@@ -135,7 +135,7 @@ fn one_stands_still(stand: impl FnOnce(&Postgres, &Gateway)) {
         .count();
     assert_eq!(strange, 0, "{statuses:?}");
     let (sent, passed) = (i64::try_from(origin.count()).unwrap(), passed(&statuses));
-    assert!(sent >= passed.iter().sum::<i64>() && passed.iter().all(|calls| *calls > 100));
+    assert!(sent >= passed.iter().sum::<i64>() && passed.iter().all(|calls| *calls > 10));
     // Whatever was lost counts as spent.
     let all = eventually("all ends are written", || {
         let sums = ids.each_ref().map(|id| sums(&other, id));
@@ -272,10 +272,14 @@ fn on_a_full_disk(gateway: &Gateway, origin: &Origin, fill: impl FnOnce(), empty
         passed[0] += i64::from(refused == 200);
         (refused == 503).then_some(())
     });
-    let sent = origin.count();
+    let (sent, began) = (origin.count(), Instant::now());
     for _ in 0..20 {
         assert_eq!(status(&tokens[0]), 503);
     }
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "nobody waits for what is known to fail"
+    );
     assert_eq!(origin.count(), sent, "nothing goes out without a hold");
     passed[1] += i64::from(status(&tokens[1]) == 200);
     assert_eq!(origin.count(), sent + 1, "what is in hand may be spent");
