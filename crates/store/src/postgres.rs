@@ -83,6 +83,9 @@ const CHANNEL: &str = "tollkeep_changes";
 /// How long the one who watches for changes waits for an answer.
 const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long one statement may take that looks at whole tables.
+const LONG_PATIENCE: Duration = Duration::from_secs(3600);
+
 /// Read committed whatever the server's or the login's default is: what is read after the turn to
 /// write came must be what the one before wrote, and a snapshot taken before the turn would not be.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -125,6 +128,8 @@ pub(crate) struct Server {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Purpose {
     Read,
+    /// Statements that look at whole tables, which take as long as those are large.
+    LongRead,
     Write,
     /// A change that is undone, beside another that has the turn.
     Beside,
@@ -257,14 +262,18 @@ impl Server {
             late: false,
         };
         let begin = match purpose {
-            Purpose::Read => BEGIN_READING,
+            Purpose::Read | Purpose::LongRead => BEGIN_READING,
             Purpose::Write | Purpose::Beside => BEGIN,
         };
         link.run(begin).await?;
+        if purpose == Purpose::LongRead {
+            link.patience = LONG_PATIENCE;
+        }
+        let patience = link.patience;
         let mut connection = Connection::Postgres(link);
         query(SET)
             .bind(tenant)
-            .bind(self.patience.as_millis().to_string())
+            .bind(patience.as_millis().to_string())
             .fetch_one(&mut connection)
             .await?;
         if purpose == Purpose::Write {
