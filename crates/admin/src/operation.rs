@@ -13,9 +13,10 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    account, breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key,
-    ledger, lockout, maintenance, manage, not_offered, openapi, operator, own_key, price, project,
-    route, service_token, session, status, tenant, tls, token, usage, vault,
+    account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
+    ip_list, job, key, ledger, lockout, maintenance, manage, not_offered, openapi, operator,
+    own_key, price, project, route, service_token, session, status, tenant, tls, token, usage,
+    vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -134,6 +135,8 @@ static NOUNS: &[&[Operation]] = &[
     breaker::OPERATIONS,
     cooldown::OPERATIONS,
     history::OPERATIONS,
+    audit_log::OPERATIONS,
+    audit_export::OPERATIONS,
     price::OPERATIONS,
     budget::OPERATIONS,
     usage::OPERATIONS,

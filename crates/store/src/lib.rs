@@ -11,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+mod audit_checkpoint;
 mod blocklist;
 mod budget;
 mod cleanup;

@@ -2,6 +2,8 @@
 
 mod account;
 mod audit;
+mod audit_export;
+mod audit_verify;
 mod breaker;
 mod budget;
 mod cache;

@@ -193,6 +193,17 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     ("audit_list", "", "", "OAPVT"),
     ("audit_get", "event", "", "OAPVT"),
+    ("audit_keys", "", "", "OAPV"),
+    ("audit_key_rotate", "", "{}", "O"),
+    ("audit_checkpoints", "", "", "OAPV"),
+    ("audit_verify", "", "{}", "OAP"),
+    (
+        "audit_export",
+        "",
+        r#"{"start_time":"2026-01-01T00:00:00Z","end_time":"2026-01-02T00:00:00Z"}"#,
+        "OAPV",
+    ),
+    ("audit_reopen", "", "{}", "OAP"),
     ("manage_audit_list", "", "", "OAPVT"),
     ("manage_audit_get", "event", "", "OAPVT"),
     (
