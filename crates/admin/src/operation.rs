@@ -322,25 +322,7 @@ impl Operation {
                 bytes_of(Request::from_parts(parts, body)).await?
             }
         };
-        let mut body = Members::read(self.body.unwrap_or_default(), &bytes)?;
-        if let Some(signed) = operator
-            .session
-            .as_ref()
-            .filter(|_| !operator.asked.is_read())
-        {
-            let sent = body.take_csrf();
-            let checked = signed.check_csrf(sent.as_ref().map(Secret::expose));
-            checked.inspect_err(|problem| {
-                state.record_failed_authn(&operator.asked, problem.code())
-            })?;
-        }
-        let body = match self.body {
-            Some(_) => body,
-            None => {
-                body.done()?;
-                Members::read(&[], &[])?
-            }
-        };
+        let body = self.body_of(&state, &operator, &bytes)?;
         let call = Call {
             state,
             operator,
@@ -360,6 +342,31 @@ impl Operation {
                 };
                 let once = Once::new(&call.state, &call.operator, &key, &wanted);
                 once.carry_out(self, call, precondition).await
+            }
+        }
+    }
+
+    /// The members of its body; of a change by a session the page is known to be ours then.
+    fn body_of(
+        &self,
+        state: &State,
+        operator: &Operator,
+        bytes: &[u8],
+    ) -> Result<Members, Problem> {
+        let mut body = Members::read(self.body.unwrap_or_default(), bytes)?;
+        let changing = operator.session.as_ref();
+        if let Some(signed) = changing.filter(|_| !operator.asked.is_read()) {
+            let sent = body.take_csrf();
+            let checked = signed.check_csrf(sent.as_ref().map(Secret::expose));
+            checked.inspect_err(|problem| {
+                state.record_failed_authn(&operator.asked, problem.code());
+            })?;
+        }
+        match self.body {
+            Some(_) => Ok(body),
+            None => {
+                body.done()?;
+                Members::read(&[], &[])
             }
         }
     }
