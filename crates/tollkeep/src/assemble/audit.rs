@@ -8,7 +8,7 @@ use anyhow::Context;
 use std::sync::Arc;
 use tollkeep_audit::{
     Chosen, Cliproxy, EventType, IpMask, Logger, LoggerConfig, Means, OnFailure, Rotation, Signing,
-    Told, UserAgentDetail, UserId,
+    UserAgentDetail, UserId,
 };
 use tollkeep_config::settings::{
     AccessLog, AccessOnFailure, AuditEvents, AuditFormat, AuditUserId, Level, MaskIp, Settings,
