@@ -432,7 +432,17 @@ impl Gateway {
 
     /// The events of the audit log so far.
     pub fn audit_lines(&self) -> Vec<Value> {
-        json_lines(&self.data_dir().join("audit.log"))
+        // A day may end under a test, and its file with it.
+        let entries = fs::read_dir(self.data_dir()).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_closed = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("audit-") && name.ends_with(".log")
+        };
+        let mut files: Vec<_> = paths.filter(is_closed).collect();
+        files.sort();
+        files.push(self.data_dir().join("audit.log"));
+        files.iter().flat_map(|path| json_lines(path)).collect()
     }
 
     /// Waits for an audit event.

@@ -1,13 +1,14 @@
 //! The audit log and the line files, as the settings want them.
 
 use super::Base;
+use super::anchors::Anchors;
 use super::vault::Vault;
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::sync::Arc;
 use tollkeep_audit::{
     Chosen, Cliproxy, EventType, IpMask, Logger, LoggerConfig, Means, OnFailure, Rotation, Signing,
-    Told, UserAgentDetail, UserId,
+    UserAgentDetail, UserId,
 };
 use tollkeep_config::settings::{
     AccessLog, AccessOnFailure, AuditEvents, AuditFormat, AuditUserId, Level, MaskIp, Settings,
@@ -21,7 +22,11 @@ use tollkeep_observe::redact::Redactor;
 ///
 /// # Errors
 /// Its file or folder is not usable.
-pub(crate) fn open(base: &Base, vault: &Vault, told: Told) -> anyhow::Result<Option<Arc<Logger>>> {
+pub(crate) fn open(
+    base: &Base,
+    vault: &Vault,
+    anchors: &Anchors,
+) -> anyhow::Result<Option<Arc<Logger>>> {
     let audit = &base.settings.audit;
     if !audit.enabled {
         return Ok(None);
@@ -56,7 +61,8 @@ pub(crate) fn open(base: &Base, vault: &Vault, told: Told) -> anyhow::Result<Opt
         signing: Some(Signing {
             every_events: audit.checkpoint_every.events,
             every: audit.checkpoint_every.time,
-            told: Some(told),
+            told: Some(anchors.told()),
+            ledger_head: Arc::clone(&anchors.ledger_head),
             ..Signing::new(vault.audit_signer.clone())
         }),
         rotation: audit.rotate.as_ref().map(|rotate| Rotation {

@@ -50,6 +50,7 @@ pub(crate) use tls::{Checked, InUse, Listeners};
 
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
+use anchors::Anchors;
 use anyhow::Context;
 use certificates::Keeper;
 use reload::Reloader;
@@ -164,8 +165,8 @@ fn start_by(
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(open_store(&base))?;
     let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
-    let (told, anchors) = anchors::told();
-    let audit = audit::open(&base, &vault, told)?;
+    let anchors = Anchors::new();
+    let audit = audit::open(&base, &vault, &anchors)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
     let health = health(&base, workers, audit.as_deref());
@@ -206,7 +207,7 @@ fn start_by(
     announce(&base, &vault, audit.as_deref());
     keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, files);
-    control.spawn(anchors.keep(store.clone(), Arc::clone(&live.reloader)));
+    anchors.start(&control, &store, &live.reloader);
     Ok(Running {
         base,
         control,
