@@ -14,7 +14,7 @@ use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
     breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key, ledger,
-    lockout, maintenance, manage, not_offered, openapi, operator, price, project, route,
+    lockout, log_level, maintenance, manage, not_offered, openapi, operator, price, project, route,
     service_token, session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
@@ -141,6 +141,7 @@ static NOUNS: &[&[Operation]] = &[
     lockout::OPERATIONS,
     manage::OPERATIONS,
     maintenance::OPERATIONS,
+    log_level::OPERATIONS,
     vault::OPERATIONS,
     job::OPERATIONS,
     openapi::OPERATIONS,

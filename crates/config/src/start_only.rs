@@ -125,6 +125,10 @@ const START_ONLY: &[(&str, Same)] = &[
     }),
     ("audit.enabled", |a, b| a.audit.enabled == b.audit.enabled),
     ("audit.file", |a, b| a.audit.file == b.audit.file),
+    ("audit.store_in_db", |a, b| {
+        a.audit.store_in_db == b.audit.store_in_db
+    }),
+    ("audit.require", |a, b| a.audit.require == b.audit.require),
     ("audit.create_dir", |a, b| {
         a.audit.create_dir == b.audit.create_dir
     }),

@@ -49,7 +49,7 @@ mod vault;
 
 pub use acme::{Acme, AcmeChallenge};
 pub use anomaly::{Anomaly, AnomalyAction};
-pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
+pub use audit::{AccessOnFailure, Audit, Hold, MaskIp, Require, UnknownTokenMask, UserAgent};
 pub use auth::Auth;
 pub use breaker::Breaker;
 pub use budget_scope::{BudgetScope, PairText, TokenName};
@@ -293,7 +293,7 @@ impl Settings {
             store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,
-            audit: file.audit.check(&file.data_dir),
+            audit: file.audit.check(&file.data_dir, checks),
             data_dir: file.data_dir,
             auth_dir: file.auth_dir,
             server,

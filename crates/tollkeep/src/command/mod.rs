@@ -1,6 +1,7 @@
 //! The command line: a file a command.
 
 mod audit;
+mod audit_events;
 mod breaker;
 mod budget;
 mod cache;
@@ -19,6 +20,7 @@ mod job;
 mod key;
 mod ledger;
 mod lockout;
+mod log;
 mod logs;
 mod maintenance;
 mod man;
@@ -156,6 +158,9 @@ enum Command {
     /// Addresses that failed to authenticate too often
     #[command(subcommand, alias = "lockouts")]
     Lockout(lockout::Lockout),
+    /// How much the process log tells
+    #[command(subcommand)]
+    Log(log::Log),
     /// Tell callers to come back later
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
@@ -246,6 +251,7 @@ impl Cli {
             Command::Ledger(ledger) => ledger.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
+            Command::Log(log) => log.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
             Command::Vault(vault) => vault.run(),
             Command::Job(job) => job.run(),

@@ -431,6 +431,12 @@ fn what_is_read_at_start_only_is_refused_as_a_whole_and_named() {
         ("audit.enabled", "audit: {", "audit: { enabled: false,"),
         ("audit.file", "audit: {", "audit: { file: ./data/other.log,"),
         (
+            "audit.store_in_db",
+            "audit: {",
+            "audit: { store_in_db: false,",
+        ),
+        ("audit.require", "audit: {", "audit: { require: any,"),
+        (
             "audit.create_dir",
             "audit: {",
             "audit: { create_dir: false,",

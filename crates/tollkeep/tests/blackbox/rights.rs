@@ -187,6 +187,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     ("audit_list", "", "", "OAPVT"),
     ("audit_get", "event", "", "OAPVT"),
+    ("audit_stats", "", "", "OAPVT"),
     ("manage_audit_list", "", "", "OAPVT"),
     ("manage_audit_get", "event", "", "OAPVT"),
     (
@@ -229,6 +230,8 @@ pub(crate) const ROWS: &[Row] = &[
     ("job_get", "job", "", "OAPV"),
     ("job_cancel", "job", "", "O"),
     ("maintenance_get", "", "", "OAPVT"),
+    ("log_level_get", "", "", "OAPV"),
+    ("log_level_put", "", r#"{"level":"info"}"#, "OAP"),
     ("maintenance_put", "", r#"{"enabled":false}"#, "OAP"),
 ];
 
