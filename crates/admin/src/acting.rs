@@ -1,6 +1,7 @@
 //! Whether a request acts, tries what acting would do, or only looks. Handlers are the same for all
 //! three: what they hold of the gateway is another.
 
+use crate::audit_log::AuditKeeper;
 use crate::runtime::{
     Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
@@ -172,6 +173,11 @@ impl Runtime for Would {
 
     fn keyring(&self) -> Arc<Keyring> {
         self.0.keyring()
+    }
+
+    fn audit_keeper(&self) -> &dyn AuditKeeper {
+        // Nothing is kept on trial.
+        self.0.audit_keeper()
     }
 
     fn keks(&self) -> Vec<KnownKek> {

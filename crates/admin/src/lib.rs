@@ -6,8 +6,11 @@
 
 #![warn(missing_docs)]
 
+mod account;
 mod acting;
 mod audit;
+mod audit_export;
+mod audit_log;
 mod authn;
 mod bindings;
 mod breaker;
@@ -66,6 +69,7 @@ mod token;
 mod usage;
 mod vault;
 
+pub use audit_log::{AuditKeeper, Keeping, NextKey};
 pub use budget::{ScopeError, scope_of, tenant_of};
 pub use data_port::DataPort;
 pub use job::Jobs;

@@ -13,9 +13,10 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key, ledger,
-    lockout, log_level, maintenance, manage, not_offered, openapi, operator, price, project, route,
-    service_token, session, status, tenant, tls, token, usage, vault,
+    account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
+    ip_list, job, key, ledger, lockout, log_level, maintenance, manage, not_offered, openapi,
+    operator, price, project, route, service_token, session, status, tenant, tls, token, usage,
+    vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -130,10 +131,13 @@ static NOUNS: &[&[Operation]] = &[
     breaker::OPERATIONS,
     cooldown::OPERATIONS,
     history::OPERATIONS,
+    audit_log::OPERATIONS,
+    audit_export::OPERATIONS,
     price::OPERATIONS,
     budget::OPERATIONS,
     usage::OPERATIONS,
     ledger::OPERATIONS,
+    account::OPERATIONS,
     hold::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,

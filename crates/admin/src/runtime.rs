@@ -1,6 +1,7 @@
 //! The running gateway, as far as operators look into it and act on it. The binary provides it,
 //! so that this crate needs to know neither the data plane nor how it is put together.
 
+use crate::audit_log::AuditKeeper;
 use ipnet::IpNet;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -110,6 +111,9 @@ pub trait Runtime: Send + Sync {
 
     /// Lets another key seal from now on.
     fn seal_under(&self, kek: KekChoice) -> Choosing<'_>;
+
+    /// The keys that sign the audit log.
+    fn audit_keeper(&self) -> &dyn AuditKeeper;
 }
 
 /// The keys after another one was let seal.

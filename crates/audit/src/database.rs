@@ -6,15 +6,14 @@
 //! counts as not writable before memory is full.
 
 use crate::chain::{Link, parse_hash};
-use crate::file::Found;
+use crate::file::{Found, first_record, log_files};
 use crate::queue::{Queue, What, as_u64};
 use crate::verdict::{NotDurable, Verdict};
-use crate::{Action, Actor, AuditError, Event, Key, Outcome, Receipt, Value, verify};
+use crate::{Action, Actor, AuditError, Event, Key, Outcome, Receipt, Value, Verifier, open_log};
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -215,8 +214,10 @@ fn missing(
         seq = end;
     }
     let follows = all.lines().next().and_then(prev_of) == Some(last.hash);
-    let whole = verify(all.as_bytes()).is_ok_and(|found| found.faults_in_all == 0);
-    Ok((follows && whole).then_some(all))
+    let mut verifier = Verifier::default().of_a_part();
+    let read = verifier.read("the database", all.as_bytes());
+    let is_whole = read.is_ok() && verifier.finish().is_clean();
+    Ok((follows && is_whole).then_some(all))
 }
 
 #[derive(Deserialize)]
@@ -532,9 +533,11 @@ impl Keeper {
         let recovered = Event::new(Action::AuditRecovered, Actor::System, Outcome::Success)
             .with_detail(Key::Kind, Value::Word("database"))
             .with_detail(Key::DownMs, Value::Number(down_ms));
-        // Where no room is left for it, that is counted like all else.
         let batch = Box::new(move |sink: &mut crate::EventSink<'_>| sink.append(&recovered));
-        drop(queue.push(1, What::Batch(batch)));
+        if let Err(why) = queue.push(1, What::Batch(batch)) {
+            // It is counted like all that finds no room.
+            tracing::debug!("The recovery of the database is not recorded: {why:?}");
+        }
     }
 
     /// Reads from the file what the database lacks, up to its end.
@@ -542,17 +545,39 @@ impl Keeper {
         let Some(path) = self.shared.file.clone() else {
             return;
         };
-        if let Err(problem) = self.read_on(&path) {
-            tracing::error!("The audit file can't be read for the database: {problem}");
+        if !std::fs::metadata(&path).is_ok_and(|about| about.is_file()) {
+            tracing::error!(
+                "The audit file can't be read again: records are missing in the database"
+            );
+            return;
+        }
+        if let Err(problem) = self.read_all(&path) {
+            // Somebody may have moved a file meanwhile.
+            tracing::warn!("The audit file can't be read for the database yet: {problem}");
+            self.shared.set_behind();
+            thread::sleep(PROBE_EVERY);
         }
     }
 
-    fn read_on(&mut self, path: &Path) -> Result<(), String> {
-        if !std::fs::metadata(path).is_ok_and(|about| about.is_file()) {
-            return Err("it is no file that could be read again".to_owned());
-        }
+    /// Reads the closed files too that have something the database lacks.
+    fn read_all(&mut self, path: &Path) -> Result<(), String> {
         let told = |error: std::io::Error| error.to_string();
-        let mut file = BufReader::with_capacity(1 << 18, File::open(path).map_err(told)?);
+        let files = log_files(path).map_err(told)?;
+        for (number, file) in files.iter().enumerate() {
+            let next = files.get(number + 1);
+            let next = next.and_then(|next| first_record(next).ok().flatten());
+            let is_known = next.is_some_and(|next| {
+                Some(next.stream) == self.stream && next.seq <= self.through.saturating_add(1)
+            });
+            if !is_known {
+                self.read_on(open_log(file).map_err(told)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_on(&mut self, mut file: impl BufRead) -> Result<(), String> {
+        let told = |error: std::io::Error| error.to_string();
         let (mut batch, mut records) = (String::new(), 0);
         let mut line = String::new();
         loop {

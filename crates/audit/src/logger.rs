@@ -5,9 +5,13 @@ use crate::database::{self, Database, Standing, patience_of};
 use crate::encode::Shown;
 use crate::file::{AuditFile, Found, Place};
 use crate::queue::{End, Queue, What};
+use crate::signing::{PRUNE, signed};
 use crate::verdict::{Deadlines, NotDurable, Pending, Verdict};
-use crate::writer::Writer;
-use crate::{AuditHealth, DatabaseStore, Event, IpMask, Require};
+use crate::writer::{Rotation, Upkeep, Writer};
+use crate::{
+    Action, Actor, ActorId, AuditHealth, Chosen, Cliproxy, DatabaseStore, Event, IpMask, Key,
+    Outcome, Require, Signing, Value,
+};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +68,14 @@ pub struct LoggerConfig {
     pub on_failure: OnFailure,
     /// How many events may wait.
     pub queue_events: usize,
+    /// Whether lines are written in the words of cliproxyapi++ instead of llm-proxy's.
+    pub cliproxy: Option<Cliproxy>,
+    /// Which calls are written.
+    pub events: Chosen,
+    /// How the log is signed; not, if there is no key.
+    pub signing: Option<Signing>,
+    /// When the file is closed and the next begun; never, if others do that.
+    pub rotation: Option<Rotation>,
 }
 
 impl Default for LoggerConfig {
@@ -80,6 +92,10 @@ impl Default for LoggerConfig {
             deadline: Duration::from_millis(250),
             on_failure: OnFailure::Closed,
             queue_events: 8192,
+            cliproxy: None,
+            events: Chosen::All,
+            signing: None,
+            rotation: None,
         }
     }
 }
@@ -170,6 +186,20 @@ pub struct Logger {
     deadlines: Arc<Deadlines>,
     /// How long the end of the writer is waited for.
     patience: Duration,
+    signing: Option<Signing>,
+}
+
+/// The beginning of a stream that is about to be deleted in the database.
+#[derive(Clone, Copy, Debug)]
+pub struct PrunedRecords<'p> {
+    /// The stream.
+    pub stream: &'p str,
+    /// The number of the last that goes.
+    pub through: u64,
+    /// The hash of that, in hex.
+    pub head: &'p str,
+    /// How many go.
+    pub records: u64,
 }
 
 impl Logger {
@@ -195,7 +225,8 @@ impl Logger {
             redactor: config.redactor,
         };
         let clock = Arc::clone(&means.clock);
-        let appender = Appender::new(shown, means.clock, means.entropy);
+        let written = (config.cliproxy, config.events);
+        let appender = Appender::new(shown, written, means.clock, means.entropy);
         let (deadline, require) = (config.deadline, config.require);
         let health = Arc::new(AuditHealth::new(deadline, config.on_failure, require));
         let queue = Arc::new(Queue::new(
@@ -221,13 +252,16 @@ impl Logger {
             }
             None => None,
         };
-        let writer = Writer::new(Arc::clone(&queue), place, opened, appender);
+        let signing = config.signing.clone();
+        let upkeep = Upkeep::new(config.signing, config.rotation);
+        let writer = Writer::new(Arc::clone(&queue), place, opened, (appender, upkeep));
         let writer = writer.beside(database);
         let deadlines = Deadlines::start(clock, config.deadline).map_err(AuditError::Thread)?;
         let logger = Self {
             queue,
             deadlines,
             patience,
+            signing,
         };
         thread::Builder::new()
             .name("audit".to_owned())
@@ -274,6 +308,67 @@ impl Logger {
             }
         }
         pending
+    }
+
+    /// Records what is about to be deleted, signed, by whom. Nothing may be deleted before that is
+    /// durable.
+    pub fn log_pruned(
+        &self,
+        pruned: &PrunedRecords<'_>,
+        (actor, id): (Actor, Option<ActorId>),
+    ) -> Pending {
+        let word = |text: &str| Value::OwnedWord(text.into());
+        let mut details = vec![
+            (Key::Stream, word(pruned.stream)),
+            (Key::ThroughSeq, Value::Number(pruned.through)),
+            (Key::Head, word(pruned.head)),
+            (Key::Count, Value::Number(pruned.records)),
+        ];
+        if let Some(signing) = &self.signing {
+            details = signed(&signing.signer.key(), PRUNE, details);
+        }
+        let mut event = Event::new(Action::AuditPrune, actor, Outcome::Success);
+        if let Some(id) = id {
+            event = event.with_actor_id(id);
+        }
+        for (key, value) in details {
+            event = event.with_detail(key, value);
+        }
+        self.log_async(&event)
+    }
+
+    /// Opens the file by its name again, once what was handed over before is written: somebody moved
+    /// it away. No record is lost and the chain goes on.
+    pub fn reopen(&self) -> Pending {
+        let verdict = Arc::new(Verdict::default());
+        let pending = Pending::new(&verdict);
+        match self.queue.push(0, What::Reopen(Arc::clone(&verdict))) {
+            Ok(()) => self.deadlines.watch(&verdict),
+            Err(why) => {
+                verdict.decide(Err(why));
+            }
+        }
+        pending
+    }
+
+    /// Waits until everything that was handed over before is durable, at most for the deadline.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn flush(&self) -> Result<(), AuditError> {
+        let verdict = Arc::new(Verdict::default());
+        let pending = Pending::new(&verdict);
+        self.queue.push(0, What::Flush(Arc::clone(&verdict)))?;
+        self.deadlines.watch(&verdict);
+        pending.wait().map(|_| ())
+    }
+
+    /// As [`Self::stop`], for those who own it.
+    ///
+    /// # Errors
+    /// Something queued could not be written.
+    pub fn close(self) -> Result<(), AuditError> {
+        self.stop()
     }
 
     /// Whether events can be written now.

@@ -11,7 +11,7 @@ mod slices;
 
 use crate::amount::{Amount, Charge, Measure};
 use crate::budget::{Budget, Durability};
-use crate::hold::{Ended, Held, Outbox, Partial, Reserved};
+use crate::hold::{Ended, Held, Outbox, Partial, Reserved, Sure};
 use crate::row::{LeaseRow, Pot, WindowRow};
 use crate::slice::Slice;
 use crate::step::{Command, Life, Wish};
@@ -30,9 +30,11 @@ pub const RETRY_MS: u64 = 200;
 const LOOK_WAITING_MS: u64 = 100;
 /// After a recall no slice is taken of a budget for this long.
 const NO_SLICE_MS: u64 = 2000;
-/// A strict hold's time, and how long before its end it is renewed.
+/// Asks that wait for this replica's life to begin.
+const EARLY_MAX: usize = 4096;
+/// How long a strict hold is there without being renewed, where nothing else is said. It is renewed
+/// when half of that is over.
 pub const HOLD_TTL_MS: u64 = 120_000;
-const HOLD_RENEW_MS: u64 = 60_000;
 
 /// Names one command until it is answered.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -44,10 +46,18 @@ pub struct Ask {
     pub hold: HoldId,
     pub bound: Charge,
     pub budgets: SmallVec<[BudgetId; 5]>,
+    /// Whether the bound is one, or a guess for pots without a hard limit.
+    pub sure: Sure,
     /// Prepaid credit that has to bear it too, and in which measure.
-    pub account: Option<AccountId>,
+    pub accounts: SmallVec<[(AccountId, Measure); 1]>,
     /// Whether a durable *held* comes first, to be confirmed before anything is sent.
     pub confirm: bool,
+}
+
+impl Ask {
+    const fn worth(&self) -> (Charge, Sure) {
+        (self.bound, self.sure)
+    }
 }
 
 /// What comes in.
@@ -110,8 +120,10 @@ pub enum Notice {
         percent: u8,
     },
     /// More was billed than the bound: the excess is nobody's, and the model is to be quarantined.
+    /// Beyond a guess, it is charged.
     Overrun {
         hold: HoldId,
+        sure: Sure,
     },
     /// The store and the core disagree, which is a fault of ours.
     Broken {
@@ -122,11 +134,11 @@ pub enum Notice {
 /// Why there is no hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refused {
-    /// It does not fit.
-    Short(Pot),
+    /// It does not fit; so much is left, as far as anybody knows.
+    Short(Pot, Amount),
     /// It was ended by its time before it was confirmed.
     TooLate,
-    /// The gateway is ending, has not begun, or the budget is not there.
+    /// The gateway is ending, or the budget is not there; too many wait for it to begin.
     Closed,
 }
 
@@ -170,9 +182,16 @@ struct Asking {
     partial: Partial,
     wishes: SmallVec<[Wish; 4]>,
     recalled: SmallVec<[BudgetId; 2]>,
-    waiting: Option<(BudgetId, MonoNanos)>,
     /// The store did not know a budget of it.
     was_absent: bool,
+}
+
+/// One that waits for room in a budget, until then at most.
+#[derive(Debug)]
+struct Waiting {
+    asking: Asking,
+    budget: BudgetId,
+    until: MonoNanos,
 }
 
 #[derive(Debug)]
@@ -189,6 +208,7 @@ struct Call {
     command: Command,
     /// When it was given first: whatever the store wrote, it was not earlier.
     asked_at: MonoNanos,
+    /// Where it stands among those to be given again.
     retry_at: Option<MonoNanos>,
     tries: u32,
 }
@@ -205,10 +225,19 @@ pub struct Keeper {
     /// Budgets that were ended lately, and until when calls may still name them.
     gone: BTreeMap<BudgetId, MonoNanos>,
     slices_version: u64,
+    hold_ttl_ms: u64,
     desks: BTreeMap<LeaseId, Desk>,
+    /// Those that came before this life had begun.
+    early: Vec<Ask>,
+    /// Those that the store was asked about.
     asks: BTreeMap<HoldId, Asking>,
+    waiting: BTreeMap<HoldId, Waiting>,
     strict: BTreeMap<HoldId, Strict>,
+    /// No strict hold is to be renewed earlier.
+    strict_from: MonoNanos,
     calls: BTreeMap<CallId, Call>,
+    /// Those that got no answer, by when they are given again.
+    retries: BTreeSet<(MonoNanos, CallId)>,
     next_call: u64,
     next_lease: u32,
     sweep_at: MonoNanos,
@@ -250,10 +279,15 @@ impl Keeper {
             books: BTreeMap::new(),
             gone: BTreeMap::new(),
             slices_version: 0,
+            hold_ttl_ms: HOLD_TTL_MS,
             desks: BTreeMap::new(),
+            early: Vec::new(),
             asks: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             strict: BTreeMap::new(),
+            strict_from: MonoNanos(u64::MAX),
             calls: BTreeMap::new(),
+            retries: BTreeSet::new(),
             next_call: 0,
             next_lease: 0,
             sweep_at: MonoNanos(0),
@@ -264,6 +298,13 @@ impl Keeper {
             keeper.books.insert(budget.id, Book::new(budget));
         }
         keeper
+    }
+
+    /// The same, whose strict holds are there for so long without being renewed.
+    #[must_use]
+    pub const fn holding_for(mut self, ms: u64) -> Self {
+        self.hold_ttl_ms = ms;
+        self
     }
 
     /// One event, at this time of a clock that also runs while the machine sleeps.
@@ -307,7 +348,9 @@ impl Keeper {
     pub fn is_resting(&self) -> bool {
         let sweeping = |call: &Call| matches!(call.command, Command::Due);
         self.desks.is_empty()
+            && self.early.is_empty()
             && self.asks.is_empty()
+            && self.waiting.is_empty()
             && self.strict.is_empty()
             && self.calls.values().all(sweeping)
     }
@@ -323,6 +366,9 @@ impl Keeper {
 
     fn drain(&mut self, at: &mut At<'_>) {
         self.draining = true;
+        for ask in std::mem::take(&mut self.early) {
+            self.ask(ask, at);
+        }
         let budgets: Vec<_> = self.books.keys().copied().collect();
         for budget in budgets {
             self.close_current(budget, at);
@@ -347,24 +393,24 @@ impl Keeper {
         }
     }
 
-    /// When the next tick is due, with nothing else happening.
+    /// When the next tick is due, with nothing else happening. It comes after every event, so it looks
+    /// at nothing of which there is one for each running call.
     fn next_wake(&self, now: MonoNanos) -> MonoNanos {
         let mut next = if self.life.is_some() {
             self.sweep_at
         } else {
             MonoNanos(now.0.saturating_add(SWEEP_MS * 1_000_000))
         };
-        let calls = self.calls.values().filter_map(|call| call.retry_at);
-        let asks = self.asks.values().filter_map(|ask| Some(ask.waiting?.1));
-        let strict = self.strict.values().filter(|hold| !hold.busy);
+        let calls = self.retries.first().map(|(at, _)| *at);
+        let asks = self.waiting.values().map(|waiting| waiting.until);
         let desks = self.desks.values().filter(|desk| !desk.busy);
         let books = self
             .books
             .values()
             .filter(|book| !book.looking && book.wants_look);
-        let times = calls
-            .chain(asks)
-            .chain(strict.map(|hold| hold.renew_at))
+        let times = asks
+            .chain(calls)
+            .chain([self.strict_from])
             .chain(desks.map(|desk| desk.renew_at))
             .chain(books.map(|book| book.look_at));
         for time in times {
@@ -395,10 +441,8 @@ impl Keeper {
             book.wants_look = book.current.is_some();
         }
         let soon = MonoNanos(now.0.saturating_add(LOOK_WAITING_MS * 1_000_000));
-        for asking in self.asks.values() {
-            if let Some((budget, _)) = asking.waiting
-                && let Some(book) = self.books.get_mut(&budget)
-            {
+        for waiting in self.waiting.values() {
+            if let Some(book) = self.books.get_mut(&waiting.budget) {
                 book.wants_look = true;
                 book.look_at = book.look_at.min(soon);
             }

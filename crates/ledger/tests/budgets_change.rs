@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
-use tollkeep_ledger::budget::{Budget, Durability, Scope};
-use tollkeep_ledger::hold::{Ended, Outbox};
+use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope};
+use tollkeep_ledger::hold::{Ended, Outbox, Sure};
 use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice, Refused};
 use tollkeep_ledger::row::{Enforcement, LeaseRow, LeaseState, WindowRow};
 use tollkeep_ledger::step::Command;
@@ -41,6 +41,7 @@ fn budget(limit: i64) -> Budget {
         limit: amount(limit),
         window: Window::Lifetime,
         enforcement: Enforcement::Hard,
+        on_short: OnShort::Refuse,
         durability: Durability::Lease,
         warn: Vec::new(),
     }
@@ -55,6 +56,12 @@ struct House {
 impl House {
     /// A keeper that has joined.
     fn new() -> Self {
+        let mut house = Self::before_it_joined();
+        house.join();
+        house
+    }
+
+    fn before_it_joined() -> Self {
         let outbox = Arc::new(Nowhere);
         let keeper = Keeper::new(
             ReplicaId::from_bytes([2; 16]),
@@ -62,21 +69,23 @@ impl House {
             outbox,
             vec![budget(1000)],
         );
-        let mut house = Self {
+        Self {
             keeper,
             now: 1_000_000_000,
             out: Vec::new(),
-        };
-        house.tell(Event::Tick);
-        let call = house.written(|command| matches!(command, Command::Join { .. }));
-        house.answer(
+        }
+    }
+
+    fn join(&mut self) {
+        self.tell(Event::Tick);
+        let call = self.written(|command| matches!(command, Command::Join { .. }));
+        self.answer(
             call.unwrap(),
             Reply {
                 epoch: 1,
                 ..Reply::default()
             },
         );
-        house
     }
 
     fn tell(&mut self, event: Event) {
@@ -105,7 +114,8 @@ impl House {
                 ..Charge::NOTHING
             },
             budgets: [ID].into_iter().collect(),
-            account: None,
+            sure: Sure::Bound,
+            accounts: [].into_iter().collect(),
             confirm: false,
         }));
         self.written(|command| matches!(command, Command::Grant(_)))
@@ -265,4 +275,40 @@ fn a_call_outlasts_a_budget_that_the_store_has_ended_before_its_replica_hears_of
     let again = house.written(|command| matches!(command, Command::Grant(_)));
     house.answer(again.unwrap(), absent());
     assert_eq!(house.refused(), Some(Refused::Closed));
+}
+
+// LED-72
+#[test]
+fn who_asks_before_the_keeper_has_begun_is_answered_when_it_has() {
+    let mut house = House::before_it_joined();
+    assert_eq!(house.ask(7), None);
+    assert_eq!(house.ask(8), None);
+    house.join();
+    let asked: Vec<_> = house
+        .out
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Write {
+                command: Command::Grant(grant),
+                ..
+            } => Some(grant.hold),
+            Effect::Write { .. } | Effect::Send(_) | Effect::Wake(_) => None,
+        })
+        .collect();
+    assert_eq!(asked, [7, 8].map(|number| HoldId::from_bytes([number; 16])));
+}
+
+#[test]
+fn who_asked_before_the_keeper_had_begun_is_refused_if_it_ends_before() {
+    let mut house = House::before_it_joined();
+    assert_eq!(house.ask(7), None);
+    house.tell(Event::Drain);
+    assert!(house.out.iter().any(|effect| matches!(
+        effect,
+        Effect::Send(Notice::Refused {
+            why: Refused::Closed,
+            ..
+        })
+    )));
+    assert!(house.keeper.is_resting());
 }

@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 mod audit;
+mod audit_checkpoint;
 mod blocklist;
 mod budget;
 mod cleanup;
@@ -39,7 +40,9 @@ mod operator;
 mod owner;
 mod page;
 mod postgres;
+mod prepaid;
 mod project;
+mod quarantine;
 mod query;
 mod row;
 mod scope;
@@ -83,7 +86,9 @@ pub use operator::{
 };
 pub use page::{After, Page, PageRequest};
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
+pub use prepaid::{AccountFilter, NewAccount, PrepaidAccount};
 pub use project::{DeletedProject, NewProject, Project, ProjectChange, ProjectRef, ProjectState};
+pub use quarantine::Quarantine;
 pub use scope::Scope;
 pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};

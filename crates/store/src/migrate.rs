@@ -57,6 +57,8 @@ const MIGRATIONS: &[Migration] = &[
     step!(15, "0015", "spend"),
     step!(16, "0016", "cut_credentials"),
     step!(18, "0018", "receipts"),
+    step!(19, "0019", "prepaid"),
+    step!(23, "0023", "audit_checkpoints"),
     step!(24, "0024", "audit_events"),
 ];
 

@@ -6,6 +6,7 @@
 
 mod filter;
 mod follow;
+mod prune;
 mod stats;
 
 use crate::State;
@@ -14,7 +15,7 @@ use crate::parameters::{CURSOR, LIMIT, next_cursor};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, ok};
-use crate::shape::{Member, bounded, number, switch, text};
+use crate::shape::{Member, bounded, duration, number, switch, text};
 use filter::Filter;
 use serde_json::{Map, Value, json};
 use std::io;
@@ -75,6 +76,9 @@ const STATS_QUERY: &[Member] = filters![text(
     "action, result, class, actor, reason, project, client_ip, day; by comma"
 ),];
 
+const PRUNE: &[Member] =
+    &[duration("before", "Records older than this go, such as `90d`").required()];
+
 const SEED_QUERY: &[Member] = filters![
     bounded("page", 1, PAGE_MAX, "Which page; 1 if not given"),
     bounded("page_size", 1, 100, "Events of a page; 20 if not given"),
@@ -114,6 +118,21 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         path: "/api/v1/audit/stats",
         query: STATS_QUERY,
         run: |call| Box::pin(stats::stats(call)),
+        ..BASE
+    },
+    Operation {
+        id: "audit_prune",
+        command: "audit prune",
+        about: "Take old records out of the database, with a record that says so",
+        method: Method::Post,
+        path: "/api/v1/audit/prune",
+        right: Right::Vault,
+        change: Some(Action::AuditPrune),
+        query: &[],
+        body: Some(PRUNE),
+        answers: &[(200, Content::Document)],
+        refusals: &[],
+        run: |call| Box::pin(prune::prune(call)),
         ..BASE
     },
     Operation {

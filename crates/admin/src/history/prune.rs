@@ -13,7 +13,7 @@ use crate::{Admin, State};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_audit::{ActorId, Actor, PrunedRecords};
+use tollkeep_audit::{Actor, ActorId, PrunedRecords};
 use tollkeep_config::settings::Environment;
 use tollkeep_store::{Prunable, StoreError};
 use tollkeep_types::{ProjectId, WallMillis};
@@ -48,8 +48,8 @@ pub(super) async fn prune(call: Call) -> Answer {
     }
     state.check_audit()?;
     let before = before(&state, older_ms.unwrap_or(u64::MAX));
-    let found = state.parts.store.audit_prunable(before, &held(&state));
-    let found = found.await?;
+    let held = held(&state);
+    let found = state.parts.store.audit_prunable(before, &held).await?;
     if state.acting == Acting::Really {
         let actor = operator.actor();
         for chain in &found {
@@ -98,7 +98,7 @@ async fn tell(
         head: &chain.head,
         records: chain.records,
     };
-    let told = audit.log_pruned(&pruned, (actor, id), state.parts.clock.wall());
+    let told = audit.log_pruned(&pruned, (actor, id));
     match told.await {
         Ok(_) => Ok(()),
         Err(error) => {
@@ -119,7 +119,11 @@ async fn delete_all(state: Arc<State>, chains: Vec<Prunable>) {
 
 async fn delete(state: &State, chain: &Prunable) -> Result<(), StoreError> {
     let store = &state.parts.store;
-    while store.prune_audit(&chain.stream, chain.through, BATCH).await? > 0 {
+    while store
+        .prune_audit(&chain.stream, chain.through, BATCH)
+        .await?
+        > 0
+    {
         tokio::time::sleep(PAUSE).await;
     }
     tracing::info!(
@@ -156,7 +160,9 @@ async fn prune_old(state: &Arc<State>, replica: &str) -> Result<(), Problem> {
     }
     let retention = state.settings().audit.retention;
     let older_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-    let found = store.audit_prunable(before(state, older_ms), &held(state)).await?;
+    let found = store
+        .audit_prunable(before(state, older_ms), &held(state))
+        .await?;
     for chain in &found {
         tell(state, chain, (Actor::System, None)).await?;
         delete(state, chain).await?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use tollkeep_audit::{
     Action, Actor, AuditError, DatabaseError, DatabaseStore, Event, Key, Logger, LoggerConfig,
-    Means, OnFailure, Outcome, Require, Standing, Value, verify,
+    Means, OnFailure, Outcome, Report, Require, Standing, Value, Verifier,
 };
 use tollkeep_types::StreamId;
 
@@ -44,6 +44,13 @@ impl Memory {
     fn text(&self) -> String {
         self.state().lines.values().cloned().collect()
     }
+}
+
+/// What is wrong with records.
+fn verify(text: &[u8]) -> Result<Report, std::io::Error> {
+    let mut verifier = Verifier::default().of_a_part();
+    verifier.read("records", text)?;
+    Ok(verifier.finish())
 }
 
 fn number(line: &str) -> u64 {
@@ -119,6 +126,26 @@ fn managed() -> Event<'static> {
 fn call(number: u64) -> Event<'static> {
     Event::new(Action::ProxyRequest, Actor::Client, Outcome::Success)
         .with_detail(Key::Count, Value::Number(number))
+}
+
+/// An event whose line is of some kilobytes.
+fn long(number: u64) -> Event<'static> {
+    let text = || Value::OwnedWord("x".repeat(250).into());
+    let keys = [
+        Key::Endpoint,
+        Key::Error,
+        Key::Model,
+        Key::Provider,
+        Key::Route,
+        Key::Kind,
+        Key::Name,
+        Key::Message,
+        Key::Listener,
+        Key::Version,
+    ];
+    let event = call(number);
+    keys.into_iter()
+        .fold(event, |event, key| event.with_detail(key, text()))
 }
 
 fn writable(logger: &Logger, means: &Means) -> bool {

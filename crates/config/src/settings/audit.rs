@@ -1,9 +1,13 @@
 //! The audit log.
 
-use super::ms;
+use super::audit_kept::{
+    self, Anchor, AnchorFile, AuditEvents, AuditFormat, AuditUserId, CheckpointEvery, Rotate,
+    RotateFile,
+};
+use super::{Egress, ms};
 use crate::check::Checks;
-use crate::field::{KindExt, listed};
-use crate::kind::{choice, duration, maybe, parsed, path, switch, whole};
+use crate::field::{KindExt, OnOrOff, listed, section, section_or_off};
+use crate::kind::{choice, duration, list, maybe, parsed, path, switch, whole};
 use crate::reader::keys;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +26,8 @@ pub struct Audit {
     pub require: Require,
     /// How long records are kept in the database.
     pub retention: Duration,
+    /// Whether production may keep them for less than 7d.
+    pub insecure_short_retention: bool,
     /// Projects whose records stay longer.
     pub hold: Vec<Hold>,
     /// Whether its folder is made (0700).
@@ -40,6 +46,20 @@ pub struct Audit {
     pub access_on_failure: AccessOnFailure,
     /// Events waiting for the writer.
     pub queue: usize,
+    /// The words of a line.
+    pub format: AuditFormat,
+    /// The kinds of calls that are written; all, if none is named.
+    pub events: Vec<AuditEvents>,
+    /// Who acted, in lines of cliproxyapi++.
+    pub user_id: AuditUserId,
+    /// Whether times in such lines have milliseconds.
+    pub cliproxy_millis: bool,
+    /// When checkpoints are written.
+    pub checkpoint_every: CheckpointEvery,
+    /// When the file is closed; never, if others do that.
+    pub rotate: Option<Rotate>,
+    /// Where checkpoints are kept besides.
+    pub anchor: Anchor,
 }
 
 /// Where a record must be so that it counts as kept (AUD-43).
@@ -144,10 +164,10 @@ keys! {
         /// Where a record must be so that it counts as written: `all` is the file and the database;
         /// with `any` the file is enough, and the database gets what it lacks later.
         require: Require = choice(&REQUIRES).or(Require::All),
-        /// How long records are kept in the database. In production at least 7d.
+        /// How long records are kept in the database, and closed files. In production at least 7d.
         retention: Duration = duration(60_000..=315_360_000_000).or(Duration::from_secs(90 * 86_400)),
         /// Projects whose records are kept longer, as a court may want. As records are deleted from
-        /// the beginning of their chain on, those after them stay too.
+        /// the beginning of their chain on, those after them stay too, and closed files all stay.
         hold: Vec<HoldFile> = listed(),
         /// Whether production may keep them for less than 7d.
         insecure_short_retention: bool = switch().or(false),
@@ -171,6 +191,20 @@ keys! {
         access_on_failure: AccessOnFailure = choice(&ON_FAILURE).or(AccessOnFailure::Closed),
         /// Events that may wait for the writer.
         queue: usize = whole(64..=1_000_000).or(8_192),
+        /// The words of a line: `llm-proxy`, or `cliproxy` for tools that know the log of
+        /// cliproxyapi++.
+        format: AuditFormat = choice(&audit_kept::FORMATS).or(AuditFormat::LlmProxy),
+        /// Which events are written; all, if none is named or `*` is. What operators do, what is
+        /// about safety and money, and what the log says of itself is written always.
+        events: Vec<AuditEvents> = list(choice(&audit_kept::EVENTS)).or_empty(),
+        /// Who acted, in `user_id` of `cliproxy` lines: `owner` is the id of the token, key or
+        /// operator, `pseudonym` a keyed hash of it.
+        user_id: AuditUserId = choice(&audit_kept::USER_IDS).or(AuditUserId::Pseudonym),
+        /// Whether times in `cliproxy` lines have milliseconds.
+        cliproxy_millis: bool = switch().or(false),
+        checkpoint_every: CheckpointEvery = section(),
+        rotate: OnOrOff<RotateFile> = section_or_off(),
+        anchor: AnchorFile = section(),
     }
 }
 
@@ -191,7 +225,7 @@ keys! {
 }
 
 impl AuditFile {
-    pub(super) fn check(self, data_dir: &Path, checks: &mut Checks<'_>) -> Audit {
+    pub(super) fn check(self, data_dir: &Path, egress: &Egress, checks: &mut Checks<'_>) -> Audit {
         let by_default = || Some(data_dir.join("audit.log"));
         let file = self.file.unwrap_or_else(by_default);
         if self.enabled && file.is_none() && !self.store_in_db {
@@ -210,6 +244,7 @@ impl AuditFile {
             store_in_db: self.store_in_db,
             require: self.require,
             retention: self.retention,
+            insecure_short_retention: self.insecure_short_retention,
             // What is missing is told where it is read.
             hold: self.hold.into_iter().filter_map(HoldFile::read).collect(),
             create_dir: self.create_dir,
@@ -220,6 +255,13 @@ impl AuditFile {
             deadline: self.deadline,
             access_on_failure: self.access_on_failure,
             queue: self.queue,
+            format: self.format,
+            events: self.events,
+            user_id: self.user_id,
+            cliproxy_millis: self.cliproxy_millis,
+            checkpoint_every: self.checkpoint_every,
+            rotate: audit_kept::rotate(self.rotate),
+            anchor: self.anchor.check(egress, checks),
         }
     }
 }

@@ -1,17 +1,15 @@
 //! Calls that the slices in hand can't bear: strict holds in the store, and calling slices back
 //! before anybody is refused.
 
-use super::{
-    Ask, Asking, At, HOLD_RENEW_MS, HOLD_TTL_MS, Keeper, NO_SLICE_MS, Notice, Refused, Strict,
-};
-use crate::amount::{Charge, Measure};
-use crate::hold::{Ended, NotBilled, Outcome, Partial, Reserved};
+use super::{Ask, Asking, At, EARLY_MAX, Keeper, NO_SLICE_MS, Notice, Refused, Strict, Waiting};
+use crate::amount::{Amount, Charge};
+use crate::hold::{Ended, NotBilled, Outcome, Partial, Reserved, Sure};
 use crate::lease::{RECALL_QUIET_MS, RECALL_WAIT_MS, WAITING_MAX};
 use crate::row::{HoldRow, HoldState, Pot};
 use crate::step::{Command, Grant, Wish, WishFrom};
 use crate::write::{Refusal, Reply};
 use smallvec::SmallVec;
-use tollkeep_types::{BudgetId, HoldId};
+use tollkeep_types::{BudgetId, HoldId, MonoNanos};
 
 impl Keeper {
     pub(super) fn ask(&mut self, mut ask: Ask, at: &mut At<'_>) {
@@ -19,19 +17,23 @@ impl Keeper {
         ask.budgets.dedup();
         let known = |id: &BudgetId| self.books.contains_key(id) || self.gone.contains_key(id);
         let known = ask.budgets.iter().all(known);
-        if self.life.is_none() || self.draining || !known {
+        let has_begun = self.life.is_some();
+        let is_early = !has_begun && self.early.len() < EARLY_MAX;
+        if self.draining || !known || !(has_begun || is_early) {
             at.send(Notice::Refused {
                 hold: ask.hold,
                 why: Refused::Closed,
             });
             return;
         }
+        if is_early {
+            return self.early.push(ask);
+        }
         let asking = Asking {
             ask,
             partial: Partial::default(),
             wishes: SmallVec::new(),
             recalled: SmallVec::new(),
-            waiting: None,
             was_absent: false,
         };
         self.attempt(asking, at);
@@ -64,11 +66,11 @@ impl Keeper {
                 amount,
             });
         }
-        if let Some(account) = asking.ask.account {
+        for (account, measure) in &asking.ask.accounts {
             asking.wishes.push(Wish {
-                from: WishFrom::Account(account),
-                measure: Measure::Cost,
-                amount: asking.ask.bound.cost,
+                from: WishFrom::Account(*account),
+                measure: *measure,
+                amount: asking.ask.bound.of(*measure),
             });
         }
         if asking.wishes.is_empty() {
@@ -85,7 +87,7 @@ impl Keeper {
             } else {
                 HoldState::Committed
             },
-            ttl_ms: HOLD_TTL_MS,
+            ttl_ms: self.hold_ttl_ms,
         };
         self.asks.insert(asking.ask.hold, asking);
         self.call(Command::Grant(grant), at);
@@ -95,7 +97,7 @@ impl Keeper {
     }
 
     fn grant_from_slices(&self, asking: Asking, at: &mut At<'_>) {
-        let (hold, bound) = (asking.ask.hold, asking.ask.bound);
+        let (hold, bound) = (asking.ask.hold, asking.ask.worth());
         let none = SmallVec::new();
         let held = asking.partial.held(hold, bound, none, &self.outbox);
         at.send(Notice::Granted(held));
@@ -119,13 +121,14 @@ impl Keeper {
     fn hold_is_there(&mut self, asking: Asking, row: &HoldRow, at: &mut At<'_>) {
         let strict = Strict {
             version: row.version,
-            renew_at: at.after(HOLD_RENEW_MS),
+            renew_at: at.after(self.hold_ttl_ms / 2),
             busy: false,
             ended: None,
             confirm: None,
         };
+        self.strict_from = self.strict_from.min(strict.renew_at);
         self.strict.insert(row.id, strict);
-        let (bound, covers) = (asking.ask.bound, row.covers.clone());
+        let (bound, covers) = (asking.ask.worth(), row.covers.clone());
         if row.state == HoldState::Held {
             let hold = asking.partial.reserved(row.id, bound, covers, &self.outbox);
             at.send(Notice::Reserved(hold));
@@ -137,20 +140,20 @@ impl Keeper {
 
     /// A pot is short. While others have slices of it, these are called back, once.
     fn short(&mut self, mut asking: Asking, pot: Pot, tries: u32, at: &mut At<'_>) {
+        let left = self.left_of(pot);
         if tries > 1 {
-            self.bury(asking, Refused::Short(pot), at);
+            self.bury(asking, Refused::Short(pot, left), at);
             return;
         }
         let Pot::Window(key) = pot else {
-            self.refuse(asking, Refused::Short(pot), at);
+            self.refuse(asking, Refused::Short(pot, left), at);
             return;
         };
         self.undo(&mut asking, at);
-        let waiting = self.asks.values().filter(|other| {
-            other
-                .waiting
-                .is_some_and(|(budget, _)| budget == key.budget)
-        });
+        let waiting = self
+            .waiting
+            .values()
+            .filter(|other| other.budget == key.budget);
         let room = waiting.count() < WAITING_MAX;
         let Some(book) = self.books.get_mut(&key.budget) else {
             self.attempt(asking, at);
@@ -165,15 +168,35 @@ impl Keeper {
             book.quiet_until = at.after(RECALL_QUIET_MS);
         }
         if !leased || again || !room || at.now < book.quiet_until {
-            self.refuse(asking, Refused::Short(pot), at);
+            self.refuse(asking, Refused::Short(pot, left), at);
             return;
         }
         book.no_slice_until = at.after(NO_SLICE_MS);
         asking.recalled.push(key.budget);
-        asking.waiting = Some((key.budget, at.after(RECALL_WAIT_MS)));
-        self.asks.insert(asking.ask.hold, asking);
+        self.wait(asking, key.budget, at);
         self.close_current(key.budget, at);
         self.call(Command::Recall(key), at);
+    }
+
+    fn wait(&mut self, asking: Asking, budget: BudgetId, at: &At<'_>) {
+        let (hold, until) = (asking.ask.hold, at.after(RECALL_WAIT_MS));
+        let waiting = Waiting {
+            asking,
+            budget,
+            until,
+        };
+        self.waiting.insert(hold, waiting);
+    }
+
+    /// What the last answer showed to be left of a budget: a smaller call may fit.
+    fn left_of(&self, pot: Pot) -> Amount {
+        let Pot::Window(key) = pot else {
+            return Amount::ZERO;
+        };
+        let book = self.books.get(&key.budget);
+        let present = book.and_then(|book| book.present.as_ref());
+        let shown = present.filter(|(of, _)| *of == key);
+        shown.map_or(Amount::ZERO, |(_, row)| row.left())
     }
 
     /// A budget has been ended in the store, of which this replica is about to hear.
@@ -191,8 +214,7 @@ impl Keeper {
                 if has_gone {
                     self.attempt(asking, at);
                 } else {
-                    asking.waiting = Some((first, at.after(RECALL_WAIT_MS)));
-                    self.asks.insert(asking.ask.hold, asking);
+                    self.wait(asking, first, at);
                 }
             }
             Some(_) | None => self.refuse(asking, Refused::Closed, at),
@@ -233,33 +255,23 @@ impl Keeper {
             return;
         };
         let (left, measure) = (row.left(), book.measure());
-        let ready = |asking: &Asking| {
-            asking
-                .waiting
-                .is_some_and(|(waits_for, _)| waits_for == budget)
-                && asking.ask.bound.of(measure) <= left
+        let ready = |waiting: &Waiting| {
+            waiting.budget == budget && waiting.asking.ask.bound.of(measure) <= left
         };
         self.retry_asks(&ready, at);
     }
 
     pub(super) fn tick_asks(&mut self, at: &mut At<'_>) {
         let now = at.now;
-        let late = move |asking: &Asking| asking.waiting.is_some_and(|(_, until)| now >= until);
+        let late = move |waiting: &Waiting| now >= waiting.until;
         self.retry_asks(&late, at);
     }
 
-    pub(super) fn retry_asks(&mut self, which: &dyn Fn(&Asking) -> bool, at: &mut At<'_>) {
-        let ready: Vec<HoldId> = self
-            .asks
-            .iter()
-            .filter(|(_, asking)| which(asking))
-            .map(|(hold, _)| *hold)
-            .collect();
-        for hold in ready {
-            if let Some(mut asking) = self.asks.remove(&hold) {
-                asking.waiting = None;
-                self.attempt(asking, at);
-            }
+    pub(super) fn retry_asks(&mut self, which: &dyn Fn(&Waiting) -> bool, at: &mut At<'_>) {
+        let ready = self.waiting.extract_if(.., |_, waiting| which(waiting));
+        let ready: Vec<_> = ready.map(|(_, waiting)| waiting.asking).collect();
+        for asking in ready {
+            self.attempt(asking, at);
         }
     }
 
@@ -291,6 +303,7 @@ impl Keeper {
             return;
         };
         strict.busy = false;
+        self.strict_from = self.strict_from.min(strict.renew_at);
         let next = version.wrapping_add(1);
         let row = reply.hold.as_ref();
         let committed =
@@ -317,11 +330,13 @@ impl Keeper {
         reply: &Reply,
         at: &mut At<'_>,
     ) {
+        let renew_ms = self.hold_ttl_ms / 2;
         let Some(strict) = self.strict.get_mut(&hold) else {
             return;
         };
         strict.busy = false;
-        strict.renew_at = at.after(HOLD_RENEW_MS);
+        strict.renew_at = at.after(renew_ms);
+        self.strict_from = self.strict_from.min(strict.renew_at);
         let next = version.wrapping_add(1);
         let row = reply.hold.as_ref();
         strict.version = match row {
@@ -337,7 +352,8 @@ impl Keeper {
 
     pub(super) fn ended(&mut self, ended: Ended, at: &mut At<'_>) {
         if ended.outcome.actual().cost > ended.bound.cost {
-            at.send(Notice::Overrun { hold: ended.hold });
+            let (hold, sure) = (ended.hold, ended.sure);
+            at.send(Notice::Overrun { hold, sure });
         }
         for cover in &ended.slices {
             if !cover.homeless.is_zero() {
@@ -376,6 +392,7 @@ impl Keeper {
         let ended = Ended {
             hold: row.id,
             bound: Charge::NOTHING,
+            sure: Sure::Bound,
             outcome: Outcome::Released(NotBilled::NotSent),
             slices: SmallVec::new(),
             strict: row.covers.clone(),
@@ -385,11 +402,20 @@ impl Keeper {
 
     /// A call that still runs keeps its hold from being ended by time.
     pub(super) fn tick_strict(&mut self, at: &mut At<'_>) {
+        if at.now < self.strict_from {
+            return;
+        }
+        self.strict_from = MonoNanos(u64::MAX);
         let mut renewals = Vec::new();
         for (hold, strict) in &mut self.strict {
-            if !strict.busy && at.now >= strict.renew_at {
+            if strict.busy {
+                continue;
+            }
+            if at.now >= strict.renew_at {
                 strict.busy = true;
                 renewals.push((*hold, strict.version));
+            } else {
+                self.strict_from = self.strict_from.min(strict.renew_at);
             }
         }
         for (hold, version) in renewals {
@@ -397,7 +423,7 @@ impl Keeper {
                 Command::RenewHold {
                     hold,
                     version,
-                    ttl_ms: HOLD_TTL_MS,
+                    ttl_ms: self.hold_ttl_ms,
                 },
                 at,
             );

@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tollkeep_audit::{
-    DatabaseError, DatabaseStore, IpMask, Logger, LoggerConfig, Means, OnFailure, Require,
-    Standing, UserAgentDetail,
+    Chosen, Cliproxy, DatabaseError, DatabaseStore, EventType, IpMask, Logger, LoggerConfig, Means,
+    OnFailure, Require, Rotation, Signing, Standing, Told, UserAgentDetail, UserId,
 };
 use tollkeep_config::settings::{
-    self, AccessLog, AccessOnFailure, Level, MaskIp, Settings, UserAgent,
+    self, AccessLog, AccessOnFailure, AuditEvents, AuditFormat, AuditUserId, Level, MaskIp,
+    Settings, UserAgent,
 };
 use tollkeep_observe::line_sink::{LineOutput, LineSink};
 use tollkeep_observe::logs;
@@ -28,6 +29,7 @@ pub(crate) fn open(
     base: &Base,
     vault: &Vault,
     store: &Store,
+    told: Told,
 ) -> anyhow::Result<Option<Arc<Logger>>> {
     let audit = &base.settings.audit;
     if !audit.enabled {
@@ -55,6 +57,34 @@ pub(crate) fn open(
         },
         queue_events: audit.queue,
         redactor: redactor(&base.settings),
+        cliproxy: (audit.format == AuditFormat::Cliproxy).then(|| Cliproxy {
+            user_id: match audit.user_id {
+                AuditUserId::Owner => UserId::Owner,
+                AuditUserId::Pseudonym => UserId::Pseudonym,
+                AuditUserId::Off => UserId::Off,
+            },
+            key: vault.fingerprint_key,
+            millis: audit.cliproxy_millis,
+        }),
+        events: chosen(&audit.events),
+        signing: Some(Signing {
+            every_events: audit.checkpoint_every.events,
+            every: audit.checkpoint_every.time,
+            told: Some(told),
+            ..Signing::new(vault.audit_signer.clone())
+        }),
+        rotation: audit.rotate.as_ref().map(|rotate| Rotation {
+            size_bytes: rotate.size,
+            daily: rotate.daily,
+            // What somebody wants held may be in any of them.
+            keep: if audit.hold.is_empty() {
+                rotate.keep
+            } else {
+                usize::MAX
+            },
+            keep_for: audit.hold.is_empty().then_some(audit.retention),
+            compress: rotate.compress,
+        }),
     };
     let means = Means {
         clock: Arc::clone(&base.clock),
@@ -92,7 +122,7 @@ impl fmt::Debug for Records {
 impl DatabaseStore for Records {
     fn keep(&self, lines: &str, through: Option<u64>) -> Result<(), DatabaseError> {
         let kept = self.store.keep_audit(&self.replica, lines, through);
-        self.control.block_on(kept).map_err(told)
+        self.control.block_on(kept).map_err(fault)
     }
 
     fn standing(&self, stream: Option<StreamId>) -> Result<Option<Standing>, DatabaseError> {
@@ -102,7 +132,7 @@ impl DatabaseStore for Records {
             None => AuditStream::OfReplica(&self.replica),
         };
         let found = self.control.block_on(self.store.audit_standing(of));
-        let Some(found) = found.map_err(told)? else {
+        let Some(found) = found.map_err(fault)? else {
             return Ok(None);
         };
         let unreadable =
@@ -126,13 +156,35 @@ impl DatabaseStore for Records {
             u32::try_from(records).unwrap_or(u32::MAX),
         );
         let lines = self.store.audit_lines_after(&stream, seq, records);
-        self.control.block_on(lines).map_err(told)
+        self.control.block_on(lines).map_err(fault)
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given so")]
-fn told(error: StoreError) -> DatabaseError {
+fn fault(error: StoreError) -> DatabaseError {
     DatabaseError(error.to_string())
+}
+
+/// Which events are written.
+fn chosen(events: &[AuditEvents]) -> Chosen {
+    let kinds: Option<Vec<_>> = events.iter().map(|one| kind(*one)).collect();
+    match kinds {
+        Some(kinds) if !kinds.is_empty() => Chosen::Kinds(kinds),
+        Some(_) | None => Chosen::All,
+    }
+}
+
+/// `None` for all of them.
+const fn kind(events: AuditEvents) -> Option<EventType> {
+    match events {
+        AuditEvents::AuthSuccess => Some(EventType::AuthSuccess),
+        AuditEvents::AuthFailure => Some(EventType::AuthFailure),
+        AuditEvents::TokenRefresh => Some(EventType::TokenRefresh),
+        AuditEvents::ConfigChange => Some(EventType::ConfigChange),
+        AuditEvents::ProviderRequest => Some(EventType::ProviderRequest),
+        AuditEvents::SecurityViolation => Some(EventType::SecurityViolation),
+        AuditEvents::All => None,
+    }
 }
 
 /// What is hidden in anything written: known prefixes of secrets, and the configured ones.

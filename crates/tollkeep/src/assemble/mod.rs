@@ -1,9 +1,11 @@
 //! Putting the parts together: settings in, a running gateway out, and its orderly end.
 
 mod acme;
+mod anchors;
 mod anomaly;
 mod audit;
 mod audit_disk;
+mod audit_keys;
 mod auth_dir;
 mod budgets;
 mod certificates;
@@ -162,7 +164,8 @@ fn start_by(
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(open_store(&base))?;
     let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
-    let audit = audit::open(&base, &vault, &store)?;
+    let (told, anchors) = anchors::told();
+    let audit = audit::open(&base, &vault, &store, told)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
     let health = health(&base, workers, audit.as_deref());
@@ -206,6 +209,7 @@ fn start_by(
     }
     keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, files);
+    control.spawn(anchors.keep(store.clone(), Arc::clone(&live.reloader)));
     Ok(Running {
         base,
         control,

@@ -326,6 +326,15 @@ impl Reloader {
         }
     }
 
+    /// Opens the audit file by its name again.
+    pub(crate) async fn reopen_audit(&self) {
+        if let Some(audit) = &self.audit
+            && let Err(error) = audit.reopen().await
+        {
+            tracing::error!("The audit file was not opened again: {error}");
+        }
+    }
+
     /// The way out, for who orders certificates.
     pub(crate) fn door(&self) -> Option<Door> {
         self.plane.planner.last_door()

@@ -1,5 +1,6 @@
 //! An audit log that can't be written closes the gateway, which opens by itself when it can.
 
+use crate::audit_kept::faults;
 use crate::callers::{answer, bearer, chat, models};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -232,7 +233,7 @@ fn a_database_that_hangs_refuses_calls_and_changes_in_time_and_loses_nothing() {
         (count.trim() == lines.len().to_string()).then_some(lines)
     });
     let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    assert_eq!(tollkeep_audit::verify(lines.as_bytes()).unwrap().faults, []);
+    assert_eq!(faults(&lines), []);
     assert!(!lines.contains("audit.gap"), "nothing was lost");
     assert!(lines.contains("\"kind\":\"database\"") || !lines.contains("audit.recovered"));
 }

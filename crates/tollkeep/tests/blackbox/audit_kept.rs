@@ -37,6 +37,13 @@ fn stop(gateway: &mut Gateway) {
     assert!(ended.unwrap().success(), "{}", gateway.stderr());
 }
 
+/// What is wrong with records.
+pub(crate) fn faults(lines: &str) -> Vec<tollkeep_audit::Fault> {
+    let mut verifier = tollkeep_audit::Verifier::default();
+    verifier.read("records", lines.as_bytes()).unwrap();
+    verifier.finish().faults
+}
+
 // AUD-20
 #[test]
 fn by_default_records_are_in_the_file_and_in_the_database() {
@@ -98,8 +105,7 @@ fn without_a_file_the_database_has_the_whole_chain() {
     let mut all: Vec<&Value> = all.iter().collect();
     all.sort_by_key(|event| event["seq"].as_u64());
     let lines: String = all.iter().map(|event| format!("{event}\n")).collect();
-    let found = tollkeep_audit::verify(lines.as_bytes()).unwrap();
-    assert_eq!(found.faults, [], "one chain over both lives");
+    assert_eq!(faults(&lines), [], "one chain over both lives");
     assert_eq!(all[0]["seq"], 1);
     assert_eq!(
         all.iter()
@@ -194,10 +200,7 @@ fn lines_that_the_file_lost_come_back_from_the_database() {
     stop(&mut gateway);
     let healed = fs::read_to_string(&path).unwrap();
     assert!(healed.starts_with(&whole), "every line as it was");
-    assert_eq!(
-        tollkeep_audit::verify(healed.as_bytes()).unwrap().faults,
-        []
-    );
+    assert_eq!(faults(&healed), []);
     assert!(healed.contains("\"torn_bytes\":8"));
 }
 
@@ -304,4 +307,68 @@ fn who_follows_is_told_each_event_once_and_is_recorded_once() {
     assert_eq!(looks, 2, "of the beginning, and of the list before this");
     let forged = format!("{begin}&cursor=1.evt_1.00000000000000000000000000000000");
     assert_eq!(status(&gateway, &forged).0, 400);
+}
+
+// AUD-62
+#[test]
+fn old_records_leave_the_database_by_a_signed_record_alone() {
+    let gateway = models(&Origin::plain()).start();
+    for name in ["a", "b"] {
+        made(&gateway, "/api/v1/projects", &json!({ "name": name }));
+    }
+    let of = |action: &str| events(&gateway, &format!("action={action}"));
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let json_of = |arguments: &[&str]| {
+        let output = gateway.cli(arguments);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let tried = json_of(&["audit", "prune", "--before", "1s", "--dry-run", "--json"]);
+    assert!(tried["records"].as_u64().unwrap() >= 2, "{tried}");
+    assert_eq!(of("project.create").len(), 2, "nothing is gone");
+    let done = json_of(&["audit", "prune", "--before", "1s", "--json"]);
+    eventually("they are gone", || {
+        of("project.create").is_empty().then_some(())
+    });
+    let pruned = &of("audit.prune");
+    let details = &pruned
+        .iter()
+        .find(|event| event["result"] == "success")
+        .unwrap()["details"];
+    let chain = &done["chains"][0];
+    assert_eq!(details["through_seq"], chain["through_seq"]);
+    assert_eq!(details["head"], chain["head"]);
+    assert_eq!(details["count"], chain["records"]);
+    assert!(details["sig"].is_string(), "{details}");
+    let line = gateway.audit_line("the last that went", |line| {
+        line["seq"] == chain["through_seq"]
+    });
+    assert_eq!(line["hash"], chain["head"]);
+    let (_, owner) = crate::operators::key(&gateway, &json!({ "name": "k", "role": "admin" }));
+    let body = json!({ "before": "90d" });
+    let refused = crate::operators::ask(&gateway, &owner, "POST /api/v1/audit/prune", Some(&body));
+    assert_eq!(refused.status, 403);
+}
+
+// AUD-62
+#[test]
+fn records_of_a_project_that_is_held_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = models(&Origin::plain()).folder(folder.path()).start();
+    let project = made(&gateway, "/api/v1/projects", &json!({ "name": "held" }));
+    stop(&mut gateway);
+    let hold = format!(
+        "audit: {{ hold: [{{ project: {project}, until: \"2999-01-01T00:00:00Z\" }}], \
+         retention: 60s }}\n"
+    );
+    let config = fs::read_to_string(gateway.config_file()).unwrap() + &hold;
+    let held = crate::fixture::gateway(config).env("PROVIDER_KEY", crate::callers::PROVIDER_KEY);
+    let gateway = held.folder(folder.path()).start();
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let body = json!({ "before": "1s" });
+    let (status, done) = gateway.api("POST", "/api/v1/audit/prune?dry_run=true", Some(&body));
+    assert_eq!(status, 200, "{done}");
+    let created = &events(&gateway, "action=project.create")[0];
+    let through = done["chains"][0]["through_seq"].as_u64().unwrap();
+    assert_eq!(through + 1, created["seq"].as_u64().unwrap());
 }
