@@ -5,7 +5,7 @@ use crate::audit_log::AuditKeeper;
 use crate::runtime::{
     Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
-    Reloaded, Runtime, SettingsState,
+    Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -92,6 +92,10 @@ impl Runtime for Would {
         self.0.settings()
     }
 
+    fn shown_settings(&self) -> Arc<ShownSettings> {
+        self.0.shown_settings()
+    }
+
     fn settings_state(&self) -> SettingsState {
         self.0.settings_state()
     }
@@ -144,6 +148,10 @@ impl Runtime for Would {
 
     fn try_reload_tls(&self) -> Result<Vec<Certificate>, ConfigErrors> {
         self.0.try_reload_tls()
+    }
+
+    fn vet(&self, asked: UrlToStore) -> Vetting {
+        self.0.vet(asked)
     }
 
     fn ask_provider(&self, ask: ProviderAsk) -> Asking {

@@ -42,6 +42,7 @@ mod once;
 mod openapi;
 mod operation;
 mod operator;
+mod own_key;
 mod own_token;
 mod parameters;
 mod passwords;
@@ -79,6 +80,7 @@ pub use runtime::{
     Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialCoolDown, CredentialTest, CredentialTesting, CredentialView, Explained, KekChoice,
     KekRefused, KnownKek, ProviderAsk, ProviderForm, Reloaded, Runtime, SettingsState,
+    ShownSettings, UrlToStore, Vetting,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};
@@ -201,6 +203,7 @@ impl Admin {
         let key = mint::mint(prefix, None, parts.entropy.as_ref())?;
         let now = parts.store.now();
         let new = NewManagementKey {
+            operator_id: None,
             name: "first".to_owned(),
             role: Role::Owner,
             scopes: None,

@@ -41,7 +41,6 @@ pub(crate) const LATER: &[&str] = &[
     "auth.credential_cache_max",
     "auth.selection_strategy",
     "store.max_idle",
-    "egress.ports",
     "upstreams.<name>.openapi",
     "upstreams.<name>.default_price",
     "upstreams.<name>.http2",

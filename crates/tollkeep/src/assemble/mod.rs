@@ -23,6 +23,7 @@ mod jwks;
 mod keks;
 mod key_service;
 mod ledger;
+mod loader;
 mod memory;
 mod ordered;
 mod overrides;
@@ -44,8 +45,8 @@ mod watch;
 pub(crate) use audit::{log_level, redactor};
 pub(crate) use examine::{Inside, examine};
 pub(crate) use file_modes::Offender;
+pub(crate) use loader::Loader;
 pub(crate) use ordered::Wanted;
-pub(crate) use reload::Loader;
 pub(crate) use tls::{Checked, InUse, Listeners};
 
 use crate::exit::{self, Failed};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tollkeep_admin::{
     Asking, AuditKeeper, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf,
     CooledCredential, CredentialTesting, CredentialView, Explained, Jobs, KekChoice, KnownKek,
-    ProviderAsk, Reloaded, Runtime, SettingsState,
+    ProviderAsk, Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
 };
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::Anomaly;
@@ -91,6 +91,10 @@ impl Runtime for Live {
         self.reloader.settings()
     }
 
+    fn shown_settings(&self) -> Arc<ShownSettings> {
+        self.reloader.shown()
+    }
+
     fn settings_state(&self) -> SettingsState {
         self.reloader.state()
     }
@@ -164,6 +168,15 @@ impl Runtime for Live {
 
     fn ask_provider(&self, ask: ProviderAsk) -> Asking {
         provider::ask(self.reloader.door(), ask)
+    }
+
+    fn vet(&self, asked: UrlToStore) -> Vetting {
+        let door = self.reloader.door();
+        let refused = self.reloader.metrics();
+        Box::pin(async move {
+            let vetted = provider::vet(door, asked).await;
+            vetted.inspect_err(|reason| refused.egress_refused(reason.label()))
+        })
     }
 
     fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {

@@ -86,6 +86,12 @@ pub(crate) const ROWS: &[Row] = &[
     ("key_update", "key", r#"{"name":"renamed"}"#, "OAT"),
     ("key_rotate", "key", "{}", "OAT"),
     ("key_revoke", "key", "{}", "OAT"),
+    ("own_key_list", "", "", "OAPVT"),
+    ("own_key_create", "", r#"{"name":"made"}"#, "OAPVT"),
+    ("own_key_revoke", "key", "{}", "OAPVT"),
+    ("config_get", "", "", "OAPV"),
+    ("management_config", "", "", "OAPV"),
+    ("management_config_file", "", "", "OAPV"),
     ("operator_list", "", "", "OAPVT"),
     (
         "operator_create",
