@@ -72,6 +72,14 @@ impl Database {
         }
     }
 
+    /// Begins a transaction of the audit log, which is in nobody's way on a server.
+    pub(crate) async fn begin_audit(&self) -> Result<Turn, StoreError> {
+        match self {
+            Self::Sqlite(file) => file.writer.begin().await,
+            Self::Postgres(server) => Ok(Turn::Postgres(server.begin_audit().await?, None)),
+        }
+    }
+
     /// Begins a change beside another one of the same trial, which has the turn.
     pub(crate) async fn begin_beside(&self, scope: Scope) -> Result<Turn, StoreError> {
         match self {

@@ -85,6 +85,8 @@ const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long one statement may take that looks at whole tables.
 const LONG_PATIENCE: Duration = Duration::from_secs(3600);
+/// How long the audit log waits for a connection, before it tries again.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Read committed whatever the server's or the login's default is: what is read after the turn to
 /// write came must be what the one before wrote, and a snapshot taken before the turn would not be.
@@ -121,6 +123,8 @@ pub(crate) struct Server {
     lend: PgPool,
     /// For money alone.
     ledger: PgPool,
+    /// For the audit log alone.
+    audit: PgPool,
     patience: Duration,
 }
 
@@ -155,6 +159,7 @@ impl Server {
             watch: pool(&options.jobs, 2, patience.min(WATCH_PATIENCE)),
             lend: pool(&options.jobs, 1, patience.min(WATCH_PATIENCE)),
             ledger: pool(&options.jobs, 1, patience),
+            audit: pool(&options.jobs, 2, patience.min(AUDIT_PATIENCE)),
             patience,
         })
     }
@@ -207,6 +212,11 @@ impl Server {
         self.begin_raw(&self.ledger, "", Purpose::Beside).await
     }
 
+    /// Begins a transaction of the audit log.
+    pub(crate) async fn begin_audit(&self) -> Result<Connection, StoreError> {
+        self.begin_on(&self.audit, "", Purpose::Beside).await
+    }
+
     /// Begins a transaction of the one who watches for changes.
     pub(crate) async fn watch(&self) -> Result<Connection, StoreError> {
         self.begin_on(&self.watch, "", Purpose::Read).await
@@ -230,7 +240,8 @@ impl Server {
                 self.jobs.close(),
                 self.watch.close(),
                 self.lend.close(),
-                self.ledger.close()
+                self.ledger.close(),
+                self.audit.close()
             );
             Ok(())
         };
@@ -300,7 +311,8 @@ impl Owner {
             jobs: pool.clone(),
             watch: pool.clone(),
             lend: pool.clone(),
-            ledger: pool,
+            ledger: pool.clone(),
+            audit: pool,
             patience,
         }))
     }
