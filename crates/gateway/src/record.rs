@@ -5,6 +5,7 @@
 
 use crate::holds::CallHold;
 use crate::refusal::{AuthnFailure, CountedBy, Refusal};
+use crate::token_rates::TakenTokens;
 use crate::worker::Worker;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::usage::{Told, UsageReport};
-use tollkeep_types::{ClientCertificate, RequestId, WallMillis};
+use tollkeep_types::{ClientCertificate, HoldId, RequestId, WallMillis};
 
 /// The provider or upstream of a request, as records name it.
 #[derive(Clone)]
@@ -47,6 +48,10 @@ pub(crate) struct LlmFacts {
     pub(crate) told: Option<Told>,
     /// What that cost; `None` where nothing is known of it.
     pub(crate) cost: Option<Result<NanoUsd, CostError>>,
+    /// Both were reckoned before the answer ended, since its caller is told.
+    pub(crate) is_settled: bool,
+    /// Its hold, which ended before its answer, and what was left besides it.
+    pub(crate) told_hold: Option<(HoldId, Option<Box<str>>)>,
 }
 
 /// What is known of a request.
@@ -72,6 +77,8 @@ pub(crate) struct Facts {
     pub(crate) llm: Option<LlmFacts>,
     /// What is taken aside for it.
     pub(crate) hold: Option<Box<CallHold>>,
+    /// What limits of tokens were debited for it.
+    pub(crate) taken: Option<Box<TakenTokens>>,
     /// Attempts that had a hold and are over.
     pub(crate) attempts: u32,
     pub(crate) correlation_id: Option<Box<str>>,
@@ -121,6 +128,7 @@ impl Default for Facts {
             asked: None,
             llm: None,
             hold: None,
+            taken: None,
             attempts: 0,
             correlation_id: None,
             user_agent: None,

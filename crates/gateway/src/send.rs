@@ -105,6 +105,10 @@ impl<'p> Exchange<'p> {
                     let aside = Aside::of(call, target, &picked);
                     Box::pin(self.take_aside(aside)).await?;
                 }
+                if self.is_rated(provider) {
+                    let aside = Aside::of(call, target, &picked);
+                    self.take_tokens(&aside, (target, provider))?;
+                }
                 let reply = self.write_llm_head(call, (target, provider), picked.credential)?;
                 (target, ReplyFor::Llm(reply))
             }

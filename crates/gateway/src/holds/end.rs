@@ -41,7 +41,7 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
     let (version, sha256) = hold.book.version();
     CallRecord {
         request: facts.id,
-        attempt: facts.attempts.max(1),
+        attempt: facts.attempts.saturating_add(1),
         tenant: hold.tenant,
         project: token.map_or(NOBODY, |token| token.project.id),
         lineage: token.map(|token| token.lineage.id),

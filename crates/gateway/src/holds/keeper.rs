@@ -3,7 +3,7 @@
 
 use super::inbox::Message;
 use super::take::Granted;
-use super::{Holds, Present};
+use super::{Holds, Left, Present};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -119,6 +119,8 @@ pub struct HoldsKeeper {
     /// Ends that the store has not answered yet.
     ends: HashMap<CallId, (HoldId, End)>,
     budgets: Vec<Arc<Budget>>,
+    /// What is left of each, for those who are told.
+    left: HashMap<BudgetId, Arc<Left>>,
     /// Which slices workers see.
     shown: Option<u64>,
     wake: MonoNanos,
@@ -144,6 +146,7 @@ impl HoldsKeeper {
             records: HashMap::new(),
             ends: HashMap::new(),
             budgets,
+            left: HashMap::new(),
             shown: None,
             wake: MonoNanos(0),
             out: Vec::new(),
@@ -227,6 +230,10 @@ impl HoldsKeeper {
                 .unwritten
                 .store(self.ends.len(), Ordering::Relaxed);
         }
+        for (key, row) in answer.iter().flat_map(|reply| &reply.windows) {
+            let left = self.left.entry(key.budget).or_default();
+            left.0.store(row.left().units(), Ordering::Relaxed);
+        }
         self.handle(Event::Answer(call, answer));
     }
 
@@ -295,8 +302,17 @@ impl HoldsKeeper {
             return;
         }
         let budgets = self.budgets.iter().map(Arc::clone);
-        let slice = |budget: &Budget| self.keeper.slice(budget.id).map(Arc::clone);
-        let present = Present::of(budgets, slice);
+        let left: HashMap<_, _> = budgets
+            .clone()
+            .map(|budget| (budget.id, self.left.remove(&budget.id).unwrap_or_default()))
+            .collect();
+        self.left = left;
+        let in_hand = |budget: &Budget| {
+            let slice = self.keeper.slice(budget.id).map(Arc::clone);
+            let left = self.left.get(&budget.id).map(Arc::clone);
+            (slice, left.unwrap_or_default())
+        };
+        let present = Present::of(budgets, in_hand);
         self.holds.present.store(Arc::new(present));
     }
 }

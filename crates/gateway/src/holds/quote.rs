@@ -6,7 +6,7 @@ use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::bound::{Bound, NotBounded, Options, bound};
 use tollkeep_ledger::price::{Book, Provider};
 use tollkeep_llm::Surface;
-use tollkeep_llm::demand::{self, Form};
+use tollkeep_llm::demand::{self, Form, Known, KnownTool};
 use tollkeep_types::WallMillis;
 use tollkeep_types::money::NanoUsd;
 
@@ -15,11 +15,24 @@ use tollkeep_types::money::NanoUsd;
 pub struct BoundOptions {
     /// Caps, and whether the service is written into calls.
     pub options: Options,
+    /// What the operator knows of members and tools.
+    pub known: Known,
 }
 
 impl BoundOptions {
-    pub(crate) fn of(budgets: &Budgets) -> Self {
+    /// As the settings say.
+    pub fn of(budgets: &Budgets) -> Self {
+        let tools = budgets.known_tools.iter().map(|tool| KnownTool {
+            kind: tool.kind.clone(),
+            extra_tokens: tool.extra_tokens,
+            unit: tool.unit,
+            max_uses: tool.max_uses,
+        });
         Self {
+            known: Known {
+                fields: budgets.known_fields.clone(),
+                tools: tools.collect(),
+            },
             options: Options {
                 max_output_tokens: None,
                 default_output_cap: budgets.default_output_cap,
@@ -107,7 +120,7 @@ impl Quoting<'_> {
             pin_service: pins_service || !has_services(self.provider.kind),
             ..settings.options
         };
-        let demand = demand::read(form, self.body);
+        let demand = demand::read(form, self.body, &settings.known);
         let bound = bound(&demand, found, &options).map_err(|refused| of(refused, self.model))?;
         Ok(Quote {
             charge: charge(&bound, costs).ok_or_else(too_large)?,

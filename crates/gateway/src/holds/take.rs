@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tollkeep_http1::Framing;
-use tollkeep_ledger::amount::Charge;
+use tollkeep_ledger::amount::{Charge, Measure};
 use tollkeep_ledger::budget::{Budget, CallFacts, MATCHING_MAX, Scope};
 use tollkeep_ledger::hold::{Committed, Held, take};
 use tollkeep_ledger::keeper::{Ask, Refused};
@@ -23,6 +23,7 @@ use tollkeep_ledger::slice::Slice;
 use tollkeep_llm::Surface;
 use tollkeep_llm::asks::{self, BoundFault, Bounds};
 use tollkeep_net::Raced;
+use tollkeep_types::money::NanoUsd;
 use tollkeep_types::{CredentialId, HoldId, ProjectId, TenantId, WallMillis};
 
 /// How long a call waits for the keeper's answer: a recall takes 750 ms of it.
@@ -49,6 +50,8 @@ pub(crate) struct CallHold {
     pub(super) id: HoldId,
     /// Whose budgets bear it.
     pub(super) tenant: TenantId,
+    /// What is left of the budget with the least, where callers are told.
+    remaining: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -77,6 +80,11 @@ impl CallHold {
     pub(super) fn output_tokens(&self) -> Option<u64> {
         self.quote.cap?;
         u64::try_from(self.quote.charge.output_tokens.units()).ok()
+    }
+
+    /// Its id, and what is left besides it.
+    pub(crate) fn told(&self) -> (HoldId, Option<Box<str>>) {
+        (self.id, self.remaining.clone())
     }
 
     /// Tokens of input at most.
@@ -164,6 +172,8 @@ impl Exchange<'_> {
         if let Some(llm) = aside.llm {
             self.write_bounds(llm, &quote)?;
         }
+        let remaining = self.plan.llm.expose_cost.then(|| self.remaining(&pots));
+        let remaining = remaining.flatten();
         self.work.facts.hold = Some(Box::new(CallHold {
             id: held.id().unwrap_or(HoldId::from_bytes([0; 16])),
             state: State::Held(held),
@@ -171,6 +181,7 @@ impl Exchange<'_> {
             book,
             at: self.work.facts.at,
             tenant: self.payer(),
+            remaining,
         }));
         Ok(())
     }
@@ -202,23 +213,76 @@ impl Exchange<'_> {
         Ok(counting)
     }
 
-    fn quote(&self, aside: &Aside<'_>, pots: &[Pot]) -> Result<(Quote, Arc<Book>), Refusal> {
-        let book = self.worker.shared.prices.load_full();
-        let Some(llm) = aside.llm else {
-            return Ok((Quote::one_request(), book));
-        };
-        let target = aside.target;
-        let quoting = Quoting {
+    /// What is left of the budget that has the least: in its unit for those who may see amounts, in
+    /// hundredths for others.
+    fn remaining(&self, pots: &[Pot]) -> Option<Box<str>> {
+        let left = pots.iter().filter_map(|pot| {
+            let left = pot.left()?.max(0);
+            let limit = i128::from(pot.budget.limit.units()).max(1);
+            Some((i128::from(left) * 1_000_000 / limit, left, pot))
+        });
+        let (millionths, left, pot) = left.min_by_key(|(millionths, ..)| *millionths)?;
+        let token = self.work.facts.token.as_ref()?;
+        if !token.reads_usage {
+            return Some(format!("{}%", millionths / 10_000).into());
+        }
+        Some(match pot.budget.measure {
+            Measure::Cost => NanoUsd::new(left).to_string().into(),
+            Measure::Tokens | Measure::OutputTokens | Measure::BillableTokens => {
+                format!("{left} tokens").into()
+            }
+            Measure::Requests => format!("{left} requests").into(),
+        })
+    }
+
+    /// The most tokens that a call can use: by its hold, or else by what it says.
+    pub(crate) fn token_bound(&self, aside: &Aside<'_>, target: &Target) -> u64 {
+        let tokens = |charge: Charge| u64::try_from(charge.tokens.units()).unwrap_or(u64::MAX);
+        if let Some(hold) = &self.work.facts.hold
+            && !hold.quote.charge.tokens.is_zero()
+        {
+            return tokens(hold.quote.charge);
+        }
+        let book = self.worker.shared.prices.load();
+        let quote = aside.llm.map(|llm| {
+            let quoting = self.quoting(llm, target, aside.model);
+            quoting.quote(
+                &book,
+                std::iter::once(Measure::Tokens),
+                &self.plan.llm.bounds,
+            )
+        });
+        match quote {
+            Some(Ok(quote)) => tokens(quote.charge),
+            // What nothing bounds: a token has a byte at least.
+            Some(Err(_)) | None => {
+                let cap = self.work.facts.llm.as_ref().and_then(|llm| llm.output_cap);
+                let cap = cap.unwrap_or(self.plan.llm.bounds.options.default_output_cap);
+                cap.saturating_add(u64::try_from(self.body().len()).unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    fn quoting<'a>(&'a self, llm: &LlmCall, target: &'a Target, model: &'a str) -> Quoting<'a> {
+        Quoting {
             provider: Provider {
                 name: &target.name,
                 kind: target.kind_name(),
                 self_hosted: target.self_hosted(),
             },
-            model: aside.model,
+            model,
             surface: llm.surface,
             body: self.body(),
             at: self.work.facts.at,
+        }
+    }
+
+    fn quote(&self, aside: &Aside<'_>, pots: &[Pot]) -> Result<(Quote, Arc<Book>), Refusal> {
+        let book = self.worker.shared.prices.load_full();
+        let Some(llm) = aside.llm else {
+            return Ok((Quote::one_request(), book));
         };
+        let quoting = self.quoting(llm, aside.target, aside.model);
         let measures = pots.iter().map(|pot| pot.budget.measure);
         let quote = quoting.quote(&book, measures, &self.plan.llm.bounds)?;
         Ok((quote, book))
