@@ -45,7 +45,7 @@ pub(crate) struct Appender {
     counts: [u64; Class::ALL.len()],
 }
 
-/// A buffer that grew beyond this is given back. A busy log syncs when this is half full.
+/// What a buffer grew beyond this is given back. A busy log syncs when this is half full.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
 impl Appender {
@@ -90,10 +90,8 @@ impl Appender {
 
     /// All records are durable.
     pub(crate) fn forget(&mut self) {
-        if self.bytes.capacity() > KEPT_BYTES_MAX {
-            self.bytes = Vec::new();
-        }
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
     }
 
     /// Here.

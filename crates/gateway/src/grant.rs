@@ -106,13 +106,15 @@ impl Exchange<'_> {
         route: &Route<'_>,
         caller: &'c Caller,
     ) -> Result<Grant<'c>, Refusal> {
-        let (grant, mut limits) = self.claim(entry, route, caller)?;
+        let mut limits = Limits::default();
+        let mut grant = self.claim(entry, route, caller, &mut limits)?;
         if !limits.claims.is_empty() {
             let rates = &self.worker.shared.rates;
             let admitted = rates.admit(self.started, &mut limits.claims);
             self.check(entry, &limits, admitted)?;
         }
-        self.granted(route, grant, limits)
+        self.granted(route, &mut grant, &mut limits)?;
+        Ok(grant)
     }
 
     /// The same, where replicas share limits.
@@ -126,14 +128,16 @@ impl Exchange<'_> {
         route: &Route<'_>,
         caller: &'c Caller,
     ) -> Result<Grant<'c>, Refusal> {
-        let (grant, mut limits) = self.claim(entry, route, caller)?;
+        let mut limits = Limits::default();
+        let mut grant = self.claim(entry, route, caller, &mut limits)?;
         if !limits.claims.is_empty() {
             let rates = &self.worker.shared.rates;
             let now = self.worker.shared.clock.mono();
             let admitted = shared.admit(rates, now, &mut limits.claims).await;
             self.check(entry, &limits, admitted)?;
         }
-        self.granted(route, grant, limits)
+        self.granted(route, &mut grant, &mut limits)?;
+        Ok(grant)
     }
 
     /// What the call needs, of which only a place among the running ones is taken yet. What must
@@ -144,14 +148,14 @@ impl Exchange<'_> {
         entry: &Entry<'_>,
         route: &Route<'_>,
         caller: &'c Caller,
-    ) -> Result<(Grant<'c>, Limits<'c>), Refusal> {
+        limits: &mut Limits<'c>,
+    ) -> Result<Grant<'c>, Refusal> {
         let mut grant = Grant {
             token: None,
             used: true,
             running: false,
             asks: false,
         };
-        let mut limits = Limits::default();
         if let Some(token) = caller.token() {
             grant.running = enter(token).inspect_err(|_| self.give_back(entry))?;
             grant.token = Some(token);
@@ -159,15 +163,15 @@ impl Exchange<'_> {
                 return Err(Refusal::RequestsUsedUp);
             }
             let shared = self.worker.shared.shared_limits.is_some();
-            token_limits(token, shared, &mut limits);
+            token_limits(token, shared, limits);
         }
         if let Destination::Plain(plain) = route.destination()
             && let Some(limit) = &plain.limit
             && !(limit.is_default && self.plan.edge_limits.is_exempt(entry.client_ip()))
         {
-            push_route_limit(entry, caller, (plain.id, limit), &mut limits);
+            push_route_limit(entry, caller, (plain.id, limit), limits);
         }
-        Ok((grant, limits))
+        Ok(grant)
     }
 
     /// What the limits said; where one said no the edge's debits are taken back.
@@ -193,13 +197,13 @@ impl Exchange<'_> {
         })
     }
 
-    fn granted<'c>(
+    fn granted(
         &mut self,
         route: &Route<'_>,
-        mut grant: Grant<'c>,
-        mut limits: Limits<'c>,
-    ) -> Result<Grant<'c>, Refusal> {
-        self.tell_limits(route, &mut limits);
+        grant: &mut Grant<'_>,
+        limits: &mut Limits<'_>,
+    ) -> Result<(), Refusal> {
+        self.tell_limits(route, limits);
         if let Some(token) = grant.token {
             match token.try_grant(self.store_now()) {
                 Granting::Granted => grant.used = false,
@@ -207,7 +211,7 @@ impl Exchange<'_> {
                 Granting::Ask => grant.asks = true,
             }
         }
-        Ok(grant)
+        Ok(())
     }
 
     /// Asks for the call's count, where other replicas count too.

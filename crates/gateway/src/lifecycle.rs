@@ -187,11 +187,12 @@ pub(crate) async fn live_stream(worker: Rc<Worker>, mut conn: Downstream, lane: 
         return;
     }
     let mut work = worker.take_work();
-    let exchange = Exchange::begin(&worker, &plan, &mut conn, &mut work, lane);
+    let mut exchange = Exchange::begin(&worker, &plan, &mut conn, &mut work, lane);
     let after = match head {
         Ok(()) => exchange.run().await,
         Err(fault) => exchange.run_malformed(fault).await,
     };
+    drop(exchange);
     worker.give_back(work);
     match after {
         After::KeepAlive | After::Close => conn.end(),
@@ -304,13 +305,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// Lives the exchange and records it, however it ends.
-    async fn run(mut self) -> After {
+    async fn run(&mut self) -> After {
         let lived = self.live().await;
         self.conclude(lived).await
     }
 
     /// Refuses a stream whose head is no request.
-    async fn run_malformed(self, fault: StreamFault) -> After {
+    async fn run_malformed(&mut self, fault: StreamFault) -> After {
         // What stands there is the head of an earlier request.
         self.work.head.reset();
         let refusal = if fault == StreamFault::TooLarge {
@@ -321,7 +322,7 @@ impl<'a> Exchange<'a> {
         self.conclude(Err(refusal.into())).await
     }
 
-    async fn conclude(mut self, mut lived: Result<(), Stop>) -> After {
+    async fn conclude(&mut self, mut lived: Result<(), Stop>) -> After {
         // What was refused for it already is told as ever.
         let is_told = matches!(lived, Ok(()) | Err(Stop::Refused(Refusal::Forbidden(_))));
         if !is_told && self.conn.slot().is_denied() {

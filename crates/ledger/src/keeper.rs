@@ -30,6 +30,8 @@ pub const RETRY_MS: u64 = 200;
 const LOOK_WAITING_MS: u64 = 100;
 /// After a recall no slice is taken of a budget for this long.
 const NO_SLICE_MS: u64 = 2000;
+/// Asks that wait for this replica's life to begin.
+const EARLY_MAX: usize = 4096;
 /// A strict hold's time, and how long before its end it is renewed.
 pub const HOLD_TTL_MS: u64 = 120_000;
 const HOLD_RENEW_MS: u64 = 60_000;
@@ -126,7 +128,7 @@ pub enum Refused {
     Short(Pot),
     /// It was ended by its time before it was confirmed.
     TooLate,
-    /// The gateway is ending, has not begun, or the budget is not there.
+    /// The gateway is ending, or the budget is not there; too many wait for it to begin.
     Closed,
 }
 
@@ -170,9 +172,16 @@ struct Asking {
     partial: Partial,
     wishes: SmallVec<[Wish; 4]>,
     recalled: SmallVec<[BudgetId; 2]>,
-    waiting: Option<(BudgetId, MonoNanos)>,
     /// The store did not know a budget of it.
     was_absent: bool,
+}
+
+/// One that waits for room in a budget, until then at most.
+#[derive(Debug)]
+struct Waiting {
+    asking: Asking,
+    budget: BudgetId,
+    until: MonoNanos,
 }
 
 #[derive(Debug)]
@@ -189,6 +198,7 @@ struct Call {
     command: Command,
     /// When it was given first: whatever the store wrote, it was not earlier.
     asked_at: MonoNanos,
+    /// Where it stands among those to be given again.
     retry_at: Option<MonoNanos>,
     tries: u32,
 }
@@ -206,9 +216,17 @@ pub struct Keeper {
     gone: BTreeMap<BudgetId, MonoNanos>,
     slices_version: u64,
     desks: BTreeMap<LeaseId, Desk>,
+    /// Those that came before this life had begun.
+    early: Vec<Ask>,
+    /// Those that the store was asked about.
     asks: BTreeMap<HoldId, Asking>,
+    waiting: BTreeMap<HoldId, Waiting>,
     strict: BTreeMap<HoldId, Strict>,
+    /// No strict hold is to be renewed earlier.
+    strict_from: MonoNanos,
     calls: BTreeMap<CallId, Call>,
+    /// Those that got no answer, by when they are given again.
+    retries: BTreeSet<(MonoNanos, CallId)>,
     next_call: u64,
     next_lease: u32,
     sweep_at: MonoNanos,
@@ -251,9 +269,13 @@ impl Keeper {
             gone: BTreeMap::new(),
             slices_version: 0,
             desks: BTreeMap::new(),
+            early: Vec::new(),
             asks: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             strict: BTreeMap::new(),
+            strict_from: MonoNanos(u64::MAX),
             calls: BTreeMap::new(),
+            retries: BTreeSet::new(),
             next_call: 0,
             next_lease: 0,
             sweep_at: MonoNanos(0),
@@ -307,7 +329,9 @@ impl Keeper {
     pub fn is_resting(&self) -> bool {
         let sweeping = |call: &Call| matches!(call.command, Command::Due);
         self.desks.is_empty()
+            && self.early.is_empty()
             && self.asks.is_empty()
+            && self.waiting.is_empty()
             && self.strict.is_empty()
             && self.calls.values().all(sweeping)
     }
@@ -323,6 +347,9 @@ impl Keeper {
 
     fn drain(&mut self, at: &mut At<'_>) {
         self.draining = true;
+        for ask in std::mem::take(&mut self.early) {
+            self.ask(ask, at);
+        }
         let budgets: Vec<_> = self.books.keys().copied().collect();
         for budget in budgets {
             self.close_current(budget, at);
@@ -347,24 +374,24 @@ impl Keeper {
         }
     }
 
-    /// When the next tick is due, with nothing else happening.
+    /// When the next tick is due, with nothing else happening. It comes after every event, so it looks
+    /// at nothing of which there is one for each running call.
     fn next_wake(&self, now: MonoNanos) -> MonoNanos {
         let mut next = if self.life.is_some() {
             self.sweep_at
         } else {
             MonoNanos(now.0.saturating_add(SWEEP_MS * 1_000_000))
         };
-        let calls = self.calls.values().filter_map(|call| call.retry_at);
-        let asks = self.asks.values().filter_map(|ask| Some(ask.waiting?.1));
-        let strict = self.strict.values().filter(|hold| !hold.busy);
+        let calls = self.retries.first().map(|(at, _)| *at);
+        let asks = self.waiting.values().map(|waiting| waiting.until);
         let desks = self.desks.values().filter(|desk| !desk.busy);
         let books = self
             .books
             .values()
             .filter(|book| !book.looking && book.wants_look);
-        let times = calls
-            .chain(asks)
-            .chain(strict.map(|hold| hold.renew_at))
+        let times = asks
+            .chain(calls)
+            .chain([self.strict_from])
             .chain(desks.map(|desk| desk.renew_at))
             .chain(books.map(|book| book.look_at));
         for time in times {
@@ -395,10 +422,8 @@ impl Keeper {
             book.wants_look = book.current.is_some();
         }
         let soon = MonoNanos(now.0.saturating_add(LOOK_WAITING_MS * 1_000_000));
-        for asking in self.asks.values() {
-            if let Some((budget, _)) = asking.waiting
-                && let Some(book) = self.books.get_mut(&budget)
-            {
+        for waiting in self.waiting.values() {
+            if let Some(book) = self.books.get_mut(&waiting.budget) {
                 book.wants_look = true;
                 book.look_at = book.look_at.min(soon);
             }

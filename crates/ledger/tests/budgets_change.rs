@@ -55,6 +55,12 @@ struct House {
 impl House {
     /// A keeper that has joined.
     fn new() -> Self {
+        let mut house = Self::before_it_joined();
+        house.join();
+        house
+    }
+
+    fn before_it_joined() -> Self {
         let outbox = Arc::new(Nowhere);
         let keeper = Keeper::new(
             ReplicaId::from_bytes([2; 16]),
@@ -62,21 +68,23 @@ impl House {
             outbox,
             vec![budget(1000)],
         );
-        let mut house = Self {
+        Self {
             keeper,
             now: 1_000_000_000,
             out: Vec::new(),
-        };
-        house.tell(Event::Tick);
-        let call = house.written(|command| matches!(command, Command::Join { .. }));
-        house.answer(
+        }
+    }
+
+    fn join(&mut self) {
+        self.tell(Event::Tick);
+        let call = self.written(|command| matches!(command, Command::Join { .. }));
+        self.answer(
             call.unwrap(),
             Reply {
                 epoch: 1,
                 ..Reply::default()
             },
         );
-        house
     }
 
     fn tell(&mut self, event: Event) {
@@ -265,4 +273,40 @@ fn a_call_outlasts_a_budget_that_the_store_has_ended_before_its_replica_hears_of
     let again = house.written(|command| matches!(command, Command::Grant(_)));
     house.answer(again.unwrap(), absent());
     assert_eq!(house.refused(), Some(Refused::Closed));
+}
+
+// LED-72
+#[test]
+fn who_asks_before_the_keeper_has_begun_is_answered_when_it_has() {
+    let mut house = House::before_it_joined();
+    assert_eq!(house.ask(7), None);
+    assert_eq!(house.ask(8), None);
+    house.join();
+    let asked: Vec<_> = house
+        .out
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Write {
+                command: Command::Grant(grant),
+                ..
+            } => Some(grant.hold),
+            Effect::Write { .. } | Effect::Send(_) | Effect::Wake(_) => None,
+        })
+        .collect();
+    assert_eq!(asked, [7, 8].map(|number| HoldId::from_bytes([number; 16])));
+}
+
+#[test]
+fn who_asked_before_the_keeper_had_begun_is_refused_if_it_ends_before() {
+    let mut house = House::before_it_joined();
+    assert_eq!(house.ask(7), None);
+    house.tell(Event::Drain);
+    assert!(house.out.iter().any(|effect| matches!(
+        effect,
+        Effect::Send(Notice::Refused {
+            why: Refused::Closed,
+            ..
+        })
+    )));
+    assert!(house.keeper.is_resting());
 }

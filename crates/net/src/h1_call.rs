@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tollkeep_types::MonoNanos;
 
@@ -103,7 +103,9 @@ impl UpstreamConn {
         mut head: &'a [u8],
         mut body: &'a [u8],
     ) -> impl Future<Output = io::Result<()>> + Unpin + 'a {
+        let mut turn = self.io.turn();
         poll_fn(move |cx| {
+            ready!(turn.poll(cx));
             while !head.is_empty() || !body.is_empty() {
                 let slices = [io::IoSlice::new(head), io::IoSlice::new(body)];
                 let writing = if body.is_empty() {

@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 
@@ -294,7 +294,9 @@ impl Downstream {
     ) -> impl Future<Output = Result<(), Gone>> + Unpin {
         let mut left = bytes;
         let mut waited = false;
+        let mut turn = self.io.turn();
         poll_fn(move |cx| {
+            ready!(turn.poll(cx));
             while !left.is_empty() || !self.io.is_flushed() {
                 match self.io.poll_send(cx, left) {
                     Poll::Ready(Ok(written)) => {

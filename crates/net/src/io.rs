@@ -1,7 +1,7 @@
 //! A byte stream, clear or TLS, on either side.
 
 use crate::h2_stream::Stream;
-use crate::socket;
+use crate::socket::{self, Turn};
 use crate::tls::TlsStream;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -53,6 +53,11 @@ impl Io {
         }
         let reading = std::pin::pin!(self.read_buf(buffer));
         reading.poll(cx)
+    }
+
+    /// The turn to send something.
+    pub(crate) const fn turn(&self) -> Turn {
+        Turn::to_send(!matches!(self, Self::Http2(_)))
     }
 
     /// Sends some of `bytes`: how many, which behind TLS may be none while earlier ones move.

@@ -64,3 +64,57 @@ pub(crate) fn try_send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 pub(crate) fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?)
 }
+
+/// The turn of a task that is about to send: it comes after the tasks that are ready now.
+///
+/// So a worker reads from all that have something and then sends to all, close together. A peer
+/// that slept is woken for the first of these and is awake for the rest, and to wake a process on
+/// another core is a good part of what a send costs.
+pub(crate) struct Turn {
+    is_mine: bool,
+}
+
+impl Turn {
+    /// The turn to send by a system call of one's own. What others send for us need not wait.
+    pub(crate) const fn to_send(by_itself: bool) -> Self {
+        Self {
+            is_mine: !by_itself,
+        }
+    }
+
+    /// Ready when it has come; from then on at once.
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_mine {
+            return Poll::Ready(());
+        }
+        self.is_mine = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::future::poll_fn;
+    use std::rc::Rc;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn who_sends_by_itself_comes_after_those_that_are_ready() {
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let tasks = tokio::task::LocalSet::new();
+        for name in ["a", "b"] {
+            let told = Rc::clone(&told);
+            tasks.spawn_local(async move {
+                told.borrow_mut().push(format!("{name} reads"));
+                let mut turn = Turn::to_send(name == "a");
+                poll_fn(|cx| turn.poll(cx)).await;
+                told.borrow_mut().push(format!("{name} sends"));
+                poll_fn(|cx| turn.poll(cx)).await;
+            });
+        }
+        tasks.await;
+        assert_eq!(*told.borrow(), ["a reads", "b reads", "b sends", "a sends"]);
+    }
+}

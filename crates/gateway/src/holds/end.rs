@@ -22,7 +22,7 @@ const NOBODY: ProjectId = ProjectId::from_bytes([0; 16]);
 impl Holds {
     /// Ends the hold of a call that is settled, and leaves its record.
     pub(crate) fn end(&self, hold: CallHold, facts: &Facts, redactor: &Redactor) {
-        let record = Box::new(record(&hold, facts, redactor));
+        let record = Arc::new(record(&hold, facts, redactor));
         self.inbox.put(Message::Record(hold.id, record));
         let llm = facts.llm.as_ref();
         let told = llm.and_then(|llm| llm.told.as_ref());

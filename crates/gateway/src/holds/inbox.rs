@@ -2,7 +2,7 @@
 //! empty.
 
 use crate::holds::take::Granted;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, oneshot};
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Budget;
@@ -18,7 +18,7 @@ pub(super) enum Message {
     Ask(Ask, oneshot::Sender<Granted>),
     Ended(Box<Ended>),
     /// What is known of a call beside its hold; its end follows.
-    Record(HoldId, Box<CallRecord>),
+    Record(HoldId, Arc<CallRecord>),
     Homeless(LeaseId, Amount),
     /// A slice is low.
     Low(BudgetId),

@@ -115,7 +115,7 @@ pub struct HoldsKeeper {
     /// Who waits for the answer about which hold.
     waiting: HashMap<HoldId, oneshot::Sender<Granted>>,
     /// What is known of calls whose ends have not come yet.
-    records: HashMap<HoldId, Box<CallRecord>>,
+    records: HashMap<HoldId, Arc<CallRecord>>,
     /// Ends that the store has not answered yet.
     ends: HashMap<CallId, (HoldId, End)>,
     budgets: Vec<Arc<Budget>>,

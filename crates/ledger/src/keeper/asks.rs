@@ -2,7 +2,8 @@
 //! before anybody is refused.
 
 use super::{
-    Ask, Asking, At, HOLD_RENEW_MS, HOLD_TTL_MS, Keeper, NO_SLICE_MS, Notice, Refused, Strict,
+    Ask, Asking, At, EARLY_MAX, HOLD_RENEW_MS, HOLD_TTL_MS, Keeper, NO_SLICE_MS, Notice, Refused,
+    Strict, Waiting,
 };
 use crate::amount::{Charge, Measure};
 use crate::hold::{Ended, NotBilled, Outcome, Partial, Reserved};
@@ -11,7 +12,7 @@ use crate::row::{HoldRow, HoldState, Pot};
 use crate::step::{Command, Grant, Wish, WishFrom};
 use crate::write::{Refusal, Reply};
 use smallvec::SmallVec;
-use tollkeep_types::{BudgetId, HoldId};
+use tollkeep_types::{BudgetId, HoldId, MonoNanos};
 
 impl Keeper {
     pub(super) fn ask(&mut self, mut ask: Ask, at: &mut At<'_>) {
@@ -19,19 +20,23 @@ impl Keeper {
         ask.budgets.dedup();
         let known = |id: &BudgetId| self.books.contains_key(id) || self.gone.contains_key(id);
         let known = ask.budgets.iter().all(known);
-        if self.life.is_none() || self.draining || !known {
+        let has_begun = self.life.is_some();
+        let is_early = !has_begun && self.early.len() < EARLY_MAX;
+        if self.draining || !known || !(has_begun || is_early) {
             at.send(Notice::Refused {
                 hold: ask.hold,
                 why: Refused::Closed,
             });
             return;
         }
+        if is_early {
+            return self.early.push(ask);
+        }
         let asking = Asking {
             ask,
             partial: Partial::default(),
             wishes: SmallVec::new(),
             recalled: SmallVec::new(),
-            waiting: None,
             was_absent: false,
         };
         self.attempt(asking, at);
@@ -124,6 +129,7 @@ impl Keeper {
             ended: None,
             confirm: None,
         };
+        self.strict_from = self.strict_from.min(strict.renew_at);
         self.strict.insert(row.id, strict);
         let (bound, covers) = (asking.ask.bound, row.covers.clone());
         if row.state == HoldState::Held {
@@ -146,11 +152,10 @@ impl Keeper {
             return;
         };
         self.undo(&mut asking, at);
-        let waiting = self.asks.values().filter(|other| {
-            other
-                .waiting
-                .is_some_and(|(budget, _)| budget == key.budget)
-        });
+        let waiting = self
+            .waiting
+            .values()
+            .filter(|other| other.budget == key.budget);
         let room = waiting.count() < WAITING_MAX;
         let Some(book) = self.books.get_mut(&key.budget) else {
             self.attempt(asking, at);
@@ -170,10 +175,19 @@ impl Keeper {
         }
         book.no_slice_until = at.after(NO_SLICE_MS);
         asking.recalled.push(key.budget);
-        asking.waiting = Some((key.budget, at.after(RECALL_WAIT_MS)));
-        self.asks.insert(asking.ask.hold, asking);
+        self.wait(asking, key.budget, at);
         self.close_current(key.budget, at);
         self.call(Command::Recall(key), at);
+    }
+
+    fn wait(&mut self, asking: Asking, budget: BudgetId, at: &At<'_>) {
+        let (hold, until) = (asking.ask.hold, at.after(RECALL_WAIT_MS));
+        let waiting = Waiting {
+            asking,
+            budget,
+            until,
+        };
+        self.waiting.insert(hold, waiting);
     }
 
     /// A budget has been ended in the store, of which this replica is about to hear.
@@ -191,8 +205,7 @@ impl Keeper {
                 if has_gone {
                     self.attempt(asking, at);
                 } else {
-                    asking.waiting = Some((first, at.after(RECALL_WAIT_MS)));
-                    self.asks.insert(asking.ask.hold, asking);
+                    self.wait(asking, first, at);
                 }
             }
             Some(_) | None => self.refuse(asking, Refused::Closed, at),
@@ -233,33 +246,23 @@ impl Keeper {
             return;
         };
         let (left, measure) = (row.left(), book.measure());
-        let ready = |asking: &Asking| {
-            asking
-                .waiting
-                .is_some_and(|(waits_for, _)| waits_for == budget)
-                && asking.ask.bound.of(measure) <= left
+        let ready = |waiting: &Waiting| {
+            waiting.budget == budget && waiting.asking.ask.bound.of(measure) <= left
         };
         self.retry_asks(&ready, at);
     }
 
     pub(super) fn tick_asks(&mut self, at: &mut At<'_>) {
         let now = at.now;
-        let late = move |asking: &Asking| asking.waiting.is_some_and(|(_, until)| now >= until);
+        let late = move |waiting: &Waiting| now >= waiting.until;
         self.retry_asks(&late, at);
     }
 
-    pub(super) fn retry_asks(&mut self, which: &dyn Fn(&Asking) -> bool, at: &mut At<'_>) {
-        let ready: Vec<HoldId> = self
-            .asks
-            .iter()
-            .filter(|(_, asking)| which(asking))
-            .map(|(hold, _)| *hold)
-            .collect();
-        for hold in ready {
-            if let Some(mut asking) = self.asks.remove(&hold) {
-                asking.waiting = None;
-                self.attempt(asking, at);
-            }
+    pub(super) fn retry_asks(&mut self, which: &dyn Fn(&Waiting) -> bool, at: &mut At<'_>) {
+        let ready = self.waiting.extract_if(.., |_, waiting| which(waiting));
+        let ready: Vec<_> = ready.map(|(_, waiting)| waiting.asking).collect();
+        for asking in ready {
+            self.attempt(asking, at);
         }
     }
 
@@ -291,6 +294,7 @@ impl Keeper {
             return;
         };
         strict.busy = false;
+        self.strict_from = self.strict_from.min(strict.renew_at);
         let next = version.wrapping_add(1);
         let row = reply.hold.as_ref();
         let committed =
@@ -322,6 +326,7 @@ impl Keeper {
         };
         strict.busy = false;
         strict.renew_at = at.after(HOLD_RENEW_MS);
+        self.strict_from = self.strict_from.min(strict.renew_at);
         let next = version.wrapping_add(1);
         let row = reply.hold.as_ref();
         strict.version = match row {
@@ -385,11 +390,20 @@ impl Keeper {
 
     /// A call that still runs keeps its hold from being ended by time.
     pub(super) fn tick_strict(&mut self, at: &mut At<'_>) {
+        if at.now < self.strict_from {
+            return;
+        }
+        self.strict_from = MonoNanos(u64::MAX);
         let mut renewals = Vec::new();
         for (hold, strict) in &mut self.strict {
-            if !strict.busy && at.now >= strict.renew_at {
+            if strict.busy {
+                continue;
+            }
+            if at.now >= strict.renew_at {
                 strict.busy = true;
                 renewals.push((*hold, strict.version));
+            } else {
+                self.strict_from = self.strict_from.min(strict.renew_at);
             }
         }
         for (hold, version) in renewals {

@@ -25,10 +25,7 @@ impl Keeper {
             // Who waits for one that is gone need not fit it any more.
             let gone = self.gone.clone();
             let named = move |id: &BudgetId| gone.contains_key(id);
-            self.retry_asks(
-                &|asking| asking.waiting.is_some() && asking.ask.budgets.iter().any(&named),
-                at,
-            );
+            self.retry_asks(&|waiting| waiting.asking.ask.budgets.iter().any(&named), at);
         }
     }
 

@@ -28,15 +28,19 @@ impl Keeper {
     }
 
     pub(super) fn retry_calls(&mut self, at: &mut At<'_>) {
-        for (id, call) in &mut self.calls {
-            if call.retry_at.is_some_and(|retry| at.now >= retry) {
-                call.retry_at = None;
-                call.tries = call.tries.saturating_add(1);
-                at.out.push(super::Effect::Write {
-                    call: *id,
-                    command: call.command.clone(),
-                });
-            }
+        while let Some((due, id)) = self.retries.first().copied()
+            && at.now >= due
+        {
+            self.retries.pop_first();
+            let Some(call) = self.calls.get_mut(&id) else {
+                continue;
+            };
+            call.retry_at = None;
+            call.tries = call.tries.saturating_add(1);
+            at.out.push(super::Effect::Write {
+                call: id,
+                command: call.command.clone(),
+            });
         }
     }
 
@@ -47,8 +51,13 @@ impl Keeper {
         at: &mut At<'_>,
     ) {
         let Ok(reply) = answer else {
-            if let Some(call) = self.calls.get_mut(&id) {
-                call.retry_at = Some(at.after(RETRY_MS));
+            // What was given twice may fail twice, and is given again once.
+            if let Some(call) = self.calls.get_mut(&id)
+                && call.retry_at.is_none()
+            {
+                let due = at.after(RETRY_MS);
+                call.retry_at = Some(due);
+                self.retries.insert((due, id));
             }
             return;
         };
@@ -68,6 +77,9 @@ impl Keeper {
                     replica: *replica,
                     epoch: reply.epoch,
                 });
+                for ask in std::mem::take(&mut self.early) {
+                    self.ask(ask, at);
+                }
             }
             Command::Look(budget) => {
                 if let Some(book) = self.books.get_mut(budget) {

@@ -5,7 +5,7 @@ use super::model::{Facts, Model};
 use super::rates::{RateSet, Rates};
 use super::table::Table;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tollkeep_types::WallMillis;
 use tollkeep_types::money::{PicoUsd, Ratio};
 use tollkeep_types::usage::{Class, Unit};
@@ -240,8 +240,12 @@ fn free() -> Model {
 struct Shelf {
     /// In order of their ids.
     models: Vec<Model>,
+    /// Where those with an id stand: the first and the one behind.
+    by_id: HashMap<Box<str>, (usize, usize)>,
     /// Patterns by what stands before their first star, in order of that.
     starts: Vec<Start>,
+    /// How many of them begin with a smaller byte, or none.
+    smaller: Box<[usize; 257]>,
 }
 
 /// The patterns that begin alike.
@@ -281,22 +285,49 @@ impl Shelf {
                 patterns,
             });
         }
-        Self { models, starts }
+        let mut by_id: HashMap<Box<str>, (usize, usize)> = HashMap::new();
+        for (at, model) in models.iter().enumerate() {
+            let place = by_id.entry(model.id.clone()).or_insert((at, at));
+            place.1 = at + 1;
+        }
+        let smaller = std::array::from_fn(|byte| {
+            let is_smaller = |start: &Start| {
+                let first = start.text.as_bytes().first();
+                first.is_none_or(|first| usize::from(*first) < byte)
+            };
+            starts.partition_point(is_smaller)
+        });
+        Self {
+            models,
+            by_id,
+            starts,
+            smaller: Box::new(smaller),
+        }
     }
 
     /// By its exact id, else by the most literal pattern; of one provider before one of any.
     fn find(&self, provider: Provider<'_>, name: &str) -> Option<&Model> {
-        let first = self.models.partition_point(|model| *model.id < *name);
-        let rest = self.models.get(first..).unwrap_or_default();
-        let exact = rest.iter().take_while(|model| *model.id == *name);
+        let places = self.by_id.get(name);
+        let exact = places.and_then(|(first, behind)| self.models.get(*first..*behind));
+        let exact = exact.unwrap_or_default().iter();
         closest(exact, provider).or_else(|| self.find_pattern(provider, name))
+    }
+
+    /// The last of the starts up to this name that begins with the same byte; else the empty one.
+    fn last_start(&self, name: &str) -> Option<usize> {
+        let byte = usize::from(*name.as_bytes().first()?);
+        let first = *self.smaller.get(byte)?;
+        let alike = self.starts.get(first..*self.smaller.get(byte + 1)?)?;
+        match alike.partition_point(|start| *start.text <= *name) {
+            0 => self.starts.first()?.text.is_empty().then_some(0),
+            up_to => Some(first + up_to - 1),
+        }
     }
 
     fn find_pattern(&self, provider: Provider<'_>, name: &str) -> Option<&Model> {
         // In this order a name stands behind everything it begins with, and between the two
         // stands only what begins so too: one search finds the longest start, and that the others.
-        let behind = self.starts.partition_point(|start| *start.text <= *name);
-        let mut at = behind.checked_sub(1);
+        let mut at = self.last_start(name);
         let mut best: Option<(Closeness, &Model)> = None;
         while let Some(start) = at.and_then(|at| self.starts.get(at)) {
             at = start.shorter;

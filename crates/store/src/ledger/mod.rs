@@ -55,7 +55,7 @@ pub struct Job {
     /// What is asked.
     pub command: Command,
     /// Of a call that ends, or is granted: the rest of its record.
-    pub about: Option<Box<CallRecord>>,
+    pub about: Option<Arc<CallRecord>>,
 }
 
 /// What all handles of the ledger share.

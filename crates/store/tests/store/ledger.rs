@@ -190,7 +190,7 @@ async fn a_record_says_what_the_hold_knows_and_what_the_gateway_tells() {
         job(take(1_000)),
         Job {
             command: end_of_slice(1, 100, 60, None),
-            about: Some(Box::new(told.clone())),
+            about: Some(std::sync::Arc::new(told.clone())),
         },
     ];
     for answer in ledger.run(&jobs).await {
