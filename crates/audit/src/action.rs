@@ -143,10 +143,14 @@ words! {
         BudgetReset = "budget.reset",
         BudgetThreshold = "budget.threshold",
         BudgetExhausted = "budget.exhausted",
+        MoneyHold = "money.hold",
+        MoneyLease = "money.lease",
         MoneySettle = "money.settle",
         MoneyRelease = "money.release",
         MoneyLeaseLost = "money.lease_lost",
         LedgerOverrun = "ledger.overrun",
+        LedgerUnpriced = "ledger.unpriced",
+        LedgerUsageImplausible = "ledger.usage_implausible",
         MoneyAdjust = "money.adjust",
         TokenUpdate = "token.update",
         TokenSuspend = "token.suspend",
@@ -220,10 +224,14 @@ impl Action {
             self,
             Self::BudgetThreshold
                 | Self::BudgetExhausted
+                | Self::MoneyHold
+                | Self::MoneyLease
                 | Self::MoneySettle
                 | Self::MoneyRelease
                 | Self::MoneyLeaseLost
                 | Self::LedgerOverrun
+                | Self::LedgerUnpriced
+                | Self::LedgerUsageImplausible
         )
     }
 

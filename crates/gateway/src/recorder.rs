@@ -4,7 +4,7 @@
 //! the audit log's own thread.
 
 use crate::folds::{FoldKey, Folds};
-use crate::record::{Facts, RefusedAs};
+use crate::record::{Facts, RefusedAs, UsageFault};
 use crate::tally::Tally;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use tollkeep_observe::usage_line::UsageLine;
 use tollkeep_observe::{RequestOutcome, Texts};
 use tollkeep_policy::breaker::Change;
 use tollkeep_types::WallMillis;
-use tollkeep_types::usage::UsageReport;
+use tollkeep_types::usage::{Flag, UnknownUsage, UsageReport};
 
 /// Buffers kept for later batches: as many as workers are likely to write at the same moment.
 const SPARE_MAX: usize = 8;
@@ -274,9 +274,46 @@ impl Recorder {
             }
             Some(RefusedAs::Other) | None => {}
         }
+        if let Some(fault) = facts.usage_fault() {
+            self.write_usage_fault(facts, fault, sink);
+        }
         if facts.is_call {
             sink.append(&call_event(facts));
         }
+    }
+
+    /// What is wrong with a call's usage: each time if an upstream tells nonsense, and of what has no
+    /// price once a minute.
+    fn write_usage_fault(&self, facts: &Facts, fault: UsageFault, sink: &mut EventSink<'_>) {
+        let (action, reason, count) = match fault {
+            UsageFault::Implausible => {
+                let why = UnknownUsage::Malformed.name();
+                (Action::LedgerUsageImplausible, why, None)
+            }
+            UsageFault::Unpriced => {
+                let reason = Flag::Unpriced.name();
+                let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(count) = folds.tell(FoldKey::call(facts, reason), facts.at.0) else {
+                    return;
+                };
+                (Action::LedgerUnpriced, reason, Some(count))
+            }
+        };
+        let mut event = event(facts, action, Outcome::Error, Some(reason));
+        let model = facts
+            .llm
+            .as_ref()
+            .and_then(|llm| llm.model_asked.as_deref());
+        if let Some(model) = model {
+            event.add_detail(Key::Model, Value::Text(model.into()));
+        }
+        if let Some(asked) = &facts.asked {
+            event.add_detail(Key::Provider, Value::Word(&asked.name));
+        }
+        if let Some(count) = count {
+            event.add_detail(Key::Count, Value::Number(count));
+        }
+        sink.append(&event);
     }
 
     fn write_folded(

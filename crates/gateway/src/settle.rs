@@ -44,6 +44,7 @@ impl Worker {
             token_rates::correct(facts, self.shared.clock.mono());
         }
         if let Some(hold) = facts.hold.take() {
+            self.counters.hold_ended();
             let redactor = self.shared.recorder.redactor();
             self.shared.holds.end(*hold, facts, redactor);
         }
@@ -89,6 +90,7 @@ impl Exchange<'_> {
             let sizes = Sizes::of(facts.bytes_in, facts.at.0, Some(&hold));
             settle_call(&hold.book, (asked, llm), &sizes);
         }
+        self.worker.counters.hold_ended();
         let shared = &self.worker.shared;
         shared.holds.end(*hold, facts, shared.recorder.redactor());
     }

@@ -61,7 +61,7 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
         quality: Quality::Unknown,
         flags: told.map(|told| told.flags).unwrap_or_default(),
         bound: hold.quote.charge,
-        bound_method: hold.quote.is_priced.then_some("bytes"),
+        bound_method: hold.quote.is_priced.then_some(hold.quote.method.name()),
         charge: Charge::NOTHING,
         upstream_cost: None,
         price: hold.quote.is_priced.then(|| PriceMark {

@@ -97,6 +97,11 @@ impl Present {
         present
     }
 
+    fn slices(&self) -> usize {
+        let pots = self.of.values().flatten();
+        pots.filter(|pot| pot.slice.is_some()).count()
+    }
+
     fn in_hand(&self, budget: &Budget) -> (Option<Arc<Slice>>, Arc<Left>) {
         let pots = self.of.get(&budget.tenant);
         let pot = pots.and_then(|pots| pots.iter().find(|pot| pot.budget.id == budget.id));

@@ -63,6 +63,27 @@ pub(super) struct Quote {
     pub(super) is_priced: bool,
     /// Whether the provider goes on billing a call that is cancelled.
     pub(super) is_billed_to_its_end: bool,
+    /// By what its tokens are bounded.
+    pub(super) method: Method,
+}
+
+/// By what the tokens of a call are bounded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Method {
+    /// The bytes of its body.
+    Bytes,
+    /// The bytes of its texts, without what escapes add: closer, and looked at only if the other
+    /// bound does not fit.
+    Texts,
+}
+
+impl Method {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Texts => "texts",
+        }
+    }
 }
 
 impl Quote {
@@ -78,6 +99,7 @@ impl Quote {
             pins_service: false,
             is_priced: false,
             is_billed_to_its_end: false,
+            method: Method::Bytes,
         }
     }
 }
@@ -96,7 +118,7 @@ impl Quoting<'_> {
         &self,
         book: &Book,
         measures: impl Iterator<Item = Measure>,
-        settings: &BoundOptions,
+        (settings, method): (&BoundOptions, Method),
     ) -> Result<Quote, Refusal> {
         let (mut costs, mut tokens) = (false, false);
         for measure in measures {
@@ -120,7 +142,12 @@ impl Quoting<'_> {
             pin_service: pins_service || !has_services(self.provider.kind),
             ..settings.options
         };
-        let demand = demand::read(form, self.body, &settings.known);
+        let mut demand = demand::read(form, self.body, &settings.known);
+        // What is inline is taken off as it is written, with escapes of its own.
+        if method == Method::Texts && demand.media_bytes == 0 {
+            let escapes = demand::escape_bytes(self.body);
+            demand.bytes = demand.bytes.saturating_sub(escapes);
+        }
         let bound = bound(&demand, found, &options).map_err(|refused| of(refused, self.model))?;
         Ok(Quote {
             charge: charge(&bound, costs).ok_or_else(too_large)?,
@@ -129,6 +156,7 @@ impl Quoting<'_> {
             pins_service,
             is_priced: costs,
             is_billed_to_its_end: !found.model.facts.cancel_stops_billing,
+            method,
         })
     }
 }

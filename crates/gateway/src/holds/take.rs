@@ -1,7 +1,7 @@
 //! Taking a call's bound aside, before the call goes out.
 
 use super::inbox::Message;
-use super::quote::{Quote, Quoting, not_boundable};
+use super::quote::{Method, Quote, Quoting, not_boundable};
 use super::{Holds, Pot};
 use crate::credentials::Picked;
 use crate::lifecycle::{Exchange, Stop};
@@ -146,18 +146,18 @@ impl Exchange<'_> {
         if holds.is_full() {
             return Err(Refusal::Overloaded("ends of calls wait to be written").into());
         }
-        let (quote, book) = match self.quote(&aside, &pots) {
+        let mut priced = match self.quote(&aside, &pots, Method::Bytes) {
             // What only looks refuses nothing: it does not see what can't be bounded.
             Err(_) if pots.iter().any(|pot| !is_kept(pot)) => {
                 pots.retain(|pot| is_kept(pot));
                 if pots.is_empty() {
                     return Ok(());
                 }
-                self.quote(&aside, &pots)?
+                self.quote(&aside, &pots, Method::Bytes)?
             }
             quoted => quoted?,
         };
-        let charge = quote.charge;
+        let charge = priced.0.charge;
         let pots: SmallVec<[Pot; 5]> = pots
             .into_iter()
             .filter(|pot| !charge.of(pot.budget.measure).is_zero())
@@ -167,13 +167,18 @@ impl Exchange<'_> {
         }
         let held = match self.take_from_slices(&holds, charge, &pots) {
             Some(held) => held,
-            None => self.ask_keeper(&holds, charge, &pots).await?,
+            None => {
+                let asked = self.ask_closer(&holds, &mut priced, (&aside, &pots)).await;
+                asked.inspect_err(|stop| self.count_refused(stop, &pots))?
+            }
         };
+        let (quote, book) = priced;
         if let Some(llm) = aside.llm {
             self.write_bounds(llm, &quote)?;
         }
         let remaining = self.plan.llm.expose_cost.then(|| self.remaining(&pots));
         let remaining = remaining.flatten();
+        self.worker.counters.hold_taken();
         self.work.facts.hold = Some(Box::new(CallHold {
             id: held.id().unwrap_or(HoldId::from_bytes([0; 16])),
             state: State::Held(held),
@@ -246,11 +251,8 @@ impl Exchange<'_> {
         let book = self.worker.shared.prices.load();
         let quote = aside.llm.map(|llm| {
             let quoting = self.quoting(llm, target, aside.model);
-            quoting.quote(
-                &book,
-                std::iter::once(Measure::Tokens),
-                &self.plan.llm.bounds,
-            )
+            let measures = std::iter::once(Measure::Tokens);
+            quoting.quote(&book, measures, (&self.plan.llm.bounds, Method::Bytes))
         });
         match quote {
             Some(Ok(quote)) => tokens(quote.charge),
@@ -277,14 +279,19 @@ impl Exchange<'_> {
         }
     }
 
-    fn quote(&self, aside: &Aside<'_>, pots: &[Pot]) -> Result<(Quote, Arc<Book>), Refusal> {
+    fn quote(
+        &self,
+        aside: &Aside<'_>,
+        pots: &[Pot],
+        method: Method,
+    ) -> Result<(Quote, Arc<Book>), Refusal> {
         let book = self.worker.shared.prices.load_full();
         let Some(llm) = aside.llm else {
             return Ok((Quote::one_request(), book));
         };
         let quoting = self.quoting(llm, aside.target, aside.model);
         let measures = pots.iter().map(|pot| pot.budget.measure);
-        let quote = quoting.quote(&book, measures, &self.plan.llm.bounds)?;
+        let quote = quoting.quote(&book, measures, (&self.plan.llm.bounds, method))?;
         Ok((quote, book))
     }
 
@@ -302,16 +309,66 @@ impl Exchange<'_> {
         Some(taken.held)
     }
 
+    /// Asks the keeper, and if the bound does not fit, once more with a closer one, where there is
+    /// one (LED-46).
+    async fn ask_closer(
+        &mut self,
+        holds: &Holds,
+        priced: &mut (Quote, Arc<Book>),
+        (aside, pots): (&Aside<'_>, &[Pot]),
+    ) -> Result<Held, Stop> {
+        let asked = self.ask_keeper(holds, (self.hold_id(), priced.0.charge), pots);
+        let refused = match asked.await {
+            Err(Stop::Refused(
+                refused @ (Refusal::BudgetExhausted { .. } | Refusal::ModelCooldown { .. }),
+            )) => refused,
+            asked => return asked,
+        };
+        let closer = self.quote(aside, pots, Method::Texts);
+        let before = priced.0.input_tokens;
+        let Some(closer) = closer
+            .ok()
+            .filter(|(closer, _)| closer.input_tokens < before)
+        else {
+            return Err(refused.into());
+        };
+        let charge = closer.0.charge;
+        *priced = closer;
+        // The other one may be known to the store as refused.
+        let id = self.worker.request_id(self.work.facts.at.0);
+        let id = HoldId::from_bytes(*id.bytes());
+        self.ask_keeper(holds, (id, charge), pots).await
+    }
+
+    /// Counts a call that did not fit, by the unit of its budget.
+    fn count_refused(&self, stop: &Stop, pots: &[Pot]) {
+        let short = match stop {
+            Stop::Refused(Refusal::BudgetExhausted { budget, .. }) => {
+                pots.iter().find(|pot| Some(pot.budget.id) == *budget)
+            }
+            Stop::Refused(Refusal::ModelCooldown { .. }) => pots
+                .iter()
+                .find(|pot| matches!(pot.budget.scope, Scope::Provider(_))),
+            _ => return,
+        };
+        let unit = short.map_or("account", |pot| match pot.budget.measure {
+            Measure::Cost => "usd",
+            Measure::Tokens | Measure::OutputTokens | Measure::BillableTokens => "tokens",
+            Measure::Requests => "requests",
+        });
+        self.worker.shared.metrics.ledger().refused(unit);
+    }
+
     /// Asks the keeper, who asks the store and calls slices back.
     async fn ask_keeper(
         &mut self,
         holds: &Holds,
-        charge: Charge,
+        (hold, charge): (HoldId, Charge),
         pots: &[Pot],
     ) -> Result<Held, Stop> {
         let (tell, told) = oneshot::channel();
         let ask = Ask {
-            hold: self.hold_id(),
+            hold,
             bound: charge,
             budgets: pots.iter().map(|pot| pot.budget.id).collect(),
             account: None,

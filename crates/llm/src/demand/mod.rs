@@ -3,12 +3,14 @@
 //! The rule is: what is not understood is an obstacle, and with an obstacle there is no bound. So
 //! the readers know every member that matters, and the list in `known.txt` those that don't.
 
+mod escapes;
 mod gemini;
 mod known;
 mod made;
 mod messages;
 mod openai;
 
+pub use escapes::escape_bytes;
 pub use known::{Known, KnownTool};
 pub(crate) use made::{chars_in, image_sort};
 

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_gateway::{Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
-use tollkeep_ledger::amount::Amount;
+use tollkeep_ledger::amount::{Amount, Measure};
 use tollkeep_ledger::budget::Budget;
+use tollkeep_observe::metrics::LedgerMeter;
 use tollkeep_store::ledger::CallRecord;
 use tollkeep_store::{BudgetRecord, Store};
 use tollkeep_types::ReplicaId;
@@ -30,7 +31,7 @@ impl Budgeting {
         base: &Base,
         store: &Store,
         holds: &Arc<Holds>,
-        audit: Option<&Arc<Logger>>,
+        (audit, meter): (Option<&Arc<Logger>>, &LedgerMeter),
     ) -> Self {
         let records = store.budgets_in_use();
         let mut boot = [0; 8];
@@ -43,7 +44,8 @@ impl Budgeting {
             boot: u64::from_be_bytes(boot) >> 1,
             budgets: budgets(&records),
             flush: base.settings.ledger.flush_ms,
-            on_money: on_money(base, audit),
+            on_money: on_money(base, audit, meter.clone()),
+            meter: meter.clone(),
         };
         let (keeper, writer) = HoldsKeeper::new(parts);
         tokio::spawn(keeper.serve());
@@ -80,13 +82,14 @@ fn budgets(records: &[BudgetRecord]) -> Vec<Budget> {
     records.iter().map(|record| record.budget.clone()).collect()
 }
 
-/// What is recorded of money, in the audit log.
-fn on_money(base: &Base, audit: Option<&Arc<Logger>>) -> OnMoney {
+/// What is recorded of money, in the audit log and in metrics.
+fn on_money(base: &Base, audit: Option<&Arc<Logger>>, meter: LedgerMeter) -> OnMoney {
     let (clock, audit) = (Arc::clone(&base.clock), audit.map(Arc::clone));
     Box::new(move |money| {
         if let Money::Broken { hold } = money {
             tracing::error!("The ledger's rows and the gateway disagree about {hold:?}");
         }
+        count(&meter, money);
         let (Some(audit), Some(event)) = (&audit, event(money)) else {
             return;
         };
@@ -94,6 +97,29 @@ fn on_money(base: &Base, audit: Option<&Arc<Logger>>) -> OnMoney {
             tracing::warn!("What became of money was not recorded: {error}");
         }
     })
+}
+
+fn count(meter: &LedgerMeter, money: &Money<'_>) {
+    let nano = |amount: Amount| u64::try_from(amount.units()).unwrap_or(0);
+    match *money {
+        Money::Ended { end, record, .. } => {
+            if let Some(record) = record {
+                meter.held(record.duration_ms.saturating_mul(1_000_000));
+            }
+            if end.quality.is_some() {
+                meter.used(nano(end.actual.cost), nano(end.bound.cost));
+            }
+        }
+        Money::LeaseLost { budget, rest, .. } => {
+            let of_money = budget.is_some_and(|budget| budget.measure == Measure::Cost);
+            meter.lost(if of_money { nano(rest) } else { 0 });
+        }
+        Money::Overrun { .. } => meter.overrun(),
+        Money::Held { .. }
+        | Money::Leased { .. }
+        | Money::Threshold { .. }
+        | Money::Broken { .. } => {}
+    }
 }
 
 fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
@@ -125,9 +151,33 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
                 .with_detail(Key::Budget, id(&budget))
                 .with_detail(Key::Percent, Value::Number(percent.into()))
         }
-        Money::LeaseLost { lease, rest } => made(Action::MoneyLeaseLost, Outcome::Error)
+        Money::Held { hold, bound } => made(Action::MoneyHold, Outcome::Success)
+            .with_detail(Key::Hold, id(&hold))
+            .with_detail(Key::Bound, nano(bound.cost)),
+        Money::Leased {
+            lease,
+            budget,
+            amount,
+        } => made(Action::MoneyLease, Outcome::Success)
+            .with_tenant_id(budget.tenant)
             .with_detail(Key::Lease, id(&lease))
-            .with_detail(Key::Amount, nano(rest)),
+            .with_detail(Key::Budget, id(&budget.id))
+            .with_detail(Key::Amount, nano(amount)),
+        Money::LeaseLost {
+            lease,
+            budget,
+            rest,
+        } => {
+            let mut event = made(Action::MoneyLeaseLost, Outcome::Error);
+            if let Some(budget) = budget {
+                event = event
+                    .with_tenant_id(budget.tenant)
+                    .with_detail(Key::Budget, id(&budget.id));
+            }
+            event
+                .with_detail(Key::Lease, id(&lease))
+                .with_detail(Key::Amount, nano(rest))
+        }
         Money::Overrun { hold, record } => {
             of_call(made(Action::LedgerOverrun, Outcome::Error), record)
                 .with_detail(Key::Hold, id(&hold))

@@ -69,6 +69,7 @@ mod maintenance;
 mod manage;
 mod management;
 mod metrics;
+mod money_told;
 mod mtls;
 mod mtls_door;
 mod mtls_files;

@@ -155,3 +155,31 @@ fn members_and_tools_that_the_settings_name_can_be_bounded() {
     let other = gateway.call(&chat(&token, &ask(r#""plugin":[]"#)));
     assert_eq!(&*other.code(), "cost_not_boundable", "{}", other.text());
 }
+
+// LED-46
+#[test]
+fn a_bound_that_does_not_fit_is_looked_at_more_closely_before_it_is_refused() {
+    let origin = origin();
+    let budget = "budgets: { list: [{ name: all, limit: \"$0.02\", window: month }] }\n";
+    let (gateway, token) = served(&origin, "", budget);
+    // Written with escapes the text has 12,000 bytes, which could cost $0.03; it means 4,000.
+    let ask = |text: &str| {
+        format!(
+            r#"{{"model":"gpt-4o","max_completion_tokens":10,"messages":[{{"role":"user","content":"{text}"}}]}}"#
+        )
+    };
+    let escaped = gateway.call(&chat(&token, &ask(&"\\u00e9".repeat(2_000))));
+    assert_eq!(escaped.status, 200, "{}", escaped.text());
+    let plain = gateway.call(&chat(&token, &ask(&"x".repeat(12_000))));
+    assert_eq!(
+        (plain.status, &*plain.code()),
+        (402, "budget_exhausted"),
+        "{}",
+        plain.text()
+    );
+    let record = eventually("the record", || {
+        let (_, page) = gateway.api("GET", "/api/v1/usage/records", None);
+        page["data"].as_array()?.first().cloned()
+    });
+    assert_eq!(record["bound_method"], "texts", "{record}");
+}
