@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod account;
 mod acting;
 mod audit;
 mod authn;

@@ -13,8 +13,8 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key, ledger,
-    lockout, maintenance, manage, not_offered, openapi, operator, price, project, route,
+    account, breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key,
+    ledger, lockout, maintenance, manage, not_offered, openapi, operator, price, project, route,
     service_token, session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
@@ -134,6 +134,7 @@ static NOUNS: &[&[Operation]] = &[
     budget::OPERATIONS,
     usage::OPERATIONS,
     ledger::OPERATIONS,
+    account::OPERATIONS,
     hold::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,

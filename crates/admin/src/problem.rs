@@ -396,6 +396,17 @@ impl From<StoreError> for Problem {
                     Conflict::HoldSettled => "What the call cost is known, or was said before.",
                     Conflict::BudgetName => "A budget of that name exists.",
                     Conflict::BudgetsFull => "There are too many budgets.",
+                    Conflict::AccountOpen => "The holder has an account in that unit.",
+                    Conflict::AccountClosed => "The account is closed.",
+                    Conflict::AccountNotEmpty => {
+                        "Something is on the account, or taken aside for calls under way."
+                    }
+                    Conflict::AccountShort => "There is not so much.",
+                    Conflict::AccountsFull => "There are too many accounts.",
+                    Conflict::Refunded => "Something was given back of that call before.",
+                    Conflict::CostNotFinal => {
+                        "What the call cost may still change: settle its hold first."
+                    }
                     Conflict::CredentialKnown => "Another credential has that secret.",
                     Conflict::ServiceTokensFull => "There are too many service tokens.",
                 };

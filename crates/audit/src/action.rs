@@ -145,13 +145,19 @@ words! {
         BudgetExhausted = "budget.exhausted",
         MoneyHold = "money.hold",
         MoneyLease = "money.lease",
+        BudgetOvershoot = "budget.overshoot",
+        AccountOpen = "account.open",
+        AccountClose = "account.close",
         MoneySettle = "money.settle",
         MoneyRelease = "money.release",
         MoneyLeaseLost = "money.lease_lost",
         LedgerOverrun = "ledger.overrun",
         LedgerUnpriced = "ledger.unpriced",
         LedgerUsageImplausible = "ledger.usage_implausible",
+        MoneyCredit = "money.credit",
+        MoneyRefund = "money.refund",
         MoneyAdjust = "money.adjust",
+        PriceAck = "price.ack",
         TokenUpdate = "token.update",
         TokenSuspend = "token.suspend",
         TokenResume = "token.resume",
@@ -232,6 +238,7 @@ impl Action {
                 | Self::LedgerOverrun
                 | Self::LedgerUnpriced
                 | Self::LedgerUsageImplausible
+                | Self::BudgetOvershoot
         )
     }
 

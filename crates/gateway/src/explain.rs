@@ -107,7 +107,7 @@ impl Explained {
     fn of_route(&mut self, route: &PlainRoute) {
         self.route = Some(Arc::clone(&route.name));
         self.upstream = Some(Arc::clone(&route.target.name));
-        self.needs_token = route.access == Access::Token;
+        self.needs_token = route.access != Access::Free;
         self.body_bytes_max = Some(route.body_bytes_max);
         self.rate = route.limit.as_ref().map(|limit| {
             let by = match limit.by {

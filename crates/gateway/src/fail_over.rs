@@ -7,7 +7,7 @@
 use crate::breaker::is_provider_failure;
 use crate::credentials::Credential;
 use crate::grant::Grant;
-use crate::holds::Aside;
+use crate::holds::{Again, Aside};
 use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
@@ -76,19 +76,21 @@ impl<'p> Exchange<'p> {
             {
                 best = Some((rank_of(failure), refusal));
             }
+            // Another credential may have had another name for the model.
+            let name = next.rename.as_deref().or(llm.rename.as_deref());
+            self.rename_model(name.unwrap_or(&llm.model))?;
+            if self.is_budgeted() {
+                let aside = Aside::of(llm, target, &next);
+                if Box::pin(self.take_again(aside)).await? == Again::DoesNotFit {
+                    reply.failed = Some(Box::new(failed));
+                    return Ok(called);
+                }
+            }
             if failed.body.ended_exactly() {
                 let now = self.worker.deadlines.now();
                 self.worker
                     .pool
                     .give_back(&target.endpoint, called.upstream, now);
-            }
-            // Another credential may have had another name for the model.
-            let name = next.rename.as_deref().or(llm.rename.as_deref());
-            self.rename_model(name.unwrap_or(&llm.model))?;
-            if self.is_budgeted() {
-                self.end_attempt();
-                let aside = Aside::of(llm, target, &next);
-                Box::pin(self.take_aside(aside)).await?;
             }
             *reply = self.write_llm_head(llm, (target, provider), next.credential)?;
             let sent = self.call_upstream(target, is_provider_failure, (pass, &mut *grant));

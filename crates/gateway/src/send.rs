@@ -107,7 +107,7 @@ impl<'p> Exchange<'p> {
                 }
                 if self.is_rated(provider) {
                     let aside = Aside::of(call, target, &picked);
-                    self.take_tokens(&aside, (target, provider))?;
+                    self.take_tokens(&aside, provider)?;
                 }
                 let reply = self.write_llm_head(call, (target, provider), picked.credential)?;
                 (target, ReplyFor::Llm(reply))

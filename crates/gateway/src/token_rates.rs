@@ -5,7 +5,7 @@
 
 use crate::holds::Aside;
 use crate::lifecycle::Exchange;
-use crate::plan::{ProviderPlan, Target};
+use crate::plan::ProviderPlan;
 use crate::record::Facts;
 use crate::refusal::{CountedBy, LimitClass, Limited, Refusal};
 use crate::told_limits;
@@ -129,9 +129,9 @@ impl Exchange<'_> {
     pub(crate) fn take_tokens(
         &mut self,
         aside: &Aside<'_>,
-        (target, provider): (&Target, &ProviderPlan),
+        provider: &ProviderPlan,
     ) -> Result<(), Refusal> {
-        let weight = self.token_bound(aside, target);
+        let weight = self.token_bound(aside);
         let now = self.worker.shared.clock.mono();
         let mut taken = TakenTokens::new();
         for (of, quota) in self.token_limits(provider) {

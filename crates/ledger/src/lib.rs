@@ -12,10 +12,12 @@ pub mod amount;
 pub mod bound;
 pub mod budget;
 pub mod decide;
+pub mod forecast;
 pub mod hold;
 pub mod keeper;
 pub mod lease;
 pub mod posting;
+pub mod prepaid;
 #[warn(missing_docs)]
 pub mod price;
 pub mod receipt;

@@ -57,6 +57,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(15, "0015", "spend"),
     step!(16, "0016", "cut_credentials"),
     step!(18, "0018", "receipts"),
+    step!(19, "0019", "prepaid"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -130,9 +130,16 @@ fn example(action: Action) -> Event<'static> {
         | Action::BudgetRead
         | Action::BudgetUpdate
         | Action::BudgetDelete
+        | Action::AccountOpen
+        | Action::AccountClose
         | Action::BudgetReset => {
             managed(action).with_detail(Key::Name, Value::OwnedWord("bud_1".into()))
         }
+        Action::PriceAck => managed(action).with_detail(Key::Model, Value::Text("gpt-4o".into())),
+        Action::MoneyCredit | Action::MoneyRefund => managed(action)
+            .with_detail(Key::Reason, Value::Text("invoice 7".into()))
+            .with_detail(Key::Amount, Value::Number(12_500))
+            .with_detail(Key::Name, Value::OwnedWord("acc_1".into())),
         Action::MoneyAdjust => managed(action)
             .with_detail(Key::Reason, Value::Text("as billed".into()))
             .with_detail(Key::Units, Value::Number(12_500))
@@ -245,6 +252,7 @@ fn example(action: Action) -> Event<'static> {
         | Action::MoneySettle
         | Action::MoneyRelease
         | Action::MoneyLeaseLost
+        | Action::BudgetOvershoot
         | Action::LedgerOverrun
         | Action::LedgerUnpriced
         | Action::LedgerUsageImplausible => Event::new(action, Actor::System, Outcome::Success)

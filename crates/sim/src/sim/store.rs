@@ -434,9 +434,12 @@ impl Store {
             if account.is_guarded() && sum < 0 {
                 return Err(match account {
                     Account::Credit(id) => Refusal::Short(Pot::Account(id)),
-                    Account::Outside
+                    Account::Outside(_)
+                    | Account::Promo(_)
+                    | Account::Refunds(_)
+                    | Account::OperatorLoss(_)
                     | Account::Held(_)
-                    | Account::Revenue
+                    | Account::Revenue(_)
                     | Account::UpstreamCost
                     | Account::Payable
                     | Account::Overrun

@@ -64,6 +64,7 @@ pub(super) fn budgets(command: &Command, into: &mut BTreeSet<BudgetId>) {
         | Command::RenewHold { .. }
         | Command::Bury { .. }
         | Command::Transfer { .. }
+        | Command::Refund { .. }
         | Command::Due => {}
     }
 }
@@ -218,6 +219,7 @@ fn named(command: &Command, rows: &Rows) -> Named {
         Command::Join { .. }
         | Command::Correct { .. }
         | Command::Transfer { .. }
+        | Command::Refund { .. }
         | Command::Due => (Vec::new(), Vec::new(), None),
     }
 }

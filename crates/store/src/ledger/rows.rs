@@ -9,7 +9,7 @@ use super::table::Table;
 use std::collections::BTreeMap;
 use tollkeep_ledger::amount::{Amount, Delta};
 use tollkeep_ledger::lease::LOST_AFTER_MS;
-use tollkeep_ledger::posting::{Account, Entry};
+use tollkeep_ledger::posting::{Account, Entry, EntryKind, Unit};
 use tollkeep_ledger::row::{
     Arrow, Change, Guard, HoldRow, LeaseRow, Move, Pot, UsageRow, WindowRow,
 };
@@ -239,13 +239,16 @@ impl Rows {
             Account::Unresolved(budget) | Account::InDoubt(budget) => {
                 self.budgets.get(&budget).map_or("usd", |known| known.unit)
             }
-            Account::Outside
-            | Account::Credit(_)
-            | Account::Held(_)
-            | Account::Revenue
-            | Account::UpstreamCost
-            | Account::Payable
-            | Account::Overrun => "usd",
+            Account::Credit(_) | Account::Held(_) => self
+                .balances
+                .get(&AccountKey { account, of: None })
+                .map_or("usd", |balance| balance.unit.as_str()),
+            Account::Outside(unit)
+            | Account::Revenue(unit)
+            | Account::Promo(unit)
+            | Account::Refunds(unit)
+            | Account::OperatorLoss(unit) => unit.as_str(),
+            Account::UpstreamCost | Account::Payable | Account::Overrun => "usd",
         }
     }
 
@@ -402,20 +405,35 @@ impl Rows {
             job: part.job,
         };
         self.entries.set(entry.id(), Some(Some(kept)));
+        let unit = entry.unit();
         for posting in entry.postings() {
             let key = AccountKey::of(posting.account, part.tenant);
             let had = self.balances.get(&key).copied().unwrap_or(Balance {
                 tenant: part.tenant,
+                unit: unit.unwrap_or(Unit::Usd),
                 units: 0,
                 version: 0,
+                closed: false,
             });
+            if let Account::Credit(_) | Account::Held(_) = posting.account {
+                if unit.is_some_and(|unit| unit != had.unit) {
+                    return Err(Refusal::Broken);
+                }
+                let comes_in = entry.kind() == EntryKind::Transfer && posting.by > Delta::NONE;
+                if had.closed && comes_in && entry.corrects().is_none() {
+                    return Err(Refusal::Absent);
+                }
+            }
             let units = had.units.checked_add(posting.by.units());
             let fits = |units: &i64| !posting.account.is_guarded() || *units >= 0;
             let units = units.filter(fits).ok_or(match posting.account {
                 Account::Credit(id) => Refusal::Short(Pot::Account(id)),
-                Account::Outside
+                Account::Outside(_)
+                | Account::Promo(_)
+                | Account::Refunds(_)
+                | Account::OperatorLoss(_)
                 | Account::Held(_)
-                | Account::Revenue
+                | Account::Revenue(_)
                 | Account::UpstreamCost
                 | Account::Payable
                 | Account::Overrun

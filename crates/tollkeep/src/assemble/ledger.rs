@@ -9,10 +9,12 @@ use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_gateway::{Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
 use tollkeep_ledger::amount::{Amount, Measure};
 use tollkeep_ledger::budget::Budget;
+use tollkeep_ledger::hold::Sure;
+use tollkeep_ledger::prepaid::Prepaid;
 use tollkeep_observe::metrics::LedgerMeter;
 use tollkeep_store::ledger::CallRecord;
 use tollkeep_store::{BudgetRecord, Store};
-use tollkeep_types::ReplicaId;
+use tollkeep_types::{HoldId, ReplicaId};
 
 /// How long ends may take to be written when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -23,6 +25,8 @@ pub(crate) struct Budgeting {
     holds: Arc<Holds>,
     /// What was taken from the store as last.
     applied: Mutex<Arc<Vec<BudgetRecord>>>,
+    /// The same of prepaid accounts.
+    paying: Mutex<Arc<Vec<Prepaid>>>,
 }
 
 impl Budgeting {
@@ -43,14 +47,18 @@ impl Budgeting {
             replica: replica(base),
             boot: u64::from_be_bytes(boot) >> 1,
             budgets: budgets(&records),
+            hold_grace: base.settings.ledger.hold_grace,
             flush: base.settings.ledger.flush_ms,
-            on_money: on_money(base, audit, meter.clone()),
+            on_money: on_money(base, store, (audit, meter.clone())),
             meter: meter.clone(),
         };
         let (keeper, writer) = HoldsKeeper::new(parts);
         tokio::spawn(keeper.serve());
         tokio::spawn(writer);
+        let open = store.accounts_in_use();
+        holds.set_accounts(&open);
         Self {
+            paying: Mutex::new(open),
             store: store.clone(),
             holds: Arc::clone(holds),
             applied: Mutex::new(records),
@@ -64,6 +72,12 @@ impl Budgeting {
         if !Arc::ptr_eq(&applied, &records) {
             self.holds.set_budgets(budgets(&records));
             *applied = records;
+        }
+        let mut paying = self.paying.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.store.accounts_in_use();
+        if !Arc::ptr_eq(&paying, &open) {
+            self.holds.set_accounts(&open);
+            *paying = open;
         }
     }
 
@@ -83,9 +97,22 @@ fn budgets(records: &[BudgetRecord]) -> Vec<Budget> {
 }
 
 /// What is recorded of money, in the audit log and in metrics.
-fn on_money(base: &Base, audit: Option<&Arc<Logger>>, meter: LedgerMeter) -> OnMoney {
+fn on_money(
+    base: &Base,
+    store: &Store,
+    (audit, meter): (Option<&Arc<Logger>>, LedgerMeter),
+) -> OnMoney {
     let (clock, audit) = (Arc::clone(&base.clock), audit.map(Arc::clone));
+    let store = store.clone();
     Box::new(move |money| {
+        if let Money::Overrun {
+            hold,
+            sure: Sure::Bound,
+            record: Some(record),
+        } = money
+        {
+            quarantine(&store, *hold, record);
+        }
         if let Money::Broken { hold } = money {
             tracing::error!("The ledger's rows and the gateway disagree about {hold:?}");
         }
@@ -114,12 +141,33 @@ fn count(meter: &LedgerMeter, money: &Money<'_>) {
             let of_money = budget.is_some_and(|budget| budget.measure == Measure::Cost);
             meter.lost(if of_money { nano(rest) } else { 0 });
         }
-        Money::Overrun { .. } => meter.overrun(),
+        Money::Overrun {
+            sure: Sure::Bound, ..
+        } => meter.overrun(),
         Money::Held { .. }
         | Money::Leased { .. }
         | Money::Threshold { .. }
+        | Money::Overrun {
+            sure: Sure::Guess, ..
+        }
         | Money::Broken { .. } => {}
     }
+}
+
+/// No bound of the model is trusted from now on, until somebody has looked after it.
+fn quarantine(store: &Store, hold: HoldId, record: &CallRecord) {
+    let (store, provider) = (store.clone(), record.provider.clone());
+    let model = record.model_priced.clone();
+    tracing::error!(
+        "`{provider}` billed more for `{model}` than the call was bounded to: hard budgets refuse it until `tollkeep price ack`"
+    );
+    tokio::spawn(async move {
+        if let Err(error) = store.quarantine(provider, model, hold).await {
+            tracing::error!(
+                "A model that was billed beyond its bound is not in quarantine: {error}"
+            );
+        }
+    });
 }
 
 fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
@@ -178,9 +226,12 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
                 .with_detail(Key::Lease, id(&lease))
                 .with_detail(Key::Amount, nano(rest))
         }
-        Money::Overrun { hold, record } => {
-            of_call(made(Action::LedgerOverrun, Outcome::Error), record)
-                .with_detail(Key::Hold, id(&hold))
+        Money::Overrun { hold, sure, record } => {
+            let action = match sure {
+                Sure::Bound => Action::LedgerOverrun,
+                Sure::Guess => Action::BudgetOvershoot,
+            };
+            of_call(made(action, Outcome::Error), record).with_detail(Key::Hold, id(&hold))
         }
         Money::Broken { .. } => return None,
     })

@@ -1,7 +1,7 @@
 //! `tollkeep config …`
 
 use super::client::Client;
-use super::{Connection, output};
+use super::{Connection, output, quote};
 use crate::assemble::Loader;
 use crate::exit::{self, Failed};
 use clap::{Args, Subcommand};
@@ -38,6 +38,33 @@ impl Source {
         })
     }
 
+    /// Loads the settings to look at them only, also such as no gateway would start with because
+    /// nobody can pay their prices yet.
+    ///
+    /// # Errors
+    /// Every other fault of the configuration at once, one a line.
+    pub(crate) fn look(&self) -> anyhow::Result<Loaded> {
+        let request = LoadRequest {
+            looks_only: true,
+            ..self.request()
+        };
+        load(&request).map_err(|faults| {
+            let message = format!("the configuration is not valid:\n{faults}");
+            Failed::new(exit::INVALID, message).into()
+        })
+    }
+
+    /// What routes would cost, also where nobody could pay it yet.
+    fn prices(&self) -> Vec<Value> {
+        let looked = self.look();
+        looked.map_or_else(|_| Vec::new(), |loaded| quote::prices(&loaded.settings))
+    }
+
+    /// Whether anything says where the configuration is.
+    pub(crate) fn is_given(&self) -> bool {
+        self.config.is_some() || !self.sets.is_empty() || self.env_file.is_some()
+    }
+
     /// How to load the same again, for a gateway that runs with what was loaded: from the file
     /// that was found then, and from no other if it is gone.
     pub(crate) fn again(&self, loaded: &Loaded) -> Loader {
@@ -57,6 +84,7 @@ impl Source {
             working_dir: PathBuf::from("."),
             env_file: self.env_file.clone(),
             running: false,
+            looks_only: false,
         }
     }
 }
@@ -223,6 +251,7 @@ impl Check {
             self.source.sets.push(format!("environment={environment}"));
         }
         let loaded = self.source.load();
+        let prices = self.source.prices();
         if self.json {
             let (valid, problems) = match &loaded {
                 Ok(_) => (true, Vec::new()),
@@ -240,9 +269,11 @@ impl Check {
                 .as_ref()
                 .map(|loaded| loaded.warnings.clone())
                 .unwrap_or_default();
-            output::json(
-                &serde_json::json!({ "valid": valid, "errors": problems, "warnings": warnings }),
-            );
+            output::json(&serde_json::json!({
+                "valid": valid, "errors": problems, "warnings": warnings, "prices": prices,
+            }));
+        } else if !prices.is_empty() {
+            quote::print(&prices);
         }
         let loaded = loaded?;
         if !self.json {

@@ -1,5 +1,6 @@
 //! The command line: a file a command.
 
+mod account;
 mod audit;
 mod breaker;
 mod budget;
@@ -28,9 +29,11 @@ mod noun;
 mod operator;
 mod origin;
 mod output;
+mod payment;
 mod price;
 mod profile;
 mod project;
+mod quote;
 mod receipt;
 mod route;
 mod secret_input;
@@ -132,12 +135,18 @@ enum Command {
     /// Answers that are kept
     #[command(subcommand)]
     Cache(cache::Cache),
+    /// Payments of callers without a token
+    #[command(subcommand, alias = "payments")]
+    Payment(payment::Payment),
     /// What models cost
     #[command(subcommand, alias = "prices")]
     Price(price::Price),
     /// Limits of what calls may cost or use
     #[command(subcommand, alias = "budgets")]
     Budget(budget::Budget),
+    /// Prepaid accounts of those who call
+    #[command(subcommand, alias = "accounts")]
+    Account(account::Account),
     /// What is taken aside for calls, and what nobody told the cost of
     #[command(subcommand, alias = "holds")]
     Hold(hold::Hold),
@@ -238,8 +247,10 @@ impl Cli {
             Command::Cooldown(cooldown) => cooldown.run(),
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
+            Command::Payment(payment) => payment.run(),
             Command::Price(price) => price.run(),
             Command::Budget(budget) => budget.run(),
+            Command::Account(account) => account.run(),
             Command::Hold(hold) => hold.run(),
             Command::Usage(usage) => usage.run(),
             Command::Spend(spend) => spend.run(),

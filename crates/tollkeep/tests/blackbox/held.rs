@@ -12,28 +12,28 @@ use tollkeep_testkit::{
 };
 
 /// A token of either kind costs a nano-dollar.
-const PRICES: &str = "prices: { overrides: [{ model: m, max_input: 100000, max_output: 1000, \
+pub(crate) const PRICES: &str = "prices: { overrides: [{ model: m, max_input: 100000, max_output: 1000, \
      rates: [{ from: \"2025-01-01T00:00:00Z\", base: { in_text: 1000, out_text: 1000 } }] }] }\n";
-const CAP: i64 = 100;
+pub(crate) const CAP: i64 = 100;
 
-fn body(stream: bool) -> String {
+pub(crate) fn body(stream: bool) -> String {
     json!({"model": "m", "max_tokens": CAP, "stream": stream,
            "messages": [{"role": "user", "content": "hi"}]})
     .to_string()
 }
 
 /// The most that a call with this body costs (LED-40).
-fn bound(body: &str) -> i64 {
+pub(crate) fn bound(body: &str) -> i64 {
     i64::try_from(body.len()).unwrap() + 64 + 16 + CAP
 }
 
-fn answer(input: i64, output: i64) -> Value {
+pub(crate) fn answer(input: i64, output: i64) -> Value {
     json!({"id": "x", "object": "chat.completion", "model": "m",
            "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
            "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}})
 }
 
-fn budget(gateway: &Gateway, more: &Value) -> String {
+pub(crate) fn budget(gateway: &Gateway, more: &Value) -> String {
     let mut budget = json!({"name": "b", "scope": {"project": "default"}, "window": "lifetime"});
     for (name, value) in more.as_object().unwrap() {
         budget[name] = value.clone();
@@ -49,13 +49,13 @@ fn window(gateway: &Gateway, id: &str) -> Value {
     windows[0].clone()
 }
 
-fn sums(gateway: &Gateway, id: &str) -> [i64; 3] {
+pub(crate) fn sums(gateway: &Gateway, id: &str) -> [i64; 3] {
     let window = window(gateway, id);
     ["spent", "reserved", "leased"].map(|sum| window[sum].as_i64().unwrap_or(0))
 }
 
 /// Waits until nothing of a budget is reserved any more.
-fn settled(gateway: &Gateway, id: &str, spent: i64) {
+pub(crate) fn settled(gateway: &Gateway, id: &str, spent: i64) {
     eventually("all is settled", || {
         let [is_spent, reserved, _] = sums(gateway, id);
         (is_spent == spent && reserved == 0).then_some(())
@@ -63,7 +63,7 @@ fn settled(gateway: &Gateway, id: &str, spent: i64) {
 }
 
 /// Calls at the same moment, and how many had which status.
-fn at_once(gateway: &Gateway, token: &str, callers: usize) -> BTreeMap<u16, usize> {
+pub(crate) fn at_once(gateway: &Gateway, token: &str, callers: usize) -> BTreeMap<u16, usize> {
     let start = Arc::new(Barrier::new(callers));
     let request = chat(token, &body(false));
     let callers: Vec<_> = (0..callers)

@@ -99,6 +99,7 @@ fn named(command: &Command, store: &Store) -> Named {
         Command::Join { .. }
         | Command::Correct { .. }
         | Command::Transfer { .. }
+        | Command::Refund { .. }
         | Command::Due => (Vec::new(), Vec::new(), None),
     }
 }
