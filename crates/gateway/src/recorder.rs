@@ -21,7 +21,7 @@ use tollkeep_observe::usage_line::UsageLine;
 use tollkeep_observe::{RequestOutcome, Texts};
 use tollkeep_policy::breaker::Change;
 use tollkeep_types::WallMillis;
-use tollkeep_types::usage::{Flag, UnknownUsage, UsageReport};
+use tollkeep_types::usage::UsageReport;
 
 /// Buffers kept for later batches: as many as workers are likely to write at the same moment.
 const SPARE_MAX: usize = 8;
@@ -285,32 +285,16 @@ impl Recorder {
     /// What is wrong with a call's usage: each time if an upstream tells nonsense, and of what has no
     /// price once a minute.
     fn write_usage_fault(&self, facts: &Facts, fault: UsageFault, sink: &mut EventSink<'_>) {
-        let (action, reason, count) = match fault {
-            UsageFault::Implausible => {
-                let why = UnknownUsage::Malformed.name();
-                (Action::LedgerUsageImplausible, why, None)
-            }
-            UsageFault::Unpriced => {
-                let reason = Flag::Unpriced.name();
-                let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(count) = folds.tell(FoldKey::call(facts, reason), facts.at.0) else {
-                    return;
-                };
-                (Action::LedgerUnpriced, reason, Some(count))
-            }
+        let (action, reason) = match fault {
+            UsageFault::Implausible => (Action::LedgerUsageImplausible, "malformed"),
+            UsageFault::Unpriced => (Action::LedgerUnpriced, "unpriced"),
         };
         let mut event = event(facts, action, Outcome::Error, Some(reason));
-        let model = facts
-            .llm
-            .as_ref()
-            .and_then(|llm| llm.model_asked.as_deref());
-        if let Some(model) = model {
-            event.add_detail(Key::Model, Value::Text(model.into()));
-        }
-        if let Some(asked) = &facts.asked {
-            event.add_detail(Key::Provider, Value::Word(&asked.name));
-        }
-        if let Some(count) = count {
+        if fault == UsageFault::Unpriced {
+            let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(count) = folds.tell(FoldKey::call(facts, reason), facts.at.0) else {
+                return;
+            };
             event.add_detail(Key::Count, Value::Number(count));
         }
         sink.append(&event);
@@ -380,7 +364,12 @@ fn event<'f>(
 /// Adds what an event of a request tells, in the order of the keys; more if it is the request's
 /// own.
 fn add_details<'f>(event: &mut Event<'f>, facts: &'f Facts, action: Action) {
-    let own = Some(facts).filter(|_| action == Action::ProxyRequest);
+    let own = Some(facts).filter(|_| {
+        matches!(
+            action,
+            Action::ProxyRequest | Action::LedgerUnpriced | Action::LedgerUsageImplausible
+        )
+    });
     event.add_detail(Key::HttpMethod, Value::Word(facts.method));
     if let Some(own) = own {
         let ms = own.duration_ns / 1_000_000;
