@@ -98,6 +98,9 @@ words! {
         AuditClose = "audit.close",
         AuditGap = "audit.gap",
         AuditRecovered = "audit.recovered",
+        AuditRotate = "audit.rotate",
+        AuditCheckpoint = "audit.checkpoint",
+        AuditPrune = "audit.prune",
         SystemStart = "system.start",
         SystemStop = "system.stop",
         SystemDrain = "system.drain",
@@ -180,6 +183,10 @@ words! {
         VaultOpenFailed = "vault.open_failed",
         AuditList = "audit.list",
         AuditShow = "audit.show",
+        AuditExport = "audit.export",
+        AuditVerify = "audit.verify",
+        AuditKeyList = "audit.key_list",
+        AuditKeyRotate = "audit.key_rotate",
         CachePurge = "cache.purge",
     }
 }
@@ -249,6 +256,9 @@ impl Action {
                 | Self::AuditClose
                 | Self::AuditGap
                 | Self::AuditRecovered
+                | Self::AuditRotate
+                | Self::AuditCheckpoint
+                | Self::AuditPrune
                 | Self::SystemStart
                 | Self::SystemStop
                 | Self::SystemDrain
@@ -344,6 +354,15 @@ words! {
         Listener = "listener",
         Version = "version",
         TornBytes = "torn_bytes",
+        Seq = "seq",
+        Head = "head",
+        ThroughSeq = "through_seq",
+        LedgerHead = "ledger_head",
+        File = "file",
+        PublicKey = "public_key",
+        Previous = "previous",
+        KeyId = "key_id",
+        Sig = "sig",
         Unconfirmed = "unconfirmed",
         DownMs = "down_ms",
         DryRun = "dry_run",

@@ -1,6 +1,9 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
+mod place;
 mod provider;
+
+pub use place::CredentialPlace;
 
 use crate::breaker::Guard;
 use crate::credentials::CredentialPool;
@@ -16,7 +19,7 @@ use crate::sign::Signer;
 use crate::standing::{CorsLines, security_headers};
 use crate::token_rates::ProviderRates;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
@@ -104,6 +107,10 @@ pub(crate) struct LlmPlan {
     /// Callers are told what calls cost.
     pub(crate) expose_cost: bool,
     pub(crate) model_labels: ModelLabels,
+    /// TLS with whoever has no settings of their own.
+    pub(crate) tls: Arc<UpstreamTls>,
+    /// Whether a credential has a prefix.
+    pub(crate) has_prefixes: AtomicBool,
 }
 
 /// Something to call: a provider, or the upstream of a plain route.
@@ -447,6 +454,8 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         default_tenant: parts.default_tenant,
         bounds: BoundOptions::of(&settings.budgets),
         expose_cost: settings.llm.expose_cost,
+        tls: Arc::clone(&parts.tls.of_all),
+        has_prefixes: AtomicBool::new(false),
     })
 }
 

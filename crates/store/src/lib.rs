@@ -11,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+mod audit_checkpoint;
 mod blocklist;
 mod budget;
 mod cleanup;
@@ -62,7 +63,7 @@ pub use cleanup::Cleaned;
 pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
 pub use credential::{
     Credential, CredentialFilter, CredentialModel, CredentialRest, CredentialRules, CredentialUse,
-    NewCredential, PutCredential, SealedSecret,
+    GivenUrl, NewCredential, PutCredential, SealedSecret,
 };
 pub use error::{Conflict, OpenError, StoreError};
 pub use follow::Herald;

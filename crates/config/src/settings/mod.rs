@@ -7,6 +7,7 @@
 mod acme;
 mod anomaly;
 mod audit;
+mod audit_kept;
 mod auth;
 mod breaker;
 mod budget_scope;
@@ -52,6 +53,9 @@ mod vault;
 pub use acme::{Acme, AcmeChallenge};
 pub use anomaly::{Anomaly, AnomalyAction};
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
+pub use audit_kept::{
+    Anchor, AnchorHook, AuditEvents, AuditFormat, AuditUserId, CheckpointEvery, Rotate,
+};
 pub use auth::Auth;
 pub use breaker::Breaker;
 pub use budget_scope::{BudgetScope, PairText, TokenName};
@@ -313,7 +317,7 @@ impl Settings {
             store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,
-            audit: file.audit.check(&file.data_dir),
+            audit: file.audit.check(&file.data_dir, &egress, checks),
             data_dir: file.data_dir,
             auth_dir: file.auth_dir,
             server,

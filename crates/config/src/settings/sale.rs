@@ -10,7 +10,7 @@ use crate::tree::KeyPath;
 use tollkeep_payments::evm::Address;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{ModelPrices, Parts, Pattern, Pricing, Quote, Rule, UnknownModel};
-use tollkeep_payments::x402::{Asset, Offer, Scheme};
+use tollkeep_payments::x402::{Asset, Assets, Offer, Scheme};
 use tollkeep_types::money::NanoUsd;
 
 /// What requests of a route cost, and with what they can be paid.
@@ -256,6 +256,16 @@ impl Sale {
                 );
                 checks.error_at(path, problem);
             }
+        }
+        let usual = Assets::default();
+        let mut accepts = self.accepts.iter();
+        let is_usual = |asset: &Asset| usual.find(&asset.symbol, &asset.network) == Some(asset);
+        if let Some(accept) = accepts.find(|accept| !is_usual(&accept.asset)) {
+            let problem = format!(
+                "takes {} on {}, which stock x402 clients refuse unless they are told otherwise",
+                accept.asset.symbol, accept.asset.network
+            );
+            checks.warn_at(path, &problem);
         }
         if is_above_cap {
             let problem = "asks for more than $1.00 at once, which stock x402 clients refuse \

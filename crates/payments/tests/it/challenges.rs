@@ -25,7 +25,7 @@ fn resource(json: &Value) -> Resource {
     }
 }
 
-// PAY-110
+// As far as it is decided here: PAY-110.
 #[test]
 fn the_challenge_of_version_two_is_what_the_library_reads() {
     let mut written = 0;
@@ -66,7 +66,7 @@ fn usdc(amount: u128) -> Offer {
     }
 }
 
-// PAY-111 PAY-52
+// As far as it is decided here: PAY-111, PAY-52.
 #[test]
 fn version_one_has_what_it_can_express_and_no_nulls() {
     let recorded = &vectors("payment-required").0["recorded"][0]["body"];
@@ -109,7 +109,7 @@ fn version_one_has_what_it_can_express_and_no_nulls() {
     assert!(challenge(others).v1_members(&networks).is_empty());
 }
 
-// PAY-53 PAY-54 PAY-110
+// As far as it is decided here: PAY-53, PAY-54, PAY-110.
 #[test]
 fn upto_comes_first_and_what_does_not_fit_is_left_out_from_the_end() {
     let resource = Resource {
@@ -180,7 +180,7 @@ fn dollars_are_asked_for_in_tokens_that_are_dollars_only() {
     }
 }
 
-// PAY-72 PAY-138
+// As far as it is decided here: PAY-72, PAY-138.
 #[test]
 fn receipts_are_what_the_library_reads() {
     let mut written = 0;

@@ -32,7 +32,7 @@ fn asked(case: &Case) -> Value {
     serde_json::from_str(&body.unwrap()).unwrap()
 }
 
-// PAY-131 PAY-134
+// As far as it is decided here: PAY-131, PAY-134.
 #[test]
 fn a_facilitator_is_told_what_was_judged_and_what_we_offered() {
     let two = asked(&cases("x402-v2-exact").remove(0));
@@ -58,7 +58,7 @@ fn a_facilitator_is_told_what_was_judged_and_what_we_offered() {
     }
 }
 
-// PAY-131 PAY-136
+// As far as it is decided here: PAY-131, PAY-136.
 #[test]
 fn less_is_settled_of_upto_only_and_never_more() {
     let settled = |file: &str, amount| {
@@ -135,7 +135,7 @@ fn unknown(transaction: Option<&str>) -> SettleOutcome {
     }
 }
 
-// PAY-133
+// As far as it is decided here: PAY-133.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of answers")]
 fn settlements_are_believed_only_if_nothing_is_in_doubt() {
@@ -304,7 +304,7 @@ fn settlements_are_believed_only_if_nothing_is_in_doubt() {
     assert_eq!(answered(&long, 10_000, settle_outcome), unknown(None));
 }
 
-// PAY-133 PAY-136
+// As far as it is decided here: PAY-133, PAY-136.
 #[test]
 fn nothing_to_settle_needs_no_transaction() {
     let body = json!({"success": true, "transaction": "", "network": "eip155:84532",
@@ -322,7 +322,7 @@ fn nothing_to_settle_needs_no_transaction() {
     assert_eq!(answered(&whole, 1, settle_outcome), unknown(None));
 }
 
-// PAY-131 PAY-132
+// As far as it is decided here: PAY-131, PAY-132.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_verdict_is_taken_from_whole_answers_only() {
@@ -400,7 +400,7 @@ fn a_verdict_is_taken_from_whole_answers_only() {
     }
 }
 
-// PAY-130
+// As far as it is decided here: PAY-130.
 #[test]
 fn kinds_that_a_facilitator_takes_are_read_and_others_passed_over() {
     let facilitator = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";

@@ -108,13 +108,14 @@ fn hammer(rounds: u32) {
     assert!(passed > 0);
 }
 
-// PAY-5 PAY-120
+// As far as it is decided here: PAY-5.
+// PAY-120
 #[test]
 fn changed_proofs_are_refused_or_are_still_the_same() {
     hammer(4_000);
 }
 
-// PAY-5
+// As far as it is decided here: PAY-5.
 #[test]
 #[ignore = "soak: some minutes in a build without optimisation"]
 fn very_many_changed_proofs_are_refused_or_are_still_the_same() {

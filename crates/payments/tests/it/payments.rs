@@ -259,7 +259,7 @@ impl World {
 
     fn check(&self) {
         assert!(self.faults.is_empty(), "{:?}", self.faults);
-        // PAY-1
+        // As far as it is decided here: PAY-1.
         assert!(self.taken <= 1, "taken {} times", self.taken);
         assert!(self.whole_deliveries <= self.taken, "delivered for nothing");
         assert!(self.posted <= self.taken, "posted what was not taken");
@@ -310,7 +310,7 @@ fn end_well(mut world: World) {
         ),
         "{state:?} for ever"
     );
-    // PAY-2
+    // As far as it is decided here: PAY-2.
     let was_served = world.whole_deliveries + world.broken_deliveries > 0;
     if world.taken == 1 && !was_served && state != State::Spent {
         assert_eq!(state, State::Credit, "kept in silence");
@@ -335,7 +335,7 @@ fn end_well(mut world: World) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-    // PAY-1 PAY-2 PAY-3
+    // As far as it is decided here: PAY-1, PAY-2, PAY-3.
     #[test]
     fn one_proof_pays_once_whatever_fails(
         script in proptest::collection::vec(any::<u8>(), 1..120),
@@ -366,7 +366,7 @@ fn one_proof_pays_once_in_very_many_worlds() {
     told.unwrap();
 }
 
-// PAY-3
+// As far as it is decided here: PAY-3.
 #[test]
 fn no_answer_asks_to_pay_while_nobody_knows() {
     let unknown = Row {

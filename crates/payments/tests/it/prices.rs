@@ -84,7 +84,8 @@ fn chat() -> Pricing {
     Pricing::new(parts).unwrap().unwrap()
 }
 
-// PAY-25 PAY-26
+// As far as it is decided here: PAY-26.
+// PAY-25
 #[test]
 fn rules_choose_the_price_as_the_vectors_have_it() {
     let pricing = chat();
@@ -128,7 +129,7 @@ fn json<'a>(query: &'a str, headers: &'a [(&'a str, &'a str)], body: &'a str) ->
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-// PAY-26
+// As far as it is decided here: PAY-26.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_can_be_read_in_two_ways_has_no_price() {
@@ -316,7 +317,7 @@ fn prices_come_in_one_order_and_never_silently() {
     assert!(Pricing::new(Parts::default()).unwrap().is_none());
 }
 
-// PAY-6 PAY-27
+// As far as it is decided here: PAY-6, PAY-27.
 #[test]
 fn bounds_raise_and_refuse() {
     let bounded = |cost: &str| Parts {

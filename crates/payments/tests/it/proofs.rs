@@ -91,7 +91,8 @@ pub(crate) fn judged(case: &Case, smart_wallets: bool) -> Result<Checked, Reason
     )
 }
 
-// PAY-120 PAY-121 PAY-122 PAY-123 PAY-124 PAY-410
+// As far as it is decided here: PAY-121, PAY-123, PAY-124, PAY-410.
+// PAY-120 PAY-122
 #[test]
 fn proofs_are_judged_as_the_vectors_have_it() {
     let mut judged_cases = 0;
@@ -137,7 +138,7 @@ fn changed(file: &str, change: impl FnOnce(&mut Value)) -> Case {
     case
 }
 
-// PAY-60
+// As far as it is decided here: PAY-60.
 #[test]
 fn the_key_is_what_the_chain_takes_once() {
     let key = |case: &Case| judged(case, true).unwrap().key;
@@ -226,7 +227,7 @@ fn a_version_belongs_to_its_field() {
     assert_eq!(told(&one, Field::PaymentSignature, false), other);
 }
 
-// PAY-121
+// As far as it is decided here: PAY-121.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_is_missing_or_of_another_shape_has_its_reason() {
@@ -306,7 +307,7 @@ fn what_is_missing_or_of_another_shape_has_its_reason() {
     }
 }
 
-// PAY-121
+// As far as it is decided here: PAY-121.
 #[test]
 fn slow_work_needs_a_signature_that_lives_longer() {
     let case = cases("x402-v2-exact").remove(0);
@@ -328,7 +329,7 @@ fn slow_work_needs_a_signature_that_lives_longer() {
     }
 }
 
-// PAY-121
+// As far as it is decided here: PAY-121.
 #[test]
 fn version_one_finds_the_token_that_was_signed_for() {
     let mut case = cases("x402-v1-exact").remove(0);
@@ -354,7 +355,7 @@ fn version_one_finds_the_token_that_was_signed_for() {
 
 /// The quickest of many is what the checks take; the rest is who else works on this machine. What
 /// counts is built with optimisation in every profile.
-// PAY-121
+// As far as it is decided here: PAY-121.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 fn local_checks_take_little_time() {

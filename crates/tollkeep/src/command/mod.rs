@@ -2,6 +2,8 @@
 
 mod account;
 mod audit;
+mod audit_export;
+mod audit_verify;
 mod breaker;
 mod budget;
 mod cache;
@@ -29,6 +31,7 @@ mod noun;
 mod operator;
 mod origin;
 mod output;
+mod own_key;
 mod payment;
 mod price;
 mod profile;
@@ -105,6 +108,9 @@ enum Command {
     /// Management keys, and new keys of any kind
     #[command(subcommand, alias = "keys")]
     Key(key::Key),
+    /// Keys of your own, where you are signed in as an operator
+    #[command(subcommand, alias = "own-keys")]
+    OwnKey(own_key::OwnKey),
     /// People who operate, with names and passwords
     #[command(subcommand, alias = "operators")]
     Operator(operator::Operator),
@@ -237,6 +243,7 @@ impl Cli {
             Command::Credential(credential) => credential.run(),
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
+            Command::OwnKey(key) => key.run(),
             Command::Operator(operator) => operator.run(),
             Command::ConsoleSession(session) => session.run(),
             Command::Origin(origin) => origin.run(),

@@ -196,7 +196,8 @@ fn choose<'r>(
 fn without_authority(target: &str) -> &str {
     match target.split_once("://") {
         Some((_, rest)) if !target.starts_with('/') => {
-            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+            let path = rest.find(['/', '?']).and_then(|at| rest.get(at..));
+            path.filter(|path| path.starts_with('/')).unwrap_or("/")
         }
         _ => target,
     }
@@ -250,6 +251,13 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
             entry["from"] = quote.origin.to_string().into();
             entry["when"] = conditions.into();
             entry["price"] = quote.price.to_string().into();
+            entry["rails"] = if units.len() == 0 {
+                json!([])
+            } else {
+                json!(["x402"])
+            };
+            // The only one that there is.
+            entry["settlement"] = "before-response".into();
             entry["units"] = units.collect::<Vec<_>>().into();
             entry["min_price"] = min.map(dollars).into();
             entry["max_price"] = max.map(dollars).into();

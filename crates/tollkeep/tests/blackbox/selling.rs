@@ -70,7 +70,8 @@ fn with_upstream(route: &Value) -> Value {
     route
 }
 
-// PAY-10 PAY-11 PAY-12 PAY-24 PAY-25 PAY-26 PAY-33
+// As far as it is decided here: PAY-10, PAY-26.
+// PAY-11 PAY-12 PAY-24 PAY-25 PAY-33
 #[test]
 fn requests_have_the_route_and_price_of_the_vectors() {
     let vectors: Value = serde_json::from_str(ROUTES).unwrap();
@@ -110,7 +111,8 @@ fn requests_have_the_route_and_price_of_the_vectors() {
     }
 }
 
-// PAY-6 PAY-33
+// As far as it is decided here: PAY-6.
+// PAY-33
 #[test]
 fn a_route_that_costs_something_is_never_served_while_nobody_can_pay() {
     let origin = Origin::plain();
@@ -137,7 +139,7 @@ fn a_route_that_costs_something_is_never_served_while_nobody_can_pay() {
     assert_eq!(told["prices"][0]["units"][0], "10000 USDC on eip155:84532");
 }
 
-// PAY-13 PAY-15
+// As far as it is decided here: PAY-13, PAY-15.
 #[test]
 fn what_costs_nothing_is_free_and_limited() {
     let origin = Origin::plain();
@@ -156,7 +158,8 @@ fn what_costs_nothing_is_free_and_limited() {
     assert!(statuses.contains(&429), "{statuses:?}");
 }
 
-// PAY-13 PAY-20 PAY-22 PAY-24 PAY-27 PAY-28 PAY-30 PAY-31
+// As far as it is decided here: PAY-13, PAY-27, PAY-31.
+// PAY-20 PAY-22 PAY-24 PAY-28 PAY-30
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of faults")]
 fn what_does_not_hold_together_is_told_by_its_key() {
@@ -271,7 +274,8 @@ fn what_does_not_hold_together_is_told_by_its_key() {
     }
 }
 
-// PAY-21 PAY-24 PAY-27 PAY-33 PAY-102 PAY-103
+// As far as it is decided here: PAY-27.
+// PAY-21 PAY-24 PAY-33 PAY-102 PAY-103 PAY-104
 #[test]
 fn the_table_has_every_price_in_every_unit_that_is_taken() {
     let mut all = market();
@@ -318,11 +322,16 @@ fn the_table_has_every_price_in_every_unit_that_is_taken() {
         (&json!("$0.001"), &json!("$0.5"))
     );
     assert_eq!(row("GET /token", 0).get("price"), None);
+    assert_eq!(usual["rails"], json!(["x402"]));
+    assert_eq!(usual["settlement"], "before-response");
     assert_eq!(row("POST /x", 0)["when"], "body.n=4");
     assert_eq!(
         row("POST /x", 1)["units"],
         json!(["10000 USDC on eip155:84532"])
     );
+    let said = written.run(&["route", "list"]).stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("takes DAI on eip155:424242"), "{said}");
     let explain =
         |path: &str| written.json(&["route", "explain", "GET", path, "--config", "tollkeep.yaml"]);
     let cheap = explain("/cheap");
@@ -359,7 +368,7 @@ fn a_request_costs_what_its_model_costs() {
     assert_eq!(quote("{}")["refused"], "model_required");
 }
 
-// PAY-110
+// As far as it is decided here: PAY-110.
 #[test]
 fn the_challenge_of_a_request_can_be_looked_at() {
     let written = Written::route(&json!({ "price": "$0.01" }));
@@ -387,7 +396,7 @@ fn the_challenge_of_a_request_can_be_looked_at() {
     );
 }
 
-// PAY-5 PAY-121
+// As far as it is decided here: PAY-5, PAY-121.
 #[test]
 fn a_proof_is_judged_on_the_command_line() {
     let written = Written::route(&json!({ "price": "$0.01" }));
