@@ -9,7 +9,7 @@ use super::table::Table;
 use std::collections::BTreeMap;
 use tollkeep_ledger::amount::{Amount, Delta};
 use tollkeep_ledger::lease::LOST_AFTER_MS;
-use tollkeep_ledger::posting::{Account, Entry, EntryKind, Unit};
+use tollkeep_ledger::posting::{Account, Entry, EntryKind, Posting, Unit};
 use tollkeep_ledger::row::{
     Arrow, Change, Guard, HoldRow, LeaseRow, Move, Pot, UsageRow, WindowRow,
 };
@@ -405,7 +405,14 @@ impl Rows {
             job: part.job,
         };
         self.entries.set(entry.id(), Some(Some(kept)));
-        let unit = entry.unit();
+        // What is held of a payer counts as the payer's credit does.
+        let known = |posting: &Posting| {
+            let key = AccountKey::of(posting.account, part.tenant);
+            self.balances.get(&key).map(|balance| balance.unit)
+        };
+        let unit = entry
+            .unit()
+            .or_else(|| entry.postings().iter().find_map(known));
         for posting in entry.postings() {
             let key = AccountKey::of(posting.account, part.tenant);
             let had = self.balances.get(&key).copied().unwrap_or(Balance {
