@@ -13,9 +13,10 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key, ledger,
-    lockout, maintenance, manage, not_offered, openapi, operator, price, project, route,
-    service_token, session, status, tenant, tls, token, usage, vault,
+    account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
+    ip_list, job, key, ledger, lockout, maintenance, manage, not_offered, openapi, operator,
+    own_key, price, project, route, service_token, session, status, tenant, tls, token, usage,
+    vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -27,6 +28,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use tollkeep_audit::Action;
+use tollkeep_types::Secret;
 
 /// One thing that can be asked of the API.
 pub(crate) struct Operation {
@@ -63,6 +65,8 @@ pub(crate) enum Content {
     List(&'static [Member]),
     /// A document of its own form.
     Document,
+    /// A file of that kind.
+    Yaml,
     /// A part of a list of such objects.
     Page(&'static [Member]),
 }
@@ -118,6 +122,7 @@ static NOUNS: &[&[Operation]] = &[
     tenant::OPERATIONS,
     token::OPERATIONS,
     key::OPERATIONS,
+    own_key::OPERATIONS,
     operator::OPERATIONS,
     session::OPERATIONS,
     service_token::OPERATIONS,
@@ -130,10 +135,13 @@ static NOUNS: &[&[Operation]] = &[
     breaker::OPERATIONS,
     cooldown::OPERATIONS,
     history::OPERATIONS,
+    audit_log::OPERATIONS,
+    audit_export::OPERATIONS,
     price::OPERATIONS,
     budget::OPERATIONS,
     usage::OPERATIONS,
     ledger::OPERATIONS,
+    account::OPERATIONS,
     hold::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
@@ -195,8 +203,12 @@ fn route(operations: &[&'static Operation]) -> MethodRouter<Arc<State>> {
         .filter(|method| allowed.contains(method))
         .collect();
     let allow = allowed.join(", ");
+    let is_file = operations.iter().any(|one| one.path == config::FILE);
     route.fallback(move || {
-        let problem = Problem::method_not_allowed(allow.clone());
+        let problem = match is_file {
+            true => Problem::managed_by_file(allow.clone()),
+            false => Problem::method_not_allowed(allow.clone()),
+        };
         async move { problem }
     })
 }
@@ -228,7 +240,7 @@ impl Operation {
             Content::List(members) | Content::Page(members) => {
                 members.iter().any(Member::is_shown_once)
             }
-            Content::None | Content::Document => false,
+            Content::None | Content::Document | Content::Yaml => false,
         };
         let sets_role = |members: &[Member]| members.iter().any(|member| member.name == "role");
         let is_read = self.method == Method::Get;
@@ -310,7 +322,18 @@ impl Operation {
                 bytes_of(Request::from_parts(parts, body)).await?
             }
         };
-        let body = Members::read(self.body.unwrap_or_default(), &bytes)?;
+        let mut body = Members::read(self.body.unwrap_or_default(), &bytes)?;
+        if let Some(signed) = operator
+            .session
+            .as_ref()
+            .filter(|_| !operator.asked.is_read())
+        {
+            let sent = body.take_csrf();
+            let checked = signed.check_csrf(sent.as_ref().map(Secret::expose));
+            checked.inspect_err(|problem| {
+                state.record_failed_authn(&operator.asked, problem.code())
+            })?;
+        }
         let body = match self.body {
             Some(_) => body,
             None => {

@@ -7,8 +7,10 @@ use crate::router::{Answer, ok};
 use crate::shape::{Member, choice, number, objects, switch, text, time};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use tollkeep_audit::{Action, Key, Value as Told};
 use tollkeep_ledger::money::PicoUsd;
 use tollkeep_ledger::price::{Book, Choice, Found, Model, Provider, RateSet, Rates, Source};
+use tollkeep_store::Quarantine;
 use tollkeep_types::WallMillis;
 use tollkeep_types::usage::{Class, Service};
 
@@ -91,6 +93,26 @@ const SHOWN: &[Member] = &[
     switch("hidden_reasoning", "It may think without showing it"),
 ];
 
+const QUARANTINED: &[Member] = &[
+    text("provider", 256, "The provider, by its name in the settings"),
+    text(
+        "model",
+        256,
+        "The model, by the name that goes to the provider",
+    ),
+    crate::shape::id(
+        "hold",
+        "hld_",
+        "The first call that cost more than its bound",
+    ),
+    time("since", "When that was"),
+];
+
+const ACK: &[Member] = &[
+    text("model", 256, "The model").required(),
+    text("provider", 256, "Of this provider only"),
+];
+
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
         id: "price_list",
@@ -130,7 +152,71 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         refusals: &[404],
         run: |call| Box::pin(show(call)),
     },
+    Operation {
+        id: "price_quarantine",
+        command: "price quarantine",
+        about: "Models whose provider billed more than a call was bounded to",
+        method: Method::Get,
+        path: "/api/v1/quarantine",
+        also: None,
+        right: Right::ReadDeployment,
+        change: None,
+        query: &[],
+        body: None,
+        answers: &[(200, Content::List(QUARANTINED))],
+        refusals: &[],
+        run: |call| Box::pin(quarantine(call)),
+    },
+    Operation {
+        id: "price_ack",
+        command: "price ack",
+        about: "Say that such a model was looked after: hard budgets let it pass again",
+        method: Method::Post,
+        path: "/api/v1/quarantine/ack",
+        also: None,
+        right: Right::Configuration,
+        change: Some(Action::PriceAck),
+        query: &[],
+        body: Some(ACK),
+        answers: &[(200, Content::List(QUARANTINED))],
+        refusals: &[404],
+        run: |call| Box::pin(ack(call)),
+    },
 ];
+
+async fn quarantine(call: Call) -> Answer {
+    let models = call.state.parts.store.quarantines();
+    Ok(ok(&models.iter().map(quarantined).collect::<Value>()))
+}
+
+async fn ack(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        mut body,
+        ..
+    } = call;
+    let (model, provider) = (body.text("model"), body.text("provider"));
+    body.done()?;
+    let model = model.unwrap_or_default();
+    state.check_audit()?;
+    let store = &state.parts.store;
+    let ended = store.end_quarantine(model.clone(), provider).await?;
+    let event = state
+        .event(&operator, Action::PriceAck)
+        .with_detail(Key::Model, Told::Text(model.into()));
+    state.record(event).await?;
+    Ok(ok(&ended.iter().map(quarantined).collect::<Value>()))
+}
+
+fn quarantined(one: &Quarantine) -> Value {
+    json!({
+        "provider": one.provider,
+        "model": one.model,
+        "hold": one.hold,
+        "since": one.since,
+    })
+}
 
 async fn list(call: Call) -> Answer {
     let book = call.state.parts.runtime.prices();

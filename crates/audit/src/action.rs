@@ -98,6 +98,9 @@ words! {
         AuditClose = "audit.close",
         AuditGap = "audit.gap",
         AuditRecovered = "audit.recovered",
+        AuditRotate = "audit.rotate",
+        AuditCheckpoint = "audit.checkpoint",
+        AuditPrune = "audit.prune",
         SystemStart = "system.start",
         SystemStop = "system.stop",
         SystemDrain = "system.drain",
@@ -143,11 +146,17 @@ words! {
         BudgetReset = "budget.reset",
         BudgetThreshold = "budget.threshold",
         BudgetExhausted = "budget.exhausted",
+        BudgetOvershoot = "budget.overshoot",
+        AccountOpen = "account.open",
+        AccountClose = "account.close",
         MoneySettle = "money.settle",
         MoneyRelease = "money.release",
         MoneyLeaseLost = "money.lease_lost",
         LedgerOverrun = "ledger.overrun",
+        MoneyCredit = "money.credit",
+        MoneyRefund = "money.refund",
         MoneyAdjust = "money.adjust",
+        PriceAck = "price.ack",
         TokenUpdate = "token.update",
         TokenSuspend = "token.suspend",
         TokenResume = "token.resume",
@@ -170,6 +179,10 @@ words! {
         VaultOpenFailed = "vault.open_failed",
         AuditList = "audit.list",
         AuditShow = "audit.show",
+        AuditExport = "audit.export",
+        AuditVerify = "audit.verify",
+        AuditKeyList = "audit.key_list",
+        AuditKeyRotate = "audit.key_rotate",
         CachePurge = "cache.purge",
     }
 }
@@ -224,6 +237,7 @@ impl Action {
                 | Self::MoneyRelease
                 | Self::MoneyLeaseLost
                 | Self::LedgerOverrun
+                | Self::BudgetOvershoot
         )
     }
 
@@ -234,6 +248,9 @@ impl Action {
                 | Self::AuditClose
                 | Self::AuditGap
                 | Self::AuditRecovered
+                | Self::AuditRotate
+                | Self::AuditCheckpoint
+                | Self::AuditPrune
                 | Self::SystemStart
                 | Self::SystemStop
                 | Self::SystemDrain
@@ -329,6 +346,15 @@ words! {
         Listener = "listener",
         Version = "version",
         TornBytes = "torn_bytes",
+        Seq = "seq",
+        Head = "head",
+        ThroughSeq = "through_seq",
+        LedgerHead = "ledger_head",
+        File = "file",
+        PublicKey = "public_key",
+        Previous = "previous",
+        KeyId = "key_id",
+        Sig = "sig",
         Unconfirmed = "unconfirmed",
         DownMs = "down_ms",
         DryRun = "dry_run",

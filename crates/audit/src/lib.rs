@@ -11,9 +11,11 @@ mod action;
 mod appender;
 mod backwards;
 mod chain;
+mod cliproxy;
 mod details;
 mod encode;
 mod event;
+mod export;
 mod file;
 mod health;
 mod ip_mask;
@@ -22,6 +24,7 @@ mod logger;
 mod mask;
 mod places;
 mod queue;
+mod signing;
 mod verdict;
 mod verify;
 mod writer;
@@ -29,12 +32,21 @@ mod writer;
 pub use action::{Action, Actor, Class, Key, Outcome};
 pub use appender::EventSink;
 pub use backwards::Backwards;
+pub use cliproxy::{Chosen, Cliproxy, EventType, UserId};
 pub use event::{ActorId, Event, Value};
+pub use export::{ExportFormat, ExportRange, Exported, ExportedStream, Manifest, export};
+pub use file::log_files;
 pub use health::AuditHealth;
 pub use ip_mask::{IpMask, IpText};
 pub use logger::{
     AuditError, Batch, Logger, LoggerConfig, Means, OnFailure, Receipt, UserAgentDetail,
 };
 pub use mask::{Masker, UnknownMask, fingerprint, mask};
+pub use signing::{
+    Anchor, CHECKPOINT, MANIFEST, NEXT_KEY, PRUNE, Signer, Signing, Told, succession,
+};
 pub use verdict::Pending;
-pub use verify::{ChainFault, ChainFaultKind, Verified, verify};
+pub use verify::{
+    Fault, FaultKind, Report, StreamReport, Trust, TrustFault, Verifier, in_order, open_log,
+};
+pub use writer::Rotation;

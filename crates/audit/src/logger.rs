@@ -5,8 +5,8 @@ use crate::encode::Shown;
 use crate::file::{AuditFile, Found, Place};
 use crate::queue::{End, Queue, What};
 use crate::verdict::{Deadlines, NotDurable, Pending, Verdict};
-use crate::writer::Writer;
-use crate::{AuditHealth, Event, IpMask};
+use crate::writer::{Rotation, Upkeep, Writer};
+use crate::{AuditHealth, Chosen, Cliproxy, Event, IpMask, Signing};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +59,14 @@ pub struct LoggerConfig {
     pub on_failure: OnFailure,
     /// How many events may wait.
     pub queue_events: usize,
+    /// Whether lines are written in the words of cliproxyapi++ instead of llm-proxy's.
+    pub cliproxy: Option<Cliproxy>,
+    /// Which calls are written.
+    pub events: Chosen,
+    /// How the log is signed; not, if there is no key.
+    pub signing: Option<Signing>,
+    /// When the file is closed and the next begun; never, if others do that.
+    pub rotation: Option<Rotation>,
 }
 
 impl Default for LoggerConfig {
@@ -73,6 +81,10 @@ impl Default for LoggerConfig {
             deadline: Duration::from_millis(250),
             on_failure: OnFailure::Closed,
             queue_events: 8192,
+            cliproxy: None,
+            events: Chosen::All,
+            signing: None,
+            rotation: None,
         }
     }
 }
@@ -177,7 +189,8 @@ impl Logger {
             redactor: config.redactor,
         };
         let clock = Arc::clone(&means.clock);
-        let appender = Appender::new(shown, means.clock, means.entropy);
+        let written = (config.cliproxy, config.events);
+        let appender = Appender::new(shown, written, means.clock, means.entropy);
         let health = Arc::new(AuditHealth::new(config.deadline, config.on_failure));
         let queue = Arc::new(Queue::new(
             health,
@@ -185,7 +198,8 @@ impl Logger {
             Arc::clone(&clock),
             config.queue_events,
         ));
-        let writer = Writer::new(Arc::clone(&queue), place, opened, appender);
+        let upkeep = Upkeep::new(config.signing, config.rotation);
+        let writer = Writer::new(Arc::clone(&queue), place, opened, (appender, upkeep));
         let deadlines = Deadlines::start(clock, config.deadline).map_err(AuditError::Thread)?;
         let logger = Self {
             queue,
@@ -237,6 +251,40 @@ impl Logger {
             }
         }
         pending
+    }
+
+    /// Opens the file by its name again, once what was handed over before is written: somebody moved
+    /// it away. No record is lost and the chain goes on.
+    pub fn reopen(&self) -> Pending {
+        let verdict = Arc::new(Verdict::default());
+        let pending = Pending::new(&verdict);
+        match self.queue.push(0, What::Reopen(Arc::clone(&verdict))) {
+            Ok(()) => self.deadlines.watch(&verdict),
+            Err(why) => {
+                verdict.decide(Err(why));
+            }
+        }
+        pending
+    }
+
+    /// Waits until everything that was handed over before is durable, at most for the deadline.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn flush(&self) -> Result<(), AuditError> {
+        let verdict = Arc::new(Verdict::default());
+        let pending = Pending::new(&verdict);
+        self.queue.push(0, What::Flush(Arc::clone(&verdict)))?;
+        self.deadlines.watch(&verdict);
+        pending.wait().map(|_| ())
+    }
+
+    /// As [`Self::stop`], for those who own it.
+    ///
+    /// # Errors
+    /// Something queued could not be written.
+    pub fn close(self) -> Result<(), AuditError> {
+        self.stop()
     }
 
     /// Whether events can be written now.

@@ -24,6 +24,10 @@ pub(crate) enum What {
     Batch(Batch),
     /// One event somebody waits for.
     Durable(Box<Event<'static>>, Arc<Verdict>),
+    /// The file shall be opened by its name again; somebody waits for it.
+    Reopen(Arc<Verdict>),
+    /// What came before shall be durable; somebody waits for it.
+    Flush(Arc<Verdict>),
 }
 
 /// What the writer does next.
@@ -97,7 +101,7 @@ impl Queue {
         if inner.stopping {
             return Err(NotDurable::Stopped);
         }
-        let awaited = matches!(what, What::Durable(..));
+        let awaited = matches!(what, What::Durable(..) | What::Reopen(_) | What::Flush(_));
         if awaited && self.health.is_failing() {
             return Err(NotDurable::Unavailable);
         }
@@ -198,7 +202,7 @@ impl Queue {
                     inner.events += job.events;
                     inner.jobs.push_front(job);
                 }
-                What::Durable(_, verdict) => {
+                What::Durable(_, verdict) | What::Reopen(verdict) | What::Flush(verdict) => {
                     verdict.decide(Err(NotDurable::Unavailable));
                 }
             }

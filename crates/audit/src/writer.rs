@@ -1,5 +1,10 @@
 //! The writer thread: batches in, durable lines out, and patience with a broken disk.
 
+mod upkeep;
+
+pub use upkeep::Rotation;
+pub(crate) use upkeep::Upkeep;
+
 use crate::appender::{Appender, EventSink};
 use crate::file::{AuditFile, Found, Place};
 use crate::queue::{End, Job, Next, Queue, What, as_u64};
@@ -39,6 +44,7 @@ pub(crate) struct Writer {
     failing_since: Option<MonoNanos>,
     /// Records that are in the file though their callers were told no.
     unconfirmed: u64,
+    upkeep: Upkeep,
 }
 
 impl Writer {
@@ -47,7 +53,7 @@ impl Writer {
         queue: Arc<Queue>,
         place: Place,
         opened: Option<(AuditFile, Found)>,
-        appender: Appender,
+        (appender, upkeep): (Appender, Upkeep),
     ) -> Self {
         let mut writer = Self {
             queue,
@@ -60,6 +66,7 @@ impl Writer {
             distrusted: false,
             failing_since: None,
             unconfirmed: 0,
+            upkeep,
         };
         if let Some((file, found)) = opened {
             writer.file = Some(file);
@@ -74,6 +81,7 @@ impl Writer {
         if let Some((stream, last)) = found.last {
             self.appender.resume(stream, last);
         }
+        self.begin_upkeep();
         let mut event = Event::new(Action::AuditOpen, Actor::System, Outcome::Success);
         if found.torn_bytes > 0 {
             event = event.with_detail(Key::TornBytes, Value::Number(found.torn_bytes));
@@ -88,20 +96,26 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let begun = self.write_out();
         self.judge(begun);
+        if self.failing_since.is_none() {
+            self.tidy();
+        }
         self.queue.done();
         let mut probe_at = self.now();
         loop {
             let next = match self.failing_since {
                 Some(_) => self.queue.pause(probe_at),
-                None => self
-                    .queue
-                    .next(self.unsynced_since.map(|at| after(at, SYNC_AFTER_NS))),
+                None => {
+                    let sync_at = self.unsynced_since.map(|at| after(at, SYNC_AFTER_NS));
+                    let due = [sync_at, self.upkeep_due()].into_iter().flatten().min();
+                    self.queue.next(due)
+                }
             };
             match next {
                 Next::Write(jobs) => self.write_jobs(jobs),
                 Next::Due if self.failing_since.is_some() => self.heal(),
                 Next::Due => {
-                    let synced = self.sync();
+                    let synced = self.keep_up().and_then(|()| self.write_out());
+                    let synced = synced.and_then(|()| self.sync());
                     self.judge(synced);
                 }
                 Next::Stop => break,
@@ -138,11 +152,18 @@ impl Writer {
                     }
                     result = self.write_unit(&unit);
                 }
+                What::Reopen(verdict) => self.reopen_for(&verdict),
+                What::Flush(verdict) => {
+                    result = self.write_out().and_then(|()| self.sync());
+                    let told = result.as_ref().map(|()| self.appender.last());
+                    verdict.decide(told.map_err(|_| NotDurable::Unavailable));
+                }
             }
         }
         self.queue.give_back(jobs);
         let result = result.and_then(|()| {
             self.note();
+            self.keep_up()?;
             self.write_out()?;
             let due = self
                 .unsynced_since
@@ -155,6 +176,17 @@ impl Writer {
             Ok(())
         });
         self.judge(result);
+    }
+
+    /// Opens the file by its name again. If that can't be done, the one before is written on.
+    fn reopen_for(&mut self, verdict: &Verdict) {
+        let result = self.open_by_name();
+        if let Err(error) = &result {
+            let path = self.place.path.display();
+            tracing::error!("The audit file `{path}` can't be opened again: {error}");
+        }
+        let result = result.map(|()| self.appender.last());
+        verdict.decide(result.map_err(|_| NotDurable::Unavailable));
     }
 
     /// Lets a batch append its events. If it panics, all of it counts as lost.
@@ -276,6 +308,7 @@ impl Writer {
 
     /// Nothing needs to be kept any more.
     fn settled(&mut self) {
+        self.tell_anchors();
         for (class, events) in self.appender.take_counts() {
             if events > 0 {
                 self.queue.meter.written(class.as_str(), events);
@@ -398,6 +431,7 @@ impl Writer {
         }
         let close = Event::new(Action::AuditClose, Actor::System, Outcome::Success);
         self.appender.append(&close);
+        self.checkpoint();
         let result = self.write_out().and_then(|()| self.sync());
         let end = match (&result, self.failing_since) {
             (Ok(()), None) => End::Clean,

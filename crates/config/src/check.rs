@@ -12,6 +12,8 @@ pub(crate) struct Checks<'a> {
     pub(crate) env: &'a Env,
     pub(crate) lines: &'a [Line],
     pub(crate) report: &'a mut Report,
+    /// Whether somebody only looks at the settings, and nothing runs with them.
+    pub(crate) looks_only: bool,
 }
 
 impl Checks<'_> {
@@ -35,6 +37,15 @@ impl Checks<'_> {
     pub(crate) fn error_at(&mut self, path: &KeyPath, problem: impl Into<String>) {
         let source = self.source(path);
         self.report.error(path, &source, problem);
+    }
+
+    /// What is well written and can't be sold by this version: no gateway starts with it.
+    pub(crate) fn unsold(&mut self, path: &KeyPath, problem: &str) {
+        if self.looks_only {
+            self.warn_at(path, problem);
+        } else {
+            self.error_at(path, problem);
+        }
     }
 
     pub(crate) fn warn(&mut self, dotted: &str, problem: &str) {

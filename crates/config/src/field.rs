@@ -141,6 +141,22 @@ impl<S: Section> Field for Sub<S> {
     }
 }
 
+/// A section whose keys stand in the section around it.
+pub(crate) struct Flat<S>(PhantomData<S>);
+
+/// The keys of another section among those of this one.
+pub(crate) const fn flat<S: Section>() -> Flat<S> {
+    Flat(PhantomData)
+}
+
+impl<S: Section> Field for Flat<S> {
+    type Out = S;
+
+    fn take(self, _: &Key, reader: &mut Reader<'_, '_>) -> S {
+        S::read(reader)
+    }
+}
+
 /// A section with a switch of its own.
 pub(crate) struct Switched<S>(PhantomData<S>);
 

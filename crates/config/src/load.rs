@@ -35,6 +35,9 @@ pub struct LoadRequest {
     /// Whether a gateway runs already. Then a file without anything in it is a fault: somebody is
     /// about to write it.
     pub running: bool,
+    /// Whether nothing will run with what is loaded. Then routes whose price nobody can pay yet are
+    /// a warning, so that one can see what they would cost.
+    pub looks_only: bool,
 }
 
 /// Checked settings, and what there is to tell about them.
@@ -83,7 +86,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     overlay.apply(&request.sets);
     let mut core = Core::new(&env, report);
     let file: File = core.section(&KeyPath::default(), Some(&tree));
-    let (settings, lines, mut report) = check(file, core);
+    let (settings, lines, mut report) = check(file, core, request.looks_only);
     let mut files = report.take_files();
     files.extend(path.clone());
     files.extend(settings.egress_files().cloned());
@@ -97,7 +100,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     })
 }
 
-fn check(file: File, core: Core<'_>) -> (Settings, Vec<Line>, Report) {
+fn check(file: File, core: Core<'_>, looks_only: bool) -> (Settings, Vec<Line>, Report) {
     let Core {
         env,
         mut report,
@@ -123,6 +126,7 @@ fn check(file: File, core: Core<'_>) -> (Settings, Vec<Line>, Report) {
         env,
         lines: &lines,
         report: &mut report,
+        looks_only,
     };
     let settings = Settings::check(file, &mut checks);
     (settings, lines, report)

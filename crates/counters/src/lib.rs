@@ -6,6 +6,7 @@
 mod breakers;
 mod claim;
 mod credential;
+mod credential_limits;
 mod gauge;
 mod hashed;
 mod key;
@@ -19,6 +20,7 @@ mod take;
 pub use breakers::{Asked, Breakers, Place, ShownBreaker, UpstreamBreakers};
 pub use claim::{Claim, RateRefusal};
 pub use credential::{CredentialState, CredentialUsed, ShownCoolDown};
+pub use credential_limits::{CredentialLimits, CredentialLoad};
 pub use gauge::{IpGauge, IpGuard, IpSeat, SeatGuard};
 pub use key::{Class, Key};
 pub use lease::{Leased, Leases};

@@ -7,7 +7,7 @@
 use crate::breaker::is_provider_failure;
 use crate::credentials::Credential;
 use crate::grant::Grant;
-use crate::holds::Aside;
+use crate::holds::{Again, Aside};
 use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
@@ -55,7 +55,8 @@ impl<'p> Exchange<'p> {
             let failure = failed.failure;
             self.note_failure(failure, llm, &reply.credential);
             tried.push(Arc::clone(&reply.credential));
-            let next = if asks_another(failure) && self.may_go_on(tried.len(), target) {
+            let went_to = &reply.credential.target(target).endpoint;
+            let next = if asks_another(failure) && self.may_go_on(tried.len(), went_to.id) {
                 self.pick(llm, (target, provider), &tried).ok()
             } else {
                 None
@@ -76,22 +77,23 @@ impl<'p> Exchange<'p> {
             {
                 best = Some((rank_of(failure), refusal));
             }
-            if failed.body.ended_exactly() {
-                let now = self.worker.deadlines.now();
-                self.worker
-                    .pool
-                    .give_back(&target.endpoint, called.upstream, now);
-            }
             // Another credential may have had another name for the model.
             let name = next.rename.as_deref().or(llm.rename.as_deref());
             self.rename_model(name.unwrap_or(&llm.model))?;
             if self.is_budgeted() {
-                self.end_attempt();
                 let aside = Aside::of(llm, target, &next);
-                Box::pin(self.take_aside(aside)).await?;
+                if Box::pin(self.take_again(aside)).await? == Again::DoesNotFit {
+                    reply.failed = Some(Box::new(failed));
+                    return Ok(called);
+                }
             }
-            *reply = self.write_llm_head(llm, (target, provider), next.credential)?;
-            let sent = self.call_upstream(target, is_provider_failure, (pass, &mut *grant));
+            if failed.body.ended_exactly() {
+                let now = self.worker.deadlines.now();
+                self.worker.pool.give_back(went_to, called.upstream, now);
+            }
+            *reply = self.write_llm_head(llm, (target, provider), next)?;
+            let goes_to = reply.credential.target(target);
+            let sent = self.call_upstream(goes_to, is_provider_failure, (pass, &mut *grant));
             called = match sent.await {
                 Ok(called) => called,
                 Err(stop) => {
@@ -136,11 +138,11 @@ impl<'p> Exchange<'p> {
         found.map(|field| field.value.of(head))
     }
 
-    fn may_go_on(&self, tried: usize, target: &Target) -> bool {
+    fn may_go_on(&self, tried: usize, endpoint: u64) -> bool {
         let elapsed = self.worker.deadlines.now().since(self.started);
         tried < ATTEMPTS_MAX
             && Duration::from_nanos(elapsed) < ELAPSED_MAX
-            && self.worker.may_repeat(target.endpoint.id)
+            && self.worker.may_repeat(endpoint)
     }
 
     fn note_failure(&self, failure: Failure, llm: &LlmCall, credential: &Credential) {

@@ -47,6 +47,7 @@ mod refused_as;
 mod relay;
 mod route;
 mod send;
+mod served;
 mod set_fields;
 mod settle;
 mod shared_limits;
@@ -72,7 +73,7 @@ pub use management_door::{
 };
 pub use overrides::{MaintenanceOverride, Overrides};
 pub use own_token::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
-pub use plan::{Plan, PlanError};
+pub use plan::{CredentialPlace, Plan, PlanError};
 pub use probe::CredentialProbe;
 pub use recorder::{Recorder, Sinks};
 pub use route::surface_route;

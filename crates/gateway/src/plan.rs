@@ -1,6 +1,9 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
+mod place;
 mod provider;
+
+pub use place::CredentialPlace;
 
 use crate::breaker::Guard;
 use crate::credentials::CredentialPool;
@@ -15,7 +18,7 @@ use crate::set_fields::{names, set_fields};
 use crate::sign::Signer;
 use crate::standing::{CorsLines, security_headers};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
@@ -101,6 +104,10 @@ pub(crate) struct LlmPlan {
     /// How the cost of calls is bounded.
     pub(crate) bounds: BoundOptions,
     pub(crate) model_labels: ModelLabels,
+    /// TLS with whoever has no settings of their own.
+    pub(crate) tls: Arc<UpstreamTls>,
+    /// Whether a credential has a prefix.
+    pub(crate) has_prefixes: AtomicBool,
 }
 
 /// Something to call: a provider, or the upstream of a plain route.
@@ -441,6 +448,8 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         allowed_origins: settings.llm.allowed_origins.clone(),
         default_tenant: parts.default_tenant,
         bounds: BoundOptions::of(&settings.budgets),
+        tls: Arc::clone(&parts.tls.of_all),
+        has_prefixes: AtomicBool::new(false),
     })
 }
 

@@ -7,10 +7,9 @@ use crate::lifecycle::{Exchange, Stop};
 use crate::management_door::is_place;
 use crate::plan::Target;
 use crate::refusal::Refusal;
-use std::cmp::Reverse;
 use std::sync::Arc;
 use tollkeep_config::settings::{
-    self, Access, ContentCoding, Methods, PathPattern, RateBy, Segment, Settings, Surfaces,
+    self, Access, ContentCoding, Methods, PathPattern, RateBy, Settings, Surfaces,
 };
 use tollkeep_counters::{Class, Key};
 use tollkeep_http1::{Method, write};
@@ -130,20 +129,6 @@ impl PlainRoute {
     }
 }
 
-/// Whether `path` fits `pattern`; both are canonical.
-fn fits(pattern: &PathPattern, path: &str) -> bool {
-    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
-    for wanted in &pattern.0 {
-        match (wanted, segments.next()) {
-            (Segment::Rest, _) => return true,
-            (Segment::Literal(literal), Some(segment)) if **literal == *segment => {}
-            (Segment::Param(_), Some(segment)) if !segment.is_empty() => {}
-            (Segment::Literal(_) | Segment::Param(_), _) => return false,
-        }
-    }
-    segments.next().is_none()
-}
-
 /// The written routes, most specific first: literal beats `:name` beats `*`, segment by segment
 /// from the left.
 pub(crate) struct RouteTable {
@@ -152,15 +137,7 @@ pub(crate) struct RouteTable {
 
 impl RouteTable {
     pub(crate) fn new(mut routes: Vec<PlainRoute>) -> Self {
-        let rank = |segment: &Segment| match segment {
-            Segment::Literal(_) => 0,
-            Segment::Param(_) => 1,
-            Segment::Rest => 2,
-        };
-        routes.sort_by_cached_key(|route| {
-            let ranks: Vec<_> = route.path.0.iter().map(rank).collect();
-            (ranks, Reverse(route.path.0.len()))
-        });
+        routes.sort_by_cached_key(|route| (route.path.precedence(), route.methods.precedence()));
         Self {
             routes: routes.into_iter().map(Arc::new).collect(),
         }
@@ -170,7 +147,7 @@ impl RouteTable {
     pub(crate) fn fitting<'r>(&'r self, path: &str) -> impl Iterator<Item = &'r Arc<PlainRoute>> {
         self.routes
             .iter()
-            .filter(move |route| fits(&route.path, path))
+            .filter(move |route| route.path.fits(path))
     }
 
     /// Names of the routes, with the numbers their limits are counted by.
@@ -434,6 +411,7 @@ impl<'p> Exchange<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tollkeep_config::settings::Segment;
 
     fn pattern(text: &str) -> PathPattern {
         let segments = text.strip_prefix('/').unwrap().split('/').map(|segment| {
@@ -466,7 +444,7 @@ mod tests {
             ),
             ("root", "/", "/", true),
         ] {
-            assert_eq!(fits(&pattern(written), path), want, "{name}");
+            assert_eq!(pattern(written).fits(path), want, "{name}");
         }
     }
 }

@@ -49,6 +49,7 @@ impl Exchange<'_> {
             self.work.answer.keep_alive,
             head_request,
         );
+        let own = as_what.own_place();
         let ended = match as_what {
             ReplyFor::Plain(route) => {
                 let rules = (target, route.stream_bytes_max);
@@ -77,9 +78,11 @@ impl Exchange<'_> {
         }
         ended?;
         if is_sent && body.ended_exactly() {
+            let own = own.as_deref();
+            let endpoint = own.map_or(&target.endpoint, |own| &own.target(target).endpoint);
             self.worker
                 .pool
-                .give_back(&target.endpoint, upstream, self.worker.deadlines.now());
+                .give_back(endpoint, upstream, self.worker.deadlines.now());
         }
         drop(grant);
         Ok(())

@@ -17,6 +17,15 @@ pub enum Durability {
     Strict,
 }
 
+/// What becomes of a call that does not fit.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnShort {
+    #[default]
+    Refuse,
+    /// Its cap of output is lowered until it fits, if that is worth sending.
+    Shrink,
+}
+
 /// Which calls a budget counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Scope {
@@ -47,6 +56,7 @@ pub struct Budget {
     pub limit: Amount,
     pub window: Window,
     pub enforcement: Enforcement,
+    pub on_short: OnShort,
     pub durability: Durability,
     /// Hundredths of the limit that are told of, once a window each.
     pub warn: Vec<u8>,
@@ -132,6 +142,7 @@ mod tests {
             limit: Amount::MAX,
             window: Window::Lifetime,
             enforcement: Enforcement::Hard,
+            on_short: OnShort::Refuse,
             durability: Durability::Lease,
             warn: Vec::new(),
         }

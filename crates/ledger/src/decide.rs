@@ -97,6 +97,24 @@ pub fn guard(bound: Amount, seen: Amount, one_more: Amount, extensible: Extensib
     }
 }
 
+/// The largest cap of output with which a call fits what is left, where a smaller cap fits whenever a
+/// larger one does. Nothing if it does not fit with the least that is worth sending (LED-45).
+pub fn largest_fitting(least: u64, most: u64, mut fits: impl FnMut(u64) -> bool) -> Option<u64> {
+    if least > most || !fits(least) {
+        return None;
+    }
+    let (mut fit, mut over) = (least, most.saturating_add(1));
+    while over - fit > 1 {
+        let middle = fit + (over - fit) / 2;
+        if fits(middle) {
+            fit = middle;
+        } else {
+            over = middle;
+        }
+    }
+    Some(fit)
+}
+
 /// What is configured for callers that go away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OnDisconnect {
@@ -209,6 +227,28 @@ mod tests {
             of: u64::MAX,
         };
         assert_eq!(gate_charge(Amount::MAX, most), Amount::MAX);
+    }
+
+    // LED-45
+    #[test]
+    fn a_call_is_made_as_small_as_it_has_to_be_and_no_smaller() {
+        for (name, least, most, room, want) in [
+            ("fits as it is", 256, 1000, 5000, Some(1000)),
+            ("to the last token", 256, 1000, 999, Some(999)),
+            ("to the least", 256, 1000, 256, Some(256)),
+            ("below the least", 256, 1000, 255, None),
+            ("asked for less than the least", 256, 100, 5000, None),
+            ("one choice", 256, 256, 256, Some(256)),
+            ("absurd", 0, u64::MAX, 7, Some(7)),
+        ] {
+            let mut asked = 0;
+            let found = largest_fitting(least, most, |cap| {
+                asked += 1;
+                cap <= room
+            });
+            assert_eq!(found, want, "{name}");
+            assert!(asked <= 65, "{name}: asked {asked} times");
+        }
     }
 
     // LED-57

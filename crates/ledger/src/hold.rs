@@ -44,6 +44,16 @@ pub enum Outcome {
     },
 }
 
+/// What a bound is worth.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Sure {
+    /// The call can't cost more by any means.
+    #[default]
+    Bound,
+    /// It may: no pot it is taken from has a hard limit, and all of it is charged.
+    Guess,
+}
+
 /// What was taken from a slice.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SliceCover {
@@ -62,6 +72,7 @@ pub struct SliceCover {
 pub struct Ended {
     pub hold: HoldId,
     pub bound: Charge,
+    pub sure: Sure,
     pub outcome: Outcome,
     pub slices: SmallVec<[SliceCover; POTS_INLINE]>,
     /// What the store holds in a row.
@@ -74,6 +85,14 @@ impl Outcome {
         match self {
             Self::Released(_) => Amount::ZERO,
             Self::Settled { actual, .. } => actual.of(measure).min(taken),
+        }
+    }
+
+    /// What is charged beyond that, of a call whose bound was a guess.
+    pub fn beyond(&self, measure: crate::amount::Measure, taken: Amount, sure: Sure) -> Amount {
+        match (self, sure) {
+            (Self::Released(_), _) | (_, Sure::Bound) => Amount::ZERO,
+            (Self::Settled { actual, .. }, Sure::Guess) => actual.of(measure).above(taken),
         }
     }
 
@@ -103,6 +122,7 @@ struct Taken {
 struct Guts {
     id: HoldId,
     bound: Charge,
+    sure: Sure,
     slices: SmallVec<[Taken; POTS_INLINE]>,
     strict: Covers,
     outbox: Arc<dyn Outbox>,
@@ -131,6 +151,7 @@ impl Guts {
         self.outbox.ended(Ended {
             hold: self.id,
             bound: self.bound,
+            sure: self.sure,
             outcome,
             slices,
             strict: self.strict,
@@ -168,7 +189,7 @@ pub struct FromSlices {
 /// Takes a bound from all slices, in the order given, or from none. HOT.
 pub fn take(
     id: HoldId,
-    bound: Charge,
+    (bound, sure): (Charge, Sure),
     slices: &[Arc<Slice>],
     now: MonoNanos,
     outbox: &Arc<dyn Outbox>,
@@ -186,6 +207,7 @@ pub fn take(
     let held = Held(Some(Guts {
         id,
         bound,
+        sure,
         slices: taken,
         strict: Covers::new(),
         outbox: Arc::clone(outbox),
@@ -245,10 +267,17 @@ impl Partial {
             .collect()
     }
 
-    fn guts(self, id: HoldId, bound: Charge, strict: Covers, outbox: &Arc<dyn Outbox>) -> Guts {
+    fn guts(
+        self,
+        id: HoldId,
+        (bound, sure): (Charge, Sure),
+        strict: Covers,
+        outbox: &Arc<dyn Outbox>,
+    ) -> Guts {
         Guts {
             id,
             bound,
+            sure,
             slices: self.0,
             strict,
             outbox: Arc::clone(outbox),
@@ -258,7 +287,7 @@ impl Partial {
     pub(crate) fn held(
         self,
         id: HoldId,
-        bound: Charge,
+        bound: (Charge, Sure),
         strict: Covers,
         outbox: &Arc<dyn Outbox>,
     ) -> Held {
@@ -268,7 +297,7 @@ impl Partial {
     pub(crate) fn reserved(
         self,
         id: HoldId,
-        bound: Charge,
+        bound: (Charge, Sure),
         strict: Covers,
         outbox: &Arc<dyn Outbox>,
     ) -> Reserved {

@@ -5,7 +5,7 @@
 
 use crate::amount::{Amount, Delta};
 use crate::lease::LOST_AFTER_MS;
-use crate::posting::{Account, Entry};
+use crate::posting::{Account, Entry, EntryKind, Unit};
 use crate::row::{
     Arrow, Change, Enforcement, Guard, HoldRow, LeaseRow, LeaseState, Move, Pot, UsageRow,
     WindowRow,
@@ -24,6 +24,13 @@ pub trait Shown: Facts + Sized {
     fn holds(&self) -> impl Iterator<Item = &HoldRow>;
     /// The epoch of a replica, and the process that began it.
     fn epoch(&self, replica: ReplicaId) -> Option<(u64, u64)>;
+}
+
+/// A payer's account: in what it counts, and whether nothing may come in any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Purse {
+    pub unit: Unit,
+    pub closed: bool,
 }
 
 /// The rows of a transaction. What is set can be undone by going back.
@@ -60,7 +67,10 @@ pub trait Rows: Shown {
     fn has_entry(&self, id: EntryId) -> bool;
     fn add_entry(&mut self, entry: &Entry);
     fn balance(&self, account: Account) -> i64;
-    fn set_balance(&mut self, account: Account, units: i64);
+    /// The unit is that of an account that begins with it.
+    fn set_balance(&mut self, account: Account, units: i64, unit: Unit);
+    /// What is known of a payer's account beside its balance.
+    fn purse(&self, account: Account) -> Option<Purse>;
 
     fn is_warned(&self, key: WindowKey, percent: u8) -> bool;
     fn set_warned(&mut self, key: WindowKey, percent: u8);
@@ -288,22 +298,36 @@ fn renew_hold<R: Rows>(
 fn post<R: Rows>(rows: &mut R, entry: &Entry) -> Result<(), Refusal> {
     is_new(!rows.has_entry(entry.id()))?;
     rows.add_entry(entry);
+    let unit = entry.unit();
     for posting in entry.postings() {
         let account = posting.account;
+        if let Some(purse) = rows.purse(account) {
+            if unit.is_some_and(|unit| unit != purse.unit) {
+                return Err(Refusal::Broken);
+            }
+            let comes_in = entry.kind() == EntryKind::Transfer && posting.by > Delta::NONE;
+            if purse.closed && comes_in && entry.corrects().is_none() {
+                return Err(Refusal::Absent);
+            }
+        }
         let units = rows.balance(account).checked_add(posting.by.units());
         let units = units.filter(|units| !account.is_guarded() || *units >= 0);
         let short = match account {
             Account::Credit(id) => Refusal::Short(Pot::Account(id)),
-            Account::Outside
+            Account::Outside(_)
+            | Account::Promo(_)
+            | Account::Refunds(_)
+            | Account::OperatorLoss(_)
             | Account::Held(_)
-            | Account::Revenue
+            | Account::Revenue(_)
             | Account::UpstreamCost
             | Account::Payable
             | Account::Overrun
             | Account::Unresolved(_)
             | Account::InDoubt(_) => Refusal::Broken,
         };
-        rows.set_balance(account, units.ok_or(short)?);
+        let unit = unit.unwrap_or(Unit::Usd);
+        rows.set_balance(account, units.ok_or(short)?, unit);
     }
     Ok(())
 }
@@ -398,6 +422,7 @@ pub fn named(command: &Command, facts: &dyn Facts) -> Named {
         Command::Join { .. }
         | Command::Correct { .. }
         | Command::Transfer { .. }
+        | Command::Refund { .. }
         | Command::Due => {}
     }
     named

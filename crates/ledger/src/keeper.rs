@@ -11,7 +11,7 @@ mod slices;
 
 use crate::amount::{Amount, Charge, Measure};
 use crate::budget::{Budget, Durability};
-use crate::hold::{Ended, Held, Outbox, Partial, Reserved};
+use crate::hold::{Ended, Held, Outbox, Partial, Reserved, Sure};
 use crate::row::{LeaseRow, Pot, WindowRow};
 use crate::slice::Slice;
 use crate::step::{Command, Life, Wish};
@@ -32,9 +32,9 @@ const LOOK_WAITING_MS: u64 = 100;
 const NO_SLICE_MS: u64 = 2000;
 /// Asks that wait for this replica's life to begin.
 const EARLY_MAX: usize = 4096;
-/// A strict hold's time, and how long before its end it is renewed.
+/// How long a strict hold is there without being renewed, where nothing else is said. It is renewed
+/// when half of that is over.
 pub const HOLD_TTL_MS: u64 = 120_000;
-const HOLD_RENEW_MS: u64 = 60_000;
 
 /// Names one command until it is answered.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -46,10 +46,18 @@ pub struct Ask {
     pub hold: HoldId,
     pub bound: Charge,
     pub budgets: SmallVec<[BudgetId; 5]>,
+    /// Whether the bound is one, or a guess for pots without a hard limit.
+    pub sure: Sure,
     /// Prepaid credit that has to bear it too, and in which measure.
-    pub account: Option<AccountId>,
+    pub accounts: SmallVec<[(AccountId, Measure); 1]>,
     /// Whether a durable *held* comes first, to be confirmed before anything is sent.
     pub confirm: bool,
+}
+
+impl Ask {
+    const fn worth(&self) -> (Charge, Sure) {
+        (self.bound, self.sure)
+    }
 }
 
 /// What comes in.
@@ -112,8 +120,10 @@ pub enum Notice {
         percent: u8,
     },
     /// More was billed than the bound: the excess is nobody's, and the model is to be quarantined.
+    /// Beyond a guess, it is charged.
     Overrun {
         hold: HoldId,
+        sure: Sure,
     },
     /// The store and the core disagree, which is a fault of ours.
     Broken {
@@ -124,8 +134,8 @@ pub enum Notice {
 /// Why there is no hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refused {
-    /// It does not fit.
-    Short(Pot),
+    /// It does not fit; so much is left, as far as anybody knows.
+    Short(Pot, Amount),
     /// It was ended by its time before it was confirmed.
     TooLate,
     /// The gateway is ending, or the budget is not there; too many wait for it to begin.
@@ -215,6 +225,7 @@ pub struct Keeper {
     /// Budgets that were ended lately, and until when calls may still name them.
     gone: BTreeMap<BudgetId, MonoNanos>,
     slices_version: u64,
+    hold_ttl_ms: u64,
     desks: BTreeMap<LeaseId, Desk>,
     /// Those that came before this life had begun.
     early: Vec<Ask>,
@@ -268,6 +279,7 @@ impl Keeper {
             books: BTreeMap::new(),
             gone: BTreeMap::new(),
             slices_version: 0,
+            hold_ttl_ms: HOLD_TTL_MS,
             desks: BTreeMap::new(),
             early: Vec::new(),
             asks: BTreeMap::new(),
@@ -286,6 +298,13 @@ impl Keeper {
             keeper.books.insert(budget.id, Book::new(budget));
         }
         keeper
+    }
+
+    /// The same, whose strict holds are there for so long without being renewed.
+    #[must_use]
+    pub const fn holding_for(mut self, ms: u64) -> Self {
+        self.hold_ttl_ms = ms;
+        self
     }
 
     /// One event, at this time of a clock that also runs while the machine sleeps.

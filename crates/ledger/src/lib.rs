@@ -12,11 +12,13 @@ pub mod amount;
 pub mod bound;
 pub mod budget;
 pub mod decide;
+pub mod forecast;
 pub mod hold;
 pub mod judge;
 pub mod keeper;
 pub mod lease;
 pub mod posting;
+pub mod prepaid;
 #[warn(missing_docs)]
 pub mod price;
 pub mod receipt;

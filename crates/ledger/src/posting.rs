@@ -1,21 +1,67 @@
 //! Double entry: every movement of money is an entry whose postings come to zero, written once and
 //! never changed. What was wrong is put right by another entry.
 
-use crate::amount::{Amount, Delta};
+use crate::amount::{Amount, Delta, Measure};
 use smallvec::SmallVec;
 use tollkeep_types::{AccountId, BudgetId, EntryId, HoldId};
+
+/// What an account counts in, for its whole life. Units never mix.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Unit {
+    /// Nano-dollars.
+    Usd,
+    Tokens,
+    Requests,
+}
+
+impl Unit {
+    pub const ALL: [Self; 3] = [Self::Usd, Self::Tokens, Self::Requests];
+
+    /// What counts this of a call.
+    pub const fn of(measure: Measure) -> Self {
+        match measure {
+            Measure::Cost => Self::Usd,
+            Measure::Tokens | Measure::OutputTokens | Measure::BillableTokens => Self::Tokens,
+            Measure::Requests => Self::Requests,
+        }
+    }
+
+    /// What of a call is paid in it.
+    pub const fn measure(self) -> Measure {
+        match self {
+            Self::Usd => Measure::Cost,
+            Self::Tokens => Measure::Tokens,
+            Self::Requests => Measure::Requests,
+        }
+    }
+
+    /// The word in tables and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usd => "usd",
+            Self::Tokens => "tokens",
+            Self::Requests => "requests",
+        }
+    }
+}
 
 /// Whose balance a posting changes.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Account {
-    /// Money that came in or went out by a rail.
-    Outside,
+    /// What came in or went out by a rail, or by the hands of an operator.
+    Outside(Unit),
     /// What we owe a payer: prepaid credit, a session. Never below zero.
     Credit(AccountId),
     /// What is taken aside of a payer's credit.
     Held(AccountId),
     /// What payers have paid for.
-    Revenue,
+    Revenue(Unit),
+    /// What was given away.
+    Promo(Unit),
+    /// What payers got back of what they had paid for.
+    Refunds(Unit),
+    /// What the operator bears: what was put right by hand.
+    OperatorLoss(Unit),
     /// What upstreams did for us.
     UpstreamCost,
     /// What we owe upstreams.
@@ -32,6 +78,19 @@ impl Account {
     /// Whether the balance may not fall below zero.
     pub const fn is_guarded(self) -> bool {
         matches!(self, Self::Credit(_) | Self::Held(_))
+    }
+
+    /// What it counts in, where its name says so.
+    pub const fn unit(self) -> Option<Unit> {
+        match self {
+            Self::Outside(unit)
+            | Self::Revenue(unit)
+            | Self::Promo(unit)
+            | Self::Refunds(unit)
+            | Self::OperatorLoss(unit) => Some(unit),
+            Self::UpstreamCost | Self::Payable | Self::Overrun => Some(Unit::Usd),
+            Self::Credit(_) | Self::Held(_) | Self::Unresolved(_) | Self::InDoubt(_) => None,
+        }
     }
 }
 
@@ -64,6 +123,8 @@ pub enum EntryError {
     TooFew,
     #[error("the postings do not come to zero")]
     Uneven,
+    #[error("the postings are of several units")]
+    Mixed,
 }
 
 /// Postings that come to zero. There is no other way to make one.
@@ -83,6 +144,11 @@ impl Entry {
         let sum: i128 = postings.iter().map(|p| i128::from(p.by.units())).sum();
         if sum != 0 {
             return Err(EntryError::Uneven);
+        }
+        let mut units = postings.iter().filter_map(|p| p.account.unit());
+        let first = units.next();
+        if units.any(|unit| Some(unit) != first) {
+            return Err(EntryError::Mixed);
         }
         Ok(Self {
             id,
@@ -136,6 +202,12 @@ impl Entry {
     pub fn postings(&self) -> &[Posting] {
         &self.postings
     }
+
+    /// What it is counted in, as far as the names of its accounts say so.
+    pub fn unit(&self) -> Option<Unit> {
+        let mut accounts = self.postings.iter().map(|posting| posting.account);
+        accounts.find_map(Account::unit)
+    }
 }
 
 /// The id of an entry that a hold makes: the same for each repeat, so that a repeat is seen.
@@ -157,7 +229,7 @@ pub fn entry_of(hold: HoldId, kind: EntryKind, number: u8) -> EntryId {
 mod tests {
     use super::*;
 
-    // LED-65
+    // LED-2 LED-65
     #[test]
     fn an_entry_comes_to_zero_or_is_none() {
         let id = EntryId::from_bytes([1; 16]);
@@ -180,6 +252,14 @@ mod tests {
         assert_eq!(
             Entry::new(id, EntryKind::Settle, &even[..1]),
             Err(EntryError::TooFew)
+        );
+        let mixed = [
+            posting(Account::UpstreamCost, up),
+            posting(Account::Revenue(Unit::Tokens), down),
+        ];
+        assert_eq!(
+            Entry::new(id, EntryKind::Settle, &mixed),
+            Err(EntryError::Mixed)
         );
         let first = Entry::new(id, EntryKind::Settle, &even).unwrap();
         let second = first.clone().correcting(first.id());

@@ -20,7 +20,11 @@ pub enum Guard {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Enforcement {
     Hard,
+    /// A guess has to fit, and what a call took beyond it is counted too: so the limit is kept up to
+    /// what was under way.
     Soft,
+    /// What is counted refuses nothing.
+    Observe,
 }
 
 /// A change of a window's sums.
@@ -86,8 +90,8 @@ impl WindowRow {
         };
         let taken = row.spent.plus(row.reserved)?.plus(row.leased)?;
         let bound = match (self.enforcement, guard) {
-            (Enforcement::Soft, _) => return Some(row),
-            (Enforcement::Hard, Guard::Fits) => row.limit,
+            (Enforcement::Observe, _) | (Enforcement::Soft, Guard::Covered) => return Some(row),
+            (Enforcement::Hard | Enforcement::Soft, Guard::Fits) => row.limit,
             (Enforcement::Hard, Guard::Covered) => row.ceiling,
         };
         (taken <= bound).then_some(row)
@@ -293,6 +297,13 @@ pub struct UsageRow {
     /// Its time was over before its holder told the end, who may still come.
     pub swept: bool,
     pub corrected: bool,
+}
+
+impl UsageRow {
+    /// Whether nothing can change what it cost any more.
+    pub fn is_final(&self) -> bool {
+        self.corrected || (self.quality == Quality::Reported && !self.swept)
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use crate::amount::{Amount, Charge, Delta, Measure};
 use crate::hold::{Ended, SliceCover};
 use crate::lease::TTL_MS;
-use crate::posting::{Account, Entry, EntryKind, Posting, entry_of};
+use crate::posting::{Account, Entry, EntryKind, Posting, Unit, entry_of};
 use crate::row::{
     Arrow, Change, Cover, Covers, Guard, HoldRow, HoldState, LeaseRow, LeaseState, Pot, UsageRow,
 };
@@ -130,11 +130,18 @@ pub enum Command {
         budget: BudgetId,
         limit: Amount,
     },
-    /// Money comes into a credit account, or leaves it.
+    /// Something comes into a credit account, or leaves it.
     Transfer {
         entry: EntryId,
         account: AccountId,
         by: Delta,
+        with: Account,
+    },
+    /// Gives back of what a call was charged to a credit account, once.
+    Refund {
+        usage: UsageRow,
+        account: AccountId,
+        amount: Amount,
     },
     /// What is overdue.
     Due,
@@ -204,7 +211,17 @@ impl Command {
                 let (key, open) = opened(*budget, facts)?;
                 Ok(vec![open, Write::Limit { key, limit: *limit }])
             }
-            Self::Transfer { entry, account, by } => plan_transfer(*entry, *account, *by),
+            Self::Transfer {
+                entry,
+                account,
+                by,
+                with,
+            } => plan_transfer(*entry, (*account, *by), *with),
+            Self::Refund {
+                usage,
+                account,
+                amount,
+            } => plan_refund(usage, *account, *amount),
             Self::Due => Ok(Vec::new()),
         }
     }
@@ -388,7 +405,7 @@ fn plan_lose(lease: &LeaseRow, facts: &dyn Facts) -> Vec<Write> {
     ]
 }
 
-fn plan_transfer(entry: EntryId, account: AccountId, by: Delta) -> Plan {
+fn plan_transfer(entry: EntryId, (account, by): (AccountId, Delta), with: Account) -> Plan {
     let back = by.reversed();
     let postings = [
         Posting {
@@ -396,11 +413,35 @@ fn plan_transfer(entry: EntryId, account: AccountId, by: Delta) -> Plan {
             by,
         },
         Posting {
-            account: Account::Outside,
+            account: with,
             by: back,
         },
     ];
     Entry::new(entry, EntryKind::Transfer, &postings)
         .map(|entry| vec![Write::Entry(entry)])
         .map_err(|_| Refusal::Broken)
+}
+
+/// At most what was charged, and only of a cost that no evidence changes any more: else the same
+/// would be given back twice.
+fn plan_refund(usage: &UsageRow, account: AccountId, amount: Amount) -> Plan {
+    if !usage.is_final() {
+        return Err(Refusal::NotDue);
+    }
+    let mut charged = usage.charged.iter().enumerate();
+    let found = charged.find(|(_, cover)| cover.pot == Pot::Account(account));
+    let (number, cover) = found.ok_or(Refusal::Absent)?;
+    let most = cover.taken.min(usage.charge.of(cover.measure));
+    if amount.is_zero() || amount > most {
+        return Err(Refusal::Short(cover.pot));
+    }
+    let number = small(number);
+    let id = entry_of(usage.hold, EntryKind::Transfer, number);
+    let path = (
+        Account::Refunds(Unit::of(cover.measure)),
+        Account::Credit(account),
+    );
+    let entry = Entry::moved(id, EntryKind::Transfer, path, amount);
+    let original = entry_of(usage.hold, EntryKind::Settle, number);
+    Ok(vec![Write::Entry(entry.correcting(original))])
 }

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
-use tollkeep_ledger::budget::{Budget, Durability, Scope};
-use tollkeep_ledger::hold::{Ended, Outbox};
+use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope};
+use tollkeep_ledger::hold::{Ended, Outbox, Sure};
 use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice, Refused};
 use tollkeep_ledger::row::{Enforcement, LeaseRow, LeaseState, WindowRow};
 use tollkeep_ledger::step::Command;
@@ -41,6 +41,7 @@ fn budget(limit: i64) -> Budget {
         limit: amount(limit),
         window: Window::Lifetime,
         enforcement: Enforcement::Hard,
+        on_short: OnShort::Refuse,
         durability: Durability::Lease,
         warn: Vec::new(),
     }
@@ -113,7 +114,8 @@ impl House {
                 ..Charge::NOTHING
             },
             budgets: [ID].into_iter().collect(),
-            account: None,
+            sure: Sure::Bound,
+            accounts: [].into_iter().collect(),
             confirm: false,
         }));
         self.written(|command| matches!(command, Command::Grant(_)))

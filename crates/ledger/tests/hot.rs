@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
-use tollkeep_ledger::hold::{Ended, Outbox, POTS_INLINE, take};
+use tollkeep_ledger::hold::{Ended, Outbox, POTS_INLINE, Sure, take};
 use tollkeep_ledger::row::Quality;
 use tollkeep_ledger::slice::{Slice, Taken};
 use tollkeep_ledger::window::WindowKey;
@@ -70,7 +70,7 @@ fn taking_from_five_pots_and_settling_takes_less_than_five_microseconds() {
         let began = Instant::now();
         for call in 0..CALLS {
             let id = HoldId::from_bytes(u128::from(call).to_be_bytes());
-            let taken = take(id, bound, &slices, NOW, &outbox).unwrap();
+            let taken = take(id, (bound, Sure::Bound), &slices, NOW, &outbox).unwrap();
             taken.held.commit().settle(Quality::Reported, actual);
         }
         began.elapsed()

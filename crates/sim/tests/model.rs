@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
-use tollkeep_ledger::budget::{Budget, Durability, Scope};
-use tollkeep_ledger::hold::{Committed, Ended, Outbox, take};
+use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope};
+use tollkeep_ledger::hold::{Committed, Ended, Outbox, Sure, take};
 use tollkeep_ledger::keeper::{Ask, Effect, Event, Keeper, Notice};
 use tollkeep_ledger::row::{Enforcement, Quality};
 use tollkeep_ledger::window::Window;
@@ -67,6 +67,7 @@ impl House {
                 limit: amount(*limit),
                 window: Window::Lifetime,
                 enforcement: Enforcement::Hard,
+                on_short: OnShort::Refuse,
                 durability: if *strict {
                     Durability::Strict
                 } else {
@@ -147,7 +148,8 @@ impl House {
             .collect();
         let outbox: Arc<dyn Outbox> = Arc::<Queue>::clone(queue);
         let now = MonoNanos(self.now_ms * 1_000_000);
-        if let Some(taken) = slices.and_then(|slices| take(hold, bound, &slices, now, &outbox).ok())
+        if let Some(taken) =
+            slices.and_then(|slices| take(hold, (bound, Sure::Bound), &slices, now, &outbox).ok())
         {
             return Some(taken.held.commit());
         }
@@ -155,7 +157,8 @@ impl House {
             hold,
             bound,
             budgets: self.budgets.iter().copied().collect(),
-            account: None,
+            sure: Sure::Bound,
+            accounts: [].into_iter().collect(),
             confirm: false,
         };
         self.tell(replica, Event::Ask(ask));

@@ -96,6 +96,27 @@ pub enum Conflict {
     /// There are as many budgets as there may be.
     #[error("there are too many budgets")]
     BudgetsFull,
+    /// The holder has an open account in that unit.
+    #[error("the holder has an account in that unit")]
+    AccountOpen,
+    /// The account was closed.
+    #[error("the account is closed")]
+    AccountClosed,
+    /// Something is on the account, or taken aside of it.
+    #[error("the account is not empty")]
+    AccountNotEmpty,
+    /// Less is there than is to be taken.
+    #[error("there is not so much")]
+    AccountShort,
+    /// There are as many accounts as there may be.
+    #[error("there are too many accounts")]
+    AccountsFull,
+    /// Something was given back of the call before.
+    #[error("the call was refunded")]
+    Refunded,
+    /// What the call cost may still change.
+    #[error("the cost is not final")]
+    CostNotFinal,
     /// Another credential of the same place has that secret.
     #[error("another credential has that secret")]
     CredentialKnown,

@@ -64,6 +64,8 @@ enum What {
     CutCredential,
     Credential,
     Budget,
+    Accounts,
+    Quarantines,
 }
 
 impl What {
@@ -82,6 +84,8 @@ impl What {
             Self::CutCredential => "cut_credential",
             Self::Credential => "credential",
             Self::Budget => "budget",
+            Self::Accounts => "accounts",
+            Self::Quarantines => "quarantines",
         }
     }
 }
@@ -103,6 +107,8 @@ impl FromStr for What {
             Self::CutCredential,
             Self::Credential,
             Self::Budget,
+            Self::Accounts,
+            Self::Quarantines,
         ];
         let found = all.into_iter().find(|what| what.as_str() == word);
         found.ok_or(())
@@ -112,6 +118,10 @@ impl FromStr for What {
 impl Changed {
     /// The entries of address lists.
     pub(crate) const IP_ENTRIES: Self = Self::whole(What::IpEntries);
+    /// Open prepaid accounts.
+    pub(crate) const ACCOUNTS: Self = Self::whole(What::Accounts);
+    /// Models in quarantine.
+    pub(crate) const QUARANTINES: Self = Self::whole(What::Quarantines);
     /// Maintenance.
     pub(crate) const MAINTENANCE: Self = Self::whole(What::Maintenance);
 
@@ -416,6 +426,8 @@ impl Inner {
                     None => self.forget_budget(id),
                 }
             }
+            What::Accounts => self.show_accounts(connection).await?,
+            What::Quarantines => self.show_quarantines(connection).await?,
             What::Maintenance => self.maintenance.store(maintenance::read(connection).await?),
         }
         Ok(())
@@ -430,6 +442,8 @@ impl Inner {
             .replace((&of_note, &projects), &tokens, &service_tokens);
         self.budgets
             .store(Arc::new(budget::in_use(connection).await?));
+        self.show_accounts(connection).await?;
+        self.show_quarantines(connection).await?;
         self.credentials
             .store(Arc::new(credential::all(connection).await?));
         self.ip_entries

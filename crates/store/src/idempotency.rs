@@ -101,7 +101,24 @@ pub(crate) struct Run {
     marked: Arc<AtomicBool>,
 }
 
+impl Run {
+    /// Bytes that are the same whenever the same is asked under the same key.
+    pub(crate) fn own_bytes(&self) -> [u8; 16] {
+        let digest = tollkeep_crypto::sha256(&[&self.key.slot, &self.key.request]);
+        let mut bytes = [0; 16];
+        for (into, from) in bytes.iter_mut().zip(digest) {
+            *into = from;
+        }
+        bytes
+    }
+}
+
 impl Store {
+    /// Whether this handle carries out a request once, however often it is sent, or only tries it.
+    pub fn does_it_once(&self) -> bool {
+        self.0.intent.run.is_some() || self.0.intent.trial.is_some()
+    }
+
     /// A handle that carries out the request of a run that was begun.
     #[must_use]
     pub fn running(&self, key: RunKey) -> Self {

@@ -11,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+mod audit_checkpoint;
 mod blocklist;
 mod budget;
 mod cleanup;
@@ -38,7 +39,9 @@ mod operator;
 mod owner;
 mod page;
 mod postgres;
+mod prepaid;
 mod project;
+mod quarantine;
 mod query;
 mod row;
 mod scope;
@@ -60,7 +63,7 @@ pub use cleanup::Cleaned;
 pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
 pub use credential::{
     Credential, CredentialFilter, CredentialModel, CredentialRest, CredentialRules, CredentialUse,
-    NewCredential, PutCredential, SealedSecret,
+    GivenUrl, NewCredential, PutCredential, SealedSecret,
 };
 pub use error::{Conflict, OpenError, StoreError};
 pub use follow::Herald;
@@ -79,7 +82,9 @@ pub use operator::{
 };
 pub use page::{After, Page, PageRequest};
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
+pub use prepaid::{AccountFilter, NewAccount, PrepaidAccount};
 pub use project::{DeletedProject, NewProject, Project, ProjectChange, ProjectRef, ProjectState};
+pub use quarantine::Quarantine;
 pub use scope::Scope;
 pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};

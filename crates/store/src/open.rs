@@ -9,16 +9,18 @@ use crate::query::Connection;
 use crate::wall::SteadyWall;
 use crate::{
     BudgetRecord, Credential, IpEntry, MaintenanceOn, Migrate, OpenError, PostgresOptions,
-    StoreError, Tenant,
+    Quarantine, StoreError, Tenant,
 };
 use crate::{
-    budget, credential, ip_entry, ledger, maintenance, meta, project, service_token, tenant, token,
+    budget, credential, ip_entry, ledger, maintenance, meta, prepaid, project, quarantine,
+    service_token, tenant, token,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tollkeep_ledger::prepaid::Prepaid;
 use tollkeep_types::{Clock, Entropy, WallMillis};
 
 /// Where the database is.
@@ -76,6 +78,10 @@ pub(crate) struct Core {
     pub(crate) live: Arc<LiveTokens>,
     /// Budgets, as they are in the database.
     pub(crate) budgets: ArcSwap<Vec<BudgetRecord>>,
+    /// Open prepaid accounts, as they are in the database.
+    pub(crate) accounts: ArcSwap<Vec<Prepaid>>,
+    /// Models in quarantine, as they are in the database.
+    pub(crate) quarantines: ArcSwap<Vec<Quarantine>>,
     /// Credentials, as they are in the database, oldest first.
     pub(crate) credentials: ArcSwap<Vec<Credential>>,
     /// Entries of address lists, as they are in the database.
@@ -117,6 +123,8 @@ impl Store {
             lender: Lender::default(),
             live: Arc::new(live_tokens(connection).await?),
             budgets: ArcSwap::from_pointee(budget::in_use(connection).await?),
+            accounts: ArcSwap::from_pointee(prepaid::in_use(connection).await?),
+            quarantines: ArcSwap::from_pointee(quarantine::all(connection).await?),
             credentials: ArcSwap::from_pointee(credential::all(connection).await?),
             ip_entries: ArcSwap::from_pointee(ip_entry::all(connection).await?),
             maintenance: ArcSwapOption::new(maintenance::read(connection).await?),

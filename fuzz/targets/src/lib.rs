@@ -15,6 +15,7 @@ mod cuts;
 mod egress;
 mod http2;
 mod path;
+mod payment;
 mod policy;
 mod token;
 mod usage;
@@ -27,6 +28,7 @@ pub use config::config;
 pub use egress::egress;
 pub use http2::http2;
 pub use path::path;
+pub use payment::payment;
 pub use policy::policy;
 pub use token::token;
 pub use usage::usage;
@@ -35,7 +37,7 @@ pub use usage::usage;
 pub type Body = fn(&[u8]);
 
 /// Every target, by the name of its folder of seeds.
-pub const TARGETS: [(&str, Body); 11] = [
+pub const TARGETS: [(&str, Body); 12] = [
     ("admission", admission),
     ("answer", answer),
     ("bound", bound_of),
@@ -44,6 +46,7 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("egress", egress),
     ("http2", http2),
     ("path", path),
+    ("payment", payment),
     ("policy", policy),
     ("token", token),
     ("usage", usage),

@@ -7,7 +7,7 @@ use crate::problem::{Fault, Problem};
 use serde_json::Value;
 use tollkeep_config::settings::{BudgetScope, PairText, limit_of, measure_of, window_of};
 use tollkeep_ledger::amount::{Amount, Measure};
-use tollkeep_ledger::budget::Durability;
+use tollkeep_ledger::budget::{Durability, OnShort};
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::Window;
 use tollkeep_store::{BudgetChange, BudgetOrigin, NewBudget};
@@ -21,6 +21,7 @@ pub(super) struct New {
     limit: Amount,
     window: Window,
     enforcement: Enforcement,
+    on_short: OnShort,
     durability: Option<Durability>,
     warn: Vec<u8>,
 }
@@ -56,6 +57,7 @@ impl New {
             limit: limit.unwrap_or_default(),
             window: window.unwrap_or(Window::Lifetime),
             enforcement: enforcement(members).unwrap_or(Enforcement::Hard),
+            on_short: on_short(members).unwrap_or_default(),
             durability: word(members, "durability").map(|word| match word.as_str() {
                 "strict" => Durability::Strict,
                 _ => Durability::Lease,
@@ -97,6 +99,7 @@ impl New {
             limit: self.limit,
             window: self.window,
             enforcement: self.enforcement,
+            on_short: self.on_short,
             durability: self
                 .durability
                 .unwrap_or_else(|| state.settings().ledger.durability),
@@ -113,6 +116,7 @@ pub(super) fn change(members: &mut Members, measure: Option<Measure>) -> BudgetC
         name: members.text("name"),
         limit: limit(members, measure),
         enforcement: enforcement(members),
+        on_short: on_short(members),
         warn: members.percents("warn"),
     }
 }
@@ -140,8 +144,16 @@ fn window(members: &mut Members) -> Option<Window> {
 
 fn enforcement(members: &mut Members) -> Option<Enforcement> {
     word(members, "enforcement").map(|word| match word.as_str() {
-        "observe" => Enforcement::Soft,
+        "observe" => Enforcement::Observe,
+        "soft" => Enforcement::Soft,
         _ => Enforcement::Hard,
+    })
+}
+
+fn on_short(members: &mut Members) -> Option<OnShort> {
+    word(members, "on_short").map(|word| match word.as_str() {
+        "shrink" => OnShort::Shrink,
+        _ => OnShort::Refuse,
     })
 }
 

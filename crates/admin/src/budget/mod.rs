@@ -5,7 +5,7 @@ mod scope;
 mod shown;
 
 pub use scope::{ScopeError, scope_of, tenant_of};
-pub(crate) use shown::{unit, usd, window};
+pub(crate) use shown::{foretold, unit, usd, window};
 
 use crate::State;
 use crate::authn::Operator;
@@ -21,7 +21,8 @@ use tollkeep_audit::{Action, Event, Key, Value};
 use tollkeep_store::{After, BudgetFilter, BudgetOrigin, BudgetRecord, Scope, TenantRef};
 use tollkeep_types::BudgetId;
 
-const ENFORCEMENTS: &[&str] = &["hard", "observe"];
+const ENFORCEMENTS: &[&str] = &["hard", "soft", "observe"];
+const SHORTS: &[&str] = &["refuse", "shrink"];
 const UNITS: &[&str] = &["usd", "tokens", "requests"];
 const COUNTS: &[&str] = &["total", "output", "billable"];
 const KINDS: &[&str] = &[
@@ -90,7 +91,12 @@ const CREATE: &[Member] = &[
     choice(
         "enforcement",
         ENFORCEMENTS,
-        "Whether what does not fit is refused; `hard` if not given",
+        "Whether what does not fit is refused: always, by a guess of the call, or never; `hard` if not given",
+    ),
+    choice(
+        "on_short",
+        SHORTS,
+        "What becomes of a call that does not fit: it is refused, or its cap of output lowered; `refuse` if not given",
     ),
     choice(
         "durability",
@@ -107,6 +113,11 @@ const UPDATE: &[Member] = &[
         "enforcement",
         ENFORCEMENTS,
         "Whether what does not fit is refused",
+    ),
+    choice(
+        "on_short",
+        SHORTS,
+        "What becomes of a call that does not fit",
     ),
     percents("warn", "Hundredths of the limit that are told of"),
 ];
@@ -126,6 +137,11 @@ const SHOWN: &[Member] = &[
         "enforcement",
         ENFORCEMENTS,
         "Whether what does not fit is refused",
+    ),
+    choice(
+        "on_short",
+        SHORTS,
+        "What becomes of a call that does not fit",
     ),
     choice(
         "durability",
@@ -153,6 +169,16 @@ const WINDOW: &[Member] = &[
     text("limit_usd", 30, "The limit in dollars").or_null(),
     text("spent_usd", 30, "What was spent in dollars").or_null(),
     text("left_usd", 30, "What is left in dollars").or_null(),
+    number(
+        "forecast",
+        "Of the present window: what will have been spent at its end, if it goes on as so far",
+    )
+    .or_null(),
+    time(
+        "exhausted_at",
+        "When the limit is reached then, if before the end",
+    )
+    .or_null(),
 ];
 
 const ONE: &[(u16, Content)] = &[(200, Content::Object(&[SHOWN]))];
@@ -426,8 +452,12 @@ async fn windows(call: Call) -> Answer {
         Some(latest) if latest.start == present.start => *latest = present,
         _ => windows.insert(0, present),
     }
-    let shown = |window| shown::window_of(&record.budget, window);
-    Ok(ok(&windows.iter().map(shown).collect::<Json>()))
+    let now = state.parts.clock.wall();
+    let shown = |(at, window)| match at {
+        0 => shown::present_of(&record.budget, window, now),
+        _ => shown::window_of(&record.budget, window),
+    };
+    Ok(ok(&windows.iter().enumerate().map(shown).collect::<Json>()))
 }
 
 /// The budget of this id, if the operator may see it.

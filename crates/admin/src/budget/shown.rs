@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use tollkeep_ledger::amount::{Amount, Measure};
-use tollkeep_ledger::budget::{Budget, Durability, Scope};
+use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope};
+use tollkeep_ledger::forecast::forecast;
 use tollkeep_ledger::money::NanoUsd;
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::{BUCKETS, Period, Window};
@@ -25,6 +26,10 @@ pub(super) fn shown(record: &BudgetRecord) -> Value {
         "window": window,
         "timezone": timezone,
         "enforcement": enforcement(budget.enforcement),
+        "on_short": match budget.on_short {
+            OnShort::Refuse => "refuse",
+            OnShort::Shrink => "shrink",
+        },
         "durability": match budget.durability {
             Durability::Lease => "lease",
             Durability::Strict => "strict",
@@ -34,6 +39,30 @@ pub(super) fn shown(record: &BudgetRecord) -> Value {
         "created_at": record.created_at,
         "updated_at": record.updated_at,
     })
+}
+
+/// What will have been spent of the present window, and when it is used up, as far as can be said.
+pub(crate) fn foretold(
+    budget: &Budget,
+    window: &BudgetWindow,
+    now: WallMillis,
+) -> (Option<Amount>, Option<WallMillis>) {
+    let times = (window.start, budget.window.end_of(window.start));
+    let told = forecast((window.spent, window.limit), times, now);
+    let at_end = told.map(|told| told.at_end);
+    (at_end, told.and_then(|told| told.exhausted_at))
+}
+
+/// The present window of a budget, with what is to come.
+pub(super) fn present_of(budget: &Budget, window: &BudgetWindow, now: WallMillis) -> Value {
+    let (at_end, exhausted_at) = foretold(budget, window, now);
+    let mut shown = window_of(budget, window);
+    if let Some(members) = shown.as_object_mut() {
+        let forecast = at_end.map(Amount::units);
+        members.insert("forecast".to_owned(), json!(forecast));
+        members.insert("exhausted_at".to_owned(), json!(exhausted_at));
+    }
+    shown
 }
 
 /// A window of a budget.
@@ -51,6 +80,8 @@ pub(super) fn window_of(budget: &Budget, window: &BudgetWindow) -> Value {
         "limit_usd": usd(window.limit),
         "spent_usd": usd(window.spent),
         "left_usd": usd(left),
+        "forecast": Value::Null,
+        "exhausted_at": Value::Null,
     })
 }
 
@@ -73,7 +104,8 @@ pub(crate) fn usd(measure: Measure, amount: Amount) -> Option<String> {
 const fn enforcement(enforcement: Enforcement) -> &'static str {
     match enforcement {
         Enforcement::Hard => "hard",
-        Enforcement::Soft => "observe",
+        Enforcement::Soft => "soft",
+        Enforcement::Observe => "observe",
     }
 }
 

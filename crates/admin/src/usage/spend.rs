@@ -2,7 +2,7 @@
 
 use super::usd;
 use crate::State;
-use crate::budget::{unit, usd as usd_of, window};
+use crate::budget::{foretold, unit, usd as usd_of, window};
 use crate::operation::{Call, Content};
 use crate::problem::Problem;
 use crate::router::{Answer, ok};
@@ -10,6 +10,7 @@ use crate::shape::{Member, choice, number, objects, text, time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tollkeep_config::settings::TokenName;
+use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Scope as Counts;
 use tollkeep_store::ledger::UsageFilter;
 use tollkeep_store::{BudgetRecord, ProjectRef, Scope, StoreError, TenantRef, Token};
@@ -33,6 +34,14 @@ const BUDGET: &[Member] = &[
     text("window", 20, "In which time").required(),
     time("start", "When the window began"),
     time("end", "When it ends by itself"),
+    number(
+        "forecast",
+        "What will have been spent at its end, if it goes on as so far",
+    ),
+    time(
+        "exhausted_at",
+        "When the limit is reached then, if before the end",
+    ),
 ];
 
 const SHOWN: &[Member] = &[
@@ -109,6 +118,8 @@ impl Payer {
             let present = store.present_window(record).await?;
             let left = present.left();
             let reserved = present.reserved.plus(present.leased).unwrap_or_default();
+            let now = state.parts.clock.wall();
+            let (forecast, exhausted_at) = foretold(budget, &present, now);
             let mut row = json!({
                 "id": budget.id,
                 "name": record.name,
@@ -121,6 +132,8 @@ impl Payer {
                 "window": window(&budget.window).0,
                 "start": Some(present.start).filter(|start| *start > WallMillis(0)),
                 "end": budget.window.end_of(present.start),
+                "forecast": forecast.map(Amount::units),
+                "exhausted_at": exhausted_at,
             });
             if let Some(members) = row.as_object_mut() {
                 members.retain(|_, value| !value.is_null());
@@ -181,9 +194,7 @@ async fn told(call: &Call, of: &str, id: &str, payer: &Payer) -> Answer {
         .await?;
     let sum = sums.rows.first();
     let of_sum =
-        |read: fn(&tollkeep_store::ledger::UsageSum) -> tollkeep_ledger::amount::Amount| {
-            sum.map(read).unwrap_or_default()
-        };
+        |read: fn(&tollkeep_store::ledger::UsageSum) -> Amount| sum.map(read).unwrap_or_default();
     let spent = of_sum(|sum| sum.charge.cost);
     Ok(ok(&json!({
         "of": of,

@@ -130,9 +130,16 @@ fn example(action: Action) -> Event<'static> {
         | Action::BudgetRead
         | Action::BudgetUpdate
         | Action::BudgetDelete
+        | Action::AccountOpen
+        | Action::AccountClose
         | Action::BudgetReset => {
             managed(action).with_detail(Key::Name, Value::OwnedWord("bud_1".into()))
         }
+        Action::PriceAck => managed(action).with_detail(Key::Model, Value::Text("gpt-4o".into())),
+        Action::MoneyCredit | Action::MoneyRefund => managed(action)
+            .with_detail(Key::Reason, Value::Text("invoice 7".into()))
+            .with_detail(Key::Amount, Value::Number(12_500))
+            .with_detail(Key::Name, Value::OwnedWord("acc_1".into())),
         Action::MoneyAdjust => managed(action)
             .with_detail(Key::Reason, Value::Text("as billed".into()))
             .with_detail(Key::Units, Value::Number(12_500))
@@ -224,10 +231,36 @@ fn example(action: Action) -> Event<'static> {
         Action::VaultRekey => managed(action)
             .with_reason("begun")
             .with_detail(Key::Kek, Value::Word("k2")),
-        Action::AuditList | Action::AuditShow | Action::CachePurge => {
-            Event::new(action, Actor::Management, Outcome::Success)
-                .with_http_method("GET")
-                .with_endpoint("/api/v1/audit")
+        Action::AuditList
+        | Action::AuditShow
+        | Action::AuditExport
+        | Action::AuditVerify
+        | Action::AuditKeyList
+        | Action::CachePurge => Event::new(action, Actor::Management, Outcome::Success)
+            .with_http_method("GET")
+            .with_endpoint("/api/v1/audit"),
+        Action::AuditKeyRotate => managed(action)
+            .with_detail(
+                Key::PublicKey,
+                Value::Word("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"),
+            )
+            .with_detail(Key::Previous, Value::Word("0123456789abcdef"))
+            .with_detail(Key::KeyId, Value::Word("21fe31dfa154a261"))
+            .with_detail(Key::Sig, Value::Word("c2ln")),
+        Action::AuditCheckpoint | Action::AuditPrune | Action::AuditRotate => {
+            Event::new(action, Actor::System, Outcome::Success)
+                .with_detail(
+                    Key::Stream,
+                    Value::Word("aus_018f0000000070008000000000000001"),
+                )
+                .with_detail(Key::Seq, Value::Number(1_000))
+                .with_detail(Key::Head, Value::Word("ab"))
+                .with_detail(Key::Count, Value::Number(1_000))
+                .with_detail(Key::LedgerHead, Value::Word("cd"))
+                .with_detail(Key::ThroughSeq, Value::Number(999))
+                .with_detail(Key::File, Value::Word("audit-20261122T101530Z-1.log"))
+                .with_detail(Key::KeyId, Value::Word("21fe31dfa154a261"))
+                .with_detail(Key::Sig, Value::Word("c2ln"))
         }
         Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
             .with_reason("store")
@@ -243,6 +276,7 @@ fn example(action: Action) -> Event<'static> {
         Action::MoneySettle
         | Action::MoneyRelease
         | Action::MoneyLeaseLost
+        | Action::BudgetOvershoot
         | Action::LedgerOverrun => Event::new(action, Actor::System, Outcome::Success)
             .with_detail(
                 Key::Hold,

@@ -3,11 +3,17 @@
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod lab;
+#[cfg(test)]
 mod reopen;
+#[cfg(test)]
+mod signed;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

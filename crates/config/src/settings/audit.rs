@@ -1,8 +1,13 @@
 //! The audit log.
 
-use super::ms;
-use crate::field::KindExt;
-use crate::kind::{choice, duration, path, switch, whole};
+use super::audit_kept::{
+    self, Anchor, AnchorFile, AuditEvents, AuditFormat, AuditUserId, CheckpointEvery, Rotate,
+    RotateFile,
+};
+use super::{Egress, ms};
+use crate::check::Checks;
+use crate::field::{KindExt, OnOrOff, section, section_or_off};
+use crate::kind::{choice, duration, list, path, switch, whole};
 use crate::reader::keys;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +35,20 @@ pub struct Audit {
     pub access_on_failure: AccessOnFailure,
     /// Events waiting for the writer.
     pub queue: usize,
+    /// The words of a line.
+    pub format: AuditFormat,
+    /// The kinds of calls that are written; all, if none is named.
+    pub events: Vec<AuditEvents>,
+    /// Who acted, in lines of cliproxyapi++.
+    pub user_id: AuditUserId,
+    /// Whether times in such lines have milliseconds.
+    pub cliproxy_millis: bool,
+    /// When checkpoints are written.
+    pub checkpoint_every: CheckpointEvery,
+    /// When the file is closed; never, if others do that.
+    pub rotate: Option<Rotate>,
+    /// Where checkpoints are kept besides.
+    pub anchor: Anchor,
 }
 
 /// How client addresses are written (AUD-34).
@@ -126,11 +145,25 @@ keys! {
         access_on_failure: AccessOnFailure = choice(&ON_FAILURE).or(AccessOnFailure::Closed),
         /// Events that may wait for the writer.
         queue: usize = whole(64..=1_000_000).or(8_192),
+        /// The words of a line: `llm-proxy`, or `cliproxy` for tools that know the log of
+        /// cliproxyapi++.
+        format: AuditFormat = choice(&audit_kept::FORMATS).or(AuditFormat::LlmProxy),
+        /// Which events are written; all, if none is named or `*` is. What operators do, what is
+        /// about safety and money, and what the log says of itself is written always.
+        events: Vec<AuditEvents> = list(choice(&audit_kept::EVENTS)).or_empty(),
+        /// Who acted, in `user_id` of `cliproxy` lines: `owner` is the id of the token, key or
+        /// operator, `pseudonym` a keyed hash of it.
+        user_id: AuditUserId = choice(&audit_kept::USER_IDS).or(AuditUserId::Pseudonym),
+        /// Whether times in `cliproxy` lines have milliseconds.
+        cliproxy_millis: bool = switch().or(false),
+        checkpoint_every: CheckpointEvery = section(),
+        rotate: OnOrOff<RotateFile> = section_or_off(),
+        anchor: AnchorFile = section(),
     }
 }
 
 impl AuditFile {
-    pub(super) fn check(self, data_dir: &Path) -> Audit {
+    pub(super) fn check(self, data_dir: &Path, egress: &Egress, checks: &mut Checks<'_>) -> Audit {
         Audit {
             enabled: self.enabled,
             file: self.file.unwrap_or_else(|| data_dir.join("audit.log")),
@@ -142,6 +175,13 @@ impl AuditFile {
             deadline: self.deadline,
             access_on_failure: self.access_on_failure,
             queue: self.queue,
+            format: self.format,
+            events: self.events,
+            user_id: self.user_id,
+            cliproxy_millis: self.cliproxy_millis,
+            checkpoint_every: self.checkpoint_every,
+            rotate: audit_kept::rotate(self.rotate),
+            anchor: self.anchor.check(egress, checks),
         }
     }
 }

@@ -9,13 +9,15 @@ use super::provider::read_tenant;
 use super::{CredentialTenant, Environment};
 use crate::check::Checks;
 use crate::field::{KindExt, OnOrOff, listed};
-use crate::kind::{Kind, Limit, Parsed, choice, limit, list, millis, parsed, switch, whole};
+use crate::kind::{
+    Kind, Limit, Parsed, choice, duration, limit, list, millis, parsed, switch, whole,
+};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::collections::HashSet;
 use std::time::Duration;
 use tollkeep_ledger::amount::{Amount, Measure};
-use tollkeep_ledger::budget::Durability;
+use tollkeep_ledger::budget::{Durability, OnShort};
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::{Period, Window, Zone};
 
@@ -26,8 +28,12 @@ const RECEIPTS: [(&str, ReceiptsMode); 3] = [
     ("on-request", ReceiptsMode::OnRequest),
     ("all", ReceiptsMode::All),
 ];
-const ENFORCEMENTS: [(&str, Enforcement); 2] =
-    [("hard", Enforcement::Hard), ("observe", Enforcement::Soft)];
+const ENFORCEMENTS: [(&str, Enforcement); 3] = [
+    ("hard", Enforcement::Hard),
+    ("soft", Enforcement::Soft),
+    ("observe", Enforcement::Observe),
+];
+const SHORTS: [(&str, OnShort); 2] = [("refuse", OnShort::Refuse), ("shrink", OnShort::Shrink)];
 const RESETS: [(&str, Option<Period>); 4] = [
     ("monthly", Some(Period::Month)),
     ("daily", Some(Period::Day)),
@@ -45,6 +51,10 @@ pub struct Budgets {
     pub required: bool,
     /// Most output of a call that says nothing, where a budget counts it.
     pub default_output_cap: u64,
+    /// Below this cap no call is made smaller so that it fits.
+    pub min_output_cap: u64,
+    /// Whether models are refused whose provider billed more than a bound.
+    pub quarantine: bool,
     /// Whether the service is written into calls that a budget counts.
     pub pin_service: bool,
     /// Budgets of the file.
@@ -68,6 +78,8 @@ pub struct BudgetSetting {
     pub window: Window,
     /// Whether the limit is kept.
     pub enforcement: Enforcement,
+    /// What becomes of a call that does not fit.
+    pub on_short: OnShort,
     /// How grants are written down.
     pub durability: Durability,
     /// Hundredths of the limit that are told of.
@@ -85,6 +97,10 @@ keys! {
         /// How long ends of calls wait for others to be written down with, while the database is
         /// busy.
         flush_ms: Duration = millis(0..=1_000).or(Duration::from_millis(5)),
+        /// How long what is taken aside in the database for a call outlives a process that has ended:
+        /// after it, the call is charged as if nobody knew its cost. While a call lasts, it is renewed
+        /// when half of this is over.
+        hold_grace: Duration = duration(30_000..=3_600_000).or(Duration::from_secs(120)),
         /// Signed receipts of calls that a budget counts: `off`; `on-request`: one is made when its
         /// caller asks for it; `all`: one is made for each call, within some seconds.
         receipts: ReceiptsMode = choice(&RECEIPTS).or(ReceiptsMode::OnRequest),
@@ -112,6 +128,12 @@ keys! {
         /// Most tokens of output of a call that names no cap, where a budget counts it. It is
         /// written into the call.
         default_output_cap: u64 = whole(1..=100_000_000).or(32_768),
+        /// Where a budget makes a call smaller so that it fits (`on_short: shrink`), its cap of output
+        /// is not lowered below this many tokens.
+        min_output_cap: u64 = whole(1..=100_000_000).or(256),
+        /// Whether a model is refused where hard budgets and prepaid accounts count money, after its
+        /// provider has billed more than a call was bounded to, until `tollkeep price ack`.
+        quarantine: bool = switch().or(true),
         /// Whether calls to OpenAI that a budget counts ask for the default service where they ask
         /// for none, so that a setting of the account can't make them dearer.
         pin_service: bool = switch().or(true),
@@ -144,12 +166,15 @@ keys! {
         window: Option<WindowText> = WindowKind.required(),
         /// Where days of a calendar begin, by its name in the IANA database. Default: UTC.
         timezone: Option<Zone> = zone().optional(),
-        /// `hard` refuses what does not fit, `observe` counts and warns only.
-        enforcement: Enforcement = choice(&ENFORCEMENTS).later(&["soft"]).or(Enforcement::Hard),
+        /// `hard` refuses what does not fit and is never overspent. `soft` refuses when a guess of
+        /// the call does not fit, so that it can be overspent by what is under way. `observe` counts and
+        /// warns only.
+        enforcement: Enforcement = choice(&ENFORCEMENTS).or(Enforcement::Hard),
         /// As `ledger.durability`, for this budget.
         durability: Option<Durability> = choice(&DURABILITIES).optional(),
-        /// What becomes of a call that does not fit: `refuse`.
-        _on_short as "on_short": () = choice(&[("refuse", ())]).later(&["shrink"]).or(()),
+        /// What becomes of a call that does not fit: `refuse`, or `shrink`: its cap of output is
+        /// lowered until it fits, but not below `budgets.min_output_cap`.
+        on_short: OnShort = choice(&SHORTS).or(OnShort::Refuse),
         /// Hundredths of the limit that are told of once a window, ascending.
         warn: Vec<u8> = list(percent()).or_empty(),
     }
@@ -225,6 +250,8 @@ impl BudgetsFile {
                 .required
                 .unwrap_or(checks.environment == Environment::Production),
             default_output_cap: self.default_output_cap,
+            min_output_cap: self.min_output_cap,
+            quarantine: self.quarantine,
             pin_service: self.pin_service,
             list: budgets,
         }
@@ -260,6 +287,7 @@ impl BudgetFile {
             limit: limit?,
             window: window?,
             enforcement: self.enforcement,
+            on_short: self.on_short,
             durability: self.durability.unwrap_or(ledger.durability),
             warn: self.warn,
         })
@@ -310,6 +338,7 @@ impl QuotaFile {
             limit,
             window: window.ok()?,
             enforcement: Enforcement::Hard,
+            on_short: OnShort::Refuse,
             durability: Durability::Lease,
             warn: Vec::new(),
         })

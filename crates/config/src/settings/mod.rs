@@ -7,6 +7,7 @@
 mod acme;
 mod anomaly;
 mod audit;
+mod audit_kept;
 mod auth;
 mod breaker;
 mod budget_scope;
@@ -23,6 +24,7 @@ mod llm;
 mod logging;
 mod maintenance;
 mod management;
+mod market;
 mod metrics;
 mod oidc;
 mod policy;
@@ -35,6 +37,7 @@ mod redis;
 mod retry;
 mod route;
 mod route_pattern;
+mod sale;
 mod server;
 mod server_cors;
 mod server_guard;
@@ -50,6 +53,9 @@ mod vault;
 pub use acme::{Acme, AcmeChallenge};
 pub use anomaly::{Anomaly, AnomalyAction};
 pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
+pub use audit_kept::{
+    Anchor, AnchorHook, AuditEvents, AuditFormat, AuditUserId, CheckpointEvery, Rotate,
+};
 pub use auth::Auth;
 pub use breaker::Breaker;
 pub use budget_scope::{BudgetScope, PairText, TokenName};
@@ -76,6 +82,7 @@ pub use redis::{Redis, RedisServer};
 pub use retry::Retry;
 pub use route::{Access, ContentCoding, RateBy, RateLimit, Route};
 pub use route_pattern::{Method, Methods, PathPattern, Segment};
+pub use sale::{Accept, Sale};
 pub use server::{
     AllowedHosts, ClientIp, ClientIpSource, Drain, Limits, SecurityHeaders, Server, Timeouts,
 };
@@ -92,13 +99,15 @@ pub use vault::{KekSetting, KekSource, KekUse, Vault};
 use self::trust_proxy::{TrustProxy, TrustProxyKind};
 use self::vault::VaultFile;
 use crate::check::Checks;
-use crate::field::{KindExt, named, plain_name, section};
-use crate::kind::{choice, maybe, path, switch, whole};
+use crate::field::{KindExt, listed, mapped, named, plain_name, section};
+use crate::kind::{choice, maybe, path, pay_to, switch, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tollkeep_payments::evm::Address;
+use tollkeep_payments::x402::Networks;
 use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::ip_list::covers_loopback;
 use tollkeep_types::tls::ClientCertNeed;
@@ -136,6 +145,8 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     /// Routes to plain upstreams, in the order of the file.
     pub routes: Vec<Route>,
+    /// The networks that payments name, with their short names.
+    pub networks: Networks,
     /// LLM providers, in the order of the file.
     pub providers: Vec<Provider>,
     /// Model names.
@@ -250,6 +261,12 @@ keys! {
         routes: Vec<(String, route::RouteFile)> = named(|_| Ok(())),
         /// LLM providers, by name.
         providers: Vec<(String, provider::ProviderFile)> = named(plain_name),
+        defaults: market::DefaultsFile = section(),
+        /// With what routes can be paid that don't say it themselves.
+        accepts: Vec<sale::AcceptFile> = listed(),
+        /// Who is paid, by network.
+        wallets: Vec<(String, Address)> = mapped(pay_to()),
+        payments: market::PaymentsFile = section(),
         models: Models = section(),
         llm: llm::LlmFile = section(),
         prices: Prices = section(),
@@ -271,7 +288,14 @@ impl Settings {
         let upstreams = upstream::check(file.upstreams, &egress, checks);
         let llm = file.llm.check(checks);
         let mut providers = provider::check(file.providers, &llm, &egress, checks);
-        let routes = route::check(file.routes, &upstreams, checks);
+        let market = market::MarketFile {
+            defaults: file.defaults,
+            payments: file.payments,
+            accepts: file.accepts,
+            wallets: file.wallets,
+        };
+        let market = market.check(checks);
+        let routes = route::check(file.routes, (&upstreams, &market), checks);
         if file.sandbox.upstream && !providers.iter().any(Provider::is_sandbox) {
             providers.extend(Provider::sandbox(&llm));
         }
@@ -293,7 +317,7 @@ impl Settings {
             store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,
-            audit: file.audit.check(&file.data_dir),
+            audit: file.audit.check(&file.data_dir, &egress, checks),
             data_dir: file.data_dir,
             auth_dir: file.auth_dir,
             server,
@@ -301,6 +325,7 @@ impl Settings {
             egress,
             upstreams,
             routes,
+            networks: market.networks,
             providers,
             models: file.models,
             llm: llm.settings,

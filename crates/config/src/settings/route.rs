@@ -1,12 +1,14 @@
 //! Routes to plain upstreams.
 
+use super::market::Market;
 use super::policy::PolicyFile;
 use super::route_pattern::{Methods, PathPattern};
+use super::sale::{Sale, SaleFile};
 use super::server_cors::origin;
 use super::{DAY_MS, GIB, MIB, Upstream};
 use crate::check::Checks;
 use crate::error::nearest;
-use crate::field::{KindExt, OnOrOff, section, section_or_off};
+use crate::field::{KindExt, OnOrOff, flat, section, section_or_off};
 use crate::kind::{bytes, choice, duration, list, network, switch, text, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -50,6 +52,8 @@ pub struct Route {
     pub policy: Option<Arc<CallPolicy>>,
     /// Bytes of a streamed answer, instead of the server's limit.
     pub response_stream_bytes_max: Option<u64>,
+    /// What its requests cost; `None` is nothing that callers without a token could pay.
+    pub sale: Option<Sale>,
 }
 
 impl Route {
@@ -66,6 +70,10 @@ pub enum Access {
     Token,
     /// Anybody.
     Free,
+    /// Who pays for the request.
+    Payment,
+    /// Who holds a live access token, or pays.
+    TokenOrPayment,
 }
 
 /// A content coding of request bodies (EDGE-37).
@@ -134,22 +142,40 @@ const BY: [(&str, RateBy); 4] = [
     ("global", RateBy::Global),
 ];
 
-const ACCESS: [(&str, Access); 2] = [("token", Access::Token), ("free", Access::Free)];
+const ACCESS: [(&str, Access); 4] = [
+    (Access::Token.name(), Access::Token),
+    (Access::Free.name(), Access::Free),
+    (Access::Payment.name(), Access::Payment),
+    (Access::TokenOrPayment.name(), Access::TokenOrPayment),
+];
+
+impl Access {
+    /// Its name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Free => "free",
+            Self::Payment => "payment",
+            Self::TokenOrPayment => "token_or_payment",
+        }
+    }
+}
 
 keys! {
     /// A route to a plain upstream.
     pub(crate) struct RouteFile {
         /// Name of its upstream.
         upstream: Option<String> = text().required(),
-        /// Who may call: `token`, holders of a live access token; `free`, anybody.
-        access: Access = choice(&ACCESS)
-            .later(&["payment", "token_or_payment"])
-            .or(Access::Token),
+        /// Who may call: `token`, holders of a live access token; `free`, anybody; `payment`, who
+        /// pays; `token_or_payment`. Default: `payment` where a request costs something, `free`
+        /// where its price is `"$0"`, `token` where it has none.
+        access: Option<Access> = choice(&ACCESS).optional(),
         /// Origins that calls must come from; one without `Origin` is refused too. Empty: any.
         allowed_origins: Vec<Origin> = list(origin()).or_empty(),
         /// The only addresses that may call; others get 403.
         allowed_ips: Option<Vec<IpNet>> = list(network()).optional(),
         rate_limit: OnOrOff<RateFile> = section_or_off(),
+        sale: SaleFile = flat(),
         request: RequestFile = section(),
         path: PathFile = section(),
         response: ResponseFile = section(),
@@ -225,13 +251,13 @@ const RESERVED_BELOW: &str = "/.well-known/tollkeep/";
 /// The routes that passed.
 pub(super) fn check(
     files: Vec<(String, RouteFile)>,
-    upstreams: &[Upstream],
+    (upstreams, market): (&[Upstream], &Market),
     checks: &mut Checks<'_>,
 ) -> Vec<Route> {
     let mut routes: Vec<(String, Route)> = Vec::new();
     for (name, file) in files {
         let path = KeyPath::of("routes").name(&name);
-        let Some(route) = file.check(&name, &path, upstreams, checks) else {
+        let Some(route) = file.check((&name, &path), (upstreams, market), checks) else {
             continue;
         };
         let twin = routes.iter().find(|(_, other)| {
@@ -248,9 +274,8 @@ pub(super) fn check(
 impl RouteFile {
     fn check(
         self,
-        name: &str,
-        path: &KeyPath,
-        upstreams: &[Upstream],
+        (name, path): (&str, &KeyPath),
+        (upstreams, market): (&[Upstream], &Market),
         checks: &mut Checks<'_>,
     ) -> Option<Route> {
         let (methods, pattern) = read_name(name)
@@ -274,14 +299,15 @@ impl RouteFile {
             check_streaming(&at, (upstream, policy.is_some()), checks);
             content_encodings = Vec::new();
         }
+        let (access, sale) = self.sale.check(self.access, path, market, checks);
         let rate = self
             .rate_limit
-            .read(self.access, &path.name("rate_limit"), checks);
+            .read(access, &path.name("rate_limit"), checks);
         Some(Route {
             methods,
             path: pattern,
             upstream,
-            access: self.access,
+            access,
             allowed_origins: self.allowed_origins,
             allowed_ips: self.allowed_ips.map(IpSet::new),
             rate,
@@ -293,6 +319,7 @@ impl RouteFile {
             allow_semicolon: self.path.allow_semicolon,
             policy,
             response_stream_bytes_max: self.response.stream_bytes_max,
+            sale,
         })
     }
 }
@@ -364,7 +391,10 @@ impl OnOrOff<RateFile> {
                 checks.error_at(path, problem);
                 None
             }
-            (Self::Absent | Self::Off, Access::Token) => None,
+            (
+                Self::Absent | Self::Off,
+                Access::Token | Access::Payment | Access::TokenOrPayment,
+            ) => None,
         }
     }
 }

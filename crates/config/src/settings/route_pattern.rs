@@ -1,5 +1,6 @@
 //! The name of a route: `METHOD /path`.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
 use tollkeep_types::path::{PathRules, canonicalize};
@@ -61,6 +62,25 @@ impl Methods {
                 some.iter().any(|method| others.contains(method))
             }
         }
+    }
+}
+
+impl Methods {
+    /// Orders routes of one path: HEAD follows GET, but not where it has a route of its own.
+    pub fn precedence(&self) -> impl Ord + use<> {
+        match self {
+            Self::Any => true,
+            Self::Listed(methods) => !methods.contains(&Method::Head),
+        }
+    }
+
+    /// Whether a method of this name is one of them; HEAD follows GET.
+    pub fn take(&self, method: &str) -> bool {
+        let has = |wanted: &str| match self {
+            Self::Any => Method::ALL.iter().any(|known| known.as_str() == wanted),
+            Self::Listed(methods) => methods.iter().any(|known| known.as_str() == wanted),
+        };
+        has(method) || (method == "HEAD" && has("GET"))
     }
 }
 
@@ -127,6 +147,50 @@ impl PathPattern {
             (Segment::Literal(_) | Segment::Param(_) | Segment::Rest, _) => false,
         };
         self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
+    }
+}
+
+impl PathPattern {
+    /// Orders patterns, the most specific first: literal beats `:name` beats `*`, segment by
+    /// segment from the left.
+    pub fn precedence(&self) -> impl Ord + use<> {
+        let rank = |segment: &Segment| match segment {
+            Segment::Literal(_) => 0,
+            Segment::Param(_) => 1,
+            Segment::Rest => 2,
+        };
+        let ranks: Vec<u8> = self.0.iter().map(rank).collect();
+        (ranks, Reverse(self.0.len()))
+    }
+
+    /// Whether a canonical path fits.
+    pub fn fits(&self, path: &str) -> bool {
+        let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
+        for wanted in &self.0 {
+            match (wanted, segments.next()) {
+                (Segment::Rest, _) => return true,
+                (Segment::Literal(literal), Some(segment)) if **literal == *segment => {}
+                (Segment::Param(_), Some(segment)) if !segment.is_empty() => {}
+                (Segment::Literal(_) | Segment::Param(_), _) => return false,
+            }
+        }
+        segments.next().is_none()
+    }
+
+    /// What stands in a path that fits, by the names of the pattern; `*` is called `rest`.
+    pub fn params<'p>(&'p self, path: &'p str) -> Vec<(&'p str, &'p str)> {
+        let mut params = Vec::new();
+        let mut left = path.strip_prefix('/').unwrap_or(path);
+        for wanted in &self.0 {
+            let (segment, behind) = left.split_once('/').unwrap_or((left, ""));
+            match wanted {
+                Segment::Literal(_) => {}
+                Segment::Param(name) => params.push((&**name, segment)),
+                Segment::Rest => params.push(("rest", left)),
+            }
+            left = behind;
+        }
+        params
     }
 }
 
@@ -241,6 +305,38 @@ mod tests {
         for text in ["/a/../b", "/a b", "/a\\b", "/%00", "/ä"] {
             assert!(text.parse::<PathPattern>().is_err(), "{text}");
         }
+    }
+
+    // PAY-11
+    #[test]
+    fn what_stands_in_a_path_has_the_names_of_the_pattern() {
+        for (pattern, path, want) in [
+            ("/items/:id", "/items/7", vec![("id", "7")]),
+            (
+                "/items/:id/x/:y",
+                "/items/7/x/%2F",
+                vec![("id", "7"), ("y", "%2F")],
+            ),
+            ("/files/*", "/files/a/b", vec![("rest", "a/b")]),
+            ("/files/*", "/files/", vec![("rest", "")]),
+            ("/files/*", "/files", vec![("rest", "")]),
+            ("/:a/*", "/x/y/", vec![("a", "x"), ("rest", "y/")]),
+            ("/plain", "/plain", vec![]),
+        ] {
+            let pattern: PathPattern = pattern.parse().unwrap();
+            assert!(pattern.fits(path), "{pattern} {path}");
+            assert_eq!(pattern.params(path), want, "{pattern} {path}");
+        }
+    }
+
+    // PAY-12
+    #[test]
+    fn head_follows_get_unless_it_has_a_route_of_its_own() {
+        let methods = |text: &str| text.parse::<Methods>().unwrap();
+        assert!(methods("GET").take("HEAD"));
+        assert!(!methods("POST").take("HEAD"));
+        assert!(methods("HEAD").precedence() < methods("GET").precedence());
+        assert!(methods("ANY").take("PATCH") && !methods("ANY").take("TRACE"));
     }
 
     #[test]

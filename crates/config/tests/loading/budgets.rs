@@ -5,7 +5,7 @@ use tollkeep_config::settings::{
     BudgetScope, BudgetSetting, CredentialTenant, Environment, TokenName,
 };
 use tollkeep_ledger::amount::{Amount, Measure};
-use tollkeep_ledger::budget::Durability;
+use tollkeep_ledger::budget::{Durability, OnShort};
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::{Period, Window, Zone};
 
@@ -48,6 +48,7 @@ fn the_budget_of_the_guide_is_read_as_it_is_meant() {
         limit: Amount::new(100_000_000_000).unwrap(),
         window: calendar(Period::Day, "Europe/Berlin"),
         enforcement: Enforcement::Hard,
+        on_short: OnShort::Refuse,
         durability: Durability::Lease,
         warn: vec![50, 80, 100],
     };
@@ -187,17 +188,12 @@ fn what_no_budget_can_be_is_told_with_its_place() {
             "only windows of a calendar",
         ),
         (
-            "soft",
-            budget("enforcement: soft"),
+            "neither kept nor told of",
+            budget("enforcement: never"),
             "enforcement",
-            "not supported yet",
+            "hard",
         ),
-        (
-            "shrink",
-            budget("on_short: shrink"),
-            "on_short",
-            "not supported yet",
-        ),
+        ("wider", budget("on_short: widen"), "on_short", "shrink"),
         (
             "count of money",
             budget("count: output"),
@@ -299,10 +295,12 @@ fn what_all_budgets_have_in_common_stands_beside_them() {
     assert!(!budgets.required && budgets.list.is_empty());
     assert_eq!(settings.environment, Environment::Development);
     let settings = Case::yaml(
-        "ledger: {durability: strict, flush_ms: 0}\n\
+        "ledger: {durability: strict, flush_ms: 0, hold_grace: 45s}\n\
          budgets: {required: true, default_output_cap: 100, pin_service: false, \
+         min_output_cap: 64, quarantine: false, \
          list: [{name: a, limit: 0, unit: requests, window: day}, \
-         {name: b, limit: 0, unit: requests, window: day, durability: lease, enforcement: observe}]}\n",
+         {name: b, limit: 0, unit: requests, window: day, durability: lease, enforcement: observe}, \
+         {name: c, limit: 0, unit: requests, window: day, enforcement: soft, on_short: shrink}]}\n",
     )
     .settings();
     let budgets = &settings.budgets;
@@ -311,14 +309,17 @@ fn what_all_budgets_have_in_common_stands_beside_them() {
         (budgets.default_output_cap, budgets.pin_service),
         (100, false)
     );
+    assert_eq!((budgets.min_output_cap, budgets.quarantine), (64, false));
+    assert_eq!(settings.ledger.hold_grace.as_secs(), 45);
     let kept: Vec<_> = budgets
         .list
         .iter()
-        .map(|one| (one.durability, one.enforcement))
+        .map(|one| (one.durability, one.enforcement, one.on_short))
         .collect();
     let want = [
-        (Durability::Strict, Enforcement::Hard),
-        (Durability::Lease, Enforcement::Soft),
+        (Durability::Strict, Enforcement::Hard, OnShort::Refuse),
+        (Durability::Lease, Enforcement::Observe, OnShort::Refuse),
+        (Durability::Strict, Enforcement::Soft, OnShort::Shrink),
     ];
     assert_eq!(kept, want);
 }

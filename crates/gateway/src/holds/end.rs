@@ -55,6 +55,10 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
         model_requested: llm
             .and_then(|llm| name(&llm.model_asked))
             .unwrap_or_default(),
+        model_priced: llm
+            .and_then(|llm| llm.model_sent.as_deref().or(llm.model_asked.as_deref()))
+            .unwrap_or_default()
+            .to_owned(),
         model_served: llm.and_then(|llm| name(&llm.model_served)),
         lines: told.and_then(|told| told.report.lines().cloned()),
         // The end of the hold says it.
@@ -87,6 +91,7 @@ fn end(
     let State::Committed(committed) = hold.state else {
         return;
     };
+    // Nothing more than that it was made.
     let counts_requests_alone = quote.charge.tokens.is_zero() && !quote.is_priced;
     let (lines, quality) = match report {
         Some(UsageReport::Released) => return committed.release(NotBilled::Refused),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::budget::Budget;
-use tollkeep_ledger::hold::{Ended, Outbox, Outcome};
-use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice, Refused};
+use tollkeep_ledger::hold::{Ended, Outbox, Outcome, Sure};
+use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, HOLD_TTL_MS, Keeper, Notice, Refused};
 use tollkeep_ledger::row::Quality;
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{NoAnswer, Reply};
@@ -55,10 +55,12 @@ pub enum Money<'a> {
         /// What was left.
         rest: Amount,
     },
-    /// An upstream billed more than it was asked for at most.
+    /// An upstream billed more than it was asked for at most, or than was guessed.
     Overrun {
         /// The hold.
         hold: HoldId,
+        /// Which of the two.
+        sure: Sure,
         /// Its call, where more is known of it.
         record: Option<&'a CallRecord>,
     },
@@ -94,6 +96,8 @@ pub struct HoldsParts {
     pub boot: u64,
     /// The budgets in force.
     pub budgets: Vec<Budget>,
+    /// How long a hold in the store is there without being renewed.
+    pub hold_grace: Duration,
     /// How long ends wait for others to be written with.
     pub flush: Duration,
     /// Told what operators should know.
@@ -140,7 +144,8 @@ impl HoldsKeeper {
         let outbox = Arc::clone(&parts.holds.outbox) as Arc<dyn Outbox>;
         let budgets: Vec<_> = parts.budgets.iter().cloned().map(Arc::new).collect();
         let mut this = Self {
-            keeper: Keeper::new(parts.replica, parts.boot, outbox, parts.budgets),
+            keeper: Keeper::new(parts.replica, parts.boot, outbox, parts.budgets)
+                .holding_for(u64::try_from(parts.hold_grace.as_millis()).unwrap_or(HOLD_TTL_MS)),
             holds: parts.holds,
             clock: parts.clock,
             on_money: parts.on_money,
@@ -292,9 +297,9 @@ impl HoldsKeeper {
                 let budget = key.budget;
                 (self.on_money)(&Money::Threshold { budget, percent });
             }
-            Notice::Overrun { hold } => {
+            Notice::Overrun { hold, sure } => {
                 let record = self.records.get(&hold).map(|record| &**record);
-                (self.on_money)(&Money::Overrun { hold, record });
+                (self.on_money)(&Money::Overrun { hold, sure, record });
             }
             Notice::Broken { hold } => (self.on_money)(&Money::Broken { hold }),
         }

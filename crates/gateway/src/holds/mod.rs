@@ -4,26 +4,31 @@
 //! Most calls take from slices that this replica has in hand: one atomic number each. What slices
 //! can't bear is asked of the [`keeper`], which has the store's word.
 
+mod again;
 mod alone;
 mod end;
 mod inbox;
 mod keeper;
+mod paying;
 mod quote;
 mod take;
 
 pub use keeper::{End, HoldsKeeper, HoldsParts, Money, OnMoney};
 pub use quote::BoundOptions;
 
+pub(crate) use again::Again;
 pub(crate) use alone::Drained;
 pub(crate) use take::{Aside, CallHold};
 
 use arc_swap::ArcSwap;
 use inbox::Inbox;
+use paying::Paying;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::Outbox;
+use tollkeep_ledger::prepaid::Prepaid;
 use tollkeep_ledger::slice::Slice;
 use tollkeep_types::{BudgetId, TenantId};
 
@@ -34,6 +39,7 @@ const OPEN_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct Holds {
     present: ArcSwap<Present>,
+    paying: ArcSwap<Paying>,
     inbox: Arc<Inbox>,
     outbox: Arc<dyn Outbox>,
     /// Ends that are not in the store yet, as the keeper counts them.
@@ -83,6 +89,7 @@ impl Default for Holds {
         let inbox = Arc::<Inbox>::default();
         Self {
             present: ArcSwap::default(),
+            paying: ArcSwap::default(),
             outbox: Arc::clone(&inbox) as Arc<dyn Outbox>,
             inbox,
             unwritten: AtomicUsize::new(0),
@@ -102,6 +109,11 @@ impl Holds {
         self.present.compare_and_swap(&shown, Arc::new(fresh));
     }
 
+    /// Other prepaid accounts are open.
+    pub fn set_accounts(&self, open: &[Prepaid]) {
+        self.paying.store(Arc::new(Paying::new(open)));
+    }
+
     /// Somebody else wants the slices of this budget back, or changed it.
     pub fn recall(&self, budget: BudgetId) {
         self.inbox.put(inbox::Message::Recall(budget));
@@ -118,7 +130,8 @@ impl Holds {
     /// Whether any call of a tenant may be counted.
     fn counts(&self, tenant: TenantId) -> bool {
         let present = self.present.load();
-        !present.of.is_empty() && present.of.contains_key(&tenant)
+        (!present.of.is_empty() && present.of.contains_key(&tenant))
+            || self.paying.load().counts(tenant)
     }
 
     fn is_full(&self) -> bool {

@@ -4,17 +4,25 @@ use crate::refusal::Refusal;
 use tollkeep_config::settings::Budgets;
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::bound::{Bound, NotBounded, Options, bound};
-use tollkeep_ledger::price::{Book, Provider};
+use tollkeep_ledger::decide::largest_fitting;
+use tollkeep_ledger::hold::Sure;
+use tollkeep_ledger::price::{Book, Cost, Provider};
 use tollkeep_llm::Surface;
 use tollkeep_llm::demand::{self, Form};
 use tollkeep_types::WallMillis;
+use tollkeep_types::demand::{CapForm, Demand};
 use tollkeep_types::money::NanoUsd;
+use tollkeep_types::usage::{Class, Lines, Usage};
 
 /// What the settings say about bounds.
 #[derive(Clone, Debug, Default)]
 pub struct BoundOptions {
     /// Caps, and whether the service is written into calls.
     pub options: Options,
+    /// Below this cap no call is made smaller.
+    pub min_output_cap: u64,
+    /// Whether models are refused whose provider billed more than a bound.
+    pub quarantine: bool,
 }
 
 impl BoundOptions {
@@ -25,9 +33,14 @@ impl BoundOptions {
                 default_output_cap: budgets.default_output_cap,
                 pin_service: budgets.pin_service,
             },
+            min_output_cap: budgets.min_output_cap,
+            quarantine: budgets.quarantine,
         }
     }
 }
+
+/// Most output that a guess reckons with.
+const GUESSED_OUTPUT_MAX: u64 = 4_096;
 
 /// A call to be quoted.
 pub(super) struct Quoting<'a> {
@@ -42,6 +55,8 @@ pub(super) struct Quoting<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quote {
     pub(super) charge: Charge,
+    /// Whether it can't be more.
+    pub(super) sure: Sure,
     pub(super) input_tokens: u64,
     /// The cap of output to write into the body.
     pub(super) cap: Option<u64>,
@@ -60,6 +75,7 @@ impl Quote {
                 requests: ONE,
                 ..Charge::NOTHING
             },
+            sure: Sure::Bound,
             input_tokens: 0,
             cap: None,
             pins_service: false,
@@ -74,6 +90,33 @@ pub(super) const ONE: Amount = match Amount::new(1) {
     None => Amount::ZERO,
 };
 
+/// What is counted of a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    costs: bool,
+    tokens: bool,
+}
+
+impl Counted {
+    pub(super) fn of(measures: impl Iterator<Item = Measure>) -> Self {
+        let mut counted = Self::default();
+        for measure in measures {
+            match measure {
+                Measure::Cost => counted.costs = true,
+                Measure::Tokens | Measure::OutputTokens | Measure::BillableTokens => {
+                    counted.tokens = true;
+                }
+                Measure::Requests => {}
+            }
+        }
+        counted
+    }
+
+    pub(super) const fn is_money(self) -> bool {
+        self.costs
+    }
+}
+
 impl Quoting<'_> {
     /// The quote of the call, for budgets of these measures.
     ///
@@ -82,20 +125,113 @@ impl Quoting<'_> {
     pub(super) fn quote(
         &self,
         book: &Book,
-        measures: impl Iterator<Item = Measure>,
+        counted: Counted,
         settings: &BoundOptions,
     ) -> Result<Quote, Refusal> {
-        let (mut costs, mut tokens) = (false, false);
-        for measure in measures {
-            match measure {
-                Measure::Cost => costs = true,
-                Measure::Tokens | Measure::OutputTokens | Measure::BillableTokens => tokens = true,
-                Measure::Requests => {}
-            }
+        match self.form(counted) {
+            Some(form) => self.bounded(book, counted, settings, &demand::read(form, self.body)),
+            None => Ok(Quote::one_request()),
         }
-        let Some(form) = Form::of(self.surface).filter(|_| costs || tokens) else {
-            return Ok(Quote::one_request());
+    }
+
+    fn form(&self, counted: Counted) -> Option<Form> {
+        Form::of(self.surface).filter(|_| counted.costs || counted.tokens)
+    }
+
+    /// The same call with the largest cap that leaves it within what is left of this measure.
+    pub(super) fn smaller(
+        &self,
+        book: &Book,
+        counted: Counted,
+        settings: &BoundOptions,
+        (quote, measure, left): (&Quote, Measure, Amount),
+    ) -> Option<Quote> {
+        let demand = demand::read(self.form(counted)?, self.body);
+        let with = |cap| {
+            let mut settings = settings.clone();
+            settings.options.max_output_tokens = Some(cap);
+            let quote = self.bounded(book, counted, &settings, &demand).ok()?;
+            Some(quote).filter(|quote| quote.charge.of(measure) <= left)
         };
+        let most = quote.cap?.saturating_sub(1);
+        let least = settings.min_output_cap;
+        with(largest_fitting(least, most, |cap| with(cap).is_some())?)
+    }
+
+    /// What the call is likely to use, for budgets that no hard limit holds to more.
+    ///
+    /// # Errors
+    /// 400 where its model has no price and money is counted.
+    pub(super) fn guess(
+        &self,
+        book: &Book,
+        counted: Counted,
+        settings: &BoundOptions,
+    ) -> Result<Quote, Refusal> {
+        let Some(form) = self.form(counted) else {
+            return Ok(Quote {
+                sure: Sure::Guess,
+                ..Quote::one_request()
+            });
+        };
+        let demand = demand::read(form, self.body);
+        let input = u64::try_from(self.body.len())
+            .unwrap_or(u64::MAX)
+            .div_ceil(4);
+        let output = match demand.cap_form {
+            CapForm::NoOutput => 0,
+            CapForm::Chat | CapForm::MaxTokens | CapForm::Responses | CapForm::Gemini => {
+                let cap = demand.cap.unwrap_or(settings.options.default_output_cap);
+                cap.min(GUESSED_OUTPUT_MAX)
+            }
+        };
+        let mut usage = Usage::default();
+        usage.set(Class::InText, input);
+        usage.set(Class::OutText, output);
+        let of = Cost {
+            provider: self.provider,
+            asked: self.model,
+            served: None,
+            at: self.at,
+        };
+        let price = match counted.costs {
+            true => Some(
+                of.of(book, &Lines::from(usage))
+                    .map_err(|_| not_priced(self.model))?,
+            ),
+            false => None,
+        };
+        let tokens = input
+            .checked_add(output)
+            .and_then(amount)
+            .ok_or_else(too_large)?;
+        Ok(Quote {
+            charge: Charge {
+                cost: price
+                    .map_or(Some(Amount::ZERO), cost)
+                    .ok_or_else(too_large)?,
+                tokens,
+                output_tokens: amount(output).ok_or_else(too_large)?,
+                billable_tokens: tokens,
+                requests: ONE,
+            },
+            sure: Sure::Guess,
+            input_tokens: input,
+            cap: None,
+            pins_service: false,
+            is_priced: counted.costs,
+            is_billed_to_its_end: false,
+        })
+    }
+
+    fn bounded(
+        &self,
+        book: &Book,
+        counted: Counted,
+        settings: &BoundOptions,
+        demand: &Demand,
+    ) -> Result<Quote, Refusal> {
+        let costs = counted.costs;
         let found = match book.find(self.provider, self.model, self.at) {
             Ok(found) => found,
             // Tokens are bounded by what the request says, whatever they cost.
@@ -107,10 +243,10 @@ impl Quoting<'_> {
             pin_service: pins_service || !has_services(self.provider.kind),
             ..settings.options
         };
-        let demand = demand::read(form, self.body);
-        let bound = bound(&demand, found, &options).map_err(|refused| of(refused, self.model))?;
+        let bound = bound(demand, found, &options).map_err(|refused| of(refused, self.model))?;
         Ok(Quote {
             charge: charge(&bound, costs).ok_or_else(too_large)?,
+            sure: Sure::Bound,
             input_tokens: bound.input_tokens,
             cap: bound.cap.map(|cap| cap.tokens),
             pins_service,

@@ -1,7 +1,8 @@
 //! Taking a call's bound aside, before the call goes out.
 
 use super::inbox::Message;
-use super::quote::{Quote, Quoting, not_boundable};
+use super::paying::Accounts;
+use super::quote::{Counted, Quote, Quoting, not_boundable};
 use super::{Holds, Pot};
 use crate::credentials::Picked;
 use crate::lifecycle::{Exchange, Stop};
@@ -14,15 +15,17 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tollkeep_http1::Framing;
 use tollkeep_ledger::amount::Charge;
-use tollkeep_ledger::budget::{Budget, CallFacts, MATCHING_MAX, Scope};
-use tollkeep_ledger::hold::{Committed, Held, take};
+use tollkeep_ledger::budget::{Budget, CallFacts, MATCHING_MAX, OnShort, Scope};
+use tollkeep_ledger::hold::{Committed, Held, Sure, take};
 use tollkeep_ledger::keeper::{Ask, Refused};
+use tollkeep_ledger::prepaid::Prepaid;
 use tollkeep_ledger::price::{Book, Provider};
-use tollkeep_ledger::row;
+use tollkeep_ledger::row::{self, Enforcement};
 use tollkeep_ledger::slice::Slice;
 use tollkeep_llm::Surface;
 use tollkeep_llm::asks::{self, BoundFault, Bounds};
 use tollkeep_net::Raced;
+use tollkeep_store::Quarantine;
 use tollkeep_types::{CredentialId, HoldId, ProjectId, TenantId, WallMillis};
 
 /// How long a call waits for the keeper's answer: a recall takes 750 ms of it.
@@ -30,9 +33,57 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Where the service is named, and as what.
 const SERVICE: &str = "default";
 
-/// Whether the budget refuses what does not fit.
-fn is_kept(pot: &Pot) -> bool {
-    pot.budget.enforcement == row::Enforcement::Hard
+/// How often a call is made smaller until it fits.
+const SHRINKS_MAX: u32 = 8;
+
+/// Whether the budget refuses nothing.
+fn only_looks(pot: &Pot) -> bool {
+    pot.budget.enforcement == Enforcement::Observe
+}
+
+/// Budgets that count a call.
+type Pots = SmallVec<[Pot; 5]>;
+
+/// What a call is taken from.
+struct Wanted {
+    pots: Pots,
+    accounts: Accounts,
+}
+
+impl Wanted {
+    fn is_empty(&self) -> bool {
+        self.pots.is_empty() && self.accounts.is_empty()
+    }
+
+    /// Whether something must not be overspent by any means.
+    fn is_hard(&self) -> bool {
+        let mut pots = self.pots.iter();
+        !self.accounts.is_empty() || pots.any(|pot| pot.budget.enforcement == Enforcement::Hard)
+    }
+
+    /// A guess is enough for budgets that keep their limit roughly.
+    fn sure(&self) -> Sure {
+        let mut pots = self.pots.iter();
+        let soft = pots.any(|pot| pot.budget.enforcement == Enforcement::Soft);
+        if soft && !self.is_hard() {
+            Sure::Guess
+        } else {
+            Sure::Bound
+        }
+    }
+
+    fn counted(&self) -> Counted {
+        let pots = self.pots.iter().map(|pot| pot.budget.measure);
+        Counted::of(pots.chain(self.accounts.iter().map(Prepaid::measure)))
+    }
+
+    /// Leaves out what counts nothing of a call.
+    fn leave_out_nothing(&mut self, charge: &Charge) {
+        self.pots
+            .retain(|pot| !charge.of(pot.budget.measure).is_zero());
+        self.accounts
+            .retain(|it| !charge.of(it.measure()).is_zero());
+    }
 }
 
 /// What a keeper answers.
@@ -125,41 +176,50 @@ impl Exchange<'_> {
         })
     }
 
-    /// Takes the bound of the call aside from all budgets that count it, or from none.
+    /// Takes the bound of the call aside from all budgets and prepaid accounts that count it, or from
+    /// none.
     ///
     /// # Errors
     /// 402 where it does not fit, 400 where nothing bounds it, 503 while nobody knows.
     pub(crate) async fn take_aside(&mut self, aside: Aside<'_>) -> Result<(), Stop> {
-        let mut pots = self.pots(&aside)?;
-        if pots.is_empty() {
+        let (pots, accounts) = self.pots(&aside)?;
+        if pots.is_empty() && accounts.is_empty() {
             return Ok(());
         }
         let holds = Arc::clone(&self.worker.shared.holds);
         if holds.is_full() {
             return Err(Refusal::Overloaded("ends of calls wait to be written").into());
         }
-        let (quote, book) = match self.quote(&aside, &pots) {
-            // What only looks refuses nothing: it does not see what can't be bounded.
-            Err(_) if pots.iter().any(|pot| !is_kept(pot)) => {
-                pots.retain(|pot| is_kept(pot));
-                if pots.is_empty() {
-                    return Ok(());
-                }
-                self.quote(&aside, &pots)?
-            }
-            quoted => quoted?,
-        };
-        let charge = quote.charge;
-        let pots: SmallVec<[Pot; 5]> = pots
-            .into_iter()
-            .filter(|pot| !charge.of(pot.budget.measure).is_zero())
-            .collect();
-        if pots.is_empty() {
+        let book = self.worker.shared.prices.load_full();
+        let Some((mut quote, mut wanted)) = self.quoted(&aside, &book, (pots, accounts))? else {
             return Ok(());
-        }
-        let held = match self.take_from_slices(&holds, charge, &pots) {
-            Some(held) => held,
-            None => self.ask_keeper(&holds, charge, &pots).await?,
+        };
+        let mut asked = 0;
+        let held = loop {
+            wanted.leave_out_nothing(&quote.charge);
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let taken = match wanted.accounts.is_empty() {
+                true => self.take_from_slices(&holds, &quote, &wanted.pots),
+                // What was paid is held in the store.
+                false => None,
+            };
+            if let Some(held) = taken {
+                break held;
+            }
+            let id = self.next_hold_id(asked);
+            match self.ask_keeper(&holds, (id, &quote), &wanted).await? {
+                Ok(held) => break held,
+                Err(refused) => {
+                    let smaller = self.smaller(&aside, &book, (&quote, refused), &wanted);
+                    quote = match smaller.filter(|_| asked < SHRINKS_MAX) {
+                        Some(smaller) => smaller,
+                        None => return Err(self.refusal_of(refused, &wanted.pots).into()),
+                    };
+                }
+            }
+            asked += 1;
         };
         if let Some(llm) = aside.llm {
             self.write_bounds(llm, &quote)?;
@@ -175,13 +235,11 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// The budgets that count the call.
-    fn pots(&self, aside: &Aside<'_>) -> Result<SmallVec<[Pot; 5]>, Refusal> {
+    /// The budgets and prepaid accounts that count the call.
+    fn pots(&self, aside: &Aside<'_>) -> Result<(Pots, Accounts), Refusal> {
         let tenant = self.payer();
         let present = self.worker.shared.holds.present.load();
-        let Some(pots) = present.of.get(&tenant) else {
-            return Ok(SmallVec::new());
-        };
+        let paying = self.worker.shared.holds.paying.load();
         let token = self.work.facts.token.as_ref();
         let call = CallFacts {
             tenant,
@@ -193,22 +251,70 @@ impl Exchange<'_> {
             credential: aside.credential,
             model: aside.model,
         };
-        let counting = pots.iter().filter(|pot| pot.budget.counts(&call));
-        let counting: SmallVec<[Pot; 5]> = counting.cloned().collect();
+        let pots = present.of.get(&tenant).into_iter().flatten();
+        let counting: Pots = pots
+            .filter(|pot| pot.budget.counts(&call))
+            .cloned()
+            .collect();
         if counting.len() > MATCHING_MAX {
             let why = format!("more than {MATCHING_MAX} budgets count it");
             return Err(not_boundable(&why));
         }
-        Ok(counting)
+        Ok((counting, paying.of(&call)))
     }
 
-    fn quote(&self, aside: &Aside<'_>, pots: &[Pot]) -> Result<(Quote, Arc<Book>), Refusal> {
-        let book = self.worker.shared.prices.load_full();
-        let Some(llm) = aside.llm else {
-            return Ok((Quote::one_request(), book));
+    /// What the call may cost, and what it is taken from: nothing if that only looks and does not
+    /// see what can't be bounded.
+    fn quoted(
+        &self,
+        aside: &Aside<'_>,
+        book: &Book,
+        (pots, accounts): (Pots, Accounts),
+    ) -> Result<Option<(Quote, Wanted)>, Refusal> {
+        let mut wanted = Wanted { pots, accounts };
+        match self.quote(aside, book, &wanted) {
+            // What only looks refuses nothing.
+            Err(_) if wanted.pots.iter().any(only_looks) => {
+                wanted.pots.retain(|pot| !only_looks(pot));
+                if wanted.is_empty() {
+                    return Ok(None);
+                }
+                let quote = self.quote(aside, book, &wanted)?;
+                Ok(Some((quote, wanted)))
+            }
+            quoted => quoted.map(|quote| Some((quote, wanted))),
+        }
+    }
+
+    fn quote(&self, aside: &Aside<'_>, book: &Book, wanted: &Wanted) -> Result<Quote, Refusal> {
+        let sure = wanted.sure();
+        let Some(quoting) = self.quoting(aside) else {
+            return Ok(Quote {
+                sure,
+                ..Quote::one_request()
+            });
         };
-        let target = aside.target;
-        let quoting = Quoting {
+        let (counted, settings) = (wanted.counted(), &self.plan.llm.bounds);
+        if sure == Sure::Guess {
+            return quoting.guess(book, counted, settings);
+        }
+        if wanted.is_hard() && counted.is_money() && settings.quarantine {
+            let quarantined = self.worker.shared.store.quarantines();
+            let is_it =
+                |one: &Quarantine| one.model == aside.model && one.provider == *aside.target.name;
+            if quarantined.iter().any(is_it) {
+                return Err(not_boundable(
+                    "its provider has billed more than a call was bounded to, and nobody has looked after that yet",
+                ));
+            }
+        }
+        quoting.quote(book, counted, settings)
+    }
+
+    /// The call, if it is one of a model.
+    fn quoting<'a>(&'a self, aside: &Aside<'a>) -> Option<Quoting<'a>> {
+        let (llm, target) = (aside.llm?, aside.target);
+        Some(Quoting {
             provider: Provider {
                 name: &target.name,
                 kind: target.kind_name(),
@@ -218,18 +324,38 @@ impl Exchange<'_> {
             surface: llm.surface,
             body: self.body(),
             at: self.work.facts.at,
+        })
+    }
+
+    /// The call with a smaller cap, if the budget that is short wants that and it fits then.
+    fn smaller(
+        &self,
+        aside: &Aside<'_>,
+        book: &Book,
+        (quote, refused): (&Quote, Refused),
+        wanted: &Wanted,
+    ) -> Option<Quote> {
+        let Refused::Short(row::Pot::Window(key), left) = refused else {
+            return None;
         };
-        let measures = pots.iter().map(|pot| pot.budget.measure);
-        let quote = quoting.quote(&book, measures, &self.plan.llm.bounds)?;
-        Ok((quote, book))
+        let mut pots = wanted.pots.iter();
+        let pot = pots.find(|pot| pot.budget.id == key.budget)?;
+        if pot.budget.on_short != OnShort::Shrink {
+            return None;
+        }
+        let settings = &self.plan.llm.bounds;
+        let room = (quote, pot.budget.measure, left);
+        self.quoting(aside)?
+            .smaller(book, wanted.counted(), settings, room)
     }
 
     /// HOT. Takes from the slices in hand, if there is one of each budget and all can bear it.
-    fn take_from_slices(&self, holds: &Holds, charge: Charge, pots: &[Pot]) -> Option<Held> {
+    fn take_from_slices(&self, holds: &Holds, quote: &Quote, pots: &[Pot]) -> Option<Held> {
         let slices: Option<SmallVec<[Arc<Slice>; 5]>> =
             pots.iter().map(|pot| pot.slice.clone()).collect();
         let now = self.worker.shared.clock.mono();
-        let taken = take(self.hold_id(), charge, &slices?, now, &holds.outbox).ok()?;
+        let bound = (quote.charge, quote.sure);
+        let taken = take(self.hold_id(), bound, &slices?, now, &holds.outbox).ok()?;
         if taken.low {
             for pot in pots {
                 holds.inbox.put(Message::Low(pot.budget.id));
@@ -242,36 +368,39 @@ impl Exchange<'_> {
     async fn ask_keeper(
         &mut self,
         holds: &Holds,
-        charge: Charge,
-        pots: &[Pot],
-    ) -> Result<Held, Stop> {
+        (hold, quote): (HoldId, &Quote),
+        wanted: &Wanted,
+    ) -> Result<Granted, Stop> {
         let (tell, told) = oneshot::channel();
+        let accounts = wanted.accounts.iter();
         let ask = Ask {
-            hold: self.hold_id(),
-            bound: charge,
-            budgets: pots.iter().map(|pot| pot.budget.id).collect(),
-            account: None,
+            hold,
+            bound: quote.charge,
+            sure: quote.sure,
+            budgets: wanted.pots.iter().map(|pot| pot.budget.id).collect(),
+            accounts: accounts.map(|it| (it.id, it.measure())).collect(),
             confirm: false,
         };
         holds.inbox.put(Message::Ask(ask, tell));
         self.conn.slot().set(ANSWER_MAX);
-        let refused = match self.conn.race(Box::pin(told)).await {
-            Raced::Gone => return Err(Stop::CallerGone),
-            Raced::Late if self.is_revoked() => return Err(Refusal::AccessRevoked.into()),
-            Raced::Done(Ok(Ok(held))) => return Ok(held),
-            Raced::Late | Raced::Done(Err(_)) => return Err(Refusal::LedgerUnavailable.into()),
-            Raced::Done(Ok(Err(refused))) => refused,
-        };
-        Err(match refused {
-            Refused::Short(row::Pot::Window(key)) => {
+        match self.conn.race(Box::pin(told)).await {
+            Raced::Gone => Err(Stop::CallerGone),
+            Raced::Late if self.is_revoked() => Err(Refusal::AccessRevoked.into()),
+            Raced::Done(Ok(granted)) => Ok(granted),
+            Raced::Late | Raced::Done(Err(_)) => Err(Refusal::LedgerUnavailable.into()),
+        }
+    }
+
+    fn refusal_of(&self, refused: Refused, pots: &[Pot]) -> Refusal {
+        match refused {
+            Refused::Short(row::Pot::Window(key), _) => {
                 let pot = pots.iter().find(|pot| pot.budget.id == key.budget);
                 let reset = pot.and_then(|pot| pot.budget.window.end_of(key.start));
                 self.exhausted(pot.map(|pot| &*pot.budget), reset)
             }
-            Refused::Short(row::Pot::Account(_)) => self.exhausted(None, None),
+            Refused::Short(row::Pot::Account(_), _) => self.exhausted(None, None),
             Refused::TooLate | Refused::Closed => Refusal::LedgerUnavailable,
         }
-        .into())
     }
 
     /// A provider that has used up what it may is left alone, as if its own limit were reached
@@ -294,7 +423,12 @@ impl Exchange<'_> {
 
     /// One for each attempt: the first has the bytes of the request's own id.
     fn hold_id(&self) -> HoldId {
-        if self.work.facts.attempts == 0 {
+        self.next_hold_id(0)
+    }
+
+    /// One for each time that the keeper is asked: what was refused under an id is over.
+    fn next_hold_id(&self, asked: u32) -> HoldId {
+        if self.work.facts.attempts == 0 && asked == 0 {
             return HoldId::from_bytes(*self.work.facts.id.bytes());
         }
         HoldId::from_bytes(*self.worker.request_id(self.work.facts.at.0).bytes())
@@ -305,7 +439,9 @@ impl Exchange<'_> {
     fn write_bounds(&mut self, llm: &LlmCall, quote: &Quote) -> Result<(), Refusal> {
         // A stream that does not tell its usage is charged by an estimate, which is never in favour of
         // its caller.
-        let asks_for_usage = llm.stream && llm.surface == Surface::Chat && quote.cap.is_some();
+        let counts_usage =
+            quote.cap.is_some() || (quote.sure == Sure::Guess && quote.input_tokens > 0);
+        let asks_for_usage = llm.stream && llm.surface == Surface::Chat && counts_usage;
         let bounds = Bounds {
             output_tokens: quote.cap,
             choices: None,
@@ -321,7 +457,7 @@ impl Exchange<'_> {
             }
         })?;
         if let Some(facts) = &mut self.work.facts.llm
-            && quote.cap.is_some()
+            && counts_usage
         {
             facts.output_cap = quote.cap;
             facts.hides_usage = asks_for_usage && !llm.wants_usage;

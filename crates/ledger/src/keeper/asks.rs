@@ -1,12 +1,9 @@
 //! Calls that the slices in hand can't bear: strict holds in the store, and calling slices back
 //! before anybody is refused.
 
-use super::{
-    Ask, Asking, At, EARLY_MAX, HOLD_RENEW_MS, HOLD_TTL_MS, Keeper, NO_SLICE_MS, Notice, Refused,
-    Strict, Waiting,
-};
-use crate::amount::{Charge, Measure};
-use crate::hold::{Ended, NotBilled, Outcome, Partial, Reserved};
+use super::{Ask, Asking, At, EARLY_MAX, Keeper, NO_SLICE_MS, Notice, Refused, Strict, Waiting};
+use crate::amount::{Amount, Charge};
+use crate::hold::{Ended, NotBilled, Outcome, Partial, Reserved, Sure};
 use crate::lease::{RECALL_QUIET_MS, RECALL_WAIT_MS, WAITING_MAX};
 use crate::row::{HoldRow, HoldState, Pot};
 use crate::step::{Command, Grant, Wish, WishFrom};
@@ -69,11 +66,11 @@ impl Keeper {
                 amount,
             });
         }
-        if let Some(account) = asking.ask.account {
+        for (account, measure) in &asking.ask.accounts {
             asking.wishes.push(Wish {
-                from: WishFrom::Account(account),
-                measure: Measure::Cost,
-                amount: asking.ask.bound.cost,
+                from: WishFrom::Account(*account),
+                measure: *measure,
+                amount: asking.ask.bound.of(*measure),
             });
         }
         if asking.wishes.is_empty() {
@@ -90,7 +87,7 @@ impl Keeper {
             } else {
                 HoldState::Committed
             },
-            ttl_ms: HOLD_TTL_MS,
+            ttl_ms: self.hold_ttl_ms,
         };
         self.asks.insert(asking.ask.hold, asking);
         self.call(Command::Grant(grant), at);
@@ -100,7 +97,7 @@ impl Keeper {
     }
 
     fn grant_from_slices(&self, asking: Asking, at: &mut At<'_>) {
-        let (hold, bound) = (asking.ask.hold, asking.ask.bound);
+        let (hold, bound) = (asking.ask.hold, asking.ask.worth());
         let none = SmallVec::new();
         let held = asking.partial.held(hold, bound, none, &self.outbox);
         at.send(Notice::Granted(held));
@@ -124,14 +121,14 @@ impl Keeper {
     fn hold_is_there(&mut self, asking: Asking, row: &HoldRow, at: &mut At<'_>) {
         let strict = Strict {
             version: row.version,
-            renew_at: at.after(HOLD_RENEW_MS),
+            renew_at: at.after(self.hold_ttl_ms / 2),
             busy: false,
             ended: None,
             confirm: None,
         };
         self.strict_from = self.strict_from.min(strict.renew_at);
         self.strict.insert(row.id, strict);
-        let (bound, covers) = (asking.ask.bound, row.covers.clone());
+        let (bound, covers) = (asking.ask.worth(), row.covers.clone());
         if row.state == HoldState::Held {
             let hold = asking.partial.reserved(row.id, bound, covers, &self.outbox);
             at.send(Notice::Reserved(hold));
@@ -143,12 +140,13 @@ impl Keeper {
 
     /// A pot is short. While others have slices of it, these are called back, once.
     fn short(&mut self, mut asking: Asking, pot: Pot, tries: u32, at: &mut At<'_>) {
+        let left = self.left_of(pot);
         if tries > 1 {
-            self.bury(asking, Refused::Short(pot), at);
+            self.bury(asking, Refused::Short(pot, left), at);
             return;
         }
         let Pot::Window(key) = pot else {
-            self.refuse(asking, Refused::Short(pot), at);
+            self.refuse(asking, Refused::Short(pot, left), at);
             return;
         };
         self.undo(&mut asking, at);
@@ -170,7 +168,7 @@ impl Keeper {
             book.quiet_until = at.after(RECALL_QUIET_MS);
         }
         if !leased || again || !room || at.now < book.quiet_until {
-            self.refuse(asking, Refused::Short(pot), at);
+            self.refuse(asking, Refused::Short(pot, left), at);
             return;
         }
         book.no_slice_until = at.after(NO_SLICE_MS);
@@ -188,6 +186,17 @@ impl Keeper {
             until,
         };
         self.waiting.insert(hold, waiting);
+    }
+
+    /// What the last answer showed to be left of a budget: a smaller call may fit.
+    fn left_of(&self, pot: Pot) -> Amount {
+        let Pot::Window(key) = pot else {
+            return Amount::ZERO;
+        };
+        let book = self.books.get(&key.budget);
+        let present = book.and_then(|book| book.present.as_ref());
+        let shown = present.filter(|(of, _)| *of == key);
+        shown.map_or(Amount::ZERO, |(_, row)| row.left())
     }
 
     /// A budget has been ended in the store, of which this replica is about to hear.
@@ -321,11 +330,12 @@ impl Keeper {
         reply: &Reply,
         at: &mut At<'_>,
     ) {
+        let renew_ms = self.hold_ttl_ms / 2;
         let Some(strict) = self.strict.get_mut(&hold) else {
             return;
         };
         strict.busy = false;
-        strict.renew_at = at.after(HOLD_RENEW_MS);
+        strict.renew_at = at.after(renew_ms);
         self.strict_from = self.strict_from.min(strict.renew_at);
         let next = version.wrapping_add(1);
         let row = reply.hold.as_ref();
@@ -342,7 +352,8 @@ impl Keeper {
 
     pub(super) fn ended(&mut self, ended: Ended, at: &mut At<'_>) {
         if ended.outcome.actual().cost > ended.bound.cost {
-            at.send(Notice::Overrun { hold: ended.hold });
+            let (hold, sure) = (ended.hold, ended.sure);
+            at.send(Notice::Overrun { hold, sure });
         }
         for cover in &ended.slices {
             if !cover.homeless.is_zero() {
@@ -381,6 +392,7 @@ impl Keeper {
         let ended = Ended {
             hold: row.id,
             bound: Charge::NOTHING,
+            sure: Sure::Bound,
             outcome: Outcome::Released(NotBilled::NotSent),
             slices: SmallVec::new(),
             strict: row.covers.clone(),
@@ -411,7 +423,7 @@ impl Keeper {
                 Command::RenewHold {
                     hold,
                     version,
-                    ttl_ms: HOLD_TTL_MS,
+                    ttl_ms: self.hold_ttl_ms,
                 },
                 at,
             );

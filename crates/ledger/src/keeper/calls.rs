@@ -114,7 +114,8 @@ impl Keeper {
             | Command::Correct { .. }
             | Command::Recall(_)
             | Command::Limit { .. }
-            | Command::Transfer { .. } => {}
+            | Command::Transfer { .. }
+            | Command::Refund { .. } => {}
         }
     }
 

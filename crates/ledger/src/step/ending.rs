@@ -1,9 +1,9 @@
 //! The writes that end a hold: settled, released, out of time, corrected.
 
 use super::{SliceCover, Write, small};
-use crate::amount::{Amount, Charge, Delta};
-use crate::hold::{Ended, Outcome};
-use crate::posting::{Account, Entry, EntryKind, entry_of};
+use crate::amount::{Amount, Charge, Delta, Measure};
+use crate::hold::{Ended, Outcome, Sure};
+use crate::posting::{Account, Entry, EntryKind, Unit, entry_of};
 use crate::row::{
     Arrow, Change, Cover, Covers, Guard, HoldRow, HoldState, LeaseState, Pot, Quality, UsageRow,
 };
@@ -15,7 +15,12 @@ use tollkeep_types::HoldId;
 pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
     let mut writes = Vec::with_capacity(8);
     let row = usage(ended, version);
-    let cost = (ended.bound.cost, ended.outcome.actual().cost);
+    let actual = ended.outcome.actual().cost;
+    let payable = match ended.sure {
+        Sure::Bound => ended.bound.cost,
+        Sure::Guess => actual,
+    };
+    let cost = (payable, actual);
     if ended.strict.is_empty() {
         writes.push(Write::Usage(row));
         cost_entry(ended.hold, cost, &mut writes);
@@ -28,6 +33,7 @@ pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
         for (number, cover) in ended.strict.iter().enumerate() {
             let charged = ended.outcome.charged(cover.measure, cover.taken);
             settle_cover(ended.hold, small(number), (cover, charged), &mut in_time);
+            beyond(ended, cover, &mut in_time);
         }
         cost_entry(ended.hold, cost, &mut in_time);
         writes.push(Write::Either(in_time, late(ended, version)));
@@ -37,8 +43,32 @@ pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
         if !charged.is_zero() {
             writes.push(use_slice(ended.hold, small(number), cover, charged));
         }
+        let pot = Pot::Window(cover.key);
+        let cover = Cover {
+            pot,
+            measure: cover.measure,
+            taken: cover.taken,
+            bucket: cover.bucket,
+        };
+        beyond(ended, &cover, &mut writes);
     }
     writes
+}
+
+/// What a call took beyond a guess is spent too: no limit of such a pot is hard.
+fn beyond(ended: &Ended, cover: &Cover, writes: &mut Vec<Write>) {
+    let more = ended.outcome.beyond(cover.measure, cover.taken, ended.sure);
+    if let (Pot::Window(key), false) = (cover.pot, more.is_zero()) {
+        writes.push(Write::Window {
+            key,
+            change: Change {
+                spent: Delta::up(more),
+                ..Change::default()
+            },
+            guard: Guard::Covered,
+            bucket: cover.bucket,
+        });
+    }
 }
 
 /// Its time was over and the whole bound was charged: what is known now corrects that, unless an
@@ -67,6 +97,15 @@ fn late(ended: &Ended, version: u32) -> Vec<Write> {
     for (number, cover) in ended.strict.iter().enumerate() {
         let charged = ended.outcome.charged(cover.measure, cover.taken);
         give_back(ended.hold, small(number), (cover, charged), &mut corrected);
+        beyond(ended, cover, &mut corrected);
+    }
+    if ended.sure == Sure::Guess {
+        more_cost(
+            ended.hold,
+            truth.above(ended.bound.cost),
+            Account::UpstreamCost,
+            &mut corrected,
+        );
     }
     vec![Write::Either(corrected, vec![keep])]
 }
@@ -113,6 +152,11 @@ fn use_slice(hold: HoldId, number: u8, cover: &SliceCover, amount: Amount) -> Wr
     )
 }
 
+/// Where what a payer paid goes: it is counted as the payer's account is.
+const fn revenue_of(cover: &Cover) -> Account {
+    Account::Revenue(Unit::of(cover.measure))
+}
+
 /// What was reserved becomes spent as far as it was charged; the rest is free.
 fn settle_cover(hold: HoldId, number: u8, what: (&Cover, Amount), writes: &mut Vec<Write>) {
     let (cover, charged) = what;
@@ -129,9 +173,10 @@ fn settle_cover(hold: HoldId, number: u8, what: (&Cover, Amount), writes: &mut V
         }),
         Pot::Account(account) => {
             let held = Account::Held(account);
+            let revenue = revenue_of(cover);
             let rest = cover.taken.above(charged);
             for (to, amount, kind) in [
-                (Account::Revenue, charged, number),
+                (revenue, charged, number),
                 (Account::Credit(account), rest, number.wrapping_add(64)),
             ] {
                 let id = entry_of(hold, EntryKind::Settle, kind);
@@ -171,7 +216,7 @@ fn give_back(hold: HoldId, number: u8, what: (&Cover, Amount), writes: &mut Vec<
             });
         }
         Pot::Account(account) => {
-            let path = (Account::Revenue, Account::Credit(account));
+            let path = (revenue_of(cover), Account::Credit(account));
             let id = entry_of(hold, EntryKind::Correct, number);
             let entry = Entry::moved(id, EntryKind::Correct, path, excess);
             let original = entry_of(hold, EntryKind::Settle, number);
@@ -208,19 +253,28 @@ fn cost_correction(hold: HoldId, was: Amount, truth: Amount, writes: &mut Vec<Wr
     }
 }
 
+/// What is charged to a pot of which so much was taken.
+fn paid(ended: &Ended, measure: Measure, taken: Amount) -> Amount {
+    match ended.outcome {
+        Outcome::Released(_) => Amount::ZERO,
+        Outcome::Settled { actual, .. } if ended.sure == Sure::Guess => actual.of(measure),
+        Outcome::Settled { .. } => ended.outcome.charged(measure, taken),
+    }
+}
+
 /// What is charged to slices.
 fn slice_covers(ended: &Ended) -> impl Iterator<Item = Cover> {
     ended.slices.iter().map(|cover| Cover {
         pot: Pot::Window(cover.key),
         measure: cover.measure,
-        taken: ended.outcome.charged(cover.measure, cover.taken),
+        taken: paid(ended, cover.measure, cover.taken),
         bucket: cover.bucket,
     })
 }
 
 fn usage(ended: &Ended, version: u32) -> UsageRow {
     let strict = ended.strict.iter().map(|cover| Cover {
-        taken: ended.outcome.charged(cover.measure, cover.taken),
+        taken: paid(ended, cover.measure, cover.taken),
         ..*cover
     });
     UsageRow {
@@ -307,17 +361,17 @@ pub(super) fn correct(usage: &UsageRow, actual: &Charge) -> Vec<Write> {
         writes.push(Write::Either(vec![bears], Vec::new()));
     }
     let more = actual.cost.above(usage.charge.cost);
-    if !more.is_zero() {
-        let id = entry_of(usage.hold, EntryKind::Correct, 129);
-        let path = (Account::Payable, Account::Overrun);
-        writes.push(Write::Entry(Entry::moved(
-            id,
-            EntryKind::Correct,
-            path,
-            more,
-        )));
-    }
+    more_cost(usage.hold, more, Account::Overrun, &mut writes);
     writes
+}
+
+/// The upstream did more than was written down.
+fn more_cost(hold: HoldId, more: Amount, to: Account, writes: &mut Vec<Write>) {
+    if !more.is_zero() {
+        let id = entry_of(hold, EntryKind::Correct, 129);
+        let entry = Entry::moved(id, EntryKind::Correct, (Account::Payable, to), more);
+        writes.push(Write::Entry(entry));
+    }
 }
 
 fn raise(hold: HoldId, number: u8, cover: &Cover, more: Amount) -> Write {
@@ -333,7 +387,7 @@ fn raise(hold: HoldId, number: u8, cover: &Cover, more: Amount) -> Write {
         },
         Pot::Account(account) => {
             let id = entry_of(hold, EntryKind::Correct, number);
-            let path = (Account::Credit(account), Account::Revenue);
+            let path = (Account::Credit(account), revenue_of(cover));
             let original = entry_of(hold, EntryKind::Settle, number);
             let entry = Entry::moved(id, EntryKind::Correct, path, more);
             Write::Entry(entry.correcting(original))

@@ -21,6 +21,8 @@ pub(crate) struct Audit {
     costs: BTreeMap<(WindowKey, Option<WallMillis>), i128>,
     covers: BTreeMap<HoldId, Vec<Cover>>,
     taken: BTreeMap<WindowKey, i128>,
+    /// Of that, what is taken for calls under way.
+    pending: BTreeMap<WindowKey, i128>,
     reached: BTreeSet<(WindowKey, u8)>,
     /// What calls did, or the store's rows, changed since the last look.
     calls_changed: bool,
@@ -58,8 +60,8 @@ impl Audit {
                 return Err(format!("{:?} is sent and not held in {id:?}", call.hold));
             }
         }
-        if let Some(account) = call.account
-            && !of_pot(&|pot| pot == Pot::Account(account), Some(Measure::Cost))
+        if let Some((account, measure)) = call.account
+            && !of_pot(&|pot| pot == Pot::Account(account), Some(measure))
         {
             return Err(format!(
                 "{:?} is sent and not held of its credit",
@@ -126,6 +128,12 @@ impl Audit {
                 ));
             }
             let before = self.taken.insert(*key, now).unwrap_or(0);
+            let pending = units(row.reserved) + units(row.leased);
+            let was = self.pending.insert(*key, pending).unwrap_or(0);
+            let is_kept = row.enforcement != Enforcement::Observe;
+            if is_kept && pending > was && now > before && now > units(row.limit) {
+                return Err(format!("{key:?}: more was granted than is left: {row:?}"));
+            }
             if row.enforcement == Enforcement::Hard {
                 if now > units(row.ceiling) {
                     return Err(format!("{key:?}: {now} is over the ceiling: {row:?}"));
@@ -197,9 +205,12 @@ impl Audit {
                     lost.map(|(_, rest)| *rest).sum()
                 }
                 Account::UpstreamCost
-                | Account::Outside
+                | Account::Outside(_)
+                | Account::Promo(_)
+                | Account::Refunds(_)
+                | Account::OperatorLoss(_)
                 | Account::Credit(_)
-                | Account::Revenue
+                | Account::Revenue(_)
                 | Account::Payable
                 | Account::Overrun
                 | Account::InDoubt(_) => continue,

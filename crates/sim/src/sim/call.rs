@@ -2,7 +2,8 @@
 
 use super::faults::{Fault, Faults};
 use super::random::Random;
-use crate::ledger::amount::{Amount, Charge};
+use crate::ledger::amount::{Amount, Charge, Measure};
+use crate::ledger::hold::Sure;
 use crate::ledger::row::Quality;
 use smallvec::SmallVec;
 use tollkeep_types::{AccountId, BudgetId, HoldId};
@@ -28,7 +29,9 @@ pub(crate) struct Call {
     /// The process that has it.
     pub(crate) life: u64,
     pub(crate) budgets: SmallVec<[BudgetId; 5]>,
-    pub(crate) account: Option<AccountId>,
+    pub(crate) account: Option<(AccountId, Measure)>,
+    /// Whether the bound is one, or a guess.
+    pub(crate) sure: Sure,
     pub(crate) confirm: bool,
     pub(crate) bound: Charge,
     /// What the upstream does, which may be more than the bound.
@@ -123,6 +126,7 @@ impl Call {
             life: 0,
             budgets: SmallVec::new(),
             account: None,
+            sure: Sure::Bound,
             confirm: random.one_in(4),
             bound,
             truth,
@@ -133,6 +137,21 @@ impl Call {
             granted: false,
             sent: false,
             over: false,
+        }
+    }
+}
+
+impl Call {
+    /// Its bound is a guess, which the upstream may go beyond.
+    pub(crate) fn guessed(&mut self, random: &mut Random) {
+        self.sure = Sure::Guess;
+        let hundredths = random.between(1, 300);
+        if let Fate::Told(quality) = self.fate {
+            self.truth = scaled(&self.bound, hundredths);
+            self.told = match quality {
+                Quality::Estimated => scaled(&self.bound, random.between(hundredths, 400)),
+                Quality::Reported | Quality::Unknown => self.truth,
+            };
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A small world: replicas, callers, upstreams, a store, clocks, a network, and what goes wrong.
 
+mod accounts;
 mod audit;
 mod call;
 pub mod faults;

@@ -1,12 +1,14 @@
 //! One run from its scenario to its verdict, and how a failed one is made smaller.
 
+use super::accounts;
 use super::call::{Call, Fate, Habits};
 use super::faults::{Fault, Faults, Scenario};
 use super::random::Random;
 use super::replica::Replica;
 use super::world::{MS, What, World};
 use crate::ledger::amount::{Amount, Charge, Measure};
-use crate::ledger::budget::{Budget, Durability, Scope};
+use crate::ledger::budget::{Budget, Durability, OnShort, Scope};
+use crate::ledger::hold::Sure;
 use crate::ledger::keeper::Event;
 use crate::ledger::row::{Enforcement, Pot, Quality};
 use crate::ledger::step::Command;
@@ -148,6 +150,7 @@ fn unrest(world: &World) -> String {
 /// for what a fault took with it.
 fn conclude(world: &mut World) -> Result<(), String> {
     resolve_unknown(world)?;
+    accounts::conclude(world)?;
     world.audit.check(&world.store)?;
     world.audit.check_sums(&world.store)?;
     let mut want: BTreeMap<(WindowKey, bool), i128> = BTreeMap::new();
@@ -162,7 +165,10 @@ fn conclude(world: &mut World) -> Result<(), String> {
         for cover in world.audit.covers_of(call.hold) {
             if let Pot::Window(key) = cover.pot {
                 let rolls = world.store.rolls(key.budget);
-                let cost = told(call).of(cover.measure).min(cover.taken);
+                let cost = match call.sure {
+                    Sure::Bound => told(call).of(cover.measure).min(cover.taken),
+                    Sure::Guess => told(call).of(cover.measure),
+                };
                 *want.entry((key, rolls)).or_default() += i128::from(cost.units());
             }
         }
@@ -193,7 +199,7 @@ fn conclude(world: &mut World) -> Result<(), String> {
 }
 
 /// What was written down for a call that is over, once unknown costs are known.
-const fn told(call: &Call) -> Charge {
+pub(super) const fn told(call: &Call) -> Charge {
     match call.fate {
         Fate::Cancelled | Fate::NotBilled => Charge::NOTHING,
         Fate::Told(_) => call.told,
@@ -246,7 +252,9 @@ fn world_of(scenario: &Scenario) -> World {
         world.budgets.push(budget);
     }
     if random.one_in(3) {
-        world.account = Some(AccountId::from_bytes(random.id()));
+        let measures = [Measure::Cost, Measure::Tokens, Measure::Requests];
+        let measure = random.pick(&measures).unwrap_or(Measure::Cost);
+        world.account = Some((AccountId::from_bytes(random.id()), measure));
     }
     for _ in 0..scenario.replicas.clamp(1, 4) {
         world.replicas.push(Replica {
@@ -296,11 +304,12 @@ fn budget(random: &mut Random, zone: &str) -> Budget {
         measure,
         limit: Amount::new(limit).unwrap_or(Amount::ZERO),
         window,
-        enforcement: if random.one_in(10) {
-            Enforcement::Soft
-        } else {
-            Enforcement::Hard
+        enforcement: match random.below(10) {
+            0 => Enforcement::Observe,
+            1 | 2 => Enforcement::Soft,
+            _ => Enforcement::Hard,
         },
+        on_short: OnShort::Refuse,
         durability: if random.one_in(4) {
             Durability::Strict
         } else {
@@ -340,6 +349,14 @@ fn plan_calls(world: &mut World, random: &mut Random, scenario: &Scenario, span:
         }
         if random.one_in(3) {
             call.account = world.account;
+        }
+        let counting = |budget: &&Budget| call.budgets.contains(&budget.id);
+        let is_hard = |budget: &Budget| budget.enforcement == Enforcement::Hard;
+        if call.account.is_none()
+            && !call.budgets.is_empty()
+            && !world.budgets.iter().filter(counting).any(is_hard)
+        {
+            call.guessed(random);
         }
         at += if burst && !random.one_in(20) {
             random.below(3)

@@ -3,8 +3,8 @@
 
 use crate::ledger::amount::Amount;
 use crate::ledger::budget::Budget;
-use crate::ledger::judge::{self, Rows, Shown};
-use crate::ledger::posting::{Account, Entry};
+use crate::ledger::judge::{self, Purse, Rows, Shown};
+use crate::ledger::posting::{Account, Entry, Unit};
 use crate::ledger::row::{Enforcement, HoldRow, HoldState, LeaseRow, UsageRow, WindowRow};
 use crate::ledger::step::Command;
 use crate::ledger::window::{Window, WindowKey};
@@ -199,7 +199,11 @@ impl Rows for Store {
         self.balances.get(&account).copied().unwrap_or(0)
     }
 
-    fn set_balance(&mut self, account: Account, units: i64) {
+    fn purse(&self, _: Account) -> Option<Purse> {
+        None
+    }
+
+    fn set_balance(&mut self, account: Account, units: i64, _: Unit) {
         set!(
             self,
             balances,

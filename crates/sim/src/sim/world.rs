@@ -10,10 +10,11 @@ use super::faults::{Faults, Scenario};
 use super::random::Random;
 use super::replica::{InHand, Process, Queue, Replica, Told};
 use super::store::Store;
-use crate::ledger::amount::{Amount, Delta};
+use crate::ledger::amount::{Amount, Delta, Measure};
 use crate::ledger::budget::Budget;
 use crate::ledger::hold::Outbox;
 use crate::ledger::keeper::{CallId, Effect, Event, Keeper, Notice};
+use crate::ledger::posting::{Account, Unit};
 use crate::ledger::row::Enforcement;
 use crate::ledger::step::Command;
 use crate::ledger::write::{NoAnswer, Refusal, Reply};
@@ -73,7 +74,9 @@ pub(crate) struct World {
     pub(crate) replicas: Vec<Replica>,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) ended_at: BTreeMap<BudgetId, u64>,
-    pub(crate) account: Option<AccountId>,
+    pub(crate) account: Option<(AccountId, Measure)>,
+    /// What was paid into it.
+    pub(crate) paid: Amount,
     pub(crate) calls: BTreeMap<HoldId, Call>,
     pub(crate) audit: Audit,
     pub(crate) trace: Option<Vec<String>>,
@@ -106,6 +109,7 @@ impl World {
             budgets: Vec::new(),
             ended_at: BTreeMap::new(),
             account: None,
+            paid: Amount::ZERO,
             calls: BTreeMap::new(),
             audit: Audit::default(),
             trace: None,
@@ -416,7 +420,8 @@ impl World {
         let asked = wish.map_or(0, |wish| i128::from(wish.amount.units()));
         let taken = [row.spent, row.reserved, row.leased];
         let taken: i128 = taken.iter().map(|sum| i128::from(sum.units())).sum();
-        if row.enforcement == Enforcement::Soft || taken + asked <= i128::from(row.limit.units()) {
+        if row.enforcement == Enforcement::Observe || taken + asked <= i128::from(row.limit.units())
+        {
             return Err(format!("{command:?} was refused, and fits: {row:?}"));
         }
         Ok(())
@@ -424,12 +429,20 @@ impl World {
 
     /// Puts money into the payer's account.
     pub(crate) fn pay_in(&mut self, amount: Amount) -> Result<(), Violation> {
-        let Some(account) = self.account else {
+        let Some((account, measure)) = self.account else {
             return Ok(());
         };
         let entry = tollkeep_types::EntryId::from_bytes(self.random.id());
-        let by = Delta::up(amount);
-        self.operate(&Command::Transfer { entry, account, by })
-            .map(|_| ())
+        let command = Command::Transfer {
+            entry,
+            account,
+            by: Delta::up(amount),
+            with: Account::Outside(Unit::of(measure)),
+        };
+        let reply = self.operate(&command)?;
+        if reply.is_some_and(|reply| reply.refusal.is_none()) {
+            self.paid = self.paid.plus(amount).unwrap_or(Amount::MAX);
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     BUDGETS_MAX, BudgetChange, BudgetRecord, DURABILITIES, ENFORCEMENTS, MEASURES, NewBudget,
-    name_fault, new_id, read, scope_columns, warn_fault, window_columns, word,
+    SHORTS, name_fault, new_id, read, scope_columns, warn_fault, window_columns, word,
 };
 use crate::error::is_duplicate_of;
 use crate::follow::Changed;
@@ -17,11 +17,11 @@ const COUNT: &str = "SELECT count(*) FROM budgets WHERE tenant_id = $1 AND delet
 const INSERT: &str = "INSERT INTO budgets
   (id, tenant_id, name, scope_kind, scope_id, scope_value, measure, limit_units, window_kind,
    window_period, window_ms, timezone, enforcement, durability, warn, origin, created_at, updated_at,
-   version)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, 1)";
+   version, on_short)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, 1, $18)";
 
 const UPDATE: &str = "UPDATE budgets SET name = $2, limit_units = $3, enforcement = $4,
-    durability = $5, warn = $6, origin = $7, updated_at = $8, deleted_at = NULL,
+    durability = $5, warn = $6, origin = $7, updated_at = $8, on_short = $9, deleted_at = NULL,
     version = version + 1
   WHERE id = $1";
 
@@ -75,6 +75,7 @@ impl Store {
             let budget = &mut record.budget;
             budget.limit = change.limit.unwrap_or(budget.limit);
             budget.enforcement = change.enforcement.unwrap_or(budget.enforcement);
+            budget.on_short = change.on_short.unwrap_or(budget.on_short);
             budget.warn = change
                 .warn
                 .unwrap_or_else(|| std::mem::take(&mut budget.warn));
@@ -140,6 +141,7 @@ pub(super) async fn insert(
         .bind(row::to_json(&new.warn)?)
         .bind(new.origin.as_str())
         .bind(millis(now))
+        .bind(word(&SHORTS, new.on_short))
         .execute(connection);
     inserted.await.map_err(name_conflict)?;
     Ok(id)
@@ -164,6 +166,7 @@ pub(super) async fn update(
         .bind(row::to_json(&budget.warn)?)
         .bind(record.origin.as_str())
         .bind(millis(now))
+        .bind(word(&SHORTS, budget.on_short))
         .execute(connection);
     updated.await.map_err(name_conflict)?;
     Ok(())

@@ -129,6 +129,7 @@ fn with(known: &BudgetRecord, new: &NewBudget) -> BudgetRecord {
     record.origin = new.origin;
     record.budget.limit = new.limit;
     record.budget.enforcement = new.enforcement;
+    record.budget.on_short = new.on_short;
     record.budget.durability = new.durability;
     record.budget.warn.clone_from(&new.warn);
     record

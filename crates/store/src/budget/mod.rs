@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Measure};
-use tollkeep_ledger::budget::{Budget, Durability, Scope as BudgetScope};
+use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope as BudgetScope};
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::{BUCKETS, Period, Window, Zone};
 use tollkeep_types::{BudgetId, TenantId, WallMillis};
@@ -95,6 +95,8 @@ pub struct NewBudget {
     pub window: Window,
     /// Whether the limit is kept.
     pub enforcement: Enforcement,
+    /// What becomes of a call that does not fit.
+    pub on_short: OnShort,
     /// How grants are written down.
     pub durability: Durability,
     /// Hundredths of the limit that are told of, ascending.
@@ -124,9 +126,11 @@ impl NewBudget {
                 || value.len() > SCOPE_BYTES_MAX)
                 .then_some("metadata in a scope has 1 to 256 bytes"),
         };
+        let quota = self.origin == BudgetOrigin::Quota && self.enforcement != Enforcement::Hard;
         scope
             .or_else(|| name_fault(&self.name))
             .or_else(|| warn_fault(&self.warn))
+            .or_else(|| quota.then_some("a quota is hard"))
     }
 }
 
@@ -154,6 +158,8 @@ pub struct BudgetChange {
     pub limit: Option<Amount>,
     /// Whether the limit is kept.
     pub enforcement: Option<Enforcement>,
+    /// What becomes of a call that does not fit.
+    pub on_short: Option<OnShort>,
     /// What is told of.
     pub warn: Option<Vec<u8>>,
 }
@@ -185,8 +191,13 @@ const PERIODS: [(&str, Period); 4] = [
     ("year", Period::Year),
 ];
 
-const ENFORCEMENTS: [(&str, Enforcement); 2] =
-    [("hard", Enforcement::Hard), ("soft", Enforcement::Soft)];
+const ENFORCEMENTS: [(&str, Enforcement); 3] = [
+    ("hard", Enforcement::Hard),
+    ("soft", Enforcement::Soft),
+    ("observe", Enforcement::Observe),
+];
+
+const SHORTS: [(&str, OnShort); 2] = [("refuse", OnShort::Refuse), ("shrink", OnShort::Shrink)];
 
 const DURABILITIES: [(&str, Durability); 2] =
     [("lease", Durability::Lease), ("strict", Durability::Strict)];

@@ -1,7 +1,8 @@
 //! Budgets as the database has them.
 
 use super::{
-    BudgetFilter, BudgetRecord, DURABILITIES, ENFORCEMENTS, MEASURES, meant, scope_of, window_of,
+    BudgetFilter, BudgetRecord, DURABILITIES, ENFORCEMENTS, MEASURES, SHORTS, meant, scope_of,
+    window_of,
 };
 use crate::database::GATEWAY;
 use crate::query::{Connection, Row, query};
@@ -16,7 +17,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, name, scope_kind, scope_id, scope_value, measure, limit_units,
-               window_kind, window_period, window_ms, timezone, enforcement, durability, warn,
+               window_kind, window_period, window_ms, timezone, enforcement, on_short, durability, warn,
                origin, created_at, updated_at, version
              FROM budgets ",
             $rest
@@ -142,6 +143,7 @@ fn read(row: &Row) -> Result<BudgetRecord, StoreError> {
     );
     let measure = meant(&MEASURES, &known("measure")?);
     let enforcement = meant(&ENFORCEMENTS, &known("enforcement")?);
+    let on_short = meant(&SHORTS, &known("on_short")?);
     let durability = meant(&DURABILITIES, &known("durability")?);
     let budget = Budget {
         id: row::id(row, "id")?,
@@ -151,6 +153,7 @@ fn read(row: &Row) -> Result<BudgetRecord, StoreError> {
         limit: Amount::new(row::value(row, "limit_units")?).ok_or_else(unreadable)?,
         window: read_window(row)?,
         enforcement: enforcement.ok_or_else(unreadable)?,
+        on_short: on_short.ok_or_else(unreadable)?,
         durability: durability.ok_or_else(unreadable)?,
         warn: row::json(row, "warn")?,
     };

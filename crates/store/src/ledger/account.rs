@@ -1,9 +1,13 @@
-//! Accounts as they are read.
+//! Accounts: their balances, what moved them, and moving something by hand.
 
-use super::Ledger;
+use super::{Job, Ledger, columns};
 use crate::query::{Row, query};
-use crate::{Scope, StoreError, row};
-use tollkeep_types::TenantId;
+use crate::{Conflict, PrepaidAccount, Scope, Store, StoreError, row};
+use tollkeep_ledger::amount::{Amount, Delta};
+use tollkeep_ledger::posting::Account;
+use tollkeep_ledger::step::Command;
+use tollkeep_ledger::write::Refusal;
+use tollkeep_types::{AccountId, EntryId, HoldId, RequestId, TenantId, WallMillis};
 
 /// Accounts that are given at once.
 const ACCOUNTS_MAX: u32 = 1000;
@@ -45,6 +49,177 @@ impl Ledger {
             .await?;
         rows.iter().map(read).collect()
     }
+}
+
+/// An entry of a prepaid account.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccountEntry {
+    /// Its place among all entries.
+    pub number: u64,
+    /// Its id.
+    pub id: EntryId,
+    /// Why it was made, as `transfer`.
+    pub kind: String,
+    /// What the account has more by it, or less.
+    pub amount: i64,
+    /// The account on the other side, as `outside`.
+    pub with: String,
+    /// The request it is for.
+    pub request: Option<RequestId>,
+    /// The entry that it puts right.
+    pub corrects: Option<EntryId>,
+    /// When it was written.
+    pub at: WallMillis,
+}
+
+const ENTRIES: &str = "SELECT entries.number, entries.id, entries.kind, own.amount,
+    entries.request_id, entries.corrects, entries.at,
+    (SELECT min(other.account) FROM postings AS other
+     WHERE other.entry = own.entry AND other.line <> own.line) AS counter
+  FROM postings AS own JOIN entries ON entries.number = own.entry
+  WHERE own.account = $1 AND ($2 IS NULL OR own.entry < $2)
+  ORDER BY own.entry DESC LIMIT $3";
+
+const USAGE: &str = "SELECT id, tenant_id, quality, bound, cost, tokens, output_tokens,
+    billable_tokens, requests, charged, hold_version, is_swept, is_corrected
+  FROM usage_records WHERE id = $2 AND ($1 IS NULL OR tenant_id = $1)";
+
+/// What an operator moves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Movement {
+    /// Up or down, in the account's unit.
+    pub by: Delta,
+    /// Where it comes from or goes to, in the same unit.
+    pub with: Account,
+}
+
+impl Ledger {
+    /// Entries of a prepaid account, the last first, those before `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] or [`StoreError::Unavailable`].
+    pub async fn account_entries(
+        &self,
+        scope: Scope,
+        account: AccountId,
+        (before, limit): (Option<u64>, u32),
+    ) -> Result<Vec<AccountEntry>, StoreError> {
+        let store = Store(std::sync::Arc::clone(&self.0));
+        drop(store.account(scope, account).await?);
+        let mut connection = self.0.read(scope).await?;
+        let rows = query(ENTRIES)
+            .bind(format!("credit:{account}"))
+            .bind(before.map(row::count))
+            .bind(limit)
+            .fetch_all(&mut connection)
+            .await?;
+        rows.iter().map(entry).collect()
+    }
+
+    /// Moves something into a prepaid account or out of it. In a trial nothing is done. A handle
+    /// that carries out a request once does it once.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] for more than is there, or into a closed
+    /// account; [`StoreError::Unavailable`] if nobody knows whether it was done.
+    pub async fn transfer(
+        &self,
+        scope: Scope,
+        account: AccountId,
+        movement: Movement,
+    ) -> Result<EntryId, StoreError> {
+        let store = Store(std::sync::Arc::clone(&self.0));
+        let found = store.account(scope, account).await?;
+        let after = found.balance.changed(movement.by);
+        let after = after.ok_or(StoreError::Conflict(Conflict::AccountShort))?;
+        if found.closed_at.is_some() && after > found.balance {
+            return Err(StoreError::Conflict(Conflict::AccountClosed));
+        }
+        let entry = match &self.0.intent.run {
+            Some(run) => EntryId::from_bytes(run.own_bytes()),
+            None => EntryId::new(self.0.wall.clock(), self.0.entropy.as_ref()),
+        };
+        let command = Command::Transfer {
+            entry,
+            account,
+            by: movement.by,
+            with: movement.with,
+        };
+        match self.one(command).await? {
+            // The same request had done it, and its answer was lost.
+            None | Some(Refusal::Repeat) => Ok(entry),
+            Some(Refusal::Short(_)) => Err(StoreError::Conflict(Conflict::AccountShort)),
+            Some(Refusal::Absent) => Err(StoreError::Conflict(Conflict::AccountClosed)),
+            Some(refusal) => Err(refused(refusal)),
+        }
+    }
+
+    /// Gives back of what a call was charged to a prepaid account, once for each call.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], also for a call that was not charged to it;
+    /// [`StoreError::Conflict`] for more than it was charged, for a cost that may still change, and
+    /// the second time; [`StoreError::Unavailable`] if nobody knows whether it was done.
+    pub async fn refund(
+        &self,
+        scope: Scope,
+        (account, hold): (AccountId, HoldId),
+        amount: Amount,
+    ) -> Result<PrepaidAccount, StoreError> {
+        let store = Store(std::sync::Arc::clone(&self.0));
+        drop(store.account(scope, account).await?);
+        let mut connection = self.0.read(scope).await?;
+        let found = query(USAGE).bind(scope.tenant()).bind(hold.to_string());
+        let usage = columns::usage(&found.fetch_one(&mut connection).await?)?;
+        drop(connection);
+        let command = Command::Refund {
+            usage,
+            account,
+            amount,
+        };
+        match self.one(command).await? {
+            None => {}
+            Some(Refusal::Short(_)) => return Err(StoreError::Conflict(Conflict::AccountShort)),
+            Some(Refusal::Repeat) => return Err(StoreError::Conflict(Conflict::Refunded)),
+            Some(Refusal::NotDue) => return Err(StoreError::Conflict(Conflict::CostNotFinal)),
+            Some(Refusal::Absent) => return Err(StoreError::NotFound),
+            Some(refusal) => return Err(refused(refusal)),
+        }
+        store.account(scope, account).await
+    }
+
+    /// Runs one command, unless in a trial.
+    async fn one(&self, command: Command) -> Result<Option<Refusal>, StoreError> {
+        if self.0.intent.trial.is_some() {
+            return Ok(None);
+        }
+        let about = None;
+        match self.run(&[Job { command, about }]).await.pop() {
+            Some(Ok(reply)) => Ok(reply.refusal),
+            Some(Err(_)) | None => Err(StoreError::Unavailable(
+                "nobody knows whether it was done: look again".to_owned(),
+            )),
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> StoreError {
+    StoreError::Unavailable(format!("refused: {refusal:?}"))
+}
+
+fn entry(row: &Row) -> Result<AccountEntry, StoreError> {
+    let counter = row::text(row, "counter")?;
+    let (with, _) = counter.split_once(':').unwrap_or((&counter, ""));
+    Ok(AccountEntry {
+        number: row::number(row, "number")?,
+        id: row::id(row, "id")?,
+        kind: row::text(row, "kind")?,
+        amount: row::value(row, "amount")?,
+        with: with.to_owned(),
+        request: row::id_if_set(row, "request_id")?,
+        corrects: row::id_if_set(row, "corrects")?,
+        at: row::time(row, "at")?,
+    })
 }
 
 fn read(row: &Row) -> Result<AccountRecord, StoreError> {

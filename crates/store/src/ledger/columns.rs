@@ -5,7 +5,7 @@ use crate::query::Row;
 use crate::{StoreError, row};
 use serde::{Deserialize, Serialize};
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
-use tollkeep_ledger::posting::{Account, EntryKind};
+use tollkeep_ledger::posting::{Account, EntryKind, Unit};
 use tollkeep_ledger::row::{
     Cover, Covers, Enforcement, HoldRow, HoldState, LeaseRow, LeaseState, Pot, Quality, UsageRow,
     WindowRow,
@@ -39,8 +39,11 @@ const LEASE_STATES: &Words<LeaseState> = &[
     ("lost", LeaseState::Lost),
 ];
 
-const ENFORCEMENTS: &Words<Enforcement> =
-    &[("hard", Enforcement::Hard), ("soft", Enforcement::Soft)];
+const ENFORCEMENTS: &Words<Enforcement> = &[
+    ("hard", Enforcement::Hard),
+    ("soft", Enforcement::Soft),
+    ("observe", Enforcement::Observe),
+];
 
 const MEASURES: &Words<Measure> = &[
     ("usd", Measure::Cost),
@@ -273,14 +276,35 @@ fn cover_of(told: &CoverText) -> Option<Cover> {
     })
 }
 
+const UNITS: &Words<Unit> = &[
+    ("usd", Unit::Usd),
+    ("tokens", Unit::Tokens),
+    ("requests", Unit::Requests),
+];
+
+pub(super) fn unit(row: &Row, column: &str) -> Result<Unit, StoreError> {
+    meant(UNITS, row, column)
+}
+
+/// Accounts in dollars have the plain name.
+fn in_unit(of: String, unit: Unit) -> String {
+    match unit {
+        Unit::Usd => of,
+        Unit::Tokens | Unit::Requests => format!("{of}:{}", unit.as_str()),
+    }
+}
+
 /// What an account is called, and of which kind it is.
 pub(super) fn account_name(key: AccountKey) -> (String, &'static str) {
     let of = key.of.map(|tenant| tenant.to_string()).unwrap_or_default();
     let (kind, of) = match key.account {
-        Account::Outside => ("outside", of),
+        Account::Outside(unit) => ("outside", in_unit(of, unit)),
         Account::Credit(id) => ("credit", id.to_string()),
         Account::Held(id) => ("held", id.to_string()),
-        Account::Revenue => ("revenue", of),
+        Account::Revenue(unit) => ("revenue", in_unit(of, unit)),
+        Account::Promo(unit) => ("promo", in_unit(of, unit)),
+        Account::Refunds(unit) => ("refunds", in_unit(of, unit)),
+        Account::OperatorLoss(unit) => ("operator_loss", in_unit(of, unit)),
         Account::UpstreamCost => ("upstream_cost", of),
         Account::Payable => ("payable", of),
         Account::Overrun => ("overrun", of),

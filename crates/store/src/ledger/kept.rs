@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use tollkeep_ledger::amount::Amount;
-use tollkeep_ledger::posting::{Account, Entry};
+use tollkeep_ledger::posting::{Account, Entry, Unit};
 use tollkeep_ledger::row::{Enforcement, HoldRow, UsageRow};
 use tollkeep_ledger::window::Window;
 use tollkeep_types::{AccountId, TenantId, WallMillis};
@@ -67,8 +67,11 @@ impl AccountKey {
             | Account::Held(_)
             | Account::Unresolved(_)
             | Account::InDoubt(_) => Some(Self { account, of: None }),
-            Account::Outside
-            | Account::Revenue
+            Account::Outside(_)
+            | Account::Promo(_)
+            | Account::Refunds(_)
+            | Account::OperatorLoss(_)
+            | Account::Revenue(_)
             | Account::UpstreamCost
             | Account::Payable
             | Account::Overrun => None,
@@ -88,6 +91,10 @@ impl AccountKey {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Balance {
     pub(super) tenant: TenantId,
+    /// What it counts in, for its whole life.
+    pub(super) unit: Unit,
     pub(super) units: i64,
     pub(super) version: i64,
+    /// Nothing more may be paid into it.
+    pub(super) closed: bool,
 }

@@ -81,7 +81,10 @@ const USAGE: Both = of_ids!(
 
 const ENTRIES: Both = of_ids!("SELECT id FROM entries WHERE id");
 
-const ACCOUNTS: Both = of_ids!("SELECT name, tenant_id, balance, version FROM accounts WHERE name");
+const ACCOUNTS: Both = of_ids!(
+    "SELECT name, tenant_id, unit, balance, version, closed_at IS NOT NULL AS is_closed
+     FROM accounts WHERE name"
+);
 
 const REPLICAS: Both = of_ids!("SELECT id, epoch, boot FROM replicas WHERE id");
 
@@ -281,8 +284,10 @@ pub(super) async fn accounts(
         if let Some(key) = names.get(name) {
             let balance = Balance {
                 tenant: row::id(&row, "tenant_id")?,
+                unit: columns::unit(&row, "unit")?,
                 units: row::value(&row, "balance")?,
                 version: row::value(&row, "version")?,
+                closed: row::value(&row, "is_closed")?,
             };
             rows.balances.load(*key, balance);
         }

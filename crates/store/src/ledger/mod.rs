@@ -25,7 +25,7 @@ mod table;
 mod transaction;
 mod usage;
 
-pub use account::AccountRecord;
+pub use account::{AccountEntry, AccountRecord, Movement};
 pub use check::CheckReport;
 pub use hold::{HoldRecord, HoldStanding};
 pub use receipt::NewReceipt;

@@ -65,6 +65,7 @@ pub(super) fn budgets(command: &Command, into: &mut BTreeSet<BudgetId>) {
         | Command::RenewHold { .. }
         | Command::Bury { .. }
         | Command::Transfer { .. }
+        | Command::Refund { .. }
         | Command::Due => {}
     }
 }

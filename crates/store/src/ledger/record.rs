@@ -35,6 +35,8 @@ pub struct CallRecord {
     pub provider: String,
     /// The model that was asked for, and the one that answered.
     pub model_requested: String,
+    /// The one whose price was looked up. It is not written.
+    pub model_priced: String,
     /// Nothing where none answered.
     pub model_served: Option<String>,
     /// What was used.

@@ -8,8 +8,8 @@ use super::kept::{AccountKey, Balance, KeptEntry, KeptHold, KeptUsage, KnownBudg
 use super::table::Table;
 use std::collections::BTreeMap;
 use tollkeep_ledger::amount::Amount;
-use tollkeep_ledger::judge::{self, Shown};
-use tollkeep_ledger::posting::{Account, Entry};
+use tollkeep_ledger::judge::{self, Purse, Shown};
+use tollkeep_ledger::posting::{Account, Entry, Unit};
 use tollkeep_ledger::row::{Enforcement, HoldRow, LeaseRow, UsageRow, WindowRow};
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::window::WindowKey;
@@ -124,13 +124,16 @@ impl Rows {
             Account::Unresolved(budget) | Account::InDoubt(budget) => {
                 self.budgets.get(&budget).map_or("usd", |known| known.unit)
             }
-            Account::Outside
-            | Account::Credit(_)
-            | Account::Held(_)
-            | Account::Revenue
-            | Account::UpstreamCost
-            | Account::Payable
-            | Account::Overrun => "usd",
+            Account::Credit(_) | Account::Held(_) => self
+                .balances
+                .get(&AccountKey { account, of: None })
+                .map_or("usd", |balance| balance.unit.as_str()),
+            Account::Outside(unit)
+            | Account::Revenue(unit)
+            | Account::Promo(unit)
+            | Account::Refunds(unit)
+            | Account::OperatorLoss(unit) => unit.as_str(),
+            Account::UpstreamCost | Account::Payable | Account::Overrun => "usd",
         }
     }
 }
@@ -316,12 +319,25 @@ impl judge::Rows for Parted<'_> {
         self.rows.balances.get(&key).map_or(0, |had| had.units)
     }
 
-    fn set_balance(&mut self, account: Account, units: i64) {
+    fn purse(&self, account: Account) -> Option<Purse> {
+        let (Account::Credit(_) | Account::Held(_)) = account else {
+            return None;
+        };
+        let key = AccountKey::of(account, self.part.tenant);
+        self.rows.balances.get(&key).map(|had| Purse {
+            unit: had.unit,
+            closed: had.closed,
+        })
+    }
+
+    fn set_balance(&mut self, account: Account, units: i64, unit: Unit) {
         let key = AccountKey::of(account, self.part.tenant);
         let had = self.rows.balances.get(&key).copied().unwrap_or(Balance {
             tenant: self.part.tenant,
+            unit,
             units: 0,
             version: 0,
+            closed: false,
         });
         let balance = Balance {
             units,

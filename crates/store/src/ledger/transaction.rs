@@ -110,7 +110,9 @@ fn tenant_of(command: &Command, rows: &Rows) -> Option<TenantId> {
         Command::End { ended, .. } => of_hold(&ended.hold),
         Command::Expire(hold) => of_hold(&hold.id),
         Command::Correct { usage, .. } => rows.usage.get(&usage.hold).map(|kept| kept.tenant),
-        Command::Transfer { account, .. } => of_account(*account, rows),
+        Command::Transfer { account, .. } | Command::Refund { account, .. } => {
+            of_account(*account, rows)
+        }
         Command::Grant(grant) => grant.wishes.iter().find_map(|wish| match wish.from {
             WishFrom::Account(account) => of_account(account, rows),
             WishFrom::Budget(_) => None,

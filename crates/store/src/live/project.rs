@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use tollkeep_policy::call_policy::CallPolicy;
-use tollkeep_types::{ProjectId, TenantId};
+use tollkeep_types::{CredentialId, ProjectId, TenantId};
 
 /// A project as the data plane sees it.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct LiveProject {
     /// What its tokens inherit.
     limits: SharedLimits,
     has_policy: AtomicBool,
+    /// Whether it may use some credentials only.
+    is_picky: AtomicBool,
     rules: ArcSwap<Rules>,
     active: AtomicBool,
     tenant: AtomicU8,
@@ -31,6 +33,8 @@ pub struct LiveProject {
 struct Rules {
     limits: CallLimits,
     policy: Option<Arc<CallPolicy>>,
+    /// What it may use, by id or as `provider/name`.
+    credentials: Option<Arc<[String]>>,
     tenant_limits: CallLimits,
     tenant_policy: Option<Arc<CallPolicy>>,
 }
@@ -114,6 +118,7 @@ impl LiveProject {
             slug: project.slug.as_str().into(),
             limits: SharedLimits::default(),
             has_policy: AtomicBool::new(false),
+            is_picky: AtomicBool::new(false),
             rules: ArcSwap::default(),
             active: AtomicBool::new(project.is_active),
             tenant: AtomicU8::new(0),
@@ -145,6 +150,23 @@ impl LiveProject {
             each.extend(rules.tenant_policy.clone());
             each.extend(rules.policy.clone());
         }
+    }
+
+    /// Whether it may use a credential, which is called so by the store, or by its provider's name
+    /// and its own. HOT: one load, unless it may use some only.
+    pub fn may_use(&self, id: Option<CredentialId>, (provider, name): (&str, &str)) -> bool {
+        if !self.is_picky.load(Ordering::Acquire) {
+            return true;
+        }
+        let rules = self.rules.load();
+        let Some(listed) = &rules.credentials else {
+            return true;
+        };
+        let is_meant = |entry: &String| match id {
+            Some(id) => entry.parse() == Ok(id),
+            None => entry.split_once('/') == Some((provider, name)),
+        };
+        listed.iter().any(is_meant)
     }
 
     pub(super) fn is_cut(&self) -> bool {
@@ -179,6 +201,7 @@ impl LiveProject {
         self.take(Rules {
             limits: project.limits,
             policy: project.policy.clone(),
+            credentials: project.allowed_credentials.as_deref().map(Arc::from),
             ..rules
         });
         let before = self.active.swap(project.is_active, Ordering::Relaxed);
@@ -191,7 +214,9 @@ impl LiveProject {
     fn take(&self, rules: Rules) {
         self.limits.store(rules.limits.or(rules.tenant_limits));
         let has_policy = rules.policy.is_some() || rules.tenant_policy.is_some();
+        let is_picky = rules.credentials.is_some();
         self.rules.store(Arc::new(rules));
+        self.is_picky.store(is_picky, Ordering::Release);
         self.has_policy.store(has_policy, Ordering::Release);
     }
 }

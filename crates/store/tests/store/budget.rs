@@ -2,7 +2,7 @@
 
 use crate::world::{DAY, HOUR, SECOND, SERVICE, World};
 use tollkeep_ledger::amount::{Amount, Measure};
-use tollkeep_ledger::budget::{Durability, Scope as Counts};
+use tollkeep_ledger::budget::{Durability, OnShort, Scope as Counts};
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::{Period, Window, Zone};
 use tollkeep_store::{
@@ -25,6 +25,7 @@ pub(crate) fn new(tenant: TenantId, name: &str) -> NewBudget {
             zone: Zone::named("Europe/Berlin").unwrap(),
         },
         enforcement: Enforcement::Hard,
+        on_short: OnShort::Refuse,
         durability: Durability::Lease,
         warn: vec![50, 80, 100],
         origin: BudgetOrigin::Api,
@@ -176,14 +177,16 @@ async fn a_budget_is_changed_and_ended_and_its_name_is_free_then() {
     let change = BudgetChange {
         name: Some("weekly".to_owned()),
         limit: Amount::new(5),
-        enforcement: Some(Enforcement::Soft),
+        enforcement: Some(Enforcement::Observe),
+        on_short: Some(OnShort::Shrink),
         warn: Some(vec![90]),
     };
     let changed = store.change_budget(SERVICE, made.budget.id, change).await;
     let changed = changed.unwrap();
     assert_eq!((changed.name.as_str(), changed.version), ("weekly", 2));
     assert_eq!(Some(changed.budget.limit), Amount::new(5));
-    assert_eq!(changed.budget.enforcement, Enforcement::Soft);
+    assert_eq!(changed.budget.enforcement, Enforcement::Observe);
+    assert_eq!(changed.budget.on_short, OnShort::Shrink);
     assert_eq!(changed.budget.warn, [90]);
     assert!(changed.updated_at > made.updated_at);
     let shown = store.budgets_in_use();

@@ -4,8 +4,8 @@ use crate::ledger_model::Pair;
 use crate::world::{DAY, Home, SECOND, SERVICE, START, World};
 use smallvec::smallvec;
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
-use tollkeep_ledger::budget::{Budget, Durability, Scope as BudgetScope};
-use tollkeep_ledger::hold::{Ended, Outcome, SliceCover};
+use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope as BudgetScope};
+use tollkeep_ledger::hold::{Ended, Outcome, SliceCover, Sure};
 use tollkeep_ledger::row::{Cover, Enforcement, HoldState, Pot, Quality};
 use tollkeep_ledger::step::{Command, Grant, LeaseRef, Life, Wish, WishFrom};
 use tollkeep_ledger::window::{Window, WindowKey};
@@ -44,6 +44,7 @@ fn budget(window: Window) -> Budget {
         limit: amount(10_000),
         window,
         enforcement: Enforcement::Hard,
+        on_short: OnShort::Refuse,
         durability: Durability::Lease,
         warn: Vec::new(),
     }
@@ -93,6 +94,7 @@ fn end_of_slice(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>)
         ended: Ended {
             hold: HoldId::from_bytes([number; 16]),
             bound: cost(bound),
+            sure: Sure::Bound,
             outcome: Outcome::Settled {
                 quality: Quality::Reported,
                 actual: cost(actual),
@@ -118,6 +120,7 @@ fn end_of_hold(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>) 
         ended: Ended {
             hold: HoldId::from_bytes([number; 16]),
             bound: cost(bound),
+            sure: Sure::Bound,
             outcome: Outcome::Settled {
                 quality: Quality::Estimated,
                 actual: cost(actual),
@@ -150,6 +153,7 @@ fn about(number: u8, tenant: TenantId, project: ProjectId) -> CallRecord {
         route: "chat".to_owned(),
         provider: "openai".to_owned(),
         model_requested: "gpt".to_owned(),
+        model_priced: "gpt".to_owned(),
         model_served: Some("gpt-5".to_owned()),
         lines: Some(Lines::from(usage)),
         quality: Quality::Reported,
@@ -422,7 +426,7 @@ async fn whichever_write_of_the_charge_path_fails_nothing_is_done_by_halves() {
         // The model is given it for the first time, and the store again.
         fail_after(&pair.world.home, 1_000_000).await;
         for command in &batch {
-            pair.model.run(command, pair.clock, None).unwrap();
+            pair.model.run(command, pair.clock, false).unwrap();
         }
         pair.give(batch).await;
         assert!(!pair.world.store.ledger().is_down());

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use std::collections::BTreeMap;
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::budget::Budget;
-use tollkeep_ledger::posting::Account;
+use tollkeep_ledger::posting::{Account, Unit};
 use tollkeep_ledger::row::{Quality, UsageRow};
 use tollkeep_ledger::step::{Command, LeaseRef};
 use tollkeep_ledger::window::{BUCKETS, Window};
@@ -191,17 +191,20 @@ impl Pair {
         let tenant = self.world.store.default_tenant().id;
         for (account, units) in &self.model.balances {
             let name = match account {
-                Account::Outside => format!("outside:{tenant}"),
+                Account::Outside(unit) => named("outside", &tenant, *unit),
+                Account::Promo(unit) => named("promo", &tenant, *unit),
+                Account::Refunds(unit) => named("refunds", &tenant, *unit),
+                Account::OperatorLoss(unit) => named("operator_loss", &tenant, *unit),
                 Account::Credit(id) => format!("credit:{id}"),
                 Account::Held(id) => format!("held:{id}"),
-                Account::Revenue => format!("revenue:{tenant}"),
+                Account::Revenue(unit) => named("revenue", &tenant, *unit),
                 Account::UpstreamCost => format!("upstream_cost:{tenant}"),
                 Account::Payable => format!("payable:{tenant}"),
                 Account::Overrun => format!("overrun:{tenant}"),
                 Account::Unresolved(id) => format!("unresolved:{id}"),
                 Account::InDoubt(id) => format!("in_doubt:{id}"),
             };
-            want.insert(name, *units);
+            want.insert(name, i128::from(*units));
         }
         let accounts = ledger.accounts(crate::world::SERVICE, None).await.unwrap();
         let got: BTreeMap<String, i128> = accounts
@@ -330,6 +333,14 @@ async fn play(seed: u64, order: Order) {
     }
 }
 
+/// Accounts in dollars have the plain name.
+fn named(kind: &str, tenant: &dyn std::fmt::Display, unit: Unit) -> String {
+    match unit {
+        Unit::Usd => format!("{kind}:{tenant}"),
+        Unit::Tokens | Unit::Requests => format!("{kind}:{tenant}:{}", unit.as_str()),
+    }
+}
+
 /// An operator corrects what is not known, or what is, and pays in and out.
 async fn evidence(pair: &mut Pair, random: &mut Random) {
     if !random.one_in(10) {
@@ -360,6 +371,9 @@ async fn evidence(pair: &mut Pair, random: &mut Random) {
         actual,
     };
     let mut commands = vec![correct];
+    let with = pair.model.balances.keys().copied();
+    let with = with.filter(|account| matches!(account, Account::Outside(_)));
+    let with = { with }.next().unwrap_or(Account::Outside(Unit::Usd));
     for account in pair.model.balances.keys() {
         if let Account::Credit(id) = account {
             let amount = units(random);
@@ -371,6 +385,12 @@ async fn evidence(pair: &mut Pair, random: &mut Random) {
                 } else {
                     tollkeep_ledger::amount::Delta::down(amount)
                 },
+                with,
+            });
+            commands.push(Command::Refund {
+                usage: row.clone(),
+                account: *id,
+                amount,
             });
         }
     }

@@ -25,6 +25,7 @@ mod management_key;
 mod meta;
 mod on_postgresql;
 mod open;
+mod prepaid;
 mod project;
 mod replicas;
 mod row_security;

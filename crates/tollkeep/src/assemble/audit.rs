@@ -5,8 +5,14 @@ use super::vault::Vault;
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::sync::Arc;
-use tollkeep_audit::{IpMask, Logger, LoggerConfig, Means, OnFailure, UserAgentDetail};
-use tollkeep_config::settings::{AccessLog, AccessOnFailure, Level, MaskIp, Settings, UserAgent};
+use tollkeep_audit::{
+    Chosen, Cliproxy, EventType, IpMask, Logger, LoggerConfig, Means, OnFailure, Rotation, Signing,
+    Told, UserAgentDetail, UserId,
+};
+use tollkeep_config::settings::{
+    AccessLog, AccessOnFailure, AuditEvents, AuditFormat, AuditUserId, Level, MaskIp, Settings,
+    UserAgent,
+};
 use tollkeep_observe::line_sink::{LineOutput, LineSink};
 use tollkeep_observe::logs;
 use tollkeep_observe::redact::Redactor;
@@ -15,7 +21,7 @@ use tollkeep_observe::redact::Redactor;
 ///
 /// # Errors
 /// Its file or folder is not usable.
-pub(crate) fn open(base: &Base, vault: &Vault) -> anyhow::Result<Option<Arc<Logger>>> {
+pub(crate) fn open(base: &Base, vault: &Vault, told: Told) -> anyhow::Result<Option<Arc<Logger>>> {
     let audit = &base.settings.audit;
     if !audit.enabled {
         return Ok(None);
@@ -37,6 +43,29 @@ pub(crate) fn open(base: &Base, vault: &Vault) -> anyhow::Result<Option<Arc<Logg
         },
         queue_events: audit.queue,
         redactor: redactor(&base.settings),
+        cliproxy: (audit.format == AuditFormat::Cliproxy).then(|| Cliproxy {
+            user_id: match audit.user_id {
+                AuditUserId::Owner => UserId::Owner,
+                AuditUserId::Pseudonym => UserId::Pseudonym,
+                AuditUserId::Off => UserId::Off,
+            },
+            key: vault.fingerprint_key,
+            millis: audit.cliproxy_millis,
+        }),
+        events: chosen(&audit.events),
+        signing: Some(Signing {
+            every_events: audit.checkpoint_every.events,
+            every: audit.checkpoint_every.time,
+            told: Some(told),
+            ..Signing::new(vault.audit_signer.clone())
+        }),
+        rotation: audit.rotate.as_ref().map(|rotate| Rotation {
+            size_bytes: rotate.size,
+            daily: rotate.daily,
+            keep: rotate.keep,
+            keep_for: None,
+            compress: rotate.compress,
+        }),
     };
     let means = Means {
         clock: Arc::clone(&base.clock),
@@ -46,6 +75,28 @@ pub(crate) fn open(base: &Base, vault: &Vault) -> anyhow::Result<Option<Arc<Logg
     let logger = Logger::new(config, means)
         .map_err(|error| Failed::new(exit::INVALID, format!("audit log: {error}")))?;
     Ok(Some(Arc::new(logger)))
+}
+
+/// Which events are written.
+fn chosen(events: &[AuditEvents]) -> Chosen {
+    let kinds: Option<Vec<_>> = events.iter().map(|one| kind(*one)).collect();
+    match kinds {
+        Some(kinds) if !kinds.is_empty() => Chosen::Kinds(kinds),
+        Some(_) | None => Chosen::All,
+    }
+}
+
+/// `None` for all of them.
+const fn kind(events: AuditEvents) -> Option<EventType> {
+    match events {
+        AuditEvents::AuthSuccess => Some(EventType::AuthSuccess),
+        AuditEvents::AuthFailure => Some(EventType::AuthFailure),
+        AuditEvents::TokenRefresh => Some(EventType::TokenRefresh),
+        AuditEvents::ConfigChange => Some(EventType::ConfigChange),
+        AuditEvents::ProviderRequest => Some(EventType::ProviderRequest),
+        AuditEvents::SecurityViolation => Some(EventType::SecurityViolation),
+        AuditEvents::All => None,
+    }
 }
 
 /// What is hidden in anything written: known prefixes of secrets, and the configured ones.

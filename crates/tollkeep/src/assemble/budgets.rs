@@ -104,6 +104,7 @@ async fn resolved(
         limit: setting.limit,
         window: setting.window.clone(),
         enforcement: setting.enforcement,
+        on_short: setting.on_short,
         durability: setting.durability,
         warn: setting.warn.clone(),
         origin,

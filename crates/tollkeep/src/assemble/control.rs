@@ -229,7 +229,7 @@ pub(crate) fn keep_settings(
     reloader: &Arc<Reloader>,
     files: Files,
 ) {
-    control.spawn(reopen_on(files.reopen));
+    control.spawn(reopen_on(files.reopen, Arc::clone(reloader)));
     if let Some(hangups) = files.hangups {
         control.spawn(reload_on(hangups, Arc::clone(reloader)));
         control.spawn(reload_on_change(Arc::clone(reloader)));
@@ -240,6 +240,7 @@ pub(crate) fn keep_settings(
 async fn reload_on(mut signals: Signal, reloader: Arc<Reloader>) {
     while signals.recv().await.is_some() {
         reopen_files();
+        reloader.reopen_audit().await;
         let reloader = Arc::clone(&reloader);
         let reload = tokio::task::spawn_blocking(move || reloader.reload_by(Cause::Signal));
         if reload.await.is_err() {
@@ -249,9 +250,10 @@ async fn reload_on(mut signals: Signal, reloader: Arc<Reloader>) {
 }
 
 /// Opens the files that lines are written to again with each signal.
-async fn reopen_on(mut signals: Signal) {
+async fn reopen_on(mut signals: Signal, reloader: Arc<Reloader>) {
     while signals.recv().await.is_some() {
         reopen_files();
+        reloader.reopen_audit().await;
         tracing::info!("Log files are opened again");
     }
 }

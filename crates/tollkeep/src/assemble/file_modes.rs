@@ -191,6 +191,7 @@ mod tests {
                 working_dir: folder.path().to_owned(),
                 env_file: None,
                 running: false,
+                looks_only: false,
             };
             tollkeep_config::load(&request).unwrap().settings
         };

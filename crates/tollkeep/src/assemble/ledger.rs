@@ -9,9 +9,11 @@ use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_gateway::{Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Budget;
+use tollkeep_ledger::hold::Sure;
+use tollkeep_ledger::prepaid::Prepaid;
 use tollkeep_store::ledger::CallRecord;
 use tollkeep_store::{BudgetRecord, Store};
-use tollkeep_types::ReplicaId;
+use tollkeep_types::{HoldId, ReplicaId};
 
 /// How long ends may take to be written when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -22,6 +24,8 @@ pub(crate) struct Budgeting {
     holds: Arc<Holds>,
     /// What was taken from the store as last.
     applied: Mutex<Arc<Vec<BudgetRecord>>>,
+    /// The same of prepaid accounts.
+    paying: Mutex<Arc<Vec<Prepaid>>>,
 }
 
 impl Budgeting {
@@ -42,13 +46,17 @@ impl Budgeting {
             replica: replica(base),
             boot: u64::from_be_bytes(boot) >> 1,
             budgets: budgets(&records),
+            hold_grace: base.settings.ledger.hold_grace,
             flush: base.settings.ledger.flush_ms,
-            on_money: on_money(base, audit),
+            on_money: on_money(base, store, audit),
         };
         let (keeper, writer) = HoldsKeeper::new(parts);
         tokio::spawn(keeper.serve());
         tokio::spawn(writer);
+        let open = store.accounts_in_use();
+        holds.set_accounts(&open);
         Self {
+            paying: Mutex::new(open),
             store: store.clone(),
             holds: Arc::clone(holds),
             applied: Mutex::new(records),
@@ -62,6 +70,12 @@ impl Budgeting {
         if !Arc::ptr_eq(&applied, &records) {
             self.holds.set_budgets(budgets(&records));
             *applied = records;
+        }
+        let mut paying = self.paying.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.store.accounts_in_use();
+        if !Arc::ptr_eq(&paying, &open) {
+            self.holds.set_accounts(&open);
+            *paying = open;
         }
     }
 
@@ -81,9 +95,18 @@ fn budgets(records: &[BudgetRecord]) -> Vec<Budget> {
 }
 
 /// What is recorded of money, in the audit log.
-fn on_money(base: &Base, audit: Option<&Arc<Logger>>) -> OnMoney {
+fn on_money(base: &Base, store: &Store, audit: Option<&Arc<Logger>>) -> OnMoney {
     let (clock, audit) = (Arc::clone(&base.clock), audit.map(Arc::clone));
+    let store = store.clone();
     Box::new(move |money| {
+        if let Money::Overrun {
+            hold,
+            sure: Sure::Bound,
+            record: Some(record),
+        } = money
+        {
+            quarantine(&store, *hold, record);
+        }
         if let Money::Broken { hold } = money {
             tracing::error!("The ledger's rows and the gateway disagree about {hold:?}");
         }
@@ -94,6 +117,22 @@ fn on_money(base: &Base, audit: Option<&Arc<Logger>>) -> OnMoney {
             tracing::warn!("What became of money was not recorded: {error}");
         }
     })
+}
+
+/// No bound of the model is trusted from now on, until somebody has looked after it.
+fn quarantine(store: &Store, hold: HoldId, record: &CallRecord) {
+    let (store, provider) = (store.clone(), record.provider.clone());
+    let model = record.model_priced.clone();
+    tracing::error!(
+        "`{provider}` billed more for `{model}` than the call was bounded to: hard budgets refuse it until `tollkeep price ack`"
+    );
+    tokio::spawn(async move {
+        if let Err(error) = store.quarantine(provider, model, hold).await {
+            tracing::error!(
+                "A model that was billed beyond its bound is not in quarantine: {error}"
+            );
+        }
+    });
 }
 
 fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
@@ -128,9 +167,12 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
         Money::LeaseLost { lease, rest } => made(Action::MoneyLeaseLost, Outcome::Error)
             .with_detail(Key::Lease, id(&lease))
             .with_detail(Key::Amount, nano(rest)),
-        Money::Overrun { hold, record } => {
-            of_call(made(Action::LedgerOverrun, Outcome::Error), record)
-                .with_detail(Key::Hold, id(&hold))
+        Money::Overrun { hold, sure, record } => {
+            let action = match sure {
+                Sure::Bound => Action::LedgerOverrun,
+                Sure::Guess => Action::BudgetOvershoot,
+            };
+            of_call(made(action, Outcome::Error), record).with_detail(Key::Hold, id(&hold))
         }
         Money::Broken { .. } => return None,
     })

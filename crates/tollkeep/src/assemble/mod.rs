@@ -1,8 +1,10 @@
 //! Putting the parts together: settings in, a running gateway out, and its orderly end.
 
 mod acme;
+mod anchors;
 mod anomaly;
 mod audit;
+mod audit_keys;
 mod auth_dir;
 mod budgets;
 mod certificates;
@@ -20,6 +22,7 @@ mod jwks;
 mod keks;
 mod key_service;
 mod ledger;
+mod loader;
 mod memory;
 mod ordered;
 mod overrides;
@@ -41,8 +44,8 @@ mod watch;
 pub(crate) use audit::{log_level, redactor};
 pub(crate) use examine::{Inside, examine};
 pub(crate) use file_modes::Offender;
+pub(crate) use loader::Loader;
 pub(crate) use ordered::Wanted;
-pub(crate) use reload::Loader;
 pub(crate) use tls::{Checked, InUse, Listeners};
 
 use crate::exit::{self, Failed};
@@ -161,7 +164,8 @@ fn start_by(
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(open_store(&base))?;
     let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
-    let audit = audit::open(&base, &vault)?;
+    let (told, anchors) = anchors::told();
+    let audit = audit::open(&base, &vault, told)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
     let health = health(&base, workers, audit.as_deref());
@@ -202,6 +206,7 @@ fn start_by(
     announce(&base, &vault, audit.as_deref());
     keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, files);
+    control.spawn(anchors.keep(store.clone(), Arc::clone(&live.reloader)));
     Ok(Running {
         base,
         control,

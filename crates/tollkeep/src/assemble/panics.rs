@@ -80,6 +80,7 @@ fn settings(folder: &Path, origin: &Origin) -> tollkeep_config::Settings {
         working_dir: folder.to_path_buf(),
         env_file: None,
         running: false,
+        looks_only: false,
     };
     tollkeep_config::load(&request).unwrap().settings
 }

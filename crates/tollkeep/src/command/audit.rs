@@ -1,17 +1,14 @@
 //! `tollkeep audit …`
 
+use super::audit_export::Export;
+use super::audit_verify::Verify;
 use super::client::Client;
 use super::token::path_segment;
 use super::{Connection, output};
-use crate::exit::{CHECK_FAILED, Failed, INVALID};
+use crate::exit::Failed;
 use crate::system::SystemClock;
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::BufReader;
-use std::path::PathBuf;
-use tollkeep_audit::{Verified, verify};
 use tollkeep_types::{Clock, WallMillis};
 
 /// What happened: who did what, when, from where, with what outcome.
@@ -23,6 +20,16 @@ pub(crate) enum Audit {
     Get(Box<Get>),
     /// Look whether files are what was written; needs no gateway
     Verify(Verify),
+    /// The public keys that the log is signed with; give them to whoever shall check it
+    Keys(Box<Asked>),
+    /// Sign with a new key, which the one before signs
+    RotateKey(Box<Asked>),
+    /// The last checkpoints, as the gateway's store keeps them; a line each, for --checkpoint
+    Checkpoints(Box<Asked>),
+    /// Copy the records of a time, for somebody else to keep
+    Export(Box<Export>),
+    /// Open the file by its name again: somebody moved it away
+    Reopen(Box<Asked>),
 }
 
 /// Which events.
@@ -74,17 +81,11 @@ pub(crate) struct Get {
     connection: Connection,
 }
 
-/// Which files.
+/// The gateway whose log it is.
 #[derive(Args, Debug)]
-pub(crate) struct Verify {
-    /// The files, each a part of what was written; else audit.log in the data folder
-    files: Vec<PathBuf>,
-    /// The data folder
-    #[arg(long, default_value = "./data", value_name = "DIR")]
-    data_dir: PathBuf,
-    /// Print JSON, also on a terminal
-    #[arg(long)]
-    json: bool,
+pub(crate) struct Asked {
+    #[command(flatten)]
+    connection: Connection,
 }
 
 const COLUMNS: &[(&str, &str)] = &[
@@ -129,8 +130,35 @@ impl Audit {
                 Ok(())
             }
             Self::Verify(verify) => verify.run(),
+            Self::Keys(asked) => {
+                output::json(&Client::new(&asked.connection)?.get("/api/v1/audit/keys")?);
+                Ok(())
+            }
+            Self::RotateKey(asked) => {
+                let client = Client::new(&asked.connection)?;
+                output::json(&client.post("/api/v1/audit/keys", &json!({}))?);
+                Ok(())
+            }
+            Self::Checkpoints(asked) => {
+                let found = checkpoints(&Client::new(&asked.connection)?)?;
+                found.iter().for_each(|line| println!("{line}"));
+                Ok(())
+            }
+            Self::Export(export) => export.run(),
+            Self::Reopen(asked) => {
+                let client = Client::new(&asked.connection)?;
+                client.post("/api/v1/audit/reopen", &json!({}))?;
+                Ok(())
+            }
         }
     }
+}
+
+/// The last checkpoint of each chain.
+pub(super) fn checkpoints(client: &Client) -> anyhow::Result<Vec<Value>> {
+    let found = client.get("/api/v1/audit/checkpoints")?;
+    let all = found.get("checkpoints").and_then(Value::as_array);
+    Ok(all.cloned().unwrap_or_default())
 }
 
 impl List {
@@ -178,7 +206,7 @@ impl List {
 }
 
 /// A time as it is written, or so long before now.
-fn point(flag: &str, text: &str) -> anyhow::Result<String> {
+pub(super) fn point(flag: &str, text: &str) -> anyhow::Result<String> {
     let wrong = || {
         let problem = format!(
             "{flag}: want a duration such as 2h, or a time such as 2026-11-22T10:15:30Z, not `{text}`"
@@ -200,80 +228,4 @@ fn point(flag: &str, text: &str) -> anyhow::Result<String> {
     let ago = number.checked_mul(unit_ms).ok_or_else(wrong)?;
     let now = SystemClock::new().wall();
     Ok(WallMillis(now.0.saturating_sub(ago)).to_string())
-}
-
-impl Verify {
-    fn run(self) -> anyhow::Result<()> {
-        let files = match self.files {
-            files if files.is_empty() => vec![self.data_dir.join("audit.log")],
-            files => files,
-        };
-        let (mut told, mut faulty) = (Vec::new(), 0);
-        for path in &files {
-            let name = path.display().to_string();
-            let file = File::open(path)
-                .map_err(|error| Failed::new(INVALID, format!("cannot read {name}: {error}")))?;
-            let found = verify(BufReader::with_capacity(1 << 20, file));
-            let found = found.with_context(|| format!("cannot read {name}"))?;
-            faulty += found.faults_in_all;
-            told.push((name, found));
-        }
-        if output::wants_json(self.json) {
-            let files: Vec<Value> = told
-                .iter()
-                .map(|(name, found)| shown(name, found))
-                .collect();
-            output::json(&json!({ "valid": faulty == 0, "files": files }));
-        } else {
-            told.iter().for_each(|(name, found)| print(name, found));
-            println!(
-                "What is cut off at the end leaves no trace here, and whoever may write the file may \
-                 write another whole one: keep copies elsewhere."
-            );
-        }
-        match faulty {
-            0 => Ok(()),
-            faults => {
-                let lines = if faults == 1 { "line is" } else { "lines are" };
-                let problem = format!("{faults} {lines} not what was written");
-                Err(Failed::new(CHECK_FAILED, problem).into())
-            }
-        }
-    }
-}
-
-fn shown(name: &str, found: &Verified) -> Value {
-    let faults = found.faults.iter();
-    let faults: Vec<Value> = faults
-        .map(
-            |fault| json!({ "line": fault.line, "seq": fault.seq, "problem": fault.what.as_str() }),
-        )
-        .collect();
-    json!({
-        "file": name,
-        "records": found.records,
-        "faults": faults,
-        "faults_in_all": found.faults_in_all,
-        "head": found.head.as_ref().map(|(seq, hash)| json!({ "seq": seq, "hash": hash })),
-    })
-}
-
-fn print(name: &str, found: &Verified) {
-    for fault in &found.faults {
-        let seq = fault.seq.map(|seq| format!(" (record {seq})"));
-        println!(
-            "{name}:{}:{} {}",
-            fault.line,
-            seq.unwrap_or_default(),
-            fault.what.as_str()
-        );
-    }
-    let head = found.head.as_ref();
-    let head = head.map(|(seq, hash)| format!(", the last is {seq}, {hash}"));
-    println!(
-        "{name}: {} records, {} wrong{}",
-        found.records,
-        found.faults_in_all,
-        head.unwrap_or_default()
-    );
 }

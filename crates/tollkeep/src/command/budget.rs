@@ -91,9 +91,12 @@ pub(crate) struct Scope {
 /// How it is kept.
 #[derive(Args, Debug)]
 pub(crate) struct Rules {
-    /// hard refuses what does not fit, observe counts and warns only
+    /// hard refuses what does not fit, soft by a guess of the call, observe counts and warns only
     #[arg(long)]
     enforcement: Option<String>,
+    /// What becomes of a call that does not fit: refuse, or shrink, which lowers its cap of output
+    #[arg(long)]
+    on_short: Option<String>,
     /// Hundredths of the limit that are told of, as 50,80,100
     #[arg(long, value_delimiter = ',')]
     warn: Option<Vec<u8>>,
@@ -171,6 +174,8 @@ const WINDOW: &[(&str, &str)] = &[
     ("LEASED", "/leased"),
     ("LEFT", "/left"),
     ("LEFT USD", "/left_usd"),
+    ("FORECAST", "/forecast"),
+    ("USED UP", "/exhausted_at"),
 ];
 
 const MEMBERS: &[(&str, &str)] = &[
@@ -185,6 +190,7 @@ const MEMBERS: &[(&str, &str)] = &[
     ("window", "/window"),
     ("timezone", "/timezone"),
     ("enforcement", "/enforcement"),
+    ("on short", "/on_short"),
     ("durability", "/durability"),
     ("warn", "/warn"),
     ("origin", "/origin"),
@@ -296,6 +302,7 @@ impl Rules {
     fn add_to(self, body: &mut Map<String, Value>) {
         body.extend(members([
             ("enforcement", self.enforcement.map(Value::from)),
+            ("on_short", self.on_short.map(Value::from)),
             ("warn", self.warn.map(Value::from)),
         ]));
     }

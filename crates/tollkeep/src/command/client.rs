@@ -8,8 +8,9 @@ use anyhow::Context;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use std::time::Duration;
+use tollkeep_crypto::SystemEntropy;
 use tollkeep_net::control::{self, Request, Target};
-use tollkeep_types::Secret;
+use tollkeep_types::{Entropy as _, Secret};
 
 /// A way to the gateway.
 pub(crate) struct Client {
@@ -106,6 +107,29 @@ impl Client {
         self.call(Method::POST, path, Some(body))
     }
 
+    /// Acts once: under the same key, what was done is not done again. Without a key it makes one
+    /// up.
+    ///
+    /// # Errors
+    /// See [`Self::call`].
+    pub(crate) fn post_once(
+        &self,
+        path: &str,
+        body: &Value,
+        key: Option<String>,
+    ) -> anyhow::Result<Value> {
+        let key = key.unwrap_or_else(|| {
+            let mut bytes = [0; 16];
+            SystemEntropy.fill(&mut bytes);
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        });
+        let key = HeaderValue::try_from(key).context("the key holds what no header may")?;
+        let field = (HeaderName::from_static("idempotency-key"), key);
+        Ok(self
+            .exchange(Method::POST, path, (Some(body), Some(field)))?
+            .0)
+    }
+
     /// Sets.
     ///
     /// # Errors
@@ -174,7 +198,7 @@ impl Client {
         path: &str,
         body: &Value,
     ) -> anyhow::Result<(Value, Option<Secret>)> {
-        let (value, lines) = self.exchange(Method::POST, path, Some(body))?;
+        let (value, lines) = self.exchange(Method::POST, path, (Some(body), None))?;
         Ok((value, cookie_of(&lines)))
     }
 
@@ -183,19 +207,20 @@ impl Client {
     /// # Errors
     /// Nobody answers, or the answer is a problem: its detail, with the exit code of its status.
     fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        Ok(self.exchange(method, path, body)?.0)
+        Ok(self.exchange(method, path, (body, None))?.0)
     }
 
     fn exchange(
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        (body, more): (Option<&Value>, Option<(HeaderName, HeaderValue)>),
     ) -> anyhow::Result<(Value, HeaderMap)> {
         let mut fields = vec![(
             http::header::ACCEPT,
             HeaderValue::from_static("application/json"),
         )];
+        fields.extend(more);
         if let Some(key) = &self.key {
             let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))
                 .context("the key holds what no header may")?;

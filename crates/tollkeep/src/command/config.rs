@@ -1,7 +1,7 @@
 //! `tollkeep config …`
 
 use super::client::Client;
-use super::{Connection, output};
+use super::{Connection, output, quote};
 use crate::assemble::Loader;
 use crate::exit::{self, Failed};
 use clap::{Args, Subcommand};
@@ -38,6 +38,38 @@ impl Source {
         })
     }
 
+    /// Sets one more key, above all others.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.sets.push(format!("{key}={value}"));
+    }
+
+    /// Loads the settings to look at them only, also such as no gateway would start with because
+    /// nobody can pay their prices yet.
+    ///
+    /// # Errors
+    /// Every other fault of the configuration at once, one a line.
+    pub(crate) fn look(&self) -> anyhow::Result<Loaded> {
+        let request = LoadRequest {
+            looks_only: true,
+            ..self.request()
+        };
+        load(&request).map_err(|faults| {
+            let message = format!("the configuration is not valid:\n{faults}");
+            Failed::new(exit::INVALID, message).into()
+        })
+    }
+
+    /// What routes would cost, also where nobody could pay it yet.
+    fn prices(&self) -> Vec<Value> {
+        let looked = self.look();
+        looked.map_or_else(|_| Vec::new(), |loaded| quote::prices(&loaded.settings))
+    }
+
+    /// Whether anything says where the configuration is.
+    pub(crate) fn is_given(&self) -> bool {
+        self.config.is_some() || !self.sets.is_empty() || self.env_file.is_some()
+    }
+
     /// How to load the same again, for a gateway that runs with what was loaded: from the file
     /// that was found then, and from no other if it is gone.
     pub(crate) fn again(&self, loaded: &Loaded) -> Loader {
@@ -57,6 +89,7 @@ impl Source {
             working_dir: PathBuf::from("."),
             env_file: self.env_file.clone(),
             running: false,
+            looks_only: false,
         }
     }
 }
@@ -101,6 +134,8 @@ pub(crate) enum Config {
     Example(Example),
     /// Print the reference of all keys
     Reference,
+    /// Print what a running gateway uses, secrets hidden
+    Get(Get),
     /// Have a running gateway take its configuration over anew, all or nothing
     Reload(Reload),
 }
@@ -134,6 +169,16 @@ pub(crate) struct Show {
     json: bool,
     #[command(flatten)]
     source: Source,
+}
+
+/// What of which gateway.
+#[derive(Args, Debug)]
+pub(crate) struct Get {
+    /// Show the defaults too
+    #[arg(long)]
+    defaults: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Which gateway.
@@ -181,8 +226,28 @@ impl Config {
                 print!("{}", tollkeep_config::reference());
                 Ok(())
             }
+            Self::Get(get) => get.run(),
             Self::Reload(reload) => reload.run(),
         }
+    }
+}
+
+impl Get {
+    /// # Errors
+    /// The gateway can't be reached, or refuses.
+    fn run(self) -> anyhow::Result<()> {
+        let behind = if self.defaults { "?defaults=true" } else { "" };
+        let client = Client::new(&self.connection)?;
+        let shown = client.get(&format!("/api/v1/config{behind}"))?;
+        if output::wants_json(self.connection.json) {
+            output::json(&shown);
+            return Ok(());
+        }
+        let path = shown.get("path").and_then(Value::as_str).unwrap_or("none");
+        let at = |name: &str| shown.get(name).cloned().unwrap_or_default();
+        println!("# file: {path}\n# revision: {}", at("revision"));
+        print!("{}", tollkeep_config::yaml(&at("values")));
+        Ok(())
     }
 }
 
@@ -220,9 +285,10 @@ impl Check {
             self.source.config = self.file;
         }
         if let Some(environment) = &self.environment {
-            self.source.sets.push(format!("environment={environment}"));
+            self.source.set("environment", environment);
         }
         let loaded = self.source.load();
+        let prices = self.source.prices();
         if self.json {
             let (valid, problems) = match &loaded {
                 Ok(_) => (true, Vec::new()),
@@ -240,9 +306,11 @@ impl Check {
                 .as_ref()
                 .map(|loaded| loaded.warnings.clone())
                 .unwrap_or_default();
-            output::json(
-                &serde_json::json!({ "valid": valid, "errors": problems, "warnings": warnings }),
-            );
+            output::json(&serde_json::json!({
+                "valid": valid, "errors": problems, "warnings": warnings, "prices": prices,
+            }));
+        } else if !prices.is_empty() {
+            quote::print(&prices);
         }
         let loaded = loaded?;
         if !self.json {

@@ -112,6 +112,7 @@ impl Demo {
             working_dir: folder.to_path_buf(),
             env_file: None,
             running: false,
+            looks_only: false,
         };
         let loaded = tollkeep_config::load(&request);
         Ok(loaded

@@ -1,6 +1,9 @@
 //! The command line: a file a command.
 
+mod account;
 mod audit;
+mod audit_export;
+mod audit_verify;
 mod breaker;
 mod budget;
 mod cache;
@@ -28,9 +31,12 @@ mod noun;
 mod operator;
 mod origin;
 mod output;
+mod own_key;
+mod payment;
 mod price;
 mod profile;
 mod project;
+mod quote;
 mod receipt;
 mod route;
 mod secret_input;
@@ -102,6 +108,9 @@ enum Command {
     /// Management keys, and new keys of any kind
     #[command(subcommand, alias = "keys")]
     Key(key::Key),
+    /// Keys of your own, where you are signed in as an operator
+    #[command(subcommand, alias = "own-keys")]
+    OwnKey(own_key::OwnKey),
     /// People who operate, with names and passwords
     #[command(subcommand, alias = "operators")]
     Operator(operator::Operator),
@@ -132,12 +141,18 @@ enum Command {
     /// Answers that are kept
     #[command(subcommand)]
     Cache(cache::Cache),
+    /// Payments of callers without a token
+    #[command(subcommand, alias = "payments")]
+    Payment(payment::Payment),
     /// What models cost
     #[command(subcommand, alias = "prices")]
     Price(price::Price),
     /// Limits of what calls may cost or use
     #[command(subcommand, alias = "budgets")]
     Budget(budget::Budget),
+    /// Prepaid accounts of those who call
+    #[command(subcommand, alias = "accounts")]
+    Account(account::Account),
     /// What is taken aside for calls, and what nobody told the cost of
     #[command(subcommand, alias = "holds")]
     Hold(hold::Hold),
@@ -228,6 +243,7 @@ impl Cli {
             Command::Credential(credential) => credential.run(),
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
+            Command::OwnKey(key) => key.run(),
             Command::Operator(operator) => operator.run(),
             Command::ConsoleSession(session) => session.run(),
             Command::Origin(origin) => origin.run(),
@@ -238,8 +254,10 @@ impl Cli {
             Command::Cooldown(cooldown) => cooldown.run(),
             Command::Audit(audit) => audit.run(),
             Command::Cache(cache) => cache.run(),
+            Command::Payment(payment) => payment.run(),
             Command::Price(price) => price.run(),
             Command::Budget(budget) => budget.run(),
+            Command::Account(account) => account.run(),
             Command::Hold(hold) => hold.run(),
             Command::Usage(usage) => usage.run(),
             Command::Spend(spend) => spend.run(),

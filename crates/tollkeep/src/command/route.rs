@@ -1,6 +1,8 @@
 //! `tollkeep route …`
 
 use super::client::Client;
+use super::config::Source;
+use super::quote::{Request, look, prices, print};
 use super::token::path_segment;
 use super::{Connection, output};
 use clap::{Args, Subcommand};
@@ -9,8 +11,21 @@ use serde_json::Value;
 /// What becomes of requests.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Route {
-    /// Show the route, policies and limits of a request; nothing is sent
+    /// List the routes of a configuration, and what their requests cost
+    List(List),
+    /// Show the route, policies and limits of a request; nothing is sent. With a configuration, a
+    /// body or a field: what the request costs, by the file and without a gateway
     Explain(Explain),
+}
+
+/// Which routes.
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: Source,
 }
 
 /// A request to explain.
@@ -28,8 +43,26 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "ID")]
     token: Option<String>,
     #[command(flatten)]
+    request: Request,
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
     connection: Connection,
 }
+
+const QUOTED: &[(&str, &str)] = &[
+    ("path", "/path"),
+    ("refused", "/refused"),
+    ("status", "/status"),
+    ("route", "/route"),
+    ("access", "/access"),
+    ("params", "/params"),
+    ("price", "/price"),
+    ("from", "/from"),
+    ("raised", "/raised_to_min_price"),
+    ("offers", "/offers"),
+    ("PAYMENT-REQUIRED", "/payment_required"),
+];
 
 const MEMBERS: &[(&str, &str)] = &[
     ("path", "/path"),
@@ -51,13 +84,32 @@ impl Route {
     /// The gateway refuses or can't be reached.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
+            Self::List(list) => list.run(),
             Self::Explain(explain) => explain.run(),
         }
     }
 }
 
+impl List {
+    fn run(self) -> anyhow::Result<()> {
+        let rows = prices(&look(&self.source)?);
+        if output::wants_json(self.json) {
+            output::json(&serde_json::json!({ "data": rows }));
+        } else {
+            print(&rows);
+        }
+        Ok(())
+    }
+}
+
 impl Explain {
     fn run(self) -> anyhow::Result<()> {
+        if self.source.is_given() || self.request.is_given() {
+            let settings = look(&self.source)?;
+            let quoted = self.request.quote(&settings, &self.method, &self.target)?;
+            output::one(&Value::Object(quoted.told), self.connection.json, QUOTED);
+            return Ok(());
+        }
         let mut path = format!(
             "/api/v1/routes/explain?method={}&url={}",
             path_segment(&self.method),

@@ -17,7 +17,7 @@ fn doctor(folder: &Path, arguments: &[&str], key: &str) -> (i32, Value, String) 
     let data = folder.join("data");
     let output = Command::new(TOLLKEEP)
         .args(["doctor", "--config", "tollkeep.yaml"])
-        .args(["--set", &format!("data_dir={}", data.display())])
+        .args(["--data-dir", data.to_str().unwrap()])
         .args(arguments)
         .current_dir(folder)
         .env_clear()

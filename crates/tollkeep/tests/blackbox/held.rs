@@ -63,7 +63,7 @@ pub(crate) fn settled(gateway: &Gateway, id: &str, spent: i64) {
 }
 
 /// Calls at the same moment, and how many had which status.
-fn at_once(gateway: &Gateway, token: &str, callers: usize) -> BTreeMap<u16, usize> {
+pub(crate) fn at_once(gateway: &Gateway, token: &str, callers: usize) -> BTreeMap<u16, usize> {
     let start = Arc::new(Barrier::new(callers));
     let request = chat(token, &body(false));
     let callers: Vec<_> = (0..callers)

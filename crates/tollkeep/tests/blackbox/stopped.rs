@@ -65,9 +65,17 @@ fn under_load<T>(
                 scope.spawn(move || {
                     let mut client = tollkeep_testkit::Client::connect(address);
                     while !over.load(Ordering::Relaxed) {
-                        assert!(client.send(&request));
-                        // Whoever stands still for long answers when it goes on.
-                        let answer = client.answer(Duration::from_secs(300)).unwrap();
+                        // Whoever stood still for long answers when it goes on, or ends what was too late.
+                        let answered = client
+                            .send(&request)
+                            .then(|| client.answer(Duration::from_secs(300)));
+                        let Some(Ok(answer)) = answered else {
+                            let mut statuses = statuses.lock().unwrap();
+                            *statuses[number].entry(504).or_default() += 1;
+                            drop(statuses);
+                            client = tollkeep_testkit::Client::connect(address);
+                            continue;
+                        };
                         let mut statuses = statuses.lock().unwrap();
                         *statuses[number].entry(answer.status).or_default() += 1;
                         drop(statuses);

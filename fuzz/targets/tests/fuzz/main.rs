@@ -46,6 +46,7 @@ targets! {
     egress: 2000,
     http2: 4000,
     path: 8000,
+    payment: 1000,
     policy: 4000,
     token: 2000,
     usage: 1000,

@@ -8,8 +8,8 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("policy", &["types"]),
     ("ledger", &["types"]),
     ("llm", &["types"]),
-    ("payments", &["types", "crypto"]),
-    ("config", &["types", "policy", "ledger"]),
+    ("payments", &["types"]),
+    ("config", &["types", "policy", "ledger", "payments"]),
     ("store", &["types", "crypto", "policy", "ledger"]),
     ("counters", &["types", "policy"]),
     ("http1", &["types"]),
@@ -65,8 +65,8 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     (
         "fuzz-targets",
         &[
-            "types", "crypto", "policy", "ledger", "llm", "config", "http1", "http2", "observe",
-            "audit",
+            "types", "crypto", "policy", "ledger", "llm", "payments", "config", "http1", "http2",
+            "observe", "audit",
         ],
     ),
     ("xtask", &[]),
@@ -83,7 +83,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["admin"]),
     ("clap", &["tollkeep"]),
     ("comfy-table", &["tollkeep"]),
-    ("flate2", &["gateway", "tollkeep"]),
+    ("flate2", &["audit", "gateway", "tollkeep"]),
     ("h2", &["testkit", "tollkeep"]),
     ("hickory-resolver", &["net"]),
     ("httparse", &["http1"]),
@@ -99,9 +99,12 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("redis", &["net"]),
     ("rustls", &["net", "testkit"]),
     ("rustls-platform-verifier", &["net"]),
-    ("ruzstd", &["gateway", "tollkeep"]),
+    ("ruzstd", &["audit", "gateway", "tollkeep"]),
     ("schemars", &["config"]),
+    // It checks what others signed, and holds no secret.
+    ("secp256k1", &["payments"]),
     ("serde-saphyr", &["config"]),
+    ("sha3", &["payments"]),
     ("socket2", &["net"]),
     ("sqlx", &["store"]),
     ("tokio-rustls", &["net"]),
@@ -153,7 +156,8 @@ pub(super) const PURE: &[Purity] = &[
     },
     Purity {
         crates: &[
-            "types", "policy", "ledger", "llm", "http1", "http2", "config", "counters", "observe",
+            "types", "policy", "ledger", "llm", "payments", "http1", "http2", "config", "counters",
+            "observe",
         ],
         without: &["aws-lc-rs", "aws-lc-sys"],
         why: "only crypto and net name a cryptography crate, and `store` links one for the TLS of its \

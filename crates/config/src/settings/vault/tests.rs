@@ -15,6 +15,7 @@ fn load(folder: &Path, keks: &str, env: &[(&str, &str)]) -> Result<Loaded, Strin
         working_dir: folder.to_owned(),
         env_file: None,
         running: false,
+        looks_only: false,
     };
     crate::load(&request).map_err(|faults| faults.to_string())
 }

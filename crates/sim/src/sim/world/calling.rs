@@ -21,15 +21,16 @@ impl World {
             return;
         };
         call.life = host.life;
-        let (offset, bound) = (host.offset, call.bound);
+        let (offset, bound, sure) = (host.offset, call.bound, call.sure);
         let Some(process) = host.process.as_mut() else {
             return;
         };
         let ask = Ask {
             hold,
             bound,
+            sure: call.sure,
             budgets: call.budgets.clone(),
-            account: call.account,
+            accounts: call.account.into_iter().collect(),
             confirm: call.confirm,
         };
         let slices: Option<Vec<_>> = if call.account.is_some() {
@@ -45,7 +46,7 @@ impl World {
         let now = MonoNanos(self.time + offset);
         let taken = slices.and_then(|slices| {
             let outbox = &process.outbox;
-            take(hold, bound, &slices, now, outbox).ok()
+            take(hold, (bound, sure), &slices, now, outbox).ok()
         });
         let budgets = call.budgets.clone();
         self.say(|| format!("a call for replica {replica}: {call:?}"));

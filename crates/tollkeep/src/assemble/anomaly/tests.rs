@@ -273,6 +273,7 @@ fn rules(folder: &Path, yaml: &str) -> Anomaly {
         working_dir: folder.to_path_buf(),
         env_file: None,
         running: false,
+        looks_only: false,
     };
     tollkeep_config::load(&request).unwrap().settings.anomaly
 }

@@ -48,17 +48,36 @@ fn look(settings: &Settings) -> anyhow::Result<Status> {
         .filter(|token| !is_covered(token, &budgets, &providers))
         .map(|token| text(token, "id"))
         .collect();
-    if open.is_empty() {
+    let soft: Vec<_> = budgets
+        .iter()
+        .filter(|budget| text(budget, "enforcement") == "soft")
+        .map(|budget| text(budget, "name"))
+        .collect();
+    if open.is_empty() && soft.is_empty() {
         return Ok(Status::Pass);
     }
-    let named = open.iter().take(NAMED_MAX).copied().collect::<Vec<_>>();
-    let more = match open.len().saturating_sub(NAMED_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let told = format!("no budget counts the calls of {}{more}", named.join(", "));
+    if open.is_empty() {
+        let told = format!(
+            "calls under way can overspend the soft budgets {}",
+            named(&soft)
+        );
+        return Ok(Status::Fail(
+            told,
+            "tollkeep budget update ID --enforcement hard".to_owned(),
+        ));
+    }
+    let told = format!("no budget counts the calls of {}", named(&open));
     let fix = "tollkeep budget create daily \"$10\" day --project default";
     Ok(Status::Fail(told, fix.to_owned()))
+}
+
+/// The first of them by name, and how many more there are.
+fn named(all: &[&str]) -> String {
+    let named = all.iter().take(NAMED_MAX).copied().collect::<Vec<_>>();
+    match all.len().saturating_sub(NAMED_MAX) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 /// Whether a budget counts every call of the token, or its calls to each provider that costs.

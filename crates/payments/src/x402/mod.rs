@@ -1,0 +1,33 @@
+//! x402: stablecoin payments over HTTP, versions 1 and 2.
+//!
+//! A *challenge* offers ways to pay; a *proof* is what a payer signed for one of them; *checks*
+//! judge it without asking anybody; a *facilitator*, which has a key of the chain, verifies and
+//! settles what passed.
+
+mod asset;
+mod challenge;
+mod check;
+mod facilitator;
+mod header;
+mod key;
+mod network;
+mod offer;
+mod payload;
+mod proof;
+mod reason;
+mod receipt;
+
+pub use asset::{Asset, Assets, Transfer};
+pub use challenge::{Challenge, Resource};
+pub use check::{Checked, Rules, check};
+pub use facilitator::{
+    Answered, Expected, SettleOutcome, Supported, VerifyOutcome, settle_outcome, settlement,
+    supported, verification, verify_outcome,
+};
+pub use key::PaymentKey;
+pub use network::{Network, Networks};
+pub use offer::{Offer, Scheme};
+pub use payload::Payload;
+pub use proof::{Field, Malformed, Proof, Version};
+pub use reason::Reason;
+pub use receipt::Receipt;

@@ -1,0 +1,105 @@
+//! What a caller shows as a payment, read strictly.
+
+use super::header;
+use crate::json::{self, Fault, Value};
+
+/// The field that a proof came in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Field {
+    /// `PAYMENT-SIGNATURE`, of version 2.
+    PaymentSignature,
+    /// `X-PAYMENT`, of version 1.
+    XPayment,
+}
+
+/// A version of x402.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Version {
+    /// With short names of networks.
+    One,
+    /// With CAIP-2, and the accepted offer in the proof.
+    Two,
+}
+
+impl Version {
+    /// Its number on the wire.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+}
+
+/// A proof that is an object; whether it is any good is judged by [`super::check`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Proof {
+    field: Field,
+    json: Value,
+}
+
+/// Why a field holds no proof: the caller is told no more than that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Malformed {
+    /// Longer than a proof is.
+    #[error("is too long")]
+    TooLong,
+    /// Neither alphabet.
+    #[error("is not base64")]
+    NotBase64,
+    /// No JSON that can be read in one way only.
+    #[error("{0}")]
+    NotJson(#[from] Fault),
+    /// Some other value.
+    #[error("is no object")]
+    NotObject,
+}
+
+/// Bytes of a field's value at most.
+const BYTES_MAX: usize = 8 * 1024;
+/// Objects in each other at most.
+const DEPTH_MAX: usize = 12;
+
+impl Proof {
+    /// Reads a field's value.
+    ///
+    /// # Errors
+    /// It is no object in JSON in base64, or goes beyond a bound, or repeats a member.
+    pub fn read(field: Field, text: &str) -> Result<Self, Malformed> {
+        if text.len() > BYTES_MAX {
+            return Err(Malformed::TooLong);
+        }
+        let bytes = header::decode(text).ok_or(Malformed::NotBase64)?;
+        let json = json::read(&bytes, DEPTH_MAX)?;
+        if json.is_object() {
+            Ok(Self { field, json })
+        } else {
+            Err(Malformed::NotObject)
+        }
+    }
+
+    /// Its version, if that is one of its field. A version 1 in the field of version 2 is taken
+    /// where clients of tollbooth are.
+    pub(super) fn version(&self, v1_in_either: bool) -> Option<Version> {
+        let number = self.json.get("x402Version")?.as_number()?;
+        match (number, self.field) {
+            ("2", Field::PaymentSignature) => Some(Version::Two),
+            ("1", Field::XPayment) => Some(Version::One),
+            ("1", Field::PaymentSignature) if v1_in_either => Some(Version::One),
+            _ => None,
+        }
+    }
+
+    /// Where scheme and network of this version stand.
+    pub(super) fn head(&self, version: Version) -> Option<&Value> {
+        match version {
+            Version::One => Some(&self.json),
+            Version::Two => self.json.get("accepted"),
+        }
+    }
+
+    /// What was signed, and the signature.
+    pub(super) fn payload(&self) -> Option<&Value> {
+        self.json.get("payload")
+    }
+}

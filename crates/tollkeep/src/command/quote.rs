@@ -1,0 +1,307 @@
+//! What routes and requests cost, as the configuration says it: nothing is asked, nothing runs.
+
+use super::config::Source;
+use super::output;
+use crate::exit::Failed;
+use clap::Args;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use tollkeep_config::settings::{Method, RateLimit, Route, Sale, Settings};
+use tollkeep_payments::price::Price;
+use tollkeep_payments::pricing::{Asked, Origin, Quote};
+use tollkeep_payments::x402::{Challenge, Offer, Resource};
+use tollkeep_types::money::NanoUsd;
+use tollkeep_types::path::{PathRules, canonicalize, split_target};
+
+/// A request that is not sent.
+#[derive(Args, Debug)]
+pub(super) struct Request {
+    /// A file with its body
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// A field of it, as `x-tier: gold`; may be given again
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+}
+
+/// Bytes of a body at most, as the longest that a gateway would look into.
+const BODY_BYTES_MAX: u64 = 20 << 20;
+/// Bytes of the challenge's field at most.
+const CHALLENGE_BYTES_MAX: usize = 7 * 1024;
+
+/// A request and what the configuration says of it.
+pub(super) struct Quoted {
+    pub(super) told: Map<String, Value>,
+    pub(super) offers: Vec<Offer>,
+}
+
+impl Request {
+    /// Whether anything of a request is given.
+    pub(super) fn is_given(&self) -> bool {
+        self.body.is_some() || !self.headers.is_empty()
+    }
+
+    fn body(&self) -> anyhow::Result<Vec<u8>> {
+        let Some(path) = &self.body else {
+            return Ok(Vec::new());
+        };
+        let failed = |problem: String| Failed::new(2, format!("{}: {problem}", path.display()));
+        let unreadable = |error: std::io::Error| failed(error.to_string());
+        if std::fs::metadata(path).map_err(unreadable)?.len() > BODY_BYTES_MAX {
+            return Err(failed("is too large".to_owned()).into());
+        }
+        Ok(std::fs::read(path).map_err(unreadable)?)
+    }
+
+    fn headers(&self) -> anyhow::Result<Vec<(&str, &str)>> {
+        let headers = self.headers.iter().map(|line| {
+            let (name, value) = line.split_once(':').ok_or_else(|| {
+                Failed::new(2, format!("--header: want NAME: VALUE, not {line:?}"))
+            })?;
+            Ok((name.trim(), value.trim()))
+        });
+        let mut headers = headers.collect::<anyhow::Result<Vec<_>>>()?;
+        let is_type = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("content-type");
+        // A file with a body is JSON unless something else is said, as everywhere in this program.
+        if self.body.is_some() && !headers.iter().any(is_type) {
+            headers.push(("content-type", "application/json"));
+        }
+        Ok(headers)
+    }
+
+    /// What this request costs.
+    ///
+    /// # Errors
+    /// What is given of it can't be read.
+    pub(super) fn quote(
+        &self,
+        settings: &Settings,
+        method: &str,
+        target: &str,
+    ) -> anyhow::Result<Quoted> {
+        let (headers, body) = (self.headers()?, self.body()?);
+        let mut told = Map::new();
+        let mut path = String::new();
+        let (raw, query) = split_target(without_authority(target).as_bytes());
+        let query = query.and_then(|query| std::str::from_utf8(query).ok());
+        if canonicalize(raw, PathRules::PERMISSIVE, &mut path).is_err() {
+            refuse(&mut told, 400, "bad_request");
+            return Ok(Quoted::nothing(told));
+        }
+        told.insert("path".to_owned(), path.clone().into());
+        let route = match choose(&settings.routes, method, &path) {
+            Ok(route) => route,
+            Err((status, code)) => {
+                refuse(&mut told, status, code);
+                return Ok(Quoted::nothing(told));
+            }
+        };
+        let params = route.path.params(&path);
+        told.insert("route".to_owned(), route.name().into());
+        told.insert("access".to_owned(), route.access.name().into());
+        let named = params
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), json!(text)));
+        told.insert("params".to_owned(), named.collect::<Map<_, _>>().into());
+        let mut quoted = Quoted {
+            told,
+            offers: Vec::new(),
+        };
+        let asked = Asked {
+            params: &params,
+            query: query.unwrap_or_default(),
+            headers: &headers,
+            body: &body,
+        };
+        match route
+            .sale
+            .as_ref()
+            .map(|sale| (sale, sale.pricing.quote(&asked)))
+        {
+            None => {}
+            Some((_, Err(fault))) => refuse(&mut quoted.told, fault.status(), fault.code()),
+            Some((sale, Ok(quote))) => quoted.tell(sale, &quote, target),
+        }
+        Ok(quoted)
+    }
+}
+
+impl Quoted {
+    fn nothing(told: Map<String, Value>) -> Self {
+        Self {
+            told,
+            offers: Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, sale: &Sale, quote: &Quote, target: &str) {
+        let mut put = |name: &str, value: Value| self.told.insert(name.to_owned(), value);
+        put("price", quote.price.to_string().into());
+        put("from", quote.origin.to_string().into());
+        put("raised_to_min_price", quote.is_raised.into());
+        if quote.price.is_free() {
+            return;
+        }
+        self.offers = sale.offers(quote);
+        let offers = self.offers.iter().map(|offer| {
+            json!({
+                "network": offer.network().to_string(), "asset": &*offer.asset.symbol,
+                "amount": offer.amount.to_string(), "pay_to": offer.pay_to.to_string(),
+                "max_timeout_seconds": offer.max_timeout_s,
+            })
+        });
+        put("offers", offers.collect());
+        let resource = Resource {
+            url: target.to_owned(),
+            ..Resource::default()
+        };
+        let challenge = Challenge {
+            resource: &resource,
+            offers: &self.offers,
+            reason: None,
+        };
+        let field = challenge.payment_required(CHALLENGE_BYTES_MAX);
+        put("payment_required", field.into());
+    }
+}
+
+fn refuse(told: &mut Map<String, Value>, status: u16, code: &str) {
+    told.insert("refused".to_owned(), code.into());
+    told.insert("status".to_owned(), status.into());
+}
+
+/// The route of a request, chosen as a gateway would, or why there is none.
+fn choose<'r>(
+    routes: &'r [Route],
+    method: &str,
+    path: &str,
+) -> Result<&'r Route, (u16, &'static str)> {
+    if !Method::ALL.iter().any(|known| known.as_str() == method) {
+        return Err((501, "method_unknown"));
+    }
+    let mut fitting: Vec<&Route> = routes
+        .iter()
+        .filter(|route| route.path.fits(path))
+        .collect();
+    fitting.sort_by_cached_key(|route| (route.path.precedence(), route.methods.precedence()));
+    let found = fitting.iter().find(|route| route.methods.take(method));
+    found.copied().ok_or(if fitting.is_empty() {
+        (404, "endpoint_not_found")
+    } else {
+        (405, "method_not_allowed")
+    })
+}
+
+/// The path and query of a URL; what is none already is one.
+fn without_authority(target: &str) -> &str {
+    match target.split_once("://") {
+        Some((_, rest)) if !target.starts_with('/') => {
+            let path = rest.find(['/', '?']).and_then(|at| rest.get(at..));
+            path.filter(|path| path.starts_with('/')).unwrap_or("/")
+        }
+        _ => target,
+    }
+}
+
+/// Loads what is only looked at, and says on the way what there is to say.
+///
+/// # Errors
+/// The configuration is not valid.
+pub(super) fn look(source: &Source) -> anyhow::Result<Settings> {
+    let loaded = source.look()?;
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(loaded.settings)
+}
+
+/// What requests of each route cost: an entry for each price.
+pub(super) fn prices(settings: &Settings) -> Vec<Value> {
+    let of_route = |route: &Route| {
+        let common = json!({
+            "route": route.name(), "access": route.access.name(), "upstream": route.upstream,
+            "limit": route.rate.as_ref().map(limit),
+        });
+        let Some(sale) = &route.sale else {
+            return vec![common];
+        };
+        let (min, max) = sale.pricing.bounds();
+        let rules = sale.pricing.rules();
+        let entry = |(at, (origin, price)): (usize, (Origin, &Price))| {
+            let quote = Quote {
+                price: price.clone(),
+                origin,
+                is_raised: false,
+                pay_to: rules.get(at).and_then(|rule| rule.pay_to),
+            };
+            let conditions = rules.get(at).map(|rule| {
+                let conditions = rule.conditions.iter().map(ToString::to_string);
+                conditions.collect::<Vec<_>>().join(" and ")
+            });
+            let units = sale.offers(&quote).into_iter().map(|offer| {
+                format!(
+                    "{} {} on {}",
+                    offer.amount,
+                    offer.asset.symbol,
+                    offer.network()
+                )
+            });
+            let mut entry = common.clone();
+            let dollars = |usd: NanoUsd| Price::Usd(usd).to_string();
+            entry["from"] = quote.origin.to_string().into();
+            entry["when"] = conditions.into();
+            entry["price"] = quote.price.to_string().into();
+            entry["rails"] = if units.len() == 0 {
+                json!([])
+            } else {
+                json!(["x402"])
+            };
+            // The only one that there is.
+            entry["settlement"] = "before-response".into();
+            entry["units"] = units.collect::<Vec<_>>().into();
+            entry["min_price"] = min.map(dollars).into();
+            entry["max_price"] = max.map(dollars).into();
+            entry
+        };
+        sale.pricing.all().enumerate().map(entry).collect()
+    };
+    settings.routes.iter().flat_map(of_route).collect()
+}
+
+fn limit(limit: &RateLimit) -> String {
+    let (requests, ms) = (limit.requests, limit.window.as_millis());
+    if ms.is_multiple_of(1_000) {
+        format!("{requests} in {} s", ms / 1_000)
+    } else {
+        format!("{requests} in {ms} ms")
+    }
+}
+
+/// Prints what routes cost, for people.
+pub(super) fn print(prices: &[Value]) {
+    let columns = [
+        ("ROUTE", "/route"),
+        ("ACCESS", "/access"),
+        ("PRICE", "/price"),
+        ("FROM", "/from"),
+        ("WHEN", "/when"),
+        ("UNITS", "/units"),
+        ("MIN", "/min_price"),
+        ("MAX", "/max_price"),
+        ("LIMIT", "/limit"),
+    ];
+    output::table(&prices.iter().collect::<Vec<_>>(), &columns);
+}
+
+/// Reads a file of one line, or the text itself.
+///
+/// # Errors
+/// The file can't be read.
+pub(super) fn text_or_file(given: &str) -> anyhow::Result<String> {
+    let Some(path) = given.strip_prefix('@') else {
+        return Ok(given.to_owned());
+    };
+    let read = std::fs::read_to_string(Path::new(path));
+    let text = read.map_err(|error| Failed::new(2, format!("{path}: {error}")))?;
+    Ok(text.trim_end().to_owned())
+}
