@@ -80,7 +80,9 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<HoldId, Call>,
     pub(crate) audit: Audit,
     pub(crate) trace: Option<Vec<String>>,
-    /// Sums are made anew after so many changes.
+    /// Room for what a keeper says.
+    effects: Vec<Effect>,
+    /// When sums are made anew, in changes.
     sums_at: u64,
     pub(crate) granted: u32,
     pub(crate) refused: u32,
@@ -111,6 +113,7 @@ impl World {
             calls: BTreeMap::new(),
             audit: Audit::default(),
             trace: None,
+            effects: Vec::new(),
             sums_at: 0,
             granted: 0,
             refused: 0,
@@ -289,23 +292,24 @@ impl World {
 
     /// Gives an event to a keeper, and what comes of it to the rest of the world.
     pub(crate) fn tell(&mut self, replica: usize, event: Event) {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
             let now = self.boot_clock(replica);
-            let mut effects = Vec::new();
+            let mut effects = std::mem::take(&mut self.effects);
             let Some(process) = self.process(replica) else {
                 return;
             };
             process.keeper.handle(event, now, &mut effects);
-            for effect in effects {
+            for effect in effects.drain(..) {
                 self.effect(replica, effect);
             }
+            self.effects = effects;
             // What was put into the queue meanwhile waits for its turn like everything else.
             if let Some(told) = self
                 .process(replica)
                 .and_then(|process| process.queue.pop())
             {
-                events.push(match told {
+                next = Some(match told {
                     Told::Ended(ended) => Event::Ended(ended),
                     Told::Homeless(lease, amount) => Event::Homeless(lease, amount),
                 });

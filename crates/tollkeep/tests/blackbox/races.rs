@@ -47,6 +47,8 @@ struct Tally {
     /// Calls that passed after the whole crowd had been refused.
     later: usize,
     looks: usize,
+    /// Calls that were told to come again.
+    unanswered: usize,
 }
 
 struct Field {
@@ -191,7 +193,8 @@ impl Field {
     fn crowd(&self, race: &Race, of: (&str, &str), limit: i64, tally: &mut Tally) -> usize {
         let ((token, id), request) = (of, chat(of.0, &body(false)));
         let (start, over) = (Barrier::new(CALLERS), AtomicBool::new(false));
-        let (calls, admitted, looks) = (
+        let (calls, admitted, looks, unanswered) = (
+            AtomicUsize::new(0),
             AtomicUsize::new(0),
             AtomicUsize::new(0),
             AtomicUsize::new(0),
@@ -209,7 +212,8 @@ impl Field {
             let callers: Vec<_> = (0..CALLERS)
                 .map(|number| {
                     let gateway = &self.gateways[number % self.gateways.len()];
-                    let (start, calls, admitted, request) = (&start, &calls, &admitted, &request);
+                    let (start, calls, request) = (&start, &calls, &request);
+                    let (admitted, unanswered) = (&admitted, &unanswered);
                     scope.spawn(move || {
                         let mut client = gateway.connect();
                         start.wait();
@@ -219,6 +223,8 @@ impl Field {
                             match answer.status {
                                 200 => admitted.fetch_add(1, Ordering::Relaxed),
                                 402 => return,
+                                // A disk of a busy machine may take longer than a call waits.
+                                503 => unanswered.fetch_add(1, Ordering::Relaxed),
                                 _ => panic!("{race:?}: {}", answer.text()),
                             };
                         }
@@ -231,6 +237,7 @@ impl Field {
         });
         tally.calls += calls.into_inner();
         tally.looks += looks.into_inner();
+        tally.unanswered += unanswered.into_inner();
         admitted.into_inner()
     }
 
@@ -302,7 +309,7 @@ fn passes(gateway: &Gateway, token: &str, tally: &mut Tally) -> bool {
     tally.calls += 1;
     match gateway.call(&chat(token, &body(false))).status {
         200 => true,
-        402 => false,
+        402 | 503 => false,
         other => panic!("{other}"),
     }
 }
