@@ -242,7 +242,9 @@ fn defaults_are_those_of_the_full_products_file() {
         };
         // A day is a day, two minutes are two minutes.
         let same = [("24h", "1d"), ("120s", "2m")];
-        let is_same = same.iter().any(|(one, other)| written == one && default == other);
+        let is_same = same
+            .iter()
+            .any(|(one, other)| written == one && default == other);
         let written = if is_same { default } else { written };
         // So is a minute.
         let written = if written == "60s" && *default == 60 {
