@@ -14,9 +14,9 @@ use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
     account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
-    ip_list, job, key, ledger, lockout, maintenance, manage, not_offered, openapi, operator,
-    own_key, price, project, route, service_token, session, status, tenant, tls, token, usage,
-    vault,
+    ip_list, job, key, ledger, lockout, log_level, maintenance, manage, not_offered, openapi,
+    operator, own_key, price, project, route, service_token, session, status, tenant, tls, token,
+    usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -149,6 +149,7 @@ static NOUNS: &[&[Operation]] = &[
     lockout::OPERATIONS,
     manage::OPERATIONS,
     maintenance::OPERATIONS,
+    log_level::OPERATIONS,
     vault::OPERATIONS,
     job::OPERATIONS,
     openapi::OPERATIONS,
