@@ -114,8 +114,8 @@ async fn create(call: Call) -> Answer {
 }
 
 async fn revoke(call: Call) -> Answer {
-    let own = whose(&call.operator)?;
     let key = key::find(&call).await?;
+    let own = whose(&call.operator)?;
     if key.operator_id != Some(own) {
         return Err(Problem::not_found());
     }

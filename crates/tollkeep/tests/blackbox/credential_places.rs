@@ -58,8 +58,9 @@ fn calls_of_a_credential_go_to_its_own_place_with_its_own_secret_alone() {
         &json!({ "secret": ONE, "base_url": place, "priority": 5 }),
     );
     put(&gateway, &json!({ "secret": TWO }));
+    let mut client = gateway.connect();
     for _ in 0..3 {
-        let answer = call(&gateway, &token);
+        let answer = client.call(&chat(&token, BODY));
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     assert_eq!((own.count(), shared.count()), (3, 0));

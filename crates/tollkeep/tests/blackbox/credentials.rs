@@ -384,9 +384,9 @@ fn what_is_no_secret_is_refused_and_not_told_back() {
         ),
         (json!({ "secret": ONE }), 422, "invalid"),
         (
-            json!({ "provider": "openai", "secret": ONE, "base_url": "https://evil.example" }),
+            json!({ "provider": "openai", "secret": ONE, "base_url": "https://10.0.0.1" }),
             422,
-            "invalid",
+            "egress_refused",
         ),
         (
             json!({ "provider": "openai", "secret": ONE, "project": "nobody" }),

@@ -169,7 +169,7 @@ fn a_bad_deployment_is_told_what_is_wrong_with_it() {
     };
     with_store(&data, async |store| {
         assert_eq!(store.reseal_all(cut).await, Ok(1));
-        assert_eq!(sealed_records(store).await.len(), 4);
+        assert_eq!(sealed_records(store).await.len(), 5);
     });
     let (code, document, _) = doctor(at, &[], KEY);
     assert_eq!(code, 8);
