@@ -31,14 +31,28 @@ impl Padded {
     }
 }
 
+/// Appends a word that is not of the list, quoted; one that needs escapes is said as `custom`.
+#[cold]
+fn own_word(out: &mut Vec<u8>, word: &str) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let is_plain = (1..=64).contains(&word.len()) && word.bytes().all(plain);
+    out.push(b'"');
+    out.extend_from_slice(if is_plain { word.as_bytes() } else { b"custom" });
+    out.push(b'"');
+}
+
 /// Declares an enum of wire words with `ALL`, `as_str`, and `write`, which puts two texts around
 /// them.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident between $before:literal and $after:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident between $before:literal and $after:literal $(or $own:ident)? { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
+            $(
+                /// A word of whoever embeds this crate: letters, digits, dots, underscores and hyphens.
+                $own(&'static str),
+            )?
         }
 
         impl $name {
@@ -49,6 +63,7 @@ macro_rules! words {
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
+                    $(Self::$own(word) => word,)?
                 }
             }
 
@@ -57,6 +72,7 @@ macro_rules! words {
             pub(crate) fn write(self, out: &mut Vec<u8>) {
                 let text = match self {
                     $(Self::$variant => const { &Padded::new($before, $word, $after) },)+
+                    $(Self::$own(word) => return own_word(out, word),)?
                 };
                 text.write(out);
             }
@@ -67,7 +83,7 @@ macro_rules! words {
 words! {
     /// What happened.
     #[expect(missing_docs, reason = "the words are the documentation")]
-    Action between "\"" and "\"" {
+    Action between "\"" and "\"" or Custom {
         ProxyRequest = "proxy_request",
         TokenAccess = "token.access",
         TokenCreate = "token.create",

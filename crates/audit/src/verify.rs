@@ -49,7 +49,7 @@ pub struct Verifier {
     files: Vec<String>,
     chains: Vec<Chain>,
     runs: usize,
-    listed: Vec<(At, Vec<(String, u64, u64, String)>)>,
+    listed: Vec<(At, Manifest)>,
 }
 
 /// What is known within one file.
@@ -105,28 +105,15 @@ impl Verifier {
         true
     }
 
-    /// Knows a manifest of an export: its signature is checked if keys are believed, and when all is
-    /// read, its chains must end as it says. What it lists is a part of the log.
+    /// Knows a manifest of an export: its signature is checked if keys are believed, and its chains must
+    /// end as it says, both when all is read. What it lists is a part of the log.
     pub fn expect_listed(&mut self, name: &str, manifest: &Manifest) {
         self.is_part = true;
         let at = At {
             file: self.file(name),
             line: 0,
         };
-        if self.trust.is_empty() {
-            self.report.unchecked += 1;
-        } else {
-            match self.trust.key(&manifest.key_id) {
-                None => self.fault(at, None, FaultKind::UnknownKey),
-                Some(key) => {
-                    let text = manifest.signed.as_bytes();
-                    if !key.verifies(MANIFEST, text, &manifest.sig) {
-                        self.fault(at, None, FaultKind::Signature);
-                    }
-                }
-            }
-        }
-        self.listed.push((at, manifest.streams.clone()));
+        self.listed.push((at, manifest.clone()));
     }
 
     /// Tells a fault that was found elsewhere, about a whole file.
@@ -137,8 +124,16 @@ impl Verifier {
 
     /// Compares the ends of chains with what manifests list.
     fn compare_listed(&mut self) {
-        for (at, streams) in std::mem::take(&mut self.listed) {
-            for (name, first, last, head) in streams {
+        for (at, manifest) in std::mem::take(&mut self.listed) {
+            // Only now: the key may be one that a record of the log tells.
+            let signed = manifest.signed.as_bytes();
+            match self.trust.key(&manifest.key_id) {
+                _ if self.trust.is_empty() => self.report.unchecked += 1,
+                None => self.fault(at, None, FaultKind::UnknownKey),
+                Some(key) if key.verifies(MANIFEST, signed, &manifest.sig) => {}
+                Some(_) => self.fault(at, None, FaultKind::Signature),
+            }
+            for (name, first, last, head) in manifest.streams {
                 let mut found = self.report.streams.iter();
                 let found = found.find(|one| one.stream == name);
                 let is_same = found.is_some_and(|one| {

@@ -2,7 +2,7 @@
 //! too.
 
 use crate::database::GATEWAY;
-use crate::query::query;
+use crate::query::{Row, query};
 use crate::row::{self, count, millis};
 use crate::{Store, StoreError};
 use tollkeep_types::WallMillis;
@@ -25,7 +25,26 @@ const LAST: &str = "SELECT line FROM audit_checkpoints AS one WHERE seq =
     (SELECT max(seq) FROM audit_checkpoints AS other WHERE other.stream = one.stream)
   ORDER BY kept_at DESC, stream LIMIT $1";
 
+/// The end of the ledger's chain of entries.
+const LEDGER_HEAD: &str = "SELECT number, hash FROM entries ORDER BY number DESC LIMIT 1";
+
 impl Store {
+    /// Where the chain of the ledger's entries ends, as `number:hash`; `None` before the first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn ledger_head(&self) -> Result<Option<String>, StoreError> {
+        let mut connection = self.0.read(GATEWAY).await?;
+        let last = query(LEDGER_HEAD).fetch_optional(&mut connection).await?;
+        let told = |found: &Row| {
+            let (number, hash) = (row::number(found, "number")?, row::value(found, "hash")?);
+            let hash: Vec<u8> = hash;
+            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            Ok(format!("{number}:{hash}"))
+        };
+        last.as_ref().map(told).transpose()
+    }
+
     /// Keeps a checkpoint of a chain, and lets go of a few old ones of it. Checkpoints are the
     /// deployment's, so there is no scope.
     ///

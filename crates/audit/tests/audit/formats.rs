@@ -185,6 +185,20 @@ fn every_action_has_a_type_or_its_own_word_and_chosen_kinds_leave_only_calls_out
     );
 }
 
+// AUD-90
+#[test]
+fn words_of_an_embedder_are_written_and_nothing_else_can_be_said_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = ["invoice.sent", "a\",\"result\":\"x", ""]
+        .map(|word| Event::new(Action::Custom(word), Actor::System, Outcome::Success));
+    let all = written(&dir.path().join("audit.log"), |_| {}, &events);
+    let actions: Vec<_> = all[1..]
+        .iter()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["action"].clone())
+        .collect();
+    assert_eq!(actions, ["invoice.sent", "custom", "custom"]);
+}
+
 // AUD-35
 #[test]
 fn hostile_texts_stay_in_their_fields_in_this_format_too() {

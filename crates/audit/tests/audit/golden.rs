@@ -239,6 +239,7 @@ fn example(action: Action) -> Event<'static> {
         | Action::CachePurge => Event::new(action, Actor::Management, Outcome::Success)
             .with_http_method("GET")
             .with_endpoint("/api/v1/audit"),
+        Action::Custom(_) => managed(action),
         Action::AuditKeyRotate => managed(action)
             .with_detail(
                 Key::PublicKey,

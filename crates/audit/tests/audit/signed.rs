@@ -126,6 +126,24 @@ fn a_record_waits_for_a_checkpoint_no_longer_than_said() {
     assert_eq!(checkpoints.count(), 2, "an idle log makes none");
 }
 
+// AUD-51 AUD-54
+#[test]
+fn a_checkpoint_says_where_the_ledger_stands_and_is_signed_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let told = Arc::default();
+    let config = signed(&path, &told);
+    let ledger = Arc::clone(&config.signing.as_ref().unwrap().ledger_head);
+    *ledger.lock().unwrap() = Some("7:abcd".to_owned());
+    let logger = Logger::new(config, means()).unwrap();
+    logger.log(&call(1)).unwrap();
+    logger.stop().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(r#""ledger_head":"7:abcd""#), "{text}");
+    let report = verify(std::slice::from_ref(&path), trust(1), &[]);
+    assert_eq!((report.checkpoints, report.faults_in_all), (1, 0));
+}
+
 // AUD-51
 #[test]
 fn a_new_key_is_believed_by_the_word_of_the_one_before() {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::{Ended, Outbox, Outcome, Sure};
-use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, HOLD_TTL_MS, Keeper, Notice};
+use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, HOLD_TTL_MS, Keeper, Notice, Refused};
 use tollkeep_ledger::row::Quality;
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{NoAnswer, Reply};
@@ -22,6 +22,8 @@ use tollkeep_types::{BudgetId, Clock, HoldId, LeaseId, MonoNanos, ReplicaId};
 
 /// Commands in one transaction.
 const BATCH_MAX: usize = 512;
+/// Holds that the store has been asked for and not answered, at most.
+const ASKS_MAX: usize = 8192;
 /// Records that wait for the end of their hold: as many as there are holds.
 const RECORDS_MAX: usize = super::OPEN_MAX;
 
@@ -151,6 +153,8 @@ pub struct HoldsKeeper {
     left: HashMap<BudgetId, Arc<Left>>,
     /// Which slices workers see.
     shown: Option<u64>,
+    /// The store takes what is written, as its last answer was.
+    writes: bool,
     wake: MonoNanos,
     out: Vec<Effect>,
     to_writer: mpsc::UnboundedSender<Wanted>,
@@ -179,6 +183,7 @@ impl HoldsKeeper {
             budgets,
             left: HashMap::new(),
             shown: None,
+            writes: true,
             wake: MonoNanos(0),
             out: Vec::new(),
             to_writer,
@@ -252,12 +257,19 @@ impl HoldsKeeper {
         if tell.is_closed() {
             return;
         }
+        // A store that takes nothing is asked again and again for those who came before, be they gone or
+        // not, and nobody else need wait for that.
+        let is_down = !self.writes && !self.waiting.is_empty();
+        if is_down || self.waiting.len() >= ASKS_MAX {
+            let _gone = tell.send(Err(Refused::Closed));
+            return;
+        }
         self.waiting.insert(ask.hold, tell);
         self.handle(Event::Ask(ask));
     }
 
     fn answered(&mut self, call: CallId, answer: Result<Box<Reply>, NoAnswer>) {
-        self.holds.writes.store(answer.is_ok(), Ordering::Relaxed);
+        self.writes = answer.is_ok();
         if answer.is_ok()
             && let Some((hold, end)) = self.ends.remove(&call)
         {

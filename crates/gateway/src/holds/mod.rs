@@ -26,7 +26,7 @@ use inbox::Inbox;
 use paying::Paying;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::Outbox;
 use tollkeep_ledger::prepaid::Prepaid;
@@ -45,8 +45,6 @@ pub struct Holds {
     outbox: Arc<dyn Outbox>,
     /// Ends that are not in the store yet, as the keeper counts them.
     unwritten: AtomicUsize,
-    /// The store takes what the keeper writes.
-    writes: AtomicBool,
 }
 
 /// The budgets of this moment, with the slices in hand.
@@ -126,7 +124,6 @@ impl Default for Holds {
             outbox: Arc::clone(&inbox) as Arc<dyn Outbox>,
             inbox,
             unwritten: AtomicUsize::new(0),
-            writes: AtomicBool::new(true),
         }
     }
 }

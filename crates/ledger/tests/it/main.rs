@@ -7,6 +7,8 @@ mod cost_vectors;
 #[cfg(test)]
 mod made;
 #[cfg(test)]
+mod purity;
+#[cfg(test)]
 mod sound;
 #[cfg(test)]
 mod table;

@@ -9,8 +9,9 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tollkeep_audit::{Anchor, Told};
 use tollkeep_config::settings::{self, AnchorHook};
@@ -32,16 +33,52 @@ const BOUNDS: Bounds = Bounds {
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Where checkpoints come out.
-pub(crate) struct Anchors(Receiver<Anchor>);
+/// How often it is looked where the ledger stands.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What is told of checkpoints, and where they come out.
-pub(crate) fn told() -> (Told, Anchors) {
-    let (sender, receiver) = channel(WAITING_MAX);
-    (
-        Arc::new(move |anchor| hand_over(&sender, anchor)),
-        Anchors(receiver),
-    )
+/// Where checkpoints come out, and what they say of the ledger.
+pub(crate) struct Anchors {
+    sender: Sender<Anchor>,
+    come: Receiver<Anchor>,
+    /// The head of the ledger's entries, as the next checkpoint says it.
+    pub(crate) ledger_head: Arc<Mutex<Option<String>>>,
+}
+
+impl Anchors {
+    /// Nothing has come yet.
+    pub(crate) fn new() -> Self {
+        let (sender, come) = channel(WAITING_MAX);
+        Self {
+            sender,
+            come,
+            ledger_head: Arc::default(),
+        }
+    }
+
+    /// What is told of checkpoints.
+    pub(crate) fn told(&self) -> Told {
+        let sender = self.sender.clone();
+        Arc::new(move |anchor| hand_over(&sender, anchor))
+    }
+
+    /// Keeps checkpoints as the settings want, and looks where the ledger stands.
+    pub(crate) fn start(self, control: &Runtime, store: &Store, reloader: &Arc<Reloader>) {
+        control.spawn(follow_ledger(store.clone(), self.ledger_head));
+        control.spawn(keep(self.come, store.clone(), Arc::clone(reloader)));
+    }
+}
+
+/// Keeps the head of the ledger's entries as it is, more or less.
+async fn follow_ledger(store: Store, head: Arc<Mutex<Option<String>>>) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match store.ledger_head().await {
+            Ok(found) => *head.lock().unwrap_or_else(PoisonError::into_inner) = found,
+            Err(error) => tracing::debug!("The end of the ledger can't be read: {error}"),
+        }
+    }
 }
 
 fn hand_over(sender: &Sender<Anchor>, anchor: Anchor) {
@@ -50,33 +87,31 @@ fn hand_over(sender: &Sender<Anchor>, anchor: Anchor) {
     }
 }
 
-impl Anchors {
-    /// Keeps each as the settings want.
-    pub(crate) async fn keep(mut self, store: Store, reloader: Arc<Reloader>) {
-        while let Some(anchor) = self.0.recv().await {
-            let Ok(line) = String::from_utf8(anchor.line) else {
-                continue;
-            };
-            let stream = anchor.stream.to_string();
-            if let Err(error) = store
-                .keep_audit_checkpoint(&stream, anchor.seq, &line)
-                .await
-            {
-                tracing::warn!("A checkpoint of the audit log is not in the store: {error}");
-            }
-            let settings = reloader.settings();
-            let settings::Anchor { file, webhook } = &settings.audit.anchor;
-            if let Some(path) = file
-                && let Err(error) = append(path, &line)
-            {
-                let path = path.display();
-                tracing::error!("A checkpoint of the audit log is not in `{path}`: {error}");
-            }
-            if let Some(hook) = webhook
-                && let Err(error) = post(reloader.door(), hook, &line).await
-            {
-                tracing::error!("A checkpoint of the audit log was not taken: {error}");
-            }
+/// Keeps each as the settings want.
+async fn keep(mut come: Receiver<Anchor>, store: Store, reloader: Arc<Reloader>) {
+    while let Some(anchor) = come.recv().await {
+        let Ok(line) = String::from_utf8(anchor.line) else {
+            continue;
+        };
+        let stream = anchor.stream.to_string();
+        if let Err(error) = store
+            .keep_audit_checkpoint(&stream, anchor.seq, &line)
+            .await
+        {
+            tracing::warn!("A checkpoint of the audit log is not in the store: {error}");
+        }
+        let settings = reloader.settings();
+        let settings::Anchor { file, webhook } = &settings.audit.anchor;
+        if let Some(path) = file
+            && let Err(error) = append(path, &line)
+        {
+            let path = path.display();
+            tracing::error!("A checkpoint of the audit log is not in `{path}`: {error}");
+        }
+        if let Some(hook) = webhook
+            && let Err(error) = post(reloader.door(), hook, &line).await
+        {
+            tracing::error!("A checkpoint of the audit log was not taken: {error}");
         }
     }
 }

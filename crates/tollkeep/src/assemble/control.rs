@@ -189,6 +189,8 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         let door = ControlDoor::new(listener, parts.tls.of(tls::METRICS))?;
         tokio::task::spawn(admin.serve_metrics(door, stop()));
     }
+    let replica = super::ledger::replica(base).to_string();
+    tokio::task::spawn(admin.clone().prune_audit(replica));
     let watch = anomaly::Watch::new(&anomaly::WatchParts {
         base,
         store: parts.store,

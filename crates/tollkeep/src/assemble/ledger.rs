@@ -253,7 +253,7 @@ fn of_call<'m>(event: Event<'m>, record: Option<&'m CallRecord>) -> Event<'m> {
 
 /// Who this is. A file has one process at a time, which is the same replica at each start; those that
 /// share a server are told apart by chance.
-fn replica(base: &Base) -> ReplicaId {
+pub(super) fn replica(base: &Base) -> ReplicaId {
     let mut id = [0; 16];
     if base.settings.store.postgres.is_some() {
         base.entropy.fill(&mut id);

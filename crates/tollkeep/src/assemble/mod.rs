@@ -4,6 +4,7 @@ mod acme;
 mod anchors;
 mod anomaly;
 mod audit;
+mod audit_disk;
 mod audit_keys;
 mod auth_dir;
 mod budgets;
@@ -50,6 +51,7 @@ pub(crate) use tls::{Checked, InUse, Listeners};
 
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
+use anchors::Anchors;
 use anyhow::Context;
 use certificates::Keeper;
 use reload::Reloader;
@@ -164,8 +166,8 @@ fn start_by(
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(open_store(&base))?;
     let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
-    let (told, anchors) = anchors::told();
-    let audit = audit::open(&base, &vault, told)?;
+    let anchors = Anchors::new();
+    let audit = audit::open(&base, &vault, &store, &anchors)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
     let health = health(&base, workers, audit.as_deref());
@@ -204,9 +206,12 @@ fn start_by(
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
+    if let (Some(audit), Some(file)) = (&audit, &base.settings.audit.file) {
+        control.spawn(audit_disk::watch(file.clone(), audit.health()));
+    }
     keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, files);
-    control.spawn(anchors.keep(store.clone(), Arc::clone(&live.reloader)));
+    anchors.start(&control, &store, &live.reloader);
     Ok(Running {
         base,
         control,
@@ -454,18 +459,17 @@ impl Running {
             }
         });
         self.control.block_on(self.live.budgeting.drain());
-        let closed = self.control.block_on(self.store.close());
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));
         }
-        if let Some(audit) = &self.audit {
+        let audited = self.audit.as_ref().map_or(Ok(()), |audit| {
             let event = Event::new(Action::SystemStop, Actor::System, Outcome::Success)
                 .at(self.base.clock.wall());
-            audit
-                .enqueue(&event)
-                .and_then(|()| audit.stop())
-                .context("the audit log was not closed in order")?;
-        }
+            audit.enqueue(&event).and_then(|()| audit.stop())
+        });
+        // After the log, which keeps records in it.
+        let closed = self.control.block_on(self.store.close());
+        audited.context("the audit log was not closed in order")?;
         self.control.shutdown_timeout(Duration::from_secs(1));
         closed.context("the store was not closed in order")
     }
