@@ -1,10 +1,11 @@
 //! Whether a request acts, tries what acting would do, or only looks. Handlers are the same for all
 //! three: what they hold of the gateway is another.
 
+use crate::audit_log::AuditKeeper;
 use crate::runtime::{
     Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
-    Reloaded, Runtime, SettingsState,
+    Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -91,6 +92,10 @@ impl Runtime for Would {
         self.0.settings()
     }
 
+    fn shown_settings(&self) -> Arc<ShownSettings> {
+        self.0.shown_settings()
+    }
+
     fn settings_state(&self) -> SettingsState {
         self.0.settings_state()
     }
@@ -145,6 +150,10 @@ impl Runtime for Would {
         self.0.try_reload_tls()
     }
 
+    fn vet(&self, asked: UrlToStore) -> Vetting {
+        self.0.vet(asked)
+    }
+
     fn ask_provider(&self, ask: ProviderAsk) -> Asking {
         self.0.ask_provider(ask)
     }
@@ -172,6 +181,11 @@ impl Runtime for Would {
 
     fn keyring(&self) -> Arc<Keyring> {
         self.0.keyring()
+    }
+
+    fn audit_keeper(&self) -> &dyn AuditKeeper {
+        // Nothing is kept on trial.
+        self.0.audit_keeper()
     }
 
     fn keks(&self) -> Vec<KnownKek> {

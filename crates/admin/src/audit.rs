@@ -12,7 +12,13 @@ impl State {
         self.event_of(operator, action, Outcome::Success)
     }
 
-    fn event_of<'a>(&self, operator: &Operator, action: Action, outcome: Outcome) -> Event<'a> {
+    /// The same, and how it ended.
+    pub(crate) fn event_of<'a>(
+        &self,
+        operator: &Operator,
+        action: Action,
+        outcome: Outcome,
+    ) -> Event<'a> {
         let (actor, id) = operator.actor();
         let event = Event::new(action, actor, outcome).at(self.parts.clock.wall());
         let mut event = operator.asked.told_in(event);

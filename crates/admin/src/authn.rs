@@ -293,7 +293,7 @@ impl State {
     }
 
     /// Failures are recorded each; a flood of them is the audit log's own to fold.
-    fn record_failed_authn(&self, asked: &Asked, code: &'static str) {
+    pub(crate) fn record_failed_authn(&self, asked: &Asked, code: &'static str) {
         let mut event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure)
             .at(self.parts.clock.wall());
         if code == Problem::csrf().code() {

@@ -138,7 +138,11 @@ fn version(reading: &Operation, shown: &Value) -> Option<String> {
         .iter()
         .find_map(|(_, content)| match content {
             Content::Object(parts) => Some(*parts),
-            Content::None | Content::List(_) | Content::Document | Content::Page(_) => None,
+            Content::None
+            | Content::List(_)
+            | Content::Document
+            | Content::Yaml
+            | Content::Page(_) => None,
         })?;
     let shown = shown.as_object()?;
     let mut text = String::new();

@@ -12,32 +12,33 @@ use crate::rights::{self, Right};
 use crate::router::{Answer, created, ok};
 use crate::secret::with_secret;
 use crate::shape::{Member, choice, duration, id, text, texts, time};
+use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Event, Key, Value};
-use tollkeep_store::{KeyChange, LastOwner, ManagementKey, NewManagementKey, Role};
-use tollkeep_types::{ManagementKeyId, WallMillis};
+use tollkeep_store::{KeyChange, LastOwner, ManagementKey, NewManagementKey, Role, Scope};
+use tollkeep_types::{ManagementKeyId, OperatorId, WallMillis};
 
 /// How long one lives unless the request says so.
-const TTL_MS_DEFAULT: u64 = 90 * DAY_MS;
+pub(crate) const TTL_MS_DEFAULT: u64 = 90 * DAY_MS;
 const TTL_MS_MAX: u64 = 365 * DAY_MS;
 /// How long the old text works after a rotation unless the request says so.
 const OVERLAP_MS_DEFAULT: u64 = 3_600_000;
 
 const ROLES: &[&str] = &["owner", "admin", "operator", "viewer", "tenant-admin"];
 
-const SCOPES: Member = texts(
+pub(crate) const SCOPES: Member = texts(
     "scopes",
     64,
     100,
     "What it is narrowed to, as `noun:verb` with `*`; `null`: all that its role allows",
 );
-const ALLOWED_IPS: Member = texts(
+pub(crate) const ALLOWED_IPS: Member = texts(
     "allowed_ips",
     256,
     60,
     "Addresses and networks it may be used from; none: from anywhere",
 );
-const EXPIRES_AT: Member = time(
+pub(crate) const EXPIRES_AT: Member = time(
     "expires_at",
     "When it stops working, 365 days from now at most",
 );
@@ -74,11 +75,12 @@ const ROTATE: &[Member] = &[
     duration("ttl", "How long it works from now on; 90d if not given"),
 ];
 
-const SHOWN: &[Member] = &[
+pub(crate) const SHOWN: &[Member] = &[
     id("id", "mky_", "Its id"),
     text("name", 200, "Its name in lists"),
     choice("role", ROLES, "What it may do"),
     id("tenant_id", "ten_", "The one tenant it is bound to").or_null(),
+    id("operator_id", "opr_", "The person whose own it is").or_null(),
     texts("scopes", 64, 100, "What it is narrowed to").or_null(),
     texts(
         "allowed_ips",
@@ -102,7 +104,7 @@ const SHOWN: &[Member] = &[
     text("last_used_ip", 60, "From where it was last used").or_null(),
 ];
 
-const SECRET: &[Member] = &[text("secret", 256, "Its text, shown here alone")];
+pub(crate) const SECRET: &[Member] = &[text("secret", 256, "Its text, shown here alone")];
 
 const BASE: Operation = Operation {
     id: "key_get",
@@ -210,20 +212,50 @@ async fn create(call: Call) -> Answer {
     grant::check_role(&operator, role, scopes.as_deref())?;
     grant::check_addresses(&operator, &allowed_ips)?;
     let expires_at = grant::end(&operator, end, end::after(now, TTL_MS_DEFAULT))?;
-    let (store, scope) = (&state.parts.store, state.scope_in(&operator, tenant).await?);
-    state.check_audit()?;
-    let secret = state.mint(&state.settings().auth.management_prefix, None)?;
-    let new = NewManagementKey {
+    let scope = state.scope_in(&operator, tenant).await?;
+    let wanted = Wanted {
+        operator_id: None,
         name: name.unwrap_or_default(),
         role,
         scopes,
         allowed_ips,
-        secret: state.kept_of_key(&secret),
         expires_at,
+    };
+    make(&state, &operator, scope, wanted).await
+}
+
+/// A key to make, but for its text.
+pub(crate) struct Wanted {
+    pub(crate) operator_id: Option<OperatorId>,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) scopes: Option<Vec<String>>,
+    pub(crate) allowed_ips: Vec<IpNet>,
+    pub(crate) expires_at: WallMillis,
+}
+
+/// Makes a key, and shows it with its text.
+pub(crate) async fn make(
+    state: &State,
+    operator: &Operator,
+    scope: Scope,
+    wanted: Wanted,
+) -> Answer {
+    state.check_audit()?;
+    let store = &state.parts.store;
+    let secret = state.mint(&state.settings().auth.management_prefix, None)?;
+    let new = NewManagementKey {
+        operator_id: wanted.operator_id,
+        name: wanted.name,
+        role: wanted.role,
+        scopes: wanted.scopes,
+        allowed_ips: wanted.allowed_ips,
+        secret: state.kept_of_key(&secret),
+        expires_at: wanted.expires_at,
         created_by: Some(operator.name()),
     };
     let key = store.create_management_key(scope, new).await?;
-    let event = told(&state, &operator, Action::ManagementKeyCreate, &key);
+    let event = told(state, operator, Action::ManagementKeyCreate, &key);
     if let Err(problem) = state.record(event).await {
         // What can't be recorded isn't given out.
         let change = KeyChange::Revoke;
@@ -234,21 +266,27 @@ async fn create(call: Call) -> Answer {
     }
     Ok(created(
         &format!("/api/v1/keys/{}", key.id),
-        &with_secret(shown(&state, &key), &["secret"], &secret),
+        &with_secret(shown(state, &key), &["secret"], &secret),
     ))
 }
 
 async fn list(call: Call) -> Answer {
+    list_of(call, None).await
+}
+
+/// All keys, or those of a person.
+pub(crate) async fn list_of(call: Call, of: Option<OperatorId>) -> Answer {
     let (state, operator) = (&call.state, &call.operator);
-    let page = call.query.page(state, "keys")?;
+    let filters = of.map_or_else(|| "keys".to_owned(), |id| format!("keys {id}"));
+    let page = call.query.page(state, &filters)?;
     let store = &state.parts.store;
-    let page = store.management_keys(operator.scope(), page).await?;
+    let page = store.management_keys(operator.scope(), of, page).await?;
     state
         .record(state.event(operator, Action::ManagementKeyList))
         .await?;
     Ok(ok(&listed(
         state,
-        "keys",
+        &filters,
         (&page, |row| (row.created_at, row.id)),
         |key| shown(state, key),
     )))
@@ -297,6 +335,10 @@ async fn update(mut call: Call) -> Answer {
     let changed = body.present();
     body.done()?;
     grant::check_change(&operator, &key, &wanted)?;
+    if key.operator_id.is_some() && wanted.role != key.role {
+        let detail = "It is somebody's own, and may do what they may.";
+        return Err(Problem::conflict(detail));
+    }
     let change = KeyChange::Settings(wanted);
     let key = change_key(&state, &operator, key, change).await?;
     let event = told(&state, &operator, Action::ManagementKeyUpdate, &key);
@@ -321,6 +363,10 @@ async fn rotate(mut call: Call) -> Answer {
     body.done()?;
     grant::check_role(&operator, key.role, key.scopes.as_deref())?;
     grant::check_addresses(&operator, &key.allowed_ips)?;
+    if key.operator_id.is_some() {
+        let detail = "It is somebody's own: they make another.";
+        return Err(Problem::conflict(detail));
+    }
     let expires_at = grant::end(&operator, end, end::after(now, TTL_MS_DEFAULT))?;
     let secret = state.mint(&state.settings().auth.management_prefix, None)?;
     let change = KeyChange::Rotate {
@@ -345,27 +391,22 @@ async fn revoke(call: Call) -> Answer {
     } = call;
     body.done()?;
     grant::check_role(&operator, key.role, key.scopes.as_deref())?;
-    let key = change_key(&state, &operator, key, KeyChange::Revoke).await?;
-    state
-        .record(told(&state, &operator, Action::ManagementKeyRevoke, &key))
-        .await?;
-    Ok(ok(&shown(&state, &key)))
+    end(&state, &operator, key).await
 }
 
-async fn find(call: &Call) -> Result<ManagementKey, Problem> {
+/// Ends a key for good, and shows it.
+pub(crate) async fn end(state: &State, operator: &Operator, key: ManagementKey) -> Answer {
+    let key = change_key(state, operator, key, KeyChange::Revoke).await?;
+    state
+        .record(told(state, operator, Action::ManagementKeyRevoke, &key))
+        .await?;
+    Ok(ok(&shown(state, &key)))
+}
+
+pub(crate) async fn find(call: &Call) -> Result<ManagementKey, Problem> {
     let id: ManagementKeyId = call.id.parse().map_err(|_| Problem::not_found())?;
     let scope = call.operator.scope();
     Ok(call.state.parts.store.management_key(scope, id).await?)
-}
-
-impl State {
-    /// Whether the last owner that is stored may go: the key of the settings is an owner too.
-    pub(crate) fn last_owner(&self) -> LastOwner {
-        match self.settings().management.key {
-            Some(_) => LastOwner::MayGo,
-            None => LastOwner::Stays,
-        }
-    }
 }
 
 async fn change_key(
@@ -383,7 +424,7 @@ async fn change_key(
         .await?)
 }
 
-fn take_scopes(members: &mut Members) -> Option<Vec<String>> {
+pub(crate) fn take_scopes(members: &mut Members) -> Option<Vec<String>> {
     let scopes = members.texts("scopes", |scope| match rights::scope_fault(scope) {
         Some(fault) => Err(fault.to_owned()),
         None => Ok(scope.to_owned()),
@@ -394,7 +435,7 @@ fn take_scopes(members: &mut Members) -> Option<Vec<String>> {
     scopes
 }
 
-fn take_end(members: &mut Members, now: WallMillis) -> Option<WallMillis> {
+pub(crate) fn take_end(members: &mut Members, now: WallMillis) -> Option<WallMillis> {
     match end::Wanted::take(members, now, None) {
         end::Wanted::Nothing => None,
         end::Wanted::Never => {
@@ -435,6 +476,7 @@ fn shown(state: &State, key: &ManagementKey) -> Json {
         "name": key.name,
         "role": key.role.as_str(),
         "tenant_id": key.tenant_id,
+        "operator_id": key.operator_id,
         "scopes": key.scopes,
         "allowed_ips": key.allowed_ips,
         "hint": key.hint,

@@ -9,6 +9,8 @@
 mod account;
 mod acting;
 mod audit;
+mod audit_export;
+mod audit_log;
 mod authn;
 mod bindings;
 mod breaker;
@@ -30,6 +32,7 @@ mod job;
 mod key;
 mod ledger;
 mod lockout;
+mod log_level;
 mod maintenance;
 mod manage;
 mod members;
@@ -39,6 +42,7 @@ mod once;
 mod openapi;
 mod operation;
 mod operator;
+mod own_key;
 mod own_token;
 mod parameters;
 mod passwords;
@@ -66,6 +70,7 @@ mod token;
 mod usage;
 mod vault;
 
+pub use audit_log::{AuditKeeper, Keeping, NextKey};
 pub use budget::{ScopeError, scope_of, tenant_of};
 pub use data_port::DataPort;
 pub use job::Jobs;
@@ -75,6 +80,7 @@ pub use runtime::{
     Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialCoolDown, CredentialTest, CredentialTesting, CredentialView, Explained, KekChoice,
     KekRefused, KnownKek, ProviderAsk, ProviderForm, Reloaded, Runtime, SettingsState,
+    ShownSettings, UrlToStore, Vetting,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};
@@ -197,6 +203,7 @@ impl Admin {
         let key = mint::mint(prefix, None, parts.entropy.as_ref())?;
         let now = parts.store.now();
         let new = NewManagementKey {
+            operator_id: None,
             name: "first".to_owned(),
             role: Role::Owner,
             scopes: None,

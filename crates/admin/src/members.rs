@@ -5,7 +5,7 @@ use crate::problem::{Fault, Problem};
 use crate::shape::{Kind, Member};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use tollkeep_types::WallMillis;
+use tollkeep_types::{Secret, WallMillis};
 
 /// Unknown members that are told; who sends more sends no request of ours.
 const FAULTS_MAX: usize = 100;
@@ -56,6 +56,18 @@ impl Members {
             left,
             faults: Vec::new(),
             taken: Vec::new(),
+        }
+    }
+
+    /// Takes what a change by a session carries beside its cookie, where no field does.
+    pub(crate) fn take_csrf(&mut self) -> Option<Secret> {
+        match self.left.remove("_csrf")? {
+            Value::String(text) => Some(Secret::new(text)),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => None,
         }
     }
 

@@ -229,6 +229,7 @@ fn responses(operation: &Operation, is_seeds: bool) -> Value {
         let schema = match content {
             Content::None => None,
             Content::Document => Some(json!({ "type": "object" })),
+            Content::Yaml => Some(json!({ "type": "string" })),
             Content::Object(parts) => Some(shape::schema(parts, Way::Out)),
             Content::List(members) => {
                 let items = shape::schema(&[members], Way::Out);
@@ -247,7 +248,11 @@ fn responses(operation: &Operation, is_seeds: bool) -> Value {
         };
         let mut response = json!({ "description": operation.about });
         if let (Some(schema), Some(members)) = (schema, response.as_object_mut()) {
-            let content = json!({ "application/json": { "schema": schema } });
+            let kind = match content {
+                Content::Yaml => "application/yaml",
+                _ => "application/json",
+            };
+            let content = json!({ kind: { "schema": schema } });
             members.insert("content".to_owned(), content);
         }
         responses.insert(status.to_string(), response);

@@ -13,9 +13,10 @@ use crate::rights::Right;
 use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
-    account, breaker, budget, config, cooldown, credential, history, hold, ip_list, job, key,
-    ledger, lockout, maintenance, manage, not_offered, openapi, operator, price, project, route,
-    service_token, session, status, tenant, tls, token, usage, vault,
+    account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
+    ip_list, job, key, ledger, lockout, log_level, maintenance, manage, not_offered, openapi,
+    operator, own_key, price, project, route, service_token, session, status, tenant, tls, token,
+    usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -27,6 +28,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use tollkeep_audit::Action;
+use tollkeep_types::Secret;
 
 /// One thing that can be asked of the API.
 pub(crate) struct Operation {
@@ -63,6 +65,8 @@ pub(crate) enum Content {
     List(&'static [Member]),
     /// A document of its own form.
     Document,
+    /// A file of that kind.
+    Yaml,
     /// A part of a list of such objects.
     Page(&'static [Member]),
 }
@@ -118,6 +122,7 @@ static NOUNS: &[&[Operation]] = &[
     tenant::OPERATIONS,
     token::OPERATIONS,
     key::OPERATIONS,
+    own_key::OPERATIONS,
     operator::OPERATIONS,
     session::OPERATIONS,
     service_token::OPERATIONS,
@@ -130,6 +135,8 @@ static NOUNS: &[&[Operation]] = &[
     breaker::OPERATIONS,
     cooldown::OPERATIONS,
     history::OPERATIONS,
+    audit_log::OPERATIONS,
+    audit_export::OPERATIONS,
     price::OPERATIONS,
     budget::OPERATIONS,
     usage::OPERATIONS,
@@ -142,6 +149,7 @@ static NOUNS: &[&[Operation]] = &[
     lockout::OPERATIONS,
     manage::OPERATIONS,
     maintenance::OPERATIONS,
+    log_level::OPERATIONS,
     vault::OPERATIONS,
     job::OPERATIONS,
     openapi::OPERATIONS,
@@ -196,8 +204,12 @@ fn route(operations: &[&'static Operation]) -> MethodRouter<Arc<State>> {
         .filter(|method| allowed.contains(method))
         .collect();
     let allow = allowed.join(", ");
+    let is_file = operations.iter().any(|one| one.path == config::FILE);
     route.fallback(move || {
-        let problem = Problem::method_not_allowed(allow.clone());
+        let problem = match is_file {
+            true => Problem::managed_by_file(allow.clone()),
+            false => Problem::method_not_allowed(allow.clone()),
+        };
         async move { problem }
     })
 }
@@ -229,7 +241,7 @@ impl Operation {
             Content::List(members) | Content::Page(members) => {
                 members.iter().any(Member::is_shown_once)
             }
-            Content::None | Content::Document => false,
+            Content::None | Content::Document | Content::Yaml => false,
         };
         let sets_role = |members: &[Member]| members.iter().any(|member| member.name == "role");
         let is_read = self.method == Method::Get;
@@ -311,14 +323,7 @@ impl Operation {
                 bytes_of(Request::from_parts(parts, body)).await?
             }
         };
-        let body = Members::read(self.body.unwrap_or_default(), &bytes)?;
-        let body = match self.body {
-            Some(_) => body,
-            None => {
-                body.done()?;
-                Members::read(&[], &[])?
-            }
-        };
+        let body = self.body_of(&state, &operator, &bytes)?;
         let call = Call {
             state,
             operator,
@@ -338,6 +343,31 @@ impl Operation {
                 };
                 let once = Once::new(&call.state, &call.operator, &key, &wanted);
                 once.carry_out(self, call, precondition).await
+            }
+        }
+    }
+
+    /// The members of its body; of a change by a session the page is known to be ours then.
+    fn body_of(
+        &self,
+        state: &State,
+        operator: &Operator,
+        bytes: &[u8],
+    ) -> Result<Members, Problem> {
+        let mut body = Members::read(self.body.unwrap_or_default(), bytes)?;
+        let changing = operator.session.as_ref();
+        if let Some(signed) = changing.filter(|_| !operator.asked.is_read()) {
+            let sent = body.take_csrf();
+            let checked = signed.check_csrf(sent.as_ref().map(Secret::expose));
+            checked.inspect_err(|problem| {
+                state.record_failed_authn(&operator.asked, problem.code());
+            })?;
+        }
+        match self.body {
+            Some(_) => Ok(body),
+            None => {
+                body.done()?;
+                Members::read(&[], &[])
             }
         }
     }

@@ -179,6 +179,7 @@ impl Kind {
             | Self::Object(_)
             | Self::Objects(_)
             | Self::Lists
+            | Self::Document
             | Self::Amount
             | Self::Percents => Some("another kind of parameter".to_owned()),
         }

@@ -2,6 +2,7 @@
 //! the machine (but those that settings name), or stack text.
 
 mod limits;
+mod login;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -94,60 +95,6 @@ impl Problem {
         )
     }
 
-    /// One text for all reasons why nobody was signed in.
-    pub(crate) fn not_signed_in() -> Self {
-        let detail = "These credentials were not accepted.";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
-    }
-
-    /// The password was right.
-    pub(crate) fn code_required() -> Self {
-        let detail = "Send `code` too: a one-time code of your device, or a recovery code.";
-        Self::new(StatusCode::UNAUTHORIZED, "code_required", detail)
-    }
-
-    pub(crate) fn wrong_code() -> Self {
-        let detail = "The device's code is another one now: look at its clock.";
-        Self::new(StatusCode::FORBIDDEN, "wrong_code", detail)
-    }
-
-    /// Of somebody who is signed in and changes their own.
-    pub(crate) fn wrong_password() -> Self {
-        let detail = "The password before is another one.";
-        Self::new(StatusCode::FORBIDDEN, "wrong_password", detail)
-    }
-
-    pub(crate) fn provider_unavailable() -> Self {
-        let detail = "The identity provider can't be reached, or does not answer as it should.";
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "provider_unavailable",
-            detail,
-        )
-    }
-
-    pub(crate) fn overloaded() -> Self {
-        let detail = "Too many passwords are being checked: try again in a moment.";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
-    }
-
-    pub(crate) fn csrf() -> Self {
-        let detail = "A change by a session needs `Origin` or `Sec-Fetch-Site` of this origin, and \
-            `X-Tollkeep-CSRF` with the session's `csrf`.";
-        Self::new(StatusCode::FORBIDDEN, "csrf", detail)
-    }
-
-    pub(crate) fn proof_required(how: &str) -> Self {
-        let detail = format!("This needs a proof that it is still you: {how}");
-        Self::new(StatusCode::FORBIDDEN, "proof_required", detail)
-    }
-
-    pub(crate) fn tls_required() -> Self {
-        let detail = "Nobody signs in in clear text from elsewhere: set `management.tls`, or let a \
-            trusted proxy with TLS say `X-Forwarded-Proto: https`.";
-        Self::new(StatusCode::FORBIDDEN, "tls_required", detail)
-    }
-
     pub(crate) fn project_inactive() -> Self {
         let detail = "The project is switched off.";
         Self::new(StatusCode::FORBIDDEN, "project_inactive", detail)
@@ -195,6 +142,16 @@ impl Problem {
         }
     }
 
+    /// Of the settings, which are shown here and written elsewhere.
+    pub(crate) fn managed_by_file(allow: impl Into<Box<str>>) -> Self {
+        let detail = "The settings are those of a file: change it there, then \
+                      `POST /api/v1/config/reload`, which checks them and tells every fault.";
+        Self {
+            detail: detail.to_owned(),
+            ..Self::method_not_allowed(allow)
+        }
+    }
+
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
@@ -214,6 +171,19 @@ impl Problem {
         let detail = "The provider is at another address than the secret was given for: give it \
                       again by `rotate`.";
         Self::new(StatusCode::CONFLICT, "credential_unbound", detail)
+    }
+
+    /// A URL that may not be stored: by which rule, and nothing of what its name led to.
+    pub(crate) fn egress_refused(member: &str, rule: &str) -> Self {
+        let fault = Fault {
+            path: format!("/{member}"),
+            message: rule.to_owned(),
+        };
+        let detail = format!("This address is not allowed: {rule}.");
+        Self {
+            faults: vec![fault],
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "egress_refused", detail)
+        }
     }
 
     pub(crate) fn precondition_failed() -> Self {

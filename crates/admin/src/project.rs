@@ -1,18 +1,23 @@
 //! `/api/v1/projects`
 
+use crate::State;
+use crate::members::Members;
 use crate::operation::{Call, Content, Method, Operation};
 use crate::parameters::{CURSOR, LIMIT, listed};
 use crate::policy::{self, POLICY};
-use crate::problem::Problem;
+use crate::problem::{Fault, Problem};
 use crate::rights::Right;
 use crate::router::{Answer, created, no_content, ok};
-use crate::shape::{Member, id, number, pairs, switch, text, time};
+use crate::shape::{Member, id, number, pairs, switch, text, texts, time};
 use crate::token::{IN_FLIGHT, InFlight, in_flight, limits};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tollkeep_audit::{Action, Key, Value as Detail};
 use tollkeep_store::live::Cut;
-use tollkeep_store::{CallLimits, NewProject, Project, ProjectChange, ProjectRef, ProjectState};
+use tollkeep_store::{
+    CallLimits, NewProject, Project, ProjectChange, ProjectRef, ProjectState, Scope, StoreError,
+};
+use tollkeep_types::{CredentialId, TenantId};
 
 const CREATE: &[Member] = &[
     text("name", 200, "Its name, unique in its tenant").required(),
@@ -28,8 +33,20 @@ const CREATE: &[Member] = &[
     ),
     limits("Rate limits that its tokens inherit"),
     POLICY,
+    ALLOWED,
     pairs("metadata", 32, "Free pairs, 4 KiB in all"),
 ];
+
+/// Credentials that a project lists at most.
+const ALLOWED_MAX: usize = 200;
+
+const ALLOWED: Member = texts(
+    "allowed_credentials",
+    ALLOWED_MAX,
+    200,
+    "The credentials that its calls go out with, by id, or as `provider/name` of the settings; \
+     `null`: all that it could use, an empty list: none",
+);
 
 const UPDATE: &[Member] = &[
     text("name", 200, "Its name, unique in its tenant"),
@@ -37,6 +54,7 @@ const UPDATE: &[Member] = &[
     switch("is_active", "Whether its tokens may be used"),
     limits("Rate limits that its tokens inherit, all of them; `null`: those of its tenant"),
     POLICY,
+    ALLOWED,
     pairs("metadata", 32, "Free pairs, 4 KiB in all"),
     IN_FLIGHT,
 ];
@@ -49,6 +67,7 @@ const SHOWN: &[Member] = &[
     switch("is_active", "Whether its tokens may be used"),
     limits("Rate limits that its tokens inherit"),
     POLICY.or_null(),
+    ALLOWED.or_null(),
     pairs("metadata", 32, "Free pairs"),
     number("token_count", "Tokens on record, ended ones included"),
     time("created_at", "When it was made"),
@@ -148,12 +167,19 @@ async fn create(call: Call) -> Answer {
     let tenant = members.text("tenant");
     let limits = members.typed("limits").unwrap_or_default();
     let policy = policy::take(&mut members).flatten();
+    let allowed_credentials = take_allowed(&mut members);
     let metadata = members.metadata("metadata").unwrap_or_default();
     members.done()?;
     let name = name.unwrap_or_default();
     let (store, scope) = (&state.parts.store, state.scope_in(&operator, tenant).await?);
+    let of_tenant = match scope {
+        Scope::Tenant(id) => id,
+        Scope::Service(_) => store.default_tenant().id,
+    };
+    check_allowed(&state, of_tenant, allowed_credentials.as_deref()).await?;
     state.check_audit()?;
     let new = NewProject {
+        allowed_credentials,
         slug,
         name,
         limits,
@@ -224,6 +250,11 @@ async fn update(call: Call) -> Answer {
             members.typed("limits")
         }),
         policy: policy::take(&mut members),
+        allowed_credentials: members.or_cleared(
+            "allowed_credentials",
+            || None,
+            |members| take_allowed(members).map(Some),
+        ),
         metadata: members.or_cleared("metadata", BTreeMap::new, |members| {
             members.metadata("metadata")
         }),
@@ -235,6 +266,11 @@ async fn update(call: Call) -> Answer {
     }
     let (store, scope) = (&state.parts.store, operator.scope());
     let project = store.project(scope, ProjectRef::of(&id)).await?;
+    let allowed = change
+        .allowed_credentials
+        .as_ref()
+        .and_then(Option::as_deref);
+    check_allowed(&state, project.tenant_id, allowed).await?;
     state.check_audit()?;
     let project = store.change_project(scope, project.id, change).await?;
     if is_active == Some(false) {
@@ -289,6 +325,64 @@ async fn delete(call: Call) -> Answer {
     Ok(no_content())
 }
 
+/// The credentials that a project may use.
+fn take_allowed(members: &mut Members) -> Option<Vec<String>> {
+    members.texts("allowed_credentials", |text| {
+        let is_named = text
+            .split_once('/')
+            .is_some_and(|(provider, name)| !provider.is_empty() && !name.is_empty());
+        let is_id = text.parse::<CredentialId>().is_ok();
+        let problem = || "must be ids `crd_…`, or `provider/name` of the settings".to_owned();
+        (is_named || is_id)
+            .then(|| text.to_owned())
+            .ok_or_else(problem)
+    })
+}
+
+/// Whether the tenant has these credentials: one that is misspelt would leave the project without any.
+async fn check_allowed(
+    state: &State,
+    tenant: TenantId,
+    allowed: Option<&[String]>,
+) -> Result<(), Problem> {
+    let (mut faults, settings) = (Vec::new(), state.settings());
+    let is_configured = |text: &str| {
+        let (provider, name) = text.split_once('/').unwrap_or_default();
+        let mut providers = settings.providers.iter();
+        let provider = providers.find(|known| known.name == provider);
+        let mut known = provider.into_iter().flat_map(|known| &known.credentials);
+        known.any(|known| known.name == name)
+    };
+    for (number, text) in allowed.unwrap_or_default().iter().enumerate() {
+        let is_known = match text.parse::<CredentialId>() {
+            Ok(id) => {
+                let found = state
+                    .parts
+                    .store
+                    .credential(Scope::Tenant(tenant), id)
+                    .await;
+                match found {
+                    Ok(_) => true,
+                    Err(StoreError::NotFound) => false,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(_) => is_configured(text),
+        };
+        if !is_known {
+            faults.push(Fault {
+                path: format!("/allowed_credentials/{number}"),
+                message: "the tenant has no such credential".to_owned(),
+            });
+        }
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid(faults))
+    }
+}
+
 fn shown(project: &Project) -> Value {
     json!({
         "id": project.id,
@@ -298,6 +392,7 @@ fn shown(project: &Project) -> Value {
         "is_active": project.is_active,
         "limits": project.limits,
         "policy": project.policy,
+        "allowed_credentials": project.allowed_credentials,
         "metadata": project.metadata,
         "token_count": project.token_count,
         "created_at": project.created_at,

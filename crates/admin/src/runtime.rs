@@ -1,17 +1,19 @@
 //! The running gateway, as far as operators look into it and act on it. The binary provides it,
 //! so that this crate needs to know neither the data plane nor how it is put together.
 
+use crate::audit_log::AuditKeeper;
 use ipnet::IpNet;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_config::{ConfigErrors, Settings};
+use tollkeep_config::{ConfigErrors, Loaded, Origins, Settings};
 use tollkeep_crypto::Keyring;
 use tollkeep_ledger::price::Book;
 use tollkeep_policy::call_policy::{
     CallPolicy, CallRefusal, HeadFacts, allow_model, check_head, deny_model,
 };
-use tollkeep_policy::egress::EgressUrl;
+use tollkeep_policy::egress::{EgressReason, EgressUrl, Purpose};
 use tollkeep_store::{Credential, SealedSecret, StoreError};
 use tollkeep_types::{CredentialId, ProjectId, Secret, TenantId, WallMillis};
 
@@ -19,6 +21,9 @@ use tollkeep_types::{CredentialId, ProjectId, Secret, TenantId, WallMillis};
 pub trait Runtime: Send + Sync {
     /// The settings in force.
     fn settings(&self) -> Arc<Settings>;
+
+    /// The settings in force as they may be shown; nothing where they were not loaded from anywhere.
+    fn shown_settings(&self) -> Arc<ShownSettings>;
 
     /// Which settings these are.
     fn settings_state(&self) -> SettingsState;
@@ -84,6 +89,9 @@ pub trait Runtime: Send + Sync {
     /// Asks an identity provider, through the egress door.
     fn ask_provider(&self, ask: ProviderAsk) -> Asking;
 
+    /// Whether a URL may be stored: it is judged, by all addresses of its name, as if it were dialled.
+    fn vet(&self, asked: UrlToStore) -> Vetting;
+
     /// What would become of a request with this method, target and model. Nothing is sent.
     fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained;
 
@@ -110,6 +118,9 @@ pub trait Runtime: Send + Sync {
 
     /// Lets another key seal from now on.
     fn seal_under(&self, kek: KekChoice) -> Choosing<'_>;
+
+    /// The keys that sign the audit log.
+    fn audit_keeper(&self) -> &dyn AuditKeeper;
 }
 
 /// The keys after another one was let seal.
@@ -181,6 +192,22 @@ pub struct ProviderForm {
     /// The credential of this client.
     pub authorization: Option<Secret>,
 }
+
+/// A URL that came by the management API.
+#[derive(Clone, Debug)]
+pub struct UrlToStore {
+    /// As it was written.
+    pub text: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Whoever gave it is bound to a tenant.
+    pub by_tenant: bool,
+    /// Private networks that the settings let it lead to, where it was given by nobody who is.
+    pub allow_private: Vec<IpNet>,
+}
+
+/// The URL as it was read, or by which rule it may not be stored.
+pub type Vetting = Pin<Box<dyn Future<Output = Result<EgressUrl, EgressReason>> + Send>>;
 
 /// What would become of a request.
 #[derive(Clone, Debug)]
@@ -335,6 +362,25 @@ pub struct SettingsState {
     pub since: WallMillis,
     /// When others were last refused, if that was after these were taken over.
     pub refused_at: Option<WallMillis>,
+}
+
+/// Settings as they may be shown: secrets are not in them.
+#[derive(Clone, Debug, Default)]
+pub struct ShownSettings {
+    /// The file they come from.
+    pub path: Option<PathBuf>,
+    /// Every key.
+    pub origins: Origins,
+}
+
+impl ShownSettings {
+    /// Of what was loaded.
+    pub fn of(loaded: &Loaded) -> Self {
+        Self {
+            path: loaded.path.clone(),
+            origins: loaded.origins.clone(),
+        }
+    }
 }
 
 /// Settings that were taken over.

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Objects(&'static [Member]),
     /// Names to lists of texts.
     Lists,
+    /// An object of its own form.
+    Document,
     /// Money as text or `{"nano_usd": N}`, or a whole number of something.
     Amount,
     /// Hundredths, at most ten of them.
@@ -102,6 +104,7 @@ makers! {
     object(members: &'static [Member]) = Kind::Object(members);
     objects(members: &'static [Member]) = Kind::Objects(members);
     lists() = Kind::Lists;
+    document() = Kind::Document;
     amount() = Kind::Amount;
     percents() = Kind::Percents;
 }
@@ -202,6 +205,7 @@ impl Kind {
                 "required": ["nano_usd"],
                 "additionalProperties": false,
             }),
+            Self::Document => json!({ "type": "object" }),
             Self::Percents => json!({
                 "type": "array",
                 "maxItems": 10,

@@ -31,14 +31,28 @@ impl Padded {
     }
 }
 
+/// Appends a word that is not of the list, quoted; one that needs escapes is said as `custom`.
+#[cold]
+fn own_word(out: &mut Vec<u8>, word: &str) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let is_plain = (1..=64).contains(&word.len()) && word.bytes().all(plain);
+    out.push(b'"');
+    out.extend_from_slice(if is_plain { word.as_bytes() } else { b"custom" });
+    out.push(b'"');
+}
+
 /// Declares an enum of wire words with `ALL`, `as_str`, and `write`, which puts two texts around
 /// them.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident between $before:literal and $after:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident between $before:literal and $after:literal $(or $own:ident)? { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
+            $(
+                /// A word of whoever embeds this crate: letters, digits, dots, underscores and hyphens.
+                $own(&'static str),
+            )?
         }
 
         impl $name {
@@ -49,6 +63,7 @@ macro_rules! words {
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
+                    $(Self::$own(word) => word,)?
                 }
             }
 
@@ -57,6 +72,7 @@ macro_rules! words {
             pub(crate) fn write(self, out: &mut Vec<u8>) {
                 let text = match self {
                     $(Self::$variant => const { &Padded::new($before, $word, $after) },)+
+                    $(Self::$own(word) => return own_word(out, word),)?
                 };
                 text.write(out);
             }
@@ -67,7 +83,7 @@ macro_rules! words {
 words! {
     /// What happened.
     #[expect(missing_docs, reason = "the words are the documentation")]
-    Action between "\"" and "\"" {
+    Action between "\"" and "\"" or Custom {
         ProxyRequest = "proxy_request",
         TokenAccess = "token.access",
         TokenCreate = "token.create",
@@ -98,6 +114,9 @@ words! {
         AuditClose = "audit.close",
         AuditGap = "audit.gap",
         AuditRecovered = "audit.recovered",
+        AuditRotate = "audit.rotate",
+        AuditCheckpoint = "audit.checkpoint",
+        AuditPrune = "audit.prune",
         SystemStart = "system.start",
         SystemStop = "system.stop",
         SystemDrain = "system.drain",
@@ -143,6 +162,8 @@ words! {
         BudgetReset = "budget.reset",
         BudgetThreshold = "budget.threshold",
         BudgetExhausted = "budget.exhausted",
+        MoneyHold = "money.hold",
+        MoneyLease = "money.lease",
         BudgetOvershoot = "budget.overshoot",
         AccountOpen = "account.open",
         AccountClose = "account.close",
@@ -150,6 +171,8 @@ words! {
         MoneyRelease = "money.release",
         MoneyLeaseLost = "money.lease_lost",
         LedgerOverrun = "ledger.overrun",
+        LedgerUnpriced = "ledger.unpriced",
+        LedgerUsageImplausible = "ledger.usage_implausible",
         MoneyCredit = "money.credit",
         MoneyRefund = "money.refund",
         MoneyAdjust = "money.adjust",
@@ -176,6 +199,10 @@ words! {
         VaultOpenFailed = "vault.open_failed",
         AuditList = "audit.list",
         AuditShow = "audit.show",
+        AuditExport = "audit.export",
+        AuditVerify = "audit.verify",
+        AuditKeyList = "audit.key_list",
+        AuditKeyRotate = "audit.key_rotate",
         CachePurge = "cache.purge",
     }
 }
@@ -226,10 +253,14 @@ impl Action {
             self,
             Self::BudgetThreshold
                 | Self::BudgetExhausted
+                | Self::MoneyHold
+                | Self::MoneyLease
                 | Self::MoneySettle
                 | Self::MoneyRelease
                 | Self::MoneyLeaseLost
                 | Self::LedgerOverrun
+                | Self::LedgerUnpriced
+                | Self::LedgerUsageImplausible
                 | Self::BudgetOvershoot
         )
     }
@@ -241,6 +272,9 @@ impl Action {
                 | Self::AuditClose
                 | Self::AuditGap
                 | Self::AuditRecovered
+                | Self::AuditRotate
+                | Self::AuditCheckpoint
+                | Self::AuditPrune
                 | Self::SystemStart
                 | Self::SystemStop
                 | Self::SystemDrain
@@ -336,6 +370,15 @@ words! {
         Listener = "listener",
         Version = "version",
         TornBytes = "torn_bytes",
+        Seq = "seq",
+        Head = "head",
+        ThroughSeq = "through_seq",
+        LedgerHead = "ledger_head",
+        File = "file",
+        PublicKey = "public_key",
+        Previous = "previous",
+        KeyId = "key_id",
+        Sig = "sig",
         Unconfirmed = "unconfirmed",
         DownMs = "down_ms",
         DryRun = "dry_run",

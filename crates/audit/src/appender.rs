@@ -1,6 +1,7 @@
 //! Events becoming records: encoded, chained, counted, and kept until they are durable.
 
 use crate::chain::{Chain, Link};
+use crate::cliproxy::{Chosen, Cliproxy, CliproxyEncoder};
 use crate::encode::{Encoder, Shown};
 use crate::{Class, Event, Receipt};
 use std::sync::Arc;
@@ -35,14 +36,23 @@ impl Mark {
     }
 }
 
+/// Makes lines of events, in the words of one family or the other.
+#[expect(clippy::large_enum_variant, reason = "there is one")]
+enum Lines {
+    LlmProxy(Encoder),
+    Cliproxy(CliproxyEncoder),
+}
+
 /// Encodes events into memory. Records stay there until [`Appender::forget`].
 pub(crate) struct Appender {
     chain: Chain,
-    encoder: Encoder,
+    lines: Lines,
+    chosen: Chosen,
     ids: Ids,
     bytes: Vec<u8>,
     /// Records by class since they were last asked for.
     counts: [u64; Class::ALL.len()],
+    last: EventId,
 }
 
 /// What a buffer grew beyond this is given back. A busy log syncs when this is half full.
@@ -50,14 +60,24 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 
 impl Appender {
     /// An appender with a stream of its own.
-    pub(crate) fn new(shown: Shown, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(
+        shown: Shown,
+        (cliproxy, chosen): (Option<Cliproxy>, Chosen),
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         let stream = StreamId::new(&*clock, &*entropy);
         Self {
             chain: Chain::new(stream, Link::START),
-            encoder: Encoder::new(shown),
+            lines: match cliproxy {
+                None => Lines::LlmProxy(Encoder::new(shown)),
+                Some(settings) => Lines::Cliproxy(CliproxyEncoder::new(settings, shown)),
+            },
+            chosen,
             ids: Ids::new(clock, entropy),
             bytes: Vec::new(),
             counts: [0; Class::ALL.len()],
+            last: EventId::from_bytes([0; 16]),
         }
     }
 
@@ -66,13 +86,20 @@ impl Appender {
         self.chain = Chain::new(stream, last);
     }
 
-    /// Adds one record.
+    /// Adds one record, if it is one of those that are chosen.
     pub(crate) fn append(&mut self, event: &Event<'_>) -> Receipt {
+        if !self.chosen.has(event) {
+            return self.last();
+        }
         let at = event.at.unwrap_or_else(|| self.ids.clock.wall());
         let id = self.ids.next(at);
+        self.last = id;
         let seq = self.chain.next_seq();
-        self.encoder
-            .append(&mut self.bytes, event, (id, at), &mut self.chain);
+        let (out, chain) = (&mut self.bytes, &mut self.chain);
+        match &mut self.lines {
+            Lines::LlmProxy(encoder) => encoder.append(out, event, (id, at), chain),
+            Lines::Cliproxy(encoder) => encoder.append(out, event, (id, at), chain),
+        }
         if let Some(count) = self.counts.get_mut(event.class() as usize) {
             *count += 1;
         }
@@ -81,6 +108,21 @@ impl Appender {
             stream: self.chain.stream,
             seq,
         }
+    }
+
+    /// The last record.
+    pub(crate) const fn last(&self) -> Receipt {
+        Receipt {
+            id: self.last,
+            stream: self.chain.stream,
+            seq: self.chain.last_seq(),
+        }
+    }
+
+    /// The stream, the number of its last record and the digits of its hash.
+    pub(crate) fn head(&self) -> (StreamId, u64, String) {
+        let head = String::from_utf8_lossy(self.chain.prev_hex()).into_owned();
+        (self.chain.stream, self.chain.last_seq(), head)
     }
 
     /// The records that may not be durable yet.

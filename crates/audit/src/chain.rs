@@ -58,6 +58,11 @@ impl Chain {
         &self.last_hex
     }
 
+    /// The number of the last record.
+    pub(crate) const fn last_seq(&self) -> u64 {
+        self.last.seq
+    }
+
     /// Begins what the next record's hash is over: a marker and the previous hash. Its canonical
     /// form (RFC 8785, without `hash`) comes behind.
     pub(crate) fn begin(&self, hashed: &mut Vec<u8>) {
@@ -78,7 +83,8 @@ impl Chain {
     }
 }
 
-fn hex(bytes: &[u8; 32]) -> HexHash {
+/// The 64 lower-case hex digits of a hash.
+pub(crate) fn hex(bytes: &[u8; 32]) -> HexHash {
     let mut text = [b'0'; 64];
     let (digits, _) = text.as_chunks_mut();
     let (halves, _) = bytes.as_chunks();

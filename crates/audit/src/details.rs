@@ -31,14 +31,18 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Endpoint,
     Key::Error,
     Key::ExpiresAt,
+    Key::File,
     Key::Fingerprint,
+    Key::Head,
     Key::Hold,
     Key::HttpMethod,
     Key::InputTokens,
     Key::IsActive,
     Key::Kek,
+    Key::KeyId,
     Key::Kind,
     Key::Lease,
+    Key::LedgerHead,
     Key::List,
     Key::Listener,
     Key::MaxRequests,
@@ -48,13 +52,18 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Outcome,
     Key::OutputTokens,
     Key::Percent,
+    Key::Previous,
     Key::Provider,
+    Key::PublicKey,
     Key::Quality,
     Key::Reason,
     Key::RevokedCount,
     Key::Route,
+    Key::Seq,
+    Key::Sig,
     Key::StatusCode,
     Key::Stream,
+    Key::ThroughSeq,
     Key::TokenId,
     Key::TokenRef,
     Key::TornBytes,
@@ -81,7 +90,7 @@ static RANKS: [u8; Key::ALL.len()] = {
 };
 
 /// [`Places`] has a place for each.
-const _: () = assert!(Key::ALL.len() <= 64);
+const _: () = assert!(Key::ALL.len() <= Places::MAX);
 
 /// Numbers above this are not exact in JSON (RFC 7493); they are written as this.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
@@ -285,7 +294,7 @@ fn put_at(out: &mut [u8], at: usize, byte: u8) {
 
 /// Appends a text as RFC 8785 wants it: the short escapes, `\u00xx` for the other controls, and
 /// everything else as it is.
-fn canonical_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn canonical_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     for byte in text.bytes() {

@@ -4,6 +4,7 @@ use crate::{Action, Actor, Class, Key, Outcome, mask};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::Duration;
 use tollkeep_types::{
     ManagementKeyId, OperatorId, ProjectId, RequestId, TenantId, TokenId, ToldCertificate,
     WallMillis,
@@ -197,6 +198,12 @@ impl<'a> Event<'a> {
     #[inline]
     pub fn with_user_agent(self, text: impl Into<Cow<'a, str>>) -> Self {
         self.with_detail(Key::UserAgent, Value::Text(text.into()))
+    }
+
+    /// How long it took.
+    #[must_use]
+    pub fn with_duration(self, duration: Duration) -> Self {
+        self.with_duration_ms(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// How long it took, in milliseconds.

@@ -1,5 +1,6 @@
 //! The audit file: opened once, appended to, never waited for at opening.
 
+mod segments;
 mod tail;
 
 use crate::AuditError;
@@ -11,6 +12,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tollkeep_types::{StreamId, WallMillis};
+
+pub use segments::log_files;
+pub(crate) use segments::{First, Segment, first_record, pack};
 
 /// What was found at the end of an existing file.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -61,7 +65,7 @@ impl Place {
             .map_err(|error| self.not_writable(error))
     }
 
-    fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         match self.path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
             Some(_) | None => Path::new("."),
@@ -93,8 +97,11 @@ impl Place {
         }
         self.refuse_wide(&stat)?;
         self.lock(&opened.file)?;
-        let found =
+        let mut found =
             tail::read(&opened.file, &self.path, now).map_err(|error| self.not_writable(error))?;
+        if found.last.is_none() && !found.unreadable {
+            found.last = self.last_closed();
+        }
         if is_new {
             // Without this a power cut could leave the lines and take the name.
             File::open(self.dir())

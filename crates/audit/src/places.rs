@@ -17,23 +17,26 @@ impl Place {
     }
 }
 
-/// The places of what was written, each under a number below 64.
+/// The places of what was written, each under a number below [`Self::MAX`].
 pub(crate) struct Places {
-    all: [Place; 64],
+    all: [Place; Self::MAX],
     /// A bit for each that was written for this record.
-    written: u64,
+    written: u128,
 }
 
 impl Default for Places {
     fn default() -> Self {
         Self {
-            all: [Place::default(); 64],
+            all: [Place::default(); Self::MAX],
             written: 0,
         }
     }
 }
 
 impl Places {
+    /// As many as there are bits.
+    pub(crate) const MAX: usize = 128;
+
     pub(crate) fn set(&mut self, number: usize, place: Place) {
         if let Some(slot) = self.all.get_mut(number) {
             *slot = place;

@@ -1,316 +1,461 @@
-//! Whether a file is what was written: every record by its own hash, and by the one before it.
+//! Whether files are what was written: every record by its own hash and by the one before it, every
+//! checkpoint by its signature.
+//!
+//! Files are parts of what was written and come in any order. Of each file only its unbroken runs
+//! are kept: where one begins and where it ends. When all are read, the runs of a chain are laid end
+//! to end. So the memory that is used grows with what is broken, up to a bound, and not with the log.
 
-use crate::chain::parse_hash;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use std::collections::BTreeMap;
-use std::fmt;
+mod open;
+mod record;
+mod report;
+mod runs;
+mod trust;
+
+pub use open::{in_order, open_log};
+pub use report::{Fault, FaultKind, Report, StreamReport};
+pub use trust::{Trust, TrustFault};
+
+use crate::Manifest;
+use crate::chain::{hex, parse_hash};
+use crate::signing::{CHECKPOINT, MANIFEST, PRUNE};
+use record::{Reader, Stated};
+use runs::{At, Chain, Run};
 use std::io::{self, BufRead, Read};
-use tollkeep_crypto::sha256;
 
 /// A longer line is none of ours.
 const LINE_BYTES_MAX: u64 = 256 << 10;
-/// Faults that are told; the others are counted.
-const TOLD_MAX: usize = 100;
-/// Streams that are followed at once.
-const STREAMS_MAX: usize = 64;
+/// Chains that are followed at once.
+const STREAMS_MAX: usize = 1_024;
+/// Unbroken runs that are kept.
+const RUNS_MAX: usize = 100_000;
 
-/// What was found.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Verified {
-    /// Whole records, good or not.
-    pub records: u64,
-    /// The first faults.
-    pub faults: Vec<ChainFault>,
-    /// How many there are in all.
-    pub faults_in_all: u64,
-    /// Number and hash of the last good record.
-    pub head: Option<(u64, String)>,
-}
-
-/// Something wrong with a line.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ChainFault {
-    /// Its line, from 1.
-    pub line: u64,
-    /// The number that the record has, if it has one.
-    pub seq: Option<u64>,
-    /// What is wrong.
-    pub what: ChainFaultKind,
-}
-
-/// What can be wrong with a line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ChainFaultKind {
-    /// It is no record.
-    Unreadable,
-    /// It has no end.
-    Torn,
-    /// Its hash is not that of what it says.
-    Edited,
-    /// Records before it are missing.
-    Missing,
-    /// It does not follow the record before it, which has the number before its own.
-    Replaced,
-    /// Its number was there already.
-    OutOfOrder,
-}
-
-impl ChainFaultKind {
-    /// In words.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreadable => "is no record",
-            Self::Torn => "is torn off",
-            Self::Edited => "was edited",
-            Self::Missing => "follows records that are missing",
-            Self::Replaced => "does not follow the record before it",
-            Self::OutOfOrder => "has a number that was there before",
-        }
-    }
-}
-
-/// Reads records to the end, in constant memory. The first of each stream may be any, as files are
-/// parts of what was written.
+/// Reads files of the log and says what is wrong with them.
 ///
-/// # Errors
-/// It can't be read.
-pub fn verify(file: impl BufRead) -> io::Result<Verified> {
-    let (mut found, mut file) = (Verified::default(), file);
-    let mut streams: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    let mut number = 0;
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let mut part = (&mut file).take(LINE_BYTES_MAX);
-        if part.read_until(b'\n', &mut line)? == 0 {
-            return Ok(found);
-        }
-        number += 1;
-        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
-        let fault = match (is_whole, Record::read(&line)) {
-            (false, _) => Some((None, ChainFaultKind::Torn)),
-            (true, None) => Some((None, ChainFaultKind::Unreadable)),
-            (true, Some(record)) => {
-                found.records += 1;
-                let last = streams.get(&record.stream);
-                let fault = record.fault(last);
-                if fault.is_none() {
-                    found.head = Some((record.seq, record.hash.clone()));
-                }
-                if streams.len() < STREAMS_MAX || streams.contains_key(&record.stream) {
-                    streams.insert(record.stream, (record.seq, record.hash));
-                }
-                fault.map(|what| (Some(record.seq), what))
-            }
-        };
-        if let Some((seq, what)) = fault {
-            found.faults_in_all += 1;
-            if found.faults.len() < TOLD_MAX {
-                let line = number;
-                found.faults.push(ChainFault { line, seq, what });
-            }
-        }
-    }
+/// ```
+/// use tollkeep_audit::Verifier;
+///
+/// let mut verifier = Verifier::default();
+/// verifier.read("audit.log", &b"{}\n"[..])?;
+/// let report = verifier.finish();
+/// assert_eq!(report.faults[0].to_string(), "audit.log:1: is no record");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Verifier {
+    trust: Trust,
+    is_part: bool,
+    reader: Reader,
+    report: Report,
+    files: Vec<String>,
+    chains: Vec<Chain>,
+    runs: usize,
+    listed: Vec<(At, Manifest)>,
 }
 
-struct Record {
-    stream: String,
-    seq: u64,
-    prev: String,
-    hash: String,
-    /// What the record says has this hash.
-    real: Option<[u8; 32]>,
+/// What is known within one file.
+#[derive(Default)]
+struct Inside {
+    /// The file.
+    file: usize,
+    line: u64,
+    /// The chain of the last record.
+    chain: Option<usize>,
+    /// Lines since then that were no records.
+    unreadable: u64,
 }
 
-impl Record {
-    fn read(line: &[u8]) -> Option<Self> {
-        let Json::Object(mut members) = serde_json::from_slice(line).ok()? else {
-            return None;
-        };
-        let text = |name| match members.get(name) {
-            Some(Json::Text(text)) => Some(text.clone()),
-            _ => None,
-        };
-        let (stream, prev, hash) = (text("stream")?, text("prev")?, text("hash")?);
-        let Some(Json::Number(seq)) = members.get("seq") else {
-            return None;
-        };
-        let seq = seq.parse().ok()?;
-        members.remove("hash");
-        let mut canonical = String::new();
-        Json::Object(members).write(&mut canonical);
-        let real = parse_hash(&prev).map(|prev| sha256(&[&[1], &prev, canonical.as_bytes()]));
-        Some(Self {
-            stream,
-            seq,
-            prev,
-            hash,
-            real,
-        })
+impl Verifier {
+    /// Believes these keys.
+    #[must_use]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
     }
 
-    fn fault(&self, last: Option<&(u64, String)>) -> Option<ChainFaultKind> {
-        if self.real.is_none() || self.real != parse_hash(&self.hash) {
-            return Some(ChainFaultKind::Edited);
-        }
-        let (seq, hash) = last?;
-        match self.seq.checked_sub(*seq) {
-            None | Some(0) => Some(ChainFaultKind::OutOfOrder),
-            Some(1) => (self.prev != *hash).then_some(ChainFaultKind::Replaced),
-            Some(_) => Some(ChainFaultKind::Missing),
-        }
+    /// The files are only a part of what is kept: what comes before them is not missed.
+    #[must_use]
+    pub const fn of_a_part(mut self) -> Self {
+        self.is_part = true;
+        self
     }
-}
 
-/// JSON as records have it: numbers as they are written, and no key twice, which could be read
-/// in two ways.
-enum Json {
-    Word(&'static str),
-    Number(String),
-    Text(String),
-    Object(BTreeMap<String, Self>),
-}
-
-impl Json {
-    /// Appends it in the canonical form (RFC 8785). Keys are ASCII, so bytes are in its order.
-    fn write(&self, out: &mut String) {
-        match self {
-            Self::Word(word) => out.push_str(word),
-            Self::Number(digits) => out.push_str(digits),
-            Self::Text(text) => out.push_str(&serde_json::Value::from(text.as_str()).to_string()),
-            Self::Object(members) => {
-                out.push('{');
-                for (index, (name, value)) in members.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
+    /// Knows a checkpoint that was kept elsewhere: the record itself, or its details. Says whether
+    /// it is one; a signature is checked if keys are believed.
+    pub fn expect(&mut self, name: &str, line: &[u8]) -> bool {
+        let Some(known) = self.checkpoint_of(line) else {
+            return false;
+        };
+        let file = self.file(name);
+        match known {
+            Ok((stream, seq, head)) => {
+                let at = At { file, line: 0 };
+                if let Some(chain) = self.chain(stream.as_bytes()) {
+                    self.expect_of(chain, (seq, head), at);
+                    // The record knows itself too.
+                    if let Some(own) = self.reader.read(line)
+                        && own.is_true()
+                        && own.stream.of(line) == stream.as_bytes()
+                    {
+                        self.expect_of(chain, (own.seq, own.real), at);
                     }
-                    out.push_str(&serde_json::Value::from(name.as_str()).to_string());
-                    out.push(':');
-                    value.write(out);
                 }
-                out.push('}');
             }
+            Err(what) => self.fault(At { file, line: 0 }, None, what),
+        }
+        true
+    }
+
+    /// Knows a manifest of an export: its signature is checked if keys are believed, and its chains must
+    /// end as it says, both when all is read. What it lists is a part of the log.
+    pub fn expect_listed(&mut self, name: &str, manifest: &Manifest) {
+        self.is_part = true;
+        let at = At {
+            file: self.file(name),
+            line: 0,
+        };
+        self.listed.push((at, manifest.clone()));
+    }
+
+    /// Tells a fault that was found elsewhere, about a whole file.
+    pub fn blame(&mut self, name: &str, what: FaultKind) {
+        let file = self.file(name);
+        self.fault(At { file, line: 0 }, None, what);
+    }
+
+    /// Compares the ends of chains with what manifests list.
+    fn compare_listed(&mut self) {
+        for (at, manifest) in std::mem::take(&mut self.listed) {
+            // Only now: the key may be one that a record of the log tells.
+            let signed = manifest.signed.as_bytes();
+            match self.trust.key(&manifest.key_id) {
+                _ if self.trust.is_empty() => self.report.unchecked += 1,
+                None => self.fault(at, None, FaultKind::UnknownKey),
+                Some(key) if key.verifies(MANIFEST, signed, &manifest.sig) => {}
+                Some(_) => self.fault(at, None, FaultKind::Signature),
+            }
+            for (name, first, last, head) in manifest.streams {
+                let mut found = self.report.streams.iter();
+                let found = found.find(|one| one.stream == name);
+                let is_same = found.is_some_and(|one| {
+                    one.first <= first && one.last >= last && (one.last > last || one.head == head)
+                });
+                if !is_same {
+                    self.fault(at, Some(last), FaultKind::NotAsListed);
+                }
+            }
+        }
+    }
+
+    /// Chain, number and hash that a checkpoint from elsewhere knows, or what is wrong with it.
+    fn checkpoint_of(&self, line: &[u8]) -> Option<Result<(String, u64, [u8; 32]), FaultKind>> {
+        let given: serde_json::Value = serde_json::from_slice(line).ok()?;
+        let details = given.get("details").unwrap_or(&given).as_object()?;
+        let text = |name: &str| details.get(name)?.as_str();
+        let stream = text("stream")?.to_owned();
+        let seq = details.get("seq")?.as_u64()?;
+        let head = parse_hash(text("head")?)?;
+        let (key, sig) = (text("key_id")?, text("sig")?);
+        if !self.trust.is_empty() {
+            let Some(key) = self.trust.key(key) else {
+                return Some(Err(FaultKind::UnknownKey));
+            };
+            let signed: std::collections::BTreeMap<_, _> =
+                details.iter().filter(|(name, _)| *name != "sig").collect();
+            let signed = serde_json::to_vec(&signed).ok()?;
+            if !key.verifies(CHECKPOINT, &signed, sig) {
+                return Some(Err(FaultKind::Signature));
+            }
+        }
+        Some(Ok((stream, seq, head)))
+    }
+
+    fn expect_of(&mut self, chain: usize, (seq, head): (u64, [u8; 32]), at: At) {
+        if let Some(chain) = self.chains.get_mut(chain) {
+            chain.expected.insert(seq, (head, at));
+        }
+    }
+
+    /// Reads a file to its end, in constant memory. `name` is what faults call it.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn read(&mut self, name: &str, mut input: impl BufRead) -> io::Result<()> {
+        self.report.files += 1;
+        let mut inside = Inside {
+            file: self.file(name),
+            ..Inside::default()
+        };
+        for chain in &mut self.chains {
+            chain.last = None;
+        }
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let mut part = (&mut input).take(LINE_BYTES_MAX);
+            if part.read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            inside.line += 1;
+            if line.pop_if(|last| *last == b'\n').is_none() {
+                self.fault(inside.at(), None, FaultKind::Torn);
+                inside.unreadable += 1;
+            } else {
+                self.take(&line, &mut inside);
+            }
+        }
+    }
+
+    fn file(&mut self, name: &str) -> usize {
+        self.files.push(name.to_owned());
+        self.files.len() - 1
+    }
+
+    fn fault(&mut self, at: At, seq: Option<u64>, what: FaultKind) {
+        let file = self.files.get(at.file).cloned().unwrap_or_default();
+        let line = at.line;
+        self.report.add(Fault {
+            file,
+            line,
+            seq,
+            what,
+        });
+    }
+
+    /// The chain of that name; `None` if there are too many.
+    fn chain(&mut self, name: &[u8]) -> Option<usize> {
+        let mut known = self.chains.iter();
+        if let Some(at) = known.position(|chain| chain.name.as_bytes() == name) {
+            return Some(at);
+        }
+        (self.chains.len() < STREAMS_MAX).then_some(())?;
+        let name = String::from_utf8_lossy(name).into_owned();
+        self.chains.push(Chain::named(name));
+        Some(self.chains.len() - 1)
+    }
+
+    fn take(&mut self, line: &[u8], inside: &mut Inside) {
+        let Some(stated) = self.reader.read(line) else {
+            self.fault(inside.at(), None, FaultKind::Unreadable);
+            inside.unreadable += 1;
+            return;
+        };
+        self.report.records += 1;
+        let is_true = stated.is_true();
+        if !is_true {
+            self.fault(inside.at(), Some(stated.seq), FaultKind::Edited);
+        }
+        // What an edited record says of its chain can't be believed.
+        let believed = if is_true { None } else { inside.chain };
+        let found = believed.or_else(|| self.chain_of(inside.chain, stated.stream.of(line)));
+        let Some(found) = found else {
+            return self.fault(inside.at(), Some(stated.seq), FaultKind::TooBroken);
+        };
+        inside.chain = Some(found);
+        self.follow(found, &stated, inside);
+        if is_true {
+            self.anchored(found, &stated, inside);
+            match stated.action.of(line) {
+                b"audit.checkpoint" => self.checkpoint(line, found, &stated, inside),
+                b"audit.prune" => self.prune(line, found, inside),
+                b"audit.gap" => {
+                    let lost = self.reader.detail_number(line, "count");
+                    self.report.told_lost += lost.unwrap_or_default();
+                }
+                b"audit.key_rotate" => self.next_key(line),
+                _ => {}
+            }
+        }
+        inside.unreadable = 0;
+    }
+
+    fn chain_of(&mut self, last: Option<usize>, name: &[u8]) -> Option<usize> {
+        let known = last.and_then(|at| self.chains.get(at));
+        match known {
+            Some(chain) if chain.name.as_bytes() == name => last,
+            Some(_) | None => self.chain(name),
+        }
+    }
+
+    /// Lays the record behind the last one of its chain in this file, or begins a run with it.
+    fn follow(&mut self, at: usize, stated: &Stated, inside: &Inside) {
+        let is_true = stated.is_true();
+        let real = stated.real;
+        let hash = stated.hash.unwrap_or(real);
+        let place = inside.at();
+        let Some(chain) = self.chains.get_mut(at) else {
+            return;
+        };
+        let Some(last) = chain.last else {
+            return self.begin_run(at, stated, place, false);
+        };
+        let next = last.seq.saturating_add(1);
+        // A record that was edited stands where it stands.
+        let seq = if is_true { stated.seq } else { next };
+        let skipped = seq.saturating_sub(next);
+        if seq < next || skipped > inside.unreadable {
+            return self.begin_run(at, stated, place, seq < next);
+        }
+        chain.extend(seq, (hash, real), place);
+        let follows = stated.prev == Some(last.hash) || stated.prev == Some(last.real);
+        if is_true && skipped == 0 && !follows {
+            self.fault(place, Some(seq), FaultKind::Replaced);
+        }
+    }
+
+    fn begin_run(&mut self, at: usize, stated: &Stated, place: At, goes_back: bool) {
+        if self.runs >= RUNS_MAX {
+            return self.fault(place, Some(stated.seq), FaultKind::TooBroken);
+        }
+        self.runs += 1;
+        if let Some(chain) = self.chains.get_mut(at) {
+            chain.begin(Run {
+                first: stated.seq,
+                prev: stated.prev.unwrap_or_default(),
+                first_hash: stated.hash.unwrap_or(stated.real),
+                last: stated.seq,
+                hash: stated.hash.unwrap_or(stated.real),
+                real: stated.real,
+                at: place,
+                last_at: place,
+                goes_back,
+            });
+        }
+    }
+
+    /// Compares the record with what a checkpoint from elsewhere knows.
+    fn anchored(&mut self, at: usize, stated: &Stated, inside: &Inside) {
+        let Some(chain) = self.chains.get_mut(at) else {
+            return;
+        };
+        if chain.expected.is_empty() {
+            return;
+        }
+        if let Some((head, _)) = chain.expected.remove(&stated.seq)
+            && stated.hash != Some(head)
+        {
+            self.fault(inside.at(), Some(stated.seq), FaultKind::NotAsAnchored);
+        }
+    }
+
+    fn checkpoint(&mut self, line: &[u8], at: usize, stated: &Stated, inside: &Inside) {
+        let detail = |name| self.reader.detail(line, name);
+        let head = detail("head").and_then(parse_hash);
+        let before = stated.seq.checked_sub(1);
+        let stream = detail("stream").map(str::as_bytes);
+        let is_here = head == stated.prev
+            && self.reader.detail_number(line, "seq") == before
+            && stream == Some(stated.stream.of(line));
+        if !is_here {
+            let what = FaultKind::CheckpointElsewhere;
+            return self.fault(inside.at(), Some(stated.seq), what);
+        }
+        match self.signature(line, CHECKPOINT) {
+            Some(Ok(())) => {
+                self.report.checkpoints += 1;
+                if let Some(chain) = self.chains.get_mut(at) {
+                    chain.signed_through = chain.signed_through.max(Some(stated.seq));
+                }
+            }
+            Some(Err(what)) => self.fault(inside.at(), Some(stated.seq), what),
+            None => self.report.unchecked += 1,
+        }
+    }
+
+    /// What is wrong with the signature of the line that was read last; `None` if no key is
+    /// believed.
+    fn signature(&mut self, line: &[u8], kind: &str) -> Option<Result<(), FaultKind>> {
+        if self.trust.is_empty() {
+            return None;
+        }
+        let Some(text) = self.reader.signed_text(line) else {
+            return Some(Err(FaultKind::Signature));
+        };
+        let detail = |name| self.reader.detail(line, name);
+        let (Some(id), Some(sig)) = (detail("key_id"), detail("sig")) else {
+            return Some(Err(FaultKind::Signature));
+        };
+        let Some(key) = self.trust.key(id) else {
+            return Some(Err(FaultKind::UnknownKey));
+        };
+        let holds = key.verifies(kind, &text, sig);
+        Some(holds.then_some(()).ok_or(FaultKind::Signature))
+    }
+
+    /// Records up to there were deleted on purpose.
+    fn prune(&mut self, line: &[u8], at: usize, inside: &Inside) {
+        let through = self.reader.detail_number(line, "through_seq");
+        let detail = |name| self.reader.detail(line, name);
+        let head = detail("head").and_then(parse_hash);
+        let stream = detail("stream").map(|name| name.as_bytes().to_vec());
+        let is_signed = detail("sig").is_some();
+        let (Some(through), Some(head), Some(stream)) = (through, head, stream) else {
+            return self.fault(inside.at(), None, FaultKind::Signature);
+        };
+        match self.signature(line, PRUNE) {
+            Some(Err(what)) if is_signed => return self.fault(inside.at(), None, what),
+            // Whoever gives keys wants deletions signed.
+            Some(Err(_)) => return,
+            Some(Ok(())) => {}
+            None => self.report.unchecked += u64::from(is_signed),
+        }
+        let of = self.chain(&stream).unwrap_or(at);
+        if let Some(chain) = self.chains.get_mut(of)
+            && chain.pruned.is_none_or(|(pruned, _)| pruned < through)
+        {
+            chain.pruned = Some((through, head));
+        }
+    }
+
+    fn next_key(&mut self, line: &[u8]) {
+        let detail = |name| self.reader.detail(line, name);
+        if let (Some(public), Some(previous), Some(sig)) =
+            (detail("public_key"), detail("previous"), detail("sig"))
+        {
+            self.trust.extend(public, previous, sig);
+        }
+    }
+
+    /// What was found.
+    pub fn finish(mut self) -> Report {
+        let chains = std::mem::take(&mut self.chains);
+        for mut chain in chains {
+            for (at, seq, what) in chain.lay_end_to_end(self.is_part) {
+                self.fault(at, seq, what);
+            }
+            if let Some(told) = chain.report() {
+                self.report.streams.push(told);
+            }
+        }
+        self.compare_listed();
+        self.report
+    }
+}
+
+impl Inside {
+    const fn at(&self) -> At {
+        At {
+            file: self.file,
+            line: self.line,
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a record")
-    }
-
-    fn visit_bool<E>(self, yes: bool) -> Result<Json, E> {
-        Ok(Json::Word(if yes { "true" } else { "false" }))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
-        Ok(Json::Number(number.to_string()))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
-        Ok(Json::Number(number.to_string()))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
-        Ok(Json::Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Json, A::Error> {
-        Err(A::Error::custom("no lists in records"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
-        let mut object = BTreeMap::new();
-        while let Some(name) = members.next_key::<String>()? {
-            if object.insert(name, members.next_value()?).is_some() {
-                return Err(A::Error::custom("a key is there twice"));
-            }
-        }
-        Ok(Json::Object(object))
+impl Chain {
+    fn report(&self) -> Option<StreamReport> {
+        let (first, last) = self.ends()?;
+        Some(StreamReport {
+            stream: self.name.clone(),
+            first,
+            last: last.seq,
+            head: String::from_utf8_lossy(&hex(&last.hash)).into_owned(),
+            signed_through: self.signed_through,
+            unsigned_tail: last
+                .seq
+                .saturating_sub(self.signed_through.unwrap_or(0).max(first - 1)),
+            pruned_through: self.pruned.map(|(through, _)| through),
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FILE: &str = include_str!("../tests/data/every_action.jsonl");
-
-    fn found(lines: &[String]) -> Vec<(u64, ChainFaultKind)> {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let found = verify(text.as_bytes()).unwrap();
-        let faults = found.faults.iter();
-        faults.map(|fault| (fault.line, fault.what)).collect()
-    }
-
-    // AUD-50
-    #[test]
-    fn what_was_done_to_a_file_is_found() {
-        use ChainFaultKind::{Edited, Missing, OutOfOrder, Unreadable};
-        let whole: Vec<String> = FILE.lines().map(str::to_owned).collect();
-        assert_eq!(found(&whole), []);
-        let part = whole.get(10..20).unwrap();
-        assert_eq!(found(part), [], "a part proves itself");
-        let with = |change: &dyn Fn(&mut Vec<String>)| {
-            let mut lines = whole.clone();
-            change(&mut lines);
-            found(&lines)
-        };
-        let edit = |lines: &mut Vec<String>| lines[4] = lines[4].replace("success", "failure");
-        assert_eq!(with(&edit), [(5, Edited)]);
-        let twice =
-            |lines: &mut Vec<String>| lines[4] = lines[4].replacen('{', "{\"action\":\"x\",", 1);
-        assert_eq!(with(&twice), [(5, Unreadable), (6, Missing)]);
-        assert_eq!(with(&|lines| drop(lines.remove(4))), [(5, Missing)]);
-        assert_eq!(
-            with(&|lines| lines.swap(4, 5)),
-            [(5, Missing), (6, OutOfOrder), (7, Missing)]
-        );
-        let again = |lines: &mut Vec<String>| lines.insert(5, lines[4].clone());
-        assert_eq!(with(&again), [(6, OutOfOrder)]);
-        assert_eq!(
-            with(&|lines| lines.insert(5, "{}".to_owned())),
-            [(6, Unreadable)]
-        );
-        let torn = verify(FILE.trim_end().as_bytes()).unwrap();
-        assert_eq!(
-            torn.faults.last().map(|fault| fault.what),
-            Some(ChainFaultKind::Torn)
-        );
-        let whole = verify(FILE.as_bytes()).unwrap();
-        assert_eq!(whole.records, u64::try_from(FILE.lines().count()).unwrap());
-        assert!(whole.head.is_some_and(|(seq, _)| seq >= whole.records));
-    }
-
-    #[test]
-    fn one_who_makes_a_record_anew_breaks_the_next() {
-        let mut lines: Vec<String> = FILE.lines().take(6).map(str::to_owned).collect();
-        let Json::Object(mut members) = serde_json::from_str(&lines[4]).unwrap() else {
-            panic!("no object");
-        };
-        members.insert("actor".to_owned(), Json::Text("nobody".to_owned()));
-        members.remove("hash");
-        let Some(Json::Text(prev)) = members.get("prev") else {
-            panic!("no prev");
-        };
-        let prev = parse_hash(prev).unwrap();
-        let mut canonical = String::new();
-        Json::Object(members).write(&mut canonical);
-        let hash = sha256(&[&[1], &prev, canonical.as_bytes()]);
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        canonical.insert_str(1, &format!("\"hash\":\"{hash}\","));
-        lines[4] = canonical;
-        assert_eq!(found(&lines), [(6, ChainFaultKind::Replaced)]);
-    }
-}
+mod tests;

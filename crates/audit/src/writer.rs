@@ -1,6 +1,12 @@
 //! The writer thread: batches in, durable lines out, and patience with a broken disk.
 
+mod upkeep;
+
+pub use upkeep::Rotation;
+pub(crate) use upkeep::Upkeep;
+
 use crate::appender::{Appender, EventSink};
+use crate::database::Database;
 use crate::file::{AuditFile, Found, Place};
 use crate::queue::{End, Job, Next, Queue, What, as_u64};
 use crate::verdict::{NotDurable, Verdict};
@@ -39,6 +45,8 @@ pub(crate) struct Writer {
     failing_since: Option<MonoNanos>,
     /// Records that are in the file though their callers were told no.
     unconfirmed: u64,
+    database: Option<Database>,
+    upkeep: Upkeep,
 }
 
 impl Writer {
@@ -47,7 +55,7 @@ impl Writer {
         queue: Arc<Queue>,
         place: Place,
         opened: Option<(AuditFile, Found)>,
-        appender: Appender,
+        (appender, upkeep): (Appender, Upkeep),
     ) -> Self {
         let mut writer = Self {
             queue,
@@ -60,6 +68,8 @@ impl Writer {
             distrusted: false,
             failing_since: None,
             unconfirmed: 0,
+            database: None,
+            upkeep,
         };
         if let Some((file, found)) = opened {
             writer.file = Some(file);
@@ -68,12 +78,19 @@ impl Writer {
         writer
     }
 
+    /// The same, with a database beside the file.
+    pub(crate) fn beside(mut self, database: Option<Database>) -> Self {
+        self.database = database;
+        self
+    }
+
     /// Goes on with the chain of the file and says what was found in it.
     fn introduce(&mut self, found: &Found) {
         self.introduced = true;
         if let Some((stream, last)) = found.last {
             self.appender.resume(stream, last);
         }
+        self.begin_upkeep();
         let mut event = Event::new(Action::AuditOpen, Actor::System, Outcome::Success);
         if found.torn_bytes > 0 {
             event = event.with_detail(Key::TornBytes, Value::Number(found.torn_bytes));
@@ -88,20 +105,26 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let begun = self.write_out();
         self.judge(begun);
+        if self.failing_since.is_none() {
+            self.tidy();
+        }
         self.queue.done();
         let mut probe_at = self.now();
         loop {
             let next = match self.failing_since {
                 Some(_) => self.queue.pause(probe_at),
-                None => self
-                    .queue
-                    .next(self.unsynced_since.map(|at| after(at, SYNC_AFTER_NS))),
+                None => {
+                    let sync_at = self.unsynced_since.map(|at| after(at, SYNC_AFTER_NS));
+                    let due = [sync_at, self.upkeep_due()].into_iter().flatten().min();
+                    self.queue.next(due)
+                }
             };
             match next {
                 Next::Write(jobs) => self.write_jobs(jobs),
                 Next::Due if self.failing_since.is_some() => self.heal(),
                 Next::Due => {
-                    let synced = self.sync();
+                    let synced = self.keep_up().and_then(|()| self.write_out());
+                    let synced = synced.and_then(|()| self.sync());
                     self.judge(synced);
                 }
                 Next::Stop => break,
@@ -138,11 +161,18 @@ impl Writer {
                     }
                     result = self.write_unit(&unit);
                 }
+                What::Reopen(verdict) => self.reopen_for(&verdict),
+                What::Flush(verdict) => {
+                    result = self.write_out().and_then(|()| self.sync());
+                    let told = result.as_ref().map(|()| self.appender.last());
+                    verdict.decide(told.map_err(|_| NotDurable::Unavailable));
+                }
             }
         }
         self.queue.give_back(jobs);
         let result = result.and_then(|()| {
             self.note();
+            self.keep_up()?;
             self.write_out()?;
             let due = self
                 .unsynced_since
@@ -155,6 +185,17 @@ impl Writer {
             Ok(())
         });
         self.judge(result);
+    }
+
+    /// Opens the file by its name again. If that can't be done, the one before is written on.
+    fn reopen_for(&mut self, verdict: &Verdict) {
+        let result = self.open_by_name();
+        if let Err(error) = &result {
+            let path = self.place.path.display();
+            tracing::error!("The audit file `{path}` can't be opened again: {error}");
+        }
+        let result = result.map(|()| self.appender.last());
+        verdict.decide(result.map_err(|_| NotDurable::Unavailable));
     }
 
     /// Lets a batch append its events. If it panics, all of it counts as lost.
@@ -177,6 +218,7 @@ impl Writer {
         let written = self.write_out();
         let mark = self.appender.mark();
         let mut receipts: Vec<(&Arc<Verdict>, Receipt)> = Vec::with_capacity(unit.len());
+        let mut lines = None;
         let result = written.and_then(|()| {
             for (event, verdict) in unit.iter().filter(|(_, verdict)| verdict.is_open()) {
                 receipts.push((verdict, self.appender.append(event)));
@@ -184,13 +226,12 @@ impl Writer {
             if receipts.is_empty() {
                 return Ok(());
             }
+            lines = self.appender.bytes().get(mark.len()..).map(<[u8]>::to_vec);
             self.write_out()?;
             self.sync()
         });
         if result.is_ok() {
-            for (verdict, receipt) in receipts {
-                self.unconfirmed += u64::from(!verdict.decide(Ok(receipt)));
-            }
+            self.confirm(&lines.unwrap_or_default(), receipts);
             return result;
         }
         // The callers are told no, so the records must go: their operations do not happen.
@@ -211,10 +252,26 @@ impl Writer {
         result
     }
 
+    /// Records that somebody waits for are in the file: they are told, or the database is asked first.
+    fn confirm(&mut self, lines: &[u8], receipts: Vec<(&Arc<Verdict>, Receipt)>) {
+        match &self.database {
+            Some(database) if database.is_required() => {
+                let own = |(verdict, receipt)| (Arc::clone(verdict), receipt);
+                database.hand_awaited(lines, receipts.into_iter().map(own).collect());
+            }
+            Some(_) | None => {
+                for (verdict, receipt) in receipts {
+                    self.unconfirmed += u64::from(!verdict.decide(Ok(receipt)));
+                }
+            }
+        }
+    }
+
     /// Events of the log about itself: what was lost, and what was not confirmed.
     fn note(&mut self) {
         let lost = self.queue.take_lost();
         self.append_gap(lost);
+        self.unconfirmed += self.queue.take_unconfirmed();
         if self.unconfirmed > 0 {
             self.append_recovered(0);
         }
@@ -276,6 +333,10 @@ impl Writer {
 
     /// Nothing needs to be kept any more.
     fn settled(&mut self) {
+        if let Some(database) = &self.database {
+            database.hand(self.appender.bytes());
+        }
+        self.tell_anchors();
         for (class, events) in self.appender.take_counts() {
             if events > 0 {
                 self.queue.meter.written(class.as_str(), events);
@@ -398,6 +459,7 @@ impl Writer {
         }
         let close = Event::new(Action::AuditClose, Actor::System, Outcome::Success);
         self.appender.append(&close);
+        self.checkpoint();
         let result = self.write_out().and_then(|()| self.sync());
         let end = match (&result, self.failing_since) {
             (Ok(()), None) => End::Clean,
@@ -405,6 +467,10 @@ impl Writer {
         };
         if let Err(error) = result {
             tracing::error!("The last audit events could not be written: {error}");
+        }
+        let stopped = self.database.as_ref().map(Database::stop);
+        if stopped == Some(false) {
+            tracing::warn!("The last audit events are not in the database yet");
         }
         // Whoever waits for the end may want to open the file.
         self.file = None;

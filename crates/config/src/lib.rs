@@ -29,6 +29,7 @@ pub mod settings;
 mod show;
 mod start_only;
 mod tree;
+mod yaml;
 
 pub use env::Env;
 pub use error::{ConfigError, ConfigErrors, Place};
@@ -40,3 +41,4 @@ pub use reference::reference;
 pub use schema::schema;
 pub use settings::Settings;
 pub use show::{Origin, Origins, ShowOptions, show};
+pub use yaml::yaml;

@@ -2,8 +2,8 @@
 
 use crate::Loaded;
 use crate::reader::{KeyLine, Line};
-use crate::tree::Source;
-use serde_json::{Value as Json, json};
+use crate::tree::{KeyPath, Source, Step};
+use serde_json::{Map, Value as Json, json};
 use std::fmt;
 
 /// Where a value came from; each beats those before it.
@@ -42,12 +42,13 @@ impl From<&Source> for Origin {
 }
 
 /// Every key with its value and origin, in the order of the reference.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Origins(Vec<Shown>);
 
 #[derive(Clone, Debug)]
 struct Shown {
     key: String,
+    path: KeyPath,
     value: Json,
     origin: Origin,
 }
@@ -66,12 +67,69 @@ impl Origins {
         let shown = self.0.iter().find(|shown| shown.key == key)?;
         Some(shown.origin)
     }
+
+    /// The keys that somebody wrote, or all with their defaults: each with its value as it may be
+    /// shown, and where that came from.
+    pub fn each(&self, defaults: bool) -> impl Iterator<Item = (&str, &Json, Origin)> {
+        let keys = self.keys(defaults);
+        keys.map(|shown| (shown.key.as_str(), &shown.value, shown.origin))
+    }
+
+    /// The same in the form of the file.
+    pub fn tree(&self, defaults: bool) -> Json {
+        let mut tree = Json::Object(Map::new());
+        for shown in self.keys(defaults) {
+            put(&mut tree, &shown.path.0, &shown.value);
+        }
+        tree
+    }
+
+    fn keys(&self, defaults: bool) -> impl Iterator<Item = &Shown> {
+        let is_wanted = move |shown: &&Shown| defaults || shown.origin != Origin::Default;
+        self.0.iter().filter(is_wanted)
+    }
+}
+
+/// Puts a value at its place; what is on the way there and missing is made.
+fn put(node: &mut Json, steps: &[Step], value: &Json) {
+    let Some((step, rest)) = steps.split_first() else {
+        *node = value.clone();
+        return;
+    };
+    match step {
+        Step::Name(name) => {
+            if !node.is_object() {
+                *node = Json::Object(Map::new());
+            }
+            if let Some(members) = node.as_object_mut() {
+                put(
+                    members.entry(name.as_str()).or_insert(Json::Null),
+                    rest,
+                    value,
+                );
+            }
+        }
+        Step::Index(index) => {
+            if !node.is_array() {
+                *node = Json::Array(Vec::new());
+            }
+            if let Some(list) = node.as_array_mut() {
+                while list.len() <= *index {
+                    list.push(Json::Null);
+                }
+                if let Some(entry) = list.get_mut(*index) {
+                    put(entry, rest, value);
+                }
+            }
+        }
+    }
 }
 
 impl From<KeyLine> for Shown {
     fn from(line: KeyLine) -> Self {
         Self {
             key: line.path.to_string(),
+            path: line.path,
             value: line.shown,
             origin: Origin::from(&line.source),
         }
@@ -92,8 +150,7 @@ pub struct ShowOptions {
 /// Settings as text: `key: value` a line, or a JSON array. A secret is `‹set›`; a value that
 /// came through `${…}` is shown as it was written.
 pub fn show(loaded: &Loaded, options: ShowOptions) -> String {
-    let keys = loaded.origins.0.iter();
-    let keys = keys.filter(|shown| options.defaults || shown.origin != Origin::Default);
+    let keys = loaded.origins.keys(options.defaults);
     if options.json {
         let array: Vec<Json> = keys.map(|shown| shown.json(options)).collect();
         return format!("{:#}\n", Json::Array(array));
@@ -113,7 +170,9 @@ impl Shown {
     }
 
     fn text(&self, options: ShowOptions) -> String {
-        let Self { key, value, origin } = self;
+        let Self {
+            key, value, origin, ..
+        } = self;
         if options.origin {
             format!("{key}: {value}  # {origin}\n")
         } else {

@@ -125,6 +125,14 @@ const START_ONLY: &[(&str, Same)] = &[
     }),
     ("audit.enabled", |a, b| a.audit.enabled == b.audit.enabled),
     ("audit.file", |a, b| a.audit.file == b.audit.file),
+    ("audit.store_in_db", |a, b| {
+        a.audit.store_in_db == b.audit.store_in_db
+    }),
+    ("audit.retention", |a, b| {
+        a.audit.retention == b.audit.retention
+    }),
+    ("audit.hold", |a, b| a.audit.hold == b.audit.hold),
+    ("audit.require", |a, b| a.audit.require == b.audit.require),
     ("audit.create_dir", |a, b| {
         a.audit.create_dir == b.audit.create_dir
     }),
@@ -143,6 +151,20 @@ const START_ONLY: &[(&str, Same)] = &[
         a.audit.access_on_failure == b.audit.access_on_failure
     }),
     ("audit.queue", |a, b| a.audit.queue == b.audit.queue),
+    ("audit.format", |a, b| a.audit.format == b.audit.format),
+    ("audit.events", |a, b| a.audit.events == b.audit.events),
+    ("audit.user_id", |a, b| a.audit.user_id == b.audit.user_id),
+    ("audit.cliproxy_millis", |a, b| {
+        a.audit.cliproxy_millis == b.audit.cliproxy_millis
+    }),
+    ("audit.checkpoint_every.events", |a, b| {
+        a.audit.checkpoint_every.events == b.audit.checkpoint_every.events
+    }),
+    ("audit.checkpoint_every.time", |a, b| {
+        a.audit.checkpoint_every.time == b.audit.checkpoint_every.time
+    }),
+    ("audit.rotate", |a, b| a.audit.rotate == b.audit.rotate),
+    ("audit.anchor", |a, b| a.audit.anchor == b.audit.anchor),
     ("logging.format", |a, b| {
         a.logging.format == b.logging.format
     }),

@@ -1,6 +1,7 @@
 //! What is known of a credential while it is used: whose turn it is, when it was used last, and for
 //! what it is left alone. It outlives the settings, so that a reload forgets nothing.
 
+use crate::credential_limits::CredentialLoad;
 use crate::hashed::locked;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -18,6 +19,8 @@ const MODELS_MAX: usize = 1_000;
 /// The state of one credential.
 #[derive(Debug, Default)]
 pub struct CredentialState {
+    /// What it bears at the moment.
+    pub load: CredentialLoad,
     turns: [Turn; TURNS],
     /// When it was used last; 0 for never.
     used_at: AtomicU64,

@@ -6,6 +6,7 @@
 mod breakers;
 mod claim;
 mod credential;
+mod credential_limits;
 mod gauge;
 mod hashed;
 mod key;
@@ -15,10 +16,12 @@ mod shard;
 mod sharing;
 mod table;
 mod take;
+mod tokens;
 
 pub use breakers::{Asked, Breakers, Place, ShownBreaker, UpstreamBreakers};
 pub use claim::{Claim, RateRefusal};
 pub use credential::{CredentialState, CredentialUsed, ShownCoolDown};
+pub use credential_limits::{CredentialLimits, CredentialLoad};
 pub use gauge::{IpGauge, IpGuard, IpSeat, SeatGuard};
 pub use key::{Class, Key};
 pub use lease::{Leased, Leases};
@@ -26,3 +29,4 @@ pub use recent::Recent;
 pub use sharing::{Counting, Sharing, probe_wait_ns};
 pub use table::RateTable;
 pub use take::{Given, TAKE_SCRIPT, Taken, Want};
+pub use tokens::TokenDebit;

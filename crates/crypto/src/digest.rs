@@ -14,6 +14,30 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     bytes_of(context.finish().as_ref())
 }
 
+/// SHA-256 of a text that comes in parts.
+pub struct Sha256(digest::Context);
+
+impl Sha256 {
+    /// Of nothing yet.
+    #[expect(
+        clippy::new_without_default,
+        reason = "a hash of nothing is begun knowingly"
+    )]
+    pub fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    /// Takes the next part in.
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// The hash of all parts.
+    pub fn finish(&self) -> [u8; 32] {
+        bytes_of(self.0.clone().finish().as_ref())
+    }
+}
+
 /// HMAC-SHA256 (RFC 2104) of `data` under `key`.
 pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
@@ -62,6 +86,9 @@ mod tests {
         ] {
             let parts: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
             assert_eq!(hex(&sha256(&parts)), want, "{name}");
+            let mut hash = Sha256::new();
+            parts.iter().for_each(|part| hash.update(part));
+            assert_eq!(hex(&hash.finish()), want, "{name}");
         }
     }
 

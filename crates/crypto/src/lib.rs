@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod audit_key;
 pub mod aws_sign;
 mod digest;
 mod entropy;
@@ -19,7 +20,7 @@ mod token_hash;
 pub mod totp;
 pub mod weak;
 
-pub use digest::{hkdf_sha256, hmac_sha256, sha256};
+pub use digest::{Sha256, hkdf_sha256, hmac_sha256, sha256};
 pub use entropy::SystemEntropy;
 pub use keyring::{
     CheckError, Depth, KekState, Keyring, KeyringError, OpenError, SealContext, SealError,

@@ -4,21 +4,25 @@
 //! Those of the settings and those that the store keeps stand in one list. It is exchanged whole
 //! when either changes; a call keeps the credential it took.
 
+mod made;
+mod picking;
+
+pub(crate) use made::field;
+pub(crate) use picking::{Entered, NoCredential, Picked, Wanted};
+
+use crate::plan::{CredentialPlace, Target};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-use tollkeep_config::settings::{self, CredentialTenant, Provider};
-use tollkeep_counters::CredentialState;
+use tollkeep_config::settings::Provider;
+use tollkeep_counters::{CredentialLimits, CredentialState};
 use tollkeep_llm::catalog::CredentialForm;
 use tollkeep_llm::resolve::glob;
-use tollkeep_policy::cooling::{Met, Stands};
+use tollkeep_net::tls::UpstreamTls;
 use tollkeep_policy::headers::same_field;
-use tollkeep_policy::turns;
+use tollkeep_store::CallLimits;
 use tollkeep_store::live::LiveProject;
-use tollkeep_types::{CredentialId, MonoNanos, ProjectId, Secret, TenantId, WallMillis};
+use tollkeep_types::{CredentialId, ProjectId, Secret, TenantId, WallMillis};
 use zeroize::Zeroizing;
-
-/// A cool-down that ends so soon is not waited for.
-const SOON_NS: u64 = 2_000_000_000;
 
 /// A credential and the field that carries it.
 pub(crate) struct Credential {
@@ -39,6 +43,11 @@ pub(crate) struct Credential {
     excluded_models: Vec<String>,
     priority: i32,
     weight: u32,
+    /// The word before `/` by which callers ask for it.
+    prefix: Option<Box<str>>,
+    limits: CredentialLimits,
+    /// Its provider at a place of its own, where it has one.
+    own: Option<Box<Target>>,
     /// Errors are noted and keep it from nothing.
     pub(crate) never_cools: bool,
     /// What is known of it, which goes on when the settings change.
@@ -95,6 +104,12 @@ pub struct StoredCredential {
     pub priority: i32,
     /// Share among those of one priority.
     pub weight: u32,
+    /// Where its calls go, if not to its provider's own place.
+    pub place: CredentialPlace,
+    /// The word before `/` by which callers ask for it.
+    pub prefix: Option<String>,
+    /// What it bears.
+    pub limits: CallLimits,
     /// An operator lets it rest until then.
     pub rests_until: Option<WallMillis>,
     /// What kept it from use before then is forgotten.
@@ -111,36 +126,6 @@ pub(crate) struct CredentialPool {
     configured: Vec<Arc<Credential>>,
     /// All of them, the highest priority first.
     all: ArcSwap<Vec<Arc<Credential>>>,
-}
-
-/// For what a credential is wanted.
-pub(crate) struct Wanted<'a> {
-    /// Whose call it is; `None` is nobody's.
-    pub(crate) project: Option<&'a LiveProject>,
-    /// Whose calls of nobody are.
-    pub(crate) default_tenant: TenantId,
-    /// What the call asks of the provider.
-    pub(crate) model: &'a str,
-    /// What was tried for it before.
-    pub(crate) tried: &'a [Arc<Credential>],
-    pub(crate) worker: usize,
-    pub(crate) now: (MonoNanos, WallMillis),
-}
-
-/// A credential for a call.
-pub(crate) struct Picked {
-    pub(crate) credential: Arc<Credential>,
-    /// The name that the model has with it, if that is another.
-    pub(crate) rename: Option<Box<str>>,
-}
-
-/// Why there is no credential for a call.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum NoCredential {
-    /// There is none.
-    None,
-    /// Each is left alone; the first for this reason, until then.
-    Cooling(Met, MonoNanos),
 }
 
 impl CredentialPool {
@@ -160,7 +145,7 @@ impl CredentialPool {
         let usable = provider.credentials.iter();
         let usable = usable.filter(|credential| credential.weight > 0);
         let mut configured: Vec<_> = usable
-            .map(|credential| Arc::new(of_settings(credential, (form, default_tenant), known)))
+            .map(|one| Arc::new(made::of_settings(one, (form, default_tenant), known)))
             .collect();
         if configured.is_empty() && form == CredentialForm::None {
             configured.push(Arc::new(Credential::none()));
@@ -181,75 +166,71 @@ impl CredentialPool {
         pool
     }
 
-    /// Takes what the store keeps for this provider, `stored`, beside those of the settings.
-    pub(crate) fn fill(&self, provider: &str, stored: &[StoredCredential]) {
+    /// One without any.
+    pub(crate) fn none() -> Self {
+        Self {
+            form: CredentialForm::None,
+            origin: String::new(),
+            settled: Vec::new(),
+            configured: Vec::new(),
+            all: ArcSwap::default(),
+        }
+    }
+
+    /// Takes what the store keeps for this provider, `stored`, beside those of the settings. Says
+    /// whether one of them has a prefix.
+    pub(crate) fn fill(
+        &self,
+        target: &Target,
+        stored: &[StoredCredential],
+        tls: &Arc<UpstreamTls>,
+    ) -> bool {
         let known = self.all.load_full();
         let mut all = self.configured.clone();
         if self.form != CredentialForm::None {
-            let own = stored.iter().filter(|stored| {
-                stored.provider == provider && stored.origin == self.origin && stored.weight > 0
-            });
+            let own = stored
+                .iter()
+                .filter(|stored| *stored.provider == *target.name && stored.weight > 0);
             let form = (self.form, &*self.settled);
-            all.extend(own.map(|stored| Arc::new(of_store(stored, form, &known))));
+            let made = own.filter_map(|stored| made::of_store(stored, form, (target, tls), &known));
+            all.extend(made.map(Arc::new));
         }
         all.sort_by_key(|credential| std::cmp::Reverse(credential.priority));
+        let has_prefix = all.iter().any(|credential| credential.prefix.is_some());
         self.all.store(Arc::new(all));
+        has_prefix
     }
 
-    /// HOT. A credential for this call: of the highest priority, in turns, one that is not left
-    /// alone. One that others are preferred to serves if there are no others; one that is left
-    /// alone may be probed.
-    pub(crate) fn pick(&self, wanted: &Wanted<'_>) -> Result<Picked, NoCredential> {
+    /// Whether one that serves this caller has the prefix.
+    pub(crate) fn has_prefix(
+        &self,
+        prefix: &str,
+        whose: (Option<&LiveProject>, TenantId),
+        provider: &str,
+    ) -> bool {
         let all = self.all.load();
-        let mut cooling: Option<(&Arc<Credential>, Stands)> = None;
-        let mut behind: Option<&Arc<Credential>> = None;
-        for tier in all.chunk_by(|one, next| one.priority == next.priority) {
-            let mut fit = tier.iter().filter(|credential| {
-                if !credential.fits(wanted) {
-                    return false;
-                }
-                match credential.state.stands(wanted.model, wanted.now) {
-                    Stands::Free => true,
-                    Stands::Behind => {
-                        behind = behind.or(Some(*credential));
-                        false
-                    }
-                    stands @ Stands::Cools { .. } => {
-                        if cooling.is_none_or(|(_, other)| is_sooner(stands, other)) {
-                            cooling = Some((*credential, stands));
-                        }
-                        false
-                    }
-                }
-            });
-            let picked = match tier {
-                [_] => fit.next(),
-                _ => turns::pick(fit.map(|one| (one, one.weight, one.state.turn(wanted.worker)))),
-            };
-            if let Some(credential) = picked {
-                return Ok(credential.picked(wanted.model));
-            }
-        }
-        if let Some(credential) = behind {
-            return Ok(credential.picked(wanted.model));
-        }
-        let (credential, stands) = cooling.ok_or(NoCredential::None)?;
-        let Stands::Cools {
-            met,
-            until,
-            may_probe,
-        } = stands
-        else {
-            return Ok(credential.picked(wanted.model));
-        };
-        let (mono, _) = wanted.now;
-        if may_probe {
-            credential.state.probe(wanted.model, mono);
-        }
-        if may_probe || until.since(mono) <= SOON_NS {
-            return Ok(credential.picked(wanted.model));
-        }
-        Err(NoCredential::Cooling(met, until))
+        let mut own = all
+            .iter()
+            .filter(|one| one.prefix.as_deref() == Some(prefix));
+        own.any(|one| one.is_for(whose, provider))
+    }
+
+    /// The prefixes of those that serve this caller.
+    pub(crate) fn prefixes(
+        &self,
+        whose: (Option<&LiveProject>, TenantId),
+        provider: &str,
+    ) -> Vec<Box<str>> {
+        let all = self.all.load();
+        let own = all.iter().filter(|one| one.is_for(whose, provider));
+        own.filter_map(|one| one.prefix.clone()).collect()
+    }
+
+    /// Whether a credential is used by connections to this endpoint.
+    pub(crate) fn calls(&self, endpoint: u64) -> bool {
+        let all = self.all.load();
+        let mut own = all.iter().filter_map(|credential| credential.own.as_ref());
+        own.any(|target| target.endpoint.id == endpoint)
     }
 
     /// What is known of each.
@@ -267,23 +248,6 @@ impl CredentialName {
             Self::Configured(name) => (name.to_string(), None),
             Self::Stored(id) => (id.to_string(), Some(*id)),
         }
-    }
-}
-
-/// Which of two that are left alone is tried first.
-fn is_sooner(one: Stands, other: Stands) -> bool {
-    match (one, other) {
-        (
-            Stands::Cools {
-                until, may_probe, ..
-            },
-            Stands::Cools {
-                until: other,
-                may_probe: other_probes,
-                ..
-            },
-        ) => (!may_probe, until) < (!other_probes, other),
-        (Stands::Free | Stands::Behind, _) | (_, Stands::Free | Stands::Behind) => false,
     }
 }
 
@@ -309,26 +273,50 @@ impl Credential {
             excluded_models: Vec::new(),
             priority: 0,
             weight: 1,
+            prefix: None,
+            limits: CredentialLimits::default(),
+            own: None,
             never_cools: true,
             state: Arc::default(),
         }
     }
 
-    fn fits(&self, wanted: &Wanted<'_>) -> bool {
-        let tenant = wanted
-            .project
-            .map_or(wanted.default_tenant, |project| project.tenant_id);
+    /// Its provider as its calls reach it.
+    pub(crate) fn target<'t>(&'t self, of_provider: &'t Target) -> &'t Target {
+        self.own.as_deref().unwrap_or(of_provider)
+    }
+
+    /// Whether its calls go to a place of its own.
+    pub(crate) const fn has_place(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Whether it serves calls of this project, or of nobody, whose are a tenant's.
+    fn is_for(
+        &self,
+        (project, default_tenant): (Option<&LiveProject>, TenantId),
+        provider: &str,
+    ) -> bool {
+        let tenant = project.map_or(default_tenant, |project| project.tenant_id);
         self.tenant.is_none_or(|own| own == tenant)
-            && self
-                .project
-                .as_ref()
-                .is_none_or(|own| own.is(wanted.project))
+            && self.project.as_ref().is_none_or(|own| own.is(project))
+            && project.is_none_or(|project| match &self.name {
+                CredentialName::Configured(name) => project.may_use(None, (provider, name)),
+                CredentialName::Stored(id) => project.may_use(Some(*id), (provider, "")),
+            })
+    }
+
+    fn fits(&self, wanted: &Wanted<'_>, full: &[Arc<Self>]) -> bool {
+        self.is_for((wanted.project, wanted.default_tenant), wanted.provider)
+            && wanted
+                .prefix
+                .is_none_or(|prefix| self.prefix.as_deref() == Some(prefix))
             && (self.models.is_empty() || self.served(wanted.model).is_some())
             && !self
                 .excluded_models
                 .iter()
                 .any(|excluded| glob(excluded, wanted.model))
-            && !wanted.tried.iter().any(|tried| self.is(tried))
+            && !wanted.tried.iter().chain(full).any(|tried| self.is(tried))
     }
 
     fn served(&self, model: &str) -> Option<&ServedModel> {
@@ -336,14 +324,6 @@ impl Credential {
             Some(alias) => alias == model,
             None => glob(&served.name, model),
         })
-    }
-
-    fn picked(self: &Arc<Self>, model: &str) -> Picked {
-        let served = self.served(model).filter(|served| served.alias.is_some());
-        Picked {
-            credential: Arc::clone(self),
-            rename: served.map(|served| served.name.as_str().into()),
-        }
     }
 
     /// Whether it sets this field.
@@ -385,107 +365,4 @@ impl ProjectName {
             Self::Slug(slug) => *slug == project.slug,
         })
     }
-}
-
-fn of_settings(
-    credential: &settings::Credential,
-    (form, default_tenant): (CredentialForm, TenantId),
-    known: &[Arc<Credential>],
-) -> Credential {
-    let name = CredentialName::Configured(Arc::from(credential.name.as_str()));
-    let state = Credential::known(&name, credential.secret.as_ref(), known);
-    let set = credential.headers.iter();
-    let set = set.map(|(name, value)| (name.as_str(), value.expose()));
-    let (field, settled) = fields(credential.secret.as_ref(), form, set);
-    Credential {
-        field,
-        settled,
-        secret: credential.secret.clone(),
-        tenant: match credential.tenant {
-            CredentialTenant::Default => Some(default_tenant),
-            CredentialTenant::Id(id) => Some(id),
-            CredentialTenant::Every => None,
-        },
-        project: credential
-            .project
-            .as_deref()
-            .map(|project| match project.parse() {
-                Ok(id) => ProjectName::Id(id),
-                Err(_) => ProjectName::Slug(project.into()),
-            }),
-        models: credential
-            .models
-            .iter()
-            .map(|model| ServedModel {
-                name: model.clone(),
-                alias: None,
-            })
-            .collect(),
-        excluded_models: credential.excluded_models.clone(),
-        priority: credential.priority,
-        weight: credential.weight,
-        never_cools: credential.disable_cooling,
-        state,
-        name,
-    }
-}
-
-fn of_store(
-    stored: &StoredCredential,
-    (form, provider): (CredentialForm, &[String]),
-    known: &[Arc<Credential>],
-) -> Credential {
-    let name = CredentialName::Stored(stored.id);
-    let state = Credential::known(&name, Some(&stored.secret), known);
-    state.follow(stored.rests_until, stored.recovered_at);
-    let set = stored.headers.iter();
-    let set = set.map(|(name, value)| (name.as_str(), value.as_str()));
-    // The settings may have come to it since it was stored.
-    let set = set.filter(|(name, _)| !provider.iter().any(|own| own == name));
-    let (field, settled) = fields(Some(&stored.secret), form, set);
-    Credential {
-        field,
-        settled,
-        secret: Some(stored.secret.clone()),
-        tenant: Some(stored.tenant),
-        project: stored.project.map(ProjectName::Id),
-        models: stored.models.clone(),
-        excluded_models: stored.excluded_models.clone(),
-        priority: stored.priority,
-        weight: stored.weight,
-        never_cools: false,
-        state,
-        name,
-    }
-}
-
-/// The field of a secret and those that are set besides, and the names of these.
-fn fields<'s>(
-    secret: Option<&Secret>,
-    form: CredentialForm,
-    set: impl Iterator<Item = (&'s str, &'s str)>,
-) -> (Zeroizing<Vec<u8>>, Vec<Box<[u8]>>) {
-    let (mut lines, mut names) = (field(secret, form), Vec::new());
-    for (name, value) in set {
-        tollkeep_http1::write::field(&mut lines, name.as_bytes(), value.as_bytes());
-        names.push(name.as_bytes().into());
-    }
-    (lines, names)
-}
-
-pub(crate) fn field(secret: Option<&Secret>, form: CredentialForm) -> Zeroizing<Vec<u8>> {
-    let mut field = Zeroizing::new(Vec::new());
-    let Some(secret) = secret else {
-        return field;
-    };
-    let (name, scheme) = match form {
-        CredentialForm::Bearer => ("authorization", "Bearer "),
-        CredentialForm::XApiKey => ("x-api-key", ""),
-        CredentialForm::ApiKey => ("api-key", ""),
-        CredentialForm::None => return field,
-    };
-    for part in [name, ": ", scheme, secret.expose(), "\r\n"] {
-        field.extend_from_slice(part.as_bytes());
-    }
-    field
 }

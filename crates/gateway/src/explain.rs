@@ -3,6 +3,7 @@
 
 use crate::plan::Plan;
 use crate::route::{PlainRoute, allow};
+use crate::served::Served;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::{Access, Method, RateBy};
@@ -88,17 +89,17 @@ impl Plan {
         let Some(model) = model.filter(|_| surface.upstream_path().is_some()) else {
             return;
         };
-        let mut candidates = Vec::new();
-        let sent = self.llm.resolver.resolve(model, &mut candidates);
-        let mut targets = candidates
-            .iter()
-            .filter_map(|provider| self.llm.providers.get(*provider));
-        match (sent, targets.find(|target| target.serves(surface))) {
-            (Some(sent), Some(target)) => {
-                told.model = Some(sent.to_owned());
+        let served = self.llm.served(surface, (model, None), &mut Vec::new());
+        let target = |served: &Served<'_>| self.llm.providers.get(served.provider);
+        match served
+            .as_ref()
+            .and_then(|served| Some((served, target(served)?)))
+        {
+            Some((served, target)) => {
+                told.model = Some(served.model.to_owned());
                 told.upstream = Some(Arc::clone(&target.name));
             }
-            _ => told.refused = Some("model_not_found"),
+            None => told.refused = Some("model_not_found"),
         }
     }
 }

@@ -55,7 +55,8 @@ impl<'p> Exchange<'p> {
             let failure = failed.failure;
             self.note_failure(failure, llm, &reply.credential);
             tried.push(Arc::clone(&reply.credential));
-            let next = if asks_another(failure) && self.may_go_on(tried.len(), target) {
+            let went_to = &reply.credential.target(target).endpoint;
+            let next = if asks_another(failure) && self.may_go_on(tried.len(), went_to.id) {
                 self.pick(llm, (target, provider), &tried).ok()
             } else {
                 None
@@ -88,12 +89,11 @@ impl<'p> Exchange<'p> {
             }
             if failed.body.ended_exactly() {
                 let now = self.worker.deadlines.now();
-                self.worker
-                    .pool
-                    .give_back(&target.endpoint, called.upstream, now);
+                self.worker.pool.give_back(went_to, called.upstream, now);
             }
-            *reply = self.write_llm_head(llm, (target, provider), next.credential)?;
-            let sent = self.call_upstream(target, is_provider_failure, (pass, &mut *grant));
+            *reply = self.write_llm_head(llm, (target, provider), next)?;
+            let goes_to = reply.credential.target(target);
+            let sent = self.call_upstream(goes_to, is_provider_failure, (pass, &mut *grant));
             called = match sent.await {
                 Ok(called) => called,
                 Err(stop) => {
@@ -138,11 +138,11 @@ impl<'p> Exchange<'p> {
         found.map(|field| field.value.of(head))
     }
 
-    fn may_go_on(&self, tried: usize, target: &Target) -> bool {
+    fn may_go_on(&self, tried: usize, endpoint: u64) -> bool {
         let elapsed = self.worker.deadlines.now().since(self.started);
         tried < ATTEMPTS_MAX
             && Duration::from_nanos(elapsed) < ELAPSED_MAX
-            && self.worker.may_repeat(target.endpoint.id)
+            && self.worker.may_repeat(endpoint)
     }
 
     fn note_failure(&self, failure: Failure, llm: &LlmCall, credential: &Credential) {

@@ -36,6 +36,9 @@ impl Plan {
     /// Whether anything is called by connections to this endpoint.
     pub(crate) fn calls(&self, endpoint: u64) -> bool {
         let mut targets = self.upstreams.iter().chain(&self.llm.providers);
-        targets.any(|target| target.endpoint.id == endpoint)
+        targets.any(|target| {
+            let own = target.provider().map(|provider| &provider.credentials);
+            target.endpoint.id == endpoint || own.is_some_and(|pool| pool.calls(endpoint))
+        })
     }
 }

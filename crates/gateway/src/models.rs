@@ -19,11 +19,17 @@ pub(crate) fn body(exchange: &Exchange<'_>, surface: Surface) -> Result<Vec<u8>,
             .is_ok(),
         None => true,
     };
-    let names: Vec<&str> = exchange
-        .plan
-        .llm
-        .resolver
-        .names()
+    let llm = &exchange.plan.llm;
+    let token = exchange.work.facts.token.as_ref();
+    let mut prefixed = llm.prefixed_names(token.map(|token| &*token.project));
+    prefixed.sort_unstable();
+    prefixed.dedup();
+    let mut names = llm.resolver.names();
+    if !prefixed.is_empty() {
+        names.extend(prefixed.iter().map(String::as_str));
+        names.sort_unstable();
+    }
+    let names: Vec<&str> = names
         .into_iter()
         .filter(bound)
         .filter(|name| policies.is_empty() || allow_model(policies, name))

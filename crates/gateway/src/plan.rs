@@ -1,6 +1,9 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
+mod place;
 mod provider;
+
+pub use place::CredentialPlace;
 
 use crate::breaker::Guard;
 use crate::credentials::CredentialPool;
@@ -14,8 +17,9 @@ use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
 use crate::set_fields::{names, set_fields};
 use crate::sign::Signer;
 use crate::standing::{CorsLines, security_headers};
+use crate::token_rates::ProviderRates;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
@@ -100,7 +104,13 @@ pub(crate) struct LlmPlan {
     pub(crate) default_tenant: TenantId,
     /// How the cost of calls is bounded.
     pub(crate) bounds: BoundOptions,
+    /// Callers are told what calls cost.
+    pub(crate) expose_cost: bool,
     pub(crate) model_labels: ModelLabels,
+    /// TLS with whoever has no settings of their own.
+    pub(crate) tls: Arc<UpstreamTls>,
+    /// Whether a credential has a prefix.
+    pub(crate) has_prefixes: AtomicBool,
 }
 
 /// Something to call: a provider, or the upstream of a plain route.
@@ -144,6 +154,8 @@ pub(crate) struct ProviderPlan {
     pub(crate) self_hosted: bool,
     pub(crate) forward_headers: Vec<Box<[u8]>>,
     pub(crate) credentials: CredentialPool,
+    /// What passes in a minute; `None` is anything.
+    pub(crate) rates: Option<Box<ProviderRates>>,
     /// By surface: the request line and the fields that every call has.
     heads: Vec<(Surface, Box<[u8]>)>,
 }
@@ -441,6 +453,9 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         allowed_origins: settings.llm.allowed_origins.clone(),
         default_tenant: parts.default_tenant,
         bounds: BoundOptions::of(&settings.budgets),
+        expose_cost: settings.llm.expose_cost,
+        tls: Arc::clone(&parts.tls.of_all),
+        has_prefixes: AtomicBool::new(false),
     })
 }
 

@@ -1,15 +1,13 @@
 //! A credential tried out for an operator: one small request that costs nothing, from the control
 //! plane and through the same door as calls.
 
-use crate::credentials::field;
+use crate::credentials::{StoredCredential, field};
 use crate::plan::Target;
 use crate::worker::Shared;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::write;
 use tollkeep_net::fetch::{self, Bounds, FetchError};
-use tollkeep_types::Secret;
 use zeroize::Zeroizing;
 
 /// The list of models, which every kind of provider has.
@@ -28,16 +26,25 @@ pub struct CredentialProbe {
 }
 
 impl Shared {
-    /// How this secret is tried out; `None` where the settings in force have no such provider.
-    pub fn credential_probe(
-        &self,
-        provider: &str,
-        (secret, headers): (&Secret, &BTreeMap<String, String>),
-    ) -> Option<CredentialProbe> {
+    /// How this credential is tried out; `None` where the settings in force have no such provider,
+    /// or it may not go where it says.
+    pub fn credential_probe(&self, credential: &StoredCredential) -> Option<CredentialProbe> {
+        let StoredCredential {
+            provider,
+            secret,
+            headers,
+            place,
+            ..
+        } = credential;
         let plan = self.plan.load();
         let mut targets = plan.llm.providers.iter();
-        let target = targets.find(|target| *target.name == *provider)?;
-        let kind = target.provider()?.kind;
+        let target = targets.find(|target| *target.name == **provider)?;
+        let provider = target.provider()?;
+        let kind = provider.kind;
+        let target = match place.is_of_provider() {
+            true => Arc::clone(target),
+            false => Arc::new(target.at(provider, place, &plan.llm.tls).ok()?),
+        };
         let mut lines = field(Some(secret), kind.credential);
         lines.extend_from_slice(&target.set_fields);
         let own = headers
@@ -53,7 +60,7 @@ impl Shared {
         }
         Some(CredentialProbe {
             path: kind.path(target.endpoint.url.path(), PATH),
-            target: Arc::clone(target),
+            target,
             lines,
         })
     }

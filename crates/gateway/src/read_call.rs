@@ -41,6 +41,8 @@ pub(crate) struct LlmCall {
     pub(crate) provider: usize,
     /// What the provider calls the model.
     pub(crate) model: Arc<str>,
+    /// The prefix that it was asked for with.
+    pub(crate) prefix: Option<Box<str>>,
     /// The name to send, if it is not the one in the body.
     pub(crate) rename: Option<Box<str>>,
     pub(crate) stream: bool,
@@ -262,17 +264,15 @@ impl<'p> Exchange<'p> {
             return Err(Refusal::ModelNotFound(model.to_owned()));
         }
         let llm = &self.plan.llm;
-        let serves = |index: &&usize| {
-            let provider = llm.providers.get(**index);
-            provider.is_some_and(|target| target.serves(surface))
-        };
         let mut candidates = self.worker.candidates.borrow_mut();
-        candidates.clear();
-        let sent = llm.resolver.resolve(model, &mut candidates);
-        let best = candidates.iter().find(serves).copied();
-        let (Some(sent), Some(provider)) = (sent, best) else {
+        let project = caller.token().map(|token| &*token.project);
+        let served = llm.served(surface, (model, project), &mut candidates);
+        drop(candidates);
+        let Some(served) = served else {
             return Err(Refusal::ModelNotFound(model.to_owned()));
         };
+        let (sent, provider) = (served.model, served.provider);
+        let prefix = served.prefix.map(Box::from);
         let bounds = if self.policies.is_empty() {
             None
         } else {
@@ -284,7 +284,7 @@ impl<'p> Exchange<'p> {
         };
         let rename = (sent != model).then(|| Box::from(sent));
         let stream = view.stream == Some(true);
-        let usage = Asked::of(&view);
+        let usage = Asked::of_call(surface, &view, self.body());
         let (output_cap, wants_usage) = (view.output_cap, view.include_usage);
         let asked = self.worker.name(model);
         let model = if rename.is_some() {
@@ -304,8 +304,9 @@ impl<'p> Exchange<'p> {
             hides_usage: false,
             told: None,
             cost: None,
+            is_settled: false,
+            told_hold: None,
         };
-        drop(candidates);
         self.work.facts.llm = Some(facts);
         if let Some(bounds) = bounds {
             self.bound_body(surface, bounds, self.output_bound_name(surface, provider))?;
@@ -314,6 +315,7 @@ impl<'p> Exchange<'p> {
             surface,
             provider,
             model,
+            prefix,
             rename,
             stream,
             wants_usage,

@@ -2,7 +2,7 @@
 //! is read as strictly as a request's.
 
 use crate::breaker::{Pass, is_failure, is_provider_failure};
-use crate::credentials::{Credential, NoCredential, Picked, Wanted};
+use crate::credentials::{Credential, Entered, NoCredential, Picked, Wanted};
 use crate::grant::Grant;
 use crate::holds::Aside;
 use crate::identify::Caller;
@@ -49,11 +49,23 @@ pub(crate) enum ReplyFor<'p> {
     Llm(LlmReply),
 }
 
+impl ReplyFor<'_> {
+    /// The credential, if its calls go to a place of its own.
+    pub(crate) fn own_place(&self) -> Option<Arc<Credential>> {
+        match self {
+            Self::Llm(llm) if llm.credential.has_place() => Some(Arc::clone(&llm.credential)),
+            Self::Llm(_) | Self::Plain(_) => None,
+        }
+    }
+}
+
 /// How the answer to a call of a model is read.
 pub(crate) struct LlmReply {
     pub(crate) surface: Surface,
     pub(crate) usage: UsageAsked,
     pub(crate) credential: Arc<Credential>,
+    /// Counts the call with its credential for as long as it is answered.
+    _entered: Entered,
     /// Of an error: what it is. Its body is read.
     pub(crate) failed: Option<Box<Failed>>,
 }
@@ -105,7 +117,11 @@ impl<'p> Exchange<'p> {
                     let aside = Aside::of(call, target, &picked);
                     Box::pin(self.take_aside(aside)).await?;
                 }
-                let reply = self.write_llm_head(call, (target, provider), picked.credential)?;
+                if self.is_rated(provider) {
+                    let aside = Aside::of(call, target, &picked);
+                    self.take_tokens(&aside, provider)?;
+                }
+                let reply = self.write_llm_head(call, (target, provider), picked)?;
                 (target, ReplyFor::Llm(reply))
             }
         };
@@ -113,7 +129,11 @@ impl<'p> Exchange<'p> {
             ReplyFor::Plain(_) => is_failure,
             ReplyFor::Llm(_) => is_provider_failure,
         };
-        let called = self.call_upstream(target, fails, (pass, &mut grant));
+        let goes_to = match &as_what {
+            ReplyFor::Plain(_) => target,
+            ReplyFor::Llm(reply) => reply.credential.target(target),
+        };
+        let called = self.call_upstream(goes_to, fails, (pass, &mut grant));
         let mut called = called.await;
         if let ReplyFor::Llm(reply) = &mut as_what
             && let Call::Llm(llm) = call
@@ -168,6 +188,8 @@ impl<'p> Exchange<'p> {
             project: token.map(|token| &*token.project),
             default_tenant: self.plan.llm.default_tenant,
             model: &call.model,
+            provider: &target.name,
+            prefix: call.prefix.as_deref(),
             tried,
             worker: self.worker.index,
             now: (self.started, self.work.facts.at),
@@ -188,16 +210,20 @@ impl<'p> Exchange<'p> {
         &mut self,
         call: &LlmCall,
         (target, provider): (&Target, &ProviderPlan),
-        credential: Arc<Credential>,
+        picked: Picked,
     ) -> Result<LlmReply, Refusal> {
+        let credential = picked.credential;
+        let goes_to = credential.target(target);
+        let provider = goes_to.provider().unwrap_or(provider);
         let begin = provider.head(call.surface).ok_or(Refusal::Internal)?;
-        self.write_provider_head(call, target, (provider, begin), &credential);
+        self.write_provider_head(call, goes_to, (provider, begin), &credential);
         credential.state.note_use(self.work.facts.at);
         self.conn.slot().hold_means(credential.means());
         Ok(LlmReply {
             surface: call.surface,
             usage: call.usage.clone(),
             credential,
+            _entered: picked.entered,
             failed: None,
         })
     }

@@ -4,6 +4,7 @@
 use crate::credentials::{CredentialName, CredentialPool, StoredCredential};
 use crate::plan::Plan;
 use crate::worker::Shared;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tollkeep_counters::CredentialState;
 use tollkeep_types::CredentialId;
@@ -62,11 +63,13 @@ impl Shared {
 
 /// Gives each provider the credentials that the store keeps for it.
 fn fill(plan: &Plan, stored: &[StoredCredential]) {
+    let mut has_prefixes = false;
     for target in &plan.llm.providers {
         if let Some(provider) = target.provider() {
-            provider.credentials.fill(&target.name, stored);
+            has_prefixes |= provider.credentials.fill(target, stored, &plan.llm.tls);
         }
     }
+    plan.llm.has_prefixes.store(has_prefixes, Ordering::Relaxed);
 }
 
 impl CredentialPool {

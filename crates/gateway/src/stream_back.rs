@@ -49,6 +49,7 @@ impl Exchange<'_> {
             self.work.answer.keep_alive,
             head_request,
         );
+        let own = as_what.own_place();
         let ended = match as_what {
             ReplyFor::Plain(route) => {
                 let rules = (target, route.stream_bytes_max);
@@ -77,9 +78,11 @@ impl Exchange<'_> {
         }
         ended?;
         if is_sent && body.ended_exactly() {
+            let own = own.as_deref();
+            let endpoint = own.map_or(&target.endpoint, |own| &own.target(target).endpoint);
             self.worker
                 .pool
-                .give_back(&target.endpoint, upstream, self.worker.deadlines.now());
+                .give_back(endpoint, upstream, self.worker.deadlines.now());
         }
         drop(grant);
         Ok(())
@@ -106,7 +109,16 @@ impl Exchange<'_> {
         if status >= 300 {
             return Err(Refusal::UpstreamRedirect.into());
         }
+        let telling = self.telling();
+        let receipt = if telling.is_any() {
+            Box::pin(self.settled_receipt(telling)).await
+        } else {
+            None
+        };
         self.begin_answer(status);
+        if telling.is_any() {
+            self.write_cost(telling, receipt.as_deref());
+        }
         if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
         }
@@ -247,7 +259,11 @@ impl Exchange<'_> {
         (target, llm): (&Target, &LlmReply),
         pass: &mut Option<Pass<'_>>,
     ) -> Result<(), Stop> {
+        let telling = self.telling();
         self.begin_answer(self.work.answer.status);
+        if telling.cost {
+            self.write_hold();
+        }
         self.work.out.extend_from_slice(
             b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
         );
@@ -268,6 +284,7 @@ impl Exchange<'_> {
         let mut caps = Caps {
             of: Of::Events,
             hidden: hides_usage.then(HiddenUsage::default),
+            last: telling.inline.then(Box::default),
             chunked,
             sent: 0,
             max: self.plan.limits.response_stream_bytes_max,
@@ -301,10 +318,9 @@ impl Exchange<'_> {
             facts.model_served = report.model.map(|name| self.worker.name(&name));
         }
         self.work.facts.bytes_out = caps.sent;
-        if let Some(rest) = caps.hidden.as_mut().map(HiddenUsage::end)
-            && !rest.is_empty()
-        {
-            write_piece(&mut self.work.out, &rest, chunked);
+        let last = caps.end(&mut self.work.out);
+        if telling.inline && ended.is_ok() {
+            Box::pin(self.tell_before_end(telling, &last, chunked)).await;
         }
         match ended? {
             Ended::Whole => self.work.facts.outcome = RequestOutcome::Served,

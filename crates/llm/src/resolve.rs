@@ -111,18 +111,24 @@ impl Resolver {
         best.map(|_| requested)
     }
 
+    /// Whether the provider at this place of the list serves a model.
+    pub fn serves(&self, index: usize, model: &str) -> bool {
+        let fits = !model.is_empty() && model.len() <= MODEL_BYTES_MAX && !has_control(model);
+        let source = self.listed.get(index).filter(|_| fits);
+        source.is_some_and(|source| source.rank(model).is_some())
+    }
+
     /// The names a list shows: every id that a provider lists as it is, sorted, each once.
     pub fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self
-            .listed
-            .iter()
-            .flat_map(|source| source.models.iter().map(move |model| (source, model)))
-            .filter(|(source, model)| model.is_id() && source.rank(&model.text).is_some())
-            .map(|(_, model)| model.text.as_str())
-            .collect();
+        let mut names: Vec<&str> = self.listed.iter().flat_map(Listed::ids).collect();
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The ids that the provider at this place of the list lists as they are.
+    pub fn names_of(&self, index: usize) -> impl Iterator<Item = &str> {
+        self.listed.get(index).into_iter().flat_map(Listed::ids)
     }
 }
 
@@ -135,6 +141,12 @@ enum Rank {
 }
 
 impl Listed {
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        let ids = self.models.iter().filter(|model| model.is_id());
+        let ids = ids.map(|model| model.text.as_str());
+        ids.filter(|id| self.rank(id).is_some())
+    }
+
     fn rank(&self, model: &str) -> Option<Rank> {
         if self.excluded.iter().any(|pattern| pattern.fits(model)) {
             return None;

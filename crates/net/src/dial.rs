@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tollkeep_policy::egress::{
-    EgressPolicy, EgressRefusal, EgressUrl, Exceptions, Host, VettedAddr,
+    EgressPolicy, EgressReason, EgressRefusal, EgressUrl, Exceptions, Giver, Host, VettedAddr,
 };
 
 /// How long the first address may take before the next one is tried beside it (RFC 8305).
@@ -68,6 +68,7 @@ impl Endpoint {
             && self.url == other.url
             && self.exceptions == other.exceptions
             && Arc::ptr_eq(&self.dialer.policy, &other.dialer.policy)
+            && self.dialer.proxy_url() == other.dialer.proxy_url()
     }
 }
 
@@ -158,7 +159,29 @@ impl Dialer {
     /// # Errors
     /// The proxy may not be dialled.
     pub fn through(self, proxy: Proxy) -> Result<Self, EgressRefusal> {
-        let (policy, exceptions) = (self.policy.to_proxy(), Exceptions::of_proxy());
+        let policy = self.policy.to_proxy();
+        self.proxied(proxy, policy, Exceptions::of_proxy())
+    }
+
+    /// The same, with the proxy of one who may not name any: it is judged like every destination,
+    /// and nobody bound to a tenant leads around the operator's own.
+    ///
+    /// # Errors
+    /// The proxy may not be dialled.
+    pub fn by_way_of(self, proxy: Proxy, exceptions: Exceptions) -> Result<Self, EgressRefusal> {
+        if self.proxy.is_some() && proxy.url.giver() == Giver::Tenant {
+            return Err(EgressReason::NotListed.into());
+        }
+        let policy = EgressPolicy::clone(&self.policy);
+        self.proxied(proxy, policy, exceptions)
+    }
+
+    fn proxied(
+        self,
+        proxy: Proxy,
+        policy: EgressPolicy,
+        exceptions: Exceptions,
+    ) -> Result<Self, EgressRefusal> {
         policy.admit(&proxy.url, &exceptions)?;
         let proxied = Proxied {
             proxy,
@@ -169,6 +192,19 @@ impl Dialer {
             proxy: Some(Arc::new(proxied)),
             ..self
         })
+    }
+
+    fn proxy_url(&self) -> Option<&EgressUrl> {
+        self.proxy.as_ref().map(|proxied| &proxied.proxy.url)
+    }
+
+    /// Whether a URL could be dialled now, by all addresses of its name: asked before it is stored.
+    ///
+    /// # Errors
+    /// It may not, or nobody knows its name.
+    pub async fn vet(&self, url: &EgressUrl, exceptions: &Exceptions) -> Result<(), DialError> {
+        let vetted = self.vetted::<DialError>(&self.policy, url, exceptions);
+        vetted.await.map(|_| ())
     }
 
     /// A descriptor for one connection.

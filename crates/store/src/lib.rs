@@ -11,6 +11,8 @@
 
 #![warn(missing_docs)]
 
+mod audit;
+mod audit_checkpoint;
 mod blocklist;
 mod budget;
 mod cleanup;
@@ -54,6 +56,9 @@ mod usage;
 mod wall;
 mod write;
 
+pub use audit::{
+    AuditBy, AuditFilter, AuditOrder, AuditPlace, AuditStanding, AuditStream, AuditSum, Prunable,
+};
 pub use budget::{
     BudgetChange, BudgetFilter, BudgetOrigin, BudgetRecord, BudgetWindow, ConfiguredBudgets,
     NewBudget,
@@ -62,7 +67,7 @@ pub use cleanup::Cleaned;
 pub use console_session::{ConsoleSession, NewConsoleSession, SessionHolder};
 pub use credential::{
     Credential, CredentialFilter, CredentialModel, CredentialRest, CredentialRules, CredentialUse,
-    NewCredential, PutCredential, SealedSecret,
+    GivenUrl, NewCredential, PutCredential, SealedSecret,
 };
 pub use error::{Conflict, OpenError, StoreError};
 pub use follow::Herald;

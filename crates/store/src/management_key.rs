@@ -10,7 +10,7 @@ use crate::{Conflict, Page, PageRequest, Scope, Store, StoreError, console_sessi
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::str::FromStr;
-use tollkeep_types::{ManagementKeyId, TenantId, TokenHash, WallMillis};
+use tollkeep_types::{ManagementKeyId, OperatorId, TenantId, TokenHash, WallMillis};
 
 /// How exact the last use of a key is kept, in milliseconds. A transaction that changes nothing is
 /// not synced, so most calls cost no disk write.
@@ -67,6 +67,8 @@ pub struct ManagementKey {
     pub id: ManagementKeyId,
     /// The one tenant it is bound to, if it is.
     pub tenant_id: Option<TenantId>,
+    /// The person whose own it is: it may do what they may, and ends with them.
+    pub operator_id: Option<OperatorId>,
     /// Its name in lists.
     pub name: String,
     /// What it may do.
@@ -103,7 +105,8 @@ impl ManagementKey {
 
     /// How far it is an owner that can do everything from anywhere: not, for a while, or lasting.
     fn ownership(&self, now: WallMillis) -> u8 {
-        let is_whole = self.role == Role::Owner && self.scopes.is_none();
+        let is_whole =
+            self.role == Role::Owner && self.scopes.is_none() && self.operator_id.is_none();
         if !is_whole || !self.allowed_ips.is_empty() || !self.is_live(now) {
             0
         } else if self.expires_at <= lasting(now) {
@@ -128,6 +131,8 @@ pub struct ManagementSecret {
 /// A management key to be made. It is bound to the tenant of the scope that makes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewManagementKey {
+    /// The person whose own it is.
+    pub operator_id: Option<OperatorId>,
     /// Its name in lists.
     pub name: String,
     /// What it may do.
@@ -174,7 +179,7 @@ pub enum LastOwner {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant_id, name, role, scopes, allowed_ips, hint, created_at, created_by,
+            "SELECT id, tenant_id, operator_id, name, role, scopes, allowed_ips, hint, created_at, created_by,
                expires_at, rotated_at, previous_ends_at, revoked_at, last_used_at, last_used_ip
              FROM management_keys ",
             $rest
@@ -186,20 +191,24 @@ const FIND: &str = select!(
     "WHERE (digest = $1 OR (previous_digest = $1 AND previous_ends_at > $2))
        AND state = 'active' AND expires_at > $2 AND ($3 IS NULL OR tenant_id = $3)
        AND NOT EXISTS (SELECT 1 FROM tenants
-         WHERE tenants.id = management_keys.tenant_id AND tenants.status = 'deleted')"
+         WHERE tenants.id = management_keys.tenant_id AND tenants.status = 'deleted')
+       AND (operator_id IS NULL OR EXISTS (SELECT 1 FROM operators
+         WHERE operators.id = management_keys.operator_id AND operators.disabled_at IS NULL
+           AND operators.role = management_keys.role))"
 );
 
 const BY_ID: &str = select!("WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)");
 
 const LIST: &str = select!(
     "WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR (created_at, id) < ($2, $3))
+       AND ($5 IS NULL OR operator_id = $5)
      ORDER BY created_at DESC, id DESC LIMIT $4"
 );
 
 const INSERT: &str = "INSERT INTO management_keys
   (id, tenant_id, name, role, digest, pepper_id, hint, state, created_at, expires_at, scopes,
-   allowed_ips, created_by)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $11, $12)";
+   allowed_ips, created_by, operator_id)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $11, $12, $13)";
 
 const TOUCH: &str = "UPDATE management_keys SET last_used_at = $2, last_used_ip = $5
   WHERE id = $1 AND coalesce(last_used_at <= $3, TRUE) AND ($4 IS NULL OR tenant_id = $4)";
@@ -246,6 +255,7 @@ impl Store {
                 .bind(scopes_text(new.scopes.as_ref())?)
                 .bind(row::to_json(&new.allowed_ips)?)
                 .bind(new.created_by.as_deref())
+                .bind(new.operator_id.map(|id| id.to_string()))
                 .execute(write.connection())
                 .await;
             inserted.map_err(known)?;
@@ -288,13 +298,14 @@ impl Store {
         by_id(&mut connection, scope, id).await
     }
 
-    /// Management keys, newest first, ended ones included.
+    /// Management keys, newest first, ended ones included; a person's own if one is named.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn management_keys(
         &self,
         scope: Scope,
+        of: Option<OperatorId>,
         page: PageRequest<ManagementKeyId>,
     ) -> Result<Page<ManagementKey>, StoreError> {
         let (created_at, id) = page.from();
@@ -304,6 +315,7 @@ impl Store {
             .bind(created_at)
             .bind(id)
             .bind(page.rows_asked())
+            .bind(of.map(|id| id.to_string()))
             .fetch_all(&mut connection)
             .await?;
         Ok(page.page(rows.iter().map(read).collect::<Result<_, _>>()?))
@@ -457,6 +469,7 @@ fn read(row: &Row) -> Result<ManagementKey, StoreError> {
     Ok(ManagementKey {
         id: row::id(row, "id")?,
         tenant_id: row::id_if_set(row, "tenant_id")?,
+        operator_id: row::id_if_set(row, "operator_id")?,
         name: row::text(row, "name")?,
         role: row::id(row, "role")?,
         scopes: has_scopes.then(|| row::json(row, "scopes")).transpose()?,

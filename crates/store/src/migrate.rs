@@ -58,6 +58,9 @@ const MIGRATIONS: &[Migration] = &[
     step!(16, "0016", "cut_credentials"),
     step!(18, "0018", "receipts"),
     step!(19, "0019", "prepaid"),
+    step!(22, "0022", "places_and_people"),
+    step!(23, "0023", "audit_checkpoints"),
+    step!(24, "0024", "audit_events"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -11,7 +11,7 @@ use tollkeep_types::WallMillis;
 const COUNT_OWNERS: &str = "SELECT
   (SELECT count(*) FROM management_keys
    WHERE role = 'owner' AND state = 'active' AND scopes IS NULL AND allowed_ips = '[]'
-     AND expires_at > $1 AND ($2 IS NULL OR tenant_id = $2))
+     AND operator_id IS NULL AND expires_at > $1 AND ($2 IS NULL OR tenant_id = $2))
   + (SELECT count(*) FROM operators
      WHERE role = 'owner' AND disabled_at IS NULL AND password IS NOT NULL
        AND ($2 IS NULL OR tenant_id = $2))";

@@ -45,6 +45,8 @@ pub struct Project {
     pub limits: CallLimits,
     /// What may be asked for with its tokens.
     pub policy: Option<Arc<CallPolicy>>,
+    /// The credentials it may use, by id or as `provider/name`; `None`: all that it could.
+    pub allowed_credentials: Option<Vec<String>>,
     /// Free pairs.
     pub metadata: BTreeMap<String, String>,
     /// Tokens on record, ended ones included.
@@ -77,6 +79,8 @@ pub struct NewProject {
     pub limits: CallLimits,
     /// What may be asked for with its tokens.
     pub policy: Option<Arc<CallPolicy>>,
+    /// The credentials it may use.
+    pub allowed_credentials: Option<Vec<String>>,
     /// Free pairs.
     pub metadata: BTreeMap<String, String>,
 }
@@ -119,6 +123,8 @@ pub struct ProjectChange {
     pub limits: Option<CallLimits>,
     /// What may be asked for with its tokens; `None` inside: nothing of its own.
     pub policy: Option<Option<Arc<CallPolicy>>>,
+    /// The credentials it may use; `None` inside: all that it could.
+    pub allowed_credentials: Option<Option<Vec<String>>>,
     /// Free pairs.
     pub metadata: Option<BTreeMap<String, String>>,
 }
@@ -127,11 +133,14 @@ impl ProjectChange {
     /// The members that stand in one statement, after the change.
     fn of(self, project: &Project) -> Result<Members, StoreError> {
         let policy = self.policy.unwrap_or_else(|| project.policy.clone());
+        let allowed = self.allowed_credentials.as_ref();
+        let allowed = allowed.unwrap_or(&project.allowed_credentials);
         Ok(Members {
             name: self.name.unwrap_or_else(|| project.name.clone()),
             slug: self.slug.unwrap_or_else(|| project.slug.clone()),
             limits: row::to_json(&self.limits.unwrap_or(project.limits))?,
-            policy: row::policy_text(policy.as_deref())?,
+            policy: row::json_text(policy.as_deref())?,
+            allowed_credentials: row::json_text(allowed.as_ref())?,
             metadata: row::to_json(self.metadata.as_ref().unwrap_or(&project.metadata))?,
         })
     }
@@ -143,14 +152,15 @@ struct Members {
     slug: String,
     limits: String,
     policy: Option<String>,
+    allowed_credentials: Option<String>,
     metadata: String,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant_id, slug, name, is_active, limits, policy, metadata, created_at,
-               updated_at, deactivated_at,
+            "SELECT id, tenant_id, slug, name, is_active, limits, policy, allowed_credentials, metadata,
+               created_at, updated_at, deactivated_at,
                (SELECT count(*) FROM tokens WHERE tokens.project_id = projects.id) AS token_count
              FROM projects WHERE deleted_at IS NULL ",
             $rest
@@ -170,15 +180,16 @@ const LIST: &str = select!(
 const ALL: &str = select!("");
 
 const INSERT: &str = "INSERT INTO projects
-  (id, tenant_id, slug, name, is_active, limits, policy, metadata, created_at, updated_at)
-  VALUES ($1, $2, $3, $4, TRUE, $5, $6, $7, $8, $8)";
+  (id, tenant_id, slug, name, is_active, limits, policy, metadata, created_at, updated_at,
+   allowed_credentials)
+  VALUES ($1, $2, $3, $4, TRUE, $5, $6, $7, $8, $8, $9)";
 
 const SET_ACTIVE: &str = "UPDATE projects SET is_active = $3, updated_at = $4,
     deactivated_at = CASE WHEN $3 THEN NULL ELSE $4 END
   WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2) AND is_active <> $3";
 
 const UPDATE: &str = "UPDATE projects SET name = $2, slug = $3, limits = $4, policy = $5,
-    metadata = $6, updated_at = $7
+    metadata = $6, updated_at = $7, allowed_credentials = $8
   WHERE id = $1";
 
 /// Name and slug are free for another one then.
@@ -299,6 +310,7 @@ impl Store {
                     .bind(members.policy)
                     .bind(members.metadata)
                     .bind(now)
+                    .bind(members.allowed_credentials)
                     .execute(write.connection());
                 updated.await.map_err(name_conflict)?;
             }
@@ -440,9 +452,10 @@ async fn create(
         .bind(slug)
         .bind(new.name.as_str())
         .bind(row::to_json(&new.limits)?)
-        .bind(row::policy_text(new.policy.as_deref())?)
+        .bind(row::json_text(new.policy.as_deref())?)
         .bind(row::to_json(&new.metadata)?)
         .bind(millis(inner.wall.now()))
+        .bind(row::json_text(new.allowed_credentials.as_ref())?)
         .execute(write.connection())
         .await;
     inserted.map_err(name_conflict)?;
@@ -470,6 +483,7 @@ fn read(row: &Row) -> Result<Project, StoreError> {
         is_active: row::value(row, "is_active")?,
         limits: row::json(row, "limits")?,
         policy: row::policy(row, "policy")?,
+        allowed_credentials: row::json_if_set(row, "allowed_credentials")?,
         metadata: row::json(row, "metadata")?,
         token_count: row::number(row, "token_count")?,
         created_at: row::time(row, "created_at")?,

@@ -86,18 +86,26 @@ pub(crate) fn json<T: serde::de::DeserializeOwned>(
     serde_json::from_str(text).map_err(|_| unreadable(column))
 }
 
-/// A column that holds a policy, or nothing.
-pub(crate) fn policy(row: &Row, column: &str) -> Result<Option<Arc<CallPolicy>>, StoreError> {
+/// A column that holds JSON we wrote, or nothing.
+pub(crate) fn json_if_set<T: serde::de::DeserializeOwned>(
+    row: &Row,
+    column: &str,
+) -> Result<Option<T>, StoreError> {
     let text: Option<&str> = value(row, column)?;
-    let policy = text.map(serde_json::from_str).transpose();
-    policy
-        .map(|policy| policy.map(Arc::new))
-        .map_err(|_| unreadable(column))
+    let read = text.map(serde_json::from_str).transpose();
+    read.map_err(|_| unreadable(column))
 }
 
-/// The text of a policy for its column.
-pub(crate) fn policy_text(policy: Option<&CallPolicy>) -> Result<Option<String>, StoreError> {
-    policy.map(to_json).transpose()
+/// A column that holds a policy, or nothing.
+pub(crate) fn policy(row: &Row, column: &str) -> Result<Option<Arc<CallPolicy>>, StoreError> {
+    Ok(json_if_set(row, column)?.map(Arc::new))
+}
+
+/// The text of a value for a JSON column that may be empty.
+pub(crate) fn json_text<T: serde::Serialize>(
+    value: Option<&T>,
+) -> Result<Option<String>, StoreError> {
+    value.map(to_json).transpose()
 }
 
 /// The text of a value for a JSON column.

@@ -182,7 +182,7 @@ impl Store {
                 .bind(new.name)
                 .bind(millis(inner.wall.now()))
                 .bind(row::to_json(&new.limits)?)
-                .bind(row::policy_text(new.policy.as_deref())?)
+                .bind(row::json_text(new.policy.as_deref())?)
                 .bind(row::to_json(&new.metadata)?)
                 .execute(&mut *connection)
                 .await;
@@ -275,7 +275,7 @@ impl Store {
                 .bind(tenant.name.as_str())
                 .bind(tenant.slug.as_str())
                 .bind(row::to_json(&tenant.limits)?)
-                .bind(row::policy_text(tenant.policy.as_deref())?)
+                .bind(row::json_text(tenant.policy.as_deref())?)
                 .bind(row::to_json(&tenant.metadata)?)
                 .execute(&mut *connection)
                 .await;
@@ -414,7 +414,7 @@ pub(crate) async fn ensure_default(
         .bind(&tenant.name)
         .bind(millis(tenant.created_at))
         .bind(row::to_json(&tenant.limits)?)
-        .bind(row::policy_text(None)?)
+        .bind(None::<String>)
         .bind(row::to_json(&tenant.metadata)?)
         .execute(connection)
         .await?;

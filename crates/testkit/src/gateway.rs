@@ -2,7 +2,7 @@
 
 use crate::client::{Answer, Client};
 use crate::wait;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, kill_process, prlimit};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -312,6 +312,20 @@ impl Gateway {
         kill_process(pid, signal).expect("the process is there");
     }
 
+    /// Lets no file of the process grow beyond so many bytes; `None` lets them grow again. The
+    /// process has to ignore `XFSZ`.
+    ///
+    /// # Panics
+    /// The process is gone.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let limits = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(pid, Resource::Fsize, limits).expect("the process is there");
+    }
+
     /// The status the process ended with, if it does within `patience`.
     pub fn wait_exit(&mut self, patience: Duration) -> Option<ExitStatus> {
         wait::wait_until(patience, || self.child.try_wait().expect("a child"))
@@ -418,7 +432,17 @@ impl Gateway {
 
     /// The events of the audit log so far.
     pub fn audit_lines(&self) -> Vec<Value> {
-        json_lines(&self.data_dir().join("audit.log"))
+        // A day may end under a test, and its file with it.
+        let entries = fs::read_dir(self.data_dir()).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_closed = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("audit-") && name.ends_with(".log")
+        };
+        let mut files: Vec<_> = paths.filter(is_closed).collect();
+        files.sort();
+        files.push(self.data_dir().join("audit.log"));
+        files.iter().flat_map(|path| json_lines(path)).collect()
     }
 
     /// Waits for an audit event.

@@ -35,6 +35,7 @@ pub fn config(data: &[u8]) {
         working_dir: folder.path().to_path_buf(),
         env_file: None,
         running: false,
+        looks_only: false,
     };
     match load(&request) {
         Err(errors) => assert!(!errors.to_string().is_empty()),

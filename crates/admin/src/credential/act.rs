@@ -2,7 +2,7 @@
 
 use super::given::{self, Given, OfProvider};
 use super::shown::{event, shown, status};
-use super::{REST_MS_DEFAULT, REST_MS_MAX, find};
+use super::{REST_MS_DEFAULT, REST_MS_MAX, find, place};
 use crate::operation::Call;
 use crate::problem::Problem;
 use crate::router::{Answer, no_content, ok};
@@ -21,12 +21,20 @@ pub(super) async fn update(call: Call) -> Answer {
         body: mut members,
         ..
     } = call;
-    let rules = given::rules(&mut members, Some(credential.rules.clone()));
+    let before = credential.rules.clone();
+    let rules = given::rules(&state, &operator, &mut members, Some(before));
     if rules.headers != credential.rules.headers {
         let of = (Some(&*credential.provider), &rules);
         given::check_headers(&state, &mut members, of);
     }
     members.done()?;
+    if rules.base_url != credential.rules.base_url
+        || rules.egress_proxy != credential.rules.egress_proxy
+    {
+        let provider = OfProvider::named(&state, &credential.provider).ok_or_else(gone)?;
+        let change = (&rules, Some(&credential.rules));
+        place::vet(&state, &operator, provider, change).await?;
+    }
     state.check_audit()?;
     let (store, scope) = (&state.parts.store, operator.scope());
     let changed = store
@@ -104,11 +112,7 @@ pub(super) async fn rotate(call: Call) -> Answer {
     let given = Given::alone(&mut members, "secret");
     members.done()?;
     let secret = given.secret()?;
-    let provider = OfProvider::named(&state, &credential.provider);
-    let Some(provider) = provider else {
-        let problem = "The settings have no such provider any more.";
-        return Err(Problem::conflict(problem));
-    };
+    let provider = state.provider_of(&credential).ok_or_else(gone)?;
     state.check_audit()?;
     let place = (credential.tenant_id, credential.id);
     let sealed = state
@@ -124,6 +128,10 @@ pub(super) async fn rotate(call: Call) -> Answer {
     let event = event(&state, &operator, Action::CredentialRotate, &changed);
     state.record(event).await?;
     Ok(ok(&shown(&state, &changed)))
+}
+
+fn gone() -> Problem {
+    Problem::conflict("The settings have no such provider any more.")
 }
 
 pub(super) async fn test(call: Call) -> Answer {

@@ -1,13 +1,17 @@
 //! What a request gives of a credential: its secret, its provider, how it is used.
 
 use crate::State;
+use crate::authn::Operator;
 use crate::members::Members;
 use crate::problem::{Fault, Problem};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tollkeep_config::settings::Provider;
 use tollkeep_config::{credential_fault, header_fault, looks_masked};
-use tollkeep_store::{CredentialModel, CredentialRules, NewCredential, PutCredential, Scope};
+use tollkeep_store::{
+    CallLimits, Credential, CredentialFilter, CredentialModel, CredentialRules, GivenUrl,
+    NewCredential, PutCredential, Scope,
+};
 use tollkeep_types::{CredentialId, ProjectId, Secret};
 
 /// Models that one credential lists at most.
@@ -98,8 +102,25 @@ pub(crate) fn provider(state: &State, members: &mut Members) -> Option<OfProvide
 }
 
 /// Takes how a credential is used; what is not given stays.
-pub(crate) fn rules(members: &mut Members, before: Option<CredentialRules>) -> CredentialRules {
+pub(crate) fn rules(
+    state: &State,
+    operator: &Operator,
+    members: &mut Members,
+    before: Option<CredentialRules>,
+) -> CredentialRules {
     let before = before.unwrap_or_default();
+    let prefix = prefix(state, members);
+    let mut url = |name| {
+        let given = members.or_cleared(name, || None, |members| members.text(name).map(Some));
+        given.map(|text| {
+            text.map(|url| GivenUrl {
+                url,
+                by_tenant: operator.tenant().is_some(),
+            })
+        })
+    };
+    let (base_url, egress_proxy) = (url("base_url"), url("egress_proxy"));
+    let limits = members.or_cleared("limits", CallLimits::default, limits);
     let models: Option<Vec<CredentialModel>> = members.typed("models");
     let is_name =
         |name: &str| !name.is_empty() && name.len() <= 256 && !name.chars().any(char::is_control);
@@ -131,7 +152,52 @@ pub(crate) fn rules(members: &mut Members, before: Option<CredentialRules>) -> C
         priority: priority.unwrap_or(before.priority),
         weight: weight.unwrap_or(before.weight),
         is_disabled: members.switch("disabled").unwrap_or(before.is_disabled),
+        base_url: base_url.unwrap_or(before.base_url),
+        egress_proxy: egress_proxy.unwrap_or(before.egress_proxy),
+        prefix: prefix.unwrap_or(before.prefix),
+        limits: limits.unwrap_or(before.limits),
     }
+}
+
+/// Takes how many calls it bears. Tokens are known when they are spent, so none are asked for.
+fn limits(members: &mut Members) -> Option<CallLimits> {
+    const KNOWN: [&str; 4] = [
+        "requests_per_second",
+        "requests_per_minute",
+        "concurrency",
+        "burst",
+    ];
+    members.take_as("limits", |value| {
+        let mut names = value
+            .as_object()
+            .into_iter()
+            .flat_map(|limits| limits.keys());
+        match names.find(|name| !KNOWN.contains(&name.as_str())) {
+            Some(other) => Err(format!("`{other}` is not supported: {}", KNOWN.join(", "))),
+            None => serde_json::from_value(value).map_err(|error| error.to_string()),
+        }
+    })
+}
+
+/// Takes the word that stands before a model; `null` takes it away.
+fn prefix(state: &State, members: &mut Members) -> Option<Option<String>> {
+    let given = members.or_cleared(
+        "prefix",
+        || None,
+        |members| members.text("prefix").map(Some),
+    );
+    if let Some(Some(prefix)) = &given {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if prefix.is_empty() || !prefix.bytes().all(is_word) {
+            members.fault("prefix", "letters, digits, `.`, `_` and `-` only");
+        }
+        let settings = state.settings();
+        let mut providers = settings.providers.iter();
+        if providers.any(|provider| provider.name == *prefix) {
+            members.fault("prefix", "is the name of a provider");
+        }
+    }
+    given
 }
 
 /// Whether the fields that a credential sets can be set.
@@ -189,6 +255,21 @@ impl State {
         new: NewCredential,
         secret: Secret,
     ) -> Result<PutCredential, Problem> {
+        let same = CredentialFilter {
+            provider: Some(new.provider.clone()),
+            project_id: new.project_id,
+            digest: Some(new.secret.digest),
+        };
+        let store = &self.parts.store;
+        let known = store.credentials_like(Scope::Tenant(new.tenant_id), same);
+        let url = |rules: &CredentialRules| rules.base_url.as_ref().map(|given| given.url.clone());
+        let is_elsewhere = |one: &Credential| {
+            one.project_id == new.project_id && url(&one.rules) != url(&new.rules)
+        };
+        if known.await?.iter().any(is_elsewhere) {
+            let detail = "There is a credential of this secret with another `base_url`.";
+            return Err(Problem::conflict(detail));
+        }
         let (state, tenant, origin) = (Arc::clone(self), new.tenant_id, new.secret.origin.clone());
         let runtime = Arc::clone(&state.parts.runtime);
         let reseal = move |id| runtime.sealed_secret(&secret, (tenant, id), origin);

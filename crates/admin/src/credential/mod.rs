@@ -3,6 +3,7 @@
 mod act;
 pub(crate) mod auths;
 pub(crate) mod given;
+mod place;
 pub(crate) mod pool;
 mod shown;
 
@@ -13,6 +14,7 @@ use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, created, ok};
 use crate::shape::{Member, choice, duration, objects, pairs, signed, switch, text, texts};
+use crate::token::limits;
 use given::Given;
 use shown::{SHOWN, TESTED};
 pub(crate) use shown::{event, shown};
@@ -29,6 +31,9 @@ const MODEL: &[Member] = &[
     text("name", 256, "Its name upstream, or a glob of names").required(),
     text("alias", 256, "What callers call it"),
 ];
+
+/// Longest prefix.
+const PREFIX_CHARS_MAX: usize = 63;
 
 const SECRET: Member = text("secret", 16_384, "The provider's secret, in full").required();
 
@@ -75,6 +80,22 @@ const CREATE: &[Member] = &[
         1_000_000,
         "Share among those of one priority; 0 leaves it out; 1 if not given",
     ),
+    text(
+        "base_url",
+        2_000,
+        "Where its calls go, if not to its provider's own place; the secret is for there alone",
+    ),
+    text(
+        "egress_proxy",
+        2_000,
+        "A proxy that its calls go through, `http://` or `https://`, without a login",
+    ),
+    text(
+        "prefix",
+        PREFIX_CHARS_MAX,
+        "Calls for `prefix/model` go out with it, or another of this prefix, alone",
+    ),
+    limits("What it bears; calls beyond that go out with others"),
     switch("disabled", "Whether it is kept without being used"),
 ];
 
@@ -103,6 +124,22 @@ const UPDATE: &[Member] = &[
         1_000_000,
         "Share among those of one priority; 0 leaves it out",
     ),
+    text(
+        "base_url",
+        2_000,
+        "Where its calls go, if not to its provider's own place; the secret is for there alone",
+    ),
+    text(
+        "egress_proxy",
+        2_000,
+        "A proxy that its calls go through, `http://` or `https://`, without a login",
+    ),
+    text(
+        "prefix",
+        PREFIX_CHARS_MAX,
+        "Calls for `prefix/model` go out with it, or another of this prefix, alone",
+    ),
+    limits("What it bears; calls beyond that go out with others"),
     switch("disabled", "Whether it is kept without being used"),
 ];
 
@@ -188,6 +225,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         right: Right::Credentials,
         change: Some(Action::CredentialUpdate),
         body: Some(UPDATE),
+        refusals: &[409],
         run: |call| Box::pin(act::update(call)),
         ..BASE
     },
@@ -317,12 +355,13 @@ async fn create(call: Call) -> Answer {
     let given = Given::take(&mut members, "secret");
     let project = members.text("project");
     let tenant = members.text("tenant");
-    let rules = given::rules(&mut members, None);
+    let rules = given::rules(&state, &operator, &mut members, None);
     let provider = given::provider(&state, &mut members);
     let name = provider.as_ref().map(|provider| &*provider.name);
     given::check_headers(&state, &mut members, (name, &rules));
     members.done()?;
     let (secret, provider) = (given.secret()?, provider.ok_or_else(Problem::internal)?);
+    let provider = place::vet(&state, &operator, provider, (&rules, None)).await?;
     let store = &state.parts.store;
     let mut of = (state.scope_in(&operator, tenant).await?, None);
     if let Some(project) = project {

@@ -2,10 +2,10 @@
 
 use crate::State;
 use crate::authn::Operator;
-use crate::credential::given::OfProvider;
 use crate::shape::{
     Member, UNBOUND, bounded, choice, id, number, objects, pairs, signed, switch, text, texts, time,
 };
+use crate::token::limits;
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Event, Key, Value};
 use tollkeep_store::Credential;
@@ -81,6 +81,20 @@ pub(super) const SHOWN: &[Member] = &[
     signed("priority", i64::MIN, i64::MAX, "Higher is used first"),
     number("weight", "Share among those of one priority"),
     switch("disabled", "Whether it is kept without being used"),
+    text(
+        "base_url",
+        2_000,
+        "Where its calls go, if not to its provider's own place",
+    )
+    .or_null(),
+    text("egress_proxy", 2_000, "The proxy that they go through").or_null(),
+    text(
+        "prefix",
+        63,
+        "The word before `/` by which callers ask for it",
+    )
+    .or_null(),
+    limits("What it bears"),
     choice(
         "status",
         STATUSES,
@@ -149,7 +163,7 @@ pub(super) fn status(state: &State, credential: &Credential) -> &'static str {
     let rests = credential.rest.as_ref();
     let cools = view.cool_downs.iter().any(|cool| cool.forbids)
         || rests.is_some_and(|rest| now < rest.until);
-    let provider = OfProvider::named(state, &credential.provider);
+    let provider = state.provider_of(credential);
     let is_bound = provider.is_some_and(|now| now.origin == credential.secret.origin);
     if view.is_unreadable {
         "unreadable"
@@ -212,6 +226,10 @@ pub(crate) fn shown(state: &State, credential: &Credential) -> Json {
         "priority": rules.priority,
         "weight": rules.weight,
         "disabled": rules.is_disabled,
+        "base_url": rules.base_url.as_ref().map(|given| &given.url),
+        "egress_proxy": rules.egress_proxy.as_ref().map(|given| &given.url),
+        "prefix": rules.prefix,
+        "limits": rules.limits,
         "status": status(state, credential),
         "cooldowns": cool_downs,
         "file": credential.file,

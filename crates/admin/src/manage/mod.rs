@@ -239,6 +239,7 @@ async fn create_project(call: Call) -> Answer {
     let key = key.map(api_key::Key::checked).transpose()?;
     state.check_audit()?;
     let new = NewProject {
+        allowed_credentials: None,
         name: name.unwrap_or_default(),
         ..NewProject::default()
     };

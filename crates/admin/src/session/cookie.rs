@@ -29,6 +29,14 @@ impl Cookie {
         }
     }
 
+    /// The longest that it can be.
+    const fn chars_max(self) -> usize {
+        match self {
+            Self::Session => 100,
+            Self::Login => 200,
+        }
+    }
+
     /// A login comes back from another site, so its cookie must come along from there.
     const fn same_site(self) -> &'static str {
         match self {
@@ -63,7 +71,7 @@ impl Cookie {
         }
         let text = std::str::from_utf8(found?).ok()?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        let is_ours = (1..=100).contains(&text.len()) && text.bytes().all(is_plain);
+        let is_ours = (1..=self.chars_max()).contains(&text.len()) && text.bytes().all(is_plain);
         is_ours.then(|| Secret::new(text))
     }
 

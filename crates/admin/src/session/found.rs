@@ -20,11 +20,23 @@ pub(crate) struct Signed {
     pub(crate) session: ConsoleSession,
     /// What their changes must carry beside the cookie: a page of another origin can't know it.
     pub(crate) csrf: Secret,
+    /// It is still to be looked for in the body: no field carries it.
+    is_csrf_in_body: bool,
     /// How they prove again who they are.
     how: &'static str,
 }
 
 impl Signed {
+    /// Whether a change carries the session's value, in a field or as the member `_csrf` of its body.
+    pub(crate) fn check_csrf(&self, member: Option<&str>) -> Result<(), Problem> {
+        let sent = member.unwrap_or_default().as_bytes();
+        if !self.is_csrf_in_body || is_same(sent, self.csrf.expose().as_bytes()) {
+            Ok(())
+        } else {
+            Err(Problem::csrf())
+        }
+    }
+
     /// Whether they have proved lately who they are.
     pub(crate) fn check_proof(&self, now: WallMillis, holds: Duration) -> Result<(), Problem> {
         let age = now.0.saturating_sub(self.session.proved_at.0);
@@ -84,16 +96,23 @@ pub(crate) async fn find(
     let session = session.ok_or_else(Problem::unauthorized)?;
     let who = holder(state, &session, asked).await?;
     let csrf = csrf(state, &text);
-    if !asked.is_read() {
-        check_csrf(fields, asked.channel, &csrf)?;
-    }
+    let is_csrf_in_body = if asked.is_read() {
+        false
+    } else {
+        !carries_csrf(fields, asked.channel, &csrf)?
+    };
     let idle = state.settings().management.session.idle;
     let store = &state.parts.store;
     if let Err(error) = store.touch_console_session(&session, idle).await {
         tracing::warn!("The last use of a console session was not stored: {error}");
     }
     let how = how(&who);
-    let signed = Signed { session, csrf, how };
+    let signed = Signed {
+        session,
+        csrf,
+        is_csrf_in_body,
+        how,
+    };
     Ok((who, Some(Arc::new(signed))))
 }
 
@@ -183,17 +202,15 @@ pub(crate) fn csrf(state: &State, cookie: &Secret) -> Secret {
     )
 }
 
-/// A change by a session comes from a page of ours that knows the session's value (ID-121).
-fn check_csrf(fields: &HeaderMap, channel: Channel, csrf: &Secret) -> Result<(), Problem> {
-    let mut sent = fields.get_all(CSRF).iter();
-    let (first, second) = (sent.next(), sent.next());
-    let first = first.map(HeaderValue::as_bytes).unwrap_or_default();
-    let is_known = second.is_none() && is_same(first, csrf.expose().as_bytes());
-    if is_known && Origin::of(fields, channel) == Origin::Own {
-        Ok(())
-    } else {
-        Err(Problem::csrf())
+/// A change by a session comes from a page of ours that knows the session's value (ID-121). Whether a
+/// field carries it; if none does, its body must.
+fn carries_csrf(fields: &HeaderMap, channel: Channel, csrf: &Secret) -> Result<bool, Problem> {
+    let sent = once(fields, &CSRF).map_err(|()| Problem::csrf())?;
+    let is_wrong = sent.is_some_and(|sent| !is_same(sent, csrf.expose().as_bytes()));
+    if is_wrong || Origin::of(fields, channel) != Origin::Own {
+        return Err(Problem::csrf());
     }
+    Ok(sent.is_some())
 }
 
 /// In a time that does not tell how much is right.

@@ -42,21 +42,37 @@ pub(super) async fn create(call: Call) -> Answer {
     let name = members.text("operator");
     let password = members.text("password").map(Secret::new);
     let code = members.text("code").map(Secret::new);
-    if key.is_some() && (name.is_some() || password.is_some() || code.is_some()) {
-        members.fault("key", "is one way to sign in, `operator` another: send one");
-    }
-    if key.is_none() && !members.is_faulty() && (name.is_none() || password.is_none()) {
-        members.fault("key", "required, or `operator` and `password`");
+    let handed = members.text("login").map(Secret::new);
+    let verifier = members.text("verifier").map(Secret::new);
+    let by_person = name.is_some() || password.is_some() || code.is_some();
+    let by_browser = handed.is_some() || verifier.is_some();
+    let ways = [key.is_some(), by_person, by_browser];
+    if ways.into_iter().filter(|is_it| *is_it).count() > 1 {
+        members.fault(
+            "key",
+            "is one way to sign in, `operator` another, `login` a third: send one",
+        );
+    } else if !members.is_faulty() {
+        let is_whole = key.is_some()
+            || (name.is_some() && password.is_some())
+            || (handed.is_some() && verifier.is_some());
+        if !is_whole {
+            let problem = "required, or `operator` and `password`, or `login` and `verifier`";
+            members.fault("key", problem);
+        }
     }
     members.done()?;
     check_channel(&operator)?;
     state.check_audit()?;
-    let proven = match (key, name, password) {
+    let proven = match (key, name.zip(password), handed.zip(verifier)) {
         (Some(key), ..) => by_key(&state, &operator, &key).await,
-        (None, Some(name), Some(password)) => {
+        (None, Some((name, password)), _) => {
             by_password(&state, &operator, (&*name, password), code).await
         }
-        (None, _, _) => Err(Problem::not_signed_in()),
+        (None, None, Some((login, verifier))) => {
+            by_browser_login(&state, &operator, (&login, &verifier)).await
+        }
+        (None, None, None) => Err(Problem::not_signed_in()),
     };
     match proven {
         Ok(proven) => begin(&state, &operator, proven).await,
@@ -138,6 +154,19 @@ async fn by_key(state: &Arc<State>, operator: &Operator, key: &Secret) -> Result
         who,
         holder: SessionHolder::Key { id, digest },
         proved_at: state.parts.store.now(),
+    })
+}
+
+/// By what a browser brought from the identity provider.
+async fn by_browser_login(
+    state: &Arc<State>,
+    operator: &Operator,
+    (login, verifier): (&Secret, &Secret),
+) -> Result<Proven, Problem> {
+    let taken = state.take_over(login, verifier).await?;
+    taken.map_err(|reason| {
+        state.record_failed_login(operator, None, reason);
+        Problem::not_signed_in()
     })
 }
 

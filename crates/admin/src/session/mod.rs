@@ -4,6 +4,7 @@
 mod claims;
 mod cookie;
 mod found;
+mod handover;
 mod login;
 mod oidc;
 mod provider;
@@ -26,7 +27,7 @@ use tollkeep_audit::{Action, Event, Key, Value};
 use tollkeep_store::{ConsoleSession, SessionHolder};
 use tollkeep_types::{ConsoleSessionId, Secret};
 
-/// What somebody signs in with: one of the two.
+/// What somebody signs in with: one of the three.
 const LOGIN: &[Member] = &[
     text("key", 300, "A management key"),
     text("operator", 200, "An operator's name, with `password`"),
@@ -35,6 +36,16 @@ const LOGIN: &[Member] = &[
         "code",
         100,
         "A one-time code of the operator's device, or a recovery code",
+    ),
+    text(
+        "login",
+        400,
+        "What a browser brought from the identity provider, with `verifier`",
+    ),
+    text(
+        "verifier",
+        128,
+        "What the challenge of that login was made of",
     ),
 ];
 
@@ -139,6 +150,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         path: "/api/v1/session/oidc/callback",
         right: Right::Open,
         query: oidc::CALLBACK_QUERY,
+        answers: &[(200, Content::Object(&[SHOWN, OWN])), (303, Content::None)],
         refusals: &[404, 409],
         run: |call| Box::pin(oidc::end(call)),
         ..BASE

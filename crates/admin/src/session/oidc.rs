@@ -7,6 +7,7 @@
 use super::claims;
 use super::cookie::Cookie;
 use super::found::is_same;
+use super::handover::Waiting;
 use super::login::{self, Proven, check_channel};
 use super::provider::{Code, Known, query};
 use super::set;
@@ -34,10 +35,22 @@ const LEEWAY_S: u64 = 60;
 const ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
 const CALLBACK: &str = "/api/v1/session/oidc/callback";
 
-pub(super) const BEGIN: &[Member] = &[switch(
-    "fresh",
-    "Whether the provider shall ask anew who it is, as a proof for what needs one",
-)];
+pub(super) const BEGIN: &[Member] = &[
+    switch(
+        "fresh",
+        "Whether the provider shall ask anew who it is, as a proof for what needs one",
+    ),
+    text(
+        "port",
+        5,
+        "Where a command of this machine waits for the login",
+    ),
+    text(
+        "challenge",
+        64,
+        "The SHA-256 digest of its verifier, in hex",
+    ),
+];
 
 /// What providers send back; those with no other word here are not looked at.
 pub(super) const CALLBACK_QUERY: &[Member] = &[
@@ -63,7 +76,7 @@ struct Bound {
 }
 
 impl State {
-    fn derived(&self, what: &str, text: &Secret) -> Secret {
+    pub(super) fn derived(&self, what: &str, text: &Secret) -> Secret {
         let digest = self.parts.hasher.hash(format!("{what} {}", text.expose()));
         let hex = digest.bytes().iter().map(|byte| format!("{byte:02x}"));
         Secret::new(hex.collect::<String>())
@@ -77,25 +90,34 @@ impl State {
         }
     }
 
-    /// A login that begins now: until when it may end, something random, and our own mark.
-    fn new_login(&self) -> Secret {
+    /// A login that begins now: until when it may end, something random, the command that waits for
+    /// it, and our own mark.
+    fn new_login(&self, waiting: Option<&Waiting>) -> Secret {
         let mut random = [0; 16];
         self.parts.entropy.fill(&mut random);
         let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let until = self.parts.store.now().0.saturating_add(LOGIN_MS);
-        let text = format!("{until}-{random}");
+        let mut text = format!("{until}-{random}");
+        if let Some(waiting) = waiting {
+            text = format!("{text}-{}", waiting.written());
+        }
         let mark = self.derived("login", &Secret::new(&*text));
         let mark: String = mark.expose().chars().take(32).collect();
         Secret::new(format!("{text}-{mark}"))
     }
 
-    /// Until when a login may end, if we began it.
-    fn login_until(&self, login: &Secret) -> Option<WallMillis> {
+    /// Until when a login may end, and the command that waits for it, if we began it.
+    fn login_begun(&self, login: &Secret) -> Option<(WallMillis, Option<Waiting>)> {
         let (text, mark) = login.expose().rsplit_once('-')?;
         let own = self.derived("login", &Secret::new(text));
         let own: String = own.expose().chars().take(32).collect();
-        let until = text.split_once('-')?.0.parse().ok().map(WallMillis);
-        until.filter(|_| is_same(own.as_bytes(), mark.as_bytes()))
+        if !is_same(own.as_bytes(), mark.as_bytes()) {
+            return None;
+        }
+        let mut parts = text.splitn(3, '-');
+        let until = parts.next()?.parse().ok().map(WallMillis)?;
+        let waiting = parts.nth(1).map(Waiting::read);
+        Some((until, waiting.flatten()))
     }
 }
 
@@ -109,9 +131,10 @@ pub(super) async fn begin(call: Call) -> Answer {
         .as_ref()
         .ok_or_else(Problem::not_found)?;
     check_channel(nobody)?;
+    let waiting = Waiting::asked(&call.query)?;
     let redirect_uri = redirect_uri(nobody)?;
     let known = state.provider(oidc).await?;
-    let login = state.new_login();
+    let login = state.new_login(waiting.as_ref());
     let bound = state.bound(&login);
     let challenge = sha256(&[bound.verifier.expose().as_bytes()]);
     let challenge = BASE64_URL_SAFE_NO_PAD.encode(challenge);
@@ -156,8 +179,8 @@ pub(super) async fn end(call: Call) -> Answer {
         .ok_or_else(Problem::not_found)?;
     check_channel(nobody)?;
     state.check_audit()?;
-    let proven = match answered(&call, oidc).await {
-        Ok(proven) => proven,
+    let (proven, waiting) = match answered(&call, oidc).await {
+        Ok(answered) => answered,
         Err(Refused::Login(reason)) => {
             state.record_failed_login(nobody, None, reason);
             let problem = Problem::not_signed_in();
@@ -165,8 +188,14 @@ pub(super) async fn end(call: Call) -> Answer {
         }
         Err(Refused::Problem(problem)) => return Err(problem),
     };
-    let mut answer = login::begin(state, nobody, proven).await?;
-    *answer.status_mut() = StatusCode::OK;
+    let mut answer = match waiting {
+        Some(waiting) => see_other(&state.hand_over(&waiting, &proven)?)?,
+        None => {
+            let mut answer = login::begin(state, nobody, proven).await?;
+            *answer.status_mut() = StatusCode::OK;
+            answer
+        }
+    };
     set(&mut answer, Cookie::Login, None, nobody);
     Ok(answer)
 }
@@ -185,13 +214,12 @@ impl From<Problem> for Refused {
     }
 }
 
-async fn answered(call: &Call, oidc: &Oidc) -> Result<Proven, Refused> {
+async fn answered(call: &Call, oidc: &Oidc) -> Result<(Proven, Option<Waiting>), Refused> {
     let (state, nobody) = (&call.state, &call.operator);
     let login = brought(nobody).ok_or(Refused::Login("login_state"))?;
-    let until = state.login_until(login);
     let now = state.parts.store.now();
-    let until = until.filter(|until| now < *until);
-    let until = until.ok_or(Refused::Login("login_state"))?;
+    let begun = state.login_begun(login).filter(|(until, _)| now < *until);
+    let (until, waiting) = begun.ok_or(Refused::Login("login_state"))?;
     let bound = state.bound(login);
     let sent = call.query.get("state").unwrap_or_default();
     if !is_same(sent.as_bytes(), bound.state.expose().as_bytes()) {
@@ -242,11 +270,12 @@ async fn answered(call: &Call, oidc: &Oidc) -> Result<Proven, Refused> {
     if person.disabled_at.is_some() {
         return Err(Refused::Login("disabled"));
     }
-    Ok(Proven {
+    let proven = Proven {
         holder: SessionHolder::Operator(person.id),
         proved_at: proved_at(state, &claims, now),
         who: Who::Person(Arc::new(person)),
-    })
+    };
+    Ok((proven, waiting))
 }
 
 fn brought(nobody: &Operator) -> Option<&Secret> {

@@ -36,13 +36,27 @@ pub(super) fn read(file: &File, path: &Path, now: WallMillis) -> io::Result<Foun
     if end == 0 {
         return Ok(found);
     }
+    found.last = link_before(file, end)?;
+    found.unreadable = found.last.is_none();
+    Ok(found)
+}
+
+/// Where the chain stands at the end of a file that is not written any more.
+pub(super) fn last_of(file: &File) -> io::Result<Option<(StreamId, Link)>> {
+    let len = file.metadata()?.len();
+    match line_feed_before(file, len, 0)? {
+        Some(at) => link_before(file, at + 1),
+        None => Ok(None),
+    }
+}
+
+/// What the line says that ends at this place.
+fn link_before(file: &File, end: u64) -> io::Result<Option<(StreamId, Link)>> {
     let earliest = end.saturating_sub(LINE_BYTES_MAX);
     let start = line_feed_before(file, end - 1, earliest)?.map_or(earliest, |at| at + 1);
     let mut line = vec![0; usize::try_from(end - 1 - start).unwrap_or(0)];
     file.read_exact_at(&mut line, start)?;
-    found.last = last_link(&line);
-    found.unreadable = found.last.is_none();
-    Ok(found)
+    Ok(last_link(&line))
 }
 
 fn last_link(line: &[u8]) -> Option<(StreamId, Link)> {

@@ -231,10 +231,37 @@ fn example(action: Action) -> Event<'static> {
         Action::VaultRekey => managed(action)
             .with_reason("begun")
             .with_detail(Key::Kek, Value::Word("k2")),
-        Action::AuditList | Action::AuditShow | Action::CachePurge => {
-            Event::new(action, Actor::Management, Outcome::Success)
-                .with_http_method("GET")
-                .with_endpoint("/api/v1/audit")
+        Action::AuditList
+        | Action::AuditShow
+        | Action::AuditExport
+        | Action::AuditVerify
+        | Action::AuditKeyList
+        | Action::CachePurge => Event::new(action, Actor::Management, Outcome::Success)
+            .with_http_method("GET")
+            .with_endpoint("/api/v1/audit"),
+        Action::Custom(_) => managed(action),
+        Action::AuditKeyRotate => managed(action)
+            .with_detail(
+                Key::PublicKey,
+                Value::Word("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"),
+            )
+            .with_detail(Key::Previous, Value::Word("0123456789abcdef"))
+            .with_detail(Key::KeyId, Value::Word("21fe31dfa154a261"))
+            .with_detail(Key::Sig, Value::Word("c2ln")),
+        Action::AuditCheckpoint | Action::AuditPrune | Action::AuditRotate => {
+            Event::new(action, Actor::System, Outcome::Success)
+                .with_detail(
+                    Key::Stream,
+                    Value::Word("aus_018f0000000070008000000000000001"),
+                )
+                .with_detail(Key::Seq, Value::Number(1_000))
+                .with_detail(Key::Head, Value::Word("ab"))
+                .with_detail(Key::Count, Value::Number(1_000))
+                .with_detail(Key::LedgerHead, Value::Word("cd"))
+                .with_detail(Key::ThroughSeq, Value::Number(999))
+                .with_detail(Key::File, Value::Word("audit-20261122T101530Z-1.log"))
+                .with_detail(Key::KeyId, Value::Word("21fe31dfa154a261"))
+                .with_detail(Key::Sig, Value::Word("c2ln"))
         }
         Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
             .with_reason("store")
@@ -247,11 +274,15 @@ fn example(action: Action) -> Event<'static> {
                 )
                 .with_detail(Key::Percent, Value::Number(80))
         }
-        Action::MoneySettle
+        Action::MoneyHold
+        | Action::MoneyLease
+        | Action::MoneySettle
         | Action::MoneyRelease
         | Action::MoneyLeaseLost
         | Action::BudgetOvershoot
-        | Action::LedgerOverrun => Event::new(action, Actor::System, Outcome::Success)
+        | Action::LedgerOverrun
+        | Action::LedgerUnpriced
+        | Action::LedgerUsageImplausible => Event::new(action, Actor::System, Outcome::Success)
             .with_detail(
                 Key::Hold,
                 Value::Word("hld_018f0000000070008000000000000001"),

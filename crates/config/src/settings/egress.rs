@@ -18,6 +18,8 @@ use tollkeep_types::tls::RootStore;
 /// What may be dialled.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Egress {
+    /// Ports a URL given by a tenant may name besides 80 and 443.
+    pub ports: Vec<u16>,
     /// Ports an operator's URL may name although they are on the block list.
     pub allow_ports: Vec<u16>,
     /// How names are resolved.
@@ -64,6 +66,9 @@ const HOST_MODES: [(&str, HostMode); 2] =
 keys! {
     /// The one door out: what may be dialled.
     pub(crate) struct EgressFile {
+        /// Ports a URL may name, besides 80 and 443, that came by the management API from somebody
+        /// bound to a tenant.
+        ports: Vec<u16> = list(whole(1..=65_535)).or_empty(),
         /// Ports a URL of this file may name although they are those of mail, shell, file or
         /// database servers.
         allow_ports: Vec<u16> = list(whole(1..=65_535)).or_empty(),
@@ -116,6 +121,7 @@ impl EgressFile {
         let policy = EgressPolicy::new(Vec::new(), self.allow_ports.clone(), Vec::new());
         Egress {
             proxy: self.proxy.check(&policy, checks),
+            ports: self.ports,
             allow_ports: self.allow_ports,
             resolver: self.resolver.check(checks),
             roots: self.roots,

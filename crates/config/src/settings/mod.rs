@@ -7,6 +7,7 @@
 mod acme;
 mod anomaly;
 mod audit;
+mod audit_kept;
 mod auth;
 mod breaker;
 mod budget_scope;
@@ -51,12 +52,15 @@ mod vault;
 
 pub use acme::{Acme, AcmeChallenge};
 pub use anomaly::{Anomaly, AnomalyAction};
-pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
+pub use audit::{AccessOnFailure, Audit, Hold, MaskIp, Require, UnknownTokenMask, UserAgent};
+pub use audit_kept::{
+    Anchor, AnchorHook, AuditEvents, AuditFormat, AuditUserId, CheckpointEvery, Rotate,
+};
 pub use auth::Auth;
 pub use breaker::Breaker;
 pub use budget_scope::{BudgetScope, PairText, TokenName};
 pub use budget_text::{limit_of, measure_of, window_of};
-pub use budgets::{BudgetSetting, Budgets, Ledger, ReceiptsMode};
+pub use budgets::{BudgetSetting, Budgets, KnownTool, Ledger, ReceiptsMode};
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
 pub use egress_proxy::Proxy;
@@ -71,7 +75,7 @@ pub use metrics::Metrics;
 pub use oidc::Oidc;
 pub use postgres::{PostgresServer, PostgresTls};
 pub use prices::Prices;
-pub use provider::{Credential, CredentialTenant, Provider};
+pub use provider::{Credential, CredentialTenant, Provider, ProviderRate};
 pub use provider_kind::ProviderKind;
 pub use rate_classes::StrictRate;
 pub use redis::{Redis, RedisServer};
@@ -313,7 +317,7 @@ impl Settings {
             store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,
-            audit: file.audit.check(&file.data_dir),
+            audit: file.audit.check(&file.data_dir, &egress, checks),
             data_dir: file.data_dir,
             auth_dir: file.auth_dir,
             server,

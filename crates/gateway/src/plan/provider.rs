@@ -3,12 +3,14 @@
 use super::{PlanError, PlanParts, ProviderPlan, Target, TargetKind, endpoint, secrets};
 use crate::breaker::Guard;
 use crate::credentials::CredentialPool;
+use crate::plan::Plan;
 use crate::set_fields::{names, set_fields};
+use crate::token_rates::ProviderRates;
 use std::sync::Arc;
 use tollkeep_config::settings::{Provider, Retry};
 use tollkeep_llm::Surface;
 use tollkeep_llm::catalog::Kind;
-use tollkeep_policy::egress::Exceptions;
+use tollkeep_policy::egress::{EgressUrl, Exceptions};
 
 pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target, PlanError> {
     let kind =
@@ -20,24 +22,6 @@ pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Targe
     let rules = &provider.headers;
     let (set_fields, settled) = set_fields(&rules.set, &rules.remove);
     let how = (&provider.pool, parts.tls.of("providers", &provider.name));
-    let base = provider.base_url.path();
-    let surfaces = Surface::ALL
-        .into_iter()
-        .filter(|surface| kind.speaks.serves(*surface));
-    let host = provider.base_url.authority();
-    let heads = surfaces.filter_map(|surface| {
-        let path = kind.path(base, surface.upstream_path()?);
-        let mut head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n");
-        for (name, value) in [
-            ("content-type", "application/json"),
-            ("accept-encoding", "identity"),
-        ] {
-            if !settled.iter().any(|own| **own == *name.as_bytes()) {
-                head.push_str(&format!("{name}: {value}\r\n"));
-            }
-        }
-        Some((surface, head.into_bytes().into()))
-    });
     Ok(Target {
         name: Arc::from(provider.name.as_str()),
         label: parts.metrics.provider(&provider.name),
@@ -55,7 +39,8 @@ pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Targe
                 (kind.credential, parts.default_tenant),
                 CredentialPool::before(&provider.name, parts.before),
             ),
-            heads: heads.collect(),
+            rates: ProviderRates::new(provider.rate, rates_before(&provider.name, parts.before)),
+            heads: heads(kind, &provider.base_url, &settled),
         }),
         set_fields,
         settled,
@@ -63,4 +48,37 @@ pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Targe
         secrets: secrets(&provider.headers.set),
         signer: None,
     })
+}
+
+/// What was counted of it under the settings before.
+fn rates_before<'p>(name: &str, before: Option<&'p Plan>) -> Option<&'p ProviderRates> {
+    let mut known = before?.llm.providers.iter();
+    let provider = known.find(|target| *target.name == *name)?.provider()?;
+    provider.rates.as_deref()
+}
+
+/// By surface: how every call begins that goes to this place.
+pub(super) fn heads(
+    kind: &Kind,
+    url: &EgressUrl,
+    settled: &[Box<[u8]>],
+) -> Vec<(Surface, Box<[u8]>)> {
+    let (base, host) = (url.path(), url.authority());
+    let surfaces = Surface::ALL
+        .into_iter()
+        .filter(|surface| kind.speaks.serves(*surface));
+    let heads = surfaces.filter_map(|surface| {
+        let path = kind.path(base, surface.upstream_path()?);
+        let mut head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n");
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("accept-encoding", "identity"),
+        ] {
+            if !settled.iter().any(|own| **own == *name.as_bytes()) {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        Some((surface, head.into_bytes().into()))
+    });
+    heads.collect()
 }

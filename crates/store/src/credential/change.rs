@@ -8,7 +8,7 @@ use crate::database::GATEWAY;
 use crate::error::is_duplicate_of;
 use crate::follow::Changed;
 use crate::open::Inner;
-use crate::query::{Connection, query};
+use crate::query::{Connection, Query, query};
 use crate::row::{self, millis};
 use crate::write::Write;
 use crate::{Conflict, Scope, Store, StoreError};
@@ -28,18 +28,19 @@ const COUNT: &str = "SELECT count(*) FROM credentials";
 
 const INSERT: &str = "INSERT INTO credentials
   (id, tenant_id, project_id, provider, type, label, secret, digest, pepper_id, hint, origin, file,
-   models, excluded_models, headers, priority, weight, is_disabled, created_at, updated_at,
-   sealed_at)
-  VALUES ($1, $2, $3, $4, 'api_key', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-   $18, $18)";
+   created_at, updated_at, sealed_at, models, excluded_models, headers, priority, weight, is_disabled,
+   base_url, egress_proxy, prefix, limits)
+  VALUES ($1, $2, $3, $4, 'api_key', $5, $6, $7, $8, $9, $10, $11, $12, $12, $12, $13, $14, $15, $16,
+   $17, $18, $19, $20, $21, $22)";
 
 const RESEAL: &str = "UPDATE credentials SET secret = $3, digest = $4, pepper_id = $5, hint = $6,
     origin = $7, updated_at = $8, sealed_at = $8, recovered_at = $8, rests_since = NULL,
     rests_until = NULL, rests_reason = NULL
   WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)";
 
-const SET_RULES: &str = "UPDATE credentials SET label = $3, models = $4, excluded_models = $5,
-    priority = $6, weight = $7, is_disabled = $8, updated_at = $9, headers = $10
+const SET_RULES: &str = "UPDATE credentials SET label = $3, updated_at = $4, models = $5,
+    excluded_models = $6, headers = $7, priority = $8, weight = $9, is_disabled = $10,
+    base_url = $11, egress_proxy = $12, prefix = $13, limits = $14
   WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)";
 
 const REST: &str = "UPDATE credentials SET rests_since = $3, rests_until = $4, rests_reason = $5
@@ -248,20 +249,28 @@ async fn set_rules(
     rules: &CredentialRules,
     now: WallMillis,
 ) -> Result<(), StoreError> {
-    query(SET_RULES)
+    let set = query(SET_RULES)
         .bind(id.to_string())
         .bind(scope.tenant())
         .bind(rules.label.as_str())
+        .bind(millis(now));
+    with_rules(set, rules)?.execute(write.connection()).await?;
+    Ok(())
+}
+
+/// Binds what a credential is used by, in the order of both statements.
+fn with_rules(statement: Query, rules: &CredentialRules) -> Result<Query, StoreError> {
+    Ok(statement
         .bind(row::to_json(&rules.models)?)
         .bind(row::to_json(&rules.excluded_models)?)
+        .bind(row::to_json(&rules.headers)?)
         .bind(i64::from(rules.priority))
         .bind(rules.weight)
         .bind(rules.is_disabled)
-        .bind(millis(now))
-        .bind(row::to_json(&rules.headers)?)
-        .execute(write.connection())
-        .await?;
-    Ok(())
+        .bind(row::json_text(rules.base_url.as_ref())?)
+        .bind(row::json_text(rules.egress_proxy.as_ref())?)
+        .bind(rules.prefix.clone())
+        .bind(row::to_json(&rules.limits)?))
 }
 
 async fn insert(
@@ -286,16 +295,9 @@ async fn insert(
         .bind(secret.hint.as_str())
         .bind(secret.origin.as_str())
         .bind(&new.file)
-        .bind(row::to_json(&rules.models)?)
-        .bind(row::to_json(&rules.excluded_models)?)
-        .bind(row::to_json(&rules.headers)?)
-        .bind(i64::from(rules.priority))
-        .bind(rules.weight)
-        .bind(rules.is_disabled)
-        .bind(millis(now))
-        .execute(write.connection())
-        .await;
-    inserted.map(|_| ()).map_err(known)
+        .bind(millis(now));
+    let inserted = with_rules(inserted, rules)?.execute(write.connection());
+    inserted.await.map(|_| ()).map_err(known)
 }
 
 async fn seal(

@@ -8,6 +8,7 @@ pub use change::PutCredential;
 pub(crate) use change::delete_of_project;
 pub(crate) use read::{all, by_id};
 
+use crate::CallLimits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tollkeep_types::{CredentialId, ProjectId, TenantId, TokenHash, WallMillis};
@@ -89,6 +90,24 @@ pub struct CredentialRules {
     pub weight: u32,
     /// An operator switched it off.
     pub is_disabled: bool,
+    /// Where its calls go, if not to its provider's own place.
+    pub base_url: Option<GivenUrl>,
+    /// The proxy that they go through.
+    pub egress_proxy: Option<GivenUrl>,
+    /// The word before `/` by which callers ask for it.
+    pub prefix: Option<String>,
+    /// What it bears.
+    pub limits: CallLimits,
+}
+
+/// A URL that came by the management API. What it may lead to depends on who gave it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenUrl {
+    /// The URL.
+    pub url: String,
+    /// Whoever gave it is bound to a tenant.
+    pub by_tenant: bool,
 }
 
 impl Default for CredentialRules {
@@ -101,6 +120,10 @@ impl Default for CredentialRules {
             priority: 0,
             weight: 1,
             is_disabled: false,
+            base_url: None,
+            egress_proxy: None,
+            prefix: None,
+            limits: CallLimits::default(),
         }
     }
 }

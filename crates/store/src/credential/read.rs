@@ -12,8 +12,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, project_id, provider, label, secret, digest, pepper_id, hint,
-               origin, file, models, excluded_models, headers, priority, weight, is_disabled, rests_since,
-               rests_until, rests_reason, recovered_at, created_at, updated_at, sealed_at,
+               origin, file, models, excluded_models, headers, priority, weight, is_disabled, base_url,
+               egress_proxy, prefix, limits, rests_since, rests_until, rests_reason, recovered_at, created_at, updated_at, sealed_at,
                last_used_at, last_error_code, last_error_at
              FROM credentials ",
             $rest
@@ -157,6 +157,10 @@ fn read(row: &Row) -> Result<Credential, StoreError> {
             priority: i32::try_from(priority).unwrap_or_default(),
             weight: u32::try_from(weight).unwrap_or_default(),
             is_disabled: row::value(row, "is_disabled")?,
+            base_url: row::json_if_set(row, "base_url")?,
+            egress_proxy: row::json_if_set(row, "egress_proxy")?,
+            prefix: row::value(row, "prefix")?,
+            limits: row::json(row, "limits")?,
         },
         rest: rests_since
             .zip(rests_until)

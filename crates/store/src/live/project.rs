@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use tollkeep_policy::call_policy::CallPolicy;
-use tollkeep_types::{ProjectId, TenantId};
+use tollkeep_types::{CredentialId, ProjectId, TenantId};
 
 /// A project as the data plane sees it.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct LiveProject {
     /// What its tokens inherit.
     limits: SharedLimits,
     has_policy: AtomicBool,
+    /// Whether it may use some credentials only.
+    is_picky: AtomicBool,
     rules: ArcSwap<Rules>,
     active: AtomicBool,
     tenant: AtomicU8,
@@ -31,6 +33,8 @@ pub struct LiveProject {
 struct Rules {
     limits: CallLimits,
     policy: Option<Arc<CallPolicy>>,
+    /// What it may use, by id or as `provider/name`.
+    credentials: Option<Arc<[String]>>,
     tenant_limits: CallLimits,
     tenant_policy: Option<Arc<CallPolicy>>,
 }
@@ -66,18 +70,26 @@ impl TenantRules {
 
 /// Limits that may change while they are read; each of them is whole.
 #[derive(Debug, Default)]
-struct SharedLimits([AtomicU32; 4]);
+struct SharedLimits([AtomicU32; 6]);
 
 impl SharedLimits {
     fn load(&self) -> CallLimits {
-        let [second, minute, concurrency, burst] = &self.0;
+        let [second, minute, concurrency, burst, tokens, tokens_a_day] = &self.0;
         let load = |limit: &AtomicU32| NonZeroU32::new(limit.load(Ordering::Relaxed));
         CallLimits {
             requests_per_second: load(second),
             requests_per_minute: load(minute),
             concurrency: load(concurrency),
             burst: load(burst),
+            tokens_per_minute: load(tokens),
+            tokens_per_day: load(tokens_a_day),
         }
+    }
+
+    /// Tokens a minute, and in a day.
+    fn tokens(&self) -> [Option<NonZeroU32>; 2] {
+        let [.., minute, day] = &self.0;
+        [minute, day].map(|limit| NonZeroU32::new(limit.load(Ordering::Relaxed)))
     }
 
     fn store(&self, limits: CallLimits) {
@@ -86,6 +98,8 @@ impl SharedLimits {
             limits.requests_per_minute,
             limits.concurrency,
             limits.burst,
+            limits.tokens_per_minute,
+            limits.tokens_per_day,
         ];
         for (own, limit) in self.0.iter().zip(limits) {
             own.store(limit.map_or(0, NonZeroU32::get), Ordering::Relaxed);
@@ -114,6 +128,7 @@ impl LiveProject {
             slug: project.slug.as_str().into(),
             limits: SharedLimits::default(),
             has_policy: AtomicBool::new(false),
+            is_picky: AtomicBool::new(false),
             rules: ArcSwap::default(),
             active: AtomicBool::new(project.is_active),
             tenant: AtomicU8::new(0),
@@ -133,6 +148,11 @@ impl LiveProject {
         }
     }
 
+    /// Tokens a minute, and in a day, that its tokens inherit. HOT: two loads.
+    pub(super) fn token_limits(&self) -> [Option<NonZeroU32>; 2] {
+        self.limits.tokens()
+    }
+
     /// The limits that its tokens inherit: its own, else those of its tenant.
     pub(super) fn limits(&self) -> CallLimits {
         self.limits.load()
@@ -145,6 +165,23 @@ impl LiveProject {
             each.extend(rules.tenant_policy.clone());
             each.extend(rules.policy.clone());
         }
+    }
+
+    /// Whether it may use a credential, which is called so by the store, or by its provider's name
+    /// and its own. HOT: one load, unless it may use some only.
+    pub fn may_use(&self, id: Option<CredentialId>, (provider, name): (&str, &str)) -> bool {
+        if !self.is_picky.load(Ordering::Acquire) {
+            return true;
+        }
+        let rules = self.rules.load();
+        let Some(listed) = &rules.credentials else {
+            return true;
+        };
+        let is_meant = |entry: &String| match id {
+            Some(id) => entry.parse() == Ok(id),
+            None => entry.split_once('/') == Some((provider, name)),
+        };
+        listed.iter().any(is_meant)
     }
 
     pub(super) fn is_cut(&self) -> bool {
@@ -179,6 +216,7 @@ impl LiveProject {
         self.take(Rules {
             limits: project.limits,
             policy: project.policy.clone(),
+            credentials: project.allowed_credentials.as_deref().map(Arc::from),
             ..rules
         });
         let before = self.active.swap(project.is_active, Ordering::Relaxed);
@@ -191,7 +229,9 @@ impl LiveProject {
     fn take(&self, rules: Rules) {
         self.limits.store(rules.limits.or(rules.tenant_limits));
         let has_policy = rules.policy.is_some() || rules.tenant_policy.is_some();
+        let is_picky = rules.credentials.is_some();
         self.rules.store(Arc::new(rules));
+        self.is_picky.store(is_picky, Ordering::Release);
         self.has_policy.store(has_policy, Ordering::Release);
     }
 }

@@ -237,7 +237,7 @@ pub(super) async fn insert(connection: &mut Connection, token: &Token) -> Result
         .bind(row::to_json(&token.bindings)?)
         .bind(row::to_json(&token.metadata)?)
         .bind(token.owner.as_str())
-        .bind(row::policy_text(token.policy.as_deref())?)
+        .bind(row::json_text(token.policy.as_deref())?)
         .bind(row::to_json(&token.permissions)?)
         .bind(token.self_rotate)
         .execute(connection)

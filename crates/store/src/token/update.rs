@@ -96,7 +96,7 @@ impl Store {
                 .bind(token.idle_ttl_ms.map(count))
                 .bind(row::to_json(&token.limits)?)
                 .bind(row::to_json(&token.bindings)?)
-                .bind(row::policy_text(token.policy.as_deref())?)
+                .bind(row::json_text(token.policy.as_deref())?)
                 .bind(row::to_json(&token.permissions)?)
                 .bind(row::to_json(&token.metadata)?)
                 .bind(token.self_rotate)

@@ -1,10 +1,12 @@
 //! Credentials: kept sealed, found by their secret, seen by their tenant.
 
 use crate::world::{SECOND, SERVICE, World};
+use std::num::NonZeroU32;
 use tollkeep_crypto::SystemEntropy;
 use tollkeep_store::{
-    Credential, CredentialFilter, CredentialModel, CredentialRest, CredentialRules, CredentialUse,
-    NewCredential, PageRequest, PutCredential, Scope, SealedSecret, StoreError,
+    CallLimits, Credential, CredentialFilter, CredentialModel, CredentialRest, CredentialRules,
+    CredentialUse, GivenUrl, NewCredential, PageRequest, PutCredential, Scope, SealedSecret,
+    StoreError,
 };
 use tollkeep_types::{CredentialId, TokenHash, WallMillis};
 
@@ -124,6 +126,19 @@ async fn what_is_changed_is_kept_and_shown() {
         priority: -7,
         weight: 0,
         is_disabled: true,
+        base_url: Some(GivenUrl {
+            url: "https://own.example/v1".to_owned(),
+            by_tenant: true,
+        }),
+        egress_proxy: Some(GivenUrl {
+            url: "https://proxy.example".to_owned(),
+            by_tenant: false,
+        }),
+        prefix: Some("team".to_owned()),
+        limits: CallLimits {
+            requests_per_minute: NonZeroU32::new(5),
+            ..CallLimits::default()
+        },
     };
     let changed = store
         .set_credential_rules(SERVICE, one.id, rules.clone())

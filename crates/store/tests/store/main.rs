@@ -10,6 +10,7 @@
     reason = "a helper that fails has failed its test, and the suite runs again against PostgreSQL"
 )]
 
+mod audit;
 mod budget;
 mod change;
 mod clean;
@@ -25,6 +26,7 @@ mod management_key;
 mod meta;
 mod on_postgresql;
 mod open;
+mod prepaid;
 mod project;
 mod replicas;
 mod row_security;

@@ -9,6 +9,7 @@ use tollkeep_types::WallMillis;
 
 fn key(world: &World, text: u8, role: Role) -> NewManagementKey {
     NewManagementKey {
+        operator_id: None,
         name: format!("key {text}"),
         role,
         scopes: None,
@@ -43,7 +44,7 @@ async fn a_key_is_found_by_its_hash_until_it_expires() {
         world.store.find_management_key(SERVICE, &digest(1)).await,
         Ok(None)
     );
-    let kept = world.store.management_keys(SERVICE, first(10)).await;
+    let kept = world.store.management_keys(SERVICE, None, first(10)).await;
     assert_eq!(kept.unwrap().rows, vec![made]);
 }
 

@@ -377,6 +377,7 @@ async fn of_two_stores_that_end_one_of_the_last_two_owners_each_one_is_refused()
             open(&world.home, &world.clock).await.unwrap(),
         ];
         let other = || NewManagementKey {
+            operator_id: None,
             name: "k".to_owned(),
             role: Role::Owner,
             scopes: None,

@@ -38,6 +38,7 @@ async fn two_tenants() -> (World, Database, String) {
     store.create_token(b, new).await.unwrap();
     for (scope, text) in [(a, 3), (b, 4)] {
         let new = NewManagementKey {
+            operator_id: None,
             name: "k".to_owned(),
             role: Role::TenantAdmin,
             scopes: None,

@@ -74,6 +74,7 @@ async fn no_file_holds_a_planted_secret() {
             .await
             .unwrap();
         let new = NewManagementKey {
+            operator_id: None,
             name: "ops".to_owned(),
             role: Role::Owner,
             scopes: None,

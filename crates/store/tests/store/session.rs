@@ -13,6 +13,7 @@ const IDLE: Duration = Duration::from_secs(1800);
 
 async fn key(world: &World, text: u8) -> ManagementKey {
     let new = NewManagementKey {
+        operator_id: None,
         name: "key".to_owned(),
         role: Role::Owner,
         scopes: None,

@@ -118,6 +118,7 @@ async fn keys_of_a_tenant_are_its_own() {
     let (world, a, b) = two_tenants(World::new().await).await;
     let store = &world.store;
     let key = |text| NewManagementKey {
+        operator_id: None,
         name: "k".to_owned(),
         role: Role::Owner,
         scopes: None,
@@ -132,7 +133,7 @@ async fn keys_of_a_tenant_are_its_own() {
     for (name, scope, want) in [("a", a, 0), ("b", b, 1), ("service", SERVICE, 2)] {
         assert_eq!(
             store
-                .management_keys(scope, first(10))
+                .management_keys(scope, None, first(10))
                 .await
                 .unwrap()
                 .rows

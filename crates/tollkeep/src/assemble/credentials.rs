@@ -12,12 +12,13 @@ use tollkeep_admin::{
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_counters::CredentialState;
 use tollkeep_crypto::{Keyring, OpenError, SealContext, TokenHasher};
-use tollkeep_gateway::{CredentialProbe, ServedModel, Shared, StoredCredential};
+use tollkeep_gateway::{CredentialPlace, CredentialProbe, ServedModel, Shared, StoredCredential};
 use tollkeep_net::dial::DialError;
 use tollkeep_net::fetch::FetchError;
+use tollkeep_policy::egress::{Giver, Purpose, parse_url};
 use tollkeep_store::{
-    Credential, CredentialFilter, CredentialRules, CredentialUse, NewCredential, PutCredential,
-    Scope, SealedSecret, Store, StoreError,
+    Credential, CredentialFilter, CredentialRules, CredentialUse, GivenUrl, NewCredential,
+    PutCredential, Scope, SealedSecret, Store, StoreError,
 };
 use tollkeep_types::{Clock, CredentialId, Entropy, MonoNanos, Secret, TenantId, WallMillis};
 
@@ -75,7 +76,7 @@ impl Credentials {
         for credential in list.iter() {
             match open(&keyring, credential) {
                 Ok(secret) if !credential.rules.is_disabled => {
-                    opened.push(stored(credential, secret));
+                    opened.extend(stored(credential, secret));
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -295,8 +296,7 @@ impl Credentials {
     /// How a credential is tried out; `None` if it can't be opened or its provider is gone.
     pub(crate) fn probe(&self, credential: &Credential) -> Option<CredentialProbe> {
         let secret = open(&self.chooser.keyring(), credential).ok()?;
-        let given = (&secret, &credential.rules.headers);
-        self.shared.credential_probe(&credential.provider, given)
+        self.shared.credential_probe(&stored(credential, secret)?)
     }
 
     fn tell_unreadable(&self, credential: &Credential, error: &OpenError) {
@@ -344,7 +344,7 @@ fn see(view: &mut CredentialView, state: &CredentialState, (mono, wall): (MonoNa
 pub(super) fn stored_credentials(store: &Store, keyring: &Keyring) -> Vec<StoredCredential> {
     let list = store.credentials_in_use();
     let used = list.iter().filter(|one| !one.rules.is_disabled);
-    used.filter_map(|one| Some(stored(one, open(keyring, one).ok()?)))
+    used.filter_map(|one| stored(one, open(keyring, one).ok()?))
         .collect()
 }
 
@@ -366,9 +366,22 @@ fn open(keyring: &Keyring, credential: &Credential) -> Result<Secret, OpenError>
     text.map(Secret::new).map_err(|_| OpenError::Malformed)
 }
 
-fn stored(credential: &Credential, secret: Secret) -> StoredCredential {
+/// As the data plane takes it; `None` if it goes to a place that can't be read, and so nowhere.
+fn stored(credential: &Credential, secret: Secret) -> Option<StoredCredential> {
     let rules = &credential.rules;
-    StoredCredential {
+    let read = |given: &Option<GivenUrl>, purpose| {
+        let given = given.as_ref();
+        let parsed = given.map(|given| parse_url(&given.url, purpose, giver(given.by_tenant)));
+        parsed.transpose().ok()
+    };
+    let place = CredentialPlace {
+        url: read(&rules.base_url, Purpose::Provider)?,
+        proxy: read(&rules.egress_proxy, Purpose::Proxy)?,
+    };
+    Some(StoredCredential {
+        place,
+        prefix: rules.prefix.clone(),
+        limits: rules.limits,
         id: credential.id,
         tenant: credential.tenant_id,
         project: credential.project_id,
@@ -389,6 +402,15 @@ fn stored(credential: &Credential, secret: Secret) -> StoredCredential {
         weight: rules.weight,
         rests_until: credential.rest.as_ref().map(|rest| rest.until),
         recovered_at: credential.recovered_at,
+    })
+}
+
+/// Who gave a URL that came by the management API.
+pub(crate) const fn giver(by_tenant: bool) -> Giver {
+    if by_tenant {
+        Giver::Tenant
+    } else {
+        Giver::Operator
     }
 }
 

@@ -142,8 +142,7 @@ impl DoorParts {
         let names = Names::start(&resolver, Arc::clone(&self.clock), &self.control);
         drop(entered);
         let names = names.map_err(|problem| fault("egress.resolver", &problem))?;
-        // No tenant gives URLs yet.
-        let (ports, allowed) = (Vec::new(), egress.allow_ports.clone());
+        let (ports, allowed) = (egress.ports.clone(), egress.allow_ports.clone());
         let policy =
             EgressPolicy::new(ports, allowed, self.own.clone()).only_to(egress.hosts.clone());
         let descriptors = Arc::clone(&self.descriptors);

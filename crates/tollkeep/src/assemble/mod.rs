@@ -1,8 +1,11 @@
 //! Putting the parts together: settings in, a running gateway out, and its orderly end.
 
 mod acme;
+mod anchors;
 mod anomaly;
 mod audit;
+mod audit_disk;
+mod audit_keys;
 mod auth_dir;
 mod budgets;
 mod certificates;
@@ -20,6 +23,7 @@ mod jwks;
 mod keks;
 mod key_service;
 mod ledger;
+mod loader;
 mod memory;
 mod ordered;
 mod overrides;
@@ -41,12 +45,13 @@ mod watch;
 pub(crate) use audit::{log_level, redactor};
 pub(crate) use examine::{Inside, examine};
 pub(crate) use file_modes::Offender;
+pub(crate) use loader::Loader;
 pub(crate) use ordered::Wanted;
-pub(crate) use reload::Loader;
 pub(crate) use tls::{Checked, InUse, Listeners};
 
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
+use anchors::Anchors;
 use anyhow::Context;
 use certificates::Keeper;
 use reload::Reloader;
@@ -161,7 +166,8 @@ fn start_by(
     let base = Base::new(Arc::new(settings), clock, entropy);
     let store = control.block_on(open_store(&base))?;
     let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
-    let audit = audit::open(&base, &vault)?;
+    let anchors = Anchors::new();
+    let audit = audit::open(&base, &vault, &store, &anchors)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
     let health = health(&base, workers, audit.as_deref());
@@ -200,8 +206,12 @@ fn start_by(
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
+    if let (Some(audit), Some(file)) = (&audit, &base.settings.audit.file) {
+        control.spawn(audit_disk::watch(file.clone(), audit.health()));
+    }
     keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, files);
+    anchors.start(&control, &store, &live.reloader);
     Ok(Running {
         base,
         control,
@@ -449,18 +459,17 @@ impl Running {
             }
         });
         self.control.block_on(self.live.budgeting.drain());
-        let closed = self.control.block_on(self.store.close());
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));
         }
-        if let Some(audit) = &self.audit {
+        let audited = self.audit.as_ref().map_or(Ok(()), |audit| {
             let event = Event::new(Action::SystemStop, Actor::System, Outcome::Success)
                 .at(self.base.clock.wall());
-            audit
-                .enqueue(&event)
-                .and_then(|()| audit.stop())
-                .context("the audit log was not closed in order")?;
-        }
+            audit.enqueue(&event).and_then(|()| audit.stop())
+        });
+        // After the log, which keeps records in it.
+        let closed = self.control.block_on(self.store.close());
+        audited.context("the audit log was not closed in order")?;
         self.control.shutdown_timeout(Duration::from_secs(1));
         closed.context("the store was not closed in order")
     }

@@ -9,14 +9,15 @@ use super::audit::log_level;
 use super::control::Sandbox;
 use super::data::Plane;
 use super::egress::Door;
+use super::loader::Loader;
 use super::plan::Planned;
 use super::sources::Sources;
 use super::tls::{self, Checked, InUse, Listeners};
-use super::watch::{Files, Watch};
+use super::watch::Files;
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tollkeep_admin::{Reloaded, SettingsState};
+use tollkeep_admin::{Reloaded, SettingsState, ShownSettings};
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_config::{ConfigError, ConfigErrors, Loaded, Place, Settings};
 use tollkeep_ledger::price::Book;
@@ -24,65 +25,6 @@ use tollkeep_observe::logs;
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_store::NewBudget;
 use tollkeep_types::Clock;
-
-/// Loads the settings that the gateway was started with once more.
-pub(crate) struct Loader {
-    load: Box<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>,
-    /// The files that the settings in force came from, as they were.
-    read: Mutex<Files>,
-    /// Sees writers from the moment of the first reading on.
-    watch: Mutex<Watch>,
-}
-
-impl Loader {
-    /// After these were loaded, by the same means.
-    pub(crate) fn new(
-        loaded: &Loaded,
-        load: impl Fn() -> Result<Loaded, ConfigErrors> + Send + Sync + 'static,
-    ) -> Self {
-        let read = Files::look_at(loaded.files.clone());
-        Self {
-            load: Box::new(load),
-            watch: Mutex::new(Watch::begin(&read)),
-            read: Mutex::new(read),
-        }
-    }
-
-    fn load(&self) -> Result<Loaded, ConfigErrors> {
-        self.check_written()?;
-        // Looked at before they are read: what changes meanwhile has changed since.
-        let before = self.read().look_again();
-        let loaded = (self.load)();
-        let read = match &loaded {
-            Ok(loaded) => before.exchanged_for(loaded.files.clone()),
-            Err(_) => before,
-        };
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = read;
-        loaded
-    }
-
-    /// As [`Self::load`]; the files count as unread.
-    fn try_load(&self) -> Result<Loaded, ConfigErrors> {
-        self.check_written()?;
-        (self.load)()
-    }
-
-    fn check_written(&self) -> Result<(), ConfigErrors> {
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        match watch.written(&self.read()) {
-            Some(name) => {
-                let problem = format!("`{name}` is being written: try again when that is done");
-                Err(ConfigErrors(vec![fault("", &problem)]))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn read(&self) -> Files {
-        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.clone()
-    }
-}
 
 /// What asked for a reload, where it was no operator.
 #[derive(Clone, Copy, Debug)]
@@ -153,9 +95,20 @@ impl Reloader {
         }
     }
 
+    /// The metrics of the process.
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// The settings in force.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// Those in force, as they may be shown.
+    pub(crate) fn shown(&self) -> Arc<ShownSettings> {
+        let again = self.sources.again.as_ref();
+        again.map(Loader::shown).unwrap_or_default()
     }
 
     /// Which settings these are.
@@ -169,10 +122,7 @@ impl Reloader {
         let Some(again) = &self.sources.again else {
             return;
         };
-        let mut watch = again.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = self.settings.load().reload.watch && watch.has_changed(&again.read());
-        drop(watch);
-        if changed {
+        if self.settings.load().reload.watch && again.has_changed() {
             self.reload_by(Cause::File);
         }
     }
@@ -326,6 +276,15 @@ impl Reloader {
         }
     }
 
+    /// Opens the audit file by its name again.
+    pub(crate) async fn reopen_audit(&self) {
+        if let Some(audit) = &self.audit
+            && let Err(error) = audit.reopen().await
+        {
+            tracing::error!("The audit file was not opened again: {error}");
+        }
+    }
+
     /// The way out, for who orders certificates.
     pub(crate) fn door(&self) -> Option<Door> {
         self.plane.planner.last_door()
@@ -443,6 +402,9 @@ impl Reloader {
         self.plane
             .shared
             .take_plan(self.plane.planner.take(planned));
+        if let Some(again) = &self.sources.again {
+            again.show(&loaded);
+        }
         self.settings.store(Arc::new(loaded.settings));
         self.plane
             .connections_max

@@ -1,6 +1,7 @@
 //! The running gateway as the management API sees it.
 
 use super::Base;
+use super::audit_keys::AuditKeys;
 use super::auth_dir::AuthDir;
 use super::credentials::{self, Credentials};
 use super::ledger::Budgeting;
@@ -12,9 +13,9 @@ use super::vault::{Chooser, Vault};
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_admin::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
-    CredentialTesting, CredentialView, Explained, Jobs, KekChoice, KnownKek, ProviderAsk, Reloaded,
-    Runtime, SettingsState,
+    Asking, AuditKeeper, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf,
+    CooledCredential, CredentialTesting, CredentialView, Explained, Jobs, KekChoice, KnownKek,
+    ProviderAsk, Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
 };
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::Anomaly;
@@ -43,6 +44,8 @@ pub(crate) struct Live {
     pub(crate) auth_dir: AuthDir,
     /// The key-encryption keys.
     chooser: Arc<Chooser>,
+    /// The keys that sign the audit log.
+    audit_keys: AuditKeys,
     /// Long work that operators begin.
     pub(crate) jobs: Arc<Jobs>,
 }
@@ -59,9 +62,15 @@ impl Live {
             reloader: Arc::new(reloader),
             shared: Arc::clone(shared),
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
-            budgeting: Budgeting::start(base, store, &shared.holds, audit),
+            budgeting: Budgeting::start(
+                base,
+                store,
+                &shared.holds,
+                (audit, &shared.metrics.ledger()),
+            ),
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
+            audit_keys: AuditKeys::new(base, store, &vault.chooser, vault.audit_signer.clone()),
             chooser: Arc::clone(&vault.chooser),
             jobs: Arc::default(),
         }
@@ -85,6 +94,10 @@ impl Live {
 impl Runtime for Live {
     fn settings(&self) -> Arc<Settings> {
         self.reloader.settings()
+    }
+
+    fn shown_settings(&self) -> Arc<ShownSettings> {
+        self.reloader.shown()
     }
 
     fn settings_state(&self) -> SettingsState {
@@ -162,6 +175,15 @@ impl Runtime for Live {
         provider::ask(self.reloader.door(), ask)
     }
 
+    fn vet(&self, asked: UrlToStore) -> Vetting {
+        let door = self.reloader.door();
+        let refused = self.reloader.metrics();
+        Box::pin(async move {
+            let vetted = provider::vet(door, asked).await;
+            vetted.inspect_err(|reason| refused.egress_refused(reason.label()))
+        })
+    }
+
     fn explain(&self, method: &str, target: &str, model: Option<&str>) -> Explained {
         let told = self.shared.plan.load().explain(method, target, model);
         Explained {
@@ -196,6 +218,10 @@ impl Runtime for Live {
 
     fn keyring(&self) -> Arc<Keyring> {
         self.chooser.keyring()
+    }
+
+    fn audit_keeper(&self) -> &dyn AuditKeeper {
+        &self.audit_keys
     }
 
     fn keks(&self) -> Vec<KnownKek> {

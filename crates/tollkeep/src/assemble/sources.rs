@@ -2,7 +2,7 @@
 
 use super::budgets::BudgetKeeper;
 use super::control::Sandbox;
-use super::reload::Loader;
+use super::loader::Loader;
 
 /// Where settings come from.
 pub(crate) struct Sources {

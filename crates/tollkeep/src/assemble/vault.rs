@@ -1,6 +1,7 @@
 //! The vault: the keys that seal, what is sealed under them, and the secrets of the process itself.
 
 use super::Base;
+use super::audit_keys;
 use super::keks::{self, Found};
 use super::key_service::{self, Missing};
 use crate::exit::{self, Failed};
@@ -10,7 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_admin::{KekRefused, KnownKek, Survey};
-use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
+use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Signer, Value};
+use tollkeep_config::settings::ReceiptsMode;
 use tollkeep_crypto::{Depth, KekState, Keyring, SealContext, TokenHasher, kek_of};
 use tollkeep_store::{SealedRecord, Store};
 use tollkeep_types::Entropy;
@@ -33,8 +35,10 @@ pub(crate) struct Vault {
     pub(crate) hasher: Arc<TokenHasher>,
     /// Makes fingerprints of found secrets.
     pub(crate) fingerprint_key: [u8; 32],
-    /// What the key that signs receipts is made of.
-    pub(crate) receipt_seed: Zeroizing<[u8; 32]>,
+    /// What the key that signs receipts is made of, where receipts are made.
+    pub(crate) receipt_seed: Option<Zeroizing<[u8; 32]>>,
+    /// Signs the audit log.
+    pub(crate) audit_signer: Signer,
     /// The keys; another one may seal from one moment to the next.
     pub(crate) chooser: Arc<Chooser>,
     /// What happened at the start, to be recorded when records can be written.
@@ -86,7 +90,14 @@ pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyh
     }
     let pepper = sealed_key(base, store, &keyring, PEPPER).await?;
     let fingerprint_key = sealed_key(base, store, &keyring, FINGERPRINT_KEY).await?;
-    let receipt_seed = Zeroizing::new(sealed_key(base, store, &keyring, RECEIPT_KEY).await?);
+    // A key that signs nothing is not made.
+    let receipt_seed = if base.settings.ledger.receipts == ReceiptsMode::Off {
+        None
+    } else {
+        let seed = sealed_key(base, store, &keyring, RECEIPT_KEY).await?;
+        Some(Zeroizing::new(seed))
+    };
+    let audit_signer = audit_keys::open(base, store, &keyring).await?;
     let report = Report {
         migrated,
         sealing: keyring.sealing_id().to_owned(),
@@ -105,6 +116,7 @@ pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyh
         hasher: Arc::new(TokenHasher::new(&pepper)),
         fingerprint_key,
         receipt_seed,
+        audit_signer,
         chooser: Arc::new(chooser),
         report,
     })
@@ -296,6 +308,44 @@ async fn sealed_key(
     <[u8; 32]>::try_from(opened.as_slice())
         .ok()
         .with_context(|| format!("{name} is not a key of 32 bytes"))
+}
+
+/// The seed of a key that signs the audit log; the first time, the key is made.
+pub(super) async fn audit_seed(
+    base: &Base,
+    store: &Store,
+    keyring: &Keyring,
+    number: usize,
+) -> anyhow::Result<Zeroizing<[u8; 32]>> {
+    let name = audit_seed_name(number);
+    Ok(Zeroizing::new(
+        sealed_key(base, store, keyring, &name).await?,
+    ))
+}
+
+/// Keeps the seed of a key that signs the audit log.
+pub(super) async fn seal_audit_seed(
+    store: &Store,
+    keyring: &Keyring,
+    entropy: &dyn Entropy,
+    (number, seed): (usize, &[u8; 32]),
+) -> anyhow::Result<()> {
+    let name = audit_seed_name(number);
+    let tenant = store.default_tenant().id.to_string();
+    let context = SealContext {
+        tenant: &tenant,
+        table: "meta",
+        row: &name,
+        field: "value",
+    };
+    let sealed = keyring.seal(seed, &context, entropy)?;
+    let kept = store.set_sealed_once(&name, &sealed).await?;
+    anyhow::ensure!(kept == sealed, "another process exchanges the key too");
+    Ok(())
+}
+
+fn audit_seed_name(number: usize) -> String {
+    format!("audit.signing_key.{number}")
 }
 
 impl Chooser {

@@ -38,6 +38,11 @@ impl Source {
         })
     }
 
+    /// Sets one more key, above all others.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.sets.push(format!("{key}={value}"));
+    }
+
     /// Loads the settings to look at them only, also such as no gateway would start with because
     /// nobody can pay their prices yet.
     ///
@@ -129,6 +134,8 @@ pub(crate) enum Config {
     Example(Example),
     /// Print the reference of all keys
     Reference,
+    /// Print what a running gateway uses, secrets hidden
+    Get(Get),
     /// Have a running gateway take its configuration over anew, all or nothing
     Reload(Reload),
 }
@@ -162,6 +169,16 @@ pub(crate) struct Show {
     json: bool,
     #[command(flatten)]
     source: Source,
+}
+
+/// What of which gateway.
+#[derive(Args, Debug)]
+pub(crate) struct Get {
+    /// Show the defaults too
+    #[arg(long)]
+    defaults: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Which gateway.
@@ -209,8 +226,28 @@ impl Config {
                 print!("{}", tollkeep_config::reference());
                 Ok(())
             }
+            Self::Get(get) => get.run(),
             Self::Reload(reload) => reload.run(),
         }
+    }
+}
+
+impl Get {
+    /// # Errors
+    /// The gateway can't be reached, or refuses.
+    fn run(self) -> anyhow::Result<()> {
+        let behind = if self.defaults { "?defaults=true" } else { "" };
+        let client = Client::new(&self.connection)?;
+        let shown = client.get(&format!("/api/v1/config{behind}"))?;
+        if output::wants_json(self.connection.json) {
+            output::json(&shown);
+            return Ok(());
+        }
+        let path = shown.get("path").and_then(Value::as_str).unwrap_or("none");
+        let at = |name: &str| shown.get(name).cloned().unwrap_or_default();
+        println!("# file: {path}\n# revision: {}", at("revision"));
+        print!("{}", tollkeep_config::yaml(&at("values")));
+        Ok(())
     }
 }
 
@@ -248,7 +285,7 @@ impl Check {
             self.source.config = self.file;
         }
         if let Some(environment) = &self.environment {
-            self.source.sets.push(format!("environment={environment}"));
+            self.source.set("environment", environment);
         }
         let loaded = self.source.load();
         let prices = self.source.prices();

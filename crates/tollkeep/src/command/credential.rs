@@ -1,5 +1,8 @@
 //! `tollkeep credential …`
 
+mod rules;
+
+use self::rules::Rules;
 use super::client::Client;
 use super::noun::All;
 use super::token::{confirm, path_segment};
@@ -7,7 +10,7 @@ use super::{Connection, output, secret_input};
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
@@ -73,29 +76,6 @@ struct SecretFrom {
     /// A file that holds the secret, `-` for standard input; asked for if not given
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-}
-
-/// How a credential is used.
-#[derive(Args, Debug)]
-struct Rules {
-    /// Its name in lists
-    #[arg(long)]
-    label: Option<String>,
-    /// A model it serves, `name` or `name=alias`; again for more; all of its provider if not given
-    #[arg(long = "model", value_name = "NAME[=ALIAS]")]
-    models: Vec<String>,
-    /// A glob of models it does not serve; again for more
-    #[arg(long = "exclude", value_name = "GLOB")]
-    excluded: Vec<String>,
-    /// A field set on calls that go out with it; again for more
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
-    headers: Vec<(String, String)>,
-    /// Higher is used first
-    #[arg(long, allow_hyphen_values = true)]
-    priority: Option<i64>,
-    /// Share among those of one priority; 0 leaves it out
-    #[arg(long)]
-    weight: Option<u64>,
 }
 
 /// A credential to add.
@@ -214,6 +194,10 @@ const MEMBERS: &[(&str, &str)] = &[
     ("not", "/excluded_models"),
     ("priority", "/priority"),
     ("weight", "/weight"),
+    ("base url", "/base_url"),
+    ("proxy", "/egress_proxy"),
+    ("prefix", "/prefix"),
+    ("limits", "/limits"),
     ("left alone", "/cooldowns"),
     ("file", "/file"),
     ("last used", "/last_used_at"),
@@ -421,39 +405,6 @@ impl Update {
         let changed = client.patch(&place(&self.id, ""), &Value::Object(body))?;
         output::one(&changed, self.connection.json, MEMBERS);
         Ok(())
-    }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("want `NAME=VALUE`")?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-impl Rules {
-    fn body(&self) -> Map<String, Value> {
-        let mut body = Map::new();
-        let label = self.label.as_deref();
-        body.extend(label.map(|label| ("label".to_owned(), label.into())));
-        if !self.models.is_empty() {
-            let models = self.models.iter().map(|text| match text.split_once('=') {
-                Some((name, alias)) => json!({ "name": name, "alias": alias }),
-                None => json!({ "name": text }),
-            });
-            body.insert("models".to_owned(), models.collect());
-        }
-        if !self.excluded.is_empty() {
-            body.insert("excluded_models".to_owned(), json!(self.excluded));
-        }
-        if !self.headers.is_empty() {
-            let headers = self
-                .headers
-                .iter()
-                .map(|(name, value)| (name.clone(), value.as_str().into()));
-            body.insert("headers".to_owned(), Value::Object(headers.collect()));
-        }
-        body.extend(self.priority.map(|it| ("priority".to_owned(), it.into())));
-        body.extend(self.weight.map(|it| ("weight".to_owned(), it.into())));
-        body
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tollkeep doctor`: what is wrong with this deployment, and what mends it.
 
 mod budgets;
+mod edge;
 
 use super::client::Client;
 use super::config::Source;
@@ -10,6 +11,7 @@ use crate::exit::{self, Failed};
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use tollkeep_config::settings::{Environment, Level, Settings};
 
 /// Look for what is wrong with this deployment
@@ -17,6 +19,9 @@ use tollkeep_config::settings::{Environment, Level, Settings};
 pub(crate) struct Doctor {
     #[command(flatten)]
     source: Source,
+    /// Look at this data folder, whatever the settings say
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Print JSON, also on a terminal
     #[arg(long)]
     json: bool,
@@ -73,7 +78,10 @@ impl Doctor {
     ///
     /// # Errors
     /// A check found an error.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(mut self) -> anyhow::Result<()> {
+        if let Some(data_dir) = &self.data_dir {
+            self.source.set("data_dir", &data_dir.display().to_string());
+        }
         let mut all = self.findings()?;
         all.retain(|found| self.only.is_empty() || self.only.contains(&found.number));
         all.retain(|found| found.severity >= self.min_severity);
@@ -116,6 +124,7 @@ impl Doctor {
         all.push(audit(settings));
         all.push(disk(settings));
         all.push(open_files());
+        all.extend(edge::edge(settings));
         all.push(budgets::budgets(settings));
         all.extend(inside(loaded.settings)?);
         all.sort_by_key(|found| (found.number, std::cmp::Reverse(found.severity)));

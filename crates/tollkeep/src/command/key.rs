@@ -40,7 +40,7 @@ pub(super) enum Role {
 
 /// What a key may do, and from where.
 #[derive(Args, Debug)]
-struct Settings {
+pub(super) struct Settings {
     /// Narrow it to an operation, as `token:create`, `token:*` or `*:list`; may be given again
     #[arg(long = "scope", value_name = "NOUN:VERB")]
     scopes: Vec<String>,
@@ -128,7 +128,7 @@ pub(crate) struct Generate {
     prefix: Option<String>,
 }
 
-const NOUN: Noun = Noun {
+pub(super) const NOUN: Noun = Noun {
     path: "/api/v1/keys",
     columns: &[
         ("ID", "/id"),
@@ -145,6 +145,7 @@ const NOUN: Noun = Noun {
         ("name", "/name"),
         ("role", "/role"),
         ("tenant", "/tenant_id"),
+        ("own of", "/operator_id"),
         ("scopes", "/scopes"),
         ("addresses", "/allowed_ips"),
         ("status", "/status"),
@@ -201,7 +202,7 @@ impl Role {
 }
 
 impl Settings {
-    fn add_to(self, body: &mut Map<String, Value>) {
+    pub(super) fn add_to(self, body: &mut Map<String, Value>) {
         for (name, list) in [("scopes", self.scopes), ("allowed_ips", self.ips)] {
             if !list.is_empty() {
                 body.insert(name.to_owned(), list.into());

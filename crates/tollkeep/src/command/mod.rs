@@ -2,6 +2,10 @@
 
 mod account;
 mod audit;
+mod audit_events;
+mod audit_export;
+mod audit_prune;
+mod audit_verify;
 mod breaker;
 mod budget;
 mod cache;
@@ -20,6 +24,7 @@ mod job;
 mod key;
 mod ledger;
 mod lockout;
+mod log;
 mod logs;
 mod maintenance;
 mod man;
@@ -29,6 +34,7 @@ mod noun;
 mod operator;
 mod origin;
 mod output;
+mod own_key;
 mod payment;
 mod price;
 mod profile;
@@ -105,6 +111,9 @@ enum Command {
     /// Management keys, and new keys of any kind
     #[command(subcommand, alias = "keys")]
     Key(key::Key),
+    /// Keys of your own, where you are signed in as an operator
+    #[command(subcommand, alias = "own-keys")]
+    OwnKey(own_key::OwnKey),
     /// People who operate, with names and passwords
     #[command(subcommand, alias = "operators")]
     Operator(operator::Operator),
@@ -165,6 +174,9 @@ enum Command {
     /// Addresses that failed to authenticate too often
     #[command(subcommand, alias = "lockouts")]
     Lockout(lockout::Lockout),
+    /// How much the process log tells
+    #[command(subcommand)]
+    Log(log::Log),
     /// Tell callers to come back later
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
@@ -237,6 +249,7 @@ impl Cli {
             Command::Credential(credential) => credential.run(),
             Command::Tenant(tenant) => tenant.run(),
             Command::Key(key) => key.run(),
+            Command::OwnKey(key) => key.run(),
             Command::Operator(operator) => operator.run(),
             Command::ConsoleSession(session) => session.run(),
             Command::Origin(origin) => origin.run(),
@@ -257,6 +270,7 @@ impl Cli {
             Command::Ledger(ledger) => ledger.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
+            Command::Log(log) => log.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
             Command::Vault(vault) => vault.run(),
             Command::Job(job) => job.run(),

@@ -37,6 +37,8 @@ pub(crate) struct Create {
     #[arg(long)]
     tenant: Option<String>,
     #[command(flatten)]
+    allowed: Allowed,
+    #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
     policy: Policy,
@@ -44,6 +46,25 @@ pub(crate) struct Create {
     metadata: Metadata,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// The credentials that a project may use.
+#[derive(Args, Debug)]
+pub(crate) struct Allowed {
+    /// A credential that its calls go out with, `crd_…` or `provider/name`; again for more. `all`:
+    /// all that it could use
+    #[arg(long = "credential", value_name = "ID|all")]
+    credentials: Vec<String>,
+}
+
+impl Allowed {
+    fn body(&self) -> Option<Value> {
+        match &*self.credentials {
+            [] => None,
+            [all] if all == "all" => Some(Value::Null),
+            listed => Some(listed.into()),
+        }
+    }
 }
 
 /// A project to change; what is not given stays.
@@ -60,6 +81,8 @@ pub(crate) struct Update {
     /// Its short name in commands
     #[arg(long)]
     slug: Option<String>,
+    #[command(flatten)]
+    allowed: Allowed,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
@@ -110,6 +133,7 @@ const NOUN: Noun = Noun {
         ("name", "/name"),
         ("active", "/is_active"),
         ("created", "/created_at"),
+        ("credentials", "/allowed_credentials"),
         ("limits", "/limits"),
         ("policy", "/policy"),
         ("metadata", "/metadata"),
@@ -128,6 +152,7 @@ impl Project {
                     ("name", Some(create.name.into())),
                     ("slug", create.slug.map(Value::from)),
                     ("tenant", create.tenant.map(Value::from)),
+                    ("allowed_credentials", create.allowed.body()),
                     ("limits", create.limits.body()),
                     ("policy", create.policy.body()?),
                     ("metadata", create.metadata.body()?),
@@ -140,6 +165,7 @@ impl Project {
                     ("name", update.name.map(Value::from)),
                     ("slug", update.slug.map(Value::from)),
                     ("is_active", update.is_active.map(Value::from)),
+                    ("allowed_credentials", update.allowed.body()),
                     ("limits", update.limits.body()),
                     ("policy", update.policy.body()?),
                     ("metadata", update.metadata.body()?),

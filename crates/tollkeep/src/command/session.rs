@@ -1,5 +1,7 @@
 //! `tollkeep console-session …`
 
+mod browser;
+
 use super::client::Client;
 use super::connection::Connection;
 use super::token::path_segment;
@@ -22,6 +24,9 @@ pub(crate) struct Login {
     /// key
     #[arg(long, value_name = "NAME")]
     operator: Option<String>,
+    /// Sign in at the identity provider, with a browser of this machine
+    #[arg(long, conflicts_with_all = ["operator", "password", "password_file", "code"])]
+    browser: bool,
     #[command(flatten)]
     proof: Proof,
 }
@@ -166,11 +171,23 @@ impl Login {
     fn run(self) -> anyhow::Result<()> {
         let connection = &self.proof.connection;
         let path = file(connection)?;
-        let mut body = self.proof.body(self.operator.is_some())?;
-        if let (Some(operator), Some(members)) = (&self.operator, body.as_object_mut()) {
-            members.insert("operator".to_owned(), operator.as_str().into());
-        }
-        let (session, cookie) = Client::unsigned(connection)?.sign_in(PATH, &body)?;
+        let client = Client::unsigned(connection)?;
+        let body = if self.browser {
+            let waiting = browser::Waiting::begin()?;
+            let place = connection.url.as_deref().unwrap_or_default();
+            let link = format!("{}{}", place.trim_end_matches('/'), waiting.link());
+            eprintln!(
+                "Open this with a browser of this machine, within ten minutes:\n\n  {link}\n"
+            );
+            waiting.end()?
+        } else {
+            let mut body = self.proof.body(self.operator.is_some())?;
+            if let (Some(operator), Some(members)) = (&self.operator, body.as_object_mut()) {
+                members.insert("operator".to_owned(), operator.as_str().into());
+            }
+            body
+        };
+        let (session, cookie) = client.sign_in(PATH, &body)?;
         let csrf = session.get("csrf").and_then(Value::as_str);
         let kept = Kept {
             cookie: cookie.context("the answer sets no cookie")?,

@@ -2,6 +2,7 @@
 
 use crate::callers::models;
 use crate::openapi::document;
+use crate::operators::ask;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Output;
@@ -72,10 +73,14 @@ const ROWS: &[Row] = &[
     ("ledger check", "entries followed: 0", NONE),
     ("ip deny 192.0.2.1", "192.0.2.1", NONE),
     ("ip list", "192.0.2.1", NONE),
+    ("ip allow 192.0.2.1", "192.0.2.1", NONE),
+    ("ip remove 192.0.2.1", "", Some(4)),
     ("lockout list", "none", NONE),
+    ("lockout clear LOCKED", "", Some(4)),
     ("maintenance status", "no", NONE),
     ("maintenance on --message later", "later", NONE),
     ("maintenance off", "", NONE),
+    ("config get", "providers:", NONE),
     ("config reload", "generation", NONE),
     ("tls reload", "", NONE),
     ("vault status", "kek-1", NONE),
@@ -114,6 +119,11 @@ fn filled(gateway: &Gateway, command: &str, number: usize) -> String {
             filled = filled.replace(word, &id(&format!("{make} made-{number}")));
         }
     }
+    if filled.split_whitespace().any(|part| part == "LOCKED") {
+        let failed = ask(gateway, "mgt-of-nobody", "GET /api/v1/whoami", None);
+        assert_eq!(failed.status, 401);
+        filled = filled.replace("LOCKED", "127.0.0.1");
+    }
     if filled.split_whitespace().any(|part| part == "JOB") {
         let begun = made(gateway, "vault rekey --no-wait");
         let job = begun["job"].as_str().unwrap();
@@ -142,6 +152,7 @@ fn missing(command: &str) -> String {
         "KEY" => "mky_00000000000070008000000000000000",
         "OPERATOR" => "opr_00000000000070008000000000000000",
         "SERVICE" => "svc_00000000000070008000000000000000",
+        "LOCKED" => "192.0.2.200",
         "JOB" => "job_00000000000070008000000000000000",
         other => other,
     });

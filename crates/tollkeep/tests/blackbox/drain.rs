@@ -53,15 +53,15 @@ fn read_to_end(client: &mut Client) -> String {
     text
 }
 
-/// The audit log ends with the stop and its own closing, in that order.
+/// The audit log ends with the stop, its own closing and a signature, in that order.
 fn assert_closed_in_order(events: &[serde_json::Value]) {
     let actions: Vec<_> = events
         .iter()
         .rev()
-        .take(2)
+        .take(3)
         .map(|event| event["action"].as_str().unwrap())
         .collect();
-    assert_eq!(actions, ["audit.close", "system.stop"]);
+    assert_eq!(actions, ["audit.checkpoint", "audit.close", "system.stop"]);
 }
 
 // EDGE-56

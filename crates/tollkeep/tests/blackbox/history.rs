@@ -255,12 +255,12 @@ fn the_command_lists_events_and_tells_a_file_that_was_edited() {
     fs::write(&copy, text.replacen("project.create", "project.delete", 1)).unwrap();
     let (done, edited) = run(&["audit", "verify", copy.to_str().unwrap()]);
     assert_eq!((done, &edited["valid"]), (Some(8), &json!(false)));
-    let fault = &edited["files"][0]["faults"][0];
+    let fault = &edited["faults"][0];
     assert_eq!(fault["problem"], "was edited", "{edited}");
     let mut torn = OpenOptions::new().append(true).open(&copy).unwrap();
     torn.write_all(b"{\"timestamp\":").unwrap();
     let (_, torn) = run(&["audit", "verify", copy.to_str().unwrap()]);
-    assert_eq!(torn["files"][0]["faults"][1]["problem"], "is torn off");
+    assert_eq!(torn["faults"][1]["problem"], "is torn off");
     assert_eq!(run(&["audit", "verify", "/nowhere/audit.log"]).0, Some(3));
 }
 

@@ -24,6 +24,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "a_provider_whose_quota_is_used_up_is_left_alone",
     ),
     (
+        &["egress.ports"],
+        include_str!("credential_places.rs"),
+        "a_url_is_judged_by_the_door_before_it_is_stored",
+    ),
+    (
         &["providers.<name>.self_hosted"],
         include_str!("prices.rs"),
         "tables_and_rules_for_unknown_models_are_taken_over_while_it_runs",

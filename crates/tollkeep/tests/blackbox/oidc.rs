@@ -9,7 +9,7 @@ use tollkeep_testkit::{
     SentBack, SigningAlgorithm, eventually,
 };
 
-fn behind(provider: &IdentityProvider, more: &str) -> Builder {
+pub(crate) fn behind(provider: &IdentityProvider, more: &str) -> Builder {
     let url = provider.url();
     let config = format!(
         "management:\n  oidc:\n    issuer: \"{url}\"\n    client_id: {OIDC_CLIENT_ID}\n    \
@@ -22,9 +22,9 @@ fn behind(provider: &IdentityProvider, more: &str) -> Builder {
 }
 
 /// A browser that was sent to the provider: where, and with which cookie of ours.
-struct Sent {
-    link: String,
-    cookie: String,
+pub(crate) struct Sent {
+    pub(crate) link: String,
+    pub(crate) cookie: String,
 }
 
 fn set_cookie<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
@@ -32,7 +32,7 @@ fn set_cookie<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     lines.find(|line| line.starts_with(name))
 }
 
-fn begin(gateway: &Gateway, query: &str) -> Sent {
+pub(crate) fn begin(gateway: &Gateway, query: &str) -> Sent {
     let start = format!("GET /api/v1/session/oidc{query}");
     let answer = send(gateway, &start, "sec-fetch-site: cross-site\r\n", None);
     assert_eq!(answer.status, 303, "{}", answer.text());
@@ -45,7 +45,7 @@ fn begin(gateway: &Gateway, query: &str) -> Sent {
     }
 }
 
-fn end(gateway: &Gateway, cookie: &str, back: &SentBack) -> Answer {
+pub(crate) fn end(gateway: &Gateway, cookie: &str, back: &SentBack) -> Answer {
     let (code, state) = (&back.code, &back.state);
     end_with(gateway, cookie, &format!("code={code}&state={state}"))
 }
@@ -56,7 +56,7 @@ fn end_with(gateway: &Gateway, cookie: &str, query: &str) -> Answer {
     send(gateway, &start, &lines, None)
 }
 
-fn signed(issuer: &Issuer, claims: &Value) -> String {
+pub(crate) fn signed(issuer: &Issuer, claims: &Value) -> String {
     issuer.token("ed", claims)
 }
 

@@ -86,6 +86,12 @@ pub(crate) const ROWS: &[Row] = &[
     ("key_update", "key", r#"{"name":"renamed"}"#, "OAT"),
     ("key_rotate", "key", "{}", "OAT"),
     ("key_revoke", "key", "{}", "OAT"),
+    ("own_key_list", "", "", "OAPVT"),
+    ("own_key_create", "", r#"{"name":"made"}"#, "OAPVT"),
+    ("own_key_revoke", "key", "{}", "OAPVT"),
+    ("config_get", "", "", "OAPV"),
+    ("management_config", "", "", "OAPV"),
+    ("management_config_file", "", "", "OAPV"),
     ("operator_list", "", "", "OAPVT"),
     (
         "operator_create",
@@ -187,6 +193,19 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     ("audit_list", "", "", "OAPVT"),
     ("audit_get", "event", "", "OAPVT"),
+    ("audit_stats", "", "", "OAPVT"),
+    ("audit_prune", "", r#"{"before":"90d"}"#, "O"),
+    ("audit_keys", "", "", "OAPV"),
+    ("audit_key_rotate", "", "{}", "O"),
+    ("audit_checkpoints", "", "", "OAPV"),
+    ("audit_verify", "", "{}", "OAP"),
+    (
+        "audit_export",
+        "",
+        r#"{"start_time":"2026-01-01T00:00:00Z","end_time":"2026-01-02T00:00:00Z"}"#,
+        "OAPV",
+    ),
+    ("audit_reopen", "", "{}", "OAP"),
     ("manage_audit_list", "", "", "OAPVT"),
     ("manage_audit_get", "event", "", "OAPVT"),
     (
@@ -265,6 +284,8 @@ pub(crate) const ROWS: &[Row] = &[
     ("job_get", "job", "", "OAPV"),
     ("job_cancel", "job", "", "O"),
     ("maintenance_get", "", "", "OAPVT"),
+    ("log_level_get", "", "", "OAPV"),
+    ("log_level_put", "", r#"{"level":"info"}"#, "OAP"),
     ("maintenance_put", "", r#"{"enabled":false}"#, "OAP"),
 ];
 

@@ -83,7 +83,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["admin"]),
     ("clap", &["tollkeep"]),
     ("comfy-table", &["tollkeep"]),
-    ("flate2", &["gateway", "tollkeep"]),
+    ("flate2", &["audit", "gateway", "tollkeep"]),
     ("h2", &["testkit", "tollkeep"]),
     ("hickory-resolver", &["net"]),
     ("httparse", &["http1"]),
@@ -99,7 +99,7 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("redis", &["net"]),
     ("rustls", &["net", "testkit"]),
     ("rustls-platform-verifier", &["net"]),
-    ("ruzstd", &["gateway", "tollkeep"]),
+    ("ruzstd", &["audit", "gateway", "tollkeep"]),
     ("schemars", &["config"]),
     // It checks what others signed, and holds no secret.
     ("secp256k1", &["payments"]),

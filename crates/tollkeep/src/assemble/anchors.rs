@@ -1,0 +1,165 @@
+//! Checkpoints of the audit log, kept elsewhere: in the store, in a file, with whoever is told of
+//! them. Nothing waits for it; what could not be kept is told, and the next checkpoint says more.
+
+use super::egress::Door;
+use super::reload::Reloader;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tollkeep_audit::{Anchor, Told};
+use tollkeep_config::settings::{self, AnchorHook};
+use tollkeep_net::dial::{Endpoint, PoolSettings};
+use tollkeep_net::fetch::{self, Bounds};
+use tollkeep_policy::egress::Exceptions;
+use tollkeep_store::Store;
+
+/// Checkpoints that may wait; the oldest are worth least.
+const WAITING_MAX: usize = 64;
+
+/// Nobody reads what it answers.
+const BOUNDS: Bounds = Bounds {
+    bytes_max: 64 * 1024,
+    patience: Duration::from_secs(10),
+};
+
+/// How often an answer other than 200 is tried again, and how long it waits before.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How often it is looked where the ledger stands.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Where checkpoints come out, and what they say of the ledger.
+pub(crate) struct Anchors {
+    sender: Sender<Anchor>,
+    come: Receiver<Anchor>,
+    /// The head of the ledger's entries, as the next checkpoint says it.
+    pub(crate) ledger_head: Arc<Mutex<Option<String>>>,
+}
+
+impl Anchors {
+    /// Nothing has come yet.
+    pub(crate) fn new() -> Self {
+        let (sender, come) = channel(WAITING_MAX);
+        Self {
+            sender,
+            come,
+            ledger_head: Arc::default(),
+        }
+    }
+
+    /// What is told of checkpoints.
+    pub(crate) fn told(&self) -> Told {
+        let sender = self.sender.clone();
+        Arc::new(move |anchor| hand_over(&sender, anchor))
+    }
+
+    /// Keeps checkpoints as the settings want, and looks where the ledger stands.
+    pub(crate) fn start(self, control: &Runtime, store: &Store, reloader: &Arc<Reloader>) {
+        control.spawn(follow_ledger(store.clone(), self.ledger_head));
+        control.spawn(keep(self.come, store.clone(), Arc::clone(reloader)));
+    }
+}
+
+/// Keeps the head of the ledger's entries as it is, more or less.
+async fn follow_ledger(store: Store, head: Arc<Mutex<Option<String>>>) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match store.ledger_head().await {
+            Ok(found) => *head.lock().unwrap_or_else(PoisonError::into_inner) = found,
+            Err(error) => tracing::debug!("The end of the ledger can't be read: {error}"),
+        }
+    }
+}
+
+fn hand_over(sender: &Sender<Anchor>, anchor: Anchor) {
+    if sender.try_send(anchor).is_err() {
+        tracing::warn!("A checkpoint of the audit log is not kept elsewhere: too many wait");
+    }
+}
+
+/// Keeps each as the settings want.
+async fn keep(mut come: Receiver<Anchor>, store: Store, reloader: Arc<Reloader>) {
+    while let Some(anchor) = come.recv().await {
+        let Ok(line) = String::from_utf8(anchor.line) else {
+            continue;
+        };
+        let stream = anchor.stream.to_string();
+        if let Err(error) = store
+            .keep_audit_checkpoint(&stream, anchor.seq, &line)
+            .await
+        {
+            tracing::warn!("A checkpoint of the audit log is not in the store: {error}");
+        }
+        let settings = reloader.settings();
+        let settings::Anchor { file, webhook } = &settings.audit.anchor;
+        if let Some(path) = file
+            && let Err(error) = append(path, &line)
+        {
+            let path = path.display();
+            tracing::error!("A checkpoint of the audit log is not in `{path}`: {error}");
+        }
+        if let Some(hook) = webhook
+            && let Err(error) = post(reloader.door(), hook, &line).await
+        {
+            tracing::error!("A checkpoint of the audit log was not taken: {error}");
+        }
+    }
+}
+
+/// It is a line a minute: opened each time, so that a volume may come and go.
+fn append(path: &Path, line: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())?;
+    file.sync_data()
+}
+
+async fn post(door: Option<Door>, hook: &AnchorHook, line: &str) -> Result<(), String> {
+    let door = door.ok_or("there is no way out yet")?;
+    let url = hook.url.clone();
+    let endpoint = Endpoint {
+        dialer: door.dialer.clone(),
+        // It is never pooled.
+        id: 0,
+        tls: url.scheme().is_tls().then(|| Arc::clone(&door.tls.of_all)),
+        url,
+        exceptions: Exceptions {
+            allow_private: hook.allow_private.clone(),
+            allow_metadata: false,
+        },
+        pool: PoolSettings {
+            idle_per_host_max: 0,
+            idle: Duration::ZERO,
+            connections_max: 1,
+            by_owner: false,
+        },
+    };
+    let mut fields = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    if let Some(secret) = &hook.authorization {
+        let value = HeaderValue::try_from(secret.expose());
+        fields.push((AUTHORIZATION, value.map_err(|error| error.to_string())?));
+    }
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let body = line.as_bytes().to_vec();
+        match fetch::post(&endpoint, fields.clone(), body, BOUNDS).await {
+            Ok(_) | Err(fetch::FetchError::Status(201..=299)) => return Ok(()),
+            Err(error) if tries >= TRIES => return Err(error.to_string()),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
