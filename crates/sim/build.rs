@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// What the simulator drives; prices and bounds are not of it.
-const COPIED: [&str; 12] = [
-    "amount", "budget", "decide", "hold", "keeper", "lease", "posting", "row", "slice", "step",
-    "window", "write",
+const COPIED: [&str; 13] = [
+    "amount", "budget", "decide", "hold", "judge", "keeper", "lease", "posting", "row", "slice",
+    "step", "window", "write",
 ];
 
 /// A planted fault: in this file, this text stands once, and that comes in its place.

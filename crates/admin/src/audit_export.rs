@@ -94,6 +94,7 @@ async fn run(call: Call) -> Answer {
     state.record(event).await?;
     let permit = EXPORTING.acquire().await.map_err(|_| Problem::internal())?;
     let log = state.settings().audit.file.clone();
+    let log = log.ok_or_else(Problem::audit_not_kept)?;
     let exported = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let mut kept = Kept {

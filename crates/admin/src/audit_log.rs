@@ -246,6 +246,7 @@ async fn look(state: &Arc<State>, trust: Trust, known: Vec<String>) -> Result<Re
     }
     let permit = VERIFYING.acquire().await.map_err(|_| Problem::internal())?;
     let path = state.settings().audit.file.clone();
+    let path = path.ok_or_else(Problem::audit_not_kept)?;
     let looked = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         look_at(&path, trust, &known)

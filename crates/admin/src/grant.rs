@@ -1,10 +1,11 @@
 //! What an operator may give to a management key: nothing beyond its own.
 
+use crate::State;
 use crate::authn::{Operator, Who};
 use crate::problem::Problem;
 use crate::rights;
 use ipnet::IpNet;
-use tollkeep_store::{ManagementKey, Role};
+use tollkeep_store::{LastOwner, ManagementKey, Role};
 use tollkeep_types::WallMillis;
 
 /// The key by which the operator came; the key of the settings and the local socket are not one.
@@ -13,6 +14,16 @@ fn own(operator: &Operator) -> Option<&ManagementKey> {
         Who::Key(key) => Some(key),
         Who::Environment | Who::Person(_) | Who::Local { .. } | Who::Loopback | Who::Nobody(_) => {
             None
+        }
+    }
+}
+
+impl State {
+    /// Whether the last owner that is stored may go: the key of the settings is an owner too.
+    pub(crate) fn last_owner(&self) -> LastOwner {
+        match self.settings().management.key {
+            Some(_) => LastOwner::MayGo,
+            None => LastOwner::Stays,
         }
     }
 }

@@ -409,16 +409,6 @@ pub(crate) async fn find(call: &Call) -> Result<ManagementKey, Problem> {
     Ok(call.state.parts.store.management_key(scope, id).await?)
 }
 
-impl State {
-    /// Whether the last owner that is stored may go: the key of the settings is an owner too.
-    pub(crate) fn last_owner(&self) -> LastOwner {
-        match self.settings().management.key {
-            Some(_) => LastOwner::MayGo,
-            None => LastOwner::Stays,
-        }
-    }
-}
-
 async fn change_key(
     state: &State,
     operator: &Operator,

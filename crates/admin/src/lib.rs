@@ -32,6 +32,7 @@ mod job;
 mod key;
 mod ledger;
 mod lockout;
+mod log_level;
 mod maintenance;
 mod manage;
 mod members;

@@ -14,9 +14,9 @@ use crate::router::Answer;
 use crate::shape::Member;
 use crate::{
     account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
-    ip_list, job, key, ledger, lockout, maintenance, manage, not_offered, openapi, operator,
-    own_key, price, project, route, service_token, session, status, tenant, tls, token, usage,
-    vault,
+    ip_list, job, key, ledger, lockout, log_level, maintenance, manage, not_offered, openapi,
+    operator, own_key, price, project, route, service_token, session, status, tenant, tls, token,
+    usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -149,6 +149,7 @@ static NOUNS: &[&[Operation]] = &[
     lockout::OPERATIONS,
     manage::OPERATIONS,
     maintenance::OPERATIONS,
+    log_level::OPERATIONS,
     vault::OPERATIONS,
     job::OPERATIONS,
     openapi::OPERATIONS,
@@ -322,25 +323,7 @@ impl Operation {
                 bytes_of(Request::from_parts(parts, body)).await?
             }
         };
-        let mut body = Members::read(self.body.unwrap_or_default(), &bytes)?;
-        if let Some(signed) = operator
-            .session
-            .as_ref()
-            .filter(|_| !operator.asked.is_read())
-        {
-            let sent = body.take_csrf();
-            let checked = signed.check_csrf(sent.as_ref().map(Secret::expose));
-            checked.inspect_err(|problem| {
-                state.record_failed_authn(&operator.asked, problem.code())
-            })?;
-        }
-        let body = match self.body {
-            Some(_) => body,
-            None => {
-                body.done()?;
-                Members::read(&[], &[])?
-            }
-        };
+        let body = self.body_of(&state, &operator, &bytes)?;
         let call = Call {
             state,
             operator,
@@ -360,6 +343,31 @@ impl Operation {
                 };
                 let once = Once::new(&call.state, &call.operator, &key, &wanted);
                 once.carry_out(self, call, precondition).await
+            }
+        }
+    }
+
+    /// The members of its body; of a change by a session the page is known to be ours then.
+    fn body_of(
+        &self,
+        state: &State,
+        operator: &Operator,
+        bytes: &[u8],
+    ) -> Result<Members, Problem> {
+        let mut body = Members::read(self.body.unwrap_or_default(), bytes)?;
+        let changing = operator.session.as_ref();
+        if let Some(signed) = changing.filter(|_| !operator.asked.is_read()) {
+            let sent = body.take_csrf();
+            let checked = signed.check_csrf(sent.as_ref().map(Secret::expose));
+            checked.inspect_err(|problem| {
+                state.record_failed_authn(&operator.asked, problem.code());
+            })?;
+        }
+        match self.body {
+            Some(_) => Ok(body),
+            None => {
+                body.done()?;
+                Members::read(&[], &[])
             }
         }
     }

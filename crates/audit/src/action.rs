@@ -162,6 +162,8 @@ words! {
         BudgetReset = "budget.reset",
         BudgetThreshold = "budget.threshold",
         BudgetExhausted = "budget.exhausted",
+        MoneyHold = "money.hold",
+        MoneyLease = "money.lease",
         BudgetOvershoot = "budget.overshoot",
         AccountOpen = "account.open",
         AccountClose = "account.close",
@@ -169,6 +171,8 @@ words! {
         MoneyRelease = "money.release",
         MoneyLeaseLost = "money.lease_lost",
         LedgerOverrun = "ledger.overrun",
+        LedgerUnpriced = "ledger.unpriced",
+        LedgerUsageImplausible = "ledger.usage_implausible",
         MoneyCredit = "money.credit",
         MoneyRefund = "money.refund",
         MoneyAdjust = "money.adjust",
@@ -249,10 +253,14 @@ impl Action {
             self,
             Self::BudgetThreshold
                 | Self::BudgetExhausted
+                | Self::MoneyHold
+                | Self::MoneyLease
                 | Self::MoneySettle
                 | Self::MoneyRelease
                 | Self::MoneyLeaseLost
                 | Self::LedgerOverrun
+                | Self::LedgerUnpriced
+                | Self::LedgerUsageImplausible
                 | Self::BudgetOvershoot
         )
     }

@@ -88,6 +88,7 @@ mod appender;
 mod backwards;
 mod chain;
 mod cliproxy;
+mod database;
 mod details;
 mod encode;
 mod event;
@@ -109,13 +110,15 @@ pub use action::{Action, Actor, Class, Key, Outcome};
 pub use appender::EventSink;
 pub use backwards::Backwards;
 pub use cliproxy::{Chosen, Cliproxy, EventType, UserId};
+pub use database::{DatabaseError, DatabaseStore, Require, Standing};
 pub use event::{ActorId, Event, Value};
 pub use export::{ExportFormat, ExportRange, Exported, ExportedStream, Manifest, export};
 pub use file::log_files;
 pub use health::AuditHealth;
 pub use ip_mask::{IpMask, IpText};
 pub use logger::{
-    AuditError, Batch, Logger, LoggerConfig, Means, OnFailure, Receipt, UserAgentDetail,
+    AuditError, Batch, Logger, LoggerConfig, Means, OnFailure, PrunedRecords, Receipt,
+    UserAgentDetail,
 };
 pub use mask::{Masker, UnknownMask, fingerprint, mask};
 pub use signing::{

@@ -1,14 +1,19 @@
 //! The door to the audit: who hands over an event, and what they are told.
 
 use crate::appender::{Appender, EventSink};
+use crate::database::{self, Database, Standing, patience_of};
 use crate::encode::Shown;
 use crate::file::{AuditFile, Found, Place};
 use crate::queue::{End, Queue, What};
+use crate::signing::{PRUNE, signed};
 use crate::verdict::{Deadlines, NotDurable, Pending, Verdict};
 use crate::writer::{Rotation, Upkeep, Writer};
-use crate::{AuditHealth, Chosen, Cliproxy, Event, IpMask, Signing};
+use crate::{
+    Action, Actor, ActorId, AuditHealth, Chosen, Cliproxy, DatabaseStore, Event, IpMask, Key,
+    Outcome, Require, Signing, Value,
+};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -41,8 +46,12 @@ pub enum UserAgentDetail {
 /// Where and how events are written.
 #[derive(Clone, Debug)]
 pub struct LoggerConfig {
-    /// The file.
+    /// The file; empty for none, where a database keeps the records.
     pub file_path: PathBuf,
+    /// What keeps records beside the file, or instead of it.
+    pub database_store: Option<Arc<dyn DatabaseStore>>,
+    /// Which of the two must have a record.
+    pub require: Require,
     /// Whether a missing directory is made (0700) at start.
     pub create_dir: bool,
     /// Permission bits of a new file; an existing one with more is refused. At most 0640.
@@ -73,6 +82,8 @@ impl Default for LoggerConfig {
     fn default() -> Self {
         Self {
             file_path: PathBuf::from("./data/audit.log"),
+            database_store: None,
+            require: Require::All,
             create_dir: true,
             mode: 0o600,
             ip_mask: IpMask::Off,
@@ -129,6 +140,12 @@ pub enum AuditError {
     /// The settings ask for a file others could write or everybody read.
     #[error("audit.mode {0:04o} is wider than 0640")]
     ModeSetting(u32),
+    /// Neither a file nor a database is there.
+    #[error("the audit log has neither a file nor a database")]
+    Nowhere,
+    /// The database does not say where the log stands.
+    #[error("the database can't tell where the audit log stands: {0}")]
+    Database(String),
     /// Two writers would tear the chain.
     #[error("the audit file `{0}` is in use by another process")]
     InUse(PathBuf),
@@ -167,7 +184,22 @@ pub type Batch = Box<dyn FnOnce(&mut EventSink<'_>) + Send>;
 pub struct Logger {
     queue: Arc<Queue>,
     deadlines: Arc<Deadlines>,
-    deadline: Duration,
+    /// How long the end of the writer is waited for.
+    patience: Duration,
+    signing: Option<Signing>,
+}
+
+/// The beginning of a stream that is about to be deleted in the database.
+#[derive(Clone, Copy, Debug)]
+pub struct PrunedRecords<'p> {
+    /// The stream.
+    pub stream: &'p str,
+    /// The number of the last that goes.
+    pub through: u64,
+    /// The hash of that, in hex.
+    pub head: &'p str,
+    /// How many go.
+    pub records: u64,
 }
 
 impl Logger {
@@ -177,12 +209,16 @@ impl Logger {
     /// # Errors
     /// The directory or file is missing, not writable, too widely readable or in use.
     pub fn new(config: LoggerConfig, means: Means) -> Result<Self, AuditError> {
+        let file = Some(config.file_path).filter(|path| !path.as_os_str().is_empty());
+        if file.is_none() && config.database_store.is_none() {
+            return Err(AuditError::Nowhere);
+        }
         let place = Place {
-            path: config.file_path,
+            path: file.clone().unwrap_or_else(|| PathBuf::from(NO_FILE)),
             mode: config.mode,
         };
         place.prepare(config.create_dir)?;
-        let opened = open_or_wait(&place, &means)?;
+        let mut opened = open_or_wait(&place, &means)?;
         let shown = Shown {
             ip_mask: config.ip_mask,
             user_agent: config.user_agent,
@@ -191,20 +227,41 @@ impl Logger {
         let clock = Arc::clone(&means.clock);
         let written = (config.cliproxy, config.events);
         let appender = Appender::new(shown, written, means.clock, means.entropy);
-        let health = Arc::new(AuditHealth::new(config.deadline, config.on_failure));
+        let (deadline, require) = (config.deadline, config.require);
+        let health = Arc::new(AuditHealth::new(deadline, config.on_failure, require));
         let queue = Arc::new(Queue::new(
             health,
             means.meter,
             Arc::clone(&clock),
             config.queue_events,
         ));
+        let waits = config
+            .database_store
+            .as_ref()
+            .map(|_| patience_of(file.is_some()));
+        let patience = deadline.saturating_mul(2) + waits.unwrap_or_default();
+        let database = match config.database_store {
+            Some(store) => {
+                let standing = stand(&*store, file.as_deref(), opened.as_mut())?;
+                if file.is_some() {
+                    queue.health.set_double();
+                }
+                let last = opened.as_ref().and_then(|(_, found)| found.last);
+                let (by, to) = ((store, require), (&queue, file));
+                Some(Database::start(by, to, (last, standing))?)
+            }
+            None => None,
+        };
+        let signing = config.signing.clone();
         let upkeep = Upkeep::new(config.signing, config.rotation);
         let writer = Writer::new(Arc::clone(&queue), place, opened, (appender, upkeep));
+        let writer = writer.beside(database);
         let deadlines = Deadlines::start(clock, config.deadline).map_err(AuditError::Thread)?;
         let logger = Self {
             queue,
             deadlines,
-            deadline: config.deadline,
+            patience,
+            signing,
         };
         thread::Builder::new()
             .name("audit".to_owned())
@@ -253,6 +310,33 @@ impl Logger {
         pending
     }
 
+    /// Records what is about to be deleted, signed, by whom. Nothing may be deleted before that is
+    /// durable.
+    pub fn log_pruned(
+        &self,
+        pruned: &PrunedRecords<'_>,
+        (actor, id): (Actor, Option<ActorId>),
+    ) -> Pending {
+        let word = |text: &str| Value::OwnedWord(text.into());
+        let mut details = vec![
+            (Key::Stream, word(pruned.stream)),
+            (Key::ThroughSeq, Value::Number(pruned.through)),
+            (Key::Head, word(pruned.head)),
+            (Key::Count, Value::Number(pruned.records)),
+        ];
+        if let Some(signing) = &self.signing {
+            details = signed(&signing.signer.key(), PRUNE, details);
+        }
+        let mut event = Event::new(Action::AuditPrune, actor, Outcome::Success);
+        if let Some(id) = id {
+            event = event.with_actor_id(id);
+        }
+        for (key, value) in details {
+            event = event.with_detail(key, value);
+        }
+        self.log_async(&event)
+    }
+
     /// Opens the file by its name again, once what was handed over before is written: somebody moved
     /// it away. No record is lost and the chain goes on.
     pub fn reopen(&self) -> Pending {
@@ -293,13 +377,13 @@ impl Logger {
     }
 
     /// Writes what is queued and `audit.close`, then ends the writer. Waits at most twice the
-    /// deadline.
+    /// deadline, and some seconds for a database.
     ///
     /// # Errors
     /// Something queued could not be written.
     pub fn stop(&self) -> Result<(), AuditError> {
         self.queue.stop();
-        let end = self.queue.ended(self.deadline.saturating_mul(2));
+        let end = self.queue.ended(self.patience);
         self.deadlines.close();
         match end {
             Some(End::Clean) => Ok(()),
@@ -315,6 +399,28 @@ impl Drop for Logger {
             tracing::error!("The audit log did not end cleanly: {error}");
         }
     }
+}
+
+/// Where records go when they are kept in the database alone.
+const NO_FILE: &str = "/dev/null";
+
+/// Brings the file and the database together.
+fn stand(
+    store: &dyn DatabaseStore,
+    path: Option<&Path>,
+    opened: Option<&mut (AuditFile, Found)>,
+) -> Result<Option<Standing>, AuditError> {
+    let Some((file, found)) = opened else {
+        return Ok(None);
+    };
+    database::reconcile(store, path, found, |lines| {
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let written = file.write(rest)?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        file.sync()
+    })
 }
 
 /// Opens the file; `None` for faults that pass by themselves.

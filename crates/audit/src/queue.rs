@@ -3,6 +3,7 @@
 use crate::verdict::{NotDurable, Verdict};
 use crate::{AuditHealth, Batch, Event};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tollkeep_observe::metrics::AuditMeter;
@@ -48,6 +49,7 @@ pub(crate) struct Queue {
     pub(crate) meter: AuditMeter,
     pub(crate) clock: Arc<dyn Clock>,
     events_max: usize,
+    unconfirmed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -85,7 +87,18 @@ impl Queue {
             meter,
             clock,
             events_max,
+            unconfirmed: AtomicU64::new(0),
         }
+    }
+
+    /// Records are in the file though their callers were told no.
+    pub(crate) fn add_unconfirmed(&self, records: u64) {
+        self.unconfirmed.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// How many were added since this was last asked.
+    pub(crate) fn take_unconfirmed(&self) -> u64 {
+        self.unconfirmed.swap(0, Ordering::Relaxed)
     }
 
     /// Nothing panics while it holds the lock.
@@ -285,8 +298,7 @@ pub(crate) fn as_u64(count: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OnFailure;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use crate::{OnFailure, Require};
     use tollkeep_types::WallMillis;
 
     /// Time that a test sets.
@@ -310,6 +322,7 @@ mod tests {
         let health = Arc::new(AuditHealth::new(
             Duration::from_nanos(250),
             OnFailure::Closed,
+            Require::All,
         ));
         let queue = Queue::new(
             Arc::clone(&health),

@@ -6,6 +6,7 @@ pub use upkeep::Rotation;
 pub(crate) use upkeep::Upkeep;
 
 use crate::appender::{Appender, EventSink};
+use crate::database::Database;
 use crate::file::{AuditFile, Found, Place};
 use crate::queue::{End, Job, Next, Queue, What, as_u64};
 use crate::verdict::{NotDurable, Verdict};
@@ -44,6 +45,7 @@ pub(crate) struct Writer {
     failing_since: Option<MonoNanos>,
     /// Records that are in the file though their callers were told no.
     unconfirmed: u64,
+    database: Option<Database>,
     upkeep: Upkeep,
 }
 
@@ -66,6 +68,7 @@ impl Writer {
             distrusted: false,
             failing_since: None,
             unconfirmed: 0,
+            database: None,
             upkeep,
         };
         if let Some((file, found)) = opened {
@@ -73,6 +76,12 @@ impl Writer {
             writer.introduce(&found);
         }
         writer
+    }
+
+    /// The same, with a database beside the file.
+    pub(crate) fn beside(mut self, database: Option<Database>) -> Self {
+        self.database = database;
+        self
     }
 
     /// Goes on with the chain of the file and says what was found in it.
@@ -209,6 +218,7 @@ impl Writer {
         let written = self.write_out();
         let mark = self.appender.mark();
         let mut receipts: Vec<(&Arc<Verdict>, Receipt)> = Vec::with_capacity(unit.len());
+        let mut lines = None;
         let result = written.and_then(|()| {
             for (event, verdict) in unit.iter().filter(|(_, verdict)| verdict.is_open()) {
                 receipts.push((verdict, self.appender.append(event)));
@@ -216,13 +226,12 @@ impl Writer {
             if receipts.is_empty() {
                 return Ok(());
             }
+            lines = self.appender.bytes().get(mark.len()..).map(<[u8]>::to_vec);
             self.write_out()?;
             self.sync()
         });
         if result.is_ok() {
-            for (verdict, receipt) in receipts {
-                self.unconfirmed += u64::from(!verdict.decide(Ok(receipt)));
-            }
+            self.confirm(&lines.unwrap_or_default(), receipts);
             return result;
         }
         // The callers are told no, so the records must go: their operations do not happen.
@@ -243,10 +252,26 @@ impl Writer {
         result
     }
 
+    /// Records that somebody waits for are in the file: they are told, or the database is asked first.
+    fn confirm(&mut self, lines: &[u8], receipts: Vec<(&Arc<Verdict>, Receipt)>) {
+        match &self.database {
+            Some(database) if database.is_required() => {
+                let own = |(verdict, receipt)| (Arc::clone(verdict), receipt);
+                database.hand_awaited(lines, receipts.into_iter().map(own).collect());
+            }
+            Some(_) | None => {
+                for (verdict, receipt) in receipts {
+                    self.unconfirmed += u64::from(!verdict.decide(Ok(receipt)));
+                }
+            }
+        }
+    }
+
     /// Events of the log about itself: what was lost, and what was not confirmed.
     fn note(&mut self) {
         let lost = self.queue.take_lost();
         self.append_gap(lost);
+        self.unconfirmed += self.queue.take_unconfirmed();
         if self.unconfirmed > 0 {
             self.append_recovered(0);
         }
@@ -308,6 +333,9 @@ impl Writer {
 
     /// Nothing needs to be kept any more.
     fn settled(&mut self) {
+        if let Some(database) = &self.database {
+            database.hand(self.appender.bytes());
+        }
         self.tell_anchors();
         for (class, events) in self.appender.take_counts() {
             if events > 0 {
@@ -439,6 +467,10 @@ impl Writer {
         };
         if let Err(error) = result {
             tracing::error!("The last audit events could not be written: {error}");
+        }
+        let stopped = self.database.as_ref().map(Database::stop);
+        if stopped == Some(false) {
+            tracing::warn!("The last audit events are not in the database yet");
         }
         // Whoever waits for the end may want to open the file.
         self.file = None;

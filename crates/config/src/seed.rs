@@ -106,6 +106,7 @@ const SEEDS: &[Seed] = &[
     seed("AUDIT_ENABLED", &["audit.enabled"]),
     seed("AUDIT_LOG_FILE", &["audit.file"]),
     seed("AUDIT_CREATE_DIR", &["audit.create_dir"]),
+    seed("AUDIT_STORE_IN_DB", &["audit.store_in_db"]),
     seed("DEFAULT_TOKEN_LIFETIME", &["auth.token_default_ttl"]),
     seed(
         "DEFAULT_TOKEN_REQUEST_LIMIT",
@@ -162,7 +163,6 @@ const IGNORED: &[&str] = &[
     "REDIS_ADDR",
     "LOG_MAX_SIZE_MB",
     "LOG_MAX_BACKUPS",
-    "AUDIT_STORE_IN_DB",
     "FILE_EVENT_LOG",
     "LLM_PROXY_EVENT_BUS",
     "ADMIN_UI_ENABLED",
@@ -250,6 +250,11 @@ fn without_key(overlay: &mut Overlay<'_>) {
             "can only be `true`: inactive projects are never served",
         );
     }
+    const MASK: &str = "MASK_API_KEYS";
+    if overlay.env.set(MASK).is_some_and(|value| value != "true") {
+        let warning = format!("{MASK} has no effect: what is secret is always masked");
+        overlay.report.warn(warning);
+    }
     let on = |name: &&str| !matches!(overlay.env.set(name), None | Some("false" | "0"));
     let refused: Vec<_> = REFUSED.iter().copied().filter(on).collect();
     let ignored: Vec<_> = IGNORED.iter().copied().filter(on).collect();
@@ -269,7 +274,12 @@ fn value_of(overlay: &mut Overlay<'_>, seed: &Seed) -> Option<String> {
     if target == Some(Target::Key(Secrecy::Secret)) {
         return overlay.secret(seed.name);
     }
-    overlay.env.set(seed.name).map(str::to_owned)
+    let value = match seed.name {
+        // Empty, it says that no file is wanted.
+        "AUDIT_LOG_FILE" => overlay.env.get(seed.name),
+        name => overlay.env.set(name),
+    };
+    value.map(str::to_owned)
 }
 
 /// What the file says about a key, if it can be known by now.

@@ -125,6 +125,14 @@ const START_ONLY: &[(&str, Same)] = &[
     }),
     ("audit.enabled", |a, b| a.audit.enabled == b.audit.enabled),
     ("audit.file", |a, b| a.audit.file == b.audit.file),
+    ("audit.store_in_db", |a, b| {
+        a.audit.store_in_db == b.audit.store_in_db
+    }),
+    ("audit.retention", |a, b| {
+        a.audit.retention == b.audit.retention
+    }),
+    ("audit.hold", |a, b| a.audit.hold == b.audit.hold),
+    ("audit.require", |a, b| a.audit.require == b.audit.require),
     ("audit.create_dir", |a, b| {
         a.audit.create_dir == b.audit.create_dir
     }),

@@ -16,6 +16,7 @@ mod shard;
 mod sharing;
 mod table;
 mod take;
+mod tokens;
 
 pub use breakers::{Asked, Breakers, Place, ShownBreaker, UpstreamBreakers};
 pub use claim::{Claim, RateRefusal};
@@ -28,3 +29,4 @@ pub use recent::Recent;
 pub use sharing::{Counting, Sharing, probe_wait_ns};
 pub use table::RateTable;
 pub use take::{Given, TAKE_SCRIPT, Taken, Want};
+pub use tokens::TokenDebit;

@@ -44,6 +44,16 @@ impl FoldKey {
         }
     }
 
+    /// What is told of by whose calls of a provider it is.
+    pub(crate) fn call(facts: &Facts, reason: &'static str) -> Self {
+        let token = facts.token.as_ref();
+        Self {
+            reason,
+            route: RouteLabel::NONE,
+            of: token.map_or(FoldOf::All, |token| FoldOf::Project(token.project.id)),
+        }
+    }
+
     /// The key of a limit.
     pub(crate) fn limit(facts: &Facts, class: &'static str, by: CountedBy) -> Self {
         let token = facts.token.as_ref();

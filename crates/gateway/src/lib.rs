@@ -58,6 +58,8 @@ mod stored;
 mod stream_back;
 mod stream_up;
 mod tally;
+mod token_rates;
+mod told_cost;
 mod told_limits;
 mod upstream_body;
 mod upstream_error;

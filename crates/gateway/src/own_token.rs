@@ -80,6 +80,9 @@ pub trait TokenDoor: Send + Sync {
     fn usage(&self, ask: TokenAsk) -> TokenAnswer;
     /// The receipts of one of its line's requests.
     fn receipts(&self, ask: TokenAsk, of: RequestId) -> TokenAnswer;
+    /// The receipt of this attempt at one of its line's requests, as soon as what the call cost is
+    /// kept: the text alone.
+    fn receipt(&self, ask: TokenAsk, attempt: u32) -> TokenAnswer;
     /// Replaces it.
     fn rotate(&self, ask: TokenAsk) -> TokenAnswer;
 }

@@ -17,6 +17,7 @@ use crate::route::{PlainRoute, RouteTable, SurfaceRoutes};
 use crate::set_fields::{names, set_fields};
 use crate::sign::Signer;
 use crate::standing::{CorsLines, security_headers};
+use crate::token_rates::ProviderRates;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -103,6 +104,8 @@ pub(crate) struct LlmPlan {
     pub(crate) default_tenant: TenantId,
     /// How the cost of calls is bounded.
     pub(crate) bounds: BoundOptions,
+    /// Callers are told what calls cost.
+    pub(crate) expose_cost: bool,
     pub(crate) model_labels: ModelLabels,
     /// TLS with whoever has no settings of their own.
     pub(crate) tls: Arc<UpstreamTls>,
@@ -151,6 +154,8 @@ pub(crate) struct ProviderPlan {
     pub(crate) self_hosted: bool,
     pub(crate) forward_headers: Vec<Box<[u8]>>,
     pub(crate) credentials: CredentialPool,
+    /// What passes in a minute; `None` is anything.
+    pub(crate) rates: Option<Box<ProviderRates>>,
     /// By surface: the request line and the fields that every call has.
     heads: Vec<(Surface, Box<[u8]>)>,
 }
@@ -448,6 +453,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         allowed_origins: settings.llm.allowed_origins.clone(),
         default_tenant: parts.default_tenant,
         bounds: BoundOptions::of(&settings.budgets),
+        expose_cost: settings.llm.expose_cost,
         tls: Arc::clone(&parts.tls.of_all),
         has_prefixes: AtomicBool::new(false),
     })

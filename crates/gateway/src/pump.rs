@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use std::time::Duration;
 use tollkeep_http1::{Version, write};
-use tollkeep_llm::usage::HiddenUsage;
+use tollkeep_llm::usage::{HiddenUsage, LastWord};
 use tollkeep_net::{Raced, UpstreamConn};
 
 /// How much of an answer passed, and how much may.
@@ -15,6 +15,8 @@ pub(crate) struct Caps<'c, 'r> {
     pub(crate) of: Of,
     /// What its reader did not ask for is taken out.
     pub(crate) hidden: Option<HiddenUsage>,
+    /// Its end waits until its caller has been told something more.
+    pub(crate) last: Option<Box<LastWord>>,
     pub(crate) chunked: bool,
     pub(crate) sent: u64,
     pub(crate) max: u64,
@@ -59,14 +61,32 @@ pub(crate) fn write_piece(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
     }
 }
 
+fn write_held(last: &mut Option<Box<LastWord>>, out: &mut Vec<u8>, data: &[u8], chunked: bool) {
+    match last {
+        None => write_piece(out, data, chunked),
+        Some(last) => last.feed(data, |passed| write_piece(out, passed, chunked)),
+    }
+}
+
 impl Caps<'_, '_> {
     /// Writes a piece, without what is taken out of it.
     fn write(&mut self, out: &mut Vec<u8>, data: &[u8]) {
-        let chunked = self.chunked;
+        let (chunked, last) = (self.chunked, &mut self.last);
         match &mut self.hidden {
-            None => write_piece(out, data, chunked),
-            Some(hidden) => hidden.feed(data, |kept| write_piece(out, kept, chunked)),
+            None => write_held(last, out, data, chunked),
+            Some(hidden) => hidden.feed(data, |kept| write_held(last, out, kept, chunked)),
         }
+    }
+
+    /// Writes what was taken out by mistake, and gives the end that waits.
+    pub(crate) fn end(&mut self, out: &mut Vec<u8>) -> Vec<u8> {
+        let (chunked, last) = (self.chunked, &mut self.last);
+        if let Some(rest) = self.hidden.as_mut().map(HiddenUsage::end)
+            && !rest.is_empty()
+        {
+            write_held(last, out, &rest, chunked);
+        }
+        last.as_deref_mut().map(LastWord::end).unwrap_or_default()
     }
 }
 

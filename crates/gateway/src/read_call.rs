@@ -284,7 +284,7 @@ impl<'p> Exchange<'p> {
         };
         let rename = (sent != model).then(|| Box::from(sent));
         let stream = view.stream == Some(true);
-        let usage = Asked::of(&view);
+        let usage = Asked::of_call(surface, &view, self.body());
         let (output_cap, wants_usage) = (view.output_cap, view.include_usage);
         let asked = self.worker.name(model);
         let model = if rename.is_some() {
@@ -304,6 +304,8 @@ impl<'p> Exchange<'p> {
             hides_usage: false,
             told: None,
             cost: None,
+            is_settled: false,
+            told_hold: None,
         };
         self.work.facts.llm = Some(facts);
         if let Some(bounds) = bounds {

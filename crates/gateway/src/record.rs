@@ -5,6 +5,7 @@
 
 use crate::holds::CallHold;
 use crate::refusal::{AuthnFailure, CountedBy, Refusal};
+use crate::token_rates::TakenTokens;
 use crate::worker::Worker;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, R
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::money::NanoUsd;
-use tollkeep_types::usage::{Told, UsageReport};
-use tollkeep_types::{ClientCertificate, RequestId, WallMillis};
+use tollkeep_types::usage::{Flag, Told, UnknownUsage, UsageReport};
+use tollkeep_types::{ClientCertificate, HoldId, RequestId, WallMillis};
 
 /// The provider or upstream of a request, as records name it.
 #[derive(Clone)]
@@ -47,6 +48,10 @@ pub(crate) struct LlmFacts {
     pub(crate) told: Option<Told>,
     /// What that cost; `None` where nothing is known of it.
     pub(crate) cost: Option<Result<NanoUsd, CostError>>,
+    /// Both were reckoned before the answer ended, since its caller is told.
+    pub(crate) is_settled: bool,
+    /// Its hold, which ended before its answer, and what was left besides it.
+    pub(crate) told_hold: Option<(HoldId, Option<Box<str>>)>,
 }
 
 /// What is known of a request.
@@ -72,6 +77,8 @@ pub(crate) struct Facts {
     pub(crate) llm: Option<LlmFacts>,
     /// What is taken aside for it.
     pub(crate) hold: Option<Box<CallHold>>,
+    /// What limits of tokens were debited for it.
+    pub(crate) taken: Option<Box<TakenTokens>>,
     /// Attempts that had a hold and are over.
     pub(crate) attempts: u32,
     pub(crate) correlation_id: Option<Box<str>>,
@@ -83,6 +90,15 @@ pub(crate) struct Facts {
     pub(crate) upstream_ns: Option<u64>,
     /// The address in the forwarding fields could not be read.
     pub(crate) header_spoof: bool,
+}
+
+/// Why the cost of a call is not known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum UsageFault {
+    /// Its upstream told counts that can't be.
+    Implausible,
+    /// Something of it has no price.
+    Unpriced,
 }
 
 /// What sort of no it was, for the audit.
@@ -121,6 +137,7 @@ impl Default for Facts {
             asked: None,
             llm: None,
             hold: None,
+            taken: None,
             attempts: 0,
             correlation_id: None,
             user_agent: None,
@@ -174,6 +191,17 @@ impl Facts {
         }
     }
 
+    /// What is wrong with what is known of its cost, for the audit.
+    pub(crate) fn usage_fault(&self) -> Option<UsageFault> {
+        let told = self.llm.as_ref()?.told.as_ref()?;
+        if told.report == UsageReport::Unknown(UnknownUsage::Malformed) {
+            return Some(UsageFault::Implausible);
+        }
+        told.flags
+            .has(Flag::Unpriced)
+            .then_some(UsageFault::Unpriced)
+    }
+
     /// How many audit events this makes at most.
     pub(crate) fn events_max(&self) -> usize {
         if self.is_probe {
@@ -189,7 +217,8 @@ impl Facts {
             | RefusedAs::Denied(_)
             | RefusedAs::Violation(_) => 1,
         });
-        usize::from(self.header_spoof) + refused + usize::from(self.is_call)
+        let odd = usize::from(self.usage_fault().is_some());
+        usize::from(self.header_spoof) + refused + odd + usize::from(self.is_call)
     }
 
     /// Counts the request in the worker's metrics.

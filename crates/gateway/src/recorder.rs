@@ -4,7 +4,7 @@
 //! the audit log's own thread.
 
 use crate::folds::{FoldKey, Folds};
-use crate::record::{Facts, RefusedAs};
+use crate::record::{Facts, RefusedAs, UsageFault};
 use crate::tally::Tally;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -274,9 +274,30 @@ impl Recorder {
             }
             Some(RefusedAs::Other) | None => {}
         }
+        if let Some(fault) = facts.usage_fault() {
+            self.write_usage_fault(facts, fault, sink);
+        }
         if facts.is_call {
             sink.append(&call_event(facts));
         }
+    }
+
+    /// What is wrong with a call's usage: each time if an upstream tells nonsense, and of what has no
+    /// price once a minute.
+    fn write_usage_fault(&self, facts: &Facts, fault: UsageFault, sink: &mut EventSink<'_>) {
+        let (action, reason) = match fault {
+            UsageFault::Implausible => (Action::LedgerUsageImplausible, "malformed"),
+            UsageFault::Unpriced => (Action::LedgerUnpriced, "unpriced"),
+        };
+        let mut event = event(facts, action, Outcome::Error, Some(reason));
+        if fault == UsageFault::Unpriced {
+            let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(count) = folds.tell(FoldKey::call(facts, reason), facts.at.0) else {
+                return;
+            };
+            event.add_detail(Key::Count, Value::Number(count));
+        }
+        sink.append(&event);
     }
 
     fn write_folded(
@@ -343,7 +364,12 @@ fn event<'f>(
 /// Adds what an event of a request tells, in the order of the keys; more if it is the request's
 /// own.
 fn add_details<'f>(event: &mut Event<'f>, facts: &'f Facts, action: Action) {
-    let own = Some(facts).filter(|_| action == Action::ProxyRequest);
+    let own = Some(facts).filter(|_| {
+        matches!(
+            action,
+            Action::ProxyRequest | Action::LedgerUnpriced | Action::LedgerUsageImplausible
+        )
+    });
     event.add_detail(Key::HttpMethod, Value::Word(facts.method));
     if let Some(own) = own {
         let ms = own.duration_ns / 1_000_000;

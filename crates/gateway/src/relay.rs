@@ -47,6 +47,7 @@ impl Exchange<'_> {
         let mut caps = Caps {
             of: Of::Bytes,
             hidden: None,
+            last: None,
             chunked,
             sent: 0,
             max,

@@ -255,6 +255,8 @@ pub fn surface_route(surface: Surface) -> &'static str {
         Surface::Completions => "POST /v1/completions",
         Surface::Responses => "POST /v1/responses",
         Surface::Embeddings => "POST /v1/embeddings",
+        Surface::Images => "POST /v1/images/generations",
+        Surface::Speech => "POST /v1/audio/speech",
         Surface::Messages => "POST /v1/messages",
         Surface::CountTokens => "POST /v1/messages/count_tokens",
         Surface::Models => "GET /v1/models",

@@ -117,6 +117,10 @@ impl<'p> Exchange<'p> {
                     let aside = Aside::of(call, target, &picked);
                     Box::pin(self.take_aside(aside)).await?;
                 }
+                if self.is_rated(provider) {
+                    let aside = Aside::of(call, target, &picked);
+                    self.take_tokens(&aside, provider)?;
+                }
                 let reply = self.write_llm_head(call, (target, provider), picked)?;
                 (target, ReplyFor::Llm(reply))
             }

@@ -6,6 +6,7 @@ use crate::holds::CallHold;
 use crate::lifecycle::Exchange;
 use crate::plan::{Target, TargetKind};
 use crate::record::{Asked, Facts, LlmFacts};
+use crate::token_rates;
 use crate::worker::Worker;
 use tollkeep_ledger::price::{Book, Cost, Provider};
 use tollkeep_ledger::usage::{Estimating, settle};
@@ -29,15 +30,21 @@ impl Worker {
 
     fn settle_one(&self, book: &Book, facts: &mut Facts) {
         if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
-            let began = facts.at.0.saturating_sub(facts.duration_ns / 1_000_000);
-            settle_call(
-                book,
-                (asked, llm),
-                &Sizes::of(facts.bytes_in, began, facts.hold.as_deref()),
-            );
+            if !llm.is_settled {
+                let began = facts.at.0.saturating_sub(facts.duration_ns / 1_000_000);
+                settle_call(
+                    book,
+                    (asked, llm),
+                    &Sizes::of(facts.bytes_in, began, facts.hold.as_deref()),
+                );
+            }
             self.count_settled(asked.label, llm);
         }
+        if facts.taken.is_some() {
+            token_rates::correct(facts, self.shared.clock.mono());
+        }
         if let Some(hold) = facts.hold.take() {
+            self.counters.hold_ended();
             let redactor = self.shared.recorder.redactor();
             self.shared.holds.end(*hold, facts, redactor);
         }
@@ -66,17 +73,40 @@ impl Worker {
 impl Exchange<'_> {
     /// Ends the hold of an attempt that failed, so that the next one has its own.
     pub(crate) fn end_attempt(&mut self) {
+        self.end_hold();
         let facts = &mut self.work.facts;
         facts.attempts = facts.attempts.saturating_add(1);
+    }
+
+    /// Ends the hold of the call before its record is made.
+    pub(crate) fn end_hold(&mut self) {
+        let facts = &mut self.work.facts;
         let Some(hold) = facts.hold.take() else {
             return;
         };
-        if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
+        if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm)
+            && !llm.is_settled
+        {
             let sizes = Sizes::of(facts.bytes_in, facts.at.0, Some(&hold));
             settle_call(&hold.book, (asked, llm), &sizes);
         }
+        self.worker.counters.hold_ended();
         let shared = &self.worker.shared;
         shared.holds.end(*hold, facts, shared.recorder.redactor());
+    }
+
+    /// Reckons what the call cost before its answer ends.
+    pub(crate) fn settle_now(&mut self) {
+        let now = self.worker.shared.clock.mono();
+        let facts = &mut self.work.facts;
+        // Until the exchange ends and says it itself.
+        facts.duration_ns = now.since(self.started);
+        if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
+            let book = self.worker.shared.prices.load();
+            let sizes = Sizes::of(facts.bytes_in, facts.at.0, facts.hold.as_deref());
+            settle_call(&book, (asked, llm), &sizes);
+            llm.is_settled = true;
+        }
     }
 }
 

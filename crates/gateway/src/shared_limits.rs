@@ -121,6 +121,11 @@ impl SharedLimits {
         }
     }
 
+    /// How many replicas share the limits.
+    pub(crate) const fn replicas(&self) -> u64 {
+        self.replicas
+    }
+
     async fn ask(&self, limits: SmallVec<[(Key, Quota); 2]>) -> Option<Answer> {
         let (answer, answered) = oneshot::channel();
         self.asks

@@ -109,7 +109,16 @@ impl Exchange<'_> {
         if status >= 300 {
             return Err(Refusal::UpstreamRedirect.into());
         }
+        let telling = self.telling();
+        let receipt = if telling.is_any() {
+            Box::pin(self.settled_receipt(telling)).await
+        } else {
+            None
+        };
         self.begin_answer(status);
+        if telling.is_any() {
+            self.write_cost(telling, receipt.as_deref());
+        }
         if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
         }
@@ -250,7 +259,11 @@ impl Exchange<'_> {
         (target, llm): (&Target, &LlmReply),
         pass: &mut Option<Pass<'_>>,
     ) -> Result<(), Stop> {
+        let telling = self.telling();
         self.begin_answer(self.work.answer.status);
+        if telling.cost {
+            self.write_hold();
+        }
         self.work.out.extend_from_slice(
             b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
         );
@@ -271,6 +284,7 @@ impl Exchange<'_> {
         let mut caps = Caps {
             of: Of::Events,
             hidden: hides_usage.then(HiddenUsage::default),
+            last: telling.inline.then(Box::default),
             chunked,
             sent: 0,
             max: self.plan.limits.response_stream_bytes_max,
@@ -304,10 +318,9 @@ impl Exchange<'_> {
             facts.model_served = report.model.map(|name| self.worker.name(&name));
         }
         self.work.facts.bytes_out = caps.sent;
-        if let Some(rest) = caps.hidden.as_mut().map(HiddenUsage::end)
-            && !rest.is_empty()
-        {
-            write_piece(&mut self.work.out, &rest, chunked);
+        let last = caps.end(&mut self.work.out);
+        if telling.inline && ended.is_ok() {
+            Box::pin(self.tell_before_end(telling, &last, chunked)).await;
         }
         match ended? {
             Ended::Whole => self.work.facts.outcome = RequestOutcome::Served,

@@ -9,6 +9,7 @@ use tollkeep_counters::Claim;
 use tollkeep_http1::write;
 use tollkeep_llm::Dialect;
 use tollkeep_policy::rate::{Quota, RateClass, write_go_duration};
+use tollkeep_policy::token_rate::TokenQuota;
 use tollkeep_types::{MonoNanos, WallMillis};
 
 const SECOND_MS: u64 = 1_000;
@@ -96,6 +97,36 @@ pub(crate) fn write_own(
             number(out, b"anthropic-ratelimit-requests-remaining: ", left);
             out.extend_from_slice(b"anthropic-ratelimit-requests-reset: ");
             out.extend_from_slice(&reset_at(claim, now, wall).rfc3339_millis());
+            out.extend_from_slice(b"\r\n");
+        }
+        Dialect::Gemini | Dialect::Plain => {}
+    }
+}
+
+/// Writes what is left of the caller's own limit of tokens, as its SDK expects it.
+pub(crate) fn write_tokens(
+    out: &mut Vec<u8>,
+    dialect: Dialect,
+    (quota, tat): (&TokenQuota, u64),
+    (now, wall): (MonoNanos, WallMillis),
+) {
+    let (limit, left) = (quota.tokens(), quota.remaining(tat, now));
+    let reset_ns = quota.reset_ns(tat, now);
+    match dialect {
+        Dialect::Chat | Dialect::Responses => {
+            number(out, b"x-ratelimit-limit-tokens: ", limit);
+            number(out, b"x-ratelimit-remaining-tokens: ", left);
+            out.extend_from_slice(b"x-ratelimit-reset-tokens: ");
+            write_go_duration(out, reset_ns);
+            out.extend_from_slice(b"\r\n");
+        }
+        Dialect::Anthropic => {
+            number(out, b"anthropic-ratelimit-tokens-limit: ", limit);
+            number(out, b"anthropic-ratelimit-tokens-remaining: ", left);
+            out.extend_from_slice(b"anthropic-ratelimit-tokens-reset: ");
+            let reset_ms = reset_ns.div_ceil(MILLI_NS);
+            let reset = WallMillis(wall.0.saturating_add(reset_ms));
+            out.extend_from_slice(&reset.rfc3339_millis());
             out.extend_from_slice(b"\r\n");
         }
         Dialect::Gemini | Dialect::Plain => {}

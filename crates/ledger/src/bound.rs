@@ -4,6 +4,8 @@
 //! token is at least a byte of the body, so that bytes bound tokens; what templates, roles and
 //! tools add has margins; what is not understood is refused, never guessed.
 
+mod made;
+
 use crate::price::{Choice, Facts, Found, Rates};
 use tollkeep_types::demand::{CacheWrites, CapForm, Demand};
 use tollkeep_types::money::{ExactSum, NanoUsd, PicoUsd, Ratio};
@@ -120,7 +122,11 @@ pub fn bound(demand: &Demand, found: Found<'_>, options: &Options) -> Result<Bou
         input_tokens,
         services: services(demand, options),
     };
-    let amount = pricing.amount(output_tokens)?;
+    let (output_tokens, amount) = match (&demand.images_wanted, demand.chars_in) {
+        (Some(images), _) => made::images(&pricing, images)?,
+        (None, Some(chars)) => (0, made::speech(&pricing, chars)?),
+        (None, None) => (output_tokens, pricing.amount(output_tokens)?),
+    };
     Ok(Bound {
         input_tokens,
         output_tokens,
@@ -139,6 +145,8 @@ fn rounds(demand: &Demand) -> Result<u64, NotBounded> {
     let searches = &demand.searches;
     let uses = searches.web.checked_add(searches.fetches);
     let uses = uses.and_then(|uses| uses.checked_add(searches.files));
+    let others = demand.tool_uses.iter();
+    let uses = others.fold(uses, |sum, tool| sum?.checked_add(tool.uses));
     uses.and_then(|uses| uses.checked_add(1))
         .ok_or_else(too_large)
 }
@@ -291,6 +299,11 @@ impl Pricing<'_> {
             let rate = self.unit(unit)?;
             sum = sum.plus(count, rate, &[]).ok_or_else(too_large)?;
         }
+        self.with_fee(sum)
+    }
+
+    /// The sum with what each call costs, rounded up.
+    fn with_fee(&self, mut sum: ExactSum) -> Result<NanoUsd, NotBounded> {
         if let Some(fee) = self.found.rates.base.unit(Unit::Request) {
             sum = sum.plus(1, fee, &[]).ok_or_else(too_large)?;
         }
@@ -366,6 +379,8 @@ impl Pricing<'_> {
                 units.push((unit, count));
             }
         }
+        let others = self.demand.tool_uses.iter();
+        units.extend(others.filter_map(|tool| Some((tool.unit?, tool.uses))));
         if searches.grounded {
             // How many queries a prompt takes, nobody says before.
             if self.unit(Unit::WebSearch)? != PicoUsd::default() {

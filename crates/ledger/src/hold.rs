@@ -310,6 +310,12 @@ impl Held {
         self.0.as_ref().map(|guts| guts.id)
     }
 
+    /// The bound, if the store has a row of the hold: not all of it is covered by slices.
+    pub fn in_store(&self) -> Option<Charge> {
+        let guts = self.0.as_ref().filter(|guts| !guts.strict.is_empty());
+        guts.map(|guts| guts.bound)
+    }
+
     /// The first byte is about to be written upstream.
     pub fn commit(mut self) -> Committed {
         Committed(self.0.take())

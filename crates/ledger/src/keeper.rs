@@ -113,6 +113,7 @@ pub enum Notice {
     /// The store gave no slice back, or calls were found that nobody wrote down.
     LeaseLost {
         lease: LeaseId,
+        key: WindowKey,
         rest: Amount,
     },
     Threshold {

@@ -14,6 +14,7 @@ pub mod budget;
 pub mod decide;
 pub mod forecast;
 pub mod hold;
+pub mod judge;
 pub mod keeper;
 pub mod lease;
 pub mod posting;

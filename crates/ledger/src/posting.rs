@@ -210,19 +210,24 @@ impl Entry {
     }
 }
 
-/// The id of an entry that a hold makes: the same for each repeat, so that a repeat is seen.
+/// The id of an entry that a hold makes: the same for each repeat, so that a repeat is seen, and never
+/// that of an entry of another hold. Ids of holds count up, so the sorts of entries stand far apart:
+/// multiples of the golden section are spread evenly.
 pub fn entry_of(hold: HoldId, kind: EntryKind, number: u8) -> EntryId {
-    let mut bytes = *hold.bytes();
-    let [.., before_last, last] = &mut bytes;
-    *before_last ^= number;
-    *last ^= match kind {
+    const GOLDEN: u64 = 0x009e_3779_b97f_4a7d;
+    const COUNTED: u64 = (1 << 56) - 1;
+    let kind: u64 = match kind {
         EntryKind::Hold => 1,
         EntryKind::Settle => 2,
         EntryKind::Correct => 3,
         EntryKind::Lease => 4,
         EntryKind::Transfer => 5,
     };
-    EntryId::from_bytes(bytes)
+    let sort = (kind << 8) | u64::from(number);
+    let id = u128::from_be_bytes(*hold.bytes());
+    let counted = u128::from(COUNTED);
+    let moved = id.wrapping_add(u128::from(sort.wrapping_mul(GOLDEN) & COUNTED));
+    EntryId::from_bytes(((id & !counted) | (moved & counted)).to_be_bytes())
 }
 
 #[cfg(test)]
@@ -265,5 +270,45 @@ mod tests {
         let second = first.clone().correcting(first.id());
         assert_eq!(second.corrects(), Some(first.id()));
         assert_eq!(second.postings(), first.postings());
+    }
+
+    // LED-65
+    #[test]
+    fn entries_of_holds_that_follow_one_another_have_ids_of_their_own() {
+        let kinds = [
+            EntryKind::Hold,
+            EntryKind::Settle,
+            EntryKind::Correct,
+            EntryKind::Lease,
+            EntryKind::Transfer,
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        let first = u128::from_be_bytes([0xa5; 16]);
+        for hold in 0..300 {
+            let id = HoldId::from_bytes((first + hold).to_be_bytes());
+            for kind in kinds {
+                for number in 0..=u8::MAX {
+                    assert!(
+                        seen.insert(entry_of(id, kind, number)),
+                        "{hold} {kind:?} {number}"
+                    );
+                }
+            }
+        }
+        // So far apart are two sorts of one hold at least, and as many holds may follow one another.
+        let id = HoldId::from_bytes([0; 16]);
+        let mut sorts: Vec<u128> = kinds
+            .into_iter()
+            .flat_map(|kind| (0..=u8::MAX).map(move |number| entry_of(id, kind, number)))
+            .map(|id| u128::from_be_bytes(*id.bytes()))
+            .collect();
+        sorts.sort_unstable();
+        let around = (1 << 56) - sorts.last().unwrap() + sorts.first().unwrap();
+        let least = sorts
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .min()
+            .unwrap();
+        assert!(least.min(around) > 1 << 40, "{least}");
     }
 }

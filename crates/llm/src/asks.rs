@@ -77,7 +77,12 @@ const fn output_keys(surface: Surface) -> &'static [&'static str] {
         Surface::Chat => &["max_completion_tokens", "max_tokens"],
         Surface::Completions | Surface::Messages => &["max_tokens"],
         Surface::Responses => &["max_output_tokens"],
-        Surface::Embeddings | Surface::CountTokens | Surface::Models | Surface::Model => &[],
+        Surface::Embeddings
+        | Surface::Images
+        | Surface::Speech
+        | Surface::CountTokens
+        | Surface::Models
+        | Surface::Model => &[],
     }
 }
 
@@ -85,9 +90,11 @@ const fn output_keys(surface: Surface) -> &'static [&'static str] {
 const fn choice_keys(surface: Surface) -> &'static [&'static str] {
     match surface {
         Surface::Chat | Surface::Completions => &["n", "best_of"],
+        Surface::Images => &["n"],
         Surface::Responses
         | Surface::Messages
         | Surface::Embeddings
+        | Surface::Speech
         | Surface::CountTokens
         | Surface::Models
         | Surface::Model => &[],

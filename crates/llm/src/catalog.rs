@@ -33,7 +33,7 @@ pub enum CredentialForm {
 /// Which dialects a provider takes as they are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Speaks {
-    /// Chat completions, completions, embeddings.
+    /// Chat completions, completions, embeddings, images, speech.
     Chat,
     /// Those and Responses.
     ChatAndResponses,
@@ -53,7 +53,11 @@ impl Speaks {
             Self::All => (true, true, true),
         };
         match surface {
-            Surface::Chat | Surface::Completions | Surface::Embeddings => chat,
+            Surface::Chat
+            | Surface::Completions
+            | Surface::Embeddings
+            | Surface::Images
+            | Surface::Speech => chat,
             Surface::Responses => responses,
             Surface::Messages | Surface::CountTokens => anthropic,
             // Answered by the gateway itself.

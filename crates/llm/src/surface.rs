@@ -49,6 +49,10 @@ pub enum Surface {
     Responses,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/images/generations`
+    Images,
+    /// `POST /v1/audio/speech`
+    Speech,
     /// `POST /v1/messages`
     Messages,
     /// `POST /v1/messages/count_tokens`
@@ -61,11 +65,13 @@ pub enum Surface {
 
 impl Surface {
     /// Every surface, in the order of the enum.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Chat,
         Self::Completions,
         Self::Responses,
         Self::Embeddings,
+        Self::Images,
+        Self::Speech,
         Self::Messages,
         Self::CountTokens,
         Self::Models,
@@ -75,9 +81,13 @@ impl Surface {
     /// The caller's dialect. Model lists are in two forms; see [`crate::models::form`].
     pub const fn dialect(self) -> Dialect {
         match self {
-            Self::Chat | Self::Completions | Self::Embeddings | Self::Models | Self::Model => {
-                Dialect::Chat
-            }
+            Self::Chat
+            | Self::Completions
+            | Self::Embeddings
+            | Self::Images
+            | Self::Speech
+            | Self::Models
+            | Self::Model => Dialect::Chat,
             Self::Responses => Dialect::Responses,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
         }
@@ -91,6 +101,8 @@ impl Surface {
             Self::Completions => Some("/v1/completions"),
             Self::Responses => Some("/v1/responses"),
             Self::Embeddings => Some("/v1/embeddings"),
+            Self::Images => Some("/v1/images/generations"),
+            Self::Speech => Some("/v1/audio/speech"),
             Self::Messages => Some("/v1/messages"),
             Self::CountTokens => Some("/v1/messages/count_tokens"),
             Self::Models | Self::Model => None,
@@ -103,6 +115,8 @@ impl Surface {
             Self::Chat | Self::Completions => Some(UsageDialect::Chat),
             Self::Responses => Some(UsageDialect::Responses),
             Self::Embeddings => Some(UsageDialect::Embeddings),
+            Self::Images => Some(UsageDialect::Images),
+            Self::Speech => Some(UsageDialect::Speech),
             Self::Messages => Some(UsageDialect::Anthropic),
             Self::CountTokens | Self::Models | Self::Model => None,
         }
@@ -115,6 +129,8 @@ impl Surface {
             Self::Completions => "completions",
             Self::Responses => "responses",
             Self::Embeddings => "embeddings",
+            Self::Images => "images",
+            Self::Speech => "speech",
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
             Self::Models => "models",
@@ -130,6 +146,8 @@ impl Surface {
             | Self::Completions
             | Self::Responses
             | Self::Embeddings
+            | Self::Images
+            | Self::Speech
             | Self::Messages
             | Self::CountTokens => method == "POST",
         }
@@ -143,6 +161,8 @@ impl Surface {
             | Self::Completions
             | Self::Responses
             | Self::Embeddings
+            | Self::Images
+            | Self::Speech
             | Self::Messages
             | Self::CountTokens => "POST",
         }
@@ -192,6 +212,8 @@ fn named(path: &str) -> Option<Surface> {
         "/v1/completions" => Some(Surface::Completions),
         "/v1/responses" | "/openai/v1/responses" => Some(Surface::Responses),
         "/v1/embeddings" => Some(Surface::Embeddings),
+        "/v1/images/generations" => Some(Surface::Images),
+        "/v1/audio/speech" => Some(Surface::Speech),
         "/v1/messages" | "/messages" | "/anthropic" | "/anthropic/v1/messages" => {
             Some(Surface::Messages)
         }

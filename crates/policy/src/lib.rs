@@ -26,4 +26,5 @@ pub mod permission;
 pub mod rate;
 pub mod retry;
 pub mod shed;
+pub mod token_rate;
 pub mod turns;

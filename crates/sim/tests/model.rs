@@ -109,7 +109,7 @@ impl House {
                 match effect {
                     Effect::Write { call, command } => {
                         let at = WallMillis(1_700_000_000_000 + self.now_ms);
-                        let reply = self.store.run(&command, at, None).unwrap();
+                        let reply = self.store.run(&command, at, false).unwrap();
                         events.push(Event::Answer(call, Ok(Box::new(reply))));
                     }
                     Effect::Send(Notice::Granted(held)) => {

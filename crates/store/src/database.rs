@@ -41,6 +41,14 @@ impl Database {
         }
     }
 
+    /// The same of everything, for statements that look at whole tables.
+    pub(crate) async fn read_long(&self) -> Result<Connection, StoreError> {
+        match self {
+            Self::Sqlite(file) => file.read().await,
+            Self::Postgres(server) => server.begin(GATEWAY, Purpose::LongRead).await,
+        }
+    }
+
     /// Waits for the turn, and begins a change of what the scope may see.
     pub(crate) async fn begin(&self, scope: Scope) -> Result<Turn, StoreError> {
         match self {
@@ -61,6 +69,14 @@ impl Database {
                 let connection = server.begin_ledger().await?;
                 Ok(Turn::Postgres(connection, None))
             }
+        }
+    }
+
+    /// Begins a transaction of the audit log, which is in nobody's way on a server.
+    pub(crate) async fn begin_audit(&self) -> Result<Turn, StoreError> {
+        match self {
+            Self::Sqlite(file) => file.writer.begin().await,
+            Self::Postgres(server) => Ok(Turn::Postgres(server.begin_audit().await?, None)),
         }
     }
 

@@ -11,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+mod audit;
 mod audit_checkpoint;
 mod blocklist;
 mod budget;
@@ -55,6 +56,9 @@ mod usage;
 mod wall;
 mod write;
 
+pub use audit::{
+    AuditBy, AuditFilter, AuditOrder, AuditPlace, AuditStanding, AuditStream, AuditSum, Prunable,
+};
 pub use budget::{
     BudgetChange, BudgetFilter, BudgetOrigin, BudgetRecord, BudgetWindow, ConfiguredBudgets,
     NewBudget,

@@ -60,6 +60,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(19, "0019", "prepaid"),
     step!(22, "0022", "places_and_people"),
     step!(23, "0023", "audit_checkpoints"),
+    step!(24, "0024", "audit_events"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -83,6 +83,11 @@ const CHANNEL: &str = "tollkeep_changes";
 /// How long the one who watches for changes waits for an answer.
 const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long one statement may take that looks at whole tables.
+const LONG_PATIENCE: Duration = Duration::from_secs(3600);
+/// How long the audit log waits for a connection, before it tries again.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Read committed whatever the server's or the login's default is: what is read after the turn to
 /// write came must be what the one before wrote, and a snapshot taken before the turn would not be.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -118,6 +123,8 @@ pub(crate) struct Server {
     lend: PgPool,
     /// For money alone.
     ledger: PgPool,
+    /// For the audit log alone.
+    audit: PgPool,
     patience: Duration,
 }
 
@@ -125,6 +132,8 @@ pub(crate) struct Server {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Purpose {
     Read,
+    /// Statements that look at whole tables, which take as long as those are large.
+    LongRead,
     Write,
     /// A change that is undone, beside another that has the turn.
     Beside,
@@ -150,6 +159,7 @@ impl Server {
             watch: pool(&options.jobs, 2, patience.min(WATCH_PATIENCE)),
             lend: pool(&options.jobs, 1, patience.min(WATCH_PATIENCE)),
             ledger: pool(&options.jobs, 1, patience),
+            audit: pool(&options.jobs, 2, patience.min(AUDIT_PATIENCE)),
             patience,
         })
     }
@@ -202,6 +212,11 @@ impl Server {
         self.begin_raw(&self.ledger, "", Purpose::Beside).await
     }
 
+    /// Begins a transaction of the audit log.
+    pub(crate) async fn begin_audit(&self) -> Result<Connection, StoreError> {
+        self.begin_on(&self.audit, "", Purpose::Beside).await
+    }
+
     /// Begins a transaction of the one who watches for changes.
     pub(crate) async fn watch(&self) -> Result<Connection, StoreError> {
         self.begin_on(&self.watch, "", Purpose::Read).await
@@ -225,7 +240,8 @@ impl Server {
                 self.jobs.close(),
                 self.watch.close(),
                 self.lend.close(),
-                self.ledger.close()
+                self.ledger.close(),
+                self.audit.close()
             );
             Ok(())
         };
@@ -257,14 +273,18 @@ impl Server {
             late: false,
         };
         let begin = match purpose {
-            Purpose::Read => BEGIN_READING,
+            Purpose::Read | Purpose::LongRead => BEGIN_READING,
             Purpose::Write | Purpose::Beside => BEGIN,
         };
         link.run(begin).await?;
+        if purpose == Purpose::LongRead {
+            link.patience = LONG_PATIENCE;
+        }
+        let patience = link.patience;
         let mut connection = Connection::Postgres(link);
         query(SET)
             .bind(tenant)
-            .bind(self.patience.as_millis().to_string())
+            .bind(patience.as_millis().to_string())
             .fetch_one(&mut connection)
             .await?;
         if purpose == Purpose::Write {
@@ -291,7 +311,8 @@ impl Owner {
             jobs: pool.clone(),
             watch: pool.clone(),
             lend: pool.clone(),
-            ledger: pool,
+            ledger: pool.clone(),
+            audit: pool,
             patience,
         }))
     }

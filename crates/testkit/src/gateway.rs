@@ -2,7 +2,7 @@
 
 use crate::client::{Answer, Client};
 use crate::wait;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, kill_process, prlimit};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -310,6 +310,20 @@ impl Gateway {
             .and_then(Pid::from_raw)
             .expect("a pid");
         kill_process(pid, signal).expect("the process is there");
+    }
+
+    /// Lets no file of the process grow beyond so many bytes; `None` lets them grow again. The
+    /// process has to ignore `XFSZ`.
+    ///
+    /// # Panics
+    /// The process is gone.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let limits = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(pid, Resource::Fsize, limits).expect("the process is there");
     }
 
     /// The status the process ended with, if it does within `patience`.

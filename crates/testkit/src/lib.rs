@@ -27,6 +27,7 @@ mod proxy;
 mod redis;
 mod request;
 mod wait;
+mod wire;
 
 pub use acme::{AcmeFault, Authority};
 pub use client::{Answer, BodyEnd, Client, Ended};
@@ -48,3 +49,4 @@ pub use proxy::{Connect, ConnectProxy, Tunnel};
 pub use redis::Redis;
 pub use request::Request;
 pub use wait::{PATIENCE, eventually, wait_until};
+pub use wire::{HoldUp, Wire};

@@ -15,19 +15,24 @@ const NANOS: u64 = 1_000_000_000;
 impl SystemClock {
     pub(crate) fn new() -> Self {
         Self {
-            zero: nanos(clock_gettime(ClockId::Boottime)).saturating_sub(NANOS),
+            zero: boot_time().saturating_sub(NANOS),
         }
     }
 }
 
 impl Clock for SystemClock {
     fn mono(&self) -> MonoNanos {
-        MonoNanos(nanos(clock_gettime(ClockId::Monotonic)).saturating_sub(self.zero))
+        MonoNanos(boot_time().saturating_sub(self.zero))
     }
 
     fn wall(&self) -> WallMillis {
         WallMillis(nanos(clock_gettime(ClockId::Realtime)) / 1_000_000)
     }
+}
+
+/// The clock that also runs while the machine sleeps: what was lent for a time is over when it wakes.
+fn boot_time() -> u64 {
+    nanos(clock_gettime(ClockId::Boottime))
 }
 
 /// Nanoseconds since the clock's epoch; none before it.

@@ -1,7 +1,7 @@
 //! What a call to a model may make its upstream do: the sizes and wishes of its request that
 //! decide what it can cost at most.
 
-use crate::usage::{Modifiers, Service};
+use crate::usage::{Modifiers, Service, Unit};
 
 /// The field that a cap of output is written into.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,6 +43,24 @@ pub enum CacheWrites {
     Asked,
 }
 
+/// Uses of a tool that only the operator knows (`budgets.known_tools`). Each is one more round.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ToolUses {
+    /// What is billed for each.
+    pub unit: Option<Unit>,
+    /// How many at most.
+    pub uses: u64,
+}
+
+/// Images that are to be made, as many as there are choices.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ImagesWanted {
+    /// Of this quality; `None` or `auto`: the upstream's choice.
+    pub quality: Option<Box<str>>,
+    /// Of this size; `None` or `auto`: the upstream's choice.
+    pub size: Option<Box<str>>,
+}
+
 /// What a request asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Demand {
@@ -80,8 +98,14 @@ pub struct Demand {
     pub searches: Searches,
     /// It wants audio.
     pub audio_out: bool,
-    /// It wants images.
+    /// It wants images beside text.
     pub image_out: bool,
+    /// It wants images and nothing else.
+    pub images_wanted: Option<ImagesWanted>,
+    /// It wants a text spoken, of so many characters.
+    pub chars_in: Option<u64>,
+    /// Tools of the operator's list that the upstream runs by itself.
+    pub tool_uses: Vec<ToolUses>,
     /// The first thing in it that is not understood, so that nothing bounds it.
     pub obstacle: Option<Box<str>>,
 }
@@ -117,6 +141,9 @@ impl Demand {
             },
             audio_out: false,
             image_out: false,
+            images_wanted: None,
+            chars_in: None,
+            tool_uses: Vec::new(),
             obstacle: None,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use tollkeep_ledger::bound::{Options, bound};
 use tollkeep_ledger::price::{Book, Provider, Table, UnknownModel};
 use tollkeep_llm::body::CallView;
-use tollkeep_llm::demand::{Form, read};
+use tollkeep_llm::demand::{Form, Known, read};
 use tollkeep_types::WallMillis;
 
 static BOOK: LazyLock<Option<Book>> = LazyLock::new(|| {
@@ -33,7 +33,7 @@ pub fn bound_of(data: &[u8]) {
     };
     let is_body = CallView::read(data, 128).is_ok();
     for form in Form::ALL {
-        let demand = read(form, data);
+        let demand = read(form, data, &Known::default());
         assert!(demand.media_bytes <= demand.bytes, "{form:?}");
         let options = Options {
             max_output_tokens: Some(5000),
@@ -54,7 +54,7 @@ pub fn bound_of(data: &[u8]) {
             "{form:?}"
         );
         if is_body {
-            let again = bound(&read(form, data), found, &options);
+            let again = bound(&read(form, data, &Known::default()), found, &options);
             assert_eq!(again.ok(), Some(whole), "{form:?}");
         }
     }

@@ -120,9 +120,7 @@ pub(crate) fn rules(
         })
     };
     let (base_url, egress_proxy) = (url("base_url"), url("egress_proxy"));
-    let limits = members.or_cleared("limits", CallLimits::default, |members| {
-        members.typed("limits")
-    });
+    let limits = members.or_cleared("limits", CallLimits::default, limits);
     let models: Option<Vec<CredentialModel>> = members.typed("models");
     let is_name =
         |name: &str| !name.is_empty() && name.len() <= 256 && !name.chars().any(char::is_control);
@@ -159,6 +157,26 @@ pub(crate) fn rules(
         prefix: prefix.unwrap_or(before.prefix),
         limits: limits.unwrap_or(before.limits),
     }
+}
+
+/// Takes how many calls it bears. Tokens are known when they are spent, so none are asked for.
+fn limits(members: &mut Members) -> Option<CallLimits> {
+    const KNOWN: [&str; 4] = [
+        "requests_per_second",
+        "requests_per_minute",
+        "concurrency",
+        "burst",
+    ];
+    members.take_as("limits", |value| {
+        let mut names = value
+            .as_object()
+            .into_iter()
+            .flat_map(|limits| limits.keys());
+        match names.find(|name| !KNOWN.contains(&name.as_str())) {
+            Some(other) => Err(format!("`{other}` is not supported: {}", KNOWN.join(", "))),
+            None => serde_json::from_value(value).map_err(|error| error.to_string()),
+        }
+    })
 }
 
 /// Takes the word that stands before a model; `null` takes it away.

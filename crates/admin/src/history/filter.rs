@@ -5,6 +5,8 @@ use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::rights;
 use serde_json::Value;
+use tollkeep_audit::Action;
+use tollkeep_store::AuditFilter;
 use tollkeep_types::{ProjectId, WallMillis};
 
 /// How much later than its follower an event may be stamped: clocks are set back.
@@ -36,6 +38,7 @@ pub(super) struct Filter {
     among: Vec<(&'static str, Vec<String>)>,
     token: Option<String>,
     search: Option<String>,
+    min_amount: Option<u64>,
     start: Option<WallMillis>,
     end: Option<WallMillis>,
 }
@@ -58,6 +61,7 @@ impl Filter {
                 filter.among.push((place, values.collect()));
             }
         }
+        filter.min_amount = query.get("min_amount").and_then(|text| text.parse().ok());
         filter.token = query.get("token").map(str::to_owned);
         filter.search = query.get("search").map(str::to_lowercase);
         filter.start = time(query, "start_time")?;
@@ -122,7 +126,11 @@ impl Filter {
                 start.is_none_or(|start| at >= start) && end.is_none_or(|end| at < end)
             }),
         };
-        exact && among && of_token && in_time && self.is_in(line)
+        let amount = event.pointer("/details/amount").and_then(Value::as_u64);
+        let is_enough = self
+            .min_amount
+            .is_none_or(|least| amount.is_some_and(|it| it >= least));
+        exact && among && of_token && is_enough && in_time && self.is_in(line)
     }
 
     fn is_in(&self, line: &[u8]) -> bool {
@@ -133,6 +141,63 @@ impl Filter {
             .to_lowercase()
             .contains(&**search)
     }
+}
+
+/// What a query asks of the database.
+///
+/// # Errors
+/// A time that is none.
+pub(super) fn of_database(
+    query: &Parameters,
+    project: Option<ProjectId>,
+) -> Result<AuditFilter, Problem> {
+    let one = |name| query.get(name).map(str::to_owned);
+    let several = |name| {
+        let given: &str = query.get(name).unwrap_or_default();
+        let all = given.split(',').map(str::trim);
+        all.filter(|value| !value.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let amount = query.get("min_amount").and_then(|text| text.parse().ok());
+    Ok(AuditFilter {
+        actions: actions(query.get("action").unwrap_or_default()),
+        outcomes: several("outcome"),
+        classes: several("class"),
+        paths: several("path"),
+        project,
+        client_ip: one("client_ip"),
+        actor: one("actor"),
+        actor_id: one("actor_id"),
+        request_id: one("request_id"),
+        correlation_id: one("correlation_id"),
+        reason: one("reason"),
+        method: one("method"),
+        token: one("token"),
+        search: one("search"),
+        min_amount: amount,
+        start: time(query, "start_time")?,
+        end: time(query, "end_time")?,
+    })
+}
+
+/// The actions that a list of words and patterns means; a pattern that means none stands for itself.
+fn actions(wanted: &str) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let wanted = wanted.split(',').map(str::trim);
+    for want in wanted.filter(|want| !want.is_empty()) {
+        let known = Action::ALL.iter().map(|action| action.as_str());
+        let known: Vec<_> = known
+            .filter(|action| rights::matches(want, action))
+            .collect();
+        match known[..] {
+            [] => all.push(want.to_owned()),
+            _ => all.extend(known.iter().map(|action| (*action).to_owned())),
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// The event of a line; `None` for what is none.
@@ -214,6 +279,23 @@ mod tests {
         assert!(!fits(|filter| filter.start = at("2026-11-22T10:15:30.124Z")));
         assert!(!fits(|filter| filter.end = at("2026-11-22T10:15:30.123Z")));
         assert!(fits(|filter| filter.end = at("2026-11-22T10:15:30.124Z")));
+    }
+
+    // AUD-71
+    #[test]
+    fn patterns_of_actions_mean_the_actions_they_fit() {
+        assert_eq!(actions(""), [""; 0]);
+        assert_eq!(
+            actions("token.create, proxy_request"),
+            ["proxy_request", "token.create"]
+        );
+        let tokens = actions("token.*,token.create");
+        assert!(tokens.len() > 5 && tokens.iter().all(|action| action.starts_with("token.")));
+        assert_eq!(
+            actions("nothing.*"),
+            ["nothing.*"],
+            "nothing is found, not everything"
+        );
     }
 
     // AUD-71 ID-54

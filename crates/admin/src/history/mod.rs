@@ -1,9 +1,13 @@
-//! `/api/v1/audit` and `/manage/audit`: what is in the audit file, from its end.
+//! `/api/v1/audit` and `/manage/audit`: what happened, from the database, or where no records are
+//! kept in it from the audit file.
 //!
-//! The file is the index: lines are read backwards, as operators look for what happened lately. One
-//! request reads so much and no more; a cursor goes on from there.
+//! The file is its own index then: lines are read backwards, as operators look for what happened
+//! lately. One request reads so much and no more; a cursor goes on from there.
 
 mod filter;
+mod follow;
+mod prune;
+mod stats;
 
 use crate::State;
 use crate::operation::{Call, Content, Method, Operation};
@@ -11,7 +15,7 @@ use crate::parameters::{CURSOR, LIMIT, next_cursor};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, ok};
-use crate::shape::{Member, bounded, text};
+use crate::shape::{Member, bounded, duration, number, switch, text};
 use filter::Filter;
 use serde_json::{Map, Value, json};
 use std::io;
@@ -19,8 +23,8 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tollkeep_audit::{Action, Backwards};
-use tollkeep_store::After;
-use tollkeep_types::{TenantId, WallMillis};
+use tollkeep_store::{After, AuditFilter, AuditOrder, AuditPlace};
+use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
 /// Bytes of the file that one request reads at most.
 const READ_BYTES_MAX: u64 = 64 << 20;
@@ -49,6 +53,7 @@ macro_rules! filters {
             text("reason", 100, "Why, in a word"),
             text("token", 100, "The token, by id, mask or fingerprint"),
             text("search", 200, "A text anywhere in the event"),
+            number("min_amount", "With at least this amount"),
             text("start_time", 40, "Not before then"),
             text("end_time", 40, "Before then"),
             $($further),*
@@ -56,7 +61,23 @@ macro_rules! filters {
     };
 }
 
-const QUERY: &[Member] = filters![LIMIT, CURSOR];
+const QUERY: &[Member] = filters![
+    LIMIT,
+    CURSOR,
+    switch(
+        "follow",
+        "Whether to tell what happens from the cursor on, waiting for it, in its order"
+    ),
+];
+
+const STATS_QUERY: &[Member] = filters![text(
+    "by",
+    100,
+    "action, result, class, actor, reason, project, client_ip, day; by comma"
+),];
+
+const PRUNE: &[Member] =
+    &[duration("before", "Records older than this go, such as `90d`").required()];
 
 const SEED_QUERY: &[Member] = filters![
     bounded("page", 1, PAGE_MAX, "Which page; 1 if not given"),
@@ -91,6 +112,30 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..BASE
     },
     Operation {
+        id: "audit_stats",
+        command: "audit stats",
+        about: "How much happened, by what it has in common",
+        path: "/api/v1/audit/stats",
+        query: STATS_QUERY,
+        run: |call| Box::pin(stats::stats(call)),
+        ..BASE
+    },
+    Operation {
+        id: "audit_prune",
+        command: "audit prune",
+        about: "Take old records out of the database, with a record that says so",
+        method: Method::Post,
+        path: "/api/v1/audit/prune",
+        right: Right::Vault,
+        change: Some(Action::AuditPrune),
+        query: &[],
+        body: Some(PRUNE),
+        answers: &[(200, Content::Document)],
+        refusals: &[],
+        run: |call| Box::pin(prune::prune(call)),
+        ..BASE
+    },
+    Operation {
         id: "manage_audit_list",
         about: "What happened, the last first (llm-proxy)",
         path: "/manage/audit",
@@ -108,6 +153,16 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..BASE
     },
 ];
+
+/// Whether records are in the database.
+fn is_in_database(state: &State) -> bool {
+    state.parts.audit.is_some() && state.settings().audit.store_in_db
+}
+
+/// The event of a line of our own.
+fn event_of(line: &str) -> Result<Value, Problem> {
+    serde_json::from_str(line).map_err(|_| Problem::internal())
+}
 
 /// What a part of the file gave.
 #[derive(Default)]
@@ -172,6 +227,7 @@ async fn find(state: &Arc<State>, wanted: Wanted) -> Result<Found, Problem> {
     }
     let permit = READING.acquire().await.map_err(|_| Problem::internal())?;
     let path = settings.audit.file.clone();
+    let path = path.ok_or_else(Problem::audit_not_kept)?;
     let found = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         wanted.find(&path)
@@ -189,15 +245,32 @@ async fn find(state: &Arc<State>, wanted: Wanted) -> Result<Found, Problem> {
 /// What the request filters by; a key of one tenant sees that tenant's events alone.
 async fn filter_of(call: &Call) -> Result<Filter, Problem> {
     let mut filter = Filter::read(&call.query, call.operator.tenant())?;
-    if let Some(project) = call.query.get("project_id") {
-        let (store, scope) = (&call.state.parts.store, call.operator.scope());
-        let project = tollkeep_store::ProjectRef::of(project);
-        filter.of_project(store.project(scope, project).await?.id);
+    if let Some(project) = project_of(call).await? {
+        filter.of_project(project);
     }
     Ok(filter)
 }
 
+async fn project_of(call: &Call) -> Result<Option<ProjectId>, Problem> {
+    let Some(project) = call.query.get("project_id") else {
+        return Ok(None);
+    };
+    let (store, scope) = (&call.state.parts.store, call.operator.scope());
+    let project = tollkeep_store::ProjectRef::of(project);
+    Ok(Some(store.project(scope, project).await?.id))
+}
+
+async fn database_filter_of(call: &Call) -> Result<AuditFilter, Problem> {
+    filter::of_database(&call.query, project_of(call).await?)
+}
+
 async fn list(call: Call) -> Answer {
+    if is_in_database(&call.state) {
+        return list_database(call).await;
+    }
+    if call.query.is_on("follow") {
+        return Err(Problem::audit_not_kept());
+    }
     let (state, operator) = (&call.state, &call.operator);
     let filter = filter_of(&call).await?;
     let filters = format!("audit|{}", filter.name());
@@ -225,21 +298,97 @@ async fn list(call: Call) -> Answer {
     })))
 }
 
+async fn list_database(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let filter = database_filter_of(&call).await?;
+    if call.query.is_on("follow") {
+        return follow::follow(&call, filter).await;
+    }
+    let filters = format!("audit|{filter:?}");
+    let page = call.query.page::<String>(state, &filters)?;
+    let after = page.after.map(|after| AuditPlace {
+        at: after.created_at,
+        id: after.id,
+    });
+    let found = state.parts.store.audit_lines(
+        operator.scope(),
+        &filter,
+        (AuditOrder::LastFirst, after.as_ref()),
+        page.limit,
+    );
+    let (lines, last) = found.await?;
+    state
+        .record(state.event(operator, Action::AuditList))
+        .await?;
+    let last = last.map(|place| After {
+        created_at: place.at,
+        id: place.id,
+    });
+    let next = next_cursor(state, &filters, last);
+    let events = lines.iter().map(|line| event_of(line));
+    Ok(ok(&json!({
+        "data": events.collect::<Result<Vec<Value>, Problem>>()?,
+        "has_more": next.is_some(),
+        "next_cursor": next,
+    })))
+}
+
+/// Which page llm-proxy's callers want.
+struct SeedPage {
+    page: u64,
+    size: u64,
+}
+
+impl SeedPage {
+    fn of(call: &Call) -> Self {
+        let number = |name, by_default| {
+            let given = call.query.get(name).and_then(|text| text.parse().ok());
+            given.unwrap_or(by_default)
+        };
+        Self {
+            page: number("page", 1),
+            size: number("page_size", 20),
+        }
+    }
+
+    const fn skip(&self) -> u64 {
+        self.page.saturating_sub(1).saturating_mul(self.size)
+    }
+}
+
+/// What of the database or the file fits.
+async fn seed_found(call: &Call, wanted: &SeedPage) -> Result<Found, Problem> {
+    let state = &call.state;
+    if !is_in_database(state) {
+        let wanted = Wanted {
+            filter: filter_of(call).await?,
+            before: None,
+            skip: wanted.skip(),
+            take: wanted.size,
+            counts: true,
+        };
+        return find(state, wanted).await;
+    }
+    let filter = database_filter_of(call).await?;
+    let take = u32::try_from(wanted.size).unwrap_or(u32::MAX);
+    let counted_max = u32::try_from(COUNTED_MAX).unwrap_or(u32::MAX);
+    let part = (wanted.skip(), take);
+    let store = &state.parts.store;
+    let found = store.audit_page(call.operator.scope(), &filter, part, counted_max);
+    let (lines, fitting) = found.await?;
+    let events = lines.iter().map(|line| event_of(line));
+    Ok(Found {
+        events: events.collect::<Result<_, _>>()?,
+        fitting: fitting.min(COUNTED_MAX),
+        further: (fitting > COUNTED_MAX).then_some(fitting),
+    })
+}
+
 async fn seed_list(call: Call) -> Answer {
     let (state, operator) = (&call.state, &call.operator);
-    let number = |name, by_default| {
-        let given = call.query.get(name).and_then(|text| text.parse().ok());
-        given.unwrap_or(by_default)
-    };
-    let (page, size): (u64, u64) = (number("page", 1), number("page_size", 20));
-    let wanted = Wanted {
-        filter: filter_of(&call).await?,
-        before: None,
-        skip: (page - 1).saturating_mul(size),
-        take: size,
-        counts: true,
-    };
-    let found = find(state, wanted).await?;
+    let wanted = SeedPage::of(&call);
+    let (page, size) = (wanted.page, wanted.size);
+    let found = seed_found(&call, &wanted).await?;
     state
         .record(state.event(operator, Action::AuditList))
         .await?;
@@ -261,15 +410,25 @@ async fn seed_list(call: Call) -> Answer {
 
 async fn get(call: Call, shape: fn(Value) -> Value) -> Answer {
     let (state, operator) = (&call.state, &call.operator);
-    let wanted = Wanted {
-        filter: Filter::of_event(&call.id, operator.tenant()).ok_or_else(Problem::not_found)?,
-        before: None,
-        skip: 0,
-        take: 1,
-        counts: false,
+    let filter = Filter::of_event(&call.id, operator.tenant()).ok_or_else(Problem::not_found)?;
+    let event = if is_in_database(state) {
+        let line = state
+            .parts
+            .store
+            .audit_line(operator.scope(), &call.id)
+            .await?;
+        line.map(|line| event_of(&line)).transpose()?
+    } else {
+        let wanted = Wanted {
+            filter,
+            before: None,
+            skip: 0,
+            take: 1,
+            counts: false,
+        };
+        find(state, wanted).await?.events.pop()
     };
-    let mut found = find(state, wanted).await?;
-    let event = found.events.pop().ok_or_else(Problem::not_found)?;
+    let event = event.ok_or_else(Problem::not_found)?;
     state
         .record(state.event(operator, Action::AuditShow))
         .await?;

@@ -32,6 +32,13 @@ pub(crate) const fn limits(about: &'static str) -> Member {
     const LIMITS: &[Member] = &[
         bounded("requests_per_second", 1, MAX, "Calls a second"),
         bounded("requests_per_minute", 1, MAX, "Calls a minute"),
+        bounded(
+            "tokens_per_minute",
+            1,
+            MAX,
+            "Tokens a minute, of input and output together",
+        ),
+        bounded("tokens_per_day", 1, MAX, "Tokens in 24 hours"),
         bounded("concurrency", 1, MAX, "Calls at the same time"),
         bounded(
             "burst",

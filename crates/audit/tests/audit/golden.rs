@@ -274,11 +274,15 @@ fn example(action: Action) -> Event<'static> {
                 )
                 .with_detail(Key::Percent, Value::Number(80))
         }
-        Action::MoneySettle
+        Action::MoneyHold
+        | Action::MoneyLease
+        | Action::MoneySettle
         | Action::MoneyRelease
         | Action::MoneyLeaseLost
         | Action::BudgetOvershoot
-        | Action::LedgerOverrun => Event::new(action, Actor::System, Outcome::Success)
+        | Action::LedgerOverrun
+        | Action::LedgerUnpriced
+        | Action::LedgerUsageImplausible => Event::new(action, Actor::System, Outcome::Success)
             .with_detail(
                 Key::Hold,
                 Value::Word("hld_018f0000000070008000000000000001"),

@@ -1,6 +1,8 @@
 //! The audit log through its public door: golden lines, the chain, hostile text, broken disks.
 
 #[cfg(test)]
+mod database;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod formats;

@@ -79,7 +79,7 @@ pub(super) fn in_range(number: i128, range: &RangeInclusive<i64>) -> Option<i64>
 /// `true` or `false`.
 pub(crate) struct Switch;
 
-/// `true` or `false`, no other spelling.
+/// `true` or `false`, no other spelling but for variables of the environment.
 pub(crate) const fn switch() -> Switch {
     Switch
 }
@@ -92,7 +92,7 @@ impl Kind for Switch {
     }
 
     fn read(&self, node: &Node) -> Result<bool, Vec<Wrong>> {
-        as_switch(node).ok_or_else(|| {
+        as_switch(node).or_else(|| as_word(node)).ok_or_else(|| {
             let problem = format!("want `true` or `false`, not {}", node.told());
             Wrong::of(node, problem)
         })
@@ -102,6 +102,19 @@ impl Kind for Switch {
 impl Written for Switch {
     fn write(&self, value: &bool) -> Json {
         Json::Bool(*value)
+    }
+}
+
+/// A switch as variables of the environment are often written. A file says `true` or `false`.
+fn as_word(node: &Node) -> Option<bool> {
+    let Value::Loose(text) = &node.value else {
+        return None;
+    };
+    let is = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    match () {
+        () if is(["true", "1", "yes", "on"]) => Some(true),
+        () if is(["false", "0", "no", "off"]) => Some(false),
+        () => None,
     }
 }
 

@@ -6,19 +6,30 @@ use super::audit_kept::{
 };
 use super::{Egress, ms};
 use crate::check::Checks;
-use crate::field::{KindExt, OnOrOff, section, section_or_off};
-use crate::kind::{choice, duration, list, path, switch, whole};
+use crate::field::{KindExt, OnOrOff, listed, section, section_or_off};
+use crate::kind::{choice, duration, list, maybe, parsed, path, switch, whole};
 use crate::reader::keys;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tollkeep_types::{ProjectId, WallMillis};
 
 /// The audit log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Audit {
     /// Whether it is written.
     pub enabled: bool,
-    /// The file.
-    pub file: PathBuf,
+    /// The file; `None` where records are kept in the database alone.
+    pub file: Option<PathBuf>,
+    /// Whether records are kept in the database.
+    pub store_in_db: bool,
+    /// Which of the two must have a record.
+    pub require: Require,
+    /// How long records are kept in the database.
+    pub retention: Duration,
+    /// Whether production may keep them for less than 7d.
+    pub insecure_short_retention: bool,
+    /// Projects whose records stay longer.
+    pub hold: Vec<Hold>,
     /// Whether its folder is made (0700).
     pub create_dir: bool,
     /// Mode of the file: 0600 or 0640.
@@ -49,6 +60,24 @@ pub struct Audit {
     pub rotate: Option<Rotate>,
     /// Where checkpoints are kept besides.
     pub anchor: Anchor,
+}
+
+/// Where a record must be so that it counts as kept (AUD-43).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Require {
+    /// In the file and in the database.
+    All,
+    /// In the file; the database may come later.
+    Any,
+}
+
+/// A project whose records are kept whatever their age.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Hold {
+    /// The project.
+    pub project: ProjectId,
+    /// Until when.
+    pub until: WallMillis,
 }
 
 /// How client addresses are written (AUD-34).
@@ -118,13 +147,30 @@ const ON_FAILURE: [(&str, AccessOnFailure); 2] = [
     ("open", AccessOnFailure::Open),
 ];
 
+const REQUIRES: [(&str, Require); 2] = [("all", Require::All), ("any", Require::Any)];
+
+const DAY: Duration = Duration::from_secs(86_400);
+
 keys! {
     /// The audit log: who did what, one JSON object a line.
     pub(crate) struct AuditFile {
         /// Whether it is written.
         enabled: bool = switch().or(true),
-        /// The file. Default: `audit.log` in `data_dir`.
-        file: Option<PathBuf> = path().optional(),
+        /// The file; empty for none, when records are kept in the database alone. Default:
+        /// `audit.log` in `data_dir`.
+        file: Option<Option<PathBuf>> = maybe(path()).optional(),
+        /// Whether records are kept in the database too, where they are found quickly.
+        store_in_db: bool = switch().or(true),
+        /// Where a record must be so that it counts as written: `all` is the file and the database;
+        /// with `any` the file is enough, and the database gets what it lacks later.
+        require: Require = choice(&REQUIRES).or(Require::All),
+        /// How long records are kept in the database, and closed files. In production at least 7d.
+        retention: Duration = duration(60_000..=315_360_000_000).or(Duration::from_secs(90 * 86_400)),
+        /// Projects whose records are kept longer, as a court may want. As records are deleted from
+        /// the beginning of their chain on, those after them stay too, and closed files all stay.
+        hold: Vec<HoldFile> = listed(),
+        /// Whether production may keep them for less than 7d.
+        insecure_short_retention: bool = switch().or(false),
         /// Whether the folder of the file is made, with mode 0700.
         create_dir: bool = switch().or(true),
         /// Mode of the file.
@@ -162,11 +208,45 @@ keys! {
     }
 }
 
+keys! {
+    /// A project whose records are kept longer.
+    pub(crate) struct HoldFile {
+        /// The project, by id.
+        project: Option<ProjectId> = parsed("the id of a project, `prj_…`", |text| {
+            text.parse().map_err(|_| "want the id of a project, `prj_…`".to_owned())
+        })
+        .required(),
+        /// Until when, such as 2027-06-30T00:00:00Z.
+        until: Option<WallMillis> = parsed("a time such as `2027-06-30T00:00:00Z`", |text| {
+            text.parse().map_err(|_| "want a time such as `2027-06-30T00:00:00Z`".to_owned())
+        })
+        .required(),
+    }
+}
+
 impl AuditFile {
     pub(super) fn check(self, data_dir: &Path, egress: &Egress, checks: &mut Checks<'_>) -> Audit {
+        let by_default = || Some(data_dir.join("audit.log"));
+        let file = self.file.unwrap_or_else(by_default);
+        if self.enabled && file.is_none() && !self.store_in_db {
+            let problem = "is empty while `audit.store_in_db` is off: records would be kept nowhere; \
+                           `audit.enabled: false` says that none are wanted";
+            checks.error("audit.file", problem);
+        }
+        if self.retention < 7 * DAY && checks.in_production() && !self.insecure_short_retention {
+            let problem = "is shorter than 7d, which production refuses unless \
+                           `audit.insecure_short_retention` is on";
+            checks.error("audit.retention", problem);
+        }
         Audit {
             enabled: self.enabled,
-            file: self.file.unwrap_or_else(|| data_dir.join("audit.log")),
+            file,
+            store_in_db: self.store_in_db,
+            require: self.require,
+            retention: self.retention,
+            insecure_short_retention: self.insecure_short_retention,
+            // What is missing is told where it is read.
+            hold: self.hold.into_iter().filter_map(HoldFile::read).collect(),
             create_dir: self.create_dir,
             mode: self.mode,
             mask_ip: self.mask_ip,
@@ -183,5 +263,14 @@ impl AuditFile {
             rotate: audit_kept::rotate(self.rotate),
             anchor: self.anchor.check(egress, checks),
         }
+    }
+}
+
+impl HoldFile {
+    fn read(self) -> Option<Hold> {
+        Some(Hold {
+            project: self.project?,
+            until: self.until?,
+        })
     }
 }

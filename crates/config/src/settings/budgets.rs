@@ -20,6 +20,7 @@ use tollkeep_ledger::amount::{Amount, Measure};
 use tollkeep_ledger::budget::{Durability, OnShort};
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::{Period, Window, Zone};
+use tollkeep_types::usage::Unit as BilledUnit;
 
 const DURABILITIES: [(&str, Durability); 2] =
     [("lease", Durability::Lease), ("strict", Durability::Strict)];
@@ -40,6 +41,16 @@ const RESETS: [(&str, Option<Period>); 4] = [
     ("weekly", Some(Period::Week)),
     ("never", None),
 ];
+const BILLED_UNITS: [(&str, BilledUnit); 6] = [
+    ("web_search", BilledUnit::WebSearch),
+    ("web_fetch", BilledUnit::WebFetch),
+    ("file_search", BilledUnit::FileSearch),
+    ("code_session", BilledUnit::CodeSession),
+    ("grounded_prompt", BilledUnit::GroundedPrompt),
+    ("page", BilledUnit::Page),
+];
+/// Most members and tools of each list.
+const KNOWN_MAX: usize = 100;
 /// Most budgets of the file.
 const LIST_MAX: usize = 1_000;
 /// Longest name, in characters.
@@ -57,8 +68,25 @@ pub struct Budgets {
     pub quarantine: bool,
     /// Whether the service is written into calls that a budget counts.
     pub pin_service: bool,
+    /// Members of calls that are known besides, and change nothing about what calls cost.
+    pub known_fields: Vec<String>,
+    /// Types of tools that are known besides.
+    pub known_tools: Vec<KnownTool>,
     /// Budgets of the file.
     pub list: Vec<BudgetSetting>,
+}
+
+/// A type of tools that calls may have besides.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KnownTool {
+    /// The type.
+    pub kind: String,
+    /// Tokens that it adds to a prompt.
+    pub extra_tokens: u64,
+    /// What is billed for each use besides.
+    pub unit: Option<BilledUnit>,
+    /// Uses at most, where the upstream runs it by itself.
+    pub max_uses: Option<u64>,
 }
 
 /// A budget of the file.
@@ -137,9 +165,33 @@ keys! {
         /// Whether calls to OpenAI that a budget counts ask for the default service where they ask
         /// for none, so that a setting of the account can't make them dearer.
         pin_service: bool = switch().or(true),
+        /// Top-level members of calls that change nothing about what calls cost, beside those that
+        /// are known. A call with one that is not known can't be bounded, so where a budget of
+        /// money or tokens counts it, it is refused. Members inside `generationConfig` are written
+        /// with it, as `generationConfig.NAME`.
+        known_fields: Vec<String> = list(parsed("name of a member", read_member)).or_empty(),
+        known_tools: Vec<KnownToolFile> = listed(),
         /// Budgets that are there as long as they stand here. Others are made by `tollkeep budget
         /// create` and stay.
         list: Vec<BudgetFile> = listed(),
+    }
+}
+
+keys! {
+    /// A type of tools that calls may have, beside those that are known. A call with a tool that is
+    /// not known can't be bounded.
+    pub(crate) struct KnownToolFile {
+        /// The type, as calls name it.
+        kind as "type": Option<String> = parsed("type of a tool", read_member).required(),
+        /// Tokens that it adds to a prompt.
+        extra_tokens: u64 = whole(0..=10_000_000).or(0),
+        /// What is billed for each use besides tokens: `web_search`, `web_fetch`, `file_search`,
+        /// `code_session`, `grounded_prompt` or `page`. Needs `max_uses`, and a price.
+        unit: Option<BilledUnit> = choice(&BILLED_UNITS).optional(),
+        /// How often at most the upstream runs it in one call that does not say so itself
+        /// (`max_uses` of the tool). Each use is bounded as another reading of the whole context.
+        /// Without it the client runs the tool.
+        max_uses: Option<u64> = whole(1..=1_000).optional(),
     }
 }
 
@@ -211,6 +263,19 @@ fn read_name(text: &str) -> Result<String, String> {
     }
 }
 
+fn read_member(text: &str) -> Result<String, String> {
+    let is_fit = !text.is_empty()
+        && text.len() <= NAME_CHARS_MAX
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+    if is_fit {
+        Ok(text.to_owned())
+    } else {
+        Err("want 1 to 100 characters, without blanks, quotes and backslashes".to_owned())
+    }
+}
+
 fn read_one_tenant(text: &str) -> Result<CredentialTenant, String> {
     match read_tenant(text) {
         Ok(CredentialTenant::Every) | Err(_) => {
@@ -245,6 +310,11 @@ impl BudgetsFile {
             }
             budgets.extend(file.check(ledger, &path, checks));
         }
+        let known_tools = known_tools(self.known_tools, checks);
+        if self.known_fields.len() > KNOWN_MAX {
+            let path = KeyPath::of("budgets.known_fields");
+            checks.error_at(&path, format!("has more than {KNOWN_MAX} names"));
+        }
         Budgets {
             required: self
                 .required
@@ -253,9 +323,37 @@ impl BudgetsFile {
             min_output_cap: self.min_output_cap,
             quarantine: self.quarantine,
             pin_service: self.pin_service,
+            known_fields: self.known_fields,
+            known_tools,
             list: budgets,
         }
     }
+}
+
+fn known_tools(files: Vec<KnownToolFile>, checks: &mut Checks<'_>) -> Vec<KnownTool> {
+    let path = KeyPath::of("budgets.known_tools");
+    if files.len() > KNOWN_MAX {
+        checks.error_at(&path, format!("has more than {KNOWN_MAX} tools"));
+    }
+    let mut tools: Vec<KnownTool> = Vec::new();
+    for (index, file) in files.into_iter().enumerate() {
+        let path = path.index(index);
+        if file.unit.is_some() && file.max_uses.is_none() {
+            let problem = "needs `max_uses`: else nothing bounds how often it is billed";
+            checks.error_at(&path.name("unit"), problem);
+        }
+        let Some(kind) = file.kind else { continue };
+        if tools.iter().any(|tool| tool.kind == kind) {
+            checks.error_at(&path.name("type"), "is there twice");
+        }
+        tools.push(KnownTool {
+            kind,
+            extra_tokens: file.extra_tokens,
+            unit: file.unit,
+            max_uses: file.max_uses,
+        });
+    }
+    tools
 }
 
 impl BudgetFile {

@@ -36,6 +36,8 @@ pub struct Llm {
     pub forward_user_agent: bool,
     /// A streamed answer in all.
     pub stream_max: Duration,
+    /// Whether callers are told what calls cost.
+    pub expose_cost: bool,
     /// Origins that calls must come from; empty: any, or none.
     pub allowed_origins: Vec<Origin>,
 }
@@ -84,6 +86,11 @@ keys! {
         /// Between two bytes of the answer, of providers that don't say.
         idle_timeout as "idle_timeout_ms": Duration = millis(1..=DAY_MS).or(ms(120_000)),
         stream: Stream = section(),
+        /// Whether answers tell what they cost: `x-tollkeep-cost` in dollars, and for calls that a
+        /// budget counts `x-tollkeep-hold` and `x-tollkeep-budget-remaining`, an amount for tokens
+        /// with `usage.read`, hundredths for others. A stream whose caller sent
+        /// `x-tollkeep-receipt: inline` tells its cost in a comment before its end.
+        expose_cost: bool = switch().or(false),
         /// Origins whose pages may call the surfaces, compared exactly; then a call without an
         /// `Origin` is refused too. Empty: any origin or none, and `server.cors` tells browsers.
         allowed_origins: Vec<Origin> = list(origin()).or_empty(),
@@ -128,6 +135,7 @@ impl LlmFile {
                 max_depth: self.max_depth,
                 forward_user_agent: self.forward_user_agent,
                 stream_max: self.stream.max,
+                expose_cost: self.expose_cost,
                 allowed_origins: self.allowed_origins,
             },
         }

@@ -52,7 +52,7 @@ mod vault;
 
 pub use acme::{Acme, AcmeChallenge};
 pub use anomaly::{Anomaly, AnomalyAction};
-pub use audit::{AccessOnFailure, Audit, MaskIp, UnknownTokenMask, UserAgent};
+pub use audit::{AccessOnFailure, Audit, Hold, MaskIp, Require, UnknownTokenMask, UserAgent};
 pub use audit_kept::{
     Anchor, AnchorHook, AuditEvents, AuditFormat, AuditUserId, CheckpointEvery, Rotate,
 };
@@ -60,7 +60,7 @@ pub use auth::Auth;
 pub use breaker::Breaker;
 pub use budget_scope::{BudgetScope, PairText, TokenName};
 pub use budget_text::{limit_of, measure_of, window_of};
-pub use budgets::{BudgetSetting, Budgets, Ledger, ReceiptsMode};
+pub use budgets::{BudgetSetting, Budgets, KnownTool, Ledger, ReceiptsMode};
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
 pub use egress_proxy::Proxy;
@@ -75,7 +75,7 @@ pub use metrics::Metrics;
 pub use oidc::Oidc;
 pub use postgres::{PostgresServer, PostgresTls};
 pub use prices::Prices;
-pub use provider::{Credential, CredentialTenant, Provider};
+pub use provider::{Credential, CredentialTenant, Provider, ProviderRate};
 pub use provider_kind::ProviderKind;
 pub use rate_classes::StrictRate;
 pub use redis::{Redis, RedisServer};

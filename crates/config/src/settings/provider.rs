@@ -56,6 +56,8 @@ pub struct Provider {
     pub self_hosted: bool,
     /// What it may be used for in a time.
     pub quota: Option<BudgetSetting>,
+    /// What it may be used for in a minute.
+    pub rate: ProviderRate,
     /// Whether it is used.
     pub enabled: bool,
 }
@@ -142,8 +144,22 @@ keys! {
         /// (`prices.unknown_model: zero`).
         self_hosted: bool = switch().or(false),
         quota: OnOrOff<QuotaFile> = section_or_off(),
+        rate_limit: ProviderRate = section(),
         /// Whether it is used.
         enabled: bool = switch().or(true),
+    }
+}
+
+keys! {
+    /// What it may be used for in a minute, by all callers together. A tenth of it may come at once,
+    /// and always one call. A call that finds no room gets 429.
+    #[derive(Copy, Default, Eq, PartialEq)]
+    pub struct ProviderRate {
+        /// Calls a minute.
+        requests_per_minute: Option<u64> = whole(1..=1_000_000_000).optional(),
+        /// Tokens a minute. What a call can use at most is counted before it goes out, and what it
+        /// did not use is given back when it ends.
+        tokens_per_minute: Option<u64> = whole(1..=1_000_000_000).optional(),
     }
 }
 
@@ -287,6 +303,7 @@ impl ProviderFile {
             tls,
             self_hosted: self.self_hosted,
             quota,
+            rate: self.rate_limit,
             enabled,
         })
     }
@@ -420,6 +437,7 @@ impl Provider {
             allow_private: Vec::new(),
             tls: None,
             quota: None,
+            rate: ProviderRate::default(),
             self_hosted: true,
             enabled: true,
         })

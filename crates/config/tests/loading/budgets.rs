@@ -2,12 +2,13 @@
 
 use crate::support::Case;
 use tollkeep_config::settings::{
-    BudgetScope, BudgetSetting, CredentialTenant, Environment, TokenName,
+    BudgetScope, BudgetSetting, CredentialTenant, Environment, ProviderRate, TokenName,
 };
 use tollkeep_ledger::amount::{Amount, Measure};
 use tollkeep_ledger::budget::{Durability, OnShort};
 use tollkeep_ledger::row::Enforcement;
 use tollkeep_ledger::window::{Period, Window, Zone};
+use tollkeep_types::usage::Unit;
 
 /// A budget with this beside its name, whose limit and window are good.
 fn budget(line: &str) -> Case {
@@ -322,4 +323,70 @@ fn what_all_budgets_have_in_common_stands_beside_them() {
         (Durability::Strict, Enforcement::Soft, OnShort::Shrink),
     ];
     assert_eq!(kept, want);
+}
+
+// LED-43a
+#[test]
+fn what_the_operator_knows_of_calls_is_read_and_bounded() {
+    let case = |line: &str| Case::yaml(&format!("budgets: {{ {line} }}\n"));
+    let read = case(
+        "known_fields: [plugins, generationConfig.x], known_tools: [{ type: code_interpreter, \
+         extra_tokens: 50, unit: code_session, max_uses: 2 }, { type: local_shell }]",
+    );
+    let budgets = &read.settings().budgets;
+    assert_eq!(budgets.known_fields, ["plugins", "generationConfig.x"]);
+    let told: Vec<_> = budgets
+        .known_tools
+        .iter()
+        .map(|tool| (&*tool.kind, tool.extra_tokens, tool.unit, tool.max_uses))
+        .collect();
+    let session = Some(Unit::CodeSession);
+    assert_eq!(
+        told,
+        [
+            ("code_interpreter", 50, session, Some(2)),
+            ("local_shell", 0, None, None)
+        ]
+    );
+    for (line, want) in [
+        ("known_fields: [\"a b\"]", "without blanks"),
+        ("known_fields: [\"\"]", "1 to 100"),
+        ("known_tools: [{ extra_tokens: 1 }]", "type"),
+        ("known_tools: [{ type: x, unit: web_search }]", "max_uses"),
+        (
+            "known_tools: [{ type: x, unit: smell, max_uses: 1 }]",
+            "web_search",
+        ),
+        ("known_tools: [{ type: x }, { type: x }]", "twice"),
+        ("known_tools: [{ type: x, max_uses: 0 }]", "1"),
+    ] {
+        let problems = case(line).errors();
+        assert!(problems.contains(want), "{line}: {problems}");
+    }
+}
+
+// LED-62
+#[test]
+fn the_minute_of_a_provider_is_read_as_others_write_it() {
+    let case = |line: &str| {
+        Case::yaml(&format!(
+            "providers: {{ claude: {{ credentials: [{{ secret: sk-x }}], {line} }} }}\n"
+        ))
+    };
+    let both = "{ requests_per_minute: 100, tokens_per_minute: 100000 }";
+    for key in ["rate_limit", "rateLimit"] {
+        let case = case(&format!("{key}: {both}"));
+        let rate = case.settings().providers[0].rate;
+        assert_eq!(
+            (rate.requests_per_minute, rate.tokens_per_minute),
+            (Some(100), Some(100_000)),
+            "{key}"
+        );
+    }
+    assert_eq!(
+        case("enabled: true").settings().providers[0].rate,
+        ProviderRate::default()
+    );
+    let problems = case("rate_limit: { tokens_per_minute: 0 }").errors();
+    assert!(problems.contains("tokens_per_minute"), "{problems}");
 }

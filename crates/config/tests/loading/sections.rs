@@ -418,7 +418,7 @@ fn files_follow_the_data_folder() {
         "/var/lib/tollkeep/tollkeep.db"
     );
     assert_eq!(
-        settings.audit.file.display().to_string(),
+        settings.audit.file.unwrap().display().to_string(),
         "/var/lib/tollkeep/audit.log"
     );
 }

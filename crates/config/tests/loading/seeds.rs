@@ -106,8 +106,14 @@ const SEEDS: &[(&str, &str, Read, &str)] = &[
     (
         "AUDIT_LOG_FILE",
         "/a.log",
-        |s| s.audit.file.display().to_string(),
-        "/a.log",
+        |s| format!("{:?}", s.audit.file),
+        "Some(\"/a.log\")",
+    ),
+    (
+        "AUDIT_STORE_IN_DB",
+        "No",
+        |s| s.audit.store_in_db.to_string(),
+        "false",
     ),
     (
         "AUDIT_CREATE_DIR",

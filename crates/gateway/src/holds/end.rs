@@ -41,7 +41,7 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
     let (version, sha256) = hold.book.version();
     CallRecord {
         request: facts.id,
-        attempt: facts.attempts.max(1),
+        attempt: facts.attempts.saturating_add(1),
         tenant: hold.tenant,
         project: token.map_or(NOBODY, |token| token.project.id),
         lineage: token.map(|token| token.lineage.id),
@@ -65,7 +65,7 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
         quality: Quality::Unknown,
         flags: told.map(|told| told.flags).unwrap_or_default(),
         bound: hold.quote.charge,
-        bound_method: hold.quote.is_priced.then_some("bytes"),
+        bound_method: hold.quote.is_priced.then_some(hold.quote.method.name()),
         charge: Charge::NOTHING,
         upstream_cost: None,
         price: hold.quote.is_priced.then(|| PriceMark {

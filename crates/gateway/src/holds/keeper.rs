@@ -3,7 +3,7 @@
 
 use super::inbox::Message;
 use super::take::Granted;
-use super::{Holds, Present};
+use super::{Holds, Left, Present};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,15 +12,18 @@ use tokio::sync::{mpsc, oneshot};
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::{Ended, Outbox, Outcome, Sure};
-use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, HOLD_TTL_MS, Keeper, Notice};
+use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, HOLD_TTL_MS, Keeper, Notice, Refused};
 use tollkeep_ledger::row::Quality;
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{NoAnswer, Reply};
+use tollkeep_observe::metrics::LedgerMeter;
 use tollkeep_store::ledger::{CallRecord, Job, Ledger};
 use tollkeep_types::{BudgetId, Clock, HoldId, LeaseId, MonoNanos, ReplicaId};
 
 /// Commands in one transaction.
 const BATCH_MAX: usize = 512;
+/// Holds that the store has been asked for and not answered, at most.
+const ASKS_MAX: usize = 8192;
 /// Records that wait for the end of their hold: as many as there are holds.
 const RECORDS_MAX: usize = super::OPEN_MAX;
 
@@ -39,6 +42,22 @@ pub enum Money<'a> {
         /// Its call, where more is known of it.
         record: Option<&'a CallRecord>,
     },
+    /// A hold is in the store, since slices alone could not bear it.
+    Held {
+        /// The hold.
+        hold: HoldId,
+        /// What is taken aside.
+        bound: Charge,
+    },
+    /// A slice was taken.
+    Leased {
+        /// The lease.
+        lease: LeaseId,
+        /// Of this budget.
+        budget: &'a Budget,
+        /// So much.
+        amount: Amount,
+    },
     /// So many hundredths of a budget are spent or reserved.
     Threshold {
         /// The budget.
@@ -50,6 +69,8 @@ pub enum Money<'a> {
     LeaseLost {
         /// The lease.
         lease: LeaseId,
+        /// Of this budget, where it is in force still.
+        budget: Option<&'a Budget>,
         /// What was left.
         rest: Amount,
     },
@@ -100,6 +121,8 @@ pub struct HoldsParts {
     pub flush: Duration,
     /// Told what operators should know.
     pub on_money: OnMoney,
+    /// Counts what happens.
+    pub meter: LedgerMeter,
 }
 
 /// One command for the store.
@@ -116,6 +139,9 @@ pub struct HoldsKeeper {
     holds: Arc<Holds>,
     clock: Arc<dyn Clock>,
     on_money: OnMoney,
+    meter: LedgerMeter,
+    /// Slices that are asked for.
+    takes: HashMap<CallId, (LeaseId, BudgetId, Amount)>,
     /// Who waits for the answer about which hold.
     waiting: HashMap<HoldId, oneshot::Sender<Granted>>,
     /// What is known of calls whose ends have not come yet.
@@ -123,8 +149,12 @@ pub struct HoldsKeeper {
     /// Ends that the store has not answered yet.
     ends: HashMap<CallId, (HoldId, End)>,
     budgets: Vec<Arc<Budget>>,
+    /// What is left of each, for those who are told.
+    left: HashMap<BudgetId, Arc<Left>>,
     /// Which slices workers see.
     shown: Option<u64>,
+    /// The store takes what is written, as its last answer was.
+    writes: bool,
     wake: MonoNanos,
     out: Vec<Effect>,
     to_writer: mpsc::UnboundedSender<Wanted>,
@@ -145,11 +175,15 @@ impl HoldsKeeper {
             holds: parts.holds,
             clock: parts.clock,
             on_money: parts.on_money,
+            meter: parts.meter.clone(),
+            takes: HashMap::new(),
             waiting: HashMap::new(),
             records: HashMap::new(),
             ends: HashMap::new(),
             budgets,
+            left: HashMap::new(),
             shown: None,
+            writes: true,
             wake: MonoNanos(0),
             out: Vec::new(),
             to_writer,
@@ -157,7 +191,14 @@ impl HoldsKeeper {
             resting: None,
         };
         this.publish();
-        (this, write(parts.ledger, wanted, answer, parts.flush))
+        let clock = Arc::clone(&this.clock);
+        let writer = write(
+            parts.ledger,
+            (wanted, answer),
+            parts.flush,
+            (clock, parts.meter),
+        );
+        (this, writer)
     }
 
     /// Works until everything that sends to it is gone.
@@ -216,21 +257,41 @@ impl HoldsKeeper {
         if tell.is_closed() {
             return;
         }
+        // A store that takes nothing is asked again and again for those who came before, be they gone or
+        // not, and nobody else need wait for that.
+        let is_down = !self.writes && !self.waiting.is_empty();
+        if is_down || self.waiting.len() >= ASKS_MAX {
+            let _gone = tell.send(Err(Refused::Closed));
+            return;
+        }
         self.waiting.insert(ask.hold, tell);
         self.handle(Event::Ask(ask));
     }
 
     fn answered(&mut self, call: CallId, answer: Result<Box<Reply>, NoAnswer>) {
-        self.holds.writes.store(answer.is_ok(), Ordering::Relaxed);
+        self.writes = answer.is_ok();
         if answer.is_ok()
             && let Some((hold, end)) = self.ends.remove(&call)
         {
             let record = self.records.remove(&hold);
             let record = record.as_deref();
             (self.on_money)(&Money::Ended { hold, end, record });
-            self.holds
-                .unwritten
-                .store(self.ends.len(), Ordering::Relaxed);
+            self.count_unwritten();
+        }
+        if let Ok(reply) = &answer
+            && let Some((lease, budget, amount)) = self.takes.remove(&call)
+            && reply.leases.iter().any(|row| row.id == lease)
+            && let Some(budget) = self.budgets.iter().find(|of| of.id == budget)
+        {
+            (self.on_money)(&Money::Leased {
+                lease,
+                budget,
+                amount,
+            });
+        }
+        for (key, row) in answer.iter().flat_map(|reply| &reply.windows) {
+            let left = self.left.entry(key.budget).or_default();
+            left.0.store(row.left().units(), Ordering::Relaxed);
         }
         self.handle(Event::Answer(call, answer));
     }
@@ -252,20 +313,36 @@ impl HoldsKeeper {
         let mut about = None;
         if let Command::End { ended, .. } = &command {
             self.ends.insert(call, (ended.hold, End::of(ended)));
-            self.holds
-                .unwritten
-                .store(self.ends.len(), Ordering::Relaxed);
+            self.count_unwritten();
             // Kept until there is an answer: the command may be given again.
             about = self.records.get(&ended.hold).cloned();
+        }
+        if let Command::Take {
+            lease,
+            budget,
+            amount,
+            ..
+        } = &command
+        {
+            self.takes.insert(call, (*lease, *budget, *amount));
         }
         let job = Job { command, about };
         // The writer ends with the process.
         let _gone = self.to_writer.send(Wanted { call, job });
     }
 
+    fn count_unwritten(&self) {
+        let ends = self.ends.len();
+        self.holds.unwritten.store(ends, Ordering::Relaxed);
+        self.meter.unwritten(ends);
+    }
+
     fn send(&mut self, notice: Notice) {
         match notice {
             Notice::Granted(held) => {
+                if let (Some(hold), Some(bound)) = (held.id(), held.in_store()) {
+                    (self.on_money)(&Money::Held { hold, bound });
+                }
                 let waiting = held.id().and_then(|id| self.waiting.remove(&id));
                 // A hold that nobody takes any more is released by its drop.
                 if let Some(tell) = waiting {
@@ -278,8 +355,15 @@ impl HoldsKeeper {
                 }
             }
             Notice::Reserved(reserved) => drop(reserved),
-            Notice::LeaseLost { lease, rest } => {
-                (self.on_money)(&Money::LeaseLost { lease, rest });
+            Notice::LeaseLost { lease, key, rest } => {
+                let mut budgets = self.budgets.iter();
+                let budget = budgets.find(|budget| budget.id == key.budget);
+                let budget = budget.map(|budget| &**budget);
+                (self.on_money)(&Money::LeaseLost {
+                    lease,
+                    budget,
+                    rest,
+                });
             }
             Notice::Threshold { key, percent } => {
                 let budget = key.budget;
@@ -300,8 +384,18 @@ impl HoldsKeeper {
             return;
         }
         let budgets = self.budgets.iter().map(Arc::clone);
-        let slice = |budget: &Budget| self.keeper.slice(budget.id).map(Arc::clone);
-        let present = Present::of(budgets, slice);
+        let left: HashMap<_, _> = budgets
+            .clone()
+            .map(|budget| (budget.id, self.left.remove(&budget.id).unwrap_or_default()))
+            .collect();
+        self.left = left;
+        let in_hand = |budget: &Budget| {
+            let slice = self.keeper.slice(budget.id).map(Arc::clone);
+            let left = self.left.get(&budget.id).map(Arc::clone);
+            (slice, left.unwrap_or_default())
+        };
+        let present = Present::of(budgets, in_hand);
+        self.meter.leases(present.slices());
         self.holds.present.store(Arc::new(present));
     }
 }
@@ -324,9 +418,12 @@ impl End {
 /// within the flush time.
 async fn write(
     ledger: Ledger,
-    mut wanted: mpsc::UnboundedReceiver<Wanted>,
-    answer: mpsc::UnboundedSender<Answers>,
+    (mut wanted, answer): (
+        mpsc::UnboundedReceiver<Wanted>,
+        mpsc::UnboundedSender<Answers>,
+    ),
     flush: Duration,
+    (clock, meter): (Arc<dyn Clock>, LedgerMeter),
 ) {
     let mut batch = Vec::new();
     while wanted.recv_many(&mut batch, BATCH_MAX).await > 0 {
@@ -342,7 +439,9 @@ async fn write(
             .drain(..)
             .map(|wanted| (wanted.call, wanted.job))
             .unzip();
+        let began = clock.mono();
         let replies = ledger.run(&jobs).await;
+        meter.flushed(clock.mono().since(began));
         let replies = replies.into_iter().map(|reply| reply.map(Box::new));
         if answer
             .send(calls.into_iter().zip(replies).collect())

@@ -6,6 +6,7 @@
 
 mod again;
 mod alone;
+mod beside;
 mod end;
 mod inbox;
 mod keeper;
@@ -25,7 +26,7 @@ use inbox::Inbox;
 use paying::Paying;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::Outbox;
 use tollkeep_ledger::prepaid::Prepaid;
@@ -44,8 +45,6 @@ pub struct Holds {
     outbox: Arc<dyn Outbox>,
     /// Ends that are not in the store yet, as the keeper counts them.
     unwritten: AtomicUsize,
-    /// The store takes what the keeper writes.
-    writes: AtomicBool,
 }
 
 /// The budgets of this moment, with the slices in hand.
@@ -60,18 +59,42 @@ struct Present {
 struct Pot {
     budget: Arc<Budget>,
     slice: Option<Arc<Slice>>,
+    left: Arc<Left>,
+}
+
+/// What the store has left of a budget beyond all that is taken aside, by its last word.
+#[derive(Debug)]
+struct Left(AtomicI64);
+
+impl Default for Left {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
+impl Pot {
+    /// What is left for other calls, as far as this replica knows.
+    fn left(&self) -> Option<i64> {
+        let left = self.left.0.load(Ordering::Relaxed);
+        let in_hand = self.slice.as_ref().map_or(0, |slice| slice.free().units());
+        (left != i64::MIN).then(|| left.saturating_add(in_hand))
+    }
 }
 
 impl Present {
     fn of(
         budgets: impl Iterator<Item = Arc<Budget>>,
-        slice: impl Fn(&Budget) -> Option<Arc<Slice>>,
+        in_hand: impl Fn(&Budget) -> (Option<Arc<Slice>>, Arc<Left>),
     ) -> Self {
         let mut present = Self::default();
         for budget in budgets {
-            let slice = slice(&budget);
+            let (slice, left) = in_hand(&budget);
             let pots = present.of.entry(budget.tenant).or_default();
-            pots.push(Pot { budget, slice });
+            pots.push(Pot {
+                budget,
+                slice,
+                left,
+            });
         }
         for pots in present.of.values_mut() {
             pots.sort_unstable_by_key(|pot| pot.budget.id);
@@ -79,10 +102,16 @@ impl Present {
         present
     }
 
-    fn slice(&self, budget: &Budget) -> Option<Arc<Slice>> {
-        let pots = self.of.get(&budget.tenant)?;
-        let pot = pots.iter().find(|pot| pot.budget.id == budget.id)?;
-        pot.slice.clone()
+    fn slices(&self) -> usize {
+        let pots = self.of.values().flatten();
+        pots.filter(|pot| pot.slice.is_some()).count()
+    }
+
+    fn in_hand(&self, budget: &Budget) -> (Option<Arc<Slice>>, Arc<Left>) {
+        let pots = self.of.get(&budget.tenant);
+        let pot = pots.and_then(|pots| pots.iter().find(|pot| pot.budget.id == budget.id));
+        pot.map(|pot| (pot.slice.clone(), Arc::clone(&pot.left)))
+            .unwrap_or_default()
     }
 }
 
@@ -95,7 +124,6 @@ impl Default for Holds {
             outbox: Arc::clone(&inbox) as Arc<dyn Outbox>,
             inbox,
             unwritten: AtomicUsize::new(0),
-            writes: AtomicBool::new(true),
         }
     }
 }
@@ -105,7 +133,7 @@ impl Holds {
     pub fn set_budgets(&self, budgets: Vec<Budget>) {
         let shown = self.present.load_full();
         let known = budgets.iter().cloned().map(Arc::new);
-        let fresh = Present::of(known, |budget| shown.slice(budget));
+        let fresh = Present::of(known, |budget| shown.in_hand(budget));
         // The keeper hears of them before any call asks it, and calls are counted when this returns.
         self.inbox.put(inbox::Message::Budgets(budgets));
         // What the keeper has shown meanwhile is fresher.

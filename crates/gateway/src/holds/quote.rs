@@ -8,7 +8,7 @@ use tollkeep_ledger::decide::largest_fitting;
 use tollkeep_ledger::hold::Sure;
 use tollkeep_ledger::price::{Book, Cost, Provider};
 use tollkeep_llm::Surface;
-use tollkeep_llm::demand::{self, Form};
+use tollkeep_llm::demand::{self, Form, Known, KnownTool};
 use tollkeep_types::WallMillis;
 use tollkeep_types::demand::{CapForm, Demand};
 use tollkeep_types::money::NanoUsd;
@@ -19,6 +19,8 @@ use tollkeep_types::usage::{Class, Lines, Usage};
 pub struct BoundOptions {
     /// Caps, and whether the service is written into calls.
     pub options: Options,
+    /// What the operator knows of members and tools.
+    pub known: Known,
     /// Below this cap no call is made smaller.
     pub min_output_cap: u64,
     /// Whether models are refused whose provider billed more than a bound.
@@ -26,8 +28,19 @@ pub struct BoundOptions {
 }
 
 impl BoundOptions {
-    pub(crate) fn of(budgets: &Budgets) -> Self {
+    /// As the settings say.
+    pub fn of(budgets: &Budgets) -> Self {
+        let tools = budgets.known_tools.iter().map(|tool| KnownTool {
+            kind: tool.kind.clone(),
+            extra_tokens: tool.extra_tokens,
+            unit: tool.unit,
+            max_uses: tool.max_uses,
+        });
         Self {
+            known: Known {
+                fields: budgets.known_fields.clone(),
+                tools: tools.collect(),
+            },
             options: Options {
                 max_output_tokens: None,
                 default_output_cap: budgets.default_output_cap,
@@ -65,6 +78,27 @@ pub(super) struct Quote {
     pub(super) is_priced: bool,
     /// Whether the provider goes on billing a call that is cancelled.
     pub(super) is_billed_to_its_end: bool,
+    /// By what its tokens are bounded.
+    pub(super) method: Method,
+}
+
+/// By what the tokens of a call are bounded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Method {
+    /// The bytes of its body.
+    Bytes,
+    /// The bytes of its texts, without what escapes add: closer, and looked at only if the other
+    /// bound does not fit.
+    Texts,
+}
+
+impl Method {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Texts => "texts",
+        }
+    }
 }
 
 impl Quote {
@@ -81,6 +115,7 @@ impl Quote {
             pins_service: false,
             is_priced: false,
             is_billed_to_its_end: false,
+            method: Method::Bytes,
         }
     }
 }
@@ -129,9 +164,33 @@ impl Quoting<'_> {
         settings: &BoundOptions,
     ) -> Result<Quote, Refusal> {
         match self.form(counted) {
-            Some(form) => self.bounded(book, counted, settings, &demand::read(form, self.body)),
+            Some(form) => {
+                let demand = demand::read(form, self.body, &settings.known);
+                self.bounded(book, counted, settings, &demand)
+            }
             None => Ok(Quote::one_request()),
         }
+    }
+
+    /// The same by what the texts of the call mean, without what escapes add to their bytes. What is
+    /// inline has escapes of its own, which are taken off with it.
+    pub(super) fn closer(
+        &self,
+        book: &Book,
+        counted: Counted,
+        settings: &BoundOptions,
+    ) -> Option<Quote> {
+        let mut demand = demand::read(self.form(counted)?, self.body, &settings.known);
+        if demand.media_bytes > 0 {
+            return None;
+        }
+        let escapes = demand::escape_bytes(self.body);
+        demand.bytes = demand.bytes.saturating_sub(escapes);
+        let quote = self.bounded(book, counted, settings, &demand).ok()?;
+        Some(Quote {
+            method: Method::Texts,
+            ..quote
+        })
     }
 
     fn form(&self, counted: Counted) -> Option<Form> {
@@ -146,7 +205,7 @@ impl Quoting<'_> {
         settings: &BoundOptions,
         (quote, measure, left): (&Quote, Measure, Amount),
     ) -> Option<Quote> {
-        let demand = demand::read(self.form(counted)?, self.body);
+        let demand = demand::read(self.form(counted)?, self.body, &settings.known);
         let with = |cap| {
             let mut settings = settings.clone();
             settings.options.max_output_tokens = Some(cap);
@@ -174,7 +233,7 @@ impl Quoting<'_> {
                 ..Quote::one_request()
             });
         };
-        let demand = demand::read(form, self.body);
+        let demand = demand::read(form, self.body, &settings.known);
         let input = u64::try_from(self.body.len())
             .unwrap_or(u64::MAX)
             .div_ceil(4);
@@ -221,6 +280,7 @@ impl Quoting<'_> {
             pins_service: false,
             is_priced: counted.costs,
             is_billed_to_its_end: false,
+            method: Method::Bytes,
         })
     }
 
@@ -252,6 +312,7 @@ impl Quoting<'_> {
             pins_service,
             is_priced: costs,
             is_billed_to_its_end: !found.model.facts.cancel_stops_billing,
+            method: Method::Bytes,
         })
     }
 }

@@ -45,8 +45,8 @@ fn only_looks(pot: &Pot) -> bool {
 type Pots = SmallVec<[Pot; 5]>;
 
 /// What a call is taken from.
-struct Wanted {
-    pots: Pots,
+pub(super) struct Wanted {
+    pub(super) pots: Pots,
     accounts: Accounts,
 }
 
@@ -72,7 +72,7 @@ impl Wanted {
         }
     }
 
-    fn counted(&self) -> Counted {
+    pub(super) fn counted(&self) -> Counted {
         let pots = self.pots.iter().map(|pot| pot.budget.measure);
         Counted::of(pots.chain(self.accounts.iter().map(Prepaid::measure)))
     }
@@ -100,6 +100,8 @@ pub(crate) struct CallHold {
     pub(super) id: HoldId,
     /// Whose budgets bear it.
     pub(super) tenant: TenantId,
+    /// What is left of the budget with the least, where callers are told.
+    pub(super) remaining: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -212,9 +214,11 @@ impl Exchange<'_> {
             match self.ask_keeper(&holds, (id, &quote), &wanted).await? {
                 Ok(held) => break held,
                 Err(refused) => {
-                    let smaller = self.smaller(&aside, &book, (&quote, refused), &wanted);
-                    quote = match smaller.filter(|_| asked < SHRINKS_MAX) {
-                        Some(smaller) => smaller,
+                    let closer = self.closer(&aside, &book, (&quote, refused), &wanted);
+                    let closer = closer.filter(|_| asked == 0);
+                    let smaller = || self.smaller(&aside, &book, (&quote, refused), &wanted);
+                    quote = match closer.or_else(smaller).filter(|_| asked < SHRINKS_MAX) {
+                        Some(fitter) => fitter,
                         None => return Err(self.refusal_of(refused, &wanted.pots).into()),
                     };
                 }
@@ -224,6 +228,12 @@ impl Exchange<'_> {
         if let Some(llm) = aside.llm {
             self.write_bounds(llm, &quote)?;
         }
+        let remaining = self
+            .plan
+            .llm
+            .expose_cost
+            .then(|| self.remaining(&wanted.pots));
+        self.worker.counters.hold_taken();
         self.work.facts.hold = Some(Box::new(CallHold {
             id: held.id().unwrap_or(HoldId::from_bytes([0; 16])),
             state: State::Held(held),
@@ -231,6 +241,7 @@ impl Exchange<'_> {
             book,
             at: self.work.facts.at,
             tenant: self.payer(),
+            remaining: remaining.flatten(),
         }));
         Ok(())
     }
@@ -312,7 +323,7 @@ impl Exchange<'_> {
     }
 
     /// The call, if it is one of a model.
-    fn quoting<'a>(&'a self, aside: &Aside<'a>) -> Option<Quoting<'a>> {
+    pub(super) fn quoting<'a>(&'a self, aside: &Aside<'a>) -> Option<Quoting<'a>> {
         let (llm, target) = (aside.llm?, aside.target);
         Some(Quoting {
             provider: Provider {
@@ -392,6 +403,7 @@ impl Exchange<'_> {
     }
 
     fn refusal_of(&self, refused: Refused, pots: &[Pot]) -> Refusal {
+        self.count_refused(refused, pots);
         match refused {
             Refused::Short(row::Pot::Window(key), _) => {
                 let pot = pots.iter().find(|pot| pot.budget.id == key.budget);

@@ -48,6 +48,8 @@ impl Target {
             self_hosted: provider.self_hosted,
             forward_headers: provider.forward_headers.clone(),
             credentials: CredentialPool::none(),
+            // A call was counted before its place was chosen.
+            rates: None,
             heads: heads(provider.kind, url, &self.settled),
         });
         Ok(Self {

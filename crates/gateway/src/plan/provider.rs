@@ -3,7 +3,9 @@
 use super::{PlanError, PlanParts, ProviderPlan, Target, TargetKind, endpoint, secrets};
 use crate::breaker::Guard;
 use crate::credentials::CredentialPool;
+use crate::plan::Plan;
 use crate::set_fields::{names, set_fields};
+use crate::token_rates::ProviderRates;
 use std::sync::Arc;
 use tollkeep_config::settings::{Provider, Retry};
 use tollkeep_llm::Surface;
@@ -37,6 +39,7 @@ pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Targe
                 (kind.credential, parts.default_tenant),
                 CredentialPool::before(&provider.name, parts.before),
             ),
+            rates: ProviderRates::new(provider.rate, rates_before(&provider.name, parts.before)),
             heads: heads(kind, &provider.base_url, &settled),
         }),
         set_fields,
@@ -45,6 +48,13 @@ pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Targe
         secrets: secrets(&provider.headers.set),
         signer: None,
     })
+}
+
+/// What was counted of it under the settings before.
+fn rates_before<'p>(name: &str, before: Option<&'p Plan>) -> Option<&'p ProviderRates> {
+    let mut known = before?.llm.providers.iter();
+    let provider = known.find(|target| *target.name == *name)?.provider()?;
+    provider.rates.as_deref()
 }
 
 /// By surface: how every call begins that goes to this place.

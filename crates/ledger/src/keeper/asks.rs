@@ -188,15 +188,17 @@ impl Keeper {
         self.waiting.insert(hold, waiting);
     }
 
-    /// What the last answer showed to be left of a budget: a smaller call may fit.
+    /// What the last answer showed to be left of a budget, all of it where nothing was ever taken: a
+    /// smaller call may fit.
     fn left_of(&self, pot: Pot) -> Amount {
         let Pot::Window(key) = pot else {
             return Amount::ZERO;
         };
-        let book = self.books.get(&key.budget);
-        let present = book.and_then(|book| book.present.as_ref());
-        let shown = present.filter(|(of, _)| *of == key);
-        shown.map_or(Amount::ZERO, |(_, row)| row.left())
+        let Some(book) = self.books.get(&key.budget) else {
+            return Amount::ZERO;
+        };
+        let shown = book.present.as_ref().filter(|(of, _)| *of == key);
+        shown.map_or(book.budget.limit, |(_, row)| row.left())
     }
 
     /// A budget has been ended in the store, of which this replica is about to hear.
@@ -351,7 +353,9 @@ impl Keeper {
     }
 
     pub(super) fn ended(&mut self, ended: Ended, at: &mut At<'_>) {
-        if ended.outcome.actual().cost > ended.bound.cost {
+        let (actual, bound) = (ended.outcome.actual(), ended.bound);
+        let of_tokens = ended.sure == Sure::Guess && actual.tokens > bound.tokens;
+        if actual.cost > bound.cost || of_tokens {
             let (hold, sure) = (ended.hold, ended.sure);
             at.send(Notice::Overrun { hold, sure });
         }

@@ -316,6 +316,7 @@ impl Keeper {
         }
         at.send(Notice::LeaseLost {
             lease: row.id,
+            key: row.key,
             rest: row.rest(),
         });
         // Perhaps since another process took our name.

@@ -219,6 +219,7 @@ fn free() -> Model {
             reasoning_in_cap: true,
             implicit_cache_write: false,
             image_tokens_max: None,
+            image_output_tokens_max: None,
             max_audio_ms: None,
             tokens_per_byte: Ratio::ONE,
             cancel_stops_billing: false,

@@ -58,6 +58,8 @@ pub(super) struct ModelEntry {
     #[serde(default)]
     pub(super) image_tokens_max: Option<u64>,
     #[serde(default)]
+    pub(super) image_output_tokens_max: Option<u64>,
+    #[serde(default)]
     pub(super) max_audio_ms: Option<u64>,
     #[serde(default)]
     pub(super) tokens_per_byte: Option<String>,

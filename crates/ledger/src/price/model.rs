@@ -45,6 +45,8 @@ pub struct Facts {
     pub implicit_cache_write: bool,
     /// Most tokens of an image.
     pub image_tokens_max: Option<u64>,
+    /// Most tokens of an image that is made.
+    pub image_output_tokens_max: Option<u64>,
     /// Most audio of one call.
     pub max_audio_ms: Option<u64>,
     /// Most tokens a byte can be.

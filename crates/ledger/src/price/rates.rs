@@ -32,6 +32,11 @@ impl RateSet {
         rates.find(|(has, _)| **has == *sort).map(|(_, rate)| *rate)
     }
 
+    /// The rates of images, by `<quality>:<size>`.
+    pub fn images(&self) -> impl Iterator<Item = (&str, PicoUsd)> {
+        self.images.iter().map(|(sort, rate)| (&**sort, *rate))
+    }
+
     /// Names and rates, tokens first.
     pub fn named(&self) -> impl Iterator<Item = (String, PicoUsd)> {
         let tokens = self

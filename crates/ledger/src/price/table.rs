@@ -180,6 +180,7 @@ fn facts(entry: &ModelEntry) -> Checked<Facts> {
         entry.max_input,
         entry.max_output,
         entry.image_tokens_max,
+        entry.image_output_tokens_max,
         entry.max_audio_ms,
     ];
     if numbers
@@ -207,6 +208,7 @@ fn facts(entry: &ModelEntry) -> Checked<Facts> {
         reasoning_in_cap: entry.reasoning_in_cap,
         implicit_cache_write: entry.implicit_cache_write,
         image_tokens_max: entry.image_tokens_max,
+        image_output_tokens_max: entry.image_output_tokens_max,
         max_audio_ms: entry.max_audio_ms,
         tokens_per_byte,
         cancel_stops_billing: entry.cancel_stops_billing,

@@ -3,7 +3,7 @@
 use crate::vectors::{ANY, BoundWant, vectors};
 use tollkeep_ledger::bound::{Options, bound};
 use tollkeep_llm::body::CallView;
-use tollkeep_llm::demand::{Form, read};
+use tollkeep_llm::demand::{Form, Known, read};
 
 fn form(dialect: &str) -> Form {
     match dialect {
@@ -26,7 +26,7 @@ fn every_vector_is_bounded_as_it_says() {
     for case in &vectors.bounds {
         let body = case.body();
         CallView::read(body.as_bytes(), 128).unwrap();
-        let demand = read(form(&case.dialect), body.as_bytes());
+        let demand = read(form(&case.dialect), body.as_bytes(), &Known::default());
         let at = "2026-07-01T12:00:00Z".parse().unwrap();
         let found = book.find(ANY, &case.model, at).unwrap();
         let options = Options {

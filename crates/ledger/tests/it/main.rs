@@ -5,6 +5,10 @@ mod bound_vectors;
 #[cfg(test)]
 mod cost_vectors;
 #[cfg(test)]
+mod made;
+#[cfg(test)]
+mod purity;
+#[cfg(test)]
 mod sound;
 #[cfg(test)]
 mod table;

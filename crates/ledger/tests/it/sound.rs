@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tollkeep_ledger::bound::{Options, bound};
 use tollkeep_llm::body::CallView;
-use tollkeep_llm::demand::{Form, read};
+use tollkeep_llm::demand::{Form, Known, read};
 
 /// Bytes of all texts that a model reads: those of values, and names of members of tools.
 fn bytes_of(value: &Value) -> u64 {
@@ -68,7 +68,7 @@ fn check(cases: u32) {
             text = text.replace('é', "\\u00e9");
         }
         prop_assert!(CallView::read(text.as_bytes(), 128).is_ok());
-        let bound = bound(&read(Form::Chat, text.as_bytes()), found, &Options::default()).unwrap();
+        let bound = bound(&read(Form::Chat, text.as_bytes(), &Known::default()), found, &Options::default()).unwrap();
         prop_assert!(counted(&body) <= bound.input_tokens, "{} > {bound:?}", counted(&body));
         prop_assert_eq!(bound.output_tokens, 9);
     });
@@ -164,7 +164,7 @@ fn what_is_not_understood_is_not_bounded() {
             r#"{"prompt":"a","echo":true}"#.to_owned(),
         ),
     ] {
-        let demand = read(form, body.as_bytes());
+        let demand = read(form, body.as_bytes(), &Known::default());
         assert!(demand.obstacle.is_some(), "{name}: {demand:?}");
     }
     let two = read(Form::Completions, br#"{"prompt":["a","b"],"n":3}"#);

@@ -4,7 +4,7 @@ use super::known::known;
 use super::{Reader, member_text};
 use crate::json::{Broken, Cursor};
 
-impl Reader {
+impl Reader<'_> {
     pub(super) fn gemini(&mut self, body: &mut Cursor<'_>) -> Result<(), Broken> {
         self.body(body, |reader, key, value| {
             match key {
@@ -34,7 +34,11 @@ impl Reader {
             if value.null() {
                 return Ok(());
             }
-            if known("gemini.generation", &name).is_none() {
+            let is_known = known("gemini.generation", &name).is_some()
+                || reader
+                    .widened
+                    .has_field(&format!("generationConfig.{name}"));
+            if !is_known {
                 reader.obstacle(&format!(
                     "the field `generationConfig.{name}` is not understood"
                 ));
@@ -73,13 +77,15 @@ impl Reader {
     fn gemini_tools(&mut self, tool: &mut Cursor<'_>) -> Result<(), Broken> {
         self.object(tool, |reader, key, value| {
             let name = String::from_utf8_lossy(key);
-            if known("gemini.tools", &name).is_none() {
-                reader.unknown_type("tool", &name);
-            }
+            let is_known = known("gemini.tools", &name).is_some();
             match key {
+                _ if !is_known => {
+                    reader.tool("gemini.tools", &name, None);
+                    value.skip()
+                }
                 b"functionDeclarations" | b"function_declarations" => {
                     reader.list(value, |reader, declaration| {
-                        reader.tool("gemini.tools", "functionDeclarations");
+                        reader.tool("gemini.tools", "functionDeclarations", None);
                         declaration.skip()
                     })
                 }

@@ -2,6 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use tollkeep_types::usage::Unit;
+
+/// What an operator knows beyond the shipped lists.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Known {
+    /// Members of a body that change nothing about its cost.
+    pub fields: Vec<String>,
+    /// Types of tools.
+    pub tools: Vec<KnownTool>,
+}
+
+/// A type of tools that an operator knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KnownTool {
+    /// The type.
+    pub kind: String,
+    /// Tokens that it adds to a prompt.
+    pub extra_tokens: u64,
+    /// What is billed for each use besides.
+    pub unit: Option<Unit>,
+    /// Uses at most, where the upstream runs it by itself; `None`: the client does.
+    pub max_uses: Option<u64>,
+}
+
+impl Known {
+    pub(super) fn has_field(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| field == name)
+    }
+
+    pub(super) fn tool(&self, kind: &str) -> Option<&KnownTool> {
+        self.tools.iter().find(|tool| tool.kind == kind)
+    }
+}
 
 /// What is understood, by the name of its section.
 static KNOWN: LazyLock<BTreeMap<&'static str, Vec<Entry>>> = LazyLock::new(|| {

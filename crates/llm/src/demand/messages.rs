@@ -3,7 +3,7 @@
 use super::{Reader, member_text};
 use crate::json::{Broken, Cursor};
 
-impl Reader {
+impl Reader<'_> {
     pub(super) fn messages(&mut self, body: &mut Cursor<'_>) -> Result<(), Broken> {
         self.body(body, |reader, key, value| {
             match key {
@@ -61,7 +61,7 @@ impl Reader {
             b"cache_control" => reader.cache_control(value),
             _ => value.skip(),
         })?;
-        if !self.tool("messages.tools", kind) {
+        if !self.tool("messages.tools", kind, uses) {
             return Ok(());
         }
         let (web, fetch) = (

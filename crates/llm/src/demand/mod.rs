@@ -3,16 +3,21 @@
 //! The rule is: what is not understood is an obstacle, and with an obstacle there is no bound. So
 //! the readers know every member that matters, and the list in `known.txt` those that don't.
 
+mod escapes;
+mod gemini;
 mod known;
+mod made;
 mod messages;
 mod openai;
 
-mod gemini;
+pub use escapes::escape_bytes;
+pub use known::{Known, KnownTool};
+pub(crate) use made::{chars_in, image_sort};
 
 use crate::json::{Broken, Cursor};
 use crate::surface::Surface;
 use known::known;
-use tollkeep_types::demand::{CacheWrites, CapForm, Demand};
+use tollkeep_types::demand::{CacheWrites, CapForm, Demand, ToolUses};
 
 /// The forms of requests that can be bounded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +30,10 @@ pub enum Form {
     Responses,
     /// Embeddings.
     Embeddings,
+    /// Images that are made.
+    Images,
+    /// Text that is spoken.
+    Speech,
     /// Anthropic's messages.
     Messages,
     /// Gemini's generateContent.
@@ -39,17 +48,21 @@ impl Form {
             Surface::Completions => Some(Self::Completions),
             Surface::Responses => Some(Self::Responses),
             Surface::Embeddings => Some(Self::Embeddings),
+            Surface::Images => Some(Self::Images),
+            Surface::Speech => Some(Self::Speech),
             Surface::Messages => Some(Self::Messages),
             Surface::CountTokens | Surface::Models | Surface::Model => None,
         }
     }
 
     /// All of them, in the order of the enum.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Chat,
         Self::Completions,
         Self::Responses,
         Self::Embeddings,
+        Self::Images,
+        Self::Speech,
         Self::Messages,
         Self::Gemini,
     ];
@@ -61,6 +74,8 @@ impl Form {
             Self::Completions => "completions",
             Self::Responses => "responses",
             Self::Embeddings => "embeddings",
+            Self::Images => "images",
+            Self::Speech => "speech",
             Self::Messages => "messages",
             Self::Gemini => "gemini",
         }
@@ -72,6 +87,8 @@ impl Form {
             Self::Completions => "completions.fields",
             Self::Responses => "responses.fields",
             Self::Embeddings => "embeddings.fields",
+            Self::Images => "images.fields",
+            Self::Speech => "speech.fields",
             Self::Messages => "messages.fields",
             Self::Gemini => "gemini.fields",
         }
@@ -82,17 +99,18 @@ impl Form {
             Self::Chat => CapForm::Chat,
             Self::Completions | Self::Messages => CapForm::MaxTokens,
             Self::Responses => CapForm::Responses,
-            Self::Embeddings => CapForm::NoOutput,
+            Self::Embeddings | Self::Images | Self::Speech => CapForm::NoOutput,
             Self::Gemini => CapForm::Gemini,
         }
     }
 }
 
-/// Reads the body of a request, which [`crate::body::CallView`] has read before. A body that can't
-/// be read has an obstacle too.
-pub fn read(form: Form, body: &[u8]) -> Demand {
+/// Reads the body of a request, which [`crate::body::CallView`] has read before; what the operator
+/// has `widened` the lists by is known too. A body that can't be read has an obstacle too.
+pub fn read(form: Form, body: &[u8], widened: &Known) -> Demand {
     let mut reader = Reader {
         form,
+        widened,
         demand: Demand::new(count(body.len()), form.cap_form()),
     };
     let mut cursor = Cursor::new(body);
@@ -101,6 +119,8 @@ pub fn read(form: Form, body: &[u8]) -> Demand {
         Form::Completions => reader.completions(&mut cursor),
         Form::Responses => reader.responses(&mut cursor),
         Form::Embeddings => reader.embeddings(&mut cursor),
+        Form::Images => reader.images(&mut cursor),
+        Form::Speech => reader.speech(&mut cursor),
         Form::Messages => reader.messages(&mut cursor),
         Form::Gemini => reader.gemini(&mut cursor),
     };
@@ -110,8 +130,9 @@ pub fn read(form: Form, body: &[u8]) -> Demand {
     reader.demand
 }
 
-struct Reader {
+struct Reader<'k> {
     form: Form,
+    widened: &'k Known,
     demand: Demand,
 }
 
@@ -119,7 +140,7 @@ fn count(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
-impl Reader {
+impl Reader<'_> {
     /// The first obstacle is told.
     fn obstacle(&mut self, what: &str) {
         /// A name of the caller's is told so far.
@@ -156,7 +177,8 @@ impl Reader {
         let section = self.form.fields();
         self.object(value, |reader, key, value| {
             let name = String::from_utf8_lossy(key);
-            if known(section, &name).is_none() && !value.clone().null() {
+            let is_known = known(section, &name).is_some() || reader.widened.has_field(&name);
+            if !is_known && !value.clone().null() {
                 reader.obstacle(&format!("the field `{name}` is not understood"));
             }
             if value.null() || each(reader, key, value)? {
@@ -247,15 +269,34 @@ impl Reader {
         self.obstacle(&format!("the {of} type `{kind}` is not understood"));
     }
 
-    /// A tool of this type, if it is known. Whether it is.
-    fn tool(&mut self, section: &str, kind: &str) -> bool {
-        let Some(tokens) = known(section, kind) else {
-            self.unknown_type("tool", kind);
-            return false;
+    /// A tool of this type, which is used so often at most if the request says so. Whether it is
+    /// one of the lists that are shipped.
+    fn tool(&mut self, section: &str, kind: &str, uses: Option<u64>) -> bool {
+        let shipped = known(section, kind);
+        let tokens = match (shipped, self.widened.tool(kind)) {
+            (Some(tokens), _) => tokens,
+            (None, Some(widened)) => {
+                self.widened_tool(widened, uses);
+                widened.extra_tokens
+            }
+            (None, None) => {
+                self.unknown_type("tool", kind);
+                return false;
+            }
         };
         self.demand.tools = self.demand.tools.saturating_add(1);
         self.demand.tool_tokens = self.demand.tool_tokens.saturating_add(tokens);
-        true
+        shipped.is_some()
+    }
+
+    /// What the upstream runs by itself is run as often as the request says, or else the operator.
+    fn widened_tool(&mut self, tool: &KnownTool, uses: Option<u64>) {
+        if let Some(uses) = tool.max_uses.map(|most| uses.unwrap_or(most)) {
+            let unit = tool.unit;
+            self.demand.tool_uses.push(ToolUses { unit, uses });
+            // Without a single use the context may still be gone through for nothing.
+            self.demand.whole_window |= uses == 0;
+        }
     }
 
     fn cache_control(&mut self, value: &mut Cursor<'_>) -> Result<(), Broken> {

@@ -3,7 +3,7 @@
 use super::{Reader, member_text};
 use crate::json::{Broken, Cursor};
 
-impl Reader {
+impl Reader<'_> {
     pub(super) fn chat(&mut self, body: &mut Cursor<'_>) -> Result<(), Broken> {
         self.body(body, |reader, key, value| {
             match key {
@@ -23,12 +23,12 @@ impl Reader {
                 })?,
                 b"tools" => reader.list(value, |reader, tool| {
                     let kind = member_text(tool, b"type")?.unwrap_or_default();
-                    reader.tool("chat.tools", &kind);
+                    reader.tool("chat.tools", &kind, None);
                     reader.object(tool, |_, _, value| value.skip())
                 })?,
                 // The older form of tools.
                 b"functions" => reader.list(value, |reader, tool| {
-                    reader.tool("chat.tools", "function");
+                    reader.tool("chat.tools", "function", None);
                     tool.skip()
                 })?,
                 b"web_search_options" => {
@@ -158,7 +158,7 @@ impl Reader {
                 }
                 b"tools" => reader.list(value, |reader, tool| {
                     let kind = member_text(tool, b"type")?.unwrap_or_default();
-                    if reader.tool("responses.tools", &kind) {
+                    if reader.tool("responses.tools", &kind, None) {
                         server_tools.web |= kind.starts_with("web_search");
                         server_tools.files |= kind == "file_search";
                     }

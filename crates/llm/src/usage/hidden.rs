@@ -68,7 +68,7 @@ fn pass<'b>(bytes: &'b [u8], go_on: &mut impl FnMut(&[u8])) -> &'b [u8] {
 }
 
 /// The length of the first event with the blank line that ends it.
-fn event_len(bytes: &[u8]) -> Option<usize> {
+pub(super) fn event_len(bytes: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
         let end = memchr::memchr2(b'\n', b'\r', bytes.get(from..)?)?.saturating_add(from);

@@ -6,6 +6,7 @@ mod classes;
 mod delivered;
 mod event;
 mod hidden;
+mod last_word;
 mod lines;
 mod made;
 mod side;
@@ -16,10 +17,12 @@ mod wire;
 pub use batch::{BatchForm, BatchLine};
 pub use body::BodyUsage;
 pub use hidden::HiddenUsage;
+pub use last_word::LastWord;
 pub(crate) use side::service_of;
 pub use stream::{BodyEnd, StreamReport, StreamUsage};
 
 use crate::body::CallView;
+use crate::surface::Surface;
 use std::borrow::Cow;
 use tollkeep_types::usage::Service;
 
@@ -47,6 +50,22 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// What a request of this surface asked for.
+    pub fn of_call(surface: Surface, view: &CallView<'_>, body: &[u8]) -> Self {
+        let asked = Self::of(view);
+        match surface {
+            Surface::Images => Self {
+                image_sort: crate::demand::image_sort(body),
+                ..asked
+            },
+            Surface::Speech => Self {
+                chars_in: crate::demand::chars_in(body),
+                ..asked
+            },
+            _ => asked,
+        }
+    }
+
     /// What a request's body asked for.
     pub fn of(view: &CallView<'_>) -> Self {
         Self {

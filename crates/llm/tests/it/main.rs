@@ -11,6 +11,8 @@ mod errors;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod last_word;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod oracle;

@@ -6,6 +6,7 @@
 mod busiest;
 mod histogram;
 mod labels;
+mod ledger;
 mod meters;
 mod process;
 mod recorder;
@@ -13,6 +14,7 @@ mod render;
 mod shard;
 
 pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
+pub use ledger::LedgerMeter;
 pub use meters::{AuditMeter, LogMeter};
 pub use recorder::{Finished, Recorder};
 
@@ -66,6 +68,7 @@ pub struct Metrics {
     breakers: Mutex<Vec<(Arc<str>, u8)>>,
     audit: AuditMeter,
     log: LogMeter,
+    ledger: LedgerMeter,
     reloads: Reloads,
     certificates: Mutex<Vec<(String, u64)>>,
 }
@@ -105,6 +108,7 @@ impl Metrics {
             breakers: Mutex::default(),
             audit: AuditMeter::default(),
             log: LogMeter::default(),
+            ledger: LedgerMeter::default(),
             reloads: Reloads::default(),
             certificates: Mutex::default(),
         };
@@ -220,6 +224,11 @@ impl Metrics {
     /// Counters of the audit writer.
     pub fn audit(&self) -> AuditMeter {
         self.audit.clone()
+    }
+
+    /// Counters of the ledger.
+    pub fn ledger(&self) -> LedgerMeter {
+        self.ledger.clone()
     }
 
     /// Counters of the log.

@@ -89,6 +89,16 @@ impl Recorder {
         self.shard.streams.subtract(1);
     }
 
+    /// A hold was taken.
+    pub fn hold_taken(&self) {
+        self.shard.holds.add(1);
+    }
+
+    /// A hold ended; every [`Self::hold_taken`] has exactly one.
+    pub fn hold_ended(&self) {
+        self.shard.holds.subtract(1);
+    }
+
     /// Tokens a call used.
     pub fn tokens(&self, provider: ProviderLabel, model: ModelLabel, usage: &Usage) {
         let Some(cell) = self.shard.tokens.cell(provider.0, model.0) else {

@@ -1,5 +1,6 @@
 //! All counters as Prometheus text, format 0.0.4.
 
+mod ledger;
 mod spend;
 mod words;
 
@@ -31,6 +32,7 @@ impl Metrics {
         self.render_tokens(&mut text, &shards, &mut left);
         self.render_spend(&mut text, &shards, &mut left);
         Self::render_qualities(&mut text, &shards);
+        self.render_ledger(&mut text, &shards);
         render_totals(&mut text, &shards);
         self.render_attempts(&mut text, &shards);
         self.render_violations(&mut text, &shards);
@@ -68,7 +70,7 @@ impl Metrics {
             text.family(name, "histogram", help);
             for ((route, provider), sum) in &sums {
                 let labels = [("route", *route), ("provider", *provider)];
-                text.histogram(name, labels, bounds, of(sum));
+                text.histogram(name, &labels, bounds, of(sum));
             }
         }
     }
@@ -432,7 +434,7 @@ impl Text {
     fn histogram(
         &mut self,
         name: &str,
-        [a, b]: [(&str, &str); 2],
+        labels: &[(&str, &str)],
         bounds: &[u64; BUCKETS],
         sum: &HistogramSum,
     ) {
@@ -444,11 +446,12 @@ impl Text {
         let mut so_far = 0;
         for (bound, in_bucket) in bounds.iter().zip(sum.buckets) {
             so_far += in_bucket;
-            self.sample(&bucket, &[a, b, ("le", &seconds(*bound))], so_far);
+            let bound = seconds(*bound);
+            self.sample(&bucket, &[labels, &[("le", &bound)]].concat(), so_far);
         }
-        self.sample(&bucket, &[a, b, ("le", "+Inf")], count);
-        self.sample(&format!("{name}_sum"), &[a, b], seconds(sum.sum_ns));
-        self.sample(&format!("{name}_count"), &[a, b], count);
+        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), count);
+        self.sample(&format!("{name}_sum"), labels, seconds(sum.sum_ns));
+        self.sample(&format!("{name}_count"), labels, count);
     }
 }
 

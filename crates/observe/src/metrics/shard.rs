@@ -116,6 +116,7 @@ pub(super) struct Shard {
     pub(super) violations: Box<[OnceLock<Box<Violations>>]>,
     pub(super) in_flight: Tally,
     pub(super) streams: Tally,
+    pub(super) holds: Tally,
     pub(super) bytes_in: Tally,
     pub(super) bytes_out: Tally,
 }
@@ -131,6 +132,7 @@ impl Shard {
             violations: unused(NAMES_MAX),
             in_flight: Tally::default(),
             streams: Tally::default(),
+            holds: Tally::default(),
             bytes_in: Tally::default(),
             bytes_out: Tally::default(),
         }

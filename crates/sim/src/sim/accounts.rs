@@ -30,7 +30,7 @@ pub(super) fn conclude(world: &mut World) -> Result<(), Violation> {
     for usage in charged {
         want += refund(world, usage, account)?;
     }
-    let is = |of: Account| world.store.balances.get(&of).copied().unwrap_or(0);
+    let is = |of: Account| i128::from(world.store.balances.get(&of).copied().unwrap_or(0));
     if is(Account::Credit(account)) != want {
         let has = is(Account::Credit(account));
         return Err(format!("the payer has {has} left and should have {want}"));
@@ -80,7 +80,7 @@ fn check_units(world: &World, measure: Measure) -> Result<(), Violation> {
             Account::Credit(_) | Account::Held(_) => Unit::of(measure) == unit,
             other => other.unit() == Some(unit),
         });
-        let sum: i128 = of_unit.map(|(_, balance)| *balance).sum();
+        let sum: i128 = of_unit.map(|(_, balance)| i128::from(*balance)).sum();
         if sum != 0 {
             return Err(format!("all balances in {unit:?} come to {sum}"));
         }

@@ -14,6 +14,7 @@ use crate::ledger::row::{Enforcement, Pot, Quality};
 use crate::ledger::step::Command;
 use crate::ledger::window::{Period, Window, WindowKey, Zone};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use tollkeep_types::{AccountId, BudgetId, ReplicaId, TenantId, WallMillis};
 
 /// How long a world has to come to rest after the last call.
@@ -318,11 +319,18 @@ fn budget(random: &mut Random, zone: &str) -> Budget {
     }
 }
 
-fn calendar(period: Period, zone: &str) -> Window {
-    Window::Calendar {
-        period,
-        zone: Zone::named(zone).unwrap_or_else(|_| Zone::utc()),
-    }
+fn calendar(period: Period, name: &str) -> Window {
+    // Zones are slow to read.
+    static ZONES: Mutex<Vec<Zone>> = Mutex::new(Vec::new());
+    let mut zones = ZONES.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = zones.iter().find(|zone| zone.name() == name).cloned();
+    let zone = known.unwrap_or_else(|| {
+        let zone = Zone::named(name).unwrap_or_else(|_| Zone::utc());
+        zones.push(zone.clone());
+        zone
+    });
+    drop(zones);
+    Window::Calendar { period, zone }
 }
 
 fn plan_calls(world: &mut World, random: &mut Random, scenario: &Scenario, span: u64) {

@@ -1,18 +1,14 @@
 //! The store of the simulation: rows in memory, one transaction after the other, undone as a whole
 //! if a write of it is refused or fails. It knows guarded writes and nothing of what they are for.
 
-mod reply;
-
-use crate::ledger::amount::{Amount, Delta};
+use crate::ledger::amount::Amount;
 use crate::ledger::budget::Budget;
-use crate::ledger::lease::LOST_AFTER_MS;
-use crate::ledger::posting::{Account, Entry};
-use crate::ledger::row::{
-    Arrow, Change, Guard, HoldRow, HoldState, LeaseRow, Move, Pot, UsageRow, WindowRow,
-};
+use crate::ledger::judge::{self, Balance, Rows, Shown};
+use crate::ledger::posting::{Account, Entry, Unit};
+use crate::ledger::row::{Enforcement, HoldRow, HoldState, LeaseRow, UsageRow, WindowRow};
 use crate::ledger::step::Command;
 use crate::ledger::window::{Window, WindowKey};
-use crate::ledger::write::{Facts, LeaseThen, LeaseWhen, Present, Refusal, Reply, Write};
+use crate::ledger::write::{Evidence, Facts, Present, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 use tollkeep_types::{BudgetId, EntryId, HoldId, LeaseId, ReplicaId, WallMillis};
 
@@ -29,15 +25,15 @@ pub struct Store {
     pub holds: BTreeMap<HoldId, HoldRow>,
     pub usage: BTreeMap<HoldId, UsageRow>,
     pub entries: BTreeSet<EntryId>,
-    pub balances: BTreeMap<Account, i128>,
+    pub balances: BTreeMap<Account, i64>,
     pub warned: BTreeSet<(WindowKey, u8)>,
     /// The epoch, and the process that began it.
     pub epochs: BTreeMap<ReplicaId, (u64, u64)>,
     now: WallMillis,
     seen: WallMillis,
     undo: Vec<Undo>,
-    /// After so many more writes the next one fails.
-    fails_in: Option<usize>,
+    /// Counts transactions that changed a row.
+    pub changes: u64,
     /// What it was given when, if anybody wants to know.
     pub given: Option<Vec<(Command, WallMillis)>>,
 }
@@ -52,17 +48,9 @@ enum Undo {
     Hold(HoldId, Option<HoldRow>),
     Usage(HoldId, Option<UsageRow>),
     Entry(EntryId),
-    Balance(Account, Option<i128>),
+    Balance(Account, Option<i64>),
     Warned(WindowKey, u8),
     Epoch(ReplicaId, Option<(u64, u64)>),
-}
-
-/// Sets a row and remembers what it was.
-macro_rules! set {
-    ($store:ident, $table:ident, $undo:expr, $key:expr, $row:expr) => {{
-        let had = $store.$table.insert($key, $row);
-        $store.undo.push($undo(had));
-    }};
 }
 
 impl Facts for Store {
@@ -88,45 +76,176 @@ impl Facts for Store {
     }
 }
 
+/// Sets a row and remembers what it was.
+macro_rules! set {
+    ($store:ident, $table:ident, $undo:expr, $key:expr, $row:expr) => {{
+        let had = $store.$table.insert($key, $row);
+        $store.undo.push($undo(had));
+    }};
+}
+
+impl Shown for Store {
+    fn window(&self, key: WindowKey) -> Option<&WindowRow> {
+        self.windows.get(&key)
+    }
+
+    fn lease(&self, id: LeaseId) -> Option<&LeaseRow> {
+        self.leases.get(&id)
+    }
+
+    fn leases(&self) -> impl Iterator<Item = &LeaseRow> {
+        self.leases.values()
+    }
+
+    fn hold(&self, id: HoldId) -> Option<&HoldRow> {
+        self.holds.get(&id)
+    }
+
+    fn holds(&self) -> impl Iterator<Item = &HoldRow> {
+        self.holds.values()
+    }
+
+    fn epoch(&self, replica: ReplicaId) -> Option<(u64, u64)> {
+        self.epochs.get(&replica).copied()
+    }
+}
+
+impl Rows for Store {
+    type Mark = usize;
+
+    fn mark(&self) -> usize {
+        self.undo.len()
+    }
+
+    fn go_back(&mut self, mark: usize) {
+        self.roll_back(mark);
+    }
+
+    fn rules(&self, budget: BudgetId) -> Option<(Enforcement, Amount)> {
+        let budget = self.budgets.get(&budget)?;
+        Some((budget.enforcement, budget.limit))
+    }
+
+    fn set_limit(&mut self, id: BudgetId, limit: Amount) {
+        if let Some(budget) = self.budgets.get_mut(&id) {
+            let had = std::mem::replace(&mut budget.limit, limit);
+            self.undo.push(Undo::Limit(id, had));
+        }
+    }
+
+    fn set_window(&mut self, key: WindowKey, row: WindowRow) {
+        set!(self, windows, |had| Undo::Window(key, had), key, row);
+    }
+
+    fn set_latest(&mut self, key: WindowKey) {
+        let id = key.budget;
+        set!(self, latest, |had| Undo::Latest(id, had), id, key.start);
+    }
+
+    fn bucket(&self, key: WindowKey, at: WallMillis) -> Option<Amount> {
+        self.buckets.get(&(key, at)).copied()
+    }
+
+    fn set_bucket(&mut self, key: WindowKey, at: WallMillis, spent: Option<Amount>) {
+        let had = match spent {
+            Some(spent) => self.buckets.insert((key, at), spent),
+            None => self.buckets.remove(&(key, at)),
+        };
+        self.undo.push(Undo::Bucket(key, at, had));
+    }
+
+    fn buckets_before(&self, key: WindowKey, floor: WallMillis) -> Vec<(WallMillis, Amount)> {
+        let buckets = self.buckets.range((key, WallMillis(0))..(key, floor));
+        buckets.map(|((_, at), spent)| (*at, *spent)).collect()
+    }
+
+    fn set_lease(&mut self, row: LeaseRow) {
+        let id = row.id;
+        set!(self, leases, |had| Undo::Lease(id, had), id, row);
+    }
+
+    fn add_hold(&mut self, row: HoldRow) {
+        self.set_hold(row);
+    }
+
+    fn set_hold(&mut self, row: HoldRow) {
+        let id = row.id;
+        set!(self, holds, |had| Undo::Hold(id, had), id, row);
+    }
+
+    fn usage(&self, hold: HoldId) -> Option<&UsageRow> {
+        self.usage.get(&hold)
+    }
+
+    fn add_usage(&mut self, row: UsageRow) {
+        let id = row.hold;
+        set!(self, usage, |had| Undo::Usage(id, had), id, row);
+    }
+
+    fn correct_usage(&mut self, row: UsageRow, _: Evidence) {
+        self.add_usage(row);
+    }
+
+    fn has_entry(&self, id: EntryId) -> bool {
+        self.entries.contains(&id)
+    }
+
+    fn add_entry(&mut self, entry: &Entry) {
+        self.entries.insert(entry.id());
+        self.undo.push(Undo::Entry(entry.id()));
+    }
+
+    fn balance(&self, account: Account) -> Balance {
+        let units = self.balances.get(&account).copied();
+        Balance {
+            units: units.unwrap_or(0),
+            ..Balance::default()
+        }
+    }
+
+    fn set_balance(&mut self, account: Account, _: Option<Unit>, units: i64) {
+        set!(
+            self,
+            balances,
+            |had| Undo::Balance(account, had),
+            account,
+            units
+        );
+    }
+
+    fn is_warned(&self, key: WindowKey, percent: u8) -> bool {
+        self.warned.contains(&(key, percent))
+    }
+
+    fn set_warned(&mut self, key: WindowKey, percent: u8) {
+        self.warned.insert((key, percent));
+        self.undo.push(Undo::Warned(key, percent));
+    }
+
+    fn set_epoch(&mut self, replica: ReplicaId, epoch: u64, boot: u64) {
+        let next = (epoch, boot);
+        set!(self, epochs, |had| Undo::Epoch(replica, had), replica, next);
+    }
+}
+
 impl Store {
-    /// One transaction at this time of its clock. With `fails_at` that write fails, or the sync if
-    /// there are fewer: everything is undone, and nobody is answered.
-    pub fn run(
-        &mut self,
-        command: &Command,
-        now: WallMillis,
-        fails_at: Option<usize>,
-    ) -> Option<Reply> {
+    /// One transaction at this time of its clock. One that fails, at a write or at the sync, is undone
+    /// as a whole, and nobody is answered.
+    pub fn run(&mut self, command: &Command, now: WallMillis, fails: bool) -> Option<Reply> {
         self.now = now;
         self.seen = self.seen.max(now);
         if let Some(given) = &mut self.given {
             given.push((command.clone(), now));
         }
         self.undo.clear();
-        self.fails_in = fails_at;
-        let refusal = match command.plan(self) {
-            Ok(writes) => self.apply_all(&writes).err(),
-            Err(refusal) => Some(refusal),
-        };
-        if refusal.is_some() || fails_at.is_some() {
+        let writes = command.plan(self);
+        let refusal = writes.and_then(|writes| judge::write(self, &writes)).err();
+        if fails {
             self.roll_back(0);
-        }
-        if fails_at.is_some() {
             return None;
         }
-        Some(self.reply(command, refusal))
-    }
-
-    fn apply_all(&mut self, writes: &[Write]) -> Result<(), Refusal> {
-        for write in writes {
-            match &mut self.fails_in {
-                Some(0) => return Err(Refusal::Broken),
-                Some(left) => *left -= 1,
-                None => {}
-            }
-            self.apply(write)?;
-        }
-        Ok(())
+        self.changes += u64::from(!self.undo.is_empty());
+        Some(judge::reply(self, command, refusal, self.seen))
     }
 
     fn roll_back(&mut self, to: usize) {
@@ -156,319 +275,6 @@ impl Store {
                 Undo::Epoch(key, had) => put_back(&mut self.epochs, key, had),
             }
         }
-    }
-
-    fn apply(&mut self, write: &Write) -> Result<(), Refusal> {
-        match write {
-            Write::Open { key, floor } => self.open(*key, *floor),
-            Write::Window {
-                key,
-                change,
-                guard,
-                bucket,
-            } => self.change_window(*key, *change, *guard, *bucket),
-            Write::NewLease(row) => self.new_lease(row),
-            Write::Lease { id, when, then } => self.change_lease(*id, *when, *then),
-            Write::NewHold(row) => self.new_hold(row),
-            Write::Hold {
-                id,
-                version,
-                arrow,
-                due,
-            } => self.move_hold(*id, *version, *arrow, *due),
-            Write::RenewHold {
-                id,
-                version,
-                expires_at,
-            } => self.renew_hold(*id, *version, *expires_at),
-            Write::Usage(row) => self.new_usage(row),
-            Write::CorrectUsage {
-                hold,
-                evidence,
-                charge,
-                adds,
-            } => {
-                let row = self.usage.get(hold).ok_or(Refusal::Absent)?;
-                let row = evidence.applied(row, *charge, adds);
-                let row = row.ok_or(Refusal::Moved)?;
-                set!(self, usage, |had| Undo::Usage(*hold, had), *hold, row);
-                Ok(())
-            }
-            Write::Entry(entry) => self.post(entry),
-            Write::Recall(key) => self.recall(*key),
-            Write::Warn { key, percent } => {
-                if !self.warned.insert((*key, *percent)) {
-                    return Err(Refusal::Repeat);
-                }
-                self.undo.push(Undo::Warned(*key, *percent));
-                Ok(())
-            }
-            Write::Limit { key, limit } => self.limit(*key, *limit),
-            Write::Join { replica, boot } => {
-                self.join(*replica, *boot);
-                Ok(())
-            }
-            Write::Either(first, second) => {
-                let mark = self.undo.len();
-                if self.apply_all(first).is_ok() {
-                    return Ok(());
-                }
-                self.roll_back(mark);
-                self.apply_all(second)
-            }
-        }
-    }
-
-    fn new_lease(&mut self, row: &LeaseRow) -> Result<(), Refusal> {
-        if self.leases.contains_key(&row.id) {
-            return Err(Refusal::Repeat);
-        }
-        set!(
-            self,
-            leases,
-            |had| Undo::Lease(row.id, had),
-            row.id,
-            row.clone()
-        );
-        Ok(())
-    }
-
-    fn new_hold(&mut self, row: &HoldRow) -> Result<(), Refusal> {
-        if self.holds.contains_key(&row.id) {
-            return Err(Refusal::Repeat);
-        }
-        set!(
-            self,
-            holds,
-            |had| Undo::Hold(row.id, had),
-            row.id,
-            row.clone()
-        );
-        Ok(())
-    }
-
-    fn new_usage(&mut self, row: &UsageRow) -> Result<(), Refusal> {
-        if self.usage.contains_key(&row.hold) {
-            return Err(Refusal::Repeat);
-        }
-        set!(
-            self,
-            usage,
-            |had| Undo::Usage(row.hold, had),
-            row.hold,
-            row.clone()
-        );
-        Ok(())
-    }
-
-    fn recall(&mut self, key: WindowKey) -> Result<(), Refusal> {
-        let row = self.windows.get(&key).ok_or(Refusal::Absent)?;
-        let row = WindowRow {
-            recall: row.recall.wrapping_add(1),
-            version: row.version.wrapping_add(1),
-            ..row.clone()
-        };
-        set!(self, windows, |had| Undo::Window(key, had), key, row);
-        Ok(())
-    }
-
-    fn join(&mut self, replica: ReplicaId, boot: u64) {
-        let (epoch, by) = self.epochs.get(&replica).copied().unwrap_or_default();
-        if by != boot || epoch == 0 {
-            let next = (epoch + 1, boot);
-            set!(self, epochs, |had| Undo::Epoch(replica, had), replica, next);
-        }
-    }
-
-    fn open(&mut self, key: WindowKey, floor: Option<WallMillis>) -> Result<(), Refusal> {
-        let budget = self.budgets.get(&key.budget).ok_or(Refusal::Absent)?;
-        if !self.windows.contains_key(&key) {
-            let row = WindowRow::new(budget.enforcement, budget.limit);
-            set!(self, windows, |had| Undo::Window(key, had), key, row);
-            let id = key.budget;
-            set!(self, latest, |had| Undo::Latest(id, had), id, key.start);
-        }
-        let Some(row) = self.windows.get(&key).cloned() else {
-            return Err(Refusal::Absent);
-        };
-        let Some(floor) = floor.filter(|floor| *floor > row.floor) else {
-            return Ok(());
-        };
-        let left: Vec<_> = self
-            .buckets
-            .range((key, WallMillis(0))..(key, floor))
-            .map(|((_, at), amount)| (*at, *amount))
-            .collect();
-        let mut spent = row.spent;
-        for (at, amount) in left {
-            spent = spent.above(amount);
-            let had = self.buckets.remove(&(key, at));
-            self.undo.push(Undo::Bucket(key, at, had));
-        }
-        let row = WindowRow {
-            spent,
-            floor,
-            version: row.version + 1,
-            ..row
-        };
-        set!(self, windows, |had| Undo::Window(key, had), key, row);
-        Ok(())
-    }
-
-    fn change_window(
-        &mut self,
-        key: WindowKey,
-        change: Change,
-        guard: Guard,
-        bucket: Option<WallMillis>,
-    ) -> Result<(), Refusal> {
-        let row = self.windows.get(&key).ok_or(Refusal::Absent)?;
-        let left = bucket.is_some_and(|bucket| bucket < row.floor);
-        let change = Change {
-            spent: if left { Delta::NONE } else { change.spent },
-            ..change
-        };
-        let short = match guard {
-            Guard::Fits => Refusal::Short(Pot::Window(key)),
-            Guard::Covered => Refusal::Broken,
-        };
-        let next = row.changed(change, guard).ok_or(short)?;
-        set!(self, windows, |had| Undo::Window(key, had), key, next);
-        if let Some(bucket) = bucket.filter(|_| !left) {
-            let had = self.buckets.get(&(key, bucket)).copied();
-            let sum = had.unwrap_or_default().changed(change.spent);
-            let sum = sum.ok_or(Refusal::Broken)?;
-            set!(
-                self,
-                buckets,
-                |had| Undo::Bucket(key, bucket, had),
-                (key, bucket),
-                sum
-            );
-        }
-        Ok(())
-    }
-
-    fn change_lease(
-        &mut self,
-        id: LeaseId,
-        when: LeaseWhen,
-        then: LeaseThen,
-    ) -> Result<(), Refusal> {
-        let row = self.leases.get(&id).ok_or(Refusal::Absent)?;
-        if !when.holds_of(row) {
-            return Err(Refusal::Moved);
-        }
-        if when.overdue && !self.is_overdue(row) {
-            return Err(Refusal::NotDue);
-        }
-        let row = then.applied(row).ok_or(Refusal::Broken)?;
-        set!(self, leases, |had| Undo::Lease(id, had), id, row);
-        Ok(())
-    }
-
-    fn is_overdue(&self, row: &LeaseRow) -> bool {
-        let begun_anew = self
-            .epochs
-            .get(&row.replica)
-            .is_some_and(|now| now.0 > row.epoch);
-        begun_anew || self.now.0 >= row.expires_at.0.saturating_add(LOST_AFTER_MS)
-    }
-
-    fn move_hold(
-        &mut self,
-        id: HoldId,
-        version: u32,
-        arrow: Arrow,
-        due: bool,
-    ) -> Result<(), Refusal> {
-        let row = self.holds.get(&id).ok_or(Refusal::Absent)?;
-        if row.version != version {
-            return Err(Refusal::Moved);
-        }
-        if due && self.now < row.expires_at {
-            return Err(Refusal::NotDue);
-        }
-        let state = match row.state.after(arrow) {
-            Move::To(state) => state,
-            Move::Repeat => return Err(Refusal::Repeat),
-            Move::Forbidden => return Err(Refusal::Moved),
-        };
-        let row = HoldRow {
-            state,
-            version: version + 1,
-            ..row.clone()
-        };
-        set!(self, holds, |had| Undo::Hold(id, had), id, row);
-        Ok(())
-    }
-
-    fn renew_hold(
-        &mut self,
-        id: HoldId,
-        version: u32,
-        expires_at: WallMillis,
-    ) -> Result<(), Refusal> {
-        let row = self.holds.get(&id).ok_or(Refusal::Absent)?;
-        if row.version != version || row.state.is_terminal() {
-            return Err(Refusal::Moved);
-        }
-        let row = HoldRow {
-            version: version + 1,
-            expires_at,
-            ..row.clone()
-        };
-        set!(self, holds, |had| Undo::Hold(id, had), id, row);
-        Ok(())
-    }
-
-    fn post(&mut self, entry: &Entry) -> Result<(), Refusal> {
-        if !self.entries.insert(entry.id()) {
-            return Err(Refusal::Repeat);
-        }
-        self.undo.push(Undo::Entry(entry.id()));
-        for posting in entry.postings() {
-            let account = posting.account;
-            let had = self.balances.get(&account).copied().unwrap_or(0);
-            let sum = had + i128::from(posting.by.units());
-            if account.is_guarded() && sum < 0 {
-                return Err(match account {
-                    Account::Credit(id) => Refusal::Short(Pot::Account(id)),
-                    Account::Outside(_)
-                    | Account::Promo(_)
-                    | Account::Refunds(_)
-                    | Account::OperatorLoss(_)
-                    | Account::Held(_)
-                    | Account::Revenue(_)
-                    | Account::UpstreamCost
-                    | Account::Payable
-                    | Account::Overrun
-                    | Account::Unresolved(_)
-                    | Account::InDoubt(_) => Refusal::Broken,
-                });
-            }
-            set!(
-                self,
-                balances,
-                |had| Undo::Balance(account, had),
-                account,
-                sum
-            );
-        }
-        Ok(())
-    }
-
-    fn limit(&mut self, key: WindowKey, limit: Amount) -> Result<(), Refusal> {
-        let budget = self.budgets.get_mut(&key.budget).ok_or(Refusal::Absent)?;
-        let had = std::mem::replace(&mut budget.limit, limit);
-        self.undo.push(Undo::Limit(key.budget, had));
-        let row = self
-            .windows
-            .get(&key)
-            .ok_or(Refusal::Absent)?
-            .limited(limit);
-        set!(self, windows, |had| Undo::Window(key, had), key, row);
-        Ok(())
     }
 
     /// The largest time its clock has shown.

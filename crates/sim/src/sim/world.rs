@@ -23,6 +23,8 @@ use std::sync::Arc;
 use tollkeep_types::{AccountId, BudgetId, HoldId, MonoNanos, WallMillis};
 
 pub(crate) const MS: u64 = 1_000_000;
+/// Sums of all rows are made anew after so many changes.
+const SUMS_EVERY: u64 = 8;
 
 /// What happens.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ pub(crate) struct Letter {
     life: u64,
     call: CallId,
     command: Command,
-    fails_at: Option<usize>,
+    fails: bool,
     answer_lost: bool,
 }
 
@@ -78,7 +80,10 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<HoldId, Call>,
     pub(crate) audit: Audit,
     pub(crate) trace: Option<Vec<String>>,
-    commands: u64,
+    /// Room for what a keeper says.
+    effects: Vec<Effect>,
+    /// When sums are made anew, in changes.
+    sums_at: u64,
     pub(crate) granted: u32,
     pub(crate) refused: u32,
     pub(crate) may_lose_slices: bool,
@@ -108,7 +113,8 @@ impl World {
             calls: BTreeMap::new(),
             audit: Audit::default(),
             trace: None,
-            commands: 0,
+            effects: Vec::new(),
+            sums_at: 0,
             granted: 0,
             refused: 0,
             may_lose_slices: false,
@@ -150,7 +156,7 @@ impl World {
         let what = self.queue.remove(&(time, number))?;
         self.time = time;
         let done = self.happen(what);
-        Some(done.and_then(|()| self.audit.check(&self.store)))
+        Some(done.and_then(|()| self.audit.look(&self.store)))
     }
 
     fn happen(&mut self, what: What) -> Result<(), Violation> {
@@ -286,23 +292,24 @@ impl World {
 
     /// Gives an event to a keeper, and what comes of it to the rest of the world.
     pub(crate) fn tell(&mut self, replica: usize, event: Event) {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
             let now = self.boot_clock(replica);
-            let mut effects = Vec::new();
+            let mut effects = std::mem::take(&mut self.effects);
             let Some(process) = self.process(replica) else {
                 return;
             };
             process.keeper.handle(event, now, &mut effects);
-            for effect in effects {
+            for effect in effects.drain(..) {
                 self.effect(replica, effect);
             }
+            self.effects = effects;
             // What was put into the queue meanwhile waits for its turn like everything else.
             if let Some(told) = self
                 .process(replica)
                 .and_then(|process| process.queue.pop())
             {
-                events.push(match told {
+                next = Some(match told {
                     Told::Ended(ended) => Event::Ended(ended),
                     Told::Homeless(lease, amount) => Event::Homeless(lease, amount),
                 });
@@ -372,22 +379,18 @@ impl World {
     }
 
     pub(crate) fn operate(&mut self, command: &Command) -> Result<Option<Reply>, Violation> {
-        self.operate_at(command, None)
+        self.operate_at(command, false)
     }
 
-    fn operate_at(
-        &mut self,
-        command: &Command,
-        fails_at: Option<usize>,
-    ) -> Result<Option<Reply>, Violation> {
+    fn operate_at(&mut self, command: &Command, fails: bool) -> Result<Option<Reply>, Violation> {
         let now = self.store_clock();
-        let reply = self.store.run(command, now, fails_at);
+        let reply = self.store.run(command, now, fails);
         self.say(|| {
             let refusal = reply.as_ref().map(|reply| reply.refusal);
             format!("store: {command:?} -> {refusal:?}")
         });
-        self.commands += 1;
-        if self.commands.is_multiple_of(8) {
+        if self.store.changes >= self.sums_at {
+            self.sums_at = self.store.changes + SUMS_EVERY;
             self.audit.check_sums(&self.store)?;
         }
         if let Some(reply) = &reply {

@@ -3,10 +3,11 @@
 use super::kept::AccountKey;
 use super::rows::Rows;
 use std::collections::BTreeSet;
-use tollkeep_ledger::row::{HoldRow, LeaseState, Pot};
+use tollkeep_ledger::judge::named;
+use tollkeep_ledger::row::Pot;
 use tollkeep_ledger::step::{Command, WishFrom};
 use tollkeep_ledger::window::WindowKey;
-use tollkeep_ledger::write::{Facts, Refusal, Reply, Write};
+use tollkeep_ledger::write::Write;
 use tollkeep_types::{BudgetId, EntryId, HoldId, LeaseId, ReplicaId, TenantId, WallMillis};
 
 /// Keys of rows to be loaded.
@@ -139,10 +140,10 @@ impl Needs {
 
     /// What the answer shows.
     pub(super) fn add_named(&mut self, command: &Command, rows: &Rows) {
-        let (windows, leases, hold) = named(command, rows);
-        self.windows.extend(windows);
-        self.leases.extend(leases);
-        self.holds.extend(hold);
+        let named = named(command, rows);
+        self.windows.extend(named.windows);
+        self.leases.extend(named.leases);
+        self.holds.extend(named.hold);
     }
 }
 
@@ -172,98 +173,5 @@ pub(super) fn accounts(writes: &[Write], tenant: TenantId, into: &mut BTreeSet<A
             | Write::Limit { .. }
             | Write::Join { .. } => {}
         }
-    }
-}
-
-type Named = (Vec<WindowKey>, Vec<LeaseId>, Option<HoldId>);
-
-/// The rows that the answer to a command shows.
-fn named(command: &Command, rows: &Rows) -> Named {
-    let present = |budget: &BudgetId| {
-        let present = rows.present(*budget).map(|present| present.key);
-        present.into_iter().collect()
-    };
-    let of_row = |row: &HoldRow| {
-        let covers = row.covers.iter();
-        covers.filter_map(|cover| key_of(cover.pot)).collect()
-    };
-    match command {
-        Command::Look(budget) | Command::Limit { budget, .. } => {
-            (present(budget), Vec::new(), None)
-        }
-        Command::Take { budget, lease, .. } => (present(budget), vec![*lease], None),
-        Command::Refill { lease, .. } | Command::Renew(lease) | Command::Return { lease, .. } => {
-            (vec![lease.key], vec![lease.id], None)
-        }
-        Command::Grant(grant) => {
-            let keys = grant.wishes.iter().filter_map(|wish| match wish.from {
-                WishFrom::Budget(budget) => rows.present(budget).map(|present| present.key),
-                WishFrom::Account(_) => None,
-            });
-            (keys.collect(), Vec::new(), Some(grant.hold))
-        }
-        Command::Confirm { hold, .. }
-        | Command::RenewHold { hold, .. }
-        | Command::Bury { hold, .. } => (Vec::new(), Vec::new(), Some(*hold)),
-        Command::End { ended, .. } => {
-            let slices = ended.slices.iter();
-            let mut keys: Vec<_> = slices.clone().map(|cover| cover.key).collect();
-            let strict = ended.strict.iter();
-            keys.extend(strict.filter_map(|cover| key_of(cover.pot)));
-            let leases = slices.map(|cover| cover.lease);
-            (keys, leases.collect(), Some(ended.hold))
-        }
-        Command::Expire(row) => (of_row(row), Vec::new(), Some(row.id)),
-        Command::Lose(row) => (vec![row.key], vec![row.id], None),
-        Command::Recall(key) | Command::Warn { key, .. } => (vec![*key], Vec::new(), None),
-        Command::Join { .. }
-        | Command::Correct { .. }
-        | Command::Transfer { .. }
-        | Command::Refund { .. }
-        | Command::Due => (Vec::new(), Vec::new(), None),
-    }
-}
-
-const fn key_of(pot: Pot) -> Option<WindowKey> {
-    match pot {
-        Pot::Window(key) => Some(key),
-        Pot::Account(_) => None,
-    }
-}
-
-impl Rows {
-    /// The answer to a command, with the rows it names as they are now.
-    pub(super) fn reply(&self, command: &Command, refusal: Option<Refusal>) -> Reply {
-        let (windows, leases, hold) = named(command, self);
-        let mut reply = Reply {
-            refusal,
-            now: self.seen,
-            windows: windows
-                .into_iter()
-                .filter_map(|key| Some((key, self.windows.get(&key)?.clone())))
-                .collect(),
-            leases: leases
-                .into_iter()
-                .filter_map(|id| self.leases.get(&id).cloned())
-                .collect(),
-            hold: hold.and_then(|id| Some(self.holds.get(&id)?.row.clone())),
-            ..Reply::default()
-        };
-        if let Command::Join { replica, .. } = command {
-            reply.epoch = self.epochs.get(replica).map_or(0, |now| now.0);
-        }
-        if matches!(command, Command::Due) {
-            let holds = self.holds.range(..).map(|(_, kept)| &kept.row);
-            reply.due_holds = holds
-                .filter(|row| !row.state.is_terminal() && self.now >= row.expires_at)
-                .cloned()
-                .collect();
-            let leases = self.leases.range(..).map(|(_, row)| row);
-            reply.due_leases = leases
-                .filter(|row| row.state == LeaseState::Active && self.is_overdue(row))
-                .cloned()
-                .collect();
-        }
-        reply
     }
 }

@@ -1,20 +1,19 @@
-//! The rows that a transaction works on, and what a guarded write makes of them.
+//! The rows that a transaction works on.
 //!
 //! They are locked and loaded before, and written after: so the changes of one row by many commands
-//! are one statement. A write is refused here or not at all; what the database would refuse beside
-//! that is a fault of ours.
+//! are one statement. The core judges what a guarded write makes of them; what the database would
+//! refuse beside that is a fault of ours.
 
 use super::kept::{AccountKey, Balance, KeptEntry, KeptHold, KeptUsage, KnownBudget};
 use super::table::Table;
 use std::collections::BTreeMap;
-use tollkeep_ledger::amount::{Amount, Delta};
-use tollkeep_ledger::lease::LOST_AFTER_MS;
-use tollkeep_ledger::posting::{Account, Entry, EntryKind, Unit};
-use tollkeep_ledger::row::{
-    Arrow, Change, Guard, HoldRow, LeaseRow, Move, Pot, UsageRow, WindowRow,
-};
+use tollkeep_ledger::amount::Amount;
+use tollkeep_ledger::judge::{self, Shown};
+use tollkeep_ledger::posting::{Account, Entry, Unit};
+use tollkeep_ledger::row::{Enforcement, HoldRow, LeaseRow, UsageRow, WindowRow};
+use tollkeep_ledger::step::Command;
 use tollkeep_ledger::window::WindowKey;
-use tollkeep_ledger::write::{Evidence, Facts, LeaseThen, LeaseWhen, Present, Refusal, Write};
+use tollkeep_ledger::write::{Evidence, Facts, Present, Refusal, Reply, Write};
 use tollkeep_types::{BudgetId, EntryId, HoldId, LeaseId, ReplicaId, TenantId, WallMillis};
 
 /// What is loaded, and the time of the transaction.
@@ -78,7 +77,17 @@ impl Facts for Rows {
 }
 
 impl Rows {
-    pub(super) const fn mark(&self) -> Mark {
+    /// All of these writes, or none.
+    pub(super) fn apply(&mut self, writes: &[Write], part: &Part) -> Result<(), Refusal> {
+        judge::write(&mut Parted { rows: self, part }, writes)
+    }
+
+    /// The answer to a command, with the rows it names as they are now.
+    pub(super) fn reply(&self, command: &Command, refusal: Option<Refusal>) -> Reply {
+        judge::reply(self, command, refusal, self.seen)
+    }
+
+    const fn mark(&self) -> Mark {
         Mark([
             self.latest.mark(),
             self.limits.mark(),
@@ -94,7 +103,7 @@ impl Rows {
         ])
     }
 
-    pub(super) fn go_back(&mut self, mark: Mark) {
+    fn go_back(&mut self, mark: Mark) {
         let Mark([a, b, c, d, e, f, g, h, i, j, k]) = mark;
         self.latest.go_back(a);
         self.limits.go_back(b);
@@ -107,130 +116,6 @@ impl Rows {
         self.balances.go_back(i);
         self.warned.go_back(j);
         self.epochs.go_back(k);
-    }
-
-    /// All of these writes; with a refusal, some may be done, to be undone by who asked.
-    pub(super) fn apply_all(&mut self, writes: &[Write], part: &Part) -> Result<(), Refusal> {
-        writes.iter().try_for_each(|write| self.apply(write, part))
-    }
-
-    fn apply(&mut self, write: &Write, part: &Part) -> Result<(), Refusal> {
-        match write {
-            Write::Open { key, floor } => self.open(*key, *floor),
-            Write::Window {
-                key,
-                change,
-                guard,
-                bucket,
-            } => self.change_window(*key, *change, *guard, *bucket),
-            Write::NewLease(row) => {
-                if self.leases.get(&row.id).is_some() {
-                    return Err(Refusal::Repeat);
-                }
-                self.leases.set(row.id, Some(row.clone()));
-                Ok(())
-            }
-            Write::Lease { id, when, then } => self.change_lease(*id, *when, *then),
-            Write::NewHold(row) => self.new_hold(row, part),
-            Write::Hold {
-                id,
-                version,
-                arrow,
-                due,
-            } => self.move_hold(*id, *version, *arrow, *due),
-            Write::RenewHold {
-                id,
-                version,
-                expires_at,
-            } => self.renew_hold(*id, *version, *expires_at),
-            Write::Usage(row) => self.new_usage(row, part),
-            Write::CorrectUsage {
-                hold,
-                evidence,
-                charge,
-                adds,
-            } => {
-                let kept = self.usage.get(hold).ok_or(Refusal::Absent)?;
-                let row = Evidence::applied(*evidence, &kept.row, *charge, adds);
-                let row = row.ok_or(Refusal::Moved)?;
-                // Only its own holder knows the rest of the record.
-                let job = match evidence {
-                    Evidence::Owner | Evidence::OwnerKeeps => part.job,
-                    Evidence::Outside(_) => kept.job,
-                };
-                let tenant = kept.tenant;
-                self.usage.set(*hold, Some(KeptUsage { row, tenant, job }));
-                Ok(())
-            }
-            Write::Entry(entry) => self.post(entry, part),
-            Write::Recall(key) => self.recall(*key),
-            Write::Warn { key, percent } => {
-                if self.warned.get(&(*key, *percent)).is_some() {
-                    return Err(Refusal::Repeat);
-                }
-                self.warned.set((*key, *percent), Some(()));
-                Ok(())
-            }
-            Write::Limit { key, limit } => self.limit(*key, *limit),
-            Write::Join { replica, boot } => {
-                self.join(*replica, *boot);
-                Ok(())
-            }
-            Write::Either(first, second) => {
-                let mark = self.mark();
-                if self.apply_all(first, part).is_ok() {
-                    return Ok(());
-                }
-                self.go_back(mark);
-                self.apply_all(second, part)
-            }
-        }
-    }
-
-    fn new_hold(&mut self, row: &HoldRow, part: &Part) -> Result<(), Refusal> {
-        if self.holds.get(&row.id).is_some() {
-            return Err(Refusal::Repeat);
-        }
-        let kept = KeptHold {
-            row: row.clone(),
-            tenant: part.tenant,
-            granted_at: self.seen,
-            request: part.request.clone(),
-        };
-        self.holds.set(row.id, Some(kept));
-        Ok(())
-    }
-
-    fn new_usage(&mut self, row: &UsageRow, part: &Part) -> Result<(), Refusal> {
-        if self.usage.get(&row.hold).is_some() {
-            return Err(Refusal::Repeat);
-        }
-        let kept = KeptUsage {
-            row: row.clone(),
-            tenant: part.tenant,
-            job: part.job,
-        };
-        self.usage.set(row.hold, Some(kept));
-        Ok(())
-    }
-
-    fn recall(&mut self, key: WindowKey) -> Result<(), Refusal> {
-        let row = self.windows.get(&key).ok_or(Refusal::Absent)?;
-        let row = WindowRow {
-            recall: row.recall.wrapping_add(1),
-            version: row.version.wrapping_add(1),
-            ..row.clone()
-        };
-        self.windows.set(key, Some(row));
-        Ok(())
-    }
-
-    fn join(&mut self, replica: ReplicaId, boot: u64) {
-        let (epoch, by) = self.epochs.get(&replica).copied().unwrap_or_default();
-        if by != boot || epoch == 0 {
-            let next = (epoch.wrapping_add(1), boot);
-            self.epochs.set(replica, Some(next));
-        }
     }
 
     /// In what an account counts.
@@ -251,216 +136,220 @@ impl Rows {
             Account::UpstreamCost | Account::Payable | Account::Overrun => "usd",
         }
     }
+}
 
-    /// The limit of a budget, as it is in this transaction.
-    fn limit_of(&self, budget: BudgetId) -> Option<Amount> {
-        let changed = self.limits.get(&budget).copied();
-        changed.or_else(|| Some(self.budgets.get(&budget)?.limit))
+impl Shown for Rows {
+    fn window(&self, key: WindowKey) -> Option<&WindowRow> {
+        self.windows.get(&key)
     }
 
-    fn open(&mut self, key: WindowKey, floor: Option<WallMillis>) -> Result<(), Refusal> {
-        let enforcement = self.budgets.get(&key.budget).ok_or(Refusal::Absent)?;
-        let enforcement = enforcement.enforcement;
-        let limit = self.limit_of(key.budget).ok_or(Refusal::Absent)?;
-        let row = match self.windows.get(&key) {
-            Some(row) if row.limit == limit && row.enforcement == enforcement => row.clone(),
-            // The budget was changed since.
-            Some(row) => {
-                let row = WindowRow {
-                    enforcement,
-                    ..row.limited(limit)
-                };
-                self.windows.set(key, Some(row.clone()));
-                row
-            }
-            None => {
-                let row = WindowRow::new(enforcement, limit);
-                self.windows.set(key, Some(row.clone()));
-                self.latest.set(key.budget, Some(key.start));
-                row
-            }
+    fn lease(&self, id: LeaseId) -> Option<&LeaseRow> {
+        self.leases.get(&id)
+    }
+
+    fn leases(&self) -> impl Iterator<Item = &LeaseRow> {
+        self.leases.range(..).map(|(_, row)| row)
+    }
+
+    fn hold(&self, id: HoldId) -> Option<&HoldRow> {
+        self.holds.get(&id).map(|kept| &kept.row)
+    }
+
+    fn holds(&self) -> impl Iterator<Item = &HoldRow> {
+        self.holds.range(..).map(|(_, kept)| &kept.row)
+    }
+
+    fn epoch(&self, replica: ReplicaId) -> Option<(u64, u64)> {
+        self.epochs.get(&replica).copied()
+    }
+}
+
+/// The rows, in the hands of one job: what it adds is its own.
+struct Parted<'a> {
+    rows: &'a mut Rows,
+    part: &'a Part,
+}
+
+impl Facts for Parted<'_> {
+    fn now(&self) -> WallMillis {
+        self.rows.now
+    }
+
+    fn present(&self, budget: BudgetId) -> Option<Present> {
+        self.rows.present(budget)
+    }
+
+    fn past(&self, budget: BudgetId) -> Option<Present> {
+        self.rows.past(budget)
+    }
+}
+
+impl Shown for Parted<'_> {
+    fn window(&self, key: WindowKey) -> Option<&WindowRow> {
+        self.rows.window(key)
+    }
+
+    fn lease(&self, id: LeaseId) -> Option<&LeaseRow> {
+        self.rows.lease(id)
+    }
+
+    fn leases(&self) -> impl Iterator<Item = &LeaseRow> {
+        self.rows.leases()
+    }
+
+    fn hold(&self, id: HoldId) -> Option<&HoldRow> {
+        self.rows.hold(id)
+    }
+
+    fn holds(&self) -> impl Iterator<Item = &HoldRow> {
+        self.rows.holds()
+    }
+
+    fn epoch(&self, replica: ReplicaId) -> Option<(u64, u64)> {
+        self.rows.epoch(replica)
+    }
+}
+
+impl judge::Rows for Parted<'_> {
+    type Mark = Mark;
+
+    fn mark(&self) -> Mark {
+        self.rows.mark()
+    }
+
+    fn go_back(&mut self, mark: Mark) {
+        self.rows.go_back(mark);
+    }
+
+    fn rules(&self, budget: BudgetId) -> Option<(Enforcement, Amount)> {
+        let known = self.rows.budgets.get(&budget)?;
+        let changed = self.rows.limits.get(&budget).copied();
+        Some((known.enforcement, changed.unwrap_or(known.limit)))
+    }
+
+    fn set_limit(&mut self, budget: BudgetId, limit: Amount) {
+        self.rows.limits.set(budget, Some(limit));
+    }
+
+    fn set_window(&mut self, key: WindowKey, row: WindowRow) {
+        self.rows.windows.set(key, Some(row));
+    }
+
+    fn set_latest(&mut self, key: WindowKey) {
+        self.rows.latest.set(key.budget, Some(key.start));
+    }
+
+    fn bucket(&self, key: WindowKey, at: WallMillis) -> Option<Amount> {
+        self.rows.buckets.get(&(key, at)).copied()
+    }
+
+    fn set_bucket(&mut self, key: WindowKey, at: WallMillis, spent: Option<Amount>) {
+        self.rows.buckets.set((key, at), spent);
+    }
+
+    fn buckets_before(&self, key: WindowKey, floor: WallMillis) -> Vec<(WallMillis, Amount)> {
+        let buckets = self.rows.buckets.range((key, WallMillis(0))..(key, floor));
+        buckets.map(|((_, at), spent)| (at, *spent)).collect()
+    }
+
+    fn set_lease(&mut self, row: LeaseRow) {
+        self.rows.leases.set(row.id, Some(row));
+    }
+
+    fn add_hold(&mut self, row: HoldRow) {
+        let kept = KeptHold {
+            tenant: self.part.tenant,
+            granted_at: self.rows.seen,
+            request: self.part.request.clone(),
+            row,
         };
-        let Some(floor) = floor.filter(|floor| *floor > row.floor) else {
-            return Ok(());
+        self.rows.holds.set(kept.row.id, Some(kept));
+    }
+
+    fn set_hold(&mut self, row: HoldRow) {
+        let kept = self.rows.holds.get(&row.id).cloned();
+        if let Some(kept) = kept {
+            self.rows.holds.set(row.id, Some(KeptHold { row, ..kept }));
+        }
+    }
+
+    fn usage(&self, hold: HoldId) -> Option<&UsageRow> {
+        self.rows.usage.get(&hold).map(|kept| &kept.row)
+    }
+
+    fn add_usage(&mut self, row: UsageRow) {
+        let (tenant, job) = (self.part.tenant, self.part.job);
+        let id = row.hold;
+        self.rows
+            .usage
+            .set(id, Some(KeptUsage { row, tenant, job }));
+    }
+
+    fn correct_usage(&mut self, row: UsageRow, evidence: Evidence) {
+        let id = row.hold;
+        let Some((tenant, had)) = self.rows.usage.get(&id).map(|kept| (kept.tenant, kept.job))
+        else {
+            return;
         };
-        let left = self.buckets.range((key, WallMillis(0))..(key, floor));
-        let left: Vec<_> = left.map(|(at, amount)| (at, *amount)).collect();
-        let mut spent = row.spent;
-        for (at, amount) in left {
-            spent = spent.above(amount);
-            self.buckets.set(at, None);
-        }
-        let row = WindowRow {
-            spent,
-            floor,
-            version: row.version.wrapping_add(1),
-            ..row
+        // Only its own holder knows the rest of the record.
+        let job = match evidence {
+            Evidence::Owner | Evidence::OwnerKeeps => self.part.job,
+            Evidence::Outside(_) => had,
         };
-        self.windows.set(key, Some(row));
-        Ok(())
+        self.rows
+            .usage
+            .set(id, Some(KeptUsage { row, tenant, job }));
     }
 
-    fn change_window(
-        &mut self,
-        key: WindowKey,
-        change: Change,
-        guard: Guard,
-        bucket: Option<WallMillis>,
-    ) -> Result<(), Refusal> {
-        let row = self.windows.get(&key).ok_or(Refusal::Absent)?;
-        let left = bucket.is_some_and(|bucket| bucket < row.floor);
-        let change = Change {
-            spent: if left { Delta::NONE } else { change.spent },
-            ..change
-        };
-        let short = match guard {
-            Guard::Fits => Refusal::Short(Pot::Window(key)),
-            Guard::Covered => Refusal::Broken,
-        };
-        let next = row.changed(change, guard).ok_or(short)?;
-        self.windows.set(key, Some(next));
-        if let Some(bucket) = bucket.filter(|_| !left) {
-            let had = self.buckets.get(&(key, bucket)).copied();
-            let sum = had.unwrap_or_default().changed(change.spent);
-            let sum = sum.ok_or(Refusal::Broken)?;
-            self.buckets.set((key, bucket), Some(sum));
-        }
-        Ok(())
+    fn has_entry(&self, id: EntryId) -> bool {
+        self.rows.entries.get(&id).is_some()
     }
 
-    fn change_lease(
-        &mut self,
-        id: LeaseId,
-        when: LeaseWhen,
-        then: LeaseThen,
-    ) -> Result<(), Refusal> {
-        let row = self.leases.get(&id).ok_or(Refusal::Absent)?;
-        if !when.holds_of(row) {
-            return Err(Refusal::Moved);
-        }
-        if when.overdue && !self.is_overdue(row) {
-            return Err(Refusal::NotDue);
-        }
-        let row = then.applied(row).ok_or(Refusal::Broken)?;
-        self.leases.set(id, Some(row));
-        Ok(())
-    }
-
-    pub(super) fn is_overdue(&self, row: &LeaseRow) -> bool {
-        let epoch = self.epochs.get(&row.replica);
-        let begun_anew = epoch.is_some_and(|now| now.0 > row.epoch);
-        begun_anew || self.now.0 >= row.expires_at.0.saturating_add(LOST_AFTER_MS)
-    }
-
-    fn move_hold(
-        &mut self,
-        id: HoldId,
-        version: u32,
-        arrow: Arrow,
-        due: bool,
-    ) -> Result<(), Refusal> {
-        let kept = self.holds.get(&id).ok_or(Refusal::Absent)?;
-        if kept.row.version != version {
-            return Err(Refusal::Moved);
-        }
-        if due && self.now < kept.row.expires_at {
-            return Err(Refusal::NotDue);
-        }
-        let state = match kept.row.state.after(arrow) {
-            Move::To(state) => state,
-            Move::Repeat => return Err(Refusal::Repeat),
-            Move::Forbidden => return Err(Refusal::Moved),
-        };
-        let mut kept = kept.clone();
-        kept.row.state = state;
-        kept.row.version = version.wrapping_add(1);
-        self.holds.set(id, Some(kept));
-        Ok(())
-    }
-
-    fn renew_hold(
-        &mut self,
-        id: HoldId,
-        version: u32,
-        expires_at: WallMillis,
-    ) -> Result<(), Refusal> {
-        let kept = self.holds.get(&id).ok_or(Refusal::Absent)?;
-        if kept.row.version != version || kept.row.state.is_terminal() {
-            return Err(Refusal::Moved);
-        }
-        let mut kept = kept.clone();
-        kept.row.version = version.wrapping_add(1);
-        kept.row.expires_at = expires_at;
-        self.holds.set(id, Some(kept));
-        Ok(())
-    }
-
-    fn post(&mut self, entry: &Entry, part: &Part) -> Result<(), Refusal> {
-        if self.entries.get(&entry.id()).is_some() {
-            return Err(Refusal::Repeat);
-        }
+    fn add_entry(&mut self, entry: &Entry) {
         let kept = KeptEntry {
             entry: entry.clone(),
-            tenant: part.tenant,
-            job: part.job,
+            tenant: self.part.tenant,
+            job: self.part.job,
         };
-        self.entries.set(entry.id(), Some(Some(kept)));
-        let unit = entry.unit();
-        for posting in entry.postings() {
-            let key = AccountKey::of(posting.account, part.tenant);
-            let had = self.balances.get(&key).copied().unwrap_or(Balance {
-                tenant: part.tenant,
-                unit: unit.unwrap_or(Unit::Usd),
-                units: 0,
-                version: 0,
-                closed: false,
-            });
-            if let Account::Credit(_) | Account::Held(_) = posting.account {
-                if unit.is_some_and(|unit| unit != had.unit) {
-                    return Err(Refusal::Broken);
-                }
-                let comes_in = entry.kind() == EntryKind::Transfer && posting.by > Delta::NONE;
-                if had.closed && comes_in && entry.corrects().is_none() {
-                    return Err(Refusal::Absent);
-                }
-            }
-            let units = had.units.checked_add(posting.by.units());
-            let fits = |units: &i64| !posting.account.is_guarded() || *units >= 0;
-            let units = units.filter(fits).ok_or(match posting.account {
-                Account::Credit(id) => Refusal::Short(Pot::Account(id)),
-                Account::Outside(_)
-                | Account::Promo(_)
-                | Account::Refunds(_)
-                | Account::OperatorLoss(_)
-                | Account::Held(_)
-                | Account::Revenue(_)
-                | Account::UpstreamCost
-                | Account::Payable
-                | Account::Overrun
-                | Account::Unresolved(_)
-                | Account::InDoubt(_) => Refusal::Broken,
-            })?;
-            let balance = Balance {
-                units,
-                version: had.version.wrapping_add(1),
-                ..had
-            };
-            self.balances.set(key, Some(balance));
-        }
-        Ok(())
+        self.rows.entries.set(entry.id(), Some(Some(kept)));
     }
 
-    fn limit(&mut self, key: WindowKey, limit: Amount) -> Result<(), Refusal> {
-        if !self.budgets.contains_key(&key.budget) {
-            return Err(Refusal::Absent);
-        }
-        let row = self
-            .windows
-            .get(&key)
-            .ok_or(Refusal::Absent)?
-            .limited(limit);
-        self.limits.set(key.budget, Some(limit));
-        self.windows.set(key, Some(row));
-        Ok(())
+    fn balance(&self, account: Account) -> judge::Balance {
+        let key = AccountKey::of(account, self.part.tenant);
+        let had = self.rows.balances.get(&key);
+        had.map_or_else(judge::Balance::default, |had| judge::Balance {
+            units: had.units,
+            unit: Some(had.unit),
+            closed: had.closed,
+        })
+    }
+
+    fn set_balance(&mut self, account: Account, unit: Option<Unit>, units: i64) {
+        let key = AccountKey::of(account, self.part.tenant);
+        let had = self.rows.balances.get(&key).copied().unwrap_or(Balance {
+            tenant: self.part.tenant,
+            unit: unit.unwrap_or(Unit::Usd),
+            units: 0,
+            version: 0,
+            closed: false,
+        });
+        let balance = Balance {
+            units,
+            version: had.version.wrapping_add(1),
+            ..had
+        };
+        self.rows.balances.set(key, Some(balance));
+    }
+
+    fn is_warned(&self, key: WindowKey, percent: u8) -> bool {
+        self.rows.warned.get(&(key, percent)).is_some()
+    }
+
+    fn set_warned(&mut self, key: WindowKey, percent: u8) {
+        self.rows.warned.set((key, percent), Some(()));
+    }
+
+    fn set_epoch(&mut self, replica: ReplicaId, epoch: u64, boot: u64) {
+        self.rows.epochs.set(replica, Some((epoch, boot)));
     }
 }

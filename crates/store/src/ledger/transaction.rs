@@ -9,7 +9,7 @@ use crate::open::Inner;
 use crate::query::Connection;
 use std::collections::BTreeSet;
 use tollkeep_ledger::step::{Command, WishFrom};
-use tollkeep_ledger::write::{Refusal, Reply, Write};
+use tollkeep_ledger::write::Reply;
 use tollkeep_types::{AccountId, HoldId, TenantId};
 
 /// Runs the jobs, and gives their answers once they are on disk.
@@ -59,23 +59,11 @@ async fn run_in(
         if matches!(job.command, Command::Due) {
             see_due(connection, jobs, &mut rows, &mut chain).await?;
         }
-        let refusal = plan
-            .and_then(|writes| apply(&mut rows, &writes, part))
-            .err();
+        let refusal = plan.and_then(|writes| rows.apply(&writes, part)).err();
         replies.push(rows.reply(&job.command, refusal));
     }
     keep::keep(connection, jobs, &mut rows, &mut chain).await?;
     Ok(replies)
-}
-
-/// All of the writes, or none.
-fn apply(rows: &mut Rows, writes: &[Write], part: &Part) -> Result<(), Refusal> {
-    let mark = rows.mark();
-    let outcome = rows.apply_all(writes, part);
-    if outcome.is_err() {
-        rows.go_back(mark);
-    }
-    outcome
 }
 
 /// What is overdue is asked of the database, so what came before has to stand there.

@@ -19,6 +19,8 @@ pub struct Lineage {
     pub second_tat: AtomicU64,
     /// Theoretical arrival time of the per-minute rate limit.
     pub minute_tat: AtomicU64,
+    /// The same of its tokens a minute, and in a day, for `policy::token_rate`.
+    pub tokens_tat: [AtomicU64; 2],
     /// Calls going on.
     pub in_flight: AtomicU32,
 }
@@ -61,6 +63,7 @@ impl Lineage {
             leases: None,
             second_tat: AtomicU64::new(0),
             minute_tat: AtomicU64::new(0),
+            tokens_tat: [AtomicU64::new(0), AtomicU64::new(0)],
             in_flight: AtomicU32::new(0),
         }
     }

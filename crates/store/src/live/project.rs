@@ -70,18 +70,26 @@ impl TenantRules {
 
 /// Limits that may change while they are read; each of them is whole.
 #[derive(Debug, Default)]
-struct SharedLimits([AtomicU32; 4]);
+struct SharedLimits([AtomicU32; 6]);
 
 impl SharedLimits {
     fn load(&self) -> CallLimits {
-        let [second, minute, concurrency, burst] = &self.0;
+        let [second, minute, concurrency, burst, tokens, tokens_a_day] = &self.0;
         let load = |limit: &AtomicU32| NonZeroU32::new(limit.load(Ordering::Relaxed));
         CallLimits {
             requests_per_second: load(second),
             requests_per_minute: load(minute),
             concurrency: load(concurrency),
             burst: load(burst),
+            tokens_per_minute: load(tokens),
+            tokens_per_day: load(tokens_a_day),
         }
+    }
+
+    /// Tokens a minute, and in a day.
+    fn tokens(&self) -> [Option<NonZeroU32>; 2] {
+        let [.., minute, day] = &self.0;
+        [minute, day].map(|limit| NonZeroU32::new(limit.load(Ordering::Relaxed)))
     }
 
     fn store(&self, limits: CallLimits) {
@@ -90,6 +98,8 @@ impl SharedLimits {
             limits.requests_per_minute,
             limits.concurrency,
             limits.burst,
+            limits.tokens_per_minute,
+            limits.tokens_per_day,
         ];
         for (own, limit) in self.0.iter().zip(limits) {
             own.store(limit.map_or(0, NonZeroU32::get), Ordering::Relaxed);
@@ -136,6 +146,11 @@ impl LiveProject {
             1 => ProjectStanding::TenantSuspended,
             _ => ProjectStanding::Gone,
         }
+    }
+
+    /// Tokens a minute, and in a day, that its tokens inherit. HOT: two loads.
+    pub(super) fn token_limits(&self) -> [Option<NonZeroU32>; 2] {
+        self.limits.tokens()
     }
 
     /// The limits that its tokens inherit: its own, else those of its tenant.

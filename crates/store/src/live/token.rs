@@ -2,8 +2,8 @@
 
 use super::{Granting, Lineage, LiveProject};
 use crate::token::Lifetime;
-use crate::{Bindings, CallLimits, Standing, Token, TokenState};
-use std::num::NonZeroU64;
+use crate::{Bindings, CallLimits, Permission, Standing, Token, TokenState};
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use tollkeep_policy::call_policy::CallPolicy;
@@ -32,6 +32,8 @@ pub struct LiveToken {
     pub bindings: Bindings,
     /// What may be asked for with it, besides what its project and tenant allow.
     pub policy: Option<Arc<CallPolicy>>,
+    /// Its holder may see amounts of its budgets.
+    pub reads_usage: bool,
     /// Free pairs, by which budgets may count it.
     pub metadata: Box<[(Box<str>, Box<str>)]>,
     pub(super) digest: TokenHash,
@@ -90,6 +92,7 @@ impl LiveToken {
             max_requests: token.max_requests,
             bindings: token.bindings.clone(),
             policy: token.policy.clone(),
+            reads_usage: token.permissions.contains(&Permission::UsageRead),
             metadata: token
                 .metadata
                 .iter()
@@ -122,6 +125,13 @@ impl LiveToken {
     /// Its rate limits, with what it inherits from its project and tenant. HOT: four loads.
     pub fn limits(&self) -> CallLimits {
         self.own_limits.or(self.project.limits())
+    }
+
+    /// Tokens a minute, and in a day. HOT: two loads.
+    pub fn token_limits(&self) -> [Option<NonZeroU32>; 2] {
+        let own = &self.own_limits;
+        let [minute, day] = self.project.token_limits();
+        [own.tokens_per_minute.or(minute), own.tokens_per_day.or(day)]
     }
 
     /// The policies that stand on it, on its project and on its tenant. HOT: two loads, where there

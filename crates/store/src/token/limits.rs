@@ -15,6 +15,12 @@ pub struct CallLimits {
     /// Calls a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<NonZeroU32>,
+    /// Tokens a minute, of input and output together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<NonZeroU32>,
+    /// Tokens in 24 hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_day: Option<NonZeroU32>,
     /// Calls at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<NonZeroU32>,
@@ -30,6 +36,8 @@ impl CallLimits {
         Self {
             requests_per_second: self.requests_per_second.or(inherited.requests_per_second),
             requests_per_minute: self.requests_per_minute.or(inherited.requests_per_minute),
+            tokens_per_minute: self.tokens_per_minute.or(inherited.tokens_per_minute),
+            tokens_per_day: self.tokens_per_day.or(inherited.tokens_per_day),
             concurrency: self.concurrency.or(inherited.concurrency),
             burst: self.burst.or(inherited.burst),
         }
@@ -89,7 +97,7 @@ mod tests {
         let limits: CallLimits = serde_json::from_str(r#"{"burst":5}"#).unwrap();
         assert_eq!(serde_json::to_string(&limits).unwrap(), r#"{"burst":5}"#);
         for (name, text) in [
-            ("unknown limit", r#"{"tokens_per_day":5}"#),
+            ("unknown limit", r#"{"tokens_per_hour":5}"#),
             ("zero", r#"{"burst":0}"#),
             ("negative", r#"{"burst":-1}"#),
         ] {

@@ -426,7 +426,7 @@ async fn whichever_write_of_the_charge_path_fails_nothing_is_done_by_halves() {
         // The model is given it for the first time, and the store again.
         fail_after(&pair.world.home, 1_000_000).await;
         for command in &batch {
-            pair.model.run(command, pair.clock, None).unwrap();
+            pair.model.run(command, pair.clock, false).unwrap();
         }
         pair.give(batch).await;
         assert!(!pair.world.store.ledger().is_down());

@@ -113,7 +113,7 @@ impl Pair {
         assert_eq!(answers.len(), jobs.len());
         let mut replies = Vec::new();
         for (job, answer) in jobs.iter().zip(answers) {
-            let want = self.model.run(&job.command, self.clock, None).unwrap();
+            let want = self.model.run(&job.command, self.clock, false).unwrap();
             let got = answer.unwrap();
             assert_eq!(format!("{got:?}"), format!("{want:?}"), "{:?}", job.command);
             replies.push(got);
@@ -204,7 +204,7 @@ impl Pair {
                 Account::Unresolved(id) => format!("unresolved:{id}"),
                 Account::InDoubt(id) => format!("in_doubt:{id}"),
             };
-            want.insert(name, *units);
+            want.insert(name, i128::from(*units));
         }
         let accounts = ledger.accounts(crate::world::SERVICE, None).await.unwrap();
         let got: BTreeMap<String, i128> = accounts

@@ -10,6 +10,7 @@
     reason = "a helper that fails has failed its test, and the suite runs again against PostgreSQL"
 )]
 
+mod audit;
 mod budget;
 mod change;
 mod clean;

@@ -5,18 +5,22 @@ use super::anchors::Anchors;
 use super::vault::Vault;
 use crate::exit::{self, Failed};
 use anyhow::Context;
+use std::fmt;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tollkeep_audit::{
-    Chosen, Cliproxy, EventType, IpMask, Logger, LoggerConfig, Means, OnFailure, Rotation, Signing,
-    UserAgentDetail, UserId,
+    Chosen, Cliproxy, DatabaseError, DatabaseStore, EventType, IpMask, Logger, LoggerConfig, Means,
+    OnFailure, Require, Rotation, Signing, Standing, UserAgentDetail, UserId,
 };
 use tollkeep_config::settings::{
-    AccessLog, AccessOnFailure, AuditEvents, AuditFormat, AuditUserId, Level, MaskIp, Settings,
-    UserAgent,
+    self, AccessLog, AccessOnFailure, AuditEvents, AuditFormat, AuditUserId, Level, MaskIp,
+    Settings, UserAgent,
 };
 use tollkeep_observe::line_sink::{LineOutput, LineSink};
 use tollkeep_observe::logs;
 use tollkeep_observe::redact::Redactor;
+use tollkeep_store::{AuditStream, Store, StoreError};
+use tollkeep_types::StreamId;
 
 /// Opens the audit log; `None` when it is off.
 ///
@@ -25,6 +29,7 @@ use tollkeep_observe::redact::Redactor;
 pub(crate) fn open(
     base: &Base,
     vault: &Vault,
+    store: &Store,
     anchors: &Anchors,
 ) -> anyhow::Result<Option<Arc<Logger>>> {
     let audit = &base.settings.audit;
@@ -32,7 +37,12 @@ pub(crate) fn open(
         return Ok(None);
     }
     let config = LoggerConfig {
-        file_path: audit.file.clone(),
+        file_path: audit.file.clone().unwrap_or_default(),
+        database_store: audit.store_in_db.then(|| Records::of(base, store)),
+        require: match audit.require {
+            settings::Require::All => Require::All,
+            settings::Require::Any => Require::Any,
+        },
         create_dir: audit.create_dir,
         mode: audit.mode,
         ip_mask: ip_mask(base, vault),
@@ -68,8 +78,13 @@ pub(crate) fn open(
         rotation: audit.rotate.as_ref().map(|rotate| Rotation {
             size_bytes: rotate.size,
             daily: rotate.daily,
-            keep: rotate.keep,
-            keep_for: None,
+            // What somebody wants held may be in any of them.
+            keep: if audit.hold.is_empty() {
+                rotate.keep
+            } else {
+                usize::MAX
+            },
+            keep_for: audit.hold.is_empty().then_some(audit.retention),
             compress: rotate.compress,
         }),
     };
@@ -81,6 +96,75 @@ pub(crate) fn open(
     let logger = Logger::new(config, means)
         .map_err(|error| Failed::new(exit::INVALID, format!("audit log: {error}")))?;
     Ok(Some(Arc::new(logger)))
+}
+
+/// The store, as the log keeps records in it. The log's threads wait for what the control plane does.
+struct Records {
+    store: Store,
+    control: Handle,
+    replica: String,
+}
+
+impl Records {
+    fn of(base: &Base, store: &Store) -> Arc<dyn DatabaseStore> {
+        Arc::new(Self {
+            store: store.clone(),
+            control: Handle::current(),
+            replica: super::ledger::replica(base).to_string(),
+        })
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Records")
+    }
+}
+
+impl DatabaseStore for Records {
+    fn keep(&self, lines: &str, through: Option<u64>) -> Result<(), DatabaseError> {
+        let kept = self.store.keep_audit(&self.replica, lines, through);
+        self.control.block_on(kept).map_err(fault)
+    }
+
+    fn standing(&self, stream: Option<StreamId>) -> Result<Option<Standing>, DatabaseError> {
+        let named = stream.map(|stream| stream.to_string());
+        let of = match &named {
+            Some(stream) => AuditStream::Named(stream),
+            None => AuditStream::OfReplica(&self.replica),
+        };
+        let found = self.control.block_on(self.store.audit_standing(of));
+        let Some(found) = found.map_err(fault)? else {
+            return Ok(None);
+        };
+        let unreadable =
+            |_| DatabaseError("a stream of the audit log has no readable id".to_owned());
+        Ok(Some(Standing {
+            stream: found.stream.parse().map_err(unreadable)?,
+            seq: found.seq,
+            hash: found.hash,
+            through: found.through,
+        }))
+    }
+
+    fn lines_after(
+        &self,
+        stream: StreamId,
+        seq: u64,
+        records: usize,
+    ) -> Result<String, DatabaseError> {
+        let (stream, records) = (
+            stream.to_string(),
+            u32::try_from(records).unwrap_or(u32::MAX),
+        );
+        let lines = self.store.audit_lines_after(&stream, seq, records);
+        self.control.block_on(lines).map_err(fault)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given so")]
+fn fault(error: StoreError) -> DatabaseError {
+    DatabaseError(error.to_string())
 }
 
 /// Which events are written.

@@ -24,9 +24,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tollkeep_admin::{Admin, AdminParts, Runtime, Scheme};
 use tollkeep_audit::Logger;
-use tollkeep_config::settings::{
-    Environment, ManagementListen, Provider, ProviderKind, ReceiptsMode, Settings,
-};
+use tollkeep_config::settings::{Environment, ManagementListen, Provider, ProviderKind, Settings};
 use tollkeep_gateway::Shared;
 use tollkeep_net::control::listen_unix;
 use tollkeep_net::listen;
@@ -191,6 +189,8 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         let door = ControlDoor::new(listener, parts.tls.of(tls::METRICS))?;
         tokio::task::spawn(admin.serve_metrics(door, stop()));
     }
+    let replica = super::ledger::replica(base).to_string();
+    tokio::task::spawn(admin.clone().prune_audit(replica));
     let watch = anomaly::Watch::new(&anomaly::WatchParts {
         base,
         store: parts.store,
@@ -211,10 +211,9 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
 
 /// Starts what makes receipts, unless none are wanted.
 fn start_receipts(parts: &Parts<'_>) -> anyhow::Result<Option<Arc<Receipts>>> {
-    if parts.base.settings.ledger.receipts == ReceiptsMode::Off {
+    let Some(seed) = &parts.vault.receipt_seed else {
         return Ok(None);
-    }
-    let seed = &parts.vault.receipt_seed;
+    };
     let receipts = Receipts::new(parts.base, parts.store, parts.live, seed)?;
     let receipts = Arc::new(receipts);
     drop(parts.shared.receipt_keys.set(receipts.published()));

@@ -54,8 +54,8 @@ impl Offender {
             // Nobody runs a socket.
             (data.join("tollkeep.sock"), 0o700),
             (data.join("first-management-key"), 0o600),
-            (audit.file.clone(), audit.mode),
         ];
+        files.extend(audit.file.clone().map(|file| (file, audit.mode)));
         if settings.store.postgres.is_none() {
             let database = settings.store.path.display().to_string();
             let sides = ["", "-wal", "-shm", ".lock"];

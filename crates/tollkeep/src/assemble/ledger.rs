@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Value};
 use tollkeep_gateway::{Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
-use tollkeep_ledger::amount::Amount;
+use tollkeep_ledger::amount::{Amount, Measure};
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::Sure;
 use tollkeep_ledger::prepaid::Prepaid;
+use tollkeep_observe::metrics::LedgerMeter;
 use tollkeep_store::ledger::CallRecord;
 use tollkeep_store::{BudgetRecord, Store};
 use tollkeep_types::{HoldId, ReplicaId};
@@ -34,7 +35,7 @@ impl Budgeting {
         base: &Base,
         store: &Store,
         holds: &Arc<Holds>,
-        audit: Option<&Arc<Logger>>,
+        (audit, meter): (Option<&Arc<Logger>>, &LedgerMeter),
     ) -> Self {
         let records = store.budgets_in_use();
         let mut boot = [0; 8];
@@ -48,7 +49,8 @@ impl Budgeting {
             budgets: budgets(&records),
             hold_grace: base.settings.ledger.hold_grace,
             flush: base.settings.ledger.flush_ms,
-            on_money: on_money(base, store, audit),
+            on_money: on_money(base, store, (audit, meter.clone())),
+            meter: meter.clone(),
         };
         let (keeper, writer) = HoldsKeeper::new(parts);
         tokio::spawn(keeper.serve());
@@ -94,8 +96,12 @@ fn budgets(records: &[BudgetRecord]) -> Vec<Budget> {
     records.iter().map(|record| record.budget.clone()).collect()
 }
 
-/// What is recorded of money, in the audit log.
-fn on_money(base: &Base, store: &Store, audit: Option<&Arc<Logger>>) -> OnMoney {
+/// What is recorded of money, in the audit log and in metrics.
+fn on_money(
+    base: &Base,
+    store: &Store,
+    (audit, meter): (Option<&Arc<Logger>>, LedgerMeter),
+) -> OnMoney {
     let (clock, audit) = (Arc::clone(&base.clock), audit.map(Arc::clone));
     let store = store.clone();
     Box::new(move |money| {
@@ -110,6 +116,7 @@ fn on_money(base: &Base, store: &Store, audit: Option<&Arc<Logger>>) -> OnMoney 
         if let Money::Broken { hold } = money {
             tracing::error!("The ledger's rows and the gateway disagree about {hold:?}");
         }
+        count(&meter, money);
         let (Some(audit), Some(event)) = (&audit, event(money)) else {
             return;
         };
@@ -117,6 +124,34 @@ fn on_money(base: &Base, store: &Store, audit: Option<&Arc<Logger>>) -> OnMoney 
             tracing::warn!("What became of money was not recorded: {error}");
         }
     })
+}
+
+fn count(meter: &LedgerMeter, money: &Money<'_>) {
+    let nano = |amount: Amount| u64::try_from(amount.units()).unwrap_or(0);
+    match *money {
+        Money::Ended { end, record, .. } => {
+            if let Some(record) = record {
+                meter.held(record.duration_ms.saturating_mul(1_000_000));
+            }
+            if end.quality.is_some() {
+                meter.used(nano(end.actual.cost), nano(end.bound.cost));
+            }
+        }
+        Money::LeaseLost { budget, rest, .. } => {
+            let of_money = budget.is_some_and(|budget| budget.measure == Measure::Cost);
+            meter.lost(if of_money { nano(rest) } else { 0 });
+        }
+        Money::Overrun {
+            sure: Sure::Bound, ..
+        } => meter.overrun(),
+        Money::Held { .. }
+        | Money::Leased { .. }
+        | Money::Threshold { .. }
+        | Money::Overrun {
+            sure: Sure::Guess, ..
+        }
+        | Money::Broken { .. } => {}
+    }
 }
 
 /// No bound of the model is trusted from now on, until somebody has looked after it.
@@ -164,9 +199,33 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
                 .with_detail(Key::Budget, id(&budget))
                 .with_detail(Key::Percent, Value::Number(percent.into()))
         }
-        Money::LeaseLost { lease, rest } => made(Action::MoneyLeaseLost, Outcome::Error)
+        Money::Held { hold, bound } => made(Action::MoneyHold, Outcome::Success)
+            .with_detail(Key::Hold, id(&hold))
+            .with_detail(Key::Bound, nano(bound.cost)),
+        Money::Leased {
+            lease,
+            budget,
+            amount,
+        } => made(Action::MoneyLease, Outcome::Success)
+            .with_tenant_id(budget.tenant)
             .with_detail(Key::Lease, id(&lease))
-            .with_detail(Key::Amount, nano(rest)),
+            .with_detail(Key::Budget, id(&budget.id))
+            .with_detail(Key::Amount, nano(amount)),
+        Money::LeaseLost {
+            lease,
+            budget,
+            rest,
+        } => {
+            let mut event = made(Action::MoneyLeaseLost, Outcome::Error);
+            if let Some(budget) = budget {
+                event = event
+                    .with_tenant_id(budget.tenant)
+                    .with_detail(Key::Budget, id(&budget.id));
+            }
+            event
+                .with_detail(Key::Lease, id(&lease))
+                .with_detail(Key::Amount, nano(rest))
+        }
         Money::Overrun { hold, sure, record } => {
             let action = match sure {
                 Sure::Bound => Action::LedgerOverrun,
@@ -194,7 +253,7 @@ fn of_call<'m>(event: Event<'m>, record: Option<&'m CallRecord>) -> Event<'m> {
 
 /// Who this is. A file has one process at a time, which is the same replica at each start; those that
 /// share a server are told apart by chance.
-fn replica(base: &Base) -> ReplicaId {
+pub(super) fn replica(base: &Base) -> ReplicaId {
     let mut id = [0; 16];
     if base.settings.store.postgres.is_some() {
         base.entropy.fill(&mut id);

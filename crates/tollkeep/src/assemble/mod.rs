@@ -4,6 +4,7 @@ mod acme;
 mod anchors;
 mod anomaly;
 mod audit;
+mod audit_disk;
 mod audit_keys;
 mod auth_dir;
 mod budgets;
@@ -166,7 +167,7 @@ fn start_by(
     let store = control.block_on(open_store(&base))?;
     let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
     let anchors = Anchors::new();
-    let audit = audit::open(&base, &vault, &anchors)?;
+    let audit = audit::open(&base, &vault, &store, &anchors)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
     let health = health(&base, workers, audit.as_deref());
@@ -205,6 +206,9 @@ fn start_by(
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
+    if let (Some(audit), Some(file)) = (&audit, &base.settings.audit.file) {
+        control.spawn(audit_disk::watch(file.clone(), audit.health()));
+    }
     keep_certificates(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, files);
     anchors.start(&control, &store, &live.reloader);
@@ -455,18 +459,17 @@ impl Running {
             }
         });
         self.control.block_on(self.live.budgeting.drain());
-        let closed = self.control.block_on(self.store.close());
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));
         }
-        if let Some(audit) = &self.audit {
+        let audited = self.audit.as_ref().map_or(Ok(()), |audit| {
             let event = Event::new(Action::SystemStop, Actor::System, Outcome::Success)
                 .at(self.base.clock.wall());
-            audit
-                .enqueue(&event)
-                .and_then(|()| audit.stop())
-                .context("the audit log was not closed in order")?;
-        }
+            audit.enqueue(&event).and_then(|()| audit.stop())
+        });
+        // After the log, which keeps records in it.
+        let closed = self.control.block_on(self.store.close());
+        audited.context("the audit log was not closed in order")?;
         self.control.shutdown_timeout(Duration::from_secs(1));
         closed.context("the store was not closed in order")
     }

@@ -37,6 +37,8 @@ const LEASE: &str = "receipts";
 const LEASE_TIME: Duration = Duration::from_secs(15);
 /// How often others may be quicker with the same receipt.
 const TRIES: u32 = 5;
+/// When a receipt that somebody waits for is looked for again.
+const AWAITED_MS: [u64; 8] = [8, 12, 20, 40, 80, 160, 320, 640];
 /// What comes before the first of a chain.
 const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -94,16 +96,52 @@ impl Receipts {
         self.key.published().into()
     }
 
-    /// The receipts of a request that a token of this line made, and as JSON; `None` if there are
-    /// none.
+    /// The receipts of a request that a token of this line made, as JSON; `None` if there are none.
     ///
     /// # Errors
     /// The store.
     pub(crate) async fn of_request(
         &self,
-        (tenant, lineage): (TenantId, LineageId),
+        whose: (TenantId, LineageId),
         request: RequestId,
     ) -> Result<Option<Vec<u8>>, StoreError> {
+        let texts = self.texts(whose, request).await?;
+        let texts: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
+        let body = serde_json::json!({ "receipts": texts });
+        Ok((!texts.is_empty()).then(|| body.to_string().into_bytes()))
+    }
+
+    /// The receipt of an attempt that has just ended, once its record is kept.
+    pub(crate) async fn awaited(
+        &self,
+        whose: (TenantId, LineageId),
+        request: RequestId,
+        attempt: u32,
+    ) -> Option<String> {
+        for wait_ms in AWAITED_MS {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            match self.texts(whose, request).await {
+                Ok(texts) => {
+                    let found = texts.into_iter().find(|(of, _)| *of == attempt);
+                    if let Some((_, text)) = found {
+                        return Some(text);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("A receipt can't be given: {error}");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// The receipts of a request, by its attempts.
+    async fn texts(
+        &self,
+        (tenant, lineage): (TenantId, LineageId),
+        request: RequestId,
+    ) -> Result<Vec<(u32, String)>, StoreError> {
         let scope = Scope::Tenant(tenant);
         let filter = UsageFilter {
             request: Some(request),
@@ -130,10 +168,11 @@ impl Receipts {
                 .filter(|record| !kept.contains_key(&record.id))
                 .collect();
             if missing.is_empty() {
-                let texts = wanted.iter().filter_map(|record| kept.remove(&record.id));
-                let texts: Vec<_> = texts.collect();
-                let body = serde_json::json!({ "receipts": texts });
-                return Ok((!texts.is_empty()).then(|| body.to_string().into_bytes()));
+                let texts = wanted.iter().filter_map(|record| {
+                    let text = kept.remove(&record.id)?;
+                    Some((record.attempt.unwrap_or(1), text))
+                });
+                return Ok(texts.collect());
             }
             // If another process was quicker, its receipts are found the next time.
             self.issue(&missing).await?;

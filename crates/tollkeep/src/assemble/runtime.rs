@@ -62,7 +62,12 @@ impl Live {
             reloader: Arc::new(reloader),
             shared: Arc::clone(shared),
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
-            budgeting: Budgeting::start(base, store, &shared.holds, audit),
+            budgeting: Budgeting::start(
+                base,
+                store,
+                &shared.holds,
+                (audit, &shared.metrics.ledger()),
+            ),
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
             audit_keys: AuditKeys::new(base, store, &vault.chooser, vault.audit_signer.clone()),

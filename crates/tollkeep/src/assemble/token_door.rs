@@ -48,6 +48,20 @@ impl TokenDoor for Tokens {
         })
     }
 
+    fn receipt(&self, ask: TokenAsk, attempt: u32) -> TokenAnswer {
+        let Some(receipts) = self.receipts.as_ref().map(Arc::clone) else {
+            return Box::pin(async { Err(TokenNo::NotFound) });
+        };
+        let answered = self.control.spawn(async move {
+            let whose = (ask.token.project.tenant_id, ask.token.lineage.id);
+            receipts.awaited(whose, ask.request, attempt).await
+        });
+        Box::pin(async move {
+            let receipt = answered.await.ok().flatten();
+            receipt.map(String::into_bytes).ok_or(TokenNo::NotFound)
+        })
+    }
+
     fn rotate(&self, ask: TokenAsk) -> TokenAnswer {
         let admin = self.admin.clone();
         self.answer(async move { admin.rotate_own_token(&holder(&ask)).await })

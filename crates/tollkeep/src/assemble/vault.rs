@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_admin::{KekRefused, KnownKek, Survey};
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Signer, Value};
+use tollkeep_config::settings::ReceiptsMode;
 use tollkeep_crypto::{Depth, KekState, Keyring, SealContext, TokenHasher, kek_of};
 use tollkeep_store::{SealedRecord, Store};
 use tollkeep_types::Entropy;
@@ -34,8 +35,8 @@ pub(crate) struct Vault {
     pub(crate) hasher: Arc<TokenHasher>,
     /// Makes fingerprints of found secrets.
     pub(crate) fingerprint_key: [u8; 32],
-    /// What the key that signs receipts is made of.
-    pub(crate) receipt_seed: Zeroizing<[u8; 32]>,
+    /// What the key that signs receipts is made of, where receipts are made.
+    pub(crate) receipt_seed: Option<Zeroizing<[u8; 32]>>,
     /// Signs the audit log.
     pub(crate) audit_signer: Signer,
     /// The keys; another one may seal from one moment to the next.
@@ -89,7 +90,13 @@ pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyh
     }
     let pepper = sealed_key(base, store, &keyring, PEPPER).await?;
     let fingerprint_key = sealed_key(base, store, &keyring, FINGERPRINT_KEY).await?;
-    let receipt_seed = Zeroizing::new(sealed_key(base, store, &keyring, RECEIPT_KEY).await?);
+    // A key that signs nothing is not made.
+    let receipt_seed = if base.settings.ledger.receipts == ReceiptsMode::Off {
+        None
+    } else {
+        let seed = sealed_key(base, store, &keyring, RECEIPT_KEY).await?;
+        Some(Zeroizing::new(seed))
+    };
     let audit_signer = audit_keys::open(base, store, &keyring).await?;
     let report = Report {
         migrated,

@@ -1,7 +1,7 @@
 //! `tollkeep audit export`: records of a time, for somebody else to keep.
 
 use super::Connection;
-use super::audit::point;
+use super::audit_events::point;
 use super::client::Client;
 use super::output;
 use crate::exit::{CHECK_FAILED, Failed, INVALID};

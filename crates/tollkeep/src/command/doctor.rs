@@ -1,6 +1,7 @@
 //! `tollkeep doctor`: what is wrong with this deployment, and what mends it.
 
 mod budgets;
+mod edge;
 
 use super::client::Client;
 use super::config::Source;
@@ -123,6 +124,7 @@ impl Doctor {
         all.push(audit(settings));
         all.push(disk(settings));
         all.push(open_files());
+        all.extend(edge::edge(settings));
         all.push(budgets::budgets(settings));
         all.extend(inside(loaded.settings)?);
         all.sort_by_key(|found| (found.number, std::cmp::Reverse(found.severity)));

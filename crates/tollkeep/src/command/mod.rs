@@ -2,7 +2,9 @@
 
 mod account;
 mod audit;
+mod audit_events;
 mod audit_export;
+mod audit_prune;
 mod audit_verify;
 mod breaker;
 mod budget;
@@ -22,6 +24,7 @@ mod job;
 mod key;
 mod ledger;
 mod lockout;
+mod log;
 mod logs;
 mod maintenance;
 mod man;
@@ -171,6 +174,9 @@ enum Command {
     /// Addresses that failed to authenticate too often
     #[command(subcommand, alias = "lockouts")]
     Lockout(lockout::Lockout),
+    /// How much the process log tells
+    #[command(subcommand)]
+    Log(log::Log),
     /// Tell callers to come back later
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
@@ -264,6 +270,7 @@ impl Cli {
             Command::Ledger(ledger) => ledger.run(),
             Command::Ip(ip) => ip.run(),
             Command::Lockout(lockout) => lockout.run(),
+            Command::Log(log) => log.run(),
             Command::Maintenance(maintenance) => maintenance.run(),
             Command::Vault(vault) => vault.run(),
             Command::Job(job) => job.run(),

@@ -12,10 +12,11 @@ use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use tollkeep_gateway::BoundOptions;
 use tollkeep_ledger::bound::{Options, bound};
 use tollkeep_ledger::price::{Book, Cost, Provider};
 use tollkeep_llm::body::CallView;
-use tollkeep_llm::demand::{self, Form};
+use tollkeep_llm::demand::{self, Form, Known};
 use tollkeep_llm::surface::UsageDialect;
 use tollkeep_llm::usage::{Asked, BatchForm, BatchLine, BodyUsage};
 use tollkeep_types::usage::{Line, UsageReport};
@@ -119,7 +120,8 @@ struct Which {
 pub(crate) struct Bound {
     /// A file with the body of the request
     file: PathBuf,
-    /// The call: chat, completions, responses, embeddings, messages, gemini
+    /// The call: chat, completions, responses, embeddings, images, speech, messages,
+    /// gemini
     #[arg(long)]
     surface: Surface,
     /// A limit of output tokens, as a route may have
@@ -138,6 +140,8 @@ enum Surface {
     Completions,
     Responses,
     Embeddings,
+    Images,
+    Speech,
     Messages,
     Gemini,
 }
@@ -333,6 +337,8 @@ impl Bound {
             Surface::Completions => Form::Completions,
             Surface::Responses => Form::Responses,
             Surface::Embeddings => Form::Embeddings,
+            Surface::Images => Form::Images,
+            Surface::Speech => Form::Speech,
             Surface::Messages => Form::Messages,
             Surface::Gemini => Form::Gemini,
         };
@@ -355,7 +361,12 @@ impl Bound {
             pin_service: !self.unpinned,
             ..Options::default()
         };
-        let bound = bound(&demand::read(form, &body), found, &options)
+        let known = if self.which.configured {
+            BoundOptions::of(&self.which.source.load()?.settings.budgets).known
+        } else {
+            Known::default()
+        };
+        let bound = bound(&demand::read(form, &body, &known), found, &options)
             .map_err(|error| refused(format!("{}: {error}", error.code())))?;
         let cap = bound
             .cap

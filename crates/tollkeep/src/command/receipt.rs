@@ -1,7 +1,8 @@
 //! `tollkeep receipt …`
 
+use super::client::Client;
 use super::config::Source;
-use super::output;
+use super::{Connection, output};
 use crate::assemble::prices;
 use crate::exit::{self, CHECK_FAILED, Failed};
 use anyhow::Context as _;
@@ -16,6 +17,8 @@ use tollkeep_ledger::receipt::{Chains, Receipt};
 
 /// Bytes of a file of receipts, and of keys.
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Where a gateway publishes its keys.
+const KEYS: &str = "/.well-known/tollkeep/receipt-keys";
 /// Faults that are told one by one.
 const TOLD_MAX: usize = 20;
 
@@ -32,8 +35,19 @@ pub(crate) struct Verify {
     /// A file with receipts, one a line or as the gateway gives them; `-` for standard input
     file: PathBuf,
     /// The keys, as `/.well-known/tollkeep/receipt-keys` gives them
-    #[arg(long, value_name = "FILE")]
-    keys: PathBuf,
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "url",
+        conflicts_with = "url"
+    )]
+    keys: Option<PathBuf>,
+    /// Ask this gateway for the keys: its address, such as `https://gateway.example`
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Certificates (PEM) to trust besides the system's, for https
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca_file: Option<PathBuf>,
     /// These are only some receipts of their chains: gaps are no fault
     #[arg(long)]
     some: bool,
@@ -66,9 +80,9 @@ struct Found {
 impl Verify {
     fn run(self) -> anyhow::Result<()> {
         let invalid = |problem: String| Failed::new(exit::INVALID, problem);
-        let keys = read(&self.keys)?;
+        let (keys, place) = self.keys()?;
         let keys = ReceiptKeys::read(keys.as_bytes())
-            .map_err(|fault| invalid(format!("{}: {fault}", self.keys.display())))?;
+            .map_err(|fault| invalid(format!("{place}: {fault}")))?;
         let settings = if self.configured {
             self.source.load()?.settings.prices
         } else {
@@ -100,6 +114,22 @@ impl Verify {
             return Err(Failed::new(CHECK_FAILED, problem).into());
         }
         Ok(())
+    }
+}
+
+impl Verify {
+    /// The published keys, and where they are from.
+    fn keys(&self) -> anyhow::Result<(String, String)> {
+        if let Some(path) = &self.keys {
+            return Ok((read(path)?, path.display().to_string()));
+        }
+        let url = self.url.clone().unwrap_or_default();
+        let connection = Connection {
+            ca_file: self.ca_file.clone(),
+            ..Connection::to(Some(url.clone()), self.json)
+        };
+        let keys = Client::unsigned(&connection)?.get(KEYS)?;
+        Ok((keys.to_string(), url))
     }
 }
 

@@ -154,7 +154,7 @@ pub(crate) struct Update {
     #[arg(long, action = clap::ArgAction::Set, value_name = "true|false")]
     self_rotate: Option<bool>,
     /// Inherit all rate limits
-    #[arg(long, conflicts_with_all = ["requests_per_second", "requests_per_minute", "burst", "concurrency"])]
+    #[arg(long, conflicts_with_all = ["requests_per_second", "requests_per_minute", "burst", "concurrency", "tokens_per_minute", "tokens_per_day"])]
     no_limits: bool,
     /// What it is bound to, instead of what it was: JSON, `@FILE` with it, or `none`
     #[arg(long, value_name = "JSON|@FILE|none")]
@@ -300,6 +300,12 @@ pub(super) struct Limits {
     /// Calls that may come at once before the rates bite
     #[arg(long, value_name = "N")]
     burst: Option<u32>,
+    /// Tokens a minute, of input and output together
+    #[arg(long, value_name = "N")]
+    tokens_per_minute: Option<u32>,
+    /// Tokens in 24 hours
+    #[arg(long, value_name = "N")]
+    tokens_per_day: Option<u32>,
     /// Calls at the same time
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
@@ -312,6 +318,8 @@ impl Limits {
             ("requests_per_second", self.requests_per_second),
             ("requests_per_minute", self.requests_per_minute),
             ("burst", self.burst),
+            ("tokens_per_minute", self.tokens_per_minute),
+            ("tokens_per_day", self.tokens_per_day),
             ("concurrency", self.concurrency),
         ];
         let limits: Map<_, _> = limits

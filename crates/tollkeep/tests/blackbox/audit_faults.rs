@@ -1,5 +1,6 @@
 //! An audit log that can't be written closes the gateway, which opens by itself when it can.
 
+use crate::audit_kept::faults;
 use crate::callers::{answer, bearer, chat, models};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -9,7 +10,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use tollkeep_testkit::{Gateway, Origin, PATIENCE, eventually};
+use tollkeep_testkit::{Gateway, Origin, PATIENCE, Postgres, Signal, eventually};
 
 /// Longest answer of a gateway that can't write: the deadline and 50 ms, and room for a busy
 /// machine.
@@ -176,5 +177,84 @@ fn a_gateway_that_was_told_to_serves_calls_without_its_log_and_changes_nothing()
     );
     eventually("access lines, which don't wait for the audit", || {
         (gateway.access_lines().len() >= 3).then_some(())
+    });
+}
+
+/// A gateway on a server, whose audit log must be in the database in the time of the defaults.
+fn on_server(server: &Postgres, origin: &Origin) -> Gateway {
+    crate::replicas::on(server, &crate::replicas::routes(origin))
+        .set("audit.require", "all")
+        .set("audit.deadline", "250ms")
+        .set("auth.on_stale", "open")
+        .start()
+}
+
+// AUD-40 AUD-41 AUD-43
+#[test]
+#[ignore = "needs PostgreSQL: `make test`"]
+fn a_database_that_hangs_refuses_calls_and_changes_in_time_and_loses_nothing() {
+    let (origin, server) = (Origin::plain(), Postgres::start());
+    let gateway = on_server(&server, &origin);
+    let token = gateway.mint_token(&json!({ "project": "default" }));
+    assert_eq!(crate::replicas::status(&gateway, &token), 200);
+    server.signal(Signal::STOP);
+    let mut slowest = Duration::ZERO;
+    eventually("calls are refused", || {
+        let began = Instant::now();
+        let status = crate::replicas::status(&gateway, &token);
+        slowest = slowest.max(began.elapsed());
+        (status == 503).then_some(())
+    });
+    for _ in 0..5 {
+        let began = Instant::now();
+        let change = Some(json!({ "name": "lost" }));
+        let (status, problem) = gateway.api("POST", "/api/v1/tokens", change.as_ref());
+        slowest = slowest.max(began.elapsed());
+        assert_eq!(
+            (status, &problem["code"]),
+            (503, &json!("audit_unavailable"))
+        );
+        assert_eq!(crate::replicas::status(&gateway, &token), 503);
+    }
+    assert!(slowest < SOON, "{slowest:?}");
+    assert!(
+        ready(&gateway).1.contains("\"audit\""),
+        "{:?}",
+        ready(&gateway)
+    );
+    server.signal(Signal::CONT);
+    eventually("it heals", || {
+        (crate::replicas::status(&gateway, &token) == 200).then_some(())
+    });
+    gateway.mint_token(&json!({ "project": "default" }));
+    let lines = eventually("the database has what the file has", || {
+        let lines = gateway.audit_lines();
+        let count = server.ask("SELECT count(*) FROM audit_events");
+        (count.trim() == lines.len().to_string()).then_some(lines)
+    });
+    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    assert_eq!(faults(&lines), []);
+    assert!(!lines.contains("audit.gap"), "nothing was lost");
+    assert!(lines.contains("\"kind\":\"database\"") || !lines.contains("audit.recovered"));
+}
+
+// AUD-43
+#[test]
+#[ignore = "needs PostgreSQL: `make test`"]
+fn where_the_file_is_enough_a_killed_database_refuses_no_call() {
+    let (origin, mut server) = (Origin::plain(), Postgres::start());
+    let gateway = crate::replicas::on(&server, &crate::replicas::routes(&origin))
+        .set("auth.on_stale", "open")
+        .start();
+    let token = gateway.mint_token(&json!({ "project": "default" }));
+    server.kill();
+    for _ in 0..20 {
+        assert_eq!(crate::replicas::status(&gateway, &token), 200);
+        thread::sleep(Duration::from_millis(50));
+    }
+    server.restart();
+    eventually("the database has what the file has", || {
+        let count = server.ask("SELECT count(*) FROM audit_events");
+        (count.trim() == gateway.audit_lines().len().to_string()).then_some(())
     });
 }

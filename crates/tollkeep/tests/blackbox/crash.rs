@@ -4,6 +4,7 @@
 use crate::callers::{act, bearer, get, made, models, record_of};
 use crate::fixture::TOLLKEEP;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -109,7 +110,7 @@ fn assert_kept(gateway: &Gateway, done: &Acknowledged) {
     }
 }
 
-// ID-32 AUD-50
+// ID-32 AUD-40 AUD-42 AUD-50
 #[test]
 fn every_acknowledged_token_and_revocation_survives_a_kill_at_any_moment() {
     let origin = Origin::plain();
@@ -150,6 +151,39 @@ fn every_acknowledged_token_and_revocation_survives_a_kill_at_any_moment() {
     assert_kept(&gateway, &all);
     let records = crate::chain::verify(&gateway);
     assert!(records > all.made.len(), "{records} records");
+    assert_recorded(&gateway, &all);
+}
+
+/// Asserts that what was acknowledged stands in the file and in the database, each once.
+fn assert_recorded(gateway: &Gateway, done: &Acknowledged) {
+    let lines = gateway.audit_lines();
+    let (mut created, mut revoked) = (BTreeMap::new(), BTreeMap::new());
+    for line in &lines {
+        let id = line["details"]["token_ref"].as_str().unwrap_or_default();
+        match line["action"].as_str() {
+            Some("token.create") => *created.entry(id.to_owned()).or_insert(0) += 1,
+            Some("token.revoke") => *revoked.entry(id.to_owned()).or_insert(0) += 1,
+            Some(_) | None => {}
+        }
+    }
+    for (id, _) in done.made.iter().chain(&done.revoked) {
+        assert_eq!(created.get(id), Some(&1), "{id}");
+    }
+    for (id, _) in &done.revoked {
+        assert_eq!(revoked.get(id), Some(&1), "{id}");
+    }
+    eventually("the database has what the file has", || {
+        let path = "/api/v1/audit/stats?by=action&action=token.create,token.revoke";
+        let (status, sums) = gateway.api("GET", path, None);
+        assert_eq!(status, 200, "{sums}");
+        let of = |action: &str| {
+            let sums = sums["data"].as_array().unwrap();
+            let sum = sums.iter().find(|sum| sum["action"] == action);
+            sum.map_or(0, |sum| sum["events"].as_u64().unwrap())
+        };
+        let all = |events: &BTreeMap<String, u64>| events.values().sum::<u64>();
+        (of("token.create") == all(&created) && of("token.revoke") == all(&revoked)).then_some(())
+    });
 }
 
 // OPS-105
@@ -204,6 +238,7 @@ fn wrapped(origin: &Origin, folder: &Path, script: &str) -> Builder {
         .binary(wrapper(folder, script))
         .folder(folder)
         .set("audit.file", audit)
+        .set("audit.require", "any")
 }
 
 /// Asks for tokens until the store refuses one; what it says then.

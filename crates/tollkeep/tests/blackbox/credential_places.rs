@@ -108,7 +108,12 @@ fn calls_of_a_credential_go_to_its_own_place_with_its_own_secret_alone() {
 
 /// What happens to a URL that is to be stored by whoever has this key.
 fn stored(gateway: &Gateway, key: &str, member: &str, url: &str) -> (u16, String) {
-    let secret = format!("sk-{member}-{}-{url}", key.len());
+    let who = if key == MANAGEMENT_KEY {
+        "operator"
+    } else {
+        "tenant"
+    };
+    let secret = format!("sk-{member}-{who}-{url}");
     let body = json!({ "provider": "openai", "secret": secret, member: url });
     let answer = ask(gateway, key, &format!("POST {PATH}"), Some(&body));
     let text = answer.text();
@@ -176,7 +181,7 @@ fn a_url_is_judged_by_the_door_before_it_is_stored() {
         ("a local name", "https://localhost/v1", &no, &no),
         ("a login", "https://a:b@public.test.example/v1", &no, &no),
         ("another scheme", "ftp://public.test.example/v1", &no, &no),
-        ("a number", "https://2130706433/v1", &no, &no),
+        ("a number", "https://2130706433/v1", &yes, &no),
         ("no URL", "openai", &no, &no),
     ] {
         for member in ["base_url", "egress_proxy"] {
@@ -376,6 +381,13 @@ fn a_credential_that_bears_no_more_leaves_calls_to_others_or_tells_how_long() {
     let wait: u64 = answer.field("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
     assert_eq!(origin.count(), 4, "nothing was sent");
+    let of_tokens = json!({ "limits": { "tokens_per_minute": 5 } });
+    assert_eq!(
+        gateway
+            .api("PATCH", &format!("{PATH}/{id}"), Some(&of_tokens))
+            .0,
+        422
+    );
 }
 
 // ID-70

@@ -1,12 +1,14 @@
 //! `tollkeep doctor`: what it finds in good and in bad deployments.
 
 use crate::fixture::{TOLLKEEP, gateway};
+use crate::tls_fixture::{Certificates, Kind};
 use crate::vault::{plant, ring, sealed_records, with_store};
 use serde_json::{Value, json};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tollkeep_store::SealedRecord;
 use tollkeep_testkit::{Gateway, PATIENCE, Signal};
 
@@ -180,4 +182,50 @@ fn a_bad_deployment_is_told_what_is_wrong_with_it() {
         ),
         (0, true)
     );
+}
+
+// OPS-40 EDGE-1 EDGE-11 EDGE-76
+#[test]
+fn what_is_doubtful_where_callers_come_in_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("tollkeep.yaml"), "{}\n").unwrap();
+    let (code, document, _) = doctor(at, &["--only", "52,53,54,58,68"], KEY);
+    assert_eq!(code, 0, "{document}");
+    for number in [52, 53, 54, 58, 68] {
+        assert_status(&document, number, "pass", "");
+    }
+    let open = [
+        "server.host=0.0.0.0",
+        "server.insecure_public_http=true",
+        "server.allowed_hosts=api.example",
+        "server.security.headers.xss_protection=1; mode=block",
+    ];
+    let listed = [
+        "server.security.ip_allowlist.enabled=true",
+        "server.security.ip_allowlist.allowed_ips=192.0.2.0/24",
+    ];
+    let sets = |all: &[&'static str]| -> Vec<&'static str> {
+        all.iter().flat_map(|set| ["--set", set]).collect()
+    };
+    let (_, document, told) = doctor(at, &sets(&open), KEY);
+    assert_status(&document, 68, "fail", "0.0.0.0:8317");
+    assert_status(&document, 58, "fail", "xss_protection");
+    assert!(!told.contains("panicked"), "{told}");
+    let (_, document, _) = doctor(at, &sets(&[&open[..], &listed[..]].concat()), KEY);
+    assert_status(&document, 68, "pass", "");
+    let certificates = Certificates::new();
+    let soon = certificates.pair_with("soon", Kind::Ecdsa, &["api.example"], |params| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let days = Duration::from_secs(20 * 86_400);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + days;
+    });
+    fs::write(at.join("tollkeep.yaml"), soon.server("")).unwrap();
+    let (code, document, _) = doctor(at, &["--only", "52,53"], KEY);
+    assert_eq!(code, 0, "a warning: {document}");
+    assert_status(&document, 53, "fail", "the certificate ends at");
+    fs::remove_file(&soon.key).unwrap();
+    let (code, document, _) = doctor(at, &["--only", "52,53"], KEY);
+    assert_eq!(code, 8, "{document}");
+    assert_status(&document, 52, "fail", "soon.key");
 }

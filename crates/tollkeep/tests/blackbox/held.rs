@@ -43,7 +43,7 @@ pub(crate) fn budget(gateway: &Gateway, more: &Value) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
-fn window(gateway: &Gateway, id: &str) -> Value {
+pub(crate) fn window(gateway: &Gateway, id: &str) -> Value {
     let (status, windows) = gateway.api("GET", &format!("/api/v1/budgets/{id}/windows"), None);
     assert_eq!(status, 200, "{windows}");
     windows[0].clone()

@@ -431,6 +431,18 @@ fn what_is_read_at_start_only_is_refused_as_a_whole_and_named() {
         ("audit.enabled", "audit: {", "audit: { enabled: false,"),
         ("audit.file", "audit: {", "audit: { file: ./data/other.log,"),
         (
+            "audit.store_in_db",
+            "audit: {",
+            "audit: { store_in_db: false,",
+        ),
+        ("audit.require", "audit: {", "audit: { require: any,"),
+        ("audit.retention", "audit: {", "audit: { retention: 8d,"),
+        (
+            "audit.hold",
+            "audit: {",
+            "audit: { hold: [{ project: prj_00000000000070008000000000000000, until: \"2030-01-01T00:00:00Z\" }],",
+        ),
+        (
             "audit.create_dir",
             "audit: {",
             "audit: { create_dir: false,",

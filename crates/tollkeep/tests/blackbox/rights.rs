@@ -193,6 +193,8 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     ("audit_list", "", "", "OAPVT"),
     ("audit_get", "event", "", "OAPVT"),
+    ("audit_stats", "", "", "OAPVT"),
+    ("audit_prune", "", r#"{"before":"90d"}"#, "O"),
     ("audit_keys", "", "", "OAPV"),
     ("audit_key_rotate", "", "{}", "O"),
     ("audit_checkpoints", "", "", "OAPV"),
@@ -282,6 +284,8 @@ pub(crate) const ROWS: &[Row] = &[
     ("job_get", "job", "", "OAPV"),
     ("job_cancel", "job", "", "O"),
     ("maintenance_get", "", "", "OAPVT"),
+    ("log_level_get", "", "", "OAPV"),
+    ("log_level_put", "", r#"{"level":"info"}"#, "OAP"),
     ("maintenance_put", "", r#"{"enabled":false}"#, "OAP"),
 ];
 

@@ -169,7 +169,7 @@ fn a_model_that_billed_more_than_its_bound_is_left_alone_until_somebody_looks() 
     let listed = gateway.cli(&["price", "quarantine", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(
-        (&listed[0]["provider"], &listed[0]["model"]),
+        (&listed["data"][0]["provider"], &listed["data"][0]["model"]),
         (&json!("openai"), &json!("m")),
         "{listed}"
     );

@@ -20,12 +20,9 @@ impl World {
             life,
             call,
             command,
-            fails_at: None,
+            fails: faults.has(Fault::Write) && self.random.one_in(12),
             answer_lost: false,
         };
-        if faults.has(Fault::Write) && self.random.one_in(12) {
-            letter.fails_at = usize::try_from(self.random.below(10)).ok();
-        }
         letter.answer_lost = faults.has(Fault::Loss) && self.random.one_in(15);
         let lost = faults.has(Fault::Loss) && self.random.one_in(15);
         if faults.has(Fault::Twice) && self.random.one_in(10) {
@@ -34,7 +31,7 @@ impl World {
             self.at(self.time + delay, What::Deliver(Box::new(again)));
         }
         let delay = self.delay();
-        let never = lost || letter.answer_lost || letter.fails_at.is_some();
+        let never = lost || letter.answer_lost || letter.fails;
         if never || delay > PATIENCE_MS * MS || self.time < self.outage_until {
             let answer = What::Answer(replica, life, call, Err(NoAnswer));
             self.after_ms(PATIENCE_MS, answer);
@@ -62,7 +59,7 @@ impl World {
             self.after_ms(1, answer);
             return Ok(());
         }
-        let reply = self.operate_at(&letter.command, letter.fails_at)?;
+        let reply = self.operate_at(&letter.command, letter.fails)?;
         if let Some(reply) = reply.filter(|_| !letter.answer_lost) {
             let delay = self.delay();
             let answer = Ok(Box::new(reply));

@@ -1,0 +1,489 @@
+//! Gateways that are killed at a chosen step of a call: what was taken aside stays taken, what was
+//! written down is written down once, and nothing is forgotten that a caller was answered.
+//!
+//! The steps lie between words to the database and its answers, which are held up on their way
+//! ([`Wire`]); the process under test knows nothing of it.
+
+use crate::fixture::{Dice, UPSTREAM_KEY, chat};
+use crate::held::{CAP, answer, body, bound, budget, sums};
+use crate::races::provider;
+use crate::replicas::on;
+use serde_json::json;
+use std::net::TcpListener;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tollkeep_testkit::{
+    Client, Gate, Gateway, HoldUp, Origin, PATIENCE, Postgres, Step, Wire, eventually,
+    json as answer_json,
+};
+
+/// What a call costs.
+const COST: i64 = 39;
+const LIMIT: i64 = 1_000_000_000;
+/// Longer than any hold or slice lives without its owner.
+const LONG_MS: i64 = 300_000;
+
+/// Where a gateway is killed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Point {
+    /// The hold's row is not committed.
+    HoldUnwritten,
+    /// The hold's row is committed, and the gateway is not told.
+    HoldUntold,
+    /// The call is with its upstream.
+    Sent,
+    /// The caller has its answer, and the end is not committed.
+    EndUnwritten,
+    /// The end is committed, and the gateway is not told.
+    EndUntold,
+    /// A slice is being taken or refilled: not committed.
+    SliceUnwritten,
+    /// The same: committed, and the gateway is not told.
+    SliceUntold,
+    /// A slice that is in use is being renewed: committed, and the gateway is not told.
+    RenewalUntold,
+    /// Any moment, under load.
+    Anywhere,
+}
+
+const POINTS: [Point; 7] = [
+    Point::HoldUnwritten,
+    Point::HoldUntold,
+    Point::Sent,
+    Point::EndUnwritten,
+    Point::EndUntold,
+    Point::SliceUnwritten,
+    Point::SliceUntold,
+];
+
+/// A server whose clock can be put forward, for those who ask as the gateway does.
+const CLOCK: &str = "CREATE TABLE IF NOT EXISTS ahead (ms bigint NOT NULL);
+  GRANT SELECT ON ahead TO tollkeep_jobs;
+  INSERT INTO ahead VALUES (0);
+  CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+    AS 'SELECT pg_catalog.clock_timestamp() + ms * interval ''1 ms'' FROM public.ahead';
+  DO $$ BEGIN EXECUTE format(
+    'ALTER ROLE tollkeep_jobs IN DATABASE %I SET search_path = public, pg_catalog',
+    current_database()); END $$";
+
+/// A server with such a clock.
+pub(crate) fn server_with_clock() -> Postgres {
+    let server = Postgres::start();
+    server.ask(CLOCK);
+    server
+}
+
+/// Puts the clock of the ledger forward, or back.
+pub(crate) fn put_clock(server: &Postgres, by_ms: i64) {
+    server.ask(&format!("UPDATE ahead SET ms = ms + {by_ms}"));
+}
+
+struct World {
+    server: Postgres,
+    wire: Wire,
+    origin: Origin,
+    gate: Gate,
+    gateway: Option<Gateway>,
+    config: String,
+    /// Calls with this token are held in rows, with that one from slices.
+    strict: (String, String),
+    leased: (String, String),
+    /// What is known of the strict budget: the least and the most that may be taken of it.
+    known: (i64, i64),
+    answered: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let (server, gate) = (server_with_clock(), Gate::default());
+        gate.open();
+        let passes = gate.clone();
+        let origin = Origin::start(move |_| {
+            let mut steps = vec![Step::Wait(passes.clone())];
+            steps.extend(answer_json(&answer(COST - 30, 30)));
+            steps
+        });
+        let wire = Wire::to(server.port());
+        let config = provider(&origin);
+        let gateway = start(&server, &wire, &config);
+        let of = |durability: &str| {
+            let metadata = json!({ "how": durability });
+            let made = json!({"name": durability, "unit": "usd", "limit": {"nano_usd": LIMIT},
+                "durability": durability, "scope": {"metadata": metadata}});
+            let members = json!({"project": "default", "metadata": metadata});
+            (budget(&gateway, &made), gateway.mint_token(&members))
+        };
+        let (strict, leased) = (of("strict"), of("lease"));
+        Self {
+            gateway: Some(gateway),
+            server,
+            wire,
+            origin,
+            gate,
+            config,
+            strict,
+            leased,
+            known: (0, 0),
+            answered: 0,
+        }
+    }
+
+    fn gateway(&self) -> &Gateway {
+        self.gateway.as_ref().unwrap()
+    }
+
+    fn number(&self, statement: &str) -> i64 {
+        self.server.ask(statement).parse().unwrap()
+    }
+
+    fn send(&self, token: &str) -> Client {
+        let mut client = self.gateway().connect();
+        assert!(client.send(&chat(token, &body(false))));
+        client
+    }
+
+    /// A call that is answered.
+    fn call(&mut self, token: &str) {
+        let answer = self.gateway().call(&chat(token, &body(false)));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.answered += 1;
+    }
+
+    /// The transaction of the ledger stands before its end.
+    fn wait_for_unwritten(&self) {
+        eventually("a transaction of the ledger that is held up", || {
+            let free = "SELECT count(*) FROM (SELECT 1 FROM ledger_state FOR UPDATE SKIP LOCKED) s";
+            (self.wire.stuck() > 0 && self.number(free) == 0).then_some(())
+        });
+    }
+
+    fn wait_for_more(&self, count: &str, than: i64) {
+        eventually(count, || (self.number(count) > than).then_some(()));
+    }
+
+    fn die(&mut self) {
+        self.gateway.take().unwrap().kill();
+        self.wire.cut();
+        self.gate.open();
+    }
+
+    fn kill_at(&mut self, point: Point, dice: &mut Dice) {
+        let token = self.strict.1.clone();
+        let held = "SELECT count(*) FROM holds WHERE state = 'committed'";
+        let sent = self.origin.count();
+        let bound = bound(&body(false));
+        let mut expect = |least: i64, most: i64| {
+            self.known.0 += least;
+            self.known.1 += most;
+        };
+        match point {
+            Point::HoldUnwritten | Point::HoldUntold => expect(
+                if point == Point::HoldUntold { bound } else { 0 },
+                if point == Point::HoldUntold { bound } else { 0 },
+            ),
+            Point::Sent | Point::EndUnwritten => expect(bound, bound),
+            Point::EndUntold => expect(COST, COST),
+            Point::SliceUnwritten | Point::SliceUntold | Point::RenewalUntold => {}
+            Point::Anywhere => expect(0, 0),
+        }
+        match point {
+            Point::HoldUnwritten => {
+                self.wire.hold_up(HoldUp::Commits);
+                let _caller = self.send(&token);
+                self.wait_for_unwritten();
+                self.die();
+                assert_eq!(self.origin.count(), sent, "nothing goes out without a hold");
+            }
+            Point::HoldUntold => {
+                let before = self.number(held);
+                self.wire.hold_up(HoldUp::Answers);
+                let _caller = self.send(&token);
+                self.wait_for_more(held, before);
+                self.die();
+                assert_eq!(
+                    self.origin.count(),
+                    sent,
+                    "nothing goes out before it is told"
+                );
+            }
+            Point::Sent => {
+                self.gate.close();
+                let _caller = self.send(&token);
+                self.origin.wait_for(sent + 1);
+                self.die();
+            }
+            Point::EndUnwritten | Point::EndUntold => self.kill_at_end(point, &token),
+            Point::SliceUnwritten | Point::SliceUntold | Point::RenewalUntold => {
+                self.kill_at_slice(point);
+            }
+            Point::Anywhere => self.kill_anywhere(dice),
+        }
+    }
+
+    fn kill_at_end(&mut self, point: Point, token: &str) {
+        let sent = self.origin.count();
+        self.gate.close();
+        let mut caller = self.send(token);
+        self.origin.wait_for(sent + 1);
+        let written = "SELECT count(*) FROM usage_records";
+        let before = self.number(written);
+        self.wire.hold_up(if point == Point::EndUntold {
+            HoldUp::Answers
+        } else {
+            HoldUp::Commits
+        });
+        self.gate.open();
+        let answer = caller.answer(PATIENCE).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.answered += 1;
+        if point == Point::EndUntold {
+            self.wait_for_more(written, before);
+        } else {
+            self.wait_for_unwritten();
+        }
+        self.die();
+    }
+
+    fn kill_at_slice(&mut self, point: Point) {
+        let (id, token) = self.leased.clone();
+        let taken = "SELECT coalesce(sum(amount), 0) FROM budget_leases WHERE state = 'active'";
+        let steps = "SELECT coalesce(sum(serial), 0) FROM budget_leases WHERE state = 'active'";
+        let before = self.number(taken);
+        if point == Point::RenewalUntold {
+            while self.number(taken) == before {
+                self.call(&token);
+            }
+            let (own, began) = (self.number(steps), Instant::now());
+            // In use, so that it is renewed and not returned.
+            while began.elapsed() < Duration::from_secs(27) {
+                self.call(&token);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            assert_eq!(
+                self.number(steps),
+                own,
+                "a slice of a dollar lasts that long"
+            );
+            self.wire.hold_up(HoldUp::Answers);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while self.number(steps) == own {
+                assert!(Instant::now() < deadline, "a renewal");
+                self.try_call(&token);
+            }
+            return self.die();
+        }
+        // From its first call on a process knows what is left, and with the next it asks for a slice.
+        self.call(&token);
+        let before = self.number(taken);
+        let untold = point == Point::SliceUntold;
+        self.wire.hold_up(if untold {
+            HoldUp::Answers
+        } else {
+            HoldUp::Commits
+        });
+        let _caller = self.send(&token);
+        if untold {
+            self.wait_for_more(taken, before);
+        } else {
+            self.wait_for_unwritten();
+        }
+        let taken: i64 = sums_of(&self.server, &id).iter().sum();
+        assert!(taken <= LIMIT, "{taken}");
+        self.die();
+    }
+
+    /// A call that need not be answered.
+    fn try_call(&mut self, token: &str) {
+        let mut caller = self.send(token);
+        if let Ok(answer) = caller.answer(Duration::from_millis(500)) {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            self.answered += 1;
+        }
+    }
+
+    fn kill_anywhere(&mut self, dice: &mut Dice) {
+        let (over, answered) = (AtomicBool::new(false), Mutex::new([0_i64; 2]));
+        let calls = 1 + dice.below(60);
+        let mut gateway = self.gateway.take().unwrap();
+        let before = self.origin.count();
+        std::thread::scope(|scope| {
+            for number in 0..6 {
+                let token = [&self.strict.1, &self.leased.1][number % 2];
+                let (mut client, request) = (gateway.connect(), chat(token, &body(false)));
+                let (over, answered) = (&over, &answered);
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed)
+                        && client.send(&request)
+                        && let Ok(answer) = client.answer(PATIENCE)
+                    {
+                        assert_eq!(answer.status, 200, "{}", answer.text());
+                        answered.lock().unwrap()[number % 2] += 1;
+                    }
+                });
+            }
+            eventually("some calls", || {
+                (self.origin.count() >= before + calls).then_some(())
+            });
+            std::thread::sleep(Duration::from_micros(dice.roll() % 5_000));
+            gateway.kill();
+            over.store(true, Ordering::Relaxed);
+        });
+        self.wire.cut();
+        let [strict, leased] = answered.into_inner().unwrap();
+        self.answered += strict + leased;
+        self.known.0 += strict * COST;
+        // What was under way when it ended is charged in full at most.
+        self.known.1 += strict * COST + 3 * bound(&body(false));
+    }
+
+    /// Another process, and what it finds.
+    fn rise(&mut self, point: Point) {
+        self.gateway = Some(start(&self.server, &self.wire, &self.config));
+        let [spent, reserved, leased] = sums(self.gateway(), &self.strict.0);
+        let taken = spent + reserved + leased;
+        assert!(
+            (self.known.0..=self.known.1).contains(&taken),
+            "{point:?}: {taken} is taken, and should be {:?}",
+            self.known
+        );
+        let all: i64 = sums(self.gateway(), &self.leased.0).iter().sum();
+        assert!(all <= LIMIT, "{point:?}: {all}");
+        let sent = i64::try_from(self.origin.count()).unwrap();
+        assert!(
+            taken + all >= sent * COST,
+            "{point:?}: {sent} were sent, {taken} and {all} taken"
+        );
+        assert!(
+            taken + all >= self.answered * COST,
+            "{point:?}: {} answered",
+            self.answered
+        );
+        let checked = self.gateway().cli(&["ledger", "check"]);
+        assert_eq!(checked.status.code(), Some(0), "{point:?}: {checked:?}");
+    }
+
+    /// After the time of everything that was out nothing is out any more, and nothing was forgotten.
+    fn come_to_rest(&self) {
+        put_clock(&self.server, LONG_MS);
+        let gateway = self.gateway();
+        let at_rest = |id: &str| {
+            eventually("nothing is out", || {
+                let [spent, reserved, leased] = sums(gateway, id);
+                (reserved == 0 && leased == 0).then_some(spent)
+            })
+        };
+        let strict = at_rest(&self.strict.0);
+        assert!(
+            (self.known.0..=self.known.1).contains(&strict),
+            "{strict}: {:?}",
+            self.known
+        );
+        let all = strict + at_rest(&self.leased.0);
+        assert!(all >= self.answered * COST, "{all}");
+        let open = "SELECT (SELECT count(*) FROM holds WHERE state IN ('held', 'committed'))
+            + (SELECT count(*) FROM budget_leases WHERE state = 'active')";
+        assert_eq!(self.number(open), 0, "nothing is open");
+        let twice = "SELECT count(request_id) - count(DISTINCT request_id) FROM usage_records";
+        assert_eq!(self.number(twice), 0, "each call has one record");
+        let checked = gateway.cli(&["ledger", "check"]);
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    }
+}
+
+fn start(server: &Postgres, wire: &Wire, config: &str) -> Gateway {
+    let through = |user: &str| {
+        let port = |port: u16| format!("127.0.0.1:{port}");
+        server
+            .url(user)
+            .replace(&port(server.port()), &port(wire.port()))
+    };
+    on(server, config)
+        .env("DATABASE_URL", through("tollkeep_app"))
+        .env("TOLLKEEP_STORE__JOBS_URL", through("tollkeep_jobs"))
+        .env("TOLLKEEP_STORE__OWNER_URL", through("tollkeep_migrate"))
+        .env("UPSTREAM_KEY", UPSTREAM_KEY)
+        .set("logging.level", "warn")
+        .start()
+}
+
+/// The sums, past the gateway.
+fn sums_of(server: &Postgres, id: &str) -> [i64; 3] {
+    ["spent", "reserved", "leased"].map(|sum| {
+        let asked =
+            format!("SELECT coalesce(sum({sum}), 0) FROM budget_windows WHERE budget_id = '{id}'");
+        server.ask(&asked).parse().unwrap()
+    })
+}
+
+// LED-50a LED-52 LED-71 LED-74 LED-103
+#[test]
+fn whichever_step_a_gateway_is_killed_at_the_sums_say_what_was_done() {
+    let (mut world, mut dice) = (World::new(), Dice::new(1));
+    for point in POINTS.into_iter().chain([Point::Anywhere]) {
+        world.kill_at(point, &mut dice);
+        world.rise(point);
+    }
+    world.come_to_rest();
+}
+
+// LED-103
+#[test]
+#[ignore = "soak: a quarter of an hour"]
+fn three_hundred_kills_at_chosen_steps_and_anywhere_lose_nothing() {
+    let (mut world, mut dice) = (World::new(), Dice::new(2));
+    let mut times = [0; 9];
+    for kill in 0..300 {
+        let point = match kill {
+            // Half a minute each.
+            100 | 200 | 299 => Point::RenewalUntold,
+            _ if dice.below(3) == 0 => Point::Anywhere,
+            _ => *dice.one_of(&POINTS),
+        };
+        times[point as usize] += 1;
+        world.kill_at(point, &mut dice);
+        world.rise(point);
+        if kill % 50 == 49 {
+            world.come_to_rest();
+        }
+    }
+    world.come_to_rest();
+    eprintln!(
+        "kills by point: {times:?}; {} calls answered",
+        world.answered
+    );
+}
+
+// LED-50 LED-52
+#[test]
+fn a_call_that_was_held_and_never_sent_is_charged_when_its_gateway_was_killed() {
+    // It takes connections and says nothing: no byte of a request can be written to it.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let config = format!(
+        "providers:\n  openai:\n    base_url: \"{url}/v1\"\n    allow_private: [\"127.0.0.1/32\"]\n    \
+         credentials: [{{ secret: \"${{UPSTREAM_KEY}}\" }}]\n{}",
+        crate::held::PRICES
+    );
+    let gateway = crate::fixture::gateway(config)
+        .env("UPSTREAM_KEY", UPSTREAM_KEY)
+        .start();
+    let token = gateway.mint_token(&json!({ "project": "default" }));
+    let limit = json!({"unit": "usd", "limit": {"nano_usd": LIMIT}, "durability": "strict"});
+    let id = budget(&gateway, &limit);
+    let mut caller = gateway.connect();
+    assert!(caller.send(&chat(&token, &body(false))));
+    let (_upstream, _) = silent.accept().unwrap();
+    let bound = bound(&body(false));
+    assert_eq!(
+        sums(&gateway, &id),
+        [0, bound, 0],
+        "it is held before it goes out"
+    );
+    let gateway = gateway.restart().unwrap();
+    let taken: i64 = sums(&gateway, &id).iter().sum();
+    assert_eq!(taken, bound, "nobody knows that nothing was sent");
+    assert!(bound > CAP);
+    let checked = gateway.cli(&["ledger", "check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}

@@ -1,0 +1,129 @@
+//! What of money is told to operators: metrics of holds and slices, events of what is taken aside.
+
+use crate::fixture::{chat, llm};
+use crate::spending::{call, origin, served};
+use serde_json::{Value, json};
+use tollkeep_testkit::{Gateway, Origin, eventually, json as answer};
+
+/// The value of a sample.
+fn sample(gateway: &Gateway, name: &str) -> Option<f64> {
+    let text = gateway.metrics_text();
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    line.parse().ok()
+}
+
+fn counted(gateway: &Gateway, name: &str, want: f64) {
+    eventually(name, || (sample(gateway, name) == Some(want)).then_some(()));
+}
+
+fn action(line: &Value, action: &str) -> bool {
+    line["action"] == action
+}
+
+// LED-85 LED-86
+#[test]
+fn a_budget_with_room_tells_of_its_slices_and_not_of_each_hold() {
+    let origin = origin();
+    let budget = "budgets: { list: [{ name: all, limit: \"$10\", window: month }] }\n";
+    let (gateway, token) = served(&origin, "", budget);
+    // The first one may be quicker than the first slice.
+    for _ in 0..3 {
+        assert_eq!(call(&gateway, &token).status, 200);
+        counted(&gateway, "tollkeep_leases{state=\"active\"}", 1.0);
+    }
+    counted(&gateway, "tollkeep_hold_seconds_count", 3.0);
+    counted(&gateway, "tollkeep_bound_ratio_count", 3.0);
+    counted(&gateway, "tollkeep_holds{state=\"open\"}", 0.0);
+    counted(&gateway, "tollkeep_holds{state=\"unwritten\"}", 0.0);
+    counted(&gateway, "tollkeep_overruns_total", 0.0);
+    counted(&gateway, "tollkeep_unresolved_nano_usd", 0.0);
+    let used = sample(&gateway, "tollkeep_bound_ratio_sum").unwrap() / 3.0;
+    assert!(used > 0.0 && used < 1.0, "a part of the bound: {used}");
+    assert!(sample(&gateway, "tollkeep_ledger_flush_seconds_count").unwrap() >= 2.0);
+    let lease = gateway.audit_line("a slice", |line| action(line, "money.lease"));
+    let details = &lease["details"];
+    assert!(
+        details["lease"].as_str().unwrap().starts_with("lse_"),
+        "{lease}"
+    );
+    assert!(
+        details["budget"].as_str().unwrap().starts_with("bud_"),
+        "{lease}"
+    );
+    assert!(details["amount"].as_u64().unwrap() > 0, "{lease}");
+    let holds = gateway.audit_lines();
+    let holds = holds
+        .iter()
+        .filter(|line| action(line, "money.hold"))
+        .count();
+    assert!(
+        holds <= 1,
+        "those that slices bear have no event of their own"
+    );
+}
+
+// LED-85 LED-86
+#[test]
+fn a_tight_budget_tells_of_each_hold_and_of_what_it_refuses() {
+    let origin = origin();
+    let budget = "budgets: { list: [{ name: all, limit: \"$0.001\", window: month }] }\n";
+    let (gateway, token) = served(&origin, "", budget);
+    let refused = eventually("a refusal", || {
+        let answer = call(&gateway, &token);
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!(refused.status, 402, "{}", refused.text());
+    counted(
+        &gateway,
+        "tollkeep_budget_refusals_total{unit=\"usd\"}",
+        1.0,
+    );
+    let held = gateway.audit_line("a hold", |line| action(line, "money.hold"));
+    let hold = held["details"]["hold"].clone();
+    assert!(
+        held["details"]["bound"].as_u64().unwrap() > 35_000,
+        "{held}"
+    );
+    let settled = gateway.audit_line("its end", |line| {
+        action(line, "money.settle") && line["details"]["hold"] == hold
+    });
+    assert_eq!(settled["details"]["amount"], 35_000, "{settled}");
+    assert_eq!(
+        sample(&gateway, "tollkeep_leases{state=\"active\"}"),
+        Some(0.0)
+    );
+}
+
+// LED-13 LED-33 LED-86
+#[test]
+fn what_has_no_price_and_what_cannot_be_is_recorded() {
+    let origin = Origin::start(|request| {
+        let asked: Value = serde_json::from_slice(&request.body).unwrap();
+        let prompt = if asked["model"] == "gpt-4o" { -1 } else { 10 };
+        answer(&json!({
+            "object": "chat.completion", "model": asked["model"], "choices": [],
+            "usage": {"prompt_tokens": prompt, "completion_tokens": 1, "total_tokens": 11},
+        }))
+    });
+    let (gateway, token) = llm(&origin, "openai", "");
+    let ask = |model: &str| {
+        let body =
+            format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#);
+        assert_eq!(gateway.call(&chat(&token, &body)).status, 200);
+    };
+    for model in ["nobody-knows", "nobody-knows", "gpt-4o"] {
+        ask(model);
+    }
+    let odd = gateway.audit_line("nonsense", |line| action(line, "ledger.usage_implausible"));
+    assert_eq!(odd["details"]["model"], "gpt-4o", "{odd}");
+    let unpriced = gateway.audit_line("no price", |line| action(line, "ledger.unpriced"));
+    assert_eq!(unpriced["details"]["model"], "nobody-knows", "{unpriced}");
+    assert_eq!(unpriced["details"]["provider"], "openai", "{unpriced}");
+    let lines = gateway.audit_lines();
+    let told = lines
+        .iter()
+        .filter(|line| action(line, "ledger.unpriced"))
+        .count();
+    assert_eq!(told, 1, "once a minute for a project");
+}
