@@ -140,7 +140,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         id: "audit_verify",
-        command: "audit verify",
+        command: "audit check",
         about: "Look whether the files of the audit log are what was written",
         method: Method::Post,
         path: "/api/v1/audit/verify",

@@ -52,6 +52,9 @@ pub struct Verifier {
     listed: Vec<(At, Manifest)>,
 }
 
+/// Chain, number and hash that a checkpoint from elsewhere knows.
+type Known = (String, u64, [u8; 32]);
+
 /// What is known within one file.
 #[derive(Default)]
 struct Inside {
@@ -147,7 +150,7 @@ impl Verifier {
     }
 
     /// Chain, number and hash that a checkpoint from elsewhere knows, or what is wrong with it.
-    fn checkpoint_of(&self, line: &[u8]) -> Option<Result<(String, u64, [u8; 32]), FaultKind>> {
+    fn checkpoint_of(&self, line: &[u8]) -> Option<Result<Known, FaultKind>> {
         let given: serde_json::Value = serde_json::from_slice(line).ok()?;
         let details = given.get("details").unwrap_or(&given).as_object()?;
         let text = |name: &str| details.get(name)?.as_str();

@@ -143,18 +143,13 @@ pub struct AnchorHook {
     pub url: EgressUrl,
     /// Private networks it may be in.
     pub allow_private: Vec<IpNet>,
-    /// What stands in `authorization`.
-    pub authorization: Option<Secret>,
+    /// What stands in `authorization`, behind `Bearer`.
+    pub token: Option<Secret>,
 }
 
 impl PartialEq for AnchorHook {
     fn eq(&self, other: &Self) -> bool {
-        let secret = |hook: &Self| {
-            hook.authorization
-                .as_ref()
-                .map(Secret::expose)
-                .map(str::to_owned)
-        };
+        let secret = |hook: &Self| hook.token.as_ref().map(Secret::expose).map(str::to_owned);
         self.url == other.url
             && self.allow_private == other.allow_private
             && secret(self) == secret(other)
@@ -176,8 +171,8 @@ keys! {
         .optional(),
         /// Private networks it may be in; other private addresses are refused.
         allow_private: Vec<IpNet> = networks_or_all_private().or_empty(),
-        /// What is sent in `authorization`, such as `Bearer …`.
-        authorization: Option<Secret> = secret().optional(),
+        /// What is sent in `authorization`, behind `Bearer`.
+        token: Option<Secret> = secret().optional(),
     }
 }
 
@@ -195,14 +190,11 @@ impl AnchorFile {
             AnchorHook {
                 url,
                 allow_private: self.allow_private,
-                authorization: self.authorization.clone(),
+                token: self.token.clone(),
             }
         });
-        if webhook.is_none() && self.authorization.is_some() {
-            checks.error_at(
-                &path.name("authorization"),
-                "is sent nowhere without a `url`",
-            );
+        if webhook.is_none() && self.token.is_some() {
+            checks.error_at(&path.name("token"), "is sent nowhere without a `url`");
         }
         Anchor {
             file: self.file,

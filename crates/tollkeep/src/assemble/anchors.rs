@@ -148,8 +148,8 @@ async fn post(door: Option<Door>, hook: &AnchorHook, line: &str) -> Result<(), S
         },
     };
     let mut fields = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    if let Some(secret) = &hook.authorization {
-        let value = HeaderValue::try_from(secret.expose());
+    if let Some(token) = &hook.token {
+        let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
         fields.push((AUTHORIZATION, value.map_err(|error| error.to_string())?));
     }
     let mut tries = 0;

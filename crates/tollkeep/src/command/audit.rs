@@ -7,6 +7,7 @@ use super::audit_verify::Verify;
 use super::client::Client;
 use super::token::path_segment;
 use super::{Connection, output};
+use crate::exit::{CHECK_FAILED, Failed};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -23,6 +24,8 @@ pub(crate) enum Audit {
     Get(Box<Get>),
     /// Look whether files are what was written; needs no gateway
     Verify(Verify),
+    /// Have the gateway look whether its files are what was written
+    Check(Box<Asked>),
     /// The public keys that the log is signed with; give them to whoever shall check it
     Keys(Box<Asked>),
     /// Sign with a new key, which the one before signs
@@ -85,6 +88,16 @@ impl Audit {
                 Ok(())
             }
             Self::Verify(verify) => verify.run(),
+            Self::Check(asked) => {
+                let client = Client::new(&asked.connection)?;
+                let found = client.post("/api/v1/audit/verify", &json!({}))?;
+                output::json(&found);
+                if found.get("valid") == Some(&Value::Bool(false)) {
+                    let problem = "the audit log is not what was written".to_owned();
+                    return Err(Failed::new(CHECK_FAILED, problem).into());
+                }
+                Ok(())
+            }
             Self::Keys(asked) => {
                 output::json(&Client::new(&asked.connection)?.get("/api/v1/audit/keys")?);
                 Ok(())
