@@ -5,16 +5,19 @@
 //! record that somebody waits for goes first. Where there is no file, nothing is left out: the log
 //! counts as not writable before memory is full.
 
-use crate::chain::{Link, parse_hash};
-use crate::file::{Found, first_record, log_files};
-use crate::queue::{Queue, What, as_u64};
+mod keeper;
+mod reconcile;
+
+pub(crate) use reconcile::reconcile;
+
+use crate::chain::Link;
+use crate::queue::{Queue, as_u64};
 use crate::verdict::{NotDurable, Verdict};
-use crate::{Action, Actor, AuditError, Event, Key, Outcome, Receipt, Value, Verifier, open_log};
-use serde::Deserialize;
+use crate::{AuditError, Receipt};
+use keeper::Keeper;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::BufRead;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -26,14 +29,8 @@ const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Records that are given to the database at once.
 const BATCH_RECORDS: usize = 256;
 
-/// Records that are asked of the database at once.
-const LINES_AT_ONCE: usize = 500;
-
 /// How often a database that fails is tried again.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
-
-/// A longer line is none of ours.
-const LINE_BYTES_MAX: usize = 256 << 10;
 
 /// A database that keeps records beside the file, or instead of it. Its calls block: they are made
 /// by threads of the log, and are made again when they fail.
@@ -114,8 +111,8 @@ struct Awaited {
 #[derive(Default)]
 struct Waiting {
     awaited: VecDeque<Awaited>,
-    /// Whole lines, in the order of the chain.
-    lines: VecDeque<String>,
+    /// Whole lines, in the order of the chain, and how many each has: no more than are given at once.
+    lines: VecDeque<(String, usize)>,
     bytes: usize,
     /// Lines were left out since the database had all: the file must be read.
     is_behind: bool,
@@ -133,110 +130,6 @@ enum Turn {
     /// Looks whether a database that failed works again.
     Probe,
     Stop,
-}
-
-/// The thread's own.
-struct Keeper {
-    shared: Arc<Shared>,
-    store: Arc<dyn DatabaseStore>,
-    stream: Option<StreamId>,
-    /// The database has all records up to this one.
-    through: u64,
-    failing_since: Option<tollkeep_types::MonoNanos>,
-}
-
-/// Brings file and database together before anything new is written: what the file lacks is
-/// appended to it, and a file that is new goes on with the chain. Gives where the database stands.
-pub(crate) fn reconcile(
-    store: &dyn DatabaseStore,
-    path: Option<&Path>,
-    found: &mut Found,
-    append: impl FnOnce(&[u8]) -> std::io::Result<()>,
-) -> Result<Option<Standing>, AuditError> {
-    let failed = |error: DatabaseError| AuditError::Database(error.0);
-    if found.unreadable {
-        return Ok(None);
-    }
-    let Some((stream, last)) = found.last else {
-        let standing = store.standing(None).map_err(failed)?;
-        found.last = standing.map(|at| (at.stream, at.link()));
-        return Ok(standing);
-    };
-    let standing = store.standing(Some(stream)).map_err(failed)?;
-    let Some(at) = standing.filter(|at| at.seq > last.seq) else {
-        return Ok(standing);
-    };
-    let missing = missing(store, stream, last).map_err(failed)?;
-    let Some(lines) = missing else {
-        tracing::error!(
-            "The database has records of the audit log after {} that do not follow it; they are left \
-             alone and a new stream begins",
-            last.seq
-        );
-        found.last = None;
-        return Ok(None);
-    };
-    let records = lines.lines().count();
-    if let Some(path) = path {
-        append(lines.as_bytes()).map_err(|source| AuditError::NotWritable {
-            path: path.to_owned(),
-            uid: rustix::process::geteuid().as_raw(),
-            source,
-        })?;
-        tracing::warn!("{records} audit records that the file lacked came from the database");
-    }
-    found.last = Some((stream, at.link()));
-    Ok(Some(at))
-}
-
-impl Standing {
-    const fn link(&self) -> Link {
-        Link {
-            seq: self.seq,
-            hash: self.hash,
-        }
-    }
-}
-
-/// What of a stream the database has behind a record; `None` if it does not follow that record.
-fn missing(
-    store: &dyn DatabaseStore,
-    stream: StreamId,
-    last: Link,
-) -> Result<Option<String>, DatabaseError> {
-    let (mut all, mut seq) = (String::new(), last.seq);
-    loop {
-        let lines = store.lines_after(stream, seq, LINES_AT_ONCE)?;
-        let Some(end) = lines.lines().last().and_then(seq_of) else {
-            break;
-        };
-        all.push_str(&lines);
-        seq = end;
-    }
-    let follows = all.lines().next().and_then(prev_of) == Some(last.hash);
-    let mut verifier = Verifier::default().of_a_part();
-    let read = verifier.read("the database", all.as_bytes());
-    let is_whole = read.is_ok() && verifier.finish().is_clean();
-    Ok((follows && is_whole).then_some(all))
-}
-
-#[derive(Deserialize)]
-struct Numbered<'l> {
-    seq: u64,
-    #[serde(borrow)]
-    prev: &'l str,
-    #[serde(borrow)]
-    stream: &'l str,
-}
-
-fn seq_of(line: &str) -> Option<u64> {
-    let record: Numbered<'_> = serde_json::from_str(line).ok()?;
-    Some(record.seq)
-}
-
-fn prev_of(line: &str) -> Option<[u8; 32]> {
-    let record: Numbered<'_> = serde_json::from_str(line).ok()?;
-    parse_hash(record.prev)
 }
 
 impl Database {
@@ -333,7 +226,7 @@ impl Shared {
             return;
         }
         waiting.bytes += lines.len();
-        waiting.lines.push_back(lines);
+        split(lines, &mut waiting.lines);
         self.show(&waiting);
         drop(waiting);
         self.changed.notify_all();
@@ -407,7 +300,8 @@ impl Shared {
     fn give_back(&self, lines: String) {
         let mut waiting = self.lock();
         waiting.bytes += lines.len();
-        waiting.lines.push_front(lines);
+        let records = lines.lines().count();
+        waiting.lines.push_front((lines, records));
     }
 
     fn set_behind(&self) {
@@ -426,200 +320,36 @@ impl Shared {
     }
 }
 
+/// Splits lines into parts of as many as are given at once.
+fn split(mut lines: String, into: &mut VecDeque<(String, usize)>) {
+    loop {
+        let (mut records, mut end) = (0, lines.len());
+        for (at, _) in lines.match_indices('\n') {
+            records += 1;
+            if records == BATCH_RECORDS {
+                end = at + 1;
+                break;
+            }
+        }
+        let rest = lines.split_off(end);
+        into.push_back((lines, records));
+        if rest.is_empty() {
+            return;
+        }
+        lines = rest;
+    }
+}
+
 /// As many whole lines as are given at once, from the first on.
 fn take(waiting: &mut Waiting) -> String {
-    let mut batch = waiting.lines.pop_front().unwrap_or_default();
-    let mut records = batch.lines().count();
-    while records < BATCH_RECORDS
-        && let Some(next) = waiting.lines.pop_front()
+    let (mut batch, mut records) = waiting.lines.pop_front().unwrap_or_default();
+    while let Some((next, more)) = waiting
+        .lines
+        .pop_front_if(|(_, more)| records + *more <= BATCH_RECORDS)
     {
-        records += next.lines().count();
+        records += more;
         batch.push_str(&next);
-    }
-    if records > BATCH_RECORDS {
-        let end = batch.match_indices('\n').nth(BATCH_RECORDS - 1);
-        let rest = end.map(|(at, _)| at + 1).map(|end| batch.split_off(end));
-        if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
-            waiting.lines.push_front(rest);
-        }
     }
     waiting.bytes = waiting.bytes.saturating_sub(batch.len());
     batch
-}
-
-impl Keeper {
-    fn run(mut self) {
-        loop {
-            match self.shared.next() {
-                Turn::Awaited(awaited) => self.keep_awaited(awaited),
-                Turn::Lines(lines) => self.keep_lines(lines),
-                Turn::CatchUp => self.catch_up(),
-                Turn::Probe => self.probe(),
-                Turn::Stop => break,
-            }
-        }
-        let mut waiting = self.shared.lock();
-        waiting.is_over = true;
-        let awaited = std::mem::take(&mut waiting.awaited);
-        drop(waiting);
-        awaited
-            .into_iter()
-            .for_each(|awaited| self.shared.refuse(awaited));
-        self.shared.changed.notify_all();
-    }
-
-    /// Gives lines to the database, watched.
-    fn keep(&self, lines: &str, through: Option<u64>) -> Result<(), DatabaseError> {
-        let health = &self.shared.queue.health;
-        health.set_database_waiting(Some(self.shared.queue.clock.mono()));
-        let kept = self.store.keep(lines, through);
-        health.set_database_waiting(None);
-        kept
-    }
-
-    fn keep_awaited(&mut self, awaited: Awaited) {
-        if awaited
-            .verdicts
-            .iter()
-            .all(|(verdict, _)| !verdict.is_open())
-        {
-            return self
-                .shared
-                .queue
-                .add_unconfirmed(as_u64(awaited.verdicts.len()));
-        }
-        match self.keep(&awaited.lines, None) {
-            Ok(()) => {
-                let late = awaited.verdicts.into_iter();
-                let late = late.filter(|(verdict, receipt)| !verdict.decide(Ok(*receipt)));
-                self.shared.queue.add_unconfirmed(as_u64(late.count()));
-            }
-            Err(error) => {
-                self.shared.refuse(awaited);
-                self.fail(&error);
-            }
-        }
-    }
-
-    fn keep_lines(&mut self, lines: String) {
-        let through = lines.lines().last().and_then(seq_of);
-        match self.keep(&lines, through) {
-            Ok(()) => self.through = through.unwrap_or(self.through),
-            Err(error) => {
-                self.shared.give_back(lines);
-                self.fail(&error);
-            }
-        }
-    }
-
-    fn fail(&mut self, error: &DatabaseError) {
-        tracing::error!("Audit events can't be kept in the database: {error}");
-        self.failing_since = Some(self.shared.queue.clock.mono());
-        self.shared.fail();
-    }
-
-    /// Looks whether the database works again, and says so.
-    fn probe(&mut self) {
-        if let Err(error) = self.keep("", None) {
-            tracing::debug!("Audit events still can't be kept in the database: {error}");
-            return;
-        }
-        let queue = &self.shared.queue;
-        let since = self.failing_since.take();
-        let down_ms = since.map_or(0, |at| queue.clock.mono().since(at) / 1_000_000);
-        self.shared.lock().is_failing = false;
-        queue.health.set_database_failing(false);
-        tracing::warn!("Audit events are kept in the database again after {down_ms} ms");
-        let recovered = Event::new(Action::AuditRecovered, Actor::System, Outcome::Success)
-            .with_detail(Key::Kind, Value::Word("database"))
-            .with_detail(Key::DownMs, Value::Number(down_ms));
-        let batch = Box::new(move |sink: &mut crate::EventSink<'_>| sink.append(&recovered));
-        if let Err(why) = queue.push(1, What::Batch(batch)) {
-            // It is counted like all that finds no room.
-            tracing::debug!("The recovery of the database is not recorded: {why:?}");
-        }
-    }
-
-    /// Reads from the file what the database lacks, up to its end.
-    fn catch_up(&mut self) {
-        let Some(path) = self.shared.file.clone() else {
-            return;
-        };
-        if !std::fs::metadata(&path).is_ok_and(|about| about.is_file()) {
-            tracing::error!(
-                "The audit file can't be read again: records are missing in the database"
-            );
-            return;
-        }
-        if let Err(problem) = self.read_all(&path) {
-            // Somebody may have moved a file meanwhile.
-            tracing::warn!("The audit file can't be read for the database yet: {problem}");
-            self.shared.set_behind();
-            thread::sleep(PROBE_EVERY);
-        }
-    }
-
-    /// Reads the closed files too that have something the database lacks.
-    fn read_all(&mut self, path: &Path) -> Result<(), String> {
-        let told = |error: std::io::Error| error.to_string();
-        let files = log_files(path).map_err(told)?;
-        for (number, file) in files.iter().enumerate() {
-            let next = files.get(number + 1);
-            let next = next.and_then(|next| first_record(next).ok().flatten());
-            let is_known = next.is_some_and(|next| {
-                Some(next.stream) == self.stream && next.seq <= self.through.saturating_add(1)
-            });
-            if !is_known {
-                self.read_on(open_log(file).map_err(told)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn read_on(&mut self, mut file: impl BufRead) -> Result<(), String> {
-        let told = |error: std::io::Error| error.to_string();
-        let (mut batch, mut records) = (String::new(), 0);
-        let mut line = String::new();
-        loop {
-            line.clear();
-            let is_over = file.read_line(&mut line).map_err(told)? == 0 || !line.ends_with('\n');
-            if line.len() > LINE_BYTES_MAX {
-                return Err("a line is too long".to_owned());
-            }
-            if !is_over && self.is_missing(&line) {
-                batch.push_str(&line);
-                records += 1;
-            }
-            if records == BATCH_RECORDS || (is_over && records > 0) {
-                self.keep_read(&batch)?;
-                batch.clear();
-                records = 0;
-            }
-            if is_over {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Whether a line is of the stream, behind what the database has.
-    fn is_missing(&mut self, line: &str) -> bool {
-        let Ok(record) = serde_json::from_str::<Numbered<'_>>(line) else {
-            return false;
-        };
-        let Ok(stream) = record.stream.parse::<StreamId>() else {
-            return false;
-        };
-        *self.stream.get_or_insert(stream) == stream && record.seq > self.through
-    }
-
-    fn keep_read(&mut self, batch: &str) -> Result<(), String> {
-        let through = batch.lines().last().and_then(seq_of);
-        if let Err(error) = self.keep(batch, through) {
-            self.shared.set_behind();
-            self.fail(&error);
-            return Err(error.0);
-        }
-        self.through = through.unwrap_or(self.through);
-        Ok(())
-    }
 }

@@ -389,7 +389,6 @@ fn without_a_file_what_finds_no_room_is_counted_exactly() {
             record["details"]["count"].as_u64().unwrap()
         })
         .sum();
-    assert!(kept < sent, "some found no room");
     assert_eq!(kept + gaps, sent + 1, "and they are counted");
 }
 

@@ -287,7 +287,6 @@ impl Store {
         let limit = limit.clamp(1, ROWS_MAX);
         // Each action by its index, in the order of time; together they would have to be sorted.
         let apart: Vec<&[String]> = match filter.actions.len() {
-            0 | 1 => vec![&filter.actions],
             2..=ACTIONS_APART_MAX => filter.actions.chunks(1).collect(),
             _ => vec![&filter.actions],
         };

@@ -195,51 +195,13 @@ async fn what_is_pruned_is_the_beginning_of_a_chain_up_to_what_is_held() {
     assert_eq!((all[0].through, all[0].records), (20, 20));
 }
 
-// AUD-71 ID-54
-#[tokio::test]
-async fn records_are_found_by_each_thing_they_say() {
-    let world = World::new().await;
-    let store = &world.store;
-    let default = ProjectRef::Slug("default");
-    let project = store.project(SERVICE, default).await.unwrap().id;
-    let tenant = TenantId::from_bytes([5; 16]);
-    let with = |seq, more: String, details: &str| Line {
-        more,
-        details: format!(",\"details\":{{{details}}}"),
-        ..line(seq)
-    };
-    let all = [
-        with(
-            1,
-            format!(",\"project_id\":\"{project}\""),
-            "\"http_method\":\"POST\",\"endpoint\":\"/api/v1/tokens\",\"token_id\":\"tok-1234****cdef\",\"token_ref\":\"tid_1\"",
-        ),
-        with(
-            2,
-            ",\"client_ip\":\"192.0.2.7\"".to_owned(),
-            "\"amount\":500",
-        ),
-        with(
-            3,
-            ",\"request_id\":\"req_1\",\"correlation_id\":\"c-1\"".to_owned(),
-            "\"fingerprint\":\"fp_1\"",
-        ),
-        Line {
-            action: "proxy_request",
-            ..with(4, String::new(), "\"model\":\"50%_Off\"")
-        },
-    ];
-    let text: String = all.iter().map(Line::text).collect();
-    let mut of_tenant = line(5).text();
-    of_tenant = of_tenant.replace(
-        ",\"class\"",
-        &format!(",\"tenant_id\":\"{tenant}\",\"class\""),
-    );
-    keep(store, &(text + &of_tenant), 5).await;
+/// Filters and what they find of five records.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
+fn cases(project: ProjectId) -> Vec<(&'static str, AuditFilter, &'static [u64])> {
     let text = |text: &str| Some(text.to_owned());
     let none = AuditFilter::default;
-    for (name, filter, want) in [
-        ("all", none(), &[5, 4, 3, 2, 1][..]),
+    vec![
+        ("all", none(), &[5, 4, 3, 2, 1]),
         (
             "action",
             AuditFilter {
@@ -432,7 +394,52 @@ async fn records_are_found_by_each_thing_they_say() {
             },
             &[],
         ),
-    ] {
+    ]
+}
+
+// AUD-71 ID-54
+#[tokio::test]
+async fn records_are_found_by_each_thing_they_say() {
+    let world = World::new().await;
+    let store = &world.store;
+    let default = ProjectRef::Slug("default");
+    let project = store.project(SERVICE, default).await.unwrap().id;
+    let tenant = TenantId::from_bytes([5; 16]);
+    let with = |seq, more: String, details: &str| Line {
+        more,
+        details: format!(",\"details\":{{{details}}}"),
+        ..line(seq)
+    };
+    let all = [
+        with(
+            1,
+            format!(",\"project_id\":\"{project}\""),
+            "\"http_method\":\"POST\",\"endpoint\":\"/api/v1/tokens\",\"token_id\":\"tok-1234****cdef\",\"token_ref\":\"tid_1\"",
+        ),
+        with(
+            2,
+            ",\"client_ip\":\"192.0.2.7\"".to_owned(),
+            "\"amount\":500",
+        ),
+        with(
+            3,
+            ",\"request_id\":\"req_1\",\"correlation_id\":\"c-1\"".to_owned(),
+            "\"fingerprint\":\"fp_1\"",
+        ),
+        Line {
+            action: "proxy_request",
+            ..with(4, String::new(), "\"model\":\"50%_Off\"")
+        },
+    ];
+    let text: String = all.iter().map(Line::text).collect();
+    let mut of_tenant = line(5).text();
+    of_tenant = of_tenant.replace(
+        ",\"class\"",
+        &format!(",\"tenant_id\":\"{tenant}\",\"class\""),
+    );
+    keep(store, &(text + &of_tenant), 5).await;
+    let none = AuditFilter::default;
+    for (name, filter, want) in cases(project) {
         assert_eq!(numbers(store, &filter).await, want, "{name}");
         let paged = store
             .audit_page(SERVICE, &filter, (0, 100), 3)

@@ -11,9 +11,6 @@ pub(crate) struct Prune {
     /// Records older than this, such as 90d
     #[arg(long, value_name = "DURATION")]
     before: String,
-    /// Tell what would go, and delete nothing
-    #[arg(long)]
-    dry_run: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -27,10 +24,8 @@ const COLUMNS: &[(&str, &str)] = &[
 
 impl Prune {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let dry_run = if self.dry_run { "?dry_run=true" } else { "" };
-        let path = format!("/api/v1/audit/prune{dry_run}");
         let body = json!({ "before": self.before });
-        let pruned = Client::new(&self.connection)?.post(&path, &body)?;
+        let pruned = Client::new(&self.connection)?.post("/api/v1/audit/prune", &body)?;
         if output::wants_json(self.connection.json) {
             output::json(&pruned);
             return Ok(());
@@ -38,9 +33,10 @@ impl Prune {
         let chains = pruned.get("chains").and_then(Value::as_array);
         output::list(chains.map_or(&[], Vec::as_slice), false, COLUMNS);
         let records = pruned.get("records").and_then(Value::as_u64).unwrap_or(0);
-        match self.dry_run {
-            true => eprintln!("{records} records would go."),
-            false => eprintln!("{records} records go; that is done in the background."),
+        if self.connection.dry_run {
+            eprintln!("{records} records would go.");
+        } else {
+            eprintln!("{records} records go; that is done in the background.");
         }
         Ok(())
     }

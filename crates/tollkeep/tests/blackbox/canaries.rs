@@ -31,7 +31,7 @@ fn canary(number: usize) -> String {
         .map(|byte| {
             char::from(
                 b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-                    [usize::from(*byte) % 57],
+                    [usize::from(*byte) % 56],
             )
         })
         .collect();

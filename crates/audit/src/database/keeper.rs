@@ -1,0 +1,202 @@
+//! The thread that gives records to the database, and its patience with one that fails.
+
+use super::reconcile::{Numbered, seq_of};
+use super::{Awaited, BATCH_RECORDS, DatabaseError, DatabaseStore, PROBE_EVERY, Shared, Turn};
+use crate::file::{first_record, log_files};
+use crate::queue::{What, as_u64};
+use crate::{Action, Actor, Event, Key, Outcome, Value, open_log};
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use tollkeep_types::{MonoNanos, StreamId};
+
+/// A longer line is none of ours.
+const LINE_BYTES_MAX: usize = 256 << 10;
+
+/// The thread's own.
+pub(super) struct Keeper {
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Arc<dyn DatabaseStore>,
+    pub(super) stream: Option<StreamId>,
+    /// The database has all records up to this one.
+    pub(super) through: u64,
+    pub(super) failing_since: Option<MonoNanos>,
+}
+
+impl Keeper {
+    pub(super) fn run(mut self) {
+        loop {
+            match self.shared.next() {
+                Turn::Awaited(awaited) => self.keep_awaited(awaited),
+                Turn::Lines(lines) => self.keep_lines(lines),
+                Turn::CatchUp => self.catch_up(),
+                Turn::Probe => self.probe(),
+                Turn::Stop => break,
+            }
+        }
+        let mut waiting = self.shared.lock();
+        waiting.is_over = true;
+        let awaited = std::mem::take(&mut waiting.awaited);
+        drop(waiting);
+        awaited
+            .into_iter()
+            .for_each(|awaited| self.shared.refuse(awaited));
+        self.shared.changed.notify_all();
+    }
+
+    /// Gives lines to the database, watched.
+    fn keep(&self, lines: &str, through: Option<u64>) -> Result<(), DatabaseError> {
+        let health = &self.shared.queue.health;
+        health.set_database_waiting(Some(self.shared.queue.clock.mono()));
+        let kept = self.store.keep(lines, through);
+        health.set_database_waiting(None);
+        kept
+    }
+
+    fn keep_awaited(&mut self, awaited: Awaited) {
+        if awaited
+            .verdicts
+            .iter()
+            .all(|(verdict, _)| !verdict.is_open())
+        {
+            return self
+                .shared
+                .queue
+                .add_unconfirmed(as_u64(awaited.verdicts.len()));
+        }
+        match self.keep(&awaited.lines, None) {
+            Ok(()) => {
+                let late = awaited.verdicts.into_iter();
+                let late = late.filter(|(verdict, receipt)| !verdict.decide(Ok(*receipt)));
+                self.shared.queue.add_unconfirmed(as_u64(late.count()));
+            }
+            Err(error) => {
+                self.shared.refuse(awaited);
+                self.fail(&error);
+            }
+        }
+    }
+
+    fn keep_lines(&mut self, lines: String) {
+        let through = lines.lines().next_back().and_then(seq_of);
+        match self.keep(&lines, through) {
+            Ok(()) => self.through = through.unwrap_or(self.through),
+            Err(error) => {
+                self.shared.give_back(lines);
+                self.fail(&error);
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &DatabaseError) {
+        tracing::error!("Audit events can't be kept in the database: {error}");
+        self.failing_since = Some(self.shared.queue.clock.mono());
+        self.shared.fail();
+    }
+
+    /// Looks whether the database works again, and says so.
+    fn probe(&mut self) {
+        if let Err(error) = self.keep("", None) {
+            tracing::debug!("Audit events still can't be kept in the database: {error}");
+            return;
+        }
+        let queue = &self.shared.queue;
+        let since = self.failing_since.take();
+        let down_ms = since.map_or(0, |at| queue.clock.mono().since(at) / 1_000_000);
+        self.shared.lock().is_failing = false;
+        queue.health.set_database_failing(false);
+        tracing::warn!("Audit events are kept in the database again after {down_ms} ms");
+        let recovered = Event::new(Action::AuditRecovered, Actor::System, Outcome::Success)
+            .with_detail(Key::Kind, Value::Word("database"))
+            .with_detail(Key::DownMs, Value::Number(down_ms));
+        let batch = Box::new(move |sink: &mut crate::EventSink<'_>| sink.append(&recovered));
+        if let Err(why) = queue.push(1, What::Batch(batch)) {
+            // It is counted like all that finds no room.
+            tracing::debug!("The recovery of the database is not recorded: {why:?}");
+        }
+    }
+
+    /// Reads from the file what the database lacks, up to its end.
+    fn catch_up(&mut self) {
+        let Some(path) = self.shared.file.clone() else {
+            return;
+        };
+        if !std::fs::metadata(&path).is_ok_and(|about| about.is_file()) {
+            tracing::error!(
+                "The audit file can't be read again: records are missing in the database"
+            );
+            return;
+        }
+        if let Err(problem) = self.read_all(&path) {
+            // Somebody may have moved a file meanwhile.
+            tracing::warn!("The audit file can't be read for the database yet: {problem}");
+            self.shared.set_behind();
+            thread::sleep(PROBE_EVERY);
+        }
+    }
+
+    /// Reads the closed files too that have something the database lacks.
+    fn read_all(&mut self, path: &Path) -> Result<(), String> {
+        let told = |error: std::io::Error| error.to_string();
+        let files = log_files(path).map_err(told)?;
+        for (number, file) in files.iter().enumerate() {
+            let next = files.get(number + 1);
+            let next = next.and_then(|next| first_record(next).ok().flatten());
+            let is_known = next.is_some_and(|next| {
+                Some(next.stream) == self.stream && next.seq <= self.through.saturating_add(1)
+            });
+            if !is_known {
+                self.read_on(open_log(file).map_err(told)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_on(&mut self, mut file: impl BufRead) -> Result<(), String> {
+        let told = |error: std::io::Error| error.to_string();
+        let (mut batch, mut records) = (String::new(), 0);
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let is_over = file.read_line(&mut line).map_err(told)? == 0 || !line.ends_with('\n');
+            if line.len() > LINE_BYTES_MAX {
+                return Err("a line is too long".to_owned());
+            }
+            if !is_over && self.is_missing(&line) {
+                batch.push_str(&line);
+                records += 1;
+            }
+            if records == BATCH_RECORDS || (is_over && records > 0) {
+                self.keep_read(&batch)?;
+                batch.clear();
+                records = 0;
+            }
+            if is_over {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether a line is of the stream, behind what the database has.
+    fn is_missing(&mut self, line: &str) -> bool {
+        let Ok(record) = serde_json::from_str::<Numbered<'_>>(line) else {
+            return false;
+        };
+        let Ok(stream) = record.stream.parse::<StreamId>() else {
+            return false;
+        };
+        *self.stream.get_or_insert(stream) == stream && record.seq > self.through
+    }
+
+    fn keep_read(&mut self, batch: &str) -> Result<(), String> {
+        let through = batch.lines().next_back().and_then(seq_of);
+        if let Err(error) = self.keep(batch, through) {
+            self.shared.set_behind();
+            self.fail(&error);
+            return Err(error.0);
+        }
+        self.through = through.unwrap_or(self.through);
+        Ok(())
+    }
+}
