@@ -190,15 +190,7 @@ impl Command {
                 expires_at: after(now, *ttl_ms),
             }]),
             Self::End { ended, version } => Ok(ending::end(ended, *version)),
-            Self::Bury { hold, life } => Ok(vec![Write::NewHold(HoldRow {
-                id: *hold,
-                replica: life.replica,
-                state: HoldState::Released,
-                version: 0,
-                bound: Charge::NOTHING,
-                covers: Covers::new(),
-                expires_at: now,
-            })]),
+            Self::Bury { hold, life } => Ok(vec![buried(*hold, *life, now)]),
             Self::Expire(hold) => Ok(ending::expire(hold)),
             Self::Lose(lease) => Ok(plan_lose(lease, facts)),
             Self::Correct { usage, actual } => Ok(ending::correct(usage, actual)),
@@ -225,6 +217,19 @@ impl Command {
             Self::Due => Ok(Vec::new()),
         }
     }
+}
+
+/// The row of a hold that never was, so that an earlier wish for it can't be granted any more.
+fn buried(hold: HoldId, life: Life, now: WallMillis) -> Write {
+    Write::NewHold(HoldRow {
+        id: hold,
+        replica: life.replica,
+        state: HoldState::Released,
+        version: 0,
+        bound: Charge::NOTHING,
+        covers: Covers::new(),
+        expires_at: now,
+    })
 }
 
 const fn after(now: WallMillis, ms: u64) -> WallMillis {

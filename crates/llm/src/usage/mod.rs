@@ -62,7 +62,14 @@ impl Asked {
                 chars_in: crate::demand::chars_in(body),
                 ..asked
             },
-            _ => asked,
+            Surface::Chat
+            | Surface::Completions
+            | Surface::Responses
+            | Surface::Embeddings
+            | Surface::Messages
+            | Surface::CountTokens
+            | Surface::Models
+            | Surface::Model => asked,
         }
     }
 
