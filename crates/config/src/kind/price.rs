@@ -101,6 +101,31 @@ fn inside<T>(name: &str, read: Result<T, Vec<Wrong>>) -> Result<T, Vec<Wrong>> {
     })
 }
 
+/// A price, or empty text for none.
+pub(crate) struct PriceOrNone;
+
+/// A price that other files write as empty text where there is none.
+pub(crate) const fn price_or_none() -> PriceOrNone {
+    PriceOrNone
+}
+
+impl Kind for PriceOrNone {
+    type Value = Option<Price>;
+
+    fn shape(&self) -> Shape {
+        let shape = priced().shape();
+        let words = format!("{}, or `\"\"`", shape.words);
+        Shape { words, ..shape }
+    }
+
+    fn read(&self, node: &Node) -> Result<Option<Price>, Vec<Wrong>> {
+        if node.as_text() == Some("") {
+            return Ok(None);
+        }
+        priced().read(node).map(Some)
+    }
+}
+
 /// Dollars, as `"$0.01"`.
 pub(crate) const fn dollars() -> Parsed<NanoUsd> {
     parsed("dollars, `\"$0.01\"`", |text| {

@@ -5,10 +5,11 @@ use super::sale::{Accept, AcceptFile};
 use crate::check::Checks;
 use crate::error::nearest;
 use crate::field::{KindExt, mapped, section};
-use crate::kind::{Kind, Shape, Wrong, dollars, parsed, pay_to, priced, whole};
+use crate::kind::{Kind, Shape, Wrong, dollars, parsed, pay_to, price_or_none, seconds, whole};
 use crate::reader::{keys, snake};
 use crate::tree::{Entry, KeyPath, Node, Value};
 use serde_json::json;
+use std::time::Duration;
 use tollkeep_payments::evm::Address;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::x402::{Asset, Assets, Network, Networks, Transfer};
@@ -19,13 +20,13 @@ keys! {
     pub(crate) struct DefaultsFile {
         /// What a request costs on routes without a price, but those with `access: token` or
         /// `free`.
-        price: Option<Price> = priced().optional(),
+        price: Option<Option<Price>> = price_or_none().optional(),
         /// The least a request costs.
         min_price: Option<NanoUsd> = dollars().optional(),
         /// The most a request costs.
         max_price: Option<NanoUsd> = dollars().optional(),
-        /// For how many seconds payers shall sign.
-        timeout: u64 = whole(10..=3_600).or(60),
+        /// For how long payers shall sign.
+        timeout: Duration = seconds(10_000..=3_600_000).or(Duration::from_secs(60)),
     }
 }
 
@@ -42,7 +43,7 @@ keys! {
         /// Tokens besides the built-in ones: by network and symbol, each with `address`, `name` and
         /// `version` (as its contract signs, EIP-712), `decimals`, `transfer` (`eip3009`,
         /// `permit2`) and `peg` (`usd`, `none`).
-        assets: Vec<Listing> = Listings.or_empty(),
+        assets: Option<Vec<Listing>> = Listings.optional(),
         /// Short names of networks besides the built-in ones, each with its CAIP-2 name.
         networks: Vec<(String, Network)> = mapped(parsed("CAIP-2 name, `eip155:8453`", caip2)),
     }
@@ -84,7 +85,7 @@ impl MarketFile {
                 checks.error_at(&at, "is the name of another network");
             }
         }
-        for listing in self.payments.x402.assets {
+        for listing in self.payments.x402.assets.into_iter().flatten() {
             let at = x402.name("assets");
             if let Some(network) = find(&networks, &listing.network, &at, checks) {
                 assets.add(listing.asset(network));
@@ -97,10 +98,10 @@ impl MarketFile {
             wallets.extend(network.map(|network| (network, address)));
         }
         let market = Market {
-            price: self.defaults.price,
+            price: self.defaults.price.flatten(),
             min_price: self.defaults.min_price,
             max_price: self.defaults.max_price,
-            timeout_s: self.defaults.timeout,
+            timeout_s: self.defaults.timeout.as_secs(),
             accepts: self.accepts,
             wallets,
             networks,

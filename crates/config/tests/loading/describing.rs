@@ -145,6 +145,9 @@ fn schema_and_show_know_the_same_keys() {
         "management.oidc",
         "vault.keks",
         "budgets.list",
+        "accepts[]",
+        "wallets.",
+        "x402.networks.",
         "param_whitelist.",
     ];
     let in_schema: BTreeSet<_> = in_schema
@@ -237,8 +240,14 @@ fn defaults_are_those_of_the_full_products_file() {
         let (Some(written), Some(default)) = (written, part.get("default")) else {
             continue;
         };
-        // A day is a day.
-        let written = if written == "24h" && default == "1d" {
+        // A day is a day, two minutes are two minutes.
+        let same = [("24h", "1d"), ("120s", "2m")];
+        let is_same = same
+            .iter()
+            .any(|(one, other)| written == one && default == other);
+        let written = if is_same { default } else { written };
+        // So is a minute.
+        let written = if written == "60s" && *default == 60 {
             default
         } else {
             written

@@ -131,13 +131,13 @@ fn bad_routes_say_what_is_wrong() {
         (
             "payment",
             "  GET /x: {upstream: api, access: payment}\n",
-            "tollkeep.yaml:3:35: routes.\"GET /x\".access: `payment` is not supported yet",
+            "tollkeep.yaml:3:3: routes.\"GET /x\": needs a price above nothing with this `access`",
         ),
         (
-            "price",
-            "  GET /x: {upstream: api, price: $1, payTo: x}\n",
-            "tollkeep.yaml:3:27: routes.\"GET /x\".price: is not supported yet\n\
-             tollkeep.yaml:3:38: routes.\"GET /x\".payTo: is not supported yet",
+            "keys of later",
+            "  GET /x: {upstream: api, settlement: x, hooks: {}}\n",
+            "tollkeep.yaml:3:27: routes.\"GET /x\".settlement: is not supported yet\n\
+             tollkeep.yaml:3:42: routes.\"GET /x\".hooks: is not supported yet",
         ),
         (
             "half a limit",

@@ -167,6 +167,10 @@ fn what_is_not_understood_is_not_bounded() {
         let demand = read(form, body.as_bytes(), &Known::default());
         assert!(demand.obstacle.is_some(), "{name}: {demand:?}");
     }
-    let two = read(Form::Completions, br#"{"prompt":["a","b"],"n":3}"#);
+    let two = read(
+        Form::Completions,
+        br#"{"prompt":["a","b"],"n":3}"#,
+        &Known::default(),
+    );
     assert_eq!((two.choices, two.obstacle), (6, None));
 }
