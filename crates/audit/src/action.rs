@@ -4,14 +4,14 @@
 /// A short text, filled up to a size known beforehand, so that it is copied without a call.
 #[derive(Clone, Copy)]
 pub(crate) struct Padded {
-    text: [u8; 24],
+    text: [u8; 32],
     len: usize,
 }
 
 impl Padded {
     /// `word` between two texts.
     pub(crate) const fn new(before: &str, word: &str, after: &str) -> Self {
-        let mut text = [0; 24];
+        let mut text = [0; 32];
         let (head, rest) = text.split_at_mut(before.len());
         head.copy_from_slice(before.as_bytes());
         let (middle, rest) = rest.split_at_mut(word.len());

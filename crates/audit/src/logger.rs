@@ -242,7 +242,7 @@ impl Logger {
         let patience = deadline.saturating_mul(2) + waits.unwrap_or_default();
         let database = match config.database_store {
             Some(store) => {
-                let standing = stand(&*store, file.as_deref(), opened.as_mut())?;
+                let standing = stand(&*store, file.as_deref(), &mut opened)?;
                 if file.is_some() {
                     queue.health.set_double();
                 }
@@ -408,7 +408,7 @@ const NO_FILE: &str = "/dev/null";
 fn stand(
     store: &dyn DatabaseStore,
     path: Option<&Path>,
-    opened: Option<&mut (AuditFile, Found)>,
+    opened: &mut Option<(AuditFile, Found)>,
 ) -> Result<Option<Standing>, AuditError> {
     let Some((file, found)) = opened else {
         return Ok(None);
