@@ -83,7 +83,8 @@ impl DatabaseStore for Memory {
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
         let own: StreamId = record["stream"].as_str().unwrap().parse().unwrap();
         let hash = record["hash"].as_str().unwrap();
-        let byte = |at: usize| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap();
+        let byte =
+            |at: usize| u8::from_str_radix(hash.get(2 * at..2 * at + 2).unwrap(), 16).unwrap();
         Ok(stream
             .is_none_or(|stream| stream == own)
             .then_some(Standing {
@@ -126,26 +127,6 @@ fn managed() -> Event<'static> {
 fn call(number: u64) -> Event<'static> {
     Event::new(Action::ProxyRequest, Actor::Client, Outcome::Success)
         .with_detail(Key::Count, Value::Number(number))
-}
-
-/// An event whose line is of some kilobytes.
-fn long(number: u64) -> Event<'static> {
-    let text = || Value::OwnedWord("x".repeat(250).into());
-    let keys = [
-        Key::Endpoint,
-        Key::Error,
-        Key::Model,
-        Key::Provider,
-        Key::Route,
-        Key::Kind,
-        Key::Name,
-        Key::Message,
-        Key::Listener,
-        Key::Version,
-    ];
-    let event = call(number);
-    keys.into_iter()
-        .fold(event, |event, key| event.with_detail(key, text()))
 }
 
 fn writable(logger: &Logger, means: &Means) -> bool {

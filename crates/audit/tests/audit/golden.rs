@@ -97,7 +97,8 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::MaxRequests, Value::Number(1000))
             .with_detail(Key::Fingerprint, Value::Word("fp_0011223344556677")),
         Action::TokenRevoke => managed(action).with_detail(Key::RevokedCount, Value::Number(1)),
-        Action::TokenRead
+        Action::Custom(_)
+        | Action::TokenRead
         | Action::TokenList
         | Action::TokenRotate
         | Action::ServiceTokenList
@@ -239,7 +240,6 @@ fn example(action: Action) -> Event<'static> {
         | Action::CachePurge => Event::new(action, Actor::Management, Outcome::Success)
             .with_http_method("GET")
             .with_endpoint("/api/v1/audit"),
-        Action::Custom(_) => managed(action),
         Action::AuditKeyRotate => managed(action)
             .with_detail(
                 Key::PublicKey,

@@ -97,7 +97,7 @@ fn checkpoints_say_where_the_chain_stood_and_cover_all_of_it() {
         .map(|at| all[at - 1].clone().into_bytes())
         .collect();
     assert_eq!(lines, written, "each is told as it was written");
-    assert_eq!(told.last().unwrap().seq as usize, all.len() - 1);
+    assert_eq!(told.last().unwrap().seq, all.len() as u64 - 1);
     let other = verify(std::slice::from_ref(&path), trust(2), &[]);
     assert_eq!(other.faults_in_all, 4);
     assert_eq!(other.faults[0].what, FaultKind::UnknownKey);
