@@ -250,11 +250,7 @@ fn a_database_whose_records_do_not_follow_the_file_is_not_believed() {
     let now = lines(&path);
     assert_eq!(now[..2], whole[..2]);
     assert!(!now[2].contains("\"client\""), "{}", now[2]);
-    let stream = |line: &str| {
-        let record: serde_json::Value = serde_json::from_str(line).unwrap();
-        record["stream"].clone()
-    };
-    assert_ne!(stream(&now[2]), stream(&now[1]), "a stream of its own");
+    assert_eq!(number(&now[2]), 1, "a stream of its own");
 }
 
 // AUD-40 AUD-41 AUD-43
@@ -343,13 +339,9 @@ fn without_a_file_what_finds_no_room_is_counted_exactly() {
         config.queue_events = 1_000_000;
     });
     memory.change(|state| state.hangs = true);
-    let long = "x".repeat(200);
-    let sent = 40_000;
+    let sent = 10_000;
     for number in 0..sent {
-        let agent = format!("{long}{number}");
-        logger
-            .enqueue(&call(number).with_user_agent(agent))
-            .unwrap();
+        logger.enqueue(&long(number)).unwrap();
     }
     eventually("no more is taken", || !writable(&logger, &means));
     assert!(
@@ -380,19 +372,15 @@ fn a_database_that_fell_behind_reads_the_file() {
     let memory = Arc::<Memory>::default();
     let (logger, _) = with(&path, &memory, |config| config.queue_events = 1_000_000);
     memory.change(|state| state.hangs = true);
-    let long = "x".repeat(200);
-    for number in 0..40_000 {
-        let agent = format!("{long}{number}");
-        logger
-            .enqueue(&call(number).with_user_agent(agent))
-            .unwrap();
+    for number in 0..10_000 {
+        logger.enqueue(&long(number)).unwrap();
     }
-    eventually("all is in the file", || {
-        std::fs::metadata(&path).unwrap().len() > 20 << 20 && lines(&path).len() > 40_000
+    eventually("more is in the file than waits in memory", || {
+        std::fs::metadata(&path).unwrap().len() > 24 << 20
     });
     memory.change(|state| state.hangs = false);
     eventually("all is in the database", || {
-        memory.state().lines.len() > 40_000
+        memory.state().lines.len() > 10_000
     });
     logger.log(&managed()).unwrap();
     logger.stop().unwrap();
