@@ -341,7 +341,13 @@ async fn holder_of(
     match found.map_err(|error| missing(&error.to_string()))? {
         Counts::Project(id) => Ok(Holder::Project(id)),
         Counts::Token(id) => Ok(Holder::Token(id)),
-        _ => Ok(Holder::Tenant(tenant)),
+        Counts::Tenant(_)
+        | Counts::Route(_)
+        | Counts::Provider(_)
+        | Counts::Credential(_)
+        | Counts::Model(_)
+        | Counts::Tokens(_)
+        | Counts::Metadata { .. } => Ok(Holder::Tenant(tenant)),
     }
 }
 

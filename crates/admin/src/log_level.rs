@@ -159,6 +159,10 @@ async fn put(call: Call) -> Answer {
             word(level),
             lasts / 1_000
         );
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "what it changes back ends with the process"
+        )]
         tokio::task::spawn(end(
             Arc::clone(&state),
             changed,

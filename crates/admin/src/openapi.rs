@@ -248,9 +248,10 @@ fn responses(operation: &Operation, is_seeds: bool) -> Value {
         };
         let mut response = json!({ "description": operation.about });
         if let (Some(schema), Some(members)) = (schema, response.as_object_mut()) {
-            let kind = match content {
-                Content::Yaml => "application/yaml",
-                _ => "application/json",
+            let kind = if matches!(content, Content::Yaml) {
+                "application/yaml"
+            } else {
+                "application/json"
             };
             let content = json!({ kind: { "schema": schema } });
             members.insert("content".to_owned(), content);

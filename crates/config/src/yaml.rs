@@ -8,8 +8,13 @@ pub fn yaml(tree: &Value) -> String {
     let mut out = String::new();
     match tree {
         Value::Object(members) if !members.is_empty() => node(&mut out, tree, 0),
-        other => {
-            out.push_str(&other.to_string());
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
+            out.push_str(&tree.to_string());
             out.push('\n');
         }
     }

@@ -125,13 +125,9 @@ impl<'p> Exchange<'p> {
                 (target, ReplyFor::Llm(reply))
             }
         };
-        let fails = match &as_what {
-            ReplyFor::Plain(_) => is_failure,
-            ReplyFor::Llm(_) => is_provider_failure,
-        };
-        let goes_to = match &as_what {
-            ReplyFor::Plain(_) => target,
-            ReplyFor::Llm(reply) => reply.credential.target(target),
+        let (goes_to, fails): (_, fn(u16) -> bool) = match &as_what {
+            ReplyFor::Plain(_) => (target, is_failure),
+            ReplyFor::Llm(reply) => (reply.credential.target(target), is_provider_failure),
         };
         let called = self.call_upstream(goes_to, fails, (pass, &mut grant));
         let mut called = called.await;

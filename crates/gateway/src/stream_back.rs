@@ -251,6 +251,28 @@ impl Exchange<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// Notes what a stream told of its usage.
+    fn note_stream(
+        &mut self,
+        meter: Option<StreamUsage>,
+        drained: Option<&Drained>,
+        ended: &Result<Ended, Stop>,
+    ) {
+        let (Some(meter), Some(facts)) = (meter, &mut self.work.facts.llm) else {
+            return;
+        };
+        let end = match (drained, ended) {
+            (Some(Drained::Ended(end)), _) => *end,
+            (None, Ok(Ended::Whole)) => BodyEnd::Clean,
+            (Some(Drained::LeftOff) | None, _) => BodyEnd::Broken,
+        };
+        let report = meter.finish(end);
+        facts.told = Some(report.told);
+        facts.ended_by_us =
+            !matches!(drained, Some(Drained::Ended(_))) && !ended_by_upstream(ended);
+        facts.model_served = report.model.map(|name| self.worker.name(&name));
+    }
+
     /// Relays an event stream byte for byte and reads its usage as it goes by.
     async fn relay_events(
         &mut self,
@@ -305,18 +327,7 @@ impl Exchange<'_> {
             drained = Some(Box::pin(self.drain_events(upstream, body, meter)).await);
         }
         let sequence = meter.as_ref().map_or(0, StreamUsage::events);
-        if let (Some(meter), Some(facts)) = (meter, &mut self.work.facts.llm) {
-            let end = match (&drained, &ended) {
-                (Some(Drained::Ended(end)), _) => *end,
-                (None, Ok(Ended::Whole)) => BodyEnd::Clean,
-                (Some(Drained::LeftOff) | None, _) => BodyEnd::Broken,
-            };
-            let report = meter.finish(end);
-            facts.told = Some(report.told);
-            facts.ended_by_us =
-                !matches!(drained, Some(Drained::Ended(_))) && !ended_by_upstream(&ended);
-            facts.model_served = report.model.map(|name| self.worker.name(&name));
-        }
+        self.note_stream(meter, drained.as_ref(), &ended);
         self.work.facts.bytes_out = caps.sent;
         let last = caps.end(&mut self.work.out);
         if telling.inline && ended.is_ok() {

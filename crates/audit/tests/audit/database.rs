@@ -129,6 +129,26 @@ fn call(number: u64) -> Event<'static> {
         .with_detail(Key::Count, Value::Number(number))
 }
 
+/// An event whose line is of some kilobytes.
+fn long(number: u64) -> Event<'static> {
+    let text = || Value::OwnedWord("x".repeat(250).into());
+    let keys = [
+        Key::Endpoint,
+        Key::Error,
+        Key::Model,
+        Key::Provider,
+        Key::Route,
+        Key::Kind,
+        Key::Name,
+        Key::Message,
+        Key::Listener,
+        Key::Version,
+    ];
+    let event = call(number);
+    keys.into_iter()
+        .fold(event, |event, key| event.with_detail(key, text()))
+}
+
 fn writable(logger: &Logger, means: &Means) -> bool {
     logger.health().writable(means.clock.mono())
 }

@@ -39,7 +39,9 @@ fn sources(folder: &Path, into: &mut Vec<(String, String)>) {
             let text = fs::read_to_string(&path).unwrap();
             // Tests of a module stand at its end.
             let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
-            let code = text[..end]
+            let code = text
+                .get(..end)
+                .unwrap()
                 .lines()
                 .map(|line| line.split("//").next().unwrap());
             let code = code.collect::<Vec<_>>().join("\n");
@@ -63,7 +65,7 @@ fn nothing_in_the_core_reads_a_clock_draws_chance_does_io_or_starts_a_thread() {
                 format!("core::{part}"),
             ] {
                 let named = code.match_indices(&path).any(|(at, _)| {
-                    let next = code[at + path.len()..].chars().next();
+                    let next = code.get(at + path.len()..).unwrap().chars().next();
                     !next.is_some_and(|next| next.is_alphanumeric() || next == '_')
                 });
                 assert!(!named, "{file}: {path}");
@@ -71,7 +73,7 @@ fn nothing_in_the_core_reads_a_clock_draws_chance_does_io_or_starts_a_thread() {
         }
         for word in WORDS {
             let is_whole = |at: usize| {
-                let next = code[at + word.len()..].chars().next();
+                let next = code.get(at + word.len()..).unwrap().chars().next();
                 !next.is_some_and(|next| next.is_alphanumeric() || next == '_')
             };
             let named = code.match_indices(word).any(|(at, _)| is_whole(at));

@@ -28,7 +28,7 @@ pub(super) fn conclude(world: &mut World) -> Result<(), Violation> {
     }
     let charged: Vec<UsageRow> = world.store.usage.values().cloned().collect();
     for usage in charged {
-        want += refund(world, usage, account)?;
+        want += refund(world, &usage, account)?;
     }
     let is = |of: Account| i128::from(world.store.balances.get(&of).copied().unwrap_or(0));
     if is(Account::Credit(account)) != want {
@@ -39,7 +39,7 @@ pub(super) fn conclude(world: &mut World) -> Result<(), Violation> {
 }
 
 /// Half of what a call was charged, rounded up. Twice it is never given, and never more than that.
-fn refund(world: &mut World, usage: UsageRow, account: AccountId) -> Result<i128, Violation> {
+fn refund(world: &mut World, usage: &UsageRow, account: AccountId) -> Result<i128, Violation> {
     let mut covers = usage.charged.iter();
     let Some(cover) = covers.find(|cover| cover.pot == Pot::Account(account)) else {
         return Ok(0);
@@ -76,9 +76,9 @@ fn refund(world: &mut World, usage: UsageRow, account: AccountId) -> Result<i128
 fn check_units(world: &World, measure: Measure) -> Result<(), Violation> {
     for unit in Unit::ALL {
         let balances = world.store.balances.iter();
-        let of_unit = balances.filter(|(account, _)| match account {
-            Account::Credit(_) | Account::Held(_) => Unit::of(measure) == unit,
-            other => other.unit() == Some(unit),
+        let of_unit = balances.filter(|(account, _)| {
+            // A payer's accounts have no unit in their names.
+            account.unit().unwrap_or(Unit::of(measure)) == unit
         });
         let sum: i128 = of_unit.map(|(_, balance)| i128::from(*balance)).sum();
         if sum != 0 {

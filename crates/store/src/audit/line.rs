@@ -250,7 +250,7 @@ mod tests {
             "",
             "{}",
             "[]",
-            &line[1..],
+            line.get(1..).unwrap(),
             &line.replace("\"prev\":\"", "\"prev\":\"x"),
         ] {
             assert_eq!(Record::read(broken), None, "{broken}");

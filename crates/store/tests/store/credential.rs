@@ -111,6 +111,7 @@ async fn put_made(world: &World, new: NewCredential) -> Credential {
 
 // ID-70
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one member after the other")]
 async fn what_is_changed_is_kept_and_shown() {
     let world = World::new().await;
     let store = &world.store;

@@ -57,6 +57,7 @@ fn conflict<T>(conflict: Conflict) -> Result<T, StoreError> {
 
 // LED-65a LED-70
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one life, step by step")]
 async fn an_account_is_there_from_its_opening_to_its_end() {
     let world = World::new().await;
     let store = &world.store;

@@ -58,7 +58,7 @@ pub(crate) fn open(
         },
         queue_events: audit.queue,
         redactor: redactor(&base.settings),
-        cliproxy: (audit.format == AuditFormat::Cliproxy).then(|| Cliproxy {
+        cliproxy: (audit.format == AuditFormat::Cliproxy).then_some(Cliproxy {
             user_id: match audit.user_id {
                 AuditUserId::Owner => UserId::Owner,
                 AuditUserId::Pseudonym => UserId::Pseudonym,

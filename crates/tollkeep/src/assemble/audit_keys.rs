@@ -100,10 +100,10 @@ impl AuditKeys {
             .map_err(|error| unusable(&format!("{error:#}")))?;
         let mut told = published(&key, &self.clock.wall().to_string());
         for (key, value) in &next.details {
-            if let (Key::Previous | Key::Sig, Value::OwnedWord(text)) = (key, value) {
-                if let Some(told) = told.as_object_mut() {
-                    told.insert(key.as_str().to_owned(), Json::from(&**text));
-                }
+            if let (Key::Previous | Key::Sig, Value::OwnedWord(text)) = (key, value)
+                && let Some(told) = told.as_object_mut()
+            {
+                told.insert(key.as_str().to_owned(), Json::from(&**text));
             }
         }
         known.push(told);

@@ -189,6 +189,13 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         let door = ControlDoor::new(listener, parts.tls.of(tls::METRICS))?;
         tokio::task::spawn(admin.serve_metrics(door, stop()));
     }
+    start_jobs(parts, &admin);
+    Ok(first_key)
+}
+
+/// What is done beside everything, for as long as the process lives.
+fn start_jobs(parts: &Parts<'_>, admin: &Admin) {
+    let base = parts.base;
     let replica = super::ledger::replica(base).to_string();
     tokio::task::spawn(admin.clone().prune_audit(replica));
     let watch = anomaly::Watch::new(&anomaly::WatchParts {
@@ -206,7 +213,6 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         Arc::clone(parts.health),
         Arc::clone(parts.live),
     ));
-    Ok(first_key)
 }
 
 /// Starts what makes receipts, unless none are wanted.

@@ -206,10 +206,7 @@ fn start_by(
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
-    if let (Some(audit), Some(file)) = (&audit, &base.settings.audit.file) {
-        control.spawn(audit_disk::watch(file.clone(), audit.health()));
-    }
-    keep_certificates(&parts, &challenges, &control);
+    keep_files(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, files);
     anchors.start(&control, &store, &live.reloader);
     Ok(Running {
@@ -238,7 +235,7 @@ async fn open_store(base: &Base) -> anyhow::Result<Store> {
 }
 
 /// Looks after certificates, and orders those that are to be ordered.
-fn keep_certificates(
+fn keep_files(
     parts: &control::Parts<'_>,
     challenges: &Arc<Challenges>,
     control: &tokio::runtime::Runtime,
@@ -249,6 +246,9 @@ fn keep_certificates(
     control.spawn(certificates::keep(certificates));
     let of = (reloader, parts.store);
     acme::Orders::new(base, of, parts.health, audit, challenges).start(control);
+    if let (Some(audit), Some(file)) = (audit, &base.settings.audit.file) {
+        control.spawn(audit_disk::watch(file.clone(), audit.health()));
+    }
 }
 
 impl Base {

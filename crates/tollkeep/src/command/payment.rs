@@ -105,7 +105,7 @@ impl Check {
             Err((reason, detail)) => json!({"valid": false, "reason": reason, "detail": detail}),
         };
         output::one(&told, self.json, MEMBERS);
-        if told["valid"] == true {
+        if told.get("valid") == Some(&json!(true)) {
             return Ok(());
         }
         Err(Failed::new(1, "the proof does not pay for this request".to_owned()).into())

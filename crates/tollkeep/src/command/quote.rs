@@ -248,19 +248,25 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
             });
             let mut entry = common.clone();
             let dollars = |usd: NanoUsd| Price::Usd(usd).to_string();
-            entry["from"] = quote.origin.to_string().into();
-            entry["when"] = conditions.into();
-            entry["price"] = quote.price.to_string().into();
-            entry["rails"] = if units.len() == 0 {
+            let rails = if units.len() == 0 {
                 json!([])
             } else {
                 json!(["x402"])
             };
-            // The only one that there is.
-            entry["settlement"] = "before-response".into();
-            entry["units"] = units.collect::<Vec<_>>().into();
-            entry["min_price"] = min.map(dollars).into();
-            entry["max_price"] = max.map(dollars).into();
+            let quoted = json!({
+                "from": quote.origin.to_string(),
+                "when": conditions,
+                "price": quote.price.to_string(),
+                "rails": rails,
+                // The only one that there is.
+                "settlement": "before-response",
+                "units": units.collect::<Vec<_>>(),
+                "min_price": min.map(dollars),
+                "max_price": max.map(dollars),
+            });
+            if let (Some(entry), Value::Object(quoted)) = (entry.as_object_mut(), quoted) {
+                entry.extend(quoted);
+            }
             entry
         };
         sale.pricing.all().enumerate().map(entry).collect()

@@ -15,7 +15,7 @@ pub(crate) enum Route {
     List(List),
     /// Show the route, policies and limits of a request; nothing is sent. With a configuration, a
     /// body or a field: what the request costs, by the file and without a gateway
-    Explain(Explain),
+    Explain(Box<Explain>),
 }
 
 /// Which routes.

@@ -195,7 +195,7 @@ fn lines_that_the_file_lost_come_back_from_the_database() {
     let whole = fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = whole.lines().collect();
     let kept = lines[..lines.len() - 4].join("\n") + "\n";
-    fs::write(&path, kept.clone() + "{\"torn\":").unwrap();
+    fs::write(&path, kept + "{\"torn\":").unwrap();
     let mut gateway = gateway.restart().unwrap();
     stop(&mut gateway);
     let healed = fs::read_to_string(&path).unwrap();

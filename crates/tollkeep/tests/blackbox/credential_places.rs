@@ -127,6 +127,7 @@ fn stored(gateway: &Gateway, key: &str, member: &str, url: &str) -> (u16, String
 
 // EDGE-99 EDGE-95 EDGE-97 EDGE-104
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_url_is_judged_by_the_door_before_it_is_stored() {
     let server = NameServer::start(|name| match name {
         "private.test.example" => Reply::Addresses(vec!["10.1.2.3".parse().unwrap()]),

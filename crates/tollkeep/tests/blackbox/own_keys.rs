@@ -186,12 +186,7 @@ fn the_value_of_a_session_comes_in_a_field_or_in_the_body() {
         ),
         ("empty", page.clone(), Some(json!("")), 403),
         ("no text", page.clone(), Some(json!([browser.csrf])), 403),
-        (
-            "wrong in a field",
-            page.clone() + wrong,
-            Some(own.clone()),
-            403,
-        ),
+        ("wrong in a field", page + wrong, Some(own.clone()), 403),
         ("from elsewhere", elsewhere, Some(own), 403),
     ] {
         let mut body = json!({ "name": name });

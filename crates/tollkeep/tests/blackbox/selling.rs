@@ -144,7 +144,7 @@ fn a_route_that_costs_something_is_never_served_while_nobody_can_pay() {
 fn what_costs_nothing_is_free_and_limited() {
     let origin = Origin::plain();
     let gateway = Gateway::builder(TOLLKEEP)
-        .config(&format!(
+        .config(format!(
             "upstreams: {{ api: {{ url: '{}', allow_private: ['127.0.0.1/32'] }} }}\n\
              routes:\n  'GET /free': {{ upstream: api, price: '$0' }}\n  \
              'GET /priceless': {{ upstream: api }}\n",

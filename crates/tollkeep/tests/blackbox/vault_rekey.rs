@@ -262,7 +262,7 @@ const KEY_A: &str = "8f3a9c1e5b7d2f4a6c8e0b1d3f5a7c9e8f3a9c1e5b7d2f4a6c8e0b1d3f5
 const KEY_B: &str = "1d3f5a7c9e8f3a9c1e5b7d2f4a6c8e0b1d3f5a7c9e8f3a9c1e5b7d2f4a6c8e0b";
 
 fn bytes(hex: &str) -> [u8; 32] {
-    let byte = |at: usize| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap();
+    let byte = |at: usize| u8::from_str_radix(hex.get(at * 2..at * 2 + 2).unwrap(), 16).unwrap();
     std::array::from_fn(byte)
 }
 
