@@ -5,8 +5,12 @@ use tollkeep_crypto::sha256;
 
 const FILE: &str = include_str!("../../tests/data/every_action.jsonl");
 
+/// The examples up to those that are signed, which say nothing true of this chain.
 fn lines() -> Vec<String> {
-    FILE.lines().map(str::to_owned).collect()
+    let lines = FILE.lines().map(str::to_owned);
+    lines
+        .take_while(|line| !line.contains("\"audit.checkpoint\""))
+        .collect()
 }
 
 fn report(lines: &[String]) -> Report {
@@ -174,7 +178,7 @@ fn parts_of_a_chain_prove_each_other_in_any_order() {
             .map(|line| format!("{line}\n"))
             .collect::<String>()
     };
-    let parts = [text(&whole[..20]), text(&whole[20..50]), text(&whole[50..])];
+    let parts = [text(&whole[..8]), text(&whole[8..20]), text(&whole[20..])];
     let read = |order: &[usize]| {
         let mut verifier = Verifier::default().of_a_part();
         for at in order {
@@ -199,7 +203,7 @@ fn parts_of_a_chain_prove_each_other_in_any_order() {
     };
     assert_eq!(
         (&*fault.file, fault.line, fault.what),
-        ("2", 1, FaultKind::Missing(30))
+        ("2", 1, FaultKind::Missing(12))
     );
     let twice = read(&[0, 1, 1, 2]);
     assert_eq!(twice.faults_in_all, 1, "{:?}", twice.faults);

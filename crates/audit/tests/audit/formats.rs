@@ -118,8 +118,11 @@ fn who_acted_is_a_pseudonym_unless_it_is_asked_for() {
 // AUD-3 AUD-4
 #[test]
 fn every_action_has_a_type_or_its_own_word_and_chosen_kinds_leave_only_calls_out() {
+    // What is signed is written by the log itself.
+    let signed = |action: &&Action| matches!(action, Action::AuditCheckpoint | Action::AuditPrune);
     let events: Vec<_> = Action::ALL
         .iter()
+        .filter(|action| !signed(action))
         .flat_map(|action| {
             Outcome::ALL
                 .iter()
