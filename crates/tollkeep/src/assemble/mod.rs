@@ -164,8 +164,7 @@ fn start_by(
     let (tls, challenges) = listeners_tls(&settings, clock.wall())?;
     let bound = bind(&settings, workers)?;
     let base = Base::new(Arc::new(settings), clock, entropy);
-    let store = control.block_on(open_store(&base))?;
-    let vault = control.block_on(vault::open(&base, &store, &bound.own()))?;
+    let (store, vault) = control.block_on(open_store(&base, &bound.own()))?;
     let anchors = Anchors::new();
     let audit = audit::open(&base, &vault, &store, &anchors)?;
     let lines = audit::line_sinks(&base)?;
@@ -226,15 +225,17 @@ fn start_by(
     })
 }
 
-/// The store, with the budgets of the settings in it.
-async fn open_store(base: &Base) -> anyhow::Result<Store> {
+/// The store, with the budgets of the settings in it, and the vault.
+async fn open_store(base: &Base, own: &[SocketAddr]) -> anyhow::Result<(Store, vault::Vault)> {
     let store = store::open(base).await?;
     let budgets = budgets::keep_those_of(&store, &base.settings).await;
     budgets.map_err(|faults| Failed::new(exit::INVALID, faults.to_string()))?;
-    Ok(store)
+    let vault = vault::open(base, &store, own).await?;
+    Ok((store, vault))
 }
 
-/// Looks after certificates, and orders those that are to be ordered.
+/// Looks after certificates, orders those that are to be ordered, and looks at the room that is left for
+/// the audit log.
 fn keep_files(
     parts: &control::Parts<'_>,
     challenges: &Arc<Challenges>,
