@@ -322,8 +322,8 @@ fn a_full_disk_refuses_new_tokens_and_says_so_until_there_is_room() {
 fn files_that_may_not_grow_refuse_new_tokens_and_the_gateway_lives() {
     let origin = Origin::plain();
     let folder = tempfile::tempdir().unwrap();
-    // 1000 KiB: the write-ahead log of a new database fits, and not much more.
-    let script = format!("trap '' XFSZ\nulimit -f 2000\nexec {TOLLKEEP} \"$@\"");
+    // 2000 KiB: the write-ahead log of a new database fits, and not much more.
+    let script = format!("trap '' XFSZ\nulimit -f 4000\nexec {TOLLKEEP} \"$@\"");
     let gateway = wrapped(&origin, folder.path(), &script)
         .set("logging.level", "error")
         .start();
