@@ -1,6 +1,9 @@
 //! `/api/v1/accounts`: prepaid accounts of those who call, and what is moved on them by hand
 //! (LED-65a, LED-66).
 
+mod members;
+
+use self::members::{ADJUST, CREDIT, DEBIT, ENTRY, OPEN, REFUND, SHOWN};
 use crate::State;
 use crate::authn::Operator;
 use crate::budget::{scope_of, usd};
@@ -10,7 +13,6 @@ use crate::parameters::{CURSOR, LIMIT, next_cursor};
 use crate::problem::{Fault, Problem};
 use crate::rights::Right;
 use crate::router::{Answer, created, no_content, ok};
-use crate::shape::{Member, amount, bounded, choice, id, number, signed, text, time};
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Event, Key, Value};
 use tollkeep_config::settings::{BudgetScope, limit_of};
@@ -21,118 +23,6 @@ use tollkeep_ledger::prepaid::Holder;
 use tollkeep_store::ledger::{AccountEntry, Movement};
 use tollkeep_store::{AccountFilter, After, NewAccount, PrepaidAccount, Scope, TenantRef};
 use tollkeep_types::{AccountId, HoldId};
-
-const UNITS: &[&str] = &["usd", "tokens", "requests"];
-const REASON: Member = text("reason", 200, "Why, for the records").required();
-
-const OPEN: &[Member] = &[
-    text(
-        "holder",
-        64,
-        "Whose calls it pays for: the id of a token or of its line, a project, or a tenant",
-    )
-    .required(),
-    choice(
-        "unit",
-        UNITS,
-        "What it counts, for good; `usd` if not given",
-    ),
-    text("name", 100, "What it is called").required(),
-    text(
-        "tenant",
-        64,
-        "The tenant of the holder, by id or slug; the key's own or `default` if not given",
-    ),
-];
-
-const AMOUNT: Member = amount(
-    "amount",
-    "How much: money as \"$12.50\", \"12.50\" or {\"nano_usd\": N}, others as a number",
-)
-.required();
-
-const UNIT: Member = choice("unit", UNITS, "Its unit, so that none is taken for another");
-
-const CREDIT: &[Member] = &[
-    AMOUNT,
-    UNIT,
-    choice(
-        "from",
-        &["paid", "promo"],
-        "Whether it was paid or is given away; `paid` if not given",
-    ),
-    REASON,
-];
-
-const DEBIT: &[Member] = &[AMOUNT, UNIT, REASON];
-
-const ADJUST: &[Member] = &[
-    AMOUNT,
-    UNIT,
-    choice("direction", &["up", "down"], "Which way").required(),
-    REASON,
-];
-
-const REFUND: &[Member] = &[
-    id("hold", "hld_", "The call, by its hold").required(),
-    AMOUNT,
-    UNIT,
-    REASON,
-];
-
-const SHOWN: &[Member] = &[
-    id("id", "acc_", "Its id"),
-    id("tenant_id", "ten_", "Its tenant"),
-    text("holder", 64, "Whose calls it pays for"),
-    choice("unit", UNITS, "What it counts"),
-    text("name", 100, "What it is called"),
-    number("balance", "What may be spent"),
-    number("held", "What is taken aside for calls under way"),
-    text("balance_usd", 30, "What may be spent, in dollars").or_null(),
-    time("opened_at", "Since when it is there"),
-    time("closed_at", "Since when no call has to fit it any more").or_null(),
-];
-
-const ENTRY: &[Member] = &[
-    number("number", "Its place among all entries"),
-    id("id", "ent_", "Its id"),
-    choice(
-        "kind",
-        &["hold", "settle", "correct", "lease", "transfer"],
-        "Why it was made: `transfer`: by hand or by a rail",
-    ),
-    signed(
-        "amount",
-        i64::MIN,
-        i64::MAX,
-        "What the account has more by it, or less",
-    ),
-    text("with", 20, "The kind of account on the other side"),
-    id("request_id", "req_", "The request it is for").or_null(),
-    id("corrects", "ent_", "The entry that it puts right").or_null(),
-    time("at", "When it was written"),
-];
-
-/// An operation on one account that moves something.
-macro_rules! moving {
-    ($id:literal, $verb:literal, $about:literal, $action:ident, $body:ident, $run:ident) => {
-        Operation {
-            id: concat!("account_", $id),
-            command: concat!("account ", $verb),
-            about: $about,
-            method: Method::Post,
-            path: concat!("/api/v1/accounts/{account}/", $verb),
-            also: None,
-            right: Right::Money,
-            change: Some(Action::$action),
-            query: &[],
-            body: Some($body),
-            answers: &[(200, Content::Object(&[SHOWN]))],
-            refusals: &[409],
-            run: |call| Box::pin($run(call)),
-        }
-    };
-}
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {

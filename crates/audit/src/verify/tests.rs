@@ -25,95 +25,99 @@ fn found(lines: &[String]) -> Vec<(u64, FaultKind)> {
     faults.map(|fault| (fault.line, fault.what)).collect()
 }
 
+type Change = fn(&mut Vec<String>);
+
+/// What may be done to a file, and what is found of it.
+const DONE: &[(&str, Change, &[(u64, FaultKind)])] = &[
+    (
+        "a word",
+        |lines| lines[4] = lines[4].replace("success", "failure"),
+        &[(5, FaultKind::Edited)],
+    ),
+    (
+        "its number",
+        |lines| lines[4] = lines[4].replace("\"seq\":6", "\"seq\":7"),
+        &[(5, FaultKind::Edited)],
+    ),
+    (
+        "its hash",
+        |lines| {
+            let hash = member(&lines[4], "hash").to_owned();
+            lines[4] = lines[4].replace(&hash, &"0".repeat(64));
+        },
+        &[(5, FaultKind::Edited)],
+    ),
+    (
+        "its chain",
+        |lines| {
+            lines[4] = lines[4]
+                .replace("aus_", "aus_f")
+                .replacen("aus_f0", "aus_f", 1);
+        },
+        &[(5, FaultKind::Edited)],
+    ),
+    (
+        "a key twice",
+        |lines| lines[4] = lines[4].replacen('{', "{\"action\":\"x\",", 1),
+        &[(5, FaultKind::Unreadable)],
+    ),
+    (
+        "a blank",
+        |lines| lines[4] = lines[4].replacen(',', ", ", 1),
+        &[(5, FaultKind::Unreadable)],
+    ),
+    (
+        "an escape that says the same",
+        |lines| {
+            lines[4] = lines[4]
+                .replacen("\"action\":\"", "\"action\":\"\\u0074", 1)
+                .replacen("\\u0074t", "\\u0074", 1);
+        },
+        &[(5, FaultKind::Edited)],
+    ),
+    (
+        "one deleted",
+        |lines| drop(lines.remove(4)),
+        &[(5, FaultKind::Missing(1))],
+    ),
+    (
+        "two deleted",
+        |lines| drop(lines.drain(4..6)),
+        &[(5, FaultKind::Missing(2))],
+    ),
+    (
+        "two swapped",
+        |lines| lines.swap(4, 5),
+        &[(6, FaultKind::Reordered)],
+    ),
+    (
+        "one twice",
+        |lines| lines.insert(5, lines[4].clone()),
+        &[(6, FaultKind::Twice)],
+    ),
+    (
+        "one put in",
+        |lines| lines.insert(5, "{}".to_owned()),
+        &[(6, FaultKind::Unreadable)],
+    ),
+    (
+        "written anew",
+        |lines| lines[4] = anew(&lines[4], "\"actor\":\"", "\"actor\":\"x"),
+        &[(6, FaultKind::Replaced)],
+    ),
+    (
+        "another put in",
+        |lines| lines.insert(5, after(&lines[4])),
+        &[(7, FaultKind::OtherThere)],
+    ),
+];
+
 // AUD-50 AUD-52
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table: what may be done to a file")]
 fn what_was_done_to_a_file_is_found_in_its_line() {
-    use FaultKind::{Edited, Missing, OtherThere, Reordered, Replaced, Twice, Unreadable};
     let whole = lines();
     assert_eq!(found(&whole), []);
-    type Change = fn(&mut Vec<String>);
-    type Case = (&'static str, Change, &'static [(u64, FaultKind)]);
-    let cases: &[Case] = &[
-        (
-            "a word",
-            |lines| lines[4] = lines[4].replace("success", "failure"),
-            &[(5, Edited)],
-        ),
-        (
-            "its number",
-            |lines| lines[4] = lines[4].replace("\"seq\":6", "\"seq\":7"),
-            &[(5, Edited)],
-        ),
-        (
-            "its hash",
-            |lines| {
-                let hash = member(&lines[4], "hash").to_owned();
-                lines[4] = lines[4].replace(&hash, &"0".repeat(64));
-            },
-            &[(5, Edited)],
-        ),
-        (
-            "its chain",
-            |lines| {
-                lines[4] = lines[4]
-                    .replace("aus_", "aus_f")
-                    .replacen("aus_f0", "aus_f", 1);
-            },
-            &[(5, Edited)],
-        ),
-        (
-            "a key twice",
-            |lines| lines[4] = lines[4].replacen('{', "{\"action\":\"x\",", 1),
-            &[(5, Unreadable)],
-        ),
-        (
-            "a blank",
-            |lines| lines[4] = lines[4].replacen(',', ", ", 1),
-            &[(5, Unreadable)],
-        ),
-        (
-            "an escape that says the same",
-            |lines| {
-                lines[4] = lines[4]
-                    .replacen("\"action\":\"", "\"action\":\"\\u0074", 1)
-                    .replacen("\\u0074t", "\\u0074", 1);
-            },
-            &[(5, Edited)],
-        ),
-        (
-            "one deleted",
-            |lines| drop(lines.remove(4)),
-            &[(5, Missing(1))],
-        ),
-        (
-            "two deleted",
-            |lines| drop(lines.drain(4..6)),
-            &[(5, Missing(2))],
-        ),
-        ("two swapped", |lines| lines.swap(4, 5), &[(6, Reordered)]),
-        (
-            "one twice",
-            |lines| lines.insert(5, lines[4].clone()),
-            &[(6, Twice)],
-        ),
-        (
-            "one put in",
-            |lines| lines.insert(5, "{}".to_owned()),
-            &[(6, Unreadable)],
-        ),
-        (
-            "written anew",
-            |lines| lines[4] = anew(&lines[4], "\"actor\":\"", "\"actor\":\"x"),
-            &[(6, Replaced)],
-        ),
-        (
-            "another put in",
-            |lines| lines.insert(5, after(&lines[4])),
-            &[(7, OtherThere)],
-        ),
-    ];
-    for (name, change, want) in cases {
+    for (name, change, want) in DONE {
         let mut lines = whole.clone();
         change(&mut lines);
         assert_ne!(lines, whole, "{name}: nothing was done");

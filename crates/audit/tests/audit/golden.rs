@@ -72,6 +72,37 @@ fn refused(action: Action, reason: &'static str) -> Event<'static> {
         .with_detail(Key::Count, Value::Number(3))
 }
 
+fn of_money(action: Action) -> Event<'static> {
+    Event::new(action, Actor::System, Outcome::Success)
+        .with_detail(
+            Key::Hold,
+            Value::Word("hld_018f0000000070008000000000000001"),
+        )
+        .with_detail(
+            Key::Lease,
+            Value::Word("lse_018f0000000070008000000000000001"),
+        )
+        .with_detail(Key::Amount, Value::Number(322_500))
+        .with_detail(Key::Bound, Value::Number(164_195_000))
+        .with_detail(Key::Quality, Value::Word("reported"))
+}
+
+fn of_the_log(action: Action) -> Event<'static> {
+    Event::new(action, Actor::System, Outcome::Success)
+        .with_detail(
+            Key::Stream,
+            Value::Word("aus_018f0000000070008000000000000001"),
+        )
+        .with_detail(Key::Seq, Value::Number(1_000))
+        .with_detail(Key::Head, Value::Word("ab"))
+        .with_detail(Key::Count, Value::Number(1_000))
+        .with_detail(Key::LedgerHead, Value::Word("cd"))
+        .with_detail(Key::ThroughSeq, Value::Number(999))
+        .with_detail(Key::File, Value::Word("audit-20261122T101530Z-1.log"))
+        .with_detail(Key::KeyId, Value::Word("21fe31dfa154a261"))
+        .with_detail(Key::Sig, Value::Word("c2ln"))
+}
+
 #[expect(
     clippy::too_many_lines,
     reason = "a table: one example for each action"
@@ -248,21 +279,7 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::Previous, Value::Word("0123456789abcdef"))
             .with_detail(Key::KeyId, Value::Word("21fe31dfa154a261"))
             .with_detail(Key::Sig, Value::Word("c2ln")),
-        Action::AuditCheckpoint | Action::AuditPrune | Action::AuditRotate => {
-            Event::new(action, Actor::System, Outcome::Success)
-                .with_detail(
-                    Key::Stream,
-                    Value::Word("aus_018f0000000070008000000000000001"),
-                )
-                .with_detail(Key::Seq, Value::Number(1_000))
-                .with_detail(Key::Head, Value::Word("ab"))
-                .with_detail(Key::Count, Value::Number(1_000))
-                .with_detail(Key::LedgerHead, Value::Word("cd"))
-                .with_detail(Key::ThroughSeq, Value::Number(999))
-                .with_detail(Key::File, Value::Word("audit-20261122T101530Z-1.log"))
-                .with_detail(Key::KeyId, Value::Word("21fe31dfa154a261"))
-                .with_detail(Key::Sig, Value::Word("c2ln"))
-        }
+        Action::AuditCheckpoint | Action::AuditPrune | Action::AuditRotate => of_the_log(action),
         Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
             .with_reason("store")
             .with_error("disk I/O error: tok-1234567890abcdef in /data"),
@@ -282,18 +299,7 @@ fn example(action: Action) -> Event<'static> {
         | Action::BudgetOvershoot
         | Action::LedgerOverrun
         | Action::LedgerUnpriced
-        | Action::LedgerUsageImplausible => Event::new(action, Actor::System, Outcome::Success)
-            .with_detail(
-                Key::Hold,
-                Value::Word("hld_018f0000000070008000000000000001"),
-            )
-            .with_detail(
-                Key::Lease,
-                Value::Word("lse_018f0000000070008000000000000001"),
-            )
-            .with_detail(Key::Amount, Value::Number(322_500))
-            .with_detail(Key::Bound, Value::Number(164_195_000))
-            .with_detail(Key::Quality, Value::Word("reported")),
+        | Action::LedgerUsageImplausible => of_money(action),
         Action::AuditOpen
         | Action::AuditClose
         | Action::AuditGap

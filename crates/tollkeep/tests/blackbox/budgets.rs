@@ -165,7 +165,6 @@ fn what_no_budget_can_be_is_told_with_its_place() {
             json!("output"),
             "budgets of tokens",
         ),
-        ("soft", "enforcement", json!("soft"), "must be one of"),
         ("no scope", "scope", json!({}), "exactly one"),
         (
             "two scopes",

@@ -59,10 +59,7 @@ fn checks(gateway: &Gateway) {
 
 // LED-65a LED-65 LED-66 LED-84
 #[test]
-#[expect(
-    clippy::too_many_lines,
-    reason = "the life of an account, step by step"
-)]
+#[expect(clippy::too_many_lines, reason = "a life, step by step")]
 fn calls_are_paid_from_an_account_that_operators_fill_and_empty() {
     let origin = Origin::start(|_| answer_json(&answer(9, 30)));
     let (gateway, token) = llm(&origin, "openai", PRICES);
