@@ -13,6 +13,7 @@ use crate::parameters::{CURSOR, LIMIT, next_cursor};
 use crate::problem::{Fault, Problem};
 use crate::rights::Right;
 use crate::router::{Answer, created, no_content, ok};
+use crate::shape::{bounded, number, text};
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Event, Key, Value};
 use tollkeep_config::settings::{BudgetScope, limit_of};
@@ -23,6 +24,27 @@ use tollkeep_ledger::prepaid::Holder;
 use tollkeep_store::ledger::{AccountEntry, Movement};
 use tollkeep_store::{AccountFilter, After, NewAccount, PrepaidAccount, Scope, TenantRef};
 use tollkeep_types::{AccountId, HoldId};
+
+/// An operation on one account that moves something.
+macro_rules! moving {
+    ($id:literal, $verb:literal, $about:literal, $action:ident, $body:ident, $run:ident) => {
+        Operation {
+            id: concat!("account_", $id),
+            command: concat!("account ", $verb),
+            about: $about,
+            method: Method::Post,
+            path: concat!("/api/v1/accounts/{account}/", $verb),
+            also: None,
+            right: Right::Money,
+            change: Some(Action::$action),
+            query: &[],
+            body: Some($body),
+            answers: &[(200, Content::Object(&[SHOWN]))],
+            refusals: &[409],
+            run: |call| Box::pin($run(call)),
+        }
+    };
+}
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {

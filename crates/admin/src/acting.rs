@@ -1,7 +1,9 @@
 //! Whether a request acts, tries what acting would do, or only looks. Handlers are the same for all
 //! three: what they hold of the gateway is another.
 
+use crate::audit::Recording;
 use crate::audit_log::AuditKeeper;
+use crate::problem::Problem;
 use crate::runtime::{
     Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
@@ -10,7 +12,7 @@ use crate::runtime::{
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_crypto::Keyring;
 use tollkeep_ledger::price::Book;
@@ -26,6 +28,30 @@ pub(crate) enum Acting {
     Trying,
     /// It looks at something for its own ends: not recorded.
     Looking,
+}
+
+/// The records of a trial. They are waited for when it is over: until then it has the turn to write,
+/// which the audit log may need too.
+#[derive(Clone, Default)]
+pub(crate) struct Tried(Arc<Mutex<Vec<Recording>>>);
+
+impl Tried {
+    pub(crate) fn add(&self, recording: Recording) {
+        let mut recordings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recordings.push(recording);
+    }
+
+    /// Waits for all of them.
+    pub(crate) async fn done(&self) -> Result<(), Problem> {
+        let recordings = {
+            let mut recordings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *recordings)
+        };
+        for recording in recordings {
+            recording.done().await?;
+        }
+        Ok(())
+    }
 }
 
 /// Says that nothing was done.
@@ -54,6 +80,7 @@ impl State {
         Arc::new(Self {
             parts,
             acting: Acting::Trying,
+            tried: Tried::default(),
             ..self.clone()
         })
     }

@@ -71,9 +71,14 @@ impl State {
         }
     }
 
-    /// Records an act; done only when this succeeds.
+    /// Records an act; done only when this succeeds. What is tried is recorded when that is over.
     pub(crate) async fn record(&self, event: Event<'_>) -> Result<(), Problem> {
-        self.recording(&event).done().await
+        let recording = self.recording(&event);
+        if self.acting == Acting::Trying {
+            self.tried.add(recording);
+            return Ok(());
+        }
+        recording.done().await
     }
 
     /// Begins to record an act; done only when [`Recording::done`] succeeds.

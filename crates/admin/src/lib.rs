@@ -150,6 +150,8 @@ pub(crate) struct State {
     pub(crate) provider: Arc<session::Provider>,
     /// What a request does with it.
     pub(crate) acting: acting::Acting,
+    /// What a trial is to be recorded by.
+    pub(crate) tried: acting::Tried,
 }
 
 impl State {
@@ -185,6 +187,7 @@ impl Admin {
             passwords: Arc::default(),
             provider: Arc::default(),
             acting: acting::Acting::Really,
+            tried: acting::Tried::default(),
         }))
     }
 

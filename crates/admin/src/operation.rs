@@ -392,8 +392,10 @@ impl Operation {
             state: call.state.trying(store),
             ..call
         };
+        let records = call.state.tried.clone();
         let answer = self.carry_out(call, precondition).await;
         trial.end().await;
+        records.done().await?;
         answer.map(tried)
     }
 }

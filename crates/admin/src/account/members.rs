@@ -93,24 +93,3 @@ pub(super) const ENTRY: &[Member] = &[
     id("corrects", "ent_", "The entry that it puts right").or_null(),
     time("at", "When it was written"),
 ];
-
-/// An operation on one account that moves something.
-macro_rules! moving {
-    ($id:literal, $verb:literal, $about:literal, $action:ident, $body:ident, $run:ident) => {
-        Operation {
-            id: concat!("account_", $id),
-            command: concat!("account ", $verb),
-            about: $about,
-            method: Method::Post,
-            path: concat!("/api/v1/accounts/{account}/", $verb),
-            also: None,
-            right: Right::Money,
-            change: Some(Action::$action),
-            query: &[],
-            body: Some($body),
-            answers: &[(200, Content::Object(&[SHOWN]))],
-            refusals: &[409],
-            run: |call| Box::pin($run(call)),
-        }
-    };
-}
