@@ -1,5 +1,4 @@
-//! `/api/v1/accounts`: prepaid accounts of those who call, and what is moved on them by hand
-//! (LED-65a, LED-66).
+//! `/api/v1/accounts`: prepaid accounts, and what is moved on them by hand (LED-65a, LED-66).
 
 mod members;
 

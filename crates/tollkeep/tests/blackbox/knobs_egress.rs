@@ -24,6 +24,14 @@ const ELSEWHERE: &[Elsewhere] = &[
         "a_provider_whose_quota_is_used_up_is_left_alone",
     ),
     (
+        &[
+            "providers.<name>.rate_limit.requests_per_minute",
+            "providers.<name>.rate_limit.tokens_per_minute",
+        ],
+        include_str!("token_rates.rs"),
+        "the_minute_of_a_provider_is_kept_as_the_configuration_of_others_says_it",
+    ),
+    (
         &["egress.ports"],
         include_str!("credential_places.rs"),
         "a_url_is_judged_by_the_door_before_it_is_stored",

@@ -168,6 +168,7 @@ fn one_stands_still(stand: impl FnOnce(&Postgres, &Gateway)) {
 
 // LED-50a LED-74
 #[test]
+#[ignore = "soak: what stands still takes minutes"]
 fn a_replica_that_stands_still_until_its_slices_are_lost_overspends_nothing() {
     one_stands_still(|server, _| put_clock(server, LOST_MS));
 }
@@ -181,6 +182,7 @@ fn a_replica_that_stands_still_for_three_lives_of_a_lease_overspends_nothing() {
 
 // LED-71 LED-72 LED-77
 #[test]
+#[ignore = "soak: what stands still takes minutes"]
 fn calls_wait_for_a_database_that_stands_still_or_dies_and_the_sums_are_right_after_it() {
     let (origin, mut server) = (origin(), Postgres::start());
     let gateway = on(&server, &provider(&origin))
@@ -254,6 +256,8 @@ fn in_small_world(origin: &Origin, folder: &Path, script: &str) -> Builder {
         .binary(wrapper(folder, script))
         .folder(folder)
         .set("audit.file", folder.join("audit.log").display().to_string())
+        // The audit log of this world is elsewhere, and would close it.
+        .set("audit.store_in_db", "false")
         .set("logging.level", "error")
         .env("UPSTREAM_KEY", UPSTREAM_KEY)
 }
