@@ -76,7 +76,7 @@ keys! {
         /// Events since the last one.
         events: u64 = whole(1..=1_000_000).or(1_000),
         /// How long an event waits for one.
-        time: Duration = duration(1_000..=DAY_MS).or(ms(60_000)),
+        interval: Duration = duration(1_000..=DAY_MS).or(ms(60_000)),
     }
 }
 

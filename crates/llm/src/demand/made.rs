@@ -45,11 +45,14 @@ pub(crate) fn chars_in(body: &[u8]) -> u64 {
 pub(crate) fn image_sort(body: &[u8]) -> Option<Box<str>> {
     let demand = super::read(Form::Images, body, &Known::default());
     let wanted = demand.images_wanted?;
-    if wanted == ImagesWanted::default() {
+    // What is left to the upstream is not said.
+    let said = |word: &'_ Option<Box<str>>| word.clone().filter(|word| **word != *"auto");
+    let (quality, size) = (said(&wanted.quality), said(&wanted.size));
+    if quality.is_none() && size.is_none() {
         return None;
     }
-    let quality = wanted.quality.as_deref().unwrap_or("standard");
-    let size = wanted.size.as_deref().unwrap_or("1024x1024");
+    let quality = quality.as_deref().unwrap_or("standard");
+    let size = size.as_deref().unwrap_or("1024x1024");
     Some(format!("{quality}:{size}").into())
 }
 

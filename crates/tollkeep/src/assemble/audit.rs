@@ -70,7 +70,7 @@ pub(crate) fn open(
         events: chosen(&audit.events),
         signing: Some(Signing {
             every_events: audit.checkpoint_every.events,
-            every: audit.checkpoint_every.time,
+            every: audit.checkpoint_every.interval,
             told: Some(anchors.told()),
             ledger_head: Arc::clone(&anchors.ledger_head),
             ..Signing::new(vault.audit_signer.clone())

@@ -506,6 +506,7 @@ fn callers_who_give_up_while_slices_are_called_back_leave_nothing_behind() {
 
 // LED-72 LED-74
 #[test]
+#[ignore = "soak: until what the dead one held is lost"]
 fn of_two_replicas_under_one_budget_one_is_killed_and_the_other_spends_no_more_than_there_is() {
     const ROOM: i64 = 2_000;
     let (origin, server) = (origin(), server_with_clock());

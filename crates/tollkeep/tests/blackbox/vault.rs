@@ -117,7 +117,7 @@ fn a_key_that_is_set_later_takes_over_what_was_sealed_before() {
     let start = || models(&origin).folder(folder.path());
     let first = start().start();
     let token = first.mint_token(&json!({}));
-    assert_eq!(kek(&first, "kek-1")["records"], 3);
+    assert_eq!(kek(&first, "kek-1")["records"], 4);
     stop(first);
     let second = start().env("TOLLKEEP_ENCRYPTION_KEY", KEY).start();
     assert_eq!(second.call(&chat(&bearer(&token), "hi")).status, 200);
@@ -172,7 +172,7 @@ fn a_key_is_changed_by_naming_the_old_one_too() {
             kek(&moved, "k2")["records"].clone(),
             kek(&moved, "k2")["source"].clone()
         ),
-        (json!(3), json!("env"))
+        (json!(4), json!("env"))
     );
     assert_eq!(kek(&moved, "k1")["records"], 0);
     stop(moved);
@@ -198,7 +198,7 @@ fn another_key_of_the_same_id_is_told_by_its_fingerprint() {
     let none = in_folder(folder.path(), "").try_start().err().unwrap();
     assert_eq!(none.code, Some(3));
     assert!(
-        none.stderr.contains("3 records are sealed under it"),
+        none.stderr.contains("4 records are sealed under it"),
         "{}",
         none.stderr
     );
@@ -238,7 +238,7 @@ fn swapped_values_do_not_open_and_the_process_runs_without_them() {
     let (_, vault) = gateway.api("GET", "/api/v1/vault", None);
     assert_eq!(
         (&vault["records"], &vault["unreadable"]),
-        (&json!(6), &json!(2))
+        (&json!(7), &json!(2))
     );
     let rows = vault["unreadable_records"].as_array().unwrap();
     let rows: Vec<_> = rows.iter().map(|record| &record["row"]).collect();
@@ -255,7 +255,7 @@ fn swapped_values_do_not_open_and_the_process_runs_without_them() {
     let job: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(
         (&job["result"]["unreadable"], &job["result"]["resealed"]),
-        (&json!(2), &json!(4))
+        (&json!(2), &json!(5))
     );
     stop(gateway);
     with_store(&data, async |store| {

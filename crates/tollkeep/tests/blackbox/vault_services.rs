@@ -69,7 +69,7 @@ fn a_service_seals_the_key_once_and_opens_it_at_every_start() {
         let token = first.mint_token(&json!({}));
         let shown = kek(&first, "remote");
         let told = (&shown["source"], &shown["seals"], &shown["records"]);
-        assert_eq!(told, (&json!(source), &json!(true), &json!(3)), "{shown}");
+        assert_eq!(told, (&json!(source), &json!(true), &json!(4)), "{shown}");
         stop(first);
         let second = start().start();
         assert_eq!(services.asked().len(), 3, "{source}: it was only opened");
@@ -153,10 +153,10 @@ fn records_move_to_a_key_that_a_service_keeps() {
     stop(before);
     let after = kept(folder.path(), &origin, &services.url(), "vault-transit").start();
     assert_eq!(after.call(&chat(&bearer(&token), "hi")).status, 200);
-    assert_eq!(kek(&after, "remote")["records"], 3);
+    assert_eq!(kek(&after, "remote")["records"], 4);
     assert_eq!(kek(&after, "kek-1")["records"], 0);
     let done = after.cli(&["vault", "rekey", "--deep", "--json"]);
     let job: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!(job["result"]["resealed"], 3, "{job}");
+    assert_eq!(job["result"]["resealed"], 4, "{job}");
     assert_eq!(services.asked().len(), 2, "sealing asks nobody");
 }
