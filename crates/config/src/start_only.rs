@@ -160,8 +160,8 @@ const START_ONLY: &[(&str, Same)] = &[
     ("audit.checkpoint_every.events", |a, b| {
         a.audit.checkpoint_every.events == b.audit.checkpoint_every.events
     }),
-    ("audit.checkpoint_every.time", |a, b| {
-        a.audit.checkpoint_every.time == b.audit.checkpoint_every.time
+    ("audit.checkpoint_every.interval", |a, b| {
+        a.audit.checkpoint_every.interval == b.audit.checkpoint_every.interval
     }),
     ("audit.rotate", |a, b| a.audit.rotate == b.audit.rotate),
     ("audit.anchor", |a, b| a.audit.anchor == b.audit.anchor),

@@ -26,9 +26,10 @@ fn found(lines: &[String]) -> Vec<(u64, FaultKind)> {
 }
 
 type Change = fn(&mut Vec<String>);
+type Found = &'static [(u64, FaultKind)];
 
 /// What may be done to a file, and what is found of it.
-const DONE: &[(&str, Change, &[(u64, FaultKind)])] = &[
+const DONE: &[(&str, Change, Found)] = &[
     (
         "a word",
         |lines| lines[4] = lines[4].replace("success", "failure"),

@@ -72,6 +72,13 @@ fn refused(action: Action, reason: &'static str) -> Event<'static> {
         .with_detail(Key::Count, Value::Number(3))
 }
 
+fn rekeyed(action: Action) -> Event<'static> {
+    let kek = Value::Word("k2");
+    managed(action)
+        .with_reason("begun")
+        .with_detail(Key::Kek, kek)
+}
+
 fn of_money(action: Action) -> Event<'static> {
     Event::new(action, Actor::System, Outcome::Success)
         .with_detail(
@@ -260,9 +267,7 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::Count, Value::Number(12))
             .with_detail(Key::Kek, Value::Word("k2"))
             .with_detail(Key::Unreadable, Value::Number(1)),
-        Action::VaultRekey => managed(action)
-            .with_reason("begun")
-            .with_detail(Key::Kek, Value::Word("k2")),
+        Action::VaultRekey => rekeyed(action),
         Action::AuditList
         | Action::AuditShow
         | Action::AuditExport

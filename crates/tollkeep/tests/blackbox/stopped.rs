@@ -97,8 +97,8 @@ fn under_load<T>(
 }
 
 fn check(gateway: &Gateway) {
-    let checked = gateway.cli(&["ledger", "check"]);
-    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let (status, report) = gateway.api("GET", "/api/v1/ledger/check", None);
+    assert_eq!((status, &report["valid"]), (200, &json!(true)), "{report}");
 }
 
 fn passed(statuses: &[BTreeMap<u16, i64>]) -> Vec<i64> {

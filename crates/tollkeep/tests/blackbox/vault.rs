@@ -126,12 +126,12 @@ fn a_key_that_is_set_later_takes_over_what_was_sealed_before() {
         (&old["state"], &old["records"]),
         (&json!("decrypt-only"), &json!(0))
     );
-    assert_eq!((&new["seals"], &new["records"]), (&json!(true), &json!(3)));
+    assert_eq!((&new["seals"], &new["records"]), (&json!(true), &json!(4)));
     assert!(new["oldest_sealed_at"].is_string() && new["fingerprint"].is_string());
     let told = second.audit_line("the move", |line| line["action"] == "vault.migrate");
     assert_eq!(
         (&told["details"]["count"], &told["details"]["kek"]),
-        (&json!(3), &json!("k1"))
+        (&json!(4), &json!("k1"))
     );
     stop(second);
     fs::remove_file(folder.path().join("data/keys/kek-1")).unwrap();
