@@ -31,7 +31,7 @@ impl Version {
     }
 }
 
-/// A proof that is an object; whether it is any good is judged by [`super::check`].
+/// A proof that is an object; whether it is any good is judged by [`super::check()`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Proof {
     field: Field,
