@@ -126,7 +126,7 @@ fn a_record_waits_for_a_checkpoint_no_longer_than_said() {
     assert_eq!(checkpoints.count(), 2, "an idle log makes none");
 }
 
-// AUD-51 AUD-54
+// AUD-51
 #[test]
 fn a_checkpoint_says_where_the_ledger_stands_and_is_signed_with_it() {
     let dir = tempfile::tempdir().unwrap();
