@@ -418,6 +418,7 @@ fn sums_of(server: &Postgres, id: &str) -> [i64; 3] {
 
 // LED-50a LED-52 LED-71 LED-74 LED-103
 #[test]
+#[ignore = "soak: it waits for what only time ends"]
 fn whichever_step_a_gateway_is_killed_at_the_sums_say_what_was_done() {
     let (mut world, mut dice) = (World::new(), Dice::new(1));
     for point in POINTS.into_iter().chain([Point::Anywhere]) {
