@@ -289,12 +289,18 @@ impl Recorder {
             UsageFault::Implausible => (Action::LedgerUsageImplausible, "malformed"),
             UsageFault::Unpriced => (Action::LedgerUnpriced, "unpriced"),
         };
+        let count = match fault {
+            UsageFault::Implausible => None,
+            UsageFault::Unpriced => {
+                let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(count) = folds.tell(FoldKey::call(facts, reason), facts.at.0) else {
+                    return;
+                };
+                Some(count)
+            }
+        };
         let mut event = event(facts, action, Outcome::Error, Some(reason));
-        if fault == UsageFault::Unpriced {
-            let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(count) = folds.tell(FoldKey::call(facts, reason), facts.at.0) else {
-                return;
-            };
+        if let Some(count) = count {
             event.add_detail(Key::Count, Value::Number(count));
         }
         sink.append(&event);

@@ -45,32 +45,36 @@ impl Store {
         last.as_ref().map(told).transpose()
     }
 
-    /// Keeps a checkpoint of a chain, and lets go of a few old ones of it. Checkpoints are the
-    /// deployment's, so there is no scope.
+    /// Keeps checkpoints of a chain, the last one last, and lets go of a few old ones of it.
+    /// Checkpoints are the deployment's, so there is no scope.
     ///
     /// # Errors
     /// The disk.
-    pub async fn keep_audit_checkpoint(
+    pub async fn keep_audit_checkpoints(
         &self,
         stream: &str,
-        seq: u64,
-        line: &str,
+        checkpoints: &[(u64, String)],
     ) -> Result<(), StoreError> {
-        let (stream, line) = (stream.to_owned(), line.to_owned());
+        let Some((last, _)) = checkpoints.last() else {
+            return Ok(());
+        };
+        let (stream, last, checkpoints) = (stream.to_owned(), *last, checkpoints.to_vec());
         self.unattended(async move |inner| {
             let mut write = inner.begin(GATEWAY).await?;
             let now = inner.wall.now();
-            let kept = query(KEEP)
-                .bind(stream.as_str())
-                .bind(count(seq))
-                .bind(millis(now))
-                .bind(line);
-            kept.execute(write.connection()).await?;
+            for (seq, line) in checkpoints {
+                let kept = query(KEEP)
+                    .bind(stream.as_str())
+                    .bind(count(seq))
+                    .bind(millis(now))
+                    .bind(line);
+                kept.execute(write.connection()).await?;
+            }
             let old = WallMillis(now.0.saturating_sub(KEPT_MS));
             let forgotten = query(FORGET)
                 .bind(stream)
                 .bind(millis(old))
-                .bind(count(seq))
+                .bind(count(last))
                 .bind(FORGET_MAX);
             forgotten.execute(write.connection()).await?;
             write.commit(&[]).await

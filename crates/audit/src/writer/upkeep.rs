@@ -302,6 +302,10 @@ impl Writer {
         }
         let packing = thread::Builder::new().name("audit-pack".to_owned());
         let packing = packing.spawn(move || {
+            // Of this thread alone: there is no hurry, and calls are to be served.
+            if let Err(error) = rustix::process::nice(19) {
+                tracing::debug!("Compression can't be made less urgent: {error}");
+            }
             if let Err(error) = pack(&segments) {
                 tracing::warn!("A closed audit file can't be compressed: {error}");
             }

@@ -53,19 +53,15 @@ fn long_run(bytes: &[u8]) -> usize {
     end
 }
 
-/// Whether a control character is among these.
+/// Whether a control character is among these. Eight bytes are one number, so that no compiler's
+/// mood decides whether a byte or a vector is looked at at a time.
 fn has_controls(bytes: &[u8]) -> bool {
-    let Some(last) = bytes.last_chunk::<16>() else {
-        return bytes.iter().any(|byte| *byte < b' ');
-    };
-    // The lowest byte of each column: one vector, and no early end.
-    let mut lowest = *last;
-    for block in bytes.as_chunks::<16>().0 {
-        for (low, byte) in lowest.iter_mut().zip(block) {
-            *low = (*low).min(*byte);
-        }
-    }
-    lowest.iter().any(|byte| *byte < b' ')
+    let (words, rest) = bytes.as_chunks::<8>();
+    let marks = words.iter().fold(0, |marks, word| {
+        let word = u64::from_le_bytes(*word);
+        marks | (word.wrapping_sub(BLANKS) & !word)
+    });
+    marks & HIGH != 0 || rest.iter().any(|byte| *byte < b' ')
 }
 
 /// The next eight bytes as a word, zeros beyond the end.
@@ -88,6 +84,7 @@ fn last_word(bytes: &[u8]) -> u64 {
 
 const LOW: u64 = u64::from_le_bytes([0x01; 8]);
 const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+const BLANKS: u64 = u64::from_le_bytes([b' '; 8]);
 
 /// A mark in the high bit of the lowest byte that is a quote, a backslash or a control character;
 /// higher marks may be false. Zero when there is none.
@@ -95,7 +92,7 @@ const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
 pub(super) const fn specials(word: u64) -> u64 {
     let quotes = word ^ u64::from_le_bytes([b'"'; 8]);
     let backslashes = word ^ u64::from_le_bytes([b'\\'; 8]);
-    let controls = word.wrapping_sub(u64::from_le_bytes([0x20; 8]));
+    let controls = word.wrapping_sub(BLANKS);
     // What is wanted is ASCII: below zero only where the byte itself has no high bit.
     (quotes.wrapping_sub(LOW) | backslashes.wrapping_sub(LOW) | controls) & !word & HIGH
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinHandle;
 use tollkeep_audit::{Anchor, Told};
 use tollkeep_config::settings::{self, AnchorHook};
 use tollkeep_net::dial::{Endpoint, PoolSettings};
@@ -21,7 +22,10 @@ use tollkeep_policy::egress::Exceptions;
 use tollkeep_store::Store;
 
 /// Checkpoints that may wait; the oldest are worth least.
-const WAITING_MAX: usize = 64;
+const WAITING_MAX: usize = 256;
+
+/// How long checkpoints are gathered, so that a busy log costs a transaction a second.
+const GATHERED: Duration = Duration::from_secs(1);
 
 /// Nobody reads what it answers.
 const BOUNDS: Bounds = Bounds {
@@ -61,10 +65,17 @@ impl Anchors {
         Arc::new(move |anchor| hand_over(&sender, anchor))
     }
 
-    /// Keeps checkpoints as the settings want, and looks where the ledger stands.
-    pub(crate) fn start(self, control: &Runtime, store: &Store, reloader: &Arc<Reloader>) {
+    /// Keeps checkpoints as the settings want, until the log is closed, and looks where the ledger
+    /// stands.
+    pub(crate) fn start(
+        self,
+        control: &Runtime,
+        store: &Store,
+        reloader: &Arc<Reloader>,
+    ) -> JoinHandle<()> {
+        drop(self.sender);
         control.spawn(follow_ledger(store.clone(), self.ledger_head));
-        control.spawn(keep(self.come, store.clone(), Arc::clone(reloader)));
+        control.spawn(keep(self.come, store.clone(), Arc::clone(reloader)))
     }
 }
 
@@ -87,47 +98,76 @@ fn hand_over(sender: &Sender<Anchor>, anchor: Anchor) {
     }
 }
 
-/// Keeps each as the settings want.
+/// Keeps them as the settings want.
 async fn keep(mut come: Receiver<Anchor>, store: Store, reloader: Arc<Reloader>) {
-    while let Some(anchor) = come.recv().await {
-        let Ok(line) = String::from_utf8(anchor.line) else {
-            continue;
-        };
-        let stream = anchor.stream.to_string();
-        if let Err(error) = store
-            .keep_audit_checkpoint(&stream, anchor.seq, &line)
-            .await
-        {
-            tracing::warn!("A checkpoint of the audit log is not in the store: {error}");
+    loop {
+        let gathered = gather(&mut come).await;
+        let Some(last) = gathered.last() else { return };
+        for of_stream in gathered.chunk_by(|one, other| one.stream == other.stream) {
+            keep_in_store(&store, of_stream).await;
         }
         let settings = reloader.settings();
         let settings::Anchor { file, webhook } = &settings.audit.anchor;
         if let Some(path) = file
-            && let Err(error) = append(path, &line)
+            && let Err(error) = append(path, &gathered)
         {
             let path = path.display();
             tracing::error!("A checkpoint of the audit log is not in `{path}`: {error}");
         }
+        // It speaks for those before it.
         if let Some(hook) = webhook
-            && let Err(error) = post(reloader.door(), hook, &line).await
+            && let Err(error) = post(reloader.door(), hook, &last.line).await
         {
             tracing::error!("A checkpoint of the audit log was not taken: {error}");
         }
     }
 }
 
-/// It is a line a minute: opened each time, so that a volume may come and go.
-fn append(path: &Path, line: &str) -> std::io::Result<()> {
+/// Those that come within a while of the first; none when the log is closed.
+async fn gather(come: &mut Receiver<Anchor>) -> Vec<Anchor> {
+    let mut gathered = Vec::new();
+    if come.recv_many(&mut gathered, WAITING_MAX).await == 0 {
+        return gathered;
+    }
+    let all = async { while come.recv_many(&mut gathered, WAITING_MAX).await > 0 {} };
+    tokio::time::timeout(GATHERED, all)
+        .await
+        .unwrap_or_default();
+    gathered
+}
+
+async fn keep_in_store(store: &Store, anchors: &[Anchor]) {
+    let Some(stream) = anchors.first().map(|anchor| anchor.stream.to_string()) else {
+        return;
+    };
+    let told = |anchor: &Anchor| {
+        (
+            anchor.seq,
+            String::from_utf8_lossy(&anchor.line).into_owned(),
+        )
+    };
+    let checkpoints: Vec<_> = anchors.iter().map(told).collect();
+    if let Err(error) = store.keep_audit_checkpoints(&stream, &checkpoints).await {
+        tracing::warn!("Checkpoints of the audit log are not in the store: {error}");
+    }
+}
+
+/// Opened each time, so that a volume may come and go.
+fn append(path: &Path, anchors: &[Anchor]) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(format!("{line}\n").as_bytes())?;
+    let lines: Vec<&[u8]> = anchors
+        .iter()
+        .flat_map(|anchor| [&*anchor.line, b"\n"])
+        .collect();
+    file.write_all(&lines.concat())?;
     file.sync_data()
 }
 
-async fn post(door: Option<Door>, hook: &AnchorHook, line: &str) -> Result<(), String> {
+async fn post(door: Option<Door>, hook: &AnchorHook, line: &[u8]) -> Result<(), String> {
     let door = door.ok_or("there is no way out yet")?;
     let url = hook.url.clone();
     let endpoint = Endpoint {
@@ -155,7 +195,7 @@ async fn post(door: Option<Door>, hook: &AnchorHook, line: &str) -> Result<(), S
     let mut tries = 0;
     loop {
         tries += 1;
-        let body = line.as_bytes().to_vec();
+        let body = line.to_vec();
         match fetch::post(&endpoint, fields.clone(), body, BOUNDS).await {
             Ok(_) | Err(fetch::FetchError::Status(201..=299)) => return Ok(()),
             Err(error) if tries >= TRIES => return Err(error.to_string()),

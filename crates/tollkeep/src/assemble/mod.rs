@@ -60,6 +60,7 @@ use sources::Sources;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
 use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::{ManagementListen, Settings};
@@ -77,6 +78,9 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long jobs may take to end when the gateway stops: a batch of one is far quicker.
 const JOBS_MAX: Duration = Duration::from_secs(5);
+
+/// How long the last checkpoints of the audit log may take to be kept elsewhere.
+const ANCHORS_MAX: Duration = Duration::from_secs(2);
 
 /// Metric series of the process at most.
 const SERIES_MAX: usize = 20_000;
@@ -127,6 +131,8 @@ pub(crate) struct Running {
     health: Arc<Health>,
     store: Store,
     audit: Option<Arc<Logger>>,
+    /// Keeps checkpoints, until the log is closed.
+    anchors: JoinHandle<()>,
     lines: Vec<LineSink>,
     stop_control: Arc<tokio::sync::Notify>,
     live: Arc<Live>,
@@ -207,7 +213,7 @@ fn start_by(
     announce(&base, &vault, audit.as_deref());
     keep_files(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, files);
-    anchors.start(&control, &store, &live.reloader);
+    let anchors = anchors.start(&control, &store, &live.reloader);
     Ok(Running {
         base,
         control,
@@ -216,6 +222,7 @@ fn start_by(
         health,
         store,
         audit,
+        anchors,
         lines: lines.all(),
         stop_control,
         live,
@@ -468,6 +475,10 @@ impl Running {
                 .at(self.base.clock.wall());
             audit.enqueue(&event).and_then(|()| audit.stop())
         });
+        let kept = async { tokio::time::timeout(ANCHORS_MAX, self.anchors).await };
+        if self.control.block_on(kept).is_err() {
+            tracing::warn!("The last checkpoint of the audit log may be kept nowhere else");
+        }
         // After the log, which keeps records in it.
         let closed = self.control.block_on(self.store.close());
         audited.context("the audit log was not closed in order")?;
