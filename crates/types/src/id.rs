@@ -171,6 +171,10 @@ id!(
     HoldId, "hld_"
 );
 id!(
+    /// A payment for one delivery.
+    PaymentId, "pay_"
+);
+id!(
     /// A budget.
     BudgetId, "bud_"
 );

@@ -32,8 +32,8 @@ pub use distinguished_name::{Attribute, AttributeValue, DistinguishedName, Parse
 pub use hex::{LastHex, hex};
 pub use id::{
     AccountId, BudgetId, ConsoleSessionId, CredentialId, EntryId, EventId, HoldId, IpEntryId,
-    JobId, LeaseId, LineageId, ManagementKeyId, OperatorId, ParseIdError, ProjectId, ReplicaId,
-    RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
+    JobId, LeaseId, LineageId, ManagementKeyId, OperatorId, ParseIdError, PaymentId, ProjectId,
+    ReplicaId, RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
 };
 pub use key_pin::{KeyPin, KeyPinError};
 pub use secret::Secret;

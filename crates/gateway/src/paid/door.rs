@@ -1,0 +1,95 @@
+//! The way from a paid request to those who keep payments and settle them: the binary hands it in,
+//! and it works on the control runtime. What it is told to do it does to the end, also if whoever
+//! asked is gone.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use tollkeep_payments::price::Price;
+use tollkeep_payments::state::{Answer, Mode};
+use tollkeep_payments::x402::{Checked, Offer, Receipt, Resource};
+use tollkeep_types::{PaymentId, RequestId, TenantId};
+
+/// A proof that passed the local checks, and what it is shown for.
+#[derive(Debug)]
+pub struct Shown {
+    /// The request.
+    pub request: RequestId,
+    /// Whose route it is.
+    pub tenant: TenantId,
+    /// The route, as the settings name it.
+    pub route: Arc<str>,
+    /// When money is taken on it.
+    pub mode: Mode,
+    /// What was signed.
+    pub proof: Checked,
+    /// The proof as it came, decoded: a facilitator is told these bytes.
+    pub payload: Arc<[u8]>,
+    /// The offer that it takes.
+    pub offer: Offer,
+    /// What is paid for.
+    pub resource: Resource,
+    /// What the request costs today.
+    pub price: Price,
+    /// Of what the price was made from: SHA-256 of method, path, query and, where prices read it or
+    /// the route binds it, the body.
+    pub digest: [u8; 32],
+    /// Who shows it.
+    pub client_ip: IpAddr,
+    /// Whether the facilitator is asked before money is taken.
+    pub verify: bool,
+}
+
+/// A payment that a request may be served for.
+#[derive(Clone, Debug)]
+pub struct Paid {
+    /// The payment.
+    pub payment: PaymentId,
+    /// What is told of its settlement; `None` before that.
+    pub receipt: Option<Receipt>,
+    /// It was paid before, for something that was not delivered.
+    pub is_credit: bool,
+}
+
+/// Why a request is not served for a proof.
+#[derive(Clone, Debug)]
+pub struct NotPaid {
+    /// What the caller is told.
+    pub answer: Answer,
+    /// What the facilitator said.
+    pub reason: Option<Box<str>>,
+    /// The payment, if one is kept.
+    pub payment: Option<PaymentId>,
+    /// What is told of its settlement, if money moved.
+    pub receipt: Option<Receipt>,
+}
+
+/// How a delivery ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Delivery {
+    /// The caller had what it paid for, or is charged all the same.
+    Ended,
+    /// It broke off after its first byte; the route says whether that is made good for.
+    Broke {
+        /// It is, once.
+        is_made_good: bool,
+    },
+    /// Nothing reached the caller.
+    None,
+}
+
+/// What comes of a payment.
+pub type Paying = Pin<Box<dyn Future<Output = Result<Paid, NotPaid>> + Send>>;
+
+/// Keeps payments and has them settled.
+pub trait PaymentDoor: Send + Sync {
+    /// Reserves the proof; in mode `Before` settles it too. Or finds the credit of it.
+    fn show(&self, shown: Shown) -> Paying;
+    /// The upstream has answered, in mode `After`: settles it.
+    fn upstream_answered(&self, payment: PaymentId) -> Paying;
+    /// The first byte is about to go to the caller: `false` if it must not, since somebody else
+    /// delivers for this payment or it can't be kept.
+    fn head_ready(&self, payment: PaymentId) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+    /// The delivery is over. Whoever was served says it in any case, also when it was cut off.
+    fn ended(&self, payment: PaymentId, delivery: Delivery);
+}
