@@ -17,6 +17,7 @@ mod keep;
 mod kept;
 mod load;
 mod named;
+mod rail;
 mod receipt;
 mod record;
 mod retain;
@@ -25,6 +26,7 @@ mod table;
 mod transaction;
 mod usage;
 
+pub(crate) use rail::{RailAccount, RailMove};
 pub use account::{AccountEntry, AccountRecord, Movement};
 pub use check::CheckReport;
 pub use hold::{HoldRecord, HoldStanding};
