@@ -183,8 +183,9 @@ async fn exchange(
     request: Request<Bytes>,
     bytes_max: usize,
 ) -> Result<Response<Bytes>, FetchError> {
-    let connected = endpoint.dialer.connect(endpoint, &mut Tried::default());
-    ask_by(connected.await?, endpoint, request, bytes_max).await
+    let mut tried = Tried::default();
+    let connected = endpoint.dialer.connect(endpoint, &mut tried).await?;
+    ask_by(connected, endpoint, request, bytes_max).await
 }
 
 async fn ask_by(

@@ -26,10 +26,10 @@ mod table;
 mod transaction;
 mod usage;
 
-pub(crate) use rail::{RailAccount, RailMove};
 pub use account::{AccountEntry, AccountRecord, Movement};
 pub use check::CheckReport;
 pub use hold::{HoldRecord, HoldStanding};
+pub(crate) use rail::{RailAccount, RailMove};
 pub use receipt::NewReceipt;
 pub use record::{CallRecord, PriceMark};
 pub(crate) use retain::USAGE_DAYS;

@@ -90,9 +90,8 @@ impl RailMove<'_> {
             .bind(chain.end.to_vec())
             .execute(connection)
             .await?;
-        for ((line, (account, by)), kind) in (0_i64..)
-            .zip(&lines)
-            .zip([self.from.kind, self.to.kind])
+        for ((line, (account, by)), kind) in
+            (0_i64..).zip(&lines).zip([self.from.kind, self.to.kind])
         {
             query(POSTING)
                 .bind(chain.entries)

@@ -164,7 +164,9 @@ async fn write(
     }
     for (from, to) in steps(change.from, to)? {
         let entry = EntryId::new(inner.wall.clock(), inner.entropy.as_ref());
-        moved(&had, entry, (*from, *to)).post(connection, now).await?;
+        moved(&had, entry, (*from, *to))
+            .post(connection, now)
+            .await?;
     }
     let row = query(BY_ID).bind(id.to_string()).fetch_one(connection);
     Ok(Some(record::read(&row.await?)?))

@@ -2,6 +2,7 @@
 
 use super::record::{self, PaymentRecord, PaymentState};
 use super::select_payment;
+use crate::database::GATEWAY;
 use crate::query::{Row, query};
 use crate::row::{self, millis};
 use crate::{Page, PageRequest, Scope, Store, StoreError};
@@ -13,6 +14,8 @@ const DUE_MAX: u32 = 100;
 const SUMS_MAX: u32 = 1000;
 
 const ONE: &str = select_payment!("WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)");
+
+const BY_KEY: &str = select_payment!("WHERE key_digest = $1");
 
 const LIST: &str = select_payment!(
     "WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR state = $2)
@@ -122,6 +125,17 @@ impl Store {
         let mut connection = self.0.read(scope).await?;
         let found = query(ONE).bind(id.to_string()).bind(scope.tenant());
         record::read(&found.fetch_one(&mut connection).await?)
+    }
+
+    /// The payment of a proof, whoever it belongs to.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn payment_of_key(&self, key: [u8; 32]) -> Result<Option<PaymentRecord>, StoreError> {
+        let mut connection = self.0.read(GATEWAY).await?;
+        let row = query(BY_KEY).bind(key.to_vec());
+        let row = row.fetch_optional(&mut connection).await?;
+        row.as_ref().map(record::read).transpose()
     }
 
     /// Payments, the newest first.
@@ -236,8 +250,7 @@ impl Store {
 
 fn decimals(row: &Row) -> Result<u8, StoreError> {
     let number = row::number(row, "decimals")?;
-    u8::try_from(number)
-        .map_err(|_| StoreError::Unavailable("a payment can't be read".to_owned()))
+    u8::try_from(number).map_err(|_| StoreError::Unavailable("a payment can't be read".to_owned()))
 }
 
 fn credit(row: &Row) -> Result<CreditSum, StoreError> {

@@ -16,7 +16,10 @@ pub enum PaymentMode {
 
 /// Where a payment stands.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[expect(missing_docs, reason = "each is its word; `payments::state` says what they mean")]
+#[expect(
+    missing_docs,
+    reason = "each is its word; `payments::state` says what they mean"
+)]
 pub enum PaymentState {
     Pending,
     Settling,
