@@ -4,6 +4,7 @@
 //! at all. [`crate::recorder`] turns records into lines and events.
 
 use crate::holds::CallHold;
+use crate::paid::PaidFacts;
 use crate::refusal::{AuthnFailure, CountedBy, Refusal};
 use crate::token_rates::TakenTokens;
 use crate::worker::Worker;
@@ -75,6 +76,8 @@ pub(crate) struct Facts {
     pub(crate) token: Option<Arc<LiveToken>>,
     pub(crate) asked: Option<Asked>,
     pub(crate) llm: Option<LlmFacts>,
+    /// What it was paid with.
+    pub(crate) paid: Option<Box<PaidFacts>>,
     /// What is taken aside for it.
     pub(crate) hold: Option<Box<CallHold>>,
     /// What limits of tokens were debited for it.
@@ -136,6 +139,7 @@ impl Default for Facts {
             token: None,
             asked: None,
             llm: None,
+            paid: None,
             hold: None,
             taken: None,
             attempts: 0,

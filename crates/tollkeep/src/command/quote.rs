@@ -158,6 +158,7 @@ impl Quoted {
         let challenge = Challenge {
             resource: &resource,
             offers: &self.offers,
+            quotes: &[],
             reason: None,
         };
         let field = challenge.payment_required(CHALLENGE_BYTES_MAX);
