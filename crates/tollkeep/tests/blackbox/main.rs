@@ -96,6 +96,7 @@ mod own_limits;
 mod own_token;
 mod params;
 mod pasted;
+mod payments;
 mod policies;
 mod prepaid;
 mod prices;
