@@ -16,12 +16,10 @@ pub use payers::Payers;
 pub(crate) use sold::Sold;
 pub(crate) use told::PaymentNo;
 
-use tollkeep_types::PaymentId;
-
 /// The payment of a request, as records name it.
 #[derive(Clone, Debug)]
 pub(crate) struct PaidFacts {
-    pub(crate) payment: PaymentId,
+    pub(crate) payment: Box<str>,
     /// How much, and of what.
     pub(crate) amount: Box<str>,
 }

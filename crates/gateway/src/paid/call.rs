@@ -134,7 +134,7 @@ impl Exchange<'_> {
     fn paid_facts(&mut self, payment: Option<PaymentId>, amount: &str) {
         self.work.facts.paid = payment.map(|payment| {
             Box::new(PaidFacts {
-                payment,
+                payment: payment.to_string().into(),
                 amount: amount.into(),
             })
         });
