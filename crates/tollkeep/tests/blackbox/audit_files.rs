@@ -195,7 +195,7 @@ fn checkpoints_are_kept_elsewhere_as_they_were_written() {
     assert_eq!(told.target, "/anchor");
     let authorization = told.field("authorization");
     assert_eq!(authorization, Some("Bearer anchor-1234567890"));
-    let keys = self::kept(&gateway, "keys.json", &["audit", "keys"]);
+    let keys = kept(&gateway, "keys.json", &["audit", "keys"]);
     let anchors = file.to_str().unwrap();
     let (done, told) = verify(&gateway, &["--public-key", &keys, "--checkpoint", anchors]);
     assert_eq!(done, 0, "{told}");
