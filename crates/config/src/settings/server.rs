@@ -50,6 +50,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// Authorities served (EDGE-3).
     pub allowed_hosts: AllowedHosts,
+    /// How callers know this gateway, without `/` at its end.
+    pub public_url: Option<Box<str>>,
     /// Peers that may speak for a client.
     pub trusted_proxies: Vec<IpNet>,
     /// How the client address is found behind a trusted proxy.
@@ -120,6 +122,9 @@ keys! {
         /// without a port any port is served. Empty: loopback names and the addresses bound.
         /// `*` serves every host, outside production only.
         allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
+        /// How callers know this gateway, as `https://api.example.com`: payers are told by it what
+        /// they pay for. Default: what their requests say.
+        public_url: Option<Box<str>> = parsed("URL", super::payments::public_url).optional(),
         /// Peers whose forwarding fields are believed.
         trusted_proxies: Vec<IpNet> = list(network()).or_empty(),
         /// Whom to believe, as tollbooth's files say it: `true` or a number of hops trusts a
@@ -371,6 +376,7 @@ impl ServerFile {
         }
         Server {
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, public, hosts, checks),
+            public_url: self.public_url,
             tls,
             listen,
             listen_written: !self.listen.is_empty(),
