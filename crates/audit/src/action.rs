@@ -394,6 +394,8 @@ words! {
         Percent = "percent",
         Amount = "amount",
         Bound = "bound",
+        Payment = "payment",
+        Rail = "rail",
         Quality = "quality",
     }
 }

@@ -306,6 +306,14 @@ impl RouteFile {
             content_encodings = Vec::new();
         }
         let (access, sale) = self.sale.check(self.access, path, market, checks);
+        if self.request.streaming
+            && sale
+                .as_ref()
+                .is_some_and(|sale| sale.bind_body || sale.pricing.reads_body())
+        {
+            let problem = "can't be with a price that depends on the body, or `bind_body`";
+            checks.error_at(&path.name("request").name("streaming"), problem);
+        }
         let rate = self
             .rate_limit
             .read(access, &path.name("rate_limit"), checks);

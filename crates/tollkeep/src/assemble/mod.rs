@@ -8,6 +8,7 @@ mod audit_disk;
 mod audit_keys;
 mod auth_dir;
 mod budgets;
+mod cashier;
 mod certificates;
 mod changes;
 mod control;
@@ -53,6 +54,7 @@ use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anchors::Anchors;
 use anyhow::Context;
+use cashier::Cashier;
 use certificates::Keeper;
 use reload::Reloader;
 use runtime::Live;
@@ -214,6 +216,8 @@ fn start_by(
     keep_files(&parts, &challenges, &control);
     control::keep_settings(&control, &live.reloader, files);
     let anchors = anchors.start(&control, &store, &live.reloader);
+    let kept = (&store, &vault.chooser);
+    Cashier::new(&base, kept, &live.reloader, &handle).start();
     Ok(Running {
         base,
         control,
