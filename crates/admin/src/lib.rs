@@ -43,6 +43,7 @@ mod openapi;
 mod operation;
 mod operator;
 mod own_key;
+mod payment;
 mod own_token;
 mod parameters;
 mod passwords;

@@ -54,7 +54,7 @@ use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anchors::Anchors;
 use anyhow::Context;
-use cashier::Cashier;
+use cashier::{Cashier, Counter};
 use certificates::Keeper;
 use reload::Reloader;
 use runtime::Live;
@@ -217,7 +217,10 @@ fn start_by(
     control::keep_settings(&control, &live.reloader, files);
     let anchors = anchors.start(&control, &store, &live.reloader);
     let kept = (&store, &vault.chooser);
-    Cashier::new(&base, kept, &live.reloader, &handle).start();
+    let cashier = Cashier::new(&base, kept, &live.reloader, &handle);
+    cashier.start();
+    // Nobody else sets it.
+    drop(shared.payments.set(Arc::new(Counter(cashier))));
     Ok(Running {
         base,
         control,

@@ -100,6 +100,7 @@ mod paid_fixture;
 mod paid_limits;
 mod params;
 mod pasted;
+mod payments;
 mod policies;
 mod prepaid;
 mod prices;

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tollkeep_gateway::{Delivery, NotPaid, Paid, Paying, PaymentDoor, Shown};
 use tollkeep_payments::state::State;
 use tollkeep_payments::state::{Answer, Command, Event};
+use tollkeep_payments::x402::Offer;
 use tollkeep_types::PaymentId;
 
 /// Where paid requests ask.
@@ -35,6 +36,10 @@ impl Drop for Handed {
 }
 
 impl PaymentDoor for Counter {
+    fn takes(&self, offer: &Offer) -> bool {
+        self.0.rails.load().takes(offer)
+    }
+
     fn show(&self, shown: Shown) -> Paying {
         let which = Which::default();
         let (cashier, known) = (Arc::clone(&self.0), Arc::clone(&which));

@@ -71,7 +71,9 @@ impl Rails {
         let mut of_network = self.of_network(offer.network());
         of_network.any(|known| {
             let versions = [Version::Two, Version::One];
-            versions.into_iter().any(|version| known.takes(offer, version))
+            versions
+                .into_iter()
+                .any(|version| known.takes(offer, version))
         })
     }
 
