@@ -14,6 +14,7 @@ mod budget_scope;
 mod budget_text;
 mod budgets;
 mod compat;
+mod discovery;
 mod egress;
 mod egress_proxy;
 mod front_door;

@@ -41,6 +41,7 @@ mod credentials_kept;
 mod crowds;
 mod data_port;
 mod demo;
+mod discovery;
 mod doctor;
 mod drain;
 mod dry_run;
