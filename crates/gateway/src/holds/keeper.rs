@@ -231,7 +231,7 @@ impl HoldsKeeper {
     fn message(&mut self, message: Message) {
         match message {
             Message::Ask(ask, tell) => self.ask(ask, tell),
-            Message::Ended(ended) => self.handle(Event::Ended(*ended)),
+            Message::Ended(ended) => self.handle(Event::Ended(ended)),
             Message::Record(hold, record) => {
                 if self.records.len() < RECORDS_MAX {
                     self.records.insert(hold, record);

@@ -77,7 +77,7 @@ const ENTRIES: &str = "SELECT entries.number, entries.id, entries.kind, own.amou
     (SELECT min(other.account) FROM postings AS other
      WHERE other.entry = own.entry AND other.line <> own.line) AS counter
   FROM postings AS own JOIN entries ON entries.number = own.entry
-  WHERE own.account = $1 AND ($2 IS NULL OR own.entry < $2)
+  WHERE own.account = $1 AND substr(own.account, 1, 7) = 'credit:' AND ($2 IS NULL OR own.entry < $2)
   ORDER BY own.entry DESC LIMIT $3";
 
 const USAGE: &str = "SELECT id, tenant_id, quality, bound, cost, tokens, output_tokens,

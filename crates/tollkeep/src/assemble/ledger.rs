@@ -156,8 +156,8 @@ fn count(meter: &LedgerMeter, money: &Money<'_>) {
 
 /// No bound of the model is trusted from now on, until somebody has looked after it.
 fn quarantine(store: &Store, hold: HoldId, record: &CallRecord) {
-    let (store, provider) = (store.clone(), record.provider.clone());
-    let model = record.model_priced.clone();
+    let (store, provider) = (store.clone(), record.provider.to_string());
+    let model = record.model_priced.to_string();
     tracing::error!(
         "`{provider}` billed more for `{model}` than the call was bounded to: hard budgets refuse it until `tollkeep price ack`"
     );
@@ -247,7 +247,7 @@ fn of_call<'m>(event: Event<'m>, record: Option<&'m CallRecord>) -> Event<'m> {
         .with_detail(Key::Provider, Value::Word(&record.provider));
     event.with_detail(
         Key::Model,
-        Value::Text(record.model_requested.as_str().into()),
+        Value::Text((*record.model_requested).into()),
     )
 }
 
