@@ -234,7 +234,9 @@ impl Query {
     pub(crate) async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
         match connection.own()? {
             Connection::Sqlite(connection) => {
-                let done = bound!(self, SqliteArguments).execute(&mut **connection).await?;
+                let done = bound!(self, SqliteArguments)
+                    .execute(&mut **connection)
+                    .await?;
                 Ok(done.rows_affected())
             }
             Connection::Postgres(link) => {
@@ -250,7 +252,9 @@ impl Query {
     pub(crate) async fn fetch_all(self, connection: &mut Connection) -> Result<Vec<Row>, Error> {
         match connection.own()? {
             Connection::Sqlite(connection) => {
-                let rows = bound!(self, SqliteArguments).fetch_all(&mut **connection).await?;
+                let rows = bound!(self, SqliteArguments)
+                    .fetch_all(&mut **connection)
+                    .await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
             Connection::Postgres(link) => {
@@ -269,7 +273,9 @@ impl Query {
     ) -> Result<Option<Row>, Error> {
         match connection.own()? {
             Connection::Sqlite(connection) => {
-                let row = bound!(self, SqliteArguments).fetch_optional(&mut **connection).await?;
+                let row = bound!(self, SqliteArguments)
+                    .fetch_optional(&mut **connection)
+                    .await?;
                 Ok(row.map(Row::Sqlite))
             }
             Connection::Postgres(link) => {

@@ -105,7 +105,10 @@ impl Book {
 
     /// The same, to be kept.
     pub fn shared_version(&self) -> (Arc<str>, Arc<str>) {
-        (Arc::clone(&self.table.version), Arc::clone(&self.table.sha256))
+        (
+            Arc::clone(&self.table.version),
+            Arc::clone(&self.table.sha256),
+        )
     }
 
     /// The table without its models.

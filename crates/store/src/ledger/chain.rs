@@ -129,6 +129,7 @@ impl Links {
             postings: &postings,
         };
         chain.end = link.hash(&chain.end);
+        chain.made.push((kept.job, chain.end));
         for (line, (account, amount)) in (0_i64..).zip(postings) {
             self.postings.extend::<[Value; 5]>([
                 chain.entries.into(),

@@ -189,7 +189,10 @@ async fn postings(
     let mut postings: HashMap<i64, Vec<(Arc<str>, i64)>> = HashMap::new();
     for row in rows.fetch_all(connection).await? {
         let of: i64 = row::value(&row, "entry")?;
-        let posting = (row::text(&row, "account")?.into(), row::value(&row, "amount")?);
+        let posting = (
+            row::text(&row, "account")?.into(),
+            row::value(&row, "amount")?,
+        );
         postings.entry(of).or_default().push(posting);
     }
     Ok(postings)

@@ -203,7 +203,9 @@ pub(super) fn of_call(
 
 impl Common {
     fn quality(&mut self, quality: Quality) -> Value {
-        self.quality.of(quality, |quality| word(QUALITIES, quality)).into()
+        self.quality
+            .of(quality, |quality| word(QUALITIES, quality))
+            .into()
     }
 }
 
@@ -236,22 +238,31 @@ fn told(
         into.extend(none);
         return Ok(());
     };
-    let lines = about.lines.as_ref().map(|lines| row::to_json(&LinesText(lines)));
+    let lines = about
+        .lines
+        .as_ref()
+        .map(|lines| row::to_json(&LinesText(lines)));
     let flags = Some(about.flags).filter(|flags| !flags.is_empty());
     let (version, sha256) = about.price.as_ref().map(PriceMark::texts).unzip();
     into.extend::<[Value; TOLD]>([
         about.request.to_string().into(),
         about.attempt.into(),
         common.project.of(about.project, |id| id.to_string()).into(),
-        (about.lineage).map(|id| common.lineage.of(id, |id| id.to_string())).into(),
-        (about.token).map(|id| common.token.of(id, |id| id.to_string())).into(),
+        (about.lineage)
+            .map(|id| common.lineage.of(id, |id| id.to_string()))
+            .into(),
+        (about.token)
+            .map(|id| common.token.of(id, |id| id.to_string()))
+            .into(),
         Arc::clone(&about.route).into(),
         Arc::clone(&about.provider).into(),
         Arc::clone(&about.model_requested).into(),
         about.model_served.as_ref().map(Arc::clone).into(),
         lines.transpose()?.into(),
         flags.map(flags_text).transpose()?.into(),
-        (about.bound_method).map(|method| common.method.of(method, |method| method)).into(),
+        (about.bound_method)
+            .map(|method| common.method.of(method, |method| method))
+            .into(),
         about.upstream_cost.map(Amount::units).into(),
         version.into(),
         sha256.into(),
@@ -306,17 +317,26 @@ fn line_text(line: &Line) -> LineText<'_> {
         model: line.model.as_deref(),
         or_dearer: line.or_dearer.as_deref(),
         service: line.service.name(),
-        modifiers: modifiers.map(|(kind, value)| format!("{kind}:{value}")).collect(),
+        modifiers: modifiers
+            .map(|(kind, value)| format!("{kind}:{value}"))
+            .collect(),
         usage: Counts(&line.usage),
     }
 }
 
 impl Serialize for Counts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let classes = self.0.iter().map(|(class, count)| (Cow::Borrowed(class.name()), count));
-        let units = self.0.units().map(|(unit, count)| (Cow::Borrowed(unit.name()), count));
+        let classes = self
+            .0
+            .iter()
+            .map(|(class, count)| (Cow::Borrowed(class.name()), count));
+        let units = self
+            .0
+            .units()
+            .map(|(unit, count)| (Cow::Borrowed(unit.name()), count));
         let images = self.0.images().into_iter();
-        let images = images.map(|images| (Cow::Owned(format!("image:{}", images.sort)), images.count));
+        let images =
+            images.map(|images| (Cow::Owned(format!("image:{}", images.sort)), images.count));
         serializer.collect_map(classes.chain(units).chain(images))
     }
 }

@@ -3,6 +3,7 @@
 use crate::ledger_model::Pair;
 use crate::world::{DAY, Home, SECOND, SERVICE, START, World};
 use smallvec::smallvec;
+use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope as BudgetScope};
 use tollkeep_ledger::hold::{Ended, Outcome, SliceCover, Sure};
