@@ -29,6 +29,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::DurationMinutes,
     Key::DurationMs,
     Key::Endpoint,
+    Key::EntryDigest,
     Key::Error,
     Key::ExpiresAt,
     Key::File,
