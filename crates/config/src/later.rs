@@ -143,7 +143,6 @@ pub(crate) const LATER: &[&str] = &[
     "audit.encrypt",
     "logging.style",
     "logging.rotation",
-    "logging.audit",
     "tracing",
     "events",
     "dispatch",
