@@ -375,6 +375,7 @@ words! {
         Head = "head",
         ThroughSeq = "through_seq",
         LedgerHead = "ledger_head",
+        Heads = "heads",
         File = "file",
         PublicKey = "public_key",
         Previous = "previous",

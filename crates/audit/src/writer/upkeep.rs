@@ -148,6 +148,9 @@ impl Writer {
         if let Some(head) = ledger.ok().and_then(|head| head.clone()) {
             details.push((Key::LedgerHead, Value::OwnedWord(head.into())));
         }
+        if let Some(heads) = signing.heads(stream) {
+            details.push((Key::Heads, Value::Long(heads.into())));
+        }
         let details = signed(&signing.signer.key(), CHECKPOINT, details);
         let before = self.appender.bytes().len();
         let event = Event::new(Action::AuditCheckpoint, Actor::System, Outcome::Success);
