@@ -54,7 +54,7 @@ use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anchors::Anchors;
 use anyhow::Context;
-use cashier::{Cashier, Counter};
+use cashier::Cashier;
 use certificates::Keeper;
 use reload::Reloader;
 use runtime::Live;
@@ -215,11 +215,6 @@ fn start_by(
     announce(&base, &vault, audit.as_deref());
     let anchors = keep_files(&parts, &challenges, anchors, &control);
     control::keep_settings(&control, &live.reloader, files);
-    let kept = (&store, &vault.chooser);
-    let cashier = Cashier::new(&base, kept, &live.reloader, &handle);
-    cashier.start();
-    // Nobody else sets it.
-    drop(shared.payments.set(Arc::new(Counter(cashier))));
     Ok(Running {
         base,
         control,
@@ -247,7 +242,7 @@ async fn open_store(base: &Base, own: &[SocketAddr]) -> anyhow::Result<(Store, v
     Ok((store, vault))
 }
 
-/// Looks after certificates, orders those that are to be ordered, looks at the room that is left for the
+/// Looks after payments and certificates, orders those that are to be ordered, looks at the room that is left for the
 /// audit log, and keeps its checkpoints as long as the task that is given back runs.
 fn keep_files(
     parts: &control::Parts<'_>,
@@ -257,6 +252,8 @@ fn keep_files(
 ) -> JoinHandle<()> {
     let (base, audit) = (parts.base, parts.audit.as_ref());
     let reloader = &parts.live.reloader;
+    let kept = (parts.store, &parts.vault.chooser);
+    Cashier::new(base, kept, reloader, control.handle()).start_for(parts.shared);
     let certificates = Keeper::new(base, reloader, parts.health, audit);
     control.spawn(certificates::keep(certificates));
     let of = (reloader, parts.store);

@@ -204,13 +204,13 @@ impl Payment {
             Self::Resolve(resolve) => resolve.run()?,
             Self::Credits(connection) => {
                 let rows = Client::new(&connection)?.get("/api/v1/credits")?;
-                output::list(&rows_of(rows), connection.json, CREDITS);
+                output::list(&rows_of(&rows), connection.json, CREDITS);
             }
             Self::Revenue(revenue) => {
                 let query = filters([("by", revenue.by), ("since", revenue.since)]);
                 let path = format!("/api/v1/revenue?{}", query.trim_start_matches('&'));
                 let rows = Client::new(&revenue.connection)?.get(&path)?;
-                output::list(&rows_of(rows), revenue.connection.json, REVENUE);
+                output::list(&rows_of(&rows), revenue.connection.json, REVENUE);
             }
         }
         Ok(())
@@ -235,11 +235,8 @@ fn place(payment: &str) -> String {
     format!("/api/v1/payments/{}", path_segment(payment))
 }
 
-fn rows_of(list: Value) -> Vec<Value> {
-    match list {
-        Value::Array(rows) => rows,
-        other => vec![other],
-    }
+fn rows_of(list: &Value) -> Vec<Value> {
+    list.as_array().cloned().unwrap_or_default()
 }
 
 impl Check {

@@ -12,7 +12,7 @@ use tollkeep_payments::x402::Offer;
 use tollkeep_types::PaymentId;
 
 /// Where paid requests ask.
-pub(crate) struct Counter(pub(crate) Arc<Cashier>);
+pub(super) struct Counter(pub(super) Arc<Cashier>);
 
 /// An outcome on its way to whoever asked. Where that one is gone, nothing is delivered for it.
 struct Handed {
@@ -21,6 +21,10 @@ struct Handed {
 }
 
 impl Handed {
+    #[expect(
+        clippy::result_large_err,
+        reason = "it is handed on as the door has it"
+    )]
     fn take(mut self) -> Result<Paid, NotPaid> {
         let outcome = self.outcome.take();
         outcome.unwrap_or_else(|| Err(refused(Answer::Pending, None)))
@@ -44,7 +48,7 @@ impl PaymentDoor for Counter {
         let which = Which::default();
         let (cashier, known) = (Arc::clone(&self.0), Arc::clone(&which));
         self.work(which, async move {
-            let outcome = cashier.pay(&shown, &known).await;
+            let outcome = Box::pin(cashier.pay(&shown, &known)).await;
             Handed {
                 cashier,
                 outcome: Some(outcome),

@@ -12,19 +12,19 @@ mod rails;
 mod settle;
 mod show;
 
-pub(crate) use door::Counter;
-
 use super::Base;
 use super::reload::Reloader;
 use super::vault::Chooser;
 use arc_swap::ArcSwap;
 use case::Case;
+use door::Counter;
 use rails::Rails;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tollkeep_gateway::Shared;
 use tollkeep_observe::metrics::PaymentMeter;
 use tollkeep_store::{Scope, Store};
 use tollkeep_types::{Clock, Entropy, PaymentId, WallMillis};
@@ -82,12 +82,14 @@ impl Cashier {
         })
     }
 
-    /// Looks after payments, from what an earlier life left on.
-    pub(crate) fn start(self: &Arc<Self>) {
-        self.control.spawn(Arc::clone(self).renew());
-        self.control.spawn(Arc::clone(self).look_after());
-        self.control.spawn(Arc::clone(self).keep_rails());
-        self.control.spawn(Arc::clone(self).count());
+    /// Looks after payments, from what an earlier life left on, and takes those of the data plane.
+    pub(crate) fn start_for(self: Arc<Self>, shared: &Shared) {
+        self.control.spawn(Arc::clone(&self).renew());
+        self.control.spawn(Arc::clone(&self).look_after());
+        self.control.spawn(Arc::clone(&self).keep_rails());
+        self.control.spawn(Arc::clone(&self).count());
+        // Nobody else sets it.
+        drop(shared.payments.set(Arc::new(Counter(self))));
     }
 
     fn now(&self) -> WallMillis {

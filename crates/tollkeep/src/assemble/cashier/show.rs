@@ -62,7 +62,7 @@ impl Cashier {
             Reserved::New => self.read(id).await?,
             Reserved::Known(record) => {
                 let _first = which.set(record.id);
-                return self.pay_known(shown, *record, (body, order)).await;
+                return Box::pin(self.pay_known(shown, *record, (body, order))).await;
             }
         };
         let _first = which.set(id);
@@ -145,7 +145,7 @@ impl Cashier {
         }
         let mut record = record;
         if record.state == PaymentState::Unknown {
-            record = self.wait_for(record).await?;
+            record = Box::pin(self.wait_for(record)).await?;
         }
         if record.state == PaymentState::Released {
             return self.pay_again(shown, &record, (body, order)).await;
@@ -243,6 +243,10 @@ impl Cashier {
     }
 
     /// What the caller is told; who is served for a payment stands at the desk.
+    #[expect(
+        clippy::result_large_err,
+        reason = "it is handed on as the door has it"
+    )]
     fn outcome(&self, case: Case, commands: &[Command]) -> Result<Paid, NotPaid> {
         let told = told(&case, commands);
         if told.is_ok() {
@@ -301,6 +305,10 @@ impl Cashier {
 }
 
 /// What the caller is told by what is to be done.
+#[expect(
+    clippy::result_large_err,
+    reason = "it is handed on as the door has it"
+)]
 pub(super) fn told(case: &Case, commands: &[Command]) -> Result<Paid, NotPaid> {
     let id = case.record.id;
     match answer_in(commands) {
