@@ -262,7 +262,7 @@ fn an_answer_that_broke_off_is_made_good_for_once() {
             let mut client = gateway.connect();
             client.send(&request);
             let broken = client.answer(std::time::Duration::from_secs(20));
-            assert!(broken.is_err(), "{path}");
+            assert!(broken.is_err(), "{path}: {broken:?}");
             // Until how it ended is kept.
             tollkeep_testkit::eventually("the end is kept", || {
                 let shown = gateway

@@ -4,7 +4,7 @@
 use crate::callers::get;
 use crate::fixture::Dice;
 use crate::paid_fixture::{
-    CENT, Facilitator, PAYEE, asked, encode, open, proof, shop, shown, signed,
+    CENT, Facilitator, PAYEE, USDC, asked, encode, open, proof, shop, shown, signed,
 };
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -232,6 +232,132 @@ fn nobody_is_asked_to_pay_for_an_upstream_that_is_left_alone() {
     let alone = gateway.call(&get("/x", ""));
     assert_eq!((alone.status, alone.code().as_str()), (502, "circuit_open"));
     assert!(alone.field("payment-required").is_none());
+}
+
+// PAY-50a
+#[test]
+fn a_token_with_nothing_left_to_spend_is_asked_to_pay() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let route = "  \"GET /x\": { upstream: origin, price: \"$0.01\", access: token_or_payment }\n\
+                 budgets:\n  list:\n    - { name: none, unit: requests, limit: 1, window: lifetime, \
+                 scope: { route: \"GET /x\" } }\n";
+    let gateway = shop(&origin, &facilitator, route).start();
+    open(&gateway, &get("/x", ""));
+    let token = gateway.mint_token(&json!({}));
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(told(&gateway, &bearer).0, 200);
+    let spent = tollkeep_testkit::eventually("the budget is used up", || {
+        let answer = gateway.call(&get("/x", &bearer));
+        (answer.status == 402).then_some(answer)
+    });
+    assert_eq!(spent.code(), "budget_exhausted");
+    assert_eq!(
+        spent.json().get("accepts"),
+        None,
+        "its words are those of tokens"
+    );
+    let paid = format!("{bearer}{}", shown(&proof(&spent)));
+    assert_eq!(told(&gateway, &paid).0, 200);
+}
+
+// PAY-53
+#[test]
+fn a_challenge_leaves_out_what_does_not_fit() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let tokens: Vec<String> = (0..8)
+        .map(|at| {
+            format!(
+                "T{at}: {{ address: \"{USDC}\", name: Token, version: \"1\", decimals: 6, peg: usd }}"
+            )
+        })
+        .collect();
+    let accepts: Vec<String> = (0..8)
+        .map(|at| format!("{{ asset: T{at}, network: base-sepolia }}"))
+        .collect();
+    let route = format!(
+        "  \"GET /x\": {{ upstream: origin, price: \"$0.01\", accepts: [{}] }}\n",
+        accepts.join(", ")
+    );
+    let assets = format!("{{\"base-sepolia\": {{ {} }} }}", tokens.join(", "));
+    let with = |bytes: &str| {
+        let gateway = shop(&origin, &facilitator, &route)
+            .set("payments.x402.assets", &assets)
+            .set("payments.challenge.max_header_bytes", bytes)
+            .start();
+        let answer = open(&gateway, &get("/x", ""));
+        let field = answer.field("payment-required").unwrap().len();
+        (asked(&answer)["accepts"].as_array().unwrap().len(), field)
+    };
+    assert_eq!(with("7168").0, 8);
+    let (offers, bytes) = with("1200");
+    assert!(
+        (1..8).contains(&offers) && bytes <= 1200,
+        "{offers} in {bytes}"
+    );
+}
+
+// PAY-65
+#[test]
+fn a_price_that_was_told_ends() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let gateway = shop(&origin, &facilitator, CENT)
+        .set("payments.quote_ttl", "1s")
+        .set("payments.failed_proofs.requests", "100000")
+        .start();
+    let unpaid = open(&gateway, &get("/x", ""));
+    let config = std::fs::read_to_string(gateway.config_file()).unwrap();
+    gateway.configure(config.replace("$0.01", "$0.02"));
+    let other = proof(&unpaid);
+    tollkeep_testkit::eventually("the new price, and the end of the old one", || {
+        let mut unsigned = other.clone();
+        unsigned["payload"]["signature"] = format!("0x{}", "00".repeat(65)).into();
+        (told(&gateway, &shown(&unsigned)).1 == "price_mismatch").then_some(())
+    });
+    assert_eq!(told(&gateway, &shown(&other)).1, "price_mismatch");
+    assert_eq!(origin.count(), 0);
+}
+
+// PAY-120 PAY-123
+#[test]
+fn what_only_the_chain_can_judge_goes_on_if_it_may_and_not_often() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let start = |smart: &str| {
+        shop(&origin, &facilitator, CENT)
+            .set("payments.x402.smart_wallets", smart)
+            .set("payments.x402.verify", "local_only")
+            .set("compat.tollbooth_headers", smart)
+            .start()
+    };
+    let contract = |unpaid: &tollkeep_testkit::Answer| {
+        let mut proof = proof(unpaid);
+        proof["payload"]["signature"] = format!("0x{}", "11".repeat(90)).into();
+        shown(&proof)
+    };
+    // Of version 1, in the field of version 2.
+    let one = || {
+        let payload = signed(0, 10_000);
+        shown(&json!({
+            "x402Version": 1, "scheme": "exact", "network": "base-sepolia", "payload": payload,
+        }))
+    };
+    let strict = start("false");
+    let unpaid = open(&strict, &get("/x", ""));
+    let (_, code) = told(&strict, &contract(&unpaid));
+    assert_eq!(code, "invalid_exact_evm_payload_signature");
+    assert_eq!(told(&strict, &one()).1, "invalid_x402_version");
+    assert_eq!(told(&strict, &shown(&proof(&unpaid))).0, 200);
+    assert_eq!(facilitator.asked("/verify"), 0, "local_only");
+    let lenient = start("true");
+    open(&lenient, &get("/x", ""));
+    assert_eq!(told(&lenient, &one()).0, 200);
+    assert_eq!(facilitator.asked("/verify"), 0, "local_only");
+    let statuses: Vec<u16> = (0..12)
+        .map(|_| told(&lenient, &contract(&unpaid)).0)
+        .collect();
+    let (passed, limited): (Vec<u16>, Vec<u16>) =
+        statuses.iter().partition(|status| **status == 200);
+    assert_eq!(facilitator.asked("/verify"), passed.len());
+    assert!(passed.len() >= 5 && limited.contains(&429), "{statuses:?}");
 }
 
 // PAY-5 Acceptance 7 of the chapter: the short form.
