@@ -288,6 +288,12 @@ fn an_operator_decides_what_nobody_can_find_out() {
     let id = unknown["id"].as_str().unwrap();
     let payer = unknown["payer"].as_str().unwrap();
     assert_eq!(payer.to_lowercase(), Payer::new(7).address());
+    eventually("the count of what nobody knows", || {
+        let text = gateway.metrics_text();
+        let counts = text.contains("tollkeep_payment_unknown 1")
+            && text.contains("tollkeep_payments_total{rail=\"x402\",state=\"unknown\"} 1");
+        counts.then_some(())
+    });
     let list = gateway.cli(&["payment", "list", "--state", "unknown", "--json"]);
     assert!(
         String::from_utf8_lossy(&list.stdout).contains(id),
