@@ -17,6 +17,7 @@ mod cors;
 mod counted;
 mod counter_keeper;
 mod credentials;
+mod discovery;
 mod doors;
 mod edge_limits;
 mod explain;

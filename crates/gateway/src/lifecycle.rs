@@ -426,6 +426,9 @@ impl<'a> Exchange<'a> {
         if self.is_for_us() {
             return Box::pin(self.own_token(&entry)).await;
         }
+        if let Some(document) = self.plan.discovered(&self.work.path) {
+            return Box::pin(self.tell_document(&entry, document)).await;
+        }
         let route = self.route(&entry)?;
         let caller = self.identify(&entry, &route)?;
         self.hold_slot();

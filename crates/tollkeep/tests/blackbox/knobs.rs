@@ -615,6 +615,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "a_redis_that_hangs_costs_no_call_and_gives_no_burst_when_it_goes_on",
     ),
     (
+        &["server.discovery"],
+        include_str!("discovery.rs"),
+        "nothing_is_told_where_nothing_is_sold_or_nobody_shall_know",
+    ),
+    (
         &["server.insecure_public_http"],
         include_str!("knobs.rs"),
         "a_public_address_has_to_be_wished_for",
