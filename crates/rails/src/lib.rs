@@ -5,5 +5,7 @@
 
 mod breaker;
 mod facilitator;
+mod node;
 
 pub use facilitator::{Facilitator, FacilitatorParts, Failure, Reply, Timeouts};
+pub use node::{Authorization, Fate, Node};

@@ -190,7 +190,13 @@ fn settle(state: &mut State, request: &Request, body: &Value) -> Vec<Step> {
             }));
         }
         FacilitatorMood::Fails(status) => return failed(status),
-        _ => {}
+        FacilitatorMood::Right
+        | FacilitatorMood::Silent
+        | FacilitatorMood::Cuts
+        | FacilitatorMood::Late(_)
+        | FacilitatorMood::Pending
+        | FacilitatorMood::OtherPayer
+        | FacilitatorMood::Babbles => {}
     }
     let number = state.settled.len();
     let transaction = state
@@ -215,6 +221,9 @@ fn settle(state: &mut State, request: &Request, body: &Value) -> Vec<Step> {
             json(&done)
         }
         FacilitatorMood::Babbles => json(&json!({ "success": "yes" })),
-        _ => json(&done),
+        FacilitatorMood::Right
+        | FacilitatorMood::Pending
+        | FacilitatorMood::Refuses(_)
+        | FacilitatorMood::Fails(_) => json(&done),
     }
 }

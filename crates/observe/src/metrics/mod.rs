@@ -8,6 +8,7 @@ mod histogram;
 mod labels;
 mod ledger;
 mod meters;
+mod payments;
 mod process;
 mod recorder;
 mod render;
@@ -16,6 +17,7 @@ mod shard;
 pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
 pub use ledger::LedgerMeter;
 pub use meters::{AuditMeter, LogMeter};
+pub use payments::{PaymentMeter, PaymentRow};
 pub use recorder::{Finished, Recorder};
 
 use busiest::Busiest;
@@ -69,6 +71,7 @@ pub struct Metrics {
     audit: AuditMeter,
     log: LogMeter,
     ledger: LedgerMeter,
+    payments: PaymentMeter,
     reloads: Reloads,
     certificates: Mutex<Vec<(String, u64)>>,
 }
@@ -109,6 +112,7 @@ impl Metrics {
             audit: AuditMeter::default(),
             log: LogMeter::default(),
             ledger: LedgerMeter::default(),
+            payments: PaymentMeter::default(),
             reloads: Reloads::default(),
             certificates: Mutex::default(),
         };
@@ -224,6 +228,11 @@ impl Metrics {
     /// Counters of the audit writer.
     pub fn audit(&self) -> AuditMeter {
         self.audit.clone()
+    }
+
+    /// Counters of payments.
+    pub fn payments(&self) -> PaymentMeter {
+        self.payments.clone()
     }
 
     /// Counters of the ledger.

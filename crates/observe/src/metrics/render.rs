@@ -1,6 +1,7 @@
 //! All counters as Prometheus text, format 0.0.4.
 
 mod ledger;
+mod payments;
 mod spend;
 mod words;
 
@@ -33,6 +34,7 @@ impl Metrics {
         self.render_spend(&mut text, &shards, &mut left);
         Self::render_qualities(&mut text, &shards);
         self.render_ledger(&mut text, &shards);
+        self.render_payments(&mut text);
         render_totals(&mut text, &shards);
         self.render_attempts(&mut text, &shards);
         self.render_violations(&mut text, &shards);

@@ -26,6 +26,7 @@ mod management_key;
 mod meta;
 mod on_postgresql;
 mod open;
+mod payment;
 mod prepaid;
 mod project;
 mod replicas;

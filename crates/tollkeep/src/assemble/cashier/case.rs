@@ -1,7 +1,7 @@
 //! One payment under way, and the writing down of its steps.
 
 use super::rails::Known;
-use super::{Cashier, SCOPE};
+use super::{Cashier, RAIL, SCOPE};
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::Settings;
@@ -202,6 +202,7 @@ impl Cashier {
 
     /// Tells of a change that is on disk.
     pub(super) fn note_change(&self, record: &PaymentRecord) {
+        self.meter.changed(RAIL, record.state.as_str());
         tracing::debug!(
             payment = %record.id,
             state = record.state.as_str(),

@@ -4,16 +4,20 @@
 use super::case::{Case, Told, with_expected};
 use super::settle::{hex, meant};
 use super::{Cashier, LOOK_EVERY, SCOPE};
+use serde_json::Value;
 use std::sync::Arc;
 use tollkeep_crypto::SealContext;
-use tollkeep_payments::state::{self, Event};
+use tollkeep_payments::state::{self, Event, Found};
 use tollkeep_payments::x402::settle_outcome;
+use tollkeep_rails::{Authorization, Fate, Node};
 use tollkeep_store::PaymentRecord;
 
 /// The longest time between two looks.
 const LOOK_MAX_S: u64 = 60;
 /// So long after its proof ended, a payment is an operator's to decide.
 const HOPELESS_MS: u64 = 3_600_000;
+/// So long after its proof ended, what was not used will not be.
+const OVER_MS: u64 = 600_000;
 /// How often such a payment is looked at.
 const HOPELESS_EVERY_MS: u64 = 3_600_000;
 
@@ -68,18 +72,18 @@ impl Cashier {
         let mut looks = tokio::task::JoinSet::new();
         for record in due {
             let cashier = Arc::clone(self);
-            looks.spawn(async move { cashier.look_at(record).await });
+            looks.spawn(async move { cashier.look_at(record, false).await });
         }
         while looks.join_next().await.is_some() {}
     }
 
     /// A caller shows the proof of an unknown payment.
     pub(super) async fn look_for_caller(&self, record: &PaymentRecord) {
-        self.look_at(record.clone()).await;
+        self.look_at(record.clone(), true).await;
     }
 
     /// Finds out what became of a payment, if nobody else is about to.
-    async fn look_at(&self, record: PaymentRecord) {
+    async fn look_at(&self, record: PaymentRecord, is_shown: bool) {
         let (id, looks) = (record.id, record.looks);
         let is_hopeless = self.now().0 > record.ends_at.0.saturating_add(HOPELESS_MS);
         let next = if is_hopeless {
@@ -102,34 +106,64 @@ impl Cashier {
                  `tollkeep payment resolve`"
             );
         }
-        self.ask_again(record).await;
+        let Some(body) = self.open(&record) else {
+            return tracing::warn!("What was said of payment {id} can't be opened");
+        };
+        match self.rails.load().node(&record.network) {
+            Some(node) => self.read_chain(record, &body, (&node, is_shown)).await,
+            None => self.ask_again(record, &body).await,
+        }
+    }
+
+    /// Reads on the chain what became of a payment. Only while a caller shows its proof, and it was
+    /// not used, the facilitator is told once more.
+    async fn read_chain(&self, record: PaymentRecord, body: &str, (node, is_shown): (&Node, bool)) {
+        let Some(authorization) = authorization_of(&record, body) else {
+            return self.ask_again(record, body).await;
+        };
+        let is_over = self.now().0 > record.ends_at.0.saturating_add(OVER_MS);
+        let (found, transaction) = match node.fate(&authorization).await {
+            Some(Fate::Moved(transaction)) => (Found::Transfer, Some(transaction)),
+            Some(Fate::Unused) if is_over => (Found::Unused, None),
+            Some(Fate::Unused) if is_shown => return self.ask_again(record, body).await,
+            Some(Fate::Used | Fate::Unused) | None => return,
+        };
+        let told = Told {
+            transaction,
+            reason: None,
+        };
+        self.found(record, Event::Reconciled(found), told).await;
+    }
+
+    async fn found(&self, record: PaymentRecord, event: Event, told: Told) {
+        let id = record.id;
+        let mut case = Case::new(record, "".into(), Vec::new());
+        match self.step(&mut case, event, told).await {
+            Ok(_) => {
+                let state = case.record.state.as_str();
+                tracing::info!("It is known what became of payment {id}: {state}");
+            }
+            Err(error) => tracing::warn!("What became of payment {id} is not kept: {error:?}"),
+        }
     }
 
     /// Tells the same facilitator the same once more.
-    async fn ask_again(&self, record: PaymentRecord) {
+    async fn ask_again(&self, record: PaymentRecord, body: &str) {
         let id = record.id;
         let rails = self.rails.load_full();
         let Some(known) = rails.named(&record.facilitator) else {
             let name = &record.facilitator;
             return tracing::warn!("Payment {id} waits for facilitator `{name}`, which is gone");
         };
-        let Some(body) = self.open(&record) else {
-            return tracing::warn!("What was said of payment {id} can't be opened");
-        };
-        let reply = known.facilitator.settle(&body, &hex(&record.key)).await;
+        let reply = known.facilitator.settle(body, &hex(&record.key)).await;
         let outcome = with_expected(&record, &rails.settings, |expected| {
             settle_outcome(&reply.answered(), expected)
         });
         let Some((told, more)) = outcome.map(meant) else {
             return;
         };
-        if told != state::Told::Settled {
-            return;
-        }
-        let mut case = Case::new(record, "".into(), Vec::new());
-        match self.step(&mut case, Event::SettleTold(told), more).await {
-            Ok(_) => tracing::info!("Payment {id} was settled: its payer has credit"),
-            Err(error) => tracing::warn!("What became of payment {id} is not kept: {error:?}"),
+        if told == state::Told::Settled {
+            self.found(record, Event::SettleTold(told), more).await;
         }
     }
 
@@ -146,6 +180,20 @@ impl Cashier {
         let opened = self.chooser.keyring().open(sealed, &place).ok()?;
         String::from_utf8(opened.to_vec()).ok()
     }
+}
+
+/// The authorization of EIP-3009 that a facilitator was told to settle, if it is one.
+fn authorization_of(record: &PaymentRecord, body: &str) -> Option<Authorization> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    let signed = body.pointer("/paymentPayload/payload/authorization")?;
+    let (_, token) = record.unit.rsplit_once("erc20:")?;
+    Some(Authorization {
+        token: token.parse().ok()?,
+        from: record.payer.parse().ok()?,
+        to: record.pay_to.parse().ok()?,
+        nonce: signed.get("nonce")?.as_str()?.to_owned(),
+        amount: record.quoted,
+    })
 }
 
 /// How long to wait after so many looks: 4, 8, 16 … 60 s.

@@ -5,6 +5,7 @@
 //! it is acted on, and each payment has one task at a time.
 
 mod case;
+mod count;
 mod door;
 mod look;
 mod rails;
@@ -24,11 +25,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tollkeep_observe::metrics::PaymentMeter;
 use tollkeep_store::{Scope, Store};
 use tollkeep_types::{Clock, Entropy, PaymentId, WallMillis};
 
 /// As whom the store is asked.
 const SCOPE: Scope = Scope::Service("payments");
+/// The one rail so far.
+const RAIL: &str = "x402";
 /// How long nobody else may work on a payment that somebody works on.
 const LEASE_MS: u64 = 30_000;
 /// How often that is renewed.
@@ -52,6 +56,7 @@ pub(crate) struct Cashier {
     desk: Mutex<HashMap<PaymentId, Arc<tokio::sync::Mutex<Case>>>>,
     rails: ArcSwap<Rails>,
     waiting: Semaphore,
+    meter: PaymentMeter,
 }
 
 impl Cashier {
@@ -73,6 +78,7 @@ impl Cashier {
             desk: Mutex::default(),
             rails: ArcSwap::from_pointee(Rails::none(reloader.settings())),
             waiting: Semaphore::new(WAITING_MAX),
+            meter: base.metrics.payments(),
         })
     }
 
@@ -81,6 +87,7 @@ impl Cashier {
         self.control.spawn(Arc::clone(self).renew());
         self.control.spawn(Arc::clone(self).look_after());
         self.control.spawn(Arc::clone(self).keep_rails());
+        self.control.spawn(Arc::clone(self).count());
     }
 
     fn now(&self) -> WallMillis {

@@ -9,7 +9,7 @@ use tollkeep_config::settings::{Facilitator as FacilitatorSettings, Settings, X4
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_payments::x402::{Network, Offer, Supported, Version};
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
-use tollkeep_rails::{Facilitator, FacilitatorParts, Timeouts};
+use tollkeep_rails::{Facilitator, FacilitatorParts, Node, Timeouts};
 use tollkeep_types::{Clock, MonoNanos};
 
 /// How often a facilitator is asked what it takes.
@@ -30,6 +30,7 @@ pub(super) struct Known {
 pub(super) struct Rails {
     pub(super) settings: Arc<Settings>,
     all: Vec<Arc<Known>>,
+    nodes: Vec<(Network, Arc<Node>)>,
     has_door: bool,
 }
 
@@ -39,6 +40,7 @@ impl Rails {
         Self {
             settings,
             all: Vec::new(),
+            nodes: Vec::new(),
             has_door: false,
         }
     }
@@ -54,9 +56,14 @@ impl Rails {
                 next: Mutex::default(),
             })
         });
+        let nodes = x402.rpc.iter().map(|(network, url)| {
+            let node = Node::new(endpoint(url.clone(), x402, door));
+            (network.clone(), Arc::new(node))
+        });
         Self {
             settings: Arc::clone(settings),
             all: all.collect(),
+            nodes: nodes.collect(),
             has_door: true,
         }
     }
@@ -82,6 +89,19 @@ impl Rails {
         let mut all = self.all.iter();
         all.find(|known| known.facilitator.name() == name)
             .map(Arc::clone)
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Facilitator> {
+        self.all.iter().map(|known| &known.facilitator)
+    }
+
+    /// The node that reads this network, by its CAIP-2 name.
+    pub(super) fn node(&self, network: &str) -> Option<Arc<Node>> {
+        let network = Network::from_caip2(network)?;
+        let mut nodes = self.nodes.iter();
+        let found = nodes.find(|(known, _)| *known == network);
+        found.map(|(_, node)| Arc::clone(node))
     }
 
     /// Those that take a proof for this offer, best first.
@@ -190,7 +210,7 @@ fn parts(
     }
 }
 
-pub(super) fn endpoint(url: EgressUrl, x402: &X402, door: &Door) -> Endpoint {
+fn endpoint(url: EgressUrl, x402: &X402, door: &Door) -> Endpoint {
     Endpoint {
         dialer: door.dialer.clone(),
         // It is never pooled.

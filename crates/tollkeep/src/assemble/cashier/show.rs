@@ -317,9 +317,12 @@ pub(super) fn told(case: &Case, commands: &[Command]) -> Result<Paid, NotPaid> {
 }
 
 fn answer_in(commands: &[Command]) -> Option<Answer> {
-    commands.iter().find_map(|command| match command {
-        Command::Answer(answer) => Some(*answer),
-        _ => None,
+    commands.iter().find_map(|command| {
+        if let Command::Answer(answer) = command {
+            Some(*answer)
+        } else {
+            None
+        }
     })
 }
 

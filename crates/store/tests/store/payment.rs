@@ -1,0 +1,190 @@
+//! Payments: one wins, changes name what was read, and the money moves with the row.
+
+use crate::world::{SERVICE, World};
+use tollkeep_store::{
+    NewPayment, PageRequest, PaymentChange, PaymentFilter, PaymentMode, PaymentRecord,
+    PaymentState, Reserved, RevenueBy, StoreError,
+};
+use tollkeep_types::{PaymentId, RequestId, WallMillis};
+
+const LATER: WallMillis = WallMillis(4_000_000_000_000);
+
+fn new(world: &World, number: u8) -> NewPayment {
+    NewPayment {
+        id: PaymentId::from_bytes([number; 16]),
+        tenant: world.store.default_tenant().id,
+        key: [number; 32],
+        route: "GET /x".to_owned(),
+        mode: PaymentMode::Before,
+        unit: "eip155:84532/erc20:0x036CbD53842c5426634e7929541eC2318f3dCF7e".to_owned(),
+        symbol: "USDC".to_owned(),
+        decimals: 6,
+        network: "eip155:84532".to_owned(),
+        quoted: 10_000,
+        request_digest: [1; 32],
+        request: RequestId::from_bytes([number; 16]),
+        payer: "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".to_owned(),
+        pay_to: "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC".to_owned(),
+        facilitator: "main".to_owned(),
+        proof: "enc:v1:sealed".to_owned(),
+        ends_at: LATER,
+        holder: "me".to_owned(),
+        lease_until: LATER,
+    }
+}
+
+fn to(record: &PaymentRecord, state: PaymentState) -> PaymentChange {
+    PaymentChange {
+        from: record.state,
+        version: record.version,
+        to: state,
+        calls: 1,
+        was_made_good: false,
+        facilitator: None,
+        transaction: Some("0xabc".to_owned()),
+        reason: None,
+        lease: state.is_worked_on().then(|| ("me".to_owned(), LATER)),
+        look_at: (state == PaymentState::Unknown).then_some(WallMillis(1)),
+    }
+}
+
+async fn reserved(world: &World, number: u8) -> PaymentRecord {
+    let new = new(world, number);
+    let id = new.id;
+    let made = world.store.reserve_payment(new).await.unwrap();
+    assert!(matches!(made, Reserved::New));
+    world.store.payment(SERVICE, id).await.unwrap()
+}
+
+async fn change(world: &World, record: &PaymentRecord, state: PaymentState) -> PaymentRecord {
+    let changed = world.store.change_payment(record.id, to(record, state));
+    changed.await.unwrap().expect("as it was read")
+}
+
+async fn checks(world: &World) -> u64 {
+    let report = world.store.ledger().check().await.unwrap();
+    assert_eq!(report.violations, Vec::<String>::new());
+    report.entries
+}
+
+// PAY-60 PAY-60a
+#[tokio::test]
+async fn a_proof_is_reserved_once_and_its_key_is_kept_for_ever() {
+    let world = World::new().await;
+    let first = reserved(&world, 1).await;
+    let mut again = new(&world, 1);
+    again.id = PaymentId::from_bytes([9; 16]);
+    let Reserved::Known(known) = world.store.reserve_payment(again.clone()).await.unwrap() else {
+        panic!("reserved twice");
+    };
+    assert_eq!((known.id, known.state), (first.id, PaymentState::Pending));
+    let gone = change(&world, &first, PaymentState::Released).await;
+    assert_eq!(gone.proof, None, "it will not be told again");
+    let again = world.store.reserve_payment_again(&gone, again).await;
+    assert_eq!(again, Ok(true));
+    let pending = world.store.payment(SERVICE, first.id).await.unwrap();
+    assert_eq!(pending.state, PaymentState::Pending);
+    let stale = world
+        .store
+        .reserve_payment_again(&gone, new(&world, 1))
+        .await;
+    assert_eq!(stale, Ok(false));
+    let voided = change(&world, &pending, PaymentState::Voided).await;
+    let known = world.store.payment_of_key([1; 32]).await.unwrap();
+    assert_eq!(known.unwrap().version, voided.version);
+    assert_eq!(checks(&world).await, 0);
+}
+
+// PAY-61 LED-84
+#[tokio::test]
+async fn money_moves_with_the_row_or_not_at_all() {
+    let world = World::new().await;
+    let pending = reserved(&world, 2).await;
+    let settled = change(&world, &pending, PaymentState::Settled).await;
+    assert_eq!(
+        (settled.received, settled.proof.clone()),
+        (Some(10_000), None)
+    );
+    assert_eq!(checks(&world).await, 1);
+    // What was read is no more.
+    let stale = world
+        .store
+        .change_payment(pending.id, to(&pending, PaymentState::Voided));
+    assert!(stale.await.unwrap().is_none());
+    // Money that came does not vanish.
+    let back = to(&settled, PaymentState::Voided);
+    let refused = world.store.change_payment(settled.id, back).await;
+    assert!(matches!(
+        refused,
+        Err(StoreError::Unavailable(_) | StoreError::Invalid(_))
+    ));
+    let unearned = world.store.credit_sums(SERVICE).await.unwrap();
+    assert_eq!(unearned, Vec::new());
+    let credit = change(&world, &settled, PaymentState::Credit).await;
+    let owed = world.store.credit_sums(SERVICE).await.unwrap();
+    assert_eq!((owed[0].total, owed[0].payments), (10_000, 1));
+    let redeeming = change(&world, &credit, PaymentState::Redeeming).await;
+    let delivering = change(&world, &redeeming, PaymentState::Delivering).await;
+    let spent = change(&world, &delivering, PaymentState::Spent).await;
+    assert_eq!(spent.settled_at, settled.settled_at);
+    assert_eq!(checks(&world).await, 2);
+    for by in [RevenueBy::Route, RevenueBy::Rail, RevenueBy::Day] {
+        let earned = world.store.revenue(SERVICE, by, None).await.unwrap();
+        assert_eq!((earned[0].total, earned.len()), (10_000, 1), "{by:?}");
+    }
+    let accounts = world.store.ledger().accounts(SERVICE, None).await.unwrap();
+    let of = |start: &str| {
+        let found = accounts.iter().find(|it| it.name.starts_with(start));
+        found.map(|it| it.balance)
+    };
+    assert_eq!(of("outside:x402:"), Some(-10_000));
+    assert_eq!(of("credit:pay_"), Some(0));
+    assert_eq!(of("revenue:x402:"), Some(10_000));
+}
+
+// PAY-62
+#[tokio::test]
+async fn what_nobody_works_on_or_knows_about_is_found() {
+    let world = World::new().await;
+    let pending = reserved(&world, 3).await;
+    let now = WallMillis(LATER.0 - 1);
+    let none = world.store.abandoned_payments(SERVICE, now).await.unwrap();
+    assert!(none.is_empty());
+    world
+        .store
+        .renew_payment_leases("me".to_owned(), (now, WallMillis(LATER.0 + 9)))
+        .await
+        .unwrap();
+    let renewed = world
+        .store
+        .abandoned_payments(SERVICE, LATER)
+        .await
+        .unwrap();
+    assert!(renewed.is_empty(), "it was renewed");
+    let late = WallMillis(LATER.0 + 9);
+    let abandoned = world.store.abandoned_payments(SERVICE, late).await.unwrap();
+    assert_eq!(abandoned.len(), 1);
+    let unknown = change(&world, &pending, PaymentState::Unknown).await;
+    assert!(unknown.proof.is_some(), "it may have to be told again");
+    assert_eq!(world.store.unknown_payments(SERVICE).await, Ok(1));
+    let due = world.store.payments_to_look_at(SERVICE, now).await.unwrap();
+    assert_eq!(due.len(), 1);
+    let turn = (unknown.id, due[0].looks);
+    assert_eq!(world.store.look_at_payment(turn, late).await, Ok(true));
+    assert_eq!(world.store.look_at_payment(turn, late).await, Ok(false));
+    let due = world.store.payments_to_look_at(SERVICE, now).await.unwrap();
+    assert!(due.is_empty(), "its time has not come");
+    let filter = PaymentFilter {
+        state: Some(PaymentState::Unknown),
+        ..PaymentFilter::default()
+    };
+    let page = PageRequest {
+        limit: 10,
+        after: None,
+    };
+    let listed = world.store.payments(SERVICE, filter, page).await.unwrap();
+    assert_eq!(listed.rows.len(), 1);
+    let voided = change(&world, &unknown, PaymentState::Voided).await;
+    assert_eq!((voided.proof, voided.received), (None, None));
+    assert_eq!(checks(&world).await, 0);
+}
