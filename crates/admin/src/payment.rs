@@ -240,7 +240,7 @@ async fn resolve(call: Call) -> Answer {
     }
     let (id, store) = (id_of(&id)?, &state.parts.store);
     let payment = store.payment(operator.scope(), id).await?;
-    let known = || Problem::from(StoreError::Conflict(Conflict::PaymentKnown));
+    let known = || Problem::from(StoreError::Conflict(Conflict::Changed));
     if payment.state != PaymentState::Unknown {
         return Err(known());
     }
