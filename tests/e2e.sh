@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# End to end: the demo on free ports, called by the official SDKs, unmodified; and origins that check signatures.
+# End to end: the demo on free ports, called by the official SDKs, unmodified; origins that check signatures; callers
+# that pay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,4 +30,5 @@ status=0
 tests/sdk/run.sh "$cache" || status=1
 tests/origin/run.sh "$cache" "$binary" || status=1
 tests/api/run.sh "$cache" "$binary" || status=1
+tests/lab/run.py "$binary" --short || status=1
 exit $status

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import CLIENTS, HERE, PAYEE, Chain, Facilitator, Installed, Missing, Processes, Upstream, ask, wait_for
+from bench import CLIENTS, HERE, PAYEE, Chain, Facilitator, Installed, Missing, Processes, Upstream, ask, free_port, wait_for
 
 CONFIG = """\
 gateway: {{port: 0}}
@@ -27,8 +27,8 @@ wallets: {{base-sepolia: "{payee}"}}
 accepts: [{{asset: USDC, network: base-sepolia}}]
 payments: {{x402: {{facilitators: {{lab: {{url: "{facilitator}", timeouts: {{settle: 6s}}}}}}, rpc: {{base-sepolia: "{rpc}"}}}},
   settle_wait: 2s, max_concurrent_per_payer: 100}}
-upstreams: {{shop: {{url: "{upstream}", allow_private: [127.0.0.1/32], breaker: off, retry: {{attempts: 1}}}},
-  gone: {{url: "http://127.0.0.1:1", allow_private: [127.0.0.1/32], breaker: off}}}}
+upstreams: {{shop: {{url: "{upstream}", allow_private: [127.0.0.1/32], breaker: off}},
+  gone: {{url: "http://127.0.0.1:{closed}", allow_private: [127.0.0.1/32], breaker: off}}}}
 defaults: {{price: "$0.01"}}
 routes:
   "GET,POST /sold/*": {{upstream: shop}}
@@ -56,7 +56,7 @@ class Lab:
         self.chain = Chain(self.processes, self.installed, len(CLIENTS))
         self.facilitator = Facilitator(self.processes, self.installed, self.chain)
         config = CONFIG.format(
-            payee=PAYEE, facilitator=self.facilitator.url, rpc=self.chain.rpc, upstream=self.upstream.url
+            payee=PAYEE, closed=free_port(), facilitator=self.facilitator.url, rpc=self.chain.rpc, upstream=self.upstream.url
         )
         (self.folder / "tollkeep.yaml").write_text(config)
         # The gateway refuses names that it doesn't know, and those around us are not meant for it.
