@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# End to end: the demo on free ports, called by the official SDKs, unmodified; origins that check signatures; callers
-# that pay.
+# End to end: the demo on free ports, called by the official SDKs, unmodified; what other clients make of the
+# gateway; origins that check signatures; and callers that pay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,6 +28,7 @@ read -r -t 60 TOLLKEEP_DEMO <&"$lines" || { echo "e2e: the demo did not start:" 
 export TOLLKEEP_DEMO
 status=0
 tests/sdk/run.sh "$cache" || status=1
+"$cache/venv/bin/python" tests/clients/run.py "$binary" || status=1
 tests/origin/run.sh "$cache" "$binary" || status=1
 tests/api/run.sh "$cache" "$binary" || status=1
 tests/lab/run.py "$binary" --short || status=1

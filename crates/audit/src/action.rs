@@ -338,6 +338,7 @@ words! {
     Key between ",\"" and "\":" {
         HttpMethod = "http_method",
         Endpoint = "endpoint",
+        EntryDigest = "entry_digest",
         DurationMinutes = "duration_minutes",
         DurationMs = "duration_ms",
         TokenId = "token_id",
@@ -374,6 +375,7 @@ words! {
         Head = "head",
         ThroughSeq = "through_seq",
         LedgerHead = "ledger_head",
+        Heads = "heads",
         File = "file",
         PublicKey = "public_key",
         Previous = "previous",

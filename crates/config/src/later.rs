@@ -123,7 +123,6 @@ pub(crate) const LATER: &[&str] = &[
     "audit.encrypt",
     "logging.style",
     "logging.rotation",
-    "logging.audit",
     "tracing",
     "events",
     "dispatch",

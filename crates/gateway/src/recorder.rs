@@ -20,7 +20,6 @@ use tollkeep_observe::usage_line::UsageLine;
 use tollkeep_observe::{RequestOutcome, Texts};
 use tollkeep_policy::breaker::Change;
 use tollkeep_types::WallMillis;
-use tollkeep_types::usage::UsageReport;
 
 /// Buffers kept for later batches: as many as workers are likely to write at the same moment.
 const SPARE_MAX: usize = 8;

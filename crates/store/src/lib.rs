@@ -58,7 +58,8 @@ mod wall;
 mod write;
 
 pub use audit::{
-    AuditBy, AuditFilter, AuditOrder, AuditPlace, AuditStanding, AuditStream, AuditSum, Prunable,
+    AuditBy, AuditFilter, AuditOrder, AuditPlace, AuditStanding, AuditStream, AuditSum, DueRecord,
+    OwedRecord, Prunable,
 };
 pub use budget::{
     BudgetChange, BudgetFilter, BudgetOrigin, BudgetRecord, BudgetWindow, ConfiguredBudgets,

@@ -308,6 +308,10 @@ impl Settings {
         }
         check_sandbox(&file.sandbox, &server, &providers, checks);
         server.check_memory(llm.settings.max_request_body_bytes, checks);
+        if !file.audit.enabled && checks.in_production() && routes.iter().any(Route::is_paid) {
+            let problem = "is off, which production refuses where routes are paid for";
+            checks.error("audit.enabled", problem);
+        }
         let vault = file.vault.check(&egress, checks);
         let management = file.management.check(&egress, checks);
         check_local(&management, &server, checks);

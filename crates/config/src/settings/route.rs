@@ -62,6 +62,14 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether somebody may pay for it.
+    pub const fn is_paid(&self) -> bool {
+        match self.access {
+            Access::Payment | Access::TokenOrPayment => true,
+            Access::Token | Access::Free => false,
+        }
+    }
+
     /// `GET,POST /path`, as in the file.
     pub fn name(&self) -> String {
         format!("{} {}", self.methods, self.path)

@@ -6,6 +6,7 @@ use crate::StoreError;
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tollkeep_types::WallMillis;
 
 /// Entries looked at with one statement.
@@ -197,12 +198,15 @@ async fn postings(
     connection: &mut Connection,
     after: i64,
     last: i64,
-) -> Result<HashMap<i64, Vec<(String, i64)>>, StoreError> {
+) -> Result<HashMap<i64, Vec<(Arc<str>, i64)>>, StoreError> {
     let rows = query(POSTINGS).bind(after).bind(last);
-    let mut postings: HashMap<i64, Vec<(String, i64)>> = HashMap::new();
+    let mut postings: HashMap<i64, Vec<(Arc<str>, i64)>> = HashMap::new();
     for row in rows.fetch_all(connection).await? {
         let of: i64 = row::value(&row, "entry")?;
-        let posting = (row::text(&row, "account")?, row::value(&row, "amount")?);
+        let posting = (
+            row::text(&row, "account")?.into(),
+            row::value(&row, "amount")?,
+        );
         postings.entry(of).or_default().push(posting);
     }
     Ok(postings)
@@ -222,7 +226,7 @@ fn read(row: &Row) -> Result<Read, StoreError> {
 }
 
 impl Read {
-    fn hash(&self, before: &[u8; 32], postings: &[(String, i64)]) -> [u8; 32] {
+    fn hash(&self, before: &[u8; 32], postings: &[(Arc<str>, i64)]) -> [u8; 32] {
         let link = Link {
             number: self.number,
             id: &self.id,

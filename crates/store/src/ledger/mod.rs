@@ -11,6 +11,7 @@ mod account;
 mod chain;
 mod check;
 mod columns;
+mod entry;
 mod fault;
 mod hold;
 mod keep;
@@ -28,6 +29,7 @@ mod usage;
 
 pub use account::{AccountEntry, AccountRecord, Movement};
 pub use check::CheckReport;
+pub use entry::{EntryRecord, digests};
 pub use hold::{HoldRecord, HoldStanding};
 pub(crate) use rail::{RailAccount, RailMove};
 pub use receipt::NewReceipt;

@@ -6,6 +6,7 @@ use super::chain::Link;
 use super::load;
 use crate::query::{Connection, query};
 use crate::row::{count, millis};
+use std::sync::Arc;
 use tollkeep_types::{EntryId, TenantId, WallMillis};
 
 const ENTRY: &str = "INSERT INTO entries
@@ -63,8 +64,8 @@ impl RailMove<'_> {
         let (rows, mut chain) = load::begin(connection, now).await?;
         let amount = count(self.amount);
         let lines = [
-            (self.from.name(), amount.saturating_neg()),
-            (self.to.name(), amount),
+            (Arc::from(self.from.name()), amount.saturating_neg()),
+            (Arc::from(self.to.name()), amount),
         ];
         let (id, tenant) = (self.id.to_string(), self.tenant.to_string());
         chain.entries = chain.entries.saturating_add(1);
@@ -97,7 +98,7 @@ impl RailMove<'_> {
                 .bind(chain.entries)
                 .bind(line)
                 .bind(&tenant)
-                .bind(account)
+                .bind(&**account)
                 .bind(*by)
                 .execute(connection)
                 .await?;

@@ -213,9 +213,8 @@ fn start_by(
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
-    keep_files(&parts, &challenges, &control);
+    let anchors = keep_files(&parts, &challenges, anchors, &control);
     control::keep_settings(&control, &live.reloader, files);
-    let anchors = anchors.start(&control, &store, &live.reloader);
     let kept = (&store, &vault.chooser);
     let cashier = Cashier::new(&base, kept, &live.reloader, &handle);
     cashier.start();
@@ -248,13 +247,14 @@ async fn open_store(base: &Base, own: &[SocketAddr]) -> anyhow::Result<(Store, v
     Ok((store, vault))
 }
 
-/// Looks after certificates, orders those that are to be ordered, and looks at the room that is left for
-/// the audit log.
+/// Looks after certificates, orders those that are to be ordered, looks at the room that is left for the
+/// audit log, and keeps its checkpoints as long as the task that is given back runs.
 fn keep_files(
     parts: &control::Parts<'_>,
     challenges: &Arc<Challenges>,
+    anchors: Anchors,
     control: &tokio::runtime::Runtime,
-) {
+) -> JoinHandle<()> {
     let (base, audit) = (parts.base, parts.audit.as_ref());
     let reloader = &parts.live.reloader;
     let certificates = Keeper::new(base, reloader, parts.health, audit);
@@ -264,6 +264,7 @@ fn keep_files(
     if let (Some(audit), Some(file)) = (audit, &base.settings.audit.file) {
         control.spawn(audit_disk::watch(file.clone(), audit.health()));
     }
+    anchors.start(control, parts.store, reloader)
 }
 
 impl Base {

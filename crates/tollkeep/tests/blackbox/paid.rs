@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tollkeep_testkit::{Answer, Origin, Step, chunk, chunked_head, ok};
 
 fn receipt(answer: &Answer, field: &str) -> Value {
-    let field = answer.field(field).unwrap_or_else(|| panic!("no receipt: {answer:?}"));
+    let field = answer
+        .field(field)
+        .unwrap_or_else(|| panic!("no receipt: {answer:?}"));
     serde_json::from_slice(&STANDARD.decode(field).unwrap()).unwrap()
 }
 
@@ -46,7 +48,10 @@ fn who_has_not_paid_is_told_once_and_in_both_versions_what_it_costs() {
     assert_eq!(*offer, wanted);
     assert!(offer["extra"]["quote"].is_string());
     let body = answer.json();
-    assert_eq!((&body["x402Version"], &body["status"]), (&json!(1), &json!(402)));
+    assert_eq!(
+        (&body["x402Version"], &body["status"]),
+        (&json!(1), &json!(402))
+    );
     assert_eq!(body["code"], "payment_required");
     let one = &body["accepts"][0];
     assert_eq!(one["network"], "base-sepolia");
@@ -75,16 +80,30 @@ fn a_payment_is_served_once_and_its_receipt_told() {
         (one, "x-payment-response", "base-sepolia"),
     ] {
         let answer = gateway.call(&request);
-        assert_eq!((answer.status, answer.text().as_str()), (200, "goods"), "{answer:?}");
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (200, "goods"),
+            "{answer:?}"
+        );
         let receipt = receipt(&answer, field);
-        assert_eq!((&receipt["success"], &receipt["network"]), (&json!(true), &json!(network)));
+        assert_eq!(
+            (&receipt["success"], &receipt["network"]),
+            (&json!(true), &json!(network))
+        );
         assert_eq!(answer.field("x-tollkeep-payment"), Some("charged"));
         assert_eq!(answer.values("cache-control"), ["private, no-store"]);
         assert_eq!(answer.field("vary"), Some("PAYMENT-SIGNATURE, X-PAYMENT"));
         let last = origin.last();
-        assert!(last.field("payment-signature").or(last.field("x-payment")).is_none());
+        assert!(
+            last.field("payment-signature")
+                .or(last.field("x-payment"))
+                .is_none()
+        );
         let again = settled(&gateway, &request);
-        assert_eq!((again.status, again.code().as_str()), (402, "payment_already_used"));
+        assert_eq!(
+            (again.status, again.code().as_str()),
+            (402, "payment_already_used")
+        );
         assert!(again.field("payment-required").is_some());
     }
     assert_eq!((origin.count(), facilitator.asked("/settle")), (2, 2));
@@ -117,8 +136,15 @@ fn what_was_paid_and_not_delivered_is_served_for_the_same_payment() {
     let transaction = receipt(&failed, "payment-response")["transaction"].clone();
     fails.store(false, Ordering::SeqCst);
     let served = settled(&gateway, &request);
-    assert_eq!((served.status, served.text().as_str()), (200, "goods"), "{served:?}");
-    assert_eq!(receipt(&served, "payment-response")["transaction"], transaction);
+    assert_eq!(
+        (served.status, served.text().as_str()),
+        (200, "goods"),
+        "{served:?}"
+    );
+    assert_eq!(
+        receipt(&served, "payment-response")["transaction"],
+        transaction
+    );
     assert_eq!(settled(&gateway, &request).code(), "payment_already_used");
     assert_eq!(facilitator.asked("/settle"), 1);
 }
@@ -153,7 +179,10 @@ fn answers_are_charged_by_their_status() {
     // PAY-90
     let unpaid = gateway.call(&get("/x/402", ""));
     let answer = gateway.call(&get("/x/402", &shown(&proof(&unpaid))));
-    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_payment_required"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (502, "upstream_payment_required")
+    );
     assert!(answer.field("payment-required").is_none());
     receipt(&answer, "payment-response");
 }
@@ -169,32 +198,50 @@ fn money_is_taken_after_the_answer_where_the_route_says_so() {
         vec![Step::Send(head.into_bytes())]
     });
     let facilitator = Facilitator::start();
-    let route = "  \"GET /x\": { upstream: origin, price: \"$0.01\", settlement: after-response }\n";
+    let route =
+        "  \"GET /x\": { upstream: origin, price: \"$0.01\", settlement: after-response }\n";
     let gateway = shop(&origin, &facilitator, route).start();
     let unpaid = open(&gateway, &get("/x", ""));
     let request = get("/x", &shown(&proof(&unpaid)));
     let failed = gateway.call(&request);
-    assert_eq!((failed.status, failed.field("x-tollkeep-payment")), (500, Some("not_charged")));
+    assert_eq!(
+        (failed.status, failed.field("x-tollkeep-payment")),
+        (500, Some("not_charged"))
+    );
     assert!(failed.field("payment-response").is_none());
     assert!(failed.field("x-tollbooth-settlement-skipped").is_some());
     assert_eq!(facilitator.asked("/settle"), 0);
     *status.lock().unwrap() = "200 OK";
     let served = settled(&gateway, &request);
-    assert_eq!((served.status, served.field("x-tollkeep-payment")), (200, Some("charged")));
+    assert_eq!(
+        (served.status, served.field("x-tollkeep-payment")),
+        (200, Some("charged"))
+    );
     receipt(&served, "payment-response");
     facilitator.settles(Settles::No);
     let unpaid = gateway.call(&get("/x", ""));
     let refused = gateway.call(&get("/x", &shown(&proof(&unpaid))));
-    assert_eq!((refused.status, refused.code().as_str()), (402, "settlement_failed"));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (402, "settlement_failed")
+    );
     assert!(!refused.text().contains("goods"));
     facilitator.settles(Settles::Garbled);
     let unpaid = gateway.call(&get("/x", ""));
     let pending = gateway.call(&get("/x", &shown(&proof(&unpaid))));
-    assert_eq!((pending.status, pending.code().as_str()), (503, "payment_pending"));
+    assert_eq!(
+        (pending.status, pending.code().as_str()),
+        (503, "payment_pending")
+    );
     assert!(pending.field("payment-required").is_none());
     assert!(!pending.text().contains("goods"));
     // PAY-63
-    assert!(pending.json()["payment_id"].as_str().unwrap().starts_with("pay_"));
+    assert!(
+        pending.json()["payment_id"]
+            .as_str()
+            .unwrap()
+            .starts_with("pay_")
+    );
 }
 
 // PAY-70: an answer that breaks off.
@@ -218,11 +265,20 @@ fn an_answer_that_broke_off_is_made_good_for_once() {
             assert!(broken.is_err(), "{path}");
             // Until how it ended is kept.
             tollkeep_testkit::eventually("the end is kept", || {
-                let shown = gateway.api("GET", "/api/v1/payments?state=delivering", None).1;
-                shown["data"].as_array().is_some_and(Vec::is_empty).then_some(())
+                let shown = gateway
+                    .api("GET", "/api/v1/payments?state=delivering", None)
+                    .1;
+                shown["data"]
+                    .as_array()
+                    .is_some_and(Vec::is_empty)
+                    .then_some(())
             });
         }
-        assert_eq!(settled(&gateway, &request).code(), "payment_already_used", "{path}");
+        assert_eq!(
+            settled(&gateway, &request).code(),
+            "payment_already_used",
+            "{path}"
+        );
         assert_eq!(origin.count() - before, deliveries, "{path}");
     }
 }
@@ -240,11 +296,19 @@ fn one_proof_shown_by_64_callers_makes_one_call() {
         let callers: Vec<_> = (0..64)
             .map(|_| scope.spawn(|| gateway.call(&request).status))
             .collect();
-        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+        callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap())
+            .collect()
     });
     let served = statuses.iter().filter(|status| **status == 200).count();
     assert_eq!((served, origin.count()), (1, 1), "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 402, 409].contains(status)), "{statuses:?}");
+    assert!(
+        statuses
+            .iter()
+            .all(|status| [200, 402, 409].contains(status)),
+        "{statuses:?}"
+    );
     assert_eq!(facilitator.asked("/settle"), 1);
 }
 
@@ -259,17 +323,45 @@ fn what_can_not_be_priced_is_refused_before_anybody_is_asked_to_pay() {
     let json = "Content-Type: application/json\r\n";
     open(&gateway, &post("/x", json, b"{}"));
     for (name, path, lines, body, want) in [
-        ("another kind", "/x", "Content-Type: text/plain\r\n", "{}", (415, "unsupported_media_type")),
+        (
+            "another kind",
+            "/x",
+            "Content-Type: text/plain\r\n",
+            "{}",
+            (415, "unsupported_media_type"),
+        ),
         ("no kind", "/x", "", "{}", (415, "unsupported_media_type")),
         ("broken", "/x", json, "{", (400, "invalid_json")),
-        ("a key twice", "/x", json, r#"{"n":1,"n":4}"#, (400, "invalid_json")),
-        ("a parameter twice", "/x?size=a&size=big", json, "{}", (400, "ambiguous_parameter")),
-        ("too dear", "/x", json, r#"{"n":4}"#, (500, "price_out_of_bounds")),
+        (
+            "a key twice",
+            "/x",
+            json,
+            r#"{"n":1,"n":4}"#,
+            (400, "invalid_json"),
+        ),
+        (
+            "a parameter twice",
+            "/x?size=a&size=big",
+            json,
+            "{}",
+            (400, "ambiguous_parameter"),
+        ),
+        (
+            "too dear",
+            "/x",
+            json,
+            r#"{"n":4}"#,
+            (500, "price_out_of_bounds"),
+        ),
         ("well", "/x?size=big", json, "{}", (402, "payment_required")),
     ] {
         let answer = gateway.call(&post(path, lines, body.as_bytes()));
         assert_eq!((answer.status, answer.code().as_str()), want, "{name}");
-        assert_eq!(answer.field("payment-required").is_some(), want.0 == 402, "{name}");
+        assert_eq!(
+            answer.field("payment-required").is_some(),
+            want.0 == 402,
+            "{name}"
+        );
     }
     assert_eq!(origin.count(), 0);
 }

@@ -169,7 +169,12 @@ pub(crate) fn signed(payer: usize, units: u128) -> Value {
     let message = Message::from_digest(authorization.digest(&domain));
     let signature = Secp256k1::new().sign_ecdsa_recoverable(&message, &key);
     let (recovery, compact) = signature.serialize_compact();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
     let v = 27 + u8::try_from(recovery.to_i32()).unwrap();
     json!({
         "signature": format!("0x{}{v:02x}", hex(&compact)),

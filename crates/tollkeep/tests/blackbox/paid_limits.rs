@@ -30,24 +30,76 @@ fn a_proof_that_will_not_do_is_told_why_and_nobody_else_is_asked() {
     let authorization = "/payload/authorization";
     let field = |name: &str, value: &str| with(&format!("{authorization}/{name}"), value.into());
     let mut cases = vec![
-        ("no base64", "PAYMENT-SIGNATURE: %%%\r\n".to_owned(), 400, "invalid_payment"),
-        ("no object", format!("PAYMENT-SIGNATURE: {}\r\n", encode(&json!([]))), 400, "invalid_payment"),
-        ("version", with("/x402Version", 3.into()), 402, "invalid_x402_version"),
-        ("scheme", with("/accepted/scheme", "upto".into()), 402, "invalid_scheme"),
-        ("network", with("/accepted/network", "eip155:1".into()), 402, "invalid_network"),
+        (
+            "no base64",
+            "PAYMENT-SIGNATURE: %%%\r\n".to_owned(),
+            400,
+            "invalid_payment",
+        ),
+        (
+            "no object",
+            format!("PAYMENT-SIGNATURE: {}\r\n", encode(&json!([]))),
+            400,
+            "invalid_payment",
+        ),
+        (
+            "version",
+            with("/x402Version", 3.into()),
+            402,
+            "invalid_x402_version",
+        ),
+        (
+            "scheme",
+            with("/accepted/scheme", "upto".into()),
+            402,
+            "invalid_scheme",
+        ),
+        (
+            "network",
+            with("/accepted/network", "eip155:1".into()),
+            402,
+            "invalid_network",
+        ),
         ("well", with("/accepted/extra", json!({})), 200, ""),
-        ("value", field("value", "9999"), 402, "invalid_exact_evm_payload_authorization_value_mismatch"),
-        ("from", field("from", PAYEE), 402, "invalid_exact_evm_payload_recipient_mismatch"),
-        ("over", field("validBefore", "1"), 402, "invalid_exact_evm_payload_authorization_valid_before"),
-        ("another nonce", field("nonce", &format!("0x{}", "11".repeat(32))), 402, "invalid_exact_evm_payload_signature"),
+        (
+            "value",
+            field("value", "9999"),
+            402,
+            "invalid_exact_evm_payload_authorization_value_mismatch",
+        ),
+        (
+            "from",
+            field("from", PAYEE),
+            402,
+            "invalid_exact_evm_payload_recipient_mismatch",
+        ),
+        (
+            "over",
+            field("validBefore", "1"),
+            402,
+            "invalid_exact_evm_payload_authorization_valid_before",
+        ),
+        (
+            "another nonce",
+            field("nonce", &format!("0x{}", "11".repeat(32))),
+            402,
+            "invalid_exact_evm_payload_signature",
+        ),
     ];
     // That one is well: what the payer drops is not asked for (PAY-112).
     let well = cases.remove(5);
     for (name, lines, status, code) in &cases {
-        assert_eq!(told(&gateway, lines), (*status, (*code).to_owned()), "{name}");
+        assert_eq!(
+            told(&gateway, lines),
+            (*status, (*code).to_owned()),
+            "{name}"
+        );
     }
     let both = format!("{}X-PAYMENT: {}\r\n", shown(&good), encode(&good));
-    assert_eq!(told(&gateway, &both), (400, "ambiguous_credentials".to_owned()));
+    assert_eq!(
+        told(&gateway, &both),
+        (400, "ambiguous_credentials".to_owned())
+    );
     assert_eq!((facilitator.asked("/verify"), origin.count()), (0, 0));
     assert_eq!(gateway.call(&get("/x", &well.1)).status, well.2);
 }
@@ -65,7 +117,10 @@ fn failed_proofs_are_counted_apart() {
         assert_eq!(told(&gateway, "PAYMENT-SIGNATURE: e30\r\n").0, 402);
     }
     let limited = gateway.call(&get("/x", &shown(&proof(&unpaid))));
-    assert_eq!((limited.status, limited.code().as_str()), (429, "rate_limited"));
+    assert_eq!(
+        (limited.status, limited.code().as_str()),
+        (429, "rate_limited")
+    );
     assert!(limited.field("retry-after").is_some());
     // Whoever asks for the price is told.
     assert_eq!(told(&gateway, "").0, 402);
@@ -88,7 +143,11 @@ fn a_payer_has_only_so_much_running() {
         running.send(&get(path, &shown(&proof(&unpaid))));
         origin.wait_for(before + 1);
         let refused = gateway.call(&get(path, &shown(&proof(&unpaid))));
-        assert_eq!((refused.status, refused.code().as_str()), (429, "payer_limit"), "{path}");
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (429, "payer_limit"),
+            "{path}"
+        );
         assert_eq!(origin.count(), before + 1, "{path}");
         drop(running);
         // Once that one is over there is room again.
@@ -116,7 +175,10 @@ fn a_price_that_was_told_holds_for_a_while_and_only_if_we_told_it() {
     });
     let mut dropped = dropped;
     dropped["accepted"]["extra"] = json!({});
-    assert_eq!(told(&gateway, &shown(&dropped)).1, "invalid_payment_requirements");
+    assert_eq!(
+        told(&gateway, &shown(&dropped)).1,
+        "invalid_payment_requirements"
+    );
     let mut tampered = tampered;
     tampered["accepted"]["amount"] = "1".into();
     tampered["payload"] = signed(0, 1);
@@ -146,7 +208,10 @@ fn a_token_is_looked_at_first_where_either_will_do() {
     assert_eq!(bad.status, 401, "a bad token is never passed over");
     assert_eq!(facilitator.asked("/settle"), 0);
     let both = call("/either", &format!("{}{payment}", bearer(&token)));
-    assert_eq!((both.status, both.field("x-tollkeep-payment")), (200, Some("charged")));
+    assert_eq!(
+        (both.status, both.field("x-tollkeep-payment")),
+        (200, Some("charged"))
+    );
     // Where only payment will do, a token is nothing.
     assert_eq!(call("/x", &bearer(&token)).status, 402);
 }
@@ -160,7 +225,10 @@ fn nobody_is_asked_to_pay_for_an_upstream_that_is_left_alone() {
     let gateway = config.start();
     open(&gateway, &get("/x", ""));
     let unpaid = gateway.call(&get("/x", ""));
-    assert_eq!(gateway.call(&get("/x", &shown(&proof(&unpaid)))).status, 502);
+    assert_eq!(
+        gateway.call(&get("/x", &shown(&proof(&unpaid)))).status,
+        502
+    );
     let alone = gateway.call(&get("/x", ""));
     assert_eq!((alone.status, alone.code().as_str()), (502, "circuit_open"));
     assert!(alone.field("payment-required").is_none());
@@ -206,7 +274,12 @@ fn mutate(times: usize) {
         // A change may leave what counts as it was.
         served += usize::from(answer.status == 200);
         let is_known = [200, 400, 402, 409].contains(&answer.status);
-        assert!(is_known, "{} {}", answer.status, String::from_utf8_lossy(&text));
+        assert!(
+            is_known,
+            "{} {}",
+            answer.status,
+            String::from_utf8_lossy(&text)
+        );
         if answer.closes() {
             client = gateway.connect();
         }

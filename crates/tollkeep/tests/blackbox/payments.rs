@@ -130,7 +130,11 @@ fn money_for_nothing_is_credit_that_the_same_proof_is_served_for_once() {
     let proof = Payer::new(3).pay(&required(&gateway), 1);
     let failed = ask(&gateway, Some(&proof));
     assert_eq!(failed.status, 502, "{}", failed.text());
-    assert!(failed.field("payment-response").is_some(), "{}", failed.text());
+    assert!(
+        failed.field("payment-response").is_some(),
+        "{}",
+        failed.text()
+    );
     stands(&gateway, "credit");
     let (status, credits) = gateway.api("GET", "/api/v1/credits", None);
     assert_eq!(status, 200, "{credits}");
@@ -168,7 +172,11 @@ fn while_nobody_knows_nobody_is_asked_to_pay_again() {
             unknown.text()
         );
         assert_eq!(unknown.field("payment-required"), None);
-        assert!(unknown.json()["payment_id"].is_string(), "{}", unknown.text());
+        assert!(
+            unknown.json()["payment_id"].is_string(),
+            "{}",
+            unknown.text()
+        );
     }
     stands(&gateway, "unknown");
     facilitator.settle_as(FacilitatorMood::Right);
@@ -281,7 +289,10 @@ fn an_operator_decides_what_nobody_can_find_out() {
     let payer = unknown["payer"].as_str().unwrap();
     assert_eq!(payer.to_lowercase(), Payer::new(7).address());
     let list = gateway.cli(&["payment", "list", "--state", "unknown", "--json"]);
-    assert!(String::from_utf8_lossy(&list.stdout).contains(id), "{list:?}");
+    assert!(
+        String::from_utf8_lossy(&list.stdout).contains(id),
+        "{list:?}"
+    );
     for wrong in [
         json!({ "as": "settled" }),
         json!({ "as": "spent", "evidence": "seen on the chain" }),
@@ -290,7 +301,14 @@ fn an_operator_decides_what_nobody_can_find_out() {
         assert_eq!(gateway.api("POST", &path, Some(&wrong)).0, 422, "{wrong}");
     }
     let resolved = gateway.cli(&[
-        "payment", "resolve", id, "--as", "settled", "--evidence", "seen in block 7", "--yes",
+        "payment",
+        "resolve",
+        id,
+        "--as",
+        "settled",
+        "--evidence",
+        "seen in block 7",
+        "--yes",
         "--json",
     ]);
     assert!(resolved.status.success(), "{resolved:?}");

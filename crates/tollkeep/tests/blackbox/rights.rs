@@ -215,6 +215,7 @@ pub(crate) const ROWS: &[Row] = &[
         "OAPT",
     ),
     ("ledger_check", "", "", "OAPV"),
+    ("ledger_entries", "", "", "OAPV"),
     ("price_list", "", "", "OAPVT"),
     ("price_show", "price", "", "OAPVT"),
     ("account_list", "", "", "OAPVT"),

@@ -125,10 +125,7 @@ fn a_route_that_costs_something_is_never_served_while_nobody_can_pay() {
         );
         let refused = Gateway::builder(TOLLKEEP).config(&route).try_start().err();
         let said = refused.expect("refused").stderr;
-        assert!(
-            said.contains("nobody settles on"),
-            "{access}{said}"
-        );
+        assert!(said.contains("nobody settles on"), "{access}{said}");
     }
     let written = Written::route(&json!({ "price": "$0.01" }));
     let (is_valid, said) = written.check();
