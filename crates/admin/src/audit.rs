@@ -5,6 +5,7 @@ use crate::acting::Acting;
 use crate::authn::Operator;
 use crate::problem::Problem;
 use tollkeep_audit::{Action, Event, Key, Outcome, Pending, Value};
+use tollkeep_store::DueRecord;
 
 impl State {
     /// An event of an operator's act, done as asked.
@@ -85,25 +86,37 @@ impl State {
     pub(crate) fn recording(&self, event: &Event<'_>) -> Recording {
         let audit = self.parts.audit.as_ref();
         let audit = audit.filter(|_| self.acting != Acting::Looking);
-        Recording(audit.map(|audit| audit.log_async(event)))
+        Recording {
+            pending: audit.map(|audit| audit.log_async(event)),
+            due: self.due.clone(),
+        }
     }
 }
 
 /// A record that is being written.
 #[must_use]
-pub(crate) struct Recording(Option<Pending>);
+pub(crate) struct Recording {
+    pending: Option<Pending>,
+    /// Of the change it tells of.
+    due: Option<DueRecord>,
+}
 
 impl Recording {
     /// Waits for it.
     pub(crate) async fn done(self) -> Result<(), Problem> {
-        let Some(pending) = self.0 else {
+        let Some(pending) = self.pending else {
             return Ok(());
         };
         match pending.await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                if let Some(due) = self.due {
+                    due.is_recorded();
+                }
+                Ok(())
+            }
             Err(error) => {
                 tracing::error!("A management act could not be recorded: {error}");
-                Err(Problem::audit_unavailable())
+                Err(Problem::recorded_late())
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use crate::State;
 use crate::authn::Operator;
+use crate::history::Streaming;
 use crate::members::Members;
 use crate::operation::{self, Call, Content, Method, Operation};
 use crate::parameters::Parameters;
@@ -273,6 +274,7 @@ impl Precondition {
             id: self.id.clone(),
             query: Parameters::none(self.reading.query),
             body: Members::read(&[], &[])?,
+            streaming: Streaming::default(),
         };
         let response = (self.reading.run)(call).await?;
         let bytes = to_bytes(response.into_body(), LOOKED_AT_BYTES_MAX).await;

@@ -20,6 +20,7 @@ mod cooldown;
 mod credential;
 mod cursor;
 mod data_port;
+mod due;
 mod end;
 mod etag;
 mod front_door;
@@ -46,6 +47,7 @@ mod own_key;
 mod own_token;
 mod parameters;
 mod passwords;
+mod payment;
 mod policy;
 mod price;
 mod problem;
@@ -95,7 +97,7 @@ use tollkeep_crypto::mint::{self, MintError};
 use tollkeep_crypto::{TokenHasher, hmac_sha256};
 use tollkeep_observe::health::Health;
 use tollkeep_observe::metrics::Metrics;
-use tollkeep_store::{NewManagementKey, Role, Scope, Store, StoreError};
+use tollkeep_store::{DueRecord, NewManagementKey, Role, Scope, Store, StoreError};
 use tollkeep_types::{Clock, Entropy, Secret, WallMillis};
 
 /// How long the first management key lives: 90 days.
@@ -124,6 +126,8 @@ pub struct AdminParts {
     pub metrics: Arc<Metrics>,
     /// Health.
     pub health: Arc<Health>,
+    /// Which of several gateways on one store this is.
+    pub replica: String,
     /// The version of the build.
     pub version: &'static str,
     /// Where the process listens.
@@ -152,6 +156,10 @@ pub(crate) struct State {
     pub(crate) acting: acting::Acting,
     /// What a trial is to be recorded by.
     pub(crate) tried: acting::Tried,
+    /// The record that what a request changes owes the audit log.
+    pub(crate) due: Option<DueRecord>,
+    /// What was changed and not recorded yet.
+    pub(crate) dues: Arc<due::Dues>,
 }
 
 impl State {
@@ -188,6 +196,8 @@ impl Admin {
             provider: Arc::default(),
             acting: acting::Acting::Really,
             tried: acting::Tried::default(),
+            due: None,
+            dues: Arc::default(),
         }))
     }
 

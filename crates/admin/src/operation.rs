@@ -15,8 +15,8 @@ use crate::shape::Member;
 use crate::{
     account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
     ip_list, job, key, ledger, lockout, log_level, maintenance, manage, not_offered, openapi,
-    operator, own_key, price, project, route, service_token, session, status, tenant, tls, token,
-    usage, vault,
+    operator, own_key, payment, price, project, route, service_token, session, status, tenant, tls,
+    token, usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -114,6 +114,8 @@ pub(crate) struct Call {
     pub(crate) id: String,
     pub(crate) query: Parameters,
     pub(crate) body: Members,
+    /// Whether a stream is wanted, where there is one.
+    pub(crate) streaming: history::Streaming,
 }
 
 /// A file per noun, and its operations.
@@ -143,6 +145,7 @@ static NOUNS: &[&[Operation]] = &[
     ledger::OPERATIONS,
     account::OPERATIONS,
     hold::OPERATIONS,
+    payment::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,
@@ -315,6 +318,7 @@ impl Operation {
         };
         let path = parts.uri.path().to_owned();
         let text = parts.uri.query().unwrap_or_default().to_owned();
+        let streaming = history::Streaming::of(&parts.headers);
         let presented = parts.extensions.get::<Presented>().cloned();
         // What is read has no body that could matter; every change refuses what it does not know.
         let bytes = match self.method {
@@ -330,6 +334,7 @@ impl Operation {
             id,
             query,
             body,
+            streaming,
         };
         match key {
             _ if is_trial => self.try_out(call, precondition).await,
@@ -381,7 +386,15 @@ impl Operation {
         if let Some(precondition) = precondition {
             call.state = precondition.check(&call.state).await?;
         }
+        let owing = call.state.owing(self, &call.operator);
+        let act = owing.map(|(state, act)| {
+            call.state = state;
+            act
+        });
         let response = (self.run)(call).await?;
+        if let Some(act) = act {
+            act.done();
+        }
         Ok(etag::tag(self, response).await)
     }
 

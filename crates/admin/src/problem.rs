@@ -235,6 +235,17 @@ impl Problem {
         }
     }
 
+    pub(crate) fn too_many_follow() -> Self {
+        Self {
+            retry_after_s: Some(60),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "32 streams follow the audit log already.",
+            )
+        }
+    }
+
     pub(crate) fn not_offered(why: &'static str) -> Self {
         Self::new(StatusCode::GONE, "not_offered", why)
     }
@@ -278,6 +289,12 @@ impl Problem {
 
     pub(crate) fn audit_unavailable() -> Self {
         let detail = "The audit log can't be written, so nothing is changed.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail)
+    }
+
+    pub(crate) fn recorded_late() -> Self {
+        let detail = "The audit log could not be written in time: look whether the change was made. \
+                      If it was, its record follows when the log can be written.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail)
     }
 
@@ -377,6 +394,7 @@ impl From<StoreError> for Problem {
                     Conflict::CostNotFinal => {
                         "What the call cost may still change: settle its hold first."
                     }
+                    Conflict::PaymentKnown => "What became of the payment is known.",
                     Conflict::CredentialKnown => "Another credential has that secret.",
                     Conflict::ServiceTokensFull => "There are too many service tokens.",
                 };

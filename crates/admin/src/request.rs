@@ -54,6 +54,11 @@ impl Asked {
         }
     }
 
+    /// What it asks about.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Whether it changes nothing.
     pub(crate) fn is_read(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD)

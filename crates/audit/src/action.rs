@@ -375,6 +375,7 @@ words! {
         Head = "head",
         ThroughSeq = "through_seq",
         LedgerHead = "ledger_head",
+        Heads = "heads",
         File = "file",
         PublicKey = "public_key",
         Previous = "previous",
@@ -395,6 +396,8 @@ words! {
         Percent = "percent",
         Amount = "amount",
         Bound = "bound",
+        Payment = "payment",
+        Rail = "rail",
         Quality = "quality",
     }
 }

@@ -263,7 +263,7 @@ impl CliproxyEncoder {
         for (key, value) in &event.details {
             let shown = match value {
                 Value::Word(word) => Json::from(*word),
-                Value::OwnedWord(word) => Json::from(&**word),
+                Value::OwnedWord(word) | Value::Long(word) => Json::from(&**word),
                 Value::Text(text) => Json::from(self.shown.text(*key, text)),
                 Value::Number(number) => Json::from((*number).min((1 << 53) - 1)),
                 Value::Flag(flag) => Json::from(*flag),
@@ -283,7 +283,7 @@ fn word_of(event: &Event<'_>, wanted: Key) -> Option<String> {
     let (_, value) = details.find(|(key, _)| *key == wanted)?;
     match value {
         Value::Word(word) => Some((*word).to_owned()),
-        Value::OwnedWord(word) => Some(word.to_string()),
+        Value::OwnedWord(word) | Value::Long(word) => Some(word.to_string()),
         Value::Text(text) => Some(text.to_string()),
         Value::Number(_) | Value::Flag(_) | Value::TokenRef(_) => None,
     }

@@ -35,6 +35,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::File,
     Key::Fingerprint,
     Key::Head,
+    Key::Heads,
     Key::Hold,
     Key::HttpMethod,
     Key::InputTokens,
@@ -52,11 +53,13 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Name,
     Key::Outcome,
     Key::OutputTokens,
+    Key::Payment,
     Key::Percent,
     Key::Previous,
     Key::Provider,
     Key::PublicKey,
     Key::Quality,
+    Key::Rail,
     Key::Reason,
     Key::RevokedCount,
     Key::Route,
@@ -171,7 +174,7 @@ impl Details {
             Value::Word(text) => (*text, false),
             Value::OwnedWord(text) => (&**text, false),
             Value::Text(text) => (&**text, true),
-            Value::Number(_) | Value::Flag(_) | Value::TokenRef(_) => {
+            Value::Number(_) | Value::Flag(_) | Value::TokenRef(_) | Value::Long(_) => {
                 return self.put_short(out, key, value);
             }
         };
@@ -192,6 +195,11 @@ impl Details {
         key.write(out);
         match value {
             Value::Number(number) => json::number(out, (*number).min(NUMBER_MAX)),
+            Value::Long(text) => {
+                out.push(b'"');
+                out.extend_from_slice(text.as_bytes());
+                out.push(b'"');
+            }
             Value::Flag(true) => out.extend_from_slice(b"true"),
             Value::Flag(false) => out.extend_from_slice(b"false"),
             Value::TokenRef(id) => {

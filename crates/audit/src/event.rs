@@ -30,6 +30,8 @@ pub enum Value<'a> {
     Word(&'a str),
     /// As [`Self::Word`], for one that was made for the event.
     OwnedWord(Box<str>),
+    /// As [`Self::OwnedWord`], for one of ours that is not cut: ASCII that needs no escapes.
+    Long(Box<str>),
     /// Anything a stranger had a hand in; what looks like a secret in it is masked when written.
     Text(Cow<'a, str>),
     /// A count.
@@ -344,6 +346,7 @@ impl Value<'_> {
         match self {
             Self::Word(word) => text(word),
             Self::OwnedWord(word) => text(word),
+            Self::Long(word) => word.len() + 6,
             Self::Text(value) => text(value),
             Self::Number(_) | Self::Flag(_) => 20,
             Self::TokenRef(_) => 42,
@@ -354,6 +357,7 @@ impl Value<'_> {
         match self {
             Self::Word(word) => Value::OwnedWord((*word).into()),
             Self::OwnedWord(word) => Value::OwnedWord(word.clone()),
+            Self::Long(word) => Value::Long(word.clone()),
             Self::Text(text) => Value::Text(Cow::Owned(text.clone().into_owned())),
             Self::Number(number) => Value::Number(*number),
             Self::Flag(flag) => Value::Flag(*flag),

@@ -122,7 +122,7 @@ pub use logger::{
 };
 pub use mask::{Masker, UnknownMask, fingerprint, mask};
 pub use signing::{
-    Anchor, CHECKPOINT, MANIFEST, NEXT_KEY, PRUNE, Signer, Signing, Told, succession,
+    Anchor, CHECKPOINT, ChainHead, MANIFEST, NEXT_KEY, PRUNE, Signer, Signing, Told, succession,
 };
 pub use verdict::Pending;
 pub use verify::{

@@ -4,6 +4,7 @@
 //! A signature is over a word that says what it is for and the canonical text (RFC 8785) of the
 //! details of the record it stands in, without itself.
 
+use crate::chain::hex;
 use crate::{Key, Value};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +70,40 @@ pub struct Signing {
     pub told: Option<Told>,
     /// The head of the ledger's entries, where there is a ledger.
     pub ledger_head: Arc<Mutex<Option<String>>>,
+    /// Where other chains stand, where there are any.
+    pub others: Arc<Mutex<Vec<ChainHead>>>,
+}
+
+/// Where a chain stands for good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ChainHead {
+    /// The chain.
+    pub stream: StreamId,
+    /// The number of a record of it.
+    pub seq: u64,
+    /// The hash of that.
+    pub hash: [u8; 32],
+}
+
+/// Other chains that a checkpoint tells of at most, the first ones.
+const HEADS_MAX: usize = 16;
+
+impl Signing {
+    /// Where chains other than this one stand, as a checkpoint says it: `stream:seq:head`, one after
+    /// the other; `None` if there are none.
+    pub(crate) fn heads(&self, own: StreamId) -> Option<String> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = others.iter().filter(|one| one.stream != own);
+        let heads: Vec<_> = others
+            .take(HEADS_MAX)
+            .map(|one| {
+                let hash = hex(&one.hash);
+                let hash = String::from_utf8_lossy(&hash);
+                format!("{}:{}:{hash}", one.stream, one.seq)
+            })
+            .collect();
+        (!heads.is_empty()).then(|| heads.join(" "))
+    }
 }
 
 impl Signing {
@@ -80,6 +115,7 @@ impl Signing {
             every: Duration::from_secs(60),
             told: None,
             ledger_head: Arc::default(),
+            others: Arc::default(),
         }
     }
 }
@@ -112,7 +148,7 @@ fn canonical(details: &[(Key, Value<'_>)]) -> String {
     let members = sorted.into_iter().map(|(key, value)| {
         let value = match value {
             Value::Word(word) => format!("\"{word}\""),
-            Value::OwnedWord(word) => format!("\"{word}\""),
+            Value::OwnedWord(word) | Value::Long(word) => format!("\"{word}\""),
             Value::Text(text) => format!("\"{text}\""),
             Value::Number(number) => number.to_string(),
             Value::Flag(flag) => flag.to_string(),

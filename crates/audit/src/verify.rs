@@ -5,6 +5,7 @@
 //! are kept: where one begins and where it ends. When all are read, the runs of a chain are laid end
 //! to end. So the memory that is used grows with what is broken, up to a bound, and not with the log.
 
+mod heads;
 mod open;
 mod record;
 mod report;
@@ -50,6 +51,7 @@ pub struct Verifier {
     chains: Vec<Chain>,
     runs: usize,
     listed: Vec<(At, Manifest)>,
+    heard: heads::Heard,
 }
 
 /// Chain, number and hash that a checkpoint from elsewhere knows.
@@ -355,12 +357,16 @@ impl Verifier {
         match self.signature(line, CHECKPOINT) {
             Some(Ok(())) => {
                 self.report.checkpoints += 1;
+                self.hear(line, inside.at());
                 if let Some(chain) = self.chains.get_mut(at) {
                     chain.signed_through = chain.signed_through.max(Some(stated.seq));
                 }
             }
             Some(Err(what)) => self.fault(inside.at(), Some(stated.seq), what),
-            None => self.report.unchecked += 1,
+            None => {
+                self.report.unchecked += 1;
+                self.hear(line, inside.at());
+            }
         }
     }
 
@@ -422,6 +428,9 @@ impl Verifier {
     pub fn finish(mut self) -> Report {
         let chains = std::mem::take(&mut self.chains);
         for mut chain in chains {
+            if let Some((at, seq, what)) = self.compare_heard(&mut chain) {
+                self.fault(at, Some(seq), what);
+            }
             for (at, seq, what) in chain.lay_end_to_end(self.is_part) {
                 self.fault(at, seq, what);
             }

@@ -17,6 +17,7 @@ mod field;
 mod interpolate;
 mod kind;
 mod later;
+mod lift;
 mod load;
 mod overlay;
 mod parse;

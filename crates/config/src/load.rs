@@ -7,6 +7,7 @@ use crate::env::{self, Env};
 use crate::error::{ConfigErrors, Report};
 use crate::interpolate;
 use crate::kind::Secrecy;
+use crate::lift;
 use crate::overlay::{CONFIG_FILE, Overlay};
 use crate::parse::{FILE_BYTES_MAX, Format, parse};
 use crate::reader::{Core, Line};
@@ -75,6 +76,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
         None => Node::empty_map(),
     };
     seed::lift_cors(&mut tree);
+    lift::audit(&mut tree, &mut report);
     let catalog = Catalog::new();
     let env = with_env_file(request, &tree, &mut report);
     let mut overlay = Overlay {

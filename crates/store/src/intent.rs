@@ -1,6 +1,7 @@
 //! What a handle of the store is for, besides doing as it is told: to try and undo, to change only
-//! what is as expected, or to carry out a request once. Whoever makes a change needs not know.
+//! what is as expected, to carry out a request once, or to owe the audit log a record. Whoever makes a change needs not know.
 
+use crate::audit::DueRecord;
 use crate::idempotency::Run;
 use crate::open::Inner;
 use crate::trial::Trial;
@@ -22,6 +23,8 @@ pub(crate) struct Intent {
     pub(crate) expectation: Option<Expectation>,
     /// It carries out a request that is to be carried out once.
     pub(crate) run: Option<Run>,
+    /// Its first change says that a record of the audit log is due.
+    pub(crate) due: Option<DueRecord>,
 }
 
 /// What must be so for the first change.

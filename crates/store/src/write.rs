@@ -218,6 +218,10 @@ impl Write<'_> {
         if let Some(run) = run {
             run.mark(self.connection(), now).await?;
         }
+        let due = inner.intent.due.as_ref();
+        if let Some(due) = due {
+            due.mark(self.connection(), now).await?;
+        }
         let told = inner.follower.tell(self.connection(), changed, now);
         told.await?;
         // What others changed since then must not be shown before this.
@@ -229,6 +233,9 @@ impl Write<'_> {
         inner.follower.told(changed);
         if let Some(run) = run {
             run.is_marked();
+        }
+        if let Some(due) = due {
+            due.is_marked();
         }
         show();
         Ok(())

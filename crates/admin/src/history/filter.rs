@@ -79,6 +79,14 @@ impl Filter {
         is_id.then_some(filter)
     }
 
+    /// What happened in one request.
+    pub(super) fn of_request(id: &str) -> Self {
+        Self {
+            exact: vec![("/request_id", id.to_owned())],
+            ..Self::default()
+        }
+    }
+
     fn of(whose: Whose) -> Self {
         let tenant = whose.map(|tenant| ("/tenant_id", tenant.to_string()));
         Self {

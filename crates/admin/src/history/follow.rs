@@ -20,9 +20,9 @@ use tollkeep_types::WallMillis;
 const SETTLED_MS: u64 = 2_000;
 /// How long an answer waits for something to tell, in steps.
 const WAITS: u32 = 20;
-const STEP: Duration = Duration::from_millis(500);
+pub(super) const STEP: Duration = Duration::from_millis(500);
 /// Requests that wait at once; others are told at once that nothing is there.
-static FOLLOWING: Semaphore = Semaphore::const_new(32);
+pub(super) static FOLLOWING: Semaphore = Semaphore::const_new(32);
 
 pub(super) async fn follow(call: &Call, filter: AuditFilter) -> Answer {
     let (state, operator) = (&call.state, &call.operator);
@@ -71,11 +71,11 @@ pub(super) async fn follow(call: &Call, filter: AuditFilter) -> Answer {
 }
 
 /// Up to when nothing comes any more.
-const fn settled(now: WallMillis) -> WallMillis {
+pub(super) const fn settled(now: WallMillis) -> WallMillis {
     WallMillis(now.0.saturating_sub(SETTLED_MS))
 }
 
-fn until(filter: &AuditFilter, settled: WallMillis) -> AuditFilter {
+pub(super) fn until(filter: &AuditFilter, settled: WallMillis) -> AuditFilter {
     let end = filter.end.map_or(settled, |end| end.min(settled));
     AuditFilter {
         end: Some(end),

@@ -4,9 +4,11 @@
 //! The file is its own index then: lines are read backwards, as operators look for what happened
 //! lately. One request reads so much and no more; a cursor goes on from there.
 
+mod feed;
 mod filter;
 mod follow;
 mod prune;
+mod recorded;
 mod stats;
 
 use crate::State;
@@ -16,7 +18,9 @@ use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, ok};
 use crate::shape::{Member, bounded, duration, number, switch, text};
+pub(crate) use feed::Streaming;
 use filter::Filter;
+pub(crate) use recorded::is_recorded;
 use serde_json::{Map, Value, json};
 use std::io;
 use std::path::Path;
@@ -301,6 +305,9 @@ async fn list(call: Call) -> Answer {
 async fn list_database(call: Call) -> Answer {
     let (state, operator) = (&call.state, &call.operator);
     let filter = database_filter_of(&call).await?;
+    if call.streaming.is_wanted() {
+        return feed::stream(&call, filter).await;
+    }
     if call.query.is_on("follow") {
         return follow::follow(&call, filter).await;
     }

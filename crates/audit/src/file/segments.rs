@@ -218,7 +218,11 @@ pub(crate) fn pack(segments: &[Segment]) -> io::Result<()> {
         let mut partly = packed.as_os_str().to_owned();
         partly.push(".part");
         let partly = PathBuf::from(partly);
-        let mut input = BufReader::with_capacity(64 << 10, File::open(&segment.path)?);
+        let mut input = match File::open(&segment.path) {
+            // It was old enough to be deleted meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => BufReader::with_capacity(64 << 10, opened?),
+        };
         let out = OpenOptions::new()
             .write(true)
             .create(true)
@@ -232,7 +236,11 @@ pub(crate) fn pack(segments: &[Segment]) -> io::Result<()> {
         if let Some(dir) = packed.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             File::open(dir)?.sync_all()?;
         }
-        std::fs::remove_file(&segment.path)?;
+        match std::fs::remove_file(&segment.path) {
+            // It was old enough meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::remove_file(&packed)?,
+            removed => removed?,
+        }
     }
     Ok(())
 }

@@ -2,12 +2,13 @@
 //! letting go of the oldest parts.
 
 use super::{Writer, after};
-use crate::file::{AuditFile, First, Segment, first_record, pack};
+use crate::file::{AuditFile, First, Place, Segment, first_record, pack};
 use crate::signing::{Anchor, CHECKPOINT, PRUNE, Signing, signed};
 use crate::{Action, Actor, Event, Key, Outcome, Receipt, Value};
 use std::io;
 use std::path::Path;
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 use tollkeep_types::{MonoNanos, WallMillis};
 
@@ -57,7 +58,8 @@ pub(crate) struct Upkeep {
     /// The day on which the file began.
     day: Option<u64>,
     rest_until: MonoNanos,
-    packing: Option<JoinHandle<()>>,
+    /// Where it is asked for compression.
+    packer: Option<SyncSender<()>>,
 }
 
 impl Upkeep {
@@ -145,6 +147,9 @@ impl Writer {
         let ledger = signing.ledger_head.lock();
         if let Some(head) = ledger.ok().and_then(|head| head.clone()) {
             details.push((Key::LedgerHead, Value::OwnedWord(head.into())));
+        }
+        if let Some(heads) = signing.heads(stream) {
+            details.push((Key::Heads, Value::Long(heads.into())));
         }
         let details = signed(&signing.signer.key(), CHECKPOINT, details);
         let before = self.appender.bytes().len();
@@ -287,30 +292,12 @@ impl Writer {
         if !rotation.compress {
             return;
         }
-        let is_packing = self.upkeep.packing.as_ref();
-        if is_packing.is_some_and(|packing| !packing.is_finished()) {
-            return;
-        }
-        let Ok(mut segments) = self.place.segments() else {
-            return;
-        };
-        // The last is left plain: whoever ships it may still be reading.
-        segments.pop();
-        segments.retain(|segment| !segment.is_packed);
-        if segments.is_empty() {
-            return;
-        }
-        let packing = thread::Builder::new().name("audit-pack".to_owned());
-        let packing = packing.spawn(move || {
-            // Of this thread alone: there is no hurry, and calls are to be served.
-            if let Err(error) = rustix::process::nice(19) {
-                tracing::debug!("Compression can't be made less urgent: {error}");
-            }
-            if let Err(error) = pack(&segments) {
-                tracing::warn!("A closed audit file can't be compressed: {error}");
-            }
-        });
-        self.upkeep.packing = packing.ok();
+        // One that waits already will see what is closed now, too.
+        let packer = self
+            .upkeep
+            .packer
+            .get_or_insert_with(|| packer(self.place.clone()));
+        let _waits = packer.try_send(());
     }
 
     fn prune(&mut self, rotation: Rotation) -> io::Result<()> {
@@ -365,6 +352,34 @@ impl Writer {
         let event = Event::new(Action::AuditPrune, Actor::System, Outcome::Success);
         self.append_with(event, details);
     }
+}
+
+/// Begins a thread that compresses closed parts whenever it is asked to, until nobody can ask.
+fn packer(place: Place) -> SyncSender<()> {
+    let (ask, asked) = sync_channel(1);
+    let thread = thread::Builder::new().name("audit-pack".to_owned());
+    let begun = thread.spawn(move || {
+        // Of this thread alone: there is no hurry, and calls are to be served.
+        if let Err(error) = rustix::process::nice(19) {
+            tracing::debug!("Compression can't be made less urgent: {error}");
+        }
+        for () in asked {
+            if let Err(error) = pack_all(&place) {
+                tracing::warn!("A closed audit file can't be compressed: {error}");
+            }
+        }
+    });
+    if let Err(error) = begun {
+        tracing::warn!("Closed audit files are not compressed: {error}");
+    }
+    ask
+}
+
+fn pack_all(place: &Place) -> io::Result<()> {
+    let mut segments = place.segments()?;
+    // The last is left plain: whoever ships it may still be reading.
+    segments.pop();
+    pack(&segments)
 }
 
 fn is_old(following: First, now: WallMillis, keep_for: Option<Duration>) -> bool {

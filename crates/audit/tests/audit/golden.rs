@@ -105,6 +105,10 @@ fn of_the_log(action: Action) -> Event<'static> {
         .with_detail(Key::Head, Value::Word("ab"))
         .with_detail(Key::Count, Value::Number(1_000))
         .with_detail(Key::LedgerHead, Value::Word("cd"))
+        .with_detail(
+            Key::Heads,
+            Value::Long("aus_018f0000000070008000000000000002:7:ef".into()),
+        )
         .with_detail(Key::ThroughSeq, Value::Number(999))
         .with_detail(Key::File, Value::Word("audit-20261122T101530Z-1.log"))
         .with_detail(Key::KeyId, Value::Word("21fe31dfa154a261"))

@@ -1,13 +1,13 @@
 //! Checkpoints, rotation and what an auditor makes of the files.
 
-use crate::support::{config, eventually, lines, means};
+use crate::support::{Counting, config, eventually, lines, means};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tollkeep_audit::{
-    Action, Actor, Anchor, Event, FaultKind, Key, Logger, LoggerConfig, Outcome, Report, Rotation,
-    Signer, Signing, Trust, Value, Verifier, in_order, open_log, succession,
+    Action, Actor, Anchor, ChainHead, Event, FaultKind, Key, Logger, LoggerConfig, Means, Outcome,
+    Report, Rotation, Signer, Signing, Trust, Value, Verifier, in_order, open_log, succession,
 };
 use tollkeep_crypto::audit_key::AuditKey;
 
@@ -124,6 +124,78 @@ fn a_record_waits_for_a_checkpoint_no_longer_than_said() {
         .iter()
         .filter(|line| line.contains("audit.checkpoint"));
     assert_eq!(checkpoints.count(), 2, "an idle log makes none");
+}
+
+// AUD-51 AUD-52
+#[test]
+fn a_checkpoint_knows_other_chains_and_finds_the_end_of_one_cut_off() {
+    let (dir, told) = (tempfile::tempdir().unwrap(), Arc::default());
+    let (one, other) = (dir.path().join("one.log"), dir.path().join("other.log"));
+    let logger = Logger::new(signed(&one, &told), means()).unwrap();
+    let known: Vec<_> = (0..3)
+        .map(|number| logger.log(&call(number)).unwrap())
+        .collect();
+    let hash = |at: usize| {
+        let line: serde_json::Value = serde_json::from_str(&lines(&one)[at]).unwrap();
+        let digits = line["hash"].as_str().unwrap().to_owned();
+        let pairs = (0..32).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16));
+        let bytes: Vec<u8> = pairs.map(Result::unwrap).collect();
+        <[u8; 32]>::try_from(bytes).unwrap()
+    };
+    let last = known[2];
+    assert_eq!(last.seq, 4, "behind audit.open");
+    let second = |hash, path: &Path| {
+        let config = signed(path, &Arc::default());
+        let others = Arc::clone(&config.signing.as_ref().unwrap().others);
+        let head = ChainHead {
+            stream: last.stream,
+            seq: last.seq,
+            hash,
+        };
+        others.lock().unwrap().push(head);
+        let entropy = Arc::new(Counting::from(100));
+        let logger = Logger::new(config, Means { entropy, ..means() }).unwrap();
+        let own = logger.log(&call(1)).unwrap().stream;
+        // Its own chain is no other one.
+        others.lock().unwrap().push(ChainHead {
+            stream: own,
+            ..head
+        });
+        logger.stop().unwrap();
+    };
+    second(hash(3), &other);
+    let checkpoint = lines(&other)
+        .into_iter()
+        .find(|line| line.contains("audit.checkpoint"));
+    let checkpoint: serde_json::Value = serde_json::from_str(&checkpoint.unwrap()).unwrap();
+    let heads = checkpoint["details"]["heads"].as_str().unwrap();
+    assert!(heads.starts_with(&format!("{}:4:", last.stream)), "{heads}");
+    assert!(!heads.contains(' '), "one other chain: {heads}");
+    let both = [other.clone(), one.clone()];
+    assert_eq!(verify(&both, trust(1), &[]).faults, []);
+    assert_eq!(
+        verify(&both[..1], trust(1), &[]).faults,
+        [],
+        "nothing is said of what is not here"
+    );
+    let whole = fs::read_to_string(&one).unwrap();
+    let cut: String = whole.split_inclusive('\n').take(3).collect();
+    fs::write(&one, cut).unwrap();
+    for files in [[other.clone(), one.clone()], [one.clone(), other]] {
+        let found = verify(&files, trust(1), &[]).faults;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            (found[0].seq, found[0].what.clone()),
+            (Some(3), FaultKind::Truncated(1))
+        );
+    }
+    // Another record is there than the one that was known.
+    fs::write(&one, whole).unwrap();
+    let forged = dir.path().join("forged.log");
+    second([7; 32], &forged);
+    let found = verify(&[one, forged], trust(1), &[]).faults;
+    assert_eq!(found[0].what, FaultKind::NotAsAnchored, "{found:?}");
+    drop(logger);
 }
 
 // AUD-51

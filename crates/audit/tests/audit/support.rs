@@ -45,6 +45,12 @@ impl Clock for Stopped {
 #[derive(Default)]
 pub(crate) struct Counting(AtomicU8);
 
+impl Counting {
+    pub(crate) fn from(first: u8) -> Self {
+        Self(AtomicU8::new(first))
+    }
+}
+
 impl Entropy for Counting {
     fn fill(&self, out: &mut [u8]) {
         for slot in out {

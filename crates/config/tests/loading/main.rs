@@ -2,6 +2,7 @@
 //! fault out.
 
 mod acme;
+mod audit;
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! The audit log in the database: its records, found by what they say; where each chain stands; and
-//! what is pruned.
+//! what is pruned; and changes whose record is due.
 //!
 //! Records are written by whoever keeps the log, in batches beside all other changes; nobody but the
 //! prune job takes any away, and nothing is ever changed. Both the tables see to that.
 
+mod due;
 mod find;
 mod line;
 mod prune;
 
+pub use due::{DueRecord, OwedRecord};
 pub use find::{AuditBy, AuditFilter, AuditOrder, AuditPlace, AuditSum};
 pub use prune::Prunable;
 
-use crate::query::{Bulk, Connection, query};
+use crate::query::{Bulk, Connection, Row, query};
 use crate::row::{count, millis, number, text, value};
 use crate::{Store, StoreError};
 use line::{COLUMNS, Record};
@@ -41,6 +43,10 @@ const LAST_OF_REPLICA: &str =
   WHERE s.stream = (SELECT stream FROM audit_streams WHERE replica = $1
     ORDER BY updated_at DESC, stream DESC LIMIT 1)
   ORDER BY e.seq DESC LIMIT 1";
+
+const HEADS: &str = "SELECT e.stream AS stream, e.seq AS seq, e.hash AS hash, s.through AS through
+  FROM audit_streams AS s JOIN audit_events AS e ON e.stream = s.stream AND e.seq = s.through
+  ORDER BY s.updated_at DESC, s.stream LIMIT $1";
 
 const AFTER: &str = "SELECT id, stream, seq, timestamp, action, class, actor, actor_id, tenant_id,
     project_id, request_id, correlation_id, client_ip, outcome, reason, metadata, prev, hash, line
@@ -120,17 +126,18 @@ impl Store {
             AuditStream::Named(stream) => query(LAST).bind(stream),
             AuditStream::OfReplica(replica) => query(LAST_OF_REPLICA).bind(replica),
         };
-        let Some(row) = found.fetch_optional(&mut connection).await? else {
-            return Ok(None);
-        };
-        let hash: Vec<u8> = value(&row, "hash")?;
-        let wrong = |_| StoreError::Unavailable("column `hash` is no hash".to_owned());
-        Ok(Some(AuditStanding {
-            stream: text(&row, "stream")?,
-            seq: number(&row, "seq")?,
-            hash: hash.try_into().map_err(wrong)?,
-            through: number(&row, "through")?,
-        }))
+        let row = found.fetch_optional(&mut connection).await?;
+        row.as_ref().map(standing).transpose()
+    }
+
+    /// Where chains stand that have all their records here, those written to last first.
+    ///
+    /// # Errors
+    /// The disk or the server.
+    pub async fn audit_heads(&self, chains: u32) -> Result<Vec<AuditStanding>, StoreError> {
+        let mut connection = self.0.database.read(crate::database::GATEWAY).await?;
+        let rows = query(HEADS).bind(chains).fetch_all(&mut connection).await?;
+        rows.iter().map(standing).collect()
     }
 
     /// Lines of a chain behind a number, in their order, each with its end.
@@ -153,6 +160,17 @@ impl Store {
         }
         Ok(lines)
     }
+}
+
+fn standing(row: &Row) -> Result<AuditStanding, StoreError> {
+    let hash: Vec<u8> = value(row, "hash")?;
+    let wrong = |_| StoreError::Unavailable("column `hash` is no hash".to_owned());
+    Ok(AuditStanding {
+        stream: text(row, "stream")?,
+        seq: number(row, "seq")?,
+        hash: hash.try_into().map_err(wrong)?,
+        through: number(row, "through")?,
+    })
 }
 
 /// The records of lines.

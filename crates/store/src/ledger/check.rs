@@ -61,6 +61,20 @@ const RULES: &[(&str, &str)] = &[
         "SELECT holds.id AS what FROM holds JOIN usage_records ON usage_records.id = holds.id
          WHERE state IN ('held', 'committed') LIMIT $1",
     ),
+    (
+        "I10: what is kept of a payment is not what its state says",
+        "SELECT payments.id AS what FROM payments
+           LEFT JOIN accounts ON accounts.name = 'credit:' || payments.id
+         WHERE coalesce(accounts.balance, 0) <>
+           CASE WHEN state IN ('settled', 'delivering', 'credit', 'redeeming') THEN received ELSE 0 END
+         LIMIT $1",
+    ),
+    (
+        "I10: a payment has money that no entry brought, or the reverse",
+        "SELECT payments.id AS what FROM payments
+           LEFT JOIN accounts ON accounts.name = 'credit:' || payments.id
+         WHERE (received IS NULL) <> (accounts.name IS NULL) LIMIT $1",
+    ),
 ];
 
 /// The same, by the clock that times are ended by: one that went back lets everything live for longer.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
-use tollkeep_audit::{Anchor, Told};
+use tollkeep_audit::{Anchor, ChainHead, Told};
 use tollkeep_config::settings::{self, AnchorHook};
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_net::fetch::{self, Bounds};
@@ -46,7 +46,12 @@ pub(crate) struct Anchors {
     come: Receiver<Anchor>,
     /// The head of the ledger's entries, as the next checkpoint says it.
     pub(crate) ledger_head: Arc<Mutex<Option<String>>>,
+    /// Where the chains of all replicas stand, as the next checkpoint says it.
+    pub(crate) chains: Arc<Mutex<Vec<ChainHead>>>,
 }
+
+/// Chains that are looked at: this one, and as many others as a checkpoint tells of.
+const CHAINS_MAX: u32 = 17;
 
 impl Anchors {
     /// Nothing has come yet.
@@ -56,6 +61,7 @@ impl Anchors {
             sender,
             come,
             ledger_head: Arc::default(),
+            chains: Arc::default(),
         }
     }
 
@@ -74,13 +80,17 @@ impl Anchors {
         reloader: &Arc<Reloader>,
     ) -> JoinHandle<()> {
         drop(self.sender);
-        control.spawn(follow_ledger(store.clone(), self.ledger_head));
+        control.spawn(follow_heads(store.clone(), self.ledger_head, self.chains));
         control.spawn(keep(self.come, store.clone(), Arc::clone(reloader)))
     }
 }
 
-/// Keeps the head of the ledger's entries as it is, more or less.
-async fn follow_ledger(store: Store, head: Arc<Mutex<Option<String>>>) {
+/// Keeps the head of the ledger's entries, and those of all chains, as they are, more or less.
+async fn follow_heads(
+    store: Store,
+    head: Arc<Mutex<Option<String>>>,
+    chains: Arc<Mutex<Vec<ChainHead>>>,
+) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -88,6 +98,19 @@ async fn follow_ledger(store: Store, head: Arc<Mutex<Option<String>>>) {
         match store.ledger_head().await {
             Ok(found) => *head.lock().unwrap_or_else(PoisonError::into_inner) = found,
             Err(error) => tracing::debug!("The end of the ledger can't be read: {error}"),
+        }
+        match store.audit_heads(CHAINS_MAX).await {
+            Ok(found) => {
+                let found = found.into_iter().filter_map(|one| {
+                    Some(ChainHead {
+                        stream: one.stream.parse().ok()?,
+                        seq: one.seq,
+                        hash: one.hash,
+                    })
+                });
+                *chains.lock().unwrap_or_else(PoisonError::into_inner) = found.collect();
+            }
+            Err(error) => tracing::debug!("The ends of audit chains can't be read: {error}"),
         }
     }
 }

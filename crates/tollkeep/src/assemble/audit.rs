@@ -73,6 +73,7 @@ pub(crate) fn open(
             every: audit.checkpoint_every.interval,
             told: Some(anchors.told()),
             ledger_head: Arc::clone(&anchors.ledger_head),
+            others: Arc::clone(&anchors.chains),
             ..Signing::new(vault.audit_signer.clone())
         }),
         rotation: audit.rotate.as_ref().map(|rotate| Rotation {

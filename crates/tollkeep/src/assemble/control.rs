@@ -151,6 +151,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         audit: parts.audit.clone(),
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
+        replica: super::ledger::replica(base).to_string(),
         version: VERSION,
         listeners: others.own.clone(),
         jobs: Arc::clone(&parts.live.jobs),
@@ -198,6 +199,7 @@ fn start_jobs(parts: &Parts<'_>, admin: &Admin) {
     let base = parts.base;
     let replica = super::ledger::replica(base).to_string();
     tokio::task::spawn(admin.clone().prune_audit(replica));
+    tokio::task::spawn(admin.clone().record_due());
     let watch = anomaly::Watch::new(&anomaly::WatchParts {
         base,
         store: parts.store,

@@ -8,6 +8,7 @@ mod audit_disk;
 mod audit_keys;
 mod auth_dir;
 mod budgets;
+mod cashier;
 mod certificates;
 mod changes;
 mod control;
@@ -53,6 +54,7 @@ use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anchors::Anchors;
 use anyhow::Context;
+use cashier::{Cashier, Counter};
 use certificates::Keeper;
 use reload::Reloader;
 use runtime::Live;
@@ -211,9 +213,13 @@ fn start_by(
     };
     let first_key = control.block_on(control::start(&parts, others))?;
     announce(&base, &vault, audit.as_deref());
-    keep_files(&parts, &challenges, &control);
+    let anchors = keep_files(&parts, &challenges, anchors, &control);
     control::keep_settings(&control, &live.reloader, files);
-    let anchors = anchors.start(&control, &store, &live.reloader);
+    let kept = (&store, &vault.chooser);
+    let cashier = Cashier::new(&base, kept, &live.reloader, &handle);
+    cashier.start();
+    // Nobody else sets it.
+    drop(shared.payments.set(Arc::new(Counter(cashier))));
     Ok(Running {
         base,
         control,
@@ -241,13 +247,14 @@ async fn open_store(base: &Base, own: &[SocketAddr]) -> anyhow::Result<(Store, v
     Ok((store, vault))
 }
 
-/// Looks after certificates, orders those that are to be ordered, and looks at the room that is left for
-/// the audit log.
+/// Looks after certificates, orders those that are to be ordered, looks at the room that is left for the
+/// audit log, and keeps its checkpoints as long as the task that is given back runs.
 fn keep_files(
     parts: &control::Parts<'_>,
     challenges: &Arc<Challenges>,
+    anchors: Anchors,
     control: &tokio::runtime::Runtime,
-) {
+) -> JoinHandle<()> {
     let (base, audit) = (parts.base, parts.audit.as_ref());
     let reloader = &parts.live.reloader;
     let certificates = Keeper::new(base, reloader, parts.health, audit);
@@ -257,6 +264,7 @@ fn keep_files(
     if let (Some(audit), Some(file)) = (audit, &base.settings.audit.file) {
         control.spawn(audit_disk::watch(file.clone(), audit.health()));
     }
+    anchors.start(control, parts.store, reloader)
 }
 
 impl Base {

@@ -1,0 +1,109 @@
+//! No change without its record: what could not be recorded before its answer is recorded after it,
+//! and after a crash too.
+
+use crate::callers::models;
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use tollkeep_testkit::{Builder, Gateway, Origin, eventually};
+
+fn builder(origin: &Origin, folder: &Path) -> Builder {
+    models(origin)
+        .folder(folder)
+        .set("audit.store_in_db", "false")
+        .set("logging.level", "warn")
+}
+
+/// A change that is in the store and whose record hangs: the request's id.
+fn unrecorded(gateway: &Gateway) -> String {
+    let name = "n".repeat(200);
+    let change = json!({ "name": name });
+    let refused = eventually("a record that hangs", || {
+        let (status, told) = gateway.api("POST", "/api/v1/projects", Some(&change));
+        (status != 201).then_some((status, told))
+    });
+    assert_eq!(refused.0, 503, "{}", refused.1);
+    assert_eq!(refused.1["code"], "audit_unavailable");
+    refused.1["request_id"].as_str().unwrap().to_owned()
+}
+
+/// How many projects were made, as the store says.
+fn made(gateway: &Gateway) -> usize {
+    let (mut all, mut cursor) = (0, String::new());
+    loop {
+        let path = format!("/api/v1/projects?limit=200{cursor}");
+        let (status, page) = gateway.api("GET", &path, None);
+        assert_eq!(status, 200, "{page}");
+        let name = "n".repeat(200);
+        let page_of = page["data"].as_array().unwrap();
+        all += page_of.iter().filter(|one| one["name"] == name).count();
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+// AUD-40
+#[test]
+fn a_change_that_a_crash_left_without_a_record_is_recorded_at_the_next_start() {
+    let origin = Origin::plain();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("audit.pipe");
+    let created = Command::new("mkfifo")
+        .args(["-m", "600"])
+        .arg(&pipe)
+        .status();
+    assert!(created.unwrap().success());
+    let opening = pipe.clone();
+    let opened = thread::spawn(move || File::open(opening).unwrap());
+    let mut gateway = builder(&origin, folder.path())
+        .set("audit.file", pipe.display().to_string())
+        .start();
+    // Nobody reads: the pipe fills up, and a record hangs.
+    let stalled = opened.join().unwrap();
+    let request = unrecorded(&gateway);
+    gateway.kill();
+    drop((stalled, gateway));
+
+    let log = folder.path().join("regular.log");
+    let again = || builder(&origin, folder.path()).set("audit.file", log.display().to_string());
+    let gateway = again().start();
+    let late = gateway.audit_line("the late record", |line| line["reason"] == "recorded_late");
+    assert_eq!(late["action"], "project.create");
+    assert_eq!(late["result"], "success");
+    assert_eq!(late["request_id"], json!(request));
+    assert_eq!(late["class"], "management");
+    assert_eq!(late["details"]["http_method"], "POST");
+    assert_eq!(late["details"]["endpoint"], "/api/v1/projects");
+    assert!(
+        late["actor_id"].is_string() || late["actor"] == "local",
+        "{late}"
+    );
+    assert!(made(&gateway) > 0, "the change stayed");
+
+    // Only once, and nothing that was recorded is recorded again.
+    let made_now = json!({ "name": "recorded" });
+    assert_eq!(
+        gateway.api("POST", "/api/v1/projects", Some(&made_now)).0,
+        201
+    );
+    drop(gateway);
+    let gateway = again().start();
+    gateway.audit_line("a further start", |line| line["action"] == "system.start");
+    let changed = json!({ "name": "after" });
+    assert_eq!(
+        gateway.api("POST", "/api/v1/projects", Some(&changed)).0,
+        201
+    );
+    let text = fs::read_to_string(&log).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let late: Vec<_> = lines
+        .filter(|line| line["reason"] == "recorded_late")
+        .collect();
+    assert_eq!(late.len(), 1, "{late:?}");
+}
