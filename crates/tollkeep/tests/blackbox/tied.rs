@@ -85,6 +85,7 @@ fn the_entries_of_a_file_are_those_that_the_log_told_of() {
     ]);
     assert!(listed.status.success(), "{listed:?}");
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let listed = listed["data"].clone();
     assert_eq!(
         listed.as_array().unwrap().len() as u64,
         ledger["entries"].as_u64().unwrap(),
