@@ -139,6 +139,7 @@ mod streams;
 mod strict_limit;
 mod surfaces;
 mod targets;
+mod tied;
 mod timeouts;
 mod timing;
 mod tls;
