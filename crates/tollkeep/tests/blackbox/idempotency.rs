@@ -206,7 +206,6 @@ fn of_many_at_once_one_is_carried_out() {
 
 // ID-104
 #[test]
-#[ignore = "needs PostgreSQL: `make test`, or `tests/services.sh cargo test -- --ignored`"]
 fn of_many_at_two_replicas_one_is_carried_out() {
     let server = Postgres::start();
     let [one, other] = pair(&server, "");

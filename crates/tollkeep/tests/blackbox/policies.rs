@@ -526,7 +526,6 @@ fn a_request_is_explained_without_being_sent() {
 
 // ID-90 ID-33
 #[test]
-#[ignore = "needs PostgreSQL: `make test`, or `tests/services.sh cargo test -- --ignored`"]
 fn a_policy_is_known_to_all_replicas_within_a_second() {
     use crate::replicas::{pair, routes, status};
     let (origin, server) = (Origin::plain(), tollkeep_testkit::Postgres::start());

@@ -183,7 +183,6 @@ fn winners(gateways: [&Gateway; 2], path: &str, seen: &str) -> usize {
 
 // ID-105
 #[test]
-#[ignore = "needs PostgreSQL: `make test`, or `tests/services.sh cargo test -- --ignored`"]
 fn of_many_at_two_replicas_one_changes_it() {
     let server = Postgres::start();
     let [one, other] = pair(&server, "");
