@@ -78,10 +78,12 @@ async fn what_a_crash_leaves_is_found_by_its_replica_and_later_by_any() {
         .create_project(Scope::Tenant(tenant), project("a"))
         .await
         .unwrap();
+    drop(acting);
     let at = world.store.now();
     world.pass(SECOND);
     let (acting, _) = world.store.owing("req_2", "rep_2", "{}".to_owned());
     acting.create_project(SERVICE, project("b")).await.unwrap();
+    drop(acting);
     let world = world.crash().await;
     let store = &world.store;
     assert_eq!(owed(store, OWN, at).await, ["req_1"]);

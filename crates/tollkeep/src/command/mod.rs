@@ -5,6 +5,7 @@ mod audit;
 mod audit_events;
 mod audit_export;
 mod audit_prune;
+mod audit_report;
 mod audit_verify;
 mod breaker;
 mod budget;

@@ -31,7 +31,7 @@ fn account(gateway: &Gateway, id: &str) -> Value {
 }
 
 /// Moves something under this key of idempotency: the status, and what is answered.
-fn moved(gateway: &Gateway, (path, key): (&str, &str), body: &Value) -> (u16, Value) {
+pub(crate) fn moved(gateway: &Gateway, (path, key): (&str, &str), body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let request = format!(
         "POST {PLACE}/{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {MANAGEMENT_KEY}\r\n\
