@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# End to end: the demo on free ports, called by the official SDKs, unmodified; and origins that check signatures.
+# End to end: the demo on free ports, called by the official SDKs, unmodified; what other clients make of the
+# gateway; and origins that check signatures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,6 +28,7 @@ read -r -t 60 TOLLKEEP_DEMO <&"$lines" || { echo "e2e: the demo did not start:" 
 export TOLLKEEP_DEMO
 status=0
 tests/sdk/run.sh "$cache" || status=1
+"$cache/venv/bin/python" tests/clients/run.py "$binary" || status=1
 tests/origin/run.sh "$cache" "$binary" || status=1
 tests/api/run.sh "$cache" "$binary" || status=1
 exit $status

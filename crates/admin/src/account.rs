@@ -20,7 +20,7 @@ use tollkeep_ledger::amount::{Amount, Delta};
 use tollkeep_ledger::budget::Scope as Counts;
 use tollkeep_ledger::posting::{Account, Unit};
 use tollkeep_ledger::prepaid::Holder;
-use tollkeep_store::ledger::{AccountEntry, Movement};
+use tollkeep_store::ledger::{AccountEntry, Movement, digests};
 use tollkeep_store::{AccountFilter, After, NewAccount, PrepaidAccount, Scope, TenantRef};
 use tollkeep_types::{AccountId, HoldId};
 
@@ -329,7 +329,7 @@ impl Given {
         state.check_audit()?;
         let ledger = state.parts.store.ledger();
         let scope = call.operator.scope();
-        let entry = ledger.transfer(scope, account, movement).await?;
+        let (entry, made) = ledger.transfer(scope, account, movement).await?;
         let after = state.parts.store.account(scope, account).await?;
         let way = if movement.by < Delta::NONE {
             "down"
@@ -340,6 +340,7 @@ impl Given {
             .with_detail(Key::Reason, Value::Text(self.reason.into()))
             .with_detail(Key::Amount, number_of(self.amount))
             .with_detail(Key::Kind, Value::Word(way))
+            .with_detail(Key::EntryDigest, Value::OwnedWord(digests(&made).into()))
             .with_detail(Key::Version, Value::OwnedWord(entry.to_string().into()));
         state.record(event).await?;
         Ok(ok(&shown(&after)))
@@ -399,11 +400,12 @@ async fn refund(mut call: Call) -> Answer {
     state.check_audit()?;
     let ledger = state.parts.store.ledger();
     let scope = call.operator.scope();
-    let after = ledger.refund(scope, of, given.amount).await?;
+    let (after, made) = ledger.refund(scope, of, given.amount).await?;
     let event = event(state, &call.operator, Action::MoneyRefund, &after)
         .with_detail(Key::Reason, Value::Text(given.reason.into()))
         .with_detail(Key::Amount, number_of(given.amount))
-        .with_detail(Key::Hold, Value::OwnedWord(hold.to_string().into()));
+        .with_detail(Key::Hold, Value::OwnedWord(hold.to_string().into()))
+        .with_detail(Key::EntryDigest, Value::OwnedWord(digests(&made).into()));
     state.record(event).await?;
     Ok(ok(&shown(&after)))
 }

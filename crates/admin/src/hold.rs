@@ -13,7 +13,7 @@ use tollkeep_config::settings::limit_of;
 use tollkeep_ledger::amount::{Amount, Measure};
 use tollkeep_ledger::money::NanoUsd;
 use tollkeep_store::After;
-use tollkeep_store::ledger::HoldRecord;
+use tollkeep_store::ledger::{HoldRecord, digests};
 use tollkeep_types::HoldId;
 
 const STATES: &[&str] = &["held", "committed", "estimated", "unknown"];
@@ -165,10 +165,10 @@ async fn resolve(call: Call, cost: Option<Amount>) -> Answer {
     let (id, cost) = (id_of(&id)?, cost.unwrap_or_default());
     let ledger = state.parts.store.ledger();
     state.check_audit()?;
-    ledger.resolve_hold(operator.scope(), id, cost).await?;
-    state
-        .record(event(&state, &operator, (id, cost), reason))
-        .await?;
+    let made = ledger.resolve_hold(operator.scope(), id, cost).await?;
+    let event = event(&state, &operator, (id, cost), reason)
+        .with_detail(Key::EntryDigest, Value::OwnedWord(digests(&made).into()));
+    state.record(event).await?;
     Ok(no_content())
 }
 

@@ -47,6 +47,7 @@ mod own_key;
 mod own_token;
 mod parameters;
 mod passwords;
+mod payment;
 mod policy;
 mod price;
 mod problem;

@@ -394,6 +394,7 @@ impl From<StoreError> for Problem {
                     Conflict::CostNotFinal => {
                         "What the call cost may still change: settle its hold first."
                     }
+                    Conflict::PaymentKnown => "What became of the payment is known.",
                     Conflict::CredentialKnown => "Another credential has that secret.",
                     Conflict::ServiceTokensFull => "There are too many service tokens.",
                 };

@@ -338,6 +338,7 @@ words! {
     Key between ",\"" and "\":" {
         HttpMethod = "http_method",
         Endpoint = "endpoint",
+        EntryDigest = "entry_digest",
         DurationMinutes = "duration_minutes",
         DurationMs = "duration_ms",
         TokenId = "token_id",
@@ -395,6 +396,8 @@ words! {
         Percent = "percent",
         Amount = "amount",
         Bound = "bound",
+        Payment = "payment",
+        Rail = "rail",
         Quality = "quality",
     }
 }

@@ -63,6 +63,12 @@ impl Exchange<'_> {
         if (200..300).contains(&status) {
             out.extend_from_slice(&self.work.limits);
         }
+        if let Some(paying) = &self.paying {
+            paying.write(out);
+        }
+        if let Some(receipt) = &self.told_receipt {
+            out.extend_from_slice(receipt.as_bytes());
+        }
     }
 
     /// Begins an answer that brings its own fields but the date.
@@ -141,7 +147,7 @@ impl Exchange<'_> {
         self.end_whole(body).await
     }
 
-    async fn end_whole(&mut self, body: Body<'_>) -> Result<(), Stop> {
+    pub(crate) async fn end_whole(&mut self, body: Body<'_>) -> Result<(), Stop> {
         write::field(&mut self.work.out, b"content-type", body.kind.as_bytes());
         self.end_head(Framed::Length(u64::try_from(body.bytes.len()).unwrap_or(0)));
         if self.work.head.method != Method::Head {
@@ -186,6 +192,10 @@ impl Exchange<'_> {
     pub(crate) async fn refuse(&mut self, refusal: Refusal) -> After {
         self.work.facts.refused(&refusal);
         tracing::debug!(request_id = %self.work.facts.id, "refused: {refusal}");
+        // Whoever comes again at once must not meet its own payment.
+        if let Some(paying) = &mut self.paying {
+            paying.end();
+        }
         let public = refusal.public();
         self.closing |= public.closes;
         if matches!(refusal, Refusal::Unauthenticated(_)) {
@@ -205,6 +215,9 @@ impl Exchange<'_> {
     }
 
     async fn write_refusal(&mut self, refusal: &Refusal) -> Result<(), Stop> {
+        if let Refusal::Payment(no) = refusal {
+            return Box::pin(self.write_payment_no(no)).await;
+        }
         let (public, dialect) = (refusal.public(), self.dialect());
         let status = if matches!(
             refusal,
@@ -229,6 +242,9 @@ impl Exchange<'_> {
         }
         write_waits(out, refusal);
         write_budget(out, refusal);
+        if matches!(refusal, Refusal::BudgetExhausted { .. }) {
+            self.write_asked();
+        }
         let mut id = String::from("req_");
         id.push_str(std::str::from_utf8(&self.work.facts.id.hex()).unwrap_or_default());
         let detail = refusal.detail();
@@ -407,6 +423,9 @@ impl Refusal {
                 | Self::LockedOut
                 | Self::CostNotBoundable(_)
                 | Self::ModelNotPriced(_)
+                | Self::Unpriced(_)
+                | Self::Payment(_)
+                | Self::UpstreamPaymentRequired
                 | Self::LedgerUnavailable
                 | Self::AuditUnavailable
                 | Self::AuthUnavailable

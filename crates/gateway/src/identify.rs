@@ -59,8 +59,12 @@ impl Exchange<'_> {
                 self.check_policies(entry, route, &Caller::Anonymous)?;
                 return Ok(Caller::Anonymous);
             }
-            // No settings with a price pass yet; if some did, nobody would be let in for nothing.
-            Access::Token | Access::Payment | Access::TokenOrPayment => self.check_news()?,
+            // Whether it is paid for is judged once its body is there.
+            Access::Payment => return self.nobody(entry, route),
+            Access::TokenOrPayment if !self.carries_credential() => {
+                return self.nobody(entry, route);
+            }
+            Access::Token | Access::TokenOrPayment => self.check_news()?,
         }
         let found = self
             .find_token(entry, route.surface())
@@ -72,6 +76,18 @@ impl Exchange<'_> {
         let caller = Caller::Token(found);
         self.check_policies(entry, route, &caller)?;
         Ok(caller)
+    }
+
+    /// Somebody who pays.
+    fn nobody(&mut self, entry: &Entry<'_>, route: &Route<'_>) -> Result<Caller, Refusal> {
+        self.check_policies(entry, route, &Caller::Anonymous)?;
+        Ok(Caller::Anonymous)
+    }
+
+    /// Whether the request carries what a token comes in.
+    fn carries_credential(&self) -> bool {
+        let carriers = [Known::Authorization, Known::XApiKey, Known::XGoogApiKey];
+        carriers.iter().any(|known| self.work.head.has(*known))
     }
 
     /// The origins that the route itself lists.

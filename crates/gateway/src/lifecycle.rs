@@ -7,6 +7,7 @@
 
 use crate::counted::Counted;
 use crate::http2;
+use crate::paid::{PaidCall, Sold};
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::refusal::Refusal;
@@ -263,6 +264,12 @@ pub(crate) struct Exchange<'a> {
     pub(crate) body_held: Option<Counted<'a>>,
     /// The caller has gone, and the answer is read without, until then.
     pub(crate) alone_until: Option<MonoNanos>,
+    /// Its route, where that is sold.
+    pub(crate) sold: Option<&'a Sold>,
+    /// What it is paid with.
+    pub(crate) paying: Option<Box<PaidCall>>,
+    /// Told of money that moved for a payment that it is not served for.
+    pub(crate) told_receipt: Option<Box<str>>,
     /// It came to its end, and what becomes of the connection is decided.
     ended: bool,
 }
@@ -300,6 +307,9 @@ impl<'a> Exchange<'a> {
             policies: Vec::new(),
             body_held: None,
             alone_until: None,
+            sold: None,
+            paying: None,
+            told_receipt: None,
             ended: false,
         }
     }
@@ -416,17 +426,24 @@ impl<'a> Exchange<'a> {
         if self.is_for_us() {
             return Box::pin(self.own_token(&entry)).await;
         }
+        if let Some(document) = self.plan.discovered(&self.work.path) {
+            return Box::pin(self.tell_document(&entry, document)).await;
+        }
         let route = self.route(&entry)?;
         let caller = self.identify(&entry, &route)?;
         self.hold_slot();
         let call = self.read_call(&entry, &route, &caller).await?;
         let pass = self.pass(&caller, &call)?;
+        let proven = self.judge(&entry, &route, &caller)?;
         let mut grant = match shared {
             None => self.grant(&entry, &route, &caller)?,
             Some(limits) => Box::pin(self.grant_shared(limits, &entry, &route, &caller)).await?,
         };
         if grant.asks() {
             Box::pin(self.ask_count(&mut grant)).await?;
+        }
+        if let Some(proven) = proven {
+            Box::pin(self.pay(&entry, proven)).await?;
         }
         let Some(reply) = self.send(&caller, &call, (pass, grant)).await? else {
             return Ok(());

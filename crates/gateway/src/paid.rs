@@ -1,5 +1,25 @@
-//! Requests that are paid for one by one.
+//! Requests that are paid for: what they cost, what was shown for them, and what becomes of the
+//! money when they end.
+//!
+//! A route without a price pays for one look at whether it has one.
 
+mod call;
 mod door;
+mod judge;
+mod payers;
+mod sold;
+mod told;
 
+pub(crate) use call::PaidCall;
 pub use door::{Delivery, NotPaid, Paid, Paying, PaymentDoor, Shown};
+pub use payers::Payers;
+pub(crate) use sold::Sold;
+pub(crate) use told::PaymentNo;
+
+/// The payment of a request, as records name it.
+#[derive(Clone, Debug)]
+pub(crate) struct PaidFacts {
+    pub(crate) payment: Box<str>,
+    /// How much, and of what.
+    pub(crate) amount: Box<str>,
+}

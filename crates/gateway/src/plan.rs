@@ -7,6 +7,7 @@ pub use place::CredentialPlace;
 
 use crate::breaker::Guard;
 use crate::credentials::CredentialPool;
+use crate::discovery::Discovery;
 use crate::doors::Doors;
 use crate::edge_limits::EdgeLimits;
 use crate::front_door::FrontDoorPlan;
@@ -79,6 +80,8 @@ pub struct Plan {
     pub(crate) cors: Option<CorsLines>,
     pub(crate) front_door: Option<FrontDoorPlan>,
     pub(crate) routes: RouteTable,
+    /// What strangers may read of them; `None` if there is nothing to sell.
+    pub(crate) discovery: Option<Discovery>,
     pub(crate) surfaces: SurfaceRoutes,
     pub(crate) llm: LlmPlan,
     /// Names this process in the `Tollkeep-Hop` field.
@@ -305,6 +308,7 @@ impl Plan {
                 .as_ref()
                 .map(|door| FrontDoorPlan::new(door, parts.jwt_keys)),
             routes,
+            discovery: Discovery::new(settings),
             surfaces: SurfaceRoutes::new(settings, parts.metrics),
             llm: llm(settings, parts)?,
             instance: parts.instance.into(),

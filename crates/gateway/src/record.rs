@@ -4,6 +4,7 @@
 //! at all. [`crate::recorder`] turns records into lines and events.
 
 use crate::holds::CallHold;
+use crate::paid::PaidFacts;
 use crate::refusal::{AuthnFailure, CountedBy, Refusal};
 use crate::token_rates::TakenTokens;
 use crate::worker::Worker;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use tollkeep_ledger::price::CostError;
 use tollkeep_llm::Surface;
 use tollkeep_observe::RequestOutcome;
+use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, RouteLabel};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_store::live::LiveToken;
@@ -75,6 +77,8 @@ pub(crate) struct Facts {
     pub(crate) token: Option<Arc<LiveToken>>,
     pub(crate) asked: Option<Asked>,
     pub(crate) llm: Option<LlmFacts>,
+    /// What it was paid with.
+    pub(crate) paid: Option<Box<PaidFacts>>,
     /// What is taken aside for it.
     pub(crate) hold: Option<Box<CallHold>>,
     /// What limits of tokens were debited for it.
@@ -136,6 +140,7 @@ impl Default for Facts {
             token: None,
             asked: None,
             llm: None,
+            paid: None,
             hold: None,
             taken: None,
             attempts: 0,
@@ -200,6 +205,43 @@ impl Facts {
         told.flags
             .has(Flag::Unpriced)
             .then_some(UsageFault::Unpriced)
+    }
+
+    /// As the access log tells it.
+    pub(crate) fn access_line<'a>(
+        &'a self,
+        model: Option<&'a str>,
+        client_ip: Option<&'a [u8]>,
+    ) -> AccessLine<'a> {
+        let told = self.llm.as_ref().and_then(|llm| llm.told.as_ref());
+        let usage = told.map(|told| &told.report);
+        let paid = self.paid.as_ref();
+        AccessLine {
+            at: self.at,
+            request_id: self.id,
+            method: self.method,
+            route: self.route(),
+            status: self.status,
+            latency_ns: self.duration_ns,
+            ttft_ns: self.first_byte_ns,
+            upstream_ns: self.upstream_ns,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            project_id: self.token.as_ref().map(|token| token.project.id),
+            token_ref: self.token.as_ref().map(|token| token.id),
+            provider: self.asked.as_ref().map(|asked| &*asked.name),
+            model,
+            tokens: match usage {
+                Some(UsageReport::Reported(lines)) => Some((lines.input(), lines.output())),
+                Some(
+                    UsageReport::Estimated(_) | UsageReport::Released | UsageReport::Unknown(_),
+                )
+                | None => None,
+            },
+            payment: paid.map(|paid| (&*paid.payment, &*paid.amount)),
+            outcome: self.outcome,
+            client_ip,
+        }
     }
 
     /// How many audit events this makes at most.

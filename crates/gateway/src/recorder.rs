@@ -14,14 +14,12 @@ use tollkeep_audit::{
 };
 use tollkeep_counters::{Asked, Place};
 use tollkeep_ledger::price::Book;
-use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::line_sink::LineSink;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_observe::usage_line::UsageLine;
 use tollkeep_observe::{RequestOutcome, Texts};
 use tollkeep_policy::breaker::Change;
 use tollkeep_types::WallMillis;
-use tollkeep_types::usage::UsageReport;
 
 /// Buffers kept for later batches: as many as workers are likely to write at the same moment.
 const SPARE_MAX: usize = 8;
@@ -218,7 +216,7 @@ impl Recorder {
         if self.sinks.access.is_some()
             && (!self.sinks.access_errors_only || facts.outcome != RequestOutcome::Served)
         {
-            let line = access_line(facts, &models, lines.ip.of(facts.client_ip));
+            let line = facts.access_line(models.asked.as_deref(), lines.ip.of(facts.client_ip));
             tollkeep_observe::access::write_line(&mut lines.access, &mut lines.texts, &line);
             lines.accessed += 1;
         }
@@ -401,6 +399,11 @@ fn add_details<'f>(event: &mut Event<'f>, facts: &'f Facts, action: Action) {
         }
     }
     event.add_detail(Key::Route, Value::Word(facts.route()));
+    if let Some(paid) = own.and_then(|own| own.paid.as_ref()) {
+        event.add_detail(Key::Amount, Value::Text((&*paid.amount).into()));
+        event.add_detail(Key::Payment, Value::Text((&*paid.payment).into()));
+        event.add_detail(Key::Rail, Value::Word("x402"));
+    }
     if let Some(certificate) = &facts.certificate {
         event.add_certificate(certificate.told());
     }
@@ -430,38 +433,6 @@ fn call_event(facts: &Facts) -> Event<'_> {
         None => Some(facts.outcome.as_str()),
     };
     event(facts, Action::ProxyRequest, outcome, reason)
-}
-
-fn access_line<'a>(
-    facts: &'a Facts,
-    models: &'a Models<'_>,
-    client_ip: Option<&'a [u8]>,
-) -> AccessLine<'a> {
-    let told = facts.llm.as_ref().and_then(|llm| llm.told.as_ref());
-    let usage = told.map(|told| &told.report);
-    AccessLine {
-        at: facts.at,
-        request_id: facts.id,
-        method: facts.method,
-        route: facts.route(),
-        status: facts.status,
-        latency_ns: facts.duration_ns,
-        ttft_ns: facts.first_byte_ns,
-        upstream_ns: facts.upstream_ns,
-        bytes_in: facts.bytes_in,
-        bytes_out: facts.bytes_out,
-        project_id: facts.token.as_ref().map(|token| token.project.id),
-        token_ref: facts.token.as_ref().map(|token| token.id),
-        provider: facts.asked.as_ref().map(|asked| &*asked.name),
-        model: models.asked.as_deref(),
-        tokens: match usage {
-            Some(UsageReport::Reported(lines)) => Some((lines.input(), lines.output())),
-            Some(UsageReport::Estimated(_) | UsageReport::Released | UsageReport::Unknown(_))
-            | None => None,
-        },
-        outcome: facts.outcome,
-        client_ip,
-    }
 }
 
 /// The usage line of a call that an upstream was asked for; one refused before that has none.

@@ -3,8 +3,10 @@
 //! `Display` is for operators and says much; callers see [`Refusal::public`] alone, whose texts
 //! name no address, no version and not which check failed.
 
+use crate::paid::PaymentNo;
 use std::time::Duration;
 use tollkeep_llm::error::ErrorKind;
+use tollkeep_payments::pricing::QuoteFault;
 use tollkeep_policy::call_policy::CallRefusal;
 use tollkeep_policy::cors::CorsRefusal;
 use tollkeep_policy::egress::EgressReason;
@@ -225,6 +227,12 @@ pub(crate) enum Refusal {
     CostNotBoundable(Box<str>),
     #[error("{0}")]
     ModelNotPriced(Box<str>),
+    #[error("not paid: {}", .0.code)]
+    Payment(Box<PaymentNo>),
+    #[error("not priced: {0}")]
+    Unpriced(QuoteFault),
+    #[error("the upstream asks to be paid")]
+    UpstreamPaymentRequired,
     #[error("the ledger does not answer")]
     LedgerUnavailable,
     #[error("no usable credential for provider {0}")]
@@ -301,6 +309,34 @@ fn of_policy(refused: &CallRefusal) -> Public {
     }
 }
 
+/// The kind of what is told about payments.
+const fn kind_of(status: u16) -> ErrorKind {
+    match status {
+        402 | 412 => ErrorKind::BudgetExhausted,
+        415 => ErrorKind::BadContentType,
+        429 => ErrorKind::RateLimited,
+        502 => ErrorKind::UpstreamError,
+        500 | 503 => ErrorKind::Maintenance,
+        _ => ErrorKind::BadRequest,
+    }
+}
+
+/// What a caller is told whose request has no price.
+const fn unpriced(fault: QuoteFault) -> &'static str {
+    match fault {
+        QuoteFault::NotJson => "The price depends on the body, which must be JSON in UTF-8.",
+        QuoteFault::BrokenBody => {
+            "The price depends on the body, which is broken or has a member twice."
+        }
+        QuoteFault::Ambiguous => "The price depends on a parameter that stands twice or is broken.",
+        QuoteFault::NoModel => "The body names no model.",
+        QuoteFault::UnknownModel => "The model has no price here.",
+        QuoteFault::Unresolved | QuoteFault::OutOfBounds => {
+            "This request has no price that can be asked for."
+        }
+    }
+}
+
 const UPSTREAM: &str = "The upstream could not answer.";
 const UNAVAILABLE: &str = "Temporarily unavailable.";
 const MANY: &str = "Too many requests.";
@@ -334,6 +370,9 @@ impl Refusal {
             Self::BudgetExhausted { .. } => row(402, "budget_exhausted", "A budget is used up.", Kind::BudgetExhausted),
             Self::CostNotBoundable(_) => row(400, "cost_not_boundable", "The cost of this request cannot be bounded.", Kind::BadRequest),
             Self::ModelNotPriced(_) => row(400, "model_not_priced", "The model has no price.", Kind::BadRequest),
+            Self::Payment(no) => row(no.status, no.code, no.text, kind_of(no.status)),
+            Self::Unpriced(fault) => row(fault.status(), fault.code(), unpriced(*fault), kind_of(fault.status())),
+            Self::UpstreamPaymentRequired => row(502, "upstream_payment_required", UPSTREAM, Kind::UpstreamError),
             Self::LedgerUnavailable => row(503, "ledger_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::RequestTimeout => closing(408, "request_timeout", "The request took too long to arrive.", Kind::RequestTimeout),
             Self::BodyTooLarge => row(413, "body_too_large", "The request body is too large.", Kind::BodyTooLarge),
@@ -389,6 +428,9 @@ impl Refusal {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         if let Self::RateLimited(limited) = self {
             return Some(limited.retry_after);
+        }
+        if let Self::Payment(no) = self {
+            return no.retry_after;
         }
         if let Self::Shed(wait) = self {
             return Some(*wait);

@@ -104,6 +104,7 @@ impl Refusal {
                 | Self::UpstreamOverloaded
                 | Self::ModelCooldown { .. }
                 | Self::ResponseTooLarge
+                | Self::UpstreamPaymentRequired
         );
         if of_upstream {
             RequestOutcome::UpstreamError
@@ -133,6 +134,7 @@ impl Refusal {
                 | Self::UpstreamAuth(_)
                 | Self::UpstreamModelMissing
                 | Self::ModelCooldown { .. }
+                | Self::UpstreamPaymentRequired
         );
         (failed || answered).then_some(failed)
     }

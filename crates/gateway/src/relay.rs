@@ -27,9 +27,20 @@ impl Exchange<'_> {
         if matches!(framing, AnswerFraming::Length(length) if length > max) {
             return Err(Refusal::ResponseTooLarge.into());
         }
+        // It would look as if we asked for it.
+        if status == 402 {
+            return Err(Refusal::UpstreamPaymentRequired.into());
+        }
+        if self.paying.is_some() {
+            Box::pin(self.deliver()).await?;
+        }
         self.begin_answer(status);
         self.copy_plain_fields(target);
-        if status >= 400 {
+        if self.paying.is_some() {
+            let out = &mut self.work.out;
+            write::field(out, b"cache-control", b"private, no-store");
+            write::field(out, b"vary", b"PAYMENT-SIGNATURE, X-PAYMENT");
+        } else if status >= 400 {
             write::field(&mut self.work.out, b"cache-control", b"no-store");
         }
         let chunked = match framing {
@@ -57,6 +68,7 @@ impl Exchange<'_> {
         };
         let ended = self.pump(upstream, body, &mut caps, |_, _| None).await;
         self.work.facts.bytes_out = caps.sent;
+        self.note_delivery(&ended);
         match ended? {
             Ended::Whole => {
                 self.work.facts.outcome = RequestOutcome::Served;
@@ -96,13 +108,16 @@ impl Exchange<'_> {
     fn copy_plain_fields(&mut self, target: &Target) {
         let head = &self.work.answer_bytes;
         let begun = self.work.out.len();
+        // Nobody else may be served what one has paid for.
+        let is_paid = self.paying.is_some();
         let correlated = self.plan.trust_request_id && self.work.facts.correlation_id.is_some();
         for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(head), field.value.of(head));
             let ours = matches!(
                 field.known,
                 Known::ContentLength | Known::Date | Known::XRequestId
-            ) || (correlated && field.known == Known::XCorrelationId);
+            ) || (correlated && field.known == Known::XCorrelationId)
+                || (is_paid && name.eq_ignore_ascii_case(b"cache-control"));
             let barred = headers::response_field_forbidden(name)
                 && !target.returns(name, (&self.work.out, begun));
             if ours || barred || target.brings_back(value) {

@@ -5,6 +5,7 @@ use crate::answer::Framed;
 use crate::form::{FormRules, unrouted};
 use crate::lifecycle::{Exchange, Stop};
 use crate::management_door::is_place;
+use crate::paid::Sold;
 use crate::plan::Target;
 use crate::refusal::Refusal;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub(crate) struct PlainRoute {
     allow_body: bool,
     /// A body is sent on while it arrives.
     pub(crate) streaming: bool,
+    /// What its requests cost, where somebody is asked to pay.
+    pub(crate) sold: Option<Box<Sold>>,
     allow_encoded_slash: bool,
     allow_semicolon: bool,
     methods: Methods,
@@ -63,11 +66,13 @@ impl PlainRoute {
         all: &Settings,
         metrics: &Metrics,
     ) -> Self {
-        let name = route.name();
+        let name: Arc<str> = route.name().into();
+        let sold = Sold::new(route, &name, all, target.timeouts.first_byte);
         Self {
             id: 0,
+            sold: sold.map(Box::new),
             label: metrics.route(&name),
-            name: Arc::from(name),
+            name,
             target: Arc::clone(target),
             access: route.access,
             allowed_ips: route.allowed_ips.clone(),

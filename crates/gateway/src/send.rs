@@ -95,7 +95,8 @@ impl<'p> Exchange<'p> {
                 return Box::pin(self.answer_models(*surface)).await.map(|()| None);
             }
             Call::Plain(route) => {
-                if self.is_budgeted() {
+                // What is paid for is not taken from a budget too.
+                if self.paying.is_none() && self.is_budgeted() {
                     let aside = Aside {
                         llm: None,
                         target: &route.target,

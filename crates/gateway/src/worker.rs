@@ -5,6 +5,7 @@ use crate::lifecycle::{self, Work};
 use crate::management_door::ManagementDoor;
 use crate::overrides::Overrides;
 use crate::own_token::TokenDoor;
+use crate::paid::{Payers, PaymentDoor};
 use crate::plan::Plan;
 use crate::record::Facts;
 use crate::recorder::Recorder;
@@ -109,6 +110,10 @@ pub struct Shared {
     pub management: OnceLock<Arc<dyn ManagementDoor>>,
     /// The way to the records of tokens, for their holders.
     pub token_door: OnceLock<Arc<dyn TokenDoor>>,
+    /// The way to those who keep payments, once they are there.
+    pub payments: OnceLock<Arc<dyn PaymentDoor>>,
+    /// What payers have running.
+    pub payers: Arc<Payers>,
     /// What receipts are verified with, as a key set, where receipts are made.
     pub receipt_keys: OnceLock<Arc<str>>,
     /// Counts of what tokens do.

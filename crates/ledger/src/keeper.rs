@@ -73,7 +73,7 @@ pub enum Event {
     Ask(Ask),
     /// The holder of a reserved hold wants to send.
     Confirm(Reserved),
-    Ended(Ended),
+    Ended(Arc<Ended>),
     Homeless(LeaseId, Amount),
     /// A slice was seen low.
     Low(BudgetId),
@@ -200,7 +200,7 @@ struct Strict {
     version: u32,
     renew_at: MonoNanos,
     busy: bool,
-    ended: Option<Ended>,
+    ended: Option<Arc<Ended>>,
     confirm: Option<Reserved>,
 }
 

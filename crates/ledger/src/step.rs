@@ -13,6 +13,7 @@ use crate::row::{
 use crate::window::WindowKey;
 use crate::write::{Facts, LeaseThen, LeaseWhen, Refusal, Write};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use tollkeep_types::{AccountId, BudgetId, EntryId, HoldId, LeaseId, ReplicaId, WallMillis};
 
 mod ending;
@@ -102,7 +103,7 @@ pub enum Command {
         ttl_ms: u64,
     },
     End {
-        ended: Ended,
+        ended: Arc<Ended>,
         /// The version of the hold's row, if it has one.
         version: u32,
     },

@@ -9,6 +9,7 @@ use crate::row::{
     Arrow, Change, Covers, Guard, HoldRow, LeaseRow, LeaseState, Pot, Quality, UsageRow, WindowRow,
 };
 use crate::window::{BUCKETS, WindowKey};
+use smallvec::SmallVec;
 use tollkeep_types::{BudgetId, HoldId, LeaseId, ReplicaId, WallMillis};
 
 /// One guarded write.
@@ -231,7 +232,12 @@ pub struct Reply {
     pub due_leases: Vec<LeaseRow>,
     /// The epoch, to one that joins.
     pub epoch: u64,
+    /// The hashes of the entries it made, in their order, where the store keeps them in a chain.
+    pub entries: Entries,
 }
+
+/// Hashes of entries; most steps make one.
+pub type Entries = SmallVec<[[u8; 32]; 1]>;
 
 /// Nothing is known of what was asked: it may have been done, or not, or be done yet. The same
 /// command is given again until there is an answer.

@@ -128,16 +128,73 @@ pub(crate) async fn send(
     .unwrap_or(Err(FetchError::Late(bounds.patience)))
 }
 
+/// What became of a request that must not be sent twice unknowingly.
+#[derive(Debug)]
+pub enum Sent {
+    /// There was never a connection: not a byte of it was written.
+    Never(String),
+    /// It may have arrived, and no whole answer came.
+    Cut(String),
+    /// It was answered. What the answer of a redirect says is left out.
+    Answered {
+        /// The status.
+        status: u16,
+        /// The body.
+        body: Bytes,
+    },
+}
+
+/// Sends a request, whose target is the path and query alone, and tells apart whether it can have
+/// arrived: `connecting` bounds the way to a connection, `bounds` what comes after.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no connection of a caller whose slot could time it"
+)]
+pub async fn once(
+    endpoint: &Endpoint,
+    request: Request<Bytes>,
+    connecting: Duration,
+    bounds: Bounds,
+) -> Sent {
+    let mut tried = Tried::default();
+    let connected = endpoint.dialer.connect(endpoint, &mut tried);
+    let connected = match tokio::time::timeout(connecting, connected).await {
+        Ok(Ok(connected)) => connected,
+        Ok(Err(error)) => return Sent::Never(error.to_string()),
+        Err(_) => return Sent::Never(FetchError::Late(connecting).to_string()),
+    };
+    let asked = ask_by(connected, endpoint, request, bounds.bytes_max);
+    match tokio::time::timeout(bounds.patience, asked).await {
+        Ok(Ok(answer)) => Sent::Answered {
+            status: answer.status().as_u16(),
+            body: answer.into_body(),
+        },
+        Ok(Err(FetchError::Status(status))) => Sent::Answered {
+            status,
+            body: Bytes::new(),
+        },
+        Ok(Err(error)) => Sent::Cut(error.to_string()),
+        Err(_) => Sent::Cut(FetchError::Late(bounds.patience).to_string()),
+    }
+}
+
 async fn exchange(
     endpoint: &Endpoint,
     request: Request<Bytes>,
     bytes_max: usize,
 ) -> Result<Response<Bytes>, FetchError> {
-    match endpoint
-        .dialer
-        .connect(endpoint, &mut Tried::default())
-        .await?
-    {
+    let mut tried = Tried::default();
+    let connected = endpoint.dialer.connect(endpoint, &mut tried).await?;
+    ask_by(connected, endpoint, request, bytes_max).await
+}
+
+async fn ask_by(
+    connected: Connected,
+    endpoint: &Endpoint,
+    request: Request<Bytes>,
+    bytes_max: usize,
+) -> Result<Response<Bytes>, FetchError> {
+    match connected {
         Connected::Clear(stream) => ask(stream, endpoint, request, bytes_max).await,
         Connected::Tls(stream) => ask(*stream, endpoint, request, bytes_max).await,
         Connected::TlsInTls(stream) => ask(*stream, endpoint, request, bytes_max).await,

@@ -38,6 +38,8 @@ pub struct AccessLine<'a> {
     pub model: Option<&'a str>,
     /// Input and output tokens, if they are known.
     pub tokens: Option<(u64, u64)>,
+    /// The payment it was served for, and how much of what that was.
+    pub payment: Option<(&'a str, &'a str)>,
     /// How it ended.
     pub outcome: RequestOutcome,
     /// The caller's address, masked as the settings say: letters, digits, `.`, `:`, `/` and `_`.
@@ -90,6 +92,13 @@ fn write_end(out: &mut Vec<u8>, line: &AccessLine<'_>) {
         json::number(out, output);
         out.push(b'}');
     }
+    if let Some((payment, amount)) = line.payment {
+        out.extend_from_slice(b",\"payment\":{\"id\":");
+        json::string(out, payment);
+        out.extend_from_slice(b",\"rail\":\"x402\",\"amount\":");
+        json::string(out, amount);
+        out.push(b'}');
+    }
     out.extend_from_slice(b",\"outcome\":\"");
     out.extend_from_slice(line.outcome.as_str().as_bytes());
     if let Some(ip) = line.client_ip {
@@ -120,6 +129,7 @@ mod tests {
             provider: None,
             model: None,
             tokens: None,
+            payment: None,
             outcome: RequestOutcome::Refused,
             client_ip: None,
         }

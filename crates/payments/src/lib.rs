@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+pub mod discovery;
 pub mod evm;
 mod json;
 pub mod price;

@@ -24,7 +24,7 @@ struct Queue(Mutex<Vec<Event>>);
 
 impl Outbox for Queue {
     fn ended(&self, ended: Ended) {
-        self.0.lock().unwrap().push(Event::Ended(ended));
+        self.0.lock().unwrap().push(Event::Ended(ended.into()));
     }
     fn homeless(&self, lease: LeaseId, amount: Amount) {
         self.0.lock().unwrap().push(Event::Homeless(lease, amount));

@@ -117,6 +117,9 @@ pub enum Conflict {
     /// What the call cost may still change.
     #[error("the cost is not final")]
     CostNotFinal,
+    /// What became of the payment is known.
+    #[error("what became of the payment is known")]
+    PaymentKnown,
     /// Another credential of the same place has that secret.
     #[error("another credential has that secret")]
     CredentialKnown,

@@ -39,6 +39,7 @@ mod open;
 mod operator;
 mod owner;
 mod page;
+mod payment;
 mod postgres;
 mod prepaid;
 mod project;
@@ -86,6 +87,10 @@ pub use operator::{
     Attempt, NewOperator, Operator, OperatorChange, OperatorSecrets, ProviderOperator, SecondFactor,
 };
 pub use page::{After, Page, PageRequest};
+pub use payment::{
+    CreditSum, NewPayment, PaymentChange, PaymentFilter, PaymentMode, PaymentRecord, PaymentState,
+    Reserved, RevenueBy, RevenueSum,
+};
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
 pub use prepaid::{AccountFilter, NewAccount, PrepaidAccount};
 pub use project::{DeletedProject, NewProject, Project, ProjectChange, ProjectRef, ProjectState};

@@ -61,6 +61,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(22, "0022", "places_and_people"),
     step!(23, "0023", "audit_checkpoints"),
     step!(24, "0024", "audit_events"),
+    step!(25, "0025", "payments"),
     step!(27, "0027", "audit_due"),
 ];
 

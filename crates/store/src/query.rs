@@ -3,9 +3,9 @@
 use crate::postgres::{Link, within};
 use crate::trial::Lent;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Error, SqlSafeStr, SqlStr, Sqlite};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments, AssertSqlSafe, Error, SqlSafeStr, SqlStr, Sqlite};
 use std::sync::{Arc, OnceLock};
 
 /// A connection to whichever database it is.
@@ -80,6 +80,8 @@ pub(crate) struct Query {
 /// A parameter.
 pub(crate) enum Value {
     Text(Option<String>),
+    /// A text that other rows have too.
+    Shared(Arc<str>),
     Number(Option<i64>),
     Bytes(Option<Vec<u8>>),
     Switch(bool),
@@ -170,17 +172,46 @@ impl Bulk {
     }
 }
 
-/// The query of `sqlx` for the database that its result is asked of.
+/// A text of a column that is often the same as in the row before: it is made once.
+pub(crate) struct Repeated<K>(Option<(K, Arc<str>)>);
+
+impl<K> Default for Repeated<K> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<K: Copy + PartialEq> Repeated<K> {
+    /// The text of this key.
+    pub(crate) fn of<T: Into<Arc<str>>>(&mut self, key: K, text: impl FnOnce(K) -> T) -> Arc<str> {
+        if let Some((last, made)) = &self.0
+            && *last == key
+        {
+            return Arc::clone(made);
+        }
+        let made = text(key).into();
+        self.0 = Some((key, Arc::clone(&made)));
+        made
+    }
+}
+
+/// The query of `sqlx` for a database, with the arguments that it takes.
 macro_rules! bound {
-    ($query:expr) => {{
+    ($query:expr, $arguments:ty) => {{
         let query = $query;
-        let values = query.values.into_iter();
-        values.fold(sqlx::query(query.text), |query, value| match value {
-            Value::Text(text) => query.bind(text),
-            Value::Number(number) => query.bind(number),
-            Value::Bytes(bytes) => query.bind(bytes),
-            Value::Switch(on) => query.bind(on),
-        })
+        let mut arguments = <$arguments>::default();
+        arguments.reserve(query.values.len(), 0);
+        for value in query.values {
+            let added = match value {
+                Value::Text(text) => arguments.add(text),
+                Value::Shared(text) => arguments.add(text),
+                Value::Number(number) => arguments.add(number),
+                Value::Bytes(bytes) => arguments.add(bytes),
+                Value::Switch(on) => arguments.add(on),
+            };
+            added.map_err(Error::Encode)?;
+        }
+        sqlx::query_with(query.text, arguments)
     }};
 }
 
@@ -203,11 +234,14 @@ impl Query {
     pub(crate) async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
         match connection.own()? {
             Connection::Sqlite(connection) => {
-                let done = bound!(self).execute(&mut **connection).await?;
+                let done = bound!(self, SqliteArguments)
+                    .execute(&mut **connection)
+                    .await?;
                 Ok(done.rows_affected())
             }
             Connection::Postgres(link) => {
-                let done = within(link.patience(), bound!(self).execute(link.server()?)).await;
+                let query = bound!(self, PgArguments);
+                let done = within(link.patience(), query.execute(link.server()?)).await;
                 Ok(link.judge(done)?.rows_affected())
             }
             Connection::Lent(_) => Err(Error::PoolClosed),
@@ -218,11 +252,14 @@ impl Query {
     pub(crate) async fn fetch_all(self, connection: &mut Connection) -> Result<Vec<Row>, Error> {
         match connection.own()? {
             Connection::Sqlite(connection) => {
-                let rows = bound!(self).fetch_all(&mut **connection).await?;
+                let rows = bound!(self, SqliteArguments)
+                    .fetch_all(&mut **connection)
+                    .await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
             Connection::Postgres(link) => {
-                let rows = within(link.patience(), bound!(self).fetch_all(link.server()?)).await;
+                let query = bound!(self, PgArguments);
+                let rows = within(link.patience(), query.fetch_all(link.server()?)).await;
                 Ok(link.judge(rows)?.into_iter().map(Row::Postgres).collect())
             }
             Connection::Lent(_) => Err(Error::PoolClosed),
@@ -236,12 +273,14 @@ impl Query {
     ) -> Result<Option<Row>, Error> {
         match connection.own()? {
             Connection::Sqlite(connection) => {
-                let row = bound!(self).fetch_optional(&mut **connection).await?;
+                let row = bound!(self, SqliteArguments)
+                    .fetch_optional(&mut **connection)
+                    .await?;
                 Ok(row.map(Row::Sqlite))
             }
             Connection::Postgres(link) => {
-                let row =
-                    within(link.patience(), bound!(self).fetch_optional(link.server()?)).await;
+                let query = bound!(self, PgArguments);
+                let row = within(link.patience(), query.fetch_optional(link.server()?)).await;
                 Ok(link.judge(row)?.map(Row::Postgres))
             }
             Connection::Lent(_) => Err(Error::PoolClosed),
@@ -276,6 +315,8 @@ macro_rules! into_value {
 
 into_value! {
     String => |text| Self::Text(Some(text));
+    Arc<str> => Self::Shared;
+    Option<Arc<str>> => |text: Option<Arc<str>>| text.map_or(Self::Text(None), Self::Shared);
     &str => |text: &str| Self::Text(Some(text.to_owned()));
     &String => |text: &String| Self::Text(Some(text.clone()));
     Option<String> => Self::Text;

@@ -92,8 +92,12 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($prefix)?;
-                f.write_str(std::str::from_utf8(&self.hex()).unwrap_or_default())
+                // In one piece: a text that is made of it grows once.
+                let mut text = [0_u8; $prefix.len() + 32];
+                let (prefix, digits) = text.split_at_mut($prefix.len());
+                prefix.copy_from_slice($prefix.as_bytes());
+                digits.copy_from_slice(&self.hex());
+                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
             }
         }
 

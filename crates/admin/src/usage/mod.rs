@@ -285,7 +285,7 @@ async fn filter_of(call: &Call) -> Result<UsageFilter, Problem> {
     })
 }
 
-fn time_of(query: &Parameters, name: &str) -> Result<Option<WallMillis>, Problem> {
+pub(crate) fn time_of(query: &Parameters, name: &str) -> Result<Option<WallMillis>, Problem> {
     let time = query.get(name).map(str::parse).transpose();
     time.map_err(|_| {
         let problem = format!("{name}: want a time such as \"2026-11-22T10:15:30Z\".");

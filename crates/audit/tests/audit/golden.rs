@@ -90,6 +90,7 @@ fn of_money(action: Action) -> Event<'static> {
             Value::Word("lse_018f0000000070008000000000000001"),
         )
         .with_detail(Key::Amount, Value::Number(322_500))
+        .with_detail(Key::EntryDigest, Value::Word("ab"))
         .with_detail(Key::Bound, Value::Number(164_195_000))
         .with_detail(Key::Quality, Value::Word("reported"))
 }

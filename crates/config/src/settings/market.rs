@@ -1,11 +1,13 @@
 //! What prices and payments are made of where routes don't say otherwise: defaults, tokens,
 //! networks, who is paid.
 
+use super::Egress;
+use super::payments::{Payments, PaymentsFile, Terms};
 use super::sale::{Accept, AcceptFile};
 use crate::check::Checks;
 use crate::error::nearest;
-use crate::field::{KindExt, mapped, section};
-use crate::kind::{Kind, Shape, Wrong, dollars, parsed, pay_to, price_or_none, seconds, whole};
+use crate::field::KindExt;
+use crate::kind::{Kind, Shape, Wrong, dollars, pay_to, price_or_none, seconds, whole};
 use crate::reader::{keys, snake};
 use crate::tree::{Entry, KeyPath, Node, Value};
 use serde_json::json;
@@ -30,30 +32,6 @@ keys! {
     }
 }
 
-keys! {
-    /// How payments are taken.
-    pub(crate) struct PaymentsFile {
-        x402: X402File = section(),
-    }
-}
-
-keys! {
-    /// Stablecoins, by x402.
-    pub(crate) struct X402File {
-        /// Tokens besides the built-in ones: by network and symbol, each with `address`, `name` and
-        /// `version` (as its contract signs, EIP-712), `decimals`, `transfer` (`eip3009`,
-        /// `permit2`) and `peg` (`usd`, `none`).
-        assets: Option<Vec<Listing>> = Listings.optional(),
-        /// Short names of networks besides the built-in ones, each with its CAIP-2 name.
-        networks: Vec<(String, Network)> = mapped(parsed("CAIP-2 name, `eip155:8453`", caip2)),
-    }
-}
-
-fn caip2(text: &str) -> Result<Network, String> {
-    Network::from_caip2(text)
-        .ok_or_else(|| format!("want a CAIP-2 name, `eip155:8453`, not {text:?}"))
-}
-
 /// What routes are sold by.
 pub(super) struct Market {
     pub(super) price: Option<Price>,
@@ -63,6 +41,9 @@ pub(super) struct Market {
     accepts: Vec<AcceptFile>,
     wallets: Vec<(Network, Address)>,
     pub(super) networks: Networks,
+    pub(super) payments: Payments,
+    /// The terms of routes that say nothing of their own.
+    pub(super) terms: Terms,
     assets: Assets,
 }
 
@@ -75,17 +56,17 @@ pub(super) struct MarketFile {
 }
 
 impl MarketFile {
-    pub(super) fn check(self, checks: &mut Checks<'_>) -> Market {
+    pub(super) fn check(mut self, egress: &Egress, checks: &mut Checks<'_>) -> Market {
         let mut networks = Networks::default();
         let mut assets = Assets::default();
         let x402 = KeyPath::of("payments.x402");
-        for (name, network) in self.payments.x402.networks {
+        for (name, network) in std::mem::take(&mut self.payments.x402.networks) {
             if !networks.add(&name, network) {
                 let at = x402.name("networks").name(&name);
                 checks.error_at(&at, "is the name of another network");
             }
         }
-        for listing in self.payments.x402.assets.into_iter().flatten() {
+        for listing in self.payments.x402.assets.take().into_iter().flatten() {
             let at = x402.name("assets");
             if let Some(network) = find(&networks, &listing.network, &at, checks) {
                 assets.add(listing.asset(network));
@@ -97,7 +78,11 @@ impl MarketFile {
             let network = find(&networks, &name, &at, checks);
             wallets.extend(network.map(|network| (network, address)));
         }
+        let terms = self.payments.terms();
+        let payments = self.payments.check(&networks, egress, checks);
         let market = Market {
+            payments,
+            terms,
             price: self.defaults.price.flatten(),
             min_price: self.defaults.min_price,
             max_price: self.defaults.max_price,
@@ -116,7 +101,12 @@ impl MarketFile {
 }
 
 /// The network of a name; one of Solana can't be paid on yet.
-fn find(networks: &Networks, name: &str, at: &KeyPath, checks: &mut Checks<'_>) -> Option<Network> {
+pub(super) fn find(
+    networks: &Networks,
+    name: &str,
+    at: &KeyPath,
+    checks: &mut Checks<'_>,
+) -> Option<Network> {
     match networks.find(name) {
         Some(Network::Solana(_)) => {
             checks.error_at(at, "is a network of Solana, which is not supported yet");
@@ -135,6 +125,11 @@ fn find(networks: &Networks, name: &str, at: &KeyPath, checks: &mut Checks<'_>) 
 }
 
 impl Market {
+    /// Whether somebody settles payments on this network.
+    pub(super) fn is_settled(&self, network: &Network) -> bool {
+        !self.payments.x402.facilitators_of(network).is_empty()
+    }
+
     fn asset(&self, accept: &AcceptFile, at: &KeyPath, checks: &mut Checks<'_>) -> Option<Asset> {
         let (symbol, network) = (accept.asset.as_ref()?, accept.network.as_ref()?);
         let network = find(&self.networks, network, &at.name("network"), checks)?;
@@ -226,7 +221,7 @@ impl Listing {
 }
 
 /// Tokens by network and symbol.
-struct Listings;
+pub(super) struct Listings;
 
 /// Decimals of a token at most.
 const DECIMALS_MAX: u8 = 18;

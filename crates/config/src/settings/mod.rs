@@ -14,6 +14,7 @@ mod budget_scope;
 mod budget_text;
 mod budgets;
 mod compat;
+mod discovery;
 mod egress;
 mod egress_proxy;
 mod front_door;
@@ -27,6 +28,7 @@ mod management;
 mod market;
 mod metrics;
 mod oidc;
+mod payments;
 mod policy;
 mod postgres;
 mod prices;
@@ -73,6 +75,9 @@ pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Mainte
 pub use management::{Management, ManagementListen, OnDataPort, SessionTimes};
 pub use metrics::Metrics;
 pub use oidc::Oidc;
+pub use payments::{
+    Facilitator, FacilitatorTimeouts, FailedProofs, MidStream, Payments, Terms, Verify, X402,
+};
 pub use postgres::{PostgresServer, PostgresTls};
 pub use prices::Prices;
 pub use provider::{Credential, CredentialTenant, Provider, ProviderRate};
@@ -147,6 +152,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// The networks that payments name, with their short names.
     pub networks: Networks,
+    /// How payments are taken.
+    pub payments: Payments,
     /// LLM providers, in the order of the file.
     pub providers: Vec<Provider>,
     /// Model names.
@@ -266,7 +273,7 @@ keys! {
         accepts: Vec<sale::AcceptFile> = listed(),
         /// Who is paid, by network.
         wallets: Vec<(String, Address)> = mapped(pay_to()),
-        payments: market::PaymentsFile = section(),
+        payments: payments::PaymentsFile = section(),
         models: Models = section(),
         llm: llm::LlmFile = section(),
         prices: Prices = section(),
@@ -294,7 +301,7 @@ impl Settings {
             accepts: file.accepts,
             wallets: file.wallets,
         };
-        let market = market.check(checks);
+        let market = market.check(&egress, checks);
         let routes = route::check(file.routes, (&upstreams, &market), checks);
         if file.sandbox.upstream && !providers.iter().any(Provider::is_sandbox) {
             providers.extend(Provider::sandbox(&llm));
@@ -330,6 +337,7 @@ impl Settings {
             upstreams,
             routes,
             networks: market.networks,
+            payments: market.payments,
             providers,
             models: file.models,
             llm: llm.settings,

@@ -1,5 +1,6 @@
 //! Routes to plain upstreams.
 
+use super::discovery::ShownFile;
 use super::market::Market;
 use super::policy::PolicyFile;
 use super::route_pattern::{Methods, PathPattern};
@@ -54,6 +55,10 @@ pub struct Route {
     pub response_stream_bytes_max: Option<u64>,
     /// What its requests cost; `None` is nothing that callers without a token could pay.
     pub sale: Option<Sale>,
+    /// Whether strangers are told of it.
+    pub discoverable: bool,
+    /// What they are told besides.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Route {
@@ -184,6 +189,7 @@ keys! {
         allowed_ips: Option<Vec<IpNet>> = list(network()).optional(),
         rate_limit: OnOrOff<RateFile> = section_or_off(),
         sale: SaleFile = flat(),
+        shown: ShownFile = flat(),
         request: RequestFile = section(),
         path: PathFile = section(),
         response: ResponseFile = section(),
@@ -308,6 +314,14 @@ impl RouteFile {
             content_encodings = Vec::new();
         }
         let (access, sale) = self.sale.check(self.access, path, market, checks);
+        if self.request.streaming
+            && sale
+                .as_ref()
+                .is_some_and(|sale| sale.bind_body || sale.pricing.reads_body())
+        {
+            let problem = "can't be with a price that depends on the body, or `bind_body`";
+            checks.error_at(&path.name("request").name("streaming"), problem);
+        }
         let rate = self
             .rate_limit
             .read(access, &path.name("rate_limit"), checks);
@@ -328,6 +342,8 @@ impl RouteFile {
             policy,
             response_stream_bytes_max: self.response.stream_bytes_max,
             sale,
+            discoverable: self.shown.discoverable,
+            metadata: self.shown.metadata.unwrap_or_default(),
         })
     }
 }

@@ -1,15 +1,17 @@
 //! What requests of a route cost, and with what they can be paid.
 
 use super::market::Market;
+use super::payments::{MID_STREAM, MidStream, SETTLEMENT, Terms};
 use super::route::Access;
 use crate::check::Checks;
-use crate::field::{KindExt, listed, mapped, section};
-use crate::kind::{choice, dollars, list, pay_to, priced, rule, text};
+use crate::field::{KindExt, flat, listed, mapped, section};
+use crate::kind::{choice, dollars, list, pay_to, priced, rule, switch, text, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use tollkeep_payments::evm::Address;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{ModelPrices, Parts, Pattern, Pricing, Quote, Rule, UnknownModel};
+use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Asset, Assets, Offer, Scheme};
 use tollkeep_types::money::NanoUsd;
 
@@ -22,6 +24,10 @@ pub struct Sale {
     pub accepts: Vec<Accept>,
     /// For how many seconds payers shall sign.
     pub timeout_s: u64,
+    /// On what terms.
+    pub terms: Terms,
+    /// Whether a price holds for the very body it was asked for with.
+    pub bind_body: bool,
 }
 
 /// A token that is taken, and who is paid in it.
@@ -62,9 +68,7 @@ const KINDS: [(&str, bool); 3] = [
 ];
 
 keys! {
-    /// What requests of a route cost. No version of this program that has these keys takes
-    /// payments yet: a route that costs something is refused, and `tollkeep route list` shows what
-    /// it would cost.
+    /// What requests of a route cost, and how they are paid.
     pub(crate) struct SaleFile {
         /// What a request costs: dollars as `"$0.01"`, Lightning as `"21sat"`, units of a token as
         /// `{asset: USDC, amount: "10000"}`. `"$0"` is free. Default: `defaults.price`.
@@ -88,6 +92,26 @@ keys! {
         accepts: Vec<AcceptFile> = listed(),
         /// Who is paid. Default: the address in `wallets`.
         pay_to: Option<Address> = pay_to().optional(),
+        terms: TermsFile = flat(),
+    }
+}
+
+keys! {
+    /// On what terms a route is sold.
+    pub(crate) struct TermsFile {
+        /// As `payments.x402.settlement`.
+        settlement: Option<Mode> = choice(&SETTLEMENT).optional(),
+        /// Whether a price holds for the very body it was asked for with. Prices that are made of
+        /// the body hold for that in any case.
+        bind_body: bool = switch().or(false),
+        /// As `payments.mid_stream`.
+        mid_stream: Option<MidStream> = choice(&MID_STREAM).optional(),
+        /// As `payments.charge_on_4xx`.
+        charge_on_4xx: Option<bool> = switch().optional(),
+        /// As `payments.max_concurrent_per_payer`.
+        max_concurrent_per_payer: Option<u32> = whole(1..=10_000).optional(),
+        /// As `payments.max_exposure`.
+        max_exposure: Option<NanoUsd> = dollars().optional(),
     }
 }
 
@@ -119,6 +143,20 @@ keys! {
 /// More than stock clients pay at once.
 const USUAL_CAP: NanoUsd = NanoUsd::new(1_000_000_000);
 
+impl TermsFile {
+    fn over(&self, usual: &Terms) -> Terms {
+        Terms {
+            mode: self.settlement.unwrap_or(usual.mode),
+            mid_stream: self.mid_stream.unwrap_or(usual.mid_stream),
+            charge_on_4xx: self.charge_on_4xx.unwrap_or(usual.charge_on_4xx),
+            concurrent_max: self
+                .max_concurrent_per_payer
+                .unwrap_or(usual.concurrent_max),
+            exposure_max: self.max_exposure.unwrap_or(usual.exposure_max),
+        }
+    }
+}
+
 impl SaleFile {
     /// What is sold, and to whom, by what the route says of both.
     pub(super) fn check(
@@ -133,6 +171,7 @@ impl SaleFile {
             Some(Access::Token | Access::Free) => None,
         };
         let accepts = market.accepts(&self.accepts, self.pay_to, path, checks);
+        let (terms, bind_body) = (self.terms.over(&market.terms), self.terms.bind_body);
         let pricing = self.pricing(usual, path, market, checks);
         let costs = pricing.as_ref().is_some_and(Pricing::may_cost);
         let access = written.unwrap_or(match (&pricing, costs) {
@@ -162,9 +201,11 @@ impl SaleFile {
             pricing,
             accepts,
             timeout_s: market.timeout_s,
+            terms,
+            bind_body,
         });
         if let Some(sale) = sale.as_ref().filter(|_| costs) {
-            sale.check(path, checks);
+            sale.check(path, market, checks);
         }
         (access, sale)
     }
@@ -237,8 +278,8 @@ impl SaleFile {
 }
 
 impl Sale {
-    /// What can't be sold so, and that nothing can be yet.
-    fn check(&self, path: &KeyPath, checks: &mut Checks<'_>) {
+    /// What can't be sold so.
+    fn check(&self, path: &KeyPath, market: &Market, checks: &mut Checks<'_>) {
         if self.accepts.is_empty() {
             let problem = "has a price, and nothing to pay it with: write \
                            `accepts: [{asset: USDC, network: base}]` and `wallets`";
@@ -272,8 +313,15 @@ impl Sale {
                            unless they are told otherwise";
             checks.warn_at(path, problem);
         }
-        let problem = "costs something, and taking payments is not supported yet: the route is not \
-                       served. `tollkeep route list` shows what it would cost";
-        checks.unsold(path, problem);
+        for accept in &self.accepts {
+            if !market.is_settled(&accept.asset.network) {
+                let problem = format!(
+                    "costs something, and nobody settles on {}: name a facilitator in \
+                     `payments.x402.facilitators`",
+                    accept.asset.network
+                );
+                checks.unsold(path, &problem);
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The data listener: where it binds, whom it believes, what it lets through.
 
-use super::Egress;
+use super::discovery::PublicFile;
 use super::front_door::{FrontDoor, FrontDoorFile};
 use super::maintenance::{self, Maintenance, message};
 use super::rate_classes::{RateClassesFile, StrictRate};
@@ -9,9 +9,9 @@ use super::server_guard::{GlobalRateFile, IpRate, Rate, Security};
 use super::server_listen::{self, Guards, LOOPBACK, Listen, ListenFile};
 use super::tls::{Tls, TlsFile, knows_certificates};
 use super::trust_proxy::{TrustProxy, TrustProxyKind};
-use super::{DAY_MS, GIB, KIB, MIB, ms};
+use super::{DAY_MS, Egress, GIB, KIB, MIB, ms};
 use crate::check::Checks;
-use crate::field::{KindExt, field_name, listed, section};
+use crate::field::{KindExt, field_name, flat, listed, section};
 use crate::kind::{
     Parsed, address, bytes, bytes_or_auto, list, millis, network, parsed, seconds, switch, whole,
     whole_or_auto,
@@ -50,6 +50,10 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// Authorities served (EDGE-3).
     pub allowed_hosts: AllowedHosts,
+    /// How callers know this gateway, without `/` at its end.
+    pub public_url: Option<Box<str>>,
+    /// Whether anybody may read what is sold.
+    pub discovery: bool,
     /// Peers that may speak for a client.
     pub trusted_proxies: Vec<IpNet>,
     /// How the client address is found behind a trusted proxy.
@@ -120,6 +124,7 @@ keys! {
         /// without a port any port is served. Empty: loopback names and the addresses bound.
         /// `*` serves every host, outside production only.
         allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
+        public: PublicFile = flat(),
         /// Peers whose forwarding fields are believed.
         trusted_proxies: Vec<IpNet> = list(network()).or_empty(),
         /// Whom to believe, as tollbooth's files say it: `true` or a number of hops trusts a
@@ -371,6 +376,8 @@ impl ServerFile {
         }
         Server {
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, public, hosts, checks),
+            public_url: self.public.public_url,
+            discovery: self.public.discovery,
             tls,
             listen,
             listen_written: !self.listen.is_empty(),

@@ -36,7 +36,7 @@ keys! {
         /// `anthropic-version`, `anthropic-beta`.
         allowed_headers: Vec<Box<str>> = list(name()).or_empty(),
         /// Fields of answers that pages may read. Empty: `payment-required`, `payment-response`,
-        /// `x-payment-response`, `payment-receipt`, `www-authenticate`, `x-request-id`,
+        /// `x-payment-response`, `payment-receipt`, `x-tollkeep-payment`, `www-authenticate`, `x-request-id`,
         /// `retry-after`, `ratelimit`, `ratelimit-policy`.
         exposed_headers: Vec<Box<str>> = list(name()).or_empty(),
         /// Whether browsers send cookies and the like.
@@ -61,11 +61,12 @@ const ALLOWED: [&str; 9] = [
     "anthropic-beta",
 ];
 
-const EXPOSED: [&str; 9] = [
+const EXPOSED: [&str; 10] = [
     "payment-required",
     "payment-response",
     "x-payment-response",
     "payment-receipt",
+    "x-tollkeep-payment",
     "www-authenticate",
     "x-request-id",
     "retry-after",

@@ -5,6 +5,7 @@ use super::inbox::Message;
 use super::quote::{ONE, amount, cost};
 use super::take::{CallHold, State};
 use crate::record::Facts;
+use std::borrow::Cow;
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::hold::NotBilled;
@@ -35,10 +36,15 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
     let (llm, token) = (facts.llm.as_ref(), facts.token.as_ref());
     let told = llm.and_then(|llm| llm.told.as_ref());
     let name = |name: &Option<Arc<str>>| {
-        let name = name.as_deref()?;
-        Some(redactor.hide(name).into_owned())
+        let name = name.as_ref()?;
+        Some(match redactor.hide(name) {
+            Cow::Borrowed(_) => Arc::clone(name),
+            Cow::Owned(hidden) => hidden.into(),
+        })
     };
-    let (version, sha256) = hold.book.version();
+    let named = |name: Option<&Arc<str>>, else_: &'static str| {
+        name.map_or_else(|| else_.into(), Arc::clone)
+    };
     CallRecord {
         request: facts.id,
         attempt: facts.attempts.saturating_add(1),
@@ -46,19 +52,15 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
         project: token.map_or(NOBODY, |token| token.project.id),
         lineage: token.map(|token| token.lineage.id),
         token: token.map(|token| token.id),
-        route: facts.route().to_owned(),
-        provider: facts
-            .asked
-            .as_ref()
-            .map(|asked| asked.name.to_string())
-            .unwrap_or_default(),
+        route: named(facts.route.as_ref(), "-"),
+        provider: named(facts.asked.as_ref().map(|asked| &asked.name), ""),
         model_requested: llm
             .and_then(|llm| name(&llm.model_asked))
             .unwrap_or_default(),
-        model_priced: llm
-            .and_then(|llm| llm.model_sent.as_deref().or(llm.model_asked.as_deref()))
-            .unwrap_or_default()
-            .to_owned(),
+        model_priced: named(
+            llm.and_then(|llm| llm.model_sent.as_ref().or(llm.model_asked.as_ref())),
+            "",
+        ),
         model_served: llm.and_then(|llm| name(&llm.model_served)),
         lines: told.and_then(|told| told.report.lines().cloned()),
         // The end of the hold says it.
@@ -68,9 +70,9 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
         bound_method: hold.quote.is_priced.then_some(hold.quote.method.name()),
         charge: Charge::NOTHING,
         upstream_cost: None,
-        price: hold.quote.is_priced.then(|| PriceMark {
-            version: version.to_owned(),
-            sha256: sha256.to_owned(),
+        price: hold.quote.is_priced.then(|| {
+            let (version, sha256) = hold.book.shared_version();
+            PriceMark { version, sha256 }
         }),
         started_at: hold.at,
         duration_ms: facts.duration_ns / 1_000_000,

@@ -16,7 +16,7 @@ use tollkeep_types::{BudgetId, HoldId, LeaseId};
 pub(super) enum Message {
     /// A call that slices can't bear, and who waits for the answer.
     Ask(Ask, oneshot::Sender<Granted>),
-    Ended(Box<Ended>),
+    Ended(Arc<Ended>),
     /// What is known of a call beside its hold; its end follows.
     Record(HoldId, Arc<CallRecord>),
     Homeless(LeaseId, Amount),
@@ -62,7 +62,7 @@ impl Inbox {
 
 impl Outbox for Inbox {
     fn ended(&self, ended: Ended) {
-        self.put(Message::Ended(Box::new(ended)));
+        self.put(Message::Ended(Arc::new(ended)));
     }
 
     fn homeless(&self, lease: LeaseId, amount: Amount) {

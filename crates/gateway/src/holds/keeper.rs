@@ -41,6 +41,8 @@ pub enum Money<'a> {
         end: End,
         /// Its call, where more is known of it.
         record: Option<&'a CallRecord>,
+        /// The hashes of the entries that were made of it.
+        entries: &'a [[u8; 32]],
     },
     /// A hold is in the store, since slices alone could not bear it.
     Held {
@@ -231,7 +233,7 @@ impl HoldsKeeper {
     fn message(&mut self, message: Message) {
         match message {
             Message::Ask(ask, tell) => self.ask(ask, tell),
-            Message::Ended(ended) => self.handle(Event::Ended(*ended)),
+            Message::Ended(ended) => self.handle(Event::Ended(ended)),
             Message::Record(hold, record) => {
                 if self.records.len() < RECORDS_MAX {
                     self.records.insert(hold, record);
@@ -270,12 +272,16 @@ impl HoldsKeeper {
 
     fn answered(&mut self, call: CallId, answer: Result<Box<Reply>, NoAnswer>) {
         self.writes = answer.is_ok();
-        if answer.is_ok()
+        if let Ok(reply) = &answer
             && let Some((hold, end)) = self.ends.remove(&call)
         {
             let record = self.records.remove(&hold);
-            let record = record.as_deref();
-            (self.on_money)(&Money::Ended { hold, end, record });
+            (self.on_money)(&Money::Ended {
+                hold,
+                end,
+                record: record.as_deref(),
+                entries: &reply.entries,
+            });
             self.count_unwritten();
         }
         if let Ok(reply) = &answer

@@ -81,8 +81,13 @@ pub enum Delivery {
 /// What comes of a payment.
 pub type Paying = Pin<Box<dyn Future<Output = Result<Paid, NotPaid>> + Send>>;
 
-/// Keeps payments and has them settled.
+/// Keeps payments and has them settled. Where the future of an answer is dropped, nobody is served
+/// for it, and nobody says how the delivery ended: what was settled by then is credit.
 pub trait PaymentDoor: Send + Sync {
+    /// Whether somebody would settle such an offer at the moment; others are not made.
+    fn takes(&self, _offer: &Offer) -> bool {
+        true
+    }
     /// Reserves the proof; in mode `Before` settles it too. Or finds the credit of it.
     fn show(&self, shown: Shown) -> Paying;
     /// The upstream has answered, in mode `After`: settles it.

@@ -9,6 +9,7 @@ use crate::row::{HoldRow, HoldState, Pot};
 use crate::step::{Command, Grant, Wish, WishFrom};
 use crate::write::{Refusal, Reply};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use tollkeep_types::{BudgetId, HoldId, MonoNanos};
 
 impl Keeper {
@@ -352,7 +353,7 @@ impl Keeper {
         self.push_end(hold, at);
     }
 
-    pub(super) fn ended(&mut self, ended: Ended, at: &mut At<'_>) {
+    pub(super) fn ended(&mut self, ended: Arc<Ended>, at: &mut At<'_>) {
         let (actual, bound) = (ended.outcome.actual(), ended.bound);
         let of_tokens = ended.sure == Sure::Guess && actual.tokens > bound.tokens;
         if actual.cost > bound.cost || of_tokens {
@@ -387,7 +388,7 @@ impl Keeper {
         }
     }
 
-    fn write_end(&mut self, ended: Ended, version: u32, at: &mut At<'_>) {
+    fn write_end(&mut self, ended: Arc<Ended>, version: u32, at: &mut At<'_>) {
         self.call(Command::End { ended, version }, at);
     }
 
@@ -401,7 +402,7 @@ impl Keeper {
             slices: SmallVec::new(),
             strict: row.covers.clone(),
         };
-        self.write_end(ended, row.version, at);
+        self.write_end(Arc::new(ended), row.version, at);
     }
 
     /// A call that still runs keeps its hold from being ended by time.

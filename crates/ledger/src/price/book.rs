@@ -6,6 +6,7 @@ use super::rates::{RateSet, Rates};
 use super::table::Table;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use tollkeep_types::WallMillis;
 use tollkeep_types::money::{PicoUsd, Ratio};
 use tollkeep_types::usage::{Class, Unit};
@@ -100,6 +101,14 @@ impl Book {
     /// The version of the table, and the hash of its document.
     pub fn version(&self) -> (&str, &str) {
         (&self.table.version, &self.table.sha256)
+    }
+
+    /// The same, to be kept.
+    pub fn shared_version(&self) -> (Arc<str>, Arc<str>) {
+        (
+            Arc::clone(&self.table.version),
+            Arc::clone(&self.table.sha256),
+        )
     }
 
     /// The table without its models.

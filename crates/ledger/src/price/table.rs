@@ -6,6 +6,7 @@ use super::model::{CapField, Facts, Model};
 use super::rates::{RateSet, Rates, ServiceRates, Tier};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
+use std::sync::Arc;
 use tollkeep_types::WallMillis;
 use tollkeep_types::money::{PicoUsd, Ratio};
 use tollkeep_types::usage::{Class, Service, Unit};
@@ -48,13 +49,13 @@ pub struct TableSource {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Table {
     /// `YYYY-MM-DD.N`
-    pub version: Box<str>,
+    pub version: Arc<str>,
     /// When it was published.
     pub published_at: WallMillis,
     /// Where its prices are from.
     pub sources: Vec<TableSource>,
     /// The hash of the document, which its reader computes.
-    pub sha256: Box<str>,
+    pub sha256: Arc<str>,
     /// Its models.
     pub models: Vec<Model>,
 }

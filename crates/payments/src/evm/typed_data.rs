@@ -82,6 +82,11 @@ impl TransferAuthorization {
         ])
     }
 
+    /// What its payer signs.
+    pub fn digest(&self, domain: &Domain<'_>) -> [u8; 32] {
+        domain.signed(self.hashed())
+    }
+
     /// Whose signature this is. `None` is that of a contract, which only the chain can judge.
     ///
     /// # Errors
@@ -91,7 +96,7 @@ impl TransferAuthorization {
         domain: &Domain<'_>,
         signature: &Signature,
     ) -> Result<Option<Address>, SignatureFault> {
-        recover(domain.signed(self.hashed()), signature)
+        recover(self.digest(domain), signature)
     }
 }
 

@@ -60,6 +60,10 @@ impl Read {
         read
     }
 
+    pub(super) const fn reads_body(&self) -> bool {
+        self.body
+    }
+
     /// What the rules read of this request.
     ///
     /// # Errors

@@ -225,6 +225,11 @@ impl Pricing {
         self.parts.models.is_some()
     }
 
+    /// Whether what a request costs depends on its body.
+    pub fn reads_body(&self) -> bool {
+        self.read.reads_body()
+    }
+
     /// Whether some request costs something, after the bounds.
     pub fn may_cost(&self) -> bool {
         self.parts.models.is_some()

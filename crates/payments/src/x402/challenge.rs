@@ -24,16 +24,80 @@ pub struct Challenge<'a> {
     pub resource: &'a Resource,
     /// The ways, in the order of the route.
     pub offers: &'a [Offer],
+    /// What says until when each offer holds, in the same order; none where nothing says so.
+    pub quotes: &'a [String],
     /// Why the proof that was shown did not do; `None` if none was.
     pub reason: Option<Reason>,
 }
 
+/// What a caller is told in words and by machines, whatever it can pay with.
+#[derive(Clone, Copy, Debug)]
+pub struct Problem<'a> {
+    /// The status of the answer.
+    pub status: u16,
+    /// The code.
+    pub code: &'a str,
+    /// For people.
+    pub detail: &'a str,
+    /// The request.
+    pub request_id: &'a str,
+    /// The payment, if there is one.
+    pub payment_id: Option<&'a str>,
+    /// What a facilitator said.
+    pub reason: Option<&'a str>,
+}
+
+/// Characters of what a facilitator said that are passed on.
+const REASON_CHARS_MAX: usize = 200;
+
+impl Problem<'_> {
+    /// As a body.
+    pub fn body(&self) -> String {
+        Value::Object(self.members()).to_string()
+    }
+
+    fn members(&self) -> Map<String, Value> {
+        let (kind, title) = match self.status {
+            402 => (
+                "https://paymentauth.org/problems/payment-required",
+                "Payment Required",
+            ),
+            _ => ("about:blank", "Payment"),
+        };
+        let mut members = Map::new();
+        let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
+        put("type", kind.into());
+        put("title", title.into());
+        put("status", self.status.into());
+        put("detail", self.detail.into());
+        put("code", self.code.into());
+        put("request_id", self.request_id.into());
+        if let Some(payment) = self.payment_id {
+            put("payment_id", payment.into());
+        }
+        if let Some(reason) = self.reason {
+            let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+            put("reason", reason.into());
+        }
+        members
+    }
+}
+
 impl Challenge<'_> {
+    /// The body of a 402: what version 1 reads, and what is told in any case.
+    pub fn body(&self, networks: &Networks, problem: &Problem<'_>) -> String {
+        let mut members = self.v1_members(networks);
+        members.extend(problem.members());
+        Value::Object(members).to_string()
+    }
+
     /// The offers in the order of the wire: `upto` before the rest, for a payer pays less by it.
-    fn ordered(&self) -> impl Iterator<Item = &Offer> {
+    fn ordered(&self) -> impl Iterator<Item = (&Offer, Option<&String>)> {
         let of = |scheme: Scheme| {
-            let offers = self.offers.iter();
-            offers.filter(move |offer| offer.scheme == scheme)
+            let offers = self.offers.iter().enumerate();
+            offers
+                .filter(move |(_, offer)| offer.scheme == scheme)
+                .map(|(at, offer)| (offer, self.quotes.get(at)))
         };
         of(Scheme::Upto).chain(of(Scheme::Exact))
     }
@@ -41,7 +105,10 @@ impl Challenge<'_> {
     /// `PAYMENT-REQUIRED`, at most `bytes_max` long: offers are left out from the end. `None`:
     /// there is none, or not even one fits.
     pub fn payment_required(&self, bytes_max: usize) -> Option<String> {
-        let mut accepts: Vec<Value> = self.ordered().map(Offer::v2).collect();
+        let mut accepts: Vec<Value> = self
+            .ordered()
+            .map(|(offer, quote)| offer.quoted(quote))
+            .collect();
         while !accepts.is_empty() {
             let value = header::encode(&self.v2(&accepts));
             if value.len() <= bytes_max {
@@ -72,7 +139,7 @@ impl Challenge<'_> {
     pub fn v1_members(&self, networks: &Networks) -> Map<String, Value> {
         let accepts: Vec<Value> = self
             .ordered()
-            .filter_map(|offer| offer.v1(self.resource, networks))
+            .filter_map(|(offer, _)| offer.v1(self.resource, networks))
             .collect();
         let mut members = Map::new();
         if accepts.is_empty() {

@@ -14,11 +14,12 @@ mod network;
 mod offer;
 mod payload;
 mod proof;
+mod quote_tag;
 mod reason;
 mod receipt;
 
 pub use asset::{Asset, Assets, Transfer};
-pub use challenge::{Challenge, Resource};
+pub use challenge::{Challenge, Problem, Resource};
 pub use check::{Checked, Rules, check};
 pub use facilitator::{
     Answered, Expected, SettleOutcome, Supported, VerifyOutcome, settle_outcome, settlement,
@@ -28,6 +29,7 @@ pub use key::PaymentKey;
 pub use network::{Network, Networks};
 pub use offer::{Offer, Scheme};
 pub use payload::Payload;
-pub use proof::{Field, Malformed, Proof, Version};
+pub use proof::{Echo, Field, Malformed, Proof, Version};
+pub use quote_tag::QuoteTag;
 pub use reason::Reason;
 pub use receipt::Receipt;

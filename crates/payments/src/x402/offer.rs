@@ -92,6 +92,17 @@ impl Offer {
         })
     }
 
+    /// As a challenge of version 2 has it, with what says until when it holds.
+    pub(super) fn quoted(&self, quote: Option<&String>) -> Value {
+        let mut value = self.v2();
+        if let Some(quote) = quote
+            && let Some(extra) = value.get_mut("extra").and_then(Value::as_object_mut)
+        {
+            extra.insert("quote".to_owned(), quote.clone().into());
+        }
+        value
+    }
+
     /// The name of its network in version 1, if version 1 can express it at all: it knows one
     /// scheme, one kind of transfer, and networks with short names.
     pub(super) fn v1_network<'n>(&self, networks: &'n Networks) -> Option<&'n str> {

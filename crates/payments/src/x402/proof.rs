@@ -1,6 +1,7 @@
 //! What a caller shows as a payment, read strictly.
 
 use super::header;
+use super::quote_tag::QuoteTag;
 use crate::json::{self, Fault, Value};
 
 /// The field that a proof came in.
@@ -55,6 +56,15 @@ pub enum Malformed {
     NotObject,
 }
 
+/// A price that a payer says it was told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Echo {
+    /// How much, in the smallest unit of the token.
+    pub amount: u128,
+    /// What came with it.
+    pub tag: QuoteTag,
+}
+
 /// Bytes of a field's value at most.
 const BYTES_MAX: usize = 8 * 1024;
 /// Objects in each other at most.
@@ -78,6 +88,11 @@ impl Proof {
         }
     }
 
+    /// The bytes of a field's value, without their base64.
+    pub fn bytes(text: &str) -> Option<Vec<u8>> {
+        header::decode(text)
+    }
+
     /// Its version, if that is one of its field. A version 1 in the field of version 2 is taken
     /// where clients of tollbooth are.
     pub(super) fn version(&self, v1_in_either: bool) -> Option<Version> {
@@ -96,6 +111,19 @@ impl Proof {
             Version::One => Some(&self.json),
             Version::Two => self.json.get("accepted"),
         }
+    }
+
+    /// The price that the payer says it was told, if it says so in a way that can be ours.
+    pub fn echo(&self) -> Option<Echo> {
+        let accepted = self.json.get("accepted")?;
+        let tag = accepted.get("extra")?.get("quote")?.as_text()?;
+        let amount = accepted.get("amount")?.as_text()?;
+        let is_plain = amount == "0" || !amount.starts_with('0');
+        let is_plain = is_plain && amount.bytes().all(|byte| byte.is_ascii_digit());
+        Some(Echo {
+            amount: amount.parse().ok().filter(|_| is_plain)?,
+            tag: QuoteTag::decode(tag)?,
+        })
     }
 
     /// What was signed, and the signature.

@@ -22,6 +22,9 @@ pub enum Reason {
     Permit2Deadline,
     Permit2NotYetValid,
     Permit2Signature,
+    PriceMismatch,
+    AlreadyUsed,
+    SettlementFailed,
 }
 
 impl Reason {
@@ -46,6 +49,9 @@ impl Reason {
             Self::Permit2Deadline => "permit2_deadline_expired",
             Self::Permit2NotYetValid => "permit2_not_yet_valid",
             Self::Permit2Signature => "invalid_permit2_signature",
+            Self::PriceMismatch => "price_mismatch",
+            Self::AlreadyUsed => "payment_already_used",
+            Self::SettlementFailed => "settlement_failed",
         }
     }
 }

@@ -39,6 +39,7 @@ fn the_challenge_of_version_two_is_what_the_library_reads() {
         let challenge = Challenge {
             resource: &resource,
             offers: &offers,
+            quotes: &[],
             reason: None,
         };
         let header = challenge.payment_required(7 * 1024).unwrap();
@@ -98,6 +99,7 @@ fn version_one_has_what_it_can_express_and_no_nulls() {
     let challenge = |offers| Challenge {
         resource: &resource,
         offers,
+        quotes: &[],
         reason: None,
     };
     let members = challenge(offers.as_slice()).v1_members(&networks);
@@ -128,6 +130,7 @@ fn upto_comes_first_and_what_does_not_fit_is_left_out_from_the_end() {
     let challenge = Challenge {
         resource: &resource,
         offers: &offers,
+        quotes: &[],
         reason: Some(Reason::Signature),
     };
     let amounts = |bytes_max| {

@@ -310,7 +310,7 @@ impl World {
                 .and_then(|process| process.queue.pop())
             {
                 next = Some(match told {
-                    Told::Ended(ended) => Event::Ended(ended),
+                    Told::Ended(ended) => Event::Ended(ended.into()),
                     Told::Homeless(lease, amount) => Event::Homeless(lease, amount),
                 });
             }

@@ -6,7 +6,7 @@ use crate::{Conflict, PrepaidAccount, Scope, Store, StoreError, row};
 use tollkeep_ledger::amount::{Amount, Delta};
 use tollkeep_ledger::posting::Account;
 use tollkeep_ledger::step::Command;
-use tollkeep_ledger::write::Refusal;
+use tollkeep_ledger::write::{Entries, Refusal};
 use tollkeep_types::{AccountId, EntryId, HoldId, RequestId, TenantId, WallMillis};
 
 /// Accounts that are given at once.
@@ -77,8 +77,10 @@ const ENTRIES: &str = "SELECT entries.number, entries.id, entries.kind, own.amou
     (SELECT min(other.account) FROM postings AS other
      WHERE other.entry = own.entry AND other.line <> own.line) AS counter
   FROM postings AS own JOIN entries ON entries.number = own.entry
-  WHERE own.account = $1 AND ($2 IS NULL OR own.entry < $2)
+  WHERE own.account = $1 AND substr(own.account, 1, 7) = 'credit:' AND ($2 IS NULL OR own.entry < $2)
   ORDER BY own.entry DESC LIMIT $3";
+
+const HASH: &str = "SELECT hash FROM entries WHERE id = $1";
 
 const USAGE: &str = "SELECT id, tenant_id, quality, bound, cost, tokens, output_tokens,
     billable_tokens, requests, charged, hold_version, is_swept, is_corrected
@@ -127,7 +129,7 @@ impl Ledger {
         scope: Scope,
         account: AccountId,
         movement: Movement,
-    ) -> Result<EntryId, StoreError> {
+    ) -> Result<(EntryId, Entries), StoreError> {
         let store = Store(std::sync::Arc::clone(&self.0));
         let found = store.account(scope, account).await?;
         let after = found.balance.changed(movement.by);
@@ -145,9 +147,11 @@ impl Ledger {
             by: movement.by,
             with: movement.with,
         };
-        match self.one(command).await? {
+        let (refusal, entries) = self.one(command).await?;
+        match refusal {
+            None => Ok((entry, entries)),
             // The same request had done it, and its answer was lost.
-            None | Some(Refusal::Repeat) => Ok(entry),
+            Some(Refusal::Repeat) => Ok((entry, self.made(&[entry]).await?)),
             Some(Refusal::Short(_)) => Err(StoreError::Conflict(Conflict::AccountShort)),
             Some(Refusal::Absent) => Err(StoreError::Conflict(Conflict::AccountClosed)),
             Some(refusal) => Err(refused(refusal)),
@@ -165,7 +169,7 @@ impl Ledger {
         scope: Scope,
         (account, hold): (AccountId, HoldId),
         amount: Amount,
-    ) -> Result<PrepaidAccount, StoreError> {
+    ) -> Result<(PrepaidAccount, Entries), StoreError> {
         let store = Store(std::sync::Arc::clone(&self.0));
         drop(store.account(scope, account).await?);
         let mut connection = self.0.read(scope).await?;
@@ -177,7 +181,8 @@ impl Ledger {
             account,
             amount,
         };
-        match self.one(command).await? {
+        let (refusal, entries) = self.one(command).await?;
+        match refusal {
             None => {}
             Some(Refusal::Short(_)) => return Err(StoreError::Conflict(Conflict::AccountShort)),
             Some(Refusal::Repeat) => return Err(StoreError::Conflict(Conflict::Refunded)),
@@ -185,17 +190,31 @@ impl Ledger {
             Some(Refusal::Absent) => return Err(StoreError::NotFound),
             Some(refusal) => return Err(refused(refusal)),
         }
-        store.account(scope, account).await
+        Ok((store.account(scope, account).await?, entries))
     }
 
-    /// Runs one command, unless in a trial.
-    async fn one(&self, command: Command) -> Result<Option<Refusal>, StoreError> {
+    /// The hashes of entries that are there.
+    async fn made(&self, ids: &[EntryId]) -> Result<Entries, StoreError> {
+        let mut connection = self.0.read(Scope::Service("ledger")).await?;
+        let mut made = Entries::new();
+        for id in ids {
+            let found = query(HASH).bind(id.to_string());
+            if let Some(row) = found.fetch_optional(&mut connection).await? {
+                let hash: Vec<u8> = row::value(&row, "hash")?;
+                made.extend(<[u8; 32]>::try_from(hash.as_slice()));
+            }
+        }
+        Ok(made)
+    }
+
+    /// Runs one command, unless in a trial; gives the hashes of its entries.
+    async fn one(&self, command: Command) -> Result<(Option<Refusal>, Entries), StoreError> {
         if self.0.intent.trial.is_some() {
-            return Ok(None);
+            return Ok((None, Entries::new()));
         }
         let about = None;
         match self.run(&[Job { command, about }]).await.pop() {
-            Some(Ok(reply)) => Ok(reply.refusal),
+            Some(Ok(reply)) => Ok((reply.refusal, reply.entries)),
             Some(Err(_)) | None => Err(StoreError::Unavailable(
                 "nobody knows whether it was done: look again".to_owned(),
             )),

@@ -5,10 +5,14 @@ use super::kept::{AccountKey, KeptEntry};
 use super::load::Chain;
 use super::rows::Rows;
 use super::{Failure, Job};
-use crate::query::{Bulk, Connection, Value};
+use crate::query::{Bulk, Connection, Repeated, Value};
 use crate::row::millis;
+use smallvec::SmallVec;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use tollkeep_crypto::sha256;
-use tollkeep_types::WallMillis;
+use tollkeep_ledger::posting::EntryKind;
+use tollkeep_types::{TenantId, WallMillis};
 
 static ENTRIES: Bulk = Bulk::new(
     8,
@@ -31,13 +35,25 @@ pub(super) struct Link<'a> {
     pub(super) corrects: Option<&'a str>,
     pub(super) request: Option<&'a str>,
     pub(super) at: WallMillis,
-    pub(super) postings: &'a [(String, i64)],
+    pub(super) postings: &'a [(Arc<str>, i64)],
 }
 
 impl Link<'_> {
     pub(super) fn hash(&self, before: &[u8; 32]) -> [u8; 32] {
-        let mut text = format!(
-            "tollkeep-entry/1\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
+        sha256(&[before, self.text().as_bytes()])
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(512);
+        // A text takes whatever is written.
+        let _always = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, text: &mut String) -> fmt::Result {
+        writeln!(
+            text,
+            "tollkeep-entry/1\n{}\n{}\n{}\n{}\n{}\n{}\n{}",
             self.number,
             self.id,
             self.tenant,
@@ -45,12 +61,23 @@ impl Link<'_> {
             self.corrects.unwrap_or("-"),
             self.request.unwrap_or("-"),
             self.at.0,
-        );
+        )?;
         for (account, amount) in self.postings {
-            text.push_str(&format!("{account} {amount}\n"));
+            writeln!(text, "{account} {amount}")?;
         }
-        sha256(&[before, text.as_bytes()])
+        Ok(())
     }
+}
+
+/// Rows to be written, and the texts that many of them have.
+#[derive(Default)]
+struct Links {
+    entries: Vec<Value>,
+    postings: Vec<Value>,
+    tenant: Repeated<TenantId>,
+    kind: Repeated<EntryKind>,
+    /// The names of what entries move something from and to, line by line.
+    accounts: [Repeated<AccountKey>; 2],
 }
 
 /// Writes new entries behind the end of the chain.
@@ -60,69 +87,67 @@ pub(super) async fn keep(
     rows: &Rows,
     chain: &mut Chain,
 ) -> Result<(), Failure> {
-    let (mut entries, mut postings) = (Vec::new(), Vec::new());
+    let mut links = Links::default();
     let new = rows.entries.changed();
     for kept in new.filter_map(|(_, _, kept)| kept?.as_ref()) {
-        link(kept, jobs, rows.seen, chain, (&mut entries, &mut postings));
+        links.add(kept, jobs, rows.seen, chain);
     }
-    if !entries.is_empty() {
-        ENTRIES.execute(entries, connection).await?;
-        POSTINGS.execute(postings, connection).await?;
+    if !links.entries.is_empty() {
+        ENTRIES.execute(links.entries, connection).await?;
+        POSTINGS.execute(links.postings, connection).await?;
     }
     Ok(())
 }
 
-fn link(
-    kept: &KeptEntry,
-    jobs: &[Job],
-    at: WallMillis,
-    chain: &mut Chain,
-    into: (&mut Vec<Value>, &mut Vec<Value>),
-) {
-    let (entries, postings) = into;
-    let about = jobs.get(kept.job).and_then(|job| job.about.as_deref());
-    let request = about.map(|about| about.request.to_string());
-    let corrects = kept.entry.corrects().map(|id| id.to_string());
-    let (id, tenant) = (kept.entry.id().to_string(), kept.tenant.to_string());
-    let named: Vec<(String, i64)> = kept
-        .entry
-        .postings()
-        .iter()
-        .map(|posting| {
+impl Links {
+    fn add(&mut self, kept: &KeptEntry, jobs: &[Job], at: WallMillis, chain: &mut Chain) {
+        let about = jobs.get(kept.job).and_then(|job| job.about.as_deref());
+        let request = about.map(|about| about.request.to_string());
+        let corrects = kept.entry.corrects().map(|id| id.to_string());
+        let id = kept.entry.id().to_string();
+        let tenant = self.tenant.of(kept.tenant, |id| id.to_string());
+        let kind = self.kind.of(kept.entry.kind(), entry_kind_word);
+        let mut postings: SmallVec<[(Arc<str>, i64); 4]> = SmallVec::new();
+        let mut known = self.accounts.iter_mut();
+        for posting in kept.entry.postings() {
             let key = AccountKey::of(posting.account, kept.tenant);
-            (account_name(key).0, posting.by.units())
-        })
-        .collect();
-    let kind = entry_kind_word(kept.entry.kind());
-    chain.entries = chain.entries.saturating_add(1);
-    let link = Link {
-        number: chain.entries,
-        id: &id,
-        tenant: &tenant,
-        kind,
-        corrects: corrects.as_deref(),
-        request: request.as_deref(),
-        at,
-        postings: &named,
-    };
-    chain.end = link.hash(&chain.end);
-    for (line, (account, amount)) in (0_i64..).zip(named) {
-        postings.extend::<[Value; 5]>([
+            let name = match known.next() {
+                Some(known) => known.of(key, |key| account_name(key).0),
+                None => account_name(key).0.into(),
+            };
+            postings.push((name, posting.by.units()));
+        }
+        chain.entries = chain.entries.saturating_add(1);
+        let link = Link {
+            number: chain.entries,
+            id: &id,
+            tenant: &tenant,
+            kind: &kind,
+            corrects: corrects.as_deref(),
+            request: request.as_deref(),
+            at,
+            postings: &postings,
+        };
+        chain.end = link.hash(&chain.end);
+        chain.made.push((kept.job, chain.end));
+        for (line, (account, amount)) in (0_i64..).zip(postings) {
+            self.postings.extend::<[Value; 5]>([
+                chain.entries.into(),
+                line.into(),
+                Arc::clone(&tenant).into(),
+                account.into(),
+                amount.into(),
+            ]);
+        }
+        self.entries.extend::<[Value; 8]>([
             chain.entries.into(),
-            line.into(),
-            tenant.as_str().into(),
-            account.into(),
-            amount.into(),
+            id.into(),
+            tenant.into(),
+            kind.into(),
+            corrects.into(),
+            request.into(),
+            millis(at).into(),
+            chain.end.to_vec().into(),
         ]);
     }
-    entries.extend::<[Value; 8]>([
-        chain.entries.into(),
-        id.into(),
-        tenant.into(),
-        kind.into(),
-        corrects.into(),
-        request.into(),
-        millis(at).into(),
-        chain.end.to_vec().into(),
-    ]);
 }

@@ -6,6 +6,7 @@ use crate::StoreError;
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tollkeep_types::WallMillis;
 
 /// Entries looked at with one statement.
@@ -59,6 +60,20 @@ const RULES: &[(&str, &str)] = &[
         "I5: a hold that is open has a usage record",
         "SELECT holds.id AS what FROM holds JOIN usage_records ON usage_records.id = holds.id
          WHERE state IN ('held', 'committed') LIMIT $1",
+    ),
+    (
+        "I10: what is kept of a payment is not what its state says",
+        "SELECT payments.id AS what FROM payments
+           LEFT JOIN accounts ON accounts.name = 'credit:' || payments.id
+         WHERE coalesce(accounts.balance, 0) <>
+           CASE WHEN state IN ('settled', 'delivering', 'credit', 'redeeming') THEN received ELSE 0 END
+         LIMIT $1",
+    ),
+    (
+        "I10: a payment has money that no entry brought, or the reverse",
+        "SELECT payments.id AS what FROM payments
+           LEFT JOIN accounts ON accounts.name = 'credit:' || payments.id
+         WHERE (received IS NULL) <> (accounts.name IS NULL) LIMIT $1",
     ),
 ];
 
@@ -183,12 +198,15 @@ async fn postings(
     connection: &mut Connection,
     after: i64,
     last: i64,
-) -> Result<HashMap<i64, Vec<(String, i64)>>, StoreError> {
+) -> Result<HashMap<i64, Vec<(Arc<str>, i64)>>, StoreError> {
     let rows = query(POSTINGS).bind(after).bind(last);
-    let mut postings: HashMap<i64, Vec<(String, i64)>> = HashMap::new();
+    let mut postings: HashMap<i64, Vec<(Arc<str>, i64)>> = HashMap::new();
     for row in rows.fetch_all(connection).await? {
         let of: i64 = row::value(&row, "entry")?;
-        let posting = (row::text(&row, "account")?, row::value(&row, "amount")?);
+        let posting = (
+            row::text(&row, "account")?.into(),
+            row::value(&row, "amount")?,
+        );
         postings.entry(of).or_default().push(posting);
     }
     Ok(postings)
@@ -208,7 +226,7 @@ fn read(row: &Row) -> Result<Read, StoreError> {
 }
 
 impl Read {
-    fn hash(&self, before: &[u8; 32], postings: &[(String, i64)]) -> [u8; 32] {
+    fn hash(&self, before: &[u8; 32], postings: &[(Arc<str>, i64)]) -> [u8; 32] {
         let link = Link {
             number: self.number,
             id: &self.id,

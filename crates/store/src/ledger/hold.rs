@@ -8,7 +8,7 @@ use std::str::FromStr;
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::row::Quality;
 use tollkeep_ledger::step::Command;
-use tollkeep_ledger::write::Refusal;
+use tollkeep_ledger::write::{Entries, Refusal};
 use tollkeep_types::{HoldId, RequestId, TenantId, WallMillis};
 
 /// Where a hold stands that somebody may want to look at.
@@ -143,7 +143,7 @@ impl Ledger {
         scope: Scope,
         id: HoldId,
         cost: Amount,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Entries, StoreError> {
         let mut connection = self.0.read(scope).await?;
         let found = query(USAGE).bind(scope.tenant()).bind(id.to_string());
         let Some(found) = found.fetch_optional(&mut connection).await? else {
@@ -158,7 +158,7 @@ impl Ledger {
             return Err(StoreError::Conflict(Conflict::HoldSettled));
         }
         if self.0.intent.trial.is_some() {
-            return Ok(());
+            return Ok(Entries::new());
         }
         // What was used is known no better; a call that cost nothing used nothing.
         let actual = if cost.is_zero() {
@@ -179,7 +179,7 @@ impl Ledger {
         };
         match self.run(&[job]).await.pop() {
             Some(Ok(reply)) => match reply.refusal {
-                None => Ok(()),
+                None => Ok(reply.entries),
                 Some(Refusal::Moved | Refusal::Repeat) => {
                     Err(StoreError::Conflict(Conflict::HoldSettled))
                 }

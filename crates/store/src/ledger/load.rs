@@ -97,10 +97,12 @@ const DUE_LEASES: &str = "SELECT lease.id FROM budget_leases AS lease
   ORDER BY lease.expires_at LIMIT $2";
 
 /// The end of the chain of entries.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Chain {
     pub(super) entries: i64,
     pub(super) end: [u8; 32],
+    /// What was put behind it: of which job, and its hash.
+    pub(super) made: Vec<(usize, [u8; 32])>,
 }
 
 /// Windows as their rules are, by budget and version: zones are slow to read.
@@ -128,6 +130,7 @@ pub(super) async fn begin(
     let chain = Chain {
         entries: row::value(&state, "entries")?,
         end: end.try_into().map_err(|_| broken())?,
+        made: Vec::new(),
     };
     Ok((rows, chain))
 }

@@ -5,13 +5,15 @@ use super::columns::{QUALITIES, charge_text, covers_text, word};
 use super::kept::KeptUsage;
 use super::rows::Rows;
 use super::{Failure, Job};
-use crate::query::{Bulk, Connection, Value, query};
+use crate::query::{Bulk, Connection, Repeated, Value, query};
 use crate::row::{count, millis};
 use crate::{StoreError, row};
-use serde_json::{Map, json};
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::row::Quality;
-use tollkeep_types::usage::{Flags, Line, Lines};
+use tollkeep_types::usage::{Flags, Line, Lines, Usage};
 use tollkeep_types::{LineageId, ProjectId, RequestId, TenantId, TokenId, WallMillis};
 
 /// What is written of a call beside its hold.
@@ -30,15 +32,15 @@ pub struct CallRecord {
     /// Its token.
     pub token: Option<TokenId>,
     /// The name of the route.
-    pub route: String,
+    pub route: Arc<str>,
     /// The name of the provider.
-    pub provider: String,
+    pub provider: Arc<str>,
     /// The model that was asked for, and the one that answered.
-    pub model_requested: String,
+    pub model_requested: Arc<str>,
     /// The one whose price was looked up. It is not written.
-    pub model_priced: String,
+    pub model_priced: Arc<str>,
     /// Nothing where none answered.
-    pub model_served: Option<String>,
+    pub model_served: Option<Arc<str>>,
     /// What was used.
     pub lines: Option<Lines>,
     /// How far that is known. Where there is a hold, its end says it.
@@ -69,9 +71,9 @@ pub struct CallRecord {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PriceMark {
     /// Its version.
-    pub version: String,
+    pub version: Arc<str>,
     /// Its SHA-256, in hex.
-    pub sha256: String,
+    pub sha256: Arc<str>,
 }
 
 const COLUMNS: usize = 33;
@@ -98,22 +100,35 @@ const TELL: &str = "UPDATE usage_records SET request_id = $2, attempt = $3, proj
     from_cache = $19, status = $20
   WHERE id = $1";
 
+/// Texts that many records in a row have.
+#[derive(Default)]
+pub(super) struct Common {
+    tenant: Repeated<TenantId>,
+    project: Repeated<ProjectId>,
+    lineage: Repeated<LineageId>,
+    token: Repeated<TokenId>,
+    quality: Repeated<Quality>,
+    method: Repeated<&'static str>,
+}
+
 /// Writes the records of holds that ended.
 pub(super) async fn keep(
     connection: &mut Connection,
     jobs: &[Job],
     rows: &Rows,
 ) -> Result<(), Failure> {
-    let mut new = Vec::new();
+    let (mut new, mut common) = (Vec::new(), Common::default());
     for (hold, was_stored, kept) in rows.usage.changed() {
         let Some(kept) = kept else {
             continue;
         };
         let about = jobs.get(kept.job).and_then(|job| job.about.as_deref());
         if !was_stored {
-            let mut record = of_hold(kept, rows.seen)?;
-            record.extend(told(about)?);
-            new.append(&mut record);
+            if new.is_empty() {
+                new.reserve(COLUMNS.saturating_mul(jobs.len()));
+            }
+            of_hold(kept, rows.seen, &mut common, &mut new)?;
+            told(about, &mut common, &mut new)?;
             continue;
         }
         let mut correct = query(CORRECT).bind(hold.to_string());
@@ -127,8 +142,10 @@ pub(super) async fn keep(
             .execute(connection)
             .await?;
         if about.is_some() {
+            let mut values = Vec::with_capacity(COLUMNS);
+            told(about, &mut common, &mut values)?;
             let mut tell = query(TELL).bind(hold.to_string());
-            for value in told(about)? {
+            for value in values {
                 tell = tell.bind(value);
             }
             tell.execute(connection).await?;
@@ -140,41 +157,56 @@ pub(super) async fn keep(
     Ok(())
 }
 
-/// The first columns of a record: what the ledger itself knows.
-fn of_hold(kept: &KeptUsage, at: WallMillis) -> Result<Vec<Value>, StoreError> {
+/// The columns of a record of a hold, up to what the gateway tells.
+fn of_hold(
+    kept: &KeptUsage,
+    at: WallMillis,
+    common: &mut Common,
+    into: &mut Vec<Value>,
+) -> Result<(), StoreError> {
     let row = &kept.row;
-    let mut values = Vec::with_capacity(COLUMNS);
-    values.extend::<[Value; 5]>([
+    into.extend::<[Value; 5]>([
         row.hold.to_string().into(),
-        kept.tenant.to_string().into(),
+        common.tenant.of(kept.tenant, |id| id.to_string()).into(),
         millis(at).into(),
-        word(QUALITIES, row.quality).into(),
+        common.quality(row.quality),
         charge_text(&row.bound).into(),
     ]);
-    values.extend(sums(&row.charge));
-    values.extend::<[Value; 4]>([
+    into.extend(sums(&row.charge));
+    into.extend::<[Value; 4]>([
         covers_text(&row.charged)?.into(),
         row.row.map(i64::from).into(),
         row.swept.into(),
         row.corrected.into(),
     ]);
-    Ok(values)
+    Ok(())
 }
 
 /// The columns of a record of a call without a hold.
-pub(super) fn of_call(record: &CallRecord, at: WallMillis) -> Result<Vec<Value>, StoreError> {
-    let mut values = Vec::with_capacity(COLUMNS);
-    values.extend::<[Value; 5]>([
+pub(super) fn of_call(
+    record: &CallRecord,
+    at: WallMillis,
+    common: &mut Common,
+    into: &mut Vec<Value>,
+) -> Result<(), StoreError> {
+    into.extend::<[Value; 5]>([
         format!("{}.{}", record.request, record.attempt).into(),
-        record.tenant.to_string().into(),
+        common.tenant.of(record.tenant, |id| id.to_string()).into(),
         millis(at).into(),
-        word(QUALITIES, record.quality).into(),
+        common.quality(record.quality),
         charge_text(&record.bound).into(),
     ]);
-    values.extend(sums(&record.charge));
-    values.extend::<[Value; 4]>(["[]".into(), None::<i64>.into(), false.into(), false.into()]);
-    values.extend(told(Some(record))?);
-    Ok(values)
+    into.extend(sums(&record.charge));
+    into.extend::<[Value; 4]>(["[]".into(), None::<i64>.into(), false.into(), false.into()]);
+    told(Some(record), common, into)
+}
+
+impl Common {
+    fn quality(&mut self, quality: Quality) -> Value {
+        self.quality
+            .of(quality, |quality| word(QUALITIES, quality))
+            .into()
+    }
 }
 
 fn sums(charge: &Charge) -> [Value; 5] {
@@ -188,42 +220,64 @@ fn sums(charge: &Charge) -> [Value; 5] {
     .map(|amount| amount.units().into())
 }
 
+/// How many columns the gateway tells.
+const TOLD: usize = 19;
+
 /// The columns that the gateway tells.
-fn told(about: Option<&CallRecord>) -> Result<[Value; 19], StoreError> {
-    let text = |of: fn(&CallRecord) -> String| -> Value { about.map(of).into() };
-    let number = |of: fn(&CallRecord) -> Option<i64>| -> Value { about.and_then(of).into() };
-    let price = about.and_then(|about| about.price.as_ref());
-    let lines = about.and_then(|about| about.lines.as_ref());
-    let flags = about
-        .map(|about| about.flags)
-        .filter(|flags| !flags.is_empty());
-    Ok([
-        text(|about| about.request.to_string()),
-        number(|about| Some(about.attempt.into())),
-        text(|about| about.project.to_string()),
-        about
-            .and_then(|about| about.lineage)
-            .map(|id| id.to_string())
+fn told(
+    about: Option<&CallRecord>,
+    common: &mut Common,
+    into: &mut Vec<Value>,
+) -> Result<(), StoreError> {
+    let Some(about) = about else {
+        let none = (0..TOLD).map(|column| match column {
+            // Whether a kept answer was given.
+            17 => Value::Switch(false),
+            _ => Value::Text(None),
+        });
+        into.extend(none);
+        return Ok(());
+    };
+    let lines = about
+        .lines
+        .as_ref()
+        .map(|lines| row::to_json(&LinesText(lines)));
+    let flags = Some(about.flags).filter(|flags| !flags.is_empty());
+    let (version, sha256) = about.price.as_ref().map(PriceMark::texts).unzip();
+    into.extend::<[Value; TOLD]>([
+        about.request.to_string().into(),
+        about.attempt.into(),
+        common.project.of(about.project, |id| id.to_string()).into(),
+        (about.lineage)
+            .map(|id| common.lineage.of(id, |id| id.to_string()))
             .into(),
-        about
-            .and_then(|about| about.token)
-            .map(|id| id.to_string())
+        (about.token)
+            .map(|id| common.token.of(id, |id| id.to_string()))
             .into(),
-        text(|about| about.route.clone()),
-        text(|about| about.provider.clone()),
-        text(|about| about.model_requested.clone()),
-        about.and_then(|about| about.model_served.clone()).into(),
-        lines.map(lines_text).transpose()?.into(),
+        Arc::clone(&about.route).into(),
+        Arc::clone(&about.provider).into(),
+        Arc::clone(&about.model_requested).into(),
+        about.model_served.as_ref().map(Arc::clone).into(),
+        lines.transpose()?.into(),
         flags.map(flags_text).transpose()?.into(),
-        about.and_then(|about| about.bound_method).into(),
-        number(|about| Some(about.upstream_cost?.units())),
-        price.map(|price| price.version.as_str()).into(),
-        price.map(|price| price.sha256.as_str()).into(),
-        number(|about| Some(millis(about.started_at))),
-        number(|about| Some(count(about.duration_ms))),
-        about.is_some_and(|about| about.from_cache).into(),
-        number(|about| about.status.map(i64::from)),
-    ])
+        (about.bound_method)
+            .map(|method| common.method.of(method, |method| method))
+            .into(),
+        about.upstream_cost.map(Amount::units).into(),
+        version.into(),
+        sha256.into(),
+        millis(about.started_at).into(),
+        count(about.duration_ms).into(),
+        about.from_cache.into(),
+        about.status.map(i64::from).into(),
+    ]);
+    Ok(())
+}
+
+impl PriceMark {
+    fn texts(&self) -> (Arc<str>, Arc<str>) {
+        (Arc::clone(&self.version), Arc::clone(&self.sha256))
+    }
 }
 
 fn flags_text(flags: Flags) -> Result<String, StoreError> {
@@ -235,37 +289,54 @@ fn flags_text(flags: Flags) -> Result<String, StoreError> {
 }
 
 /// Lines as records have them: counts by the names of classes and units.
-fn lines_text(lines: &Lines) -> Result<String, StoreError> {
-    let lines: Vec<_> = lines.iter().map(line_json).collect();
-    row::to_json(&lines)
+struct LinesText<'l>(&'l Lines);
+
+#[derive(Serialize)]
+struct LineText<'l> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'l str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    or_dearer: Option<&'l str>,
+    service: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    modifiers: Vec<String>,
+    usage: Counts<'l>,
 }
 
-fn line_json(line: &Line) -> serde_json::Value {
-    let mut told = Map::new();
-    if let Some(model) = &line.model {
-        told.insert("model".to_owned(), json!(model));
+struct Counts<'l>(&'l Usage);
+
+impl Serialize for LinesText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(line_text))
     }
-    if let Some(model) = &line.or_dearer {
-        told.insert("or_dearer".to_owned(), json!(model));
-    }
-    told.insert("service".to_owned(), json!(line.service.name()));
+}
+
+fn line_text(line: &Line) -> LineText<'_> {
     let modifiers = line.modifiers.iter();
-    let modifiers: Vec<_> = modifiers
-        .map(|(kind, value)| format!("{kind}:{value}"))
-        .collect();
-    if !modifiers.is_empty() {
-        told.insert("modifiers".to_owned(), json!(modifiers));
+    LineText {
+        model: line.model.as_deref(),
+        or_dearer: line.or_dearer.as_deref(),
+        service: line.service.name(),
+        modifiers: modifiers
+            .map(|(kind, value)| format!("{kind}:{value}"))
+            .collect(),
+        usage: Counts(&line.usage),
     }
-    let mut usage = Map::new();
-    for (class, count) in line.usage.iter() {
-        usage.insert(class.name().to_owned(), json!(count));
+}
+
+impl Serialize for Counts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let classes = self
+            .0
+            .iter()
+            .map(|(class, count)| (Cow::Borrowed(class.name()), count));
+        let units = self
+            .0
+            .units()
+            .map(|(unit, count)| (Cow::Borrowed(unit.name()), count));
+        let images = self.0.images().into_iter();
+        let images =
+            images.map(|images| (Cow::Owned(format!("image:{}", images.sort)), images.count));
+        serializer.collect_map(classes.chain(units).chain(images))
     }
-    for (unit, count) in line.usage.units() {
-        usage.insert(unit.name().to_owned(), json!(count));
-    }
-    if let Some(images) = line.usage.images() {
-        usage.insert(format!("image:{}", images.sort), json!(images.count));
-    }
-    told.insert("usage".to_owned(), usage.into());
-    told.into()
 }

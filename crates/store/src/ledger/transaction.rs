@@ -63,6 +63,11 @@ async fn run_in(
         replies.push(rows.reply(&job.command, refusal));
     }
     keep::keep(connection, jobs, &mut rows, &mut chain).await?;
+    for (job, hash) in chain.made {
+        if let Some(reply) = replies.get_mut(job) {
+            reply.entries.push(hash);
+        }
+    }
     Ok(replies)
 }
 

@@ -250,8 +250,9 @@ impl Ledger {
         // By the clock of the gateway: the time of the ledger is not needed, nor its turn.
         let now = self.0.wall.now();
         let mut values = Vec::with_capacity(records.len() * record::RECORDS_ONCE.columns);
+        let mut common = record::Common::default();
         for one in records {
-            values.append(&mut record::of_call(one, now)?);
+            record::of_call(one, now, &mut common, &mut values)?;
         }
         record::RECORDS_ONCE.execute(values, connection).await?;
         let _turn = turn.commit_raw().await?;

@@ -3,6 +3,7 @@
 use crate::ledger_model::Pair;
 use crate::world::{DAY, Home, SECOND, SERVICE, START, World};
 use smallvec::smallvec;
+use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope as BudgetScope};
 use tollkeep_ledger::hold::{Ended, Outcome, SliceCover, Sure};
@@ -91,7 +92,7 @@ fn grant(number: u8, units: i64) -> Command {
 /// The end of a call that was paid from the slice.
 fn end_of_slice(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>) -> Command {
     Command::End {
-        ended: Ended {
+        ended: Arc::new(Ended {
             hold: HoldId::from_bytes([number; 16]),
             bound: cost(bound),
             sure: Sure::Bound,
@@ -109,7 +110,7 @@ fn end_of_slice(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>)
                 homeless: Amount::ZERO,
             }],
             strict: smallvec![],
-        },
+        }),
         version: 0,
     }
 }
@@ -117,7 +118,7 @@ fn end_of_slice(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>)
 /// The end of a call that has a row.
 fn end_of_hold(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>) -> Command {
     Command::End {
-        ended: Ended {
+        ended: Arc::new(Ended {
             hold: HoldId::from_bytes([number; 16]),
             bound: cost(bound),
             sure: Sure::Bound,
@@ -132,7 +133,7 @@ fn end_of_hold(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>) 
                 taken: amount(bound),
                 bucket,
             }],
-        },
+        }),
         version: 0,
     }
 }
@@ -150,11 +151,11 @@ fn about(number: u8, tenant: TenantId, project: ProjectId) -> CallRecord {
         project,
         lineage: None,
         token: None,
-        route: "chat".to_owned(),
-        provider: "openai".to_owned(),
-        model_requested: "gpt".to_owned(),
-        model_priced: "gpt".to_owned(),
-        model_served: Some("gpt-5".to_owned()),
+        route: "chat".into(),
+        provider: "openai".into(),
+        model_requested: "gpt".into(),
+        model_priced: "gpt".into(),
+        model_served: Some("gpt-5".into()),
         lines: Some(Lines::from(usage)),
         quality: Quality::Reported,
         flags,
@@ -163,8 +164,8 @@ fn about(number: u8, tenant: TenantId, project: ProjectId) -> CallRecord {
         charge: cost(50),
         upstream_cost: Some(amount(40)),
         price: Some(PriceMark {
-            version: "2026-11-01.1".to_owned(),
-            sha256: "ab".repeat(32),
+            version: "2026-11-01.1".into(),
+            sha256: "ab".repeat(32).into(),
         }),
         started_at: WallMillis(START),
         duration_ms: 1200,
@@ -194,7 +195,7 @@ async fn a_record_says_what_the_hold_knows_and_what_the_gateway_tells() {
         job(take(1_000)),
         Job {
             command: end_of_slice(1, 100, 60, None),
-            about: Some(std::sync::Arc::new(told.clone())),
+            about: Some(Arc::new(told.clone())),
         },
     ];
     for answer in ledger.run(&jobs).await {
@@ -237,7 +238,7 @@ async fn calls_without_a_budget_are_recorded_once_and_summed_up_by_what_is_asked
         .map(|number| about(number, tenant_of(a), project))
         .collect();
     records.extend((100..110).map(|number| CallRecord {
-        provider: "anthropic".to_owned(),
+        provider: "anthropic".into(),
         model_served: None,
         quality: Quality::Unknown,
         ..about(number, tenant_of(b), project)

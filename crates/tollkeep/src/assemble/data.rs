@@ -122,6 +122,8 @@ pub(crate) fn start(
         challenges: Arc::clone(parts.challenges),
         management: std::sync::OnceLock::new(),
         token_door: std::sync::OnceLock::new(),
+        payments: std::sync::OnceLock::new(),
+        payers: Arc::default(),
         receipt_keys: std::sync::OnceLock::new(),
         tally,
     });

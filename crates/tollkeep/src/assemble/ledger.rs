@@ -156,8 +156,8 @@ fn count(meter: &LedgerMeter, money: &Money<'_>) {
 
 /// No bound of the model is trusted from now on, until somebody has looked after it.
 fn quarantine(store: &Store, hold: HoldId, record: &CallRecord) {
-    let (store, provider) = (store.clone(), record.provider.clone());
-    let model = record.model_priced.clone();
+    let (store, provider) = (store.clone(), record.provider.to_string());
+    let model = record.model_priced.to_string();
     tracing::error!(
         "`{provider}` billed more for `{model}` than the call was bounded to: hard budgets refuse it until `tollkeep price ack`"
     );
@@ -175,7 +175,12 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
     let id = |id: &dyn Display| Value::OwnedWord(id.to_string().into());
     let nano = |amount: Amount| Value::Number(u64::try_from(amount.units()).unwrap_or(0));
     Some(match *money {
-        Money::Ended { hold, end, record } => {
+        Money::Ended {
+            hold,
+            end,
+            record,
+            entries,
+        } => {
             let action = match end.quality {
                 Some(_) => Action::MoneySettle,
                 None => Action::MoneyRelease,
@@ -186,6 +191,9 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
                 .with_detail(Key::Bound, nano(end.bound.cost));
             if let Some(quality) = end.quality {
                 event = event.with_detail(Key::Quality, Value::Word(quality.as_str()));
+            }
+            if !entries.is_empty() {
+                event = event.with_detail(Key::EntryDigest, digests(entries));
             }
             event
         }
@@ -237,6 +245,11 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
     })
 }
 
+/// Hashes of entries, as events tell them.
+fn digests(entries: &[[u8; 32]]) -> Value<'static> {
+    Value::OwnedWord(tollkeep_store::ledger::digests(entries).into())
+}
+
 /// What is known of the call.
 fn of_call<'m>(event: Event<'m>, record: Option<&'m CallRecord>) -> Event<'m> {
     let Some(record) = record else { return event };
@@ -245,10 +258,7 @@ fn of_call<'m>(event: Event<'m>, record: Option<&'m CallRecord>) -> Event<'m> {
         .with_project_id(record.project)
         .with_request_id(record.request)
         .with_detail(Key::Provider, Value::Word(&record.provider));
-    event.with_detail(
-        Key::Model,
-        Value::Text(record.model_requested.as_str().into()),
-    )
+    event.with_detail(Key::Model, Value::Text((*record.model_requested).into()))
 }
 
 /// Who this is. A file has one process at a time, which is the same replica at each start; those that

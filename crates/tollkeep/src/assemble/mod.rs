@@ -8,6 +8,7 @@ mod audit_disk;
 mod audit_keys;
 mod auth_dir;
 mod budgets;
+mod cashier;
 mod certificates;
 mod changes;
 mod control;
@@ -53,6 +54,7 @@ use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use anchors::Anchors;
 use anyhow::Context;
+use cashier::{Cashier, Counter};
 use certificates::Keeper;
 use reload::Reloader;
 use runtime::Live;
@@ -213,6 +215,11 @@ fn start_by(
     announce(&base, &vault, audit.as_deref());
     let anchors = keep_files(&parts, &challenges, anchors, &control);
     control::keep_settings(&control, &live.reloader, files);
+    let kept = (&store, &vault.chooser);
+    let cashier = Cashier::new(&base, kept, &live.reloader, &handle);
+    cashier.start();
+    // Nobody else sets it.
+    drop(shared.payments.set(Arc::new(Counter(cashier))));
     Ok(Running {
         base,
         control,

@@ -2,6 +2,7 @@
 //! keys.
 
 use super::audit::checkpoints;
+use super::audit_ledger::{Compared, Told};
 use super::client::Client;
 use super::output;
 use crate::exit::{CHECK_FAILED, Failed, INVALID};
@@ -36,6 +37,9 @@ pub(crate) struct Verify {
     /// Ask the running gateway for the checkpoints in its store too
     #[arg(long)]
     db: bool,
+    /// Compare what events tell of money with the running gateway's ledger
+    #[arg(long)]
+    ledger: bool,
     /// The files are only a part of the log: what comes before them is not missed
     #[arg(long)]
     part: bool,
@@ -103,8 +107,15 @@ impl Verify {
                 open_log(path).and_then(|input| verifier.read(&path.display().to_string(), input));
             read.map_err(|error| unreadable(path, &error))?;
         }
-        tell(&verifier.finish(), keyed, self.json)
+        let ledger = self.ledger.then(|| compare(&files, &self.data_dir));
+        tell(&verifier.finish(), keyed, self.json, ledger.transpose()?)
     }
+}
+
+/// What the files tell of the ledger, and what the running gateway has.
+fn compare(files: &[PathBuf], data_dir: &Path) -> anyhow::Result<Compared> {
+    let told = Told::read(files).map_err(|error| unreadable(data_dir, &error))?;
+    told.compare(&Client::local(data_dir)?)
 }
 
 /// The manifests among the files, and the others.
@@ -180,13 +191,26 @@ fn expect(verifier: &mut Verifier, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell(report: &Report, keyed: bool, as_json: bool) -> anyhow::Result<()> {
+fn tell(
+    report: &Report,
+    keyed: bool,
+    as_json: bool,
+    ledger: Option<Compared>,
+) -> anyhow::Result<()> {
     if output::wants_json(as_json) {
-        output::json(&shown(report));
+        let mut shown = shown(report);
+        if let (Some(ledger), Some(members)) = (&ledger, shown.as_object_mut()) {
+            members.insert("ledger".to_owned(), ledger.shown());
+        }
+        output::json(&shown);
     } else {
         print(report, keyed);
+        if let Some(ledger) = &ledger {
+            ledger.print();
+        }
     }
-    match report.faults_in_all {
+    let of_ledger = ledger.map_or(0, |ledger| ledger.faults_in_all());
+    match report.faults_in_all.saturating_add(of_ledger) {
         0 => Ok(()),
         faults => {
             let are = if faults == 1 { "fault" } else { "faults" };

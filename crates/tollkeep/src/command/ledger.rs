@@ -11,7 +11,30 @@ use serde_json::Value;
 pub(crate) enum Ledger {
     /// Look at all rows for what can't be; ends with 8 if there is any
     Check(Check),
+    /// Entries of all accounts in the order of their chain
+    Entries(Entries),
 }
+
+/// Some of them.
+#[derive(Args, Debug)]
+pub(crate) struct Entries {
+    /// Those behind this number
+    #[arg(long, default_value_t = 0)]
+    after: u64,
+    /// How many at most
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const ENTRY: &[(&str, &str)] = &[
+    ("NUMBER", "/number"),
+    ("AT", "/at"),
+    ("KIND", "/kind"),
+    ("ID", "/id"),
+    ("HASH", "/hash"),
+];
 
 /// All of them.
 #[derive(Args, Debug)]
@@ -28,7 +51,19 @@ impl Ledger {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Check(check) => check.run(),
+            Self::Entries(entries) => entries.run(),
         }
+    }
+}
+
+impl Entries {
+    fn run(self) -> anyhow::Result<()> {
+        let (after, limit) = (self.after, self.limit);
+        let path = format!("/api/v1/ledger/entries?after={after}&limit={limit}");
+        let rows = Client::new(&self.connection)?.get(&path)?;
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        output::list(&rows, self.connection.json, ENTRY);
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ mod account;
 mod audit;
 mod audit_events;
 mod audit_export;
+mod audit_ledger;
 mod audit_prune;
 mod audit_report;
 mod audit_verify;

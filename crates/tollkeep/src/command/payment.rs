@@ -1,8 +1,11 @@
 //! `tollkeep payment …`
 
+use super::client::Client;
 use super::config::Source;
-use super::output;
+use super::given::filters;
 use super::quote::{Request, look, text_or_file};
+use super::token::{confirm, path_segment};
+use super::{Connection, output};
 use crate::exit::Failed;
 use crate::system::SystemClock;
 use clap::{Args, Subcommand};
@@ -17,7 +20,124 @@ use tollkeep_types::Clock;
 pub(crate) enum Payment {
     /// Judge an x402 proof against the price of a request, without asking anybody
     Check(Check),
+    /// List payments, the newest first
+    List(List),
+    /// Show one payment
+    Get(Get),
+    /// Say what became of a payment that nobody knows about, for good
+    Resolve(Resolve),
+    /// What was paid for and not delivered, by token
+    Credits(Connection),
+    /// What was earned, by token and by route, rail or day
+    Revenue(Revenue),
 }
+
+/// Payments.
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Only those that stand so, as `unknown`
+    #[arg(long)]
+    state: Option<String>,
+    /// Only those that were paid so, as `x402`
+    #[arg(long)]
+    rail: Option<String>,
+    /// Only those for this route, as "GET /joke"
+    #[arg(long)]
+    route: Option<String>,
+    /// Only those since then, as 2026-11-23T00:00:00Z
+    #[arg(long)]
+    since: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// One payment.
+#[derive(Args, Debug)]
+pub(crate) struct Get {
+    /// Its id
+    payment: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What became of a payment.
+#[derive(Args, Debug)]
+pub(crate) struct Resolve {
+    /// Its id
+    payment: String,
+    /// Whether the money came: `settled` or `voided`
+    #[arg(long = "as", value_name = "settled|voided")]
+    outcome: String,
+    /// What says so, for the records
+    #[arg(long)]
+    evidence: String,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What was earned.
+#[derive(Args, Debug)]
+pub(crate) struct Revenue {
+    /// What it is summed up by: `route`, `rail` or `day`
+    #[arg(long)]
+    by: Option<String>,
+    /// Only what came since then, as 2026-11-23T00:00:00Z
+    #[arg(long)]
+    since: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const COLUMNS: &[(&str, &str)] = &[
+    ("ID", "/id"),
+    ("STATE", "/state"),
+    ("AMOUNT", "/quoted"),
+    ("ASSET", "/asset"),
+    ("NETWORK", "/network"),
+    ("ROUTE", "/route"),
+    ("PAYER", "/payer"),
+    ("AT", "/created_at"),
+];
+
+const SHOWN: &[(&str, &str)] = &[
+    ("id", "/id"),
+    ("tenant", "/tenant_id"),
+    ("state", "/state"),
+    ("rail", "/rail"),
+    ("route", "/route"),
+    ("mode", "/mode"),
+    ("asset", "/asset"),
+    ("network", "/network"),
+    ("quoted", "/quoted"),
+    ("received", "/received"),
+    ("payer", "/payer"),
+    ("pay to", "/pay_to"),
+    ("facilitator", "/facilitator"),
+    ("transaction", "/transaction"),
+    ("reason", "/reason"),
+    ("request", "/request_id"),
+    ("created", "/created_at"),
+    ("settled", "/settled_at"),
+];
+
+const CREDITS: &[(&str, &str)] = &[
+    ("ASSET", "/asset"),
+    ("AMOUNT", "/amount"),
+    ("PAYMENTS", "/payments"),
+    ("OLDEST", "/oldest_at"),
+    ("UNIT", "/unit"),
+];
+
+const REVENUE: &[(&str, &str)] = &[
+    ("BY", "/by"),
+    ("ASSET", "/asset"),
+    ("AMOUNT", "/amount"),
+    ("PAYMENTS", "/payments"),
+    ("UNIT", "/unit"),
+];
 
 /// A proof to judge.
 #[derive(Args, Debug)]
@@ -62,11 +182,63 @@ impl Payment {
     /// Runs the command.
     ///
     /// # Errors
-    /// The request has no price that could be paid, or the proof does not do.
+    /// The request has no price that could be paid, or the proof does not do; the gateway refuses
+    /// or can't be reached.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Check(check) => check.run(),
+            Self::Check(check) => return check.run(),
+            Self::List(list) => {
+                let query = filters([
+                    ("state", list.state),
+                    ("rail", list.rail),
+                    ("route", list.route),
+                    ("since", list.since),
+                ]);
+                let rows = Client::new(&list.connection)?.all("/api/v1/payments", &query)?;
+                output::list(&rows, list.connection.json, COLUMNS);
+            }
+            Self::Get(one) => {
+                let payment = Client::new(&one.connection)?.get(&place(&one.payment))?;
+                output::one(&payment, one.connection.json, SHOWN);
+            }
+            Self::Resolve(resolve) => resolve.run()?,
+            Self::Credits(connection) => {
+                let rows = Client::new(&connection)?.get("/api/v1/credits")?;
+                output::list(&rows_of(rows), connection.json, CREDITS);
+            }
+            Self::Revenue(revenue) => {
+                let query = filters([("by", revenue.by), ("since", revenue.since)]);
+                let path = format!("/api/v1/revenue?{}", query.trim_start_matches('&'));
+                let rows = Client::new(&revenue.connection)?.get(&path)?;
+                output::list(&rows_of(rows), revenue.connection.json, REVENUE);
+            }
         }
+        Ok(())
+    }
+}
+
+impl Resolve {
+    fn run(self) -> anyhow::Result<()> {
+        if !self.yes {
+            let (id, outcome) = (&self.payment, &self.outcome);
+            confirm(&format!("Let {id} be {outcome} for good?"))?;
+        }
+        let body = json!({ "as": self.outcome, "evidence": self.evidence });
+        let path = format!("{}/resolve", place(&self.payment));
+        let payment = Client::new(&self.connection)?.post(&path, &body)?;
+        output::one(&payment, self.connection.json, SHOWN);
+        Ok(())
+    }
+}
+
+fn place(payment: &str) -> String {
+    format!("/api/v1/payments/{}", path_segment(payment))
+}
+
+fn rows_of(list: Value) -> Vec<Value> {
+    match list {
+        Value::Array(rows) => rows,
+        other => vec![other],
     }
 }
 

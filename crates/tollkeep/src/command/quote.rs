@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tollkeep_config::settings::{Method, RateLimit, Route, Sale, Settings};
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, Origin, Quote};
+use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Challenge, Offer, Resource};
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::path::{PathRules, canonicalize, split_target};
@@ -158,6 +159,7 @@ impl Quoted {
         let challenge = Challenge {
             resource: &resource,
             offers: &self.offers,
+            quotes: &[],
             reason: None,
         };
         let field = challenge.payment_required(CHALLENGE_BYTES_MAX);
@@ -258,8 +260,10 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
                 "when": conditions,
                 "price": quote.price.to_string(),
                 "rails": rails,
-                // The only one that there is.
-                "settlement": "before-response",
+                "settlement": match sale.terms.mode {
+                    Mode::Before => "before-response",
+                    Mode::After => "after-response",
+                },
                 "units": units.collect::<Vec<_>>(),
                 "min_price": min.map(dollars),
                 "max_price": max.map(dollars),

@@ -572,6 +572,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "what_is_read_at_start_only_is_refused_as_a_whole_and_named",
     ),
     (
+        &["server.public_url"],
+        include_str!("paid.rs"),
+        "who_has_not_paid_is_told_once_and_in_both_versions_what_it_costs",
+    ),
+    (
         &["server.limits.request_body_memory_bytes_max"],
         include_str!("limits.rs"),
         "bodies_held_in_memory_have_a_common_budget",
@@ -608,6 +613,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         &["server.replicas"],
         include_str!("shared_limits.rs"),
         "a_redis_that_hangs_costs_no_call_and_gives_no_burst_when_it_goes_on",
+    ),
+    (
+        &["server.discovery"],
+        include_str!("discovery.rs"),
+        "nothing_is_told_where_nothing_is_sold_or_nobody_shall_know",
     ),
     (
         &["server.insecure_public_http"],

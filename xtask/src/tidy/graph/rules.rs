@@ -101,10 +101,10 @@ pub(super) const OWNERS: &[(&str, &[&str])] = &[
     ("rustls-platform-verifier", &["net"]),
     ("ruzstd", &["audit", "gateway", "tollkeep"]),
     ("schemars", &["config"]),
-    // It checks what others signed, and holds no secret.
-    ("secp256k1", &["payments"]),
+    // The product checks what others signed, and holds no secret.
+    ("secp256k1", &["payments", "testkit"]),
     ("serde-saphyr", &["config"]),
-    ("sha3", &["payments"]),
+    ("sha3", &["payments", "testkit"]),
     ("socket2", &["net"]),
     ("sqlx", &["store"]),
     ("tokio-rustls", &["net"]),

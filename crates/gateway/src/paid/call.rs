@@ -1,0 +1,228 @@
+//! The money of one request, from the moment it is taken to the end of the answer.
+
+use super::judge::Proven;
+use super::payers::PayerSeat;
+use super::sold::{Asking, Sold};
+use super::{Delivery, PaidFacts, Paying, PaymentDoor, PaymentNo, Shown};
+use crate::admit::Entry;
+use crate::lifecycle::{Exchange, Stop};
+use crate::pump::Ended;
+use std::sync::Arc;
+use tollkeep_config::settings::{MidStream, Terms};
+use tollkeep_net::Raced;
+use tollkeep_payments::state::Mode;
+use tollkeep_payments::x402::{Networks, Receipt, Version};
+use tollkeep_types::PaymentId;
+
+/// A request that is served for a payment. Whatever becomes of it, whoever keeps the payment is
+/// told how it ended: by the end of this at the latest.
+pub(crate) struct PaidCall {
+    /// Until that is told.
+    door: Option<Arc<dyn PaymentDoor>>,
+    payment: PaymentId,
+    delivery: Delivery,
+    is_credit: bool,
+    terms: Terms,
+    asking: Asking,
+    pub(super) version: Version,
+    pub(super) networks: Arc<Networks>,
+    pub(super) receipt: Option<Receipt>,
+    /// What the caller is told of its money.
+    pub(super) word: &'static str,
+    /// Why nothing was settled.
+    pub(super) skipped: Option<&'static str>,
+    _seat: PayerSeat,
+}
+
+const CHARGED: &str = "charged";
+const REVERTED: &str = "reverted";
+const NOT_CHARGED: &str = "not_charged";
+
+impl PaidCall {
+    /// Whether an answer of this status is charged.
+    fn charges(&self, status: u16) -> bool {
+        match status {
+            408 | 429 | 500.. => false,
+            400..500 => self.terms.charge_on_4xx,
+            _ => true,
+        }
+    }
+
+    /// Tells how it ended; once.
+    pub(crate) fn end(&mut self) {
+        if let Some(door) = self.door.take() {
+            door.ended(self.payment, self.delivery);
+        }
+    }
+}
+
+impl Drop for PaidCall {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Exchange<'_> {
+    /// Takes the payment: reserves it, and where money comes first, settles it.
+    ///
+    /// # Errors
+    /// 402, 409, 503 by what became of it.
+    pub(crate) async fn pay(&mut self, entry: &Entry<'_>, proven: Box<Proven>) -> Result<(), Stop> {
+        let Some(sold) = self.sold else {
+            return Ok(());
+        };
+        let Proven {
+            checked,
+            offer,
+            payload,
+            asking,
+            seat,
+            door,
+        } = *proven;
+        let (terms, version) = (sold.sale.terms, checked.version);
+        let amount = format!(
+            "{} {} on {}",
+            offer.amount,
+            offer.asset.symbol,
+            offer.network()
+        );
+        let shown = Shown {
+            request: self.work.facts.id,
+            tenant: asking.tenant,
+            route: Arc::clone(&sold.route),
+            mode: terms.mode,
+            verify: sold.verify || checked.is_deferred,
+            proof: checked,
+            payload,
+            offer,
+            resource: asking.resource.clone(),
+            price: asking.price.clone(),
+            digest: asking.digest,
+            client_ip: entry.client_ip(),
+        };
+        let paid = match self.wait_for(door.show(shown), sold).await? {
+            Some(Ok(paid)) => paid,
+            Some(Err(no)) => {
+                self.paid_facts(no.payment, &amount);
+                let refusal = self.not_paid(sold, &asking, &no);
+                if let Some(receipt) = &no.receipt {
+                    self.told_receipt = Some(receipt_line(receipt, version, &sold.networks));
+                }
+                return Err(refusal.into());
+            }
+            None => return Err(self.payment_no(PaymentNo::PENDING).into()),
+        };
+        self.paid_facts(Some(paid.payment), &amount);
+        let is_settled = paid.receipt.is_some() || paid.is_credit;
+        self.paying = Some(Box::new(PaidCall {
+            door: Some(door),
+            payment: paid.payment,
+            delivery: Delivery::None,
+            is_credit: paid.is_credit,
+            terms,
+            asking,
+            version,
+            networks: Arc::clone(&sold.networks),
+            receipt: paid.receipt,
+            word: if is_settled { REVERTED } else { NOT_CHARGED },
+            skipped: None,
+            _seat: seat,
+        }));
+        Ok(())
+    }
+
+    fn paid_facts(&mut self, payment: Option<PaymentId>, amount: &str) {
+        self.work.facts.paid = payment.map(|payment| {
+            Box::new(PaidFacts {
+                payment: payment.to_string().into(),
+                amount: amount.into(),
+            })
+        });
+    }
+
+    /// Waits for those who keep payments. `None`: it took too long; they go on, and find that
+    /// nobody was served.
+    async fn wait_for(
+        &mut self,
+        paying: Paying,
+        sold: &Sold,
+    ) -> Result<Option<Result<super::Paid, super::NotPaid>>, Stop> {
+        self.conn.slot().set(sold.wait);
+        match self.conn.race(paying).await {
+            Raced::Done(paid) => Ok(Some(paid)),
+            Raced::Late if self.is_revoked() => Err(self.cut_off().into()),
+            Raced::Late => Ok(None),
+            Raced::Gone => Err(Stop::CallerGone),
+        }
+    }
+
+    /// The upstream has answered, and the first byte of that is about to go out: where money comes
+    /// last it is taken now, and the payment is marked as one that was delivered for.
+    ///
+    /// # Errors
+    /// 402, 503: nothing of the answer goes out.
+    pub(crate) async fn deliver(&mut self) -> Result<(), Stop> {
+        let status = self.work.answer.status;
+        let (Some(mut paying), Some(sold)) = (self.paying.take(), self.sold) else {
+            return Ok(());
+        };
+        if !paying.charges(status) {
+            if paying.word == NOT_CHARGED {
+                paying.skipped = Some("upstream_failed");
+            }
+            paying.end();
+            self.paying = Some(paying);
+            return Ok(());
+        }
+        let Some(door) = paying.door.clone() else {
+            return Err(self.payment_no(PaymentNo::PENDING).into());
+        };
+        if paying.terms.mode == Mode::After && !paying.is_credit {
+            match self
+                .wait_for(door.upstream_answered(paying.payment), sold)
+                .await?
+            {
+                Some(Ok(paid)) => {
+                    paying.receipt = paid.receipt;
+                    paying.word = REVERTED;
+                }
+                Some(Err(no)) => {
+                    // What became of it is known there.
+                    paying.door = None;
+                    paying.receipt = no.receipt.clone();
+                    let refusal = self.not_paid(sold, &paying.asking, &no);
+                    self.paying = Some(paying);
+                    return Err(refusal.into());
+                }
+                None => return Err(self.payment_no(PaymentNo::PENDING).into()),
+            }
+        }
+        if !door.head_ready(paying.payment).await {
+            self.paying = Some(paying);
+            return Err(self.payment_no(PaymentNo::PENDING).into());
+        }
+        let is_made_good = paying.terms.mid_stream == MidStream::Credit;
+        paying.delivery = Delivery::Broke { is_made_good };
+        paying.word = CHARGED;
+        self.paying = Some(paying);
+        Ok(())
+    }
+
+    /// How the answer ended: a caller that hangs up had its chance.
+    pub(crate) fn note_delivery(&mut self, ended: &Result<Ended, Stop>) {
+        let Some(paying) = &mut self.paying else {
+            return;
+        };
+        let is_had = matches!(ended, Ok(Ended::Whole) | Err(Stop::CallerGone));
+        if is_had && matches!(paying.delivery, Delivery::Broke { .. }) {
+            paying.delivery = Delivery::Ended;
+        }
+        paying.end();
+    }
+}
+
+/// The line of a receipt.
+fn receipt_line(receipt: &Receipt, version: Version, networks: &Networks) -> Box<str> {
+    let value = receipt.encode(version, networks);
+    format!("{}: {value}\r\n", Receipt::field(version)).into()
+}

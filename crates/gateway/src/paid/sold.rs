@@ -1,0 +1,231 @@
+//! A route that is sold, made ready for the request path, and what one request on it costs.
+
+use std::sync::Arc;
+use std::time::Duration;
+use tollkeep_config::settings::{Access, FailedProofs, PathPattern, Route, Sale, Settings, Verify};
+use tollkeep_crypto::{TokenHasher, sha256};
+use tollkeep_payments::price::Price;
+use tollkeep_payments::pricing::{Asked, QuoteFault};
+use tollkeep_payments::state::Mode;
+use tollkeep_payments::x402::{Networks, Offer, QuoteTag, Resource};
+use tollkeep_types::TenantId;
+
+/// A route that is sold.
+pub(crate) struct Sold {
+    pub(crate) sale: Sale,
+    pub(crate) route: Arc<str>,
+    pattern: PathPattern,
+    pub(crate) networks: Arc<Networks>,
+    /// Which prices these are.
+    prices: u32,
+    /// Whether the body is part of what is paid for.
+    reads_body: bool,
+    /// How long the upstream may take before a signature is used.
+    pub(crate) head_s: u64,
+    pub(crate) verify: bool,
+    pub(crate) smart_wallets: bool,
+    pub(crate) v1_in_either: bool,
+    quote_ttl_s: u64,
+    pub(crate) challenge_bytes_max: usize,
+    pub(crate) failed_proofs: FailedProofs,
+    /// How long a caller waits for its money to move.
+    pub(crate) wait: Duration,
+    pub(crate) public_url: Option<Box<str>>,
+}
+
+/// Beyond what a settlement may take by itself.
+const WAIT_MORE: Duration = Duration::from_secs(60);
+const NANO: u128 = 1_000_000_000;
+
+/// One request, as far as its price and what it is bound to depend on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) method: &'a str,
+    /// The canonical path.
+    pub(crate) path: &'a str,
+    pub(crate) asked: Asked<'a>,
+    pub(crate) tenant: TenantId,
+}
+
+/// What one request costs, and how it can be paid.
+#[derive(Clone, Debug)]
+pub(crate) struct Asking {
+    pub(crate) price: Price,
+    pub(crate) offers: Vec<Offer>,
+    pub(crate) resource: Resource,
+    pub(crate) digest: [u8; 32],
+    pub(crate) tenant: TenantId,
+}
+
+impl Sold {
+    /// `None`: nobody is asked to pay on this route.
+    pub(crate) fn new(
+        route: &Route,
+        name: &Arc<str>,
+        all: &Settings,
+        head: Duration,
+    ) -> Option<Self> {
+        let is_paid = matches!(route.access, Access::Payment | Access::TokenOrPayment);
+        let sale = route.sale.clone().filter(|_| is_paid)?;
+        let payments = &all.payments;
+        let digest = sha256(&[format!("{:?}", sale.pricing).as_bytes()]);
+        let [a, b, c, d, ..] = digest;
+        let settle = payments.x402.facilitators.iter();
+        let settle = settle
+            .map(|it| it.timeouts.settle)
+            .max()
+            .unwrap_or_default();
+        Some(Self {
+            route: Arc::clone(name),
+            pattern: route.path.clone(),
+            networks: Arc::new(all.networks.clone()),
+            prices: u32::from_be_bytes([a, b, c, d]),
+            reads_body: sale.pricing.reads_body() || sale.bind_body,
+            head_s: match sale.terms.mode {
+                Mode::Before => 0,
+                Mode::After => head.as_secs().saturating_add(1),
+            },
+            verify: payments.x402.verify == Verify::LocalThenFacilitator,
+            smart_wallets: payments.x402.smart_wallets,
+            v1_in_either: all.compat.tollbooth_headers,
+            quote_ttl_s: payments.quote_ttl.as_secs(),
+            challenge_bytes_max: payments.challenge_bytes_max,
+            failed_proofs: payments.failed_proofs,
+            wait: payments
+                .settle_wait
+                .saturating_add(settle)
+                .saturating_add(WAIT_MORE),
+            public_url: all.server.public_url.clone(),
+            sale,
+        })
+    }
+
+    /// What stands in a path where the route has names.
+    pub(crate) fn params<'r>(&'r self, path: &'r str) -> Vec<(&'r str, &'r str)> {
+        self.pattern.params(path)
+    }
+
+    /// What this request costs; `None` is nothing.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub(crate) fn ask(
+        &self,
+        wanted: &Wanted<'_>,
+        url: String,
+    ) -> Result<Option<Asking>, QuoteFault> {
+        let quote = self.sale.pricing.quote(&wanted.asked)?;
+        if quote.price.is_free() {
+            return Ok(None);
+        }
+        let mut offers = self.sale.offers(&quote);
+        for offer in &mut offers {
+            // Who signs for work that takes long signs for longer.
+            if self.head_s > 0 {
+                offer.max_timeout_s = offer.max_timeout_s.max(self.head_s.saturating_add(60));
+            }
+        }
+        Ok(Some(Asking {
+            price: quote.price,
+            offers,
+            resource: Resource {
+                url,
+                description: String::new(),
+                mime_type: "application/json".to_owned(),
+            },
+            digest: self.digest(wanted),
+            tenant: wanted.tenant,
+        }))
+    }
+
+    /// What is paid for, in 32 bytes.
+    fn digest(&self, wanted: &Wanted<'_>) -> [u8; 32] {
+        let body: &[u8] = if self.reads_body {
+            wanted.asked.body
+        } else {
+            &[]
+        };
+        sha256(&[
+            wanted.method.as_bytes(),
+            b"\0",
+            wanted.path.as_bytes(),
+            b"\0",
+            wanted.asked.query.as_bytes(),
+            b"\0",
+            body,
+        ])
+    }
+
+    /// What says of an offer until when it holds.
+    pub(crate) fn tag(
+        &self,
+        asking: &Asking,
+        offer: &Offer,
+        now_s: u64,
+        hasher: &TokenHasher,
+    ) -> String {
+        let expires_s = now_s.saturating_add(self.quote_ttl_s);
+        let expires_s = u32::try_from(expires_s).unwrap_or(u32::MAX);
+        let prices = self.prices;
+        let mac = self.mac(asking, offer, (expires_s, prices), hasher);
+        QuoteTag {
+            expires_s,
+            prices,
+            mac,
+        }
+        .encode()
+    }
+
+    /// Whether we said of this offer that it holds until now, or longer.
+    pub(crate) fn told(
+        &self,
+        tag: &QuoteTag,
+        (asking, offer): (&Asking, &Offer),
+        now_s: u64,
+        hasher: &TokenHasher,
+    ) -> bool {
+        let mac = self.mac(asking, offer, (tag.expires_s, tag.prices), hasher);
+        // All bytes in any case: time must not tell how many are right.
+        let differing = mac
+            .iter()
+            .zip(&tag.mac)
+            .fold(0, |all, (a, b)| all | (a ^ b));
+        differing == 0 && now_s <= u64::from(tag.expires_s)
+    }
+
+    fn mac(
+        &self,
+        asking: &Asking,
+        offer: &Offer,
+        (expires_s, prices): (u32, u32),
+        hasher: &TokenHasher,
+    ) -> [u8; 16] {
+        let network = offer.network().to_string();
+        let parts: [&[u8]; 12] = [
+            b"tollkeep/quote/1\0",
+            asking.tenant.bytes(),
+            self.route.as_bytes(),
+            b"\0",
+            &asking.digest,
+            &offer.amount.to_be_bytes(),
+            offer.asset.address.bytes(),
+            offer.pay_to.bytes(),
+            network.as_bytes(),
+            b"\0",
+            &expires_s.to_be_bytes(),
+            &prices.to_be_bytes(),
+        ];
+        let hash = hasher.hash(parts.concat());
+        hash.bytes().first_chunk().copied().unwrap_or_default()
+    }
+}
+
+/// What an offer comes to in nano-dollars; `None` where its token is no dollar.
+pub(crate) fn nano_dollars(price: &Price, offer: &Offer) -> Option<i64> {
+    if let Some(usd) = price.usd() {
+        return Some(usd.get());
+    }
+    let one = 10_u128.checked_pow(u32::from(offer.asset.decimals))?;
+    let nanos = offer.amount.checked_mul(NANO)?.div_ceil(one);
+    i64::try_from(nanos).ok().filter(|_| offer.asset.is_dollar)
+}

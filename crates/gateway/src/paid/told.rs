@@ -1,0 +1,253 @@
+//! How callers are told of payments: what they are asked for, why something will not do, and on
+//! every answer behind a settlement, that money moved.
+
+use super::sold::{Asking, Sold};
+use super::{NotPaid, PaidCall};
+use crate::answer::Body;
+use crate::lifecycle::{Exchange, Stop};
+use crate::refusal::Refusal;
+use std::time::Duration;
+use tollkeep_http1::write;
+use tollkeep_payments::state::Answer;
+use tollkeep_payments::x402::{Challenge, Problem, Reason, Receipt};
+
+/// Why a request is not served for want of money that will do.
+#[derive(Clone, Debug)]
+pub(crate) struct PaymentNo {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) text: &'static str,
+    pub(crate) retry_after: Option<Duration>,
+    /// `PAYMENT-REQUIRED`.
+    field: Option<Box<str>>,
+    body: Box<str>,
+}
+
+/// A row of the table of payments.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    status: u16,
+    code: &'static str,
+    text: &'static str,
+    retry_after_s: Option<u64>,
+}
+
+const fn row(status: u16, code: &'static str, text: &'static str) -> Row {
+    Row {
+        status,
+        code,
+        text,
+        retry_after_s: None,
+    }
+}
+
+impl Row {
+    const fn retry(self, seconds: u64) -> Self {
+        Self {
+            retry_after_s: Some(seconds),
+            ..self
+        }
+    }
+}
+
+const UNAVAILABLE_TEXT: &str = "Payments can't be taken at the moment. Nothing was charged.";
+
+impl PaymentNo {
+    pub(super) const UNAVAILABLE: Row = row(503, "payment_unavailable", UNAVAILABLE_TEXT).retry(5);
+    pub(super) const PAYER_LIMIT: Row = row(
+        429,
+        "payer_limit",
+        "This payer has as much running as it may.",
+    )
+    .retry(1);
+    pub(super) const AMBIGUOUS: Row = row(
+        400,
+        "ambiguous_credentials",
+        "Two payments came with one request.",
+    );
+    pub(super) const MALFORMED: Row = row(400, "invalid_payment", "The payment can't be read.");
+    /// Somebody else delivers for it, or it can't be kept.
+    pub(super) const PENDING: Row = of_answer(Answer::Pending);
+}
+
+/// What is told of what became of a payment.
+const fn of_answer(answer: Answer) -> Row {
+    let (status, code) = answer.told();
+    match answer {
+        Answer::InProgress => row(status, code, "This payment is being worked on.").retry(1),
+        Answer::Pending => row(
+            status,
+            code,
+            "What became of this payment is not known yet. Show it again later, and don't pay anew.",
+        )
+        .retry(5),
+        Answer::Unavailable => row(status, code, UNAVAILABLE_TEXT).retry(5),
+        Answer::AlreadyUsed => row(status, code, "This payment was used."),
+        Answer::SettlementFailed => row(status, code, "This payment could not be settled."),
+        Answer::NotCovered => row(status, code, "This payment is for less than this request costs."),
+        Answer::Owed => row(
+            status,
+            code,
+            "Paid, and nothing was delivered yet. Show the same payment again.",
+        ),
+    }
+}
+
+impl<'p> Exchange<'p> {
+    pub(super) fn payment_no(&self, row: Row) -> Refusal {
+        self.payment_told(row, None, None, None)
+    }
+
+    fn payment_told(
+        &self,
+        row: Row,
+        asked: Option<(&Sold, &Asking, Option<Reason>)>,
+        payment: Option<String>,
+        why: Option<&str>,
+    ) -> Refusal {
+        let id = self.work.facts.id.to_string();
+        let problem = Problem {
+            status: row.status,
+            code: row.code,
+            detail: row.text,
+            request_id: &id,
+            payment_id: payment.as_deref(),
+            reason: why,
+        };
+        let (field, body) = match asked {
+            None => (None, problem.body()),
+            Some((sold, asking, reason)) => {
+                let quotes = self.quotes(sold, asking);
+                let challenge = Challenge {
+                    resource: &asking.resource,
+                    offers: &asking.offers,
+                    quotes: &quotes,
+                    reason,
+                };
+                let field = challenge.payment_required(sold.challenge_bytes_max);
+                (field, challenge.body(&sold.networks, &problem))
+            }
+        };
+        Refusal::Payment(Box::new(PaymentNo {
+            status: row.status,
+            code: row.code,
+            text: row.text,
+            retry_after: row.retry_after_s.map(Duration::from_secs),
+            field: field.map(String::into_boxed_str),
+            body: body.into(),
+        }))
+    }
+
+    fn quotes(&self, sold: &Sold, asking: &Asking) -> Vec<String> {
+        let now_s = self.work.facts.at.0 / 1000;
+        let hasher = &self.worker.shared.hasher;
+        let offers = asking.offers.iter();
+        offers
+            .map(|offer| sold.tag(asking, offer, now_s, hasher))
+            .collect()
+    }
+
+    /// The one 402.
+    pub(super) fn ask_payment(
+        &self,
+        sold: &Sold,
+        asking: &Asking,
+        reason: Option<Reason>,
+    ) -> Refusal {
+        let row = match reason {
+            None => row(402, "payment_required", "This request is paid for."),
+            Some(reason) => row(
+                402,
+                reason.code(),
+                "The payment will not do for this request.",
+            ),
+        };
+        self.payment_told(row, Some((sold, asking, reason)), None, None)
+    }
+
+    /// What is told where those who keep payments said no.
+    pub(super) fn not_paid(&self, sold: &Sold, asking: &Asking, no: &NotPaid) -> Refusal {
+        let row = of_answer(no.answer);
+        let reason = match no.answer {
+            Answer::AlreadyUsed => Reason::AlreadyUsed,
+            Answer::SettlementFailed => Reason::SettlementFailed,
+            Answer::InProgress
+            | Answer::Pending
+            | Answer::Unavailable
+            | Answer::NotCovered
+            | Answer::Owed => Reason::PriceMismatch,
+        };
+        let asked = no
+            .answer
+            .has_challenge()
+            .then_some((sold, asking, Some(reason)));
+        let payment = no.payment.map(|payment| payment.to_string());
+        // A payer that has to allow Permit2 first is told so by a status of its own.
+        let row = match no.reason.as_deref() {
+            Some("permit2_allowance_required") => Row {
+                status: 412,
+                code: "permit2_allowance_required",
+                ..row
+            },
+            _ => row,
+        };
+        self.payment_told(row, asked, payment, no.reason.as_deref())
+    }
+
+    /// Asks a caller to pay whose token has nothing left to spend.
+    pub(crate) fn write_asked(&mut self) {
+        let Some(sold) = self.sold else { return };
+        let Ok(Some(asking)) = self.asking(sold) else {
+            return;
+        };
+        if self.worker.shared.payments.get().is_none() {
+            return;
+        }
+        if let Refusal::Payment(no) = self.ask_payment(sold, &asking, None)
+            && let Some(field) = &no.field
+        {
+            write::field(&mut self.work.out, b"payment-required", field.as_bytes());
+        }
+    }
+
+    pub(crate) async fn write_payment_no(&mut self, no: &PaymentNo) -> Result<(), Stop> {
+        self.begin_answer(no.status);
+        let out = &mut self.work.out;
+        write::field(out, b"cache-control", b"no-store");
+        write::field(out, b"x-tollkeep-error", no.code.as_bytes());
+        if let Some(wait) = no.retry_after {
+            write::field(out, b"retry-after", wait.as_secs().to_string().as_bytes());
+        }
+        if let Some(field) = &no.field {
+            write::field(out, b"payment-required", field.as_bytes());
+        }
+        self.end_whole(Body {
+            kind: "application/json",
+            bytes: no.body.as_bytes(),
+        })
+        .await
+    }
+}
+
+impl PaidCall {
+    /// The fields of every answer to a request that was paid for.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        write::field(out, b"x-tollkeep-payment", self.word.as_bytes());
+        if let Some(reason) = self.skipped {
+            let told = format!("{{\"reason\":\"{reason}\"}}");
+            write::field(out, b"x-tollbooth-settlement-skipped", told.as_bytes());
+        }
+        if let Some(receipt) = &self.receipt {
+            self.write_receipt(out, receipt);
+        }
+    }
+
+    fn write_receipt(&self, out: &mut Vec<u8>, receipt: &Receipt) {
+        let value = receipt.encode(self.version, &self.networks);
+        write::field(
+            out,
+            Receipt::field(self.version).as_bytes(),
+            value.as_bytes(),
+        );
+    }
+}

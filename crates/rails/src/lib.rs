@@ -1,0 +1,9 @@
+//! Clients of payment systems, over the one egress door. What is said and what answers mean is
+//! `payments`' to say; here it is sent, once, within its time, and to nobody who keeps failing.
+
+#![warn(missing_docs)]
+
+mod breaker;
+mod facilitator;
+
+pub use facilitator::{Facilitator, FacilitatorParts, Failure, Reply, Timeouts};

@@ -1,0 +1,153 @@
+//! Somebody who pays by x402: a key of a chain, and what it signs (EIP-3009).
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
+use serde_json::{Value, json};
+use sha3::{Digest, Keccak256};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const DOMAIN: &[u8] =
+    b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
+const TRANSFER: &[u8] = b"TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
+
+/// Somebody who pays.
+#[derive(Clone)]
+pub struct Payer {
+    key: SecretKey,
+    address: [u8; 20],
+}
+
+fn keccak(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Keccak256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("0x{digits}")
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.strip_prefix("0x").expect("0x").as_bytes();
+    let pair = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("ASCII");
+        u8::from_str_radix(pair, 16).expect("digits")
+    };
+    digits.chunks(2).map(pair).collect()
+}
+
+fn word(bytes: &[u8]) -> [u8; 32] {
+    let mut word = [0; 32];
+    word[32 - bytes.len()..].copy_from_slice(bytes);
+    word
+}
+
+fn number(value: u128) -> [u8; 32] {
+    word(&value.to_be_bytes())
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("after 1970").as_secs()
+}
+
+impl Payer {
+    /// One of them, the same for the same number.
+    pub fn new(number: u8) -> Self {
+        let mut bytes = [7; 32];
+        bytes[31] = number;
+        let key = SecretKey::from_slice(&bytes).expect("a key");
+        let public = PublicKey::from_secret_key(&Secp256k1::new(), &key);
+        let hash = keccak(&[&public.serialize_uncompressed()[1..]]);
+        let mut address = [0; 20];
+        address.copy_from_slice(&hash[12..]);
+        Self { key, address }
+    }
+
+    /// Its address, in lower case.
+    pub fn address(&self) -> String {
+        hex(&self.address)
+    }
+
+    /// What it signs for an offer of version 2: `nonce` tells one payment from another.
+    pub fn sign(&self, offer: &Value, nonce: u64, (after, before): (u64, u64)) -> Value {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let network = text(&offer["network"]);
+        let chain = network.strip_prefix("eip155:").expect("CAIP-2");
+        let chain: u128 = chain.parse().expect("a number");
+        let (asset, to) = (text(&offer["asset"]), text(&offer["payTo"]));
+        let amount = text(&offer["amount"]);
+        let nonce = number(nonce.into());
+        let domain = keccak(&[
+            &keccak(&[DOMAIN]),
+            &keccak(&[text(&offer["extra"]["name"]).as_bytes()]),
+            &keccak(&[text(&offer["extra"]["version"]).as_bytes()]),
+            &number(chain),
+            &word(&unhex(&asset)),
+        ]);
+        let transfer = keccak(&[
+            &keccak(&[TRANSFER]),
+            &word(&self.address),
+            &word(&unhex(&to)),
+            &number(amount.parse().expect("a number")),
+            &number(after.into()),
+            &number(before.into()),
+            &nonce,
+        ]);
+        let digest = keccak(&[b"\x19\x01", &domain, &transfer]);
+        let signed =
+            Secp256k1::new().sign_ecdsa_recoverable(&Message::from_digest(digest), &self.key);
+        let (which, signature) = signed.serialize_compact();
+        let mut bytes = signature.to_vec();
+        bytes.push(27 + u8::try_from(which.to_i32()).expect("small"));
+        json!({
+            "signature": hex(&bytes),
+            "authorization": {
+                "from": self.address(),
+                "to": to,
+                "value": amount,
+                "validAfter": after.to_string(),
+                "validBefore": before.to_string(),
+                "nonce": hex(&nonce),
+            },
+        })
+    }
+
+    /// The value of `PAYMENT-SIGNATURE` for the first offer of a `PAYMENT-REQUIRED`.
+    pub fn pay(&self, required: &str, nonce: u64) -> String {
+        let required = BASE64_STANDARD.decode(required).expect("base64");
+        let required: Value = serde_json::from_slice(&required).expect("JSON");
+        self.pay_offer(&required["accepts"][0], nonce)
+    }
+
+    /// The same, for this offer.
+    pub fn pay_offer(&self, offer: &Value, nonce: u64) -> String {
+        let now = now_s();
+        let seconds = offer["maxTimeoutSeconds"].as_u64().expect("seconds");
+        let proof = json!({
+            "x402Version": 2,
+            "accepted": offer,
+            "payload": self.sign(offer, nonce, (now - 60, now + seconds)),
+        });
+        BASE64_STANDARD.encode(proof.to_string())
+    }
+
+    /// The value of `X-PAYMENT`, of version 1, for this offer of version 2 and the short name of its
+    /// network.
+    pub fn pay_v1(&self, offer: &Value, network: &str, nonce: u64) -> String {
+        let now = now_s();
+        let seconds = offer["maxTimeoutSeconds"].as_u64().expect("seconds");
+        let proof = json!({
+            "x402Version": 1,
+            "scheme": "exact",
+            "network": network,
+            "payload": self.sign(offer, nonce, (now - 60, now + seconds)),
+        });
+        BASE64_STANDARD.encode(proof.to_string())
+    }
+}

@@ -1,0 +1,172 @@
+//! The way from paid requests to the cashier.
+
+use super::Cashier;
+use super::case::Told;
+use super::show::{Which, refused, told};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tollkeep_gateway::{Delivery, NotPaid, Paid, Paying, PaymentDoor, Shown};
+use tollkeep_payments::state::State;
+use tollkeep_payments::state::{Answer, Command, Event};
+use tollkeep_payments::x402::Offer;
+use tollkeep_types::PaymentId;
+
+/// Where paid requests ask.
+pub(crate) struct Counter(pub(crate) Arc<Cashier>);
+
+/// An outcome on its way to whoever asked. Where that one is gone, nothing is delivered for it.
+struct Handed {
+    cashier: Arc<Cashier>,
+    outcome: Option<Result<Paid, NotPaid>>,
+}
+
+impl Handed {
+    fn take(mut self) -> Result<Paid, NotPaid> {
+        let outcome = self.outcome.take();
+        outcome.unwrap_or_else(|| Err(refused(Answer::Pending, None)))
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let Some(Ok(paid)) = &self.outcome {
+            Arc::clone(&self.cashier).end(paid.payment, Delivery::None);
+        }
+    }
+}
+
+impl PaymentDoor for Counter {
+    fn takes(&self, offer: &Offer) -> bool {
+        self.0.rails.load().takes(offer)
+    }
+
+    fn show(&self, shown: Shown) -> Paying {
+        let which = Which::default();
+        let (cashier, known) = (Arc::clone(&self.0), Arc::clone(&which));
+        self.work(which, async move {
+            let outcome = cashier.pay(&shown, &known).await;
+            Handed {
+                cashier,
+                outcome: Some(outcome),
+            }
+        })
+    }
+
+    fn upstream_answered(&self, payment: PaymentId) -> Paying {
+        let which = Which::default();
+        let _first = which.set(payment);
+        let cashier = Arc::clone(&self.0);
+        self.work(which, async move {
+            let outcome = cashier.answered(payment).await;
+            Handed {
+                cashier,
+                outcome: Some(outcome),
+            }
+        })
+    }
+
+    fn head_ready(
+        &self,
+        payment: PaymentId,
+    ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> {
+        let cashier = Arc::clone(&self.0);
+        let done = self.0.control.spawn(async move {
+            let Some(case) = cashier.find(payment) else {
+                return false;
+            };
+            let mut case = case.lock().await;
+            let made = cashier.step(&mut case, Event::HeadReady, Told::default());
+            made.await.is_ok()
+        });
+        Box::pin(async move { done.await.unwrap_or(false) })
+    }
+
+    fn ended(&self, payment: PaymentId, delivery: Delivery) {
+        Arc::clone(&self.0).end(payment, delivery);
+    }
+}
+
+impl Counter {
+    /// Has something done to its end, and waits for it for so long as a caller waits.
+    fn work(&self, which: Which, work: impl Future<Output = Handed> + Send + 'static) -> Paying {
+        let job = self.0.control.spawn(work);
+        let wait = self.0.rails.load().settings.payments.settle_wait;
+        let (tell, told) = oneshot::channel();
+        self.0.control.spawn(async move {
+            let outcome = tokio::select! {
+                done = job => done.ok(),
+                () = tokio::time::sleep(wait) => None,
+            };
+            // Nobody may be there any more.
+            drop(tell.send(outcome));
+        });
+        Box::pin(async move {
+            match told.await {
+                Ok(Some(handed)) => handed.take(),
+                // It goes on; or it broke, and what is kept of it says how far it came.
+                Ok(None) | Err(_) => Err(refused(Answer::Pending, which.get().copied())),
+            }
+        })
+    }
+}
+
+impl Cashier {
+    /// The upstream has answered: what was only reserved is settled.
+    async fn answered(&self, payment: PaymentId) -> Result<Paid, NotPaid> {
+        let gone = || refused(Answer::Pending, Some(payment));
+        let case = self.find(payment).ok_or_else(gone)?;
+        let mut case = case.lock().await;
+        let made = self.step(&mut case, Event::UpstreamAnswered, Told::default());
+        let not_made = |not: super::case::NotMade| refused(not.answer(), Some(payment));
+        let mut commands = made.await.map_err(not_made)?;
+        if commands.contains(&Command::Settle) {
+            commands = self.settle(&mut case).await.map_err(not_made)?;
+        }
+        let outcome = told(&case, &commands);
+        if outcome.is_err() {
+            self.drop_case(payment);
+        }
+        outcome
+    }
+
+    /// The delivery is over.
+    pub(super) fn end(self: Arc<Self>, payment: PaymentId, delivery: Delivery) {
+        let control = self.control.clone();
+        control.spawn(async move {
+            let Some(case) = self.find(payment) else {
+                return;
+            };
+            let mut case = case.lock().await;
+            let event = ending(case.row.state, delivery);
+            if let Some(event) = event
+                && let Err(error) = self.step(&mut case, event, Told::default()).await
+            {
+                tracing::warn!("The end of payment {payment} is not kept: {error:?}");
+            }
+            self.drop_case(payment);
+        });
+    }
+}
+
+/// What the end of a delivery is to a payment in this state.
+const fn ending(state: State, delivery: Delivery) -> Option<Event> {
+    match (state, delivery) {
+        (State::Pending, _) => Some(Event::GaveUp),
+        // No head was ready, so nothing went out.
+        (State::Settled | State::Redeeming, _) => Some(Event::NotDelivered),
+        (State::Delivering, Delivery::Ended) => Some(Event::Ended),
+        (State::Delivering, Delivery::Broke { is_made_good }) => {
+            Some(Event::Broke { is_made_good })
+        }
+        (State::Delivering, Delivery::None) => Some(Event::Broke { is_made_good: true }),
+        (
+            State::Settling
+            | State::Unknown
+            | State::Credit
+            | State::Spent
+            | State::Voided
+            | State::Released,
+            _,
+        ) => None,
+    }
+}

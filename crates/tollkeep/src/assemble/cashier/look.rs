@@ -1,0 +1,160 @@
+//! Finding out what became of payments: of those that nobody works on any more, and of those that
+//! nobody knows about.
+
+use super::case::{Case, Told, with_expected};
+use super::settle::{hex, meant};
+use super::{Cashier, LOOK_EVERY, SCOPE};
+use std::sync::Arc;
+use tollkeep_crypto::SealContext;
+use tollkeep_payments::state::{self, Event};
+use tollkeep_payments::x402::settle_outcome;
+use tollkeep_store::PaymentRecord;
+
+/// The longest time between two looks.
+const LOOK_MAX_S: u64 = 60;
+/// So long after its proof ended, a payment is an operator's to decide.
+const HOPELESS_MS: u64 = 3_600_000;
+/// How often such a payment is looked at.
+const HOPELESS_EVERY_MS: u64 = 3_600_000;
+
+impl Cashier {
+    /// Looks after what nobody works on.
+    pub(super) async fn look_after(self: Arc<Self>) {
+        if let Err(error) = self.store.end_payment_leases_of_file().await {
+            tracing::error!("What an earlier life left of payments can't be taken up: {error}");
+        }
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            // Nobody could be asked.
+            if self.rails.load().is_empty() {
+                continue;
+            }
+            self.take_up().await;
+            self.look_at_due().await;
+        }
+    }
+
+    /// Payments whose worker is gone go where their state says.
+    async fn take_up(&self) {
+        let now = self.now();
+        let abandoned = match self.store.abandoned_payments(SCOPE, now).await {
+            Ok(abandoned) => abandoned,
+            Err(error) => return tracing::debug!("Payments can't be looked at: {error}"),
+        };
+        for record in abandoned {
+            let id = record.id;
+            let mut case = Case::new(record, "".into(), Vec::new());
+            match self
+                .step(&mut case, Event::LeaseEnded, Told::default())
+                .await
+            {
+                Ok(_) => {
+                    let state = case.record.state.as_str();
+                    tracing::warn!("Payment {id} was left by its worker: it is {state} now");
+                }
+                Err(error) => tracing::debug!("Payment {id} is not taken up: {error:?}"),
+            }
+        }
+    }
+
+    async fn look_at_due(self: &Arc<Self>) {
+        let now = self.now();
+        let due = match self.store.payments_to_look_at(SCOPE, now).await {
+            Ok(due) => due,
+            Err(error) => return tracing::debug!("Payments can't be looked at: {error}"),
+        };
+        let mut looks = tokio::task::JoinSet::new();
+        for record in due {
+            let cashier = Arc::clone(self);
+            looks.spawn(async move { cashier.look_at(record).await });
+        }
+        while looks.join_next().await.is_some() {}
+    }
+
+    /// A caller shows the proof of an unknown payment.
+    pub(super) async fn look_for_caller(&self, record: &PaymentRecord) {
+        self.look_at(record.clone()).await;
+    }
+
+    /// Finds out what became of a payment, if nobody else is about to.
+    async fn look_at(&self, record: PaymentRecord) {
+        let (id, looks) = (record.id, record.looks);
+        let is_hopeless = self.now().0 > record.ends_at.0.saturating_add(HOPELESS_MS);
+        let next = if is_hopeless {
+            HOPELESS_EVERY_MS
+        } else {
+            pause_s(looks).saturating_mul(1000)
+        };
+        let turn = self
+            .store
+            .look_at_payment((id, looks), self.in_ms(next))
+            .await;
+        match turn {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return tracing::debug!("Payment {id} can't be looked at: {error}"),
+        }
+        if is_hopeless {
+            tracing::error!(
+                "Nobody knows what became of payment {id}, an hour after its proof ended: see \
+                 `tollkeep payment resolve`"
+            );
+        }
+        self.ask_again(record).await;
+    }
+
+    /// Tells the same facilitator the same once more.
+    async fn ask_again(&self, record: PaymentRecord) {
+        let id = record.id;
+        let rails = self.rails.load_full();
+        let Some(known) = rails.named(&record.facilitator) else {
+            let name = &record.facilitator;
+            return tracing::warn!("Payment {id} waits for facilitator `{name}`, which is gone");
+        };
+        let Some(body) = self.open(&record) else {
+            return tracing::warn!("What was said of payment {id} can't be opened");
+        };
+        let reply = known.facilitator.settle(&body, &hex(&record.key)).await;
+        let outcome = with_expected(&record, &rails.settings, |expected| {
+            settle_outcome(&reply.answered(), expected)
+        });
+        let Some((told, more)) = outcome.map(meant) else {
+            return;
+        };
+        if told != state::Told::Settled {
+            return;
+        }
+        let mut case = Case::new(record, "".into(), Vec::new());
+        match self.step(&mut case, Event::SettleTold(told), more).await {
+            Ok(_) => tracing::info!("Payment {id} was settled: its payer has credit"),
+            Err(error) => tracing::warn!("What became of payment {id} is not kept: {error:?}"),
+        }
+    }
+
+    /// What a facilitator was told of a payment.
+    pub(super) fn open(&self, record: &PaymentRecord) -> Option<String> {
+        let (tenant, row) = (record.tenant.to_string(), record.id.to_string());
+        let place = SealContext {
+            tenant: &tenant,
+            table: "payments",
+            row: &row,
+            field: "proof",
+        };
+        let sealed = record.proof.as_ref()?;
+        let opened = self.chooser.keyring().open(sealed, &place).ok()?;
+        String::from_utf8(opened.to_vec()).ok()
+    }
+}
+
+/// How long to wait after so many looks: 4, 8, 16 … 60 s.
+const fn pause_s(looks: u32) -> u64 {
+    let shift = if looks > 5 { 5 } else { looks };
+    let pause = 4_u64 << shift;
+    if pause > LOOK_MAX_S {
+        LOOK_MAX_S
+    } else {
+        pause
+    }
+}

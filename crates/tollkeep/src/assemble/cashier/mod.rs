@@ -1,0 +1,135 @@
+//! Who keeps payments and has them settled: it works on the control runtime, and what it begins it
+//! does to the end, also when whoever asked is gone.
+//!
+//! What becomes of a payment is decided by `payments::state`; here each step is written down before
+//! it is acted on, and each payment has one task at a time.
+
+mod case;
+mod door;
+mod look;
+mod rails;
+mod settle;
+mod show;
+
+pub(crate) use door::Counter;
+
+use super::Base;
+use super::reload::Reloader;
+use super::vault::Chooser;
+use arc_swap::ArcSwap;
+use case::Case;
+use rails::Rails;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tollkeep_store::{Scope, Store};
+use tollkeep_types::{Clock, Entropy, PaymentId, WallMillis};
+
+/// As whom the store is asked.
+const SCOPE: Scope = Scope::Service("payments");
+/// How long nobody else may work on a payment that somebody works on.
+const LEASE_MS: u64 = 30_000;
+/// How often that is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked for work that nobody does.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Callers that wait to hear what became of their money.
+const WAITING_MAX: usize = 64;
+
+/// Keeps payments and has them settled.
+pub(crate) struct Cashier {
+    store: Store,
+    chooser: Arc<Chooser>,
+    reloader: Arc<Reloader>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    control: Handle,
+    /// This process, among those that share the store.
+    holder: String,
+    /// Payments that this process works on.
+    desk: Mutex<HashMap<PaymentId, Arc<tokio::sync::Mutex<Case>>>>,
+    rails: ArcSwap<Rails>,
+    waiting: Semaphore,
+}
+
+impl Cashier {
+    /// One that works as soon as it is started.
+    pub(crate) fn new(
+        base: &Base,
+        (store, chooser): (&Store, &Arc<Chooser>),
+        reloader: &Arc<Reloader>,
+        control: &Handle,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store: store.clone(),
+            chooser: Arc::clone(chooser),
+            reloader: Arc::clone(reloader),
+            clock: Arc::clone(&base.clock),
+            entropy: Arc::clone(&base.entropy),
+            control: control.clone(),
+            holder: PaymentId::new(base.clock.as_ref(), base.entropy.as_ref()).to_string(),
+            desk: Mutex::default(),
+            rails: ArcSwap::from_pointee(Rails::none(reloader.settings())),
+            waiting: Semaphore::new(WAITING_MAX),
+        })
+    }
+
+    /// Looks after payments, from what an earlier life left on.
+    pub(crate) fn start(self: &Arc<Self>) {
+        self.control.spawn(Arc::clone(self).renew());
+        self.control.spawn(Arc::clone(self).look_after());
+        self.control.spawn(Arc::clone(self).keep_rails());
+    }
+
+    fn now(&self) -> WallMillis {
+        self.clock.wall()
+    }
+
+    fn in_ms(&self, ms: u64) -> WallMillis {
+        WallMillis(self.now().0.saturating_add(ms))
+    }
+
+    /// Who works on a payment from now on, and until when.
+    fn lease(&self) -> (String, WallMillis) {
+        (self.holder.clone(), self.in_ms(LEASE_MS))
+    }
+
+    fn put(&self, id: PaymentId, case: Arc<tokio::sync::Mutex<Case>>) {
+        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.insert(id, case);
+    }
+
+    fn find(&self, id: PaymentId) -> Option<Arc<tokio::sync::Mutex<Case>>> {
+        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.get(&id).map(Arc::clone)
+    }
+
+    fn drop_case(&self, id: PaymentId) {
+        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.remove(&id);
+    }
+
+    fn is_idle(&self) -> bool {
+        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.is_empty()
+    }
+
+    /// Keeps what it works on its own.
+    async fn renew(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(RENEW_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if self.is_idle() {
+                continue;
+            }
+            let times = (self.now(), self.in_ms(LEASE_MS));
+            let renewed = self.store.renew_payment_leases(self.holder.clone(), times);
+            if let Err(error) = renewed.await {
+                tracing::warn!("Payments under way can't be kept for longer: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The facilitators of the settings, and what they take.
+
+use super::super::egress::Door;
+use super::Cashier;
+use http::{HeaderName, HeaderValue};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tollkeep_config::settings::{Facilitator as FacilitatorSettings, Settings, X402};
+use tollkeep_net::dial::{Endpoint, PoolSettings};
+use tollkeep_payments::x402::{Network, Offer, Supported, Version};
+use tollkeep_policy::egress::{EgressUrl, Exceptions};
+use tollkeep_rails::{Facilitator, FacilitatorParts, Timeouts};
+use tollkeep_types::{Clock, MonoNanos};
+
+/// How often a facilitator is asked what it takes.
+const ASK_EVERY_NS: u64 = 600_000_000_000;
+/// The same, of one that has not said it yet.
+const ASK_AGAIN_NS: u64 = 5_000_000_000;
+/// How often it is looked whether the settings are others.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A facilitator, and what it said it takes.
+pub(super) struct Known {
+    pub(super) facilitator: Facilitator,
+    supported: Mutex<Option<Arc<Supported>>>,
+    next: Mutex<Option<MonoNanos>>,
+}
+
+/// The facilitators of some settings.
+pub(super) struct Rails {
+    pub(super) settings: Arc<Settings>,
+    all: Vec<Arc<Known>>,
+    has_door: bool,
+}
+
+impl Rails {
+    /// None, before there is a way out.
+    pub(super) const fn none(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            all: Vec::new(),
+            has_door: false,
+        }
+    }
+
+    /// Those of the settings; one that did not change goes on as it was.
+    fn new(settings: &Arc<Settings>, door: &Door, clock: &Arc<dyn Clock>) -> Self {
+        let x402 = &settings.payments.x402;
+        let all = x402.facilitators.iter().map(|of| {
+            let facilitator = Facilitator::new(parts(of, x402, (door, clock)));
+            Arc::new(Known {
+                facilitator,
+                supported: Mutex::default(),
+                next: Mutex::default(),
+            })
+        });
+        Self {
+            settings: Arc::clone(settings),
+            all: all.collect(),
+            has_door: true,
+        }
+    }
+
+    /// Whether there is nobody who could be asked.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Whether somebody takes such an offer, in whatever version.
+    pub(super) fn takes(&self, offer: &Offer) -> bool {
+        let mut of_network = self.of_network(offer.network());
+        of_network.any(|known| {
+            let versions = [Version::Two, Version::One];
+            versions
+                .into_iter()
+                .any(|version| known.takes(offer, version))
+        })
+    }
+
+    /// The facilitator of that name.
+    pub(super) fn named(&self, name: &str) -> Option<Arc<Known>> {
+        let mut all = self.all.iter();
+        all.find(|known| known.facilitator.name() == name)
+            .map(Arc::clone)
+    }
+
+    /// Those that take a proof for this offer, best first.
+    pub(super) fn taking(&self, offer: &Offer, version: Version) -> Vec<Arc<Known>> {
+        let of_network = self.of_network(offer.network());
+        let taking = of_network.filter(|known| known.takes(offer, version));
+        taking.collect()
+    }
+
+    fn of_network(&self, network: &Network) -> impl Iterator<Item = Arc<Known>> {
+        let wanted = self.settings.payments.x402.facilitators_of(network);
+        let wanted: Vec<_> = wanted.into_iter().map(|of| self.named(&of.name)).collect();
+        wanted.into_iter().flatten()
+    }
+}
+
+impl Known {
+    fn takes(&self, offer: &Offer, version: Version) -> bool {
+        let supported = self.supported.lock();
+        let supported = supported.unwrap_or_else(PoisonError::into_inner);
+        let supported = supported.as_ref();
+        supported.is_some_and(|it| it.lists(version, offer.scheme, offer.network()))
+    }
+
+    fn is_due(&self, now: MonoNanos) -> bool {
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        next.is_none_or(|next| now >= next)
+    }
+
+    /// Asks what it takes. What it said stands until it says something else.
+    async fn ask(&self, settings: &Settings, clock: &dyn Clock) {
+        let said = self.facilitator.supported(&settings.networks).await;
+        let is_known = said.is_some();
+        let name = self.facilitator.name();
+        let mut supported = self
+            .supported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match said {
+            Some(said) if supported.as_deref() != Some(&said) => {
+                tracing::info!("Facilitator `{name}` says what it takes");
+                *supported = Some(Arc::new(said));
+            }
+            Some(_) => {}
+            None => tracing::warn!("Facilitator `{name}` does not say what it takes"),
+        }
+        let pause = if is_known { ASK_EVERY_NS } else { ASK_AGAIN_NS };
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = Some(MonoNanos(clock.mono().0.saturating_add(pause)));
+    }
+}
+
+impl Cashier {
+    /// Follows the settings, and asks facilitators what they take.
+    pub(super) async fn keep_rails(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let rails = self.follow_settings();
+            let now = self.clock.mono();
+            let due = rails.all.iter().filter(|known| known.is_due(now));
+            let mut asked = tokio::task::JoinSet::new();
+            for known in due.map(Arc::clone) {
+                let (rails, clock) = (Arc::clone(&rails), Arc::clone(&self.clock));
+                asked.spawn(async move { known.ask(&rails.settings, clock.as_ref()).await });
+            }
+            while asked.join_next().await.is_some() {}
+        }
+    }
+
+    fn follow_settings(&self) -> Arc<Rails> {
+        let settings = self.reloader.settings();
+        let rails = self.rails.load_full();
+        if rails.has_door && Arc::ptr_eq(&rails.settings, &settings) {
+            return rails;
+        }
+        let Some(door) = self.reloader.door() else {
+            return rails;
+        };
+        self.rails
+            .store(Arc::new(Rails::new(&settings, &door, &self.clock)));
+        self.rails.load_full()
+    }
+}
+
+fn parts(
+    of: &FacilitatorSettings,
+    x402: &X402,
+    (door, clock): (&Door, &Arc<dyn Clock>),
+) -> FacilitatorParts {
+    let fields = of.headers.iter().filter_map(|(name, value)| {
+        let name = HeaderName::try_from(name.as_str()).ok()?;
+        Some((name, HeaderValue::try_from(value.expose()).ok()?))
+    });
+    FacilitatorParts {
+        name: of.name.clone(),
+        endpoint: endpoint(of.url.clone(), x402, door),
+        fields: fields.collect(),
+        timeouts: Timeouts {
+            connect: of.timeouts.connect,
+            verify: of.timeouts.verify,
+            settle: of.timeouts.settle,
+        },
+        clock: Arc::clone(clock),
+    }
+}
+
+pub(super) fn endpoint(url: EgressUrl, x402: &X402, door: &Door) -> Endpoint {
+    Endpoint {
+        dialer: door.dialer.clone(),
+        // It is never pooled.
+        id: 0,
+        tls: url.scheme().is_tls().then(|| Arc::clone(&door.tls.of_all)),
+        url,
+        exceptions: Exceptions {
+            allow_private: x402.allow_private.clone(),
+            allow_metadata: false,
+        },
+        pool: PoolSettings {
+            idle_per_host_max: 0,
+            idle: Duration::ZERO,
+            connections_max: 1,
+            by_owner: false,
+        },
+    }
+}

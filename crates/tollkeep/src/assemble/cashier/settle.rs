@@ -1,0 +1,84 @@
+//! Having a payment settled: once, by one facilitator, unless nothing ever reached it.
+
+use super::Cashier;
+use super::case::{Case, NotMade, Told, with_expected};
+use tollkeep_payments::state::{self, Command, Event};
+use tollkeep_payments::x402::{SettleOutcome, settle_outcome};
+
+impl Cashier {
+    /// Has it settled; gives what is to be done then.
+    pub(super) async fn settle(&self, case: &mut Case) -> Result<Vec<Command>, NotMade> {
+        loop {
+            self.pin_best(case).await?;
+            self.step(case, Event::SettleCalled, Told::default())
+                .await?;
+            let (event, told) = self.tell(case).await?;
+            let commands = self.step(case, Event::SettleTold(event), told).await?;
+            if !commands.contains(&Command::Settle) {
+                return Ok(commands);
+            }
+        }
+    }
+
+    async fn pin_best(&self, case: &mut Case) -> Result<(), NotMade> {
+        let best = case.order.first();
+        let best = best.map(|known| known.facilitator.name().to_owned());
+        match best {
+            Some(best) => self.pin(case, &best).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells facilitators, one after the other, until one has heard it.
+    async fn tell(&self, case: &mut Case) -> Result<(state::Told, Told), NotMade> {
+        let rails = self.rails.load_full();
+        let (key, body) = (hex(&case.record.key), case.body.clone());
+        while let Some(known) = case.order.first().cloned() {
+            self.pin(case, known.facilitator.name()).await?;
+            let reply = known.facilitator.settle(&body, &key).await;
+            let outcome = with_expected(&case.record, &rails.settings, |expected| {
+                settle_outcome(&reply.answered(), expected)
+            });
+            match outcome {
+                Some(SettleOutcome::Unsent) if case.order.len() > 1 => {
+                    case.order.remove(0);
+                }
+                Some(outcome) => return Ok(meant(outcome)),
+                None => return Ok((state::Told::Unknown, Told::default())),
+            }
+        }
+        Ok((state::Told::Unsent, Told::default()))
+    }
+}
+
+/// What an outcome is to the payment, and what is known besides.
+pub(super) fn meant(outcome: SettleOutcome) -> (state::Told, Told) {
+    let with = |transaction: Option<String>, reason: Option<String>| Told {
+        transaction: transaction.filter(|text| !text.is_empty()),
+        reason,
+    };
+    match outcome {
+        SettleOutcome::Settled { transaction, .. } => {
+            (state::Told::Settled, with(Some(transaction), None))
+        }
+        SettleOutcome::Refused(reason) => (state::Told::Refused, with(None, Some(reason))),
+        SettleOutcome::NonceUsed => {
+            let reason = "invalid_exact_evm_nonce_already_used".to_owned();
+            (state::Told::NonceUsed, with(None, Some(reason)))
+        }
+        SettleOutcome::Pending(transaction) => {
+            (state::Told::Pending, with(Some(transaction), None))
+        }
+        SettleOutcome::Unsent => (state::Told::Unsent, Told::default()),
+        SettleOutcome::Unknown { transaction } => (state::Told::Unknown, with(transaction, None)),
+    }
+}
+
+/// The digits of bytes.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    let pairs = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    pairs.collect()
+}

@@ -1,0 +1,249 @@
+"""The parts of the bench: what is installed, what is started, what is read from the chain."""
+
+import hashlib
+import http.client
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# Who is paid. Nobody has its key.
+PAYEE = "0x00000000000000000000000000000000000b0b0b"
+CLIENTS = {
+    "x402-fetch-v2": ["node", "clients/x402-fetch-v2.mjs"],
+    "x402-fetch-v1": ["node", "clients/x402-fetch-v1.mjs"],
+    "x402-python": ["venv", "clients/x402_httpx.py"],
+}
+
+
+class Missing(Exception):
+    """A tool or package that the bench needs is not there."""
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+def wait_for(what: str, seconds: float, found):
+    """What `found` gives as soon as it gives anything."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = found()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"no {what} within {seconds:.0f} s")
+
+
+def ask(url: str, body=None, headers=None, method=None, timeout=60) -> tuple[int, dict, bytes]:
+    """One request on a connection of its own: status, header fields in lower case, body."""
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=timeout)
+    try:
+        method = method or ("GET" if body is None else "POST")
+        sent = json.dumps(body).encode() if isinstance(body, dict) else body
+        fields = {"content-type": "application/json"} if sent is not None else {}
+        connection.request(method, f"/{path}", sent, fields | (headers or {}))
+        answer = connection.getresponse()
+        got = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, got, answer.read()
+    finally:
+        connection.close()
+
+
+class Installed:
+    """The packages of the lockfiles, in a cache."""
+
+    def __init__(self, cache: Path):
+        self.node = cache / "node"
+        self.venv = cache / "venv"
+        cache.mkdir(parents=True, exist_ok=True)
+        for tool in ("node", "npm", "python3"):
+            if not shutil.which(tool):
+                raise Missing(f"{tool} is not installed")
+        if os.uname().machine != "x86_64":
+            raise Missing("anvil of npm is for x86_64")
+        try:
+            self.install(cache, "node", ("package.json", "package-lock.json"), self.install_node)
+            self.install(cache, "python", ("requirements-x402.txt",), self.install_python)
+        except (subprocess.CalledProcessError, OSError) as error:
+            raise Missing(f"packages could not be installed: {error}") from error
+        # Modules are looked for beside the file that names them.
+        for part in ("contracts", "clients"):
+            shutil.rmtree(self.node / part, ignore_errors=True)
+            shutil.copytree(HERE / part, self.node / part)
+        for part in HERE.glob("*.mjs"):
+            shutil.copy(part, self.node)
+
+    @staticmethod
+    def install(cache: Path, name: str, files: tuple, install) -> None:
+        stamp = cache / f"{name}.stamp"
+        want = hashlib.sha256(b"".join((HERE / file).read_bytes() for file in files)).hexdigest()
+        if not stamp.exists() or stamp.read_text() != want:
+            stamp.unlink(missing_ok=True)
+            install()
+            stamp.write_text(want)
+
+    def install_node(self) -> None:
+        shutil.rmtree(self.node, ignore_errors=True)
+        self.node.mkdir()
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / file, self.node)
+        npm = ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(npm, cwd=self.node, check=True)
+
+    def install_python(self) -> None:
+        shutil.rmtree(self.venv, ignore_errors=True)
+        subprocess.run(["python3", "-m", "venv", self.venv], check=True)
+        pip = [self.venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip += ["--root-user-action", "ignore", "--requirement", HERE / "requirements-x402.txt"]
+        subprocess.run(pip, check=True)
+
+    def command(self, name: str) -> list[str]:
+        program, script = CLIENTS[name]
+        return [str(self.venv / "bin/python") if program == "venv" else program, script]
+
+
+class Processes:
+    """What was started here, stopped by its id."""
+
+    def __init__(self, logs: Path):
+        self.logs = logs
+        self.running: list[subprocess.Popen] = []
+
+    def start(self, name: str, command: list, seconds: float, **more) -> tuple[subprocess.Popen, dict]:
+        """A process, and the line of JSON that it says when it is ready."""
+        log = open(self.logs / f"{name}.log", "ab")
+        pipe = subprocess.PIPE
+        started = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, **more)
+        self.running.append(started)
+        told: list[bytes] = []
+        reader = threading.Thread(target=lambda: told.append(started.stdout.readline()), daemon=True)
+        reader.start()
+        reader.join(seconds)
+        if not told or not told[0].strip():
+            raise AssertionError(f"{name} did not start:\n{(self.logs / f'{name}.log').read_text()[-2000:]}")
+        # Nobody reads what else it says; it must not wait for that.
+        threading.Thread(target=lambda: [None for _ in started.stdout], daemon=True).start()
+        return started, json.loads(told[0])
+
+    def stop(self) -> None:
+        for process in reversed(self.running):
+            process.stdin.close()
+            process.terminate()
+        for process in self.running:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class Chain:
+    def __init__(self, processes: Processes, installed: Installed, payers: int):
+        self.facilitator_key = f"0x{secrets.token_hex(32)}"
+        self.keys = [f"0x{secrets.token_hex(32)}" for _ in range(payers)]
+        keys = {"FACILITATOR_KEY": self.facilitator_key, "PAYER_KEYS": ",".join(self.keys)}
+        command = ["node", "chain.mjs", "--port", str(free_port())]
+        _, told = processes.start("chain", command, 60, cwd=installed.node, env=os.environ | keys)
+        self.rpc, self.token, self.payers = told["rpc"], told["token"], told["payers"]
+
+    def balance(self, address: str) -> int:
+        # balanceOf(address)
+        data = f"0x70a08231{address.removeprefix('0x').lower():0>64}"
+        call = {"method": "eth_call", "params": [{"to": self.token, "data": data}, "latest"]}
+        status, _, body = ask(self.rpc, {"jsonrpc": "2.0", "id": 1, **call})
+        assert status == 200, body
+        return int(json.loads(body)["result"], 16)
+
+
+class Facilitator:
+    def __init__(self, processes: Processes, installed: Installed, chain: Chain):
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        command = ["node", "facilitator.mjs", "--port", str(port), "--rpc", chain.rpc]
+        env = os.environ | {"FACILITATOR_KEY": chain.facilitator_key}
+        processes.start("facilitator", command, 60, cwd=installed.node, env=env)
+
+    def fault(self, **fault) -> None:
+        status, _, body = ask(f"{self.url}/fault", fault)
+        assert status == 200, body
+
+    def calls(self) -> dict:
+        """How often each operation was called since this was asked last."""
+        return json.loads(ask(f"{self.url}/calls", {})[2])
+
+
+class Upstream:
+    """What is sold: the path says what becomes of a call."""
+
+    BIG = 60 * 1024 * 1024
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.calls: list[tuple[str, bytes]] = []
+        upstream = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                with upstream.lock:
+                    upstream.calls.append((self.path, body))
+                    fields = {name.lower() for name in self.headers}
+                    upstream.leaked |= {f for f in fields if f.startswith(("payment-", "x-payment"))}
+                upstream.answer(self, self.path.rstrip("/").rsplit("/", 1)[-1], body)
+
+            do_POST = do_GET
+
+        self.leaked: set[str] = set()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, to: BaseHTTPRequestHandler, kind: str, body: bytes) -> None:
+        if kind == "big":
+            to.send_response(200)
+            to.send_header("content-length", str(self.BIG))
+            to.end_headers()
+            try:
+                for _ in range(self.BIG // 65536):
+                    to.wfile.write(b"x" * 65536)
+            except OSError:
+                to.close_connection = True
+            return
+        if kind == "breaks":
+            to.send_response(200)
+            to.send_header("content-length", "1000000")
+            to.end_headers()
+            to.wfile.write(b"x" * 100_000)
+            to.wfile.flush()
+            to.close_connection = True
+            return
+        status = int(kind) if kind.isdigit() else 200
+        text = json.dumps({"sold": kind, "sent": body.decode()}).encode()
+        to.send_response(status)
+        to.send_header("content-type", "application/json")
+        to.send_header("content-length", str(len(text)))
+        to.end_headers()
+        to.wfile.write(text)
+
+    def taken(self) -> list[tuple[str, bytes]]:
+        """The calls since this was asked last."""
+        with self.lock:
+            calls, self.calls = self.calls, []
+        return calls

@@ -1,0 +1,83 @@
+// A chain with the token of the bench at the address where clients know the real one.
+//
+//   FACILITATOR_KEY=0x… PAYER_KEYS=0x…,0x… node chain.mjs --port PORT
+//
+// Payers get tokens, the facilitator what settling costs. Prints one line of JSON when it is ready, and ends with its
+// standard input.
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { parseArgs } from "node:util";
+import { createTestClient, createWalletClient, http, parseEther, publicActions, walletActions } from "viem";
+import { privateKeyToAccount } from "viem/accounts";
+import { baseSepolia } from "viem/chains";
+
+// USDC of base-sepolia: stock clients pay in no token they don't know.
+const TOKEN = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
+const MINTED = 1_000_000_000n;
+
+const { values } = parseArgs({
+  options: { port: { type: "string" } },
+});
+const require = createRequire(import.meta.url);
+
+function compiled(name) {
+  const solc = require("solc");
+  const source = readFileSync(new URL(`contracts/${name}.sol`, import.meta.url), "utf8");
+  const input = {
+    language: "Solidity",
+    sources: { [name]: { content: source } },
+    settings: {
+      viaIR: true,
+      optimizer: { enabled: true },
+      evmVersion: "paris",
+      outputSelection: { "*": { "*": ["abi", "evm.deployedBytecode.object"] } },
+    },
+  };
+  const output = JSON.parse(solc.compile(JSON.stringify(input)));
+  const errors = (output.errors ?? []).filter((error) => error.severity === "error");
+  if (errors.length > 0) throw new Error(errors.map((error) => error.formattedMessage).join("\n"));
+  const contract = output.contracts[name][name];
+  return { abi: contract.abi, code: `0x${contract.evm.deployedBytecode.object}` };
+}
+
+function startAnvil() {
+  const binary = require.resolve("@foundry-rs/anvil-linux-amd64/bin/anvil");
+  // A block every second, as with mining on demand the last one grows stale and `validAfter` is in its future.
+  const args = ["--host", "127.0.0.1", "--port", values.port, "--chain-id", "84532", "--block-time", "1", "--silent"];
+  const anvil = spawn(binary, args, { stdio: ["ignore", "inherit", "inherit"] });
+  anvil.on("exit", (code) => process.exit(code ?? 1));
+  return anvil;
+}
+
+async function ready(client) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await client.getChainId();
+    } catch (error) {
+      if (tries > 300) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+const addressOf = (key) => privateKeyToAccount(key).address;
+const facilitator = addressOf(process.env.FACILITATOR_KEY);
+const payers = process.env.PAYER_KEYS.split(",").map(addressOf);
+const anvil = startAnvil();
+process.stdin.on("end", () => anvil.kill("SIGTERM")).resume();
+const rpc = `http://127.0.0.1:${values.port}`;
+const chain = createTestClient({ chain: baseSepolia, mode: "anvil", transport: http(rpc) })
+  .extend(publicActions)
+  .extend(walletActions);
+await ready(chain);
+const token = compiled("Token");
+await chain.setCode({ address: TOKEN, bytecode: token.code });
+await chain.setBalance({ address: facilitator, value: parseEther("1000") });
+const [account] = await chain.getAddresses();
+const bank = createWalletClient({ account, chain: baseSepolia, transport: http(rpc) });
+const mint = { address: TOKEN, abi: token.abi, functionName: "mint" };
+const minted = [];
+for (const payer of payers) minted.push(await bank.writeContract({ ...mint, args: [payer, MINTED] }));
+for (const hash of minted) await chain.waitForTransactionReceipt({ hash });
+console.log(JSON.stringify({ rpc, token: TOKEN, payers }));

@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""Pays for calls through the gateway: a chain, the reference facilitator and stock clients, all on this machine.
+
+    tests/lab/run.py BINARY [--short] [--only NAME] [--cache FOLDER]
+
+What is done and what must come of it stands in scenarios/*.json; see README.md.
+"""
+
+import argparse
+import base64
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench import CLIENTS, HERE, PAYEE, Chain, Facilitator, Installed, Missing, Processes, Upstream, ask, wait_for
+
+CONFIG = """\
+gateway: {{port: 0}}
+metrics: {{port: 0}}
+management: {{listen: "127.0.0.1:0"}}
+wallets: {{base-sepolia: "{payee}"}}
+accepts: [{{asset: USDC, network: base-sepolia}}]
+payments: {{x402: {{facilitators: {{lab: {{url: "{facilitator}", timeouts: {{settle: 6s}}}}}}, rpc: {{base-sepolia: "{rpc}"}}}},
+  settle_wait: 2s, max_concurrent_per_payer: 100}}
+upstreams: {{shop: {{url: "{upstream}", allow_private: [127.0.0.1/32], breaker: off, retry: {{attempts: 1}}}},
+  gone: {{url: "http://127.0.0.1:1", allow_private: [127.0.0.1/32], breaker: off}}}}
+defaults: {{price: "$0.01"}}
+routes:
+  "GET,POST /sold/*": {{upstream: shop}}
+  "GET /after/*": {{upstream: shop, settlement: after-response}}
+  "GET /dollar": {{upstream: shop, price: "$1"}}
+  "GET /unit": {{upstream: shop, price: "$0.0000001"}}
+  "GET /capped/*": {{upstream: shop, response: {{stream_bytes_max: 1000000}}}}
+  "GET /gone": {{upstream: gone}}
+"""
+
+
+class Lab:
+    def __init__(self, binary: Path, installed: Installed, folder: Path):
+        self.installed, self.folder = installed, folder
+        self.processes = Processes(folder)
+        self.times: dict[str, float] = {}
+        try:
+            self.start(binary)
+        except BaseException:
+            self.processes.stop()
+            raise
+
+    def start(self, binary: Path) -> None:
+        self.upstream = Upstream()
+        self.chain = Chain(self.processes, self.installed, len(CLIENTS))
+        self.facilitator = Facilitator(self.processes, self.installed, self.chain)
+        config = CONFIG.format(
+            payee=PAYEE, facilitator=self.facilitator.url, rpc=self.chain.rpc, upstream=self.upstream.url
+        )
+        (self.folder / "tollkeep.yaml").write_text(config)
+        # The gateway refuses names that it doesn't know, and those around us are not meant for it.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLKEEP_")}
+        key = subprocess.run([binary, "key", "generate"], env=env, capture_output=True, check=True, text=True)
+        env["TOLLKEEP_MANAGEMENT_KEY"] = key.stdout.strip()
+        serve = [binary, "serve", "--print-addr", "--config", "tollkeep.yaml"]
+        _, told = self.processes.start("gateway", serve, 60, cwd=self.folder, env=env)
+        self.url = f"http://{told.get('data') or told['server']}"
+
+    def client(self, name: str, arguments: list[str]) -> dict:
+        env = os.environ | {"PAYER_KEY": self.chain.keys[list(CLIENTS).index(name)]}
+        command = self.installed.command(name) + arguments
+        ran = subprocess.run(command, cwd=self.installed.node, env=env, capture_output=True, text=True, timeout=120)
+        assert ran.stdout.strip(), f"{name} said nothing: {ran.stderr[-2000:]}"
+        return json.loads(ran.stdout)
+
+    def proof(self, method: str, path: str) -> dict:
+        """The fields with which a stock client would pay for this request."""
+        told = self.client("x402-python", ["--sign", method, self.url + path])
+        assert "headers" in told, f"no 402 to sign for: {told}"
+        return told["headers"]
+
+    def balances(self) -> dict[str, int]:
+        return {address: self.chain.balance(address) for address in [PAYEE, *self.chain.payers]}
+
+
+def problem_of(body: bytes) -> str:
+    try:
+        return json.loads(body).get("code", "")
+    except (ValueError, AttributeError):
+        return ""
+
+
+class Scenario:
+    """One file of scenarios/: its steps in order, then what must have come of them."""
+
+    def __init__(self, lab: Lab, told: dict):
+        self.lab, self.told = lab, told
+        self.proofs: dict[str, dict] = {}
+
+    def run(self) -> None:
+        lab = self.lab
+        lab.facilitator.fault(op="none")
+        before = lab.balances()
+        lab.upstream.taken()
+        lab.facilitator.calls()
+        for step in self.told["steps"]:
+            (kind, _), *_ = step.items()
+            try:
+                getattr(self, f"do_{kind}")(**step)
+            except AssertionError as error:
+                raise AssertionError(f"at {json.dumps(step)}: {error}") from None
+        self.check_moved(before)
+        self.check("upstream calls", len(lab.upstream.taken()), self.told["upstream"])
+        calls = lab.facilitator.calls()
+        if "settle" in self.told:
+            self.check("settle calls", calls["settle"], self.told["settle"])
+        self.check("payment fields at the upstream", lab.upstream.leaked, set())
+
+    def check_moved(self, before: dict[str, int]) -> None:
+        want = self.told["moved"]
+        moved = {}
+
+        def settled() -> bool:
+            nonlocal moved
+            after = self.lab.balances()
+            moved = {address: after[address] - before[address] for address in after}
+            return moved[PAYEE] == want
+
+        try:
+            wait_for("payment on chain", 10, lambda: settled() or None) if want else settled()
+        except AssertionError:
+            pass
+        self.check("units received", moved[PAYEE], want)
+        self.check("units paid", -sum(units for address, units in moved.items() if address != PAYEE), want)
+
+    @staticmethod
+    def check(what: str, found, want) -> None:
+        assert found == want, f"{what}: {found}, not {want}"
+
+    def do_fault(self, fault: dict) -> None:
+        self.lab.facilitator.fault(**fault)
+
+    def do_pay(self, pay: str, method: str, path: str, status: int = 200, body: str | None = None) -> None:
+        told = self.lab.client(pay, [method, self.lab.url + path, *([body] if body else [])])
+        self.check("status", told.get("status"), status) if "status" in told else self.check("answer", told, status)
+        if status != 200:
+            return
+        receipt = told["receipt"]
+        assert receipt["success"] and receipt["transaction"].startswith("0x"), f"receipt: {receipt}"
+        self.check("payer", receipt["payer"].lower(), self.lab.chain.payers[list(CLIENTS).index(pay)].lower())
+        if body:
+            self.check("body at the upstream", json.loads(told["body"])["sent"], body)
+
+    def do_sign(self, sign: str, path: str, method: str = "GET") -> None:
+        self.proofs[sign] = self.lab.proof(method, path)
+
+    def do_send(self, send: str, path: str, **want) -> None:
+        """Shows a proof. `within`: again and again, until it is answered so."""
+        within = want.pop("within", 0)
+        if not within:
+            return self.told_of(send, path, want)
+
+        def answered():
+            try:
+                self.told_of(send, path, want)
+            except AssertionError as error:
+                self.last = error
+                time.sleep(0.3)
+                return None
+            return True
+
+        try:
+            wait_for("such answer", within, answered)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the last was: {self.last}") from None
+
+    def told_of(self, send: str, path: str, want: dict) -> None:
+        try:
+            status, fields, body = ask(self.lab.url + path, headers=self.proofs[send])
+        except (OSError, __import__("http.client").client.HTTPException) as error:
+            self.check("answer", type(error).__name__, want.get("broken", "none broken"))
+            return
+        assert "broken" not in want, f"status {status} and {len(body)} bytes, not a broken answer"
+        found = f"{status} {problem_of(body)}: {body[:300]!r}"
+        assert status == want["status"], f"{found}, not {want['status']}"
+        if "code" in want:
+            assert problem_of(body) == want["code"], f"{found}, not {want['code']}"
+        asks = "payment-required" in fields
+        # PAY-3: a caller who is asked to pay again would pay twice.
+        self.check("asks for a payment", asks, want.get("challenge", False))
+        if want.get("receipt", status == 200):
+            receipt = json.loads(base64.b64decode(fields["payment-response"]))
+            assert receipt["transaction"], f"receipt: {receipt}"
+        if "payment" in want:
+            self.check("x-tollkeep-payment", fields.get("x-tollkeep-payment"), want["payment"])
+
+    def do_race(self, race: str, path: str, callers: int, served: int) -> None:
+        """Many callers show one proof at once."""
+        url, headers = self.lab.url + path, self.proofs[race]
+        with concurrent.futures.ThreadPoolExecutor(callers) as pool:
+            statuses = [status for status, *_ in pool.map(lambda _: ask(url, headers=headers), range(callers))]
+        self.check("served", statuses.count(200), served)
+        others = {status for status in statuses if status != 200}
+        assert others <= {402, 409, 429}, f"others were answered {others}"
+
+
+def scenarios(only: str | None, is_short: bool) -> list[tuple[str, dict]]:
+    found = []
+    for file in sorted((HERE / "scenarios").glob("*.json")):
+        for told in json.loads(file.read_text())["scenarios"]:
+            if (only and only not in told["name"]) or (is_short and not only and not told.get("short")):
+                continue
+            found.append((told["name"], told))
+    return found
+
+
+def skip(why: str) -> int:
+    required = os.environ.get("LAB_REQUIRED") == "1"
+    for name, _ in scenarios(None, False):
+        print(f"lab: {'missing' if required else 'skipped'}: {name}: {why}")
+    return 1 if required else 0
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("binary", type=lambda text: Path(text).resolve())
+    words.add_argument("--short", action="store_true", help="the scenarios that are marked short")
+    words.add_argument("--only", metavar="NAME", help="the scenarios with this in their name")
+    home = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '/tmp')}/.cache"
+    words.add_argument("--cache", type=Path, default=Path(home) / "tollkeep/lab", help="where packages are kept")
+    given = words.parse_args()
+    try:
+        installed = Installed(given.cache.resolve())
+    except Missing as missing:
+        return skip(str(missing))
+    began = time.monotonic()
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="tollkeep-lab.") as folder:
+        lab = Lab(given.binary, installed, Path(folder))
+        try:
+            print(f"lab: ready in {time.monotonic() - began:.0f} s", flush=True)
+            for name, told in scenarios(given.only, given.short):
+                at = time.monotonic()
+                try:
+                    Scenario(lab, told).run()
+                    verdict = "ok"
+                except AssertionError as error:
+                    verdict = f"FAILED {error}"
+                    failed.append(name)
+                print(f"lab: {name:44} {time.monotonic() - at:6.1f} s  {verdict}", flush=True)
+            if failed:
+                print((Path(folder) / "gateway.log").read_text()[-4000:], file=sys.stderr)
+        finally:
+            lab.processes.stop()
+    print(f"lab: {len(failed)} failed; {time.monotonic() - began:.0f} s in all")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
