@@ -17,6 +17,7 @@ mod audit_faults;
 mod audit_feed;
 mod audit_files;
 mod audit_kept;
+mod audit_report;
 mod audit_tour;
 mod auths;
 mod behind_nginx;
