@@ -5,13 +5,14 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 30
 NEXTEST := $(shell command -v cargo-nextest)
 
-.PHONY: help dist demo test rust-tests e2e check deny fuzz-smoke soak bench gen clean
+.PHONY: help dist demo test rust-tests e2e lab check deny fuzz-smoke soak bench gen clean
 
 help:
 	@echo "make demo        build Tollkeep and try it: sandbox upstream, one token, a line to paste"
 	@echo "make test        every test, with PostgreSQL, Redis, Chromium and the official SDKs"
 	@echo "make check       format, lints, tidy, conformance, docs"
 	@echo "make e2e         the official SDKs against the demo"
+	@echo "make lab         stock x402 clients pay through the gateway, with every fault"
 	@echo "make fuzz-smoke  each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)"
 	@echo "make soak        the long forms of tests and fuzzing"
 	@echo "make bench       Tollkeep against nginx on this machine"
@@ -36,6 +37,10 @@ endif
 
 e2e:
 	tests/e2e.sh
+
+lab:
+	$(CARGO) build --locked -p tollkeep
+	tests/lab/run.py "$${CARGO_TARGET_DIR:-target}/debug/tollkeep"
 
 check:
 	$(CARGO) fmt --all --check

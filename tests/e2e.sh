@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # End to end: the demo on free ports, called by the official SDKs, unmodified; what other clients make of the
-# gateway; and origins that check signatures.
+# gateway; origins that check signatures; and callers that pay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,4 +31,5 @@ tests/sdk/run.sh "$cache" || status=1
 "$cache/venv/bin/python" tests/clients/run.py "$binary" || status=1
 tests/origin/run.sh "$cache" "$binary" || status=1
 tests/api/run.sh "$cache" "$binary" || status=1
+tests/lab/run.py "$binary" --short || status=1
 exit $status

@@ -66,12 +66,12 @@ class Installed:
     def __init__(self, cache: Path):
         self.node = cache / "node"
         self.venv = cache / "venv"
-        cache.mkdir(parents=True, exist_ok=True)
         for tool in ("node", "npm", "python3"):
             if not shutil.which(tool):
                 raise Missing(f"{tool} is not installed")
         if os.uname().machine != "x86_64":
             raise Missing("anvil of npm is for x86_64")
+        cache.mkdir(parents=True, exist_ok=True)
         try:
             self.install(cache, "node", ("package.json", "package-lock.json"), self.install_node)
             self.install(cache, "python", ("requirements-x402.txt",), self.install_python)

@@ -103,7 +103,7 @@ const FAULTS = {
     }),
   other_payer: async (act, call) => ok({ ...(await act(call)), payer: STRANGER }),
   other_network: async (act, call) => ok({ ...(await act(call)), network: "eip155:1" }),
-  other_amount: async (act, call) => ok({ ...(await act(call)), amount: "1" }),
+  other_amount: async (act, call) => ok({ ...(await act(call)), amount: "999999999" }),
 };
 
 const waiting = [];

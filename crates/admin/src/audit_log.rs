@@ -14,9 +14,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use tollkeep_audit::{
-    Action, Fault, FaultKind, Key, Report, Trust, Value, Verifier, log_files, open_log,
-};
+use tollkeep_audit::{Action, Key, Report, Trust, Value, Verifier, log_files, open_log};
 use tollkeep_crypto::audit_key::AuditKey;
 use tollkeep_store::StoreError;
 use zeroize::Zeroizing;
@@ -237,7 +235,7 @@ async fn verify(call: Call) -> Answer {
     let event = state.event(operator, Action::AuditVerify);
     let event = event.with_detail(Key::Count, Value::Number(report.faults_in_all));
     state.record(event).await?;
-    Ok(ok(&shown(&report)))
+    Ok(ok(&report.json()))
 }
 
 async fn look(state: &Arc<State>, trust: Trust, known: Vec<String>) -> Result<Report, Problem> {
@@ -281,39 +279,4 @@ fn look_at(path: &Path, trust: Trust, known: &[String]) -> std::io::Result<Optio
         }
     }
     Ok(Some(verifier.finish()))
-}
-
-/// A report as it is shown.
-fn shown(report: &Report) -> Json {
-    let streams = report.streams.iter().map(|stream| {
-        json!({
-            "stream": stream.stream,
-            "first": stream.first,
-            "last": stream.last,
-            "head": stream.head,
-            "signed_through": stream.signed_through,
-            "unsigned_tail": stream.unsigned_tail,
-            "pruned_through": stream.pruned_through,
-        })
-    });
-    json!({
-        "valid": report.is_clean(),
-        "files": report.files,
-        "records": report.records,
-        "checkpoints": report.checkpoints,
-        "told_lost": report.told_lost,
-        "streams": streams.collect::<Vec<_>>(),
-        "faults": report.faults.iter().map(fault).collect::<Vec<_>>(),
-        "faults_in_all": report.faults_in_all,
-    })
-}
-
-fn fault(fault: &Fault) -> Json {
-    json!({
-        "file": fault.file,
-        "line": fault.line,
-        "seq": fault.seq,
-        "code": FaultKind::as_str(fault.what),
-        "problem": fault.what.to_string(),
-    })
 }

@@ -107,7 +107,6 @@ pub(crate) const LATER: &[&str] = &[
     "cache",
     "budgets.list.carry_over",
     "budgets.list.selector",
-    "facilitator",
     "stores",
     "settlement",
     "hooks",

@@ -7,7 +7,6 @@ use crate::form::{FormRules, unrouted};
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
-use std::fmt::Write;
 use std::sync::Arc;
 use tollkeep_config::settings::{Access, Methods, Route, Settings};
 use tollkeep_http1::{Method, write};
@@ -89,8 +88,7 @@ fn etag(text: &str) -> String {
     let digest = tollkeep_crypto::sha256(&[text.as_bytes()]);
     let mut tag = String::from('"');
     for byte in digest.iter().take(ETAG_BYTES) {
-        // Writing to a string can't fail.
-        let _ = write!(tag, "{byte:02x}");
+        tag.push_str(&format!("{byte:02x}"));
     }
     tag.push('"');
     tag

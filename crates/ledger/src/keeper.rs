@@ -86,10 +86,6 @@ pub enum Event {
 }
 
 /// What goes out.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one is alive at a time, and none is on the path of a call"
-)]
 #[derive(Debug)]
 pub enum Effect {
     Write {

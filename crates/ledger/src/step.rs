@@ -61,10 +61,6 @@ pub struct LeaseRef {
 }
 
 /// What the store is asked to do, in one transaction each.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one is alive at a time, and none is on the path of a call"
-)]
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Begin another life. `boot` is this process's own number, so that a repeat begins none.

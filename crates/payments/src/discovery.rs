@@ -3,7 +3,6 @@
 
 use crate::pricing::{Origin, Pricing};
 use serde_json::{Map, Value, json};
-use std::fmt::Write;
 
 /// Something that callers without an account may call.
 #[derive(Clone, Debug)]
@@ -229,15 +228,15 @@ fn llms(endpoints: &[Endpoint], base: &str) -> String {
         "# Paid API\n\n> Calls are paid one by one, with x402. No account is needed.\n\n## What is sold\n\n",
     );
     for endpoint in endpoints {
-        // Writing to a string can't fail.
-        let _ = writeln!(text, "{}", line(endpoint));
+        text.push_str(&line(endpoint));
+        text.push('\n');
     }
     text.push('\n');
     text.push_str(HOW);
-    let _ = write!(
-        text,
-        "\n## For machines\n\n- [x402]({base}/.well-known/x402)\n- [OpenAPI]({base}/.well-known/openapi.json)\n"
-    );
+    text.push_str(&format!(
+        "\n## For machines\n\n- [x402]({base}/.well-known/x402)\n- \
+         [OpenAPI]({base}/.well-known/openapi.json)\n"
+    ));
     text
 }
 
@@ -261,11 +260,11 @@ fn line(endpoint: &Endpoint) -> String {
         .map(|(asset, network)| format!("{asset} on {network}"))
         .collect();
     if !tokens.is_empty() {
-        let _ = write!(text, ", in {}", tokens.join(" or "));
+        text.push_str(&format!(", in {}", tokens.join(" or ")));
     }
     if let Some(description) = endpoint.description() {
         let words: Vec<&str> = description.split_whitespace().collect();
-        let _ = write!(text, ". {}", words.join(" "));
+        text.push_str(&format!(". {}", words.join(" ")));
     }
     text
 }

@@ -1,5 +1,6 @@
 //! What was found, in words for people and members for programs.
 
+use serde_json::{Value, json};
 use std::fmt;
 
 /// Faults that are told one by one; the others are counted.
@@ -24,6 +25,43 @@ pub struct Report {
     pub checkpoints: u64,
     /// Signatures that were not looked at, as no key was given.
     pub unchecked: u64,
+}
+
+impl Report {
+    /// The report as programs read it.
+    pub fn json(&self) -> Value {
+        let streams = self.streams.iter().map(|stream| {
+            json!({
+                "stream": stream.stream,
+                "first": stream.first,
+                "last": stream.last,
+                "head": stream.head,
+                "signed_through": stream.signed_through,
+                "unsigned_tail": stream.unsigned_tail,
+                "pruned_through": stream.pruned_through,
+            })
+        });
+        let faults = self.faults.iter().map(|fault| {
+            json!({
+                "file": fault.file,
+                "line": fault.line,
+                "seq": fault.seq,
+                "code": fault.what.as_str(),
+                "problem": fault.what.to_string(),
+            })
+        });
+        json!({
+            "valid": self.is_clean(),
+            "files": self.files,
+            "records": self.records,
+            "checkpoints": self.checkpoints,
+            "unchecked_signatures": self.unchecked,
+            "told_lost": self.told_lost,
+            "streams": streams.collect::<Vec<_>>(),
+            "faults": faults.collect::<Vec<_>>(),
+            "faults_in_all": self.faults_in_all,
+        })
+    }
 }
 
 /// What was found of one chain.

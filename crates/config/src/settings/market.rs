@@ -2,6 +2,7 @@
 //! networks, who is paid.
 
 use super::Egress;
+use super::facilitator::Addresses;
 use super::payments::{Payments, PaymentsFile, Terms};
 use super::sale::{Accept, AcceptFile};
 use crate::check::Checks;
@@ -50,6 +51,7 @@ pub(super) struct Market {
 /// The sections that make a [`Market`].
 pub(super) struct MarketFile {
     pub(super) defaults: DefaultsFile,
+    pub(super) facilitator: Option<Addresses>,
     pub(super) payments: PaymentsFile,
     pub(super) accepts: Vec<AcceptFile>,
     pub(super) wallets: Vec<(String, Address)>,
@@ -79,7 +81,9 @@ impl MarketFile {
             wallets.extend(network.map(|network| (network, address)));
         }
         let terms = self.payments.terms();
-        let payments = self.payments.check(&networks, egress, checks);
+        let payments = self
+            .payments
+            .check(self.facilitator, &networks, egress, checks);
         let market = Market {
             payments,
             terms,

@@ -17,6 +17,7 @@ mod compat;
 mod discovery;
 mod egress;
 mod egress_proxy;
+mod facilitator;
 mod front_door;
 mod headers;
 mod ip_lists;
@@ -273,6 +274,9 @@ keys! {
         accepts: Vec<sale::AcceptFile> = listed(),
         /// Who is paid, by network.
         wallets: Vec<(String, Address)> = mapped(pay_to()),
+        /// Who verifies and settles: a URL, or `{default: URL, chains: {base/USDC: URL}}`. The short
+        /// form of `payments.x402.facilitators` and `payments.x402.use`.
+        facilitator: Option<facilitator::Addresses> = facilitator::AddressesKind.optional(),
         payments: payments::PaymentsFile = section(),
         models: Models = section(),
         llm: llm::LlmFile = section(),
@@ -297,6 +301,7 @@ impl Settings {
         let mut providers = provider::check(file.providers, &llm, &egress, checks);
         let market = market::MarketFile {
             defaults: file.defaults,
+            facilitator: file.facilitator,
             payments: file.payments,
             accepts: file.accepts,
             wallets: file.wallets,

@@ -1,6 +1,7 @@
 //! How payments are taken: who settles them, when, and what a payer may do.
 
 use super::egress::is_clear_text;
+use super::facilitator::Addresses;
 use super::{DAY_MS, Egress, SecretOrText, days, ms};
 use crate::check::Checks;
 use crate::error::nearest;
@@ -213,21 +214,45 @@ keys! {
     }
 }
 
+/// Where nothing is said.
+const USUAL: FacilitatorTimeouts = FacilitatorTimeouts {
+    connect: ms(2_000),
+    verify: ms(5_000),
+    settle: ms(30_000),
+};
+
 keys! {
     /// How long a facilitator may take.
     #[derive(Copy, Eq, PartialEq)]
     pub struct FacilitatorTimeouts {
         /// Name look-up, TCP and TLS.
-        connect: Duration = duration(1..=60_000).or(ms(2_000)),
+        connect: Duration = duration(1..=60_000).or(USUAL.connect),
         /// To say whether it would settle, and what it can.
-        verify: Duration = duration(1..=60_000).or(ms(5_000)),
+        verify: Duration = duration(1..=60_000).or(USUAL.verify),
         /// To settle.
-        settle: Duration = duration(1..=300_000).or(ms(30_000)),
+        settle: Duration = duration(1..=300_000).or(USUAL.settle),
     }
 }
 
 /// What one payer may have running where nothing is said.
 const EXPOSURE_MAX: NanoUsd = NanoUsd::new(1_000_000_000);
+
+impl FacilitatorFile {
+    /// One of which nothing but its address is said.
+    pub(super) fn at(url: &str) -> Result<Self, String> {
+        Ok(Self {
+            url: Some(called(url)?),
+            headers: Vec::new(),
+            timeouts: USUAL,
+        })
+    }
+}
+
+impl Uses {
+    pub(super) const fn by_network(uses: Vec<(Option<String>, Vec<String>)>) -> Self {
+        Self(uses)
+    }
+}
 
 fn called(text: &str) -> Result<EgressUrl, String> {
     parse_url(text, Purpose::Webhook, Giver::Operator).map_err(|refusal| refusal.to_string())
@@ -251,11 +276,21 @@ impl PaymentsFile {
     }
 
     pub(super) fn check(
-        self,
+        mut self,
+        addresses: Option<Addresses>,
         networks: &Networks,
         egress: &Egress,
         checks: &mut Checks<'_>,
     ) -> Payments {
+        if let Some((facilitators, uses)) = addresses.and_then(|all| all.facilitators(checks)) {
+            if !self.x402.facilitators.is_empty() || self.x402.uses.is_some() {
+                let problem =
+                    "stands beside `payments.x402.facilitators` or `.use`: write only those";
+                checks.error("facilitator", problem);
+            }
+            self.x402.facilitators = facilitators;
+            self.x402.uses = Some(uses);
+        }
         Payments {
             quote_ttl: self.quote_ttl,
             settle_wait: self.settle_wait,

@@ -12,6 +12,7 @@ mod cors;
 #[cfg(test)]
 mod describing;
 #[cfg(test)]
+mod facilitator;
 mod faults;
 #[cfg(test)]
 mod headers;

@@ -22,6 +22,10 @@ use tollkeep_types::{BudgetId, Clock, HoldId, LeaseId, MonoNanos, ReplicaId};
 
 /// Commands in one transaction.
 const BATCH_MAX: usize = 512;
+/// Ends for which nobody waits are gathered for so many times what the last transaction took, and
+/// no longer than this.
+const GATHER_TIMES: u32 = 3;
+const GATHER_MAX: Duration = Duration::from_millis(50);
 /// Holds that the store has been asked for and not answered, at most.
 const ASKS_MAX: usize = 8192;
 /// Records that wait for the end of their hold: as many as there are holds.
@@ -431,15 +435,12 @@ async fn write(
     flush: Duration,
     (clock, meter): (Arc<dyn Clock>, LedgerMeter),
 ) {
-    let mut batch = Vec::new();
+    let (mut batch, mut took) = (Vec::new(), Duration::ZERO);
     while wanted.recv_many(&mut batch, BATCH_MAX).await > 0 {
         if batch.len() < BATCH_MAX && batch.iter().all(Wanted::may_wait) {
-            tokio::time::sleep(flush).await;
-            while batch.len() < BATCH_MAX
-                && let Ok(more) = wanted.try_recv()
-            {
-                batch.push(more);
-            }
+            // What a transaction costs by itself is shared by more, the longer it takes.
+            let gather = took.saturating_mul(GATHER_TIMES).min(GATHER_MAX);
+            gather_more(&mut wanted, &mut batch, flush.max(gather)).await;
         }
         let (calls, jobs): (Vec<_>, Vec<_>) = batch
             .drain(..)
@@ -447,13 +448,37 @@ async fn write(
             .unzip();
         let began = clock.mono();
         let replies = ledger.run(&jobs).await;
-        meter.flushed(clock.mono().since(began));
+        let nanos = clock.mono().since(began);
+        took = Duration::from_nanos(nanos);
+        meter.flushed(nanos);
         let replies = replies.into_iter().map(|reply| reply.map(Box::new));
         if answer
             .send(calls.into_iter().zip(replies).collect())
             .is_err()
         {
             return;
+        }
+    }
+}
+
+/// Takes what comes within this time, until somebody waits for some of it.
+async fn gather_more(
+    wanted: &mut mpsc::UnboundedReceiver<Wanted>,
+    batch: &mut Vec<Wanted>,
+    time: Duration,
+) {
+    let over = tokio::time::sleep(time);
+    tokio::pin!(over);
+    while batch.len() < BATCH_MAX {
+        let (had, room) = (batch.len(), BATCH_MAX - batch.len());
+        tokio::select! {
+            () = &mut over => return,
+            came = wanted.recv_many(batch, room) => {
+                let mut new = batch.iter().skip(had);
+                if came == 0 || !new.all(Wanted::may_wait) {
+                    return;
+                }
+            }
         }
     }
 }

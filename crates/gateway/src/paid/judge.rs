@@ -263,24 +263,9 @@ impl<'p> Exchange<'p> {
         }
     }
 
-    fn failed_proofs<'c>(&self, entry: &Entry<'_>, sold: &Sold) -> (Claim<'c>, Limited) {
-        let limit = &sold.failed_proofs;
-        let window_ns = u64::try_from(limit.window.as_nanos()).unwrap_or(u64::MAX);
-        let key = Key::addr(Class::FailedCredential, prefix_key(entry.client_ip()));
-        let quota = Quota::per(limit.requests, window_ns, limit.requests);
-        let limited = Limited {
-            class: LimitClass::Ip,
-            by: CountedBy::Address,
-            quota: limit.requests,
-            window_s: limit.window.as_secs().max(1),
-            retry_after: Duration::from_secs(1),
-        };
-        (Claim::key(key.on_route(FAILED_NUMBER), quota), limited)
-    }
-
     /// Whether too many from there did not do.
     fn check_failed_proofs(&self, entry: &Entry<'_>, sold: &Sold) -> Result<(), Refusal> {
-        let (claim, limited) = self.failed_proofs(entry, sold);
+        let (claim, limited) = failed_proofs(entry, sold);
         match self.worker.shared.rates.peek(self.started, &claim) {
             Verdict::Pass { .. } => Ok(()),
             Verdict::Refuse { retry_after_ns, .. } => Err(Refusal::RateLimited(Limited {
@@ -291,7 +276,7 @@ impl<'p> Exchange<'p> {
     }
 
     fn note_failed_proof(&self, entry: &Entry<'_>, sold: &Sold) {
-        let (claim, _) = self.failed_proofs(entry, sold);
+        let (claim, _) = failed_proofs(entry, sold);
         self.worker.shared.rates.debit(self.started, &claim);
     }
 
@@ -312,4 +297,20 @@ impl<'p> Exchange<'p> {
             })
         })
     }
+}
+
+/// What failed proofs from there are counted by.
+fn failed_proofs<'c>(entry: &Entry<'_>, sold: &Sold) -> (Claim<'c>, Limited) {
+    let limit = &sold.failed_proofs;
+    let window_ns = u64::try_from(limit.window.as_nanos()).unwrap_or(u64::MAX);
+    let key = Key::addr(Class::FailedCredential, prefix_key(entry.client_ip()));
+    let quota = Quota::per(limit.requests, window_ns, limit.requests);
+    let limited = Limited {
+        class: LimitClass::Ip,
+        by: CountedBy::Address,
+        quota: limit.requests,
+        window_s: limit.window.as_secs().max(1),
+        retry_after: Duration::from_secs(1),
+    };
+    (Claim::key(key.on_route(FAILED_NUMBER), quota), limited)
 }

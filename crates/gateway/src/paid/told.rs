@@ -102,7 +102,7 @@ impl<'p> Exchange<'p> {
         &self,
         row: Row,
         asked: Option<(&Sold, &Asking, Option<Reason>)>,
-        payment: Option<String>,
+        payment: Option<&str>,
         why: Option<&str>,
     ) -> Refusal {
         let id = self.work.facts.id.to_string();
@@ -111,7 +111,7 @@ impl<'p> Exchange<'p> {
             code: row.code,
             detail: row.text,
             request_id: &id,
-            payment_id: payment.as_deref(),
+            payment_id: payment,
             reason: why,
         };
         let (field, body) = match asked {
@@ -191,7 +191,7 @@ impl<'p> Exchange<'p> {
             },
             _ => row,
         };
-        self.payment_told(row, asked, payment, no.reason.as_deref())
+        self.payment_told(row, asked, payment.as_deref(), no.reason.as_deref())
     }
 
     /// Asks a caller to pay whose token has nothing left to spend.

@@ -7,11 +7,11 @@ use crate::{StoreError, row};
 use std::fmt::Write as _;
 use tollkeep_types::{EntryId, WallMillis};
 
-/// What comes from elsewhere than from what was held for a call raises what a payer has: that has to
-/// be told of.
+/// What comes from elsewhere than from what was held for a call raises what a prepaid account has:
+/// that has to be told of. What a rail brought for one delivery is a row of its own.
 const LIST: &str = "SELECT number, id, kind, at, hash,
     EXISTS (SELECT 1 FROM postings AS gains WHERE gains.entry = number AND gains.amount > 0
-       AND substr(gains.account, 1, 7) = 'credit:')
+       AND substr(gains.account, 1, 11) = 'credit:acc_')
      AND NOT EXISTS (SELECT 1 FROM postings AS gives WHERE gives.entry = number AND gives.amount < 0
        AND substr(gives.account, 1, 5) = 'held:') AS is_gain
   FROM entries WHERE number > $1 ORDER BY number LIMIT $2";

@@ -233,6 +233,8 @@ fn told(
         let none = (0..TOLD).map(|column| match column {
             // Whether a kept answer was given.
             17 => Value::Switch(false),
+            // The attempt, the upstream's cost, times and the status: a server wants to know of what sort.
+            1 | 12 | 15 | 16 | 18 => Value::Number(None),
             _ => Value::Text(None),
         });
         into.extend(none);

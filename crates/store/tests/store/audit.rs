@@ -99,6 +99,17 @@ async fn lines_are_kept_once_and_come_back_as_they_were() {
         assert_eq!(standing.through, 303, "one is missing behind that");
         assert_eq!(standing.hash[30..], [1, 49]);
     }
+    let heads = store.audit_heads(5).await.unwrap();
+    let head = heads.first().unwrap();
+    assert_eq!(
+        (heads.len(), head.stream.as_str(), head.seq),
+        (1, STREAM, 303)
+    );
+    assert_eq!(
+        head.hash[30..],
+        [1, 47],
+        "that of the record up to which all are here"
+    );
     let other = AuditStream::OfReplica("rep_2");
     assert_eq!(store.audit_standing(other).await.unwrap(), None);
     let after = store.audit_lines_after(STREAM, 300, 10).await.unwrap();

@@ -114,7 +114,9 @@ impl Pair {
         let mut replies = Vec::new();
         for (job, answer) in jobs.iter().zip(answers) {
             let want = self.model.run(&job.command, self.clock, false).unwrap();
-            let got = answer.unwrap();
+            let mut got = answer.unwrap();
+            // The simulator keeps its entries in no chain.
+            got.entries.clear();
             assert_eq!(format!("{got:?}"), format!("{want:?}"), "{:?}", job.command);
             replies.push(got);
         }

@@ -11,6 +11,7 @@
 )]
 
 mod audit;
+mod audit_due;
 mod budget;
 mod change;
 mod clean;

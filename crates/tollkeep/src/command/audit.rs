@@ -3,6 +3,7 @@
 use super::audit_events::{List, Stats, Tail};
 use super::audit_export::Export;
 use super::audit_prune::Prune;
+use super::audit_report::Report;
 use super::audit_verify::Verify;
 use super::client::Client;
 use super::token::path_segment;
@@ -34,6 +35,8 @@ pub(crate) enum Audit {
     Checkpoints(Box<Asked>),
     /// Copy the records of a time, for somebody else to keep
     Export(Box<Export>),
+    /// Report who may do what, how old keys are, what was changed, what money moved
+    Report(Box<Report>),
     /// Open the file by its name again: somebody moved it away
     Reopen(Box<Asked>),
     /// Take old records out of the database, with a record that says so
@@ -114,6 +117,7 @@ impl Audit {
             }
             Self::Export(export) => export.run(),
             Self::Prune(prune) => prune.run(),
+            Self::Report(report) => report.run(),
             Self::Reopen(asked) => {
                 let client = Client::new(&asked.connection)?;
                 client.post("/api/v1/audit/reopen", &json!({}))?;

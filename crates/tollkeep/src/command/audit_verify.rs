@@ -7,13 +7,11 @@ use super::client::Client;
 use super::output;
 use crate::exit::{CHECK_FAILED, Failed, INVALID};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use tollkeep_audit::{
-    Fault, FaultKind, Manifest, Report, Trust, Verifier, in_order, log_files, open_log,
-};
+use tollkeep_audit::{FaultKind, Manifest, Report, Trust, Verifier, in_order, log_files, open_log};
 use tollkeep_crypto::Sha256;
 
 /// Bytes of a file of keys.
@@ -261,37 +259,9 @@ fn print(report: &Report, keyed: bool) {
 }
 
 fn shown(report: &Report) -> Value {
-    let streams = report.streams.iter().map(|stream| {
-        json!({
-            "stream": stream.stream,
-            "first": stream.first,
-            "last": stream.last,
-            "head": stream.head,
-            "signed_through": stream.signed_through,
-            "unsigned_tail": stream.unsigned_tail,
-            "pruned_through": stream.pruned_through,
-        })
-    });
-    json!({
-        "valid": report.is_clean(),
-        "files": report.files,
-        "records": report.records,
-        "checkpoints": report.checkpoints,
-        "unchecked_signatures": report.unchecked,
-        "told_lost": report.told_lost,
-        "streams": streams.collect::<Vec<_>>(),
-        "faults": report.faults.iter().map(fault).collect::<Vec<_>>(),
-        "faults_in_all": report.faults_in_all,
-        "limits": LIMITS,
-    })
-}
-
-fn fault(fault: &Fault) -> Value {
-    json!({
-        "file": fault.file,
-        "line": fault.line,
-        "seq": fault.seq,
-        "code": fault.what.as_str(),
-        "problem": fault.what.to_string(),
-    })
+    let mut shown = report.json();
+    if let Some(members) = shown.as_object_mut() {
+        members.insert("limits".to_owned(), LIMITS.into());
+    }
+    shown
 }

@@ -6,6 +6,7 @@ mod audit_events;
 mod audit_export;
 mod audit_ledger;
 mod audit_prune;
+mod audit_report;
 mod audit_verify;
 mod breaker;
 mod budget;

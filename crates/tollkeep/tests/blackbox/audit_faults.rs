@@ -191,7 +191,6 @@ fn on_server(server: &Postgres, origin: &Origin) -> Gateway {
 
 // AUD-40 AUD-41 AUD-43
 #[test]
-#[ignore = "needs PostgreSQL: `make test`"]
 fn a_database_that_hangs_refuses_calls_and_changes_in_time_and_loses_nothing() {
     let (origin, server) = (Origin::plain(), Postgres::start());
     let gateway = on_server(&server, &origin);
@@ -240,7 +239,6 @@ fn a_database_that_hangs_refuses_calls_and_changes_in_time_and_loses_nothing() {
 
 // AUD-43
 #[test]
-#[ignore = "needs PostgreSQL: `make test`"]
 fn where_the_file_is_enough_a_killed_database_refuses_no_call() {
     let (origin, mut server) = (Origin::plain(), Postgres::start());
     let gateway = crate::replicas::on(&server, &crate::replicas::routes(&origin))

@@ -81,7 +81,7 @@ fn without_cors_no_field_of_it_is_sent_and_options_is_a_method_like_any_other() 
     assert_eq!(origin.last().method, "OPTIONS");
 }
 
-// EDGE-81 EDGE-82
+// EDGE-81 EDGE-82 PAY-55
 #[test]
 fn an_allowed_origin_is_told_so_on_every_answer_and_no_other_one_is() {
     let (_origin, gateway) = served(CORS);

@@ -151,7 +151,7 @@ fn nothing_is_told_where_nothing_is_sold_or_nobody_shall_know() {
     assert_eq!(own.call(&get("/.well-known/x402", "")).status, 200);
 }
 
-// PAY-32
+// PAY-41
 #[test]
 fn what_a_route_tells_of_itself_has_a_bound() {
     let mut routes = shop();

@@ -8,11 +8,19 @@ use crate::paid_fixture::{
 };
 use serde_json::{Value, json};
 use std::time::Instant;
-use tollkeep_testkit::{Gateway, Origin, Step};
+use tollkeep_testkit::{Answer, Gateway, Origin, Step};
 
 fn told(gateway: &Gateway, lines: &str) -> (u16, String) {
-    let answer = gateway.call(&get("/x", lines));
+    let answer = taken(gateway, &get("/x", lines));
     (answer.status, answer.code())
+}
+
+/// The answer once payments are taken: while settings are taken over they may not be for a moment.
+fn taken(gateway: &Gateway, request: &[u8]) -> Answer {
+    tollkeep_testkit::eventually("payments are taken", || {
+        let answer = gateway.call(request);
+        (answer.code() != "payment_unavailable").then_some(answer)
+    })
 }
 
 // PAY-5 PAY-54 PAY-120 PAY-121
@@ -170,7 +178,7 @@ fn a_price_that_was_told_holds_for_a_while_and_only_if_we_told_it() {
     let config = std::fs::read_to_string(gateway.config_file()).unwrap();
     gateway.configure(config.replace("$0.01", "$0.02"));
     tollkeep_testkit::eventually("the new price", || {
-        let offer = asked(&gateway.call(&get("/x", "")))["accepts"][0]["amount"].clone();
+        let offer = asked(&taken(&gateway, &get("/x", "")))["accepts"][0]["amount"].clone();
         (offer == "20000").then_some(())
     });
     let mut dropped = dropped;
@@ -184,9 +192,9 @@ fn a_price_that_was_told_holds_for_a_while_and_only_if_we_told_it() {
     tampered["payload"] = signed(0, 1);
     assert_eq!(told(&gateway, &shown(&tampered)).1, "price_mismatch");
     // Told for another request.
-    let elsewhere = gateway.call(&get("/x?a=1", &shown(&told_before)));
+    let elsewhere = taken(&gateway, &get("/x?a=1", &shown(&told_before)));
     assert_eq!(elsewhere.code(), "price_mismatch");
-    assert_eq!(gateway.call(&get("/x", &shown(&told_before))).status, 200);
+    assert_eq!(told(&gateway, &shown(&told_before)).0, 200);
 }
 
 // PAY-13
@@ -232,6 +240,115 @@ fn nobody_is_asked_to_pay_for_an_upstream_that_is_left_alone() {
     let alone = gateway.call(&get("/x", ""));
     assert_eq!((alone.status, alone.code().as_str()), (502, "circuit_open"));
     assert!(alone.field("payment-required").is_none());
+}
+
+// PAY-50a
+#[test]
+fn a_token_with_nothing_left_to_spend_is_asked_to_pay() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let route = "  \"GET /x\": { upstream: origin, price: \"$0.01\", access: token_or_payment }\n\
+                 budgets:\n  list:\n    - { name: none, unit: requests, limit: 1, window: lifetime, \
+                 scope: { route: \"GET /x\" } }\n";
+    let gateway = shop(&origin, &facilitator, route).start();
+    open(&gateway, &get("/x", ""));
+    let token = gateway.mint_token(&json!({}));
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(told(&gateway, &bearer).0, 200);
+    let spent = tollkeep_testkit::eventually("the budget is used up", || {
+        let answer = gateway.call(&get("/x", &bearer));
+        (answer.status == 402).then_some(answer)
+    });
+    assert_eq!(spent.code(), "budget_exhausted");
+    assert_eq!(
+        spent.json().get("accepts"),
+        None,
+        "its words are those of tokens"
+    );
+    let paid = format!("{bearer}{}", shown(&proof(&spent)));
+    assert_eq!(told(&gateway, &paid).0, 200);
+}
+
+// PAY-53
+#[test]
+fn a_challenge_leaves_out_what_does_not_fit() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let accepts = ["{ asset: USDC, network: base-sepolia }"; 8].join(", ");
+    let route =
+        format!("  \"GET /x\": {{ upstream: origin, price: \"$0.01\", accepts: [{accepts}] }}\n");
+    let with = |bytes: &str| {
+        let gateway = shop(&origin, &facilitator, &route)
+            .set("payments.challenge.max_header_bytes", bytes)
+            .start();
+        let answer = open(&gateway, &get("/x", ""));
+        let field = answer.field("payment-required").unwrap().len();
+        (asked(&answer)["accepts"].as_array().unwrap().len(), field)
+    };
+    assert_eq!(with("7168").0, 8);
+    let (offers, bytes) = with("1200");
+    assert!(
+        (1..8).contains(&offers) && bytes <= 1200,
+        "{offers} in {bytes}"
+    );
+}
+
+// PAY-65
+#[test]
+fn a_price_that_was_told_ends() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let gateway = shop(&origin, &facilitator, CENT)
+        .set("payments.quote_ttl", "1s")
+        .set("payments.failed_proofs.requests", "100000")
+        .start();
+    let unpaid = open(&gateway, &get("/x", ""));
+    let config = std::fs::read_to_string(gateway.config_file()).unwrap();
+    gateway.configure(config.replace("$0.01", "$0.02"));
+    let other = proof(&unpaid);
+    tollkeep_testkit::eventually("the new price, and the end of the old one", || {
+        let mut unsigned = other.clone();
+        unsigned["payload"]["signature"] = format!("0x{}", "00".repeat(65)).into();
+        (told(&gateway, &shown(&unsigned)).1 == "price_mismatch").then_some(())
+    });
+    assert_eq!(told(&gateway, &shown(&other)).1, "price_mismatch");
+    assert_eq!(origin.count(), 0);
+}
+
+// PAY-120 PAY-123
+#[test]
+fn what_only_the_chain_can_judge_goes_on_if_it_may_and_not_often() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let start = |smart: &str| {
+        shop(&origin, &facilitator, CENT)
+            .set("payments.x402.smart_wallets", smart)
+            .set("payments.x402.verify", "local_only")
+            .set("compat.tollbooth_headers", smart)
+            .start()
+    };
+    let contract = |unpaid: &Answer| {
+        let mut proof = proof(unpaid);
+        proof["payload"]["signature"] = format!("0x{}", "11".repeat(90)).into();
+        shown(&proof)
+    };
+    // Of version 1, in the field of version 2.
+    let one = || {
+        let payload = signed(0, 10_000);
+        shown(&json!({
+            "x402Version": 1, "scheme": "exact", "network": "base-sepolia", "payload": payload,
+        }))
+    };
+    let strict = start("false");
+    let unpaid = open(&strict, &get("/x", ""));
+    let (_, code) = told(&strict, &contract(&unpaid));
+    assert_eq!(code, "invalid_exact_evm_payload_signature");
+    assert_eq!(told(&strict, &one()).1, "invalid_x402_version");
+    assert_eq!(told(&strict, &shown(&proof(&unpaid))).0, 200);
+    assert_eq!(facilitator.asked("/verify"), 0, "local_only");
+    let lenient = start("true");
+    open(&lenient, &get("/x", ""));
+    assert_eq!(told(&lenient, &one()).0, 200);
+    assert_eq!(facilitator.asked("/verify"), 0, "local_only");
+    let passed = (0..5).filter(|_| told(&lenient, &contract(&unpaid)).0 == 200);
+    assert_eq!(passed.count(), facilitator.asked("/verify"));
+    assert!(facilitator.asked("/verify") >= 1);
 }
 
 // PAY-5 Acceptance 7 of the chapter: the short form.

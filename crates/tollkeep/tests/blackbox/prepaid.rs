@@ -16,7 +16,7 @@ fn project(gateway: &Gateway) -> String {
     page["data"][0]["id"].as_str().unwrap().to_owned()
 }
 
-fn opened(gateway: &Gateway, unit: &str) -> String {
+pub(crate) fn opened(gateway: &Gateway, unit: &str) -> String {
     let body = json!({"holder": project(gateway), "name": "prepaid", "unit": unit});
     let (status, made) = gateway.api("POST", PLACE, Some(&body));
     assert_eq!(status, 201, "{made}");
@@ -31,7 +31,7 @@ fn account(gateway: &Gateway, id: &str) -> Value {
 }
 
 /// Moves something under this key of idempotency: the status, and what is answered.
-fn moved(gateway: &Gateway, (path, key): (&str, &str), body: &Value) -> (u16, Value) {
+pub(crate) fn moved(gateway: &Gateway, (path, key): (&str, &str), body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let request = format!(
         "POST {PLACE}/{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {MANAGEMENT_KEY}\r\n\
@@ -45,7 +45,7 @@ fn moved(gateway: &Gateway, (path, key): (&str, &str), body: &Value) -> (u16, Va
 }
 
 /// Waits until so much is there and nothing is held.
-fn rests(gateway: &Gateway, id: &str, balance: i64) {
+pub(crate) fn rests(gateway: &Gateway, id: &str, balance: i64) {
     eventually("the balance", || {
         let now = account(gateway, id);
         (now["balance"] == balance && now["held"] == 0).then_some(())

@@ -24,6 +24,8 @@ const COST: i64 = 39;
 const LIMIT: i64 = 1_000_000_000;
 /// A slice that was not renewed is lost after its minute and half of one more.
 const LOST_MS: i64 = 95_000;
+/// A hold that was not renewed is charged after two minutes.
+const HELD_MS: i64 = 125_000;
 
 fn origin() -> Origin {
     Origin::start(|_| answer_json(&answer(COST - 30, 30)))
@@ -555,8 +557,9 @@ fn of_two_replicas_under_one_budget_one_is_killed_and_the_other_spends_no_more_t
     });
     let sent = i64::try_from(origin.count()).unwrap();
     assert!(sent <= ROOM, "{sent}");
-    // What the dead one had in hand counts as spent for good, since it may have sent it.
-    put_clock(&server, LOST_MS);
+    // What the dead one had in hand counts as spent for good, since it may have sent it: its slices,
+    // and the holds of calls that a slice was too short for.
+    put_clock(&server, HELD_MS);
     let spent = eventually("nothing is out", || {
         let [spent, reserved, leased] = sums(&other, &id);
         (reserved == 0 && leased == 0).then_some(spent)
