@@ -65,7 +65,9 @@ const addressOf = (key) => privateKeyToAccount(key).address;
 const facilitator = addressOf(process.env.FACILITATOR_KEY);
 const payers = process.env.PAYER_KEYS.split(",").map(addressOf);
 const anvil = startAnvil();
-process.stdin.on("end", () => anvil.kill("SIGTERM")).resume();
+const stop = () => anvil.kill("SIGTERM");
+process.on("SIGTERM", stop);
+process.stdin.on("end", stop).resume();
 const rpc = `http://127.0.0.1:${values.port}`;
 const chain = createTestClient({ chain: baseSepolia, mode: "anvil", transport: http(rpc) })
   .extend(publicActions)
