@@ -138,8 +138,12 @@ fn a_checkpoint_knows_other_chains_and_finds_the_end_of_one_cut_off() {
     let hash = |at: usize| {
         let line: serde_json::Value = serde_json::from_str(&lines(&one)[at]).unwrap();
         let digits = line["hash"].as_str().unwrap().to_owned();
-        let pairs = (0..32).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16));
-        let bytes: Vec<u8> = pairs.map(Result::unwrap).collect();
+        let pairs = digits
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| str::from_utf8(pair).unwrap());
+        let bytes = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap());
+        let bytes: Vec<u8> = bytes.collect();
         <[u8; 32]>::try_from(bytes).unwrap()
     };
     let last = known[2];
@@ -185,7 +189,7 @@ fn a_checkpoint_knows_other_chains_and_finds_the_end_of_one_cut_off() {
         let found = verify(&files, trust(1), &[]).faults;
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(
-            (found[0].seq, found[0].what.clone()),
+            (found[0].seq, found[0].what),
             (Some(3), FaultKind::Truncated(1))
         );
     }

@@ -133,11 +133,8 @@ pub(crate) fn start(
     changes::carry(base, parts.store, control)?;
     take_stored(&shared, parts);
     let connections_max = Arc::new(AtomicUsize::new(settings.server.limits.connections_max));
-    control.spawn(memory::watch(
-        Arc::clone(&base.clock),
-        parts.audit.clone(),
-        Arc::clone(&shared),
-    ));
+    let watched = (Arc::clone(&base.clock), parts.audit.clone());
+    control.spawn(memory::watch(watched.0, watched.1, Arc::clone(&shared)));
     let workers = Workers {
         count,
         doors: doors(settings, listeners, parts.tls),

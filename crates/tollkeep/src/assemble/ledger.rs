@@ -224,12 +224,12 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
             budget,
             rest,
         } => {
-            let mut event = made(Action::MoneyLeaseLost, Outcome::Error);
-            if let Some(budget) = budget {
-                event = event
+            let event = made(Action::MoneyLeaseLost, Outcome::Error);
+            let event = budget.iter().fold(event, |event, budget| {
+                event
                     .with_tenant_id(budget.tenant)
-                    .with_detail(Key::Budget, id(&budget.id));
-            }
+                    .with_detail(Key::Budget, id(&budget.id))
+            });
             event
                 .with_detail(Key::Lease, id(&lease))
                 .with_detail(Key::Amount, nano(rest))

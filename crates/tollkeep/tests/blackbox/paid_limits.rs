@@ -25,6 +25,7 @@ fn taken(gateway: &Gateway, request: &[u8]) -> Answer {
 
 // PAY-5 PAY-54 PAY-120 PAY-121
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of proofs")]
 fn a_proof_that_will_not_do_is_told_why_and_nobody_else_is_asked() {
     let (origin, facilitator) = (Origin::plain(), Facilitator::start());
     let gateway = shop(&origin, &facilitator, CENT).start();
