@@ -327,8 +327,7 @@ impl Given {
     async fn moved(self, call: &Call, action: Action, movement: Movement) -> Answer {
         let (state, account) = (&call.state, self.account.of.id);
         state.check_audit()?;
-        let ledger = state.parts.store.ledger();
-        let scope = call.operator.scope();
+        let (ledger, scope) = (state.parts.store.ledger(), call.operator.scope());
         let (entry, made) = ledger.transfer(scope, account, movement).await?;
         let after = state.parts.store.account(scope, account).await?;
         let way = if movement.by < Delta::NONE {
@@ -398,8 +397,7 @@ async fn refund(mut call: Call) -> Answer {
     };
     let (state, of) = (&call.state, (given.account.of.id, hold));
     state.check_audit()?;
-    let ledger = state.parts.store.ledger();
-    let scope = call.operator.scope();
+    let (ledger, scope) = (state.parts.store.ledger(), call.operator.scope());
     let (after, made) = ledger.refund(scope, of, given.amount).await?;
     let event = event(state, &call.operator, Action::MoneyRefund, &after)
         .with_detail(Key::Reason, Value::Text(given.reason.into()))

@@ -195,7 +195,7 @@ fn settled(body: &Read, transaction: String, expected: &Expected<'_>) -> SettleO
     let told = body.get("amount").and_then(Read::as_text);
     let amount = told.map(|text| U256::from_decimal(text).and_then(U256::to_u128));
     let amount_fits = match amount {
-        Some(Some(amount)) => amount <= expected.amount,
+        Some(Some(amount)) => amount == expected.amount,
         Some(None) => false,
         None => body.get("amount").is_none(),
     };

@@ -164,10 +164,16 @@ fn settlements_are_believed_only_if_nothing_is_in_doubt() {
             settled(None),
         ),
         (
-            "an amount",
+            "the amount",
+            200,
+            with("amount", "10000".into()),
+            settled(Some(10_000)),
+        ),
+        (
+            "a smaller amount",
             200,
             with("amount", "9999".into()),
-            settled(Some(9_999)),
+            doubt(),
         ),
         (
             "a larger amount",

@@ -185,23 +185,21 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
                 Some(_) => Action::MoneySettle,
                 None => Action::MoneyRelease,
             };
-            let mut event = of_call(made(action, Outcome::Success), record)
+            let event = of_call(made(action, Outcome::Success), record)
                 .with_detail(Key::Hold, id(&hold))
                 .with_detail(Key::Amount, nano(end.actual.cost))
                 .with_detail(Key::Bound, nano(end.bound.cost));
-            if let Some(quality) = end.quality {
-                event = event.with_detail(Key::Quality, Value::Word(quality.as_str()));
-            }
-            if !entries.is_empty() {
-                event = event.with_detail(Key::EntryDigest, digests(entries));
-            }
-            event
+            let quality = end
+                .quality
+                .map(|quality| (Key::Quality, Value::Word(quality.as_str())));
+            let digest = (!entries.is_empty()).then(|| (Key::EntryDigest, digests(entries)));
+            let more = quality.into_iter().chain(digest);
+            more.fold(event, |event, (key, value)| event.with_detail(key, value))
         }
         Money::Threshold { budget, percent } => {
-            let action = if percent >= 100 {
-                Action::BudgetExhausted
-            } else {
-                Action::BudgetThreshold
+            let action = match percent {
+                100.. => Action::BudgetExhausted,
+                _ => Action::BudgetThreshold,
             };
             made(action, Outcome::Success)
                 .with_detail(Key::Budget, id(&budget))

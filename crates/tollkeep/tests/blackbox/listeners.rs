@@ -426,3 +426,18 @@ fn the_start_tells_every_address_and_warns_of_public_ones() {
     let away = text.lines().find(|line| line.contains("http://0.0.0.0:"));
     assert!(away.unwrap().ends_with("  (leads to https)"), "{text}");
 }
+
+// EDGE-1
+#[test]
+fn a_public_address_has_to_be_wished_for() {
+    let start = |wished: &str| {
+        Gateway::builder(TOLLKEEP)
+            .set("server.host", "0.0.0.0")
+            .set("server.allowed_hosts", "api.example.com")
+            .set("server.insecure_public_http", wished)
+            .try_start()
+    };
+    let refused = start("false").err().expect("refused");
+    assert!(refused.stderr.contains("server.host"), "{}", refused.stderr);
+    assert!(start("true").is_ok());
+}

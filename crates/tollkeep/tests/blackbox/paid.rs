@@ -149,7 +149,7 @@ fn what_was_paid_and_not_delivered_is_served_for_the_same_payment() {
     assert_eq!(facilitator.asked("/settle"), 1);
 }
 
-// PAY-70: which answers are charged.
+// PAY-70: which answers are charged. PAY-90
 #[test]
 fn answers_are_charged_by_their_status() {
     let origin = Origin::start(|request| {
@@ -176,7 +176,6 @@ fn answers_are_charged_by_their_status() {
         assert_eq!(answer.field("x-tollkeep-payment"), Some(told), "{status}");
         receipt(&answer, "payment-response");
     }
-    // PAY-90
     let unpaid = gateway.call(&get("/x/402", ""));
     let answer = gateway.call(&get("/x/402", &shown(&proof(&unpaid))));
     assert_eq!(
@@ -187,7 +186,7 @@ fn answers_are_charged_by_their_status() {
     receipt(&answer, "payment-response");
 }
 
-// PAY-70: after-response. PAY-54
+// PAY-70: after-response. PAY-54 PAY-63
 #[test]
 fn money_is_taken_after_the_answer_where_the_route_says_so() {
     let status = Arc::new(std::sync::Mutex::new("500 No"));
@@ -235,7 +234,6 @@ fn money_is_taken_after_the_answer_where_the_route_says_so() {
     );
     assert!(pending.field("payment-required").is_none());
     assert!(!pending.text().contains("goods"));
-    // PAY-63
     assert!(
         pending.json()["payment_id"]
             .as_str()
