@@ -74,6 +74,7 @@ fn canonical(value: &Value) -> String {
 const DETAILS: &[&str] = &[
     "http_method",
     "endpoint",
+    "entry_digest",
     "duration_minutes",
     "duration_ms",
     "token_id",

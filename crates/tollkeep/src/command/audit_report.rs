@@ -286,7 +286,7 @@ fn changes(client: &Client, of: Month) -> anyhow::Result<Vec<Value>> {
 /// How much of what moved, and how often.
 fn money(client: &Client, of: Month) -> anyhow::Result<Vec<Value>> {
     let mut sums: BTreeMap<[String; 3], (u64, u128)> = BTreeMap::new();
-    let filters = format!("&class=money&outcome=success{}", of.filters());
+    let filters = format!("&action=money.*,payment.*&outcome=success{}", of.filters());
     client.pages("/api/v1/audit", &filters, |page| {
         let rows = page.get("data").and_then(Value::as_array);
         for row in rows.into_iter().flatten() {
