@@ -91,6 +91,10 @@ const FOUND: &[Member] = &[
     number("files", "Files that were read"),
     number("records", "Records that were read"),
     number("checkpoints", "Checkpoints whose signature is right"),
+    number(
+        "unchecked_signatures",
+        "Signatures by keys that are not known here",
+    ),
     number("told_lost", "Events that the log itself says were lost"),
     objects("streams", STREAM, "Its chains"),
     objects("faults", FAULT, "The first faults"),

@@ -233,6 +233,8 @@ fn clean_records_raise_no_alarm(records: u64) {
         rotation: Some(Rotation {
             size_bytes: 20 << 20,
             keep: 10_000,
+            // Files stay where they are read from.
+            compress: false,
             ..Rotation::default()
         }),
         ..config(&path)

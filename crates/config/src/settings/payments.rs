@@ -337,8 +337,11 @@ impl X402File {
     }
 }
 
-/// How callers know the gateway: `https://host`, perhaps with a path.
+/// How callers know the gateway: `https://host`, perhaps with a path; empty if nobody says.
 pub(super) fn public_url(text: &str) -> Result<Box<str>, String> {
+    if text.is_empty() {
+        return Ok(Box::default());
+    }
     let rest = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));

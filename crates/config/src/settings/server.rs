@@ -376,7 +376,7 @@ impl ServerFile {
         }
         Server {
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, public, hosts, checks),
-            public_url: self.public.public_url,
+            public_url: self.public.public_url.filter(|url| !url.is_empty()),
             discovery: self.public.discovery,
             tls,
             listen,

@@ -148,6 +148,8 @@ fn schema_and_show_know_the_same_keys() {
         "accepts[]",
         "wallets.",
         "x402.networks.",
+        "x402.facilitators.",
+        "x402.rpc.",
         "param_whitelist.",
         "audit.hold[]",
         // A section, or `off`.

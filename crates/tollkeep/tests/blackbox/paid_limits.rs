@@ -11,16 +11,8 @@ use std::time::Instant;
 use tollkeep_testkit::{Answer, Gateway, Origin, Step};
 
 fn told(gateway: &Gateway, lines: &str) -> (u16, String) {
-    let answer = taken(gateway, &get("/x", lines));
+    let answer = gateway.call(&get("/x", lines));
     (answer.status, answer.code())
-}
-
-/// The answer once payments are taken: while settings are taken over they may not be for a moment.
-fn taken(gateway: &Gateway, request: &[u8]) -> Answer {
-    tollkeep_testkit::eventually("payments are taken", || {
-        let answer = gateway.call(request);
-        (answer.code() != "payment_unavailable").then_some(answer)
-    })
 }
 
 // PAY-5 PAY-54 PAY-120 PAY-121
@@ -179,7 +171,7 @@ fn a_price_that_was_told_holds_for_a_while_and_only_if_we_told_it() {
     let config = std::fs::read_to_string(gateway.config_file()).unwrap();
     gateway.configure(config.replace("$0.01", "$0.02"));
     tollkeep_testkit::eventually("the new price", || {
-        let offer = asked(&taken(&gateway, &get("/x", "")))["accepts"][0]["amount"].clone();
+        let offer = asked(&gateway.call(&get("/x", "")))["accepts"][0]["amount"].clone();
         (offer == "20000").then_some(())
     });
     let mut dropped = dropped;
@@ -193,7 +185,7 @@ fn a_price_that_was_told_holds_for_a_while_and_only_if_we_told_it() {
     tampered["payload"] = signed(0, 1);
     assert_eq!(told(&gateway, &shown(&tampered)).1, "price_mismatch");
     // Told for another request.
-    let elsewhere = taken(&gateway, &get("/x?a=1", &shown(&told_before)));
+    let elsewhere = gateway.call(&get("/x?a=1", &shown(&told_before)));
     assert_eq!(elsewhere.code(), "price_mismatch");
     assert_eq!(told(&gateway, &shown(&told_before)).0, 200);
 }

@@ -45,14 +45,15 @@ impl Rails {
         }
     }
 
-    /// Those of the settings; one that did not change goes on as it was.
-    fn new(settings: &Arc<Settings>, door: &Door, clock: &Arc<dyn Clock>) -> Self {
+    /// Those of the settings. What one said at the same place before stands until it says something
+    /// else: its offers are made all the while.
+    fn new(settings: &Arc<Settings>, before: &Self, door: &Door, clock: &Arc<dyn Clock>) -> Self {
         let x402 = &settings.payments.x402;
         let all = x402.facilitators.iter().map(|of| {
             let facilitator = Facilitator::new(parts(of, x402, (door, clock)));
             Arc::new(Known {
                 facilitator,
-                supported: Mutex::default(),
+                supported: Mutex::new(before.said(of)),
                 next: Mutex::default(),
             })
         });
@@ -66,6 +67,15 @@ impl Rails {
             nodes: nodes.collect(),
             has_door: true,
         }
+    }
+
+    /// What a facilitator at this place said.
+    fn said(&self, of: &FacilitatorSettings) -> Option<Arc<Supported>> {
+        let mut known = self.settings.payments.x402.facilitators.iter();
+        known.find(|known| known.name == of.name && known.url == of.url)?;
+        let known = self.named(&of.name)?;
+        let supported = known.supported.lock();
+        supported.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether there is nobody who could be asked.
@@ -182,8 +192,8 @@ impl Cashier {
         let Some(door) = self.reloader.door() else {
             return rails;
         };
-        self.rails
-            .store(Arc::new(Rails::new(&settings, &door, &self.clock)));
+        let next = Rails::new(&settings, &rails, &door, &self.clock);
+        self.rails.store(Arc::new(next));
         self.rails.load_full()
     }
 }
