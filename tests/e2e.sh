@@ -17,8 +17,8 @@ stop() {
 }
 trap stop EXIT
 
-cargo build --quiet --locked -p tollkeep
-cargo test --quiet --locked -p tollkeep --test blackbox -- --ignored a_browser_shows behind_nginx
+# Of the whole workspace, as the other tests are built: by itself the package would be built anew. The binary comes with it.
+cargo test --quiet --locked --workspace --test blackbox -- --ignored a_browser_shows behind_nginx
 mkdir -p "$cache"
 tests/sdk/setup.sh "$cache"
 

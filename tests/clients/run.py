@@ -7,6 +7,7 @@ as its key, and answers over the cap, which every client library must call incom
 
 import http.server
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -135,9 +136,10 @@ def main():
         config = pathlib.Path(folder, "tollkeep.yaml")
         config.write_text(settings(folder, upstream.server_port))
         log = open(pathlib.Path(folder, "log"), "w+")
-        gateway = subprocess.Popen(
-            [binary, "serve", "--config", config, "--print-addr"], stdout=subprocess.PIPE, stderr=log, text=True
-        )
+        # The gateway refuses names it does not know, and those around us are not meant for it.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLKEEP_")}
+        command = [binary, "serve", "--config", config, "--print-addr"]
+        gateway = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=env)
         try:
             line = gateway.stdout.readline()
             if not line:
@@ -146,7 +148,7 @@ def main():
             base = "http://" + json.loads(line)["data"]
             made = subprocess.run(
                 [binary, "token", "create", "--json", "--data-dir", f"{folder}/data"],
-                capture_output=True, check=True, text=True, timeout=60,
+                capture_output=True, check=True, text=True, timeout=60, env=env,
             )
             held = genai_works(base, json.loads(made.stdout)["secret"])
             held &= incomplete(base)

@@ -207,11 +207,19 @@ fn the_full_example_has_every_key_and_fits_the_schema() {
 
 #[test]
 fn every_example_of_the_repository_loads() {
-    let env = [("OPENAI_API_KEY", "sk-1"), ("WEATHER_API_KEY", "w-1")];
+    let env = [
+        ("OPENAI_API_KEY", "sk-1"),
+        ("WEATHER_API_KEY", "w-1"),
+        ("FACILITATOR_URL", "https://facilitator.example"),
+    ];
     for (name, text) in [
         (
             "one-provider",
             include_str!("../../../../examples/one-provider.yaml"),
+        ),
+        (
+            "paid-api",
+            include_str!("../../../../examples/paid-api.yaml"),
         ),
         (
             "plain-upstream",
