@@ -23,11 +23,16 @@ stop() {
 }
 trap stop EXIT
 
-# An upstream whose answer is larger than every socket buffer on its way.
-mkdir "$tmp/files" && head -c 40000000 /dev/zero >"$tmp/files/large"
-python3 -u -m http.server --bind 127.0.0.1 --directory "$tmp/files" 0 >"$tmp/files.log" 2>&1 & files=$!
-for _ in $(seq 100); do grep -q 'port [0-9]' "$tmp/files.log" && break; sleep 0.1; done
-upstream=$(sed -n 's/.* port \([0-9]*\).*/\1/p' "$tmp/files.log")
+# An upstream whose answer is larger than every socket buffer on its way, and one that fresh requests have to themselves:
+# the first is busy sending.
+mkdir "$tmp/files" && head -c 40000000 /dev/zero >"$tmp/files/large" && echo small >"$tmp/files/small"
+serve_files() { # serve_files LOG: sets upstream
+  python3 -u -m http.server --bind 127.0.0.1 --directory "$tmp/files" 0 >"$1" 2>&1 & files="$files $!"
+  for _ in $(seq 100); do grep -q 'port [0-9]' "$1" && break; sleep 0.1; done
+  upstream=$(sed -n 's/.* port \([0-9]*\).*/\1/p' "$1")
+}
+serve_files "$tmp/fresh.log"; fresh=$upstream
+serve_files "$tmp/files.log"
 
 deadline=4
 cat >"$tmp/tollkeep.yaml" <<YAML
@@ -41,9 +46,11 @@ management: { listen: "127.0.0.1:0" }
 metrics: { port: 0 }
 upstreams:
   files: { url: "http://127.0.0.1:$upstream", allow_private: ["127.0.0.1/32"] }
+  fresh: { url: "http://127.0.0.1:$fresh", allow_private: ["127.0.0.1/32"] }
 routes:
   "GET /large": { upstream: files, access: free, rate_limit: { requests: 100000, window: 1s } }
   "POST /large": { upstream: files, access: free, rate_limit: { requests: 100000, window: 1s } }
+  "GET /small": { upstream: fresh, access: free, rate_limit: { requests: 100000, window: 1s } }
   "HEAD /large": { upstream: files, access: free, rate_limit: { requests: 100000, window: 1s } }
 YAML
 exec {lines}< <(exec "$binary" serve --config "$tmp/tollkeep.yaml" --print-addr 2>"$tmp/log")
@@ -60,7 +67,7 @@ attack() { # attack NAME CONNECTIONS LEAST SECONDS OPTIONS…: LEAST or more are
   began=$(date +%s%N)
   slowhttptest -c "$connections" -r "$connections" -l 60 -v 0 -u "$url" "$@" >"$tmp/$name.out" 2>&1 & attacker=$!
   while :; do
-    took=$(curl -s -o /dev/null -w '%{time_starttransfer}' -m 10 -I "$url" | awk '{ printf "%d", $1 * 1000 }')
+    took=$(curl -s -o /dev/null -w '%{time_starttransfer}' -m 10 "${url%large}small" | awk '{ printf "%d", $1 * 1000 }')
     [ "$took" -le "$slowest" ] || slowest=$took
     left=$(open_connections) took=$((($(date +%s%N) - began) / 1000000))
     [ "$left" -le "$most" ] || most=$left

@@ -319,12 +319,12 @@ impl Plan {
     }
 }
 
-/// The limits, with no more memory for bodies than half of what there is for all.
+/// The limits, with no more memory for bodies than their part of what there is for all.
 fn bounded(limits: &Limits, memory_bytes_max: Option<u64>) -> Limits {
     let mut limits = limits.clone();
     if let Some(max) = memory_bytes_max {
         let bodies = &mut limits.request_body_memory_bytes_max;
-        *bodies = (*bodies).min(max / 2);
+        *bodies = (*bodies).min(Limits::room_for_bodies(max));
     }
     limits
 }

@@ -459,6 +459,14 @@ impl ServerFile {
     }
 }
 
+impl Limits {
+    /// What bodies may have of `memory_bytes_max`: the program takes some 40 MiB, and a body up to
+    /// as much again as it is long, in buffers of both sides and in what the allocator keeps.
+    pub const fn room_for_bodies(memory_bytes_max: u64) -> u64 {
+        memory_bytes_max / 3
+    }
+}
+
 impl Server {
     /// Whether every listener is reached from this machine only.
     pub fn is_local(&self) -> bool {
@@ -489,11 +497,14 @@ impl Server {
                            `llm.max_request_body_bytes`";
             checks.error("server.limits.request_body_memory_bytes_max", problem);
         }
-        let half = self.limits.memory_bytes_max.map_or(0, |max| max / 2);
-        if half != 0 && half < self.limits.request_body_bytes_max.max(llm_body_bytes_max) {
-            let problem = "is less than twice the largest body allowed by \
+        let room = self
+            .limits
+            .memory_bytes_max
+            .map_or(0, Limits::room_for_bodies);
+        if room != 0 && room < self.limits.request_body_bytes_max.max(llm_body_bytes_max) {
+            let problem = "is less than three times the largest body allowed by \
                            `server.limits.request_body_bytes_max` and \
-                           `llm.max_request_body_bytes`: half of it is for bodies";
+                           `llm.max_request_body_bytes`: a third of it is for bodies";
             checks.error("server.limits.memory_bytes_max", problem);
         }
     }

@@ -437,6 +437,11 @@ fn rules_between_keys_are_checked() {
             "is smaller than one body",
         ),
         (
+            "a third of all memory is for bodies",
+            "server: {limits: {memory_bytes_max: 59MiB}}\n",
+            "server.limits.memory_bytes_max: is less than three times the largest body",
+        ),
+        (
             "prefixes",
             "auth: {management_prefix: tok-}\n",
             "is that of access tokens too",
