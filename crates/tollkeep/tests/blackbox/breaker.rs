@@ -51,7 +51,8 @@ impl Play {
     /// Opens the breaker.
     fn fail(&self, times: usize) {
         for _ in 0..times {
-            assert_eq!(self.call(500).status, 500);
+            let answer = self.call(500);
+            assert_eq!(answer.status, 500, "{}", answer.text());
         }
     }
 }
