@@ -104,6 +104,8 @@ mod paid_limits;
 mod params;
 mod pasted;
 mod payments;
+mod payments_killed;
+mod payments_replicas;
 mod policies;
 mod prepaid;
 mod prices;

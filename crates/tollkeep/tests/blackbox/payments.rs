@@ -12,26 +12,30 @@ use tollkeep_testkit::{
 /// Who is paid.
 const PAYEE: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 
-/// A route that costs a cent, and who settles it.
 fn shop(facilitator: &Facilitator, origin: &Origin, payments: &str) -> Builder {
+    gateway(selling(facilitator, origin, payments))
+}
+
+/// A route that costs a cent, and who settles it.
+pub(crate) fn selling(facilitator: &Facilitator, origin: &Origin, payments: &str) -> String {
     let (origin, facilitator) = (origin.url(), facilitator.url());
-    gateway(format!(
+    format!(
         "upstreams:\n  origin: {{ url: \"{origin}\", allow_private: [\"127.0.0.1/32\"] }}\n\
          accepts: [{{ asset: USDC, network: base-sepolia }}]\n\
          wallets: {{ base-sepolia: \"{PAYEE}\" }}\n\
          payments:\n  settle_wait: 1s\n  x402:\n    facilitators:\n      \
          main: {{ url: \"{facilitator}\", timeouts: {{ settle: 2s }} }}\n{payments}\
          routes:\n  \"GET /joke\": {{ upstream: origin, price: \"$0.01\" }}\n"
-    ))
+    )
 }
 
-fn ask(gateway: &Gateway, proof: Option<&str>) -> Answer {
+pub(crate) fn ask(gateway: &Gateway, proof: Option<&str>) -> Answer {
     let line = proof.map(|proof| format!("PAYMENT-SIGNATURE: {proof}\r\n"));
     gateway.call(&head("GET /joke", &line.unwrap_or_default()))
 }
 
 /// What is asked for, once somebody would settle it.
-fn required(gateway: &Gateway) -> String {
+pub(crate) fn required(gateway: &Gateway) -> String {
     eventually("an offer", || {
         let answer = ask(gateway, None);
         let field = answer.field("payment-required")?.to_owned();
@@ -55,7 +59,7 @@ fn stands(gateway: &Gateway, state: &str) -> Value {
     })
 }
 
-fn checks(gateway: &Gateway) {
+pub(crate) fn checks(gateway: &Gateway) {
     let (status, report) = gateway.api("GET", "/api/v1/ledger/check", None);
     assert_eq!((status, &report["valid"]), (200, &json!(true)), "{report}");
 }
