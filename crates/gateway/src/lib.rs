@@ -28,6 +28,7 @@ mod front_door;
 mod grant;
 mod health;
 mod holds;
+mod hooks;
 mod http2;
 mod identify;
 mod kept;
@@ -72,6 +73,7 @@ pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
 pub use credentials::{ServedModel, StoredCredential};
 pub use explain::Explained;
 pub use holds::{BoundOptions, End, Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
+pub use hooks::{FailedRequest, HookAnswer, HookDoor};
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };

@@ -6,6 +6,7 @@
 //! takes.
 
 use crate::counted::Counted;
+use crate::hooks::Hooked;
 use crate::http2;
 use crate::paid::{PaidCall, Sold};
 use crate::plan::Plan;
@@ -268,6 +269,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) sold: Option<&'a Sold>,
     /// What it is paid with.
     pub(crate) paying: Option<Box<PaidCall>>,
+    /// What hooks have said of it, where its route has any.
+    pub(crate) hooked: Option<Box<Hooked<'a>>>,
     /// Told of money that moved for a payment that it is not served for.
     pub(crate) told_receipt: Option<Box<str>>,
     /// It came to its end, and what becomes of the connection is decided.
@@ -309,6 +312,7 @@ impl<'a> Exchange<'a> {
             alone_until: None,
             sold: None,
             paying: None,
+            hooked: None,
             told_receipt: None,
             ended: false,
         }
@@ -356,6 +360,7 @@ impl<'a> Exchange<'a> {
         };
         let ended = self.worker.shared.clock.mono();
         self.work.facts.end(ended.since(self.started));
+        self.tell_failure();
         self.ended = true;
         after
     }
@@ -430,10 +435,14 @@ impl<'a> Exchange<'a> {
             return Box::pin(self.tell_document(&entry, document)).await;
         }
         let route = self.route(&entry)?;
+        self.find_hooks(&route);
         let caller = self.identify(&entry, &route)?;
         self.hold_slot();
         let call = self.read_call(&entry, &route, &caller).await?;
         let pass = self.pass(&caller, &call)?;
+        if self.hooked.is_some() {
+            Box::pin(self.ask_hooks(&entry, &route, &caller)).await?;
+        }
         let proven = self.judge(&entry, &route, &caller)?;
         let mut grant = match shared {
             None => self.grant(&entry, &route, &caller)?,

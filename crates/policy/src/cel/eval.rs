@@ -223,7 +223,10 @@ impl<'a> Eval<'a> {
             Given::Map(map) => {
                 self.pay(u32::try_from(map.len()).unwrap_or(u32::MAX))?;
                 let found = map.iter().find(|(known, _)| **known == *name);
-                Ok(found.map(|(_, given)| Value::given(given)))
+                match found.map(|(_, given)| given) {
+                    Some(Given::Unclear) => Err(Failed::Missing),
+                    found => Ok(found.map(Value::given)),
+                }
             }
             Given::Fields(fields) => {
                 self.pay(u32::try_from(fields.len()).unwrap_or(u32::MAX))?;
@@ -238,6 +241,7 @@ impl<'a> Eval<'a> {
                 }
             }
             Given::Null
+            | Given::Unclear
             | Given::Bool(_)
             | Given::Int(_)
             | Given::Double(_)

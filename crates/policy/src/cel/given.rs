@@ -9,6 +9,8 @@ use super::{COST_MAX, Failed};
 pub enum Given {
     /// Nothing.
     Null,
+    /// Nobody knows which of several counts: whoever asks about it gets no answer.
+    Unclear,
     /// Yes or no.
     Bool(bool),
     /// A whole number.
@@ -50,7 +52,7 @@ impl Given {
     /// How many stand right within it.
     pub(super) fn len(&self) -> u32 {
         let len = match self {
-            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Double(_) => 0,
+            Self::Null | Self::Unclear | Self::Bool(_) | Self::Int(_) | Self::Double(_) => 0,
             Self::Text(text) => text.chars().count(),
             Self::List(list) => list.len(),
             Self::Map(map) => map.len(),
@@ -66,7 +68,7 @@ impl Given {
         while let Some(next) = left.pop() {
             let own = match next {
                 Self::Text(text) => u32::try_from(text.len() / 16).unwrap_or(u32::MAX),
-                Self::Null | Self::Bool(_) | Self::Int(_) | Self::Double(_) => 0,
+                Self::Null | Self::Unclear | Self::Bool(_) | Self::Int(_) | Self::Double(_) => 0,
                 Self::Fields(_) => next.len(),
                 Self::List(list) => {
                     left.extend(list.iter().take(usize::try_from(COST_MAX).unwrap_or(0)));

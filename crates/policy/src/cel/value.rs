@@ -39,7 +39,9 @@ impl<'a> Value<'a> {
             Given::Int(number) => Self::Int(*number),
             Given::Double(number) => Self::Double(*number),
             Given::Text(text) => Self::Text(Cow::Borrowed(text)),
-            Given::List(_) | Given::Map(_) | Given::Fields(_) => Self::Given(given),
+            Given::Unclear | Given::List(_) | Given::Map(_) | Given::Fields(_) => {
+                Self::Given(given)
+            }
         }
     }
 
@@ -58,6 +60,7 @@ impl<'a> Value<'a> {
                 Self::Map(pairs.collect())
             }
             Given::Null
+            | Given::Unclear
             | Given::Bool(_)
             | Given::Int(_)
             | Given::Double(_)
@@ -111,9 +114,8 @@ impl Value<'_> {
                 true
             }
             (Self::Headers, _) | (_, Self::Headers) => return Err(Failed::Type),
-            (Self::Given(Given::Fields(_)), _) | (_, Self::Given(Given::Fields(_))) => {
-                return Err(Failed::Type);
-            }
+            (Self::Given(Given::Fields(_) | Given::Unclear), _)
+            | (_, Self::Given(Given::Fields(_) | Given::Unclear)) => return Err(Failed::Type),
             (Self::Given(_), other) => return self.clone().opened().equals(other),
             (_, Self::Given(_)) => return self.equals(&other.clone().opened()),
             _ => self.order(other) == Some(Ordering::Equal),

@@ -48,7 +48,7 @@ const PRICE: Variable = Variable {
 };
 const PAYMENT: Variable = Variable {
     name: "payment",
-    members: &["id", "rail", "payer", "asset", "network", "amount", "key"],
+    members: &["rail", "payer", "asset", "network", "amount", "key"],
 };
 const RESPONSE: Variable = Variable {
     name: "response",

@@ -87,6 +87,7 @@ impl Verdict {
             Given::Bool(false) => Ok(Self::no()),
             Given::Map(members) => Self::of_map(moment, members),
             Given::Null
+            | Given::Unclear
             | Given::Int(_)
             | Given::Double(_)
             | Given::Text(_)
@@ -140,9 +141,12 @@ impl HookPrice {
                 }
                 _ => Err(NONE),
             },
-            Given::Null | Given::Bool(_) | Given::Double(_) | Given::List(_) | Given::Fields(_) => {
-                Err(NONE)
-            }
+            Given::Null
+            | Given::Unclear
+            | Given::Bool(_)
+            | Given::Double(_)
+            | Given::List(_)
+            | Given::Fields(_) => Err(NONE),
         }
     }
 }
@@ -153,7 +157,12 @@ fn deny(value: &Given) -> Result<Option<Deny>, StepFailed> {
         Given::Bool(is_so) => return Ok(is_so.then_some(deny)),
         Given::Null => return Ok(None),
         Given::Map(members) => members,
-        Given::Int(_) | Given::Double(_) | Given::Text(_) | Given::List(_) | Given::Fields(_) => {
+        Given::Unclear
+        | Given::Int(_)
+        | Given::Double(_)
+        | Given::Text(_)
+        | Given::List(_)
+        | Given::Fields(_) => {
             return Err(StepFailed::Meaning("`deny` is no map"));
         }
     };
