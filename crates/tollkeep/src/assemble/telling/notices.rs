@@ -3,6 +3,7 @@
 use super::Telling;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tollkeep_config::settings::{Receiver, Settings, WebhookEvent};
 use tollkeep_crypto::sha256;
@@ -10,6 +11,8 @@ use tollkeep_gateway::FailedRequest;
 use tollkeep_store::{Happened, Notice, PaymentRecord, PaymentState, Teller};
 use tollkeep_types::{BudgetId, EventId};
 
+/// Failures are written down no faster than this: strangers must not fill the table.
+const FAILURE_EVERY: Duration = Duration::from_millis(500);
 /// The words of what hooks are told.
 const SETTLED: &str = "onSettled";
 const ERROR: &str = "onError";
@@ -122,7 +125,10 @@ impl Telling {
 
     /// Writes down which requests failed, for those who want to know.
     pub(super) async fn keep_failures(self: Arc<Self>, mut come: mpsc::Receiver<FailedRequest>) {
+        let mut ticks = tokio::time::interval(FAILURE_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while let Some(failed) = come.recv().await {
+            ticks.tick().await;
             let notices = self.of_hook(ERROR, &failed.to, || failure(&failed));
             if let Err(error) = self.store.add_notices(notices).await {
                 tracing::warn!("A failed request is not told to `onError`: {error}");
