@@ -35,6 +35,7 @@ mod kept;
 mod labels;
 mod lifecycle;
 mod management_door;
+mod meanwhile;
 mod models;
 mod overrides;
 mod own_token;

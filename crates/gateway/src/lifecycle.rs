@@ -22,7 +22,6 @@ use tollkeep_http1::{Answer, Head};
 use tollkeep_http2::Opening;
 use tollkeep_net::tls::Protocol;
 use tollkeep_net::{Downstream, Fill, Gone, StreamFault};
-use tollkeep_observe::RequestOutcome;
 use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::{MonoNanos, WallMillis};
 
@@ -363,29 +362,6 @@ impl<'a> Exchange<'a> {
         self.tell_failure();
         self.ended = true;
         after
-    }
-
-    /// Its address was denied while it ran: it ends where it is.
-    fn denied_meanwhile(&mut self) -> Stop {
-        self.work.facts.refused(&Refusal::Forbidden("ip_list"));
-        self.work.facts.outcome = RequestOutcome::Cut;
-        Stop::Cut
-    }
-
-    /// The caller's access ended while it ran: whatever it was about to be told, it is told that.
-    #[cold]
-    fn revoked_meanwhile(&mut self, stop: Stop) -> Stop {
-        match stop {
-            Stop::Refused(_) => self.cut_off().into(),
-            // An answer was on its way, and its reader is slow.
-            Stop::CallerGone if self.work.facts.status > 0 => {
-                let refusal = self.cut_off();
-                self.work.facts.refused(&refusal);
-                self.work.facts.outcome = RequestOutcome::Cut;
-                Stop::Cut
-            }
-            Stop::CallerGone | Stop::Cut | Stop::Short => stop,
-        }
     }
 
     /// The product in one sentence.

@@ -234,6 +234,12 @@ pub(super) fn webhooks(
 }
 
 impl HooksFile {
+    /// Those of the settings.
+    pub(super) fn of_all(self, egress: &Egress, checks: &mut Checks<'_>) -> Hooks {
+        let place = KeyPath::of("hooks");
+        self.check((&place, &Hooks::default()), egress, checks)
+    }
+
     /// The hooks at this place, over those that hold where it says nothing.
     pub(super) fn check(
         self,

@@ -316,15 +316,8 @@ impl Settings {
             wallets: file.wallets,
         };
         let market = market.check(&egress, checks);
-        let place = KeyPath::of("hooks");
-        let hooks = file.hooks;
-        let hooks = hooks.check((&place, &Hooks::default()), &egress, checks);
-        let terms = route::Terms {
-            upstreams: &upstreams,
-            market: &market,
-            hooks: &hooks,
-            egress: &egress,
-        };
+        let hooks = file.hooks.of_all(&egress, checks);
+        let terms = route::Terms::new(&upstreams, &market, (&hooks, &egress));
         let routes = route::check(file.routes, &terms, checks);
         if file.sandbox.upstream && !providers.iter().any(Provider::is_sandbox) {
             providers.extend(Provider::sandbox(&llm));

@@ -275,6 +275,21 @@ pub(super) struct Terms<'a> {
     pub(super) egress: &'a Egress,
 }
 
+impl<'a> Terms<'a> {
+    pub(super) const fn new(
+        upstreams: &'a [Upstream],
+        market: &'a Market,
+        (hooks, egress): (&'a Hooks, &'a Egress),
+    ) -> Self {
+        Self {
+            upstreams,
+            market,
+            hooks,
+            egress,
+        }
+    }
+}
+
 /// The routes that passed.
 pub(super) fn check(
     files: Vec<(String, RouteFile)>,
@@ -338,13 +353,7 @@ impl RouteFile {
                            `bind_body`";
             checks.error_at(&path.name("request").name("streaming"), problem);
         }
-        if let Some(sale) = sale.as_ref().filter(|_| !hooks.price.is_empty())
-            && !matches!(sale.pricing.bounds(), (Some(_), Some(_)))
-        {
-            let problem = "needs `min_price` and `max_price`: `onPriceResolved` may change what \
-                           requests cost, between the two";
-            checks.error_at(path, problem);
-        }
+        check_price_hooks(&hooks, sale.as_ref(), path, checks);
         let rate = self
             .rate_limit
             .read(access, &path.name("rate_limit"), checks);
@@ -397,6 +406,17 @@ fn check_streaming(
     if checks.is_written_at(&codings) {
         let problem = "has no effect with `streaming`: such a body is not decoded";
         checks.error_at(&codings, problem);
+    }
+}
+
+/// What a hook makes of a price has bounds (PAY-27).
+fn check_price_hooks(hooks: &Hooks, sale: Option<&Sale>, path: &KeyPath, checks: &mut Checks<'_>) {
+    if let Some(sale) = sale.filter(|_| !hooks.price.is_empty())
+        && !matches!(sale.pricing.bounds(), (Some(_), Some(_)))
+    {
+        let problem = "needs `min_price` and `max_price`: `onPriceResolved` may change what \
+                       requests cost, between the two";
+        checks.error_at(path, problem);
     }
 }
 

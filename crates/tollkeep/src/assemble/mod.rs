@@ -63,7 +63,6 @@ use sources::Sources;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
-use telling::Telling;
 use tokio::task::JoinHandle;
 use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
 use tollkeep_config::ConfigErrors;
@@ -255,7 +254,7 @@ fn keep_files(
     let (base, audit) = (parts.base, parts.audit.as_ref());
     let reloader = &parts.live.reloader;
     let kept = (parts.store, &parts.vault.chooser);
-    Telling::start(
+    telling::Telling::start(
         base,
         parts.store,
         reloader,

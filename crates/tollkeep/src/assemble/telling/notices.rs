@@ -52,8 +52,8 @@ impl Telling {
         let settings = self.reloader.settings();
         let events = events_of(from, record.state);
         let mut notices = Vec::new();
-        for event in events {
-            notices.extend(self.of_event(&settings, event, &payment(record)));
+        for event in &events {
+            notices.extend(self.of_event(&settings, *event, &payment(record)));
         }
         if events.contains(&WebhookEvent::PaymentSettled) {
             let mut routes = settings.routes.iter();
