@@ -258,11 +258,26 @@ fn entries<'t>(path: &KeyPath, node: Option<&'t Node>, core: &mut Core<'t>) -> &
 }
 
 /// A list of sections.
-pub(crate) struct Listed<S>(PhantomData<S>);
+pub(crate) struct Listed<S> {
+    /// What is said where a text stands instead.
+    of_text: &'static str,
+    section: PhantomData<S>,
+}
 
 /// Sections in a list.
 pub(crate) const fn listed<S: Section>() -> Listed<S> {
-    Listed(PhantomData)
+    Listed {
+        of_text: "",
+        section: PhantomData,
+    }
+}
+
+/// The steps of a hook.
+pub(crate) const fn steps<S: Section>() -> Listed<S> {
+    Listed {
+        of_text: ": no code is run here. Write `[{cel: \"…\"}]` or `[{http: {url, secret}}]`",
+        section: PhantomData,
+    }
 }
 
 impl<S: Section> Field for Listed<S> {
@@ -275,7 +290,8 @@ impl<S: Section> Field for Listed<S> {
             Some((Value::List(items), _)) => items.as_slice(),
             None | Some((Value::Null, _)) => &[],
             Some((_, node)) => {
-                let problem = format!("want a list, not {}", node.told());
+                let mut problem = format!("want a list, not {}", node.told());
+                problem.push_str(self.of_text);
                 reader.core.report.error(&path, &node.source, problem);
                 &[]
             }

@@ -19,6 +19,7 @@ pub mod samples;
 mod token_hash;
 pub mod totp;
 pub mod weak;
+mod webhook;
 
 pub use digest::{Sha256, hkdf_sha256, hmac_sha256, sha256};
 pub use entropy::SystemEntropy;
@@ -27,3 +28,4 @@ pub use keyring::{
     ShownKek, kek_of,
 };
 pub use token_hash::TokenHasher;
+pub use webhook::webhook_signature;

@@ -63,6 +63,9 @@ impl Exchange<'_> {
         if (200..300).contains(&status) {
             out.extend_from_slice(&self.work.limits);
         }
+        if let Some(hooked) = &self.hooked {
+            out.extend_from_slice(&hooked.lines);
+        }
         if let Some(paying) = &self.paying {
             paying.write(out);
         }
@@ -230,7 +233,11 @@ impl Exchange<'_> {
         self.begin_answer(status);
         let out = &mut self.work.out;
         write::field(out, b"cache-control", b"no-store");
-        write::field(out, b"x-tollkeep-error", public.code.as_bytes());
+        let code = match refusal {
+            Refusal::HookDenied(deny) => &*deny.code,
+            _ => public.code,
+        };
+        write::field(out, b"x-tollkeep-error", code.as_bytes());
         if let Some(allow) = refusal.allow() {
             write::field(out, b"allow", allow.as_bytes());
         }
@@ -250,7 +257,10 @@ impl Exchange<'_> {
         let detail = refusal.detail();
         let text = ErrorText {
             kind: public.kind,
-            code: refusal.code_in(dialect),
+            code: match refusal {
+                Refusal::HookDenied(deny) => &*deny.code,
+                _ => refusal.code_in(dialect),
+            },
             message: detail.unwrap_or(public.text),
             request_id: &id,
             status,
@@ -389,6 +399,9 @@ impl Refusal {
         if let Self::CostNotBoundable(text) | Self::ModelNotPriced(text) = self {
             return Some(text);
         }
+        if let Self::HookDenied(deny) = self {
+            return Some(&deny.message);
+        }
         matches!(self, Self::Unauthenticated(AuthnFailure::Query))
             .then_some("credential in query string is disabled")
     }
@@ -426,6 +439,7 @@ impl Refusal {
                 | Self::Unpriced(_)
                 | Self::Payment(_)
                 | Self::UpstreamPaymentRequired
+                | Self::HookFailed
                 | Self::LedgerUnavailable
                 | Self::AuditUnavailable
                 | Self::AuthUnavailable

@@ -11,7 +11,7 @@ use tollkeep_policy::call_policy::check_when;
 use tollkeep_policy::cel::{CallerFacts, Facts, Field};
 
 /// Fields that hold credentials: no condition compares them.
-const HIDDEN: [&str; 7] = [
+pub(crate) const HIDDEN: [&str; 7] = [
     "api-key",
     "authorization",
     "cookie",

@@ -109,6 +109,7 @@ fn endpoint(route: &Route, settings: &Settings) -> Endpoint {
         },
         path: route.path.to_string(),
         pricing: sale.map(|sale| sale.pricing.clone()),
+        is_computed: !route.hooks.price.is_empty(),
         accepts: accepts
             .map(|accept| {
                 (

@@ -28,12 +28,14 @@ mod front_door;
 mod grant;
 mod health;
 mod holds;
+mod hooks;
 mod http2;
 mod identify;
 mod kept;
 mod labels;
 mod lifecycle;
 mod management_door;
+mod meanwhile;
 mod models;
 mod overrides;
 mod own_token;
@@ -72,6 +74,7 @@ pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
 pub use credentials::{ServedModel, StoredCredential};
 pub use explain::Explained;
 pub use holds::{BoundOptions, End, Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
+pub use hooks::{FailedRequest, HookAnswer, HookDoor};
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,
 };

@@ -6,6 +6,7 @@
 //! takes.
 
 use crate::counted::Counted;
+use crate::hooks::Hooked;
 use crate::http2;
 use crate::paid::{PaidCall, Sold};
 use crate::plan::Plan;
@@ -21,7 +22,6 @@ use tollkeep_http1::{Answer, Head};
 use tollkeep_http2::Opening;
 use tollkeep_net::tls::Protocol;
 use tollkeep_net::{Downstream, Fill, Gone, StreamFault};
-use tollkeep_observe::RequestOutcome;
 use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::{MonoNanos, WallMillis};
 
@@ -268,6 +268,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) sold: Option<&'a Sold>,
     /// What it is paid with.
     pub(crate) paying: Option<Box<PaidCall>>,
+    /// What hooks have said of it, where its route has any.
+    pub(crate) hooked: Option<Box<Hooked<'a>>>,
     /// Told of money that moved for a payment that it is not served for.
     pub(crate) told_receipt: Option<Box<str>>,
     /// It came to its end, and what becomes of the connection is decided.
@@ -309,6 +311,7 @@ impl<'a> Exchange<'a> {
             alone_until: None,
             sold: None,
             paying: None,
+            hooked: None,
             told_receipt: None,
             ended: false,
         }
@@ -356,31 +359,9 @@ impl<'a> Exchange<'a> {
         };
         let ended = self.worker.shared.clock.mono();
         self.work.facts.end(ended.since(self.started));
+        self.tell_failure();
         self.ended = true;
         after
-    }
-
-    /// Its address was denied while it ran: it ends where it is.
-    fn denied_meanwhile(&mut self) -> Stop {
-        self.work.facts.refused(&Refusal::Forbidden("ip_list"));
-        self.work.facts.outcome = RequestOutcome::Cut;
-        Stop::Cut
-    }
-
-    /// The caller's access ended while it ran: whatever it was about to be told, it is told that.
-    #[cold]
-    fn revoked_meanwhile(&mut self, stop: Stop) -> Stop {
-        match stop {
-            Stop::Refused(_) => self.cut_off().into(),
-            // An answer was on its way, and its reader is slow.
-            Stop::CallerGone if self.work.facts.status > 0 => {
-                let refusal = self.cut_off();
-                self.work.facts.refused(&refusal);
-                self.work.facts.outcome = RequestOutcome::Cut;
-                Stop::Cut
-            }
-            Stop::CallerGone | Stop::Cut | Stop::Short => stop,
-        }
     }
 
     /// The product in one sentence.
@@ -430,10 +411,14 @@ impl<'a> Exchange<'a> {
             return Box::pin(self.tell_document(&entry, document)).await;
         }
         let route = self.route(&entry)?;
+        self.find_hooks(&route);
         let caller = self.identify(&entry, &route)?;
         self.hold_slot();
         let call = self.read_call(&entry, &route, &caller).await?;
         let pass = self.pass(&caller, &call)?;
+        if self.hooked.is_some() {
+            Box::pin(self.ask_hooks(&entry, &route, &caller)).await?;
+        }
         let proven = self.judge(&entry, &route, &caller)?;
         let mut grant = match shared {
             None => self.grant(&entry, &route, &caller)?,

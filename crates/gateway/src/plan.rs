@@ -24,8 +24,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
-    AllowedHosts, Limits, Maintenance, OnDataPort, Pool, PoolScope, Provider, Retry, SecretOrText,
-    Settings, Timeouts, Upstream, UpstreamTimeouts,
+    AllowedHosts, Hooks, Limits, Maintenance, OnDataPort, Pool, PoolScope, Provider, Retry,
+    SecretOrText, Settings, Timeouts, Upstream, UpstreamTimeouts,
 };
 use tollkeep_counters::Breakers;
 use tollkeep_crypto::jwt::JwtKeys;
@@ -67,6 +67,8 @@ pub struct Plan {
     pub(crate) maintenance: Maintenance,
     /// What may be asked for by anybody, on every route.
     pub(crate) policy: Option<Arc<CallPolicy>>,
+    /// What is asked on the surfaces.
+    pub(crate) hooks: Option<Arc<Hooks>>,
     /// Management is on the data listener too.
     pub(crate) on_data_port: bool,
     pub(crate) failing_credentials: Quota,
@@ -295,6 +297,7 @@ impl Plan {
             ip_lists: server.ip_lists.clone(),
             maintenance: server.maintenance.clone(),
             policy: settings.policy.clone(),
+            hooks: (!settings.hooks.is_empty()).then(|| Arc::new(settings.hooks.clone())),
             on_data_port: settings.management.on_data_port == OnDataPort::Loopback,
             failing_credentials: tollkeep_policy::lockout::FAILED_CREDENTIALS,
             failure_floor: settings.auth.failure_floor,

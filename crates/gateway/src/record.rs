@@ -79,6 +79,8 @@ pub(crate) struct Facts {
     pub(crate) llm: Option<LlmFacts>,
     /// What it was paid with.
     pub(crate) paid: Option<Box<PaidFacts>>,
+    /// What hooks call it.
+    pub(crate) labels: Option<Box<[(Box<str>, Box<str>)]>>,
     /// What is taken aside for it.
     pub(crate) hold: Option<Box<CallHold>>,
     /// What limits of tokens were debited for it.
@@ -141,6 +143,7 @@ impl Default for Facts {
             asked: None,
             llm: None,
             paid: None,
+            labels: None,
             hold: None,
             taken: None,
             attempts: 0,
@@ -239,6 +242,7 @@ impl Facts {
                 | None => None,
             },
             payment: paid.map(|paid| (&*paid.payment, &*paid.amount)),
+            labels: self.labels.as_deref().unwrap_or_default(),
             outcome: self.outcome,
             client_ip,
         }

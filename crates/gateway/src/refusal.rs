@@ -3,6 +3,7 @@
 //! `Display` is for operators and says much; callers see [`Refusal::public`] alone, whose texts
 //! name no address, no version and not which check failed.
 
+use crate::hooks;
 use crate::paid::PaymentNo;
 use std::time::Duration;
 use tollkeep_llm::error::ErrorKind;
@@ -10,6 +11,7 @@ use tollkeep_payments::pricing::QuoteFault;
 use tollkeep_policy::call_policy::CallRefusal;
 use tollkeep_policy::cors::CorsRefusal;
 use tollkeep_policy::egress::EgressReason;
+use tollkeep_policy::hook::Deny;
 use tollkeep_policy::rate::RateClass;
 use tollkeep_types::{BudgetId, WallMillis};
 
@@ -231,6 +233,10 @@ pub(crate) enum Refusal {
     Payment(Box<PaymentNo>),
     #[error("not priced: {0}")]
     Unpriced(QuoteFault),
+    #[error("a hook says no: {}", .0.code)]
+    HookDenied(Box<Deny>),
+    #[error("a step of a hook failed")]
+    HookFailed,
     #[error("the upstream asks to be paid")]
     UpstreamPaymentRequired,
     #[error("the ledger does not answer")]
@@ -372,6 +378,8 @@ impl Refusal {
             Self::ModelNotPriced(_) => row(400, "model_not_priced", "The model has no price.", Kind::BadRequest),
             Self::Payment(no) => row(no.status, no.code, no.text, kind_of(no.status)),
             Self::Unpriced(fault) => row(fault.status(), fault.code(), unpriced(*fault), kind_of(fault.status())),
+            Self::HookDenied(deny) => row(deny.status, "hook_denied", "Not allowed.", hooks::kind_of(deny)),
+            Self::HookFailed => row(503, "hook_failed", UNAVAILABLE, Kind::Maintenance),
             Self::UpstreamPaymentRequired => row(502, "upstream_payment_required", UPSTREAM, Kind::UpstreamError),
             Self::LedgerUnavailable => row(503, "ledger_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::RequestTimeout => closing(408, "request_timeout", "The request took too long to arrive.", Kind::RequestTimeout),
@@ -453,6 +461,7 @@ impl Refusal {
                 | Self::AuditUnavailable
                 | Self::AuthUnavailable
                 | Self::LedgerUnavailable
+                | Self::HookFailed
         );
         passing.then_some(Duration::from_secs(1))
     }

@@ -10,7 +10,7 @@ use crate::plan::Target;
 use crate::refusal::Refusal;
 use std::sync::Arc;
 use tollkeep_config::settings::{
-    self, Access, ContentCoding, Methods, PathPattern, RateBy, Settings, Surfaces,
+    self, Access, ContentCoding, Hooks, Methods, PathPattern, RateBy, Settings, Surfaces,
 };
 use tollkeep_counters::{Class, Key};
 use tollkeep_http1::{Method, write};
@@ -51,6 +51,8 @@ pub(crate) struct PlainRoute {
     allow_body: bool,
     /// A body is sent on while it arrives.
     pub(crate) streaming: bool,
+    /// What is asked at certain moments of its requests.
+    pub(crate) hooks: Option<Arc<Hooks>>,
     /// What its requests cost, where somebody is asked to pay.
     pub(crate) sold: Option<Box<Sold>>,
     allow_encoded_slash: bool,
@@ -71,6 +73,7 @@ impl PlainRoute {
         Self {
             id: 0,
             sold: sold.map(Box::new),
+            hooks: (!route.hooks.is_empty()).then(|| Arc::new(route.hooks.clone())),
             label: metrics.route(&name),
             name,
             target: Arc::clone(target),
@@ -114,6 +117,11 @@ impl PlainRoute {
     pub(crate) fn takes(&self, method: &str) -> bool {
         let listed = |wanted: &str| self.methods().iter().any(|own| own.as_str() == wanted);
         listed(method) || (method == "HEAD" && listed("GET"))
+    }
+
+    /// What stands in a path where it has names.
+    pub(crate) fn params<'r>(&'r self, path: &'r str) -> Vec<(&'r str, &'r str)> {
+        self.path.params(path)
     }
 
     /// The methods it takes.

@@ -39,6 +39,9 @@ impl Exchange<'_> {
             mut pass,
         } = reply;
         self.release_body();
+        if self.hooked.is_some() {
+            self.ask_answer_hooks();
+        }
         let is_sent = self.incoming.as_ref().is_none_or(|body| body.is_whole());
         if !is_sent {
             self.closing |= self.left_to_drain().is_none();

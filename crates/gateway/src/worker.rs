@@ -1,6 +1,7 @@
 //! What one worker thread owns, and what all of them share.
 
 use crate::holds::Holds;
+use crate::hooks::HookDoor;
 use crate::lifecycle::{self, Work};
 use crate::management_door::ManagementDoor;
 use crate::overrides::Overrides;
@@ -112,6 +113,8 @@ pub struct Shared {
     pub token_door: OnceLock<Arc<dyn TokenDoor>>,
     /// The way to those who keep payments, once they are there.
     pub payments: OnceLock<Arc<dyn PaymentDoor>>,
+    /// The way to those whom hooks ask and tell, once it is there.
+    pub hooks: OnceLock<Arc<dyn HookDoor>>,
     /// What payers have running.
     pub payers: Arc<Payers>,
     /// What receipts are verified with, as a key set, where receipts are made.

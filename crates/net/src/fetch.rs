@@ -14,7 +14,7 @@ use tollkeep_policy::egress::check_redirect;
 /// How a fetch is bounded.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Bytes of the body.
+    /// Bytes of the body; with 0 nothing of it is read, however long it is.
     pub bytes_max: usize,
     /// From the look-up of the name to the last byte.
     pub patience: Duration,
@@ -178,6 +178,25 @@ pub async fn once(
     }
 }
 
+/// Posts a body with these fields, none of which is shown, and tells apart whether it can have
+/// arrived, as [`once`] does.
+pub async fn post_once(
+    endpoint: &Endpoint,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    body: Vec<u8>,
+    bounds: Bounds,
+) -> Sent {
+    let mut request = Request::post(target(endpoint)).header(header::ACCEPT, "application/json");
+    for (name, mut value) in fields {
+        value.set_sensitive(true);
+        request = request.header(name, value);
+    }
+    match request.body(Bytes::from(body)) {
+        Ok(request) => once(endpoint, request, bounds.patience, bounds).await,
+        Err(error) => Sent::Never(error.to_string()),
+    }
+}
+
 async fn exchange(
     endpoint: &Endpoint,
     request: Request<Bytes>,
@@ -229,6 +248,9 @@ where
             return Err(FetchError::Status(status));
         }
         let (parts, body) = answer.into_parts();
+        if bytes_max == 0 {
+            return Ok(Response::from_parts(parts, Bytes::new()));
+        }
         let body = Limited::new(body, bytes_max).collect().await;
         let body = body.map_err(|error| FetchError::Protocol(error.to_string()))?;
         Ok(Response::from_parts(parts, body.to_bytes()))

@@ -40,6 +40,8 @@ pub struct AccessLine<'a> {
     pub tokens: Option<(u64, u64)>,
     /// The payment it was served for, and how much of what that was.
     pub payment: Option<(&'a str, &'a str)>,
+    /// What hooks call it.
+    pub labels: &'a [(Box<str>, Box<str>)],
     /// How it ended.
     pub outcome: RequestOutcome,
     /// The caller's address, masked as the settings say: letters, digits, `.`, `:`, `/` and `_`.
@@ -99,6 +101,17 @@ fn write_end(out: &mut Vec<u8>, line: &AccessLine<'_>) {
         json::string(out, amount);
         out.push(b'}');
     }
+    if !line.labels.is_empty() {
+        let mut before: &[u8] = b",\"labels\":{";
+        for (name, text) in line.labels {
+            out.extend_from_slice(before);
+            json::string(out, name);
+            out.push(b':');
+            json::string(out, text);
+            before = b",";
+        }
+        out.push(b'}');
+    }
     out.extend_from_slice(b",\"outcome\":\"");
     out.extend_from_slice(line.outcome.as_str().as_bytes());
     if let Some(ip) = line.client_ip {
@@ -130,6 +143,7 @@ mod tests {
             model: None,
             tokens: None,
             payment: None,
+            labels: &[],
             outcome: RequestOutcome::Refused,
             client_ip: None,
         }

@@ -13,6 +13,8 @@ pub struct Endpoint {
     pub path: String,
     /// What it costs; `None` is nothing.
     pub pricing: Option<Pricing>,
+    /// Whether something else than its prices may say what a request costs.
+    pub is_computed: bool,
     /// The tokens it is paid in: symbol and network.
     pub accepts: Vec<(String, String)>,
     /// What its operator says of it.
@@ -68,6 +70,7 @@ impl Endpoint {
         };
         let kind = match (pricing.rules().is_empty(), pricing.is_by_model()) {
             (_, true) => "dynamic",
+            _ if self.is_computed => "dynamic",
             (false, false) => "match",
             (true, false) => "static",
         };
@@ -287,6 +290,7 @@ mod tests {
             methods: methods.to_vec(),
             path: path.to_owned(),
             pricing,
+            is_computed: false,
             accepts: vec![("USDC".to_owned(), "base".to_owned())],
             metadata: Map::new(),
         }
@@ -304,6 +308,10 @@ mod tests {
             .insert("description".to_owned(), "Weather.".into());
         let told = read(&documents(&[sold], None).x402);
         assert_eq!(told["x402Version"], 2);
+        let mut computed = endpoint(&["GET"], "/v1/y", priced("$0.01"));
+        computed.is_computed = true;
+        let computed = read(&documents(&[computed], None).x402);
+        assert_eq!(computed["endpoints"][0]["pricing"]["type"], "dynamic");
         assert_eq!(
             told["endpoints"][1],
             json!({

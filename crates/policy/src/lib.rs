@@ -19,6 +19,7 @@ pub mod expiry;
 pub mod form;
 pub mod front_door;
 pub mod headers;
+pub mod hook;
 pub mod ip_list;
 pub mod lockout;
 pub mod origin;

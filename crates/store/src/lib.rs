@@ -37,6 +37,7 @@ mod meta;
 mod migrate;
 mod open;
 mod operator;
+mod outbox;
 mod owner;
 mod page;
 mod payment;
@@ -86,6 +87,7 @@ pub use open::{Place, Store, StoreOptions};
 pub use operator::{
     Attempt, NewOperator, Operator, OperatorChange, OperatorSecrets, ProviderOperator, SecondFactor,
 };
+pub use outbox::{DueNotice, Happened, Notice, Teller};
 pub use page::{After, Page, PageRequest};
 pub use payment::{
     CreditSum, NewPayment, PaymentChange, PaymentFilter, PaymentMode, PaymentRecord, PaymentState,

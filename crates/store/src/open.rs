@@ -5,6 +5,7 @@ use crate::follow::Follower;
 use crate::intent::Intent;
 use crate::lend::Lender;
 use crate::live::{Change, LiveTokens};
+use crate::outbox::TellerSlot;
 use crate::query::Connection;
 use crate::wall::SteadyWall;
 use crate::{
@@ -88,6 +89,8 @@ pub(crate) struct Core {
     pub(crate) ip_entries: ArcSwap<Vec<IpEntry>>,
     /// Maintenance, as it is in the database.
     pub(crate) maintenance: ArcSwapOption<MaintenanceOn>,
+    /// Who is told of what happens.
+    pub(crate) teller: TellerSlot,
     pub(crate) wall: SteadyWall,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) default_tenant: Tenant,
@@ -128,6 +131,7 @@ impl Store {
             credentials: ArcSwap::from_pointee(credential::all(connection).await?),
             ip_entries: ArcSwap::from_pointee(ip_entry::all(connection).await?),
             maintenance: ArcSwapOption::new(maintenance::read(connection).await?),
+            teller: TellerSlot::default(),
             wall: SteadyWall::new(clock, highest),
             entropy,
             default_tenant,

@@ -20,6 +20,7 @@ mod egress_proxy;
 mod facilitator;
 mod front_door;
 mod headers;
+mod hooks;
 mod ip_lists;
 mod key_service;
 mod llm;
@@ -69,6 +70,7 @@ pub use egress::{Egress, Resolver, ResolverMode};
 pub use egress_proxy::Proxy;
 pub use front_door::{FrontDoor, Jwt, ServiceTokenFields};
 pub use headers::HeaderRules;
+pub use hooks::{Callout, HookStep, Hooks, Receiver, Webhook, WebhookEvent};
 pub use key_service::{KeyService, KeyServiceKind};
 pub use llm::{Llm, Models, Surface, Surfaces};
 pub use logging::{AccessLog, Format, Level, Logging};
@@ -155,6 +157,10 @@ pub struct Settings {
     pub networks: Networks,
     /// How payments are taken.
     pub payments: Payments,
+    /// What is asked at certain moments of requests, where their routes don't say otherwise.
+    pub hooks: Hooks,
+    /// Who is told of events.
+    pub webhooks: Vec<Webhook>,
     /// LLM providers, in the order of the file.
     pub providers: Vec<Provider>,
     /// Model names.
@@ -278,6 +284,9 @@ keys! {
         /// form of `payments.x402.facilitators` and `payments.x402.use`.
         facilitator: Option<facilitator::Addresses> = facilitator::AddressesKind.optional(),
         payments: payments::PaymentsFile = section(),
+        hooks: hooks::HooksFile = section(),
+        /// Who is told of events.
+        webhooks: Vec<hooks::WebhookFile> = listed(),
         models: Models = section(),
         llm: llm::LlmFile = section(),
         prices: Prices = section(),
@@ -307,7 +316,9 @@ impl Settings {
             wallets: file.wallets,
         };
         let market = market.check(&egress, checks);
-        let routes = route::check(file.routes, (&upstreams, &market), checks);
+        let hooks = file.hooks.of_all(&egress, checks);
+        let terms = route::Terms::new(&upstreams, &market, (&hooks, &egress));
+        let routes = route::check(file.routes, &terms, checks);
         if file.sandbox.upstream && !providers.iter().any(Provider::is_sandbox) {
             providers.extend(Provider::sandbox(&llm));
         }
@@ -338,6 +349,8 @@ impl Settings {
             auth_dir: file.auth_dir,
             server,
             policy: file.policy.check(&KeyPath::of("policy"), checks),
+            hooks,
+            webhooks: hooks::webhooks(file.webhooks, &egress, checks),
             egress,
             upstreams,
             routes,

@@ -1,12 +1,13 @@
 //! Routes to plain upstreams.
 
 use super::discovery::ShownFile;
+use super::hooks::{Hooks, HooksFile};
 use super::market::Market;
 use super::policy::PolicyFile;
 use super::route_pattern::{Methods, PathPattern};
 use super::sale::{Sale, SaleFile};
 use super::server_cors::origin;
-use super::{DAY_MS, GIB, MIB, Upstream};
+use super::{DAY_MS, Egress, GIB, MIB, Upstream};
 use crate::check::Checks;
 use crate::error::nearest;
 use crate::field::{KindExt, OnOrOff, flat, section, section_or_off};
@@ -59,6 +60,8 @@ pub struct Route {
     pub discoverable: bool,
     /// What they are told besides.
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// What is asked at certain moments of its requests, and who is told.
+    pub hooks: Hooks,
 }
 
 impl Route {
@@ -190,6 +193,7 @@ keys! {
         rate_limit: OnOrOff<RateFile> = section_or_off(),
         sale: SaleFile = flat(),
         shown: ShownFile = flat(),
+        hooks: HooksFile = section(),
         request: RequestFile = section(),
         path: PathFile = section(),
         response: ResponseFile = section(),
@@ -262,16 +266,40 @@ const RESERVED: [&str; 5] = [
 /// And below this.
 const RESERVED_BELOW: &str = "/.well-known/tollkeep/";
 
+/// What routes are judged by.
+pub(super) struct Terms<'a> {
+    pub(super) upstreams: &'a [Upstream],
+    pub(super) market: &'a Market,
+    /// Hooks that hold where a route says nothing.
+    pub(super) hooks: &'a Hooks,
+    pub(super) egress: &'a Egress,
+}
+
+impl<'a> Terms<'a> {
+    pub(super) const fn new(
+        upstreams: &'a [Upstream],
+        market: &'a Market,
+        (hooks, egress): (&'a Hooks, &'a Egress),
+    ) -> Self {
+        Self {
+            upstreams,
+            market,
+            hooks,
+            egress,
+        }
+    }
+}
+
 /// The routes that passed.
 pub(super) fn check(
     files: Vec<(String, RouteFile)>,
-    (upstreams, market): (&[Upstream], &Market),
+    terms: &Terms<'_>,
     checks: &mut Checks<'_>,
 ) -> Vec<Route> {
     let mut routes: Vec<(String, Route)> = Vec::new();
     for (name, file) in files {
         let path = KeyPath::of("routes").name(&name);
-        let Some(route) = file.check((&name, &path), (upstreams, market), checks) else {
+        let Some(route) = file.check((&name, &path), terms, checks) else {
             continue;
         };
         let twin = routes.iter().find(|(_, other)| {
@@ -289,9 +317,12 @@ impl RouteFile {
     fn check(
         self,
         (name, path): (&str, &KeyPath),
-        (upstreams, market): (&[Upstream], &Market),
+        terms: &Terms<'_>,
         checks: &mut Checks<'_>,
     ) -> Option<Route> {
+        let Terms {
+            upstreams, market, ..
+        } = *terms;
         let (methods, pattern) = read_name(name)
             .map_err(|problem| checks.error_at(path, problem))
             .ok()?;
@@ -314,14 +345,15 @@ impl RouteFile {
             content_encodings = Vec::new();
         }
         let (access, sale) = self.sale.check(self.access, path, market, checks);
-        if self.request.streaming
-            && sale
-                .as_ref()
-                .is_some_and(|sale| sale.bind_body || sale.pricing.reads_body())
-        {
-            let problem = "can't be with a price that depends on the body, or `bind_body`";
+        let at = (&path.name("hooks"), terms.hooks);
+        let hooks = self.hooks.check(at, terms.egress, checks);
+        let reads_body = |sale: &Sale| sale.bind_body || sale.pricing.reads_body();
+        if self.request.streaming && (sale.as_ref().is_some_and(reads_body) || hooks.reads_body()) {
+            let problem = "can't be with a price or a hook that depends on the body, or \
+                           `bind_body`";
             checks.error_at(&path.name("request").name("streaming"), problem);
         }
+        check_price_hooks(&hooks, sale.as_ref(), path, checks);
         let rate = self
             .rate_limit
             .read(access, &path.name("rate_limit"), checks);
@@ -344,6 +376,7 @@ impl RouteFile {
             sale,
             discoverable: self.shown.discoverable,
             metadata: self.shown.metadata.unwrap_or_default(),
+            hooks,
         })
     }
 }
@@ -373,6 +406,17 @@ fn check_streaming(
     if checks.is_written_at(&codings) {
         let problem = "has no effect with `streaming`: such a body is not decoded";
         checks.error_at(&codings, problem);
+    }
+}
+
+/// What a hook makes of a price has bounds (PAY-27).
+fn check_price_hooks(hooks: &Hooks, sale: Option<&Sale>, path: &KeyPath, checks: &mut Checks<'_>) {
+    if let Some(sale) = sale.filter(|_| !hooks.price.is_empty())
+        && !matches!(sale.pricing.bounds(), (Some(_), Some(_)))
+    {
+        let problem = "needs `min_price` and `max_price`: `onPriceResolved` may change what \
+                       requests cost, between the two";
+        checks.error_at(path, problem);
     }
 }
 

@@ -17,6 +17,7 @@ mod faults;
 #[cfg(test)]
 mod headers;
 #[cfg(test)]
+mod hooks;
 mod hostile;
 #[cfg(test)]
 mod interpolation;

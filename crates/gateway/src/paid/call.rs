@@ -86,6 +86,9 @@ impl Exchange<'_> {
             offer.asset.symbol,
             offer.network()
         );
+        if let Some(hooked) = &mut self.hooked {
+            hooked.note_payment(&checked, &offer);
+        }
         let shown = Shown {
             request: self.work.facts.id,
             tenant: asking.tenant,
@@ -166,9 +169,15 @@ impl Exchange<'_> {
         let (Some(mut paying), Some(sold)) = (self.paying.take(), self.sold) else {
             return Ok(());
         };
-        if !paying.charges(status) {
+        let is_kept = self
+            .hooked
+            .as_ref()
+            .is_some_and(|hooked| hooked.keeps_money)
+            && paying.terms.mode == Mode::After
+            && !paying.is_credit;
+        if is_kept || !paying.charges(status) {
             if paying.word == NOT_CHARGED {
-                paying.skipped = Some("upstream_failed");
+                paying.skipped = Some(if is_kept { "hook" } else { "upstream_failed" });
             }
             paying.end();
             self.paying = Some(paying);

@@ -111,7 +111,7 @@ impl<'p> Exchange<'p> {
     }
 
     /// The one proof that the request carries.
-    fn shown_proof(&self) -> Result<Option<(Field, &str)>, Refusal> {
+    pub(crate) fn shown_proof(&self) -> Result<Option<(Field, &str)>, Refusal> {
         let bytes = self.request_bytes();
         let mut shown = None;
         let fields = self.work.head.fields.iter();
@@ -135,7 +135,7 @@ impl<'p> Exchange<'p> {
     }
 
     /// What the request costs, and how it can be paid; `None` is nothing.
-    pub(super) fn asking(&self, sold: &Sold) -> Result<Option<Asking>, Refusal> {
+    pub(crate) fn asking(&self, sold: &Sold) -> Result<Option<Asking>, Refusal> {
         let (head, bytes) = (&self.work.head, self.request_bytes());
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or(NO_TEXT);
         let headers: Vec<(&str, &str)> = head
@@ -164,7 +164,7 @@ impl<'p> Exchange<'p> {
                 token.project.tenant_id
             }),
         };
-        let asking = sold.ask(&wanted, self.resource_url(sold, query));
+        let asking = sold.ask(&wanted, self.hook_price(), self.resource_url(sold, query));
         let asking = asking.map_err(Refusal::Unpriced)?;
         let Some(mut asking) = asking else {
             return Ok(None);

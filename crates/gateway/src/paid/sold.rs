@@ -8,6 +8,7 @@ use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, QuoteFault};
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Networks, Offer, QuoteTag, Resource};
+use tollkeep_policy::hook::HookPrice;
 use tollkeep_types::TenantId;
 
 /// A route that is sold.
@@ -68,7 +69,8 @@ impl Sold {
         let is_paid = matches!(route.access, Access::Payment | Access::TokenOrPayment);
         let sale = route.sale.clone().filter(|_| is_paid)?;
         let payments = &all.payments;
-        let digest = sha256(&[format!("{:?}", sale.pricing).as_bytes()]);
+        let prices = format!("{:?} {:?}", sale.pricing, route.hooks.price);
+        let digest = sha256(&[prices.as_bytes()]);
         let [a, b, c, d, ..] = digest;
         let settle = payments.x402.facilitators.iter();
         let settle = settle
@@ -80,7 +82,7 @@ impl Sold {
             pattern: route.path.clone(),
             networks: Arc::new(all.networks.clone()),
             prices: u32::from_be_bytes([a, b, c, d]),
-            reads_body: sale.pricing.reads_body() || sale.bind_body,
+            reads_body: sale.pricing.reads_body() || sale.bind_body || route.hooks.reads_body(),
             head_s: match sale.terms.mode {
                 Mode::Before => 0,
                 Mode::After => head.as_secs().saturating_add(1),
@@ -105,16 +107,34 @@ impl Sold {
         self.pattern.params(path)
     }
 
-    /// What this request costs; `None` is nothing.
+    /// The price that a hook gives, within the bounds of the route.
+    ///
+    /// # Errors
+    /// It can't be held against them, or is above.
+    pub(crate) fn hook_price(&self, told: HookPrice) -> Result<Price, QuoteFault> {
+        let HookPrice::Usd(usd) = told else {
+            return Err(QuoteFault::OutOfBounds);
+        };
+        match self.sale.pricing.bounds() {
+            (Some(min), Some(max)) if usd <= max => Ok(Price::Usd(usd.max(min))),
+            _ => Err(QuoteFault::OutOfBounds),
+        }
+    }
+
+    /// What this request costs, where nobody gave it another `price`; `None` is nothing.
     ///
     /// # Errors
     /// It can't be told.
     pub(crate) fn ask(
         &self,
         wanted: &Wanted<'_>,
+        price: Option<&Price>,
         url: String,
     ) -> Result<Option<Asking>, QuoteFault> {
-        let quote = self.sale.pricing.quote(&wanted.asked)?;
+        let mut quote = self.sale.pricing.quote(&wanted.asked)?;
+        if let Some(price) = price {
+            quote.price = price.clone();
+        }
         if quote.price.is_free() {
             return Ok(None);
         }

@@ -196,7 +196,9 @@ impl<'p> Exchange<'p> {
 
     /// Asks a caller to pay whose token has nothing left to spend.
     pub(crate) fn write_asked(&mut self) {
-        let Some(sold) = self.sold else { return };
+        let Some(sold) = self.sold.filter(|_| !self.is_unpriced()) else {
+            return;
+        };
         let Ok(Some(asking)) = self.asking(sold) else {
             return;
         };

@@ -86,6 +86,7 @@ fn of_one<'a>(call: Call, value: &Value<'a>) -> Result<Value<'a>, Failed> {
         (Call::Size, Value::Text(text)) => count(text.chars().count()),
         (Call::Size, Value::List(list)) => count(list.len()),
         (Call::Size, Value::Map(map)) => count(map.len()),
+        (Call::Size, Value::Given(given)) => Ok(Value::Int(given.len().into())),
         (Call::LowerAscii, Value::Text(text)) => Ok(Value::Text(text.to_ascii_lowercase().into())),
         (Call::UpperAscii, Value::Text(text)) => Ok(Value::Text(text.to_ascii_uppercase().into())),
         (Call::ToInt, _) => to_int(value),

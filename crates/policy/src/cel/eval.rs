@@ -12,13 +12,23 @@
 use super::calls::{call, in_time, joined};
 use super::tree::{Binary, Each, Expr, Fact, Macro};
 use super::value::{Value, entry};
-use super::{Facts, Failed, Field};
+use super::{Facts, Failed, Field, Given, HookFacts};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::rc::Rc;
+use tollkeep_types::WallMillis;
+
+/// What is asked about.
+#[derive(Clone, Copy)]
+pub(super) enum About<'a> {
+    /// A call, by a policy.
+    Call(&'a Facts<'a>),
+    /// What a hook is handed.
+    Hook(&'a HookFacts),
+}
 
 pub(super) struct Eval<'a> {
-    facts: &'a Facts<'a>,
+    about: About<'a>,
     left: u32,
     /// The entries that the macros around are at.
     own: Vec<Value<'a>>,
@@ -27,15 +37,15 @@ pub(super) struct Eval<'a> {
 type Valued<'a> = Result<Value<'a>, Failed>;
 
 impl<'a> Eval<'a> {
-    pub(super) const fn new(facts: &'a Facts<'a>, cost_max: u32) -> Self {
+    pub(super) const fn new(about: About<'a>, cost_max: u32) -> Self {
         Self {
-            facts,
+            about,
             left: cost_max,
             own: Vec::new(),
         }
     }
 
-    fn pay(&mut self, cost: u32) -> Result<(), Failed> {
+    pub(super) fn pay(&mut self, cost: u32) -> Result<(), Failed> {
         self.left = self.left.checked_sub(cost).ok_or(Failed::Cost)?;
         Ok(())
     }
@@ -60,6 +70,7 @@ impl<'a> Eval<'a> {
             Expr::List(parts) => Value::List(self.values(parts)?.into()),
             Expr::Map(pairs) => self.map(pairs)?,
             Expr::Fact(fact) => self.fact(*fact)?,
+            Expr::Root(name) => self.root(name)?,
             Expr::Own(own) => {
                 let own = self.own.get(*own).cloned().ok_or(Failed::Missing)?;
                 self.paid(own)?
@@ -84,11 +95,12 @@ impl<'a> Eval<'a> {
             Expr::Binary(sign, parts) => self.binary(*sign, parts)?,
             Expr::Call(function, parts) => {
                 let values = self.values(parts)?;
-                let weight = values
-                    .iter()
-                    .map(Value::weight)
-                    .fold(0, u32::saturating_add);
-                self.pay(weight)?;
+                // How long something is, is told without looking at it all.
+                let weight = |value: &Value<'_>| match value {
+                    Value::Given(_) => 1,
+                    value => value.weight(),
+                };
+                self.pay(values.iter().map(weight).fold(0, u32::saturating_add))?;
                 call(*function, &values)?
             }
             Expr::Macro(each) => self.each(each)?,
@@ -136,8 +148,24 @@ impl<'a> Eval<'a> {
         Ok(Value::Map(map.into()))
     }
 
+    /// A variable of a hook.
+    fn root(&self, name: &str) -> Valued<'a> {
+        let About::Hook(facts) = self.about else {
+            return Err(Failed::Missing);
+        };
+        let mut known = facts.variables.iter();
+        let found = known.find(|(known, _)| *known == name);
+        found
+            .map(|(_, given)| Value::given(given))
+            .ok_or(Failed::Missing)
+    }
+
     fn fact(&self, fact: Fact) -> Valued<'a> {
-        let facts = self.facts;
+        let facts = match (self.about, fact) {
+            (About::Call(facts), _) => facts,
+            (About::Hook(facts), Fact::Now) => return time(facts.now),
+            (About::Hook(_), _) => return Err(Failed::Missing),
+        };
         let text = |text: &'a str| Ok(Value::Text(Cow::Borrowed(text)));
         let number = |number: u64| Ok(Value::Int(i64::try_from(number).unwrap_or(i64::MAX)));
         // Whoever is nobody has no names.
@@ -156,10 +184,7 @@ impl<'a> Eval<'a> {
             Fact::TenantId => of_caller(facts.caller.as_ref().map(|caller| caller.tenant_id)),
             Fact::Model => text(facts.model),
             Fact::TokensIn => number(facts.tokens_in),
-            Fact::Now => {
-                let ms = i64::try_from(facts.now.0).map_err(|_| Failed::Range)?;
-                Ok(Value::Time(ms))
-            }
+            Fact::Now => time(facts.now),
         }
     }
 
@@ -179,19 +204,59 @@ impl<'a> Eval<'a> {
             (Value::Headers, Value::Text(name)) => {
                 // A head has some hundred fields at most.
                 self.pay(100)?;
-                match (self.facts.field)(&name.to_ascii_lowercase()) {
+                let About::Call(facts) = self.about else {
+                    return Err(Failed::Missing);
+                };
+                match (facts.field)(&name.to_ascii_lowercase()) {
                     Field::Never => Ok(None),
                     Field::Once(value) => self.paid(Value::Text(value.into())).map(Some),
                     Field::Unclear => Err(Failed::Missing),
                 }
             }
+            (Value::Given(given), Value::Text(name)) => self.given_entry(given, name),
             _ => Err(Failed::Type),
+        }
+    }
+
+    fn given_entry(&mut self, of: &'a Given, name: &str) -> Result<Option<Value<'a>>, Failed> {
+        match of {
+            Given::Map(map) => {
+                self.pay(u32::try_from(map.len()).unwrap_or(u32::MAX))?;
+                let found = map.iter().find(|(known, _)| **known == *name);
+                match found.map(|(_, given)| given) {
+                    Some(Given::Unclear) => Err(Failed::Missing),
+                    found => Ok(found.map(Value::given)),
+                }
+            }
+            Given::Fields(fields) => {
+                self.pay(u32::try_from(fields.len()).unwrap_or(u32::MAX))?;
+                let mut fields = fields.iter();
+                let found = fields.find(|(known, _)| known.eq_ignore_ascii_case(name));
+                match found {
+                    None => Ok(None),
+                    Some((_, Some(value))) => {
+                        self.paid(Value::Text(Cow::Borrowed(value))).map(Some)
+                    }
+                    Some((_, None)) => Err(Failed::Missing),
+                }
+            }
+            Given::Null
+            | Given::Unclear
+            | Given::Bool(_)
+            | Given::Int(_)
+            | Given::Double(_)
+            | Given::Text(_)
+            | Given::List(_) => Err(Failed::Type),
         }
     }
 
     fn index(&mut self, parts: &'a [Expr; 2]) -> Valued<'a> {
         let [of, index] = parts;
         let (of, index) = (self.value(of)?, self.value(index)?);
+        if let (Value::Given(Given::List(list)), Value::Int(at)) = (&of, &index) {
+            let at = usize::try_from(*at).map_err(|_| Failed::Missing)?;
+            return list.get(at).map(Value::given).ok_or(Failed::Missing);
+        }
         if let (Value::List(list), Value::Int(at)) = (&of, &index) {
             let at = usize::try_from(*at).map_err(|_| Failed::Missing)?;
             return self.paid(list.get(at).cloned().ok_or(Failed::Missing)?);
@@ -222,6 +287,10 @@ impl<'a> Eval<'a> {
     }
 
     fn is_in(&mut self, one: &Value<'a>, all: &Value<'a>) -> Result<bool, Failed> {
+        let all = match all {
+            Value::Given(Given::List(_)) => &all.clone().opened(),
+            _ => all,
+        };
         let Value::List(list) = all else {
             return Ok(self.entry(all, one)?.is_some());
         };
@@ -238,7 +307,11 @@ impl<'a> Eval<'a> {
     }
 
     fn each(&mut self, each: &'a Macro) -> Valued<'a> {
-        let entries: Rc<[Value<'a>]> = match self.value(&each.over)? {
+        let over = self.value(&each.over)?;
+        if let Value::Given(given) = &over {
+            self.pay(given.len())?;
+        }
+        let entries: Rc<[Value<'a>]> = match over.opened() {
             Value::List(list) => list,
             Value::Map(map) => map.iter().map(|(key, _)| key.clone()).collect(),
             _ => return Err(Failed::Type),
@@ -293,6 +366,11 @@ impl<'a> Eval<'a> {
         kept.push(self.value(&each.body)?);
         Ok(true)
     }
+}
+
+fn time<'a>(at: WallMillis) -> Valued<'a> {
+    let ms = i64::try_from(at.0).map_err(|_| Failed::Range)?;
+    Ok(Value::Time(ms))
 }
 
 fn arithmetic<'a>(sign: Binary, one: &Value<'a>, two: &Value<'a>) -> Valued<'a> {

@@ -8,13 +8,18 @@
 
 mod calls;
 mod eval;
+mod expression;
+mod given;
 mod lex;
 mod parse;
 mod tree;
 mod value;
 
+pub use expression::{Expression, HookFacts, Variable};
+pub use given::Given;
+
 use crate::permission::Sent;
-use eval::Eval;
+use eval::{About, Eval};
 use std::net::IpAddr;
 use tollkeep_types::WallMillis;
 use tree::{Expr, Kind};
@@ -133,7 +138,7 @@ impl Condition {
             let problem = format!("the condition is longer than {TEXT_BYTES_MAX} bytes");
             return Err(ConditionFault { column: 1, problem });
         }
-        let tree = parse::parse(text)?;
+        let tree = parse::parse(text, None)?;
         if tree.kind() == Kind::Other {
             let problem = "the condition is neither true nor false".to_owned();
             return Err(ConditionFault { column: 1, problem });
@@ -152,7 +157,7 @@ impl Condition {
     /// # Errors
     /// It can't be said.
     pub fn holds(&self, facts: &Facts<'_>) -> Result<bool, Failed> {
-        let Value::Bool(holds) = Eval::new(facts, COST_MAX).value(&self.tree)? else {
+        let Value::Bool(holds) = Eval::new(About::Call(facts), COST_MAX).value(&self.tree)? else {
             return Err(Failed::Type);
         };
         Ok(holds)

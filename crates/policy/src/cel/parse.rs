@@ -1,17 +1,18 @@
 //! From words to a tree. What is unknown is refused here, so that no call meets it.
 
-use super::ConditionFault;
 use super::calls::{constant, function};
 use super::lex::{Word, words};
 use super::tree::{Binary, Call, DEPTH_MAX, Each, Expr, Fact, Macro, PARTS_MAX};
+use super::{ConditionFault, Variable};
 
 type Parsed = Result<Expr, ConditionFault>;
 
-/// Reads a condition.
-pub(super) fn parse(text: &str) -> Parsed {
+/// Reads a condition. With `variables` it asks about those instead of a call.
+pub(super) fn parse(text: &str, variables: Option<&'static [Variable]>) -> Parsed {
     let words = words(text)?;
     let mut parser = Parser {
         words,
+        variables,
         at: 0,
         own: Vec::new(),
         depth: 0,
@@ -30,6 +31,7 @@ pub(super) fn parse(text: &str) -> Parsed {
 
 struct Parser {
     words: Vec<(usize, Word)>,
+    variables: Option<&'static [Variable]>,
     at: usize,
     /// The variables of the macros around.
     own: Vec<String>,
@@ -307,6 +309,9 @@ impl Parser {
         if let Some(own) = self.own.iter().rposition(|own| own == name) {
             return self.part(Expr::Own(own));
         }
+        if let Some(variables) = self.variables {
+            return self.variable(variables, place, name);
+        }
         if let Some((.., fact)) = FACTS
             .iter()
             .find(|(of, member, _)| *of == name && member.is_empty())
@@ -334,6 +339,32 @@ impl Parser {
                 Err(self.fault(format!("`{name}` has no `{member}`; it has {known}")))
             }
         }
+    }
+
+    /// A variable of a hook, and of one that always has the same members, one of those.
+    fn variable(&mut self, variables: &'static [Variable], place: usize, name: &str) -> Parsed {
+        if name == "now" {
+            return self.part(Expr::Fact(Fact::Now));
+        }
+        let Some(variable) = variables.iter().find(|known| known.name == name) else {
+            self.at = place;
+            let known: Vec<_> = variables.iter().map(|known| known.name).collect();
+            let known = known.join(", ");
+            return Err(self.fault(format!("there is no `{name}` here; there are {known}, now")));
+        };
+        let root = self.part(Expr::Root(variable.name))?;
+        if variable.members.is_empty() {
+            return Ok(root);
+        }
+        self.want(".")?;
+        let at = self.at;
+        let member = self.name()?;
+        if !variable.members.contains(&member.as_str()) {
+            self.at = at;
+            let known = variable.members.join(", ");
+            return Err(self.fault(format!("`{name}` has no `{member}`; it has {known}")));
+        }
+        self.part(Expr::Member(Box::new(root), member.into()))
     }
 
     /// `has(…)`, or a function that is not written behind its first value.

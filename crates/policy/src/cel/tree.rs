@@ -20,6 +20,8 @@ pub(super) enum Expr {
     List(Vec<Self>),
     Map(Vec<(Self, Self)>),
     Fact(Fact),
+    /// A variable that a hook is handed.
+    Root(&'static str),
     /// A variable of a macro: the how many-th from the outermost.
     Own(usize),
     /// A member by its name.
@@ -154,7 +156,7 @@ impl Expr {
             | Self::Minus(_)
             | Self::Call(..)
             | Self::Fact(_) => Kind::Other,
-            Self::Own(_) | Self::Member(..) | Self::Index(_) => Kind::Any,
+            Self::Root(_) | Self::Own(_) | Self::Member(..) | Self::Index(_) => Kind::Any,
             Self::If(parts) => {
                 let [_, yes, no] = &**parts;
                 match (yes.kind(), no.kind()) {
@@ -190,6 +192,12 @@ impl Expr {
         is_so || self.parts().into_iter().any(Self::reads_tokens)
     }
 
+    /// Whether it asks about a variable of a hook.
+    pub(super) fn reads(&self, root: &str) -> bool {
+        let is_so = matches!(self, Self::Root(own) if *own == root);
+        is_so || self.parts().into_iter().any(|part| part.reads(root))
+    }
+
     /// How many parts stand within each other.
     pub(super) fn depth(&self) -> usize {
         let deepest = self.parts().into_iter().map(Self::depth).max();
@@ -207,6 +215,7 @@ impl Expr {
             | Self::Time(_)
             | Self::Span(_)
             | Self::Fact(_)
+            | Self::Root(_)
             | Self::Own(_) => Vec::new(),
             Self::List(parts) | Self::Call(_, parts) | Self::Both(parts) | Self::Either(parts) => {
                 parts.iter().collect()

@@ -5,7 +5,7 @@
     reason = "the language has fractions; no money is reckoned here"
 )]
 
-use super::Failed;
+use super::{Failed, Given};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::rc::Rc;
@@ -26,6 +26,48 @@ pub(super) enum Value<'a> {
     Map(Rc<[(Self, Self)]>),
     /// The header fields of the request.
     Headers,
+    /// Something that was handed in, and is looked at in place: a list, a map or fields.
+    Given(&'a Given),
+}
+
+impl<'a> Value<'a> {
+    /// What was handed in.
+    pub(super) fn given(given: &'a Given) -> Self {
+        match given {
+            Given::Null => Self::Null,
+            Given::Bool(is_so) => Self::Bool(*is_so),
+            Given::Int(number) => Self::Int(*number),
+            Given::Double(number) => Self::Double(*number),
+            Given::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Given::Unclear | Given::List(_) | Given::Map(_) | Given::Fields(_) => {
+                Self::Given(given)
+            }
+        }
+    }
+
+    /// The same, with what stands right within it at hand.
+    pub(super) fn opened(self) -> Self {
+        let Self::Given(given) = self else {
+            return self;
+        };
+        let text = |text: &'a str| Self::Text(Cow::Borrowed(text));
+        match given {
+            Given::List(list) => Self::List(list.iter().map(Self::given).collect()),
+            Given::Map(map) => {
+                let pairs = map
+                    .iter()
+                    .map(|(key, value)| (text(key), Self::given(value)));
+                Self::Map(pairs.collect())
+            }
+            Given::Null
+            | Given::Unclear
+            | Given::Bool(_)
+            | Given::Int(_)
+            | Given::Double(_)
+            | Given::Text(_)
+            | Given::Fields(_) => self,
+        }
+    }
 }
 
 impl Value<'_> {
@@ -40,6 +82,7 @@ impl Value<'_> {
                     .map(|(key, value)| key.weight().saturating_add(value.weight()));
                 return weights.fold(1, u32::saturating_add);
             }
+            Self::Given(given) => return given.weight(),
             Self::Null
             | Self::Bool(_)
             | Self::Int(_)
@@ -71,6 +114,10 @@ impl Value<'_> {
                 true
             }
             (Self::Headers, _) | (_, Self::Headers) => return Err(Failed::Type),
+            (Self::Given(Given::Fields(_) | Given::Unclear), _)
+            | (_, Self::Given(Given::Fields(_) | Given::Unclear)) => return Err(Failed::Type),
+            (Self::Given(_), other) => return self.clone().opened().equals(other),
+            (_, Self::Given(_)) => return self.equals(&other.clone().opened()),
             _ => self.order(other) == Some(Ordering::Equal),
         })
     }

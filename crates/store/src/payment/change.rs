@@ -5,6 +5,7 @@ use super::select_payment;
 use crate::database::GATEWAY;
 use crate::ledger::{RailAccount, RailMove};
 use crate::open::Inner;
+use crate::outbox::Happened;
 use crate::query::{Connection, query};
 use crate::row::{count, millis};
 use crate::{Store, StoreError};
@@ -173,8 +174,17 @@ async fn write(
             .post(connection, now)
             .await?;
     }
-    let row = query(BY_ID).bind(id.to_string()).fetch_one(connection);
-    Ok(Some(record::read(&row.await?)?))
+    let row = query(BY_ID)
+        .bind(id.to_string())
+        .fetch_one(&mut *connection);
+    let record = record::read(&row.await?)?;
+    let from = change.from;
+    let happened = Happened::Payment {
+        from,
+        record: &record,
+    };
+    inner.tell(connection, &happened, now).await?;
+    Ok(Some(record))
 }
 
 type Steps = &'static [(Money, Money)];

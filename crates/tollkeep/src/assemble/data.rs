@@ -123,6 +123,7 @@ pub(crate) fn start(
         management: std::sync::OnceLock::new(),
         token_door: std::sync::OnceLock::new(),
         payments: std::sync::OnceLock::new(),
+        hooks: std::sync::OnceLock::new(),
         payers: Arc::default(),
         receipt_keys: std::sync::OnceLock::new(),
         tally,

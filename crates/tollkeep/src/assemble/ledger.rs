@@ -14,7 +14,7 @@ use tollkeep_ledger::prepaid::Prepaid;
 use tollkeep_observe::metrics::LedgerMeter;
 use tollkeep_store::ledger::CallRecord;
 use tollkeep_store::{BudgetRecord, Store};
-use tollkeep_types::{HoldId, ReplicaId};
+use tollkeep_types::{BudgetId, HoldId, ReplicaId};
 
 /// How long ends may take to be written when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -116,6 +116,9 @@ fn on_money(
         if let Money::Broken { hold } = money {
             tracing::error!("The ledger's rows and the gateway disagree about {hold:?}");
         }
+        if let Money::Threshold { budget, percent } = *money {
+            tell(&store, budget, percent);
+        }
         count(&meter, money);
         let (Some(audit), Some(event)) = (&audit, event(money)) else {
             return;
@@ -152,6 +155,16 @@ fn count(meter: &LedgerMeter, money: &Money<'_>) {
         }
         | Money::Broken { .. } => {}
     }
+}
+
+/// Tells those who want to know how much of a budget is used.
+fn tell(store: &Store, budget: BudgetId, percent: u8) {
+    let store = store.clone();
+    tokio::spawn(async move {
+        if let Err(error) = store.tell_of_budget(budget, percent).await {
+            tracing::warn!("That a budget is used up to a point is not told: {error}");
+        }
+    });
 }
 
 /// No bound of the model is trusted from now on, until somebody has looked after it.

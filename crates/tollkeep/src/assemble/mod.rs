@@ -38,6 +38,7 @@ mod reload;
 mod runtime;
 mod sources;
 mod store;
+mod telling;
 mod tls;
 mod token_door;
 mod vault;
@@ -253,6 +254,12 @@ fn keep_files(
     let (base, audit) = (parts.base, parts.audit.as_ref());
     let reloader = &parts.live.reloader;
     let kept = (parts.store, &parts.vault.chooser);
+    telling::Telling::start(
+        base,
+        parts.store,
+        reloader,
+        (parts.shared, control.handle()),
+    );
     Cashier::new(base, kept, reloader, control.handle()).start_for(parts.shared);
     let certificates = Keeper::new(base, reloader, parts.health, audit);
     control.spawn(certificates::keep(certificates));
