@@ -11,6 +11,7 @@ import base64
 import concurrent.futures
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -239,6 +240,47 @@ def test_scenario(lab: Lab, told: dict) -> None:
     Scenario(lab, told).run()
 
 
+SANDBOX = """\
+gateway: {{port: 0}}
+metrics: {{port: 0}}
+management: {{listen: "127.0.0.1:0"}}
+wallets: {{base-sepolia: "{payee}"}}
+accepts: [{{asset: USDC, network: base-sepolia}}]
+facilitator: mock
+upstreams: {{shop: {{url: "{upstream}", allow_private: [127.0.0.1/32]}}}}
+routes:
+  "GET,POST /sold": {{upstream: shop, price: "$0.01"}}
+"""
+
+
+# PAY-89
+def test_stock_clients_pay_the_sandbox(binary: Path, installed: Installed, folder: Path) -> None:
+    """Without a chain, without a facilitator, with keys that never held anything."""
+    upstream, processes = Upstream(), Processes(folder)
+    try:
+        (folder / "sandbox.yaml").write_text(SANDBOX.format(payee=PAYEE, upstream=upstream.url))
+        env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLKEEP_")}
+        env["TOLLKEEP_DATA_DIR"] = str(folder / "sandbox")
+        serve = [binary, "serve", "--print-addr", "--config", "sandbox.yaml"]
+        _, told = processes.start("sandbox", serve, 60, cwd=folder, env=env)
+        url = f"http://{told.get('data') or told['server']}/sold"
+        wait_for("challenge", 10, lambda: ask(url)[0] == 402)
+        for name in CLIENTS:
+            payer = os.environ | {"PAYER_KEY": f"0x{secrets.token_hex(32)}"}
+            for arguments in (["GET", url], ["POST", url, '{"a":1}']):
+                command = installed.command(name) + arguments
+                ran = subprocess.run(command, cwd=installed.node, env=payer, capture_output=True, text=True, timeout=120)
+                assert ran.stdout.strip(), f"{name} said nothing: {ran.stderr[-2000:]}"
+                told = json.loads(ran.stdout)
+                assert told.get("status") == 200, f"{name}: {told}"
+                assert told["receipt"]["success"] and told["receipt"]["transaction"].startswith("0x"), f"{name}: {told}"
+        Scenario.check("upstream calls", len(upstream.taken()), 2 * len(CLIENTS))
+        _, fields, _ = ask(url)
+        Scenario.check("mark", fields.get("x-tollkeep-sandbox"), "1")
+    finally:
+        processes.stop()
+
+
 # PAY-401
 def test_it_is_quick_enough(ready_s: float, short_s: float | None) -> None:
     """On two cores, with all packages there; a machine that has other work may take longer."""
@@ -281,6 +323,9 @@ def main() -> int:
     tally.note("a missing tool is told by name", test_a_missing_tool_is_told_by_name, given.binary)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tollkeep-lab.") as folder:
+        if not given.only:
+            place = Path(folder)
+            tally.note("stock clients pay the sandbox", test_stock_clients_pay_the_sandbox, given.binary, installed, place)
         lab = Lab(given.binary, installed, Path(folder))
         try:
             ready_s = time.monotonic() - began

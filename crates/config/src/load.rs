@@ -77,6 +77,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     };
     seed::lift_cors(&mut tree);
     lift::audit(&mut tree, &mut report);
+    lift::paths(&mut tree);
     let catalog = Catalog::new();
     let env = with_env_file(request, &tree, &mut report);
     let mut overlay = Overlay {

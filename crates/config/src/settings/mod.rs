@@ -29,6 +29,7 @@ mod management;
 mod market;
 mod metrics;
 mod oidc;
+mod payment_sandbox;
 mod payments;
 mod policy;
 mod postgres;
@@ -50,6 +51,7 @@ mod store;
 mod tls;
 mod trust_proxy;
 mod upstream;
+mod upstream_path;
 mod upstream_tls;
 mod vault;
 
@@ -77,7 +79,8 @@ pub use management::{Management, ManagementListen, OnDataPort, SessionTimes};
 pub use metrics::Metrics;
 pub use oidc::Oidc;
 pub use payments::{
-    Facilitator, FacilitatorTimeouts, FailedProofs, MidStream, Payments, Terms, Verify, X402,
+    Facilitator, FacilitatorAt, FacilitatorTimeouts, FailedProofs, MidStream, Payments, Terms,
+    Verify, X402,
 };
 pub use postgres::{PostgresServer, PostgresTls};
 pub use prices::Prices;
@@ -99,6 +102,7 @@ pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
 pub use store::{Migrate, Postgres, StoreSettings};
 pub use tls::{CertificateFiles, ClientAuth, Tls};
 pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
+pub use upstream_path::UpstreamPath;
 pub use upstream_tls::UpstreamTls;
 pub use vault::{KekSetting, KekSource, KekUse, Vault};
 
@@ -312,6 +316,7 @@ impl Settings {
             providers.extend(Provider::sandbox(&llm));
         }
         check_sandbox(&file.sandbox, &server, &providers, checks);
+        payment_sandbox::check(&market.payments, &server, &routes, checks);
         server.check_memory(llm.settings.max_request_body_bytes, checks);
         if !file.audit.enabled && checks.in_production() && routes.iter().any(Route::is_paid) {
             let problem = "is off, which production refuses where routes are paid for";

@@ -6,7 +6,7 @@ use super::policy::PolicyFile;
 use super::route_pattern::{Methods, PathPattern};
 use super::sale::{Sale, SaleFile};
 use super::server_cors::origin;
-use super::{DAY_MS, GIB, MIB, Upstream};
+use super::{DAY_MS, GIB, MIB, Upstream, UpstreamPath};
 use crate::check::Checks;
 use crate::error::nearest;
 use crate::field::{KindExt, OnOrOff, flat, section, section_or_off};
@@ -43,6 +43,8 @@ pub struct Route {
     pub allow_body: bool,
     /// Whether a body is sent on while it arrives (EDGE-20).
     pub streaming: bool,
+    /// The path at the upstream; `None` is the caller's.
+    pub upstream_path: Option<UpstreamPath>,
     /// Whether `%2F` may stand in a path segment.
     pub allow_encoded_slash: bool,
     /// Whether `;` may stand in a path segment.
@@ -233,8 +235,13 @@ keys! {
 }
 
 keys! {
-    /// What a path may hold besides plain segments.
+    /// What a path may hold besides plain segments, and what it is at the upstream. A text alone,
+    /// `path: "/v1/x"`, is the same as `to`.
     pub(crate) struct PathFile {
+        /// The path at the upstream, behind that of its `url`: `/v1/items/${params.id}`, with
+        /// `${params.rest}` for `*` and `${query.NAME}`. Behind a `?` stands a query instead of the
+        /// caller's. Default: the caller's path.
+        to: Option<String> = text().optional(),
         /// Whether `%2F` may stand in a segment; it stays encoded and separates nothing.
         allow_encoded_slash: bool = switch().or(false),
         /// Whether `;` may stand in a segment.
@@ -322,6 +329,10 @@ impl RouteFile {
             let problem = "can't be with a price that depends on the body, or `bind_body`";
             checks.error_at(&path.name("request").name("streaming"), problem);
         }
+        let upstream_path = self.path.to.as_ref().map(|to| {
+            let read = UpstreamPath::read(to, &pattern);
+            read.map_err(|problem| checks.error_at(&path.name("path"), problem))
+        });
         let rate = self
             .rate_limit
             .read(access, &path.name("rate_limit"), checks);
@@ -337,6 +348,7 @@ impl RouteFile {
             allow_body: self.request.allow_body,
             streaming: self.request.streaming,
             content_encodings,
+            upstream_path: upstream_path.and_then(Result::ok),
             allow_encoded_slash: self.path.allow_encoded_slash,
             allow_semicolon: self.path.allow_semicolon,
             policy,
