@@ -269,6 +269,12 @@ const RESERVED: [&str; 5] = [
 /// And below this.
 const RESERVED_BELOW: &str = "/.well-known/tollkeep/";
 
+/// Whether requests of such a path never come to a route.
+pub(crate) fn is_reserved_path(pattern: &PathPattern) -> bool {
+    let plain = pattern.to_string();
+    RESERVED.contains(&plain.as_str()) || plain.starts_with(RESERVED_BELOW)
+}
+
 /// The routes that passed.
 pub(super) fn check(
     files: Vec<(String, RouteFile)>,
@@ -302,9 +308,11 @@ impl RouteFile {
         let (methods, pattern) = read_name(name)
             .map_err(|problem| checks.error_at(path, problem))
             .ok()?;
-        let plain = pattern.to_string();
-        if RESERVED.contains(&plain.as_str()) || plain.starts_with(RESERVED_BELOW) {
-            checks.error_at(path, format!("`{plain}` is answered by the gateway itself"));
+        if is_reserved_path(&pattern) {
+            checks.error_at(
+                path,
+                format!("`{pattern}` is answered by the gateway itself"),
+            );
         }
         let upstream = self.upstream?;
         check_upstream(&upstream, &path.name("upstream"), upstreams, checks);

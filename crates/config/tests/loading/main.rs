@@ -19,6 +19,8 @@ mod headers;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod interpolation;
 #[cfg(test)]
 mod ip_lists;

@@ -65,6 +65,7 @@ mod http2_frames;
 mod http2_tls;
 mod idempotency;
 mod identity;
+mod importing;
 mod ip_entries;
 mod ip_lists;
 mod keys;
