@@ -31,6 +31,7 @@ mod metrics;
 mod oidc;
 mod payment_sandbox;
 mod payments;
+mod paywall;
 mod policy;
 mod postgres;
 mod prices;
@@ -82,6 +83,7 @@ pub use payments::{
     Facilitator, FacilitatorAt, FacilitatorTimeouts, FailedProofs, MidStream, Payments, Terms,
     Verify, X402,
 };
+pub use paywall::Paywall;
 pub use postgres::{PostgresServer, PostgresTls};
 pub use prices::Prices;
 pub use provider::{Credential, CredentialTenant, Provider, ProviderRate};
@@ -160,6 +162,8 @@ pub struct Settings {
     pub networks: Networks,
     /// How payments are taken.
     pub payments: Payments,
+    /// What people see where a request is to be paid for.
+    pub paywall: Paywall,
     /// LLM providers, in the order of the file.
     pub providers: Vec<Provider>,
     /// Model names.
@@ -283,6 +287,7 @@ keys! {
         /// form of `payments.x402.facilitators` and `payments.x402.use`.
         facilitator: Option<facilitator::Addresses> = facilitator::AddressesKind.optional(),
         payments: payments::PaymentsFile = section(),
+        paywall: Paywall = section(),
         models: Models = section(),
         llm: llm::LlmFile = section(),
         prices: Prices = section(),
@@ -349,6 +354,7 @@ impl Settings {
             routes,
             networks: market.networks,
             payments: market.payments,
+            paywall: file.paywall,
             providers,
             models: file.models,
             llm: llm.settings,
