@@ -11,12 +11,14 @@ import base64
 import concurrent.futures
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from browser import Browser
 from bench import CLIENTS, HERE, PAYEE, Chain, Facilitator, Installed, Missing, Processes, Upstream, ask, free_port, wait_for
 
 CONFIG = """\
@@ -239,6 +241,102 @@ def test_scenario(lab: Lab, told: dict) -> None:
     Scenario(lab, told).run()
 
 
+SANDBOX = """\
+gateway: {{port: 0}}
+metrics: {{port: 0}}
+management: {{listen: "127.0.0.1:0"}}
+wallets: {{base-sepolia: "{payee}"}}
+accepts: [{{asset: USDC, network: base-sepolia}}]
+facilitator: mock
+upstreams: {{shop: {{url: "{upstream}", allow_private: [127.0.0.1/32]}}}}
+routes:
+  "GET,POST /sold": {{upstream: shop, price: "$0.01"}}
+"""
+
+
+def sandbox(binary: Path, processes: Processes, folder: Path, upstream: Upstream) -> str:
+    """A gateway that needs neither chain nor facilitator; the URL of what it sells."""
+    (folder / "sandbox.yaml").write_text(SANDBOX.format(payee=PAYEE, upstream=upstream.url))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLKEEP_")}
+    env["TOLLKEEP_DATA_DIR"] = tempfile.mkdtemp(dir=folder)
+    serve = [binary, "serve", "--print-addr", "--config", "sandbox.yaml"]
+    _, told = processes.start("sandbox", serve, 60, cwd=folder, env=env)
+    url = f"http://{told.get('data') or told['server']}/sold"
+    wait_for("challenge", 10, lambda: ask(url)[0] == 402)
+    return url
+
+
+# PAY-56
+def test_a_browser_pays_at_the_paywall(binary: Path, installed: Installed, folder: Path, picture: Path | None = None) -> None:
+    """A real browser, and in it what stands for a wallet: it signs with a stock library."""
+    upstream, processes = Upstream(), Processes(folder)
+    browser = Browser(folder)
+    try:
+        url = sandbox(binary, processes, folder, upstream)
+        browser.open(url)
+        assert "$0.01" in browser.run("document.body.innerText"), browser.run("document.body.innerText")
+        if picture:
+            browser.picture(picture)
+        Scenario.check("upstream calls before paying", len(upstream.taken()), 0)
+        env = os.environ | {"PAYER_KEY": f"0x{secrets.token_hex(32)}"}
+
+        def signed(typed: str) -> dict:
+            command = ["node", "clients/sign.mjs"]
+            ran = subprocess.run(command, cwd=installed.node, env=env, input=typed, capture_output=True, text=True, check=True)
+            return json.loads(ran.stdout)
+
+        payer = signed(json.dumps({"domain": {}, "types": {"A": []}, "primaryType": "A", "message": {}}))["address"]
+        # Who refuses has paid nothing.
+        browser.run("document.getElementById('pay').click()")
+        asked = browser.wallet_asked()
+        browser.run(f"walletAsked[{asked['at']}].reject(new Error('User rejected the request'))")
+        browser.wait_for("document.getElementById('said').textContent.includes('User rejected')")
+        browser.run("document.getElementById('pay').click()")
+        for method, answer in (("eth_requestAccounts", [payer]), ("eth_chainId", "0x1"), ("wallet_switchEthereumChain", None)):
+            asked = browser.wallet_asked()
+            Scenario.check("asked of the wallet", asked["method"], method)
+            browser.wallet_says(asked["at"], answer)
+        Scenario.check("chain", asked["params"], [{"chainId": "0x14a34"}])
+        asked = browser.wallet_asked()
+        Scenario.check("asked of the wallet", asked["method"], "eth_signTypedData_v4")
+        browser.wallet_says(asked["at"], signed(asked["params"][1])["signature"])
+        browser.wait_for("document.getElementById('said').textContent === 'Paid.'")
+        assert browser.run("document.getElementById('had').textContent"), "nothing is shown"
+        if picture:
+            browser.picture(picture.with_name("paid.png"))
+        Scenario.check("upstream calls", len(upstream.taken()), 1)
+        Scenario.check("complaints of the browser", browser.complaints(), [])
+        # Without a wallet the page says so.
+        browser.open(f"{url}?plain", wallet=False)
+        browser.run("delete window.ethereum; document.getElementById('pay').click()")
+        browser.wait_for("document.getElementById('said').textContent.includes('no wallet')")
+    finally:
+        browser.stop()
+        processes.stop()
+
+
+# PAY-89
+def test_stock_clients_pay_the_sandbox(binary: Path, installed: Installed, folder: Path) -> None:
+    """Without a chain, without a facilitator, with keys that never held anything."""
+    upstream, processes = Upstream(), Processes(folder)
+    try:
+        url = sandbox(binary, processes, folder, upstream)
+        for name in CLIENTS:
+            payer = os.environ | {"PAYER_KEY": f"0x{secrets.token_hex(32)}"}
+            for arguments in (["GET", url], ["POST", url, '{"a":1}']):
+                command = installed.command(name) + arguments
+                ran = subprocess.run(command, cwd=installed.node, env=payer, capture_output=True, text=True, timeout=120)
+                assert ran.stdout.strip(), f"{name} said nothing: {ran.stderr[-2000:]}"
+                told = json.loads(ran.stdout)
+                assert told.get("status") == 200, f"{name}: {told}"
+                assert told["receipt"]["success"] and told["receipt"]["transaction"].startswith("0x"), f"{name}: {told}"
+        Scenario.check("upstream calls", len(upstream.taken()), 2 * len(CLIENTS))
+        _, fields, _ = ask(url)
+        Scenario.check("mark", fields.get("x-tollkeep-sandbox"), "1")
+    finally:
+        processes.stop()
+
+
 # PAY-401
 def test_it_is_quick_enough(ready_s: float, short_s: float | None) -> None:
     """On two cores, with all packages there; a machine that has other work may take longer."""
@@ -281,6 +379,14 @@ def main() -> int:
     tally.note("a missing tool is told by name", test_a_missing_tool_is_told_by_name, given.binary)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tollkeep-lab.") as folder:
+        if not given.only:
+            place = Path(folder)
+            tally.note("stock clients pay the sandbox", test_stock_clients_pay_the_sandbox, given.binary, installed, place)
+            try:
+                tally.note("a browser pays at the paywall", test_a_browser_pays_at_the_paywall, given.binary, installed, place)
+            except Missing as missing:
+                tally.failed += os.environ.get("LAB_REQUIRED") == "1"
+                print(f"lab: skipped: a browser pays at the paywall: {missing}")
         lab = Lab(given.binary, installed, Path(folder))
         try:
             ready_s = time.monotonic() - began

@@ -146,7 +146,8 @@ impl Scope<'_> {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether the environment may have something of this name.
+pub(crate) fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes
         .next()

@@ -111,7 +111,6 @@ pub(crate) const LATER: &[&str] = &[
     "payments.l402",
     "payments.lightning",
     "payments.mpp",
-    "payments.sandbox",
     "payments.stripe",
     "rates",
     "discovery",

@@ -51,3 +51,60 @@ fn take(tree: &mut Node, section: &str, name: &str) -> Option<Entry> {
     let at = entries.iter().position(|entry| entry.name == name)?;
     Some(entries.remove(at))
 }
+
+/// Reads `path: "/v1/x"` of a route, as tollbooth writes it, as `path: {to: "/v1/x"}`. What stands
+/// there for the request is no reference to the environment.
+pub(crate) fn paths(tree: &mut Node) {
+    let Value::Map(sections) = &mut tree.value else {
+        return;
+    };
+    let mut sections = sections.iter_mut();
+    let Some(Value::Map(routes)) = sections
+        .find(|section| section.name == "routes")
+        .map(|section| &mut section.node.value)
+    else {
+        return;
+    };
+    for route in routes {
+        let Value::Map(keys) = &mut route.node.value else {
+            continue;
+        };
+        for key in keys.iter_mut().filter(|key| key.name == "path") {
+            let is_text = matches!(key.node.value, Value::Text(_));
+            if is_text {
+                let text = std::mem::replace(&mut key.node, Node::empty_map());
+                let source = text.source.clone();
+                let to = Entry {
+                    name: "to".to_owned(),
+                    source: source.clone(),
+                    node: text,
+                };
+                key.node = Node::new(Value::Map(vec![to]), source);
+            }
+            if let Value::Map(keys) = &mut key.node.value {
+                for to in keys.iter_mut().filter(|key| key.name == "to") {
+                    if let Value::Text(text) = &mut to.node.value {
+                        *text = of_request(text);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A text whose `${params.…}` and `${query.…}` are left alone when references are filled in.
+fn of_request(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once("${") {
+        out.push_str(before);
+        let is_meant = behind.starts_with("params.") || behind.starts_with("query.");
+        if is_meant && !before.ends_with('$') {
+            out.push('$');
+        }
+        out.push_str("${");
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}

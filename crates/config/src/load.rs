@@ -67,7 +67,7 @@ const LOCAL_FILE: &str = "tollkeep.yaml";
 pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     let path = find_file(request);
     let mut report = Report::new(path.as_deref());
-    let mut tree = match path
+    let tree = match path
         .as_deref()
         .map(|path| read_tree(path, request.running, &mut report))
     {
@@ -75,8 +75,40 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
         Some(None) => return Err(report.into_errors()),
         None => Node::empty_map(),
     };
+    load_tree(request, path, tree, report)
+}
+
+/// Checks a text as if it stood in a file, with the environment of the request and its flags.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(request: &LoadRequest, text: &str) -> Result<Loaded, ConfigErrors> {
+    let mut report = Report::new(None);
+    match parse(Format::Yaml, text) {
+        Ok(tree) => load_tree(request, None, tree, report),
+        Err(faults) => {
+            for fault in faults {
+                report.error(&fault.key, &fault.source, fault.problem);
+            }
+            Err(report.into_errors())
+        }
+    }
+}
+
+/// The tree of a file that is not ours.
+pub(crate) fn read_file(path: &Path, report: &mut Report) -> Option<Node> {
+    read_tree(path, false, report)
+}
+
+fn load_tree(
+    request: &LoadRequest,
+    path: Option<PathBuf>,
+    mut tree: Node,
+    mut report: Report,
+) -> Result<Loaded, ConfigErrors> {
     seed::lift_cors(&mut tree);
     lift::audit(&mut tree, &mut report);
+    lift::paths(&mut tree);
     let catalog = Catalog::new();
     let env = with_env_file(request, &tree, &mut report);
     let mut overlay = Overlay {

@@ -174,6 +174,10 @@ const START_ONLY: &[(&str, Same)] = &[
     ("logging.access", |a, b| {
         a.logging.access == b.logging.access
     }),
+    // Which goods were had for money must not change under a payment.
+    ("payments.sandbox", |a, b| {
+        a.payments.sandbox == b.payments.sandbox
+    }),
     ("sandbox.upstream", |a, b| {
         a.sandbox.upstream == b.sandbox.upstream
     }),

@@ -57,6 +57,7 @@ impl Exchange<'_> {
             write::field(out, b"x-correlation-id", id.as_bytes());
         }
         out.extend_from_slice(self.lines);
+        out.extend_from_slice(self.plan.mark);
         if self.secure {
             out.extend_from_slice(&self.plan.hsts);
         }
@@ -83,6 +84,7 @@ impl Exchange<'_> {
         out.extend_from_slice(b"date: ");
         self.worker.write_date(out, self.work.facts.at.0);
         out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(self.plan.mark);
     }
 
     /// Ends the head begun with [`Self::begin_answer`].

@@ -6,6 +6,7 @@
 mod call;
 mod door;
 mod judge;
+mod page;
 mod payers;
 mod sold;
 mod told;

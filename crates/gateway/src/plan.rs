@@ -78,6 +78,8 @@ pub struct Plan {
     pub(crate) token_prefix: Box<str>,
     pub(crate) security_headers: Box<[u8]>,
     pub(crate) hsts: Box<[u8]>,
+    /// What every answer says while payments move no money.
+    pub(crate) mark: &'static [u8],
     /// Whose pages may call; `None` while CORS is off.
     pub(crate) cors: Option<CorsLines>,
     pub(crate) front_door: Option<FrontDoorPlan>,
@@ -315,7 +317,12 @@ impl Plan {
             surfaces: SurfaceRoutes::new(settings, parts.metrics),
             llm: llm(settings, parts)?,
             instance: parts.instance.into(),
-            sandbox: settings.sandbox.upstream,
+            sandbox: settings.sandbox.upstream || settings.payments.sandbox,
+            mark: if settings.payments.sandbox {
+                b"x-tollkeep-sandbox: 1\r\n"
+            } else {
+                b""
+            },
             x_ratelimit: settings.compat.x_ratelimit,
             upstreams,
         })

@@ -11,6 +11,7 @@ use crate::refusal::Refusal;
 use std::sync::Arc;
 use tollkeep_config::settings::{
     self, Access, ContentCoding, Hooks, Methods, PathPattern, RateBy, Settings, Surfaces,
+    UpstreamPath,
 };
 use tollkeep_counters::{Class, Key};
 use tollkeep_http1::{Method, write};
@@ -21,6 +22,7 @@ use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_policy::ip_list::IpSet;
 use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
+use tollkeep_types::path::PathRules;
 
 /// A rate limit of a route.
 pub(crate) struct RouteLimit {
@@ -55,6 +57,8 @@ pub(crate) struct PlainRoute {
     pub(crate) hooks: Option<Arc<Hooks>>,
     /// What its requests cost, where somebody is asked to pay.
     pub(crate) sold: Option<Box<Sold>>,
+    /// The path at the upstream, where it is not the caller's.
+    upstream_path: Option<UpstreamPath>,
     allow_encoded_slash: bool,
     allow_semicolon: bool,
     methods: Methods,
@@ -100,6 +104,7 @@ impl PlainRoute {
             content_encodings: route.content_encodings.clone(),
             allow_body: route.allow_body,
             streaming: route.streaming,
+            upstream_path: route.upstream_path.clone(),
             allow_encoded_slash: route.allow_encoded_slash,
             allow_semicolon: route.allow_semicolon,
             methods: route.methods.clone(),
@@ -130,6 +135,31 @@ impl PlainRoute {
             Methods::Any => &settings::Method::ALL,
             Methods::Listed(methods) => methods,
         }
+    }
+
+    /// Whether its path at the upstream is another than the caller's.
+    pub(crate) const fn rewrites(&self) -> bool {
+        self.upstream_path.is_some()
+    }
+
+    /// Path and query of a request at the upstream.
+    ///
+    /// # Errors
+    /// 400: they can't be made of what the request says.
+    pub(crate) fn upstream_target(&self, path: &str, target: &[u8]) -> Result<String, Refusal> {
+        let refused = || Refusal::BadRequest("path");
+        let to = self.upstream_path.as_ref().ok_or_else(refused)?;
+        let query = match memchr::memchr(b'?', target) {
+            Some(at) => target.get(at + 1..).map(std::str::from_utf8),
+            None => None,
+        };
+        let query = query.transpose().map_err(|_| refused())?;
+        let rules = PathRules {
+            allow_encoded_slash: self.allow_encoded_slash,
+            allow_semicolon: self.allow_semicolon,
+        };
+        let filled = to.fill(&self.path.params(path), query, rules);
+        filled.ok_or_else(refused)
     }
 
     /// What its requests may bring that others may not.
@@ -391,6 +421,13 @@ impl<'p> Exchange<'p> {
         };
         self.work.facts.is_call = true;
         self.check_form(entry, &rules)?;
+        if let Destination::Plain(plain) = route.destination
+            && plain.rewrites()
+        {
+            // Before anything is taken for it.
+            let target = self.work.head.target.of(self.request_bytes());
+            plain.upstream_target(&self.work.path, target)?;
+        }
         Ok(route)
     }
 

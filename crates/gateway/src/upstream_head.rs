@@ -5,6 +5,7 @@ use crate::credentials::Credential;
 use crate::lifecycle::Exchange;
 use crate::plan::{ProviderPlan, Target, TargetKind};
 use crate::read_call::LlmCall;
+use crate::refusal::Refusal;
 use crate::route::PlainRoute;
 use tollkeep_http1::{Known, Method, write};
 use tollkeep_llm::Dialect;
@@ -18,7 +19,10 @@ const DIGESTS: [&[u8]; 4] = [b"content-digest", b"repr-digest", b"digest", b"con
 
 impl Exchange<'_> {
     /// The fields that go to an upstream of a plain route: all but those that never do.
-    pub(crate) fn write_plain_head(&mut self, route: &PlainRoute) {
+    ///
+    /// # Errors
+    /// Its path there can't be made; the route has looked at that.
+    pub(crate) fn write_plain_head(&mut self, route: &PlainRoute) -> Result<(), Refusal> {
         let (target, body_len) = (&route.target, self.body().len());
         let mut out = std::mem::take(&mut self.work.out);
         out.clear();
@@ -26,10 +30,15 @@ impl Exchange<'_> {
         out.extend_from_slice(head.method.as_str().as_bytes());
         out.push(b' ');
         out.extend_from_slice(target.endpoint.url.path().as_bytes());
-        out.extend_from_slice(self.work.path.as_bytes());
         let raw_target = head.target.of(bytes);
-        if let Some(at) = memchr::memchr(b'?', raw_target) {
-            out.extend_from_slice(raw_target.get(at..).unwrap_or_default());
+        if route.rewrites() {
+            let there = route.upstream_target(&self.work.path, raw_target)?;
+            out.extend_from_slice(there.as_bytes());
+        } else {
+            out.extend_from_slice(self.work.path.as_bytes());
+            if let Some(at) = memchr::memchr(b'?', raw_target) {
+                out.extend_from_slice(raw_target.get(at..).unwrap_or_default());
+            }
         }
         out.extend_from_slice(b" HTTP/1.1\r\n");
         write::field(
@@ -67,6 +76,7 @@ impl Exchange<'_> {
         }
         self.end_upstream_head(&mut out, target, body_len);
         self.work.out = out;
+        Ok(())
     }
 
     /// The caller's fields that go to a plain upstream: all but those that never do, or of them

@@ -98,6 +98,11 @@ impl Health {
         self.flags.fetch_and(!reason.bit(), Ordering::Relaxed);
     }
 
+    /// Whether somebody raised it, and nobody took it back.
+    pub fn is_raised(&self, reason: Reason) -> bool {
+        self.flags.load(Ordering::Relaxed) & reason.bit() != 0
+    }
+
     /// Why the process does not want traffic now; empty if it does.
     pub fn reasons(&self, now: MonoNanos) -> Vec<Reason> {
         let raised = self.flags.load(Ordering::Relaxed);

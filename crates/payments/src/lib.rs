@@ -10,6 +10,7 @@
 pub mod discovery;
 pub mod evm;
 mod json;
+pub mod paywall;
 pub mod price;
 pub mod pricing;
 pub mod state;

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Request};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollkeep_net::dial::Endpoint;
 use tollkeep_net::fetch::{self, Bounds, Sent};
-use tollkeep_payments::x402::{Answered, Networks, Supported, supported};
+use tollkeep_payments::x402::{Answered, Networks, PlayChain, Supported, supported};
 use tollkeep_types::Clock;
 
 /// Bytes of an answer at most.
@@ -106,12 +106,20 @@ impl Failure {
     }
 }
 
+/// Where a facilitator is.
+pub enum Place {
+    /// Somewhere else; the path stands before `supported`, `verify` and `settle`.
+    Remote(Endpoint),
+    /// In this process: it moves no money.
+    Play(Arc<Mutex<PlayChain>>),
+}
+
 /// What a facilitator is made of.
 pub struct FacilitatorParts {
     /// Its name in the settings.
     pub name: String,
-    /// Where it is; its path stands before `supported`, `verify` and `settle`.
-    pub endpoint: Endpoint,
+    /// Where it is.
+    pub place: Place,
     /// Fields on every request; none of them is ever shown.
     pub fields: Vec<(HeaderName, HeaderValue)>,
     /// How long it may take.
@@ -152,41 +160,50 @@ impl Facilitator {
 
     /// What it takes; `None` if it does not say.
     pub async fn supported(&self, networks: &Networks) -> Option<Supported> {
-        let request = Request::get(self.target("supported"));
-        let request = request.header(ACCEPT, "application/json");
-        let reply = self.call(request, Bytes::new(), self.parts.timeouts.verify);
-        supported(&reply.await.answered(), networks)
+        let reply = match &self.parts.place {
+            Place::Play(_) => whole(PlayChain::supported()),
+            Place::Remote(endpoint) => {
+                let request = Request::get(target(endpoint, "supported"));
+                let request = request.header(ACCEPT, "application/json");
+                let patience = self.parts.timeouts.verify;
+                self.call(endpoint, (request, Bytes::new()), patience).await
+            }
+        };
+        supported(&reply.answered(), networks)
     }
 
     /// Asks whether it would settle.
     pub async fn verify(&self, body: &str) -> Reply {
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        let request = self.post("verify");
-        self.call(request, body, self.parts.timeouts.verify).await
+        match &self.parts.place {
+            Place::Play(chain) => whole(locked(chain).verify(body.as_bytes(), self.now_s())),
+            Place::Remote(endpoint) => {
+                let request = (post(endpoint, "verify"), copied(body));
+                let patience = self.parts.timeouts.verify;
+                self.call(endpoint, request, patience).await
+            }
+        }
     }
 
     /// Tells it to settle. `key` is the same for each repeat, as the body is.
     pub async fn settle(&self, body: &str, key: &str) -> Reply {
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        let request = self.post("settle").header("idempotency-key", key);
-        self.call(request, body, self.parts.timeouts.settle).await
+        match &self.parts.place {
+            Place::Play(chain) => whole(locked(chain).settle(body.as_bytes(), self.now_s())),
+            Place::Remote(endpoint) => {
+                let request = post(endpoint, "settle").header("idempotency-key", key);
+                let patience = self.parts.timeouts.settle;
+                self.call(endpoint, (request, copied(body)), patience).await
+            }
+        }
     }
 
-    fn target(&self, last: &str) -> String {
-        let path = self.parts.endpoint.url.path().trim_end_matches('/');
-        format!("{path}/{last}")
-    }
-
-    fn post(&self, last: &str) -> http::request::Builder {
-        Request::post(self.target(last))
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/json")
+    fn now_s(&self) -> u64 {
+        self.parts.clock.wall().0 / 1000
     }
 
     async fn call(
         &self,
-        mut request: http::request::Builder,
-        body: Bytes,
+        endpoint: &Endpoint,
+        (mut request, body): (http::request::Builder, Bytes),
         patience: Duration,
     ) -> Reply {
         for (name, value) in &self.parts.fields {
@@ -208,7 +225,7 @@ impl Facilitator {
             patience,
         };
         let connecting = self.parts.timeouts.connect;
-        let sent = fetch::once(&self.parts.endpoint, request, connecting, bounds).await;
+        let sent = fetch::once(endpoint, request, connecting, bounds).await;
         let (failure, reply) = match sent {
             Sent::Never(_) => (Some(Failure::Connect), Reply::Unsent),
             Sent::Cut(_) => (Some(Failure::Cut), Reply::Cut),
@@ -234,8 +251,35 @@ impl Facilitator {
         reply
     }
 
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn target(endpoint: &Endpoint, last: &str) -> String {
+    let path = endpoint.url.path().trim_end_matches('/');
+    format!("{path}/{last}")
+}
+
+fn post(endpoint: &Endpoint, last: &str) -> http::request::Builder {
+    Request::post(target(endpoint, last))
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, "application/json")
+}
+
+fn copied(body: &str) -> Bytes {
+    Bytes::copy_from_slice(body.as_bytes())
+}
+
+fn locked(chain: &Mutex<PlayChain>) -> MutexGuard<'_, PlayChain> {
+    chain.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The answer of who is in this process.
+fn whole(body: String) -> Reply {
+    Reply::Whole {
+        status: 200,
+        body: body.into(),
     }
 }
 

@@ -7,5 +7,5 @@ mod breaker;
 mod facilitator;
 mod node;
 
-pub use facilitator::{Facilitator, FacilitatorParts, Failure, Reply, Timeouts};
+pub use facilitator::{Facilitator, FacilitatorParts, Failure, Place, Reply, Timeouts};
 pub use node::{Authorization, Fate, Node};

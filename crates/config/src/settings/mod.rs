@@ -30,7 +30,9 @@ mod management;
 mod market;
 mod metrics;
 mod oidc;
+mod payment_sandbox;
 mod payments;
+mod paywall;
 mod policy;
 mod postgres;
 mod prices;
@@ -51,6 +53,7 @@ mod store;
 mod tls;
 mod trust_proxy;
 mod upstream;
+mod upstream_path;
 mod upstream_tls;
 mod vault;
 
@@ -79,8 +82,10 @@ pub use management::{Management, ManagementListen, OnDataPort, SessionTimes};
 pub use metrics::Metrics;
 pub use oidc::Oidc;
 pub use payments::{
-    Facilitator, FacilitatorTimeouts, FailedProofs, MidStream, Payments, Terms, Verify, X402,
+    Facilitator, FacilitatorAt, FacilitatorTimeouts, FailedProofs, MidStream, Payments, Terms,
+    Verify, X402,
 };
+pub use paywall::Paywall;
 pub use postgres::{PostgresServer, PostgresTls};
 pub use prices::Prices;
 pub use provider::{Credential, CredentialTenant, Provider, ProviderRate};
@@ -88,6 +93,7 @@ pub use provider_kind::ProviderKind;
 pub use rate_classes::StrictRate;
 pub use redis::{Redis, RedisServer};
 pub use retry::Retry;
+pub(crate) use route::is_reserved_path;
 pub use route::{Access, ContentCoding, RateBy, RateLimit, Route};
 pub use route_pattern::{Method, Methods, PathPattern, Segment};
 pub use sale::{Accept, Sale};
@@ -101,6 +107,7 @@ pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
 pub use store::{Migrate, Postgres, StoreSettings};
 pub use tls::{CertificateFiles, ClientAuth, Tls};
 pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
+pub use upstream_path::UpstreamPath;
 pub use upstream_tls::UpstreamTls;
 pub use vault::{KekSetting, KekSource, KekUse, Vault};
 
@@ -161,6 +168,8 @@ pub struct Settings {
     pub hooks: Hooks,
     /// Who is told of events.
     pub webhooks: Vec<Webhook>,
+    /// What people see where a request is to be paid for.
+    pub paywall: Paywall,
     /// LLM providers, in the order of the file.
     pub providers: Vec<Provider>,
     /// Model names.
@@ -287,6 +296,7 @@ keys! {
         hooks: hooks::HooksFile = section(),
         /// Who is told of events.
         webhooks: Vec<hooks::WebhookFile> = listed(),
+        paywall: Paywall = section(),
         models: Models = section(),
         llm: llm::LlmFile = section(),
         prices: Prices = section(),
@@ -323,6 +333,7 @@ impl Settings {
             providers.extend(Provider::sandbox(&llm));
         }
         check_sandbox(&file.sandbox, &server, &providers, checks);
+        payment_sandbox::check(&market.payments, &server, &routes, checks);
         server.check_memory(llm.settings.max_request_body_bytes, checks);
         if !file.audit.enabled && checks.in_production() && routes.iter().any(Route::is_paid) {
             let problem = "is off, which production refuses where routes are paid for";
@@ -356,6 +367,7 @@ impl Settings {
             routes,
             networks: market.networks,
             payments: market.payments,
+            paywall: file.paywall,
             providers,
             models: file.models,
             llm: llm.settings,

@@ -2,7 +2,7 @@
 
 use super::egress::is_clear_text;
 use super::facilitator::Addresses;
-use super::{DAY_MS, Egress, SecretOrText, days, ms};
+use super::{DAY_MS, Egress, SecretOrText, days, ms, payment_sandbox};
 use crate::check::Checks;
 use crate::error::nearest;
 use crate::field::{KindExt, headers, mapped, named, plain_name, section};
@@ -33,6 +33,8 @@ pub struct Payments {
     pub failed_proofs: FailedProofs,
     /// Bytes of the fields of a 402 that ask for payment.
     pub challenge_bytes_max: usize,
+    /// Whether no money moves: the one facilitator is in this process.
+    pub sandbox: bool,
     /// Stablecoins.
     pub x402: X402,
 }
@@ -43,7 +45,7 @@ pub struct X402 {
     /// Who verifies and settles, in the order of the file.
     pub facilitators: Vec<Facilitator>,
     /// Their numbers by network, best first; `None` is every network that is not named.
-    uses: Vec<(Option<Network>, Vec<usize>)>,
+    pub(super) uses: Vec<(Option<Network>, Vec<usize>)>,
     /// What is asked of a facilitator before money is taken.
     pub verify: Verify,
     /// Whether signatures are taken that only the chain can judge.
@@ -73,12 +75,21 @@ impl X402 {
 pub struct Facilitator {
     /// Its name in the file.
     pub name: String,
-    /// Below it are `supported`, `verify` and `settle`.
-    pub url: EgressUrl,
+    /// Where it is.
+    pub at: FacilitatorAt,
     /// Fields on every request to it.
     pub headers: Vec<(String, SecretOrText)>,
     /// How long it may take.
     pub timeouts: FacilitatorTimeouts,
+}
+
+/// Where a facilitator is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FacilitatorAt {
+    /// Below it are `supported`, `verify` and `settle`.
+    Url(EgressUrl),
+    /// In this process; it moves no money.
+    Sandbox,
 }
 
 /// What is asked of a facilitator before money is taken.
@@ -147,6 +158,10 @@ keys! {
         /// What one payer may have running with `settlement: after-response`, which is not paid
         /// yet.
         max_exposure: Option<NanoUsd> = dollars().optional(),
+        /// Whether payments are tried out: what payers sign for Base Sepolia (`base-sepolia`) is
+        /// judged as ever and taken once, and no money moves. No facilitator is asked then. Refused
+        /// in production, on a public bind and beside a facilitator. Lightning has none yet.
+        sandbox: bool = switch().or(false),
         failed_proofs: FailedProofs = section(),
         challenge: ChallengeFile = section(),
         x402: X402File = section(),
@@ -215,7 +230,7 @@ keys! {
 }
 
 /// Where nothing is said.
-const USUAL: FacilitatorTimeouts = FacilitatorTimeouts {
+pub(super) const USUAL: FacilitatorTimeouts = FacilitatorTimeouts {
     connect: ms(2_000),
     verify: ms(5_000),
     settle: ms(30_000),
@@ -282,6 +297,11 @@ impl PaymentsFile {
         egress: &Egress,
         checks: &mut Checks<'_>,
     ) -> Payments {
+        let is_mock = addresses.as_ref().is_some_and(Addresses::is_mock);
+        let sandbox = self.sandbox || is_mock;
+        if is_mock && !self.sandbox && checks.is_written("payments.sandbox") {
+            checks.error("facilitator", "is `mock` beside `payments.sandbox: false`");
+        }
         if let Some((facilitators, uses)) = addresses.and_then(|all| all.facilitators(checks)) {
             if !self.x402.facilitators.is_empty() || self.x402.uses.is_some() {
                 let problem =
@@ -297,7 +317,11 @@ impl PaymentsFile {
             credit_ttl: self.credit_ttl,
             failed_proofs: self.failed_proofs,
             challenge_bytes_max: self.challenge.max_header_bytes,
-            x402: self.x402.check(networks, egress, checks),
+            sandbox,
+            x402: match self.x402.check(networks, egress, checks) {
+                x402 if sandbox => payment_sandbox::played(x402, is_mock, checks),
+                x402 => x402,
+            },
         }
     }
 }
@@ -313,7 +337,7 @@ impl X402File {
             admit(&url, &at, (&mut allow_private, egress), checks);
             facilitators.push(Facilitator {
                 name,
-                url,
+                at: FacilitatorAt::Url(url),
                 headers: file.headers,
                 timeouts: file.timeouts,
             });

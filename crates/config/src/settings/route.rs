@@ -7,7 +7,7 @@ use super::policy::PolicyFile;
 use super::route_pattern::{Methods, PathPattern};
 use super::sale::{Sale, SaleFile};
 use super::server_cors::origin;
-use super::{DAY_MS, Egress, GIB, MIB, Upstream};
+use super::{DAY_MS, Egress, GIB, MIB, Upstream, UpstreamPath};
 use crate::check::Checks;
 use crate::error::nearest;
 use crate::field::{KindExt, OnOrOff, flat, section, section_or_off};
@@ -44,6 +44,8 @@ pub struct Route {
     pub allow_body: bool,
     /// Whether a body is sent on while it arrives (EDGE-20).
     pub streaming: bool,
+    /// The path at the upstream; `None` is the caller's.
+    pub upstream_path: Option<UpstreamPath>,
     /// Whether `%2F` may stand in a path segment.
     pub allow_encoded_slash: bool,
     /// Whether `;` may stand in a path segment.
@@ -237,8 +239,13 @@ keys! {
 }
 
 keys! {
-    /// What a path may hold besides plain segments.
+    /// What a path may hold besides plain segments, and what it is at the upstream. A text alone,
+    /// `path: "/v1/x"`, is the same as `to`.
     pub(crate) struct PathFile {
+        /// The path at the upstream, behind that of its `url`: `/v1/items/${params.id}`, with
+        /// `${params.rest}` for `*` and `${query.NAME}`. Behind a `?` stands a query instead of the
+        /// caller's. Default: the caller's path.
+        to: Option<String> = text().optional(),
         /// Whether `%2F` may stand in a segment; it stays encoded and separates nothing.
         allow_encoded_slash: bool = switch().or(false),
         /// Whether `;` may stand in a segment.
@@ -290,6 +297,12 @@ impl<'a> Terms<'a> {
     }
 }
 
+/// Whether requests of such a path never come to a route.
+pub(crate) fn is_reserved_path(pattern: &PathPattern) -> bool {
+    let plain = pattern.to_string();
+    RESERVED.contains(&plain.as_str()) || plain.starts_with(RESERVED_BELOW)
+}
+
 /// The routes that passed.
 pub(super) fn check(
     files: Vec<(String, RouteFile)>,
@@ -326,9 +339,11 @@ impl RouteFile {
         let (methods, pattern) = read_name(name)
             .map_err(|problem| checks.error_at(path, problem))
             .ok()?;
-        let plain = pattern.to_string();
-        if RESERVED.contains(&plain.as_str()) || plain.starts_with(RESERVED_BELOW) {
-            checks.error_at(path, format!("`{plain}` is answered by the gateway itself"));
+        if is_reserved_path(&pattern) {
+            checks.error_at(
+                path,
+                format!("`{pattern}` is answered by the gateway itself"),
+            );
         }
         let upstream = self.upstream?;
         check_upstream(&upstream, &path.name("upstream"), upstreams, checks);
@@ -354,6 +369,10 @@ impl RouteFile {
             checks.error_at(&path.name("request").name("streaming"), problem);
         }
         check_price_hooks(&hooks, sale.as_ref(), path, checks);
+        let upstream_path = self.path.to.as_ref().map(|to| {
+            let read = UpstreamPath::read(to, &pattern);
+            read.map_err(|problem| checks.error_at(&path.name("path"), problem))
+        });
         let rate = self
             .rate_limit
             .read(access, &path.name("rate_limit"), checks);
@@ -369,6 +388,7 @@ impl RouteFile {
             allow_body: self.request.allow_body,
             streaming: self.request.streaming,
             content_encodings,
+            upstream_path: upstream_path.and_then(Result::ok),
             allow_encoded_slash: self.path.allow_encoded_slash,
             allow_semicolon: self.path.allow_semicolon,
             policy,

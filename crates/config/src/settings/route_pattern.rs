@@ -55,7 +55,7 @@ impl Method {
 
 impl Methods {
     /// Whether some method is in both.
-    pub(super) fn overlap(&self, other: &Self) -> bool {
+    pub(crate) fn overlap(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any, _) | (_, Self::Any) => true,
             (Self::Listed(some), Self::Listed(others)) => {

@@ -1,6 +1,7 @@
 //! Who settles payments, in the short form.
 
 use crate::support::Case;
+use tollkeep_config::settings::FacilitatorAt;
 use tollkeep_payments::x402::Network;
 
 const DEFAULT: &str = "https://fac.example/";
@@ -13,7 +14,13 @@ fn asked(yaml: &str) -> Result<[Vec<String>; 2], String> {
     let of = |network: &str| {
         let network = Network::from_caip2(network).unwrap();
         let known = x402.facilitators_of(&network);
-        known.iter().map(|known| known.url.to_string()).collect()
+        known
+            .iter()
+            .map(|known| match &known.at {
+                FacilitatorAt::Url(url) => url.to_string(),
+                FacilitatorAt::Sandbox => "sandbox".to_owned(),
+            })
+            .collect()
     };
     Ok([of("eip155:8453"), of("eip155:137")])
 }
@@ -47,10 +54,6 @@ fn one_address_or_one_by_network_says_who_settles() {
 fn what_says_it_badly_is_told_where() {
     for (yaml, told) in [
         (
-            "facilitator: mock",
-            "facilitator: is not supported as `mock` yet",
-        ),
-        (
             "facilitator: http://fac.example",
             "`http` outside of `payments.x402.allow_private`",
         ),
@@ -73,6 +76,82 @@ fn what_says_it_badly_is_told_where() {
         ),
     ] {
         let problem = asked(&format!("{yaml}\n")).unwrap_err();
+        assert!(problem.contains(told), "{yaml}: {problem}");
+    }
+}
+
+/// Who settles on Base Sepolia, or what is wrong.
+fn played(yaml: &str) -> Result<(Vec<String>, Vec<String>), String> {
+    let loaded = Case::yaml(yaml).load()?;
+    let x402 = &loaded.settings.payments.x402;
+    let of = |network: &str| {
+        let known = x402.facilitators_of(&Network::from_caip2(network).unwrap());
+        let names = known.iter().map(|known| known.name.clone());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(of("eip155:8453"), Vec::<String>::new());
+    assert!(loaded.settings.payments.sandbox);
+    Ok((of("eip155:84532"), loaded.warnings))
+}
+
+// PAY-89
+#[test]
+fn the_sandbox_settles_alone_and_is_told_of() {
+    for (yaml, key) in [
+        ("payments: { sandbox: true }", "payments.sandbox"),
+        ("facilitator: mock", "facilitator"),
+        ("facilitator: { default: mock }", "facilitator"),
+        (
+            "facilitator: { chains: { base-sepolia/USDC: mock } }",
+            "facilitator",
+        ),
+        (
+            "facilitator: mock\npayments: { sandbox: true }",
+            "payments.sandbox",
+        ),
+    ] {
+        let (on_test_network, warnings) = played(&format!("{yaml}\n")).unwrap();
+        assert_eq!(on_test_network, ["sandbox"], "{yaml}");
+        let [warning] = &warnings[..] else {
+            panic!("{yaml}: {warnings:?}");
+        };
+        assert!(
+            warning.contains(&format!("{key}: takes payments that move no money")),
+            "{warning}"
+        );
+    }
+}
+
+// PAY-89
+#[test]
+fn the_sandbox_is_refused_where_money_or_strangers_could_be() {
+    let url = "https://fac.example";
+    for (yaml, told) in [
+        ("environment: production\npayments: { sandbox: true }".to_owned(), "refused in production"),
+        ("environment: production\nfacilitator: mock".to_owned(), "facilitator: switches"),
+        ("server: { host: 0.0.0.0 }\nfacilitator: mock".to_owned(), "not a loopback address"),
+        ("server: { host: 0.0.0.0 }\npayments: { sandbox: true }".to_owned(), "not a loopback address"),
+        (format!("facilitator: \"{url}\"\npayments: {{ sandbox: true }}"), "beside facilitators"),
+        (format!("facilitator: {{ default: mock, chains: {{ base: \"{url}\" }} }}"), "beside facilitators"),
+        (
+            format!("payments: {{ sandbox: true, x402: {{ facilitators: {{ a: {{ url: \"{url}\" }} }} }} }}"),
+            "beside facilitators",
+        ),
+        ("payments: { sandbox: true, x402: { use: [a] } }".to_owned(), "payments.sandbox: switches"),
+        (
+            format!("payments: {{ sandbox: true, x402: {{ rpc: {{ base-sepolia: \"{url}\" }} }} }}"),
+            "there is no chain",
+        ),
+        ("facilitator: mock\npayments: { sandbox: false }".to_owned(), "beside `payments.sandbox: false`"),
+        (
+            "facilitator: mock\nwallets: { base: \"0x1111111111111111111111111111111111111111\" }\n\
+             accepts: [{ asset: USDC, network: base }]\nupstreams: { a: { url: \"https://a.example\" } }\n\
+             routes: { \"GET /x\": { upstream: a, price: \"$0.01\" } }"
+                .to_owned(),
+            "nobody settles on eip155:8453",
+        ),
+    ] {
+        let problem = played(&format!("{yaml}\n")).unwrap_err();
         assert!(problem.contains(told), "{yaml}: {problem}");
     }
 }

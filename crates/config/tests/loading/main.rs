@@ -20,6 +20,8 @@ mod headers;
 mod hooks;
 mod hostile;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod interpolation;
 #[cfg(test)]
 mod ip_lists;

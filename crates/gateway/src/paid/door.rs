@@ -88,6 +88,8 @@ pub trait PaymentDoor: Send + Sync {
     fn takes(&self, _offer: &Offer) -> bool {
         true
     }
+    /// A caller is asked to pay.
+    fn asked(&self) {}
     /// Reserves the proof; in mode `Before` settles it too. Or finds the credit of it.
     fn show(&self, shown: Shown) -> Paying;
     /// The upstream has answered, in mode `After`: settles it.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_counters::{Claim, Class, Key};
 use tollkeep_http1::Known;
+use tollkeep_observe::health::Reason as HealthReason;
 use tollkeep_payments::pricing::Asked;
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Checked, Field, Offer, Proof, Reason, Rules, check};
@@ -77,7 +78,9 @@ impl<'p> Exchange<'p> {
             return Ok(None);
         };
         let door = self.worker.shared.payments.get().map(Arc::clone);
-        let door = door.filter(|_| !asking.offers.is_empty());
+        // Who is asked to pay now could not show it: it would be kept nowhere.
+        let is_kept = !self.worker.shared.health.is_raised(HealthReason::Store);
+        let door = door.filter(|_| is_kept && !asking.offers.is_empty());
         let door = door.ok_or_else(|| self.payment_no(PaymentNo::UNAVAILABLE))?;
         let Some((field, text)) = shown else {
             return Err(self.ask_payment(sold, &asking, None));

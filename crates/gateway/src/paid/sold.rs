@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_config::settings::{Access, FailedProofs, PathPattern, Route, Sale, Settings, Verify};
+use tollkeep_config::settings::{
+    Access, FailedProofs, PathPattern, Paywall, Route, Sale, Settings, Verify,
+};
 use tollkeep_crypto::{TokenHasher, sha256};
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, QuoteFault};
@@ -32,6 +34,7 @@ pub(crate) struct Sold {
     /// How long a caller waits for its money to move.
     pub(crate) wait: Duration,
     pub(crate) public_url: Option<Box<str>>,
+    pub(crate) paywall: Paywall,
 }
 
 /// Beyond what a settlement may take by itself.
@@ -98,6 +101,7 @@ impl Sold {
                 .saturating_add(settle)
                 .saturating_add(WAIT_MORE),
             public_url: all.server.public_url.clone(),
+            paywall: all.paywall.clone(),
             sale,
         })
     }

@@ -1,6 +1,7 @@
 //! How callers are told of payments: what they are asked for, why something will not do, and on
 //! every answer behind a settlement, that money moved.
 
+use super::page::{self, Page};
 use super::sold::{Asking, Sold};
 use super::{NotPaid, PaidCall};
 use crate::answer::Body;
@@ -21,6 +22,8 @@ pub(crate) struct PaymentNo {
     /// `PAYMENT-REQUIRED`.
     field: Option<Box<str>>,
     body: Box<str>,
+    /// Instead of `body`, for people.
+    page: Option<Box<Page>>,
 }
 
 /// A row of the table of payments.
@@ -114,9 +117,12 @@ impl<'p> Exchange<'p> {
             payment_id: payment,
             reason: why,
         };
-        let (field, body) = match asked {
-            None => (None, problem.body()),
+        let (field, body, page) = match asked {
+            None => (None, problem.body(), None),
             Some((sold, asking, reason)) => {
+                if let Some(door) = self.worker.shared.payments.get() {
+                    door.asked();
+                }
                 let quotes = self.quotes(sold, asking);
                 let challenge = Challenge {
                     resource: &asking.resource,
@@ -125,7 +131,8 @@ impl<'p> Exchange<'p> {
                     reason,
                 };
                 let field = challenge.payment_required(sold.challenge_bytes_max);
-                (field, challenge.body(&sold.networks, &problem))
+                let page = self.page(sold, asking, (field.as_deref(), reason, row.text));
+                (field, challenge.body(&sold.networks, &problem), page)
             }
         };
         Refusal::Payment(Box::new(PaymentNo {
@@ -135,6 +142,7 @@ impl<'p> Exchange<'p> {
             retry_after: row.retry_after_s.map(Duration::from_secs),
             field: field.map(String::into_boxed_str),
             body: body.into(),
+            page,
         }))
     }
 
@@ -215,6 +223,10 @@ impl<'p> Exchange<'p> {
     pub(crate) async fn write_payment_no(&mut self, no: &PaymentNo) -> Result<(), Stop> {
         self.begin_answer(no.status);
         let out = &mut self.work.out;
+        if let Some(page) = &no.page {
+            page::without_policy(out);
+            write::field(out, b"content-security-policy", page.policy.as_bytes());
+        }
         write::field(out, b"cache-control", b"no-store");
         write::field(out, b"x-tollkeep-error", no.code.as_bytes());
         if let Some(wait) = no.retry_after {
@@ -223,9 +235,15 @@ impl<'p> Exchange<'p> {
         if let Some(field) = &no.field {
             write::field(out, b"payment-required", field.as_bytes());
         }
-        self.end_whole(Body {
-            kind: "application/json",
-            bytes: no.body.as_bytes(),
+        self.end_whole(match &no.page {
+            Some(page) => Body {
+                kind: "text/html; charset=utf-8",
+                bytes: page.html.as_bytes(),
+            },
+            None => Body {
+                kind: "application/json",
+                bytes: no.body.as_bytes(),
+            },
         })
         .await
     }

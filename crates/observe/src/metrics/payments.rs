@@ -10,6 +10,7 @@ pub type PaymentRow = (String, String, u64);
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) changes: Words,
+    pub(super) challenges: AtomicU64,
     pub(super) unknown: AtomicU64,
     pub(super) owed: Table,
     pub(super) earned: Table,
@@ -34,6 +35,11 @@ impl PaymentMeter {
     /// A payment of this rail came to this state.
     pub fn changed(&self, rail: &'static str, state: &'static str) {
         self.0.changes.add(rail, state, 1);
+    }
+
+    /// A caller was asked to pay, by x402.
+    pub fn asked(&self) {
+        self.0.challenges.fetch_add(1, Ordering::Relaxed);
     }
 
     /// So many payments are there that nobody knows about.

@@ -120,7 +120,8 @@ fn is_accepted(accepted: &Value, offer: &Offer) -> bool {
         && text("amount").and_then(U256::from_decimal) == Some(U256::from(offer.amount))
 }
 
-fn judge(
+/// Judges what was signed against one offer.
+pub(super) fn judge(
     payload: &Value,
     offer: &Offer,
     rules: &Rules<'_>,

@@ -9,6 +9,7 @@ mod facilitators;
 mod mutated;
 #[cfg(test)]
 mod payments;
+mod play;
 #[cfg(test)]
 mod prices;
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod demo;
 mod doctor;
 mod given;
 mod hold;
+mod import;
 mod ip;
 mod job;
 mod key;
@@ -95,6 +96,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// The same as `config check`
     Validate(config::Check),
+    /// Rewrite another gateway's configuration as ours
+    Import(import::Import),
     /// Access tokens of callers
     #[command(subcommand, alias = "tokens")]
     Token(token::Token),
@@ -245,6 +248,7 @@ impl Cli {
             Command::Manage(manage) => manage.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Validate(check) => check.run(),
+            Command::Import(import) => import.run(),
             Command::Token(token) => token.run(),
             Command::ServiceToken(token) => token.run(),
             Command::Project(project) => project.run(),

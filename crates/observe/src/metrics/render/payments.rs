@@ -14,6 +14,10 @@ impl Metrics {
             "Changes of payments, by where they came to.",
         );
         text.words(name, ["rail", "state"], &counts.changes);
+        let name = "tollkeep_challenges_total";
+        text.family(name, "counter", "How often callers were asked to pay.");
+        let asked = counts.challenges.load(Ordering::Relaxed);
+        text.sample(name, &[("rail", "x402")], &asked);
         text.single(
             "tollkeep_payment_unknown",
             "gauge",

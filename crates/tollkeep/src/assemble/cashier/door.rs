@@ -44,6 +44,10 @@ impl PaymentDoor for Counter {
         self.0.rails.load().takes(offer)
     }
 
+    fn asked(&self) {
+        self.0.meter.asked();
+    }
+
     fn show(&self, shown: Shown) -> Paying {
         let which = Which::default();
         let (cashier, known) = (Arc::clone(&self.0), Arc::clone(&which));

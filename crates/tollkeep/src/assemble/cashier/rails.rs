@@ -5,11 +5,13 @@ use super::Cashier;
 use http::{HeaderName, HeaderValue};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tollkeep_config::settings::{Facilitator as FacilitatorSettings, Settings, X402};
+use tollkeep_config::settings::{
+    Facilitator as FacilitatorSettings, FacilitatorAt, Settings, X402,
+};
 use tollkeep_net::dial::{Endpoint, PoolSettings};
-use tollkeep_payments::x402::{Network, Offer, Supported, Version};
+use tollkeep_payments::x402::{Network, Offer, PlayChain, Supported, Version};
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
-use tollkeep_rails::{Facilitator, FacilitatorParts, Node, Timeouts};
+use tollkeep_rails::{Facilitator, FacilitatorParts, Node, Place, Timeouts};
 use tollkeep_types::{Clock, MonoNanos};
 
 /// How often a facilitator is asked what it takes.
@@ -32,16 +34,19 @@ pub(super) struct Rails {
     all: Vec<Arc<Known>>,
     nodes: Vec<(Network, Arc<Node>)>,
     has_door: bool,
+    /// What the sandbox has taken, whatever the settings are by now.
+    play: Arc<Mutex<PlayChain>>,
 }
 
 impl Rails {
     /// None, before there is a way out.
-    pub(super) const fn none(settings: Arc<Settings>) -> Self {
+    pub(super) fn none(settings: Arc<Settings>) -> Self {
         Self {
             settings,
             all: Vec::new(),
             nodes: Vec::new(),
             has_door: false,
+            play: Arc::default(),
         }
     }
 
@@ -50,7 +55,11 @@ impl Rails {
     fn new(settings: &Arc<Settings>, before: &Self, door: &Door, clock: &Arc<dyn Clock>) -> Self {
         let x402 = &settings.payments.x402;
         let all = x402.facilitators.iter().map(|of| {
-            let facilitator = Facilitator::new(parts(of, x402, (door, clock)));
+            let place = match &of.at {
+                FacilitatorAt::Url(url) => Place::Remote(endpoint(url.clone(), x402, door)),
+                FacilitatorAt::Sandbox => Place::Play(Arc::clone(&before.play)),
+            };
+            let facilitator = Facilitator::new(parts(of, place, clock));
             Arc::new(Known {
                 facilitator,
                 supported: Mutex::new(before.said(of)),
@@ -66,13 +75,14 @@ impl Rails {
             all: all.collect(),
             nodes: nodes.collect(),
             has_door: true,
+            play: Arc::clone(&before.play),
         }
     }
 
     /// What a facilitator at this place said.
     fn said(&self, of: &FacilitatorSettings) -> Option<Arc<Supported>> {
         let mut known = self.settings.payments.x402.facilitators.iter();
-        known.find(|known| known.name == of.name && known.url == of.url)?;
+        known.find(|known| known.name == of.name && known.at == of.at)?;
         let known = self.named(&of.name)?;
         let supported = known.supported.lock();
         supported.unwrap_or_else(PoisonError::into_inner).clone()
@@ -198,18 +208,14 @@ impl Cashier {
     }
 }
 
-fn parts(
-    of: &FacilitatorSettings,
-    x402: &X402,
-    (door, clock): (&Door, &Arc<dyn Clock>),
-) -> FacilitatorParts {
+fn parts(of: &FacilitatorSettings, place: Place, clock: &Arc<dyn Clock>) -> FacilitatorParts {
     let fields = of.headers.iter().filter_map(|(name, value)| {
         let name = HeaderName::try_from(name.as_str()).ok()?;
         Some((name, HeaderValue::try_from(value.expose()).ok()?))
     });
     FacilitatorParts {
         name: of.name.clone(),
-        endpoint: endpoint(of.url.clone(), x402, door),
+        place,
         fields: fields.collect(),
         timeouts: Timeouts {
             connect: of.timeouts.connect,
