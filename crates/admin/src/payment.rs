@@ -12,8 +12,8 @@ use crate::usage::time_of;
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Key, Value};
 use tollkeep_store::{
-    After, Conflict, CreditSum, PaymentChange, PaymentFilter, PaymentRecord, PaymentState,
-    RevenueBy, RevenueSum, StoreError,
+    After, Conflict, CreditSum, PaymentChange, PaymentFilter, PaymentMode, PaymentRecord,
+    PaymentState, RevenueBy, RevenueSum, StoreError,
 };
 use tollkeep_types::{PaymentId, WallMillis};
 
@@ -245,6 +245,8 @@ async fn resolve(call: Call) -> Answer {
         return Err(known());
     }
     let (to, word) = match outcome.as_deref() {
+        // It was served before.
+        Some("settled") if payment.mode == PaymentMode::Upto => (PaymentState::Spent, "settled"),
         Some("settled") => (PaymentState::Credit, "settled"),
         _ => (PaymentState::Voided, "voided"),
     };
@@ -255,6 +257,7 @@ async fn resolve(call: Call) -> Answer {
         to,
         calls: payment.calls,
         was_made_good: payment.was_made_good,
+        due: None,
         facilitator: None,
         transaction: None,
         reason: Some(evidence.clone()),

@@ -11,6 +11,7 @@ pub type PaymentRow = (String, String, u64);
 pub(super) struct Counts {
     pub(super) changes: Words,
     pub(super) unknown: AtomicU64,
+    pub(super) uncollected: Words,
     pub(super) owed: Table,
     pub(super) earned: Table,
     pub(super) failures: Table,
@@ -39,6 +40,11 @@ impl PaymentMeter {
     /// So many payments are there that nobody knows about.
     pub fn unknown(&self, count: u64) {
         self.0.unknown.store(count, Ordering::Relaxed);
+    }
+
+    /// Something was delivered, and its payment could not be settled afterwards.
+    pub fn uncollected(&self, rail: &'static str) {
+        self.0.uncollected.add(rail, "", 1);
     }
 
     /// What is owed, by token.

@@ -155,6 +155,7 @@ mod unkeyed;
 mod upstream;
 mod upstream_tls;
 mod upstream_tls_options;
+mod upto;
 mod vault;
 mod vault_rekey;
 mod vault_services;

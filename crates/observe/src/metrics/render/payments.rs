@@ -14,6 +14,13 @@ impl Metrics {
             "Changes of payments, by where they came to.",
         );
         text.words(name, ["rail", "state"], &counts.changes);
+        let name = "tollkeep_payments_uncollected_total";
+        text.family(
+            name,
+            "counter",
+            "Payments that could not be settled when all was delivered.",
+        );
+        text.words(name, ["rail", ""], &counts.uncollected);
         text.single(
             "tollkeep_payment_unknown",
             "gauge",
