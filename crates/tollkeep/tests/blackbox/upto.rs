@@ -19,7 +19,7 @@ fn shop(facilitator: &Facilitator, origin: &Origin, routes: &str) -> Builder {
     let (origin, facilitator) = (origin.url(), facilitator.url());
     gateway(format!(
         "upstreams:\n  origin: {{ url: \"{origin}\", allow_private: [\"127.0.0.1/32\"], \
-         timeouts: {{ total_stream: 100s }} }}\n\
+         timeouts: {{ total_ms: 100s }} }}\n\
          accepts: [{{ asset: USDC, network: base-sepolia }}]\n\
          wallets: {{ base-sepolia: \"{PAYEE}\" }}\n\
          payments:\n  settle_wait: 1s\n  x402:\n    facilitators:\n      \
