@@ -146,7 +146,22 @@ class Scenario:
     def do_fault(self, fault: dict) -> None:
         self.lab.facilitator.fault(**fault)
 
-    def do_pay(self, pay: str, method: str, path: str, status: int = 200, body: str | None = None, **want) -> None:
+    def do_pay(self, pay: str, method: str, path: str, status: int = 200, within: int = 0, **want) -> None:
+        """A client pays. `within`: again and again, until it is answered so."""
+
+        def answered():
+            try:
+                self.paid(pay, method, path, status, **want)
+            except AssertionError:
+                time.sleep(0.3)
+                return None
+            return True
+
+        if not within:
+            return self.paid(pay, method, path, status, **want)
+        wait_for("such answer", within, answered)
+
+    def paid(self, pay: str, method: str, path: str, status: int, body: str | None = None, **want) -> None:
         told = self.lab.client(pay, [method, self.lab.url + path, *([body] if body else [])])
         self.check("status", told.get("status"), status) if "status" in told else self.check("answer", told, status)
         if "code" in want:

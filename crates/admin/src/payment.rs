@@ -19,6 +19,7 @@ use tollkeep_types::{PaymentId, WallMillis};
 
 const STATES: &[&str] = &[
     "pending",
+    "serving",
     "settling",
     "unknown",
     "settled",
@@ -42,8 +43,8 @@ const SHOWN: &[Member] = &[
     text("route", 300, "The route"),
     choice(
         "mode",
-        &["before", "after"],
-        "Whether money is taken before the upstream is called",
+        &["before", "after", "upto"],
+        "When money is taken: before the upstream is called, when it has answered, when all of that was delivered",
     ),
     text("asset", 100, "The token"),
     text("network", 100, "Its network, as CAIP-2 names it"),
