@@ -19,6 +19,11 @@ PAYEE = "0x00000000000000000000000000000000000b0b0b"
 CLIENTS = {
     "x402-fetch-v2": ["node", "clients/x402-fetch-v2.mjs"],
     "x402-fetch-v1": ["node", "clients/x402-fetch-v1.mjs"],
+    # Its payer has not allowed Permit2 to spend anything.
+    "x402-fetch-not-allowed": ["node", "clients/x402-fetch-v2.mjs"],
+    "x402-upto": ["node", "clients/x402-upto.mjs"],
+    # The same, with a payer of its own: who does not pay is not served so again.
+    "x402-upto-late": ["node", "clients/x402-upto.mjs"],
     "x402-python": ["venv", "clients/x402_httpx.py"],
 }
 
@@ -152,7 +157,10 @@ class Chain:
     def __init__(self, processes: Processes, installed: Installed, payers: int):
         self.facilitator_key = f"0x{secrets.token_hex(32)}"
         self.keys = [f"0x{secrets.token_hex(32)}" for _ in range(payers)]
-        keys = {"FACILITATOR_KEY": self.facilitator_key, "PAYER_KEYS": ",".join(self.keys)}
+        named = zip(CLIENTS, self.keys)
+        allowing = [key for name, key in named if not name.endswith("not-allowed")]
+        keys = {"PAYER_KEYS": ",".join(self.keys), "ALLOWING_KEYS": ",".join(allowing)}
+        keys["FACILITATOR_KEY"] = self.facilitator_key
         command = ["node", "chain.mjs", "--port", str(free_port())]
         _, told = processes.start("chain", command, 60, cwd=installed.node, env=os.environ | keys)
         self.rpc, self.token, self.payers = told["rpc"], told["token"], told["payers"]

@@ -1,8 +1,8 @@
 // A chain with the token of the bench at the address where clients know the real one.
 //
-//   FACILITATOR_KEY=0x… PAYER_KEYS=0x…,0x… node chain.mjs --port PORT
+//   FACILITATOR_KEY=0x… PAYER_KEYS=0x…,0x… ALLOWING_KEYS=0x…,0x… node chain.mjs --port PORT
 //
-// Payers get tokens, the facilitator what settling costs. Prints one line of JSON when it is ready, and ends with its
+// Payers get tokens, those that allow it let Permit2 spend theirs, the facilitator what settling costs. Prints one line of JSON when it is ready, and ends with its
 // standard input.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -15,13 +15,21 @@ import { baseSepolia } from "viem/chains";
 // USDC of base-sepolia: stock clients pay in no token they don't know.
 const TOKEN = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
 const MINTED = 1_000_000_000n;
+// Our doubles of contracts that clients and facilitators know by their addresses.
+const PERMIT2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
+const DOUBLES = [
+  ["Permit2Double", "Permit2Double", PERMIT2],
+  ["Proxies", "ExactProxy", "0x402085c248EeA27D92E8b30b2C58ed07f9E20001"],
+  ["Proxies", "UptoProxy", "0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002"],
+  ["Proxies", "Reads", "0xcA11bde05977b3631167028862bE2a173976CA11"],
+];
 
 const { values } = parseArgs({
   options: { port: { type: "string" } },
 });
 const require = createRequire(import.meta.url);
 
-function compiled(name) {
+function compiled(name, part = name) {
   const solc = require("solc");
   const source = readFileSync(new URL(`contracts/${name}.sol`, import.meta.url), "utf8");
   const input = {
@@ -37,7 +45,7 @@ function compiled(name) {
   const output = JSON.parse(solc.compile(JSON.stringify(input)));
   const errors = (output.errors ?? []).filter((error) => error.severity === "error");
   if (errors.length > 0) throw new Error(errors.map((error) => error.formattedMessage).join("\n"));
-  const contract = output.contracts[name][name];
+  const contract = output.contracts[name][part];
   return { abi: contract.abi, code: `0x${contract.evm.deployedBytecode.object}` };
 }
 
@@ -64,6 +72,7 @@ async function ready(client) {
 const addressOf = (key) => privateKeyToAccount(key).address;
 const facilitator = addressOf(process.env.FACILITATOR_KEY);
 const payers = process.env.PAYER_KEYS.split(",").map(addressOf);
+const allowing = process.env.ALLOWING_KEYS.split(",").map((key) => privateKeyToAccount(key));
 const anvil = startAnvil();
 const stop = () => anvil.kill("SIGTERM");
 process.on("SIGTERM", stop);
@@ -75,11 +84,18 @@ const chain = createTestClient({ chain: baseSepolia, mode: "anvil", transport: h
 await ready(chain);
 const token = compiled("Token");
 await chain.setCode({ address: TOKEN, bytecode: token.code });
+for (const [name, part, address] of DOUBLES) await chain.setCode({ address, bytecode: compiled(name, part).code });
 await chain.setBalance({ address: facilitator, value: parseEther("1000") });
 const [account] = await chain.getAddresses();
 const bank = createWalletClient({ account, chain: baseSepolia, transport: http(rpc) });
 const mint = { address: TOKEN, abi: token.abi, functionName: "mint" };
 const minted = [];
 for (const payer of payers) minted.push(await bank.writeContract({ ...mint, args: [payer, MINTED] }));
+const approve = { address: TOKEN, abi: token.abi, functionName: "approve", args: [PERMIT2, MINTED] };
+for (const owner of allowing) {
+  await chain.setBalance({ address: owner.address, value: parseEther("1") });
+  const wallet = createWalletClient({ account: owner, chain: baseSepolia, transport: http(rpc) });
+  minted.push(await wallet.writeContract(approve));
+}
 for (const hash of minted) await chain.waitForTransactionReceipt({ hash });
 console.log(JSON.stringify({ rpc, token: TOKEN, payers }));

@@ -11,6 +11,7 @@ import { x402Facilitator } from "@x402/core/facilitator";
 import { toFacilitatorEvmSigner } from "@x402/evm";
 import { ExactEvmScheme } from "@x402/evm/exact/facilitator";
 import { ExactEvmSchemeV1 } from "@x402/evm/exact/v1/facilitator";
+import { UptoEvmScheme } from "@x402/evm/upto/facilitator";
 import { createWalletClient, http, nonceManager, publicActions } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { baseSepolia } from "viem/chains";
@@ -39,6 +40,7 @@ const signer = toFacilitatorEvmSigner({
 });
 const facilitator = new x402Facilitator();
 facilitator.register("eip155:84532", new ExactEvmScheme(signer));
+facilitator.register("eip155:84532", new UptoEvmScheme(signer));
 facilitator.registerV1("base-sepolia", new ExactEvmSchemeV1(signer));
 
 const OPERATIONS = {
@@ -52,6 +54,8 @@ const ok = (body) => ({ status: 200, text: JSON.stringify(body) });
 
 // What is answered to a settlement of this proof from now on.
 const settled = new Map();
+const payerOf = ({ paymentPayload: { payload } = {} }) =>
+  (payload?.authorization ?? payload?.permit2Authorization)?.from;
 const proofOf = (call) => call.paymentPayload?.payload?.signature;
 
 // Each does what was asked, or doesn't, and answers; `null` is a connection that is cut.
@@ -84,7 +88,7 @@ const FAULTS = {
       invalidReason: "insufficient_funds",
       transaction: "",
       network: call.paymentRequirements.network,
-      payer: call.paymentPayload.payload?.authorization?.from,
+      payer: payerOf(call),
     }),
   // Sent on chain, and told by the next call for the same proof.
   pending: async (act, call) => {
@@ -99,7 +103,7 @@ const FAULTS = {
       errorReason: "settlement_pending",
       transaction: `0x${"ab".repeat(32)}`,
       network: call.paymentRequirements.network,
-      payer: call.paymentPayload.payload?.authorization?.from,
+      payer: payerOf(call),
     }),
   other_payer: async (act, call) => ok({ ...(await act(call)), payer: STRANGER }),
   other_network: async (act, call) => ok({ ...(await act(call)), network: "eip155:1" }),

@@ -12,13 +12,14 @@ use crate::usage::time_of;
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Key, Value};
 use tollkeep_store::{
-    After, Conflict, CreditSum, PaymentChange, PaymentFilter, PaymentRecord, PaymentState,
-    RevenueBy, RevenueSum, StoreError,
+    After, Conflict, CreditSum, PaymentChange, PaymentFilter, PaymentMode, PaymentRecord,
+    PaymentState, RevenueBy, RevenueSum, StoreError,
 };
 use tollkeep_types::{PaymentId, WallMillis};
 
 const STATES: &[&str] = &[
     "pending",
+    "serving",
     "settling",
     "unknown",
     "settled",
@@ -42,8 +43,8 @@ const SHOWN: &[Member] = &[
     text("route", 300, "The route"),
     choice(
         "mode",
-        &["before", "after"],
-        "Whether money is taken before the upstream is called",
+        &["before", "after", "upto"],
+        "When money is taken: before the upstream is called, when it has answered, when all of that was delivered",
     ),
     text("asset", 100, "The token"),
     text("network", 100, "Its network, as CAIP-2 names it"),
@@ -245,6 +246,8 @@ async fn resolve(call: Call) -> Answer {
         return Err(known());
     }
     let (to, word) = match outcome.as_deref() {
+        // It was served before.
+        Some("settled") if payment.mode == PaymentMode::Upto => (PaymentState::Spent, "settled"),
         Some("settled") => (PaymentState::Credit, "settled"),
         _ => (PaymentState::Voided, "voided"),
     };
@@ -255,6 +258,7 @@ async fn resolve(call: Call) -> Answer {
         to,
         calls: payment.calls,
         was_made_good: payment.was_made_good,
+        due: None,
         facilitator: None,
         transaction: None,
         reason: Some(evidence.clone()),

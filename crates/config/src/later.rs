@@ -56,7 +56,6 @@ pub(crate) const LATER: &[&str] = &[
     "routes.<name>.pricing.overpay",
     "routes.<name>.provider",
     "routes.<name>.token_price",
-    "routes.<name>.upto",
     "routes.<name>.verification_cache",
     "routes.<name>.websocket",
     "providers.<name>.allowed_betas",

@@ -13,7 +13,7 @@ mod told;
 
 pub(crate) use call::PaidCall;
 pub use door::{Delivery, NotPaid, Paid, Paying, PaymentDoor, Shown};
-pub use payers::Payers;
+pub use payers::{PayerSeat, Payers};
 pub(crate) use sold::Sold;
 pub(crate) use told::PaymentNo;
 

@@ -73,7 +73,12 @@ impl PlainRoute {
         metrics: &Metrics,
     ) -> Self {
         let name: Arc<str> = route.name().into();
-        let sold = Sold::new(route, &name, all, target.timeouts.first_byte);
+        let sold = Sold::new(
+            route,
+            &name,
+            all,
+            (target.timeouts.first_byte, target.timeouts.total_stream),
+        );
         Self {
             id: 0,
             sold: sold.map(Box::new),

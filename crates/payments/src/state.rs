@@ -13,6 +13,8 @@ pub enum Mode {
     Before,
     /// When the upstream has answered, before a byte of that goes out.
     After,
+    /// When the delivery has ended, and only so much as it came to.
+    Upto,
 }
 
 /// Where a payment stands.
@@ -20,8 +22,11 @@ pub enum Mode {
 pub enum State {
     /// Reserved, and somebody works on it.
     Pending,
-    /// A facilitator is about to be told to settle, or was; in mode `After` only, where `Pending`
-    /// says that it was not.
+    /// A byte went to the caller, or is about to, and nothing was taken for it yet; in mode `Upto`
+    /// only.
+    Serving,
+    /// A facilitator is about to be told to settle, or was; in modes `After` and `Upto` only, where
+    /// `Pending` and `Serving` say that it was not.
     Settling,
     /// It may have been settled.
     Unknown,
@@ -65,7 +70,7 @@ pub enum Event {
     },
     /// The facilitator would settle it, or is not asked first.
     Verified,
-    /// The upstream has answered, in mode `After`.
+    /// The upstream has answered, in modes `After` and `Upto`.
     UpstreamAnswered,
     /// We stop, and nobody was told to settle.
     GaveUp,
@@ -158,6 +163,8 @@ pub enum Answer {
     SettlementFailed,
     /// 402: the credit of this proof is for less.
     NotCovered,
+    /// 402: this payer was served and has not paid for it.
+    Uncollected,
     /// 502, with the receipt: paid, and nothing was had for it yet.
     Owed,
 }
@@ -166,7 +173,9 @@ impl Answer {
     /// Whether the caller is asked to pay.
     pub const fn has_challenge(self) -> bool {
         match self {
-            Self::AlreadyUsed | Self::SettlementFailed | Self::NotCovered => true,
+            Self::AlreadyUsed | Self::SettlementFailed | Self::NotCovered | Self::Uncollected => {
+                true
+            }
             Self::InProgress | Self::Pending | Self::Unavailable | Self::Owed => false,
         }
     }
@@ -180,6 +189,7 @@ impl Answer {
             Self::AlreadyUsed => (402, "payment_already_used"),
             Self::SettlementFailed => (402, "settlement_failed"),
             Self::NotCovered => (402, "price_mismatch"),
+            Self::Uncollected => (402, "payment_uncollected"),
             Self::Owed => (502, "upstream_failed_retryable"),
         }
     }
@@ -265,6 +275,7 @@ fn shown(row: Option<&Row>, is_covered: bool) -> Step {
     match row.state {
         State::Released => Row { calls: 0, ..row }.then(State::Pending, &[Command::Verify]),
         State::Pending
+        | State::Serving
         | State::Settling
         | State::Settled
         | State::Delivering
@@ -283,22 +294,28 @@ fn worked(row: &Row, mode: Mode, event: Event) -> Option<Step> {
     Some(match (row.state, event) {
         (State::Pending, Event::Verified) => row.stays(match mode {
             Mode::Before => &[Command::Settle],
-            Mode::After => &[Command::CallUpstream],
+            Mode::After | Mode::Upto => &[Command::CallUpstream],
         }),
-        (State::Pending, Event::UpstreamAnswered) if mode == Mode::After => {
-            row.stays(&[Command::Settle])
-        }
+        (State::Pending, Event::UpstreamAnswered) => match mode {
+            Mode::Before => return None,
+            Mode::After => row.stays(&[Command::Settle]),
+            Mode::Upto => row.stays(&[Command::Deliver]),
+        },
+        (State::Pending, Event::HeadReady) if mode == Mode::Upto => row.then(State::Serving, &[]),
+        (State::Serving, Event::Ended) => row.stays(&[Command::Settle]),
+        (State::Serving, Event::Broke { is_made_good }) => served_in_part(row, is_made_good),
         (State::Settled | State::Redeeming, Event::UpstreamAnswered) => {
             row.stays(&[Command::Deliver])
         }
         (State::Pending, Event::GaveUp) if row.calls == 0 => row.then(State::Released, &[]),
-        (State::Pending | State::Settling, Event::SettleCalled) => {
+        (State::Pending, Event::SettleCalled) if mode == Mode::Upto => return None,
+        (State::Pending | State::Serving | State::Settling, Event::SettleCalled) => {
             let calls = row.calls.saturating_add(1);
             let row = Row { calls, ..row };
             match mode {
                 // What is reserved in this mode is as good as told: nothing has to be written.
                 Mode::Before => row.stays(&[]),
-                Mode::After => row.then(State::Settling, &[]),
+                Mode::After | Mode::Upto => row.then(State::Settling, &[]),
             }
         }
         (State::Settled | State::Redeeming, Event::HeadReady) => row.then(State::Delivering, &[]),
@@ -320,7 +337,7 @@ fn worked(row: &Row, mode: Mode, event: Event) -> Option<Step> {
             }
         }
         (State::Unknown, Event::Reconciled(found)) => match found {
-            Found::Transfer => row.then(State::Credit, &[Command::Post]),
+            Found::Transfer => came(row, mode),
             Found::Unused => row.then(State::Voided, &[]),
             Found::Nothing => row.stays(&[Command::Reconcile]),
         },
@@ -328,12 +345,32 @@ fn worked(row: &Row, mode: Mode, event: Event) -> Option<Step> {
     })
 }
 
+/// Nothing is taken for what is made good for, and its proof may come again.
+fn served_in_part(row: Row, is_made_good: bool) -> Step {
+    if !is_made_good || row.was_made_good {
+        return row.stays(&[Command::Settle]);
+    }
+    let row = Row {
+        was_made_good: true,
+        ..row
+    };
+    row.then(State::Released, &[])
+}
+
+/// The money of an unknown payment is here: where it was served for already, it is earned.
+fn came(row: Row, mode: Mode) -> Step {
+    match mode {
+        Mode::Before | Mode::After => row.then(State::Credit, &[Command::Post]),
+        Mode::Upto => row.then(State::Spent, &[Command::Post, Command::Earn]),
+    }
+}
+
 fn settle_told(row: &Row, mode: Mode, told: Told) -> Option<Step> {
     let row = *row;
     if row.state == State::Unknown {
         // Only a yes says anything now: an earlier call may be what it is refused for.
         return Some(match told {
-            Told::Settled => row.then(State::Credit, &[Command::Post]),
+            Told::Settled => came(row, mode),
             Told::Refused | Told::NonceUsed | Told::Pending | Told::Unsent | Told::Unknown => {
                 row.stays(&[Command::Reconcile])
             }
@@ -341,6 +378,9 @@ fn settle_told(row: &Row, mode: Mode, told: Told) -> Option<Step> {
     }
     if !matches!(row.state, State::Pending | State::Settling) || row.calls == 0 {
         return None;
+    }
+    if mode == Mode::Upto {
+        return Some(served_and_told(row, told));
     }
     let is_first = row.calls == 1;
     let unknown = || {
@@ -351,7 +391,7 @@ fn settle_told(row: &Row, mode: Mode, told: Told) -> Option<Step> {
         Told::Settled => {
             let next = match mode {
                 Mode::Before => Command::CallUpstream,
-                Mode::After => Command::Deliver,
+                Mode::After | Mode::Upto => Command::Deliver,
             };
             row.then(State::Settled, &[Command::Post, Command::Hold, next])
         }
@@ -369,13 +409,30 @@ fn settle_told(row: &Row, mode: Mode, told: Told) -> Option<Step> {
     })
 }
 
+/// What a facilitator said of what was served already: nobody waits for an answer, and what could
+/// not be told is told later.
+fn served_and_told(row: Row, told: Told) -> Step {
+    let is_first = row.calls == 1;
+    match told {
+        Told::Settled => came(row, Mode::Upto),
+        // Served for nothing: that is lost.
+        Told::Refused | Told::NonceUsed if is_first => row.then(State::Voided, &[]),
+        Told::Pending if is_first => row.stays(&[Command::Settle]),
+        Told::Refused | Told::NonceUsed | Told::Pending | Told::Unsent | Told::Unknown => {
+            row.then(State::Unknown, &[Command::Reconcile])
+        }
+    }
+}
+
 fn lease_ended(row: &Row, mode: Mode) -> Step {
     let row = *row;
     match (row.state, mode) {
+        // Served, and not settled for yet: that is to be done still.
+        (State::Serving, _) => row.then(State::Unknown, &[Command::Reconcile]),
         (State::Pending, Mode::Before) | (State::Settling, _) => {
             row.then(State::Unknown, &[Command::Reconcile])
         }
-        (State::Pending, Mode::After) => row.then(State::Released, &[]),
+        (State::Pending, Mode::After | Mode::Upto) => row.then(State::Released, &[]),
         (State::Settled, _) => row.then(State::Credit, &[]),
         (State::Redeeming, _) => row.then(State::Credit, &[Command::Release]),
         // Something may have gone out.

@@ -6,6 +6,8 @@
 mod breaker;
 mod facilitator;
 mod node;
+mod permit;
 
 pub use facilitator::{Facilitator, FacilitatorParts, Failure, Place, Reply, Timeouts};
 pub use node::{Authorization, Fate, Node};
+pub use permit::Permit;

@@ -17,7 +17,8 @@ const STATE: &str = "0xe94a0102";
 /// `AuthorizationUsed(address,bytes32)`.
 const USED: &str = "0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5";
 /// `Transfer(address,address,uint256)`.
-const TRANSFER: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
+pub(crate) const TRANSFER: &str =
+    "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 /// How far back it is looked for a transfer: more than a day on quick chains.
 const BLOCKS_BACK: u64 = 100_000;
 /// How long the way to a node may take, and its answer.
@@ -88,7 +89,7 @@ impl Node {
         Some(Fate::Used)
     }
 
-    async fn ask(&self, method: &str, parameters: Value) -> Option<Value> {
+    pub(crate) async fn ask(&self, method: &str, parameters: Value) -> Option<Value> {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": parameters });
         let url = &self.0.url;
         let target = match (url.path(), url.query()) {
@@ -119,7 +120,7 @@ fn state_call(of: &Authorization) -> String {
 }
 
 /// An address as a word of 32 bytes, in lower case.
-fn padded(address: &str) -> String {
+pub(crate) fn padded(address: &str) -> String {
     let digits = address.trim_start_matches("0x").to_ascii_lowercase();
     format!("0x{digits:0>64}")
 }
@@ -137,12 +138,12 @@ fn word(value: &Value) -> Option<u64> {
     read.filter(|_| is_whole)
 }
 
-fn number(value: &Value) -> Option<u64> {
+pub(crate) fn number(value: &Value) -> Option<u64> {
     u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
 }
 
 /// Whether a transaction succeeded, and moved the money.
-fn is_paid_in(receipt: &Value, of: &Authorization) -> bool {
+pub(crate) fn is_paid_in(receipt: &Value, of: &Authorization) -> bool {
     let is_done = receipt.get("status").and_then(Value::as_str) == Some("0x1");
     let logs = receipt.get("logs").and_then(Value::as_array);
     let mut logs = logs.into_iter().flatten();

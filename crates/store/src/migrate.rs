@@ -63,6 +63,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(24, "0024", "audit_events"),
     step!(25, "0025", "payments"),
     step!(27, "0027", "audit_due"),
+    step!(30, "0030", "upto_payments"),
     step!(38, "0038", "outbox"),
 ];
 

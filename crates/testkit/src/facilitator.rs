@@ -134,14 +134,28 @@ fn all_kinds() -> Value {
         [
             json!({ "x402Version": 1, "scheme": "exact", "network": short }),
             json!({ "x402Version": 2, "scheme": "exact", "network": full }),
+            json!({ "x402Version": 2, "scheme": "upto", "network": full,
+                "extra": { "facilitatorAddress": ACCOUNT } }),
         ]
     });
     kinds.collect()
 }
 
 fn payer_of(body: &Value) -> Value {
-    body["paymentPayload"]["payload"]["authorization"]["from"].clone()
+    signed(body)["from"].clone()
 }
+
+/// What was signed: for the token itself, or for Permit2.
+fn signed(body: &Value) -> &Value {
+    let payload = &body["paymentPayload"]["payload"];
+    match &payload["permit2Authorization"] {
+        Value::Null => &payload["authorization"],
+        permit => permit,
+    }
+}
+
+/// By which it settles less than was signed.
+const ACCOUNT: &str = "0x000000000000000000000000000000000000fAc1";
 
 fn verify(mood: &FacilitatorMood, body: &Value) -> Vec<Step> {
     let payer = payer_of(body);
@@ -174,7 +188,7 @@ fn failed(status: u16) -> Vec<Step> {
 }
 
 fn settle(state: &mut State, request: &Request, body: &Value) -> Vec<Step> {
-    let nonce = &body["paymentPayload"]["payload"]["authorization"]["nonce"];
+    let nonce = &signed(body)["nonce"];
     let nonce = nonce.as_str().unwrap_or_default().to_owned();
     let told = String::from_utf8_lossy(&request.body).into_owned();
     let key = request.field("idempotency-key").unwrap_or_default();
@@ -207,6 +221,9 @@ fn settle(state: &mut State, request: &Request, body: &Value) -> Vec<Step> {
         "success": true, "transaction": transaction,
         "network": body["paymentRequirements"]["network"], "payer": payer_of(body),
     });
+    if body["paymentRequirements"]["scheme"] == "upto" {
+        done["amount"] = body["paymentRequirements"]["amount"].clone();
+    }
     match mood {
         FacilitatorMood::Silent => vec![Step::Hang],
         FacilitatorMood::Cuts => vec![Step::Close],

@@ -40,6 +40,7 @@ fn check_proof(field: Field, text: &str) {
         networks: &networks,
         now_s: 1_795_300_000,
         head_s: 0,
+        whole_s: 0,
         smart_wallets: true,
         v1_in_either: true,
     };

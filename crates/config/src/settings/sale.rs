@@ -28,6 +28,8 @@ pub struct Sale {
     pub terms: Terms,
     /// Whether a price holds for the very body it was asked for with.
     pub bind_body: bool,
+    /// Whether it may be settled when all was delivered, and for less than was signed.
+    pub upto: bool,
 }
 
 /// A token that is taken, and who is paid in it.
@@ -42,9 +44,14 @@ pub struct Accept {
 impl Sale {
     /// The ways to pay what was quoted; those that can't express the price are left out.
     pub fn offers(&self, quote: &Quote) -> Vec<Offer> {
-        let offer = |accept: &Accept| {
+        let schemes: &[Scheme] = if self.upto {
+            &[Scheme::Upto, Scheme::Exact]
+        } else {
+            &[Scheme::Exact]
+        };
+        let offer = |scheme: Scheme, accept: &Accept| {
             Some(Offer {
-                scheme: Scheme::Exact,
+                scheme,
                 amount: Offer::amount_of(&quote.price, &accept.asset)?,
                 asset: accept.asset.clone(),
                 pay_to: quote.pay_to.unwrap_or(accept.pay_to),
@@ -52,7 +59,12 @@ impl Sale {
                 facilitator: None,
             })
         };
-        self.accepts.iter().filter_map(offer).collect()
+        let of = |scheme: &Scheme| {
+            let scheme = *scheme;
+            let accepts = self.accepts.iter();
+            accepts.filter_map(move |accept| offer(scheme, accept))
+        };
+        schemes.iter().flat_map(of).collect()
     }
 }
 
@@ -104,6 +116,9 @@ keys! {
         /// Whether a price holds for the very body it was asked for with. Prices that are made of
         /// the body hold for that in any case.
         bind_body: bool = switch().or(false),
+        /// Whether callers may also sign for scheme `upto` of x402, by Permit2: they are served first,
+        /// and what was delivered is settled at its end.
+        upto: bool = switch().or(false),
         /// As `payments.mid_stream`.
         mid_stream: Option<MidStream> = choice(&MID_STREAM).optional(),
         /// As `payments.charge_on_4xx`.
@@ -172,6 +187,7 @@ impl SaleFile {
         };
         let accepts = market.accepts(&self.accepts, self.pay_to, path, checks);
         let (terms, bind_body) = (self.terms.over(&market.terms), self.terms.bind_body);
+        let upto = self.terms.upto;
         let pricing = self.pricing(usual, path, market, checks);
         let costs = pricing.as_ref().is_some_and(Pricing::may_cost);
         let access = written.unwrap_or(match (&pricing, costs) {
@@ -203,6 +219,7 @@ impl SaleFile {
             timeout_s: market.timeout_s,
             terms,
             bind_body,
+            upto,
         });
         if let Some(sale) = sale.as_ref().filter(|_| costs) {
             sale.check(path, market, checks);

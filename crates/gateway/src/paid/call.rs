@@ -23,6 +23,7 @@ pub(crate) struct PaidCall {
     delivery: Delivery,
     is_credit: bool,
     terms: Terms,
+    mode: Mode,
     asking: Asking,
     pub(super) version: Version,
     pub(super) networks: Arc<Networks>,
@@ -31,7 +32,7 @@ pub(crate) struct PaidCall {
     pub(super) word: &'static str,
     /// Why nothing was settled.
     pub(super) skipped: Option<&'static str>,
-    _seat: PayerSeat,
+    seat: Option<PayerSeat>,
 }
 
 const CHARGED: &str = "charged";
@@ -51,7 +52,9 @@ impl PaidCall {
     /// Tells how it ended; once.
     pub(crate) fn end(&mut self) {
         if let Some(door) = self.door.take() {
-            door.ended(self.payment, self.delivery);
+            let is_owed = self.mode == Mode::Upto;
+            let seat = self.seat.take_if(|_| is_owed);
+            door.ended(self.payment, self.delivery, seat);
         }
     }
 }
@@ -76,6 +79,7 @@ impl Exchange<'_> {
             offer,
             payload,
             asking,
+            mode,
             seat,
             door,
         } = *proven;
@@ -93,7 +97,7 @@ impl Exchange<'_> {
             request: self.work.facts.id,
             tenant: asking.tenant,
             route: Arc::clone(&sold.route),
-            mode: terms.mode,
+            mode,
             verify: sold.verify || checked.is_deferred,
             proof: checked,
             payload,
@@ -123,13 +127,14 @@ impl Exchange<'_> {
             delivery: Delivery::None,
             is_credit: paid.is_credit,
             terms,
+            mode,
             asking,
             version,
             networks: Arc::clone(&sold.networks),
             receipt: paid.receipt,
             word: if is_settled { REVERTED } else { NOT_CHARGED },
             skipped: None,
-            _seat: seat,
+            seat: Some(seat),
         }));
         Ok(())
     }
@@ -186,7 +191,7 @@ impl Exchange<'_> {
         let Some(door) = paying.door.clone() else {
             return Err(self.payment_no(PaymentNo::PENDING).into());
         };
-        if paying.terms.mode == Mode::After && !paying.is_credit {
+        if paying.mode == Mode::After && !paying.is_credit {
             match self
                 .wait_for(door.upstream_answered(paying.payment), sold)
                 .await?

@@ -2,6 +2,7 @@
 //! and it works on the control runtime. What it is told to do it does to the end, also if whoever
 //! asked is gone.
 
+use super::PayerSeat;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -84,10 +85,9 @@ pub type Paying = Pin<Box<dyn Future<Output = Result<Paid, NotPaid>> + Send>>;
 /// Keeps payments and has them settled. Where the future of an answer is dropped, nobody is served
 /// for it, and nobody says how the delivery ended: what was settled by then is credit.
 pub trait PaymentDoor: Send + Sync {
-    /// Whether somebody would settle such an offer at the moment; others are not made.
-    fn takes(&self, _offer: &Offer) -> bool {
-        true
-    }
+    /// Whether somebody would settle such an offer at the moment; others are not made. Completes
+    /// it with what they ask for.
+    fn readies(&self, offer: &mut Offer) -> bool;
     /// A caller is asked to pay.
     fn asked(&self) {}
     /// Reserves the proof; in mode `Before` settles it too. Or finds the credit of it.
@@ -97,6 +97,7 @@ pub trait PaymentDoor: Send + Sync {
     /// The first byte is about to go to the caller: `false` if it must not, since somebody else
     /// delivers for this payment or it can't be kept.
     fn head_ready(&self, payment: PaymentId) -> Pin<Box<dyn Future<Output = bool> + Send>>;
-    /// The delivery is over. Whoever was served says it in any case, also when it was cut off.
-    fn ended(&self, payment: PaymentId, delivery: Delivery);
+    /// The delivery is over. Whoever was served says it in any case, also when it was cut off. Where
+    /// it is settled for only now, `seat` counts it as owed until then.
+    fn ended(&self, payment: PaymentId, delivery: Delivery, seat: Option<PayerSeat>);
 }

@@ -15,7 +15,7 @@ use tollkeep_http1::Known;
 use tollkeep_observe::health::Reason as HealthReason;
 use tollkeep_payments::pricing::Asked;
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Checked, Field, Offer, Proof, Reason, Rules, check};
+use tollkeep_payments::x402::{Checked, Field, Offer, Proof, Reason, Rules, Scheme, check};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::rate::{Quota, Verdict};
 
@@ -33,6 +33,7 @@ pub(crate) struct Proven {
     pub(super) offer: Offer,
     pub(super) payload: Arc<[u8]>,
     pub(super) asking: Asking,
+    pub(super) mode: Mode,
     pub(super) seat: PayerSeat,
     pub(super) door: Arc<dyn PaymentDoor>,
 }
@@ -96,9 +97,15 @@ impl<'p> Exchange<'p> {
             self.take_deferred(entry)?;
         }
         let terms = &sold.sale.terms;
-        let unsettled = match terms.mode {
+        let mode = match offer.scheme {
+            Scheme::Exact => terms.mode,
+            Scheme::Upto => Mode::Upto,
+        };
+        let unsettled = match mode {
             Mode::Before => 0,
-            Mode::After => nano_dollars(&asking.price, &offer).unwrap_or(terms.exposure_max.get()),
+            Mode::After | Mode::Upto => {
+                nano_dollars(&asking.price, &offer).unwrap_or(terms.exposure_max.get())
+            }
         };
         let payers = &self.worker.shared.payers;
         let seat = payers.enter(checked.payload.payer(), unsettled, terms);
@@ -108,6 +115,7 @@ impl<'p> Exchange<'p> {
             offer,
             payload,
             asking,
+            mode,
             seat,
             door,
         })))
@@ -173,7 +181,7 @@ impl<'p> Exchange<'p> {
             return Ok(None);
         };
         if let Some(door) = self.worker.shared.payments.get() {
-            asking.offers.retain(|offer| door.takes(offer));
+            asking.offers.retain_mut(|offer| door.readies(offer));
         }
         Ok(Some(asking))
     }
@@ -233,6 +241,7 @@ impl<'p> Exchange<'p> {
                     networks: &sold.networks,
                     now_s,
                     head_s: sold.head_s,
+                    whole_s: sold.whole_s,
                     smart_wallets: sold.smart_wallets,
                     v1_in_either: sold.v1_in_either,
                 },

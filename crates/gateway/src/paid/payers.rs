@@ -21,7 +21,7 @@ struct Running {
 
 /// A request of a payer, until it is over.
 #[derive(Debug)]
-pub(crate) struct PayerSeat {
+pub struct PayerSeat {
     payers: Arc<Payers>,
     payer: [u8; 20],
     unsettled: i64,

@@ -9,7 +9,7 @@ use tollkeep_crypto::{TokenHasher, sha256};
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, QuoteFault};
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Networks, Offer, QuoteTag, Resource};
+use tollkeep_payments::x402::{Networks, Offer, QuoteTag, Resource, Scheme};
 use tollkeep_policy::hook::HookPrice;
 use tollkeep_types::TenantId;
 
@@ -25,6 +25,8 @@ pub(crate) struct Sold {
     reads_body: bool,
     /// How long the upstream may take before a signature is used.
     pub(crate) head_s: u64,
+    /// How long a whole answer may take before a signature for less is used.
+    pub(crate) whole_s: u64,
     pub(crate) verify: bool,
     pub(crate) smart_wallets: bool,
     pub(crate) v1_in_either: bool,
@@ -39,6 +41,10 @@ pub(crate) struct Sold {
 
 /// Beyond what a settlement may take by itself.
 const WAIT_MORE: Duration = Duration::from_secs(60);
+/// To settle what was delivered, before what was signed ends.
+const TO_SETTLE_S: u64 = 60;
+/// To sign, and to show it.
+const TO_SHOW_S: u64 = 60;
 const NANO: u128 = 1_000_000_000;
 
 /// One request, as far as its price and what it is bound to depend on it.
@@ -67,7 +73,7 @@ impl Sold {
         route: &Route,
         name: &Arc<str>,
         all: &Settings,
-        head: Duration,
+        (head, stream): (Duration, Duration),
     ) -> Option<Self> {
         let is_paid = matches!(route.access, Access::Payment | Access::TokenOrPayment);
         let sale = route.sale.clone().filter(|_| is_paid)?;
@@ -87,9 +93,10 @@ impl Sold {
             prices: u32::from_be_bytes([a, b, c, d]),
             reads_body: sale.pricing.reads_body() || sale.bind_body || route.hooks.reads_body(),
             head_s: match sale.terms.mode {
-                Mode::Before => 0,
+                Mode::Before | Mode::Upto => 0,
                 Mode::After => head.as_secs().saturating_add(1),
             },
+            whole_s: stream.as_secs().saturating_add(TO_SETTLE_S),
             verify: payments.x402.verify == Verify::LocalThenFacilitator,
             smart_wallets: payments.x402.smart_wallets,
             v1_in_either: all.compat.tollbooth_headers,
@@ -145,8 +152,13 @@ impl Sold {
         let mut offers = self.sale.offers(&quote);
         for offer in &mut offers {
             // Who signs for work that takes long signs for longer.
-            if self.head_s > 0 {
-                offer.max_timeout_s = offer.max_timeout_s.max(self.head_s.saturating_add(60));
+            let work_s = match offer.scheme {
+                Scheme::Exact => self.head_s,
+                Scheme::Upto => self.whole_s,
+            };
+            if work_s > 0 {
+                let least = work_s.saturating_add(TO_SHOW_S);
+                offer.max_timeout_s = offer.max_timeout_s.max(least);
             }
         }
         Ok(Some(Asking {

@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use std::time::Duration;
 use tollkeep_http1::write;
 use tollkeep_payments::state::Answer;
-use tollkeep_payments::x402::{Challenge, Problem, Reason, Receipt};
+use tollkeep_payments::x402::{Challenge, Problem, Reason, Receipt, Scheme};
 
 /// Why a request is not served for want of money that will do.
 #[derive(Clone, Debug)]
@@ -88,6 +88,11 @@ const fn of_answer(answer: Answer) -> Row {
         Answer::AlreadyUsed => row(status, code, "This payment was used."),
         Answer::SettlementFailed => row(status, code, "This payment could not be settled."),
         Answer::NotCovered => row(status, code, "This payment is for less than this request costs."),
+        Answer::Uncollected => row(
+            status,
+            code,
+            "This payer was served and has not paid for it: it pays first for now.",
+        ),
         Answer::Owed => row(
             status,
             code,
@@ -179,12 +184,20 @@ impl<'p> Exchange<'p> {
         let reason = match no.answer {
             Answer::AlreadyUsed => Reason::AlreadyUsed,
             Answer::SettlementFailed => Reason::SettlementFailed,
+            Answer::Uncollected => Reason::Uncollected,
             Answer::InProgress
             | Answer::Pending
             | Answer::Unavailable
             | Answer::NotCovered
             | Answer::Owed => Reason::PriceMismatch,
         };
+        let mut first = None;
+        if no.answer == Answer::Uncollected {
+            let mut asking = asking.clone();
+            asking.offers.retain(|offer| offer.scheme == Scheme::Exact);
+            first = Some(asking);
+        }
+        let asking = first.as_ref().unwrap_or(asking);
         let asked = no
             .answer
             .has_challenge()

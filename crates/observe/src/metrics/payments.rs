@@ -12,6 +12,7 @@ pub(super) struct Counts {
     pub(super) changes: Words,
     pub(super) challenges: AtomicU64,
     pub(super) unknown: AtomicU64,
+    pub(super) uncollected: Words,
     pub(super) owed: Table,
     pub(super) earned: Table,
     pub(super) failures: Table,
@@ -45,6 +46,11 @@ impl PaymentMeter {
     /// So many payments are there that nobody knows about.
     pub fn unknown(&self, count: u64) {
         self.0.unknown.store(count, Ordering::Relaxed);
+    }
+
+    /// Something was delivered, and its payment could not be settled afterwards.
+    pub fn uncollected(&self, rail: &'static str) {
+        self.0.uncollected.add(rail, "", 1);
     }
 
     /// What is owed, by token.

@@ -6,7 +6,7 @@ mod typed_data;
 
 pub use address::{Address, AddressFault};
 pub use signature::{Signature, SignatureFault};
-pub use typed_data::{Domain, Permit2, TransferAuthorization, Witness};
+pub use typed_data::{Domain, PERMIT2, Permit2, TransferAuthorization, Witness};
 
 use sha3::{Digest, Keccak256};
 

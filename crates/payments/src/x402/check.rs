@@ -23,6 +23,8 @@ pub struct Rules<'a> {
     /// How long the upstream may take before the signature is used; nothing where it is used
     /// first.
     pub head_s: u64,
+    /// How long a whole answer may take before a signature of scheme `upto` is used.
+    pub whole_s: u64,
     /// Whether signatures that only the chain can judge go on.
     pub smart_wallets: bool,
     /// Whether a proof of version 1 may come in the field of version 2.
@@ -49,11 +51,6 @@ pub struct Checked {
 const MARGIN_S: u64 = 6;
 /// How much longer than asked for a payer may sign.
 const LENIENCE_S: u64 = 600;
-/// Who may take what was permitted, in scheme `exact`.
-const EXACT_SPENDER: &str = "0x402085c248EeA27D92E8b30b2C58ed07f9E20001";
-/// And in scheme `upto`.
-const UPTO_SPENDER: &str = "0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002";
-
 /// Judges a proof.
 ///
 /// # Errors
@@ -202,11 +199,7 @@ fn is_payer(from: Address, offer: &Offer) -> bool {
 }
 
 fn check_permit(signed: &Permit2, offer: &Offer, rules: &Rules<'_>) -> Result<(), Reason> {
-    let spender = match offer.scheme {
-        Scheme::Exact => EXACT_SPENDER,
-        Scheme::Upto => UPTO_SPENDER,
-    };
-    if hex_array(spender) != Some(*signed.spender.bytes()) {
+    if hex_array(offer.scheme.spender()) != Some(*signed.spender.bytes()) {
         return Err(Reason::Permit2Spender);
     }
     if signed.witness.to != offer.pay_to || !is_payer(signed.from, offer) {
@@ -221,7 +214,10 @@ fn check_permit(signed: &Permit2, offer: &Offer, rules: &Rules<'_>) -> Result<()
     if signed.amount != U256::from(offer.amount) {
         return Err(Reason::Permit2Amount);
     }
-    let least = rules.now_s.saturating_add(rules.head_s);
+    let least = rules.now_s.saturating_add(match offer.scheme {
+        Scheme::Exact => rules.head_s,
+        Scheme::Upto => rules.whole_s,
+    });
     if signed.deadline <= U256::from(least.saturating_add(MARGIN_S)) {
         return Err(Reason::Permit2Deadline);
     }

@@ -113,6 +113,14 @@ pub fn settlement(
     fits.then(|| request(checked, offer, amount, resource, networks))?
 }
 
+/// What `/settle` is asked for less than what was kept of it: the same bytes but for the amount.
+/// `None`: it is no such body.
+pub fn settlement_of(kept: &str, amount: u128) -> Option<String> {
+    let mut body: Value = serde_json::from_str(kept).ok()?;
+    *body.pointer_mut("/paymentRequirements/amount")? = amount.to_string().into();
+    Some(body.to_string())
+}
+
 fn request(
     checked: &Checked,
     offer: &Offer,
@@ -212,7 +220,7 @@ fn settled(body: &Read, transaction: String, expected: &Expected<'_>) -> SettleO
 }
 
 /// Reasons of a facilitator that was asked and did nothing.
-const REFUSALS: [&str; 27] = [
+const REFUSALS: [&str; 30] = [
     "insufficient_funds",
     "invalid_exact_evm_insufficient_balance",
     "invalid_exact_evm_payload_authorization_valid_after",
@@ -236,7 +244,11 @@ const REFUSALS: [&str; 27] = [
     "permit2_allowance_required",
     "permit2_amount_mismatch",
     "permit2_deadline_expired",
+    "permit2_insufficient_balance",
     "permit2_not_yet_valid",
+    "permit2_proxy_not_deployed",
+    // Told before anything is sent: on a repeat of ours that is no verdict.
+    "permit2_simulation_failed",
     "permit2_token_mismatch",
     "unsupported_scheme",
     "upto_facilitator_mismatch",
@@ -250,9 +262,9 @@ fn refused(body: &Read, transaction: String) -> SettleOutcome {
         _ if !transaction.is_empty() => SettleOutcome::Unknown {
             transaction: Some(transaction),
         },
-        "invalid_exact_evm_nonce_already_used" | "permit2_nonce_already_used" => {
-            SettleOutcome::NonceUsed
-        }
+        "invalid_exact_evm_nonce_already_used"
+        | "permit2_nonce_already_used"
+        | "permit2_invalid_nonce" => SettleOutcome::NonceUsed,
         known if REFUSALS.contains(&known) => SettleOutcome::Refused(reason),
         _ => SettleOutcome::Unknown { transaction: None },
     }

@@ -19,12 +19,13 @@ mod quote_tag;
 mod reason;
 mod receipt;
 
+pub use crate::evm::PERMIT2;
 pub use asset::{Asset, Assets, Transfer};
 pub use challenge::{Challenge, Problem, Resource};
 pub use check::{Checked, Rules, check};
 pub use facilitator::{
     Answered, Expected, SettleOutcome, Supported, VerifyOutcome, settle_outcome, settlement,
-    supported, verification, verify_outcome,
+    settlement_of, supported, verification, verify_outcome,
 };
 pub use key::PaymentKey;
 pub use network::{Network, Networks};

@@ -2,6 +2,7 @@
 
 use super::asset::{Asset, Transfer};
 use super::network::{Network, Networks};
+use super::proof::Version;
 use crate::evm::Address;
 use crate::price::{Price, token_units};
 use serde_json::{Map, Value, json};
@@ -21,6 +22,14 @@ impl Scheme {
         match self {
             Self::Exact => "exact",
             Self::Upto => "upto",
+        }
+    }
+
+    /// The contract that may take what a payer permitted.
+    pub const fn spender(self) -> &'static str {
+        match self {
+            Self::Exact => "0x402085c248EeA27D92E8b30b2C58ed07f9E20001",
+            Self::Upto => "0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002",
         }
     }
 }
@@ -65,6 +74,11 @@ impl Offer {
         self.scheme == Scheme::Upto || self.asset.transfer == Transfer::Permit2
     }
 
+    /// Whether this version can express it: version 1 knows one scheme and one kind of transfer.
+    pub fn fits(&self, version: Version) -> bool {
+        version == Version::Two || (self.scheme == Scheme::Exact && !self.is_permit2())
+    }
+
     fn extra(&self) -> Map<String, Value> {
         let mut extra = Map::new();
         let mut put = |name: &str, value: String| extra.insert(name.to_owned(), value.into());
@@ -106,7 +120,7 @@ impl Offer {
     /// The name of its network in version 1, if version 1 can express it at all: it knows one
     /// scheme, one kind of transfer, and networks with short names.
     pub(super) fn v1_network<'n>(&self, networks: &'n Networks) -> Option<&'n str> {
-        let fits = self.scheme == Scheme::Exact && !self.is_permit2();
+        let fits = self.fits(Version::One);
         networks.short_name(self.network()).filter(|_| fits)
     }
 

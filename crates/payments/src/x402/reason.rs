@@ -25,6 +25,7 @@ pub enum Reason {
     PriceMismatch,
     AlreadyUsed,
     SettlementFailed,
+    Uncollected,
 }
 
 impl Reason {
@@ -52,6 +53,7 @@ impl Reason {
             Self::PriceMismatch => "price_mismatch",
             Self::AlreadyUsed => "payment_already_used",
             Self::SettlementFailed => "settlement_failed",
+            Self::Uncollected => "payment_uncollected",
         }
     }
 }

@@ -91,6 +91,7 @@ fn hammer(rounds: u32) {
             networks: &networks,
             now_s: case.now_s,
             head_s: 0,
+            whole_s: 0,
             smart_wallets: false,
             v1_in_either: true,
         };

@@ -261,7 +261,13 @@ impl World {
         assert!(self.faults.is_empty(), "{:?}", self.faults);
         // As far as it is decided here: PAY-1.
         assert!(self.taken <= 1, "taken {} times", self.taken);
-        assert!(self.whole_deliveries <= self.taken, "delivered for nothing");
+        // In mode `Upto` the money comes afterwards, or not: once for a delivery all the same.
+        let is_first = self.mode() != Mode::Upto;
+        assert!(
+            !is_first || self.whole_deliveries <= self.taken,
+            "delivered for nothing"
+        );
+        assert!(self.whole_deliveries <= 1, "delivered twice");
         assert!(self.posted <= self.taken, "posted what was not taken");
         assert!(self.earned <= self.posted, "earned what was not posted");
     }
@@ -301,6 +307,9 @@ fn run(mode: Mode, taken_elsewhere: bool, script: Vec<u8>) {
 fn end_well(mut world: World) {
     world.workers.clear();
     world.lease_ends();
+    if world.mode() == Mode::Upto {
+        return end_well_upto(world);
+    }
     world.reconcile();
     let state = world.row.unwrap().state;
     assert!(
@@ -332,17 +341,44 @@ fn end_well(mut world: World) {
     world.check();
 }
 
+/// The same where the delivery came first: what was delivered is paid for as soon as somebody can be
+/// told, but by a payer that can't pay.
+fn end_well_upto(mut world: World) {
+    let told = world.row.unwrap().state == State::Unknown && !world.taken_elsewhere;
+    if told {
+        // The chain takes a proof once.
+        world.taken = 1;
+        world.outside(Event::SettleTold(Told::Settled));
+        assert_eq!(world.row.unwrap().state, State::Spent);
+    } else {
+        world.reconcile();
+    }
+    let state = world.row.unwrap().state;
+    assert!(
+        matches!(state, State::Spent | State::Voided | State::Released),
+        "{state:?} for ever"
+    );
+    assert_eq!(world.earned, world.posted, "served and not earned");
+    // Whoever was taken money of was served.
+    let deliveries = world.whole_deliveries + world.broken_deliveries;
+    assert!(world.taken == 0 || deliveries > 0, "taken for nothing");
+    assert_eq!(state == State::Spent, world.posted == 1);
+    world.check();
+}
+
+const MODES: [Mode; 3] = [Mode::Before, Mode::After, Mode::Upto];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-    // As far as it is decided here: PAY-1, PAY-2, PAY-3.
+    // As far as it is decided here: PAY-1, PAY-2, PAY-3, PAY-136.
     #[test]
     fn one_proof_pays_once_whatever_fails(
         script in proptest::collection::vec(any::<u8>(), 1..120),
-        before: bool,
+        mode in proptest::sample::select(&MODES[..]),
         taken_elsewhere in proptest::bool::weighted(0.1),
     ) {
-        run(if before { Mode::Before } else { Mode::After }, taken_elsewhere, script);
+        run(mode, taken_elsewhere, script);
     }
 }
 
@@ -353,14 +389,10 @@ fn one_proof_pays_once_in_very_many_worlds() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1_000_000));
     let worlds = (
         proptest::collection::vec(any::<u8>(), 1..200),
-        any::<bool>(),
+        proptest::sample::select(&MODES[..]),
     );
-    let told = runner.run(&worlds, |(script, before)| {
-        run(
-            if before { Mode::Before } else { Mode::After },
-            false,
-            script,
-        );
+    let told = runner.run(&worlds, |(script, mode)| {
+        run(mode, false, script);
         Ok(())
     });
     told.unwrap();
@@ -390,16 +422,19 @@ fn no_answer_asks_to_pay_while_nobody_knows() {
         Event::Reconciled(Found::Nothing),
     ]);
     for event in events {
-        for mode in [Mode::Before, Mode::After] {
+        for mode in [Mode::Before, Mode::After, Mode::Upto] {
             let next = step(Some(&unknown), mode, event).unwrap();
             let asks = next.commands.iter().any(
                 |command| matches!(command, Command::Answer(answer) if answer.has_challenge()),
             );
             assert!(!asks, "{event:?}");
-            assert!(
-                matches!(next.row.state, State::Unknown | State::Credit),
-                "{event:?}"
-            );
+            let known = match mode {
+                Mode::Before | Mode::After => State::Credit,
+                // It was served before.
+                Mode::Upto => State::Spent,
+            };
+            let state = next.row.state;
+            assert!(state == State::Unknown || state == known, "{event:?}");
         }
     }
 }
@@ -417,4 +452,116 @@ fn a_nonce_that_was_used_before_we_asked_is_a_refusal() {
         let next = step(Some(&row), Mode::After, event).unwrap();
         assert_eq!(next.row.state, want, "{calls}");
     }
+}
+
+// PAY-136: what becomes of a delivery that is paid for afterwards.
+#[test]
+fn what_was_served_first_is_settled_at_its_end_and_only_then() {
+    let row = |state, calls| Row {
+        state,
+        version: 5,
+        calls,
+        was_made_good: false,
+    };
+    let broke = |is_made_good| Event::Broke { is_made_good };
+    let told = Event::SettleTold;
+    for (name, from, event, state, does) in [
+        (
+            "verified",
+            row(State::Pending, 0),
+            Event::Verified,
+            State::Pending,
+            vec![Command::CallUpstream],
+        ),
+        (
+            "the head is ready",
+            row(State::Pending, 0),
+            Event::HeadReady,
+            State::Serving,
+            vec![],
+        ),
+        (
+            "nothing was had",
+            row(State::Pending, 0),
+            Event::GaveUp,
+            State::Released,
+            vec![],
+        ),
+        (
+            "all was had",
+            row(State::Serving, 0),
+            Event::Ended,
+            State::Serving,
+            vec![Command::Settle],
+        ),
+        (
+            "broken and charged",
+            row(State::Serving, 0),
+            broke(false),
+            State::Serving,
+            vec![Command::Settle],
+        ),
+        (
+            "broken and made good",
+            row(State::Serving, 0),
+            broke(true),
+            State::Released,
+            vec![],
+        ),
+        (
+            "about to be settled",
+            row(State::Serving, 0),
+            Event::SettleCalled,
+            State::Settling,
+            vec![],
+        ),
+        (
+            "settled",
+            row(State::Settling, 1),
+            told(Told::Settled),
+            State::Spent,
+            vec![Command::Post, Command::Earn],
+        ),
+        (
+            "refused",
+            row(State::Settling, 1),
+            told(Told::Refused),
+            State::Voided,
+            vec![],
+        ),
+        (
+            "nobody to be told",
+            row(State::Settling, 1),
+            told(Told::Unsent),
+            State::Unknown,
+            vec![Command::Reconcile],
+        ),
+        (
+            "left while it was served",
+            row(State::Serving, 0),
+            Event::LeaseEnded,
+            State::Unknown,
+            vec![Command::Reconcile],
+        ),
+        (
+            "left before",
+            row(State::Pending, 0),
+            Event::LeaseEnded,
+            State::Released,
+            vec![],
+        ),
+        (
+            "found on the chain",
+            row(State::Unknown, 1),
+            Event::Reconciled(Found::Transfer),
+            State::Spent,
+            vec![Command::Post, Command::Earn],
+        ),
+    ] {
+        let next = step(Some(&from), Mode::Upto, event).unwrap();
+        assert_eq!((next.row.state, next.commands), (state, does), "{name}");
+    }
+    let pending = row(State::Pending, 0);
+    assert!(step(Some(&pending), Mode::Upto, Event::SettleCalled).is_err());
+    assert!(step(Some(&pending), Mode::Before, Event::HeadReady).is_err());
 }

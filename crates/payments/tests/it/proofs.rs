@@ -85,6 +85,7 @@ pub(crate) fn judged(case: &Case, smart_wallets: bool) -> Result<Checked, Reason
             networks: &Networks::default(),
             now_s: case.now_s,
             head_s: 0,
+            whole_s: 0,
             smart_wallets,
             v1_in_either: true,
         },
@@ -209,6 +210,7 @@ fn a_version_belongs_to_its_field() {
                 networks: &Networks::default(),
                 now_s: case.now_s,
                 head_s: 0,
+                whole_s: 0,
                 smart_wallets: false,
                 v1_in_either,
             },
@@ -344,6 +346,7 @@ fn version_one_finds_the_token_that_was_signed_for() {
         networks: &Networks::default(),
         now_s: case.now_s,
         head_s: 0,
+        whole_s: 0,
         smart_wallets: false,
         v1_in_either: false,
     };

@@ -15,7 +15,7 @@ const CHANGE: &str = "UPDATE payments SET state = $4, version = version + 1, cal
     was_made_good = $6, facilitator = coalesce($7, facilitator),
     transaction_id = coalesce($8, transaction_id), reason = coalesce($9, reason), holder = $10,
     lease_until = $11, look_at = $12, looks = 0, proof = $13, received = $14, settled_at = $15,
-    updated_at = $16
+    updated_at = $16, due = coalesce($17, due)
   WHERE id = $1 AND version = $2 AND state = $3";
 
 const BY_ID: &str = select_payment!("WHERE id = $1");
@@ -144,7 +144,7 @@ async fn write(
         Money::Outside => None,
         Money::Owed | Money::Earned => Some(had.settled_at.unwrap_or(now)),
     };
-    let received = settled_at.map(|_| count(had.received.unwrap_or(had.quoted)));
+    let received = settled_at.map(|_| count(had.amount()));
     let (holder, until) = change.lease.clone().unzip();
     let changed = query(CHANGE)
         .bind(id.to_string())
@@ -163,6 +163,7 @@ async fn write(
         .bind(received)
         .bind(settled_at.map(millis))
         .bind(millis(now))
+        .bind(change.due.map(count))
         .execute(connection)
         .await?;
     if changed == 0 {
@@ -199,9 +200,8 @@ fn steps(from: PaymentState, to: PaymentState) -> Result<Steps, StoreError> {
         | (Money::Earned, Money::Earned) => Ok(&[]),
         (Money::Outside, Money::Owed) => Ok(&[RECEIVED]),
         (Money::Owed, Money::Earned) => Ok(&[EARNED]),
-        (Money::Outside, Money::Earned)
-        | (Money::Owed | Money::Earned, Money::Outside)
-        | (Money::Earned, Money::Owed) => {
+        (Money::Outside, Money::Earned) => Ok(&[RECEIVED, EARNED]),
+        (Money::Owed | Money::Earned, Money::Outside) | (Money::Earned, Money::Owed) => {
             Err(StoreError::Invalid("the money of a payment can't go there"))
         }
     }
@@ -255,7 +255,7 @@ impl PaymentMove<'_> {
             unit: &self.of.unit,
             from,
             to,
-            amount: self.of.received.unwrap_or(self.of.quoted),
+            amount: self.of.amount(),
         };
         moved.post(connection, now).await
     }

@@ -6,7 +6,7 @@ use crate::database::GATEWAY;
 use crate::query::{Row, query};
 use crate::row::{self, millis};
 use crate::{Page, PageRequest, Scope, Store, StoreError};
-use tollkeep_types::{PaymentId, WallMillis};
+use tollkeep_types::{PaymentId, TenantId, WallMillis};
 
 /// Payments that are looked after at once.
 const DUE_MAX: u32 = 100;
@@ -33,6 +33,10 @@ const TO_LOOK_AT: &str =
     select_payment!("WHERE look_at IS NOT NULL AND look_at <= $1 ORDER BY look_at LIMIT $2");
 
 const UNKNOWN: &str = "SELECT count(*) FROM payments WHERE look_at IS NOT NULL";
+
+const UNCOLLECTED: &str = "SELECT count(*) FROM payments
+  WHERE tenant_id = $1 AND payer = $2 AND mode = 'upto' AND state IN ('unknown', 'voided')
+    AND updated_at > $3";
 
 const CREDITS: &str = "SELECT unit, symbol, decimals, count(*) AS payments,
     CAST(sum(received) AS bigint) AS total, min(settled_at) AS oldest
@@ -199,6 +203,25 @@ impl Store {
         let rows = query(text).bind(millis(now)).bind(DUE_MAX);
         let rows = rows.fetch_all(&mut connection).await?;
         rows.iter().map(record::read).collect()
+    }
+
+    /// How many payments of a payer were served since then and are not settled for.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn uncollected_payments(
+        &self,
+        (tenant, payer): (TenantId, &str),
+        since: WallMillis,
+    ) -> Result<u64, StoreError> {
+        let mut connection = self.0.read(GATEWAY).await?;
+        let number = query(UNCOLLECTED)
+            .bind(tenant.to_string())
+            .bind(payer)
+            .bind(millis(since))
+            .fetch_number(&mut connection)
+            .await?;
+        Ok(u64::try_from(number).unwrap_or(0))
     }
 
     /// How many payments nobody knows about.

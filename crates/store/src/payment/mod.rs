@@ -17,7 +17,7 @@ macro_rules! select_payment {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, key_digest, rail, route, mode, state, version, calls,
-               was_made_good, unit, symbol, decimals, network, quoted, received, request_digest,
+               was_made_good, unit, symbol, decimals, network, quoted, due, received, request_digest,
                request_id, payer, pay_to, facilitator, proof, transaction_id, reason, ends_at,
                holder, lease_until, looks, created_at, updated_at, settled_at FROM payments ",
             $rest

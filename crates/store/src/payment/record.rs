@@ -12,6 +12,8 @@ pub enum PaymentMode {
     Before,
     /// When it has answered.
     After,
+    /// When all of it was delivered, so much as that came to.
+    Upto,
 }
 
 /// Where a payment stands.
@@ -22,6 +24,7 @@ pub enum PaymentMode {
 )]
 pub enum PaymentState {
     Pending,
+    Serving,
     Settling,
     Unknown,
     Settled,
@@ -39,14 +42,16 @@ impl PaymentMode {
         match self {
             Self::Before => "before",
             Self::After => "after",
+            Self::Upto => "upto",
         }
     }
 }
 
 impl PaymentState {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Pending,
+        Self::Serving,
         Self::Settling,
         Self::Unknown,
         Self::Settled,
@@ -62,6 +67,7 @@ impl PaymentState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Serving => "serving",
             Self::Settling => "settling",
             Self::Unknown => "unknown",
             Self::Settled => "settled",
@@ -82,24 +88,33 @@ impl PaymentState {
     /// Whether somebody works on it.
     pub const fn is_worked_on(self) -> bool {
         match self {
-            Self::Pending | Self::Settling | Self::Settled | Self::Delivering | Self::Redeeming => {
-                true
-            }
+            Self::Pending
+            | Self::Serving
+            | Self::Settling
+            | Self::Settled
+            | Self::Delivering
+            | Self::Redeeming => true,
             Self::Unknown | Self::Credit | Self::Spent | Self::Voided | Self::Released => false,
         }
     }
 
     /// Whether a facilitator may have to be told the same once more.
     pub(super) const fn keeps_proof(self) -> bool {
-        matches!(self, Self::Pending | Self::Settling | Self::Unknown)
+        matches!(
+            self,
+            Self::Pending | Self::Serving | Self::Settling | Self::Unknown
+        )
     }
 
     /// Where its money is.
     pub(super) const fn money(self) -> Money {
         match self {
-            Self::Pending | Self::Settling | Self::Unknown | Self::Voided | Self::Released => {
-                Money::Outside
-            }
+            Self::Pending
+            | Self::Serving
+            | Self::Settling
+            | Self::Unknown
+            | Self::Voided
+            | Self::Released => Money::Outside,
             Self::Settled | Self::Delivering | Self::Credit | Self::Redeeming => Money::Owed,
             Self::Spent => Money::Earned,
         }
@@ -191,6 +206,8 @@ pub struct PaymentChange {
     pub calls: u8,
     /// Whether a broken delivery was made good for.
     pub was_made_good: bool,
+    /// How much of it is to be settled, from now on.
+    pub due: Option<u64>,
     /// Another facilitator is asked from now on.
     pub facilitator: Option<String>,
     /// The transaction, where it is known now.
@@ -221,6 +238,8 @@ pub struct PaymentRecord {
     pub decimals: u8,
     pub network: String,
     pub quoted: u64,
+    /// What is to be settled of it, where that may be less.
+    pub due: Option<u64>,
     pub received: Option<u64>,
     pub request_digest: [u8; 32],
     pub request: RequestId,
@@ -238,6 +257,13 @@ pub struct PaymentRecord {
     pub created_at: WallMillis,
     pub updated_at: WallMillis,
     pub settled_at: Option<WallMillis>,
+}
+
+impl PaymentRecord {
+    /// How much moves when it is settled: all that was signed for, or what was made of it.
+    pub fn amount(&self) -> u64 {
+        self.received.or(self.due).unwrap_or(self.quoted)
+    }
 }
 
 impl fmt::Debug for PaymentRecord {
@@ -267,6 +293,7 @@ pub(super) fn read(row: &Row) -> Result<PaymentRecord, StoreError> {
     let mode = match row::text(row, "mode")?.as_str() {
         "before" => PaymentMode::Before,
         "after" => PaymentMode::After,
+        "upto" => PaymentMode::Upto,
         _ => return Err(unreadable()),
     };
     let state = PaymentState::from_word(&row::text(row, "state")?);
@@ -285,6 +312,7 @@ pub(super) fn read(row: &Row) -> Result<PaymentRecord, StoreError> {
         decimals: small(row, "decimals")?,
         network: row::text(row, "network")?,
         quoted: row::number(row, "quoted")?,
+        due: row::number_if_set(row, "due")?,
         received: row::number_if_set(row, "received")?,
         request_digest: digest(row, "request_digest")?,
         request: row::id(row, "request_id")?,

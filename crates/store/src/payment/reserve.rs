@@ -17,7 +17,7 @@ const INSERT: &str = "INSERT INTO payments (id, tenant_id, key_digest, rail, rou
 
 /// A proof that was given up before comes again, perhaps at another price or in another mode.
 const AGAIN: &str = "UPDATE payments SET state = 'pending', version = version + 1, calls = 0,
-    mode = $3, unit = $4, symbol = $5, decimals = $6, network = $7, quoted = $8,
+    mode = $3, unit = $4, symbol = $5, decimals = $6, network = $7, quoted = $8, due = NULL,
     request_digest = $9, request_id = $10, pay_to = $11, facilitator = $12, proof = $13,
     sealed_at = $14, ends_at = $15, holder = $16, lease_until = $17, reason = NULL,
     updated_at = $14

@@ -40,6 +40,7 @@ fn to(record: &PaymentRecord, state: PaymentState) -> PaymentChange {
         to: state,
         calls: 1,
         was_made_good: false,
+        due: None,
         facilitator: None,
         transaction: Some("0xabc".to_owned()),
         reason: None,
@@ -187,4 +188,57 @@ async fn what_nobody_works_on_or_knows_about_is_found() {
     let voided = change(&world, &unknown, PaymentState::Voided).await;
     assert_eq!((voided.proof, voided.received), (None, None));
     assert_eq!(checks(&world).await, 0);
+}
+
+// PAY-136
+#[tokio::test]
+async fn what_is_served_first_moves_what_was_noted_when_it_is_settled() {
+    let world = World::new().await;
+    let since = WallMillis(0);
+    let mut first = new(&world, 1);
+    first.mode = PaymentMode::Upto;
+    let (id, tenant, payer) = (first.id, first.tenant, first.payer.clone());
+    world.store.reserve_payment(first).await.unwrap();
+    let pending = world.store.payment(SERVICE, id).await.unwrap();
+    assert_eq!((pending.mode, pending.due), (PaymentMode::Upto, None));
+    let serving = to(&pending, PaymentState::Serving);
+    let unnoted = world.store.change_payment(id, serving.clone()).await;
+    assert!(
+        unnoted.is_err(),
+        "served without a note of what it comes to"
+    );
+    let noted = PaymentChange {
+        due: Some(4_000),
+        ..serving
+    };
+    let too_much = PaymentChange {
+        due: Some(10_001),
+        ..noted.clone()
+    };
+    assert!(world.store.change_payment(id, too_much).await.is_err());
+    let serving = world.store.change_payment(id, noted).await.unwrap();
+    let serving = serving.unwrap();
+    assert_eq!((serving.due, serving.amount()), (Some(4_000), 4_000));
+    assert!(serving.proof.is_some(), "it is to be told yet");
+    let owes = || world.store.uncollected_payments((tenant, &payer), since);
+    assert_eq!(owes().await, Ok(0), "it is being served");
+    let unknown = change(&world, &serving, PaymentState::Unknown).await;
+    assert_eq!(owes().await, Ok(1));
+    let now = world.store.uncollected_payments((tenant, &payer), LATER);
+    assert_eq!(now.await, Ok(0), "long ago");
+    let stranger = (tenant, "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC");
+    let other = world.store.uncollected_payments(stranger, since).await;
+    assert_eq!(other, Ok(0));
+    let spent = change(&world, &unknown, PaymentState::Spent).await;
+    assert_eq!((spent.received, spent.quoted), (Some(4_000), 10_000));
+    assert!(spent.proof.is_none());
+    assert_eq!(owes().await, Ok(0));
+    assert_eq!(checks(&world).await, 2, "received and earned");
+    let mut second = new(&world, 2);
+    second.mode = PaymentMode::Upto;
+    let id = second.id;
+    world.store.reserve_payment(second).await.unwrap();
+    let pending = world.store.payment(SERVICE, id).await.unwrap();
+    change(&world, &pending, PaymentState::Voided).await;
+    assert_eq!(owes().await, Ok(1), "served for nothing");
 }

@@ -261,6 +261,7 @@ impl Check {
             networks: &settings.networks,
             now_s: self.at.unwrap_or(now_s),
             head_s: 0,
+            whole_s: 0,
             smart_wallets: true,
             v1_in_either: true,
         };

@@ -10,7 +10,7 @@ use tollkeep_config::settings::{Method, RateLimit, Route, Sale, Settings};
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, Origin, Quote};
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Challenge, Offer, Resource};
+use tollkeep_payments::x402::{Challenge, Offer, Resource, Scheme};
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::path::{PathRules, canonicalize, split_target};
 
@@ -241,8 +241,12 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
                 conditions.collect::<Vec<_>>().join(" and ")
             });
             let units = sale.offers(&quote).into_iter().map(|offer| {
+                let upto = match offer.scheme {
+                    Scheme::Exact => "",
+                    Scheme::Upto => "up to ",
+                };
                 format!(
-                    "{} {} on {}",
+                    "{upto}{} {} on {}",
                     offer.amount,
                     offer.asset.symbol,
                     offer.network()
@@ -263,6 +267,7 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
                 "settlement": match sale.terms.mode {
                     Mode::Before => "before-response",
                     Mode::After => "after-response",
+                    Mode::Upto => "upto",
                 },
                 "units": units.collect::<Vec<_>>(),
                 "min_price": min.map(dollars),

@@ -163,6 +163,7 @@ mod upstream;
 mod upstream_paths;
 mod upstream_tls;
 mod upstream_tls_options;
+mod upto;
 mod vault;
 mod vault_rekey;
 mod vault_services;

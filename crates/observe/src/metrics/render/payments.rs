@@ -18,6 +18,13 @@ impl Metrics {
         text.family(name, "counter", "How often callers were asked to pay.");
         let asked = counts.challenges.load(Ordering::Relaxed);
         text.sample(name, &[("rail", "x402")], &asked);
+        let name = "tollkeep_payments_uncollected_total";
+        text.family(
+            name,
+            "counter",
+            "Payments that could not be settled when all was delivered.",
+        );
+        text.words(name, ["rail", ""], &counts.uncollected);
         text.single(
             "tollkeep_payment_unknown",
             "gauge",

@@ -30,6 +30,8 @@ pub(super) struct Case {
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) transaction: Option<String>,
+    /// How much is to be settled.
+    pub(super) due: Option<u64>,
     pub(super) reason: Option<String>,
 }
 
@@ -68,6 +70,7 @@ impl Case {
         match self.record.mode {
             PaymentMode::Before => Mode::Before,
             PaymentMode::After => Mode::After,
+            PaymentMode::Upto => Mode::Upto,
         }
     }
 
@@ -85,7 +88,10 @@ pub(super) fn receipt_of(record: &PaymentRecord) -> Option<Receipt> {
         transaction: record.transaction.clone().unwrap_or_default(),
         network: Network::from_caip2(&record.network)?,
         payer: record.payer.parse().ok(),
-        amount: None,
+        amount: match record.mode {
+            PaymentMode::Before | PaymentMode::After => None,
+            PaymentMode::Upto => record.received.map(u128::from),
+        },
         error_reason: None,
     })
 }
@@ -101,7 +107,7 @@ pub(super) fn with_expected<T>(
         network: &network,
         networks: &settings.networks,
         payer: record.payer.parse().ok()?,
-        amount: record.quoted.into(),
+        amount: record.amount().into(),
     };
     Some(judge(&expected))
 }
@@ -130,13 +136,19 @@ impl Cashier {
             to,
             calls: step.row.calls,
             was_made_good: step.row.was_made_good,
+            due: told.due,
             facilitator: None,
             transaction: told.transaction,
             reason: told.reason,
             lease: to.is_worked_on().then(|| self.lease()),
             look_at: (to == PaymentState::Unknown).then(|| self.in_ms(FIRST_LOOK_MS)),
         };
+        let was = case.row.state;
         self.write(case, change).await?;
+        let failed = matches!(step.row.state, State::Unknown | State::Voided);
+        if case.record.mode == PaymentMode::Upto && failed && was != State::Unknown {
+            self.meter.uncollected(RAIL);
+        }
         case.row = step.row;
         Ok(step.commands)
     }
@@ -152,6 +164,7 @@ impl Cashier {
             to: case.record.state,
             calls: case.row.calls,
             was_made_good: case.row.was_made_good,
+            due: None,
             facilitator: Some(name.to_owned()),
             transaction: None,
             reason: None,
@@ -215,6 +228,7 @@ pub(super) const fn row_of(record: &PaymentRecord) -> Row {
     Row {
         state: match record.state {
             PaymentState::Pending => State::Pending,
+            PaymentState::Serving => State::Serving,
             PaymentState::Settling => State::Settling,
             PaymentState::Unknown => State::Unknown,
             PaymentState::Settled => State::Settled,
@@ -234,6 +248,7 @@ pub(super) const fn row_of(record: &PaymentRecord) -> Row {
 const fn word_of(state: State) -> PaymentState {
     match state {
         State::Pending => PaymentState::Pending,
+        State::Serving => PaymentState::Serving,
         State::Settling => PaymentState::Settling,
         State::Unknown => PaymentState::Unknown,
         State::Settled => PaymentState::Settled,

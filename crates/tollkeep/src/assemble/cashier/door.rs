@@ -1,13 +1,12 @@
 //! The way from paid requests to the cashier.
 
 use super::Cashier;
-use super::case::Told;
+use super::case::{Case, NotMade, Told};
 use super::show::{Which, refused, told};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tollkeep_gateway::{Delivery, NotPaid, Paid, Paying, PaymentDoor, Shown};
-use tollkeep_payments::state::State;
-use tollkeep_payments::state::{Answer, Command, Event};
+use tollkeep_gateway::{Delivery, NotPaid, Paid, PayerSeat, Paying, PaymentDoor, Shown};
+use tollkeep_payments::state::{Answer, Command, Event, Mode, State};
 use tollkeep_payments::x402::Offer;
 use tollkeep_types::PaymentId;
 
@@ -34,14 +33,14 @@ impl Handed {
 impl Drop for Handed {
     fn drop(&mut self) {
         if let Some(Ok(paid)) = &self.outcome {
-            Arc::clone(&self.cashier).end(paid.payment, Delivery::None);
+            Arc::clone(&self.cashier).end(paid.payment, Delivery::None, None);
         }
     }
 }
 
 impl PaymentDoor for Counter {
-    fn takes(&self, offer: &Offer) -> bool {
-        self.0.rails.load().takes(offer)
+    fn readies(&self, offer: &mut Offer) -> bool {
+        self.0.rails.load().readies(offer)
     }
 
     fn asked(&self) {
@@ -83,14 +82,13 @@ impl PaymentDoor for Counter {
                 return false;
             };
             let mut case = case.lock().await;
-            let made = cashier.step(&mut case, Event::HeadReady, Told::default());
-            made.await.is_ok()
+            cashier.head_ready(&mut case).await.is_ok()
         });
         Box::pin(async move { done.await.unwrap_or(false) })
     }
 
-    fn ended(&self, payment: PaymentId, delivery: Delivery) {
-        Arc::clone(&self.0).end(payment, delivery);
+    fn ended(&self, payment: PaymentId, delivery: Delivery, seat: Option<PayerSeat>) {
+        Arc::clone(&self.0).end(payment, delivery, seat);
     }
 }
 
@@ -125,7 +123,7 @@ impl Cashier {
         let case = self.find(payment).ok_or_else(gone)?;
         let mut case = case.lock().await;
         let made = self.step(&mut case, Event::UpstreamAnswered, Told::default());
-        let not_made = |not: super::case::NotMade| refused(not.answer(), Some(payment));
+        let not_made = |not: NotMade| refused(not.answer(), Some(payment));
         let mut commands = made.await.map_err(not_made)?;
         if commands.contains(&Command::Settle) {
             commands = self.settle(&mut case).await.map_err(not_made)?;
@@ -137,8 +135,25 @@ impl Cashier {
         outcome
     }
 
-    /// The delivery is over.
-    pub(super) fn end(self: Arc<Self>, payment: PaymentId, delivery: Delivery) {
+    /// The first byte is about to go out. Where that is paid for afterwards, it is written down what
+    /// it comes to: that is settled also if nobody is left to say how it ended.
+    async fn head_ready(&self, case: &mut Case) -> Result<(), NotMade> {
+        let due = (case.mode() == Mode::Upto).then_some(case.record.quoted);
+        let told = Told {
+            due,
+            ..Told::default()
+        };
+        self.step(case, Event::HeadReady, told).await.map(|_| ())
+    }
+
+    /// The delivery is over. What was served first is settled now; until that is done the payer has
+    /// its `seat`.
+    pub(super) fn end(
+        self: Arc<Self>,
+        payment: PaymentId,
+        delivery: Delivery,
+        seat: Option<PayerSeat>,
+    ) {
         let control = self.control.clone();
         control.spawn(async move {
             let Some(case) = self.find(payment) else {
@@ -147,12 +162,23 @@ impl Cashier {
             let mut case = case.lock().await;
             let event = ending(case.row.state, delivery);
             if let Some(event) = event
-                && let Err(error) = self.step(&mut case, event, Told::default()).await
+                && let Err(error) = self.end_by(&mut case, event).await
             {
                 tracing::warn!("The end of payment {payment} is not kept: {error:?}");
             }
             self.drop_case(payment);
+            drop(seat);
         });
+    }
+}
+
+impl Cashier {
+    async fn end_by(&self, case: &mut Case, event: Event) -> Result<(), NotMade> {
+        let commands = self.step(case, event, Told::default()).await?;
+        if commands.contains(&Command::Settle) {
+            self.settle(case).await?;
+        }
+        Ok(())
     }
 }
 
@@ -162,11 +188,13 @@ const fn ending(state: State, delivery: Delivery) -> Option<Event> {
         (State::Pending, _) => Some(Event::GaveUp),
         // No head was ready, so nothing went out.
         (State::Settled | State::Redeeming, _) => Some(Event::NotDelivered),
-        (State::Delivering, Delivery::Ended) => Some(Event::Ended),
-        (State::Delivering, Delivery::Broke { is_made_good }) => {
+        (State::Delivering | State::Serving, Delivery::Ended) => Some(Event::Ended),
+        (State::Delivering | State::Serving, Delivery::Broke { is_made_good }) => {
             Some(Event::Broke { is_made_good })
         }
-        (State::Delivering, Delivery::None) => Some(Event::Broke { is_made_good: true }),
+        (State::Delivering | State::Serving, Delivery::None) => {
+            Some(Event::Broke { is_made_good: true })
+        }
         (
             State::Settling
             | State::Unknown

@@ -2,15 +2,16 @@
 //! nobody knows about.
 
 use super::case::{Case, Told, with_expected};
-use super::settle::{hex, meant};
+use super::settle::{due_body, hex, meant};
 use super::{Cashier, LOOK_EVERY, SCOPE};
 use serde_json::Value;
 use std::sync::Arc;
 use tollkeep_crypto::SealContext;
+use tollkeep_payments::U256;
 use tollkeep_payments::state::{self, Event, Found};
-use tollkeep_payments::x402::settle_outcome;
-use tollkeep_rails::{Authorization, Fate, Node};
-use tollkeep_store::PaymentRecord;
+use tollkeep_payments::x402::{Scheme, settle_outcome};
+use tollkeep_rails::{Authorization, Fate, Node, Permit};
+use tollkeep_store::{PaymentMode, PaymentRecord};
 
 /// The longest time between two looks.
 const LOOK_MAX_S: u64 = 60;
@@ -118,19 +119,24 @@ impl Cashier {
     /// Reads on the chain what became of a payment. Only while a caller shows its proof, and it was
     /// not used, the facilitator is told once more.
     async fn read_chain(&self, record: PaymentRecord, body: &str, (node, is_shown): (&Node, bool)) {
-        let Some(authorization) = authorization_of(&record, body) else {
-            return self.ask_again(record, body).await;
-        };
         let is_over = self.now().0 > record.ends_at.0.saturating_add(OVER_MS);
-        let (found, transaction) = match node.fate(&authorization).await {
+        let fate = match signed_for(&record, body) {
+            Some(Signed::Authorization(authorization)) => node.fate(&authorization).await,
+            Some(Signed::Permit(permit)) => node.fate_of_permit(&permit).await,
+            None => return self.ask_again(record, body).await,
+        };
+        let (found, transaction) = match fate {
             Some(Fate::Moved(transaction)) => (Found::Transfer, Some(transaction)),
             Some(Fate::Unused) if is_over => (Found::Unused, None),
-            Some(Fate::Unused) if is_shown => return self.ask_again(record, body).await,
+            // Who was served already is made to pay: the chain takes that once.
+            Some(Fate::Unused) if is_shown || record.mode == PaymentMode::Upto => {
+                return self.ask_again(record, body).await;
+            }
             Some(Fate::Used | Fate::Unused) | None => return,
         };
         let told = Told {
             transaction,
-            reason: None,
+            ..Told::default()
         };
         self.found(record, Event::Reconciled(found), told).await;
     }
@@ -155,7 +161,10 @@ impl Cashier {
             let name = &record.facilitator;
             return tracing::warn!("Payment {id} waits for facilitator `{name}`, which is gone");
         };
-        let reply = known.facilitator.settle(body, &hex(&record.key)).await;
+        let Some(body) = due_body(&record, body) else {
+            return;
+        };
+        let reply = known.facilitator.settle(&body, &hex(&record.key)).await;
         let outcome = with_expected(&record, &rails.settings, |expected| {
             settle_outcome(&reply.answered(), expected)
         });
@@ -182,18 +191,41 @@ impl Cashier {
     }
 }
 
-/// The authorization of EIP-3009 that a facilitator was told to settle, if it is one.
-fn authorization_of(record: &PaymentRecord, body: &str) -> Option<Authorization> {
+/// What a payer signed, as a chain is asked for it.
+enum Signed {
+    /// For the token itself.
+    Authorization(Authorization),
+    /// For Permit2.
+    Permit(Permit),
+}
+
+/// What a facilitator was told to settle, if a chain can be asked for it.
+fn signed_for(record: &PaymentRecord, body: &str) -> Option<Signed> {
     let body: Value = serde_json::from_str(body).ok()?;
-    let signed = body.pointer("/paymentPayload/payload/authorization")?;
+    let payload = body.pointer("/paymentPayload/payload")?;
     let (_, token) = record.unit.rsplit_once("erc20:")?;
-    Some(Authorization {
-        token: token.parse().ok()?,
-        from: record.payer.parse().ok()?,
-        to: record.pay_to.parse().ok()?,
-        nonce: signed.get("nonce")?.as_str()?.to_owned(),
-        amount: record.quoted,
-    })
+    let transfer = |nonce: String| {
+        Some(Authorization {
+            token: token.parse().ok()?,
+            from: record.payer.parse().ok()?,
+            to: record.pay_to.parse().ok()?,
+            nonce,
+            amount: record.amount(),
+        })
+    };
+    if let Some(signed) = payload.get("authorization") {
+        let nonce = signed.get("nonce")?.as_str()?.to_owned();
+        return transfer(nonce).map(Signed::Authorization);
+    }
+    let nonce = payload.pointer("/permit2Authorization/nonce")?.as_str()?;
+    let nonce = U256::from_decimal(nonce)?;
+    Some(Signed::Permit(Permit {
+        transfer: transfer(format!("0x{}", hex(nonce.bytes())))?,
+        scheme: match record.mode {
+            PaymentMode::Before | PaymentMode::After => Scheme::Exact,
+            PaymentMode::Upto => Scheme::Upto,
+        },
+    }))
 }
 
 /// How long to wait after so many looks: 4, 8, 16 … 60 s.

@@ -9,7 +9,8 @@ use tollkeep_config::settings::{
     Facilitator as FacilitatorSettings, FacilitatorAt, Settings, X402,
 };
 use tollkeep_net::dial::{Endpoint, PoolSettings};
-use tollkeep_payments::x402::{Network, Offer, PlayChain, Supported, Version};
+use tollkeep_payments::evm::Address;
+use tollkeep_payments::x402::{Network, Offer, PlayChain, Scheme, Supported, Version};
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
 use tollkeep_rails::{Facilitator, FacilitatorParts, Node, Place, Timeouts};
 use tollkeep_types::{Clock, MonoNanos};
@@ -93,8 +94,16 @@ impl Rails {
         self.all.is_empty()
     }
 
-    /// Whether somebody takes such an offer, in whatever version.
-    pub(super) fn takes(&self, offer: &Offer) -> bool {
+    /// Whether somebody takes such an offer, in whatever version. One that is settled for less is
+    /// made out to whoever may do that.
+    pub(super) fn readies(&self, offer: &mut Offer) -> bool {
+        if offer.scheme == Scheme::Upto {
+            let mut of_network = self.of_network(offer.network());
+            let account = of_network.find_map(|known| known.account(offer.network()));
+            drop(of_network);
+            offer.facilitator = account;
+            return account.is_some();
+        }
         let mut of_network = self.of_network(offer.network());
         of_network.any(|known| {
             let versions = [Version::Two, Version::One];
@@ -143,7 +152,19 @@ impl Known {
         let supported = self.supported.lock();
         let supported = supported.unwrap_or_else(PoisonError::into_inner);
         let supported = supported.as_ref();
-        supported.is_some_and(|it| it.lists(version, offer.scheme, offer.network()))
+        supported.is_some_and(|it| {
+            let is_named = offer.scheme == Scheme::Exact
+                || it.facilitator(offer.network()) == offer.facilitator;
+            let is_listed = it.lists(version, offer.scheme, offer.network());
+            offer.fits(version) && is_listed && is_named
+        })
+    }
+
+    /// The account by which it settles less than was signed.
+    fn account(&self, network: &Network) -> Option<Address> {
+        let supported = self.supported.lock();
+        let supported = supported.unwrap_or_else(PoisonError::into_inner);
+        supported.as_ref()?.facilitator(network)
     }
 
     fn is_due(&self, now: MonoNanos) -> bool {

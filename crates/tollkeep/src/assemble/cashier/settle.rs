@@ -2,8 +2,11 @@
 
 use super::Cashier;
 use super::case::{Case, NotMade, Told, with_expected};
+use std::borrow::Cow;
+use std::sync::Arc;
 use tollkeep_payments::state::{self, Command, Event};
-use tollkeep_payments::x402::{SettleOutcome, settle_outcome};
+use tollkeep_payments::x402::{SettleOutcome, settle_outcome, settlement_of};
+use tollkeep_store::PaymentRecord;
 
 impl Cashier {
     /// Has it settled; gives what is to be done then.
@@ -32,7 +35,11 @@ impl Cashier {
     /// Tells facilitators, one after the other, until one has heard it.
     async fn tell(&self, case: &mut Case) -> Result<(state::Told, Told), NotMade> {
         let rails = self.rails.load_full();
-        let (key, body) = (hex(&case.record.key), case.body.clone());
+        let key = hex(&case.record.key);
+        let whole = Arc::clone(&case.body);
+        let Some(body) = due_body(&case.record, &whole) else {
+            return Ok((state::Told::Unknown, Told::default()));
+        };
         while let Some(known) = case.order.first().cloned() {
             self.pin(case, known.facilitator.name()).await?;
             let reply = known.facilitator.settle(&body, &key).await;
@@ -51,11 +58,20 @@ impl Cashier {
     }
 }
 
+/// What a facilitator is told, by what is kept for the whole amount: the same bytes for each repeat.
+pub(super) fn due_body<'b>(record: &PaymentRecord, whole: &'b str) -> Option<Cow<'b, str>> {
+    match record.due {
+        Some(due) if due < record.quoted => settlement_of(whole, due.into()).map(Cow::Owned),
+        Some(_) | None => Some(Cow::Borrowed(whole)),
+    }
+}
+
 /// What an outcome is to the payment, and what is known besides.
 pub(super) fn meant(outcome: SettleOutcome) -> (state::Told, Told) {
     let with = |transaction: Option<String>, reason: Option<String>| Told {
         transaction: transaction.filter(|text| !text.is_empty()),
         reason,
+        due: None,
     };
     match outcome {
         SettleOutcome::Settled { transaction, .. } => {

@@ -14,6 +14,8 @@ use tollkeep_types::{PaymentId, WallMillis};
 
 /// How often it is looked whether an unknown payment is known.
 const POLL: Duration = Duration::from_millis(200);
+/// For how long nobody is served first who did not pay afterwards.
+const UNCOLLECTED_MS: u64 = 24 * 3_600_000;
 
 /// The payment that a shown proof belongs to, for whoever stops waiting.
 pub(super) type Which = Arc<OnceLock<PaymentId>>;
@@ -50,9 +52,15 @@ impl Cashier {
             tracing::error!("A payment is for more than can be kept, or can't be sealed");
             return Err(unavailable());
         };
-        // What was shown before is told also while nobody settles.
-        if best.is_none() && !self.is_known(&new).await {
-            return Err(unavailable());
+        // What was shown before is told also while nobody settles, and to whoever owes.
+        let refusal = match best {
+            None => Some(Answer::Unavailable),
+            Some(_) => self.owes(shown, &new).await.then_some(Answer::Uncollected),
+        };
+        if let Some(answer) = refusal
+            && !self.is_known(&new).await
+        {
+            return Err(refused(answer, None));
         }
         let reserved = self.store.reserve_payment(new).await.map_err(|error| {
             tracing::error!("A payment can't be reserved: {error}");
@@ -68,6 +76,17 @@ impl Cashier {
         let _first = which.set(id);
         self.note_change(&record);
         self.begin(shown, Case::new(record, body, order)).await
+    }
+
+    /// Whether this payer, who would be served first, has not paid for what it was served before.
+    async fn owes(&self, shown: &Shown, new: &NewPayment) -> bool {
+        if shown.mode != Mode::Upto {
+            return false;
+        }
+        let since = WallMillis(self.now().0.saturating_sub(UNCOLLECTED_MS));
+        let payer = (new.tenant, new.payer.as_str());
+        let uncollected = self.store.uncollected_payments(payer, since).await;
+        uncollected.is_ok_and(|count| count > 0)
     }
 
     async fn is_known(&self, new: &NewPayment) -> bool {
@@ -114,6 +133,7 @@ impl Cashier {
             mode: match shown.mode {
                 Mode::Before => PaymentMode::Before,
                 Mode::After => PaymentMode::After,
+                Mode::Upto => PaymentMode::Upto,
             },
             unit: unit_of(shown),
             symbol: offer.asset.symbol.to_string(),
