@@ -59,7 +59,7 @@ fuzz-smoke:
 	fuzz/run.sh $(FUZZ_SECONDS)
 
 soak:
-	PROPTEST_CASES=50000 tests/services.sh $(CARGO) test --workspace --locked --release -- --include-ignored
+	PROPTEST_CASES=50000 CRASH_ROUNDS=500 tests/services.sh $(CARGO) test --workspace --locked --release -- --include-ignored
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-target}/loom" \
 	  $(CARGO) test -p tollkeep-ledger --locked --test slice_under_loom
 	tests/slow.sh

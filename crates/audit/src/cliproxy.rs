@@ -46,6 +46,13 @@ impl EventType {
         }
     }
 
+    /// The kind of an event by the words of its record.
+    pub(crate) fn of_words(action: &str, outcome: &str) -> Option<Self> {
+        let action = Action::ALL.iter().find(|one| one.as_str() == action)?;
+        let outcome = Outcome::ALL.iter().find(|one| one.as_str() == outcome)?;
+        Self::of(*action, *outcome)
+    }
+
     /// The kind of an event; `None` if it is none of these.
     pub const fn of(action: Action, outcome: Outcome) -> Option<Self> {
         match (action, outcome) {
@@ -146,6 +153,97 @@ pub struct Cliproxy {
     pub millis: bool,
 }
 
+impl Cliproxy {
+    fn time(&self, text: String) -> String {
+        match text.split_once('.') {
+            Some((seconds, _)) if !self.millis => format!("{seconds}Z"),
+            Some(_) | None => text,
+        }
+    }
+
+    fn user(&self, owner: String) -> Option<String> {
+        match self.user_id {
+            UserId::Owner => Some(owner),
+            UserId::Off => None,
+            UserId::Pseudonym => {
+                let keyed = hmac_sha256(&self.key, owner.as_bytes());
+                let head = keyed.first_chunk::<16>()?;
+                let digits: [u8; 32] = hex(head);
+                let digits = String::from_utf8_lossy(&digits);
+                Some(format!("u_{}", digits.get(..12)?))
+            }
+        }
+    }
+
+    /// A record in llm-proxy's words in these, without its place in a chain.
+    pub(crate) fn translated(&self, record: &Map<String, Json>) -> Map<String, Json> {
+        let text = |name: &str| record.get(name).and_then(Json::as_str);
+        let (action, outcome) = (text("action"), text("result").unwrap_or_default());
+        let kind = EventType::of_words(action.unwrap_or_default(), outcome);
+        let told = record.get("details").and_then(Json::as_object);
+        let mut details = Map::new();
+        if let Some(reason) = record.get("reason") {
+            details.insert("reason".to_owned(), reason.clone());
+        }
+        for (name, value) in told.into_iter().flatten() {
+            if name != Key::Provider.as_str() && !details.contains_key(name) {
+                details.insert(name.clone(), value.clone());
+            }
+        }
+        let provider = told.and_then(|told| told.get(Key::Provider.as_str())?.as_str());
+        let words = [
+            (
+                "timestamp",
+                text("timestamp").map(|text| self.time(text.to_owned())),
+            ),
+            (
+                "event_type",
+                kind.map(EventType::as_str).or(action).map(str::to_owned),
+            ),
+            ("provider", provider.map(str::to_owned)),
+            (
+                "user_id",
+                text("actor_id").and_then(|owner| self.user(owner.to_owned())),
+            ),
+            ("ip", text("client_ip").map(str::to_owned)),
+            (
+                "result",
+                Some(result_word(outcome, text("reason")).to_owned()),
+            ),
+        ];
+        let mut translated = Map::new();
+        for (name, word) in words {
+            if let Some(word) = word {
+                translated.insert(name.to_owned(), Json::from(word));
+            }
+        }
+        if !details.is_empty() {
+            translated.insert("details".to_owned(), Json::Object(details));
+        }
+        for name in ["id", "action", "request_id", "project_id"] {
+            if let Some(value) = record.get(name) {
+                translated.insert(name.to_owned(), value.clone());
+            }
+        }
+        translated
+    }
+}
+
+/// Writes a record as the next of its chain, with its line feed.
+pub(crate) fn put_record(out: &mut Vec<u8>, record: &Map<String, Json>, chain: &mut Chain) {
+    let mut hashed = Vec::new();
+    chain.begin(&mut hashed);
+    hashed.extend_from_slice(canonical_text(record).as_bytes());
+    out.push(b'{');
+    for (name, value) in record {
+        put_member(out, name, value);
+    }
+    let hash = chain.advance(&hashed);
+    out.extend_from_slice(b"\"hash\":\"");
+    out.extend_from_slice(hash);
+    out.extend_from_slice(b"\"}\n");
+}
+
 /// Writes lines in these words.
 pub(crate) struct CliproxyEncoder {
     settings: Cliproxy,
@@ -171,17 +269,7 @@ impl CliproxyEncoder {
         chain: &mut Chain,
     ) {
         let record = self.record(event, (id, at), chain);
-        let mut hashed = Vec::new();
-        chain.begin(&mut hashed);
-        hashed.extend_from_slice(canonical_text(&record).as_bytes());
-        out.push(b'{');
-        for (name, value) in &record {
-            put_member(out, name, value);
-        }
-        let hash = chain.advance(&hashed);
-        out.extend_from_slice(b"\"hash\":\"");
-        out.extend_from_slice(hash);
-        out.extend_from_slice(b"\"}\n");
+        put_record(out, &record, chain);
     }
 
     fn record(
@@ -228,11 +316,7 @@ impl CliproxyEncoder {
     }
 
     fn time(&self, at: WallMillis) -> String {
-        let text = at.to_string();
-        match text.split_once('.') {
-            Some((seconds, _)) if !self.settings.millis => format!("{seconds}Z"),
-            Some(_) | None => text,
-        }
+        self.settings.time(at.to_string())
     }
 
     fn user(&self, event: &Event<'_>) -> Option<String> {
@@ -242,17 +326,7 @@ impl CliproxyEncoder {
             ActorId::Operator(id) => id.to_string(),
             ActorId::LocalUid(uid) => format!("local:{uid}"),
         };
-        match self.settings.user_id {
-            UserId::Owner => Some(owner),
-            UserId::Off => None,
-            UserId::Pseudonym => {
-                let keyed = hmac_sha256(&self.settings.key, owner.as_bytes());
-                let head = keyed.first_chunk::<16>()?;
-                let digits: [u8; 32] = hex(head);
-                let digits = String::from_utf8_lossy(&digits);
-                Some(format!("u_{}", digits.get(..12)?))
-            }
-        }
+        self.settings.user(owner)
     }
 
     fn details(&self, event: &Event<'_>) -> Map<String, Json> {
@@ -291,10 +365,14 @@ fn word_of(event: &Event<'_>, wanted: Key) -> Option<String> {
 
 /// The outcome in the words of that family.
 fn result(event: &Event<'_>) -> &'static str {
-    if event.outcome == Outcome::Success {
-        return "success";
+    result_word(event.outcome.as_str(), event.reason)
+}
+
+fn result_word<'w>(outcome: &'w str, reason: Option<&'w str>) -> &'w str {
+    if outcome == Outcome::Success.as_str() {
+        return outcome;
     }
-    match event.reason {
+    match reason {
         Some(reason) if reason.starts_with("token_") || reason.ends_with("_token") => {
             "invalid_token"
         }
@@ -302,7 +380,7 @@ fn result(event: &Event<'_>) -> &'static str {
         Some("forbidden" | "ip_denied" | "scope" | "denied") => "forbidden",
         Some("rate_limited" | "rate_limit" | "quota") => "rate_limited",
         Some(reason) => reason,
-        None => event.outcome.as_str(),
+        None => outcome,
     }
 }
 

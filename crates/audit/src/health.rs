@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tollkeep_types::MonoNanos;
 
+use crate::durable::Durable;
 use crate::{OnFailure, Require};
 
 /// Nothing waits.
@@ -20,6 +21,8 @@ pub struct AuditHealth {
     is_double: AtomicBool,
     deadline_ns: u64,
     on_failure: OnFailure,
+    /// How far the file can be read by others.
+    pub(crate) durable: Durable,
 }
 
 /// One place that records must get to.
@@ -63,6 +66,7 @@ impl AuditHealth {
             is_double: AtomicBool::new(false),
             deadline_ns: u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX),
             on_failure,
+            durable: Durable::default(),
         }
     }
 

@@ -90,6 +90,7 @@ mod chain;
 mod cliproxy;
 mod database;
 mod details;
+mod durable;
 mod encode;
 mod event;
 mod export;
@@ -101,6 +102,7 @@ mod logger;
 mod mask;
 mod places;
 mod queue;
+mod relay;
 mod signing;
 mod verdict;
 mod verify;
@@ -121,6 +123,10 @@ pub use logger::{
     UserAgentDetail,
 };
 pub use mask::{Masker, UnknownMask, fingerprint, mask};
+pub use relay::{
+    FileDoor, NoSuchEvent, Prepared, Relay, RelayConfig, RelayDoor, RelayError, RelayLine,
+    StdoutDoor, Wanted, syslog_messages,
+};
 pub use signing::{
     Anchor, CHECKPOINT, ChainHead, MANIFEST, NEXT_KEY, PRUNE, Signer, Signing, Told, succession,
 };

@@ -142,6 +142,11 @@ pub(crate) fn signed(
     details
 }
 
+/// The canonical text of members.
+pub(crate) fn canonical_of(members: &serde_json::Map<String, serde_json::Value>) -> String {
+    crate::export::canonical(&serde_json::Value::Object(members.clone()))
+}
+
 fn canonical(details: &[(Key, Value<'_>)]) -> String {
     let mut sorted: Vec<_> = details.iter().collect();
     sorted.sort_by_key(|(key, _)| key.as_str());

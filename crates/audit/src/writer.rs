@@ -337,6 +337,8 @@ impl Writer {
             database.hand(self.appender.bytes());
         }
         self.tell_anchors();
+        let last = self.appender.last();
+        self.queue.health.durable.set((last.stream, last.seq));
         for (class, events) in self.appender.take_counts() {
             if events > 0 {
                 self.queue.meter.written(class.as_str(), events);

@@ -165,6 +165,7 @@ const START_ONLY: &[(&str, Same)] = &[
     }),
     ("audit.rotate", |a, b| a.audit.rotate == b.audit.rotate),
     ("audit.anchor", |a, b| a.audit.anchor == b.audit.anchor),
+    ("audit.sinks", |a, b| a.audit.sinks == b.audit.sinks),
     ("logging.format", |a, b| {
         a.logging.format == b.logging.format
     }),

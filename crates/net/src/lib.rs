@@ -17,6 +17,7 @@ pub mod h1_serve;
 mod h2_face;
 pub mod h2_serve;
 mod h2_stream;
+pub mod hand_over;
 mod handoff;
 mod io;
 pub mod listen;

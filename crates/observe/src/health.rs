@@ -20,13 +20,15 @@ pub enum Reason {
     NoCertificate,
     /// The last order of a certificate failed; those that are there are served.
     CertificateOrder,
+    /// A further place of audit records takes nothing; they wait in the audit file.
+    AuditSink,
     /// Callers are told to come back later.
     Maintenance,
 }
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Draining,
         Self::Store,
         Self::Audit,
@@ -34,6 +36,7 @@ impl Reason {
         Self::Certificate,
         Self::NoCertificate,
         Self::CertificateOrder,
+        Self::AuditSink,
         Self::Maintenance,
     ];
 
@@ -47,6 +50,7 @@ impl Reason {
             Self::Certificate => "certificate",
             Self::NoCertificate => "no_certificate",
             Self::CertificateOrder => "certificate_order",
+            Self::AuditSink => "audit_sink",
             Self::Maintenance => "maintenance",
         }
     }
@@ -55,7 +59,9 @@ impl Reason {
     const fn lets_serve(self) -> bool {
         match self {
             Self::Draining | Self::Store | Self::Audit | Self::Vault | Self::Maintenance => false,
-            Self::Certificate | Self::NoCertificate | Self::CertificateOrder => true,
+            Self::Certificate | Self::NoCertificate | Self::CertificateOrder | Self::AuditSink => {
+                true
+            }
         }
     }
 

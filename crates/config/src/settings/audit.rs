@@ -4,6 +4,7 @@ use super::audit_kept::{
     self, Anchor, AnchorFile, AuditEvents, AuditFormat, AuditUserId, CheckpointEvery, Rotate,
     RotateFile,
 };
+use super::audit_sinks::{AuditSink, SinkFile};
 use super::{Egress, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, OnOrOff, listed, section, section_or_off};
@@ -60,6 +61,8 @@ pub struct Audit {
     pub rotate: Option<Rotate>,
     /// Where checkpoints are kept besides.
     pub anchor: Anchor,
+    /// Further places that records go to.
+    pub sinks: Vec<AuditSink>,
 }
 
 /// Where a record must be so that it counts as kept (AUD-43).
@@ -205,6 +208,8 @@ keys! {
         checkpoint_every: CheckpointEvery = section(),
         rotate: OnOrOff<RotateFile> = section_or_off(),
         anchor: AnchorFile = section(),
+        /// Further places that records go to.
+        sinks: Vec<SinkFile> = listed(),
     }
 }
 
@@ -238,6 +243,7 @@ impl AuditFile {
                            `audit.insecure_short_retention` is on";
             checks.error("audit.retention", problem);
         }
+        let sinks = SinkFile::check(self.sinks, (file.as_ref(), self.format), egress, checks);
         Audit {
             enabled: self.enabled,
             file,
@@ -262,6 +268,7 @@ impl AuditFile {
             checkpoint_every: self.checkpoint_every,
             rotate: audit_kept::rotate(self.rotate),
             anchor: self.anchor.check(egress, checks),
+            sinks,
         }
     }
 }

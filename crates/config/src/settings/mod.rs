@@ -8,6 +8,7 @@ mod acme;
 mod anomaly;
 mod audit;
 mod audit_kept;
+mod audit_sinks;
 mod auth;
 mod breaker;
 mod budget_scope;
@@ -63,6 +64,7 @@ pub use audit::{AccessOnFailure, Audit, Hold, MaskIp, Require, UnknownTokenMask,
 pub use audit_kept::{
     Anchor, AnchorHook, AuditEvents, AuditFormat, AuditUserId, CheckpointEvery, Rotate,
 };
+pub use audit_sinks::{AuditSink, SinkPlace, SinkSecret, SinkUrl};
 pub use auth::Auth;
 pub use breaker::Breaker;
 pub use budget_scope::{BudgetScope, PairText, TokenName};

@@ -152,6 +152,7 @@ fn schema_and_show_know_the_same_keys() {
         "x402.rpc.",
         "param_whitelist.",
         "audit.hold[]",
+        "audit.sinks[]",
         // A section, or `off`.
         "audit.rotate.",
         "budgets.known_tools[]",

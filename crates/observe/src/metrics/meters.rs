@@ -1,6 +1,6 @@
 //! Counters that several threads share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// One or two label values. Both are program text, so a caller cannot make a series.
@@ -90,6 +90,90 @@ impl AuditMeter {
 
     pub(super) fn queue(&self) -> u64 {
         self.0.queued.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Default)]
+struct Sink {
+    given: AtomicU64,
+    failures: AtomicU64,
+    missed: AtomicU64,
+    lag: AtomicU64,
+    failing: AtomicBool,
+}
+
+/// Counts for a further place of audit records. Clones count into the same place.
+#[derive(Clone, Default)]
+pub struct SinkMeter(Arc<Sink>);
+
+impl SinkMeter {
+    /// Records were taken.
+    pub fn given(&self, records: usize) {
+        let records = u64::try_from(records).unwrap_or(u64::MAX);
+        self.0.given.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// A try failed.
+    pub fn failed(&self) {
+        self.0.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the last try failed.
+    pub fn failing(&self, failing: bool) {
+        self.0.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// Records were gone before they could be given.
+    pub fn missed(&self, records: u64) {
+        self.0.missed.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// So many records wait.
+    pub fn lag(&self, records: u64) {
+        self.0.lag.store(records, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is taken now.
+    pub fn is_failing(&self) -> bool {
+        self.0.failing.load(Ordering::Relaxed)
+    }
+
+    /// Each of the counts, with the end of its name, its kind and what it is.
+    pub(super) fn counts(&self) -> [(&'static str, &'static str, &'static str, u64); 5] {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let sink = &*self.0;
+        [
+            (
+                "records_total",
+                "counter",
+                "Audit records a sink took.",
+                of(&sink.given),
+            ),
+            (
+                "failures_total",
+                "counter",
+                "Tries of a sink that failed.",
+                of(&sink.failures),
+            ),
+            (
+                "missed_total",
+                "counter",
+                "Audit records that were gone before a sink took them.",
+                of(&sink.missed),
+            ),
+            (
+                "lag_records",
+                "gauge",
+                "Audit records a sink has yet to look at.",
+                of(&sink.lag),
+            ),
+            (
+                "failing",
+                "gauge",
+                "Whether a sink takes nothing now.",
+                u64::from(self.is_failing()),
+            ),
+        ]
     }
 }
 

@@ -16,7 +16,7 @@ mod shard;
 
 pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
 pub use ledger::LedgerMeter;
-pub use meters::{AuditMeter, LogMeter};
+pub use meters::{AuditMeter, LogMeter, SinkMeter};
 pub use payments::{PaymentMeter, PaymentRow};
 pub use recorder::{Finished, Recorder};
 
@@ -69,6 +69,7 @@ pub struct Metrics {
     counters_shared: AtomicBool,
     breakers: Mutex<Vec<(Arc<str>, u8)>>,
     audit: AuditMeter,
+    sinks: Mutex<Vec<(String, SinkMeter)>>,
     log: LogMeter,
     ledger: LedgerMeter,
     payments: PaymentMeter,
@@ -110,6 +111,7 @@ impl Metrics {
             counters_shared: AtomicBool::new(false),
             breakers: Mutex::default(),
             audit: AuditMeter::default(),
+            sinks: Mutex::default(),
             log: LogMeter::default(),
             ledger: LedgerMeter::default(),
             payments: PaymentMeter::default(),
@@ -228,6 +230,23 @@ impl Metrics {
     /// Counters of the audit writer.
     pub fn audit(&self) -> AuditMeter {
         self.audit.clone()
+    }
+
+    /// Counters of a further place of audit records, by its name in the settings.
+    pub fn audit_sink(&self, name: &str) -> SinkMeter {
+        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = sinks.iter().find(|(known, _)| known == name) {
+            return known.clone();
+        }
+        let meter = SinkMeter::default();
+        sinks.push((name.to_owned(), meter.clone()));
+        meter
+    }
+
+    /// Whether a further place of audit records takes nothing now.
+    pub fn has_failing_audit_sink(&self) -> bool {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        sinks.iter().any(|(_, meter)| meter.is_failing())
     }
 
     /// Counters of payments.

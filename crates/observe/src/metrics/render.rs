@@ -9,7 +9,7 @@ use self::spend::Counts;
 use super::Metrics;
 use super::histogram::{BUCKETS, HistogramSum, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::labels::{AttemptResult, NameList, Names, RATE_CLASSES, STATUS_CLASSES};
-use super::meters::Words;
+use super::meters::{SinkMeter, Words};
 use super::process::Process;
 use super::shard::{Requests, Shard, Tally};
 use crate::RequestOutcome;
@@ -218,6 +218,7 @@ impl Metrics {
             "Audit writes that failed.",
             self.audit.failures(),
         );
+        self.render_sinks(text);
         let name = "tollkeep_certificate_expiry_timestamp_seconds";
         text.family(name, "gauge", "Until when a certificate of ours is valid.");
         for (certificate, end) in &*self.ends() {
@@ -229,6 +230,26 @@ impl Metrics {
             ("commit", self.build.commit),
         ];
         text.sample("tollkeep_build_info", &labels, 1);
+    }
+}
+
+impl Metrics {
+    /// Further places of audit records, where there are any.
+    fn render_sinks(&self, text: &mut Text) {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts: Vec<_> = sinks
+            .iter()
+            .map(|(name, meter)| (name, meter.counts()))
+            .collect();
+        for (at, (end, kind, help, _)) in SinkMeter::default().counts().into_iter().enumerate() {
+            let name = format!("tollkeep_audit_sink_{end}");
+            text.family(&name, kind, help);
+            for (sink, counts) in &counts {
+                if let Some((_, _, _, count)) = counts.get(at) {
+                    text.sample(&name, &[("sink", sink)], count);
+                }
+            }
+        }
     }
 }
 

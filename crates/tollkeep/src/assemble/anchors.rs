@@ -5,6 +5,7 @@ use super::egress::Door;
 use super::reload::Reloader;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ipnet::IpNet;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,7 +19,7 @@ use tollkeep_audit::{Anchor, ChainHead, Told};
 use tollkeep_config::settings::{self, AnchorHook};
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_net::fetch::{self, Bounds};
-use tollkeep_policy::egress::Exceptions;
+use tollkeep_policy::egress::{EgressUrl, Exceptions};
 use tollkeep_store::Store;
 
 /// Checkpoints that may wait; the oldest are worth least.
@@ -190,17 +191,16 @@ fn append(path: &Path, anchors: &[Anchor]) -> std::io::Result<()> {
     file.sync_data()
 }
 
-async fn post(door: Option<Door>, hook: &AnchorHook, line: &[u8]) -> Result<(), String> {
-    let door = door.ok_or("there is no way out yet")?;
-    let url = hook.url.clone();
-    let endpoint = Endpoint {
+/// Whoever records are sent to, as a connection is made to them.
+pub(super) fn hook_endpoint(door: &Door, url: &EgressUrl, allow_private: &[IpNet]) -> Endpoint {
+    Endpoint {
         dialer: door.dialer.clone(),
         // It is never pooled.
         id: 0,
         tls: url.scheme().is_tls().then(|| Arc::clone(&door.tls.of_all)),
-        url,
+        url: url.clone(),
         exceptions: Exceptions {
-            allow_private: hook.allow_private.clone(),
+            allow_private: allow_private.to_vec(),
             allow_metadata: false,
         },
         pool: PoolSettings {
@@ -209,7 +209,12 @@ async fn post(door: Option<Door>, hook: &AnchorHook, line: &[u8]) -> Result<(), 
             connections_max: 1,
             by_owner: false,
         },
-    };
+    }
+}
+
+async fn post(door: Option<Door>, hook: &AnchorHook, line: &[u8]) -> Result<(), String> {
+    let door = door.ok_or("there is no way out yet")?;
+    let endpoint = hook_endpoint(&door, &hook.url, &hook.allow_private);
     let mut fields = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     if let Some(token) = &hook.token {
         let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));

@@ -58,15 +58,7 @@ pub(crate) fn open(
         },
         queue_events: audit.queue,
         redactor: redactor(&base.settings),
-        cliproxy: (audit.format == AuditFormat::Cliproxy).then_some(Cliproxy {
-            user_id: match audit.user_id {
-                AuditUserId::Owner => UserId::Owner,
-                AuditUserId::Pseudonym => UserId::Pseudonym,
-                AuditUserId::Off => UserId::Off,
-            },
-            key: vault.fingerprint_key,
-            millis: audit.cliproxy_millis,
-        }),
+        cliproxy: (audit.format == AuditFormat::Cliproxy).then(|| cliproxy(&base.settings, vault)),
         events: chosen(&audit.events),
         signing: Some(Signing {
             every_events: audit.checkpoint_every.events,
@@ -97,6 +89,19 @@ pub(crate) fn open(
     let logger = Logger::new(config, means)
         .map_err(|error| Failed::new(exit::INVALID, format!("audit log: {error}")))?;
     Ok(Some(Arc::new(logger)))
+}
+
+/// How lines of cliproxyapi++ are written.
+pub(super) fn cliproxy(settings: &Settings, vault: &Vault) -> Cliproxy {
+    Cliproxy {
+        user_id: match settings.audit.user_id {
+            AuditUserId::Owner => UserId::Owner,
+            AuditUserId::Pseudonym => UserId::Pseudonym,
+            AuditUserId::Off => UserId::Off,
+        },
+        key: vault.fingerprint_key,
+        millis: settings.audit.cliproxy_millis,
+    }
 }
 
 /// The store, as the log keeps records in it. The log's threads wait for what the control plane does.

@@ -36,6 +36,7 @@ mod provider;
 mod receipts;
 mod reload;
 mod runtime;
+mod sinks;
 mod sources;
 mod store;
 mod telling;
@@ -64,7 +65,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tollkeep_audit::{Action, Actor, Event, Logger, Outcome};
+use tollkeep_audit::{Action, Actor, Event, Logger, Outcome, Relay};
 use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::{ManagementListen, Settings};
 use tollkeep_crypto::SystemEntropy;
@@ -134,6 +135,8 @@ pub(crate) struct Running {
     health: Arc<Health>,
     store: Store,
     audit: Option<Arc<Logger>>,
+    /// Further places of its records.
+    sinks: Vec<Relay>,
     /// Keeps checkpoints, until the log is closed.
     anchors: JoinHandle<()>,
     lines: Vec<LineSink>,
@@ -175,6 +178,7 @@ fn start_by(
     let base = Base::new(Arc::new(settings), clock, entropy);
     let (store, vault) = control.block_on(open_store(&base, &bound.own()))?;
     let anchors = Anchors::new();
+    let sinks = sinks::prepare(&base, &vault)?;
     let audit = audit::open(&base, &vault, &store, &anchors)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
@@ -199,6 +203,7 @@ fn start_by(
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
     let kept = (&store, &vault, audit.as_ref());
     let live = Arc::new(Live::new(&base, kept, reloader, &shared));
+    let sinks = sinks.start(&base, audit.as_deref(), &live.reloader)?;
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,
@@ -224,6 +229,7 @@ fn start_by(
         health,
         store,
         audit,
+        sinks,
         anchors,
         lines: lines.all(),
         stop_control,
@@ -323,8 +329,8 @@ fn health(base: &Base, workers: usize, audit: Option<&Logger>) -> Arc<Health> {
         let check: Check = Box::new(move |now| !health.writable(now));
         (Reason::Audit, check)
     });
-    let checks = checks.into_iter().collect();
-    Arc::new(Health::new(workers, base.clock.mono(), checks))
+    let checks = checks.into_iter().chain([sinks::check(&base.metrics)]);
+    Arc::new(Health::new(workers, base.clock.mono(), checks.collect()))
 }
 
 fn announce(base: &Base, vault: &vault::Vault, audit: Option<&Logger>) {
@@ -487,6 +493,7 @@ impl Running {
                 .at(self.base.clock.wall());
             audit.enqueue(&event).and_then(|()| audit.stop())
         });
+        sinks::stop(&self.sinks, &*self.base.clock);
         let kept = async { tokio::time::timeout(ANCHORS_MAX, self.anchors).await };
         if self.control.block_on(kept).is_err() {
             tracing::warn!("The last checkpoint of the audit log may be kept nowhere else");

@@ -80,6 +80,12 @@ fn busy() -> String {
     metrics.audit().written("access", 3);
     metrics.audit().queued(2);
     metrics.audit().failed();
+    let sink = metrics.audit_sink("siem");
+    sink.given(6);
+    sink.failed();
+    sink.failing(true);
+    sink.missed(8);
+    metrics.audit_sink("siem").lag(9);
     metrics.log().dropped(5);
     metrics.draining(true);
     metrics.counters_shared(true);
@@ -182,6 +188,11 @@ const BUSY: &[(&str, &str)] = &[
     (r#"tollkeep_audit_events_total{class="access"}"#, "3"),
     ("tollkeep_audit_queue", "2"),
     ("tollkeep_audit_failures_total", "1"),
+    (r#"tollkeep_audit_sink_records_total{sink="siem"}"#, "6"),
+    (r#"tollkeep_audit_sink_failures_total{sink="siem"}"#, "1"),
+    (r#"tollkeep_audit_sink_missed_total{sink="siem"}"#, "8"),
+    (r#"tollkeep_audit_sink_lag_records{sink="siem"}"#, "9"),
+    (r#"tollkeep_audit_sink_failing{sink="siem"}"#, "1"),
     (r#"tollkeep_build_info{version="0.1.0",commit=""}"#, "1"),
 ];
 
