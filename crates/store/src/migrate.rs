@@ -63,6 +63,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(24, "0024", "audit_events"),
     step!(25, "0025", "payments"),
     step!(27, "0027", "audit_due"),
+    step!(45, "0045", "lean_ledger"),
 ];
 
 /// What is done about a schema of an earlier version.
