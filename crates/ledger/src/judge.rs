@@ -409,7 +409,8 @@ pub fn named(command: &Command, facts: &dyn Facts) -> Named {
             named
                 .leases
                 .extend(ended.slices.iter().map(|cover| cover.lease));
-            named.hold = Some(ended.hold);
+            // A hold that slices alone bore has no row.
+            named.hold = Some(ended.hold).filter(|_| !ended.strict.is_empty());
         }
         Command::Expire(row) => {
             let covers = row.covers.iter();

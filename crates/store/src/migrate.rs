@@ -65,6 +65,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(27, "0027", "audit_due"),
     step!(30, "0030", "upto_payments"),
     step!(38, "0038", "outbox"),
+    step!(45, "0045", "lean_ledger"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -80,7 +80,7 @@ const ENTRIES: &str = "SELECT entries.number, entries.id, entries.kind, own.amou
   WHERE own.account = $1 AND substr(own.account, 1, 7) = 'credit:' AND ($2 IS NULL OR own.entry < $2)
   ORDER BY own.entry DESC LIMIT $3";
 
-const HASH: &str = "SELECT hash FROM entries WHERE id = $1";
+const HASH: &str = "SELECT hash FROM entries WHERE cost IS NULL AND id = $1";
 
 const USAGE: &str = "SELECT id, tenant_id, quality, bound, cost, tokens, output_tokens,
     billable_tokens, requests, charged, hold_version, is_swept, is_corrected

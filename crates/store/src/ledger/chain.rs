@@ -1,4 +1,7 @@
 //! Entries and their postings, each bound to the one before by a hash over it and all of its own.
+//!
+//! What nearly every call makes, an entry of what its tenant owes upstreams, is one row: it says the cost,
+//! and its two postings follow from that. All others have their postings as rows.
 
 use super::columns::{account_name, entry_kind_word};
 use super::kept::{AccountKey, KeptEntry};
@@ -11,12 +14,12 @@ use smallvec::SmallVec;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use tollkeep_crypto::sha256;
-use tollkeep_ledger::posting::EntryKind;
+use tollkeep_ledger::posting::{Account, Entry, EntryKind};
 use tollkeep_types::{TenantId, WallMillis};
 
 static ENTRIES: Bulk = Bulk::new(
-    8,
-    "INSERT INTO entries (number, id, tenant_id, kind, corrects, request_id, at, hash)",
+    9,
+    "INSERT INTO entries (number, id, tenant_id, kind, corrects, request_id, at, hash, cost)",
     "",
 );
 
@@ -69,6 +72,24 @@ impl Link<'_> {
     }
 }
 
+/// The cost of an entry that moves just that from a tenant's `payable` to its `upstream_cost`.
+fn cost_of(entry: &Entry) -> Option<i64> {
+    let [from, to] = entry.postings() else {
+        return None;
+    };
+    let is_cost = from.account == Account::Payable && to.account == Account::UpstreamCost;
+    let cost = to.by.units();
+    (is_cost && entry.kind() == EntryKind::Settle && cost > 0).then_some(cost)
+}
+
+/// The postings of an entry that says its cost alone.
+pub(super) fn postings_of_cost(tenant: &str, cost: i64) -> [(Arc<str>, i64); 2] {
+    [
+        (format!("payable:{tenant}").into(), cost.saturating_neg()),
+        (format!("upstream_cost:{tenant}").into(), cost),
+    ]
+}
+
 /// Rows to be written, and the texts that many of them have.
 #[derive(Default)]
 struct Links {
@@ -94,6 +115,8 @@ pub(super) async fn keep(
     }
     if !links.entries.is_empty() {
         ENTRIES.execute(links.entries, connection).await?;
+    }
+    if !links.postings.is_empty() {
         POSTINGS.execute(links.postings, connection).await?;
     }
     Ok(())
@@ -130,7 +153,9 @@ impl Links {
         };
         chain.end = link.hash(&chain.end);
         chain.made.push((kept.job, chain.end));
-        for (line, (account, amount)) in (0_i64..).zip(postings) {
+        let cost = cost_of(&kept.entry);
+        let rows = (0_i64..).zip(postings).filter(|_| cost.is_none());
+        for (line, (account, amount)) in rows {
             self.postings.extend::<[Value; 5]>([
                 chain.entries.into(),
                 line.into(),
@@ -139,7 +164,7 @@ impl Links {
                 amount.into(),
             ]);
         }
-        self.entries.extend::<[Value; 8]>([
+        self.entries.extend::<[Value; 9]>([
             chain.entries.into(),
             id.into(),
             tenant.into(),
@@ -148,6 +173,7 @@ impl Links {
             request.into(),
             millis(at).into(),
             chain.end.to_vec().into(),
+            cost.into(),
         ]);
     }
 }

@@ -1,7 +1,7 @@
 //! Whether the rows are what they must be (`tollkeep ledger check`).
 
 use super::Ledger;
-use super::chain::Link;
+use super::chain::{Link, postings_of_cost};
 use crate::StoreError;
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
@@ -19,7 +19,13 @@ const RULES: &[(&str, &str)] = &[
     (
         "I2: the balance of an account is not the sum of its postings",
         "SELECT coalesce(name, account) AS what FROM accounts FULL JOIN
-           (SELECT account, sum(amount) AS moved FROM postings GROUP BY account) AS sums
+           (SELECT account, sum(amount) AS moved FROM
+              (SELECT account, amount FROM postings
+               UNION ALL SELECT 'payable:' || tenant_id, -sum(cost) FROM entries
+                 WHERE cost IS NOT NULL GROUP BY tenant_id
+               UNION ALL SELECT 'upstream_cost:' || tenant_id, sum(cost) FROM entries
+                 WHERE cost IS NOT NULL GROUP BY tenant_id) AS movements
+            GROUP BY account) AS sums
            ON account = name
          WHERE coalesce(balance, 0) <> coalesce(moved, 0) LIMIT $1",
     ),
@@ -99,7 +105,7 @@ const SERVER_CLOCK: &str =
 
 const STATE: &str = "SELECT entries, chain FROM ledger_state";
 
-const ENTRIES: &str = "SELECT number, id, tenant_id, kind, corrects, request_id, at, hash
+const ENTRIES: &str = "SELECT number, id, tenant_id, kind, corrects, request_id, at, hash, cost
   FROM entries WHERE number > $1 AND number <= $2 ORDER BY number LIMIT $3";
 
 const POSTINGS: &str = "SELECT entry, account, amount FROM postings
@@ -124,6 +130,8 @@ struct Read {
     request: Option<String>,
     at: WallMillis,
     hash: Vec<u8>,
+    /// It moves just this from what is payable to the cost of upstreams.
+    cost: Option<i64>,
 }
 
 impl Ledger {
@@ -176,8 +184,9 @@ async fn follow(connection: &mut Connection, report: &mut CheckReport) -> Result
         let mut postings = postings(connection, number, last).await?;
         for entry in &entries {
             number += 1;
-            let postings = postings.remove(&entry.number).unwrap_or_default();
-            let hash = entry.hash(&end, &postings);
+            let mut all = entry.postings_of_cost();
+            all.extend(postings.remove(&entry.number).into_iter().flatten());
+            let hash = entry.hash(&end, &all);
             if entry.number != number || entry.hash != hash {
                 let what = format!("I9: the chain of entries is broken at {}", entry.id);
                 report.violations.push(what);
@@ -222,10 +231,17 @@ fn read(row: &Row) -> Result<Read, StoreError> {
         request: row::value(row, "request_id")?,
         at: row::time(row, "at")?,
         hash: row::value(row, "hash")?,
+        cost: row::value(row, "cost")?,
     })
 }
 
 impl Read {
+    fn postings_of_cost(&self) -> Vec<(Arc<str>, i64)> {
+        let cost = self.cost.into_iter();
+        cost.flat_map(|cost| postings_of_cost(&self.tenant, cost))
+            .collect()
+    }
+
     fn hash(&self, before: &[u8; 32], postings: &[(Arc<str>, i64)]) -> [u8; 32] {
         let link = Link {
             number: self.number,

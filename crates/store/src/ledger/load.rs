@@ -79,7 +79,8 @@ const USAGE: Both = of_ids!(
        charged, hold_version, is_swept, is_corrected FROM usage_records WHERE id"
 );
 
-const ENTRIES: Both = of_ids!("SELECT id FROM entries WHERE id");
+/// As the index of ids has them.
+const ENTRIES: Both = of_ids!("SELECT id FROM entries WHERE cost IS NULL AND id");
 
 const ACCOUNTS: Both = of_ids!(
     "SELECT name, tenant_id, unit, balance, version, closed_at IS NOT NULL AS is_closed

@@ -4,6 +4,7 @@ use super::kept::AccountKey;
 use super::rows::Rows;
 use std::collections::BTreeSet;
 use tollkeep_ledger::judge::named;
+use tollkeep_ledger::posting::EntryKind;
 use tollkeep_ledger::row::Pot;
 use tollkeep_ledger::step::{Command, WishFrom};
 use tollkeep_ledger::window::WindowKey;
@@ -117,7 +118,9 @@ impl Needs {
                 self.usage.insert(*hold);
             }
             Write::Entry(entry) => {
-                self.entries.insert(entry.id());
+                if is_looked_for(entry.kind()) {
+                    self.entries.insert(entry.id());
+                }
                 let postings = entry.postings().iter();
                 let owned = postings.filter_map(|posting| AccountKey::owned(posting.account));
                 self.accounts.extend(owned);
@@ -144,6 +147,15 @@ impl Needs {
         self.windows.extend(named.windows);
         self.leases.extend(named.leases);
         self.holds.extend(named.hold);
+    }
+}
+
+/// Whether an entry may be there although nothing else shows it. Those of a call's end go with its usage
+/// record, those of a slice with its state: both are written once, which their rows see to.
+const fn is_looked_for(kind: EntryKind) -> bool {
+    match kind {
+        EntryKind::Settle | EntryKind::Lease => false,
+        EntryKind::Hold | EntryKind::Correct | EntryKind::Transfer => true,
     }
 }
 

@@ -16,6 +16,7 @@ mod budget;
 mod change;
 mod clean;
 mod credential;
+mod hot;
 mod idempotency;
 mod intent;
 mod ip_entry;
