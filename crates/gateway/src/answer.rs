@@ -235,10 +235,7 @@ impl Exchange<'_> {
         self.begin_answer(status);
         let out = &mut self.work.out;
         write::field(out, b"cache-control", b"no-store");
-        let code = match refusal {
-            Refusal::HookDenied(deny) => &*deny.code,
-            _ => public.code,
-        };
+        let code = refusal.code_in(Dialect::Plain);
         write::field(out, b"x-tollkeep-error", code.as_bytes());
         if let Some(allow) = refusal.allow() {
             write::field(out, b"allow", allow.as_bytes());
@@ -259,10 +256,7 @@ impl Exchange<'_> {
         let detail = refusal.detail();
         let text = ErrorText {
             kind: public.kind,
-            code: match refusal {
-                Refusal::HookDenied(deny) => &*deny.code,
-                _ => refusal.code_in(dialect),
-            },
+            code: refusal.code_in(dialect),
             message: detail.unwrap_or(public.text),
             request_id: &id,
             status,
@@ -409,7 +403,10 @@ impl Refusal {
     }
 
     /// The code in the body: the dialects have words of their own, plain bodies carry ours.
-    pub(crate) fn code_in(&self, dialect: Dialect) -> &'static str {
+    pub(crate) fn code_in(&self, dialect: Dialect) -> &str {
+        if let Self::HookDenied(deny) = self {
+            return &deny.code;
+        }
         let public = self.public();
         if dialect == Dialect::Plain || self.has_own_code() {
             public.code

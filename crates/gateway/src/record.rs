@@ -80,7 +80,7 @@ pub(crate) struct Facts {
     /// What it was paid with.
     pub(crate) paid: Option<Box<PaidFacts>>,
     /// What hooks call it.
-    pub(crate) labels: Option<Box<[(Box<str>, Box<str>)]>>,
+    pub(crate) labels: Option<Labels>,
     /// What is taken aside for it.
     pub(crate) hold: Option<Box<CallHold>>,
     /// What limits of tokens were debited for it.
@@ -97,6 +97,9 @@ pub(crate) struct Facts {
     /// The address in the forwarding fields could not be read.
     pub(crate) header_spoof: bool,
 }
+
+/// Names and texts.
+type Labels = Box<[(Box<str>, Box<str>)]>;
 
 /// Why the cost of a call is not known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

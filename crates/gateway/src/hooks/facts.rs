@@ -238,13 +238,12 @@ fn write(out: &mut Vec<u8>, value: &Given) {
         return;
     }
     match value {
-        Given::Null | Given::Unclear => out.extend_from_slice(b"null"),
         Given::Bool(is_so) => out.extend_from_slice(is_so.to_string().as_bytes()),
         Given::Int(number) => out.extend_from_slice(number.to_string().as_bytes()),
         Given::Double(number) if number.is_finite() => {
             out.extend_from_slice(number.to_string().as_bytes());
         }
-        Given::Double(_) => out.extend_from_slice(b"null"),
+        Given::Null | Given::Unclear | Given::Double(_) => out.extend_from_slice(b"null"),
         Given::Text(text) => json::string(out, text),
         Given::List(list) => {
             out.push(b'[');

@@ -113,9 +113,10 @@ impl Value<'_> {
                 }
                 true
             }
-            (Self::Headers, _) | (_, Self::Headers) => return Err(Failed::Type),
-            (Self::Given(Given::Fields(_) | Given::Unclear), _)
-            | (_, Self::Given(Given::Fields(_) | Given::Unclear)) => return Err(Failed::Type),
+            (Self::Headers | Self::Given(Given::Fields(_) | Given::Unclear), _)
+            | (_, Self::Headers | Self::Given(Given::Fields(_) | Given::Unclear)) => {
+                return Err(Failed::Type);
+            }
             (Self::Given(_), other) => return self.clone().opened().equals(other),
             (_, Self::Given(_)) => return self.equals(&other.clone().opened()),
             _ => self.order(other) == Some(Ordering::Equal),

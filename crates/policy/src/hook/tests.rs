@@ -197,6 +197,11 @@ fn a_step_says_what_its_moment_allows_and_nothing_else() {
     for (moment, text, want) in said {
         assert_eq!(told(moment, text), Ok(want), "{text}");
     }
+}
+
+// PAY-36
+#[test]
+fn what_has_no_meaning_at_a_moment_fails_the_step() {
     for (moment, text) in [
         (Moment::Request, "1"),
         (Moment::Request, "'no'"),

@@ -111,10 +111,12 @@ impl Verdict {
                 ("deny", Moment::Request | Moment::Price) => verdict.deny = deny(value)?,
                 ("labels", Moment::Request) => verdict.labels = labels(value)?,
                 ("price", Moment::Price) => verdict.price = Some(HookPrice::read(value)?),
-                ("settle", Moment::Response) => match value {
-                    Given::Bool(settles) => verdict.keeps_money = !settles,
-                    _ => return Err(StepFailed::Meaning("`settle` is neither true nor false")),
-                },
+                ("settle", Moment::Response) => {
+                    let Given::Bool(settles) = value else {
+                        return Err(StepFailed::Meaning("`settle` is neither true nor false"));
+                    };
+                    verdict.keeps_money = !settles;
+                }
                 ("headers", Moment::Response) => verdict.fields = fields(value)?,
                 _ => return Err(StepFailed::Meaning("it gives a member that is none here")),
             }
