@@ -126,7 +126,6 @@ pub(crate) const LATER: &[&str] = &[
     "dispatch",
     "compat.llm_proxy_headers",
     "compat.llm_router_headers",
-    "free_routes",
     "webhooks",
     "public_pages",
     "alerts",
