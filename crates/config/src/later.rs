@@ -122,7 +122,6 @@ pub(crate) const LATER: &[&str] = &[
     "dispatch",
     "compat.llm_proxy_headers",
     "compat.llm_router_headers",
-    "free_routes",
     "public_pages",
     "alerts",
     "process",

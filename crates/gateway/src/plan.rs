@@ -318,11 +318,7 @@ impl Plan {
             llm: llm(settings, parts)?,
             instance: parts.instance.into(),
             sandbox: settings.sandbox.upstream || settings.payments.sandbox,
-            mark: if settings.payments.sandbox {
-                b"x-tollkeep-sandbox: 1\r\n"
-            } else {
-                b""
-            },
+            mark: mark(settings),
             x_ratelimit: settings.compat.x_ratelimit,
             upstreams,
         })
@@ -477,4 +473,13 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
 fn stale_ns(after: Option<Duration>) -> u64 {
     let nanos = after.map(|after| u64::try_from(after.as_nanos()));
     nanos.and_then(Result::ok).unwrap_or(u64::MAX)
+}
+
+/// What every answer says while payments move no money.
+const fn mark(settings: &Settings) -> &'static [u8] {
+    if settings.payments.sandbox {
+        b"x-tollkeep-sandbox: 1\r\n"
+    } else {
+        b""
+    }
 }

@@ -75,9 +75,8 @@ impl Words {
             "id": id.to_string(),
             "class": Action::AuditGap.class(Outcome::Error).as_str(),
         });
-        let members = match gap {
-            Value::Object(members) => members,
-            _ => Map::new(),
+        let Value::Object(members) = gap else {
+            return self.line(config, Map::new());
         };
         self.line(config, members)
     }

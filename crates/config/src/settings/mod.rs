@@ -244,6 +244,14 @@ keys! {
 }
 
 keys! {
+    /// Routes that cost nothing.
+    pub(crate) struct FreeRoutes {
+        /// Whether each must say its own `rate_limit`, instead of having 10 a second, burst 20.
+        require_explicit_limit: bool = switch().or(false),
+    }
+}
+
+keys! {
     /// How this file itself is read.
     pub(crate) struct FileRules {
         /// Whether secrets may be written out in production too, instead of `${NAME}` or
@@ -286,6 +294,7 @@ keys! {
         routes: Vec<(String, route::RouteFile)> = named(|_| Ok(())),
         /// LLM providers, by name.
         providers: Vec<(String, provider::ProviderFile)> = named(plain_name),
+        free_routes: FreeRoutes = section(),
         defaults: market::DefaultsFile = section(),
         /// With what routes can be paid that don't say it themselves.
         accepts: Vec<sale::AcceptFile> = listed(),
@@ -331,6 +340,9 @@ impl Settings {
         let hooks = file.hooks.of_all(&egress, checks);
         let terms = route::Terms::new(&upstreams, &market, (&hooks, &egress));
         let routes = route::check(file.routes, &terms, checks);
+        if file.free_routes.require_explicit_limit {
+            check_limits(&routes, checks);
+        }
         if file.sandbox.upstream && !providers.iter().any(Provider::is_sandbox) {
             providers.extend(Provider::sandbox(&llm));
         }
@@ -397,6 +409,16 @@ impl Settings {
             .filter_map(|provider| provider.tls.as_ref());
         let tls = upstreams.chain(providers).flat_map(UpstreamTls::files);
         self.egress.files().chain(tls)
+    }
+}
+
+/// A free route whose limit nobody thought about.
+fn check_limits(routes: &[Route], checks: &mut Checks<'_>) {
+    let is_default = |route: &&Route| route.rate.as_ref().is_some_and(|rate| rate.is_default);
+    for route in routes.iter().filter(is_default) {
+        let problem = "is free and has no `rate_limit`, which `free_routes.require_explicit_limit` \
+                       asks for";
+        checks.error_at(&KeyPath::of("routes").name(&route.name()), problem);
     }
 }
 

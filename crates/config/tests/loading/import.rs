@@ -183,6 +183,7 @@ fn with(lines: &str) -> String {
 
 // PAY-10 PAY-30 PAY-35 PAY-100 OPS-30
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of faults")]
 fn what_can_not_be_had_is_refused_at_its_line_with_the_way_to_have_it() {
     for (lines, told) in [
         (

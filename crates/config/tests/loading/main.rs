@@ -15,6 +15,8 @@ mod describing;
 mod facilitator;
 mod faults;
 #[cfg(test)]
+mod free_routes;
+#[cfg(test)]
 mod headers;
 #[cfg(test)]
 mod hooks;

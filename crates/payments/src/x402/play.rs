@@ -135,6 +135,7 @@ fn sound(body: &[u8], now_s: u64) -> Result<Sound, &'static str> {
         networks: &networks,
         now_s,
         head_s: 0,
+        whole_s: 0,
         smart_wallets: false,
         v1_in_either: false,
     };

@@ -9,6 +9,7 @@ mod facilitators;
 mod mutated;
 #[cfg(test)]
 mod payments;
+#[cfg(test)]
 mod play;
 #[cfg(test)]
 mod prices;

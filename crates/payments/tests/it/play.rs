@@ -127,6 +127,7 @@ fn a_nonce_is_taken_once_and_a_repeat_told_the_same() {
 
 // PAY-89
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of faults")]
 fn what_is_not_signed_right_is_refused_as_by_a_chain() {
     let mut chain = PlayChain::default();
     let changed = |place: &str, value: Value| {

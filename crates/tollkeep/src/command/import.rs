@@ -92,9 +92,10 @@ impl Import {
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let failed = |error: std::io::Error| {
-        let code = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => exit::CONFLICT,
-            _ => exit::UNEXPECTED,
+        let code = if error.kind() == std::io::ErrorKind::AlreadyExists {
+            exit::CONFLICT
+        } else {
+            exit::UNEXPECTED
         };
         Failed::new(code, format!("{}: {error}", path.display()))
     };

@@ -17,7 +17,7 @@ impl Metrics {
         let name = "tollkeep_challenges_total";
         text.family(name, "counter", "How often callers were asked to pay.");
         let asked = counts.challenges.load(Ordering::Relaxed);
-        text.sample(name, &[("rail", "x402")], &asked);
+        text.sample(name, &[("rail", "x402")], asked);
         let name = "tollkeep_payments_uncollected_total";
         text.family(
             name,
