@@ -138,6 +138,9 @@ impl Relay {
             path: config.state.clone(),
             source,
         };
+        if std::fs::metadata(&config.log).is_ok_and(|about| !about.is_file()) {
+            return Err(RelayError::NoFile(config.log));
+        }
         let known = State::load(&config.state).map_err(broken)?;
         let state = match known {
             Some(state) => state,
@@ -174,7 +177,7 @@ impl Prepared {
         let stopping = Arc::new(AtomicBool::new(false));
         let (ended, over) = channel();
         let worker = Worker {
-            words: Words::new(&self.config, &self.state),
+            words: Words::new(&self.state),
             state: self.state,
             config: self.config,
             door,

@@ -164,12 +164,11 @@ impl SinkFile {
             ("secret", self.secret.is_some(), kind == SinkType::Webhook),
         ] {
             let is_needed = key != "allow_private" && belongs;
-            match (is_given, belongs) {
-                (true, false) => {
-                    checks.error_at(&at.name(key), "says nothing to a sink of this type")
-                }
-                (false, true) if is_needed => checks.error_at(&at.name(key), "is missing"),
-                (true, true) | (false, _) => {}
+            if is_given && !belongs {
+                checks.error_at(&at.name(key), "says nothing to a sink of this type");
+            }
+            if is_needed && !is_given {
+                checks.error_at(&at.name(key), "is missing");
             }
         }
         let place = match kind {
