@@ -10,6 +10,9 @@ use tollkeep_testkit::{Origin, Step, eventually, ok, with_fields};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
+/// What somebody says who is asked.
+type Says = fn() -> Vec<Step>;
+
 /// A step that asks `somebody`.
 fn asks(somebody: &Origin, more: &str) -> String {
     let url = somebody.url();
@@ -236,7 +239,7 @@ fn somebody_else_is_asked_and_can_tell_that_it_is_us() {
 // PAY-37
 #[test]
 fn nobody_who_is_asked_can_hold_up_or_mislead_a_request() {
-    let answers: [(&str, fn() -> Vec<Step>); 7] = [
+    let answers: [(&str, Says); 7] = [
         ("says nothing", || vec![Step::Hang]),
         ("hangs up", || vec![Step::Close]),
         ("fails", || {
