@@ -20,6 +20,7 @@ fn while_payments_can_not_be_kept_nobody_is_asked_for_one() {
     let routes = format!("{CENT}  \"GET /free\": {{ upstream: origin, price: \"$0\" }}\n");
     let gateway = shop(&origin, &facilitator, &routes)
         .set("store.busy_timeout", "100ms")
+        .set("audit.store_in_db", "false")
         .start();
     let unpaid = open(&gateway, &get("/x", ""));
     let asked = || {
