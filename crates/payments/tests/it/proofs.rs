@@ -323,6 +323,7 @@ fn slow_work_needs_a_signature_that_lives_longer() {
                 networks: &Networks::default(),
                 now_s: case.now_s,
                 head_s,
+                whole_s: 0,
                 smart_wallets: false,
                 v1_in_either: false,
             },
