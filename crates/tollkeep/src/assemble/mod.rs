@@ -163,7 +163,6 @@ fn start_by(
     mut settings: Settings,
     again: Option<Loader>,
 ) -> anyhow::Result<Running> {
-    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     host::prepare(&settings)?;
     let control = control::runtime()?;
     // A store that is let go of because a later step fails gives its connections back to a task.
@@ -175,10 +174,9 @@ fn start_by(
     let workers = data::worker_count(&settings);
     let (tls, challenges) = listeners_tls(&settings, clock.wall())?;
     let bound = bind(&settings, workers)?;
-    let base = Base::new(Arc::new(settings), clock, entropy);
+    let base = Base::new(Arc::new(settings), clock, Arc::new(SystemEntropy));
     let (store, vault) = control.block_on(open_store(&base, &bound.own()))?;
-    let anchors = Anchors::new();
-    let sinks = sinks::prepare(&base, &vault)?;
+    let (anchors, sinks) = (Anchors::new(), sinks::prepare(&base, &vault)?);
     let audit = audit::open(&base, &vault, &store, &anchors)?;
     let lines = audit::line_sinks(&base)?;
     let drain = Arc::new(Drain::default());
@@ -203,7 +201,6 @@ fn start_by(
     let reloader = Reloader::new(&base, sources, data.plane, tls.clone(), audit.clone());
     let kept = (&store, &vault, audit.as_ref());
     let live = Arc::new(Live::new(&base, kept, reloader, &shared));
-    let sinks = sinks.start(&base, audit.as_deref(), &live.reloader)?;
     let stop_control = Arc::new(tokio::sync::Notify::new());
     let parts = control::Parts {
         base: &base,
@@ -222,6 +219,7 @@ fn start_by(
     let anchors = keep_files(&parts, &challenges, anchors, &control);
     control::keep_settings(&control, &live.reloader, files);
     Ok(Running {
+        sinks: sinks.start(&base, audit.as_deref(), &live.reloader)?,
         base,
         control,
         workers: data.workers,
@@ -229,7 +227,6 @@ fn start_by(
         health,
         store,
         audit,
-        sinks,
         anchors,
         lines: lines.all(),
         stop_control,
