@@ -6,7 +6,7 @@ use crate::world::START;
 use smallvec::smallvec;
 use std::fs;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::{Ended, Outcome, SliceCover, Sure};
@@ -93,7 +93,7 @@ async fn what_the_record_of_a_call_costs() {
     let answer = ledger.run(&[job(slice)]).await.pop().unwrap().unwrap();
     assert_eq!(answer.refusal, None);
     let mut number = 0;
-    let (mut used, mut took) = (0, 0);
+    let (mut used, mut took) = (0, Duration::ZERO);
     for batch in 0..BATCHES {
         let jobs: Vec<_> = (0..CALLS)
             .map(|_| {
@@ -115,7 +115,7 @@ async fn what_the_record_of_a_call_costs() {
         let answers = ledger.run(&jobs).await;
         if batch > 0 {
             used += used_us() - cpu;
-            took += at.elapsed().as_micros();
+            took += at.elapsed();
         }
         assert!(
             answers
@@ -129,7 +129,7 @@ async fn what_the_record_of_a_call_costs() {
     println!(
         "a call: {:.1} us of CPU, {:.1} us, {} bytes of the file",
         f64::from(used) / f64::from(calls),
-        took as f64 / f64::from(calls),
+        took.as_secs_f64() * 1e6 / f64::from(calls),
         size / u64::from(calls),
     );
     assert_eq!(

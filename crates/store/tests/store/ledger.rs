@@ -437,6 +437,7 @@ async fn whichever_write_of_the_charge_path_fails_nothing_is_done_by_halves() {
 
 // LED-84 LED-65
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one forgery after the other")]
 async fn a_check_names_each_row_that_was_changed_by_hand() {
     let pair = Pair::new(&[budget(Window::Lifetime)], WallMillis(START)).await;
     let world = &pair.world;
