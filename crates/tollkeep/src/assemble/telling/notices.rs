@@ -147,6 +147,7 @@ fn events_of(from: PaymentState, to: PaymentState) -> Vec<WebhookEvent> {
             | PaymentState::Redeeming
             | PaymentState::Spent => true,
             PaymentState::Pending
+            | PaymentState::Serving
             | PaymentState::Settling
             | PaymentState::Unknown
             | PaymentState::Voided
@@ -170,6 +171,7 @@ fn events_of(from: PaymentState, to: PaymentState) -> Vec<WebhookEvent> {
             events.push(WebhookEvent::PaymentCredit);
         }
         PaymentState::Pending
+        | PaymentState::Serving
         | PaymentState::Settling
         | PaymentState::Settled
         | PaymentState::Delivering
