@@ -148,9 +148,11 @@ fn payer_of(body: &Value) -> Value {
 /// What was signed: for the token itself, or for Permit2.
 fn signed(body: &Value) -> &Value {
     let payload = &body["paymentPayload"]["payload"];
-    match &payload["permit2Authorization"] {
-        Value::Null => &payload["authorization"],
-        permit => permit,
+    let permit = &payload["permit2Authorization"];
+    if permit.is_null() {
+        &payload["authorization"]
+    } else {
+        permit
     }
 }
 
