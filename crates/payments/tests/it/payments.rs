@@ -457,6 +457,8 @@ fn a_nonce_that_was_used_before_we_asked_is_a_refusal() {
 // PAY-136: what becomes of a delivery that is paid for afterwards.
 #[test]
 fn what_was_served_first_is_settled_at_its_end_and_only_then() {
+    use Command::{CallUpstream, Earn, Post, Reconcile, Settle};
+    use State::{Pending, Released, Serving, Settling, Spent, Unknown, Voided};
     let row = |state, calls| Row {
         state,
         version: 5,
@@ -465,103 +467,27 @@ fn what_was_served_first_is_settled_at_its_end_and_only_then() {
     };
     let broke = |is_made_good| Event::Broke { is_made_good };
     let told = Event::SettleTold;
-    for (name, from, event, state, does) in [
-        (
-            "verified",
-            row(State::Pending, 0),
-            Event::Verified,
-            State::Pending,
-            vec![Command::CallUpstream],
-        ),
-        (
-            "the head is ready",
-            row(State::Pending, 0),
-            Event::HeadReady,
-            State::Serving,
-            vec![],
-        ),
-        (
-            "nothing was had",
-            row(State::Pending, 0),
-            Event::GaveUp,
-            State::Released,
-            vec![],
-        ),
-        (
-            "all was had",
-            row(State::Serving, 0),
-            Event::Ended,
-            State::Serving,
-            vec![Command::Settle],
-        ),
-        (
-            "broken and charged",
-            row(State::Serving, 0),
-            broke(false),
-            State::Serving,
-            vec![Command::Settle],
-        ),
-        (
-            "broken and made good",
-            row(State::Serving, 0),
-            broke(true),
-            State::Released,
-            vec![],
-        ),
-        (
-            "about to be settled",
-            row(State::Serving, 0),
-            Event::SettleCalled,
-            State::Settling,
-            vec![],
-        ),
-        (
-            "settled",
-            row(State::Settling, 1),
-            told(Told::Settled),
-            State::Spent,
-            vec![Command::Post, Command::Earn],
-        ),
-        (
-            "refused",
-            row(State::Settling, 1),
-            told(Told::Refused),
-            State::Voided,
-            vec![],
-        ),
-        (
-            "nobody to be told",
-            row(State::Settling, 1),
-            told(Told::Unsent),
-            State::Unknown,
-            vec![Command::Reconcile],
-        ),
-        (
-            "left while it was served",
-            row(State::Serving, 0),
-            Event::LeaseEnded,
-            State::Unknown,
-            vec![Command::Reconcile],
-        ),
-        (
-            "left before",
-            row(State::Pending, 0),
-            Event::LeaseEnded,
-            State::Released,
-            vec![],
-        ),
-        (
-            "found on the chain",
-            row(State::Unknown, 1),
-            Event::Reconciled(Found::Transfer),
-            State::Spent,
-            vec![Command::Post, Command::Earn],
-        ),
+    let found = Event::Reconciled(Found::Transfer);
+    for (from, calls, event, to, does) in [
+        (Pending, 0, Event::Verified, Pending, vec![CallUpstream]),
+        (Pending, 0, Event::HeadReady, Serving, vec![]),
+        (Pending, 0, Event::GaveUp, Released, vec![]),
+        (Pending, 0, Event::LeaseEnded, Released, vec![]),
+        (Serving, 0, Event::Ended, Serving, vec![Settle]),
+        (Serving, 0, broke(false), Serving, vec![Settle]),
+        (Serving, 0, broke(true), Released, vec![]),
+        (Serving, 0, Event::LeaseEnded, Unknown, vec![Reconcile]),
+        (Serving, 0, Event::SettleCalled, Settling, vec![]),
+        (Settling, 1, told(Told::Settled), Spent, vec![Post, Earn]),
+        (Settling, 1, told(Told::Refused), Voided, vec![]),
+        (Settling, 1, told(Told::Unsent), Unknown, vec![Reconcile]),
+        (Unknown, 1, found, Spent, vec![Post, Earn]),
     ] {
-        let next = step(Some(&from), Mode::Upto, event).unwrap();
-        assert_eq!((next.row.state, next.commands), (state, does), "{name}");
+        let next = step(Some(&row(from, calls)), Mode::Upto, event).unwrap();
+        let name = format!("{from:?} {event:?}");
+        assert_eq!((next.row.state, next.commands), (to, does), "{name}");
     }
-    let pending = row(State::Pending, 0);
+    let pending = row(Pending, 0);
     assert!(step(Some(&pending), Mode::Upto, Event::SettleCalled).is_err());
     assert!(step(Some(&pending), Mode::Before, Event::HeadReady).is_err());
 }
