@@ -8,7 +8,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn loaded(yaml: &str) -> Result<Settings, String> {
     let loaded = Case::yaml(&format!("{UPSTREAM}{yaml}")).load()?;
-    Ok((*loaded.settings).clone())
+    Ok(loaded.settings)
 }
 
 fn of_route(yaml: &str) -> Hooks {
