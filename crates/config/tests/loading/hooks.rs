@@ -40,16 +40,27 @@ fn a_list_on_a_route_replaces_the_one_above_it() {
     }
 }
 
-// PAY-35 PAY-36 PAY-37 PAY-27 PAY-80
+const ASK: &str = "https://hooks.example/ask";
+
+fn route(more: &str) -> String {
+    format!("routes: {{ GET /x: {{ upstream: api, access: free, {more} }} }}\n")
+}
+
+fn http(url: &str, secret: &str, more: &str) -> String {
+    format!("{{ http: {{ url: \"{url}\", secret: \"{secret}\"{more} }} }}")
+}
+
+fn refused<const N: usize>(rows: [(&str, String, String); N]) {
+    for (name, yaml, want) in rows {
+        let problem = loaded(&yaml).expect_err(name);
+        assert!(problem.contains(&want), "{name}: {problem}");
+    }
+}
+
+// PAY-35 PAY-36
 #[test]
 fn what_is_no_hook_is_told_where() {
-    let route =
-        |more: &str| format!("routes: {{ GET /x: {{ upstream: api, access: free, {more} }} }}\n");
-    let http = |url: &str, secret: &str, more: &str| {
-        format!("{{ http: {{ url: \"{url}\", secret: \"{secret}\"{more} }} }}")
-    };
-    let ask = "https://hooks.example/ask";
-    for (name, yaml, want) in [
+    refused([
         (
             "a module",
             "hooks: { onRequest: ./hooks/log.ts }\n".to_owned(),
@@ -73,7 +84,7 @@ fn what_is_no_hook_is_told_where() {
         (
             "both",
             format!(
-                "hooks: {{ onRequest: [{{ cel: \"true\", http: {{ url: \"{ask}\", secret: {SECRET} }} }}] }}\n"
+                "hooks: {{ onRequest: [{{ cel: \"true\", http: {{ url: \"{ASK}\", secret: {SECRET} }} }}] }}\n"
             ),
             "wants either `cel` or `http`".to_owned(),
         ),
@@ -86,18 +97,25 @@ fn what_is_no_hook_is_told_where() {
             "an answer that nobody waits for",
             format!(
                 "hooks: {{ onError: [{}] }}\n",
-                http(ask, SECRET, ", timeout: 1s")
+                http(ASK, SECRET, ", timeout: 1s")
             ),
             "hooks.on_error[0].http.timeout: has no effect here".to_owned(),
         ),
         (
             "nobody is asked then",
-            format!("hooks: {{ onResponse: [{}] }}\n", http(ask, SECRET, "")),
+            format!("hooks: {{ onResponse: [{}] }}\n", http(ASK, SECRET, "")),
             "is not supported in `onResponse`: write `cel`".to_owned(),
         ),
+    ]);
+}
+
+// PAY-27 PAY-37 PAY-80
+#[test]
+fn whom_nobody_may_ask_and_what_nobody_may_change_is_told_where() {
+    refused([
         (
             "a short secret",
-            format!("hooks: {{ onRequest: [{}] }}\n", http(ask, "short", "")),
+            format!("hooks: {{ onRequest: [{}] }}\n", http(ASK, "short", "")),
             "hooks.on_request[0].http.secret: has fewer than 32 characters".to_owned(),
         ),
         (
@@ -136,18 +154,15 @@ fn what_is_no_hook_is_told_where() {
         ),
         (
             "a webhook with a short secret",
-            format!("webhooks: [{{ url: \"{ask}\", secret: abc }}]\n"),
+            format!("webhooks: [{{ url: \"{ASK}\", secret: abc }}]\n"),
             "webhooks[0].secret: has fewer than 32 characters".to_owned(),
         ),
         (
             "an event that is none",
-            format!("webhooks: [{{ url: \"{ask}\", secret: {SECRET}, events: [payment.gone] }}]\n"),
+            format!("webhooks: [{{ url: \"{ASK}\", secret: {SECRET}, events: [payment.gone] }}]\n"),
             "webhooks[0].events".to_owned(),
         ),
-    ] {
-        let problem = loaded(&yaml).expect_err(name);
-        assert!(problem.contains(&want), "{name}: {problem}");
-    }
+    ]);
 }
 
 // PAY-80
