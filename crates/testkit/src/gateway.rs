@@ -165,13 +165,10 @@ impl Builder {
         let mut child = command.spawn().expect("the binary runs");
         let ready = wait::wait_until(wait::PATIENCE, || {
             let text = fs::read_to_string(file("stdout.log")).unwrap_or_default();
-            let mut lines = text
-                .split_inclusive('\n')
-                .filter(|line| line.ends_with('\n'));
-            // A sink of audit records may have written there before.
-            let line = lines.find(|line| line.contains("\"listen\":"));
-            line.map(|line| Ok(line.to_owned()))
-                .or_else(|| Some(Err(child.try_wait().ok()??)))
+            // A sink of audit records may have written before.
+            let is_ready = |line: &&str| line.contains("\"listen\":") && line.ends_with('}');
+            let line = text.lines().find(is_ready).map(str::to_owned);
+            line.map(Ok).or_else(|| Some(Err(child.try_wait().ok()??)))
         });
         let line = match ready {
             Some(Ok(line)) => line,

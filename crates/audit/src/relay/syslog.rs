@@ -69,7 +69,7 @@ mod tests {
         };
         assert_eq!(
             sent(line(r#"{"é":1}"#, "success"), "gate"),
-            "82 <110>1 2026-11-22T10:15:30.123Z gate tollkeep 42 token.create - {\"é\":1}"
+            "72 <110>1 2026-11-22T10:15:30.123Z gate tollkeep 42 token.create - {\"é\":1}"
         );
         assert!(
             sent(line("{}", "denied"), "a b\nc").contains("<108>1 2026-11-22T10:15:30.123Z abc ")
