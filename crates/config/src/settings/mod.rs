@@ -10,6 +10,7 @@ mod audit;
 mod audit_kept;
 mod audit_sinks;
 mod auth;
+mod between;
 mod breaker;
 mod budget_scope;
 mod budget_text;
@@ -126,8 +127,6 @@ use std::time::Duration;
 use tollkeep_payments::evm::Address;
 use tollkeep_payments::x402::Networks;
 use tollkeep_policy::call_policy::CallPolicy;
-use tollkeep_policy::ip_list::covers_loopback;
-use tollkeep_types::tls::ClientCertNeed;
 
 /// Everything the program is told, checked.
 #[derive(Clone, Debug)]
@@ -341,24 +340,23 @@ impl Settings {
         let terms = route::Terms::new(&upstreams, &market, (&hooks, &egress));
         let routes = route::check(file.routes, &terms, checks);
         if file.free_routes.require_explicit_limit {
-            check_limits(&routes, checks);
+            between::check_limits(&routes, checks);
         }
+        let webhooks = hooks::webhooks(file.webhooks, &egress, checks);
+        between::check_receivers(&webhooks, &hooks, &routes, checks);
         if file.sandbox.upstream && !providers.iter().any(Provider::is_sandbox) {
             providers.extend(Provider::sandbox(&llm));
         }
-        check_sandbox(&file.sandbox, &server, &providers, checks);
+        between::check_sandbox(&file.sandbox, &server, &providers, checks);
         payment_sandbox::check(&market.payments, &server, &routes, checks);
         server.check_memory(llm.settings.max_request_body_bytes, checks);
-        if !file.audit.enabled && checks.in_production() && routes.iter().any(Route::is_paid) {
-            let problem = "is off, which production refuses where routes are paid for";
-            checks.error("audit.enabled", problem);
-        }
+        between::check_audit(&file.audit, &routes, checks);
         let vault = file.vault.check(&egress, checks);
         let management = file.management.check(&egress, checks);
-        check_local(&management, &server, checks);
+        between::check_local(&management, &server, checks);
         let metrics = file.metrics.check(&egress, checks);
         let all = [&server.tls, &management.tls, &metrics.tls];
-        check_challenges(&server, all, checks);
+        between::check_challenges(&server, all, checks);
         Self {
             environment: file.environment,
             management,
@@ -375,7 +373,7 @@ impl Settings {
             server,
             policy: file.policy.check(&KeyPath::of("policy"), checks),
             hooks,
-            webhooks: hooks::webhooks(file.webhooks, &egress, checks),
+            webhooks,
             egress,
             upstreams,
             routes,
@@ -409,77 +407,6 @@ impl Settings {
             .filter_map(|provider| provider.tls.as_ref());
         let tls = upstreams.chain(providers).flat_map(UpstreamTls::files);
         self.egress.files().chain(tls)
-    }
-}
-
-/// A free route whose limit nobody thought about.
-fn check_limits(routes: &[Route], checks: &mut Checks<'_>) {
-    let is_default = |route: &&Route| route.rate.as_ref().is_some_and(|rate| rate.is_default);
-    for route in routes.iter().filter(is_default) {
-        let problem = "is free and has no `rate_limit`, which `free_routes.require_explicit_limit` \
-                       asks for";
-        checks.error_at(&KeyPath::of("routes").name(&route.name()), problem);
-    }
-}
-
-/// A challenge in clear text needs a listener in clear text. `all` is TLS of the data, the
-/// management and the metrics listener.
-fn check_challenges(server: &Server, all: [&Option<Tls>; 3], checks: &mut Checks<'_>) {
-    let in_clear = server.listen.iter().any(|listen| !listen.tls);
-    for (section, tls) in ["server", "management", "metrics"].into_iter().zip(all) {
-        let acme = tls.as_ref().and_then(|tls| tls.acme.as_ref());
-        let by_http = acme.is_some_and(|acme| acme.challenge == AcmeChallenge::Http01);
-        if by_http && !in_clear {
-            let problem = "`http-01` is asked for in clear text, and every data listener speaks \
-                           TLS: use `tls-alpn-01`, or add a listener with `redirect_http`";
-            checks.error(&format!("{section}.tls.acme.challenge"), problem);
-        }
-    }
-}
-
-/// Behind a proxy of this machine every caller would be local (EDGE-4).
-fn check_local(management: &Management, server: &Server, checks: &mut Checks<'_>) {
-    let mut trusted = server.trusted_proxies.iter();
-    if management.on_data_port == OnDataPort::Loopback && trusted.any(|net| covers_loopback(*net)) {
-        let problem = "is refused while a proxy on loopback is trusted: every caller behind it \
-                       would be local";
-        checks.error("management.on_data_port", problem);
-    }
-    let tls = management.tls.as_ref();
-    let asked = tls.and_then(|tls| tls.client_auth.as_ref());
-    let door = management.front_door.as_ref();
-    if management.on_data_port == OnDataPort::Loopback
-        && asked.is_some_and(|asked| asked.need == ClientCertNeed::Required)
-        && door.is_none_or(|door| door.mtls.is_none())
-    {
-        let problem = "is a way around the certificate that `management.tls.client_auth` \
-                       requires: set `management.front_door.mtls`, or this to `off`";
-        checks.error("management.on_data_port", problem);
-    }
-}
-
-/// The sandbox answers anybody with nothing true, so it never stands where callers may be real.
-fn check_sandbox(
-    sandbox: &Sandbox,
-    server: &Server,
-    providers: &[Provider],
-    checks: &mut Checks<'_>,
-) {
-    let path = match providers.iter().find(|provider| provider.is_sandbox()) {
-        _ if sandbox.upstream => KeyPath::of("sandbox.upstream"),
-        Some(provider) => KeyPath::of("providers").name(&provider.name),
-        None => return,
-    };
-    if checks.in_production() {
-        checks.error_at(
-            &path,
-            "switches the sandbox on, which is refused in production",
-        );
-    }
-    if !server.is_local() {
-        let problem = "switches the sandbox on, which is refused while `server.host` is not a \
-                       loopback address";
-        checks.error_at(&path, problem);
     }
 }
 

@@ -158,6 +158,14 @@ fn whom_nobody_may_ask_and_what_nobody_may_change_is_told_where() {
             "webhooks[0].secret: has fewer than 32 characters".to_owned(),
         ),
         (
+            "one receiver with two secrets",
+            format!(
+                "webhooks: [{{ url: \"{ASK}\", secret: {SECRET} }}]\n\
+                 hooks: {{ onError: [{{ http: {{ url: \"{ASK}\", secret: {SECRET}x }} }}] }}\n"
+            ),
+            "webhooks: name https://hooks.example/ask with two secrets".to_owned(),
+        ),
+        (
             "an event that is none",
             format!("webhooks: [{{ url: \"{ASK}\", secret: {SECRET}, events: [payment.gone] }}]\n"),
             "webhooks[0].events".to_owned(),

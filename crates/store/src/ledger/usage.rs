@@ -153,24 +153,38 @@ pub struct UsageSums {
 /// What the filter's parameters, the first eleven, let through.
 macro_rules! filtered {
     () => {
-        "($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR at >= $2) AND ($3 IS NULL OR at < $3)
-       AND ($4 IS NULL OR request_id = $4) AND ($5 IS NULL OR project_id = $5)
+        filtered!("($4 IS NULL OR request_id = $4)")
+    };
+    ($of_request:literal) => {
+        concat!(
+            $of_request,
+            " AND ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR at >= $2)
+       AND ($3 IS NULL OR at < $3) AND ($5 IS NULL OR project_id = $5)
        AND ($6 IS NULL OR token_id = $6) AND ($7 IS NULL OR lineage_id = $7)
        AND ($8 IS NULL OR route = $8) AND ($9 IS NULL OR provider = $9)
        AND ($10 IS NULL OR coalesce(model_served, model_requested) = $10)
        AND ($11 IS NULL OR quality = $11)"
+        )
     };
 }
 
-const LIST: &str = concat!(
-    "SELECT id, tenant_id, at, request_id, attempt, project_id, lineage_id, token_id, route, provider,
+macro_rules! list {
+    ($filtered:expr) => {
+        concat!(
+            "SELECT id, tenant_id, at, request_id, attempt, project_id, lineage_id, token_id, route, provider,
        model_requested, model_served, lines, quality, flags, bound, bound_method, cost, tokens,
        output_tokens, billable_tokens, requests, charged, upstream_cost, price_version,
        price_sha256, is_swept, is_corrected, started_at, duration_ms, from_cache, status
      FROM usage_records WHERE ",
-    filtered!(),
-    " AND ($12 IS NULL OR (at, id) < ($12, $13)) ORDER BY at DESC, id DESC LIMIT $14"
-);
+            $filtered,
+            " AND ($12 IS NULL OR (at, id) < ($12, $13)) ORDER BY at DESC, id DESC LIMIT $14"
+        )
+    };
+}
+
+const LIST: &str = list!(filtered!());
+/// As the index of requests finds them.
+const OF_REQUEST: &str = list!(filtered!("request_id = $4"));
 
 const SUMS: &str = "count(*) AS calls, CAST(sum(cost) AS bigint) AS cost,
   CAST(sum(tokens) AS bigint) AS tokens, CAST(sum(output_tokens) AS bigint) AS output_tokens,
@@ -271,8 +285,9 @@ impl Ledger {
     ) -> Result<Page<UsageRecord>, StoreError> {
         let (at, id) = page.from();
         let mut connection = self.0.read(scope).await?;
+        let list = filter.request.map_or(LIST, |_| OF_REQUEST);
         let rows = filter
-            .bind(scope, query(LIST))
+            .bind(scope, query(list))
             .bind(at)
             .bind(id)
             .bind(page.rows_asked())
