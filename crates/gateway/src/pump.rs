@@ -180,7 +180,13 @@ impl Exchange<'_> {
             }
             match body.step(upstream) {
                 Err(refusal) => return Ok(Ended::Failed(refusal)),
-                Ok(BodyStep::End) => return Ok(Ended::Whole),
+                Ok(BodyStep::End) => {
+                    // Said before the last bytes go out, so that it counts for the caller's next call.
+                    if let Some(pass) = caps.pass.take() {
+                        pass.succeeded();
+                    }
+                    return Ok(Ended::Whole);
+                }
                 Ok(BodyStep::Data(data)) => {
                     let room = usize::try_from(caps.max - caps.sent).unwrap_or(usize::MAX);
                     let within = data.get(..room).map(|within| caps.of.whole(within));
