@@ -61,6 +61,7 @@ mod standing;
 mod stored;
 mod stream_back;
 mod stream_up;
+mod surface_routes;
 mod tally;
 mod token_rates;
 mod told_cost;
@@ -84,9 +85,9 @@ pub use paid::{Delivery, NotPaid, Paid, PayerSeat, Payers, Paying, PaymentDoor, 
 pub use plan::{CredentialPlace, Plan, PlanError};
 pub use probe::CredentialProbe;
 pub use recorder::{Recorder, Sinks};
-pub use route::surface_route;
 pub use shared_limits::{Asks, SharedLimits};
 pub use shed::{KNOWN_SPAN_NS, MemoryPressure};
 pub use stored::StoredCredentials;
+pub use surface_routes::surface_route;
 pub use tally::{LineCounts, LineMinutes, Tally};
 pub use worker::{Shared, Worker};

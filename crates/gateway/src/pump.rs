@@ -69,6 +69,13 @@ fn write_held(last: &mut Option<Box<LastWord>>, out: &mut Vec<u8>, data: &[u8], 
 }
 
 impl Caps<'_, '_> {
+    /// The upstream does what upstreams should.
+    fn works(&mut self) {
+        if let Some(pass) = self.pass.take() {
+            pass.succeeded();
+        }
+    }
+
     /// Writes a piece, without what is taken out of it.
     fn write(&mut self, out: &mut Vec<u8>, data: &[u8]) {
         let (chunked, last) = (self.chunked, &mut self.last);
@@ -167,10 +174,9 @@ impl Exchange<'_> {
         mut seen: impl FnMut(&Self, &[u8]) -> Option<Refusal>,
     ) -> Result<Ended, Stop> {
         let began = self.worker.deadlines.now();
-        let total_ns = u64::try_from(caps.total.as_nanos()).unwrap_or(u64::MAX);
-        let watched = caps.pass.as_ref().and_then(Pass::watched);
-        let watched_ns =
-            watched.map(|watched| u64::try_from(watched.as_nanos()).unwrap_or(u64::MAX));
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let total_ns = nanos(caps.total);
+        let watched_ns = caps.pass.as_ref().and_then(Pass::watched).map(nanos);
         loop {
             if self.conn.slot().is_denied() {
                 return Err(Stop::Cut);
@@ -181,10 +187,8 @@ impl Exchange<'_> {
             match body.step(upstream) {
                 Err(refusal) => return Ok(Ended::Failed(refusal)),
                 Ok(BodyStep::End) => {
-                    // Said before the last bytes go out, so that it counts for the caller's next call.
-                    if let Some(pass) = caps.pass.take() {
-                        pass.succeeded();
-                    }
+                    // Before the last bytes go out, so that it counts for the caller's next call.
+                    caps.works();
                     return Ok(Ended::Whole);
                 }
                 Ok(BodyStep::Data(data)) => {
@@ -216,10 +220,8 @@ impl Exchange<'_> {
                     let Some(left) = total_ns.checked_sub(passed) else {
                         return Ok(Ended::Failed(Refusal::Timeout));
                     };
-                    if watched_ns.is_some_and(|watched_ns| passed > watched_ns)
-                        && let Some(pass) = caps.pass.take()
-                    {
-                        pass.succeeded();
+                    if watched_ns.is_some_and(|watched_ns| passed > watched_ns) {
+                        caps.works();
                     }
                     let wait = caps.idle.min(Duration::from_nanos(left));
                     self.conn.slot().set(wait);

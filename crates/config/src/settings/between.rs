@@ -2,7 +2,8 @@
 
 use super::audit::AuditFile;
 use super::{
-    AcmeChallenge, Hooks, Management, OnDataPort, Provider, Route, Sandbox, Server, Tls, Webhook,
+    AcmeChallenge, FreeRoutes, Hooks, Limits, Management, OnDataPort, Provider, Route, Sandbox,
+    Server, Tls, Webhook,
 };
 use crate::check::Checks;
 use crate::tree::KeyPath;
@@ -43,7 +44,10 @@ pub(super) fn check_receivers(
 }
 
 /// A free route whose limit nobody thought about.
-pub(super) fn check_limits(routes: &[Route], checks: &mut Checks<'_>) {
+pub(super) fn check_limits(free: &FreeRoutes, routes: &[Route], checks: &mut Checks<'_>) {
+    if !free.require_explicit_limit {
+        return;
+    }
     let is_default = |route: &&Route| route.rate.as_ref().is_some_and(|rate| rate.is_default);
     for route in routes.iter().filter(is_default) {
         let problem = "is free and has no `rate_limit`, which `free_routes.require_explicit_limit` \
@@ -110,5 +114,23 @@ pub(super) fn check_sandbox(
         let problem = "switches the sandbox on, which is refused while `server.host` is not a \
                        loopback address";
         checks.error_at(&path, problem);
+    }
+}
+
+/// A body that is allowed must fit into the memory of all bodies.
+pub(super) fn check_memory(limits: &Limits, llm_body_bytes_max: u64, checks: &mut Checks<'_>) {
+    let memory = limits.request_body_memory_bytes_max;
+    if memory < limits.request_body_bytes_max.max(llm_body_bytes_max) {
+        let problem = "is smaller than one body of the largest size allowed by \
+                       `server.limits.request_body_bytes_max` and \
+                       `llm.max_request_body_bytes`";
+        checks.error("server.limits.request_body_memory_bytes_max", problem);
+    }
+    let room = limits.memory_bytes_max.map_or(0, Limits::room_for_bodies);
+    if room != 0 && room < limits.request_body_bytes_max.max(llm_body_bytes_max) {
+        let problem = "is less than three times the largest body allowed by \
+                       `server.limits.request_body_bytes_max` and \
+                       `llm.max_request_body_bytes`: a third of it is for bodies";
+        checks.error("server.limits.memory_bytes_max", problem);
     }
 }

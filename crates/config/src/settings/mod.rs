@@ -337,11 +337,8 @@ impl Settings {
         };
         let market = market.check(&egress, checks);
         let hooks = file.hooks.of_all(&egress, checks);
-        let terms = route::Terms::new(&upstreams, &market, (&hooks, &egress));
-        let routes = route::check(file.routes, &terms, checks);
-        if file.free_routes.require_explicit_limit {
-            between::check_limits(&routes, checks);
-        }
+        let routes = route::check(file.routes, (&upstreams, &market, &hooks, &egress), checks);
+        between::check_limits(&file.free_routes, &routes, checks);
         let webhooks = hooks::webhooks(file.webhooks, &egress, checks);
         between::check_receivers(&webhooks, &hooks, &routes, checks);
         if file.sandbox.upstream && !providers.iter().any(Provider::is_sandbox) {
@@ -349,14 +346,17 @@ impl Settings {
         }
         between::check_sandbox(&file.sandbox, &server, &providers, checks);
         payment_sandbox::check(&market.payments, &server, &routes, checks);
-        server.check_memory(llm.settings.max_request_body_bytes, checks);
+        between::check_memory(&server.limits, llm.settings.max_request_body_bytes, checks);
         between::check_audit(&file.audit, &routes, checks);
         let vault = file.vault.check(&egress, checks);
         let management = file.management.check(&egress, checks);
         between::check_local(&management, &server, checks);
         let metrics = file.metrics.check(&egress, checks);
-        let all = [&server.tls, &management.tls, &metrics.tls];
-        between::check_challenges(&server, all, checks);
+        between::check_challenges(
+            &server,
+            [&server.tls, &management.tls, &metrics.tls],
+            checks,
+        );
         Self {
             environment: file.environment,
             management,

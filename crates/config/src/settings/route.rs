@@ -274,27 +274,12 @@ const RESERVED: [&str; 5] = [
 const RESERVED_BELOW: &str = "/.well-known/tollkeep/";
 
 /// What routes are judged by.
-pub(super) struct Terms<'a> {
-    pub(super) upstreams: &'a [Upstream],
-    pub(super) market: &'a Market,
+struct Terms<'a> {
+    upstreams: &'a [Upstream],
+    market: &'a Market,
     /// Hooks that hold where a route says nothing.
-    pub(super) hooks: &'a Hooks,
-    pub(super) egress: &'a Egress,
-}
-
-impl<'a> Terms<'a> {
-    pub(super) const fn new(
-        upstreams: &'a [Upstream],
-        market: &'a Market,
-        (hooks, egress): (&'a Hooks, &'a Egress),
-    ) -> Self {
-        Self {
-            upstreams,
-            market,
-            hooks,
-            egress,
-        }
-    }
+    hooks: &'a Hooks,
+    egress: &'a Egress,
 }
 
 /// Whether requests of such a path never come to a route.
@@ -306,9 +291,15 @@ pub(crate) fn is_reserved_path(pattern: &PathPattern) -> bool {
 /// The routes that passed.
 pub(super) fn check(
     files: Vec<(String, RouteFile)>,
-    terms: &Terms<'_>,
+    (upstreams, market, hooks, egress): (&[Upstream], &Market, &Hooks, &Egress),
     checks: &mut Checks<'_>,
 ) -> Vec<Route> {
+    let terms = &Terms {
+        upstreams,
+        market,
+        hooks,
+        egress,
+    };
     let mut routes: Vec<(String, Route)> = Vec::new();
     for (name, file) in files {
         let path = KeyPath::of("routes").name(&name);

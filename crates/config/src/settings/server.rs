@@ -487,25 +487,4 @@ impl Server {
         let hops = hops.filter(|hops| *hops > 0);
         ClientIpRules::new(&self.trusted_proxies, source, hops)
     }
-
-    /// A body that is allowed must fit into the memory of all bodies.
-    pub(super) fn check_memory(&self, llm_body_bytes_max: u64, checks: &mut Checks<'_>) {
-        let memory = self.limits.request_body_memory_bytes_max;
-        if memory < self.limits.request_body_bytes_max.max(llm_body_bytes_max) {
-            let problem = "is smaller than one body of the largest size allowed by \
-                           `server.limits.request_body_bytes_max` and \
-                           `llm.max_request_body_bytes`";
-            checks.error("server.limits.request_body_memory_bytes_max", problem);
-        }
-        let room = self
-            .limits
-            .memory_bytes_max
-            .map_or(0, Limits::room_for_bodies);
-        if room != 0 && room < self.limits.request_body_bytes_max.max(llm_body_bytes_max) {
-            let problem = "is less than three times the largest body allowed by \
-                           `server.limits.request_body_bytes_max` and \
-                           `llm.max_request_body_bytes`: a third of it is for bodies";
-            checks.error("server.limits.memory_bytes_max", problem);
-        }
-    }
 }
