@@ -13,6 +13,7 @@ pub mod demand;
 mod distinguished_name;
 pub mod field_name;
 mod hex;
+pub mod html;
 mod id;
 mod key_pin;
 pub mod money;

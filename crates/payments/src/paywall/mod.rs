@@ -5,6 +5,7 @@
 use crate::price::Price;
 use crate::x402::{Networks, Offer};
 use std::fmt::Write;
+use tollkeep_types::html::escaped;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -121,22 +122,6 @@ fn amount(units: u128, decimals: u8) -> String {
         "" => whole.to_string(),
         digits => format!("{whole}.{digits}"),
     }
-}
-
-/// A text that is nothing but text, in an element or a quoted attribute.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
