@@ -337,11 +337,11 @@ def test_a_browser_pays_at_the_paywall(binary: Path, installed: Installed, folde
         processes.stop()
 
 
-# PAY-89
 # What the sandbox takes: transfers by EIP-3009, all of the price at once.
 SANDBOX_CLIENTS = ("x402-fetch-v2", "x402-fetch-v1", "x402-python")
 
 
+# PAY-89
 def test_stock_clients_pay_the_sandbox(binary: Path, installed: Installed, folder: Path) -> None:
     """Without a chain, without a facilitator, with keys that never held anything."""
     upstream, processes = Upstream(), Processes(folder)
