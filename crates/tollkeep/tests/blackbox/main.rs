@@ -18,6 +18,7 @@ mod audit_feed;
 mod audit_files;
 mod audit_kept;
 mod audit_report;
+mod audit_sealed;
 mod audit_sinks;
 mod audit_tour;
 mod auths;
