@@ -74,7 +74,7 @@ pub(crate) fn archive_key(settings: Settings) -> anyhow::Result<Option<ArchiveKe
     let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
     let base = Base::new(Arc::new(settings), clock, entropy);
     runtime.block_on(async {
-        let store = store::look_into(&base).await.context("the store")?;
+        let store = store::look_beside(&base).await.context("the store")?;
         let key = vault::look_for_archive_key(&base, &store).await;
         store.close().await?;
         key
