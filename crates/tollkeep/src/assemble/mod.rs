@@ -233,7 +233,7 @@ fn keep_files(
 ) -> JoinHandle<()> {
     let (base, audit) = (parts.base, parts.audit.as_ref());
     let reloader = &parts.live.reloader;
-    let kept = (parts.store, &parts.vault.chooser);
+    let kept = (parts.store, &parts.vault.chooser, audit);
     telling::Telling::start(
         base,
         parts.store,

@@ -111,6 +111,7 @@ mod payment_sandbox;
 mod payments;
 mod payments_killed;
 mod payments_replicas;
+mod payments_told;
 mod paywall;
 mod policies;
 mod prepaid;
