@@ -95,13 +95,14 @@ async fn run(call: Call) -> Answer {
     let permit = EXPORTING.acquire().await.map_err(|_| Problem::internal())?;
     let log = state.settings().audit.file.clone();
     let log = log.ok_or_else(Problem::audit_not_kept)?;
+    let archive_key = state.parts.runtime.audit_keeper().archive_key();
     let exported = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let mut kept = Kept {
             text: with_text.then(Vec::new),
             is_full: false,
         };
-        export(&log, range, &mut kept).map(|exported| (exported, kept))
+        export((&log, archive_key.as_ref()), range, &mut kept).map(|exported| (exported, kept))
     });
     let exported = exported.await.map_err(|_| Problem::internal())?;
     let (exported, kept): (Exported, Kept) = exported.map_err(|error| {

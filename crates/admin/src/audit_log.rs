@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tollkeep_audit::{Action, Key, Report, Trust, Value, Verifier, log_files, open_log};
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_crypto::audit_key::AuditKey;
 use tollkeep_store::StoreError;
 use zeroize::Zeroizing;
@@ -31,6 +32,9 @@ pub trait AuditKeeper: Send + Sync {
 
     /// The one that signs now.
     fn key(&self) -> Arc<AuditKey>;
+
+    /// What opens closed files that are sealed.
+    fn archive_key(&self) -> Option<ArchiveKey>;
 
     /// Another key, signed by the one in use; nothing is kept of it. `None` if none can be made.
     fn next(&self) -> Option<NextKey>;
@@ -249,9 +253,10 @@ async fn look(state: &Arc<State>, trust: Trust, known: Vec<String>) -> Result<Re
     let permit = VERIFYING.acquire().await.map_err(|_| Problem::internal())?;
     let path = state.settings().audit.file.clone();
     let path = path.ok_or_else(Problem::audit_not_kept)?;
+    let archive_key = state.parts.runtime.audit_keeper().archive_key();
     let looked = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        look_at(&path, trust, &known)
+        look_at((&path, archive_key.as_ref()), trust, &known)
     });
     match looked.await.map_err(|_| Problem::internal())? {
         Ok(Some(report)) => Ok(report),
@@ -266,8 +271,12 @@ async fn look(state: &Arc<State>, trust: Trust, known: Vec<String>) -> Result<Re
 }
 
 /// `None` if the log is too long.
-fn look_at(path: &Path, trust: Trust, known: &[String]) -> std::io::Result<Option<Report>> {
-    let files = log_files(path)?;
+fn look_at(
+    (path, archive_key): (&Path, Option<&ArchiveKey>),
+    trust: Trust,
+    known: &[String],
+) -> std::io::Result<Option<Report>> {
+    let files = log_files(path, archive_key)?;
     let mut verifier = Verifier::default().trusting(trust);
     for line in known {
         verifier.expect("the store", line.as_bytes());
@@ -275,7 +284,7 @@ fn look_at(path: &Path, trust: Trust, known: &[String]) -> std::io::Result<Optio
     let mut left = VERIFIED_BYTES_MAX;
     for path in &files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut input = open_log(path)?.take(left);
+        let mut input = open_log(path, archive_key)?.take(left);
         verifier.read(&name, &mut input)?;
         left = input.limit();
         if left == 0 {

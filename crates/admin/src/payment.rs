@@ -147,7 +147,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         path: "/api/v1/payments/{payment}/resolve",
         also: None,
         right: Right::Money,
-        change: Some(Action::MoneyAdjust),
+        change: Some(Action::PaymentResolve),
         query: &[],
         body: Some(RESOLVE),
         answers: &[(200, Content::Object(&[SHOWN]))],
@@ -267,11 +267,16 @@ async fn resolve(call: Call) -> Answer {
     };
     let after = store.change_payment(id, change).await?.ok_or_else(known)?;
     let event = state
-        .event(&operator, Action::MoneyAdjust)
+        .event(&operator, Action::PaymentResolve)
         .with_tenant_id(after.tenant)
         .with_detail(Key::Reason, Value::Text(evidence.into()))
         .with_detail(Key::Kind, Value::Word(word))
         .with_detail(Key::Name, Value::OwnedWord(id.to_string().into()));
+    let digests = tollkeep_store::ledger::digests(&after.made);
+    let event = match digests.is_empty() {
+        true => event,
+        false => event.with_detail(Key::EntryDigest, Value::OwnedWord(digests.into())),
+    };
     state.record(event).await?;
     Ok(ok(&shown(&after, &operator)))
 }

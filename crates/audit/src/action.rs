@@ -176,6 +176,12 @@ words! {
         MoneyCredit = "money.credit",
         MoneyRefund = "money.refund",
         MoneyAdjust = "money.adjust",
+        PaymentChallenge = "payment.challenge",
+        PaymentVerify = "payment.verify",
+        PaymentSettle = "payment.settle",
+        PaymentVoid = "payment.void",
+        PaymentUnknown = "payment.unknown",
+        PaymentResolve = "payment.resolve",
         PriceAck = "price.ack",
         TokenUpdate = "token.update",
         TokenSuspend = "token.suspend",
@@ -262,6 +268,12 @@ impl Action {
                 | Self::LedgerUnpriced
                 | Self::LedgerUsageImplausible
                 | Self::BudgetOvershoot
+                | Self::PaymentChallenge
+                | Self::PaymentVerify
+                | Self::PaymentSettle
+                | Self::PaymentVoid
+                | Self::PaymentUnknown
+                | Self::PaymentResolve
         )
     }
 
@@ -398,6 +410,7 @@ words! {
         Bound = "bound",
         Payment = "payment",
         Rail = "rail",
+        Asset = "asset",
         Quality = "quality",
     }
 }

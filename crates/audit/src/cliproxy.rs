@@ -56,12 +56,16 @@ impl EventType {
     /// The kind of an event; `None` if it is none of these.
     pub const fn of(action: Action, outcome: Outcome) -> Option<Self> {
         match (action, outcome) {
-            (Action::TokenAccess | Action::AdminLogin | Action::ManagementAuth, outcome) => {
-                Some(match outcome {
-                    Outcome::Success => Self::AuthSuccess,
-                    Outcome::Failure | Outcome::Denied | Outcome::Error => Self::AuthFailure,
-                })
-            }
+            (
+                Action::TokenAccess
+                | Action::AdminLogin
+                | Action::ManagementAuth
+                | Action::PaymentVerify,
+                outcome,
+            ) => Some(match outcome {
+                Outcome::Success => Self::AuthSuccess,
+                Outcome::Failure | Outcome::Denied | Outcome::Error => Self::AuthFailure,
+            }),
             (Action::TokenRotate | Action::CredentialRefresh, _) => Some(Self::TokenRefresh),
             (Action::ProxyRequest, _) => Some(Self::ProviderRequest),
             (Action::ConfigLoad | Action::ConfigReload | Action::ConfigReject, _) => {

@@ -11,13 +11,13 @@ mod reconcile;
 pub(crate) use reconcile::reconcile;
 
 use crate::chain::Link;
+use crate::file::Place;
 use crate::queue::{Queue, as_u64};
 use crate::verdict::{NotDurable, Verdict};
 use crate::{AuditError, Receipt};
 use keeper::Keeper;
 use std::collections::VecDeque;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -99,7 +99,7 @@ struct Shared {
     changed: Condvar,
     queue: Arc<Queue>,
     /// Where records can be read again; nowhere if there is no file.
-    file: Option<PathBuf>,
+    file: Option<Place>,
 }
 
 /// Records somebody waits for.
@@ -136,7 +136,7 @@ impl Database {
     /// Starts the thread. The file has all up to `last`; the database stands there.
     pub(crate) fn start(
         (store, require): (Arc<dyn DatabaseStore>, Require),
-        (queue, file): (&Arc<Queue>, Option<PathBuf>),
+        (queue, file): (&Arc<Queue>, Option<Place>),
         (last, standing): (Option<(StreamId, Link)>, Option<Standing>),
     ) -> Result<Self, AuditError> {
         let through = standing.map_or(0, |at| at.through);

@@ -14,6 +14,7 @@ use tollkeep_types::LastHex;
 /// The keys of details in the order of their names.
 const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Amount,
+    Key::Asset,
     Key::Bound,
     Key::Budget,
     Key::BytesIn,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
 use tollkeep_crypto::Sha256;
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_crypto::audit_key::AuditKey;
 use tollkeep_types::WallMillis;
 
@@ -136,7 +137,11 @@ const COLUMNS: [(&str, &str); 20] = [
 ///
 /// # Errors
 /// A file can't be read, or `out` takes no more.
-pub fn export(log: &Path, range: ExportRange, out: &mut dyn Write) -> io::Result<Exported> {
+pub fn export(
+    (log, key): (&Path, Option<&ArchiveKey>),
+    range: ExportRange,
+    out: &mut dyn Write,
+) -> io::Result<Exported> {
     let mut exporter = Exporter {
         range,
         out,
@@ -144,8 +149,8 @@ pub fn export(log: &Path, range: ExportRange, out: &mut dyn Write) -> io::Result
         told: Exported::default(),
     };
     exporter.begin()?;
-    for path in log_files(log)? {
-        let mut input = open_log(&path)?;
+    for path in log_files(log, key)? {
+        let mut input = open_log(&path, key)?;
         let mut line = Vec::new();
         loop {
             line.clear();

@@ -1,5 +1,6 @@
 //! The audit file: opened once, appended to, never waited for at opening.
 
+mod pack;
 mod segments;
 mod tail;
 
@@ -11,10 +12,12 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_types::{StreamId, WallMillis};
 
+pub(crate) use pack::{Packing, pack_closed};
 pub use segments::log_files;
-pub(crate) use segments::{First, Segment, first_record, pack};
+pub(crate) use segments::{First, Segment, first_record};
 
 /// What was found at the end of an existing file.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -32,6 +35,8 @@ pub(crate) struct Found {
 pub(crate) struct Place {
     pub(crate) path: PathBuf,
     pub(crate) mode: u32,
+    /// What opens closed parts that are sealed.
+    pub(crate) key: Option<ArchiveKey>,
 }
 
 /// The open file.

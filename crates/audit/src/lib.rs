@@ -132,6 +132,7 @@ pub use signing::{
 };
 pub use verdict::Pending;
 pub use verify::{
-    Fault, FaultKind, Report, StreamReport, Trust, TrustFault, Verifier, in_order, open_log,
+    Fault, FaultKind, Report, StreamReport, Trust, TrustFault, Verifier, in_order, is_sealed,
+    open_log,
 };
 pub use writer::Rotation;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_observe::metrics::AuditMeter;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_types::{Clock, Entropy, EventId, StreamId};
@@ -76,6 +77,8 @@ pub struct LoggerConfig {
     pub signing: Option<Signing>,
     /// When the file is closed and the next begun; never, if others do that.
     pub rotation: Option<Rotation>,
+    /// What closed files are sealed with, if they are or were.
+    pub archive_key: Option<ArchiveKey>,
 }
 
 impl Default for LoggerConfig {
@@ -96,6 +99,7 @@ impl Default for LoggerConfig {
             events: Chosen::All,
             signing: None,
             rotation: None,
+            archive_key: None,
         }
     }
 }
@@ -140,6 +144,9 @@ pub enum AuditError {
     /// The settings ask for a file others could write or everybody read.
     #[error("audit.mode {0:04o} is wider than 0640")]
     ModeSetting(u32),
+    /// Closed files are to be sealed, and there is no key for that.
+    #[error("closed audit files are to be sealed, and there is no key")]
+    NoArchiveKey,
     /// Neither a file nor a database is there.
     #[error("the audit log has neither a file nor a database")]
     Nowhere,
@@ -216,7 +223,12 @@ impl Logger {
         let place = Place {
             path: file.clone().unwrap_or_else(|| PathBuf::from(NO_FILE)),
             mode: config.mode,
+            key: config.archive_key,
         };
+        let seals = config.rotation.is_some_and(|rotation| rotation.seal);
+        if seals && place.key.is_none() {
+            return Err(AuditError::NoArchiveKey);
+        }
         place.prepare(config.create_dir)?;
         let mut opened = open_or_wait(&place, &means)?;
         let shown = Shown {
@@ -226,6 +238,7 @@ impl Logger {
         };
         let clock = Arc::clone(&means.clock);
         let written = (config.cliproxy, config.events);
+        let entropy = Arc::clone(&means.entropy);
         let appender = Appender::new(shown, written, means.clock, means.entropy);
         let (deadline, require) = (config.deadline, config.require);
         let health = Arc::new(AuditHealth::new(deadline, config.on_failure, require));
@@ -247,13 +260,14 @@ impl Logger {
                     queue.health.set_double();
                 }
                 let last = opened.as_ref().and_then(|(_, found)| found.last);
-                let (by, to) = ((store, require), (&queue, file));
+                let kept = file.is_some().then(|| place.clone());
+                let (by, to) = ((store, require), (&queue, kept));
                 Some(Database::start(by, to, (last, standing))?)
             }
             None => None,
         };
         let signing = config.signing.clone();
-        let upkeep = Upkeep::new(config.signing, config.rotation);
+        let upkeep = Upkeep::new(config.signing, config.rotation, entropy);
         let writer = Writer::new(Arc::clone(&queue), place, opened, (appender, upkeep));
         let writer = writer.beside(database);
         let deadlines = Deadlines::start(clock, config.deadline).map_err(AuditError::Thread)?;

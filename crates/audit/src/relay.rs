@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_observe::metrics::SinkMeter;
 use tollkeep_types::{Clock, Entropy, StreamId};
 use words::Words;
@@ -63,6 +64,8 @@ pub struct RelayConfig {
     pub wanted: Wanted,
     /// What signs where its chain stands.
     pub signer: Option<Signer>,
+    /// What opens closed files that are sealed.
+    pub archive_key: Option<ArchiveKey>,
 }
 
 /// A line that is given.
@@ -263,7 +266,8 @@ enum Turn {
 impl Worker {
     /// Gives until it is told to end; whether all was given then.
     fn run(mut self) -> bool {
-        let mut source = Source::new(self.config.log.clone(), self.state.read);
+        let files = (self.config.log.clone(), self.config.archive_key.clone());
+        let mut source = Source::new(files, self.state.read);
         let mut pause = PAUSE_FIRST;
         loop {
             let seen = self.health.durable.last();

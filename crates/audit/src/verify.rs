@@ -12,7 +12,7 @@ mod report;
 mod runs;
 mod trust;
 
-pub use open::{in_order, open_log};
+pub use open::{in_order, is_sealed, open_log};
 pub use report::{Fault, FaultKind, Report, StreamReport};
 pub use trust::{Trust, TrustFault};
 

@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod archive;
 pub mod audit_key;
 pub mod aws_sign;
 mod digest;

@@ -5,9 +5,11 @@
 
 mod door;
 mod facts;
+mod quiet;
 mod steps;
 
 pub use door::{Failed as FailedRequest, HookAnswer, HookDoor};
+pub use quiet::HookFailures;
 
 use crate::admit::Entry;
 use crate::identify::Caller;

@@ -1,7 +1,7 @@
 //! What one worker thread owns, and what all of them share.
 
 use crate::holds::Holds;
-use crate::hooks::HookDoor;
+use crate::hooks::{HookDoor, HookFailures};
 use crate::lifecycle::{self, Work};
 use crate::management_door::ManagementDoor;
 use crate::overrides::Overrides;
@@ -115,6 +115,8 @@ pub struct Shared {
     pub payments: OnceLock<Arc<dyn PaymentDoor>>,
     /// The way to those whom hooks ask and tell, once it is there.
     pub hooks: OnceLock<Arc<dyn HookDoor>>,
+    /// Hooks that failed lately.
+    pub hook_failures: HookFailures,
     /// What payers have running.
     pub payers: Arc<Payers>,
     /// What receipts are verified with, as a key set, where receipts are made.

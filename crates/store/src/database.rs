@@ -116,7 +116,7 @@ impl Database {
 }
 
 async fn file(path: &Path, options: &StoreOptions, now: WallMillis) -> Result<Database, OpenError> {
-    let file = File::open(path, options.busy_timeout).await?;
+    let file = File::open(path, options.busy_timeout, options.migrate).await?;
     let place = path.display().to_string();
     let mut connection = file.read().await?;
     let standing = migrate::look(&mut connection, &place, options.migrate).await?;

@@ -87,7 +87,7 @@ pub use open::{Place, Store, StoreOptions};
 pub use operator::{
     Attempt, NewOperator, Operator, OperatorChange, OperatorSecrets, ProviderOperator, SecondFactor,
 };
-pub use outbox::{DueNotice, Happened, Notice, Teller};
+pub use outbox::{DueNotice, Happened, Notice, Teller, Untold};
 pub use page::{After, Page, PageRequest};
 pub use payment::{
     CreditSum, NewPayment, PaymentChange, PaymentFilter, PaymentMode, PaymentRecord, PaymentState,

@@ -12,19 +12,28 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use tollkeep_types::{BudgetId, WallMillis};
 
-/// Rows that are given at once.
-const ROWS_MAX: i64 = 64;
+/// Rows of a receiver that are given at once.
+const ROWS_MAX: i64 = 16;
 
 const ADD: &str = "INSERT INTO outbox (event_id, receiver, event, body, tries, next_at, created_at)
   VALUES ($1, $2, $3, $4, 0, $5, $5) ON CONFLICT DO NOTHING";
 
 const DUE: &str = "SELECT event_id, receiver, event, body, tries, created_at FROM outbox
-  WHERE next_at <= $1 ORDER BY next_at, event_id LIMIT $2";
+  WHERE receiver = $1 AND next_at <= $2 ORDER BY next_at, event_id LIMIT $3";
 
 const TAKE: &str = "UPDATE outbox SET tries = tries + 1, next_at = $4
   WHERE event_id = $1 AND receiver = $2 AND tries = $3";
 
 const REMOVE: &str = "DELETE FROM outbox WHERE event_id = $1 AND receiver = $2";
+
+const RECEIVERS: &str = "SELECT DISTINCT receiver FROM outbox";
+
+const REMOVE_OF: &str = "DELETE FROM outbox WHERE receiver = $1 AND created_at < $2";
+
+const COUNT: &str = "SELECT count(*) AS waiting FROM outbox";
+
+const REMOVE_OLDEST: &str = "DELETE FROM outbox WHERE (event_id, receiver) IN
+  (SELECT event_id, receiver FROM outbox ORDER BY created_at, event_id, receiver LIMIT $1)";
 
 /// Something to be told to one receiver.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,6 +63,15 @@ pub struct DueNotice {
     pub tries: u32,
     /// When it happened.
     pub created_at: WallMillis,
+}
+
+/// What was taken out without having been told.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Untold {
+    /// Rows of receivers that are not known any more.
+    pub of_nobody: u64,
+    /// The oldest rows, as there were too many.
+    pub surplus: u64,
 }
 
 /// Something that others may want to be told.
@@ -155,13 +173,17 @@ impl Store {
         .await
     }
 
-    /// What is due to be told, the longest due first.
+    /// What is due to be told to one receiver, the longest due first.
     ///
     /// # Errors
     /// The disk or the server.
-    pub async fn due_notices(&self, now: WallMillis) -> Result<Vec<DueNotice>, StoreError> {
+    pub async fn due_notices(
+        &self,
+        receiver: &str,
+        now: WallMillis,
+    ) -> Result<Vec<DueNotice>, StoreError> {
         let mut connection = self.0.read(GATEWAY).await?;
-        let rows = query(DUE).bind(millis(now)).bind(ROWS_MAX);
+        let rows = query(DUE).bind(receiver).bind(millis(now)).bind(ROWS_MAX);
         let rows = rows.fetch_all(&mut connection).await?;
         let due = |found: &Row| {
             Ok(DueNotice {
@@ -174,6 +196,42 @@ impl Store {
             })
         };
         rows.iter().map(due).collect()
+    }
+
+    /// Takes out what was written before a time for receivers other than those `known`, and what is
+    /// too many, the oldest first.
+    ///
+    /// # Errors
+    /// The disk or the server.
+    pub async fn clear_notices(
+        &self,
+        known: Vec<String>,
+        before: WallMillis,
+        most: u32,
+    ) -> Result<Untold, StoreError> {
+        self.unattended(async move |inner| {
+            let mut write = inner.begin(GATEWAY).await?;
+            let mut untold = Untold::default();
+            let rows = query(RECEIVERS).fetch_all(write.connection()).await?;
+            for found in &rows {
+                let receiver = row::text(found, "receiver")?;
+                if known.contains(&receiver) {
+                    continue;
+                }
+                let remove = query(REMOVE_OF).bind(receiver).bind(millis(before));
+                untold.of_nobody += remove.execute(write.connection()).await?;
+            }
+            let count = query(COUNT).fetch_one(write.connection()).await?;
+            let surplus = row::number(&count, "waiting")?.saturating_sub(u64::from(most));
+            if surplus > 0 {
+                let surplus = i64::try_from(surplus).unwrap_or(i64::MAX);
+                let remove = query(REMOVE_OLDEST).bind(surplus);
+                untold.surplus = remove.execute(write.connection()).await?;
+            }
+            write.commit(&[]).await?;
+            Ok(untold)
+        })
+        .await
     }
 
     /// Takes the turn to tell something, and says when the next one is, should this one fail.

@@ -2,6 +2,7 @@
 
 use crate::error::is_damage;
 use crate::lock::ProcessLock;
+use crate::migrate::Migrate;
 use crate::query::{Connection, query};
 use crate::write::Writer;
 use crate::{OpenError, StoreError, row};
@@ -29,15 +30,24 @@ pub(crate) struct File {
     pub(crate) readers: SqlitePool,
     path: PathBuf,
     busy_timeout: Duration,
-    /// Held as long as the connections are.
-    _lock: ProcessLock,
+    /// Held as long as the connections are, by whoever writes.
+    _lock: Option<ProcessLock>,
 }
 
 impl File {
-    /// Opens the file, making it and its folder if missing.
-    pub(crate) async fn open(path: &Path, busy_timeout: Duration) -> Result<Self, OpenError> {
-        make_private(path)?;
-        let lock = ProcessLock::take(path)?;
+    /// Opens the file, making it and its folder if missing; beside another process it is only looked
+    /// into.
+    pub(crate) async fn open(
+        path: &Path,
+        busy_timeout: Duration,
+        migrate: Migrate,
+    ) -> Result<Self, OpenError> {
+        let lock = if migrate == Migrate::Beside {
+            None
+        } else {
+            make_private(path)?;
+            Some(ProcessLock::take(path)?)
+        };
         let writer = writing(path, busy_timeout).await;
         let writer = writer.map_err(|error| open_error(path, error))?;
         let reading = connection(path, busy_timeout).pragma("query_only", "ON");

@@ -2,11 +2,10 @@
 
 use super::reconcile::{Numbered, seq_of};
 use super::{Awaited, BATCH_RECORDS, DatabaseError, DatabaseStore, PROBE_EVERY, Shared, Turn};
-use crate::file::{first_record, log_files};
+use crate::file::{Place, first_record, log_files};
 use crate::queue::{What, as_u64};
 use crate::{Action, Actor, Event, Key, Outcome, Value, open_log};
 use std::io::BufRead;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use tollkeep_types::{MonoNanos, StreamId};
@@ -119,16 +118,16 @@ impl Keeper {
 
     /// Reads from the file what the database lacks, up to its end.
     fn catch_up(&mut self) {
-        let Some(path) = self.shared.file.clone() else {
+        let Some(place) = self.shared.file.clone() else {
             return;
         };
-        if !std::fs::metadata(&path).is_ok_and(|about| about.is_file()) {
+        if !std::fs::metadata(&place.path).is_ok_and(|about| about.is_file()) {
             tracing::error!(
                 "The audit file can't be read again: records are missing in the database"
             );
             return;
         }
-        if let Err(problem) = self.read_all(&path) {
+        if let Err(problem) = self.read_all(&place) {
             // Somebody may have moved a file meanwhile.
             tracing::warn!("The audit file can't be read for the database yet: {problem}");
             self.shared.set_behind();
@@ -137,17 +136,18 @@ impl Keeper {
     }
 
     /// Reads the closed files too that have something the database lacks.
-    fn read_all(&mut self, path: &Path) -> Result<(), String> {
+    fn read_all(&mut self, place: &Place) -> Result<(), String> {
         let told = |error: std::io::Error| error.to_string();
-        let files = log_files(path).map_err(told)?;
+        let key = place.key.as_ref();
+        let files = log_files(&place.path, key).map_err(told)?;
         for (number, file) in files.iter().enumerate() {
             let next = files.get(number + 1);
-            let next = next.and_then(|next| first_record(next).ok().flatten());
+            let next = next.and_then(|next| first_record(next, key).ok().flatten());
             let is_known = next.is_some_and(|next| {
                 Some(next.stream) == self.stream && next.seq <= self.through.saturating_add(1)
             });
             if !is_known {
-                self.read_on(open_log(file).map_err(told)?)?;
+                self.read_on(open_log(file, key).map_err(told)?)?;
             }
         }
         Ok(())

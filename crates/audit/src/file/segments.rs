@@ -1,16 +1,13 @@
-//! Closed parts of the log beside the file: their names, their first records, their compression.
+//! Closed parts of the log beside the file: their names, their forms, their first records.
 
 use super::{AuditFile, Place};
 use crate::chain::{Link, parse_hash};
-use crate::in_order;
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
+use crate::{in_order, open_log};
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_types::{StreamId, WallMillis};
 
 /// A longer line is none of ours.
@@ -41,7 +38,37 @@ pub(crate) struct Segment {
     /// The number of its first record, by its name.
     pub(crate) first_seq: u64,
     started: String,
-    pub(crate) is_packed: bool,
+    pub(crate) form: Form,
+}
+
+/// How a closed part stands there. Where a crash left two forms of one, the first of these counts:
+/// the next is made of it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Form {
+    /// As it was written.
+    Plain,
+    /// Compressed.
+    Packed,
+    /// Sealed, as it was: one that was compressed before it was to be sealed has both endings.
+    Sealed,
+}
+
+impl Form {
+    /// The endings that forms have, behind those of the file. Longer ones first.
+    const ENDINGS: [(&str, Self); 5] = [
+        (".zst.enc", Self::Sealed),
+        (".gz.enc", Self::Sealed),
+        (".enc", Self::Sealed),
+        (".gz", Self::Packed),
+        ("", Self::Plain),
+    ];
+
+    /// The name without the ending of its form, and the form.
+    fn of(name: &str) -> (&str, Self) {
+        let mut all = Self::ENDINGS.iter();
+        let found = all.find_map(|(ending, form)| Some((name.strip_suffix(ending)?, *form)));
+        found.unwrap_or((name, Self::Plain))
+    }
 }
 
 /// `20261122T101530Z`.
@@ -56,17 +83,11 @@ fn compact(at: WallMillis) -> String {
     name
 }
 
-/// The first record of a file, compressed or not.
-pub(crate) fn first_record(path: &Path) -> io::Result<Option<First>> {
-    let mut input = BufReader::new(File::open(path)?);
+/// The first record of a file, in whatever form it is.
+pub(crate) fn first_record(path: &Path, key: Option<&ArchiveKey>) -> io::Result<Option<First>> {
     let mut line = Vec::new();
-    let packed = input.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    if packed {
-        let unpacked = GzDecoder::new(input).take(LINE_BYTES_MAX);
-        BufReader::new(unpacked).read_until(b'\n', &mut line)?;
-    } else {
-        input.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-    }
+    let input = open_log(path, key)?;
+    input.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
     Ok(parse_first(&line))
 }
 
@@ -78,6 +99,21 @@ fn parse_first(line: &[u8]) -> Option<First> {
         seq: record.seq,
         prev: parse_hash(&record.prev)?,
     })
+}
+
+impl Segment {
+    /// Lets go of it, in all its forms: it may get another one meanwhile.
+    pub(crate) fn delete(&self) -> io::Result<()> {
+        let name = self.path.to_string_lossy();
+        let (plain, _) = Form::of(&name);
+        for (ending, _) in Form::ENDINGS.iter().rev() {
+            match std::fs::remove_file(format!("{plain}{ending}")) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Place {
@@ -99,56 +135,70 @@ impl Place {
         )
     }
 
+    /// What a name says, if it is that of a closed part.
+    fn closed_part(&self, name: &str) -> Option<(String, u64, Form)> {
+        let (stem, extension) = self.name_parts();
+        let (plain, form) = Form::of(name);
+        let plain = plain.strip_suffix(&extension)?;
+        let (started, seq) = plain
+            .strip_prefix(&stem)?
+            .strip_prefix('-')?
+            .split_once('-')?;
+        Some((started.to_owned(), seq.parse().ok()?, form))
+    }
+
+    /// Whether that is a form of a closed part that was being made, by the ending of such.
+    pub(super) fn is_unfinished(&self, path: &Path, ending: &str) -> bool {
+        let name = path.file_name().and_then(OsStr::to_str);
+        let name = name.and_then(|name| name.strip_suffix(ending));
+        name.is_some_and(|name| self.closed_part(name).is_some())
+    }
+
     /// The closed parts beside the file, the oldest first.
     pub(crate) fn segments(&self) -> io::Result<Vec<Segment>> {
-        let (stem, extension) = self.name_parts();
         let mut found = Vec::new();
         for entry in std::fs::read_dir(self.dir())? {
             let path = entry?.path();
             let Some(name) = path.file_name().and_then(OsStr::to_str) else {
                 continue;
             };
-            let packed = name.strip_suffix(".gz");
-            let parsed = packed
-                .unwrap_or(name)
-                .strip_suffix(&extension)
-                .and_then(|name| name.strip_prefix(&stem)?.strip_prefix('-'))
-                .and_then(|name| name.split_once('-'));
-            let Some((started, seq)) = parsed else {
-                continue;
-            };
-            if let Ok(first_seq) = seq.parse() {
-                let (started, is_packed) = (started.to_owned(), packed.is_some());
+            if let Some((started, first_seq, form)) = self.closed_part(name) {
                 found.push(Segment {
                     path,
                     first_seq,
                     started,
-                    is_packed,
+                    form,
                 });
             }
         }
         // By time first: a stream that had to begin anew counts from one again.
         found.sort_by(|a, b| {
-            let key = |one: &Segment| (one.started.clone(), one.first_seq, one.is_packed);
+            let key = |one: &Segment| (one.started.clone(), one.first_seq, one.form);
             key(a).cmp(&key(b))
         });
+        found.dedup_by(|a, b| a.started == b.started && a.first_seq == b.first_seq);
         Ok(found)
     }
 
     /// The end of the part that was closed last, for a file that was just begun: by our own
     /// rotation, or by somebody else's.
     pub(crate) fn last_closed(&self) -> Option<(StreamId, Link)> {
-        let own = self.segments().ok()?;
-        let own = own.into_iter().rev().find(|segment| !segment.is_packed);
-        let own = own.map(|segment| segment.path);
+        let own = self.segments().ok()?.into_iter().rev();
+        let own = own.map(|segment| (segment.path, segment.form));
+        let own = own.into_iter().find(|(_, form)| *form != Form::Packed);
         let moved = self
             .moved_away()
             .into_iter()
-            .filter(|path| !is_packed(path));
+            .filter(|path| !is_packed(path))
+            .map(|path| (path, Form::Plain));
         let closed = own.into_iter().chain(moved);
         let modified = |path: &PathBuf| std::fs::metadata(path).and_then(|data| data.modified());
-        let closed = closed.filter_map(|path| Some((modified(&path).ok()?, path)));
-        let (_, newest) = closed.max()?;
+        let closed = closed.filter_map(|(path, form)| Some((modified(&path).ok()?, path, form)));
+        let (_, newest, form) = closed.max()?;
+        if form == Form::Sealed {
+            let input = open_log(&newest, self.key.as_ref()).ok()?;
+            return super::tail::last_read(input).ok().flatten();
+        }
         let file = File::open(newest).ok()?;
         super::tail::last_of(&file).ok().flatten()
     }
@@ -177,18 +227,22 @@ fn is_packed(path: &Path) -> bool {
 }
 
 /// Every file of a log, by the file that is written: closed ones, those that others moved away, and
-/// itself. In the order of their first records.
+/// itself. In the order of their first records; those that are sealed and don't open with the key come
+/// last.
 ///
 /// # Errors
 /// The folder can't be read.
-pub fn log_files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let (path, mode) = (path.to_owned(), 0);
-    let place = Place { path, mode };
+pub fn log_files(path: &Path, key: Option<&ArchiveKey>) -> io::Result<Vec<PathBuf>> {
+    let place = Place {
+        path: path.to_owned(),
+        mode: 0,
+        key: key.cloned(),
+    };
     let closed = place.segments()?.into_iter().map(|segment| segment.path);
     let moved = place.moved_away();
     let own = std::fs::metadata(&place.path).is_ok_and(|data| data.is_file());
     let own = own.then(|| place.path.clone());
-    Ok(in_order(closed.chain(moved).chain(own).collect()))
+    Ok(in_order(closed.chain(moved).chain(own).collect(), key))
 }
 
 impl AuditFile {
@@ -206,45 +260,6 @@ impl AuditFile {
     }
 }
 
-/// Of zlib-rs the best bargain: half the time of its default level for a twentieth more bytes.
-const LEVEL: Compression = Compression::new(2);
-
-/// Compresses closed parts, each wholly before its plain text goes.
-pub(crate) fn pack(segments: &[Segment]) -> io::Result<()> {
-    for segment in segments.iter().filter(|segment| !segment.is_packed) {
-        let mut packed = segment.path.as_os_str().to_owned();
-        packed.push(".gz");
-        let packed = PathBuf::from(packed);
-        let mut partly = packed.as_os_str().to_owned();
-        partly.push(".part");
-        let partly = PathBuf::from(partly);
-        let mut input = match File::open(&segment.path) {
-            // It was old enough to be deleted meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            opened => BufReader::with_capacity(64 << 10, opened?),
-        };
-        let out = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&partly)?;
-        let mut encoder = GzEncoder::new(out, LEVEL);
-        io::copy(&mut input, &mut encoder)?;
-        encoder.finish()?.sync_all()?;
-        std::fs::rename(&partly, &packed)?;
-        if let Some(dir) = packed.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            File::open(dir)?.sync_all()?;
-        }
-        match std::fs::remove_file(&segment.path) {
-            // It was old enough meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::remove_file(&packed)?,
-            removed => removed?,
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,10 +268,11 @@ mod tests {
         Place {
             path: dir.join("audit.log"),
             mode: 0o600,
+            key: None,
         }
     }
 
-    // AUD-60
+    // AUD-60 AUD-63
     #[test]
     fn closed_parts_are_known_by_their_names_the_oldest_first() {
         let dir = tempfile::tempdir().unwrap();
@@ -278,36 +294,30 @@ mod tests {
             "audit.log.torn-20261122T101530123Z",
             "other-20261122T101530Z-1.log",
             "audit-20261122T101530Z-12.log.gz.part",
+            "audit-20261122T101530Z-30.log.zst.enc",
+            "audit-20261122T101530Z-31.log.gz.enc",
+            "audit-20261122T101530Z-32.log.enc",
+            "audit-20261122T101530Z-33.log.zst.enc.part",
+            "audit-20261122T101530Z-34.log",
+            "audit-20261122T101530Z-34.log.gz",
+            "audit-20261122T101530Z-34.log.zst.enc",
         ] {
             std::fs::write(dir.path().join(name), "x").unwrap();
         }
         let found = place.segments().unwrap();
         let found: Vec<_> = found
             .iter()
-            .map(|segment| (segment.first_seq, segment.is_packed))
+            .map(|segment| (segment.first_seq, segment.form))
             .collect();
-        assert_eq!(found, [(700, false), (9, false), (12, true)]);
-    }
-
-    // AUD-60
-    #[test]
-    fn a_part_is_compressed_whole_and_still_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = place(dir.path());
-        let line = include_str!("../../tests/data/every_action.jsonl");
-        let path = dir.path().join("audit-20261122T101530Z-2.log");
-        std::fs::write(&path, line).unwrap();
-        let before = first_record(&path).unwrap().unwrap();
-        pack(&place.segments().unwrap()).unwrap();
-        assert!(!path.exists());
-        let [packed] = &place.segments().unwrap()[..] else {
-            panic!("one part");
-        };
-        assert!(packed.is_packed);
-        assert_eq!(first_record(&packed.path).unwrap(), Some(before));
-        let mut text = String::new();
-        let file = File::open(&packed.path).unwrap();
-        GzDecoder::new(file).read_to_string(&mut text).unwrap();
-        assert_eq!(text, line);
+        let want = [
+            (700, Form::Plain),
+            (9, Form::Plain),
+            (12, Form::Packed),
+            (30, Form::Sealed),
+            (31, Form::Sealed),
+            (32, Form::Sealed),
+            (34, Form::Plain),
+        ];
+        assert_eq!(found, want);
     }
 }

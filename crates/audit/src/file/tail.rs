@@ -3,7 +3,7 @@
 use super::Found;
 use crate::chain::{Link, parse_hash};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tollkeep_types::{StreamId, WallMillis};
@@ -47,6 +47,21 @@ pub(super) fn last_of(file: &File) -> io::Result<Option<(StreamId, Link)>> {
     match line_feed_before(file, len, 0)? {
         Some(at) => link_before(file, at + 1),
         None => Ok(None),
+    }
+}
+
+/// As [`last_of`], of what can only be read from its beginning on.
+pub(super) fn last_read(mut input: impl BufRead) -> io::Result<Option<(StreamId, Link)>> {
+    let (mut last, mut line) = (Vec::new(), Vec::new());
+    loop {
+        line.clear();
+        let mut part = (&mut input).take(LINE_BYTES_MAX);
+        if part.read_until(b'\n', &mut line)? == 0 {
+            return Ok(last_link(&last));
+        }
+        if line.last() == Some(&b'\n') {
+            std::mem::swap(&mut last, &mut line);
+        }
     }
 }
 

@@ -38,7 +38,8 @@ impl FileDoor {
         stream: StreamId,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AuditError> {
-        let place = Place { path, mode };
+        let key = None;
+        let place = Place { path, mode, key };
         place.prepare(true)?;
         let mut door = Self {
             place,

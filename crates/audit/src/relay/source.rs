@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Read as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_types::StreamId;
 
 /// A longer line is none of ours.
@@ -34,6 +35,8 @@ impl Read {
 /// The files, read on from a record.
 pub(super) struct Source {
     log: PathBuf,
+    /// What opens closed files that are sealed.
+    key: Option<ArchiveKey>,
     at: Option<(StreamId, u64)>,
     open: Option<Open>,
     rest: VecDeque<PathBuf>,
@@ -79,9 +82,13 @@ fn place(record: &Map<String, Value>) -> Option<(StreamId, u64)> {
 
 impl Source {
     /// Behind this record, or from the first that there is.
-    pub(super) fn new(log: PathBuf, at: Option<(StreamId, u64)>) -> Self {
+    pub(super) fn new(
+        (log, key): (PathBuf, Option<ArchiveKey>),
+        at: Option<(StreamId, u64)>,
+    ) -> Self {
         Self {
             log,
+            key,
             at,
             open: None,
             rest: VecDeque::new(),
@@ -167,19 +174,19 @@ impl Source {
         self.open = Some(if path == self.log {
             Open::Live(Live::open(&path)?)
         } else {
-            Open::Closed(open_log(&path)?)
+            Open::Closed(open_log(&path, self.key.as_ref())?)
         });
         Ok(true)
     }
 
     /// The files that may have what was not read yet.
     fn files(&self) -> io::Result<Vec<PathBuf>> {
-        let mut files = log_files(&self.log)?;
+        let mut files = log_files(&self.log, self.key.as_ref())?;
         let Some((stream, read)) = self.at else {
             return Ok(files);
         };
         let is_before = |path: &PathBuf| {
-            let first = first_record(path).ok().flatten();
+            let first = first_record(path, self.key.as_ref()).ok().flatten();
             first.is_some_and(|first| first.stream == stream && first.seq <= read.saturating_add(1))
         };
         let begin = files.iter().rposition(is_before).unwrap_or(0);

@@ -2,15 +2,15 @@
 //! letting go of the oldest parts.
 
 use super::{Writer, after};
-use crate::file::{AuditFile, First, Place, Segment, first_record, pack};
+use crate::file::{AuditFile, First, Packing, Place, Segment, first_record, pack_closed};
 use crate::signing::{Anchor, CHECKPOINT, PRUNE, Signing, signed};
 use crate::{Action, Actor, Event, Key, Outcome, Receipt, Value};
 use std::io;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
-use tollkeep_types::{MonoNanos, WallMillis};
+use tollkeep_types::{Entropy, MonoNanos, WallMillis};
 
 /// How long a rotation that failed is left alone.
 const TRY_AGAIN_NS: u64 = 60_000_000_000;
@@ -30,6 +30,8 @@ pub struct Rotation {
     pub keep_for: Option<Duration>,
     /// Whether closed files are compressed, but for the last.
     pub compress: bool,
+    /// Whether closed files are sealed, the last one too.
+    pub seal: bool,
 }
 
 impl Default for Rotation {
@@ -40,6 +42,7 @@ impl Default for Rotation {
             keep: 90,
             keep_for: None,
             compress: true,
+            seal: false,
         }
     }
 }
@@ -58,15 +61,22 @@ pub(crate) struct Upkeep {
     /// The day on which the file began.
     day: Option<u64>,
     rest_until: MonoNanos,
-    /// Where it is asked for compression.
+    /// What seals closed parts.
+    entropy: Option<Arc<dyn Entropy>>,
+    /// Where it is asked for another form of closed parts.
     packer: Option<SyncSender<()>>,
 }
 
 impl Upkeep {
-    pub(crate) fn new(signing: Option<Signing>, rotation: Option<Rotation>) -> Self {
+    pub(crate) fn new(
+        signing: Option<Signing>,
+        rotation: Option<Rotation>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         Self {
             signing,
             rotation,
+            entropy: Some(entropy),
             ..Self::default()
         }
     }
@@ -84,7 +94,8 @@ impl Writer {
         let path = &self.place.path;
         // A pipe would be waited for.
         let is_file = std::fs::metadata(path).is_ok_and(|data| data.is_file());
-        let first = is_file.then(|| first_record(path).ok().flatten()).flatten();
+        let first = is_file.then(|| first_record(path, None).ok().flatten());
+        let first = first.flatten();
         let began = first.map_or_else(|| self.queue.clock.wall(), |first| first.at);
         self.upkeep.day = Some(began.0 / DAY_MS);
     }
@@ -205,7 +216,7 @@ impl Writer {
             // Somebody moved it away.
             return self.open_next();
         }
-        let Some(first) = first_record(&path)? else {
+        let Some(first) = first_record(&path, None)? else {
             // Its first line is none of ours: it is closed all the same, under its last number.
             let (stream, seq, _) = self.appender.head();
             let (at, prev) = (self.queue.clock.wall(), [0; 32]);
@@ -289,32 +300,37 @@ impl Writer {
         if let Err(error) = self.prune(rotation) {
             tracing::warn!("Old audit files can't be deleted: {error}");
         }
-        if !rotation.compress {
+        if !rotation.compress && !rotation.seal {
             return;
         }
+        let entropy = self.upkeep.entropy.clone().filter(|_| rotation.seal);
+        let packing = Packing {
+            compress: rotation.compress,
+            seal: self.place.key.clone().zip(entropy),
+        };
         // One that waits already will see what is closed now, too.
         let packer = self
             .upkeep
             .packer
-            .get_or_insert_with(|| packer(self.place.clone()));
+            .get_or_insert_with(|| packer(self.place.clone(), packing));
         let _waits = packer.try_send(());
     }
 
     fn prune(&mut self, rotation: Rotation) -> io::Result<()> {
-        let segments = self.place.segments()?;
+        let (segments, key) = (self.place.segments()?, self.place.key.as_ref());
         let now = self.queue.clock.wall();
         let too_many = segments.len().saturating_sub(rotation.keep);
         let mut through: Option<(usize, First, First)> = None;
         for (number, segment) in segments.iter().enumerate() {
             let next = segments.get(number + 1);
             let next = next.map_or(self.place.path.as_path(), |next| &next.path);
-            let Some(following) = first_record(next)? else {
+            let Some(following) = first_record(next, key)? else {
                 break;
             };
             if number >= too_many && !is_old(following, now, rotation.keep_for) {
                 break;
             }
-            let Some(first) = first_record(&segment.path)? else {
+            let Some(first) = first_record(&segment.path, key)? else {
                 break;
             };
             // A stream that ends with a file is not told by what follows.
@@ -354,8 +370,8 @@ impl Writer {
     }
 }
 
-/// Begins a thread that compresses closed parts whenever it is asked to, until nobody can ask.
-fn packer(place: Place) -> SyncSender<()> {
+/// Begins a thread that compresses or seals closed parts whenever it is asked to, until nobody can ask.
+fn packer(place: Place, packing: Packing) -> SyncSender<()> {
     let (ask, asked) = sync_channel(1);
     let thread = thread::Builder::new().name("audit-pack".to_owned());
     let begun = thread.spawn(move || {
@@ -364,22 +380,19 @@ fn packer(place: Place) -> SyncSender<()> {
             tracing::debug!("Compression can't be made less urgent: {error}");
         }
         for () in asked {
-            if let Err(error) = pack_all(&place) {
-                tracing::warn!("A closed audit file can't be compressed: {error}");
+            if let Err(error) = pack_closed(&place, &packing) {
+                let done = match packing.seal {
+                    Some(_) => "sealed",
+                    None => "compressed",
+                };
+                tracing::warn!("A closed audit file can't be {done}: {error}");
             }
         }
     });
     if let Err(error) = begun {
-        tracing::warn!("Closed audit files are not compressed: {error}");
+        tracing::warn!("Closed audit files are not compressed or sealed: {error}");
     }
     ask
-}
-
-fn pack_all(place: &Place) -> io::Result<()> {
-    let mut segments = place.segments()?;
-    // The last is left plain: whoever ships it may still be reading.
-    segments.pop();
-    pack(&segments)
 }
 
 fn is_old(following: First, now: WallMillis, keep_for: Option<Duration>) -> bool {
@@ -390,23 +403,5 @@ fn is_old(following: First, now: WallMillis, keep_for: Option<Duration>) -> bool
 }
 
 fn delete(segments: &[Segment]) -> io::Result<()> {
-    for segment in segments {
-        remove(&segment.path)?;
-    }
-    Ok(())
-}
-
-/// It may have been compressed meanwhile.
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut packed = path.as_os_str().to_owned();
-            packed.push(".gz");
-            match std::fs::remove_file(packed) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                Ok(()) | Err(_) => Ok(()),
-            }
-        }
-        result => result,
-    }
+    segments.iter().try_for_each(Segment::delete)
 }

@@ -188,6 +188,23 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::Reason, Value::Text("as billed".into()))
             .with_detail(Key::Units, Value::Number(12_500))
             .with_detail(Key::Name, Value::OwnedWord("hld_1".into())),
+        Action::PaymentChallenge => Event::new(action, Actor::System, Outcome::Success)
+            .with_detail(Key::Rail, Value::Word("x402"))
+            .with_detail(Key::Count, Value::Number(101)),
+        Action::PaymentVerify
+        | Action::PaymentSettle
+        | Action::PaymentVoid
+        | Action::PaymentUnknown
+        | Action::PaymentResolve => Event::new(action, Actor::System, Outcome::Success)
+            .with_detail(Key::Payment, Value::OwnedWord("pay_1".into()))
+            .with_detail(Key::Rail, Value::Word("x402"))
+            .with_detail(Key::Kind, Value::Word("settled"))
+            .with_detail(Key::Units, Value::Number(10_000))
+            .with_detail(
+                Key::Asset,
+                Value::OwnedWord("eip155:84532/erc20:0x1".into()),
+            )
+            .with_detail(Key::Route, Value::Text("GET /x".into())),
         Action::OperatorCreate
         | Action::OperatorRead
         | Action::OperatorUpdate

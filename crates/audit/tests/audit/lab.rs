@@ -235,6 +235,7 @@ fn clean_records_raise_no_alarm(records: u64) {
             keep: 10_000,
             // Files stay where they are read from.
             compress: false,
+            seal: false,
             ..Rotation::default()
         }),
         ..config(&path)
@@ -275,7 +276,7 @@ fn clean_records_raise_no_alarm(records: u64) {
     let ((), took) = timed(|| {
         for path in &files {
             verifier
-                .read(&path.display().to_string(), open_log(path).unwrap())
+                .read(&path.display().to_string(), open_log(path, None).unwrap())
                 .unwrap();
         }
     });

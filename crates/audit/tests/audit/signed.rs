@@ -48,7 +48,7 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    in_order(entries.collect())
+    in_order(entries.collect(), None)
 }
 
 pub(crate) fn verify(files: &[PathBuf], trust: Trust, checkpoints: &[Vec<u8>]) -> Report {
@@ -58,7 +58,7 @@ pub(crate) fn verify(files: &[PathBuf], trust: Trust, checkpoints: &[Vec<u8>]) -
     }
     for path in files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        verifier.read(&name, open_log(path).unwrap()).unwrap();
+        verifier.read(&name, open_log(path, None).unwrap()).unwrap();
     }
     verifier.finish()
 }
@@ -345,6 +345,7 @@ fn what_is_deleted_on_purpose_is_signed_and_anything_else_is_missed() {
             daily: false,
             keep: 3,
             compress: false,
+            seal: false,
             keep_for: None,
         }),
         ..signed(&path, &told)

@@ -59,6 +59,8 @@ pub struct Audit {
     pub checkpoint_every: CheckpointEvery,
     /// When the file is closed; never, if others do that.
     pub rotate: Option<Rotate>,
+    /// Whether closed files are sealed.
+    pub encrypt: bool,
     /// Where checkpoints are kept besides.
     pub anchor: Anchor,
     /// Further places that records go to.
@@ -207,6 +209,9 @@ keys! {
         cliproxy_millis: bool = switch().or(false),
         checkpoint_every: CheckpointEvery = section(),
         rotate: OnOrOff<RotateFile> = section_or_off(),
+        /// Whether closed files are sealed, under a key that the vault keeps: `tollkeep audit cat` reads
+        /// them. What was closed before is sealed too, and the plain files are deleted.
+        encrypt: bool = switch().or(false),
         anchor: AnchorFile = section(),
         /// Further places that records go to.
         sinks: Vec<SinkFile> = listed(),
@@ -243,6 +248,12 @@ impl AuditFile {
                            `audit.insecure_short_retention` is on";
             checks.error("audit.retention", problem);
         }
+        let rotate = audit_kept::rotate(self.rotate);
+        if self.enabled && self.encrypt && (rotate.is_none() || file.is_none()) {
+            let problem = "seals files that the gateway closes, and it closes none: there must be \
+                           `audit.file`, and `audit.rotate` must not be off";
+            checks.error("audit.encrypt", problem);
+        }
         let sinks = SinkFile::check(self.sinks, (file.as_ref(), self.format), egress, checks);
         Audit {
             enabled: self.enabled,
@@ -266,7 +277,8 @@ impl AuditFile {
             user_id: self.user_id,
             cliproxy_millis: self.cliproxy_millis,
             checkpoint_every: self.checkpoint_every,
-            rotate: audit_kept::rotate(self.rotate),
+            rotate,
+            encrypt: self.encrypt,
             anchor: self.anchor.check(egress, checks),
             sinks,
         }

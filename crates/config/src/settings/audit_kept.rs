@@ -103,7 +103,8 @@ keys! {
         daily: bool = switch().or(true),
         /// Closed files that are kept; the oldest is deleted after a signed record that says so.
         keep: usize = whole(1..=100_000).or(90),
-        /// Whether closed files are compressed (gzip), but for the last.
+        /// Whether closed files are compressed (gzip), but for the last. With `audit.encrypt` all are, as
+        /// Zstandard, before they are sealed.
         compress: bool = switch().or(true),
     }
 }

@@ -57,10 +57,21 @@ impl<'p> Exchange<'p> {
         }
     }
 
-    /// Tells operators of a step that failed.
+    /// Tells operators of a step that failed, once a minute for each hook of a route.
     pub(super) fn note_failed_step(&self, moment: Moment, failed: StepFailed) {
         let (hook, route) = (moment.key(), self.work.facts.route());
-        tracing::warn!(request_id = %self.work.facts.id, "A step of `{hook}` on `{route}` failed: {failed}");
+        let shared = &self.worker.shared;
+        let noted = shared
+            .hook_failures
+            .note(moment, route, shared.clock.mono());
+        let Some(silent) = noted else {
+            return;
+        };
+        tracing::warn!(
+            request_id = %self.work.facts.id,
+            failures_before = silent,
+            "A step of `{hook}` on `{route}` failed: {failed}"
+        );
     }
 
     /// Asks somebody, while the request waits.

@@ -17,7 +17,7 @@ mod shard;
 pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
 pub use ledger::LedgerMeter;
 pub use meters::{AuditMeter, LogMeter, SinkMeter};
-pub use payments::{PaymentMeter, PaymentRow};
+pub use payments::{PaymentMeter, PaymentPhase, PaymentRow};
 pub use recorder::{Finished, Recorder};
 
 use busiest::Busiest;

@@ -1,5 +1,6 @@
 //! What is counted of payments. None of it on the path of a call.
 
+use super::histogram::{Histogram, REQUEST_BOUNDS};
 use super::meters::Words;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,12 +8,66 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A row of a table that is exchanged as a whole: two label values, and the count.
 pub type PaymentRow = (String, String, u64);
 
+/// A part of a payment that takes its time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PaymentPhase {
+    /// A facilitator is asked whether it would settle.
+    Verify,
+    /// A facilitator settles.
+    Settle,
+    /// What was paid for is on its way to the caller.
+    Deliver,
+}
+
+impl PaymentPhase {
+    pub(super) const ALL: [Self; 3] = [Self::Verify, Self::Settle, Self::Deliver];
+
+    /// Its word.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Settle => "settle",
+            Self::Deliver => "deliver",
+        }
+    }
+}
+
+/// How long the parts of payments of one rail took. One at a time writes, as histograms need it.
+#[derive(Default)]
+pub(super) struct Phases(Mutex<Vec<(&'static str, [Histogram; PaymentPhase::ALL.len()])>>);
+
+impl Phases {
+    fn observe(&self, rail: &'static str, phase: PaymentPhase, ns: u64) {
+        let mut rails = self.rails();
+        let at = match rails.iter().position(|(known, _)| *known == rail) {
+            Some(at) => at,
+            None => {
+                rails.push((rail, Default::default()));
+                rails.len() - 1
+            }
+        };
+        let number = PaymentPhase::ALL.iter().position(|one| *one == phase);
+        let phases = rails.get(at).map(|(_, phases)| phases);
+        let histogram = phases.zip(number).and_then(|(all, at)| all.get(at));
+        if let Some(histogram) = histogram {
+            histogram.observe(&REQUEST_BOUNDS, ns);
+        }
+    }
+
+    pub(super) fn rails(
+        &self,
+    ) -> MutexGuard<'_, Vec<(&'static str, [Histogram; PaymentPhase::ALL.len()])>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) changes: Words,
     pub(super) challenges: AtomicU64,
     pub(super) unknown: AtomicU64,
     pub(super) uncollected: Words,
+    pub(super) phases: Phases,
     pub(super) owed: Table,
     pub(super) earned: Table,
     pub(super) failures: Table,
@@ -41,6 +96,11 @@ impl PaymentMeter {
     /// A caller was asked to pay, by x402.
     pub fn asked(&self) {
         self.0.challenges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A part of a payment took so long.
+    pub fn took(&self, rail: &'static str, phase: PaymentPhase, ns: u64) {
+        self.0.phases.observe(rail, phase, ns);
     }
 
     /// So many payments are there that nobody knows about.

@@ -12,7 +12,7 @@ use crate::cel::{ConditionFault, Expression, HookFacts, Variable};
 const COST_MAX: u32 = 1_000;
 
 /// When a hook is asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Moment {
     /// The request was read.
     Request,

@@ -50,17 +50,21 @@ pub(crate) struct RailMove<'a> {
 }
 
 impl RailMove<'_> {
-    /// Writes it behind the end of the chain, whose turn it takes.
+    /// Writes it behind the end of the chain, whose turn it takes; gives its hash.
     pub(crate) async fn post(
         &self,
         connection: &mut Connection,
         now: WallMillis,
-    ) -> Result<(), crate::StoreError> {
+    ) -> Result<[u8; 32], crate::StoreError> {
         let posted = self.try_post(connection, now).await;
         posted.map_err(Failure::into_error)
     }
 
-    async fn try_post(&self, connection: &mut Connection, now: WallMillis) -> Result<(), Failure> {
+    async fn try_post(
+        &self,
+        connection: &mut Connection,
+        now: WallMillis,
+    ) -> Result<[u8; 32], Failure> {
         let (rows, mut chain) = load::begin(connection, now).await?;
         let amount = count(self.amount);
         let lines = [
@@ -110,7 +114,7 @@ impl RailMove<'_> {
             .bind(chain.end.to_vec())
             .execute(connection)
             .await?;
-        Ok(())
+        Ok(chain.end)
     }
 
     async fn change(

@@ -169,16 +169,17 @@ async fn write(
     if changed == 0 {
         return Ok(None);
     }
+    let mut made = Vec::new();
     for (from, to) in steps(change.from, to)? {
         let entry = EntryId::new(inner.wall.clock(), inner.entropy.as_ref());
-        moved(&had, entry, (*from, *to))
-            .post(connection, now)
-            .await?;
+        let hash = moved(&had, entry, (*from, *to)).post(connection, now);
+        made.push(hash.await?);
     }
     let row = query(BY_ID)
         .bind(id.to_string())
         .fetch_one(&mut *connection);
-    let record = record::read(&row.await?)?;
+    let mut record = record::read(&row.await?)?;
+    record.made = made;
     let from = change.from;
     let happened = Happened::Payment {
         from,
@@ -245,7 +246,11 @@ struct PaymentMove<'a> {
 }
 
 impl PaymentMove<'_> {
-    async fn post(self, connection: &mut Connection, now: WallMillis) -> Result<(), StoreError> {
+    async fn post(
+        self,
+        connection: &mut Connection,
+        now: WallMillis,
+    ) -> Result<[u8; 32], StoreError> {
         let (from, to) = self.path;
         let moved = RailMove {
             id: self.id,

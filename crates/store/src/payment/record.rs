@@ -257,6 +257,9 @@ pub struct PaymentRecord {
     pub created_at: WallMillis,
     pub updated_at: WallMillis,
     pub settled_at: Option<WallMillis>,
+    /// Hashes of the ledger's entries that were made by the change that gave this; none where it was
+    /// only read.
+    pub made: Vec<[u8; 32]>,
 }
 
 impl PaymentRecord {
@@ -328,5 +331,6 @@ pub(super) fn read(row: &Row) -> Result<PaymentRecord, StoreError> {
         created_at: row::time(row, "created_at")?,
         updated_at: row::time(row, "updated_at")?,
         settled_at: row::time_if_set(row, "settled_at")?,
+        made: Vec::new(),
     })
 }

@@ -28,6 +28,7 @@ mod management_key;
 mod meta;
 mod on_postgresql;
 mod open;
+mod outbox;
 mod payment;
 mod prepaid;
 mod project;

@@ -79,7 +79,9 @@ pub(crate) fn open(
             },
             keep_for: audit.hold.is_empty().then_some(audit.retention),
             compress: rotate.compress,
+            seal: audit.encrypt,
         }),
+        archive_key: vault.archive_key.clone(),
     };
     let means = Means {
         clock: Arc::clone(&base.clock),

@@ -2,13 +2,14 @@
 //! is published is kept in the open beside them.
 
 use super::Base;
-use super::vault::{Chooser, audit_seed, seal_audit_seed};
+use super::vault::{Chooser, Vault, audit_seed, seal_audit_seed};
 use anyhow::Context;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 use tollkeep_admin::{AuditKeeper, Keeping, NextKey};
 use tollkeep_audit::{Key, Signer, Value, succession};
 use tollkeep_crypto::Keyring;
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_crypto::audit_key::AuditKey;
 use tollkeep_store::{Store, StoreError};
 use tollkeep_types::{Clock, Entropy};
@@ -26,6 +27,7 @@ pub(crate) struct AuditKeys {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     signer: Signer,
+    archive_key: Option<ArchiveKey>,
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -62,13 +64,14 @@ fn published(key: &AuditKey, since: &str) -> Json {
 
 impl AuditKeys {
     /// With the key that was opened.
-    pub(crate) fn new(base: &Base, store: &Store, chooser: &Arc<Chooser>, signer: Signer) -> Self {
+    pub(crate) fn new(base: &Base, store: &Store, vault: &Vault) -> Self {
         Self {
             store: store.clone(),
-            chooser: Arc::clone(chooser),
+            chooser: Arc::clone(&vault.chooser),
             clock: Arc::clone(&base.clock),
             entropy: Arc::clone(&base.entropy),
-            signer,
+            signer: vault.audit_signer.clone(),
+            archive_key: vault.archive_key.clone(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -121,6 +124,10 @@ impl AuditKeeper for AuditKeys {
 
     fn key(&self) -> Arc<AuditKey> {
         self.signer.key()
+    }
+
+    fn archive_key(&self) -> Option<ArchiveKey> {
+        self.archive_key.clone()
     }
 
     fn next(&self) -> Option<NextKey> {

@@ -124,6 +124,7 @@ pub(crate) fn start(
         token_door: std::sync::OnceLock::new(),
         payments: std::sync::OnceLock::new(),
         hooks: std::sync::OnceLock::new(),
+        hook_failures: tollkeep_gateway::HookFailures::default(),
         payers: Arc::default(),
         receipt_keys: std::sync::OnceLock::new(),
         tally,

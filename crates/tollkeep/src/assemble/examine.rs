@@ -2,10 +2,12 @@
 
 use super::{Base, keks, store, vault};
 use crate::system::SystemClock;
+use anyhow::Context;
 use std::sync::Arc;
 use tollkeep_admin::Survey;
 use tollkeep_config::settings::Settings;
 use tollkeep_crypto::SystemEntropy;
+use tollkeep_crypto::archive::ArchiveKey;
 
 /// What stands in the store.
 pub(crate) enum Inside {
@@ -51,4 +53,30 @@ pub(crate) fn examine(settings: Settings) -> anyhow::Result<Inside> {
             (Ok(survey), Ok(())) => Inside::Open(survey),
         }
     }))
+}
+
+/// The key that opens sealed audit files of the gateway of these settings; `None` if it never sealed
+/// any.
+///
+/// # Errors
+/// The store or the vault can't be opened.
+pub(crate) fn archive_key(settings: Settings) -> anyhow::Result<Option<ArchiveKey>> {
+    if settings.store.postgres.is_none() && !settings.store.path.exists() {
+        let path = settings.store.path.display();
+        anyhow::bail!("there is no store at {path}: name the configuration with --config");
+    }
+    if !keks::is_there(&settings) {
+        anyhow::bail!("there is no key-encryption key");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
+    let base = Base::new(Arc::new(settings), clock, entropy);
+    runtime.block_on(async {
+        let store = store::look_beside(&base).await.context("the store")?;
+        let key = vault::look_for_archive_key(&base, &store).await;
+        store.close().await?;
+        key
+    })
 }

@@ -47,7 +47,7 @@ mod vault;
 mod watch;
 
 pub(crate) use audit::{log_level, redactor};
-pub(crate) use examine::{Inside, examine};
+pub(crate) use examine::{Inside, archive_key, examine};
 pub(crate) use file_modes::Offender;
 pub(crate) use loader::Loader;
 pub(crate) use ordered::Wanted;
@@ -233,7 +233,7 @@ fn keep_files(
 ) -> JoinHandle<()> {
     let (base, audit) = (parts.base, parts.audit.as_ref());
     let reloader = &parts.live.reloader;
-    let kept = (parts.store, &parts.vault.chooser);
+    let kept = (parts.store, &parts.vault.chooser, audit);
     telling::Telling::start(
         base,
         parts.store,

@@ -70,7 +70,7 @@ impl Live {
             ),
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
-            audit_keys: AuditKeys::new(base, store, &vault.chooser, vault.audit_signer.clone()),
+            audit_keys: AuditKeys::new(base, store, vault),
             chooser: Arc::clone(&vault.chooser),
             jobs: Arc::default(),
         }

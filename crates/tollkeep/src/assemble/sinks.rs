@@ -65,6 +65,7 @@ pub(super) fn prepare(base: &Base, vault: &Vault) -> anyhow::Result<Sinks> {
             cliproxy: translated.then(|| super::audit::cliproxy(&base.settings, vault)),
             wanted,
             signer: Some(vault.audit_signer.clone()),
+            archive_key: vault.archive_key.clone(),
         };
         let prepared = Relay::prepare(config, &*base.clock, &*base.entropy);
         let prepared = prepared.map_err(|error| refused(error.to_string()))?;

@@ -32,6 +32,14 @@ pub(crate) async fn look_into(base: &Base) -> anyhow::Result<Store> {
     open_as(base, StoreMigrate::Check).await
 }
 
+/// Opens it to look for something in it, also while a gateway has it open.
+///
+/// # Errors
+/// As of opening it.
+pub(crate) async fn look_beside(base: &Base) -> anyhow::Result<Store> {
+    open_as(base, StoreMigrate::Beside).await
+}
+
 async fn open_as(base: &Base, migrate: StoreMigrate) -> anyhow::Result<Store> {
     let settings = &base.settings.store;
     let options = StoreOptions {

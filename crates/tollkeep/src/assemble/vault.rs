@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_admin::{KekRefused, KnownKek, Survey};
 use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Signer, Value};
 use tollkeep_config::settings::ReceiptsMode;
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_crypto::{Depth, KekState, Keyring, SealContext, TokenHasher, kek_of};
 use tollkeep_store::{SealedRecord, Store};
 use tollkeep_types::Entropy;
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 const PEPPER: &str = "pepper.1";
 const FINGERPRINT_KEY: &str = "audit.fingerprint_key";
 const RECEIPT_KEY: &str = "ledger.receipt_key";
+const ARCHIVE_KEY: &str = "audit.archive_key";
 /// The check value of the one key of earlier versions.
 const CHECK: &str = "vault.check";
 /// The id of the key that an operator chose to seal.
@@ -39,6 +41,8 @@ pub(crate) struct Vault {
     pub(crate) receipt_seed: Option<Zeroizing<[u8; 32]>>,
     /// Signs the audit log.
     pub(crate) audit_signer: Signer,
+    /// Seals closed files of the audit log, where that is wanted, and opens those that are sealed.
+    pub(crate) archive_key: Option<ArchiveKey>,
     /// The keys; another one may seal from one moment to the next.
     pub(crate) chooser: Arc<Chooser>,
     /// What happened at the start, to be recorded when records can be written.
@@ -98,6 +102,7 @@ pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyh
         Some(Zeroizing::new(seed))
     };
     let audit_signer = audit_keys::open(base, store, &keyring).await?;
+    let archive_key = archive_key(base, store, &keyring).await?;
     let report = Report {
         migrated,
         sealing: keyring.sealing_id().to_owned(),
@@ -117,6 +122,7 @@ pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyh
         fingerprint_key,
         receipt_seed,
         audit_signer,
+        archive_key,
         chooser: Arc::new(chooser),
         report,
     })
@@ -279,6 +285,50 @@ async fn migrate(base: &Base, store: &Store, keyring: &Keyring) -> anyhow::Resul
     Ok(store.reseal_all(seal).await?)
 }
 
+/// The key of closed audit files. It is made when they are first to be sealed; afterwards it is needed
+/// for those that are, whatever the settings say.
+async fn archive_key(
+    base: &Base,
+    store: &Store,
+    keyring: &Keyring,
+) -> anyhow::Result<Option<ArchiveKey>> {
+    if base.settings.audit.encrypt {
+        let bytes = Zeroizing::new(sealed_key(base, store, keyring, ARCHIVE_KEY).await?);
+        let key = ArchiveKey::new(&bytes).context(ARCHIVE_KEY)?;
+        return Ok(Some(key));
+    }
+    match kept_archive_key(store, keyring).await {
+        Ok(key) => Ok(key),
+        Err(error) => {
+            tracing::warn!("Closed audit files that are sealed can't be read: {error:#}");
+            Ok(None)
+        }
+    }
+}
+
+/// The key of closed audit files that are sealed; `None` if none ever was.
+async fn kept_archive_key(store: &Store, keyring: &Keyring) -> anyhow::Result<Option<ArchiveKey>> {
+    let Some(sealed) = store.meta(ARCHIVE_KEY).await? else {
+        return Ok(None);
+    };
+    let tenant = store.default_tenant().id.to_string();
+    let bytes = opened(keyring, &sealed, &tenant, ARCHIVE_KEY)?;
+    Ok(Some(ArchiveKey::new(&bytes).context(ARCHIVE_KEY)?))
+}
+
+/// The key of closed audit files, changing nothing.
+///
+/// # Errors
+/// It can't be opened.
+pub(crate) async fn look_for_archive_key(
+    base: &Base,
+    store: &Store,
+) -> anyhow::Result<Option<ArchiveKey>> {
+    let kept = key_service::open(base, store, &[], Missing::LeaveOut).await?;
+    let found = keks::find(base, kept)?;
+    kept_archive_key(store, &found.keyring).await
+}
+
 /// A random key kept sealed in the store, made at first use.
 async fn sealed_key(
     base: &Base,
@@ -302,12 +352,29 @@ async fn sealed_key(
             store.set_sealed_once(name, &sealed).await?
         }
     };
+    Ok(*opened(keyring, &sealed, &tenant, name)?)
+}
+
+/// A random key that is kept sealed under a name.
+fn opened(
+    keyring: &Keyring,
+    sealed: &str,
+    tenant: &str,
+    name: &str,
+) -> anyhow::Result<Zeroizing<[u8; 32]>> {
+    let context = SealContext {
+        tenant,
+        table: "meta",
+        row: name,
+        field: "value",
+    };
     let opened = keyring
-        .open(&sealed, &context)
+        .open(sealed, &context)
         .map_err(|error| Failed::new(exit::INVALID, format!("{name}: {error}")))?;
-    <[u8; 32]>::try_from(opened.as_slice())
+    let bytes = <[u8; 32]>::try_from(opened.as_slice())
         .ok()
-        .with_context(|| format!("{name} is not a key of 32 bytes"))
+        .with_context(|| format!("{name} is not a key of 32 bytes"))?;
+    Ok(Zeroizing::new(bytes))
 }
 
 /// The seed of a key that signs the audit log; the first time, the key is made.

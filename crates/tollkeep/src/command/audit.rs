@@ -1,5 +1,6 @@
 //! `tollkeep audit …`
 
+use super::audit_cat::Cat;
 use super::audit_events::{List, Stats, Tail};
 use super::audit_export::Export;
 use super::audit_prune::Prune;
@@ -25,6 +26,8 @@ pub(crate) enum Audit {
     Get(Box<Get>),
     /// Look whether files are what was written; needs no gateway
     Verify(Verify),
+    /// Print what files say, plain, compressed or sealed
+    Cat(Cat),
     /// Have the gateway look whether its files are what was written
     Check(Box<Asked>),
     /// The public keys that the log is signed with; give them to whoever shall check it
@@ -91,6 +94,7 @@ impl Audit {
                 Ok(())
             }
             Self::Verify(verify) => verify.run(),
+            Self::Cat(cat) => cat.run(),
             Self::Check(asked) => {
                 let client = Client::new(&asked.connection)?;
                 let found = client.post("/api/v1/audit/verify", &json!({}))?;

@@ -1,8 +1,10 @@
 //! `tollkeep audit export`: records of a time, for somebody else to keep.
 
 use super::Connection;
+use super::audit_cat::key_for;
 use super::audit_events::point;
 use super::client::Client;
+use super::config::Source;
 use super::output;
 use crate::exit::{CHECK_FAILED, Failed, INVALID};
 use crate::system::SystemClock;
@@ -12,7 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use tollkeep_audit::{ExportFormat, ExportRange, Exported, export};
+use tollkeep_audit::{ExportFormat, ExportRange, Exported, export, log_files};
 use tollkeep_types::{Clock, WallMillis};
 
 /// How often a copy is made that the gateway saw otherwise.
@@ -39,6 +41,9 @@ pub(crate) struct Export {
     /// The audit log of the gateway, if it is not in the data folder
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// What opens sealed files is in the store of the gateway of this configuration
+    #[command(flatten)]
+    source: Source,
     #[command(flatten)]
     connection: Connection,
 }
@@ -65,7 +70,10 @@ impl Export {
     ///
     /// # Errors
     /// The gateway refuses, a file can't be read or written, or the two saw different records.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(mut self) -> anyhow::Result<()> {
+        if let (false, Some(folder)) = (self.source.is_given(), &self.connection.data_dir) {
+            self.source.set("data_dir", &folder.display().to_string());
+        }
         let range = self.range()?;
         let client = Client::new(&self.connection)?;
         // First it is recorded that somebody takes a copy. What is still being written may be in one
@@ -84,15 +92,18 @@ impl Export {
                 .unwrap_or_else(|| PathBuf::from("./data"))
                 .join("audit.log")
         });
+        let files = log_files(&log, None).map_err(|error| failed(&log, &error))?;
+        let key = key_for(&files, &self.source)?;
+        let from = (&*log, key.as_ref());
         for _ in 0..TRIES {
             let manifest = client.post("/api/v1/audit/export", &asked)?;
             let Some(path) = &self.out else {
                 let mut out = io::stdout().lock();
-                export(&log, range, &mut out).map_err(|error| failed(&log, &error))?;
+                export(from, range, &mut out).map_err(|error| failed(&log, &error))?;
                 return Ok(());
             };
             let mut out = BufWriter::new(made(path)?);
-            let written = export(&log, range, &mut out).map_err(|error| failed(&log, &error))?;
+            let written = export(from, range, &mut out).map_err(|error| failed(&log, &error))?;
             let file = out.into_inner().map_err(io::Error::from);
             file.and_then(|file| file.sync_all())
                 .map_err(|error| failed(path, &error))?;

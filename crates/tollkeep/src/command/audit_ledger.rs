@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
 use std::path::PathBuf;
 use tollkeep_audit::open_log;
+use tollkeep_crypto::archive::ArchiveKey;
 use tollkeep_types::{Clock as _, WallMillis};
 
 /// Entries that are asked for at once.
@@ -45,10 +46,10 @@ pub(super) struct Compared {
 
 impl Told {
     /// Reads what the files tell.
-    pub(super) fn read(files: &[PathBuf]) -> io::Result<Self> {
+    pub(super) fn read(files: &[PathBuf], key: Option<&ArchiveKey>) -> io::Result<Self> {
         let mut told = Self::default();
         for path in files {
-            let (mut input, mut line) = (open_log(path)?, String::new());
+            let (mut input, mut line) = (open_log(path, key)?, String::new());
             while read_line(&mut input, &mut line)? {
                 told.take(&line);
             }

@@ -2,8 +2,10 @@
 //! keys.
 
 use super::audit::checkpoints;
+use super::audit_cat::key_for;
 use super::audit_ledger::{Compared, Told};
 use super::client::Client;
+use super::config::Source;
 use super::output;
 use crate::exit::{CHECK_FAILED, Failed, INVALID};
 use clap::Args;
@@ -13,6 +15,7 @@ use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use tollkeep_audit::{FaultKind, Manifest, Report, Trust, Verifier, in_order, log_files, open_log};
 use tollkeep_crypto::Sha256;
+use tollkeep_crypto::archive::ArchiveKey;
 
 /// Bytes of a file of keys.
 const KEYS_BYTES_MAX: u64 = 1 << 20;
@@ -22,8 +25,8 @@ const LINE_BYTES_MAX: u64 = 256 << 10;
 /// Which files, and what they are checked with.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
-    /// The files, plain or compressed (gzip, Zstandard), in any order; else every file of the log in
-    /// the data folder
+    /// The files, plain, compressed (gzip, Zstandard) or sealed, in any order; else every file of the
+    /// log in the data folder
     files: Vec<PathBuf>,
     /// The data folder
     #[arg(long, default_value = "./data", value_name = "DIR")]
@@ -46,6 +49,9 @@ pub(crate) struct Verify {
     /// Print JSON, also on a terminal
     #[arg(long)]
     json: bool,
+    /// What opens sealed files is in the store of the gateway of this configuration
+    #[command(flatten)]
+    source: Source,
 }
 
 /// What nobody can see from within.
@@ -58,7 +64,11 @@ impl Verify {
     ///
     /// # Errors
     /// A file can't be read, or is not what was written.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(mut self) -> anyhow::Result<()> {
+        if !self.source.is_given() {
+            self.source
+                .set("data_dir", &self.data_dir.display().to_string());
+        }
         let mut verifier = Verifier::default();
         let keyed = self.public_key.is_some();
         if let Some(path) = &self.public_key {
@@ -75,19 +85,9 @@ impl Verify {
                 verifier.expect("the gateway's store", line.to_string().as_bytes());
             }
         }
-        let files = match self.files {
-            files if files.is_empty() => {
-                let path = self.data_dir.join("audit.log");
-                let found = log_files(&path).map_err(|error| unreadable(&path, &error))?;
-                if found.is_empty() {
-                    let folder = self.data_dir.display();
-                    let problem = format!("there is no audit log in {folder}: name its files");
-                    return Err(Failed::new(INVALID, problem).into());
-                }
-                found
-            }
-            files => in_order(files),
-        };
+        let files = found(self.files, &self.data_dir)?;
+        let key = key_for(&files, &self.source)?;
+        let files = in_order(files, key.as_ref());
         let (manifests, files) = manifests_of(files);
         for (path, manifest) in &manifests {
             verifier.expect_listed(&path.display().to_string(), manifest);
@@ -103,18 +103,38 @@ impl Verify {
             }
         }
         for path in &files {
-            let read =
-                open_log(path).and_then(|input| verifier.read(&path.display().to_string(), input));
+            let read = open_log(path, key.as_ref());
+            let read = read.and_then(|input| verifier.read(&path.display().to_string(), input));
             read.map_err(|error| unreadable(path, &error))?;
         }
-        let ledger = self.ledger.then(|| compare(&files, &self.data_dir));
+        let ledger = self
+            .ledger
+            .then(|| compare((&files, key.as_ref()), &self.data_dir));
         tell(&verifier.finish(), keyed, self.json, ledger.transpose()?)
     }
 }
 
+/// The files that are named, or those of the log in the data folder.
+fn found(files: Vec<PathBuf>, data_dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    let path = data_dir.join("audit.log");
+    let found = log_files(&path, None).map_err(|error| unreadable(&path, &error))?;
+    if found.is_empty() {
+        let folder = data_dir.display();
+        let problem = format!("there is no audit log in {folder}: name its files");
+        return Err(Failed::new(INVALID, problem).into());
+    }
+    Ok(found)
+}
+
 /// What the files tell of the ledger, and what the running gateway has.
-fn compare(files: &[PathBuf], data_dir: &Path) -> anyhow::Result<Compared> {
-    let told = Told::read(files).map_err(|error| unreadable(data_dir, &error))?;
+fn compare(
+    (files, key): (&[PathBuf], Option<&ArchiveKey>),
+    data_dir: &Path,
+) -> anyhow::Result<Compared> {
+    let told = Told::read(files, key).map_err(|error| unreadable(data_dir, &error))?;
     told.compare(&Client::local(data_dir)?)
 }
 

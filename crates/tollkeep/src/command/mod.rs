@@ -2,6 +2,7 @@
 
 mod account;
 mod audit;
+mod audit_cat;
 mod audit_events;
 mod audit_export;
 mod audit_ledger;

@@ -354,7 +354,7 @@ fn an_operator_decides_what_nobody_can_find_out() {
     let late = json!({ "as": "voided", "evidence": "too late" });
     assert_eq!(gateway.api("POST", &path, Some(&late)).0, 409);
     let line = gateway.audit_line("the decision", |line| {
-        line["action"] == "money.adjust" && line["result"] == "success"
+        line["action"] == "payment.resolve" && line["result"] == "success"
     });
     assert!(line.to_string().contains("seen in block 7"), "{line}");
     checks(&gateway);

@@ -164,3 +164,36 @@ fn hooks_are_told_of_settlements_and_failures() {
             .all(|error| error["error"]["status"].as_u64() >= Some(500))
     );
 }
+
+// PAY-80
+#[test]
+fn a_receiver_that_hangs_holds_up_no_other() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let hanging = Origin::start(|_| vec![Step::Hang]);
+    let taking = Origin::plain();
+    let one = |to: &Origin| {
+        let url = to.url();
+        format!(
+            "{{ url: \"{url}/told\", secret: \"{SECRET}\", allow_private: [\"127.0.0.1/32\"], \
+             events: [payment.settled] }}"
+        )
+    };
+    let webhooks = format!("webhooks: [{}, {}]\n", one(&hanging), one(&taking));
+    let gateway = shop(&origin, &facilitator, &format!("{CENT}{webhooks}")).start();
+    let pay = || {
+        let unpaid = open(&gateway, &get("/x", ""));
+        let answer = gateway.call(&get("/x", &shown(&proof(&unpaid))));
+        assert_eq!(answer.status, 200);
+    };
+    // A busy machine may take longer for a payment than anybody waits for the one who hangs.
+    let while_it_hangs = (0..10).any(|_| {
+        let (before, given_up) = (hanging.count(), hanging.left().len());
+        pay();
+        hanging.wait_for(before + 1);
+        let taken = taking.count();
+        pay();
+        taking.wait_for(taken + 1);
+        hanging.left().len() == given_up
+    });
+    assert!(while_it_hangs, "the other one was told only afterwards");
+}

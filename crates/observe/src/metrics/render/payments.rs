@@ -2,9 +2,24 @@
 
 use super::Text;
 use crate::metrics::Metrics;
+use crate::metrics::histogram::{HistogramSum, REQUEST_BOUNDS};
+use crate::metrics::payments::PaymentPhase;
 use std::sync::atomic::Ordering;
 
 impl Metrics {
+    fn render_phases(&self, text: &mut Text) {
+        let name = "tollkeep_payment_seconds";
+        text.family(name, "histogram", "How long the parts of payments took.");
+        for (rail, phases) in self.payments.0.phases.rails().iter() {
+            for (phase, histogram) in PaymentPhase::ALL.iter().zip(phases) {
+                let mut sum = HistogramSum::default();
+                sum.add(histogram);
+                let labels = [("rail", *rail), ("phase", phase.as_str())];
+                text.histogram(name, &labels, &REQUEST_BOUNDS, &sum);
+            }
+        }
+    }
+
     pub(super) fn render_payments(&self, text: &mut Text) {
         let counts = &self.payments.0;
         let name = "tollkeep_payments_total";
@@ -31,6 +46,7 @@ impl Metrics {
             "Payments of which nobody knows whether they were settled.",
             counts.unknown.load(Ordering::Relaxed),
         );
+        self.render_phases(text);
         for (name, kind, help, labels, table) in [
             (
                 "tollkeep_credit_owed",

@@ -8,6 +8,7 @@ use tollkeep_config::settings::Settings;
 use tollkeep_payments::state::{self, Answer, Command, Event, Mode, Row, State};
 use tollkeep_payments::x402::{Expected, Network, Receipt};
 use tollkeep_store::{PaymentChange, PaymentMode, PaymentRecord, PaymentState};
+use tollkeep_types::MonoNanos;
 
 /// How often a change is tried that the store did not take.
 const TRIES: u32 = 5;
@@ -24,6 +25,8 @@ pub(super) struct Case {
     pub(super) body: Arc<str>,
     /// Who may settle it, best first.
     pub(super) order: Vec<Arc<Known>>,
+    /// When the first byte of what was paid for was about to go out.
+    pub(super) head_at: Option<MonoNanos>,
 }
 
 /// What is known besides the event.
@@ -63,6 +66,7 @@ impl Case {
             record,
             body,
             order,
+            head_at: None,
         }
     }
 
@@ -184,6 +188,7 @@ impl Cashier {
             match self.store.change_payment(id, change.clone()).await {
                 Ok(Some(record)) => {
                     self.note_change(&record);
+                    self.record_change(change.from, &record);
                     case.record = record;
                     return Ok(());
                 }
@@ -209,6 +214,7 @@ impl Cashier {
             return Err(NotMade::Overtaken);
         }
         self.note_change(&found);
+        self.record_change(change.from, &found);
         case.record = found;
         Ok(())
     }

@@ -3,9 +3,10 @@
 use super::{Cashier, RAIL, SCOPE};
 use std::sync::Arc;
 use std::time::Duration;
-use tollkeep_observe::metrics::PaymentRow;
+use tollkeep_observe::metrics::{PaymentPhase, PaymentRow};
 use tollkeep_rails::Failure;
 use tollkeep_store::{RevenueBy, StoreError};
+use tollkeep_types::MonoNanos;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);
@@ -25,6 +26,12 @@ impl Cashier {
                 tracing::debug!("Payments can't be counted: {error}");
             }
         }
+    }
+
+    /// A part of a payment that began then is over.
+    pub(super) fn took(&self, phase: PaymentPhase, began: MonoNanos) {
+        let ns = self.clock.mono().since(began);
+        self.meter.took(RAIL, phase, ns);
     }
 
     async fn count_kept(&self) -> Result<(), StoreError> {

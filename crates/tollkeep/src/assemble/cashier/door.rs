@@ -6,6 +6,7 @@ use super::show::{Which, refused, told};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tollkeep_gateway::{Delivery, NotPaid, Paid, PayerSeat, Paying, PaymentDoor, Shown};
+use tollkeep_observe::metrics::PaymentPhase;
 use tollkeep_payments::state::{Answer, Command, Event, Mode, State};
 use tollkeep_payments::x402::Offer;
 use tollkeep_types::PaymentId;
@@ -45,6 +46,7 @@ impl PaymentDoor for Counter {
 
     fn asked(&self) {
         self.0.meter.asked();
+        self.0.record_asked();
     }
 
     fn show(&self, shown: Shown) -> Paying {
@@ -143,7 +145,9 @@ impl Cashier {
             due,
             ..Told::default()
         };
-        self.step(case, Event::HeadReady, told).await.map(|_| ())
+        self.step(case, Event::HeadReady, told).await?;
+        case.head_at = Some(self.clock.mono());
+        Ok(())
     }
 
     /// The delivery is over. What was served first is settled now; until that is done the payer has
@@ -160,6 +164,9 @@ impl Cashier {
                 return;
             };
             let mut case = case.lock().await;
+            if let Some(began) = case.head_at {
+                self.took(PaymentPhase::Deliver, began);
+            }
             let event = ending(case.row.state, delivery);
             if let Some(event) = event
                 && let Err(error) = self.end_by(&mut case, event).await

@@ -9,6 +9,7 @@ mod count;
 mod door;
 mod look;
 mod rails;
+mod recorded;
 mod settle;
 mod show;
 
@@ -20,10 +21,12 @@ use case::Case;
 use door::Counter;
 use rails::Rails;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tollkeep_audit::Logger;
 use tollkeep_gateway::Shared;
 use tollkeep_observe::metrics::PaymentMeter;
 use tollkeep_store::{Scope, Store};
@@ -57,13 +60,16 @@ pub(crate) struct Cashier {
     rails: ArcSwap<Rails>,
     waiting: Semaphore,
     meter: PaymentMeter,
+    audit: Option<Arc<Logger>>,
+    /// Callers that were asked to pay.
+    asked: AtomicU64,
 }
 
 impl Cashier {
     /// One that works as soon as it is started.
     pub(crate) fn new(
         base: &Base,
-        (store, chooser): (&Store, &Arc<Chooser>),
+        (store, chooser, audit): (&Store, &Arc<Chooser>, Option<&Arc<Logger>>),
         reloader: &Arc<Reloader>,
         control: &Handle,
     ) -> Arc<Self> {
@@ -79,6 +85,8 @@ impl Cashier {
             rails: ArcSwap::from_pointee(Rails::none(reloader.settings())),
             waiting: Semaphore::new(WAITING_MAX),
             meter: base.metrics.payments(),
+            audit: audit.cloned(),
+            asked: AtomicU64::new(0),
         })
     }
 

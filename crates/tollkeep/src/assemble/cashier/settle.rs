@@ -4,6 +4,7 @@ use super::Cashier;
 use super::case::{Case, NotMade, Told, with_expected};
 use std::borrow::Cow;
 use std::sync::Arc;
+use tollkeep_observe::metrics::PaymentPhase;
 use tollkeep_payments::state::{self, Command, Event};
 use tollkeep_payments::x402::{SettleOutcome, settle_outcome, settlement_of};
 use tollkeep_store::PaymentRecord;
@@ -42,7 +43,9 @@ impl Cashier {
         };
         while let Some(known) = case.order.first().cloned() {
             self.pin(case, known.facilitator.name()).await?;
+            let began = self.clock.mono();
             let reply = known.facilitator.settle(&body, &key).await;
+            self.took(PaymentPhase::Settle, began);
             let outcome = with_expected(&case.record, &rails.settings, |expected| {
                 settle_outcome(&reply.answered(), expected)
             });

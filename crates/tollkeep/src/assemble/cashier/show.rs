@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_crypto::SealContext;
 use tollkeep_gateway::{NotPaid, Paid, Shown};
+use tollkeep_observe::metrics::PaymentPhase;
 use tollkeep_payments::state::{Answer, Command, Event, Mode};
 use tollkeep_payments::x402::{VerifyOutcome, settlement, verification, verify_outcome};
 use tollkeep_store::{NewPayment, PaymentMode, PaymentRecord, PaymentState, Reserved};
@@ -292,7 +293,9 @@ impl Cashier {
             let Some(known) = case.order.get(at).cloned() else {
                 break;
             };
+            let began = self.clock.mono();
             let reply = known.facilitator.verify(&body).await;
+            self.took(PaymentPhase::Verify, began);
             let outcome = with_expected(&case.record, &rails.settings, |expected| {
                 verify_outcome(&reply.answered(), expected)
             });
@@ -300,12 +303,14 @@ impl Cashier {
                 Some(VerifyOutcome::Valid) => {
                     // Who said so is asked to settle.
                     case.order.swap(0, at);
+                    self.record_verified(&case.record, None);
                     return Ok(());
                 }
                 Some(VerifyOutcome::Refused(reason)) => reason,
                 Some(VerifyOutcome::AllowanceMissing) => "permit2_allowance_required".to_owned(),
                 Some(VerifyOutcome::Unavailable) | None => continue,
             };
+            self.record_verified(&case.record, Some(&reason));
             not = NotPaid {
                 reason: Some(reason.into()),
                 ..refused(Answer::SettlementFailed, Some(id))

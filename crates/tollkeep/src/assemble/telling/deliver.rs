@@ -1,18 +1,29 @@
-//! Telling what is due: as often as it takes, for a day.
+//! Telling what is due: as often as it takes, for a day. Each receiver has turns of its own, so that one
+//! who hangs holds up no other.
 
 use super::notices::receivers;
 use super::{Letter, Telling};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tollkeep_net::fetch::{Bounds, Sent};
 use tollkeep_store::DueNotice;
 use tollkeep_types::WallMillis;
 
 /// How often it is looked what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Told at once at most.
-const AT_ONCE_MAX: usize = 16;
+/// Told at once at most, of each receiver.
+const AT_ONCE_MAX: usize = 4;
+/// What waits to be told at most, for all receivers; the oldest goes first.
+const WAITING_MAX: u32 = 100_000;
+/// Turns after which it is looked whether too much waits: a minute.
+const CLEAR_EVERY: u64 = 60;
+/// The same while nobody is to be told anything: an hour.
+const CLEAR_SELDOM: u64 = 3_600;
+/// How long rows of a receiver are left that these settings don't know: another gateway may know it
+/// already, or still.
+const UNKNOWN_MS: u64 = 3_600_000;
 /// Until there is a connection, and again until there is an answer, nothing of whose body is read.
 const BOUNDS: Bounds = Bounds {
     bytes_max: 0,
@@ -29,26 +40,72 @@ impl Telling {
     pub(super) async fn deliver(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut busy: HashMap<String, JoinHandle<()>> = HashMap::new();
+        let mut turns_since = None;
         loop {
             ticks.tick().await;
             // There is no way out yet.
             if self.reloader.door().is_none() {
                 continue;
             }
-            match self.store.due_notices(self.clock.wall()).await {
-                Ok(due) => self.tell_all(due).await,
-                Err(error) => tracing::debug!("What is to be told can't be read: {error}"),
+            let settings = self.reloader.settings();
+            let known: BTreeSet<_> = receivers(&settings).map(|(key, _)| key).collect();
+            let every = if known.is_empty() {
+                CLEAR_SELDOM
+            } else {
+                CLEAR_EVERY
+            };
+            turns_since = turns_since.map(|turns: u64| turns.saturating_add(1));
+            if turns_since.is_none_or(|turns| turns >= every) {
+                self.clear(&known).await;
+                turns_since = Some(0);
+            }
+            busy.retain(|_, telling| !telling.is_finished());
+            for receiver in known {
+                if busy.contains_key(&receiver) {
+                    continue;
+                }
+                match self.store.due_notices(&receiver, self.clock.wall()).await {
+                    Ok(due) if due.is_empty() => {}
+                    Ok(due) => {
+                        let telling = Arc::clone(&self).tell_all(due);
+                        busy.insert(receiver, self.control.spawn(telling));
+                    }
+                    Err(error) => tracing::debug!("What is to be told can't be read: {error}"),
+                }
             }
         }
     }
 
-    async fn tell_all(self: &Arc<Self>, due: Vec<DueNotice>) {
+    /// Lets go of what nobody will be told.
+    async fn clear(&self, known: &BTreeSet<String>) {
+        let before = WallMillis(self.clock.wall().0.saturating_sub(UNKNOWN_MS));
+        let known = known.iter().cloned().collect();
+        let cleared = self.store.clear_notices(known, before, WAITING_MAX).await;
+        let untold = match cleared {
+            Ok(untold) => untold,
+            Err(error) => return tracing::debug!("What waits can't be looked at: {error}"),
+        };
+        if untold.of_nobody > 0 {
+            let count = untold.of_nobody;
+            tracing::warn!(
+                "{count} events are told to nobody any more: no webhook has their address"
+            );
+        }
+        if untold.surplus > 0 {
+            let count = untold.surplus;
+            tracing::warn!("{count} events are not told: more than {WAITING_MAX} waited");
+        }
+    }
+
+    /// Tells one receiver what is due for it.
+    async fn tell_all(self: Arc<Self>, due: Vec<DueNotice>) {
         let mut telling = JoinSet::new();
         for notice in due {
             if telling.len() >= AT_ONCE_MAX {
                 telling.join_next().await;
             }
-            let all = Arc::clone(self);
+            let all = Arc::clone(&self);
             telling.spawn(async move { all.tell(notice).await });
         }
         while telling.join_next().await.is_some() {}
