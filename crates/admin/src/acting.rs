@@ -4,6 +4,7 @@
 use crate::audit::Recording;
 use crate::audit_log::AuditKeeper;
 use crate::problem::Problem;
+use crate::receipt_keys::ReceiptKeeper;
 use crate::runtime::{
     Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
@@ -213,6 +214,10 @@ impl Runtime for Would {
     fn audit_keeper(&self) -> &dyn AuditKeeper {
         // Nothing is kept on trial.
         self.0.audit_keeper()
+    }
+
+    fn receipt_keeper(&self) -> Option<&dyn ReceiptKeeper> {
+        self.0.receipt_keeper()
     }
 
     fn keks(&self) -> Vec<KnownKek> {

@@ -66,7 +66,7 @@ const KEY: &[Member] = &[
     text("sig", 86, "The signature of that key over this one"),
 ];
 
-const KEYS: &[Member] = &[objects(
+pub(crate) const KEYS: &[Member] = &[objects(
     "keys",
     KEY,
     "The first one first; the last one signs",

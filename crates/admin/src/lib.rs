@@ -52,6 +52,7 @@ mod policy;
 mod price;
 mod problem;
 mod project;
+mod receipt_keys;
 mod reload;
 mod request;
 mod rights;
@@ -78,6 +79,7 @@ pub use data_port::DataPort;
 pub use job::Jobs;
 pub use openapi::document as openapi;
 pub use own_token::{Holder, HolderNo};
+pub use receipt_keys::ReceiptKeeper;
 pub use runtime::{
     Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialCoolDown, CredentialTest, CredentialTesting, CredentialView, Explained, KekChoice,

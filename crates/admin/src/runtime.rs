@@ -2,6 +2,7 @@
 //! so that this crate needs to know neither the data plane nor how it is put together.
 
 use crate::audit_log::AuditKeeper;
+use crate::receipt_keys::ReceiptKeeper;
 use ipnet::IpNet;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -121,6 +122,9 @@ pub trait Runtime: Send + Sync {
 
     /// The keys that sign the audit log.
     fn audit_keeper(&self) -> &dyn AuditKeeper;
+
+    /// The keys that sign receipts, where receipts are made.
+    fn receipt_keeper(&self) -> Option<&dyn ReceiptKeeper>;
 }
 
 /// The keys after another one was let seal.

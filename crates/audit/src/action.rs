@@ -209,6 +209,7 @@ words! {
         AuditVerify = "audit.verify",
         AuditKeyList = "audit.key_list",
         AuditKeyRotate = "audit.key_rotate",
+        ReceiptKeyRotate = "receipt.key_rotate",
         CachePurge = "cache.purge",
     }
 }

@@ -6,10 +6,13 @@ use crate::jwt::{Algorithm, JwksFault, KeySet};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Deserialize;
 use std::fmt;
 
 /// What kind of text it is (RFC 7515, section 4.1.9).
 const TYPE: &str = "tollkeep-receipt+jwt";
+/// What stands before the public key of a successor where the key before signs it.
+const NEXT_KEY: &[u8] = b"tollkeep-receipt-key/1\n";
 /// Longest text of a receipt.
 pub const RECEIPT_BYTES_MAX: usize = 128 * 1024;
 
@@ -64,13 +67,20 @@ impl ReceiptKey {
         text
     }
 
-    /// The set of its public key (RFC 7517).
-    pub fn published(&self) -> String {
-        let x = BASE64_URL_SAFE_NO_PAD.encode(self.pair.public_key());
-        format!(
-            r#"{{"keys":[{{"alg":"EdDSA","crv":"Ed25519","kid":"{}","kty":"OKP","use":"sig","x":"{x}"}}]}}"#,
-            self.id
-        )
+    /// What tells keys apart: the head of the hash of the public key.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The public key, as base64url.
+    pub fn public(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.pair.public_key())
+    }
+
+    /// Says that another key takes the place of this one: as base64url.
+    pub fn succeeded_by(&self, next: &Self) -> String {
+        let signature = self.pair.sign(&succession(&next.public()));
+        BASE64_URL_SAFE_NO_PAD.encode(signature)
     }
 }
 
@@ -80,8 +90,40 @@ impl fmt::Debug for ReceiptKey {
     }
 }
 
+/// What a key signs that another one succeeds.
+fn succession(public: &str) -> Vec<u8> {
+    [NEXT_KEY, public.as_bytes()].concat()
+}
+
 fn header(id: &str) -> String {
     format!(r#"{{"alg":"EdDSA","kid":"{id}","typ":"{TYPE}"}}"#)
+}
+
+/// What keys say of whom they succeed.
+#[derive(Deserialize)]
+struct Told {
+    keys: Vec<Succession>,
+}
+
+#[derive(Deserialize)]
+struct Succession {
+    #[serde(default)]
+    kid: String,
+    #[serde(default)]
+    x: String,
+    previous: Option<String>,
+    sig: Option<String>,
+}
+
+/// Why keys can't be trusted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum KeysFault {
+    /// They are no set of keys.
+    #[error(transparent)]
+    Set(#[from] JwksFault),
+    /// The key before it did not sign it.
+    #[error("key `{0}` says that it succeeds another one, which did not sign it")]
+    Succession(String),
 }
 
 /// Published keys of receipts.
@@ -89,12 +131,29 @@ fn header(id: &str) -> String {
 pub struct ReceiptKeys(KeySet);
 
 impl ReceiptKeys {
-    /// Reads a published set.
+    /// Reads a published set. A key that says whom it succeeds is signed by that one.
     ///
     /// # Errors
-    /// See [`JwksFault`].
-    pub fn read(json: &[u8]) -> Result<Self, JwksFault> {
-        KeySet::read(json).map(Self)
+    /// See [`KeysFault`].
+    pub fn read(json: &[u8]) -> Result<Self, KeysFault> {
+        let keys = Self(KeySet::read(json)?);
+        let told: Told = serde_json::from_slice(json).map_err(|_| JwksFault::Malformed)?;
+        match told.keys.into_iter().find(|key| !keys.bears_out(key)) {
+            Some(false_one) => Err(KeysFault::Succession(false_one.kid)),
+            None => Ok(keys),
+        }
+    }
+
+    fn bears_out(&self, told: &Succession) -> bool {
+        let (Some(previous), Some(signature)) = (&told.previous, &told.sig) else {
+            return told.previous.is_none() && told.sig.is_none();
+        };
+        let Ok(signature) = BASE64_URL_SAFE_NO_PAD.decode(signature) else {
+            return false;
+        };
+        let signed = succession(&told.x);
+        let mut keys = self.0.named(previous, Algorithm::EdDsa);
+        keys.any(|key| key.verifies(&signed, &signature))
     }
 
     /// The payload of a receipt that one of the keys has signed.
@@ -139,11 +198,71 @@ fn key_id(head: &[u8]) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn published(keys: &[(&ReceiptKey, Option<(&str, String)>)]) -> Vec<u8> {
+        let keys = keys.iter().map(|(key, before)| {
+            let mut told = serde_json::json!({
+                "alg": "EdDSA", "crv": "Ed25519", "kid": key.id(), "kty": "OKP", "use": "sig",
+                "x": key.public(), "since": "2026-11-22T00:00:00.000Z",
+            });
+            if let Some((previous, sig)) = before {
+                told["previous"] = (*previous).into();
+                told["sig"] = sig.clone().into();
+            }
+            told
+        });
+        let keys: Vec<_> = keys.collect();
+        serde_json::json!({ "keys": keys }).to_string().into_bytes()
+    }
+
+    // LED-82
+    #[test]
+    fn a_key_that_succeeds_another_is_signed_by_it() {
+        let [one, two, other] = [1, 2, 3].map(|seed| ReceiptKey::from_seed(&[seed; 32]).unwrap());
+        let signed = one.succeeded_by(&two);
+        let read = |keys: &[_]| ReceiptKeys::read(&published(keys)).map(|_| ());
+        assert_eq!(
+            read(&[(&one, None), (&two, Some((one.id(), signed.clone())))]),
+            Ok(())
+        );
+        let false_one = |kid: &ReceiptKey| Err(KeysFault::Succession(kid.id().to_owned()));
+        for (name, keys) in [
+            (
+                "another key",
+                vec![(&one, None), (&other, Some((one.id(), signed.clone())))],
+            ),
+            (
+                "by another",
+                vec![
+                    (&one, None),
+                    (&other, None),
+                    (&two, Some((other.id(), signed.clone()))),
+                ],
+            ),
+            (
+                "by nobody who is there",
+                vec![(&two, Some((one.id(), signed.clone())))],
+            ),
+            (
+                "no signature",
+                vec![(&one, None), (&two, Some((one.id(), "!".to_owned())))],
+            ),
+        ] {
+            let last = keys.last().unwrap().0;
+            assert_eq!(read(&keys), false_one(last), "{name}");
+        }
+        // A text that the first one has signed opens with both of them there.
+        let keys = published(&[(&one, None), (&two, Some((one.id(), signed)))]);
+        let keys = ReceiptKeys::read(&keys).unwrap();
+        for key in [&one, &two] {
+            assert_eq!(keys.open(&key.sign(b"{}")), Ok(b"{}".to_vec()));
+        }
+    }
+
     // LED-82
     #[test]
     fn a_receipt_is_opened_with_the_published_key_and_no_other() {
         let key = ReceiptKey::from_seed(&[7; 32]).unwrap();
-        let keys = ReceiptKeys::read(key.published().as_bytes()).unwrap();
+        let keys = ReceiptKeys::read(&published(&[(&key, None)])).unwrap();
         let text = key.sign(b"{}");
         assert_eq!(keys.open(&text), Ok(b"{}".to_vec()));
         let other = ReceiptKey::from_seed(&[8; 32]).unwrap();
@@ -169,7 +288,7 @@ mod tests {
     #[test]
     fn no_bit_of_a_receipt_can_be_changed() {
         let key = ReceiptKey::from_seed(&[7; 32]).unwrap();
-        let keys = ReceiptKeys::read(key.published().as_bytes()).unwrap();
+        let keys = ReceiptKeys::read(&published(&[(&key, None)])).unwrap();
         let text = key.sign(br#"{"cost":1}"#).into_bytes();
         for at in 0..text.len() {
             for bit in 0..8 {

@@ -86,6 +86,8 @@ impl<'p> Exchange<'p> {
                     reply.failed = Some(Box::new(failed));
                     return Ok(called);
                 }
+            } else {
+                self.end_uncounted();
             }
             if failed.body.ended_exactly() {
                 let now = self.worker.deadlines.now();

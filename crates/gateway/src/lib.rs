@@ -74,7 +74,7 @@ mod worker;
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
 pub use credentials::{ServedModel, StoredCredential};
 pub use explain::Explained;
-pub use holds::{BoundOptions, End, Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
+pub use holds::{Bears, BoundOptions, End, Holds, HoldsKeeper, HoldsParts, Money, OnMoney};
 pub use hooks::{FailedRequest, HookAnswer, HookDoor, HookFailures};
 pub use management_door::{
     Field as ManagementField, ManagementAnswer, ManagementDoor, ManagementRequest,

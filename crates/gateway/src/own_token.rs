@@ -166,8 +166,8 @@ impl Exchange<'_> {
         .inspect_err(|_| self.debit_address(entry))?;
         if asked == Asked::ReceiptKeys {
             self.debit_address(entry);
-            let keys = self.worker.shared.receipt_keys.get().map(Arc::clone);
-            let keys = keys.ok_or(Refusal::EndpointNotFound)?;
+            let keys = self.worker.shared.receipt_keys.get();
+            let keys = keys.ok_or(Refusal::EndpointNotFound)?.load_full();
             return self.tell_own(keys.as_bytes()).await;
         }
         let token = self.own(entry)?;

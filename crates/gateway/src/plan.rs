@@ -26,7 +26,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_config::settings::{
     AllowedHosts, Hooks, Limits, Maintenance, OnDataPort, Pool, PoolScope, Provider, Retry,
-    SecretOrText, Settings, Timeouts, Upstream, UpstreamTimeouts,
+    SecretOrText, Settings, Timeouts, Upstream, UpstreamTimeouts, UsageMode,
 };
 use tollkeep_counters::Breakers;
 use tollkeep_crypto::jwt::JwtKeys;
@@ -114,6 +114,8 @@ pub(crate) struct LlmPlan {
     pub(crate) bounds: BoundOptions,
     /// Callers are told what calls cost.
     pub(crate) expose_cost: bool,
+    /// Whether calls that no budget counts are written down too.
+    pub(crate) records_all: bool,
     pub(crate) model_labels: ModelLabels,
     /// TLS with whoever has no settings of their own.
     pub(crate) tls: Arc<UpstreamTls>,
@@ -465,6 +467,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         default_tenant: parts.default_tenant,
         bounds: BoundOptions::of(&settings.budgets),
         expose_cost: settings.llm.expose_cost,
+        records_all: settings.ledger.usage == UsageMode::All,
         tls: Arc::clone(&parts.tls.of_all),
         has_prefixes: AtomicBool::new(false),
     })

@@ -2,7 +2,7 @@
 //! batch of records is due, and for an attempt that failed before the next one. Their holds end
 //! with it.
 
-use crate::holds::CallHold;
+use crate::holds::{Bears, CallHold, uncounted};
 use crate::lifecycle::Exchange;
 use crate::plan::{Target, TargetKind};
 use crate::record::{Asked, Facts, LlmFacts};
@@ -11,6 +11,7 @@ use crate::worker::Worker;
 use tollkeep_ledger::price::{Book, Cost, Provider};
 use tollkeep_ledger::usage::{Estimating, settle};
 use tollkeep_observe::metrics::ProviderLabel;
+use tollkeep_store::ledger::CallRecord;
 use tollkeep_types::WallMillis;
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::usage::{Flag, Quality, UsageReport};
@@ -22,16 +23,21 @@ impl Worker {
     /// Settles the calls of a batch and hands it over.
     pub(crate) fn deliver(&self, mut batch: Vec<Facts>) {
         let book = self.shared.prices.load();
+        let mut uncounted = Vec::new();
         for facts in &mut batch {
-            self.settle_one(&book, facts);
+            if let Some(record) = self.settle_one(&book, facts) {
+                uncounted.push(record);
+            }
         }
+        self.shared.holds.leave(uncounted);
         self.shared.recorder.take(batch, &book);
     }
 
-    fn settle_one(&self, book: &Book, facts: &mut Facts) {
+    /// Gives the record of a call that no budget counts; the others have theirs with their hold.
+    fn settle_one(&self, book: &Book, facts: &mut Facts) -> Option<CallRecord> {
+        let began = facts.at.0.saturating_sub(facts.duration_ns / 1_000_000);
         if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
             if !llm.is_settled {
-                let began = facts.at.0.saturating_sub(facts.duration_ns / 1_000_000);
                 settle_call(
                     book,
                     (asked, llm),
@@ -46,8 +52,30 @@ impl Worker {
         if let Some(hold) = facts.hold.take() {
             self.counters.hold_ended();
             let redactor = self.shared.recorder.redactor();
-            self.shared.holds.end(*hold, facts, redactor);
+            // An attempt that brought an answer is paid for, whatever came of it then.
+            let bears = match facts.status {
+                500.. => self.shared.plan.load().llm.bounds.failed,
+                _ => Bears::Payer,
+            };
+            self.shared.holds.end((*hold, bears), facts, redactor);
+            return None;
         }
+        self.uncounted(facts, WallMillis(began), book)
+    }
+
+    /// The record of a call that no budget counts, where such calls are written down. HOT.
+    fn uncounted(&self, facts: &Facts, at: WallMillis, book: &Book) -> Option<CallRecord> {
+        if facts.llm.is_none() || !self.shared.plan.load().llm.records_all {
+            return None;
+        }
+        let tenant = facts
+            .token
+            .as_ref()
+            .map_or(self.shared.store.default_tenant().id, |token| {
+                token.project.tenant_id
+            });
+        let redactor = self.shared.recorder.redactor();
+        uncounted(facts, (tenant, at, book), redactor)
     }
 
     fn count_settled(&self, provider: ProviderLabel, llm: &LlmFacts) {
@@ -73,15 +101,31 @@ impl Worker {
 impl Exchange<'_> {
     /// Ends the hold of an attempt that failed, so that the next one has its own.
     pub(crate) fn end_attempt(&mut self) {
-        self.end_hold();
+        self.end_hold(self.plan.llm.bounds.failed);
         let facts = &mut self.work.facts;
         facts.attempts = facts.attempts.saturating_add(1);
     }
 
+    /// No budget counts the attempt that failed: what it was billed at is written down all the same.
+    pub(crate) fn end_uncounted(&mut self) {
+        if !self.is_free_so_far() {
+            self.end_attempt();
+        }
+    }
+
     /// Ends the hold of the call before its record is made.
-    pub(crate) fn end_hold(&mut self) {
+    pub(crate) fn end_hold(&mut self, bears: Bears) {
         let facts = &mut self.work.facts;
         let Some(hold) = facts.hold.take() else {
+            self.settle_now();
+            let facts = &mut self.work.facts;
+            if let Some(llm) = &mut facts.llm {
+                // The next attempt has an end of its own.
+                llm.is_settled = false;
+            }
+            let book = self.worker.shared.prices.load();
+            let left = self.worker.uncounted(facts, facts.at, &book);
+            self.worker.shared.holds.leave(left.into_iter().collect());
             return;
         };
         if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm)
@@ -92,7 +136,8 @@ impl Exchange<'_> {
         }
         self.worker.counters.hold_ended();
         let shared = &self.worker.shared;
-        shared.holds.end(*hold, facts, shared.recorder.redactor());
+        let redactor = shared.recorder.redactor();
+        shared.holds.end((*hold, bears), facts, redactor);
     }
 
     /// Reckons what the call cost before its answer ends.

@@ -1,6 +1,7 @@
 //! What a call cost, told with its answer (LED-81, LED-82): in fields where it is known when the head
 //! leaves, else as comments before the end of the stream, for those who ask.
 
+use crate::holds::Bears;
 use crate::lifecycle::Exchange;
 use crate::own_token::TokenAsk;
 use crate::pump::write_piece;
@@ -67,7 +68,7 @@ impl Exchange<'_> {
             return None;
         }
         self.note_told();
-        self.end_hold();
+        self.end_hold(Bears::Payer);
         let door = self.worker.shared.token_door.get().map(Arc::clone)?;
         let ask = TokenAsk {
             token: self.work.facts.token.clone()?,

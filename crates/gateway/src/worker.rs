@@ -120,7 +120,7 @@ pub struct Shared {
     /// What payers have running.
     pub payers: Arc<Payers>,
     /// What receipts are verified with, as a key set, where receipts are made.
-    pub receipt_keys: OnceLock<Arc<str>>,
+    pub receipt_keys: OnceLock<Arc<ArcSwap<String>>>,
     /// Counts of what tokens do.
     pub tally: Arc<Tally>,
 }

@@ -42,6 +42,8 @@ pub enum Outcome {
         quality: Quality,
         actual: Charge,
     },
+    /// So much was billed of what brought the payer nothing, and the operator bears it.
+    Borne(Amount),
 }
 
 /// What a bound is worth.
@@ -83,7 +85,7 @@ impl Outcome {
     /// What is charged to a pot of this measure, of which so much was taken.
     pub fn charged(&self, measure: crate::amount::Measure, taken: Amount) -> Amount {
         match self {
-            Self::Released(_) => Amount::ZERO,
+            Self::Released(_) | Self::Borne(_) => Amount::ZERO,
             Self::Settled { actual, .. } => actual.of(measure).min(taken),
         }
     }
@@ -91,21 +93,21 @@ impl Outcome {
     /// What is charged beyond that, of a call whose bound was a guess.
     pub fn beyond(&self, measure: crate::amount::Measure, taken: Amount, sure: Sure) -> Amount {
         match (self, sure) {
-            (Self::Released(_), _) | (_, Sure::Bound) => Amount::ZERO,
+            (Self::Released(_) | Self::Borne(_), _) | (_, Sure::Bound) => Amount::ZERO,
             (Self::Settled { actual, .. }, Sure::Guess) => actual.of(measure).above(taken),
         }
     }
 
     pub const fn quality(&self) -> Quality {
         match self {
-            Self::Released(_) => Quality::Reported,
+            Self::Released(_) | Self::Borne(_) => Quality::Reported,
             Self::Settled { quality, .. } => *quality,
         }
     }
 
     pub const fn actual(&self) -> Charge {
         match self {
-            Self::Released(_) => Charge::NOTHING,
+            Self::Released(_) | Self::Borne(_) => Charge::NOTHING,
             Self::Settled { actual, .. } => *actual,
         }
     }
@@ -361,6 +363,13 @@ impl Committed {
     pub fn settle(mut self, quality: Quality, actual: Charge) {
         if let Some(guts) = self.0.take() {
             guts.end(Outcome::Settled { quality, actual });
+        }
+    }
+
+    /// So much was billed, and the payer is charged nothing for it.
+    pub fn bear(mut self, cost: Amount) {
+        if let Some(guts) = self.0.take() {
+            guts.end(Outcome::Borne(cost));
         }
     }
 

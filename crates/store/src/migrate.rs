@@ -66,6 +66,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(30, "0030", "upto_payments"),
     step!(38, "0038", "outbox"),
     step!(45, "0045", "lean_ledger"),
+    step!(46, "0046", "records_of_request"),
     step!(49, "0049", "outbox_turns"),
 ];
 

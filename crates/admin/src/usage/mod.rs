@@ -62,6 +62,10 @@ const SUM: &[Member] = &[
         "unknown_nano_usd",
         "Of the cost: what was charged as nobody said anything",
     ),
+    number(
+        "cost_unknown_calls",
+        "Of the calls: those whose cost nobody knows, which no budget counts. They are in no sum of costs",
+    ),
 ];
 
 const BASE: Operation = Operation {
@@ -224,6 +228,7 @@ fn shown(sum: &UsageSum, columns: &[UsageBy], days: Option<&days::Days>) -> Valu
         "reported_nano_usd": sum.reported.units(),
         "estimated_nano_usd": sum.estimated.units(),
         "unknown_nano_usd": sum.unknown.units(),
+        "cost_unknown_calls": sum.costs_unknown,
     })
 }
 

@@ -29,10 +29,18 @@ pub(super) const SHOWN: &[Member] = &[
     text("lines", 65_536, "What was used, as a JSON text").or_null(),
     choice("quality", QUALITIES, "How far the cost is known"),
     texts("flags", 64, 64, "What was odd"),
-    number("bound_nano_usd", "What it could cost at most"),
+    number(
+        "bound_nano_usd",
+        "What it could cost at most, where a budget counted it",
+    )
+    .or_null(),
     text("bound_method", 40, "How that was found").or_null(),
-    number("cost_nano_usd", "What it cost, in nano-dollars"),
-    text("cost_usd", 30, "The same in dollars"),
+    number(
+        "cost_nano_usd",
+        "What it cost, in nano-dollars; null where nobody knows and nobody was charged",
+    )
+    .or_null(),
+    text("cost_usd", 30, "The same in dollars").or_null(),
     number(
         "upstream_cost_nano_usd",
         "What the upstream asks, where that is another amount",
@@ -84,10 +92,10 @@ pub(super) fn shown(record: &UsageRecord) -> Value {
             Quality::Unknown => "unknown",
         },
         "flags": flags,
-        "bound_nano_usd": record.bound.cost.units(),
+        "bound_nano_usd": record.hold.map(|_| record.bound.cost.units()),
         "bound_method": record.bound_method,
-        "cost_nano_usd": cost.units(),
-        "cost_usd": usd(cost),
+        "cost_nano_usd": record.has_cost().then(|| cost.units()),
+        "cost_usd": record.has_cost().then(|| usd(cost)),
         "upstream_cost_nano_usd": record.upstream_cost.map(|cost| cost.units()),
         "tokens": tokens.units(),
         "output_tokens": output_tokens.units(),

@@ -57,6 +57,10 @@ const SHOWN: &[Member] = &[
         "unknown_nano_usd",
         "Of that: what was charged as nobody said anything",
     ),
+    number(
+        "cost_unknown_calls",
+        "Of the calls: those whose cost nobody knows, which no budget counts. They are in no sum of costs",
+    ),
     objects("budgets", BUDGET, "Budgets that count all its calls"),
 ];
 
@@ -206,6 +210,7 @@ async fn told(call: &Call, of: &str, id: &str, payer: &Payer) -> Answer {
         "reported_nano_usd": of_sum(|sum| sum.reported).units(),
         "estimated_nano_usd": of_sum(|sum| sum.estimated).units(),
         "unknown_nano_usd": of_sum(|sum| sum.unknown).units(),
+        "cost_unknown_calls": sum.map_or(0, |sum| sum.costs_unknown),
         "budgets": payer.budgets(state).await?,
     })))
 }

@@ -298,7 +298,7 @@ fn example(action: Action) -> Event<'static> {
         | Action::CachePurge => Event::new(action, Actor::Management, Outcome::Success)
             .with_http_method("GET")
             .with_endpoint("/api/v1/audit"),
-        Action::AuditKeyRotate => managed(action)
+        Action::AuditKeyRotate | Action::ReceiptKeyRotate => managed(action)
             .with_detail(
                 Key::PublicKey,
                 Value::Word("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"),

@@ -29,6 +29,7 @@ const RECEIPTS: [(&str, ReceiptsMode); 3] = [
     ("on-request", ReceiptsMode::OnRequest),
     ("all", ReceiptsMode::All),
 ];
+const USAGES: [(&str, UsageMode); 2] = [("all", UsageMode::All), ("counted", UsageMode::Counted)];
 const ENFORCEMENTS: [(&str, Enforcement); 3] = [
     ("hard", Enforcement::Hard),
     ("soft", Enforcement::Soft),
@@ -66,6 +67,8 @@ pub struct Budgets {
     pub min_output_cap: u64,
     /// Whether models are refused whose provider billed more than a bound.
     pub quarantine: bool,
+    /// Whether payers are charged for attempts that failed and were billed.
+    pub charge_failed_attempts: bool,
     /// Whether the service is written into calls that a budget counts.
     pub pin_service: bool,
     /// Members of calls that are known besides, and change nothing about what calls cost.
@@ -132,7 +135,20 @@ keys! {
         /// Signed receipts of calls that a budget counts: `off`; `on-request`: one is made when its
         /// caller asks for it; `all`: one is made for each call, within some seconds.
         receipts: ReceiptsMode = choice(&RECEIPTS).or(ReceiptsMode::OnRequest),
+        /// Which calls of models have a usage record in the store: `all`, or those that are `counted`
+        /// by a budget or a prepaid account. A record takes about a kilobyte, and a core writes some
+        /// tens of thousands in a second; the others still have their lines in the usage log.
+        usage: UsageMode = choice(&USAGES).or(UsageMode::All),
     }
+}
+
+/// Which calls have a usage record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UsageMode {
+    /// Each.
+    All,
+    /// Those that a budget or a prepaid account counts.
+    Counted,
 }
 
 /// When receipts are made.
@@ -162,6 +178,9 @@ keys! {
         /// Whether a model is refused where hard budgets and prepaid accounts count money, after its
         /// provider has billed more than a call was bounded to, until `tollkeep price ack`.
         quarantine: bool = switch().or(true),
+        /// Who pays for attempts that failed at the upstream and were billed all the same: budgets and
+        /// accounts of the call, or where this is off the operator (account `operator_loss`).
+        charge_failed_attempts: bool = switch().or(true),
         /// Whether calls to OpenAI that a budget counts ask for the default service where they ask
         /// for none, so that a setting of the account can't make them dearer.
         pin_service: bool = switch().or(true),
@@ -322,6 +341,7 @@ impl BudgetsFile {
             default_output_cap: self.default_output_cap,
             min_output_cap: self.min_output_cap,
             quarantine: self.quarantine,
+            charge_failed_attempts: self.charge_failed_attempts,
             pin_service: self.pin_service,
             known_fields: self.known_fields,
             known_tools,

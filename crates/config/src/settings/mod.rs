@@ -70,7 +70,7 @@ pub use auth::Auth;
 pub use breaker::Breaker;
 pub use budget_scope::{BudgetScope, PairText, TokenName};
 pub use budget_text::{limit_of, measure_of, window_of};
-pub use budgets::{BudgetSetting, Budgets, KnownTool, Ledger, ReceiptsMode};
+pub use budgets::{BudgetSetting, Budgets, KnownTool, Ledger, ReceiptsMode, UsageMode};
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
 pub use egress_proxy::Proxy;

@@ -2,7 +2,7 @@
 
 use crate::support::Case;
 use tollkeep_config::settings::{
-    BudgetScope, BudgetSetting, CredentialTenant, Environment, ProviderRate, TokenName,
+    BudgetScope, BudgetSetting, CredentialTenant, Environment, ProviderRate, TokenName, UsageMode,
 };
 use tollkeep_ledger::amount::{Amount, Measure};
 use tollkeep_ledger::budget::{Durability, OnShort};
@@ -294,11 +294,13 @@ fn what_all_budgets_have_in_common_stands_beside_them() {
         (32_768, true)
     );
     assert!(!budgets.required && budgets.list.is_empty());
+    assert!(budgets.charge_failed_attempts);
+    assert_eq!(settings.ledger.usage, UsageMode::All);
     assert_eq!(settings.environment, Environment::Development);
     let settings = Case::yaml(
-        "ledger: {durability: strict, flush_ms: 0, hold_grace: 45s}\n\
+        "ledger: {durability: strict, flush_ms: 0, hold_grace: 45s, usage: counted}\n\
          budgets: {required: true, default_output_cap: 100, pin_service: false, \
-         min_output_cap: 64, quarantine: false, \
+         charge_failed_attempts: false, min_output_cap: 64, quarantine: false, \
          list: [{name: a, limit: 0, unit: requests, window: day}, \
          {name: b, limit: 0, unit: requests, window: day, durability: lease, enforcement: observe}, \
          {name: c, limit: 0, unit: requests, window: day, enforcement: soft, on_short: shrink}]}\n",
@@ -312,6 +314,8 @@ fn what_all_budgets_have_in_common_stands_beside_them() {
     );
     assert_eq!((budgets.min_output_cap, budgets.quarantine), (64, false));
     assert_eq!(settings.ledger.hold_grace.as_secs(), 45);
+    assert_eq!(settings.ledger.usage, UsageMode::Counted);
+    assert!(!budgets.charge_failed_attempts);
     let kept: Vec<_> = budgets
         .list
         .iter()

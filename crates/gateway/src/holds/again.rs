@@ -45,7 +45,7 @@ impl Exchange<'_> {
     }
 
     /// Whether nothing was billed for the attempt that failed.
-    fn is_free_so_far(&self) -> bool {
+    pub(crate) fn is_free_so_far(&self) -> bool {
         let llm = self.work.facts.llm.as_ref();
         let told = llm.and_then(|llm| llm.told.as_ref());
         told.is_some_and(|told| matches!(told.report, UsageReport::Released))

@@ -2,41 +2,139 @@
 
 use super::Holds;
 use super::inbox::Message;
-use super::quote::{ONE, amount, cost};
+use super::quote::{Bears, ONE, Quote, amount, cost};
 use super::take::{CallHold, State};
 use crate::record::Facts;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::hold::NotBilled;
-use tollkeep_ledger::price::CostError;
+use tollkeep_ledger::price::{Book, CostError};
 use tollkeep_ledger::row::Quality;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_store::ledger::{CallRecord, PriceMark};
-use tollkeep_types::ProjectId;
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::usage::{Class, Lines, UsageReport};
+use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
 /// The project of calls without a token.
 const NOBODY: ProjectId = ProjectId::from_bytes([0; 16]);
 
 impl Holds {
     /// Ends the hold of a call that is settled, and leaves its record.
-    pub(crate) fn end(&self, hold: CallHold, facts: &Facts, redactor: &Redactor) {
-        let record = Arc::new(record(&hold, facts, redactor));
-        self.inbox.put(Message::Record(hold.id, record));
+    pub(crate) fn end(&self, (hold, bears): (CallHold, Bears), facts: &Facts, redactor: &Redactor) {
+        let under = Under {
+            tenant: hold.tenant,
+            at: hold.at,
+            bound: hold.quote.charge,
+            bound_method: hold.quote.is_priced.then_some(hold.quote.method.name()),
+            book: hold.quote.is_priced.then_some(&*hold.book),
+        };
         let llm = facts.llm.as_ref();
-        let told = llm.and_then(|llm| llm.told.as_ref());
+        let report = llm.and_then(|llm| Some(&llm.told.as_ref()?.report));
         let cost = llm.and_then(|llm| llm.cost.as_ref());
-        end(hold, told.map(|told| &told.report), cost);
+        let borne = match bears {
+            Bears::Payer => None,
+            Bears::Operator => hold.billed(report, cost),
+        };
+        let record = CallRecord {
+            upstream_cost: borne,
+            ..record(&under, facts, redactor)
+        };
+        self.inbox.put(Message::Record(hold.id, Arc::new(record)));
+        match (hold.state, borne) {
+            (State::Committed(committed), Some(cost)) => committed.bear(cost),
+            (state, _) => end((state, hold.quote), report, cost),
+        }
     }
 }
 
-fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
+impl CallHold {
+    /// What its upstream asks for it at most, if it may ask for anything.
+    fn billed(
+        &self,
+        report: Option<&UsageReport>,
+        known_cost: Option<&Result<NanoUsd, CostError>>,
+    ) -> Option<Amount> {
+        match (&self.state, report, known_cost) {
+            (State::Held(_) | State::Moving, ..) | (_, Some(UsageReport::Released), _) => None,
+            (State::Committed(_), _, Some(Ok(known))) => cost(*known),
+            (State::Committed(_), _, Some(Err(_)) | None) => Some(self.quote.charge.cost),
+        }
+    }
+}
+
+/// Under what a call was made.
+struct Under<'a> {
+    tenant: TenantId,
+    /// The instant that selects rates.
+    at: WallMillis,
+    bound: Charge,
+    bound_method: Option<&'static str>,
+    /// The prices of it.
+    book: Option<&'a Book>,
+}
+
+/// The record of a call that no budget counted, if it went to a provider and has none yet.
+pub(crate) fn uncounted(
+    facts: &Facts,
+    (tenant, at, book): (TenantId, WallMillis, &Book),
+    redactor: &Redactor,
+) -> Option<CallRecord> {
+    let llm = facts.llm.as_ref()?;
+    let told = llm.told.as_ref().filter(|_| llm.told_hold.is_none())?;
+    let under = Under {
+        tenant,
+        at,
+        bound: Charge::NOTHING,
+        bound_method: None,
+        book: Some(book),
+    };
+    let (quality, charge) = known(&told.report, llm.cost.as_ref());
+    Some(CallRecord {
+        quality,
+        charge,
+        ..record(&under, facts, redactor)
+    })
+}
+
+/// What a call cost and used, as far as anybody knows. What it used can be known without a price.
+fn known(
+    report: &UsageReport,
+    known_cost: Option<&Result<NanoUsd, CostError>>,
+) -> (Quality, Charge) {
+    let used = |lines, quality| {
+        let (cost, quality) = match known_cost {
+            Some(Ok(known)) => (cost(*known)?, quality),
+            Some(Err(_)) | None => (Amount::ZERO, Quality::Unknown),
+        };
+        Some((quality, charge(cost, lines)?))
+    };
+    let known = match report {
+        UsageReport::Released => Some((Quality::Reported, Charge::NOTHING)),
+        UsageReport::Reported(lines) => used(lines, Quality::Reported),
+        UsageReport::Estimated(lines) => used(lines, Quality::Estimated),
+        UsageReport::Unknown(_) => None,
+    };
+    known.unwrap_or((
+        Quality::Unknown,
+        Charge {
+            requests: ONE,
+            ..Charge::NOTHING
+        },
+    ))
+}
+
+fn record(under: &Under<'_>, facts: &Facts, redactor: &Redactor) -> CallRecord {
     let (llm, token) = (facts.llm.as_ref(), facts.token.as_ref());
     let told = llm.and_then(|llm| llm.told.as_ref());
     let name = |name: &Option<Arc<str>>| {
         let name = name.as_ref()?;
+        // A server takes no text with a zero byte, and it is the upstream that names what answered.
+        if name.bytes().any(|byte| byte.is_ascii_control()) {
+            let printable = name.replace(|char: char| char.is_ascii_control(), "\u{fffd}");
+            return Some(redactor.hide(&printable).into());
+        }
         Some(match redactor.hide(name) {
             Cow::Borrowed(_) => Arc::clone(name),
             Cow::Owned(hidden) => hidden.into(),
@@ -48,7 +146,7 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
     CallRecord {
         request: facts.id,
         attempt: facts.attempts.saturating_add(1),
-        tenant: hold.tenant,
+        tenant: under.tenant,
         project: token.map_or(NOBODY, |token| token.project.id),
         lineage: token.map(|token| token.lineage.id),
         token: token.map(|token| token.id),
@@ -66,15 +164,15 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
         // The end of the hold says it.
         quality: Quality::Unknown,
         flags: told.map(|told| told.flags).unwrap_or_default(),
-        bound: hold.quote.charge,
-        bound_method: hold.quote.is_priced.then_some(hold.quote.method.name()),
+        bound: under.bound,
+        bound_method: under.bound_method,
         charge: Charge::NOTHING,
         upstream_cost: None,
-        price: hold.quote.is_priced.then(|| {
-            let (version, sha256) = hold.book.shared_version();
+        price: under.book.map(|book| {
+            let (version, sha256) = book.shared_version();
             PriceMark { version, sha256 }
         }),
-        started_at: hold.at,
+        started_at: under.at,
         duration_ms: facts.duration_ns / 1_000_000,
         from_cache: false,
         status: Some(facts.status).filter(|status| *status > 0),
@@ -84,13 +182,12 @@ fn record(hold: &CallHold, facts: &Facts, redactor: &Redactor) -> CallRecord {
 /// Ends a hold by what the call used, and what that cost. Without a word about it the whole bound is
 /// charged, unless nothing went out.
 fn end(
-    hold: CallHold,
+    (state, quote): (State, Quote),
     report: Option<&UsageReport>,
     known_cost: Option<&Result<NanoUsd, CostError>>,
 ) {
-    let quote = hold.quote;
     // What was not committed is released by its drop, and what is not settled charged by its own.
-    let State::Committed(committed) = hold.state else {
+    let State::Committed(committed) = state else {
         return;
     };
     // Nothing more than that it was made.

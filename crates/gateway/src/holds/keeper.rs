@@ -415,6 +415,7 @@ impl End {
         let quality = match ended.outcome {
             Outcome::Released(_) => None,
             Outcome::Settled { quality, .. } => Some(quality),
+            Outcome::Borne(_) => Some(Quality::Reported),
         };
         Self {
             quality,

@@ -13,12 +13,14 @@ mod keeper;
 mod paying;
 mod quote;
 mod take;
+mod uncounted;
 
 pub use keeper::{End, HoldsKeeper, HoldsParts, Money, OnMoney};
-pub use quote::BoundOptions;
+pub use quote::{Bears, BoundOptions};
 
 pub(crate) use again::Again;
 pub(crate) use alone::Drained;
+pub(crate) use end::uncounted;
 pub(crate) use take::{Aside, CallHold};
 
 use arc_swap::ArcSwap;
@@ -32,6 +34,7 @@ use tollkeep_ledger::hold::Outbox;
 use tollkeep_ledger::prepaid::Prepaid;
 use tollkeep_ledger::slice::Slice;
 use tollkeep_types::{BudgetId, TenantId};
+use uncounted::Uncounted;
 
 /// Ends that are not written yet, at most (LED-75).
 const OPEN_MAX: usize = 65_536;
@@ -45,6 +48,8 @@ pub struct Holds {
     outbox: Arc<dyn Outbox>,
     /// Ends that are not in the store yet, as the keeper counts them.
     unwritten: AtomicUsize,
+    /// Records of calls that no budget counts.
+    uncounted: Uncounted,
 }
 
 /// The budgets of this moment, with the slices in hand.
@@ -124,6 +129,7 @@ impl Default for Holds {
             outbox: Arc::clone(&inbox) as Arc<dyn Outbox>,
             inbox,
             unwritten: AtomicUsize::new(0),
+            uncounted: Uncounted::default(),
         }
     }
 }

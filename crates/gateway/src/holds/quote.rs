@@ -25,6 +25,18 @@ pub struct BoundOptions {
     pub min_output_cap: u64,
     /// Whether models are refused whose provider billed more than a bound.
     pub quarantine: bool,
+    /// Who pays for attempts that failed and were billed.
+    pub failed: Bears,
+}
+
+/// Who pays for what a call was billed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Bears {
+    /// Whoever made it.
+    #[default]
+    Payer,
+    /// The operator.
+    Operator,
 }
 
 impl BoundOptions {
@@ -48,6 +60,10 @@ impl BoundOptions {
             },
             min_output_cap: budgets.min_output_cap,
             quarantine: budgets.quarantine,
+            failed: match budgets.charge_failed_attempts {
+                true => Bears::Payer,
+                false => Bears::Operator,
+            },
         }
     }
 }

@@ -24,10 +24,12 @@ pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
     if ended.strict.is_empty() {
         writes.push(Write::Usage(row));
         cost_entry(ended.hold, cost, &mut writes);
+        borne(ended, EntryKind::Settle, &mut writes);
     } else {
         let arrow = match ended.outcome {
             Outcome::Released(_) => Arrow::Release,
             Outcome::Settled { quality, .. } => Arrow::Settle(quality),
+            Outcome::Borne(_) => Arrow::Settle(Quality::Reported),
         };
         let mut in_time = vec![moved(ended.hold, version, arrow), Write::Usage(row)];
         for (number, cover) in ended.strict.iter().enumerate() {
@@ -36,6 +38,7 @@ pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
             beyond(ended, cover, &mut in_time);
         }
         cost_entry(ended.hold, cost, &mut in_time);
+        borne(ended, EntryKind::Settle, &mut in_time);
         writes.push(Write::Either(in_time, late(ended, version)));
     }
     for (number, cover) in ended.slices.iter().enumerate() {
@@ -94,6 +97,7 @@ fn late(ended: &Ended, version: u32) -> Vec<Write> {
     ];
     let truth = ended.outcome.actual().cost;
     cost_correction(ended.hold, ended.bound.cost, truth, &mut corrected);
+    borne(ended, EntryKind::Correct, &mut corrected);
     for (number, cover) in ended.strict.iter().enumerate() {
         let charged = ended.outcome.charged(cover.measure, cover.taken);
         give_back(ended.hold, small(number), (cover, charged), &mut corrected);
@@ -241,6 +245,17 @@ fn cost_entry(hold: HoldId, cost: (Amount, Amount), writes: &mut Vec<Write>) {
     }
 }
 
+/// What the upstream did and no payer is asked for.
+fn borne(ended: &Ended, kind: EntryKind, writes: &mut Vec<Write>) {
+    if let Outcome::Borne(cost) = ended.outcome
+        && !cost.is_zero()
+    {
+        let path = (Account::Payable, Account::OperatorLoss(Unit::Usd));
+        let id = entry_of(ended.hold, kind, 130);
+        writes.push(Write::Entry(Entry::moved(id, kind, path, cost)));
+    }
+}
+
 /// The upstream did less than was written down.
 fn cost_correction(hold: HoldId, was: Amount, truth: Amount, writes: &mut Vec<Write>) {
     let excess = was.above(truth);
@@ -256,7 +271,7 @@ fn cost_correction(hold: HoldId, was: Amount, truth: Amount, writes: &mut Vec<Wr
 /// What is charged to a pot of which so much was taken.
 fn paid(ended: &Ended, measure: Measure, taken: Amount) -> Amount {
     match ended.outcome {
-        Outcome::Released(_) => Amount::ZERO,
+        Outcome::Released(_) | Outcome::Borne(_) => Amount::ZERO,
         Outcome::Settled { actual, .. } if ended.sure == Sure::Guess => actual.of(measure),
         Outcome::Settled { .. } => ended.outcome.charged(measure, taken),
     }

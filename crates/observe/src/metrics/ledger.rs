@@ -35,6 +35,7 @@ pub(super) struct Counts {
     pub(super) lost: AtomicU64,
     pub(super) unresolved: AtomicU64,
     pub(super) overruns: AtomicU64,
+    pub(super) records_lost: AtomicU64,
     pub(super) held: Histogram,
     pub(super) ratio: Histogram,
     pub(super) flush: Histogram,
@@ -67,6 +68,11 @@ impl LedgerMeter {
     /// An upstream billed more than its call's bound.
     pub fn overrun(&self) {
         self.0.overruns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many usage records of calls that no budget counts found no room.
+    pub fn records_lost(&self, records: u64) {
+        self.0.records_lost.fetch_add(records, Ordering::Relaxed);
     }
 
     /// A hold ended after so long. By one task alone.

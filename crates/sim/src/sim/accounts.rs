@@ -1,6 +1,7 @@
 //! The payer's account at the end of a run: what was paid in is there, or calls have cost it.
 
 use super::audit::Violation;
+use super::call::Fate;
 use super::run::told;
 use super::world::World;
 use crate::ledger::amount::{Amount, Measure};
@@ -36,6 +37,27 @@ pub(super) fn conclude(world: &mut World) -> Result<(), Violation> {
         return Err(format!("the payer has {has} left and should have {want}"));
     }
     check_units(world, measure)
+}
+
+/// LED-54: what the operator bears is what failed calls did, as far as anybody lived to tell it.
+pub(super) fn check_borne(world: &World) -> Result<(), Violation> {
+    let calls = world.calls.values();
+    let borne = calls.filter(|call| call.fate == Fate::Borne && call.sent && call.over);
+    let (mut least, mut most) = (0, 0);
+    for call in borne {
+        most += units(call.told.cost);
+        if world.lives(call) {
+            least += units(call.told.cost);
+        }
+    }
+    let account = Account::OperatorLoss(Unit::Usd);
+    let is = world.store.balances.get(&account).copied().unwrap_or(0);
+    if (least..=most).contains(&i128::from(is)) {
+        return Ok(());
+    }
+    Err(format!(
+        "the operator bears {is}, and failed calls did {least} to {most}"
+    ))
 }
 
 /// Half of what a call was charged, rounded up. Twice it is never given, and never more than that.

@@ -16,6 +16,8 @@ pub(crate) enum Fate {
     /// No connection to the upstream, or a refusal without usage.
     NotBilled,
     Told(Quality),
+    /// It failed, and the operator bears what was billed: its payer pays nothing.
+    Borne,
     /// The upstream tells nothing that can be read.
     NotTold,
     /// The task is gone without telling how it went.
@@ -95,21 +97,29 @@ impl Call {
             Fate::Told(Quality::Reported) if faults.has(Fault::Upstream) && random.one_in(10) => {
                 random.between(101, 1000)
             }
-            Fate::Cancelled | Fate::NotBilled | Fate::Told(_) | Fate::NotTold | Fate::Dropped => {
-                random.below(101)
-            }
+            Fate::Cancelled
+            | Fate::NotBilled
+            | Fate::Told(_)
+            | Fate::Borne
+            | Fate::NotTold
+            | Fate::Dropped => random.below(101),
         };
         let truth = match fate {
             Fate::Cancelled | Fate::NotBilled => Charge::NOTHING,
-            Fate::Told(_) | Fate::NotTold | Fate::Dropped => scaled(&bound, hundredths),
+            Fate::Told(_) | Fate::Borne | Fate::NotTold | Fate::Dropped => {
+                scaled(&bound, hundredths)
+            }
         };
         let told = match fate {
             Fate::Told(Quality::Estimated) => {
                 scaled(&bound, random.between(hundredths.min(100), 100))
             }
-            Fate::Cancelled | Fate::NotBilled | Fate::Told(_) | Fate::NotTold | Fate::Dropped => {
-                truth
-            }
+            Fate::Cancelled
+            | Fate::NotBilled
+            | Fate::Told(_)
+            | Fate::Borne
+            | Fate::NotTold
+            | Fate::Dropped => truth,
         };
         let lasts_ms = match random.below(12) {
             0 if habits.long_calls => random.between(60_000, 400_000),
@@ -138,6 +148,24 @@ impl Call {
             sent: false,
             over: false,
         }
+        .perhaps_borne()
+    }
+
+    /// Of some calls that are told of the operator bears what they did.
+    fn perhaps_borne(self) -> Self {
+        let is_borne = self
+            .hold
+            .bytes()
+            .last()
+            .is_some_and(|byte| byte % BORNE == 0);
+        if self.fate != Fate::Told(Quality::Reported) || !is_borne {
+            return self;
+        }
+        Self {
+            fate: Fate::Borne,
+            truth: Charge::NOTHING,
+            ..self
+        }
     }
 }
 
@@ -155,6 +183,9 @@ impl Call {
         }
     }
 }
+
+/// One in so many calls that are told of.
+const BORNE: u8 = 16;
 
 fn drawn_fate(random: &mut Random, faults: Faults) -> Fate {
     match random.below(20) {

@@ -151,15 +151,12 @@ fn unrest(world: &World) -> String {
 fn conclude(world: &mut World) -> Result<(), String> {
     resolve_unknown(world)?;
     accounts::conclude(world)?;
+    accounts::check_borne(world)?;
     world.audit.check(&world.store)?;
     world.audit.check_sums(&world.store)?;
     let mut want: BTreeMap<(WindowKey, bool), i128> = BTreeMap::new();
     for call in world.calls.values() {
-        let ours = world
-            .replicas
-            .get(call.replica)
-            .is_some_and(|replica| replica.life == call.life && replica.process.is_some());
-        if ours && call.granted && !world.store.usage.contains_key(&call.hold) {
+        if world.lives(call) && call.granted && !world.store.usage.contains_key(&call.hold) {
             return Err(format!("{:?} has no usage record", call.hold));
         }
         for cover in world.audit.covers_of(call.hold) {
@@ -201,7 +198,7 @@ fn conclude(world: &mut World) -> Result<(), String> {
 /// What was written down for a call that is over, once unknown costs are known.
 pub(super) const fn told(call: &Call) -> Charge {
     match call.fate {
-        Fate::Cancelled | Fate::NotBilled => Charge::NOTHING,
+        Fate::Cancelled | Fate::NotBilled | Fate::Borne => Charge::NOTHING,
         Fate::Told(_) => call.told,
         Fate::NotTold | Fate::Dropped => call.truth,
     }

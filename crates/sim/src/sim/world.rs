@@ -93,6 +93,12 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// Whether the process that made the call is still there.
+    pub(crate) fn lives(&self, call: &Call) -> bool {
+        let replica = self.replicas.get(call.replica);
+        replica.is_some_and(|replica| replica.life == call.life && replica.process.is_some())
+    }
+
     pub(crate) fn empty(scenario: &Scenario, habits: Habits) -> Self {
         Self {
             faults: scenario.faults,

@@ -15,6 +15,8 @@ pub(super) enum Failure {
     Store(StoreError),
     /// A row is not as it was when it was loaded.
     Overtaken,
+    /// A usage record may be there that was believed not to be.
+    Believed,
 }
 
 impl From<sqlx::Error> for Failure {
@@ -35,6 +37,7 @@ impl fmt::Display for Failure {
             Self::Sql(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Overtaken => f.write_str("a row was changed by somebody else"),
+            Self::Believed => f.write_str("a usage record may be there already"),
         }
     }
 }
@@ -45,7 +48,7 @@ impl Failure {
         match self {
             Self::Sql(error) => error.into(),
             Self::Store(error) => error,
-            Self::Overtaken => StoreError::Unavailable(self.to_string()),
+            Self::Overtaken | Self::Believed => StoreError::Unavailable(self.to_string()),
         }
     }
 
@@ -56,7 +59,16 @@ impl Failure {
                 matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03"))
             }
             Self::Overtaken => true,
-            Self::Sql(_) | Self::Store(_) => false,
+            Self::Sql(_) | Self::Store(_) | Self::Believed => false,
+        }
+    }
+
+    /// Whether a usage record may be there already, which is to be looked for.
+    pub(super) fn is_of_belief(&self) -> bool {
+        match self {
+            Self::Believed => true,
+            Self::Sql(sqlx::Error::Database(error)) => error.is_unique_violation(),
+            Self::Sql(_) | Self::Store(_) | Self::Overtaken => false,
         }
     }
 
@@ -67,11 +79,12 @@ impl Failure {
                 error.is_unique_violation()
                     || error.is_check_violation()
                     || matches!(error.kind(), sqlx::error::ErrorKind::NotNullViolation)
-                    || error.code().as_deref() == Some("22003")
+                    // A number out of range, or a text that is none.
+                    || matches!(error.code().as_deref(), Some("22003" | "22021"))
             }
             Self::Sql(sqlx::Error::ColumnDecode { .. }) | Self::Overtaken => true,
             Self::Store(StoreError::Unavailable(told)) => told.ends_with("can't be read"),
-            Self::Sql(_) | Self::Store(_) => false,
+            Self::Sql(_) | Self::Store(_) | Self::Believed => false,
         }
     }
 

@@ -116,7 +116,7 @@ impl Batch {
 pub(super) async fn keep(
     connection: &mut Connection,
     jobs: &[Job],
-    rows: &mut Rows,
+    rows: &Rows,
     chain: &mut Chain,
 ) -> Result<(), Failure> {
     windows(connection, rows).await?;
@@ -141,7 +141,6 @@ pub(super) async fn keep(
         .bind(chain.end.to_vec())
         .execute(connection)
         .await?;
-    rows.are_stored();
     Ok(())
 }
 
@@ -307,7 +306,8 @@ impl Rows {
         known.map(|known| known.tenant).ok_or(Failure::Overtaken)
     }
 
-    fn are_stored(&mut self) {
+    /// What was written need not be written again in this transaction.
+    pub(super) fn are_stored(&mut self) {
         self.latest.is_stored();
         self.limits.is_stored();
         self.windows.is_stored();

@@ -44,6 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{NoAnswer, Refusal, Reply};
+use transaction::Belief;
 
 /// How often a transaction is tried that another one was in the way of.
 const TRIES: u32 = 6;
@@ -125,7 +126,9 @@ impl Ledger {
             tracing::error!("The ledger can't write a command, which is a fault: {failure}");
             return match failure {
                 Failure::Store(_) => no_answers(jobs),
-                Failure::Sql(_) | Failure::Overtaken => vec![Ok(self.broken())],
+                Failure::Sql(_) | Failure::Overtaken | Failure::Believed => {
+                    vec![Ok(self.broken())]
+                }
             };
         }
         let mut answers = Vec::with_capacity(jobs.len());
@@ -145,9 +148,12 @@ impl Ledger {
     }
 
     async fn try_run(&self, jobs: &[Job]) -> Result<Vec<Reply>, Failure> {
-        let mut tries = 1;
+        let (mut tries, mut belief) = (1, Belief::New);
         loop {
-            match transaction::run(&self.0, jobs).await {
+            match transaction::run(&self.0, jobs, belief).await {
+                Err(failure) if belief == Belief::New && failure.is_of_belief() => {
+                    belief = Belief::Looked;
+                }
                 Err(failure) if failure.is_passing() && tries < TRIES => {
                     tries += 1;
                     tokio::time::sleep(self.pause()).await;

@@ -21,6 +21,8 @@ pub(super) struct Needs {
     pub(super) leases: BTreeSet<LeaseId>,
     pub(super) holds: BTreeSet<HoldId>,
     pub(super) usage: BTreeSet<HoldId>,
+    /// Those that are to be written.
+    pub(super) usage_new: BTreeSet<HoldId>,
     pub(super) entries: BTreeSet<EntryId>,
     /// Accounts of payers and budgets, which say whose a job is.
     pub(super) accounts: BTreeSet<AccountKey>,
@@ -112,7 +114,7 @@ impl Needs {
                 self.holds.insert(*id);
             }
             Write::Usage(row) => {
-                self.usage.insert(row.hold);
+                self.usage_new.insert(row.hold);
             }
             Write::CorrectUsage { hold, .. } => {
                 self.usage.insert(*hold);

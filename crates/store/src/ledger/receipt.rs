@@ -43,6 +43,7 @@ const WITHOUT: &str = "SELECT id, tenant_id, at, request_id, attempt, project_id
     tokens, output_tokens, billable_tokens, requests, charged, upstream_cost, price_version,
     price_sha256, is_swept, is_corrected, started_at, duration_ms, from_cache, status
   FROM usage_records WHERE request_id IS NOT NULL AND at >= $1
+    AND substr(id, 1, 4) = 'hld_'
     AND NOT EXISTS (SELECT 1 FROM receipts WHERE receipts.id = usage_records.id)
   ORDER BY at, id LIMIT $2";
 

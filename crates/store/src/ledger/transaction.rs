@@ -12,10 +12,24 @@ use tollkeep_ledger::step::{Command, WishFrom};
 use tollkeep_ledger::write::Reply;
 use tollkeep_types::{AccountId, HoldId, TenantId};
 
+/// What is believed of usage records that are to be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Belief {
+    /// There are none: only a command that was given before has written one. If that is wrong, the
+    /// tables or a refusal show it, and all is done again with a look.
+    New,
+    /// They are looked for first.
+    Looked,
+}
+
 /// Runs the jobs, and gives their answers once they are on disk.
-pub(super) async fn run(inner: &Inner, jobs: &[Job]) -> Result<Vec<Reply>, Failure> {
+pub(super) async fn run(
+    inner: &Inner,
+    jobs: &[Job],
+    belief: Belief,
+) -> Result<Vec<Reply>, Failure> {
     let mut turn = inner.database.begin_ledger().await?;
-    match run_in(inner, turn.connection(), jobs).await {
+    match run_in(inner, turn.connection(), jobs, belief).await {
         Ok(replies) => {
             let _turn = turn.commit_raw().await?;
             Ok(replies)
@@ -31,6 +45,7 @@ async fn run_in(
     inner: &Inner,
     connection: &mut Connection,
     jobs: &[Job],
+    belief: Belief,
 ) -> Result<Vec<Reply>, Failure> {
     let (mut rows, mut chain) = load::begin(connection, inner.wall.now()).await?;
     load::budgets(connection, jobs, &inner.ledger.windows, &mut rows).await?;
@@ -41,6 +56,9 @@ async fn run_in(
         if let Ok(writes) = plan {
             needs.add_writes(writes);
         }
+    }
+    if belief == Belief::Looked {
+        needs.usage.append(&mut needs.usage_new);
     }
     load::load(connection, &needs, &mut rows).await?;
     let parts: Vec<_> = (0..)
@@ -60,15 +78,23 @@ async fn run_in(
             see_due(connection, jobs, &mut rows, &mut chain).await?;
         }
         let refusal = plan.and_then(|writes| rows.apply(&writes, part)).err();
+        if refusal.is_some() && belief == Belief::New && writes_usage(&job.command) {
+            return Err(Failure::Believed);
+        }
         replies.push(rows.reply(&job.command, refusal));
     }
-    keep::keep(connection, jobs, &mut rows, &mut chain).await?;
+    keep::keep(connection, jobs, &rows, &mut chain).await?;
     for (job, hash) in chain.made {
         if let Some(reply) = replies.get_mut(job) {
             reply.entries.push(hash);
         }
     }
     Ok(replies)
+}
+
+/// Whether a step writes a usage record that may be there already.
+const fn writes_usage(command: &Command) -> bool {
+    matches!(command, Command::End { .. } | Command::Expire(_))
 }
 
 /// What is overdue is asked of the database, so what came before has to stand there.
@@ -79,6 +105,7 @@ async fn see_due(
     chain: &mut Chain,
 ) -> Result<(), Failure> {
     keep::keep(connection, jobs, rows, chain).await?;
+    rows.are_stored();
     load::due(connection, rows).await
 }
 

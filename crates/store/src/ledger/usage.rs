@@ -139,6 +139,16 @@ pub struct UsageSum {
     pub estimated: Amount,
     /// What was charged for calls of which nobody said anything.
     pub unknown: Amount,
+    /// Of the calls: those whose cost nobody knows and nobody was charged. The sums are without them.
+    pub costs_unknown: u64,
+}
+
+impl UsageRecord {
+    /// Whether it says what the call cost. Where a budget counted it, the bound is charged if nobody
+    /// knows; of other calls an unknown cost is no cost of zero.
+    pub const fn has_cost(&self) -> bool {
+        self.hold.is_some() || !matches!(self.quality, Quality::Unknown)
+    }
 }
 
 /// Sums, and whether there are more groups than are given at once.
@@ -183,8 +193,13 @@ macro_rules! list {
 }
 
 const LIST: &str = list!(filtered!());
-/// As the index of requests finds them.
-const OF_REQUEST: &str = list!(filtered!("request_id = $4"));
+/// The first record of a request mostly has an id made of the request's own, so it needs no place in an
+/// index of requests: that has the others alone.
+const OF_REQUEST: &str = list!(filtered!(
+    "(id = 'hld_' || substr($4, 5) OR id = $4 || '.1'
+       OR (request_id = $4 AND id <> 'hld_' || substr(request_id, 5) AND id <> request_id || '.1'))
+     AND request_id = $4"
+));
 
 const SUMS: &str = "count(*) AS calls, CAST(sum(cost) AS bigint) AS cost,
   CAST(sum(tokens) AS bigint) AS tokens, CAST(sum(output_tokens) AS bigint) AS output_tokens,
@@ -192,7 +207,8 @@ const SUMS: &str = "count(*) AS calls, CAST(sum(cost) AS bigint) AS cost,
   CAST(sum(requests) AS bigint) AS requests,
   CAST(sum(CASE quality WHEN 'reported' THEN cost ELSE 0 END) AS bigint) AS reported,
   CAST(sum(CASE quality WHEN 'estimated' THEN cost ELSE 0 END) AS bigint) AS estimated,
-  CAST(sum(CASE quality WHEN 'unknown' THEN cost ELSE 0 END) AS bigint) AS unknown";
+  CAST(sum(CASE quality WHEN 'unknown' THEN cost ELSE 0 END) AS bigint) AS unknown,
+  count(CASE WHEN quality = 'unknown' AND substr(id, 1, 4) = 'req_' THEN 1 END) AS costs_unknown";
 
 /// The time that a record is of, by its place in the list.
 const TIMES: &str = " JOIN (SELECT key AS place, CAST(value ->> 0 AS bigint) AS start,
@@ -248,9 +264,31 @@ impl Ledger {
             }
             match self.try_record(records).await {
                 Ok(()) => self.0.ledger.standing.works(),
+                // What the tables refuse of one call is refused for ever, and must not keep the others.
+                Err(failure) if failure.is_of_one() => self.each_alone(records).await?,
                 Err(failure) => {
                     self.note(&failure).await;
                     tracing::warn!("Usage can't be recorded: {failure}");
+                    return Err(NoAnswer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes records one by one, but for those that can't be written by any means.
+    async fn each_alone(&self, records: &[CallRecord]) -> Result<(), NoAnswer> {
+        for record in records {
+            match self.try_record(std::slice::from_ref(record)).await {
+                Ok(()) => {}
+                Err(failure) if failure.is_of_one() => {
+                    let request = record.request;
+                    tracing::error!(
+                        "The usage of {request} can't be recorded, which is a fault: {failure}"
+                    );
+                }
+                Err(failure) => {
+                    self.note(&failure).await;
                     return Err(NoAnswer);
                 }
             }
@@ -388,6 +426,7 @@ fn sum(row: &Row, by: &[UsageBy], has_time: bool) -> Result<UsageSum, StoreError
         reported: units("reported")?,
         estimated: units("estimated")?,
         unknown: units("unknown")?,
+        costs_unknown: row::number(row, "costs_unknown")?,
     })
 }
 

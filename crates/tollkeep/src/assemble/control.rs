@@ -164,7 +164,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
     };
     // Nobody else sets it.
     drop(parts.shared.management.set(Arc::new(door)));
-    let receipts = start_receipts(parts)?;
+    let receipts = start_receipts(parts);
     let tokens = Tokens {
         admin: admin.clone(),
         receipts,
@@ -218,15 +218,13 @@ fn start_jobs(parts: &Parts<'_>, admin: &Admin) {
 }
 
 /// Starts what makes receipts, unless none are wanted.
-fn start_receipts(parts: &Parts<'_>) -> anyhow::Result<Option<Arc<Receipts>>> {
-    let Some(seed) = &parts.vault.receipt_seed else {
-        return Ok(None);
-    };
-    let receipts = Receipts::new(parts.base, parts.store, parts.live, seed)?;
+fn start_receipts(parts: &Parts<'_>) -> Option<Arc<Receipts>> {
+    let keys = parts.live.receipt_keys.as_ref()?;
+    let receipts = Receipts::new(parts.base, parts.store, parts.live, keys);
     let receipts = Arc::new(receipts);
-    drop(parts.shared.receipt_keys.set(receipts.published()));
+    drop(parts.shared.receipt_keys.set(keys.published()));
     tokio::task::spawn(Arc::clone(&receipts).keep());
-    Ok(Some(receipts))
+    Some(receipts)
 }
 
 /// Takes the settings over anew with each signal and each change of a file, where they can be

@@ -55,6 +55,9 @@ impl Budgeting {
         let (keeper, writer) = HoldsKeeper::new(parts);
         tokio::spawn(keeper.serve());
         tokio::spawn(writer);
+        let (uncounted, ledger) = (Arc::clone(holds), store.ledger());
+        let with = (Arc::clone(&base.clock), meter.clone());
+        tokio::spawn(async move { uncounted.write_uncounted(ledger, with).await });
         let open = store.accounts_in_use();
         holds.set_accounts(&open);
         Self {
@@ -83,10 +86,8 @@ impl Budgeting {
 
     /// No new holds; waits until all ends are written.
     pub(crate) async fn drain(&self) {
-        if tokio::time::timeout(DRAIN_MAX, self.holds.drain())
-            .await
-            .is_err()
-        {
+        let written = async { tokio::join!(self.holds.drain(), self.holds.drain_uncounted()) };
+        if tokio::time::timeout(DRAIN_MAX, written).await.is_err() {
             tracing::warn!("Not all ends of calls could be written in time");
         }
     }

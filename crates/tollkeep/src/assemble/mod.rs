@@ -34,6 +34,7 @@ mod panics;
 mod plan;
 pub(crate) mod prices;
 mod provider;
+mod receipt_keys;
 mod receipts;
 mod reload;
 mod runtime;

@@ -6,6 +6,7 @@
 
 use super::Base;
 use super::prices;
+use super::receipt_keys::ReceiptKeys;
 use super::runtime::Live;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tollkeep_config::settings::{Prices, ReceiptsMode};
-use tollkeep_crypto::receipt::{NoReceiptKey, ReceiptKey};
 use tollkeep_crypto::sha256;
 use tollkeep_ledger::price::Book;
 use tollkeep_ledger::receipt::{PriceText, ProviderText, Receipt, ReceiptFault};
@@ -30,6 +30,8 @@ const AT_A_TIME: u32 = 200;
 /// How far back they are looked for: a day at start, then what may have been written late.
 const AT_START_MS: u64 = 86_400_000;
 const LATE_MS: u64 = 10 * 60_000;
+/// At which of these looks the keys are read, which another replica may have made.
+const KEYS_EVERY: u64 = 2;
 /// At which of these looks old ones are deleted.
 const FORGET_EVERY: u64 = 600;
 /// Whoever makes receipts of all calls, of several processes.
@@ -47,7 +49,7 @@ pub(crate) struct Receipts {
     store: Store,
     clock: Arc<dyn Clock>,
     live: Arc<Live>,
-    key: ReceiptKey,
+    keys: Arc<ReceiptKeys>,
     issuer: String,
     /// This life of this process.
     chain: String,
@@ -58,16 +60,13 @@ pub(crate) struct Receipts {
 }
 
 impl Receipts {
-    /// With the key of this seed.
-    ///
-    /// # Errors
-    /// The seed is no key.
+    /// With these keys.
     pub(crate) fn new(
         base: &Base,
         store: &Store,
         live: &Arc<Live>,
-        seed: &[u8; 32],
-    ) -> Result<Self, NoReceiptKey> {
+        keys: &Arc<ReceiptKeys>,
+    ) -> Self {
         let (mut place, mut life) = ([0; 16], [0; 8]);
         base.entropy.fill(&mut place);
         base.entropy.fill(&mut life);
@@ -75,11 +74,11 @@ impl Receipts {
             file: base.settings.prices.file.clone(),
             ..Prices::default()
         };
-        Ok(Self {
+        Self {
             store: store.clone(),
             clock: Arc::clone(&base.clock),
             live: Arc::clone(live),
-            key: ReceiptKey::from_seed(seed)?,
+            keys: Arc::clone(keys),
             issuer: "tollkeep".to_owned(),
             chain: format!(
                 "{}.{}",
@@ -88,12 +87,7 @@ impl Receipts {
             ),
             table: prices::book(&table).ok(),
             ends: Mutex::default(),
-        })
-    }
-
-    /// What receipts are verified with.
-    pub(crate) fn published(&self) -> Arc<str> {
-        self.key.published().into()
+        }
     }
 
     /// The receipts of a request that a token of this line made, as JSON; `None` if there are none.
@@ -161,7 +155,9 @@ impl Receipts {
                 .await?
                 .into_iter()
                 .collect();
+            // Calls that no budget counts have no receipt.
             let mut wanted = records;
+            wanted.retain(|record| record.hold.is_some());
             wanted.sort_by_key(|record| record.attempt);
             let missing: Vec<_> = wanted
                 .iter()
@@ -187,6 +183,7 @@ impl Receipts {
     async fn issue(&self, records: &[&UsageRecord]) -> Result<bool, StoreError> {
         let mut ends = self.ends.lock().await;
         let mut next: HashMap<TenantId, (u64, String)> = HashMap::new();
+        let key = self.keys.signer();
         let mut all = Vec::with_capacity(records.len());
         for record in records {
             let Some(request) = record.request else {
@@ -200,7 +197,7 @@ impl Receipts {
                 }
             };
             let receipt = self.receipt(record, request, end);
-            let text = self.key.sign(receipt.payload().as_bytes());
+            let text = key.sign(receipt.payload().as_bytes());
             *end = (receipt.seq, hash(&text));
             all.push(NewReceipt {
                 record: record.id.clone(),
@@ -298,6 +295,11 @@ impl Receipts {
         let mut from = self.ago(AT_START_MS);
         for tick in 0_u64.. {
             ticks.tick().await;
+            if tick.is_multiple_of(KEYS_EVERY)
+                && let Err(error) = self.keys.refresh().await
+            {
+                tracing::warn!("The keys of receipts can't be read: {error:#}");
+            }
             if tick.is_multiple_of(FORGET_EVERY)
                 && let Err(error) = self.store.forget_receipts(self.ago(KEPT_MS)).await
             {

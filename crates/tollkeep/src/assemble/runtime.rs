@@ -7,15 +7,17 @@ use super::credentials::{self, Credentials};
 use super::ledger::Budgeting;
 use super::overrides::Overriding;
 use super::provider;
+use super::receipt_keys::ReceiptKeys;
 use super::reload::Reloader;
 use super::tls::InUse;
 use super::vault::{Chooser, Vault};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tollkeep_admin::{
     Asking, AuditKeeper, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf,
     CooledCredential, CredentialTesting, CredentialView, Explained, Jobs, KekChoice, KnownKek,
-    ProviderAsk, Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
+    ProviderAsk, ReceiptKeeper, Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore,
+    Vetting,
 };
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::Anomaly;
@@ -46,6 +48,8 @@ pub(crate) struct Live {
     chooser: Arc<Chooser>,
     /// The keys that sign the audit log.
     audit_keys: AuditKeys,
+    /// The keys that sign receipts, where receipts are made.
+    pub(crate) receipt_keys: Option<Arc<ReceiptKeys>>,
     /// Long work that operators begin.
     pub(crate) jobs: Arc<Jobs>,
 }
@@ -71,6 +75,12 @@ impl Live {
             credentials: Credentials::new(base, (store, vault), shared, audit),
             auth_dir: AuthDir::default(),
             audit_keys: AuditKeys::new(base, store, vault),
+            receipt_keys: vault
+                .receipt_keys
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+                .map(|known| Arc::new(ReceiptKeys::new(base, store, &vault.chooser, known))),
             chooser: Arc::clone(&vault.chooser),
             jobs: Arc::default(),
         }
@@ -222,6 +232,11 @@ impl Runtime for Live {
 
     fn audit_keeper(&self) -> &dyn AuditKeeper {
         &self.audit_keys
+    }
+
+    fn receipt_keeper(&self) -> Option<&dyn ReceiptKeeper> {
+        let keys = self.receipt_keys.as_deref();
+        keys.map(|keys| keys as &dyn ReceiptKeeper)
     }
 
     fn keks(&self) -> Vec<KnownKek> {

@@ -4,6 +4,7 @@ use super::Base;
 use super::audit_keys;
 use super::keks::{self, Found};
 use super::key_service::{self, Missing};
+use super::receipt_keys;
 use crate::exit::{self, Failed};
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 /// Names of the sealed values in the store.
 const PEPPER: &str = "pepper.1";
 const FINGERPRINT_KEY: &str = "audit.fingerprint_key";
+/// The first key of receipts; the others have their number behind it.
 const RECEIPT_KEY: &str = "ledger.receipt_key";
 const ARCHIVE_KEY: &str = "audit.archive_key";
 /// The check value of the one key of earlier versions.
@@ -37,8 +39,8 @@ pub(crate) struct Vault {
     pub(crate) hasher: Arc<TokenHasher>,
     /// Makes fingerprints of found secrets.
     pub(crate) fingerprint_key: [u8; 32],
-    /// What the key that signs receipts is made of, where receipts are made.
-    pub(crate) receipt_seed: Option<Zeroizing<[u8; 32]>>,
+    /// The keys that sign receipts, where receipts are made.
+    pub(crate) receipt_keys: Mutex<Option<receipt_keys::Known>>,
     /// Signs the audit log.
     pub(crate) audit_signer: Signer,
     /// Seals closed files of the audit log, where that is wanted, and opens those that are sealed.
@@ -92,14 +94,14 @@ pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyh
     for unreadable in &survey.unreadable {
         tracing::warn!("A sealed record can't be opened and is left alone: {unreadable}");
     }
-    let pepper = sealed_key(base, store, &keyring, PEPPER).await?;
-    let fingerprint_key = sealed_key(base, store, &keyring, FINGERPRINT_KEY).await?;
+    let entropy = base.entropy.as_ref();
+    let pepper = sealed_key(entropy, store, &keyring, PEPPER).await?;
+    let fingerprint_key = sealed_key(entropy, store, &keyring, FINGERPRINT_KEY).await?;
     // A key that signs nothing is not made.
-    let receipt_seed = if base.settings.ledger.receipts == ReceiptsMode::Off {
+    let receipt_keys = if base.settings.ledger.receipts == ReceiptsMode::Off {
         None
     } else {
-        let seed = sealed_key(base, store, &keyring, RECEIPT_KEY).await?;
-        Some(Zeroizing::new(seed))
+        Some(receipt_keys::open(base, store, &keyring).await?)
     };
     let audit_signer = audit_keys::open(base, store, &keyring).await?;
     let archive_key = archive_key(base, store, &keyring).await?;
@@ -120,7 +122,7 @@ pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyh
     Ok(Vault {
         hasher: Arc::new(TokenHasher::new(&pepper)),
         fingerprint_key,
-        receipt_seed,
+        receipt_keys: Mutex::new(receipt_keys),
         audit_signer,
         archive_key,
         chooser: Arc::new(chooser),
@@ -293,7 +295,7 @@ async fn archive_key(
     keyring: &Keyring,
 ) -> anyhow::Result<Option<ArchiveKey>> {
     if base.settings.audit.encrypt {
-        let bytes = Zeroizing::new(sealed_key(base, store, keyring, ARCHIVE_KEY).await?);
+        let bytes = Zeroizing::new(sealed_key(base.entropy.as_ref(), store, keyring, ARCHIVE_KEY).await?);
         let key = ArchiveKey::new(&bytes).context(ARCHIVE_KEY)?;
         return Ok(Some(key));
     }
@@ -331,7 +333,7 @@ pub(crate) async fn look_for_archive_key(
 
 /// A random key kept sealed in the store, made at first use.
 async fn sealed_key(
-    base: &Base,
+    entropy: &dyn Entropy,
     store: &Store,
     keyring: &Keyring,
     name: &str,
@@ -347,8 +349,8 @@ async fn sealed_key(
         Some(sealed) => sealed,
         None => {
             let mut key = [0_u8; 32];
-            base.entropy.fill(&mut key);
-            let sealed = keyring.seal(&key, &context, base.entropy.as_ref())?;
+            entropy.fill(&mut key);
+            let sealed = keyring.seal(&key, &context, entropy)?;
             store.set_sealed_once(name, &sealed).await?
         }
     };
@@ -386,8 +388,23 @@ pub(super) async fn audit_seed(
 ) -> anyhow::Result<Zeroizing<[u8; 32]>> {
     let name = audit_seed_name(number);
     Ok(Zeroizing::new(
-        sealed_key(base, store, keyring, &name).await?,
+        sealed_key(base.entropy.as_ref(), store, keyring, &name).await?,
     ))
+}
+
+/// The seed of a key that signs receipts; the first time, the key is made.
+pub(super) async fn receipt_seed(
+    entropy: &dyn Entropy,
+    store: &Store,
+    keyring: &Keyring,
+    number: usize,
+) -> anyhow::Result<Zeroizing<[u8; 32]>> {
+    let name = match number {
+        0 | 1 => RECEIPT_KEY.to_owned(),
+        more => format!("{RECEIPT_KEY}.{more}"),
+    };
+    let seed = sealed_key(entropy, store, keyring, &name).await?;
+    Ok(Zeroizing::new(seed))
 }
 
 /// Keeps the seed of a key that signs the audit log.

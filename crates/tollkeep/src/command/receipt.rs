@@ -19,6 +19,8 @@ use tollkeep_ledger::receipt::{Chains, Receipt};
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Where a gateway publishes its keys.
 const KEYS: &str = "/.well-known/tollkeep/receipt-keys";
+/// Where operators see and exchange them.
+const OWN_KEYS: &str = "/api/v1/receipts/keys";
 /// Faults that are told one by one.
 const TOLD_MAX: usize = 20;
 
@@ -27,6 +29,17 @@ const TOLD_MAX: usize = 20;
 pub(crate) enum ReceiptCommand {
     /// Check receipts: signature, chain, and the cost by their lines and the price table
     Verify(Verify),
+    /// Show the public keys that receipts are signed with
+    Keys(Asked),
+    /// Sign receipts with a new key, which the one before signs
+    RotateKey(Asked),
+}
+
+/// The gateway whose receipts they are.
+#[derive(Args, Debug)]
+pub(crate) struct Asked {
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Receipts, and what they are checked with.
@@ -65,6 +78,15 @@ impl ReceiptCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Verify(verify) => verify.run(),
+            Self::Keys(asked) => {
+                output::json(&Client::new(&asked.connection)?.get(OWN_KEYS)?);
+                Ok(())
+            }
+            Self::RotateKey(asked) => {
+                let client = Client::new(&asked.connection)?;
+                output::json(&client.post(OWN_KEYS, &json!({}))?);
+                Ok(())
+            }
         }
     }
 }

@@ -113,6 +113,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("CALLS", "/calls"),
     ("TOKENS", "/tokens"),
     ("USD", "/cost_usd"),
+    ("COST UNKNOWN", "/cost_unknown_calls"),
 ];
 
 const SPENT: &[(&str, &str)] = &[
@@ -121,6 +122,7 @@ const SPENT: &[(&str, &str)] = &[
     ("since", "/from"),
     ("calls", "/calls"),
     ("spent in dollars", "/spent_usd"),
+    ("calls of unknown cost", "/cost_unknown_calls"),
 ];
 
 const BUDGETS: &[(&str, &str)] = &[

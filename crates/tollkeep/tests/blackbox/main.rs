@@ -161,6 +161,7 @@ mod tls_reload;
 mod token_rates;
 mod tokens;
 mod told_cost;
+mod uncounted;
 mod unkeyed;
 mod upstream;
 mod upstream_paths;

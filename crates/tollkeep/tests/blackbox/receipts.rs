@@ -4,6 +4,8 @@ use crate::budgets::made;
 use crate::callers::{bearer, get};
 use crate::fixture::TOLLKEEP;
 use crate::spending::{call, origin, served};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -142,6 +144,57 @@ fn receipts_are_made_for_each_call_or_never_as_the_settings_say() {
     assert_eq!(code, Some(0), "{found}");
 }
 
+// LED-82 LED-83
+#[test]
+fn a_new_key_signs_what_comes_and_the_old_one_is_still_trusted_for_what_it_signed() {
+    let origin = origin();
+    let (gateway, token) = served(&origin, "", "");
+    budget(&gateway);
+    let kid = |text: &str| {
+        let head = text.split('.').next().unwrap();
+        let head = BASE64_URL_SAFE_NO_PAD.decode(head).unwrap();
+        let head: Value = serde_json::from_slice(&head).unwrap();
+        head["kid"].as_str().unwrap().to_owned()
+    };
+    let published = || gateway.call(&get(KEYS, "")).json()["keys"].clone();
+    let before = receipts(&gateway, &token, &counted(&gateway, &token)).remove(0);
+    let first = kid(&before);
+    assert_eq!(published()[0]["kid"], json!(first));
+    let rotated = gateway.cli(&["receipt", "rotate-key"]);
+    assert!(rotated.status.success(), "{rotated:?}");
+    let keys = published();
+    assert_eq!(keys.as_array().map(Vec::len), Some(2), "{keys}");
+    assert_eq!(keys[1]["previous"], json!(first), "{keys}");
+    let second = keys[1]["kid"].as_str().unwrap().to_owned();
+    gateway.audit_line("the new key", |line| {
+        line["action"] == "receipt.key_rotate" && line["details"]["key_id"] == json!(second)
+    });
+    // It signs once others have had the time to hear of it.
+    let after = eventually("the new key signs", || {
+        let text = receipts(&gateway, &token, &counted(&gateway, &token)).remove(0);
+        (kid(&text) == second).then_some(text)
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = kept(folder.path(), "receipts", &format!("{before}\n{after}"));
+    let all = kept(folder.path(), "keys", &json!({ "keys": keys }).to_string());
+    let (code, found) = verify(&file, &all, &["--some"]);
+    assert_eq!(code, Some(0), "{found}");
+    // A key that somebody put in behind the first is found out.
+    let mut forged = keys.clone();
+    forged[1]["x"] = json!(ReceiptKey::from_seed(&[9; 32]).unwrap().public());
+    let forged = kept(
+        folder.path(),
+        "forged",
+        &json!({ "keys": forged }).to_string(),
+    );
+    assert_eq!(verify(&file, &forged, &["--some"]).0, Some(3));
+    // Another start knows both.
+    let gateway = gateway.restart().unwrap();
+    assert_eq!(gateway.call(&get(KEYS, "")).json()["keys"], keys);
+    let (status, listed) = gateway.api("GET", "/api/v1/receipts/keys", None);
+    assert_eq!((status, &listed["keys"]), (200, &keys));
+}
+
 fn chain(many: u64, key: &ReceiptKey) -> Vec<String> {
     let mut prev = "0".repeat(64);
     let one = |seq: u64, prev: &str| Receipt {
@@ -185,7 +238,9 @@ fn chain(many: u64, key: &ReceiptKey) -> Vec<String> {
 fn checked(many: u64, changes: usize) {
     let key = ReceiptKey::from_seed(&[3; 32]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let keys = kept(folder.path(), "keys.json", &key.published());
+    let published = json!({"keys": [{"alg": "EdDSA", "crv": "Ed25519", "kid": key.id(), "kty": "OKP",
+        "use": "sig", "x": key.public()}]});
+    let keys = kept(folder.path(), "keys.json", &published.to_string());
     let mut texts = chain(many, &key);
     let file = kept(folder.path(), "all", &texts.join("\n"));
     let (code, found) = verify(&file, &keys, &[]);

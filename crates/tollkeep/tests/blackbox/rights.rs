@@ -197,6 +197,8 @@ pub(crate) const ROWS: &[Row] = &[
     ("audit_prune", "", r#"{"before":"90d"}"#, "O"),
     ("audit_keys", "", "", "OAPV"),
     ("audit_key_rotate", "", "{}", "O"),
+    ("receipt_keys", "", "", "OAPV"),
+    ("receipt_key_rotate", "", "{}", "O"),
     ("audit_checkpoints", "", "", "OAPV"),
     ("audit_verify", "", "{}", "OAP"),
     (

@@ -202,14 +202,17 @@ fn without_quarantine_such_a_model_goes_on_being_charged_its_bound() {
 }
 
 /// A gateway with two credentials, whose upstream fails the first attempt of each call in this way.
-fn failing(first: impl Fn() -> Vec<Step> + Send + Sync + 'static) -> (Origin, Gateway, String) {
+fn failing(
+    first: impl Fn() -> Vec<Step> + Send + Sync + 'static,
+    config: &str,
+) -> (Origin, Gateway, String) {
     let calls = AtomicUsize::new(0);
     let origin = Origin::start(move |_| match calls.fetch_add(1, Ordering::Relaxed) % 2 {
         0 => first(),
         _ => answer_json(&answer(9, 30)),
     });
     let second = "    # another\n";
-    let (gateway, token) = served(&origin, second, PRICES);
+    let (gateway, token) = served(&origin, second, &format!("{PRICES}{config}"));
     let body = json!({"provider": "openai", "secret": "sk-second-Zq8kTm2vXw7pLs4n"});
     let (status, made) = gateway.api("POST", "/api/v1/credentials", Some(&body));
     assert_eq!(status, 201, "{made}");
@@ -234,13 +237,79 @@ fn an_attempt_that_was_billed_stays_charged_and_one_that_was_not_is_free() {
         ),
         ("free", Box::new(free), 39),
     ] {
-        let (origin, gateway, token) = failing(first);
+        let (origin, gateway, token) = failing(first, "");
         let rules = json!({"unit": "usd", "limit": "$1", "durability": "strict"});
         let id = budget(&gateway, &rules);
         let served = gateway.call(&chat(&token, &body(false)));
         assert_eq!(served.status, 200, "{name}: {}", served.text());
         assert_eq!(origin.count(), 2, "{name}");
         settled(&gateway, &id, spent);
+    }
+}
+
+// LED-54
+#[test]
+fn where_settings_say_so_the_operator_bears_what_failed_attempts_were_billed() {
+    let billed = || {
+        with_status(
+            503,
+            &json!({"error": {"message": "m"}, "usage": {"prompt_tokens": 9, "completion_tokens": 11, "total_tokens": 20}}),
+        )
+    };
+    let config = "budgets: { charge_failed_attempts: false }\n";
+    for durability in ["strict", "lease"] {
+        let (origin, gateway, token) = failing(billed, config);
+        let rules = json!({"unit": "usd", "limit": "$1", "durability": durability});
+        let id = budget(&gateway, &rules);
+        let served = gateway.call(&chat(&token, &body(false)));
+        assert_eq!(served.status, 200, "{durability}: {}", served.text());
+        assert_eq!(origin.count(), 2, "{durability}");
+        eventually("the answer alone is paid for", || {
+            (sums(&gateway, &id)[0] == 39).then_some(())
+        });
+        let rows = eventually("both attempts are told", || {
+            let (_, page) = gateway.api("GET", "/api/v1/usage/records", None);
+            let rows = page["data"].as_array().cloned().unwrap_or_default();
+            (rows.len() == 2).then_some(rows)
+        });
+        let of = |attempt: u32| rows.iter().find(|row| row["attempt"] == attempt).unwrap();
+        let told = |attempt: u32| {
+            let row = of(attempt);
+            (
+                row["cost_nano_usd"].clone(),
+                row["upstream_cost_nano_usd"].clone(),
+            )
+        };
+        assert_eq!(told(1), (json!(0), json!(20)), "{rows:?}");
+        assert_eq!(told(2), (json!(39), Value::Null), "{rows:?}");
+        let checked = gateway.cli(&["ledger", "check"]);
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    }
+}
+
+// LED-54
+#[test]
+fn a_call_whose_only_attempt_failed_costs_its_payer_nothing_where_the_operator_bears_that() {
+    let origin = Origin::start(|_| {
+        with_status(
+            500,
+            &json!({"error": {"message": "m"}, "usage": {"prompt_tokens": 9, "completion_tokens": 11, "total_tokens": 20}}),
+        )
+    });
+    for (config, cost) in [
+        ("", 20),
+        ("budgets: { charge_failed_attempts: false }\n", 0),
+    ] {
+        let (gateway, token) = llm(&origin, "openai", &format!("{PRICES}{config}"));
+        let rules = json!({"unit": "usd", "limit": "$1", "durability": "strict"});
+        let id = budget(&gateway, &rules);
+        assert!(gateway.call(&chat(&token, &body(false))).status >= 500);
+        let row = eventually("its record", || {
+            let (_, page) = gateway.api("GET", "/api/v1/usage/records", None);
+            page["data"].get(0).cloned()
+        });
+        assert_eq!(row["cost_nano_usd"], cost, "{config}: {row}");
+        settled(&gateway, &id, cost);
     }
 }
 
@@ -253,7 +322,7 @@ fn without_room_for_another_attempt_the_first_failure_is_final() {
             &json!({"error": {"message": "m"}, "usage": {"prompt_tokens": 9, "completion_tokens": 11, "total_tokens": 20}}),
         )
     };
-    let (origin, gateway, token) = failing(billed);
+    let (origin, gateway, token) = failing(billed, "");
     let most = bound(&body(false));
     let rules = json!({"unit": "usd", "limit": {"nano_usd": 2 * most - 1}, "durability": "strict"});
     let id = budget(&gateway, &rules);

@@ -3,8 +3,8 @@
 use crate::callers::get;
 use crate::paid_fixture::{CENT, Facilitator, open, proof, shop, shown};
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-use tollkeep_testkit::Origin;
+use std::process::{Child, Command, Stdio};
+use tollkeep_testkit::{Gateway, Origin};
 
 /// Holds the database so that nobody else can write, until its input ends.
 const HOLD: &str = "import sqlite3, sys\n\
@@ -12,6 +12,33 @@ const HOLD: &str = "import sqlite3, sys\n\
                     held.execute('BEGIN IMMEDIATE')\n\
                     print('held', flush=True)\n\
                     sys.stdin.read()\n";
+
+/// A database that nobody can write to.
+pub(crate) struct Held(Child);
+
+impl Held {
+    /// That of a gateway with a file.
+    pub(crate) fn of(gateway: &Gateway) -> Self {
+        let mut holder = Command::new("python3")
+            .args(["-c", HOLD])
+            .arg(gateway.data_dir().join("tollkeep.db"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = String::new();
+        BufReader::new(holder.stdout.take().unwrap())
+            .read_line(&mut told)
+            .unwrap();
+        assert_eq!(told, "held\n");
+        Self(holder)
+    }
+
+    pub(crate) fn let_go(mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
 
 // As far as it is decided here: PAY-64.
 // PAY-95
@@ -36,18 +63,7 @@ fn a_payment_that_can_not_be_kept_is_not_taken_and_no_other_is_asked_for() {
     };
     let before = asked();
     assert!(before >= 1);
-    let mut holder = Command::new("python3")
-        .args(["-c", HOLD])
-        .arg(gateway.data_dir().join("tollkeep.db"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut told = String::new();
-    BufReader::new(holder.stdout.take().unwrap())
-        .read_line(&mut told)
-        .unwrap();
-    assert_eq!(told, "held\n");
+    let held = Held::of(&gateway);
     let counted = asked();
     let answer = gateway.call(&get("/x", &shown(&proof(&unpaid))));
     assert_eq!(
@@ -59,8 +75,7 @@ fn a_payment_that_can_not_be_kept_is_not_taken_and_no_other_is_asked_for() {
     assert_eq!(asked(), counted);
     assert_eq!((origin.count(), facilitator.asked("/settle")), (0, 0));
     assert_eq!(gateway.call(&get("/free", "")).status, 200);
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
+    held.let_go();
     let unpaid = open(&gateway, &get("/x", ""));
     let paid = gateway.call(&get("/x", &shown(&proof(&unpaid))));
     assert_eq!(paid.status, 200, "{paid:?}");

@@ -6,7 +6,7 @@ use crate::metrics::histogram::{BUCKETS, Histogram, HistogramSum, REQUEST_BOUNDS
 use crate::metrics::ledger::RATIO_BOUNDS;
 use crate::metrics::shard::Shard;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 type Row<'m> = (
     &'static str,
@@ -18,7 +18,7 @@ type Row<'m> = (
 impl Metrics {
     pub(super) fn render_ledger(&self, text: &mut Text, shards: &[Arc<Shard>]) {
         let counts = &self.ledger.0;
-        let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let open = shards.iter().map(|shard| shard.holds.total());
         let name = "tollkeep_holds";
         text.family(
@@ -37,22 +37,7 @@ impl Metrics {
         );
         text.sample(name, &[("state", "active")], read(&counts.leases));
         text.sample(name, &[("state", "lost")], read(&counts.lost));
-        for (name, kind, help, value) in [
-            (
-                "tollkeep_unresolved_nano_usd",
-                "gauge",
-                "Nano-dollars of slices lost since the start, which count as spent.",
-                read(&counts.unresolved),
-            ),
-            (
-                "tollkeep_overruns_total",
-                "counter",
-                "Calls that were billed at more than their bound.",
-                read(&counts.overruns),
-            ),
-        ] {
-            text.single(name, kind, help, value);
-        }
+        self.render_losses(text);
         let name = "tollkeep_budget_refusals_total";
         text.family(name, "counter", "Calls that did not fit a budget.");
         text.words(name, ["unit", ""], &counts.refusals);
@@ -81,6 +66,34 @@ impl Metrics {
             let mut sum = HistogramSum::default();
             sum.add(histogram);
             text.histogram(name, &[], bounds, &sum);
+        }
+    }
+
+    /// What went wrong with money, and with its records.
+    fn render_losses(&self, text: &mut Text) {
+        let counts = &self.ledger.0;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        for (name, kind, help, value) in [
+            (
+                "tollkeep_unresolved_nano_usd",
+                "gauge",
+                "Nano-dollars of slices lost since the start, which count as spent.",
+                read(&counts.unresolved),
+            ),
+            (
+                "tollkeep_overruns_total",
+                "counter",
+                "Calls that were billed at more than their bound.",
+                read(&counts.overruns),
+            ),
+            (
+                "tollkeep_usage_records_lost_total",
+                "counter",
+                "Usage records of calls that no budget counts, lost as the store was too slow.",
+                read(&counts.records_lost),
+            ),
+        ] {
+            text.single(name, kind, help, value);
         }
     }
 }

@@ -123,6 +123,7 @@ impl World {
         };
         match call.fate {
             Fate::Told(quality) => committed.settle(quality, call.told),
+            Fate::Borne => committed.bear(call.told.cost),
             Fate::NotTold => {
                 let all = committed.bound();
                 committed.settle(Quality::Unknown, all);
