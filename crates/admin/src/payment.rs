@@ -264,6 +264,7 @@ async fn resolve(call: Call) -> Answer {
         reason: Some(evidence.clone()),
         lease: None,
         look_at: None,
+        opens: None,
     };
     let after = store.change_payment(id, change).await?.ok_or_else(known)?;
     let event = state

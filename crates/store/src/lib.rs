@@ -49,6 +49,7 @@ mod query;
 mod row;
 mod scope;
 mod sealed;
+mod session;
 mod service_token;
 mod sqlite;
 mod tenant;
@@ -99,6 +100,10 @@ pub use project::{DeletedProject, NewProject, Project, ProjectChange, ProjectRef
 pub use quarantine::Quarantine;
 pub use scope::Scope;
 pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
+pub use session::{
+    NewSession, NewUse, SessionFilter, SessionJudge, SessionModel, SessionRecord, SessionShare,
+    SessionState, SessionTaken, SessionVerdict, UseCharge, UseRecord,
+};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
 pub use tenant::{NewTenant, Tenant, TenantChange, TenantRef, TenantStatus};
 pub use token::{

@@ -3,6 +3,7 @@
 use super::Holds;
 use super::inbox::Message;
 use super::quote::{ONE, amount, cost};
+use super::Gate;
 use super::take::{CallHold, State};
 use crate::record::Facts;
 use std::borrow::Cow;
@@ -93,6 +94,13 @@ fn end(
     let State::Committed(committed) = hold.state else {
         return;
     };
+    if let Some(gate) = hold.gate {
+        let cost = match gate {
+            Gate::Charged => quote.charge.cost,
+            Gate::Free => Amount::ZERO,
+        };
+        return committed.settle(Quality::Reported, Charge { cost, ..quote.charge });
+    }
     // Nothing more than that it was made.
     let counts_requests_alone = quote.charge.tokens.is_zero() && !quote.is_priced;
     let (lines, quality) = match report {
