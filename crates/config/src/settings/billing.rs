@@ -24,7 +24,10 @@ pub(crate) enum Buys {
 const MODELS: [(&str, Buys); 5] = [
     ("per_request", Buys::Call),
     (Model::TimePass.as_str(), Buys::Session(Model::TimePass)),
-    (Model::TokenBucket.as_str(), Buys::Session(Model::TokenBucket)),
+    (
+        Model::TokenBucket.as_str(),
+        Buys::Session(Model::TokenBucket),
+    ),
     (Model::Metered.as_str(), Buys::Session(Model::Metered)),
     (Model::PerKb.as_str(), Buys::Session(Model::PerKb)),
 ];
@@ -74,15 +77,28 @@ impl BillingFile {
             checks.error_at(&at.name("model"), problem);
         }
         if self.unit_cost_sats.is_some() {
-            let problem = "is not supported yet: sats are paid by Lightning; write `unit_cost: \"$0.001\"`";
+            let problem =
+                "is not supported yet: sats are paid by Lightning; write `unit_cost: \"$0.001\"`";
             checks.error_at(&at.name("unit_cost_sats"), problem);
         }
         let has_unit = matches!(model, Some(Model::Metered | Model::PerKb));
         for (name, is_written, is_fit) in [
-            ("duration_minutes", self.duration_minutes.is_some(), model.is_some()),
-            ("token_budget", self.token_budget.is_some(), model == Some(Model::TokenBucket)),
+            (
+                "duration_minutes",
+                self.duration_minutes.is_some(),
+                model.is_some(),
+            ),
+            (
+                "token_budget",
+                self.token_budget.is_some(),
+                model == Some(Model::TokenBucket),
+            ),
             ("unit_cost", self.unit_cost.is_some(), has_unit),
-            ("hold_step", self.hold_step.is_some(), model == Some(Model::PerKb)),
+            (
+                "hold_step",
+                self.hold_step.is_some(),
+                model == Some(Model::PerKb),
+            ),
         ] {
             if is_written && !is_fit {
                 checks.error_at(&at.name(name), "has no effect with this `model`");
@@ -92,8 +108,14 @@ impl BillingFile {
         let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
         let lasts = self.duration_minutes.map(minutes).or(pass);
         for (name, is_missing) in [
-            ("duration_minutes", model == Model::TimePass && lasts.is_none()),
-            ("token_budget", model == Model::TokenBucket && self.token_budget.is_none()),
+            (
+                "duration_minutes",
+                model == Model::TimePass && lasts.is_none(),
+            ),
+            (
+                "token_budget",
+                model == Model::TokenBucket && self.token_budget.is_none(),
+            ),
             (
                 "unit_cost",
                 has_unit && self.unit_cost.is_none() && self.unit_cost_sats.is_none(),

@@ -345,7 +345,10 @@ impl PricingFile {
             checks.error_at(&at, "needs a `duration` with `model: time`, such as `1h`");
         }
         if !self.by_time && self.duration.is_some() {
-            checks.error_at(&at.name("duration"), "has an effect with `model: time` only");
+            checks.error_at(
+                &at.name("duration"),
+                "has an effect with `model: time` only",
+            );
         }
         self.duration.filter(|_| self.by_time)
     }
@@ -359,7 +362,8 @@ impl TermsFile {
             ("upto", self.upto),
         ] {
             if is_written {
-                let problem = "can't be with `billing`: what lasts longer than one call is paid first";
+                let problem =
+                    "can't be with `billing`: what lasts longer than one call is paid first";
                 checks.error_at(&path.name(name), problem);
             }
         }

@@ -1,9 +1,9 @@
 //! The end of a hold: what is known of a call becomes what is charged, and its record.
 
+use super::Gate;
 use super::Holds;
 use super::inbox::Message;
 use super::quote::{ONE, amount, cost};
-use super::Gate;
 use super::take::{CallHold, State};
 use crate::record::Facts;
 use std::borrow::Cow;
@@ -99,7 +99,13 @@ fn end(
             Gate::Charged => quote.charge.cost,
             Gate::Free => Amount::ZERO,
         };
-        return committed.settle(Quality::Reported, Charge { cost, ..quote.charge });
+        return committed.settle(
+            Quality::Reported,
+            Charge {
+                cost,
+                ..quote.charge
+            },
+        );
     }
     // Nothing more than that it was made.
     let counts_requests_alone = quote.charge.tokens.is_zero() && !quote.is_priced;

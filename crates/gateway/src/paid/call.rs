@@ -113,11 +113,7 @@ impl Exchange<'_> {
         }
     }
 
-    async fn pay_by_proof(
-        &mut self,
-        entry: &Entry<'_>,
-        proven: Box<Proven>,
-    ) -> Result<(), Stop> {
+    async fn pay_by_proof(&mut self, entry: &Entry<'_>, proven: Box<Proven>) -> Result<(), Stop> {
         let Some(sold) = self.sold else {
             return Ok(());
         };
@@ -286,7 +282,9 @@ impl Exchange<'_> {
 
     /// The upstream has answered a call that is charged to its token.
     pub(crate) fn charge_token(&mut self, status: u16) {
-        let is_charged = self.sold.is_some_and(|sold| charges(&sold.sale.terms, status));
+        let is_charged = self
+            .sold
+            .is_some_and(|sold| charges(&sold.sale.terms, status));
         if let Some(hold) = &mut self.work.facts.hold {
             hold.charge_price(is_charged);
         }

@@ -81,11 +81,7 @@ impl<'p> Exchange<'p> {
         judged
     }
 
-    fn judged(
-        &self,
-        entry: &Entry<'_>,
-        sold: &Sold,
-    ) -> Result<Option<Shows>, Refusal> {
+    fn judged(&self, entry: &Entry<'_>, sold: &Sold) -> Result<Option<Shows>, Refusal> {
         let shown = self.shown_proof()?;
         let Some(asking) = self.asking(sold)? else {
             return Ok(None);
@@ -210,7 +206,13 @@ impl<'p> Exchange<'p> {
         let Some(mut asking) = asking else {
             return Ok(None);
         };
-        if let Some(door) = self.worker.shared.payments.get().filter(|_| sold.takes_payment) {
+        if let Some(door) = self
+            .worker
+            .shared
+            .payments
+            .get()
+            .filter(|_| sold.takes_payment)
+        {
             asking.offers.retain_mut(|offer| door.readies(offer));
         }
         Ok(Some(asking))
@@ -306,7 +308,11 @@ impl<'p> Exchange<'p> {
     }
 
     /// Whether too many from there did not do.
-    pub(super) fn check_failed_proofs(&self, entry: &Entry<'_>, sold: &Sold) -> Result<(), Refusal> {
+    pub(super) fn check_failed_proofs(
+        &self,
+        entry: &Entry<'_>,
+        sold: &Sold,
+    ) -> Result<(), Refusal> {
         let (claim, limited) = failed_proofs(entry, sold);
         match self.worker.shared.rates.peek(self.started, &claim) {
             Verdict::Pass { .. } => Ok(()),

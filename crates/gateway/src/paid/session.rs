@@ -226,7 +226,10 @@ impl Exchange<'_> {
 
     /// Tells the reader of an event stream that it ends since there is nothing left to pay it with.
     pub(crate) fn tell_uncovered(&mut self, chunked: bool) {
-        let url = self.paying.as_ref().map(|paying| &*paying.asking.resource.url);
+        let url = self
+            .paying
+            .as_ref()
+            .map(|paying| &*paying.asking.resource.url);
         let event = used_up_event(url.unwrap_or_default());
         crate::pump::write_piece(&mut self.work.out, event.as_bytes(), chunked);
     }

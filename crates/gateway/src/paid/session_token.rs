@@ -116,7 +116,10 @@ mod tests {
                 let mut bytes = text.clone().into_bytes();
                 bytes[at] ^= 1 << bit;
                 if let Ok(other) = String::from_utf8(bytes) {
-                    assert!(prove(&hasher, good(1, "GET /x"), &other).is_none(), "{other}");
+                    assert!(
+                        prove(&hasher, good(1, "GET /x"), &other).is_none(),
+                        "{other}"
+                    );
                 }
             }
         }

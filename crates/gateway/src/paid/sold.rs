@@ -174,7 +174,12 @@ impl Sold {
             offers,
             resource: Resource {
                 url,
-                description: self.sale.billing.as_ref().map(Billing::told).unwrap_or_default(),
+                description: self
+                    .sale
+                    .billing
+                    .as_ref()
+                    .map(Billing::told)
+                    .unwrap_or_default(),
                 mime_type: "application/json".to_owned(),
             },
             digest: self.digest(wanted),

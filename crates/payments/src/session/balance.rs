@@ -140,7 +140,9 @@ impl Terms {
         match self.model {
             Model::TimePass => None,
             Model::TokenBucket => Some(balance.calls),
-            Model::Metered | Model::PerKb => Some(balance.money.checked_div(self.unit).unwrap_or(0)),
+            Model::Metered | Model::PerKb => {
+                Some(balance.money.checked_div(self.unit).unwrap_or(0))
+            }
         }
     }
 }
@@ -173,18 +175,90 @@ mod tests {
     fn a_call_takes_what_its_model_says() {
         let bucket = |money, calls| Balance { money, calls };
         for (name, terms, balance, kib, want) in [
-            ("a pass takes nothing", terms(Model::TimePass, 0), money(9), 0, Some(money(0))),
-            ("even an earned one", terms(Model::TimePass, 0), money(0), 0, Some(money(0))),
-            ("a third", terms(Model::TokenBucket, 0), bucket(10, 3), 0, Some(bucket(3, 1))),
-            ("the rest", terms(Model::TokenBucket, 0), bucket(4, 1), 0, Some(bucket(4, 1))),
-            ("for less than a unit", terms(Model::TokenBucket, 0), bucket(1, 2), 0, Some(bucket(0, 1))),
-            ("no call left", terms(Model::TokenBucket, 0), bucket(0, 0), 0, None),
-            ("a unit", terms(Model::Metered, 4), money(9), 0, Some(money(4))),
-            ("the last unit", terms(Model::Metered, 4), money(4), 0, Some(money(4))),
-            ("less than a unit", terms(Model::Metered, 4), money(3), 0, None),
-            ("a step", terms(Model::PerKb, 4), money(99), 10, Some(money(40))),
-            ("what is left of one", terms(Model::PerKb, 4), money(11), 10, Some(money(8))),
-            ("less than a KiB", terms(Model::PerKb, 4), money(3), 10, None),
+            (
+                "a pass takes nothing",
+                terms(Model::TimePass, 0),
+                money(9),
+                0,
+                Some(money(0)),
+            ),
+            (
+                "even an earned one",
+                terms(Model::TimePass, 0),
+                money(0),
+                0,
+                Some(money(0)),
+            ),
+            (
+                "a third",
+                terms(Model::TokenBucket, 0),
+                bucket(10, 3),
+                0,
+                Some(bucket(3, 1)),
+            ),
+            (
+                "the rest",
+                terms(Model::TokenBucket, 0),
+                bucket(4, 1),
+                0,
+                Some(bucket(4, 1)),
+            ),
+            (
+                "for less than a unit",
+                terms(Model::TokenBucket, 0),
+                bucket(1, 2),
+                0,
+                Some(bucket(0, 1)),
+            ),
+            (
+                "no call left",
+                terms(Model::TokenBucket, 0),
+                bucket(0, 0),
+                0,
+                None,
+            ),
+            (
+                "a unit",
+                terms(Model::Metered, 4),
+                money(9),
+                0,
+                Some(money(4)),
+            ),
+            (
+                "the last unit",
+                terms(Model::Metered, 4),
+                money(4),
+                0,
+                Some(money(4)),
+            ),
+            (
+                "less than a unit",
+                terms(Model::Metered, 4),
+                money(3),
+                0,
+                None,
+            ),
+            (
+                "a step",
+                terms(Model::PerKb, 4),
+                money(99),
+                10,
+                Some(money(40)),
+            ),
+            (
+                "what is left of one",
+                terms(Model::PerKb, 4),
+                money(11),
+                10,
+                Some(money(8)),
+            ),
+            (
+                "less than a KiB",
+                terms(Model::PerKb, 4),
+                money(3),
+                10,
+                None,
+            ),
             ("without a unit", terms(Model::PerKb, 0), money(3), 10, None),
         ] {
             assert_eq!(terms.hold(balance, kib), want, "{name}");

@@ -6,8 +6,8 @@
 //! What a process leaves behind that is gone ends by what is written down of it.
 
 mod find;
-mod take;
 mod record;
+mod take;
 
 pub use find::SessionFilter;
 pub use record::{

@@ -13,7 +13,8 @@ use crate::row::{count, millis};
 use crate::{PaymentRecord, Store, StoreError};
 use tollkeep_types::{EntryId, HoldId, RequestId, SessionId, WallMillis};
 
-const OPEN: &str = "INSERT INTO sessions (id, tenant_id, token_hash, payment_id, scope, model, payer,
+const OPEN: &str =
+    "INSERT INTO sessions (id, tenant_id, token_hash, payment_id, scope, model, payer,
     unit, symbol, decimals, paid, money, held, calls, unit_cost, state, expires_at, created_at,
     updated_at)
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, 0, $12, $13, 'open', $14, $15, $15)";
@@ -29,11 +30,13 @@ const USE: &str = "SELECT id, session_id, request_id, state, money, calls, due F
 const SERVER_USE: &str = "SELECT id, session_id, request_id, state, money, calls, due
   FROM session_uses WHERE id = $1 FOR UPDATE";
 
-const ADD_USE: &str = "INSERT INTO session_uses (id, session_id, tenant_id, request_id, state, money,
+const ADD_USE: &str =
+    "INSERT INTO session_uses (id, session_id, tenant_id, request_id, state, money,
     calls, due, holder, lease_until)
   VALUES ($1, $2, $3, $4, 'held', $5, $6, 0, $7, $8)";
 
-const DELIVER: &str = "UPDATE session_uses SET state = 'delivering' WHERE id = $1 AND state = 'held'";
+const DELIVER: &str =
+    "UPDATE session_uses SET state = 'delivering' WHERE id = $1 AND state = 'held'";
 
 const EXTEND: &str = "UPDATE session_uses SET money = $2, due = $3, lease_until = $4 WHERE id = $1";
 
@@ -262,7 +265,13 @@ impl Store {
             let all = std::mem::take(&mut session.money);
             session.write(connection, now).await?;
             let way = (owed(id), earned(&session));
-            post(&inner, connection, (&session, request), ("settle", way, all)).await?;
+            post(
+                &inner,
+                connection,
+                (&session, request),
+                ("settle", way, all),
+            )
+            .await?;
             let _turn = turn.commit().await?;
             Ok(())
         })
@@ -352,11 +361,7 @@ impl SessionRecord {
         true
     }
 
-    async fn write(
-        &self,
-        connection: &mut Connection,
-        now: WallMillis,
-    ) -> Result<(), StoreError> {
+    async fn write(&self, connection: &mut Connection, now: WallMillis) -> Result<(), StoreError> {
         query(CHANGE)
             .bind(self.id.to_string())
             .bind(count(self.money))
@@ -429,9 +434,18 @@ async fn end(
         session.calls = session.calls.saturating_add(used.share.calls);
     }
     session.write(connection, now).await?;
-    query(REMOVE).bind(id.to_string()).execute(connection).await?;
+    query(REMOVE)
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
     let way = (owed(session.id), earned(&session));
-    post(inner, connection, (&session, used.request), ("settle", way, due)).await?;
+    post(
+        inner,
+        connection,
+        (&session, used.request),
+        ("settle", way, due),
+    )
+    .await?;
     let _turn = turn.commit().await?;
     Ok(true)
 }

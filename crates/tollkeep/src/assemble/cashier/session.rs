@@ -73,8 +73,11 @@ impl Cashier {
         tracing::debug!(payment = %id, session = %opening.id, "A session has begun");
         let wanted = wanted_of(shown, opening, (opening.id, opening.kept));
         let paid = self.use_session(&wanted).await;
-        paid.map(|paid| Paid { receipt: receipt.clone(), ..paid })
-            .map_err(|not| NotPaid { receipt, ..not })
+        paid.map(|paid| Paid {
+            receipt: receipt.clone(),
+            ..paid
+        })
+        .map_err(|not| NotPaid { receipt, ..not })
     }
 
     /// A payment is shown again that became a session: that one is used.
@@ -222,7 +225,10 @@ impl Cashier {
             return Ok(());
         };
         if !self.store.end_use_of_session(hold, charge).await? {
-            tracing::debug!("What a call took of session {} was ended before", used.session);
+            tracing::debug!(
+                "What a call took of session {} was ended before",
+                used.session
+            );
         }
         Ok(())
     }

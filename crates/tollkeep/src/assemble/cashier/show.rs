@@ -171,7 +171,11 @@ impl Cashier {
             return self.pay_again(shown, &record, (body, order)).await;
         }
         let receipt = receipt_of(&record);
-        if let Some(opening) = shown.opens.as_ref().filter(|_| record.state == PaymentState::Spent) {
+        if let Some(opening) = shown
+            .opens
+            .as_ref()
+            .filter(|_| record.state == PaymentState::Spent)
+        {
             let session = self.store.session_of_payment(id).await.map_err(|error| {
                 tracing::error!("The session of payment {id} can't be read: {error}");
                 refused(Answer::Pending, Some(id))
@@ -272,7 +276,11 @@ impl Cashier {
         if commands.contains(&Command::Settle) {
             commands = self.settle(&mut case).await.map_err(not_made)?;
         }
-        if let Some(opening) = shown.opens.as_ref().filter(|_| answer_in(&commands).is_none()) {
+        if let Some(opening) = shown
+            .opens
+            .as_ref()
+            .filter(|_| answer_in(&commands).is_none())
+        {
             return self.open_session(shown, opening, case).await;
         }
         self.outcome(case, &commands)
