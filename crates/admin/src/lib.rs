@@ -48,6 +48,7 @@ mod own_token;
 mod parameters;
 mod passwords;
 mod payment;
+mod payment_session;
 mod policy;
 mod price;
 mod problem;

@@ -15,7 +15,7 @@ use crate::shape::Member;
 use crate::{
     account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
     ip_list, job, key, ledger, lockout, log_level, maintenance, manage, not_offered, openapi,
-    operator, own_key, payment, price, project, receipt_keys, route, service_token, session,
+    operator, own_key, payment, payment_session, price, project, receipt_keys, route, service_token, session,
     status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
@@ -147,6 +147,7 @@ static NOUNS: &[&[Operation]] = &[
     account::OPERATIONS,
     hold::OPERATIONS,
     payment::OPERATIONS,
+    payment_session::OPERATIONS,
     status::OPERATIONS,
     ip_list::DENY,
     ip_list::ALLOW,

@@ -264,6 +264,7 @@ async fn resolve(call: Call) -> Answer {
         reason: Some(evidence.clone()),
         lease: None,
         look_at: None,
+        opens: None,
     };
     let after = store.change_payment(id, change).await?.ok_or_else(known)?;
     let event = state
@@ -305,13 +306,16 @@ fn id_of(text: &str) -> Result<PaymentId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
+/// Who paid, as far as this operator may know.
+pub(crate) fn payer_of(payer: &str, operator: &Operator) -> String {
+    match Right::Money.is_of(operator.role(), operator.tenant().is_some()) {
+        true => payer.to_owned(),
+        false => masked(payer),
+    }
+}
+
 fn shown(payment: &PaymentRecord, operator: &Operator) -> Json {
-    let may_read = Right::Money.is_of(operator.role(), operator.tenant().is_some());
-    let payer = if may_read {
-        payment.payer.clone()
-    } else {
-        masked(&payment.payer)
-    };
+    let payer = payer_of(&payment.payer, operator);
     json!({
         "id": payment.id,
         "tenant_id": payment.tenant,

@@ -12,7 +12,6 @@ pub use door::{Failed as FailedRequest, HookAnswer, HookDoor};
 pub use quiet::HookFailures;
 
 use crate::admit::Entry;
-use crate::identify::Caller;
 use crate::lifecycle::{Exchange, Stop};
 use crate::refusal::Refusal;
 use crate::route::{Destination, Route};
@@ -84,13 +83,12 @@ impl<'p> Exchange<'p> {
         &mut self,
         entry: &Entry<'_>,
         route: &Route<'p>,
-        caller: &Caller,
     ) -> Result<(), Stop> {
         let Some(mut hooked) = self.hooked.take() else {
             return Ok(());
         };
         let asked = self
-            .ask_before_payment(&mut hooked, entry, route, caller)
+            .ask_before_payment(&mut hooked, entry, route)
             .await
             .inspect_err(|_| self.debit_address(entry));
         self.hooked = Some(hooked);
@@ -102,7 +100,6 @@ impl<'p> Exchange<'p> {
         hooked: &mut Hooked<'p>,
         entry: &Entry<'_>,
         route: &Route<'p>,
-        caller: &Caller,
     ) -> Result<(), Stop> {
         let hooks = hooked.hooks;
         let asks = [&hooks.request, &hooks.price, &hooks.response];
@@ -125,7 +122,7 @@ impl<'p> Exchange<'p> {
             .push(("labels", Given::Map(told.collect())));
         labels.truncate(facts::LABELS_MAX);
         self.work.facts.labels = (!labels.is_empty()).then(|| labels.into());
-        self.price_by_hooks(hooked, route, caller).await
+        self.price_by_hooks(hooked, route).await
     }
 
     /// Asks what it costs, where it is to be paid for now.
@@ -133,7 +130,6 @@ impl<'p> Exchange<'p> {
         &mut self,
         hooked: &mut Hooked<'p>,
         route: &Route<'p>,
-        caller: &Caller,
     ) -> Result<(), Stop> {
         let hooks = hooked.hooks;
         let Destination::Plain(plain) = route.destination() else {
@@ -142,10 +138,6 @@ impl<'p> Exchange<'p> {
         let Some(sold) = plain.sold.as_deref() else {
             return Ok(());
         };
-        // A token stands for it.
-        if caller.token().is_some() && self.shown_proof()?.is_none() {
-            return Ok(());
-        }
         let asking = self.asking(sold)?;
         let Some(mut price) = asking.map(|asking| asking.price) else {
             return Ok(());

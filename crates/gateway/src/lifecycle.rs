@@ -23,6 +23,7 @@ use tollkeep_http2::Opening;
 use tollkeep_net::tls::Protocol;
 use tollkeep_net::{Downstream, Fill, Gone, StreamFault};
 use tollkeep_policy::call_policy::CallPolicy;
+use tollkeep_types::money::NanoUsd;
 use tollkeep_types::{MonoNanos, WallMillis};
 
 /// Scratch of one exchange, kept by the worker for the next.
@@ -266,6 +267,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) alone_until: Option<MonoNanos>,
     /// Its route, where that is sold.
     pub(crate) sold: Option<&'a Sold>,
+    /// What it costs its token, where its route has a price.
+    pub(crate) token_cost: Option<NanoUsd>,
     /// What it is paid with.
     pub(crate) paying: Option<Box<PaidCall>>,
     /// What hooks have said of it, where its route has any.
@@ -310,6 +313,7 @@ impl<'a> Exchange<'a> {
             body_held: None,
             alone_until: None,
             sold: None,
+            token_cost: None,
             paying: None,
             hooked: None,
             told_receipt: None,
@@ -417,7 +421,7 @@ impl<'a> Exchange<'a> {
         let call = self.read_call(&entry, &route, &caller).await?;
         let pass = self.pass(&caller, &call)?;
         if self.hooked.is_some() {
-            Box::pin(self.ask_hooks(&entry, &route, &caller)).await?;
+            Box::pin(self.ask_hooks(&entry, &route)).await?;
         }
         let proven = self.judge(&entry, &route, &caller)?;
         let mut grant = match shared {

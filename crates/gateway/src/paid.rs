@@ -8,12 +8,16 @@ mod door;
 mod judge;
 mod page;
 mod payers;
+mod session;
+mod session_door;
+mod session_token;
 mod sold;
 mod told;
 
 pub(crate) use call::PaidCall;
 pub use door::{Delivery, NotPaid, Paid, Paying, PaymentDoor, Shown};
 pub use payers::{PayerSeat, Payers};
+pub use session_door::{Opening, SessionEnd, SessionUse, SessionWanted};
 pub(crate) use sold::Sold;
 pub(crate) use told::PaymentNo;
 

@@ -193,8 +193,9 @@ impl Exchange<'_> {
                 }
                 Ok(BodyStep::Data(data)) => {
                     let room = usize::try_from(caps.max - caps.sent).unwrap_or(usize::MAX);
-                    let within = data.get(..room).map(|within| caps.of.whole(within));
                     let too_large = data.len() > room;
+                    let within = data.get(..room).filter(|_| too_large);
+                    let within = within.map(|within| caps.of.whole(within));
                     let data = within.unwrap_or(data);
                     let len = data.len();
                     caps.sent += u64::try_from(len).unwrap_or(0);

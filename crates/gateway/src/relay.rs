@@ -6,8 +6,10 @@ use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
 use crate::pump::{Caps, Ended, Of};
 use crate::refusal::Refusal;
+use crate::stream_back::is_event_stream;
 use crate::upstream_body::UpstreamBody;
 use crate::upstream_head::is_among;
+use std::time::Duration;
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_net::UpstreamConn;
 use tollkeep_observe::RequestOutcome;
@@ -33,6 +35,8 @@ impl Exchange<'_> {
         }
         if self.paying.is_some() {
             Box::pin(self.deliver()).await?;
+        } else if self.token_cost.is_some() {
+            self.charge_token(status);
         }
         self.begin_answer(status);
         self.copy_plain_fields(target);
@@ -66,10 +70,22 @@ impl Exchange<'_> {
             total: target.timeouts.total_stream,
             pass,
         };
-        let ended = self.pump(upstream, body, &mut caps, |_, _| None).await;
+        let is_counted = self.covered().is_some();
+        let ended = match is_counted {
+            false => self.pump(upstream, body, &mut caps, |_, _| None).await,
+            true => Box::pin(self.pump_covered(upstream, body, &mut caps)).await,
+        };
         self.work.facts.bytes_out = caps.sent;
+        let tells = matches!(caps.of, Of::Events) && !matches!(framing, AnswerFraming::Length(_));
+        let is_uncovered = matches!(ended, Ok(Ended::Failed(Refusal::Payment(_))));
         self.note_delivery(&ended);
         match ended? {
+            Ended::Failed(refusal) if is_uncovered && tells => {
+                self.work.facts.refused(&refusal);
+                self.work.facts.outcome = RequestOutcome::Cut;
+                self.tell_uncovered(chunked);
+                self.end_stream(chunked).await
+            }
             Ended::Whole => {
                 self.work.facts.outcome = RequestOutcome::Served;
                 self.end_stream(chunked).await
@@ -85,6 +101,37 @@ impl Exchange<'_> {
                 }
                 Err(Stop::Short)
             }
+        }
+    }
+
+    /// Moves a body along whose bytes are paid for, and takes more of its session as it needs it.
+    async fn pump_covered(
+        &mut self,
+        upstream: &mut UpstreamConn,
+        body: &mut UpstreamBody,
+        caps: &mut Caps<'_, '_>,
+    ) -> Result<Ended, Stop> {
+        let (most, all) = (caps.max, caps.total);
+        let began = self.worker.deadlines.now();
+        let head = &self.work.answer_bytes;
+        let kind = self.work.answer.value(head, Known::ContentType);
+        if kind.is_some_and(is_event_stream) {
+            caps.of = Of::Events;
+        }
+        let mut covered = self.covered().unwrap_or(0);
+        loop {
+            caps.max = most.min(covered);
+            let passed = Duration::from_nanos(self.worker.deadlines.now().since(began));
+            caps.total = all.saturating_sub(passed);
+            let ended = self.pump(upstream, body, caps, |_, _| None).await;
+            let is_full = matches!(ended, Ok(Ended::Failed(Refusal::ResponseTooLarge)));
+            if !is_full || covered >= most {
+                return ended;
+            }
+            covered = match self.cover_more(caps.sent).await {
+                Some(covered) => covered,
+                None => return Ok(Ended::Failed(self.uncovered())),
+            };
         }
     }
 

@@ -102,6 +102,7 @@ impl<'p> Exchange<'p> {
                         target: &route.target,
                         model: "",
                         credential: None,
+                        price: self.token_cost,
                     };
                     Box::pin(self.take_aside(aside)).await?;
                 }

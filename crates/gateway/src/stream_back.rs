@@ -422,7 +422,7 @@ impl Drop for StreamOpen<'_> {
     }
 }
 
-fn is_event_stream(value: &[u8]) -> bool {
+pub(crate) fn is_event_stream(value: &[u8]) -> bool {
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
     essence
         .trim_ascii()

@@ -54,6 +54,8 @@ pub enum Sure {
     Bound,
     /// It may: no pot it is taken from has a hard limit, and all of it is charged.
     Guess,
+    /// It is what its route asks for, and no upstream's bill.
+    Price,
 }
 
 /// What was taken from a slice.
@@ -93,7 +95,9 @@ impl Outcome {
     /// What is charged beyond that, of a call whose bound was a guess.
     pub fn beyond(&self, measure: crate::amount::Measure, taken: Amount, sure: Sure) -> Amount {
         match (self, sure) {
-            (Self::Released(_) | Self::Borne(_), _) | (_, Sure::Bound) => Amount::ZERO,
+            (Self::Released(_) | Self::Borne(_), _) | (_, Sure::Bound | Sure::Price) => {
+                Amount::ZERO
+            }
             (Self::Settled { actual, .. }, Sure::Guess) => actual.of(measure).above(taken),
         }
     }

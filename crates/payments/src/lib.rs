@@ -13,6 +13,7 @@ mod json;
 pub mod paywall;
 pub mod price;
 pub mod pricing;
+pub mod session;
 pub mod state;
 mod u256;
 pub mod x402;

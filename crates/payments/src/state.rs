@@ -84,6 +84,8 @@ pub enum Event {
     Reconciled(Found),
     /// The first byte, or a head without any, is about to go to the caller.
     HeadReady,
+    /// It buys more than one call: all of it becomes the balance of a session.
+    BecameSession,
     /// Nothing reached the caller.
     NotDelivered,
     /// The delivery ended.
@@ -165,6 +167,12 @@ pub enum Answer {
     NotCovered,
     /// 402: this payer was served and has not paid for it.
     Uncollected,
+    /// 402: nothing is left of the session.
+    Exhausted,
+    /// 402: the session has ended.
+    SessionEnded,
+    /// 402: there is no such session.
+    NoSession,
     /// 502, with the receipt: paid, and nothing was had for it yet.
     Owed,
 }
@@ -173,9 +181,13 @@ impl Answer {
     /// Whether the caller is asked to pay.
     pub const fn has_challenge(self) -> bool {
         match self {
-            Self::AlreadyUsed | Self::SettlementFailed | Self::NotCovered | Self::Uncollected => {
-                true
-            }
+            Self::AlreadyUsed
+            | Self::SettlementFailed
+            | Self::NotCovered
+            | Self::Uncollected
+            | Self::Exhausted
+            | Self::SessionEnded
+            | Self::NoSession => true,
             Self::InProgress | Self::Pending | Self::Unavailable | Self::Owed => false,
         }
     }
@@ -190,6 +202,9 @@ impl Answer {
             Self::SettlementFailed => (402, "settlement_failed"),
             Self::NotCovered => (402, "price_mismatch"),
             Self::Uncollected => (402, "payment_uncollected"),
+            Self::Exhausted => (402, "insufficient_balance"),
+            Self::SessionEnded => (402, "session_expired"),
+            Self::NoSession => (402, "invalid_session"),
             Self::Owed => (502, "upstream_failed_retryable"),
         }
     }
@@ -319,6 +334,7 @@ fn worked(row: &Row, mode: Mode, event: Event) -> Option<Step> {
             }
         }
         (State::Settled | State::Redeeming, Event::HeadReady) => row.then(State::Delivering, &[]),
+        (State::Settled | State::Redeeming, Event::BecameSession) => row.then(State::Spent, &[]),
         (State::Settled | State::Redeeming, Event::NotDelivered) => {
             let told = Command::Answer(Answer::Owed);
             row.then(State::Credit, &[Command::Release, told])

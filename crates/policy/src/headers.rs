@@ -90,7 +90,7 @@ static RESPONSE: NameTable<Barred, 59> = NameTable::new([
     // Payments.
     ("payment-*", Always),
     ("x-payment*", Always),
-    ("x-session-token", Always),
+    ("x-session-*", Always),
     ("x-bolthub-*", Always),
     ("macaroon", Always),
     ("grpc-metadata-macaroon", Always),

@@ -50,6 +50,7 @@ mod row;
 mod scope;
 mod sealed;
 mod service_token;
+mod session;
 mod sqlite;
 mod tenant;
 mod token;
@@ -100,6 +101,10 @@ pub use quarantine::Quarantine;
 pub use scope::Scope;
 pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
+pub use session::{
+    NewSession, NewUse, SessionFilter, SessionJudge, SessionModel, SessionRecord, SessionShare,
+    SessionState, SessionTaken, SessionVerdict, UseCharge, UseRecord,
+};
 pub use tenant::{NewTenant, Tenant, TenantChange, TenantRef, TenantStatus};
 pub use token::{
     Bindings, CallLimits, NewToken, OwnRotation, Permission, ProjectRevocation, Revocation,

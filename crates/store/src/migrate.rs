@@ -68,6 +68,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(45, "0045", "lean_ledger"),
     step!(46, "0046", "records_of_request"),
     step!(49, "0049", "outbox_turns"),
+    step!(51, "0051", "sessions"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -84,7 +84,7 @@ static RESERVED: NameTable<Reserved, 61> = NameTable::new([
     ("x-management-key", Private),
     ("payment-*", Private),
     ("x-payment*", Private),
-    ("x-session-token", Private),
+    ("x-session-*", Private),
     ("x-bolthub-*", Private),
     ("macaroon", Private),
     ("grpc-metadata-macaroon", Private),

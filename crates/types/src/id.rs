@@ -179,6 +179,10 @@ id!(
     PaymentId, "pay_"
 );
 id!(
+    /// What a payment bought that lasts longer than one call (never the token that shows it).
+    SessionId, "ses_"
+);
+id!(
     /// A budget.
     BudgetId, "bud_"
 );

@@ -34,7 +34,7 @@ pub use hex::{LastHex, hex};
 pub use id::{
     AccountId, BudgetId, ConsoleSessionId, CredentialId, EntryId, EventId, HoldId, IpEntryId,
     JobId, LeaseId, LineageId, ManagementKeyId, OperatorId, ParseIdError, PaymentId, ProjectId,
-    ReplicaId, RequestId, ServiceTokenId, StreamId, TenantId, TokenId,
+    ReplicaId, RequestId, ServiceTokenId, SessionId, StreamId, TenantId, TokenId,
 };
 pub use key_pin::{KeyPin, KeyPinError};
 pub use secret::Secret;

@@ -11,6 +11,7 @@ mod audit_kept;
 mod audit_sinks;
 mod auth;
 mod between;
+mod billing;
 mod breaker;
 mod budget_scope;
 mod budget_text;

@@ -429,6 +429,11 @@ fn check_price_hooks(hooks: &Hooks, sale: Option<&Sale>, path: &KeyPath, checks:
                        requests cost, between the two";
         checks.error_at(path, problem);
     }
+    if sale.is_some_and(|sale| sale.billing.is_some()) && !hooks.price.is_empty() {
+        let problem = "has `onPriceResolved` and `billing`: what was paid by one price would be \
+                       good for all of its calls";
+        checks.error_at(path, problem);
+    }
 }
 
 fn read_name(name: &str) -> Result<(Methods, PathPattern), String> {

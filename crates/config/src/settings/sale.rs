@@ -1,16 +1,19 @@
 //! What requests of a route cost, and with what they can be paid.
 
+use super::billing::{self, BillingFile};
 use super::market::Market;
 use super::payments::{MID_STREAM, MidStream, SETTLEMENT, Terms};
 use super::route::Access;
 use crate::check::Checks;
 use crate::field::{KindExt, flat, listed, mapped, section};
-use crate::kind::{choice, dollars, list, pay_to, priced, rule, switch, text, whole};
+use crate::kind::{choice, dollars, duration, list, pay_to, priced, rule, switch, text, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
+use std::time::Duration;
 use tollkeep_payments::evm::Address;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{ModelPrices, Parts, Pattern, Pricing, Quote, Rule, UnknownModel};
+use tollkeep_payments::session::{Billing, Model};
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Asset, Assets, Offer, Scheme};
 use tollkeep_types::money::NanoUsd;
@@ -30,6 +33,10 @@ pub struct Sale {
     pub bind_body: bool,
     /// Whether it may be settled when all was delivered, and for less than was signed.
     pub upto: bool,
+    /// What a payment buys, where that is more than one call.
+    pub billing: Option<Billing>,
+    /// What a call costs an access token, where that is not the price.
+    pub token_price: Option<NanoUsd>,
 }
 
 /// A token that is taken, and who is paid in it.
@@ -42,6 +49,21 @@ pub struct Accept {
 }
 
 impl Sale {
+    /// What a call costs an access token that is quoted this price; `None`: that is no sum of
+    /// dollars.
+    pub fn token_cost(&self, price: &Price) -> Option<NanoUsd> {
+        if self.token_price.is_some() || price.is_free() {
+            return self.token_price.or(Some(NanoUsd::ZERO));
+        }
+        match &self.billing {
+            None => price.usd(),
+            Some(billing) => match billing.model {
+                Model::Metered => billing.unit.as_ref()?.usd(),
+                Model::TimePass | Model::TokenBucket | Model::PerKb => None,
+            },
+        }
+    }
+
     /// The ways to pay what was quoted; those that can't express the price are left out.
     pub fn offers(&self, quote: &Quote) -> Vec<Offer> {
         let schemes: &[Scheme] = if self.upto {
@@ -100,6 +122,10 @@ keys! {
         /// Prices of models; `*` stands for any run of letters, and exact names come first.
         models: Vec<(String, Price)> = mapped(priced()),
         pricing: PricingFile = section(),
+        billing: BillingFile = section(),
+        /// What a call costs an access token. Default: what it costs, or what it takes of a deposit;
+        /// where a payment buys a pass, calls or KiB it has to be said.
+        token_price: Option<NanoUsd> = dollars().optional(),
         /// With what it can be paid. Default: `accepts`.
         accepts: Vec<AcceptFile> = listed(),
         /// Who is paid. Default: the address in `wallets`.
@@ -133,8 +159,13 @@ keys! {
 keys! {
     /// How prices are made.
     pub(crate) struct PricingFile {
-        /// What is paid for: each request by itself.
-        _model as "model": () = choice(&[("request", ())]).later(&["tokens", "time"]).or(()),
+        /// What is paid for: `request`, each by itself; `time`, all of them for `duration`, as
+        /// `billing.model: time_pass`.
+        by_time as "model": bool = choice(&[("request", false), ("time", true)])
+            .later(&["tokens"])
+            .or(false),
+        /// How long a pass lasts, with `model: time`.
+        duration: Option<Duration> = duration(60_000..=366 * super::DAY_MS).optional(),
         /// What becomes of models without a price: they cost the `fallback`, or are refused with
         /// 400. Default: `reject` where the fallback is below what most models cost.
         unknown_model: Option<UnknownModel> = choice(&UNKNOWN_MODEL).optional(),
@@ -186,8 +217,14 @@ impl SaleFile {
             Some(Access::Token | Access::Free) => None,
         };
         let accepts = market.accepts(&self.accepts, self.pay_to, path, checks);
-        let (terms, bind_body) = (self.terms.over(&market.terms), self.terms.bind_body);
-        let upto = self.terms.upto;
+        let (mut terms, bind_body) = (self.terms.over(&market.terms), self.terms.bind_body);
+        let (upto, token_price) = (self.terms.upto, self.token_price);
+        let pass = self.pricing.pass(path, checks);
+        let billing = self.billing.clone().check(pass, path, checks);
+        if billing.is_some() {
+            self.terms.check_session(path, checks);
+            terms.mode = Mode::Before;
+        }
         let pricing = self.pricing(usual, path, market, checks);
         let costs = pricing.as_ref().is_some_and(Pricing::may_cost);
         let access = written.unwrap_or(match (&pricing, costs) {
@@ -200,15 +237,14 @@ impl SaleFile {
                 "costs something with `access: free`: nobody would be asked \
                                      to pay"
             }
-            (Access::Token, true) => {
-                "is not supported with `access: token` yet: tokens are not \
-                                      charged for routes"
+            (Access::Token, true) if billing.is_some() => {
+                "has `billing`, and nobody pays with `access: token`"
             }
             (Access::Payment | Access::TokenOrPayment, false) => {
                 "needs a price above nothing with this `access`"
             }
             (Access::Free | Access::Token, false)
-            | (Access::Payment | Access::TokenOrPayment, true) => "",
+            | (Access::Token | Access::Payment | Access::TokenOrPayment, true) => "",
         };
         if !fault.is_empty() {
             checks.error_at(path, fault);
@@ -220,9 +256,16 @@ impl SaleFile {
             terms,
             bind_body,
             upto,
+            billing,
+            token_price,
         });
-        if let Some(sale) = sale.as_ref().filter(|_| costs) {
-            sale.check(path, market, checks);
+        match sale.as_ref().filter(|_| costs) {
+            Some(sale) => sale.check_for(access, path, market, checks),
+            None if token_price.is_some() => {
+                let problem = "has no effect: the route costs nothing";
+                checks.error_at(&path.name("token_price"), problem);
+            }
+            None => {}
         }
         (access, sale)
     }
@@ -294,7 +337,61 @@ impl SaleFile {
     }
 }
 
+impl PricingFile {
+    /// How long a pass lasts, if that is what is paid for.
+    fn pass(&self, path: &KeyPath, checks: &mut Checks<'_>) -> Option<Duration> {
+        let at = path.name("pricing");
+        if self.by_time && self.duration.is_none() {
+            checks.error_at(&at, "needs a `duration` with `model: time`, such as `1h`");
+        }
+        if !self.by_time && self.duration.is_some() {
+            checks.error_at(
+                &at.name("duration"),
+                "has an effect with `model: time` only",
+            );
+        }
+        self.duration.filter(|_| self.by_time)
+    }
+}
+
+impl TermsFile {
+    /// What can't be where a payment buys more than one call: that is paid first.
+    fn check_session(&self, path: &KeyPath, checks: &mut Checks<'_>) {
+        for (name, is_written) in [
+            ("settlement", self.settlement == Some(Mode::After)),
+            ("upto", self.upto),
+        ] {
+            if is_written {
+                let problem =
+                    "can't be with `billing`: what lasts longer than one call is paid first";
+                checks.error_at(&path.name(name), problem);
+            }
+        }
+    }
+}
+
 impl Sale {
+    /// What can't be sold so to those who may call.
+    fn check_for(&self, access: Access, path: &KeyPath, market: &Market, checks: &mut Checks<'_>) {
+        if matches!(access, Access::Payment | Access::TokenOrPayment) {
+            self.check(path, market, checks);
+            if let Some(billing) = &self.billing {
+                billing::check_sold(billing, (&self.pricing, &self.accepts), path, checks);
+            }
+        }
+        let takes_tokens = matches!(access, Access::Token | Access::TokenOrPayment);
+        let has_cost = |price: &Price| self.token_cost(price).is_some();
+        if takes_tokens && !self.pricing.all().all(|(_, price)| has_cost(price)) {
+            let problem = "needs a `token_price`: what its calls cost access tokens is no sum of \
+                           dollars";
+            checks.error_at(path, problem);
+        }
+        if !takes_tokens && self.token_price.is_some() {
+            let problem = "has no effect: access tokens are not taken here";
+            checks.error_at(&path.name("token_price"), problem);
+        }
+    }
+
     /// What can't be sold so.
     fn check(&self, path: &KeyPath, market: &Market, checks: &mut Checks<'_>) {
         if self.accepts.is_empty() {

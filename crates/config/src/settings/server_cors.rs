@@ -36,7 +36,8 @@ keys! {
         /// `anthropic-version`, `anthropic-beta`.
         allowed_headers: Vec<Box<str>> = list(name()).or_empty(),
         /// Fields of answers that pages may read. Empty: `payment-required`, `payment-response`,
-        /// `x-payment-response`, `payment-receipt`, `x-tollkeep-payment`, `www-authenticate`, `x-request-id`,
+        /// `x-payment-response`, `payment-receipt`, `x-tollkeep-payment`, `x-session-token`,
+        /// `x-session-expires`, `x-session-balance`, `www-authenticate`, `x-request-id`,
         /// `retry-after`, `ratelimit`, `ratelimit-policy`.
         exposed_headers: Vec<Box<str>> = list(name()).or_empty(),
         /// Whether browsers send cookies and the like.
@@ -61,12 +62,15 @@ const ALLOWED: [&str; 9] = [
     "anthropic-beta",
 ];
 
-const EXPOSED: [&str; 10] = [
+const EXPOSED: [&str; 13] = [
     "payment-required",
     "payment-response",
     "x-payment-response",
     "payment-receipt",
     "x-tollkeep-payment",
+    "x-session-token",
+    "x-session-expires",
+    "x-session-balance",
     "www-authenticate",
     "x-request-id",
     "retry-after",

@@ -135,9 +135,9 @@ fn bad_routes_say_what_is_wrong() {
         ),
         (
             "keys of later",
-            "  GET /x: {upstream: api, facilitator: x, billing: {}}\n",
+            "  GET /x: {upstream: api, facilitator: x, pay_to_mode: x}\n",
             "tollkeep.yaml:3:27: routes.\"GET /x\".facilitator: is not supported yet\n\
-             tollkeep.yaml:3:43: routes.\"GET /x\".billing: is not supported yet",
+             tollkeep.yaml:3:43: routes.\"GET /x\".pay_to_mode: is not supported yet",
         ),
         (
             "half a limit",

@@ -1,5 +1,6 @@
 //! The end of a hold: what is known of a call becomes what is charged, and its record.
 
+use super::Gate;
 use super::Holds;
 use super::inbox::Message;
 use super::quote::{Bears, ONE, Quote, amount, cost};
@@ -190,6 +191,19 @@ fn end(
     let State::Committed(committed) = state else {
         return;
     };
+    if let Some(gate) = hold.gate {
+        let cost = match gate {
+            Gate::Charged => quote.charge.cost,
+            Gate::Free => Amount::ZERO,
+        };
+        return committed.settle(
+            Quality::Reported,
+            Charge {
+                cost,
+                ..quote.charge
+            },
+        );
+    }
     // Nothing more than that it was made.
     let counts_requests_alone = quote.charge.tokens.is_zero() && !quote.is_priced;
     let (lines, quality) = match report {

@@ -8,6 +8,7 @@ mod again;
 mod alone;
 mod beside;
 mod end;
+mod gate;
 mod inbox;
 mod keeper;
 mod paying;
@@ -24,6 +25,7 @@ pub(crate) use end::uncounted;
 pub(crate) use take::{Aside, CallHold};
 
 use arc_swap::ArcSwap;
+use gate::Gate;
 use inbox::Inbox;
 use paying::Paying;
 use std::collections::HashMap;

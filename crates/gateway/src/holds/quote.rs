@@ -134,6 +134,22 @@ impl Quote {
             method: Method::Bytes,
         }
     }
+
+    /// Of a call that costs what its route says.
+    ///
+    /// # Errors
+    /// That is more than can be reckoned with.
+    pub(super) fn price(price: NanoUsd) -> Result<Self, Refusal> {
+        let one = Self::one_request();
+        Ok(Self {
+            charge: Charge {
+                cost: cost(price).ok_or_else(too_large)?,
+                ..one.charge
+            },
+            sure: Sure::Price,
+            ..one
+        })
+    }
 }
 
 pub(super) const ONE: Amount = match Amount::new(1) {

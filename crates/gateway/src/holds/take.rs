@@ -3,7 +3,7 @@
 use super::inbox::Message;
 use super::paying::Accounts;
 use super::quote::{Counted, Quote, Quoting, not_boundable};
-use super::{Holds, Pot};
+use super::{Gate, Holds, Pot};
 use crate::credentials::Picked;
 use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
@@ -26,6 +26,7 @@ use tollkeep_llm::Surface;
 use tollkeep_llm::asks::{self, BoundFault, Bounds};
 use tollkeep_net::Raced;
 use tollkeep_store::Quarantine;
+use tollkeep_types::money::NanoUsd;
 use tollkeep_types::{CredentialId, HoldId, ProjectId, TenantId, WallMillis};
 
 /// How long a call waits for the keeper's answer: a recall takes 750 ms of it.
@@ -102,6 +103,8 @@ pub(crate) struct CallHold {
     pub(super) tenant: TenantId,
     /// What is left of the budget with the least, where callers are told.
     pub(super) remaining: Option<Box<str>>,
+    /// Of a call that costs what its route says: whether it has come to that.
+    pub(super) gate: Option<Gate>,
 }
 
 #[derive(Debug)]
@@ -151,6 +154,8 @@ pub(crate) struct Aside<'a> {
     /// The name of the model that goes out.
     pub(crate) model: &'a str,
     pub(crate) credential: Option<CredentialId>,
+    /// What it costs, where its route says that.
+    pub(crate) price: Option<NanoUsd>,
 }
 
 impl<'a> Aside<'a> {
@@ -161,6 +166,7 @@ impl<'a> Aside<'a> {
             target,
             model: picked.rename.as_deref().unwrap_or(&call.model),
             credential: picked.credential.stored_id(),
+            price: None,
         }
     }
 }
@@ -242,6 +248,7 @@ impl Exchange<'_> {
             at: self.work.facts.at,
             tenant: self.payer(),
             remaining: remaining.flatten(),
+            gate: aside.price.map(|_| Gate::Free),
         }));
         Ok(())
     }
@@ -300,10 +307,13 @@ impl Exchange<'_> {
     fn quote(&self, aside: &Aside<'_>, book: &Book, wanted: &Wanted) -> Result<Quote, Refusal> {
         let sure = wanted.sure();
         let Some(quoting) = self.quoting(aside) else {
-            return Ok(Quote {
-                sure,
-                ..Quote::one_request()
-            });
+            return match aside.price {
+                Some(price) => Quote::price(price),
+                None => Ok(Quote {
+                    sure,
+                    ..Quote::one_request()
+                }),
+            };
         };
         let (counted, settings) = (wanted.counted(), &self.plan.llm.bounds);
         if sure == Sure::Guess {

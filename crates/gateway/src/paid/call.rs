@@ -1,7 +1,8 @@
 //! The money of one request, from the moment it is taken to the end of the answer.
 
-use super::judge::Proven;
+use super::judge::{Proven, Shows};
 use super::payers::PayerSeat;
+use super::session::SessionCall;
 use super::sold::{Asking, Sold};
 use super::{Delivery, PaidFacts, Paying, PaymentDoor, PaymentNo, Shown};
 use crate::admit::Entry;
@@ -18,13 +19,13 @@ use tollkeep_types::PaymentId;
 /// told how it ended: by the end of this at the latest.
 pub(crate) struct PaidCall {
     /// Until that is told.
-    door: Option<Arc<dyn PaymentDoor>>,
+    pub(super) door: Option<Arc<dyn PaymentDoor>>,
     payment: PaymentId,
     delivery: Delivery,
     is_credit: bool,
     terms: Terms,
     mode: Mode,
-    asking: Asking,
+    pub(super) asking: Asking,
     pub(super) version: Version,
     pub(super) networks: Arc<Networks>,
     pub(super) receipt: Option<Receipt>,
@@ -33,24 +34,59 @@ pub(crate) struct PaidCall {
     /// Why nothing was settled.
     pub(super) skipped: Option<&'static str>,
     seat: Option<PayerSeat>,
+    /// What it has of a session.
+    pub(super) session: Option<Box<SessionCall>>,
 }
 
-const CHARGED: &str = "charged";
+pub(super) const CHARGED: &str = "charged";
+/// What a call took of a session is there again.
+pub(super) const REFUNDED: &str = "refunded_to_balance";
 const REVERTED: &str = "reverted";
 const NOT_CHARGED: &str = "not_charged";
 
+/// Whether an answer of this status is charged.
+const fn charges(terms: &Terms, status: u16) -> bool {
+    match status {
+        408 | 429 | 500.. => false,
+        400..500 => terms.charge_on_4xx,
+        _ => true,
+    }
+}
+
 impl PaidCall {
-    /// Whether an answer of this status is charged.
-    fn charges(&self, status: u16) -> bool {
-        match status {
-            408 | 429 | 500.. => false,
-            400..500 => self.terms.charge_on_4xx,
-            _ => true,
+    /// One that is paid with what was bought before.
+    pub(super) fn by_session(
+        door: Arc<dyn PaymentDoor>,
+        session: SessionCall,
+        sold: &Sold,
+        asking: Asking,
+    ) -> Self {
+        Self {
+            door: Some(door),
+            payment: session.used.payment,
+            delivery: Delivery::None,
+            is_credit: false,
+            terms: sold.sale.terms,
+            mode: Mode::Before,
+            asking,
+            version: Version::Two,
+            networks: Arc::clone(&sold.networks),
+            receipt: None,
+            word: REFUNDED,
+            skipped: None,
+            seat: None,
+            session: Some(Box::new(session)),
         }
     }
 
     /// Tells how it ended; once.
     pub(crate) fn end(&mut self) {
+        if let Some(session) = &mut self.session {
+            if let (Some(door), Some(end)) = (self.door.take(), session.end()) {
+                door.session_ended(session.used.clone(), end);
+            }
+            return;
+        }
         if let Some(door) = self.door.take() {
             let is_owed = self.mode == Mode::Upto;
             let seat = self.seat.take_if(|_| is_owed);
@@ -70,10 +106,18 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// 402, 409, 503 by what became of it.
-    pub(crate) async fn pay(&mut self, entry: &Entry<'_>, proven: Box<Proven>) -> Result<(), Stop> {
+    pub(crate) async fn pay(&mut self, entry: &Entry<'_>, shows: Shows) -> Result<(), Stop> {
+        match shows {
+            Shows::Payment(proven) => self.pay_by_proof(entry, proven).await,
+            Shows::Session(proven) => self.pay_by_session(proven).await,
+        }
+    }
+
+    async fn pay_by_proof(&mut self, entry: &Entry<'_>, proven: Box<Proven>) -> Result<(), Stop> {
         let Some(sold) = self.sold else {
             return Ok(());
         };
+        let opens = self.opening(sold, &proven);
         let Proven {
             checked,
             offer,
@@ -106,6 +150,7 @@ impl Exchange<'_> {
             price: asking.price.clone(),
             digest: asking.digest,
             client_ip: entry.client_ip(),
+            opens,
         };
         let paid = match self.wait_for(door.show(shown), sold).await? {
             Some(Ok(paid)) => paid,
@@ -120,6 +165,7 @@ impl Exchange<'_> {
             None => return Err(self.payment_no(PaymentNo::PENDING).into()),
         };
         self.paid_facts(Some(paid.payment), &amount);
+        let session = paid.session.map(|used| self.opened(sold, &asking, used));
         let is_settled = paid.receipt.is_some() || paid.is_credit;
         self.paying = Some(Box::new(PaidCall {
             door: Some(door),
@@ -132,14 +178,19 @@ impl Exchange<'_> {
             version,
             networks: Arc::clone(&sold.networks),
             receipt: paid.receipt,
-            word: if is_settled { REVERTED } else { NOT_CHARGED },
+            word: match (&session, is_settled) {
+                (Some(_), _) => REFUNDED,
+                (None, true) => REVERTED,
+                (None, false) => NOT_CHARGED,
+            },
             skipped: None,
             seat: Some(seat),
+            session: session.map(Box::new),
         }));
         Ok(())
     }
 
-    fn paid_facts(&mut self, payment: Option<PaymentId>, amount: &str) {
+    pub(super) fn paid_facts(&mut self, payment: Option<PaymentId>, amount: &str) {
         self.work.facts.paid = payment.map(|payment| {
             Box::new(PaidFacts {
                 payment: payment.to_string().into(),
@@ -150,7 +201,7 @@ impl Exchange<'_> {
 
     /// Waits for those who keep payments. `None`: it took too long; they go on, and find that
     /// nobody was served.
-    async fn wait_for(
+    pub(super) async fn wait_for(
         &mut self,
         paying: Paying,
         sold: &Sold,
@@ -174,13 +225,20 @@ impl Exchange<'_> {
         let (Some(mut paying), Some(sold)) = (self.paying.take(), self.sold) else {
             return Ok(());
         };
+        if paying.session.is_some() {
+            let is_charged = charges(&paying.terms, status);
+            let Some(door) = paying.door.clone() else {
+                return Err(self.payment_no(PaymentNo::PENDING).into());
+            };
+            return Box::pin(self.deliver_by_session(paying, (door, is_charged))).await;
+        }
         let is_kept = self
             .hooked
             .as_ref()
             .is_some_and(|hooked| hooked.keeps_money)
             && paying.terms.mode == Mode::After
             && !paying.is_credit;
-        if is_kept || !paying.charges(status) {
+        if is_kept || !charges(&paying.terms, status) {
             if paying.word == NOT_CHARGED {
                 paying.skipped = Some(if is_kept { "hook" } else { "upstream_failed" });
             }
@@ -222,12 +280,32 @@ impl Exchange<'_> {
         Ok(())
     }
 
+    /// The upstream has answered a call that is charged to its token.
+    pub(crate) fn charge_token(&mut self, status: u16) {
+        let is_charged = self
+            .sold
+            .is_some_and(|sold| charges(&sold.sale.terms, status));
+        if let Some(hold) = &mut self.work.facts.hold {
+            hold.charge_price(is_charged);
+        }
+    }
+
     /// How the answer ended: a caller that hangs up had its chance.
     pub(crate) fn note_delivery(&mut self, ended: &Result<Ended, Stop>) {
+        let is_had = matches!(ended, Ok(Ended::Whole) | Err(Stop::CallerGone));
+        if let (false, Some(_), Some(sold)) = (is_had, self.token_cost, self.sold)
+            && sold.sale.terms.mid_stream == MidStream::Credit
+            && let Some(hold) = &mut self.work.facts.hold
+        {
+            hold.charge_price(false);
+        }
+        let sent = self.work.facts.bytes_out;
         let Some(paying) = &mut self.paying else {
             return;
         };
-        let is_had = matches!(ended, Ok(Ended::Whole) | Err(Stop::CallerGone));
+        if let (Some(session), Some(door)) = (&mut paying.session, &paying.door) {
+            session.note(door, (ended, sent), paying.terms.mid_stream);
+        }
         if is_had && matches!(paying.delivery, Delivery::Broke { .. }) {
             paying.delivery = Delivery::Ended;
         }

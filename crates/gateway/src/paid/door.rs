@@ -2,7 +2,7 @@
 //! and it works on the control runtime. What it is told to do it does to the end, also if whoever
 //! asked is gone.
 
-use super::PayerSeat;
+use super::{Opening, PayerSeat, SessionEnd, SessionUse, SessionWanted};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct Shown {
     pub client_ip: IpAddr,
     /// Whether the facilitator is asked before money is taken.
     pub verify: bool,
+    /// The session that it becomes, where it buys more than one call.
+    pub opens: Option<Opening>,
 }
 
 /// A payment that a request may be served for.
@@ -50,6 +52,8 @@ pub struct Paid {
     pub receipt: Option<Receipt>,
     /// It was paid before, for something that was not delivered.
     pub is_credit: bool,
+    /// What the request has of the session that was paid for.
+    pub session: Option<SessionUse>,
 }
 
 /// Why a request is not served for a proof.
@@ -100,4 +104,18 @@ pub trait PaymentDoor: Send + Sync {
     /// The delivery is over. Whoever was served says it in any case, also when it was cut off. Where
     /// it is settled for only now, `seat` counts it as owed until then.
     fn ended(&self, payment: PaymentId, delivery: Delivery, seat: Option<PayerSeat>);
+    /// Takes what a call needs of its session.
+    fn use_session(&self, wanted: SessionWanted) -> Paying;
+    /// The first byte is about to go to the caller: what the call took is earned, or counted from
+    /// now on. `false` if it must not.
+    fn session_head_ready(&self, used: SessionUse) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+    /// Takes more for an answer of which so much is due; gives how much money.
+    fn session_more(
+        &self,
+        used: SessionUse,
+        due: u64,
+        step_kib: u64,
+    ) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
+    /// The call is over. Whoever took something says it in any case.
+    fn session_ended(&self, used: SessionUse, end: SessionEnd);
 }

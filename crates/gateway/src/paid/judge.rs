@@ -1,6 +1,7 @@
 //! What a request costs, and whether what was shown for it will do: all that can be said without
 //! asking anybody, cheapest first.
 
+use super::session::ProvenSession;
 use super::sold::{Asking, Sold, Wanted, nano_dollars};
 use super::{PaymentDoor, PaymentNo, payers::PayerSeat};
 use crate::admit::Entry;
@@ -13,11 +14,12 @@ use std::time::Duration;
 use tollkeep_counters::{Claim, Class, Key};
 use tollkeep_http1::Known;
 use tollkeep_observe::health::Reason as HealthReason;
-use tollkeep_payments::pricing::Asked;
+use tollkeep_payments::pricing::{Asked, QuoteFault};
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Checked, Field, Offer, Proof, Reason, Rules, Scheme, check};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::rate::{Quota, Verdict};
+use tollkeep_types::money::NanoUsd;
 
 /// Signatures that only the chain can judge, by client network: each costs a call.
 const DEFERRED: (u64, Duration) = (5, Duration::from_secs(1));
@@ -26,6 +28,12 @@ const FAILED_NUMBER: u32 = u32::MAX - 5;
 const DEFERRED_NUMBER: u32 = u32::MAX - 6;
 /// Of a field that is no text: only a rule that takes anything takes it.
 const NO_TEXT: &str = "\u{fffd}";
+
+/// What a request shows that it is paid with.
+pub(crate) enum Shows {
+    Payment(Box<Proven>),
+    Session(Box<ProvenSession>),
+}
 
 /// A proof that passed all that is judged here.
 pub(crate) struct Proven {
@@ -49,7 +57,7 @@ impl<'p> Exchange<'p> {
         entry: &Entry<'_>,
         route: &Route<'p>,
         caller: &Caller,
-    ) -> Result<Option<Box<Proven>>, Refusal> {
+    ) -> Result<Option<Shows>, Refusal> {
         let Destination::Plain(plain) = route.destination() else {
             return Ok(None);
         };
@@ -57,7 +65,15 @@ impl<'p> Exchange<'p> {
             return Ok(None);
         };
         self.sold = Some(sold);
-        let judged = self.judged(entry, caller, sold);
+        if caller.token().is_some() {
+            let shows_payment = sold.takes_payment
+                && (self.shown_proof()?.is_some() || self.shown_session(sold).is_some());
+            if !shows_payment {
+                self.token_cost = self.cost_of_token(sold)?;
+                return Ok(None);
+            }
+        }
+        let judged = self.judged(entry, sold);
         // Whoever shows nothing that will do has proven nothing.
         if caller.token().is_none() && !matches!(judged, Ok(Some(_))) {
             self.debit_address(entry);
@@ -65,23 +81,23 @@ impl<'p> Exchange<'p> {
         judged
     }
 
-    fn judged(
-        &self,
-        entry: &Entry<'_>,
-        caller: &Caller,
-        sold: &Sold,
-    ) -> Result<Option<Box<Proven>>, Refusal> {
+    fn judged(&self, entry: &Entry<'_>, sold: &Sold) -> Result<Option<Shows>, Refusal> {
         let shown = self.shown_proof()?;
-        if shown.is_none() && caller.token().is_some() {
-            return Ok(None);
-        }
         let Some(asking) = self.asking(sold)? else {
             return Ok(None);
         };
         let door = self.worker.shared.payments.get().map(Arc::clone);
         // Who is asked to pay now could not show it: it would be kept nowhere.
         let is_kept = !self.worker.shared.health.is_raised(HealthReason::Store);
-        let door = door.filter(|_| is_kept && !asking.offers.is_empty());
+        let door = door.filter(|_| is_kept);
+        // What is paid for is used also while nobody settles. Whoever brings a new payment has it
+        // taken, and whatever else it shows is not looked at.
+        let session = self.shown_session(sold).filter(|_| shown.is_none());
+        if let (Some(text), Some(door)) = (session, &door) {
+            let shown = (text, Arc::clone(door));
+            return self.prove_session(entry, (sold, asking), shown).map(Some);
+        }
+        let door = door.filter(|_| !asking.offers.is_empty());
         let door = door.ok_or_else(|| self.payment_no(PaymentNo::UNAVAILABLE))?;
         let Some((field, text)) = shown else {
             return Err(self.ask_payment(sold, &asking, None));
@@ -110,7 +126,7 @@ impl<'p> Exchange<'p> {
         let payers = &self.worker.shared.payers;
         let seat = payers.enter(checked.payload.payer(), unsettled, terms);
         let seat = seat.ok_or_else(|| self.payment_no(PaymentNo::PAYER_LIMIT))?;
-        Ok(Some(Box::new(Proven {
+        Ok(Some(Shows::Payment(Box::new(Proven {
             checked,
             offer,
             payload,
@@ -118,7 +134,17 @@ impl<'p> Exchange<'p> {
             mode,
             seat,
             door,
-        })))
+        }))))
+    }
+
+    /// What the call costs its access token; `None` is nothing.
+    fn cost_of_token(&self, sold: &Sold) -> Result<Option<NanoUsd>, Refusal> {
+        let Some(asking) = self.asking(sold)? else {
+            return Ok(None);
+        };
+        let unresolved = || Refusal::Unpriced(QuoteFault::Unresolved);
+        let cost = sold.sale.token_cost(&asking.price);
+        Ok(Some(cost.ok_or_else(unresolved)?).filter(|cost| *cost > NanoUsd::ZERO))
     }
 
     /// The one proof that the request carries.
@@ -180,7 +206,13 @@ impl<'p> Exchange<'p> {
         let Some(mut asking) = asking else {
             return Ok(None);
         };
-        if let Some(door) = self.worker.shared.payments.get() {
+        if let Some(door) = self
+            .worker
+            .shared
+            .payments
+            .get()
+            .filter(|_| sold.takes_payment)
+        {
             asking.offers.retain_mut(|offer| door.readies(offer));
         }
         Ok(Some(asking))
@@ -276,7 +308,11 @@ impl<'p> Exchange<'p> {
     }
 
     /// Whether too many from there did not do.
-    fn check_failed_proofs(&self, entry: &Entry<'_>, sold: &Sold) -> Result<(), Refusal> {
+    pub(super) fn check_failed_proofs(
+        &self,
+        entry: &Entry<'_>,
+        sold: &Sold,
+    ) -> Result<(), Refusal> {
         let (claim, limited) = failed_proofs(entry, sold);
         match self.worker.shared.rates.peek(self.started, &claim) {
             Verdict::Pass { .. } => Ok(()),
@@ -287,7 +323,7 @@ impl<'p> Exchange<'p> {
         }
     }
 
-    fn note_failed_proof(&self, entry: &Entry<'_>, sold: &Sold) {
+    pub(super) fn note_failed_proof(&self, entry: &Entry<'_>, sold: &Sold) {
         let (claim, _) = failed_proofs(entry, sold);
         self.worker.shared.rates.debit(self.started, &claim);
     }

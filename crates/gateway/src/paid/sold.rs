@@ -8,6 +8,7 @@ use tollkeep_config::settings::{
 use tollkeep_crypto::{TokenHasher, sha256};
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, QuoteFault};
+use tollkeep_payments::session::Billing;
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Networks, Offer, QuoteTag, Resource, Scheme};
 use tollkeep_policy::hook::HookPrice;
@@ -37,6 +38,8 @@ pub(crate) struct Sold {
     pub(crate) wait: Duration,
     pub(crate) public_url: Option<Box<str>>,
     pub(crate) paywall: Paywall,
+    /// Whether somebody may pay; otherwise its price is what access tokens are charged.
+    pub(crate) takes_payment: bool,
 }
 
 /// Beyond what a settlement may take by itself.
@@ -68,15 +71,19 @@ pub(crate) struct Asking {
 }
 
 impl Sold {
-    /// `None`: nobody is asked to pay on this route.
+    /// `None`: the route has no price for anybody.
     pub(crate) fn new(
         route: &Route,
         name: &Arc<str>,
         all: &Settings,
         (head, stream): (Duration, Duration),
     ) -> Option<Self> {
-        let is_paid = matches!(route.access, Access::Payment | Access::TokenOrPayment);
-        let sale = route.sale.clone().filter(|_| is_paid)?;
+        let sale = route.sale.clone();
+        let sale = sale.filter(|sale| match route.access {
+            Access::Payment | Access::TokenOrPayment => true,
+            Access::Token => sale.pricing.may_cost(),
+            Access::Free => false,
+        })?;
         let payments = &all.payments;
         let prices = format!("{:?} {:?}", sale.pricing, route.hooks.price);
         let digest = sha256(&[prices.as_bytes()]);
@@ -109,6 +116,7 @@ impl Sold {
                 .saturating_add(WAIT_MORE),
             public_url: all.server.public_url.clone(),
             paywall: all.paywall.clone(),
+            takes_payment: route.is_paid(),
             sale,
         })
     }
@@ -166,7 +174,12 @@ impl Sold {
             offers,
             resource: Resource {
                 url,
-                description: String::new(),
+                description: self
+                    .sale
+                    .billing
+                    .as_ref()
+                    .map(Billing::told)
+                    .unwrap_or_default(),
                 mime_type: "application/json".to_owned(),
             },
             digest: self.digest(wanted),

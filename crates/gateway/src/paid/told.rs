@@ -74,7 +74,7 @@ impl PaymentNo {
 }
 
 /// What is told of what became of a payment.
-const fn of_answer(answer: Answer) -> Row {
+pub(super) const fn of_answer(answer: Answer) -> Row {
     let (status, code) = answer.told();
     match answer {
         Answer::InProgress => row(status, code, "This payment is being worked on.").retry(1),
@@ -92,6 +92,13 @@ const fn of_answer(answer: Answer) -> Row {
             status,
             code,
             "This payer was served and has not paid for it: it pays first for now.",
+        ),
+        Answer::Exhausted => row(status, code, "Nothing is left of what was paid for. Pay again."),
+        Answer::SessionEnded => row(status, code, "What was paid for has ended. Pay again."),
+        Answer::NoSession => row(
+            status,
+            code,
+            "The session token is none of this route.",
         ),
         Answer::Owed => row(
             status,
@@ -178,6 +185,11 @@ impl<'p> Exchange<'p> {
         self.payment_told(row, Some((sold, asking, reason)), None, None)
     }
 
+    /// The same, to whoever has nothing left of what it paid for.
+    pub(super) fn ask_again(&self, sold: &Sold, asking: &Asking, row: Row) -> Refusal {
+        self.payment_told(row, Some((sold, asking, None)), None, None)
+    }
+
     /// What is told where those who keep payments said no.
     pub(super) fn not_paid(&self, sold: &Sold, asking: &Asking, no: &NotPaid) -> Refusal {
         let row = of_answer(no.answer);
@@ -189,6 +201,9 @@ impl<'p> Exchange<'p> {
             | Answer::Pending
             | Answer::Unavailable
             | Answer::NotCovered
+            | Answer::Exhausted
+            | Answer::SessionEnded
+            | Answer::NoSession
             | Answer::Owed => Reason::PriceMismatch,
         };
         let mut first = None;
@@ -217,7 +232,8 @@ impl<'p> Exchange<'p> {
 
     /// Asks a caller to pay whose token has nothing left to spend.
     pub(crate) fn write_asked(&mut self) {
-        let Some(sold) = self.sold.filter(|_| !self.is_unpriced()) else {
+        let sold = self.sold.filter(|sold| sold.takes_payment);
+        let Some(sold) = sold.filter(|_| !self.is_unpriced()) else {
             return;
         };
         let Ok(Some(asking)) = self.asking(sold) else {
@@ -269,6 +285,9 @@ impl PaidCall {
         if let Some(reason) = self.skipped {
             let told = format!("{{\"reason\":\"{reason}\"}}");
             write::field(out, b"x-tollbooth-settlement-skipped", told.as_bytes());
+        }
+        if let Some(session) = &self.session {
+            session.write(out);
         }
         if let Some(receipt) = &self.receipt {
             self.write_receipt(out, receipt);

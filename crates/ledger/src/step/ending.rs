@@ -16,11 +16,12 @@ pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
     let mut writes = Vec::with_capacity(8);
     let row = usage(ended, version);
     let actual = ended.outcome.actual().cost;
-    let payable = match ended.sure {
-        Sure::Bound => ended.bound.cost,
-        Sure::Guess => actual,
+    let cost = match ended.sure {
+        Sure::Bound => (ended.bound.cost, actual),
+        Sure::Guess => (actual, actual),
+        // What its route asks for is owed to no upstream.
+        Sure::Price => (Amount::ZERO, Amount::ZERO),
     };
-    let cost = (payable, actual);
     if ended.strict.is_empty() {
         writes.push(Write::Usage(row));
         cost_entry(ended.hold, cost, &mut writes);

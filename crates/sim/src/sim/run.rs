@@ -163,7 +163,7 @@ fn conclude(world: &mut World) -> Result<(), String> {
             if let Pot::Window(key) = cover.pot {
                 let rolls = world.store.rolls(key.budget);
                 let cost = match call.sure {
-                    Sure::Bound => told(call).of(cover.measure).min(cover.taken),
+                    Sure::Bound | Sure::Price => told(call).of(cover.measure).min(cover.taken),
                     Sure::Guess => told(call).of(cover.measure),
                 };
                 *want.entry((key, rolls)).or_default() += i128::from(cost.units());

@@ -81,6 +81,19 @@ const RULES: &[(&str, &str)] = &[
            LEFT JOIN accounts ON accounts.name = 'credit:' || payments.id
          WHERE (received IS NULL) <> (accounts.name IS NULL) LIMIT $1",
     ),
+    (
+        "I11: what is owed to the holder of a session is not what is kept of it",
+        "SELECT sessions.id AS what FROM sessions
+           LEFT JOIN accounts ON accounts.name = 'credit:' || sessions.id
+         WHERE coalesce(accounts.balance, -1) <> money + held LIMIT $1",
+    ),
+    (
+        "I11: what calls have taken of a session is not what is set aside of it",
+        "SELECT sessions.id AS what FROM sessions LEFT JOIN
+           (SELECT session_id, sum(money) AS taken FROM session_uses GROUP BY session_id) AS uses
+           ON uses.session_id = sessions.id
+         WHERE held <> coalesce(taken, 0) LIMIT $1",
+    ),
 ];
 
 /// The same, by the clock that times are ended by: one that went back lets everything live for longer.

@@ -8,7 +8,7 @@ use crate::open::Inner;
 use crate::outbox::Happened;
 use crate::query::{Connection, query};
 use crate::row::{count, millis};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, session};
 use tollkeep_types::{EntryId, PaymentId, WallMillis};
 
 const CHANGE: &str = "UPDATE payments SET state = $4, version = version + 1, calls = $5,
@@ -171,6 +171,10 @@ async fn write(
     }
     let mut made = Vec::new();
     for (from, to) in steps(change.from, to)? {
+        if let (Money::Earned, Some(new)) = (to, &change.opens) {
+            session::open(inner, connection, (&had, new), now).await?;
+            continue;
+        }
         let entry = EntryId::new(inner.wall.clock(), inner.entropy.as_ref());
         let hash = moved(&had, entry, (*from, *to)).post(connection, now);
         made.push(hash.await?);

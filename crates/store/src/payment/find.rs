@@ -38,9 +38,13 @@ const UNCOLLECTED: &str = "SELECT count(*) FROM payments
   WHERE tenant_id = $1 AND payer = $2 AND mode = 'upto' AND state IN ('unknown', 'voided')
     AND updated_at > $3";
 
+/// What was paid for and is not delivered: by payments, and by sessions that last.
 const CREDITS: &str = "SELECT unit, symbol, decimals, count(*) AS payments,
-    CAST(sum(received) AS bigint) AS total, min(settled_at) AS oldest
-  FROM payments WHERE state = 'credit' AND ($1 IS NULL OR tenant_id = $1)
+    CAST(sum(owed) AS bigint) AS total, min(since) AS oldest
+  FROM (SELECT unit, symbol, decimals, received AS owed, settled_at AS since
+          FROM payments WHERE state = 'credit' AND ($1 IS NULL OR tenant_id = $1)
+        UNION ALL SELECT unit, symbol, decimals, money + held, created_at
+          FROM sessions WHERE money + held > 0 AND ($1 IS NULL OR tenant_id = $1)) AS owed
   GROUP BY unit, symbol, decimals ORDER BY unit LIMIT $2";
 
 /// What was earned by what; a day is one of UTC.
@@ -50,8 +54,12 @@ macro_rules! revenue {
             "SELECT ",
             $by,
             " AS what, unit, symbol, decimals, count(*) AS payments,
-               CAST(sum(received) AS bigint) AS total
-             FROM payments WHERE state = 'spent' AND ($1 IS NULL OR tenant_id = $1)
+               CAST(sum(earned) AS bigint) AS total
+             FROM (SELECT route, rail, payments.unit, payments.symbol, payments.decimals, settled_at,
+                 payments.tenant_id, received - coalesce(money + held, 0) AS earned
+               FROM payments LEFT JOIN sessions ON sessions.payment_id = payments.id
+               WHERE payments.state = 'spent') AS spent
+             WHERE earned > 0 AND ($1 IS NULL OR tenant_id = $1)
                AND ($2 IS NULL OR settled_at >= $2)
              GROUP BY 1, unit, symbol, decimals ORDER BY 1 DESC, unit LIMIT $3"
         )

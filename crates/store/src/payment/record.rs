@@ -1,6 +1,7 @@
 //! A payment as it is kept.
 
 use crate::query::Row;
+use crate::session::NewSession;
 use crate::{StoreError, row};
 use std::fmt;
 use tollkeep_types::{PaymentId, RequestId, TenantId, WallMillis};
@@ -218,6 +219,8 @@ pub struct PaymentChange {
     pub lease: Option<(String, WallMillis)>,
     /// When it is looked at next, if nobody knows what became of it.
     pub look_at: Option<WallMillis>,
+    /// The session that its money becomes, where that is how it ends.
+    pub opens: Option<NewSession>,
 }
 
 /// A payment as it is kept.

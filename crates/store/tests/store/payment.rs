@@ -46,6 +46,7 @@ fn to(record: &PaymentRecord, state: PaymentState) -> PaymentChange {
         reason: None,
         lease: state.is_worked_on().then(|| ("me".to_owned(), LATER)),
         look_at: (state == PaymentState::Unknown).then_some(WallMillis(1)),
+        opens: None,
     }
 }
 

@@ -152,7 +152,8 @@ fn count(meter: &LedgerMeter, money: &Money<'_>) {
         | Money::Leased { .. }
         | Money::Threshold { .. }
         | Money::Overrun {
-            sure: Sure::Guess, ..
+            sure: Sure::Guess | Sure::Price,
+            ..
         }
         | Money::Broken { .. } => {}
     }
@@ -248,7 +249,7 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
         }
         Money::Overrun { hold, sure, record } => {
             let action = match sure {
-                Sure::Bound => Action::LedgerOverrun,
+                Sure::Bound | Sure::Price => Action::LedgerOverrun,
                 Sure::Guess => Action::BudgetOvershoot,
             };
             of_call(made(action, Outcome::Error), record).with_detail(Key::Hold, id(&hold))

@@ -30,6 +30,32 @@ pub(crate) enum Payment {
     Credits(Connection),
     /// What was earned, by token and by route, rail or day
     Revenue(Revenue),
+    /// List what payments bought that lasts longer than one call, the newest first
+    Sessions(Sessions),
+    /// End a session for good; what is left of it stays owed
+    RevokeSession(RevokeSession),
+}
+
+/// Sessions.
+#[derive(Args, Debug)]
+pub(crate) struct Sessions {
+    /// Only those for this route, as "GET /joke"
+    #[arg(long)]
+    route: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// A session to end.
+#[derive(Args, Debug)]
+pub(crate) struct RevokeSession {
+    /// Its id
+    session: String,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Payments.
@@ -131,6 +157,33 @@ const CREDITS: &[(&str, &str)] = &[
     ("UNIT", "/unit"),
 ];
 
+const SESSIONS: &[(&str, &str)] = &[
+    ("ID", "/id"),
+    ("STATE", "/state"),
+    ("MODEL", "/model"),
+    ("BALANCE", "/balance"),
+    ("CALLS", "/calls"),
+    ("PAID", "/paid"),
+    ("ASSET", "/asset"),
+    ("ROUTE", "/route"),
+    ("PAYER", "/payer"),
+    ("EXPIRES", "/expires_at"),
+];
+
+const SESSION: &[(&str, &str)] = &[
+    ("id", "/id"),
+    ("tenant", "/tenant_id"),
+    ("state", "/state"),
+    ("model", "/model"),
+    ("route", "/route"),
+    ("payment", "/payment_id"),
+    ("paid", "/paid"),
+    ("balance", "/balance"),
+    ("held", "/held"),
+    ("calls", "/calls"),
+    ("expires", "/expires_at"),
+];
+
 const REVENUE: &[(&str, &str)] = &[
     ("BY", "/by"),
     ("ASSET", "/asset"),
@@ -212,7 +265,27 @@ impl Payment {
                 let rows = Client::new(&revenue.connection)?.get(&path)?;
                 output::list(&rows_of(&rows), revenue.connection.json, REVENUE);
             }
+            Self::Sessions(list) => {
+                let query = filters([("route", list.route)]);
+                let client = Client::new(&list.connection)?;
+                let rows = client.all("/api/v1/payment-sessions", &query)?;
+                output::list(&rows, list.connection.json, SESSIONS);
+            }
+            Self::RevokeSession(one) => one.run()?,
         }
+        Ok(())
+    }
+}
+
+impl RevokeSession {
+    fn run(self) -> anyhow::Result<()> {
+        if !self.yes {
+            confirm(&format!("End {} for good?", self.session))?;
+        }
+        let session = path_segment(&self.session);
+        let path = format!("/api/v1/payment-sessions/{session}/revoke");
+        let ended = Client::new(&self.connection)?.post(&path, &json!({}))?;
+        output::one(&ended, self.connection.json, SESSION);
         Ok(())
     }
 }

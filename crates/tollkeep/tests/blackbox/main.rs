@@ -23,6 +23,7 @@ mod audit_sinks;
 mod audit_tour;
 mod auths;
 mod behind_nginx;
+mod bought;
 mod breaker;
 mod budgets;
 mod callers;

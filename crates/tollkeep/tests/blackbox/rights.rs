@@ -266,6 +266,8 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     ("payment_credits", "", "", "OAPVT"),
     ("payment_revenue", "", "", "OAPVT"),
+    ("payment_sessions", "", "", "OAPVT"),
+    ("payment_session_revoke", "session", "", "O"),
     ("hold_list", "", "", "OAPVT"),
     ("hold_get", "hold", "", "OAPVT"),
     (
@@ -335,6 +337,7 @@ pub(crate) fn world() -> World {
         ("budget", budget("kept")),
         ("account", "acc_00000000000070008000000000000000".to_owned()),
         ("payment", "pay_00000000000070008000000000000000".to_owned()),
+        ("session", "ses_00000000000070008000000000000000".to_owned()),
         ("hold", "hld_00000000000070008000000000000000".to_owned()),
         ("throwaway_budget", budget("given away")),
         ("throwaway_project", project("q", &a)),

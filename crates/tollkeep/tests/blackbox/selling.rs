@@ -256,9 +256,9 @@ fn what_does_not_hold_together_is_told_by_its_key() {
             "`tokens` is not supported yet",
         ),
         (
-            "later",
+            "a pass without an end",
             json!({ "price": "$1", "billing": { "model": "time_pass" } }),
-            "not supported yet",
+            "needs `duration_minutes`",
         ),
     ] {
         let (is_valid, said) = Written::route(&route).check();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tollkeep_config::settings::Settings;
 use tollkeep_payments::state::{self, Answer, Command, Event, Mode, Row, State};
 use tollkeep_payments::x402::{Expected, Network, Receipt};
-use tollkeep_store::{PaymentChange, PaymentMode, PaymentRecord, PaymentState};
 use tollkeep_types::MonoNanos;
+use tollkeep_store::{NewSession, PaymentChange, PaymentMode, PaymentRecord, PaymentState};
 
 /// How often a change is tried that the store did not take.
 const TRIES: u32 = 5;
@@ -36,6 +36,8 @@ pub(super) struct Told {
     /// How much is to be settled.
     pub(super) due: Option<u64>,
     pub(super) reason: Option<String>,
+    /// The session that it becomes.
+    pub(super) opens: Option<NewSession>,
 }
 
 /// Why a step was not made.
@@ -146,6 +148,7 @@ impl Cashier {
             reason: told.reason,
             lease: to.is_worked_on().then(|| self.lease()),
             look_at: (to == PaymentState::Unknown).then(|| self.in_ms(FIRST_LOOK_MS)),
+            opens: told.opens,
         };
         let was = case.row.state;
         self.write(case, change).await?;
@@ -174,6 +177,7 @@ impl Cashier {
             reason: None,
             lease: Some(self.lease()),
             look_at: None,
+            opens: None,
         };
         self.write(case, change).await?;
         case.row.version = case.record.version;

@@ -5,8 +5,11 @@ use super::case::{Case, NotMade, Told};
 use super::show::{Which, refused, told};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tollkeep_gateway::{Delivery, NotPaid, Paid, PayerSeat, Paying, PaymentDoor, Shown};
 use tollkeep_observe::metrics::PaymentPhase;
+use tollkeep_gateway::{
+    Delivery, NotPaid, Paid, PayerSeat, Paying, PaymentDoor, SessionEnd, SessionUse, SessionWanted,
+    Shown,
+};
 use tollkeep_payments::state::{Answer, Command, Event, Mode, State};
 use tollkeep_payments::x402::Offer;
 use tollkeep_types::PaymentId;
@@ -33,7 +36,14 @@ impl Handed {
 
 impl Drop for Handed {
     fn drop(&mut self) {
-        if let Some(Ok(paid)) = &self.outcome {
+        if let Some(Ok(Paid {
+            session: Some(used),
+            ..
+        })) = &self.outcome
+        {
+            self.cashier
+                .end_session_use(used.clone(), SessionEnd::Nothing);
+        } else if let Some(Ok(paid)) = &self.outcome {
             Arc::clone(&self.cashier).end(paid.payment, Delivery::None, None);
         }
     }
@@ -91,6 +101,47 @@ impl PaymentDoor for Counter {
 
     fn ended(&self, payment: PaymentId, delivery: Delivery, seat: Option<PayerSeat>) {
         Arc::clone(&self.0).end(payment, delivery, seat);
+    }
+
+    fn use_session(&self, wanted: SessionWanted) -> Paying {
+        let cashier = Arc::clone(&self.0);
+        self.work(Which::default(), async move {
+            let outcome = cashier.use_session(&wanted).await;
+            Handed {
+                cashier,
+                outcome: Some(outcome),
+            }
+        })
+    }
+
+    fn session_head_ready(
+        &self,
+        used: SessionUse,
+    ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> {
+        let cashier = Arc::clone(&self.0);
+        let done = self
+            .0
+            .control
+            .spawn(async move { cashier.session_head_ready(&used).await });
+        Box::pin(async move { done.await.unwrap_or(false) })
+    }
+
+    fn session_more(
+        &self,
+        used: SessionUse,
+        due: u64,
+        step_kib: u64,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Option<u64>> + Send>> {
+        let cashier = Arc::clone(&self.0);
+        let done = self
+            .0
+            .control
+            .spawn(async move { cashier.session_more(&used, (due, step_kib)).await });
+        Box::pin(async move { done.await.unwrap_or(None) })
+    }
+
+    fn session_ended(&self, used: SessionUse, end: SessionEnd) {
+        self.0.end_session_use(used, end);
     }
 }
 

@@ -10,6 +10,7 @@ mod door;
 mod look;
 mod rails;
 mod recorded;
+mod session;
 mod settle;
 mod show;
 
@@ -21,7 +22,7 @@ use case::Case;
 use door::Counter;
 use rails::Rails;
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -57,6 +58,8 @@ pub(crate) struct Cashier {
     holder: String,
     /// Payments that this process works on.
     desk: Mutex<HashMap<PaymentId, Arc<tokio::sync::Mutex<Case>>>>,
+    /// Calls of sessions that this process serves.
+    uses: AtomicUsize,
     rails: ArcSwap<Rails>,
     waiting: Semaphore,
     meter: PaymentMeter,
@@ -82,6 +85,7 @@ impl Cashier {
             control: control.clone(),
             holder: PaymentId::new(base.clock.as_ref(), base.entropy.as_ref()).to_string(),
             desk: Mutex::default(),
+            uses: AtomicUsize::new(0),
             rails: ArcSwap::from_pointee(Rails::none(reloader.settings())),
             waiting: Semaphore::new(WAITING_MAX),
             meter: base.metrics.payments(),
@@ -139,10 +143,16 @@ impl Cashier {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            let times = (self.now(), self.in_ms(LEASE_MS));
+            if self.uses.load(Ordering::Relaxed) > 0 {
+                let renewed = self.store.renew_session_uses(self.holder.clone(), times);
+                if let Err(error) = renewed.await {
+                    tracing::warn!("What calls took of sessions can't be kept for longer: {error}");
+                }
+            }
             if self.is_idle() {
                 continue;
             }
-            let times = (self.now(), self.in_ms(LEASE_MS));
             let renewed = self.store.renew_payment_leases(self.holder.clone(), times);
             if let Err(error) = renewed.await {
                 tracing::warn!("Payments under way can't be kept for longer: {error}");

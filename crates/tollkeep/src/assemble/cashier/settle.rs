@@ -74,7 +74,7 @@ pub(super) fn meant(outcome: SettleOutcome) -> (state::Told, Told) {
     let with = |transaction: Option<String>, reason: Option<String>| Told {
         transaction: transaction.filter(|text| !text.is_empty()),
         reason,
-        due: None,
+        ..Told::default()
     };
     match outcome {
         SettleOutcome::Settled { transaction, .. } => {

@@ -172,6 +172,19 @@ impl Cashier {
             return self.pay_again(shown, &record, (body, order)).await;
         }
         let receipt = receipt_of(&record);
+        if let Some(opening) = shown
+            .opens
+            .as_ref()
+            .filter(|_| record.state == PaymentState::Spent)
+        {
+            let session = self.store.session_of_payment(id).await.map_err(|error| {
+                tracing::error!("The session of payment {id} can't be read: {error}");
+                refused(Answer::Pending, Some(id))
+            })?;
+            if let Some(session) = session {
+                return self.use_opened(shown, (opening, session), receipt).await;
+            }
+        }
         let event = Event::Shown {
             is_covered: self.is_covered(shown, &record),
         };
@@ -184,11 +197,15 @@ impl Cashier {
                 ..refused(answer, Some(id))
             });
         }
+        if let Some(opening) = &shown.opens {
+            return self.open_session(shown, opening, case).await;
+        }
         self.put(id, Arc::new(tokio::sync::Mutex::new(case)));
         Ok(Paid {
             payment: id,
             receipt,
             is_credit: true,
+            session: None,
         })
     }
 
@@ -259,6 +276,13 @@ impl Cashier {
         let mut commands = verified.map_err(not_made)?;
         if commands.contains(&Command::Settle) {
             commands = self.settle(&mut case).await.map_err(not_made)?;
+        }
+        if let Some(opening) = shown
+            .opens
+            .as_ref()
+            .filter(|_| answer_in(&commands).is_none())
+        {
+            return self.open_session(shown, opening, case).await;
         }
         self.outcome(case, &commands)
     }
@@ -341,6 +365,7 @@ pub(super) fn told(case: &Case, commands: &[Command]) -> Result<Paid, NotPaid> {
             payment: id,
             receipt: case.receipt(),
             is_credit: false,
+            session: None,
         }),
         Some(answer) => Err(NotPaid {
             reason: case.record.reason.as_deref().map(Box::from),

@@ -1,0 +1,176 @@
+//! What a payment buys: one call, or something that lasts longer.
+
+use super::sale::Accept;
+use crate::check::Checks;
+use crate::field::KindExt;
+use crate::kind::{bytes, choice, priced, whole};
+use crate::reader::keys;
+use crate::tree::KeyPath;
+use std::time::Duration;
+use tollkeep_payments::price::Price;
+use tollkeep_payments::pricing::Pricing;
+use tollkeep_payments::session::{Billing, Model};
+use tollkeep_payments::x402::Offer;
+
+/// What a payment buys, in the words of the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Buys {
+    /// One call.
+    Call,
+    /// A session.
+    Session(Model),
+}
+
+const MODELS: [(&str, Buys); 5] = [
+    ("per_request", Buys::Call),
+    (Model::TimePass.as_str(), Buys::Session(Model::TimePass)),
+    (
+        Model::TokenBucket.as_str(),
+        Buys::Session(Model::TokenBucket),
+    ),
+    (Model::Metered.as_str(), Buys::Session(Model::Metered)),
+    (Model::PerKb.as_str(), Buys::Session(Model::PerKb)),
+];
+
+keys! {
+    /// What a payment buys.
+    pub(crate) struct BillingFile {
+        /// `per_request`, one call; `time_pass`, all calls for `durationMinutes`; `token_bucket`,
+        /// `tokenBudget` calls; `metered`, a deposit of which each call takes `unit_cost`; `per_kb`,
+        /// one of which each KiB of answers does.
+        model: Buys = choice(&MODELS).or(Buys::Call),
+        /// For how many minutes it lasts. Default: 30 days, but for `time_pass`, which needs it.
+        duration_minutes: Option<u64> = whole(1..=527_040).optional(),
+        /// How many calls it buys, with `token_bucket`.
+        token_budget: Option<u64> = whole(1..=1_000_000_000).optional(),
+        /// What a call takes of the deposit, with `metered`, or a KiB, with `per_kb`.
+        unit_cost: Option<Price> = priced().optional(),
+        /// The same in sats, which are not supported yet.
+        unit_cost_sats: Option<u64> = whole(1..=1_000_000_000).optional(),
+        /// So much of an answer is set aside at a time, with `per_kb`. Default: 256 KiB.
+        hold_step: Option<u64> = bytes(1024..=64 * super::MIB).optional(),
+    }
+}
+
+/// How long something lasts of which nobody says so.
+const LASTS: Duration = Duration::from_secs(30 * 86_400);
+const STEP_KIB: u64 = 256;
+const KIB: u64 = 1024;
+
+impl BillingFile {
+    /// What is bought; `pass` is how long one lasts by tollbooth's `pricing.model: time`. `None`:
+    /// one call.
+    pub(super) fn check(
+        self,
+        pass: Option<Duration>,
+        path: &KeyPath,
+        checks: &mut Checks<'_>,
+    ) -> Option<Billing> {
+        let at = path.name("billing");
+        let model = match (self.model, pass) {
+            (Buys::Session(model), _) => Some(model),
+            (Buys::Call, Some(_)) => Some(Model::TimePass),
+            (Buys::Call, None) => None,
+        };
+        if pass.is_some() && !matches!(self.model, Buys::Call | Buys::Session(Model::TimePass)) {
+            let problem = "is something else than `pricing.model: time`: write one of them";
+            checks.error_at(&at.name("model"), problem);
+        }
+        if self.unit_cost_sats.is_some() {
+            let problem =
+                "is not supported yet: sats are paid by Lightning; write `unit_cost: \"$0.001\"`";
+            checks.error_at(&at.name("unit_cost_sats"), problem);
+        }
+        let has_unit = matches!(model, Some(Model::Metered | Model::PerKb));
+        for (name, is_written, is_fit) in [
+            (
+                "duration_minutes",
+                self.duration_minutes.is_some(),
+                model.is_some(),
+            ),
+            (
+                "token_budget",
+                self.token_budget.is_some(),
+                model == Some(Model::TokenBucket),
+            ),
+            ("unit_cost", self.unit_cost.is_some(), has_unit),
+            (
+                "hold_step",
+                self.hold_step.is_some(),
+                model == Some(Model::PerKb),
+            ),
+        ] {
+            if is_written && !is_fit {
+                checks.error_at(&at.name(name), "has no effect with this `model`");
+            }
+        }
+        let model = model?;
+        let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
+        let lasts = self.duration_minutes.map(minutes).or(pass);
+        for (name, is_missing) in [
+            (
+                "duration_minutes",
+                model == Model::TimePass && lasts.is_none(),
+            ),
+            (
+                "token_budget",
+                model == Model::TokenBucket && self.token_budget.is_none(),
+            ),
+            (
+                "unit_cost",
+                has_unit && self.unit_cost.is_none() && self.unit_cost_sats.is_none(),
+            ),
+        ] {
+            if is_missing {
+                let problem = format!("needs `{name}` with `model: {}`", model.as_str());
+                checks.error_at(&at, problem);
+            }
+        }
+        if self.unit_cost.as_ref().is_some_and(Price::is_free) {
+            checks.error_at(&at.name("unit_cost"), "is nothing");
+        }
+        Some(Billing {
+            model,
+            lasts: lasts.unwrap_or(LASTS),
+            calls: self.token_budget.unwrap_or(0),
+            unit: self.unit_cost,
+            step_kib: self.hold_step.map_or(STEP_KIB, |step| step.div_ceil(KIB)),
+        })
+    }
+}
+
+/// What can't be bought so.
+pub(super) fn check_sold(
+    billing: &Billing,
+    (pricing, accepts): (&Pricing, &[Accept]),
+    path: &KeyPath,
+    checks: &mut Checks<'_>,
+) {
+    if !pricing.rules().is_empty() || pricing.is_by_model() {
+        let problem = format!(
+            "has several prices with `billing.model: {}`: what was paid by one of them would be \
+             good for all of its calls",
+            billing.model.as_str()
+        );
+        checks.error_at(path, problem);
+    }
+    let Some(unit) = &billing.unit else { return };
+    for (origin, price) in pricing.all() {
+        for accept in accepts {
+            let amount = Offer::amount_of(price, &accept.asset);
+            let takes = Offer::amount_of(unit, &accept.asset);
+            let problem = match (amount, takes) {
+                (None, _) => continue,
+                (Some(_), None) => format!(
+                    "{unit} can't be had of {} on {}",
+                    accept.asset.symbol, accept.asset.network
+                ),
+                (Some(amount), Some(takes)) if amount < takes => {
+                    format!("{unit} is more than {origin} brings: {price}")
+                }
+                (Some(_), Some(_)) => continue,
+            };
+            checks.error_at(&path.name("billing").name("unit_cost"), problem);
+        }
+    }
+}

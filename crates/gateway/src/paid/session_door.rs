@@ -1,0 +1,73 @@
+//! The way from calls of sessions to those who keep them.
+
+use std::sync::Arc;
+use tollkeep_payments::session::{Balance, Terms};
+use tollkeep_types::{HoldId, PaymentId, RequestId, SessionId, TenantId, TokenHash, WallMillis};
+
+/// A session that a payment is to become.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// Its id, if it is begun now.
+    pub id: SessionId,
+    /// What is kept of its token.
+    pub kept: TokenHash,
+    /// What it is used up by.
+    pub terms: Terms,
+    /// Calls that it has, where calls are bought.
+    pub calls: u64,
+    /// When it ends.
+    pub expires_at: WallMillis,
+    /// KiB that are set aside at a time.
+    pub step_kib: u64,
+}
+
+/// A call that wants something of a session.
+#[derive(Clone, Debug)]
+pub struct SessionWanted {
+    /// The request.
+    pub request: RequestId,
+    /// Whose route it is.
+    pub tenant: TenantId,
+    /// The route, as the settings name it.
+    pub route: Arc<str>,
+    /// The session.
+    pub session: SessionId,
+    /// What is kept of the token that was shown.
+    pub kept: TokenHash,
+    /// KiB that are set aside at a time.
+    pub step_kib: u64,
+}
+
+/// What a call has of a session.
+#[derive(Clone, Debug)]
+pub struct SessionUse {
+    /// The session.
+    pub session: SessionId,
+    /// The request.
+    pub request: RequestId,
+    /// Under what that is kept; `None`: the session does not become less.
+    pub hold: Option<HoldId>,
+    /// What it took.
+    pub taken: Balance,
+    /// What nobody has taken yet.
+    pub left: Balance,
+    /// What the session is used up by.
+    pub terms: Terms,
+    /// When it ends.
+    pub expires_at: WallMillis,
+    /// The payment that bought it.
+    pub payment: PaymentId,
+}
+
+/// How a call of a session ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SessionEnd {
+    /// Nothing reached the caller: it takes nothing.
+    Nothing,
+    /// It had what it took, and that is earned already.
+    Had,
+    /// It is given back what is earned already: its delivery broke off.
+    GivenBack,
+    /// It takes so much money of what it took.
+    Part(u64),
+}

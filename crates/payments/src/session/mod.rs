@@ -1,0 +1,20 @@
+//! What a payment buys that lasts longer than one call: a session, its token and its balance.
+//!
+//! It does not matter how it was paid. What is not used of it is money that we owe; what a call
+//! takes of it is set aside before the call and earned when it is delivered.
+
+mod balance;
+mod token;
+
+pub use balance::{Balance, Billing, Model, Terms};
+pub use token::SessionToken;
+
+use crate::state::Answer;
+use serde_json::json;
+
+/// What ends an event stream for which there is nothing left; `topup` is where more can be paid.
+pub fn used_up_event(topup: &str) -> String {
+    let (_, code) = Answer::Exhausted.told();
+    let told = json!({ "code": code, "balance": 0, "topup": topup });
+    format!("\n\nevent: payment_required\ndata: {told}\n\n")
+}

@@ -1,0 +1,295 @@
+//! Sessions: a payment becomes one, calls take of it, and what a process left behind is ended by
+//! what is written down of it.
+
+use super::case::{Case, Told};
+use super::show::refused;
+use super::{Cashier, SCOPE};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tollkeep_gateway::{NotPaid, Opening, Paid, SessionEnd, SessionUse, SessionWanted, Shown};
+use tollkeep_payments::session::{Balance, Model, Terms};
+use tollkeep_payments::state::{Answer, Event};
+use tollkeep_payments::x402::Receipt;
+use tollkeep_store::{
+    NewSession, NewUse, SessionJudge, SessionModel, SessionRecord, SessionShare, SessionState,
+    SessionTaken, SessionVerdict, UseCharge,
+};
+use tollkeep_types::{HoldId, TokenHash};
+
+const fn model_of(model: Model) -> SessionModel {
+    match model {
+        Model::TimePass => SessionModel::TimePass,
+        Model::TokenBucket => SessionModel::TokenBucket,
+        Model::Metered => SessionModel::Metered,
+        Model::PerKb => SessionModel::PerKb,
+    }
+}
+
+const fn terms_of(record: &SessionRecord) -> Terms {
+    Terms {
+        model: match record.model {
+            SessionModel::TimePass => Model::TimePass,
+            SessionModel::TokenBucket => Model::TokenBucket,
+            SessionModel::Metered => Model::Metered,
+            SessionModel::PerKb => Model::PerKb,
+        },
+        unit: record.unit_cost,
+    }
+}
+
+const fn balance_of(record: &SessionRecord) -> Balance {
+    Balance {
+        money: record.money,
+        calls: record.calls,
+    }
+}
+
+impl Cashier {
+    /// Lets a payment become a session, and takes what the request needs of that.
+    pub(super) async fn open_session(
+        &self,
+        shown: &Shown,
+        opening: &Opening,
+        mut case: Case,
+    ) -> Result<Paid, NotPaid> {
+        let id = case.record.id;
+        let receipt = case.receipt();
+        let told = Told {
+            opens: Some(NewSession {
+                id: opening.id,
+                token_hash: opening.kept,
+                model: model_of(opening.terms.model),
+                calls: opening.calls,
+                unit_cost: opening.terms.unit,
+                expires_at: opening.expires_at,
+            }),
+            ..Told::default()
+        };
+        let made = self.step(&mut case, Event::BecameSession, told).await;
+        made.map_err(|not| NotPaid {
+            receipt: receipt.clone(),
+            ..refused(not.answer(), Some(id))
+        })?;
+        tracing::debug!(payment = %id, session = %opening.id, "A session has begun");
+        let wanted = wanted_of(shown, opening, (opening.id, opening.kept));
+        let paid = self.use_session(&wanted).await;
+        paid.map(|paid| Paid {
+            receipt: receipt.clone(),
+            ..paid
+        })
+        .map_err(|not| NotPaid { receipt, ..not })
+    }
+
+    /// A payment is shown again that became a session: that one is used.
+    pub(super) async fn use_opened(
+        &self,
+        shown: &Shown,
+        (opening, session): (&Opening, SessionRecord),
+        receipt: Option<Receipt>,
+    ) -> Result<Paid, NotPaid> {
+        let wanted = wanted_of(shown, opening, (session.id, session.token_hash));
+        let paid = self.use_session(&wanted).await?;
+        Ok(Paid { receipt, ..paid })
+    }
+
+    /// Takes what a call needs of its session.
+    pub(super) async fn use_session(&self, wanted: &SessionWanted) -> Result<Paid, NotPaid> {
+        let hold = HoldId::new(self.clock.as_ref(), self.entropy.as_ref());
+        let new = NewUse {
+            id: hold,
+            request: wanted.request,
+            lease: self.lease(),
+        };
+        let judge = judge(wanted);
+        let taken = self.store.take_of_session((wanted.session, new), judge);
+        let taken = taken.await.map_err(|error| {
+            tracing::error!("Session {} can't be used: {error}", wanted.session);
+            refused(Answer::Unavailable, None)
+        })?;
+        let (record, share) = match taken {
+            SessionTaken::Taken(record, share) => (record, share),
+            SessionTaken::Refused(SessionVerdict::Short) => {
+                return Err(refused(Answer::Exhausted, None));
+            }
+            SessionTaken::Refused(SessionVerdict::Ended) => {
+                return Err(refused(Answer::SessionEnded, None));
+            }
+            SessionTaken::Refused(SessionVerdict::Foreign | SessionVerdict::Take(_))
+            | SessionTaken::Absent => return Err(refused(Answer::NoSession, None)),
+        };
+        self.uses.fetch_add(1, Ordering::Relaxed);
+        Ok(Paid {
+            payment: record.payment,
+            receipt: None,
+            is_credit: false,
+            session: Some(SessionUse {
+                session: record.id,
+                request: wanted.request,
+                hold: (share != SessionShare::default()).then_some(hold),
+                taken: Balance {
+                    money: share.money,
+                    calls: share.calls,
+                },
+                left: balance_of(&record),
+                terms: terms_of(&record),
+                expires_at: record.expires_at,
+                payment: record.payment,
+            }),
+        })
+    }
+
+    /// The first byte is about to go to the caller.
+    pub(super) async fn session_head_ready(&self, used: &SessionUse) -> bool {
+        let made = match (used.terms.model, used.hold) {
+            // Its money is earned by its first call.
+            (Model::TimePass, _) if used.left.money > 0 => {
+                let earned = self.store.earn_pass(used.session, used.request);
+                earned.await.map(|()| true)
+            }
+            (Model::TimePass, _) => Ok(true),
+            (Model::PerKb, Some(hold)) => self.store.deliver_of_session(hold).await,
+            (Model::TokenBucket | Model::Metered, Some(hold)) => {
+                self.store.end_use_of_session(hold, UseCharge::All).await
+            }
+            (Model::TokenBucket | Model::Metered | Model::PerKb, None) => Ok(false),
+        };
+        made.unwrap_or_else(|error| {
+            tracing::error!("A call of session {} can't be kept: {error}", used.session);
+            false
+        })
+    }
+
+    /// Takes more for an answer that goes on.
+    pub(super) async fn session_more(
+        &self,
+        used: &SessionUse,
+        (due, step_kib): (u64, u64),
+    ) -> Option<u64> {
+        let (_, until) = self.lease();
+        // What was begun goes on beyond the end of the session, as long as it is paid for.
+        let judge: SessionJudge = Arc::new(move |record, _now| {
+            match terms_of(record).hold(balance_of(record), step_kib) {
+                Some(share) if record.state == SessionState::Open => {
+                    SessionVerdict::Take(SessionShare {
+                        money: share.money,
+                        calls: share.calls,
+                    })
+                }
+                Some(_) | None => SessionVerdict::Short,
+            }
+        });
+        let more = self
+            .store
+            .take_more_of_session((used.hold?, due), until, judge)
+            .await;
+        more.unwrap_or_else(|error| {
+            tracing::error!("No more of session {} can be taken: {error}", used.session);
+            None
+        })
+    }
+
+    /// A call of a session is over.
+    pub(super) fn end_session_use(self: &Arc<Self>, used: SessionUse, end: SessionEnd) {
+        let cashier = Arc::clone(self);
+        self.control.spawn(async move {
+            if let Err(error) = cashier.end_use(&used, end).await {
+                let id = used.session;
+                tracing::error!("The end of a call of session {id} is not kept: {error}");
+            }
+            cashier.uses.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    async fn end_use(
+        &self,
+        used: &SessionUse,
+        end: SessionEnd,
+    ) -> Result<(), tollkeep_store::StoreError> {
+        let charge = match end {
+            SessionEnd::Nothing => UseCharge::Nothing,
+            SessionEnd::Part(due) => UseCharge::Part(due),
+            SessionEnd::Had => return Ok(()),
+            SessionEnd::GivenBack => {
+                if used.hold.is_none() {
+                    return Ok(());
+                }
+                let share = SessionShare {
+                    money: used.taken.money,
+                    calls: used.taken.calls,
+                };
+                let of = (used.session, used.request);
+                return self.store.give_back_to_session(of, share).await;
+            }
+        };
+        let Some(hold) = used.hold else {
+            return Ok(());
+        };
+        if !self.store.end_use_of_session(hold, charge).await? {
+            tracing::debug!(
+                "What a call took of session {} was ended before",
+                used.session
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends what calls took whose process is gone.
+    pub(super) async fn end_abandoned_uses(&self) {
+        let now = self.now();
+        let left = match self.store.abandoned_uses(SCOPE, now).await {
+            Ok(left) => left,
+            Err(error) => return tracing::debug!("Sessions can't be looked at: {error}"),
+        };
+        for used in left {
+            match self.store.end_abandoned_use(&used, now).await {
+                Ok(true) => tracing::warn!(
+                    session = %used.session,
+                    request_id = %used.request,
+                    was_delivering = used.is_delivering,
+                    "A call of a session was left by its worker, and is ended"
+                ),
+                Ok(false) => {}
+                Err(error) => tracing::debug!("A call of a session is not ended: {error}"),
+            }
+        }
+    }
+}
+
+fn wanted_of(
+    shown: &Shown,
+    opening: &Opening,
+    (session, kept): (tollkeep_types::SessionId, TokenHash),
+) -> SessionWanted {
+    SessionWanted {
+        request: shown.request,
+        tenant: shown.tenant,
+        route: Arc::clone(&shown.route),
+        session,
+        kept,
+        step_kib: opening.step_kib,
+    }
+}
+
+/// What a call is given, by what is kept of its session at that moment.
+fn judge(wanted: &SessionWanted) -> SessionJudge {
+    let wanted = wanted.clone();
+    Arc::new(move |record, now| {
+        let is_its = record.tenant == wanted.tenant
+            && record.scope == *wanted.route
+            && record.token_hash == wanted.kept
+            && record.state == SessionState::Open;
+        if !is_its {
+            return SessionVerdict::Foreign;
+        }
+        if record.expires_at <= now {
+            return SessionVerdict::Ended;
+        }
+        match terms_of(record).hold(balance_of(record), wanted.step_kib) {
+            Some(share) => SessionVerdict::Take(SessionShare {
+                money: share.money,
+                calls: share.calls,
+            }),
+            None => SessionVerdict::Short,
+        }
+    })
+}
