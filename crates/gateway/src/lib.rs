@@ -81,7 +81,10 @@ pub use management_door::{
 };
 pub use overrides::{MaintenanceOverride, Overrides};
 pub use own_token::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
-pub use paid::{Delivery, NotPaid, Paid, PayerSeat, Payers, Paying, PaymentDoor, Shown};
+pub use paid::{
+    AnswerCopy, Delivery, Ending, Named, NotPaid, Paid, PayerSeat, Payers, Paying, PaymentDoor,
+    Recalled, Recalling, Remembered, Shown,
+};
 pub use plan::{CredentialPlace, Plan, PlanError};
 pub use probe::CredentialProbe;
 pub use recorder::{Recorder, Sinks};

@@ -415,6 +415,9 @@ impl<'a> Exchange<'a> {
         let caller = self.identify(&entry, &route)?;
         self.hold_slot();
         let call = self.read_call(&entry, &route, &caller).await?;
+        if self.names_purchase(&route) && Box::pin(self.recall(&entry, &route)).await? {
+            return Ok(());
+        }
         let pass = self.pass(&caller, &call)?;
         if self.hooked.is_some() {
             Box::pin(self.ask_hooks(&entry, &route, &caller)).await?;

@@ -8,12 +8,17 @@ mod door;
 mod judge;
 mod page;
 mod payers;
+mod recall;
 mod sold;
 mod told;
 
-pub(crate) use call::PaidCall;
-pub use door::{Delivery, NotPaid, Paid, Paying, PaymentDoor, Shown};
+pub(crate) use call::{PaidCall, copy_piece};
+pub use door::{
+    AnswerCopy, Delivery, Ending, Named, NotPaid, Paid, Paying, PaymentDoor, Recalled, Recalling,
+    Remembered, Shown,
+};
 pub use payers::{PayerSeat, Payers};
+pub(crate) use recall::BODY_BYTES_MAX;
 pub(crate) use sold::Sold;
 pub(crate) use told::PaymentNo;
 

@@ -3,6 +3,7 @@
 use crate::answer::Framed;
 use crate::breaker::Pass;
 use crate::lifecycle::{Exchange, Stop};
+use crate::paid::copy_piece;
 use crate::plan::Target;
 use crate::pump::{Caps, Ended, Of};
 use crate::refusal::Refusal;
@@ -66,8 +67,14 @@ impl Exchange<'_> {
             total: target.timeouts.total_stream,
             pass,
         };
-        let ended = self.pump(upstream, body, &mut caps, |_, _| None).await;
+        let mut copy = self.copy_for_payer();
+        let ended = self.pump(upstream, body, &mut caps, |_, data| {
+            copy_piece(&mut copy, data);
+            None
+        });
+        let ended = ended.await;
         self.work.facts.bytes_out = caps.sent;
+        self.note_copy(copy, &ended);
         self.note_delivery(&ended);
         match ended? {
             Ended::Whole => {

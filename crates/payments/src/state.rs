@@ -167,6 +167,8 @@ pub enum Answer {
     Uncollected,
     /// 502, with the receipt: paid, and nothing was had for it yet.
     Owed,
+    /// 409: the payer has called something else by the same name.
+    IdentifierTaken,
 }
 
 impl Answer {
@@ -176,7 +178,11 @@ impl Answer {
             Self::AlreadyUsed | Self::SettlementFailed | Self::NotCovered | Self::Uncollected => {
                 true
             }
-            Self::InProgress | Self::Pending | Self::Unavailable | Self::Owed => false,
+            Self::InProgress
+            | Self::Pending
+            | Self::Unavailable
+            | Self::Owed
+            | Self::IdentifierTaken => false,
         }
     }
 
@@ -191,6 +197,7 @@ impl Answer {
             Self::NotCovered => (402, "price_mismatch"),
             Self::Uncollected => (402, "payment_uncollected"),
             Self::Owed => (502, "upstream_failed_retryable"),
+            Self::IdentifierTaken => (409, "payment_identifier_conflict"),
         }
     }
 }

@@ -66,6 +66,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(30, "0030", "upto_payments"),
     step!(38, "0038", "outbox"),
     step!(45, "0045", "lean_ledger"),
+    step!(54, "0054", "payment_identifiers"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -3,12 +3,15 @@
 use super::judge::Proven;
 use super::payers::PayerSeat;
 use super::sold::{Asking, Sold};
-use super::{Delivery, PaidFacts, Paying, PaymentDoor, PaymentNo, Shown};
+use super::{
+    AnswerCopy, BODY_BYTES_MAX, Delivery, Ending, PaidFacts, Paying, PaymentDoor, PaymentNo, Shown,
+};
 use crate::admit::Entry;
 use crate::lifecycle::{Exchange, Stop};
 use crate::pump::Ended;
 use std::sync::Arc;
 use tollkeep_config::settings::{MidStream, Terms};
+use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_net::Raced;
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Networks, Receipt, Version};
@@ -33,6 +36,9 @@ pub(crate) struct PaidCall {
     /// Why nothing was settled.
     pub(super) skipped: Option<&'static str>,
     seat: Option<PayerSeat>,
+    /// Whether its payer named it: a copy of what goes out is kept.
+    is_named: bool,
+    answer: Option<AnswerCopy>,
 }
 
 const CHARGED: &str = "charged";
@@ -54,7 +60,16 @@ impl PaidCall {
         if let Some(door) = self.door.take() {
             let is_owed = self.mode == Mode::Upto;
             let seat = self.seat.take_if(|_| is_owed);
-            door.ended(self.payment, self.delivery, seat);
+            // What was not brought to its end is not what was bought.
+            let answer = self.answer.take_if(|_| self.delivery == Delivery::Ended);
+            door.ended(
+                self.payment,
+                Ending {
+                    delivery: self.delivery,
+                    seat,
+                    answer,
+                },
+            );
         }
     }
 }
@@ -82,6 +97,7 @@ impl Exchange<'_> {
             mode,
             seat,
             door,
+            named,
         } = *proven;
         let (terms, version) = (sold.sale.terms, checked.version);
         let amount = format!(
@@ -106,7 +122,9 @@ impl Exchange<'_> {
             price: asking.price.clone(),
             digest: asking.digest,
             client_ip: entry.client_ip(),
+            named,
         };
+        let is_named = shown.named.is_some();
         let paid = match self.wait_for(door.show(shown), sold).await? {
             Some(Ok(paid)) => paid,
             Some(Err(no)) => {
@@ -135,6 +153,8 @@ impl Exchange<'_> {
             word: if is_settled { REVERTED } else { NOT_CHARGED },
             skipped: None,
             seat: Some(seat),
+            is_named,
+            answer: None,
         }));
         Ok(())
     }
@@ -222,6 +242,38 @@ impl Exchange<'_> {
         Ok(())
     }
 
+    /// Where a copy of the body that follows goes, if one is kept.
+    pub(crate) fn copy_for_payer(&self) -> Option<Vec<u8>> {
+        self.paying.as_ref().filter(|paying| paying.is_named)?;
+        let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
+        let kind = answer.value(bytes, Known::ContentType).unwrap_or_default();
+        let is_short = match answer.framing {
+            AnswerFraming::Length(length) => {
+                usize::try_from(length).is_ok_and(|length| length <= BODY_BYTES_MAX)
+            }
+            AnswerFraming::None | AnswerFraming::Chunked | AnswerFraming::UntilClose => true,
+        };
+        let is_stream = kind.to_ascii_lowercase().starts_with(b"text/event-stream");
+        let is_kept = is_short && !is_stream && self.work.head.method != Method::Head;
+        is_kept.then(Vec::new)
+    }
+
+    /// Notes what went out, where its payer named it.
+    pub(crate) fn note_copy(&mut self, copy: Option<Vec<u8>>, ended: &Result<Ended, Stop>) {
+        let status = self.work.answer.status;
+        let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
+        let kind = answer.value(bytes, Known::ContentType).unwrap_or_default();
+        let Some(paying) = self.paying.as_mut().filter(|paying| paying.is_named) else {
+            return;
+        };
+        let body = copy.filter(|_| matches!(ended, Ok(Ended::Whole)));
+        paying.answer = Some(AnswerCopy {
+            status,
+            kind: String::from_utf8_lossy(kind).into(),
+            body: body.map(Vec::into_boxed_slice),
+        });
+    }
+
     /// How the answer ended: a caller that hangs up had its chance.
     pub(crate) fn note_delivery(&mut self, ended: &Result<Ended, Stop>) {
         let Some(paying) = &mut self.paying else {
@@ -233,6 +285,29 @@ impl Exchange<'_> {
         }
         paying.end();
     }
+}
+
+/// Adds a piece to a copy, as long as that is short.
+pub(crate) fn copy_piece(copy: &mut Option<Vec<u8>>, data: &[u8]) {
+    if let Some(kept) = copy {
+        if kept.len().saturating_add(data.len()) <= BODY_BYTES_MAX {
+            kept.extend_from_slice(data);
+        } else {
+            *copy = None;
+        }
+    }
+}
+
+/// Writes a receipt.
+pub(super) fn payment_field(
+    out: &mut Vec<u8>,
+    receipt: &Receipt,
+    version: Version,
+    networks: &Networks,
+) {
+    let value = receipt.encode(version, networks);
+    let name = Receipt::field(version);
+    write::field(out, name.as_bytes(), value.as_bytes());
 }
 
 /// The line of a receipt.

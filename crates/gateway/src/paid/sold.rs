@@ -9,7 +9,7 @@ use tollkeep_crypto::{TokenHasher, sha256};
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, QuoteFault};
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Networks, Offer, QuoteTag, Resource, Scheme};
+use tollkeep_payments::x402::{Extensions, Networks, Offer, QuoteTag, Resource, Scheme};
 use tollkeep_policy::hook::HookPrice;
 use tollkeep_types::TenantId;
 
@@ -37,6 +37,9 @@ pub(crate) struct Sold {
     pub(crate) wait: Duration,
     pub(crate) public_url: Option<Box<str>>,
     pub(crate) paywall: Paywall,
+    /// What a challenge of version 2 takes besides.
+    pub(crate) extensions: Extensions,
+    pub(crate) requires_identifier: bool,
 }
 
 /// Beyond what a settlement may take by itself.
@@ -109,6 +112,8 @@ impl Sold {
                 .saturating_add(WAIT_MORE),
             public_url: all.server.public_url.clone(),
             paywall: all.paywall.clone(),
+            extensions: Extensions::new(payments.x402.requires_identifier),
+            requires_identifier: payments.x402.requires_identifier,
             sale,
         })
     }

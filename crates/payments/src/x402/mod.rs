@@ -9,6 +9,7 @@ mod challenge;
 mod check;
 mod facilitator;
 mod header;
+mod identifier;
 mod key;
 mod network;
 mod offer;
@@ -27,6 +28,7 @@ pub use facilitator::{
     Answered, Expected, SettleOutcome, Supported, VerifyOutcome, settle_outcome, settlement,
     settlement_of, supported, verification, verify_outcome,
 };
+pub use identifier::{Extensions, Identifier};
 pub use key::PaymentKey;
 pub use network::{Network, Networks};
 pub use offer::{Offer, Scheme};

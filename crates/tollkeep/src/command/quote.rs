@@ -10,7 +10,7 @@ use tollkeep_config::settings::{Method, RateLimit, Route, Sale, Settings};
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, Origin, Quote};
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Challenge, Offer, Resource, Scheme};
+use tollkeep_payments::x402::{Challenge, Extensions, Offer, Resource, Scheme};
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::path::{PathRules, canonicalize, split_target};
 
@@ -108,6 +108,7 @@ impl Request {
             told,
             offers: Vec::new(),
         };
+        let requires = settings.payments.x402.requires_identifier;
         let asked = Asked {
             params: &params,
             query: query.unwrap_or_default(),
@@ -121,7 +122,7 @@ impl Request {
         {
             None => {}
             Some((_, Err(fault))) => refuse(&mut quoted.told, fault.status(), fault.code()),
-            Some((sale, Ok(quote))) => quoted.tell(sale, &quote, target),
+            Some((sale, Ok(quote))) => quoted.tell(sale, &quote, (target, requires)),
         }
         Ok(quoted)
     }
@@ -135,7 +136,7 @@ impl Quoted {
         }
     }
 
-    fn tell(&mut self, sale: &Sale, quote: &Quote, target: &str) {
+    fn tell(&mut self, sale: &Sale, quote: &Quote, (target, requires_identifier): (&str, bool)) {
         let mut put = |name: &str, value: Value| self.told.insert(name.to_owned(), value);
         put("price", quote.price.to_string().into());
         put("from", quote.origin.to_string().into());
@@ -161,6 +162,7 @@ impl Quoted {
             offers: &self.offers,
             quotes: &[],
             reason: None,
+            extensions: &Extensions::new(requires_identifier),
         };
         let field = challenge.payment_required(CHALLENGE_BYTES_MAX);
         put("payment_required", field.into());

@@ -92,6 +92,7 @@ mod mtls_files;
 mod mtls_fixture;
 mod mtls_reload;
 mod mutation;
+mod named;
 mod oidc;
 mod oidc_command;
 mod openapi;

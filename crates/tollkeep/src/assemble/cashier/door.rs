@@ -5,7 +5,9 @@ use super::case::{Case, NotMade, Told};
 use super::show::{Which, refused, told};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tollkeep_gateway::{Delivery, NotPaid, Paid, PayerSeat, Paying, PaymentDoor, Shown};
+use tollkeep_gateway::{
+    Delivery, Ending, NotPaid, Paid, Paying, PaymentDoor, Recalled, Recalling, Shown,
+};
 use tollkeep_payments::state::{Answer, Command, Event, Mode, State};
 use tollkeep_payments::x402::Offer;
 use tollkeep_types::PaymentId;
@@ -33,7 +35,12 @@ impl Handed {
 impl Drop for Handed {
     fn drop(&mut self) {
         if let Some(Ok(paid)) = &self.outcome {
-            Arc::clone(&self.cashier).end(paid.payment, Delivery::None, None);
+            let unheard = Ending {
+                delivery: Delivery::None,
+                seat: None,
+                answer: None,
+            };
+            Arc::clone(&self.cashier).end(paid.payment, unheard);
         }
     }
 }
@@ -87,8 +94,23 @@ impl PaymentDoor for Counter {
         Box::pin(async move { done.await.unwrap_or(false) })
     }
 
-    fn ended(&self, payment: PaymentId, delivery: Delivery, seat: Option<PayerSeat>) {
-        Arc::clone(&self.0).end(payment, delivery, seat);
+    fn ended(&self, payment: PaymentId, ending: Ending) {
+        Arc::clone(&self.0).end(payment, ending);
+    }
+
+    fn recall(
+        &self,
+        recalling: Recalling,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Recalled> + Send>> {
+        let cashier = Arc::clone(&self.0);
+        let found = self
+            .0
+            .control
+            .spawn(async move { cashier.recall(&recalling).await });
+        Box::pin(async move {
+            let broke = |_| Recalled::No(refused(Answer::Pending, None));
+            found.await.unwrap_or_else(broke)
+        })
     }
 }
 
@@ -147,20 +169,23 @@ impl Cashier {
     }
 
     /// The delivery is over. What was served first is settled now; until that is done the payer has
-    /// its `seat`.
-    pub(super) fn end(
-        self: Arc<Self>,
-        payment: PaymentId,
-        delivery: Delivery,
-        seat: Option<PayerSeat>,
-    ) {
+    /// its seat.
+    pub(super) fn end(self: Arc<Self>, payment: PaymentId, ending: Ending) {
+        let Ending {
+            delivery,
+            seat,
+            answer,
+        } = ending;
         let control = self.control.clone();
         control.spawn(async move {
             let Some(case) = self.find(payment) else {
                 return;
             };
             let mut case = case.lock().await;
-            let event = ending(case.row.state, delivery);
+            if let Some(answer) = answer {
+                self.keep_answer(&case, answer).await;
+            }
+            let event = event_of(case.row.state, delivery);
             if let Some(event) = event
                 && let Err(error) = self.end_by(&mut case, event).await
             {
@@ -183,7 +208,7 @@ impl Cashier {
 }
 
 /// What the end of a delivery is to a payment in this state.
-const fn ending(state: State, delivery: Delivery) -> Option<Event> {
+const fn event_of(state: State, delivery: Delivery) -> Option<Event> {
     match (state, delivery) {
         (State::Pending, _) => Some(Event::GaveUp),
         // No head was ready, so nothing went out.

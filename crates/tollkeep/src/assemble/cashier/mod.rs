@@ -9,6 +9,7 @@ mod count;
 mod door;
 mod look;
 mod rails;
+mod recall;
 mod settle;
 mod show;
 
