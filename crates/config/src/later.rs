@@ -52,8 +52,6 @@ pub(crate) const LATER: &[&str] = &[
     "routes.<name>.billing",
     "routes.<name>.pay_to_mode",
     "routes.<name>.pricing.duration",
-    "routes.<name>.pricing.markup_percent",
-    "routes.<name>.pricing.overpay",
     "routes.<name>.provider",
     "routes.<name>.token_price",
     "routes.<name>.verification_cache",

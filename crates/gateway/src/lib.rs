@@ -7,6 +7,7 @@
 
 mod admit;
 mod answer;
+mod asked_itself;
 mod attempts;
 mod body_coding;
 mod breaker;
@@ -83,7 +84,7 @@ pub use overrides::{MaintenanceOverride, Overrides};
 pub use own_token::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
 pub use paid::{
     AnswerCopy, Delivery, Ending, Named, NotPaid, Paid, PayerSeat, Payers, Paying, PaymentDoor,
-    Recalled, Recalling, Remembered, Shown,
+    Recalled, Recalling, Remembered, Shown, Standing,
 };
 pub use plan::{CredentialPlace, Plan, PlanError};
 pub use probe::CredentialProbe;

@@ -6,6 +6,8 @@
 mod call;
 mod door;
 mod judge;
+mod metered;
+mod own_payment;
 mod page;
 mod payers;
 mod recall;
@@ -15,7 +17,7 @@ mod told;
 pub(crate) use call::{PaidCall, copy_piece};
 pub use door::{
     AnswerCopy, Delivery, Ending, Named, NotPaid, Paid, Paying, PaymentDoor, Recalled, Recalling,
-    Remembered, Shown,
+    Remembered, Shown, Standing,
 };
 pub use payers::{PayerSeat, Payers};
 pub(crate) use recall::BODY_BYTES_MAX;

@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::upstream_body::UpstreamBody;
 use crate::upstream_head::is_among;
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
+use tollkeep_llm::usage::HiddenUsage;
 use tollkeep_net::UpstreamConn;
 use tollkeep_observe::RequestOutcome;
 use tollkeep_policy::{egress, headers};
@@ -44,21 +45,10 @@ impl Exchange<'_> {
         } else if status >= 400 {
             write::field(&mut self.work.out, b"cache-control", b"no-store");
         }
-        let chunked = match framing {
-            AnswerFraming::Length(length) => {
-                self.end_head(Framed::Length(length));
-                false
-            }
-            AnswerFraming::None => {
-                let announced = self.announced_length();
-                self.end_head(announced.map_or(Framed::None, Framed::Length));
-                false
-            }
-            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
-        };
+        let chunked = self.end_plain_head(framing);
         let mut caps = Caps {
             of: Of::Bytes,
-            hidden: None,
+            hidden: self.hides_paid_usage().then(HiddenUsage::default),
             last: None,
             chunked,
             sent: 0,
@@ -68,12 +58,19 @@ impl Exchange<'_> {
             pass,
         };
         let mut copy = self.copy_for_payer();
-        let ended = self.pump(upstream, body, &mut caps, |_, data| {
+        let mut reading = self.read_paid_usage();
+        let ended = self.pump(upstream, body, &mut caps, |exchange, data| {
             copy_piece(&mut copy, data);
+            if let Some(reading) = &mut reading {
+                exchange.meter_piece(reading, data);
+            }
             None
         });
         let ended = ended.await;
+        // What was held back by mistake.
+        drop(caps.end(&mut self.work.out));
         self.work.facts.bytes_out = caps.sent;
+        self.note_paid_usage(reading, &ended);
         self.note_copy(copy, &ended);
         self.note_delivery(&ended);
         match ended? {
@@ -92,6 +89,22 @@ impl Exchange<'_> {
                 }
                 Err(Stop::Short)
             }
+        }
+    }
+
+    /// Ends the head of an answer that was framed so; says whether its body is chunked.
+    fn end_plain_head(&mut self, framing: AnswerFraming) -> bool {
+        match framing {
+            AnswerFraming::Length(length) => {
+                self.end_head(Framed::Length(length));
+                false
+            }
+            AnswerFraming::None => {
+                let announced = self.announced_length();
+                self.end_head(announced.map_or(Framed::None, Framed::Length));
+                false
+            }
+            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
         }
     }
 

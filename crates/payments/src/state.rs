@@ -88,6 +88,8 @@ pub enum Event {
     NotDelivered,
     /// The delivery ended.
     Ended,
+    /// It ended, and comes to nothing; in mode `Upto` only.
+    EndedForNothing,
     /// It broke off.
     Broke {
         /// Whether that is to be made good for.
@@ -310,6 +312,7 @@ fn worked(row: &Row, mode: Mode, event: Event) -> Option<Step> {
         },
         (State::Pending, Event::HeadReady) if mode == Mode::Upto => row.then(State::Serving, &[]),
         (State::Serving, Event::Ended) => row.stays(&[Command::Settle]),
+        (State::Serving, Event::EndedForNothing) => row.then(State::Released, &[]),
         (State::Serving, Event::Broke { is_made_good }) => served_in_part(row, is_made_good),
         (State::Settled | State::Redeeming, Event::UpstreamAnswered) => {
             row.stays(&[Command::Deliver])

@@ -3,6 +3,7 @@
 use super::market::Market;
 use super::payments::{MID_STREAM, MidStream, SETTLEMENT, Terms};
 use super::route::Access;
+use super::token_prices::{TokenPrices, TokenPricesFile};
 use crate::check::Checks;
 use crate::field::{KindExt, flat, listed, mapped, section};
 use crate::kind::{choice, dollars, list, pay_to, priced, rule, switch, text, whole};
@@ -30,6 +31,8 @@ pub struct Sale {
     pub bind_body: bool,
     /// Whether it may be settled when all was delivered, and for less than was signed.
     pub upto: bool,
+    /// How what a request uses is reckoned, where it costs that.
+    pub tokens: Option<TokenPrices>,
 }
 
 /// A token that is taken, and who is paid in it.
@@ -44,7 +47,10 @@ pub struct Accept {
 impl Sale {
     /// The ways to pay what was quoted; those that can't express the price are left out.
     pub fn offers(&self, quote: &Quote) -> Vec<Offer> {
-        let schemes: &[Scheme] = if self.upto {
+        let schemes: &[Scheme] = if self.tokens.is_some() {
+            // Who has signed for an exact amount can't be given back the rest.
+            &[Scheme::Upto]
+        } else if self.upto {
             &[Scheme::Upto, Scheme::Exact]
         } else {
             &[Scheme::Exact]
@@ -72,6 +78,8 @@ const UNKNOWN_MODEL: [(&str, UnknownModel); 2] = [
     ("fallback", UnknownModel::Fallback),
     ("reject", UnknownModel::Reject),
 ];
+
+const MODEL: [(&str, bool); 2] = [("request", false), ("tokens", true)];
 
 const KINDS: [(&str, bool); 3] = [
     ("proxy", false),
@@ -133,8 +141,11 @@ keys! {
 keys! {
     /// How prices are made.
     pub(crate) struct PricingFile {
-        /// What is paid for: each request by itself.
-        _model as "model": () = choice(&[("request", ())]).later(&["tokens", "time"]).or(()),
+        /// What is paid for: `request`, each request by itself; `tokens`, what a call of a model
+        /// uses, by the price table: the most that it can cost is signed for, in scheme `upto` of
+        /// x402, and what it came to is settled at its end.
+        by_tokens as "model": bool = choice(&MODEL).later(&["time"]).or(false),
+        tokens: TokenPricesFile = flat(),
         /// What becomes of models without a price: they cost the `fallback`, or are refused with
         /// 400. Default: `reject` where the fallback is below what most models cost.
         unknown_model: Option<UnknownModel> = choice(&UNKNOWN_MODEL).optional(),
@@ -188,6 +199,17 @@ impl SaleFile {
         let accepts = market.accepts(&self.accepts, self.pay_to, path, checks);
         let (terms, bind_body) = (self.terms.over(&market.terms), self.terms.bind_body);
         let upto = self.terms.upto;
+        let others = [
+            ("price", self.price.is_some()),
+            ("match", !self.rules.is_empty()),
+            (
+                "fallback",
+                self.fallback.is_some() || self.pricing.fallback.is_some(),
+            ),
+            ("type", self.by_model),
+        ];
+        let by_tokens = (self.pricing.by_tokens, &others[..]);
+        let tokens = self.pricing.tokens.check(by_tokens, path, checks);
         let pricing = self.pricing(usual, path, market, checks);
         let costs = pricing.as_ref().is_some_and(Pricing::may_cost);
         let access = written.unwrap_or(match (&pricing, costs) {
@@ -220,6 +242,7 @@ impl SaleFile {
             terms,
             bind_body,
             upto,
+            tokens,
         });
         if let Some(sale) = sale.as_ref().filter(|_| costs) {
             sale.check(path, market, checks);
@@ -239,6 +262,8 @@ impl SaleFile {
             checks.error_at(&path.name("pricing").name("fallback"), problem);
         }
         let models = self.models(path, checks);
+        let by_tokens = self.pricing.by_tokens;
+        let default = default.filter(|_| !by_tokens);
         let fallback = self.fallback.or(self.pricing.fallback);
         match (self.rules.is_empty(), &self.price, &fallback) {
             (false, Some(_), None) => checks.warn_at(
@@ -261,6 +286,7 @@ impl SaleFile {
             min: self.min_price.or(market.min_price),
             max: self.max_price.or(market.max_price),
             models,
+            by_tokens,
         };
         let made = Pricing::new(parts);
         made.map_err(|fault| checks.error_at(path, fault.to_string()))
@@ -297,6 +323,7 @@ impl SaleFile {
 impl Sale {
     /// What can't be sold so.
     fn check(&self, path: &KeyPath, market: &Market, checks: &mut Checks<'_>) {
+        self.check_tokens(path, checks);
         if self.accepts.is_empty() {
             let problem = "has a price, and nothing to pay it with: write \
                            `accepts: [{asset: USDC, network: base}]` and `wallets`";

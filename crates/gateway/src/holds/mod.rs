@@ -19,6 +19,7 @@ pub use quote::BoundOptions;
 
 pub(crate) use again::Again;
 pub(crate) use alone::Drained;
+pub(crate) use quote::{Counted, Quote, Quoting, not_boundable};
 pub(crate) use take::{Aside, CallHold};
 
 use arc_swap::ArcSwap;

@@ -1,6 +1,7 @@
 //! The money of one request, from the moment it is taken to the end of the answer.
 
 use super::judge::Proven;
+use super::metered::Metering;
 use super::payers::PayerSeat;
 use super::sold::{Asking, Sold};
 use super::{
@@ -14,7 +15,7 @@ use tollkeep_config::settings::{MidStream, Terms};
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_net::Raced;
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Networks, Receipt, Version};
+use tollkeep_payments::x402::{Networks, Offer, Receipt, Version};
 use tollkeep_types::PaymentId;
 
 /// A request that is served for a payment. Whatever becomes of it, whoever keeps the payment is
@@ -39,6 +40,8 @@ pub(crate) struct PaidCall {
     /// Whether its payer named it: a copy of what goes out is kept.
     is_named: bool,
     answer: Option<AnswerCopy>,
+    /// What it used, where that is what it costs.
+    pub(super) metered: Option<Box<Metering>>,
 }
 
 const CHARGED: &str = "charged";
@@ -55,6 +58,24 @@ impl PaidCall {
         }
     }
 
+    pub(super) const fn payment(&self) -> PaymentId {
+        self.payment
+    }
+
+    /// Who keeps it, until its end was told.
+    pub(super) fn door(&self) -> Option<Arc<dyn PaymentDoor>> {
+        self.door.as_ref().map(Arc::clone)
+    }
+
+    /// Whether a byte went to the caller for it, or is about to.
+    pub(super) const fn is_delivering(&self) -> bool {
+        matches!(self.delivery, Delivery::Broke { .. })
+    }
+
+    pub(super) const fn deliver_as(&mut self, delivery: Delivery) {
+        self.delivery = delivery;
+    }
+
     /// Tells how it ended; once.
     pub(crate) fn end(&mut self) {
         if let Some(door) = self.door.take() {
@@ -68,6 +89,7 @@ impl PaidCall {
                     delivery: self.delivery,
                     seat,
                     answer,
+                    due: self.metered.as_ref().and_then(|metered| metered.due()),
                 },
             );
         }
@@ -100,12 +122,11 @@ impl Exchange<'_> {
             named,
         } = *proven;
         let (terms, version) = (sold.sale.terms, checked.version);
-        let amount = format!(
-            "{} {} on {}",
-            offer.amount,
-            offer.asset.symbol,
-            offer.network()
-        );
+        let amount = told_amount(&offer);
+        let metered = asking.metered.clone().map(|call| {
+            let call = Metering::new(call, &offer);
+            Box::new(call)
+        });
         if let Some(hooked) = &mut self.hooked {
             hooked.note_payment(&checked, &offer);
         }
@@ -125,19 +146,10 @@ impl Exchange<'_> {
             named,
         };
         let is_named = shown.named.is_some();
-        let paid = match self.wait_for(door.show(shown), sold).await? {
-            Some(Ok(paid)) => paid,
-            Some(Err(no)) => {
-                self.paid_facts(no.payment, &amount);
-                let refusal = self.not_paid(sold, &asking, &no);
-                if let Some(receipt) = &no.receipt {
-                    self.told_receipt = Some(receipt_line(receipt, version, &sold.networks));
-                }
-                return Err(refusal.into());
-            }
-            None => return Err(self.payment_no(PaymentNo::PENDING).into()),
-        };
-        self.paid_facts(Some(paid.payment), &amount);
+        let shown = door.show(shown);
+        let paid = self
+            .paid_by(shown, sold, (&asking, version, &amount))
+            .await?;
         let is_settled = paid.receipt.is_some() || paid.is_credit;
         self.paying = Some(Box::new(PaidCall {
             door: Some(door),
@@ -155,8 +167,33 @@ impl Exchange<'_> {
             seat: Some(seat),
             is_named,
             answer: None,
+            metered,
         }));
         Ok(())
+    }
+
+    /// Waits for what becomes of a proof.
+    async fn paid_by(
+        &mut self,
+        paying: Paying,
+        sold: &Sold,
+        (asking, version, amount): (&Asking, Version, &str),
+    ) -> Result<super::Paid, Stop> {
+        match self.wait_for(paying, sold).await? {
+            Some(Ok(paid)) => {
+                self.paid_facts(Some(paid.payment), amount);
+                Ok(paid)
+            }
+            Some(Err(no)) => {
+                self.paid_facts(no.payment, amount);
+                let refusal = self.not_paid(sold, asking, &no);
+                if let Some(receipt) = &no.receipt {
+                    self.told_receipt = Some(receipt_line(receipt, version, &sold.networks));
+                }
+                Err(refusal.into())
+            }
+            None => Err(self.payment_no(PaymentNo::PENDING).into()),
+        }
     }
 
     fn paid_facts(&mut self, payment: Option<PaymentId>, amount: &str) {
@@ -231,11 +268,13 @@ impl Exchange<'_> {
                 None => return Err(self.payment_no(PaymentNo::PENDING).into()),
             }
         }
-        if !door.head_ready(paying.payment).await {
+        let due = paying.metered.as_ref().map(|metered| metered.at_least());
+        if !door.head_ready(paying.payment, due).await {
             self.paying = Some(paying);
             return Err(self.payment_no(PaymentNo::PENDING).into());
         }
-        let is_made_good = paying.terms.mid_stream == MidStream::Credit;
+        // What is paid by what it uses is paid so far as it was had.
+        let is_made_good = paying.terms.mid_stream == MidStream::Credit && paying.metered.is_none();
         paying.delivery = Delivery::Broke { is_made_good };
         paying.word = CHARGED;
         self.paying = Some(paying);
@@ -285,6 +324,12 @@ impl Exchange<'_> {
         }
         paying.end();
     }
+}
+
+/// How much of what is offered, in words.
+fn told_amount(offer: &Offer) -> String {
+    let (amount, symbol, network) = (offer.amount, &offer.asset.symbol, offer.network());
+    format!("{amount} {symbol} on {network}")
 }
 
 /// Adds a piece to a copy, as long as that is short.

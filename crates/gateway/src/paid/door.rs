@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::state::{Answer, Mode};
-use tollkeep_payments::x402::{Checked, Identifier, Offer, Receipt, Resource};
+use tollkeep_payments::x402::{Checked, Identifier, Offer, Proof, Receipt, Resource};
 use tollkeep_types::{PaymentId, RequestId, TenantId};
 
 /// A proof that passed the local checks, and what it is shown for.
@@ -109,6 +109,8 @@ pub struct Ending {
     pub seat: Option<PayerSeat>,
     /// What went out, where its payer named it.
     pub answer: Option<AnswerCopy>,
+    /// In mode `Upto`: what it came to, in the token's smallest unit; `None` is what was said last.
+    pub due: Option<u64>,
 }
 
 /// A payment that a request may be served for.
@@ -149,6 +151,9 @@ pub enum Delivery {
     None,
 }
 
+/// What is told of a payment.
+pub type Standing = Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, ()>> + Send>>;
+
 /// What comes of a payment.
 pub type Paying = Pin<Box<dyn Future<Output = Result<Paid, NotPaid>> + Send>>;
 
@@ -166,9 +171,21 @@ pub trait PaymentDoor: Send + Sync {
     fn upstream_answered(&self, payment: PaymentId) -> Paying;
     /// The first byte is about to go to the caller: `false` if it must not, since somebody else
     /// delivers for this payment or it can't be kept.
-    fn head_ready(&self, payment: PaymentId) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+    ///
+    /// In mode `Upto`, `due` is what it comes to at least, in the token's smallest unit: settled where
+    /// nobody says more. `None` is all of it.
+    fn head_ready(
+        &self,
+        payment: PaymentId,
+        due: Option<u64>,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+    /// In mode `Upto`: what it comes to by now.
+    fn progressed(&self, payment: PaymentId, due: u64);
     /// The delivery is over. Whoever was served says it in any case, also when it was cut off.
     fn ended(&self, payment: PaymentId, ending: Ending);
+    /// What became of a payment, as JSON, for whoever shows its proof; nothing for anybody else, or
+    /// where there is none. `Err`: nobody can tell now.
+    fn standing(&self, payment: PaymentId, proof: Proof) -> Standing;
     /// What was answered to this very proof before.
     fn recall(&self, recalling: Recalling) -> Pin<Box<dyn Future<Output = Recalled> + Send>>;
 }

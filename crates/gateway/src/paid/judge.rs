@@ -40,6 +40,14 @@ pub(crate) struct Proven {
     pub(super) named: Option<Named>,
 }
 
+/// A proof that passed the checks, and what it is held against.
+struct Held {
+    payload: Arc<[u8]>,
+    checked: Checked,
+    asking: Asking,
+    named: Option<Named>,
+}
+
 impl<'p> Exchange<'p> {
     /// Prices the request and judges what was shown for it. `None`: nothing is to be paid, or a
     /// token stands for it.
@@ -89,7 +97,12 @@ impl<'p> Exchange<'p> {
             return Err(self.ask_payment(sold, &asking, None));
         };
         self.check_failed_proofs(entry, sold)?;
-        let (payload, checked, asking, named) = self
+        let Held {
+            payload,
+            checked,
+            asking,
+            named,
+        } = self
             .check_proof(sold, asking, (field, text))
             .inspect_err(|_| self.note_failed_proof(entry, sold))?;
         let Some(offer) = asking.offers.get(checked.offer).cloned() else {
@@ -177,6 +190,7 @@ impl<'p> Exchange<'p> {
             tenant: token.map_or(self.plan.llm.default_tenant, |token| {
                 token.project.tenant_id
             }),
+            metered: self.metered_call(sold)?,
         };
         let asking = sold.ask(&wanted, self.hook_price(), self.resource_url(sold, query));
         let asking = asking.map_err(Refusal::Unpriced)?;
@@ -213,7 +227,7 @@ impl<'p> Exchange<'p> {
         sold: &Sold,
         asking: Asking,
         (field, text): (Field, &str),
-    ) -> Result<(Arc<[u8]>, Checked, Asking, Option<Named>), Refusal> {
+    ) -> Result<Held, Refusal> {
         let malformed = || self.payment_no(PaymentNo::MALFORMED);
         let proof = Proof::read(field, text).map_err(|_| malformed())?;
         let payload = Proof::bytes(text).ok_or_else(malformed)?;
@@ -228,7 +242,12 @@ impl<'p> Exchange<'p> {
             Ok((checked, Some(offers))) => (checked, Asking { offers, ..asking }),
             Err(reason) => return Err(self.ask_payment(sold, &asking, Some(reason))),
         };
-        Ok((payload.into(), checked, asking, named))
+        Ok(Held {
+            payload: payload.into(),
+            checked,
+            asking,
+            named,
+        })
     }
 
     /// Judges by what is asked today; where that is something else than what was told, by what we

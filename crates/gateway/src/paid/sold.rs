@@ -1,5 +1,6 @@
 //! A route that is sold, made ready for the request path, and what one request on it costs.
 
+use super::metered::MeteredCall;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::{
@@ -17,6 +18,7 @@ use tollkeep_types::TenantId;
 pub(crate) struct Sold {
     pub(crate) sale: Sale,
     pub(crate) route: Arc<str>,
+    pub(crate) upstream: Box<str>,
     pattern: PathPattern,
     pub(crate) networks: Arc<Networks>,
     /// Which prices these are.
@@ -51,13 +53,14 @@ const TO_SHOW_S: u64 = 60;
 const NANO: u128 = 1_000_000_000;
 
 /// One request, as far as its price and what it is bound to depend on it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Wanted<'a> {
     pub(crate) method: &'a str,
     /// The canonical path.
     pub(crate) path: &'a str,
     pub(crate) asked: Asked<'a>,
     pub(crate) tenant: TenantId,
+    pub(crate) metered: Option<Arc<MeteredCall>>,
 }
 
 /// What one request costs, and how it can be paid.
@@ -68,6 +71,8 @@ pub(crate) struct Asking {
     pub(crate) resource: Resource,
     pub(crate) digest: [u8; 32],
     pub(crate) tenant: TenantId,
+    /// The call of a model that it is, where its price is what that uses.
+    pub(crate) metered: Option<Arc<MeteredCall>>,
 }
 
 impl Sold {
@@ -81,7 +86,10 @@ impl Sold {
         let is_paid = matches!(route.access, Access::Payment | Access::TokenOrPayment);
         let sale = route.sale.clone().filter(|_| is_paid)?;
         let payments = &all.payments;
-        let prices = format!("{:?} {:?}", sale.pricing, route.hooks.price);
+        let prices = format!(
+            "{:?} {:?} {:?}",
+            sale.pricing, route.hooks.price, sale.tokens
+        );
         let digest = sha256(&[prices.as_bytes()]);
         let [a, b, c, d, ..] = digest;
         let settle = payments.x402.facilitators.iter();
@@ -91,6 +99,7 @@ impl Sold {
             .unwrap_or_default();
         Some(Self {
             route: Arc::clone(name),
+            upstream: route.upstream.as_str().into(),
             pattern: route.path.clone(),
             networks: Arc::new(all.networks.clone()),
             prices: u32::from_be_bytes([a, b, c, d]),
@@ -147,7 +156,10 @@ impl Sold {
         price: Option<&Price>,
         url: String,
     ) -> Result<Option<Asking>, QuoteFault> {
-        let mut quote = self.sale.pricing.quote(&wanted.asked)?;
+        let mut quote = match &wanted.metered {
+            Some(call) => self.sale.pricing.by_tokens(call.price())?,
+            None => self.sale.pricing.quote(&wanted.asked)?,
+        };
         if let Some(price) = price {
             quote.price = price.clone();
         }
@@ -176,6 +188,7 @@ impl Sold {
             },
             digest: self.digest(wanted),
             tenant: wanted.tenant,
+            metered: wanted.metered.clone(),
         }))
     }
 

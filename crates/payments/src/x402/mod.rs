@@ -23,7 +23,7 @@ mod receipt;
 pub use crate::evm::PERMIT2;
 pub use asset::{Asset, Assets, Transfer};
 pub use challenge::{Challenge, Problem, Resource};
-pub use check::{Checked, Rules, check};
+pub use check::{Checked, Rules, check, signed_key};
 pub use facilitator::{
     Answered, Expected, SettleOutcome, Supported, VerifyOutcome, settle_outcome, settlement,
     settlement_of, supported, verification, verify_outcome,

@@ -27,6 +27,8 @@ pub(super) struct Request {
 
 /// Bytes of a body at most, as the longest that a gateway would look into.
 const BODY_BYTES_MAX: u64 = 20 << 20;
+/// What a call costs whose price is what it uses: only a running gateway knows its bound.
+const BY_TOKENS: &str = "by tokens: what the call uses, at most its bound";
 /// Bytes of the challenge's field at most.
 const CHALLENGE_BYTES_MAX: usize = 7 * 1024;
 
@@ -121,6 +123,9 @@ impl Request {
             .map(|sale| (sale, sale.pricing.quote(&asked)))
         {
             None => {}
+            Some((sale, _)) if sale.tokens.is_some() => {
+                quoted.told.insert("price".to_owned(), BY_TOKENS.into());
+            }
             Some((_, Err(fault))) => refuse(&mut quoted.told, fault.status(), fault.code()),
             Some((sale, Ok(quote))) => quoted.tell(sale, &quote, (target, requires)),
         }
@@ -230,6 +235,9 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
             return vec![common];
         };
         let (min, max) = sale.pricing.bounds();
+        if sale.tokens.is_some() {
+            return vec![by_tokens(common, (min, max))];
+        }
         let rules = sale.pricing.rules();
         let entry = |(at, (origin, price)): (usize, (Origin, &Price))| {
             let quote = Quote {
@@ -283,6 +291,19 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
         sale.pricing.all().enumerate().map(entry).collect()
     };
     settings.routes.iter().flat_map(of_route).collect()
+}
+
+/// The entry of a route whose price is what a call uses.
+fn by_tokens(mut entry: Value, (min, max): (Option<NanoUsd>, Option<NanoUsd>)) -> Value {
+    let dollars = |usd: NanoUsd| Price::Usd(usd).to_string();
+    let told = json!({
+        "from": Origin::Tokens.to_string(), "price": BY_TOKENS, "rails": ["x402"],
+        "settlement": "upto", "min_price": min.map(dollars), "max_price": max.map(dollars),
+    });
+    if let (Some(entry), Value::Object(told)) = (entry.as_object_mut(), told) {
+        entry.extend(told);
+    }
+    entry
 }
 
 fn limit(limit: &RateLimit) -> String {

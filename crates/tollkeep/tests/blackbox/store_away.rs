@@ -13,8 +13,7 @@ const HOLD: &str = "import sqlite3, sys\n\
                     print('held', flush=True)\n\
                     sys.stdin.read()\n";
 
-// As far as it is decided here: PAY-64.
-// PAY-95
+// PAY-64 PAY-95
 #[test]
 fn a_payment_that_can_not_be_kept_is_not_taken_and_no_other_is_asked_for() {
     let (origin, facilitator) = (Origin::plain(), Facilitator::start());
@@ -48,6 +47,15 @@ fn a_payment_that_can_not_be_kept_is_not_taken_and_no_other_is_asked_for() {
         .read_line(&mut told)
         .unwrap();
     assert_eq!(told, "held\n");
+    let unasked = tollkeep_testkit::eventually("nobody is asked to pay", || {
+        let answer = gateway.call(&get("/x", ""));
+        (answer.status != 402).then_some(answer)
+    });
+    assert_eq!(
+        (unasked.status, unasked.code().as_str()),
+        (503, "payment_unavailable")
+    );
+    assert_eq!(unasked.field("payment-required"), None);
     let counted = asked();
     let answer = gateway.call(&get("/x", &shown(&proof(&unpaid))));
     assert_eq!(

@@ -24,6 +24,8 @@ pub(super) struct Case {
     pub(super) body: Arc<str>,
     /// Who may settle it, best first.
     pub(super) order: Vec<Arc<Known>>,
+    /// What the delivery came to, where that was said at its end.
+    pub(super) due: Option<u64>,
 }
 
 /// What is known besides the event.
@@ -63,6 +65,7 @@ impl Case {
             record,
             body,
             order,
+            due: None,
         }
     }
 
@@ -166,6 +169,29 @@ impl Cashier {
             was_made_good: case.row.was_made_good,
             due: None,
             facilitator: Some(name.to_owned()),
+            transaction: None,
+            reason: None,
+            lease: Some(self.lease()),
+            look_at: None,
+        };
+        self.write(case, change).await?;
+        case.row.version = case.record.version;
+        Ok(())
+    }
+
+    /// Writes down what is served first comes to by now.
+    pub(super) async fn note_due(&self, case: &mut Case, due: u64) -> Result<(), NotMade> {
+        if case.row.state != State::Serving || case.record.due == Some(due) {
+            return Ok(());
+        }
+        let change = PaymentChange {
+            from: case.record.state,
+            version: case.row.version,
+            to: case.record.state,
+            calls: case.row.calls,
+            was_made_good: case.row.was_made_good,
+            due: Some(due),
+            facilitator: None,
             transaction: None,
             reason: None,
             lease: Some(self.lease()),

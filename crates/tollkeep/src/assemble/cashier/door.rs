@@ -6,10 +6,10 @@ use super::show::{Which, refused, told};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tollkeep_gateway::{
-    Delivery, Ending, NotPaid, Paid, Paying, PaymentDoor, Recalled, Recalling, Shown,
+    Delivery, Ending, NotPaid, Paid, Paying, PaymentDoor, Recalled, Recalling, Shown, Standing,
 };
 use tollkeep_payments::state::{Answer, Command, Event, Mode, State};
-use tollkeep_payments::x402::Offer;
+use tollkeep_payments::x402::{Offer, Proof};
 use tollkeep_types::PaymentId;
 
 /// Where paid requests ask.
@@ -39,6 +39,7 @@ impl Drop for Handed {
                 delivery: Delivery::None,
                 seat: None,
                 answer: None,
+                due: None,
             };
             Arc::clone(&self.cashier).end(paid.payment, unheard);
         }
@@ -47,7 +48,7 @@ impl Drop for Handed {
 
 impl PaymentDoor for Counter {
     fn readies(&self, offer: &mut Offer) -> bool {
-        self.0.rails.load().readies(offer)
+        self.0.can_keep() && self.0.rails.load().readies(offer)
     }
 
     fn asked(&self) {
@@ -82,6 +83,7 @@ impl PaymentDoor for Counter {
     fn head_ready(
         &self,
         payment: PaymentId,
+        due: Option<u64>,
     ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> {
         let cashier = Arc::clone(&self.0);
         let done = self.0.control.spawn(async move {
@@ -89,13 +91,35 @@ impl PaymentDoor for Counter {
                 return false;
             };
             let mut case = case.lock().await;
-            cashier.head_ready(&mut case).await.is_ok()
+            cashier.head_ready(&mut case, due).await.is_ok()
         });
         Box::pin(async move { done.await.unwrap_or(false) })
     }
 
+    fn progressed(&self, payment: PaymentId, due: u64) {
+        let cashier = Arc::clone(&self.0);
+        self.0.control.spawn(async move {
+            let Some(case) = cashier.find(payment) else {
+                return;
+            };
+            let mut case = case.lock().await;
+            if let Err(error) = cashier.note_due(&mut case, due).await {
+                tracing::debug!("What payment {payment} comes to is not kept: {error:?}");
+            }
+        });
+    }
+
     fn ended(&self, payment: PaymentId, ending: Ending) {
         Arc::clone(&self.0).end(payment, ending);
+    }
+
+    fn standing(&self, payment: PaymentId, proof: Proof) -> Standing {
+        let cashier = Arc::clone(&self.0);
+        let told = self
+            .0
+            .control
+            .spawn(async move { cashier.standing(payment, &proof).await });
+        Box::pin(async move { told.await.unwrap_or(Err(())) })
     }
 
     fn recall(
@@ -159,8 +183,9 @@ impl Cashier {
 
     /// The first byte is about to go out. Where that is paid for afterwards, it is written down what
     /// it comes to: that is settled also if nobody is left to say how it ended.
-    async fn head_ready(&self, case: &mut Case) -> Result<(), NotMade> {
-        let due = (case.mode() == Mode::Upto).then_some(case.record.quoted);
+    async fn head_ready(&self, case: &mut Case, due: Option<u64>) -> Result<(), NotMade> {
+        let whole = case.record.quoted;
+        let due = (case.mode() == Mode::Upto).then_some(due.unwrap_or(whole).min(whole));
         let told = Told {
             due,
             ..Told::default()
@@ -175,6 +200,7 @@ impl Cashier {
             delivery,
             seat,
             answer,
+            due,
         } = ending;
         let control = self.control.clone();
         control.spawn(async move {
@@ -185,7 +211,12 @@ impl Cashier {
             if let Some(answer) = answer {
                 self.keep_answer(&case, answer).await;
             }
-            let event = event_of(case.row.state, delivery);
+            let is_nothing = due == Some(0) && case.row.state == State::Serving;
+            case.due = due.filter(|due| *due > 0);
+            let event = match event_of(case.row.state, delivery) {
+                Some(Event::Ended) if is_nothing => Some(Event::EndedForNothing),
+                event => event,
+            };
             if let Some(event) = event
                 && let Err(error) = self.end_by(&mut case, event).await
             {

@@ -12,6 +12,8 @@ mod rails;
 mod recall;
 mod settle;
 mod show;
+mod standing;
+mod watch;
 
 use super::Base;
 use super::reload::Reloader;
@@ -21,6 +23,7 @@ use case::Case;
 use door::Counter;
 use rails::Rails;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -57,6 +60,8 @@ pub(crate) struct Cashier {
     desk: Mutex<HashMap<PaymentId, Arc<tokio::sync::Mutex<Case>>>>,
     rails: ArcSwap<Rails>,
     waiting: Semaphore,
+    /// Whether a payment could be kept.
+    can_keep: AtomicBool,
     meter: PaymentMeter,
 }
 
@@ -79,6 +84,7 @@ impl Cashier {
             desk: Mutex::default(),
             rails: ArcSwap::from_pointee(Rails::none(reloader.settings())),
             waiting: Semaphore::new(WAITING_MAX),
+            can_keep: AtomicBool::new(true),
             meter: base.metrics.payments(),
         })
     }
@@ -89,6 +95,7 @@ impl Cashier {
         self.control.spawn(Arc::clone(&self).look_after());
         self.control.spawn(Arc::clone(&self).keep_rails());
         self.control.spawn(Arc::clone(&self).count());
+        self.control.spawn(Arc::clone(&self).watch_store());
         // Nobody else sets it.
         drop(shared.payments.set(Arc::new(Counter(self))));
     }

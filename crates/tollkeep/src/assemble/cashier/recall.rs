@@ -56,7 +56,7 @@ impl Cashier {
         }
         match record.state {
             PaymentState::Spent => match kept {
-                Some(kept) => Recalled::Answer(Box::new(self.remembered(&record, kept))),
+                Some(kept) => Recalled::Answer(Box::new(self.remembered(&record, &kept))),
                 None => Recalled::Nothing,
             },
             PaymentState::Unknown => no(Answer::Pending),
@@ -73,7 +73,7 @@ impl Cashier {
         }
     }
 
-    fn remembered(&self, record: &PaymentRecord, kept: PaymentAnswer) -> Remembered {
+    fn remembered(&self, record: &PaymentRecord, kept: &PaymentAnswer) -> Remembered {
         let (tenant, row) = (record.tenant.to_string(), record.id.to_string());
         let place = place(&tenant, &row);
         let opened = kept.sealed.as_ref();
