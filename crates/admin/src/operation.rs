@@ -15,8 +15,8 @@ use crate::shape::Member;
 use crate::{
     account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
     ip_list, job, key, ledger, lockout, log_level, maintenance, manage, not_offered, openapi,
-    operator, own_key, payment, payment_session, price, project, receipt_keys, route, service_token, session,
-    status, tenant, tls, token, usage, vault,
+    operator, own_key, payment, payment_session, price, project, receipt_keys, route,
+    service_token, session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
 use axum::body::Bytes;

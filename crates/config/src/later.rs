@@ -50,8 +50,6 @@ pub(crate) const LATER: &[&str] = &[
     "routes.<name>.cache",
     "routes.<name>.facilitator",
     "routes.<name>.pay_to_mode",
-    "routes.<name>.pricing.markup_percent",
-    "routes.<name>.pricing.overpay",
     "routes.<name>.provider",
     "routes.<name>.verification_cache",
     "routes.<name>.websocket",

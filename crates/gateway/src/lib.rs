@@ -7,6 +7,7 @@
 
 mod admit;
 mod answer;
+mod asked_itself;
 mod attempts;
 mod body_coding;
 mod breaker;
@@ -82,8 +83,9 @@ pub use management_door::{
 pub use overrides::{MaintenanceOverride, Overrides};
 pub use own_token::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
 pub use paid::{
-    Delivery, NotPaid, Opening, Paid, PayerSeat, Payers, Paying, PaymentDoor, SessionEnd,
-    SessionUse, SessionWanted, Shown,
+    AnswerCopy, Delivery, Ending, Named, NotPaid, Opening, Paid, PayerSeat, Payers, Paying,
+    PaymentDoor, Recalled, Recalling, Remembered, SessionEnd, SessionUse, SessionWanted, Shown,
+    Standing,
 };
 pub use plan::{CredentialPlace, Plan, PlanError};
 pub use probe::CredentialProbe;

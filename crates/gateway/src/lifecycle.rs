@@ -402,23 +402,17 @@ impl<'a> Exchange<'a> {
         if let Some(door) = &self.plan.front_door {
             Box::pin(self.front_door(door, &entry)).await?;
         }
-        if self.work.head.asterisk {
-            return self.answer_asterisk(&entry).await;
-        }
-        if let Some(cors) = cors.filter(|_| self.is_preflight()) {
-            return Box::pin(self.answer_preflight(cors, &entry)).await;
-        }
-        if self.is_for_us() {
-            return Box::pin(self.own_token(&entry)).await;
-        }
-        if let Some(document) = self.plan.discovered(&self.work.path) {
-            return Box::pin(self.tell_document(&entry, document)).await;
+        if self.is_asked_itself(cors) {
+            return Box::pin(self.answer_itself(cors, &entry)).await;
         }
         let route = self.route(&entry)?;
         self.find_hooks(&route);
         let caller = self.identify(&entry, &route)?;
         self.hold_slot();
         let call = self.read_call(&entry, &route, &caller).await?;
+        if self.names_purchase(&route) && Box::pin(self.recall(&entry, &route)).await? {
+            return Ok(());
+        }
         let pass = self.pass(&caller, &call)?;
         if self.hooked.is_some() {
             Box::pin(self.ask_hooks(&entry, &route)).await?;

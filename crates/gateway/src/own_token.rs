@@ -21,12 +21,14 @@ use tollkeep_observe::RequestOutcome;
 use tollkeep_policy::permission::BindingFacts;
 use tollkeep_policy::rate::Quota;
 use tollkeep_store::live::LiveToken;
-use tollkeep_types::RequestId;
+use tollkeep_types::{PaymentId, RequestId};
 
 /// Where all that the gateway answers about itself is.
 const PLACE: &str = "/.well-known/tollkeep/";
 /// Where receipts are, by the request.
 const RECEIPTS: &str = "receipts/";
+/// Where payments are, for whoever made them.
+const PAYMENTS: &str = "payments/";
 /// Bytes of a body, which says nothing.
 const BODY_BYTES_MAX: u64 = 1024;
 /// How long the store may take.
@@ -95,6 +97,8 @@ enum Asked {
     Receipts(RequestId),
     /// What receipts are verified with: anybody may ask.
     ReceiptKeys,
+    /// Of whoever shows its proof; `None` is one that can't be.
+    Payment(Option<PaymentId>),
     Rotate,
 }
 
@@ -113,6 +117,10 @@ impl Asked {
                 let request = path.strip_prefix(RECEIPTS).and_then(|id| id.parse().ok());
                 request.map(Self::Receipts).ok_or(Refusal::EndpointNotFound)
             }
+            (Some(path), Method::Get | Method::Head) if path.starts_with(PAYMENTS) => {
+                let payment = path.strip_prefix(PAYMENTS).and_then(|id| id.parse().ok());
+                Ok(Self::Payment(payment))
+            }
             (Some("token/rotate"), Method::Post) => Ok(Self::Rotate),
             (Some("token/rotate"), _) => Err(other_method("POST")),
             (Some(_) | None, _) => Err(Refusal::EndpointNotFound),
@@ -125,6 +133,7 @@ impl Asked {
             Self::Usage => "GET /.well-known/tollkeep/usage",
             Self::Receipts(_) => "GET /.well-known/tollkeep/receipts/{request_id}",
             Self::ReceiptKeys => "GET /.well-known/tollkeep/receipt-keys",
+            Self::Payment(_) => "GET /.well-known/tollkeep/payments/{payment_id}",
             Self::Rotate => "POST /.well-known/tollkeep/token/rotate",
         }
     }
@@ -135,7 +144,9 @@ impl Asked {
             Self::Show => (ASKS, u32::MAX - 1),
             Self::Rotate => (ROTATIONS, u32::MAX - 2),
             Self::Usage => (ASKS, u32::MAX - 3),
-            Self::Receipts(_) | Self::ReceiptKeys => (RECEIPT_ASKS, u32::MAX - 4),
+            Self::Receipts(_) | Self::ReceiptKeys | Self::Payment(_) => {
+                (RECEIPT_ASKS, u32::MAX - 4)
+            }
         }
     }
 }
@@ -170,6 +181,10 @@ impl Exchange<'_> {
             let keys = keys.ok_or(Refusal::EndpointNotFound)?.load_full();
             return self.tell_own(keys.as_bytes()).await;
         }
+        if let Asked::Payment(payment) = asked {
+            let body = self.ask_own_payment(entry, payment).await?;
+            return self.tell_own(&body).await;
+        }
         let token = self.own(entry)?;
         self.hold_slot();
         self.spend_ask(asked, &token)?;
@@ -197,7 +212,9 @@ impl Exchange<'_> {
             Asked::Usage => door.usage(ask),
             Asked::Receipts(of) => door.receipts(ask, of),
             Asked::Rotate => door.rotate(ask),
-            Asked::ReceiptKeys => return Err(Refusal::EndpointNotFound.into()),
+            Asked::ReceiptKeys | Asked::Payment(_) => {
+                return Err(Refusal::EndpointNotFound.into());
+            }
         };
         self.conn.slot().set(WAIT);
         let body = match self.conn.race(answered).await {
@@ -315,6 +332,8 @@ mod tests {
             (Method::Get, "receipts/", "endpoint_not_found"),
             (Method::Get, "receipt-keys", Asked::ReceiptKeys.name()),
             (Method::Post, "receipt-keys", "method_not_allowed"),
+            (Method::Get, "payments/x", Asked::Payment(None).name()),
+            (Method::Post, "payments/x", "endpoint_not_found"),
             (Method::Post, "token/rotate", Asked::Rotate.name()),
             (Method::Get, "token/rotate", "method_not_allowed"),
             (Method::Get, "token/", "endpoint_not_found"),

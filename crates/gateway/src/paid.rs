@@ -6,17 +6,24 @@
 mod call;
 mod door;
 mod judge;
+mod metered;
+mod own_payment;
 mod page;
 mod payers;
+mod recall;
 mod session;
 mod session_door;
 mod session_token;
 mod sold;
 mod told;
 
-pub(crate) use call::PaidCall;
-pub use door::{Delivery, NotPaid, Paid, Paying, PaymentDoor, Shown};
+pub(crate) use call::{PaidCall, copy_piece};
+pub use door::{
+    AnswerCopy, Delivery, Ending, Named, NotPaid, Paid, Paying, PaymentDoor, Recalled, Recalling,
+    Remembered, Shown, Standing,
+};
 pub use payers::{PayerSeat, Payers};
+pub(crate) use recall::BODY_BYTES_MAX;
 pub use session_door::{Opening, SessionEnd, SessionUse, SessionWanted};
 pub(crate) use sold::Sold;
 pub(crate) use told::PaymentNo;

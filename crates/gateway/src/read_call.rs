@@ -385,7 +385,7 @@ pub(crate) fn count_body<'a>(
 }
 
 /// `application/json`, with no parameter but `charset=utf-8`.
-fn is_json(value: &[u8]) -> bool {
+pub(crate) fn is_json(value: &[u8]) -> bool {
     if value == b"application/json" {
         return true;
     }

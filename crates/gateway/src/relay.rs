@@ -3,6 +3,7 @@
 use crate::answer::Framed;
 use crate::breaker::Pass;
 use crate::lifecycle::{Exchange, Stop};
+use crate::paid::copy_piece;
 use crate::plan::Target;
 use crate::pump::{Caps, Ended, Of};
 use crate::refusal::Refusal;
@@ -11,6 +12,7 @@ use crate::upstream_body::UpstreamBody;
 use crate::upstream_head::is_among;
 use std::time::Duration;
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
+use tollkeep_llm::usage::HiddenUsage;
 use tollkeep_net::UpstreamConn;
 use tollkeep_observe::RequestOutcome;
 use tollkeep_policy::{egress, headers};
@@ -47,21 +49,10 @@ impl Exchange<'_> {
         } else if status >= 400 {
             write::field(&mut self.work.out, b"cache-control", b"no-store");
         }
-        let chunked = match framing {
-            AnswerFraming::Length(length) => {
-                self.end_head(Framed::Length(length));
-                false
-            }
-            AnswerFraming::None => {
-                let announced = self.announced_length();
-                self.end_head(announced.map_or(Framed::None, Framed::Length));
-                false
-            }
-            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
-        };
+        let chunked = self.end_plain_head(framing);
         let mut caps = Caps {
             of: Of::Bytes,
-            hidden: None,
+            hidden: self.hides_paid_usage().then(HiddenUsage::default),
             last: None,
             chunked,
             sent: 0,
@@ -71,13 +62,28 @@ impl Exchange<'_> {
             pass,
         };
         let is_counted = self.covered().is_some();
-        let ended = match is_counted {
-            false => self.pump(upstream, body, &mut caps, |_, _| None).await,
-            true => Box::pin(self.pump_covered(upstream, body, &mut caps)).await,
+        // What is counted as it goes is not kept besides.
+        let mut copy = self.copy_for_payer().filter(|_| !is_counted);
+        let mut reading = self.read_paid_usage();
+        let ended = if is_counted {
+            Box::pin(self.pump_covered(upstream, body, &mut caps)).await
+        } else {
+            let pump = self.pump(upstream, body, &mut caps, |exchange, data| {
+                copy_piece(&mut copy, data);
+                if let Some(reading) = &mut reading {
+                    exchange.meter_piece(reading, data);
+                }
+                None
+            });
+            pump.await
         };
-        self.work.facts.bytes_out = caps.sent;
         let tells = matches!(caps.of, Of::Events) && !matches!(framing, AnswerFraming::Length(_));
         let is_uncovered = matches!(ended, Ok(Ended::Failed(Refusal::Payment(_))));
+        // What was held back by mistake.
+        drop(caps.end(&mut self.work.out));
+        self.work.facts.bytes_out = caps.sent;
+        self.note_paid_usage(reading, &ended);
+        self.note_copy(copy, &ended);
         self.note_delivery(&ended);
         match ended? {
             Ended::Failed(refusal) if is_uncovered && tells => {
@@ -132,6 +138,22 @@ impl Exchange<'_> {
                 Some(covered) => covered,
                 None => return Ok(Ended::Failed(self.uncovered())),
             };
+        }
+    }
+
+    /// Ends the head of an answer that was framed so; says whether its body is chunked.
+    fn end_plain_head(&mut self, framing: AnswerFraming) -> bool {
+        match framing {
+            AnswerFraming::Length(length) => {
+                self.end_head(Framed::Length(length));
+                false
+            }
+            AnswerFraming::None => {
+                let announced = self.announced_length();
+                self.end_head(announced.map_or(Framed::None, Framed::Length));
+                false
+            }
+            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
         }
     }
 

@@ -106,6 +106,7 @@ impl<'p> Exchange<'p> {
                     };
                     Box::pin(self.take_aside(aside)).await?;
                 }
+                self.write_paid_bounds()?;
                 self.write_plain_head(route)?;
                 (&*route.target, ReplyFor::Plain(route))
             }

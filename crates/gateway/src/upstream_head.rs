@@ -53,6 +53,7 @@ impl Exchange<'_> {
         self.write_callers_fields(&mut out, target, only);
         if let Some(accepted) = head.value(bytes, Known::AcceptEncoding)
             && !target.settles(b"accept-encoding")
+            && !self.is_metered()
         {
             write_accept_encoding(&mut out, accepted);
         }

@@ -70,6 +70,7 @@ impl Endpoint {
         };
         let kind = match (pricing.rules().is_empty(), pricing.is_by_model()) {
             (_, true) => "dynamic",
+            _ if pricing.is_by_tokens() => "dynamic",
             _ if self.is_computed => "dynamic",
             (false, false) => "match",
             (true, false) => "static",
@@ -103,7 +104,10 @@ impl Endpoint {
 fn x402(endpoints: &[Endpoint]) -> String {
     let one = |endpoint: &Endpoint, method: &str| {
         let (kind, price) = endpoint.price();
-        let mut pricing = json!({"type": kind, "model": "request"});
+        let of = endpoint.pricing.as_ref();
+        let by_tokens = of.is_some_and(Pricing::is_by_tokens);
+        let model = if by_tokens { "tokens" } else { "request" };
+        let mut pricing = json!({"type": kind, "model": model});
         if !price.is_empty() {
             set(&mut pricing, "defaultPrice", price.into());
         }

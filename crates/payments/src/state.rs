@@ -90,6 +90,8 @@ pub enum Event {
     NotDelivered,
     /// The delivery ended.
     Ended,
+    /// It ended, and comes to nothing; in mode `Upto` only.
+    EndedForNothing,
     /// It broke off.
     Broke {
         /// Whether that is to be made good for.
@@ -175,6 +177,8 @@ pub enum Answer {
     NoSession,
     /// 502, with the receipt: paid, and nothing was had for it yet.
     Owed,
+    /// 409: the payer has called something else by the same name.
+    IdentifierTaken,
 }
 
 impl Answer {
@@ -188,7 +192,11 @@ impl Answer {
             | Self::Exhausted
             | Self::SessionEnded
             | Self::NoSession => true,
-            Self::InProgress | Self::Pending | Self::Unavailable | Self::Owed => false,
+            Self::InProgress
+            | Self::Pending
+            | Self::Unavailable
+            | Self::Owed
+            | Self::IdentifierTaken => false,
         }
     }
 
@@ -206,6 +214,7 @@ impl Answer {
             Self::SessionEnded => (402, "session_expired"),
             Self::NoSession => (402, "invalid_session"),
             Self::Owed => (502, "upstream_failed_retryable"),
+            Self::IdentifierTaken => (409, "payment_identifier_conflict"),
         }
     }
 }
@@ -318,6 +327,7 @@ fn worked(row: &Row, mode: Mode, event: Event) -> Option<Step> {
         },
         (State::Pending, Event::HeadReady) if mode == Mode::Upto => row.then(State::Serving, &[]),
         (State::Serving, Event::Ended) => row.stays(&[Command::Settle]),
+        (State::Serving, Event::EndedForNothing) => row.then(State::Released, &[]),
         (State::Serving, Event::Broke { is_made_good }) => served_in_part(row, is_made_good),
         (State::Settled | State::Redeeming, Event::UpstreamAnswered) => {
             row.stays(&[Command::Deliver])

@@ -7,7 +7,7 @@ use crate::row::millis;
 use crate::token::ROTATED;
 use crate::{
     Store, StoreError, blocklist, console_session, follow, idempotency, key_room, line_use,
-    operator,
+    operator, payment,
 };
 use tollkeep_types::WallMillis;
 
@@ -133,6 +133,7 @@ impl Store {
             follow::forget(connection, now).await?;
             line_use::forget(connection, now).await?;
             idempotency::forget(connection, now).await?;
+            payment::identifier::forget(connection, now).await?;
             write.commit(&[]).await?;
             Ok(cleaned)
         })

@@ -91,8 +91,8 @@ pub use operator::{
 pub use outbox::{DueNotice, Happened, Notice, Teller, Untold};
 pub use page::{After, Page, PageRequest};
 pub use payment::{
-    CreditSum, NewPayment, PaymentChange, PaymentFilter, PaymentMode, PaymentRecord, PaymentState,
-    Reserved, RevenueBy, RevenueSum,
+    CreditSum, NamedPayment, NewPayment, PaymentAnswer, PaymentChange, PaymentFilter, PaymentMode,
+    PaymentRecord, PaymentState, Reserved, RevenueBy, RevenueSum,
 };
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
 pub use prepaid::{AccountFilter, NewAccount, PrepaidAccount};

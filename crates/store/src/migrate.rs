@@ -69,6 +69,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(46, "0046", "records_of_request"),
     step!(49, "0049", "outbox_turns"),
     step!(51, "0051", "sessions"),
+    step!(54, "0054", "payment_identifiers"),
 ];
 
 /// What is done about a schema of an earlier version.

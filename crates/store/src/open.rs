@@ -176,6 +176,19 @@ impl Store {
         self.meta(meta::HIGHEST_WALL_TIME).await.map(|_| ())
     }
 
+    /// Whether something can be written now: waits for its turn, and writes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] or [`StoreError::Unavailable`].
+    pub async fn can_write(&self) -> Result<(), StoreError> {
+        self.unattended(async move |inner| {
+            let turn = inner.database.begin_ledger().await?;
+            turn.undo().await;
+            Ok(())
+        })
+        .await
+    }
+
     /// Stores the greatest wall time, at most once a minute. Call it every few seconds.
     ///
     /// # Errors

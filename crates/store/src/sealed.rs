@@ -64,6 +64,7 @@ const SEALED: &[SealedField] = &[
     sealed!("operators", row "id", field "totp", tenant "coalesce(tenant_id, '')"),
     sealed!("credentials", row "id", field "secret", tenant "tenant_id"),
     sealed!("payments", row "id", field "proof", tenant "tenant_id"),
+    sealed!("payment_identifiers", row "payment_id", field "answer", tenant "tenant_id"),
 ];
 
 const SEAL_ONCE: &str = "INSERT INTO meta (key, value, sealed_at) VALUES ($1, $2, $3)

@@ -70,6 +70,15 @@ pub(super) fn check(
                            sandbox: it judges EIP-3009 alone";
             checks.error_at(&KeyPath::of("routes").name(&route.name()), problem);
         }
+        if route
+            .sale
+            .as_ref()
+            .is_some_and(|sale| sale.tokens.is_some())
+        {
+            let problem = "costs what it uses (`pricing.model: tokens`), and nothing is left to pay \
+                           it with: scheme `upto` is not supported in the payment sandbox";
+            checks.error_at(&KeyPath::of("routes").name(&route.name()), problem);
+        }
     }
     let problem = "takes payments that move no money, on base-sepolia (eip155:84532) only; every \
                    answer says `X-Tollkeep-Sandbox: 1`";

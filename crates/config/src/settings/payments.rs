@@ -50,6 +50,8 @@ pub struct X402 {
     pub verify: Verify,
     /// Whether signatures are taken that only the chain can judge.
     pub smart_wallets: bool,
+    /// Whether payers have to name what they buy.
+    pub requires_identifier: bool,
     /// Nodes that are read to find out what became of a payment.
     pub rpc: Vec<(Network, EgressUrl)>,
     /// Private networks that facilitators and nodes may be in.
@@ -105,6 +107,8 @@ const VERIFY: [(&str, Verify); 2] = [
     ("local_only", Verify::LocalOnly),
     ("local_then_facilitator", Verify::LocalThenFacilitator),
 ];
+
+const IDENTIFIER: [(&str, bool); 2] = [("optional", false), ("required", true)];
 
 pub(super) const SETTLEMENT: [(&str, Mode); 2] = [
     ("before-response", Mode::Before),
@@ -203,6 +207,9 @@ keys! {
         settlement: Mode = choice(&SETTLEMENT).or(Mode::Before),
         /// Whether signatures of contracts are taken, which only the chain can judge.
         smart_wallets: bool = switch().or(true),
+        /// Whether payers name what they buy, so that a lost answer is sent once more (extension
+        /// `payment-identifier`): `optional`, or `required`, which shuts out version 1.
+        requires_identifier as "identifier": bool = choice(&IDENTIFIER).or(false),
         /// Nodes of networks, which are only read: to find out what became of a payment.
         rpc: Vec<(String, EgressUrl)> = mapped(parsed("URL", called)),
         /// Private networks that facilitators and nodes may be in. An address of this machine that
@@ -355,6 +362,7 @@ impl X402File {
             uses,
             verify: self.verify,
             smart_wallets: self.smart_wallets,
+            requires_identifier: self.requires_identifier,
             rpc,
             allow_private,
         }

@@ -4,6 +4,7 @@ use super::billing::{self, BillingFile};
 use super::market::Market;
 use super::payments::{MID_STREAM, MidStream, SETTLEMENT, Terms};
 use super::route::Access;
+use super::token_prices::{TokenPrices, TokenPricesFile};
 use crate::check::Checks;
 use crate::field::{KindExt, flat, listed, mapped, section};
 use crate::kind::{choice, dollars, duration, list, pay_to, priced, rule, switch, text, whole};
@@ -37,6 +38,8 @@ pub struct Sale {
     pub billing: Option<Billing>,
     /// What a call costs an access token, where that is not the price.
     pub token_price: Option<NanoUsd>,
+    /// How what a request uses is reckoned, where it costs that.
+    pub tokens: Option<TokenPrices>,
 }
 
 /// A token that is taken, and who is paid in it.
@@ -66,7 +69,10 @@ impl Sale {
 
     /// The ways to pay what was quoted; those that can't express the price are left out.
     pub fn offers(&self, quote: &Quote) -> Vec<Offer> {
-        let schemes: &[Scheme] = if self.upto {
+        let schemes: &[Scheme] = if self.tokens.is_some() {
+            // Who has signed for an exact amount can't be given back the rest.
+            &[Scheme::Upto]
+        } else if self.upto {
             &[Scheme::Upto, Scheme::Exact]
         } else {
             &[Scheme::Exact]
@@ -93,6 +99,20 @@ impl Sale {
 const UNKNOWN_MODEL: [(&str, UnknownModel); 2] = [
     ("fallback", UnknownModel::Fallback),
     ("reject", UnknownModel::Reject),
+];
+
+/// What is paid for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PricedBy {
+    Request,
+    Time,
+    Tokens,
+}
+
+const MODEL: [(&str, PricedBy); 3] = [
+    ("request", PricedBy::Request),
+    ("time", PricedBy::Time),
+    ("tokens", PricedBy::Tokens),
 ];
 
 const KINDS: [(&str, bool); 3] = [
@@ -160,12 +180,13 @@ keys! {
     /// How prices are made.
     pub(crate) struct PricingFile {
         /// What is paid for: `request`, each by itself; `time`, all of them for `duration`, as
-        /// `billing.model: time_pass`.
-        by_time as "model": bool = choice(&[("request", false), ("time", true)])
-            .later(&["tokens"])
-            .or(false),
+        /// `billing.model: time_pass`; `tokens`, what a call of a model uses, by the price table: the
+        /// most that it can cost is signed for, in scheme `upto` of x402, and what it came to is
+        /// settled at its end.
+        model: PricedBy = choice(&MODEL).or(PricedBy::Request),
         /// How long a pass lasts, with `model: time`.
         duration: Option<Duration> = duration(60_000..=366 * super::DAY_MS).optional(),
+        tokens: TokenPricesFile = flat(),
         /// What becomes of models without a price: they cost the `fallback`, or are refused with
         /// 400. Default: `reject` where the fallback is below what most models cost.
         unknown_model: Option<UnknownModel> = choice(&UNKNOWN_MODEL).optional(),
@@ -225,6 +246,18 @@ impl SaleFile {
             self.terms.check_session(path, checks);
             terms.mode = Mode::Before;
         }
+        let others = [
+            ("price", self.price.is_some()),
+            ("match", !self.rules.is_empty()),
+            (
+                "fallback",
+                self.fallback.is_some() || self.pricing.fallback.is_some(),
+            ),
+            ("type", self.by_model),
+            ("billing", billing.is_some()),
+        ];
+        let by_tokens = (self.pricing.model == PricedBy::Tokens, &others[..]);
+        let tokens = self.pricing.tokens.check(by_tokens, path, checks);
         let pricing = self.pricing(usual, path, market, checks);
         let costs = pricing.as_ref().is_some_and(Pricing::may_cost);
         let access = written.unwrap_or(match (&pricing, costs) {
@@ -258,6 +291,7 @@ impl SaleFile {
             upto,
             billing,
             token_price,
+            tokens,
         });
         match sale.as_ref().filter(|_| costs) {
             Some(sale) => sale.check_for(access, path, market, checks),
@@ -282,6 +316,8 @@ impl SaleFile {
             checks.error_at(&path.name("pricing").name("fallback"), problem);
         }
         let models = self.models(path, checks);
+        let by_tokens = self.pricing.model == PricedBy::Tokens;
+        let default = default.filter(|_| !by_tokens);
         let fallback = self.fallback.or(self.pricing.fallback);
         match (self.rules.is_empty(), &self.price, &fallback) {
             (false, Some(_), None) => checks.warn_at(
@@ -304,6 +340,7 @@ impl SaleFile {
             min: self.min_price.or(market.min_price),
             max: self.max_price.or(market.max_price),
             models,
+            by_tokens,
         };
         let made = Pricing::new(parts);
         made.map_err(|fault| checks.error_at(path, fault.to_string()))
@@ -341,16 +378,17 @@ impl PricingFile {
     /// How long a pass lasts, if that is what is paid for.
     fn pass(&self, path: &KeyPath, checks: &mut Checks<'_>) -> Option<Duration> {
         let at = path.name("pricing");
-        if self.by_time && self.duration.is_none() {
+        let by_time = self.model == PricedBy::Time;
+        if by_time && self.duration.is_none() {
             checks.error_at(&at, "needs a `duration` with `model: time`, such as `1h`");
         }
-        if !self.by_time && self.duration.is_some() {
+        if !by_time && self.duration.is_some() {
             checks.error_at(
                 &at.name("duration"),
                 "has an effect with `model: time` only",
             );
         }
-        self.duration.filter(|_| self.by_time)
+        self.duration.filter(|_| by_time)
     }
 }
 
@@ -394,6 +432,7 @@ impl Sale {
 
     /// What can't be sold so.
     fn check(&self, path: &KeyPath, market: &Market, checks: &mut Checks<'_>) {
+        self.check_tokens(path, checks);
         if self.accepts.is_empty() {
             let problem = "has a price, and nothing to pay it with: write \
                            `accepts: [{asset: USDC, network: base}]` and `wallets`";

@@ -45,3 +45,4 @@ mod signing;
 mod support;
 #[cfg(test)]
 mod switches;
+mod token_prices;

@@ -22,6 +22,7 @@ pub use quote::{Bears, BoundOptions};
 pub(crate) use again::Again;
 pub(crate) use alone::Drained;
 pub(crate) use end::uncounted;
+pub(crate) use quote::{Counted, Quote, Quoting, not_boundable};
 pub(crate) use take::{Aside, CallHold};
 
 use arc_swap::ArcSwap;

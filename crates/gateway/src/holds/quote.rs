@@ -72,35 +72,35 @@ impl BoundOptions {
 const GUESSED_OUTPUT_MAX: u64 = 4_096;
 
 /// A call to be quoted.
-pub(super) struct Quoting<'a> {
-    pub(super) provider: Provider<'a>,
-    pub(super) model: &'a str,
-    pub(super) surface: Surface,
-    pub(super) body: &'a [u8],
-    pub(super) at: WallMillis,
+pub(crate) struct Quoting<'a> {
+    pub(crate) provider: Provider<'a>,
+    pub(crate) model: &'a str,
+    pub(crate) surface: Surface,
+    pub(crate) body: &'a [u8],
+    pub(crate) at: WallMillis,
 }
 
 /// What is taken aside for a call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Quote {
-    pub(super) charge: Charge,
+pub(crate) struct Quote {
+    pub(crate) charge: Charge,
     /// Whether it can't be more.
-    pub(super) sure: Sure,
-    pub(super) input_tokens: u64,
+    pub(crate) sure: Sure,
+    pub(crate) input_tokens: u64,
     /// The cap of output to write into the body.
-    pub(super) cap: Option<u64>,
-    pub(super) pins_service: bool,
+    pub(crate) cap: Option<u64>,
+    pub(crate) pins_service: bool,
     /// Whether its cost was reckoned, and not its tokens alone.
-    pub(super) is_priced: bool,
+    pub(crate) is_priced: bool,
     /// Whether the provider goes on billing a call that is cancelled.
-    pub(super) is_billed_to_its_end: bool,
+    pub(crate) is_billed_to_its_end: bool,
     /// By what its tokens are bounded.
-    pub(super) method: Method,
+    pub(crate) method: Method,
 }
 
 /// By what the tokens of a call are bounded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Method {
+pub(crate) enum Method {
     /// The bytes of its body.
     Bytes,
     /// The bytes of its texts, without what escapes add: closer, and looked at only if the other
@@ -159,13 +159,13 @@ pub(super) const ONE: Amount = match Amount::new(1) {
 
 /// What is counted of a call.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     costs: bool,
     tokens: bool,
 }
 
 impl Counted {
-    pub(super) fn of(measures: impl Iterator<Item = Measure>) -> Self {
+    pub(crate) fn of(measures: impl Iterator<Item = Measure>) -> Self {
         let mut counted = Self::default();
         for measure in measures {
             match measure {
@@ -189,7 +189,7 @@ impl Quoting<'_> {
     ///
     /// # Errors
     /// 400 where nothing bounds the call, or its model has no price and money is counted.
-    pub(super) fn quote(
+    pub(crate) fn quote(
         &self,
         book: &Book,
         counted: Counted,
@@ -383,7 +383,7 @@ fn too_large() -> Refusal {
 }
 
 /// Nothing bounds what a call may cost.
-pub(super) fn not_boundable(why: &str) -> Refusal {
+pub(crate) fn not_boundable(why: &str) -> Refusal {
     Refusal::CostNotBoundable(format!("The cost of this request cannot be bounded: {why}.").into())
 }
 

@@ -1,18 +1,22 @@
 //! The money of one request, from the moment it is taken to the end of the answer.
 
 use super::judge::{Proven, Shows};
+use super::metered::Metering;
 use super::payers::PayerSeat;
 use super::session::SessionCall;
 use super::sold::{Asking, Sold};
-use super::{Delivery, PaidFacts, Paying, PaymentDoor, PaymentNo, Shown};
+use super::{
+    AnswerCopy, BODY_BYTES_MAX, Delivery, Ending, PaidFacts, Paying, PaymentDoor, PaymentNo, Shown,
+};
 use crate::admit::Entry;
 use crate::lifecycle::{Exchange, Stop};
 use crate::pump::Ended;
 use std::sync::Arc;
 use tollkeep_config::settings::{MidStream, Terms};
+use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_net::Raced;
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Networks, Receipt, Version};
+use tollkeep_payments::x402::{Networks, Offer, Receipt, Version};
 use tollkeep_types::PaymentId;
 
 /// A request that is served for a payment. Whatever becomes of it, whoever keeps the payment is
@@ -36,6 +40,11 @@ pub(crate) struct PaidCall {
     seat: Option<PayerSeat>,
     /// What it has of a session.
     pub(super) session: Option<Box<SessionCall>>,
+    /// Whether its payer named it: a copy of what goes out is kept.
+    is_named: bool,
+    answer: Option<AnswerCopy>,
+    /// What it used, where that is what it costs.
+    pub(super) metered: Option<Box<Metering>>,
 }
 
 pub(super) const CHARGED: &str = "charged";
@@ -76,7 +85,28 @@ impl PaidCall {
             skipped: None,
             seat: None,
             session: Some(Box::new(session)),
+            is_named: false,
+            answer: None,
+            metered: None,
         }
+    }
+
+    pub(super) const fn payment(&self) -> PaymentId {
+        self.payment
+    }
+
+    /// Who keeps it, until its end was told.
+    pub(super) fn door(&self) -> Option<Arc<dyn PaymentDoor>> {
+        self.door.as_ref().map(Arc::clone)
+    }
+
+    /// Whether a byte went to the caller for it, or is about to.
+    pub(super) const fn is_delivering(&self) -> bool {
+        matches!(self.delivery, Delivery::Broke { .. })
+    }
+
+    pub(super) const fn deliver_as(&mut self, delivery: Delivery) {
+        self.delivery = delivery;
     }
 
     /// Tells how it ended; once.
@@ -90,7 +120,17 @@ impl PaidCall {
         if let Some(door) = self.door.take() {
             let is_owed = self.mode == Mode::Upto;
             let seat = self.seat.take_if(|_| is_owed);
-            door.ended(self.payment, self.delivery, seat);
+            // What was not brought to its end is not what was bought.
+            let answer = self.answer.take_if(|_| self.delivery == Delivery::Ended);
+            door.ended(
+                self.payment,
+                Ending {
+                    delivery: self.delivery,
+                    seat,
+                    answer,
+                    due: self.metered.as_ref().and_then(|metered| metered.due()),
+                },
+            );
         }
     }
 }
@@ -126,14 +166,14 @@ impl Exchange<'_> {
             mode,
             seat,
             door,
+            named,
         } = *proven;
         let (terms, version) = (sold.sale.terms, checked.version);
-        let amount = format!(
-            "{} {} on {}",
-            offer.amount,
-            offer.asset.symbol,
-            offer.network()
-        );
+        let amount = told_amount(&offer);
+        let metered = asking.metered.clone().map(|call| {
+            let call = Metering::new(call, &offer);
+            Box::new(call)
+        });
         if let Some(hooked) = &mut self.hooked {
             hooked.note_payment(&checked, &offer);
         }
@@ -151,20 +191,13 @@ impl Exchange<'_> {
             digest: asking.digest,
             client_ip: entry.client_ip(),
             opens,
+            named,
         };
-        let paid = match self.wait_for(door.show(shown), sold).await? {
-            Some(Ok(paid)) => paid,
-            Some(Err(no)) => {
-                self.paid_facts(no.payment, &amount);
-                let refusal = self.not_paid(sold, &asking, &no);
-                if let Some(receipt) = &no.receipt {
-                    self.told_receipt = Some(receipt_line(receipt, version, &sold.networks));
-                }
-                return Err(refusal.into());
-            }
-            None => return Err(self.payment_no(PaymentNo::PENDING).into()),
-        };
-        self.paid_facts(Some(paid.payment), &amount);
+        let is_named = shown.named.is_some();
+        let shown = door.show(shown);
+        let paid = self
+            .paid_by(shown, sold, (&asking, version, &amount))
+            .await?;
         let session = paid.session.map(|used| self.opened(sold, &asking, used));
         let is_settled = paid.receipt.is_some() || paid.is_credit;
         self.paying = Some(Box::new(PaidCall {
@@ -186,8 +219,35 @@ impl Exchange<'_> {
             skipped: None,
             seat: Some(seat),
             session: session.map(Box::new),
+            is_named,
+            answer: None,
+            metered,
         }));
         Ok(())
+    }
+
+    /// Waits for what becomes of a proof.
+    async fn paid_by(
+        &mut self,
+        paying: Paying,
+        sold: &Sold,
+        (asking, version, amount): (&Asking, Version, &str),
+    ) -> Result<super::Paid, Stop> {
+        match self.wait_for(paying, sold).await? {
+            Some(Ok(paid)) => {
+                self.paid_facts(Some(paid.payment), amount);
+                Ok(paid)
+            }
+            Some(Err(no)) => {
+                self.paid_facts(no.payment, amount);
+                let refusal = self.not_paid(sold, asking, &no);
+                if let Some(receipt) = &no.receipt {
+                    self.told_receipt = Some(receipt_line(receipt, version, &sold.networks));
+                }
+                Err(refusal.into())
+            }
+            None => Err(self.payment_no(PaymentNo::PENDING).into()),
+        }
     }
 
     pub(super) fn paid_facts(&mut self, payment: Option<PaymentId>, amount: &str) {
@@ -269,11 +329,13 @@ impl Exchange<'_> {
                 None => return Err(self.payment_no(PaymentNo::PENDING).into()),
             }
         }
-        if !door.head_ready(paying.payment).await {
+        let due = paying.metered.as_ref().map(|metered| metered.at_least());
+        if !door.head_ready(paying.payment, due).await {
             self.paying = Some(paying);
             return Err(self.payment_no(PaymentNo::PENDING).into());
         }
-        let is_made_good = paying.terms.mid_stream == MidStream::Credit;
+        // What is paid by what it uses is paid so far as it was had.
+        let is_made_good = paying.terms.mid_stream == MidStream::Credit && paying.metered.is_none();
         paying.delivery = Delivery::Broke { is_made_good };
         paying.word = CHARGED;
         self.paying = Some(paying);
@@ -288,6 +350,38 @@ impl Exchange<'_> {
         if let Some(hold) = &mut self.work.facts.hold {
             hold.charge_price(is_charged);
         }
+    }
+
+    /// Where a copy of the body that follows goes, if one is kept.
+    pub(crate) fn copy_for_payer(&self) -> Option<Vec<u8>> {
+        self.paying.as_ref().filter(|paying| paying.is_named)?;
+        let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
+        let kind = answer.value(bytes, Known::ContentType).unwrap_or_default();
+        let is_short = match answer.framing {
+            AnswerFraming::Length(length) => {
+                usize::try_from(length).is_ok_and(|length| length <= BODY_BYTES_MAX)
+            }
+            AnswerFraming::None | AnswerFraming::Chunked | AnswerFraming::UntilClose => true,
+        };
+        let is_stream = kind.to_ascii_lowercase().starts_with(b"text/event-stream");
+        let is_kept = is_short && !is_stream && self.work.head.method != Method::Head;
+        is_kept.then(Vec::new)
+    }
+
+    /// Notes what went out, where its payer named it.
+    pub(crate) fn note_copy(&mut self, copy: Option<Vec<u8>>, ended: &Result<Ended, Stop>) {
+        let status = self.work.answer.status;
+        let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
+        let kind = answer.value(bytes, Known::ContentType).unwrap_or_default();
+        let Some(paying) = self.paying.as_mut().filter(|paying| paying.is_named) else {
+            return;
+        };
+        let body = copy.filter(|_| matches!(ended, Ok(Ended::Whole)));
+        paying.answer = Some(AnswerCopy {
+            status,
+            kind: String::from_utf8_lossy(kind).into(),
+            body: body.map(Vec::into_boxed_slice),
+        });
     }
 
     /// How the answer ended: a caller that hangs up had its chance.
@@ -311,6 +405,35 @@ impl Exchange<'_> {
         }
         paying.end();
     }
+}
+
+/// How much of what is offered, in words.
+fn told_amount(offer: &Offer) -> String {
+    let (amount, symbol, network) = (offer.amount, &offer.asset.symbol, offer.network());
+    format!("{amount} {symbol} on {network}")
+}
+
+/// Adds a piece to a copy, as long as that is short.
+pub(crate) fn copy_piece(copy: &mut Option<Vec<u8>>, data: &[u8]) {
+    if let Some(kept) = copy {
+        if kept.len().saturating_add(data.len()) <= BODY_BYTES_MAX {
+            kept.extend_from_slice(data);
+        } else {
+            *copy = None;
+        }
+    }
+}
+
+/// Writes a receipt.
+pub(super) fn payment_field(
+    out: &mut Vec<u8>,
+    receipt: &Receipt,
+    version: Version,
+    networks: &Networks,
+) {
+    let value = receipt.encode(version, networks);
+    let name = Receipt::field(version);
+    write::field(out, name.as_bytes(), value.as_bytes());
 }
 
 /// The line of a receipt.

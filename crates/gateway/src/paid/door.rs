@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::state::{Answer, Mode};
-use tollkeep_payments::x402::{Checked, Offer, Receipt, Resource};
+use tollkeep_payments::x402::{Checked, Identifier, Offer, Proof, Receipt, Resource};
 use tollkeep_types::{PaymentId, RequestId, TenantId};
 
 /// A proof that passed the local checks, and what it is shown for.
@@ -41,6 +41,78 @@ pub struct Shown {
     pub verify: bool,
     /// The session that it becomes, where it buys more than one call.
     pub opens: Option<Opening>,
+    /// What the payer calls it, if it says so.
+    pub named: Option<Named>,
+}
+
+/// What a payer calls what it buys.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The name.
+    pub identifier: Identifier,
+    /// SHA-256 of the proof as it came, decoded.
+    pub payload_hash: [u8; 32],
+}
+
+/// A proof that names what it bought, which may have been answered.
+#[derive(Clone, Debug)]
+pub struct Recalling {
+    /// Whose route it is.
+    pub tenant: TenantId,
+    /// The route it is shown on.
+    pub route: Arc<str>,
+    /// SHA-256 of the proof as it came, decoded.
+    pub payload_hash: [u8; 32],
+    /// Of the request.
+    pub digest: [u8; 32],
+}
+
+/// What is known of such a proof.
+#[derive(Clone, Debug)]
+pub enum Recalled {
+    /// Nothing: it is judged as ever.
+    Nothing,
+    /// It is not answered now, or not here.
+    No(NotPaid),
+    /// It was answered so.
+    Answer(Box<Remembered>),
+}
+
+/// An answer that was paid for before.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// Its status.
+    pub status: u16,
+    /// What is told of the settlement.
+    pub receipt: Option<Receipt>,
+    /// The media type of its body; empty if it had none.
+    pub kind: Box<str>,
+    /// Its body, where that was kept.
+    pub body: Option<Box<[u8]>>,
+}
+
+/// An answer as it went out, for whoever asks for it once more.
+#[derive(Clone, Debug)]
+pub struct AnswerCopy {
+    /// Its status.
+    pub status: u16,
+    /// The media type of its body; empty if it had none.
+    pub kind: Box<str>,
+    /// Its body; `None` if it was long, streamed, or not brought to its end.
+    pub body: Option<Box<[u8]>>,
+}
+
+/// How a delivery came to its end.
+#[derive(Debug)]
+pub struct Ending {
+    /// What the caller had.
+    pub delivery: Delivery,
+    /// Where it is settled for only now, counts it as owed until then.
+    pub seat: Option<PayerSeat>,
+    /// What went out, where its payer named it.
+    pub answer: Option<AnswerCopy>,
+    /// In mode `Upto`: what it came to, in the token's smallest unit; `None` is what was said last.
+    pub due: Option<u64>,
 }
 
 /// A payment that a request may be served for.
@@ -83,6 +155,9 @@ pub enum Delivery {
     None,
 }
 
+/// What is told of a payment.
+pub type Standing = Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, ()>> + Send>>;
+
 /// What comes of a payment.
 pub type Paying = Pin<Box<dyn Future<Output = Result<Paid, NotPaid>> + Send>>;
 
@@ -100,10 +175,23 @@ pub trait PaymentDoor: Send + Sync {
     fn upstream_answered(&self, payment: PaymentId) -> Paying;
     /// The first byte is about to go to the caller: `false` if it must not, since somebody else
     /// delivers for this payment or it can't be kept.
-    fn head_ready(&self, payment: PaymentId) -> Pin<Box<dyn Future<Output = bool> + Send>>;
-    /// The delivery is over. Whoever was served says it in any case, also when it was cut off. Where
-    /// it is settled for only now, `seat` counts it as owed until then.
-    fn ended(&self, payment: PaymentId, delivery: Delivery, seat: Option<PayerSeat>);
+    ///
+    /// In mode `Upto`, `due` is what it comes to at least, in the token's smallest unit: settled where
+    /// nobody says more. `None` is all of it.
+    fn head_ready(
+        &self,
+        payment: PaymentId,
+        due: Option<u64>,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+    /// In mode `Upto`: what it comes to by now.
+    fn progressed(&self, payment: PaymentId, due: u64);
+    /// The delivery is over. Whoever was served says it in any case, also when it was cut off.
+    fn ended(&self, payment: PaymentId, ending: Ending);
+    /// What became of a payment, as JSON, for whoever shows its proof; nothing for anybody else, or
+    /// where there is none. `Err`: nobody can tell now.
+    fn standing(&self, payment: PaymentId, proof: Proof) -> Standing;
+    /// What was answered to this very proof before.
+    fn recall(&self, recalling: Recalling) -> Pin<Box<dyn Future<Output = Recalled> + Send>>;
     /// Takes what a call needs of its session.
     fn use_session(&self, wanted: SessionWanted) -> Paying;
     /// The first byte is about to go to the caller: what the call took is earned, or counted from

@@ -3,7 +3,7 @@
 
 use super::session::ProvenSession;
 use super::sold::{Asking, Sold, Wanted, nano_dollars};
-use super::{PaymentDoor, PaymentNo, payers::PayerSeat};
+use super::{Named, PaymentDoor, PaymentNo, payers::PayerSeat};
 use crate::admit::Entry;
 use crate::identify::Caller;
 use crate::lifecycle::Exchange;
@@ -12,6 +12,7 @@ use crate::route::{Destination, Route};
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_counters::{Claim, Class, Key};
+use tollkeep_crypto::sha256;
 use tollkeep_http1::Known;
 use tollkeep_observe::health::Reason as HealthReason;
 use tollkeep_payments::pricing::{Asked, QuoteFault};
@@ -44,6 +45,15 @@ pub(crate) struct Proven {
     pub(super) mode: Mode,
     pub(super) seat: PayerSeat,
     pub(super) door: Arc<dyn PaymentDoor>,
+    pub(super) named: Option<Named>,
+}
+
+/// A proof that passed the checks, and what it is held against.
+struct Held {
+    payload: Arc<[u8]>,
+    checked: Checked,
+    asking: Asking,
+    named: Option<Named>,
 }
 
 impl<'p> Exchange<'p> {
@@ -103,7 +113,12 @@ impl<'p> Exchange<'p> {
             return Err(self.ask_payment(sold, &asking, None));
         };
         self.check_failed_proofs(entry, sold)?;
-        let (payload, checked, asking) = self
+        let Held {
+            payload,
+            checked,
+            asking,
+            named,
+        } = self
             .check_proof(sold, asking, (field, text))
             .inspect_err(|_| self.note_failed_proof(entry, sold))?;
         let Some(offer) = asking.offers.get(checked.offer).cloned() else {
@@ -134,6 +149,7 @@ impl<'p> Exchange<'p> {
             mode,
             seat,
             door,
+            named,
         }))))
     }
 
@@ -200,6 +216,7 @@ impl<'p> Exchange<'p> {
             tenant: token.map_or(self.plan.llm.default_tenant, |token| {
                 token.project.tenant_id
             }),
+            metered: self.metered_call(sold)?,
         };
         let asking = sold.ask(&wanted, self.hook_price(), self.resource_url(sold, query));
         let asking = asking.map_err(Refusal::Unpriced)?;
@@ -242,17 +259,27 @@ impl<'p> Exchange<'p> {
         sold: &Sold,
         asking: Asking,
         (field, text): (Field, &str),
-    ) -> Result<(Arc<[u8]>, Checked, Asking), Refusal> {
+    ) -> Result<Held, Refusal> {
         let malformed = || self.payment_no(PaymentNo::MALFORMED);
         let proof = Proof::read(field, text).map_err(|_| malformed())?;
         let payload = Proof::bytes(text).ok_or_else(malformed)?;
-        match self.judge_proof(sold, &asking, &proof) {
-            Ok((checked, None)) => Ok((payload.into(), checked, asking)),
-            Ok((checked, Some(offers))) => {
-                Ok((payload.into(), checked, Asking { offers, ..asking }))
-            }
-            Err(reason) => Err(self.ask_payment(sold, &asking, Some(reason))),
-        }
+        self.check_named(sold.requires_identifier, &proof)?;
+        let identifier = proof.identifier().ok().flatten();
+        let named = identifier.map(|identifier| Named {
+            identifier,
+            payload_hash: sha256(&[&payload]),
+        });
+        let (checked, asking) = match self.judge_proof(sold, &asking, &proof) {
+            Ok((checked, None)) => (checked, asking),
+            Ok((checked, Some(offers))) => (checked, Asking { offers, ..asking }),
+            Err(reason) => return Err(self.ask_payment(sold, &asking, Some(reason))),
+        };
+        Ok(Held {
+            payload: payload.into(),
+            checked,
+            asking,
+            named,
+        })
     }
 
     /// Judges by what is asked today; where that is something else than what was told, by what we

@@ -1,5 +1,6 @@
 //! A route that is sold, made ready for the request path, and what one request on it costs.
 
+use super::metered::MeteredCall;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::{
@@ -10,7 +11,7 @@ use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, QuoteFault};
 use tollkeep_payments::session::Billing;
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Networks, Offer, QuoteTag, Resource, Scheme};
+use tollkeep_payments::x402::{Extensions, Networks, Offer, QuoteTag, Resource, Scheme};
 use tollkeep_policy::hook::HookPrice;
 use tollkeep_types::TenantId;
 
@@ -18,6 +19,7 @@ use tollkeep_types::TenantId;
 pub(crate) struct Sold {
     pub(crate) sale: Sale,
     pub(crate) route: Arc<str>,
+    pub(crate) upstream: Box<str>,
     pattern: PathPattern,
     pub(crate) networks: Arc<Networks>,
     /// Which prices these are.
@@ -40,6 +42,9 @@ pub(crate) struct Sold {
     pub(crate) paywall: Paywall,
     /// Whether somebody may pay; otherwise its price is what access tokens are charged.
     pub(crate) takes_payment: bool,
+    /// What a challenge of version 2 takes besides.
+    pub(crate) extensions: Extensions,
+    pub(crate) requires_identifier: bool,
 }
 
 /// Beyond what a settlement may take by itself.
@@ -51,13 +56,14 @@ const TO_SHOW_S: u64 = 60;
 const NANO: u128 = 1_000_000_000;
 
 /// One request, as far as its price and what it is bound to depend on it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Wanted<'a> {
     pub(crate) method: &'a str,
     /// The canonical path.
     pub(crate) path: &'a str,
     pub(crate) asked: Asked<'a>,
     pub(crate) tenant: TenantId,
+    pub(crate) metered: Option<Arc<MeteredCall>>,
 }
 
 /// What one request costs, and how it can be paid.
@@ -68,6 +74,8 @@ pub(crate) struct Asking {
     pub(crate) resource: Resource,
     pub(crate) digest: [u8; 32],
     pub(crate) tenant: TenantId,
+    /// The call of a model that it is, where its price is what that uses.
+    pub(crate) metered: Option<Arc<MeteredCall>>,
 }
 
 impl Sold {
@@ -85,7 +93,10 @@ impl Sold {
             Access::Free => false,
         })?;
         let payments = &all.payments;
-        let prices = format!("{:?} {:?}", sale.pricing, route.hooks.price);
+        let prices = format!(
+            "{:?} {:?} {:?}",
+            sale.pricing, route.hooks.price, sale.tokens
+        );
         let digest = sha256(&[prices.as_bytes()]);
         let [a, b, c, d, ..] = digest;
         let settle = payments.x402.facilitators.iter();
@@ -95,6 +106,7 @@ impl Sold {
             .unwrap_or_default();
         Some(Self {
             route: Arc::clone(name),
+            upstream: route.upstream.as_str().into(),
             pattern: route.path.clone(),
             networks: Arc::new(all.networks.clone()),
             prices: u32::from_be_bytes([a, b, c, d]),
@@ -117,6 +129,8 @@ impl Sold {
             public_url: all.server.public_url.clone(),
             paywall: all.paywall.clone(),
             takes_payment: route.is_paid(),
+            extensions: Extensions::new(payments.x402.requires_identifier),
+            requires_identifier: payments.x402.requires_identifier,
             sale,
         })
     }
@@ -150,7 +164,10 @@ impl Sold {
         price: Option<&Price>,
         url: String,
     ) -> Result<Option<Asking>, QuoteFault> {
-        let mut quote = self.sale.pricing.quote(&wanted.asked)?;
+        let mut quote = match &wanted.metered {
+            Some(call) => self.sale.pricing.by_tokens(call.price())?,
+            None => self.sale.pricing.quote(&wanted.asked)?,
+        };
         if let Some(price) = price {
             quote.price = price.clone();
         }
@@ -184,6 +201,7 @@ impl Sold {
             },
             digest: self.digest(wanted),
             tenant: wanted.tenant,
+            metered: wanted.metered.clone(),
         }))
     }
 

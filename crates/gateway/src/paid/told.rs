@@ -1,6 +1,7 @@
 //! How callers are told of payments: what they are asked for, why something will not do, and on
 //! every answer behind a settlement, that money moved.
 
+use super::call::payment_field;
 use super::page::{self, Page};
 use super::sold::{Asking, Sold};
 use super::{NotPaid, PaidCall};
@@ -10,7 +11,7 @@ use crate::refusal::Refusal;
 use std::time::Duration;
 use tollkeep_http1::write;
 use tollkeep_payments::state::Answer;
-use tollkeep_payments::x402::{Challenge, Problem, Reason, Receipt, Scheme};
+use tollkeep_payments::x402::{Challenge, Problem, Reason, Scheme};
 
 /// Why a request is not served for want of money that will do.
 #[derive(Clone, Debug)]
@@ -69,6 +70,11 @@ impl PaymentNo {
         "Two payments came with one request.",
     );
     pub(super) const MALFORMED: Row = row(400, "invalid_payment", "The payment can't be read.");
+    pub(super) const UNNAMED: Row = row(
+        400,
+        "payment_identifier_required",
+        "Payments here need an identifier, as extension `payment-identifier` of x402 version 2.",
+    );
     /// Somebody else delivers for it, or it can't be kept.
     pub(super) const PENDING: Row = of_answer(Answer::Pending);
 }
@@ -104,6 +110,11 @@ pub(super) const fn of_answer(answer: Answer) -> Row {
             status,
             code,
             "Paid, and nothing was delivered yet. Show the same payment again.",
+        ),
+        Answer::IdentifierTaken => row(
+            status,
+            code,
+            "This payment identifier stands for another payment or request. Nothing was charged.",
         ),
     }
 }
@@ -141,6 +152,7 @@ impl<'p> Exchange<'p> {
                     offers: &asking.offers,
                     quotes: &quotes,
                     reason,
+                    extensions: &sold.extensions,
                 };
                 let field = challenge.payment_required(sold.challenge_bytes_max);
                 let page = self.page(sold, asking, (field.as_deref(), reason, row.text));
@@ -165,6 +177,11 @@ impl<'p> Exchange<'p> {
         offers
             .map(|offer| sold.tag(asking, offer, now_s, hasher))
             .collect()
+    }
+
+    /// What is told of a proof that can't be answered again now.
+    pub(super) fn recalled_no(&self, answer: Answer, payment: Option<&str>) -> Refusal {
+        self.payment_told(of_answer(answer), None, payment, None)
     }
 
     /// The one 402.
@@ -204,7 +221,8 @@ impl<'p> Exchange<'p> {
             | Answer::Exhausted
             | Answer::SessionEnded
             | Answer::NoSession
-            | Answer::Owed => Reason::PriceMismatch,
+            | Answer::Owed
+            | Answer::IdentifierTaken => Reason::PriceMismatch,
         };
         let mut first = None;
         if no.answer == Answer::Uncollected {
@@ -290,16 +308,7 @@ impl PaidCall {
             session.write(out);
         }
         if let Some(receipt) = &self.receipt {
-            self.write_receipt(out, receipt);
+            payment_field(out, receipt, self.version, &self.networks);
         }
-    }
-
-    fn write_receipt(&self, out: &mut Vec<u8>, receipt: &Receipt) {
-        let value = receipt.encode(self.version, &self.networks);
-        write::field(
-            out,
-            Receipt::field(self.version).as_bytes(),
-            value.as_bytes(),
-        );
     }
 }

@@ -50,6 +50,8 @@ pub struct Parts {
     pub max: Option<NanoUsd>,
     /// Prices by the model that is asked for.
     pub models: Option<ModelPrices>,
+    /// A request costs what it uses, which somebody else reckons.
+    pub by_tokens: bool,
 }
 
 /// What requests of one route cost.
@@ -89,6 +91,8 @@ pub enum Origin {
     Fallback,
     /// `defaults.price`.
     Default,
+    /// The most that it can use.
+    Tokens,
 }
 
 impl fmt::Display for Origin {
@@ -99,6 +103,7 @@ impl fmt::Display for Origin {
             Self::Price => out.write_str("price"),
             Self::Fallback => out.write_str("fallback"),
             Self::Default => out.write_str("defaults.price"),
+            Self::Tokens => out.write_str("pricing.model: tokens"),
         }
     }
 }
@@ -182,7 +187,8 @@ impl Pricing {
             && parts.models.is_none()
             && parts.price.is_none()
             && parts.fallback.is_none()
-            && parts.default.is_none();
+            && parts.default.is_none()
+            && !parts.by_tokens;
         if says_nothing {
             return Ok(None);
         }
@@ -191,7 +197,7 @@ impl Pricing {
         {
             return Err(PricingFault::BoundsCrossed);
         }
-        let read = Read::by(&parts.rules, parts.models.is_some());
+        let read = Read::by(&parts.rules, parts.models.is_some() || parts.by_tokens);
         let pricing = Self { parts, read };
         let is_bounded = pricing.parts.min.is_some() || pricing.parts.max.is_some();
         if is_bounded && pricing.all().any(|(_, price)| price.usd().is_none()) {
@@ -225,6 +231,19 @@ impl Pricing {
         self.parts.models.is_some()
     }
 
+    /// Whether a request costs what it uses.
+    pub fn is_by_tokens(&self) -> bool {
+        self.parts.by_tokens
+    }
+
+    /// The price of a request that costs what it uses, which is at most so much.
+    ///
+    /// # Errors
+    /// It is above what may be asked.
+    pub fn by_tokens(&self, most: NanoUsd) -> Result<Quote, QuoteFault> {
+        self.told(Origin::Tokens, &Price::Usd(most), None)
+    }
+
     /// Whether what a request costs depends on its body.
     pub fn reads_body(&self) -> bool {
         self.read.reads_body()
@@ -232,7 +251,8 @@ impl Pricing {
 
     /// Whether some request costs something, after the bounds.
     pub fn may_cost(&self) -> bool {
-        self.parts.models.is_some()
+        self.parts.by_tokens
+            || self.parts.models.is_some()
             || self
                 .all()
                 .any(|(_, price)| !self.bounded(price.clone()).0.is_free())

@@ -1,6 +1,7 @@
 //! The x402 parts of a 402: the field of version 2, the members of version 1.
 
 use super::header;
+use super::identifier::Extensions;
 use super::network::Networks;
 use super::offer::{Offer, Scheme};
 use super::reason::Reason;
@@ -28,6 +29,8 @@ pub struct Challenge<'a> {
     pub quotes: &'a [String],
     /// Why the proof that was shown did not do; `None` if none was.
     pub reason: Option<Reason>,
+    /// What is taken besides, in version 2.
+    pub extensions: &'a Extensions,
 }
 
 /// What a caller is told in words and by machines, whatever it can pay with.
@@ -102,13 +105,23 @@ impl Challenge<'_> {
         of(Scheme::Upto).chain(of(Scheme::Exact))
     }
 
-    /// `PAYMENT-REQUIRED`, at most `bytes_max` long: offers are left out from the end. `None`:
-    /// there is none, or not even one fits.
+    /// `PAYMENT-REQUIRED`, at most `bytes_max` long: extensions are left out, then offers from the
+    /// end. `None`: there is none, or not even one fits.
     pub fn payment_required(&self, bytes_max: usize) -> Option<String> {
         let mut accepts: Vec<Value> = self
             .ordered()
             .map(|(offer, quote)| offer.quoted(quote))
             .collect();
+        if let Some(extensions) = self.extensions.member().filter(|_| !accepts.is_empty()) {
+            let mut whole = self.v2(&accepts);
+            if let Some(members) = whole.as_object_mut() {
+                members.insert("extensions".to_owned(), extensions);
+            }
+            let value = header::encode(&whole);
+            if value.len() <= bytes_max {
+                return Some(value);
+            }
+        }
         while !accepts.is_empty() {
             let value = header::encode(&self.v2(&accepts));
             if value.len() <= bytes_max {

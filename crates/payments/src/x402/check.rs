@@ -127,38 +127,61 @@ pub(super) fn judge(
     let chain_id = offer.network().chain_id();
     let chain_id = chain_id.ok_or(Reason::InvalidNetwork)?;
     let payload = Payload::read(payload, offer).ok_or(Reason::InvalidPayload)?;
-    let signer = match &payload {
+    match &payload {
         Payload::Transfer {
             authorization,
             signature,
         } => {
             check_transfer(authorization, offer, rules)?;
             defer_or_refuse(signature, rules, Reason::Signature)?;
+        }
+        Payload::Permit2 { permit, signature } => {
+            check_permit(permit, offer, rules)?;
+            defer_or_refuse(signature, rules, Reason::Permit2Signature)?;
+        }
+    }
+    let signer = signer(&payload, offer, chain_id)?;
+    if signer.is_some_and(|signer| signer != payload.payer()) {
+        return Err(wrong_signature(&payload));
+    }
+    let key = PaymentKey::new(chain_id, offer, &payload);
+    Ok((payload, key, signer.is_none()))
+}
+
+/// The identity of a proof for this offer, whenever that was, if its payer has signed it: whoever
+/// shows it may be told what became of it. Signatures that only the chain can judge prove nothing.
+pub fn signed_key(proof: &Proof, offer: &Offer) -> Option<PaymentKey> {
+    let chain_id = offer.network().chain_id()?;
+    let payload = Payload::read(proof.payload()?, offer)?;
+    let signer = signer(&payload, offer, chain_id).ok()??;
+    (signer == payload.payer()).then(|| PaymentKey::new(chain_id, offer, &payload))
+}
+
+/// Who has signed; `None` where only the chain can tell.
+fn signer(payload: &Payload, offer: &Offer, chain_id: u64) -> Result<Option<Address>, Reason> {
+    let signer = match payload {
+        Payload::Transfer {
+            authorization,
+            signature,
+        } => {
             let domain = Domain {
                 name: &offer.asset.name,
                 version: Some(&offer.asset.version),
                 chain_id,
                 contract: offer.asset.address,
             };
-            let signer = authorization.signer(&domain, signature);
-            signer.map_err(|_| Reason::Signature)?
+            authorization.signer(&domain, signature)
         }
-        Payload::Permit2 { permit, signature } => {
-            check_permit(permit, offer, rules)?;
-            defer_or_refuse(signature, rules, Reason::Permit2Signature)?;
-            let signer = permit.signer(chain_id, signature);
-            signer.map_err(|_| Reason::Permit2Signature)?
-        }
+        Payload::Permit2 { permit, signature } => permit.signer(chain_id, signature),
     };
-    if signer.is_some_and(|signer| signer != payload.payer()) {
-        return Err(if offer.is_permit2() {
-            Reason::Permit2Signature
-        } else {
-            Reason::Signature
-        });
+    signer.map_err(|_| wrong_signature(payload))
+}
+
+const fn wrong_signature(payload: &Payload) -> Reason {
+    match payload {
+        Payload::Transfer { .. } => Reason::Signature,
+        Payload::Permit2 { .. } => Reason::Permit2Signature,
     }
-    let key = PaymentKey::new(chain_id, offer, &payload);
-    Ok((payload, key, signer.is_none()))
 }
 
 fn defer_or_refuse(signature: &Signature, rules: &Rules<'_>, reason: Reason) -> Result<(), Reason> {

@@ -9,6 +9,7 @@ mod challenge;
 mod check;
 mod facilitator;
 mod header;
+mod identifier;
 mod key;
 mod network;
 mod offer;
@@ -22,11 +23,12 @@ mod receipt;
 pub use crate::evm::PERMIT2;
 pub use asset::{Asset, Assets, Transfer};
 pub use challenge::{Challenge, Problem, Resource};
-pub use check::{Checked, Rules, check};
+pub use check::{Checked, Rules, check, signed_key};
 pub use facilitator::{
     Answered, Expected, SettleOutcome, Supported, VerifyOutcome, settle_outcome, settlement,
     settlement_of, supported, verification, verify_outcome,
 };
+pub use identifier::{Extensions, Identifier};
 pub use key::PaymentKey;
 pub use network::{Network, Networks};
 pub use offer::{Offer, Scheme};

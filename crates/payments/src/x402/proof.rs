@@ -1,6 +1,7 @@
 //! What a caller shows as a payment, read strictly.
 
 use super::header;
+use super::identifier::Identifier;
 use super::quote_tag::QuoteTag;
 use crate::json::{self, Fault, Value};
 
@@ -54,6 +55,9 @@ pub enum Malformed {
     /// Some other value.
     #[error("is no object")]
     NotObject,
+    /// The name of what is bought is none.
+    #[error("has a payment identifier that is none")]
+    Identifier,
 }
 
 /// A price that a payer says it was told.
@@ -124,6 +128,17 @@ impl Proof {
             amount: amount.parse().ok().filter(|_| is_plain)?,
             tag: QuoteTag::decode(tag)?,
         })
+    }
+
+    /// What its payer calls what it buys, if it says so.
+    ///
+    /// # Errors
+    /// It is called something that is no identifier.
+    pub fn identifier(&self) -> Result<Option<Identifier>, Malformed> {
+        match self.json.get("extensions") {
+            Some(extensions) => Identifier::among(extensions),
+            None => Ok(None),
+        }
     }
 
     /// What was signed, and the signature.

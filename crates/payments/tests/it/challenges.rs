@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tollkeep_payments::evm::Address;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::x402::{
-    Asset, Assets, Challenge, Network, Networks, Offer, Reason, Receipt, Resource, Scheme,
-    Transfer, Version,
+    Asset, Assets, Challenge, Extensions, Network, Networks, Offer, Reason, Receipt, Resource,
+    Scheme, Transfer, Version,
 };
 
 fn decoded(header: &str) -> Value {
@@ -41,6 +41,7 @@ fn the_challenge_of_version_two_is_what_the_library_reads() {
             offers: &offers,
             quotes: &[],
             reason: None,
+            extensions: &Extensions::default(),
         };
         let header = challenge.payment_required(7 * 1024).unwrap();
         assert_eq!(decoded(&header), *object, "{}", case["name"]);
@@ -96,11 +97,13 @@ fn version_one_has_what_it_can_express_and_no_nulls() {
         ..usdc(1)
     };
     let offers = [permit2, upto, unnamed, usdc(10_000)];
+    let extensions = Extensions::default();
     let challenge = |offers| Challenge {
         resource: &resource,
         offers,
         quotes: &[],
         reason: None,
+        extensions: &extensions,
     };
     let members = challenge(offers.as_slice()).v1_members(&networks);
     for name in ["x402Version", "error", "accepts"] {
@@ -132,6 +135,7 @@ fn upto_comes_first_and_what_does_not_fit_is_left_out_from_the_end() {
         offers: &offers,
         quotes: &[],
         reason: Some(Reason::Signature),
+        extensions: &Extensions::default(),
     };
     let amounts = |bytes_max| {
         let object = decoded(&challenge.payment_required(bytes_max)?);

@@ -6,10 +6,12 @@
 
 mod change;
 mod find;
+pub(crate) mod identifier;
 mod record;
 mod reserve;
 
 pub use find::{CreditSum, PaymentFilter, RevenueBy, RevenueSum};
+pub use identifier::{NamedPayment, PaymentAnswer};
 pub use record::{NewPayment, PaymentChange, PaymentMode, PaymentRecord, PaymentState, Reserved};
 
 /// The columns that make a record.

@@ -174,6 +174,8 @@ pub struct NewPayment {
     pub holder: String,
     /// Until when nobody else may.
     pub lease_until: WallMillis,
+    /// What its payer calls it, if it says so.
+    pub named: Option<super::NamedPayment>,
 }
 
 impl fmt::Debug for NewPayment {
@@ -192,6 +194,8 @@ pub enum Reserved {
     New,
     /// The proof was shown before.
     Known(Box<PaymentRecord>),
+    /// Its payer calls something else so; nothing is reserved.
+    NameTaken,
 }
 
 /// A change of a payment.

@@ -1,5 +1,6 @@
 //! Reserving a proof: one wins, and all others see whose it is.
 
+use super::identifier::name;
 use super::record::{self, NewPayment, PaymentRecord, Reserved};
 use super::select_payment;
 use crate::query::{Connection, query};
@@ -37,6 +38,10 @@ impl Store {
             let mut turn = inner.database.begin_ledger().await?;
             let connection = turn.connection();
             if insert(connection, &new, now).await? {
+                if !name(connection, &new, now).await? {
+                    turn.undo().await;
+                    return Ok(Reserved::NameTaken);
+                }
                 let _turn = turn.commit().await?;
                 return Ok(Reserved::New);
             }

@@ -102,7 +102,8 @@ pub(crate) async fn open(
         to: owed(new.id),
         amount: payment.amount(),
     };
-    moved.post(connection, now).await
+    moved.post(connection, now).await?;
+    Ok(())
 }
 
 impl Store {
@@ -470,5 +471,6 @@ async fn post(
         to,
         amount,
     };
-    moved.post(connection, inner.wall.now()).await
+    moved.post(connection, inner.wall.now()).await?;
+    Ok(())
 }

@@ -30,6 +30,7 @@ fn new(world: &World, number: u8) -> NewPayment {
         ends_at: LATER,
         holder: "me".to_owned(),
         lease_until: LATER,
+        named: None,
     }
 }
 

@@ -10,7 +10,7 @@ use tollkeep_config::settings::{Method, RateLimit, Route, Sale, Settings};
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, Origin, Quote};
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Challenge, Offer, Resource, Scheme};
+use tollkeep_payments::x402::{Challenge, Extensions, Offer, Resource, Scheme};
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::path::{PathRules, canonicalize, split_target};
 
@@ -27,6 +27,8 @@ pub(super) struct Request {
 
 /// Bytes of a body at most, as the longest that a gateway would look into.
 const BODY_BYTES_MAX: u64 = 20 << 20;
+/// What a call costs whose price is what it uses: only a running gateway knows its bound.
+const BY_TOKENS: &str = "by tokens: what the call uses, at most its bound";
 /// Bytes of the challenge's field at most.
 const CHALLENGE_BYTES_MAX: usize = 7 * 1024;
 
@@ -108,6 +110,7 @@ impl Request {
             told,
             offers: Vec::new(),
         };
+        let requires = settings.payments.x402.requires_identifier;
         let asked = Asked {
             params: &params,
             query: query.unwrap_or_default(),
@@ -120,8 +123,11 @@ impl Request {
             .map(|sale| (sale, sale.pricing.quote(&asked)))
         {
             None => {}
+            Some((sale, _)) if sale.tokens.is_some() => {
+                quoted.told.insert("price".to_owned(), BY_TOKENS.into());
+            }
             Some((_, Err(fault))) => refuse(&mut quoted.told, fault.status(), fault.code()),
-            Some((sale, Ok(quote))) => quoted.tell(sale, &quote, target),
+            Some((sale, Ok(quote))) => quoted.tell(sale, &quote, (target, requires)),
         }
         Ok(quoted)
     }
@@ -135,7 +141,7 @@ impl Quoted {
         }
     }
 
-    fn tell(&mut self, sale: &Sale, quote: &Quote, target: &str) {
+    fn tell(&mut self, sale: &Sale, quote: &Quote, (target, requires_identifier): (&str, bool)) {
         let mut put = |name: &str, value: Value| self.told.insert(name.to_owned(), value);
         put("price", quote.price.to_string().into());
         put("from", quote.origin.to_string().into());
@@ -161,6 +167,7 @@ impl Quoted {
             offers: &self.offers,
             quotes: &[],
             reason: None,
+            extensions: &Extensions::new(requires_identifier),
         };
         let field = challenge.payment_required(CHALLENGE_BYTES_MAX);
         put("payment_required", field.into());
@@ -228,6 +235,9 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
             return vec![common];
         };
         let (min, max) = sale.pricing.bounds();
+        if sale.tokens.is_some() {
+            return vec![by_tokens(common, (min, max))];
+        }
         let rules = sale.pricing.rules();
         let entry = |(at, (origin, price)): (usize, (Origin, &Price))| {
             let quote = Quote {
@@ -281,6 +291,19 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
         sale.pricing.all().enumerate().map(entry).collect()
     };
     settings.routes.iter().flat_map(of_route).collect()
+}
+
+/// The entry of a route whose price is what a call uses.
+fn by_tokens(mut entry: Value, (min, max): (Option<NanoUsd>, Option<NanoUsd>)) -> Value {
+    let dollars = |usd: NanoUsd| Price::Usd(usd).to_string();
+    let told = json!({
+        "from": Origin::Tokens.to_string(), "price": BY_TOKENS, "rails": ["x402"],
+        "settlement": "upto", "min_price": min.map(dollars), "max_price": max.map(dollars),
+    });
+    if let (Some(entry), Value::Object(told)) = (entry.as_object_mut(), told) {
+        entry.extend(told);
+    }
+    entry
 }
 
 fn limit(limit: &RateLimit) -> String {

@@ -40,8 +40,7 @@ impl Held {
     }
 }
 
-// As far as it is decided here: PAY-64.
-// PAY-95
+// PAY-64 PAY-95
 #[test]
 fn a_payment_that_can_not_be_kept_is_not_taken_and_no_other_is_asked_for() {
     let (origin, facilitator) = (Origin::plain(), Facilitator::start());
@@ -64,6 +63,15 @@ fn a_payment_that_can_not_be_kept_is_not_taken_and_no_other_is_asked_for() {
     let before = asked();
     assert!(before >= 1);
     let held = Held::of(&gateway);
+    let unasked = tollkeep_testkit::eventually("nobody is asked to pay", || {
+        let answer = gateway.call(&get("/x", ""));
+        (answer.status != 402).then_some(answer)
+    });
+    assert_eq!(
+        (unasked.status, unasked.code().as_str()),
+        (503, "payment_unavailable")
+    );
+    assert_eq!(unasked.field("payment-required"), None);
     let counted = asked();
     let answer = gateway.call(&get("/x", &shown(&proof(&unpaid))));
     assert_eq!(

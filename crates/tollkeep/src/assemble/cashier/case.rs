@@ -7,8 +7,8 @@ use std::time::Duration;
 use tollkeep_config::settings::Settings;
 use tollkeep_payments::state::{self, Answer, Command, Event, Mode, Row, State};
 use tollkeep_payments::x402::{Expected, Network, Receipt};
-use tollkeep_types::MonoNanos;
 use tollkeep_store::{NewSession, PaymentChange, PaymentMode, PaymentRecord, PaymentState};
+use tollkeep_types::MonoNanos;
 
 /// How often a change is tried that the store did not take.
 const TRIES: u32 = 5;
@@ -27,6 +27,8 @@ pub(super) struct Case {
     pub(super) order: Vec<Arc<Known>>,
     /// When the first byte of what was paid for was about to go out.
     pub(super) head_at: Option<MonoNanos>,
+    /// What the delivery came to, where that was said at its end.
+    pub(super) due: Option<u64>,
 }
 
 /// What is known besides the event.
@@ -69,6 +71,7 @@ impl Case {
             body,
             order,
             head_at: None,
+            due: None,
         }
     }
 
@@ -178,6 +181,29 @@ impl Cashier {
             lease: Some(self.lease()),
             look_at: None,
             opens: None,
+        };
+        self.write(case, change).await?;
+        case.row.version = case.record.version;
+        Ok(())
+    }
+
+    /// Writes down what is served first comes to by now.
+    pub(super) async fn note_due(&self, case: &mut Case, due: u64) -> Result<(), NotMade> {
+        if case.row.state != State::Serving || case.record.due == Some(due) {
+            return Ok(());
+        }
+        let change = PaymentChange {
+            from: case.record.state,
+            version: case.row.version,
+            to: case.record.state,
+            calls: case.row.calls,
+            was_made_good: case.row.was_made_good,
+            due: Some(due),
+            facilitator: None,
+            transaction: None,
+            reason: None,
+            lease: Some(self.lease()),
+            look_at: None,
         };
         self.write(case, change).await?;
         case.row.version = case.record.version;

@@ -5,13 +5,13 @@ use super::case::{Case, NotMade, Told};
 use super::show::{Which, refused, told};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tollkeep_observe::metrics::PaymentPhase;
 use tollkeep_gateway::{
-    Delivery, NotPaid, Paid, PayerSeat, Paying, PaymentDoor, SessionEnd, SessionUse, SessionWanted,
-    Shown,
+    Delivery, Ending, NotPaid, Paid, Paying, PaymentDoor, Recalled, Recalling, SessionEnd,
+    SessionUse, SessionWanted, Shown, Standing,
 };
+use tollkeep_observe::metrics::PaymentPhase;
 use tollkeep_payments::state::{Answer, Command, Event, Mode, State};
-use tollkeep_payments::x402::Offer;
+use tollkeep_payments::x402::{Offer, Proof};
 use tollkeep_types::PaymentId;
 
 /// Where paid requests ask.
@@ -44,14 +44,20 @@ impl Drop for Handed {
             self.cashier
                 .end_session_use(used.clone(), SessionEnd::Nothing);
         } else if let Some(Ok(paid)) = &self.outcome {
-            Arc::clone(&self.cashier).end(paid.payment, Delivery::None, None);
+            let unheard = Ending {
+                delivery: Delivery::None,
+                seat: None,
+                answer: None,
+                due: None,
+            };
+            Arc::clone(&self.cashier).end(paid.payment, unheard);
         }
     }
 }
 
 impl PaymentDoor for Counter {
     fn readies(&self, offer: &mut Offer) -> bool {
-        self.0.rails.load().readies(offer)
+        self.0.can_keep() && self.0.rails.load().readies(offer)
     }
 
     fn asked(&self) {
@@ -87,6 +93,7 @@ impl PaymentDoor for Counter {
     fn head_ready(
         &self,
         payment: PaymentId,
+        due: Option<u64>,
     ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> {
         let cashier = Arc::clone(&self.0);
         let done = self.0.control.spawn(async move {
@@ -94,13 +101,50 @@ impl PaymentDoor for Counter {
                 return false;
             };
             let mut case = case.lock().await;
-            cashier.head_ready(&mut case).await.is_ok()
+            cashier.head_ready(&mut case, due).await.is_ok()
         });
         Box::pin(async move { done.await.unwrap_or(false) })
     }
 
-    fn ended(&self, payment: PaymentId, delivery: Delivery, seat: Option<PayerSeat>) {
-        Arc::clone(&self.0).end(payment, delivery, seat);
+    fn progressed(&self, payment: PaymentId, due: u64) {
+        let cashier = Arc::clone(&self.0);
+        self.0.control.spawn(async move {
+            let Some(case) = cashier.find(payment) else {
+                return;
+            };
+            let mut case = case.lock().await;
+            if let Err(error) = cashier.note_due(&mut case, due).await {
+                tracing::debug!("What payment {payment} comes to is not kept: {error:?}");
+            }
+        });
+    }
+
+    fn ended(&self, payment: PaymentId, ending: Ending) {
+        Arc::clone(&self.0).end(payment, ending);
+    }
+
+    fn standing(&self, payment: PaymentId, proof: Proof) -> Standing {
+        let cashier = Arc::clone(&self.0);
+        let told = self
+            .0
+            .control
+            .spawn(async move { cashier.standing(payment, &proof).await });
+        Box::pin(async move { told.await.unwrap_or(Err(())) })
+    }
+
+    fn recall(
+        &self,
+        recalling: Recalling,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Recalled> + Send>> {
+        let cashier = Arc::clone(&self.0);
+        let found = self
+            .0
+            .control
+            .spawn(async move { cashier.recall(&recalling).await });
+        Box::pin(async move {
+            let broke = |_| Recalled::No(refused(Answer::Pending, None));
+            found.await.unwrap_or_else(broke)
+        })
     }
 
     fn use_session(&self, wanted: SessionWanted) -> Paying {
@@ -190,8 +234,9 @@ impl Cashier {
 
     /// The first byte is about to go out. Where that is paid for afterwards, it is written down what
     /// it comes to: that is settled also if nobody is left to say how it ended.
-    async fn head_ready(&self, case: &mut Case) -> Result<(), NotMade> {
-        let due = (case.mode() == Mode::Upto).then_some(case.record.quoted);
+    async fn head_ready(&self, case: &mut Case, due: Option<u64>) -> Result<(), NotMade> {
+        let whole = case.record.quoted;
+        let due = (case.mode() == Mode::Upto).then_some(due.unwrap_or(whole).min(whole));
         let told = Told {
             due,
             ..Told::default()
@@ -202,13 +247,14 @@ impl Cashier {
     }
 
     /// The delivery is over. What was served first is settled now; until that is done the payer has
-    /// its `seat`.
-    pub(super) fn end(
-        self: Arc<Self>,
-        payment: PaymentId,
-        delivery: Delivery,
-        seat: Option<PayerSeat>,
-    ) {
+    /// its seat.
+    pub(super) fn end(self: Arc<Self>, payment: PaymentId, ending: Ending) {
+        let Ending {
+            delivery,
+            seat,
+            answer,
+            due,
+        } = ending;
         let control = self.control.clone();
         control.spawn(async move {
             let Some(case) = self.find(payment) else {
@@ -218,7 +264,15 @@ impl Cashier {
             if let Some(began) = case.head_at {
                 self.took(PaymentPhase::Deliver, began);
             }
-            let event = ending(case.row.state, delivery);
+            if let Some(answer) = answer {
+                self.keep_answer(&case, answer).await;
+            }
+            let is_nothing = due == Some(0) && case.row.state == State::Serving;
+            case.due = due.filter(|due| *due > 0);
+            let event = match event_of(case.row.state, delivery) {
+                Some(Event::Ended) if is_nothing => Some(Event::EndedForNothing),
+                event => event,
+            };
             if let Some(event) = event
                 && let Err(error) = self.end_by(&mut case, event).await
             {
@@ -241,7 +295,7 @@ impl Cashier {
 }
 
 /// What the end of a delivery is to a payment in this state.
-const fn ending(state: State, delivery: Delivery) -> Option<Event> {
+const fn event_of(state: State, delivery: Delivery) -> Option<Event> {
     match (state, delivery) {
         (State::Pending, _) => Some(Event::GaveUp),
         // No head was ready, so nothing went out.

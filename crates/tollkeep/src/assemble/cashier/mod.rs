@@ -9,10 +9,13 @@ mod count;
 mod door;
 mod look;
 mod rails;
+mod recall;
 mod recorded;
 mod session;
 mod settle;
 mod show;
+mod standing;
+mod watch;
 
 use super::Base;
 use super::reload::Reloader;
@@ -22,7 +25,7 @@ use case::Case;
 use door::Counter;
 use rails::Rails;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -62,6 +65,8 @@ pub(crate) struct Cashier {
     uses: AtomicUsize,
     rails: ArcSwap<Rails>,
     waiting: Semaphore,
+    /// Whether a payment could be kept.
+    can_keep: AtomicBool,
     meter: PaymentMeter,
     audit: Option<Arc<Logger>>,
     /// Callers that were asked to pay.
@@ -88,6 +93,7 @@ impl Cashier {
             uses: AtomicUsize::new(0),
             rails: ArcSwap::from_pointee(Rails::none(reloader.settings())),
             waiting: Semaphore::new(WAITING_MAX),
+            can_keep: AtomicBool::new(true),
             meter: base.metrics.payments(),
             audit: audit.cloned(),
             asked: AtomicU64::new(0),
@@ -100,6 +106,7 @@ impl Cashier {
         self.control.spawn(Arc::clone(&self).look_after());
         self.control.spawn(Arc::clone(&self).keep_rails());
         self.control.spawn(Arc::clone(&self).count());
+        self.control.spawn(Arc::clone(&self).watch_store());
         // Nobody else sets it.
         drop(shared.payments.set(Arc::new(Counter(self))));
     }

@@ -14,8 +14,11 @@ impl Cashier {
     pub(super) async fn settle(&self, case: &mut Case) -> Result<Vec<Command>, NotMade> {
         loop {
             self.pin_best(case).await?;
-            self.step(case, Event::SettleCalled, Told::default())
-                .await?;
+            let told = Told {
+                due: case.due,
+                ..Told::default()
+            };
+            self.step(case, Event::SettleCalled, told).await?;
             let (event, told) = self.tell(case).await?;
             let commands = self.step(case, Event::SettleTold(event), told).await?;
             if !commands.contains(&Command::Settle) {

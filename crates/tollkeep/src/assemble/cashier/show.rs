@@ -10,7 +10,9 @@ use tollkeep_gateway::{NotPaid, Paid, Shown};
 use tollkeep_observe::metrics::PaymentPhase;
 use tollkeep_payments::state::{Answer, Command, Event, Mode};
 use tollkeep_payments::x402::{VerifyOutcome, settlement, verification, verify_outcome};
-use tollkeep_store::{NewPayment, PaymentMode, PaymentRecord, PaymentState, Reserved};
+use tollkeep_store::{
+    NamedPayment, NewPayment, PaymentMode, PaymentRecord, PaymentState, Reserved,
+};
 use tollkeep_types::{PaymentId, WallMillis};
 
 /// How often it is looked whether an unknown payment is known.
@@ -69,6 +71,7 @@ impl Cashier {
         })?;
         let record = match reserved {
             Reserved::New => self.read(id).await?,
+            Reserved::NameTaken => return Err(refused(Answer::IdentifierTaken, None)),
             Reserved::Known(record) => {
                 let _first = which.set(record.id);
                 return Box::pin(self.pay_known(shown, *record, (body, order))).await;
@@ -150,6 +153,10 @@ impl Cashier {
             ends_at: WallMillis(ends_ms),
             holder,
             lease_until,
+            named: shown.named.as_ref().map(|named| NamedPayment {
+                identifier: named.identifier.as_str().to_owned(),
+                payload_hash: named.payload_hash,
+            }),
         })
     }
 
