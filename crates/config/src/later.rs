@@ -109,7 +109,6 @@ pub(crate) const LATER: &[&str] = &[
     "rates",
     "discovery",
     "audit.access_success",
-    "audit.encrypt",
     "logging.style",
     "logging.rotation",
     "tracing",

@@ -157,10 +157,10 @@ fn nonce(number: u32, is_last: bool) -> Nonce {
 }
 
 fn cut_off(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => ArchiveError::Changed.into(),
-        _other => error,
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return ArchiveError::Changed.into();
     }
+    error
 }
 
 /// Seals what is written to it. What was not [finished](Sealing::finish) does not open.

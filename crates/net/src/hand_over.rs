@@ -55,6 +55,23 @@ pub async fn hand_over(
         .unwrap_or(Err(HandOverError::Late(patience)))
 }
 
+/// Whether a connection can be made, of whatever kind it is to be; nothing is sent over it.
+///
+/// # Errors
+/// It can't, see [`HandOverError`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no connection of a caller whose slot could time it"
+)]
+pub async fn reach(endpoint: &Endpoint, patience: Duration) -> Result<(), HandOverError> {
+    let mut tried = Tried::default();
+    let reached = endpoint.dialer.connect(endpoint, &mut tried);
+    match tokio::time::timeout(patience, reached).await {
+        Ok(connected) => Ok(connected.map(drop)?),
+        Err(_) => Err(HandOverError::Late(patience)),
+    }
+}
+
 async fn give<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     bytes: &[u8],

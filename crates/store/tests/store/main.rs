@@ -12,6 +12,7 @@
 
 mod audit;
 mod audit_due;
+mod audit_long;
 mod budget;
 mod change;
 mod clean;

@@ -18,7 +18,9 @@ use tollkeep_audit::Logger;
 use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable, Recent};
-use tollkeep_gateway::{KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Tally, Worker};
+use tollkeep_gateway::{
+    HookFailures, KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Tally, Worker,
+};
 use tollkeep_net::acme::Challenges;
 use tollkeep_net::tls::Offers;
 use tollkeep_net::worker::{Door, DoorTls, Running, WorkerParts, Workers};
@@ -75,6 +77,9 @@ pub(crate) struct Plane {
     pub(crate) connections_max: Arc<AtomicUsize>,
 }
 
+/// Makes what serves connections, once in each worker.
+type MakeService = Arc<dyn Fn(WorkerParts) -> tollkeep_net::worker::Service + Send + Sync>;
+
 /// Starts the workers.
 ///
 /// # Errors
@@ -124,7 +129,7 @@ pub(crate) fn start(
         token_door: std::sync::OnceLock::new(),
         payments: std::sync::OnceLock::new(),
         hooks: std::sync::OnceLock::new(),
-        hook_failures: tollkeep_gateway::HookFailures::default(),
+        hook_failures: HookFailures::default(),
         payers: Arc::default(),
         receipt_keys: std::sync::OnceLock::new(),
         tally,
@@ -135,8 +140,8 @@ pub(crate) fn start(
     changes::carry(base, parts.store, control)?;
     take_stored(&shared, parts);
     let connections_max = Arc::new(AtomicUsize::new(settings.server.limits.connections_max));
-    let watched = (Arc::clone(&base.clock), parts.audit.clone());
-    control.spawn(memory::watch(watched.0, watched.1, Arc::clone(&shared)));
+    let (clock, audit) = (Arc::clone(&base.clock), parts.audit.clone());
+    control.spawn(memory::watch(clock, audit, Arc::clone(&shared)));
     let workers = Workers {
         count,
         doors: doors(settings, listeners, parts.tls),
@@ -146,8 +151,7 @@ pub(crate) fn start(
         descriptors,
     };
     let of_workers = Arc::clone(&shared);
-    let make: Arc<dyn Fn(WorkerParts) -> tollkeep_net::worker::Service + Send + Sync> =
-        Arc::new(move |own| Worker::service(&of_workers, &own));
+    let make: MakeService = Arc::new(move |own| Worker::service(&of_workers, &own));
     Ok(Data {
         workers: workers.start(&make).context("cannot start the workers")?,
         plane: Plane {

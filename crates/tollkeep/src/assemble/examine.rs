@@ -75,8 +75,8 @@ pub(crate) fn archive_key(settings: Settings) -> anyhow::Result<Option<ArchiveKe
     let base = Base::new(Arc::new(settings), clock, entropy);
     runtime.block_on(async {
         let store = store::look_beside(&base).await.context("the store")?;
-        let key = vault::look_for_archive_key(&base, &store).await;
+        let found = vault::look_for_archive_key(&base, &store).await;
         store.close().await?;
-        key
+        found
     })
 }

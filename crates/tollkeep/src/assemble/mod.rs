@@ -52,6 +52,7 @@ pub(crate) use examine::{Inside, archive_key, examine};
 pub(crate) use file_modes::Offender;
 pub(crate) use loader::Loader;
 pub(crate) use ordered::Wanted;
+pub(crate) use sinks::reach as reach_sinks;
 pub(crate) use tls::{Checked, InUse, Listeners};
 
 use crate::exit::{self, Failed};

@@ -2,13 +2,18 @@
 
 use super::Base;
 use super::anchors::hook_endpoint;
+use super::egress::DoorParts;
 use super::reload::Reloader;
 use super::vault::Vault;
 use crate::exit::{self, Failed};
+use crate::system::SystemClock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -16,10 +21,11 @@ use tollkeep_audit::{
     FileDoor, Logger, Prepared, Relay, RelayConfig, RelayDoor, RelayLine, StdoutDoor, Wanted,
     syslog_messages,
 };
-use tollkeep_config::settings::{AuditFormat, AuditSink, SinkPlace, SinkSecret, SinkUrl};
+use tollkeep_config::settings::{AuditFormat, AuditSink, Settings, SinkPlace, SinkSecret, SinkUrl};
 use tollkeep_crypto::hmac_sha256;
+use tollkeep_net::Descriptors;
 use tollkeep_net::fetch::{self, Bounds, FetchError};
-use tollkeep_net::hand_over::hand_over;
+use tollkeep_net::hand_over::{self, hand_over};
 use tollkeep_observe::health::{Check, Reason};
 use tollkeep_observe::metrics::Metrics;
 use tollkeep_types::{Clock, Secret};
@@ -27,6 +33,9 @@ use tollkeep_types::{Clock, Secret};
 /// How long the last records may take to be given when the gateway stops. What is left is given at the
 /// next start.
 const LAST_MAX: Duration = Duration::from_secs(2);
+
+/// How long it may take to reach one, where it is only looked whether it can be.
+const REACH_MAX: Duration = Duration::from_secs(5);
 
 /// How long a receiver may take for a lot, and what of its answer is read.
 const BOUNDS: Bounds = Bounds {
@@ -112,6 +121,59 @@ pub(super) fn stop(relays: &[Relay], clock: &dyn Clock) {
         if !relay.wait_end(LAST_MAX.saturating_sub(waited)) {
             tracing::warn!("The last audit records are given to a sink at the next start");
         }
+    }
+}
+
+/// Whether each sink of these settings can be reached from here, by name. Nothing is given to any.
+///
+/// # Errors
+/// There is no way out, or no runtime.
+pub(crate) fn reach(settings: &Settings) -> anyhow::Result<Vec<(String, Result<(), String>)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let parts = DoorParts {
+            clock: Arc::new(SystemClock::new()),
+            control: Handle::current(),
+            own: Vec::new(),
+            descriptors: Descriptors::new(usize::MAX, 0),
+        };
+        let door = parts.door(settings, None).map_err(|faults| {
+            let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            Failed::new(exit::INVALID, told.join("; "))
+        })?;
+        let mut found = Vec::new();
+        for sink in &settings.audit.sinks {
+            let reached = match &sink.place {
+                SinkPlace::Stdout => Ok(()),
+                SinkPlace::File(path) => can_be_written(path),
+                SinkPlace::Syslog(to) | SinkPlace::Webhook(to, _) => {
+                    let endpoint = hook_endpoint(&door, &to.url, &to.allow_private);
+                    let reached = hand_over::reach(&endpoint, REACH_MAX).await;
+                    reached.map_err(|error| error.to_string())
+                }
+            };
+            found.push((sink.name.clone(), reached));
+        }
+        Ok(found)
+    })
+}
+
+/// Whether a file can be written, or made in a folder that is there; it is not made.
+fn can_be_written(path: &Path) -> Result<(), String> {
+    let opened = OpenOptions::new().append(true).open(path);
+    match opened {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            let access = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
+            access.map_err(|error| format!("{}: {error}", folder.display()))
+        }
+        Err(error) => Err(format!("{}: {error}", path.display())),
     }
 }
 

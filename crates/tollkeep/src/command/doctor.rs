@@ -1,5 +1,6 @@
 //! `tollkeep doctor`: what is wrong with this deployment, and what mends it.
 
+mod audit;
 mod budgets;
 mod edge;
 
@@ -121,7 +122,7 @@ impl Doctor {
         all.push(root(settings));
         all.extend(modes(settings, self.fix_modes));
         all.push(debug_log(settings));
-        all.push(audit(settings));
+        all.extend(audit::audit(settings));
         all.push(disk(settings));
         all.push(open_files());
         all.extend(edge::edge(settings));
@@ -246,21 +247,6 @@ fn debug_log(settings: &Settings) -> Found {
             Status::Fail(found, "logging: { level: info }".to_owned())
         } else {
             Status::Pass
-        },
-    }
-}
-
-fn audit(settings: &Settings) -> Found {
-    Found {
-        number: 43,
-        severity: Severity::Error,
-        title: "what happens is recorded",
-        why: "without an audit log nobody can tell what was done, and by whom",
-        status: if settings.audit.enabled {
-            Status::Pass
-        } else {
-            let found = "`audit.enabled` is off".to_owned();
-            Status::Fail(found, "audit: { enabled: true }".to_owned())
         },
     }
 }

@@ -103,7 +103,7 @@ impl Cashier {
     /// Records one of many callers that were asked to pay.
     pub(super) fn record_asked(&self) {
         let before = self.asked.fetch_add(1, Ordering::Relaxed);
-        if before % ASKED_EVERY == 0 {
+        if before.is_multiple_of(ASKED_EVERY) {
             let event = Event::new(Action::PaymentChallenge, Actor::System, Outcome::Success)
                 .with_detail(Key::Rail, Value::Word(RAIL))
                 .with_detail(Key::Count, Value::Number(before.saturating_add(1)));
