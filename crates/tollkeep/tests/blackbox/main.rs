@@ -74,6 +74,7 @@ mod ip_entries;
 mod ip_lists;
 mod keys;
 mod killed;
+mod killed_files;
 mod knobs;
 mod knobs_control;
 mod knobs_egress;
