@@ -110,6 +110,7 @@ fn endpoint(route: &Route, settings: &Settings) -> Endpoint {
         path: route.path.to_string(),
         pricing: sale.map(|sale| sale.pricing.clone()),
         is_computed: !route.hooks.price.is_empty(),
+        billing: sale.and_then(|sale| sale.billing.clone()),
         accepts: accepts
             .map(|accept| {
                 (

@@ -2,6 +2,7 @@
 //! alone, and nothing in it that callers may not know.
 
 use crate::pricing::{Origin, Pricing};
+use crate::session::{Billing, Model};
 use serde_json::{Map, Value, json};
 
 /// Something that callers without an account may call.
@@ -15,6 +16,8 @@ pub struct Endpoint {
     pub pricing: Option<Pricing>,
     /// Whether something else than its prices may say what a request costs.
     pub is_computed: bool,
+    /// What a payment buys, where that is more than one call.
+    pub billing: Option<Billing>,
     /// The tokens it is paid in: symbol and network.
     pub accepts: Vec<(String, String)>,
     /// What its operator says of it.
@@ -108,6 +111,9 @@ fn x402(endpoints: &[Endpoint]) -> String {
         let by_tokens = of.is_some_and(Pricing::is_by_tokens);
         let model = if by_tokens { "tokens" } else { "request" };
         let mut pricing = json!({"type": kind, "model": model});
+        if let Some(billing) = &endpoint.billing {
+            describe(&mut pricing, billing);
+        }
         if !price.is_empty() {
             set(&mut pricing, "defaultPrice", price.into());
         }
@@ -130,6 +136,24 @@ fn x402(endpoints: &[Endpoint]) -> String {
         .flat_map(|endpoint| endpoint.named().iter().map(|method| one(endpoint, method)))
         .collect();
     json!({"x402Version": 2, "provider": "tollkeep", "endpoints": all}).to_string()
+}
+
+/// What a payment buys, in the words that clients know.
+fn describe(pricing: &mut Value, billing: &Billing) {
+    let minutes = billing.lasts.as_secs() / 60;
+    let model = match billing.model {
+        Model::TimePass => "time",
+        Model::TokenBucket => {
+            set(pricing, "tokenBudget", billing.calls.into());
+            billing.model.as_str()
+        }
+        Model::Metered | Model::PerKb => billing.model.as_str(),
+    };
+    set(pricing, "model", model.into());
+    set(pricing, "duration", format!("{minutes}m").into());
+    if let Some(unit) = &billing.unit {
+        set(pricing, "unitCost", unit.to_string().into());
+    }
 }
 
 fn set(object: &mut Value, name: &str, value: Value) {
@@ -269,6 +293,9 @@ fn line(endpoint: &Endpoint) -> String {
     if !tokens.is_empty() {
         text.push_str(&format!(", in {}", tokens.join(" or ")));
     }
+    if let Some(billing) = &endpoint.billing {
+        text.push_str(&format!(". {}", billing.told().trim_end_matches('.')));
+    }
     if let Some(description) = endpoint.description() {
         let words: Vec<&str> = description.split_whitespace().collect();
         text.push_str(&format!(". {}", words.join(" ")));
@@ -295,9 +322,36 @@ mod tests {
             path: path.to_owned(),
             pricing,
             is_computed: false,
+            billing: None,
             accepts: vec![("USDC".to_owned(), "base".to_owned())],
             metadata: Map::new(),
         }
+    }
+
+    // PAY-41 PAY-43
+    #[test]
+    fn what_lasts_longer_than_a_call_is_told_with_its_model() {
+        let mut pass = endpoint(&["GET"], "/x", priced("$0.50"));
+        pass.billing = Some(Billing {
+            model: Model::TimePass,
+            lasts: std::time::Duration::from_secs(3600),
+            calls: 0,
+            unit: None,
+            step_kib: 256,
+        });
+        let mut metered = pass.clone();
+        if let Some(billing) = &mut metered.billing {
+            billing.model = Model::Metered;
+            billing.unit = Some("$0.001".parse().unwrap());
+        }
+        let made = documents(&[pass, metered], None);
+        let x402 = read(&made.x402);
+        let pricing = |at: usize| x402["endpoints"][at]["pricing"].clone();
+        assert_eq!(pricing(0)["model"], "time");
+        assert_eq!(pricing(0)["duration"], "60m");
+        assert_eq!(pricing(1)["model"], "metered");
+        assert_eq!(pricing(1)["unitCost"], "$0.001");
+        assert!(made.llms.contains("A pass for 60 minutes"), "{}", made.llms);
     }
 
     fn read(text: &str) -> Value {

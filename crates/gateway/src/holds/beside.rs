@@ -18,6 +18,15 @@ impl CallHold {
     pub(crate) fn told(&self) -> (HoldId, Option<Box<str>>) {
         (self.id, self.remaining.clone())
     }
+
+    /// Tokens of input at most.
+    pub(crate) const fn input_tokens(&self) -> Option<u64> {
+        if self.quote.input_tokens > 0 {
+            Some(self.quote.input_tokens)
+        } else {
+            None
+        }
+    }
 }
 
 impl Exchange<'_> {

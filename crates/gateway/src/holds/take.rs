@@ -134,15 +134,6 @@ impl CallHold {
         self.quote.cap?;
         u64::try_from(self.quote.charge.output_tokens.units()).ok()
     }
-
-    /// Tokens of input at most.
-    pub(crate) const fn input_tokens(&self) -> Option<u64> {
-        if self.quote.input_tokens > 0 {
-            Some(self.quote.input_tokens)
-        } else {
-            None
-        }
-    }
 }
 
 /// A call as budgets see it.

@@ -77,7 +77,7 @@ impl<'p> Exchange<'p> {
         self.sold = Some(sold);
         if caller.token().is_some() {
             let shows_payment = sold.takes_payment
-                && (self.shown_proof()?.is_some() || self.shown_session(sold).is_some());
+                && (self.shown_proof()?.is_some() || self.shown_session().is_some());
             if !shows_payment {
                 self.token_cost = self.cost_of_token(sold)?;
                 return Ok(None);
@@ -102,7 +102,7 @@ impl<'p> Exchange<'p> {
         let door = door.filter(|_| is_kept);
         // What is paid for is used also while nobody settles. Whoever brings a new payment has it
         // taken, and whatever else it shows is not looked at.
-        let session = self.shown_session(sold).filter(|_| shown.is_none());
+        let session = self.shown_session().filter(|_| shown.is_none());
         if let (Some(text), Some(door)) = (session, &door) {
             let shown = (text, Arc::clone(door));
             return self.prove_session(entry, (sold, asking), shown).map(Some);

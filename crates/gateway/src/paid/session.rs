@@ -37,6 +37,9 @@ pub(super) struct SessionCall {
     state: Stage,
 }
 
+/// Of a session whose route does not say so any more.
+const STEP_KIB: u64 = 256;
+
 /// How far a call of a session came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Stage {
@@ -60,17 +63,15 @@ impl Sold {
 }
 
 impl Exchange<'_> {
-    /// The token of a session that the request carries, on a route that sells them.
-    pub(super) fn shown_session(&self, sold: &Sold) -> Option<&str> {
-        let billing = sold.sale.billing.as_ref();
+    /// The token of a session that the request carries. Its route may sell something else by now.
+    pub(super) fn shown_session(&self) -> Option<&str> {
         let bytes = self.request_bytes();
         let mut fields = self.work.head.fields.iter();
         let field = fields.find(|field| {
             let name = || field.name.of(bytes);
             field.known == Known::Credential && name().eq_ignore_ascii_case(b"x-session-token")
         });
-        let field = field.filter(|_| billing.is_some())?;
-        Some(std::str::from_utf8(field.value.of(bytes)).unwrap_or_default())
+        field.map(|field| std::str::from_utf8(field.value.of(bytes)).unwrap_or_default())
     }
 
     /// Judges a token of a session by its text.
@@ -88,14 +89,13 @@ impl Exchange<'_> {
         if proved.expires_at <= self.store_now() {
             return Err(self.no_session(sold, &asking, Answer::SessionEnded));
         }
-        let billing = sold.sale.billing.as_ref();
         let wanted = SessionWanted {
             request: self.work.facts.id,
             tenant: asking.tenant,
             route: Arc::clone(&sold.route),
             session: proved.id,
             kept: proved.kept,
-            step_kib: billing.map_or(0, |billing| billing.step_kib),
+            step_kib: sold.step_kib(),
         };
         Ok(Shows::Session(Box::new(ProvenSession {
             wanted,
@@ -166,9 +166,7 @@ impl Exchange<'_> {
         let hasher = &self.worker.shared.hasher;
         let of = (used.session, used.expires_at);
         let (token, _) = token_of(hasher, sold.good(asking), of);
-        let billing = sold.sale.billing.as_ref();
-        let step_kib = billing.map_or(0, |billing| billing.step_kib);
-        SessionCall::new(used, Some(token.into()), step_kib)
+        SessionCall::new(used, Some(token.into()), sold.step_kib())
     }
 
     /// The head of the answer is ready: what the call took is earned, or it is written down that
@@ -236,6 +234,12 @@ impl Exchange<'_> {
 }
 
 impl Sold {
+    /// KiB that are set aside at a time.
+    fn step_kib(&self) -> u64 {
+        let billing = self.sale.billing.as_ref();
+        billing.map_or(STEP_KIB, |billing| billing.step_kib)
+    }
+
     /// What a call takes of its session, for records.
     fn told_use(&self, used: &SessionUse) -> String {
         format!("{} of {}", used.taken.money, used.session)

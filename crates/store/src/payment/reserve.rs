@@ -16,6 +16,14 @@ const INSERT: &str = "INSERT INTO payments (id, tenant_id, key_digest, rail, rou
     $15, $16, $17, $18, $19, $20, $21, 0, $18, $18)
   ON CONFLICT (key_digest) DO NOTHING";
 
+/// A proof that shows who its payer is and is never settled: it is used up at once.
+const BURN: &str = "INSERT INTO payments (id, tenant_id, key_digest, rail, route, mode, state,
+    version, calls, was_made_good, unit, symbol, decimals, network, quoted, request_digest,
+    request_id, payer, pay_to, facilitator, reason, ends_at, looks, created_at, updated_at)
+  VALUES ($1, $2, $3, 'x402', $4, $5, 'voided', 0, 0, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+    $15, $16, $17, $18, 0, $19, $19)
+  ON CONFLICT (key_digest) DO NOTHING";
+
 /// A proof that was given up before comes again, perhaps at another price or in another mode.
 const AGAIN: &str = "UPDATE payments SET state = 'pending', version = version + 1, calls = 0,
     mode = $3, unit = $4, symbol = $5, decimals = $6, network = $7, quoted = $8, due = NULL,
@@ -49,6 +57,46 @@ impl Store {
             let found = record::read(&found.await?)?;
             turn.undo().await;
             Ok(Reserved::Known(Box::new(found)))
+        })
+        .await
+    }
+
+    /// Uses a proof up that is never settled, for this reason. `false`: it was shown before.
+    ///
+    /// # Errors
+    /// The disk.
+    pub async fn burn_payment(
+        &self,
+        new: NewPayment,
+        reason: &'static str,
+    ) -> Result<bool, StoreError> {
+        self.unattended(async move |inner| {
+            let now = millis(inner.wall.now());
+            let mut turn = inner.database.begin_ledger().await?;
+            let inserted = query(BURN)
+                .bind(new.id.to_string())
+                .bind(new.tenant.to_string())
+                .bind(new.key.to_vec())
+                .bind(&new.route)
+                .bind(new.mode.as_str())
+                .bind(false)
+                .bind(&new.unit)
+                .bind(&new.symbol)
+                .bind(u32::from(new.decimals))
+                .bind(&new.network)
+                .bind(count(new.quoted))
+                .bind(new.request_digest.to_vec())
+                .bind(new.request.to_string())
+                .bind(&new.payer)
+                .bind(&new.pay_to)
+                .bind(&new.facilitator)
+                .bind(reason)
+                .bind(millis(new.ends_at))
+                .bind(now)
+                .execute(turn.connection())
+                .await?;
+            let _turn = turn.commit().await?;
+            Ok(inserted > 0)
         })
         .await
     }

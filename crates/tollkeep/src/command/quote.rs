@@ -6,9 +6,10 @@ use crate::exit::Failed;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use tollkeep_config::settings::{Method, RateLimit, Route, Sale, Settings};
+use tollkeep_config::settings::{Access, Method, RateLimit, Route, Sale, Settings};
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, Origin, Quote};
+use tollkeep_payments::session::Billing;
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Challenge, Extensions, Offer, Resource, Scheme};
 use tollkeep_types::money::NanoUsd;
@@ -273,6 +274,9 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
                 "from": quote.origin.to_string(),
                 "when": conditions,
                 "price": quote.price.to_string(),
+                "billing": sale.billing.as_ref().map_or("per_request", |it| it.model.as_str()),
+                "buys": sale.billing.as_ref().map(Billing::told),
+                "token_cost": token_cost(route, sale, price),
                 "rails": rails,
                 "settlement": match sale.terms.mode {
                     Mode::Before => "before-response",
@@ -306,6 +310,13 @@ fn by_tokens(mut entry: Value, (min, max): (Option<NanoUsd>, Option<NanoUsd>)) -
     entry
 }
 
+/// What a call costs access tokens, where they are taken.
+fn token_cost(route: &Route, sale: &Sale, price: &Price) -> Option<String> {
+    let takes = matches!(route.access, Access::Token | Access::TokenOrPayment);
+    let cost = sale.token_cost(price).filter(|_| takes)?;
+    Some(Price::Usd(cost).to_string())
+}
+
 fn limit(limit: &RateLimit) -> String {
     let (requests, ms) = (limit.requests, limit.window.as_millis());
     if ms.is_multiple_of(1_000) {
@@ -321,6 +332,7 @@ pub(super) fn print(prices: &[Value]) {
         ("ROUTE", "/route"),
         ("ACCESS", "/access"),
         ("PRICE", "/price"),
+        ("BUYS", "/buys"),
         ("FROM", "/from"),
         ("WHEN", "/when"),
         ("UNITS", "/units"),

@@ -24,6 +24,7 @@ mod audit_tour;
 mod auths;
 mod behind_nginx;
 mod bought;
+mod bought_killed;
 mod breaker;
 mod budgets;
 mod callers;

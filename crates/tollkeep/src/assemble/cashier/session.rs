@@ -11,10 +11,13 @@ use tollkeep_payments::session::{Balance, Model, Terms};
 use tollkeep_payments::state::{Answer, Event};
 use tollkeep_payments::x402::Receipt;
 use tollkeep_store::{
-    NewSession, NewUse, SessionJudge, SessionModel, SessionRecord, SessionShare, SessionState,
+    NewPayment, NewSession, NewUse, SessionJudge, SessionModel, SessionRecord, SessionShare, SessionState,
     SessionTaken, SessionVerdict, UseCharge,
 };
 use tollkeep_types::{HoldId, TokenHash};
+
+/// Why a proof was not settled.
+const SHOWN_FOR_PASS: &str = "shown for a pass";
 
 const fn model_of(model: Model) -> SessionModel {
     match model {
@@ -90,6 +93,34 @@ impl Cashier {
         let wanted = wanted_of(shown, opening, (session.id, session.token_hash));
         let paid = self.use_session(&wanted).await?;
         Ok(Paid { receipt, ..paid })
+    }
+
+    /// Whoever has a pass and signs anew has shown who it is: its proof is used up and not settled,
+    /// and the pass serves it. `None`: it has none, or this is another case.
+    pub(super) async fn pass_of(
+        &self,
+        shown: &Shown,
+        new: &NewPayment,
+    ) -> Option<Result<Paid, NotPaid>> {
+        let opening = shown.opens.as_ref()?;
+        // What only the chain can judge is not known to be of this payer.
+        if opening.terms.model != Model::TimePass || shown.proof.is_deferred {
+            return None;
+        }
+        let payer = (new.tenant, new.route.as_str(), new.payer.as_str());
+        let found = self.store.pass_of(payer, self.store.now()).await;
+        let session = found.ok().flatten()?;
+        let burnt = self.store.burn_payment(new.clone(), SHOWN_FOR_PASS);
+        match burnt.await {
+            Ok(true) => {}
+            // It was shown before: what became of it then is told.
+            Ok(false) => return None,
+            Err(error) => {
+                tracing::error!("A proof can't be used up: {error}");
+                return Some(Err(refused(Answer::Unavailable, None)));
+            }
+        }
+        Some(self.use_opened(shown, (opening, session), None).await)
     }
 
     /// Takes what a call needs of its session.

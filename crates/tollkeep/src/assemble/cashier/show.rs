@@ -55,6 +55,9 @@ impl Cashier {
             tracing::error!("A payment is for more than can be kept, or can't be sealed");
             return Err(unavailable());
         };
+        if let Some(paid) = self.pass_of(shown, &new).await {
+            return paid;
+        }
         // What was shown before is told also while nobody settles, and to whoever owes.
         let refusal = match best {
             None => Some(Answer::Unavailable),
