@@ -59,6 +59,8 @@ impl Sale {
             return self.token_price.or(Some(NanoUsd::ZERO));
         }
         match &self.billing {
+            // What a call used is known when it is over.
+            None if self.tokens.is_some() => None,
             None => price.usd(),
             Some(billing) => match billing.model {
                 Model::Metered => billing.unit.as_ref()?.usd(),
@@ -419,9 +421,10 @@ impl Sale {
         }
         let takes_tokens = matches!(access, Access::Token | Access::TokenOrPayment);
         let has_cost = |price: &Price| self.token_cost(price).is_some();
-        if takes_tokens && !self.pricing.all().all(|(_, price)| has_cost(price)) {
+        let costs_use = self.tokens.is_some() && self.token_price.is_none();
+        if takes_tokens && (costs_use || !self.pricing.all().all(|(_, price)| has_cost(price))) {
             let problem = "needs a `token_price`: what its calls cost access tokens is no sum of \
-                           dollars";
+                           dollars that is known beforehand";
             checks.error_at(path, problem);
         }
         if !takes_tokens && self.token_price.is_some() {

@@ -45,7 +45,7 @@ impl Holds {
         self.inbox.put(Message::Record(hold.id, Arc::new(record)));
         match (hold.state, borne) {
             (State::Committed(committed), Some(cost)) => committed.bear(cost),
-            (state, _) => end((state, hold.quote), report, cost),
+            (state, _) => end((state, hold.quote, hold.gate), report, cost),
         }
     }
 }
@@ -183,7 +183,7 @@ fn record(under: &Under<'_>, facts: &Facts, redactor: &Redactor) -> CallRecord {
 /// Ends a hold by what the call used, and what that cost. Without a word about it the whole bound is
 /// charged, unless nothing went out.
 fn end(
-    (state, quote): (State, Quote),
+    (state, quote, gate): (State, Quote, Option<Gate>),
     report: Option<&UsageReport>,
     known_cost: Option<&Result<NanoUsd, CostError>>,
 ) {
@@ -191,7 +191,7 @@ fn end(
     let State::Committed(committed) = state else {
         return;
     };
-    if let Some(gate) = hold.gate {
+    if let Some(gate) = gate {
         let cost = match gate {
             Gate::Charged => quote.charge.cost,
             Gate::Free => Amount::ZERO,

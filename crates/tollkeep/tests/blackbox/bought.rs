@@ -421,7 +421,10 @@ fn an_operator_sees_sessions_and_ends_them() {
     let ended = gateway.cli(&["payment", "revoke-session", id, "--yes", "--json"]);
     assert!(ended.status.success(), "{ended:?}");
     let refused = gateway.call(&get("/x", &token));
-    assert_eq!((refused.status, refused.code().as_str()), (402, "invalid_session"));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (402, "invalid_session")
+    );
     let owed = api(&gateway, "/api/v1/credits");
     assert_eq!(owed[0]["amount"], "6000", "{owed}");
     rests(&gateway);

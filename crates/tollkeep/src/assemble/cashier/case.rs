@@ -204,6 +204,7 @@ impl Cashier {
             reason: None,
             lease: Some(self.lease()),
             look_at: None,
+            opens: None,
         };
         self.write(case, change).await?;
         case.row.version = case.record.version;

@@ -11,8 +11,8 @@ use tollkeep_payments::session::{Balance, Model, Terms};
 use tollkeep_payments::state::{Answer, Event};
 use tollkeep_payments::x402::Receipt;
 use tollkeep_store::{
-    NewPayment, NewSession, NewUse, SessionJudge, SessionModel, SessionRecord, SessionShare, SessionState,
-    SessionTaken, SessionVerdict, UseCharge,
+    NewPayment, NewSession, NewUse, SessionJudge, SessionModel, SessionRecord, SessionShare,
+    SessionState, SessionTaken, SessionVerdict, UseCharge,
 };
 use tollkeep_types::{HoldId, TokenHash};
 
