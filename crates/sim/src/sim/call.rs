@@ -110,16 +110,10 @@ impl Call {
                 scaled(&bound, hundredths)
             }
         };
-        let told = match fate {
-            Fate::Told(Quality::Estimated) => {
-                scaled(&bound, random.between(hundredths.min(100), 100))
-            }
-            Fate::Cancelled
-            | Fate::NotBilled
-            | Fate::Told(_)
-            | Fate::Borne
-            | Fate::NotTold
-            | Fate::Dropped => truth,
+        let told = if fate == Fate::Told(Quality::Estimated) {
+            scaled(&bound, random.between(hundredths.min(100), 100))
+        } else {
+            truth
         };
         let lasts_ms = match random.below(12) {
             0 if habits.long_calls => random.between(60_000, 400_000),

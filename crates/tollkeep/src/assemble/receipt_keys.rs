@@ -3,7 +3,7 @@
 //! replica knows the keys of all.
 
 use super::Base;
-use super::vault::{Chooser, receipt_seed};
+use super::vault::{Chooser, sealed_key};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use serde_json::{Value as Json, json};
@@ -13,7 +13,10 @@ use tollkeep_crypto::Keyring;
 use tollkeep_crypto::receipt::ReceiptKey;
 use tollkeep_store::{Store, StoreError};
 use tollkeep_types::{Clock, Entropy, WallMillis};
+use zeroize::Zeroizing;
 
+/// Where the first key is kept, sealed; the others have their number behind it.
+const SEED: &str = "ledger.receipt_key";
 /// Where the public keys are kept.
 const PUBLISHED: &str = "ledger.receipt_keys";
 /// Keys at most, all of which are published.
@@ -92,8 +95,12 @@ impl Room<'_> {
 
     /// The key of this number, which is made if there is none.
     async fn key(&self, number: usize) -> anyhow::Result<ReceiptKey> {
-        let seed = receipt_seed(self.entropy, self.store, self.keyring, number).await?;
-        Ok(ReceiptKey::from_seed(&seed)?)
+        let name = match number {
+            0 | 1 => SEED.to_owned(),
+            more => format!("{SEED}.{more}"),
+        };
+        let seed = sealed_key(self.entropy, self.store, self.keyring, &name).await?;
+        Ok(ReceiptKey::from_seed(&Zeroizing::new(seed))?)
     }
 
     /// All keys with one more, signed by the last.

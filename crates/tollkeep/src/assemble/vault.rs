@@ -23,8 +23,6 @@ use zeroize::Zeroizing;
 /// Names of the sealed values in the store.
 const PEPPER: &str = "pepper.1";
 const FINGERPRINT_KEY: &str = "audit.fingerprint_key";
-/// The first key of receipts; the others have their number behind it.
-const RECEIPT_KEY: &str = "ledger.receipt_key";
 const ARCHIVE_KEY: &str = "audit.archive_key";
 /// The check value of the one key of earlier versions.
 const CHECK: &str = "vault.check";
@@ -333,7 +331,7 @@ pub(crate) async fn look_for_archive_key(
 }
 
 /// A random key kept sealed in the store, made at first use.
-async fn sealed_key(
+pub(super) async fn sealed_key(
     entropy: &dyn Entropy,
     store: &Store,
     keyring: &Keyring,
@@ -391,21 +389,6 @@ pub(super) async fn audit_seed(
     Ok(Zeroizing::new(
         sealed_key(base.entropy.as_ref(), store, keyring, &name).await?,
     ))
-}
-
-/// The seed of a key that signs receipts; the first time, the key is made.
-pub(super) async fn receipt_seed(
-    entropy: &dyn Entropy,
-    store: &Store,
-    keyring: &Keyring,
-    number: usize,
-) -> anyhow::Result<Zeroizing<[u8; 32]>> {
-    let name = match number {
-        0 | 1 => RECEIPT_KEY.to_owned(),
-        more => format!("{RECEIPT_KEY}.{more}"),
-    };
-    let seed = sealed_key(entropy, store, keyring, &name).await?;
-    Ok(Zeroizing::new(seed))
 }
 
 /// Keeps the seed of a key that signs the audit log.
