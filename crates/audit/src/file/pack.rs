@@ -10,6 +10,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tollkeep_crypto::archive::ArchiveKey;
@@ -93,15 +94,27 @@ fn compress(segment: &Segment) -> io::Result<()> {
     put_in_place(&packed, &segment.path)
 }
 
-fn seal(
+fn seal(segment: &Segment, compress: bool, by: &(ArchiveKey, Arc<dyn Entropy>)) -> io::Result<()> {
+    let shrinks = compress && segment.form == Form::Plain;
+    match seal_as(segment, shrinks, by) {
+        // It is sealed at all events.
+        Err(error) if shrinks && error.kind() == io::ErrorKind::InvalidData => {
+            let path = segment.path.display();
+            tracing::warn!("`{path}` is sealed without being compressed: {error}");
+            seal_as(segment, false, by)
+        }
+        sealed => sealed,
+    }
+}
+
+fn seal_as(
     segment: &Segment,
-    compress: bool,
+    shrinks: bool,
     (key, entropy): &(ArchiveKey, Arc<dyn Entropy>),
 ) -> io::Result<()> {
     let Some(mut input) = open(segment)? else {
         return Ok(());
     };
-    let shrinks = compress && segment.form == Form::Plain;
     let sealed = with_ending(&segment.path, if shrinks { ".zst.enc" } else { ".enc" });
     make(&sealed, |out| {
         let mut sealing = key.seal(out, entropy.as_ref())?;
@@ -114,9 +127,9 @@ fn seal(
     })?;
     // Nobody else has what it says any more once it is gone.
     let unfinished = with_ending(&sealed, UNFINISHED);
-    if !says_the_same(&segment.path, &unfinished, key)? {
+    if !says_the_same(&segment.path, &unfinished, key).unwrap_or(false) {
         std::fs::remove_file(&unfinished)?;
-        return Err(io::Error::other("what was sealed does not say what it was"));
+        return Err(garbled());
     }
     put_in_place(&sealed, &segment.path)?;
     if segment.form == Form::Plain {
@@ -136,8 +149,15 @@ fn shrink(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
         if frame.is_empty() {
             return Ok(());
         }
-        out.write_all(&compress_to_vec(&*frame, CompressionLevel::Fastest))?;
+        let shrunk = catch_unwind(|| compress_to_vec(&*frame, CompressionLevel::Fastest));
+        out.write_all(&shrunk.map_err(|_| garbled())?)?;
     }
+}
+
+/// The compression, or the disk, made something else of it.
+fn garbled() -> io::Error {
+    let problem = "what was made of it does not say what it was";
+    io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
 /// Whether two files say the same, whatever forms they have.

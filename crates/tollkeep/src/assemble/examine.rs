@@ -75,7 +75,7 @@ pub(crate) fn archive_key(settings: Settings) -> anyhow::Result<Option<ArchiveKe
     let base = Base::new(Arc::new(settings), clock, entropy);
     runtime.block_on(async {
         let store = store::look_beside(&base).await.context("the store")?;
-        let found = vault::look_for_archive_key(&base, &store).await;
+        let found = super::archive_key::look(&base, &store).await;
         store.close().await?;
         found
     })

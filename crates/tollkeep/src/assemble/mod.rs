@@ -3,6 +3,7 @@
 mod acme;
 mod anchors;
 mod anomaly;
+mod archive_key;
 mod audit;
 mod audit_disk;
 mod audit_keys;

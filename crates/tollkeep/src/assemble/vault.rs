@@ -1,6 +1,7 @@
 //! The vault: the keys that seal, what is sealed under them, and the secrets of the process itself.
 
 use super::Base;
+use super::archive_key;
 use super::audit_keys;
 use super::keks::{self, Found};
 use super::key_service::{self, Missing};
@@ -23,7 +24,6 @@ use zeroize::Zeroizing;
 /// Names of the sealed values in the store.
 const PEPPER: &str = "pepper.1";
 const FINGERPRINT_KEY: &str = "audit.fingerprint_key";
-const ARCHIVE_KEY: &str = "audit.archive_key";
 /// The check value of the one key of earlier versions.
 const CHECK: &str = "vault.check";
 /// The id of the key that an operator chose to seal.
@@ -102,7 +102,7 @@ pub(crate) async fn open(base: &Base, store: &Store, own: &[SocketAddr]) -> anyh
         Some(receipt_keys::open(base, store, &keyring).await?)
     };
     let audit_signer = audit_keys::open(base, store, &keyring).await?;
-    let archive_key = archive_key(base, store, &keyring).await?;
+    let archive_key = archive_key::open(base, store, &keyring).await?;
     let report = Report {
         migrated,
         sealing: keyring.sealing_id().to_owned(),
@@ -285,52 +285,10 @@ async fn migrate(base: &Base, store: &Store, keyring: &Keyring) -> anyhow::Resul
     Ok(store.reseal_all(seal).await?)
 }
 
-/// The key of closed audit files. It is made when they are first to be sealed; afterwards it is needed
-/// for those that are, whatever the settings say.
-async fn archive_key(
-    base: &Base,
-    store: &Store,
-    keyring: &Keyring,
-) -> anyhow::Result<Option<ArchiveKey>> {
-    if base.settings.audit.encrypt {
-        let bytes =
-            Zeroizing::new(sealed_key(base.entropy.as_ref(), store, keyring, ARCHIVE_KEY).await?);
-        let key = ArchiveKey::new(&bytes).context(ARCHIVE_KEY)?;
-        return Ok(Some(key));
-    }
-    match kept_archive_key(store, keyring).await {
-        Ok(key) => Ok(key),
-        Err(error) => {
-            tracing::warn!("Closed audit files that are sealed can't be read: {error:#}");
-            Ok(None)
-        }
-    }
-}
-
-/// The key of closed audit files that are sealed; `None` if none ever was.
-async fn kept_archive_key(store: &Store, keyring: &Keyring) -> anyhow::Result<Option<ArchiveKey>> {
-    let Some(sealed) = store.meta(ARCHIVE_KEY).await? else {
-        return Ok(None);
-    };
-    let tenant = store.default_tenant().id.to_string();
-    let bytes = opened(keyring, &sealed, &tenant, ARCHIVE_KEY)?;
-    Ok(Some(ArchiveKey::new(&bytes).context(ARCHIVE_KEY)?))
-}
-
-/// The key of closed audit files, changing nothing.
+/// A random key kept sealed in the store, made at first use.
 ///
 /// # Errors
-/// It can't be opened.
-pub(crate) async fn look_for_archive_key(
-    base: &Base,
-    store: &Store,
-) -> anyhow::Result<Option<ArchiveKey>> {
-    let kept = key_service::open(base, store, &[], Missing::LeaveOut).await?;
-    let found = keks::find(base, kept)?;
-    kept_archive_key(store, &found.keyring).await
-}
-
-/// A random key kept sealed in the store, made at first use.
+/// The store, or it does not open.
 pub(super) async fn sealed_key(
     entropy: &dyn Entropy,
     store: &Store,
@@ -357,7 +315,10 @@ pub(super) async fn sealed_key(
 }
 
 /// A random key that is kept sealed under a name.
-fn opened(
+///
+/// # Errors
+/// It does not open, or is no key.
+pub(super) fn opened(
     keyring: &Keyring,
     sealed: &str,
     tenant: &str,

@@ -52,7 +52,7 @@ fn sealed(settings: &Settings) -> Found {
 /// Whether each further place can be reached.
 fn sinks(settings: &Settings) -> Vec<Found> {
     let found = |status| Found {
-        number: 91,
+        number: 85,
         severity: Severity::Warn,
         title: "further places of audit records are reached",
         why: "what a place lacks stands in the audit file alone, until that is deleted",
