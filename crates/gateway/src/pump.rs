@@ -196,6 +196,7 @@ impl Exchange<'_> {
                     let too_large = data.len() > room;
                     let within = data.get(..room).filter(|_| too_large);
                     let within = within.map(|within| caps.of.whole(within));
+                    let all = data.len();
                     let data = within.unwrap_or(data);
                     let len = data.len();
                     caps.sent += u64::try_from(len).unwrap_or(0);
@@ -206,6 +207,7 @@ impl Exchange<'_> {
                         caps.write(&mut self.work.out, data);
                     }
                     upstream.consume(len);
+                    body.keep(all.saturating_sub(len));
                     if let Some(refusal) = stopped {
                         return Ok(Ended::Failed(refusal));
                     }

@@ -183,7 +183,7 @@ impl Exchange<'_> {
             return Ok(());
         };
         if !door.session_head_ready(session.used.clone()).await {
-            session.state = Stage::Ended;
+            // What it took, if it is still there, is given back when it ends.
             self.paying = Some(paying);
             return Err(self.payment_no(PaymentNo::PENDING).into());
         }

@@ -29,6 +29,7 @@ mod meta;
 mod on_postgresql;
 mod open;
 mod payment;
+mod payment_session;
 mod prepaid;
 mod project;
 mod replicas;

@@ -406,7 +406,7 @@ fn an_operator_sees_sessions_and_ends_them() {
     let token = token_of(&bought(&gateway, "/x"));
     let listed = gateway.cli(&["payment", "sessions", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let session = &listed[0];
+    let session = &listed["data"][0];
     for (member, want) in [
         ("model", json!("metered")),
         ("state", json!("open")),
@@ -421,7 +421,10 @@ fn an_operator_sees_sessions_and_ends_them() {
     let ended = gateway.cli(&["payment", "revoke-session", id, "--yes", "--json"]);
     assert!(ended.status.success(), "{ended:?}");
     let refused = gateway.call(&get("/x", &token));
-    assert_eq!((refused.status, refused.code().as_str()), (402, "invalid_session"));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (402, "invalid_session")
+    );
     let owed = api(&gateway, "/api/v1/credits");
     assert_eq!(owed[0]["amount"], "6000", "{owed}");
     rests(&gateway);

@@ -27,7 +27,9 @@ fn route(calls: u64) -> String {
 fn amount(gateway: &Gateway, path: &str) -> u64 {
     let (status, told) = gateway.api("GET", path, None);
     assert_eq!(status, 200, "{told}");
-    told[0]["amount"].as_str().map_or(0, |amount| amount.parse().unwrap())
+    told[0]["amount"]
+        .as_str()
+        .map_or(0, |amount| amount.parse().unwrap())
 }
 
 /// Calls until the gateway is gone, or nothing is left: how often it was served, and whether it was
@@ -83,7 +85,10 @@ fn kill_often(calls: u64) {
         let charged = usize::try_from(charged).unwrap();
         // What was being answered when the gateway was killed may have been charged and lost.
         assert!(served <= charged, "{served} were had, {charged} charged");
-        assert!(charged <= served + kills * CALLERS, "{charged} charged, {served} had");
+        assert!(
+            charged <= served + kills * CALLERS,
+            "{charged} charged, {served} had"
+        );
         let left = amount(&gateway, "/api/v1/credits") / UNIT;
         assert_eq!(u64::try_from(charged).unwrap() + left, calls);
         if left == 0 {
