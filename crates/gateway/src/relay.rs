@@ -47,18 +47,7 @@ impl Exchange<'_> {
         } else if status >= 400 {
             write::field(&mut self.work.out, b"cache-control", b"no-store");
         }
-        let chunked = match framing {
-            AnswerFraming::Length(length) => {
-                self.end_head(Framed::Length(length));
-                false
-            }
-            AnswerFraming::None => {
-                let announced = self.announced_length();
-                self.end_head(announced.map_or(Framed::None, Framed::Length));
-                false
-            }
-            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
-        };
+        let chunked = self.begin_body(framing);
         let mut caps = Caps {
             of: Of::Bytes,
             hidden: None,
@@ -101,6 +90,22 @@ impl Exchange<'_> {
                 }
                 Err(Stop::Short)
             }
+        }
+    }
+
+    /// Ends the head of an answer whose body is framed so; says whether it is sent in chunks.
+    fn begin_body(&mut self, framing: AnswerFraming) -> bool {
+        match framing {
+            AnswerFraming::Length(length) => {
+                self.end_head(Framed::Length(length));
+                false
+            }
+            AnswerFraming::None => {
+                let announced = self.announced_length();
+                self.end_head(announced.map_or(Framed::None, Framed::Length));
+                false
+            }
+            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tollkeep_config::settings::{MidStream, Terms};
 use tollkeep_net::Raced;
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Networks, Receipt, Version};
+use tollkeep_payments::x402::{Networks, Offer, Receipt, Version};
 use tollkeep_types::PaymentId;
 
 /// A request that is served for a payment. Whatever becomes of it, whoever keeps the payment is
@@ -128,12 +128,7 @@ impl Exchange<'_> {
             door,
         } = *proven;
         let (terms, version) = (sold.sale.terms, checked.version);
-        let amount = format!(
-            "{} {} on {}",
-            offer.amount,
-            offer.asset.symbol,
-            offer.network()
-        );
+        let amount = told_amount(&offer);
         if let Some(hooked) = &mut self.hooked {
             hooked.note_payment(&checked, &offer);
         }
@@ -178,11 +173,7 @@ impl Exchange<'_> {
             version,
             networks: Arc::clone(&sold.networks),
             receipt: paid.receipt,
-            word: match (&session, is_settled) {
-                (Some(_), _) => REFUNDED,
-                (None, true) => REVERTED,
-                (None, false) => NOT_CHARGED,
-            },
+            word: first_word(session.is_some(), is_settled),
             skipped: None,
             seat: Some(seat),
             session: session.map(Box::new),
@@ -310,6 +301,20 @@ impl Exchange<'_> {
             paying.delivery = Delivery::Ended;
         }
         paying.end();
+    }
+}
+
+fn told_amount(offer: &Offer) -> String {
+    let (amount, symbol) = (offer.amount, &offer.asset.symbol);
+    format!("{amount} {symbol} on {}", offer.network())
+}
+
+/// What the caller is told of its money before anything was delivered.
+const fn first_word(is_session: bool, is_settled: bool) -> &'static str {
+    match (is_session, is_settled) {
+        (true, _) => REFUNDED,
+        (false, true) => REVERTED,
+        (false, false) => NOT_CHARGED,
     }
 }
 

@@ -191,8 +191,8 @@ fn what_does_not_hold_together_is_told_by_its_key() {
         ),
         (
             "a token",
-            json!({ "access": "token", "price": "$1" }),
-            "not supported with `access: token` yet",
+            json!({ "access": "token", "price": { "asset": "USDC", "amount": "1" } }),
+            "needs a `token_price`",
         ),
         (
             "no price",
