@@ -76,6 +76,20 @@ impl Caps<'_, '_> {
         }
     }
 
+    fn room(&self) -> usize {
+        usize::try_from(self.max.saturating_sub(self.sent)).unwrap_or(usize::MAX)
+    }
+
+    fn has_room_for(&self, data: &[u8]) -> bool {
+        data.len() <= self.room()
+    }
+
+    /// What of a piece is within the cap.
+    fn within<'d>(&self, data: &'d [u8]) -> &'d [u8] {
+        let within = data.get(..self.room()).filter(|_| !self.has_room_for(data));
+        within.map_or(data, |within| self.of.whole(within))
+    }
+
     /// Writes a piece, without what is taken out of it.
     fn write(&mut self, out: &mut Vec<u8>, data: &[u8]) {
         let (chunked, last) = (self.chunked, &mut self.last);
@@ -192,11 +206,8 @@ impl Exchange<'_> {
                     return Ok(Ended::Whole);
                 }
                 Ok(BodyStep::Data(data)) => {
-                    let room = usize::try_from(caps.max - caps.sent).unwrap_or(usize::MAX);
-                    let too_large = data.len() > room;
-                    let within = data.get(..room).filter(|_| too_large);
-                    let within = within.map(|within| caps.of.whole(within));
-                    let data = within.unwrap_or(data);
+                    let (all, too_large) = (data.len(), !caps.has_room_for(data));
+                    let data = caps.within(data);
                     let len = data.len();
                     caps.sent += u64::try_from(len).unwrap_or(0);
                     self.note_first_byte();
@@ -206,6 +217,7 @@ impl Exchange<'_> {
                         caps.write(&mut self.work.out, data);
                     }
                     upstream.consume(len);
+                    body.keep(all.saturating_sub(len));
                     if let Some(refusal) = stopped {
                         return Ok(Ended::Failed(refusal));
                     }

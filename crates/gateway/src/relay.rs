@@ -49,7 +49,7 @@ impl Exchange<'_> {
         } else if status >= 400 {
             write::field(&mut self.work.out, b"cache-control", b"no-store");
         }
-        let chunked = self.end_plain_head(framing);
+        let chunked = self.begin_body(framing);
         let mut caps = Caps {
             of: Of::Bytes,
             hidden: self.hides_paid_usage().then(HiddenUsage::default),
@@ -61,29 +61,9 @@ impl Exchange<'_> {
             total: target.timeouts.total_stream,
             pass,
         };
-        let is_counted = self.covered().is_some();
-        // What is counted as it goes is not kept besides.
-        let mut copy = self.copy_for_payer().filter(|_| !is_counted);
-        let mut reading = self.read_paid_usage();
-        let ended = if is_counted {
-            Box::pin(self.pump_covered(upstream, body, &mut caps)).await
-        } else {
-            let pump = self.pump(upstream, body, &mut caps, |exchange, data| {
-                copy_piece(&mut copy, data);
-                if let Some(reading) = &mut reading {
-                    exchange.meter_piece(reading, data);
-                }
-                None
-            });
-            pump.await
-        };
+        let ended = self.pump_plain(upstream, body, &mut caps).await;
         let tells = matches!(caps.of, Of::Events) && !matches!(framing, AnswerFraming::Length(_));
         let is_uncovered = matches!(ended, Ok(Ended::Failed(Refusal::Payment(_))));
-        // What was held back by mistake.
-        drop(caps.end(&mut self.work.out));
-        self.work.facts.bytes_out = caps.sent;
-        self.note_paid_usage(reading, &ended);
-        self.note_copy(copy, &ended);
         self.note_delivery(&ended);
         match ended? {
             Ended::Failed(refusal) if is_uncovered && tells => {
@@ -108,6 +88,53 @@ impl Exchange<'_> {
                 Err(Stop::Short)
             }
         }
+    }
+
+    /// Ends the head of an answer whose body is framed so; says whether it is sent in chunks.
+    fn begin_body(&mut self, framing: AnswerFraming) -> bool {
+        match framing {
+            AnswerFraming::Length(length) => {
+                self.end_head(Framed::Length(length));
+                false
+            }
+            AnswerFraming::None => {
+                let announced = self.announced_length();
+                self.end_head(announced.map_or(Framed::None, Framed::Length));
+                false
+            }
+            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
+        }
+    }
+
+    /// Moves a body along, and takes from it what is kept for its payer or reckoned with it.
+    async fn pump_plain(
+        &mut self,
+        upstream: &mut UpstreamConn,
+        body: &mut UpstreamBody,
+        caps: &mut Caps<'_, '_>,
+    ) -> Result<Ended, Stop> {
+        let is_counted = self.covered().is_some();
+        // What is counted as it goes is not kept besides.
+        let mut copy = self.copy_for_payer().filter(|_| !is_counted);
+        let mut reading = self.read_paid_usage();
+        let ended = if is_counted {
+            Box::pin(self.pump_covered(upstream, body, caps)).await
+        } else {
+            let pump = self.pump(upstream, body, caps, |exchange, data| {
+                copy_piece(&mut copy, data);
+                if let Some(reading) = &mut reading {
+                    exchange.meter_piece(reading, data);
+                }
+                None
+            });
+            pump.await
+        };
+        // What was held back by mistake.
+        drop(caps.end(&mut self.work.out));
+        self.work.facts.bytes_out = caps.sent;
+        self.note_paid_usage(reading, &ended);
+        self.note_copy(copy, &ended);
+        ended
     }
 
     /// Moves a body along whose bytes are paid for, and takes more of its session as it needs it.
@@ -138,22 +165,6 @@ impl Exchange<'_> {
                 Some(covered) => covered,
                 None => return Ok(Ended::Failed(self.uncovered())),
             };
-        }
-    }
-
-    /// Ends the head of an answer that was framed so; says whether its body is chunked.
-    fn end_plain_head(&mut self, framing: AnswerFraming) -> bool {
-        match framing {
-            AnswerFraming::Length(length) => {
-                self.end_head(Framed::Length(length));
-                false
-            }
-            AnswerFraming::None => {
-                let announced = self.announced_length();
-                self.end_head(announced.map_or(Framed::None, Framed::Length));
-                false
-            }
-            AnswerFraming::Chunked | AnswerFraming::UntilClose => self.begin_stream(),
         }
     }
 

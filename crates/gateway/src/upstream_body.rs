@@ -25,6 +25,8 @@ enum Left {
 pub(crate) struct UpstreamBody {
     left: Left,
     keep_alive: bool,
+    /// Bytes of the last piece that were not taken.
+    kept: usize,
 }
 
 impl UpstreamBody {
@@ -36,7 +38,11 @@ impl UpstreamBody {
             AnswerFraming::Chunked => Left::Chunks(ChunkDecoder::new()),
             AnswerFraming::UntilClose => Left::UntilClose,
         };
-        Self { left, keep_alive }
+        Self {
+            left,
+            keep_alive,
+            kept: 0,
+        }
     }
 
     /// Looks at what is unread.
@@ -44,6 +50,10 @@ impl UpstreamBody {
         &mut self,
         upstream: &'u mut UpstreamConn,
     ) -> Result<BodyStep<'u>, Refusal> {
+        let kept = std::mem::take(&mut self.kept);
+        if kept > 0 {
+            return Ok(piece(upstream.unread().get(..kept).unwrap_or_default()));
+        }
         match &mut self.left {
             Left::Nothing | Left::Length(0) => Ok(BodyStep::End),
             Left::Length(left) => {
@@ -78,6 +88,11 @@ impl UpstreamBody {
         }
     }
 
+    /// So many bytes of the piece that was given last are not consumed: they come again.
+    pub(crate) const fn keep(&mut self, bytes: usize) {
+        self.kept = bytes;
+    }
+
     /// The connection ended: whether that was the body's proper end.
     pub(crate) fn end_of_stream(&mut self) -> bool {
         self.keep_alive = false;
@@ -89,7 +104,7 @@ impl UpstreamBody {
 
     /// Whether the connection may serve another request.
     pub(crate) fn ended_exactly(&self) -> bool {
-        self.keep_alive && matches!(self.left, Left::Nothing | Left::Length(0))
+        self.keep_alive && self.kept == 0 && matches!(self.left, Left::Nothing | Left::Length(0))
     }
 }
 

@@ -157,18 +157,16 @@ pub(super) fn check_sold(
     let Some(unit) = &billing.unit else { return };
     for (origin, price) in pricing.all() {
         for accept in accepts {
-            let amount = Offer::amount_of(price, &accept.asset);
-            let takes = Offer::amount_of(unit, &accept.asset);
-            let problem = match (amount, takes) {
-                (None, _) => continue,
-                (Some(_), None) => format!(
+            let Some(amount) = Offer::amount_of(price, &accept.asset) else {
+                continue;
+            };
+            let problem = match Offer::amount_of(unit, &accept.asset) {
+                Some(takes) if takes <= amount => continue,
+                Some(_) => format!("{unit} is more than {origin} brings: {price}"),
+                None => format!(
                     "{unit} can't be had of {} on {}",
                     accept.asset.symbol, accept.asset.network
                 ),
-                (Some(amount), Some(takes)) if amount < takes => {
-                    format!("{unit} is more than {origin} brings: {price}")
-                }
-                (Some(_), Some(_)) => continue,
             };
             checks.error_at(&path.name("billing").name("unit_cost"), problem);
         }

@@ -170,10 +170,8 @@ impl Exchange<'_> {
         } = *proven;
         let (terms, version) = (sold.sale.terms, checked.version);
         let amount = told_amount(&offer);
-        let metered = asking.metered.clone().map(|call| {
-            let call = Metering::new(call, &offer);
-            Box::new(call)
-        });
+        let metered = asking.metered.clone();
+        let metered = metered.map(|call| Box::new(Metering::new(call, &offer)));
         if let Some(hooked) = &mut self.hooked {
             hooked.note_payment(&checked, &offer);
         }
@@ -211,11 +209,7 @@ impl Exchange<'_> {
             version,
             networks: Arc::clone(&sold.networks),
             receipt: paid.receipt,
-            word: match (&session, is_settled) {
-                (Some(_), _) => REFUNDED,
-                (None, true) => REVERTED,
-                (None, false) => NOT_CHARGED,
-            },
+            word: first_word(session.is_some(), is_settled),
             skipped: None,
             seat: Some(seat),
             session: session.map(Box::new),
@@ -434,6 +428,15 @@ pub(super) fn payment_field(
     let value = receipt.encode(version, networks);
     let name = Receipt::field(version);
     write::field(out, name.as_bytes(), value.as_bytes());
+}
+
+/// What the caller is told of its money before anything was delivered.
+const fn first_word(is_session: bool, is_settled: bool) -> &'static str {
+    match (is_session, is_settled) {
+        (true, _) => REFUNDED,
+        (false, true) => REVERTED,
+        (false, false) => NOT_CHARGED,
+    }
 }
 
 /// The line of a receipt.

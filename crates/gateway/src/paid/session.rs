@@ -148,7 +148,7 @@ impl Exchange<'_> {
                 let Some(used) = paid.session else {
                     return Err(Refusal::Internal.into());
                 };
-                self.paid_facts(Some(used.payment), &sold.told_use(&used));
+                self.paid_facts(Some(used.payment), &told_use(&used));
                 let session = SessionCall::new(used, None, step_kib);
                 self.paying = Some(Box::new(PaidCall::by_session(door, session, sold, asking)));
                 Ok(())
@@ -183,7 +183,7 @@ impl Exchange<'_> {
             return Ok(());
         };
         if !door.session_head_ready(session.used.clone()).await {
-            session.state = Stage::Ended;
+            // What it took, if it is still there, is given back when it ends.
             self.paying = Some(paying);
             return Err(self.payment_no(PaymentNo::PENDING).into());
         }
@@ -239,11 +239,11 @@ impl Sold {
         let billing = self.sale.billing.as_ref();
         billing.map_or(STEP_KIB, |billing| billing.step_kib)
     }
+}
 
-    /// What a call takes of its session, for records.
-    fn told_use(&self, used: &SessionUse) -> String {
-        format!("{} of {}", used.taken.money, used.session)
-    }
+/// What a call takes of its session, for records.
+fn told_use(used: &SessionUse) -> String {
+    format!("{} of {}", used.taken.money, used.session)
 }
 
 /// What a session is used up by that is paid by this offer.

@@ -211,18 +211,17 @@ impl<'p> Exchange<'p> {
     pub(super) fn not_paid(&self, sold: &Sold, asking: &Asking, no: &NotPaid) -> Refusal {
         let row = of_answer(no.answer);
         let reason = match no.answer {
-            Answer::AlreadyUsed => Reason::AlreadyUsed,
-            Answer::SettlementFailed => Reason::SettlementFailed,
-            Answer::Uncollected => Reason::Uncollected,
+            Answer::AlreadyUsed => Some(Reason::AlreadyUsed),
+            Answer::SettlementFailed => Some(Reason::SettlementFailed),
+            Answer::Uncollected => Some(Reason::Uncollected),
+            // The payment is good, and used up.
+            Answer::Exhausted | Answer::SessionEnded | Answer::NoSession => None,
             Answer::InProgress
             | Answer::Pending
             | Answer::Unavailable
             | Answer::NotCovered
-            | Answer::Exhausted
-            | Answer::SessionEnded
-            | Answer::NoSession
             | Answer::Owed
-            | Answer::IdentifierTaken => Reason::PriceMismatch,
+            | Answer::IdentifierTaken => Some(Reason::PriceMismatch),
         };
         let mut first = None;
         if no.answer == Answer::Uncollected {
@@ -231,10 +230,7 @@ impl<'p> Exchange<'p> {
             first = Some(asking);
         }
         let asking = first.as_ref().unwrap_or(asking);
-        let asked = no
-            .answer
-            .has_challenge()
-            .then_some((sold, asking, Some(reason)));
+        let asked = no.answer.has_challenge().then_some((sold, asking, reason));
         let payment = no.payment.map(|payment| payment.to_string());
         // A payer that has to allow Permit2 first is told so by a status of its own.
         let row = match no.reason.as_deref() {

@@ -126,9 +126,11 @@ impl Store {
             };
             let share = match judge(&session, now) {
                 SessionVerdict::Take(share) => share,
-                other => {
+                refused @ (SessionVerdict::Short
+                | SessionVerdict::Ended
+                | SessionVerdict::Foreign) => {
                     turn.undo().await;
-                    return Ok(SessionTaken::Refused(other));
+                    return Ok(SessionTaken::Refused(refused));
                 }
             };
             // A pass has nothing that becomes less.

@@ -31,6 +31,7 @@ mod on_postgresql;
 mod open;
 mod outbox;
 mod payment;
+mod payment_session;
 mod prepaid;
 mod project;
 mod replicas;

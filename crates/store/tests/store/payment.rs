@@ -2,10 +2,10 @@
 
 use crate::world::{SERVICE, World};
 use tollkeep_store::{
-    NewPayment, PageRequest, PaymentChange, PaymentFilter, PaymentMode, PaymentRecord,
-    PaymentState, Reserved, RevenueBy, StoreError,
+    NewPayment, NewSession, PageRequest, PaymentChange, PaymentFilter, PaymentMode, PaymentRecord,
+    PaymentState, Reserved, RevenueBy, SessionModel, SessionRecord, StoreError,
 };
-use tollkeep_types::{PaymentId, RequestId, WallMillis};
+use tollkeep_types::{PaymentId, RequestId, SessionId, TokenHash, WallMillis};
 
 const LATER: WallMillis = WallMillis(4_000_000_000_000);
 
@@ -64,7 +64,28 @@ async fn change(world: &World, record: &PaymentRecord, state: PaymentState) -> P
     changed.await.unwrap().expect("as it was read")
 }
 
-async fn checks(world: &World) -> u64 {
+/// A session that the money of a payment has become.
+pub(crate) async fn bought(world: &World, number: u8, expires_at: WallMillis) -> SessionRecord {
+    let pending = reserved(world, number).await;
+    let settled = change(world, &pending, PaymentState::Settled).await;
+    let opening = PaymentChange {
+        opens: Some(NewSession {
+            id: SessionId::from_bytes([number; 16]),
+            token_hash: TokenHash::from_bytes([number; 32]),
+            model: SessionModel::Metered,
+            calls: 0,
+            unit_cost: 4_000,
+            expires_at,
+        }),
+        ..to(&settled, PaymentState::Spent)
+    };
+    let opened = world.store.change_payment(settled.id, opening).await;
+    assert_eq!(opened.unwrap().unwrap().state, PaymentState::Spent);
+    let session = world.store.session_of_payment(settled.id).await;
+    session.unwrap().expect("a session")
+}
+
+pub(crate) async fn checks(world: &World) -> u64 {
     let report = world.store.ledger().check().await.unwrap();
     assert_eq!(report.violations, Vec::<String>::new());
     report.entries

@@ -406,7 +406,7 @@ fn an_operator_sees_sessions_and_ends_them() {
     let token = token_of(&bought(&gateway, "/x"));
     let listed = gateway.cli(&["payment", "sessions", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let session = &listed[0];
+    let session = &listed["data"][0];
     for (member, want) in [
         ("model", json!("metered")),
         ("state", json!("open")),

@@ -6,7 +6,7 @@ use tollkeep_testkit::{Answer, Client, Gateway, MANAGEMENT_KEY, Origin, eventual
 const PAGE: &str = "https://app.example.com";
 const CORS: &str = "server: { cors: { allowed_origins: [\"https://app.example.com\"] } }\n";
 const EXPOSED: &str = "payment-required, payment-response, x-payment-response, payment-receipt, \
-                       x-tollkeep-payment, www-authenticate, x-request-id, retry-after, ratelimit, ratelimit-policy";
+                       x-tollkeep-payment, x-session-token, x-session-expires, x-session-balance, www-authenticate, x-request-id, retry-after, ratelimit, ratelimit-policy";
 const SENDABLE: &str = "content-type, authorization, x-api-key, payment-signature, x-payment, \
                         x-session-token, idempotency-key, anthropic-version, anthropic-beta";
 

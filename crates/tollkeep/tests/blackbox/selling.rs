@@ -191,8 +191,8 @@ fn what_does_not_hold_together_is_told_by_its_key() {
         ),
         (
             "a token",
-            json!({ "access": "token", "price": "$1" }),
-            "not supported with `access: token` yet",
+            json!({ "access": "token", "price": { "asset": "USDC", "amount": "1" } }),
+            "needs a `token_price`",
         ),
         (
             "no price",
@@ -260,10 +260,86 @@ fn what_does_not_hold_together_is_told_by_its_key() {
             json!({ "price": "$1", "billing": { "model": "time_pass" } }),
             "needs `duration_minutes`",
         ),
+        (
+            "calls without a number",
+            json!({ "price": "$1", "billing": { "model": "token_bucket" } }),
+            "needs `token_budget`",
+        ),
+        (
+            "a deposit that nothing takes of",
+            json!({ "price": "$1", "billing": { "model": "metered" } }),
+            "needs `unit_cost`",
+        ),
+        (
+            "sats",
+            json!({ "price": "$1", "billing": { "model": "metered", "unitCostSats": 1 } }),
+            "is not supported yet: sats are paid by Lightning",
+        ),
+        (
+            "a deposit for less than a call",
+            json!({ "price": "$1", "billing": { "model": "metered", "unit_cost": "$1.01" } }),
+            "is more than price brings",
+        ),
+        (
+            "a number that says nothing",
+            json!({ "price": "$1", "billing": { "model": "time_pass", "durationMinutes": 1, "tokenBudget": 3 } }),
+            "has no effect with this `model`",
+        ),
+        (
+            "two prices for one pass",
+            json!({
+                "match": [{ "where": { "query.size": "xl" }, "price": "$2" }], "fallback": "$1",
+                "billing": { "model": "time_pass", "durationMinutes": 1 },
+            }),
+            "has several prices with `billing.model: time_pass`",
+        ),
+        (
+            "a pass that is paid afterwards",
+            json!({
+                "price": "$1", "settlement": "after-response",
+                "billing": { "model": "time_pass", "durationMinutes": 1 },
+            }),
+            "what lasts longer than one call is paid first",
+        ),
+        (
+            "a pass without an end, by its other name",
+            json!({ "price": "$1", "pricing": { "model": "time" } }),
+            "needs a `duration`",
+        ),
+        (
+            "tokens that pay nobody knows what",
+            json!({
+                "price": "$1", "access": "token_or_payment",
+                "billing": { "model": "time_pass", "durationMinutes": 1 },
+            }),
+            "needs a `token_price`",
+        ),
+        (
+            "a price for tokens that are not taken",
+            json!({ "price": "$1", "token_price": "$1" }),
+            "access tokens are not taken here",
+        ),
     ] {
         let (is_valid, said) = Written::route(&route).check();
         assert!(!is_valid && said.contains(want), "{name}: {said}");
     }
+}
+
+// PAY-33
+#[test]
+fn the_table_says_what_a_payment_buys_and_what_tokens_pay() {
+    let written = Written::route(&json!({
+        "price": "$1", "access": "token_or_payment",
+        "billing": { "model": "metered", "unit_cost": "$0.25" },
+    }));
+    let told = written.json(&["route", "list", "--json"]);
+    let row = &told[0];
+    assert_eq!(row["billing"], "metered", "{row}");
+    assert_eq!(row["token_cost"], "$0.25", "{row}");
+    assert_eq!(
+        row["buys"], "A deposit: each call takes $0.25 of it.",
+        "{row}"
+    );
 }
 
 // As far as it is decided here: PAY-27.

@@ -6,6 +6,7 @@ use super::show::refused;
 use super::{Cashier, SCOPE};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tollkeep_gateway::{NotPaid, Opening, Paid, SessionEnd, SessionUse, SessionWanted, Shown};
 use tollkeep_payments::session::{Balance, Model, Terms};
 use tollkeep_payments::state::{Answer, Event};
@@ -16,6 +17,11 @@ use tollkeep_store::{
 };
 use tollkeep_types::{HoldId, TokenHash};
 
+/// How often the end of a call is tried that the store did not take. What can't be kept in that time
+/// ends by its lease.
+const TRIES: u32 = 8;
+/// How long is waited before the second try; twice as long before each further one.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Why a proof was not settled.
 const SHOWN_FOR_PASS: &str = "shown for a pass";
 
@@ -223,9 +229,21 @@ impl Cashier {
     pub(super) fn end_session_use(self: &Arc<Self>, used: SessionUse, end: SessionEnd) {
         let cashier = Arc::clone(self);
         self.control.spawn(async move {
-            if let Err(error) = cashier.end_use(&used, end).await {
+            let mut pause = PAUSE;
+            for tried in 1..=TRIES {
+                let Err(error) = cashier.end_use(&used, end).await else {
+                    break;
+                };
                 let id = used.session;
-                tracing::error!("The end of a call of session {id} is not kept: {error}");
+                tracing::error!(
+                    "The end of a call of session {id} can't be kept, try {tried}: {error}"
+                );
+                // Twice for sure is worse than not at all.
+                if end == SessionEnd::GivenBack {
+                    break;
+                }
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2);
             }
             cashier.uses.fetch_sub(1, Ordering::Relaxed);
         });
