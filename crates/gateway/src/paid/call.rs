@@ -144,6 +144,7 @@ impl Exchange<'_> {
             digest: asking.digest,
             client_ip: entry.client_ip(),
             named,
+            by: Arc::clone(&sold.sale.facilitators),
         };
         let is_named = shown.named.is_some();
         let shown = door.show(shown);

@@ -198,7 +198,8 @@ impl<'p> Exchange<'p> {
             return Ok(None);
         };
         if let Some(door) = self.worker.shared.payments.get() {
-            asking.offers.retain_mut(|offer| door.readies(offer));
+            let by = &sold.sale.facilitators;
+            asking.offers.retain_mut(|offer| door.readies(offer, by));
         }
         Ok(Some(asking))
     }
