@@ -7,7 +7,8 @@ use super::token_prices::{TokenPrices, TokenPricesFile};
 use crate::check::Checks;
 use crate::field::{KindExt, flat, listed, mapped, section};
 use crate::kind::{
-    RoutePrice, choice, dollars, list, pay_to, priced, route_price, rule, switch, text, whole,
+    RoutePrice, choice, dollars, list, one_or_more, pay_to, priced, route_price, rule, switch,
+    text, whole,
 };
 use crate::reader::keys;
 use crate::tree::KeyPath;
@@ -121,7 +122,7 @@ keys! {
         accepts: Vec<AcceptFile> = listed(),
         /// Who settles on this route, best first: names in `payments.x402.facilitators`. Default: as
         /// `payments.x402.use`.
-        facilitator: Vec<String> = list(text()).or_empty(),
+        facilitator: Vec<String> = one_or_more(text()).or_empty(),
         /// Who is paid. Default: the address in `wallets`.
         pay_to: Option<Address> = pay_to().optional(),
         terms: TermsFile = flat(),

@@ -208,3 +208,29 @@ fn what_is_accepted_is_that_of_the_route_or_that_of_all() {
         "{refused}"
     );
 }
+
+// PAY-10
+#[test]
+fn a_route_names_facilitators_that_are_there() {
+    let facilitators = "payments: { x402: { facilitators: { main: { url: \"https://a.example\" }, \
+                        spare: { url: \"https://b.example\" } }, use: [] } }";
+    let of = |written: &str| {
+        let route = format!("price: \"$0.01\", facilitator: {written}");
+        let loaded = Case::yaml(&shop(&route, facilitators)).load()?;
+        let sale = loaded.settings.routes[0].sale.clone().unwrap();
+        Ok::<_, String>(sale.facilitators.join(" "))
+    };
+    assert_eq!(of("spare").unwrap(), "spare");
+    assert_eq!(of("[spare, main]").unwrap(), "spare main");
+    let wrong = of("mian").unwrap_err();
+    assert!(
+        wrong.contains("no facilitator is named \"mian\""),
+        "{wrong}"
+    );
+    assert!(wrong.contains("did you mean `main`"), "{wrong}");
+    assert!(
+        of("https://a.example")
+            .unwrap_err()
+            .contains("no facilitator is named")
+    );
+}

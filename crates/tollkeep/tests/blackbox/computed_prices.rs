@@ -56,7 +56,7 @@ fn a_route_may_name_who_settles_it() {
          payments: {{ x402: {{ facilitators: {{ main: {{ url: \"{a}\" }}, other: {{ url: \"{b}\" }} }}, \
          use: [main] }} }}\n\
          routes:\n  \"GET /x\": {{ upstream: origin, price: \"$0.01\" }}\n  \
-         \"GET /y\": {{ upstream: origin, price: \"$0.01\", facilitator: [other] }}\n"
+         \"GET /y\": {{ upstream: origin, price: \"$0.01\", facilitator: other }}\n"
     ))
     .start();
     for (path, settled) in [("/x", (1, 0)), ("/y", (1, 1))] {
