@@ -74,16 +74,17 @@ class Lab:
         _, told = self.processes.start("gateway", serve, 60, cwd=self.folder, env=env)
         self.url = f"http://{told.get('data') or told['server']}"
 
-    def client(self, name: str, arguments: list[str]) -> dict:
-        env = os.environ | {"PAYER_KEY": self.chain.keys[list(CLIENTS).index(name)]}
+    def client(self, name: str, arguments: list[str], **more: str) -> dict:
+        env = os.environ | {"PAYER_KEY": self.chain.keys[list(CLIENTS).index(name)]} | more
         command = self.installed.command(name) + arguments
         ran = subprocess.run(command, cwd=self.installed.node, env=env, capture_output=True, text=True, timeout=120)
         assert ran.stdout.strip(), f"{name} said nothing: {ran.stderr[-2000:]}"
         return json.loads(ran.stdout)
 
-    def proof(self, method: str, path: str) -> dict:
-        """The fields with which a stock client would pay for this request."""
-        told = self.client("x402-python", ["--sign", method, self.url + path])
+    def proof(self, method: str, path: str, called: str | None = None) -> dict:
+        """The fields with which a stock client would pay for this request, and call that so."""
+        more = {"PAYMENT_NAME": called} if called else {}
+        told = self.client("x402-python", ["--sign", method, self.url + path], **more)
         assert "headers" in told, f"no 402 to sign for: {told}"
         return told["headers"]
 
@@ -177,8 +178,8 @@ class Scenario:
         if body:
             self.check("body at the upstream", json.loads(told["body"])["sent"], body)
 
-    def do_sign(self, sign: str, path: str, method: str = "GET") -> None:
-        self.proofs[sign] = self.lab.proof(method, path)
+    def do_sign(self, sign: str, path: str, method: str = "GET", called: str | None = None) -> None:
+        self.proofs[sign] = self.lab.proof(method, path, called)
 
     def do_send(self, send: str, path: str, **want) -> None:
         """Shows a proof. `within`: again and again, until it is answered so."""
@@ -219,6 +220,7 @@ class Scenario:
             assert receipt["transaction"], f"receipt: {receipt}"
         if "payment" in want:
             self.check("x-tollkeep-payment", fields.get("x-tollkeep-payment"), want["payment"])
+        self.check("told again", fields.get("x-tollkeep-replayed") == "true", want.get("again", False))
 
     def do_race(self, race: str, path: str, callers: int, served: int) -> None:
         """Many callers show one proof at once."""

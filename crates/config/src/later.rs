@@ -48,7 +48,6 @@ pub(crate) const LATER: &[&str] = &[
     "upstreams.<name>.h2c",
     "upstreams.<name>.websocket",
     "routes.<name>.cache",
-    "routes.<name>.facilitator",
     "routes.<name>.pay_to_mode",
     "routes.<name>.provider",
     "routes.<name>.verification_cache",

@@ -20,6 +20,7 @@ use tollkeep_config::settings::Hooks;
 use tollkeep_http1::write;
 use tollkeep_observe::RequestOutcome;
 use tollkeep_payments::price::Price;
+use tollkeep_payments::pricing::QuoteFault;
 use tollkeep_payments::x402::{Checked, Offer};
 use tollkeep_policy::cel::{Given, HookFacts};
 use tollkeep_policy::hook::{Deny, Moment, Verdict};
@@ -143,8 +144,17 @@ impl<'p> Exchange<'p> {
             return Ok(());
         };
         hooked.facts.variables.push(("price", facts::price(&price)));
-        for step in hooks.price.iter() {
-            let verdict = self.ask_step((Moment::Price, step), hooked).await?;
+        for (at, step) in hooks.price.iter().enumerate() {
+            let asked = self.ask_step((Moment::Price, step), hooked).await;
+            // The price itself is an expression: without it there is none.
+            let is_price = at == 0 && sold.sale.computed.is_some();
+            let verdict = match asked {
+                Ok(verdict) if !is_price || verdict.price.is_some() => verdict,
+                Ok(_) | Err(Stop::Refused(Refusal::HookFailed)) if is_price => {
+                    return Err(Refusal::Unpriced(QuoteFault::Unresolved).into());
+                }
+                other => other?,
+            };
             refuse_denied(&verdict)?;
             let Some(told) = verdict.price else { continue };
             price = sold.hook_price(told).map_err(Refusal::Unpriced)?;

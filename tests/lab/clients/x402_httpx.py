@@ -2,6 +2,8 @@
 
     x402_httpx.py METHOD URL [BODY]      pays and tells the answer as one line of JSON
     x402_httpx.py --sign METHOD URL [BODY]   asks for the price and prints the proof instead of showing it
+
+PAYMENT_NAME: what the payment is called, by the extension `payment-identifier`.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import sys
 import httpx
 from eth_account import Account
 from x402 import x402Client
+from x402.extensions.payment_identifier import append_payment_identifier_to_extensions
 from x402.http.clients import x402HttpxClient
 from x402.http.utils import decode_payment_response_header
 from x402.http.x402_http_client import x402HTTPClient
@@ -22,6 +25,12 @@ from x402.mechanisms.evm.exact.register import register_exact_evm_client
 def client() -> x402Client:
     made = x402Client()
     register_exact_evm_client(made, EthAccountSigner(Account.from_key(os.environ["PAYER_KEY"])))
+    if name := os.environ.get("PAYMENT_NAME"):
+
+        async def call_it(context) -> None:
+            append_payment_identifier_to_extensions(context.payment_required.extensions, name)
+
+        made.on_before_payment_creation(call_it)
     return made
 
 

@@ -22,6 +22,40 @@ pub(crate) const fn list<K: Kind>(of: K) -> List<K> {
     List { of, unsplit }
 }
 
+/// One value, or a list of them.
+pub(crate) struct OneOrMore<K>(List<K>);
+
+/// One value of a kind, or a list of them.
+pub(crate) const fn one_or_more<K: Kind>(of: K) -> OneOrMore<K> {
+    OneOrMore(list(of))
+}
+
+impl<K: Kind> Kind for OneOrMore<K> {
+    type Value = Vec<K::Value>;
+
+    fn shape(&self) -> Shape {
+        let (one, more) = (self.0.of.shape(), self.0.shape());
+        Shape {
+            schema: json!({"anyOf": [one.schema, more.schema]}),
+            words: format!("{}, or {}", one.words, more.words),
+            secrecy: one.secrecy,
+        }
+    }
+
+    fn read(&self, node: &Node) -> Result<Self::Value, Vec<Wrong>> {
+        match &node.value {
+            Value::Text(_) => Ok(vec![self.0.of.read(node)?]),
+            // What came from the environment says itself which of the two it is.
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Loose(_)
+            | Value::List(_)
+            | Value::Map(_) => self.0.read(node),
+        }
+    }
+}
+
 impl<K> List<K> {
     /// A list of values that have commas themselves: text that is no JSON is one of them.
     pub(crate) fn unsplit(mut self) -> Self {

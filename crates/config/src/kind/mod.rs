@@ -15,10 +15,10 @@ mod unit;
 
 pub(crate) use amount::{Limit, limit};
 pub(crate) use choice::choice;
-pub(crate) use list::list;
+pub(crate) use list::{list, one_or_more};
 pub(crate) use net::{address, denied_network, network, networks_or_all_private, socket};
 pub(crate) use number::{switch, whole, whole_or_auto};
-pub(crate) use price::{dollars, pay_to, price_or_none, priced, rule};
+pub(crate) use price::{RoutePrice, dollars, pay_to, price_or_none, priced, route_price, rule};
 pub(crate) use secret::{credential, header, proxy_url, secret, shared_key};
 pub use secret::{credential_fault, header_fault, looks_masked};
 pub(crate) use text::{Parsed, maybe, parsed, path, scalar, text};

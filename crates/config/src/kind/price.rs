@@ -75,8 +75,48 @@ fn of_map(node: &Node, entries: &[Entry]) -> Result<Price, Vec<Wrong>> {
             let amount = inside("amount", amount.ok_or_else(wrong))?;
             Ok(Price::Asset { symbol, amount })
         }
-        ["cel"] => Err(Wrong::of(node, "`cel` is not supported yet")),
+        ["cel"] => Err(Wrong::of(
+            node,
+            "`cel` is not supported here: it can be the `price` of a route alone",
+        )),
         _ => Err(Wrong::of(node, format!("want a {WORDS}"))),
+    }
+}
+
+/// What a request of a route costs, as it is written there.
+#[derive(Clone, Debug)]
+pub(crate) enum RoutePrice {
+    /// Always the same.
+    Fixed(Price),
+    /// What this expression says.
+    Cel(String),
+}
+
+/// The kind of [`RoutePrice`].
+pub(crate) struct RoutePrices;
+
+/// A price, or an expression that makes one: `{cel: "…"}`.
+pub(crate) const fn route_price() -> RoutePrices {
+    RoutePrices
+}
+
+impl Kind for RoutePrices {
+    type Value = RoutePrice;
+
+    fn shape(&self) -> Shape {
+        let shape = priced().shape();
+        let words = format!("{}, or `{{cel: \"…\"}}`", shape.words);
+        Shape { words, ..shape }
+    }
+
+    fn read(&self, node: &Node) -> Result<RoutePrice, Vec<Wrong>> {
+        match (&node.value, node.get("cel")) {
+            (Value::Map(entries), Some(text)) if entries.len() == 1 => {
+                let text = inside("cel", text.text())?;
+                Ok(RoutePrice::Cel(text.to_owned()))
+            }
+            _ => priced().read(node).map(RoutePrice::Fixed),
+        }
     }
 }
 

@@ -43,6 +43,16 @@ impl Hooks {
             && self.error.is_empty()
     }
 
+    /// The same, where an expression says what a request costs before others are asked.
+    pub(super) fn after(self, computed: Option<&Program>) -> Self {
+        let Some(program) = computed else {
+            return self;
+        };
+        let first = std::iter::once(HookStep::Cel(program.clone()));
+        let price = first.chain(self.price.iter().cloned()).collect();
+        Self { price, ..self }
+    }
+
     /// Whether a step asks about the body.
     pub fn reads_body(&self) -> bool {
         let asked = [&self.request, &self.price, &self.response];

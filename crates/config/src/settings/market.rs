@@ -12,6 +12,7 @@ use crate::kind::{Kind, Shape, Wrong, dollars, pay_to, price_or_none, seconds, w
 use crate::reader::{keys, snake};
 use crate::tree::{Entry, KeyPath, Node, Value};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_payments::evm::Address;
 use tollkeep_payments::price::Price;
@@ -132,6 +133,32 @@ impl Market {
     /// Whether somebody settles payments on this network.
     pub(super) fn is_settled(&self, network: &Network) -> bool {
         !self.payments.x402.facilitators_of(network).is_empty()
+    }
+
+    /// The facilitators of these names.
+    pub(super) fn named(
+        &self,
+        names: &[String],
+        at: &KeyPath,
+        checks: &mut Checks<'_>,
+    ) -> Arc<[Box<str>]> {
+        let known = || {
+            let all = self.payments.x402.facilitators.iter();
+            all.map(|known| known.name.as_str())
+        };
+        for name in names {
+            if !known().any(|known| known == name) {
+                let mut problem = format!(
+                    "no facilitator is named {name:?}: it stands in `payments.x402.facilitators` \
+                     with its address"
+                );
+                if let Some(near) = nearest(name, known()) {
+                    problem.push_str(&format!("; did you mean `{near}`?"));
+                }
+                checks.error_at(at, problem);
+            }
+        }
+        names.iter().map(|name| name.as_str().into()).collect()
     }
 
     fn asset(&self, accept: &AcceptFile, at: &KeyPath, checks: &mut Checks<'_>) -> Option<Asset> {

@@ -353,6 +353,7 @@ impl RouteFile {
         let (access, sale) = self.sale.check(self.access, path, market, checks);
         let at = (&path.name("hooks"), terms.hooks);
         let hooks = self.hooks.check(at, terms.egress, checks);
+        let hooks = hooks.after(sale.as_ref().and_then(|sale| sale.computed.as_ref()));
         let reads_body = |sale: &Sale| sale.bind_body || sale.pricing.reads_body();
         if self.request.streaming && (sale.as_ref().is_some_and(reads_body) || hooks.reads_body()) {
             let problem = "can't be with a price or a hook that depends on the body, or \

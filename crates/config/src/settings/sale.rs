@@ -7,9 +7,13 @@ use super::route::Access;
 use super::token_prices::{TokenPrices, TokenPricesFile};
 use crate::check::Checks;
 use crate::field::{KindExt, flat, listed, mapped, section};
-use crate::kind::{choice, dollars, duration, list, pay_to, priced, rule, switch, text, whole};
+use crate::kind::{
+    RoutePrice, choice, dollars, duration, list, one_or_more, pay_to, priced, route_price, rule,
+    switch, text, whole,
+};
 use crate::reader::keys;
 use crate::tree::KeyPath;
+use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_payments::evm::Address;
 use tollkeep_payments::price::Price;
@@ -17,6 +21,7 @@ use tollkeep_payments::pricing::{ModelPrices, Parts, Pattern, Pricing, Quote, Ru
 use tollkeep_payments::session::{Billing, Model};
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Asset, Assets, Offer, Scheme};
+use tollkeep_policy::hook::{Moment, Program};
 use tollkeep_types::money::NanoUsd;
 
 /// What requests of a route cost, and with what they can be paid.
@@ -40,6 +45,10 @@ pub struct Sale {
     pub token_price: Option<NanoUsd>,
     /// How what a request uses is reckoned, where it costs that.
     pub tokens: Option<TokenPrices>,
+    /// What says what a request costs, where that is an expression; it stands among the hooks.
+    pub computed: Option<Program>,
+    /// Who settles, best first; empty: whoever does so on the network.
+    pub facilitators: Arc<[Box<str>]>,
 }
 
 /// A token that is taken, and who is paid in it.
@@ -127,8 +136,9 @@ keys! {
     /// What requests of a route cost, and how they are paid.
     pub(crate) struct SaleFile {
         /// What a request costs: dollars as `"$0.01"`, Lightning as `"21sat"`, units of a token as
-        /// `{asset: USDC, amount: "10000"}`. `"$0"` is free. Default: `defaults.price`.
-        price: Option<Price> = priced().optional(),
+        /// `{asset: USDC, amount: "10000"}`. `"$0"` is free. `{cel: "…"}` is an expression as in
+        /// `hooks.onPriceResolved`, which gives nano-dollars. Default: `defaults.price`.
+        price: Option<RoutePrice> = route_price().optional(),
         /// Prices for requests that fit; the first of them wins. A rule looks at `params.…` of the
         /// path, `query.…`, `headers.…` and `body.…`; `*` stands for any run of letters.
         rules as "match": Vec<Rule> = list(rule()).or_empty(),
@@ -150,6 +160,9 @@ keys! {
         token_price: Option<NanoUsd> = dollars().optional(),
         /// With what it can be paid. Default: `accepts`.
         accepts: Vec<AcceptFile> = listed(),
+        /// Who settles on this route, best first: names in `payments.x402.facilitators`. Default: as
+        /// `payments.x402.use`.
+        facilitator: Vec<String> = one_or_more(text()).or_empty(),
         /// Who is paid. Default: the address in `wallets`.
         pay_to: Option<Address> = pay_to().optional(),
         terms: TermsFile = flat(),
@@ -260,6 +273,8 @@ impl SaleFile {
         ];
         let by_tokens = (self.pricing.model == PricedBy::Tokens, &others[..]);
         let tokens = self.pricing.tokens.check(by_tokens, path, checks);
+        let computed = self.computed(path, market, checks);
+        let facilitators = market.named(&self.facilitator, &path.name("facilitator"), checks);
         let pricing = self.pricing(usual, path, market, checks);
         let costs = pricing.as_ref().is_some_and(Pricing::may_cost);
         let access = written.unwrap_or(match (&pricing, costs) {
@@ -294,6 +309,8 @@ impl SaleFile {
             billing,
             token_price,
             tokens,
+            computed,
+            facilitators,
         });
         match sale.as_ref().filter(|_| costs) {
             Some(sale) => sale.check_for(access, path, market, checks),
@@ -304,6 +321,45 @@ impl SaleFile {
             None => {}
         }
         (access, sale)
+    }
+
+    /// The expression that says what a request costs, if it is one.
+    fn computed(
+        &self,
+        path: &KeyPath,
+        market: &Market,
+        checks: &mut Checks<'_>,
+    ) -> Option<Program> {
+        let Some(RoutePrice::Cel(text)) = &self.price else {
+            return None;
+        };
+        let at = path.name("price");
+        let fallback = self.fallback.is_some() || self.pricing.fallback.is_some();
+        if !self.rules.is_empty()
+            || self.by_model
+            || fallback
+            || self.pricing.model == PricedBy::Tokens
+        {
+            let problem = "stands beside `match`, `fallback`, `type` or `pricing.model: tokens`, \
+                           which is not supported: an expression says the whole price";
+            checks.error_at(&at, problem);
+        }
+        let bounds = (
+            self.min_price.or(market.min_price),
+            self.max_price.or(market.max_price),
+        );
+        if !matches!(bounds, (Some(_), Some(_))) {
+            checks.error_at(
+                &at,
+                "needs `min_price` and `max_price`: it says a price between the two",
+            );
+        }
+        // Alone first: what is wrong in it is told where it stands.
+        let read = Program::new(Moment::Price, text);
+        let read =
+            read.and_then(|_| Program::new(Moment::Price, &format!("{{'price': ({text})}}")));
+        let read = read.map_err(|fault| checks.error_at(&at, fault.to_string()));
+        read.ok()
     }
 
     fn pricing(
@@ -334,12 +390,19 @@ impl SaleFile {
             }
             _ => {}
         }
+        let min = self.min_price.or(market.min_price);
+        let price = match self.price {
+            Some(RoutePrice::Fixed(price)) => Some(price),
+            // What it is before it is worked out.
+            Some(RoutePrice::Cel(_)) => min.map(Price::Usd),
+            None => None,
+        };
         let parts = Parts {
             rules: self.rules,
-            price: self.price,
+            price,
             fallback,
             default,
-            min: self.min_price.or(market.min_price),
+            min,
             max: self.max_price.or(market.max_price),
             models,
             by_tokens,
@@ -470,7 +533,7 @@ impl Sale {
             checks.warn_at(path, problem);
         }
         for accept in &self.accepts {
-            if !market.is_settled(&accept.asset.network) {
+            if self.facilitators.is_empty() && !market.is_settled(&accept.asset.network) {
                 let problem = format!(
                     "costs something, and nobody settles on {}: name a facilitator in \
                      `payments.x402.facilitators`",

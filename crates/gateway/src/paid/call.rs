@@ -190,6 +190,7 @@ impl Exchange<'_> {
             client_ip: entry.client_ip(),
             opens,
             named,
+            by: Arc::clone(&sold.sale.facilitators),
         };
         let is_named = shown.named.is_some();
         let shown = door.show(shown);

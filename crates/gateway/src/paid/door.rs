@@ -43,6 +43,8 @@ pub struct Shown {
     pub opens: Option<Opening>,
     /// What the payer calls it, if it says so.
     pub named: Option<Named>,
+    /// Who settles, best first; empty: whoever does so on the network.
+    pub by: Arc<[Box<str>]>,
 }
 
 /// What a payer calls what it buys.
@@ -165,8 +167,8 @@ pub type Paying = Pin<Box<dyn Future<Output = Result<Paid, NotPaid>> + Send>>;
 /// for it, and nobody says how the delivery ended: what was settled by then is credit.
 pub trait PaymentDoor: Send + Sync {
     /// Whether somebody would settle such an offer at the moment; others are not made. Completes
-    /// it with what they ask for.
-    fn readies(&self, offer: &mut Offer) -> bool;
+    /// it with what they ask for. Where there are names, only those are asked, in this order.
+    fn readies(&self, offer: &mut Offer, by: &[Box<str>]) -> bool;
     /// A caller is asked to pay.
     fn asked(&self) {}
     /// Reserves the proof; in mode `Before` settles it too. Or finds the credit of it.

@@ -223,14 +223,10 @@ impl<'p> Exchange<'p> {
         let Some(mut asking) = asking else {
             return Ok(None);
         };
-        if let Some(door) = self
-            .worker
-            .shared
-            .payments
-            .get()
-            .filter(|_| sold.takes_payment)
-        {
-            asking.offers.retain_mut(|offer| door.readies(offer));
+        let door = self.worker.shared.payments.get();
+        if let Some(door) = door.filter(|_| sold.takes_payment) {
+            let by = &sold.sale.facilitators;
+            asking.offers.retain_mut(|offer| door.readies(offer, by));
         }
         Ok(Some(asking))
     }

@@ -43,7 +43,9 @@ pub(crate) struct Sold {
     /// Whether somebody may pay; otherwise its price is what access tokens are charged.
     pub(crate) takes_payment: bool,
     /// What a challenge of version 2 takes besides.
-    pub(crate) extensions: Extensions,
+    extensions: Extensions,
+    /// Whether strangers are told of it.
+    is_listed: bool,
     pub(crate) requires_identifier: bool,
 }
 
@@ -130,9 +132,20 @@ impl Sold {
             paywall: all.paywall.clone(),
             takes_payment: route.is_paid(),
             extensions: Extensions::new(payments.x402.requires_identifier),
+            is_listed: route.discoverable && all.server.discovery,
             requires_identifier: payments.x402.requires_identifier,
             sale,
         })
+    }
+
+    /// What a challenge of version 2 takes besides, and tells those who list what is sold.
+    pub(crate) fn extensions(&self, method: &str) -> Extensions {
+        let extensions = self.extensions.clone();
+        if self.is_listed {
+            extensions.listed(method)
+        } else {
+            extensions
+        }
     }
 
     /// What stands in a path where the route has names.

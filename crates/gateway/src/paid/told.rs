@@ -147,12 +147,13 @@ impl<'p> Exchange<'p> {
                     door.asked();
                 }
                 let quotes = self.quotes(sold, asking);
+                let extensions = sold.extensions(self.work.head.method.as_str());
                 let challenge = Challenge {
                     resource: &asking.resource,
                     offers: &asking.offers,
                     quotes: &quotes,
                     reason,
-                    extensions: &sold.extensions,
+                    extensions: &extensions,
                 };
                 let field = challenge.payment_required(sold.challenge_bytes_max);
                 let page = self.page(sold, asking, (field.as_deref(), reason, row.text));

@@ -49,6 +49,14 @@ impl Extensions {
         Self(Map::from_iter([(NAME.to_owned(), declared(requires_id))]))
     }
 
+    /// The same, with how a resource is asked for by this method, for those who list what is sold.
+    pub fn listed(mut self, method: &str) -> Self {
+        if let Some(declared) = super::bazaar::declared(method) {
+            self.0.insert(super::bazaar::NAME.to_owned(), declared);
+        }
+        self
+    }
+
     /// The member of a challenge; `None` if nothing is taken.
     pub(super) fn member(&self) -> Option<Value> {
         (!self.0.is_empty()).then(|| Value::Object(self.0.clone()))

@@ -5,6 +5,7 @@
 //! settles what passed.
 
 mod asset;
+mod bazaar;
 mod challenge;
 mod check;
 mod facilitator;

@@ -97,13 +97,13 @@ fn version_one_has_what_it_can_express_and_no_nulls() {
         ..usdc(1)
     };
     let offers = [permit2, upto, unnamed, usdc(10_000)];
-    let extensions = Extensions::default();
+    let none = Extensions::default();
     let challenge = |offers| Challenge {
         resource: &resource,
         offers,
         quotes: &[],
         reason: None,
-        extensions: &extensions,
+        extensions: &none,
     };
     let members = challenge(offers.as_slice()).v1_members(&networks);
     for name in ["x402Version", "error", "accepts"] {

@@ -23,7 +23,8 @@ pub(super) async fn open(
     keyring: &Keyring,
 ) -> anyhow::Result<Option<ArchiveKey>> {
     if base.settings.audit.encrypt {
-        let bytes = Zeroizing::new(sealed_key(base.entropy.as_ref(), store, keyring, ARCHIVE_KEY).await?);
+        let bytes =
+            Zeroizing::new(sealed_key(base.entropy.as_ref(), store, keyring, ARCHIVE_KEY).await?);
         let key = ArchiveKey::new(&bytes).context(ARCHIVE_KEY)?;
         return Ok(Some(key));
     }

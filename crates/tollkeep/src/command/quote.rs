@@ -30,6 +30,11 @@ pub(super) struct Request {
 const BODY_BYTES_MAX: u64 = 20 << 20;
 /// What a call costs whose price is what it uses: only a running gateway knows its bound.
 const BY_TOKENS: &str = "by tokens: what the call uses, at most its bound";
+/// What a request costs whose price is an expression: only a running gateway works it out.
+const COMPUTED: &str = "by an expression, between `min_price` and `max_price`";
+/// What is said of steps that may give a request another price.
+const UNASKED: &str =
+    "`onPriceResolved` is not asked here: a running gateway may ask another price";
 /// Bytes of the challenge's field at most.
 const CHALLENGE_BYTES_MAX: usize = 7 * 1024;
 
@@ -127,8 +132,14 @@ impl Request {
             Some((sale, _)) if sale.tokens.is_some() => {
                 quoted.told.insert("price".to_owned(), BY_TOKENS.into());
             }
+            Some((sale, _)) if sale.computed.is_some() => {
+                quoted.told.insert("price".to_owned(), COMPUTED.into());
+            }
             Some((_, Err(fault))) => refuse(&mut quoted.told, fault.status(), fault.code()),
             Some((sale, Ok(quote))) => quoted.tell(sale, &quote, (target, requires)),
+        }
+        if !route.hooks.price.is_empty() && route.is_paid() {
+            quoted.told.insert("hooks".to_owned(), UNASKED.into());
         }
         Ok(quoted)
     }
@@ -236,8 +247,18 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
             return vec![common];
         };
         let (min, max) = sale.pricing.bounds();
-        if sale.tokens.is_some() {
-            return vec![by_tokens(common, (min, max))];
+        let by_itself = [
+            (sale.tokens.is_some(), Origin::Tokens, BY_TOKENS),
+            (sale.computed.is_some(), Origin::Price, COMPUTED),
+        ];
+        let mut by_itself = by_itself.into_iter();
+        if let Some((_, origin, price)) = by_itself.find(|(is_so, ..)| *is_so) {
+            let mode = if sale.tokens.is_some() {
+                Mode::Upto
+            } else {
+                sale.terms.mode
+            };
+            return vec![worked_out(common, (&origin, price, mode), (min, max))];
         }
         let rules = sale.pricing.rules();
         let entry = |(at, (origin, price)): (usize, (Origin, &Price))| {
@@ -278,11 +299,7 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
                 "buys": sale.billing.as_ref().map(Billing::told),
                 "token_cost": token_cost(route, sale, price),
                 "rails": rails,
-                "settlement": match sale.terms.mode {
-                    Mode::Before => "before-response",
-                    Mode::After => "after-response",
-                    Mode::Upto => "upto",
-                },
+                "settlement": settlement(sale.terms.mode),
                 "units": units.collect::<Vec<_>>(),
                 "min_price": min.map(dollars),
                 "max_price": max.map(dollars),
@@ -297,12 +314,25 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
     settings.routes.iter().flat_map(of_route).collect()
 }
 
-/// The entry of a route whose price is what a call uses.
-fn by_tokens(mut entry: Value, (min, max): (Option<NanoUsd>, Option<NanoUsd>)) -> Value {
+const fn settlement(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Before => "before-response",
+        Mode::After => "after-response",
+        Mode::Upto => "upto",
+    }
+}
+
+/// The entry of a route whose price is worked out for each request.
+fn worked_out(
+    mut entry: Value,
+    (origin, price, mode): (&Origin, &str, Mode),
+    (min, max): (Option<NanoUsd>, Option<NanoUsd>),
+) -> Value {
     let dollars = |usd: NanoUsd| Price::Usd(usd).to_string();
     let told = json!({
-        "from": Origin::Tokens.to_string(), "price": BY_TOKENS, "rails": ["x402"],
-        "settlement": "upto", "min_price": min.map(dollars), "max_price": max.map(dollars),
+        "from": origin.to_string(), "price": price, "rails": ["x402"],
+        "settlement": settlement(mode),
+        "min_price": min.map(dollars), "max_price": max.map(dollars),
     });
     if let (Some(entry), Value::Object(told)) = (entry.as_object_mut(), told) {
         entry.extend(told);

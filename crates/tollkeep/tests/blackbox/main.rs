@@ -35,6 +35,7 @@ mod cli;
 mod cli_flags;
 mod cli_verbs;
 mod codings;
+mod computed_prices;
 mod conditions;
 mod config_shown;
 mod connection;

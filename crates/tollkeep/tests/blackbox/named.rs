@@ -51,6 +51,28 @@ fn every_challenge_of_version_two_offers_to_name_what_is_bought() {
     assert_eq!(gateway.call(&get("/x", &shown(&proof))).status, 200);
 }
 
+// PAY-114
+#[test]
+fn a_challenge_says_how_to_ask_where_strangers_are_told_of_the_route() {
+    let (origin, facilitator) = (Origin::plain(), Facilitator::start());
+    let routes = "  \"GET,POST /x\": { upstream: origin, price: \"$0.01\" }\n  \
+                  \"GET /y\": { upstream: origin, price: \"$0.01\", discoverable: false }\n";
+    let gateway = shop(&origin, &facilitator, routes).start();
+    let bazaar = |request: &[u8]| {
+        let told = asked(&open(&gateway, request));
+        told["extensions"].get("bazaar").cloned()
+    };
+    let by_query = bazaar(&get("/x", "")).unwrap();
+    assert_eq!(
+        by_query["info"]["input"],
+        json!({ "type": "http", "method": "GET" })
+    );
+    let by_body = bazaar(&crate::fixture::post("/x", "", b"{}")).unwrap();
+    assert_eq!(by_body["info"]["input"]["method"], "POST");
+    assert_eq!(by_body["info"]["input"]["bodyType"], "json");
+    assert_eq!(bazaar(&get("/y", "")), None);
+}
+
 // PAY-135
 #[test]
 fn the_very_proof_gets_the_stored_answer_and_receipt_and_pays_once() {

@@ -4,9 +4,12 @@
 use crate::fixture::{gateway, head};
 use crate::payments::{checks, required, selling};
 use crate::replicas::on;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use tollkeep_testkit::{Facilitator, Gateway, Origin, Payer, Postgres, ok};
+use tollkeep_testkit::{Facilitator, Gateway, Origin, Payer, Postgres, eventually, ok};
 
 /// Callers of one proof.
 const CALLERS: usize = 64;
@@ -64,6 +67,47 @@ fn race_on_two(proofs: u64) {
 #[test]
 fn two_replicas_deliver_once_for_a_proof_that_64_callers_show_to_both() {
     race_on_two(6);
+}
+
+// PAY-135
+#[test]
+fn an_answer_bought_from_one_replica_is_had_again_from_the_other() {
+    let (facilitator, origin) = (Facilitator::start(), Origin::start(|_| ok(b"ha")));
+    let server = Postgres::start();
+    let config = selling(&facilitator, &origin, "");
+    let gateways = [on(&server, &config).start(), on(&server, &config).start()];
+    let offers: Vec<_> = gateways.iter().map(required).collect();
+    let payer = Payer::new(9);
+    let named = |nonce, name: &str| {
+        let proof = STANDARD.decode(payer.pay(&offers[0], nonce)).unwrap();
+        let mut proof: Value = serde_json::from_slice(&proof).unwrap();
+        let info = json!({ "required": false, "id": name });
+        proof["extensions"] = json!({ "payment-identifier": { "info": info } });
+        let line = format!(
+            "PAYMENT-SIGNATURE: {}\r\n",
+            STANDARD.encode(proof.to_string())
+        );
+        head("GET /joke", &line)
+    };
+    let request = named(1, "order_0123456789abcdef");
+    assert_eq!(gateways[0].call(&request).status, 200);
+    let again = eventually("it is spent", || {
+        let answer = gateways[1].call(&request);
+        (answer.code() != "payment_in_progress").then_some(answer)
+    });
+    assert_eq!((again.status, again.text().as_str()), (200, "ha"));
+    assert_eq!(again.field("x-tollkeep-replayed"), Some("true"));
+    let other = gateways[1].call(&named(2, "order_0123456789abcdef"));
+    assert_eq!(other.code(), "payment_identifier_conflict");
+    // More names than are kept of one payer: the oldest is forgotten, and not served again.
+    for nonce in 3..=67 {
+        let paid = gateways[0].call(&named(nonce, &format!("order_0123456789_{nonce}")));
+        assert_eq!(paid.status, 200, "{nonce}: {}", paid.text());
+    }
+    let forgotten = gateways[1].call(&request);
+    assert_eq!(forgotten.code(), "payment_already_used");
+    assert_eq!((origin.count(), facilitator.settlements()), (66, 66));
+    checks(&gateways[0]);
 }
 
 // PAY-1 PAY-60 PAY-134

@@ -251,9 +251,9 @@ fn what_does_not_hold_together_is_told_by_its_key() {
             "has an effect with `type",
         ),
         (
-            "by tokens",
-            json!({ "pricing": { "model": "tokens" } }),
-            "`tokens` is not supported yet",
+            "by tokens, and the rest as credit",
+            json!({ "pricing": { "model": "tokens", "overpay": "credit" } }),
+            "`credit` is not supported yet",
         ),
         (
             "a pass without an end",

@@ -56,8 +56,8 @@ impl Drop for Handed {
 }
 
 impl PaymentDoor for Counter {
-    fn readies(&self, offer: &mut Offer) -> bool {
-        self.0.can_keep() && self.0.rails.load().readies(offer)
+    fn readies(&self, offer: &mut Offer, by: &[Box<str>]) -> bool {
+        self.0.can_keep() && self.0.rails.load().readies(offer, by)
     }
 
     fn asked(&self) {

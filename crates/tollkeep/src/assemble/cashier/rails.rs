@@ -96,15 +96,15 @@ impl Rails {
 
     /// Whether somebody takes such an offer, in whatever version. One that is settled for less is
     /// made out to whoever may do that.
-    pub(super) fn readies(&self, offer: &mut Offer) -> bool {
+    pub(super) fn readies(&self, offer: &mut Offer, by: &[Box<str>]) -> bool {
         if offer.scheme == Scheme::Upto {
-            let mut of_network = self.of_network(offer.network());
+            let mut of_network = self.of_network(offer.network(), by);
             let account = of_network.find_map(|known| known.account(offer.network()));
             drop(of_network);
             offer.facilitator = account;
             return account.is_some();
         }
-        let mut of_network = self.of_network(offer.network());
+        let mut of_network = self.of_network(offer.network(), by);
         of_network.any(|known| {
             let versions = [Version::Two, Version::One];
             versions
@@ -133,16 +133,25 @@ impl Rails {
         found.map(|(_, node)| Arc::clone(node))
     }
 
-    /// Those that take a proof for this offer, best first.
-    pub(super) fn taking(&self, offer: &Offer, version: Version) -> Vec<Arc<Known>> {
-        let of_network = self.of_network(offer.network());
+    /// Those that take a proof for this offer, best first; of these names alone, where there are some.
+    pub(super) fn taking(
+        &self,
+        offer: &Offer,
+        version: Version,
+        by: &[Box<str>],
+    ) -> Vec<Arc<Known>> {
+        let of_network = self.of_network(offer.network(), by);
         let taking = of_network.filter(|known| known.takes(offer, version));
         taking.collect()
     }
 
-    fn of_network(&self, network: &Network) -> impl Iterator<Item = Arc<Known>> {
-        let wanted = self.settings.payments.x402.facilitators_of(network);
-        let wanted: Vec<_> = wanted.into_iter().map(|of| self.named(&of.name)).collect();
+    fn of_network(&self, network: &Network, by: &[Box<str>]) -> impl Iterator<Item = Arc<Known>> {
+        let wanted: Vec<_> = if by.is_empty() {
+            let wanted = self.settings.payments.x402.facilitators_of(network);
+            wanted.into_iter().map(|of| self.named(&of.name)).collect()
+        } else {
+            by.iter().map(|name| self.named(name)).collect()
+        };
         wanted.into_iter().flatten()
     }
 }

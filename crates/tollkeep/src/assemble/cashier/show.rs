@@ -38,7 +38,7 @@ impl Cashier {
     pub(super) async fn pay(&self, shown: &Shown, which: &Which) -> Result<Paid, NotPaid> {
         let unavailable = || refused(Answer::Unavailable, None);
         let rails = self.rails.load_full();
-        let order = rails.taking(&shown.offer, shown.proof.version);
+        let order = rails.taking(&shown.offer, shown.proof.version, &shown.by);
         let networks = &rails.settings.networks;
         let told = settlement(
             &shown.proof,
