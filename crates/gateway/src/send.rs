@@ -132,8 +132,7 @@ impl<'p> Exchange<'p> {
             ReplyFor::Plain(_) => (target, is_failure),
             ReplyFor::Llm(reply) => (reply.credential.target(target), is_provider_failure),
         };
-        let called = self.call_upstream(goes_to, fails, (pass, &mut grant));
-        let mut called = called.await;
+        let mut called = self.call_upstream(goes_to, fails, (pass, &mut grant)).await;
         if let ReplyFor::Llm(reply) = &mut as_what
             && let Call::Llm(llm) = call
         {

@@ -253,26 +253,16 @@ impl SaleFile {
             Some(Access::Token | Access::Free) => None,
         };
         let accepts = market.accepts(&self.accepts, self.pay_to, path, checks);
-        let (mut terms, bind_body) = (self.terms.over(&market.terms), self.terms.bind_body);
-        let (upto, token_price) = (self.terms.upto, self.token_price);
+        let mut terms = self.terms.over(&market.terms);
+        let (bind_body, upto) = (self.terms.bind_body, self.terms.upto);
+        let token_price = self.token_price;
         let pass = self.pricing.pass(path, checks);
         let billing = self.billing.clone().check(pass, path, checks);
         if billing.is_some() {
             self.terms.check_session(path, checks);
             terms.mode = Mode::Before;
         }
-        let others = [
-            ("price", self.price.is_some()),
-            ("match", !self.rules.is_empty()),
-            (
-                "fallback",
-                self.fallback.is_some() || self.pricing.fallback.is_some(),
-            ),
-            ("type", self.by_model),
-            ("billing", billing.is_some()),
-        ];
-        let by_tokens = (self.pricing.model == PricedBy::Tokens, &others[..]);
-        let tokens = self.pricing.tokens.check(by_tokens, path, checks);
+        let tokens = self.by_use(billing.is_some(), path, checks);
         let computed = self.computed(path, market, checks);
         let facilitators = market.named(&self.facilitator, &path.name("facilitator"), checks);
         let pricing = self.pricing(usual, path, market, checks);
@@ -321,6 +311,27 @@ impl SaleFile {
             None => {}
         }
         (access, sale)
+    }
+
+    /// How what a request uses is reckoned, if it costs that.
+    fn by_use(
+        &self,
+        has_billing: bool,
+        path: &KeyPath,
+        checks: &mut Checks<'_>,
+    ) -> Option<TokenPrices> {
+        let others = [
+            ("price", self.price.is_some()),
+            ("match", !self.rules.is_empty()),
+            (
+                "fallback",
+                self.fallback.is_some() || self.pricing.fallback.is_some(),
+            ),
+            ("type", self.by_model),
+            ("billing", has_billing),
+        ];
+        let by_tokens = (self.pricing.model == PricedBy::Tokens, &others[..]);
+        self.pricing.tokens.check(by_tokens, path, checks)
     }
 
     /// The expression that says what a request costs, if it is one.

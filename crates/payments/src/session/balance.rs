@@ -174,93 +174,31 @@ mod tests {
     #[test]
     fn a_call_takes_what_its_model_says() {
         let bucket = |money, calls| Balance { money, calls };
-        for (name, terms, balance, kib, want) in [
-            (
-                "a pass takes nothing",
-                terms(Model::TimePass, 0),
-                money(9),
-                0,
-                Some(money(0)),
-            ),
-            (
-                "even an earned one",
-                terms(Model::TimePass, 0),
-                money(0),
-                0,
-                Some(money(0)),
-            ),
-            (
-                "a third",
-                terms(Model::TokenBucket, 0),
-                bucket(10, 3),
-                0,
-                Some(bucket(3, 1)),
-            ),
-            (
-                "the rest",
-                terms(Model::TokenBucket, 0),
-                bucket(4, 1),
-                0,
-                Some(bucket(4, 1)),
-            ),
-            (
-                "for less than a unit",
-                terms(Model::TokenBucket, 0),
-                bucket(1, 2),
-                0,
-                Some(bucket(0, 1)),
-            ),
-            (
-                "no call left",
-                terms(Model::TokenBucket, 0),
-                bucket(0, 0),
-                0,
-                None,
-            ),
-            (
-                "a unit",
-                terms(Model::Metered, 4),
-                money(9),
-                0,
-                Some(money(4)),
-            ),
-            (
-                "the last unit",
-                terms(Model::Metered, 4),
-                money(4),
-                0,
-                Some(money(4)),
-            ),
-            (
-                "less than a unit",
-                terms(Model::Metered, 4),
-                money(3),
-                0,
-                None,
-            ),
-            (
-                "a step",
-                terms(Model::PerKb, 4),
-                money(99),
-                10,
-                Some(money(40)),
-            ),
+        let (pass, buckets) = (terms(Model::TimePass, 0), terms(Model::TokenBucket, 0));
+        let (metered, by_kib) = (terms(Model::Metered, 4), terms(Model::PerKb, 4));
+        let no_unit = terms(Model::PerKb, 0);
+        let rows = [
+            ("a pass takes nothing", &pass, money(9), 0, Some(money(0))),
+            ("even an earned one", &pass, money(0), 0, Some(money(0))),
+            ("a third", &buckets, bucket(10, 3), 0, Some(bucket(3, 1))),
+            ("the rest", &buckets, bucket(4, 1), 0, Some(bucket(4, 1))),
+            ("too little", &buckets, bucket(1, 2), 0, Some(bucket(0, 1))),
+            ("no call left", &buckets, bucket(0, 0), 0, None),
+            ("a unit", &metered, money(9), 0, Some(money(4))),
+            ("the last unit", &metered, money(4), 0, Some(money(4))),
+            ("less than a unit", &metered, money(3), 0, None),
+            ("a step", &by_kib, money(99), 10, Some(money(40))),
             (
                 "what is left of one",
-                terms(Model::PerKb, 4),
+                &by_kib,
                 money(11),
                 10,
                 Some(money(8)),
             ),
-            (
-                "less than a KiB",
-                terms(Model::PerKb, 4),
-                money(3),
-                10,
-                None,
-            ),
-            ("without a unit", terms(Model::PerKb, 0), money(3), 10, None),
-        ] {
+            ("less than a KiB", &by_kib, money(3), 10, None),
+            ("without a unit", &no_unit, money(3), 10, None),
+        ];
+        for (name, terms, balance, kib, want) in rows {
             assert_eq!(terms.hold(balance, kib), want, "{name}");
         }
     }

@@ -253,11 +253,7 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
         ];
         let mut by_itself = by_itself.into_iter();
         if let Some((_, origin, price)) = by_itself.find(|(is_so, ..)| *is_so) {
-            let mode = if sale.tokens.is_some() {
-                Mode::Upto
-            } else {
-                sale.terms.mode
-            };
+            let mode = sale.tokens.as_ref().map_or(sale.terms.mode, |_| Mode::Upto);
             return vec![worked_out(common, (&origin, price, mode), (min, max))];
         }
         let rules = sale.pricing.rules();
