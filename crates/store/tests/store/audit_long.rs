@@ -135,14 +135,14 @@ async fn every_filter_with_an_index_finds_what_it_is_asked() {
 // AUD-72
 #[tokio::test]
 #[ignore = "a measurement: docs/performance.md has its command"]
-async fn a_million_records_answer_each_index_at_once() {
+async fn a_million_records_answer_each_index_at_once_for_long() {
     every_index_answers(1_000_000, SLOWEST).await;
 }
 
 // AUD-41
 #[tokio::test]
 #[ignore = "a measurement: docs/performance.md has its command"]
-async fn the_database_takes_twenty_thousand_records_a_second() {
+async fn the_database_takes_twenty_thousand_records_a_second_for_long() {
     const RECORDS: u64 = 400_000;
     let world = World::new().await;
     let took = fill(&world.store, RECORDS).await;
