@@ -172,6 +172,7 @@ mod tests {
 
     // PAY-77
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn a_call_takes_what_its_model_says() {
         let bucket = |money, calls| Balance { money, calls };
         let (pass, buckets) = (terms(Model::TimePass, 0), terms(Model::TokenBucket, 0));
