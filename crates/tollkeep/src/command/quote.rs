@@ -247,14 +247,13 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
             return vec![common];
         };
         let (min, max) = sale.pricing.bounds();
-        let by_itself = [
-            (sale.tokens.is_some(), Origin::Tokens, BY_TOKENS),
-            (sale.computed.is_some(), Origin::Price, COMPUTED),
-        ];
-        let mut by_itself = by_itself.into_iter();
-        if let Some((_, origin, price)) = by_itself.find(|(is_so, ..)| *is_so) {
-            let mode = sale.tokens.as_ref().map_or(sale.terms.mode, |_| Mode::Upto);
-            return vec![worked_out(common, (&origin, price, mode), (min, max))];
+        if sale.tokens.is_some() {
+            let told = (&Origin::Tokens, BY_TOKENS, Mode::Upto);
+            return vec![worked_out(common, told, (min, max))];
+        }
+        if sale.computed.is_some() {
+            let told = (&Origin::Price, COMPUTED, sale.terms.mode);
+            return vec![worked_out(common, told, (min, max))];
         }
         let rules = sale.pricing.rules();
         let entry = |(at, (origin, price)): (usize, (Origin, &Price))| {
