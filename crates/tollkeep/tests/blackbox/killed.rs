@@ -337,8 +337,9 @@ impl World {
         let [strict, leased] = answered.into_inner().unwrap();
         self.answered += strict + leased;
         self.known.0 += strict * COST;
-        // What was under way when it ended is charged in full at most.
-        self.known.1 += strict * COST + 3 * bound(&body(false));
+        // What was under way when it ended is charged in full at most, and so is the call before it of each
+        // caller, whose end may not have been written when it was answered.
+        self.known.1 += strict * COST + 2 * 3 * bound(&body(false));
     }
 
     /// Another process, and what it finds.

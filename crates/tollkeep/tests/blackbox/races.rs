@@ -175,7 +175,7 @@ impl Field {
             QUIET
         };
         let exactly = (used == one).then(|| usize::try_from(race.room).unwrap());
-        admitted += self.ask_again((token, exactly), admitted, (quiet, tally));
+        admitted += self.ask_again((token, &id, exactly), admitted, (quiet, tally));
         let count = i64::try_from(admitted).unwrap();
         let spent = wait_until(Duration::from_secs(120), || {
             let now = sums(self.first(), &id);
@@ -215,20 +215,22 @@ impl Field {
     /// Whoever asks again, when no slice is out any more, may have what is left; how many that are.
     fn ask_again(
         &self,
-        (token, exactly): (&str, Option<usize>),
+        (token, id, exactly): (&str, &str, Option<usize>),
         before: usize,
         (mut quiet, tally): (Duration, &mut Tally),
     ) -> usize {
-        let (began, mut more) = (Instant::now(), 0);
+        let (began, mut more, mut is_calm) = (Instant::now(), 0, false);
         loop {
             let unanswered = tally.unanswered;
             let is_over = exactly.is_some_and(|room| before + more >= room);
             if passes(self.first(), token, tally) {
                 more += 1;
                 tally.later += 1;
-            } else if is_over || began.elapsed() >= quiet {
+            } else if is_over || (is_calm && began.elapsed() >= quiet) {
                 return more;
             } else {
+                // Whoever is refused now was not refused for calls whose ends are not written yet.
+                is_calm = sums(self.first(), id)[1] == 0;
                 if tally.unanswered > unanswered {
                     quiet = UNANSWERED_QUIET;
                 }
