@@ -115,6 +115,36 @@ fn of_the_log(action: Action) -> Event<'static> {
         .with_detail(Key::Sig, Value::Word("c2ln"))
 }
 
+/// What operators move, and what becomes of payments.
+fn of_movement(action: Action) -> Event<'static> {
+    if action == Action::MoneyAdjust {
+        return managed(action)
+            .with_detail(Key::Reason, Value::Text("as billed".into()))
+            .with_detail(Key::Units, Value::Number(12_500))
+            .with_detail(Key::Name, Value::OwnedWord("hld_1".into()));
+    }
+    if [Action::MoneyCredit, Action::MoneyRefund].contains(&action) {
+        return managed(action)
+            .with_detail(Key::Reason, Value::Text("invoice 7".into()))
+            .with_detail(Key::Amount, Value::Number(12_500))
+            .with_detail(Key::Name, Value::OwnedWord("acc_1".into()));
+    }
+    let event = Event::new(action, Actor::System, Outcome::Success)
+        .with_detail(Key::Rail, Value::Word("x402"));
+    if action == Action::PaymentChallenge {
+        return event.with_detail(Key::Count, Value::Number(101));
+    }
+    event
+        .with_detail(Key::Payment, Value::OwnedWord("pay_1".into()))
+        .with_detail(Key::Kind, Value::Word("settled"))
+        .with_detail(Key::Units, Value::Number(10_000))
+        .with_detail(
+            Key::Asset,
+            Value::OwnedWord("eip155:84532/erc20:0x1".into()),
+        )
+        .with_detail(Key::Route, Value::Text("GET /x".into()))
+}
+
 #[expect(
     clippy::too_many_lines,
     reason = "a table: one example for each action"
@@ -180,31 +210,15 @@ fn example(action: Action) -> Event<'static> {
             managed(action).with_detail(Key::Name, Value::OwnedWord("bud_1".into()))
         }
         Action::PriceAck => managed(action).with_detail(Key::Model, Value::Text("gpt-4o".into())),
-        Action::MoneyCredit | Action::MoneyRefund => managed(action)
-            .with_detail(Key::Reason, Value::Text("invoice 7".into()))
-            .with_detail(Key::Amount, Value::Number(12_500))
-            .with_detail(Key::Name, Value::OwnedWord("acc_1".into())),
-        Action::MoneyAdjust => managed(action)
-            .with_detail(Key::Reason, Value::Text("as billed".into()))
-            .with_detail(Key::Units, Value::Number(12_500))
-            .with_detail(Key::Name, Value::OwnedWord("hld_1".into())),
-        Action::PaymentChallenge => Event::new(action, Actor::System, Outcome::Success)
-            .with_detail(Key::Rail, Value::Word("x402"))
-            .with_detail(Key::Count, Value::Number(101)),
-        Action::PaymentVerify
+        Action::MoneyCredit
+        | Action::MoneyRefund
+        | Action::MoneyAdjust
+        | Action::PaymentChallenge
+        | Action::PaymentVerify
         | Action::PaymentSettle
         | Action::PaymentVoid
         | Action::PaymentUnknown
-        | Action::PaymentResolve => Event::new(action, Actor::System, Outcome::Success)
-            .with_detail(Key::Payment, Value::OwnedWord("pay_1".into()))
-            .with_detail(Key::Rail, Value::Word("x402"))
-            .with_detail(Key::Kind, Value::Word("settled"))
-            .with_detail(Key::Units, Value::Number(10_000))
-            .with_detail(
-                Key::Asset,
-                Value::OwnedWord("eip155:84532/erc20:0x1".into()),
-            )
-            .with_detail(Key::Route, Value::Text("GET /x".into())),
+        | Action::PaymentResolve => of_movement(action),
         Action::OperatorCreate
         | Action::OperatorRead
         | Action::OperatorUpdate
