@@ -241,18 +241,8 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
                 let conditions = rule.conditions.iter().map(ToString::to_string);
                 conditions.collect::<Vec<_>>().join(" and ")
             });
-            let units = sale.offers(&quote).into_iter().map(|offer| {
-                let upto = match offer.scheme {
-                    Scheme::Exact => "",
-                    Scheme::Upto => "up to ",
-                };
-                format!(
-                    "{upto}{} {} on {}",
-                    offer.amount,
-                    offer.asset.symbol,
-                    offer.network()
-                )
-            });
+            let units = sale.offers(&quote);
+            let units = units.iter().map(unit);
             let mut entry = common.clone();
             let dollars = |usd: NanoUsd| Price::Usd(usd).to_string();
             let rails = if units.len() == 0 {
@@ -285,6 +275,16 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
         sale.pricing.all().enumerate().map(entry).collect()
     };
     settings.routes.iter().flat_map(of_route).collect()
+}
+
+/// How much of what an offer asks for.
+fn unit(offer: &Offer) -> String {
+    let upto = match offer.scheme {
+        Scheme::Exact => "",
+        Scheme::Upto => "up to ",
+    };
+    let (amount, symbol) = (offer.amount, &offer.asset.symbol);
+    format!("{upto}{amount} {symbol} on {}", offer.network())
 }
 
 /// What a call costs access tokens, where they are taken.
