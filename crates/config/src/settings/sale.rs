@@ -18,7 +18,7 @@ use std::time::Duration;
 use tollkeep_payments::evm::Address;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{ModelPrices, Parts, Pattern, Pricing, Quote, Rule, UnknownModel};
-use tollkeep_payments::session::{Billing, Model};
+use tollkeep_payments::session::Billing;
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Asset, Assets, Offer, Scheme};
 use tollkeep_policy::hook::{Moment, Program};
@@ -61,23 +61,6 @@ pub struct Accept {
 }
 
 impl Sale {
-    /// What a call costs an access token that is quoted this price; `None`: that is no sum of
-    /// dollars.
-    pub fn token_cost(&self, price: &Price) -> Option<NanoUsd> {
-        if self.token_price.is_some() || price.is_free() {
-            return self.token_price.or(Some(NanoUsd::ZERO));
-        }
-        match &self.billing {
-            // What a call used is known when it is over.
-            None if self.tokens.is_some() => None,
-            None => price.usd(),
-            Some(billing) => match billing.model {
-                Model::Metered => billing.unit.as_ref()?.usd(),
-                Model::TimePass | Model::TokenBucket | Model::PerKb => None,
-            },
-        }
-    }
-
     /// The ways to pay what was quoted; those that can't express the price are left out.
     pub fn offers(&self, quote: &Quote) -> Vec<Offer> {
         let schemes: &[Scheme] = if self.tokens.is_some() {
@@ -302,14 +285,8 @@ impl SaleFile {
             computed,
             facilitators,
         });
-        match sale.as_ref().filter(|_| costs) {
-            Some(sale) => sale.check_for(access, path, market, checks),
-            None if token_price.is_some() => {
-                let problem = "has no effect: the route costs nothing";
-                checks.error_at(&path.name("token_price"), problem);
-            }
-            None => {}
-        }
+        let checked = (sale.as_ref().filter(|_| costs), access);
+        billing::check_costs(checked, (path, token_price.is_some()), market, checks);
         (access, sale)
     }
 
@@ -450,65 +427,9 @@ impl SaleFile {
     }
 }
 
-impl PricingFile {
-    /// How long a pass lasts, if that is what is paid for.
-    fn pass(&self, path: &KeyPath, checks: &mut Checks<'_>) -> Option<Duration> {
-        let at = path.name("pricing");
-        let by_time = self.model == PricedBy::Time;
-        if by_time && self.duration.is_none() {
-            checks.error_at(&at, "needs a `duration` with `model: time`, such as `1h`");
-        }
-        if !by_time && self.duration.is_some() {
-            checks.error_at(
-                &at.name("duration"),
-                "has an effect with `model: time` only",
-            );
-        }
-        self.duration.filter(|_| by_time)
-    }
-}
-
-impl TermsFile {
-    /// What can't be where a payment buys more than one call: that is paid first.
-    fn check_session(&self, path: &KeyPath, checks: &mut Checks<'_>) {
-        for (name, is_written) in [
-            ("settlement", self.settlement == Some(Mode::After)),
-            ("upto", self.upto),
-        ] {
-            if is_written {
-                let problem =
-                    "can't be with `billing`: what lasts longer than one call is paid first";
-                checks.error_at(&path.name(name), problem);
-            }
-        }
-    }
-}
-
 impl Sale {
-    /// What can't be sold so to those who may call.
-    fn check_for(&self, access: Access, path: &KeyPath, market: &Market, checks: &mut Checks<'_>) {
-        if matches!(access, Access::Payment | Access::TokenOrPayment) {
-            self.check(path, market, checks);
-            if let Some(billing) = &self.billing {
-                billing::check_sold(billing, (&self.pricing, &self.accepts), path, checks);
-            }
-        }
-        let takes_tokens = matches!(access, Access::Token | Access::TokenOrPayment);
-        let has_cost = |price: &Price| self.token_cost(price).is_some();
-        let costs_use = self.tokens.is_some() && self.token_price.is_none();
-        if takes_tokens && (costs_use || !self.pricing.all().all(|(_, price)| has_cost(price))) {
-            let problem = "needs a `token_price`: what its calls cost access tokens is no sum of \
-                           dollars that is known beforehand";
-            checks.error_at(path, problem);
-        }
-        if !takes_tokens && self.token_price.is_some() {
-            let problem = "has no effect: access tokens are not taken here";
-            checks.error_at(&path.name("token_price"), problem);
-        }
-    }
-
     /// What can't be sold so.
-    fn check(&self, path: &KeyPath, market: &Market, checks: &mut Checks<'_>) {
+    pub(super) fn check(&self, path: &KeyPath, market: &Market, checks: &mut Checks<'_>) {
         self.check_tokens(path, checks);
         if self.accepts.is_empty() {
             let problem = "has a price, and nothing to pay it with: write \

@@ -21,7 +21,7 @@ fn cors_is_off_until_an_origin_is_allowed_and_has_the_defaults_of_the_page() {
     assert_eq!(
         cors.exposed_headers.join(" "),
         "payment-required payment-response x-payment-response payment-receipt \
-         x-tollkeep-payment \
+         x-tollkeep-payment x-session-token x-session-expires x-session-balance \
          www-authenticate x-request-id retry-after ratelimit ratelimit-policy"
     );
     assert_eq!(cors.max_age, Duration::from_secs(86_400));

@@ -170,37 +170,35 @@ mod tests {
         Balance { money, calls: 0 }
     }
 
+    /// Asks for a call of so much money, calls left and KiB: what it takes.
+    fn taken(terms: Terms, (money, calls, kib): (u64, u64, u64)) -> Option<(u64, u64)> {
+        let taken = terms.hold(Balance { money, calls }, kib)?;
+        Some((taken.money, taken.calls))
+    }
+
     // PAY-77
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table")]
     fn a_call_takes_what_its_model_says() {
-        let bucket = |money, calls| Balance { money, calls };
-        let (pass, buckets) = (terms(Model::TimePass, 0), terms(Model::TokenBucket, 0));
-        let (metered, by_kib) = (terms(Model::Metered, 4), terms(Model::PerKb, 4));
-        let no_unit = terms(Model::PerKb, 0);
-        let rows = [
-            ("a pass takes nothing", &pass, money(9), 0, Some(money(0))),
-            ("even an earned one", &pass, money(0), 0, Some(money(0))),
-            ("a third", &buckets, bucket(10, 3), 0, Some(bucket(3, 1))),
-            ("the rest", &buckets, bucket(4, 1), 0, Some(bucket(4, 1))),
-            ("too little", &buckets, bucket(1, 2), 0, Some(bucket(0, 1))),
-            ("no call left", &buckets, bucket(0, 0), 0, None),
-            ("a unit", &metered, money(9), 0, Some(money(4))),
-            ("the last unit", &metered, money(4), 0, Some(money(4))),
-            ("less than a unit", &metered, money(3), 0, None),
-            ("a step", &by_kib, money(99), 10, Some(money(40))),
-            (
-                "what is left of one",
-                &by_kib,
-                money(11),
-                10,
-                Some(money(8)),
-            ),
-            ("less than a KiB", &by_kib, money(3), 10, None),
-            ("without a unit", &no_unit, money(3), 10, None),
-        ];
-        for (name, terms, balance, kib, want) in rows {
-            assert_eq!(terms.hold(balance, kib), want, "{name}");
+        let pass = terms(Model::TimePass, 0);
+        let bucket = terms(Model::TokenBucket, 0);
+        let (metered, per_kb) = (terms(Model::Metered, 4), terms(Model::PerKb, 4));
+        let free = terms(Model::PerKb, 0);
+        for (name, terms, balance, want) in [
+            ("a pass takes nothing", pass, (9, 0, 0), Some((0, 0))),
+            ("even an earned one", pass, (0, 0, 0), Some((0, 0))),
+            ("a third", bucket, (10, 3, 0), Some((3, 1))),
+            ("the rest", bucket, (4, 1, 0), Some((4, 1))),
+            ("less than a unit", bucket, (1, 2, 0), Some((0, 1))),
+            ("no call left", bucket, (0, 0, 0), None),
+            ("a unit", metered, (9, 0, 0), Some((4, 0))),
+            ("the last unit", metered, (4, 0, 0), Some((4, 0))),
+            ("not enough", metered, (3, 0, 0), None),
+            ("a step", per_kb, (99, 0, 10), Some((40, 0))),
+            ("what is left of one", per_kb, (11, 0, 10), Some((8, 0))),
+            ("less than a KiB", per_kb, (3, 0, 10), None),
+            ("without a unit", free, (3, 0, 10), None),
+        ] {
+            assert_eq!(taken(terms, balance), want, "{name}");
         }
     }
 

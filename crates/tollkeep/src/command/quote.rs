@@ -267,18 +267,8 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
                 let conditions = rule.conditions.iter().map(ToString::to_string);
                 conditions.collect::<Vec<_>>().join(" and ")
             });
-            let units = sale.offers(&quote).into_iter().map(|offer| {
-                let upto = match offer.scheme {
-                    Scheme::Exact => "",
-                    Scheme::Upto => "up to ",
-                };
-                format!(
-                    "{upto}{} {} on {}",
-                    offer.amount,
-                    offer.asset.symbol,
-                    offer.network()
-                )
-            });
+            let units = sale.offers(&quote);
+            let units = units.iter().map(unit);
             let mut entry = common.clone();
             let dollars = |usd: NanoUsd| Price::Usd(usd).to_string();
             let rails = if units.len() == 0 {
@@ -333,6 +323,16 @@ fn worked_out(
         entry.extend(told);
     }
     entry
+}
+
+/// How much of what an offer asks for.
+fn unit(offer: &Offer) -> String {
+    let upto = match offer.scheme {
+        Scheme::Exact => "",
+        Scheme::Upto => "up to ",
+    };
+    let (amount, symbol) = (offer.amount, &offer.asset.symbol);
+    format!("{upto}{amount} {symbol} on {}", offer.network())
 }
 
 /// What a call costs access tokens, where they are taken.

@@ -333,7 +333,7 @@ fn the_table_says_what_a_payment_buys_and_what_tokens_pay() {
         "billing": { "model": "metered", "unit_cost": "$0.25" },
     }));
     let told = written.json(&["route", "list", "--json"]);
-    let row = &told[0];
+    let row = &told["data"][0];
     assert_eq!(row["billing"], "metered", "{row}");
     assert_eq!(row["token_cost"], "$0.25", "{row}");
     assert_eq!(
