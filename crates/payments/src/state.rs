@@ -179,6 +179,8 @@ pub enum Answer {
     Owed,
     /// 409: the payer has called something else by the same name.
     IdentifierTaken,
+    /// 402: nothing was bought with this proof, and now nothing can be.
+    NothingBought,
 }
 
 impl Answer {
@@ -191,7 +193,8 @@ impl Answer {
             | Self::Uncollected
             | Self::Exhausted
             | Self::SessionEnded
-            | Self::NoSession => true,
+            | Self::NoSession
+            | Self::NothingBought => true,
             Self::InProgress
             | Self::Pending
             | Self::Unavailable
@@ -215,6 +218,7 @@ impl Answer {
             Self::NoSession => (402, "invalid_session"),
             Self::Owed => (502, "upstream_failed_retryable"),
             Self::IdentifierTaken => (409, "payment_identifier_conflict"),
+            Self::NothingBought => (402, "payment_required"),
         }
     }
 }

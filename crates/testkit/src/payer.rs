@@ -216,12 +216,16 @@ impl Payer {
 
     /// The same, for this offer.
     pub fn pay_offer(&self, offer: &Value, nonce: u64) -> String {
-        let now = now_s();
         let seconds = offer["maxTimeoutSeconds"].as_u64().expect("seconds");
+        self.pay_until(offer, nonce, now_s() + seconds)
+    }
+
+    /// The same, signed until then, in seconds since 1970.
+    pub fn pay_until(&self, offer: &Value, nonce: u64, ends_s: u64) -> String {
         let proof = json!({
             "x402Version": 2,
             "accepted": offer,
-            "payload": self.sign(offer, nonce, (now - 60, now + seconds)),
+            "payload": self.sign(offer, nonce, (now_s() - 60, ends_s)),
         });
         BASE64_STANDARD.encode(proof.to_string())
     }

@@ -43,6 +43,7 @@ fn check_proof(field: Field, text: &str) {
         whole_s: 0,
         smart_wallets: true,
         v1_in_either: true,
+        takes_ended: false,
     };
     let told = check(&proof, &rules);
     assert_eq!(told, check(&proof, &rules));

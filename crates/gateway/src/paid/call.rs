@@ -15,8 +15,8 @@ use std::sync::Arc;
 use tollkeep_config::settings::{MidStream, Terms};
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_net::Raced;
-use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Networks, Offer, Receipt, Version};
+use tollkeep_payments::state::{Answer, Mode};
+use tollkeep_payments::x402::{Networks, Offer, Reason, Receipt, Version};
 use tollkeep_types::PaymentId;
 
 /// A request that is served for a payment. Whatever becomes of it, whoever keeps the payment is
@@ -167,6 +167,7 @@ impl Exchange<'_> {
             seat,
             door,
             named,
+            past,
         } = *proven;
         let (terms, version) = (sold.sale.terms, checked.version);
         let amount = told_amount(&offer);
@@ -191,14 +192,16 @@ impl Exchange<'_> {
             opens,
             named,
             by: Arc::clone(&sold.sale.facilitators),
+            is_past: past.is_some(),
         };
         let is_named = shown.named.is_some();
-        let shown = door.show(shown);
-        let paid = self
-            .paid_by(shown, sold, (&asking, version, &amount))
-            .await?;
+        let paying = self.paid_by(
+            (door.show(shown), past),
+            (entry, sold),
+            (&asking, version, &amount),
+        );
+        let paid = paying.await?;
         let session = paid.session.map(|used| self.opened(sold, &asking, used));
-        let is_settled = paid.receipt.is_some() || paid.is_credit;
         self.paying = Some(Box::new(PaidCall {
             door: Some(door),
             payment: paid.payment,
@@ -209,8 +212,8 @@ impl Exchange<'_> {
             asking,
             version,
             networks: Arc::clone(&sold.networks),
+            word: first_word(session.is_some(), paid.receipt.is_some() || paid.is_credit),
             receipt: paid.receipt,
-            word: first_word(session.is_some(), is_settled),
             skipped: None,
             seat: Some(seat),
             session: session.map(Box::new),
@@ -224,8 +227,8 @@ impl Exchange<'_> {
     /// Waits for what becomes of a proof.
     async fn paid_by(
         &mut self,
-        paying: Paying,
-        sold: &Sold,
+        (paying, past): (Paying, Option<Reason>),
+        (entry, sold): (&Entry<'_>, &Sold),
         (asking, version, amount): (&Asking, Version, &str),
     ) -> Result<super::Paid, Stop> {
         match self.wait_for(paying, sold).await? {
@@ -235,6 +238,10 @@ impl Exchange<'_> {
             }
             Some(Err(no)) => {
                 self.paid_facts(no.payment, amount);
+                if no.answer == Answer::NothingBought {
+                    self.note_failed_proof(entry, sold);
+                    return Err(self.ask_payment(sold, asking, past).into());
+                }
                 let refusal = self.not_paid(sold, asking, &no);
                 if let Some(receipt) = &no.receipt {
                     self.told_receipt = Some(receipt_line(receipt, version, &sold.networks));

@@ -45,6 +45,8 @@ pub struct Shown {
     pub named: Option<Named>,
     /// Who settles, best first; empty: whoever does so on the network.
     pub by: Arc<[Box<str>]>,
+    /// Whether its time or its price is over: only what was bought with it before may be had for it.
+    pub is_past: bool,
 }
 
 /// What a payer calls what it buys.

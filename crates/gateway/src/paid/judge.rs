@@ -46,6 +46,8 @@ pub(crate) struct Proven {
     pub(super) seat: PayerSeat,
     pub(super) door: Arc<dyn PaymentDoor>,
     pub(super) named: Option<Named>,
+    /// Why nothing more can be bought with it, if that is so.
+    pub(super) past: Option<Reason>,
 }
 
 /// A proof that passed the checks, and what it is held against.
@@ -54,6 +56,15 @@ struct Held {
     checked: Checked,
     asking: Asking,
     named: Option<Named>,
+    past: Option<Reason>,
+}
+
+/// A proof that will do.
+struct Judged {
+    checked: Checked,
+    /// What it was held against, where that is not what is asked for today.
+    offers: Option<Vec<Offer>>,
+    past: Option<Reason>,
 }
 
 impl<'p> Exchange<'p> {
@@ -118,6 +129,7 @@ impl<'p> Exchange<'p> {
             checked,
             asking,
             named,
+            past,
         } = self
             .check_proof(sold, asking, (field, text))
             .inspect_err(|_| self.note_failed_proof(entry, sold))?;
@@ -150,6 +162,7 @@ impl<'p> Exchange<'p> {
             seat,
             door,
             named,
+            past,
         }))))
     }
 
@@ -265,27 +278,43 @@ impl<'p> Exchange<'p> {
             identifier,
             payload_hash: sha256(&[&payload]),
         });
-        let (checked, asking) = match self.judge_proof(sold, &asking, &proof) {
-            Ok((checked, None)) => (checked, asking),
-            Ok((checked, Some(offers))) => (checked, Asking { offers, ..asking }),
-            Err(reason) => return Err(self.ask_payment(sold, &asking, Some(reason))),
-        };
+        let judged = self.judge_proof(sold, &asking, &proof);
+        let judged = judged.map_err(|reason| self.ask_payment(sold, &asking, Some(reason)))?;
+        let offers = judged.offers.unwrap_or(asking.offers);
         Ok(Held {
             payload: payload.into(),
-            checked,
-            asking,
+            checked: judged.checked,
+            asking: Asking { offers, ..asking },
             named,
+            past: judged.past,
         })
     }
 
     /// Judges by what is asked today; where that is something else than what was told, by what we
-    /// said that would hold.
-    fn judge_proof(
+    /// said that would hold. Where that is over, it may still be good for what it bought before:
+    /// whoever keeps payments knows that, and `past` is what is told if they don't.
+    fn judge_proof(&self, sold: &Sold, asking: &Asking, proof: &Proof) -> Result<Judged, Reason> {
+        let now = self.judge_by(sold, asking, (proof, false));
+        let Err(reason @ (Reason::ValidBefore | Reason::Permit2Deadline | Reason::PriceMismatch)) =
+            now
+        else {
+            return now;
+        };
+        let past = self.judge_by(sold, asking, (proof, true));
+        let past = past.map_err(|_| reason)?;
+        Ok(Judged {
+            past: Some(reason),
+            ..past
+        })
+    }
+
+    /// Judges by what holds now, or, with `is_past`, by what may have held once.
+    fn judge_by(
         &self,
         sold: &Sold,
         asking: &Asking,
-        proof: &Proof,
-    ) -> Result<(Checked, Option<Vec<Offer>>), Reason> {
+        (proof, is_past): (&Proof, bool),
+    ) -> Result<Judged, Reason> {
         let now_s = self.work.facts.at.0 / 1000;
         let hasher = &self.worker.shared.hasher;
         let judge = |offers: &[Offer]| {
@@ -299,22 +328,29 @@ impl<'p> Exchange<'p> {
                     whole_s: sold.whole_s,
                     smart_wallets: sold.smart_wallets,
                     v1_in_either: sold.v1_in_either,
+                    takes_ended: is_past,
                 },
             )
         };
+        let judged = |checked, offers| Judged {
+            checked,
+            offers,
+            past: None,
+        };
         let echo = proof.echo();
         let told = |offer: &Offer| {
-            echo.is_some_and(|echo| sold.told(&echo.tag, (asking, offer), now_s, hasher))
+            let tell = |tag: &_| sold.told(tag, (asking, offer), now_s, hasher);
+            is_past || echo.is_some_and(|echo| tell(&echo.tag))
         };
         match (judge(&asking.offers), echo) {
             (Ok(checked), Some(_)) if sold.sale.bind_body => {
                 let offer = asking.offers.get(checked.offer);
                 let is_told = offer.is_some_and(told);
                 is_told
-                    .then_some((checked, None))
+                    .then_some(judged(checked, None))
                     .ok_or(Reason::PriceMismatch)
             }
-            (Ok(checked), _) => Ok((checked, None)),
+            (Ok(checked), _) => Ok(judged(checked, None)),
             (Err(Reason::InvalidPaymentRequirements), Some(echo)) => {
                 let mut offers = asking.offers.clone();
                 for offer in &mut offers {
@@ -324,7 +360,7 @@ impl<'p> Exchange<'p> {
                 if offers.is_empty() {
                     return Err(Reason::PriceMismatch);
                 }
-                judge(&offers).map(|checked| (checked, Some(offers)))
+                judge(&offers).map(|checked| judged(checked, Some(offers)))
             }
             (Err(reason), _) => Err(reason),
         }

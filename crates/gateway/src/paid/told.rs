@@ -116,6 +116,7 @@ pub(super) const fn of_answer(answer: Answer) -> Row {
             code,
             "This payment identifier stands for another payment or request. Nothing was charged.",
         ),
+        Answer::NothingBought => row(status, code, "This request is paid for."),
     }
 }
 
@@ -216,7 +217,10 @@ impl<'p> Exchange<'p> {
             Answer::SettlementFailed => Some(Reason::SettlementFailed),
             Answer::Uncollected => Some(Reason::Uncollected),
             // The payment is good, and used up.
-            Answer::Exhausted | Answer::SessionEnded | Answer::NoSession => None,
+            Answer::Exhausted
+            | Answer::SessionEnded
+            | Answer::NoSession
+            | Answer::NothingBought => None,
             Answer::InProgress
             | Answer::Pending
             | Answer::Unavailable

@@ -29,6 +29,9 @@ pub struct Rules<'a> {
     pub smart_wallets: bool,
     /// Whether a proof of version 1 may come in the field of version 2.
     pub v1_in_either: bool,
+    /// Whether one whose time is over passes too: for what it bought before, since nobody would settle
+    /// it now.
+    pub takes_ended: bool,
 }
 
 /// A proof that passed. Whether its key is spent is the store's to say, and whether the money is
@@ -51,6 +54,7 @@ pub struct Checked {
 const MARGIN_S: u64 = 6;
 /// How much longer than asked for a payer may sign.
 const LENIENCE_S: u64 = 600;
+
 /// Judges a proof.
 ///
 /// # Errors
@@ -210,7 +214,8 @@ fn check_transfer(
     let most = now
         .saturating_add(offer.max_timeout_s)
         .saturating_add(LENIENCE_S);
-    if signed.valid_before <= U256::from(least) || signed.valid_before > U256::from(most) {
+    let is_over = signed.valid_before <= U256::from(least);
+    if (is_over && !rules.takes_ended) || signed.valid_before > U256::from(most) {
         return Err(Reason::ValidBefore);
     }
     Ok(())
@@ -241,7 +246,8 @@ fn check_permit(signed: &Permit2, offer: &Offer, rules: &Rules<'_>) -> Result<()
         Scheme::Exact => rules.head_s,
         Scheme::Upto => rules.whole_s,
     });
-    if signed.deadline <= U256::from(least.saturating_add(MARGIN_S)) {
+    let is_over = signed.deadline <= U256::from(least.saturating_add(MARGIN_S));
+    if is_over && !rules.takes_ended {
         return Err(Reason::Permit2Deadline);
     }
     if signed.witness.valid_after > U256::from(rules.now_s) {

@@ -121,6 +121,12 @@ pub fn settlement_of(kept: &str, amount: u128) -> Option<String> {
     Some(body.to_string())
 }
 
+/// Whether what is kept of a settlement is of this very proof, signature and all.
+pub fn is_settlement_of(kept: &str, checked: &Checked) -> bool {
+    let kept = serde_json::from_str::<Value>(kept);
+    kept.is_ok_and(|kept| kept.pointer("/paymentPayload/payload") == Some(&checked.payload.json()))
+}
+
 fn request(
     checked: &Checked,
     offer: &Offer,

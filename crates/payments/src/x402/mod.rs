@@ -26,8 +26,8 @@ pub use asset::{Asset, Assets, Transfer};
 pub use challenge::{Challenge, Problem, Resource};
 pub use check::{Checked, Rules, check, signed_key};
 pub use facilitator::{
-    Answered, Expected, SettleOutcome, Supported, VerifyOutcome, settle_outcome, settlement,
-    settlement_of, supported, verification, verify_outcome,
+    Answered, Expected, SettleOutcome, Supported, VerifyOutcome, is_settlement_of, settle_outcome,
+    settlement, settlement_of, supported, verification, verify_outcome,
 };
 pub use identifier::{Extensions, Identifier};
 pub use key::PaymentKey;

@@ -138,6 +138,7 @@ fn sound(body: &[u8], now_s: u64) -> Result<Sound, &'static str> {
         whole_s: 0,
         smart_wallets: false,
         v1_in_either: false,
+        takes_ended: false,
     };
     let (payload, key, _) = judge(proof, &offer, &rules).map_err(Reason::code)?;
     Ok(Sound { key, payload })

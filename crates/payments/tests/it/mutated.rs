@@ -94,6 +94,7 @@ fn hammer(rounds: u32) {
             whole_s: 0,
             smart_wallets: false,
             v1_in_either: true,
+            takes_ended: false,
         };
         let told = check(&proof, &rules);
         if let Ok(checked) = &told {

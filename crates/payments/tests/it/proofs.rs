@@ -81,15 +81,23 @@ pub(crate) fn judged(case: &Case, smart_wallets: bool) -> Result<Checked, Reason
     check(
         &proof,
         &Rules {
-            offers: std::slice::from_ref(&case.offer),
-            networks: &Networks::default(),
-            now_s: case.now_s,
-            head_s: 0,
-            whole_s: 0,
             smart_wallets,
-            v1_in_either: true,
+            ..rules(case, &Networks::default())
         },
     )
+}
+
+fn rules<'a>(case: &'a Case, networks: &'a Networks) -> Rules<'a> {
+    Rules {
+        offers: std::slice::from_ref(&case.offer),
+        networks,
+        now_s: case.now_s,
+        head_s: 0,
+        whole_s: 0,
+        smart_wallets: false,
+        v1_in_either: true,
+        takes_ended: false,
+    }
 }
 
 // As far as it is decided here: PAY-121, PAY-123, PAY-124, PAY-410.
@@ -213,6 +221,7 @@ fn a_version_belongs_to_its_field() {
                 whole_s: 0,
                 smart_wallets: false,
                 v1_in_either,
+                takes_ended: false,
             },
         )
         .map(|checked| checked.version.number())
@@ -326,9 +335,42 @@ fn slow_work_needs_a_signature_that_lives_longer() {
                 whole_s: 0,
                 smart_wallets: false,
                 v1_in_either: false,
+                takes_ended: false,
             },
         );
         assert_eq!(told.is_ok(), is_taken, "{head_s}");
+    }
+}
+
+// PAY-2
+#[test]
+fn what_is_over_may_still_be_good_for_what_it_bought() {
+    for file in ["x402-v2-exact", "x402-permit2-upto"] {
+        let mut case = cases(file).remove(0);
+        case.now_s += 100_000;
+        let over = judged(&case, false).unwrap_err();
+        assert!(matches!(
+            over,
+            Reason::ValidBefore | Reason::Permit2Deadline
+        ));
+        let late = |case: &Case| {
+            let proof = Proof::read(case.field, &case.shown).unwrap();
+            check(
+                &proof,
+                &Rules {
+                    takes_ended: true,
+                    ..rules(case, &Networks::default())
+                },
+            )
+        };
+        let checked = late(&case).unwrap();
+        case.now_s -= 100_000;
+        assert_eq!(checked, judged(&case, false).unwrap());
+        // Nothing else passes for that.
+        let forged = changed(file, |json| {
+            json["payload"]["signature"] = format!("0x{}1b", "22".repeat(64)).into();
+        });
+        assert!(late(&forged).is_err());
     }
 }
 
@@ -350,6 +392,7 @@ fn version_one_finds_the_token_that_was_signed_for() {
         whole_s: 0,
         smart_wallets: false,
         v1_in_either: false,
+        takes_ended: false,
     };
     assert_eq!(check(&proof, &rules).unwrap().offer, 1);
     // Version 1 can't express Permit2.

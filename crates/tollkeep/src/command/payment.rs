@@ -337,6 +337,7 @@ impl Check {
             whole_s: 0,
             smart_wallets: true,
             v1_in_either: true,
+            takes_ended: false,
         };
         let proof = Proof::read(field, &text_or_file(given)?);
         let told = match proof {

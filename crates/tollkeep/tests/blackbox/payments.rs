@@ -2,11 +2,16 @@
 //! knows, nobody is asked to pay again.
 
 use crate::fixture::{gateway, head};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tollkeep_testkit::{
     Answer, Builder, Facilitator, FacilitatorMood, Gate, Gateway, Origin, Payer, Step, eventually,
-    json as answer_json, ok,
+    json as answer_json, ok, wait_until,
 };
 
 /// Who is paid.
@@ -118,10 +123,10 @@ fn one_proof_of_many_callers_is_settled_and_delivered_once() {
 #[test]
 fn money_for_nothing_is_credit_that_the_same_proof_is_served_for_once() {
     let facilitator = Facilitator::start();
-    let failing = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let fails = std::sync::Arc::clone(&failing);
+    let failing = Arc::new(AtomicBool::new(true));
+    let fails = Arc::clone(&failing);
     let origin = Origin::start(move |_| {
-        if fails.load(std::sync::atomic::Ordering::Relaxed) {
+        if fails.load(Ordering::Relaxed) {
             vec![Step::Close]
         } else {
             ok(b"ha")
@@ -141,7 +146,7 @@ fn money_for_nothing_is_credit_that_the_same_proof_is_served_for_once() {
     assert_eq!(status, 200, "{credits}");
     assert_eq!(credits[0]["amount"], "10000", "{credits}");
     checks(&gateway);
-    failing.store(false, std::sync::atomic::Ordering::Relaxed);
+    failing.store(false, Ordering::Relaxed);
     let served = ask(&gateway, Some(&proof));
     assert_eq!(served.status, 200, "{}", served.text());
     assert!(served.field("payment-response").is_some());
@@ -193,6 +198,71 @@ fn while_nobody_knows_nobody_is_asked_to_pay_again() {
     let first = &told[0][0];
     assert!(told[0].len() > 1 && told[0].iter().all(|it| it == first));
     checks(&gateway);
+}
+
+// PAY-2 PAY-3 PAY-63
+#[test]
+fn what_was_paid_outlasts_the_time_of_its_signature() {
+    let facilitator = Facilitator::start();
+    let failing = Arc::new(AtomicBool::new(true));
+    let fails = Arc::clone(&failing);
+    let origin = Origin::start(move |_| match fails.load(Ordering::Relaxed) {
+        true => vec![Step::Close],
+        false => ok(b"ha"),
+    });
+    let gateway = shop(&facilitator, &origin, "").start();
+    let offer = offered(&required(&gateway));
+    let ends = now_s() + 16;
+    let [credit, unknown, unseen] =
+        [31, 32, 33].map(|payer| Payer::new(payer).pay_until(&offer, 1, ends));
+    assert_eq!(ask(&gateway, Some(&credit)).status, 502);
+    facilitator.settle_as(FacilitatorMood::Cuts);
+    assert_eq!(ask(&gateway, Some(&unknown)).status, 503);
+    let is_over = || (now_s() > ends).then_some(());
+    wait_until(Duration::from_secs(60), is_over).expect("the end of what was signed");
+    // What bought nothing buys nothing now.
+    let refused = ask(&gateway, Some(&unseen));
+    assert_eq!(refused.status, 402, "{}", refused.text());
+    assert!(
+        refused.code().ends_with("valid_before"),
+        "{}",
+        refused.text()
+    );
+    assert!(refused.field("payment-required").is_some());
+    // Nobody is asked to pay again while nobody knows.
+    let pending = ask(&gateway, Some(&unknown));
+    assert_eq!(
+        (pending.status, pending.code().as_str()),
+        (503, "payment_pending")
+    );
+    assert_eq!(pending.field("payment-required"), None);
+    failing.store(false, Ordering::Relaxed);
+    facilitator.settle_as(FacilitatorMood::Right);
+    let before = facilitator.settled();
+    assert_eq!(ask(&gateway, Some(&credit)).text(), "ha");
+    assert_eq!(facilitator.settled(), before);
+    assert_eq!(
+        ask(&gateway, Some(&credit)).code().as_str(),
+        "payment_already_used"
+    );
+    let served = eventually("the answer", || {
+        let answer = ask(&gateway, Some(&unknown));
+        assert_eq!(answer.field("payment-required"), None);
+        (answer.status == 200).then_some(answer)
+    });
+    assert_eq!(served.text(), "ha");
+    checks(&gateway);
+}
+
+fn offered(required: &str) -> Value {
+    let required = BASE64_STANDARD.decode(required).unwrap();
+    let required: Value = serde_json::from_slice(&required).unwrap();
+    required["accepts"][0].clone()
+}
+
+fn now_s() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap().as_secs()
 }
 
 // PAY-60 PAY-62

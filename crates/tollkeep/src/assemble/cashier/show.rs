@@ -9,7 +9,9 @@ use tollkeep_crypto::SealContext;
 use tollkeep_gateway::{NotPaid, Paid, Shown};
 use tollkeep_observe::metrics::PaymentPhase;
 use tollkeep_payments::state::{Answer, Command, Event, Mode};
-use tollkeep_payments::x402::{VerifyOutcome, settlement, verification, verify_outcome};
+use tollkeep_payments::x402::{
+    VerifyOutcome, is_settlement_of, settlement, verification, verify_outcome,
+};
 use tollkeep_store::{
     NamedPayment, NewPayment, PaymentMode, PaymentRecord, PaymentState, Reserved,
 };
@@ -55,7 +57,9 @@ impl Cashier {
             tracing::error!("A payment is for more than can be kept, or can't be sealed");
             return Err(unavailable());
         };
-        if let Some(paid) = self.pass_of(shown, &new).await {
+        if shown.is_past {
+            self.bought(&new).await?;
+        } else if let Some(paid) = self.pass_of(shown, &new).await {
             return paid;
         }
         // What was shown before is told also while nobody settles, and to whoever owes.
@@ -99,6 +103,18 @@ impl Cashier {
     async fn is_known(&self, new: &NewPayment) -> bool {
         let found = self.store.payment_of_key(new.key).await;
         found.is_ok_and(|found| found.is_some())
+    }
+
+    /// Looks whether something was bought with a proof that buys nothing more.
+    async fn bought(&self, new: &NewPayment) -> Result<(), NotPaid> {
+        match self.store.payment_of_key(new.key).await {
+            Ok(Some(record)) if record.state != PaymentState::Released => Ok(()),
+            Ok(_) => Err(refused(Answer::NothingBought, None)),
+            Err(error) => {
+                tracing::error!("A payment can't be looked for: {error}");
+                Err(refused(Answer::Unavailable, None))
+            }
+        }
     }
 
     async fn read(&self, id: PaymentId) -> Result<PaymentRecord, NotPaid> {
@@ -179,7 +195,13 @@ impl Cashier {
             record = Box::pin(self.wait_for(record)).await?;
         }
         if record.state == PaymentState::Released {
+            if shown.is_past {
+                return Err(refused(Answer::NothingBought, None));
+            }
             return self.pay_again(shown, &record, (body, order)).await;
+        }
+        if shown.proof.is_deferred && !self.is_as_kept(shown, &record) {
+            return Err(refused(Answer::AlreadyUsed, None));
         }
         let receipt = receipt_of(&record);
         if let Some(opening) = shown
@@ -219,13 +241,22 @@ impl Cashier {
         })
     }
 
+    /// Whether it is the proof that was settled. Where only the chain can judge a signature nobody has
+    /// shown to be its payer yet, and what else a proof says of itself is told by the chain to everybody.
+    fn is_as_kept(&self, shown: &Shown, record: &PaymentRecord) -> bool {
+        let kept = self.open(record);
+        kept.is_some_and(|kept| is_settlement_of(&kept, &shown.proof))
+    }
+
     /// Whether what was paid covers the request: as much as it costs today, or the very request.
     fn is_covered(&self, shown: &Shown, record: &PaymentRecord) -> bool {
         let ttl = self.rails.load().settings.payments.credit_ttl.as_millis();
         let since = record.settled_at.unwrap_or(record.created_at).0;
         let age = u128::from(self.now().0.saturating_sub(since));
         let received = record.received.map_or(0, u128::from);
-        let is_enough = record.unit == unit_of(shown) && received >= shown.offer.amount;
+        // What was signed for a price that is over is no measure of what it costs.
+        let is_today = !shown.is_past && record.unit == unit_of(shown);
+        let is_enough = is_today && received >= shown.offer.amount;
         age <= ttl && (is_enough || record.request_digest == shown.digest)
     }
 
