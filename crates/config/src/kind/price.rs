@@ -343,7 +343,7 @@ mod tests {
                 "{asset: USDC, amount: '-1'}",
                 Err("want the smallest units"),
             ),
-            ("{cel: '1'}", Err("`cel` is not supported yet")),
+            ("{cel: '1'}", Err("`cel` is not supported here")),
         ] {
             match (priced().read(&node(text)), want) {
                 (Ok(price), want) => assert_eq!(Ok(price.to_string().as_str()), want, "{text}"),

@@ -136,7 +136,8 @@ fn bad_routes_say_what_is_wrong() {
         (
             "keys of later",
             "  GET /x: {upstream: api, facilitator: x, pay_to_mode: x}\n",
-            "tollkeep.yaml:3:27: routes.\"GET /x\".facilitator: is not supported yet\n\
+            "tollkeep.yaml:3:40: routes.\"GET /x\".facilitator: no facilitator is named \"x\": it stands in \
+             `payments.x402.facilitators` with its address\n\
              tollkeep.yaml:3:43: routes.\"GET /x\".pay_to_mode: is not supported yet",
         ),
         (
