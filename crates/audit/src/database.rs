@@ -32,6 +32,9 @@ const BATCH_RECORDS: usize = 256;
 /// How often a database that fails is tried again.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
+/// What only the record of lost events has: strangers' quotes are escaped.
+const GAP: &str = "\"action\":\"audit.gap\"";
+
 /// A database that keeps records beside the file, or instead of it. Its calls block: they are made
 /// by threads of the log, and are made again when they fail.
 pub trait DatabaseStore: fmt::Debug + Send + Sync {
@@ -222,7 +225,7 @@ impl Shared {
             }
         } else if is_full {
             drop(waiting);
-            self.queue.add_lost(as_u64(lines.lines().count()));
+            self.queue.add_lost(lines.lines().map(events_in).sum());
             return;
         }
         waiting.bytes += lines.len();
@@ -320,6 +323,22 @@ impl Shared {
     }
 }
 
+/// How many events a line stands for: one that tells how many were lost stands for those.
+fn events_in(line: &str) -> u64 {
+    #[derive(serde::Deserialize)]
+    struct Told {
+        details: Details,
+    }
+    #[derive(serde::Deserialize)]
+    struct Details {
+        count: u64,
+    }
+    if !line.contains(GAP) {
+        return 1;
+    }
+    serde_json::from_str::<Told>(line).map_or(1, |told| told.details.count)
+}
+
 /// Splits lines into parts of as many as are given at once.
 fn split(mut lines: String, into: &mut VecDeque<(String, usize)>) {
     loop {
@@ -352,4 +371,25 @@ fn take(waiting: &mut Waiting) -> String {
     }
     waiting.bytes = waiting.bytes.saturating_sub(batch.len());
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // AUD-40
+    #[test]
+    fn a_record_of_lost_events_stands_for_those() {
+        for (line, want) in [
+            (r#"{"action":"proxy_request","details":{"count":7}}"#, 1),
+            (r#"{"action":"audit.gap","details":{"count":7}}"#, 7),
+            (r#"{"action":"audit.gap"}"#, 1),
+            (
+                r#"{"action":"x","details":{"model":"\"action\":\"audit.gap\""}}"#,
+                1,
+            ),
+        ] {
+            assert_eq!(events_in(line), want, "{line}");
+        }
+    }
 }
