@@ -159,7 +159,11 @@ async fn write(
         .bind(holder)
         .bind(until.map(millis))
         .bind(change.look_at.map(millis))
-        .bind(had.proof.clone().filter(|_| to.keeps_proof()))
+        .bind(
+            had.proof
+                .clone()
+                .filter(|_| to.keeps_proof() || change.opens.is_some()),
+        )
         .bind(received)
         .bind(settled_at.map(millis))
         .bind(millis(now))

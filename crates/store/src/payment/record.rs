@@ -99,12 +99,10 @@ impl PaymentState {
         }
     }
 
-    /// Whether a facilitator may have to be told the same once more.
+    /// Whether a facilitator may have to be told the same once more, or somebody may still have
+    /// something for the very proof.
     pub(super) const fn keeps_proof(self) -> bool {
-        matches!(
-            self,
-            Self::Pending | Self::Serving | Self::Settling | Self::Unknown
-        )
+        !matches!(self, Self::Spent | Self::Voided | Self::Released)
     }
 
     /// Where its money is.

@@ -255,6 +255,42 @@ fn what_was_paid_outlasts_the_time_of_its_signature() {
     checks(&gateway);
 }
 
+// PAY-2
+#[test]
+fn a_signature_that_only_the_chain_can_judge_redeems_what_it_bought_alone() {
+    let facilitator = Facilitator::start();
+    let failing = Arc::new(AtomicBool::new(true));
+    let fails = Arc::clone(&failing);
+    let origin = Origin::start(move |_| match fails.load(Ordering::Relaxed) {
+        true => vec![Step::Close],
+        false => ok(b"ha"),
+    });
+    let gateway = shop(&facilitator, &origin, "    smart_wallets: true\n").start();
+    let signed = Payer::new(34).pay(&required(&gateway), 1);
+    // What a stranger makes of what the chain tells everybody.
+    let of_contract = |byte: &str| {
+        let proof = BASE64_STANDARD.decode(&signed).unwrap();
+        let mut proof: Value = serde_json::from_slice(&proof).unwrap();
+        proof["payload"]["signature"] = format!("0x{}", byte.repeat(96)).into();
+        BASE64_STANDARD.encode(proof.to_string())
+    };
+    let (own, forged) = (of_contract("11"), of_contract("22"));
+    assert_eq!(ask(&gateway, Some(&own)).status, 502);
+    stands(&gateway, "credit");
+    failing.store(false, Ordering::Relaxed);
+    let calls = origin.count();
+    let refused = ask(&gateway, Some(&forged));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (402, "payment_already_used"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(origin.count(), calls);
+    assert_eq!(ask(&gateway, Some(&own)).text(), "ha");
+    checks(&gateway);
+}
+
 fn offered(required: &str) -> Value {
     let required = BASE64_STANDARD.decode(required).unwrap();
     let required: Value = serde_json::from_slice(&required).unwrap();
