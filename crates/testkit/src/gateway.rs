@@ -233,16 +233,19 @@ impl Builder {
     }
 }
 
+/// The long forms of tests are run with an optimised binary, without building the tests anew.
+const BINARY_VARIABLE: &str = "TOLLKEEP_BINARY";
 /// How often an address may sign in to management in a minute.
 pub const STRICT: &str = "server.rate_limit_classes.strict.requests";
 /// And all addresses together.
 pub const STRICT_ALL: &str = "server.rate_limit_classes.strict.global.requests";
 
 impl Gateway {
-    /// What to start `binary` with.
+    /// What to start `binary` with, or what [`BINARY_VARIABLE`] names instead.
     pub fn builder(binary: impl Into<PathBuf>) -> Builder {
+        let named = std::env::var_os(BINARY_VARIABLE);
         Builder {
-            binary: binary.into(),
+            binary: named.map_or_else(|| binary.into(), PathBuf::from),
             config: String::new(),
             sets: Vec::new(),
             env: Vec::new(),

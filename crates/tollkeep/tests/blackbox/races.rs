@@ -1,29 +1,37 @@
 //! Crowds that race for budgets, on one gateway and on two: as many calls pass as there is room for,
 //! never more, and the sums are exact when the race is over.
 
-use crate::fixture::{Dice, UPSTREAM_KEY, chat, llm};
-use crate::held::{PRICES, answer, body, bound, budget, sums};
+use crate::fixture::{Dice, UPSTREAM_KEY, chat, gateway};
+use crate::held::{CAP, PRICES, answer, bound, budget, sums, window};
 use crate::replicas::on;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
-use tollkeep_testkit::{Gateway, Origin, Postgres, eventually, json as answer_json, wait_until};
+use tollkeep_testkit::{
+    Builder, Gateway, Origin, Postgres, eventually, json as answer_json, wait_until,
+};
 
 /// Callers at the same moment.
 const CALLERS: usize = 64;
 /// For how many calls there is room: too few for slices, just enough, and plenty.
 const ROOMS: [i64; 8] = [1, 5, 19, 20, 21, 64, 300, 1500];
+/// One race of so many is for a budget of any size; the others end soon.
+const ANY_SIZE_EVERY: usize = 50;
+/// Races of the long forms that go on at the same time, each for a budget of its own project.
+const LANES: usize = 64;
 /// No slice is called back for a second after that brought nothing.
 const QUIET: Duration = Duration::from_millis(1_200);
+/// The same where many races go on: a machine that is busy with them is slow to give a slice back.
+const CROWDED_QUIET: Duration = Duration::from_secs(4);
 /// Who was told that the database did not answer may have been granted a hold all the same, which
 /// goes back when the answer comes.
 const UNANSWERED_QUIET: Duration = Duration::from_secs(15);
 /// Before somebody who was told so comes again.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Calls of the long forms, unless this variable says how many races they are.
-const CALLS: usize = 100_000;
+/// Races of the long forms, unless this variable says how many.
+const RACES: usize = 1_000;
 const RACES_VARIABLE: &str = "RACES";
 
 /// How many times something is done: as this variable says, or so many.
@@ -39,14 +47,6 @@ enum Length {
 }
 
 impl Length {
-    /// That of the long forms.
-    fn long() -> Self {
-        match settable(RACES_VARIABLE, 0) {
-            0 => Self::Calls(CALLS),
-            races => Self::Races(races),
-        }
-    }
-
     fn is_over(self, tally: &Tally) -> bool {
         match self {
             Self::Calls(calls) => tally.calls >= calls,
@@ -88,43 +88,87 @@ struct Tally {
     unanswered: usize,
 }
 
+/// A project with a token of its own, whose races are beside those of the others.
+struct Lane {
+    project: String,
+    token: String,
+    request: String,
+    seen: Arc<Seen>,
+}
+
+/// What the upstream knows of a lane.
+#[derive(Default)]
+struct Seen {
+    uses_all: AtomicBool,
+    calls: AtomicUsize,
+}
+
+impl Tally {
+    fn and(self, other: Self) -> Self {
+        Self {
+            races: self.races + other.races,
+            calls: self.calls + other.calls,
+            admitted: self.admitted + other.admitted,
+            later: self.later + other.later,
+            looks: self.looks + other.looks,
+            unanswered: self.unanswered + other.unanswered,
+        }
+    }
+}
+
 struct Field {
     origin: Origin,
-    uses_all: Arc<AtomicBool>,
     gateways: Vec<Gateway>,
+    lanes: Vec<Lane>,
 }
 
 impl Field {
     /// One gateway with a file of its own.
-    fn alone() -> (Self, String) {
-        let (origin, uses_all) = upstream();
-        let (gateway, token) = llm(&origin, "openai", PRICES);
-        let gateways = vec![gateway];
-        let field = Self {
-            origin,
-            uses_all,
-            gateways,
-        };
-        (field, token)
+    fn alone(lanes: usize) -> Self {
+        Self::with(lanes, |config| vec![gateway(config)])
     }
 
     /// So many replicas on a server.
-    fn shared(server: &Postgres, replicas: usize) -> (Self, String) {
-        let (origin, uses_all) = upstream();
+    fn shared(server: &Postgres, replicas: usize, lanes: usize) -> Self {
+        Self::with(lanes, |config| {
+            (0..replicas).map(|_| on(server, config)).collect()
+        })
+    }
+
+    fn with(lanes: usize, builders: impl Fn(&str) -> Vec<Builder>) -> Self {
+        let seen: Arc<[Arc<Seen>]> = (0..lanes).map(|_| Arc::default()).collect();
+        let origin = upstream(Arc::clone(&seen));
+        let crowds = (4 * CALLERS * lanes).to_string();
+        let limits = ["connections", "connections_per_ip"];
+        let limits = limits
+            .iter()
+            .chain(&["concurrent_requests", "concurrent_requests_per_ip"]);
+        let start = |builder: Builder| {
+            let limited = limits.clone().fold(builder, |builder, limit| {
+                builder.set(&format!("server.limits.{limit}_max"), &crowds)
+            });
+            limited.env("UPSTREAM_KEY", UPSTREAM_KEY).start()
+        };
         let config = provider(&origin);
-        let start = || {
-            on(server, &config)
-                .env("UPSTREAM_KEY", UPSTREAM_KEY)
-                .start()
+        let gateways: Vec<_> = builders(&config).into_iter().map(start).collect();
+        let lane = |(number, seen): (usize, &Arc<Seen>)| {
+            let named = json!({ "name": format!("lane {number}") });
+            let (status, project) = gateways[0].api("POST", "/api/v1/projects", Some(&named));
+            assert_eq!(status, 201, "{project}");
+            let project = project["id"].as_str().unwrap().to_owned();
+            Lane {
+                token: gateways[0].mint_token(&json!({ "project": project })),
+                project,
+                request: call_of(number),
+                seen: Arc::clone(seen),
+            }
         };
-        let gateways: Vec<_> = (0..replicas).map(|_| start()).collect();
-        let token = gateways[0].mint_token(&json!({ "project": "default" }));
-        let field = Self {
+        let lanes = seen.iter().enumerate().map(lane).collect();
+        Self {
             origin,
-            uses_all,
             gateways,
-        };
-        (field, token)
+            lanes,
+        }
     }
 
     fn first(&self) -> &Gateway {
@@ -141,14 +185,13 @@ impl Field {
         }
     }
 
-    fn run(&self, race: &Race, token: &str, tally: &mut Tally) {
+    fn run(&self, lane: &Lane, race: &Race, tally: &mut Tally) {
         let uses_all = matches!(race.uses, Uses::All);
-        self.uses_all.store(uses_all, Ordering::SeqCst);
-        let request = body(false);
+        lane.seen.uses_all.store(uses_all, Ordering::SeqCst);
         let one = if race.unit == "requests" {
             1
         } else {
-            bound(&request)
+            bound(&lane.request)
         };
         let used = match (race.unit, race.uses) {
             ("requests", _) => 1,
@@ -162,20 +205,22 @@ impl Field {
         } else {
             json!(limit)
         };
-        let made = json!({"name": format!("race {}", tally.races), "unit": race.unit,
-            "limit": amount, "durability": race.durability, "warn": [50, 80, 100]});
+        let made = json!({"name": format!("{} {}", lane.project, tally.races), "unit": race.unit,
+            "scope": {"project": lane.project}, "limit": amount, "durability": race.durability, "warn": [50, 80, 100]});
         let id = budget(self.first(), &made);
         self.agree();
         self.origin.forget();
         let before = tally.unanswered;
-        let mut admitted = self.crowd(race, (token, &id), limit, tally);
+        let mut admitted = self.crowd(lane, race, (&id, limit), tally);
         let quiet = if tally.unanswered > before {
             UNANSWERED_QUIET
+        } else if self.lanes.len() > 1 {
+            CROWDED_QUIET
         } else {
             QUIET
         };
         let exactly = (used == one).then(|| usize::try_from(race.room).unwrap());
-        admitted += self.ask_again((token, &id, exactly), admitted, (quiet, tally));
+        admitted += self.ask_again(lane, (&id, exactly), admitted, (quiet, tally));
         let count = i64::try_from(admitted).unwrap();
         let spent = wait_until(Duration::from_secs(120), || {
             let now = sums(self.first(), &id);
@@ -187,7 +232,7 @@ impl Field {
             sums(self.first(), &id)
         );
         assert_eq!(
-            self.origin.count(),
+            lane.seen.calls.swap(0, Ordering::SeqCst),
             admitted,
             "{race:?}: what was refused was sent"
         );
@@ -198,11 +243,12 @@ impl Field {
             let is_used_up = limit - count * used < one || self.gateways.len() > 1;
             assert!(
                 count >= race.room && count * used <= limit && is_used_up,
-                "{race:?}: {count}"
+                "{race:?}: {count}: {:?}",
+                window(self.first(), &id)
             );
         }
         // Reading the whole log takes its time.
-        if tally.calls < 3_000 {
+        if tally.calls < 3_000 && self.lanes.len() == 1 {
             self.told_once(&id, count * used, limit);
         }
         let path = format!("/api/v1/budgets/{id}");
@@ -215,22 +261,26 @@ impl Field {
     /// Whoever asks again, when no slice is out any more, may have what is left; how many that are.
     fn ask_again(
         &self,
-        (token, id, exactly): (&str, &str, Option<usize>),
+        lane: &Lane,
+        (id, exactly): (&str, Option<usize>),
         before: usize,
         (mut quiet, tally): (Duration, &mut Tally),
     ) -> usize {
-        let (began, mut more, mut is_calm) = (Instant::now(), 0, false);
+        let (mut more, mut calm_since) = (0, None::<Instant>);
         loop {
             let unanswered = tally.unanswered;
             let is_over = exactly.is_some_and(|room| before + more >= room);
-            if passes(self.first(), token, tally) {
+            let is_calm = calm_since.is_some_and(|since| since.elapsed() >= quiet);
+            if passes(self.first(), lane, tally) {
                 more += 1;
                 tally.later += 1;
-            } else if is_over || (is_calm && began.elapsed() >= quiet) {
+                calm_since = None;
+            } else if is_over || is_calm {
                 return more;
             } else {
                 // Whoever is refused now was not refused for calls whose ends are not written yet.
-                is_calm = sums(self.first(), id)[1] == 0;
+                let is_calm = sums(self.first(), id)[1] == 0;
+                calm_since = is_calm.then(|| calm_since.unwrap_or_else(Instant::now));
                 if tally.unanswered > unanswered {
                     quiet = UNANSWERED_QUIET;
                 }
@@ -241,8 +291,14 @@ impl Field {
 
     /// All callers at once, each until it is refused; how many calls passed. Meanwhile every look at
     /// the sums finds them within the limit.
-    fn crowd(&self, race: &Race, of: (&str, &str), limit: i64, tally: &mut Tally) -> usize {
-        let ((token, id), request) = (of, chat(of.0, &body(false)));
+    fn crowd(
+        &self,
+        lane: &Lane,
+        race: &Race,
+        (id, limit): (&str, i64),
+        tally: &mut Tally,
+    ) -> usize {
+        let request = chat(&lane.token, &lane.request);
         let (start, over) = (Barrier::new(CALLERS), AtomicBool::new(false));
         let (calls, admitted, looks, unanswered) = (
             AtomicUsize::new(0),
@@ -250,7 +306,6 @@ impl Field {
             AtomicUsize::new(0),
             AtomicUsize::new(0),
         );
-        assert!(!token.is_empty());
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
@@ -332,18 +387,31 @@ impl Field {
     }
 }
 
-fn upstream() -> (Origin, Arc<AtomicBool>) {
-    let uses_all = Arc::<AtomicBool>::default();
-    let all = Arc::clone(&uses_all);
-    let origin = Origin::start(move |_| {
-        let most = bound(&body(false));
-        answer_json(&if all.load(Ordering::SeqCst) {
-            answer(most - crate::held::CAP, crate::held::CAP)
+/// A call of this lane; those of all have one length, so one bound.
+fn call_of(lane: usize) -> String {
+    json!({"model": "m", "max_tokens": CAP, "user": format!("{lane:04}"),
+           "messages": [{"role": "user", "content": "hi"}]})
+    .to_string()
+}
+
+/// Answers each call, and counts it for its lane.
+fn upstream(lanes: Arc<[Arc<Seen>]>) -> Origin {
+    Origin::start(move |request| {
+        let call: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let number = call["user"]
+            .as_str()
+            .and_then(|name| name.parse::<usize>().ok());
+        // Also asked for its models.
+        let Some(lane) = number.and_then(|number| lanes.get(number)) else {
+            return answer_json(&answer(0, 0));
+        };
+        lane.calls.fetch_add(1, Ordering::SeqCst);
+        answer_json(&if lane.uses_all.load(Ordering::SeqCst) {
+            answer(bound(&call_of(0)) - CAP, CAP)
         } else {
             answer(LITTLE - 30, 30)
         })
-    });
-    (origin, uses_all)
+    })
 }
 
 /// The settings of a provider at `origin`.
@@ -363,9 +431,9 @@ pub(crate) fn passes_models(gateway: &Gateway, token: &str) -> bool {
         == 200
 }
 
-fn passes(gateway: &Gateway, token: &str, tally: &mut Tally) -> bool {
+fn passes(gateway: &Gateway, lane: &Lane, tally: &mut Tally) -> bool {
     tally.calls += 1;
-    match gateway.call(&chat(token, &body(false))).status {
+    match gateway.call(&chat(&lane.token, &lane.request)).status {
         200 => true,
         402 => false,
         503 => {
@@ -376,10 +444,9 @@ fn passes(gateway: &Gateway, token: &str, tally: &mut Tally) -> bool {
     }
 }
 
-/// Races of all kinds, for so long.
-fn races(field: &Field, token: &str, seed: u64, length: Length, rooms: &[i64]) {
+/// Races of all kinds on one lane, for so long.
+fn races(field: &Field, lane: &Lane, seed: u64, length: Length, rooms: &[i64]) -> Tally {
     let (mut dice, mut tally) = (Dice::new(seed), Tally::default());
-    let began = Instant::now();
     let mut kinds = Vec::new();
     for durability in ["lease", "strict"] {
         for unit in ["requests", "tokens", "usd"] {
@@ -388,59 +455,89 @@ fn races(field: &Field, token: &str, seed: u64, length: Length, rooms: &[i64]) {
     }
     while !length.is_over(&tally) || tally.races < kinds.len() {
         let (unit, durability) = kinds[tally.races % kinds.len()];
+        let is_any = dice.below(ANY_SIZE_EVERY) == 0;
+        let soon = rooms.get(..6).unwrap_or(rooms);
         let race = Race {
             unit,
             durability,
-            room: *dice.one_of(rooms),
-            uses: if dice.below(3) == 0 {
+            room: *dice.one_of(if is_any { rooms } else { soon }),
+            // To see that nothing is left takes its time.
+            uses: if dice.below(if field.lanes.len() > 1 { 8 } else { 3 }) == 0 {
                 Uses::Some
             } else {
                 Uses::All
             },
         };
-        field.run(&race, token, &mut tally);
+        field.run(lane, &race, &mut tally);
     }
+    tally
+}
+
+/// Races on the only lane.
+fn in_turn(field: &Field, seed: u64, length: Length, rooms: &[i64]) {
+    let began = Instant::now();
+    let tally = races(field, &field.lanes[0], seed, length, rooms);
     field.check();
     eprintln!("{tally:?} in {:?}", began.elapsed());
+}
+
+/// As many races as [`RACES_VARIABLE`] says, on all lanes at the same time.
+fn side_by_side(field: &Field, seed: u64) {
+    let began = Instant::now();
+    let each = settable(RACES_VARIABLE, RACES).div_ceil(field.lanes.len());
+    let total = std::thread::scope(|scope| {
+        let run = |(lane, number)| {
+            let run = move || races(field, lane, seed + number, Length::Races(each), &ROOMS);
+            scope.spawn(run)
+        };
+        let lanes: Vec<_> = field
+            .lanes
+            .iter()
+            .zip((0..).step_by(100))
+            .map(run)
+            .collect();
+        let tallies = lanes
+            .into_iter()
+            .map(|lane| lane.join().expect("its races"));
+        tallies.fold(Tally::default(), Tally::and)
+    });
+    field.check();
+    eprintln!("{total:?} in {:?}", began.elapsed());
 }
 
 // LED-60 LED-63 LED-72 LED-73a LED-104
 #[test]
 fn a_crowd_on_one_gateway_gets_exactly_what_there_is_room_for() {
-    let (field, token) = Field::alone();
-    races(&field, &token, 11, Length::Calls(1_000), &ROOMS[..7]);
+    in_turn(&Field::alone(1), 11, Length::Calls(1_000), &ROOMS[..7]);
 }
 
 // LED-63 LED-72 LED-73a LED-104
 #[test]
 fn a_crowd_on_two_replicas_gets_exactly_what_there_is_room_for() {
     let server = Postgres::start();
-    let (field, token) = Field::shared(&server, 2);
-    races(&field, &token, 12, Length::Calls(600), &ROOMS[..6]);
+    let field = Field::shared(&server, 2, 1);
+    in_turn(&field, 12, Length::Calls(600), &ROOMS[..6]);
 }
 
 // LED-104
 #[test]
 #[ignore = "soak: some minutes; RACES says how many races"]
-fn a_hundred_thousand_calls_race_for_budgets_on_one_gateway() {
-    let (field, token) = Field::alone();
-    races(&field, &token, 13, Length::long(), &ROOMS);
+fn many_races_for_budgets_on_one_gateway() {
+    side_by_side(&Field::alone(LANES), 13);
 }
 
 // LED-104
 #[test]
 #[ignore = "soak: some minutes; RACES says how many races"]
-fn a_hundred_thousand_calls_race_for_budgets_on_one_gateway_with_a_server() {
+fn many_races_for_budgets_on_one_gateway_with_a_server() {
     let server = Postgres::start();
-    let (field, token) = Field::shared(&server, 1);
-    races(&field, &token, 15, Length::long(), &ROOMS);
+    side_by_side(&Field::shared(&server, 1, LANES), 15);
 }
 
 // LED-104
 #[test]
 #[ignore = "soak: some minutes; RACES says how many races"]
-fn a_hundred_thousand_calls_race_for_budgets_on_two_replicas() {
+fn many_races_for_budgets_on_two_replicas() {
     let server = Postgres::start();
-    let (field, token) = Field::shared(&server, 2);
-    races(&field, &token, 14, Length::long(), &ROOMS);
+    side_by_side(&Field::shared(&server, 2, LANES), 14);
 }
