@@ -107,7 +107,6 @@ pub(crate) const LATER: &[&str] = &[
     "payments.stripe",
     "rates",
     "discovery",
-    "audit.access_success",
     "logging.style",
     "logging.rotation",
     "tracing",

@@ -150,6 +150,12 @@ const START_ONLY: &[(&str, Same)] = &[
     ("audit.access_on_failure", |a, b| {
         a.audit.access_on_failure == b.audit.access_on_failure
     }),
+    ("audit.access_success", |a, b| {
+        a.audit.access_success == b.audit.access_success
+    }),
+    ("audit.proxy_request", |a, b| {
+        a.audit.proxy_request == b.audit.proxy_request
+    }),
     ("audit.queue", |a, b| a.audit.queue == b.audit.queue),
     ("audit.format", |a, b| a.audit.format == b.audit.format),
     ("audit.events", |a, b| a.audit.events == b.audit.events),

@@ -1,101 +1,330 @@
-//! Events that repeat are told of together: one for a key and some time, with how many there were.
+//! Events that repeat are told of together: the first ones of a time each by itself, the others as one
+//! with how many there were. No count is lost: what is kept back is told when its time is over.
 
 use crate::record::Facts;
 use crate::refusal::{CountedBy, LimitClass};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
+use tollkeep_audit::{Action, Actor, ActorId, Event, Key, Outcome, Value};
 use tollkeep_observe::metrics::RouteLabel;
 use tollkeep_policy::client_ip::prefix_key;
-use tollkeep_types::{ProjectId, TokenId};
+use tollkeep_types::{ProjectId, TenantId, TokenId, WallMillis};
 
-/// Keys whose repeated refusals are folded at a time.
-const FOLDS_MAX: usize = 10_000;
-/// One event per key and reason in this time; the next one tells how many there were.
-const FOLD_MS: u64 = 60_000;
+/// Keys of refusals that are counted at a time; beyond it those of all addresses are told of together.
+pub(crate) const REFUSED_MAX: usize = 10_000;
+/// Tokens whose use is counted at a time; beyond it each use is told of.
+pub(crate) const USED_MAX: usize = 65_536;
 
-/// What was told of lately.
-#[derive(Default)]
-pub(crate) struct Folds(HashMap<FoldKey, (u64, u64)>);
-
-/// Events of one key are told of together.
+/// For how long events of a key are told of together.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct FoldKey {
-    pub(crate) reason: &'static str,
-    /// The route of a limit that each route has for itself.
-    route: RouteLabel,
-    of: FoldOf,
+pub(crate) enum Span {
+    /// Twenty of a second each by itself, the rest of that second as one.
+    Second,
+    /// The first by itself, then one a minute for all that came in it.
+    Minute,
+    /// The first by itself, then one an hour for all that came in it.
+    Hour,
 }
 
+impl Span {
+    const fn ms(self) -> u64 {
+        match self {
+            Self::Second => 1_000,
+            Self::Minute => 60_000,
+            Self::Hour => 3_600_000,
+        }
+    }
+
+    /// How many are told of by themselves.
+    const fn each(self) -> u32 {
+        match self {
+            Self::Second => 20,
+            Self::Minute | Self::Hour => 1,
+        }
+    }
+
+    /// Whether what was told of goes on being counted in the next span.
+    const fn goes_on(self) -> bool {
+        match self {
+            Self::Second => false,
+            Self::Minute | Self::Hour => true,
+        }
+    }
+}
+
+/// What events that are told of together have in common.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum FoldOf {
-    All,
-    Address(IpAddr),
-    Token(TokenId),
-    Project(ProjectId),
+pub(crate) struct FoldKey {
+    pub(crate) span: Span,
+    pub(crate) action: Action,
+    pub(crate) outcome: Outcome,
+    pub(crate) reason: Option<&'static str>,
+    route: RouteLabel,
+    ip: Option<IpAddr>,
+    project: Option<ProjectId>,
+    token: Option<TokenId>,
 }
 
 impl FoldKey {
-    /// What is told of by address.
-    pub(crate) const fn address(ip: IpAddr, reason: &'static str) -> Self {
+    const fn new(span: Span, action: Action, outcome: Outcome) -> Self {
+        Self {
+            span,
+            action,
+            outcome,
+            reason: None,
+            route: RouteLabel::NONE,
+            ip: None,
+            project: None,
+            token: None,
+        }
+    }
+
+    /// What is refused to an address before there is a request.
+    pub(crate) const fn peer(action: Action, reason: &'static str, ip: IpAddr) -> Self {
+        let mut key = Self::new(Span::Second, action, Outcome::Denied);
+        key.reason = Some(reason);
+        key.ip = Some(ip);
+        key
+    }
+
+    /// What is refused to a request.
+    pub(crate) fn refused(
+        facts: &Facts,
+        action: Action,
+        outcome: Outcome,
+        reason: Option<&'static str>,
+    ) -> Self {
         Self {
             reason,
-            route: RouteLabel::NONE,
-            of: FoldOf::Address(ip),
+            route: facts.route_label,
+            ip: Some(facts.client_ip),
+            token: facts.token.as_ref().map(|token| token.id),
+            ..Self::new(Span::Second, action, outcome)
         }
     }
 
     /// What is told of by whose calls of a provider it is.
-    pub(crate) fn call(facts: &Facts, reason: &'static str) -> Self {
+    pub(crate) fn call(facts: &Facts, action: Action, reason: &'static str) -> Self {
         let token = facts.token.as_ref();
         Self {
-            reason,
-            route: RouteLabel::NONE,
-            of: token.map_or(FoldOf::All, |token| FoldOf::Project(token.project.id)),
+            reason: Some(reason),
+            project: token.map(|token| token.project.id),
+            ..Self::new(Span::Minute, action, Outcome::Error)
         }
     }
 
-    /// The key of a limit.
+    /// A limit.
     pub(crate) fn limit(facts: &Facts, class: &'static str, by: CountedBy) -> Self {
+        let action = Action::RateLimitExceeded;
+        let mut key = Self::new(Span::Minute, action, Outcome::Denied);
+        key.reason = Some(class);
+        if class == LimitClass::Route.name() {
+            key.route = facts.route_label;
+        }
         let token = facts.token.as_ref();
-        let of = match by {
-            CountedBy::All => FoldOf::All,
-            CountedBy::Token => token.map_or(FoldOf::All, |token| FoldOf::Token(token.id)),
-            CountedBy::Project => {
-                token.map_or(FoldOf::All, |token| FoldOf::Project(token.project.id))
-            }
-            CountedBy::Address => FoldOf::Address(prefix_key(facts.client_ip)),
-        };
-        let of_route = class == LimitClass::Route.name();
-        Self {
-            reason: class,
-            route: if of_route {
-                facts.route_label
-            } else {
-                RouteLabel::NONE
-            },
-            of,
+        match by {
+            CountedBy::All => {}
+            CountedBy::Token => key.token = token.map(|token| token.id),
+            CountedBy::Project => key.project = token.map(|token| token.project.id),
+            CountedBy::Address => key.ip = Some(prefix_key(facts.client_ip)),
+        }
+        key
+    }
+
+    /// The use of a token.
+    pub(crate) const fn used(token: TokenId) -> Self {
+        let mut key = Self::new(Span::Hour, Action::TokenAccess, Outcome::Success);
+        key.token = Some(token);
+        key
+    }
+
+    /// What it is counted under where there is no room; `None` for what is told of then.
+    const fn wider(&self) -> Option<Self> {
+        let mut key = Self::new(self.span, self.action, self.outcome);
+        key.reason = self.reason;
+        match self.span {
+            Span::Second | Span::Minute => Some(key),
+            Span::Hour => None,
         }
     }
 }
 
+/// Whose events were kept back, as far as they have that in common.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    tenant: Option<TenantId>,
+    project: Option<ProjectId>,
+    hint: Option<Box<str>>,
+    route: Option<Arc<str>>,
+}
+
+impl Seen {
+    pub(crate) fn of(facts: &Facts) -> Self {
+        let token = facts.token.as_ref();
+        Self {
+            tenant: token.map(|token| token.project.tenant_id),
+            project: token.map(|token| token.project.id),
+            hint: token.map(|token| token.hint.clone()),
+            route: facts.route.clone(),
+        }
+    }
+}
+
+/// What was kept back of a key.
+pub(crate) struct Folded {
+    key: FoldKey,
+    seen: Seen,
+    count: u64,
+}
+
+impl Folded {
+    /// The one event that tells of them.
+    pub(crate) fn event(&self, at: WallMillis) -> Event<'_> {
+        let (key, seen) = (&self.key, &self.seen);
+        let is_known = key.token.is_some() || key.project.is_some();
+        let actor = if is_known {
+            Actor::Client
+        } else {
+            Actor::Anonymous
+        };
+        let mut event = Event::new(key.action, actor, key.outcome).at(at);
+        if let Some(ip) = key.ip {
+            event = event.with_client_ip(ip);
+        }
+        if let Some(reason) = key.reason {
+            event = event.with_reason(reason);
+        }
+        if let (true, Some(tenant)) = (is_known, seen.tenant) {
+            event = event.with_tenant_id(tenant);
+        }
+        if let (true, Some(project)) = (is_known, seen.project) {
+            event = event.with_project_id(project);
+        }
+        if let Some(token) = key.token {
+            event = event.with_actor_id(ActorId::Token(token));
+            if let Some(hint) = &seen.hint {
+                event.add_detail(Key::TokenId, Value::Word(hint));
+            }
+            event.add_detail(Key::TokenRef, Value::TokenRef(token));
+        }
+        if let (false, Some(route)) = (key.route == RouteLabel::NONE, &seen.route) {
+            event.add_detail(Key::Route, Value::Word(route));
+        }
+        event.with_detail(Key::Count, Value::Number(self.count))
+    }
+}
+
+/// The count of a key in its span.
+struct Cell {
+    since: u64,
+    told: u32,
+    kept_back: u64,
+    seen: Seen,
+}
+
+/// What was told of lately.
+pub(crate) struct Folds {
+    cells: HashMap<FoldKey, Cell>,
+    keys_max: usize,
+}
+
 impl Folds {
-    /// How many events of this kind to tell of now: none while a first one is fresh, else this
-    /// one and those kept back.
-    pub(crate) fn tell(&mut self, key: FoldKey, now_ms: u64) -> Option<u64> {
-        if self.0.len() >= FOLDS_MAX {
-            self.0
-                .retain(|_, (since, _)| now_ms.saturating_sub(*since) < FOLD_MS);
+    pub(crate) fn new(keys_max: usize) -> Self {
+        Self {
+            cells: HashMap::new(),
+            keys_max,
         }
-        if self.0.len() >= FOLDS_MAX {
-            return Some(1);
+    }
+
+    /// Whether this event is told of by itself; else it is counted.
+    pub(crate) fn tell(
+        &mut self,
+        key: FoldKey,
+        now: WallMillis,
+        seen: impl FnOnce() -> Seen,
+    ) -> bool {
+        let mut key = key;
+        if self.cells.len() >= self.keys_max && !self.cells.contains_key(&key) {
+            let Some(wider) = key.wider() else {
+                return true;
+            };
+            // There are few of these: as many as there are reasons.
+            key = wider;
         }
-        let (since, kept_back) = self.0.entry(key).or_insert((0, 0));
-        if *since != 0 && now_ms.saturating_sub(*since) < FOLD_MS {
-            *kept_back += 1;
-            return None;
+        let cell = self.cells.entry(key).or_insert(Cell {
+            since: now.0,
+            told: 0,
+            kept_back: 0,
+            seen: Seen::default(),
+        });
+        let is_over = now.0.saturating_sub(cell.since) >= key.span.ms();
+        if is_over && cell.kept_back == 0 {
+            (cell.since, cell.told) = (now.0, 0);
         }
-        *since = now_ms;
-        Some(std::mem::take(kept_back) + 1)
+        if cell.told < key.span.each() {
+            cell.told += 1;
+            return true;
+        }
+        if cell.kept_back == 0 {
+            cell.seen = seen();
+        }
+        cell.kept_back = cell.kept_back.saturating_add(1);
+        false
+    }
+
+    /// Forgets keys that had nothing for a span; says whether others have something to tell.
+    pub(crate) fn is_due(&mut self, when: When) -> bool {
+        let mut any = false;
+        self.cells.retain(|key, cell| {
+            let is_due = when.is_due(key, cell);
+            any |= is_due && cell.kept_back > 0;
+            !is_due || cell.kept_back > 0
+        });
+        any
+    }
+
+    /// Takes what is due.
+    pub(crate) fn take(&mut self, when: When) -> Vec<Folded> {
+        let mut taken = Vec::new();
+        self.cells.retain(|key, cell| {
+            if !when.is_due(key, cell) {
+                return true;
+            }
+            let count = std::mem::take(&mut cell.kept_back);
+            if count == 0 {
+                return false;
+            }
+            let seen = std::mem::take(&mut cell.seen);
+            taken.push(Folded {
+                key: *key,
+                seen,
+                count,
+            });
+            if let When::Now(now) = when {
+                cell.since = now.0;
+            }
+            key.span.goes_on()
+        });
+        taken
+    }
+}
+
+/// What is told of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When {
+    /// What is over now.
+    Now(WallMillis),
+    /// All, since nothing comes any more.
+    Last,
+}
+
+impl When {
+    fn is_due(self, key: &FoldKey, cell: &Cell) -> bool {
+        match self {
+            Self::Now(now) => now.0.saturating_sub(cell.since) >= key.span.ms(),
+            Self::Last => true,
+        }
     }
 }
 
@@ -104,19 +333,88 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
+    fn from(last: u8) -> FoldKey {
+        let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
+        FoldKey::peer(Action::RequestRejected, "chunk", ip)
+    }
+
+    /// How many of `events` at this time are told of by themselves.
+    fn told(folds: &mut Folds, key: FoldKey, events: usize, ms: u64) -> usize {
+        let one = |_: &usize| folds.tell(key, WallMillis(ms), Seen::default);
+        (0..events).filter(one).count()
+    }
+
+    fn counts(folded: &[Folded]) -> Vec<u64> {
+        folded.iter().map(|one| one.count).collect()
+    }
+
     // AUD-12
     #[test]
-    fn repeated_refusals_fold_into_one_event_that_counts_them() {
-        let mut folds = Folds::default();
-        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let told: Vec<_> = [1, 2, 3, FOLD_MS + 1, FOLD_MS + 2]
-            .map(|ms| folds.tell(FoldKey::address(ip, "chunk"), ms))
-            .to_vec();
-        assert_eq!(told, [Some(1), None, None, Some(3), None]);
-        assert_eq!(
-            folds.tell(FoldKey::address(ip, "host"), 2),
-            Some(1),
-            "another reason has its own count"
-        );
+    fn beyond_twenty_a_second_refusals_fold_into_one_event_that_counts_them() {
+        let mut folds = Folds::new(REFUSED_MAX);
+        assert_eq!(told(&mut folds, from(1), 20, 0), 20);
+        assert_eq!(told(&mut folds, from(1), 500, 900), 0);
+        assert_eq!(told(&mut folds, from(2), 3, 900), 3, "another address");
+        assert!(!folds.is_due(When::Now(WallMillis(999))));
+        assert!(folds.is_due(When::Now(WallMillis(1_000))));
+        assert_eq!(counts(&folds.take(When::Now(WallMillis(1_000)))), [500]);
+        assert_eq!(told(&mut folds, from(1), 21, 1_001), 20, "the next second");
+        assert_eq!(counts(&folds.take(When::Last)), [1]);
+        assert!(folds.cells.is_empty());
+    }
+
+    // AUD-12
+    #[test]
+    fn a_use_is_told_of_first_and_once_an_hour() {
+        let mut folds = Folds::new(USED_MAX);
+        let key = FoldKey::used(TokenId::from_bytes([1; 16]));
+        let hour = Span::Hour.ms();
+        assert_eq!(told(&mut folds, key, 1_000, 0), 1);
+        assert_eq!(counts(&folds.take(When::Now(WallMillis(hour)))), [999]);
+        assert_eq!(told(&mut folds, key, 5, hour + 1), 0, "it goes on");
+        assert_eq!(counts(&folds.take(When::Now(WallMillis(2 * hour)))), [5]);
+        assert!(folds.take(When::Now(WallMillis(3 * hour))).is_empty());
+        assert!(folds.cells.is_empty(), "it is forgotten when it is quiet");
+        assert_eq!(told(&mut folds, key, 1, 3 * hour), 1);
+    }
+
+    // AUD-12
+    #[test]
+    fn where_there_is_no_room_all_addresses_count_together_and_none_is_lost() {
+        let mut folds = Folds::new(3);
+        let events: usize = (1..=100)
+            .map(|last| told(&mut folds, from(last), 1, 0))
+            .sum();
+        assert_eq!(events, 3 + 20);
+        let folded = folds.take(When::Last);
+        assert_eq!(counts(&folded), [77]);
+        let one = folded.first().unwrap();
+        assert_eq!(one.key.ip, None, "they have no address in common");
+        let mut used = Folds::new(1);
+        for token in 0..9 {
+            let key = FoldKey::used(TokenId::from_bytes([token; 16]));
+            assert!(used.tell(key, WallMillis(0), Seen::default));
+        }
+        assert_eq!(used.cells.len(), 1);
+    }
+
+    // AUD-12
+    #[test]
+    fn however_they_come_every_event_is_told_of_once() {
+        let mut folds = Folds::new(4);
+        let (mut now, mut seed, mut come, mut said) = (0_u64, 7_u64, 0_u64, 0_u64);
+        for _ in 0..20_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            now += (seed >> 33) % 40;
+            let key = from(u8::try_from((seed >> 40) % 8).unwrap());
+            come += 1;
+            said += u64::from(folds.tell(key, WallMillis(now), Seen::default));
+            if (seed >> 50).is_multiple_of(50) {
+                let folded = folds.take(When::Now(WallMillis(now)));
+                said += counts(&folded).iter().sum::<u64>();
+            }
+        }
+        said += counts(&folds.take(When::Last)).iter().sum::<u64>();
+        assert_eq!(said, come);
     }
 }

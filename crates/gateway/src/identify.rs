@@ -66,9 +66,8 @@ impl Exchange<'_> {
             }
             Access::Token | Access::TokenOrPayment => self.check_news()?,
         }
-        let found = self
-            .find_token(entry, route.surface())
-            .map_err(|failure| self.authn_refusal(entry, failure))?;
+        let found = self.find_token(entry, route.surface());
+        let found = found.map_err(|failure| self.not_let_in(entry, route.surface(), failure))?;
         self.work.facts.token = Some(Arc::clone(&found));
         self.worker.note_known(entry.client_ip());
         check_project(&found)?;
@@ -204,6 +203,19 @@ impl Exchange<'_> {
         } else {
             Err(AuthnFailure::Malformed)
         }
+    }
+
+    /// What a failure is answered with; what was shown is noted, masked.
+    pub(crate) fn not_let_in(
+        &mut self,
+        entry: &Entry<'_>,
+        surface: Option<Surface>,
+        failure: AuthnFailure,
+    ) -> Refusal {
+        let recorder = &self.worker.shared.recorder;
+        let shown = self.credential(entry, surface).ok();
+        self.work.facts.shown = shown.and_then(|text| recorder.shown(text));
+        self.authn_refusal(entry, failure)
     }
 
     /// A failure is counted against its address; too many of them, and the address is told to

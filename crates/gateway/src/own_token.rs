@@ -229,9 +229,8 @@ impl Exchange<'_> {
     /// The token whose holder asks.
     fn own(&mut self, entry: &Entry<'_>) -> Result<Arc<LiveToken>, Refusal> {
         self.check_news()?;
-        let found = self
-            .find_token(entry, None)
-            .map_err(|failure| self.authn_refusal(entry, failure))?;
+        let found = self.find_token(entry, None);
+        let found = found.map_err(|failure| self.not_let_in(entry, None, failure))?;
         self.work.facts.token = Some(Arc::clone(&found));
         self.worker.note_known(entry.client_ip());
         check_project(&found)?;

@@ -56,6 +56,13 @@ pub(crate) struct LlmFacts {
     pub(crate) told_hold: Option<(HoldId, Option<Box<str>>)>,
 }
 
+/// A credential that was refused, as events show it.
+#[derive(Debug)]
+pub(crate) struct ShownCredential {
+    pub(crate) masked: String,
+    pub(crate) fingerprint: String,
+}
+
 /// What is known of a request.
 pub(crate) struct Facts {
     pub(crate) id: RequestId,
@@ -75,6 +82,8 @@ pub(crate) struct Facts {
     pub(crate) refusal: Option<(&'static str, RefusedAs)>,
     pub(crate) outcome: RequestOutcome,
     pub(crate) token: Option<Arc<LiveToken>>,
+    /// The credential that was refused.
+    pub(crate) shown: Option<Box<ShownCredential>>,
     pub(crate) asked: Option<Asked>,
     pub(crate) llm: Option<LlmFacts>,
     /// What it was paid with.
@@ -143,6 +152,7 @@ impl Default for Facts {
             // What stays if the exchange panics or is dropped half-way.
             outcome: RequestOutcome::Error,
             token: None,
+            shown: None,
             asked: None,
             llm: None,
             paid: None,
@@ -251,6 +261,14 @@ impl Facts {
         }
     }
 
+    /// Whether it showed a token and was let in by it, whatever became of it then.
+    pub(crate) fn is_let_in(&self) -> bool {
+        let is_refused = self.refusal.is_some_and(|(_, sort)| {
+            matches!(sort, RefusedAs::Authn(_) | RefusedAs::Binding(_))
+        });
+        self.token.is_some() && !is_refused
+    }
+
     /// How many audit events this makes at most.
     pub(crate) fn events_max(&self) -> usize {
         if self.is_probe {
@@ -267,7 +285,8 @@ impl Facts {
             | RefusedAs::Violation(_) => 1,
         });
         let odd = usize::from(self.usage_fault().is_some());
-        usize::from(self.header_spoof) + refused + odd + usize::from(self.is_call)
+        let used = usize::from(self.is_let_in());
+        usize::from(self.header_spoof) + refused + odd + used + usize::from(self.is_call)
     }
 
     /// Counts the request in the worker's metrics.

@@ -3,15 +3,18 @@
 //! A worker hands over whole batches: access and usage lines are written at once, audit events by
 //! the audit log's own thread.
 
-use crate::folds::{FoldKey, Folds};
-use crate::record::{Facts, RefusedAs, UsageFault};
+use crate::folds::{FoldKey, Folds, REFUSED_MAX, Seen, USED_MAX, When};
+use crate::record::{Facts, RefusedAs, ShownCredential, UsageFault};
 use crate::tally::Tally;
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tollkeep_audit::{
-    Action, Actor, ActorId, Event, EventSink, IpMask, IpText, Key, Logger, Outcome, Value,
+    Action, Actor, ActorId, Event, EventSink, IpMask, IpText, Key, Logger, Masker, Outcome, Value,
+    fingerprint,
 };
+use tollkeep_config::settings::{AccessSuccess, ProxyRequests};
 use tollkeep_counters::{Asked, Place};
 use tollkeep_ledger::price::Book;
 use tollkeep_observe::line_sink::LineSink;
@@ -40,12 +43,23 @@ pub struct Sinks {
     pub redactor: Redactor,
     /// Counts of what tokens do.
     pub tally: Arc<Tally>,
+    /// Which uses of tokens have an event.
+    pub access_success: AccessSuccess,
+    /// Which calls have an event.
+    pub proxy_requests: ProxyRequests,
+    /// How a credential that was refused is shown.
+    pub masker: Masker,
+    /// Makes fingerprints of credentials.
+    pub fingerprint_key: [u8; 32],
 }
 
 /// Turns records into lines and events.
 pub struct Recorder {
     sinks: Sinks,
-    folds: Mutex<Folds>,
+    refused: Mutex<Folds>,
+    used: Mutex<Folds>,
+    /// What was kept back is about to be told of.
+    is_telling: AtomicBool,
     spare: Mutex<Vec<Lines>>,
     batches: Mutex<Vec<Vec<Facts>>>,
 }
@@ -78,7 +92,9 @@ impl Recorder {
     pub fn new(sinks: Sinks) -> Arc<Self> {
         Arc::new(Self {
             sinks,
-            folds: Mutex::default(),
+            refused: Mutex::new(Folds::new(REFUSED_MAX)),
+            used: Mutex::new(Folds::new(USED_MAX)),
+            is_telling: AtomicBool::new(false),
             spare: Mutex::default(),
             batches: Mutex::default(),
         })
@@ -173,20 +189,69 @@ impl Recorder {
         ip: IpAddr,
         at: WallMillis,
     ) {
-        let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = folds.tell(FoldKey::address(ip, reason), at.0);
-        drop(folds);
-        let (Some(audit), Some(count)) = (&self.sinks.audit, told) else {
+        let Some(audit) = &self.sinks.audit else {
             return;
         };
+        let key = FoldKey::peer(action, reason, ip);
+        if !held(&self.refused).tell(key, at, Seen::default) {
+            return;
+        }
         let event = Event::new(action, Actor::Anonymous, Outcome::Denied)
             .at(at)
             .with_client_ip(ip)
-            .with_reason(reason)
-            .with_detail(Key::Count, Value::Number(count));
+            .with_reason(reason);
         if let Err(error) = audit.enqueue(&event) {
             tracing::debug!("A refused connection was not recorded: {error}");
         }
+    }
+
+    /// Tells of what was kept back and is due. What can't be recorded now stays counted.
+    pub fn tell_kept_back(self: &Arc<Self>, now: WallMillis) {
+        if !self.is_telling.load(Ordering::Acquire) {
+            self.tell_due(When::Now(now), now);
+        }
+    }
+
+    /// Tells of everything that was kept back: nothing comes any more.
+    pub fn tell_the_last(self: &Arc<Self>, now: WallMillis) {
+        self.tell_due(When::Last, now);
+    }
+
+    fn tell_due(self: &Arc<Self>, when: When, now: WallMillis) {
+        let Some(audit) = &self.sinks.audit else {
+            return;
+        };
+        let any_refused = held(&self.refused).is_due(when);
+        let any_used = held(&self.used).is_due(when);
+        if !(any_refused || any_used) {
+            return;
+        }
+        self.is_telling.store(true, Ordering::Release);
+        let recorder = Arc::clone(self);
+        let write = move |sink: &mut EventSink<'_>| {
+            recorder.is_telling.store(false, Ordering::Release);
+            for folds in [&recorder.refused, &recorder.used] {
+                let folded = held(folds).take(when);
+                for one in &folded {
+                    sink.append(&one.event(now));
+                }
+            }
+        };
+        // They take no room of others, as they are few and would be lost otherwise.
+        if let Err(error) = audit.submit(0, Box::new(write)) {
+            self.is_telling.store(false, Ordering::Release);
+            tracing::debug!("What was kept back was not recorded: {error}");
+        }
+    }
+
+    /// A credential that was refused, as events show it.
+    pub(crate) fn shown(&self, credential: &[u8]) -> Option<Box<ShownCredential>> {
+        self.sinks.audit.as_ref()?;
+        let text = std::str::from_utf8(credential).ok()?;
+        Some(Box::new(ShownCredential {
+            masked: self.sinks.masker.mask(text),
+            fingerprint: fingerprint(&self.sinks.fingerprint_key, text),
+        }))
     }
 
     fn write_lines(&self, batch: &[Facts], book: &Book) {
@@ -242,33 +307,35 @@ impl Recorder {
 
     fn write_events(&self, facts: &Facts, sink: &mut EventSink<'_>) {
         if facts.header_spoof {
-            self.write_folded(facts, Action::SecurityViolation, "header_spoof", sink);
+            self.write_refused(facts, Action::SecurityViolation, "header_spoof", sink);
+        }
+        if facts.is_let_in() {
+            self.write_use(facts, sink);
         }
         match facts.refusal.map(|(_, sort)| sort) {
             Some(RefusedAs::Authn(failure)) => {
                 let reason = Some(failure.reason());
-                sink.append(&event(facts, Action::TokenAccess, Outcome::Failure, reason));
+                let (action, outcome) = (Action::TokenAccess, Outcome::Failure);
+                self.write_one(facts, (action, outcome, reason), sink);
             }
             Some(RefusedAs::Binding(reason)) => {
-                let reason = Some(reason);
-                sink.append(&event(facts, Action::TokenAccess, Outcome::Denied, reason));
+                self.write_refused(facts, Action::TokenAccess, reason, sink);
             }
             Some(RefusedAs::Denied(reason)) => {
-                self.write_folded(facts, Action::IpDenied, reason, sink);
+                self.write_refused(facts, Action::IpDenied, reason, sink);
             }
             Some(RefusedAs::Rejected(reason)) => {
-                self.write_folded(facts, Action::RequestRejected, reason, sink);
+                self.write_refused(facts, Action::RequestRejected, reason, sink);
             }
             Some(RefusedAs::RateLimit(class, by)) => {
-                let key = FoldKey::limit(facts, class, by);
-                self.write_folded_by(key, facts, Action::RateLimitExceeded, sink);
+                self.write_first(FoldKey::limit(facts, class, by), facts, sink);
             }
             Some(RefusedAs::Egress(reason)) => {
-                self.write_folded(facts, Action::EgressBlocked, reason, sink);
-                self.write_folded(facts, Action::SecurityViolation, "egress", sink);
+                self.write_refused(facts, Action::EgressBlocked, reason, sink);
+                self.write_refused(facts, Action::SecurityViolation, "egress", sink);
             }
             Some(RefusedAs::Violation(kind)) => {
-                self.write_folded(facts, Action::SecurityViolation, kind, sink);
+                self.write_refused(facts, Action::SecurityViolation, kind, sink);
             }
             Some(RefusedAs::Other) | None => {}
         }
@@ -276,61 +343,96 @@ impl Recorder {
             self.write_usage_fault(facts, fault, sink);
         }
         if facts.is_call {
-            sink.append(&call_event(facts));
+            self.write_call(facts, sink);
         }
     }
 
     /// What is wrong with a call's usage: each time if an upstream tells nonsense, and of what has no
     /// price once a minute.
     fn write_usage_fault(&self, facts: &Facts, fault: UsageFault, sink: &mut EventSink<'_>) {
-        let (action, reason) = match fault {
-            UsageFault::Implausible => (Action::LedgerUsageImplausible, "malformed"),
-            UsageFault::Unpriced => (Action::LedgerUnpriced, "unpriced"),
-        };
-        let count = match fault {
-            UsageFault::Implausible => None,
-            UsageFault::Unpriced => {
-                let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(count) = folds.tell(FoldKey::call(facts, reason), facts.at.0) else {
-                    return;
-                };
-                Some(count)
+        match fault {
+            UsageFault::Implausible => {
+                let (action, reason) = (Action::LedgerUsageImplausible, Some("malformed"));
+                sink.append(&event(facts, action, Outcome::Error, reason));
             }
-        };
-        let mut event = event(facts, action, Outcome::Error, Some(reason));
-        if let Some(count) = count {
-            event.add_detail(Key::Count, Value::Number(count));
+            UsageFault::Unpriced => {
+                let key = FoldKey::call(facts, Action::LedgerUnpriced, "unpriced");
+                self.write_first(key, facts, sink);
+            }
         }
-        sink.append(&event);
     }
 
-    fn write_folded(
+    /// That a token was shown and let in.
+    fn write_use(&self, facts: &Facts, sink: &mut EventSink<'_>) {
+        let Some(token) = &facts.token else {
+            return;
+        };
+        match self.sinks.access_success {
+            AccessSuccess::Off => {}
+            AccessSuccess::All => {
+                sink.append(&event(facts, Action::TokenAccess, Outcome::Success, None));
+            }
+            AccessSuccess::First => {
+                let seen = || Seen::of(facts);
+                if held(&self.used).tell(FoldKey::used(token.id), facts.at, seen) {
+                    let mut event = event(facts, Action::TokenAccess, Outcome::Success, None);
+                    event.add_detail(Key::Count, Value::Number(1));
+                    sink.append(&event);
+                }
+            }
+        }
+    }
+
+    /// The one `proxy_request` event of a call.
+    fn write_call(&self, facts: &Facts, sink: &mut EventSink<'_>) {
+        let (outcome, reason) = call_end(facts);
+        match outcome {
+            Outcome::Success if self.sinks.proxy_requests == ProxyRequests::Errors => {}
+            Outcome::Denied | Outcome::Failure => {
+                self.write_one(facts, (Action::ProxyRequest, outcome, reason), sink);
+            }
+            Outcome::Success | Outcome::Error => {
+                sink.append(&event(facts, Action::ProxyRequest, outcome, reason));
+            }
+        }
+    }
+
+    fn write_refused(
         &self,
         facts: &Facts,
         action: Action,
         reason: &'static str,
         sink: &mut EventSink<'_>,
     ) {
-        let key = FoldKey::address(facts.client_ip, reason);
-        self.write_folded_by(key, facts, action, sink);
+        self.write_one(facts, (action, Outcome::Denied, Some(reason)), sink);
     }
 
-    fn write_folded_by(
+    /// An event that is told of by itself unless too many like it come in a second.
+    fn write_one(
         &self,
-        key: FoldKey,
         facts: &Facts,
-        action: Action,
+        (action, outcome, reason): (Action, Outcome, Option<&'static str>),
         sink: &mut EventSink<'_>,
     ) {
-        let mut folds = self.folds.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(count) = folds.tell(key, facts.at.0) else {
-            return;
-        };
-        drop(folds);
-        let mut event = event(facts, action, Outcome::Denied, Some(key.reason));
-        event.add_detail(Key::Count, Value::Number(count));
-        sink.append(&event);
+        let key = FoldKey::refused(facts, action, outcome, reason);
+        if held(&self.refused).tell(key, facts.at, || Seen::of(facts)) {
+            sink.append(&event(facts, action, outcome, reason));
+        }
     }
+
+    /// The first event of its key and minute.
+    fn write_first(&self, key: FoldKey, facts: &Facts, sink: &mut EventSink<'_>) {
+        if held(&self.refused).tell(key, facts.at, || Seen::of(facts)) {
+            let mut event = event(facts, key.action, key.outcome, key.reason);
+            event.add_detail(Key::Count, Value::Number(1));
+            sink.append(&event);
+        }
+    }
+}
+
+/// Nothing panics while it holds the lock.
+fn held(folds: &Mutex<Folds>) -> MutexGuard<'_, Folds> {
+    folds.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// HOT. The reason is given here, as an event that is whole is large to move.
@@ -379,14 +481,27 @@ fn add_details<'f>(event: &mut Event<'f>, facts: &'f Facts, action: Action) {
         let ms = own.duration_ns / 1_000_000;
         event.add_detail(Key::DurationMs, Value::Number(ms));
     }
+    let shown = Some(facts).filter(|_| action == Action::TokenAccess);
+    let shown = shown.and_then(|facts| facts.shown.as_deref());
     if let Some(token) = &facts.token {
         event.add_detail(Key::TokenId, Value::Word(&token.hint));
+    } else if let Some(shown) = shown {
+        event.add_detail(Key::TokenId, Value::Text((&*shown.masked).into()));
     }
     if let Some(agent) = &facts.user_agent {
         event.add_detail(Key::UserAgent, Value::Text((&**agent).into()));
     }
     if let Some(token) = &facts.token {
         event.add_detail(Key::TokenRef, Value::TokenRef(token.id));
+    }
+    match (&facts.token, shown) {
+        (Some(token), _) if action == Action::TokenAccess => {
+            event.add_detail(Key::Fingerprint, Value::Word(&token.fingerprint));
+        }
+        (None, Some(shown)) => {
+            event.add_detail(Key::Fingerprint, Value::Word(&shown.fingerprint));
+        }
+        (Some(_) | None, _) => {}
     }
     if let Some(own) = own {
         event.add_detail(Key::StatusCode, Value::Number(own.status.into()));
@@ -416,8 +531,8 @@ struct Models<'f> {
     served: Option<Cow<'f, str>>,
 }
 
-/// The one `proxy_request` event of a call.
-fn call_event(facts: &Facts) -> Event<'_> {
+/// How a call ended, and why.
+fn call_end(facts: &Facts) -> (Outcome, Option<&'static str>) {
     let outcome = match facts.outcome {
         RequestOutcome::Served => Outcome::Success,
         RequestOutcome::Refused => Outcome::Denied,
@@ -432,7 +547,7 @@ fn call_event(facts: &Facts) -> Event<'_> {
         None if facts.outcome == RequestOutcome::Served => None,
         None => Some(facts.outcome.as_str()),
     };
-    event(facts, Action::ProxyRequest, outcome, reason)
+    (outcome, reason)
 }
 
 /// The usage line of a call that an upstream was asked for; one refused before that has none.

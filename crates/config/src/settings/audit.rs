@@ -45,6 +45,10 @@ pub struct Audit {
     pub deadline: Duration,
     /// What happens to calls while the log cannot be written.
     pub access_on_failure: AccessOnFailure,
+    /// Which uses of tokens are written.
+    pub access_success: AccessSuccess,
+    /// Which calls are written.
+    pub proxy_request: ProxyRequests,
     /// Events waiting for the writer.
     pub queue: usize,
     /// The words of a line.
@@ -127,6 +131,26 @@ pub enum AccessOnFailure {
     Open,
 }
 
+/// Which uses of tokens that were let in are written (AUD-12).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AccessSuccess {
+    /// Each.
+    All,
+    /// The first of each token, and then one an hour with how many there were.
+    First,
+    /// None.
+    Off,
+}
+
+/// Which calls are written (AUD-12).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProxyRequests {
+    /// Each.
+    All,
+    /// Those that were not served as asked.
+    Errors,
+}
+
 const MODES: [(&str, u32); 2] = [("0600", 0o600), ("0640", 0o640)];
 
 const MASKS: [(&str, MaskIp); 4] = [
@@ -150,6 +174,17 @@ const USER_AGENTS: [(&str, UserAgent); 3] = [
 const ON_FAILURE: [(&str, AccessOnFailure); 2] = [
     ("closed", AccessOnFailure::Closed),
     ("open", AccessOnFailure::Open),
+];
+
+const ACCESS_SUCCESS: [(&str, AccessSuccess); 3] = [
+    ("all", AccessSuccess::All),
+    ("first", AccessSuccess::First),
+    ("off", AccessSuccess::Off),
+];
+
+const PROXY_REQUESTS: [(&str, ProxyRequests); 2] = [
+    ("all", ProxyRequests::All),
+    ("errors", ProxyRequests::Errors),
 ];
 
 const REQUIRES: [(&str, Require); 2] = [("all", Require::All), ("any", Require::Any)];
@@ -194,6 +229,13 @@ keys! {
         /// What happens to calls while the log can't be written: `closed` refuses them with 503,
         /// `open` serves them and counts the gap.
         access_on_failure: AccessOnFailure = choice(&ON_FAILURE).or(AccessOnFailure::Closed),
+        /// Which uses of tokens have a `token.access` event when they are let in: `first` is the first of
+        /// each token, and then one an hour with how many there were. `all` is one more record for each
+        /// call, whose `proxy_request` names the token too.
+        access_success: AccessSuccess = choice(&ACCESS_SUCCESS).or(AccessSuccess::First),
+        /// Which calls have a `proxy_request` event: with `errors` those that were refused, broken or
+        /// left alone.
+        proxy_request: ProxyRequests = choice(&PROXY_REQUESTS).or(ProxyRequests::All),
         /// Events that may wait for the writer.
         queue: usize = whole(64..=1_000_000).or(8_192),
         /// The words of a line: `llm-proxy`, or `cliproxy` for tools that know the log of
@@ -271,6 +313,8 @@ impl AuditFile {
             user_agent: self.user_agent,
             deadline: self.deadline,
             access_on_failure: self.access_on_failure,
+            access_success: self.access_success,
+            proxy_request: self.proxy_request,
             queue: self.queue,
             format: self.format,
             events: self.events,

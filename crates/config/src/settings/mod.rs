@@ -63,7 +63,10 @@ mod vault;
 
 pub use acme::{Acme, AcmeChallenge};
 pub use anomaly::{Anomaly, AnomalyAction};
-pub use audit::{AccessOnFailure, Audit, Hold, MaskIp, Require, UnknownTokenMask, UserAgent};
+pub use audit::{
+    AccessOnFailure, AccessSuccess, Audit, Hold, MaskIp, ProxyRequests, Require, UnknownTokenMask,
+    UserAgent,
+};
 pub use audit_kept::{
     Anchor, AnchorHook, AuditEvents, AuditFormat, AuditUserId, CheckpointEvery, Rotate,
 };

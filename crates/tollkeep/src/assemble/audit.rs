@@ -7,20 +7,23 @@ use crate::exit::{self, Failed};
 use anyhow::Context;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tollkeep_audit::{
-    Chosen, Cliproxy, DatabaseError, DatabaseStore, EventType, IpMask, Logger, LoggerConfig, Means,
-    OnFailure, Require, Rotation, Signing, Standing, UserAgentDetail, UserId,
+    Chosen, Cliproxy, DatabaseError, DatabaseStore, EventType, IpMask, Logger, LoggerConfig,
+    Masker, Means, OnFailure, Require, Rotation, Signing, Standing, UnknownMask, UserAgentDetail,
+    UserId,
 };
 use tollkeep_config::settings::{
     self, AccessLog, AccessOnFailure, AuditEvents, AuditFormat, AuditUserId, Level, MaskIp,
-    Settings, UserAgent,
+    Settings, UnknownTokenMask, UserAgent,
 };
+use tollkeep_gateway::Recorder;
 use tollkeep_observe::line_sink::{LineOutput, LineSink};
 use tollkeep_observe::logs;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_store::{AuditStream, Store, StoreError};
-use tollkeep_types::StreamId;
+use tollkeep_types::{Clock, StreamId};
 
 /// Opens the audit log; `None` when it is off.
 ///
@@ -201,6 +204,28 @@ const fn kind(events: AuditEvents) -> Option<EventType> {
 pub(crate) fn redactor(settings: &Settings) -> Redactor {
     let auth = &settings.auth;
     Redactor::new([auth.token_prefix.as_str(), auth.management_prefix.as_str()].into_iter())
+}
+
+/// How credentials are shown that are not known.
+pub(crate) fn masker(settings: &Settings) -> Masker {
+    let unknown = match settings.audit.unknown_token_mask {
+        UnknownTokenMask::Partial => UnknownMask::Partial,
+        UnknownTokenMask::Full => UnknownMask::Full,
+    };
+    Masker::new(unknown, redactor(settings))
+}
+
+/// How often is looked for what was kept back.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells of events that were kept back, for as long as the process lives.
+pub(super) async fn tell_kept_back(recorder: Arc<Recorder>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(TELL_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        recorder.tell_kept_back(clock.wall());
+    }
 }
 
 /// From which level on the process log is written.

@@ -194,6 +194,10 @@ fn recorder(parts: &Parts<'_>, tally: &Arc<Tally>) -> Arc<Recorder> {
         ip_mask: audit::ip_mask(base, parts.vault),
         redactor: audit::redactor(&base.settings),
         tally: Arc::clone(tally),
+        access_success: base.settings.audit.access_success,
+        proxy_requests: base.settings.audit.proxy_request,
+        masker: audit::masker(&base.settings),
+        fingerprint_key: parts.vault.fingerprint_key,
     })
 }
 

@@ -70,10 +70,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tollkeep_audit::{Action, Actor, Event, Logger, Outcome, Relay};
+use tollkeep_audit::{Action, Actor, Event, Key, Logger, Outcome, Relay, Value};
 use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::Settings;
 use tollkeep_crypto::SystemEntropy;
+use tollkeep_gateway::Recorder;
 use tollkeep_net::Drain;
 use tollkeep_net::acme::Challenges;
 use tollkeep_observe::health::{Check, Health, Reason};
@@ -115,6 +116,8 @@ pub(crate) struct Running {
     health: Arc<Health>,
     store: Store,
     audit: Option<Arc<Logger>>,
+    /// Has records that were kept back.
+    recorder: Arc<Recorder>,
     /// Further places of its records.
     sinks: Vec<Relay>,
     /// Keeps checkpoints, until the log is closed.
@@ -207,6 +210,7 @@ fn start_by(
         health,
         store,
         audit,
+        recorder: Arc::clone(&shared.recorder),
         anchors,
         lines: lines.all(),
         stop_control,
@@ -248,6 +252,10 @@ fn keep_files(
     control.spawn(certificates::keep(certificates));
     let of = (reloader, parts.store);
     acme::Orders::new(base, of, parts.health, audit, challenges).start(control);
+    if audit.is_some() {
+        let recorder = Arc::clone(&parts.shared.recorder);
+        control.spawn(audit::tell_kept_back(recorder, Arc::clone(&base.clock)));
+    }
     if let (Some(audit), Some(file)) = (audit, &base.settings.audit.file) {
         control.spawn(audit_disk::watch(file.clone(), audit.health()));
     }
@@ -315,12 +323,22 @@ fn announce(base: &Base, vault: &vault::Vault, audit: Option<&Logger>) {
         tracing::warn!("Audit is off: nothing that happens is recorded");
         return;
     };
-    let event =
-        Event::new(Action::SystemStart, Actor::System, Outcome::Success).at(base.clock.wall());
-    if let Err(error) = audit.enqueue(&event) {
-        tracing::error!("cannot record the start: {error}");
+    for action in [Action::ConfigLoad, Action::SystemStart] {
+        record(base, audit, action);
     }
     vault.report.record(base, audit);
+}
+
+/// Records what the process does.
+fn record(base: &Base, audit: &Logger, action: Action) {
+    let mut event = Event::new(action, Actor::System, Outcome::Success).at(base.clock.wall());
+    if action == Action::SystemStart {
+        event = event.with_detail(Key::Version, Value::Word(VERSION));
+    }
+    if let Err(error) = audit.enqueue(&event) {
+        let action = action.as_str();
+        tracing::error!("`{action}` was not recorded: {error}");
+    }
 }
 
 impl Running {
@@ -355,6 +373,9 @@ impl Running {
             "Stopping: running requests have {} s",
             drain.timeout.as_secs()
         );
+        if let Some(audit) = &self.audit {
+            record(&self.base, audit, Action::SystemDrain);
+        }
         self.health.raise(Reason::Draining);
         self.base.metrics.draining(true);
         self.control.block_on(async {
@@ -380,10 +401,10 @@ impl Running {
         for lines in &self.lines {
             lines.flush(Duration::from_secs(1));
         }
+        self.recorder.tell_the_last(self.base.clock.wall());
         let audited = self.audit.as_ref().map_or(Ok(()), |audit| {
-            let event = Event::new(Action::SystemStop, Actor::System, Outcome::Success)
-                .at(self.base.clock.wall());
-            audit.enqueue(&event).and_then(|()| audit.stop())
+            record(&self.base, audit, Action::SystemStop);
+            audit.stop()
         });
         sinks::stop(&self.sinks, &*self.base.clock);
         let kept = async { tokio::time::timeout(ANCHORS_MAX, self.anchors).await };

@@ -461,6 +461,16 @@ fn what_is_read_at_start_only_is_refused_as_a_whole_and_named() {
             "audit: {",
             "audit: { access_on_failure: open,",
         ),
+        (
+            "audit.access_success",
+            "audit: {",
+            "audit: { access_success: all,",
+        ),
+        (
+            "audit.proxy_request",
+            "audit: {",
+            "audit: { proxy_request: errors,",
+        ),
         ("audit.queue", "audit: {", "audit: { queue: 100,"),
         (
             "logging.format",
