@@ -90,6 +90,12 @@ pub enum Conflict {
     /// What the call cost is known.
     #[error("the cost is known")]
     HoldSettled,
+    /// Nothing of the slice is in doubt.
+    #[error("nothing of the slice is in doubt")]
+    SliceResolved,
+    /// Less of the slice is in doubt than was used.
+    #[error("less of the slice is in doubt")]
+    SliceShort,
     /// The tenant has a budget of that name.
     #[error("a budget of that name exists")]
     BudgetName,

@@ -87,6 +87,7 @@ mod limits;
 mod listeners;
 mod lockout;
 mod loopback;
+mod lost_slices;
 mod maintenance;
 mod manage;
 mod management;
