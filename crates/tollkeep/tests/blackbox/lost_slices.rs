@@ -69,10 +69,10 @@ fn what_was_lost_with_a_gateway_is_given_back_once_on_evidence() {
     assert_ne!(again.status.code(), Some(0), "{again:?}");
     assert_eq!(sums(&gateway, &id)[0], spent - in_doubt + 100);
     let told = gateway.audit_line("an audit event", |event| {
-        event["details"]["name"] == json!(slice)
+        event["details"]["reason"] == json!("the bill")
     });
     assert_eq!(told["action"], json!("money.adjust"), "{told}");
-    assert_eq!(told["details"]["reason"], json!("the bill"));
+    assert_eq!(told["details"]["name"], json!(slice));
     assert_eq!(told["details"]["units"], json!(in_doubt - 100));
     for check in [["ledger", "check"], ["ledger", "unresolved"]] {
         let checked = gateway.cli(&check);

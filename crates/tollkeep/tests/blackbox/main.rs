@@ -71,6 +71,7 @@ mod http2;
 mod http2_floods;
 mod http2_frames;
 mod http2_tls;
+mod hung_up;
 mod idempotency;
 mod identity;
 mod importing;
