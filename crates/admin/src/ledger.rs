@@ -1,11 +1,20 @@
-//! `/api/v1/ledger`: whether the rows of money are what they must be (LED-84).
+//! `/api/v1/ledger`: whether the rows of money are what they must be, and what was lost with a replica
+//! (LED-74, LED-84).
 
+use crate::budget::{unit, usd};
 use crate::operation::{Call, Content, Method, Operation};
+use crate::parameters::{CURSOR, LIMIT, next_cursor};
+use crate::problem::{Fault, Problem};
 use crate::rights::Right;
 use crate::router::{Answer, ok};
-use crate::shape::{Member, bounded, choice, id, number, switch, text, texts, time};
+use crate::shape::{Member, amount, bounded, choice, id, number, switch, text, texts, time};
 use serde_json::{Value as Json, json};
-use tollkeep_store::ledger::EntryRecord;
+use tollkeep_audit::{Action, Key, Value};
+use tollkeep_config::settings::limit_of;
+use tollkeep_ledger::amount::Amount;
+use tollkeep_store::After;
+use tollkeep_store::ledger::{EntryRecord, LostSlice, digests};
+use tollkeep_types::{LeaseId, WallMillis};
 
 const REPORT: &[Member] = &[
     switch("valid", "Nothing was found"),
@@ -38,8 +47,72 @@ const ENTRY: &[Member] = &[
     switch("is_gain", "A payer has more by it than before its call"),
 ];
 
+const SLICE: &[Member] = &[
+    id("id", "lse_", "Its id"),
+    id("tenant_id", "ten_", "Whose budget it is of"),
+    id("budget_id", "bud_", "That budget"),
+    time(
+        "window_start",
+        "When the window began that it is of; null: it always was",
+    )
+    .or_null(),
+    choice("unit", &["usd", "tokens", "requests"], "What it counts"),
+    number("amount", "What was taken: nano-dollars, tokens or requests"),
+    number("used", "What of it calls are known to have used"),
+    number(
+        "in_doubt",
+        "What is counted as spent though nobody told of a call for it",
+    ),
+    text("in_doubt_usd", 30, "The same in dollars").or_null(),
+    text("replica", 64, "The replica that had it"),
+    time("lost_at", "When it was lost"),
+];
+
+const RESOLVE: &[Member] = &[
+    text(
+        "evidence",
+        200,
+        "How it is known what was used, for the records",
+    )
+    .required(),
+    amount(
+        "used",
+        "What of it was used all the same, and stays counted; nothing if not given",
+    ),
+];
+
 pub(crate) const OPERATIONS: &[Operation] = &[
     CHECK,
+    Operation {
+        id: "ledger_unresolved",
+        command: "ledger unresolved",
+        about: "Slices of budgets that were lost with a replica and count as spent, the last first",
+        method: Method::Get,
+        path: "/api/v1/ledger/unresolved",
+        also: None,
+        right: Right::Read,
+        change: None,
+        query: &[LIMIT, CURSOR],
+        body: None,
+        answers: &[(200, Content::Page(SLICE))],
+        refusals: &[],
+        run: |call| Box::pin(unresolved(call)),
+    },
+    Operation {
+        id: "ledger_resolve",
+        command: "ledger resolve",
+        about: "Give back what a lost slice holds, once",
+        method: Method::Post,
+        path: "/api/v1/ledger/unresolved/{slice}/resolve",
+        also: None,
+        right: Right::Money,
+        change: Some(Action::MoneyAdjust),
+        query: &[],
+        body: Some(RESOLVE),
+        answers: &[(200, Content::Object(&[SLICE]))],
+        refusals: &[409],
+        run: |call| Box::pin(resolve(call)),
+    },
     Operation {
         id: "ledger_entries",
         command: "ledger entries",
@@ -83,6 +156,90 @@ async fn check(call: Call) -> Answer {
         "entries": report.entries,
         "violations": report.violations,
     })))
+}
+
+async fn unresolved(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let place = "unresolved";
+    let page = call.query.page(state, place)?;
+    let ledger = state.parts.store.ledger();
+    let page = ledger.lost_slices(operator.scope(), &page).await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let last = last.map(|last| After {
+        created_at: last.lost_at,
+        id: last.id,
+    });
+    let data: Vec<Json> = page.rows.iter().map(slice).collect();
+    Ok(ok(&json!({
+        "data": data,
+        "has_more": page.more,
+        "next_cursor": next_cursor(state, place, last),
+    })))
+}
+
+async fn resolve(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        id,
+        mut body,
+        ..
+    } = call;
+    let ledger = state.parts.store.ledger();
+    let found = match id.parse::<LeaseId>() {
+        Ok(id) => ledger.lost_slice(operator.scope(), id).await,
+        Err(_) => return Err(Problem::not_found()),
+    };
+    // What is written wrong is told first, as in every other operation.
+    let measure = found.as_ref().ok().map(|slice| slice.measure);
+    let used = body.take_as("used", |written| match measure {
+        Some(measure) => limit_of(measure, &written),
+        None => Ok(Amount::ZERO),
+    });
+    let evidence = body.text("evidence").unwrap_or_default();
+    body.done()?;
+    if evidence.trim().is_empty() {
+        return Err(Problem::invalid(vec![Fault {
+            path: "/evidence".to_owned(),
+            message: "must say how it is known".to_owned(),
+        }]));
+    }
+    let (found, used) = (found?, used.unwrap_or_default());
+    state.check_audit()?;
+    let resolved = ledger.resolve_slice(operator.scope(), found.id, used).await;
+    let (before, made) = resolved?;
+    let given_back = before.in_doubt.above(used);
+    let units = u64::try_from(given_back.units()).unwrap_or_default();
+    let event = state
+        .event(&operator, Action::MoneyAdjust)
+        .with_tenant_id(before.tenant)
+        .with_detail(Key::Reason, Value::Text(evidence.into()))
+        .with_detail(Key::Units, Value::Number(units))
+        .with_detail(Key::Name, Value::OwnedWord(before.id.to_string().into()))
+        .with_detail(Key::EntryDigest, Value::OwnedWord(digests(&made).into()));
+    state.record(event).await?;
+    let after = LostSlice {
+        used: before.used.plus(used).unwrap_or(before.amount),
+        in_doubt: Amount::ZERO,
+        ..before
+    };
+    Ok(ok(&slice(&after)))
+}
+
+fn slice(slice: &LostSlice) -> Json {
+    json!({
+        "id": slice.id,
+        "tenant_id": slice.tenant,
+        "budget_id": slice.budget,
+        "window_start": Some(slice.window_start).filter(|start| *start > WallMillis(0)),
+        "unit": unit(slice.measure).0,
+        "amount": slice.amount.units(),
+        "used": slice.used.units(),
+        "in_doubt": slice.in_doubt.units(),
+        "in_doubt_usd": usd(slice.measure, slice.in_doubt),
+        "replica": slice.replica,
+        "lost_at": slice.lost_at,
+    })
 }
 
 async fn entries(call: Call) -> Answer {

@@ -51,6 +51,7 @@ mod payment;
 mod payment_session;
 mod policy;
 mod price;
+mod price_own;
 mod problem;
 mod project;
 mod receipt_keys;

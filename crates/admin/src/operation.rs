@@ -15,7 +15,7 @@ use crate::shape::Member;
 use crate::{
     account, audit_export, audit_log, breaker, budget, config, cooldown, credential, history, hold,
     ip_list, job, key, ledger, lockout, log_level, maintenance, manage, not_offered, openapi,
-    operator, own_key, payment, payment_session, price, project, receipt_keys, route,
+    operator, own_key, payment, payment_session, price, price_own, project, receipt_keys, route,
     service_token, session, status, tenant, tls, token, usage, vault,
 };
 use axum::Router;
@@ -140,6 +140,7 @@ static NOUNS: &[&[Operation]] = &[
     audit_log::OPERATIONS,
     audit_export::OPERATIONS,
     price::OPERATIONS,
+    price_own::OPERATIONS,
     budget::OPERATIONS,
     usage::OPERATIONS,
     ledger::OPERATIONS,

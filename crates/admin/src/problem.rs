@@ -381,6 +381,11 @@ impl From<StoreError> for Problem {
                     Conflict::CredentialsFull => "There are too many credentials.",
                     Conflict::HoldOpen => "The call is under way: its cost is not known yet.",
                     Conflict::HoldSettled => "What the call cost is known, or was said before.",
+                    Conflict::PricesFull => "There are too many prices or price tables.",
+                    Conflict::SliceResolved => {
+                        "Nothing of the slice is in doubt, or it was resolved before."
+                    }
+                    Conflict::SliceShort => "Less of the slice is in doubt than that.",
                     Conflict::BudgetName => "A budget of that name exists.",
                     Conflict::BudgetsFull => "There are too many budgets.",
                     Conflict::AccountOpen => "The holder has an account in that unit.",

@@ -15,6 +15,7 @@ mod keyring;
 pub mod mint;
 pub mod origin_sign;
 pub mod password;
+pub mod price_key;
 pub mod receipt;
 pub mod samples;
 mod token_hash;

@@ -11,7 +11,7 @@ use crate::discovery::Discovery;
 use crate::doors::Doors;
 use crate::edge_limits::EdgeLimits;
 use crate::front_door::FrontDoorPlan;
-use crate::holds::BoundOptions;
+use crate::holds::{BoundOptions, HungUp};
 use crate::kept::{keep_endpoint, keep_ids};
 use crate::labels::{self, ModelLabels};
 use crate::route::{PlainRoute, RouteTable};
@@ -106,6 +106,8 @@ pub(crate) struct LlmPlan {
     pub(crate) query_key: bool,
     pub(crate) forward_user_agent: bool,
     pub(crate) stream_max: Duration,
+    /// How long an answer is read without its caller at most.
+    pub(crate) drain_max: Duration,
     /// Origins that calls must come from; empty: any, or none.
     pub(crate) allowed_origins: Vec<Origin>,
     /// Whose calls of nobody are.
@@ -162,6 +164,7 @@ pub(crate) enum TargetKind {
 pub(crate) struct ProviderPlan {
     pub(crate) kind: &'static Kind,
     pub(crate) self_hosted: bool,
+    pub(crate) hung_up: HungUp,
     pub(crate) forward_headers: Vec<Box<[u8]>>,
     pub(crate) credentials: CredentialPool,
     /// What passes in a minute; `None` is anything.
@@ -463,6 +466,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         query_key: settings.llm.query_key,
         forward_user_agent: settings.llm.forward_user_agent,
         stream_max: settings.llm.stream_max,
+        drain_max: settings.llm.drain_max,
         allowed_origins: settings.llm.allowed_origins.clone(),
         default_tenant: parts.default_tenant,
         bounds: BoundOptions::of(&settings.budgets),

@@ -3,7 +3,7 @@
 //! Nothing secret is in a record: tokens are there by their mask and id, bodies and queries not
 //! at all. [`crate::recorder`] turns records into lines and events.
 
-use crate::holds::CallHold;
+use crate::holds::{CallHold, HungUp};
 use crate::paid::PaidFacts;
 use crate::refusal::{AuthnFailure, CountedBy, Refusal};
 use crate::token_rates::TakenTokens;
@@ -29,6 +29,8 @@ pub(crate) struct Asked {
     /// Its kind, by which prices are found; empty for plain upstreams.
     pub(crate) kind: &'static str,
     pub(crate) self_hosted: bool,
+    /// What becomes of its calls whose caller hangs up.
+    pub(crate) hung_up: HungUp,
 }
 
 /// An LLM call, as records tell it.

@@ -253,6 +253,7 @@ impl<'p> Exchange<'p> {
             label: target.label,
             kind: target.kind_name(),
             self_hosted: target.self_hosted(),
+            hung_up: target.hung_up(),
         });
         self.note_usage(UsageReport::Released);
         let sent_at = self.worker.shared.clock.mono();

@@ -2,7 +2,7 @@
 //! batch of records is due, and for an attempt that failed before the next one. Their holds end
 //! with it.
 
-use crate::holds::{Bears, CallHold, uncounted};
+use crate::holds::{Bears, CallHold, HungUp, uncounted};
 use crate::lifecycle::Exchange;
 use crate::plan::{Target, TargetKind};
 use crate::record::{Asked, Facts, LlmFacts};
@@ -196,7 +196,9 @@ fn settle_call(book: &Book, (asked, llm): (&Asked, &mut LlmFacts), sizes: &Sizes
             input_tokens: max_input.map_or(sizes.input_tokens, |max| max.min(sizes.input_tokens)),
             cap: output_cap.into_iter().chain(max_output).min(),
             hidden_reasoning: of.is_some_and(|of| of.hidden_reasoning),
-            billing_goes_on: ended_by_us && !of.is_some_and(|of| of.cancel_stops_billing),
+            billing_goes_on: ended_by_us
+                && !asked.hung_up.cancel_stops_billing
+                && !of.is_some_and(|of| of.cancel_stops_billing),
         })
     });
     llm.cost = match &told.report {
@@ -223,6 +225,14 @@ impl Target {
         match &self.kind {
             TargetKind::Plain { .. } => "",
             TargetKind::Provider(provider) => provider.kind.name,
+        }
+    }
+
+    /// What becomes of its calls whose caller hangs up.
+    pub(crate) const fn hung_up(&self) -> HungUp {
+        match &self.kind {
+            TargetKind::Plain { .. } => HungUp::CANCELLED,
+            TargetKind::Provider(provider) => provider.hung_up,
         }
     }
 

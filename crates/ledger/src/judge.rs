@@ -419,7 +419,7 @@ pub fn named(command: &Command, facts: &dyn Facts) -> Named {
                 .extend(covers.filter_map(|cover| key_of(cover.pot)));
             named.hold = Some(row.id);
         }
-        Command::Lose(row) => {
+        Command::Lose(row) | Command::Resolve { lease: row, .. } => {
             named.windows.push(row.key);
             named.leases.push(row.id);
         }

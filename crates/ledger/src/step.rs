@@ -113,6 +113,14 @@ pub enum Command {
     Expire(HoldRow),
     /// The lease was not renewed, or its replica has begun anew.
     Lose(LeaseRow),
+    /// Somebody has looked after a lost lease: so much of what it has left was used, and the rest goes
+    /// back to its window, once.
+    Resolve {
+        lease: LeaseRow,
+        used: Amount,
+        /// When it was lost, by the store's clock.
+        lost_at: WallMillis,
+    },
     /// Evidence of a cost that was not known.
     Correct {
         usage: UsageRow,
@@ -190,6 +198,11 @@ impl Command {
             Self::Bury { hold, life } => Ok(vec![buried(*hold, *life, now)]),
             Self::Expire(hold) => Ok(ending::expire(hold)),
             Self::Lose(lease) => Ok(plan_lose(lease, facts)),
+            Self::Resolve {
+                lease,
+                used,
+                lost_at,
+            } => plan_resolve(lease, *used, *lost_at, facts),
             Self::Correct { usage, actual } => Ok(ending::correct(usage, actual)),
             Self::Recall(key) => Ok(vec![Write::Recall(*key)]),
             Self::Warn { key, percent } => Ok(vec![Write::Warn {
@@ -405,6 +418,53 @@ fn plan_lose(lease: &LeaseRow, facts: &dyn Facts) -> Vec<Write> {
         },
         Write::Entry(Entry::moved(id, EntryKind::Lease, path, rest)),
     ]
+}
+
+/// What nobody used of a lost lease is free again, in the window it came from and there in the bucket
+/// that it was counted in.
+fn plan_resolve(lease: &LeaseRow, used: Amount, lost_at: WallMillis, facts: &dyn Facts) -> Plan {
+    let rest = lease.rest();
+    if lease.state != LeaseState::Lost || rest.is_zero() {
+        return Err(Refusal::Repeat);
+    }
+    let back = rest
+        .minus(used)
+        .ok_or(Refusal::Short(Pot::Window(lease.key)))?;
+    let budget = lease.key.budget;
+    let present = facts.past(budget);
+    let bucket = present.and_then(|present| present.bucket_after_at(lost_at, TTL_MS));
+    let original = EntryId::from_bytes(*lease.id.bytes());
+    let id = entry_of(HoldId::from_bytes(*lease.id.bytes()), EntryKind::Correct, 0);
+    let path = (Account::Unresolved(budget), Account::InDoubt(budget));
+    let free = Write::Window {
+        key: lease.key,
+        change: Change {
+            spent: Delta::down(back),
+            ..Change::default()
+        },
+        guard: Guard::Covered,
+        bucket,
+    };
+    let when = LeaseWhen {
+        state: Some(LeaseState::Lost),
+        version: Some(lease.version),
+        ..LeaseWhen::default()
+    };
+    let then = LeaseThen::Resolve { used };
+    let entry = Entry::moved(id, EntryKind::Correct, path, rest).correcting(original);
+    Ok(vec![
+        Write::Lease {
+            id: lease.id,
+            when,
+            then,
+        },
+        // What a late correction took from another bucket stays counted until that one leaves.
+        match bucket {
+            Some(_) => Write::Either(vec![free], Vec::new()),
+            None => free,
+        },
+        Write::Entry(entry),
+    ])
 }
 
 fn plan_transfer(entry: EntryId, (account, by): (AccountId, Delta), with: Account) -> Plan {

@@ -149,6 +149,14 @@ pub enum LeaseThen {
     Use {
         amount: crate::amount::Amount,
     },
+    /// So much of what was returned was used all the same.
+    UseReturned {
+        amount: crate::amount::Amount,
+    },
+    /// Of what a lost lease has left, so much was used; the rest is returned.
+    Resolve {
+        used: crate::amount::Amount,
+    },
     Lose,
 }
 
@@ -189,6 +197,16 @@ impl LeaseThen {
                 Some(step(LeaseRow { state, ..row }))
             }
             Self::Use { amount } => row.with_used(amount),
+            Self::UseReturned { amount } => Some(LeaseRow {
+                returned: row.returned.minus(amount)?,
+                used: row.used.plus(amount)?,
+                version: row.version.wrapping_add(1),
+                ..row.clone()
+            }),
+            Self::Resolve { used } => {
+                let row = row.with_used(used)?;
+                row.with_returned(row.rest())
+            }
             Self::Lose => Some(LeaseRow {
                 state: LeaseState::Lost,
                 version: row.version.wrapping_add(1),
@@ -256,11 +274,25 @@ pub struct Present {
 impl Present {
     /// The bucket of this moment, or of one so much later.
     pub fn bucket_after(&self, ms: u64) -> Option<WallMillis> {
-        let (bucket, floor) = (self.bucket?, self.floor?);
-        // The floor is as many buckets behind as a window has.
-        let length = (bucket.0.saturating_sub(floor.0) / BUCKETS).max(1);
+        Some(self.later(self.bucket?, ms))
+    }
+
+    /// The same of another moment.
+    pub fn bucket_after_at(&self, at: WallMillis, ms: u64) -> Option<WallMillis> {
+        let length = self.bucket_length()?;
+        Some(self.later(WallMillis(at.0 - at.0 % length), ms))
+    }
+
+    fn later(&self, bucket: WallMillis, ms: u64) -> WallMillis {
+        let length = self.bucket_length().unwrap_or(1);
         let later = ms.div_ceil(length).saturating_mul(length);
-        Some(WallMillis(bucket.0.saturating_add(later)))
+        WallMillis(bucket.0.saturating_add(later))
+    }
+
+    /// The floor is as many buckets behind as a window has.
+    fn bucket_length(&self) -> Option<u64> {
+        let (bucket, floor) = (self.bucket?, self.floor?);
+        Some((bucket.0.saturating_sub(floor.0) / BUCKETS).max(1))
     }
 }
 

@@ -90,6 +90,15 @@ pub enum Conflict {
     /// What the call cost is known.
     #[error("the cost is known")]
     HoldSettled,
+    /// There are as many prices or price tables as there may be.
+    #[error("there are too many prices")]
+    PricesFull,
+    /// Nothing of the slice is in doubt.
+    #[error("nothing of the slice is in doubt")]
+    SliceResolved,
+    /// Less of the slice is in doubt than was used.
+    #[error("less of the slice is in doubt")]
+    SliceShort,
     /// The tenant has a budget of that name.
     #[error("a budget of that name exists")]
     BudgetName,

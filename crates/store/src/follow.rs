@@ -66,6 +66,7 @@ enum What {
     Budget,
     Accounts,
     Quarantines,
+    Prices,
 }
 
 impl What {
@@ -86,6 +87,7 @@ impl What {
             Self::Budget => "budget",
             Self::Accounts => "accounts",
             Self::Quarantines => "quarantines",
+            Self::Prices => "prices",
         }
     }
 }
@@ -109,6 +111,7 @@ impl FromStr for What {
             Self::Budget,
             Self::Accounts,
             Self::Quarantines,
+            Self::Prices,
         ];
         let found = all.into_iter().find(|what| what.as_str() == word);
         found.ok_or(())
@@ -122,6 +125,8 @@ impl Changed {
     pub(crate) const ACCOUNTS: Self = Self::whole(What::Accounts);
     /// Models in quarantine.
     pub(crate) const QUARANTINES: Self = Self::whole(What::Quarantines);
+    /// Prices that operators wrote or took in.
+    pub(crate) const PRICES: Self = Self::whole(What::Prices);
     /// Maintenance.
     pub(crate) const MAINTENANCE: Self = Self::whole(What::Maintenance);
 
@@ -428,6 +433,7 @@ impl Inner {
             }
             What::Accounts => self.show_accounts(connection).await?,
             What::Quarantines => self.show_quarantines(connection).await?,
+            What::Prices => self.show_prices(connection).await?,
             What::Maintenance => self.maintenance.store(maintenance::read(connection).await?),
         }
         Ok(())
@@ -444,6 +450,7 @@ impl Inner {
             .store(Arc::new(budget::in_use(connection).await?));
         self.show_accounts(connection).await?;
         self.show_quarantines(connection).await?;
+        self.show_prices(connection).await?;
         self.credentials
             .store(Arc::new(credential::all(connection).await?));
         self.ip_entries

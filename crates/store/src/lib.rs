@@ -43,6 +43,7 @@ mod page;
 mod payment;
 mod postgres;
 mod prepaid;
+mod price;
 mod project;
 mod quarantine;
 mod query;
@@ -96,6 +97,7 @@ pub use payment::{
 };
 pub use postgres::{PostgresLogin, PostgresOptions, PostgresTls};
 pub use prepaid::{AccountFilter, NewAccount, PrepaidAccount};
+pub use price::{KeptPrices, KeptTable, PriceOverride};
 pub use project::{DeletedProject, NewProject, Project, ProjectChange, ProjectRef, ProjectState};
 pub use quarantine::Quarantine;
 pub use scope::Scope;

@@ -9,11 +9,11 @@ use crate::outbox::TellerSlot;
 use crate::query::Connection;
 use crate::wall::SteadyWall;
 use crate::{
-    BudgetRecord, Credential, IpEntry, MaintenanceOn, Migrate, OpenError, PostgresOptions,
-    Quarantine, StoreError, Tenant,
+    BudgetRecord, Credential, IpEntry, KeptPrices, MaintenanceOn, Migrate, OpenError,
+    PostgresOptions, Quarantine, StoreError, Tenant,
 };
 use crate::{
-    budget, credential, ip_entry, ledger, maintenance, meta, prepaid, project, quarantine,
+    budget, credential, ip_entry, ledger, maintenance, meta, prepaid, price, project, quarantine,
     service_token, tenant, token,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -83,6 +83,8 @@ pub(crate) struct Core {
     pub(crate) accounts: ArcSwap<Vec<Prepaid>>,
     /// Models in quarantine, as they are in the database.
     pub(crate) quarantines: ArcSwap<Vec<Quarantine>>,
+    /// Prices that operators wrote or took in, as they are in the database.
+    pub(crate) prices: ArcSwap<KeptPrices>,
     /// Credentials, as they are in the database, oldest first.
     pub(crate) credentials: ArcSwap<Vec<Credential>>,
     /// Entries of address lists, as they are in the database.
@@ -128,6 +130,7 @@ impl Store {
             budgets: ArcSwap::from_pointee(budget::in_use(connection).await?),
             accounts: ArcSwap::from_pointee(prepaid::in_use(connection).await?),
             quarantines: ArcSwap::from_pointee(quarantine::all(connection).await?),
+            prices: ArcSwap::from_pointee(price::kept(connection).await?),
             credentials: ArcSwap::from_pointee(credential::all(connection).await?),
             ip_entries: ArcSwap::from_pointee(ip_entry::all(connection).await?),
             maintenance: ArcSwapOption::new(maintenance::read(connection).await?),

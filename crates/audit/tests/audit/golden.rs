@@ -209,6 +209,9 @@ fn example(action: Action) -> Event<'static> {
         | Action::BudgetReset => {
             managed(action).with_detail(Key::Name, Value::OwnedWord("bud_1".into()))
         }
+        Action::PriceOverride | Action::PriceOverrideRemove | Action::PriceImport => {
+            managed(action).with_detail(Key::Name, Value::Text("house".into()))
+        }
         Action::PriceAck => managed(action).with_detail(Key::Model, Value::Text("gpt-4o".into())),
         Action::MoneyCredit
         | Action::MoneyRefund

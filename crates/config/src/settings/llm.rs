@@ -10,6 +10,7 @@ use crate::reader::keys;
 use crate::tree::Node;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
+use tollkeep_ledger::decide::OnDisconnect;
 use tollkeep_policy::origin::Origin;
 
 keys! {
@@ -36,6 +37,8 @@ pub struct Llm {
     pub forward_user_agent: bool,
     /// A streamed answer in all.
     pub stream_max: Duration,
+    /// How long an answer is read without its caller at most.
+    pub drain_max: Duration,
     /// Whether callers are told what calls cost.
     pub expose_cost: bool,
     /// Origins that calls must come from; empty: any, or none.
@@ -86,6 +89,13 @@ keys! {
         /// Between two bytes of the answer, of providers that don't say.
         idle_timeout as "idle_timeout_ms": Duration = millis(1..=DAY_MS).or(ms(120_000)),
         stream: Stream = section(),
+        /// What becomes of a call whose caller hangs up, at providers that don't say: `cancel` ends it,
+        /// `drain` reads its answer to the end, so that its cost is known exactly. Where a hard budget
+        /// or an account counts its cost, a call is only cancelled if that ends its bill
+        /// (`providers.<name>.cancel_stops_billing`, or the price table says so of the model).
+        on_disconnect: OnDisconnect = choice(&ON_DISCONNECT).or(OnDisconnect::Cancel),
+        /// How long an answer is read without its caller at most.
+        drain_max as "drain_max_s": Duration = seconds(1_000..=120_000).or(ms(120_000)),
         /// Whether answers tell what they cost: `x-tollkeep-cost` in dollars, and for calls that a
         /// budget counts `x-tollkeep-hold` and `x-tollkeep-budget-remaining`, an amount for tokens
         /// with `usage.read`, hundredths for others. A stream whose caller sent
@@ -105,11 +115,19 @@ keys! {
     }
 }
 
+/// What becomes of a call whose caller hangs up.
+pub(super) const ON_DISCONNECT: [(&str, OnDisconnect); 2] = [
+    ("cancel", OnDisconnect::Cancel),
+    ("drain", OnDisconnect::Drain),
+];
+
 /// The section checked, and what it says about providers.
 pub(crate) struct CheckedLlm {
     pub(crate) settings: Llm,
     /// Times of a provider that doesn't say.
     pub(crate) provider_timeouts: UpstreamTimeouts,
+    /// What becomes of calls whose caller hangs up, of a provider that doesn't say.
+    pub(crate) on_disconnect: OnDisconnect,
 }
 
 impl LlmFile {
@@ -128,6 +146,7 @@ impl LlmFile {
                 total_stream: self.stream.max,
                 ..UpstreamTimeouts::PLAIN
             },
+            on_disconnect: self.on_disconnect,
             settings: Llm {
                 surfaces: self.surfaces,
                 query_key: self.query_key,
@@ -135,6 +154,7 @@ impl LlmFile {
                 max_depth: self.max_depth,
                 forward_user_agent: self.forward_user_agent,
                 stream_max: self.stream.max,
+                drain_max: self.drain_max,
                 expose_cost: self.expose_cost,
                 allowed_origins: self.allowed_origins,
             },

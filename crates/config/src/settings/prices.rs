@@ -1,7 +1,7 @@
 //! What models cost: the table, and what the operator knows better (LED-33, LED-34).
 
 use crate::field::KindExt;
-use crate::kind::{Kind, Shape, Wrong, choice, path};
+use crate::kind::{Kind, Shape, Wrong, choice, list, parsed, path};
 use crate::reader::keys;
 use crate::tree::{Node, Value};
 use serde_json::{Value as Json, json};
@@ -27,6 +27,9 @@ keys! {
         /// the dearest model of its provider; `zero`: nothing at providers with `self_hosted`,
         /// and no cost at others. No call is refused for want of a price.
         unknown_model: UnknownModel = choice(&UNKNOWN_MODELS).or(UnknownModel::Refuse),
+        /// Who may sign price tables that `tollkeep price import` takes in while the gateway runs:
+        /// Ed25519 keys, the 32 bytes of each in base64. None: no table is taken in.
+        keys: Vec<String> = list(parsed("key", read_key)).or_empty(),
         /// Models with prices of yours, written as in a price table. Each replaces the whole
         /// model of its name, or of the names that its `match` has.
         overrides: Vec<Model> = Overrides.or_empty(),
@@ -39,9 +42,20 @@ impl Default for Prices {
         Self {
             file: None,
             unknown_model: UnknownModel::Refuse,
+            keys: Vec::new(),
             overrides: Vec::new(),
         }
     }
+}
+
+/// The 32 bytes of a key are 44 characters.
+fn read_key(text: &str) -> Result<String, String> {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let body = text.strip_suffix('=').filter(|body| body.len() == 43);
+    if body.is_some_and(|body| body.bytes().all(is_base64)) {
+        return Ok(text.to_owned());
+    }
+    Err("want the 32 bytes of an Ed25519 key in base64, 44 characters".to_owned())
 }
 
 /// A list of models as price tables have them.

@@ -5,7 +5,7 @@ use super::egress::{is_clear_text, operator_url};
 use super::headers::{
     HeaderRules, ProviderHeadersFile, SetHeaders, forwarded, place_of, section_or_fields,
 };
-use super::llm::CheckedLlm;
+use super::llm::{CheckedLlm, ON_DISCONNECT};
 use super::provider_kind::{LATER, ProviderKind};
 use super::upstream::TimeoutsFile;
 use super::upstream_tls::{UpstreamTls, UpstreamTlsFile};
@@ -13,12 +13,15 @@ use super::{Breaker, Egress, Pool, SecretOrText, UpstreamTimeouts};
 use crate::check::Checks;
 use crate::error::nearest;
 use crate::field::{KindExt, OnOrOff, headers, listed, section, section_or_off};
-use crate::kind::{Parsed, credential, list, networks_or_all_private, parsed, switch, whole};
+use crate::kind::{
+    Parsed, choice, credential, list, networks_or_all_private, parsed, switch, whole,
+};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::fmt;
+use tollkeep_ledger::decide::OnDisconnect;
 use tollkeep_policy::egress::{EgressUrl, Exceptions, Purpose};
 use tollkeep_types::{ProjectId, Secret, TenantId};
 
@@ -54,6 +57,10 @@ pub struct Provider {
     pub tls: Option<UpstreamTls>,
     /// Whether it runs on machines of the operator.
     pub self_hosted: bool,
+    /// What becomes of a call whose caller hangs up.
+    pub on_disconnect: OnDisconnect,
+    /// Whether it bills a call no further that is cancelled.
+    pub cancel_stops_billing: bool,
     /// What it may be used for in a time.
     pub quota: Option<BudgetSetting>,
     /// What it may be used for in a minute.
@@ -143,6 +150,12 @@ keys! {
         /// Whether it runs on machines of yours, where models may cost nothing
         /// (`prices.unknown_model: zero`).
         self_hosted: bool = switch().or(false),
+        /// What becomes of a call whose caller hangs up, `cancel` or `drain`. Default:
+        /// `llm.on_disconnect`.
+        on_disconnect: Option<OnDisconnect> = choice(&ON_DISCONNECT).optional(),
+        /// Whether it is known to bill a call no further that is cancelled. Say so only if it does:
+        /// else who hangs up is charged less than you are.
+        cancel_stops_billing: bool = switch().or(false),
         quota: OnOrOff<QuotaFile> = section_or_off(),
         rate_limit: ProviderRate = section(),
         /// Whether it is used.
@@ -302,6 +315,8 @@ impl ProviderFile {
             allow_private: self.allow_private,
             tls,
             self_hosted: self.self_hosted,
+            on_disconnect: self.on_disconnect.unwrap_or(llm.on_disconnect),
+            cancel_stops_billing: self.cancel_stops_billing,
             quota,
             rate: self.rate_limit,
             enabled,
@@ -439,6 +454,8 @@ impl Provider {
             quota: None,
             rate: ProviderRate::default(),
             self_hosted: true,
+            on_disconnect: llm.on_disconnect,
+            cancel_stops_billing: false,
             enabled: true,
         })
     }

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use std::io;
 use std::time::Duration;
-use tollkeep_ledger::decide::DRAIN_MS_MAX;
+use tollkeep_ledger::decide::{CancelStopsBilling, Hard, OnDisconnect, caller_gone};
 use tollkeep_llm::usage::{BodyEnd, StreamUsage};
 use tollkeep_net::{Raced, UpstreamConn};
 use tollkeep_types::MonoNanos;
@@ -15,12 +15,29 @@ use tollkeep_types::MonoNanos;
 impl Exchange<'_> {
     /// The caller has gone: whether the answer is read to its end all the same.
     pub(crate) fn go_alone(&mut self) -> bool {
-        let hold = self.work.facts.hold.as_ref();
-        if self.alone_until.is_none() && hold.is_some_and(|hold| hold.is_billed_to_its_end()) {
+        if self.alone_until.is_none() && self.drains() {
             let now = self.worker.shared.clock.mono().0;
-            self.alone_until = Some(MonoNanos(now.saturating_add(DRAIN_MS_MAX * 1_000_000)));
+            let most = u64::try_from(self.plan.llm.drain_max.as_nanos()).unwrap_or(u64::MAX);
+            self.alone_until = Some(MonoNanos(now.saturating_add(most)));
         }
         self.alone_until.is_some()
+    }
+
+    fn drains(&self) -> bool {
+        let facts = &self.work.facts;
+        let Some(asked) = &facts.asked else {
+            return false;
+        };
+        // Of a call whose cost is bounded, for hard budgets and accounts: nobody has said of its
+        // model that cancelling it ends its bill.
+        let hold = facts.hold.as_ref();
+        let is_billed_on = hold.is_some_and(|hold| hold.is_billed_to_its_end());
+        let (stated, pots) = if is_billed_on && !asked.hung_up.cancel_stops_billing {
+            (CancelStopsBilling::NotStated, Hard::Some)
+        } else {
+            (CancelStopsBilling::Stated, Hard::None)
+        };
+        caller_gone(asked.hung_up.wanted, stated, pots) == OnDisconnect::Drain
     }
 
     /// Reads more of an answer, as long as its caller waits, or as long as it may be read without.
@@ -50,6 +67,9 @@ impl Exchange<'_> {
                     meter.feed(data);
                     let len = data.len();
                     upstream.consume(len);
+                    if self.overrun(meter).is_some() {
+                        return Drained::LeftOff;
+                    }
                 }
                 Ok(BodyStep::More) => match self.fill(upstream).await {
                     Raced::Gone | Raced::Late => return Drained::LeftOff,
@@ -73,9 +93,25 @@ impl Exchange<'_> {
     }
 }
 
+/// What the settings say of a provider's calls whose caller hangs up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HungUp {
+    pub(crate) wanted: OnDisconnect,
+    /// It bills a call no further that is cancelled.
+    pub(crate) cancel_stops_billing: bool,
+}
+
+impl HungUp {
+    /// Of what is no provider.
+    pub(crate) const CANCELLED: Self = Self {
+        wanted: OnDisconnect::Cancel,
+        cancel_stops_billing: false,
+    };
+}
+
 /// What became of the rest of a stream.
 pub(crate) enum Drained {
     Ended(BodyEnd),
-    /// It took longer than it may, and goes on.
+    /// It took longer than it may, or brought more, and goes on.
     LeftOff,
 }

@@ -20,7 +20,7 @@ pub use keeper::{End, HoldsKeeper, HoldsParts, Money, OnMoney};
 pub use quote::{Bears, BoundOptions};
 
 pub(crate) use again::Again;
-pub(crate) use alone::Drained;
+pub(crate) use alone::{Drained, HungUp};
 pub(crate) use end::uncounted;
 pub(crate) use quote::{Counted, Quote, Quoting, not_boundable};
 pub(crate) use take::{Aside, CallHold};

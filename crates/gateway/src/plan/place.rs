@@ -46,6 +46,7 @@ impl Target {
         let kind = TargetKind::Provider(ProviderPlan {
             kind: provider.kind,
             self_hosted: provider.self_hosted,
+            hung_up: provider.hung_up,
             forward_headers: provider.forward_headers.clone(),
             credentials: CredentialPool::none(),
             // A call was counted before its place was chosen.

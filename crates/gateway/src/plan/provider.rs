@@ -3,6 +3,7 @@
 use super::{PlanError, PlanParts, ProviderPlan, Target, TargetKind, endpoint, secrets};
 use crate::breaker::Guard;
 use crate::credentials::CredentialPool;
+use crate::holds::HungUp;
 use crate::plan::Plan;
 use crate::set_fields::{names, set_fields};
 use crate::token_rates::ProviderRates;
@@ -33,6 +34,10 @@ pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Targe
         kind: TargetKind::Provider(ProviderPlan {
             kind,
             self_hosted: provider.self_hosted,
+            hung_up: HungUp {
+                wanted: provider.on_disconnect,
+                cancel_stops_billing: provider.cancel_stops_billing,
+            },
             forward_headers: rules.only.as_deref().map(names).unwrap_or_default(),
             credentials: CredentialPool::new(
                 provider,

@@ -111,6 +111,7 @@ impl Keeper {
             }
             Command::Expire(_)
             | Command::Lose(_)
+            | Command::Resolve { .. }
             | Command::Correct { .. }
             | Command::Recall(_)
             | Command::Limit { .. }

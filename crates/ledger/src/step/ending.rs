@@ -125,15 +125,27 @@ const fn moved(id: HoldId, version: u32, arrow: Arrow) -> Write {
 }
 
 /// Moves a cost from leased to spent, or if the lease is lost from what is in doubt to what is known.
+/// If somebody has said by then that nothing of it was used, the window bears it if its limit allows,
+/// else nobody does.
 fn use_slice(hold: HoldId, number: u8, cover: &SliceCover, amount: Amount) -> Write {
-    let used = |state| Write::Lease {
+    let used = |state, then| Write::Lease {
         id: cover.lease,
         when: LeaseWhen {
             epoch: Some(cover.epoch),
             state: Some(state),
             ..LeaseWhen::default()
         },
-        then: LeaseThen::Use { amount },
+        then,
+    };
+    let spent = Delta::up(amount);
+    let again = Write::Window {
+        key: cover.key,
+        change: Change {
+            spent,
+            ..Change::default()
+        },
+        guard: Guard::Fits,
+        bucket: cover.bucket,
     };
     let budget = cover.key.budget;
     let path = (Account::Unresolved(budget), Account::InDoubt(budget));
@@ -141,19 +153,24 @@ fn use_slice(hold: HoldId, number: u8, cover: &SliceCover, amount: Amount) -> Wr
     let spend = Write::Window {
         key: cover.key,
         change: Change {
-            spent: Delta::up(amount),
+            spent,
             reserved: Delta::NONE,
             leased: Delta::down(amount),
         },
         guard: Guard::Covered,
         bucket: cover.bucket,
     };
+    let known = vec![
+        used(LeaseState::Lost, LeaseThen::Use { amount }),
+        Write::Entry(Entry::moved(id, EntryKind::Lease, path, amount)),
+    ];
+    let resolved = vec![
+        used(LeaseState::Lost, LeaseThen::UseReturned { amount }),
+        Write::Either(vec![again], Vec::new()),
+    ];
     Write::Either(
-        vec![used(LeaseState::Active), spend],
-        vec![
-            used(LeaseState::Lost),
-            Write::Entry(Entry::moved(id, EntryKind::Lease, path, amount)),
-        ],
+        vec![used(LeaseState::Active, LeaseThen::Use { amount }), spend],
+        vec![Write::Either(known, resolved)],
     )
 }
 

@@ -54,7 +54,7 @@ pub(super) fn budgets(command: &Command, into: &mut BTreeSet<BudgetId>) {
         Command::Expire(hold) => {
             into.extend(hold.covers.iter().filter_map(|cover| of_pot(cover.pot)));
         }
-        Command::Lose(lease) => {
+        Command::Lose(lease) | Command::Resolve { lease, .. } => {
             into.insert(lease.key.budget);
         }
         Command::Correct { usage, .. } => {

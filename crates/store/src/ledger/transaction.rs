@@ -156,6 +156,7 @@ fn tenant_of(command: &Command, rows: &Rows) -> Option<TenantId> {
         | Command::Renew(_)
         | Command::Return { .. }
         | Command::Lose(_)
+        | Command::Resolve { .. }
         | Command::Recall(_)
         | Command::Warn { .. }
         | Command::Limit { .. }

@@ -25,6 +25,7 @@ mod lease;
 mod ledger;
 mod ledger_model;
 mod live;
+mod lost;
 mod management_key;
 mod meta;
 mod on_postgresql;

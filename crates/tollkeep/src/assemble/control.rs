@@ -287,6 +287,7 @@ fn local_socket(path: &Path) -> anyhow::Result<UnixListener> {
 async fn follow_store(store: Store, live: Arc<Live>) {
     let keep = || {
         live.overriding.keep();
+        live.pricing.apply();
         live.budgeting.apply();
         live.credentials.keep();
     };
@@ -304,6 +305,7 @@ async fn keep_store(store: Store, health: Arc<Health>, live: Arc<Live>) {
         kept = kept.and(store.keep_time().await);
         kept = kept.and(store.forget_ip_entries().await.map(|_| ()));
         live.overriding.keep();
+        live.pricing.apply();
         live.budgeting.apply();
         live.credentials.keep();
         live.auth_dir

@@ -120,7 +120,7 @@ pub(crate) fn start(
         audit: parts.audit.as_ref().map(|logger| logger.health()),
         recorder: recorder(parts, &tally),
         holds: Arc::default(),
-        prices: super::prices::at_start(&settings.prices)?,
+        prices: super::prices::at_start(&settings.prices, &parts.store.prices())?,
         metrics: Arc::clone(&base.metrics),
         health: Arc::clone(parts.health),
         drain: Arc::clone(parts.drain),

@@ -34,6 +34,7 @@ mod overrides;
 mod panics;
 mod plan;
 pub(crate) mod prices;
+mod pricing;
 mod provider;
 mod receipt_keys;
 mod receipts;

@@ -3,7 +3,8 @@
 use crate::exit::{self, Failed};
 use arc_swap::ArcSwap;
 use tollkeep_config::settings::Prices;
-use tollkeep_ledger::price::{Book, Table};
+use tollkeep_ledger::price::{Book, Model, Table, read_overrides};
+use tollkeep_store::KeptPrices;
 
 /// The table that is shipped; `cargo xtask prices` made it.
 const SHIPPED: &[u8] = include_bytes!("../../../../prices/table.json");
@@ -14,20 +15,32 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// As [`book`].
-pub(crate) fn at_start(prices: &Prices) -> Result<ArcSwap<Book>, Failed> {
-    let book = book(prices);
+pub(crate) fn at_start(prices: &Prices, kept: &KeptPrices) -> Result<ArcSwap<Book>, Failed> {
+    let book = book(prices, kept);
     let book = book.map_err(|problem| Failed::new(exit::INVALID, format!("prices: {problem}")))?;
     Ok(ArcSwap::from_pointee(book))
 }
 
-/// The prices that the settings ask for.
+/// The prices that the settings ask for, with what operators wrote or took in besides: their table stands
+/// in for the shipped one, and a model of theirs for one of the settings with the same name.
 ///
 /// # Errors
-/// A table that can't be read or is not valid; the message names the file.
-pub(crate) fn book(prices: &Prices) -> Result<Book, String> {
-    let table = match &prices.file {
-        None => table(SHIPPED).map_err(|error| format!("the shipped price table: {error}"))?,
-        Some(path) => {
+/// A table that can't be read or is not valid; the message names it.
+pub(crate) fn book(prices: &Prices, kept: &KeptPrices) -> Result<Book, String> {
+    let table = match (&prices.file, &kept.table) {
+        (None, None) => {
+            table(SHIPPED).map_err(|error| format!("the shipped price table: {error}"))?
+        }
+        (None, Some(kept)) => {
+            let told = |error| {
+                format!(
+                    "the price table {} that was taken in: {error}",
+                    kept.version
+                )
+            };
+            table(kept.document.as_bytes()).map_err(told)?
+        }
+        (Some(path), _) => {
             let told = |error: String| format!("{}: {error}", path.display());
             let meta = std::fs::metadata(path).map_err(|error| told(error.to_string()))?;
             if !meta.is_file() || meta.len() > FILE_BYTES_MAX {
@@ -37,11 +50,25 @@ pub(crate) fn book(prices: &Prices) -> Result<Book, String> {
             table(&bytes).map_err(told)?
         }
     };
-    Ok(Book::new(
-        table,
-        prices.overrides.clone(),
-        prices.unknown_model,
-    ))
+    let mut overrides = kept_models(kept)?;
+    let own = |model: &&Model| {
+        let same = |other: &Model| other.id == model.id && other.provider == model.provider;
+        !overrides.iter().any(same)
+    };
+    let configured: Vec<Model> = prices.overrides.iter().filter(own).cloned().collect();
+    overrides.extend(configured);
+    Ok(Book::new(table, overrides, prices.unknown_model))
+}
+
+fn kept_models(kept: &KeptPrices) -> Result<Vec<Model>, String> {
+    let mut models = Vec::with_capacity(kept.overrides.len());
+    for one in &kept.overrides {
+        let told = |error: String| format!("the override {}: {error}", one.id);
+        let entry = serde_json::from_str(&one.document).map_err(|error| told(error.to_string()))?;
+        let read = read_overrides(vec![entry]).map_err(|error| told(error.to_string()))?;
+        models.extend(read);
+    }
+    Ok(models)
 }
 
 fn table(bytes: &[u8]) -> Result<Table, String> {
@@ -60,7 +87,7 @@ mod tests {
     // LED-30 LED-35
     #[test]
     fn the_shipped_table_is_valid_and_knows_what_is_called_most() {
-        let book = book(&Prices::default()).unwrap();
+        let book = book(&Prices::default(), &KeptPrices::default()).unwrap();
         assert!(book.models().len() > 200);
         assert_eq!(book.version().1.len(), 64);
         for (kind, model, in_text) in [

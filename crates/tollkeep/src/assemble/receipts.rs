@@ -19,7 +19,7 @@ use tollkeep_ledger::price::Book;
 use tollkeep_ledger::receipt::{PriceText, ProviderText, Receipt, ReceiptFault};
 use tollkeep_ledger::row::Quality;
 use tollkeep_store::ledger::{NewReceipt, UsageFilter, UsageRecord};
-use tollkeep_store::{PageRequest, Scope, Store, StoreError};
+use tollkeep_store::{KeptPrices, PageRequest, Scope, Store, StoreError};
 use tollkeep_types::{Clock, LineageId, RequestId, TenantId, WallMillis};
 
 /// How long receipts are kept: 90 days.
@@ -74,6 +74,10 @@ impl Receipts {
             file: base.settings.prices.file.clone(),
             ..Prices::default()
         };
+        let taken_in = KeptPrices {
+            overrides: Vec::new(),
+            table: store.prices().table.clone(),
+        };
         Self {
             store: store.clone(),
             clock: Arc::clone(&base.clock),
@@ -85,7 +89,7 @@ impl Receipts {
                 tollkeep_types::ReplicaId::from_bytes(place),
                 u64::from_be_bytes(life) >> 12
             ),
-            table: prices::book(&table).ok(),
+            table: prices::book(&table, &taken_in).ok(),
             ends: Mutex::default(),
         }
     }

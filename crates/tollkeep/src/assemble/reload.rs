@@ -364,9 +364,10 @@ impl Reloader {
         let before = self.plane.shared.plan.load();
         let planned = self.plane.planner.plan(&loaded.settings, Some(&before));
         let planned = planned.map_err(|found| faults.extend(found)).ok();
-        let prices = super::prices::book(&loaded.settings.prices)
-            .map_err(|problem| faults.push(fault("prices.file", &problem)))
-            .ok();
+        let prices =
+            super::prices::book(&loaded.settings.prices, &self.plane.shared.store.prices())
+                .map_err(|problem| faults.push(fault("prices.file", &problem)))
+                .ok();
         let budgets = self.sources.budgets.judge(&loaded.settings);
         let budgets = budgets.map_err(|ConfigErrors(found)| faults.extend(found));
         let (Some(planned), Some(tls), Some(prices), Ok(budgets), true) =

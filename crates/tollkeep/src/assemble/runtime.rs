@@ -6,6 +6,7 @@ use super::auth_dir::AuthDir;
 use super::credentials::{self, Credentials};
 use super::ledger::Budgeting;
 use super::overrides::Overriding;
+use super::pricing::Pricing;
 use super::provider;
 use super::receipt_keys::ReceiptKeys;
 use super::reload::Reloader;
@@ -38,6 +39,8 @@ pub(crate) struct Live {
     shared: Arc<Shared>,
     /// What operators changed besides.
     pub(crate) overriding: Overriding,
+    /// Its prices.
+    pub(crate) pricing: Pricing,
     /// Its budgets.
     pub(crate) budgeting: Budgeting,
     /// Credentials of the store.
@@ -62,8 +65,10 @@ impl Live {
         reloader: Reloader,
         shared: &Arc<Shared>,
     ) -> Self {
+        let reloader = Arc::new(reloader);
         Self {
-            reloader: Arc::new(reloader),
+            pricing: Pricing::new(Arc::clone(&reloader), Arc::clone(shared)),
+            reloader,
             shared: Arc::clone(shared),
             overriding: Overriding::new(store.clone(), Arc::clone(shared)),
             budgeting: Budgeting::start(
@@ -116,6 +121,7 @@ impl Runtime for Live {
 
     fn apply_overrides(&self) {
         self.overriding.apply();
+        self.pricing.apply();
         self.budgeting.apply();
     }
 

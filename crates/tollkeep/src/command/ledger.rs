@@ -1,6 +1,8 @@
 //! `tollkeep ledger …`
 
 use super::client::Client;
+use super::given::members;
+use super::token::{confirm, path_segment};
 use super::{Connection, output};
 use crate::exit::{CHECK_FAILED, Failed};
 use clap::{Args, Subcommand};
@@ -13,7 +15,56 @@ pub(crate) enum Ledger {
     Check(Check),
     /// Entries of all accounts in the order of their chain
     Entries(Entries),
+    /// List slices of budgets that were lost with a replica and count as spent
+    Unresolved(Unresolved),
+    /// Give back what a lost slice holds, once
+    Resolve(Resolve),
 }
+
+/// Lost slices.
+#[derive(Args, Debug)]
+pub(crate) struct Unresolved {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// A lost slice that somebody has looked after.
+#[derive(Args, Debug)]
+pub(crate) struct Resolve {
+    /// The slice, by id
+    slice: String,
+    /// How it is known what was used, for the records
+    #[arg(long)]
+    evidence: String,
+    /// What of it was used all the same, as "$0.25" or a number of tokens or requests
+    #[arg(long)]
+    used: Option<String>,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const SLICES: &[(&str, &str)] = &[
+    ("ID", "/id"),
+    ("BUDGET", "/budget_id"),
+    ("UNIT", "/unit"),
+    ("IN DOUBT", "/in_doubt"),
+    ("USD", "/in_doubt_usd"),
+    ("LOST AT", "/lost_at"),
+    ("REPLICA", "/replica"),
+];
+
+const SLICE: &[(&str, &str)] = &[
+    ("id", "/id"),
+    ("budget", "/budget_id"),
+    ("unit", "/unit"),
+    ("taken", "/amount"),
+    ("used", "/used"),
+    ("in doubt", "/in_doubt"),
+    ("lost at", "/lost_at"),
+];
 
 /// Some of them.
 #[derive(Args, Debug)]
@@ -52,7 +103,34 @@ impl Ledger {
         match self {
             Self::Check(check) => check.run(),
             Self::Entries(entries) => entries.run(),
+            Self::Unresolved(list) => {
+                let client = Client::new(&list.connection)?;
+                let rows = client.all("/api/v1/ledger/unresolved", "")?;
+                output::list(&rows, list.connection.json, SLICES);
+                Ok(())
+            }
+            Self::Resolve(resolve) => resolve.run(),
         }
+    }
+}
+
+impl Resolve {
+    fn run(self) -> anyhow::Result<()> {
+        let used = self.used.map(|used| match used.parse::<u64>() {
+            Ok(count) => Value::from(count),
+            Err(_) => Value::from(used),
+        });
+        if !self.yes {
+            let kept = used.as_ref().map(|used| format!(" but {used}"));
+            let kept = kept.unwrap_or_default();
+            confirm(&format!("Give back all{kept} of {} for good?", self.slice))?;
+        }
+        let body = members([("evidence", Some(self.evidence.into())), ("used", used)]);
+        let slice = path_segment(&self.slice);
+        let path = format!("/api/v1/ledger/unresolved/{slice}/resolve");
+        let done = Client::new(&self.connection)?.post(&path, &Value::Object(body))?;
+        output::one(&done, self.connection.json, SLICE);
+        Ok(())
     }
 }
 

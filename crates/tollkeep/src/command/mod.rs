@@ -41,6 +41,7 @@ mod output;
 mod own_key;
 mod payment;
 mod price;
+mod price_own;
 mod profile;
 mod project;
 mod quote;

@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::config::Source;
 use super::given::members;
+use super::price_own::{Import, Override, Overrides, Restore, Set};
 use super::token::path_segment;
 use super::{Connection, output};
 use crate::assemble::prices;
@@ -19,6 +20,7 @@ use tollkeep_llm::body::CallView;
 use tollkeep_llm::demand::{self, Form, Known};
 use tollkeep_llm::surface::UsageDialect;
 use tollkeep_llm::usage::{Asked, BatchForm, BatchLine, BodyUsage};
+use tollkeep_store::KeptPrices;
 use tollkeep_types::usage::{Line, UsageReport};
 use tollkeep_types::{Clock, WallMillis};
 
@@ -33,6 +35,18 @@ pub(crate) enum Price {
     Bound(Bound),
     /// Tell what an answer cost
     Cost(CostOf),
+    /// List prices of your own that were written while the gateway ran
+    Overrides(Overrides),
+    /// Show one of them
+    Override(Override),
+    /// Write a price of your own, for calls from now on
+    Set(Set),
+    /// Take a price of your own away
+    Unset(Override),
+    /// Take in a newer price table that is signed
+    Import(Import),
+    /// Use the shipped price table again
+    Restore(Restore),
     /// List models whose provider billed more than a call was bounded to
     Quarantine(Quarantine),
     /// Say that such a model was looked after: hard budgets let it pass again
@@ -236,6 +250,12 @@ impl Price {
             Self::Show(show) => show.run(),
             Self::Bound(bound) => bound.run(),
             Self::Cost(cost) => cost.run(),
+            Self::Overrides(list) => list.run(),
+            Self::Override(one) => one.show(),
+            Self::Set(set) => set.run(),
+            Self::Unset(one) => one.unset(),
+            Self::Import(import) => import.run(),
+            Self::Restore(restore) => restore.run(),
             Self::Quarantine(list) => {
                 let rows = Client::new(&list.connection)?.get("/api/v1/quarantine")?;
                 let rows = rows.as_array().cloned().unwrap_or_default();
@@ -315,7 +335,11 @@ impl Which {
             (tollkeep_config::settings::Prices::default(), None)
         };
         let (kind, self_hosted) = kind.unwrap_or((self.provider.clone(), false));
-        Ok((prices::book(&settings).map_err(told)?, kind, self_hosted))
+        Ok((
+            prices::book(&settings, &KeptPrices::default()).map_err(told)?,
+            kind,
+            self_hosted,
+        ))
     }
 
     fn at(&self) -> WallMillis {

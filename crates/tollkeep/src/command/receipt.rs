@@ -14,6 +14,7 @@ use tollkeep_crypto::receipt::ReceiptKeys;
 use tollkeep_crypto::sha256;
 use tollkeep_ledger::price::Book;
 use tollkeep_ledger::receipt::{Chains, Receipt};
+use tollkeep_store::KeptPrices;
 
 /// Bytes of a file of receipts, and of keys.
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -110,7 +111,7 @@ impl Verify {
         } else {
             tollkeep_config::settings::Prices::default()
         };
-        let book = prices::book(&settings).map_err(invalid)?;
+        let book = prices::book(&settings, &KeptPrices::default()).map_err(invalid)?;
         let texts = texts(&read(&self.file)?).map_err(invalid)?;
         let found = check(&texts, &keys, &book, self.some);
         let (faults, receipts) = (found.faults.len(), found.receipts);

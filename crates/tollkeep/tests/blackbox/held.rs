@@ -206,11 +206,11 @@ fn what_has_no_price_or_no_bound_is_refused_where_money_is_counted() {
     });
 }
 
-fn delta(text: &str) -> Step {
+pub(crate) fn delta(text: &str) -> Step {
     chunk(format!("data: {{\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n").as_bytes())
 }
 
-fn end_of_stream(input: i64, output: i64) -> Vec<Step> {
+pub(crate) fn end_of_stream(input: i64, output: i64) -> Vec<Step> {
     let usage = json!({"model": "m", "choices": [], "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}});
     vec![
         chunk(b"data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"),

@@ -37,6 +37,14 @@ const ELSEWHERE: &[Elsewhere] = &[
         "a_url_is_judged_by_the_door_before_it_is_stored",
     ),
     (
+        &[
+            "providers.<name>.on_disconnect",
+            "providers.<name>.cancel_stops_billing",
+        ],
+        include_str!("hung_up.rs"),
+        "an_answer_is_read_to_its_end_without_its_caller_where_that_is_wanted_or_its_bill_goes_on",
+    ),
+    (
         &["providers.<name>.self_hosted"],
         include_str!("prices.rs"),
         "tables_and_rules_for_unknown_models_are_taken_over_while_it_runs",
