@@ -210,6 +210,13 @@ class Facilitator:
         return json.loads(ask(f"{self.url}/calls", {"peek": peek})[2])
 
 
+class Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        """Gateways are killed here, with connections open."""
+
+
 class Upstream:
     """What is sold: the path says what becomes of a call."""
 
@@ -244,8 +251,7 @@ class Upstream:
             do_POST = do_GET
 
         self.leaked: set[str] = set()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Quiet(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
