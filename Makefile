@@ -40,7 +40,7 @@ e2e:
 
 lab:
 	$(CARGO) build --locked -p tollkeep
-	tests/lab/run.py "$${CARGO_TARGET_DIR:-target}/debug/tollkeep"
+	tests/lab/run.py "$${CARGO_TARGET_DIR:-target}/debug/tollkeep" --table "$${CARGO_TARGET_DIR:-target}/lab/clients.md"
 
 check:
 	$(CARGO) fmt --all --check

@@ -49,10 +49,11 @@ def wait_for(what: str, seconds: float, found):
     raise AssertionError(f"no {what} within {seconds:.0f} s")
 
 
-def ask(url: str, body=None, headers=None, method=None, timeout=60) -> tuple[int, dict, bytes]:
+def ask(url: str, body=None, headers=None, method=None, timeout=60, source=None) -> tuple[int, dict, bytes]:
     """One request on a connection of its own: status, header fields in lower case, body."""
     host, _, path = url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(host, timeout=timeout)
+    own = (source, 0) if source else None
+    connection = http.client.HTTPConnection(host, timeout=timeout, source_address=own)
     try:
         method = method or ("GET" if body is None else "POST")
         sent = json.dumps(body).encode() if isinstance(body, dict) else body
@@ -141,6 +142,11 @@ class Processes:
         threading.Thread(target=lambda: [None for _ in started.stdout], daemon=True).start()
         return started, json.loads(told[0])
 
+    def forget(self, process: subprocess.Popen) -> None:
+        """It has ended, and its id may be another's soon."""
+        self.running.remove(process)
+        process.stdin.close()
+
     def stop(self) -> None:
         for process in reversed(self.running):
             process.stdin.close()
@@ -165,13 +171,26 @@ class Chain:
         _, told = processes.start("chain", command, 60, cwd=installed.node, env=os.environ | keys)
         self.rpc, self.token, self.payers = told["rpc"], told["token"], told["payers"]
 
+    def call(self, method: str, *params):
+        status, _, body = ask(self.rpc, {"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        told = json.loads(body)
+        assert status == 200 and "result" in told, f"{method}: {body[:300]!r}"
+        return told["result"]
+
     def balance(self, address: str) -> int:
         # balanceOf(address)
         data = f"0x70a08231{address.removeprefix('0x').lower():0>64}"
-        call = {"method": "eth_call", "params": [{"to": self.token, "data": data}, "latest"]}
-        status, _, body = ask(self.rpc, {"jsonrpc": "2.0", "id": 1, **call})
-        assert status == 200, body
-        return int(json.loads(body)["result"], 16)
+        return int(self.call("eth_call", {"to": self.token, "data": data}, "latest"), 16)
+
+    def set_clock(self, ahead_s: int) -> None:
+        """Its blocks are of so many seconds from now, as soon as there is one."""
+        self.call("evm_setTime", int(time.time()) + ahead_s)
+
+        def is_so() -> bool:
+            block = self.call("eth_getBlockByNumber", "latest", False)
+            return abs(int(block["timestamp"], 16) - time.time() - ahead_s) < 5
+
+        wait_for("block of that time", 10, is_so)
 
 
 class Facilitator:
@@ -186,9 +205,16 @@ class Facilitator:
         status, _, body = ask(f"{self.url}/fault", fault)
         assert status == 200, body
 
-    def calls(self) -> dict:
-        """How often each operation was called since this was asked last."""
-        return json.loads(ask(f"{self.url}/calls", {})[2])
+    def calls(self, peek: bool = False) -> dict:
+        """How often each operation was called since this was asked last, or since then with `peek`."""
+        return json.loads(ask(f"{self.url}/calls", {"peek": peek})[2])
+
+
+class Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        """Gateways are killed here, with connections open."""
 
 
 class Upstream:
@@ -199,6 +225,9 @@ class Upstream:
     def __init__(self):
         self.lock = threading.Lock()
         self.calls: list[tuple[str, bytes]] = []
+        # What waits at it is answered; a path says whether it waits.
+        self.gate, self.is_waiting = threading.Event(), threading.Event()
+        self.gate.set()
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -213,26 +242,30 @@ class Upstream:
                     upstream.calls.append((self.path, body))
                     fields = {name.lower() for name in self.headers}
                     upstream.leaked |= {f for f in fields if f.startswith(("payment-", "x-payment"))}
-                upstream.answer(self, self.path.rstrip("/").rsplit("/", 1)[-1], body)
+                try:
+                    upstream.answer(self, self.path.rstrip("/").rsplit("/", 1)[-1], body)
+                except OSError:
+                    # Whoever asked is gone.
+                    self.close_connection = True
 
             do_POST = do_GET
 
         self.leaked: set[str] = set()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Quiet(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, to: BaseHTTPRequestHandler, kind: str, body: bytes) -> None:
-        if kind == "big":
+        if kind in ("big", "drip", "kib"):
+            length = {"big": self.BIG, "drip": 200_000, "kib": 3 * 1024}[kind]
             to.send_response(200)
-            to.send_header("content-length", str(self.BIG))
+            to.send_header("content-length", str(length))
             to.end_headers()
-            try:
-                for _ in range(self.BIG // 65536):
-                    to.wfile.write(b"x" * 65536)
-            except OSError:
-                to.close_connection = True
+            for sent in range(0, length, 65536):
+                to.wfile.write(b"x" * min(65536, length - sent))
+                to.wfile.flush()
+                if kind == "drip":
+                    self.wait()
             return
         if kind == "breaks":
             to.send_response(200)
@@ -242,6 +275,8 @@ class Upstream:
             to.wfile.flush()
             to.close_connection = True
             return
+        if kind == "held":
+            self.wait()
         status = int(kind) if kind.isdigit() else 200
         text = json.dumps({"sold": kind, "sent": body.decode()}).encode()
         to.send_response(status)
@@ -249,6 +284,11 @@ class Upstream:
         to.send_header("content-length", str(len(text)))
         to.end_headers()
         to.wfile.write(text)
+
+    def wait(self) -> None:
+        if not self.gate.is_set():
+            self.is_waiting.set()
+        self.gate.wait(60)
 
     def taken(self) -> list[tuple[str, bytes]]:
         """The calls since this was asked last."""

@@ -4,7 +4,7 @@
 //
 // Besides /supported, /verify and /settle:
 //   POST /fault {op, kind, count, ms}   the next `count` calls of `op` go wrong so; see FAULTS
-//   POST /calls                         how often each was called since the last time this was asked
+//   POST /calls                         how often each was called since the last time this was asked without {peek: true}
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
 import { x402Facilitator } from "@x402/core/facilitator";
@@ -127,7 +127,7 @@ async function answer(op, call) {
 function switched(path, body) {
   if (path === "/calls") {
     const told = calls;
-    calls = { supported: 0, verify: 0, settle: 0 };
+    if (!body.peek) calls = { supported: 0, verify: 0, settle: 0 };
     return ok(told);
   }
   if (path !== "/fault") return { status: 404, text: "{}" };

@@ -1,14 +1,12 @@
 #!/usr/bin/env python3
 """Pays for calls through the gateway: a chain, the reference facilitator and stock clients, all on this machine.
 
-    tests/lab/run.py BINARY [--short] [--only NAME] [--cache FOLDER]
+    tests/lab/run.py BINARY [--short] [--only NAME] [--cache FOLDER] [--table FILE]
 
 What is done and what must come of it stands in scenarios/*.json; see README.md.
 """
 
 import argparse
-import base64
-import concurrent.futures
 import json
 import os
 import secrets
@@ -20,37 +18,14 @@ from pathlib import Path
 
 from browser import Browser
 from bench import CLIENTS, HERE, PAYEE, Chain, Facilitator, Installed, Missing, Processes, Upstream, ask, free_port, wait_for
-
-CONFIG = """\
-gateway: {{port: 0}}
-metrics: {{port: 0}}
-management: {{listen: "127.0.0.1:0"}}
-wallets: {{base-sepolia: "{payee}"}}
-accepts: [{{asset: USDC, network: base-sepolia}}]
-payments: {{x402: {{facilitators: {{lab: {{url: "{facilitator}", timeouts: {{settle: 6s}}}}}}, rpc: {{base-sepolia: "{rpc}"}},
-    assets: {{base-sepolia: {{USDP: {{address: "{token}", name: USDC, version: "2", decimals: 6, transfer: permit2, peg: usd}}}}}}}},
-  settle_wait: 2s, max_concurrent_per_payer: 100}}
-upstreams: {{shop: {{url: "{upstream}", allow_private: [127.0.0.1/32], breaker: off}},
-  gone: {{url: "http://127.0.0.1:{closed}", allow_private: [127.0.0.1/32], breaker: off}}}}
-defaults: {{price: "$0.01"}}
-routes:
-  "GET,POST /sold/*": {{upstream: shop}}
-  "GET /after/*": {{upstream: shop, settlement: after-response}}
-  "GET,POST /permit2/*": {{upstream: shop, accepts: [{{asset: USDP, network: base-sepolia}}]}}
-  "GET,POST /upto/*": {{upstream: shop, upto: true}}
-  "GET /dollar": {{upstream: shop, price: "$1"}}
-  "GET /unit": {{upstream: shop, price: "$0.0000001"}}
-  "GET /capped/*": {{upstream: shop, response: {{stream_bytes_max: 1000000}}}}
-  "GET /large/*": {{upstream: shop, response: {{stream_bytes_max: 100000000}}}}
-  "GET /gone": {{upstream: gone}}
-"""
-
+from gateway import Gateway, clean_environment, filled
+from scenario import Scenario
+from table import Table
 
 class Lab:
     def __init__(self, binary: Path, installed: Installed, folder: Path):
         self.installed, self.folder = installed, folder
         self.processes = Processes(folder)
-        self.times: dict[str, float] = {}
         try:
             self.start(binary)
         except BaseException:
@@ -61,18 +36,12 @@ class Lab:
         self.upstream = Upstream()
         self.chain = Chain(self.processes, self.installed, len(CLIENTS))
         self.facilitator = Facilitator(self.processes, self.installed, self.chain)
-        config = CONFIG.format(
-            payee=PAYEE, closed=free_port(), facilitator=self.facilitator.url,
+        config = filled(
+            (HERE / "tollkeep.yaml").read_text(), payee=PAYEE, closed=free_port(), facilitator=self.facilitator.url,
             rpc=self.chain.rpc, token=self.chain.token, upstream=self.upstream.url
         )
-        (self.folder / "tollkeep.yaml").write_text(config)
-        # The gateway refuses names that it doesn't know, and those around us are not meant for it.
-        env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLKEEP_")}
-        key = subprocess.run([binary, "key", "generate"], env=env, capture_output=True, check=True, text=True)
-        env["TOLLKEEP_MANAGEMENT_KEY"] = key.stdout.strip()
-        serve = [binary, "serve", "--print-addr", "--config", "tollkeep.yaml"]
-        _, told = self.processes.start("gateway", serve, 60, cwd=self.folder, env=env)
-        self.url = f"http://{told.get('data') or told['server']}"
+        self.gateway = Gateway(self.processes, binary, self.folder, config)
+        self.url = self.gateway.url
 
     def client(self, name: str, arguments: list[str], **more: str) -> dict:
         env = os.environ | {"PAYER_KEY": self.chain.keys[list(CLIENTS).index(name)]} | more
@@ -92,146 +61,6 @@ class Lab:
         return {address: self.chain.balance(address) for address in [PAYEE, *self.chain.payers]}
 
 
-def problem_of(body: bytes) -> str:
-    try:
-        return json.loads(body).get("code", "")
-    except (ValueError, AttributeError):
-        return ""
-
-
-class Scenario:
-    """One file of scenarios/: its steps in order, then what must have come of them."""
-
-    def __init__(self, lab: Lab, told: dict):
-        self.lab, self.told = lab, told
-        self.proofs: dict[str, dict] = {}
-
-    def run(self) -> None:
-        lab = self.lab
-        lab.facilitator.fault(op="none")
-        before = lab.balances()
-        lab.upstream.taken()
-        lab.facilitator.calls()
-        for step in self.told["steps"]:
-            (kind, _), *_ = step.items()
-            try:
-                getattr(self, f"do_{kind}")(**step)
-            except AssertionError as error:
-                raise AssertionError(f"at {json.dumps(step)}: {error}") from None
-        self.check_moved(before)
-        self.check("upstream calls", len(lab.upstream.taken()), self.told["upstream"])
-        calls = lab.facilitator.calls()
-        if "settle" in self.told:
-            self.check("settle calls", calls["settle"], self.told["settle"])
-        self.check("payment fields at the upstream", lab.upstream.leaked, set())
-
-    def check_moved(self, before: dict[str, int]) -> None:
-        want = self.told["moved"]
-        moved = {}
-
-        def settled() -> bool:
-            nonlocal moved
-            after = self.lab.balances()
-            moved = {address: after[address] - before[address] for address in after}
-            return moved[PAYEE] == want
-
-        try:
-            wait_for("payment on chain", 10, lambda: settled() or None) if want else settled()
-        except AssertionError:
-            pass
-        self.check("units received", moved[PAYEE], want)
-        self.check("units paid", -sum(units for address, units in moved.items() if address != PAYEE), want)
-
-    @staticmethod
-    def check(what: str, found, want) -> None:
-        assert found == want, f"{what}: {found}, not {want}"
-
-    def do_fault(self, fault: dict) -> None:
-        self.lab.facilitator.fault(**fault)
-
-    def do_pay(self, pay: str, method: str, path: str, status: int = 200, within: int = 0, **want) -> None:
-        """A client pays. `within`: again and again, until it is answered so."""
-
-        def answered():
-            try:
-                self.paid(pay, method, path, status, **want)
-            except AssertionError:
-                time.sleep(0.3)
-                return None
-            return True
-
-        if not within:
-            return self.paid(pay, method, path, status, **want)
-        wait_for("such answer", within, answered)
-
-    def paid(self, pay: str, method: str, path: str, status: int, body: str | None = None, **want) -> None:
-        told = self.lab.client(pay, [method, self.lab.url + path, *([body] if body else [])])
-        self.check("status", told.get("status"), status) if "status" in told else self.check("answer", told, status)
-        if "code" in want:
-            self.check("code", problem_of(told.get("body", "").encode()), want["code"])
-        # What is settled when all was delivered has no receipt yet.
-        if status != 200 or not want.get("receipt", True):
-            return
-        receipt = told["receipt"]
-        assert receipt["success"] and receipt["transaction"].startswith("0x"), f"receipt: {receipt}"
-        self.check("payer", receipt["payer"].lower(), self.lab.chain.payers[list(CLIENTS).index(pay)].lower())
-        if body:
-            self.check("body at the upstream", json.loads(told["body"])["sent"], body)
-
-    def do_sign(self, sign: str, path: str, method: str = "GET", called: str | None = None) -> None:
-        self.proofs[sign] = self.lab.proof(method, path, called)
-
-    def do_send(self, send: str, path: str, **want) -> None:
-        """Shows a proof. `within`: again and again, until it is answered so."""
-        within = want.pop("within", 0)
-        if not within:
-            return self.told_of(send, path, want)
-
-        def answered():
-            try:
-                self.told_of(send, path, want)
-            except AssertionError as error:
-                self.last = error
-                time.sleep(0.3)
-                return None
-            return True
-
-        try:
-            wait_for("such answer", within, answered)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; the last was: {self.last}") from None
-
-    def told_of(self, send: str, path: str, want: dict) -> None:
-        try:
-            status, fields, body = ask(self.lab.url + path, headers=self.proofs[send])
-        except (OSError, __import__("http.client").client.HTTPException) as error:
-            self.check("answer", type(error).__name__, want.get("broken", "none broken"))
-            return
-        assert "broken" not in want, f"status {status} and {len(body)} bytes, not a broken answer"
-        found = f"{status} {problem_of(body)}: {body[:300]!r}"
-        assert status == want["status"], f"{found}, not {want['status']}"
-        if "code" in want:
-            assert problem_of(body) == want["code"], f"{found}, not {want['code']}"
-        asks = "payment-required" in fields
-        # PAY-3: a caller who is asked to pay again would pay twice.
-        self.check("asks for a payment", asks, want.get("challenge", False))
-        if want.get("receipt", status == 200):
-            receipt = json.loads(base64.b64decode(fields["payment-response"]))
-            assert receipt["transaction"], f"receipt: {receipt}"
-        if "payment" in want:
-            self.check("x-tollkeep-payment", fields.get("x-tollkeep-payment"), want["payment"])
-        self.check("told again", fields.get("x-tollkeep-replayed") == "true", want.get("again", False))
-
-    def do_race(self, race: str, path: str, callers: int, served: int) -> None:
-        """Many callers show one proof at once."""
-        url, headers = self.lab.url + path, self.proofs[race]
-        with concurrent.futures.ThreadPoolExecutor(callers) as pool:
-            statuses = [status for status, *_ in pool.map(lambda _: ask(url, headers=headers), range(callers))]
-        self.check("served", statuses.count(200), served)
-        others = {status for status in statuses if status != 200}
-        assert others <= {402, 409, 429}, f"others were answered {others}"
-
-
 def scenarios(only: str | None, is_short: bool) -> list[tuple[str, dict]]:
     found = []
     for file in sorted((HERE / "scenarios").glob("*.json")):
@@ -242,16 +71,21 @@ def scenarios(only: str | None, is_short: bool) -> list[tuple[str, dict]]:
     return found
 
 
+# What is tried besides the scenarios.
+SANDBOX_PAID, BROWSER_PAYS, BOOKS = "stock clients pay the sandbox", "a browser pays at the paywall", "the books agree with the chain"
+
+
 def skip(why: str) -> int:
     required = os.environ.get("LAB_REQUIRED") == "1"
-    for name, _ in scenarios(None, False):
+    for name in [SANDBOX_PAID, BROWSER_PAYS, *(name for name, _ in scenarios(None, False)), BOOKS]:
         print(f"lab: {'missing' if required else 'skipped'}: {name}: {why}")
     return 1 if required else 0
 
 
 # PAY-400
 def test_a_missing_tool_is_told_by_name(binary: Path) -> None:
-    wanted = [f"skipped: {name}: " for name, _ in scenarios(None, False)]
+    names = [SANDBOX_PAID, BROWSER_PAYS, *(name for name, _ in scenarios(None, False)), BOOKS]
+    wanted = [f"skipped: {name}: " for name in names]
     for required, code in (("0", 0), ("1", 1)):
         env = {"PATH": "/nowhere", "LAB_REQUIRED": required}
         ran = subprocess.run([sys.executable, __file__, binary], env=env, capture_output=True, text=True)
@@ -260,9 +94,15 @@ def test_a_missing_tool_is_told_by_name(binary: Path) -> None:
         assert all(name in told for name in wanted), ran.stdout + ran.stderr
 
 
-# PAY-1 PAY-3 PAY-4 PAY-133
+# PAY-1 PAY-2 PAY-3 PAY-4 PAY-60 PAY-62 PAY-65 PAY-70 PAY-75 PAY-87 PAY-88 PAY-133
 def test_scenario(lab: Lab, told: dict) -> None:
     Scenario(lab, told).run()
+
+
+# PAY-2 PAY-61
+def test_the_books_agree_with_the_chain(lab: Lab) -> None:
+    """All that the payee received on chain is earned or owed, unit by unit, whatever went wrong in between."""
+    lab.gateway.agrees(lambda: lab.chain.balance(PAYEE))
 
 
 SANDBOX = """\
@@ -281,7 +121,7 @@ routes:
 def sandbox(binary: Path, processes: Processes, folder: Path, upstream: Upstream) -> str:
     """A gateway that needs neither chain nor facilitator; the URL of what it sells."""
     (folder / "sandbox.yaml").write_text(SANDBOX.format(payee=PAYEE, upstream=upstream.url))
-    env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLKEEP_")}
+    env = clean_environment()
     env["TOLLKEEP_DATA_DIR"] = tempfile.mkdtemp(dir=folder)
     serve = [binary, "serve", "--print-addr", "--config", "sandbox.yaml"]
     _, told = processes.start("sandbox", serve, 60, cwd=folder, env=env)
@@ -380,7 +220,7 @@ class Tally:
     def __init__(self):
         self.failed = 0
 
-    def note(self, name: str, test, *arguments) -> None:
+    def note(self, name: str, test, *arguments) -> bool:
         at = time.monotonic()
         verdict = "ok"
         try:
@@ -389,6 +229,7 @@ class Tally:
             verdict = f"FAILED {error}"
             self.failed += 1
         print(f"lab: {name:52} {time.monotonic() - at:6.1f} s  {verdict}", flush=True)
+        return verdict == "ok"
 
 
 def main() -> int:
@@ -398,34 +239,41 @@ def main() -> int:
     words.add_argument("--only", metavar="NAME", help="the scenarios with this in their name")
     home = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '/tmp')}/.cache"
     words.add_argument("--cache", type=Path, default=Path(home) / "tollkeep/lab", help="where packages are kept")
+    words.add_argument("--table", type=Path, metavar="FILE", help="keep the table of clients and scenarios there")
     given = words.parse_args()
     try:
         installed = Installed(given.cache.resolve())
     except Missing as missing:
         return skip(str(missing))
-    tally = Tally()
+    tally, table = Tally(), Table()
     tally.note("a missing tool is told by name", test_a_missing_tool_is_told_by_name, given.binary)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tollkeep-lab.") as folder:
         if not given.only:
             place = Path(folder)
-            tally.note("stock clients pay the sandbox", test_stock_clients_pay_the_sandbox, given.binary, installed, place)
+            tally.note(SANDBOX_PAID, test_stock_clients_pay_the_sandbox, given.binary, installed, place)
             try:
-                tally.note("a browser pays at the paywall", test_a_browser_pays_at_the_paywall, given.binary, installed, place)
+                tally.note(BROWSER_PAYS, test_a_browser_pays_at_the_paywall, given.binary, installed, place)
             except Missing as missing:
                 tally.failed += os.environ.get("LAB_REQUIRED") == "1"
-                print(f"lab: skipped: a browser pays at the paywall: {missing}")
+                print(f"lab: skipped: {BROWSER_PAYS}: {missing}")
         lab = Lab(given.binary, installed, Path(folder))
         try:
             ready_s = time.monotonic() - began
             for name, told in scenarios(given.only, given.short):
-                tally.note(name, test_scenario, lab, told)
+                is_ok = tally.note(name, test_scenario, lab, told)
+                table.note(name, told, "ok" if is_ok else "FAILED")
+            tally.note(BOOKS, test_the_books_agree_with_the_chain, lab)
             short_s = time.monotonic() - began if given.short else None
             tally.note(f"quick enough, ready in {ready_s:.0f} s", test_it_is_quick_enough, ready_s, short_s)
             if tally.failed:
                 print((Path(folder) / "gateway.log").read_text()[-4000:], file=sys.stderr)
         finally:
             lab.processes.stop()
+    print(table.text())
+    if given.table:
+        table.keep(given.table)
+        print(f"lab: the table is kept in {given.table}")
     print(f"lab: {tally.failed} failed; {time.monotonic() - began:.0f} s in all")
     return 1 if tally.failed else 0
 

@@ -6,8 +6,12 @@ export async function call(pay, receiptOf) {
   try {
     const answer = await pay(url, { method, headers, body });
     const text = await answer.text();
-    told = { status: answer.status, body: text, receipt: null };
-    if (answer.ok) told.receipt = receiptOf(answer);
+    const field = (name) => answer.headers.get(`x-session-${name}`);
+    const session = { token: field("token"), balance: field("balance"), expires: field("expires") };
+    told = { status: answer.status, body: text, receipt: null, session };
+    // What a pass of before serves is not paid for again.
+    const has = ["PAYMENT-RESPONSE", "X-PAYMENT-RESPONSE"].some((name) => answer.headers.has(name));
+    if (has) told.receipt = receiptOf(answer);
   } catch (error) {
     told = { error: String(error?.message ?? error) };
   }

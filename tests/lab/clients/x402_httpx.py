@@ -46,9 +46,10 @@ async def pay(arguments: list[str]) -> dict:
     async with x402HttpxClient(client(), timeout=60) as http:
         answer = await http.request(**request(arguments))
     receipt = None
-    if answer.is_success:
+    if "PAYMENT-RESPONSE" in answer.headers:
         receipt = decode_payment_response_header(answer.headers["PAYMENT-RESPONSE"]).model_dump(mode="json")
-    return {"status": answer.status_code, "body": answer.text, "receipt": receipt}
+    session = {name: answer.headers.get(f"x-session-{name}") for name in ("token", "balance", "expires")}
+    return {"status": answer.status_code, "body": answer.text, "receipt": receipt, "session": session}
 
 
 async def sign(arguments: list[str]) -> dict:

@@ -24,6 +24,34 @@ fn unhex(digits: &str) -> [u8; 16] {
     value.to_be_bytes()
 }
 
+// PAY-410
+#[test]
+fn bolthub_signatures_are_those_that_its_own_library_takes() {
+    let file = include_str!("../../tests/data/origin-signature.json");
+    let file: Value = serde_json::from_str(file).unwrap();
+    let cases = file["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 10);
+    for case in cases {
+        let nonce = unhex(text(case, "/nonce"));
+        let message = bolthub::Message {
+            method: text(case, "/method").as_bytes(),
+            path: text(case, "/path").as_bytes(),
+            timestamp_ms: text(case, "/timestamp_ms").parse().unwrap(),
+            nonce: &nonce,
+            body: text(case, "/body").as_bytes(),
+        };
+        let key = SigningKey::new("", text(case, "/secret").as_bytes());
+        let made = bolthub::sign(&key, &message).unwrap().signature;
+        let is_same = made == text(case, "/signature");
+        assert_eq!(
+            is_same,
+            case["verified_by_library"] == true,
+            "{}",
+            text(case, "/name")
+        );
+    }
+}
+
 // EDGE-120
 #[test]
 fn bolthub_signatures_are_those_of_the_vectors() {

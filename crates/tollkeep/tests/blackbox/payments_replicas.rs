@@ -7,66 +7,105 @@ use crate::replicas::on;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use tollkeep_testkit::{Facilitator, Gateway, Origin, Payer, Postgres, eventually, ok};
 
+/// What a call costs, in units of the token.
+const CENT: u64 = 10_000;
 /// Callers of one proof.
 const CALLERS: usize = 64;
 /// What may be wrong about a proof that others show too.
 const NOT_SERVED: [u16; 3] = [402, 409, 429];
 
-/// Each of so many proofs is shown by 64 callers at once, to these gateways by turns.
-fn race(gateways: &[Gateway], proofs: u64, facilitator: &Facilitator, origin: &Origin) {
+/// Proofs that are raced for at the same time in the long forms, each by a payer of its own.
+const LANES: u8 = 4;
+/// How many proofs the long forms show.
+const PROOFS: &str = "PAID_PROOFS";
+
+fn many_proofs() -> u64 {
+    std::env::var(PROOFS).map_or(1_000, |proofs| proofs.parse().unwrap())
+}
+
+/// 64 callers show a proof at once, to these gateways by turns.
+fn race_for(gateways: &[Gateway], request: &[u8]) {
+    let served = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let (gateway, served) = (&gateways[caller % gateways.len()], &served);
+            scope.spawn(move || {
+                let status = gateway.call(request).status;
+                if status == 200 {
+                    served.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    assert!(NOT_SERVED.contains(&status), "{status}");
+                }
+            });
+        }
+    });
+    assert_eq!(served.into_inner(), 1);
+}
+
+/// So many proofs, in lanes at the same time: each is settled once and delivered once.
+fn race(
+    gateways: &[Gateway],
+    (proofs, lanes): (u64, u8),
+    facilitator: &Facilitator,
+    origin: &Origin,
+) {
     let offers: Vec<_> = gateways.iter().map(required).collect();
-    let payer = Payer::new(6);
-    let before = (origin.count(), facilitator.settlements());
-    for nonce in 0..proofs {
-        let request = head(
-            "GET /joke",
-            &format!("PAYMENT-SIGNATURE: {}\r\n", payer.pay(&offers[0], nonce)),
-        );
-        let served = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for caller in 0..CALLERS {
-                let (gateway, request) = (&gateways[caller % gateways.len()], &request);
-                let served = &served;
-                scope.spawn(move || {
-                    let status = gateway.call(request).status;
-                    if status == 200 {
-                        served.fetch_add(1, Ordering::Relaxed);
-                    } else {
-                        assert!(NOT_SERVED.contains(&status), "{status}");
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for lane in 0..lanes {
+            let (offer, next) = (&offers[0], &next);
+            scope.spawn(move || {
+                let payer = Payer::new(40 + lane);
+                loop {
+                    let nonce = next.fetch_add(1, Ordering::Relaxed);
+                    if nonce >= proofs {
+                        return;
                     }
-                });
-            }
-        });
-        assert_eq!(served.into_inner(), 1, "proof {nonce}");
-    }
+                    let line = format!("PAYMENT-SIGNATURE: {}\r\n", payer.pay(offer, nonce));
+                    race_for(gateways, &head("GET /joke", &line));
+                }
+            });
+        }
+    });
     let proofs = usize::try_from(proofs).unwrap();
-    let after = (origin.count(), facilitator.settlements());
-    assert_eq!(after, (before.0 + proofs, before.1 + proofs));
+    assert_eq!(
+        (origin.count(), facilitator.settlements()),
+        (proofs, proofs)
+    );
+    assert_eq!(facilitator.settled(), proofs);
+    // What every payer has less, and the payee more.
+    let earned = (CENT * u64::try_from(proofs).unwrap()).to_string();
+    eventually("all of it is earned", || {
+        let (status, revenue) = gateways[0].api("GET", "/api/v1/revenue?by=route", None);
+        assert_eq!(status, 200, "{revenue}");
+        (revenue[0]["amount"] == *earned).then_some(())
+    });
     checks(&gateways[0]);
 }
 
-fn race_on_one(proofs: u64) {
+/// On a file, or on a server for this many replicas.
+fn race_on(replicas: Option<usize>, proofs: u64, lanes: u8) {
     let (facilitator, origin) = (Facilitator::start(), Origin::start(|_| ok(b"ha")));
     let config = selling(&facilitator, &origin, "");
-    race(&[gateway(config).start()], proofs, &facilitator, &origin);
-}
-
-fn race_on_two(proofs: u64) {
-    let (facilitator, origin) = (Facilitator::start(), Origin::start(|_| ok(b"ha")));
+    let Some(replicas) = replicas else {
+        let gateways = [gateway(config).start()];
+        return race(&gateways, (proofs, lanes), &facilitator, &origin);
+    };
     let server = Postgres::start();
-    let config = selling(&facilitator, &origin, "");
-    let gateways = [on(&server, &config).start(), on(&server, &config).start()];
-    race(&gateways, proofs, &facilitator, &origin);
+    let gateways: Vec<_> = (0..replicas)
+        .map(|_| on(&server, &config).start())
+        .collect();
+    race(&gateways, (proofs, lanes), &facilitator, &origin);
 }
 
 // PAY-1 PAY-60 PAY-134
 #[test]
 fn two_replicas_deliver_once_for_a_proof_that_64_callers_show_to_both() {
-    race_on_two(6);
+    race_on(Some(2), 6, 1);
 }
 
 // PAY-135
@@ -112,14 +151,21 @@ fn an_answer_bought_from_one_replica_is_had_again_from_the_other() {
 
 // PAY-1 PAY-60 PAY-134
 #[test]
-#[ignore = "soak: a thousand proofs"]
+#[ignore = "soak: PAID_PROOFS, a thousand"]
 fn a_thousand_proofs_of_64_callers_are_delivered_a_thousand_times() {
-    race_on_one(1_000);
+    race_on(None, many_proofs(), LANES);
 }
 
 // PAY-1 PAY-60 PAY-134
 #[test]
-#[ignore = "soak: a thousand proofs"]
+#[ignore = "soak: PAID_PROOFS, a thousand"]
+fn a_thousand_proofs_of_64_callers_are_delivered_a_thousand_times_on_postgresql() {
+    race_on(Some(1), many_proofs(), LANES);
+}
+
+// PAY-1 PAY-60 PAY-134
+#[test]
+#[ignore = "soak: PAID_PROOFS, a thousand"]
 fn a_thousand_proofs_of_64_callers_are_delivered_a_thousand_times_by_two_replicas() {
-    race_on_two(1_000);
+    race_on(Some(2), many_proofs(), LANES);
 }
