@@ -43,6 +43,16 @@ impl Breaker {
         }
     }
 
+    /// It answers something else: trials decide now, instead of later.
+    pub(crate) const fn answered(&mut self) {
+        if let Self::Open { .. } = *self {
+            *self = Self::HalfOpen {
+                running: 0,
+                succeeded: 0,
+            };
+        }
+    }
+
     pub(crate) fn succeeded(&mut self) {
         match self {
             Self::Closed { failures } => *failures = 0,

@@ -172,6 +172,27 @@ impl Facilitator {
         supported(&reply.answered(), networks)
     }
 
+    /// Whether it says what it takes, also while it is left alone for failing. If so, it is tried
+    /// again without waiting.
+    pub async fn is_back(&self, networks: &Networks, patience: Duration) -> bool {
+        let reply = match &self.parts.place {
+            Place::Play(_) => return true,
+            Place::Remote(endpoint) => {
+                let request = Request::get(target(endpoint, "supported"));
+                let request = request.header(ACCEPT, "application/json");
+                let Some(request) = self.request(request, Bytes::new()) else {
+                    return false;
+                };
+                self.send(endpoint, request, patience).await.1
+            }
+        };
+        let is_back = supported(&reply.answered(), networks).is_some();
+        if is_back {
+            self.breaker().answered();
+        }
+        is_back
+    }
+
     /// Asks whether it would settle.
     pub async fn verify(&self, body: &str) -> Reply {
         match &self.parts.place {
@@ -203,15 +224,10 @@ impl Facilitator {
     async fn call(
         &self,
         endpoint: &Endpoint,
-        (mut request, body): (http::request::Builder, Bytes),
+        (request, body): (http::request::Builder, Bytes),
         patience: Duration,
     ) -> Reply {
-        for (name, value) in &self.parts.fields {
-            let mut value = value.clone();
-            value.set_sensitive(true);
-            request = request.header(name, value);
-        }
-        let Ok(request) = request.body(body) else {
+        let Some(request) = self.request(request, body) else {
             return self.note(Failure::Connect, Reply::Unsent);
         };
         let Ok(_place) = self.in_flight.try_acquire() else {
@@ -220,13 +236,37 @@ impl Facilitator {
         let Some(trial) = Trial::of(self) else {
             return self.note(Failure::Open, Reply::Unsent);
         };
+        let (failure, reply) = self.send(endpoint, request, patience).await;
+        trial.end(failure.is_none());
+        match failure {
+            Some(failure) => self.note(failure, reply),
+            None => reply,
+        }
+    }
+
+    /// With the fields of the settings.
+    fn request(&self, mut request: http::request::Builder, body: Bytes) -> Option<Request<Bytes>> {
+        for (name, value) in &self.parts.fields {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            request = request.header(name, value);
+        }
+        request.body(body).ok()
+    }
+
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        request: Request<Bytes>,
+        patience: Duration,
+    ) -> (Option<Failure>, Reply) {
         let bounds = Bounds {
             bytes_max: BYTES_MAX,
             patience,
         };
-        let connecting = self.parts.timeouts.connect;
+        let connecting = self.parts.timeouts.connect.min(patience);
         let sent = fetch::once(endpoint, request, connecting, bounds).await;
-        let (failure, reply) = match sent {
+        match sent {
             Sent::Never(_) => (Some(Failure::Connect), Reply::Unsent),
             Sent::Cut(_) => (Some(Failure::Cut), Reply::Cut),
             Sent::Answered { status, body } => {
@@ -236,11 +276,6 @@ impl Facilitator {
                     Reply::Whole { status, body },
                 )
             }
-        };
-        trial.end(failure.is_none());
-        match failure {
-            Some(failure) => self.note(failure, reply),
-            None => reply,
         }
     }
 

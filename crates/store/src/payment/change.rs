@@ -26,6 +26,10 @@ const RENEW: &str = "UPDATE payments SET lease_until = $2
 const LOOKED: &str = "UPDATE payments SET look_at = $3, looks = looks + 1
   WHERE id = $1 AND looks = $2 AND state = 'unknown'";
 
+const HASTEN: &str = "UPDATE payments SET look_at = $1 WHERE id IN
+    (SELECT id FROM payments WHERE look_at > $1 AND facilitator = $2 AND ends_at > $3
+      ORDER BY look_at LIMIT $4)";
+
 const END_LEASES: &str = "UPDATE payments SET lease_until = 0 WHERE lease_until IS NOT NULL";
 
 impl Store {
@@ -95,6 +99,32 @@ impl Store {
             query(END_LEASES).execute(turn.connection()).await?;
             let _turn = turn.commit().await?;
             Ok(())
+        })
+        .await
+    }
+
+    /// Has unknown payments of a facilitator looked at now, so many at most, but for those whose
+    /// proofs ended before a time. How many there were.
+    ///
+    /// # Errors
+    /// The disk.
+    pub async fn hasten_payments(
+        &self,
+        facilitator: String,
+        (now, ended): (WallMillis, WallMillis),
+        most: u32,
+    ) -> Result<u64, StoreError> {
+        self.unattended(async move |inner| {
+            let mut turn = inner.database.begin_ledger().await?;
+            let changed = query(HASTEN)
+                .bind(millis(now))
+                .bind(&facilitator)
+                .bind(millis(ended))
+                .bind(most)
+                .execute(turn.connection())
+                .await?;
+            let _turn = turn.commit().await?;
+            Ok(changed)
         })
         .await
     }

@@ -119,6 +119,7 @@ mod params;
 mod pasted;
 mod payment_sandbox;
 mod payments;
+mod payments_away;
 mod payments_killed;
 mod payments_replicas;
 mod payments_told;

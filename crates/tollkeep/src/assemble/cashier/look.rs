@@ -16,7 +16,7 @@ use tollkeep_store::{PaymentMode, PaymentRecord};
 /// The longest time between two looks.
 const LOOK_MAX_S: u64 = 60;
 /// So long after its proof ended, a payment is an operator's to decide.
-const HOPELESS_MS: u64 = 3_600_000;
+pub(super) const HOPELESS_MS: u64 = 3_600_000;
 /// So long after its proof ended, what was not used will not be.
 const OVER_MS: u64 = 600_000;
 /// How often such a payment is looked at.
@@ -175,6 +175,7 @@ impl Cashier {
         let Some((told, more)) = outcome.map(meant) else {
             return;
         };
+        known.health.note(told);
         if told == state::Told::Settled {
             self.found(record, Event::SettleTold(told), more).await;
         }

@@ -4,6 +4,7 @@
 //! What becomes of a payment is decided by `payments::state`; here each step is written down before
 //! it is acted on, and each payment has one task at a time.
 
+mod back;
 mod case;
 mod count;
 mod door;
@@ -105,6 +106,7 @@ impl Cashier {
         self.control.spawn(Arc::clone(&self).renew());
         self.control.spawn(Arc::clone(&self).look_after());
         self.control.spawn(Arc::clone(&self).keep_rails());
+        self.control.spawn(Arc::clone(&self).watch_facilitators());
         self.control.spawn(Arc::clone(&self).count());
         self.control.spawn(Arc::clone(&self).watch_store());
         // Nobody else sets it.

@@ -2,6 +2,7 @@
 
 use super::super::egress::Door;
 use super::Cashier;
+use super::back::Health;
 use http::{HeaderName, HeaderValue};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub(super) struct Known {
     pub(super) facilitator: Facilitator,
     supported: Mutex<Option<Arc<Supported>>>,
     next: Mutex<Option<MonoNanos>>,
+    pub(super) health: Health,
 }
 
 /// The facilitators of some settings.
@@ -65,6 +67,7 @@ impl Rails {
                 facilitator,
                 supported: Mutex::new(before.said(of)),
                 next: Mutex::default(),
+                health: Health::default(),
             })
         });
         let nodes = x402.rpc.iter().map(|(network, url)| {
@@ -120,9 +123,19 @@ impl Rails {
             .map(Arc::clone)
     }
 
+    /// All of them, with what is known of them.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Arc<Known>> {
+        self.all.iter()
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> impl Iterator<Item = &Facilitator> {
         self.all.iter().map(|known| &known.facilitator)
+    }
+
+    /// Whether chains are asked what became of payments.
+    pub(super) const fn reads_chains(&self) -> bool {
+        !self.nodes.is_empty()
     }
 
     /// The node that reads this network, by its CAIP-2 name.

@@ -56,7 +56,11 @@ impl Cashier {
                 Some(SettleOutcome::Unsent) if case.order.len() > 1 => {
                     case.order.remove(0);
                 }
-                Some(outcome) => return Ok(meant(outcome)),
+                Some(outcome) => {
+                    let (told, more) = meant(outcome);
+                    known.health.note(told);
+                    return Ok((told, more));
+                }
                 None => return Ok((state::Told::Unknown, Told::default())),
             }
         }
