@@ -227,7 +227,15 @@ async fn import(call: Call) -> Answer {
         mut body,
         ..
     } = call;
-    let (text, signature) = (body.text("document"), body.text("signature"));
+    // It is taken as it was signed, with its lines.
+    let text = body.take_as("document", |written| {
+        let text = written
+            .as_str()
+            .filter(|text| text.len() <= TABLE_BYTES_MAX);
+        let text = text.ok_or_else(|| format!("want a text of at most {TABLE_BYTES_MAX} bytes"));
+        text.map(str::to_owned)
+    });
+    let signature = body.text("signature");
     body.done()?;
     let (text, signature) = (text.unwrap_or_default(), signature.unwrap_or_default());
     let settings = state.settings();

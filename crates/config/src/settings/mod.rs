@@ -389,7 +389,7 @@ impl Settings {
             providers,
             models: file.models,
             llm: llm.settings,
-            prices: file.prices,
+            prices: file.prices.check(checks),
             budgets: file.budgets.check(&file.ledger, checks),
             ledger: file.ledger,
             logging: file.logging,

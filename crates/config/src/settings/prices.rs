@@ -1,5 +1,6 @@
 //! What models cost: the table, and what the operator knows better (LED-33, LED-34).
 
+use crate::check::Checks;
 use crate::field::KindExt;
 use crate::kind::{Kind, Shape, Wrong, choice, list, parsed, path};
 use crate::reader::keys;
@@ -25,7 +26,8 @@ keys! {
         file: Option<PathBuf> = path().optional(),
         /// What a model without a price costs in records: `refuse`: it has no cost; `dearest`: as
         /// the dearest model of its provider; `zero`: nothing at providers with `self_hosted`,
-        /// and no cost at others. No call is refused for want of a price.
+        /// and no cost at others. Where a hard budget of money or an account counts a call, its model
+        /// needs a price, and what is `dearest` is none.
         unknown_model: UnknownModel = choice(&UNKNOWN_MODELS).or(UnknownModel::Refuse),
         /// Who may sign price tables that `tollkeep price import` takes in while the gateway runs:
         /// Ed25519 keys, the 32 bytes of each in base64. None: no table is taken in.
@@ -33,6 +35,17 @@ keys! {
         /// Models with prices of yours, written as in a price table. Each replaces the whole
         /// model of its name, or of the names that its `match` has.
         overrides: Vec<Model> = Overrides.or_empty(),
+    }
+}
+
+impl Prices {
+    pub(super) fn check(self, checks: &mut Checks<'_>) -> Self {
+        if self.unknown_model == UnknownModel::Dearest {
+            let problem = "is `dearest`: that is for records alone; where a hard budget of money or an \
+                           account counts a call, a model without a price is refused";
+            checks.warn("prices.unknown_model", problem);
+        }
+        self
     }
 }
 

@@ -394,3 +394,73 @@ fn the_minute_of_a_provider_is_read_as_others_write_it() {
     let problems = case("rate_limit: { tokens_per_minute: 0 }").errors();
     assert!(problems.contains("tokens_per_minute"), "{problems}");
 }
+
+// LED-35
+#[test]
+fn keys_of_price_tables_are_32_bytes() {
+    let prices = |keys: &str| Case::yaml(&format!("prices: {{ keys: [{keys}] }}\n"));
+    let key = "9hdONI9GoV8KPJBsJSmNj4Aw4WMyvaRyYzRqtJ75GnM=";
+    assert_eq!(prices(&format!("\"{key}\"")).settings().prices.keys, [key]);
+    for wrong in [
+        "\"\"",
+        "\"9hdONI9GoV8KPJBsJSmNj4Aw4WMyvaRyYzRqtJ75GnM\"",
+        "\"9hdONI9GoV8KPJBsJSmNj4Aw4WMyvaRyYzRqtJ75Gn_=\"",
+        "\"AAAA\"",
+        "7",
+    ] {
+        let errors = prices(wrong).errors();
+        assert!(errors.contains("prices.keys[0]"), "{wrong}: {errors}");
+    }
+}
+
+// LED-33
+#[test]
+fn a_stand_in_for_models_without_a_price_is_warned_of() {
+    let prices = |rule: &str| Case::yaml(&format!("prices: {{ unknown_model: {rule} }}\n"));
+    let told = prices("dearest").warnings();
+    assert!(told.contains("prices.unknown_model"), "{told}");
+    assert!(!prices("refuse").warnings().contains("unknown_model"));
+}
+
+// LED-61
+#[test]
+fn what_is_left_of_a_window_is_not_carried_over_and_nobody_is_told_so() {
+    let errors = budget("carry_over: unused").errors();
+    assert!(errors.contains("budgets.list[0].carry_over"), "{errors}");
+}
+
+// LED-58 LLM-53
+#[test]
+fn what_becomes_of_a_call_whose_caller_hangs_up_is_said_for_all_and_by_provider() {
+    use tollkeep_ledger::decide::OnDisconnect::{Cancel, Drain};
+    let case = |of_all: &str, own: &str| {
+        let url = "base_url: \"http://127.0.0.1:1/v1\", allow_private: [\"127.0.0.1/32\"]";
+        let provider = format!("{{ {url}, credentials: [{{ secret: none }}]{own} }}");
+        Case::yaml(&format!(
+            "llm: {{ {of_all} }}\nproviders: {{ openai: {provider} }}\n"
+        ))
+    };
+    for (of_all, own, want) in [
+        ("", "", (Cancel, false)),
+        ("on_disconnect: drain", "", (Drain, false)),
+        (
+            "on_disconnect: drain",
+            ", on_disconnect: cancel",
+            (Cancel, false),
+        ),
+        (
+            "",
+            ", on_disconnect: drain, cancel_stops_billing: true",
+            (Drain, true),
+        ),
+    ] {
+        let settings = case(of_all, own).settings();
+        let provider = settings.providers.first().unwrap();
+        let is = (provider.on_disconnect, provider.cancel_stops_billing);
+        assert_eq!(is, want, "{of_all} {own}");
+    }
+    for wrong in ["on_disconnect: wait", "drain_max_s: 121", "drain_max_s: 0"] {
+        let errors = case(wrong, "").errors();
+        assert!(errors.contains("llm."), "{wrong}: {errors}");
+    }
+}

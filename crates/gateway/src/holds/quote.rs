@@ -6,7 +6,7 @@ use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::bound::{Bound, NotBounded, Options, bound};
 use tollkeep_ledger::decide::largest_fitting;
 use tollkeep_ledger::hold::Sure;
-use tollkeep_ledger::price::{Book, Cost, Provider};
+use tollkeep_ledger::price::{Book, Cost, Provider, Source};
 use tollkeep_llm::Surface;
 use tollkeep_llm::demand::{self, Form, Known, KnownTool};
 use tollkeep_types::WallMillis;
@@ -325,10 +325,11 @@ impl Quoting<'_> {
     ) -> Result<Quote, Refusal> {
         let costs = counted.costs;
         let found = match book.find(self.provider, self.model, self.at) {
-            Ok(found) => found,
+            // What stands in for a model that nobody knows bounds nothing of it.
+            Ok(found) if found.source != Source::Dearest => found,
             // Tokens are bounded by what the request says, whatever they cost.
-            Err(_) if !costs => book.free().ok_or(Refusal::Internal)?,
-            Err(_) => return Err(not_priced(self.model)),
+            Ok(_) | Err(_) if !costs => book.free().ok_or(Refusal::Internal)?,
+            Ok(_) | Err(_) => return Err(not_priced(self.model)),
         };
         let pins_service = settings.options.pin_service && has_services(self.provider.kind);
         let options = Options {

@@ -15,6 +15,7 @@ pub(crate) enum Hold {
     /// Show one hold
     Show(One),
     /// Say what a call cost of which nobody told, once
+    #[command(visible_alias = "resolve")]
     Settle(Settle),
     /// Say that a call cost nothing of which nobody told, once
     Release(Release),

@@ -174,7 +174,9 @@ fn a_budget_that_is_used_up_is_told_with_its_id_and_when_it_has_room_again() {
 #[test]
 fn what_has_no_price_or_no_bound_is_refused_where_money_is_counted() {
     let origin = Origin::start(|_| answer_json(&answer(9, 30)));
-    let (gateway, token) = llm(&origin, "openai", PRICES);
+    // What stands in for it in records is no bound.
+    let dearest = PRICES.replace("overrides:", "unknown_model: dearest, overrides:");
+    let (gateway, token) = llm(&origin, "openai", &dearest);
     let id = budget(&gateway, &json!({"unit": "usd", "limit": "$10.00"}));
     for (call, code, told) in [
         (

@@ -127,6 +127,7 @@ mod paywall;
 mod policies;
 mod prepaid;
 mod prices;
+mod prices_own;
 mod races;
 mod rates;
 mod receipts;

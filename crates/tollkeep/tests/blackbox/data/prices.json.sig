@@ -1,0 +1,1 @@
+O5dNf2KYxx+TiqYLjXMSa4vjaXkphyXgthop3rqRzOURYzCzgT1YolHZD+Py38+jGYccoldfhk6vLFWaLbnoDg==
