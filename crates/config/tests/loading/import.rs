@@ -324,7 +324,7 @@ routes:
     let billing = |name: &str| route(name).sale.as_ref().unwrap().billing.clone();
     let pass = billing("GET /pass").unwrap();
     assert_eq!(pass.model.as_str(), "time_pass");
-    assert_eq!(pass.lasts.as_secs(), 3600);
+    assert_eq!(pass.lasts.as_secs(), 3_600);
     assert!(billing("GET /call").is_none());
     let rules = format!("{:?}", route("POST /rules").sale.as_ref().unwrap().pricing);
     assert!(
