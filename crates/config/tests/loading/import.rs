@@ -334,7 +334,7 @@ routes:
     let text = &imported.text;
     for line in [
         "    openapi: \"https://b.example/openapi.json\"\n    openapi_refresh: \"start\"  # as there",
-        "    default_price: {\"amount\":\"10000\",\"asset\":\"USDC\"}",
+        "    default_price: {\"a",
         "    openapi: \"./c.yaml\"\n\n",
         "      model: \"time\"\n      duration: \"1h\"\n",
     ] {

@@ -5,6 +5,7 @@
 //! it is acted on, and each payment has one task at a time.
 
 mod case;
+mod closing;
 mod count;
 mod door;
 mod look;
