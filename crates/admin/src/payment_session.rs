@@ -112,13 +112,24 @@ async fn revoke(call: Call) -> Answer {
     let id: SessionId = call.id.parse().map_err(|_| Problem::not_found())?;
     state.check_audit()?;
     let store = &state.parts.store;
-    let ended = store.revoke_session(operator.scope(), id).await?;
+    let (ended, is_now) = store.revoke_session(operator.scope(), id).await?;
     let event = state
         .event(operator, Action::MoneyAdjust)
         .with_tenant_id(ended.tenant)
         .with_detail(Key::Kind, Value::Word("revoked"))
         .with_detail(Key::Name, Value::OwnedWord(id.to_string().into()));
     state.record(event).await?;
+    if is_now {
+        let closed = state
+            .event(operator, Action::SessionClose)
+            .with_tenant_id(ended.tenant)
+            .with_detail(Key::Name, Value::OwnedWord(id.to_string().into()))
+            .with_detail(Key::Reason, Value::Word("revoked"))
+            .with_detail(Key::Units, Value::Number(ended.money))
+            .with_detail(Key::Asset, Value::OwnedWord(ended.unit.clone().into()))
+            .with_detail(Key::Route, Value::Text(ended.scope.clone().into()));
+        state.record(closed).await?;
+    }
     Ok(ok(&shown(&ended, operator)))
 }
 

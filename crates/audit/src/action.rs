@@ -182,6 +182,8 @@ words! {
         PaymentVoid = "payment.void",
         PaymentUnknown = "payment.unknown",
         PaymentResolve = "payment.resolve",
+        SessionOpen = "session.open",
+        SessionClose = "session.close",
         PriceAck = "price.ack",
         PriceOverride = "price.override",
         PriceOverrideRemove = "price.override_remove",
@@ -278,6 +280,8 @@ impl Action {
                 | Self::PaymentVoid
                 | Self::PaymentUnknown
                 | Self::PaymentResolve
+                | Self::SessionOpen
+                | Self::SessionClose
         )
     }
 

@@ -42,8 +42,6 @@ pub(crate) const LATER: &[&str] = &[
     "store.max_idle",
     "defaults.access",
     "defaults.rate_limit",
-    "upstreams.<name>.openapi",
-    "upstreams.<name>.default_price",
     "upstreams.<name>.http2",
     "upstreams.<name>.h2c",
     "upstreams.<name>.websocket",

@@ -8,6 +8,7 @@ use crate::error::{ConfigErrors, Report};
 use crate::interpolate;
 use crate::kind::Secrecy;
 use crate::lift;
+use crate::openapi;
 use crate::overlay::{CONFIG_FILE, Overlay};
 use crate::parse::{FILE_BYTES_MAX, Format, parse};
 use crate::reader::{Core, Line};
@@ -39,6 +40,20 @@ pub struct LoadRequest {
     /// Whether nothing will run with what is loaded. Then routes whose price nobody can pay yet are
     /// a warning, so that one can see what they would cost.
     pub looks_only: bool,
+    /// What is done about documents that upstreams name.
+    pub documents: Documents,
+}
+
+/// What is done about documents that upstreams name (`openapi`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Documents {
+    /// They are read; one that should have been fetched is a fault if it was not.
+    #[default]
+    Needed,
+    /// They are read; one that was not fetched yet is a warning.
+    IfFetched,
+    /// None is read.
+    Unread,
 }
 
 /// Checked settings, and what there is to tell about them.
@@ -120,6 +135,11 @@ fn load_tree(
     overlay.apply(&request.sets);
     let mut core = Core::new(&env, report);
     let file: File = core.section(&KeyPath::default(), Some(&tree));
+    let documents = match request.documents {
+        Documents::Needed if request.looks_only => Documents::IfFetched,
+        wanted @ (Documents::Needed | Documents::IfFetched | Documents::Unread) => wanted,
+    };
+    let (file, core) = openapi::add_routes(file, &tree, core, documents);
     let (settings, lines, mut report) = check(file, core, request.looks_only);
     let mut files = report.take_files();
     files.extend(path.clone());
@@ -190,7 +210,7 @@ fn find_file(request: &LoadRequest) -> Option<PathBuf> {
 
 fn read_tree(path: &Path, running: bool, report: &mut Report) -> Option<Node> {
     let whole = Source::File { line: 1, column: 1 };
-    let text = match read_text(path, running) {
+    let text = match read_text(path, FILE_BYTES_MAX, running) {
         Ok(text) => text,
         Err(problem) => {
             report.error(&KeyPath::default(), &whole, problem);
@@ -217,7 +237,15 @@ fn read_tree(path: &Path, running: bool, report: &mut Report) -> Option<Node> {
     }
 }
 
-fn read_text(path: &Path, running: bool) -> Result<String, String> {
+/// The text of a file that is no configuration.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read_text_of(path: &Path, bytes_max: u64) -> Result<String, String> {
+    read_text(path, bytes_max, false)
+}
+
+fn read_text(path: &Path, bytes_max: u64, running: bool) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("can't read it: {}", error.kind());
     // Before it is opened: to open a pipe may take for ever.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
@@ -225,10 +253,10 @@ fn read_text(path: &Path, running: bool) -> Result<String, String> {
     }
     let mut bytes = Vec::new();
     let mut file = fs::File::open(path).map_err(unreadable)?;
-    let mut bounded = file.by_ref().take(FILE_BYTES_MAX + 1);
+    let mut bounded = file.by_ref().take(bytes_max + 1);
     bounded.read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("is longer than {FILE_BYTES_MAX} bytes"));
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("is longer than {bytes_max} bytes"));
     }
     if running && file.metadata().map_err(unreadable)?.len() != bytes.len() as u64 {
         return Err("changed while it was read".to_owned());

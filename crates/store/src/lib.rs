@@ -104,8 +104,8 @@ pub use scope::Scope;
 pub use sealed::{SEALED_BATCH, SealedCursor, SealedRecord};
 pub use service_token::{Door, NewServiceToken, ServiceRotation, ServiceSecret, ServiceToken};
 pub use session::{
-    NewSession, NewUse, SessionFilter, SessionJudge, SessionModel, SessionRecord, SessionShare,
-    SessionState, SessionTaken, SessionVerdict, UseCharge, UseRecord,
+    NewSession, NewUse, SessionEnded, SessionFilter, SessionJudge, SessionModel, SessionRecord,
+    SessionShare, SessionState, SessionTaken, SessionVerdict, UseCharge, UseRecord,
 };
 pub use tenant::{NewTenant, Tenant, TenantChange, TenantRef, TenantStatus};
 pub use token::{

@@ -70,6 +70,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(49, "0049", "outbox_turns"),
     step!(51, "0051", "sessions"),
     step!(54, "0054", "payment_identifiers"),
+    step!(56, "0056", "session_ends"),
     step!(61, "0061", "prices"),
 ];
 

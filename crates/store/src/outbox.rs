@@ -7,7 +7,7 @@ use crate::database::GATEWAY;
 use crate::open::Inner;
 use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
-use crate::{PaymentRecord, PaymentState, Store, StoreError};
+use crate::{PaymentRecord, PaymentState, SessionEnded, SessionRecord, Store, StoreError};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use tollkeep_types::{BudgetId, WallMillis};
@@ -83,6 +83,18 @@ pub enum Happened<'a> {
         from: PaymentState,
         /// What it is.
         record: &'a PaymentRecord,
+    },
+    /// A payment became a session.
+    SessionBegan {
+        /// It.
+        session: &'a SessionRecord,
+    },
+    /// A session is over.
+    SessionEnded {
+        /// It.
+        session: &'a SessionRecord,
+        /// Why.
+        because: SessionEnded,
     },
     /// So many percent of a budget are used.
     Budget {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use tollkeep_config::{Env, LoadRequest, ShowOptions, load, show};
+use tollkeep_config::{Documents, Env, LoadRequest, ShowOptions, load, show};
 
 /// The first byte chooses YAML, JSON or TOML; then comes the file, and behind a NUL, one a line,
 /// what `--set` says.
@@ -36,6 +36,7 @@ pub fn config(data: &[u8]) {
         env_file: None,
         running: false,
         looks_only: false,
+        documents: Documents::Unread,
     };
     match load(&request) {
         Err(errors) => assert!(!errors.to_string().is_empty()),

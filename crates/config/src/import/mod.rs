@@ -9,7 +9,7 @@ mod write;
 use crate::env::Env;
 use crate::error::{ConfigErrors, Report};
 use crate::interpolate::is_name;
-use crate::load::{LoadRequest, Loaded, load_text, read_file};
+use crate::load::{Documents, LoadRequest, Loaded, load_text, read_file};
 use crate::tree::KeyPath;
 use std::path::Path;
 
@@ -85,6 +85,8 @@ impl Imported {
             env,
             // Nobody's `.env` belongs to it.
             working_dir: "/nonexistent".into(),
+            // What it names is looked at where it runs.
+            documents: Documents::Unread,
             ..LoadRequest::default()
         };
         load_text(&request, &self.text)

@@ -171,20 +171,67 @@ fn route(at: &KeyPath, node: &Node, usual: &Usual, lines: &mut Lines, import: &m
                 .error(&at.name(&hook.name), &hook.source, HOOKS);
         }
     }
-    if let Some((at, node)) = keys.get("pricing") {
-        let problem = "is not supported yet: a price is for one request; see `billing` for passes";
-        import.report.error(&at, &node.source, problem);
+}
+
+/// What stands at a key of the route or, there as well, of its `pricing`.
+fn either<'t>(
+    name: &str,
+    (keys, pricing): (&Keys<'t>, &Keys<'t>),
+    import: &mut Import,
+) -> Option<(KeyPath, &'t Node)> {
+    let (own, inner) = (keys.get(name), pricing.get(name));
+    if let (Some(_), Some((at, node))) = (&own, &inner) {
+        let problem = format!("is said by `{name}` of the route too: keep one of them");
+        import.report.error(at, &node.source, problem);
+    }
+    own.or(inner)
+}
+
+/// How long a pass lasts, where the price is that of one.
+fn pass(pricing: &Keys<'_>, import: &mut Import) -> Option<String> {
+    let model = pricing.get("model");
+    let duration = pricing.get("duration");
+    match model.as_ref().map(|(at, node)| (at, node.as_text(), *node)) {
+        Some((_, Some("time"), node)) => match duration {
+            Some((at, node)) => text(&at, node, import).map(str::to_owned),
+            None => {
+                let at = pricing.path.name("duration");
+                let problem = "is missing: write how long a pass lasts, as `duration: 1h`";
+                import.report.error(&at, &node.source, problem);
+                None
+            }
+        },
+        Some((_, Some("request"), _)) | None => {
+            if let Some((at, _)) = duration {
+                import.note(
+                    Dropped,
+                    &at,
+                    "is for `model: time`: each request is paid for",
+                );
+            }
+            None
+        }
+        Some((at, _, node)) => {
+            let problem = "want `request` or `time`";
+            import.report.error(at, &node.source, problem);
+            None
+        }
     }
 }
 
 fn prices(keys: &Keys<'_>, route: &Node, usual: &Usual, lines: &mut Lines, import: &mut Import) {
+    const PRICING: [&str; 5] = ["model", "duration", "price", "match", "fallback"];
+    let (at, written) = keys.get("pricing").unzip();
+    let at = at.unwrap_or_else(|| keys.path.name("pricing"));
+    let pricing = Keys::of(&at, written, &PRICING, import);
+    let both = (keys, &pricing);
     let by_model = keys.get("type");
     if let Some((_, node)) = &by_model {
         lines.key(2, "type", &json(node));
     }
-    let rules = keys.get("match");
-    let own = keys.get("price");
-    let fallback = keys.get("fallback");
+    let rules = either("match", both, import);
+    let own = either("price", both, import);
+    let fallback = either("fallback", both, import);
     if let Some((at, node)) = &rules {
         lines.section(2, "match");
         for (index, rule) in items(at, node, import).iter().enumerate() {
@@ -225,8 +272,15 @@ fn prices(keys: &Keys<'_>, route: &Node, usual: &Usual, lines: &mut Lines, impor
             }
         }
     }
-    if by_model.is_some() {
+    let pass = pass(&pricing, import);
+    if by_model.is_some() || pass.is_some() {
         lines.section(2, "pricing");
+    }
+    if let Some(duration) = pass {
+        lines.key(3, "model", &json!("time"));
+        lines.key(3, "duration", &json!(duration));
+    }
+    if by_model.is_some() {
         lines.told(
             3,
             "unknown_model",

@@ -54,14 +54,14 @@ pub(super) fn import(tree: &Node, import: &mut Import) -> String {
     facilitator(&all, &mut lines, import);
     stores(&all, &mut lines, import);
     let usual = defaults(&all, &mut lines, import);
-    upstreams(&all, &mut lines, import);
-    hooks(&all, import);
     let symbol = accepts
         .as_ref()
         .and_then(|listed| listed.pointer("/0/asset"));
-    let symbol = symbol.and_then(Json::as_str).map(str::to_owned);
+    let symbol = symbol.and_then(Json::as_str).unwrap_or("USDC").to_owned();
+    upstreams(&all, &symbol, &mut lines, import);
+    hooks(&all, import);
     let usual = routes::Usual {
-        symbol: symbol.unwrap_or_else(|| "USDC".to_owned()),
+        symbol,
         rate_limit: usual,
     };
     routes::routes(all.get("routes"), &usual, &mut lines, import);
@@ -364,7 +364,7 @@ fn defaults(all: &Keys<'_>, lines: &mut Lines, import: &mut Import) -> Option<Js
     routes::rate_limit(&at, node, import)
 }
 
-fn upstreams(all: &Keys<'_>, lines: &mut Lines, import: &mut Import) {
+fn upstreams(all: &Keys<'_>, symbol: &str, lines: &mut Lines, import: &mut Import) {
     lines.section(0, "upstreams");
     let Some((path, node)) = all.get("upstreams") else {
         return;
@@ -375,12 +375,12 @@ fn upstreams(all: &Keys<'_>, lines: &mut Lines, import: &mut Import) {
             import.report.error(&at, &upstream.source, problem);
         }
         lines.section(1, &upstream.name);
-        one_upstream(&at, &upstream.node, lines, import);
+        one_upstream(&at, &upstream.node, symbol, lines, import);
     }
     lines.blank();
 }
 
-fn one_upstream(at: &KeyPath, node: &Node, lines: &mut Lines, import: &mut Import) {
+fn one_upstream(at: &KeyPath, node: &Node, symbol: &str, lines: &mut Lines, import: &mut Import) {
     const KEYS: [&str; 5] = ["url", "headers", "timeout", "openapi", "default_price"];
     let keys = Keys::of(at, Some(node), &KEYS, import);
     match keys.get("url") {
@@ -431,10 +431,30 @@ fn one_upstream(at: &KeyPath, node: &Node, lines: &mut Lines, import: &mut Impor
             None => {}
         }
     }
-    for name in ["openapi", "default_price"] {
-        if let Some((at, node)) = keys.get(name) {
-            let problem = "is not supported yet: write the routes out, as `\"GET /path\"`";
-            import.report.error(&at, &node.source, problem);
+    document(&keys, symbol, lines, import);
+}
+
+/// Its routes from a document, which tollbooth fetched at each start.
+fn document(keys: &Keys<'_>, symbol: &str, lines: &mut Lines, import: &mut Import) {
+    let written = keys.get("openapi");
+    if let Some((at, node)) = &written
+        && let Some(place) = text(at, node, import)
+    {
+        lines.key(2, "openapi", &json!(place));
+        if place.contains("://") {
+            let remark = "as there; without it only `tollkeep import --from openapi` fetches it";
+            lines.told(2, "openapi_refresh", &json!("start"), remark);
+        }
+    }
+    if let Some((at, node)) = keys.get("default_price") {
+        if written.is_none() {
+            import.note(
+                Dropped,
+                &at,
+                "there is no `openapi` whose routes it could be for",
+            );
+        } else if let Some((price, remark)) = routes::price(&at, node, symbol, import) {
+            lines.told(2, "default_price", &price, &remark);
         }
     }
 }

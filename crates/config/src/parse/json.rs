@@ -4,14 +4,24 @@ use super::{Budget, Fault};
 use crate::tree::{Entry, KeyPath, Node, Source, Value};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::collections::HashSet;
 use std::fmt;
 
 /// The tree of a JSON text. `locate` makes a source of a byte offset.
 pub(crate) fn parse(text: &str, locate: &dyn Fn(usize) -> Source) -> Result<Node, Vec<Fault>> {
+    parse_within(Budget::new(), text, locate)
+}
+
+/// As [`parse`], within this budget.
+pub(super) fn parse_within(
+    budget: Budget,
+    text: &str,
+    locate: &dyn Fn(usize) -> Source,
+) -> Result<Node, Vec<Fault>> {
     let mut reader = Reader {
         base: text.as_ptr() as usize,
         locate,
-        budget: Budget::new(),
+        budget,
         faults: Vec::new(),
     };
     let node = match serde_json::from_str::<&RawValue>(text) {
@@ -98,6 +108,7 @@ impl Reader<'_> {
         depth: usize,
     ) -> Result<Vec<Entry>, Fault> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut seen: HashSet<String> = HashSet::new();
         for (key, raw) in members.0 {
             let source = self.source(key);
             let name = serde_json::from_str::<String>(key.get()).map_err(|error| {
@@ -106,7 +117,7 @@ impl Reader<'_> {
             })?;
             let path = path.name(&name);
             let node = self.read(raw, &path, depth + 1)?;
-            if entries.iter().any(|entry| entry.name == name) {
+            if !seen.insert(name.clone()) {
                 self.faults.push(Fault::new(path, source, "written twice"));
                 continue;
             }

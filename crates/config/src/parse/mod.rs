@@ -47,6 +47,14 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
+    /// In words, for who does not look into the file.
+    pub(crate) fn told(&self) -> String {
+        match &self.source {
+            Source::File { line, column } => format!("line {line}:{column}: {}", self.problem),
+            Source::Default | Source::Environment(_) | Source::Flag => self.problem.clone(),
+        }
+    }
+
     fn new(key: KeyPath, source: Source, problem: impl Into<String>) -> Self {
         let problem = problem.into();
         Self {
@@ -59,25 +67,40 @@ impl Fault {
 
 /// The tree of a text, or everything that keeps it from being one.
 pub(crate) fn parse(format: Format, text: &str) -> Result<Node, Vec<Fault>> {
+    parse_within(Budget::new(), format, text)
+}
+
+/// As [`parse`], of a text that may have more values, or fewer, than a configuration.
+pub(crate) fn parse_within(budget: Budget, format: Format, text: &str) -> Result<Node, Vec<Fault>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format {
-        Format::Yaml => yaml::parse(text),
+        Format::Yaml => yaml::parse(text, budget),
         Format::Json => {
             let lines = Lines::new(text);
-            json::parse(text, &|offset| lines.source(offset))
+            json::parse_within(budget, text, &|offset| lines.source(offset))
         }
-        Format::Toml => toml::parse(text),
+        Format::Toml => toml::parse(text, budget),
     }
 }
 
 /// What a text may still spend.
-struct Budget {
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    nodes_max: usize,
     nodes: usize,
 }
 
 impl Budget {
     const fn new() -> Self {
-        Self { nodes: NODES_MAX }
+        Self::of(NODES_MAX)
+    }
+
+    /// So many values.
+    pub(crate) const fn of(nodes_max: usize) -> Self {
+        Self {
+            nodes_max,
+            nodes: nodes_max,
+        }
     }
 
     /// Spends nodes at a depth; says what is exceeded.
@@ -86,7 +109,7 @@ impl Budget {
             return Err(format!("more than {DEPTH_MAX} levels inside each other"));
         }
         let left = self.nodes.checked_sub(nodes);
-        self.nodes = left.ok_or_else(|| format!("more than {NODES_MAX} values"))?;
+        self.nodes = left.ok_or_else(|| format!("more than {} values", self.nodes_max))?;
         Ok(())
     }
 }

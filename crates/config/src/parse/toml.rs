@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The tree of a TOML text.
-pub(super) fn parse(text: &str) -> Result<Node, Vec<Fault>> {
+pub(super) fn parse(text: &str, budget: Budget) -> Result<Node, Vec<Fault>> {
     let lines = Lines::new(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -17,10 +17,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Fault>> {
         };
         return Err(errors.iter().map(fault).collect());
     }
-    let mut reader = Reader {
-        lines,
-        budget: Budget::new(),
-    };
+    let mut reader = Reader { lines, budget };
     let source = reader.lines.source(0);
     let entries = reader.table(table.get_ref(), &KeyPath::default(), 0);
     let entries = entries.map_err(|fault| vec![fault])?;

@@ -4,13 +4,15 @@ use super::{Budget, Fault};
 use crate::tree::{Entry, KeyPath, Node, Source, Step, Value};
 use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A map or list that is still open.
 enum Open {
     List(Vec<Node>),
     Map {
         entries: Vec<Entry>,
+        /// The names of the entries.
+        seen: HashSet<String>,
         /// A name that waits for its value.
         name: Option<(String, Source)>,
     },
@@ -35,6 +37,8 @@ struct Anchored {
 struct Builder {
     frames: Vec<Frame>,
     anchors: HashMap<usize, Anchored>,
+    /// Values in `anchors`.
+    kept_nodes: usize,
     budget: Budget,
     root: Option<Node>,
     documents: usize,
@@ -42,11 +46,12 @@ struct Builder {
 }
 
 /// The tree of a YAML text. An empty text is an empty map.
-pub(super) fn parse(text: &str) -> Result<Node, Vec<Fault>> {
+pub(super) fn parse(text: &str, budget: Budget) -> Result<Node, Vec<Fault>> {
     let mut builder = Builder {
         frames: Vec::new(),
         anchors: HashMap::new(),
-        budget: Budget::new(),
+        kept_nodes: 0,
+        budget,
         root: None,
         documents: 0,
         faults: Vec::new(),
@@ -101,6 +106,7 @@ impl Builder {
                 self.refuse_tag(tag.as_deref(), &source);
                 let open = Open::Map {
                     entries: Vec::new(),
+                    seen: HashSet::new(),
                     name: None,
                 };
                 return self.open(open, anchor, source);
@@ -164,7 +170,7 @@ impl Builder {
             Value::Text(text.into_owned())
         };
         let node = Node::new(value, source);
-        self.remember(anchor, &node, 1, 0);
+        self.remember(anchor, &node, 1, 0)?;
         self.place_node(node, 0)
     }
 
@@ -208,12 +214,25 @@ impl Builder {
         };
         let node = Node::new(value, frame.source);
         let nodes = frame.nodes_before.saturating_sub(self.budget.nodes);
-        self.remember(frame.anchor, &node, nodes, frame.height);
+        self.remember(frame.anchor, &node, nodes, frame.height)?;
         self.place_node(node, frame.height)
     }
 
-    fn remember(&mut self, anchor: usize, node: &Node, nodes: usize, height: usize) {
+    /// Keeps what may be repeated; all of it together is no more than the budget, though names stand
+    /// inside each other.
+    fn remember(
+        &mut self,
+        anchor: usize,
+        node: &Node,
+        nodes: usize,
+        height: usize,
+    ) -> Result<(), Fault> {
         if anchor != 0 {
+            self.kept_nodes = self.kept_nodes.saturating_add(nodes);
+            if self.kept_nodes > self.budget.nodes_max {
+                let problem = format!("more than {} values with an anchor", self.budget.nodes_max);
+                return Err(self.fault(node.source.clone(), problem));
+            }
             let node = node.clone();
             let anchored = Anchored {
                 node,
@@ -222,6 +241,7 @@ impl Builder {
             };
             self.anchors.insert(anchor, anchored);
         }
+        Ok(())
     }
 
     /// Puts in what an alias names, at its full price.
@@ -247,11 +267,15 @@ impl Builder {
         frame.height = frame.height.max(height + 1);
         match &mut frame.open {
             Open::List(items) => items.push(node),
-            Open::Map { entries, name } => {
+            Open::Map {
+                entries,
+                seen,
+                name,
+            } => {
                 let Some((text, source)) = name.as_ref() else {
                     return Ok(());
                 };
-                if entries.iter().any(|entry| entry.name == *text) {
+                if !seen.insert(text.clone()) {
                     let source = source.clone();
                     let fault = self.fault(source, "written twice");
                     self.faults.push(fault);

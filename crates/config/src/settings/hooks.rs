@@ -114,16 +114,20 @@ pub enum WebhookEvent {
     PaymentUnknown,
     PaymentResolved,
     PaymentCredit,
+    SessionCreated,
+    SessionExpired,
     BudgetThreshold,
 }
 
 impl WebhookEvent {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::PaymentSettled,
         Self::PaymentUnknown,
         Self::PaymentResolved,
         Self::PaymentCredit,
+        Self::SessionCreated,
+        Self::SessionExpired,
         Self::BudgetThreshold,
     ];
 
@@ -134,19 +138,23 @@ impl WebhookEvent {
             Self::PaymentUnknown => "payment.unknown",
             Self::PaymentResolved => "payment.resolved",
             Self::PaymentCredit => "payment.credit",
+            Self::SessionCreated => "session.created",
+            Self::SessionExpired => "session.expired",
             Self::BudgetThreshold => "budget.threshold",
         }
     }
 }
 
-const EVENTS: [(&str, WebhookEvent); 5] = {
-    let [a, b, c, d, e] = WebhookEvent::ALL;
+const EVENTS: [(&str, WebhookEvent); 7] = {
+    let [a, b, c, d, e, f, g] = WebhookEvent::ALL;
     [
         (a.name(), a),
         (b.name(), b),
         (c.name(), c),
         (d.name(), d),
         (e.name(), e),
+        (f.name(), f),
+        (g.name(), g),
     ]
 };
 

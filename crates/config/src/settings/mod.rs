@@ -115,7 +115,9 @@ pub use signing::{BoltPath, Signing, SigningKey, SigningMode};
 pub use store::{Migrate, Postgres, StoreSettings};
 pub use tls::{CertificateFiles, ClientAuth, Tls};
 pub use token_prices::{TokenCalls, TokenPrices};
-pub use upstream::{Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts};
+pub use upstream::{
+    OpenApiAt, OpenApiRefresh, Pool, PoolScope, SecretOrText, Upstream, UpstreamTimeouts,
+};
 pub use upstream_path::UpstreamPath;
 pub use upstream_tls::UpstreamTls;
 pub use vault::{KekSetting, KekSource, KekUse, Vault};

@@ -140,7 +140,7 @@ const SEGMENTS_MAX: usize = 64;
 
 impl PathPattern {
     /// Whether two patterns take exactly the same paths.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same = |(a, b): (&Segment, &Segment)| match (a, b) {
             (Segment::Literal(a), Segment::Literal(b)) => a == b,
             (Segment::Param(_), Segment::Param(_)) | (Segment::Rest, Segment::Rest) => true,
@@ -151,6 +151,21 @@ impl PathPattern {
 }
 
 impl PathPattern {
+    /// Whether every path that fits `other` fits this one too.
+    pub(crate) fn takes_all_of(&self, other: &Self) -> bool {
+        let mut others = other.0.iter();
+        for wanted in &self.0 {
+            match (wanted, others.next()) {
+                (Segment::Rest, _) => return true,
+                (Segment::Literal(literal), Some(Segment::Literal(other))) if literal == other => {}
+                (Segment::Param(_), Some(Segment::Literal(other))) if !other.is_empty() => {}
+                (Segment::Param(_), Some(Segment::Param(_))) => {}
+                (Segment::Literal(_) | Segment::Param(_), _) => return false,
+            }
+        }
+        others.next().is_none()
+    }
+
     /// Orders patterns, the most specific first: literal beats `:name` beats `*`, segment by
     /// segment from the left.
     pub fn precedence(&self) -> impl Ord + use<> {

@@ -32,13 +32,13 @@ keys! {
         /// Methods that pages may use. Empty: those of the route.
         allowed_methods: Vec<Method> = list(method()).or_empty(),
         /// Fields that pages may send. Empty: `content-type`, `authorization`, `x-api-key`,
-        /// `payment-signature`, `x-payment`, `x-session-token`, `idempotency-key`,
+        /// `payment-signature`, `x-payment`, `x-session-token`, `payment-authorization`, `idempotency-key`,
         /// `anthropic-version`, `anthropic-beta`.
         allowed_headers: Vec<Box<str>> = list(name()).or_empty(),
         /// Fields of answers that pages may read. Empty: `payment-required`, `payment-response`,
-        /// `x-payment-response`, `payment-receipt`, `x-tollkeep-payment`, `x-session-token`,
-        /// `x-session-expires`, `x-session-balance`, `www-authenticate`, `x-request-id`,
-        /// `retry-after`, `ratelimit`, `ratelimit-policy`.
+        /// `x-payment-response`, `payment-receipt`, all `x-tollkeep-…` of answers, `x-bolthub-payment`,
+        /// `x-bolthub-payment-code`, `x-session-token`, `x-session-expires`, `x-session-balance`,
+        /// `www-authenticate`, `x-request-id`, `retry-after`, `ratelimit`, `ratelimit-policy`.
         exposed_headers: Vec<Box<str>> = list(name()).or_empty(),
         /// Whether browsers send cookies and the like.
         allow_credentials as "allow_credentials" | "credentials": bool = switch().or(false),
@@ -50,24 +50,37 @@ keys! {
     }
 }
 
-const ALLOWED: [&str; 9] = [
+const ALLOWED: [&str; 10] = [
     "content-type",
     "authorization",
     "x-api-key",
     "payment-signature",
     "x-payment",
     "x-session-token",
+    "payment-authorization",
     "idempotency-key",
     "anthropic-version",
     "anthropic-beta",
 ];
 
-const EXPOSED: [&str; 13] = [
+const EXPOSED: [&str; 25] = [
     "payment-required",
     "payment-response",
     "x-payment-response",
     "payment-receipt",
     "x-tollkeep-payment",
+    "x-tollkeep-replayed",
+    "x-tollkeep-receipt",
+    "x-tollkeep-sandbox",
+    "x-tollkeep-error",
+    "x-tollkeep-cost",
+    "x-tollkeep-hold",
+    "x-tollkeep-budget",
+    "x-tollkeep-budget-remaining",
+    "x-tollkeep-reset",
+    "x-tollkeep-max-output",
+    "x-bolthub-payment",
+    "x-bolthub-payment-code",
     "x-session-token",
     "x-session-expires",
     "x-session-balance",

@@ -8,12 +8,15 @@ use super::{Breaker, DAY_MS, Egress, Retry, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, OnOrOff, section, section_or_off};
 use crate::kind::{
-    Parsed, choice, list, millis, networks_or_all_private, parsed, switch, upstream_timeout, whole,
+    Parsed, choice, list, millis, networks_or_all_private, parsed, priced, switch,
+    upstream_timeout, whole,
 };
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use ipnet::IpNet;
+use std::path::PathBuf;
 use std::time::Duration;
+use tollkeep_payments::price::Price;
 use tollkeep_policy::egress::{EgressUrl, Exceptions, Purpose};
 use tollkeep_types::Secret;
 
@@ -46,7 +49,34 @@ pub struct Upstream {
     pub signing: Option<Signing>,
     /// TLS towards it, where it is not that of all.
     pub tls: Option<UpstreamTls>,
+    /// The document that says which routes it has.
+    pub openapi: Option<OpenApiAt>,
+    /// When that is fetched.
+    pub openapi_refresh: OpenApiRefresh,
 }
+
+/// Where an `OpenAPI` document is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OpenApiAt {
+    /// On this machine.
+    File(PathBuf),
+    /// At this address; what is read is the copy of what was fetched.
+    Url(EgressUrl),
+}
+
+/// When a document is fetched.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OpenApiRefresh {
+    /// By `tollkeep import` alone.
+    Never,
+    /// At each start too.
+    Start,
+}
+
+const REFRESHES: [(&str, OpenApiRefresh); 2] = [
+    ("never", OpenApiRefresh::Never),
+    ("start", OpenApiRefresh::Start),
+];
 
 /// The value of a field we set.
 #[derive(Clone, Debug)]
@@ -111,6 +141,24 @@ keys! {
         forward_origin: Option<bool> = switch().optional(),
         signing: SigningFile = section(),
         tls: UpstreamTlsFile = section(),
+        /// An OpenAPI document, 3.0 or 3.1 in JSON or YAML, at most 8 MiB: a file, or a URL. Each of
+        /// its operations is a route `METHOD /<name of the upstream>/<path>`, unless a route that is
+        /// written takes all of its requests. A URL is fetched by `tollkeep import --from openapi`.
+        openapi: Option<OpenApiAt> = parsed("file or URL", openapi_at).optional(),
+        /// When a document at a URL is fetched: `never`, by `tollkeep import` alone; `start`, at each
+        /// start too. If that fails, the last good copy is used.
+        openapi_refresh: OpenApiRefresh = choice(&REFRESHES).or(OpenApiRefresh::Never),
+        /// What a request of the document's routes costs. Default: `defaults.price`; without it they
+        /// want an access token.
+        default_price: Option<Price> = priced().optional(),
+    }
+}
+
+fn openapi_at(text: &str) -> Result<OpenApiAt, String> {
+    match text {
+        "" => Err("is empty: want a file or a URL".to_owned()),
+        text if text.contains("://") => operator_url(text, Purpose::Upstream).map(OpenApiAt::Url),
+        text => Ok(OpenApiAt::File(text.into())),
     }
 }
 
@@ -240,6 +288,11 @@ impl UpstreamFile {
         let headers = &path.name("headers");
         let headers = self.headers.check(self.forward_origin, headers, checks);
         let tls = self.tls.check(&url, &path.name("tls"), checks);
+        if self.openapi.is_none() && self.default_price.is_some() {
+            let problem = "is for the routes of `openapi`, which is not written";
+            checks.error_at(&path.name("default_price"), problem);
+        }
+        check_document(self.openapi.as_ref(), (&path, egress, &exceptions), checks);
         Some(Upstream {
             name,
             tls,
@@ -254,6 +307,32 @@ impl UpstreamFile {
             forward_client_ip: self.forward_client_ip,
             forward_cookies: self.forward_cookies,
             signing,
+            openapi: self.openapi,
+            openapi_refresh: self.openapi_refresh,
         })
+    }
+}
+
+/// What can't be of a document.
+fn check_document(
+    at: Option<&OpenApiAt>,
+    (path, egress, exceptions): (&KeyPath, &Egress, &Exceptions),
+    checks: &mut Checks<'_>,
+) {
+    let refresh = path.name("openapi_refresh");
+    match at {
+        Some(OpenApiAt::Url(url)) => {
+            if let Err(problem) = egress.admit(url, exceptions) {
+                checks.error_at(&path.name("openapi"), problem);
+            }
+        }
+        Some(OpenApiAt::File(_)) | None => {
+            if checks.is_written_at(&refresh) {
+                checks.error_at(
+                    &refresh,
+                    "is for a URL in `openapi`: nothing is fetched here",
+                );
+            }
+        }
     }
 }

@@ -235,8 +235,20 @@ fn what_can_not_be_had_is_refused_at_its_line_with_the_way_to_have_it() {
             "want a text, not `0.01`",
         ),
         (
-            "routes:\n  GET /x: { upstream: a, pricing: { model: time, duration: 1h } }",
-            "is not supported yet",
+            "routes:\n  GET /x: { upstream: a, price: $0.1, pricing: { model: time } }",
+            "pricing.duration: is missing",
+        ),
+        (
+            "routes:\n  GET /x: { upstream: a, pricing: { model: weekly } }",
+            "pricing.model: want `request` or `time`",
+        ),
+        (
+            "routes:\n  GET /x: { upstream: a, price: $0.1, pricing: { price: $0.2 } }",
+            "pricing.price: is said by `price` of the route too",
+        ),
+        (
+            "routes:\n  GET /x: { upstream: a, pricing: { price: { fn: ./p.ts } } }",
+            "pricing.price: is code",
         ),
         (
             "routes:\n  GET /x: { upstream: a, rateLimit: { requests: 5 } }",
@@ -273,8 +285,6 @@ fn what_can_not_be_had_is_refused_at_its_line_with_the_way_to_have_it() {
         problem.contains("2:43: upstreams.a.timeout: is 120 milliseconds to tollbooth"),
         "{problem}"
     );
-    let spec = "upstreams:\n  a: { url: \"https://a.example\", openapi: ./a.json }\n";
-    assert!(imported(spec).unwrap_err().contains("write the routes out"));
     assert!(
         imported("- a\n- b\n")
             .unwrap_err()
@@ -282,6 +292,57 @@ fn what_can_not_be_had_is_refused_at_its_line_with_the_way_to_have_it() {
     );
     let missing = import_tollbooth(std::path::Path::new("/nonexistent/a.yaml")).unwrap_err();
     assert!(missing.to_string().contains("can't read it"));
+}
+
+// PAY-10 PAY-24 PAY-40
+#[test]
+fn passes_and_documents_come_over() {
+    let yaml = r#"
+wallets: { base: "0x1111111111111111111111111111111111111111" }
+accepts: [{ asset: USDC, network: base }]
+facilitator: https://fac.example
+upstreams:
+  a: { url: "https://a.example" }
+  b: { url: "https://b.example", openapi: "https://b.example/openapi.json", defaultPrice: "10000" }
+  c: { url: "https://c.example", openapi: ./c.yaml }
+  d: { url: "https://d.example", defaultPrice: "$0.1" }
+routes:
+  "GET /pass": { upstream: a, price: "$0.50", pricing: { model: time, duration: 1h } }
+  "GET /call": { upstream: a, pricing: { model: request, price: "$0.25", duration: 1h } }
+  "POST /rules":
+    upstream: a
+    pricing:
+      match: [{ where: { body.size: xl }, price: "$0.9" }]
+      fallback: "$0.1"
+"#;
+    let imported = imported(yaml).unwrap();
+    let settings = settings(&imported);
+    let route = |name: &str| {
+        let mut routes = settings.routes.iter();
+        routes.find(|route| route.name() == name).unwrap()
+    };
+    let billing = |name: &str| route(name).sale.as_ref().unwrap().billing.clone();
+    let pass = billing("GET /pass").unwrap();
+    assert_eq!(pass.model.as_str(), "time_pass");
+    assert_eq!(pass.lasts.as_secs(), 3_600);
+    assert!(billing("GET /call").is_none());
+    let rules = format!("{:?}", route("POST /rules").sale.as_ref().unwrap().pricing);
+    assert!(
+        rules.contains("900000000") && rules.contains("100000000"),
+        "{rules}"
+    );
+    let text = &imported.text;
+    for line in [
+        "    openapi: \"https://b.example/openapi.json\"\n    openapi_refresh: \"start\"  # as there",
+        "    default_price: {\"a",
+        "    openapi: \"./c.yaml\"\n\n",
+        "      model: \"time\"\n      duration: \"1h\"\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let told = fates(&imported).join("\n");
+    assert!(told.contains("upstreams.d.defaultPrice"), "{told}");
+    assert!(told.contains("pricing.duration"), "{told}");
 }
 
 // PAY-10: what a tollbooth's file says is read as it stands, but for what needs a decision.

@@ -29,6 +29,7 @@ mod interpolation;
 mod ip_lists;
 #[cfg(test)]
 mod listen;
+mod openapi;
 #[cfg(test)]
 mod policy;
 mod precedence;

@@ -1,6 +1,6 @@
 //! Reading sessions, and ending them by hand.
 
-use super::record::{self, SessionRecord, UseRecord};
+use super::record::{self, SessionEnded, SessionRecord, UseRecord};
 use super::select_session;
 use crate::database::GATEWAY;
 use crate::query::query;
@@ -25,9 +25,6 @@ const LIST: &str = select_session!(
        AND ($3 IS NULL OR (created_at, id) < ($3, $4))
      ORDER BY created_at DESC, id DESC LIMIT $5"
 );
-
-const REVOKE: &str = "UPDATE sessions SET state = 'revoked', updated_at = $2
-  WHERE id = $1 AND state = 'open'";
 
 const LEFT: &str = "SELECT id, session_id, request_id, state, money, calls, due FROM session_uses
   WHERE lease_until <= $1 ORDER BY lease_until LIMIT $2";
@@ -108,7 +105,8 @@ impl Store {
         Ok(page.page(sessions))
     }
 
-    /// Ends a session; what is left of it stays owed. Once it has ended so, nothing is changed.
+    /// Ends a session; what is left of it stays owed. Once it has ended, nothing is changed; gives
+    /// whether it ended now.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] or [`StoreError::Unavailable`].
@@ -116,23 +114,10 @@ impl Store {
         &self,
         scope: Scope,
         id: SessionId,
-    ) -> Result<SessionRecord, StoreError> {
+    ) -> Result<(SessionRecord, bool), StoreError> {
         drop(self.session(scope, id).await?);
-        // In a trial nothing is done.
-        if self.0.intent.trial.is_none() {
-            self.unattended(async move |inner| {
-                let mut turn = inner.database.begin_ledger().await?;
-                query(REVOKE)
-                    .bind(id.to_string())
-                    .bind(millis(inner.wall.now()))
-                    .execute(turn.connection())
-                    .await?;
-                let _turn = turn.commit().await?;
-                Ok(())
-            })
-            .await?;
-        }
-        self.session(scope, id).await
+        let closed = self.close_session(id, SessionEnded::Revoked).await?;
+        Ok((self.session(scope, id).await?, closed.is_some()))
     }
 
     /// What calls have taken whose process does not look after it any more, a hundred at most.

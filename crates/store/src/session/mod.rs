@@ -5,14 +5,15 @@
 //! earned or given back in another: so what is in the account is always what is owed to its holder.
 //! What a process leaves behind that is gone ends by what is written down of it.
 
+mod close;
 mod find;
 mod record;
 mod take;
 
 pub use find::SessionFilter;
 pub use record::{
-    NewSession, NewUse, SessionJudge, SessionModel, SessionRecord, SessionShare, SessionState,
-    SessionTaken, SessionVerdict, UseCharge, UseRecord,
+    NewSession, NewUse, SessionEnded, SessionJudge, SessionModel, SessionRecord, SessionShare,
+    SessionState, SessionTaken, SessionVerdict, UseCharge, UseRecord,
 };
 pub(crate) use take::open;
 

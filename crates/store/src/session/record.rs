@@ -57,6 +57,36 @@ impl SessionState {
     }
 }
 
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SessionEnded {
+    /// Its time is.
+    Expired,
+    /// An operator said so.
+    Revoked,
+    /// There is no such route any more.
+    RouteRemoved,
+}
+
+impl SessionEnded {
+    /// The word in tables and in what is told.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::RouteRemoved => "route_removed",
+        }
+    }
+
+    /// What the session is then: one whose time is over is known by that.
+    pub(super) const fn state(self) -> SessionState {
+        match self {
+            Self::Expired => SessionState::Open,
+            Self::Revoked | Self::RouteRemoved => SessionState::Revoked,
+        }
+    }
+}
+
 /// A session to begin, with the money of a payment.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "as in `SessionRecord`")]

@@ -8,6 +8,7 @@ use super::record::{
 use super::select_session;
 use crate::ledger::{RailAccount, RailMove};
 use crate::open::Inner;
+use crate::outbox::Happened;
 use crate::query::{Connection, query};
 use crate::row::{count, millis};
 use crate::{PaymentRecord, Store, StoreError};
@@ -103,7 +104,10 @@ pub(crate) async fn open(
         amount: payment.amount(),
     };
     moved.post(connection, now).await?;
-    Ok(())
+    let found = query(SESSION).bind(new.id.to_string());
+    let session = record::read(&found.fetch_one(&mut *connection).await?)?;
+    let happened = Happened::SessionBegan { session: &session };
+    inner.tell(connection, &happened, now).await
 }
 
 impl Store {

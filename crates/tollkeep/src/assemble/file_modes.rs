@@ -192,6 +192,7 @@ mod tests {
                 env_file: None,
                 running: false,
                 looks_only: false,
+                documents: tollkeep_config::Documents::Unread,
             };
             tollkeep_config::load(&request).unwrap().settings
         };

@@ -17,6 +17,7 @@ mod control;
 mod counters;
 mod credentials;
 mod data;
+pub(crate) mod documents;
 mod door;
 mod egress;
 mod examine;

@@ -81,6 +81,7 @@ fn settings(folder: &Path, origin: &Origin) -> tollkeep_config::Settings {
         env_file: None,
         running: false,
         looks_only: false,
+        documents: tollkeep_config::Documents::Unread,
     };
     tollkeep_config::load(&request).unwrap().settings
 }

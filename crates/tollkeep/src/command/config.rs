@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::PathBuf;
 use tollkeep_config::{
-    ConfigError, ConfigErrors, Env, LoadRequest, Loaded, Place, Settings, ShowOptions,
+    ConfigError, ConfigErrors, Documents, Env, LoadRequest, Loaded, Place, Settings, ShowOptions,
 };
 use tollkeep_crypto::{key_text, weak};
 
@@ -59,6 +59,30 @@ impl Source {
         })
     }
 
+    /// Loads the settings as they are before documents are fetched.
+    ///
+    /// # Errors
+    /// Every other fault of the configuration at once, one a line.
+    pub(crate) fn load_before_fetching(&self) -> anyhow::Result<Loaded> {
+        let request = LoadRequest {
+            documents: Documents::IfFetched,
+            ..self.request()
+        };
+        load(&request).map_err(|faults| {
+            let message = format!("the configuration is not valid:\n{faults}");
+            Failed::new(exit::INVALID, message).into()
+        })
+    }
+
+    /// This file, and nothing besides.
+    pub(crate) fn of_file(file: PathBuf) -> Self {
+        Self {
+            config: Some(file),
+            sets: Vec::new(),
+            env_file: None,
+        }
+    }
+
     /// What routes would cost, also where nobody could pay it yet.
     fn prices(&self) -> Vec<Value> {
         let looked = self.look();
@@ -90,6 +114,7 @@ impl Source {
             env_file: self.env_file.clone(),
             running: false,
             looks_only: false,
+            documents: Documents::Needed,
         }
     }
 }

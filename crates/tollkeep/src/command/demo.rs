@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use tollkeep_config::{Env, LoadRequest};
+use tollkeep_config::{Documents, Env, LoadRequest};
 use tollkeep_crypto::SystemEntropy;
 use tollkeep_net::control::{self, Request, Target};
 use tollkeep_types::Entropy;
@@ -113,6 +113,7 @@ impl Demo {
             env_file: None,
             running: false,
             looks_only: false,
+            documents: Documents::Needed,
         };
         let loaded = tollkeep_config::load(&request);
         Ok(loaded

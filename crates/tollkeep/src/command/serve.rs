@@ -1,7 +1,7 @@
 //! `tollkeep serve`
 
 use super::config::Source;
-use crate::assemble::{self, Running};
+use crate::assemble::{self, Running, documents};
 use anyhow::Context;
 use clap::Args;
 use std::fs::OpenOptions;
@@ -26,8 +26,12 @@ impl Serve {
     /// # Errors
     /// Whatever keeps the gateway from serving as configured.
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let loaded = self.source.load()?;
+        let mut loaded = self.source.load_before_fetching()?;
         super::logs::start(&loaded.settings)?;
+        if documents::are_fetched(&loaded.settings) {
+            documents::refresh(&loaded.settings)?;
+            loaded = self.source.load()?;
+        }
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }

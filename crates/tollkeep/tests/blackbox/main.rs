@@ -105,6 +105,7 @@ mod named;
 mod oidc;
 mod oidc_command;
 mod openapi;
+mod openapi_routes;
 mod operator_logins;
 mod operators;
 mod origin_verify;

@@ -16,6 +16,7 @@ fn load(folder: &Path, keks: &str, env: &[(&str, &str)]) -> Result<Loaded, Strin
         env_file: None,
         running: false,
         looks_only: false,
+        documents: crate::Documents::Needed,
     };
     crate::load(&request).map_err(|faults| faults.to_string())
 }

@@ -274,6 +274,7 @@ fn rules(folder: &Path, yaml: &str) -> Anomaly {
         env_file: None,
         running: false,
         looks_only: false,
+        documents: tollkeep_config::Documents::Unread,
     };
     tollkeep_config::load(&request).unwrap().settings.anomaly
 }

@@ -33,9 +33,11 @@ impl Cashier {
         }
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut routes_seen = 0;
         loop {
             ticks.tick().await;
             self.end_abandoned_uses().await;
+            self.close_sessions(&mut routes_seen).await;
             // Nobody could be asked.
             if self.rails.load().is_empty() {
                 continue;

@@ -6,6 +6,7 @@
 
 mod back;
 mod case;
+mod closing;
 mod count;
 mod door;
 mod look;

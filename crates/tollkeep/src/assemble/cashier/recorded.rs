@@ -4,7 +4,7 @@
 use super::{Cashier, RAIL};
 use std::sync::atomic::Ordering;
 use tollkeep_audit::{Action, Actor, Event, Key, Outcome, Value};
-use tollkeep_store::{PaymentRecord, PaymentState};
+use tollkeep_store::{PaymentRecord, PaymentState, SessionEnded, SessionRecord};
 
 /// Of so many callers that are asked to pay one is recorded, the first one first.
 const ASKED_EVERY: u64 = 100;
@@ -69,6 +69,20 @@ fn of(record: &PaymentRecord, (action, outcome): (Action, Outcome)) -> Event<'st
     event.with_detail(Key::EntryDigest, word(digests))
 }
 
+/// A session with what is left in it, which stays owed to its holder.
+fn of_session(action: Action, session: &SessionRecord) -> Event<'static> {
+    let word = |text: String| Value::OwnedWord(text.into());
+    Event::new(action, Actor::System, Outcome::Success)
+        .with_tenant_id(session.tenant)
+        .with_detail(Key::Name, word(session.id.to_string()))
+        .with_detail(Key::Payment, word(session.payment.to_string()))
+        .with_detail(Key::Rail, Value::Word(RAIL))
+        .with_detail(Key::Kind, Value::Word(session.model.as_str()))
+        .with_detail(Key::Units, Value::Number(session.money))
+        .with_detail(Key::Asset, word(session.unit.clone()))
+        .with_detail(Key::Route, Value::Text(session.scope.clone().into()))
+}
+
 fn because(event: Event<'static>, reason: Option<&str>) -> Event<'static> {
     match reason {
         Some(reason) => event.with_detail(Key::Reason, Value::Text(reason.to_owned().into())),
@@ -109,6 +123,18 @@ impl Cashier {
                 .with_detail(Key::Count, Value::Number(before.saturating_add(1)));
             self.record(&event);
         }
+    }
+
+    /// Records that a payment became a session.
+    pub(super) fn record_opened(&self, session: &SessionRecord) {
+        self.record(&of_session(Action::SessionOpen, session));
+    }
+
+    /// Records that a session is over.
+    pub(super) fn record_closed(&self, session: &SessionRecord, because: SessionEnded) {
+        let event = of_session(Action::SessionClose, session)
+            .with_detail(Key::Reason, Value::Word(because.as_str()));
+        self.record(&event);
     }
 
     fn record(&self, event: &Event<'_>) {

@@ -80,6 +80,15 @@ impl Cashier {
             ..refused(not.answer(), Some(id))
         })?;
         tracing::debug!(payment = %id, session = %opening.id, "A session has begun");
+        match self.store.session(SCOPE, opening.id).await {
+            Ok(session) => self.record_opened(&session),
+            Err(error) => {
+                tracing::error!(
+                    "The begin of session {} is not recorded: {error}",
+                    opening.id
+                );
+            }
+        }
         let wanted = wanted_of(shown, opening, (opening.id, opening.kept));
         let paid = self.use_session(&wanted).await;
         paid.map(|paid| Paid {

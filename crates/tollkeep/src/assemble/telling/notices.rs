@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tollkeep_config::settings::{Receiver, Settings, WebhookEvent};
 use tollkeep_crypto::sha256;
 use tollkeep_gateway::FailedRequest;
-use tollkeep_store::{Happened, Notice, PaymentRecord, PaymentState, Teller};
+use tollkeep_store::{Happened, Notice, PaymentRecord, PaymentState, SessionRecord, Teller};
 use tollkeep_types::{BudgetId, EventId};
 
 /// Failures are written down no faster than this: strangers must not fill the table.
@@ -44,6 +44,19 @@ impl Telling {
         let telling = Arc::clone(self);
         Arc::new(move |happened| match *happened {
             Happened::Payment { from, record } => telling.of_payment(from, record),
+            Happened::SessionBegan { session: of } => {
+                telling.of_session(WebhookEvent::SessionCreated, &session(of))
+            }
+            Happened::SessionEnded {
+                session: of,
+                because,
+            } => {
+                let mut data = session(of);
+                if let Value::Object(members) = &mut data {
+                    members.insert("reason".to_owned(), because.as_str().into());
+                }
+                telling.of_session(WebhookEvent::SessionExpired, &data)
+            }
             Happened::Budget { budget, percent } => telling.of_budget(budget, percent),
         })
     }
@@ -62,6 +75,10 @@ impl Telling {
             notices.extend(self.of_hook(SETTLED, &hooks.settled, || settled(record)));
         }
         notices
+    }
+
+    fn of_session(&self, event: WebhookEvent, data: &Value) -> Vec<Notice> {
+        self.of_event(&self.reloader.settings(), event, data)
     }
 
     fn of_budget(&self, budget: BudgetId, percent: u8) -> Vec<Notice> {
@@ -201,6 +218,27 @@ fn payment(record: &PaymentRecord) -> Value {
         "pay_to": record.pay_to,
         "transaction": record.transaction,
         "reason": record.reason,
+    })
+}
+
+/// A session, without anything that its token could be made of.
+fn session(of: &SessionRecord) -> Value {
+    json!({
+        "session_id": of.id.to_string(),
+        "tenant_id": of.tenant.to_string(),
+        "payment_id": of.payment.to_string(),
+        "route": of.scope,
+        "model": of.model.as_str(),
+        "rail": "x402",
+        "asset": of.symbol,
+        "unit": of.unit,
+        "decimals": of.decimals,
+        "paid": of.paid.to_string(),
+        "balance": of.money.to_string(),
+        "held": of.held.to_string(),
+        "calls": of.calls,
+        "payer": of.payer,
+        "expires_at": of.expires_at.to_string(),
     })
 }
 
