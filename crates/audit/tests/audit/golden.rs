@@ -162,7 +162,13 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::OutputTokens, Value::Number(7))
             .with_detail(Key::BytesIn, Value::Number(512))
             .with_detail(Key::BytesOut, Value::Number(u64::MAX)),
-        Action::TokenAccess => call(action, Outcome::Failure).with_reason("token_expired"),
+        Action::TokenAccess => call(action, Outcome::Failure)
+            .with_reason("token_expired")
+            .with_token_id("tok-1234567890abcdef")
+            .with_detail(Key::Fingerprint, Value::Word("fp_0011223344556677")),
+        Action::TokenValidate => {
+            call(action, Outcome::Success).with_detail(Key::Count, Value::Number(1))
+        }
         Action::TokenCreate => managed(action)
             .with_project_id(ProjectId::from_bytes([0x22; 16]))
             .with_token_id("tok-1234567890abcdef")
@@ -174,6 +180,7 @@ fn example(action: Action) -> Event<'static> {
         | Action::TokenRead
         | Action::TokenList
         | Action::TokenRotate
+        | Action::TokenRefresh
         | Action::ServiceTokenList
         | Action::ProjectRead
         | Action::ProjectList
@@ -414,6 +421,9 @@ fn words_are_said_once_and_classes_follow_them() {
         (Action::TokenAccess, Outcome::Success, Class::Access),
         (Action::TokenAccess, Outcome::Failure, Class::Security),
         (Action::TokenAccess, Outcome::Denied, Class::Security),
+        (Action::TokenValidate, Outcome::Success, Class::Access),
+        (Action::TokenValidate, Outcome::Failure, Class::Security),
+        (Action::TokenRefresh, Outcome::Success, Class::Management),
         (Action::TokenRevoke, Outcome::Success, Class::Management),
         (Action::ManagementAuth, Outcome::Success, Class::Security),
         (Action::SystemStart, Outcome::Success, Class::System),
