@@ -184,6 +184,8 @@ words! {
         PaymentVoid = "payment.void",
         PaymentUnknown = "payment.unknown",
         PaymentResolve = "payment.resolve",
+        SessionOpen = "session.open",
+        SessionClose = "session.close",
         PriceAck = "price.ack",
         TokenUpdate = "token.update",
         TokenSuspend = "token.suspend",
@@ -279,6 +281,8 @@ impl Action {
                 | Self::PaymentVoid
                 | Self::PaymentUnknown
                 | Self::PaymentResolve
+                | Self::SessionOpen
+                | Self::SessionClose
         )
     }
 

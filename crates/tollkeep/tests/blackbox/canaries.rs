@@ -101,7 +101,20 @@ fn forty_canaries_are_found_in_no_file_no_metric_and_no_list() {
         let kept: u64 = sums.iter().map(|sum| sum["events"].as_u64().unwrap()).sum();
         (kept + 1 >= calls as u64).then(|| list.to_string())
     });
+    let commands = [
+        &["config", "show"][..],
+        &["doctor"],
+        &["audit", "list"],
+        &["credential", "list", "--json"],
+    ];
+    let said = commands.map(|arguments| {
+        let done = gateway.cli(arguments);
+        assert!(!done.stdout.is_empty(), "{arguments:?}: {done:?}");
+        let said = [done.stdout, done.stderr].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    });
     let told = [
+        said.concat(),
         list,
         gateway.metrics_text(),
         gateway.api("GET", "/api/v1/status", None).1.to_string(),

@@ -5,6 +5,7 @@ use super::{Cashier, RAIL};
 use std::sync::atomic::Ordering;
 use tollkeep_audit::{Action, Actor, Event, Key, Outcome, Value};
 use tollkeep_store::{PaymentRecord, PaymentState};
+use tollkeep_types::SessionId;
 
 /// Of so many callers that are asked to pay one is recorded, the first one first.
 const ASKED_EVERY: u64 = 100;
@@ -51,9 +52,19 @@ const fn called(from: PaymentState, to: PaymentState) -> Option<(Action, Outcome
     }
 }
 
-fn of(record: &PaymentRecord, (action, outcome): (Action, Outcome)) -> Event<'static> {
+/// The event of a payment, with the entries that it made.
+fn of(record: &PaymentRecord, called: (Action, Outcome)) -> Event<'static> {
+    let event = about(record, called);
+    let digests = tollkeep_store::ledger::digests(&record.made);
+    if digests.is_empty() {
+        return event;
+    }
+    event.with_detail(Key::EntryDigest, Value::OwnedWord(digests.into()))
+}
+
+fn about(record: &PaymentRecord, (action, outcome): (Action, Outcome)) -> Event<'static> {
     let word = |text: String| Value::OwnedWord(text.into());
-    let event = Event::new(action, Actor::System, outcome)
+    Event::new(action, Actor::System, outcome)
         .with_tenant_id(record.tenant)
         .with_request_id(record.request)
         .with_detail(Key::Payment, word(record.id.to_string()))
@@ -61,12 +72,7 @@ fn of(record: &PaymentRecord, (action, outcome): (Action, Outcome)) -> Event<'st
         .with_detail(Key::Kind, Value::Word(record.state.as_str()))
         .with_detail(Key::Units, Value::Number(record.amount()))
         .with_detail(Key::Asset, word(record.unit.clone()))
-        .with_detail(Key::Route, Value::Text(record.route.clone().into()));
-    let digests = tollkeep_store::ledger::digests(&record.made);
-    if digests.is_empty() {
-        return event;
-    }
-    event.with_detail(Key::EntryDigest, word(digests))
+        .with_detail(Key::Route, Value::Text(record.route.clone().into()))
 }
 
 fn because(event: Event<'static>, reason: Option<&str>) -> Event<'static> {
@@ -98,6 +104,13 @@ impl Cashier {
             of(record, (Action::PaymentVerify, outcome)),
             refused,
         ));
+    }
+
+    /// Records that a payment became a session. Its entries are told of by the payment's own event.
+    pub(super) fn record_opened(&self, record: &PaymentRecord, session: SessionId) {
+        let name = Value::OwnedWord(session.to_string().into());
+        let event = about(record, (Action::SessionOpen, Outcome::Success));
+        self.record(&event.with_detail(Key::Name, name));
     }
 
     /// Records one of many callers that were asked to pay.

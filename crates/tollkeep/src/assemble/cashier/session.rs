@@ -80,6 +80,7 @@ impl Cashier {
             ..refused(not.answer(), Some(id))
         })?;
         tracing::debug!(payment = %id, session = %opening.id, "A session has begun");
+        self.record_opened(&case.record, opening.id);
         let wanted = wanted_of(shown, opening, (opening.id, opening.kept));
         let paid = self.use_session(&wanted).await;
         paid.map(|paid| Paid {
