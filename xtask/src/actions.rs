@@ -13,7 +13,7 @@ const ALL: &str = "crates/audit/tests/data/every_action.jsonl";
 ///
 /// # Errors
 /// The list or the notes can't be read, or there are none.
-pub fn never_seen(repo: &Repo, folder: &Path) -> anyhow::Result<Vec<String>> {
+pub(crate) fn never_seen(repo: &Repo, folder: &Path) -> anyhow::Result<Vec<String>> {
     let list = fs::read_to_string(repo.root.join(ALL)).context(ALL)?;
     let mut seen = BTreeSet::new();
     for entry in fs::read_dir(folder).context("the folder of notes")? {

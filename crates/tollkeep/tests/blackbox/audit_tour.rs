@@ -161,7 +161,11 @@ fn a_secret_that_was_found_is_known_again_by_its_fingerprint() {
             move |line: &Value| line["action"] == action && line["result"] == result
         };
         let of = |secret: &str| {
-            let found = gateway.cli_with(&["audit", "fingerprint", "-"], &format!("{secret}\n"));
+            // Beside the gateway, whose settings have secrets of an environment that this one has not.
+            let beside = gateway.folder().join("beside.yaml");
+            std::fs::write(beside, "# Nothing but the defaults.\n").unwrap();
+            let arguments = ["audit", "fingerprint", "-", "--config", "beside.yaml"];
+            let found = gateway.cli_with(&arguments, &format!("{secret}\n"));
             let problem = String::from_utf8_lossy(&found.stderr);
             assert!(found.status.success(), "{problem}");
             let told = String::from_utf8(found.stdout).unwrap();
