@@ -9,6 +9,7 @@
     reason = "a command line tool"
 )]
 
+mod actions;
 mod conformance;
 mod finding;
 mod prices;
@@ -30,6 +31,8 @@ usage: cargo xtask COMMAND
   tidy                  check arrows, bans, licences, words, sizes, texts
   conformance           write docs/conformance.md from the requirements and the tests
   conformance --check   say whether docs/conformance.md is fresh
+  actions FOLDER        say which audit actions the tests that noted theirs in the folder
+                        (TOLLKEEP_ACTIONS_SEEN) never made happen
   prices FOLDER VERSION write prices/table.json from what prices/extract.py wrote; VERSION is
                         YYYY-MM-DD.N";
 
@@ -40,6 +43,13 @@ fn main() -> anyhow::Result<ExitCode> {
         ["tidy"] => run_tidy(),
         ["conformance"] => run_conformance(Mode::Write),
         ["conformance", "--check"] => run_conformance(Mode::Check),
+        ["actions", folder] => {
+            let never = actions::never_seen(&Repo::read()?, Path::new(folder))?;
+            for action in &never {
+                println!("no test made `{action}` happen");
+            }
+            Ok(ExitCode::from(u8::from(!never.is_empty())))
+        }
         ["prices", folder, version] => {
             let repo = Repo::read()?;
             println!("{}", prices::run(&repo, Path::new(folder), version)?);

@@ -11,12 +11,13 @@ use crate::session::{self, Brought, Signed};
 use axum::extract::Request;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
-use tollkeep_audit::{Action, Actor, ActorId, Event, Outcome};
+use std::sync::{Arc, Mutex, PoisonError};
+use tollkeep_audit::{Action, Actor, ActorId, Event, Key, Outcome, Value};
 use tollkeep_store::{ManagementKey, Operator as Person, Role, Scope, TenantStatus};
 use tollkeep_types::field_name::{Reserved, reserved};
-use tollkeep_types::{Authority, Secret, TenantId, TokenHash};
+use tollkeep_types::{Authority, ManagementKeyId, Secret, TenantId, TokenHash, WallMillis};
 
 /// Who acts, and by which request.
 #[derive(Clone, Debug)]
@@ -127,6 +128,32 @@ impl Operator {
     }
 }
 
+/// How long a key that was taken from an address is not told of again.
+const TOLD_MS: u64 = 600_000;
+/// Keys and addresses that are remembered; with more, each is told of.
+const LET_IN_MAX: usize = 10_000;
+
+/// The keys that were taken lately, and from where; `None` is the key of the settings.
+#[derive(Debug, Default)]
+pub(crate) struct LetIn(Mutex<HashMap<(Option<ManagementKeyId>, Option<IpAddr>), WallMillis>>);
+
+impl LetIn {
+    fn is_first(&self, key: Option<ManagementKeyId>, ip: Option<IpAddr>, now: WallMillis) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = |since: WallMillis| now.0.saturating_sub(since.0) < TOLD_MS;
+        if seen.get(&(key, ip)).is_some_and(|since| is_fresh(*since)) {
+            return false;
+        }
+        if seen.len() >= LET_IN_MAX {
+            seen.retain(|_, since| is_fresh(*since));
+        }
+        if seen.len() < LET_IN_MAX {
+            seen.insert((key, ip), now);
+        }
+        true
+    }
+}
+
 /// Who is at the other end of the local socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerUser(pub(crate) u32);
@@ -148,13 +175,17 @@ pub(crate) async fn identify(
         session::find(state, fields, &asked).await
     };
     match found {
-        Ok((who, session)) => Ok(Operator {
-            who,
-            asked,
-            session,
-        }),
+        Ok((who, session)) => {
+            let operator = Operator {
+                who,
+                asked,
+                session,
+            };
+            state.record_let_in(&operator);
+            Ok(operator)
+        }
         Err(problem) => {
-            state.record_failed_authn(&asked, problem.code());
+            state.record_failed_authn(&asked, problem.code(), credential(fields));
             // Who brings no key at all does not try keys.
             if problem.code() == Problem::unauthorized().code() && has_key {
                 state.count_failure(&asked);
@@ -292,12 +323,46 @@ impl State {
         self.record_unproven(&asked.told_in(event), "A denied operator");
     }
 
-    /// Failures are recorded each; a flood of them is the audit log's own to fold.
-    pub(crate) fn record_failed_authn(&self, asked: &Asked, code: &'static str) {
+    /// A key that was taken: once in [`TOLD_MS`] for each key and address.
+    fn record_let_in(&self, operator: &Operator) {
+        let key = match &operator.who {
+            Who::Key(key) => Some(key.id),
+            Who::Environment => None,
+            // Signing in has a record of its own, and this machine's users show nothing.
+            Who::Person(_) | Who::Local { .. } | Who::Nobody(_) | Who::Loopback => return,
+        };
+        let now = self.parts.clock.wall();
+        if !self.let_in.is_first(key, operator.asked.client_ip, now) {
+            return;
+        }
+        let mut event = Event::new(Action::ManagementAuth, Actor::Management, Outcome::Success);
+        if let (_, Some(id)) = operator.actor() {
+            event = event.with_actor_id(id);
+        }
+        if let Who::Key(key) = &operator.who {
+            event = event.with_token_hint(&key.hint);
+        }
+        self.record_unproven(&operator.asked.told_in(event.at(now)), "A management login");
+    }
+
+    /// A failure, with what was shown as its mask and fingerprint.
+    pub(crate) fn record_failed_authn(
+        &self,
+        asked: &Asked,
+        code: &'static str,
+        shown: Option<&str>,
+    ) {
         let mut event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure)
             .at(self.parts.clock.wall());
         if code == Problem::csrf().code() {
             event = event.with_reason(code);
+        }
+        if let Some(shown) = shown {
+            let masked = self.parts.masker.mask(shown);
+            let print = tollkeep_audit::fingerprint(&self.parts.fingerprint_key, shown);
+            event = event
+                .with_detail(Key::TokenId, Value::Text(masked.into()))
+                .with_detail(Key::Fingerprint, Value::OwnedWord(print.into()));
         }
         self.record_unproven(&asked.told_in(event), "A failed management login");
     }
@@ -315,6 +380,20 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // AUD-10
+    #[test]
+    fn a_key_that_is_taken_is_told_of_once_in_ten_minutes_for_each_address() {
+        let let_in = LetIn::default();
+        let key = Some(ManagementKeyId::from_bytes([1; 16]));
+        let here = "192.0.2.1".parse().ok();
+        let is_first = |key, ip, ms| let_in.is_first(key, ip, WallMillis(ms));
+        assert!(is_first(key, here, 0));
+        assert!(!is_first(key, here, TOLD_MS - 1));
+        assert!(is_first(key, "192.0.2.2".parse().ok(), 1), "elsewhere");
+        assert!(is_first(None, here, 1), "another key");
+        assert!(is_first(key, here, TOLD_MS));
+    }
 
     // ID-55
     #[test]

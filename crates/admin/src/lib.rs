@@ -94,7 +94,7 @@ pub use survey::{KekRecords, Survey, Unreadable, place_of};
 use arc_swap::ArcSwapOption;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tollkeep_audit::Logger;
+use tollkeep_audit::{Logger, Masker};
 use tollkeep_config::Settings;
 use tollkeep_crypto::jwt::JwtKeys;
 use tollkeep_crypto::mint::{self, MintError};
@@ -118,6 +118,8 @@ pub struct AdminParts {
     pub pepper_id: &'static str,
     /// Makes fingerprints.
     pub fingerprint_key: [u8; 32],
+    /// How keys are shown that are not known.
+    pub masker: Masker,
     /// The running gateway, which has the settings too.
     pub runtime: Arc<dyn Runtime>,
     /// The clock.
@@ -153,6 +155,7 @@ pub(crate) struct State {
     /// Signs cursors, so that they can't be made up.
     pub(crate) cursor_key: [u8; 32],
     pub(crate) lockouts: Arc<lockout::Lockouts>,
+    pub(crate) let_in: Arc<authn::LetIn>,
     pub(crate) strict: Arc<strict::Strict>,
     pub(crate) passwords: Arc<passwords::Passwords>,
     pub(crate) provider: Arc<session::Provider>,
@@ -195,6 +198,7 @@ impl Admin {
             started_at,
             cursor_key,
             lockouts: Arc::default(),
+            let_in: Arc::default(),
             strict: Arc::default(),
             passwords: Arc::default(),
             provider: Arc::default(),

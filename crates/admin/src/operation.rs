@@ -368,7 +368,7 @@ impl Operation {
             let sent = body.take_csrf();
             let checked = signed.check_csrf(sent.as_ref().map(Secret::expose));
             checked.inspect_err(|problem| {
-                state.record_failed_authn(&operator.asked, problem.code());
+                state.record_failed_authn(&operator.asked, problem.code(), None);
             })?;
         }
         match self.body {

@@ -133,7 +133,7 @@ impl Holder {
 }
 
 fn told<'a>(state: &State, holder: &Holder, rotated: &'a Rotated) -> Event<'a> {
-    let event = Event::new(Action::TokenRotate, Actor::Client, Outcome::Success)
+    let event = Event::new(Action::TokenRefresh, Actor::Client, Outcome::Success)
         .at(state.parts.clock.wall())
         .with_request_id(holder.request)
         .with_client_ip(holder.client_ip)

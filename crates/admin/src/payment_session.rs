@@ -75,7 +75,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         path: "/api/v1/payment-sessions/{session}/revoke",
         also: None,
         right: Right::Money,
-        change: Some(Action::MoneyAdjust),
+        change: Some(Action::SessionClose),
         query: &[],
         body: None,
         answers: &[(200, Content::Object(&[SHOWN]))],
@@ -114,7 +114,7 @@ async fn revoke(call: Call) -> Answer {
     let store = &state.parts.store;
     let (ended, is_now) = store.revoke_session(operator.scope(), id).await?;
     let event = state
-        .event(operator, Action::MoneyAdjust)
+        .event(operator, Action::SessionClose)
         .with_tenant_id(ended.tenant)
         .with_detail(Key::Kind, Value::Word("revoked"))
         .with_detail(Key::Name, Value::OwnedWord(id.to_string().into()));

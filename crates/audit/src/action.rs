@@ -86,6 +86,8 @@ words! {
     Action between "\"" and "\"" or Custom {
         ProxyRequest = "proxy_request",
         TokenAccess = "token.access",
+        TokenValidate = "token.validate",
+        TokenRefresh = "token.refresh",
         TokenCreate = "token.create",
         TokenRead = "token.read",
         TokenList = "token.list",
@@ -224,10 +226,12 @@ impl Action {
     /// operators do.
     pub const fn class(self, outcome: Outcome) -> Class {
         match (self, outcome) {
-            (Self::ProxyRequest, _) | (Self::TokenAccess, Outcome::Success) => Class::Access,
-            (Self::TokenAccess, Outcome::Failure | Outcome::Denied | Outcome::Error) => {
-                Class::Security
-            }
+            (Self::ProxyRequest, _)
+            | (Self::TokenAccess | Self::TokenValidate, Outcome::Success) => Class::Access,
+            (
+                Self::TokenAccess | Self::TokenValidate,
+                Outcome::Failure | Outcome::Denied | Outcome::Error,
+            ) => Class::Security,
             _ if self.is_of_security() => Class::Security,
             _ if self.is_of_system() => Class::System,
             _ if self.is_of_money() => Class::Money,

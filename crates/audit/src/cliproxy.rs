@@ -66,7 +66,9 @@ impl EventType {
                 Outcome::Success => Self::AuthSuccess,
                 Outcome::Failure | Outcome::Denied | Outcome::Error => Self::AuthFailure,
             }),
-            (Action::TokenRotate | Action::CredentialRefresh, _) => Some(Self::TokenRefresh),
+            (Action::TokenRotate | Action::TokenRefresh | Action::CredentialRefresh, _) => {
+                Some(Self::TokenRefresh)
+            }
             (Action::ProxyRequest, _) => Some(Self::ProviderRequest),
             (Action::ConfigLoad | Action::ConfigReload | Action::ConfigReject, _) => {
                 Some(Self::ConfigChange)

@@ -133,8 +133,8 @@ impl FoldKey {
     }
 
     /// The use of a token.
-    pub(crate) const fn used(token: TokenId) -> Self {
-        let mut key = Self::new(Span::Hour, Action::TokenAccess, Outcome::Success);
+    pub(crate) const fn used(token: TokenId, action: Action) -> Self {
+        let mut key = Self::new(Span::Hour, action, Outcome::Success);
         key.token = Some(token);
         key
     }
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn a_use_is_told_of_first_and_once_an_hour() {
         let mut folds = Folds::new(USED_MAX);
-        let key = FoldKey::used(TokenId::from_bytes([1; 16]));
+        let key = FoldKey::used(TokenId::from_bytes([1; 16]), Action::TokenAccess);
         let hour = Span::Hour.ms();
         assert_eq!(told(&mut folds, key, 1_000, 0), 1);
         assert_eq!(counts(&folds.take(When::Now(WallMillis(hour)))), [999]);
@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(one.key.ip, None, "they have no address in common");
         let mut used = Folds::new(1);
         for token in 0..9 {
-            let key = FoldKey::used(TokenId::from_bytes([token; 16]));
+            let key = FoldKey::used(TokenId::from_bytes([token; 16]), Action::TokenAccess);
             assert!(used.tell(key, WallMillis(0), Seen::default));
         }
         assert_eq!(used.cells.len(), 1);

@@ -185,6 +185,7 @@ impl Exchange<'_> {
             let body = self.ask_own_payment(entry, payment).await?;
             return self.tell_own(&body).await;
         }
+        self.work.facts.validates = asked == Asked::Show;
         let token = self.own(entry)?;
         self.hold_slot();
         self.spend_ask(asked, &token)?;

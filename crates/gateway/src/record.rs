@@ -10,6 +10,7 @@ use crate::token_rates::TakenTokens;
 use crate::worker::Worker;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use tollkeep_audit::Action;
 use tollkeep_ledger::price::CostError;
 use tollkeep_llm::Surface;
 use tollkeep_observe::RequestOutcome;
@@ -78,6 +79,8 @@ pub(crate) struct Facts {
     pub(crate) route_label: RouteLabel,
     /// The request passed routing: it is a call, and every call has its audit event.
     pub(crate) is_call: bool,
+    /// What is asked is what the token is.
+    pub(crate) validates: bool,
     /// A probe of the process's health, which leaves no record.
     pub(crate) is_probe: bool,
     pub(crate) status: u16,
@@ -148,6 +151,7 @@ impl Default for Facts {
             route: None,
             route_label: RouteLabel::NONE,
             is_call: false,
+            validates: false,
             is_probe: true,
             status: 0,
             refusal: None,
@@ -263,15 +267,24 @@ impl Facts {
         }
     }
 
-    /// Whether it showed a token and was let in by it, whatever became of it then.
-    pub(crate) fn is_let_in(&self) -> bool {
-        let is_refused = self.refusal.is_some_and(|(_, sort)| {
-            matches!(sort, RefusedAs::Authn(_) | RefusedAs::Binding(_))
-        });
-        self.token.is_some() && !is_refused
+    /// What the use of its token is called.
+    pub(crate) const fn access(&self) -> Action {
+        if self.validates {
+            Action::TokenValidate
+        } else {
+            Action::TokenAccess
+        }
     }
 
-    /// How many audit events this makes at most.
+    /// Whether it showed a token and was let in by it, whatever became of it then.
+    pub(crate) fn is_let_in(&self) -> bool {
+        let is_refused = self
+            .refusal
+            .is_some_and(|(_, sort)| matches!(sort, RefusedAs::Authn(_) | RefusedAs::Binding(_)));
+        self.token.is_some() && !is_refused && !self.is_probe
+    }
+
+    /// How many audit events this makes at most, but for the use of its token.
     pub(crate) fn events_max(&self) -> usize {
         if self.is_probe {
             return 0;
@@ -287,8 +300,7 @@ impl Facts {
             | RefusedAs::Violation(_) => 1,
         });
         let odd = usize::from(self.usage_fault().is_some());
-        let used = usize::from(self.is_let_in());
-        usize::from(self.header_spoof) + refused + odd + used + usize::from(self.is_call)
+        usize::from(self.header_spoof) + refused + odd + usize::from(self.is_call)
     }
 
     /// Counts the request in the worker's metrics.

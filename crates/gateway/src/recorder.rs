@@ -109,8 +109,8 @@ impl Recorder {
             self.sinks.tally.count(&batch);
             return self.keep(batch);
         };
-        let events = batch.iter().map(Facts::events_max).sum();
-        if events == 0 {
+        let events = batch.iter().map(|facts| self.events_of(facts)).sum();
+        if events == 0 && !batch.iter().any(Facts::is_let_in) {
             self.sinks.tally.count(&batch);
             return self.keep(batch);
         }
@@ -125,6 +125,16 @@ impl Recorder {
         if let Err(error) = audit.submit(events, Box::new(write)) {
             tracing::debug!("{events} audit events were not taken: {error}");
         }
+    }
+
+    /// How many audit events a request makes, as far as that is known before what is counted is.
+    fn events_of(&self, facts: &Facts) -> usize {
+        let sinks = &self.sinks;
+        let used = sinks.access_success == AccessSuccess::All && facts.is_let_in();
+        let is_left_out = sinks.proxy_requests == ProxyRequests::Errors
+            && facts.is_call
+            && facts.outcome == RequestOutcome::Served;
+        (facts.events_max() + usize::from(used)).saturating_sub(usize::from(is_left_out))
     }
 
     /// Records that a breaker changed.
@@ -315,11 +325,11 @@ impl Recorder {
         match facts.refusal.map(|(_, sort)| sort) {
             Some(RefusedAs::Authn(failure)) => {
                 let reason = Some(failure.reason());
-                let (action, outcome) = (Action::TokenAccess, Outcome::Failure);
+                let (action, outcome) = (facts.access(), Outcome::Failure);
                 self.write_one(facts, (action, outcome, reason), sink);
             }
             Some(RefusedAs::Binding(reason)) => {
-                self.write_refused(facts, Action::TokenAccess, reason, sink);
+                self.write_refused(facts, facts.access(), reason, sink);
             }
             Some(RefusedAs::Denied(reason)) => {
                 self.write_refused(facts, Action::IpDenied, reason, sink);
@@ -367,15 +377,16 @@ impl Recorder {
         let Some(token) = &facts.token else {
             return;
         };
+        let action = facts.access();
         match self.sinks.access_success {
             AccessSuccess::Off => {}
             AccessSuccess::All => {
-                sink.append(&event(facts, Action::TokenAccess, Outcome::Success, None));
+                sink.append(&event(facts, action, Outcome::Success, None));
             }
             AccessSuccess::First => {
                 let seen = || Seen::of(facts);
-                if held(&self.used).tell(FoldKey::used(token.id), facts.at, seen) {
-                    let mut event = event(facts, Action::TokenAccess, Outcome::Success, None);
+                if held(&self.used).tell(FoldKey::used(token.id, action), facts.at, seen) {
+                    let mut event = event(facts, action, Outcome::Success, None);
                     event.add_detail(Key::Count, Value::Number(1));
                     sink.append(&event);
                 }
@@ -481,7 +492,8 @@ fn add_details<'f>(event: &mut Event<'f>, facts: &'f Facts, action: Action) {
         let ms = own.duration_ns / 1_000_000;
         event.add_detail(Key::DurationMs, Value::Number(ms));
     }
-    let shown = Some(facts).filter(|_| action == Action::TokenAccess);
+    let is_access = action == facts.access();
+    let shown = Some(facts).filter(|_| is_access);
     let shown = shown.and_then(|facts| facts.shown.as_deref());
     if let Some(token) = &facts.token {
         event.add_detail(Key::TokenId, Value::Word(&token.hint));
@@ -495,7 +507,7 @@ fn add_details<'f>(event: &mut Event<'f>, facts: &'f Facts, action: Action) {
         event.add_detail(Key::TokenRef, Value::TokenRef(token.id));
     }
     match (&facts.token, shown) {
-        (Some(token), _) if action == Action::TokenAccess => {
+        (Some(token), _) if is_access => {
             event.add_detail(Key::Fingerprint, Value::Word(&token.fingerprint));
         }
         (None, Some(shown)) => {

@@ -1,5 +1,6 @@
 //! The binary under test, on free ports, in a folder of its own.
 
+use crate::actions_seen::note_actions;
 use crate::client::{Answer, Client};
 use crate::wait;
 use rustix::process::{Pid, Resource, Rlimit, kill_process, prlimit};
@@ -489,6 +490,7 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        note_actions(&self.data_dir());
     }
 }
 

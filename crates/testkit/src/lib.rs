@@ -12,6 +12,7 @@
 )]
 
 mod acme;
+mod actions_seen;
 mod client;
 mod dns;
 mod facilitator;

@@ -423,6 +423,7 @@ pub(crate) fn told_of<'a>(
         .with_project_id(token.project_id)
         .with_token_hint(&token.secret.hint)
         .with_token_ref(token.id)
+        .with_detail(Key::Fingerprint, Value::Word(&token.secret.fingerprint))
 }
 
 /// As [`told`], with how long and how often the token may be used.

@@ -5,8 +5,8 @@ use crate::verifier::first_fault;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tollkeep_audit::{
-    Action, Actor, ActorId, Class, Event, IpMask, Key, Logger, LoggerConfig, Means, Outcome,
-    UserAgentDetail, Value,
+    Action, Actor, ActorId, Class, Cliproxy, Event, IpMask, Key, Logger, LoggerConfig, Means,
+    Outcome, UserAgentDetail, UserId, Value,
 };
 use tollkeep_observe::metrics::AuditMeter;
 use tollkeep_types::{
@@ -14,6 +14,7 @@ use tollkeep_types::{
 };
 
 const GOLDEN: &str = include_str!("../data/every_action.jsonl");
+const GOLDEN_CLIPROXY: &str = include_str!("../data/every_action_cliproxy.jsonl");
 
 /// What is written of events under a configuration, without the logger's own first and last line.
 fn written(change: impl FnOnce(&mut LoggerConfig), events: &[Event<'_>]) -> Vec<String> {
@@ -21,6 +22,8 @@ fn written(change: impl FnOnce(&mut LoggerConfig), events: &[Event<'_>]) -> Vec<
     let path = dir.path().join("audit.log");
     let mut config = config(&path);
     change(&mut config);
+    // The plain reader of the tests knows one format.
+    let is_read = config.cliproxy.is_none();
     let means = Means {
         clock: Arc::new(Stopped),
         entropy: Arc::new(Counting::default()),
@@ -32,7 +35,7 @@ fn written(change: impl FnOnce(&mut LoggerConfig), events: &[Event<'_>]) -> Vec<
     }
     logger.stop().unwrap();
     let log = std::fs::read(&path).unwrap();
-    assert_eq!(first_fault(&log), None);
+    assert!(!is_read || first_fault(&log).is_none());
     let all = lines(&path);
     all.get(1..all.len() - 1).unwrap().to_vec()
 }
@@ -162,7 +165,13 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::OutputTokens, Value::Number(7))
             .with_detail(Key::BytesIn, Value::Number(512))
             .with_detail(Key::BytesOut, Value::Number(u64::MAX)),
-        Action::TokenAccess => call(action, Outcome::Failure).with_reason("token_expired"),
+        Action::TokenAccess => call(action, Outcome::Failure)
+            .with_reason("token_expired")
+            .with_token_id("tok-1234567890abcdef")
+            .with_detail(Key::Fingerprint, Value::Word("fp_0011223344556677")),
+        Action::TokenValidate => {
+            call(action, Outcome::Success).with_detail(Key::Count, Value::Number(1))
+        }
         Action::TokenCreate => managed(action)
             .with_project_id(ProjectId::from_bytes([0x22; 16]))
             .with_token_id("tok-1234567890abcdef")
@@ -174,6 +183,7 @@ fn example(action: Action) -> Event<'static> {
         | Action::TokenRead
         | Action::TokenList
         | Action::TokenRotate
+        | Action::TokenRefresh
         | Action::ServiceTokenList
         | Action::ProjectRead
         | Action::ProjectList
@@ -341,6 +351,8 @@ fn example(action: Action) -> Event<'static> {
         | Action::MoneyRelease
         | Action::MoneyLeaseLost
         | Action::BudgetOvershoot
+        | Action::SessionOpen
+        | Action::SessionClose
         | Action::LedgerOverrun
         | Action::LedgerUnpriced
         | Action::LedgerUsageImplausible => of_money(action),
@@ -360,9 +372,64 @@ fn example(action: Action) -> Event<'static> {
 fn every_action_has_its_golden_line() {
     let events: Vec<_> = Action::ALL.iter().map(|action| example(*action)).collect();
     let lines = written(|_| {}, &events);
-    let golden: Vec<_> = GOLDEN.lines().collect();
+    assert_golden("every_action.jsonl", GOLDEN, &lines);
+}
+
+// AUD-1 AUD-3
+#[test]
+fn every_action_has_its_golden_line_in_the_words_of_cliproxyapi() {
+    let cliproxy = Cliproxy {
+        user_id: UserId::Pseudonym,
+        key: [9; 32],
+        millis: false,
+    };
+    let events: Vec<_> = Action::ALL.iter().map(|action| example(*action)).collect();
+    let lines = written(|config| config.cliproxy = Some(cliproxy), &events);
+    assert_golden("every_action_cliproxy.jsonl", GOLDEN_CLIPROXY, &lines);
+}
+
+// AUD-10
+#[test]
+fn the_reference_page_is_made_from_the_list() {
+    let mut page = String::from(
+        "# Audit actions\n\nMade from the list in the code. What a class means for when a record is on disk is in\n\
+         [the guide to the audit log](../audit.md).\n\n| action | class | class if it failed or was refused |\n|---|---|---|\n",
+    );
+    for action in Action::ALL {
+        let class = |outcome| Event::new(*action, Actor::System, outcome).class().as_str();
+        let (done, not) = (class(Outcome::Success), class(Outcome::Denied));
+        page += &format!("| `{}` | {done} | {not} |\n", action.as_str());
+    }
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+    };
+    let results: Vec<_> = Outcome::ALL.iter().map(|word| word.as_str()).collect();
+    let actors: Vec<_> = Actor::ALL.iter().map(|word| word.as_str()).collect();
+    let keys: Vec<_> = Key::ALL.iter().map(|word| word.as_str()).collect();
+    for (what, all) in [
+        ("Results", results),
+        ("Actors", actors),
+        ("Names in `details`, in their order", keys),
+    ] {
+        page += &format!("\n{what}: {}.\n", words(&all).join(", "));
+    }
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/audit.md");
+    if std::fs::read_to_string(&path).ok().as_deref() != Some(&*page) {
+        let now = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("audit.md");
+        std::fs::write(&now, &page).unwrap();
+        panic!("docs/reference/audit.md is not fresh: it is {now:?} now");
+    }
+}
+
+/// Lines are those of a golden file, byte by byte; else what they are now is put beside it.
+fn assert_golden(name: &str, golden: &str, lines: &[String]) {
+    let golden: Vec<_> = golden.lines().collect();
     if golden != lines {
-        let now = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("every_action.jsonl");
+        let now = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&now, lines.join("\n") + "\n").unwrap();
         for (line, golden) in lines.iter().zip(&golden) {
             assert_eq!(line, golden);
@@ -417,6 +484,9 @@ fn words_are_said_once_and_classes_follow_them() {
         (Action::TokenAccess, Outcome::Success, Class::Access),
         (Action::TokenAccess, Outcome::Failure, Class::Security),
         (Action::TokenAccess, Outcome::Denied, Class::Security),
+        (Action::TokenValidate, Outcome::Success, Class::Access),
+        (Action::TokenValidate, Outcome::Failure, Class::Security),
+        (Action::TokenRefresh, Outcome::Success, Class::Management),
         (Action::TokenRevoke, Outcome::Success, Class::Management),
         (Action::ManagementAuth, Outcome::Success, Class::Security),
         (Action::SystemStart, Outcome::Success, Class::System),

@@ -145,6 +145,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         hasher: Arc::clone(&parts.vault.hasher),
         pepper_id: PEPPER_ID,
         fingerprint_key: parts.vault.fingerprint_key,
+        masker: super::audit::masker(&parts.base.settings),
         runtime: Arc::clone(parts.live) as Arc<dyn Runtime>,
         clock: Arc::clone(&base.clock),
         entropy: Arc::clone(&base.entropy),

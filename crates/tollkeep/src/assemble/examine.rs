@@ -8,6 +8,7 @@ use tollkeep_admin::Survey;
 use tollkeep_config::settings::Settings;
 use tollkeep_crypto::SystemEntropy;
 use tollkeep_crypto::archive::ArchiveKey;
+use tollkeep_store::Store;
 
 /// What stands in the store.
 pub(crate) enum Inside {
@@ -61,6 +62,26 @@ pub(crate) fn examine(settings: Settings) -> anyhow::Result<Inside> {
 /// # Errors
 /// The store or the vault can't be opened.
 pub(crate) fn archive_key(settings: Settings) -> anyhow::Result<Option<ArchiveKey>> {
+    beside(settings, async |base, store| {
+        super::archive_key::look(base, store).await
+    })
+}
+
+/// What the gateway of these settings makes fingerprints with; `None` if it never started.
+///
+/// # Errors
+/// The store or the vault can't be opened.
+pub(crate) fn fingerprint_key(settings: Settings) -> anyhow::Result<Option<[u8; 32]>> {
+    beside(settings, async |base, store| {
+        vault::look_at_fingerprint_key(base, store).await
+    })
+}
+
+/// Reads something of the store, which a gateway may be using.
+fn beside<T>(
+    settings: Settings,
+    read: impl AsyncFnOnce(&Base, &Store) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     if settings.store.postgres.is_none() && !settings.store.path.exists() {
         let path = settings.store.path.display();
         anyhow::bail!("there is no store at {path}: name the configuration with --config");
@@ -75,7 +96,7 @@ pub(crate) fn archive_key(settings: Settings) -> anyhow::Result<Option<ArchiveKe
     let base = Base::new(Arc::new(settings), clock, entropy);
     runtime.block_on(async {
         let store = store::look_beside(&base).await.context("the store")?;
-        let found = super::archive_key::look(&base, &store).await;
+        let found = read(&base, &store).await;
         store.close().await?;
         found
     })

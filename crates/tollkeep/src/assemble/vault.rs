@@ -182,6 +182,24 @@ pub(crate) async fn inspect(base: &Base, store: &Store) -> anyhow::Result<Survey
     Ok(survey)
 }
 
+/// What fingerprints are made with, changing nothing; `None` if it was never made.
+///
+/// # Errors
+/// It can't be opened.
+pub(crate) async fn look_at_fingerprint_key(
+    base: &Base,
+    store: &Store,
+) -> anyhow::Result<Option<[u8; 32]>> {
+    let from_services = key_service::open(base, store, &[], Missing::LeaveOut).await?;
+    let found = keks::find(base, from_services)?;
+    let Some(sealed) = store.meta(FINGERPRINT_KEY).await? else {
+        return Ok(None);
+    };
+    let tenant = store.default_tenant().id.to_string();
+    let key = opened(&found.keyring, &sealed, &tenant, FINGERPRINT_KEY)?;
+    Ok(Some(*key))
+}
+
 /// What is done about a key without a check value.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Checks {

@@ -3,6 +3,7 @@
 use super::audit_cat::Cat;
 use super::audit_events::{List, Stats, Tail};
 use super::audit_export::Export;
+use super::audit_fingerprint::Fingerprint;
 use super::audit_prune::Prune;
 use super::audit_report::Report;
 use super::audit_verify::Verify;
@@ -28,6 +29,8 @@ pub(crate) enum Audit {
     Verify(Verify),
     /// Print what files say, plain, compressed or sealed
     Cat(Cat),
+    /// What the log shows of a secret that was found somewhere; needs no gateway
+    Fingerprint(Fingerprint),
     /// Have the gateway look whether its files are what was written
     Check(Box<Asked>),
     /// The public keys that the log is signed with; give them to whoever shall check it
@@ -95,6 +98,7 @@ impl Audit {
             }
             Self::Verify(verify) => verify.run(),
             Self::Cat(cat) => cat.run(),
+            Self::Fingerprint(fingerprint) => fingerprint.run(),
             Self::Check(asked) => {
                 let client = Client::new(&asked.connection)?;
                 let found = client.post("/api/v1/audit/verify", &json!({}))?;

@@ -5,6 +5,7 @@ mod audit;
 mod audit_cat;
 mod audit_events;
 mod audit_export;
+mod audit_fingerprint;
 mod audit_ledger;
 mod audit_prune;
 mod audit_report;

@@ -398,7 +398,7 @@ fn a_session_is_used_up_as_it_was_bought() {
     rests(&gateway);
 }
 
-// PAY-75 PAY-96
+// PAY-75 PAY-96 AUD-10
 #[test]
 fn an_operator_sees_sessions_and_ends_them() {
     let origin = Origin::plain();
@@ -427,5 +427,11 @@ fn an_operator_sees_sessions_and_ends_them() {
     );
     let owed = api(&gateway, "/api/v1/credits");
     assert_eq!(owed[0]["amount"], "6000", "{owed}");
+    for action in ["session.open", "session.close"] {
+        let event = gateway.audit_line(action, |event| event["action"] == action);
+        assert_eq!(event["details"]["name"], id, "{event}");
+        assert_eq!(event["class"], "money", "{event}");
+        assert!(event["details"]["entry_digest"].is_null(), "{event}");
+    }
     rests(&gateway);
 }

@@ -4,7 +4,8 @@ use crate::callers::{answer, bearer, call_to, chat, get, models, post_json};
 use crate::operators::made;
 use crate::secrecy::assert_kept_nowhere;
 use serde_json::json;
-use tollkeep_testkit::{Gateway, Origin, PATIENCE, Signal, eventually};
+use std::process::Command;
+use tollkeep_testkit::{Gateway, MANAGEMENT_KEY, Origin, PATIENCE, Signal, eventually};
 
 /// How many there are.
 const CANARIES: usize = 40;
@@ -101,7 +102,29 @@ fn forty_canaries_are_found_in_no_file_no_metric_and_no_list() {
         let kept: u64 = sums.iter().map(|sum| sum["events"].as_u64().unwrap()).sum();
         (kept + 1 >= calls as u64).then(|| list.to_string())
     });
+    let commands = [
+        &["config", "show"][..],
+        &["doctor"],
+        &["audit", "list"],
+        &["credential", "list", "--json"],
+    ];
+    // The provider's key is one of them here.
+    let provider_key = &canaries[0];
+    let said = commands.map(|arguments| {
+        let done = Command::new(env!("CARGO_BIN_EXE_tollkeep"))
+            .args(arguments)
+            .env_clear()
+            .env("TOLLKEEP_MANAGEMENT_KEY", MANAGEMENT_KEY)
+            .env("PROVIDER_KEY", provider_key)
+            .current_dir(gateway.folder())
+            .output()
+            .unwrap();
+        assert!(!done.stdout.is_empty(), "{arguments:?}: {done:?}");
+        let said = [done.stdout, done.stderr].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    });
     let told = [
+        said.concat(),
         list,
         gateway.metrics_text(),
         gateway.api("GET", "/api/v1/status", None).1.to_string(),

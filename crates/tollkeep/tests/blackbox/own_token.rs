@@ -150,7 +150,7 @@ fn a_holder_replaces_its_token_once_and_both_share_their_counters() {
     // What is used up is no reason not to be replaced: the count stays.
     let next = rotate(&gateway, &new);
     assert_eq!(called(&text(&next, "token")), 429);
-    let event = gateway.audit_line("the rotation", |event| event["action"] == "token.rotate");
+    let event = gateway.audit_line("the rotation", |event| event["action"] == "token.refresh");
     assert_eq!(event["actor"], "client", "{event}");
     assert_eq!(event["details"]["token_ref"], id.as_str(), "{event}");
     assert_nowhere(gateway.folder(), &[&old, &new, &text(&next, "token")]);

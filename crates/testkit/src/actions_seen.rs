@@ -1,0 +1,48 @@
+//! Which audit actions the gateways under test recorded, for `cargo xtask actions`: it says which ones no
+//! test ever made happen.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The folder that they are noted in; nothing is noted without it.
+const FOLDER: &str = "TOLLKEEP_ACTIONS_SEEN";
+
+/// Notes the actions in the audit files of a gateway that ended.
+pub(crate) fn note_actions(data_dir: &Path) {
+    static NOTES: AtomicU32 = AtomicU32::new(0);
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
+        return;
+    };
+    let seen = actions_in(data_dir);
+    if seen.is_empty() {
+        return;
+    }
+    let number = NOTES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{}-{number}", std::process::id());
+    let text: String = seen.iter().map(|action| format!("{action}\n")).collect();
+    let noted = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(name), text));
+    noted.expect("a place for the actions that were seen");
+}
+
+/// What tests wrote into the files, or cut off, says nothing.
+fn actions_in(data_dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(data_dir).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let of_log = paths.filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("audit") && name.ends_with(".log") && path.is_file()
+    });
+    let texts = of_log.filter_map(|path| fs::read_to_string(path).ok());
+    let mut seen = BTreeSet::new();
+    for text in texts {
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let actions = lines.filter_map(|line: Value| line["action"].as_str().map(str::to_owned));
+        seen.extend(actions);
+    }
+    seen
+}
