@@ -276,7 +276,7 @@ fn clean_records_raise_no_alarm(records: u64) {
         while left > 0 {
             let batch = left.min(2_000);
             left -= batch;
-            let make = move |sink: &mut tollkeep_audit::EventSink<'_>| {
+            let make = move |sink: &mut EventSink<'_>| {
                 (0..batch).for_each(|number| sink.append(&call(number)));
             };
             let make = Arc::new(Mutex::new(Some(make)));
