@@ -25,7 +25,10 @@ demo:
 test:
 	tests/services.sh $(MAKE) --no-print-directory rust-tests e2e
 
+# Where gateways under test note which audit actions they recorded.
+rust-tests: export TOLLKEEP_ACTIONS_SEEN := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/tmp/actions
 rust-tests:
+	rm -rf "$$TOLLKEEP_ACTIONS_SEEN"
 ifdef NEXTEST
 	$(CARGO) nextest run --workspace --locked
 	$(CARGO) nextest run --workspace --locked --run-ignored only -E 'package(tollkeep-store) & test(on_postgresql)'
@@ -34,6 +37,7 @@ else
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --workspace --locked --test store -- --ignored on_postgresql
 endif
+	$(CARGO) xtask actions "$$TOLLKEEP_ACTIONS_SEEN"
 
 e2e:
 	tests/e2e.sh

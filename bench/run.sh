@@ -7,7 +7,7 @@
 #
 # ROUNDS=3 SECS=5 RATE=1000 STREAMS=200 STEPS="idle closed rate wait50 sse conns streams2000 syscalls tls"
 # The step tls is of nginx and tollkeep, loaded by h2load: HTTP/1.1 and HTTP/2 over TLS 1.3, and full handshakes.
-# TOLLKEEP=… is a binary to measure instead of building one.
+# TOLLKEEP=… is a binary to measure instead of building one; SET=audit.enabled=false changes one of its settings.
 # For a gateway that runs already, pinned by `taskset -c 0`: KEY=… is the token it wants, and UPSTREAM=127.0.0.1:22001
 # is where it finds the mock. The gateway has core 0, the mock and the load core 1, so let nothing else run.
 # Results: markdown on stdout, every line in results.jsonl.
@@ -136,7 +136,7 @@ start() { # start NAME [tls]: sets name, url, bearer, gateway_pid, up_ms
       install -d -m 700 "$tmp/tollkeep"
       config=$(render "$here/peers/tollkeep.yaml")
       [ -z "${2:-}" ] || over_tls "$config"
-      launch 0 "$tmp/tollkeep.log" "$binary" serve --config "$config" ;;
+      launch 0 "$tmp/tollkeep.log" "$binary" serve --config "$config" ${SET:+--set "$SET"} ;;
     *) say "unknown gateway $name"; exit 2 ;;
   esac
   gateway_pid=$launched

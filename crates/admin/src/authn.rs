@@ -135,7 +135,9 @@ const LET_IN_MAX: usize = 10_000;
 
 /// The keys that were taken lately, and from where; `None` is the key of the settings.
 #[derive(Debug, Default)]
-pub(crate) struct LetIn(Mutex<HashMap<(Option<ManagementKeyId>, Option<IpAddr>), WallMillis>>);
+pub(crate) struct LetIn(Mutex<HashMap<KeyAndPlace, WallMillis>>);
+
+type KeyAndPlace = (Option<ManagementKeyId>, Option<IpAddr>);
 
 impl LetIn {
     fn is_first(&self, key: Option<ManagementKeyId>, ip: Option<IpAddr>, now: WallMillis) -> bool {

@@ -1,7 +1,7 @@
 //! The binary under test, on free ports, in a folder of its own.
 
-use crate::actions_seen::note_actions;
 use crate::client::{Answer, Client};
+use crate::log_lines::{json_lines, note_actions};
 use crate::wait;
 use rustix::process::{Pid, Resource, Rlimit, kill_process, prlimit};
 use serde_json::Value;
@@ -492,14 +492,4 @@ impl Drop for Gateway {
         self.child.wait().ok();
         note_actions(&self.data_dir());
     }
-}
-
-/// The whole lines of a file; a last one without its end is still being written.
-fn json_lines(path: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
 }

@@ -12,7 +12,6 @@
 )]
 
 mod acme;
-mod actions_seen;
 mod client;
 mod dns;
 mod facilitator;
@@ -22,6 +21,7 @@ mod http2;
 mod identity_provider;
 mod issuer;
 mod key_services;
+mod log_lines;
 mod one_time_code;
 mod origin;
 mod payer;

@@ -56,6 +56,23 @@ fn call(action: Action, outcome: Outcome) -> Event<'static> {
         .with_user_agent("openai-python/1.2 \u{202e}")
 }
 
+fn of_a_budget(action: Action) -> Event<'static> {
+    let budget = Value::Word("bud_018f0000000070008000000000000001");
+    Event::new(action, Actor::System, Outcome::Success)
+        .with_detail(Key::Budget, budget)
+        .with_detail(Key::Percent, Value::Number(80))
+}
+
+fn of_a_token(action: Action) -> Event<'static> {
+    if action == Action::TokenValidate {
+        return call(action, Outcome::Success).with_detail(Key::Count, Value::Number(1));
+    }
+    call(action, Outcome::Failure)
+        .with_reason("token_expired")
+        .with_token_id("tok-1234567890abcdef")
+        .with_detail(Key::Fingerprint, Value::Word("fp_0011223344556677"))
+}
+
 fn managed(action: Action) -> Event<'static> {
     Event::new(action, Actor::Management, Outcome::Success)
         .with_actor_id(ActorId::ManagementKey(ManagementKeyId::from_bytes(
@@ -165,13 +182,7 @@ fn example(action: Action) -> Event<'static> {
             .with_detail(Key::OutputTokens, Value::Number(7))
             .with_detail(Key::BytesIn, Value::Number(512))
             .with_detail(Key::BytesOut, Value::Number(u64::MAX)),
-        Action::TokenAccess => call(action, Outcome::Failure)
-            .with_reason("token_expired")
-            .with_token_id("tok-1234567890abcdef")
-            .with_detail(Key::Fingerprint, Value::Word("fp_0011223344556677")),
-        Action::TokenValidate => {
-            call(action, Outcome::Success).with_detail(Key::Count, Value::Number(1))
-        }
+        Action::TokenAccess | Action::TokenValidate => of_a_token(action),
         Action::TokenCreate => managed(action)
             .with_project_id(ProjectId::from_bytes([0x22; 16]))
             .with_token_id("tok-1234567890abcdef")
@@ -337,14 +348,7 @@ fn example(action: Action) -> Event<'static> {
         Action::SystemDegraded => Event::new(action, Actor::System, Outcome::Error)
             .with_reason("store")
             .with_error("disk I/O error: tok-1234567890abcdef in /data"),
-        Action::BudgetThreshold | Action::BudgetExhausted => {
-            Event::new(action, Actor::System, Outcome::Success)
-                .with_detail(
-                    Key::Budget,
-                    Value::Word("bud_018f0000000070008000000000000001"),
-                )
-                .with_detail(Key::Percent, Value::Number(80))
-        }
+        Action::BudgetThreshold | Action::BudgetExhausted => of_a_budget(action),
         Action::MoneyHold
         | Action::MoneyLease
         | Action::MoneySettle

@@ -164,8 +164,7 @@ fn start_by(
     let (anchors, sinks) = (Anchors::new(), sinks::prepare(&base, &vault)?);
     let audit = audit::open(&base, &vault, &store, &anchors)?;
     let lines = audit::line_sinks(&base)?;
-    let drain = Arc::new(Drain::default());
-    let health = health(&base, workers, audit.as_deref());
+    let (drain, health) = (Arc::default(), health(&base, workers, audit.as_deref()));
     let data = data::Parts {
         base: &base,
         store: &store,

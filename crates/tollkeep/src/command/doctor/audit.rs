@@ -294,7 +294,7 @@ mod tests {
         fs::write(&path, "/x/audit.log {\n copytruncate\n}\n").unwrap();
         for place in [folder.path(), &path] {
             let files = logrotate_files([place, Path::new("/nowhere")].into_iter());
-            assert_eq!(files, [path.clone()]);
+            assert_eq!(files, std::slice::from_ref(&path));
         }
         assert!(cuts(&path, Path::new("/x/audit.log")));
         assert!(!cuts(&path, Path::new("/x/other.log")));

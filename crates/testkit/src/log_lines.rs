@@ -1,5 +1,5 @@
-//! Which audit actions the gateways under test recorded, for `cargo xtask actions`: it says which ones no
-//! test ever made happen.
+//! The lines that gateways under test left. Which audit actions are among them is noted for `cargo xtask
+//! actions`, which says which ones no test ever made happen.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -45,4 +45,14 @@ fn actions_in(data_dir: &Path) -> BTreeSet<String> {
         seen.extend(actions);
     }
     seen
+}
+
+/// The whole lines of a file; a last one without its end is still being written.
+pub(crate) fn json_lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
 }
