@@ -434,7 +434,7 @@ fn what_is_left_of_a_window_is_not_carried_over_and_nobody_is_told_so() {
 fn what_becomes_of_a_call_whose_caller_hangs_up_is_said_for_all_and_by_provider() {
     use tollkeep_ledger::decide::OnDisconnect::{Cancel, Drain};
     let case = |of_all: &str, own: &str| {
-        let url = "base_url: \"http://127.0.0.1:1/v1\", allow_private: [\"127.0.0.1/32\"]";
+        let url = "base_url: \"http://127.0.0.1/v1\", allow_private: [\"127.0.0.1/32\"]";
         let provider = format!("{{ {url}, credentials: [{{ secret: none }}]{own} }}");
         Case::yaml(&format!(
             "llm: {{ {of_all} }}\nproviders: {{ openai: {provider} }}\n"

@@ -34,6 +34,7 @@ mod outbox;
 mod payment;
 mod payment_session;
 mod prepaid;
+mod price;
 mod project;
 mod replicas;
 mod row_security;

@@ -54,33 +54,6 @@ fn a_price_of_ones_own_holds_from_the_next_call_on_and_over_a_restart() {
     assert_eq!(status, 200, "{put_back}");
     assert_eq!(gateway.call(&call).status, 200);
     assert_eq!(cost(&gateway, 3), json!(39 * 5));
-    for (name, id, body, want) in [
-        ("another name for the same", "home", price(6), 409),
-        ("a name that is none", "Home", price(6), 400),
-        (
-            "a float",
-            "home",
-            json!({"override": {"model": "n", "rates": [{"from": "2025-01-01T00:00:00Z", "base": {"in_text": 1.5}}]}}),
-            422,
-        ),
-        (
-            "a member that nobody knows",
-            "home",
-            json!({"override": {"model": "n", "markup": "11/10", "rates": []}}),
-            422,
-        ),
-        (
-            "no rates",
-            "home",
-            json!({"override": {"model": "n", "rates": []}}),
-            422,
-        ),
-        ("no model", "home", json!({"override": []}), 422),
-        ("nothing", "home", json!({}), 422),
-    ] {
-        let (status, problem) = put(&gateway, id, &body);
-        assert_eq!(status, want, "{name}: {problem}");
-    }
     let (_, shown) = gateway.api("GET", "/api/v1/prices/m?provider=openai", None);
     assert_eq!(shown["source"], json!("override"), "{shown}");
     gateway.kill();
@@ -116,6 +89,42 @@ fn a_price_of_ones_own_holds_from_the_next_call_on_and_over_a_restart() {
         line["action"] == "price.override_remove"
     });
     assert_eq!(told["details"]["name"], json!("house"), "{told}");
+}
+
+// LED-34
+#[test]
+fn a_price_that_is_none_is_refused_with_its_place() {
+    let (gateway, _) = llm(&Origin::plain(), "openai", "");
+    assert_eq!(put(&gateway, "house", &price(5)).0, 200);
+    for (name, id, body, want) in [
+        ("another name for the same", "home", price(6), 409),
+        ("a name that is none", "Home", price(6), 400),
+        (
+            "a float",
+            "home",
+            json!({"override": {"model": "n", "rates": [{"from": "2025-01-01T00:00:00Z", "base": {"in_text": 1.5}}]}}),
+            422,
+        ),
+        (
+            "a member that nobody knows",
+            "home",
+            json!({"override": {"model": "n", "markup": "11/10", "rates": []}}),
+            422,
+        ),
+        (
+            "no rates",
+            "home",
+            json!({"override": {"model": "n", "rates": []}}),
+            422,
+        ),
+        ("no model", "home", json!({"override": []}), 422),
+        ("nothing", "home", json!({}), 422),
+    ] {
+        let (status, problem) = put(&gateway, id, &body);
+        assert_eq!(status, want, "{name}: {problem}");
+    }
+    let (_, list) = gateway.api("GET", "/api/v1/prices/overrides", None);
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
 }
 
 // LED-32 LED-34

@@ -309,6 +309,64 @@ fn a_budget_counts_the_tokens_that_it_names_and_no_others() {
     }
 }
 
+// LED-60
+#[test]
+fn several_tokens_share_what_a_budget_has() {
+    let origin = origin();
+    let (gateway, first) = served(&origin, "", "");
+    let pair = json!({"project": "default", "metadata": {"team": "a"}});
+    let second = gateway.mint_token(&pair);
+    let (_, page) = gateway.api("GET", "/api/v1/tokens", None);
+    let ids: Vec<_> = page["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["id"])
+        .collect();
+    for scope in [json!({ "tokens": ids }), json!({"metadata": {"team": "a"}})] {
+        // Some twenty calls cost it, whoever makes them.
+        let limit = json!({ "nano_usd": 1_500_000 });
+        let body = json!({"name": "b", "scope": scope, "limit": limit, "window": "day"});
+        let budget = made(&gateway, &body);
+        let passed = |token: &str| usize::from(call(&gateway, token).status == 200);
+        let mut calls = 0;
+        while window(&gateway, &budget)["spent"] == 0 {
+            calls += passed(&first);
+        }
+        let (more, refused) = until_refused(&gateway, &second, 100);
+        calls += more;
+        assert_eq!(refused.status, 402, "{}", refused.text());
+        // What the last call did not use may be free again by now, for a few more.
+        let (_, refused) = until_refused(&gateway, &first, 10);
+        assert_eq!(refused.status, 402, "{scope}");
+        assert!(more > 0 && calls > more, "{calls} {more}");
+        let path = format!("/{}", id(&budget));
+        assert_eq!(api(&gateway, "DELETE", &path, &Value::Null).0, 204);
+        passes(&gateway, &first, "a call that no budget counts");
+    }
+}
+
+// LED-60
+#[test]
+fn a_budget_counts_the_calls_that_go_out_with_its_credential() {
+    let origin = origin();
+    let (gateway, other) = served(&origin, "", "");
+    let (_, project) = gateway.api("POST", "/api/v1/projects", Some(&json!({"name": "own"})));
+    let kept = json!({"provider": "openai", "secret": "sk-known-Zq8kTm2vXw7pLs4n", "project": project["id"]});
+    let (status, kept) = gateway.api("POST", "/api/v1/credentials", Some(&kept));
+    assert_eq!(status, 201, "{kept}");
+    let token = gateway.mint_token(&json!({"project": project["id"]}));
+    passes(&gateway, &token, "a call with the credential");
+    let scope = json!({ "credential": kept["id"] });
+    let body =
+        json!({"name": "b", "scope": scope, "unit": "requests", "limit": 0, "window": "day"});
+    drop(made(&gateway, &body));
+    eventually("a refusal", || {
+        (call(&gateway, &token).status == 402).then_some(())
+    });
+    assert_eq!(call(&gateway, &other).status, 200);
+}
+
 // LED-80 ID-31
 #[test]
 #[expect(clippy::too_many_lines, reason = "one life, step by step")]

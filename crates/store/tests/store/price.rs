@@ -1,0 +1,67 @@
+//! Prices that operators write, and tables that they take in: kept, and shown everywhere.
+
+use crate::world::{World, follow, open};
+use std::time::Duration;
+use tollkeep_store::{KeptTable, StoreError};
+use tollkeep_types::WallMillis;
+
+fn table(name: char) -> KeptTable {
+    KeptTable {
+        sha256: name.to_string().repeat(64),
+        version: format!("2027-01-01.{name}"),
+        document: format!("{{\"{name}\":\"\u{e4}\n\"}}"),
+        imported_at: WallMillis(0),
+    }
+}
+
+// LED-34 LED-35
+#[tokio::test]
+async fn prices_are_kept_and_the_last_table_that_was_taken_in_is_in_use() {
+    let world = World::new().await;
+    let store = &world.store;
+    assert_eq!(*store.prices(), tollkeep_store::KeptPrices::default());
+    for (id, document) in [("b", "{}"), ("a", "{\"x\":1}"), ("b", "{\"y\":2}")] {
+        let put = store.put_price(id.to_owned(), document.to_owned()).await;
+        assert_eq!(put.unwrap().document, document);
+    }
+    for name in ['a', 'b', 'a'] {
+        store.use_price_table(Some(table(name))).await.unwrap();
+        let kept = store.prices();
+        let kept = kept.table.as_ref().unwrap();
+        assert_eq!(kept.document, table(name).document);
+    }
+    let world = world.restart().await;
+    let kept = world.store.prices();
+    let ids: Vec<_> = kept
+        .overrides
+        .iter()
+        .map(|one| (&*one.id, &*one.document))
+        .collect();
+    assert_eq!(ids, [("a", "{\"x\":1}"), ("b", "{\"y\":2}")]);
+    assert_eq!(kept.table.as_ref().unwrap().version, "2027-01-01.a");
+    world.store.use_price_table(None).await.unwrap();
+    world.store.delete_price("a".to_owned()).await.unwrap();
+    let again = world.store.delete_price("a".to_owned()).await;
+    assert_eq!(again, Err(StoreError::NotFound));
+    let kept = world.store.prices();
+    assert_eq!((kept.overrides.len(), kept.table.is_none()), (1, true));
+}
+
+// LED-34
+#[tokio::test]
+#[ignore = "needs PostgreSQL: `make test`"]
+async fn a_price_that_one_replica_writes_the_other_has() {
+    let world = World::on_server().await;
+    let other = open(&world.home, &world.clock).await.unwrap();
+    let following = follow(&other);
+    let put = world.store.put_price("a".to_owned(), "{}".to_owned());
+    put.await.unwrap();
+    for _ in 0..300 {
+        if !other.prices().overrides.is_empty() {
+            following.abort();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never shown");
+}
