@@ -35,7 +35,7 @@ metrics: {port: 0}
 payments: {sandbox: true}
 accepts: [{asset: USDC, network: base-sepolia}]
 wallets: {base-sepolia: "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"}
-upstreams: {shop: {url: "http://127.0.0.1:9", allow_private: [127.0.0.1/32]}}
+upstreams: {shop: {url: "http://127.0.0.1:20009", allow_private: [127.0.0.1/32]}}
 routes: {"GET /sold": {upstream: shop, price: "\$0.01"}}
 YAML
 exec {lines}< <(cd "$tmp" && exec "$binary" serve --config tollkeep.yaml --print-addr 2>"$tmp/log")
