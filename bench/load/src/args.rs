@@ -10,6 +10,8 @@ pub(crate) struct Args {
     pub(crate) connections: usize,
     pub(crate) seconds: f64,
     pub(crate) warm_seconds: f64,
+    /// The status of a good answer.
+    pub(crate) status: u16,
     /// Requests a second of the open loop.
     pub(crate) rate: f64,
     pub(crate) pids: Vec<u32>,
@@ -28,6 +30,7 @@ impl Args {
             connections: 64,
             seconds: 8.0,
             warm_seconds: 2.0,
+            status: 200,
             rate: 1000.0,
             pids: Vec::new(),
             name: "gateway".to_owned(),
@@ -45,6 +48,7 @@ impl Args {
                 "-d" => args.seconds = value.parse().context(key)?,
                 "-w" => args.warm_seconds = value.parse().context(key)?,
                 "-r" => args.rate = value.parse().context(key)?,
+                "--status" => args.status = value.parse().context(key)?,
                 "-H" => args.fields.push(value),
                 "--body" => args.body = value,
                 "--pid" => {

@@ -145,15 +145,16 @@ impl Load {
     ) -> std::io::Result<bool> {
         let mut bytes = 0;
         let mut refusal = Vec::new();
+        let is_good = head.status == self.args.status;
         let reusable = connection.body(head, |data| {
             bytes += data.len() as u64;
-            if head.status != 200 && refusal.len() < 200 {
+            if !is_good && refusal.len() < 200 {
                 refusal.extend_from_slice(data);
             }
         });
         let reusable = reusable.await?;
         let mut tally = self.tally.borrow_mut();
-        if head.status != 200 {
+        if !is_good {
             tally.bad(|| format!("{} {}", head.status, String::from_utf8_lossy(&refusal)));
         } else if tally.open {
             tally.ok += 1;

@@ -8,7 +8,7 @@
 //!   bench-load relay  --url U --listen A            layer-4 relay to U: the floor for any proxy
 //!   bench-load port                                 a free port of the loopback interface
 //!
-//! Common: `-H 'name: value'` (repeat), `--body TEXT`, `-w` seconds of warm-up, `--pid P[,P]`
+//! Common: `-H 'name: value'` (repeat), `--body TEXT`, `--status 200` (of a good answer), `-w` seconds of warm-up, `--pid P[,P]`
 //! (process trees whose CPU and memory are measured over exactly the window), `--name LABEL`.
 //! Prints one JSON line.
 

@@ -400,8 +400,8 @@ fn version_one_finds_the_token_that_was_signed_for() {
     assert_eq!(judged(&case, false).unwrap_err(), Reason::InvalidNetwork);
 }
 
-/// The quickest of many is what the checks take; the rest is who else works on this machine. What
-/// counts is built with optimisation in every profile.
+/// The quickest of many is what the checks take; the rest is who else works on this machine. The
+/// curve and the hash are built with optimisation in every profile, so others say something too.
 // As far as it is decided here: PAY-121.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
@@ -414,5 +414,6 @@ fn local_checks_take_little_time() {
     });
     let quickest = times.min().unwrap();
     println!("local checks of one proof: {quickest:?}");
-    assert!(quickest < Duration::from_millis(1), "{quickest:?}");
+    let most = Duration::from_micros(if cfg!(debug_assertions) { 1000 } else { 250 });
+    assert!(quickest < most, "{quickest:?}");
 }
