@@ -26,9 +26,9 @@ test:
 	tests/services.sh $(MAKE) --no-print-directory rust-tests e2e
 
 # Where gateways under test note which audit actions they recorded.
-rust-tests: export TOLLKEEP_ACTIONS_SEEN := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/tmp/actions
+rust-tests: export ACTIONS_SEEN_FOLDER := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/tmp/actions
 rust-tests:
-	rm -rf "$$TOLLKEEP_ACTIONS_SEEN"
+	rm -rf "$$ACTIONS_SEEN_FOLDER"
 ifdef NEXTEST
 	$(CARGO) nextest run --workspace --locked
 	$(CARGO) nextest run --workspace --locked --run-ignored only -E 'package(tollkeep-store) & test(on_postgresql)'
@@ -37,7 +37,7 @@ else
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --workspace --locked --test store -- --ignored on_postgresql
 endif
-	$(CARGO) xtask actions "$$TOLLKEEP_ACTIONS_SEEN"
+	$(CARGO) xtask actions "$$ACTIONS_SEEN_FOLDER"
 
 e2e:
 	tests/e2e.sh

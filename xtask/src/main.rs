@@ -32,7 +32,7 @@ usage: cargo xtask COMMAND
   conformance           write docs/conformance.md from the requirements and the tests
   conformance --check   say whether docs/conformance.md is fresh
   actions FOLDER        say which audit actions the tests that noted theirs in the folder
-                        (TOLLKEEP_ACTIONS_SEEN) never made happen
+                        (ACTIONS_SEEN_FOLDER) never made happen
   prices FOLDER VERSION write prices/table.json from what prices/extract.py wrote; VERSION is
                         YYYY-MM-DD.N";
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The folder that they are noted in; nothing is noted without it.
-const FOLDER: &str = "TOLLKEEP_ACTIONS_SEEN";
+const FOLDER: &str = "ACTIONS_SEEN_FOLDER";
 
 /// Notes the actions in the audit files of a gateway that ended.
 pub(crate) fn note_actions(data_dir: &Path) {

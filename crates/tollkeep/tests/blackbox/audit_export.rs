@@ -190,7 +190,8 @@ fn the_commands_of_cliproxyapis_page_find_what_they_say() {
             "grep -c '\"event_type\":\"config_change\"' audit.log"
         )
         .trim(),
-        "1"
+        "2",
+        "config.load and token.create"
     );
     let (done, told) = run(&gateway, &["audit", "verify"]);
     assert_eq!(done, 0, "{told}");

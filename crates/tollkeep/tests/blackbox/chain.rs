@@ -124,7 +124,12 @@ fn the_commands_of_llm_proxys_page_find_what_they_say() {
         .collect();
     assert_eq!(
         actions,
-        ["token.create", "proxy_request", "project.read"],
+        [
+            "token.create",
+            "token.access",
+            "proxy_request",
+            "project.read"
+        ],
         "{of_project}"
     );
     if Command::new("jq")
@@ -146,6 +151,8 @@ fn the_commands_of_llm_proxys_page_find_what_they_say() {
         .collect();
     let want = [
         r#""token.create""#,
+        r#""success""#,
+        r#""token.access""#,
         r#""success""#,
         r#""token.access""#,
         r#""failure""#,

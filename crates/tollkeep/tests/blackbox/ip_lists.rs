@@ -292,7 +292,9 @@ fn lists_limits_and_audit_name_the_same_address_however_it_is_forged() {
     let mut wanted = Vec::new();
     let peers = [(Ipv4Addr::LOCALHOST, true), (STRANGER, false)];
     for (peer, trusted) in peers {
-        for (number, (lines, behind)) in FORGED.iter().enumerate() {
+        // More refusals of one address in a second are told of together.
+        let some = if trusted { FORGED.len() } else { 20 };
+        for (number, (lines, behind)) in FORGED.iter().enumerate().take(some) {
             let client: IpAddr = if trusted {
                 behind.parse().unwrap()
             } else {
@@ -310,7 +312,7 @@ fn lists_limits_and_audit_name_the_same_address_however_it_is_forged() {
             wanted.push((id, client, status));
         }
     }
-    assert_eq!(wanted.len(), 60);
+    assert_eq!(wanted.len(), 50);
     // Each worker hands over its own events.
     let answered = wanted
         .iter()
