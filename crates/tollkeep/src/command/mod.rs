@@ -42,6 +42,7 @@ mod own_key;
 mod payment;
 mod price;
 mod price_own;
+mod price_quarantine;
 mod profile;
 mod project;
 mod quote;
