@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tollkeep_types::{AccountId, BudgetId, EntryId, HoldId, LeaseId, ReplicaId, WallMillis};
 
 mod ending;
+mod lost;
 
 /// What is wanted of a pot, before its window is known.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -202,7 +203,7 @@ impl Command {
                 lease,
                 used,
                 lost_at,
-            } => plan_resolve(lease, *used, *lost_at, facts),
+            } => lost::plan_resolve(lease, *used, *lost_at, facts),
             Self::Correct { usage, actual } => Ok(ending::correct(usage, actual)),
             Self::Recall(key) => Ok(vec![Write::Recall(*key)]),
             Self::Warn { key, percent } => Ok(vec![Write::Warn {
@@ -418,53 +419,6 @@ fn plan_lose(lease: &LeaseRow, facts: &dyn Facts) -> Vec<Write> {
         },
         Write::Entry(Entry::moved(id, EntryKind::Lease, path, rest)),
     ]
-}
-
-/// What nobody used of a lost lease is free again, in the window it came from and there in the bucket
-/// that it was counted in.
-fn plan_resolve(lease: &LeaseRow, used: Amount, lost_at: WallMillis, facts: &dyn Facts) -> Plan {
-    let rest = lease.rest();
-    if lease.state != LeaseState::Lost || rest.is_zero() {
-        return Err(Refusal::Repeat);
-    }
-    let back = rest
-        .minus(used)
-        .ok_or(Refusal::Short(Pot::Window(lease.key)))?;
-    let budget = lease.key.budget;
-    let present = facts.past(budget);
-    let bucket = present.and_then(|present| present.bucket_after_at(lost_at, TTL_MS));
-    let original = EntryId::from_bytes(*lease.id.bytes());
-    let id = entry_of(HoldId::from_bytes(*lease.id.bytes()), EntryKind::Correct, 0);
-    let path = (Account::Unresolved(budget), Account::InDoubt(budget));
-    let free = Write::Window {
-        key: lease.key,
-        change: Change {
-            spent: Delta::down(back),
-            ..Change::default()
-        },
-        guard: Guard::Covered,
-        bucket,
-    };
-    let when = LeaseWhen {
-        state: Some(LeaseState::Lost),
-        version: Some(lease.version),
-        ..LeaseWhen::default()
-    };
-    let then = LeaseThen::Resolve { used };
-    let entry = Entry::moved(id, EntryKind::Correct, path, rest).correcting(original);
-    Ok(vec![
-        Write::Lease {
-            id: lease.id,
-            when,
-            then,
-        },
-        // What a late correction took from another bucket stays counted until that one leaves.
-        match bucket {
-            Some(_) => Write::Either(vec![free], Vec::new()),
-            None => free,
-        },
-        Write::Entry(entry),
-    ])
 }
 
 fn plan_transfer(entry: EntryId, (account, by): (AccountId, Delta), with: Account) -> Plan {

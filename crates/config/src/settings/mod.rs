@@ -17,6 +17,7 @@ mod budget_scope;
 mod budget_text;
 mod budgets;
 mod compat;
+mod credential_tenant;
 mod discovery;
 mod egress;
 mod egress_proxy;

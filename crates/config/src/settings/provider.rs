@@ -1,5 +1,7 @@
 //! LLM providers and their credentials.
 
+pub use super::credential_tenant::CredentialTenant;
+
 use super::budgets::{self, BudgetSetting, QuotaFile};
 use super::egress::{is_clear_text, operator_url};
 use super::headers::{
@@ -20,10 +22,9 @@ use crate::reader::keys;
 use crate::tree::KeyPath;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
-use std::fmt;
 use tollkeep_ledger::decide::OnDisconnect;
 use tollkeep_policy::egress::{EgressUrl, Exceptions, Purpose};
-use tollkeep_types::{ProjectId, Secret, TenantId};
+use tollkeep_types::{ProjectId, Secret};
 
 /// An LLM provider.
 #[derive(Clone, Debug)]
@@ -92,27 +93,6 @@ pub struct Credential {
     pub disable_cooling: bool,
     /// Fields set on calls that go out with it; names are lower case.
     pub headers: Vec<(String, SecretOrText)>,
-}
-
-/// Whose calls a credential serves.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CredentialTenant {
-    /// Those of the default tenant, and of nobody.
-    Default,
-    /// Those of this one.
-    Id(TenantId),
-    /// Everybody's.
-    Every,
-}
-
-impl fmt::Display for CredentialTenant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::Id(id) => write!(f, "{id}"),
-            Self::Every => f.write_str("*"),
-        }
-    }
 }
 
 keys! {

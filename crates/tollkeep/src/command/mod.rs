@@ -43,6 +43,7 @@ mod own_key;
 mod payment;
 mod price;
 mod price_own;
+mod price_quarantine;
 mod profile;
 mod project;
 mod quote;

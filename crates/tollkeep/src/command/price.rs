@@ -2,8 +2,8 @@
 
 use super::client::Client;
 use super::config::Source;
-use super::given::members;
 use super::price_own::{Import, Override, Overrides, Restore, Set};
+use super::price_quarantine::{Ack, Quarantine};
 use super::token::path_segment;
 use super::{Connection, output};
 use crate::assemble::prices;
@@ -52,32 +52,6 @@ pub(crate) enum Price {
     /// Say that such a model was looked after: hard budgets let it pass again
     Ack(Ack),
 }
-
-/// Models in quarantine.
-#[derive(Args, Debug)]
-pub(crate) struct Quarantine {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// A model that was looked after.
-#[derive(Args, Debug)]
-pub(crate) struct Ack {
-    /// Its name, as it goes to the provider
-    model: String,
-    /// Of this provider only
-    #[arg(long)]
-    provider: Option<String>,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-const QUARANTINED: &[(&str, &str)] = &[
-    ("PROVIDER", "/provider"),
-    ("MODEL", "/model"),
-    ("SINCE", "/since"),
-    ("HOLD", "/hold"),
-];
 
 /// Models that have a price.
 #[derive(Args, Debug)]
@@ -256,23 +230,8 @@ impl Price {
             Self::Unset(one) => one.unset(),
             Self::Import(import) => import.run(),
             Self::Restore(restore) => restore.run(),
-            Self::Quarantine(list) => {
-                let rows = Client::new(&list.connection)?.get("/api/v1/quarantine")?;
-                let rows = rows.as_array().cloned().unwrap_or_default();
-                output::list(&rows, list.connection.json, QUARANTINED);
-                Ok(())
-            }
-            Self::Ack(ack) => {
-                let body = members([
-                    ("model", Some(ack.model.into())),
-                    ("provider", ack.provider.map(Value::from)),
-                ]);
-                let client = Client::new(&ack.connection)?;
-                let rows = client.post("/api/v1/quarantine/ack", &Value::Object(body))?;
-                let rows = rows.as_array().cloned().unwrap_or_default();
-                output::list(&rows, ack.connection.json, QUARANTINED);
-                Ok(())
-            }
+            Self::Quarantine(list) => list.run(),
+            Self::Ack(ack) => ack.run(),
         }
     }
 }
