@@ -31,6 +31,12 @@ pub(super) struct Health {
 }
 
 impl Health {
+    /// Nobody waits for it, or it has nothing more to say: it is left in peace until the next doubt.
+    fn rest(&self) {
+        self.is_unclear.store(false, Ordering::Relaxed);
+        self.scoutings.store(0, Ordering::Relaxed);
+    }
+
     /// Notes what it said of a settlement.
     pub(super) fn note(&self, told: Told) {
         match told {
@@ -79,17 +85,17 @@ impl Cashier {
             health.scoutings.store(0, Ordering::Relaxed);
             return;
         }
-        if !rails.reads_chains() {
-            return self.hasten(known, SCOUTS).await;
+        let scoutings = health.scoutings.fetch_add(1, Ordering::Relaxed);
+        if rails.reads_chains() && scoutings >= SCOUTINGS_MAX {
+            return health.rest();
         }
-        if health.scoutings.fetch_add(1, Ordering::Relaxed) < SCOUTINGS_MAX {
-            self.hasten(known, SCOUTS).await;
-        } else {
-            health.scoutings.store(SCOUTINGS_MAX, Ordering::Relaxed);
+        if self.hasten(known, SCOUTS).await == Some(0) {
+            health.rest();
         }
     }
 
-    async fn hasten(&self, known: &Known, most: u32) {
+    /// How many payments are looked at sooner; `None`: nobody knows.
+    async fn hasten(&self, known: &Known, most: u32) -> Option<u64> {
         let name = known.facilitator.name();
         let now = self.now();
         let ended = WallMillis(now.0.saturating_sub(HOPELESS_MS));
@@ -97,11 +103,14 @@ impl Cashier {
             .store
             .hasten_payments(name.to_owned(), (now, ended), most);
         match hastened.await {
-            Ok(0) => {}
             Ok(count) => {
                 tracing::debug!("Facilitator `{name}` answers: {count} payments are looked at now");
+                Some(count)
             }
-            Err(error) => tracing::debug!("Payments can't be looked at sooner: {error}"),
+            Err(error) => {
+                tracing::debug!("Payments can't be looked at sooner: {error}");
+                None
+            }
         }
     }
 }
