@@ -169,7 +169,6 @@ routes:
         "changed defaults.rateLimit",
         "changed upstreams.dummy.url",
         "changed routes.\"GET /data/*\".price",
-        "dropped routes.\"GET /data/*\".verificationCache",
         "changed routes.\"GET /data/:query_id\"",
         "changed routes.\"GET /data/:query_id\".price",
     ];

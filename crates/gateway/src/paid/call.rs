@@ -182,6 +182,7 @@ impl Exchange<'_> {
             route: Arc::clone(&sold.route),
             mode,
             verify: sold.verify || checked.is_deferred,
+            verified_for: terms.verified_for,
             proof: checked,
             payload,
             offer,
