@@ -120,7 +120,13 @@ async fn the_end_of_a_session_is_written_down_once_and_its_money_stays() {
     assert_eq!(closed, 1);
     let at = store.now();
     assert!(store.sessions_over(SERVICE, at).await.unwrap().is_empty());
-    assert!(store.routes_of_sessions(SERVICE, at).await.unwrap().is_empty());
+    assert!(
+        store
+            .routes_of_sessions(SERVICE, at)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(now(&world, &session).await, (10_000, 0), "it stays owed");
     checks(&world).await;
 
@@ -134,8 +140,10 @@ async fn the_end_of_a_session_is_written_down_once_and_its_money_stays() {
     let after = WallMillis(store.now().0 + 1);
     assert_eq!(of(after).await.unwrap().len(), 1);
     let routes = store.routes_of_sessions(SERVICE, after).await.unwrap();
-    assert_eq!(routes, [other.scope.clone()]);
-    let closed = store.close_session(other.id, SessionEnded::RouteRemoved).await;
+    assert_eq!(routes, std::slice::from_ref(&other.scope));
+    let closed = store
+        .close_session(other.id, SessionEnded::RouteRemoved)
+        .await;
     assert_eq!(closed.unwrap().unwrap().state, SessionState::Revoked);
 }
 
