@@ -334,7 +334,7 @@ routes:
     for line in [
         "    openapi: \"https://b.example/openapi.json\"\n    openapi_refresh: \"start\"  # as there",
         "    default_price: {\"a",
-        "    openapi: \"./c.yaml\"\n\n",
+        "    openapi: \"./c.yaml\"\n  d:\n",
         "      model: \"time\"\n      duration: \"1h\"\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");
