@@ -48,7 +48,6 @@ pub(crate) const LATER: &[&str] = &[
     "routes.<name>.cache",
     "routes.<name>.pay_to_mode",
     "routes.<name>.provider",
-    "routes.<name>.verification_cache",
     "routes.<name>.websocket",
     "providers.<name>.allowed_betas",
     "providers.<name>.dialects",

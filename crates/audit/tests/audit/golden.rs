@@ -242,7 +242,9 @@ fn example(action: Action) -> Event<'static> {
         | Action::PaymentSettle
         | Action::PaymentVoid
         | Action::PaymentUnknown
-        | Action::PaymentResolve => of_movement(action),
+        | Action::PaymentResolve
+        | Action::SessionOpen
+        | Action::SessionClose => of_movement(action),
         Action::OperatorCreate
         | Action::OperatorRead
         | Action::OperatorUpdate

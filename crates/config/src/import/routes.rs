@@ -17,10 +17,6 @@ pub(super) struct Usual {
     pub(super) rate_limit: Option<Json>,
 }
 
-/// Why its cache is left out.
-pub(super) const NO_CACHE: &str =
-    "a proof is verified once and settled once: there is nothing to keep";
-
 const KEYS: [&str; 16] = [
     "upstream",
     "type",
@@ -156,8 +152,10 @@ fn route(at: &KeyPath, node: &Node, usual: &Usual, lines: &mut Lines, import: &m
             }
         }
     }
-    if let Some((at, _)) = keys.get("verification_cache") {
-        import.note(Dropped, &at, NO_CACHE);
+    if let Some((at, node)) = keys.get("verification_cache")
+        && let Some(cache) = verification_cache(&at, node, import)
+    {
+        lines.key(2, "verification_cache", &cache);
     }
     if let Some((at, node)) = keys.get("facilitator") {
         let problem = "is not supported on a route: name facilitators by network, \
@@ -383,6 +381,14 @@ pub(super) fn price(
         ));
     }
     Some((json!(written), String::new()))
+}
+
+/// What is remembered of proofs, in our words.
+fn verification_cache(at: &KeyPath, node: &Node, import: &mut Import) -> Option<Json> {
+    let keys = Keys::of(at, Some(node), &["ttl"], import);
+    let (at, node) = keys.get("ttl")?;
+    let ttl = text(&at, node, import)?;
+    Some(json!({ "ttl": ttl }))
 }
 
 /// A rate limit in our words. Its reference page has another form than its code; both are taken.

@@ -352,7 +352,8 @@ fn defaults(all: &Keys<'_>, lines: &mut Lines, import: &mut Import) -> Option<Js
         lines.key(1, "timeout", &json!(format!("{seconds}s")));
     }
     if let Some((at, _)) = keys.get("verification_cache") {
-        import.note(Dropped, &at, routes::NO_CACHE);
+        let why = "stands on routes here: write it on those that want it";
+        import.note(Dropped, &at, why);
     }
     lines.blank();
     let (at, node) = keys.get("rate_limit")?;

@@ -57,9 +57,8 @@ pub(crate) fn read(format: Format, text: &str) -> Result<Document, String> {
     })?;
     check_version(&root)?;
     check_references(&root)?;
-    let paths = match root.get("paths").map(|paths| &paths.value) {
-        Some(Value::Map(paths)) => paths,
-        Some(_) | None => return Err("has no `paths`".to_owned()),
+    let Some(Value::Map(paths)) = root.get("paths").map(|paths| &paths.value) else {
+        return Err("has no `paths`".to_owned());
     };
     if paths.len() > PATHS_MAX {
         return Err(format!("has more than {PATHS_MAX} paths"));

@@ -140,6 +140,8 @@ pub struct Terms {
     pub concurrent_max: u32,
     /// What one payer may have running that is not settled yet.
     pub exposure_max: NanoUsd,
+    /// For how long it is remembered that a facilitator said yes to a proof; `None`: not at all.
+    pub verified_for: Option<Duration>,
 }
 
 keys! {
@@ -294,6 +296,7 @@ impl PaymentsFile {
             charge_on_4xx: self.charge_on_4xx,
             concurrent_max: self.max_concurrent_per_payer,
             exposure_max: self.max_exposure.unwrap_or(EXPOSURE_MAX),
+            verified_for: None,
         }
     }
 

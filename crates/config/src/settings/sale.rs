@@ -2,7 +2,7 @@
 
 use super::billing::{self, BillingFile};
 use super::market::Market;
-use super::payments::{MID_STREAM, MidStream, SETTLEMENT, Terms};
+use super::payments::{MID_STREAM, MidStream, SETTLEMENT, Terms, Verify};
 use super::route::Access;
 use super::token_prices::{TokenPrices, TokenPricesFile};
 use crate::check::Checks;
@@ -171,6 +171,16 @@ keys! {
         max_concurrent_per_payer: Option<u32> = whole(1..=10_000).optional(),
         /// As `payments.max_exposure`.
         max_exposure: Option<NanoUsd> = dollars().optional(),
+        verification_cache: VerificationCache = section(),
+    }
+}
+
+keys! {
+    /// What is remembered of what facilitators say.
+    pub(crate) struct VerificationCache {
+        /// For how long a facilitator is not asked again about a proof that it said yes to, where that
+        /// comes once more, byte for byte. It is settled as ever. Default: each time it is asked.
+        ttl: Option<Duration> = duration(1_000..=3_600_000).optional(),
     }
 }
 
@@ -218,6 +228,7 @@ impl TermsFile {
                 .max_concurrent_per_payer
                 .unwrap_or(usual.concurrent_max),
             exposure_max: self.max_exposure.unwrap_or(usual.exposure_max),
+            verified_for: self.verification_cache.ttl,
         }
     }
 }
@@ -271,6 +282,12 @@ impl SaleFile {
         };
         if !fault.is_empty() {
             checks.error_at(path, fault);
+        }
+        let is_paid = matches!(access, Access::Payment | Access::TokenOrPayment);
+        let never_asked = market.payments.x402.verify == Verify::LocalOnly;
+        if terms.verified_for.is_some() && (!is_paid || never_asked) {
+            let problem = "has no effect: no facilitator is asked before money is taken here";
+            checks.error_at(&path.name("verification_cache"), problem);
         }
         let sale = pricing.map(|pricing| Sale {
             pricing,

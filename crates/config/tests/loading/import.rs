@@ -169,7 +169,6 @@ routes:
         "changed defaults.rateLimit",
         "changed upstreams.dummy.url",
         "changed routes.\"GET /data/*\".price",
-        "dropped routes.\"GET /data/*\".verificationCache",
         "changed routes.\"GET /data/:query_id\"",
         "changed routes.\"GET /data/:query_id\".price",
     ];
@@ -335,7 +334,7 @@ routes:
     for line in [
         "    openapi: \"https://b.example/openapi.json\"\n    openapi_refresh: \"start\"  # as there",
         "    default_price: {\"a",
-        "    openapi: \"./c.yaml\"\n\n",
+        "    openapi: \"./c.yaml\"\n  d:\n",
         "      model: \"time\"\n      duration: \"1h\"\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");

@@ -62,6 +62,12 @@ const fn charges(terms: &Terms, status: u16) -> bool {
     }
 }
 
+/// What counts a call whose price is what it uses.
+fn metering(asking: &Asking, offer: &Offer) -> Option<Box<Metering>> {
+    let call = asking.metered.clone()?;
+    Some(Box::new(Metering::new(call, offer)))
+}
+
 impl PaidCall {
     /// One that is paid with what was bought before.
     pub(super) fn by_session(
@@ -171,8 +177,7 @@ impl Exchange<'_> {
         } = *proven;
         let (terms, version) = (sold.sale.terms, checked.version);
         let amount = told_amount(&offer);
-        let metered = asking.metered.clone();
-        let metered = metered.map(|call| Box::new(Metering::new(call, &offer)));
+        let metered = metering(&asking, &offer);
         if let Some(hooked) = &mut self.hooked {
             hooked.note_payment(&checked, &offer);
         }
@@ -182,6 +187,7 @@ impl Exchange<'_> {
             route: Arc::clone(&sold.route),
             mode,
             verify: sold.verify || checked.is_deferred,
+            verified_for: terms.verified_for,
             proof: checked,
             payload,
             offer,

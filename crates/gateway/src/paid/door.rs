@@ -6,6 +6,7 @@ use super::{Opening, PayerSeat, SessionEnd, SessionUse, SessionWanted};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::state::{Answer, Mode};
 use tollkeep_payments::x402::{Checked, Identifier, Offer, Proof, Receipt, Resource};
@@ -39,6 +40,8 @@ pub struct Shown {
     pub client_ip: IpAddr,
     /// Whether the facilitator is asked before money is taken.
     pub verify: bool,
+    /// For how long it is remembered that it said yes to this very proof.
+    pub verified_for: Option<Duration>,
     /// The session that it becomes, where it buys more than one call.
     pub opens: Option<Opening>,
     /// What the payer calls it, if it says so.

@@ -89,6 +89,7 @@ mod tests {
             charge_on_4xx: true,
             concurrent_max: 2,
             exposure_max: NanoUsd::new(100),
+            verified_for: None,
         };
         let payers = Arc::new(Payers::default());
         let enter = |payer: &str, unsettled| {

@@ -5,7 +5,8 @@ use crate::payment::{bought, checks};
 use crate::world::{SERVICE, World};
 use std::sync::Arc;
 use tollkeep_store::{
-    NewUse, SessionJudge, SessionRecord, SessionShare, SessionTaken, SessionVerdict, UseCharge,
+    NewUse, SessionEnded, SessionJudge, SessionRecord, SessionShare, SessionState, SessionTaken,
+    SessionVerdict, UseCharge,
 };
 use tollkeep_types::{HoldId, RequestId, WallMillis};
 
@@ -94,6 +95,56 @@ async fn calls_take_what_there_is_and_no_more() {
     world.store.give_back_to_session(of, back).await.unwrap();
     assert_eq!(now(&world, &session).await, (10_000, 0));
     checks(&world).await;
+}
+
+// PAY-79 PAY-80 AUD-10
+#[tokio::test]
+async fn the_end_of_a_session_is_written_down_once_and_its_money_stays() {
+    let world = World::new().await;
+    let (session, store) = (begun(&world).await, &world.store);
+    let over = store.sessions_over(SERVICE, store.now()).await.unwrap();
+    assert!(over.is_empty(), "{over:?}");
+    world.set_clock(store.now().0 + LASTS_MS);
+    let over = store.sessions_over(SERVICE, store.now()).await.unwrap();
+    assert_eq!(over.len(), 1);
+    // All replicas see it at the same time.
+    let mut closing = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (store, id) = (store.clone(), session.id);
+        closing.spawn(async move { store.close_session(id, SessionEnded::Expired).await });
+    }
+    let mut closed = 0;
+    while let Some(done) = closing.join_next().await {
+        closed += usize::from(done.unwrap().unwrap().is_some());
+    }
+    assert_eq!(closed, 1);
+    let at = store.now();
+    assert!(store.sessions_over(SERVICE, at).await.unwrap().is_empty());
+    assert!(
+        store
+            .routes_of_sessions(SERVICE, at)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(now(&world, &session).await, (10_000, 0), "it stays owed");
+    checks(&world).await;
+
+    // A route that is gone takes what began before, and nothing that began since.
+    let before = store.now();
+    world.set_clock(before.0 + 10);
+    let ends = WallMillis(store.now().0 + LASTS_MS);
+    let other = bought(&world, 9, ends).await;
+    let of = |before| store.sessions_of_route(SERVICE, (other.scope.as_str(), before));
+    assert!(of(before).await.unwrap().is_empty());
+    let after = WallMillis(store.now().0 + 1);
+    assert_eq!(of(after).await.unwrap().len(), 1);
+    let routes = store.routes_of_sessions(SERVICE, after).await.unwrap();
+    assert_eq!(routes, std::slice::from_ref(&other.scope));
+    let closed = store
+        .close_session(other.id, SessionEnded::RouteRemoved)
+        .await;
+    assert_eq!(closed.unwrap().unwrap().state, SessionState::Revoked);
 }
 
 // PAY-76 ID-21

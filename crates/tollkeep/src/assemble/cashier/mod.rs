@@ -17,6 +17,7 @@ mod session;
 mod settle;
 mod show;
 mod standing;
+mod verified;
 mod watch;
 
 use super::Base;
@@ -37,6 +38,7 @@ use tollkeep_gateway::Shared;
 use tollkeep_observe::metrics::PaymentMeter;
 use tollkeep_store::{Scope, Store};
 use tollkeep_types::{Clock, Entropy, PaymentId, WallMillis};
+use verified::Verified;
 
 /// As whom the store is asked.
 const SCOPE: Scope = Scope::Service("payments");
@@ -73,6 +75,8 @@ pub(crate) struct Cashier {
     audit: Option<Arc<Logger>>,
     /// Callers that were asked to pay.
     asked: AtomicU64,
+    /// What facilitators said yes to.
+    verified: Verified,
 }
 
 impl Cashier {
@@ -99,6 +103,7 @@ impl Cashier {
             meter: base.metrics.payments(),
             audit: audit.cloned(),
             asked: AtomicU64::new(0),
+            verified: Verified::default(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::case::{Case, NotMade, Told, receipt_of, with_expected};
 use super::rails::Known;
+use super::verified::Question;
 use super::{Cashier, SCOPE};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -359,6 +360,13 @@ impl Cashier {
                 break;
             };
             let began = self.clock.mono();
+            // What only the chain can judge is asked about each time.
+            let kept = shown.verified_for.filter(|_| !shown.proof.is_deferred);
+            let kept = kept.map(|ttl| (Question::new(known.facilitator.name(), &body), ttl));
+            if kept.is_some_and(|(asked, _)| self.verified.knows(asked, began)) {
+                case.order.swap(0, at);
+                return Ok(());
+            }
             let reply = known.facilitator.verify(&body).await;
             self.took(PaymentPhase::Verify, began);
             let outcome = with_expected(&case.record, &rails.settings, |expected| {
@@ -366,6 +374,9 @@ impl Cashier {
             });
             let reason = match outcome {
                 Some(VerifyOutcome::Valid) => {
+                    if let Some((asked, ttl)) = kept {
+                        self.verified.note(asked, (self.clock.mono(), ttl));
+                    }
                     // Who said so is asked to settle.
                     case.order.swap(0, at);
                     self.record_verified(&case.record, None);
