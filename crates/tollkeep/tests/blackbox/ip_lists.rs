@@ -327,7 +327,7 @@ fn lists_limits_and_audit_name_the_same_address_however_it_is_forged() {
     });
     let mut calls = 0;
     for (id, client, status) in wanted {
-        // Denials of one address and reason are folded into the first of a minute.
+        // Denials of one address and reason beyond twenty in a second are folded.
         let told: Vec<&Value> = events
             .iter()
             .filter(|event| event["correlation_id"] == *id)
@@ -339,7 +339,7 @@ fn lists_limits_and_audit_name_the_same_address_however_it_is_forged() {
         assert_eq!(call, status != 403, "{id}: {told:?}");
         calls += usize::from(call);
     }
-    assert_eq!(calls, 60 - 4, "four name a denied client");
+    assert_eq!(calls, 50 - 4, "four name a denied client");
 }
 
 // EDGE-61
