@@ -117,7 +117,6 @@ fn a_path_that_would_mean_something_else_is_no_route() {
 
 // PAY-40
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table of faults")]
 fn a_document_that_is_none_is_refused_as_a_whole() {
     let deep = |open: &str, close: &str| format!("{}{}", open.repeat(200), close.repeat(200));
     let many = |count: usize| {
