@@ -357,8 +357,6 @@ fn example(action: Action) -> Event<'static> {
         | Action::MoneyRelease
         | Action::MoneyLeaseLost
         | Action::BudgetOvershoot
-        | Action::SessionOpen
-        | Action::SessionClose
         | Action::LedgerOverrun
         | Action::LedgerUnpriced
         | Action::LedgerUsageImplausible => of_money(action),
