@@ -1,3 +1,5 @@
+//! Documents, hostile and otherwise: what becomes a route, and what is told instead.
+
 use super::*;
 
 fn document(paths: &str) -> String {
