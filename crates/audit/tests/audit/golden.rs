@@ -135,6 +135,21 @@ fn of_the_log(action: Action) -> Event<'static> {
         .with_detail(Key::Sig, Value::Word("c2ln"))
 }
 
+/// A call that has ended.
+fn finished(action: Action) -> Event<'static> {
+    call(action, Outcome::Success)
+        .with_detail(Key::StatusCode, Value::Number(200))
+        .with_duration_ms(1204)
+        .with_detail(Key::Model, Value::Text("gpt-4o".into()))
+        .with_detail(Key::Provider, Value::Word("openai"))
+        .with_detail(Key::Route, Value::Word("llm"))
+        .with_detail(Key::Stream, Value::Flag(true))
+        .with_detail(Key::InputTokens, Value::Number(11))
+        .with_detail(Key::OutputTokens, Value::Number(7))
+        .with_detail(Key::BytesIn, Value::Number(512))
+        .with_detail(Key::BytesOut, Value::Number(u64::MAX))
+}
+
 /// What operators move, and what becomes of payments.
 fn of_movement(action: Action) -> Event<'static> {
     if action == Action::MoneyAdjust {
@@ -171,17 +186,7 @@ fn of_movement(action: Action) -> Event<'static> {
 )]
 fn example(action: Action) -> Event<'static> {
     match action {
-        Action::ProxyRequest => call(action, Outcome::Success)
-            .with_detail(Key::StatusCode, Value::Number(200))
-            .with_duration_ms(1204)
-            .with_detail(Key::Model, Value::Text("gpt-4o".into()))
-            .with_detail(Key::Provider, Value::Word("openai"))
-            .with_detail(Key::Route, Value::Word("llm"))
-            .with_detail(Key::Stream, Value::Flag(true))
-            .with_detail(Key::InputTokens, Value::Number(11))
-            .with_detail(Key::OutputTokens, Value::Number(7))
-            .with_detail(Key::BytesIn, Value::Number(512))
-            .with_detail(Key::BytesOut, Value::Number(u64::MAX)),
+        Action::ProxyRequest => finished(action),
         Action::TokenAccess | Action::TokenValidate => of_a_token(action),
         Action::TokenCreate => managed(action)
             .with_project_id(ProjectId::from_bytes([0x22; 16]))

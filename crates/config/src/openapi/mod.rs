@@ -230,7 +230,9 @@ fn pattern(path: &str) -> Result<(PathPattern, String), String> {
                 }
                 // What would mean something else in the name of a route, or in a URL.
                 let is_strange = segment.starts_with(':') || segment == "*";
-                if is_strange || segment.contains(['?', '#']) {
+                // Such paths are refused at the door, unless a route that is written allows them.
+                let is_shut = segment.to_ascii_lowercase().contains("%2f") || segment.contains(';');
+                if is_strange || is_shut || segment.contains(['?', '#']) {
                     return Err(format!("{} is no segment of a path", quoted(segment)));
                 }
                 written.push_str(segment);
