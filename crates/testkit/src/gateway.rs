@@ -490,6 +490,6 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
-        note_actions(&self.data_dir());
+        note_actions(self.folder());
     }
 }

@@ -10,13 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The folder that they are noted in; nothing is noted without it.
 const FOLDER: &str = "ACTIONS_SEEN_FOLDER";
 
-/// Notes the actions in the audit files of a gateway that ended.
-pub(crate) fn note_actions(data_dir: &Path) {
+/// Notes the actions in the audit files of a gateway that ended, which are in its folder or one of those
+/// in it.
+pub(crate) fn note_actions(folder_of: &Path) {
     static NOTES: AtomicU32 = AtomicU32::new(0);
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
         return;
     };
-    let seen = actions_in(data_dir);
+    let folders = files_in(folder_of).filter(|path| path.is_dir());
+    let folders = folders.chain([folder_of.to_owned()]);
+    let seen: BTreeSet<String> = folders.flat_map(|folder| actions_in(&folder)).collect();
     if seen.is_empty() {
         return;
     }
@@ -27,11 +30,14 @@ pub(crate) fn note_actions(data_dir: &Path) {
     noted.expect("a place for the actions that were seen");
 }
 
+fn files_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path()))
+}
+
 /// What tests wrote into the files, or cut off, says nothing.
-fn actions_in(data_dir: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(data_dir).into_iter().flatten();
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let of_log = paths.filter(|path| {
+fn actions_in(folder: &Path) -> BTreeSet<String> {
+    let of_log = files_in(folder).filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("audit") && name.ends_with(".log") && path.is_file()
     });

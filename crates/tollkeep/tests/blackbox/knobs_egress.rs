@@ -45,6 +45,15 @@ const ELSEWHERE: &[Elsewhere] = &[
         "an_answer_is_read_to_its_end_without_its_caller_where_that_is_wanted_or_its_bill_goes_on",
     ),
     (
+        &[
+            "upstreams.<name>.openapi",
+            "upstreams.<name>.openapi_refresh",
+            "upstreams.<name>.default_price",
+        ],
+        include_str!("openapi_routes.rs"),
+        "a_document_is_fetched_at_the_start_and_its_last_good_copy_stays",
+    ),
+    (
         &["providers.<name>.self_hosted"],
         include_str!("prices.rs"),
         "tables_and_rules_for_unknown_models_are_taken_over_while_it_runs",
