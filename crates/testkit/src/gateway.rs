@@ -242,7 +242,7 @@ pub const STRICT: &str = "server.rate_limit_classes.strict.requests";
 pub const STRICT_ALL: &str = "server.rate_limit_classes.strict.global.requests";
 
 impl Gateway {
-    /// What to start `binary` with, or what [`BINARY_VARIABLE`] names instead.
+    /// What to start `binary` with, or the binary that `TOLLKEEP_BINARY` names.
     pub fn builder(binary: impl Into<PathBuf>) -> Builder {
         let named = std::env::var_os(BINARY_VARIABLE);
         Builder {
