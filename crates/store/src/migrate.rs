@@ -72,6 +72,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(54, "0054", "payment_identifiers"),
     step!(56, "0056", "session_ends"),
     step!(61, "0061", "prices"),
+    step!(62, "0062", "audit_addresses"),
 ];
 
 /// What is done about a schema of an earlier version.

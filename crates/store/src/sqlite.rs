@@ -18,6 +18,13 @@ use std::time::Duration;
 /// Connections for reading: management asks little, and a slow list must not hold up the rest.
 const READERS_MAX: u32 = 4;
 
+/// Pages that the writer keeps in memory, 16 MiB at most: what indexes of millions of rows need is read again
+/// from the file otherwise, record by record.
+const CACHE: &str = "-16384";
+/// Pages in the log before they are written to the file, 16 MiB: those that many records change are then
+/// written once for all of them.
+const CHECKPOINT_PAGES: &str = "4096";
+
 const CHECK: &str = "PRAGMA quick_check(1)";
 
 /// How long opening the file may take: its disk may be busy while a machine starts, and nobody
@@ -117,7 +124,9 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
 async fn writing(path: &Path, busy_timeout: Duration) -> Result<Connection, sqlx::Error> {
     let options = connection(path, busy_timeout)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("cache_size", CACHE)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
     // Its one connection is taken here, for good.
     let pool = pool(options, 1, OPENING_MAX);
     Ok(Connection::Sqlite(pool.acquire().await?))
