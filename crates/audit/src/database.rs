@@ -26,8 +26,9 @@ use tollkeep_types::StreamId;
 /// Bytes of records that wait in memory at most.
 const WAITING_BYTES_MAX: usize = 16 << 20;
 
-/// Records that are given to the database at once.
-const BATCH_RECORDS: usize = 256;
+/// Records that are given to the database at once: what its disk takes to be sure of them is shared by
+/// so many, and all other changes of a file wait for their turn meanwhile, some 20 ms.
+const BATCH_RECORDS: usize = 1024;
 
 /// How often a database that fails is tried again.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
@@ -177,8 +178,7 @@ impl Database {
         if lines.is_empty() {
             return;
         }
-        let lines = String::from_utf8_lossy(lines).into_owned();
-        self.shared.hand(lines);
+        self.shared.hand(&String::from_utf8_lossy(lines));
     }
 
     /// Hands over lines that somebody waits for; whoever does is told when they are kept.
@@ -211,7 +211,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hand(&self, lines: String) {
+    fn hand(&self, lines: &str) {
         let mut waiting = self.lock();
         let is_full = waiting.bytes + lines.len() > WAITING_BYTES_MAX;
         if self.file.is_some() {
@@ -340,22 +340,20 @@ fn events_in(line: &str) -> u64 {
 }
 
 /// Splits lines into parts of as many as are given at once.
-fn split(mut lines: String, into: &mut VecDeque<(String, usize)>) {
-    loop {
-        let (mut records, mut end) = (0, lines.len());
-        for (at, _) in lines.match_indices('\n') {
-            records += 1;
-            if records == BATCH_RECORDS {
-                end = at + 1;
-                break;
-            }
+fn split(lines: &str, into: &mut VecDeque<(String, usize)>) {
+    let (mut rest, mut records) = (lines, 0);
+    let mut part = 0;
+    for line in lines.split_inclusive('\n') {
+        (records, part) = (records + 1, part + line.len());
+        if records == BATCH_RECORDS
+            && let Some((whole, behind)) = rest.split_at_checked(part)
+        {
+            into.push_back((whole.to_owned(), records));
+            (rest, records, part) = (behind, 0, 0);
         }
-        let rest = lines.split_off(end);
-        into.push_back((lines, records));
-        if rest.is_empty() {
-            return;
-        }
-        lines = rest;
+    }
+    if !rest.is_empty() {
+        into.push_back((rest.to_owned(), records));
     }
 }
 

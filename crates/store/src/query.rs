@@ -317,11 +317,11 @@ into_value! {
     String => |text| Self::Text(Some(text));
     Arc<str> => Self::Shared;
     Option<Arc<str>> => |text: Option<Arc<str>>| text.map_or(Self::Text(None), Self::Shared);
-    &str => |text: &str| Self::Text(Some(text.to_owned()));
-    &String => |text: &String| Self::Text(Some(text.clone()));
+    &str => |text: &str| Self::Shared(text.into());
+    &String => |text: &String| Self::Shared(text.as_str().into());
     Option<String> => Self::Text;
-    Option<&str> => |text: Option<&str>| Self::Text(text.map(str::to_owned));
-    &Option<String> => |text: &Option<String>| Self::Text(text.clone());
+    Option<&str> => |text: Option<&str>| text.map_or(Self::Text(None), Into::into);
+    &Option<String> => |text: &Option<String>| text.as_deref().into();
     i64 => |number| Self::Number(Some(number));
     u32 => |number: u32| Self::Number(Some(number.into()));
     Option<i64> => Self::Number;

@@ -13,10 +13,10 @@ pub use due::{DueRecord, OwedRecord};
 pub use find::{AuditBy, AuditFilter, AuditOrder, AuditPlace, AuditSum};
 pub use prune::Prunable;
 
-use crate::query::{Bulk, Connection, Row, query};
+use crate::query::{Bulk, Row, query};
 use crate::row::{count, millis, number, text, value};
 use crate::{Store, StoreError};
-use line::{COLUMNS, Record};
+use line::{Before, COLUMNS, Record};
 use tollkeep_types::WallMillis;
 
 static KEEP: Bulk = Bulk::new(
@@ -87,12 +87,17 @@ impl Store {
         through: Option<u64>,
     ) -> Result<(), StoreError> {
         let records = read(lines)?;
-        let stream = records.last().map(|record| record.stream.clone());
+        let stream = records
+            .last()
+            .map(|record| record.stream.as_str().to_owned());
         let inner = &self.0;
+        let mut before = Before::default();
+        let values = records.iter().flat_map(|record| record.values(&mut before));
+        let values = values.collect();
         let mut turn = inner.database.begin_audit().await?;
         let connection = turn.connection();
         let kept = async {
-            write(connection, records).await?;
+            KEEP.execute(values, connection).await?;
             if let (Some(stream), Some(through)) = (stream, through) {
                 query(STAND)
                     .bind(stream)
@@ -174,16 +179,9 @@ fn standing(row: &Row) -> Result<AuditStanding, StoreError> {
 }
 
 /// The records of lines.
-fn read(lines: &str) -> Result<Vec<Record>, StoreError> {
-    let records = lines.lines().map(Record::read);
-    let records: Option<Vec<Record>> = records.collect();
+fn read(lines: &str) -> Result<Vec<Record<'_>>, StoreError> {
+    let records: Option<Vec<_>> = lines.lines().map(Record::read).collect();
     records.ok_or(StoreError::Invalid("a line is no record of the audit log"))
-}
-
-async fn write(connection: &mut Connection, records: Vec<Record>) -> Result<(), StoreError> {
-    let values = records.into_iter().flat_map(Record::values).collect();
-    KEEP.execute(values, connection).await?;
-    Ok(())
 }
 
 /// A time as records have it.

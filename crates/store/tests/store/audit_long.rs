@@ -9,7 +9,7 @@ use tollkeep_types::{ProjectId, WallMillis};
 const STREAM: &str = "aus_0192f3c4a5b67c8d9e0f112233445566";
 const REPLICA: &str = "rep_1";
 /// As many as the log gives at once.
-const LOT: u64 = 256;
+const LOT: u64 = 1024;
 const SLOWEST: Duration = Duration::from_millis(200);
 
 /// The project of a record, one of a thousand.
