@@ -402,7 +402,7 @@ fn every_action_has_its_golden_line_in_the_words_of_cliproxyapi() {
 fn the_reference_page_is_made_from_the_list() {
     let mut page = String::from(
         "# Audit actions\n\nMade from the list in the code. What a class means for when a record is on disk is in\n\
-         [the guide to the audit log](../audit.md).\n\n| action | class | class if it failed or was refused |\n|---|---|---|\n",
+         [the guide to the audit log](../guide/audit.md).\n\n| action | class | class if it failed or was refused |\n|---|---|---|\n",
     );
     for action in Action::ALL {
         let class = |outcome| Event::new(*action, Actor::System, outcome).class().as_str();

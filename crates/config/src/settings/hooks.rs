@@ -162,7 +162,7 @@ const ON_FAILURE: [(&str, bool); 2] = [("deny", true), ("allow", false)];
 
 keys! {
     /// What is asked at certain moments of a request: lists of steps, each `{cel: "…"}` or `{http:
-    /// {url, secret}}`. A list on a route replaces the one here. See docs/hooks.md.
+    /// {url, secret}}`. A list on a route replaces the one here. See docs/guide/hooks.md.
     pub(crate) struct HooksFile {
         /// When the request was read: it may be refused, and get `labels`.
         on_request: Vec<StepFile> = steps(),
@@ -215,7 +215,7 @@ keys! {
 
 keys! {
     /// Somebody who is told of events: posted as JSON and signed, again and again for a day until
-    /// it is taken. See docs/hooks.md.
+    /// it is taken. See docs/guide/hooks.md.
     pub(crate) struct WebhookFile {
         receiver: ReceiverFile = crate::field::flat(),
         /// Of which. Empty: of all.

@@ -72,7 +72,7 @@ keys! {
         allow_remote_urls: Option<bool> = switch().optional(),
         /// A condition in CEL over `request`, `caller`, `model`, `tokens_in` and `now`, which must
         /// hold; others get 403. It has a bounded cost, and what can't be said is a no. See
-        /// docs/policies.md.
+        /// docs/guide/policies.md.
         when: Option<String> = text().optional(),
     }
 }

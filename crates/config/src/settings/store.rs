@@ -144,7 +144,7 @@ impl StoreFile {
 
 fn login(key: &str, url: Option<&Secret>, checks: &mut Checks<'_>) -> Option<PostgresServer> {
     let Some(url) = url else {
-        let problem = "is needed with PostgreSQL (docs/postgresql.md); `store.driver: sqlite` \
+        let problem = "is needed with PostgreSQL (docs/guide/postgresql.md); `store.driver: sqlite` \
                        needs none";
         checks.error(key, problem);
         return None;

@@ -41,7 +41,7 @@ impl Who {
     pub(super) fn fault(&self, role: &str, has_role: bool) -> Option<&'static str> {
         Some(match (self, role) {
             (Self { is_super: true, .. }, _) => {
-                "is a superuser, from whom no row is hidden; docs/postgresql.md makes better ones"
+                "is a superuser, from whom no row is hidden; docs/guide/postgresql.md makes better ones"
             }
             (
                 Self {

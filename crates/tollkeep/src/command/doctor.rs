@@ -341,7 +341,7 @@ fn inside(settings: Settings) -> anyhow::Result<Vec<Found>> {
             ]
         }
         Inside::Shut(error) => {
-            let fix = "see docs/postgresql.md, or restore the file from a backup".to_owned();
+            let fix = "see docs/guide/postgresql.md, or restore the file from a backup".to_owned();
             let why = "the store is not open".to_owned();
             vec![
                 store(Status::Fail(format!("{error:#}"), fix)),
