@@ -65,7 +65,9 @@ keys! {
             ("postgres", Driver::Postgres),
             ("postgresql", Driver::Postgres),
         ]).later(&["mysql", "memory"]).optional(),
-        /// The database file of SQLite. Default: `tollkeep.db` in `data_dir`.
+        /// The database file of SQLite. Default: `tollkeep.db` in `data_dir`. Beside it stands `-wal`,
+        /// what is not in the file yet, 16 MiB and under load more; whoever copies the file copies both.
+        /// The gateway keeps up to 16 MiB of its pages in memory.
         path: Option<PathBuf> = path().optional(),
         /// A PostgreSQL database of the gateway's own, as
         /// `postgres://tollkeep_app:password@host:5432/tollkeep?sslmode=verify-full`, with the login
