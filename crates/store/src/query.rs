@@ -150,6 +150,11 @@ impl Bulk {
     /// The statement for so many rows.
     fn text(&self, rows: usize, numbered: bool) -> String {
         let mut text = self.head.to_owned();
+        if !numbered {
+            // A failure undoes the whole change, as whoever makes one does then anyway: else SQLite copies
+            // each page before the statement changes it, to undo that alone.
+            text = text.replacen("INSERT INTO", "INSERT OR ROLLBACK INTO", 1);
+        }
         let mut parameter = 0;
         for row in 0..rows {
             text.push_str(if row == 0 { " VALUES (" } else { ", (" });
