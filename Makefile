@@ -64,6 +64,8 @@ fuzz-smoke:
 
 soak:
 	PROPTEST_CASES=50000 CRASH_ROUNDS=500 tests/services.sh $(CARGO) test --workspace --locked --release -- --include-ignored
+	RACES=100000 KILLS=1000 tests/services.sh $(CARGO) test --workspace --locked --release --test blackbox -- \
+	  --ignored --nocapture --test-threads 1 many_races:: killed:: killed_files::
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-target}/loom" \
 	  $(CARGO) test -p tollkeep-ledger --locked --test slice_under_loom
 	tests/slow.sh

@@ -13,6 +13,7 @@
 
 mod acme;
 mod client;
+mod crowd;
 mod dns;
 mod facilitator;
 pub mod frames;
@@ -23,6 +24,7 @@ mod issuer;
 mod key_services;
 mod log_lines;
 mod one_time_code;
+mod operator;
 mod origin;
 mod payer;
 mod postgres;
@@ -34,6 +36,7 @@ mod wire;
 
 pub use acme::{AcmeFault, Authority};
 pub use client::{Answer, BodyEnd, Client, Ended};
+pub use crowd::{Crowd, Next};
 pub use dns::{NameServer, Reply};
 pub use facilitator::{Facilitator, FacilitatorMood};
 pub use frames::{FrameClient, NoFrame, RawFrame};
@@ -47,9 +50,10 @@ pub use key_services::{
     AWS_KEY_ID, AWS_REGION, AWS_SECRET, KeyServiceMood, KeyServices, VAULT_TOKEN,
 };
 pub use one_time_code::one_time_code;
+pub use operator::Operator;
 pub use origin::{Gate, Origin, Step, Stream, chunk, chunked_head, json, ok, with_fields};
 pub use payer::Payer;
-pub use postgres::{POSTGRES_PASSWORDS, Postgres};
+pub use postgres::{POSTGRES_PASSWORDS, Postgres, Session};
 pub use proxy::{Connect, ConnectProxy, Tunnel};
 pub use redis::Redis;
 pub use request::Request;

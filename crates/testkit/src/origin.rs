@@ -61,12 +61,19 @@ impl<T: std::io::Read + Write + Send> Stream for T {}
 
 #[derive(Default)]
 struct Seen {
+    keeps_nothing: AtomicBool,
     connections: AtomicUsize,
     requests: Mutex<Vec<Request>>,
     raw: Mutex<BTreeMap<usize, Vec<u8>>>,
     faults: Mutex<Vec<String>>,
     left: Mutex<Vec<Instant>>,
     open: AtomicUsize,
+}
+
+impl Seen {
+    fn keeps(&self) -> bool {
+        !self.keeps_nothing.load(Ordering::Relaxed)
+    }
 }
 
 /// A running origin.
@@ -211,6 +218,12 @@ impl Origin {
         lock(&self.seen.raw).clear();
     }
 
+    /// Keeps no requests and no bytes from now on: for very many of them, which `answer` counts.
+    pub fn keep_nothing(&self) {
+        self.seen.keeps_nothing.store(true, Ordering::Relaxed);
+        self.forget();
+    }
+
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::Relaxed)
@@ -270,7 +283,9 @@ fn serve(
             Ok(Read::Whole(request, len)) => {
                 buffer.drain(..len);
                 let steps = answer(&request);
-                lock(&seen.requests).push(request);
+                if seen.keeps() {
+                    lock(&seen.requests).push(request);
+                }
                 if !steps.into_iter().all(|step| take(step, &mut *stream, seen)) {
                     return;
                 }
@@ -278,10 +293,12 @@ fn serve(
             Ok(Read::More) => match stream.read(&mut piece) {
                 Ok(read) if read > 0 => {
                     buffer.extend_from_slice(&piece[..read]);
-                    let mut raw = lock(&seen.raw);
-                    raw.entry(number)
-                        .or_default()
-                        .extend_from_slice(&piece[..read]);
+                    if seen.keeps() {
+                        let mut raw = lock(&seen.raw);
+                        raw.entry(number)
+                            .or_default()
+                            .extend_from_slice(&piece[..read]);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) if buffer.is_empty() => return,

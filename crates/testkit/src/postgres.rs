@@ -4,11 +4,12 @@ use crate::gateway::Signal;
 use crate::wait;
 use rustix::process::{Pid, kill_process};
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// What its logins are told apart by; none may ever be read anywhere.
@@ -26,6 +27,16 @@ pub struct Postgres {
     user: Option<(u32, u32)>,
     port: u16,
     child: Child,
+}
+
+/// What stands behind each answer in a [`Session`].
+const END: &str = "~ that was all ~";
+
+/// A client of a [`Postgres`] that stays.
+pub struct Session {
+    child: Child,
+    asks: ChildStdin,
+    told: BufReader<ChildStdout>,
 }
 
 impl Postgres {
@@ -124,6 +135,22 @@ impl Postgres {
         succeeded(&self.psql("tollkeep", &["-c", statement]))
     }
 
+    /// A client that stays, for tests that ask very often. It ends with the server.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn session(&self) -> Session {
+        let mut psql = self.client("tollkeep");
+        psql.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = psql.spawn().expect("psql runs");
+        let (asks, told) = (child.stdin.take(), child.stdout.take());
+        Session {
+            child,
+            asks: asks.expect("its input"),
+            told: BufReader::new(told.expect("its output")),
+        }
+    }
+
     fn make_roles(&self) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let roles = root.join("migrations/postgres/roles.sql");
@@ -143,11 +170,16 @@ impl Postgres {
     }
 
     fn psql(&self, database: &str, arguments: &[&str]) -> Output {
+        let mut psql = self.client(database);
+        psql.args(arguments).output().expect("psql runs")
+    }
+
+    fn client(&self, database: &str) -> Command {
         let mut psql = command(&self.bin.join("psql"), self.user);
         psql.args(["-X", "-q", "-A", "-t", "-U", "postgres", "-d", database]);
         psql.args(["-v", "ON_ERROR_STOP=1", "-p", &self.port.to_string(), "-h"]);
-        psql.arg(self.home()).args(arguments);
-        psql.output().expect("psql runs")
+        psql.arg(self.home());
+        psql
     }
 
     fn home(&self) -> PathBuf {
@@ -182,6 +214,34 @@ impl Postgres {
             .filter_map(|pid| pid.parse().ok());
         let all = std::iter::once(first).chain(others);
         all.filter_map(Pid::from_raw).collect()
+    }
+}
+
+impl Session {
+    /// What the server answers to a statement.
+    ///
+    /// # Panics
+    /// It refuses.
+    pub fn ask(&mut self, statement: &str) -> String {
+        let asked = format!("{statement};\n\\echo {END}\n");
+        self.asks.write_all(asked.as_bytes()).expect("psql reads");
+        let mut told = String::new();
+        loop {
+            let mut line = String::new();
+            let read = self.told.read_line(&mut line).expect("psql answers");
+            assert!(read > 0, "psql refused, as it says above: {statement}");
+            if line.trim_end() == END {
+                return told.trim_end().to_owned();
+            }
+            told.push_str(&line);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::inbox::Message;
 use super::take::Granted;
-use super::{Holds, Left, Present};
+use super::{Holds, Left};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -175,6 +175,7 @@ impl HoldsKeeper {
         let (answer, answers) = mpsc::unbounded_channel();
         let outbox = Arc::clone(&parts.holds.outbox) as Arc<dyn Outbox>;
         let budgets: Vec<_> = parts.budgets.iter().cloned().map(Arc::new).collect();
+        parts.holds.in_force().clone_from(&budgets);
         let mut this = Self {
             keeper: Keeper::new(parts.replica, parts.boot, outbox, parts.budgets)
                 .holding_for(u64::try_from(parts.hold_grace.as_millis()).unwrap_or(HOLD_TTL_MS)),
@@ -393,9 +394,8 @@ impl HoldsKeeper {
         if self.shown.replace(version) == Some(version) {
             return;
         }
-        let budgets = self.budgets.iter().map(Arc::clone);
+        let budgets = self.budgets.iter();
         let left: HashMap<_, _> = budgets
-            .clone()
             .map(|budget| (budget.id, self.left.remove(&budget.id).unwrap_or_default()))
             .collect();
         self.left = left;
@@ -404,9 +404,8 @@ impl HoldsKeeper {
             let left = self.left.get(&budget.id).map(Arc::clone);
             (slice, left.unwrap_or_default())
         };
-        let present = Present::of(budgets, in_hand);
+        let present = self.holds.show(in_hand);
         self.meter.leases(present.slices());
-        self.holds.present.store(Arc::new(present));
     }
 }
 

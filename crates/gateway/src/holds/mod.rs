@@ -30,8 +30,8 @@ use gate::Gate;
 use inbox::Inbox;
 use paying::Paying;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::Outbox;
 use tollkeep_ledger::prepaid::Prepaid;
@@ -46,6 +46,8 @@ const OPEN_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct Holds {
     present: ArcSwap<Present>,
+    /// The budgets in force: whoever shows anything shows these. The lock is also the turn to do so.
+    in_force: Mutex<Vec<Arc<Budget>>>,
     paying: ArcSwap<Paying>,
     inbox: Arc<Inbox>,
     outbox: Arc<dyn Outbox>,
@@ -128,6 +130,7 @@ impl Default for Holds {
         let inbox = Arc::<Inbox>::default();
         Self {
             present: ArcSwap::default(),
+            in_force: Mutex::default(),
             paying: ArcSwap::default(),
             outbox: Arc::clone(&inbox) as Arc<dyn Outbox>,
             inbox,
@@ -140,13 +143,26 @@ impl Default for Holds {
 impl Holds {
     /// Other budgets are in force.
     pub fn set_budgets(&self, budgets: Vec<Budget>) {
-        let shown = self.present.load_full();
-        let known = budgets.iter().cloned().map(Arc::new);
-        let fresh = Present::of(known, |budget| shown.in_hand(budget));
+        let known = budgets.iter().cloned().map(Arc::new).collect();
+        let mut in_force = self.in_force();
+        *in_force = known;
         // The keeper hears of them before any call asks it, and calls are counted when this returns.
         self.inbox.put(inbox::Message::Budgets(budgets));
-        // What the keeper has shown meanwhile is fresher.
-        self.present.compare_and_swap(&shown, Arc::new(fresh));
+        let shown = self.present.load_full();
+        let fresh = Present::of(in_force.iter().cloned(), |budget| shown.in_hand(budget));
+        self.present.store(Arc::new(fresh));
+    }
+
+    /// Shows what the keeper has in hand. It may not have heard yet which budgets are in force.
+    fn show(&self, in_hand: impl Fn(&Budget) -> (Option<Arc<Slice>>, Arc<Left>)) -> Arc<Present> {
+        let in_force = self.in_force();
+        let fresh = Arc::new(Present::of(in_force.iter().cloned(), in_hand));
+        self.present.store(Arc::clone(&fresh));
+        fresh
+    }
+
+    fn in_force(&self) -> MutexGuard<'_, Vec<Arc<Budget>>> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Other prepaid accounts are open.
@@ -176,5 +192,64 @@ impl Holds {
 
     fn is_full(&self) -> bool {
         self.unwritten.load(Ordering::Relaxed) >= OPEN_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollkeep_ledger::amount::{Amount, Measure};
+    use tollkeep_ledger::budget::{Durability, OnShort, Scope};
+    use tollkeep_ledger::row::Enforcement;
+    use tollkeep_ledger::window::Window;
+
+    const TENANT: TenantId = TenantId::from_bytes([1; 16]);
+
+    fn budget(number: u8) -> Budget {
+        Budget {
+            id: BudgetId::from_bytes([number; 16]),
+            tenant: TENANT,
+            scope: Scope::Tenant(TENANT),
+            measure: Measure::Requests,
+            limit: Amount::new(1).unwrap(),
+            window: Window::Lifetime,
+            enforcement: Enforcement::Hard,
+            on_short: OnShort::default(),
+            durability: Durability::Lease,
+            warn: Vec::new(),
+        }
+    }
+
+    fn shown(holds: &Holds) -> Vec<BudgetId> {
+        let present = holds.present.load();
+        let pots = present.of.get(&TENANT).into_iter().flatten();
+        pots.map(|pot| pot.budget.id).collect()
+    }
+
+    // LED-60
+    #[test]
+    fn a_budget_counts_from_its_making_on_whatever_a_keeper_shows_that_has_not_heard_of_it() {
+        let (holds, first, second) = (Holds::default(), budget(1), budget(2));
+        let ids = [first.id, second.id];
+        let left = Arc::<Left>::default();
+        left.0.store(7, Ordering::Relaxed);
+        // A keeper that knows of the first alone.
+        let in_hand = |of: &Budget| match of.id == ids[0] {
+            true => (None, Arc::clone(&left)),
+            false => (None, Arc::default()),
+        };
+        holds.set_budgets(vec![first.clone()]);
+        holds.show(in_hand);
+        holds.set_budgets(vec![first, second.clone()]);
+        assert_eq!(shown(&holds), ids);
+        holds.show(in_hand);
+        assert_eq!(shown(&holds), ids, "and it stays");
+        let pots = holds.present.load().of[&TENANT].clone();
+        let left: Vec<_> = pots.iter().map(Pot::left).collect();
+        assert_eq!(left, [Some(7), None]);
+        // And one that was ended counts nothing more, though the keeper still has it.
+        holds.set_budgets(vec![second]);
+        holds.show(in_hand);
+        assert_eq!(shown(&holds), [ids[1]]);
     }
 }

@@ -37,6 +37,9 @@ impl Budgeting {
         holds: &Arc<Holds>,
         (audit, meter): (Option<&Arc<Logger>>, &LedgerMeter),
     ) -> Self {
+        if let Some(audit) = audit {
+            super::untold::tell_late(base, store, audit);
+        }
         let records = store.budgets_in_use();
         let mut boot = [0; 8];
         base.entropy.fill(&mut boot);

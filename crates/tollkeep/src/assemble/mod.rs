@@ -47,6 +47,7 @@ mod store;
 mod telling;
 mod tls;
 mod token_door;
+mod untold;
 mod vault;
 mod watch;
 

@@ -3,6 +3,8 @@
 
 use crate::callers::{act, bearer, get, made, models, record_of};
 use crate::fixture::TOLLKEEP;
+use crate::killed_files::in_lanes;
+use crate::races::settable;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,6 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 use tollkeep_testkit::{Builder, Client, Gateway, MANAGEMENT_KEY, Origin, eventually};
@@ -20,6 +23,8 @@ use tollkeep_testkit::{Builder, Client, Gateway, MANAGEMENT_KEY, Origin, eventua
 /// Crashes in the normal form; the variable asks for more.
 const ROUNDS: usize = 20;
 const ROUNDS_VARIABLE: &str = "CRASH_ROUNDS";
+/// Gateways that are killed at the same time in the long form, each in a folder of its own.
+const LANES: usize = 4;
 /// Operators at work at the same time.
 const OPERATORS: usize = 4;
 
@@ -113,6 +118,16 @@ fn assert_kept(gateway: &Gateway, done: &Acknowledged) {
 // ID-32 AUD-40 AUD-42 AUD-50
 #[test]
 fn every_acknowledged_token_and_revocation_survives_a_kill_at_any_moment() {
+    let rounds = settable(ROUNDS_VARIABLE, ROUNDS);
+    let lanes = if rounds > ROUNDS { LANES } else { 1 };
+    let told = in_lanes((lanes, rounds), |_, rounds, done| {
+        crash_again_and_again(rounds, done)
+    });
+    eprintln!("tokens and records by lane: {told:?}");
+}
+
+/// How many tokens were made, and what is recorded.
+fn crash_again_and_again(rounds: usize, crashes: &AtomicUsize) -> (usize, usize) {
     let origin = Origin::plain();
     let folder = tempfile::tempdir().unwrap();
     let builder = || {
@@ -121,7 +136,6 @@ fn every_acknowledged_token_and_revocation_survives_a_kill_at_any_moment() {
             .set("logging.level", "warn");
         builder.set("server.trusted_proxies", "127.0.0.1/32")
     };
-    let rounds = std::env::var(ROUNDS_VARIABLE).map_or(ROUNDS, |text| text.parse().unwrap());
     let mut all = Acknowledged::default();
     let mut gateway = builder().start();
     for round in 0..rounds {
@@ -142,6 +156,7 @@ fn every_acknowledged_token_and_revocation_survives_a_kill_at_any_moment() {
         assert_kept(&gateway, &done);
         all.made.extend(done.made);
         all.revoked.extend(done.revoked);
+        crashes.fetch_add(1, Ordering::Relaxed);
     }
     assert!(
         all.made.len() > rounds / 4,
@@ -152,6 +167,7 @@ fn every_acknowledged_token_and_revocation_survives_a_kill_at_any_moment() {
     let records = crate::chain::verify(&gateway);
     assert!(records > all.made.len(), "{records} records");
     assert_recorded(&gateway, &all);
+    (all.made.len(), records)
 }
 
 /// Asserts that what was acknowledged stands in the file and in the database, each once, and that

@@ -6,7 +6,7 @@
 
 use crate::fixture::{Dice, UPSTREAM_KEY, chat};
 use crate::held::{CAP, answer, body, bound, budget, sums};
-use crate::killed_files::KILLS_VARIABLE;
+use crate::killed_files::{KILLS_VARIABLE, in_lanes};
 use crate::races::{provider, settable};
 use crate::replicas::on;
 use serde_json::json;
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tollkeep_testkit::{
-    Client, Gate, Gateway, HoldUp, Origin, PATIENCE, Postgres, Step, Wire, eventually,
+    Client, Gate, Gateway, HoldUp, Origin, PATIENCE, Postgres, Session, Step, Wire, eventually,
     json as answer_json,
 };
 
@@ -25,6 +25,8 @@ const COST: i64 = 39;
 const LIMIT: i64 = 1_000_000_000_000_000;
 /// Kills of the long form, unless `KILLS` says how many.
 const KILLS: usize = 300;
+/// Gateways that are killed at the same time, each with a server of its own.
+const LANES: usize = 4;
 /// Longer than any hold or slice lives without its owner.
 const LONG_MS: i64 = 300_000;
 
@@ -85,6 +87,8 @@ pub(crate) fn put_clock(server: &Postgres, by_ms: i64) {
 
 struct World {
     server: Postgres,
+    /// Asks the server, past the gateway.
+    session: Mutex<Session>,
     wire: Wire,
     origin: Origin,
     gate: Gate,
@@ -121,6 +125,7 @@ impl World {
         let (strict, leased) = (of("strict"), of("lease"));
         Self {
             gateway: Some(gateway),
+            session: Mutex::new(server.session()),
             server,
             wire,
             origin,
@@ -138,7 +143,7 @@ impl World {
     }
 
     fn number(&self, statement: &str) -> i64 {
-        self.server.ask(statement).parse().unwrap()
+        self.session.lock().unwrap().ask(statement).parse().unwrap()
     }
 
     fn send(&self, token: &str) -> Client {
@@ -292,7 +297,8 @@ impl World {
         } else {
             self.wait_for_unwritten();
         }
-        let taken: i64 = sums_of(&self.server, &id).iter().sum();
+        let taken = "SELECT coalesce(sum(spent + reserved + leased), 0) FROM budget_windows";
+        let taken = self.number(&format!("{taken} WHERE budget_id = '{id}'"));
         assert!(taken <= LIMIT, "{taken}");
         self.die();
     }
@@ -412,15 +418,6 @@ fn start(server: &Postgres, wire: &Wire, config: &str) -> Gateway {
         .start()
 }
 
-/// The sums, past the gateway.
-fn sums_of(server: &Postgres, id: &str) -> [i64; 3] {
-    ["spent", "reserved", "leased"].map(|sum| {
-        let asked =
-            format!("SELECT coalesce(sum({sum}), 0) FROM budget_windows WHERE budget_id = '{id}'");
-        server.ask(&asked).parse().unwrap()
-    })
-}
-
 // LED-50a LED-52 LED-71 LED-74 LED-103
 #[test]
 #[ignore = "soak: it waits for what only time ends"]
@@ -435,29 +432,35 @@ fn whichever_step_a_gateway_is_killed_at_the_sums_say_what_was_done() {
 
 // LED-103
 #[test]
-#[ignore = "soak: a quarter of an hour; KILLS says how many"]
+#[ignore = "soak: some minutes; KILLS says how many"]
 fn kills_at_chosen_steps_and_anywhere_lose_nothing() {
-    let (mut world, mut dice) = (World::new(), Dice::new(2));
-    let mut times = [0; 9];
-    for kill in 0..settable(KILLS_VARIABLE, KILLS) {
-        let point = match kill % 100 {
-            // Half a minute each.
-            99 => Point::RenewalUntold,
-            _ if dice.below(3) == 0 => Point::Anywhere,
-            _ => *dice.one_of(&POINTS),
-        };
-        times[point as usize] += 1;
-        world.kill_at(point, &mut dice);
-        world.rise(point);
-        if kill % 50 == 49 {
-            world.come_to_rest();
+    let kills = settable(KILLS_VARIABLE, KILLS);
+    let came = in_lanes((LANES, kills), |lane, kills, done| {
+        let seed = 2 + 1_000 * lane as u64;
+        eprintln!("lane {lane}: {kills} kills with seed {seed}");
+        let (mut world, mut dice) = (World::new(), Dice::new(seed));
+        let mut times = [0; 9];
+        for kill in 0..kills {
+            let point = match kill % 100 {
+                // Half a minute each.
+                99 => Point::RenewalUntold,
+                _ if dice.below(3) == 0 => Point::Anywhere,
+                _ => *dice.one_of(&POINTS),
+            };
+            times[point as usize] += 1;
+            world.kill_at(point, &mut dice);
+            world.rise(point);
+            if kill % 50 == 49 {
+                world.come_to_rest();
+            }
+            done.fetch_add(1, Ordering::Relaxed);
         }
+        world.come_to_rest();
+        (times, world.answered)
+    });
+    for (lane, (times, answered)) in came.iter().enumerate() {
+        eprintln!("lane {lane}: kills by point {times:?}, {answered} calls answered");
     }
-    world.come_to_rest();
-    eprintln!(
-        "kills by point: {times:?}; {} calls answered",
-        world.answered
-    );
 }
 
 // LED-50 LED-52

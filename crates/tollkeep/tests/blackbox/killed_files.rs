@@ -5,8 +5,11 @@ use crate::fixture::{Dice, UPSTREAM_KEY, chat, gateway};
 use crate::held::{answer, body, bound, budget, sums};
 use crate::races::{provider, settable};
 use serde_json::json;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 use tollkeep_testkit::{Client, Gateway, Origin, PATIENCE, json as answer_json, wait_until};
 
 const COST: i64 = 39;
@@ -17,8 +20,12 @@ const CALLERS: usize = 3;
 /// Kills of the long form, unless this variable says how many.
 const KILLS: usize = 300;
 pub(crate) const KILLS_VARIABLE: &str = "KILLS";
-/// After so many everything has to come to rest once.
-const REST_EVERY: usize = 250;
+/// Gateways that are killed at the same time, each with files of its own: to start takes longer than
+/// it keeps the machine busy, and what is written down is checked in the time of what there is.
+const LANES: usize = 4;
+/// After so many kills all rows of a gateway are checked, and not its sums alone.
+const CHECK_EVERY: usize = 10;
+const TELL_EVERY: Duration = Duration::from_secs(20);
 /// What nobody renews is settled after half a minute, and what nobody uses is returned.
 const REST: Duration = Duration::from_secs(240);
 
@@ -30,6 +37,7 @@ struct World {
     /// Calls that were answered, by token.
     answered: [i64; 2],
     kills: i64,
+    under_load: Duration,
 }
 
 impl World {
@@ -39,6 +47,8 @@ impl World {
             .env("UPSTREAM_KEY", UPSTREAM_KEY)
             .set("ledger.hold_grace", "30s")
             .set("logging.level", "warn")
+            // What was told is counted in one file.
+            .set("audit.rotate", "off")
             .start();
         let kinds = ["strict", "lease"];
         let budgets = kinds.map(|how| {
@@ -56,6 +66,7 @@ impl World {
             tokens,
             answered: [0; 2],
             kills: 0,
+            under_load: Duration::ZERO,
         }
     }
 
@@ -63,19 +74,20 @@ impl World {
     fn kill_under_load(mut self, dice: &mut Dice) -> Self {
         let answered = [AtomicI64::new(0), AtomicI64::new(0)];
         let moment = Duration::from_millis(u64::try_from(20 + dice.below(200)).unwrap());
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for (token, answered) in self.tokens.iter().zip(&answered) {
                 for _ in 0..CALLERS {
                     let (address, request) = (self.gateway.data(), chat(token, &body(false)));
                     scope.spawn(move || call_until_killed(address, &request, answered));
                 }
             }
-            std::thread::sleep(moment);
+            thread::sleep(moment);
             self.gateway.kill();
         });
         for (sum, answered) in self.answered.iter_mut().zip(answered) {
             *sum += answered.into_inner();
         }
+        self.under_load += moment;
         let (gateway, kills) = (self.gateway.restart().unwrap(), self.kills + 1);
         Self {
             gateway,
@@ -85,6 +97,12 @@ impl World {
     }
 
     fn check(&self) {
+        self.check_sums();
+        let checked = self.gateway.cli(&["ledger", "check"]);
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    }
+
+    fn check_sums(&self) {
         for (id, answered) in self.budgets.iter().zip(self.answered) {
             let sums = sums(&self.gateway, id);
             let taken: i64 = sums.iter().sum();
@@ -93,8 +111,63 @@ impl World {
                 "{answered} were answered: {sums:?}"
             );
         }
-        let checked = self.gateway.cli(&["ledger", "check"]);
-        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    }
+
+    /// Every charge that is written down is told of in the audit log, once, though the process that
+    /// wrote it down may have been killed before it told.
+    fn told_once(&self) {
+        let told = wait_until(REST, || {
+            let told = self.told();
+            (self.charges().iter())
+                .all(|charge| told.contains_key(charge))
+                .then_some(told)
+        });
+        let (told, charges) = (told.unwrap_or_else(|| self.told()), self.charges());
+        let untold = charges.iter().filter(|charge| !told.contains_key(*charge));
+        assert_eq!(untold.count(), 0, "of {} charges", charges.len());
+        let twice: Vec<_> = told.iter().filter(|(_, times)| **times != 1).collect();
+        assert_eq!(twice, []);
+        let folder = self.gateway.data_dir().display().to_string();
+        let verify = ["audit", "verify", "--ledger", "--data-dir", &folder];
+        let verified = self.gateway.cli(&verify);
+        assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    }
+
+    /// The hashes of the entries that calls were charged by.
+    fn charges(&self) -> Vec<String> {
+        let (mut charges, mut after) = (Vec::new(), 0);
+        loop {
+            let path = format!("/api/v1/ledger/entries?after={after}&limit=10000");
+            let (status, page) = self.gateway.api("GET", &path, None);
+            assert_eq!(status, 200, "{page}");
+            for entry in page.as_array().unwrap() {
+                after = entry["number"].as_u64().unwrap();
+                if entry["kind"] == "settle" {
+                    charges.push(entry["hash"].as_str().unwrap().to_owned());
+                }
+            }
+            if page.as_array().unwrap().len() < 10_000 {
+                return charges;
+            }
+        }
+    }
+
+    /// How often the log tells of which entry. Its lines are whole, even the last before a kill.
+    fn told(&self) -> BTreeMap<String, usize> {
+        let mut told = BTreeMap::new();
+        let log = fs::read_to_string(self.gateway.data_dir().join("audit.log")).unwrap();
+        for line in log.lines() {
+            assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+            let digests = line.split_once("\"entry_digest\":\"");
+            let digests = digests.and_then(|(_, rest)| rest.split_once('"'));
+            for digest in digests
+                .into_iter()
+                .flat_map(|(digests, _)| digests.split(' '))
+            {
+                *told.entry(digest.to_owned()).or_default() += 1;
+            }
+        }
+        told
     }
 
     fn come_to_rest(&self) {
@@ -136,7 +209,7 @@ fn call_until_killed(address: std::net::SocketAddr, request: &[u8], answered: &A
     }
 }
 
-// LED-103
+// LED-103 AUD-40
 #[test]
 fn what_was_answered_before_a_kill_under_load_is_counted_after_it() {
     let (mut world, mut dice) = (World::new(), Dice::new(21));
@@ -145,20 +218,66 @@ fn what_was_answered_before_a_kill_under_load_is_counted_after_it() {
         world.check();
     }
     assert!(world.answered.iter().all(|answered| *answered > 0));
+    world.told_once();
 }
 
-// LED-74 LED-103
+/// So many in each second.
+pub(crate) fn rate(count: i64, time: Duration) -> i64 {
+    count * 1_000 / i64::try_from(time.as_millis()).unwrap().max(1)
+}
+
+/// Kills on lanes of their own, all at the same time: each lane is given its number and how many
+/// kills are its part, and counts them.
+pub(crate) fn in_lanes<T: Send>(
+    (lanes, kills): (usize, usize),
+    run: impl Fn(usize, usize, &AtomicUsize) -> T + Sync,
+) -> Vec<T> {
+    let (done, began, run) = (AtomicUsize::new(0), Instant::now(), &run);
+    let part = |lane: usize| kills / lanes + usize::from(lane < kills % lanes);
+    thread::scope(|scope| {
+        let spawn = |lane| {
+            let (done, part) = (&done, part(lane));
+            scope.spawn(move || run(lane, part, done))
+        };
+        let lanes: Vec<_> = (0..lanes).map(spawn).collect();
+        let mut told = Instant::now();
+        while lanes.iter().any(|lane| !lane.is_finished()) {
+            thread::sleep(Duration::from_millis(50));
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                let done = done.load(Ordering::Relaxed);
+                eprintln!("{done} kills in {:.0?}", began.elapsed());
+            }
+        }
+        let lanes = lanes.into_iter().map(|lane| lane.join());
+        let came: Vec<_> = lanes.map(|lane| lane.expect("a lane")).collect();
+        eprintln!("{kills} kills in {:.0?}", began.elapsed());
+        came
+    })
+}
+
+// LED-74 LED-103 AUD-40 AUD-42
 #[test]
 #[ignore = "soak: some minutes; KILLS says how many"]
 fn however_often_a_gateway_with_a_file_is_killed_nothing_is_lost_or_counted_twice() {
-    let (mut world, mut dice) = (World::new(), Dice::new(22));
-    for kill in 1..=settable(KILLS_VARIABLE, KILLS) {
-        world = world.kill_under_load(&mut dice);
-        world.check();
-        if kill % REST_EVERY == 0 {
-            world.come_to_rest();
+    let kills = settable(KILLS_VARIABLE, KILLS);
+    let answered = in_lanes((LANES, kills), |lane, kills, done| {
+        let seed = 22 + 1_000 * lane as u64;
+        eprintln!("lane {lane}: {kills} kills with seed {seed}");
+        let (mut world, mut dice) = (World::new(), Dice::new(seed));
+        for kill in 1..=kills {
+            world = world.kill_under_load(&mut dice);
+            if kill % CHECK_EVERY == 0 {
+                world.check();
+            } else {
+                world.check_sums();
+            }
+            done.fetch_add(1, Ordering::Relaxed);
         }
-    }
-    world.come_to_rest();
-    eprintln!("{:?} calls answered", world.answered);
+        world.come_to_rest();
+        world.told_once();
+        let answered: i64 = world.answered.iter().sum();
+        (answered, rate(answered, world.under_load))
+    });
+    eprintln!("calls answered, and in each second of load, by lane: {answered:?}");
 }

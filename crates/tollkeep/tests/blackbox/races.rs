@@ -1,8 +1,8 @@
 //! Crowds that race for budgets, on one gateway and on two: as many calls pass as there is room for,
-//! never more, and the sums are exact when the race is over.
+//! never more, and the sums are exact when the race is over. The long forms are in `many_races.rs`.
 
 use crate::fixture::{Dice, UPSTREAM_KEY, chat, gateway};
-use crate::held::{CAP, PRICES, answer, bound, budget, sums, window};
+use crate::held::{CAP, PRICES, answer, body, bound, budget, sums, window};
 use crate::replicas::on;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -16,43 +16,20 @@ use tollkeep_testkit::{
 /// Callers at the same moment.
 const CALLERS: usize = 64;
 /// For how many calls there is room: too few for slices, just enough, and plenty.
-const ROOMS: [i64; 8] = [1, 5, 19, 20, 21, 64, 300, 1500];
+const ROOMS: [i64; 7] = [1, 5, 19, 20, 21, 64, 300];
 /// One race of so many is for a budget of any size; the others end soon.
 const ANY_SIZE_EVERY: usize = 50;
-/// Races of the long forms that go on at the same time, each for a budget of its own project.
-const LANES: usize = 64;
 /// No slice is called back for a second after that brought nothing.
 const QUIET: Duration = Duration::from_millis(1_200);
-/// The same where many races go on: a machine that is busy with them is slow to give a slice back.
-const CROWDED_QUIET: Duration = Duration::from_secs(4);
 /// Who was told that the database did not answer may have been granted a hold all the same, which
 /// goes back when the answer comes.
 const UNANSWERED_QUIET: Duration = Duration::from_secs(15);
 /// Before somebody who was told so comes again.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Races of the long forms, unless this variable says how many.
-const RACES: usize = 1_000;
-const RACES_VARIABLE: &str = "RACES";
 
 /// How many times something is done: as this variable says, or so many.
 pub(crate) fn settable(variable: &str, times: usize) -> usize {
     std::env::var(variable).map_or(times, |text| text.parse().unwrap())
-}
-
-/// How long races go on.
-#[derive(Clone, Copy, Debug)]
-enum Length {
-    Calls(usize),
-    Races(usize),
-}
-
-impl Length {
-    fn is_over(self, tally: &Tally) -> bool {
-        match self {
-            Self::Calls(calls) => tally.calls >= calls,
-            Self::Races(races) => tally.races >= races,
-        }
-    }
 }
 
 /// What an upstream reports of a call.
@@ -88,7 +65,7 @@ struct Tally {
     unanswered: usize,
 }
 
-/// A project with a token of its own, whose races are beside those of the others.
+/// A project with a token of its own.
 struct Lane {
     project: String,
     token: String,
@@ -96,49 +73,34 @@ struct Lane {
     seen: Arc<Seen>,
 }
 
-/// What the upstream knows of a lane.
+/// What the upstream knows.
 #[derive(Default)]
 struct Seen {
     uses_all: AtomicBool,
     calls: AtomicUsize,
 }
 
-impl Tally {
-    fn and(self, other: Self) -> Self {
-        Self {
-            races: self.races + other.races,
-            calls: self.calls + other.calls,
-            admitted: self.admitted + other.admitted,
-            later: self.later + other.later,
-            looks: self.looks + other.looks,
-            unanswered: self.unanswered + other.unanswered,
-        }
-    }
-}
-
 struct Field {
     origin: Origin,
     gateways: Vec<Gateway>,
-    lanes: Vec<Lane>,
+    lane: Lane,
 }
 
 impl Field {
     /// One gateway with a file of its own.
-    fn alone(lanes: usize) -> Self {
-        Self::with(lanes, |config| vec![gateway(config)])
+    fn alone() -> Self {
+        Self::with(|config| vec![gateway(config)])
     }
 
     /// So many replicas on a server.
-    fn shared(server: &Postgres, replicas: usize, lanes: usize) -> Self {
-        Self::with(lanes, |config| {
-            (0..replicas).map(|_| on(server, config)).collect()
-        })
+    fn shared(server: &Postgres, replicas: usize) -> Self {
+        Self::with(|config| (0..replicas).map(|_| on(server, config)).collect())
     }
 
-    fn with(lanes: usize, builders: impl Fn(&str) -> Vec<Builder>) -> Self {
-        let seen: Arc<[Arc<Seen>]> = (0..lanes).map(|_| Arc::default()).collect();
+    fn with(builders: impl Fn(&str) -> Vec<Builder>) -> Self {
+        let seen = Arc::<Seen>::default();
         let origin = upstream(Arc::clone(&seen));
-        let crowds = (4 * CALLERS * lanes).to_string();
+        let crowds = (4 * CALLERS).to_string();
         let limits = ["connections", "connections_per_ip"];
         let limits = limits
             .iter()
@@ -149,25 +111,22 @@ impl Field {
             });
             limited.env("UPSTREAM_KEY", UPSTREAM_KEY).start()
         };
-        let config = provider(&origin);
-        let gateways: Vec<_> = builders(&config).into_iter().map(start).collect();
-        let lane = |(number, seen): (usize, &Arc<Seen>)| {
-            let named = json!({ "name": format!("lane {number}") });
-            let (status, project) = gateways[0].api("POST", "/api/v1/projects", Some(&named));
-            assert_eq!(status, 201, "{project}");
-            let project = project["id"].as_str().unwrap().to_owned();
-            Lane {
-                token: gateways[0].mint_token(&json!({ "project": project })),
-                project,
-                request: call_of(number),
-                seen: Arc::clone(seen),
-            }
-        };
-        let lanes = seen.iter().enumerate().map(lane).collect();
+        let builders = builders(&provider(&origin));
+        let gateways: Vec<_> = builders.into_iter().map(start).collect();
+        let named = json!({ "name": "races" });
+        let (status, project) = gateways[0].api("POST", "/api/v1/projects", Some(&named));
+        assert_eq!(status, 201, "{project}");
+        let project = project["id"].as_str().unwrap().to_owned();
+        let token = gateways[0].mint_token(&json!({ "project": project }));
         Self {
             origin,
             gateways,
-            lanes,
+            lane: Lane {
+                token,
+                project,
+                request: body(false),
+                seen,
+            },
         }
     }
 
@@ -185,7 +144,8 @@ impl Field {
         }
     }
 
-    fn run(&self, lane: &Lane, race: &Race, tally: &mut Tally) {
+    fn run(&self, race: &Race, tally: &mut Tally) {
+        let lane = &self.lane;
         let uses_all = matches!(race.uses, Uses::All);
         lane.seen.uses_all.store(uses_all, Ordering::SeqCst);
         let one = if race.unit == "requests" {
@@ -214,8 +174,6 @@ impl Field {
         let mut admitted = self.crowd(lane, race, (&id, limit), tally);
         let quiet = if tally.unanswered > before {
             UNANSWERED_QUIET
-        } else if self.lanes.len() > 1 {
-            CROWDED_QUIET
         } else {
             QUIET
         };
@@ -248,7 +206,7 @@ impl Field {
             );
         }
         // Reading the whole log takes its time.
-        if tally.calls < 3_000 && self.lanes.len() == 1 {
+        if tally.calls < 3_000 {
             self.told_once(&id, count * used, limit);
         }
         let path = format!("/api/v1/budgets/{id}");
@@ -387,27 +345,16 @@ impl Field {
     }
 }
 
-/// A call of this lane; those of all have one length, so one bound.
-fn call_of(lane: usize) -> String {
-    json!({"model": "m", "max_tokens": CAP, "user": format!("{lane:04}"),
-           "messages": [{"role": "user", "content": "hi"}]})
-    .to_string()
-}
-
-/// Answers each call, and counts it for its lane.
-fn upstream(lanes: Arc<[Arc<Seen>]>) -> Origin {
+/// Answers each call, and counts it.
+fn upstream(seen: Arc<Seen>) -> Origin {
     Origin::start(move |request| {
-        let call: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let number = call["user"]
-            .as_str()
-            .and_then(|name| name.parse::<usize>().ok());
         // Also asked for its models.
-        let Some(lane) = number.and_then(|number| lanes.get(number)) else {
+        if request.method != "POST" {
             return answer_json(&answer(0, 0));
-        };
-        lane.calls.fetch_add(1, Ordering::SeqCst);
-        answer_json(&if lane.uses_all.load(Ordering::SeqCst) {
-            answer(bound(&call_of(0)) - CAP, CAP)
+        }
+        seen.calls.fetch_add(1, Ordering::SeqCst);
+        answer_json(&if seen.uses_all.load(Ordering::SeqCst) {
+            answer(bound(&body(false)) - CAP, CAP)
         } else {
             answer(LITTLE - 30, 30)
         })
@@ -444,8 +391,9 @@ fn passes(gateway: &Gateway, lane: &Lane, tally: &mut Tally) -> bool {
     }
 }
 
-/// Races of all kinds on one lane, for so long.
-fn races(field: &Field, lane: &Lane, seed: u64, length: Length, rooms: &[i64]) -> Tally {
+/// Races of all kinds, until there were so many calls.
+fn in_turn(field: &Field, seed: u64, calls: usize, rooms: &[i64]) {
+    let began = Instant::now();
     let (mut dice, mut tally) = (Dice::new(seed), Tally::default());
     let mut kinds = Vec::new();
     for durability in ["lease", "strict"] {
@@ -453,7 +401,7 @@ fn races(field: &Field, lane: &Lane, seed: u64, length: Length, rooms: &[i64]) -
             kinds.push((unit, durability));
         }
     }
-    while !length.is_over(&tally) || tally.races < kinds.len() {
+    while tally.calls < calls || tally.races < kinds.len() {
         let (unit, durability) = kinds[tally.races % kinds.len()];
         let is_any = dice.below(ANY_SIZE_EVERY) == 0;
         let soon = rooms.get(..6).unwrap_or(rooms);
@@ -462,82 +410,27 @@ fn races(field: &Field, lane: &Lane, seed: u64, length: Length, rooms: &[i64]) -
             durability,
             room: *dice.one_of(if is_any { rooms } else { soon }),
             // To see that nothing is left takes its time.
-            uses: if dice.below(if field.lanes.len() > 1 { 8 } else { 3 }) == 0 {
+            uses: if dice.below(3) == 0 {
                 Uses::Some
             } else {
                 Uses::All
             },
         };
-        field.run(lane, &race, &mut tally);
+        field.run(&race, &mut tally);
     }
-    tally
-}
-
-/// Races on the only lane.
-fn in_turn(field: &Field, seed: u64, length: Length, rooms: &[i64]) {
-    let began = Instant::now();
-    let tally = races(field, &field.lanes[0], seed, length, rooms);
     field.check();
     eprintln!("{tally:?} in {:?}", began.elapsed());
-}
-
-/// As many races as [`RACES_VARIABLE`] says, on all lanes at the same time.
-fn side_by_side(field: &Field, seed: u64) {
-    let began = Instant::now();
-    let each = settable(RACES_VARIABLE, RACES).div_ceil(field.lanes.len());
-    let total = std::thread::scope(|scope| {
-        let run = |(lane, number)| {
-            let run = move || races(field, lane, seed + number, Length::Races(each), &ROOMS);
-            scope.spawn(run)
-        };
-        let lanes: Vec<_> = field
-            .lanes
-            .iter()
-            .zip((0..).step_by(100))
-            .map(run)
-            .collect();
-        let tallies = lanes
-            .into_iter()
-            .map(|lane| lane.join().expect("its races"));
-        tallies.fold(Tally::default(), Tally::and)
-    });
-    field.check();
-    eprintln!("{total:?} in {:?}", began.elapsed());
 }
 
 // LED-60 LED-63 LED-72 LED-73a LED-104
 #[test]
 fn a_crowd_on_one_gateway_gets_exactly_what_there_is_room_for() {
-    in_turn(&Field::alone(1), 11, Length::Calls(1_000), &ROOMS[..7]);
+    in_turn(&Field::alone(), 11, 1_000, &ROOMS);
 }
 
 // LED-63 LED-72 LED-73a LED-104
 #[test]
 fn a_crowd_on_two_replicas_gets_exactly_what_there_is_room_for() {
     let server = Postgres::start();
-    let field = Field::shared(&server, 2, 1);
-    in_turn(&field, 12, Length::Calls(600), &ROOMS[..6]);
-}
-
-// LED-104
-#[test]
-#[ignore = "soak: some minutes; RACES says how many races"]
-fn many_races_for_budgets_on_one_gateway() {
-    side_by_side(&Field::alone(LANES), 13);
-}
-
-// LED-104
-#[test]
-#[ignore = "soak: some minutes; RACES says how many races"]
-fn many_races_for_budgets_on_one_gateway_with_a_server() {
-    let server = Postgres::start();
-    side_by_side(&Field::shared(&server, 1, LANES), 15);
-}
-
-// LED-104
-#[test]
-#[ignore = "soak: some minutes; RACES says how many races"]
-fn many_races_for_budgets_on_two_replicas() {
-    let server = Postgres::start();
-    side_by_side(&Field::shared(&server, 2, LANES), 14);
+    in_turn(&Field::shared(&server, 2), 12, 600, &ROOMS[..6]);
 }

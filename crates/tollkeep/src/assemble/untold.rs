@@ -1,0 +1,252 @@
+//! Charges that a process wrote down and did not live to tell of: killed between the two, it leaves
+//! entries in the ledger that the audit log knows nothing of. The next process tells of them, late
+//! (AUD-40).
+//!
+//! Only where one process has the store and the log to itself, in files: of several replicas each tells
+//! of its own calls, in a log of its own.
+
+use super::Base;
+use anyhow::Context;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tollkeep_audit::{Action, Actor, Backwards, Event, Key, Logger, Outcome, Value};
+use tollkeep_config::settings::AuditFormat;
+use tollkeep_ledger::posting::{EntryKind, entry_of};
+use tollkeep_store::ledger::{EntryRecord, UsageFilter, UsageRecord};
+use tollkeep_store::{After, PageRequest, Scope, Store};
+use tollkeep_types::{EntryId, WallMillis};
+
+/// Whoever reads and tells here.
+const SCOPE: Scope = Scope::Service("untold");
+/// The fact that says up to which entry all has been told.
+const TOLD: &str = "ledger_told";
+/// So much of the log is looked at, from its end.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Charges that are told late at one start.
+const LATE_MAX: usize = 65_536;
+const AT_ONCE: u32 = 1_000;
+/// What was told of in the same moment as the oldest line that was looked at may stand before it.
+const MOMENT_MS: u64 = 1_000;
+
+/// What the log's end tells.
+#[derive(Debug, Default)]
+struct LogEnd {
+    digests: HashSet<String>,
+    /// The oldest line that was looked at.
+    since: Option<WallMillis>,
+}
+
+/// Tells of what the process before this one wrote down and did not tell of, if one store and one
+/// log are all there is. Nothing that this process writes is looked at.
+pub(super) fn tell_late(base: &Base, store: &Store, audit: &Arc<Logger>) {
+    let settings = &base.settings;
+    // Other words do not say which entries an event is about.
+    let is_readable = settings.audit.format == AuditFormat::LlmProxy;
+    let is_alone = settings.store.postgres.is_none();
+    let (true, Some(file)) = (is_readable && is_alone, settings.audit.file.clone()) else {
+        return;
+    };
+    let (store, audit, began) = (store.clone(), Arc::clone(audit), base.clock.wall());
+    tokio::spawn(async move {
+        match tell(&store, &audit, (file, began)).await {
+            Ok(0) => {}
+            Ok(late) => {
+                tracing::warn!(
+                    "{late} charges of calls are recorded late: the process that made them was killed"
+                );
+            }
+            Err(error) => {
+                tracing::warn!("Whether all charges are recorded is not known: {error:#}");
+            }
+        }
+    });
+}
+
+/// How many were told.
+async fn tell(
+    store: &Store,
+    audit: &Logger,
+    (file, began): (PathBuf, WallMillis),
+) -> anyhow::Result<usize> {
+    let after = match store.meta(TOLD).await? {
+        Some(number) => number.parse().context("the fact `ledger_told`")?,
+        // Before this was kept nobody knows what was told where.
+        None => 0,
+    };
+    let first = store.ledger().entries(after, 1).await?;
+    let Some(first) = first.first().filter(|first| first.at < began) else {
+        return Ok(0);
+    };
+    let from = WallMillis(first.at.0.saturating_sub(MOMENT_MS));
+    let log = tokio::task::spawn_blocking(move || LogEnd::read(&file, from)).await??;
+    let (untold, last) = untold(store, &log, (after, began)).await?;
+    let late = if untold.is_empty() {
+        0
+    } else {
+        tell_of(store, audit, untold, began).await?
+    };
+    store.set_meta(TOLD, &last.to_string()).await?;
+    Ok(late)
+}
+
+/// The charges that the log's end does not tell of, by their ids, and the last entry that was there.
+async fn untold(
+    store: &Store,
+    log: &LogEnd,
+    (mut after, began): (u64, WallMillis),
+) -> anyhow::Result<(HashMap<EntryId, EntryRecord>, u64)> {
+    let mut untold = HashMap::new();
+    // What the log says nothing of is not for it to judge.
+    let since = log
+        .since
+        .map_or(u64::MAX, |since| since.0.saturating_add(MOMENT_MS));
+    after = behind(store, after, since).await?;
+    loop {
+        let page = store.ledger().entries(after, AT_ONCE).await?;
+        let is_last = page.len() < AT_ONCE as usize;
+        for entry in page {
+            if entry.at >= began {
+                return Ok((untold, after));
+            }
+            after = entry.number;
+            let is_charge = entry.kind == "settle" && entry.at.0 > since;
+            let is_told = log.digests.contains(&entry.hash);
+            if is_charge && !is_told && untold.len() < LATE_MAX {
+                untold.insert(entry.id, entry);
+            }
+        }
+        if is_last {
+            return Ok((untold, after));
+        }
+    }
+}
+
+/// The last entry behind this one that was not written after `since`: times never go back along the
+/// chain.
+async fn behind(store: &Store, after: u64, since: u64) -> anyhow::Result<u64> {
+    let (mut low, mut width) = (after, 1_u64);
+    let ledger = store.ledger();
+    let is_old = async |number: u64| -> anyhow::Result<bool> {
+        let entry = ledger.entries(number.saturating_sub(1), 1).await?;
+        Ok(entry.first().is_some_and(|entry| entry.at.0 <= since))
+    };
+    while is_old(low.saturating_add(width)).await? {
+        low = low.saturating_add(width);
+        width = width.saturating_mul(2);
+    }
+    while width > 1 {
+        width /= 2;
+        if is_old(low.saturating_add(width)).await? {
+            low = low.saturating_add(width);
+        }
+    }
+    Ok(low)
+}
+
+/// Tells of the calls that these entries are of, and waits until that is on disk.
+async fn tell_of(
+    store: &Store,
+    audit: &Logger,
+    mut untold: HashMap<EntryId, EntryRecord>,
+    began: WallMillis,
+) -> anyhow::Result<usize> {
+    let from = untold.values().map(|entry| entry.at).min();
+    let filter = UsageFilter {
+        from,
+        to: Some(began),
+        ..UsageFilter::default()
+    };
+    let (mut late, mut after) = (0, None);
+    loop {
+        let limit = AT_ONCE;
+        let asked = PageRequest { limit, after };
+        let page = store.ledger().usage_records(SCOPE, &filter, &asked).await?;
+        for record in &page.rows {
+            let Some(event) = event(record, &mut untold) else {
+                continue;
+            };
+            audit.log_async(&event).await?;
+            late += 1;
+        }
+        let last = page.rows.last().filter(|_| page.more && !untold.is_empty());
+        let Some(last) = last else { return Ok(late) };
+        after = Some(After {
+            created_at: last.at,
+            id: last.id.clone(),
+        });
+    }
+}
+
+/// The event of a call some of whose entries nobody told of; those are taken out.
+fn event<'a>(
+    record: &'a UsageRecord,
+    untold: &mut HashMap<EntryId, EntryRecord>,
+) -> Option<Event<'a>> {
+    let hold = record.hold?;
+    let ids = (0..=u8::MAX).map(|number| entry_of(hold, EntryKind::Settle, number));
+    let mut entries: Vec<_> = ids.filter_map(|id| untold.remove(&id)).collect();
+    entries.sort_unstable_by_key(|entry| entry.number);
+    let hashes: Vec<_> = entries.iter().map(|entry| entry.hash.as_str()).collect();
+    let at = entries.first()?.at;
+    let units = |units: i64| Value::Number(u64::try_from(units).unwrap_or(0));
+    let mut event = Event::new(Action::MoneySettle, Actor::System, Outcome::Success)
+        .at(at)
+        .with_reason("recorded_late")
+        .with_tenant_id(record.tenant)
+        .with_detail(Key::Hold, Value::OwnedWord(hold.to_string().into()))
+        .with_detail(Key::Amount, units(record.charge.cost.units()))
+        .with_detail(Key::Bound, units(record.bound.cost.units()))
+        .with_detail(Key::Quality, Value::Word(record.quality.as_str()))
+        .with_detail(Key::EntryDigest, Value::OwnedWord(hashes.join(" ").into()));
+    if let Some(project) = record.project {
+        event = event.with_project_id(project);
+    }
+    if let Some(request) = record.request {
+        event = event.with_request_id(request);
+    }
+    if let Some(provider) = &record.provider {
+        event = event.with_detail(Key::Provider, Value::Word(provider));
+    }
+    if let Some(model) = &record.model_requested {
+        event = event.with_detail(Key::Model, Value::Text(model.as_str().into()));
+    }
+    Some(event)
+}
+
+impl LogEnd {
+    /// Reads lines, the last first, back to this time.
+    fn read(file: &Path, from: WallMillis) -> anyhow::Result<Self> {
+        let mut end = Self::default();
+        let lines = Backwards::open(file, None).with_context(|| format!("cannot read {file:?}"))?;
+        let Some(mut lines) = lines else {
+            return Ok(end);
+        };
+        let mut newest = None;
+        while let Some((at, line)) = lines.next()? {
+            end.take(&line);
+            let newest = *newest.get_or_insert(at);
+            let is_far = newest.saturating_sub(at) > LOG_BYTES_MAX;
+            if is_far || end.since.is_some_and(|since| since < from) {
+                break;
+            }
+        }
+        Ok(end)
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let Ok(record) = serde_json::from_slice::<serde_json::Value>(line) else {
+            return;
+        };
+        let at = record
+            .get("timestamp")
+            .and_then(|at| at.as_str()?.parse().ok());
+        if let Some(at) = at {
+            self.since = Some(self.since.map_or(at, |since: WallMillis| since.min(at)));
+        }
+        let told = record.pointer("/details/entry_digest");
+        let told = told.and_then(|told| told.as_str()).unwrap_or_default();
+        self.digests
+            .extend(told.split_ascii_whitespace().map(str::to_owned));
+    }
+}
