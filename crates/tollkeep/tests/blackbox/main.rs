@@ -92,6 +92,7 @@ mod lost_slices;
 mod maintenance;
 mod manage;
 mod management;
+mod markups;
 mod metrics;
 mod money_told;
 mod moved_clocks;
