@@ -220,7 +220,7 @@ mod tests {
     fn a_use_is_told_of_first_and_once_an_hour() {
         let mut folds = Folds::new(USED_MAX);
         let key = FoldKey::used(TokenId::from_bytes([1; 16]), Action::TokenAccess);
-        let hour = Span::Hour.ms();
+        let hour = 3_600_000;
         assert_eq!(told(&mut folds, key, 1_000, 0), 1);
         assert_eq!(counts(&folds.take(When::Now(WallMillis(hour)))), [999]);
         assert_eq!(told(&mut folds, key, 5, hour + 1), 0, "it goes on");
