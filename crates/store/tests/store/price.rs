@@ -126,3 +126,41 @@ async fn a_price_that_one_replica_writes_the_other_has() {
     }
     panic!("never shown");
 }
+
+/// Refuses every write of a price that the server would acknowledge before it is on disk.
+const ON_DISK: &str = "CREATE FUNCTION on_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+      RAISE EXCEPTION 'acknowledged too early';
+    END IF;
+    RETURN NEW;
+  END $$;
+  CREATE TRIGGER on_disk BEFORE INSERT ON price_overrides
+    FOR EACH ROW EXECUTE FUNCTION on_disk();";
+
+// LED-71
+#[tokio::test]
+#[ignore = "needs PostgreSQL: `make test`"]
+async fn what_is_acknowledged_is_on_disk_whatever_the_server_is_content_with() {
+    for (wanted, keeps) in [
+        ("off", "on"),
+        ("local", "on"),
+        ("remote_apply", "remote_apply"),
+    ] {
+        let world = World::on_server().await;
+        let crate::world::Home::Server(server) = &world.home else {
+            panic!("it is on a server");
+        };
+        server
+            .run(ON_DISK.replace("'on', 'remote_apply'", &format!("'{keeps}'")))
+            .await;
+        let set = format!(
+            "ALTER DATABASE {} SET synchronous_commit = {wanted}",
+            server.name
+        );
+        server.run(set).await;
+        // Connections that are made from here on begin with that.
+        let other = open(&world.home, &world.clock).await.unwrap();
+        let put = other.put_price("a".to_owned(), "{}".to_owned(), |_| false);
+        assert!(put.await.is_ok(), "{wanted}");
+    }
+}
