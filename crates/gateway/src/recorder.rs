@@ -293,7 +293,8 @@ impl Recorder {
         if self.sinks.access.is_some()
             && (!self.sinks.access_errors_only || facts.outcome != RequestOutcome::Served)
         {
-            let line = facts.access_line(models.asked.as_deref(), lines.ip.of(facts.client_ip));
+            let ip = lines.ip.of(facts.client_ip, facts.at);
+            let line = facts.access_line(models.asked.as_deref(), ip);
             tollkeep_observe::access::write_line(&mut lines.access, &mut lines.texts, &line);
             lines.accessed += 1;
         }
