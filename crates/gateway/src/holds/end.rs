@@ -9,7 +9,7 @@ use crate::record::{Facts, LlmFacts};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge};
-use tollkeep_ledger::hold::NotBilled;
+use tollkeep_ledger::hold::{NotBilled, Sure};
 use tollkeep_ledger::price::{Book, CostError};
 use tollkeep_ledger::row::Quality;
 use tollkeep_observe::redact::Redactor;
@@ -41,6 +41,7 @@ impl Holds {
         // Where its upstream asks more than the bound, nobody is charged that.
         let asked = |llm: &LlmFacts| {
             let known = llm.cost.as_ref()?.as_ref().ok();
+            let known = known.filter(|_| hold.quote.sure == Sure::Bound);
             let beyond = known.filter(|known| known.get() > hold.quote.charge.cost.units());
             self::cost(llm.upstream_cost.or(beyond.copied())?)
         };

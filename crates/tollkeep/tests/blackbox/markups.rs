@@ -43,7 +43,8 @@ fn costs(record: &Value) -> [Value; 2] {
 #[test]
 fn a_call_is_charged_with_the_markup_and_what_its_upstream_asks_is_kept_beside() {
     let own = r#"{ markup: "11/10", provider: openai }"#;
-    let (gateway, token) = llm(&plain(), "openai", &prices(own));
+    let origin = plain();
+    let (gateway, token) = llm(&origin, "openai", &prices(own));
     let id = budget(&gateway, &strict(1_000_000));
     let call = gateway.call(&chat(&token, &body(false)));
     assert_eq!(call.status, 200, "{}", call.text());

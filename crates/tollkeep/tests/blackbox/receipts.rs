@@ -160,9 +160,16 @@ fn a_receipt_names_the_price_table_of_its_quote_whatever_came_since() {
         "max_output": 1000, "rates": rates});
     put("mine", &model);
     let own = call_of("gpt-4o");
+    let requests = [&shipped, &imported, &marked_up, &own];
+    for request in requests {
+        eventually("its usage record", || {
+            let path = format!("/api/v1/usage/records?request={request}");
+            let (_, page) = gateway.api("GET", &path, None);
+            (page["data"].as_array().map(Vec::len) == Some(1)).then_some(())
+        });
+    }
     // Receipts are made when they are asked for: by now all prices are others, and by another process.
     let gateway = gateway.restart().unwrap();
-    let requests = [&shipped, &imported, &marked_up, &own];
     let texts = requests.map(|request| receipts(&gateway, &token, request).remove(0));
     let told = texts.each_ref().map(|text| payload(text));
     let version = |at: usize| told[at]["price"]["version"].clone();
