@@ -194,6 +194,10 @@ impl Runtime for Would {
         self.0.prices()
     }
 
+    fn shipped_prices(&self) -> Option<Arc<Book>> {
+        self.0.shipped_prices()
+    }
+
     fn breakers(&self) -> Vec<Breaker> {
         self.0.breakers()
     }

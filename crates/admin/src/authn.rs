@@ -8,6 +8,7 @@ use crate::request::Asked;
 use crate::rights::{self, Right};
 use crate::serve::Peer;
 use crate::session::{self, Brought, Signed};
+use crate::unproven::Refused;
 use axum::extract::Request;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -319,10 +320,13 @@ impl State {
 
     /// An address that may not operate.
     pub(crate) fn record_denied(&self, asked: &Asked) {
-        let event = Event::new(Action::IpDenied, Actor::Anonymous, Outcome::Denied)
-            .at(self.parts.clock.wall())
-            .with_reason("management_ip_list");
-        self.record_unproven(&asked.told_in(event), "A denied operator");
+        let refused = Refused::new(
+            Action::IpDenied,
+            Outcome::Denied,
+            Some("management_ip_list"),
+            asked.client_ip,
+        );
+        self.record_or_fold(asked, refused, |event| event);
     }
 
     /// A key that was taken: once in [`TOLD_MS`] for each key and address.
@@ -354,19 +358,19 @@ impl State {
         code: &'static str,
         shown: Option<&str>,
     ) {
-        let mut event = Event::new(Action::ManagementAuth, Actor::Anonymous, Outcome::Failure)
-            .at(self.parts.clock.wall());
-        if code == Problem::csrf().code() {
-            event = event.with_reason(code);
-        }
-        if let Some(shown) = shown {
+        let (action, outcome) = (Action::ManagementAuth, Outcome::Failure);
+        let reason = Some(code).filter(|code| *code == Problem::csrf().code());
+        let refused = Refused::new(action, outcome, reason, asked.client_ip);
+        self.record_or_fold(asked, refused, |event| {
+            let Some(shown) = shown else {
+                return event;
+            };
             let masked = self.parts.masker.mask(shown);
             let print = tollkeep_audit::fingerprint(&self.parts.fingerprint_key, shown);
-            event = event
+            event
                 .with_detail(Key::TokenId, Value::Text(masked.into()))
-                .with_detail(Key::Fingerprint, Value::OwnedWord(print.into()));
-        }
-        self.record_unproven(&asked.told_in(event), "A failed management login");
+                .with_detail(Key::Fingerprint, Value::OwnedWord(print.into()))
+        });
     }
 
     pub(crate) fn record_unproven(&self, event: &Event<'_>, what: &str) {

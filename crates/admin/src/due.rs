@@ -138,6 +138,10 @@ impl Admin {
         let began = state.started_at;
         for tick in 0_u32.. {
             ticks.tick().await;
+            if let Some(audit) = &state.parts.audit {
+                let now = state.parts.clock.wall();
+                state.parts.unproven.tell_kept_back(audit, now);
+            }
             if tick.is_multiple_of(ASK_EVERY) {
                 let now = state.parts.store.now();
                 let own = began.max(WallMillis(now.0.saturating_sub(OWN_MS)));

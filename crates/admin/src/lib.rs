@@ -72,6 +72,7 @@ mod survey;
 mod tenant;
 mod tls;
 mod token;
+mod unproven;
 mod usage;
 mod vault;
 
@@ -90,6 +91,7 @@ pub use runtime::{
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};
+pub use unproven::Unproven;
 
 use arc_swap::ArcSwapOption;
 use std::net::SocketAddr;
@@ -140,6 +142,8 @@ pub struct AdminParts {
     pub listeners: Vec<SocketAddr>,
     /// Long work that operators began.
     pub jobs: Arc<Jobs>,
+    /// What was refused to whoever has shown nothing.
+    pub unproven: Arc<Unproven>,
     /// The keys of the identity provider at the front door, where there is one.
     pub jwt_keys: Arc<ArcSwapOption<JwtKeys>>,
 }

@@ -6,16 +6,18 @@ use crate::rights::Right;
 use crate::router::{Answer, ok};
 use crate::shape::{Member, choice, number, objects, switch, text, time};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tollkeep_audit::{Action, Key, Value as Told};
-use tollkeep_ledger::money::PicoUsd;
-use tollkeep_ledger::price::{Book, Choice, Found, Model, Provider, RateSet, Rates, Source};
+use tollkeep_ledger::money::{PicoUsd, Ratio};
+use tollkeep_ledger::price::{Book, Choice, Found, Model, Payer, Provider, Rates, Source};
 use tollkeep_store::Quarantine;
 use tollkeep_types::WallMillis;
 use tollkeep_types::usage::{Class, Service};
 
 /// Models that are listed at most.
 const LISTED_MAX: usize = 5_000;
+/// Where a table is from.
+const TABLES: &[&str] = &["shipped", "imported", "file"];
 const SERVICES: &[&str] = &["default", "flex", "priority", "batch"];
 
 const LISTED: &[Member] = &[
@@ -59,7 +61,11 @@ const MODIFIER: &[Member] = &[
 const DIFFERENCE: &[Member] = &[
     text("class", 256, "Class of tokens, or unit"),
     number("pico_usd", "What is used; null: nothing").or_null(),
-    number("shipped_pico_usd", "What the table has; null: nothing").or_null(),
+    number(
+        "shipped_pico_usd",
+        "What the shipped table has; null: nothing",
+    )
+    .or_null(),
 ];
 
 const SHOWN: &[Member] = &[
@@ -71,8 +77,15 @@ const SHOWN: &[Member] = &[
         &["override", "table", "dearest", "self_hosted"],
         "Who says so, or what stands in",
     ),
+    choice("table", TABLES, "Where the price table in use is from"),
     text("version", 64, "Version of the price table"),
     text("sha256", 64, "Hash of the price table"),
+    text(
+        "markup",
+        40,
+        "By how much more calls to this provider are charged; null: by nothing. Projects and tokens may have others",
+    )
+    .or_null(),
     time("at", "The instant that is asked about"),
     time("from", "Since when these rates hold"),
     choice("service", SERVICES, "The service"),
@@ -86,7 +99,7 @@ const SHOWN: &[Member] = &[
     objects(
         "differences",
         DIFFERENCE,
-        "How an override differs from the table",
+        "How the rates differ from those of the shipped table",
     ),
     number("max_input", "Most input tokens").or_null(),
     number("max_output", "Most output tokens").or_null(),
@@ -263,24 +276,44 @@ async fn show(call: Call) -> Answer {
     let asked = &*call.id;
     let named = call.query.get("provider");
     let settings = runtime.settings();
-    let configured = settings
-        .providers
-        .iter()
-        .find(|provider| Some(&*provider.name) == named);
-    let found = match (configured, named) {
-        (Some(provider), _) => {
-            let provider = Provider {
-                name: &provider.name,
-                kind: provider.kind.name(),
-                self_hosted: provider.self_hosted,
-            };
-            book.find(provider, asked, at).ok()
-        }
-        (None, Some(kind)) => book.find(of_kind(kind), asked, at).ok(),
-        (None, None) => only(&book, asked, at)?,
+    let name = named.map_or_else(|| only(&book, asked, at), Ok)?;
+    let mut configured = settings.providers.iter();
+    let configured = configured.find(|provider| provider.name == name);
+    let provider = configured.map_or_else(
+        || of_kind(name),
+        |provider| Provider {
+            name: &provider.name,
+            kind: provider.kind.name(),
+            self_hosted: provider.self_hosted,
+        },
+    );
+    // What stands in for a model is of a provider that was named.
+    let found = match named {
+        Some(_) => book.find(provider, asked, at).ok(),
+        None => book.listed(provider, asked, at),
     };
     let found = found.ok_or_else(Problem::not_found)?;
-    Ok(ok(&shown(&book, found, (asked, at, service))))
+    let table = match (
+        &settings.prices.file,
+        &call.state.parts.store.prices().table,
+    ) {
+        (Some(_), _) => "file",
+        (None, Some(_)) => "imported",
+        (None, None) => "shipped",
+    };
+    let shipped = runtime.shipped_prices().ok_or_else(Problem::internal)?;
+    let before = shipped.listed(provider, asked, at);
+    let markup = book.markup(provider, Payer::default());
+    let mut answer = shown(&book, found, (asked, at, service));
+    if let Some(members) = answer.as_object_mut() {
+        let before = before.map(|before| before.rates);
+        let rows = differences(found.rates, before, service);
+        members.insert("differences".to_owned(), rows.into());
+        members.insert("table".to_owned(), table.into());
+        let markup = (markup != Ratio::ONE).then(|| markup.to_string());
+        members.insert("markup".to_owned(), markup.into());
+    }
+    Ok(ok(&answer))
 }
 
 const fn of_kind(kind: &str) -> Provider<'_> {
@@ -291,8 +324,8 @@ const fn of_kind(kind: &str) -> Provider<'_> {
     }
 }
 
-/// The one model of this name, whoever serves it.
-fn only<'b>(book: &'b Book, asked: &str, at: WallMillis) -> Result<Option<Found<'b>>, Problem> {
+/// The name or kind of the one provider that has a model of this name; empty: any has it.
+fn only<'b>(book: &'b Book, asked: &str, at: WallMillis) -> Result<&'b str, Problem> {
     let all = book.models().iter().chain(book.overrides());
     let kinds: BTreeSet<&str> = all.filter_map(|model| model.provider.as_deref()).collect();
     let found = |kind: &&str| book.listed(of_kind(kind), asked, at);
@@ -302,8 +335,8 @@ fn only<'b>(book: &'b Book, asked: &str, at: WallMillis) -> Result<Option<Found<
         .filter(|kind| found(kind).is_some())
         .collect();
     match serving.as_slice() {
-        [] => Ok(book.listed(of_kind(""), asked, at)),
-        [one] => Ok(book.listed(of_kind(one), asked, at)),
+        [] => Ok(""),
+        [one] => Ok(one),
         several => {
             let problem = format!("provider: want one of {}.", several.join(", "));
             Err(Problem::bad_request(problem))
@@ -340,7 +373,6 @@ fn shown(book: &Book, found: Found<'_>, asked: (&str, WallMillis, Service)) -> V
         "rates": told(rates, Choice { input_tokens: 0, service }, Units::With),
         "tiers": tiers.collect::<Vec<_>>(),
         "modifiers": modifiers.collect::<Vec<_>>(),
-        "differences": differences(book, found, at),
         "max_input": facts.max_input,
         "max_output": facts.max_output,
         "hidden_reasoning": facts.hidden_reasoning,
@@ -354,7 +386,7 @@ enum Units {
 }
 
 /// Rates of all classes that have one, their own or by falling back, and of units.
-fn told(rates: &Rates, choice: Choice, units: Units) -> Vec<Value> {
+fn resolved(rates: &Rates, choice: Choice, units: Units) -> Vec<(String, PicoUsd)> {
     let tokens = Class::ALL.into_iter().filter_map(|class| {
         let (rate, factor) = rates.token(class, choice)?;
         let rate = PicoUsd::new(factor.of_rounded_up(rate.get())?)?;
@@ -368,7 +400,12 @@ fn told(rates: &Rates, choice: Choice, units: Units) -> Vec<Value> {
             .filter(|(name, _)| Class::named(name).is_none());
         all.extend(others);
     }
-    let all = all.into_iter().map(|(class, rate)| {
+    all
+}
+
+fn told(rates: &Rates, choice: Choice, units: Units) -> Vec<Value> {
+    let all = resolved(rates, choice, units).into_iter();
+    let all = all.map(|(class, rate)| {
         json!({
             "class": class,
             "pico_usd": rate.get(),
@@ -378,36 +415,20 @@ fn told(rates: &Rates, choice: Choice, units: Units) -> Vec<Value> {
     all.collect()
 }
 
-/// How an override differs from what the table has under the same name.
-fn differences(book: &Book, found: Found<'_>, at: WallMillis) -> Vec<Value> {
-    if found.source != Source::Override {
-        return Vec::new();
-    }
-    let same = |model: &&Model| {
-        model.id == found.model.id
-            && (found.model.provider.is_none() || model.provider == found.model.provider)
+/// How the rates that are used differ from those of the shipped table.
+fn differences(now: &Rates, shipped: Option<&Rates>, service: Service) -> Vec<Value> {
+    let choice = Choice {
+        input_tokens: 0,
+        service,
     };
-    let shipped = book
-        .models()
-        .iter()
-        .find(same)
-        .and_then(|model| model.at(at));
-    let empty = RateSet::default();
-    let before = shipped.map_or(&empty, |rates| &rates.base);
-    let rate = |set: &RateSet, class: &str| {
-        let mut rates = set.named();
-        rates
-            .find(|(name, _)| name == class)
-            .map(|(_, rate)| rate.get())
+    let named = |rates: &Rates| -> BTreeMap<String, u64> {
+        let rates = resolved(rates, choice, Units::With).into_iter();
+        rates.map(|(name, rate)| (name, rate.get())).collect()
     };
-    let now = &found.rates.base;
-    let names: BTreeSet<String> = now
-        .named()
-        .chain(before.named())
-        .map(|(name, _)| name)
-        .collect();
+    let (now, before) = (named(now), shipped.map(named).unwrap_or_default());
+    let names: BTreeSet<&String> = now.keys().chain(before.keys()).collect();
     let rows = names.into_iter().filter_map(|class| {
-        let (now, before) = (rate(now, &class), rate(before, &class));
+        let (now, before) = (now.get(class), before.get(class));
         let row = json!({"class": class, "pico_usd": now, "shipped_pico_usd": before});
         (now != before).then_some(row)
     });

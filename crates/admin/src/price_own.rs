@@ -9,8 +9,8 @@ use crate::shape::{Member, document, number, text, time};
 use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Key, Value};
 use tollkeep_crypto::{price_key, sha256};
-use tollkeep_ledger::price::{Model, Table, read_overrides};
-use tollkeep_store::{KeptTable, PriceOverride};
+use tollkeep_ledger::price::{Override, Table, TableError, read_overrides};
+use tollkeep_store::{Conflict, KeptTable, PriceOverride, StoreError};
 
 const ID_BYTES_MAX: usize = 64;
 /// Bytes of an override at most.
@@ -20,13 +20,15 @@ const TABLE_BYTES_MAX: usize = 1_000_000;
 
 const SHOWN: &[Member] = &[
     text("id", ID_BYTES_MAX, "Its name"),
-    document("override", "A model as price tables have them"),
+    document("override", "A model as price tables have them, or a markup"),
     time("updated_at", "When it was written"),
 ];
 
 const PUT: &[Member] = &[document(
     "override",
-    "A model as price tables have them; it replaces the whole model of its name",
+    "A model as price tables have them, which replaces the whole model of its name; or a markup, such as \
+     `{\"markup\": \"11/10\", \"project\": \"prj_…\"}`, of a token (`tid_…`, or its line, `lin_…`), a project or a \
+     provider",
 )
 .required()];
 
@@ -170,33 +172,48 @@ async fn put(call: Call) -> Answer {
     let given = body.take_as("override", |written| {
         let text = written.to_string();
         if !written.is_object() || text.len() > OVERRIDE_BYTES_MAX {
-            return Err("want a model, of at most 64 KiB".to_owned());
+            return Err("want a model or a markup, of at most 64 KiB".to_owned());
         }
-        let mut models = read_overrides(vec![written]).map_err(|error| error.to_string())?;
-        let model = models.pop().ok_or_else(|| "want a model".to_owned())?;
-        Ok((text, model))
+        let one = read_one(written).map_err(|error| error.to_string())?;
+        Ok((
+            text,
+            one.ok_or_else(|| "want a model or a markup".to_owned())?,
+        ))
     });
     body.done()?;
-    let (text, model) = given.ok_or_else(Problem::internal)?;
+    let (text, given) = given.ok_or_else(Problem::internal)?;
     if !is_name(&id) {
         let problem =
             "The name wants 1 to 64 of a-z, 0-9, `-`, `_` and `.`, a letter or digit first.";
         return Err(Problem::bad_request(problem));
     }
     let store = &state.parts.store;
-    let kept = store.prices();
-    let others = kept.overrides.iter().filter(|one| *one.id != *id);
-    if let Some(other) = others.into_iter().find(|one| says_of(one, &model)) {
-        let problem = format!("The override `{}` has that model.", other.id);
-        return Err(Problem::conflict(problem));
-    }
     state.check_audit()?;
-    let written = store.put_price(id.to_string(), text).await?;
+    let wanted = given.clone();
+    let is_of_the_same = move |document: &str| is_of(document, &wanted);
+    let written = store.put_price(id.to_string(), text, is_of_the_same);
+    let written = match written.await {
+        Err(StoreError::Conflict(Conflict::PriceKnown)) => {
+            let kept = store.prices();
+            let mut others = kept.overrides.iter().filter(|one| *one.id != *id);
+            let other = others.find(|one| is_of(&one.document, &given));
+            let other = other.ok_or(StoreError::Conflict(Conflict::PriceKnown))?;
+            let what = match given {
+                Override::Model(_) => "has that model",
+                Override::Markup(_) => "marks up the same calls",
+            };
+            let problem = format!("The override `{}` {what}.", other.id);
+            return Err(Problem::conflict(problem));
+        }
+        written => written?,
+    };
     state.parts.runtime.apply_overrides();
-    let event = state
+    let mut event = state
         .event(&operator, Action::PriceOverride)
-        .with_detail(Key::Name, Value::Text(written.id.clone().into()))
-        .with_detail(Key::Model, Value::Text(model.id.to_string().into()));
+        .with_detail(Key::Name, Value::Text(written.id.clone().into()));
+    if let Override::Model(model) = &given {
+        event = event.with_detail(Key::Model, Value::Text(model.id.to_string().into()));
+    }
     state.record(event).await?;
     Ok(ok(&shown(&written)))
 }
@@ -323,11 +340,14 @@ fn is_name(id: &str) -> bool {
             .all(|byte| is_plain(byte) || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// Whether an override is of the same model.
-fn says_of(one: &PriceOverride, model: &Model) -> bool {
-    let document: Json = serde_json::from_str(&one.document).unwrap_or_default();
-    let is = |name: &str| document.get(name).and_then(Json::as_str);
-    is("model") == Some(&*model.id) && is("provider") == model.provider.as_deref()
+fn read_one(document: Json) -> Result<Option<Override>, TableError> {
+    Ok(read_overrides(vec![document])?.pop())
+}
+
+/// Whether this document is of the same model, or of the same calls.
+fn is_of(document: &str, given: &Override) -> bool {
+    let document = serde_json::from_str(document).unwrap_or_default();
+    matches!(read_one(document), Ok(Some(other)) if other.is_of_the_same(given))
 }
 
 fn shown(one: &PriceOverride) -> Json {

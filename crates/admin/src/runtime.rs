@@ -99,6 +99,9 @@ pub trait Runtime: Send + Sync {
     /// The prices in use.
     fn prices(&self) -> Arc<Book>;
 
+    /// The price table that is shipped, without anybody's own prices; `None` if the program has none.
+    fn shipped_prices(&self) -> Option<Arc<Book>>;
+
     /// Every breaker that remembers a failure, the worst first.
     fn breakers(&self) -> Vec<Breaker>;
 

@@ -5,10 +5,11 @@ use crate::State;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::request::Asked;
+use crate::unproven::Refused;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, PoisonError};
-use tollkeep_audit::{Action, Actor, Event, Outcome};
+use tollkeep_audit::{Action, Outcome};
 use tollkeep_config::settings::{Rate, StrictRate};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::rate::{Quota, RateClass, Verdict};
@@ -95,11 +96,10 @@ impl State {
         let taken = self.strict.take(ip, &rules, self.parts.clock.mono());
         taken.map_err(|used_up| {
             self.parts.metrics.strictly_limited();
-            let event = Event::new(Action::RateLimitExceeded, Actor::Anonymous, Outcome::Denied);
-            let event = event
-                .at(self.parts.clock.wall())
-                .with_reason(RateClass::Strict.label());
-            self.record_unproven(&asked.told_in(event), "A strict limit");
+            let (action, outcome) = (Action::RateLimitExceeded, Outcome::Denied);
+            let reason = Some(RateClass::Strict.label());
+            let refused = Refused::new(action, outcome, reason, Some(prefix_key(ip)));
+            self.record_or_fold(asked, refused.by_the_minute(), |event| event);
             Problem::strictly_limited(&used_up)
         })
     }

@@ -296,7 +296,7 @@ impl CliproxyEncoder {
         put("event_type", Some(kind.to_owned()));
         put("provider", word_of(event, Key::Provider));
         put("user_id", self.user(event));
-        let ip = event.client_ip.and_then(|ip| self.ip.of(ip));
+        let ip = event.client_ip.and_then(|ip| self.ip.of(ip, at));
         put("ip", ip.map(|ip| String::from_utf8_lossy(ip).into_owned()));
         put("result", Some(result(event).to_owned()));
         let details = self.details(event);

@@ -67,7 +67,7 @@ impl Encoder {
         (id, at): (EventId, WallMillis),
         chain: &mut Chain,
     ) {
-        self.kept.follow(event, &mut self.ip);
+        self.kept.follow(event, at, &mut self.ip);
         let correlation_id = event.correlation_id.as_deref();
         let request_id = event.request_id.as_ref();
         let record = Record {

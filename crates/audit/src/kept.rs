@@ -3,7 +3,7 @@
 use crate::{Action, Actor, ActorId, Event, IpText, Outcome};
 use std::net::IpAddr;
 use tollkeep_observe::json;
-use tollkeep_types::{ProjectId, TenantId, hex};
+use tollkeep_types::{ProjectId, TenantId, WallMillis, hex};
 
 /// Everything the texts are made of.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -15,6 +15,8 @@ struct Made {
     tenant_id: Option<TenantId>,
     project_id: Option<ProjectId>,
     client_ip: Option<IpAddr>,
+    /// The day, where that changes how the address is written.
+    day: u64,
 }
 
 /// The texts of the last event, for the next one if it is made of the same.
@@ -38,7 +40,7 @@ pub(crate) struct Kept {
 impl Kept {
     /// HOT. Makes the texts those of `event`.
     #[inline]
-    pub(crate) fn follow(&mut self, event: &Event<'_>, ip: &mut IpText) {
+    pub(crate) fn follow(&mut self, event: &Event<'_>, at: WallMillis, ip: &mut IpText) {
         let made = Made {
             action: event.action,
             actor: event.actor,
@@ -47,14 +49,15 @@ impl Kept {
             tenant_id: event.tenant_id,
             project_id: event.project_id,
             client_ip: event.client_ip,
+            day: ip.day(at),
         };
         if self.made != Some(made) {
-            self.make(made, ip);
+            self.make(made, at, ip);
         }
     }
 
     #[inline(never)]
-    fn make(&mut self, made: Made, ip: &mut IpText) {
+    fn make(&mut self, made: Made, at: WallMillis, ip: &mut IpText) {
         self.made = Some(made);
         for text in [&mut self.who, &mut self.result, &mut self.class] {
             text.clear();
@@ -62,7 +65,7 @@ impl Kept {
         for text in [&mut self.head, &mut self.project, &mut self.tail] {
             text.clear();
         }
-        let ip = made.client_ip.and_then(|client| ip.of(client));
+        let ip = made.client_ip.and_then(|client| ip.of(client, at));
         put_id(
             &mut self.project,
             b",\"project_id\":\"prj_",

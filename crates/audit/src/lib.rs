@@ -95,6 +95,7 @@ mod encode;
 mod event;
 mod export;
 mod file;
+pub mod folds;
 mod health;
 mod ip_mask;
 mod kept;

@@ -1,57 +1,26 @@
-//! Events that repeat are told of together: the first ones of a time each by itself, the others as one
-//! with how many there were. No count is lost: what is kept back is told when its time is over.
+//! What events of the data plane that repeat are told of together by, and the event that tells of them.
 
 use crate::record::Facts;
 use crate::refusal::{CountedBy, LimitClass};
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tollkeep_audit::folds::{self, Fold};
 use tollkeep_audit::{Action, Actor, ActorId, Event, Key, Outcome, Value};
 use tollkeep_observe::metrics::RouteLabel;
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_types::{ProjectId, TenantId, TokenId, WallMillis};
 
+pub(crate) use tollkeep_audit::folds::{Span, When};
+
+/// What was told of lately.
+pub(crate) type Folds = folds::Folds<FoldKey, Seen>;
+/// What was kept back of a key.
+pub(crate) type Folded = folds::Folded<FoldKey, Seen>;
+
 /// Keys of refusals that are counted at a time; beyond it those of all addresses are told of together.
 pub(crate) const REFUSED_MAX: usize = 10_000;
 /// Tokens whose use is counted at a time; beyond it each use is told of.
 pub(crate) const USED_MAX: usize = 65_536;
-
-/// For how long events of a key are told of together.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum Span {
-    /// Twenty of a second each by itself, the rest of that second as one.
-    Second,
-    /// The first by itself, then one a minute for all that came in it.
-    Minute,
-    /// The first by itself, then one an hour for all that came in it.
-    Hour,
-}
-
-impl Span {
-    const fn ms(self) -> u64 {
-        match self {
-            Self::Second => 1_000,
-            Self::Minute => 60_000,
-            Self::Hour => 3_600_000,
-        }
-    }
-
-    /// How many are told of by themselves.
-    const fn each(self) -> u32 {
-        match self {
-            Self::Second => 20,
-            Self::Minute | Self::Hour => 1,
-        }
-    }
-
-    /// Whether what was told of goes on being counted in the next span.
-    const fn goes_on(self) -> bool {
-        match self {
-            Self::Second => false,
-            Self::Minute | Self::Hour => true,
-        }
-    }
-}
 
 /// What events that are told of together have in common.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -138,9 +107,14 @@ impl FoldKey {
         key.token = Some(token);
         key
     }
+}
 
-    /// What it is counted under where there is no room; `None` for what is told of then.
-    const fn wider(&self) -> Option<Self> {
+impl Fold for FoldKey {
+    fn span(&self) -> Span {
+        self.span
+    }
+
+    fn wider(&self) -> Option<Self> {
         let mut key = Self::new(self.span, self.action, self.outcome);
         key.reason = self.reason;
         match self.span {
@@ -171,161 +145,39 @@ impl Seen {
     }
 }
 
-/// What was kept back of a key.
-pub(crate) struct Folded {
-    key: FoldKey,
-    seen: Seen,
-    count: u64,
-}
-
-impl Folded {
-    /// The one event that tells of them.
-    pub(crate) fn event(&self, at: WallMillis) -> Event<'_> {
-        let (key, seen) = (&self.key, &self.seen);
-        let is_known = key.token.is_some() || key.project.is_some();
-        let actor = if is_known {
-            Actor::Client
-        } else {
-            Actor::Anonymous
-        };
-        let mut event = Event::new(key.action, actor, key.outcome).at(at);
-        if let Some(ip) = key.ip {
-            event = event.with_client_ip(ip);
-        }
-        if let Some(reason) = key.reason {
-            event = event.with_reason(reason);
-        }
-        if let (true, Some(tenant)) = (is_known, seen.tenant) {
-            event = event.with_tenant_id(tenant);
-        }
-        if let (true, Some(project)) = (is_known, seen.project) {
-            event = event.with_project_id(project);
-        }
-        if let Some(token) = key.token {
-            event = event.with_actor_id(ActorId::Token(token));
-            if let Some(hint) = &seen.hint {
-                event.add_detail(Key::TokenId, Value::Word(hint));
-            }
-            event.add_detail(Key::TokenRef, Value::TokenRef(token));
-        }
-        if let (false, Some(route)) = (key.route == RouteLabel::NONE, &seen.route) {
-            event.add_detail(Key::Route, Value::Word(route));
-        }
-        event.with_detail(Key::Count, Value::Number(self.count))
+/// The one event that tells of those that were kept back.
+pub(crate) fn event(folded: &Folded, at: WallMillis) -> Event<'_> {
+    let (key, seen) = (&folded.key, &folded.seen);
+    let is_known = key.token.is_some() || key.project.is_some();
+    let actor = if is_known {
+        Actor::Client
+    } else {
+        Actor::Anonymous
+    };
+    let mut event = Event::new(key.action, actor, key.outcome).at(at);
+    if let Some(ip) = key.ip {
+        event = event.with_client_ip(ip);
     }
-}
-
-/// The count of a key in its span.
-struct Cell {
-    since: u64,
-    told: u32,
-    kept_back: u64,
-    seen: Seen,
-}
-
-/// What was told of lately.
-pub(crate) struct Folds {
-    cells: HashMap<FoldKey, Cell>,
-    keys_max: usize,
-}
-
-impl Folds {
-    pub(crate) fn new(keys_max: usize) -> Self {
-        Self {
-            cells: HashMap::new(),
-            keys_max,
-        }
+    if let Some(reason) = key.reason {
+        event = event.with_reason(reason);
     }
-
-    /// Whether this event is told of by itself; else it is counted.
-    pub(crate) fn tell(
-        &mut self,
-        key: FoldKey,
-        now: WallMillis,
-        seen: impl FnOnce() -> Seen,
-    ) -> bool {
-        let mut key = key;
-        if self.cells.len() >= self.keys_max && !self.cells.contains_key(&key) {
-            let Some(wider) = key.wider() else {
-                return true;
-            };
-            // There are few of these: as many as there are reasons.
-            key = wider;
-        }
-        let cell = self.cells.entry(key).or_insert(Cell {
-            since: now.0,
-            told: 0,
-            kept_back: 0,
-            seen: Seen::default(),
-        });
-        let is_over = now.0.saturating_sub(cell.since) >= key.span.ms();
-        if is_over && cell.kept_back == 0 {
-            (cell.since, cell.told) = (now.0, 0);
-        }
-        if cell.told < key.span.each() {
-            cell.told += 1;
-            return true;
-        }
-        if cell.kept_back == 0 {
-            cell.seen = seen();
-        }
-        cell.kept_back = cell.kept_back.saturating_add(1);
-        false
+    if let (true, Some(tenant)) = (is_known, seen.tenant) {
+        event = event.with_tenant_id(tenant);
     }
-
-    /// Forgets keys that had nothing for a span; says whether others have something to tell.
-    pub(crate) fn is_due(&mut self, when: When) -> bool {
-        let mut any = false;
-        self.cells.retain(|key, cell| {
-            let is_due = when.is_due(key, cell);
-            any |= is_due && cell.kept_back > 0;
-            !is_due || cell.kept_back > 0
-        });
-        any
+    if let (true, Some(project)) = (is_known, seen.project) {
+        event = event.with_project_id(project);
     }
-
-    /// Takes what is due.
-    pub(crate) fn take(&mut self, when: When) -> Vec<Folded> {
-        let mut taken = Vec::new();
-        self.cells.retain(|key, cell| {
-            if !when.is_due(key, cell) {
-                return true;
-            }
-            let count = std::mem::take(&mut cell.kept_back);
-            if count == 0 {
-                return false;
-            }
-            let seen = std::mem::take(&mut cell.seen);
-            taken.push(Folded {
-                key: *key,
-                seen,
-                count,
-            });
-            if let When::Now(now) = when {
-                cell.since = now.0;
-            }
-            key.span.goes_on()
-        });
-        taken
-    }
-}
-
-/// What is told of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum When {
-    /// What is over now.
-    Now(WallMillis),
-    /// All, since nothing comes any more.
-    Last,
-}
-
-impl When {
-    fn is_due(self, key: &FoldKey, cell: &Cell) -> bool {
-        match self {
-            Self::Now(now) => now.0.saturating_sub(cell.since) >= key.span.ms(),
-            Self::Last => true,
+    if let Some(token) = key.token {
+        event = event.with_actor_id(ActorId::Token(token));
+        if let Some(hint) = &seen.hint {
+            event.add_detail(Key::TokenId, Value::Word(hint));
         }
+        event.add_detail(Key::TokenRef, Value::TokenRef(token));
     }
+    if let (false, Some(route)) = (key.route == RouteLabel::NONE, &seen.route) {
+        event.add_detail(Key::Route, Value::Word(route));
+    }
+    event.with_detail(Key::Count, Value::Number(folded.count))
 }
 
 #[cfg(test)]
@@ -360,7 +212,7 @@ mod tests {
         assert_eq!(counts(&folds.take(When::Now(WallMillis(1_000)))), [500]);
         assert_eq!(told(&mut folds, from(1), 21, 1_001), 20, "the next second");
         assert_eq!(counts(&folds.take(When::Last)), [1]);
-        assert!(folds.cells.is_empty());
+        assert!(folds.is_empty());
     }
 
     // AUD-12
@@ -368,13 +220,13 @@ mod tests {
     fn a_use_is_told_of_first_and_once_an_hour() {
         let mut folds = Folds::new(USED_MAX);
         let key = FoldKey::used(TokenId::from_bytes([1; 16]), Action::TokenAccess);
-        let hour = Span::Hour.ms();
+        let hour = 3_600_000;
         assert_eq!(told(&mut folds, key, 1_000, 0), 1);
         assert_eq!(counts(&folds.take(When::Now(WallMillis(hour)))), [999]);
         assert_eq!(told(&mut folds, key, 5, hour + 1), 0, "it goes on");
         assert_eq!(counts(&folds.take(When::Now(WallMillis(2 * hour)))), [5]);
         assert!(folds.take(When::Now(WallMillis(3 * hour))).is_empty());
-        assert!(folds.cells.is_empty(), "it is forgotten when it is quiet");
+        assert!(folds.is_empty(), "it is forgotten when it is quiet");
         assert_eq!(told(&mut folds, key, 1, 3 * hour), 1);
     }
 
@@ -395,7 +247,7 @@ mod tests {
             let key = FoldKey::used(TokenId::from_bytes([token; 16]), Action::TokenAccess);
             assert!(used.tell(key, WallMillis(0), Seen::default));
         }
-        assert_eq!(used.cells.len(), 1);
+        assert_eq!(used.len(), 1);
     }
 
     // AUD-12

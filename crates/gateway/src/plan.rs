@@ -157,6 +157,7 @@ pub(crate) enum TargetKind {
         forward_cookies: Vec<Box<str>>,
         /// The caller's fields that go there, lower case, where only these do.
         only: Option<Vec<Box<[u8]>>>,
+        hung_up: HungUp,
     },
     Provider(ProviderPlan),
 }
@@ -428,6 +429,10 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
             forward_client_ip: upstream.forward_client_ip,
             forward_cookies: upstream.forward_cookies.clone(),
             only: rules.only.as_deref().map(names),
+            hung_up: HungUp {
+                cancel_stops_billing: upstream.cancel_stops_billing,
+                ..HungUp::CANCELLED
+            },
         },
         set_fields,
         settled,

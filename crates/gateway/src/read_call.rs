@@ -304,6 +304,8 @@ impl<'p> Exchange<'p> {
             hides_usage: false,
             told: None,
             cost: None,
+            upstream_cost: None,
+            price: None,
             is_settled: false,
             told_hold: None,
         };

@@ -17,6 +17,7 @@ use tollkeep_observe::RequestOutcome;
 use tollkeep_observe::access::AccessLine;
 use tollkeep_observe::metrics::{Finished, Listener, ModelLabel, ProviderLabel, RouteLabel};
 use tollkeep_policy::client_ip::prefix_key;
+use tollkeep_store::ledger::PriceMark;
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::usage::{Flag, Told, UnknownUsage, UsageReport};
@@ -53,6 +54,10 @@ pub(crate) struct LlmFacts {
     pub(crate) told: Option<Told>,
     /// What that cost; `None` where nothing is known of it.
     pub(crate) cost: Option<Result<NanoUsd, CostError>>,
+    /// What its upstream asks for it, where it is charged by a markup.
+    pub(crate) upstream_cost: Option<NanoUsd>,
+    /// The price table that the cost is by.
+    pub(crate) price: Option<PriceMark>,
     /// Both were reckoned before the answer ended, since its caller is told.
     pub(crate) is_settled: bool,
     /// Its hold, which ended before its answer, and what was left besides it.

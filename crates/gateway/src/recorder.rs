@@ -5,7 +5,7 @@
 
 mod events;
 
-use crate::folds::{FoldKey, Folds, REFUSED_MAX, Seen, USED_MAX, When};
+use crate::folds::{self, FoldKey, Folds, REFUSED_MAX, Seen, USED_MAX, When};
 use crate::record::{Facts, ShownCredential};
 use crate::tally::Tally;
 use std::borrow::Cow;
@@ -242,10 +242,10 @@ impl Recorder {
         let recorder = Arc::clone(self);
         let write = move |sink: &mut EventSink<'_>| {
             recorder.is_telling.store(false, Ordering::Release);
-            for folds in [&recorder.refused, &recorder.used] {
-                let folded = held(folds).take(when);
+            for kept in [&recorder.refused, &recorder.used] {
+                let folded = held(kept).take(when);
                 for one in &folded {
-                    sink.append(&one.event(now));
+                    sink.append(&folds::event(one, now));
                 }
             }
         };
@@ -293,7 +293,8 @@ impl Recorder {
         if self.sinks.access.is_some()
             && (!self.sinks.access_errors_only || facts.outcome != RequestOutcome::Served)
         {
-            let line = facts.access_line(models.asked.as_deref(), lines.ip.of(facts.client_ip));
+            let ip = lines.ip.of(facts.client_ip, facts.at);
+            let line = facts.access_line(models.asked.as_deref(), ip);
             tollkeep_observe::access::write_line(&mut lines.access, &mut lines.texts, &line);
             lines.accessed += 1;
         }
@@ -338,7 +339,11 @@ fn usage_line<'a>(
 ) -> Option<UsageLine<'a>> {
     let (llm, asked) = (facts.llm.as_ref()?, facts.asked.as_ref()?);
     let told = llm.told.as_ref()?;
-    let (price_version, price_sha256) = book.version();
+    // The prices of its quote, whatever came since.
+    let (price_version, price_sha256) = llm
+        .price
+        .as_ref()
+        .map_or_else(|| book.version(), |price| (&*price.version, &*price.sha256));
     Some(UsageLine {
         at: facts.at,
         request_id: facts.id,
@@ -356,6 +361,7 @@ fn usage_line<'a>(
             Ok(amount) => Ok(*amount),
             Err(error) => Err(error as &dyn std::fmt::Display),
         }),
+        upstream_cost: llm.upstream_cost,
         price_version,
         price_sha256,
         outcome: facts.outcome,

@@ -8,12 +8,13 @@ use crate::plan::{Target, TargetKind};
 use crate::record::{Asked, Facts, LlmFacts};
 use crate::token_rates;
 use crate::worker::Worker;
-use tollkeep_ledger::price::{Book, Cost, Provider};
+use tollkeep_ledger::price::{Book, Cost, Payer, Provider};
 use tollkeep_ledger::usage::{Estimating, settle};
 use tollkeep_observe::metrics::ProviderLabel;
-use tollkeep_store::ledger::CallRecord;
+use tollkeep_store::ledger::{CallRecord, PriceMark};
+use tollkeep_store::live::LiveToken;
 use tollkeep_types::WallMillis;
-use tollkeep_types::money::NanoUsd;
+use tollkeep_types::money::{NanoUsd, Ratio};
 use tollkeep_types::usage::{Flag, Quality, UsageReport};
 
 /// Input tokens that templates and roles may add to the bytes of a body.
@@ -38,11 +39,8 @@ impl Worker {
         let began = facts.at.0.saturating_sub(facts.duration_ns / 1_000_000);
         if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
             if !llm.is_settled {
-                settle_call(
-                    book,
-                    (asked, llm),
-                    &Sizes::of(facts.bytes_in, began, facts.hold.as_deref()),
-                );
+                let sizes = Sizes::of(facts.bytes_in, began, facts.hold.as_deref());
+                settle_call(book, (asked, llm), &sizes.by(facts.token.as_deref()));
             }
             self.count_settled(asked.label, llm);
         }
@@ -132,6 +130,7 @@ impl Exchange<'_> {
             && !llm.is_settled
         {
             let sizes = Sizes::of(facts.bytes_in, facts.at.0, Some(&hold));
+            let sizes = sizes.by(facts.token.as_deref());
             settle_call(&hold.book, (asked, llm), &sizes);
         }
         self.worker.counters.hold_ended();
@@ -149,6 +148,7 @@ impl Exchange<'_> {
         if let (Some(asked), Some(llm)) = (&facts.asked, &mut facts.llm) {
             let book = self.worker.shared.prices.load();
             let sizes = Sizes::of(facts.bytes_in, facts.at.0, facts.hold.as_deref());
+            let sizes = sizes.by(facts.token.as_deref());
             settle_call(&book, (asked, llm), &sizes);
             llm.is_settled = true;
         }
@@ -161,6 +161,8 @@ struct Sizes<'a> {
     at: WallMillis,
     /// The prices of its quote.
     book: Option<&'a Book>,
+    /// Who pays for it.
+    payer: Payer,
 }
 
 impl<'a> Sizes<'a> {
@@ -170,7 +172,22 @@ impl<'a> Sizes<'a> {
             input_tokens: hold.and_then(CallHold::input_tokens).unwrap_or(by_bytes),
             at: hold.map_or(WallMillis(began), |hold| hold.at),
             book: hold.map(|hold| &*hold.book),
+            payer: Payer::default(),
         }
+    }
+
+    fn by(self, token: Option<&LiveToken>) -> Self {
+        let payer = payer(token);
+        Self { payer, ..self }
+    }
+}
+
+/// Who pays for calls with this token, as markups see it.
+pub(crate) fn payer(token: Option<&LiveToken>) -> Payer {
+    Payer {
+        token: token.map(|token| token.id),
+        lineage: token.map(|token| token.lineage.id),
+        project: token.map(|token| token.project.id),
     }
 }
 
@@ -196,12 +213,10 @@ fn settle_call(book: &Book, (asked, llm): (&Asked, &mut LlmFacts), sizes: &Sizes
             input_tokens: max_input.map_or(sizes.input_tokens, |max| max.min(sizes.input_tokens)),
             cap: output_cap.into_iter().chain(max_output).min(),
             hidden_reasoning: of.is_some_and(|of| of.hidden_reasoning),
-            billing_goes_on: ended_by_us
-                && !asked.hung_up.cancel_stops_billing
-                && !of.is_some_and(|of| of.cancel_stops_billing),
+            billing_goes_on: ended_by_us && !asked.hung_up.ends_bill(of.as_ref()),
         })
     });
-    llm.cost = match &told.report {
+    let marked = match &told.report {
         UsageReport::Reported(lines) | UsageReport::Estimated(lines) => {
             let cost = Cost {
                 provider,
@@ -209,11 +224,19 @@ fn settle_call(book: &Book, (asked, llm): (&Asked, &mut LlmFacts), sizes: &Sizes
                 served: llm.model_served.as_deref(),
                 at: sizes.at,
             };
-            Some(cost.of(book, lines))
+            let markup = book.markup(provider, sizes.payer);
+            Some(cost.marked_up(book, lines, markup).map(|marked| {
+                let upstream = (markup != Ratio::ONE).then_some(marked.upstream);
+                (marked.cost, upstream)
+            }))
         }
-        UsageReport::Released => Some(Ok(NanoUsd::ZERO)),
+        UsageReport::Released => Some(Ok((NanoUsd::ZERO, None))),
         UsageReport::Unknown(_) => None,
     };
+    llm.upstream_cost = marked.as_ref().and_then(|marked| marked.as_ref().ok()?.1);
+    llm.cost = marked.map(|marked| marked.map(|(cost, _)| cost));
+    let (version, sha256) = book.shared_version();
+    llm.price = Some(PriceMark { version, sha256 });
     if let Some(Err(_)) = llm.cost {
         told.flags.add(Flag::Unpriced);
     }
@@ -231,7 +254,7 @@ impl Target {
     /// What becomes of its calls whose caller hangs up.
     pub(crate) const fn hung_up(&self) -> HungUp {
         match &self.kind {
-            TargetKind::Plain { .. } => HungUp::CANCELLED,
+            TargetKind::Plain { hung_up, .. } => *hung_up,
             TargetKind::Provider(provider) => provider.hung_up,
         }
     }

@@ -430,7 +430,7 @@ pub(crate) fn is_event_stream(value: &[u8]) -> bool {
 }
 
 /// Whether a body ended by its upstream's doing, or the network's; what we end, it goes on writing.
-const fn ended_by_upstream(ended: &Result<Ended, Stop>) -> bool {
+pub(crate) const fn ended_by_upstream(ended: &Result<Ended, Stop>) -> bool {
     match ended {
         Ok(Ended::Whole) => true,
         Ok(Ended::Failed(refusal)) => !matches!(

@@ -55,6 +55,9 @@ pub struct Receipt {
     /// In nano-dollars.
     pub cost: i64,
     pub bound: i64,
+    /// What the upstream asks by the table, where that is another amount: without a markup, or where the
+    /// operator bears it.
+    pub upstream: Option<i64>,
     pub hold: Option<String>,
     /// `settled` or `released`.
     pub state: String,
@@ -111,10 +114,11 @@ impl Receipt {
             |price| json!({"version": price.version, "sha256": price.sha256, "own": price.own}),
         );
         put("price", json!(price));
-        put(
-            "cost",
-            json!({"unit": "usd", "amount": self.cost, "bound": self.bound}),
-        );
+        let mut cost = json!({"unit": "usd", "amount": self.cost, "bound": self.bound});
+        if let (Some(upstream), Some(members)) = (self.upstream, cost.as_object_mut()) {
+            members.insert("upstream".to_owned(), upstream.into());
+        }
+        put("cost", cost);
         put("hold", json!(self.hold));
         put("state", json!(self.state));
         put("quality", json!(self.quality));
@@ -163,6 +167,7 @@ impl Receipt {
             price: price.transpose()?,
             cost: cost.amount("amount")?,
             bound: cost.amount("bound")?,
+            upstream: cost.amount("upstream").ok(),
             hold: all.text("hold").ok(),
             state: all.text("state")?,
             quality: all.text("quality")?,
@@ -192,14 +197,12 @@ impl Receipt {
                 sha256: price.sha256.clone(),
             });
         }
+        let told = self.upstream.unwrap_or(self.cost);
         let reckoned = self.cost_of(book, lines)?;
-        if self.cost == reckoned {
+        if told == reckoned {
             return Ok(true);
         }
-        Err(ReceiptFault::OtherCost {
-            told: self.cost,
-            reckoned,
-        })
+        Err(ReceiptFault::OtherCost { told, reckoned })
     }
 
     /// What these lines cost by these prices.
@@ -398,6 +401,7 @@ mod tests {
             price: None,
             cost: 5,
             bound: 9,
+            upstream: None,
             hold: None,
             state: "settled".to_owned(),
             quality: "reported".to_owned(),

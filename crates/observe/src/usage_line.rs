@@ -39,6 +39,8 @@ pub struct UsageLine<'a> {
     pub flags: Flags,
     /// What it cost, or why that is not known; `None` where its usage isn't.
     pub cost: Option<Result<NanoUsd, &'a dyn Display>>,
+    /// What its upstream asks for it, where it is charged by a markup.
+    pub upstream_cost: Option<NanoUsd>,
     /// The version of the price table.
     pub price_version: &'a str,
     /// The hash of the price table.
@@ -191,9 +193,14 @@ fn write_cost(out: &mut Vec<u8>, line: &UsageLine<'_>) {
             // Writing to memory does not fail.
             drop(write!(
                 out,
-                ",\"cost_nano_usd\":{},\"cost_usd\":\"{cost}\",\"price_version\":\"",
+                ",\"cost_nano_usd\":{},\"cost_usd\":\"{cost}\"",
                 cost.get()
             ));
+            if let Some(upstream) = line.upstream_cost {
+                let upstream = upstream.get();
+                drop(write!(out, ",\"upstream_cost_nano_usd\":{upstream}"));
+            }
+            out.extend_from_slice(b",\"price_version\":\"");
             json::escaped(out, line.price_version);
             out.extend_from_slice(b"\",\"price_sha256\":\"");
             json::escaped(out, line.price_sha256);
@@ -230,6 +237,7 @@ mod tests {
             usage,
             flags,
             cost,
+            upstream_cost: None,
             price_version: "2026-11-22.1",
             price_sha256: "abc",
             outcome: RequestOutcome::Served,

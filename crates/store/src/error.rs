@@ -93,6 +93,9 @@ pub enum Conflict {
     /// There are as many prices or price tables as there may be.
     #[error("there are too many prices")]
     PricesFull,
+    /// Another override is of the same model or of the same calls.
+    #[error("another override is of the same")]
+    PriceKnown,
     /// Nothing of the slice is in doubt.
     #[error("nothing of the slice is in doubt")]
     SliceResolved,

@@ -98,11 +98,14 @@ const COMMIT: &str = "COMMIT";
 
 const ROLLBACK: &str = "ROLLBACK";
 
-/// Names the tenant, and ends by the server what hangs. It holds for the transaction alone, so a
-/// pooler may stand in between.
+/// Names the tenant, and ends by the server what hangs. What is acknowledged is on disk, also on a server
+/// whose settings are content with less; what asks for more stays (LED-71). It holds for the transaction
+/// alone, so a pooler may stand in between.
 const SET: &str = "SELECT set_config('tollkeep.tenant', $1, true),
   set_config('lock_timeout', $2, true), set_config('statement_timeout', $2, true),
-  set_config('idle_in_transaction_session_timeout', $2, true)";
+  set_config('idle_in_transaction_session_timeout', $2, true),
+  CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
+    THEN set_config('synchronous_commit', 'on', true) END";
 
 /// One change at a time, by whichever process: so they are seen in the order of their numbers.
 const TURN: &str = "SELECT pg_advisory_xact_lock(8390045675397410160)";

@@ -66,23 +66,72 @@ const IMPORT: &str = "INSERT INTO price_tables (sha256, version, document, impor
   VALUES ($1, $2, $3, $4, 1)
   ON CONFLICT (sha256) DO UPDATE SET in_use = 1, imported_at = excluded.imported_at";
 
+const KEEP: &str = "INSERT INTO price_tables (sha256, version, document, imported_at, in_use)
+  VALUES ($1, $2, $3, $4, 0) ON CONFLICT (sha256) DO NOTHING";
+
+const DOCUMENT: &str = "SELECT document FROM price_tables WHERE sha256 = $1";
+
 impl Store {
+    /// Keeps a table that calls are priced by and that was not taken in: a shipped one, or one of the
+    /// settings. Records name it by its hash.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where there are too many; the disk.
+    pub async fn keep_price_table(&self, table: KeptTable) -> Result<(), StoreError> {
+        self.unattended(async move |inner| {
+            let mut write = inner.begin(GATEWAY).await?;
+            let others = query(COUNT).bind(&table.sha256);
+            let others = others.fetch_number(write.connection()).await?;
+            if others >= i64::from(TABLES_MAX) {
+                return Err(StoreError::Conflict(Conflict::PricesFull));
+            }
+            query(KEEP)
+                .bind(&table.sha256)
+                .bind(&table.version)
+                .bind(&table.document)
+                .bind(millis(table.imported_at))
+                .execute(write.connection())
+                .await?;
+            write.commit(&[]).await
+        })
+        .await
+    }
+
+    /// The document of a table by its hash, if it was ever in use.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn price_table(&self, sha256: &str) -> Result<Option<String>, StoreError> {
+        let mut connection = self.0.read(GATEWAY).await?;
+        let found = query(DOCUMENT).bind(sha256);
+        let found = found.fetch_optional(&mut connection).await?;
+        found.map(|row| row::text(&row, "document")).transpose()
+    }
+
     /// The prices that are kept: from memory, without waiting. All of it is exchanged as a whole.
     pub fn prices(&self) -> Arc<KeptPrices> {
         self.0.prices.load_full()
     }
 
-    /// Writes an override, in the place of one of the same name.
+    /// Writes an override, in the place of one of the same name. `is_of_the_same` says of the document of
+    /// another one whether it speaks of the same: as seen within the transaction that writes, since two may
+    /// do so at the same moment.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where there are too many; the disk.
+    /// [`StoreError::Conflict`] where another one is of the same, or there are too many; the disk.
     pub async fn put_price(
         &self,
         id: String,
         document: String,
+        is_of_the_same: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<PriceOverride, StoreError> {
         self.unattended(async move |inner| {
             let mut write = inner.begin(GATEWAY).await?;
+            let there = kept(write.connection()).await?;
+            let mut others = there.overrides.iter().filter(|one| one.id != id);
+            if others.any(|one| is_of_the_same(&one.document)) {
+                return Err(StoreError::Conflict(Conflict::PriceKnown));
+            }
             let updated_at = inner.wall.now();
             query(PUT)
                 .bind(&id)

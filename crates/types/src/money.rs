@@ -146,6 +146,12 @@ impl Ratio {
         (self.over, self.under.get())
     }
 
+    /// So much of an amount, rounded up. `None` when it does not fit, or is below zero.
+    pub fn of_amount(self, amount: NanoUsd) -> Option<NanoUsd> {
+        let marked = self.of_rounded_up(u64::try_from(amount.0).ok()?)?;
+        i64::try_from(marked).ok().map(NanoUsd)
+    }
+
     /// So much of a number of tokens, rounded up.
     pub fn of_rounded_up(self, count: u64) -> Option<u64> {
         let over = u128::from(count).checked_mul(u128::from(self.over))?;
@@ -216,6 +222,15 @@ impl ExactSum {
         let mine = self.over.checked_mul(theirs)?;
         let over = mine.checked_add(over.checked_mul(ours)?)?;
         let (over, under) = reduced(over, self.under.checked_mul(theirs)?);
+        Some(Self { over, under })
+    }
+
+    /// So much of the sum. `None` when it does not fit.
+    #[must_use]
+    pub fn times(self, factor: Ratio) -> Option<Self> {
+        let over = self.over.checked_mul(u128::from(factor.over))?;
+        let under = self.under.checked_mul(u128::from(factor.under.get()))?;
+        let (over, under) = reduced(over, under);
         Some(Self { over, under })
     }
 
@@ -305,6 +320,29 @@ mod tests {
         assert_eq!(sum(&[(1, 1000, &[third] as &[_]); 3]), 1);
         assert_eq!(sum(&[(1, 1000, &[third]), (1, 1000, &[half])]), 1);
         assert_eq!(sum(&[(1, 1000, &[third]), (1, 2001, &[third])]), 2);
+    }
+
+    // LED-3 LED-34
+    #[test]
+    fn a_part_of_a_sum_is_exact_and_of_an_amount_rounded_up() {
+        let rate = PicoUsd::new(333).unwrap();
+        let tenth_more: Ratio = "11/10".parse().unwrap();
+        let sum = ExactSum::default().plus(100, rate, &[]).unwrap();
+        let nano = |sum: ExactSum| sum.rounded_up().unwrap().get();
+        assert_eq!(nano(sum), 34);
+        // 33.3 and a tenth are 36.63; of what was rounded already it would be 38.
+        assert_eq!(nano(sum.times(tenth_more).unwrap()), 37);
+        assert_eq!(
+            tenth_more.of_amount(NanoUsd::new(34)),
+            Some(NanoUsd::new(38))
+        );
+        assert_eq!(
+            Ratio::ONE.of_amount(NanoUsd::new(34)),
+            Some(NanoUsd::new(34))
+        );
+        assert_eq!(tenth_more.of_amount(NanoUsd::MAX), None);
+        assert_eq!(tenth_more.of_amount(NanoUsd::new(-1)), None);
+        assert_eq!(ExactSum::default().times(tenth_more).map(nano), Some(0));
     }
 
     #[test]

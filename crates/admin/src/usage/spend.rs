@@ -51,6 +51,11 @@ const SHOWN: &[Member] = &[
     number("calls", "How many calls"),
     number("spent_nano_usd", "What they cost, in nano-dollars"),
     text("spent_usd", 30, "The same in dollars"),
+    number(
+        "upstream_cost_nano_usd",
+        "What their upstreams ask: without markups, and with what the operator bears",
+    ),
+    text("upstream_cost_usd", 30, "The same in dollars"),
     number("reported_nano_usd", "Of that: what upstreams said"),
     number("estimated_nano_usd", "Of that: what is an upper estimate"),
     number(
@@ -200,6 +205,7 @@ async fn told(call: &Call, of: &str, id: &str, payer: &Payer) -> Answer {
     let of_sum =
         |read: fn(&tollkeep_store::ledger::UsageSum) -> Amount| sum.map(read).unwrap_or_default();
     let spent = of_sum(|sum| sum.charge.cost);
+    let upstream = of_sum(|sum| sum.upstream_cost);
     Ok(ok(&json!({
         "of": of,
         "id": id,
@@ -207,6 +213,8 @@ async fn told(call: &Call, of: &str, id: &str, payer: &Payer) -> Answer {
         "calls": sum.map_or(0, |sum| sum.calls),
         "spent_nano_usd": spent.units(),
         "spent_usd": usd(spent),
+        "upstream_cost_nano_usd": upstream.units(),
+        "upstream_cost_usd": usd(upstream),
         "reported_nano_usd": of_sum(|sum| sum.reported).units(),
         "estimated_nano_usd": of_sum(|sum| sum.estimated).units(),
         "unknown_nano_usd": of_sum(|sum| sum.unknown).units(),

@@ -98,6 +98,8 @@ pub enum MaskIp {
     Prefix,
     /// As a keyed hash.
     Hash,
+    /// As a hash with another key each day.
+    HashDaily,
     /// Not at all.
     Drop,
 }
@@ -153,10 +155,11 @@ pub enum ProxyRequests {
 
 const MODES: [(&str, u32); 2] = [("0600", 0o600), ("0640", 0o640)];
 
-const MASKS: [(&str, MaskIp); 4] = [
+const MASKS: [(&str, MaskIp); 5] = [
     ("off", MaskIp::Off),
     ("prefix", MaskIp::Prefix),
     ("hash", MaskIp::Hash),
+    ("hash_daily", MaskIp::HashDaily),
     ("drop", MaskIp::Drop),
 ];
 
@@ -216,7 +219,7 @@ keys! {
         /// Mode of the file.
         mode: u32 = choice(&MODES).or(0o600),
         /// How client addresses are written: `prefix` is /24 and /48, `hash` a keyed
-        /// hash, `drop` nothing.
+        /// hash, `hash_daily` one with another key each day (in UTC), `drop` nothing.
         mask_ip: MaskIp = choice(&MASKS).or(MaskIp::Off),
         /// How texts in a credential field that are no known token are masked: `partial` keeps
         /// the first and last two characters.

@@ -7,7 +7,7 @@ use crate::reader::keys;
 use crate::tree::{Node, Value};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
-use tollkeep_ledger::price::{Model, UnknownModel, read_overrides};
+use tollkeep_ledger::price::{Override, UnknownModel, read_overrides};
 
 const UNKNOWN_MODELS: [(&str, UnknownModel); 3] = [
     ("refuse", UnknownModel::Refuse),
@@ -33,8 +33,10 @@ keys! {
         /// Ed25519 keys, the 32 bytes of each in base64. None: no table is taken in.
         keys: Vec<String> = list(parsed("key", read_key)).or_empty(),
         /// Models with prices of yours, written as in a price table. Each replaces the whole
-        /// model of its name, or of the names that its `match` has.
-        overrides: Vec<Model> = Overrides.or_empty(),
+        /// model of its name, or of the names that its `match` has. And markups, such as
+        /// `{markup: "11/10", provider: openai}`: what calls are charged beyond what their upstream
+        /// asks, by `token` (`tid_…`, or its line, `lin_…`), `project` (`prj_…`) or `provider`.
+        overrides: Vec<Override> = Overrides.or_empty(),
     }
 }
 
@@ -71,25 +73,31 @@ fn read_key(text: &str) -> Result<String, String> {
     Err("want the 32 bytes of an Ed25519 key in base64, 44 characters".to_owned())
 }
 
-/// A list of models as price tables have them.
+/// A list of models as price tables have them, and of markups.
 struct Overrides;
 
 impl Kind for Overrides {
-    type Value = Vec<Model>;
+    type Value = Vec<Override>;
 
     fn shape(&self) -> Shape {
         let model = json!({"type": "object", "required": ["model", "rates"]});
-        let schema = json!({"type": "array", "items": model});
-        Shape::new(schema, "list of models as price tables have them")
+        let text = json!({"type": "string"});
+        let markup = json!({"type": "object", "required": ["markup"], "additionalProperties": false,
+            "properties": {"markup": text, "token": text, "project": text, "provider": text}});
+        let schema = json!({"type": "array", "items": {"anyOf": [model, markup]}});
+        Shape::new(
+            schema,
+            "list of models as price tables have them, and of markups",
+        )
     }
 
-    fn read(&self, node: &Node) -> Result<Vec<Model>, Vec<Wrong>> {
+    fn read(&self, node: &Node) -> Result<Vec<Override>, Vec<Wrong>> {
         let Value::List(entries) = &node.value else {
-            let problem = format!("want a list of models, not {}", node.told());
+            let problem = format!("want a list of models and markups, not {}", node.told());
             return Err(Wrong::of(node, problem));
         };
         if entries.len() > OVERRIDES_MAX {
-            let problem = format!("has more than {OVERRIDES_MAX} models");
+            let problem = format!("has more than {OVERRIDES_MAX} entries");
             return Err(Wrong::of(node, problem));
         }
         let entries = entries.iter().map(json_of).collect();

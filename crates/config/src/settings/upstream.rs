@@ -53,6 +53,8 @@ pub struct Upstream {
     pub openapi: Option<OpenApiAt>,
     /// When that is fetched.
     pub openapi_refresh: OpenApiRefresh,
+    /// It bills a call no further that is cancelled (LED-58).
+    pub cancel_stops_billing: bool,
 }
 
 /// Where an `OpenAPI` document is.
@@ -136,6 +138,10 @@ keys! {
         /// Names of cookies that go to the upstream; it gets no others. It can set none, unless
         /// `headers.response.allow` has `set-cookie`.
         forward_cookies: Vec<Box<str>> = list(cookie_name()).or_empty(),
+        /// Whether it is known to bill a call of a model no further that is cancelled, on routes with
+        /// `pricing.model: tokens`. Say so only if it does: else a stream that is cut off is charged less
+        /// than you are.
+        cancel_stops_billing: bool = switch().or(false),
         /// Whether the caller's `Origin` goes to the upstream. Default: not in mode `allow` of
         /// `headers.request`, else it does.
         forward_origin: Option<bool> = switch().optional(),
@@ -309,6 +315,7 @@ impl UpstreamFile {
             signing,
             openapi: self.openapi,
             openapi_refresh: self.openapi_refresh,
+            cancel_stops_billing: self.cancel_stops_billing,
         })
     }
 }

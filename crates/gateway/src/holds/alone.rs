@@ -8,6 +8,7 @@ use crate::upstream_body::{BodyStep, UpstreamBody};
 use std::io;
 use std::time::Duration;
 use tollkeep_ledger::decide::{CancelStopsBilling, Hard, OnDisconnect, caller_gone};
+use tollkeep_ledger::price::Facts;
 use tollkeep_llm::usage::{BodyEnd, StreamUsage};
 use tollkeep_net::{Raced, UpstreamConn};
 use tollkeep_types::MonoNanos;
@@ -32,7 +33,7 @@ impl Exchange<'_> {
         // model that cancelling it ends its bill.
         let hold = facts.hold.as_ref();
         let is_billed_on = hold.is_some_and(|hold| hold.is_billed_to_its_end());
-        let (stated, pots) = if is_billed_on && !asked.hung_up.cancel_stops_billing {
+        let (stated, pots) = if is_billed_on && !asked.hung_up.ends_bill(None) {
             (CancelStopsBilling::NotStated, Hard::Some)
         } else {
             (CancelStopsBilling::Stated, Hard::None)
@@ -93,7 +94,7 @@ impl Exchange<'_> {
     }
 }
 
-/// What the settings say of a provider's calls whose caller hangs up.
+/// What the settings say of an upstream's calls whose caller hangs up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HungUp {
     pub(crate) wanted: OnDisconnect,
@@ -102,11 +103,17 @@ pub(crate) struct HungUp {
 }
 
 impl HungUp {
-    /// Of what is no provider.
+    /// Of an upstream about which nothing is said.
     pub(crate) const CANCELLED: Self = Self {
         wanted: OnDisconnect::Cancel,
         cancel_stops_billing: false,
     };
+
+    /// Whether cancelling a call ends its bill: if the settings say so of its upstream, or the price table of
+    /// its model.
+    pub(crate) fn ends_bill(self, model: Option<&Facts>) -> bool {
+        self.cancel_stops_billing || model.is_some_and(|model| model.cancel_stops_billing)
+    }
 }
 
 /// What became of the rest of a stream.

@@ -42,7 +42,7 @@ impl Exchange<'_> {
             return None;
         }
         let settings = &self.plan.llm.bounds;
-        let quoting = self.quoting(aside)?;
+        let quoting = self.quoting(aside, book)?;
         let closer = quoting.closer(book, wanted.counted(), settings)?;
         (closer.input_tokens < quote.input_tokens).then_some(closer)
     }
@@ -90,7 +90,7 @@ impl Exchange<'_> {
         }
         let book = self.worker.shared.prices.load();
         let counted = Counted::of(std::iter::once(Measure::Tokens));
-        let quoting = self.quoting(aside);
+        let quoting = self.quoting(aside, &book);
         let quote = quoting.map(|quoting| quoting.quote(&book, counted, &self.plan.llm.bounds));
         match quote {
             Some(Ok(quote)) => tokens(quote.charge),

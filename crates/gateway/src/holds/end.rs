@@ -5,11 +5,11 @@ use super::Holds;
 use super::inbox::Message;
 use super::quote::{Bears, ONE, Quote, amount, cost};
 use super::take::{CallHold, State};
-use crate::record::Facts;
+use crate::record::{Facts, LlmFacts};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge};
-use tollkeep_ledger::hold::NotBilled;
+use tollkeep_ledger::hold::{NotBilled, Sure};
 use tollkeep_ledger::price::{Book, CostError};
 use tollkeep_ledger::row::Quality;
 use tollkeep_observe::redact::Redactor;
@@ -29,18 +29,26 @@ impl Holds {
             at: hold.at,
             bound: hold.quote.charge,
             bound_method: hold.quote.is_priced.then_some(hold.quote.method.name()),
-            book: hold.quote.is_priced.then_some(&*hold.book),
+            price: hold.quote.is_priced.then(|| mark(&hold.book)),
         };
         let llm = facts.llm.as_ref();
         let report = llm.and_then(|llm| Some(&llm.told.as_ref()?.report));
         let cost = llm.and_then(|llm| llm.cost.as_ref());
         let borne = match bears {
             Bears::Payer => None,
-            Bears::Operator => hold.billed(report, cost),
+            Bears::Operator => hold.billed(report, llm),
         };
+        // Where its upstream asks more than the bound, nobody is charged that.
+        let asked = |llm: &LlmFacts| {
+            let known = llm.cost.as_ref()?.as_ref().ok();
+            let known = known.filter(|_| hold.quote.sure == Sure::Bound);
+            let beyond = known.filter(|known| known.get() > hold.quote.charge.cost.units());
+            self::cost(llm.upstream_cost.or(beyond.copied())?)
+        };
+        let marked_up = || llm.filter(|_| hold.quote.is_priced).and_then(asked);
         let record = CallRecord {
-            upstream_cost: borne,
-            ..record(&under, facts, redactor)
+            upstream_cost: borne.or_else(marked_up),
+            ..record(under, facts, redactor)
         };
         self.inbox.put(Message::Record(hold.id, Arc::new(record)));
         match (hold.state, borne) {
@@ -52,28 +60,33 @@ impl Holds {
 
 impl CallHold {
     /// What its upstream asks for it at most, if it may ask for anything.
-    fn billed(
-        &self,
-        report: Option<&UsageReport>,
-        known_cost: Option<&Result<NanoUsd, CostError>>,
-    ) -> Option<Amount> {
+    fn billed(&self, report: Option<&UsageReport>, llm: Option<&LlmFacts>) -> Option<Amount> {
+        let known_cost = llm.and_then(|llm| llm.cost.as_ref());
         match (&self.state, report, known_cost) {
             (State::Held(_) | State::Moving, ..) | (_, Some(UsageReport::Released), _) => None,
-            (State::Committed(_), _, Some(Ok(known))) => cost(*known),
-            (State::Committed(_), _, Some(Err(_)) | None) => Some(self.quote.charge.cost),
+            (State::Committed(_), _, Some(Ok(known))) => {
+                let asked = llm.and_then(|llm| llm.upstream_cost);
+                cost(asked.unwrap_or(*known))
+            }
+            (State::Committed(_), _, Some(Err(_)) | None) => Some(self.quote.upstream_cost),
         }
     }
 }
 
 /// Under what a call was made.
-struct Under<'a> {
+struct Under {
     tenant: TenantId,
     /// The instant that selects rates.
     at: WallMillis,
     bound: Charge,
     bound_method: Option<&'static str>,
-    /// The prices of it.
-    book: Option<&'a Book>,
+    /// The price table of it.
+    price: Option<PriceMark>,
+}
+
+fn mark(book: &Book) -> PriceMark {
+    let (version, sha256) = book.shared_version();
+    PriceMark { version, sha256 }
 }
 
 /// The record of a call that no budget counted, if it went to a provider and has none yet.
@@ -89,13 +102,15 @@ pub(crate) fn uncounted(
         at,
         bound: Charge::NOTHING,
         bound_method: None,
-        book: Some(book),
+        // Other prices may have come since it was settled.
+        price: Some(llm.price.clone().unwrap_or_else(|| mark(book))),
     };
     let (quality, charge) = known(&told.report, llm.cost.as_ref());
     Some(CallRecord {
         quality,
         charge,
-        ..record(&under, facts, redactor)
+        upstream_cost: llm.upstream_cost.and_then(cost),
+        ..record(under, facts, redactor)
     })
 }
 
@@ -126,7 +141,7 @@ fn known(
     ))
 }
 
-fn record(under: &Under<'_>, facts: &Facts, redactor: &Redactor) -> CallRecord {
+fn record(under: Under, facts: &Facts, redactor: &Redactor) -> CallRecord {
     let (llm, token) = (facts.llm.as_ref(), facts.token.as_ref());
     let told = llm.and_then(|llm| llm.told.as_ref());
     let name = |name: &Option<Arc<str>>| {
@@ -169,10 +184,7 @@ fn record(under: &Under<'_>, facts: &Facts, redactor: &Redactor) -> CallRecord {
         bound_method: under.bound_method,
         charge: Charge::NOTHING,
         upstream_cost: None,
-        price: under.book.map(|book| {
-            let (version, sha256) = book.shared_version();
-            PriceMark { version, sha256 }
-        }),
+        price: under.price,
         started_at: under.at,
         duration_ms: facts.duration_ns / 1_000_000,
         from_cache: false,

@@ -6,12 +6,12 @@ use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::bound::{Bound, NotBounded, Options, bound};
 use tollkeep_ledger::decide::largest_fitting;
 use tollkeep_ledger::hold::Sure;
-use tollkeep_ledger::price::{Book, Cost, Provider, Source};
+use tollkeep_ledger::price::{Book, Cost, Marked, Provider, Source};
 use tollkeep_llm::Surface;
 use tollkeep_llm::demand::{self, Form, Known, KnownTool};
 use tollkeep_types::WallMillis;
 use tollkeep_types::demand::{CapForm, Demand};
-use tollkeep_types::money::NanoUsd;
+use tollkeep_types::money::{NanoUsd, Ratio};
 use tollkeep_types::usage::{Class, Lines, Usage};
 
 /// What the settings say about bounds.
@@ -78,12 +78,16 @@ pub(crate) struct Quoting<'a> {
     pub(crate) surface: Surface,
     pub(crate) body: &'a [u8],
     pub(crate) at: WallMillis,
+    /// By how much more than the upstream asks it is charged.
+    pub(crate) markup: Ratio,
 }
 
 /// What is taken aside for a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quote {
     pub(crate) charge: Charge,
+    /// The cost of it that the upstream may ask, without a markup.
+    pub(crate) upstream_cost: Amount,
     /// Whether it can't be more.
     pub(crate) sure: Sure,
     pub(crate) input_tokens: u64,
@@ -125,6 +129,7 @@ impl Quote {
                 requests: ONE,
                 ..Charge::NOTHING
             },
+            upstream_cost: Amount::ZERO,
             sure: Sure::Bound,
             input_tokens: 0,
             cap: None,
@@ -141,11 +146,13 @@ impl Quote {
     /// That is more than can be reckoned with.
     pub(super) fn price(price: NanoUsd) -> Result<Self, Refusal> {
         let one = Self::one_request();
+        let price = cost(price).ok_or_else(too_large)?;
         Ok(Self {
             charge: Charge {
-                cost: cost(price).ok_or_else(too_large)?,
+                cost: price,
                 ..one.charge
             },
+            upstream_cost: price,
             sure: Sure::Price,
             ..one
         })
@@ -285,12 +292,17 @@ impl Quoting<'_> {
             served: None,
             at: self.at,
         };
+        let lines = Lines::from(usage);
         let price = match counted.costs {
             true => Some(
-                of.of(book, &Lines::from(usage))
+                of.marked_up(book, &lines, self.markup)
                     .map_err(|_| not_priced(self.model))?,
             ),
             false => None,
+        };
+        let priced = |read: fn(Marked) -> NanoUsd| {
+            let price = price.map_or(Some(Amount::ZERO), |price| cost(read(price)));
+            price.ok_or_else(too_large)
         };
         let tokens = input
             .checked_add(output)
@@ -298,14 +310,13 @@ impl Quoting<'_> {
             .ok_or_else(too_large)?;
         Ok(Quote {
             charge: Charge {
-                cost: price
-                    .map_or(Some(Amount::ZERO), cost)
-                    .ok_or_else(too_large)?,
+                cost: priced(|price| price.cost)?,
                 tokens,
                 output_tokens: amount(output).ok_or_else(too_large)?,
                 billable_tokens: tokens,
                 requests: ONE,
             },
+            upstream_cost: priced(|price| price.upstream)?,
             sure: Sure::Guess,
             input_tokens: input,
             cap: None,
@@ -337,8 +348,13 @@ impl Quoting<'_> {
             ..settings.options
         };
         let bound = bound(demand, found, &options).map_err(|refused| of(refused, self.model))?;
+        let upstream_cost = if costs { bound.amount } else { NanoUsd::ZERO };
+        // Rounded up once more, it is no less than what any answer within it comes to.
+        let marked_up = self.markup.of_amount(upstream_cost);
+        let marked_up = marked_up.and_then(cost).ok_or_else(too_large)?;
         Ok(Quote {
-            charge: charge(&bound, costs).ok_or_else(too_large)?,
+            charge: charge(&bound, marked_up).ok_or_else(too_large)?,
+            upstream_cost: cost(upstream_cost).ok_or_else(too_large)?,
             sure: Sure::Bound,
             input_tokens: bound.input_tokens,
             cap: bound.cap.map(|cap| cap.tokens),
@@ -355,15 +371,11 @@ fn has_services(kind: &str) -> bool {
     matches!(kind, "openai" | "azure-openai")
 }
 
-fn charge(bound: &Bound, costs: bool) -> Option<Charge> {
+fn charge(bound: &Bound, cost: Amount) -> Option<Charge> {
     let tokens = bound.input_tokens.checked_add(bound.output_tokens)?;
     let tokens = amount(tokens)?;
     Some(Charge {
-        cost: if costs {
-            cost(bound.amount)?
-        } else {
-            Amount::ZERO
-        },
+        cost,
         tokens,
         output_tokens: amount(bound.output_tokens)?,
         billable_tokens: tokens,

@@ -9,6 +9,7 @@ use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
 use crate::read_call::LlmCall;
 use crate::refusal::Refusal;
+use crate::settle::payer;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -297,7 +298,7 @@ impl Exchange<'_> {
 
     fn quote(&self, aside: &Aside<'_>, book: &Book, wanted: &Wanted) -> Result<Quote, Refusal> {
         let sure = wanted.sure();
-        let Some(quoting) = self.quoting(aside) else {
+        let Some(quoting) = self.quoting(aside, book) else {
             return match aside.price {
                 Some(price) => Quote::price(price),
                 None => Ok(Quote {
@@ -324,18 +325,22 @@ impl Exchange<'_> {
     }
 
     /// The call, if it is one of a model.
-    pub(super) fn quoting<'a>(&'a self, aside: &Aside<'a>) -> Option<Quoting<'a>> {
+    pub(super) fn quoting<'a>(&'a self, aside: &Aside<'a>, book: &Book) -> Option<Quoting<'a>> {
         let (llm, target) = (aside.llm?, aside.target);
+        let provider = Provider {
+            name: &target.name,
+            kind: target.kind_name(),
+            self_hosted: target.self_hosted(),
+        };
+        let payer = payer(self.work.facts.token.as_deref());
+        let markup = book.markup(provider, payer);
         Some(Quoting {
-            provider: Provider {
-                name: &target.name,
-                kind: target.kind_name(),
-                self_hosted: target.self_hosted(),
-            },
+            provider,
             model: aside.model,
             surface: llm.surface,
             body: self.body(),
             at: self.work.facts.at,
+            markup,
         })
     }
 
@@ -357,7 +362,7 @@ impl Exchange<'_> {
         }
         let settings = &self.plan.llm.bounds;
         let room = (quote, pot.budget.measure, left);
-        self.quoting(aside)?
+        self.quoting(aside, book)?
             .smaller(book, wanted.counted(), settings, room)
     }
 

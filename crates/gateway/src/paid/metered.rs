@@ -3,11 +3,12 @@
 
 use super::sold::Sold;
 use super::{Delivery, PaymentDoor};
-use crate::holds::{BoundOptions, Counted, Quote, Quoting, not_boundable};
+use crate::holds::{BoundOptions, Counted, HungUp, Quote, Quoting, not_boundable};
 use crate::lifecycle::{Exchange, Stop};
 use crate::pump::Ended;
 use crate::read_call::is_json;
 use crate::refusal::Refusal;
+use crate::stream_back::ended_by_upstream;
 use std::sync::Arc;
 use tollkeep_config::settings::{TokenCalls, TokenPrices};
 use tollkeep_http1::{Framing, Known, write};
@@ -21,7 +22,7 @@ use tollkeep_llm::usage::{Asked, BodyEnd, BodyUsage, StreamUsage};
 use tollkeep_payments::price::token_units;
 use tollkeep_payments::pricing::QuoteFault;
 use tollkeep_payments::x402::Offer;
-use tollkeep_types::money::NanoUsd;
+use tollkeep_types::money::{NanoUsd, Ratio};
 use tollkeep_types::usage::{
     Class, Flags, Lines, Partial, Service, Told, UnknownUsage, Usage, UsageReport,
 };
@@ -91,7 +92,8 @@ impl MeteredCall {
         self.charge(&Lines::from(usage), None)
     }
 
-    fn estimating(&self, ended_by_us: bool) -> Estimating {
+    /// `cut_off_at`: the upstream whose answer was ended before its end, and not by itself.
+    fn estimating(&self, cut_off_at: Option<HungUp>) -> Estimating {
         let of = self.cost(None);
         let found = self.book.find(of.provider, &self.model, self.at).ok();
         let facts = found.map(|found| found.model.facts);
@@ -99,7 +101,7 @@ impl MeteredCall {
             input_tokens: self.quote.input_tokens,
             cap: self.quote.cap,
             hidden_reasoning: facts.is_some_and(|facts| facts.hidden_reasoning),
-            billing_goes_on: ended_by_us && !facts.is_some_and(|facts| facts.cancel_stops_billing),
+            billing_goes_on: cut_off_at.is_some_and(|at| !at.ends_bill(facts.as_ref())),
         }
     }
 }
@@ -157,8 +159,8 @@ impl Metering {
         units.map_or(self.most, |units| units.min(self.most))
     }
 
-    fn settle(&self, mut told: Told, served: Option<&str>, ended_by_us: bool) -> u64 {
-        settle(&mut told, || Some(self.call.estimating(ended_by_us)));
+    fn settle(&self, mut told: Told, served: Option<&str>, cut_off_at: Option<HungUp>) -> u64 {
+        settle(&mut told, || Some(self.call.estimating(cut_off_at)));
         match &told.report {
             UsageReport::Reported(lines) | UsageReport::Estimated(lines) => {
                 self.units(self.call.charge(lines, served))
@@ -220,6 +222,8 @@ impl Exchange<'_> {
             surface,
             body,
             at: self.work.facts.at,
+            // What is added here stands with the route's price.
+            markup: Ratio::ONE,
         };
         let quote = quoted(&quoting, &book, &self.plan.llm.bounds)?;
         let cost = NanoUsd::new(quote.charge.cost.units());
@@ -370,6 +374,7 @@ impl Exchange<'_> {
         ended: &Result<Ended, Stop>,
     ) {
         let status = self.work.answer.status;
+        let hung_up = self.work.facts.asked.as_ref().map(|asked| asked.hung_up);
         let Some(reading) = reading else { return };
         let paying = self.paying.as_mut();
         let Some(paying) = paying.filter(|paying| paying.is_delivering()) else {
@@ -386,7 +391,8 @@ impl Exchange<'_> {
                 } else {
                     BodyEnd::Broken
                 });
-                metered.settle(report.told, report.model.as_deref(), ended.is_err())
+                let cut_off_at = hung_up.filter(|_| !ended_by_upstream(ended));
+                metered.settle(report.told, report.model.as_deref(), cut_off_at)
             }
             // Half of it is of no use, and of what it used nothing was told.
             ReadingOf::Whole(_) if !is_whole && ended.is_ok() => metered.at_least(),
@@ -397,7 +403,7 @@ impl Exchange<'_> {
                     Some((dialect, body)) => {
                         let read = BodyUsage::read(dialect, &metered.call.usage, status, body);
                         let told = with_estimate(read.told, body.len());
-                        metered.settle(told, read.model.as_deref(), false)
+                        metered.settle(told, read.model.as_deref(), None)
                     }
                     None => metered.most,
                 }

@@ -1,9 +1,10 @@
 //! The price table in use with what the operator changed, and which of its models is meant.
 
+use super::markup::{Markups, Payer};
 use super::matching::without_date;
 use super::model::{Facts, Model};
 use super::rates::{RateSet, Rates};
-use super::table::Table;
+use super::table::{Override, Table};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -80,18 +81,27 @@ pub struct NotPriced;
 pub struct Book {
     table: Table,
     overrides: Shelf,
+    markups: Markups,
     shelf: Shelf,
     unknown: UnknownModel,
     free: Model,
 }
 
 impl Book {
-    /// A table, and models that replace some of it.
-    pub fn new(mut table: Table, overrides: Vec<Model>, unknown: UnknownModel) -> Self {
+    /// A table, models that replace some of it, and markups.
+    pub fn new(mut table: Table, overrides: Vec<Override>, unknown: UnknownModel) -> Self {
         let shelf = Shelf::new(std::mem::take(&mut table.models));
+        let (mut models, mut markups) = (Vec::new(), Vec::new());
+        for one in overrides {
+            match one {
+                Override::Model(model) => models.push(*model),
+                Override::Markup(markup) => markups.push(markup),
+            }
+        }
         Self {
             table,
-            overrides: Shelf::new(overrides),
+            overrides: Shelf::new(models),
+            markups: Markups::new(markups.into_iter()),
             shelf,
             unknown,
             free: free(),
@@ -124,6 +134,11 @@ impl Book {
     /// The models that operators wrote, in order of their ids.
     pub fn overrides(&self) -> &[Model] {
         &self.overrides.models
+    }
+
+    /// HOT. By how much more than their upstream asks such calls are charged; one, where by nothing.
+    pub fn markup(&self, provider: Provider<'_>, payer: Payer) -> Ratio {
+        self.markups.of(provider, payer)
     }
 
     /// HOT. The model that a provider serves under this name, with the rates of an instant.

@@ -33,6 +33,15 @@ pub enum CostError {
     TooLarge,
 }
 
+/// What a call costs whoever pays for it, and what its upstream asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Marked {
+    /// What is charged.
+    pub cost: NanoUsd,
+    /// What the upstream asks, by the same prices without a markup.
+    pub upstream: NanoUsd,
+}
+
 /// The prices of one line.
 #[derive(Clone, Copy, Debug)]
 pub struct LinePrice<'b> {
@@ -48,6 +57,32 @@ impl Cost<'_> {
     /// # Errors
     /// When something of it has no price, or the sum is too large.
     pub fn of(&self, book: &Book, lines: &Lines) -> Result<NanoUsd, CostError> {
+        let sum = self.exact(book, lines)?;
+        sum.rounded_up().ok_or(CostError::TooLarge)
+    }
+
+    /// HOT. The same with a markup on the exact sum: each of the two amounts is rounded up once.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn marked_up(
+        &self,
+        book: &Book,
+        lines: &Lines,
+        markup: Ratio,
+    ) -> Result<Marked, CostError> {
+        let sum = self.exact(book, lines)?;
+        let upstream = sum.rounded_up().ok_or(CostError::TooLarge)?;
+        let cost = if markup == Ratio::ONE {
+            Some(upstream)
+        } else {
+            sum.times(markup).and_then(ExactSum::rounded_up)
+        };
+        let cost = cost.ok_or(CostError::TooLarge)?;
+        Ok(Marked { cost, upstream })
+    }
+
+    fn exact(&self, book: &Book, lines: &Lines) -> Result<ExactSum, CostError> {
         let mut sum = ExactSum::default();
         let mut unpriced = Vec::new();
         for (at, line) in lines.iter().enumerate() {
@@ -81,7 +116,7 @@ impl Cost<'_> {
             unpriced.dedup();
             return Err(CostError::Unpriced(unpriced));
         }
-        sum.rounded_up().ok_or(CostError::TooLarge)
+        Ok(sum)
     }
 
     /// The model and tier of one line.

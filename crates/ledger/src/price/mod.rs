@@ -3,13 +3,15 @@
 mod book;
 mod cost;
 mod document;
+mod markup;
 mod matching;
 mod model;
 mod rates;
 mod table;
 
 pub use book::{Book, Found, NotPriced, Provider, Source, UnknownModel};
-pub use cost::{Cost, CostError, LinePrice};
+pub use cost::{Cost, CostError, LinePrice, Marked};
+pub use markup::{Markup, Payer, Whose};
 pub use model::{CapField, Facts, Model};
 pub use rates::{Choice, RateSet, Rates, ServiceRates, Tier};
-pub use table::{Table, TableError, TableSource, read_overrides};
+pub use table::{Override, Table, TableError, TableSource, read_overrides};

@@ -1,6 +1,7 @@
 //! Reading a price table, and refusing a bad one.
 
 use super::document::{Document, ModelEntry, RatesEntry, ServiceEntry, TierEntry};
+use super::markup::Markup;
 use super::matching::Glob;
 use super::model::{CapField, Facts, Model};
 use super::rates::{RateSet, Rates, ServiceRates, Tier};
@@ -34,6 +35,9 @@ pub enum TableError {
         /// What is wrong.
         problem: String,
     },
+    /// One markup is wrong.
+    #[error("markup: {0}")]
+    Markup(String),
 }
 
 /// Where a table has its prices from.
@@ -101,12 +105,47 @@ impl Table {
     }
 }
 
-/// Reads models that replace those of a table.
+/// What an operator knows better than a table, or charges besides.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Override {
+    /// A model in the place of the table's.
+    Model(Box<Model>),
+    /// What is charged beyond what upstreams ask.
+    Markup(Markup),
+}
+
+impl Override {
+    /// Whether both are of the same model, or of the same calls.
+    pub fn is_of_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Model(one), Self::Model(other)) => {
+                one.id == other.id && one.provider == other.provider
+            }
+            (Self::Markup(one), Self::Markup(other)) => one.whose == other.whose,
+            (Self::Model(_), Self::Markup(_)) | (Self::Markup(_), Self::Model(_)) => false,
+        }
+    }
+}
+
+/// Reads models that replace those of a table, and markups.
 ///
 /// # Errors
-/// When one of them is not valid.
-pub fn read_overrides(entries: Vec<Value>) -> Result<Vec<Model>, TableError> {
-    models(entries)
+/// When one of them is not valid, or one is there twice.
+pub fn read_overrides(entries: Vec<Value>) -> Result<Vec<Override>, TableError> {
+    let (markups, replaced): (Vec<_>, Vec<_>) = entries.into_iter().partition(Markup::is_meant);
+    let mut of_whom = HashSet::new();
+    let mut all = Vec::with_capacity(markups.len() + replaced.len());
+    for entry in markups {
+        let markup = Markup::read(entry).map_err(TableError::Markup)?;
+        if !of_whom.insert(markup.whose.clone()) {
+            let problem = format!("that of {} stands there twice", markup.whose);
+            return Err(TableError::Markup(problem));
+        }
+        all.push(Override::Markup(markup));
+    }
+    let models = models(replaced)?.into_iter();
+    all.extend(models.map(|model| Override::Model(Box::new(model))));
+    Ok(all)
 }
 
 fn models(entries: Vec<Value>) -> Result<Vec<Model>, TableError> {

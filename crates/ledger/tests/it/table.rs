@@ -1,9 +1,11 @@
 //! Price tables: what is refused, and which of their models is meant.
 
 use serde_json::{Value, json};
-use tollkeep_ledger::price::{Book, Provider, Source, Table, UnknownModel, read_overrides};
+use tollkeep_ledger::price::{
+    Book, Cost, Payer, Provider, Source, Table, UnknownModel, read_overrides,
+};
 use tollkeep_types::WallMillis;
-use tollkeep_types::usage::Class;
+use tollkeep_types::usage::{Class, Lines, Usage};
 
 #[expect(clippy::needless_pass_by_value, reason = "made where it is called")]
 fn table(models: Value) -> Result<Table, String> {
@@ -259,4 +261,34 @@ proptest::proptest! {
             proptest::prop_assert_eq!(found, want.map(|(.., id)| id.clone()), "{}", name);
         }
     }
+}
+
+// LED-3 LED-34
+#[test]
+fn a_markup_is_on_the_exact_sum_and_each_amount_is_rounded_up_once() {
+    let base = json!([{"from": "2025-01-01T00:00:00Z", "base": {"in_text": 333, "out_text": 333}}]);
+    let models = table(json!([model("m", json!({"rates": base}))])).unwrap();
+    let markup = json!({"markup": "11/10", "provider": "p"});
+    let ours = read_overrides(vec![markup.clone()]).unwrap();
+    let book = Book::new(models, ours, UnknownModel::Refuse);
+    let provider = Provider {
+        name: "p",
+        kind: "openai",
+        self_hosted: false,
+    };
+    let cost = Cost {
+        provider,
+        asked: "m",
+        served: None,
+        at: "2026-07-01T00:00:00Z".parse().unwrap(),
+    };
+    let mut usage = Usage::default();
+    usage.set(Class::InText, 70);
+    usage.set(Class::OutText, 30);
+    let factor = book.markup(provider, Payer::default());
+    let marked = cost.marked_up(&book, &Lines::from(usage), factor).unwrap();
+    // 33.3 nano-dollars, and 36.63: not a tenth more of 34.
+    assert_eq!((marked.upstream.get(), marked.cost.get()), (34, 37));
+    let twice = read_overrides(vec![markup.clone(), markup]);
+    assert!(twice.unwrap_err().to_string().contains("twice"));
 }

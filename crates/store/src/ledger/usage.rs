@@ -133,6 +133,8 @@ pub struct UsageSum {
     pub calls: u64,
     /// What they cost and used.
     pub charge: Charge,
+    /// What their upstreams ask: without markups, and with what the operator bears.
+    pub upstream_cost: Amount,
     /// The cost of calls whose upstream said it.
     pub reported: Amount,
     /// The cost of calls that is an upper estimate.
@@ -205,6 +207,7 @@ const SUMS: &str = "count(*) AS calls, CAST(sum(cost) AS bigint) AS cost,
   CAST(sum(tokens) AS bigint) AS tokens, CAST(sum(output_tokens) AS bigint) AS output_tokens,
   CAST(sum(billable_tokens) AS bigint) AS billable_tokens,
   CAST(sum(requests) AS bigint) AS requests,
+  CAST(sum(coalesce(upstream_cost, cost)) AS bigint) AS upstream_cost,
   CAST(sum(CASE quality WHEN 'reported' THEN cost ELSE 0 END) AS bigint) AS reported,
   CAST(sum(CASE quality WHEN 'estimated' THEN cost ELSE 0 END) AS bigint) AS estimated,
   CAST(sum(CASE quality WHEN 'unknown' THEN cost ELSE 0 END) AS bigint) AS unknown,
@@ -423,6 +426,7 @@ fn sum(row: &Row, by: &[UsageBy], has_time: bool) -> Result<UsageSum, StoreError
             billable_tokens: units("billable_tokens")?,
             requests: units("requests")?,
         },
+        upstream_cost: units("upstream_cost")?,
         reported: units("reported")?,
         estimated: units("estimated")?,
         unknown: units("unknown")?,

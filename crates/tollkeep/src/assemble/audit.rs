@@ -245,6 +245,7 @@ pub(crate) fn ip_mask(base: &Base, vault: &Vault) -> IpMask {
         MaskIp::Off => IpMask::Off,
         MaskIp::Prefix => IpMask::Prefix,
         MaskIp::Hash => IpMask::Hash(vault.fingerprint_key),
+        MaskIp::HashDaily => IpMask::HashDaily(vault.fingerprint_key),
         MaskIp::Drop => IpMask::Drop,
     }
 }

@@ -3,7 +3,7 @@
 use super::reload::fault;
 use tokio::runtime::Handle;
 use tollkeep_admin::{ScopeError, scope_of, tenant_of};
-use tollkeep_config::settings::{BudgetSetting, Settings};
+use tollkeep_config::settings::{BudgetSetting, Prices, Settings};
 use tollkeep_config::{ConfigError, ConfigErrors};
 use tollkeep_store::{BudgetOrigin, NewBudget, Store};
 
@@ -25,6 +25,17 @@ impl BudgetKeeper {
     /// Something that they name is not there.
     pub(super) fn judge(&self, settings: &Settings) -> Result<Vec<NewBudget>, ConfigErrors> {
         self.handle.block_on(wanted(&self.store, settings))
+    }
+
+    /// Keeps the price table of the settings for records that name it. Blocks.
+    ///
+    /// # Errors
+    /// It can't be read any more, or the store can't keep it.
+    pub(super) fn keep_prices(&self, prices: &Prices) -> Result<(), ConfigErrors> {
+        let kept = self
+            .handle
+            .block_on(super::prices::keep(&self.store, prices));
+        kept.map_err(|problem| ConfigErrors(vec![fault("prices.file", &problem)]))
     }
 
     /// Puts them in force. Blocks.

@@ -156,6 +156,7 @@ pub(crate) async fn start(parts: &Parts<'_>, others: Others) -> anyhow::Result<O
         version: VERSION,
         listeners: others.own.clone(),
         jobs: Arc::clone(&parts.live.jobs),
+        unproven: Arc::clone(&parts.live.unproven),
         jwt_keys: Arc::clone(parts.jwt_keys),
     });
     let first_key = admin.ensure_management_key().await?;

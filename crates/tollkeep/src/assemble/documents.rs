@@ -1,15 +1,11 @@
 //! Fetching the documents that routes are made of, before anything is served: through the egress door,
 //! bounded, and kept only if they can be used.
 
-use super::egress::{Door, DoorParts};
-use crate::exit::{self, Failed};
-use crate::system::SystemClock;
+use super::egress::{Door, outside};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tollkeep_config::settings::{OpenApiAt, OpenApiRefresh, Settings, Upstream};
 use tollkeep_config::{DOCUMENT_BYTES_MAX, check_document, keep_copy};
-use tollkeep_net::Descriptors;
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_net::fetch::{self, Bounds};
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
@@ -73,26 +69,13 @@ pub(crate) fn fetch(settings: &Settings, which: Which) -> anyhow::Result<Fetched
     if wanted(settings, which).next().is_none() {
         return Ok(Vec::new());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let parts = DoorParts {
-            clock: Arc::new(SystemClock::new()),
-            control: Handle::current(),
-            own: Vec::new(),
-            descriptors: Descriptors::new(usize::MAX, 0),
-        };
-        let door = parts.door(settings, None).map_err(|faults| {
-            let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            Failed::new(exit::INVALID, told.join("; "))
-        })?;
+    outside(settings, async |door| {
         let mut fetched = Vec::new();
         for (upstream, url) in wanted(settings, which) {
             let came = fetch_one(settings, &door, (upstream, url)).await;
             fetched.push((upstream.name.clone(), came));
         }
-        Ok(fetched)
+        fetched
     })
 }
 

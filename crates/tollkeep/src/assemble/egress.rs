@@ -3,6 +3,8 @@
 //! made with it live on.
 
 use super::reload::fault;
+use crate::exit::{self, Failed};
+use crate::system::SystemClock;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,6 +64,45 @@ pub(crate) struct DoorParts {
     pub(crate) own: Vec<SocketAddr>,
     /// What sockets may take of the process's file descriptors.
     pub(crate) descriptors: Arc<Descriptors>,
+}
+
+/// The door of these settings for what a command or a start has to do outside, before anything is served:
+/// by no name of the process's own, and with as many connections as it takes. Within a runtime.
+///
+/// # Errors
+/// Everything that is wrong with the files; no resolver.
+pub(crate) fn one_shot(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    own: Vec<SocketAddr>,
+) -> Result<Door, Failed> {
+    let parts = DoorParts {
+        clock,
+        control: tokio::runtime::Handle::current(),
+        own,
+        descriptors: Descriptors::new(usize::MAX, 0),
+    };
+    parts.door(settings, None).map_err(|faults| {
+        let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        Failed::new(exit::INVALID, told.join("; "))
+    })
+}
+
+/// The same for a command that does nothing else, in a runtime that ends with it.
+///
+/// # Errors
+/// As [`one_shot`]; no runtime.
+pub(super) fn outside<T>(
+    settings: &Settings,
+    work: impl AsyncFnOnce(Door) -> T,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let clock = Arc::new(SystemClock::new());
+        Ok(work(one_shot(settings, clock, Vec::new())?).await)
+    })
 }
 
 impl DoorParts {

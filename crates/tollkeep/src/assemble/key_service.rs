@@ -3,7 +3,7 @@
 //! record at all, so that what is sealed under it can be opened without asking.
 
 use super::Base;
-use super::egress::{Door, DoorParts};
+use super::egress::{Door, one_shot};
 use super::keks::KeyBytes;
 use crate::exit::{self, Failed};
 use base64::Engine as _;
@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::{KekSetting, KekUse, KeyService, KeyServiceKind, Settings};
 use tollkeep_crypto::aws_sign::{AwsRequest, AwsSigner, amz_date};
-use tollkeep_net::Descriptors;
 use tollkeep_net::dial::{Endpoint, PoolSettings};
 use tollkeep_net::fetch::{self, Bounds, FetchError};
 use tollkeep_policy::egress::{Exceptions, Giver, Purpose, parse_url};
@@ -51,16 +50,7 @@ pub(crate) async fn open(
     if keks.is_empty() {
         return Ok(Vec::new());
     }
-    let parts = DoorParts {
-        clock: Arc::clone(&base.clock),
-        control: tokio::runtime::Handle::current(),
-        own: own.to_vec(),
-        descriptors: Descriptors::new(usize::MAX, 0),
-    };
-    let door = parts.door(&base.settings, None).map_err(|faults| {
-        let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        Failed::new(exit::INVALID, told.join("; "))
-    })?;
+    let door = one_shot(&base.settings, Arc::clone(&base.clock), own.to_vec())?;
     let mut opened = Vec::new();
     for (kek, service) in keks {
         let asker = Asker {

@@ -223,9 +223,11 @@ fn start_by(
     })
 }
 
-/// The store, with the budgets of the settings in it, and the vault.
+/// The store, with the budgets and the price table of the settings in it, and the vault.
 async fn open_store(base: &Base, own: &[SocketAddr]) -> anyhow::Result<(Store, vault::Vault)> {
     let store = store::open(base).await?;
+    let prices = prices::keep(&store, &base.settings.prices).await;
+    prices.map_err(|problem| Failed::new(exit::INVALID, format!("prices: {problem}")))?;
     let budgets = budgets::keep_those_of(&store, &base.settings).await;
     budgets.map_err(|faults| Failed::new(exit::INVALID, faults.to_string()))?;
     let vault = vault::open(base, &store, own).await?;
@@ -405,6 +407,8 @@ impl Running {
         }
         self.recorder.tell_the_last(self.base.clock.wall());
         let audited = self.audit.as_ref().map_or(Ok(()), |audit| {
+            let now = self.base.clock.wall();
+            self.live.unproven.tell_the_last(audit, now);
             record(&self.base, audit, Action::SystemStop);
             audit.stop()
         });

@@ -5,7 +5,8 @@ use super::reload::Reloader;
 use std::sync::{Arc, Mutex, PoisonError};
 use tollkeep_config::Settings;
 use tollkeep_gateway::Shared;
-use tollkeep_store::KeptPrices;
+use tollkeep_ledger::price::Book;
+use tollkeep_store::{KeptPrices, StoreError};
 
 /// The prices of a running gateway.
 pub(crate) struct Pricing {
@@ -41,5 +42,14 @@ impl Pricing {
             Err(problem) => tracing::error!("New prices are refused, those in use stay: {problem}"),
         }
         *applied = Some(now);
+    }
+
+    /// The table of this hash, without anybody's own prices; `None` if it was never kept.
+    ///
+    /// # Errors
+    /// The store.
+    pub(crate) async fn table(&self, sha256: &str) -> Result<Option<Book>, StoreError> {
+        let document = self.shared.store.price_table(sha256).await?;
+        Ok(document.and_then(|document| prices::alone(&document).ok()))
     }
 }

@@ -5,7 +5,6 @@
 //! leaves without a receipt, the next one finds.
 
 use super::Base;
-use super::prices;
 use super::receipt_keys::ReceiptKeys;
 use super::runtime::Live;
 use std::collections::HashMap;
@@ -13,13 +12,14 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tollkeep_config::settings::{Prices, ReceiptsMode};
+use tollkeep_config::settings::ReceiptsMode;
 use tollkeep_crypto::sha256;
+use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::price::Book;
 use tollkeep_ledger::receipt::{PriceText, ProviderText, Receipt, ReceiptFault};
 use tollkeep_ledger::row::Quality;
 use tollkeep_store::ledger::{NewReceipt, UsageFilter, UsageRecord};
-use tollkeep_store::{KeptPrices, PageRequest, Scope, Store, StoreError};
+use tollkeep_store::{PageRequest, Scope, Store, StoreError};
 use tollkeep_types::{Clock, LineageId, RequestId, TenantId, WallMillis};
 
 /// How long receipts are kept: 90 days.
@@ -39,6 +39,8 @@ const LEASE: &str = "receipts";
 const LEASE_TIME: Duration = Duration::from_secs(15);
 /// How often others may be quicker with the same receipt.
 const TRIES: u32 = 5;
+/// Price tables in memory at most.
+const TABLES_MAX: usize = 4;
 /// When a receipt that somebody waits for is looked for again.
 const AWAITED_MS: [u64; 8] = [8, 12, 20, 40, 80, 160, 320, 640];
 /// What comes before the first of a chain.
@@ -53,8 +55,8 @@ pub(crate) struct Receipts {
     issuer: String,
     /// This life of this process.
     chain: String,
-    /// The table without prices of the operator's own.
-    table: Option<Book>,
+    /// Tables without prices of the operator's own, by their hashes, the last one that was needed last.
+    tables: Mutex<Vec<Arc<Book>>>,
     /// The end of each tenant's chain.
     ends: Mutex<HashMap<TenantId, (u64, String)>>,
 }
@@ -70,14 +72,6 @@ impl Receipts {
         let (mut place, mut life) = ([0; 16], [0; 8]);
         base.entropy.fill(&mut place);
         base.entropy.fill(&mut life);
-        let table = Prices {
-            file: base.settings.prices.file.clone(),
-            ..Prices::default()
-        };
-        let taken_in = KeptPrices {
-            overrides: Vec::new(),
-            table: store.prices().table.clone(),
-        };
         Self {
             store: store.clone(),
             clock: Arc::clone(&base.clock),
@@ -89,7 +83,7 @@ impl Receipts {
                 tollkeep_types::ReplicaId::from_bytes(place),
                 u64::from_be_bytes(life) >> 12
             ),
-            table: prices::book(&table, &taken_in).ok(),
+            tables: Mutex::default(),
             ends: Mutex::default(),
         }
     }
@@ -200,7 +194,8 @@ impl Receipts {
                     place.insert(end.unwrap_or((0, NOTHING.to_owned())))
                 }
             };
-            let receipt = self.receipt(record, request, end);
+            let table = self.table(record.price_sha256.as_deref()).await?;
+            let receipt = self.receipt((record, table.as_deref()), request, end);
             let text = key.sign(receipt.payload().as_bytes());
             *end = (receipt.seq, hash(&text));
             all.push(NewReceipt {
@@ -220,7 +215,35 @@ impl Receipts {
         Ok(kept)
     }
 
-    fn receipt(&self, record: &UsageRecord, request: RequestId, end: &(u64, String)) -> Receipt {
+    /// The table that a record names; `None` if nobody has it any more.
+    async fn table(&self, sha256: Option<&str>) -> Result<Option<Arc<Book>>, StoreError> {
+        let Some(sha256) = sha256 else {
+            return Ok(None);
+        };
+        let mut tables = self.tables.lock().await;
+        let is_it = |table: &Arc<Book>| table.version().1 == sha256;
+        if let Some(found) = tables.iter().rposition(is_it) {
+            let found = tables.remove(found);
+            tables.push(Arc::clone(&found));
+            return Ok(Some(found));
+        }
+        let Some(found) = self.live.pricing.table(sha256).await? else {
+            return Ok(None);
+        };
+        let found = Arc::new(found);
+        if tables.len() >= TABLES_MAX {
+            tables.remove(0);
+        }
+        tables.push(Arc::clone(&found));
+        Ok(Some(found))
+    }
+
+    fn receipt(
+        &self,
+        (record, table): (&UsageRecord, Option<&Book>),
+        request: RequestId,
+        end: &(u64, String),
+    ) -> Receipt {
         let attempt = record.attempt.unwrap_or(1);
         let lines = record.lines.as_deref();
         let released = record.lines.is_none()
@@ -246,6 +269,7 @@ impl Receipts {
             price: None,
             cost: record.charge.cost.units(),
             bound: record.bound.cost.units(),
+            upstream: record.upstream_cost.map(Amount::units),
             hold: record.hold.map(|id| id.to_string()),
             state: if released { "released" } else { "settled" }.to_owned(),
             quality: match record.quality {
@@ -262,23 +286,13 @@ impl Receipts {
                 sha256: sha256.clone(),
                 own: false,
             });
-            let own = self.is_own(&receipt);
+            // Of a table that nobody has it is not said that it alone makes the cost.
+            let own = table.is_none_or(|table| is_own(&receipt, table));
             if let Some(price) = &mut receipt.price {
                 price.own = own;
             }
         }
         receipt
-    }
-
-    /// Whether the table alone does not make this cost.
-    fn is_own(&self, receipt: &Receipt) -> bool {
-        let table = self.table.as_ref();
-        table.is_some_and(|table| {
-            matches!(
-                receipt.reckon(table),
-                Err(ReceiptFault::OtherCost { .. } | ReceiptFault::NoCost(_))
-            )
-        })
     }
 
     fn provider(&self, name: &str) -> ProviderText {
@@ -343,6 +357,14 @@ impl Receipts {
             }
         }
     }
+}
+
+/// Whether the table alone does not make this cost.
+fn is_own(receipt: &Receipt, table: &Book) -> bool {
+    matches!(
+        receipt.reckon(table),
+        Err(ReceiptFault::OtherCost { .. } | ReceiptFault::NoCost(_))
+    )
 }
 
 fn hash(text: &str) -> String {

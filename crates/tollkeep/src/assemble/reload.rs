@@ -323,6 +323,8 @@ impl Reloader {
 
     fn take_over(&self, loaded: Loaded) -> Result<Reloaded, ConfigErrors> {
         let mut ready = self.judge(loaded)?;
+        let prices = &ready.loaded.settings.prices;
+        self.sources.budgets.keep_prices(prices)?;
         self.sources
             .budgets
             .take(std::mem::take(&mut ready.budgets))?;

@@ -6,6 +6,7 @@ use super::auth_dir::AuthDir;
 use super::credentials::{self, Credentials};
 use super::ledger::Budgeting;
 use super::overrides::Overriding;
+use super::prices;
 use super::pricing::Pricing;
 use super::provider;
 use super::receipt_keys::ReceiptKeys;
@@ -17,8 +18,8 @@ use std::time::Duration;
 use tollkeep_admin::{
     Asking, AuditKeeper, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf,
     CooledCredential, CredentialTesting, CredentialView, Explained, Jobs, KekChoice, KnownKek,
-    ProviderAsk, ReceiptKeeper, Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore,
-    Vetting,
+    ProviderAsk, ReceiptKeeper, Reloaded, Runtime, SettingsState, ShownSettings, Unproven,
+    UrlToStore, Vetting,
 };
 use tollkeep_audit::Logger;
 use tollkeep_config::settings::Anomaly;
@@ -55,6 +56,8 @@ pub(crate) struct Live {
     pub(crate) receipt_keys: Option<Arc<ReceiptKeys>>,
     /// Long work that operators begin.
     pub(crate) jobs: Arc<Jobs>,
+    /// What was refused to whoever has shown nothing.
+    pub(crate) unproven: Arc<Unproven>,
 }
 
 impl Live {
@@ -88,6 +91,7 @@ impl Live {
                 .map(|known| Arc::new(ReceiptKeys::new(base, store, &vault.chooser, known))),
             chooser: Arc::clone(&vault.chooser),
             jobs: Arc::default(),
+            unproven: Arc::default(),
         }
     }
 
@@ -218,6 +222,10 @@ impl Runtime for Live {
 
     fn prices(&self) -> Arc<Book> {
         self.shared.prices.load_full()
+    }
+
+    fn shipped_prices(&self) -> Option<Arc<Book>> {
+        prices::shipped().map(Arc::new).ok()
     }
 
     fn breakers(&self) -> Vec<Breaker> {

@@ -2,11 +2,10 @@
 
 use super::Base;
 use super::anchors::hook_endpoint;
-use super::egress::DoorParts;
+use super::egress::outside;
 use super::reload::Reloader;
 use super::vault::Vault;
 use crate::exit::{self, Failed};
-use crate::system::SystemClock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_TYPE;
@@ -23,7 +22,6 @@ use tollkeep_audit::{
 };
 use tollkeep_config::settings::{AuditFormat, AuditSink, Settings, SinkPlace, SinkSecret, SinkUrl};
 use tollkeep_crypto::hmac_sha256;
-use tollkeep_net::Descriptors;
 use tollkeep_net::fetch::{self, Bounds, FetchError};
 use tollkeep_net::hand_over::{self, hand_over};
 use tollkeep_observe::health::{Check, Reason};
@@ -129,20 +127,7 @@ pub(super) fn stop(relays: &[Relay], clock: &dyn Clock) {
 /// # Errors
 /// There is no way out, or no runtime.
 pub(crate) fn reach(settings: &Settings) -> anyhow::Result<Vec<(String, Result<(), String>)>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let parts = DoorParts {
-            clock: Arc::new(SystemClock::new()),
-            control: Handle::current(),
-            own: Vec::new(),
-            descriptors: Descriptors::new(usize::MAX, 0),
-        };
-        let door = parts.door(settings, None).map_err(|faults| {
-            let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            Failed::new(exit::INVALID, told.join("; "))
-        })?;
+    outside(settings, async |door| {
         let mut found = Vec::new();
         for sink in &settings.audit.sinks {
             let reached = match &sink.place {
@@ -156,7 +141,7 @@ pub(crate) fn reach(settings: &Settings) -> anyhow::Result<Vec<(String, Result<(
             };
             found.push((sink.name.clone(), reached));
         }
-        Ok(found)
+        found
     })
 }
 

@@ -1,9 +1,10 @@
 //! `tollkeep config …`
 
 use super::client::Client;
-use super::{Connection, output, quote};
+use super::{Connection, output, quote, rates};
 use crate::assemble::Loader;
 use crate::exit::{self, Failed};
+use crate::system::SystemClock;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use tollkeep_config::{
     ConfigError, ConfigErrors, Documents, Env, LoadRequest, Loaded, Place, Settings, ShowOptions,
 };
 use tollkeep_crypto::{key_text, weak};
+use tollkeep_types::Clock;
 
 /// Where the configuration comes from.
 #[derive(Args, Debug)]
@@ -87,6 +89,16 @@ impl Source {
     fn prices(&self) -> Vec<Value> {
         let looked = self.look();
         looked.map_or_else(|_| Vec::new(), |loaded| quote::prices(&loaded.settings))
+    }
+
+    /// What the models cost that the configuration names.
+    fn rates(&self) -> rates::Shown {
+        let now = SystemClock::new().wall();
+        let looked = self.look();
+        looked.map_or_else(
+            |_| rates::Shown::default(),
+            |loaded| rates::rates(&loaded.settings, now),
+        )
     }
 
     /// Whether anything says where the configuration is.
@@ -314,6 +326,7 @@ impl Check {
         }
         let loaded = self.source.load();
         let prices = self.source.prices();
+        let rates = self.source.rates();
         if self.json {
             let (valid, problems) = match &loaded {
                 Ok(_) => (true, Vec::new()),
@@ -327,19 +340,26 @@ impl Check {
                         .collect(),
                 ),
             };
-            let warnings = loaded
+            let mut warnings = loaded
                 .as_ref()
                 .map(|loaded| loaded.warnings.clone())
                 .unwrap_or_default();
+            warnings.extend(rates.warnings.iter().cloned());
             output::json(&serde_json::json!({
                 "valid": valid, "errors": problems, "warnings": warnings, "prices": prices,
+                "models": rates.models,
             }));
-        } else if !prices.is_empty() {
-            quote::print(&prices);
+        } else {
+            if !prices.is_empty() {
+                quote::print(&prices);
+            }
+            if !rates.models.is_empty() {
+                rates::print(&rates.models);
+            }
         }
         let loaded = loaded?;
         if !self.json {
-            for warning in &loaded.warnings {
+            for warning in loaded.warnings.iter().chain(&rates.warnings) {
                 eprintln!("warning: {warning}");
             }
             match &loaded.path {

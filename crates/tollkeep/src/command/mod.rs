@@ -47,6 +47,7 @@ mod price_quarantine;
 mod profile;
 mod project;
 mod quote;
+mod rates;
 mod receipt;
 mod route;
 mod secret_input;

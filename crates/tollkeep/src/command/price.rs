@@ -179,7 +179,9 @@ const MEMBERS: &[(&str, &str)] = &[
     ("model", "/model"),
     ("provider", "/provider"),
     ("source", "/source"),
+    ("table", "/table"),
     ("version", "/version"),
+    ("markup", "/markup"),
     ("since", "/from"),
     ("service", "/service"),
     ("max input", "/max_input"),
@@ -190,6 +192,12 @@ const RATES: &[(&str, &str)] = &[
     ("CLASS", "/class"),
     ("PICO-USD", "/pico_usd"),
     ("$/M", "/usd_per_million"),
+];
+
+const DIFFERENCES: &[(&str, &str)] = &[
+    ("DIFFERENCE", "/class"),
+    ("PICO-USD", "/pico_usd"),
+    ("SHIPPED", "/shipped_pico_usd"),
 ];
 
 const BOUND: &[(&str, &str)] = &[
@@ -276,6 +284,13 @@ impl Show {
         let rows = price.get("rates").and_then(Value::as_array);
         let rows = rows.map(Vec::as_slice).unwrap_or_default();
         output::table(&rows.iter().collect::<Vec<_>>(), RATES);
+        let others = price.get("differences").and_then(Value::as_array);
+        let others: Vec<&Value> = others.into_iter().flatten().collect();
+        if others.is_empty() {
+            println!("as in the shipped table");
+        } else {
+            output::table(&others, DIFFERENCES);
+        }
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Override {
 pub(crate) struct Set {
     /// Its name: small letters, digits, `-`, `_`, `.`
     id: String,
-    /// A file with a model as price tables have them, in JSON
+    /// A file with a model as price tables have them, or a markup, in JSON
     file: PathBuf,
     #[command(flatten)]
     connection: Connection,
@@ -64,6 +64,9 @@ const COLUMNS: &[(&str, &str)] = &[
     ("ID", "/id"),
     ("PROVIDER", "/override/provider"),
     ("MODEL", "/override/model"),
+    ("MARKUP", "/override/markup"),
+    ("PROJECT", "/override/project"),
+    ("TOKEN", "/override/token"),
     ("UPDATED", "/updated_at"),
 ];
 

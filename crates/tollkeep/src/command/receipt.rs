@@ -68,6 +68,9 @@ pub(crate) struct Verify {
     /// Take the price table of the configuration instead of the shipped one
     #[arg(long)]
     configured: bool,
+    /// A price table that some of them name besides, as it was taken in; may be given again
+    #[arg(long = "table", value_name = "FILE")]
+    tables: Vec<PathBuf>,
     #[command(flatten)]
     source: Source,
     /// Print JSON, also on a terminal
@@ -112,8 +115,13 @@ impl Verify {
             tollkeep_config::settings::Prices::default()
         };
         let book = prices::book(&settings, &KeptPrices::default()).map_err(invalid)?;
+        let mut books = vec![book];
+        for path in &self.tables {
+            let told = |problem: String| invalid(format!("{}: {problem}", path.display()));
+            books.push(prices::alone(&read(path)?).map_err(told)?);
+        }
         let texts = texts(&read(&self.file)?).map_err(invalid)?;
-        let found = check(&texts, &keys, &book, self.some);
+        let found = check(&texts, &keys, &books, self.some);
         let (faults, receipts) = (found.faults.len(), found.receipts);
         if output::wants_json(self.json) {
             output::json(&json!({
@@ -156,7 +164,7 @@ impl Verify {
     }
 }
 
-fn check(texts: &[String], keys: &ReceiptKeys, book: &Book, some: bool) -> Found {
+fn check(texts: &[String], keys: &ReceiptKeys, books: &[Book], some: bool) -> Found {
     let (mut found, mut chains) = (Found::default(), Chains::default());
     for (number, text) in (1..).zip(texts) {
         found.receipts += 1;
@@ -175,7 +183,10 @@ fn check(texts: &[String], keys: &ReceiptKeys, book: &Book, some: bool) -> Found
                 continue;
             }
         };
-        match receipt.reckon(book) {
+        let named = receipt.price.as_ref().map(|price| &*price.sha256);
+        let is_named = |book: &&Book| Some(book.version().1) == named;
+        let book = books.iter().find(is_named).or(books.first());
+        match book.map_or(Ok(false), |book| receipt.reckon(book)) {
             Ok(reckoned) => found.reckoned += usize::from(reckoned),
             Err(problem) => found.faults.push(fault(&problem)),
         }

@@ -113,8 +113,12 @@ const COLUMNS: &[(&str, &str)] = &[
     ("CALLS", "/calls"),
     ("TOKENS", "/tokens"),
     ("USD", "/cost_usd"),
+    UPSTREAM,
     ("COST UNKNOWN", "/cost_unknown_calls"),
 ];
+
+/// What upstreams ask, where that is another amount.
+const UPSTREAM: (&str, &str) = ("UPSTREAM USD", "/upstream_cost_usd");
 
 const SPENT: &[(&str, &str)] = &[
     ("of", "/of"),
@@ -122,6 +126,7 @@ const SPENT: &[(&str, &str)] = &[
     ("since", "/from"),
     ("calls", "/calls"),
     ("spent in dollars", "/spent_usd"),
+    ("asked by upstreams", "/upstream_cost_usd"),
     ("calls of unknown cost", "/cost_unknown_calls"),
 ];
 
@@ -180,10 +185,13 @@ impl List {
             let mut values = rows.iter().filter_map(|row| row.pointer(place));
             values.any(|value| !value.is_null())
         };
+        let differs = |row: &&Value| row.get("upstream_cost_usd") != row.get("cost_usd");
+        let is_marked_up = rows.iter().any(differs);
         let columns: Vec<_> = COLUMNS
             .iter()
             .copied()
             .filter(|(_, place)| is_told(place))
+            .filter(|column| is_marked_up || *column != UPSTREAM)
             .collect();
         output::table(&rows, &columns);
         Ok(())

@@ -32,6 +32,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "the_minute_of_a_provider_is_kept_as_the_configuration_of_others_says_it",
     ),
     (
+        &["upstreams.<name>.cancel_stops_billing"],
+        include_str!("upto_tokens.rs"),
+        "what_the_gateway_cuts_off_is_paid_to_its_cap_unless_that_ends_the_bill",
+    ),
+    (
         &["egress.ports"],
         include_str!("credential_places.rs"),
         "a_url_is_judged_by_the_door_before_it_is_stored",

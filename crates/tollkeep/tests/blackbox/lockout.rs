@@ -3,7 +3,7 @@
 use crate::callers::{bearer, chat, models, served};
 use crate::operators::{ask, code};
 use serde_json::{Value, json};
-use tollkeep_testkit::{Client, Gateway, MANAGEMENT_KEY, Origin, eventually};
+use tollkeep_testkit::{Client, Gateway, MANAGEMENT_KEY, Origin, PATIENCE, Signal, eventually};
 
 const WRONG: &str = "mgt-not-a-key";
 
@@ -85,4 +85,45 @@ fn the_data_port_counts_for_the_same_lock() {
     }
     assert_eq!(look(gateway.data(), MANAGEMENT_KEY), 429);
     assert_eq!(look(gateway.management(), MANAGEMENT_KEY), 429);
+}
+
+// AUD-12
+#[test]
+fn failures_without_a_key_fold_and_their_number_stays_exact_also_when_the_gateway_stops() {
+    const TRIED: u64 = 300;
+    let (_origin, mut gateway, _) = served();
+    let mut client = Client::connect_from([127, 0, 0, 9].into(), gateway.management());
+    for _ in 0..TRIED {
+        let request = format!(
+            "GET /api/v1/status HTTP/1.1\r\nhost: {}\r\n\r\n",
+            gateway.management()
+        );
+        assert_eq!(client.call(request.as_bytes()).status, 401);
+    }
+    // Another reason from the same address, and the same from another one, are told apart.
+    let mut other = Client::connect_from([127, 0, 0, 10].into(), gateway.management());
+    let request = format!(
+        "GET /api/v1/status HTTP/1.1\r\nhost: {}\r\n\r\n",
+        gateway.management()
+    );
+    assert_eq!(other.call(request.as_bytes()).status, 401);
+    // What is kept back is told at the latest when the gateway ends.
+    gateway.signal(Signal::TERM);
+    assert!(gateway.wait_exit(PATIENCE).is_some());
+    let of = |address: &str| {
+        let lines = gateway.audit_lines().into_iter();
+        let theirs = lines.filter(|line| {
+            line["action"] == "management.auth" && line["client_ip"] == json!(address)
+        });
+        let counts = theirs.map(|line| line["details"]["count"].as_u64().unwrap_or(1));
+        counts.collect::<Vec<_>>()
+    };
+    let told = of("127.0.0.9");
+    assert_eq!(told.iter().sum::<u64>(), TRIED, "{told:?}");
+    assert!(told.iter().any(|count| *count > 1), "{told:?}");
+    assert!(
+        told.len() >= 21,
+        "twenty of a second have their own: {told:?}"
+    );
+    assert_eq!(of("127.0.0.10"), [1]);
 }

@@ -93,6 +93,7 @@ mod maintenance;
 mod manage;
 mod management;
 mod many_races;
+mod markups;
 mod metrics;
 mod money_told;
 mod moved_clocks;

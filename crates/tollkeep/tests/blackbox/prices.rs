@@ -280,3 +280,105 @@ fn the_bound_of_a_request_and_the_cost_of_an_answer_are_told() {
     let cost: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(cost["cost_usd"], "0.000035000", "{cost}");
 }
+
+/// What `validate` says of models, and its warnings.
+fn validated(gateway: &Gateway, config: &str) -> (Vec<Value>, String) {
+    let file = gateway.folder().join("looked-at.yaml");
+    std::fs::write(&file, config).unwrap();
+    let run = gateway.cli(&["validate", "--json", file.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let told: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let models = told["models"].as_array().unwrap().clone();
+    (models, told["warnings"].to_string())
+}
+
+// LED-33 LED-34
+#[test]
+fn a_configuration_is_checked_with_the_rates_of_its_models_and_those_that_have_none() {
+    let (gateway, _) = llm(&Origin::plain(), "openai", "");
+    let config = format!(
+        "providers:\n  openai: {{ credentials: [{{ secret: x }}], models: [gpt-4o, gpt-4o-mini, local, nobody-knows, \"o3*\"] }}\n\
+         budgets: {{ list: [{{ name: all, scope: {{ project: default }}, limit: \"$1\", window: lifetime }}, \
+         {{ name: other, scope: {{ model: \"o3*\" }}, limit: \"$1\", window: lifetime }}] }}\n{}",
+        OVERRIDES.replacen(
+            "  overrides:\n",
+            "  overrides:\n    - { markup: \"3/2\", provider: openai }\n",
+            1
+        )
+    );
+    let (models, warnings) = validated(&gateway, &config);
+    let of = |name: &str| {
+        let found = models.iter().find(|row| row["model"] == name);
+        found
+            .unwrap_or_else(|| panic!("{name}: {models:?}"))
+            .clone()
+    };
+    let (shipped, ours, own) = (of("gpt-4o"), of("gpt-4o-mini"), of("local"));
+    assert_eq!(shipped["pico_usd"]["in_text"], 2_500_000, "{shipped}");
+    assert_eq!(
+        shipped["pico_usd"]["out_reasoning"], 10_000_000,
+        "{shipped}"
+    );
+    assert_eq!(shipped["in_text_usd_per_million"], "2.500000", "{shipped}");
+    assert_eq!(shipped["markup"], "3/2", "{shipped}");
+    assert_eq!(shipped["budgets"], json!(["all"]), "{shipped}");
+    let told = |row: &Value| [row["source"].clone(), row["shipped"].clone()];
+    assert_eq!(told(&shipped), [json!("table"), json!("the same")]);
+    assert_eq!(told(&ours), [json!("override"), json!("differs")]);
+    assert_eq!(told(&own), [json!("override"), json!("has none")]);
+    assert_eq!(of("nobody-knows")["source"], Value::Null);
+    assert!(
+        warnings
+            .contains("the model `nobody-knows` has no price: the budget `all` counts its cost"),
+        "{warnings}"
+    );
+    assert_eq!(warnings.matches("has no price").count(), 1, "{warnings}");
+    let patterns = models.iter().find(|row| row["model"].is_array()).unwrap();
+    assert_eq!(patterns["model"], json!(["o3*"]), "{patterns}");
+    assert!(
+        patterns["source"]
+            .as_str()
+            .unwrap()
+            .ends_with(" have a price"),
+        "{patterns}"
+    );
+    let file = gateway.folder().join("looked-at.yaml");
+    let run = gateway.cli(&["validate", file.to_str().unwrap()]);
+    let told = text(&run);
+    for want in ["gpt-4o-mini", "2.500000", "nobody-knows", "3/2", "is valid"] {
+        assert!(told.contains(want), "{want}: {told}");
+    }
+}
+
+// LED-34
+#[test]
+fn a_price_is_shown_with_its_source_and_how_it_differs_from_the_shipped_one() {
+    let (gateway, _) = llm(&Origin::plain(), "openai", OVERRIDES);
+    let show = |model: &str| {
+        let run = gateway.cli(&[
+            "price",
+            "show",
+            model,
+            "--provider",
+            "openai",
+            "--output",
+            "table",
+        ]);
+        text(&run)
+    };
+    let told = show("gpt-4o");
+    assert!(told.contains("as in the shipped table"), "{told}");
+    assert!(told.contains("shipped"), "{told}");
+    let told = show("gpt-4o-mini");
+    for want in ["override", "DIFFERENCE", "150000", "600000"] {
+        assert!(told.contains(want), "{want}: {told}");
+    }
+    let (_, shown) = gateway.api("GET", "/api/v1/prices/gpt-4o-mini", None);
+    let differs = shown["differences"].as_array().unwrap().iter();
+    let input = differs
+        .clone()
+        .find(|row| row["class"] == "in_text")
+        .unwrap();
+    assert_eq!(input["pico_usd"], 1, "{shown}");
+    assert_eq!(input["shipped_pico_usd"], 150_000, "{shown}");
+}

@@ -7,10 +7,10 @@ use std::path::Path;
 use tollkeep_testkit::{Gate, Gateway, Origin, PATIENCE, Step, eventually, json as answer_json};
 
 /// A key whose secret half nobody has, and a table that it signed.
-const KEY: &str = "9hdONI9GoV8KPJBsJSmNj4Aw4WMyvaRyYzRqtJ75GnM=";
+pub(crate) const KEY: &str = "9hdONI9GoV8KPJBsJSmNj4Aw4WMyvaRyYzRqtJ75GnM=";
 const OTHER_KEY: &str = "6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=";
-const TABLE: &str = include_str!("data/prices.json");
-const SIGNATURE: &str = include_str!("data/prices.json.sig");
+pub(crate) const TABLE: &str = include_str!("data/prices.json");
+pub(crate) const SIGNATURE: &str = include_str!("data/prices.json.sig");
 
 /// A token of either kind costs so many nano-dollars.
 fn price(nano_usd: u64) -> Value {

@@ -2,7 +2,8 @@
 
 use crate::budgets::made;
 use crate::callers::{bearer, get};
-use crate::fixture::TOLLKEEP;
+use crate::fixture::{TOLLKEEP, chat};
+use crate::prices_own::{KEY, SIGNATURE, TABLE};
 use crate::spending::{call, origin, served};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -121,6 +122,85 @@ fn a_call_has_a_receipt_that_its_caller_gets_and_anybody_can_check() {
     assert_eq!(none.status, 404);
 }
 
+fn payload(receipt: &str) -> Value {
+    let payload = receipt.split('.').nth(1).unwrap();
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+// LED-30 LED-32 LED-34 LED-82 LED-83
+#[test]
+fn a_receipt_names_the_price_table_of_its_quote_whatever_came_since() {
+    let origin = origin();
+    let keys = format!("prices: {{ keys: [\"{KEY}\"] }}\n");
+    let (gateway, token) = served(&origin, "", &keys);
+    budget(&gateway);
+    let call_of = |model: &str| {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
+        let answer = gateway.call(&chat(&token, &body.to_string()));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.field("x-request-id").unwrap().to_owned()
+    };
+    let shipped = counted(&gateway, &token);
+    let signed = json!({"document": TABLE, "signature": SIGNATURE});
+    let (status, taken) = gateway.api("POST", "/api/v1/prices/import", Some(&signed));
+    assert_eq!(status, 200, "{taken}");
+    let imported = call_of("m");
+    let (status, _) = gateway.api("DELETE", "/api/v1/prices/import", None);
+    assert_eq!(status, 200);
+    let put = |id: &str, one: &Value| {
+        let path = format!("/api/v1/prices/overrides/{id}");
+        let (status, told) = gateway.api("PUT", &path, Some(&json!({ "override": one })));
+        assert_eq!(status, 200, "{told}");
+    };
+    put("all", &json!({"markup": "11/10", "provider": "openai"}));
+    let marked_up = call_of("gpt-4o");
+    let base = json!({"in_text": 5000, "out_text": 5000});
+    let rates = json!([{"from": "2025-01-01T00:00:00Z", "base": base}]);
+    let model = json!({"model": "gpt-4o", "provider": "openai", "max_input": 100_000,
+        "max_output": 1000, "rates": rates});
+    put("mine", &model);
+    let own = call_of("gpt-4o");
+    let requests = [&shipped, &imported, &marked_up, &own];
+    for request in requests {
+        eventually("its usage record", || {
+            let path = format!("/api/v1/usage/records?request={request}");
+            let (_, page) = gateway.api("GET", &path, None);
+            (page["data"].as_array().map(Vec::len) == Some(1)).then_some(())
+        });
+    }
+    // Receipts are made when they are asked for: by now all prices are others, and by another process.
+    let gateway = gateway.restart().unwrap();
+    let texts = requests.map(|request| receipts(&gateway, &token, request).remove(0));
+    let told = texts.each_ref().map(|text| payload(text));
+    let version = |at: usize| told[at]["price"]["version"].clone();
+    let is_own = |at: usize| told[at]["price"]["own"].clone();
+    assert_eq!(version(1), "2027-01-01.1", "{told:?}");
+    for at in [2, 3] {
+        assert_eq!(version(at), version(0), "{told:?}");
+    }
+    assert_ne!(version(0), version(1), "{told:?}");
+    let owns = [0, 1, 2, 3].map(is_own);
+    assert_eq!(json!(owns), json!([false, false, false, true]), "{told:?}");
+    // 10 × $2.50/M and 1 × $10/M, and a tenth more.
+    assert_eq!(told[0]["cost"]["amount"], 35_000, "{told:?}");
+    assert_eq!(told[2]["cost"]["amount"], 38_500, "{told:?}");
+    assert_eq!(told[2]["cost"]["upstream"], 35_000, "{told:?}");
+    let keys = gateway.call(&get(KEYS, ""));
+    let folder = tempfile::tempdir().unwrap();
+    let keys = kept(folder.path(), "keys.json", &keys.text());
+    let table = kept(folder.path(), "table.json", TABLE);
+    let file = kept(folder.path(), "receipts", &texts.join("\n"));
+    let (code, found) = verify(&file, &keys, &["--some"]);
+    assert_eq!(
+        (code, &found["faults_in_all"]),
+        (Some(8), &json!(1)),
+        "{found}"
+    );
+    let table = table.to_str().unwrap();
+    let (code, found) = verify(&file, &keys, &["--some", "--table", table]);
+    assert_eq!((code, &found["reckoned"]), (Some(0), &json!(3)), "{found}");
+}
+
 // LED-82
 #[test]
 fn receipts_are_made_for_each_call_or_never_as_the_settings_say() {
@@ -218,6 +298,7 @@ fn chain(many: u64, key: &ReceiptKey) -> Vec<String> {
         price: None,
         cost: i64::try_from(seq).unwrap(),
         bound: i64::MAX,
+        upstream: None,
         hold: None,
         state: "settled".to_owned(),
         quality: "reported".to_owned(),

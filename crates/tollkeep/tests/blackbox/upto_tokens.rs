@@ -17,10 +17,15 @@ const PRICES: &str = "prices: { overrides: [{ provider: openai, model: m, max_in
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}"#;
 
 fn shop(facilitator: &Facilitator, origin: &Origin, more: &str) -> Builder {
+    shop_with(facilitator, (origin, "timeouts: { total_ms: 100s }"), more)
+}
+
+/// The same with these lines at its upstream.
+fn shop_with(facilitator: &Facilitator, (origin, own): (&Origin, &str), more: &str) -> Builder {
     let (origin, facilitator) = (origin.url(), facilitator.url());
     gateway(format!(
         "{PRICES}upstreams:\n  origin: {{ url: \"{origin}\", allow_private: [\"127.0.0.1/32\"], \
-         timeouts: {{ total_ms: 100s }} }}\n\
+         {own} }}\n\
          accepts: [{{ asset: USDC, network: base-sepolia }}]\n\
          wallets: {{ base-sepolia: \"{PAYEE}\" }}\n\
          payments: {{ settle_wait: 1s, x402: {{ facilitators: {{ main: {{ url: \"{facilitator}\" }} }} }} }}\n\
@@ -176,6 +181,38 @@ fn a_gateway_that_is_killed_in_mid_stream_settles_what_was_written_down_last() {
     let received: u64 = spent["received"].as_str().unwrap().parse().unwrap();
     assert!((1..bound).contains(&received), "{spent}");
     assert_eq!(facilitator.settlements(), 1);
+}
+
+// LED-28 LED-58 PAY-136
+#[test]
+fn what_the_gateway_cuts_off_is_paid_to_its_cap_unless_that_ends_the_bill() {
+    let stream = STREAM.replace("100}", "900}");
+    for (own, is_ended) in [
+        ("timeouts: { idle_ms: 300 }", false),
+        (
+            "timeouts: { idle_ms: 300 }, cancel_stops_billing: true",
+            true,
+        ),
+    ] {
+        let origin = Origin::start_chunked(|request| streamed(request, true));
+        let facilitator = Facilitator::start();
+        let gateway = shop_with(&facilitator, (&origin, own), "").start();
+        let offer = offer(&gateway, &stream);
+        let bound: u64 = offer["amount"].as_str().unwrap().parse().unwrap();
+        let proof = Payer::new(6).pay_offer(&offer, 1);
+        let mut caller = gateway.connect();
+        caller.send(&post(&stream, Some(&proof)));
+        let spent = stands(&gateway, "spent");
+        let received: u64 = spent["received"].as_str().unwrap().parse().unwrap();
+        if is_ended {
+            // `hello`, and 256 tokens that were under way, at a thousandth of a cent and a fifth.
+            let output = (5 + 256) * 12;
+            assert!((output..output + 1000).contains(&received), "{spent}");
+            assert!(received < bound, "{spent}");
+        } else {
+            assert_eq!(received, bound, "{spent}");
+        }
+    }
 }
 
 // PAY-136
