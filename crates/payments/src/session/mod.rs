@@ -4,9 +4,11 @@
 //! takes of it is set aside before the call and earned when it is delivered.
 
 mod balance;
+mod credit;
 mod token;
 
 pub use balance::{Balance, Billing, Model, Terms};
+pub use credit::{CREDIT_SCOPE, CreditTerms, credit_asked, credit_units, dollars_left};
 pub use token::SessionToken;
 
 use crate::state::Answer;
