@@ -8,9 +8,9 @@ use tollkeep_config::settings::{PathPattern, Segment};
 #[derive(Debug, Default)]
 pub(crate) struct RouteIndex {
     /// What goes on with a literal, in the order of these.
-    literals: Vec<(Box<str>, RouteIndex)>,
+    literals: Vec<(Box<str>, Self)>,
     /// What goes on with any segment.
-    any: Option<Box<RouteIndex>>,
+    any: Option<Box<Self>>,
     /// Numbers of those that end here.
     ends: Vec<usize>,
     /// Numbers of those that take whatever follows.

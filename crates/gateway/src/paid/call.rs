@@ -11,7 +11,6 @@ use super::{
 use crate::admit::Entry;
 use crate::lifecycle::{Exchange, Stop};
 use crate::pump::Ended;
-use crate::refusal::Refusal;
 use std::sync::Arc;
 use tollkeep_config::settings::{MidStream, Terms};
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
@@ -78,7 +77,7 @@ impl PaidCall {
         sold: &Sold,
         asking: Asking,
     ) -> Self {
-        let metered = session.metering(asking.metered.as_ref());
+        let metered = session.metering(&asking);
         Self {
             door: Some(door),
             payment: session.used.payment,
@@ -116,6 +115,15 @@ impl PaidCall {
     /// Whether a byte went to the caller for it, or is about to.
     pub(super) const fn is_delivering(&self) -> bool {
         matches!(self.delivery, Delivery::Broke { .. })
+    }
+
+    /// What became of its money, when its delivery has broken off. `None`: of credit it is not known
+    /// here whether that was made good for before.
+    pub(super) const fn broken_off(&self) -> Option<&'static str> {
+        match self.delivery {
+            Delivery::Broke { is_made_good: true } if self.is_credit => None,
+            Delivery::Broke { .. } | Delivery::Ended | Delivery::None => Some(self.word),
+        }
     }
 
     pub(super) const fn deliver_as(&mut self, delivery: Delivery) {
@@ -183,12 +191,7 @@ impl Exchange<'_> {
             past,
         } = *proven;
         let (terms, version) = (sold.sale.terms, checked.version);
-        let amount = told_amount(&offer);
-        // It would be taken for the price of this one call.
-        if asking.credit.is_some() && opens.is_none() {
-            return Err(Refusal::Internal.into());
-        }
-        let metered = metering(&asking, &offer);
+        let (amount, metered) = (told_amount(&offer), metering(&asking, &offer));
         if let Some(hooked) = &mut self.hooked {
             hooked.note_payment(&checked, &offer);
         }
@@ -219,10 +222,7 @@ impl Exchange<'_> {
         );
         let paid = paying.await?;
         let session = paid.session.map(|used| self.opened(sold, &asking, used));
-        let metered = match &session {
-            Some(session) => session.metering(asking.metered.as_ref()),
-            None => metered,
-        };
+        let metered = session.as_ref().map_or(metered, |it| it.metering(&asking));
         self.paying = Some(Box::new(PaidCall {
             door: Some(door),
             payment: paid.payment,
@@ -426,10 +426,19 @@ impl Exchange<'_> {
         };
         if let (Some(session), Some(door)) = (&mut paying.session, &paying.door) {
             let due = paying.metered.as_ref().and_then(|metered| metered.due());
-            session.note(door, (ended, sent), (paying.terms.mid_stream, due));
+            let terms = (paying.terms.mid_stream, due);
+            if session.note(door, (ended, sent), terms) {
+                paying.word = REFUNDED;
+            }
         }
-        if is_had && matches!(paying.delivery, Delivery::Broke { .. }) {
-            paying.delivery = Delivery::Ended;
+        match paying.delivery {
+            Delivery::Broke { .. } if is_had => paying.delivery = Delivery::Ended,
+            Delivery::Broke { is_made_good: true } => paying.word = REVERTED,
+            Delivery::Broke {
+                is_made_good: false,
+            }
+            | Delivery::Ended
+            | Delivery::None => {}
         }
         paying.end();
     }

@@ -2,7 +2,7 @@
 
 use super::call::{CHARGED, REFUNDED};
 use super::judge::{Proven, Shows};
-use super::metered::{MeteredCall, Metering};
+use super::metered::Metering;
 use super::session_door::{Opened, Opening, SessionEnd, SessionUse, SessionWanted};
 use super::session_token::{Good, prove, token_of};
 use super::sold::{Asking, Sold};
@@ -340,13 +340,13 @@ impl SessionCall {
         }
     }
 
-    /// The delivery has ended.
+    /// The delivery has ended: whether what it took is given back, which was earned before.
     pub(super) fn note(
         &mut self,
         door: &Arc<dyn PaymentDoor>,
         (ended, sent): (&Result<Ended, Stop>, u64),
         (mid_stream, due): (MidStream, Option<u64>),
-    ) {
+    ) -> bool {
         let is_had = matches!(ended, Ok(Ended::Whole) | Err(Stop::CallerGone));
         match self.state {
             Stage::Counting(by_now) if self.used.counted.is_some() => {
@@ -356,9 +356,11 @@ impl SessionCall {
             Stage::Earned if !is_had && mid_stream == MidStream::Credit => {
                 self.state = Stage::Ended;
                 door.session_ended(self.used.clone(), SessionEnd::GivenBack);
+                return true;
             }
             Stage::Earned | Stage::Taken | Stage::Ended => {}
         }
+        false
     }
 
     /// The fields of every answer to a call of a session.
@@ -383,8 +385,8 @@ impl SessionCall {
     }
 
     /// What counts a call that takes of credit what it uses.
-    pub(super) fn metering(&self, call: Option<&Arc<MeteredCall>>) -> Option<Box<Metering>> {
-        let (decimals, call) = (self.used.credit?, Arc::clone(call?));
+    pub(super) fn metering(&self, asking: &Asking) -> Option<Box<Metering>> {
+        let (decimals, call) = (self.used.credit?, asking.metered.clone()?);
         Some(Box::new(Metering::new(
             call,
             decimals,

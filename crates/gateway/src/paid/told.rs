@@ -7,9 +7,11 @@ use super::sold::{Asking, Sold};
 use super::{NotPaid, PaidCall};
 use crate::answer::Body;
 use crate::lifecycle::{Exchange, Stop};
+use crate::pump::write_piece;
 use crate::refusal::Refusal;
 use std::time::Duration;
-use tollkeep_http1::write;
+use tollkeep_http1::{Known, write};
+use tollkeep_payments::session::broken_off_event;
 use tollkeep_payments::state::Answer;
 use tollkeep_payments::x402::{Challenge, Problem, Reason, Scheme};
 
@@ -292,6 +294,20 @@ impl<'p> Exchange<'p> {
         {
             write::field(&mut self.work.out, b"payment-required", field.as_bytes());
         }
+    }
+
+    /// Tells the reader of an event stream that breaks off what became of its money: the fields that
+    /// say so are out.
+    pub(crate) fn tell_broken_off(&mut self, chunked: bool) {
+        let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
+        let kind = answer.value(bytes, Known::ContentType).unwrap_or_default();
+        let is_stream = kind.to_ascii_lowercase().starts_with(b"text/event-stream");
+        let paying = self.paying.as_ref().filter(|_| is_stream);
+        let Some(word) = paying.and_then(|paying| paying.broken_off()) else {
+            return;
+        };
+        let event = broken_off_event(word, word == CHARGED);
+        write_piece(&mut self.work.out, event.as_bytes(), chunked);
     }
 
     pub(crate) async fn write_payment_no(&mut self, no: &PaymentNo) -> Result<(), Stop> {

@@ -20,3 +20,13 @@ pub fn used_up_event(topup: &str) -> String {
     let told = json!({ "code": code, "balance": 0, "topup": topup });
     format!("\n\nevent: payment_required\ndata: {told}\n\n")
 }
+
+/// What ends an event stream that breaks off: what became of the money for it, in a word.
+pub fn broken_off_event(status: &str, is_charged: bool) -> String {
+    let mut told = json!({ "status": status });
+    if !is_charged {
+        let (_, code) = Answer::Owed.told();
+        told["code"] = code.into();
+    }
+    format!("\n\nevent: payment-status\ndata: {told}\n\n")
+}
