@@ -24,10 +24,14 @@ const SHOWN: &[Member] = &[
     ),
     choice(
         "model",
-        &["time_pass", "token_bucket", "metered", "per_kb"],
+        &["time_pass", "token_bucket", "metered", "per_kb", "credit"],
         "How it is used up",
     ),
-    text("route", 300, "The route"),
+    text(
+        "route",
+        300,
+        "The route; `*`, all that are sold by the request, for credit",
+    ),
     id("payment_id", "pay_", "The payment that bought it"),
     text(
         "payer",

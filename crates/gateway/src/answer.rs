@@ -68,7 +68,7 @@ impl Exchange<'_> {
             out.extend_from_slice(&hooked.lines);
         }
         if let Some(paying) = &self.paying {
-            paying.write(out);
+            paying.write(out, status);
         }
         if let Some(receipt) = &self.told_receipt {
             out.extend_from_slice(receipt.as_bytes());

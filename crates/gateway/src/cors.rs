@@ -10,6 +10,7 @@ use crate::lifecycle::{Exchange, Stop};
 use crate::refusal::{OriginRule, Refusal};
 use crate::route::allow;
 use crate::standing::CorsLines;
+use std::ops::ControlFlow;
 use tollkeep_config::settings::Method as Listed;
 use tollkeep_http1::{Known, Method, write};
 use tollkeep_llm::{Surface, SurfaceMatch, surface_of};
@@ -121,12 +122,13 @@ impl<'p> Exchange<'p> {
         let asked = std::str::from_utf8(asked).unwrap_or_default();
         let mut methods: Vec<Listed> = Vec::new();
         let mut serving = None;
-        for route in plan.routes.fitting(path) {
+        let _all: Option<()> = plan.routes.fitting(path, |route| {
             methods.extend(route.methods());
             if route.takes(asked) {
                 serving = serving.or(Some(route));
             }
-        }
+            ControlFlow::Continue(())
+        });
         if !methods.is_empty() {
             return Ok(Place {
                 methods: allow(&methods),

@@ -44,7 +44,8 @@ impl Discovery {
             .iter()
             .filter(|route| route.discoverable && (is_sold(route) || route.access == Access::Free));
         let endpoints: Vec<Endpoint> = shown.map(|route| endpoint(route, settings)).collect();
-        let made = documents(&endpoints, settings.server.public_url.as_deref());
+        let base = settings.server.public_url.as_deref();
+        let made = documents(&endpoints, base, settings.payments.credit);
         let json: &[u8] = b"application/json";
         let all = [
             (

@@ -4,6 +4,7 @@
 use crate::plan::Plan;
 use crate::route::{PlainRoute, allow};
 use crate::served::Served;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::{Access, Method, RateBy};
@@ -52,13 +53,16 @@ impl Plan {
         told.policies
             .extend(self.policy.clone().map(|policy| ("settings", policy)));
         let mut others = Vec::new();
-        let fitting: Vec<_> = self.routes.fitting(&told.path).collect();
-        for route in fitting {
+        let found = self.routes.fitting(&told.path, |route| {
             if route.takes(method) {
-                told.of_route(route);
-                return told;
+                return ControlFlow::Break(route);
             }
             others.extend_from_slice(route.methods());
+            ControlFlow::Continue(())
+        });
+        if let Some(route) = found {
+            told.of_route(route);
+            return told;
         }
         if !others.is_empty() {
             told.refused = Some("method_not_allowed");

@@ -51,6 +51,7 @@ mod refusal;
 mod refused_as;
 mod relay;
 mod route;
+mod route_index;
 mod send;
 mod served;
 mod set_fields;
@@ -83,7 +84,7 @@ pub use management_door::{
 pub use overrides::{MaintenanceOverride, Overrides};
 pub use own_token::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
 pub use paid::{
-    AnswerCopy, Delivery, Ending, Named, NotPaid, Opening, Paid, PayerSeat, Payers, Paying,
+    AnswerCopy, Delivery, Ending, Named, NotPaid, Opened, Opening, Paid, PayerSeat, Payers, Paying,
     PaymentDoor, Recalled, Recalling, Remembered, SessionEnd, SessionUse, SessionWanted, Shown,
     Standing,
 };

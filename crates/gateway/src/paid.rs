@@ -4,6 +4,7 @@
 //! A route without a price pays for one look at whether it has one.
 
 mod call;
+mod credit;
 mod door;
 mod judge;
 mod metered;
@@ -24,7 +25,7 @@ pub use door::{
 };
 pub use payers::{PayerSeat, Payers};
 pub(crate) use recall::BODY_BYTES_MAX;
-pub use session_door::{Opening, SessionEnd, SessionUse, SessionWanted};
+pub use session_door::{Opened, Opening, SessionEnd, SessionUse, SessionWanted};
 pub(crate) use sold::Sold;
 pub(crate) use told::PaymentNo;
 

@@ -45,7 +45,11 @@ impl Exchange<'_> {
         if self.paying.is_some() {
             let out = &mut self.work.out;
             write::field(out, b"cache-control", b"private, no-store");
-            write::field(out, b"vary", b"PAYMENT-SIGNATURE, X-PAYMENT");
+            write::field(
+                out,
+                b"vary",
+                b"PAYMENT-SIGNATURE, X-PAYMENT, X-Session-Token",
+            );
         } else if status >= 400 {
             write::field(&mut self.work.out, b"cache-control", b"no-store");
         }
@@ -81,6 +85,9 @@ impl Exchange<'_> {
             Ended::Failed(refusal) => {
                 self.work.facts.refused(&refusal);
                 self.work.facts.outcome = RequestOutcome::Cut;
+                if !matches!(framing, AnswerFraming::Length(_)) {
+                    self.tell_broken_off(chunked);
+                }
                 self.flush().await?;
                 if !chunked && !matches!(framing, AnswerFraming::Length(_)) {
                     return Err(Stop::Cut);

@@ -8,6 +8,8 @@ use crate::management_door::is_place;
 use crate::paid::Sold;
 use crate::plan::Target;
 use crate::refusal::Refusal;
+use crate::route_index::RouteIndex;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use tollkeep_config::settings::{
     self, Access, ContentCoding, Hooks, Methods, PathPattern, RateBy, Settings, UpstreamPath,
@@ -180,21 +182,29 @@ impl PlainRoute {
 /// from the left.
 pub(crate) struct RouteTable {
     routes: Vec<Arc<PlainRoute>>,
+    index: RouteIndex,
 }
 
 impl RouteTable {
     pub(crate) fn new(mut routes: Vec<PlainRoute>) -> Self {
         routes.sort_by_cached_key(|route| (route.path.precedence(), route.methods.precedence()));
         Self {
+            index: RouteIndex::new(routes.iter().map(|route| &route.path)),
             routes: routes.into_iter().map(Arc::new).collect(),
         }
     }
 
-    /// The routes whose path fits, most specific first.
-    pub(crate) fn fitting<'r>(&'r self, path: &str) -> impl Iterator<Item = &'r Arc<PlainRoute>> {
-        self.routes
-            .iter()
-            .filter(move |route| route.path.fits(path))
+    /// HOT. Shows the routes whose path fits, most specific first, until it is told to stop.
+    pub(crate) fn fitting<'r, B>(
+        &'r self,
+        path: &str,
+        mut visit: impl FnMut(&'r Arc<PlainRoute>) -> ControlFlow<B>,
+    ) -> Option<B> {
+        self.index
+            .fitting(path, |number| match self.routes.get(number) {
+                Some(route) => visit(route),
+                None => ControlFlow::Continue(()),
+            })
     }
 
     /// Names of the routes, with the numbers their limits are counted by.
@@ -212,15 +222,18 @@ impl RouteTable {
 
     fn find(&self, method: Method, path: &str) -> Found<'_> {
         let mut other_methods = Vec::new();
-        for route in self.fitting(path) {
+        let found = self.fitting(path, |route| {
             if route.serves(method) {
-                return Found::Route(route);
+                return ControlFlow::Break(Found::Route(route));
             }
             if let Methods::Listed(methods) = &route.methods {
                 other_methods.extend(methods.iter().copied());
             }
-        }
-        if other_methods.is_empty() {
+            ControlFlow::Continue(())
+        });
+        if let Some(found) = found {
+            found
+        } else if other_methods.is_empty() {
             Found::Nothing
         } else {
             Found::OtherMethods(allow(&other_methods))

@@ -35,8 +35,8 @@ pub enum Known {
     XApiKey,
     XGoogApiKey,
     XManagementKey,
-    /// Any other credential or payment field: `Api-Key`, `X-Session-Token`, `Macaroon`,
-    /// `Grpc-Metadata-Macaroon`, `PAYMENT-*`, `X-PAYMENT*`, `X-Bolthub-*`.
+    /// Any other credential or payment field: `Api-Key`, `X-Session-Token`, `X-Tollkeep-Credit`,
+    /// `Macaroon`, `Grpc-Metadata-Macaroon`, `PAYMENT-*`, `X-PAYMENT*`, `X-Bolthub-*`.
     Credential,
     Cookie,
     SetCookie,
@@ -246,6 +246,7 @@ static LISTED: [&[Row]; 23] = [
         row(b"transfer-encoding", Known::TransferEncoding, Duty::Coding),
         row(b"anthropic-version", Known::AnthropicVersion, Duty::None),
         row(b"x-forwarded-proto", Known::XForwardedProto, Duty::None),
+        row(b"x-tollkeep-credit", Known::Credential, Duty::OncePerName),
     ],
     &[],
     &[],

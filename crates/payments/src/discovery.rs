@@ -1,8 +1,9 @@
 //! What is sold and how it is paid, for machines that look for it: made once, from the settings
 //! alone, and nothing in it that callers may not know.
 
+use crate::price::Price;
 use crate::pricing::{Origin, Pricing};
-use crate::session::{Billing, Model};
+use crate::session::{Billing, CreditTerms, Model};
 use serde_json::{Map, Value, json};
 
 /// Something that callers without an account may call.
@@ -38,12 +39,18 @@ pub struct Documents {
 /// Bytes of one document; what is beyond is left out from the end.
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// Makes the documents; `base` is the URL that callers know the gateway by.
-pub fn documents(endpoints: &[Endpoint], base: Option<&str>) -> Documents {
+/// Makes the documents; `base` is the URL that callers know the gateway by, `credit` how they may pay
+/// ahead for what is sold by the request.
+pub fn documents(
+    endpoints: &[Endpoint],
+    base: Option<&str>,
+    credit: Option<CreditTerms>,
+) -> Documents {
+    let credit = credit.filter(|_| endpoints.iter().any(Endpoint::takes_credit));
     Documents {
-        x402: bounded(endpoints, x402),
+        x402: bounded(endpoints, |shown| x402(shown, credit)),
         openapi: bounded(endpoints, |shown| openapi(shown, base)),
-        llms: bounded(endpoints, |shown| llms(shown, base.unwrap_or(""))),
+        llms: bounded(endpoints, |shown| llms(shown, base.unwrap_or(""), credit)),
     }
 }
 
@@ -62,6 +69,11 @@ fn bounded(endpoints: &[Endpoint], make: impl Fn(&[Endpoint]) -> String) -> Stri
 const ANY: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 impl Endpoint {
+    /// Whether it is paid call by call.
+    const fn takes_credit(&self) -> bool {
+        self.pricing.is_some() && self.billing.is_none()
+    }
+
     fn description(&self) -> Option<&str> {
         self.metadata.get("description")?.as_str()
     }
@@ -104,7 +116,7 @@ impl Endpoint {
     }
 }
 
-fn x402(endpoints: &[Endpoint]) -> String {
+fn x402(endpoints: &[Endpoint], credit: Option<CreditTerms>) -> String {
     let one = |endpoint: &Endpoint, method: &str| {
         let (kind, price) = endpoint.price();
         let of = endpoint.pricing.as_ref();
@@ -135,7 +147,17 @@ fn x402(endpoints: &[Endpoint]) -> String {
         .iter()
         .flat_map(|endpoint| endpoint.named().iter().map(|method| one(endpoint, method)))
         .collect();
-    json!({"x402Version": 2, "provider": "tollkeep", "endpoints": all}).to_string()
+    let mut told = json!({"x402Version": 2, "provider": "tollkeep", "endpoints": all});
+    if let Some(terms) = credit {
+        let sold = json!({
+            "header": "X-Tollkeep-Credit",
+            "min": Price::Usd(terms.min).to_string(),
+            "max": Price::Usd(terms.max).to_string(),
+            "duration": format!("{}m", terms.lasts.as_secs() / 60),
+        });
+        set(&mut told, "credit", sold);
+    }
+    told.to_string()
 }
 
 /// What a payment buys, in the words that clients know.
@@ -254,7 +276,7 @@ nothing serves the same request again, without a new one. After 503 `payment_pen
 same payment; don't make another.
 ";
 
-fn llms(endpoints: &[Endpoint], base: &str) -> String {
+fn llms(endpoints: &[Endpoint], base: &str, credit: Option<CreditTerms>) -> String {
     let mut text = String::from(
         "# Paid API\n\n> Calls are paid one by one, with x402. No account is needed.\n\n## What is sold\n\n",
     );
@@ -264,6 +286,14 @@ fn llms(endpoints: &[Endpoint], base: &str) -> String {
     }
     text.push('\n');
     text.push_str(HOW);
+    if let Some(terms) = credit {
+        let sold = terms.told();
+        text.push_str(&format!(
+            "\n## Paying ahead\n\nCall with `X-Tollkeep-Credit: $5` ({sold}): the 402 asks for that \
+             amount. The answer to the paid call brings `X-Session-Token`. Send it instead of payments \
+             with all calls that are priced one by one; `X-Tollkeep-Credit` of each answer says what is left.\n"
+        ));
+    }
     text.push_str(&format!(
         "\n## For machines\n\n- [x402]({base}/.well-known/x402)\n- \
          [OpenAPI]({base}/.well-known/openapi.json)\n"
@@ -344,7 +374,7 @@ mod tests {
             billing.model = Model::Metered;
             billing.unit = Some("$0.001".parse().unwrap());
         }
-        let made = documents(&[pass, metered], None);
+        let made = documents(&[pass, metered], None, None);
         let x402 = read(&made.x402);
         let pricing = |at: usize| x402["endpoints"][at]["pricing"].clone();
         assert_eq!(pricing(0)["model"], "time");
@@ -364,11 +394,11 @@ mod tests {
         let mut sold = endpoint(&["GET", "POST"], "/v1/x/:id", priced("$0.01"));
         sold.metadata
             .insert("description".to_owned(), "Weather.".into());
-        let told = read(&documents(&[sold], None).x402);
+        let told = read(&documents(&[sold], None, None).x402);
         assert_eq!(told["x402Version"], 2);
         let mut computed = endpoint(&["GET"], "/v1/y", priced("$0.01"));
         computed.is_computed = true;
-        let computed = read(&documents(&[computed], None).x402);
+        let computed = read(&documents(&[computed], None, None).x402);
         assert_eq!(computed["endpoints"][0]["pricing"]["type"], "dynamic");
         assert_eq!(
             told["endpoints"][1],
@@ -406,7 +436,7 @@ mod tests {
             endpoint(&["GET"], "/v1/:name/*", priced("$0.01")),
             endpoint(&["POST"], "/v1/:name/*", None),
         ];
-        let told = read(&documents(&sold, Some("https://api.example.com")).openapi);
+        let told = read(&documents(&sold, Some("https://api.example.com"), None).openapi);
         assert_eq!(told["openapi"], "3.1.0");
         assert_eq!(told["servers"][0]["url"], "https://api.example.com");
         let item = &told["paths"]["/v1/{name}/{rest}"];
@@ -424,7 +454,7 @@ mod tests {
         let broken = "Weather\n\n# of today";
         sold.metadata
             .insert("description".to_owned(), broken.into());
-        let told = documents(&[sold], None).llms;
+        let told = documents(&[sold], None, None).llms;
         let line = "- `GET /v1/x`: $0.01, in USDC on base. Weather # of today\n";
         assert!(told.contains(line), "{told}");
         assert!(told.contains("PAYMENT-SIGNATURE"));
@@ -437,7 +467,7 @@ mod tests {
         large
             .metadata
             .insert("description".to_owned(), "x".repeat(8000).into());
-        let told = documents(&vec![large; 1_000], None);
+        let told = documents(&vec![large; 1_000], None, None);
         for text in [&told.x402, &told.openapi, &told.llms] {
             assert!(text.len() <= BYTES_MAX, "{}", text.len());
         }

@@ -73,6 +73,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(56, "0056", "session_ends"),
     step!(61, "0061", "prices"),
     step!(62, "0062", "audit_addresses"),
+    step!(66, "0066", "credit_sessions"),
 ];
 
 /// What is done about a schema of an earlier version.

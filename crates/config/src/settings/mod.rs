@@ -18,6 +18,7 @@ mod budget_text;
 mod budgets;
 mod compat;
 mod credential_tenant;
+mod credit;
 mod discovery;
 mod egress;
 mod egress_proxy;

@@ -1,5 +1,6 @@
 //! How payments are taken: who settles them, when, and what a payer may do.
 
+use super::credit::CreditFile;
 use super::egress::is_clear_text;
 use super::facilitator::Addresses;
 use super::{DAY_MS, Egress, SecretOrText, days, ms, payment_sandbox};
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 use serde_json::json;
 use std::net::IpAddr;
 use std::time::Duration;
+use tollkeep_payments::session::CreditTerms;
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Network, Networks};
 use tollkeep_policy::egress::{EgressUrl, Exceptions, Giver, Host, Purpose, parse_url};
@@ -35,6 +37,8 @@ pub struct Payments {
     pub challenge_bytes_max: usize,
     /// Whether no money moves: the one facilitator is in this process.
     pub sandbox: bool,
+    /// On what terms credit is sold; `None`: none is.
+    pub credit: Option<CreditTerms>,
     /// Stablecoins.
     pub x402: X402,
 }
@@ -168,6 +172,7 @@ keys! {
         /// judged as ever and taken once, and no money moves. No facilitator is asked then. Refused
         /// in production, on a public bind and beside a facilitator. Lightning has none yet.
         sandbox: bool = switch().or(false),
+        credit: CreditFile = section(),
         failed_proofs: FailedProofs = section(),
         challenge: ChallengeFile = section(),
         x402: X402File = section(),
@@ -328,6 +333,7 @@ impl PaymentsFile {
             failed_proofs: self.failed_proofs,
             challenge_bytes_max: self.challenge.max_header_bytes,
             sandbox,
+            credit: self.credit.check(checks),
             x402: match self.x402.check(networks, egress, checks) {
                 x402 if sandbox => payment_sandbox::played(x402, is_mock, checks),
                 x402 => x402,

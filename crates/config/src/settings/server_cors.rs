@@ -32,8 +32,8 @@ keys! {
         /// Methods that pages may use. Empty: those of the route.
         allowed_methods: Vec<Method> = list(method()).or_empty(),
         /// Fields that pages may send. Empty: `content-type`, `authorization`, `x-api-key`,
-        /// `payment-signature`, `x-payment`, `x-session-token`, `payment-authorization`, `idempotency-key`,
-        /// `anthropic-version`, `anthropic-beta`.
+        /// `payment-signature`, `x-payment`, `x-session-token`, `x-tollkeep-credit`, `payment-authorization`,
+        /// `idempotency-key`, `anthropic-version`, `anthropic-beta`.
         allowed_headers: Vec<Box<str>> = list(name()).or_empty(),
         /// Fields of answers that pages may read. Empty: `payment-required`, `payment-response`,
         /// `x-payment-response`, `payment-receipt`, all `x-tollkeep-…` of answers, `x-bolthub-payment`,
@@ -50,25 +50,27 @@ keys! {
     }
 }
 
-const ALLOWED: [&str; 10] = [
+const ALLOWED: [&str; 11] = [
     "content-type",
     "authorization",
     "x-api-key",
     "payment-signature",
     "x-payment",
     "x-session-token",
+    "x-tollkeep-credit",
     "payment-authorization",
     "idempotency-key",
     "anthropic-version",
     "anthropic-beta",
 ];
 
-const EXPOSED: [&str; 25] = [
+const EXPOSED: [&str; 26] = [
     "payment-required",
     "payment-response",
     "x-payment-response",
     "payment-receipt",
     "x-tollkeep-payment",
+    "x-tollkeep-credit",
     "x-tollkeep-replayed",
     "x-tollkeep-receipt",
     "x-tollkeep-sandbox",

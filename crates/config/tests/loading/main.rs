@@ -9,6 +9,7 @@ mod budgets;
 mod client_certificates;
 #[cfg(test)]
 mod cors;
+mod credit;
 #[cfg(test)]
 mod describing;
 #[cfg(test)]

@@ -65,7 +65,8 @@ const fn charges(terms: &Terms, status: u16) -> bool {
 /// What counts a call whose price is what it uses.
 fn metering(asking: &Asking, offer: &Offer) -> Option<Box<Metering>> {
     let call = asking.metered.clone()?;
-    Some(Box::new(Metering::new(call, offer)))
+    let most = u64::try_from(offer.amount).unwrap_or(u64::MAX);
+    Some(Box::new(Metering::new(call, offer.asset.decimals, most)))
 }
 
 impl PaidCall {
@@ -76,6 +77,7 @@ impl PaidCall {
         sold: &Sold,
         asking: Asking,
     ) -> Self {
+        let metered = session.metering(&asking);
         Self {
             door: Some(door),
             payment: session.used.payment,
@@ -93,12 +95,16 @@ impl PaidCall {
             session: Some(Box::new(session)),
             is_named: false,
             answer: None,
-            metered: None,
+            metered,
         }
     }
 
-    pub(super) const fn payment(&self) -> PaymentId {
-        self.payment
+    /// Has it written down what it comes to by now.
+    pub(super) fn progressed(&self, door: &Arc<dyn PaymentDoor>, due: u64) {
+        match &self.session {
+            Some(session) => door.session_progressed(session.used.clone(), due),
+            None => door.progressed(self.payment, due),
+        }
     }
 
     /// Who keeps it, until its end was told.
@@ -109,6 +115,15 @@ impl PaidCall {
     /// Whether a byte went to the caller for it, or is about to.
     pub(super) const fn is_delivering(&self) -> bool {
         matches!(self.delivery, Delivery::Broke { .. })
+    }
+
+    /// What became of its money, when its delivery has broken off. `None`: of credit it is not known
+    /// here whether that was made good for before.
+    pub(super) const fn broken_off(&self) -> Option<&'static str> {
+        match self.delivery {
+            Delivery::Broke { is_made_good: true } if self.is_credit => None,
+            Delivery::Broke { .. } | Delivery::Ended | Delivery::None => Some(self.word),
+        }
     }
 
     pub(super) const fn deliver_as(&mut self, delivery: Delivery) {
@@ -176,8 +191,7 @@ impl Exchange<'_> {
             past,
         } = *proven;
         let (terms, version) = (sold.sale.terms, checked.version);
-        let amount = told_amount(&offer);
-        let metered = metering(&asking, &offer);
+        let (amount, metered) = (told_amount(&offer), metering(&asking, &offer));
         if let Some(hooked) = &mut self.hooked {
             hooked.note_payment(&checked, &offer);
         }
@@ -208,6 +222,7 @@ impl Exchange<'_> {
         );
         let paid = paying.await?;
         let session = paid.session.map(|used| self.opened(sold, &asking, used));
+        let metered = session.as_ref().map_or(metered, |it| it.metering(&asking));
         self.paying = Some(Box::new(PaidCall {
             door: Some(door),
             payment: paid.payment,
@@ -249,8 +264,12 @@ impl Exchange<'_> {
                     return Err(self.ask_payment(sold, asking, past).into());
                 }
                 let refusal = self.not_paid(sold, asking, &no);
-                if let Some(receipt) = &no.receipt {
-                    self.told_receipt = Some(receipt_line(receipt, version, &sold.networks));
+                let receipt = no.receipt.as_ref();
+                let receipt = receipt.map(|it| receipt_line(it, version, &sold.networks));
+                let opened = no.opened.map(|it| self.told_opened(sold, asking, it));
+                if receipt.is_some() || opened.is_some() {
+                    let lines = [receipt, opened].map(Option::unwrap_or_default);
+                    self.told_receipt = Some(lines.concat().into());
                 }
                 Err(refusal.into())
             }
@@ -406,10 +425,20 @@ impl Exchange<'_> {
             return;
         };
         if let (Some(session), Some(door)) = (&mut paying.session, &paying.door) {
-            session.note(door, (ended, sent), paying.terms.mid_stream);
+            let due = paying.metered.as_ref().and_then(|metered| metered.due());
+            let terms = (paying.terms.mid_stream, due);
+            if session.note(door, (ended, sent), terms) {
+                paying.word = REFUNDED;
+            }
         }
-        if is_had && matches!(paying.delivery, Delivery::Broke { .. }) {
-            paying.delivery = Delivery::Ended;
+        match paying.delivery {
+            Delivery::Broke { .. } if is_had => paying.delivery = Delivery::Ended,
+            Delivery::Broke { is_made_good: true } => paying.word = REVERTED,
+            Delivery::Broke {
+                is_made_good: false,
+            }
+            | Delivery::Ended
+            | Delivery::None => {}
         }
         paying.end();
     }
@@ -454,7 +483,7 @@ const fn first_word(is_session: bool, is_settled: bool) -> &'static str {
 }
 
 /// The line of a receipt.
-fn receipt_line(receipt: &Receipt, version: Version, networks: &Networks) -> Box<str> {
+fn receipt_line(receipt: &Receipt, version: Version, networks: &Networks) -> String {
     let value = receipt.encode(version, networks);
-    format!("{}: {value}\r\n", Receipt::field(version)).into()
+    format!("{}: {value}\r\n", Receipt::field(version))
 }

@@ -2,7 +2,7 @@
 //! and it works on the control runtime. What it is told to do it does to the end, also if whoever
 //! asked is gone.
 
-use super::{Opening, PayerSeat, SessionEnd, SessionUse, SessionWanted};
+use super::{Opened, Opening, PayerSeat, SessionEnd, SessionUse, SessionWanted};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -146,6 +146,8 @@ pub struct NotPaid {
     pub payment: Option<PaymentId>,
     /// What is told of its settlement, if money moved.
     pub receipt: Option<Receipt>,
+    /// The session that it has become, if it has.
+    pub opened: Option<Opened>,
 }
 
 /// How a delivery ended.
@@ -204,6 +206,8 @@ pub trait PaymentDoor: Send + Sync {
     /// The first byte is about to go to the caller: what the call took is earned, or counted from
     /// now on. `false` if it must not.
     fn session_head_ready(&self, used: SessionUse) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+    /// What a call that is counted comes to by now.
+    fn session_progressed(&self, used: SessionUse, due: u64);
     /// Takes more for an answer of which so much is due; gives how much money.
     fn session_more(
         &self,

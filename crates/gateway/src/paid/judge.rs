@@ -118,6 +118,10 @@ impl<'p> Exchange<'p> {
             let shown = (text, Arc::clone(door));
             return self.prove_session(entry, (sold, asking), shown).map(Some);
         }
+        let is_sold = asking.credit.as_ref().is_none_or(|it| it.fault.is_none());
+        if !is_sold && (shown.is_none() || asking.offers.is_empty()) {
+            return Err(self.ask_payment(sold, &asking, None));
+        }
         let door = door.filter(|_| !asking.offers.is_empty());
         let door = door.ok_or_else(|| self.payment_no(PaymentNo::UNAVAILABLE))?;
         let Some((field, text)) = shown else {
@@ -141,6 +145,7 @@ impl<'p> Exchange<'p> {
         }
         let terms = &sold.sale.terms;
         let mode = match offer.scheme {
+            Scheme::Exact if asking.credit.is_some() => Mode::Before,
             Scheme::Exact => terms.mode,
             Scheme::Upto => Mode::Upto,
         };
@@ -230,6 +235,7 @@ impl<'p> Exchange<'p> {
                 token.project.tenant_id
             }),
             metered: self.metered_call(sold)?,
+            credit: self.wished_credit(sold)?,
         };
         let asking = sold.ask(&wanted, self.hook_price(), self.resource_url(sold, query));
         let asking = asking.map_err(Refusal::Unpriced)?;
@@ -294,6 +300,13 @@ impl<'p> Exchange<'p> {
     /// said that would hold. Where that is over, it may still be good for what it bought before:
     /// whoever keeps payments knows that, and `past` is what is told if they don't.
     fn judge_proof(&self, sold: &Sold, asking: &Asking, proof: &Proof) -> Result<Judged, Reason> {
+        if asking.credit.as_ref().is_some_and(|it| it.fault.is_some()) {
+            let past = self.judge_by(sold, asking, (proof, true))?;
+            return Ok(Judged {
+                past: Some(Reason::PriceMismatch),
+                ..past
+            });
+        }
         let now = self.judge_by(sold, asking, (proof, false));
         let Err(reason @ (Reason::ValidBefore | Reason::Permit2Deadline | Reason::PriceMismatch)) =
             now
@@ -324,7 +337,12 @@ impl<'p> Exchange<'p> {
                     offers,
                     networks: &sold.networks,
                     now_s,
-                    head_s: sold.head_s,
+                    // Credit is paid before anything is done for it.
+                    head_s: if asking.credit.is_some() {
+                        0
+                    } else {
+                        sold.head_s
+                    },
                     whole_s: sold.whole_s,
                     smart_wallets: sold.smart_wallets,
                     v1_in_either: sold.v1_in_either,
@@ -351,7 +369,8 @@ impl<'p> Exchange<'p> {
                     .ok_or(Reason::PriceMismatch)
             }
             (Ok(checked), _) => Ok(judged(checked, None)),
-            (Err(Reason::InvalidPaymentRequirements), Some(echo)) => {
+            // What is asked for of credit is what its buyer says.
+            (Err(Reason::InvalidPaymentRequirements), Some(echo)) if asking.credit.is_none() => {
                 let mut offers = asking.offers.clone();
                 for offer in &mut offers {
                     offer.amount = echo.amount;

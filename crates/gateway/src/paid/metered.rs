@@ -21,12 +21,11 @@ use tollkeep_llm::body::CallView;
 use tollkeep_llm::usage::{Asked, BodyEnd, BodyUsage, StreamUsage};
 use tollkeep_payments::price::token_units;
 use tollkeep_payments::pricing::QuoteFault;
-use tollkeep_payments::x402::Offer;
 use tollkeep_types::money::{NanoUsd, Ratio};
 use tollkeep_types::usage::{
     Class, Flags, Lines, Partial, Service, Told, UnknownUsage, Usage, UsageReport,
 };
-use tollkeep_types::{MonoNanos, PaymentId, WallMillis};
+use tollkeep_types::{MonoNanos, WallMillis};
 
 /// The service that is written where a body leaves it to the account.
 const SERVICE: &str = "default";
@@ -127,11 +126,12 @@ pub(crate) struct Metering {
 }
 
 impl Metering {
-    pub(super) fn new(call: Arc<MeteredCall>, offer: &Offer) -> Self {
+    /// One that comes to so much at most, in the smallest unit of a token with so many decimals.
+    pub(super) const fn new(call: Arc<MeteredCall>, decimals: u8, most: u64) -> Self {
         Self {
             call,
-            decimals: offer.asset.decimals,
-            most: u64::try_from(offer.amount).unwrap_or(u64::MAX),
+            decimals,
+            most,
             hides_usage: false,
             due: None,
         }
@@ -177,7 +177,6 @@ pub(crate) struct Reading {
     /// What was written down: when, and after how many bytes.
     told: (MonoNanos, u64),
     bytes: u64,
-    payment: PaymentId,
     door: Arc<dyn PaymentDoor>,
 }
 
@@ -332,7 +331,6 @@ impl Exchange<'_> {
             of,
             told: (self.worker.deadlines.now(), 0),
             bytes: 0,
-            payment: paying.payment(),
             door: paying.door()?,
         })
     }
@@ -357,13 +355,13 @@ impl Exchange<'_> {
         let (at, bytes) = reading.told;
         let is_due = now.since(at) >= PROGRESS_EVERY_NS
             || reading.bytes.saturating_sub(bytes) >= PROGRESS_BYTES;
-        let paying = self.paying.as_ref().filter(|_| is_due);
-        if let Some(metered) = paying.and_then(|paying| paying.metered.as_ref()) {
+        let Some(paying) = self.paying.as_ref().filter(|_| is_due) else {
+            return;
+        };
+        if let Some(metered) = &paying.metered {
             reading.told = (now, reading.bytes);
             let by_now = metered.units(metered.call.guess(usage.output_at_least()));
-            reading
-                .door
-                .progressed(reading.payment, by_now.max(1).min(metered.most));
+            paying.progressed(&reading.door, by_now.max(1).min(metered.most));
         }
     }
 

@@ -28,7 +28,8 @@ impl Exchange<'_> {
         let accept = head.value(self.request_bytes(), Known::Accept);
         let is_wanted =
             sold.paywall.html && head.method == Method::Get && accept.is_some_and(wants_html);
-        let required = required.filter(|_| is_wanted)?;
+        // Whoever asks for credit is a program.
+        let required = required.filter(|_| is_wanted && asking.credit.is_none())?;
         let mut nonce = [0; NONCE_BYTES];
         self.worker.shared.entropy.fill(&mut nonce);
         let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -92,7 +92,11 @@ impl<'p> Exchange<'p> {
                 write::field(out, b"x-tollkeep-payment", b"charged");
                 write::field(out, b"x-tollkeep-replayed", b"true");
                 write::field(out, b"cache-control", b"private, no-store");
-                write::field(out, b"vary", b"PAYMENT-SIGNATURE, X-PAYMENT");
+                write::field(
+                    out,
+                    b"vary",
+                    b"PAYMENT-SIGNATURE, X-PAYMENT, X-Session-Token",
+                );
                 if let Some(receipt) = &answer.receipt {
                     payment_field(out, receipt, Version::Two, &sold.networks);
                 }

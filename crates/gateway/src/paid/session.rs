@@ -2,19 +2,23 @@
 
 use super::call::{CHARGED, REFUNDED};
 use super::judge::{Proven, Shows};
-use super::session_door::{Opening, SessionEnd, SessionUse, SessionWanted};
+use super::metered::Metering;
+use super::session_door::{Opened, Opening, SessionEnd, SessionUse, SessionWanted};
 use super::session_token::{Good, prove, token_of};
 use super::sold::{Asking, Sold};
 use super::told::of_answer;
-use super::{PaidCall, PaymentDoor, PaymentNo};
+use super::{Delivery, PaidCall, PaymentDoor, PaymentNo};
 use crate::admit::Entry;
 use crate::lifecycle::{Exchange, Stop};
 use crate::pump::Ended;
 use crate::refusal::Refusal;
 use std::sync::Arc;
+use std::time::Duration;
 use tollkeep_config::settings::MidStream;
 use tollkeep_http1::{Known, write};
-use tollkeep_payments::session::{Billing, Model, Terms, used_up_event};
+use tollkeep_payments::session::{
+    Billing, CREDIT_SCOPE, Model, Terms, dollars_left, used_up_event,
+};
 use tollkeep_payments::state::Answer;
 use tollkeep_payments::x402::Offer;
 use tollkeep_types::{SessionId, WallMillis};
@@ -39,6 +43,13 @@ pub(super) struct SessionCall {
 
 /// Of a session whose route does not say so any more.
 const STEP_KIB: u64 = 256;
+/// Of credit that is not sold any more.
+const CREDIT_LASTS: Duration = Duration::from_secs(30 * 86_400);
+/// What a call takes of credit is its price of that moment.
+const CREDIT: Terms = Terms {
+    model: Model::Metered,
+    unit: 0,
+};
 
 /// How far a call of a session came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,10 +65,11 @@ enum Stage {
 }
 
 impl Sold {
-    fn good<'a>(&'a self, asking: &Asking) -> Good<'a> {
+    /// What a session of this route is good for, or credit that is taken here.
+    fn good<'a>(&'a self, asking: &Asking, is_credit: bool) -> Good<'a> {
         Good {
             tenant: asking.tenant,
-            scope: &self.route,
+            scope: if is_credit { CREDIT_SCOPE } else { &self.route },
         }
     }
 }
@@ -82,7 +94,13 @@ impl Exchange<'_> {
         (text, door): (&str, Arc<dyn PaymentDoor>),
     ) -> Result<Shows, Refusal> {
         self.check_failed_proofs(entry, sold)?;
-        let Some(proved) = prove(&self.worker.shared.hasher, sold.good(&asking), text) else {
+        let hasher = &self.worker.shared.hasher;
+        let of = |is_credit| {
+            let proved = prove(hasher, sold.good(&asking, is_credit), text);
+            proved.map(|proved| (proved, is_credit))
+        };
+        let credit = || sold.takes_credit().then(|| of(true)).flatten();
+        let Some((proved, is_credit)) = of(false).or_else(credit) else {
             self.note_failed_proof(entry, sold);
             return Err(self.no_session(sold, &asking, Answer::NoSession));
         };
@@ -92,10 +110,15 @@ impl Exchange<'_> {
         let wanted = SessionWanted {
             request: self.work.facts.id,
             tenant: asking.tenant,
-            route: Arc::clone(&sold.route),
+            scope: if is_credit {
+                CREDIT_SCOPE.into()
+            } else {
+                Arc::clone(&sold.route)
+            },
             session: proved.id,
             kept: proved.kept,
             step_kib: sold.step_kib(),
+            price: is_credit.then(|| asking.price.clone()),
         };
         Ok(Shows::Session(Box::new(ProvenSession {
             wanted,
@@ -113,19 +136,31 @@ impl Exchange<'_> {
 
     /// The session that a payment for this request becomes.
     pub(super) fn opening(&self, sold: &Sold, proven: &Proven) -> Option<Opening> {
-        let billing = sold.sale.billing.as_ref()?;
-        let lasts = u64::try_from(billing.lasts.as_millis()).unwrap_or(u64::MAX);
+        let billing = sold.sale.billing.as_ref();
+        let is_credit = proven.asking.credit.is_some();
+        let (terms, calls, lasts) = match (billing, is_credit) {
+            // Each of its calls takes its own price.
+            (_, true) => (CREDIT, 0, sold.credit.map_or(CREDIT_LASTS, |of| of.lasts)),
+            (Some(billing), false) => {
+                let terms = terms_of(billing, &proven.offer)?;
+                (terms, billing.calls, billing.lasts)
+            }
+            (None, false) => return None,
+        };
+        let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
         let expires_at = WallMillis(self.store_now().0.saturating_add(lasts));
         let id = SessionId::from_bytes(*self.worker.request_id(self.work.facts.at.0).bytes());
         let hasher = &self.worker.shared.hasher;
-        let (_, kept) = token_of(hasher, sold.good(&proven.asking), (id, expires_at));
+        let good = sold.good(&proven.asking, is_credit);
+        let (_, kept) = token_of(hasher, good, (id, expires_at));
         Some(Opening {
             id,
             kept,
-            terms: terms_of(billing, &proven.offer)?,
-            calls: billing.calls,
+            terms,
+            calls,
             expires_at,
-            step_kib: billing.step_kib,
+            step_kib: sold.step_kib(),
+            is_credit,
         })
     }
 
@@ -163,10 +198,27 @@ impl Exchange<'_> {
 
     /// What a call has of the session that its payment has just become, or became before.
     pub(super) fn opened(&self, sold: &Sold, asking: &Asking, used: SessionUse) -> SessionCall {
-        let hasher = &self.worker.shared.hasher;
-        let of = (used.session, used.expires_at);
-        let (token, _) = token_of(hasher, sold.good(asking), of);
-        SessionCall::new(used, Some(token.into()), sold.step_kib())
+        let opened = Opened {
+            id: used.session,
+            expires_at: used.expires_at,
+            is_credit: used.credit.is_some(),
+        };
+        let token = self.token_of(sold, asking, opened);
+        SessionCall::new(used, Some(token), sold.step_kib())
+    }
+
+    fn token_of(&self, sold: &Sold, asking: &Asking, opened: Opened) -> Box<str> {
+        let good = sold.good(asking, opened.is_credit);
+        let of = (opened.id, opened.expires_at);
+        token_of(&self.worker.shared.hasher, good, of).0.into()
+    }
+
+    /// The lines that tell of a session that was paid for, though this call is not served by it.
+    pub(super) fn told_opened(&self, sold: &Sold, asking: &Asking, opened: Opened) -> String {
+        let mut lines = Vec::new();
+        write_token(&mut lines, &self.token_of(sold, asking, opened));
+        write_expires(&mut lines, opened.expires_at);
+        String::from_utf8(lines).unwrap_or_default()
     }
 
     /// The head of the answer is ready: what the call took is earned, or it is written down that
@@ -176,21 +228,28 @@ impl Exchange<'_> {
         mut paying: Box<PaidCall>,
         (door, is_charged): (Arc<dyn PaymentDoor>, bool),
     ) -> Result<(), Stop> {
+        let counted = paying.metered.as_ref().map(|metered| metered.at_least());
         let Some(session) = paying.session.as_mut().filter(|_| is_charged) else {
             paying.word = REFUNDED;
             paying.end();
             self.paying = Some(paying);
             return Ok(());
         };
+        session.used.counted = counted;
         if !door.session_head_ready(session.used.clone()).await {
             // What it took, if it is still there, is given back when it ends.
             self.paying = Some(paying);
             return Err(self.payment_no(PaymentNo::PENDING).into());
         }
-        session.state = match session.used.terms.model {
-            Model::PerKb => Stage::Counting(0),
-            Model::TimePass | Model::TokenBucket | Model::Metered => Stage::Earned,
+        session.state = match (counted, session.used.terms.model) {
+            (Some(due), _) => Stage::Counting(due),
+            (None, Model::PerKb) => Stage::Counting(0),
+            (None, Model::TimePass | Model::TokenBucket | Model::Metered) => Stage::Earned,
         };
+        if counted.is_some() {
+            let is_made_good = false;
+            paying.deliver_as(Delivery::Broke { is_made_good });
+        }
         paying.word = CHARGED;
         self.paying = Some(paying);
         Ok(())
@@ -199,7 +258,9 @@ impl Exchange<'_> {
     /// Bytes that may go out before more of the session has to be taken.
     pub(crate) fn covered(&self) -> Option<u64> {
         let session = self.paying.as_ref()?.session.as_ref()?;
-        matches!(session.state, Stage::Counting(_)).then_some(session.covered)
+        let is_counted = matches!(session.state, Stage::Counting(_));
+        let by_bytes = session.used.terms.model == Model::PerKb;
+        (is_counted && by_bytes).then_some(session.covered)
     }
 
     /// Takes more of the session for an answer of which so many bytes are out; gives how many may
@@ -279,39 +340,65 @@ impl SessionCall {
         }
     }
 
-    /// The delivery has ended.
+    /// The delivery has ended: whether what it took is given back, which was earned before.
     pub(super) fn note(
         &mut self,
         door: &Arc<dyn PaymentDoor>,
         (ended, sent): (&Result<Ended, Stop>, u64),
-        mid_stream: MidStream,
-    ) {
+        (mid_stream, due): (MidStream, Option<u64>),
+    ) -> bool {
         let is_had = matches!(ended, Ok(Ended::Whole) | Err(Stop::CallerGone));
         match self.state {
+            Stage::Counting(by_now) if self.used.counted.is_some() => {
+                self.state = Stage::Counting(due.unwrap_or(by_now));
+            }
             Stage::Counting(_) => self.state = Stage::Counting(self.used.terms.charge_for(sent)),
             Stage::Earned if !is_had && mid_stream == MidStream::Credit => {
                 self.state = Stage::Ended;
                 door.session_ended(self.used.clone(), SessionEnd::GivenBack);
+                return true;
             }
             Stage::Earned | Stage::Taken | Stage::Ended => {}
         }
+        false
     }
 
     /// The fields of every answer to a call of a session.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         if let Some(token) = &self.token {
-            write::field(out, b"x-session-token", token.as_bytes());
+            write_token(out, token);
         }
-        let expires = self.used.expires_at.rfc3339_millis();
-        write::field(out, b"x-session-expires", &expires);
+        write_expires(out, self.used.expires_at);
         let mut left = self.used.left;
         if self.state == Stage::Ended {
             // What it took is there again.
             left.money = left.money.saturating_add(self.used.taken.money);
             left.calls = left.calls.saturating_add(self.used.taken.calls);
         }
+        if let Some(decimals) = self.used.credit {
+            let dollars = dollars_left(left.money, decimals);
+            write::field(out, b"x-tollkeep-credit", dollars.as_bytes());
+        }
         if let Some(left) = self.used.terms.left(left) {
             write::field(out, b"x-session-balance", left.to_string().as_bytes());
         }
     }
+
+    /// What counts a call that takes of credit what it uses.
+    pub(super) fn metering(&self, asking: &Asking) -> Option<Box<Metering>> {
+        let (decimals, call) = (self.used.credit?, asking.metered.clone()?);
+        Some(Box::new(Metering::new(
+            call,
+            decimals,
+            self.used.taken.money,
+        )))
+    }
+}
+
+fn write_token(out: &mut Vec<u8>, token: &str) {
+    write::field(out, b"x-session-token", token.as_bytes());
+}
+
+fn write_expires(out: &mut Vec<u8>, expires_at: WallMillis) {
+    write::field(out, b"x-session-expires", &expires_at.rfc3339_millis());
 }

@@ -1,6 +1,7 @@
 //! The way from calls of sessions to those who keep them.
 
 use std::sync::Arc;
+use tollkeep_payments::price::Price;
 use tollkeep_payments::session::{Balance, Terms};
 use tollkeep_types::{HoldId, PaymentId, RequestId, SessionId, TenantId, TokenHash, WallMillis};
 
@@ -19,6 +20,19 @@ pub struct Opening {
     pub expires_at: WallMillis,
     /// KiB that are set aside at a time.
     pub step_kib: u64,
+    /// Whether it is credit: for all that its tenant sells by the request.
+    pub is_credit: bool,
+}
+
+/// A session that was paid for.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Its id.
+    pub id: SessionId,
+    /// When it ends.
+    pub expires_at: WallMillis,
+    /// Whether it is credit.
+    pub is_credit: bool,
 }
 
 /// A call that wants something of a session.
@@ -28,14 +42,16 @@ pub struct SessionWanted {
     pub request: RequestId,
     /// Whose route it is.
     pub tenant: TenantId,
-    /// The route, as the settings name it.
-    pub route: Arc<str>,
+    /// What the session has to be for: the route, as the settings name it, or what stands for all.
+    pub scope: Arc<str>,
     /// The session.
     pub session: SessionId,
     /// What is kept of the token that was shown.
     pub kept: TokenHash,
     /// KiB that are set aside at a time.
     pub step_kib: u64,
+    /// What the call costs, where that is taken of credit.
+    pub price: Option<Price>,
 }
 
 /// What a call has of a session.
@@ -57,6 +73,10 @@ pub struct SessionUse {
     pub expires_at: WallMillis,
     /// The payment that bought it.
     pub payment: PaymentId,
+    /// Of credit, the decimals of the token that it was paid in.
+    pub credit: Option<u8>,
+    /// What is due for the call at least, where what it takes is known at its end.
+    pub counted: Option<u64>,
 }
 
 /// How a call of a session ended.

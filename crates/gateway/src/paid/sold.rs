@@ -1,5 +1,6 @@
 //! A route that is sold, made ready for the request path, and what one request on it costs.
 
+use super::credit::Wished;
 use super::metered::MeteredCall;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +9,13 @@ use tollkeep_config::settings::{
 };
 use tollkeep_crypto::{TokenHasher, sha256};
 use tollkeep_payments::price::Price;
-use tollkeep_payments::pricing::{Asked, QuoteFault};
-use tollkeep_payments::session::Billing;
+use tollkeep_payments::pricing::{Asked, Quote, QuoteFault};
+use tollkeep_payments::session::{Billing, CreditTerms};
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Extensions, Networks, Offer, QuoteTag, Resource, Scheme};
 use tollkeep_policy::hook::HookPrice;
 use tollkeep_types::TenantId;
+use tollkeep_types::money::NanoUsd;
 
 /// A route that is sold.
 pub(crate) struct Sold {
@@ -42,6 +44,8 @@ pub(crate) struct Sold {
     pub(crate) paywall: Paywall,
     /// Whether somebody may pay; otherwise its price is what access tokens are charged.
     pub(crate) takes_payment: bool,
+    /// On what terms credit is sold; `None`: not here.
+    pub(crate) credit: Option<CreditTerms>,
     /// What a challenge of version 2 takes besides.
     extensions: Extensions,
     /// Whether strangers are told of it.
@@ -66,6 +70,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) asked: Asked<'a>,
     pub(crate) tenant: TenantId,
     pub(crate) metered: Option<Arc<MeteredCall>>,
+    /// The credit that is asked for instead.
+    pub(crate) credit: Option<NanoUsd>,
 }
 
 /// What one request costs, and how it can be paid.
@@ -78,6 +84,8 @@ pub(crate) struct Asking {
     pub(crate) tenant: TenantId,
     /// The call of a model that it is, where its price is what that uses.
     pub(crate) metered: Option<Arc<MeteredCall>>,
+    /// What the offers are for instead.
+    pub(crate) credit: Option<Wished>,
 }
 
 impl Sold {
@@ -131,6 +139,7 @@ impl Sold {
             public_url: all.server.public_url.clone(),
             paywall: all.paywall.clone(),
             takes_payment: route.is_paid(),
+            credit: payments.credit.filter(|_| sale.billing.is_none()),
             extensions: Extensions::new(payments.x402.requires_identifier),
             is_listed: route.discoverable && all.server.discovery,
             requires_identifier: payments.x402.requires_identifier,
@@ -187,7 +196,34 @@ impl Sold {
         if quote.price.is_free() {
             return Ok(None);
         }
-        let mut offers = self.sale.offers(&quote);
+        let wished = wanted.credit;
+        let wished = wished.map(|amount| self.credit_offers(&quote, amount));
+        let (offers, credit) = match wished {
+            Some((offers, wished)) => (offers, Some(wished)),
+            None => (self.offers(&quote), None),
+        };
+        let billing = self.sale.billing.as_ref();
+        let told = credit.as_ref().map(Wished::told);
+        Ok(Some(Asking {
+            price: quote.price,
+            offers,
+            resource: Resource {
+                url,
+                description: told
+                    .or_else(|| billing.map(Billing::told))
+                    .unwrap_or_default(),
+                mime_type: "application/json".to_owned(),
+            },
+            digest: self.digest(wanted),
+            tenant: wanted.tenant,
+            metered: wanted.metered.clone(),
+            credit,
+        }))
+    }
+
+    /// The ways to pay what was quoted.
+    fn offers(&self, quote: &Quote) -> Vec<Offer> {
+        let mut offers = self.sale.offers(quote);
         for offer in &mut offers {
             // Who signs for work that takes long signs for longer.
             let work_s = match offer.scheme {
@@ -199,23 +235,7 @@ impl Sold {
                 offer.max_timeout_s = offer.max_timeout_s.max(least);
             }
         }
-        Ok(Some(Asking {
-            price: quote.price,
-            offers,
-            resource: Resource {
-                url,
-                description: self
-                    .sale
-                    .billing
-                    .as_ref()
-                    .map(Billing::told)
-                    .unwrap_or_default(),
-                mime_type: "application/json".to_owned(),
-            },
-            digest: self.digest(wanted),
-            tenant: wanted.tenant,
-            metered: wanted.metered.clone(),
-        }))
+        offers
     }
 
     /// What is paid for, in 32 bytes.
@@ -281,7 +301,12 @@ impl Sold {
         hasher: &TokenHasher,
     ) -> [u8; 16] {
         let network = offer.network().to_string();
-        let parts: [&[u8]; 12] = [
+        // What was told of one is not said of the other.
+        let what: &[u8] = match asking.credit {
+            Some(_) => b"\0credit",
+            None => b"",
+        };
+        let parts: [&[u8]; 13] = [
             b"tollkeep/quote/1\0",
             asking.tenant.bytes(),
             self.route.as_bytes(),
@@ -294,6 +319,7 @@ impl Sold {
             b"\0",
             &expires_s.to_be_bytes(),
             &prices.to_be_bytes(),
+            what,
         ];
         let hash = hasher.hash(parts.concat());
         hash.bytes().first_chunk().copied().unwrap_or_default()

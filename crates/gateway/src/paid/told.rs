@@ -1,15 +1,17 @@
 //! How callers are told of payments: what they are asked for, why something will not do, and on
 //! every answer behind a settlement, that money moved.
 
-use super::call::payment_field;
+use super::call::{CHARGED, payment_field};
 use super::page::{self, Page};
 use super::sold::{Asking, Sold};
 use super::{NotPaid, PaidCall};
 use crate::answer::Body;
 use crate::lifecycle::{Exchange, Stop};
+use crate::pump::write_piece;
 use crate::refusal::Refusal;
 use std::time::Duration;
-use tollkeep_http1::write;
+use tollkeep_http1::{Known, write};
+use tollkeep_payments::session::broken_off_event;
 use tollkeep_payments::state::Answer;
 use tollkeep_payments::x402::{Challenge, Problem, Reason, Scheme};
 
@@ -75,6 +77,22 @@ impl PaymentNo {
         "payment_identifier_required",
         "Payments here need an identifier, as extension `payment-identifier` of x402 version 2.",
     );
+    pub(super) const NO_CREDIT: Row = row(
+        400,
+        "invalid_credit",
+        "The credit that is asked for can't be read. Write dollars: `X-Tollkeep-Credit: $5`.",
+    );
+    pub(super) const CREDIT_IN_SATS: Row = row(
+        400,
+        "credit_not_supported",
+        "Sats are paid by Lightning, which is not supported. Write `X-Tollkeep-Credit: $5`.",
+    );
+    pub(super) const CREDIT_NOT_SOLD: Row = row(400, "credit_not_sold", "No credit is sold here.");
+    const CREDIT_OUT_OF_BOUNDS: Row = row(
+        400,
+        "credit_out_of_bounds",
+        "So much credit is not sold here. Nothing was charged.",
+    );
     /// Somebody else delivers for it, or it can't be kept.
     pub(super) const PENDING: Row = of_answer(Answer::Pending);
 }
@@ -132,6 +150,15 @@ impl<'p> Exchange<'p> {
         payment: Option<&str>,
         why: Option<&str>,
     ) -> Refusal {
+        let credit = asked.and_then(|(sold, asking, _)| Some((sold, asking.credit.as_ref()?)));
+        if let Some((sold, Some(fault))) = credit.map(|(sold, it)| (sold, it.fault.as_deref())) {
+            let (row, why) = match sold.credit {
+                Some(_) => (PaymentNo::CREDIT_OUT_OF_BOUNDS, Some(fault)),
+                None => (PaymentNo::CREDIT_NOT_SOLD, None),
+            };
+            return self.payment_told(row, None, payment, why);
+        }
+        let credit = credit.map(|(_, credit)| credit.price().to_string());
         let id = self.work.facts.id.to_string();
         let problem = Problem {
             status: row.status,
@@ -140,6 +167,7 @@ impl<'p> Exchange<'p> {
             request_id: &id,
             payment_id: payment,
             reason: why,
+            credit: credit.as_deref(),
         };
         let (field, body, page) = match asked {
             None => (None, problem.body(), None),
@@ -268,6 +296,20 @@ impl<'p> Exchange<'p> {
         }
     }
 
+    /// Tells the reader of an event stream that breaks off what became of its money: the fields that
+    /// say so are out.
+    pub(crate) fn tell_broken_off(&mut self, chunked: bool) {
+        let (answer, bytes) = (&self.work.answer, &self.work.answer_bytes);
+        let kind = answer.value(bytes, Known::ContentType).unwrap_or_default();
+        let is_stream = kind.to_ascii_lowercase().starts_with(b"text/event-stream");
+        let paying = self.paying.as_ref().filter(|_| is_stream);
+        let Some(word) = paying.and_then(|paying| paying.broken_off()) else {
+            return;
+        };
+        let event = broken_off_event(word, word == CHARGED);
+        write_piece(&mut self.work.out, event.as_bytes(), chunked);
+    }
+
     pub(crate) async fn write_payment_no(&mut self, no: &PaymentNo) -> Result<(), Stop> {
         self.begin_answer(no.status);
         let out = &mut self.work.out;
@@ -299,13 +341,23 @@ impl<'p> Exchange<'p> {
 
 impl PaidCall {
     /// The fields of every answer to a request that was paid for.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>, status: u16) {
         write::field(out, b"x-tollkeep-payment", self.word.as_bytes());
         if let Some(reason) = self.skipped {
             let told = format!("{{\"reason\":\"{reason}\"}}");
             write::field(out, b"x-tollbooth-settlement-skipped", told.as_bytes());
         }
         if let Some(session) = &self.session {
+            write::field(out, b"x-bolthub-payment", self.word.as_bytes());
+            let is_charged = self.word == CHARGED;
+            let code = match (is_charged, status) {
+                (false, 408 | 429 | 500..) => Some("upstream_failed_retryable"),
+                (true, 400..500) => Some("upstream_rejected"),
+                (true | false, _) => None,
+            };
+            if let Some(code) = code {
+                write::field(out, b"x-bolthub-payment-code", code.as_bytes());
+            }
             session.write(out);
         }
         if let Some(receipt) = &self.receipt {

@@ -4,9 +4,11 @@
 //! takes of it is set aside before the call and earned when it is delivered.
 
 mod balance;
+mod credit;
 mod token;
 
 pub use balance::{Balance, Billing, Model, Terms};
+pub use credit::{CREDIT_SCOPE, CreditTerms, credit_asked, credit_units, dollars_left};
 pub use token::SessionToken;
 
 use crate::state::Answer;
@@ -17,4 +19,14 @@ pub fn used_up_event(topup: &str) -> String {
     let (_, code) = Answer::Exhausted.told();
     let told = json!({ "code": code, "balance": 0, "topup": topup });
     format!("\n\nevent: payment_required\ndata: {told}\n\n")
+}
+
+/// What ends an event stream that breaks off: what became of the money for it, in a word.
+pub fn broken_off_event(status: &str, is_charged: bool) -> String {
+    let mut told = json!({ "status": status });
+    if !is_charged {
+        let (_, code) = Answer::Owed.told();
+        told["code"] = code.into();
+    }
+    format!("\n\nevent: payment-status\ndata: {told}\n\n")
 }

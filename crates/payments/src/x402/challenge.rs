@@ -48,6 +48,8 @@ pub struct Problem<'a> {
     pub payment_id: Option<&'a str>,
     /// What a facilitator said.
     pub reason: Option<&'a str>,
+    /// The credit that it is asked for, in dollars.
+    pub credit: Option<&'a str>,
 }
 
 /// Characters of what a facilitator said that are passed on.
@@ -77,6 +79,9 @@ impl Problem<'_> {
         put("request_id", self.request_id.into());
         if let Some(payment) = self.payment_id {
             put("payment_id", payment.into());
+        }
+        if let Some(credit) = self.credit {
+            put("credit", credit.into());
         }
         if let Some(reason) = self.reason {
             let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();

@@ -23,7 +23,7 @@ const OF_ROUTE: &str = select_session!(
 );
 
 const ROUTES: &str = "SELECT DISTINCT scope FROM sessions
-  WHERE ended_at IS NULL AND created_at < $1 LIMIT $2";
+  WHERE ended_at IS NULL AND model <> 'credit' AND created_at < $1 LIMIT $2";
 
 const END: &str =
     "UPDATE sessions SET state = $2, ended_at = $3, ended_because = $4, updated_at = $3
@@ -47,7 +47,7 @@ impl Store {
         rows.iter().map(record::read).collect()
     }
 
-    /// The routes of sessions that began before a time and have not ended.
+    /// The routes of sessions that began before a time and have not ended. Credit is of none.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -17,14 +17,16 @@ pub enum SessionModel {
     TokenBucket,
     Metered,
     PerKb,
+    Credit,
 }
 
 impl SessionModel {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::TimePass,
         Self::TokenBucket,
         Self::Metered,
         Self::PerKb,
+        Self::Credit,
     ];
 
     /// The word in tables and answers.
@@ -34,6 +36,7 @@ impl SessionModel {
             Self::TokenBucket => "token_bucket",
             Self::Metered => "metered",
             Self::PerKb => "per_kb",
+            Self::Credit => "credit",
         }
     }
 }
@@ -93,6 +96,7 @@ impl SessionEnded {
 pub struct NewSession {
     pub id: SessionId,
     pub token_hash: TokenHash,
+    pub scope: String,
     pub model: SessionModel,
     pub calls: u64,
     pub unit_cost: u64,
@@ -110,7 +114,7 @@ pub struct SessionRecord {
     pub token_hash: TokenHash,
     /// The payment that it was bought with.
     pub payment: PaymentId,
-    /// The route that it is for.
+    /// The route that it is for; of credit, what stands for all of them.
     pub scope: String,
     /// How it is used up.
     pub model: SessionModel,

@@ -36,8 +36,8 @@ const ADD_USE: &str =
     calls, due, holder, lease_until)
   VALUES ($1, $2, $3, $4, 'held', $5, $6, 0, $7, $8)";
 
-const DELIVER: &str =
-    "UPDATE session_uses SET state = 'delivering' WHERE id = $1 AND state = 'held'";
+const DELIVER: &str = "UPDATE session_uses SET state = 'delivering', due = $2
+  WHERE id = $1 AND state = 'held'";
 
 const EXTEND: &str = "UPDATE session_uses SET money = $2, due = $3, lease_until = $4 WHERE id = $1";
 
@@ -77,7 +77,7 @@ pub(crate) async fn open(
         .bind(payment.tenant.to_string())
         .bind(new.token_hash.bytes().to_vec())
         .bind(payment.id.to_string())
-        .bind(&payment.route)
+        .bind(&new.scope)
         .bind(new.model.as_str())
         .bind(&payment.payer)
         .bind(&payment.unit)
@@ -165,15 +165,15 @@ impl Store {
         .await
     }
 
-    /// Says that a byte is about to go to the caller, whose answer is counted. `false`: what it took
-    /// is not there any more.
+    /// Says that a byte is about to go to the caller, whose answer is counted, and what is due for
+    /// it at least. `false`: what it took is not there any more.
     ///
     /// # Errors
     /// The disk.
-    pub async fn deliver_of_session(&self, id: HoldId) -> Result<bool, StoreError> {
+    pub async fn deliver_of_session(&self, id: HoldId, due: u64) -> Result<bool, StoreError> {
         self.unattended(async move |inner| {
             let mut turn = inner.database.begin_ledger().await?;
-            let changed = query(DELIVER).bind(id.to_string());
+            let changed = query(DELIVER).bind(id.to_string()).bind(count(due));
             let changed = changed.execute(turn.connection()).await?;
             let _turn = turn.commit().await?;
             Ok(changed > 0)

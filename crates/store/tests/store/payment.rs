@@ -72,6 +72,7 @@ pub(crate) async fn bought(world: &World, number: u8, expires_at: WallMillis) ->
         opens: Some(NewSession {
             id: SessionId::from_bytes([number; 16]),
             token_hash: TokenHash::from_bytes([number; 32]),
+            scope: settled.route.clone(),
             model: SessionModel::Metered,
             calls: 0,
             unit_cost: 4_000,

@@ -178,8 +178,8 @@ async fn what_a_process_left_behind_ends_by_what_is_written_down() {
         let taken = take(&world, &session, number).await;
         assert!(matches!(taken, SessionTaken::Taken(..)), "{taken:?}");
     }
-    assert_eq!(world.store.deliver_of_session(hold(2)).await, Ok(true));
-    assert_eq!(world.store.deliver_of_session(hold(2)).await, Ok(false));
+    assert_eq!(world.store.deliver_of_session(hold(2), 0).await, Ok(true));
+    assert_eq!(world.store.deliver_of_session(hold(2), 0).await, Ok(false));
     let later = WallMillis(world.store.now().0 + 1_000);
     let more = world
         .store
@@ -217,5 +217,22 @@ async fn a_pass_is_earned_by_its_first_call() {
         world.store.earn_pass(session.id, request).await.unwrap();
         assert_eq!(now(&world, &session).await, (0, 0));
     }
+    checks(&world).await;
+}
+
+// PAY-75 PAY-77 LED-55
+#[tokio::test]
+async fn what_a_call_comes_to_at_least_is_written_down_as_it_begins() {
+    let world = World::new().await;
+    let session = begun(&world).await;
+    let taken = take(&world, &session, 1).await;
+    assert!(matches!(taken, SessionTaken::Taken(..)), "{taken:?}");
+    assert_eq!(world.store.deliver_of_session(hold(1), 700).await, Ok(true));
+    let later = WallMillis(world.store.now().0 + 1_000);
+    let left = world.store.abandoned_uses(SERVICE, later).await.unwrap();
+    assert_eq!(left[0].due, 700);
+    let ended = world.store.end_abandoned_use(&left[0], later).await;
+    assert_eq!(ended, Ok(true));
+    assert_eq!(now(&world, &session).await, (9_300, 0));
     checks(&world).await;
 }

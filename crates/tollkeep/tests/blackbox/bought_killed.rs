@@ -34,8 +34,7 @@ fn amount(gateway: &Gateway, path: &str) -> u64 {
 
 /// Calls until the gateway is gone, or nothing is left: how often it was served, and whether it was
 /// told that nothing is left.
-fn use_up(gateway: &Gateway, token: &str) -> (usize, bool) {
-    let mut client = Client::connect(gateway.data());
+fn use_up(mut client: Client, token: &str) -> (usize, bool) {
     let mut served = 0;
     loop {
         let is_sent = client.send(&get("/x", token));
@@ -64,10 +63,10 @@ fn kill_often(calls: u64) {
     loop {
         let wait = u64::try_from(dice.below(KILL_WITHIN_MS)).unwrap();
         let wait = Duration::from_millis(5 + wait);
+        let clients = [(); CALLERS].map(|()| gateway.connect());
         let had: Vec<(usize, bool)> = thread::scope(|scope| {
-            let callers: Vec<_> = (0..CALLERS)
-                .map(|_| scope.spawn(|| use_up(&gateway, &token)))
-                .collect();
+            let use_up = |client| scope.spawn(|| use_up(client, &token));
+            let callers: Vec<_> = clients.into_iter().map(use_up).collect();
             let began = Instant::now();
             while began.elapsed() < wait {
                 thread::yield_now();

@@ -6,14 +6,14 @@ use tollkeep_testkit::{Answer, Client, Gateway, MANAGEMENT_KEY, Origin, eventual
 const PAGE: &str = "https://app.example.com";
 const CORS: &str = "server: { cors: { allowed_origins: [\"https://app.example.com\"] } }\n";
 const EXPOSED: &str = "payment-required, payment-response, x-payment-response, payment-receipt, \
-                       x-tollkeep-payment, x-tollkeep-replayed, x-tollkeep-receipt, x-tollkeep-sandbox, \
+                       x-tollkeep-payment, x-tollkeep-credit, x-tollkeep-replayed, x-tollkeep-receipt, x-tollkeep-sandbox, \
                        x-tollkeep-error, x-tollkeep-cost, x-tollkeep-hold, x-tollkeep-budget, \
                        x-tollkeep-budget-remaining, x-tollkeep-reset, x-tollkeep-max-output, \
                        x-bolthub-payment, x-bolthub-payment-code, x-session-token, x-session-expires, \
                        x-session-balance, www-authenticate, x-request-id, retry-after, ratelimit, \
                        ratelimit-policy";
 const SENDABLE: &str = "content-type, authorization, x-api-key, payment-signature, x-payment, \
-                        x-session-token, payment-authorization, idempotency-key, anthropic-version, anthropic-beta";
+                        x-session-token, x-tollkeep-credit, payment-authorization, idempotency-key, anthropic-version, anthropic-beta";
 
 /// A gateway with CORS for [`PAGE`] before routes of each kind.
 fn served(config: &str) -> (Origin, Gateway) {

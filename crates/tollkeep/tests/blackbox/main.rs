@@ -48,6 +48,8 @@ mod credential_headers;
 mod credential_places;
 mod credentials;
 mod credentials_kept;
+mod credit;
+mod credit_killed;
 mod crowds;
 mod data_port;
 mod demo;

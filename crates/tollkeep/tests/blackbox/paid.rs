@@ -92,7 +92,10 @@ fn a_payment_is_served_once_and_its_receipt_told() {
         );
         assert_eq!(answer.field("x-tollkeep-payment"), Some("charged"));
         assert_eq!(answer.values("cache-control"), ["private, no-store"]);
-        assert_eq!(answer.field("vary"), Some("PAYMENT-SIGNATURE, X-PAYMENT"));
+        assert_eq!(
+            answer.field("vary"),
+            Some("PAYMENT-SIGNATURE, X-PAYMENT, X-Session-Token")
+        );
         let last = origin.last();
         assert!(
             last.field("payment-signature")

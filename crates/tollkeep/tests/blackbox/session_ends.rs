@@ -3,8 +3,9 @@
 use crate::bought::{bought, config, rests, token_of};
 use crate::callers::get;
 use crate::fixture::gateway;
+use crate::replicas::on;
 use serde_json::{Value, json};
-use tollkeep_testkit::{Gateway, Origin, eventually, ok};
+use tollkeep_testkit::{Gateway, Origin, Postgres, eventually, ok};
 
 const SECRET: &str = "a-secret-of-thirty-two-characters-1";
 const METERED: &str = "  \"GET /x\": { upstream: origin, price: \"$0.01\", billing: { model: metered, unit_cost: \"$0.004\" } }\n";
@@ -127,4 +128,36 @@ fn what_an_operator_ends_is_told_once() {
     assert_eq!(closed.len(), 1, "{closed:?}");
     assert_eq!(closed[0]["details"]["reason"], "revoked");
     rests(&gateway);
+}
+
+// PAY-79
+#[test]
+fn a_replica_that_is_started_with_an_old_file_ends_no_session_that_others_sell() {
+    let origin = Origin::plain();
+    let server = Postgres::start();
+    let (with, without) = (config(&origin, METERED), config(&origin, OTHER));
+    let sells = on(&server, &with).start();
+    let token = token_of(&bought(&sells, "/x"));
+    let stale = on(&server, &without).start();
+    eventually("it tells of a route that it does not have", || {
+        let said = stale.stderr();
+        said.contains("There are sessions of `GET /x`")
+            .then_some(())
+    });
+    // Nor by settings without a route that it never had.
+    stale.configure(without.replace("$0.01", "$0.02"));
+    eventually("it has other settings", || {
+        let unpaid = stale.call(&get("/y", ""));
+        unpaid.text().contains("20000").then_some(())
+    });
+    assert_eq!(sells.call(&get("/x", &token)).status, 200);
+    // Whoever had it and is told to have it no more ends them.
+    sells.configure(&without);
+    eventually("its end is written down", || {
+        let (_, listed) = stale.api("GET", "/api/v1/payment-sessions", None);
+        (listed["data"][0]["state"] == "revoked").then_some(())
+    });
+    assert_eq!(named(&sells, "session.close").len(), 1);
+    assert_eq!(named(&stale, "session.close").len(), 0);
+    rests(&stale);
 }

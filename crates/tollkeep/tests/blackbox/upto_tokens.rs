@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tollkeep_testkit::{
-    Answer, Builder, Facilitator, Gateway, Origin, Payer, Request, Step, chunk, chunked_head,
-    eventually, json as answers, with_fields,
+    Answer, Builder, Facilitator, Gateway, Origin, PATIENCE, Payer, Request, Step, chunk,
+    chunked_head, eventually, json as answers, with_fields,
 };
 
 const PAYEE: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
@@ -317,4 +317,115 @@ fn bounds_of_prices_hold_for_what_is_signed_and_what_is_settled() {
     let proof = Payer::new(6).pay_offer(&offer, 1);
     assert_eq!(gateway.call(&post(BODY, Some(&proof))).status, 200);
     assert_eq!(stands(&gateway, "spent")["received"], "1000");
+}
+
+/// A call that shows these lines besides.
+fn with_lines(body: &str, lines: &str) -> Vec<u8> {
+    let request = String::from_utf8(post(body, None)).unwrap();
+    let host = "Host: localhost\r\n";
+    request
+        .replacen(host, &format!("{host}{lines}"), 1)
+        .into_bytes()
+}
+
+const CREDIT: &str = "X-Tollkeep-Credit: $0.01\r\n";
+
+/// Buys a cent of credit by a call: the line that shows it, and the answer.
+fn credited(gateway: &Gateway, body: &str, payer: u8) -> (String, Answer) {
+    offer(gateway, body);
+    let unpaid = gateway.call(&with_lines(body, CREDIT));
+    assert_eq!(unpaid.json()["credit"], "$0.01", "{}", unpaid.text());
+    let all = offers(&unpaid).unwrap();
+    let told: Vec<_> = all
+        .iter()
+        .map(|it| (&it["scheme"], &it["amount"]))
+        .collect();
+    assert_eq!(told, [(&json!("exact"), &json!("10000"))]);
+    let proof = Payer::new(payer).pay_offer(&all[0], 1);
+    let lines = format!("{CREDIT}PAYMENT-SIGNATURE: {proof}\r\n");
+    let answer = gateway.call(&with_lines(body, &lines));
+    let token = answer.field("x-session-token").expect("a token");
+    (format!("X-Session-Token: {token}\r\n"), answer)
+}
+
+/// Waits until so much is left of the only session, and nothing is set aside.
+fn is_left(gateway: &Gateway, want: u64) {
+    eventually("it is charged", || {
+        let (status, page) = gateway.api("GET", "/api/v1/payment-sessions", None);
+        assert_eq!(status, 200, "{page}");
+        let session = &page["data"][0];
+        let rests = session["held"] == "0";
+        (rests && session["balance"] == want.to_string()).then_some(())
+    });
+    let (status, report) = gateway.api("GET", "/api/v1/ledger/check", None);
+    assert_eq!((status, &report["valid"]), (200, &json!(true)), "{report}");
+}
+
+// PAY-29 PAY-75 PAY-77
+#[test]
+fn credit_sets_the_bound_aside_and_pays_what_a_call_used() {
+    let origin = Origin::start_chunked(|request| {
+        if request.text().contains("refuse me") {
+            let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n";
+            let told = format!("{head}content-length: 2\r\n\r\n{{}}");
+            return vec![Step::Send(told.into_bytes())];
+        }
+        match request.text().contains("\"stream\":true") {
+            true => streamed(request, false),
+            false => answers(&usage(20, 50)),
+        }
+    });
+    let facilitator = Facilitator::start();
+    let gateway = shop(&facilitator, &origin, "").start();
+    let (token, first) = credited(&gateway, BODY, 21);
+    assert_eq!(first.status, 200, "{}", first.text());
+    assert_eq!(first.field("x-tollkeep-max-output"), Some("100"));
+    is_left(&gateway, 10_000 - 624);
+    let stream = gateway.call(&with_lines(STREAM, &token));
+    assert_eq!(stream.status, 200, "{}", stream.text());
+    assert!(stream.text().contains("[DONE]") && !stream.text().contains("usage"));
+    is_left(&gateway, 10_000 - 2 * 624);
+    // What came to nothing takes nothing.
+    let refused = gateway.call(&with_lines(&BODY.replace("hi", "refuse me"), &token));
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    is_left(&gateway, 10_000 - 2 * 624);
+    // The bound has to be there, not what is used of it.
+    let dear = BODY.replace("100}", "900}");
+    let short = gateway.call(&with_lines(&dear, &token));
+    assert_eq!(
+        (short.status, short.code().as_str()),
+        (402, "insufficient_balance")
+    );
+    assert_eq!(offers(&short).unwrap()[0]["scheme"], "upto");
+    assert_eq!((facilitator.settlements(), origin.count()), (1, 3));
+    let (_, earned) = gateway.api("GET", "/api/v1/revenue", None);
+    assert_eq!(earned[0]["amount"], (2 * 624).to_string(), "{earned}");
+}
+
+// PAY-1 PAY-2 PAY-77 LED-55
+#[test]
+fn a_gateway_that_is_killed_in_mid_stream_takes_of_credit_what_was_written_down_last() {
+    let origin = Origin::start_chunked(|request| match request.text().contains("hang on") {
+        true => streamed(request, true),
+        false => answers(&usage(20, 50)),
+    });
+    let facilitator = Facilitator::start();
+    let mut gateway = shop(&facilitator, &origin, "").start();
+    let (token, _) = credited(&gateway, BODY, 22);
+    is_left(&gateway, 10_000 - 624);
+    let mut caller = gateway.connect();
+    caller.send(&with_lines(&STREAM.replace("hi", "hang on"), &token));
+    let mut begun = caller.head(PATIENCE).unwrap();
+    assert_eq!(begun.status, 200);
+    assert!(caller.piece(&mut begun).is_some(), "it is being delivered");
+    gateway.kill();
+    let gateway = gateway.restart().unwrap();
+    let left = eventually("nothing is set aside", || {
+        let (_, page) = gateway.api("GET", "/api/v1/payment-sessions", None);
+        let session = page["data"][0].clone();
+        (session["held"] == "0").then_some(session)
+    });
+    let left: u64 = left["balance"].as_str().unwrap().parse().unwrap();
+    assert!((8_000..10_000 - 624).contains(&left), "{left}");
+    is_left(&gateway, left);
 }

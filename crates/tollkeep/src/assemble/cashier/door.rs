@@ -170,6 +170,13 @@ impl PaymentDoor for Counter {
         Box::pin(async move { done.await.unwrap_or(false) })
     }
 
+    fn session_progressed(&self, used: SessionUse, due: u64) {
+        let cashier = Arc::clone(&self.0);
+        self.0
+            .control
+            .spawn(async move { cashier.session_progressed(&used, due).await });
+    }
+
     fn session_more(
         &self,
         used: SessionUse,

@@ -2,6 +2,7 @@
 //! nobody knows about.
 
 use super::case::{Case, Told, with_expected};
+use super::closing::RoutesSeen;
 use super::settle::{due_body, hex, meant};
 use super::{Cashier, LOOK_EVERY, SCOPE};
 use serde_json::Value;
@@ -33,7 +34,7 @@ impl Cashier {
         }
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut routes_seen = 0;
+        let mut routes_seen = RoutesSeen::default();
         loop {
             ticks.tick().await;
             self.end_abandoned_uses().await;

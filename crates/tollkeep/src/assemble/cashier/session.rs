@@ -7,8 +7,11 @@ use super::{Cashier, SCOPE};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tollkeep_gateway::{NotPaid, Opening, Paid, SessionEnd, SessionUse, SessionWanted, Shown};
-use tollkeep_payments::session::{Balance, Model, Terms};
+use tollkeep_gateway::{
+    NotPaid, Opened, Opening, Paid, SessionEnd, SessionUse, SessionWanted, Shown,
+};
+use tollkeep_payments::price::Price;
+use tollkeep_payments::session::{Balance, CREDIT_SCOPE, Model, Terms, credit_units};
 use tollkeep_payments::state::{Answer, Event};
 use tollkeep_payments::x402::Receipt;
 use tollkeep_store::{
@@ -34,16 +37,19 @@ const fn model_of(model: Model) -> SessionModel {
     }
 }
 
-const fn terms_of(record: &SessionRecord) -> Terms {
-    Terms {
-        model: match record.model {
-            SessionModel::TimePass => Model::TimePass,
-            SessionModel::TokenBucket => Model::TokenBucket,
-            SessionModel::Metered => Model::Metered,
-            SessionModel::PerKb => Model::PerKb,
-        },
-        unit: record.unit_cost,
-    }
+/// What a session is used up by; credit is by the price of each call. `None`: that is not had for it.
+fn terms_of(record: &SessionRecord, price: Option<&Price>) -> Option<Terms> {
+    let (model, unit) = match record.model {
+        SessionModel::TimePass => (Model::TimePass, record.unit_cost),
+        SessionModel::TokenBucket => (Model::TokenBucket, record.unit_cost),
+        SessionModel::Metered => (Model::Metered, record.unit_cost),
+        SessionModel::PerKb => (Model::PerKb, record.unit_cost),
+        SessionModel::Credit => {
+            let unit = credit_units(price?, &record.symbol, record.decimals)?;
+            (Model::Metered, unit)
+        }
+    };
+    Some(Terms { model, unit })
 }
 
 const fn balance_of(record: &SessionRecord) -> Balance {
@@ -67,7 +73,12 @@ impl Cashier {
             opens: Some(NewSession {
                 id: opening.id,
                 token_hash: opening.kept,
-                model: model_of(opening.terms.model),
+                scope: scope_of(shown, opening).to_string(),
+                model: if opening.is_credit {
+                    SessionModel::Credit
+                } else {
+                    model_of(opening.terms.model)
+                },
                 calls: opening.calls,
                 unit_cost: opening.terms.unit,
                 expires_at: opening.expires_at,
@@ -89,13 +100,29 @@ impl Cashier {
                 );
             }
         }
+        let opened = Opened {
+            id: opening.id,
+            expires_at: opening.expires_at,
+            is_credit: opening.is_credit,
+        };
         let wanted = wanted_of(shown, opening, (opening.id, opening.kept));
-        let paid = self.use_session(&wanted).await;
-        paid.map(|paid| Paid {
-            receipt: receipt.clone(),
-            ..paid
-        })
-        .map_err(|not| NotPaid { receipt, ..not })
+        self.use_bought(&wanted, (opened, receipt)).await
+    }
+
+    /// Takes what a call needs of what its payment bought; it is told in any case.
+    async fn use_bought(
+        &self,
+        wanted: &SessionWanted,
+        (opened, receipt): (Opened, Option<Receipt>),
+    ) -> Result<Paid, NotPaid> {
+        match self.use_session(wanted).await {
+            Ok(paid) => Ok(Paid { receipt, ..paid }),
+            Err(not) => Err(NotPaid {
+                receipt,
+                opened: Some(opened),
+                ..not
+            }),
+        }
     }
 
     /// A payment is shown again that became a session: that one is used.
@@ -105,9 +132,13 @@ impl Cashier {
         (opening, session): (&Opening, SessionRecord),
         receipt: Option<Receipt>,
     ) -> Result<Paid, NotPaid> {
+        let opened = Opened {
+            id: session.id,
+            expires_at: session.expires_at,
+            is_credit: session.model == SessionModel::Credit,
+        };
         let wanted = wanted_of(shown, opening, (session.id, session.token_hash));
-        let paid = self.use_session(&wanted).await?;
-        Ok(Paid { receipt, ..paid })
+        self.use_bought(&wanted, (opened, receipt)).await
     }
 
     /// Whoever has a pass and signs anew has shown who it is: its proof is used up and not settled,
@@ -163,6 +194,8 @@ impl Cashier {
             SessionTaken::Refused(SessionVerdict::Foreign | SessionVerdict::Take(_))
             | SessionTaken::Absent => return Err(refused(Answer::NoSession, None)),
         };
+        let terms = terms_of(&record, wanted.price.as_ref());
+        let terms = terms.ok_or_else(|| refused(Answer::NoSession, None))?;
         self.uses.fetch_add(1, Ordering::Relaxed);
         Ok(Paid {
             payment: record.payment,
@@ -177,9 +210,11 @@ impl Cashier {
                     calls: share.calls,
                 },
                 left: balance_of(&record),
-                terms: terms_of(&record),
+                terms,
                 expires_at: record.expires_at,
                 payment: record.payment,
+                credit: (record.model == SessionModel::Credit).then_some(record.decimals),
+                counted: None,
             }),
         })
     }
@@ -193,7 +228,11 @@ impl Cashier {
                 earned.await.map(|()| true)
             }
             (Model::TimePass, _) => Ok(true),
-            (Model::PerKb, Some(hold)) => self.store.deliver_of_session(hold).await,
+            (Model::PerKb, Some(hold)) => self.store.deliver_of_session(hold, 0).await,
+            (Model::TokenBucket | Model::Metered, Some(hold)) if used.counted.is_some() => {
+                let due = used.counted.unwrap_or_default().min(used.taken.money);
+                self.store.deliver_of_session(hold, due).await
+            }
             (Model::TokenBucket | Model::Metered, Some(hold)) => {
                 self.store.end_use_of_session(hold, UseCharge::All).await
             }
@@ -205,6 +244,21 @@ impl Cashier {
         })
     }
 
+    /// Writes down what a call that is counted comes to by now.
+    pub(super) async fn session_progressed(&self, used: &SessionUse, due: u64) {
+        let (Some(hold), (_, until)) = (used.hold, self.lease()) else {
+            return;
+        };
+        let nothing_more: SessionJudge = Arc::new(|_, _| SessionVerdict::Short);
+        let noted = self
+            .store
+            .take_more_of_session((hold, due), until, nothing_more);
+        if let Err(error) = noted.await {
+            let id = used.session;
+            tracing::debug!("What a call of session {id} comes to is not kept: {error}");
+        }
+    }
+
     /// Takes more for an answer that goes on.
     pub(super) async fn session_more(
         &self,
@@ -214,7 +268,8 @@ impl Cashier {
         let (_, until) = self.lease();
         // What was begun goes on beyond the end of the session, as long as it is paid for.
         let judge: SessionJudge = Arc::new(move |record, _now| {
-            match terms_of(record).hold(balance_of(record), step_kib) {
+            let terms = terms_of(record, None);
+            match terms.and_then(|terms| terms.hold(balance_of(record), step_kib)) {
                 Some(share) if record.state == SessionState::Open => {
                     SessionVerdict::Take(SessionShare {
                         money: share.money,
@@ -321,10 +376,20 @@ fn wanted_of(
     SessionWanted {
         request: shown.request,
         tenant: shown.tenant,
-        route: Arc::clone(&shown.route),
+        scope: scope_of(shown, opening),
         session,
         kept,
         step_kib: opening.step_kib,
+        price: opening.is_credit.then(|| shown.price.clone()),
+    }
+}
+
+/// What a session is for that a payment becomes.
+fn scope_of(shown: &Shown, opening: &Opening) -> Arc<str> {
+    if opening.is_credit {
+        CREDIT_SCOPE.into()
+    } else {
+        Arc::clone(&shown.route)
     }
 }
 
@@ -333,7 +398,7 @@ fn judge(wanted: &SessionWanted) -> SessionJudge {
     let wanted = wanted.clone();
     Arc::new(move |record, now| {
         let is_its = record.tenant == wanted.tenant
-            && record.scope == *wanted.route
+            && record.scope == *wanted.scope
             && record.token_hash == wanted.kept
             && record.state == SessionState::Open;
         if !is_its {
@@ -342,7 +407,10 @@ fn judge(wanted: &SessionWanted) -> SessionJudge {
         if record.expires_at <= now {
             return SessionVerdict::Ended;
         }
-        match terms_of(record).hold(balance_of(record), wanted.step_kib) {
+        let Some(terms) = terms_of(record, wanted.price.as_ref()) else {
+            return SessionVerdict::Foreign;
+        };
+        match terms.hold(balance_of(record), wanted.step_kib) {
             Some(share) => SessionVerdict::Take(SessionShare {
                 money: share.money,
                 calls: share.calls,

@@ -33,6 +33,7 @@ pub(super) const fn refused(answer: Answer, payment: Option<PaymentId>) -> NotPa
         reason: None,
         payment,
         receipt: None,
+        opened: None,
     }
 }
 
