@@ -8,8 +8,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long a sleep lasts while nobody is answered.
-const NAP: Duration = Duration::from_millis(5);
+/// How long one caller is waited for before it is looked who else was answered.
+const NAP: Duration = Duration::from_millis(20);
 /// A connection that was idle for longer is made anew: the gateway may be about to close it.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 /// The longest answer to a caller of a crowd.
@@ -132,17 +132,17 @@ fn drive(
         }
         if moved {
             moved_at = Instant::now();
-            continue;
         }
         assert!(
             moved_at.elapsed() < PATIENCE,
             "{active} callers are not answered"
         );
-        // Sleeps until one of them is, or for a nap.
+        // Answers come in batches: when one is here, others are too.
         let mut asked = callers.iter_mut();
         match asked.find(|caller| matches!(caller.state, State::Asked)) {
             Some(caller) => caller.read_for_a_while(piece),
-            None => std::thread::sleep(NAP),
+            None if active > 0 => std::thread::sleep(NAP),
+            None => {}
         }
     }
 }

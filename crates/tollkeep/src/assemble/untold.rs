@@ -26,6 +26,8 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 /// Charges that are told late at one start.
 const LATE_MAX: usize = 65_536;
 const AT_ONCE: u32 = 1_000;
+/// The reason that events have which are told late, these and those of operators' acts.
+const LATE: &str = "recorded_late";
 /// What was told of in the same moment as the oldest line that was looked at may stand before it.
 const MOMENT_MS: u64 = 1_000;
 
@@ -192,7 +194,7 @@ fn event<'a>(
     let units = |units: i64| Value::Number(u64::try_from(units).unwrap_or(0));
     let mut event = Event::new(Action::MoneySettle, Actor::System, Outcome::Success)
         .at(at)
-        .with_reason("recorded_late")
+        .with_reason(LATE)
         .with_tenant_id(record.tenant)
         .with_detail(Key::Hold, Value::OwnedWord(hold.to_string().into()))
         .with_detail(Key::Amount, units(record.charge.cost.units()))
@@ -238,15 +240,73 @@ impl LogEnd {
         let Ok(record) = serde_json::from_slice::<serde_json::Value>(line) else {
             return;
         };
-        let at = record
-            .get("timestamp")
-            .and_then(|at| at.as_str()?.parse().ok());
-        if let Some(at) = at {
+        let text = |name: &str| record.get(name).and_then(serde_json::Value::as_str);
+        let is_first = record.get("seq").and_then(serde_json::Value::as_u64) == Some(1);
+        // What is told late says when it was, and stands behind what came after that.
+        let is_late = text("reason") == Some(LATE);
+        let at = text("timestamp").and_then(|at| at.parse().ok());
+        if is_first {
+            // Nothing was told before.
+            self.since = Some(WallMillis(0));
+        } else if let Some(at) = at.filter(|_| !is_late) {
             self.since = Some(self.since.map_or(at, |since: WallMillis| since.min(at)));
         }
         let told = record.pointer("/details/entry_digest");
         let told = told.and_then(|told| told.as_str()).unwrap_or_default();
         self.digests
             .extend(told.split_ascii_whitespace().map(str::to_owned));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> WallMillis {
+        text.parse().unwrap()
+    }
+
+    /// What the end of a log with these lines tells, from a time on.
+    fn read(lines: &[&str], from: &str) -> (Vec<String>, Option<WallMillis>) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("audit.log");
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(&file, text).unwrap();
+        let end = LogEnd::read(&file, time(from)).unwrap();
+        let mut digests: Vec<_> = end.digests.into_iter().collect();
+        digests.sort_unstable();
+        (digests, end.since)
+    }
+
+    const LOG: [&str; 4] = [
+        r#"{"seq":7,"timestamp":"2026-11-23T10:00:00.000Z","details":{"entry_digest":"a b"}}"#,
+        r#"{"seq":8,"timestamp":"2026-11-23T10:00:05.000Z","details":{"entry_digest":"c"}}"#,
+        r#"{"seq":9,"timestamp":"2026-11-23T09:00:00.000Z","reason":"recorded_late","details":{"entry_digest":"d"}}"#,
+        r#"{"seq":10,"timestamp":"2026-11-23T10:00:09.000Z"}"#,
+    ];
+
+    #[test]
+    fn the_log_is_read_back_to_a_time_and_late_lines_do_not_say_which_that_is() {
+        let all = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+        let (digests, since) = read(&LOG, "2026-11-23T10:00:01.000Z");
+        assert_eq!(digests, all);
+        assert_eq!(since, Some(time("2026-11-23T10:00:00.000Z")));
+        let (digests, since) = read(&LOG, "2026-11-23T10:00:06.000Z");
+        assert_eq!(digests, ["c", "d"]);
+        assert_eq!(since, Some(time("2026-11-23T10:00:05.000Z")));
+    }
+
+    #[test]
+    fn of_what_was_before_a_log_that_begins_anew_nothing_is_known() {
+        let (_, since) = read(&LOG, "2026-11-23T08:00:00.000Z");
+        assert_eq!(since, Some(time("2026-11-23T10:00:00.000Z")));
+        let first = LOG[0].replace("\"seq\":7", "\"seq\":1");
+        let (_, since) = read(&[&first, LOG[1]], "2026-11-23T08:00:00.000Z");
+        assert_eq!(
+            since,
+            Some(WallMillis(0)),
+            "but before the very first line nothing was told"
+        );
+        assert_eq!(read(&[], "2026-11-23T08:00:00.000Z"), (Vec::new(), None));
     }
 }

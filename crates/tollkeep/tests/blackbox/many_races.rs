@@ -21,9 +21,9 @@ use tollkeep_testkit::{
 /// Callers of a crowd.
 const CALLERS: usize = 64;
 /// Races that go on at the same time, each for a budget of its own project.
-const LANES: usize = 96;
+const LANES: usize = 64;
 /// For how many calls there is room: too few for slices in most, since such races are over soon.
-const ROOMS: [i64; 14] = [1, 1, 1, 2, 5, 5, 19, 19, 20, 20, 21, 21, 40, 64];
+const ROOMS: [i64; 16] = [1, 1, 1, 1, 2, 2, 3, 3, 5, 5, 8, 19, 20, 21, 40, 64];
 /// One race of so many has room for one of these.
 const LARGE_EVERY: usize = 400;
 const LARGE: [i64; 2] = [300, 1_500];
