@@ -63,7 +63,7 @@ fn cors_is_off_until_an_origin_is_allowed_and_has_the_defaults_of_the_page() {
     }
     assert_eq!(
         (cors.rules.headers.len(), cors.exposed_headers.len()),
-        (10, 25)
+        (11, 26)
     );
     assert_eq!(cors.max_age, Duration::from_secs(86_400));
     assert!(!cors.allow_credentials);
