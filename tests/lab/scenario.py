@@ -121,7 +121,8 @@ class Scenario:
         eventually(within, lambda: self.paid(pay, method, path, **want))
 
     def paid(self, pay: str, method: str, path: str, status: int = 200, body: str | None = None, **want) -> None:
-        told = self.lab.client(pay, [method, self.lab.url + path, *([body] if body else [])])
+        more = {"CREDIT": want["credit"]} if "credit" in want else {}
+        told = self.lab.client(pay, [method, self.lab.url + path, *([body] if body else [])], **more)
         self.check("status", told.get("status"), status) if "status" in told else self.check("answer", told, status)
         if "code" in want:
             self.check("code", problem_of(told.get("body", "").encode()), want["code"])

@@ -3,7 +3,7 @@
     x402_httpx.py METHOD URL [BODY]      pays and tells the answer as one line of JSON
     x402_httpx.py --sign METHOD URL [BODY]   asks for the price and prints the proof instead of showing it
 
-PAYMENT_NAME: what the payment is called, by the extension `payment-identifier`.
+CREDIT: the credit that is asked for instead of the price. PAYMENT_NAME: what the payment is called, by the extension `payment-identifier`.
 """
 
 import asyncio
@@ -39,6 +39,8 @@ def request(arguments: list[str]) -> dict:
     made = {"method": method, "url": url}
     if body:
         made |= {"content": body[0], "headers": {"content-type": "application/json"}}
+    if credit := os.environ.get("CREDIT"):
+        made["headers"] = made.get("headers", {}) | {"x-tollkeep-credit": credit}
     return made
 
 

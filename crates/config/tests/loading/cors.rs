@@ -21,6 +21,7 @@ fn cors_is_off_until_an_origin_is_allowed_and_has_the_defaults_of_the_page() {
         "payment-signature",
         "x-payment",
         "x-session-token",
+        "x-tollkeep-credit",
         "payment-authorization",
         "idempotency-key",
         "anthropic-version",
@@ -41,6 +42,7 @@ fn cors_is_off_until_an_origin_is_allowed_and_has_the_defaults_of_the_page() {
         "x-bolthub-payment",
         "x-bolthub-payment-code",
         "x-tollkeep-payment",
+        "x-tollkeep-credit",
         "x-tollkeep-replayed",
         "x-tollkeep-receipt",
         "x-tollkeep-sandbox",
@@ -61,7 +63,7 @@ fn cors_is_off_until_an_origin_is_allowed_and_has_the_defaults_of_the_page() {
     }
     assert_eq!(
         (cors.rules.headers.len(), cors.exposed_headers.len()),
-        (10, 25)
+        (11, 26)
     );
     assert_eq!(cors.max_age, Duration::from_secs(86_400));
     assert!(!cors.allow_credentials);

@@ -23,10 +23,10 @@ pub fn used_up_event(topup: &str) -> String {
 
 /// What ends an event stream that breaks off: what became of the money for it, in a word.
 pub fn broken_off_event(status: &str, is_charged: bool) -> String {
-    let mut told = json!({ "status": status });
-    if !is_charged {
-        let (_, code) = Answer::Owed.told();
-        told["code"] = code.into();
-    }
+    let (_, code) = Answer::Owed.told();
+    let told = match is_charged {
+        true => json!({ "status": status }),
+        false => json!({ "status": status, "code": code }),
+    };
     format!("\n\nevent: payment-status\ndata: {told}\n\n")
 }

@@ -350,12 +350,13 @@ fn credited(gateway: &Gateway, body: &str, payer: u8) -> (String, Answer) {
 
 /// Waits until so much is left of the only session, and nothing is set aside.
 fn is_left(gateway: &Gateway, want: u64) {
+    let want = want.to_string();
     eventually("it is charged", || {
         let (status, page) = gateway.api("GET", "/api/v1/payment-sessions", None);
         assert_eq!(status, 200, "{page}");
         let session = &page["data"][0];
         let rests = session["held"] == "0";
-        (rests && session["balance"] == want.to_string()).then_some(())
+        (rests && session["balance"] == *want).then_some(())
     });
     let (status, report) = gateway.api("GET", "/api/v1/ledger/check", None);
     assert_eq!((status, &report["valid"]), (200, &json!(true)), "{report}");
