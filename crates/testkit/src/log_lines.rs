@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -26,7 +27,14 @@ pub(crate) fn note_actions(folder_of: &Path) {
     let number = NOTES.fetch_add(1, Ordering::Relaxed);
     let name = format!("{}-{number}", std::process::id());
     let text: String = seen.iter().map(|action| format!("{action}\n")).collect();
-    let noted = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(name), text));
+    let noted = fs::create_dir_all(&folder).and_then(|()| {
+        // Another process may have had the same number before.
+        let note = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join(name));
+        note?.write_all(text.as_bytes())
+    });
     noted.expect("a place for the actions that were seen");
 }
 

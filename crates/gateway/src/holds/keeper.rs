@@ -2,6 +2,7 @@
 //! commands to the store, many in one transaction, and shows workers the slices in hand.
 
 use super::inbox::Message;
+use super::money::{End, Money, OnMoney};
 use super::take::Granted;
 use super::{Holds, Left};
 use std::collections::HashMap;
@@ -9,11 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tollkeep_ledger::amount::{Amount, Charge};
+use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Budget;
-use tollkeep_ledger::hold::{Ended, Outbox, Outcome, Sure};
+use tollkeep_ledger::hold::Outbox;
 use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, HOLD_TTL_MS, Keeper, Notice, Refused};
-use tollkeep_ledger::row::Quality;
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{NoAnswer, Reply};
 use tollkeep_observe::metrics::LedgerMeter;
@@ -30,82 +30,6 @@ const GATHER_MAX: Duration = Duration::from_millis(50);
 const ASKS_MAX: usize = 8192;
 /// Records that wait for the end of their hold: as many as there are holds.
 const RECORDS_MAX: usize = super::OPEN_MAX;
-
-/// Told what is recorded of money.
-pub type OnMoney = Box<dyn Fn(&Money<'_>) + Send + Sync>;
-
-/// What is recorded of money.
-#[derive(Clone, Copy, Debug)]
-pub enum Money<'a> {
-    /// A hold ended, and that is written down.
-    Ended {
-        /// The hold.
-        hold: HoldId,
-        /// What became of it.
-        end: End,
-        /// Its call, where more is known of it.
-        record: Option<&'a CallRecord>,
-        /// The hashes of the entries that were made of it.
-        entries: &'a [[u8; 32]],
-    },
-    /// A hold is in the store, since slices alone could not bear it.
-    Held {
-        /// The hold.
-        hold: HoldId,
-        /// What is taken aside.
-        bound: Charge,
-    },
-    /// A slice was taken.
-    Leased {
-        /// The lease.
-        lease: LeaseId,
-        /// Of this budget.
-        budget: &'a Budget,
-        /// So much.
-        amount: Amount,
-    },
-    /// So many hundredths of a budget are spent or reserved.
-    Threshold {
-        /// The budget.
-        budget: BudgetId,
-        /// The hundredths.
-        percent: u8,
-    },
-    /// What was left of a slice counts as spent, since it was not renewed in time.
-    LeaseLost {
-        /// The lease.
-        lease: LeaseId,
-        /// Of this budget, where it is in force still.
-        budget: Option<&'a Budget>,
-        /// What was left.
-        rest: Amount,
-    },
-    /// An upstream billed more than it was asked for at most, or than was guessed.
-    Overrun {
-        /// The hold.
-        hold: HoldId,
-        /// Which of the two.
-        sure: Sure,
-        /// Its call, where more is known of it.
-        record: Option<&'a CallRecord>,
-    },
-    /// The store and the core disagree.
-    Broken {
-        /// The hold it is about.
-        hold: Option<HoldId>,
-    },
-}
-
-/// The end of a hold.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    /// How its cost is known; `None`: nothing was billed.
-    pub quality: Option<Quality>,
-    /// What it could cost at most.
-    pub bound: Charge,
-    /// What it cost.
-    pub actual: Charge,
-}
 
 /// What the keeper is made of.
 pub struct HoldsParts {
@@ -154,6 +78,8 @@ pub struct HoldsKeeper {
     records: HashMap<HoldId, Arc<CallRecord>>,
     /// Ends that the store has not answered yet.
     ends: HashMap<CallId, (HoldId, End)>,
+    /// Ends of holds whose time was over, and whose process may be gone.
+    swept: HashMap<CallId, (HoldId, End)>,
     budgets: Vec<Arc<Budget>>,
     /// What is left of each, for those who are told.
     left: HashMap<BudgetId, Arc<Left>>,
@@ -187,6 +113,7 @@ impl HoldsKeeper {
             waiting: HashMap::new(),
             records: HashMap::new(),
             ends: HashMap::new(),
+            swept: HashMap::new(),
             budgets,
             left: HashMap::new(),
             shown: None,
@@ -278,6 +205,18 @@ impl HoldsKeeper {
     fn answered(&mut self, call: CallId, answer: Result<Box<Reply>, NoAnswer>) {
         self.writes = answer.is_ok();
         if let Ok(reply) = &answer
+            && let Some((hold, end)) = self.swept.remove(&call)
+            // Else another replica was first, or its holder came.
+            && !reply.entries.is_empty()
+        {
+            (self.on_money)(&Money::Ended {
+                hold,
+                end,
+                record: None,
+                entries: &reply.entries,
+            });
+        }
+        if let Ok(reply) = &answer
             && let Some((hold, end)) = self.ends.remove(&call)
         {
             let record = self.records.remove(&hold);
@@ -327,6 +266,9 @@ impl HoldsKeeper {
             self.count_unwritten();
             // Kept until there is an answer: the command may be given again.
             about = self.records.get(&ended.hold).cloned();
+        }
+        if let Command::Expire(row) = &command {
+            self.swept.insert(call, (row.id, End::of_swept(row)));
         }
         if let Command::Take {
             lease,
@@ -406,21 +348,6 @@ impl HoldsKeeper {
         };
         let present = self.holds.show(in_hand);
         self.meter.leases(present.slices());
-    }
-}
-
-impl End {
-    fn of(ended: &Ended) -> Self {
-        let quality = match ended.outcome {
-            Outcome::Released(_) => None,
-            Outcome::Settled { quality, .. } => Some(quality),
-            Outcome::Borne(_) => Some(Quality::Reported),
-        };
-        Self {
-            quality,
-            bound: ended.bound,
-            actual: ended.outcome.actual(),
-        }
     }
 }
 

@@ -11,12 +11,14 @@ mod end;
 mod gate;
 mod inbox;
 mod keeper;
+mod money;
 mod paying;
 mod quote;
 mod take;
 mod uncounted;
 
-pub use keeper::{End, HoldsKeeper, HoldsParts, Money, OnMoney};
+pub use keeper::{HoldsKeeper, HoldsParts};
+pub use money::{End, Money, OnMoney};
 pub use quote::{Bears, BoundOptions};
 
 pub(crate) use again::Again;

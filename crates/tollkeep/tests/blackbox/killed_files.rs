@@ -275,8 +275,6 @@ fn however_often_a_gateway_with_a_file_is_killed_nothing_is_lost_or_counted_twic
             done.fetch_add(1, Ordering::Relaxed);
         }
         world.come_to_rest();
-        // What the last process charged for calls of others, whose time was over, is told at the next start.
-        world.gateway = world.gateway.restart().unwrap();
         world.told_once();
         let answered: i64 = world.answered.iter().sum();
         (answered, rate(answered, world.under_load))

@@ -123,7 +123,8 @@ fn a_credential_that_is_cut_on_one_replica_ends_what_the_other_does_with_it_and_
         passes_models(&other, &token).then_some(())
     });
     let call = chat(&token, &body(false));
-    assert_eq!(other.call(&call).status, 200);
+    let first = other.call(&call);
+    assert_eq!(first.status, 200, "{first:?}");
     let waits = body(false).replace("hi", "wait");
     let mut waiting = other.connect();
     assert!(waiting.send(&chat(&token, &waits)));
