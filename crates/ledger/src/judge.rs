@@ -103,13 +103,13 @@ fn one<R: Rows>(rows: &mut R, what: &Write) -> Result<(), Refusal> {
         } => change_window(rows, *key, (*change, *guard), *bucket),
         Write::NewLease(row) => {
             is_new(rows.lease(row.id).is_none())?;
-            rows.set_lease(row.clone());
+            rows.set_lease((**row).clone());
             Ok(())
         }
         Write::Lease { id, when, then } => change_lease(rows, *id, *when, *then),
         Write::NewHold(row) => {
             is_new(rows.hold(row.id).is_none())?;
-            rows.add_hold(row.clone());
+            rows.add_hold((**row).clone());
             Ok(())
         }
         Write::Hold {
@@ -125,7 +125,7 @@ fn one<R: Rows>(rows: &mut R, what: &Write) -> Result<(), Refusal> {
         } => renew_hold(rows, (*id, *version), *expires_at),
         Write::Usage(row) => {
             is_new(rows.usage(row.hold).is_none())?;
-            rows.add_usage(row.clone());
+            rows.add_usage((**row).clone());
             Ok(())
         }
         Write::CorrectUsage {
@@ -135,7 +135,7 @@ fn one<R: Rows>(rows: &mut R, what: &Write) -> Result<(), Refusal> {
             adds,
         } => {
             let row = rows.usage(*hold).ok_or(Refusal::Absent)?;
-            let row = evidence.applied(row, *charge, adds);
+            let row = evidence.applied(row, **charge, adds);
             rows.correct_usage(row.ok_or(Refusal::Moved)?, *evidence);
             Ok(())
         }
@@ -457,7 +457,7 @@ pub fn reply<R: Shown>(
             .filter_map(|key| Some((key, rows.window(key)?.clone())))
             .collect(),
         leases: leases.filter_map(|id| rows.lease(id).cloned()).collect(),
-        hold: named.hold.and_then(|id| rows.hold(id).cloned()),
+        hold: (named.hold).and_then(|id| rows.hold(id).cloned().map(Box::new)),
         ..Reply::default()
     };
     if let Command::Join { replica, .. } = command {

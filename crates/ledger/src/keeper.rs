@@ -86,6 +86,10 @@ pub enum Event {
 }
 
 /// What goes out.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is alive at a time, and the large ones are not on the path of most calls"
+)]
 #[derive(Debug)]
 pub enum Effect {
     Write {
@@ -306,9 +310,15 @@ impl Keeper {
 
     /// One event, at this time of a clock that also runs while the machine sleeps.
     pub fn handle(&mut self, event: Event, now: MonoNanos, out: &mut Vec<Effect>) {
-        let at = &mut At { now, out };
         // A tick uses up the wake that brought it.
         let is_tick = matches!(event, Event::Tick);
+        self.take(event, now, out);
+        self.tell_wake(is_tick, now, out);
+    }
+
+    /// One of several events, after the last of which comes [`Self::taken`].
+    pub fn take(&mut self, event: Event, now: MonoNanos, out: &mut Vec<Effect>) {
+        let at = &mut At { now, out };
         match event {
             Event::Budgets(budgets) => self.set_budgets(budgets, at),
             Event::Ask(ask) => self.ask(ask, at),
@@ -321,11 +331,19 @@ impl Keeper {
             Event::Drain => self.drain(at),
             Event::Tick => self.tick(at),
         }
-        self.mark_looks(at.now);
+    }
+
+    /// When to wake after the events that were taken: it looks at every budget.
+    pub fn taken(&mut self, now: MonoNanos, out: &mut Vec<Effect>) {
+        self.tell_wake(false, now, out);
+    }
+
+    fn tell_wake(&mut self, anyway: bool, now: MonoNanos, out: &mut Vec<Effect>) {
+        self.mark_looks(now);
         let wake = self.next_wake(now);
-        if wake != self.told_wake || is_tick {
+        if wake != self.told_wake || anyway {
             self.told_wake = wake;
-            at.out.push(Effect::Wake(wake));
+            out.push(Effect::Wake(wake));
         }
     }
 
@@ -390,8 +408,8 @@ impl Keeper {
         }
     }
 
-    /// When the next tick is due, with nothing else happening. It comes after every event, so it looks
-    /// at nothing of which there is one for each running call.
+    /// When the next tick is due, with nothing else happening. It comes after nearly every event, so it
+    /// looks at nothing of which there is one for each running call.
     fn next_wake(&self, now: MonoNanos) -> MonoNanos {
         let mut next = if self.life.is_some() {
             self.sweep_at

@@ -61,7 +61,8 @@ pub struct LeaseRef {
     pub serial: u32,
 }
 
-/// What the store is asked to do, in one transaction each.
+/// What the store is asked to do, in one transaction each. Most are ends of calls, thousands a second: what
+/// is large in others stands elsewhere.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Begin another life. `boot` is this process's own number, so that a repeat begins none.
@@ -88,7 +89,7 @@ pub enum Command {
         lease: LeaseRef,
         amount: Amount,
     },
-    Grant(Grant),
+    Grant(Box<Grant>),
     /// Held becomes committed: from here on it may be sent.
     Confirm {
         hold: HoldId,
@@ -111,21 +112,21 @@ pub enum Command {
         life: Life,
     },
     /// The hold's time is over.
-    Expire(HoldRow),
+    Expire(Box<HoldRow>),
     /// The lease was not renewed, or its replica has begun anew.
-    Lose(LeaseRow),
+    Lose(Box<LeaseRow>),
     /// Somebody has looked after a lost lease: so much of what it has left was used, and the rest goes
     /// back to its window, once.
     Resolve {
-        lease: LeaseRow,
+        lease: Box<LeaseRow>,
         used: Amount,
         /// When it was lost, by the store's clock.
         lost_at: WallMillis,
     },
     /// Evidence of a cost that was not known.
     Correct {
-        usage: UsageRow,
-        actual: Charge,
+        usage: Box<UsageRow>,
+        actual: Box<Charge>,
     },
     Recall(WindowKey),
     Warn {
@@ -145,7 +146,7 @@ pub enum Command {
     },
     /// Gives back of what a call was charged to a credit account, once.
     Refund {
-        usage: UsageRow,
+        usage: Box<UsageRow>,
         account: AccountId,
         amount: Amount,
     },
@@ -232,7 +233,7 @@ impl Command {
 
 /// The row of a hold that never was, so that an earlier wish for it can't be granted any more.
 fn buried(hold: HoldId, life: Life, now: WallMillis) -> Write {
-    Write::NewHold(HoldRow {
+    Write::NewHold(Box::new(HoldRow {
         id: hold,
         replica: life.replica,
         state: HoldState::Released,
@@ -240,7 +241,7 @@ fn buried(hold: HoldId, life: Life, now: WallMillis) -> Write {
         bound: Charge::NOTHING,
         covers: Covers::new(),
         expires_at: now,
-    })
+    }))
 }
 
 const fn after(now: WallMillis, ms: u64) -> WallMillis {
@@ -300,7 +301,7 @@ fn plan_take(what: (LeaseId, BudgetId), life: Life, amount: Amount, facts: &dyn 
         version: 0,
     };
     let take = leases(key, Delta::up(amount), Guard::Fits);
-    Ok(vec![open, Write::NewLease(row), take])
+    Ok(vec![open, Write::NewLease(Box::new(row)), take])
 }
 
 fn plan_refill(lease: &LeaseRef, amount: Amount, facts: &dyn Facts) -> Plan {
@@ -349,7 +350,7 @@ fn plan_grant(grant: &Grant, facts: &dyn Facts) -> Plan {
                 let id = entry_of(grant.hold, EntryKind::Hold, small(number));
                 let path = (Account::Credit(account), Account::Held(account));
                 let entry = Entry::moved(id, EntryKind::Hold, path, wish.amount);
-                writes.push(Write::Entry(entry));
+                writes.push(Write::Entry(Box::new(entry)));
                 Pot::Account(account)
             }
         };
@@ -362,7 +363,7 @@ fn plan_grant(grant: &Grant, facts: &dyn Facts) -> Plan {
     }
     writes.insert(
         0,
-        Write::NewHold(HoldRow {
+        Write::NewHold(Box::new(HoldRow {
             id: grant.hold,
             replica: grant.life.replica,
             state: grant.state,
@@ -370,7 +371,7 @@ fn plan_grant(grant: &Grant, facts: &dyn Facts) -> Plan {
             bound: grant.bound,
             covers,
             expires_at: after(facts.now(), grant.ttl_ms),
-        }),
+        })),
     );
     Ok(writes)
 }
@@ -417,7 +418,7 @@ fn plan_lose(lease: &LeaseRow, facts: &dyn Facts) -> Vec<Write> {
             guard: Guard::Covered,
             bucket,
         },
-        Write::Entry(Entry::moved(id, EntryKind::Lease, path, rest)),
+        Write::Entry(Box::new(Entry::moved(id, EntryKind::Lease, path, rest))),
     ]
 }
 
@@ -434,7 +435,7 @@ fn plan_transfer(entry: EntryId, (account, by): (AccountId, Delta), with: Accoun
         },
     ];
     Entry::new(entry, EntryKind::Transfer, &postings)
-        .map(|entry| vec![Write::Entry(entry)])
+        .map(|entry| vec![Write::Entry(Box::new(entry))])
         .map_err(|_| Refusal::Broken)
 }
 
@@ -459,5 +460,5 @@ fn plan_refund(usage: &UsageRow, account: AccountId, amount: Amount) -> Plan {
     );
     let entry = Entry::moved(id, EntryKind::Transfer, path, amount);
     let original = entry_of(usage.hold, EntryKind::Settle, number);
-    Ok(vec![Write::Entry(entry.correcting(original))])
+    Ok(vec![Write::Entry(Box::new(entry.correcting(original)))])
 }

@@ -12,7 +12,7 @@ use crate::window::{BUCKETS, WindowKey};
 use smallvec::SmallVec;
 use tollkeep_types::{BudgetId, HoldId, LeaseId, ReplicaId, WallMillis};
 
-/// One guarded write.
+/// One guarded write. There are many in a transaction, so what is large stands elsewhere.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Write {
     /// The window's row is there, with the limit of its budget, and buckets before the floor have
@@ -30,7 +30,7 @@ pub enum Write {
         bucket: Option<WallMillis>,
     },
     /// Refused as a repeat if the id is there.
-    NewLease(LeaseRow),
+    NewLease(Box<LeaseRow>),
     /// Refused as moved unless all of `when` holds.
     Lease {
         id: LeaseId,
@@ -38,7 +38,7 @@ pub enum Write {
         then: LeaseThen,
     },
     /// Refused as a repeat if the id is there.
-    NewHold(HoldRow),
+    NewHold(Box<HoldRow>),
     /// The row's state moves along the arrow. Refused as moved if the version is another or the
     /// state has no such arrow, and as not due if `due` and its time is not over.
     Hold {
@@ -54,17 +54,17 @@ pub enum Write {
         expires_at: WallMillis,
     },
     /// Refused as a repeat if the hold has one.
-    Usage(UsageRow),
+    Usage(Box<UsageRow>),
     /// Refused as moved unless the row is as the evidence wants it.
     CorrectUsage {
         hold: HoldId,
         evidence: Evidence,
-        charge: Charge,
+        charge: Box<Charge>,
         /// What its holder charged to slices, of which a sweep knows nothing.
-        adds: Covers,
+        adds: Box<Covers>,
     },
     /// Refused as a repeat if the id is there, as short if a guarded balance would fall below zero.
-    Entry(Entry),
+    Entry(Box<Entry>),
     /// Counts the row's recall on.
     Recall(WindowKey),
     /// Refused as a repeat if this was told of the window.
@@ -244,7 +244,7 @@ pub struct Reply {
     /// The leases it touched.
     pub leases: Vec<LeaseRow>,
     /// The hold it touched.
-    pub hold: Option<HoldRow>,
+    pub hold: Option<Box<HoldRow>>,
     /// What is overdue, where that was asked.
     pub due_holds: Vec<HoldRow>,
     pub due_leases: Vec<LeaseRow>,
@@ -306,5 +306,18 @@ pub trait Facts {
     /// The same, also of a budget that has been ended: what was taken of it becomes something else.
     fn past(&self, budget: BudgetId) -> Option<Present> {
         self.present(budget)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::Command;
+
+    #[test]
+    fn what_a_transaction_has_thousands_of_is_small() {
+        assert!(size_of::<Write>() <= 96, "{}", size_of::<Write>());
+        assert!(size_of::<Command>() <= 96, "{}", size_of::<Command>());
+        assert!(size_of::<Reply>() <= 256, "{}", size_of::<Reply>());
     }
 }

@@ -49,7 +49,7 @@ fn booked(seen: WallMillis, bucket_ms: u64) -> WallMillis {
         version: 0,
     };
     let facts = At(seen, Window::Rolling { bucket_ms });
-    let writes = Command::Lose(lease).plan(&facts).unwrap();
+    let writes = Command::Lose(Box::new(lease)).plan(&facts).unwrap();
     let bucket = writes.iter().find_map(|write| {
         if let Write::Window { bucket, .. } = write {
             Some(*bucket)

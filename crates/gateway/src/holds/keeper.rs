@@ -138,7 +138,7 @@ impl HoldsKeeper {
     /// Works until everything that sends to it is gone.
     pub async fn serve(mut self) {
         let (mut taken, holds) = (Vec::new(), Arc::clone(&self.holds));
-        self.handle(Event::Tick);
+        self.tick();
         loop {
             let wait = Duration::from_nanos(self.wake.since(self.clock.mono()));
             tokio::select! {
@@ -146,14 +146,16 @@ impl HoldsKeeper {
                     for message in taken.drain(..) {
                         self.message(message);
                     }
+                    self.all_taken();
                 }
                 answers = self.answers.recv() => {
                     let Some(answers) = answers else { return };
                     for (call, answer) in answers {
                         self.answered(call, answer);
                     }
+                    self.all_taken();
                 }
-                () = tokio::time::sleep(wait) => self.handle(Event::Tick),
+                () = tokio::time::sleep(wait) => self.tick(),
             }
             self.publish();
             if self.resting.is_some() && self.keeper.is_resting() && self.ends.is_empty() {
@@ -247,8 +249,21 @@ impl HoldsKeeper {
     }
 
     fn handle(&mut self, event: Event) {
+        self.turn(|keeper, now, out| keeper.take(event, now, out));
+    }
+
+    /// After the last of the events that came together.
+    fn all_taken(&mut self) {
+        self.turn(Keeper::taken);
+    }
+
+    fn tick(&mut self) {
+        self.turn(|keeper, now, out| keeper.handle(Event::Tick, now, out));
+    }
+
+    fn turn(&mut self, with: impl FnOnce(&mut Keeper, MonoNanos, &mut Vec<Effect>)) {
         let mut out = std::mem::take(&mut self.out);
-        self.keeper.handle(event, self.clock.mono(), &mut out);
+        with(&mut self.keeper, self.clock.mono(), &mut out);
         for effect in out.drain(..) {
             match effect {
                 Effect::Write { call, command } => self.write(call, command),

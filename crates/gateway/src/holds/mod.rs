@@ -34,7 +34,7 @@ use paying::Paying;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tollkeep_ledger::budget::Budget;
+use tollkeep_ledger::budget::{Budget, CallFacts, Finder};
 use tollkeep_ledger::hold::Outbox;
 use tollkeep_ledger::prepaid::Prepaid;
 use tollkeep_ledger::slice::Slice;
@@ -62,8 +62,15 @@ pub struct Holds {
 /// The budgets of this moment, with the slices in hand.
 #[derive(Debug, Default)]
 struct Present {
+    of: HashMap<TenantId, Pots>,
+}
+
+/// The budgets of a tenant.
+#[derive(Debug, Default)]
+struct Pots {
     /// In ascending order of ids.
-    of: HashMap<TenantId, Vec<Pot>>,
+    pots: Vec<Pot>,
+    finder: Finder,
 }
 
 /// A budget and the slice of it that is in hand.
@@ -101,29 +108,43 @@ impl Present {
         let mut present = Self::default();
         for budget in budgets {
             let (slice, left) = in_hand(&budget);
-            let pots = present.of.entry(budget.tenant).or_default();
-            pots.push(Pot {
+            let of_tenant = present.of.entry(budget.tenant).or_default();
+            of_tenant.pots.push(Pot {
                 budget,
                 slice,
                 left,
             });
         }
-        for pots in present.of.values_mut() {
-            pots.sort_unstable_by_key(|pot| pot.budget.id);
+        for of_tenant in present.of.values_mut() {
+            of_tenant.pots.sort_unstable_by_key(|pot| pot.budget.id);
+            let budgets = of_tenant.pots.iter().map(|pot| &*pot.budget);
+            of_tenant.finder = Finder::new(budgets);
         }
         present
     }
 
     fn slices(&self) -> usize {
-        let pots = self.of.values().flatten();
+        let pots = self.of.values().flat_map(|of_tenant| &of_tenant.pots);
         pots.filter(|pot| pot.slice.is_some()).count()
     }
 
     fn in_hand(&self, budget: &Budget) -> (Option<Arc<Slice>>, Arc<Left>) {
-        let pots = self.of.get(&budget.tenant);
-        let pot = pots.and_then(|pots| pots.iter().find(|pot| pot.budget.id == budget.id));
+        let pot = self.of.get(&budget.tenant).and_then(|of_tenant| {
+            let pots = &of_tenant.pots;
+            let place = pots.binary_search_by_key(&budget.id, |pot| pot.budget.id);
+            pots.get(place.ok()?)
+        });
         pot.map(|pot| (pot.slice.clone(), Arc::clone(&pot.left)))
             .unwrap_or_default()
+    }
+}
+
+impl Pots {
+    /// The budgets that count a call, in ascending order of ids. HOT.
+    fn counting(&self, call: &CallFacts<'_>) -> impl Iterator<Item = &Pot> {
+        let budget = |place: usize| self.pots.get(place).map(|pot| &*pot.budget);
+        let places = self.finder.counting(budget, call);
+        places.into_iter().filter_map(|place| self.pots.get(place))
     }
 }
 
@@ -224,8 +245,11 @@ mod tests {
 
     fn shown(holds: &Holds) -> Vec<BudgetId> {
         let present = holds.present.load();
-        let pots = present.of.get(&TENANT).into_iter().flatten();
-        pots.map(|pot| pot.budget.id).collect()
+        let pots = present.of.get(&TENANT).map(|of| of.pots.iter());
+        pots.into_iter()
+            .flatten()
+            .map(|pot| pot.budget.id)
+            .collect()
     }
 
     // LED-60
@@ -246,7 +270,7 @@ mod tests {
         assert_eq!(shown(&holds), ids);
         holds.show(in_hand);
         assert_eq!(shown(&holds), ids, "and it stays");
-        let pots = holds.present.load().of[&TENANT].clone();
+        let pots = holds.present.load().of[&TENANT].pots.clone();
         let left: Vec<_> = pots.iter().map(Pot::left).collect();
         assert_eq!(left, [Some(7), None]);
         // And one that was ended counts nothing more, though the keeper still has it.

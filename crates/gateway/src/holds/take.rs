@@ -261,11 +261,8 @@ impl Exchange<'_> {
             credential: aside.credential,
             model: aside.model,
         };
-        let pots = present.of.get(&tenant).into_iter().flatten();
-        let counting: Pots = pots
-            .filter(|pot| pot.budget.counts(&call))
-            .cloned()
-            .collect();
+        let counting = present.of.get(&tenant).map(|pots| pots.counting(&call));
+        let counting: Pots = counting.into_iter().flatten().cloned().collect();
         if counting.len() > MATCHING_MAX {
             let why = format!("more than {MATCHING_MAX} budgets count it");
             return Err(not_boundable(&why));

@@ -91,7 +91,7 @@ impl Keeper {
             ttl_ms: self.hold_ttl_ms,
         };
         self.asks.insert(asking.ask.hold, asking);
-        self.call(Command::Grant(grant), at);
+        self.call(Command::Grant(Box::new(grant)), at);
         for budget in wanted {
             self.consider_slice(budget, at);
         }
@@ -108,7 +108,7 @@ impl Keeper {
         let Some(asking) = self.asks.remove(&hold) else {
             return;
         };
-        let row = reply.hold.as_ref();
+        let row = reply.hold.as_deref();
         match (reply.refusal, row) {
             (None | Some(Refusal::Repeat), Some(row)) if !row.state.is_terminal() => {
                 self.hold_is_there(asking, row, at);
@@ -308,7 +308,7 @@ impl Keeper {
         strict.busy = false;
         self.strict_from = self.strict_from.min(strict.renew_at);
         let next = version.wrapping_add(1);
-        let row = reply.hold.as_ref();
+        let row = reply.hold.as_deref();
         let committed =
             row.is_some_and(|row| row.state == HoldState::Committed && row.version == next);
         let reserved = strict.confirm.take();
@@ -341,7 +341,7 @@ impl Keeper {
         strict.renew_at = at.after(renew_ms);
         self.strict_from = self.strict_from.min(strict.renew_at);
         let next = version.wrapping_add(1);
-        let row = reply.hold.as_ref();
+        let row = reply.hold.as_deref();
         strict.version = match row {
             // Its end by time counted the version on once more.
             Some(row) if row.state.is_terminal() => row.version.wrapping_sub(1),

@@ -170,7 +170,7 @@ impl Keeper {
 
     fn sweep(&mut self, reply: &Reply, at: &mut At<'_>) {
         for hold in &reply.due_holds {
-            self.call(Command::Expire(hold.clone()), at);
+            self.call(Command::Expire(Box::new(hold.clone())), at);
         }
         for lease in &reply.due_leases {
             let ours = self
@@ -180,14 +180,14 @@ impl Keeper {
                 // Taken by a command that was thought refused.
                 self.return_untouched(lease, at);
             } else {
-                self.call(Command::Lose(lease.clone()), at);
+                self.call(Command::Lose(Box::new(lease.clone())), at);
             }
         }
     }
 
     /// A refused grant may still be done by an earlier giving of it; that one is released.
     fn buried(&mut self, reply: &Reply, at: &mut At<'_>) {
-        let Some(row) = reply.hold.as_ref() else {
+        let Some(row) = reply.hold.as_deref() else {
             return;
         };
         if reply.refusal == Some(Refusal::Repeat)

@@ -5,7 +5,7 @@ use crate::amount::{Amount, Charge, Delta, Measure};
 use crate::hold::{Ended, Outcome, Sure};
 use crate::posting::{Account, Entry, EntryKind, Unit, entry_of};
 use crate::row::{
-    Arrow, Change, Cover, Covers, Guard, HoldRow, HoldState, LeaseState, Pot, Quality, UsageRow,
+    Arrow, Change, Cover, Guard, HoldRow, HoldState, LeaseState, Pot, Quality, UsageRow,
 };
 use crate::write::{Evidence, LeaseThen, LeaseWhen};
 use smallvec::SmallVec;
@@ -23,7 +23,7 @@ pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
         Sure::Price => (Amount::ZERO, Amount::ZERO),
     };
     if ended.strict.is_empty() {
-        writes.push(Write::Usage(row));
+        writes.push(Write::Usage(Box::new(row)));
         cost_entry(ended.hold, cost, &mut writes);
         borne(ended, EntryKind::Settle, &mut writes);
     } else {
@@ -32,7 +32,10 @@ pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
             Outcome::Settled { quality, .. } => Arrow::Settle(quality),
             Outcome::Borne(_) => Arrow::Settle(Quality::Reported),
         };
-        let mut in_time = vec![moved(ended.hold, version, arrow), Write::Usage(row)];
+        let mut in_time = vec![
+            moved(ended.hold, version, arrow),
+            Write::Usage(Box::new(row)),
+        ];
         for (number, cover) in ended.strict.iter().enumerate() {
             let charged = ended.outcome.charged(cover.measure, cover.taken);
             settle_cover(ended.hold, small(number), (cover, charged), &mut in_time);
@@ -81,8 +84,8 @@ fn late(ended: &Ended, version: u32) -> Vec<Write> {
     let keep = Write::CorrectUsage {
         hold: ended.hold,
         evidence: Evidence::OwnerKeeps,
-        charge: ended.bound,
-        adds: slice_covers(ended).collect(),
+        charge: Box::new(ended.bound),
+        adds: Box::new(slice_covers(ended).collect()),
     };
     if ended.outcome.quality() == Quality::Unknown {
         return vec![keep];
@@ -91,8 +94,8 @@ fn late(ended: &Ended, version: u32) -> Vec<Write> {
         Write::CorrectUsage {
             hold: ended.hold,
             evidence: Evidence::Owner,
-            charge: ended.outcome.actual(),
-            adds: slice_covers(ended).collect(),
+            charge: Box::new(ended.outcome.actual()),
+            adds: Box::new(slice_covers(ended).collect()),
         },
         moved(ended.hold, version.wrapping_add(1), Arrow::Adjust),
     ];
@@ -162,7 +165,7 @@ fn use_slice(hold: HoldId, number: u8, cover: &SliceCover, amount: Amount) -> Wr
     };
     let known = vec![
         used(LeaseState::Lost, LeaseThen::Use { amount }),
-        Write::Entry(Entry::moved(id, EntryKind::Lease, path, amount)),
+        Write::Entry(Box::new(Entry::moved(id, EntryKind::Lease, path, amount))),
     ];
     let resolved = vec![
         used(LeaseState::Lost, LeaseThen::UseReturned { amount }),
@@ -204,7 +207,7 @@ fn settle_cover(hold: HoldId, number: u8, what: (&Cover, Amount), writes: &mut V
                 let id = entry_of(hold, EntryKind::Settle, kind);
                 if !amount.is_zero() {
                     let entry = Entry::moved(id, EntryKind::Settle, (held, to), amount);
-                    writes.push(Write::Entry(entry));
+                    writes.push(Write::Entry(Box::new(entry)));
                 }
             }
         }
@@ -242,7 +245,7 @@ fn give_back(hold: HoldId, number: u8, what: (&Cover, Amount), writes: &mut Vec<
             let id = entry_of(hold, EntryKind::Correct, number);
             let entry = Entry::moved(id, EntryKind::Correct, path, excess);
             let original = entry_of(hold, EntryKind::Settle, number);
-            writes.push(Write::Entry(entry.correcting(original)));
+            writes.push(Write::Entry(Box::new(entry.correcting(original))));
         }
     }
 }
@@ -258,7 +261,7 @@ fn cost_entry(hold: HoldId, cost: (Amount, Amount), writes: &mut Vec<Write>) {
         if !amount.is_zero() {
             let id = entry_of(hold, EntryKind::Settle, number);
             let entry = Entry::moved(id, EntryKind::Settle, (Account::Payable, to), amount);
-            writes.push(Write::Entry(entry));
+            writes.push(Write::Entry(Box::new(entry)));
         }
     }
 }
@@ -270,7 +273,7 @@ fn borne(ended: &Ended, kind: EntryKind, writes: &mut Vec<Write>) {
     {
         let path = (Account::Payable, Account::OperatorLoss(Unit::Usd));
         let id = entry_of(ended.hold, kind, 130);
-        writes.push(Write::Entry(Entry::moved(id, kind, path, cost)));
+        writes.push(Write::Entry(Box::new(Entry::moved(id, kind, path, cost))));
     }
 }
 
@@ -282,7 +285,7 @@ fn cost_correction(hold: HoldId, was: Amount, truth: Amount, writes: &mut Vec<Wr
         let path = (Account::UpstreamCost, Account::Payable);
         let entry = Entry::moved(id, EntryKind::Correct, path, excess);
         let original = entry_of(hold, EntryKind::Settle, 128);
-        writes.push(Write::Entry(entry.correcting(original)));
+        writes.push(Write::Entry(Box::new(entry.correcting(original))));
     }
 }
 
@@ -356,7 +359,7 @@ pub(super) fn expire(hold: &HoldRow) -> Vec<Write> {
         (Quality::Reported, Charge::NOTHING)
     };
     cost_entry(hold.id, (hold.bound.cost, charge.cost), &mut writes);
-    writes.push(Write::Usage(UsageRow {
+    writes.push(Write::Usage(Box::new(UsageRow {
         hold: hold.id,
         quality,
         bound: hold.bound,
@@ -365,7 +368,7 @@ pub(super) fn expire(hold: &HoldRow) -> Vec<Write> {
         row: Some(hold.version.wrapping_add(1)),
         swept: true,
         corrected: false,
-    }));
+    })));
     writes
 }
 
@@ -375,8 +378,8 @@ pub(super) fn correct(usage: &UsageRow, actual: &Charge) -> Vec<Write> {
     let mut writes = vec![Write::CorrectUsage {
         hold: usage.hold,
         evidence: Evidence::Outside(usage.quality),
-        charge: *actual,
-        adds: Covers::new(),
+        charge: Box::new(*actual),
+        adds: Box::default(),
     }];
     if let Some(version) = usage.row {
         writes.push(moved(usage.hold, version, Arrow::Adjust));
@@ -403,7 +406,7 @@ fn more_cost(hold: HoldId, more: Amount, to: Account, writes: &mut Vec<Write>) {
     if !more.is_zero() {
         let id = entry_of(hold, EntryKind::Correct, 129);
         let entry = Entry::moved(id, EntryKind::Correct, (Account::Payable, to), more);
-        writes.push(Write::Entry(entry));
+        writes.push(Write::Entry(Box::new(entry)));
     }
 }
 
@@ -423,7 +426,7 @@ fn raise(hold: HoldId, number: u8, cover: &Cover, more: Amount) -> Write {
             let path = (Account::Credit(account), revenue_of(cover));
             let original = entry_of(hold, EntryKind::Settle, number);
             let entry = Entry::moved(id, EntryKind::Correct, path, more);
-            Write::Entry(entry.correcting(original))
+            Write::Entry(Box::new(entry.correcting(original)))
         }
     }
 }

@@ -56,6 +56,6 @@ pub(super) fn plan_resolve(
             Some(_) => Write::Either(vec![free], Vec::new()),
             None => free,
         },
-        Write::Entry(entry),
+        Write::Entry(Box::new(entry)),
     ])
 }

@@ -71,7 +71,7 @@ fn refund(world: &mut World, usage: &UsageRow, account: AccountId) -> Result<i12
     let too_much = Amount::new(charged.units() + 1).unwrap_or(Amount::MAX);
     let is_final = usage.is_final();
     let mut refused = |amount| {
-        let usage = usage.clone();
+        let usage = Box::new(usage.clone());
         let command = Command::Refund {
             usage,
             account,

@@ -222,7 +222,10 @@ fn resolve_unknown(world: &mut World) -> Result<(), String> {
         } else {
             Charge::NOTHING
         };
-        let command = Command::Correct { usage, actual };
+        let command = Command::Correct {
+            usage: Box::new(usage),
+            actual: Box::new(actual),
+        };
         for (again, want) in [(false, true), (true, false)] {
             let reply = world.operate(&command)?;
             let done = reply.is_some_and(|reply| reply.refusal.is_none());

@@ -174,7 +174,7 @@ impl Ledger {
         drop(store.account(scope, account).await?);
         let mut connection = self.0.read(scope).await?;
         let found = query(USAGE).bind(scope.tenant()).bind(hold.to_string());
-        let usage = columns::usage(&found.fetch_one(&mut connection).await?)?;
+        let usage = Box::new(columns::usage(&found.fetch_one(&mut connection).await?)?);
         drop(connection);
         let command = Command::Refund {
             usage,

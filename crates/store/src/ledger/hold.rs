@@ -172,7 +172,10 @@ impl Ledger {
                 ..usage.charge
             }
         };
-        let command = Command::Correct { usage, actual };
+        let command = Command::Correct {
+            usage: Box::new(usage),
+            actual: Box::new(actual),
+        };
         let job = Job {
             command,
             about: None,

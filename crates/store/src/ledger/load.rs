@@ -227,7 +227,7 @@ pub(super) async fn load(
             tenant: row::id(&row, "tenant_id")?,
             job: NO_JOB,
         };
-        rows.usage.load(kept.row.hold, kept);
+        rows.usage.load(kept.row.hold, Box::new(kept));
     }
     for row in of_ids(connection, ENTRIES, &needs.entries).await? {
         rows.entries.load(row::id(&row, "id")?, None);
@@ -266,7 +266,7 @@ async fn holds<T: ToString>(
             granted_at: row::time(&row, "granted_at")?,
             request: request.map(|id| (id, u32::try_from(attempt).unwrap_or(0))),
         };
-        rows.holds.load(kept.row.id, kept);
+        rows.holds.load(kept.row.id, Box::new(kept));
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ impl Ledger {
             return Ok((slice, Entries::new()));
         }
         let command = Command::Resolve {
-            lease,
+            lease: Box::new(lease),
             used,
             lost_at: slice.lost_at,
         };

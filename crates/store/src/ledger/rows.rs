@@ -14,7 +14,9 @@ use tollkeep_ledger::row::{Enforcement, HoldRow, LeaseRow, UsageRow, WindowRow};
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::window::WindowKey;
 use tollkeep_ledger::write::{Evidence, Facts, Present, Refusal, Reply, Write};
-use tollkeep_types::{BudgetId, EntryId, HoldId, LeaseId, ReplicaId, TenantId, WallMillis};
+use tollkeep_types::{
+    BudgetId, EntryId, HoldId, LeaseId, ReplicaId, RequestId, TenantId, WallMillis,
+};
 
 /// What is loaded, and the time of the transaction.
 #[derive(Debug, Default)]
@@ -28,10 +30,10 @@ pub(super) struct Rows {
     pub(super) windows: Table<WindowKey, WindowRow>,
     pub(super) buckets: Table<(WindowKey, WallMillis), Amount>,
     pub(super) leases: Table<LeaseId, LeaseRow>,
-    pub(super) holds: Table<HoldId, KeptHold>,
-    pub(super) usage: Table<HoldId, KeptUsage>,
+    pub(super) holds: Table<HoldId, Box<KeptHold>>,
+    pub(super) usage: Table<HoldId, Box<KeptUsage>>,
     /// New ones, and those that are known to be there.
-    pub(super) entries: Table<EntryId, Option<KeptEntry>>,
+    pub(super) entries: Table<EntryId, Option<Box<KeptEntry>>>,
     pub(super) balances: Table<AccountKey, Balance>,
     pub(super) warned: Table<(WindowKey, u8), ()>,
     /// The epoch, and the process that began it.
@@ -43,7 +45,7 @@ pub(super) struct Rows {
 pub(super) struct Part {
     pub(super) job: usize,
     pub(super) tenant: TenantId,
-    pub(super) request: Option<(String, u32)>,
+    pub(super) request: Option<(RequestId, u32)>,
 }
 
 /// A place to go back to, table by table.
@@ -260,16 +262,18 @@ impl judge::Rows for Parted<'_> {
         let kept = KeptHold {
             tenant: self.part.tenant,
             granted_at: self.rows.seen,
-            request: self.part.request.clone(),
+            request: (self.part.request).map(|(id, attempt)| (id.to_string(), attempt)),
             row,
         };
-        self.rows.holds.set(kept.row.id, Some(kept));
+        self.rows.holds.set(kept.row.id, Some(Box::new(kept)));
     }
 
     fn set_hold(&mut self, row: HoldRow) {
         let kept = self.rows.holds.get(&row.id).cloned();
         if let Some(kept) = kept {
-            self.rows.holds.set(row.id, Some(KeptHold { row, ..kept }));
+            let id = row.id;
+            let kept = KeptHold { row, ..*kept };
+            self.rows.holds.set(id, Some(Box::new(kept)));
         }
     }
 
@@ -282,7 +286,7 @@ impl judge::Rows for Parted<'_> {
         let id = row.hold;
         self.rows
             .usage
-            .set(id, Some(KeptUsage { row, tenant, job }));
+            .set(id, Some(Box::new(KeptUsage { row, tenant, job })));
     }
 
     fn correct_usage(&mut self, row: UsageRow, evidence: Evidence) {
@@ -298,7 +302,7 @@ impl judge::Rows for Parted<'_> {
         };
         self.rows
             .usage
-            .set(id, Some(KeptUsage { row, tenant, job }));
+            .set(id, Some(Box::new(KeptUsage { row, tenant, job })));
     }
 
     fn has_entry(&self, id: EntryId) -> bool {
@@ -311,7 +315,9 @@ impl judge::Rows for Parted<'_> {
             tenant: self.part.tenant,
             job: self.part.job,
         };
-        self.rows.entries.set(entry.id(), Some(Some(kept)));
+        self.rows
+            .entries
+            .set(entry.id(), Some(Some(Box::new(kept))));
     }
 
     fn balance(&self, account: Account) -> judge::Balance {

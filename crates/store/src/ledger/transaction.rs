@@ -4,7 +4,7 @@ use super::kept::AccountKey;
 use super::load::{self, Chain};
 use super::named::{self, Needs};
 use super::rows::{Part, Rows};
-use super::{CallRecord, Failure, Job, keep};
+use super::{Failure, Job, keep};
 use crate::open::Inner;
 use crate::query::Connection;
 use std::collections::BTreeSet;
@@ -119,12 +119,8 @@ fn part(number: usize, job: &Job, rows: &Rows, default: TenantId) -> Part {
     Part {
         job: number,
         tenant,
-        request: about.map(request_of),
+        request: about.map(|about| (about.request, about.attempt)),
     }
-}
-
-fn request_of(about: &CallRecord) -> (String, u32) {
-    (about.request.to_string(), about.attempt)
 }
 
 fn tenant_of(command: &Command, rows: &Rows) -> Option<TenantId> {

@@ -75,7 +75,7 @@ fn take(units: i64) -> Command {
 }
 
 fn grant(number: u8, units: i64) -> Command {
-    Command::Grant(Grant {
+    Command::Grant(Box::new(Grant {
         hold: HoldId::from_bytes([number; 16]),
         life: LIFE,
         bound: cost(units),
@@ -86,7 +86,7 @@ fn grant(number: u8, units: i64) -> Command {
         }],
         state: HoldState::Committed,
         ttl_ms: 120_000,
-    })
+    }))
 }
 
 /// The end of a call that was paid from the slice.

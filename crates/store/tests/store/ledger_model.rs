@@ -364,13 +364,13 @@ async fn evidence(pair: &mut Pair, random: &mut Random) {
         requests: Amount::new(1).unwrap(),
     };
     let correct = Command::Correct {
-        usage: UsageRow {
+        usage: Box::new(UsageRow {
             quality: random
                 .pick(&[row.quality, Quality::Unknown, Quality::Estimated])
                 .unwrap(),
             ..row.clone()
-        },
-        actual,
+        }),
+        actual: Box::new(actual),
     };
     let mut commands = vec![correct];
     let with = pair.model.balances.keys().copied();
@@ -390,7 +390,7 @@ async fn evidence(pair: &mut Pair, random: &mut Random) {
                 with,
             });
             commands.push(Command::Refund {
-                usage: row.clone(),
+                usage: Box::new(row.clone()),
                 account: *id,
                 amount,
             });

@@ -79,7 +79,7 @@ async fn lost(budget: Budget) -> Pair {
     assert_eq!(slices(&pair).await, []);
     pair.set_clock(LOST).await;
     let mut due = done(&pair, Command::Due).await.due_leases;
-    done(&pair, Command::Lose(due.pop().unwrap())).await;
+    done(&pair, Command::Lose(Box::new(due.pop().unwrap()))).await;
     assert_eq!(row(&pair).await.taken(), amount(2_000));
     pair
 }
