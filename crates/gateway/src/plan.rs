@@ -105,6 +105,8 @@ pub(crate) struct LlmPlan {
     pub(crate) max_depth: usize,
     pub(crate) query_key: bool,
     pub(crate) forward_user_agent: bool,
+    /// Callers see the limits that providers tell of their accounts.
+    pub(crate) expose_upstream_limits: bool,
     pub(crate) stream_max: Duration,
     /// How long an answer is read without its caller at most.
     pub(crate) drain_max: Duration,
@@ -167,6 +169,8 @@ pub(crate) struct ProviderPlan {
     pub(crate) self_hosted: bool,
     pub(crate) hung_up: HungUp,
     pub(crate) forward_headers: Vec<Box<[u8]>>,
+    /// Globs of the values of `anthropic-beta` that go there; `None`: all.
+    pub(crate) allowed_betas: Option<Arc<[String]>>,
     pub(crate) credentials: CredentialPool,
     /// What passes in a minute; `None` is anything.
     pub(crate) rates: Option<Box<ProviderRates>>,
@@ -470,6 +474,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         max_depth: settings.llm.max_depth,
         query_key: settings.llm.query_key,
         forward_user_agent: settings.llm.forward_user_agent,
+        expose_upstream_limits: settings.llm.expose_upstream_limits,
         stream_max: settings.llm.stream_max,
         drain_max: settings.llm.drain_max,
         allowed_origins: settings.llm.allowed_origins.clone(),

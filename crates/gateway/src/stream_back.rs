@@ -230,6 +230,7 @@ impl Exchange<'_> {
         credential: &Credential,
         allowed: fn(&[u8]) -> bool,
     ) {
+        let exposes = self.plan.llm.expose_upstream_limits;
         let head = &self.work.answer_bytes;
         let begun = self.work.out.len();
         let secret = credential
@@ -239,6 +240,7 @@ impl Exchange<'_> {
         for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(head), field.value.of(head));
             let wanted = (allowed(name) && field.known != Known::RetryAfter)
+                || (exposes && headers::tells_upstream_limits(name))
                 || target.returns(name, (&self.work.out, begun));
             let secret = || headers::carries_credential(value, secret) || target.brings_back(value);
             if wanted && !secret() {
@@ -295,7 +297,7 @@ impl Exchange<'_> {
         if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
         }
-        if !target.returned.is_empty() {
+        if !target.returned.is_empty() || self.plan.llm.expose_upstream_limits {
             self.copy_llm_fields(target, &llm.credential, |_| false);
         }
         let chunked = self.begin_stream();

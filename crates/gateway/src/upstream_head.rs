@@ -10,6 +10,7 @@ use crate::route::PlainRoute;
 use tollkeep_http1::{Known, Method, write};
 use tollkeep_llm::Dialect;
 use tollkeep_policy::headers;
+use tollkeep_policy::permission::glob;
 
 /// A body up to this size goes out with its head in one piece.
 pub(crate) const JOINED_BODY_BYTES: usize = 32 * 1024;
@@ -180,7 +181,12 @@ impl Exchange<'_> {
             let coding = field.known == Known::ContentEncoding;
             if wanted && !coding && !settles(name) && !hidden.is_some_and(|door| door.hides(name)) {
                 has_version |= name.eq_ignore_ascii_case(b"anthropic-version");
-                write::field(&mut out, name, field.value.of(bytes));
+                match &provider.allowed_betas {
+                    Some(allowed) if name.eq_ignore_ascii_case(b"anthropic-beta") => {
+                        write_betas(&mut out, field.value.of(bytes), allowed);
+                    }
+                    Some(_) | None => write::field(&mut out, name, field.value.of(bytes)),
+                }
             }
         }
         if call.surface.dialect() == Dialect::Anthropic
@@ -233,6 +239,14 @@ impl Target {
     pub(crate) fn settles(&self, name: &[u8]) -> bool {
         let mut settled = self.settled.iter();
         settled.any(|own| headers::same_field(name, own))
+    }
+}
+
+/// Of what a caller wants to try, what its provider may be asked for.
+fn write_betas(out: &mut Vec<u8>, asked: &[u8], allowed: &[String]) {
+    let kept = headers::allowed_values(asked, |value| allowed.iter().any(|own| glob(own, value)));
+    if !kept.is_empty() {
+        write::field(out, b"anthropic-beta", &kept);
     }
 }
 

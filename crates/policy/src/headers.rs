@@ -156,6 +156,28 @@ pub fn llm_response_field_allowed(name: &[u8]) -> bool {
     }
 }
 
+/// Whether an answer field of an LLM provider tells of the limits of its account (LLM-6).
+pub fn tells_upstream_limits(name: &[u8]) -> bool {
+    let begins = |prefix: &[u8]| {
+        let begin = name.get(..prefix.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+    };
+    begins(b"x-ratelimit-") || begins(b"anthropic-ratelimit-")
+}
+
+/// The values of a list with commas that are allowed, as a list again (LLM-6).
+pub fn allowed_values(list: &[u8], allows: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let values = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let mut kept = Vec::with_capacity(list.len());
+    for value in values.filter(|value| !value.is_empty() && allows(value)) {
+        if !kept.is_empty() {
+            kept.push(b',');
+        }
+        kept.extend_from_slice(value);
+    }
+    kept
+}
+
 /// Whether a name is this one in any case. Most are sent in lower case, which is seen at once.
 #[inline]
 fn is_name(name: &[u8], lower: &[u8]) -> bool {

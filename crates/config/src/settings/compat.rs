@@ -1,5 +1,7 @@
 //! What callers of other gateways expect to find.
 
+use super::Llm;
+use crate::check::Checks;
 use crate::field::KindExt;
 use crate::kind::switch;
 use crate::reader::keys;
@@ -14,5 +16,14 @@ keys! {
         /// Whether a payment of x402 version 1 may come in `PAYMENT-SIGNATURE`, as clients of
         /// tollbooth send it.
         tollbooth_headers: bool = switch().or(true),
+    }
+}
+
+impl Compat {
+    pub(super) fn check(self, llm: &Llm, checks: &mut Checks<'_>) {
+        if self.x_ratelimit && llm.expose_upstream_limits {
+            let problem = "would tell the provider's limits where `compat.x_ratelimit` tells the gateway's own";
+            checks.error("llm.expose_upstream_limits", problem);
+        }
     }
 }

@@ -35,6 +35,8 @@ pub struct Llm {
     pub max_depth: usize,
     /// Whether the caller's `User-Agent` goes to providers.
     pub forward_user_agent: bool,
+    /// Whether callers see the limits that providers tell of their accounts.
+    pub expose_upstream_limits: bool,
     /// A streamed answer in all.
     pub stream_max: Duration,
     /// How long an answer is read without its caller at most.
@@ -82,6 +84,9 @@ keys! {
         max_depth: usize = whole(8..=1_024).or(128),
         /// Whether the caller's `User-Agent` goes to providers instead of `tollkeep`.
         forward_user_agent: bool = switch().or(false),
+        /// Whether answers have the provider's own `x-ratelimit-*` and `anthropic-ratelimit-*`: they tell of
+        /// an account that all callers share, and not of the caller's own limits.
+        expose_upstream_limits: bool = switch().or(false),
         /// Name look-up, TCP and TLS, of providers that don't say.
         connect_timeout as "connect_timeout_ms": Duration = millis(1..=DAY_MS).or(ms(5_000)),
         /// Request sent to first byte of the answer, of providers that don't say.
@@ -153,6 +158,7 @@ impl LlmFile {
                 max_request_body_bytes: self.max_request_body_bytes,
                 max_depth: self.max_depth,
                 forward_user_agent: self.forward_user_agent,
+                expose_upstream_limits: self.expose_upstream_limits,
                 stream_max: self.stream.max,
                 drain_max: self.drain_max,
                 expose_cost: self.expose_cost,

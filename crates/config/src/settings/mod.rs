@@ -337,6 +337,7 @@ impl Settings {
         let server = file.server.check(&egress, file.trust_proxy, checks);
         let upstreams = upstream::check(file.upstreams, &egress, checks);
         let llm = file.llm.check(checks);
+        file.compat.check(&llm.settings, checks);
         let mut providers = provider::check(file.providers, &llm, &egress, checks);
         let market = market::MarketFile {
             defaults: file.defaults,

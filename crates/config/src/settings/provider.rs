@@ -44,6 +44,8 @@ pub struct Provider {
     pub excluded_models: Vec<String>,
     /// Higher first.
     pub priority: i32,
+    /// Globs of the values of `anthropic-beta` that go there; `None`: all.
+    pub allowed_betas: Option<Vec<String>>,
     /// Which fields go there besides those of LLM-6, and which come back.
     pub headers: HeaderRules,
     /// Times.
@@ -117,6 +119,8 @@ keys! {
         priority: i32 = whole(-1_000_000..=1_000_000).or(0),
         /// Fields of the caller that pass besides the few that every provider gets.
         forward_headers: Vec<Box<str>> = list(forwarded()).or_empty(),
+        /// Globs of the values of `anthropic-beta` that pass; a caller's others are left out. Default: all.
+        allowed_betas: Option<Vec<String>> = list(glob()).optional(),
         headers: ProviderHeadersFile = section_or_fields(),
         timeouts: TimeoutsFile = section(),
         pool: Pool = section(),
@@ -288,6 +292,7 @@ impl ProviderFile {
             models: self.models,
             excluded_models: self.excluded_models,
             priority: self.priority,
+            allowed_betas: self.allowed_betas,
             headers,
             timeouts: self.timeouts.or(&llm.provider_timeouts),
             pool: self.pool,
@@ -424,6 +429,7 @@ impl Provider {
             credentials: vec![Credential::none()],
             models: vec!["*".to_owned()],
             excluded_models: Vec::new(),
+            allowed_betas: None,
             priority: 0,
             headers: HeaderRules::default(),
             timeouts: llm.provider_timeouts.clone(),

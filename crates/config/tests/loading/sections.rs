@@ -606,3 +606,18 @@ fn redis_is_told_by_url_and_what_is_wrong_with_one_never_shows_it() {
             .contains("without TLS or without a password")
     );
 }
+
+// LLM-6
+#[test]
+fn whose_limits_are_told_in_one_field_is_said_once() {
+    let both = "llm: {expose_upstream_limits: true}\ncompat: {x_ratelimit: true}\n";
+    let errors = Case::yaml(both).errors();
+    assert!(
+        errors.contains("llm.expose_upstream_limits: would tell"),
+        "{errors}"
+    );
+    assert_eq!(
+        Case::yaml("llm: {expose_upstream_limits: true}\n").errors(),
+        ""
+    );
+}

@@ -48,6 +48,7 @@ impl Target {
             self_hosted: provider.self_hosted,
             hung_up: provider.hung_up,
             forward_headers: provider.forward_headers.clone(),
+            allowed_betas: provider.allowed_betas.clone(),
             credentials: CredentialPool::none(),
             // A call was counted before its place was chosen.
             rates: None,

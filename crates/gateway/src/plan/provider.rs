@@ -39,6 +39,7 @@ pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Targe
                 cancel_stops_billing: provider.cancel_stops_billing,
             },
             forward_headers: rules.only.as_deref().map(names).unwrap_or_default(),
+            allowed_betas: provider.allowed_betas.as_deref().map(Arc::from),
             credentials: CredentialPool::new(
                 provider,
                 (kind.credential, parts.default_tenant),

@@ -1,9 +1,9 @@
 //! Canaries for every name and prefix that must not cross, in every spelling.
 
 use tollkeep_policy::headers::{
-    carries_credential, kept_cookies, llm_request_field_allowed, llm_response_field_allowed,
-    provider_field_forbidden, request_field_forbidden, request_id_acceptable,
-    response_field_forbidden, response_field_never_returned, same_field,
+    allowed_values, carries_credential, kept_cookies, llm_request_field_allowed,
+    llm_response_field_allowed, provider_field_forbidden, request_field_forbidden,
+    request_id_acceptable, response_field_forbidden, response_field_never_returned, same_field,
 };
 
 /// EDGE-70 without its last line, one canary or more for each name and prefix.
@@ -266,5 +266,20 @@ fn cookies_are_kept_by_their_exact_names() {
         let values = sent.iter().map(|text| text.as_bytes());
         let kept = kept_cookies(values, &names);
         assert_eq!(String::from_utf8(kept).unwrap(), want, "{sent:?}");
+    }
+}
+
+// LLM-6
+#[test]
+fn of_a_list_what_is_allowed_is_kept_in_its_order() {
+    let kept = |list: &str| allowed_values(list.as_bytes(), |value| value.starts_with(b"a"));
+    for (list, want) in [
+        ("a1,b, a2 ,,\ta3", "a1,a2,a3"),
+        ("b", ""),
+        ("", ""),
+        (",", ""),
+        ("a", "a"),
+    ] {
+        assert_eq!(kept(list), want.as_bytes(), "{list:?}");
     }
 }

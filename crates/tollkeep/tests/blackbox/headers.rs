@@ -251,6 +251,42 @@ fn settings_add_fields_to_what_a_provider_gets_and_win_over_the_caller() {
     assert_eq!(request.field("user-agent"), Some("sdk/1"));
 }
 
+// LLM-6
+#[test]
+fn a_provider_is_asked_for_the_betas_of_its_list_alone() {
+    let asked = "tools-2026-01-01, files-api,computer-use-2025-11-24 ,,tools-x";
+    for (betas, asked, want) in [
+        ("", asked, Some(asked)),
+        (
+            "allowed_betas: [\"tools-*\", files-api], ",
+            asked,
+            Some("tools-2026-01-01,files-api,tools-x"),
+        ),
+        ("allowed_betas: [files], ", asked, None),
+        ("allowed_betas: [], ", asked, None),
+        ("allowed_betas: [\"*\"], ", "a", Some("a")),
+    ] {
+        let origin = Origin::start(|_| with_fields("content-type: application/json\r\n", b"{}"));
+        let provider = format!(
+            "base_url: \"{}\", {betas}allow_private: [\"127.0.0.1/32\"], credentials: [{{ secret: \"${{UPSTREAM_KEY}}\" }}]",
+            origin.url()
+        );
+        let gateway = gateway(format!("providers:\n  anthropic: {{ {provider} }}\n"))
+            .env("UPSTREAM_KEY", UPSTREAM_KEY)
+            .start();
+        let token = gateway.mint_token(&serde_json::json!({ "project": "default" }));
+        let lines = format!(
+            "x-api-key: {token}\r\nContent-Type: application/json\r\nAnthropic-Beta: {asked}\r\n"
+        );
+        let body = br#"{"model":"m","max_tokens":1,"messages":[]}"#;
+        assert_eq!(
+            gateway.call(&post("/v1/messages", &lines, body)).status,
+            200
+        );
+        assert_eq!(origin.last().field("anthropic-beta"), want, "{betas}");
+    }
+}
+
 // EDGE-71 EDGE-72 EDGE-74
 #[test]
 fn a_plain_upstream_gets_the_callers_other_fields_and_those_the_gateway_writes() {

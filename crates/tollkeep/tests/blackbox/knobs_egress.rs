@@ -37,6 +37,16 @@ const ELSEWHERE: &[Elsewhere] = &[
         "what_the_gateway_cuts_off_is_paid_to_its_cap_unless_that_ends_the_bill",
     ),
     (
+        &["providers.<name>.allowed_betas"],
+        include_str!("headers.rs"),
+        "a_provider_is_asked_for_the_betas_of_its_list_alone",
+    ),
+    (
+        &["llm.expose_upstream_limits"],
+        include_str!("returned_headers.rs"),
+        "the_limits_of_a_providers_account_come_back_only_where_settings_say_so",
+    ),
+    (
         &["egress.ports"],
         include_str!("credential_places.rs"),
         "a_url_is_judged_by_the_door_before_it_is_stored",

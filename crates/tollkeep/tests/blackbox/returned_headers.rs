@@ -159,6 +159,50 @@ fn of_a_models_answer_only_listed_fields_come_back() {
     }
 }
 
+// LLM-6
+#[test]
+fn the_limits_of_a_providers_account_come_back_only_where_settings_say_so() {
+    const LIMITS: [&str; 3] = [
+        "x-ratelimit-remaining-requests",
+        "Anthropic-RateLimit-Tokens-Reset",
+        "x-ratelimit-limit-tokens",
+    ];
+    for (kind, stream) in [("application/json", false), ("text/event-stream", true)] {
+        for exposes in [false, true] {
+            let origin = Origin::start(move |_| {
+                let lines: String = LIMITS.iter().map(|name| format!("{name}: 7\r\n")).collect();
+                let fields = format!("content-type: {kind}\r\n{lines}ratelimit: 7\r\n");
+                let body: &[u8] = if stream { b"data: [DONE]\n\n" } else { b"{}" };
+                with_fields(&fields, body)
+            });
+            let provider = format!(
+                "base_url: \"{}\", allow_private: [\"127.0.0.1/32\"], credentials: [{{ secret: \"${{UPSTREAM_KEY}}\" }}]",
+                origin.url()
+            );
+            let config = format!(
+                "providers:\n  openai: {{ {provider} }}\nllm: {{ expose_upstream_limits: {exposes} }}\n"
+            );
+            let gateway = gateway(config).env("UPSTREAM_KEY", UPSTREAM_KEY).start();
+            let token = gateway.mint_token(&serde_json::json!({ "project": "default" }));
+            let lines =
+                format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+            let body = format!(r#"{{"model":"m","messages":[],"stream":{stream}}}"#);
+            let answer = gateway.call(&post("/v1/chat/completions", &lines, body.as_bytes()));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let want = exposes.then_some("7");
+            for name in LIMITS {
+                let name = name.to_ascii_lowercase();
+                assert_eq!(answer.field(&name), want, "{kind}: {name}");
+            }
+            assert_ne!(
+                answer.field("ratelimit"),
+                Some("7"),
+                "{kind}: no field of ours"
+            );
+        }
+    }
+}
+
 // EDGE-73
 #[test]
 fn the_credential_sent_never_comes_back_in_a_field() {
