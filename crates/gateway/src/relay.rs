@@ -69,6 +69,9 @@ impl Exchange<'_> {
         let tells = matches!(caps.of, Of::Events) && !matches!(framing, AnswerFraming::Length(_));
         let is_uncovered = matches!(ended, Ok(Ended::Failed(Refusal::Payment(_))));
         self.note_delivery(&ended);
+        if self.gives_back() {
+            Box::pin(self.give_back_use()).await;
+        }
         match ended? {
             Ended::Failed(refusal) if is_uncovered && tells => {
                 self.work.facts.refused(&refusal);
