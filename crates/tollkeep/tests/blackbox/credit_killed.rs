@@ -1,7 +1,7 @@
 //! Credit while gateways are killed, while two of them take of the same, and where its calls take what
 //! they use.
 
-use crate::bought::{config, rests, token_of};
+use crate::bought::{config, patient, rests, token_of};
 use crate::bought_killed::{Killing, amount, kill_often};
 use crate::callers::get;
 use crate::credit::{asks, credited};
@@ -34,7 +34,7 @@ fn kill_credit(calls: u64) {
 // PAY-1 PAY-2 PAY-75 PAY-77
 #[test]
 fn killed_at_any_moment_it_takes_of_credit_what_was_had_and_keeps_the_rest() {
-    kill_credit(120);
+    kill_credit(100);
 }
 
 // PAY-1 PAY-2 PAY-75 PAY-77
@@ -82,6 +82,10 @@ fn two_replicas_take_of_one_credit_what_it_is_enough_for() {
     }
 }
 
+/// The same for more, of which the least credit is enough for two calls.
+const DEARER: &str = "  \"GET /one\": { upstream: origin, price: \"$0.005\" }\n  \
+     \"GET /three\": { upstream: origin, price: \"$0.015\" }\n";
+
 /// Status, what became of the money, and what is left.
 fn told(answer: &Answer) -> (u16, Option<&str>, Option<&str>, Option<&str>) {
     (
@@ -102,27 +106,27 @@ fn what_a_failed_call_is_told_to_have_back_is_there_after_a_kill_and_at_once() {
         "/one?gone" => vec![Step::Close],
         _ => ok(b"ha"),
     });
-    let mut gateway = gateway(config(&origin, TWO)).start();
-    let first = credited(&gateway, "/one", "$0.0002");
-    assert_eq!(told(&first).2, Some("$0.0001"), "{first:?}");
+    let mut gateway = gateway(patient(&origin, DEARER)).start();
+    let first = credited(&gateway, "/one", "$0.01");
+    assert_eq!(told(&first).2, Some("$0.005"), "{first:?}");
     let token = token_of(&first);
     let back = Some("refunded_to_balance");
     for (path, status) in [("/one?away", 503), ("/one?gone", 502)] {
         for _ in 0..3 {
             let failed = gateway.call(&get(path, &token));
-            assert_eq!(told(&failed), (status, back, Some("$0.0001"), Some("1")));
+            assert_eq!(told(&failed), (status, back, Some("$0.005"), Some("1")));
             gateway.signal(Signal::KILL);
             gateway.kill();
             gateway = gateway.restart().unwrap();
         }
         for _ in 0..20 {
             let failed = gateway.call(&get(path, &token));
-            assert_eq!(told(&failed), (status, back, Some("$0.0001"), Some("1")));
+            assert_eq!(told(&failed), (status, back, Some("$0.005"), Some("1")));
         }
     }
     let dear = gateway.call(&get("/three", &token));
     assert_eq!(dear.code(), "insufficient_balance");
-    assert_eq!(told(&dear), (402, None, Some("$0.0001"), Some("0")));
+    assert_eq!(told(&dear), (402, None, Some("$0.005"), Some("0")));
     let had = gateway.call(&get("/one", &token));
     assert_eq!(told(&had), (200, Some("charged"), Some("$0"), Some("0")));
     rests(&gateway);
@@ -133,19 +137,16 @@ fn what_a_failed_call_is_told_to_have_back_is_there_after_a_kill_and_at_once() {
 fn while_nobody_settles_credit_is_used_and_its_end_is_told_without_a_challenge() {
     let origin = Origin::plain();
     let facilitator = Facilitator::start();
-    let gateway = shop(&origin, &facilitator, TWO).start();
-    let first = credited(&gateway, "/one", "$0.0004");
+    let gateway = shop(&origin, &facilitator, DEARER).start();
+    let first = credited(&gateway, "/one", "$0.02");
     let token = token_of(&first);
     drop(facilitator);
     let gateway = gateway.restart().unwrap();
     let had = gateway.call(&get("/one", &token));
-    assert_eq!(
-        told(&had),
-        (200, Some("charged"), Some("$0.0002"), Some("2"))
-    );
+    assert_eq!(told(&had), (200, Some("charged"), Some("$0.01"), Some("2")));
     let dear = gateway.call(&get("/three", &token));
     assert_eq!(dear.code(), "insufficient_balance", "{dear:?}");
-    assert_eq!(told(&dear), (402, None, Some("$0.0002"), Some("0")));
+    assert_eq!(told(&dear), (402, None, Some("$0.01"), Some("0")));
     assert_eq!(dear.field("payment-required"), None);
     // Who has bought nothing can't buy now.
     let none = gateway.call(&get("/one", ""));
