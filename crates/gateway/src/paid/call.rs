@@ -270,8 +270,7 @@ impl Exchange<'_> {
                     receipt.unwrap_or_default(),
                     self.told_session(sold, asking, &no),
                 ];
-                self.told_receipt =
-                    Some(lines.concat().into()).filter(|it: &Box<str>| !it.is_empty());
+                self.tell_lines(&lines.concat());
                 Err(refusal.into())
             }
             None => Err(self.payment_no(PaymentNo::PENDING).into()),

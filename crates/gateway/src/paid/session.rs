@@ -195,7 +195,7 @@ impl Exchange<'_> {
             }
             Some(Err(no)) if no.answer.has_challenge() => {
                 let left = self.told_session(sold, &asking, &no);
-                self.told_receipt = Some(left.into()).filter(|it: &Box<str>| !it.is_empty());
+                self.tell_lines(&left);
                 Err(self.no_session(sold, &asking, no.answer).into())
             }
             Some(Err(no)) => Err(self.not_paid(sold, &asking, &no).into()),
@@ -233,6 +233,11 @@ impl Exchange<'_> {
             (None, None) => {}
         }
         String::from_utf8(lines).unwrap_or_default()
+    }
+
+    /// Tells these lines with the refusal that follows.
+    pub(super) fn tell_lines(&mut self, lines: &str) {
+        self.told_receipt = (!lines.is_empty()).then(|| lines.into());
     }
 
     /// What the call took of a session is given back where nothing is due for it: whoever is told so
