@@ -147,10 +147,11 @@ class Scenario:
         """Shows a proof. `within`: again and again, until it is answered so."""
         eventually(within, lambda: self.told_of(path, self.proofs[send], want))
 
-    def do_use(self, use: str, path: str, times: int = 1, **want) -> None:
-        """Calls by the token of a session."""
+    def do_use(self, use: str, path: str, times: int = 1, within: int = 0, **want) -> None:
+        """Calls by the token of a session. `within`: again and again, until it is answered so."""
         for _ in range(times):
-            self.told_of(path, {"x-session-token": self.sessions[use]}, {"receipt": False} | want)
+            fields = {"x-session-token": self.sessions[use]}
+            eventually(within, lambda: self.told_of(path, fields, {"receipt": False} | want))
 
     def do_ask(self, ask: str, within: int = 0, **want) -> None:
         """Shows nothing."""

@@ -1,6 +1,7 @@
 //! `/api/v1/payments`, `/api/v1/credits`, `/api/v1/revenue`: what callers paid, what is owed to them,
 //! what was earned (PAY-96). Who pays is masked unless the key may move money.
 
+use crate::State;
 use crate::authn::Operator;
 use crate::operation::{Call, Content, Method, Operation};
 use crate::parameters::{CURSOR, LIMIT, next_cursor};
@@ -101,6 +102,15 @@ const RESOLVE: &[Member] = &[
     text("evidence", 300, "What says so, for the records").required(),
 ];
 
+const REFUND: &[Member] = &[
+    text("transaction", 128, "The transfer that sent it back").required(),
+    text(
+        "evidence",
+        300,
+        "What else there is to say, for the records",
+    ),
+];
+
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
         id: "payment_list",
@@ -153,6 +163,21 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         answers: &[(200, Content::Object(&[SHOWN]))],
         refusals: &[409],
         run: |call| Box::pin(resolve(call)),
+    },
+    Operation {
+        id: "payment_refund",
+        command: "payment refund",
+        about: "Say that the credit of a payment was sent back to its payer by hand, for good",
+        method: Method::Post,
+        path: "/api/v1/payments/{payment}/refund",
+        also: None,
+        right: Right::Money,
+        change: Some(Action::MoneyRefund),
+        query: &[],
+        body: Some(REFUND),
+        answers: &[(200, Content::Object(&[SHOWN]))],
+        refusals: &[409],
+        run: |call| Box::pin(refund(call)),
     },
     Operation {
         id: "payment_credits",
@@ -241,9 +266,8 @@ async fn resolve(call: Call) -> Answer {
     }
     let (id, store) = (id_of(&id)?, &state.parts.store);
     let payment = store.payment(operator.scope(), id).await?;
-    let known = || Problem::from(StoreError::Conflict(Conflict::Changed));
     if payment.state != PaymentState::Unknown {
-        return Err(known());
+        return Err(Problem::from(StoreError::Conflict(Conflict::Changed)));
     }
     let (to, word) = match outcome.as_deref() {
         // It was served before.
@@ -251,35 +275,92 @@ async fn resolve(call: Call) -> Answer {
         Some("settled") => (PaymentState::Credit, "settled"),
         _ => (PaymentState::Voided, "voided"),
     };
-    state.check_audit()?;
-    let change = PaymentChange {
-        from: payment.state,
-        version: payment.version,
+    let decided = Decided {
+        action: Action::PaymentResolve,
         to,
-        calls: payment.calls,
-        was_made_good: payment.was_made_good,
-        due: None,
-        facilitator: None,
-        transaction: None,
-        reason: Some(evidence.clone()),
-        lease: None,
-        look_at: None,
-        opens: None,
+        word,
+        reason: evidence,
     };
-    let after = store.change_payment(id, change).await?.ok_or_else(known)?;
-    let event = state
-        .event(&operator, Action::PaymentResolve)
-        .with_tenant_id(after.tenant)
-        .with_detail(Key::Reason, Value::Text(evidence.into()))
-        .with_detail(Key::Kind, Value::Word(word))
-        .with_detail(Key::Name, Value::OwnedWord(id.to_string().into()));
-    let digests = tollkeep_store::ledger::digests(&after.made);
-    let event = match digests.is_empty() {
-        true => event,
-        false => event.with_detail(Key::EntryDigest, Value::OwnedWord(digests.into())),
+    decided.keep(&state, &operator, &payment).await
+}
+
+async fn refund(call: Call) -> Answer {
+    let Call {
+        state,
+        operator,
+        id,
+        mut body,
+        ..
+    } = call;
+    let transaction = body.text("transaction").unwrap_or_default();
+    let evidence = body.text("evidence").unwrap_or_default();
+    body.done()?;
+    if transaction.trim().is_empty() {
+        return Err(Problem::invalid(vec![Fault {
+            path: "/transaction".to_owned(),
+            message: "must name the transfer that sent it back".to_owned(),
+        }]));
+    }
+    let payment = state.parts.store.payment(operator.scope(), id_of(&id)?);
+    let payment = payment.await?;
+    if payment.state != PaymentState::Credit {
+        return Err(Problem::from(StoreError::Conflict(Conflict::Changed)));
+    }
+    let decided = Decided {
+        action: Action::MoneyRefund,
+        to: PaymentState::Voided,
+        word: "refunded",
+        reason: format!("refunded by {transaction} {evidence}")
+            .trim_end()
+            .to_owned(),
     };
-    state.record(event).await?;
-    Ok(ok(&shown(&after, &operator)))
+    decided.keep(&state, &operator, &payment).await
+}
+
+/// What an operator says of a payment, for good.
+struct Decided {
+    action: Action,
+    to: PaymentState,
+    word: &'static str,
+    reason: String,
+}
+
+impl Decided {
+    /// Keeps it, if the payment is as it was read, and tells the audit log.
+    async fn keep(self, state: &State, operator: &Operator, payment: &PaymentRecord) -> Answer {
+        state.check_audit()?;
+        let change = PaymentChange {
+            from: payment.state,
+            version: payment.version,
+            to: self.to,
+            calls: payment.calls,
+            was_made_good: payment.was_made_good,
+            due: None,
+            facilitator: None,
+            transaction: None,
+            reason: Some(self.reason.clone()),
+            lease: None,
+            look_at: None,
+            opens: None,
+        };
+        let store = &state.parts.store;
+        let after = store.change_payment(payment.id, change).await?;
+        let changed = || Problem::from(StoreError::Conflict(Conflict::Changed));
+        let after = after.ok_or_else(changed)?;
+        let event = state
+            .event(operator, self.action)
+            .with_tenant_id(after.tenant)
+            .with_detail(Key::Reason, Value::Text(self.reason.into()))
+            .with_detail(Key::Kind, Value::Word(self.word))
+            .with_detail(Key::Name, Value::OwnedWord(after.id.to_string().into()));
+        let digests = tollkeep_store::ledger::digests(&after.made);
+        let event = match digests.is_empty() {
+            true => event,
+            false => event.with_detail(Key::EntryDigest, Value::OwnedWord(digests.into())),
+        };
+        state.record(event).await?;
+        Ok(ok(&shown(&after, operator)))
+    }
 }
 
 async fn credits(call: Call) -> Answer {

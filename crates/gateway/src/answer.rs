@@ -198,8 +198,8 @@ impl Exchange<'_> {
         self.work.facts.refused(&refusal);
         tracing::debug!(request_id = %self.work.facts.id, "refused: {refusal}");
         // Whoever comes again at once must not meet its own payment.
-        if let Some(paying) = &mut self.paying {
-            paying.end();
+        if self.paying.is_some() {
+            Box::pin(self.give_back_use()).await;
         }
         let public = refusal.public();
         self.closing |= public.closes;

@@ -8,7 +8,7 @@ use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use std::sync::Arc;
-use tollkeep_config::settings::{Access, Methods, Route, Settings};
+use tollkeep_config::settings::{Access, Methods, Route, Sale, Settings, TokenCalls};
 use tollkeep_http1::{Method, write};
 use tollkeep_observe::RequestOutcome;
 use tollkeep_payments::discovery::{Endpoint, documents};
@@ -120,7 +120,22 @@ fn endpoint(route: &Route, settings: &Settings) -> Endpoint {
                 )
             })
             .collect(),
+        streams: sale.is_some_and(streams),
         metadata: route.metadata.clone(),
+    }
+}
+
+/// Whether what is sold are calls of models that may ask for streams.
+fn streams(sale: &Sale) -> bool {
+    match sale.tokens.map(|tokens| tokens.calls) {
+        Some(
+            TokenCalls::Chat
+            | TokenCalls::Completions
+            | TokenCalls::Responses
+            | TokenCalls::Messages,
+        ) => true,
+        Some(TokenCalls::Embeddings) => false,
+        None => sale.pricing.is_by_model(),
     }
 }
 

@@ -85,8 +85,8 @@ pub use overrides::{MaintenanceOverride, Overrides};
 pub use own_token::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
 pub use paid::{
     AnswerCopy, Delivery, Ending, Named, NotPaid, Opened, Opening, Paid, PayerSeat, Payers, Paying,
-    PaymentDoor, Recalled, Recalling, Remembered, SessionEnd, SessionUse, SessionWanted, Shown,
-    Standing,
+    PaymentDoor, Recalled, Recalling, Remembered, SessionEnd, SessionLeft, SessionUse,
+    SessionWanted, Shown, Standing,
 };
 pub use plan::{CredentialPlace, Plan, PlanError};
 pub use probe::CredentialProbe;

@@ -10,6 +10,7 @@ mod judge;
 mod metered;
 mod own_payment;
 mod page;
+mod past;
 mod payers;
 mod recall;
 mod session;
@@ -25,7 +26,7 @@ pub use door::{
 };
 pub use payers::{PayerSeat, Payers};
 pub(crate) use recall::BODY_BYTES_MAX;
-pub use session_door::{Opened, Opening, SessionEnd, SessionUse, SessionWanted};
+pub use session_door::{Opened, Opening, SessionEnd, SessionLeft, SessionUse, SessionWanted};
 pub(crate) use sold::Sold;
 pub(crate) use told::PaymentNo;
 

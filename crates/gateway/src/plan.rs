@@ -12,7 +12,7 @@ use crate::doors::Doors;
 use crate::edge_limits::EdgeLimits;
 use crate::front_door::FrontDoorPlan;
 use crate::holds::{BoundOptions, HungUp};
-use crate::kept::{keep_endpoint, keep_ids};
+use crate::kept::{keep_endpoint, keep_routes};
 use crate::labels::{self, ModelLabels};
 use crate::route::{PlainRoute, RouteTable};
 use crate::set_fields::{names, set_fields};
@@ -44,7 +44,7 @@ use tollkeep_policy::ip_list::IpLists;
 use tollkeep_policy::origin::Origin;
 use tollkeep_policy::rate::Quota;
 use tollkeep_policy::shed::Thresholds;
-use tollkeep_types::{AuthorityPattern, Secret, TenantId};
+use tollkeep_types::{AuthorityPattern, Secret, TenantId, WallMillis};
 
 /// The snapshot a request keeps from its start to its end.
 pub struct Plan {
@@ -243,6 +243,8 @@ pub struct PlanParts<'a> {
     pub instance: &'a str,
     /// The plan that this one follows: what did not change keeps its connections and limits.
     pub before: Option<&'a Plan>,
+    /// When: prices that change hold for a while more.
+    pub now: WallMillis,
     /// Memory the process may use, if that is bounded.
     pub memory_bytes_max: Option<u64>,
     /// Whose calls of nobody are.
@@ -280,7 +282,7 @@ impl Plan {
             Ok(PlainRoute::new(route, target, settings, parts.metrics))
         });
         let mut routes = routes.collect::<Result<Vec<_>, PlanError>>()?;
-        keep_ids(&mut routes, parts.before.map(|before| &before.routes));
+        keep_routes(&mut routes, parts.before, parts.now);
         let routes = RouteTable::new(routes);
         let server = &settings.server;
         let (mut security_headers, hsts) = security_headers(server.security_headers.as_ref());

@@ -68,7 +68,7 @@ impl Exchange<'_> {
         let ended = self.pump_plain(upstream, body, &mut caps).await;
         let tells = matches!(caps.of, Of::Events) && !matches!(framing, AnswerFraming::Length(_));
         let is_uncovered = matches!(ended, Ok(Ended::Failed(Refusal::Payment(_))));
-        self.note_delivery(&ended);
+        self.end_delivery(&ended).await;
         match ended? {
             Ended::Failed(refusal) if is_uncovered && tells => {
                 self.work.facts.refused(&refusal);
@@ -94,6 +94,14 @@ impl Exchange<'_> {
                 }
                 Err(Stop::Short)
             }
+        }
+    }
+
+    /// How the answer ended; what is made good for is kept before that is told.
+    async fn end_delivery(&mut self, ended: &Result<Ended, Stop>) {
+        self.note_delivery(ended);
+        if self.gives_back() {
+            Box::pin(self.give_back_use()).await;
         }
     }
 

@@ -212,6 +212,12 @@ impl RouteTable {
         self.routes.iter().map(|route| (&*route.name, route.id))
     }
 
+    /// Names of the routes that are sold, with what they cost.
+    pub(crate) fn sold(&self) -> impl Iterator<Item = (&str, &Sold)> {
+        let routes = self.routes.iter();
+        routes.filter_map(|route| Some((&*route.name, route.sold.as_deref()?)))
+    }
+
     /// The name of the route whose limit has this key.
     pub(crate) fn name_of(&self, key: Key) -> Option<&str> {
         let mut routes = self.routes.iter();

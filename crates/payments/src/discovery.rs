@@ -21,6 +21,8 @@ pub struct Endpoint {
     pub billing: Option<Billing>,
     /// The tokens it is paid in: symbol and network.
     pub accepts: Vec<(String, String)>,
+    /// Whether its answers may come as streams of events, whatever its operator says of that.
+    pub streams: bool,
     /// What its operator says of it.
     pub metadata: Map<String, Value>,
 }
@@ -76,6 +78,11 @@ impl Endpoint {
 
     fn description(&self) -> Option<&str> {
         self.metadata.get("description")?.as_str()
+    }
+
+    /// Whether its answers may come as streams of events.
+    fn streams(&self) -> bool {
+        self.streams || self.metadata.get("streaming") == Some(&Value::Bool(true))
     }
 
     /// How its price is found, and what it is where nothing about a request matters.
@@ -230,7 +237,10 @@ fn templated(path: &str) -> (String, Vec<String>) {
 }
 
 fn operation(endpoint: &Endpoint, names: &[String]) -> Value {
-    let mut told = json!({"responses": {"default": {"description": "The answer."}}});
+    let mut told = json!({
+        "responses": {"default": {"description": "The answer."}},
+        "x-streaming": endpoint.streams(),
+    });
     if let Some(description) = endpoint.description() {
         set(&mut told, "description", description.into());
     }
@@ -354,6 +364,7 @@ mod tests {
             is_computed: false,
             billing: None,
             accepts: vec![("USDC".to_owned(), "base".to_owned())],
+            streams: false,
             metadata: Map::new(),
         }
     }
@@ -432,10 +443,11 @@ mod tests {
     // PAY-42
     #[test]
     fn openapi_describes_public_operations_and_no_server_of_ours() {
-        let sold = [
+        let mut sold = [
             endpoint(&["GET"], "/v1/:name/*", priced("$0.01")),
             endpoint(&["POST"], "/v1/:name/*", None),
         ];
+        sold[1].streams = true;
         let told = read(&documents(&sold, Some("https://api.example.com"), None).openapi);
         assert_eq!(told["openapi"], "3.1.0");
         assert_eq!(told["servers"][0]["url"], "https://api.example.com");
@@ -444,6 +456,9 @@ mod tests {
         assert_eq!(item["get"]["parameters"][1]["name"], "rest");
         assert!(item["get"]["responses"]["402"].is_object());
         assert!(item["post"]["responses"]["402"].is_null());
+        assert!(item["post"]["x-x402-price"].is_null());
+        assert_eq!(item["get"]["x-streaming"], false);
+        assert_eq!(item["post"]["x-streaming"], true);
         assert!(told["components"].is_null());
     }
 

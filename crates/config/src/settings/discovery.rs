@@ -25,7 +25,8 @@ keys! {
         /// Whether it is told of. Routes for tokens alone never are.
         discoverable: bool = switch().or(true),
         /// What is told of it besides, at most 8 KiB as JSON; its `description` is told in all
-        /// documents.
+        /// documents, and `streaming: true` as `x-streaming` of OpenAPI, which calls of models have
+        /// without it.
         metadata: Option<Map<String, Json>> = Metadata.optional(),
     }
 }

@@ -51,7 +51,7 @@ pub(super) const CHARGED: &str = "charged";
 /// What a call took of a session is there again.
 pub(super) const REFUNDED: &str = "refunded_to_balance";
 const REVERTED: &str = "reverted";
-const NOT_CHARGED: &str = "not_charged";
+pub(super) const NOT_CHARGED: &str = "not_charged";
 
 /// Whether an answer of this status is charged.
 const fn charges(terms: &Terms, status: u16) -> bool {
@@ -134,7 +134,7 @@ impl PaidCall {
     pub(crate) fn end(&mut self) {
         if let Some(session) = &mut self.session {
             if let (Some(door), Some(end)) = (self.door.take(), session.end()) {
-                door.session_ended(session.used.clone(), end);
+                drop(door.session_ended(session.used.clone(), end));
             }
             return;
         }
@@ -266,11 +266,11 @@ impl Exchange<'_> {
                 let refusal = self.not_paid(sold, asking, &no);
                 let receipt = no.receipt.as_ref();
                 let receipt = receipt.map(|it| receipt_line(it, version, &sold.networks));
-                let opened = no.opened.map(|it| self.told_opened(sold, asking, it));
-                if receipt.is_some() || opened.is_some() {
-                    let lines = [receipt, opened].map(Option::unwrap_or_default);
-                    self.told_receipt = Some(lines.concat().into());
-                }
+                let lines = [
+                    receipt.unwrap_or_default(),
+                    self.told_session(sold, asking, &no),
+                ];
+                self.tell_lines(&lines.concat());
                 Err(refusal.into())
             }
             None => Err(self.payment_no(PaymentNo::PENDING).into()),
@@ -424,11 +424,11 @@ impl Exchange<'_> {
         let Some(paying) = &mut self.paying else {
             return;
         };
-        if let (Some(session), Some(door)) = (&mut paying.session, &paying.door) {
+        if let Some(session) = &mut paying.session {
             let due = paying.metered.as_ref().and_then(|metered| metered.due());
             let terms = (paying.terms.mid_stream, due);
-            if session.note(door, (ended, sent), terms) {
-                paying.word = REFUNDED;
+            if session.note((ended, sent), terms) {
+                return;
             }
         }
         match paying.delivery {

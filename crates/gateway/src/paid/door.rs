@@ -2,7 +2,7 @@
 //! and it works on the control runtime. What it is told to do it does to the end, also if whoever
 //! asked is gone.
 
-use super::{Opened, Opening, PayerSeat, SessionEnd, SessionUse, SessionWanted};
+use super::{Opened, Opening, PayerSeat, SessionEnd, SessionLeft, SessionUse, SessionWanted};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -148,6 +148,8 @@ pub struct NotPaid {
     pub receipt: Option<Receipt>,
     /// The session that it has become, if it has.
     pub opened: Option<Opened>,
+    /// What is left of that, or of the one whose token was shown, where it is not enough.
+    pub left: Option<Box<SessionLeft>>,
 }
 
 /// How a delivery ended.
@@ -215,6 +217,11 @@ pub trait PaymentDoor: Send + Sync {
         due: u64,
         step_kib: u64,
     ) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
-    /// The call is over. Whoever took something says it in any case.
-    fn session_ended(&self, used: SessionUse, end: SessionEnd);
+    /// The call is over. Whoever took something says it in any case; it is done also if nobody waits
+    /// for whether it is kept by now.
+    fn session_ended(
+        &self,
+        used: SessionUse,
+        end: SessionEnd,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send>>;
 }

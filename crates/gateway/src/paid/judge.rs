@@ -17,7 +17,7 @@ use tollkeep_http1::Known;
 use tollkeep_observe::health::Reason as HealthReason;
 use tollkeep_payments::pricing::{Asked, QuoteFault};
 use tollkeep_payments::state::Mode;
-use tollkeep_payments::x402::{Checked, Field, Offer, Proof, Reason, Rules, Scheme, check};
+use tollkeep_payments::x402::{Checked, Field, Offer, Proof, Reason, Scheme};
 use tollkeep_policy::client_ip::prefix_key;
 use tollkeep_policy::rate::{Quota, Verdict};
 use tollkeep_types::money::NanoUsd;
@@ -56,14 +56,6 @@ struct Held {
     checked: Checked,
     asking: Asking,
     named: Option<Named>,
-    past: Option<Reason>,
-}
-
-/// A proof that will do.
-struct Judged {
-    checked: Checked,
-    /// What it was held against, where that is not what is asked for today.
-    offers: Option<Vec<Offer>>,
     past: Option<Reason>,
 }
 
@@ -236,6 +228,7 @@ impl<'p> Exchange<'p> {
             }),
             metered: self.metered_call(sold)?,
             credit: self.wished_credit(sold)?,
+            at: self.work.facts.at,
         };
         let asking = sold.ask(&wanted, self.hook_price(), self.resource_url(sold, query));
         let asking = asking.map_err(Refusal::Unpriced)?;
@@ -294,95 +287,6 @@ impl<'p> Exchange<'p> {
             named,
             past: judged.past,
         })
-    }
-
-    /// Judges by what is asked today; where that is something else than what was told, by what we
-    /// said that would hold. Where that is over, it may still be good for what it bought before:
-    /// whoever keeps payments knows that, and `past` is what is told if they don't.
-    fn judge_proof(&self, sold: &Sold, asking: &Asking, proof: &Proof) -> Result<Judged, Reason> {
-        if asking.credit.as_ref().is_some_and(|it| it.fault.is_some()) {
-            let past = self.judge_by(sold, asking, (proof, true))?;
-            return Ok(Judged {
-                past: Some(Reason::PriceMismatch),
-                ..past
-            });
-        }
-        let now = self.judge_by(sold, asking, (proof, false));
-        let Err(reason @ (Reason::ValidBefore | Reason::Permit2Deadline | Reason::PriceMismatch)) =
-            now
-        else {
-            return now;
-        };
-        let past = self.judge_by(sold, asking, (proof, true));
-        let past = past.map_err(|_| reason)?;
-        Ok(Judged {
-            past: Some(reason),
-            ..past
-        })
-    }
-
-    /// Judges by what holds now, or, with `is_past`, by what may have held once.
-    fn judge_by(
-        &self,
-        sold: &Sold,
-        asking: &Asking,
-        (proof, is_past): (&Proof, bool),
-    ) -> Result<Judged, Reason> {
-        let now_s = self.work.facts.at.0 / 1000;
-        let hasher = &self.worker.shared.hasher;
-        let judge = |offers: &[Offer]| {
-            check(
-                proof,
-                &Rules {
-                    offers,
-                    networks: &sold.networks,
-                    now_s,
-                    // Credit is paid before anything is done for it.
-                    head_s: if asking.credit.is_some() {
-                        0
-                    } else {
-                        sold.head_s
-                    },
-                    whole_s: sold.whole_s,
-                    smart_wallets: sold.smart_wallets,
-                    v1_in_either: sold.v1_in_either,
-                    takes_ended: is_past,
-                },
-            )
-        };
-        let judged = |checked, offers| Judged {
-            checked,
-            offers,
-            past: None,
-        };
-        let echo = proof.echo();
-        let told = |offer: &Offer| {
-            let tell = |tag: &_| sold.told(tag, (asking, offer), now_s, hasher);
-            is_past || echo.is_some_and(|echo| tell(&echo.tag))
-        };
-        match (judge(&asking.offers), echo) {
-            (Ok(checked), Some(_)) if sold.sale.bind_body => {
-                let offer = asking.offers.get(checked.offer);
-                let is_told = offer.is_some_and(told);
-                is_told
-                    .then_some(judged(checked, None))
-                    .ok_or(Reason::PriceMismatch)
-            }
-            (Ok(checked), _) => Ok(judged(checked, None)),
-            // What is asked for of credit is what its buyer says.
-            (Err(Reason::InvalidPaymentRequirements), Some(echo)) if asking.credit.is_none() => {
-                let mut offers = asking.offers.clone();
-                for offer in &mut offers {
-                    offer.amount = echo.amount;
-                }
-                offers.retain(told);
-                if offers.is_empty() {
-                    return Err(Reason::PriceMismatch);
-                }
-                judge(&offers).map(|checked| judged(checked, Some(offers)))
-            }
-            (Err(reason), _) => Err(reason),
-        }
     }
 
     /// Whether too many from there did not do.

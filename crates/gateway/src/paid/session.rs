@@ -1,13 +1,13 @@
 //! Calls of sessions: what their token proves, what they take, and how they end.
 
-use super::call::{CHARGED, REFUNDED};
+use super::call::{CHARGED, NOT_CHARGED, REFUNDED};
 use super::judge::{Proven, Shows};
 use super::metered::Metering;
-use super::session_door::{Opened, Opening, SessionEnd, SessionUse, SessionWanted};
+use super::session_door::{Opened, Opening, SessionEnd, SessionLeft, SessionUse, SessionWanted};
 use super::session_token::{Good, prove, token_of};
 use super::sold::{Asking, Sold};
 use super::told::of_answer;
-use super::{Delivery, PaidCall, PaymentDoor, PaymentNo};
+use super::{Delivery, NotPaid, PaidCall, PaymentDoor, PaymentNo};
 use crate::admit::Entry;
 use crate::lifecycle::{Exchange, Stop};
 use crate::pump::Ended;
@@ -39,6 +39,8 @@ pub(super) struct SessionCall {
     covered: u64,
     step_kib: u64,
     state: Stage,
+    /// Whether what it took is there again, and kept so.
+    is_back: bool,
 }
 
 /// Of a session whose route does not say so any more.
@@ -58,6 +60,8 @@ enum Stage {
     Taken,
     /// What it took is earned.
     Earned,
+    /// That is given back: its delivery broke off.
+    GivingBack,
     /// So much of it is due, as far as is known.
     Counting(u64),
     /// It has ended.
@@ -127,9 +131,10 @@ impl Exchange<'_> {
         })))
     }
 
+    /// While nobody settles there is nothing to pay with, and the reason is told all the same.
     fn no_session(&self, sold: &Sold, asking: &Asking, answer: Answer) -> Refusal {
         if asking.offers.is_empty() {
-            return self.payment_no(PaymentNo::UNAVAILABLE);
+            return self.payment_no(of_answer(answer));
         }
         self.ask_again(sold, asking, of_answer(answer))
     }
@@ -189,6 +194,8 @@ impl Exchange<'_> {
                 Ok(())
             }
             Some(Err(no)) if no.answer.has_challenge() => {
+                let left = self.told_session(sold, &asking, &no);
+                self.tell_lines(&left);
                 Err(self.no_session(sold, &asking, no.answer).into())
             }
             Some(Err(no)) => Err(self.not_paid(sold, &asking, &no).into()),
@@ -213,12 +220,39 @@ impl Exchange<'_> {
         token_of(&self.worker.shared.hasher, good, of).0.into()
     }
 
-    /// The lines that tell of a session that was paid for, though this call is not served by it.
-    pub(super) fn told_opened(&self, sold: &Sold, asking: &Asking, opened: Opened) -> String {
+    /// The lines that tell of a session though this call is not served by it: that it was paid for,
+    /// and what is left.
+    pub(super) fn told_session(&self, sold: &Sold, asking: &Asking, no: &NotPaid) -> String {
         let mut lines = Vec::new();
-        write_token(&mut lines, &self.token_of(sold, asking, opened));
-        write_expires(&mut lines, opened.expires_at);
+        if let Some(opened) = no.opened {
+            write_token(&mut lines, &self.token_of(sold, asking, opened));
+        }
+        match (&no.left, no.opened) {
+            (Some(left), _) => left.write(&mut lines),
+            (None, Some(opened)) => write_expires(&mut lines, opened.expires_at),
+            (None, None) => {}
+        }
         String::from_utf8(lines).unwrap_or_default()
+    }
+
+    /// Tells these lines with the refusal that follows.
+    pub(super) fn tell_lines(&mut self, lines: &str) {
+        self.told_receipt = (!lines.is_empty()).then(|| lines.into());
+    }
+
+    /// What the call took of a session is given back where nothing is due for it: whoever is told so
+    /// has it by then, whatever becomes of this process.
+    pub(crate) async fn give_back_use(&mut self) {
+        let Some(paying) = &mut self.paying else {
+            return;
+        };
+        paying.give_back().await;
+    }
+
+    /// Whether an answer has broken off that is made good for to its session.
+    pub(crate) fn gives_back(&self) -> bool {
+        let session = self.paying.as_ref().and_then(|it| it.session.as_ref());
+        session.is_some_and(|session| session.state == Stage::GivingBack)
     }
 
     /// The head of the answer is ready: what the call took is earned, or it is written down that
@@ -230,8 +264,7 @@ impl Exchange<'_> {
     ) -> Result<(), Stop> {
         let counted = paying.metered.as_ref().map(|metered| metered.at_least());
         let Some(session) = paying.session.as_mut().filter(|_| is_charged) else {
-            paying.word = REFUNDED;
-            paying.end();
+            paying.give_back().await;
             self.paying = Some(paying);
             return Ok(());
         };
@@ -294,6 +327,27 @@ impl Exchange<'_> {
     }
 }
 
+impl PaidCall {
+    /// Gives back what nothing is due for; once.
+    async fn give_back(&mut self) {
+        let is_due = |session: &&mut Box<SessionCall>| {
+            matches!(session.state, Stage::Taken | Stage::GivingBack)
+        };
+        let Some(session) = self.session.as_mut().filter(is_due) else {
+            return self.end();
+        };
+        let (Some(door), Some(end)) = (self.door.take(), session.end()) else {
+            return;
+        };
+        session.is_back = door.session_ended(session.used.clone(), end).await;
+        // It is given back later; nobody is told what does not hold yet.
+        self.word = match session.is_back {
+            true => REFUNDED,
+            false => NOT_CHARGED,
+        };
+    }
+}
+
 impl Sold {
     /// KiB that are set aside at a time.
     fn step_kib(&self) -> u64 {
@@ -327,6 +381,7 @@ impl SessionCall {
             token,
             step_kib,
             state: Stage::Taken,
+            is_back: false,
         }
     }
 
@@ -335,15 +390,15 @@ impl SessionCall {
         match std::mem::replace(&mut self.state, Stage::Ended) {
             Stage::Taken => Some(SessionEnd::Nothing),
             Stage::Earned => Some(SessionEnd::Had),
+            Stage::GivingBack => Some(SessionEnd::GivenBack),
             Stage::Counting(due) => Some(SessionEnd::Part(due)),
             Stage::Ended => None,
         }
     }
 
-    /// The delivery has ended: whether what it took is given back, which was earned before.
+    /// The delivery has ended: whether what it took is to be given back, which was earned before.
     pub(super) fn note(
         &mut self,
-        door: &Arc<dyn PaymentDoor>,
         (ended, sent): (&Result<Ended, Stop>, u64),
         (mid_stream, due): (MidStream, Option<u64>),
     ) -> bool {
@@ -354,11 +409,10 @@ impl SessionCall {
             }
             Stage::Counting(_) => self.state = Stage::Counting(self.used.terms.charge_for(sent)),
             Stage::Earned if !is_had && mid_stream == MidStream::Credit => {
-                self.state = Stage::Ended;
-                door.session_ended(self.used.clone(), SessionEnd::GivenBack);
+                self.state = Stage::GivingBack;
                 return true;
             }
-            Stage::Earned | Stage::Taken | Stage::Ended => {}
+            Stage::Earned | Stage::Taken | Stage::GivingBack | Stage::Ended => {}
         }
         false
     }
@@ -368,20 +422,18 @@ impl SessionCall {
         if let Some(token) = &self.token {
             write_token(out, token);
         }
-        write_expires(out, self.used.expires_at);
         let mut left = self.used.left;
-        if self.state == Stage::Ended {
-            // What it took is there again.
+        if self.is_back {
             left.money = left.money.saturating_add(self.used.taken.money);
             left.calls = left.calls.saturating_add(self.used.taken.calls);
         }
-        if let Some(decimals) = self.used.credit {
-            let dollars = dollars_left(left.money, decimals);
-            write::field(out, b"x-tollkeep-credit", dollars.as_bytes());
+        SessionLeft {
+            left,
+            terms: self.used.terms,
+            expires_at: self.used.expires_at,
+            credit: self.used.credit,
         }
-        if let Some(left) = self.used.terms.left(left) {
-            write::field(out, b"x-session-balance", left.to_string().as_bytes());
-        }
+        .write(out);
     }
 
     /// What counts a call that takes of credit what it uses.
@@ -392,6 +444,19 @@ impl SessionCall {
             decimals,
             self.used.taken.money,
         )))
+    }
+}
+
+impl SessionLeft {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_expires(out, self.expires_at);
+        if let Some(decimals) = self.credit {
+            let dollars = dollars_left(self.left.money, decimals);
+            write::field(out, b"x-tollkeep-credit", dollars.as_bytes());
+        }
+        if let Some(left) = self.terms.left(self.left) {
+            write::field(out, b"x-session-balance", left.to_string().as_bytes());
+        }
     }
 }
 

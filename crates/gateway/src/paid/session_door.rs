@@ -79,6 +79,19 @@ pub struct SessionUse {
     pub counted: Option<u64>,
 }
 
+/// What there is of a session that is not enough for a call.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLeft {
+    /// What nobody has taken.
+    pub left: Balance,
+    /// What the session is used up by.
+    pub terms: Terms,
+    /// When it ends.
+    pub expires_at: WallMillis,
+    /// Of credit, the decimals of the token that it was paid in.
+    pub credit: Option<u8>,
+}
+
 /// How a call of a session ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SessionEnd {

@@ -9,13 +9,13 @@ use tollkeep_config::settings::{
 };
 use tollkeep_crypto::{TokenHasher, sha256};
 use tollkeep_payments::price::Price;
-use tollkeep_payments::pricing::{Asked, Quote, QuoteFault};
+use tollkeep_payments::pricing::{Asked, Pricing, Quote, QuoteFault};
 use tollkeep_payments::session::{Billing, CreditTerms};
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Extensions, Networks, Offer, QuoteTag, Resource, Scheme};
 use tollkeep_policy::hook::HookPrice;
-use tollkeep_types::TenantId;
 use tollkeep_types::money::NanoUsd;
+use tollkeep_types::{TenantId, WallMillis};
 
 /// A route that is sold.
 pub(crate) struct Sold {
@@ -26,6 +26,8 @@ pub(crate) struct Sold {
     pub(crate) networks: Arc<Networks>,
     /// Which prices these are.
     prices: u32,
+    /// Those before them, as long as somebody may be held to them.
+    former: Option<Former>,
     /// Whether the body is part of what is paid for.
     reads_body: bool,
     /// How long the upstream may take before a signature is used.
@@ -53,6 +55,14 @@ pub(crate) struct Sold {
     pub(crate) requires_identifier: bool,
 }
 
+/// What a route cost until its prices changed.
+#[derive(Clone)]
+struct Former {
+    pricing: Pricing,
+    /// When nobody is held to it any more.
+    until: WallMillis,
+}
+
 /// Beyond what a settlement may take by itself.
 const WAIT_MORE: Duration = Duration::from_secs(60);
 /// To settle what was delivered, before what was signed ends.
@@ -72,12 +82,15 @@ pub(crate) struct Wanted<'a> {
     pub(crate) metered: Option<Arc<MeteredCall>>,
     /// The credit that is asked for instead.
     pub(crate) credit: Option<NanoUsd>,
+    pub(crate) at: WallMillis,
 }
 
 /// What one request costs, and how it can be paid.
 #[derive(Clone, Debug)]
 pub(crate) struct Asking {
     pub(crate) price: Price,
+    /// What it cost by the prices before these, while that holds for some.
+    pub(crate) former: Option<Price>,
     pub(crate) offers: Vec<Offer>,
     pub(crate) resource: Resource,
     pub(crate) digest: [u8; 32],
@@ -120,6 +133,7 @@ impl Sold {
             pattern: route.path.clone(),
             networks: Arc::new(all.networks.clone()),
             prices: u32::from_be_bytes([a, b, c, d]),
+            former: None,
             reads_body: sale.pricing.reads_body() || sale.bind_body || route.hooks.reads_body(),
             head_s: match sale.terms.mode {
                 Mode::Before | Mode::Upto => 0,
@@ -145,6 +159,33 @@ impl Sold {
             requires_identifier: payments.x402.requires_identifier,
             sale,
         })
+    }
+
+    /// Takes up what this route has cost until now.
+    pub(crate) fn follow(&mut self, before: &Self, now: WallMillis) {
+        if self.prices == before.prices {
+            self.former.clone_from(&before.former);
+            return;
+        }
+        let (ours, theirs) = (&self.sale, &before.sale);
+        // What is bought must be the same, and never more than asked for.
+        let is_same = before.takes_payment && ours.billing == theirs.billing;
+        let is_fixed = ours.tokens.is_none() && theirs.tokens.is_none();
+        let lasts_ms = self.quote_ttl_s.saturating_mul(1000);
+        self.former = (is_same && is_fixed).then(|| Former {
+            pricing: theirs.pricing.clone(),
+            until: WallMillis(now.0.saturating_add(lasts_ms)),
+        });
+    }
+
+    /// What this request has cost, while somebody may be held to that.
+    fn former_price(&self, wanted: &Wanted<'_>) -> Option<Price> {
+        let former = self.former.as_ref().filter(|it| wanted.at <= it.until)?;
+        if wanted.credit.is_some() {
+            return None;
+        }
+        let quote = former.pricing.quote(&wanted.asked).ok()?;
+        (!quote.price.is_free()).then_some(quote.price)
     }
 
     /// What a challenge of version 2 takes besides, and tells those who list what is sold.
@@ -205,6 +246,8 @@ impl Sold {
         let billing = self.sale.billing.as_ref();
         let told = credit.as_ref().map(Wished::told);
         Ok(Some(Asking {
+            // A price that was computed may have been any.
+            former: self.former_price(wanted).filter(|_| price.is_none()),
             price: quote.price,
             offers,
             resource: Resource {
@@ -302,9 +345,10 @@ impl Sold {
     ) -> [u8; 16] {
         let network = offer.network().to_string();
         // What was told of one is not said of the other.
-        let what: &[u8] = match asking.credit {
-            Some(_) => b"\0credit",
-            None => b"",
+        let what = match (&asking.credit, &self.sale.billing) {
+            (Some(_), _) => "\0credit".to_owned(),
+            (None, Some(billing)) => format!("\0{billing:?}"),
+            (None, None) => String::new(),
         };
         let parts: [&[u8]; 13] = [
             b"tollkeep/quote/1\0",
@@ -319,7 +363,7 @@ impl Sold {
             b"\0",
             &expires_s.to_be_bytes(),
             &prices.to_be_bytes(),
-            what,
+            what.as_bytes(),
         ];
         let hash = hasher.hash(parts.concat());
         hash.bytes().first_chunk().copied().unwrap_or_default()

@@ -3,7 +3,9 @@
 use super::header;
 use super::identifier::Identifier;
 use super::quote_tag::QuoteTag;
+use crate::evm::Address;
 use crate::json::{self, Fault, Value};
+use crate::u256::U256;
 
 /// The field that a proof came in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,7 +101,7 @@ impl Proof {
 
     /// Its version, if that is one of its field. A version 1 in the field of version 2 is taken
     /// where clients of tollbooth are.
-    pub(super) fn version(&self, v1_in_either: bool) -> Option<Version> {
+    pub fn version(&self, v1_in_either: bool) -> Option<Version> {
         let number = self.json.get("x402Version")?.as_number()?;
         match (number, self.field) {
             ("2", Field::PaymentSignature) => Some(Version::Two),
@@ -128,6 +130,22 @@ impl Proof {
             amount: amount.parse().ok().filter(|_| is_plain)?,
             tag: QuoteTag::decode(tag)?,
         })
+    }
+
+    /// How much its payer says was signed for, and to whom.
+    pub fn signed(&self) -> Option<(u128, Address)> {
+        let payload = self.payload()?;
+        let text = |place: &Value, name: &str| place.get(name)?.as_text().map(str::to_owned);
+        let (amount, to) = match payload.get("authorization") {
+            Some(signed) => (text(signed, "value")?, text(signed, "to")?),
+            None => {
+                let signed = payload.get("permit2Authorization")?;
+                let amount = text(signed.get("permitted")?, "amount")?;
+                (amount, text(signed.get("witness")?, "to")?)
+            }
+        };
+        let amount = U256::from_decimal(&amount)?.to_u128()?;
+        Some((amount, Address::from_hex(&to)?))
     }
 
     /// What its payer calls what it buys, if it says so.

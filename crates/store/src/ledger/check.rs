@@ -79,7 +79,9 @@ const RULES: &[(&str, &str)] = &[
         "I10: a payment has money that no entry brought, or the reverse",
         "SELECT payments.id AS what FROM payments
            LEFT JOIN accounts ON accounts.name = 'credit:' || payments.id
-         WHERE (received IS NULL) <> (accounts.name IS NULL) LIMIT $1",
+         WHERE (received IS NULL) <> (accounts.name IS NULL)
+           -- What was sent back had come.
+           AND (state <> 'voided' OR received IS NOT NULL) LIMIT $1",
     ),
     (
         "I11: what is owed to the holder of a session is not what is kept of it",

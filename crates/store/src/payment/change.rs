@@ -233,6 +233,11 @@ type Steps = &'static [(Money, Money)];
 fn steps(from: PaymentState, to: PaymentState) -> Result<Steps, StoreError> {
     const RECEIVED: (Money, Money) = (Money::Outside, Money::Owed);
     const EARNED: (Money, Money) = (Money::Owed, Money::Earned);
+    const REFUNDED: (Money, Money) = (Money::Owed, Money::Outside);
+    // An operator has sent it back.
+    if (from, to) == (PaymentState::Credit, PaymentState::Voided) {
+        return Ok(&[REFUNDED]);
+    }
     match (from.money(), to.money()) {
         (Money::Outside, Money::Outside)
         | (Money::Owed, Money::Owed)
@@ -266,7 +271,7 @@ fn moved(of: &PaymentRecord, id: EntryId, (from, to): (Money, Money)) -> Payment
         request: of.request.to_string(),
         of,
         id,
-        kind: if from == Money::Outside {
+        kind: if from == Money::Outside || to == Money::Outside {
             "transfer"
         } else {
             "settle"

@@ -199,6 +199,8 @@ pub struct NewUse {
 pub enum SessionTaken {
     /// It is taken aside; what is kept of the session now, and how much was taken.
     Taken(Box<SessionRecord>, SessionShare),
+    /// There is not enough; what is kept of the session.
+    Short(Box<SessionRecord>),
     /// It is not.
     Refused(SessionVerdict),
     /// There is no such session.

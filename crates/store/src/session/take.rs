@@ -130,9 +130,11 @@ impl Store {
             };
             let share = match judge(&session, now) {
                 SessionVerdict::Take(share) => share,
-                refused @ (SessionVerdict::Short
-                | SessionVerdict::Ended
-                | SessionVerdict::Foreign) => {
+                SessionVerdict::Short => {
+                    turn.undo().await;
+                    return Ok(SessionTaken::Short(Box::new(session)));
+                }
+                refused @ (SessionVerdict::Ended | SessionVerdict::Foreign) => {
                     turn.undo().await;
                     return Ok(SessionTaken::Refused(refused));
                 }
@@ -144,7 +146,7 @@ impl Store {
             }
             if !session.take(share) {
                 turn.undo().await;
-                return Ok(SessionTaken::Refused(SessionVerdict::Short));
+                return Ok(SessionTaken::Short(Box::new(session)));
             }
             session.write(connection, now).await?;
             let (holder, until) = new.lease;

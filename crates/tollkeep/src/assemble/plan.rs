@@ -105,6 +105,7 @@ impl Planner {
             breakers: &self.breakers,
             jwt_keys: door_keys.data.as_ref(),
             before,
+            now: self.doors.clock.wall(),
             memory_bytes_max: memory::bound(&settings.server.limits),
         };
         let plan =

@@ -7,6 +7,7 @@ use crate::exit::{self, Failed};
 use crate::system::SystemClock;
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tollkeep_config::{
     ConfigError, ConfigErrors, Documents, Env, LoadRequest, Loaded, Place, Settings, ShowOptions,
@@ -345,6 +346,7 @@ impl Check {
                 .map(|loaded| loaded.warnings.clone())
                 .unwrap_or_default();
             warnings.extend(rates.warnings.iter().cloned());
+            warnings.extend(loaded.as_ref().ok().and_then(|it| payees(&it.settings)));
             output::json(&serde_json::json!({
                 "valid": valid, "errors": problems, "warnings": warnings, "prices": prices,
                 "models": rates.models,
@@ -362,6 +364,9 @@ impl Check {
             for warning in loaded.warnings.iter().chain(&rates.warnings) {
                 eprintln!("warning: {warning}");
             }
+            if let Some(warning) = payees(&loaded.settings) {
+                eprintln!("warning: {warning}");
+            }
             match &loaded.path {
                 Some(path) => println!("{} is valid", path.display()),
                 None => println!("no file found: the defaults and the environment are valid"),
@@ -369,4 +374,27 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// Who is paid, where real money comes: nobody sees from one gateway's settings what another one's are.
+fn payees(settings: &Settings) -> Option<String> {
+    let routes = settings.routes.iter().filter(|route| route.is_paid());
+    let sales = routes.filter_map(|route| route.sale.as_ref());
+    let paid: BTreeSet<String> = sales
+        .flat_map(|sale| {
+            let usual = sale.accepts.iter().map(|accept| accept.pay_to);
+            let by_rule = sale.pricing.rules().iter().filter_map(|rule| rule.pay_to);
+            usual.chain(by_rule)
+        })
+        .map(|address| address.to_string())
+        .collect();
+    if paid.is_empty() || settings.payments.sandbox {
+        return None;
+    }
+    let paid: Vec<String> = paid.into_iter().collect();
+    Some(format!(
+        "payments are received by {}: a gateway that does not share this one's store must not receive by the same address, or a \
+         payment that was settled through one could be claimed at the other",
+        paid.join(", ")
+    ))
 }

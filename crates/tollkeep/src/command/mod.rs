@@ -21,6 +21,7 @@ mod cooldown;
 mod credential;
 mod demo;
 mod doctor;
+mod export;
 mod given;
 mod hold;
 mod import;

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::config::Source;
+use super::export::{Format, export};
 use super::given::filters;
 use super::quote::{Request, look, text_or_file};
 use super::token::{confirm, path_segment};
@@ -22,10 +23,14 @@ pub(crate) enum Payment {
     Check(Check),
     /// List payments, the newest first
     List(List),
+    /// Write one line for each payment, the newest first
+    Export(Export),
     /// Show one payment
     Get(Get),
     /// Say what became of a payment that nobody knows about, for good
     Resolve(Resolve),
+    /// Say that the credit of a payment was sent back to its payer by hand, for good
+    Refund(Refund),
     /// What was paid for and not delivered, by token
     Credits(Connection),
     /// What was earned, by token and by route, rail or day
@@ -58,9 +63,9 @@ pub(crate) struct RevokeSession {
     connection: Connection,
 }
 
-/// Payments.
+/// Which payments.
 #[derive(Args, Debug)]
-pub(crate) struct List {
+pub(crate) struct Which {
     /// Only those that stand so, as `unknown`
     #[arg(long)]
     state: Option<String>,
@@ -73,6 +78,25 @@ pub(crate) struct List {
     /// Only those since then, as 2026-11-23T00:00:00Z
     #[arg(long)]
     since: Option<String>,
+}
+
+/// Payments.
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Payments, for other programs.
+#[derive(Args, Debug)]
+pub(crate) struct Export {
+    /// How they are written
+    #[arg(long, value_enum, default_value = "jsonl")]
+    format: Format,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     connection: Connection,
 }
@@ -97,6 +121,24 @@ pub(crate) struct Resolve {
     /// What says so, for the records
     #[arg(long)]
     evidence: String,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Credit that was sent back.
+#[derive(Args, Debug)]
+pub(crate) struct Refund {
+    /// The id of the payment
+    payment: String,
+    /// The transfer that sent it back
+    #[arg(long)]
+    transaction: String,
+    /// What else there is to say, for the records
+    #[arg(long)]
+    evidence: Option<String>,
     /// Don't ask
     #[arg(long)]
     yes: bool,
@@ -241,20 +283,20 @@ impl Payment {
         match self {
             Self::Check(check) => return check.run(),
             Self::List(list) => {
-                let query = filters([
-                    ("state", list.state),
-                    ("rail", list.rail),
-                    ("route", list.route),
-                    ("since", list.since),
-                ]);
+                let query = list.which.query();
                 let rows = Client::new(&list.connection)?.all("/api/v1/payments", &query)?;
                 output::list(&rows, list.connection.json, COLUMNS);
+            }
+            Self::Export(one) => {
+                let (client, query) = (Client::new(&one.connection)?, one.which.query());
+                export(&client, ("/api/v1/payments", &query), one.format)?;
             }
             Self::Get(one) => {
                 let payment = Client::new(&one.connection)?.get(&place(&one.payment))?;
                 output::one(&payment, one.connection.json, SHOWN);
             }
             Self::Resolve(resolve) => resolve.run()?,
+            Self::Refund(refund) => refund.run()?,
             Self::Credits(connection) => {
                 let rows = Client::new(&connection)?.get("/api/v1/credits")?;
                 output::list(&rows_of(&rows), connection.json, CREDITS);
@@ -274,6 +316,17 @@ impl Payment {
             Self::RevokeSession(one) => one.run()?,
         }
         Ok(())
+    }
+}
+
+impl Which {
+    fn query(self) -> String {
+        filters([
+            ("state", self.state),
+            ("rail", self.rail),
+            ("route", self.route),
+            ("since", self.since),
+        ])
     }
 }
 
@@ -298,6 +351,23 @@ impl Resolve {
         }
         let body = json!({ "as": self.outcome, "evidence": self.evidence });
         let path = format!("{}/resolve", place(&self.payment));
+        let payment = Client::new(&self.connection)?.post(&path, &body)?;
+        output::one(&payment, self.connection.json, SHOWN);
+        Ok(())
+    }
+}
+
+impl Refund {
+    fn run(self) -> anyhow::Result<()> {
+        if !self.yes {
+            let id = &self.payment;
+            confirm(&format!("Let the credit of {id} be sent back for good?"))?;
+        }
+        let mut body = json!({ "transaction": self.transaction });
+        if let (Some(evidence), Some(members)) = (self.evidence, body.as_object_mut()) {
+            members.insert("evidence".to_owned(), evidence.into());
+        }
+        let path = format!("{}/refund", place(&self.payment));
         let payment = Client::new(&self.connection)?.post(&path, &body)?;
         output::one(&payment, self.connection.json, SHOWN);
         Ok(())

@@ -1,12 +1,12 @@
 //! `tollkeep usage …` and `tollkeep spend …`: what calls used and cost.
 
 use super::client::Client;
+use super::export::{Format, export};
 use super::given::filters;
 use super::token::path_segment;
 use super::{Connection, output};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::Value;
-use std::io::Write;
 
 /// What calls used and cost.
 #[derive(Debug, Subcommand)]
@@ -71,15 +71,6 @@ pub(crate) struct Export {
     which: Which,
     #[command(flatten)]
     connection: Connection,
-}
-
-/// How records are written.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// A JSON object a line.
-    Jsonl,
-    /// A line of names, then a line for each.
-    Csv,
 }
 
 /// What somebody has spent, and the budgets that count it.
@@ -202,31 +193,8 @@ impl Export {
     fn run(self) -> anyhow::Result<()> {
         let client = Client::new(&self.connection)?;
         let query = self.which.query();
-        let mut out = std::io::stdout().lock();
-        let mut heading = Heading::Due;
-        client.pages("/api/v1/usage/records", &query, |rows| {
-            let text = match self.format {
-                Format::Jsonl => output::jsonl(rows),
-                Format::Csv => output::csv(rows),
-            };
-            let text = match (self.format, heading) {
-                // The names stand once.
-                (Format::Csv, Heading::Done) => text
-                    .split_once('\n')
-                    .map_or("", |(_, rows)| rows)
-                    .to_owned(),
-                (Format::Csv | Format::Jsonl, _) => text,
-            };
-            heading = Heading::Done;
-            Ok(out.write_all(text.as_bytes())?)
-        })
+        export(&client, ("/api/v1/usage/records", &query), self.format)
     }
-}
-
-#[derive(Clone, Copy)]
-enum Heading {
-    Due,
-    Done,
 }
 
 impl Spend {

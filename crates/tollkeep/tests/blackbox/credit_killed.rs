@@ -1,15 +1,16 @@
 //! Credit while gateways are killed, while two of them take of the same, and where its calls take what
 //! they use.
 
-use crate::bought::{config, rests, token_of};
+use crate::bought::{config, patient, rests, token_of};
+use crate::bought_killed::{Killing, amount, kill_often};
 use crate::callers::get;
 use crate::credit::{asks, credited};
-use crate::fixture::{Dice, gateway};
+use crate::fixture::gateway;
+use crate::paid_fixture::{Facilitator, shop};
 use crate::replicas::on;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
-use tollkeep_testkit::{Client, Gateway, Origin, PATIENCE, Postgres, Signal, Step, ok};
+use tollkeep_testkit::{Answer, Origin, Postgres, Signal, Step, ok};
 
 /// Two routes, of which the second costs three times as much.
 const TWO: &str = "  \"GET /one\": { upstream: origin, price: \"$0.0001\" }\n  \
@@ -18,100 +19,29 @@ const TWO: &str = "  \"GET /one\": { upstream: origin, price: \"$0.0001\" }\n  \
 const ONE: u64 = 100;
 /// Callers of the same credit.
 const CALLERS: usize = 4;
-/// A kill comes within so many milliseconds.
-const KILL_WITHIN_MS: usize = 60;
 
-fn amount(gateway: &Gateway, path: &str) -> u64 {
-    let (status, told) = gateway.api("GET", path, None);
-    assert_eq!(status, 200, "{told}");
-    let amount = told[0]["amount"].as_str();
-    amount.map_or(0, |amount| amount.parse().unwrap())
-}
-
-/// Calls both routes by turns until the gateway is gone, or nothing is left for the cheaper one: what
-/// it was served is worth, and how often it waited for an answer that did not come.
-fn use_up(mut client: Client, token: &str) -> (u64, u64) {
-    let mut served = 0;
-    for turn in 0_u64.. {
-        let (path, worth) = match turn % 2 {
-            0 => ("/one", 1),
-            _ => ("/three", 3),
-        };
-        let is_sent = client.send(&get(path, token));
-        match is_sent.then(|| client.answer(PATIENCE).ok()).flatten() {
-            None => return (served, worth),
-            Some(answer) if answer.status == 200 => served += worth,
-            Some(answer) => {
-                assert_eq!(answer.code(), "insufficient_balance", "{}", answer.text());
-                if path == "/one" {
-                    break;
-                }
-            }
-        }
-    }
-    (served, 0)
-}
-
-fn kill_often(calls: u64) {
-    let origin = Origin::start(|_| {
-        let mut steps = ok(b"ha");
-        steps.insert(0, Step::Sleep(Duration::from_millis(1)));
-        steps
-    });
-    let mut gateway = gateway(config(&origin, TWO)).start();
+fn kill_credit(calls: u64) {
+    let killing = Killing {
+        routes: TWO.to_owned(),
+        calls: &[("/one", 1), ("/three", 3)],
+        worth: calls,
+        unit: ONE,
+    };
     let price = format!("${}.{:04}", calls / 10_000, calls % 10_000);
-    let first = credited(&gateway, "/one", &price);
-    assert_eq!(first.status, 200, "{first:?}");
-    let token = token_of(&first);
-    let (mut dice, mut served, mut lost, mut kills) = (Dice::new(6), 1, 0, 0);
-    loop {
-        let wait = u64::try_from(dice.below(KILL_WITHIN_MS)).unwrap();
-        let wait = Duration::from_millis(5 + wait);
-        let clients = [(); CALLERS].map(|()| gateway.connect());
-        let had: Vec<(u64, u64)> = thread::scope(|scope| {
-            let use_up = |client| scope.spawn(|| use_up(client, &token));
-            let callers: Vec<_> = clients.into_iter().map(use_up).collect();
-            let began = Instant::now();
-            while began.elapsed() < wait {
-                thread::yield_now();
-            }
-            gateway.signal(Signal::KILL);
-            let had = callers.into_iter().map(|caller| caller.join().unwrap());
-            had.collect()
-        });
-        served += had.iter().map(|(served, _)| served).sum::<u64>();
-        lost += had.iter().map(|(_, lost)| lost).sum::<u64>();
-        gateway.kill();
-        gateway = gateway.restart().unwrap();
-        rests(&gateway);
-        kills += 1;
-        let charged = amount(&gateway, "/api/v1/revenue?by=route") / ONE;
-        // What was being answered when the gateway was killed may have been charged and lost.
-        assert!(served <= charged, "{served} were had, {charged} charged");
-        assert!(
-            charged <= served + lost,
-            "{charged} charged, {served} had, {lost} lost"
-        );
-        let left = amount(&gateway, "/api/v1/credits") / ONE;
-        assert_eq!(charged + left, calls);
-        if left == 0 {
-            break;
-        }
-    }
-    eprintln!("{kills} kills: {served} of {calls} were had whole");
+    kill_often(&killing, |gateway| credited(gateway, "/one", &price));
 }
 
 // PAY-1 PAY-2 PAY-75 PAY-77
 #[test]
 fn killed_at_any_moment_it_takes_of_credit_what_was_had_and_keeps_the_rest() {
-    kill_often(120);
+    kill_credit(100);
 }
 
 // PAY-1 PAY-2 PAY-75 PAY-77
 #[test]
 #[ignore = "soak: many kills"]
 fn killed_for_long_it_takes_of_credit_what_was_had_and_keeps_the_rest() {
-    kill_often(40_000);
+    kill_credit(40_000);
 }
 
 // PAY-1 PAY-75 PAY-77
@@ -150,4 +80,78 @@ fn two_replicas_take_of_one_credit_what_it_is_enough_for() {
         let spent = gateway.call(&get("/one", &format!("{token}{}", asks("$0.01"))));
         assert_eq!(spent.code(), "insufficient_balance");
     }
+}
+
+/// The same for more, of which the least credit is enough for two calls.
+const DEARER: &str = "  \"GET /one\": { upstream: origin, price: \"$0.005\" }\n  \
+     \"GET /three\": { upstream: origin, price: \"$0.015\" }\n";
+
+/// Status, what became of the money, and what is left.
+fn told(answer: &Answer) -> (u16, Option<&str>, Option<&str>, Option<&str>) {
+    (
+        answer.status,
+        answer.field("x-tollkeep-payment"),
+        answer.field("x-tollkeep-credit"),
+        answer.field("x-session-balance"),
+    )
+}
+
+// PAY-2 PAY-70 PAY-71 PAY-77
+#[test]
+fn what_a_failed_call_is_told_to_have_back_is_there_after_a_kill_and_at_once() {
+    let origin = Origin::start(|request| match request.target.as_str() {
+        "/one?away" => vec![Step::Send(
+            b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        )],
+        "/one?gone" => vec![Step::Close],
+        _ => ok(b"ha"),
+    });
+    let mut gateway = gateway(patient(&origin, DEARER)).start();
+    let first = credited(&gateway, "/one", "$0.01");
+    assert_eq!(told(&first).2, Some("$0.005"), "{first:?}");
+    let token = token_of(&first);
+    let back = Some("refunded_to_balance");
+    for (path, status) in [("/one?away", 503), ("/one?gone", 502)] {
+        for _ in 0..3 {
+            let failed = gateway.call(&get(path, &token));
+            assert_eq!(told(&failed), (status, back, Some("$0.005"), Some("1")));
+            gateway.signal(Signal::KILL);
+            gateway.kill();
+            gateway = gateway.restart().unwrap();
+        }
+        for _ in 0..20 {
+            let failed = gateway.call(&get(path, &token));
+            assert_eq!(told(&failed), (status, back, Some("$0.005"), Some("1")));
+        }
+    }
+    let dear = gateway.call(&get("/three", &token));
+    assert_eq!(dear.code(), "insufficient_balance");
+    assert_eq!(told(&dear), (402, None, Some("$0.005"), Some("0")));
+    let had = gateway.call(&get("/one", &token));
+    assert_eq!(told(&had), (200, Some("charged"), Some("$0"), Some("0")));
+    rests(&gateway);
+}
+
+// PAY-75 PAY-130
+#[test]
+fn while_nobody_settles_credit_is_used_and_its_end_is_told_without_a_challenge() {
+    let origin = Origin::plain();
+    let facilitator = Facilitator::start();
+    let gateway = shop(&origin, &facilitator, DEARER).start();
+    let first = credited(&gateway, "/one", "$0.02");
+    let token = token_of(&first);
+    drop(facilitator);
+    let gateway = gateway.restart().unwrap();
+    let had = gateway.call(&get("/one", &token));
+    assert_eq!(told(&had), (200, Some("charged"), Some("$0.01"), Some("2")));
+    let dear = gateway.call(&get("/three", &token));
+    assert_eq!(dear.code(), "insufficient_balance", "{dear:?}");
+    assert_eq!(told(&dear), (402, None, Some("$0.01"), Some("0")));
+    assert_eq!(dear.field("payment-required"), None);
+    // Who has bought nothing can't buy now.
+    let none = gateway.call(&get("/one", ""));
+    assert_eq!(
+        (none.status, none.code().as_str()),
+        (503, "payment_unavailable")
+    );
 }

@@ -76,7 +76,14 @@ fn what_is_sold_is_told_to_anybody_and_what_is_private_is_not() {
 // PAY-42 PAY-43
 #[test]
 fn programs_and_models_are_told_of_it_in_their_own_forms() {
-    let gateway = with_routes(&shop()).start();
+    let mut routes = shop();
+    routes["POST /v1/models"] = json!({
+        "upstream": "inner", "type": "token-based", "price": "$0.02",
+    });
+    routes["POST /v1/events"] = json!({
+        "upstream": "inner", "price": "$0.02", "metadata": {"streaming": true},
+    });
+    let gateway = with_routes(&routes).start();
     let document = gateway.call(&get("/.well-known/openapi.json", "")).json();
     assert_eq!(document["openapi"], "3.1.0");
     let operation = &document["paths"]["/v1/weather/{city}"]["get"];
@@ -86,6 +93,14 @@ fn programs_and_models_are_told_of_it_in_their_own_forms() {
     assert_eq!(operation["parameters"][0]["name"], "city");
     assert!(operation["responses"]["402"].is_object(), "{operation}");
     assert!(document["components"].is_null());
+    assert_eq!(operation["x-streaming"], false);
+    let streams = |path: &str| document["paths"][path]["post"]["x-streaming"].clone();
+    assert_eq!(streams("/v1/models"), true, "calls of models");
+    assert_eq!(streams("/v1/events"), true, "its operator says so");
+    assert_eq!(streams("/v1/both"), false);
+    for gone in ["security", "securitySchemes", "inner.example"] {
+        assert!(!document.to_string().contains(gone), "{gone}: {document}");
+    }
     let text = gateway.call(&get("/llms.txt", ""));
     assert_eq!(
         text.field("content-type"),

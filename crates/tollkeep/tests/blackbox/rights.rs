@@ -282,6 +282,7 @@ pub(crate) const ROWS: &[Row] = &[
         r#"{"as":"voided","evidence":"seen"}"#,
         "O",
     ),
+    ("payment_refund", "payment", r#"{"transaction":"0x1"}"#, "O"),
     ("payment_credits", "", "", "OAPVT"),
     ("payment_revenue", "", "", "OAPVT"),
     ("payment_sessions", "", "", "OAPVT"),

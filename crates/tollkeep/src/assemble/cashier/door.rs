@@ -41,8 +41,8 @@ impl Drop for Handed {
             ..
         })) = &self.outcome
         {
-            self.cashier
-                .end_session_use(used.clone(), SessionEnd::Nothing);
+            let unheard = SessionEnd::Nothing;
+            drop(self.cashier.end_session_use(used.clone(), unheard));
         } else if let Some(Ok(paid)) = &self.outcome {
             let unheard = Ending {
                 delivery: Delivery::None,
@@ -191,8 +191,13 @@ impl PaymentDoor for Counter {
         Box::pin(async move { done.await.unwrap_or(None) })
     }
 
-    fn session_ended(&self, used: SessionUse, end: SessionEnd) {
-        self.0.end_session_use(used, end);
+    fn session_ended(
+        &self,
+        used: SessionUse,
+        end: SessionEnd,
+    ) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> {
+        let ended = self.0.end_session_use(used, end);
+        Box::pin(async move { ended.await.unwrap_or(false) })
     }
 }
 

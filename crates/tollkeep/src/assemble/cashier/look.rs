@@ -29,9 +29,6 @@ impl Cashier {
         if let Err(error) = self.store.end_payment_leases_of_file().await {
             tracing::error!("What an earlier life left of payments can't be taken up: {error}");
         }
-        if let Err(error) = self.store.end_session_leases_of_file().await {
-            tracing::error!("What an earlier life left of sessions can't be taken up: {error}");
-        }
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut routes_seen = RoutesSeen::default();

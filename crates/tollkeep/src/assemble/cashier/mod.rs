@@ -9,6 +9,7 @@ mod case;
 mod closing;
 mod count;
 mod door;
+mod ends;
 mod look;
 mod rails;
 mod recall;
@@ -26,6 +27,7 @@ use super::vault::Chooser;
 use arc_swap::ArcSwap;
 use case::Case;
 use door::Counter;
+use ends::Ends;
 use rails::Rails;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -67,6 +69,8 @@ pub(crate) struct Cashier {
     desk: Mutex<HashMap<PaymentId, Arc<tokio::sync::Mutex<Case>>>>,
     /// Calls of sessions that this process serves.
     uses: AtomicUsize,
+    /// Those of them that are over, and are about to be kept as such.
+    ends: Arc<Ends>,
     rails: ArcSwap<Rails>,
     waiting: Semaphore,
     /// Whether a payment could be kept.
@@ -97,6 +101,7 @@ impl Cashier {
             holder: PaymentId::new(base.clock.as_ref(), base.entropy.as_ref()).to_string(),
             desk: Mutex::default(),
             uses: AtomicUsize::new(0),
+            ends: Arc::default(),
             rails: ArcSwap::from_pointee(Rails::none(reloader.settings())),
             waiting: Semaphore::new(WAITING_MAX),
             can_keep: AtomicBool::new(true),
@@ -109,6 +114,7 @@ impl Cashier {
 
     /// Looks after payments, from what an earlier life left on, and takes those of the data plane.
     pub(crate) fn start_for(self: Arc<Self>, shared: &Shared) {
+        self.control.block_on(self.take_up_sessions());
         self.control.spawn(Arc::clone(&self).renew());
         self.control.spawn(Arc::clone(&self).look_after());
         self.control.spawn(Arc::clone(&self).keep_rails());

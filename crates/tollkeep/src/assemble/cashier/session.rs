@@ -7,8 +7,9 @@ use super::{Cashier, SCOPE};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tollkeep_gateway::{
-    NotPaid, Opened, Opening, Paid, SessionEnd, SessionUse, SessionWanted, Shown,
+    NotPaid, Opened, Opening, Paid, SessionEnd, SessionLeft, SessionUse, SessionWanted, Shown,
 };
 use tollkeep_payments::price::Price;
 use tollkeep_payments::session::{Balance, CREDIT_SCOPE, Model, Terms, credit_units};
@@ -25,6 +26,8 @@ use tollkeep_types::{HoldId, TokenHash};
 const TRIES: u32 = 8;
 /// How long is waited before the second try; twice as long before each further one.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long a call waits for what others of its session are about to give back.
+const BACK_WAIT: Duration = Duration::from_secs(2);
 /// Why a proof was not settled.
 const SHOWN_FOR_PASS: &str = "shown for a pass";
 
@@ -177,21 +180,27 @@ impl Cashier {
             request: wanted.request,
             lease: self.lease(),
         };
-        let judge = judge(wanted);
-        let taken = self.store.take_of_session((wanted.session, new), judge);
-        let taken = taken.await.map_err(|error| {
-            tracing::error!("Session {} can't be used: {error}", wanted.session);
-            refused(Answer::Unavailable, None)
-        })?;
+        // Its holder has seen the end of an answer before its end is kept.
+        let back = self.ends.of(wanted.session);
+        let mut taken = self.take_of_session(wanted, new.clone()).await?;
+        if let (SessionTaken::Short(_), Some(back)) = (&taken, back) {
+            drop(tokio::time::timeout(BACK_WAIT, back).await);
+            taken = self.take_of_session(wanted, new).await?;
+        }
         let (record, share) = match taken {
             SessionTaken::Taken(record, share) => (record, share),
-            SessionTaken::Refused(SessionVerdict::Short) => {
-                return Err(refused(Answer::Exhausted, None));
+            SessionTaken::Short(record) => {
+                return Err(NotPaid {
+                    left: left_of(&record, wanted.price.as_ref()),
+                    ..refused(Answer::Exhausted, None)
+                });
             }
             SessionTaken::Refused(SessionVerdict::Ended) => {
                 return Err(refused(Answer::SessionEnded, None));
             }
-            SessionTaken::Refused(SessionVerdict::Foreign | SessionVerdict::Take(_))
+            SessionTaken::Refused(
+                SessionVerdict::Foreign | SessionVerdict::Short | SessionVerdict::Take(_),
+            )
             | SessionTaken::Absent => return Err(refused(Answer::NoSession, None)),
         };
         let terms = terms_of(&record, wanted.price.as_ref());
@@ -213,9 +222,23 @@ impl Cashier {
                 terms,
                 expires_at: record.expires_at,
                 payment: record.payment,
-                credit: (record.model == SessionModel::Credit).then_some(record.decimals),
+                credit: decimals_of(&record),
                 counted: None,
             }),
+        })
+    }
+
+    async fn take_of_session(
+        &self,
+        wanted: &SessionWanted,
+        new: NewUse,
+    ) -> Result<SessionTaken, NotPaid> {
+        let taken = self
+            .store
+            .take_of_session((wanted.session, new), judge(wanted));
+        taken.await.map_err(|error| {
+            tracing::error!("Session {} can't be used: {error}", wanted.session);
+            refused(Answer::Unavailable, None)
         })
     }
 
@@ -289,13 +312,25 @@ impl Cashier {
         })
     }
 
-    /// A call of a session is over.
-    pub(super) fn end_session_use(self: &Arc<Self>, used: SessionUse, end: SessionEnd) {
+    /// A call of a session is over. Tells whether that was kept at once.
+    pub(super) fn end_session_use(
+        self: &Arc<Self>,
+        used: SessionUse,
+        end: SessionEnd,
+    ) -> oneshot::Receiver<bool> {
         let cashier = Arc::clone(self);
+        let ending = self.ends.begin(used.session);
+        let (tell, told) = oneshot::channel();
         self.control.spawn(async move {
-            let mut pause = PAUSE;
+            let _ending = ending;
+            let (mut pause, mut tell) = (PAUSE, Some(tell));
             for tried in 1..=TRIES {
-                let Err(error) = cashier.end_use(&used, end).await else {
+                let ended = cashier.end_use(&used, end).await;
+                if let Some(tell) = tell.take() {
+                    // Mostly nobody waits for it.
+                    let _told = tell.send(ended.is_ok());
+                }
+                let Err(error) = ended else {
                     break;
                 };
                 let id = used.session;
@@ -311,6 +346,7 @@ impl Cashier {
             }
             cashier.uses.fetch_sub(1, Ordering::Relaxed);
         });
+        told
     }
 
     async fn end_use(
@@ -346,6 +382,15 @@ impl Cashier {
         Ok(())
     }
 
+    /// What an earlier life of this process was doing for calls of sessions is ended before there is
+    /// one more: where the store is a file, nobody else can be at it.
+    pub(super) async fn take_up_sessions(&self) {
+        if let Err(error) = self.store.end_session_leases_of_file().await {
+            tracing::error!("What an earlier life left of sessions can't be taken up: {error}");
+        }
+        self.end_abandoned_uses().await;
+    }
+
     /// Ends what calls took whose process is gone.
     pub(super) async fn end_abandoned_uses(&self) {
         let now = self.now();
@@ -366,6 +411,21 @@ impl Cashier {
             }
         }
     }
+}
+
+/// What there is of a session that is not enough.
+fn left_of(record: &SessionRecord, price: Option<&Price>) -> Option<Box<SessionLeft>> {
+    Some(Box::new(SessionLeft {
+        left: balance_of(record),
+        terms: terms_of(record, price)?,
+        expires_at: record.expires_at,
+        credit: decimals_of(record),
+    }))
+}
+
+/// Of credit, the decimals of what it was paid in.
+fn decimals_of(record: &SessionRecord) -> Option<u8> {
+    (record.model == SessionModel::Credit).then_some(record.decimals)
 }
 
 fn wanted_of(

@@ -34,6 +34,7 @@ pub(super) const fn refused(answer: Answer, payment: Option<PaymentId>) -> NotPa
         payment,
         receipt: None,
         opened: None,
+        left: None,
     }
 }
 
