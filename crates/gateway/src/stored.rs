@@ -1,6 +1,7 @@
 //! The credentials that the store keeps, where the data plane finds them: beside those of the
 //! settings, in the pools of the plan in force.
 
+use crate::cache::CachePlan;
 use crate::credentials::{CredentialName, CredentialPool, StoredCredential};
 use crate::plan::Plan;
 use crate::worker::Shared;
@@ -25,6 +26,13 @@ impl Shared {
         let stored = self.stored_credentials.hold();
         fill(&plan, &stored);
         self.plan.store(plan);
+        self.make_cache_room();
+    }
+
+    /// There is as much room for answers that are kept as the settings say.
+    pub fn make_cache_room(&self) {
+        let plan = self.plan.load();
+        self.cache.set_room(plan.cache.as_ref().map(CachePlan::room));
     }
 
     /// Shows what is known of each credential of the store that a provider has.
@@ -58,6 +66,8 @@ impl Shared {
         let mut stored = self.stored_credentials.hold();
         *stored = credentials;
         fill(&self.plan.load(), &stored);
+        // Not before: what goes out with those of before is not found by those of now.
+        self.cache.note_credentials();
     }
 }
 

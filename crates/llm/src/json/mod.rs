@@ -1,5 +1,6 @@
 //! JSON as this crate reads and writes it.
 
+mod canonical;
 mod keys;
 mod pointer;
 mod scan;
@@ -8,6 +9,7 @@ mod tokens;
 pub(crate) mod values;
 mod words;
 
+pub(crate) use canonical::canonical;
 pub(crate) use scan::{Place, Scalar, scan};
 pub(crate) use skim::{Broken, Cursor};
 
