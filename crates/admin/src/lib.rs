@@ -84,7 +84,7 @@ pub use openapi::document as openapi;
 pub use own_token::{Holder, HolderNo};
 pub use receipt_keys::ReceiptKeeper;
 pub use runtime::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
+    Asking, Breaker, BreakerState, CachePurge, Certificate, Choosing, CoolDownsOf, CooledCredential,
     CredentialCoolDown, CredentialTest, CredentialTesting, CredentialView, Explained, KekChoice,
     KekRefused, KnownKek, ProviderAsk, ProviderForm, Reloaded, Runtime, SettingsState,
     ShownSettings, UrlToStore, Vetting,

@@ -191,6 +191,14 @@ impl<V: Clone> KeptTable<V> {
         swept
     }
 
+    /// How many are meant.
+    pub fn count(&self, is_meant: impl Fn(&V, TenantId) -> bool) -> usize {
+        let slots = self.slots.values();
+        slots
+            .filter(|slot| is_meant(&slot.new.value, slot.new.tenant))
+            .count()
+    }
+
     /// Takes out what is meant; gives how many.
     pub fn purge(&mut self, mut is_meant: impl FnMut(&V, TenantId) -> bool) -> usize {
         let slots = self.slots.iter();

@@ -24,7 +24,7 @@ const PRICES: [(&str, HitPrice); 2] = [("free", HitPrice::Free), ("full", HitPri
 
 /// Which answers are given again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CacheMode {
+pub(crate) enum CacheMode {
     /// None.
     Off,
     /// Those to the very same request.

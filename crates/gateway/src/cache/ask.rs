@@ -221,6 +221,7 @@ impl<'p> Exchange<'p> {
 
     /// What another call brings; `None` if it brings nothing, or not in time.
     async fn wait_for_other(&mut self, wait: Wait) -> Result<Option<Arc<Kept>>, Stop> {
+        let _waits = self.worker.shared.cache.meter().waits();
         self.conn.slot().set(WAIT_MAX);
         match self.conn.race(Box::pin(wait.landed())).await {
             Raced::Done(kept) => Ok(kept),

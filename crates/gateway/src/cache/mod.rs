@@ -179,8 +179,16 @@ impl ResponseCache {
         }
     }
 
+    /// How many are meant of a tenant, or of all.
+    pub(crate) fn count(&self, whose: Option<TenantId>, purge: &Purge) -> usize {
+        let is_meant = |kept: &Arc<Kept>, tenant| {
+            whose.is_none_or(|whose| whose == tenant) && purge.means(&kept.of)
+        };
+        self.inner().table.count(is_meant)
+    }
+
     /// Takes out what is meant of a tenant, or of all; gives how many.
-    pub fn purge(&self, whose: Option<TenantId>, purge: &Purge) -> usize {
+    pub(crate) fn purge(&self, whose: Option<TenantId>, purge: &Purge) -> usize {
         let mut inner = self.inner();
         let purged = inner.table.purge(|kept, tenant| {
             whose.is_none_or(|whose| whose == tenant) && purge.means(&kept.of)

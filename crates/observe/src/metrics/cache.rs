@@ -45,6 +45,17 @@ pub(super) struct Counts {
     pub(super) evicted: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) entries: AtomicU64,
+    pub(super) waiting: AtomicU64,
+}
+
+/// A call that waits for another one.
+#[derive(Debug)]
+pub struct CacheWait(Arc<Counts>);
+
+impl Drop for CacheWait {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Counts for the cache. Clones count into the same place.
@@ -57,6 +68,13 @@ impl CacheMeter {
         if let Some(count) = self.0.asked.get(result as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// A call waits for another one that asks for the same.
+    #[must_use]
+    pub fn waits(&self) -> CacheWait {
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        CacheWait(Arc::clone(&self.0))
     }
 
     /// An answer is kept, and so many others went for it.

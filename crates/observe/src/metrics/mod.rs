@@ -16,7 +16,7 @@ mod render;
 mod shard;
 
 pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
-pub use cache::{CacheMeter, CacheResult};
+pub use cache::{CacheMeter, CacheResult, CacheWait};
 pub use ledger::LedgerMeter;
 pub use meters::{AuditMeter, LogMeter, SinkMeter};
 pub use payments::{PaymentMeter, PaymentPhase, PaymentRow};

@@ -17,6 +17,7 @@ impl Metrics {
             ("tollkeep_cache_stored_total", "counter", "Answers that were kept.", &counts.kept),
             ("tollkeep_cache_evicted_total", "counter", "Kept answers that went for others.", &counts.evicted),
             ("tollkeep_cache_bytes", "gauge", "Bytes of kept answers.", &counts.bytes),
+            ("tollkeep_cache_waiting", "gauge", "Calls that wait for another one's answer.", &counts.waiting),
             ("tollkeep_cache_entries", "gauge", "Kept answers.", &counts.entries),
         ] {
             text.family(name, kind, about);
