@@ -443,6 +443,7 @@ impl Refusal {
                 | Self::AuditUnavailable
                 | Self::AuthUnavailable
                 | Self::CredentialUnavailable(_)
+                | Self::NotCached
         )
     }
 }
