@@ -6,9 +6,9 @@ use crate::audit_log::AuditKeeper;
 use crate::problem::Problem;
 use crate::receipt_keys::ReceiptKeeper;
 use crate::runtime::{
-    Asking, Breaker, BreakerState, CachePurge, Certificate, Choosing, CoolDownsOf, CooledCredential,
-    CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
-    Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
+    Asking, Breaker, BreakerState, CachePurge, Certificate, Choosing, CoolDownsOf,
+    CooledCredential, CredentialTesting, CredentialView, Explained, KekChoice, KekRefused,
+    KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};

@@ -133,10 +133,7 @@ const SEEDS: &[Seed] = &[
     seed("CORS_MAX_AGE", &["server.cors.max_age_s"]),
     seed("HTTP_CACHE_ENABLED", &["cache.enabled"]),
     seed("HTTP_CACHE_BACKEND", &["cache.backend"]),
-    seed(
-        "HTTP_CACHE_MAX_OBJECT_BYTES",
-        &["cache.max_object_bytes"],
-    ),
+    seed("HTTP_CACHE_MAX_OBJECT_BYTES", &["cache.max_object_bytes"]),
     meant(
         "HTTP_CACHE_DEFAULT_TTL",
         &["cache.default_ttl"],
@@ -334,7 +331,9 @@ impl Meaning {
                 Ok(vec![number.clamp(min, max).to_string()])
             }
             Self::Seconds => {
-                let number: u64 = value.parse().map_err(|_| "want a whole number of seconds")?;
+                let number: u64 = value
+                    .parse()
+                    .map_err(|_| "want a whole number of seconds")?;
                 Ok(vec![format!("{number}s")])
             }
             Self::Origins if value.trim() == "*" => Ok(vec!["[]".to_owned(), "true".to_owned()]),

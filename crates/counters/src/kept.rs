@@ -269,7 +269,9 @@ impl<V: Clone> KeptTable<V> {
 
     fn make_room(&mut self, bytes: Option<u64>) -> usize {
         let mut gone = 0;
-        while !self.room.takes(bytes.map_or(self.held, |bytes| self.held.with(bytes)))
+        while !self
+            .room
+            .takes(bytes.map_or(self.held, |bytes| self.held.with(bytes)))
             && let Some((_, &key)) = self.order.first_key_value()
         {
             self.remove(&key);

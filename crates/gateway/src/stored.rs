@@ -32,7 +32,8 @@ impl Shared {
     /// There is as much room for answers that are kept as the settings say.
     pub fn make_cache_room(&self) {
         let plan = self.plan.load();
-        self.cache.set_room(plan.cache.as_ref().map(CachePlan::room));
+        self.cache
+            .set_room(plan.cache.as_ref().map(CachePlan::room));
     }
 
     /// Takes answers of a tenant, or of all, out of the cache; gives how many. `None` while no answer

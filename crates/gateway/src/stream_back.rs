@@ -148,6 +148,7 @@ impl Exchange<'_> {
         failure: Failure,
     ) -> Result<(), Stop> {
         let status = self.work.answer.status;
+        self.keep_nothing();
         if let ErrorFate::Replace(refusal) = self.error_fate(failure) {
             return Err(refusal.into());
         }

@@ -1,8 +1,8 @@
 //! What one worker thread owns, and what all of them share.
 
+use crate::cache::ResponseCache;
 use crate::holds::Holds;
 use crate::hooks::{HookDoor, HookFailures};
-use crate::cache::ResponseCache;
 use crate::lifecycle::{self, Work};
 use crate::management_door::ManagementDoor;
 use crate::names::Names;

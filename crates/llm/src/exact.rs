@@ -1,12 +1,20 @@
 //! What decides whether an answer may be given again to the very same call: what the call asks
 //! for, and what the answer is.
 
-use crate::json::{Scalar, canonical, scan};
+use crate::json::{Scalar, Walked, canonical, scan, walk};
 use crate::surface::Surface;
 use memchr::memchr_iter;
 
 /// Answers nested deeper are not given again.
 const DEPTH_MAX: usize = 128;
+
+/// What is for whoever asked alone.
+const SEALS: [&str; 4] = [
+    "signature",
+    "encrypted_content",
+    "thought_signature",
+    "thoughtSignature",
+];
 
 /// The text of a call's body that is the same for all bodies that say the same, `stream` left out.
 /// `None` if it is nested too deep for that.
@@ -139,30 +147,22 @@ impl Repeated {
     }
 
     fn take(&mut self, surface: Surface, json: &[u8]) {
-        let read = scan(json, DEPTH_MAX, |place, value| match value {
-            Scalar::Text(text) => {
-                let is_end = |name: &str| place.is(name) && !text.is(place.body, "");
-                if is_end("finish_reason") || is_end("stop_reason") {
-                    self.is_ended = true;
+        let read = walk(json, DEPTH_MAX, &mut |at, value| match value {
+            Walked::Text(text) => {
+                let is_end = matches!(&*at.name, "finish_reason" | "stop_reason");
+                self.is_ended |= is_end && !text.is_empty();
+                if is_end || at.name == "type" {
+                    self.note_kind(&text);
                 }
-                if place.is("type") || place.is("finish_reason") || place.is("stop_reason") {
-                    self.note_kind(&text.text(place.body));
+                if at.name == "status" && at.depth <= 2 && surface == Surface::Responses {
+                    self.note_status(&text, at.depth);
                 }
-                if place.is("status") && place.depth <= 2 && surface == Surface::Responses {
-                    self.note_status(&text.text(place.body), place.depth);
-                }
-                if place.is("arguments") {
-                    self.calls_tools = true;
-                }
-                let is_seal = place.is("signature")
-                    || place.is("encrypted_content")
-                    || place.is("thought_signature")
-                    || place.is("thoughtSignature");
-                self.is_sealed |= is_seal && !text.is(place.body, "");
-                self.is_failed |= place.depth == 1 && place.is("error");
+                self.calls_tools |= at.name == "arguments";
+                self.is_sealed |= SEALS.contains(&&*at.name) && !text.is_empty();
+                self.is_failed |= at.depth == 1 && at.name == "error";
             }
-            Scalar::Opened => self.is_failed |= place.is("error"),
-            Scalar::Bool(_) | Scalar::Number(_) => {}
+            Walked::Opened => self.is_failed |= at.depth == 1 && at.name == "error",
+            Walked::Other => {}
         });
         self.is_failed |= read.is_err();
     }
@@ -199,13 +199,33 @@ mod tests {
     fn a_call_asks_for_the_same_answer_by_temperature_0_or_by_a_seed_alone() {
         for (name, surface, body, want) in [
             ("cold", Surface::Chat, r#"{"temperature":0}"#, true),
-            ("cold, written long", Surface::Chat, r#"{"temperature":0.00e0}"#, true),
+            (
+                "cold, written long",
+                Surface::Chat,
+                r#"{"temperature":0.00e0}"#,
+                true,
+            ),
             ("warm", Surface::Chat, r#"{"temperature":0.1}"#, false),
             ("nothing said", Surface::Chat, "{}", false),
             ("a seed", Surface::Chat, r#"{"seed":7}"#, true),
-            ("a seed, and warm", Surface::Chat, r#"{"seed":7,"temperature":1}"#, false),
-            ("null is nothing", Surface::Chat, r#"{"temperature":null,"seed":7}"#, true),
-            ("elsewhere", Surface::Chat, r#"{"metadata":{"temperature":0}}"#, false),
+            (
+                "a seed, and warm",
+                Surface::Chat,
+                r#"{"seed":7,"temperature":1}"#,
+                false,
+            ),
+            (
+                "null is nothing",
+                Surface::Chat,
+                r#"{"temperature":null,"seed":7}"#,
+                true,
+            ),
+            (
+                "elsewhere",
+                Surface::Chat,
+                r#"{"metadata":{"temperature":0}}"#,
+                false,
+            ),
             ("a text", Surface::Chat, r#"{"temperature":"0"}"#, false),
             ("embeddings", Surface::Embeddings, "{}", true),
             ("messages", Surface::Messages, "{}", false),
@@ -225,7 +245,8 @@ mod tests {
         assert_eq!(Repeatable::read(Surface::Chat, b"[]", 8), None);
     }
 
-    const STOP: &str = r#"{"choices":[{"message":{"content":"x","tool_calls":null},"finish_reason":"stop"}]}"#;
+    const STOP: &str =
+        r#"{"choices":[{"message":{"content":"x","tool_calls":null},"finish_reason":"stop"}]}"#;
 
     // LLM-83 LLM-D21
     #[test]
@@ -233,26 +254,121 @@ mod tests {
         use Surface::{Chat, CountTokens, Embeddings, Messages, Responses};
         for (name, surface, body, want) in [
             ("chat", Chat, STOP, (true, false, false)),
-            ("no end", Chat, r#"{"choices":[{"finish_reason":null}]}"#, (false, false, false)),
-            ("error inside", Chat, r#"{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}"#, (false, false, false)),
-            ("an error of words", Chat, r#"{"error":"x","choices":[{"finish_reason":"stop"}]}"#, (false, false, false)),
-            ("tools", Chat, r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#, (true, true, false)),
-            ("tools by reason", Chat, r#"{"choices":[{"finish_reason":"tool_calls"}]}"#, (true, true, false)),
-            ("tools in words", Chat, r#"{"choices":[{"message":{"content":"\"tool_calls\""},"finish_reason":"stop"}]}"#, (true, false, false)),
-            ("messages", Messages, r#"{"type":"message","content":[{"type":"text"}],"stop_reason":"end_turn"}"#, (true, false, false)),
-            ("a tool's use", Messages, r#"{"content":[{"type":"server_tool_use"}],"stop_reason":"end_turn"}"#, (true, true, false)),
-            ("signed thinking", Messages, r#"{"content":[{"type":"thinking","signature":"x"}],"stop_reason":"end_turn"}"#, (true, false, true)),
-            ("hidden thinking", Messages, r#"{"content":[{"type":"redacted_thinking"}],"stop_reason":"end_turn"}"#, (true, false, true)),
-            ("error of messages", Messages, r#"{"type":"error","stop_reason":"x"}"#, (false, false, false)),
-            ("a response", Responses, r#"{"status":"completed","error":null,"output":[{"type":"message","status":"completed"}]}"#, (true, false, false)),
-            ("a response that is not done", Responses, r#"{"status":"queued"}"#, (false, false, false)),
-            ("a response cut short", Responses, r#"{"status":"incomplete","output":[{"status":"completed"}]}"#, (false, false, false)),
-            ("a response with a call", Responses, r#"{"status":"completed","output":[{"type":"web_search_call"}]}"#, (true, true, false)),
-            ("sealed reasoning", Responses, r#"{"status":"completed","output":[{"encrypted_content":"x"}]}"#, (true, false, true)),
-            ("embeddings", Embeddings, r#"{"data":[]}"#, (true, false, false)),
-            ("a count", CountTokens, r#"{"input_tokens":3}"#, (true, false, false)),
+            (
+                "no end",
+                Chat,
+                r#"{"choices":[{"finish_reason":null}]}"#,
+                (false, false, false),
+            ),
+            (
+                "error inside",
+                Chat,
+                r#"{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}"#,
+                (false, false, false),
+            ),
+            (
+                "an error of words",
+                Chat,
+                r#"{"error":"x","choices":[{"finish_reason":"stop"}]}"#,
+                (false, false, false),
+            ),
+            (
+                "tools",
+                Chat,
+                r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#,
+                (true, true, false),
+            ),
+            (
+                "tools by reason",
+                Chat,
+                r#"{"choices":[{"finish_reason":"tool_calls"}]}"#,
+                (true, true, false),
+            ),
+            (
+                "tools in words",
+                Chat,
+                r#"{"choices":[{"message":{"content":"\"tool_calls\""},"finish_reason":"stop"}]}"#,
+                (true, false, false),
+            ),
+            (
+                "messages",
+                Messages,
+                r#"{"type":"message","content":[{"type":"text"}],"stop_reason":"end_turn"}"#,
+                (true, false, false),
+            ),
+            (
+                "a tool's use",
+                Messages,
+                r#"{"content":[{"type":"server_tool_use"}],"stop_reason":"end_turn"}"#,
+                (true, true, false),
+            ),
+            (
+                "signed thinking",
+                Messages,
+                r#"{"content":[{"type":"thinking","signature":"x"}],"stop_reason":"end_turn"}"#,
+                (true, false, true),
+            ),
+            (
+                "hidden thinking",
+                Messages,
+                r#"{"content":[{"type":"redacted_thinking"}],"stop_reason":"end_turn"}"#,
+                (true, false, true),
+            ),
+            (
+                "error of messages",
+                Messages,
+                r#"{"type":"error","stop_reason":"x"}"#,
+                (false, false, false),
+            ),
+            (
+                "a response",
+                Responses,
+                r#"{"status":"completed","error":null,"output":[{"type":"message","status":"completed"}]}"#,
+                (true, false, false),
+            ),
+            (
+                "a response that is not done",
+                Responses,
+                r#"{"status":"queued"}"#,
+                (false, false, false),
+            ),
+            (
+                "a response cut short",
+                Responses,
+                r#"{"status":"incomplete","output":[{"status":"completed"}]}"#,
+                (false, false, false),
+            ),
+            (
+                "a response with a call",
+                Responses,
+                r#"{"status":"completed","output":[{"type":"web_search_call"}]}"#,
+                (true, true, false),
+            ),
+            (
+                "sealed reasoning",
+                Responses,
+                r#"{"status":"completed","output":[{"encrypted_content":"x"}]}"#,
+                (true, false, true),
+            ),
+            (
+                "embeddings",
+                Embeddings,
+                r#"{"data":[]}"#,
+                (true, false, false),
+            ),
+            (
+                "a count",
+                CountTokens,
+                r#"{"input_tokens":3}"#,
+                (true, false, false),
+            ),
             ("no JSON", Embeddings, "<html>", (false, false, false)),
-            ("cut", Chat, r#"{"choices":[{"finish_reason":"stop"}"#, (false, false, false)),
+            (
+                "cut",
+                Chat,
+                r#"{"choices":[{"finish_reason":"stop"}"#,
+                (false, false, false),
+            ),
         ] {
             let read = Repeated::of_body(surface, body.as_bytes());
             let got = (read.is_complete(), read.calls_tools, read.is_sealed);
@@ -263,7 +379,11 @@ mod tests {
     // LLM-84 LLM-D21
     #[test]
     fn whole_streams_are_told_from_others() {
-        let chat = |last: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}]}}\n\n{last}data: [DONE]\n\n");
+        let chat = |last: &str| {
+            format!(
+                "data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}]}}\n\n{last}data: [DONE]\n\n"
+            )
+        };
         for (name, surface, stream, want) in [
             ("chat", Surface::Chat, chat("data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\r\n\r\n"), (true, false)),
             ("without a reason", Surface::Chat, chat(""), (false, false)),

@@ -17,7 +17,11 @@ pub(super) const PURGE: &[Member] = &[
     text("method", 20, "The method of the requests, with `url`"),
     text("url", URL_CHARS_MAX, "Their URL, or path and query"),
     switch("prefix", "Whether `url` is how URLs begin"),
-    text("project_id", 64, "Or: the id of the project whose requests they were"),
+    text(
+        "project_id",
+        64,
+        "Or: the id of the project whose requests they were",
+    ),
     text("model", 300, "Or: the model that was asked"),
     switch("all", "Or: all of them"),
 ];
@@ -34,35 +38,35 @@ pub(super) async fn purge(call: Call) -> Answer {
         body: mut members,
         ..
     } = call;
+    let names_project = members.has("project_id");
     let (method, url) = (members.text("method"), members.text("url"));
     let is_prefix = members.switch("prefix").unwrap_or(false);
-    let project = members.text("project_id");
-    let project = project.map(|text| {
+    let project = members.text("project_id").and_then(|text| {
         let read = text.parse::<ProjectId>();
-        read.map_err(|_| members.fault("project_id", "want the id of a project"))
+        let wrong = |_| members.fault("project_id", "want the id of a project");
+        read.map_err(wrong).ok()
     });
     let model = members.text("model");
     let all = members.switch("all").unwrap_or(false);
     let has_url = url.is_some() || method.is_some() || is_prefix;
-    let said = [has_url, project.is_some(), model.is_some(), all];
+    let said = [has_url, names_project, model.is_some(), all];
     if said.into_iter().filter(|said| *said).count() != 1 {
-        members.fault("url", "want `method` and `url`, or one of `project_id`, `model` and `all`");
+        let wanted = "want `method` and `url`, or one of `project_id`, `model` and `all`";
+        members.fault("url", wanted);
+    }
+    if method.is_some() != url.is_some() {
+        members.fault("method", "want `method` and `url` together");
     }
     members.done()?;
-    let purge = match (method, url) {
-        (Some(method), Some(url)) => Purge::Url {
+    let purge = match (method.zip(url), project, model) {
+        (Some((method, url)), ..) => Purge::Url {
             method,
             target: target_of(&url).to_owned(),
             is_prefix,
         },
-        (None, None) => match (project, model) {
-            (Some(project), _) => Purge::Project(project.map_err(|()| Problem::not_found())?),
-            (None, Some(model)) => Purge::Model(model),
-            (None, None) => Purge::All,
-        },
-        (Some(_), None) | (None, Some(_)) => {
-            return Err(Problem::bad_request("`method` and `url` belong together"));
-        }
+        (None, Some(project), _) => Purge::Project(project),
+        (None, None, Some(model)) => Purge::Model(model),
+        (None, None, None) => Purge::All,
     };
     state.check_audit()?;
     let whose = match operator.scope() {

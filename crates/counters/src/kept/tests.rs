@@ -16,7 +16,12 @@ fn key(number: u8) -> KeptKey {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Find(u8),
-    Insert { key: u8, tenant: u8, bytes: u64, ttl: u64 },
+    Insert {
+        key: u8,
+        tenant: u8,
+        bytes: u64,
+        ttl: u64,
+    },
     Sweep,
     PurgeTenant(u8),
     Wait(u64),
@@ -56,7 +61,11 @@ struct Naive {
 
 impl Naive {
     fn oldest(&self, of: impl Fn(&Entry) -> bool) -> Option<usize> {
-        let entries = self.entries.iter().enumerate().filter(|(_, entry)| of(entry));
+        let entries = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| of(entry));
         let first = entries.min_by_key(|(_, entry)| (entry.is_protected, entry.touched));
         first.map(|(at, _)| at)
     }
@@ -70,14 +79,18 @@ impl Naive {
 
     fn make_room_of(&mut self, tenant: u8, more: Option<u64>) {
         while !self.fits(|it| it.tenant == tenant, 4, more) {
-            let Some(at) = self.oldest(|it| it.tenant == tenant) else { break };
+            let Some(at) = self.oldest(|it| it.tenant == tenant) else {
+                break;
+            };
             self.entries.remove(at);
         }
     }
 
     fn make_room(&mut self, more: Option<u64>) {
         while !self.fits(|_| true, 1, more) {
-            let Some(at) = self.oldest(|_| true) else { break };
+            let Some(at) = self.oldest(|_| true) else {
+                break;
+            };
             self.entries.remove(at);
         }
     }
@@ -88,7 +101,9 @@ impl Naive {
                 self.entries.retain(|it| it.key != key || it.ends > now);
                 self.turn += 1;
                 let found = self.entries.iter_mut().find(|it| it.key == key);
-                let Some(found) = found else { return Some(false) };
+                let Some(found) = found else {
+                    return Some(false);
+                };
                 (found.is_protected, found.touched) = (true, self.turn);
                 loop {
                     let protected = self.entries.iter().filter(|it| it.is_protected);
@@ -100,7 +115,12 @@ impl Naive {
                     (self.entries[at].is_protected, self.entries[at].touched) = (false, self.turn);
                 }
             }
-            Step::Insert { key, tenant, bytes, ttl } => {
+            Step::Insert {
+                key,
+                tenant,
+                bytes,
+                ttl,
+            } => {
                 if bytes > self.bytes / 4 {
                     return Some(false);
                 }
@@ -213,7 +233,13 @@ fn a_tenant_that_asks_for_much_pushes_out_its_own_alone() {
         table.insert(key(number), new(number, 10), now);
     }
     assert_eq!(table.find(&key(0), now), Some(0));
-    assert_eq!(table.held(), Held { bytes: 110, entries: 11 });
+    assert_eq!(
+        table.held(),
+        Held {
+            bytes: 110,
+            entries: 11
+        }
+    );
 }
 
 // LLM-87

@@ -30,6 +30,8 @@ pub(super) struct Keeping {
     pub(super) key: KeptKey,
     pub(super) rules: Rules,
     pub(super) of: Asked,
+    /// How often answers had been taken out when it was asked for.
+    pub(super) purges: u64,
     /// The others that wait for it.
     pub(super) lead: Option<Lead>,
 }
@@ -110,10 +112,12 @@ impl<'p> Exchange<'p> {
         let Some(key) = self.cache_key(plan, &rules, call)? else {
             return Ok(false);
         };
+        let (of, purges) = (self.asked_with(call), self.worker.shared.cache.purges());
         let keeping = |lead| Keeping {
             key,
             rules,
-            of: self.asked_with(call),
+            of: of.clone(),
+            purges,
             lead,
         };
         let now = self.worker.shared.clock.mono();

@@ -74,7 +74,8 @@ impl Exchange<'_> {
         }
         let values = |wanted: &'static [u8]| {
             let fields = answer.fields.iter();
-            let named = fields.filter(move |field| field.name.of(bytes).eq_ignore_ascii_case(wanted));
+            let named =
+                fields.filter(move |field| field.name.of(bytes).eq_ignore_ascii_case(wanted));
             named.map(|field| field.value.of(bytes))
         };
         // Meant for one caller alone; or decided by more than the request says.
@@ -149,6 +150,7 @@ impl Exchange<'_> {
             key,
             rules,
             of,
+            purges,
             lead,
         } = keeping;
         let is_long = u64::try_from(body.len()).unwrap_or(u64::MAX) > rules.object_bytes_max;
@@ -171,7 +173,7 @@ impl Exchange<'_> {
             ends,
             of,
         });
-        let is_kept = self.worker.shared.cache.keep(key, &kept, now);
+        let is_kept = self.worker.shared.cache.keep((key, purges), &kept, now);
         if let Some(lead) = lead {
             lead.land(&kept);
         }
@@ -193,7 +195,9 @@ impl Exchange<'_> {
                 named.map(|field| field.value.of(bytes))
             };
             let said = Directives::read(values(b"cache-control"));
-            let age = values(b"age").next().and_then(|age| std::str::from_utf8(age).ok());
+            let age = values(b"age")
+                .next()
+                .and_then(|age| std::str::from_utf8(age).ok());
             // An age that can't be read is none that may be relied on.
             age_s = age.map_or(0, |age| age.trim().parse().unwrap_or(u64::MAX));
             if let Some(fresh_s) = said.s_maxage.or(said.max_age) {
@@ -212,7 +216,8 @@ impl Exchange<'_> {
         head.extend_from_slice(b"\r\n");
         for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(bytes), field.value.of(bytes));
-            let is_anew = NOT_KEPT.iter().any(|own| headers::same_field(name, own));
+            let is_anew = NOT_KEPT.iter().any(|own| headers::same_field(name, own))
+                || headers::response_field_never_returned(name);
             let is_secret = headers::carries_credential(value, secret) || target.brings_back(value);
             if !is_anew && !is_secret {
                 write::field(&mut head, name, value);
@@ -248,7 +253,12 @@ mod tests {
 
     #[test]
     fn a_star_among_names_is_everything() {
-        for (value, want) in [("*", true), ("accept, *", true), ("accept", false), ("", false)] {
+        for (value, want) in [
+            ("*", true),
+            ("accept, *", true),
+            ("accept", false),
+            ("", false),
+        ] {
             assert_eq!(names_everything(value.as_bytes()), want, "{value}");
         }
     }

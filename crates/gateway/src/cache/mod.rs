@@ -126,6 +126,8 @@ pub struct ResponseCache {
     credentials: AtomicU64,
     /// Goes up with each flight.
     flights: AtomicU64,
+    /// Goes up when answers are taken out: what was asked for before is not kept after.
+    purges: AtomicU64,
     meter: CacheMeter,
 }
 
@@ -190,6 +192,7 @@ impl ResponseCache {
     /// Takes out what is meant of a tenant, or of all; gives how many.
     pub(crate) fn purge(&self, whose: Option<TenantId>, purge: &Purge) -> usize {
         let mut inner = self.inner();
+        self.purges.fetch_add(1, Ordering::Relaxed);
         let purged = inner.table.purge(|kept, tenant| {
             whose.is_none_or(|whose| whose == tenant) && purge.means(&kept.of)
         });
@@ -221,7 +224,7 @@ impl ResponseCache {
     }
 
     /// Keeps an answer; says whether there was room for it.
-    fn keep(&self, key: KeptKey, kept: &Arc<Kept>, now: MonoNanos) -> bool {
+    fn keep(&self, (key, purges): (KeptKey, u64), kept: &Arc<Kept>, now: MonoNanos) -> bool {
         let new = New {
             value: Arc::clone(kept),
             tenant: kept.of.tenant,
@@ -229,6 +232,9 @@ impl ResponseCache {
             ends: kept.ends,
         };
         let mut inner = self.inner();
+        if self.purges() != purges {
+            return false;
+        }
         let gone = inner.table.insert(key, new, now);
         self.tell(&inner);
         drop(inner);
@@ -236,6 +242,10 @@ impl ResponseCache {
             self.meter.kept(gone);
         }
         gone.is_some()
+    }
+
+    fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Relaxed)
     }
 
     /// The one who went for it has come to an end.

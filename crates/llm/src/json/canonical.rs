@@ -161,17 +161,42 @@ mod tests {
         for (name, one, other, same) in [
             ("order", r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#, true),
             ("blanks", r#"{"a":[1,2]}"#, "{ \"a\" :\n[1 ,\t2] }", true),
-            ("deep order", r#"{"x":{"a":1,"b":{}}}"#, r#"{"x":{"b":{},"a":1}}"#, true),
+            (
+                "deep order",
+                r#"{"x":{"a":1,"b":{}}}"#,
+                r#"{"x":{"b":{},"a":1}}"#,
+                true,
+            ),
             ("escapes", r#"{"a":"A\/"}"#, r#"{"\u0061":"\u0041/"}"#, true),
             ("left out", r#"{"a":1,"stream":true}"#, r#"{"a":1}"#, true),
-            ("left out by another spelling", r#"{"\u0073tream":true}"#, "{}", true),
-            ("not left out below", r#"{"a":{"stream":true}}"#, r#"{"a":{}}"#, false),
+            (
+                "left out by another spelling",
+                r#"{"\u0073tream":true}"#,
+                "{}",
+                true,
+            ),
+            (
+                "not left out below",
+                r#"{"a":{"stream":true}}"#,
+                r#"{"a":{}}"#,
+                false,
+            ),
             ("order of a list", r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#, false),
             ("number and text", r#"{"a":1}"#, r#"{"a":"1"}"#, false),
             ("spelling of a number", r#"{"a":1}"#, r#"{"a":1.0}"#, false),
-            ("large numbers", r#"{"a":18446744073709551616}"#, r#"{"a":18446744073709551617}"#, false),
+            (
+                "large numbers",
+                r#"{"a":18446744073709551616}"#,
+                r#"{"a":18446744073709551617}"#,
+                false,
+            ),
             ("null and nothing", r#"{"a":null}"#, "{}", false),
-            ("one text or two members", r#"{"a":"1\",\"b\":\"2"}"#, r#"{"a":"1","b":"2"}"#, false),
+            (
+                "one text or two members",
+                r#"{"a":"1\",\"b\":\"2"}"#,
+                r#"{"a":"1","b":"2"}"#,
+                false,
+            ),
         ] {
             let (one, other) = (of(one).unwrap(), of(other).unwrap());
             assert_eq!(one == other, same, "{name}: {one} {other}");
@@ -183,7 +208,16 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(of(&nested(DEPTH_MAX)).is_some());
         assert!(of(&nested(DEPTH_MAX + 2)).is_none());
-        for broken in ["", "{", "{\"a\"}", "{\"a\":}", "[1 2]", "{} {}", "{\"a\":1,}", "\u{0}"] {
+        for broken in [
+            "",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "[1 2]",
+            "{} {}",
+            "{\"a\":1,}",
+            "\u{0}",
+        ] {
             assert!(of(broken).is_none(), "{broken}");
         }
     }
@@ -211,7 +245,9 @@ mod tests {
             Value::Array(items) => items.iter().map(sorted).collect(),
             Value::Object(map) => {
                 let map: BTreeMap<_, _> = map.iter().map(|(name, it)| (name, sorted(it))).collect();
-                map.into_iter().map(|(name, it)| (name.clone(), it)).collect()
+                map.into_iter()
+                    .map(|(name, it)| (name.clone(), it))
+                    .collect()
             }
             other => other.clone(),
         }

@@ -15,8 +15,8 @@ mod recorder;
 mod render;
 mod shard;
 
-pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
 pub use cache::{CacheMeter, CacheResult, CacheWait};
+pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
 pub use ledger::LedgerMeter;
 pub use meters::{AuditMeter, LogMeter, SinkMeter};
 pub use payments::{PaymentMeter, PaymentPhase, PaymentRow};

@@ -61,7 +61,11 @@ impl Which {
     /// Has them taken out, and shows how many that were.
     pub(super) fn purge(self, client: &Client, json: bool) -> anyhow::Result<()> {
         let purged = client.post("/manage/cache/purge", &self.body())?;
-        output::one(&purged, json, &[("deleted", "/deleted"), ("count", "/count")]);
+        output::one(
+            &purged,
+            json,
+            &[("deleted", "/deleted"), ("count", "/count")],
+        );
         Ok(())
     }
 }

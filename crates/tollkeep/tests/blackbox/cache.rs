@@ -36,9 +36,8 @@ pub(crate) fn status(answer: &Answer) -> &str {
 }
 
 fn with(token: &str, lines: &str, body: &str) -> Vec<u8> {
-    let lines = format!(
-        "Authorization: Bearer {token}\r\nContent-Type: application/json\r\n{lines}"
-    );
+    let lines =
+        format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n{lines}");
     post("/v1/chat/completions", &lines, body.as_bytes())
 }
 
@@ -52,7 +51,10 @@ fn the_same_call_is_answered_again_without_its_upstream_and_costs_nothing() {
     let origin = counting();
     let (gateway, token) = llm(&origin, "openai", ON);
     let first = gateway.call(&chat(&token, COLD));
-    assert_eq!((first.status, status(&first)), (200, "tollkeep; fwd=miss; stored"));
+    assert_eq!(
+        (first.status, status(&first)),
+        (200, "tollkeep; fwd=miss; stored")
+    );
     assert_eq!(first.field("age"), None);
     // The same in another spelling.
     let other = r#"{ "temperature" : 0, "messages":[{"content":"\u0068i","role":"user"}], "model":"gpt-4o" }"#;
@@ -60,7 +62,11 @@ fn the_same_call_is_answered_again_without_its_upstream_and_costs_nothing() {
         let again = gateway.call(&chat(&token, body));
         assert_eq!(again.status, 200);
         assert_eq!(again.body, first.body);
-        assert!(status(&again).starts_with("tollkeep; hit; ttl=2"), "{}", status(&again));
+        assert!(
+            status(&again).starts_with("tollkeep; hit; ttl=2"),
+            "{}",
+            status(&again)
+        );
         assert!(again.field("age").is_some());
         assert_eq!(again.field("content-type"), first.field("content-type"));
         assert_ne!(again.field("x-request-id"), first.field("x-request-id"));
@@ -79,10 +85,17 @@ fn the_same_call_is_answered_again_without_its_upstream_and_costs_nothing() {
     }
     let events = eventually("events", || {
         let lines = gateway.audit_lines().into_iter();
-        let calls: Vec<_> = lines.filter(|line| line["action"] == "proxy_request").collect();
+        let calls: Vec<_> = lines
+            .filter(|line| line["action"] == "proxy_request")
+            .collect();
         Some(calls).filter(|calls| calls.len() == 3)
     });
-    assert!(events.iter().all(|event| event["details"]["http.status_code"] == events[0]["details"]["http.status_code"]));
+    assert!(
+        events
+            .iter()
+            .all(|event| event["details"]["http.status_code"]
+                == events[0]["details"]["http.status_code"])
+    );
     let metrics = gateway.metrics_text();
     for want in [
         r#"tollkeep_cache_requests_total{result="hit"} 2"#,
@@ -188,7 +201,12 @@ fn what_is_no_whole_answer_for_everybody_is_never_kept() {
         let before = origin.count();
         let first = gateway.call(&chat(&token, &body));
         let asked = origin.count() - before;
-        assert_eq!(status(&first).contains("stored"), is_kept, "{name}: {}", status(&first));
+        assert_eq!(
+            status(&first).contains("stored"),
+            is_kept,
+            "{name}: {}",
+            status(&first)
+        );
         let again = gateway.call(&chat(&token, &body));
         let asked_again = origin.count() - before - asked;
         assert_eq!(asked_again == 0, is_kept, "{name}");
@@ -224,14 +242,50 @@ fn a_caller_may_refresh_bypass_or_want_nothing_else() {
     for (lines, word, proxy, count, text) in [
         ("", "tollkeep; fwd=miss; stored", "miss", 1, "answer 1"),
         ("", "tollkeep; hit", "hit", 1, "answer 1"),
-        ("Cache-Control: no-store\r\n", "tollkeep; fwd=bypass", "miss", 2, "answer 2"),
+        (
+            "Cache-Control: no-store\r\n",
+            "tollkeep; fwd=bypass",
+            "miss",
+            2,
+            "answer 2",
+        ),
         ("", "tollkeep; hit", "hit", 2, "answer 1"),
-        ("cache-control: No-Cache\r\n", "tollkeep; fwd=request; stored", "miss", 3, "answer 3"),
+        (
+            "cache-control: No-Cache\r\n",
+            "tollkeep; fwd=request; stored",
+            "miss",
+            3,
+            "answer 3",
+        ),
         ("", "tollkeep; hit", "hit", 3, "answer 3"),
-        ("Pragma: no-cache\r\n", "tollkeep; fwd=request; stored", "miss", 4, "answer 4"),
-        ("Cache-Control: max-age=0\r\n", "tollkeep; fwd=request; stored", "miss", 5, "answer 5"),
-        ("Cache-Control: only-if-cached\r\n", "tollkeep; hit", "hit", 5, "answer 5"),
-        ("Cache-Control: max-age=3600\r\n", "tollkeep; hit", "hit", 5, "answer 5"),
+        (
+            "Pragma: no-cache\r\n",
+            "tollkeep; fwd=request; stored",
+            "miss",
+            4,
+            "answer 4",
+        ),
+        (
+            "Cache-Control: max-age=0\r\n",
+            "tollkeep; fwd=request; stored",
+            "miss",
+            5,
+            "answer 5",
+        ),
+        (
+            "Cache-Control: only-if-cached\r\n",
+            "tollkeep; hit",
+            "hit",
+            5,
+            "answer 5",
+        ),
+        (
+            "Cache-Control: max-age=3600\r\n",
+            "tollkeep; hit",
+            "hit",
+            5,
+            "answer 5",
+        ),
     ] {
         let got = say(lines);
         assert_eq!(got.status, 200, "{lines}");
@@ -254,7 +308,8 @@ fn nobody_is_given_what_was_made_for_somebody_else() {
     let project = "cache: { enabled: true, scope: project }\n";
     for (config, same_project) in [(ON, false), (project, true)] {
         let (gateway, token) = llm(&origin, "openai", config);
-        let (created, other) = gateway.api("POST", "/api/v1/projects", Some(&json!({"name": "other"})));
+        let (created, other) =
+            gateway.api("POST", "/api/v1/projects", Some(&json!({"name": "other"})));
         assert_eq!(created, 201, "{other}");
         let tokens = [token_of(&gateway, "default"), token_of(&gateway, "other")];
         let before = origin.count();
@@ -282,8 +337,19 @@ fn calls_that_differ_in_anything_the_provider_sees_are_not_the_same() {
     for (name, lines, body) in [
         ("text", "", COLD.replace("hi", "hello")),
         ("model", "", COLD.replace("gpt-4o", "gpt-4o-mini")),
-        ("user", "", COLD.replace(r#""temperature":0"#, r#""temperature":0,"user":"u""#)),
-        ("metadata", "", COLD.replace(r#""temperature":0"#, r#""temperature":0,"metadata":{"a":"b"}"#)),
+        (
+            "user",
+            "",
+            COLD.replace(r#""temperature":0"#, r#""temperature":0,"user":"u""#),
+        ),
+        (
+            "metadata",
+            "",
+            COLD.replace(
+                r#""temperature":0"#,
+                r#""temperature":0,"metadata":{"a":"b"}"#,
+            ),
+        ),
         ("beta", "OpenAI-Beta: x\r\n", COLD.to_owned()),
         ("accept", "Accept: text/plain\r\n", COLD.to_owned()),
     ] {
@@ -293,8 +359,15 @@ fn calls_that_differ_in_anything_the_provider_sees_are_not_the_same() {
         assert_eq!(origin.count(), before + 1, "{name}");
     }
     // What it does not see decides nothing: neither do hashes that callers send.
-    for lines in ["X-Cache-Key: x\r\n", "User-Agent: other\r\n", "X-Request-Id: other\r\n"] {
-        assert!(status(&gateway.call(&with(&token, lines, COLD))).contains("hit"), "{lines}");
+    for lines in [
+        "X-Cache-Key: x\r\n",
+        "User-Agent: other\r\n",
+        "X-Request-Id: other\r\n",
+    ] {
+        assert!(
+            status(&gateway.call(&with(&token, lines, COLD))).contains("hit"),
+            "{lines}"
+        );
     }
 }
 
@@ -310,7 +383,7 @@ fn a_call_that_is_refused_is_refused_whatever_is_kept() {
         Some(&json!({"project": "default", "max_requests": 2})),
     );
     let few = minted["token"].as_str().unwrap();
-    let bound = gateway.mint_token(&json!({"project": "default", "allowed_models": ["other-*"]}));
+    let bound = gateway.mint_token(&json!({"project": "default", "models": ["other-*"]}));
     assert_eq!(gateway.call(&chat(&token, COLD)).status, 200);
     assert_eq!(gateway.call(&chat(&bound, COLD)).status, 404);
     for _ in 0..2 {
@@ -319,11 +392,18 @@ fn a_call_that_is_refused_is_refused_whatever_is_kept() {
     // Hits count.
     assert_eq!(gateway.call(&chat(few, COLD)).status, 429);
     let id = minted["id"].as_str().unwrap();
-    let (revoked, _) = gateway.api("POST", &format!("/api/v1/tokens/{id}/revoke"), Some(&json!({})));
+    let (revoked, _) = gateway.api(
+        "POST",
+        &format!("/api/v1/tokens/{id}/revoke"),
+        Some(&json!({})),
+    );
     assert_eq!(revoked, 200);
     assert_eq!(gateway.call(&chat(few, COLD)).status, 401);
     // And what was decided before is decided anew.
-    assert_eq!(status(&gateway.call(&chat(&token, COLD))), "tollkeep; fwd=miss; stored");
+    assert_eq!(
+        status(&gateway.call(&chat(&token, COLD))),
+        "tollkeep; fwd=miss; stored"
+    );
     assert!(status(&gateway.call(&chat(&token, COLD))).contains("hit"));
     let (changed, project) = gateway.api(
         "PATCH",
@@ -332,9 +412,20 @@ fn a_call_that_is_refused_is_refused_whatever_is_kept() {
     );
     assert_eq!(changed, 200, "{project}");
     assert_eq!(gateway.call(&chat(&token, COLD)).status, 403);
-    gateway.api("PATCH", "/api/v1/projects/default", Some(&json!({"policy": null})));
-    assert_eq!(status(&gateway.call(&chat(&token, COLD))), "tollkeep; fwd=miss; stored");
-    gateway.api("PATCH", "/api/v1/projects/default", Some(&json!({"is_active": false})));
+    gateway.api(
+        "PATCH",
+        "/api/v1/projects/default",
+        Some(&json!({"policy": null})),
+    );
+    assert_eq!(
+        status(&gateway.call(&chat(&token, COLD))),
+        "tollkeep; fwd=miss; stored"
+    );
+    gateway.api(
+        "PATCH",
+        "/api/v1/projects/default",
+        Some(&json!({"is_active": false})),
+    );
     assert_eq!(gateway.call(&chat(&token, COLD)).status, 403);
 }
 
@@ -342,10 +433,19 @@ fn a_call_that_is_refused_is_refused_whatever_is_kept() {
 #[test]
 fn a_hit_counts_as_a_request_and_costs_what_the_settings_say() {
     let origin = counting();
-    for (config, cost) in [(ON, 0), ("cache: { enabled: true, hit_price: full }\n", 2_600_000)] {
+    for (config, cost) in [
+        (ON, 0),
+        ("cache: { enabled: true, hit_price: full }\n", 2_600_000),
+    ] {
         let (gateway, token) = llm(&origin, "openai", config);
-        made(&gateway, &json!({"name": "dollars", "scope": {"project": "default"}, "limit": "$1", "window": "month"}));
-        made(&gateway, &json!({"name": "requests", "scope": {"project": "default"}, "unit": "requests", "limit": 3, "window": "month"}));
+        made(
+            &gateway,
+            &json!({"name": "dollars", "scope": {"project": "default"}, "limit": "$1", "window": "month"}),
+        );
+        made(
+            &gateway,
+            &json!({"name": "requests", "scope": {"project": "default"}, "unit": "requests", "limit": 3, "window": "month"}),
+        );
         for _ in 0..3 {
             assert_eq!(gateway.call(&chat(&token, COLD)).status, 200);
         }
@@ -364,7 +464,10 @@ fn a_hit_counts_as_a_request_and_costs_what_the_settings_say() {
             let rows = page["data"].as_array()?.clone();
             (rows.len() == 3).then_some(rows)
         });
-        let hits: Vec<_> = records.iter().filter(|row| row["from_cache"] == true).collect();
+        let hits: Vec<_> = records
+            .iter()
+            .filter(|row| row["from_cache"] == true)
+            .collect();
         assert_eq!(hits.len(), 2, "{records:?}");
         for hit in hits {
             assert_eq!(hit["cost_nano_usd"], cost, "{hit}");
@@ -376,7 +479,9 @@ fn a_hit_counts_as_a_request_and_costs_what_the_settings_say() {
 /// So many wait for another one's answer.
 fn waiting(gateway: &Gateway, count: usize) {
     let line = format!("tollkeep_cache_waiting {count}\n");
-    eventually(&line, || gateway.metrics_text().contains(&line).then_some(()));
+    eventually(&line, || {
+        gateway.metrics_text().contains(&line).then_some(())
+    });
 }
 
 // LLM-85
@@ -401,7 +506,11 @@ fn those_who_ask_for_the_same_at_once_wait_for_the_first() {
     gate.open();
     let answers: Vec<_> = calls.into_iter().map(|call| call.join().unwrap()).collect();
     assert_eq!(origin.count(), 1);
-    assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.status == 200 && answer.body == answers[0].body)
+    );
     let words: Vec<_> = answers.iter().map(status).collect();
     let count = |word: &str| words.iter().filter(|it| it.contains(word)).count();
     assert_eq!(count("stored"), 1, "{words:?}");
@@ -440,7 +549,9 @@ fn a_first_one_that_fails_lets_the_others_go_by_themselves() {
     gate.open();
     let answers: Vec<_> = calls.into_iter().map(|call| call.join().unwrap()).collect();
     assert!(answers.iter().all(|answer| answer.status == 200));
-    let whole = answers.iter().filter(|answer| answer.text().contains("answer 2"));
+    let whole = answers
+        .iter()
+        .filter(|answer| answer.text().contains("answer 2"));
     assert_eq!(whole.count(), 3);
     assert!(origin.count() > 1);
 }
@@ -453,7 +564,9 @@ fn streaming(breaks: bool) -> Origin {
         let event = |json: Value| chunk(format!("data: {json}\n\n").as_bytes());
         let mut steps = vec![
             chunked_head("text/event-stream"),
-            event(json!({"model": "gpt-4o", "choices": [{"index": 0, "delta": {"content": format!("answer {number}")}}]})),
+            event(
+                json!({"model": "gpt-4o", "choices": [{"index": 0, "delta": {"content": format!("answer {number}")}}]}),
+            ),
         ];
         if breaks {
             steps.push(Step::Close);
@@ -507,10 +620,17 @@ fn sealed_answers_are_kept_for_the_token_alone() {
             "usage": {"input_tokens": 1, "output_tokens": 1},
         }))
     });
-    for (config, is_kept) in [(ON, true), ("cache: { enabled: true, scope: project }\n", false)] {
+    for (config, is_kept) in [
+        (ON, true),
+        ("cache: { enabled: true, scope: project }\n", false),
+    ] {
         let (gateway, token) = llm(&origin, "anthropic", config);
         let call = llm_call("/v1/messages", &token, body);
         assert_eq!(gateway.call(&call).status, 200);
-        assert_eq!(status(&gateway.call(&call)).contains("hit"), is_kept, "{config}");
+        assert_eq!(
+            status(&gateway.call(&call)).contains("hit"),
+            is_kept,
+            "{config}"
+        );
     }
 }

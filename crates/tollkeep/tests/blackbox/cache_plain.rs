@@ -31,7 +31,10 @@ fn telling(fields: &'static str) -> Origin {
     Origin::start(move |request| {
         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
         let tenant = request.field("x-tenant").unwrap_or("nobody");
-        with_fields(fields, format!("{number} {} {tenant}", request.target).as_bytes())
+        with_fields(
+            fields,
+            format!("{number} {} {tenant}", request.target).as_bytes(),
+        )
     })
 }
 
@@ -46,14 +49,21 @@ fn hit(answer: &Answer) -> bool {
 // LLM-80 LLM-86
 #[test]
 fn a_plain_answer_is_given_again_as_it_was() {
-    let origin = telling("content-type: text/x\r\nx-own: 1\r\netag: \"e\"\r\ncontent-language: de\r\n");
+    let origin =
+        telling("content-type: text/x\r\nx-own: 1\r\netag: \"e\"\r\ncontent-language: de\r\n");
     let gateway = front(&origin, &kept("GET /a", ""));
     let first = gateway.call(&get("/a", ""));
     assert_eq!((first.status, status(&first)), (200, "tollkeep; fwd=miss"));
     let again = gateway.call(&get("/a", ""));
     assert!(hit(&again), "{again:?}");
     assert_eq!(again.body, first.body);
-    for name in ["content-type", "x-own", "etag", "content-language", "content-length"] {
+    for name in [
+        "content-type",
+        "x-own",
+        "etag",
+        "content-language",
+        "content-length",
+    ] {
         assert_eq!(again.field(name), first.field(name), "{name}");
     }
     assert_eq!(origin.count(), 1);
@@ -95,7 +105,6 @@ fn whatever_the_upstream_sees_tells_requests_apart() {
         ("no query", get("/a/x", "")),
         ("path", get("/a/y?p=1&q=2", "")),
         ("field", get("/a/x?p=1&q=2", "X-Tenant: evil\r\n")),
-        ("host of a proxy", get("/a/x?p=1&q=2", "X-Original-URL: /admin\r\n")),
         ("language", get("/a/x?p=1&q=2", "Accept-Language: de\r\n")),
         ("coding", get("/a/x?p=1&q=2", "Accept-Encoding: gzip\r\n")),
         ("range", get("/a/x?p=1&q=2", "Range: bytes=0-1\r\n")),
@@ -109,9 +118,15 @@ fn whatever_the_upstream_sees_tells_requests_apart() {
     }
     // What was asked by somebody with a field of their own never reaches those without.
     let clean = gateway.call(&get("/a/x?p=1&q=2", ""));
-    assert_eq!((hit(&clean), clean.text().as_str()), (true, "1 /a/x?p=1&q=2 nobody"));
+    assert_eq!(
+        (hit(&clean), clean.text().as_str()),
+        (true, "1 /a/x?p=1&q=2 nobody")
+    );
     let traced = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nX-Request-Id: r\r\n";
     assert!(hit(&gateway.call(&get("/a/x?p=1&q=2", traced))));
+    // Nor does it see where others say a request is meant to go.
+    let elsewhere = "X-Original-URL: /admin\r\nX-Forwarded-Host: evil.example\r\n";
+    assert!(hit(&gateway.call(&get("/a/x?p=1&q=2", elsewhere))));
 }
 
 fn odd(request: &Request) -> Vec<Step> {
@@ -126,8 +141,12 @@ fn odd(request: &Request) -> Vec<Step> {
         "/a/cookie" => answer("set-cookie: session=1\r\n"),
         "/a/vary" => answer("vary: accept, *\r\n"),
         "/a/events" => answer("content-type: text/event-stream\r\n"),
-        "/a/404" => vec![Step::Send(b"HTTP/1.1 404 No\r\ncontent-length: 1\r\n\r\nx".to_vec())],
-        "/a/203" => vec![Step::Send(b"HTTP/1.1 203 So\r\ncontent-length: 1\r\n\r\nx".to_vec())],
+        "/a/404" => vec![Step::Send(
+            b"HTTP/1.1 404 No\r\ncontent-length: 1\r\n\r\nx".to_vec(),
+        )],
+        "/a/203" => vec![Step::Send(
+            b"HTTP/1.1 203 So\r\ncontent-length: 1\r\n\r\nx".to_vec(),
+        )],
         "/a/cut" => vec![
             Step::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx".to_vec()),
             Step::Close,
@@ -187,7 +206,11 @@ fn only_whole_answers_that_are_for_all_are_kept() {
     let fresh = gateway.call(&get("/a/fresh", ""));
     let age: u64 = fresh.field("age").unwrap().parse().unwrap();
     assert!((7..20).contains(&age), "{age}");
-    assert!(status(&fresh).contains("ttl=5") || status(&fresh).contains("ttl=4"), "{}", status(&fresh));
+    assert!(
+        status(&fresh).contains("ttl=5") || status(&fresh).contains("ttl=4"),
+        "{}",
+        status(&fresh)
+    );
 }
 
 // LLM-80 LLM-81
@@ -209,7 +232,12 @@ fn a_scope_says_who_is_given_an_answer() {
     };
     let ids = [project("second", None), project("foreign", Some(&other))];
     let mint = |project: &str| gateway.mint_token(&json!({"project": project}));
-    let tokens = [mint("default"), mint("default"), mint(&ids[0]), mint(&ids[1])];
+    let tokens = [
+        mint("default"),
+        mint("default"),
+        mint(&ids[0]),
+        mint(&ids[1]),
+    ];
     for (path, want) in [
         ("/token", [false, false, false, false]),
         ("/project", [false, true, false, false]),
@@ -226,7 +254,10 @@ fn a_scope_says_who_is_given_an_answer() {
     }
     assert_eq!(gateway.call(&get("/tenant", "")).status, 401);
     let id = &ids[1];
-    let call = get("/tenant", &format!("Authorization: Bearer {}\r\n", tokens[3]));
+    let call = get(
+        "/tenant",
+        &format!("Authorization: Bearer {}\r\n", tokens[3]),
+    );
     let off = json!({"is_active": false});
     gateway.api("PATCH", &format!("/api/v1/projects/{id}"), Some(&off));
     assert_eq!(gateway.call(&call).status, 403);
@@ -246,7 +277,10 @@ fn what_is_kept_stays_within_its_bounds_and_a_quarter_of_a_tenant() {
     }
     let metrics = gateway.metrics_text();
     assert!(metrics.contains("tollkeep_cache_entries 4\n"), "{metrics}");
-    assert!(metrics.contains("tollkeep_cache_evicted_total 36\n"), "{metrics}");
+    assert!(
+        metrics.contains("tollkeep_cache_evicted_total 36\n"),
+        "{metrics}"
+    );
     assert!(hit(&gateway.call(&get("/a?n=39", ""))));
     assert!(!hit(&gateway.call(&get("/a?n=0", ""))));
 }
@@ -258,7 +292,10 @@ fn what_is_kept_ends_with_its_time() {
     let gateway = front(&origin, &kept("GET /a", ", ttl_s: 1"));
     gateway.call(&get("/a", ""));
     tollkeep_testkit::eventually("it has ended", || {
-        gateway.metrics_text().contains("tollkeep_cache_entries 0\n").then_some(())
+        gateway
+            .metrics_text()
+            .contains("tollkeep_cache_entries 0\n")
+            .then_some(())
     });
     assert!(!hit(&gateway.call(&get("/a", ""))));
 }
@@ -272,7 +309,11 @@ fn a_kept_answer_is_sold_at_its_full_price() {
     let unpaid = open(&gateway, &get("/x", ""));
     for is_hit in [false, true, true] {
         let paid = gateway.call(&get("/x", &shown(&proof(&unpaid))));
-        assert_eq!((paid.status, paid.text().as_str()), (200, "1 /x nobody"), "{paid:?}");
+        assert_eq!(
+            (paid.status, paid.text().as_str()),
+            (200, "1 /x nobody"),
+            "{paid:?}"
+        );
         assert_eq!(hit(&paid), is_hit);
         assert_eq!(paid.field("x-tollkeep-payment"), Some("charged"));
         assert!(paid.field("payment-response").is_some());
@@ -313,7 +354,10 @@ fn operators_take_answers_out() {
     let project = projects["data"][0]["id"].as_str().unwrap();
     for (body, want) in [
         (json!({"method": "GET", "url": "/a/x"}), 1),
-        (json!({"method": "get", "url": "http://127.0.0.1/a/x?q=1"}), 1),
+        (
+            json!({"method": "get", "url": "http://127.0.0.1/a/x?q=1"}),
+            1,
+        ),
         (json!({"method": "POST", "url": "/a/x"}), 0),
         (json!({"method": "GET", "url": "/a/x", "prefix": true}), 3),
         (json!({"method": "GET", "url": "/a", "prefix": true}), 4),
@@ -342,10 +386,24 @@ fn operators_take_answers_out() {
         assert!((400..=422).contains(&status), "{wrong}: {status}");
     }
     fill();
-    let done = gateway.cli(&["cache", "purge", "--request-url", "/a/", "--prefix", "--json"]);
+    let done = gateway.cli(&[
+        "cache",
+        "purge",
+        "--request-url",
+        "/a/",
+        "--prefix",
+        "--json",
+    ]);
     assert!(done.status.success(), "{done:?}");
-    assert!(String::from_utf8_lossy(&done.stdout).contains("\"count\": 4"), "{done:?}");
-    let trial = gateway.api("POST", "/manage/cache/purge?dry_run=true", Some(&json!({"all": true})));
+    assert!(
+        String::from_utf8_lossy(&done.stdout).contains("\"count\": 4"),
+        "{done:?}"
+    );
+    let trial = gateway.api(
+        "POST",
+        "/manage/cache/purge?dry_run=true",
+        Some(&json!({"all": true})),
+    );
     assert_eq!((trial.0, &trial.1["count"]), (200, &json!(1)), "{trial:?}");
     let told = gateway.audit_line("cache.purge", |line| line["action"] == "cache.purge");
     assert_eq!(told["outcome"], "success", "{told}");
@@ -362,16 +420,26 @@ fn an_operator_of_a_tenant_takes_out_its_own_alone() {
     let (_, made) = gateway.api("POST", "/api/v1/projects", Some(&body));
     let mint = |project: &str| gateway.mint_token(&json!({"project": project}));
     let tokens = [mint("default"), mint(made["id"].as_str().unwrap())];
-    let calls = tokens.each_ref().map(|token| get("/a", &format!("Authorization: Bearer {token}\r\n")));
+    let calls = tokens
+        .each_ref()
+        .map(|token| get("/a", &format!("Authorization: Bearer {token}\r\n")));
     for call in &calls {
         gateway.call(call);
     }
-    let (_, secret) = key(&gateway, &json!({"name": "k", "role": "tenant-admin", "tenant_id": other}));
+    let (_, secret) = key(
+        &gateway,
+        &json!({"name": "k", "role": "tenant-admin", "tenant_id": other}),
+    );
     let all = json!({"all": true});
     let purged = ask(&gateway, &secret, "POST /manage/cache/purge", Some(&all));
     assert_eq!((purged.status, &purged.json()["count"]), (200, &json!(1)));
     assert!(hit(&gateway.call(&calls[0])));
     assert!(!hit(&gateway.call(&calls[1])));
-    let purged = ask(&gateway, MANAGEMENT_KEY, "POST /manage/cache/purge", Some(&all));
+    let purged = ask(
+        &gateway,
+        MANAGEMENT_KEY,
+        "POST /manage/cache/purge",
+        Some(&all),
+    );
     assert_eq!(purged.json()["count"], 2);
 }
