@@ -6,9 +6,9 @@ use crate::audit_log::AuditKeeper;
 use crate::problem::Problem;
 use crate::receipt_keys::ReceiptKeeper;
 use crate::runtime::{
-    Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
-    CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
-    Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
+    Asking, Breaker, BreakerState, CachePurge, Certificate, Choosing, CoolDownsOf,
+    CooledCredential, CredentialTesting, CredentialView, Explained, KekChoice, KekRefused,
+    KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -205,6 +205,14 @@ impl Runtime for Would {
     fn reset_breaker(&self, id: u64) -> Option<Breaker> {
         let mut breakers = self.0.breakers().into_iter();
         breakers.find(|breaker| breaker.id == id)
+    }
+
+    fn purge_cache(&self, whose: Option<TenantId>, purge: &CachePurge) -> Option<usize> {
+        self.0.count_cached(whose, purge)
+    }
+
+    fn count_cached(&self, whose: Option<TenantId>, purge: &CachePurge) -> Option<usize> {
+        self.0.count_cached(whose, purge)
     }
 
     fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)> {

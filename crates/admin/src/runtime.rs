@@ -111,6 +111,13 @@ pub trait Runtime: Send + Sync {
     /// The worst state of each upstream's breakers.
     fn upstream_states(&self) -> Vec<(Arc<str>, BreakerState)>;
 
+    /// Takes answers of a tenant, or of all, out of the cache; gives how many. `None` while no answer
+    /// is kept.
+    fn purge_cache(&self, whose: Option<TenantId>, purge: &CachePurge) -> Option<usize>;
+
+    /// How many [`Self::purge_cache`] would take out; nothing is.
+    fn count_cached(&self, whose: Option<TenantId>, purge: &CachePurge) -> Option<usize>;
+
     /// The key-encryption keys that are loaded.
     fn keyring(&self) -> Arc<Keyring>;
 
@@ -397,6 +404,26 @@ pub struct Reloaded {
     pub state: SettingsState,
     /// What the operator should know about them.
     pub warnings: Vec<String>,
+}
+
+/// Which answers are taken out of the cache.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CachePurge {
+    /// Those to this method and this path with its query; with `is_prefix`, to all that begin so.
+    Url {
+        /// The method.
+        method: String,
+        /// Path and query.
+        target: String,
+        /// Whether it is how they begin.
+        is_prefix: bool,
+    },
+    /// Those of a project.
+    Project(ProjectId),
+    /// Those of a model.
+    Model(String),
+    /// All.
+    All,
 }
 
 /// What a breaker does.

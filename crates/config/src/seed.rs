@@ -28,6 +28,8 @@ enum Meaning {
     AllowList,
     /// A whole number, brought into these bounds.
     Clamped(u64, u64),
+    /// A whole number of seconds.
+    Seconds,
     /// Origins, or `*` for all; sets the list and the switch.
     Origins,
     /// As it stands for the second key; the first one is switched on.
@@ -129,6 +131,15 @@ const SEEDS: &[Seed] = &[
     seed("CORS_ALLOWED_METHODS", &["server.cors.allowed_methods"]),
     seed("CORS_ALLOWED_HEADERS", &["server.cors.allowed_headers"]),
     seed("CORS_MAX_AGE", &["server.cors.max_age_s"]),
+    seed("HTTP_CACHE_ENABLED", &["cache.enabled"]),
+    seed("HTTP_CACHE_BACKEND", &["cache.backend"]),
+    seed("HTTP_CACHE_MAX_OBJECT_BYTES", &["cache.max_object_bytes"]),
+    meant(
+        "HTTP_CACHE_DEFAULT_TTL",
+        &["cache.default_ttl"],
+        Meaning::Seconds,
+    ),
+    seed("HTTP_CACHE_STREAM_RESPONSES", &["cache.streams"]),
     seed("REDIS_URL", &["redis.url"]),
     seed("UPSTASH_REDIS_URL", &["redis.url"]),
     meant(
@@ -154,7 +165,6 @@ const REFUSED: &[&str] = &[
     "LLM_ROUTER_MASTER_KEY",
     "ROUTER_API_KEY",
     "DISTRIBUTED_RATE_LIMIT_ENABLED",
-    "HTTP_CACHE_ENABLED",
 ];
 
 /// Names of the full product whose absence does no harm.
@@ -319,6 +329,12 @@ impl Meaning {
             Self::Clamped(min, max) => {
                 let number: u64 = value.parse().map_err(|_| "want a whole number")?;
                 Ok(vec![number.clamp(min, max).to_string()])
+            }
+            Self::Seconds => {
+                let number: u64 = value
+                    .parse()
+                    .map_err(|_| "want a whole number of seconds")?;
+                Ok(vec![format!("{number}s")])
             }
             Self::Origins if value.trim() == "*" => Ok(vec!["[]".to_owned(), "true".to_owned()]),
             Self::Origins => Ok(vec![value.to_owned(), "false".to_owned()]),

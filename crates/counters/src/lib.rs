@@ -9,6 +9,7 @@ mod credential;
 mod credential_limits;
 mod gauge;
 mod hashed;
+pub mod kept;
 mod key;
 mod lease;
 mod recent;

@@ -196,6 +196,7 @@ impl Exchange<'_> {
     /// Tells the caller no.
     pub(crate) async fn refuse(&mut self, refusal: Refusal) -> After {
         self.work.facts.refused(&refusal);
+        self.keep_nothing();
         tracing::debug!(request_id = %self.work.facts.id, "refused: {refusal}");
         // Whoever comes again at once must not meet its own payment.
         if self.paying.is_some() {
@@ -443,6 +444,7 @@ impl Refusal {
                 | Self::AuditUnavailable
                 | Self::AuthUnavailable
                 | Self::CredentialUnavailable(_)
+                | Self::NotCached
         )
     }
 }

@@ -252,6 +252,12 @@ impl CredentialName {
 }
 
 impl Credential {
+    /// The bytes of its secret; none where it has none.
+    pub(crate) fn secret_bytes(&self) -> &[u8] {
+        let secret = self.secret.as_ref();
+        secret.map_or(&b""[..], |secret| secret.expose().as_bytes())
+    }
+
     /// Its id, if the store keeps it.
     pub(crate) const fn stored_id(&self) -> Option<CredentialId> {
         match self.name {

@@ -5,6 +5,7 @@
 //! [`Exchange::live`] has a line per stage, and each stage hands on the proof that the next one
 //! takes.
 
+use crate::cache::Caching;
 use crate::counted::Counted;
 use crate::hooks::Hooked;
 use crate::http2;
@@ -275,6 +276,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) hooked: Option<Box<Hooked<'a>>>,
     /// Told of money that moved for a payment that it is not served for.
     pub(crate) told_receipt: Option<Box<str>>,
+    /// What becomes of its answer, where answers like it may be kept.
+    pub(crate) caching: Option<Box<Caching>>,
     /// It came to its end, and what becomes of the connection is decided.
     ended: bool,
 }
@@ -317,6 +320,7 @@ impl<'a> Exchange<'a> {
             paying: None,
             hooked: None,
             told_receipt: None,
+            caching: None,
             ended: false,
         }
     }
@@ -427,6 +431,11 @@ impl<'a> Exchange<'a> {
         }
         if let Some(proven) = proven {
             Box::pin(self.pay(&entry, proven)).await?;
+        }
+        if let Some(cache) = &self.plan.cache
+            && Box::pin(self.ask_cache(cache, &call, &mut grant)).await?
+        {
+            return Ok(());
         }
         let Some(reply) = self.send(&caller, &call, (pass, grant)).await? else {
             return Ok(());

@@ -2,10 +2,13 @@
 
 mod place;
 mod provider;
+mod tls;
 
 pub use place::CredentialPlace;
+pub use tls::TlsToUpstreams;
 
 use crate::breaker::Guard;
+use crate::cache::CachePlan;
 use crate::credentials::CredentialPool;
 use crate::discovery::Discovery;
 use crate::doors::Doors;
@@ -94,6 +97,8 @@ pub struct Plan {
     pub(crate) sandbox: bool,
     /// Whether `X-RateLimit-*` is told too.
     pub(crate) x_ratelimit: bool,
+    /// Which answers are kept; `None` is none.
+    pub(crate) cache: Option<CachePlan>,
     /// What plain routes call.
     pub(crate) upstreams: Vec<Arc<Target>>,
 }
@@ -208,27 +213,6 @@ pub enum PlanError {
     NoUpstream(String),
 }
 
-/// TLS towards upstreams and providers.
-#[derive(Clone)]
-pub struct TlsToUpstreams {
-    /// Of those that ask for nothing of their own.
-    pub of_all: Arc<UpstreamTls>,
-    /// Of those that do, by the place of their settings: `upstreams.<name>`, `providers.<name>`.
-    pub own: Vec<(String, Arc<UpstreamTls>)>,
-}
-
-impl TlsToUpstreams {
-    /// That of whoever has its settings at this place.
-    pub fn of(&self, section: &str, name: &str) -> &Arc<UpstreamTls> {
-        let is_its = |place: &str| {
-            let rest = place.strip_prefix(section);
-            rest.and_then(|rest| rest.strip_prefix('.')) == Some(name)
-        };
-        let own = self.own.iter().find(|(place, _)| is_its(place));
-        own.map_or(&self.of_all, |(_, tls)| tls)
-    }
-}
-
 /// What a plan is made with, beside the settings.
 pub struct PlanParts<'a> {
     /// Where labels are registered.
@@ -333,6 +317,7 @@ impl Plan {
             sandbox: settings.sandbox.upstream || settings.payments.sandbox,
             mark: mark(settings),
             x_ratelimit: settings.compat.x_ratelimit,
+            cache: CachePlan::new(settings),
             upstreams,
         })
     }

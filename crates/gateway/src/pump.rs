@@ -91,7 +91,7 @@ impl Caps<'_, '_> {
     }
 
     /// Writes a piece, without what is taken out of it.
-    fn write(&mut self, out: &mut Vec<u8>, data: &[u8]) {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, data: &[u8]) {
         let (chunked, last) = (self.chunked, &mut self.last);
         match &mut self.hidden {
             None => write_held(last, out, data, chunked),

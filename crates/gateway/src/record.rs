@@ -115,6 +115,8 @@ pub(crate) struct Facts {
     pub(crate) upstream_ns: Option<u64>,
     /// The address in the forwarding fields could not be read.
     pub(crate) header_spoof: bool,
+    /// What is kept was given again: nobody upstream heard of it.
+    pub(crate) from_cache: bool,
 }
 
 /// Names and texts.
@@ -179,6 +181,7 @@ impl Default for Facts {
             first_byte_ns: None,
             upstream_ns: None,
             header_spoof: false,
+            from_cache: false,
         }
     }
 }
@@ -310,10 +313,8 @@ impl Facts {
 
     /// Counts the request in the worker's metrics.
     pub(crate) fn count(&self, worker: &Worker) {
-        let provider = self
-            .asked
-            .as_ref()
-            .map_or(ProviderLabel::NONE, |asked| asked.label);
+        let asked = self.asked.as_ref().filter(|_| !self.from_cache);
+        let provider = asked.map_or(ProviderLabel::NONE, |asked| asked.label);
         worker.counters.finish(&Finished {
             route: self.route_label,
             provider,
@@ -334,6 +335,7 @@ impl Facts {
             told: Some(told),
             ..
         }) = &self.llm
+            && !self.from_cache
             && let UsageReport::Reported(lines) = &told.report
         {
             for line in lines.iter() {

@@ -366,6 +366,7 @@ fn usage_line<'a>(
         price_sha256,
         outcome: facts.outcome,
         stream: llm.stream,
+        from_cache: facts.from_cache,
         duration_ms: facts.duration_ns / 1_000_000,
         redactor,
     })

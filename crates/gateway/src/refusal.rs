@@ -258,6 +258,8 @@ pub(crate) enum Refusal {
     AuthUnavailable,
     #[error("upstream took too long")]
     Timeout,
+    #[error("the caller wants nothing but what is kept, and it is not")]
+    NotCached,
     #[error("a request of our own came back")]
     Loop,
     #[error("the gateway failed")]
@@ -416,6 +418,7 @@ impl Refusal {
             Self::AuditUnavailable => row(503, "audit_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::AuthUnavailable => row(503, "auth_unavailable", UNAVAILABLE, Kind::Maintenance),
             Self::Timeout => row(504, "timeout", "The upstream took too long.", Kind::Timeout),
+            Self::NotCached => row(504, "not_cached", "No answer to this is kept.", Kind::Timeout),
             Self::Loop => row(508, "loop", "Loop detected.", Kind::BadRequest),
             Self::Internal => closing(500, "internal", "Something went wrong.", Kind::UpstreamError),
         }

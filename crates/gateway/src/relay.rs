@@ -2,6 +2,7 @@
 
 use crate::answer::Framed;
 use crate::breaker::Pass;
+use crate::cache::copy_within;
 use crate::lifecycle::{Exchange, Stop};
 use crate::paid::copy_piece;
 use crate::plan::Target;
@@ -35,24 +36,8 @@ impl Exchange<'_> {
         if status == 402 {
             return Err(Refusal::UpstreamPaymentRequired.into());
         }
-        if self.paying.is_some() {
-            Box::pin(self.deliver()).await?;
-        } else if self.token_cost.is_some() {
-            self.charge_token(status);
-        }
-        self.begin_answer(status);
-        self.copy_plain_fields(target);
-        if self.paying.is_some() {
-            let out = &mut self.work.out;
-            write::field(out, b"cache-control", b"private, no-store");
-            write::field(
-                out,
-                b"vary",
-                b"PAYMENT-SIGNATURE, X-PAYMENT, X-Session-Token",
-            );
-        } else if status >= 400 {
-            write::field(&mut self.work.out, b"cache-control", b"no-store");
-        }
+        self.begin_plain(target, status).await?;
+        self.write_cache_word();
         let chunked = self.begin_body(framing);
         let mut caps = Caps {
             of: Of::Bytes,
@@ -65,7 +50,7 @@ impl Exchange<'_> {
             total: target.timeouts.total_stream,
             pass,
         };
-        let ended = self.pump_plain(upstream, body, &mut caps).await;
+        let ended = self.pump_plain(upstream, body, (target, &mut caps)).await;
         let tells = matches!(caps.of, Of::Events) && !matches!(framing, AnswerFraming::Length(_));
         let is_uncovered = matches!(ended, Ok(Ended::Failed(Refusal::Payment(_))));
         self.end_delivery(&ended).await;
@@ -105,6 +90,32 @@ impl Exchange<'_> {
         }
     }
 
+    /// Takes what is paid for the answer, and begins it with the upstream's fields.
+    ///
+    /// # Errors
+    /// 402, 503: nothing of the answer goes out.
+    pub(crate) async fn begin_plain(&mut self, target: &Target, status: u16) -> Result<(), Stop> {
+        if self.paying.is_some() {
+            Box::pin(self.deliver()).await?;
+        } else if self.token_cost.is_some() {
+            self.charge_token(status);
+        }
+        self.begin_answer(status);
+        self.copy_plain_fields(target);
+        if self.paying.is_some() {
+            let out = &mut self.work.out;
+            write::field(out, b"cache-control", b"private, no-store");
+            write::field(
+                out,
+                b"vary",
+                b"PAYMENT-SIGNATURE, X-PAYMENT, X-Session-Token",
+            );
+        } else if status >= 400 {
+            write::field(&mut self.work.out, b"cache-control", b"no-store");
+        }
+        Ok(())
+    }
+
     /// Ends the head of an answer whose body is framed so; says whether it is sent in chunks.
     fn begin_body(&mut self, framing: AnswerFraming) -> bool {
         match framing {
@@ -126,17 +137,19 @@ impl Exchange<'_> {
         &mut self,
         upstream: &mut UpstreamConn,
         body: &mut UpstreamBody,
-        caps: &mut Caps<'_, '_>,
+        (target, caps): (&Target, &mut Caps<'_, '_>),
     ) -> Result<Ended, Stop> {
         let is_counted = self.covered().is_some();
         // What is counted as it goes is not kept besides.
         let mut copy = self.copy_for_payer().filter(|_| !is_counted);
+        let mut kept = self.copy_to_keep();
         let mut reading = self.read_paid_usage();
         let ended = if is_counted {
             Box::pin(self.pump_covered(upstream, body, caps)).await
         } else {
             let pump = self.pump(upstream, body, caps, |exchange, data| {
                 copy_piece(&mut copy, data);
+                copy_within(&mut kept, data);
                 if let Some(reading) = &mut reading {
                     exchange.meter_piece(reading, data);
                 }
@@ -149,6 +162,11 @@ impl Exchange<'_> {
         self.work.facts.bytes_out = caps.sent;
         self.note_paid_usage(reading, &ended);
         self.note_copy(copy, &ended);
+        if matches!(ended, Ok(Ended::Whole)) {
+            self.keep_plain_answer(target, kept);
+        } else {
+            self.keep_nothing();
+        }
         ended
     }
 

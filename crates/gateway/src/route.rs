@@ -12,7 +12,8 @@ use crate::route_index::RouteIndex;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tollkeep_config::settings::{
-    self, Access, ContentCoding, Hooks, Methods, PathPattern, RateBy, Settings, UpstreamPath,
+    self, Access, ContentCoding, Hooks, Methods, PathPattern, RateBy, RouteCache, Settings,
+    UpstreamPath,
 };
 use tollkeep_counters::{Class, Key};
 use tollkeep_http1::{Method, write};
@@ -56,6 +57,8 @@ pub(crate) struct PlainRoute {
     pub(crate) streaming: bool,
     /// What is asked at certain moments of its requests.
     pub(crate) hooks: Option<Arc<Hooks>>,
+    /// Which of its answers are kept; `None` is none.
+    pub(crate) cache: Option<RouteCache>,
     /// What its requests cost, where somebody is asked to pay.
     pub(crate) sold: Option<Box<Sold>>,
     /// The path at the upstream, where it is not the caller's.
@@ -83,6 +86,7 @@ impl PlainRoute {
         Self {
             id: 0,
             sold: sold.map(Box::new),
+            cache: route.cache.clone(),
             hooks: (!route.hooks.is_empty()).then(|| Arc::new(route.hooks.clone())),
             label: metrics.route(&name),
             name,

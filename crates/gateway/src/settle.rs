@@ -42,6 +42,9 @@ impl Worker {
                 let sizes = Sizes::of(facts.bytes_in, began, facts.hold.as_deref());
                 settle_call(book, (asked, llm), &sizes.by(facts.token.as_deref()));
             }
+            if facts.from_cache {
+                llm.upstream_cost = Some(NanoUsd::ZERO);
+            }
             self.count_settled(asked.label, llm);
         }
         if facts.taken.is_some() {

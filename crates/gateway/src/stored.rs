@@ -1,13 +1,14 @@
 //! The credentials that the store keeps, where the data plane finds them: beside those of the
 //! settings, in the pools of the plan in force.
 
+use crate::cache::{CachePlan, Purge};
 use crate::credentials::{CredentialName, CredentialPool, StoredCredential};
 use crate::plan::Plan;
 use crate::worker::Shared;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tollkeep_counters::CredentialState;
-use tollkeep_types::CredentialId;
+use tollkeep_types::{CredentialId, TenantId};
 
 /// All of the store. Whoever fills a pool holds them, so that no pool is left with those before.
 #[derive(Default)]
@@ -25,6 +26,27 @@ impl Shared {
         let stored = self.stored_credentials.hold();
         fill(&plan, &stored);
         self.plan.store(plan);
+        self.make_cache_room();
+    }
+
+    /// There is as much room for answers that are kept as the settings say.
+    pub fn make_cache_room(&self) {
+        let plan = self.plan.load();
+        self.cache
+            .set_room(plan.cache.as_ref().map(CachePlan::room));
+    }
+
+    /// Takes answers of a tenant, or of all, out of the cache; gives how many. `None` while no answer
+    /// is kept.
+    pub fn purge_cache(&self, whose: Option<TenantId>, purge: &Purge) -> Option<usize> {
+        let is_on = self.plan.load().cache.is_some();
+        is_on.then(|| self.cache.purge(whose, purge))
+    }
+
+    /// How many that would be.
+    pub fn count_cached(&self, whose: Option<TenantId>, purge: &Purge) -> Option<usize> {
+        let is_on = self.plan.load().cache.is_some();
+        is_on.then(|| self.cache.count(whose, purge))
     }
 
     /// Shows what is known of each credential of the store that a provider has.
@@ -58,6 +80,8 @@ impl Shared {
         let mut stored = self.stored_credentials.hold();
         *stored = credentials;
         fill(&self.plan.load(), &stored);
+        // Not before: what goes out with those of before is not found by those of now.
+        self.cache.note_credentials();
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::answer::{Body, Framed};
 use crate::breaker::Pass;
+use crate::cache::copy_within;
 use crate::credentials::Credential;
 use crate::holds::Drained;
 use crate::lifecycle::{Exchange, Stop};
@@ -15,7 +16,7 @@ use crate::upstream_error::{self, ErrorFate};
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_llm::error::{ErrorText, StreamPlace, stream_event};
 use tollkeep_llm::failure::Failure;
-use tollkeep_llm::usage::{BodyEnd, BodyUsage, HiddenUsage, StreamUsage};
+use tollkeep_llm::usage::{BodyEnd, BodyUsage, HiddenUsage, Outcome, StreamUsage};
 use tollkeep_llm::{Dialect, Surface};
 use tollkeep_net::{Raced, UpstreamConn};
 use tollkeep_observe::RequestOutcome;
@@ -112,6 +113,11 @@ impl Exchange<'_> {
         if status >= 300 {
             return Err(Refusal::UpstreamRedirect.into());
         }
+        if self.caching.is_some() {
+            let body = std::mem::take(&mut self.work.whole);
+            self.keep_model_answer((target, llm), &body, false);
+            self.work.whole = body;
+        }
         let telling = self.telling();
         let receipt = if telling.is_any() {
             Box::pin(self.settled_receipt(telling)).await
@@ -125,7 +131,9 @@ impl Exchange<'_> {
         if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
         }
-        self.copy_llm_fields(target, &llm.credential, headers::llm_response_field_allowed);
+        let secret = llm.credential.secret_bytes();
+        self.copy_llm_fields(target, secret, headers::llm_response_field_allowed);
+        self.write_cache_word();
         self.end_buffered().await?;
         self.work.facts.outcome = RequestOutcome::Served;
         Ok(())
@@ -140,6 +148,7 @@ impl Exchange<'_> {
         failure: Failure,
     ) -> Result<(), Stop> {
         let status = self.work.answer.status;
+        self.keep_nothing();
         if let ErrorFate::Replace(refusal) = self.error_fate(failure) {
             return Err(refusal.into());
         }
@@ -154,7 +163,8 @@ impl Exchange<'_> {
             self.write_request_id_field();
         }
         write::field(&mut self.work.out, b"cache-control", b"no-store");
-        self.copy_llm_fields(target, credential, headers::llm_response_field_allowed);
+        let secret = credential.secret_bytes();
+        self.copy_llm_fields(target, secret, headers::llm_response_field_allowed);
         self.end_buffered().await?;
         self.work.facts.outcome = RequestOutcome::UpstreamError;
         Ok(())
@@ -171,7 +181,7 @@ impl Exchange<'_> {
         }
     }
 
-    async fn end_buffered(&mut self) -> Result<(), Stop> {
+    pub(crate) async fn end_buffered(&mut self) -> Result<(), Stop> {
         let length = u64::try_from(self.work.whole.len()).unwrap_or(0);
         self.end_head(Framed::Length(length));
         self.work.facts.bytes_out = length;
@@ -224,47 +234,44 @@ impl Exchange<'_> {
     }
 
     /// Copies the fields that `allowed` lets through, and those that the settings do.
-    fn copy_llm_fields(
+    pub(crate) fn copy_llm_fields(
         &mut self,
         target: &Target,
-        credential: &Credential,
+        secret: &[u8],
         allowed: fn(&[u8]) -> bool,
     ) {
         let exposes = self.plan.llm.expose_upstream_limits;
         let head = &self.work.answer_bytes;
         let begun = self.work.out.len();
-        let secret = credential
-            .secret
-            .as_ref()
-            .map_or(&b""[..], |secret| secret.expose().as_bytes());
         for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(head), field.value.of(head));
             let wanted = (allowed(name) && field.known != Known::RetryAfter)
                 || (exposes && headers::tells_upstream_limits(name))
                 || target.returns(name, (&self.work.out, begun));
-            let secret = || headers::carries_credential(value, secret) || target.brings_back(value);
-            if wanted && !secret() {
+            let is_secret =
+                || headers::carries_credential(value, secret) || target.brings_back(value);
+            if wanted && !is_secret() {
                 write::field(&mut self.work.out, name, value);
             }
         }
     }
 
-    fn write_request_id_field(&mut self) {
+    pub(crate) fn write_request_id_field(&mut self) {
         let out = &mut self.work.out;
         out.extend_from_slice(b"request-id: req_");
         out.extend_from_slice(&self.work.facts.id.hex());
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Notes what a stream told of its usage.
+    /// Notes what a stream told of its usage; says whether it ended as its dialect does.
     fn note_stream(
         &mut self,
         meter: Option<StreamUsage>,
         drained: Option<&Drained>,
         ended: &Result<Ended, Stop>,
-    ) {
+    ) -> bool {
         let (Some(meter), Some(facts)) = (meter, &mut self.work.facts.llm) else {
-            return;
+            return false;
         };
         let end = match (drained, ended) {
             (Some(Drained::Ended(end)), _) => *end,
@@ -276,6 +283,28 @@ impl Exchange<'_> {
         facts.ended_by_us =
             !matches!(drained, Some(Drained::Ended(_))) && !ended_by_upstream(ended);
         facts.model_served = report.model.map(|name| self.worker.name(&name));
+        report.outcome == Outcome::Complete
+    }
+
+    /// Begins the answer to a call that is streamed.
+    pub(crate) fn begin_event_stream(
+        &mut self,
+        (target, surface, secret): (&Target, Surface, &[u8]),
+        tells_cost: bool,
+    ) {
+        self.begin_answer(self.work.answer.status);
+        if tells_cost {
+            self.write_hold();
+        }
+        self.work.out.extend_from_slice(
+            b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
+        );
+        if surface.dialect() == Dialect::Anthropic {
+            self.write_request_id_field();
+        }
+        if !target.returned.is_empty() || self.plan.llm.expose_upstream_limits {
+            self.copy_llm_fields(target, secret, |_| false);
+        }
     }
 
     /// Relays an event stream byte for byte and reads its usage as it goes by.
@@ -287,19 +316,9 @@ impl Exchange<'_> {
         pass: &mut Option<Pass<'_>>,
     ) -> Result<(), Stop> {
         let telling = self.telling();
-        self.begin_answer(self.work.answer.status);
-        if telling.cost {
-            self.write_hold();
-        }
-        self.work.out.extend_from_slice(
-            b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
-        );
-        if llm.surface.dialect() == Dialect::Anthropic {
-            self.write_request_id_field();
-        }
-        if !target.returned.is_empty() || self.plan.llm.expose_upstream_limits {
-            self.copy_llm_fields(target, &llm.credential, |_| false);
-        }
+        let secret = llm.credential.secret_bytes();
+        self.begin_event_stream((target, llm.surface, secret), telling.cost);
+        self.write_cache_word();
         let chunked = self.begin_stream();
         let _open = StreamOpen::new(self.worker);
         let mut meter = llm
@@ -319,7 +338,9 @@ impl Exchange<'_> {
             total: self.plan.llm.stream_max.min(target.timeouts.total_stream),
             pass,
         };
+        let mut copy = self.copy_to_keep();
         let ended = self.pump(upstream, body, &mut caps, |exchange, data| {
+            copy_within(&mut copy, data);
             let meter = meter.as_mut()?;
             meter.feed(data);
             exchange.overrun(meter)
@@ -332,7 +353,12 @@ impl Exchange<'_> {
             drained = Some(Box::pin(self.drain_events(upstream, body, meter)).await);
         }
         let sequence = meter.as_ref().map_or(0, StreamUsage::events);
-        self.note_stream(meter, drained.as_ref(), &ended);
+        let is_complete = self.note_stream(meter, drained.as_ref(), &ended);
+        if let (Some((events, _)), Ok(Ended::Whole), true) = (copy, &ended, is_complete) {
+            self.keep_model_answer((target, llm), &events, true);
+        } else {
+            self.keep_nothing();
+        }
         self.work.facts.bytes_out = caps.sent;
         let last = caps.end(&mut self.work.out);
         if telling.inline && ended.is_ok() {

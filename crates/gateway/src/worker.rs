@@ -1,9 +1,11 @@
 //! What one worker thread owns, and what all of them share.
 
+use crate::cache::ResponseCache;
 use crate::holds::Holds;
 use crate::hooks::{HookDoor, HookFailures};
 use crate::lifecycle::{self, Work};
 use crate::management_door::ManagementDoor;
+use crate::names::Names;
 use crate::overrides::Overrides;
 use crate::own_token::TokenDoor;
 use crate::paid::{Payers, PaymentDoor};
@@ -45,13 +47,8 @@ const IDLE_WORK_MAX: usize = 256;
 const RECORDS_BATCH: usize = 512;
 /// How long a record may wait for others.
 const RECORDS_WAIT: std::time::Duration = std::time::Duration::from_millis(10);
-
-/// Names a worker remembers; few, as they are looked for one after the other.
-const NAMES_MAX: usize = 16;
 /// The reason of a denial before there was a request.
 const AT_ACCEPT: &str = "closed_at_accept";
-/// Longer names are not remembered.
-const NAME_BYTES_MAX: usize = 256;
 
 /// What all workers share: snapshots, atomics, and doors to other threads. No worker waits on it.
 pub struct Shared {
@@ -123,6 +120,8 @@ pub struct Shared {
     pub receipt_keys: OnceLock<Arc<ArcSwap<String>>>,
     /// Counts of what tokens do.
     pub tally: Arc<Tally>,
+    /// Answers that are kept.
+    pub cache: Arc<ResponseCache>,
 }
 
 impl Shared {
@@ -308,6 +307,9 @@ impl Worker {
         let now = self.deadlines.now();
         self.shared.health.beat(self.index, now);
         let plan = self.shared.plan.load();
+        if self.index == 0 && plan.cache.is_some() {
+            self.shared.cache.sweep(now);
+        }
         self.pool.sweep(now, |endpoint| plan.calls(endpoint));
         self.repeats
             .borrow_mut()
@@ -448,52 +450,7 @@ impl Drop for Worker {
     }
 }
 
-/// The names that came last.
-#[derive(Default)]
-struct Names {
-    known: Vec<Arc<str>>,
-    oldest: usize,
-}
-
-impl Names {
-    fn share(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.known.iter().find(|known| ***known == *text) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = Arc::from(text);
-        if text.len() > NAME_BYTES_MAX {
-            return new;
-        }
-        if self.known.len() < NAMES_MAX {
-            self.known.push(Arc::clone(&new));
-        } else if let Some(oldest) = self.known.get_mut(self.oldest) {
-            *oldest = Arc::clone(&new);
-            self.oldest = (self.oldest + 1) % NAMES_MAX;
-        }
-        new
-    }
-}
-
 fn first_eight(bytes: &[u8; 16]) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, ..] = *bytes;
     [a, b, c, d, e, f, g, h]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_shared_while_they_are_few_and_short() {
-        let mut names = Names::default();
-        let first = names.share("gpt-4o");
-        assert!(Arc::ptr_eq(&first, &names.share("gpt-4o")));
-        for number in 0..NAMES_MAX {
-            names.share(&format!("model-{number}"));
-        }
-        assert!(!Arc::ptr_eq(&first, &names.share("gpt-4o")), "it made room");
-        assert_eq!(names.known.len(), NAMES_MAX);
-        let long = "m".repeat(NAME_BYTES_MAX + 1);
-        assert!(!Arc::ptr_eq(&names.share(&long), &names.share(&long)));
-    }
 }

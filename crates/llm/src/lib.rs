@@ -12,6 +12,7 @@ pub mod body;
 pub mod catalog;
 pub mod demand;
 pub mod error;
+pub mod exact;
 pub mod failure;
 mod json;
 pub mod models;

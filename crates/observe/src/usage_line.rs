@@ -49,6 +49,8 @@ pub struct UsageLine<'a> {
     pub outcome: RequestOutcome,
     /// Whether the answer was a stream.
     pub stream: bool,
+    /// What is kept was given again.
+    pub from_cache: bool,
     /// First byte of the request to last byte of the answer, in milliseconds.
     pub duration_ms: u64,
     /// Hides secrets in what callers and upstreams named.
@@ -90,6 +92,9 @@ pub fn write_line(out: &mut Vec<u8>, texts: &mut Texts, line: &UsageLine<'_>) {
         out.extend_from_slice(b"\",\"stream\":false,\"duration_ms\":");
     }
     json::number(out, line.duration_ms);
+    if line.from_cache {
+        out.extend_from_slice(b",\"from_cache\":true");
+    }
     out.extend_from_slice(b"}\n");
 }
 

@@ -176,7 +176,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
         id: "manage_cache_purge",
         command: "cache purge",
-        about: "Take answers out of the cache (llm-proxy); refused, as there is no cache",
+        about: "Take answers out of the cache (llm-proxy)",
         method: Method::Post,
         path: "/manage/cache/purge",
         right: Right::Breakers,

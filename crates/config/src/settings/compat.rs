@@ -13,6 +13,9 @@ keys! {
         /// Whether answers tell what is left of the caller's own limit in `X-RateLimit-Limit`,
         /// `X-RateLimit-Remaining` and `X-RateLimit-Reset` (Unix seconds) too.
         x_ratelimit: bool = switch().or(false),
+        /// Whether answers say `X-PROXY-CACHE: hit` or `miss`, as llm-proxy does, where the cache was
+        /// asked.
+        llm_proxy_headers: bool = switch().or(false),
         /// Whether a payment of x402 version 1 may come in `PAYMENT-SIGNATURE`, as clients of
         /// tollbooth send it.
         tollbooth_headers: bool = switch().or(true),

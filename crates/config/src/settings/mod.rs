@@ -16,6 +16,7 @@ mod breaker;
 mod budget_scope;
 mod budget_text;
 mod budgets;
+mod cache;
 mod compat;
 mod credential_tenant;
 mod credit;
@@ -78,6 +79,7 @@ pub use breaker::Breaker;
 pub use budget_scope::{BudgetScope, PairText, TokenName};
 pub use budget_text::{limit_of, measure_of, window_of};
 pub use budgets::{BudgetSetting, Budgets, KnownTool, Ledger, ReceiptsMode, UsageMode};
+pub use cache::{Cache, CacheMethod, CacheScope, HitPrice, RouteCache, SurfaceCache};
 pub use compat::Compat;
 pub use egress::{Egress, Resolver, ResolverMode};
 pub use egress_proxy::Proxy;
@@ -195,6 +197,8 @@ pub struct Settings {
     pub ledger: Ledger,
     /// Limits of what calls may cost or use.
     pub budgets: Budgets,
+    /// Answers that are kept; `None` is none.
+    pub cache: Option<Cache>,
     /// The audit log.
     pub audit: Audit,
     /// The process log and the access log.
@@ -322,6 +326,7 @@ keys! {
         prices: Prices = section(),
         ledger: Ledger = section(),
         budgets: budgets::BudgetsFile = section(),
+        cache: cache::CacheFile = section(),
         audit: audit::AuditFile = section(),
         logging: Logging = section(),
         sandbox: Sandbox = section(),
@@ -349,6 +354,7 @@ impl Settings {
         let market = market.check(&egress, checks);
         let hooks = file.hooks.of_all(&egress, checks);
         let routes = route::check(file.routes, (&upstreams, &market, &hooks, &egress), checks);
+        let cache = file.cache.check(&routes, checks);
         between::check_limits(&file.free_routes, &routes, checks);
         let webhooks = hooks::webhooks(file.webhooks, &egress, checks);
         between::check_receivers(&webhooks, &hooks, &routes, checks);
@@ -396,6 +402,7 @@ impl Settings {
             llm: llm.settings,
             prices: file.prices.check(checks),
             budgets: file.budgets.check(&file.ledger, checks),
+            cache,
             ledger: file.ledger,
             logging: file.logging,
             sandbox: file.sandbox,

@@ -1,5 +1,6 @@
 //! Routes to plain upstreams.
 
+use super::cache::RouteCacheFile;
 use super::discovery::ShownFile;
 use super::hooks::{Hooks, HooksFile};
 use super::market::Market;
@@ -7,7 +8,7 @@ use super::policy::PolicyFile;
 use super::route_pattern::{Methods, PathPattern};
 use super::sale::{Sale, SaleFile};
 use super::server_cors::origin;
-use super::{DAY_MS, Egress, GIB, MIB, Upstream, UpstreamPath};
+use super::{DAY_MS, Egress, GIB, MIB, RouteCache, Upstream, UpstreamPath};
 use crate::check::Checks;
 use crate::error::nearest;
 use crate::field::{KindExt, OnOrOff, flat, section, section_or_off};
@@ -64,6 +65,8 @@ pub struct Route {
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// What is asked at certain moments of its requests, and who is told.
     pub hooks: Hooks,
+    /// Which of its answers are kept; `None` is none.
+    pub cache: Option<RouteCache>,
 }
 
 impl Route {
@@ -199,6 +202,7 @@ keys! {
         request: RequestFile = section(),
         path: PathFile = section(),
         response: ResponseFile = section(),
+        cache: RouteCacheFile = section(),
         policy: PolicyFile = section(),
     }
 }
@@ -361,6 +365,8 @@ impl RouteFile {
             checks.error_at(&path.name("request").name("streaming"), problem);
         }
         check_price_hooks(&hooks, sale.as_ref(), path, checks);
+        let at = (&path.name("cache"), self.request.streaming);
+        let cache = self.cache.check(at, checks);
         let upstream_path = self.path.to.as_ref().map(|to| {
             let read = UpstreamPath::read(to, &pattern);
             read.map_err(|problem| checks.error_at(&path.name("path"), problem))
@@ -389,6 +395,7 @@ impl RouteFile {
             discoverable: self.shown.discoverable,
             metadata: self.shown.metadata.unwrap_or_default(),
             hooks,
+            cache,
         })
     }
 }

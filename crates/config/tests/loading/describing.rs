@@ -261,7 +261,7 @@ fn defaults_are_those_of_the_full_products_file() {
             continue;
         };
         // A day is a day, two minutes are two minutes.
-        let same = [("24h", "1d"), ("120s", "2m"), ("60s", "1m")];
+        let same = [("24h", "1d"), ("300s", "5m"), ("120s", "2m"), ("60s", "1m")];
         let is_same = same
             .iter()
             .any(|(one, other)| written == one && default == other);

@@ -5,6 +5,7 @@ mod acme;
 mod audit;
 #[cfg(test)]
 mod budgets;
+mod cache;
 #[cfg(test)]
 mod client_certificates;
 #[cfg(test)]

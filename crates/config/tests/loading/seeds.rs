@@ -285,7 +285,7 @@ fn the_file_is_one_more_source_of_the_encryption_key() {
 
 #[test]
 fn names_we_can_not_obey_are_never_silent() {
-    for name in ["LLM_ROUTER_MASTER_KEY", "HTTP_CACHE_ENABLED"] {
+    for name in ["LLM_ROUTER_MASTER_KEY", "ROUTER_API_KEY"] {
         let case = Case::bare().env(&[(name, "1")]);
         assert_eq!(case.errors(), format!("{name}: is not supported yet"));
         assert!(Case::bare().env(&[(name, "false")]).load().is_ok());

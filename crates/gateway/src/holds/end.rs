@@ -46,8 +46,9 @@ impl Holds {
             self::cost(llm.upstream_cost.or(beyond.copied())?)
         };
         let marked_up = || llm.filter(|_| hold.quote.is_priced).and_then(asked);
+        let unasked = facts.from_cache.then_some(Amount::ZERO);
         let record = CallRecord {
-            upstream_cost: borne.or_else(marked_up),
+            upstream_cost: unasked.or(borne).or_else(marked_up),
             ..record(under, facts, redactor)
         };
         self.inbox.put(Message::Record(hold.id, Arc::new(record)));
@@ -105,7 +106,10 @@ pub(crate) fn uncounted(
         // Other prices may have come since it was settled.
         price: Some(llm.price.clone().unwrap_or_else(|| mark(book))),
     };
-    let (quality, charge) = known(&told.report, llm.cost.as_ref());
+    let (quality, mut charge) = known(&told.report, llm.cost.as_ref());
+    if facts.from_cache {
+        charge.requests = ONE;
+    }
     Some(CallRecord {
         quality,
         charge,
@@ -187,7 +191,7 @@ fn record(under: Under, facts: &Facts, redactor: &Redactor) -> CallRecord {
         price: under.price,
         started_at: under.at,
         duration_ms: facts.duration_ns / 1_000_000,
-        from_cache: false,
+        from_cache: facts.from_cache,
         status: Some(facts.status).filter(|status| *status > 0),
     }
 }

@@ -62,6 +62,7 @@ fn rows() -> Vec<Row> {
         (circuit(502), 502, "circuit_open", "server_error", "circuit_open", "api_error", "UNAVAILABLE"),
         (circuit(503), 503, "circuit_open", "server_error", "circuit_open", "api_error", "UNAVAILABLE"),
         (Refusal::Overloaded("requests"), 503, "overloaded", "server_error", "overloaded", "overloaded_error", "UNAVAILABLE"),
+        (Refusal::NotCached, 504, "not_cached", "server_error", "not_cached", "timeout_error", "DEADLINE_EXCEEDED"),
         (Refusal::Timeout, 504, "timeout", "server_error", "timeout", "timeout_error", "DEADLINE_EXCEEDED"),
     ]
 }

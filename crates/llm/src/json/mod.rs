@@ -1,15 +1,19 @@
 //! JSON as this crate reads and writes it.
 
+mod canonical;
 mod keys;
 mod pointer;
 mod scan;
 mod skim;
 mod tokens;
 pub(crate) mod values;
+mod walk;
 mod words;
 
+pub(crate) use canonical::canonical;
 pub(crate) use scan::{Place, Scalar, scan};
 pub(crate) use skim::{Broken, Cursor};
+pub(crate) use walk::{Walked, walk};
 
 use memchr::memchr;
 use std::borrow::Cow;

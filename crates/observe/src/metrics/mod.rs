@@ -4,6 +4,7 @@
 //! memory of its own with plain loads and stores; reading sums the workers up.
 
 mod busiest;
+mod cache;
 mod histogram;
 mod labels;
 mod ledger;
@@ -14,6 +15,7 @@ mod recorder;
 mod render;
 mod shard;
 
+pub use cache::{CacheMeter, CacheResult, CacheWait};
 pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
 pub use ledger::LedgerMeter;
 pub use meters::{AuditMeter, LogMeter, SinkMeter};
@@ -72,6 +74,7 @@ pub struct Metrics {
     sinks: Mutex<Vec<(String, SinkMeter)>>,
     log: LogMeter,
     ledger: LedgerMeter,
+    cache: CacheMeter,
     payments: PaymentMeter,
     reloads: Reloads,
     certificates: Mutex<Vec<(String, u64)>>,
@@ -114,6 +117,7 @@ impl Metrics {
             sinks: Mutex::default(),
             log: LogMeter::default(),
             ledger: LedgerMeter::default(),
+            cache: CacheMeter::default(),
             payments: PaymentMeter::default(),
             reloads: Reloads::default(),
             certificates: Mutex::default(),
@@ -252,6 +256,11 @@ impl Metrics {
     /// Counters of payments.
     pub fn payments(&self) -> PaymentMeter {
         self.payments.clone()
+    }
+
+    /// Counters of the cache.
+    pub fn cache(&self) -> CacheMeter {
+        self.cache.clone()
     }
 
     /// Counters of the ledger.

@@ -1,5 +1,6 @@
 //! All counters as Prometheus text, format 0.0.4.
 
+mod cache;
 mod ledger;
 mod payments;
 mod spend;
@@ -34,6 +35,7 @@ impl Metrics {
         self.render_spend(&mut text, &shards, &mut left);
         Self::render_qualities(&mut text, &shards);
         self.render_ledger(&mut text, &shards);
+        self.render_cache(&mut text);
         self.render_payments(&mut text);
         render_totals(&mut text, &shards);
         self.render_attempts(&mut text, &shards);

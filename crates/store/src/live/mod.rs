@@ -33,6 +33,7 @@ pub struct LiveTokens {
     service_tokens: ServiceTokens,
     index: Mutex<Index>,
     cuts: AtomicU64,
+    changes: AtomicU64,
     cut_credentials: Mutex<VecDeque<CredentialId>>,
 }
 
@@ -123,13 +124,25 @@ impl LiveTokens {
         match change {
             Change::ServiceToken(token) => self.service_tokens.follow(token),
             Change::Cut(_) => {}
-            Change::Tenant(tenant) => index.tenant(tenant),
-            Change::Project(project) => index.project(project),
+            Change::Tenant(tenant) => {
+                index.tenant(tenant);
+                self.note_change();
+            }
+            Change::Project(project) => {
+                index.project(project);
+                self.note_change();
+            }
             Change::Token(token) => match self.shards.find(&token.secret.digest) {
-                Some(live) if live.is_as(token) => live.follow(token),
+                Some(live) if live.is_as(token) => {
+                    live.follow(token);
+                    live.project.note_change();
+                    self.note_change();
+                }
                 before => {
                     if let Some(before) = &before {
                         before.follow(token);
+                        before.project.note_change();
+                        self.note_change();
                     }
                     if let Some(live) = index.token(token, before.as_deref()) {
                         if let Some(used_at) = before.and_then(|before| before.unstored_use()) {
@@ -140,6 +153,16 @@ impl LiveTokens {
                 }
             },
         }
+    }
+
+    fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often something was changed of any tenant, project or token that was there before. What
+    /// was decided under another number may be decided otherwise now.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Shows everything anew, as after a time in which changes made elsewhere were not seen.

@@ -4,7 +4,7 @@ use crate::{CallLimits, Project, Tenant, TenantStatus};
 use arc_swap::ArcSwap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::{CredentialId, ProjectId, TenantId};
 
@@ -26,6 +26,7 @@ pub struct LiveProject {
     active: AtomicBool,
     tenant: AtomicU8,
     cut: AtomicBool,
+    changes: AtomicU64,
 }
 
 /// What is written of a project and of its tenant. Changed by one at a time.
@@ -133,6 +134,7 @@ impl LiveProject {
             active: AtomicBool::new(project.is_active),
             tenant: AtomicU8::new(0),
             cut: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
         };
         live.follow(project);
         live
@@ -184,6 +186,16 @@ impl LiveProject {
         listed.iter().any(is_meant)
     }
 
+    /// How often something was changed of the project, of its tenant, or of one of its tokens. What
+    /// was decided under another number may be decided otherwise now.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    pub(super) fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
     pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire)
     }
@@ -209,6 +221,7 @@ impl LiveProject {
         if byte == 0 && before != 0 {
             self.cut.store(false, Ordering::Release);
         }
+        self.note_change();
     }
 
     pub(super) fn follow(&self, project: &Project) {
@@ -223,6 +236,7 @@ impl LiveProject {
         if project.is_active && !before {
             self.cut.store(false, Ordering::Release);
         }
+        self.note_change();
     }
 
     /// Callers take turns.

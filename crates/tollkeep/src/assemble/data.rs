@@ -19,7 +19,8 @@ use tollkeep_config::ConfigErrors;
 use tollkeep_config::settings::Settings;
 use tollkeep_counters::{IpGauge, RateTable, Recent};
 use tollkeep_gateway::{
-    HookFailures, KNOWN_SPAN_NS, MemoryPressure, Recorder, Shared, Sinks, Tally, Worker,
+    HookFailures, KNOWN_SPAN_NS, MemoryPressure, Recorder, ResponseCache, Shared, Sinks, Tally,
+    Worker,
 };
 use tollkeep_net::acme::Challenges;
 use tollkeep_net::tls::Offers;
@@ -133,7 +134,9 @@ pub(crate) fn start(
         payers: Arc::default(),
         receipt_keys: std::sync::OnceLock::new(),
         tally,
+        cache: Arc::new(ResponseCache::new(base.metrics.cache())),
     });
+    shared.make_cache_room();
     if let Some(link) = link {
         link.keep(&shared, parts.audit.clone(), control)?;
     }

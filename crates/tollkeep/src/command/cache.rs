@@ -3,29 +3,71 @@
 use super::client::Client;
 use super::{Connection, output};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Answers that are kept.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cache {
-    /// Take answers out; refused, as this version keeps none
+    /// Take answers out
     Purge(Purge),
 }
 
 /// Which answers.
 #[derive(Args, Debug)]
 pub(crate) struct Purge {
-    /// The method of the request
-    #[arg(long, default_value = "GET")]
-    method: String,
-    /// Its URL
-    #[arg(long)]
-    request_url: String,
-    /// The URL is how URLs begin
-    #[arg(long)]
-    prefix: bool,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// Which answers are taken out.
+#[derive(Args, Debug)]
+pub(crate) struct Which {
+    /// The method of the requests, with --request-url
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// Their URL, or path and query
+    #[arg(long, required_unless_present_any = ["project", "model", "all"])]
+    request_url: Option<String>,
+    /// The URL is how URLs begin
+    #[arg(long, requires = "request_url")]
+    prefix: bool,
+    /// Those of a project, by its id
+    #[arg(long, value_name = "ID", conflicts_with_all = ["request_url", "model", "all"])]
+    project: Option<String>,
+    /// Those of a model
+    #[arg(long, conflicts_with_all = ["request_url", "all"])]
+    model: Option<String>,
+    /// All of them
+    #[arg(long, conflicts_with = "request_url")]
+    all: bool,
+}
+
+impl Which {
+    fn body(self) -> Value {
+        match (self.request_url, self.project, self.model) {
+            (Some(url), _, _) => json!({
+                "method": self.method,
+                "url": url,
+                "prefix": self.prefix,
+            }),
+            (None, Some(project), _) => json!({ "project_id": project }),
+            (None, None, Some(model)) => json!({ "model": model }),
+            (None, None, None) => json!({ "all": self.all }),
+        }
+    }
+
+    /// Has them taken out, and shows how many that were.
+    pub(super) fn purge(self, client: &Client, json: bool) -> anyhow::Result<()> {
+        let purged = client.post("/manage/cache/purge", &self.body())?;
+        output::one(
+            &purged,
+            json,
+            &[("deleted", "/deleted"), ("count", "/count")],
+        );
+        Ok(())
+    }
 }
 
 impl Cache {
@@ -35,13 +77,7 @@ impl Cache {
     /// The gateway refuses or can't be reached.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let Self::Purge(purge) = self;
-        let body = json!({
-            "method": purge.method,
-            "url": purge.request_url,
-            "prefix": purge.prefix,
-        });
-        let purged = Client::new(&purge.connection)?.post("/manage/cache/purge", &body)?;
-        output::one(&purged, purge.connection.json(), &[("deleted", "/deleted")]);
-        Ok(())
+        let client = Client::new(&purge.connection)?;
+        purge.which.purge(&client, purge.connection.json())
     }
 }

@@ -1,10 +1,10 @@
 //! `tollkeep manage …`: the commands of llm-proxy, in its words.
 
+use super::cache::Which;
 use super::client::Client;
 use super::credential::secret_of;
 use super::token::{path_segment, show_secret_of};
 use super::{Connection, output};
-use crate::exit::Failed;
 use clap::{ArgAction, Args, Subcommand};
 use serde_json::{Map, Value, json};
 use tollkeep_types::Secret;
@@ -90,8 +90,8 @@ enum Token {
 
 #[derive(Debug, Subcommand)]
 enum Cache {
-    /// Not supported: there is no cache
-    Purge,
+    /// Take answers out
+    Purge(Which),
 }
 
 const PROJECT: &[(&str, &str)] = &[
@@ -126,16 +126,13 @@ impl Manage {
                  set TOLLKEEP_MANAGEMENT_KEY instead"
             );
         }
-        if let Noun::Cache(Cache::Purge) = self.noun {
-            return Err(not_supported("there is no cache"));
-        }
         let connection = Connection::to(self.manage_api_base_url, self.json);
         let key = self.management_token.map(|key| Secret::new(key.trim()));
         let client = Client::with_key(&connection, key)?;
         match self.noun {
             Noun::Project(project) => project.run(&client, self.json),
             Noun::Token(token) => token.run(&client, self.json),
-            Noun::Cache(Cache::Purge) => Ok(()),
+            Noun::Cache(Cache::Purge(which)) => which.purge(&client, self.json),
         }
     }
 }
@@ -203,8 +200,4 @@ impl Token {
         show_secret_of(&shown, json, TOKEN);
         Ok(())
     }
-}
-
-fn not_supported(why: &str) -> anyhow::Error {
-    Failed::new(2, format!("not supported: {why}")).into()
 }

@@ -29,6 +29,8 @@ mod bought;
 mod bought_killed;
 mod breaker;
 mod budgets;
+mod cache;
+mod cache_plain;
 mod callers;
 mod canaries;
 mod chain;
