@@ -20,7 +20,7 @@ pub(crate) fn config(origin: &Origin, routes: &str) -> String {
     )
 }
 
-fn shop(origin: &Origin, routes: &str) -> Builder {
+pub(crate) fn shop(origin: &Origin, routes: &str) -> Builder {
     gateway(config(origin, routes))
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn bought(gateway: &Gateway, path: &str) -> Answer {
 }
 
 /// An upstream that is away.
-fn failing() -> Vec<Step> {
+pub(crate) fn failing() -> Vec<Step> {
     vec![Step::Send(
         b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec(),
     )]
