@@ -282,8 +282,12 @@ impl World {
             }
             return self.die();
         }
-        // From its first call on a process knows what is left, and with the next it asks for a slice.
+        // From its first call on a process knows what is left, and with the next it asks for a slice. The end of
+        // the first is written before anything is held up: it would be held up instead of the slice.
+        let written = "SELECT count(*) FROM usage_records";
+        let records = self.number(written);
         self.call(&token);
+        self.wait_for_more(written, records);
         let before = self.number(taken);
         let untold = point == Point::SliceUntold;
         self.wire.hold_up(if untold {
