@@ -265,8 +265,8 @@ pub(crate) struct Lines {
 impl Lines {
     /// All of them.
     pub(crate) fn all(self) -> Vec<LineSink> {
-        let usage = [self.usage].into_iter();
-        usage.chain(self.access).collect()
+        let own = [self.usage, self.log].into_iter();
+        own.chain(self.access).collect()
     }
 }
 

@@ -129,7 +129,6 @@ pub(crate) struct Running {
     /// Keeps checkpoints, until the log is closed.
     anchors: JoinHandle<()>,
     lines: Vec<LineSink>,
-    log: LineSink,
     stop_control: Arc<tokio::sync::Notify>,
     live: Arc<Live>,
     signals: host::Signals,
@@ -223,7 +222,6 @@ fn start_by(
         audit,
         recorder: Arc::clone(&shared.recorder),
         anchors,
-        log: lines.log.clone(),
         lines: lines.all(),
         stop_control,
         live,
@@ -355,6 +353,13 @@ fn record(base: &Base, audit: &Logger, action: Action) {
     }
 }
 
+/// Writes what was said so far.
+fn flush(lines: &[LineSink]) {
+    for sink in lines {
+        sink.flush(LINES_MAX);
+    }
+}
+
 impl Running {
     /// The settings in force.
     pub(crate) fn settings(&self) -> &Settings {
@@ -412,9 +417,7 @@ impl Running {
             }
         });
         self.control.block_on(self.live.budgeting.drain());
-        for lines in &self.lines {
-            lines.flush(LINES_MAX);
-        }
+        flush(&self.lines);
         self.recorder.tell_the_last(self.base.clock.wall());
         let audited = self.audit.as_ref().map_or(Ok(()), |audit| {
             let now = self.base.clock.wall();
@@ -429,7 +432,7 @@ impl Running {
         }
         // After the log, which keeps records in it.
         let closed = self.control.block_on(self.store.close());
-        self.log.flush(LINES_MAX);
+        flush(&self.lines);
         audited.context("the audit log was not closed in order")?;
         self.control.shutdown_timeout(Duration::from_secs(1));
         closed.context("the store was not closed in order")
