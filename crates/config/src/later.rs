@@ -96,8 +96,6 @@ pub(crate) const LATER: &[&str] = &[
     "payments.stripe",
     "rates",
     "discovery",
-    "logging.style",
-    "logging.rotation",
     "tracing",
     "events",
     "dispatch",

@@ -26,6 +26,8 @@ enum Meaning {
     HostAndPort,
     /// Addresses between commas or blanks: an allow list that is in force.
     AllowList,
+    /// A number of mebibytes.
+    Mebibytes,
     /// A whole number, brought into these bounds.
     Clamped(u64, u64),
     /// A whole number of seconds.
@@ -104,6 +106,12 @@ const SEEDS: &[Seed] = &[
     meant("LOG_LEVEL", &["logging.level"], Meaning::LowerCase),
     meant("LOG_FORMAT", &["logging.format"], Meaning::LowerCase),
     seed("LOG_FILE", &["logging.output"]),
+    meant(
+        "LOG_MAX_SIZE_MB",
+        &["logging.rotation.max_size"],
+        Meaning::Mebibytes,
+    ),
+    seed("LOG_MAX_BACKUPS", &["logging.rotation.max_backups"]),
     seed("ENABLE_STREAMING", &["policy.allow_stream"]),
     seed("AUDIT_ENABLED", &["audit.enabled"]),
     seed("AUDIT_LOG_FILE", &["audit.file"]),
@@ -171,8 +179,6 @@ const REFUSED: &[&str] = &[
 const IGNORED: &[&str] = &[
     "DATABASE_MAX_IDLE_CONNS",
     "REDIS_ADDR",
-    "LOG_MAX_SIZE_MB",
-    "LOG_MAX_BACKUPS",
     "FILE_EVENT_LOG",
     "LLM_PROXY_EVENT_BUS",
     "ADMIN_UI_ENABLED",
@@ -325,6 +331,10 @@ impl Meaning {
                 ips.sort_unstable();
                 ips.dedup();
                 Ok(vec![ips.join(","), "true".to_owned(), "true".to_owned()])
+            }
+            Self::Mebibytes => {
+                let number: u64 = value.parse().map_err(|_| "want a whole number")?;
+                Ok(vec![format!("{number}MiB")])
             }
             Self::Clamped(min, max) => {
                 let number: u64 = value.parse().map_err(|_| "want a whole number")?;

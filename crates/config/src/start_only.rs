@@ -178,9 +178,13 @@ const START_ONLY: &[(&str, Same)] = &[
     ("logging.output", |a, b| {
         a.logging.output == b.logging.output
     }),
+    ("logging.rotation", |a, b| {
+        a.logging.rotation == b.logging.rotation
+    }),
     ("logging.access", |a, b| {
         a.logging.access == b.logging.access
     }),
+    ("logging.style", |a, b| a.logging.style == b.logging.style),
     // Which goods were had for money must not change under a payment.
     ("payments.sandbox", |a, b| {
         a.payments.sandbox == b.payments.sandbox

@@ -19,7 +19,7 @@ mod session_token;
 mod sold;
 mod told;
 
-pub(crate) use call::{PaidCall, copy_piece};
+pub(crate) use call::{PaidCall, charges, copy_piece};
 pub use door::{
     AnswerCopy, Delivery, Ending, Named, NotPaid, Paid, Paying, PaymentDoor, Recalled, Recalling,
     Remembered, Shown, Standing,

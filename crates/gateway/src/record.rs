@@ -268,6 +268,10 @@ impl Facts {
                 )
                 | None => None,
             },
+            cost: self
+                .llm
+                .as_ref()
+                .and_then(|llm| llm.cost.as_ref()?.as_ref().ok().copied()),
             payment: paid.map(|paid| (&*paid.payment, &*paid.amount)),
             labels: self.labels.as_deref().unwrap_or_default(),
             outcome: self.outcome,

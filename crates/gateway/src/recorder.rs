@@ -19,6 +19,7 @@ use tollkeep_audit::{
 use tollkeep_config::settings::{AccessSuccess, ProxyRequests};
 use tollkeep_counters::{Asked, Place};
 use tollkeep_ledger::price::Book;
+use tollkeep_observe::access::Style;
 use tollkeep_observe::line_sink::LineSink;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_observe::usage_line::UsageLine;
@@ -37,6 +38,8 @@ pub struct Sinks {
     pub access: Option<LineSink>,
     /// Whether only failed requests have an access line.
     pub access_errors_only: bool,
+    /// What access lines are called.
+    pub access_style: Style,
     /// Usage lines.
     pub usage: LineSink,
     /// How addresses are written in access lines.
@@ -295,7 +298,8 @@ impl Recorder {
         {
             let ip = lines.ip.of(facts.client_ip, facts.at);
             let line = facts.access_line(models.asked.as_deref(), ip);
-            tollkeep_observe::access::write_line(&mut lines.access, &mut lines.texts, &line);
+            let by = (&mut lines.texts, self.sinks.access_style);
+            tollkeep_observe::access::write_line(&mut lines.access, by, &line);
             lines.accessed += 1;
         }
         if let Some(line) = usage_line(facts, &models, (book, &self.sinks.redactor)) {

@@ -102,6 +102,7 @@ impl Exchange<'_> {
         }
         self.begin_answer(status);
         self.copy_plain_fields(target);
+        self.tell_charge(status);
         if self.paying.is_some() {
             let out = &mut self.work.out;
             write::field(out, b"cache-control", b"private, no-store");

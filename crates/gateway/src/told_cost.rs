@@ -4,11 +4,13 @@
 use crate::holds::Bears;
 use crate::lifecycle::Exchange;
 use crate::own_token::TokenAsk;
+use crate::paid::charges;
 use crate::pump::write_piece;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::write;
 use tollkeep_net::Raced;
+use tollkeep_types::money::NanoUsd;
 
 /// What a caller sends who wants a receipt with the answer.
 const ASKED: (&[u8], &[u8]) = (b"x-tollkeep-receipt", b"inline");
@@ -35,7 +37,7 @@ impl Telling {
 impl Exchange<'_> {
     /// What is told with this answer. HOT: mostly nothing.
     pub(crate) fn telling(&self) -> Telling {
-        let cost = self.plan.llm.expose_cost;
+        let cost = self.exposes_cost();
         let makes_receipts =
             self.work.facts.hold.is_some() && self.worker.shared.receipt_keys.get().is_some();
         if !cost && !makes_receipts {
@@ -47,6 +49,29 @@ impl Exchange<'_> {
             inline,
             receipt: inline && makes_receipts,
         }
+    }
+
+    /// Whether callers are told what it costs: by what its route says, if that has a price.
+    pub(crate) fn exposes_cost(&self) -> bool {
+        self.sold.map_or(self.plan.llm.expose_cost, |sold| {
+            sold.sale.terms.expose_cost
+        })
+    }
+
+    /// What an answer of this status costs the access token, where its route says that this is told.
+    pub(crate) fn tell_charge(&mut self, status: u16) {
+        let Some(sold) = self.sold.filter(|sold| sold.sale.terms.expose_cost) else {
+            return;
+        };
+        if self.paying.is_some() {
+            return;
+        }
+        let cost = self
+            .token_cost
+            .filter(|_| charges(&sold.sale.terms, status));
+        let cost = cost.unwrap_or(NanoUsd::ZERO).to_string();
+        write::field(&mut self.work.out, b"x-tollkeep-cost", cost.as_bytes());
+        self.write_hold();
     }
 
     fn asks_inline(&self) -> bool {

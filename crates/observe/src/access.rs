@@ -3,7 +3,29 @@
 use crate::RequestOutcome;
 use crate::json;
 use crate::texts::Texts;
+use tollkeep_types::money::NanoUsd;
 use tollkeep_types::{ProjectId, RequestId, TokenId, WallMillis};
+
+/// What lines are called.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Style {
+    /// Each `request`.
+    #[default]
+    Tollkeep,
+    /// `request_success` or `request_error`, which readers of cliproxyapi++'s log look for.
+    Cliproxy,
+}
+
+impl Style {
+    /// An error of an upstream that was handed on is one for them too.
+    const fn msg(self, outcome: RequestOutcome, status: u16) -> &'static str {
+        match (self, outcome) {
+            (Self::Tollkeep, _) => "request",
+            (Self::Cliproxy, RequestOutcome::Served) if status < 400 => "request_success",
+            (Self::Cliproxy, _) => "request_error",
+        }
+    }
+}
 
 /// What is told about one request. Texts are masked where they are made, not here.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +60,8 @@ pub struct AccessLine<'a> {
     pub model: Option<&'a str>,
     /// Input and output tokens, if they are known.
     pub tokens: Option<(u64, u64)>,
+    /// What it cost, if that is known.
+    pub cost: Option<NanoUsd>,
     /// The payment it was served for, and how much of what that was.
     pub payment: Option<(&'a str, &'a str)>,
     /// What hooks call it.
@@ -49,10 +73,12 @@ pub struct AccessLine<'a> {
 }
 
 /// HOT. Appends the line and its line feed. What is unknown is left out, never written as zero.
-pub fn write_line(out: &mut Vec<u8>, texts: &mut Texts, line: &AccessLine<'_>) {
+pub fn write_line(out: &mut Vec<u8>, (texts, style): (&mut Texts, Style), line: &AccessLine<'_>) {
     out.extend_from_slice(b"{\"timestamp\":\"");
     out.extend_from_slice(&texts.time.of(line.at));
-    out.extend_from_slice(b"\",\"level\":\"info\",\"msg\":\"request\",\"request_id\":\"req_");
+    out.extend_from_slice(b"\",\"level\":\"info\",\"msg\":\"");
+    out.extend_from_slice(style.msg(line.outcome, line.status).as_bytes());
+    out.extend_from_slice(b"\",\"target\":\"access\",\"request_id\":\"req_");
     out.extend_from_slice(texts.request.of(line.request_id.bytes()));
     out.extend_from_slice(b"\",\"method\":\"");
     out.extend_from_slice(line.method.as_bytes());
@@ -93,6 +119,10 @@ fn write_end(out: &mut Vec<u8>, line: &AccessLine<'_>) {
         out.extend_from_slice(b",\"output\":");
         json::number(out, output);
         out.push(b'}');
+    }
+    if let Some(cost) = line.cost.and_then(|cost| u64::try_from(cost.get()).ok()) {
+        out.extend_from_slice(b",\"amount_nano_usd\":");
+        json::number(out, cost);
     }
     if let Some((payment, amount)) = line.payment {
         out.extend_from_slice(b",\"payment\":{\"id\":");
@@ -142,6 +172,7 @@ mod tests {
             provider: None,
             model: None,
             tokens: None,
+            cost: None,
             payment: None,
             labels: &[],
             outcome: RequestOutcome::Refused,
@@ -151,7 +182,7 @@ mod tests {
 
     fn written(line: &AccessLine<'_>) -> String {
         let mut out = Vec::new();
-        write_line(&mut out, &mut Texts::default(), line);
+        write_line(&mut out, (&mut Texts::default(), Style::Tollkeep), line);
         String::from_utf8(out).unwrap()
     }
 
@@ -171,6 +202,7 @@ mod tests {
             provider: Some("openai"),
             model: Some("gpt-4o\n"),
             tokens: Some((11, 0)),
+            cost: Some(NanoUsd::new(4_305_000)),
             outcome: RequestOutcome::Served,
             client_ip: Some(b"192.0.2.0/24"),
             ..refused()
@@ -179,13 +211,13 @@ mod tests {
             written(&line),
             concat!(
                 r#"{"timestamp":"2026-11-22T10:15:30.123Z","level":"info","msg":"request","#,
-                r#""request_id":"req_11111111111111111111111111111111","method":"POST","#,
+                r#""target":"access","request_id":"req_11111111111111111111111111111111","method":"POST","#,
                 r#""route":"chat","status":200,"latency_ms":1204.567,"ttft_ms":310.000,"#,
                 r#""upstream_ms":1204.400,"bytes_in":512,"bytes_out":20480,"#,
                 r#""project_id":"prj_22222222222222222222222222222222","#,
                 r#""token_ref":"tid_33333333333333333333333333333333","provider":"openai","#,
                 r#""model":"gpt-4o\u000a","tokens":{"input":11,"output":0},"#,
-                r#""outcome":"served","client_ip":"192.0.2.0/24"}"#,
+                r#""amount_nano_usd":4305000,"outcome":"served","client_ip":"192.0.2.0/24"}"#,
                 "\n"
             )
         );
@@ -198,11 +230,36 @@ mod tests {
             written(&refused()),
             concat!(
                 r#"{"timestamp":"2026-11-22T10:15:30.123Z","level":"info","msg":"request","#,
-                r#""request_id":"req_11111111111111111111111111111111","method":"POST","#,
+                r#""target":"access","request_id":"req_11111111111111111111111111111111","method":"POST","#,
                 r#""route":"none","status":401,"latency_ms":0.081,"bytes_in":0,"#,
                 r#""bytes_out":120,"outcome":"refused"}"#,
                 "\n"
             )
         );
+    }
+
+    // AUD-81
+    #[test]
+    fn by_the_other_style_lines_are_called_by_how_requests_ended() {
+        for (status, outcome, want) in [
+            (200, RequestOutcome::Served, "request_success"),
+            (204, RequestOutcome::Served, "request_success"),
+            (404, RequestOutcome::Served, "request_error"),
+            (200, RequestOutcome::Cut, "request_error"),
+            (0, RequestOutcome::CallerGone, "request_error"),
+            (401, RequestOutcome::Refused, "request_error"),
+        ] {
+            let line = AccessLine {
+                status,
+                outcome,
+                ..refused()
+            };
+            let mut out = Vec::new();
+            write_line(&mut out, (&mut Texts::default(), Style::Cliproxy), &line);
+            let text = String::from_utf8(out).unwrap();
+            let msg = format!(r#""level":"info","msg":"{want}","target":"access","#);
+            assert!(text.contains(&msg), "{text}");
+            assert_eq!(text.replace(want, "request"), written(&line));
+        }
     }
 }

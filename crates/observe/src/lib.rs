@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod closed;
 pub mod health;
 pub mod json;
 pub mod line_sink;

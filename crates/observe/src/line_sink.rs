@@ -1,21 +1,22 @@
 //! Lines to a file or stream by a thread of their own, so that no caller ever waits for a pipe.
 
+mod output;
 mod queue;
 
 use crate::json;
 use crate::metrics::LogMeter;
+use output::{LineFile, Output};
 use queue::{Entry, Queue};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tollkeep_types::Clock;
 
+pub use output::{Rotation, reopen_files};
 pub(crate) use queue::Urgency;
 pub use queue::{BYTES_MAX, LINES_MAX};
 
@@ -28,6 +29,8 @@ pub enum LineOutput {
     Stderr,
     /// A file, appended to, made with 0600.
     File(PathBuf),
+    /// The same, closed and begun anew when it is full.
+    Rotated(PathBuf, Rotation),
 }
 
 /// Lines to a file or stream by a thread of their own. Cheap to clone; the thread ends with the
@@ -53,24 +56,18 @@ impl LineSink {
     pub fn open(output: &LineOutput, clock: Arc<dyn Clock>, meter: LogMeter) -> io::Result<Self> {
         // The descriptor is duplicated past the buffer and lock of the standard library: a
         // stuck writer must not hold what anybody else waits for.
-        let opened = OPENED.load(Ordering::Relaxed);
-        let file = match output {
-            LineOutput::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
-            LineOutput::Stderr => File::from(io::stderr().as_fd().try_clone_to_owned()?),
-            LineOutput::File(path) => open_file(path)?,
+        let stream = |own| Output::Stream(Box::new(File::from(own)));
+        let file = |path, rotation| LineFile::open(path, rotation).map(Box::new);
+        let output = match output {
+            LineOutput::Stdout => stream(io::stdout().as_fd().try_clone_to_owned()?),
+            LineOutput::Stderr => stream(io::stderr().as_fd().try_clone_to_owned()?),
+            LineOutput::File(path) => Output::File(file(path, None)?),
+            LineOutput::Rotated(path, rotation) => Output::File(file(path, Some(*rotation))?),
         };
-        let place = match output {
-            LineOutput::Stdout | LineOutput::Stderr => None,
-            LineOutput::File(path) => Some((path.clone(), opened)),
-        };
-        Self::start((Box::new(file), place), clock, meter)
+        Self::start(output, clock, meter)
     }
 
-    fn start(
-        (mut out, mut place): (Box<dyn Write + Send>, Option<(PathBuf, u64)>),
-        clock: Arc<dyn Clock>,
-        meter: LogMeter,
-    ) -> io::Result<Self> {
+    fn start(mut output: Output, clock: Arc<dyn Clock>, meter: LogMeter) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             filled: Condvar::new(),
@@ -81,7 +78,7 @@ impl LineSink {
         let writer = Arc::clone(&shared);
         thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || writer.write_until_closed(&mut out, &mut place))?;
+            .spawn(move || writer.write_until_closed(&mut output))?;
         Ok(Self(Arc::new(Door(shared))))
     }
 
@@ -107,6 +104,11 @@ impl LineSink {
         }
     }
 
+    /// What it counts in.
+    pub fn meter(&self) -> LogMeter {
+        self.0.0.meter.clone()
+    }
+
     /// Waits until everything is written, at most `patience`; says whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
         let shared = &self.0.0;
@@ -116,23 +118,6 @@ impl LineSink {
             .unwrap_or_else(PoisonError::into_inner);
         waited.0.is_idle()
     }
-}
-
-/// How often files were asked to be opened again.
-static OPENED: AtomicU64 = AtomicU64::new(0);
-
-/// Lets every sink open its file again by its name before it writes the next line: somebody moved
-/// the file away (OPS-102).
-pub fn reopen_files() {
-    OPENED.fetch_add(1, Ordering::Relaxed);
-}
-
-fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
 }
 
 impl Drop for Door {
@@ -148,29 +133,16 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_until_closed(
-        &self,
-        out: &mut Box<dyn Write + Send>,
-        place: &mut Option<(PathBuf, u64)>,
-    ) {
+    fn write_until_closed(&self, output: &mut Output) {
         while let Some(entry) = self.next() {
-            if let Some((path, opened)) = place {
-                let wanted = OPENED.load(Ordering::Relaxed);
-                // One that can't be opened stays the one it was.
-                if wanted != std::mem::replace(opened, wanted)
-                    && let Ok(file) = open_file(path)
-                {
-                    *out = Box::new(file);
-                }
-            }
-            if write_whole(out, &entry.bytes).is_err() {
+            if output.write(&entry.bytes, &*self.clock).is_err() {
                 self.meter.dropped(entry.lines);
                 self.lock().dropped += entry.lines;
             }
             let told = self.lock().written(entry.bytes);
-            if told > 0 {
-                // Lost as well if even this cannot be written; the counter has it anyway.
-                let _lost = write_whole(out, &self.drop_note(told));
+            if told > 0 && output.write(&self.drop_note(told), &*self.clock).is_err() {
+                // Told behind what can be written again.
+                self.lock().dropped += told;
             }
             let mut queue = self.lock();
             queue.busy = false;
@@ -199,24 +171,6 @@ impl Shared {
         out.extend_from_slice(b"}\n");
         out
     }
-}
-
-/// How long to leave a descriptor alone that somebody else made non-blocking and that is full.
-const FULL_PIPE_PAUSE: Duration = Duration::from_millis(10);
-
-fn write_whole(out: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match out.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                thread::sleep(FULL_PIPE_PAUSE);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

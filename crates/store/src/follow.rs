@@ -1,6 +1,8 @@
 //! What other processes changed, shown here too. A server keeps a list of changes; each process
 //! reads it when it is told that there is news, and twice a second in any case.
 
+mod changed;
+
 use crate::database::{Database, GATEWAY};
 use crate::live::{Change, Cut};
 use crate::open::Inner;
@@ -11,12 +13,14 @@ use crate::{
     Scope, Store, StoreError, budget, credential, ip_entry, maintenance, project, service_token,
     tenant, token,
 };
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
-use tollkeep_types::{BudgetId, CredentialId, MonoNanos, WallMillis};
+use tollkeep_types::{MonoNanos, WallMillis};
+
+pub(crate) use changed::Changed;
+use changed::What;
 
 /// How often the list is read without having been told.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -42,131 +46,6 @@ const FORGET: &str = "DELETE FROM changes WHERE at <= $1";
 /// Uses of tokens that end by disuse: they are used at other processes too.
 const USES: &str = "SELECT digest, last_used_at FROM tokens
   WHERE idle_ttl_ms IS NOT NULL AND ended_at IS NULL AND last_used_at >= $1";
-
-/// What was changed, by the name of its row.
-#[derive(Debug)]
-pub(crate) struct Changed {
-    what: What,
-    row: String,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum What {
-    Tenant,
-    Project,
-    Token,
-    ServiceToken,
-    IpEntries,
-    Maintenance,
-    CutToken,
-    CutProject,
-    CutTenant,
-    CutCredential,
-    Credential,
-    Budget,
-    Accounts,
-    Quarantines,
-    Prices,
-}
-
-impl What {
-    /// The word for it in the database.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tenant => "tenant",
-            Self::Project => "project",
-            Self::Token => "token",
-            Self::ServiceToken => "service_token",
-            Self::IpEntries => "ip_entries",
-            Self::Maintenance => "maintenance",
-            Self::CutToken => "cut_token",
-            Self::CutProject => "cut_project",
-            Self::CutTenant => "cut_tenant",
-            Self::CutCredential => "cut_credential",
-            Self::Credential => "credential",
-            Self::Budget => "budget",
-            Self::Accounts => "accounts",
-            Self::Quarantines => "quarantines",
-            Self::Prices => "prices",
-        }
-    }
-}
-
-impl FromStr for What {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        let all = [
-            Self::Tenant,
-            Self::Project,
-            Self::Token,
-            Self::ServiceToken,
-            Self::IpEntries,
-            Self::Maintenance,
-            Self::CutToken,
-            Self::CutProject,
-            Self::CutTenant,
-            Self::CutCredential,
-            Self::Credential,
-            Self::Budget,
-            Self::Accounts,
-            Self::Quarantines,
-            Self::Prices,
-        ];
-        let found = all.into_iter().find(|what| what.as_str() == word);
-        found.ok_or(())
-    }
-}
-
-impl Changed {
-    /// The entries of address lists.
-    pub(crate) const IP_ENTRIES: Self = Self::whole(What::IpEntries);
-    /// Open prepaid accounts.
-    pub(crate) const ACCOUNTS: Self = Self::whole(What::Accounts);
-    /// Models in quarantine.
-    pub(crate) const QUARANTINES: Self = Self::whole(What::Quarantines);
-    /// Prices that operators wrote or took in.
-    pub(crate) const PRICES: Self = Self::whole(What::Prices);
-    /// Maintenance.
-    pub(crate) const MAINTENANCE: Self = Self::whole(What::Maintenance);
-
-    /// A credential, which may be gone.
-    pub(crate) fn credential(id: CredentialId) -> Self {
-        Self {
-            what: What::Credential,
-            row: id.to_string(),
-        }
-    }
-
-    /// A budget, which may be ended.
-    pub(crate) fn budget(id: BudgetId) -> Self {
-        Self {
-            what: What::Budget,
-            row: id.to_string(),
-        }
-    }
-
-    const fn whole(what: What) -> Self {
-        let row = String::new();
-        Self { what, row }
-    }
-}
-
-impl From<&Change<'_>> for Changed {
-    fn from(change: &Change<'_>) -> Self {
-        let (what, row) = match change {
-            Change::Tenant(tenant) => (What::Tenant, tenant.id.to_string()),
-            Change::Project(project) => (What::Project, project.id.to_string()),
-            Change::Token(token) => (What::Token, token.id.to_string()),
-            Change::ServiceToken(token) => (What::ServiceToken, token.id.to_string()),
-            Change::Cut(Cut::Token(id, _)) => (What::CutToken, id.to_string()),
-            Change::Cut(Cut::Project(id)) => (What::CutProject, id.to_string()),
-            Change::Cut(Cut::Tenant(id)) => (What::CutTenant, id.to_string()),
-            Change::Cut(Cut::Credential(id)) => (What::CutCredential, id.to_string()),
-        };
-        Self { what, row }
-    }
-}
 
 /// How far this process has read.
 pub(crate) struct Follower {
@@ -319,13 +198,10 @@ impl Inner {
                 () = self.follower.heard.notified() => {}
                 () = tokio::time::sleep(POLL_EVERY) => {}
             }
-            match self.catch_up(server).await {
-                Ok(news) => {
+            match self.catch_up(server, &shown).await {
+                Ok(()) => {
                     if std::mem::take(&mut is_lost) {
                         tracing::info!("Changes made elsewhere are seen again");
-                    }
-                    if news {
-                        shown();
                     }
                 }
                 Err(error) => {
@@ -337,39 +213,52 @@ impl Inner {
         }
     }
 
-    /// Shows the changes since the last time; whether there were any.
-    async fn catch_up(&self, server: &Server) -> Result<bool, StoreError> {
+    /// Shows the changes since the last time, in their order: whoever can use a token that was made
+    /// after a budget or a credential finds those in force.
+    async fn catch_up(&self, server: &Server, shown: impl Fn()) -> Result<(), StoreError> {
         let asked = self.wall.clock().mono();
         let mut read = self.follower.read.lock().await;
         let confirmed = MonoNanos(self.follower.confirmed.load(Ordering::Relaxed));
         let mut connection = server.watch().await?;
         let connection = &mut connection;
-        let mut news = false;
+        let (mut news, mut waits) = (false, false);
         if asked.since(confirmed) > MISSED_NS {
             read.last = query(LAST).fetch_number(connection).await?;
             self.show_all(connection).await?;
-            news = true;
+            (news, waits) = (true, true);
         }
         loop {
             let rows = query(NEWS).bind(read.last).bind(count(PAGE));
             let rows = rows.fetch_all(connection).await?;
             for row in &rows {
-                self.show(connection, row).await?;
+                let what: What = row::id(row, "what")?;
+                let at_once = what.is_live_at_once();
+                if at_once && std::mem::take(&mut waits) {
+                    shown();
+                }
+                self.show(connection, (what, row)).await?;
                 read.last = row::value(row, "id")?;
+                (news, waits) = (true, waits || !at_once);
             }
-            news |= !rows.is_empty();
             if rows.len() < PAGE {
                 break;
             }
         }
+        if news {
+            shown();
+        }
         self.show_uses(connection, &mut read).await?;
         self.follower.confirmed.store(asked.0, Ordering::Relaxed);
-        Ok(news)
+        Ok(())
     }
 
     /// Shows a row as it is now, which may be later than the change.
-    async fn show(&self, connection: &mut Connection, change: &Row) -> Result<(), StoreError> {
-        match row::id(change, "what")? {
+    async fn show(
+        &self,
+        connection: &mut Connection,
+        (what, change): (What, &Row),
+    ) -> Result<(), StoreError> {
+        match what {
             What::Tenant => {
                 let id = row::id(change, "row_id")?;
                 if let Some(tenant) = there(tenant::by_id(connection, id).await)? {

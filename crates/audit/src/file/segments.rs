@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use tollkeep_crypto::archive::ArchiveKey;
+use tollkeep_observe::closed::{closed_part, closed_path};
 use tollkeep_types::{StreamId, WallMillis};
 
 /// A longer line is none of ours.
@@ -71,18 +72,6 @@ impl Form {
     }
 }
 
-/// `20261122T101530Z`.
-fn compact(at: WallMillis) -> String {
-    let text = at.to_string();
-    let seconds = text.split('.').next().unwrap_or_default();
-    let mut name: String = seconds
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    name.push('Z');
-    name
-}
-
 /// The first record of a file, in whatever form it is.
 pub(crate) fn first_record(path: &Path, key: Option<&ArchiveKey>) -> io::Result<Option<First>> {
     let mut line = Vec::new();
@@ -119,32 +108,14 @@ impl Segment {
 impl Place {
     /// Where the file goes that begins with this record.
     pub(crate) fn segment_path(&self, first: First) -> PathBuf {
-        let (stem, extension) = self.name_parts();
-        let name = format!("{stem}-{}-{}{extension}", compact(first.at), first.seq);
-        self.path.with_file_name(name)
-    }
-
-    /// `audit` and `.log`.
-    fn name_parts(&self) -> (String, String) {
-        let text = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
-        let stem = text(self.path.file_stem()).unwrap_or_default();
-        let extension = text(self.path.extension());
-        (
-            stem,
-            extension.map_or_else(String::new, |extension| format!(".{extension}")),
-        )
+        closed_path(&self.path, first.at, first.seq)
     }
 
     /// What a name says, if it is that of a closed part.
     fn closed_part(&self, name: &str) -> Option<(String, u64, Form)> {
-        let (stem, extension) = self.name_parts();
         let (plain, form) = Form::of(name);
-        let plain = plain.strip_suffix(&extension)?;
-        let (started, seq) = plain
-            .strip_prefix(&stem)?
-            .strip_prefix('-')?
-            .split_once('-')?;
-        Some((started.to_owned(), seq.parse().ok()?, form))
+        let (started, seq) = closed_part(&self.path, plain)?;
+        Some((started.to_owned(), seq, form))
     }
 
     /// Whether that is a form of a closed part that was being made, by the ending of such.

@@ -22,7 +22,8 @@ pub(crate) use price::{RoutePrice, dollars, pay_to, price_or_none, priced, route
 pub(crate) use secret::{credential, header, proxy_url, secret, shared_key};
 pub use secret::{credential_fault, header_fault, looks_masked};
 pub(crate) use text::{Parsed, maybe, parsed, path, scalar, text};
-pub(crate) use unit::{bytes, bytes_or_auto, duration, millis, seconds, upstream_timeout};
+pub(crate) use unit::upstream_timeout;
+pub(crate) use unit::{bytes, bytes_or_auto, duration, log_bytes, millis, seconds};
 
 use crate::tree::{KeyPath, Node, Source, Step, Value};
 use serde_json::Value as Json;

@@ -34,6 +34,10 @@ const SIZE_UNITS: [(&str, i128); 8] = [
 const TIME_PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
 const SIZE_PATTERN: &str = "^[0-9]+(B|kB|KB|MB|GB|KiB|MiB|GiB)$";
 
+/// What writers of logs call a mebibyte, and mean nothing else by it.
+const LOG_UNITS: [(&str, i128); 1] = [("M", 1 << 20)];
+const LOG_SIZE_PATTERN: &str = "^[0-9]+(B|kB|KB|MB|GB|KiB|MiB|GiB|M)$";
+
 /// A time.
 pub(crate) struct Time {
     /// In milliseconds.
@@ -159,6 +163,9 @@ impl Written for Time {
 /// A size in bytes.
 pub(crate) struct Bytes<T> {
     range: RangeInclusive<i64>,
+    pattern: &'static str,
+    /// Units besides the usual ones.
+    more: &'static [(&'static str, i128)],
     target: PhantomData<T>,
 }
 
@@ -166,6 +173,18 @@ pub(crate) struct Bytes<T> {
 pub(crate) const fn bytes<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> Bytes<T> {
     Bytes {
         range,
+        pattern: SIZE_PATTERN,
+        more: &[],
+        target: PhantomData,
+    }
+}
+
+/// The size of a log file, as those are written elsewhere: `100M` too.
+pub(crate) const fn log_bytes<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> Bytes<T> {
+    Bytes {
+        range,
+        pattern: LOG_SIZE_PATTERN,
+        more: &LOG_UNITS,
         target: PhantomData,
     }
 }
@@ -174,7 +193,7 @@ impl<T: TryFrom<i64>> Kind for Bytes<T> {
     type Value = T;
 
     fn shape(&self) -> Shape {
-        let schema = unit_schema(SIZE_PATTERN, Some("integer"));
+        let schema = unit_schema(self.pattern, Some("integer"));
         let (min, max) = (
             spell_size(*self.range.start()),
             spell_size(*self.range.end()),
@@ -184,7 +203,9 @@ impl<T: TryFrom<i64>> Kind for Bytes<T> {
     }
 
     fn read(&self, node: &Node) -> Result<T, Vec<Wrong>> {
-        let size = decimal(node).or_else(|| with_unit(node, &SIZE_UNITS));
+        let size = decimal(node)
+            .or_else(|| with_unit(node, &SIZE_UNITS))
+            .or_else(|| with_unit(node, self.more));
         let size = size.ok_or_else(|| {
             let problem = format!("want a size such as `1MiB`, not {}", node.told());
             Wrong::of(node, problem)

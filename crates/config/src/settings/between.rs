@@ -2,8 +2,8 @@
 
 use super::audit::AuditFile;
 use super::{
-    AcmeChallenge, FreeRoutes, Hooks, Limits, Management, OnDataPort, Provider, Route, Sandbox,
-    Server, Tls, Webhook,
+    AcmeChallenge, Audit, FreeRoutes, Hooks, Limits, Logging, Management, OnDataPort, Provider,
+    Route, Sandbox, Server, Tls, Webhook,
 };
 use crate::check::Checks;
 use crate::tree::KeyPath;
@@ -17,6 +17,13 @@ pub(super) fn check_audit(audit: &AuditFile, routes: &[Route], checks: &mut Chec
     if !audit.enabled && checks.in_production() && routes.iter().any(Route::is_paid) {
         let problem = "is off, which production refuses where routes are paid for";
         checks.error("audit.enabled", problem);
+    }
+}
+
+/// The log and the audit log can't be one file: each begins a new one by rules of its own.
+pub(super) fn check_log(logging: &Logging, audit: &Audit, checks: &mut Checks<'_>) {
+    if audit.enabled && logging.output.is_some() && logging.output == audit.file {
+        checks.error("logging.output", "is the file of the audit log");
     }
 }
 

@@ -255,10 +255,15 @@ impl Sale {
 /// Looks at a sale that costs something; `None`: it costs nothing.
 pub(super) fn check_costs(
     (sale, access): (Option<&Sale>, Access),
-    (path, has_token_price): (&KeyPath, bool),
+    (path, (has_token_price, exposes_cost)): (&KeyPath, (bool, bool)),
     market: &Market,
     checks: &mut Checks<'_>,
 ) {
+    let is_charged = sale.is_some() && matches!(access, Access::Token | Access::TokenOrPayment);
+    if exposes_cost && !is_charged {
+        let problem = "has no effect: no access token is charged anything here";
+        checks.error_at(&path.name("expose_cost"), problem);
+    }
     match sale {
         Some(sale) => sale.check_for(access, path, market, checks),
         None if has_token_price => {

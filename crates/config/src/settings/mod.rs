@@ -88,7 +88,7 @@ pub use headers::HeaderRules;
 pub use hooks::{Callout, HookStep, Hooks, Receiver, Webhook, WebhookEvent};
 pub use key_service::{KeyService, KeyServiceKind};
 pub use llm::{Llm, Models, Surface, Surfaces};
-pub use logging::{AccessLog, Format, Level, Logging};
+pub use logging::{AccessLog, Format, Level, LineStyle, LogRotation, Logging};
 pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Maintenance};
 pub use management::{Management, ManagementListen, OnDataPort, SessionTimes};
 pub use metrics::Metrics;
@@ -365,6 +365,8 @@ impl Settings {
         payment_sandbox::check(&market.payments, &server, &routes, checks);
         between::check_memory(&server.limits, llm.settings.max_request_body_bytes, checks);
         between::check_audit(&file.audit, &routes, checks);
+        let audit = file.audit.check(&file.data_dir, &egress, checks);
+        between::check_log(&file.logging, &audit, checks);
         let vault = file.vault.check(&egress, checks);
         let management = file.management.check(&egress, checks);
         between::check_local(&management, &server, checks);
@@ -384,7 +386,7 @@ impl Settings {
             store: file.store.check(&file.data_dir, checks),
             redis: file.redis.check(checks),
             counters: file.counters,
-            audit: file.audit.check(&file.data_dir, &egress, checks),
+            audit,
             data_dir: file.data_dir,
             auth_dir: file.auth_dir,
             server,

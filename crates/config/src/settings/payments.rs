@@ -146,6 +146,8 @@ pub struct Terms {
     pub exposure_max: NanoUsd,
     /// For how long it is remembered that a facilitator said yes to a proof; `None`: not at all.
     pub verified_for: Option<Duration>,
+    /// Whether access tokens are told what they are charged.
+    pub expose_cost: bool,
 }
 
 keys! {
@@ -302,6 +304,7 @@ impl PaymentsFile {
             concurrent_max: self.max_concurrent_per_payer,
             exposure_max: self.max_exposure.unwrap_or(EXPOSURE_MAX),
             verified_for: None,
+            expose_cost: false,
         }
     }
 

@@ -171,6 +171,8 @@ keys! {
         max_concurrent_per_payer: Option<u32> = whole(1..=10_000).optional(),
         /// As `payments.max_exposure`.
         max_exposure: Option<NanoUsd> = dollars().optional(),
+        /// As `llm.expose_cost`, of calls that are charged to access tokens here.
+        expose_cost: bool = switch().or(false),
         verification_cache: VerificationCache = section(),
     }
 }
@@ -229,6 +231,7 @@ impl TermsFile {
                 .unwrap_or(usual.concurrent_max),
             exposure_max: self.max_exposure.unwrap_or(usual.exposure_max),
             verified_for: self.verification_cache.ttl,
+            expose_cost: self.expose_cost,
         }
     }
 }
@@ -303,7 +306,8 @@ impl SaleFile {
             facilitators,
         });
         let checked = (sale.as_ref().filter(|_| costs), access);
-        billing::check_costs(checked, (path, token_price.is_some()), market, checks);
+        let of_tokens = (token_price.is_some(), terms.expose_cost);
+        billing::check_costs(checked, (path, of_tokens), market, checks);
         (access, sale)
     }
 

@@ -98,6 +98,18 @@ const SEEDS: &[(&str, &str, Read, &str)] = &[
         "Some(\"/x.log\")",
     ),
     (
+        "LOG_MAX_SIZE_MB",
+        "12",
+        |s| s.logging.rotation.max_size.to_string(),
+        "12582912",
+    ),
+    (
+        "LOG_MAX_BACKUPS",
+        "7",
+        |s| s.logging.rotation.max_backups.to_string(),
+        "7",
+    ),
+    (
         "AUDIT_ENABLED",
         "false",
         |s| s.audit.enabled.to_string(),

@@ -226,11 +226,7 @@ impl Exchange<'_> {
         if let Some(llm) = aside.llm {
             self.write_bounds(llm, &quote)?;
         }
-        let remaining = self
-            .plan
-            .llm
-            .expose_cost
-            .then(|| self.remaining(&wanted.pots));
+        let remaining = self.exposes_cost().then(|| self.remaining(&wanted.pots));
         self.worker.counters.hold_taken();
         self.work.facts.hold = Some(Box::new(CallHold {
             id: held.id().unwrap_or(HoldId::from_bytes([0; 16])),

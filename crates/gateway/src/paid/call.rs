@@ -54,7 +54,7 @@ const REVERTED: &str = "reverted";
 pub(super) const NOT_CHARGED: &str = "not_charged";
 
 /// Whether an answer of this status is charged.
-const fn charges(terms: &Terms, status: u16) -> bool {
+pub(crate) const fn charges(terms: &Terms, status: u16) -> bool {
     match status {
         408 | 429 | 500.. => false,
         400..500 => terms.charge_on_4xx,

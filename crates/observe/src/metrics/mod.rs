@@ -28,7 +28,7 @@ use meters::Words;
 use shard::Shard;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tollkeep_types::WallMillis;
 
 /// The media type of [`Metrics::render`].
@@ -72,7 +72,7 @@ pub struct Metrics {
     breakers: Mutex<Vec<(Arc<str>, u8)>>,
     audit: AuditMeter,
     sinks: Mutex<Vec<(String, SinkMeter)>>,
-    log: LogMeter,
+    log: OnceLock<LogMeter>,
     ledger: LedgerMeter,
     cache: CacheMeter,
     payments: PaymentMeter,
@@ -115,7 +115,7 @@ impl Metrics {
             breakers: Mutex::default(),
             audit: AuditMeter::default(),
             sinks: Mutex::default(),
-            log: LogMeter::default(),
+            log: OnceLock::new(),
             ledger: LedgerMeter::default(),
             cache: CacheMeter::default(),
             payments: PaymentMeter::default(),
@@ -268,8 +268,14 @@ impl Metrics {
         self.ledger.clone()
     }
 
-    /// Counters of the log.
+    /// Counters of the log: those it was begun with, if [`Self::count_log`] said so before.
     pub fn log(&self) -> LogMeter {
-        self.log.clone()
+        self.log.get_or_init(LogMeter::default).clone()
+    }
+
+    /// What the log counts in, which began before anything else.
+    pub fn count_log(&self, meter: LogMeter) {
+        // There is one log a process.
+        drop(self.log.set(meter));
     }
 }

@@ -206,7 +206,7 @@ impl Metrics {
             "tollkeep_log_dropped_total",
             "counter",
             "Log lines dropped because nobody took them.",
-            self.log.lines_dropped(),
+            self.log().lines_dropped(),
         );
         text.single(
             "tollkeep_audit_queue",

@@ -256,6 +256,8 @@ pub(crate) struct Lines {
     pub(crate) access: Option<LineSink>,
     /// Whether only failed requests have one.
     pub(crate) access_errors_only: bool,
+    /// The log of the process.
+    pub(crate) log: LineSink,
     /// One line a call to a model.
     pub(crate) usage: LineSink,
 }
@@ -263,8 +265,8 @@ pub(crate) struct Lines {
 impl Lines {
     /// All of them.
     pub(crate) fn all(self) -> Vec<LineSink> {
-        let usage = [self.usage].into_iter();
-        usage.chain(self.access).collect()
+        let own = [self.usage, self.log].into_iter();
+        own.chain(self.access).collect()
     }
 }
 
@@ -272,19 +274,18 @@ impl Lines {
 ///
 /// # Errors
 /// A file can't be opened.
-pub(crate) fn line_sinks(base: &Base) -> anyhow::Result<Lines> {
+pub(crate) fn line_sinks(base: &Base, log: LineSink) -> anyhow::Result<Lines> {
     let logging = &base.settings.logging;
+    base.metrics.count_log(log.meter());
     let open = |output: &LineOutput| {
         LineSink::open(output, Arc::clone(&base.clock), base.metrics.log())
             .with_context(|| format!("cannot open {output:?}"))
     };
-    let output = logging
-        .output
-        .clone()
-        .map_or(LineOutput::Stdout, LineOutput::File);
-    let access = match logging.access {
-        AccessLog::Off => None,
-        AccessLog::On | AccessLog::Errors => Some(open(&output)?),
+    let access = match (logging.access, &logging.output) {
+        (AccessLog::Off, _) => None,
+        // One file has one writer, who closes it when it is full.
+        (AccessLog::On | AccessLog::Errors, Some(_)) => Some(log.clone()),
+        (AccessLog::On | AccessLog::Errors, None) => Some(open(&LineOutput::Stdout)?),
     };
     Ok(Lines {
         access,
@@ -292,5 +293,6 @@ pub(crate) fn line_sinks(base: &Base) -> anyhow::Result<Lines> {
         usage: open(&LineOutput::File(
             base.settings.data_dir.join("usage.jsonl"),
         ))?,
+        log,
     })
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tollkeep_audit::Logger;
 use tollkeep_config::ConfigErrors;
-use tollkeep_config::settings::Settings;
+use tollkeep_config::settings::{LineStyle, Settings};
 use tollkeep_counters::{IpGauge, RateTable, Recent};
 use tollkeep_gateway::{
     HookFailures, KNOWN_SPAN_NS, MemoryPressure, Recorder, ResponseCache, Shared, Sinks, Tally,
@@ -26,6 +26,7 @@ use tollkeep_net::acme::Challenges;
 use tollkeep_net::tls::Offers;
 use tollkeep_net::worker::{Door, DoorTls, Running, WorkerParts, Workers};
 use tollkeep_net::{Descriptors, Drain};
+use tollkeep_observe::access::Style;
 use tollkeep_observe::health::Health;
 use tollkeep_store::Store;
 
@@ -193,6 +194,10 @@ fn recorder(parts: &Parts<'_>, tally: &Arc<Tally>) -> Arc<Recorder> {
         audit: parts.audit.clone(),
         access: parts.lines.access.clone(),
         access_errors_only: parts.lines.access_errors_only,
+        access_style: match base.settings.logging.style {
+            LineStyle::Tollkeep => Style::Tollkeep,
+            LineStyle::Cliproxy => Style::Cliproxy,
+        },
         usage: parts.lines.usage.clone(),
         ip_mask: audit::ip_mask(base, parts.vault),
         redactor: audit::redactor(&base.settings),

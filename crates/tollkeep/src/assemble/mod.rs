@@ -92,6 +92,9 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long jobs may take to end when the gateway stops: a batch of one is far quicker.
 const JOBS_MAX: Duration = Duration::from_secs(5);
 
+/// How long the last lines of each file may take.
+const LINES_MAX: Duration = Duration::from_secs(1);
+
 /// How long the last checkpoints of the audit log may take to be kept elsewhere.
 const ANCHORS_MAX: Duration = Duration::from_secs(2);
 
@@ -135,18 +138,23 @@ pub(crate) struct Running {
     pub(crate) first_key: Option<Secret>,
 }
 
-/// Starts a gateway. Where its settings can be loaded `again`, SIGHUP does that; else it ends the
+/// Starts a gateway that writes this log. Where its settings can be loaded `again`, SIGHUP does that; else it ends the
 /// process, as it does by default.
 ///
 /// # Errors
 /// Anything that keeps it from serving as configured; nothing is left half open.
-pub(crate) fn start(settings: Settings, again: Option<Loader>) -> anyhow::Result<Running> {
-    start_by(Arc::new(SystemClock::new()), settings, again)
+pub(crate) fn start(
+    settings: Settings,
+    log: LineSink,
+    again: Option<Loader>,
+) -> anyhow::Result<Running> {
+    start_by(Arc::new(SystemClock::new()), settings, log, again)
 }
 
 fn start_by(
     clock: Arc<dyn Clock>,
     mut settings: Settings,
+    log: LineSink,
     again: Option<Loader>,
 ) -> anyhow::Result<Running> {
     host::prepare(&settings)?;
@@ -164,7 +172,7 @@ fn start_by(
     let (store, vault) = control.block_on(open_store(&base, &bound.own()))?;
     let (anchors, sinks) = (Anchors::new(), sinks::prepare(&base, &vault)?);
     let audit = audit::open(&base, &vault, &store, &anchors)?;
-    let lines = audit::line_sinks(&base)?;
+    let lines = audit::line_sinks(&base, log)?;
     let (drain, health) = (Arc::default(), health(&base, workers, audit.as_deref()));
     let data = data::Parts {
         base: &base,
@@ -345,6 +353,13 @@ fn record(base: &Base, audit: &Logger, action: Action) {
     }
 }
 
+/// Writes what was said so far.
+fn flush(lines: &[LineSink]) {
+    for sink in lines {
+        sink.flush(LINES_MAX);
+    }
+}
+
 impl Running {
     /// The settings in force.
     pub(crate) fn settings(&self) -> &Settings {
@@ -402,9 +417,7 @@ impl Running {
             }
         });
         self.control.block_on(self.live.budgeting.drain());
-        for lines in &self.lines {
-            lines.flush(Duration::from_secs(1));
-        }
+        flush(&self.lines);
         self.recorder.tell_the_last(self.base.clock.wall());
         let audited = self.audit.as_ref().map_or(Ok(()), |audit| {
             let now = self.base.clock.wall();
@@ -419,6 +432,7 @@ impl Running {
         }
         // After the log, which keeps records in it.
         let closed = self.control.block_on(self.store.close());
+        flush(&self.lines);
         audited.context("the audit log was not closed in order")?;
         self.control.shutdown_timeout(Duration::from_secs(1));
         closed.context("the store was not closed in order")

@@ -189,9 +189,9 @@ fn mint(management: SocketAddr, key: &str) -> String {
 fn start(folder: &Path, trap: &Arc<Trap>, origin: &Origin) -> World {
     let log = LineOutput::File(folder.join("log"));
     let sink = LineSink::open(&log, Arc::clone(trap) as _, LogMeter::default()).unwrap();
-    logs::install(LogConfig::default(), sink, Arc::clone(trap) as _).unwrap();
+    logs::install(LogConfig::default(), sink.clone(), Arc::clone(trap) as _).unwrap();
     let tests_own = std::panic::take_hook();
-    let running = start_by(Arc::clone(trap) as _, settings(folder, origin), None).unwrap();
+    let running = start_by(Arc::clone(trap) as _, settings(folder, origin), sink, None).unwrap();
     let gateways_own = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if on_a_worker() {

@@ -70,8 +70,8 @@ impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let folder = TemporaryFolder::new()?;
         let settings = self.settings(&folder.0)?;
-        logs::start(&settings)?;
-        let running = assemble::start(settings, None).map_err(|error| self.explain(error))?;
+        let log = logs::start(&settings)?;
+        let running = assemble::start(settings, log, None).map_err(|error| self.explain(error))?;
         let secret = mint(&folder.0)?;
         if self.once {
             let called = call_once(&running, &secret);

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use std::sync::Arc;
 use tollkeep_config::settings::{Format, Settings};
-use tollkeep_observe::line_sink::{LineOutput, LineSink};
+use tollkeep_observe::line_sink::{LineOutput, LineSink, Rotation};
 use tollkeep_observe::logs::{self, LogConfig};
 use tollkeep_observe::metrics::LogMeter;
 
@@ -11,12 +11,20 @@ use tollkeep_observe::metrics::LogMeter;
 ///
 /// # Errors
 /// The file can't be opened, or there is a log already.
-pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn start(settings: &Settings) -> anyhow::Result<LineSink> {
     let logging = &settings.logging;
-    let output = logging
-        .output
-        .clone()
-        .map_or(LineOutput::Stderr, LineOutput::File);
+    let output = match (logging.output.clone(), &logging.rotation) {
+        (None, _) => LineOutput::Stderr,
+        (Some(path), rotation) if rotation.enabled => {
+            let rotation = Rotation {
+                size_bytes: rotation.max_size,
+                keep: rotation.max_backups,
+                keep_for: rotation.max_age,
+            };
+            LineOutput::Rotated(path, rotation)
+        }
+        (Some(path), _) => LineOutput::File(path),
+    };
     let clock: Arc<dyn tollkeep_types::Clock> = Arc::new(crate::system::SystemClock::new());
     let sink = LineSink::open(&output, Arc::clone(&clock), LogMeter::default())
         .with_context(|| format!("cannot open the log {output:?}"))?;
@@ -28,5 +36,6 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
         },
         redactor: crate::assemble::redactor(settings),
     };
-    logs::install(config, sink, clock).context("cannot start the log")
+    logs::install(config, sink.clone(), clock).context("cannot start the log")?;
+    Ok(sink)
 }

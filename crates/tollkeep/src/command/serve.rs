@@ -27,7 +27,7 @@ impl Serve {
     /// Whatever keeps the gateway from serving as configured.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let mut loaded = self.source.load_before_fetching()?;
-        super::logs::start(&loaded.settings)?;
+        let log = super::logs::start(&loaded.settings)?;
         if documents::are_fetched(&loaded.settings) {
             documents::refresh(&loaded.settings)?;
             loaded = self.source.load()?;
@@ -36,7 +36,7 @@ impl Serve {
             tracing::warn!("{warning}");
         }
         let again = self.source.again(&loaded);
-        let running = assemble::start(loaded.settings, Some(again))?;
+        let running = assemble::start(loaded.settings, log, Some(again))?;
         // The key first: who waits for the addresses may want it at once.
         if let Some(key) = &running.first_key {
             tell_first_key(&running, key)?;

@@ -25,7 +25,7 @@ pub(crate) fn patient(origin: &Origin, routes: &str) -> String {
     config(origin, routes).replace("allow_private:", "breaker: off, allow_private:")
 }
 
-fn shop(origin: &Origin, routes: &str) -> Builder {
+pub(crate) fn shop(origin: &Origin, routes: &str) -> Builder {
     gateway(config(origin, routes))
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn bought(gateway: &Gateway, path: &str) -> Answer {
 }
 
 /// An upstream that is away.
-fn failing() -> Vec<Step> {
+pub(crate) fn failing() -> Vec<Step> {
     vec![Step::Send(
         b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec(),
     )]

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tollkeep_testkit::{
     Client, Gate, Gateway, HoldUp, Origin, PATIENCE, Postgres, Session, Step, Wire, eventually,
-    json as answer_json,
+    json as answer_json, wait_until,
 };
 
 /// What a call costs.
@@ -27,6 +27,10 @@ const LIMIT: i64 = 1_000_000_000_000_000;
 const KILLS: usize = 300;
 /// Gateways that are killed at the same time, each with a server of its own.
 const LANES: usize = 4;
+/// What is out in slices.
+const SLICES: &str = "SELECT coalesce(sum(amount), 0) FROM budget_leases WHERE state = 'active'";
+/// Ends of calls that are written.
+const RECORDS: &str = "SELECT count(*) FROM usage_records";
 /// Longer than any hold or slice lives without its owner.
 const LONG_MS: i64 = 300_000;
 
@@ -235,8 +239,7 @@ impl World {
         self.gate.close();
         let mut caller = self.send(token);
         self.origin.wait_for(sent + 1);
-        let written = "SELECT count(*) FROM usage_records";
-        let before = self.number(written);
+        let before = self.number(RECORDS);
         self.wire.hold_up(if point == Point::EndUntold {
             HoldUp::Answers
         } else {
@@ -247,7 +250,7 @@ impl World {
         assert_eq!(answer.status, 200, "{}", answer.text());
         self.answered += 1;
         if point == Point::EndUntold {
-            self.wait_for_more(written, before);
+            self.wait_for_more(RECORDS, before);
         } else {
             self.wait_for_unwritten();
         }
@@ -255,36 +258,11 @@ impl World {
     }
 
     fn kill_at_slice(&mut self, point: Point) {
-        let (id, token) = self.leased.clone();
-        let taken = "SELECT coalesce(sum(amount), 0) FROM budget_leases WHERE state = 'active'";
-        let steps = "SELECT coalesce(sum(serial), 0) FROM budget_leases WHERE state = 'active'";
-        let before = self.number(taken);
         if point == Point::RenewalUntold {
-            while self.number(taken) == before {
-                self.call(&token);
-            }
-            let (own, began) = (self.number(steps), Instant::now());
-            // In use, so that it is renewed and not returned.
-            while began.elapsed() < Duration::from_secs(27) {
-                self.call(&token);
-                std::thread::sleep(Duration::from_millis(500));
-            }
-            assert_eq!(
-                self.number(steps),
-                own,
-                "a slice of a dollar lasts that long"
-            );
-            self.wire.hold_up(HoldUp::Answers);
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while self.number(steps) == own {
-                assert!(Instant::now() < deadline, "a renewal");
-                self.try_call(&token);
-            }
-            return self.die();
+            return self.kill_at_renewal();
         }
-        // From its first call on a process knows what is left, and with the next it asks for a slice.
-        self.call(&token);
-        let before = self.number(taken);
+        let (id, token) = self.leased.clone();
+        let before = self.without_slice(point);
         let untold = point == Point::SliceUntold;
         self.wire.hold_up(if untold {
             HoldUp::Answers
@@ -293,7 +271,7 @@ impl World {
         });
         let _caller = self.send(&token);
         if untold {
-            self.wait_for_more(taken, before);
+            self.wait_for_more(SLICES, before);
         } else {
             self.wait_for_unwritten();
         }
@@ -303,13 +281,57 @@ impl World {
         self.die();
     }
 
-    /// A call that need not be answered.
-    fn try_call(&mut self, token: &str) {
-        let mut caller = self.send(token);
-        if let Ok(answer) = caller.answer(Duration::from_millis(500)) {
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            self.answered += 1;
+    /// Makes it so that the next call asks for a slice: from its first call on a process knows what is left,
+    /// unless it knew before, as one that came to rest does, and took a slice with that call. What slices
+    /// there are.
+    fn without_slice(&mut self, point: Point) -> i64 {
+        let token = self.leased.1.clone();
+        for _ in 0..10 {
+            let (before, answered) = (self.number(SLICES), self.answered);
+            let records = self.number(RECORDS);
+            self.call(&token);
+            self.wait_for_ends((records, answered));
+            if self.number(SLICES) == before {
+                return before;
+            }
+            self.die();
+            self.rise(point);
         }
+        panic!("each process takes a slice with its first call");
+    }
+
+    /// What else would be held up is done: the ends of all calls since then are written.
+    fn wait_for_ends(&self, (records, answered): (i64, i64)) {
+        self.wait_for_more(RECORDS, records + self.answered - answered - 1);
+    }
+
+    fn kill_at_renewal(&mut self) {
+        let token = self.leased.1.clone();
+        let steps = "SELECT coalesce(sum(serial), 0) FROM budget_leases WHERE state = 'active'";
+        let (before, since) = (self.number(SLICES), (self.number(RECORDS), self.answered));
+        while self.number(SLICES) == before {
+            self.call(&token);
+        }
+        let (own, began) = (self.number(steps), Instant::now());
+        // In use, so that it is renewed and not returned.
+        while began.elapsed() < Duration::from_secs(27) {
+            self.call(&token);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        assert_eq!(
+            self.number(steps),
+            own,
+            "a slice of a dollar lasts that long"
+        );
+        self.wait_for_ends(since);
+        // From here on nobody calls: what a call writes would be held up first, and once no news came from the
+        // database for some seconds no call is let in.
+        self.wire.hold_up(HoldUp::Answers);
+        let renewed = wait_until(Duration::from_secs(25), || {
+            (self.number(steps) != own).then_some(())
+        });
+        assert_eq!(renewed, Some(()), "a renewal");
+        self.die();
     }
 
     fn kill_anywhere(&mut self, dice: &mut Dice) {

@@ -5,12 +5,16 @@ use crate::fixture::{Dice, UPSTREAM_KEY, chat, gateway};
 use crate::held::{answer, body, bound, budget, sums};
 use crate::races::{provider, settable};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tollkeep_testkit::{Client, Gateway, Origin, PATIENCE, json as answer_json, wait_until};
+use tollkeep_testkit::{
+    Client, Gateway, MANAGEMENT_KEY, Origin, PATIENCE, json as answer_json, wait_until,
+};
 
 const COST: i64 = 39;
 /// So much that slices which kills cost are a small part of it.
@@ -25,6 +29,8 @@ pub(crate) const KILLS_VARIABLE: &str = "KILLS";
 const LANES: usize = 4;
 /// After so many kills all rows of a gateway are checked, and not its sums alone.
 const CHECK_EVERY: usize = 10;
+/// Entries of the ledger that are read at once.
+const ENTRIES: usize = 10_000;
 const TELL_EVERY: Duration = Duration::from_secs(20);
 /// What nobody renews is settled after half a minute, and what nobody uses is returned.
 const REST: Duration = Duration::from_secs(240);
@@ -116,58 +122,25 @@ impl World {
     /// Every charge that is written down is told of in the audit log, once, though the process that
     /// wrote it down may have been killed before it told.
     fn told_once(&self) {
-        let told = wait_until(REST, || {
-            let told = self.told();
-            (self.charges().iter())
-                .all(|charge| told.contains_key(charge))
-                .then_some(told)
+        let mut books = Books::default();
+        let found = wait_until(REST, || {
+            books.read_on(&self.gateway);
+            books.untold.is_empty().then_some(())
         });
-        let (told, charges) = (told.unwrap_or_else(|| self.told()), self.charges());
-        let untold = charges.iter().filter(|charge| !told.contains_key(*charge));
-        assert_eq!(untold.count(), 0, "of {} charges", charges.len());
-        let twice: Vec<_> = told.iter().filter(|(_, times)| **times != 1).collect();
+        assert!(
+            found.is_some(),
+            "{} of {} charges are not told of",
+            books.untold.len(),
+            books.charges
+        );
+        let twice: Vec<_> = (books.told.iter())
+            .filter(|(_, times)| **times != 1)
+            .collect();
         assert_eq!(twice, []);
         let folder = self.gateway.data_dir().display().to_string();
         let verify = ["audit", "verify", "--ledger", "--data-dir", &folder];
         let verified = self.gateway.cli(&verify);
         assert_eq!(verified.status.code(), Some(0), "{verified:?}");
-    }
-
-    /// The hashes of the entries that calls were charged by.
-    fn charges(&self) -> Vec<String> {
-        let (mut charges, mut after) = (Vec::new(), 0);
-        loop {
-            let path = format!("/api/v1/ledger/entries?after={after}&limit=10000");
-            let (status, page) = self.gateway.api("GET", &path, None);
-            assert_eq!(status, 200, "{page}");
-            for entry in page.as_array().unwrap() {
-                after = entry["number"].as_u64().unwrap();
-                if entry["kind"] == "settle" {
-                    charges.push(entry["hash"].as_str().unwrap().to_owned());
-                }
-            }
-            if page.as_array().unwrap().len() < 10_000 {
-                return charges;
-            }
-        }
-    }
-
-    /// How often the log tells of which entry. Its lines are whole, even the last before a kill.
-    fn told(&self) -> BTreeMap<String, usize> {
-        let mut told = BTreeMap::new();
-        let log = fs::read_to_string(self.gateway.data_dir().join("audit.log")).unwrap();
-        for line in log.lines() {
-            assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
-            let digests = line.split_once("\"entry_digest\":\"");
-            let digests = digests.and_then(|(_, rest)| rest.split_once('"'));
-            for digest in digests
-                .into_iter()
-                .flat_map(|(digests, _)| digests.split(' '))
-            {
-                *told.entry(digest.to_owned()).or_default() += 1;
-            }
-        }
-        told
     }
 
     fn come_to_rest(&self) {
@@ -190,6 +163,78 @@ impl World {
         }
         self.check();
     }
+}
+
+/// What the ledger charged and the audit log tells of it: each is read once, however often is looked. A
+/// long form leaves hundreds of thousands of each, so texts are searched and not parsed.
+#[derive(Default)]
+struct Books {
+    /// The last entry that was read, and how far the log was.
+    entry: u64,
+    log: u64,
+    /// How often the log tells of which entry, by hashes.
+    told: HashMap<String, usize>,
+    charges: usize,
+    /// Charges that it does not tell of yet.
+    untold: HashSet<String>,
+}
+
+impl Books {
+    fn read_on(&mut self, gateway: &Gateway) {
+        while self.read_entries(gateway) == ENTRIES {}
+        self.read_log(&gateway.data_dir().join("audit.log"));
+    }
+
+    /// Reads entries that calls were charged by; how many entries there were.
+    fn read_entries(&mut self, gateway: &Gateway) -> usize {
+        let request = format!(
+            "GET /api/v1/ledger/entries?after={}&limit={ENTRIES} HTTP/1.1\r\nhost: {}\r\n\
+             authorization: Bearer {MANAGEMENT_KEY}\r\nconnection: close\r\n\r\n",
+            self.entry,
+            gateway.management()
+        );
+        let page = Client::connect(gateway.management()).call(request.as_bytes());
+        assert_eq!(page.status, 200, "{}", page.text());
+        let page = page.text();
+        let mut count = 0;
+        for entry in page.split('}').filter(|entry| entry.contains('{')) {
+            count += 1;
+            self.entry = after(entry, "\"number\":", ',').parse().unwrap();
+            if entry.contains("\"kind\":\"settle\"") {
+                self.charges += 1;
+                let hash = after(entry, "\"hash\":\"", '"');
+                if !self.told.contains_key(hash) {
+                    self.untold.insert(hash.to_owned());
+                }
+            }
+        }
+        count
+    }
+
+    /// Its lines are whole, even the last before a kill; one that is being written is left for later.
+    fn read_log(&mut self, path: &Path) {
+        let mut log = fs::File::open(path).unwrap();
+        log.seek(SeekFrom::Start(self.log)).unwrap();
+        let mut log = BufReader::with_capacity(1 << 20, log);
+        let mut line = String::new();
+        while log.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
+            self.log += line.len() as u64;
+            assert!(line.starts_with('{') && line.ends_with("}\n"), "{line}");
+            for digest in after(&line, "\"entry_digest\":\"", '"').split(' ') {
+                self.untold.remove(digest);
+                *self.told.entry(digest.to_owned()).or_default() += 1;
+            }
+            line.clear();
+        }
+        // Of lines that tell of none.
+        self.told.remove("");
+    }
+}
+
+/// What stands behind `name`, up to this end; nothing, where there is no such name.
+fn after<'t>(text: &'t str, name: &str, end: char) -> &'t str {
+    let rest = text.split_once(name).map_or("", |(_, rest)| rest);
+    rest.split_once(end).map_or(rest, |(value, _)| value)
 }
 
 fn call_until_killed(address: std::net::SocketAddr, request: &[u8], answered: &AtomicI64) {

@@ -91,6 +91,7 @@ mod knobs_upstreams;
 mod limits;
 mod listeners;
 mod lockout;
+mod logs;
 mod loopback;
 mod lost_slices;
 mod maintenance;

@@ -166,10 +166,11 @@ impl Row {
 }
 
 /// The keys of an access line, in their order.
-const ACCESS_KEYS: [&str; 19] = [
+pub(crate) const ACCESS_KEYS: [&str; 21] = [
     "timestamp",
     "level",
     "msg",
+    "target",
     "request_id",
     "method",
     "route",
@@ -184,6 +185,7 @@ const ACCESS_KEYS: [&str; 19] = [
     "provider",
     "model",
     "tokens",
+    "amount_nano_usd",
     "outcome",
     "client_ip",
 ];
@@ -224,7 +226,7 @@ fn every_outcome_leaves_one_event_one_access_line_and_one_usage_record_of_an_ask
 }
 
 /// The keys of a line are some of `order`, in that order.
-fn assert_in_order(name: &str, line: &Value, order: &[&str]) {
+pub(crate) fn assert_in_order(name: &str, line: &Value, order: &[&str]) {
     let places = line.as_object().unwrap().keys().map(|key| {
         let place = order.iter().position(|known| known == key);
         place.unwrap_or_else(|| panic!("{name}: `{key}` is unknown: {line}"))

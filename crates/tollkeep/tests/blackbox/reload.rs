@@ -483,6 +483,16 @@ fn what_is_read_at_start_only_is_refused_as_a_whole_and_named() {
             "logging: { output: ./data/log }\nvault:",
         ),
         (
+            "logging.rotation",
+            "vault:",
+            "logging: { rotation: { max_size: 1MiB } }\nvault:",
+        ),
+        (
+            "logging.style",
+            "vault:",
+            "logging: { style: cliproxy }\nvault:",
+        ),
+        (
             "logging.access",
             "vault:",
             "logging: { access: errors }\nvault:",

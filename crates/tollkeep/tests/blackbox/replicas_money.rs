@@ -161,3 +161,33 @@ fn a_credential_that_is_cut_on_one_replica_ends_what_the_other_does_with_it_and_
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
     }
 }
+
+// LED-60
+#[test]
+fn what_was_made_before_a_token_is_in_force_wherever_the_token_is_known() {
+    let (origin, server) = (
+        Origin::start(|_| answer_json(&answer(9, 30))),
+        Postgres::start(),
+    );
+    let [one, other] = pair(&server, &origin, "");
+    let credential = json!({"provider": "openai", "secret": SECRET});
+    made_at(&one, "/api/v1/credentials", &credential);
+    for round in 0..20 {
+        let metadata = json!({ "round": round.to_string() });
+        let limit = json!({"name": format!("round-{round}"), "scope": {"metadata": metadata},
+            "limit": {"nano_usd": 1}, "window": "day"});
+        made(&one, &limit);
+        let token = one.mint_token(&json!({"project": "default", "metadata": metadata}));
+        let call = chat(&token, &body(false));
+        let answer = eventually("the other knows the token", || {
+            let answer = other.call(&call);
+            (answer.status != 401).then_some(answer)
+        });
+        assert_eq!(
+            (answer.status, &*answer.code()),
+            (402, "budget_exhausted"),
+            "round {round}: {}",
+            answer.text()
+        );
+    }
+}

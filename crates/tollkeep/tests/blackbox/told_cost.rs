@@ -1,11 +1,12 @@
 //! What a call cost is told with its answer, to those who ask or where the settings say so.
 
+use crate::bought::{failing, shop};
 use crate::callers::{bearer, get};
 use crate::fixture::{TOLLKEEP, llm, post};
 use crate::spending::{call, origin, served};
 use serde_json::json;
 use std::process::Command;
-use tollkeep_testkit::{Answer, Gateway, Origin, chunk, chunked_head, eventually};
+use tollkeep_testkit::{Answer, Gateway, Origin, chunk, chunked_head, eventually, ok};
 
 /// A budget that many calls fit.
 const BUDGET: &str = "budgets: { list: [{ name: all, limit: \"$10\", window: month }] }\n";
@@ -192,4 +193,71 @@ fn where_no_receipts_are_made_there_is_no_key_for_them() {
     let name = b"ledger.receipt_key";
     let has = |bytes: &[u8]| bytes.windows(name.len()).any(|window| window == name);
     assert!(!has(&store) && !has(&wal));
+}
+
+// LED-81 PAY-77a
+#[test]
+fn a_route_that_says_so_tells_tokens_what_they_are_charged_and_others_do_not() {
+    let origin = Origin::start(|request| match request.target.as_str() {
+        "/told?fail" => failing(),
+        _ => ok(b"ha"),
+    });
+    let priced = "price: \"$0.01\", access: token_or_payment";
+    let routes = format!(
+        "  \"GET /told\": {{ upstream: origin, {priced}, expose_cost: true }}\n  \
+         \"GET /own\": {{ upstream: origin, price: \"$0.02\", access: token, expose_cost: true }}\n  \
+         \"GET /silent\": {{ upstream: origin, {priced} }}\n"
+    );
+    // What surfaces tell says nothing of routes.
+    let gateway = shop(&origin, &routes)
+        .set("llm.expose_cost", "true")
+        .start();
+    let token = gateway.mint_token(&json!({"project": "default"}));
+    let told = |path: &str| {
+        let answer = gateway.call(&get(path, &bearer(&token)));
+        let names = [
+            "x-tollkeep-cost",
+            "x-tollkeep-hold",
+            "x-tollkeep-budget-remaining",
+        ];
+        names.map(|name| answer.field(name).map(str::to_owned))
+    };
+    let [cost, hold, left] = told("/told");
+    assert_eq!(
+        (cost.as_deref(), hold, left),
+        (Some("0.010000000"), None, None)
+    );
+    let budget = json!({
+        "name": "calls", "scope": {"project": "default"}, "limit": "$1", "window": "lifetime",
+    });
+    crate::budgets::made(&gateway, &budget);
+    for (path, want) in [
+        ("/told", Some("0.010000000")),
+        ("/own", Some("0.020000000")),
+        ("/told?fail", Some("0.000000000")),
+        ("/silent", None),
+    ] {
+        let [cost, hold, left] = told(path);
+        assert_eq!(cost.as_deref(), want, "{path}");
+        assert_eq!(
+            (hold.is_some(), left.is_some()),
+            (want.is_some(), want.is_some()),
+            "{path}"
+        );
+        assert!(left.is_none_or(|left| left.ends_with('%')), "{path}");
+    }
+}
+
+// LED-81
+#[test]
+fn a_route_that_charges_no_token_can_not_tell_what_that_costs() {
+    let origin = Origin::plain();
+    for route in ["access: free", "access: token", "price: \"$0.01\""] {
+        let route = format!("  \"GET /x\": {{ upstream: origin, {route}, expose_cost: true }}\n");
+        let Err(refused) = shop(&origin, &route).try_start() else {
+            panic!("{route}: it started");
+        };
+        let want = "expose_cost: has no effect: no access token is charged";
+        assert!(refused.stderr.contains(want), "{route}: {}", refused.stderr);
+    }
 }
