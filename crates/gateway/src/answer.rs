@@ -5,7 +5,7 @@ use crate::refusal::{AuthnFailure, Refusal};
 use std::pin::pin;
 use std::time::Duration;
 use tollkeep_http1::{Framing, Known, Method, Version, write};
-use tollkeep_llm::error::{ErrorText, write_body};
+use tollkeep_llm::error::{Cooldown, ErrorText, write_body};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 use tollkeep_net::{Fill, StreamEnd};
 use tollkeep_policy::call_policy::CallRefusal;
@@ -261,6 +261,7 @@ impl Exchange<'_> {
             message: detail.unwrap_or(public.text),
             request_id: &id,
             status,
+            cooldown: self.cooldown(refusal),
         };
         let mut body = Vec::with_capacity(256);
         write_body(&mut body, dialect, &text);
@@ -272,6 +273,20 @@ impl Exchange<'_> {
             bytes: &body,
         })
         .await
+    }
+
+    /// Until when the model that was asked for can't be.
+    fn cooldown(&self, refusal: &Refusal) -> Option<Cooldown<'_>> {
+        let Refusal::ModelCooldown { retry_after } = refusal else {
+            return None;
+        };
+        let seconds = whole_seconds(*retry_after);
+        let at = self.worker.shared.clock.wall();
+        Some(Cooldown {
+            model: self.work.facts.llm.as_ref()?.model_asked.as_deref()?,
+            until: WallMillis(at.0.saturating_add(seconds.saturating_mul(1000))),
+            seconds,
+        })
     }
 
     /// A failed authentication is told at the floor, not sooner, so that time tells nothing.
@@ -345,12 +360,19 @@ fn write_budget(out: &mut Vec<u8>, refusal: &Refusal) {
 }
 
 /// When to come back.
+fn nanos(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    tollkeep_policy::rate::retry_after_s(nanos(wait))
+}
+
 fn write_waits(out: &mut Vec<u8>, refusal: &Refusal) {
     let Some(wait) = refusal.retry_after() else {
         return;
     };
-    let ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-    let seconds = tollkeep_policy::rate::retry_after_s(ns);
+    let (ns, seconds) = (nanos(wait), whole_seconds(wait));
     out.extend_from_slice(b"retry-after: ");
     write::number(out, seconds);
     if seconds < 10 {

@@ -345,6 +345,8 @@ const fn unpriced(fault: QuoteFault) -> &'static str {
     }
 }
 
+/// Whoever waits for a model asks again once an hour, as its provider may be raised meanwhile (LLM-61).
+const COOLDOWN_WAIT_MAX: Duration = Duration::from_secs(3600);
 const UPSTREAM: &str = "The upstream could not answer.";
 const UNAVAILABLE: &str = "Temporarily unavailable.";
 const MANY: &str = "Too many requests.";
@@ -446,8 +448,10 @@ impl Refusal {
         if let Self::Shed(wait) = self {
             return Some(*wait);
         }
-        if let Self::ModelCooldown { retry_after }
-        | Self::CircuitOpen { retry_after, .. }
+        if let Self::ModelCooldown { retry_after } = self {
+            return Some((*retry_after).min(COOLDOWN_WAIT_MAX));
+        }
+        if let Self::CircuitOpen { retry_after, .. }
         | Self::Maintenance { retry_after, .. } = self
         {
             return Some(*retry_after);

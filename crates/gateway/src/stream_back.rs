@@ -398,6 +398,7 @@ impl Exchange<'_> {
             },
             request_id: &id,
             status: public.status,
+            cooldown: None,
         };
         let model = self
             .work

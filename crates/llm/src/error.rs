@@ -2,6 +2,7 @@
 
 use crate::json::write_string;
 use crate::surface::Dialect;
+use tollkeep_types::WallMillis;
 
 /// Longest `message` that is written; longer ones are cut at a character.
 pub const MESSAGE_BYTES_MAX: usize = 2048;
@@ -167,6 +168,19 @@ pub struct ErrorText<'a> {
     pub request_id: &'a str,
     /// The HTTP status the answer has.
     pub status: u16,
+    /// When a model can be asked again, where that is known.
+    pub cooldown: Option<Cooldown<'a>>,
+}
+
+/// Until when nobody who serves a model can be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Cooldown<'a> {
+    /// As the caller named it.
+    pub model: &'a str,
+    /// When that ends.
+    pub until: WallMillis,
+    /// In how many seconds, as `Retry-After` says it.
+    pub seconds: u64,
 }
 
 /// The message as it may be written.
@@ -238,7 +252,19 @@ fn write_openai(out: &mut Vec<u8>, text: &ErrorText<'_>) {
     member(out, ",\"type\":", text.kind.row().chat_type);
     out.extend_from_slice(b",\"param\":null");
     member(out, ",\"code\":", text.code);
+    write_cooldown(out, text);
     out.extend_from_slice(b"}}");
+}
+
+/// Members beside those of an error, which clients that don't know them leave alone.
+fn write_cooldown(out: &mut Vec<u8>, text: &ErrorText<'_>) {
+    let Some(cooldown) = text.cooldown else {
+        return;
+    };
+    member(out, ",\"model\":", cooldown.model);
+    member(out, ",\"reset_time\":", &cooldown.until.to_string());
+    out.extend_from_slice(b",\"reset_seconds\":");
+    out.extend_from_slice(cooldown.seconds.to_string().as_bytes());
 }
 
 fn write_anthropic(out: &mut Vec<u8>, text: &ErrorText<'_>) {
@@ -251,6 +277,7 @@ fn write_anthropic(out: &mut Vec<u8>, text: &ErrorText<'_>) {
     } else {
         write_string(out, short(text.message));
     }
+    write_cooldown(out, text);
     member(out, "},\"request_id\":", text.request_id);
     out.push(b'}');
 }

@@ -217,6 +217,7 @@ impl Exchange<'_> {
         for field in self.work.answer.fields.iter().filter(|field| !field.hop) {
             let (name, value) = (field.name.of(bytes), field.value.of(bytes));
             let is_anew = NOT_KEPT.iter().any(|own| headers::same_field(name, own))
+                || headers::tells_upstream_limits(name)
                 || headers::response_field_never_returned(name);
             let is_secret = headers::carries_credential(value, secret) || target.brings_back(value);
             if !is_anew && !is_secret {

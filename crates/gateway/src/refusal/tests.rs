@@ -75,6 +75,7 @@ fn body(refusal: &Refusal, dialect: Dialect) -> String {
         message: public.text,
         request_id: "req_1",
         status: public.status,
+        cooldown: None,
     };
     let mut out = Vec::new();
     write_body(&mut out, dialect, &text);

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use tollkeep_llm::Dialect;
-use tollkeep_llm::error::{ErrorKind, ErrorText, StreamPlace, stream_event, write_body};
+use tollkeep_llm::error::{
+    Cooldown, ErrorKind, ErrorText, StreamPlace, stream_event, write_body,
+};
+use tollkeep_types::WallMillis;
 
 const ID: &str = "req_0198a1b2c3d47e5f8a9b0c1d2e3f4a5b";
 
@@ -22,6 +25,7 @@ fn text_of(kind: ErrorKind, dialect: Dialect, message: &str) -> ErrorText<'_> {
         message,
         request_id: ID,
         status: kind.status(dialect),
+        cooldown: None,
     }
 }
 
@@ -171,6 +175,7 @@ fn the_place_of_a_refusal_may_know_a_better_code_and_status() {
         message: "The request took too long.",
         request_id: ID,
         status: 408,
+        cooldown: None,
     };
     assert_eq!(
         body(Dialect::Chat, &text)["error"]["code"],
@@ -297,5 +302,30 @@ proptest::proptest! {
             let told = told.strip_prefix("prompt is too long: ").unwrap_or(told);
             proptest::prop_assert!(message.starts_with(told));
         }
+    }
+}
+
+// LLM-61
+#[test]
+fn a_cooling_model_is_told_with_its_name_and_when_it_can_be_asked_again() {
+    for (dialect, want) in [
+        (Dialect::Chat, true),
+        (Dialect::Responses, true),
+        (Dialect::Anthropic, true),
+        (Dialect::Gemini, false),
+        (Dialect::Plain, false),
+    ] {
+        let text = ErrorText {
+            cooldown: Some(Cooldown {
+                model: "a\"b",
+                until: WallMillis(1_795_342_530_000),
+                seconds: 42,
+            }),
+            ..text_of(ErrorKind::ModelCooldown, dialect, "No.")
+        };
+        let error = body(dialect, &text)["error"].clone();
+        let told = ["model", "reset_time", "reset_seconds"].map(|name| error.get(name).cloned());
+        let all = [json!("a\"b"), json!("2026-11-22T10:15:30.000Z"), json!(42)];
+        assert_eq!(told, all.map(|value| Some(value).filter(|_| want)), "{dialect:?}");
     }
 }

@@ -139,7 +139,7 @@ fn head_follows_get_with_the_same_fields_and_no_body() {
     assert_eq!(client.call(&head("GET /x", "")).text(), "hello");
 }
 
-// EDGE-30
+// EDGE-30 LLM-1
 #[test]
 fn methods_that_a_path_lacks_are_told_with_those_it_has() {
     let origin = echo();

@@ -183,7 +183,7 @@ fn a_hundred_streams_run_beside_each_other_and_more_wait() {
     assert_eq!(get(&mut client, "/any/more").unwrap().status, 200);
 }
 
-// EDGE-40
+// EDGE-40 LLM-56
 #[test]
 fn calls_of_models_are_served_as_over_http_1() {
     const JSON: &str =

@@ -112,7 +112,7 @@ fn llm_surfaces_have_their_own_body_cap_told_in_the_callers_dialect() {
     assert_eq!(over.json()["error"]["type"], "request_too_large");
 }
 
-// EDGE-51
+// EDGE-51 LLM-55
 #[test]
 fn an_answer_that_must_be_whole_is_refused_over_its_cap_and_nothing_of_it_is_sent() {
     let body = |len: usize| format!("{{\"filler\":\"{}\"}}", "x".repeat(len - 13));
@@ -222,7 +222,7 @@ fn a_plain_stream_over_its_cap_is_cut_and_never_ends_cleanly() {
     );
 }
 
-// EDGE-51
+// EDGE-51 LLM-55
 #[test]
 fn a_route_has_its_own_cap_for_answers() {
     let origin = sized();
@@ -234,7 +234,7 @@ fn a_route_has_its_own_cap_for_answers() {
     assert_eq!(ask("chunked=11").end, BodyEnd::Cut);
 }
 
-// EDGE-51 LLM-D60
+// EDGE-51 LLM-D60 LLM-55
 #[test]
 fn an_event_stream_over_its_cap_ends_with_an_error_event_and_a_regular_end() {
     let origin = Origin::start(|_| {
@@ -319,7 +319,7 @@ fn sizes_of_the_head_are_settings() {
     }
 }
 
-// EDGE-50
+// EDGE-50 LLM-33
 #[test]
 fn bodies_held_in_memory_have_a_common_budget() {
     let origin = Origin::plain();

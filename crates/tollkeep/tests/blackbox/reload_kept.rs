@@ -9,7 +9,7 @@ use tollkeep_testkit::{
     Client, Gate, Gateway, Origin, PATIENCE, Signal, Step, chunk, chunked_head, eventually,
 };
 
-// EDGE-136
+// EDGE-136 LLM-56
 #[test]
 fn a_stream_goes_on_with_the_upstream_it_began_with() {
     let gate = Gate::default();

@@ -151,7 +151,7 @@ fn as_many_requests_pass_as_there_may_be() {
     spent(&gateway, &three, 3);
 }
 
-// LED-62
+// LED-62 LLM-61
 #[test]
 fn a_provider_whose_quota_is_used_up_is_left_alone() {
     let origin = origin();
@@ -162,7 +162,13 @@ fn a_provider_whose_quota_is_used_up_is_left_alone() {
     assert_eq!((passed, origin.count()), (2, 2), "{}", refused.text());
     assert_eq!((refused.status, &*refused.code()), (429, "model_cooldown"));
     let wait: u64 = refused.field("retry-after").unwrap().parse().unwrap();
-    assert!((1..=31 * 86_400).contains(&wait), "{wait}");
+    assert!((1..=3_600).contains(&wait), "{wait}");
+    let error = &refused.json()["error"];
+    let seconds = error["reset_seconds"].as_u64().unwrap();
+    assert!((wait..=31 * 86_400).contains(&seconds), "{error}");
+    assert_eq!(error["model"], json!("gpt-4o"));
+    let reset = error["reset_time"].as_str().unwrap();
+    assert!(reset.len() == 24 && reset.ends_with('Z'), "{error}");
     let budget = named(&gateway, "quota%20of%20openai");
     assert_eq!(
         (&budget["origin"], &budget["limit"]),
@@ -170,7 +176,7 @@ fn a_provider_whose_quota_is_used_up_is_left_alone() {
     );
 }
 
-// LED-41 LED-42
+// LED-41 LED-42 LLM-41
 #[test]
 fn a_call_that_a_budget_counts_is_bounded_as_the_settings_say() {
     let origin = origin();

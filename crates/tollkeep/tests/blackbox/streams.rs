@@ -393,7 +393,7 @@ fn resident(gateway: &Gateway) -> usize {
         * 1024
 }
 
-// EDGE-52
+// EDGE-52 LLM-52
 #[test]
 fn a_long_answer_adds_little_memory_however_slow_its_reader() {
     const PIECES: usize = 700;

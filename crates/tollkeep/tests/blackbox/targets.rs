@@ -169,7 +169,7 @@ fn a_request_of_our_own_that_came_back_is_a_loop() {
     });
 }
 
-// EDGE-76 LLM-60
+// EDGE-76 LLM-60 LLM-1
 #[test]
 fn a_refusal_speaks_the_dialect_of_its_path() {
     let origin = echo();

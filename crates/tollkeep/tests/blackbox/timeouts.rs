@@ -219,7 +219,7 @@ fn narrow(gateway: &Gateway) -> Client {
     client
 }
 
-// EDGE-53 EDGE-52
+// EDGE-53 EDGE-52 LLM-52
 #[test]
 fn a_reader_that_stops_is_aborted_and_its_upstream_call_with_it() {
     let origin = endless();
@@ -268,7 +268,7 @@ fn upstream_timed(origin: &Origin, key: &str) -> Gateway {
     gateway(config.replace("32\"] }", &timeouts)).start()
 }
 
-// EDGE-110
+// EDGE-110 LLM-54
 #[test]
 fn an_upstream_that_does_not_answer_is_a_gateway_timeout() {
     for (name, steps) in [
@@ -340,7 +340,7 @@ fn an_answer_that_goes_on_for_too_long_is_cut() {
     assert_eq!((answer.status, answer.end), (200, BodyEnd::Cut));
 }
 
-// EDGE-110 LLM-D60
+// EDGE-110 LLM-D60 LLM-54
 #[test]
 fn a_model_that_stops_within_its_stream_is_told_in_the_dialect() {
     let steps = vec![
