@@ -251,11 +251,6 @@ fn what_does_not_hold_together_is_told_by_its_key() {
             "has an effect with `type",
         ),
         (
-            "by tokens, and the rest as credit",
-            json!({ "pricing": { "model": "tokens", "overpay": "credit" } }),
-            "`credit` is not supported yet",
-        ),
-        (
             "a pass without an end",
             json!({ "price": "$1", "billing": { "model": "time_pass" } }),
             "needs `duration_minutes`",
