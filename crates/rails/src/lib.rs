@@ -9,5 +9,5 @@ mod node;
 mod permit;
 
 pub use facilitator::{Facilitator, FacilitatorParts, Failure, Place, Reply, Timeouts};
-pub use node::{Authorization, Fate, Node};
+pub use node::{Authorization, Fate, Node, TokenTold};
 pub use permit::Permit;

@@ -19,6 +19,10 @@ const USED: &str = "0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec33347
 /// `Transfer(address,address,uint256)`.
 pub(crate) const TRANSFER: &str =
     "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
+/// `DOMAIN_SEPARATOR()`.
+const DOMAIN_SEPARATOR: &str = "0x3644e515";
+/// `decimals()`.
+const DECIMALS: &str = "0x313ce567";
 /// How far back it is looked for a transfer: more than a day on quick chains.
 const BLOCKS_BACK: u64 = 100_000;
 /// How long the way to a node may take, and its answer.
@@ -54,6 +58,15 @@ pub enum Fate {
     Unused,
 }
 
+/// What a token says of itself.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TokenTold {
+    /// Its EIP-712 domain, `0x` and 64 digits; `None` where it has none.
+    pub domain: Option<String>,
+    /// Its decimals.
+    pub decimals: Option<u64>,
+}
+
 /// A node.
 pub struct Node(Endpoint);
 
@@ -87,6 +100,27 @@ impl Node {
             }
         }
         Some(Fate::Used)
+    }
+
+    /// The number of its chain; `None` if the node does not say.
+    pub async fn chain_id(&self) -> Option<u64> {
+        number(&self.ask("eth_chainId", json!([])).await?)
+    }
+
+    /// What this token says of itself, as far as it does.
+    pub async fn token(&self, token: &Address) -> TokenTold {
+        let call = |data: &str| json!([{ "to": token.to_string(), "data": data }, "latest"]);
+        let domain = self.ask("eth_call", call(DOMAIN_SEPARATOR)).await;
+        let decimals = self.ask("eth_call", call(DECIMALS)).await;
+        let whole = |told: &&str| told.len() == 66;
+        TokenTold {
+            domain: domain
+                .as_ref()
+                .and_then(Value::as_str)
+                .filter(whole)
+                .map(str::to_ascii_lowercase),
+            decimals: decimals.as_ref().and_then(word),
+        }
     }
 
     pub(crate) async fn ask(&self, method: &str, parameters: Value) -> Option<Value> {

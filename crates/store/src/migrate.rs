@@ -74,6 +74,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(61, "0061", "prices"),
     step!(62, "0062", "audit_addresses"),
     step!(66, "0066", "credit_sessions"),
+    step!(67, "0067", "payers_credit"),
 ];
 
 /// What is done about a schema of an earlier version.

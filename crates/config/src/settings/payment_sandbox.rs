@@ -73,10 +73,11 @@ pub(super) fn check(
         if route
             .sale
             .as_ref()
-            .is_some_and(|sale| sale.tokens.is_some())
+            .is_some_and(|sale| sale.tokens.is_some_and(|tokens| !tokens.keeps_rest))
         {
             let problem = "costs what it uses (`pricing.model: tokens`), and nothing is left to pay \
-                           it with: scheme `upto` is not supported in the payment sandbox";
+                           it with: scheme `upto` is not supported in the payment sandbox (write \
+                           `overpay: credit`)";
             checks.error_at(&KeyPath::of("routes").name(&route.name()), problem);
         }
     }

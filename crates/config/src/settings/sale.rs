@@ -63,13 +63,11 @@ pub struct Accept {
 impl Sale {
     /// The ways to pay what was quoted; those that can't express the price are left out.
     pub fn offers(&self, quote: &Quote) -> Vec<Offer> {
-        let schemes: &[Scheme] = if self.tokens.is_some() {
+        let schemes: &[Scheme] = match self.tokens {
             // Who has signed for an exact amount can't be given back the rest.
-            &[Scheme::Upto]
-        } else if self.upto {
-            &[Scheme::Upto, Scheme::Exact]
-        } else {
-            &[Scheme::Exact]
+            Some(tokens) if !tokens.keeps_rest => &[Scheme::Upto],
+            None if !self.upto => &[Scheme::Exact],
+            Some(_) | None => &[Scheme::Upto, Scheme::Exact],
         };
         let offer = |scheme: Scheme, accept: &Accept| {
             Some(Offer {

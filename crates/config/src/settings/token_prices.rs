@@ -18,6 +18,8 @@ pub struct TokenPrices {
     pub provider: ProviderKind,
     /// Whole percents that are taken above the price of the provider.
     pub markup_percent: u32,
+    /// Whether callers may also pay the most that a call can cost, whose rest is their credit.
+    pub keeps_rest: bool,
 }
 
 /// What the calls of a route are.
@@ -49,8 +51,9 @@ keys! {
         /// Whole percents above the price table, with `model: tokens`. Default: 0.
         markup_percent: Option<u32> = whole(0..=10_000).optional(),
         /// What becomes of ways to pay by which the whole amount is taken, with `model: tokens`:
-        /// `keep_out`, they are not offered.
-        overpay: Option<()> = choice(&[("keep_out", ())]).later(&["credit"]).optional(),
+        /// `keep_out`, they are not offered; `credit`, they are, for the most that the call can
+        /// cost, and what it does not use is credit of its payer. Default: `keep_out`.
+        overpay: Option<bool> = choice(&[("keep_out", false), ("credit", true)]).optional(),
         /// What the calls are, with `model: tokens`: `chat`, `completions`, `responses`, `messages`,
         /// `embeddings`. Default: `chat`.
         calls: Option<TokenCalls> = choice(&CALLS).optional(),
@@ -103,6 +106,7 @@ impl TokenPricesFile {
             calls: self.calls.unwrap_or(TokenCalls::Chat),
             provider,
             markup_percent: self.markup_percent.unwrap_or(0),
+            keeps_rest: self.overpay.unwrap_or(false),
         })
     }
 }

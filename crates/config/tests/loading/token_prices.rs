@@ -48,6 +48,24 @@ fn what_a_call_uses_is_its_price_where_the_route_says_so() {
     );
 }
 
+// PAY-29 PAY-113
+#[test]
+fn the_most_that_a_call_can_cost_may_be_paid_where_the_rest_is_credit() {
+    for more in [FACILITATOR, "payments: { sandbox: true }"] {
+        let file = shop("pricing: { model: tokens, overpay: credit }", more);
+        let loaded = Case::yaml(&file).load().unwrap();
+        let sale = loaded.settings.routes[0].sale.as_ref().unwrap();
+        assert!(sale.tokens.unwrap().keeps_rest);
+        let quote = sale.pricing.by_tokens(NanoUsd::new(1_500)).unwrap();
+        let offers = sale.offers(&quote);
+        let told: Vec<_> = offers
+            .iter()
+            .map(|offer| (offer.scheme.name(), offer.amount))
+            .collect();
+        assert_eq!(told, [("upto", 2), ("exact", 2)]);
+    }
+}
+
 // PAY-29
 #[test]
 fn what_does_not_go_with_it_is_told_where() {
@@ -76,9 +94,14 @@ fn what_does_not_go_with_it_is_told_where() {
             "pricing.calls: has an effect with",
         ),
         (
-            "pricing: { model: tokens, overpay: credit }",
+            "pricing: { model: tokens, overpay: keep }",
             FACILITATOR,
-            "is not supported yet",
+            "overpay",
+        ),
+        (
+            "price: \"$0.01\", pricing: { overpay: credit }",
+            FACILITATOR,
+            "pricing.overpay: has an effect with `pricing.model: tokens` only",
         ),
         (
             "pricing: { model: tokens, provider: opnai }",

@@ -137,7 +137,7 @@ impl<'p> Exchange<'p> {
         }
         let terms = &sold.sale.terms;
         let mode = match offer.scheme {
-            Scheme::Exact if asking.credit.is_some() => Mode::Before,
+            Scheme::Exact if asking.credit.is_some() || sold.keeps_rest() => Mode::Before,
             Scheme::Exact => terms.mode,
             Scheme::Upto => Mode::Upto,
         };

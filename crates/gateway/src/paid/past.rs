@@ -170,7 +170,7 @@ impl Exchange<'_> {
             networks: &sold.networks,
             now_s: self.work.facts.at.0 / 1000,
             // Credit is paid before anything is done for it.
-            head_s: if asking.credit.is_some() {
+            head_s: if asking.credit.is_some() || sold.keeps_rest() {
                 0
             } else {
                 sold.head_s

@@ -20,7 +20,7 @@ use tollkeep_payments::session::{
     Billing, CREDIT_SCOPE, Model, Terms, dollars_left, used_up_event,
 };
 use tollkeep_payments::state::Answer;
-use tollkeep_payments::x402::Offer;
+use tollkeep_payments::x402::{Offer, Scheme};
 use tollkeep_types::{SessionId, WallMillis};
 
 /// A token of a session that passed all that is judged here.
@@ -142,7 +142,9 @@ impl Exchange<'_> {
     /// The session that a payment for this request becomes.
     pub(super) fn opening(&self, sold: &Sold, proven: &Proven) -> Option<Opening> {
         let billing = sold.sale.billing.as_ref();
-        let is_credit = proven.asking.credit.is_some();
+        let is_bought = proven.asking.credit.is_some();
+        let is_rest = sold.keeps_rest() && proven.offer.scheme == Scheme::Exact && !is_bought;
+        let is_credit = is_bought || is_rest;
         let (terms, calls, lasts) = match (billing, is_credit) {
             // Each of its calls takes its own price.
             (_, true) => (CREDIT, 0, sold.credit.map_or(CREDIT_LASTS, |of| of.lasts)),
@@ -166,6 +168,7 @@ impl Exchange<'_> {
             expires_at,
             step_kib: sold.step_kib(),
             is_credit,
+            of_payer: is_rest || terms.model == Model::TimePass,
         })
     }
 

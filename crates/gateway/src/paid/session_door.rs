@@ -22,6 +22,9 @@ pub struct Opening {
     pub step_kib: u64,
     /// Whether it is credit: for all that its tenant sells by the request.
     pub is_credit: bool,
+    /// Whether one that the payer has already serves the call, if it can: its proof is then used up and not
+    /// settled.
+    pub of_payer: bool,
 }
 
 /// A session that was paid for.

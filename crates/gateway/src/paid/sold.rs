@@ -69,6 +69,8 @@ const WAIT_MORE: Duration = Duration::from_secs(60);
 const TO_SETTLE_S: u64 = 60;
 /// To sign, and to show it.
 const TO_SHOW_S: u64 = 60;
+/// What is told of exact payments where a call costs what it uses.
+const REST: &str = "At most this: what the call does not use of an exact payment is credit.";
 const NANO: u128 = 1_000_000_000;
 
 /// One request, as far as its price and what it is bound to depend on it.
@@ -188,6 +190,11 @@ impl Sold {
         (!quote.price.is_free()).then_some(quote.price)
     }
 
+    /// Whether an exact payment here is for the most that a call can cost, and its rest credit.
+    pub(super) fn keeps_rest(&self) -> bool {
+        self.sale.tokens.is_some_and(|tokens| tokens.keeps_rest)
+    }
+
     /// What a challenge of version 2 takes besides, and tells those who list what is sold.
     pub(crate) fn extensions(&self, method: &str) -> Extensions {
         let extensions = self.extensions.clone();
@@ -254,6 +261,7 @@ impl Sold {
                 url,
                 description: told
                     .or_else(|| billing.map(Billing::told))
+                    .or_else(|| self.keeps_rest().then(|| REST.to_owned()))
                     .unwrap_or_default(),
                 mime_type: "application/json".to_owned(),
             },

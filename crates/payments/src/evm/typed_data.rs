@@ -26,7 +26,8 @@ const DOMAIN_WITHOUT_VERSION: &[u8] =
     b"EIP712Domain(string name,uint256 chainId,address verifyingContract)";
 
 impl Domain<'_> {
-    fn separator(&self) -> [u8; 32] {
+    /// What a contract calls its `DOMAIN_SEPARATOR`.
+    pub fn separator(&self) -> [u8; 32] {
         let name = keccak256(&[self.name.as_bytes()]);
         let chain = U256::from(self.chain_id);
         let contract = self.contract.word();

@@ -4,7 +4,7 @@ use super::record::{self, SessionEnded, SessionRecord, UseRecord};
 use super::select_session;
 use crate::database::GATEWAY;
 use crate::query::query;
-use crate::row::millis;
+use crate::row::{count, millis};
 use crate::{Page, PageRequest, Scope, Store, StoreError};
 use tollkeep_types::{PaymentId, SessionId, TenantId, WallMillis};
 
@@ -18,6 +18,11 @@ const OF_PAYMENT: &str = select_session!("WHERE payment_id = $1");
 const PASS: &str = select_session!(
     "WHERE tenant_id = $1 AND scope = $2 AND payer = $3 AND model = 'time_pass' AND state = 'open'
        AND expires_at > $4 ORDER BY expires_at DESC LIMIT 1"
+);
+
+const CREDIT: &str = select_session!(
+    "WHERE tenant_id = $1 AND payer = $2 AND model = 'credit' AND state = 'open' AND unit = $3
+       AND money >= $4 AND expires_at > $5 ORDER BY expires_at, id LIMIT 1"
 );
 
 const LIST: &str = select_session!(
@@ -75,6 +80,29 @@ impl Store {
             .bind(tenant.to_string())
             .bind(route)
             .bind(payer)
+            .bind(millis(now))
+            .fetch_optional(&mut connection)
+            .await?;
+        found.as_ref().map(record::read).transpose()
+    }
+
+    /// Credit of this payer in a token of which there is at least so much, if some has not ended by
+    /// then: what ends first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn credit_of(
+        &self,
+        (tenant, payer): (TenantId, &str),
+        (unit, least): (&str, u64),
+        now: WallMillis,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        let mut connection = self.0.read(GATEWAY).await?;
+        let found = query(CREDIT)
+            .bind(tenant.to_string())
+            .bind(payer)
+            .bind(unit)
+            .bind(count(least))
             .bind(millis(now))
             .fetch_optional(&mut connection)
             .await?;

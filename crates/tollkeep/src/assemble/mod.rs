@@ -52,6 +52,7 @@ mod vault;
 mod watch;
 
 pub(crate) use audit::{log_level, redactor};
+pub(crate) use cashier::{differing_tokens, sold_for};
 pub(crate) use examine::{Inside, archive_key, examine, fingerprint_key};
 pub(crate) use file_modes::Offender;
 pub(crate) use loader::Loader;

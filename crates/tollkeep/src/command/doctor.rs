@@ -3,6 +3,7 @@
 mod audit;
 mod budgets;
 mod edge;
+mod payments;
 
 use super::client::Client;
 use super::config::Source;
@@ -29,6 +30,9 @@ pub(crate) struct Doctor {
     /// Give files of ours the modes they should have
     #[arg(long)]
     fix_modes: bool,
+    /// Ask the nodes of `payments.x402.rpc` too
+    #[arg(long)]
+    online: bool,
     /// Only checks of these numbers
     #[arg(long, value_name = "N", value_delimiter = ',')]
     only: Vec<u16>,
@@ -127,6 +131,7 @@ impl Doctor {
         all.push(open_files());
         all.extend(edge::edge(settings));
         all.push(budgets::budgets(settings));
+        all.extend(payments::payments(settings, self.online));
         all.extend(inside(loaded.settings)?);
         all.sort_by_key(|found| (found.number, std::cmp::Reverse(found.severity)));
         Ok(all)

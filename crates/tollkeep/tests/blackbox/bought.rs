@@ -199,7 +199,7 @@ fn a_bucket_gives_its_calls_and_a_pass_any_number() {
     for (status, code, left) in [
         (200, "", Some("1")),
         (200, "", Some("0")),
-        (402, "insufficient_balance", None),
+        (402, "insufficient_balance", Some("0")),
     ] {
         let answer = gateway.call(&get("/bucket", &token_of(&first)));
         assert_eq!(told(&answer), (status, code.to_owned(), left));

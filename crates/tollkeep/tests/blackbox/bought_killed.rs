@@ -130,7 +130,7 @@ fn kill_deposit(calls: u64) {
 // PAY-1 PAY-2 PAY-75 PAY-77
 #[test]
 fn killed_at_any_moment_it_charges_what_was_had_and_keeps_the_rest() {
-    kill_deposit(80);
+    kill_deposit(50);
 }
 
 // PAY-1 PAY-2 PAY-75 PAY-77

@@ -21,20 +21,23 @@ const ONE: u64 = 100;
 const CALLERS: usize = 4;
 
 fn kill_credit(calls: u64) {
+    let twice = TWO
+        .replace("$0.0003", "$0.0006")
+        .replace("$0.0001", "$0.0002");
     let killing = Killing {
-        routes: TWO.to_owned(),
+        routes: twice,
         calls: &[("/one", 1), ("/three", 3)],
         worth: calls,
-        unit: ONE,
+        unit: 2 * ONE,
     };
-    let price = format!("${}.{:04}", calls / 10_000, calls % 10_000);
+    let price = format!("${}.{:04}", calls / 5_000, calls % 5_000 * 2);
     kill_often(&killing, |gateway| credited(gateway, "/one", &price));
 }
 
 // PAY-1 PAY-2 PAY-75 PAY-77
 #[test]
 fn killed_at_any_moment_it_takes_of_credit_what_was_had_and_keeps_the_rest() {
-    kill_credit(100);
+    kill_credit(50);
 }
 
 // PAY-1 PAY-2 PAY-75 PAY-77

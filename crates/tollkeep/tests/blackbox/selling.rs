@@ -251,11 +251,6 @@ fn what_does_not_hold_together_is_told_by_its_key() {
             "has an effect with `type",
         ),
         (
-            "by tokens, and the rest as credit",
-            json!({ "pricing": { "model": "tokens", "overpay": "credit" } }),
-            "`credit` is not supported yet",
-        ),
-        (
             "a pass without an end",
             json!({ "price": "$1", "billing": { "model": "time_pass" } }),
             "needs `duration_minutes`",
@@ -340,6 +335,33 @@ fn the_table_says_what_a_payment_buys_and_what_tokens_pay() {
         row["buys"], "A deposit: each call takes $0.25 of it.",
         "{row}"
     );
+}
+
+// PAY-30
+#[test]
+fn who_receives_payments_is_told_where_money_comes_and_nowhere_else() {
+    const OTHER: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+    let mut all = market();
+    let facilitators = json!({ "f": { "url": "https://fac.example" } });
+    all["payments"] = json!({ "x402": { "facilitators": facilitators } });
+    let by_rule = json!({
+        "fallback": "$0.01",
+        "match": [{ "where": { "query.a": "b" }, "price": "$0.02", "payTo": OTHER }],
+    });
+    all["routes"] = json!({
+        "GET /x": with_upstream(&json!({ "price": "$0.01" })), "GET /y": with_upstream(&by_rule),
+    });
+    let want = format!("payments are received by {PAYEE}, {OTHER}: a gateway that does not share");
+    let (is_valid, said) = Written::new(&all).check();
+    assert!(is_valid && said.contains(&want), "{said}");
+    let told = Written::new(&all).json(&["validate", "--json"]);
+    assert!(told["warnings"].to_string().contains(&want), "{told}");
+    all["payments"] = json!({ "sandbox": true });
+    let played = Written::new(&all).check();
+    all["routes"] = json!({ "GET /x": with_upstream(&json!({ "price": "$0" })) });
+    for (is_valid, said) in [played, Written::new(&all).check()] {
+        assert!(is_valid && !said.contains("received by"), "{said}");
+    }
 }
 
 // As far as it is decided here: PAY-27.

@@ -18,6 +18,7 @@ mod session;
 mod settle;
 mod show;
 mod standing;
+mod tokens;
 mod verified;
 mod watch;
 
@@ -33,6 +34,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+pub(crate) use tokens::{differing_tokens, sold_for};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tollkeep_audit::Logger;

@@ -269,7 +269,7 @@ fn parts(of: &FacilitatorSettings, place: Place, clock: &Arc<dyn Clock>) -> Faci
     }
 }
 
-fn endpoint(url: EgressUrl, x402: &X402, door: &Door) -> Endpoint {
+pub(super) fn endpoint(url: EgressUrl, x402: &X402, door: &Door) -> Endpoint {
     Endpoint {
         dialer: door.dialer.clone(),
         // It is never pooled.

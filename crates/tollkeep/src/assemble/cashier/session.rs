@@ -30,6 +30,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const BACK_WAIT: Duration = Duration::from_secs(2);
 /// Why a proof was not settled.
 const SHOWN_FOR_PASS: &str = "shown for a pass";
+const SHOWN_FOR_CREDIT: &str = "shown for credit";
 
 const fn model_of(model: Model) -> SessionModel {
     match model {
@@ -144,8 +145,8 @@ impl Cashier {
         self.use_bought(&wanted, (opened, receipt)).await
     }
 
-    /// Whoever has a pass and signs anew has shown who it is: its proof is used up and not settled,
-    /// and the pass serves it. `None`: it has none, or this is another case.
+    /// Whoever has a pass, or credit that covers the call, and signs anew has shown who it is: its proof is
+    /// used up and not settled, and that serves it. `None`: it has none, or this is another case.
     pub(super) async fn pass_of(
         &self,
         shown: &Shown,
@@ -153,13 +154,21 @@ impl Cashier {
     ) -> Option<Result<Paid, NotPaid>> {
         let opening = shown.opens.as_ref()?;
         // What only the chain can judge is not known to be of this payer.
-        if opening.terms.model != Model::TimePass || shown.proof.is_deferred {
+        if !opening.of_payer || shown.proof.is_deferred {
             return None;
         }
-        let payer = (new.tenant, new.route.as_str(), new.payer.as_str());
-        let found = self.store.pass_of(payer, self.store.now()).await;
+        let (store, now) = (&self.store, self.store.now());
+        let payer = new.payer.as_str();
+        let (found, reason) = if opening.is_credit {
+            let least = (new.unit.as_str(), new.quoted);
+            let found = store.credit_of((new.tenant, payer), least, now).await;
+            (found, SHOWN_FOR_CREDIT)
+        } else {
+            let of = (new.tenant, new.route.as_str(), payer);
+            (store.pass_of(of, now).await, SHOWN_FOR_PASS)
+        };
         let session = found.ok().flatten()?;
-        let burnt = self.store.burn_payment(new.clone(), SHOWN_FOR_PASS);
+        let burnt = store.burn_payment(new.clone(), reason);
         match burnt.await {
             Ok(true) => {}
             // It was shown before: what became of it then is told.
