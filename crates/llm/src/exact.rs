@@ -108,6 +108,8 @@ pub struct Repeated {
     pub calls_tools: bool,
     /// Something in it is sealed for whoever asked: signed thinking, encrypted reasoning.
     pub is_sealed: bool,
+    /// It ended because it had become as long as it might.
+    pub is_cut_short: bool,
     /// It says that it ended, as its dialect says that.
     is_ended: bool,
     /// It says that it failed, or is no answer of its dialect.
@@ -174,6 +176,7 @@ impl Repeated {
             || kind.ends_with("_call_output")
             || kind.ends_with("tool_result");
         self.calls_tools |= is_tool;
+        self.is_cut_short |= matches!(kind, "length" | "max_tokens");
         self.is_sealed |= kind == "redacted_thinking";
         self.is_failed |= matches!(kind, "error" | "response.failed" | "response.incomplete");
     }
@@ -373,6 +376,23 @@ mod tests {
             let read = Repeated::of_body(surface, body.as_bytes());
             let got = (read.is_complete(), read.calls_tools, read.is_sealed);
             assert_eq!(got, want, "{name}");
+        }
+    }
+
+    // LLM-83
+    #[test]
+    fn what_ended_for_its_length_says_so() {
+        for (body, want) in [
+            (r#"{"choices":[{"finish_reason":"length"}]}"#, true),
+            (r#"{"stop_reason":"max_tokens"}"#, true),
+            (STOP, false),
+        ] {
+            let read = Repeated::of_body(Surface::Chat, body.as_bytes());
+            assert_eq!(
+                (read.is_complete(), read.is_cut_short),
+                (true, want),
+                "{body}"
+            );
         }
     }
 
