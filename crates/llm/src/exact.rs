@@ -253,125 +253,31 @@ mod tests {
 
     // LLM-83 LLM-D21
     #[test]
+    #[rustfmt::skip]
     fn whole_answers_are_told_from_others() {
         use Surface::{Chat, CountTokens, Embeddings, Messages, Responses};
         for (name, surface, body, want) in [
             ("chat", Chat, STOP, (true, false, false)),
-            (
-                "no end",
-                Chat,
-                r#"{"choices":[{"finish_reason":null}]}"#,
-                (false, false, false),
-            ),
-            (
-                "error inside",
-                Chat,
-                r#"{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}"#,
-                (false, false, false),
-            ),
-            (
-                "an error of words",
-                Chat,
-                r#"{"error":"x","choices":[{"finish_reason":"stop"}]}"#,
-                (false, false, false),
-            ),
-            (
-                "tools",
-                Chat,
-                r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#,
-                (true, true, false),
-            ),
-            (
-                "tools by reason",
-                Chat,
-                r#"{"choices":[{"finish_reason":"tool_calls"}]}"#,
-                (true, true, false),
-            ),
-            (
-                "tools in words",
-                Chat,
-                r#"{"choices":[{"message":{"content":"\"tool_calls\""},"finish_reason":"stop"}]}"#,
-                (true, false, false),
-            ),
-            (
-                "messages",
-                Messages,
-                r#"{"type":"message","content":[{"type":"text"}],"stop_reason":"end_turn"}"#,
-                (true, false, false),
-            ),
-            (
-                "a tool's use",
-                Messages,
-                r#"{"content":[{"type":"server_tool_use"}],"stop_reason":"end_turn"}"#,
-                (true, true, false),
-            ),
-            (
-                "signed thinking",
-                Messages,
-                r#"{"content":[{"type":"thinking","signature":"x"}],"stop_reason":"end_turn"}"#,
-                (true, false, true),
-            ),
-            (
-                "hidden thinking",
-                Messages,
-                r#"{"content":[{"type":"redacted_thinking"}],"stop_reason":"end_turn"}"#,
-                (true, false, true),
-            ),
-            (
-                "error of messages",
-                Messages,
-                r#"{"type":"error","stop_reason":"x"}"#,
-                (false, false, false),
-            ),
-            (
-                "a response",
-                Responses,
-                r#"{"status":"completed","error":null,"output":[{"type":"message","status":"completed"}]}"#,
-                (true, false, false),
-            ),
-            (
-                "a response that is not done",
-                Responses,
-                r#"{"status":"queued"}"#,
-                (false, false, false),
-            ),
-            (
-                "a response cut short",
-                Responses,
-                r#"{"status":"incomplete","output":[{"status":"completed"}]}"#,
-                (false, false, false),
-            ),
-            (
-                "a response with a call",
-                Responses,
-                r#"{"status":"completed","output":[{"type":"web_search_call"}]}"#,
-                (true, true, false),
-            ),
-            (
-                "sealed reasoning",
-                Responses,
-                r#"{"status":"completed","output":[{"encrypted_content":"x"}]}"#,
-                (true, false, true),
-            ),
-            (
-                "embeddings",
-                Embeddings,
-                r#"{"data":[]}"#,
-                (true, false, false),
-            ),
-            (
-                "a count",
-                CountTokens,
-                r#"{"input_tokens":3}"#,
-                (true, false, false),
-            ),
+            ("no end", Chat, r#"{"choices":[{"finish_reason":null}]}"#, (false, false, false)),
+            ("error inside", Chat, r#"{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}"#, (false, false, false)),
+            ("an error of words", Chat, r#"{"error":"x","choices":[{"finish_reason":"stop"}]}"#, (false, false, false)),
+            ("tools", Chat, r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#, (true, true, false)),
+            ("tools by reason", Chat, r#"{"choices":[{"finish_reason":"tool_calls"}]}"#, (true, true, false)),
+            ("tools in words", Chat, r#"{"choices":[{"message":{"content":"\"tool_calls\""},"finish_reason":"stop"}]}"#, (true, false, false)),
+            ("messages", Messages, r#"{"type":"message","content":[{"type":"text"}],"stop_reason":"end_turn"}"#, (true, false, false)),
+            ("a tool's use", Messages, r#"{"content":[{"type":"server_tool_use"}],"stop_reason":"end_turn"}"#, (true, true, false)),
+            ("signed thinking", Messages, r#"{"content":[{"type":"thinking","signature":"x"}],"stop_reason":"end_turn"}"#, (true, false, true)),
+            ("hidden thinking", Messages, r#"{"content":[{"type":"redacted_thinking"}],"stop_reason":"end_turn"}"#, (true, false, true)),
+            ("error of messages", Messages, r#"{"type":"error","stop_reason":"x"}"#, (false, false, false)),
+            ("a response", Responses, r#"{"status":"completed","error":null,"output":[{"type":"message","status":"completed"}]}"#, (true, false, false)),
+            ("a response that is not done", Responses, r#"{"status":"queued"}"#, (false, false, false)),
+            ("a response cut short", Responses, r#"{"status":"incomplete","output":[{"status":"completed"}]}"#, (false, false, false)),
+            ("a response with a call", Responses, r#"{"status":"completed","output":[{"type":"web_search_call"}]}"#, (true, true, false)),
+            ("sealed reasoning", Responses, r#"{"status":"completed","output":[{"encrypted_content":"x"}]}"#, (true, false, true)),
+            ("embeddings", Embeddings, r#"{"data":[]}"#, (true, false, false)),
+            ("a count", CountTokens, r#"{"input_tokens":3}"#, (true, false, false)),
             ("no JSON", Embeddings, "<html>", (false, false, false)),
-            (
-                "cut",
-                Chat,
-                r#"{"choices":[{"finish_reason":"stop"}"#,
-                (false, false, false),
-            ),
+            ("cut", Chat, r#"{"choices":[{"finish_reason":"stop"}"#, (false, false, false)),
         ] {
             let read = Repeated::of_body(surface, body.as_bytes());
             let got = (read.is_complete(), read.calls_tools, read.is_sealed);
