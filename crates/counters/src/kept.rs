@@ -14,7 +14,7 @@ pub type KeptKey = [u8; 32];
 /// The part of all bytes that what was found again may have.
 const PROTECTED_PERCENT: u64 = 80;
 /// The part of everything that one tenant may have.
-const TENANT_PART: u64 = 4;
+const TENANT_PART: u8 = 4;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -26,11 +26,10 @@ pub struct Room {
 }
 
 impl Room {
-    const fn of_tenant(self) -> Self {
-        let entries = self.entries / TENANT_PART as usize;
+    fn of_tenant(self) -> Self {
         Self {
-            bytes: self.bytes / TENANT_PART,
-            entries: if entries == 0 { 1 } else { entries },
+            bytes: self.bytes / u64::from(TENANT_PART),
+            entries: (self.entries / usize::from(TENANT_PART)).max(1),
         }
     }
 

@@ -108,6 +108,8 @@ pub struct Repeated {
     pub calls_tools: bool,
     /// Something in it is sealed for whoever asked: signed thinking, encrypted reasoning.
     pub is_sealed: bool,
+    /// It ended because it had become as long as it might.
+    pub is_cut_short: bool,
     /// It says that it ended, as its dialect says that.
     is_ended: bool,
     /// It says that it failed, or is no answer of its dialect.
@@ -174,6 +176,7 @@ impl Repeated {
             || kind.ends_with("_call_output")
             || kind.ends_with("tool_result");
         self.calls_tools |= is_tool;
+        self.is_cut_short |= matches!(kind, "length" | "max_tokens");
         self.is_sealed |= kind == "redacted_thinking";
         self.is_failed |= matches!(kind, "error" | "response.failed" | "response.incomplete");
     }
@@ -250,129 +253,52 @@ mod tests {
 
     // LLM-83 LLM-D21
     #[test]
+    #[rustfmt::skip]
     fn whole_answers_are_told_from_others() {
         use Surface::{Chat, CountTokens, Embeddings, Messages, Responses};
         for (name, surface, body, want) in [
             ("chat", Chat, STOP, (true, false, false)),
-            (
-                "no end",
-                Chat,
-                r#"{"choices":[{"finish_reason":null}]}"#,
-                (false, false, false),
-            ),
-            (
-                "error inside",
-                Chat,
-                r#"{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}"#,
-                (false, false, false),
-            ),
-            (
-                "an error of words",
-                Chat,
-                r#"{"error":"x","choices":[{"finish_reason":"stop"}]}"#,
-                (false, false, false),
-            ),
-            (
-                "tools",
-                Chat,
-                r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#,
-                (true, true, false),
-            ),
-            (
-                "tools by reason",
-                Chat,
-                r#"{"choices":[{"finish_reason":"tool_calls"}]}"#,
-                (true, true, false),
-            ),
-            (
-                "tools in words",
-                Chat,
-                r#"{"choices":[{"message":{"content":"\"tool_calls\""},"finish_reason":"stop"}]}"#,
-                (true, false, false),
-            ),
-            (
-                "messages",
-                Messages,
-                r#"{"type":"message","content":[{"type":"text"}],"stop_reason":"end_turn"}"#,
-                (true, false, false),
-            ),
-            (
-                "a tool's use",
-                Messages,
-                r#"{"content":[{"type":"server_tool_use"}],"stop_reason":"end_turn"}"#,
-                (true, true, false),
-            ),
-            (
-                "signed thinking",
-                Messages,
-                r#"{"content":[{"type":"thinking","signature":"x"}],"stop_reason":"end_turn"}"#,
-                (true, false, true),
-            ),
-            (
-                "hidden thinking",
-                Messages,
-                r#"{"content":[{"type":"redacted_thinking"}],"stop_reason":"end_turn"}"#,
-                (true, false, true),
-            ),
-            (
-                "error of messages",
-                Messages,
-                r#"{"type":"error","stop_reason":"x"}"#,
-                (false, false, false),
-            ),
-            (
-                "a response",
-                Responses,
-                r#"{"status":"completed","error":null,"output":[{"type":"message","status":"completed"}]}"#,
-                (true, false, false),
-            ),
-            (
-                "a response that is not done",
-                Responses,
-                r#"{"status":"queued"}"#,
-                (false, false, false),
-            ),
-            (
-                "a response cut short",
-                Responses,
-                r#"{"status":"incomplete","output":[{"status":"completed"}]}"#,
-                (false, false, false),
-            ),
-            (
-                "a response with a call",
-                Responses,
-                r#"{"status":"completed","output":[{"type":"web_search_call"}]}"#,
-                (true, true, false),
-            ),
-            (
-                "sealed reasoning",
-                Responses,
-                r#"{"status":"completed","output":[{"encrypted_content":"x"}]}"#,
-                (true, false, true),
-            ),
-            (
-                "embeddings",
-                Embeddings,
-                r#"{"data":[]}"#,
-                (true, false, false),
-            ),
-            (
-                "a count",
-                CountTokens,
-                r#"{"input_tokens":3}"#,
-                (true, false, false),
-            ),
+            ("no end", Chat, r#"{"choices":[{"finish_reason":null}]}"#, (false, false, false)),
+            ("error inside", Chat, r#"{"error":{"message":"x"},"choices":[{"finish_reason":"stop"}]}"#, (false, false, false)),
+            ("an error of words", Chat, r#"{"error":"x","choices":[{"finish_reason":"stop"}]}"#, (false, false, false)),
+            ("tools", Chat, r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#, (true, true, false)),
+            ("tools by reason", Chat, r#"{"choices":[{"finish_reason":"tool_calls"}]}"#, (true, true, false)),
+            ("tools in words", Chat, r#"{"choices":[{"message":{"content":"\"tool_calls\""},"finish_reason":"stop"}]}"#, (true, false, false)),
+            ("messages", Messages, r#"{"type":"message","content":[{"type":"text"}],"stop_reason":"end_turn"}"#, (true, false, false)),
+            ("a tool's use", Messages, r#"{"content":[{"type":"server_tool_use"}],"stop_reason":"end_turn"}"#, (true, true, false)),
+            ("signed thinking", Messages, r#"{"content":[{"type":"thinking","signature":"x"}],"stop_reason":"end_turn"}"#, (true, false, true)),
+            ("hidden thinking", Messages, r#"{"content":[{"type":"redacted_thinking"}],"stop_reason":"end_turn"}"#, (true, false, true)),
+            ("error of messages", Messages, r#"{"type":"error","stop_reason":"x"}"#, (false, false, false)),
+            ("a response", Responses, r#"{"status":"completed","error":null,"output":[{"type":"message","status":"completed"}]}"#, (true, false, false)),
+            ("a response that is not done", Responses, r#"{"status":"queued"}"#, (false, false, false)),
+            ("a response cut short", Responses, r#"{"status":"incomplete","output":[{"status":"completed"}]}"#, (false, false, false)),
+            ("a response with a call", Responses, r#"{"status":"completed","output":[{"type":"web_search_call"}]}"#, (true, true, false)),
+            ("sealed reasoning", Responses, r#"{"status":"completed","output":[{"encrypted_content":"x"}]}"#, (true, false, true)),
+            ("embeddings", Embeddings, r#"{"data":[]}"#, (true, false, false)),
+            ("a count", CountTokens, r#"{"input_tokens":3}"#, (true, false, false)),
             ("no JSON", Embeddings, "<html>", (false, false, false)),
-            (
-                "cut",
-                Chat,
-                r#"{"choices":[{"finish_reason":"stop"}"#,
-                (false, false, false),
-            ),
+            ("cut", Chat, r#"{"choices":[{"finish_reason":"stop"}"#, (false, false, false)),
         ] {
             let read = Repeated::of_body(surface, body.as_bytes());
             let got = (read.is_complete(), read.calls_tools, read.is_sealed);
             assert_eq!(got, want, "{name}");
+        }
+    }
+
+    // LLM-83
+    #[test]
+    fn what_ended_for_its_length_says_so() {
+        for (body, want) in [
+            (r#"{"choices":[{"finish_reason":"length"}]}"#, true),
+            (r#"{"stop_reason":"max_tokens"}"#, true),
+            (STOP, false),
+        ] {
+            let read = Repeated::of_body(Surface::Chat, body.as_bytes());
+            assert_eq!(
+                (read.is_complete(), read.is_cut_short),
+                (true, want),
+                "{body}"
+            );
         }
     }
 

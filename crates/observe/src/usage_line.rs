@@ -247,6 +247,7 @@ mod tests {
             price_sha256: "abc",
             outcome: RequestOutcome::Served,
             stream: true,
+            from_cache: false,
             duration_ms: 1204,
             redactor: &Redactor::default(),
         };

@@ -30,6 +30,8 @@ pub(super) struct Keeping {
     pub(super) key: KeptKey,
     pub(super) rules: Rules,
     pub(super) of: Asked,
+    /// How long the caller lets it get.
+    pub(super) output_cap: Option<u64>,
     /// How often answers had been taken out when it was asked for.
     pub(super) purges: u64,
     /// The others that wait for it.
@@ -113,10 +115,12 @@ impl<'p> Exchange<'p> {
             return Ok(false);
         };
         let (of, purges) = (self.asked_with(call), self.worker.shared.cache.purges());
+        let output_cap = self.work.facts.llm.as_ref().and_then(|llm| llm.output_cap);
         let keeping = |lead| Keeping {
             key,
             rules,
             of: of.clone(),
+            output_cap,
             purges,
             lead,
         };

@@ -60,78 +60,21 @@ mod tests {
 
     // LLM-86
     #[test]
+    #[rustfmt::skip]
     fn directives_are_read_from_all_fields_in_any_case() {
         let none = Directives::default();
         for (name, values, want) in [
             ("none", &[][..], none),
             ("empty", &["", " , ,"], none),
             ("unknown", &["immutable, foo=bar"], none),
-            (
-                "case and blanks",
-                &[" No-Store ,\tMAX-AGE = 5"],
-                Directives {
-                    no_store: true,
-                    max_age: Some(5),
-                    ..none
-                },
-            ),
-            (
-                "two fields",
-                &["no-cache", "only-if-cached"],
-                Directives {
-                    no_cache: true,
-                    only_if_cached: true,
-                    ..none
-                },
-            ),
-            (
-                "of some fields is of all",
-                &["private=\"x\""],
-                Directives {
-                    private: true,
-                    ..none
-                },
-            ),
-            (
-                "the shorter one",
-                &["max-age=9, max-age=3"],
-                Directives {
-                    max_age: Some(3),
-                    ..none
-                },
-            ),
-            (
-                "quoted",
-                &["s-maxage=\"7\""],
-                Directives {
-                    s_maxage: Some(7),
-                    ..none
-                },
-            ),
-            (
-                "no number is stale",
-                &["max-age=-1"],
-                Directives {
-                    max_age: Some(0),
-                    ..none
-                },
-            ),
-            (
-                "no value is stale",
-                &["max-age"],
-                Directives {
-                    max_age: Some(0),
-                    ..none
-                },
-            ),
-            (
-                "too large",
-                &["max-age=99999999999999999999999"],
-                Directives {
-                    max_age: Some(u64::MAX),
-                    ..none
-                },
-            ),
+            ("case and blanks", &[" No-Store ,\tMAX-AGE = 5"], Directives { no_store: true, max_age: Some(5), ..none }),
+            ("two fields", &["no-cache", "only-if-cached"], Directives { no_cache: true, only_if_cached: true, ..none }),
+            ("of some fields is of all", &["private=\"x\""], Directives { private: true, ..none }),
+            ("the shorter one", &["max-age=9, max-age=3"], Directives { max_age: Some(3), ..none }),
+            ("quoted", &["s-maxage=\"7\""], Directives { s_maxage: Some(7), ..none }),
+            ("no number is stale", &["max-age=-1"], Directives { max_age: Some(0), ..none }),
+            ("no value is stale", &["max-age"], Directives { max_age: Some(0), ..none }),
+            ("too large", &["max-age=99999999999999999999999"], Directives { max_age: Some(u64::MAX), ..none }),
         ] {
             assert_eq!(read(values), want, "{name}");
         }

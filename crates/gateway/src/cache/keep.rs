@@ -11,7 +11,6 @@ use crate::stream_back::is_event_stream;
 use std::sync::Arc;
 use tollkeep_config::settings::CacheScope;
 use tollkeep_http1::{AnswerFraming, Known, write};
-use tollkeep_llm::Surface;
 use tollkeep_llm::exact::Repeated;
 use tollkeep_policy::headers;
 use tollkeep_types::MonoNanos;
@@ -96,8 +95,12 @@ impl Exchange<'_> {
         let Some(keeping) = self.take_keeping() else {
             return;
         };
+        let llm_facts = self.work.facts.llm.as_ref();
+        // A budget that was short let it get no longer: others may have more.
+        let is_bounded_by_us = llm_facts.is_some_and(|it| it.output_cap != keeping.output_cap);
         let may_be = |read: Repeated| {
             read.is_complete()
+                && !(read.is_cut_short && is_bounded_by_us)
                 && (!read.calls_tools || keeping.rules.tools)
                 && (!read.is_sealed || keeping.rules.scope == CacheScope::Token)
         };
@@ -110,7 +113,7 @@ impl Exchange<'_> {
             .answer
             .value(&self.work.answer_bytes, Known::ContentEncoding)
             .is_some();
-        if !may_be(read) || is_coded || llm.surface == Surface::Models {
+        if !may_be(read) || is_coded {
             return;
         }
         let secret = llm.credential.secret_bytes();
@@ -152,6 +155,7 @@ impl Exchange<'_> {
             of,
             purges,
             lead,
+            ..
         } = keeping;
         let is_long = u64::try_from(body.len()).unwrap_or(u64::MAX) > rules.object_bytes_max;
         if is_long || !self.may_keep_head(&rules, rules.object_bytes_max) {

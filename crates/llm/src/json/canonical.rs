@@ -249,7 +249,7 @@ mod tests {
                     .map(|(name, it)| (name.clone(), it))
                     .collect()
             }
-            other => other.clone(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
         }
     }
 

@@ -137,10 +137,8 @@ pub(crate) fn start(
         tally,
         cache: Arc::new(ResponseCache::new(base.metrics.cache())),
     });
-    shared.make_cache_room();
-    if let Some(link) = link {
-        link.keep(&shared, parts.audit.clone(), control)?;
-    }
+    let kept = link.map(|link| link.keep(&shared, parts.audit.clone(), control));
+    kept.transpose()?;
     changes::carry(base, parts.store, control)?;
     take_stored(&shared, parts);
     let connections_max = Arc::new(AtomicUsize::new(settings.server.limits.connections_max));
@@ -178,8 +176,9 @@ fn planner(
 }
 
 /// What the store keeps besides the settings, before the first connection: who was denied stays
-/// denied over a restart.
+/// denied over a restart. And there is room for answers that are kept.
 fn take_stored(shared: &Shared, parts: &Parts<'_>) {
+    shared.make_cache_room();
     shared.take_credentials(stored_credentials(
         parts.store,
         &parts.vault.chooser.keyring(),

@@ -383,7 +383,8 @@ fn a_call_that_is_refused_is_refused_whatever_is_kept() {
         Some(&json!({"project": "default", "max_requests": 2})),
     );
     let few = minted["token"].as_str().unwrap();
-    let bound = gateway.mint_token(&json!({"project": "default", "models": ["other-*"]}));
+    let bound =
+        gateway.mint_token(&json!({"project": "default", "bindings": {"models": ["other-*"]}}));
     assert_eq!(gateway.call(&chat(&token, COLD)).status, 200);
     assert_eq!(gateway.call(&chat(&bound, COLD)).status, 404);
     for _ in 0..2 {

@@ -1,6 +1,7 @@
 //! Answers of plain upstreams that are kept, and who must never get them; how operators take
 //! answers out.
 
+use crate::budgets::made;
 use crate::cache::{ON, counting, status};
 use crate::callers::get;
 use crate::fixture::{before, chat, gateway, llm, post};
@@ -10,7 +11,8 @@ use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tollkeep_testkit::{
-    Answer, Gateway, MANAGEMENT_KEY, Origin, Request, Step, chunk, chunked_head, with_fields,
+    Answer, Gateway, MANAGEMENT_KEY, Origin, Request, Step, chunk, chunked_head, json as answer,
+    with_fields,
 };
 
 /// A free route whose answers are kept by these rules.
@@ -325,6 +327,28 @@ fn a_kept_answer_is_sold_at_its_full_price() {
     assert_eq!(unpaid.status, 402);
 }
 
+// LLM-83
+#[test]
+fn what_a_budget_cut_short_is_not_given_to_those_who_may_have_more() {
+    let origin = Origin::start(|_| {
+        answer(&json!({
+            "model": "gpt-4o", "choices": [{"finish_reason": "length", "message": {"content": "x"}}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 50},
+        }))
+    });
+    let config = format!("{ON}budgets: {{ default_output_cap: 300 }}\n");
+    let (gateway, token) = llm(&origin, "openai", &config);
+    made(
+        &gateway,
+        &json!({"name": "b", "scope": {"project": "default"}, "limit": "$1", "window": "month"}),
+    );
+    for (cap, is_kept) in [("", false), (r#","max_tokens":300"#, true)] {
+        let body = format!(r#"{{"model":"gpt-4o","messages":[],"temperature":0{cap}}}"#);
+        assert_eq!(gateway.call(&chat(&token, &body)).status, 200);
+        assert_eq!(hit(&gateway.call(&chat(&token, &body))), is_kept, "{cap}");
+    }
+}
+
 // LLM-88
 #[test]
 fn operators_take_answers_out() {
@@ -396,7 +420,7 @@ fn operators_take_answers_out() {
     ]);
     assert!(done.status.success(), "{done:?}");
     assert!(
-        String::from_utf8_lossy(&done.stdout).contains("\"count\": 4"),
+        String::from_utf8_lossy(&done.stdout).contains("\"count\":4"),
         "{done:?}"
     );
     let trial = gateway.api(
