@@ -43,7 +43,8 @@ impl Catalog {
         written.iter().map(|name| self.canonical(name)).collect()
     }
 
-    fn canonical(&self, written: &str) -> String {
+    /// The name of a key that may be written in camel case or under another name.
+    pub(crate) fn canonical(&self, written: &str) -> String {
         let name = snake(written);
         let key = self
             .aliased
