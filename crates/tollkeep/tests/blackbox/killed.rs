@@ -33,6 +33,10 @@ const SLICES: &str = "SELECT count(*) FROM budget_leases";
 const HOLDS: &str = "SELECT count(*) FROM holds";
 /// Ends of calls that are written.
 const RECORDS: &str = "SELECT count(*) FROM usage_records";
+/// Calls wait for a hold so long at most, and for a slice.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
+/// Kills of a lane that may miss what they were meant for.
+const MISSED_MAX: usize = 5;
 /// How often everything comes to rest: no hold or slice ends by itself in between, whose end would be held up
 /// instead of what is to be.
 const REST_EVERY: Duration = Duration::from_secs(40);
@@ -109,6 +113,8 @@ struct World {
     /// What is known of the strict budget: the least and the most that may be taken of it.
     known: (i64, i64),
     answered: i64,
+    /// Kills that were to be behind something that was not written.
+    missed: usize,
 }
 
 impl World {
@@ -144,6 +150,7 @@ impl World {
             leased,
             known: (0, 0),
             answered: 0,
+            missed: 0,
         }
     }
 
@@ -180,6 +187,16 @@ impl World {
         eventually(count, || (self.number(count) > than).then_some(()));
     }
 
+    /// Whether what is to be killed at is written. Rarely a process wrote something of its own at that very moment,
+    /// such as what it found of those before it, and the answer to that is what was held up.
+    fn is_written(&mut self, count: &str, than: i64) -> bool {
+        let more = || (self.number(count) > than).then_some(());
+        let written = wait_until(WRITTEN_WITHIN, more).is_some();
+        self.missed += usize::from(!written);
+        assert!(self.missed <= MISSED_MAX, "{count} rarely rises");
+        written
+    }
+
     fn die(&mut self) {
         self.gateway.take().unwrap().kill();
         self.wire.cut();
@@ -190,19 +207,8 @@ impl World {
         let token = self.strict.1.clone();
         let sent = self.origin.count();
         let bound = bound(&body(false));
-        let mut expect = |least: i64, most: i64| {
-            self.known.0 += least;
-            self.known.1 += most;
-        };
-        match point {
-            Point::HoldUnwritten | Point::HoldUntold => expect(
-                if point == Point::HoldUntold { bound } else { 0 },
-                if point == Point::HoldUntold { bound } else { 0 },
-            ),
-            Point::Sent | Point::EndUnwritten => expect(bound, bound),
-            Point::EndUntold => expect(COST, COST),
-            Point::SliceUnwritten | Point::SliceUntold | Point::RenewalUntold => {}
-            Point::Anywhere => expect(0, 0),
+        if matches!(point, Point::Sent | Point::EndUnwritten) {
+            self.known = (self.known.0 + bound, self.known.1 + bound);
         }
         match point {
             Point::HoldUnwritten => {
@@ -216,7 +222,9 @@ impl World {
                 let before = self.number(HOLDS);
                 self.wire.hold_up(HoldUp::Answers);
                 let _caller = self.send(&token);
-                self.wait_for_more(HOLDS, before);
+                if self.is_written(HOLDS, before) {
+                    self.known = (self.known.0 + bound, self.known.1 + bound);
+                }
                 self.die();
                 assert_eq!(
                     self.origin.count(),
@@ -254,7 +262,9 @@ impl World {
         assert_eq!(answer.status, 200, "{}", answer.text());
         self.answered += 1;
         if point == Point::EndUntold {
-            self.wait_for_more(RECORDS, before);
+            let written = self.is_written(RECORDS, before);
+            let most = if written { COST } else { bound(&body(false)) };
+            self.known = (self.known.0 + COST, self.known.1 + most);
         } else {
             self.wait_for_unwritten();
         }
@@ -275,7 +285,7 @@ impl World {
         });
         let _caller = self.send(&token);
         if untold {
-            self.wait_for_more(SLICES, before);
+            self.is_written(SLICES, before);
         } else {
             self.wait_for_unwritten();
         }
@@ -485,10 +495,12 @@ fn kills_at_chosen_steps_and_anywhere_lose_nothing() {
             done.fetch_add(1, Ordering::Relaxed);
         }
         world.come_to_rest();
-        (times, world.answered)
+        (times, world.answered, world.missed)
     });
-    for (lane, (times, answered)) in came.iter().enumerate() {
-        eprintln!("lane {lane}: kills by point {times:?}, {answered} calls answered");
+    for (lane, (times, answered, missed)) in came.iter().enumerate() {
+        eprintln!(
+            "lane {lane}: kills by point {times:?}, {missed} missed, {answered} calls answered"
+        );
     }
 }
 
