@@ -33,6 +33,16 @@ impl Catalog {
         }
     }
 
+    /// The names of a path that may be written in camel case or under other names. The other name of
+    /// one key may be the name of another, so what is found as it stands is meant.
+    pub(crate) fn known(&self, written: &[String]) -> Vec<String> {
+        let plain: Vec<_> = written.iter().map(|name| snake(name)).collect();
+        if self.find(&plain).is_some() {
+            return plain;
+        }
+        written.iter().map(|name| self.canonical(name)).collect()
+    }
+
     /// The name of a key that may be written in camel case or under another name.
     pub(crate) fn canonical(&self, written: &str) -> String {
         let name = snake(written);

@@ -176,10 +176,7 @@ impl Overlay<'_> {
             let problem = "want `key=value`, with a name that holds a dot in quotes";
             return fault(self.report, &KeyPath::default(), problem);
         };
-        let known: Vec<String> = path
-            .iter()
-            .map(|name| self.catalog.canonical(name))
-            .collect();
+        let known = self.catalog.known(&path);
         let Some((_, pattern)) = self.catalog.find(&known) else {
             let key = KeyPath(path.into_iter().map(Step::Name).collect());
             let keys: Vec<String> = self.catalog.keys().map(ToString::to_string).collect();

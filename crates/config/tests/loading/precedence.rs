@@ -279,3 +279,15 @@ fn other_names_of_a_key_are_laid_over_too() {
     assert_eq!(settings.server.listen[0].addr.port(), 2);
     assert_eq!(settings.upstreams[0].allow_private.len(), 1);
 }
+
+// OPS-2 AUD-80
+#[test]
+fn the_other_name_of_one_key_can_be_the_name_of_another() {
+    let case = Case::yaml("server: {cors: {allowed_origins: [\"https://a.example\"]}}\n");
+    let case = case.set("logging.rotation.max_age=5d");
+    let settings = case.set("server.cors.max_age=60").settings();
+    let day = std::time::Duration::from_secs(86_400);
+    assert_eq!(settings.logging.rotation.max_age, 5 * day);
+    let cors = settings.server.cors.unwrap();
+    assert_eq!(cors.max_age, std::time::Duration::from_secs(60));
+}

@@ -90,6 +90,7 @@ mod tests {
             concurrent_max: 2,
             exposure_max: NanoUsd::new(100),
             verified_for: None,
+            expose_cost: false,
         };
         let payers = Arc::new(Payers::default());
         let enter = |payer: &str, unsettled| {

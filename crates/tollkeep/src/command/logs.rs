@@ -26,8 +26,13 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<LineSink> {
         (Some(path), _) => LineOutput::File(path),
     };
     let clock: Arc<dyn tollkeep_types::Clock> = Arc::new(crate::system::SystemClock::new());
-    let sink = LineSink::open(&output, Arc::clone(&clock), LogMeter::default())
-        .with_context(|| format!("cannot open the log {output:?}"))?;
+    let sink =
+        LineSink::open(&output, Arc::clone(&clock), LogMeter::default()).with_context(|| {
+            match &logging.output {
+                None => "cannot open the log on standard error".to_owned(),
+                Some(path) => format!("cannot open the log `{}`", path.display()),
+            }
+        })?;
     let config = LogConfig {
         level: crate::assemble::log_level(settings),
         format: match logging.format {

@@ -27,10 +27,19 @@ const LIMIT: i64 = 1_000_000_000_000_000;
 const KILLS: usize = 300;
 /// Gateways that are killed at the same time, each with a server of its own.
 const LANES: usize = 4;
-/// What is out in slices.
-const SLICES: &str = "SELECT coalesce(sum(amount), 0) FROM budget_leases WHERE state = 'active'";
+/// Slices that were ever taken: how many are out changes with time too.
+const SLICES: &str = "SELECT count(*) FROM budget_leases";
+/// Holds that were ever written.
+const HOLDS: &str = "SELECT count(*) FROM holds";
 /// Ends of calls that are written.
 const RECORDS: &str = "SELECT count(*) FROM usage_records";
+/// Calls wait for a hold so long at most, and for a slice.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
+/// Kills of a lane that may miss what they were meant for.
+const MISSED_MAX: usize = 5;
+/// How often everything comes to rest: no hold or slice ends by itself in between, whose end would be held up
+/// instead of what is to be.
+const REST_EVERY: Duration = Duration::from_secs(40);
 /// Longer than any hold or slice lives without its owner.
 const LONG_MS: i64 = 300_000;
 
@@ -104,6 +113,8 @@ struct World {
     /// What is known of the strict budget: the least and the most that may be taken of it.
     known: (i64, i64),
     answered: i64,
+    /// Kills that were to be behind something that was not written.
+    missed: usize,
 }
 
 impl World {
@@ -139,6 +150,7 @@ impl World {
             leased,
             known: (0, 0),
             answered: 0,
+            missed: 0,
         }
     }
 
@@ -175,6 +187,16 @@ impl World {
         eventually(count, || (self.number(count) > than).then_some(()));
     }
 
+    /// Whether what is to be killed at is written. Rarely a process wrote something of its own at that very moment,
+    /// such as what it found of those before it, and the answer to that is what was held up.
+    fn is_written(&mut self, count: &str, than: i64) -> bool {
+        let more = || (self.number(count) > than).then_some(());
+        let written = wait_until(WRITTEN_WITHIN, more).is_some();
+        self.missed += usize::from(!written);
+        assert!(self.missed <= MISSED_MAX, "{count} rarely rises");
+        written
+    }
+
     fn die(&mut self) {
         self.gateway.take().unwrap().kill();
         self.wire.cut();
@@ -183,22 +205,10 @@ impl World {
 
     fn kill_at(&mut self, point: Point, dice: &mut Dice) {
         let token = self.strict.1.clone();
-        let held = "SELECT count(*) FROM holds WHERE state = 'committed'";
         let sent = self.origin.count();
         let bound = bound(&body(false));
-        let mut expect = |least: i64, most: i64| {
-            self.known.0 += least;
-            self.known.1 += most;
-        };
-        match point {
-            Point::HoldUnwritten | Point::HoldUntold => expect(
-                if point == Point::HoldUntold { bound } else { 0 },
-                if point == Point::HoldUntold { bound } else { 0 },
-            ),
-            Point::Sent | Point::EndUnwritten => expect(bound, bound),
-            Point::EndUntold => expect(COST, COST),
-            Point::SliceUnwritten | Point::SliceUntold | Point::RenewalUntold => {}
-            Point::Anywhere => expect(0, 0),
+        if matches!(point, Point::Sent | Point::EndUnwritten) {
+            self.known = (self.known.0 + bound, self.known.1 + bound);
         }
         match point {
             Point::HoldUnwritten => {
@@ -209,10 +219,12 @@ impl World {
                 assert_eq!(self.origin.count(), sent, "nothing goes out without a hold");
             }
             Point::HoldUntold => {
-                let before = self.number(held);
+                let before = self.number(HOLDS);
                 self.wire.hold_up(HoldUp::Answers);
                 let _caller = self.send(&token);
-                self.wait_for_more(held, before);
+                if self.is_written(HOLDS, before) {
+                    self.known = (self.known.0 + bound, self.known.1 + bound);
+                }
                 self.die();
                 assert_eq!(
                     self.origin.count(),
@@ -250,7 +262,9 @@ impl World {
         assert_eq!(answer.status, 200, "{}", answer.text());
         self.answered += 1;
         if point == Point::EndUntold {
-            self.wait_for_more(RECORDS, before);
+            let written = self.is_written(RECORDS, before);
+            let most = if written { COST } else { bound(&body(false)) };
+            self.known = (self.known.0 + COST, self.known.1 + most);
         } else {
             self.wait_for_unwritten();
         }
@@ -271,7 +285,7 @@ impl World {
         });
         let _caller = self.send(&token);
         if untold {
-            self.wait_for_more(SLICES, before);
+            self.is_written(SLICES, before);
         } else {
             self.wait_for_unwritten();
         }
@@ -307,7 +321,9 @@ impl World {
 
     fn kill_at_renewal(&mut self) {
         let token = self.leased.1.clone();
-        let steps = "SELECT coalesce(sum(serial), 0) FROM budget_leases WHERE state = 'active'";
+        // Of the slice that was taken last.
+        let steps = "SELECT serial FROM budget_leases WHERE state = 'active'
+            ORDER BY expires_at DESC LIMIT 1";
         let (before, since) = (self.number(SLICES), (self.number(RECORDS), self.answered));
         while self.number(SLICES) == before {
             self.call(&token);
@@ -461,7 +477,7 @@ fn kills_at_chosen_steps_and_anywhere_lose_nothing() {
         let seed = 2 + 1_000 * lane as u64;
         eprintln!("lane {lane}: {kills} kills with seed {seed}");
         let (mut world, mut dice) = (World::new(), Dice::new(seed));
-        let mut times = [0; 9];
+        let (mut times, mut rested) = ([0; 9], Instant::now());
         for kill in 0..kills {
             let point = match kill % 100 {
                 // Half a minute each.
@@ -472,16 +488,19 @@ fn kills_at_chosen_steps_and_anywhere_lose_nothing() {
             times[point as usize] += 1;
             world.kill_at(point, &mut dice);
             world.rise(point);
-            if kill % 50 == 49 {
+            if kill % 50 == 49 || rested.elapsed() > REST_EVERY {
                 world.come_to_rest();
+                rested = Instant::now();
             }
             done.fetch_add(1, Ordering::Relaxed);
         }
         world.come_to_rest();
-        (times, world.answered)
+        (times, world.answered, world.missed)
     });
-    for (lane, (times, answered)) in came.iter().enumerate() {
-        eprintln!("lane {lane}: kills by point {times:?}, {answered} calls answered");
+    for (lane, (times, answered, missed)) in came.iter().enumerate() {
+        eprintln!(
+            "lane {lane}: kills by point {times:?}, {missed} missed, {answered} calls answered"
+        );
     }
 }
 
