@@ -5,7 +5,7 @@ use super::budget_scope::{BudgetScope, ScopeKind};
 use super::budget_text::{
     COUNTS, Count, UNITS, Unit, WindowKind, WindowText, amount, joined, measure,
 };
-use super::provider::read_tenant;
+use super::credential_tenant::read_tenant;
 use super::{CredentialTenant, Environment};
 use crate::check::Checks;
 use crate::field::{KindExt, OnOrOff, listed};

@@ -23,3 +23,14 @@ impl fmt::Display for CredentialTenant {
         }
     }
 }
+
+pub(super) fn read_tenant(text: &str) -> Result<CredentialTenant, String> {
+    match text {
+        "default" => Ok(CredentialTenant::Default),
+        "*" => Ok(CredentialTenant::Every),
+        id => id
+            .parse()
+            .map(CredentialTenant::Id)
+            .map_err(|_| "want `default`, `*`, or the id of a tenant, `ten_…`".to_owned()),
+    }
+}

@@ -1,6 +1,7 @@
 //! LLM providers and their credentials.
 
 pub use super::credential_tenant::CredentialTenant;
+use super::credential_tenant::read_tenant;
 
 use super::budgets::{self, BudgetSetting, QuotaFile};
 use super::egress::{is_clear_text, operator_url};
@@ -189,17 +190,6 @@ keys! {
         disable_cooling: Option<bool> = switch().optional(),
         /// Whether it is used.
         enabled: bool = switch().or(true),
-    }
-}
-
-pub(super) fn read_tenant(text: &str) -> Result<CredentialTenant, String> {
-    match text {
-        "default" => Ok(CredentialTenant::Default),
-        "*" => Ok(CredentialTenant::Every),
-        id => id
-            .parse()
-            .map(CredentialTenant::Id)
-            .map_err(|_| "want `default`, `*`, or the id of a tenant, `ten_…`".to_owned()),
     }
 }
 
