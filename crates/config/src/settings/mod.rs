@@ -105,8 +105,8 @@ pub use provider_kind::ProviderKind;
 pub use rate_classes::StrictRate;
 pub use redis::{Redis, RedisServer};
 pub use retry::Retry;
-pub(crate) use route::is_reserved_path;
 pub use route::{Access, ContentCoding, RateBy, RateLimit, Route};
+pub(crate) use route_pattern::is_reserved_path;
 pub use route_pattern::{Method, Methods, PathPattern, Segment};
 pub use sale::{Accept, Sale};
 pub use server::{

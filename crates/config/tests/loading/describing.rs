@@ -273,7 +273,14 @@ fn defaults_are_those_of_the_full_products_file() {
             written
         };
         // 80 and 443 go without saying, and so do all events; a size is shown in bytes.
-        if matches!(&*key, "egress.ports" | "audit.events" | "audit.rotate.size") {
+        if matches!(
+            &*key,
+            "egress.ports"
+                | "audit.events"
+                | "audit.rotate.size"
+                | "cache.max_bytes"
+                | "cache.max_object_bytes"
+        ) {
             continue;
         }
         // This reader takes `on` for a boolean; ours does not.
