@@ -412,7 +412,7 @@ fn a_call_that_is_refused_is_refused_whatever_is_kept() {
         Some(&json!({"policy": {"denied_models": ["gpt-4o"]}})),
     );
     assert_eq!(changed, 200, "{project}");
-    assert_eq!(gateway.call(&chat(&token, COLD)).status, 403);
+    assert_eq!(gateway.call(&chat(&token, COLD)).status, 404);
     gateway.api(
         "PATCH",
         "/api/v1/projects/default",
