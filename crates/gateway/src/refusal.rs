@@ -451,8 +451,7 @@ impl Refusal {
         if let Self::ModelCooldown { retry_after } = self {
             return Some((*retry_after).min(COOLDOWN_WAIT_MAX));
         }
-        if let Self::CircuitOpen { retry_after, .. }
-        | Self::Maintenance { retry_after, .. } = self
+        if let Self::CircuitOpen { retry_after, .. } | Self::Maintenance { retry_after, .. } = self
         {
             return Some(*retry_after);
         }

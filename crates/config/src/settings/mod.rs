@@ -105,8 +105,8 @@ pub use provider_kind::ProviderKind;
 pub use rate_classes::StrictRate;
 pub use redis::{Redis, RedisServer};
 pub use retry::Retry;
-pub(crate) use route::is_reserved_path;
 pub use route::{Access, ContentCoding, RateBy, RateLimit, Route};
+pub(crate) use route_pattern::is_reserved_path;
 pub use route_pattern::{Method, Methods, PathPattern, Segment};
 pub use sale::{Accept, Sale};
 pub use server::{
@@ -371,11 +371,8 @@ impl Settings {
         let management = file.management.check(&egress, checks);
         between::check_local(&management, &server, checks);
         let metrics = file.metrics.check(&egress, checks);
-        between::check_challenges(
-            &server,
-            [&server.tls, &management.tls, &metrics.tls],
-            checks,
-        );
+        let by_tls = [&server.tls, &management.tls, &metrics.tls];
+        between::check_challenges(&server, by_tls, checks);
         Self {
             environment: file.environment,
             management,

@@ -5,7 +5,7 @@ use super::discovery::ShownFile;
 use super::hooks::{Hooks, HooksFile};
 use super::market::Market;
 use super::policy::PolicyFile;
-use super::route_pattern::{Methods, PathPattern};
+use super::route_pattern::{Methods, PathPattern, is_reserved_path};
 use super::sale::{Sale, SaleFile};
 use super::server_cors::origin;
 use super::{DAY_MS, Egress, GIB, MIB, RouteCache, Upstream, UpstreamPath};
@@ -265,18 +265,6 @@ keys! {
     }
 }
 
-/// Paths the data listener answers itself (OPS-50).
-const RESERVED: [&str; 5] = [
-    "/health",
-    "/healthz",
-    "/live",
-    "/ready",
-    "/.well-known/tollkeep",
-];
-
-/// And below this.
-const RESERVED_BELOW: &str = "/.well-known/tollkeep/";
-
 /// What routes are judged by.
 struct Terms<'a> {
     upstreams: &'a [Upstream],
@@ -284,12 +272,6 @@ struct Terms<'a> {
     /// Hooks that hold where a route says nothing.
     hooks: &'a Hooks,
     egress: &'a Egress,
-}
-
-/// Whether requests of such a path never come to a route.
-pub(crate) fn is_reserved_path(pattern: &PathPattern) -> bool {
-    let plain = pattern.to_string();
-    RESERVED.contains(&plain.as_str()) || plain.starts_with(RESERVED_BELOW)
 }
 
 /// The routes that passed.

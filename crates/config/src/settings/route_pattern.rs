@@ -284,6 +284,24 @@ impl fmt::Display for PathPattern {
     }
 }
 
+/// Paths the data listener answers itself (OPS-50).
+const RESERVED: [&str; 5] = [
+    "/health",
+    "/healthz",
+    "/live",
+    "/ready",
+    "/.well-known/tollkeep",
+];
+
+/// And below this.
+const RESERVED_BELOW: &str = "/.well-known/tollkeep/";
+
+/// Whether requests of such a path never come to a route.
+pub(crate) fn is_reserved_path(pattern: &PathPattern) -> bool {
+    let plain = pattern.to_string();
+    RESERVED.contains(&plain.as_str()) || plain.starts_with(RESERVED_BELOW)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -275,7 +275,12 @@ fn defaults_are_those_of_the_full_products_file() {
         // 80 and 443 go without saying, and so do all events; a size is shown in bytes.
         if matches!(
             &*key,
-            "egress.ports" | "audit.events" | "audit.rotate.size" | "logging.rotation.max_size"
+            "egress.ports"
+                | "audit.events"
+                | "audit.rotate.size"
+                | "cache.max_bytes"
+                | "cache.max_object_bytes"
+                | "logging.rotation.max_size"
         ) {
             continue;
         }

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 use tollkeep_llm::Dialect;
-use tollkeep_llm::error::{
-    Cooldown, ErrorKind, ErrorText, StreamPlace, stream_event, write_body,
-};
+use tollkeep_llm::error::{Cooldown, ErrorKind, ErrorText, StreamPlace, stream_event, write_body};
 use tollkeep_types::WallMillis;
 
 const ID: &str = "req_0198a1b2c3d47e5f8a9b0c1d2e3f4a5b";
@@ -326,6 +324,10 @@ fn a_cooling_model_is_told_with_its_name_and_when_it_can_be_asked_again() {
         let error = body(dialect, &text)["error"].clone();
         let told = ["model", "reset_time", "reset_seconds"].map(|name| error.get(name).cloned());
         let all = [json!("a\"b"), json!("2026-11-22T10:15:30.000Z"), json!(42)];
-        assert_eq!(told, all.map(|value| Some(value).filter(|_| want)), "{dialect:?}");
+        assert_eq!(
+            told,
+            all.map(|value| Some(value).filter(|_| want)),
+            "{dialect:?}"
+        );
     }
 }

@@ -430,7 +430,7 @@ fn operators_take_answers_out() {
     );
     assert_eq!((trial.0, &trial.1["count"]), (200, &json!(1)), "{trial:?}");
     let told = gateway.audit_line("cache.purge", |line| line["action"] == "cache.purge");
-    assert_eq!(told["outcome"], "success", "{told}");
+    assert_eq!(told["result"], "success", "{told}");
     assert_eq!(gateway.call(&get("/a/x", "")).status, 200);
 }
 
