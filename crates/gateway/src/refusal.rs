@@ -3,6 +3,8 @@
 //! `Display` is for operators and says much; callers see [`Refusal::public`] alone, whose texts
 //! name no address, no version and not which check failed.
 
+mod told;
+
 use crate::hooks;
 use crate::paid::PaymentNo;
 use std::time::Duration;
