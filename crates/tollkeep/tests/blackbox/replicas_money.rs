@@ -3,7 +3,7 @@
 
 use crate::budgets::made;
 use crate::callers::{bearer, get};
-use crate::fixture::{TOLLKEEP, chat};
+use crate::fixture::{TOLLKEEP, chat, post};
 use crate::held::{PRICES, answer, body, bound, sums};
 use crate::operators::made as made_at;
 use crate::races::passes_models;
@@ -169,18 +169,26 @@ fn what_was_made_before_a_token_is_in_force_wherever_the_token_is_known() {
         Origin::start(|_| answer_json(&answer(9, 30))),
         Postgres::start(),
     );
-    let [one, other] = pair(&server, &origin, "");
+    let proxies = "server: { trusted_proxies: [\"127.0.0.1/32\"] }\n";
+    let [one, other] = pair(&server, &origin, proxies);
     let credential = json!({"provider": "openai", "secret": SECRET});
     made_at(&one, "/api/v1/credentials", &credential);
+    let mut addresses = 1_u16..;
     for round in 0..20 {
         let metadata = json!({ "round": round.to_string() });
         let limit = json!({"name": format!("round-{round}"), "scope": {"metadata": metadata},
             "limit": {"nano_usd": 1}, "window": "day"});
         made(&one, &limit);
         let token = one.mint_token(&json!({"project": "default", "metadata": metadata}));
-        let call = chat(&token, &body(false));
+        // Each from elsewhere: whoever shows unknown tokens for long is locked out.
+        let call = |[high, low]: [u8; 2]| {
+            let lines = format!(
+                "Authorization: Bearer {token}\r\nContent-Type: application/json\r\nX-Forwarded-For: 198.18.{high}.{low}\r\n"
+            );
+            post("/v1/chat/completions", &lines, body(false).as_bytes())
+        };
         let answer = eventually("the other knows the token", || {
-            let answer = other.call(&call);
+            let answer = other.call(&call(addresses.next()?.to_be_bytes()));
             (answer.status != 401).then_some(answer)
         });
         assert_eq!(
