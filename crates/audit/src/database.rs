@@ -3,9 +3,11 @@
 //! The writer never waits for the database. What it hands over waits here in memory; when that is too
 //! much, because more happens than the database takes, it is left to be read from the file later. A
 //! record that somebody waits for goes first. Where there is no file, nothing is left out: the log
-//! counts as not writable before memory is full.
+//! counts as not writable before memory is full. Where calls need all CPU, they have it, and the
+//! database follows behind.
 
 mod keeper;
+mod pace;
 mod reconcile;
 
 pub(crate) use reconcile::reconcile;
@@ -16,6 +18,7 @@ use crate::queue::{Queue, as_u64};
 use crate::verdict::{NotDurable, Verdict};
 use crate::{AuditError, Receipt};
 use keeper::Keeper;
+use pace::Pace;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -160,6 +163,7 @@ impl Database {
             stream: last.map(|(stream, _)| stream),
             through,
             failing_since: None,
+            pace: Pace::new(Arc::clone(&queue.clock)),
         };
         thread::Builder::new()
             .name("audit-database".to_owned())
@@ -297,6 +301,17 @@ impl Shared {
             let woken = self.changed.wait(waiting);
             waiting = woken.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Lets so much time pass; earlier there is what somebody waits for, or the end of the log.
+    fn rest(&self, time: Duration) -> Option<Awaited> {
+        let nobody_waits =
+            |waiting: &mut Waiting| waiting.awaited.is_empty() && !waiting.is_stopping;
+        let rested = self
+            .changed
+            .wait_timeout_while(self.lock(), time, nobody_waits);
+        let mut waiting = rested.unwrap_or_else(PoisonError::into_inner).0;
+        waiting.awaited.pop_front()
     }
 
     /// Puts lines back that could not be kept.

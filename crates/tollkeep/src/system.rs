@@ -1,6 +1,7 @@
 //! The process's clocks: the one place that reads them.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::time::Duration;
 use tollkeep_types::{Clock, MonoNanos, WallMillis};
 
 /// The clocks of the operating system. A request reads them five times, so they are read without
@@ -27,6 +28,10 @@ impl Clock for SystemClock {
 
     fn wall(&self) -> WallMillis {
         WallMillis(nanos(clock_gettime(ClockId::Realtime)) / 1_000_000)
+    }
+
+    fn cpu(&self) -> Duration {
+        Duration::from_nanos(nanos(clock_gettime(ClockId::ProcessCPUTime)))
     }
 }
 

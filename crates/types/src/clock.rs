@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Nanoseconds of a clock that never goes back; its zero means nothing.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -24,6 +25,10 @@ pub trait Clock: Send + Sync {
     fn mono(&self) -> MonoNanos;
     /// The wall clock.
     fn wall(&self) -> WallMillis;
+    /// CPU time that all threads of the process have had. Clocks that stand for no process say none.
+    fn cpu(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Where random bytes come from.

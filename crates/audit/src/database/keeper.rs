@@ -1,5 +1,6 @@
 //! The thread that gives records to the database, and its patience with one that fails.
 
+use super::pace::Pace;
 use super::reconcile::{Numbered, seq_of};
 use super::{Awaited, BATCH_RECORDS, DatabaseError, DatabaseStore, PROBE_EVERY, Shared, Turn};
 use crate::file::{Place, first_record, log_files};
@@ -8,6 +9,7 @@ use crate::{Action, Actor, Event, Key, Outcome, Value, open_log};
 use std::io::BufRead;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 use tollkeep_types::{MonoNanos, StreamId};
 
 /// A longer line is none of ours.
@@ -21,6 +23,7 @@ pub(super) struct Keeper {
     /// The database has all records up to this one.
     pub(super) through: u64,
     pub(super) failing_since: Option<MonoNanos>,
+    pub(super) pace: Pace,
 }
 
 impl Keeper {
@@ -79,12 +82,25 @@ impl Keeper {
 
     fn keep_lines(&mut self, lines: String) {
         let through = lines.lines().next_back().and_then(seq_of);
+        self.pace.begin();
         match self.keep(&lines, through) {
             Ok(()) => self.through = through.unwrap_or(self.through),
             Err(error) => {
                 self.shared.give_back(lines);
-                self.fail(&error);
+                return self.fail(&error);
             }
+        }
+        if self.shared.file.is_some() {
+            self.give_way();
+        }
+    }
+
+    /// Lets calls have the CPU if they need it, and what somebody waits for come before the next batch.
+    fn give_way(&mut self) {
+        let mut rest = self.pace.rest();
+        while let Some(awaited) = self.shared.rest(rest) {
+            self.keep_awaited(awaited);
+            rest = Duration::ZERO;
         }
     }
 
@@ -191,12 +207,14 @@ impl Keeper {
 
     fn keep_read(&mut self, batch: &str) -> Result<(), String> {
         let through = batch.lines().next_back().and_then(seq_of);
+        self.pace.begin();
         if let Err(error) = self.keep(batch, through) {
             self.shared.set_behind();
             self.fail(&error);
             return Err(error.0);
         }
         self.through = through.unwrap_or(self.through);
+        self.give_way();
         Ok(())
     }
 }
