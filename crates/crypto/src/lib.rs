@@ -29,5 +29,5 @@ pub use keyring::{
     CheckError, Depth, KekState, Keyring, KeyringError, OpenError, SealContext, SealError,
     ShownKek, kek_of,
 };
-pub use token_hash::TokenHasher;
+pub use token_hash::{LastHash, TokenHasher};
 pub use webhook::webhook_signature;

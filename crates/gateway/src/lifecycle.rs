@@ -15,10 +15,12 @@ use crate::record::Facts;
 use crate::refusal::Refusal;
 use crate::stream_up::Incoming;
 use crate::worker::Worker;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_counters::IpSeat;
+use tollkeep_crypto::LastHash;
 use tollkeep_http1::{Answer, Head};
 use tollkeep_http2::Opening;
 use tollkeep_net::tls::Protocol;
@@ -112,6 +114,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
     let trusted = plans.load().client_ip.trusts(peer);
     let counted = (!trusted).then(|| shared.connections.enter(peer));
     let seat = (!trusted).then(|| shared.requests.seat(peer));
+    let shown = RefCell::new(LastHash::new(Arc::clone(&shared.hasher)));
     let mut served = 0_u64;
     loop {
         // Whom a proxy speaks for is told by each request.
@@ -153,6 +156,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
             last,
             crowded,
             seat: seat.as_ref(),
+            shown: Some(&shown),
         };
         match exchange(&worker, plan, &mut conn, lane).await {
             After::KeepAlive => {}
@@ -227,6 +231,8 @@ pub(crate) struct Lane<'a> {
     pub(crate) crowded: bool,
     /// Where its requests are counted, unless it is a trusted proxy's.
     pub(crate) seat: Option<&'a IpSeat<'a>>,
+    /// The credential it showed last, where one request follows the other.
+    pub(crate) shown: Option<&'a RefCell<LastHash>>,
 }
 
 impl Lane<'_> {
@@ -236,6 +242,7 @@ impl Lane<'_> {
             last: false,
             crowded,
             seat: None,
+            shown: None,
         }
     }
 }

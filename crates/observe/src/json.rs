@@ -164,6 +164,23 @@ fn three_digits(value: u64) -> [u8; 3] {
     [hundreds, tens, units]
 }
 
+/// Appends a number that may be below zero.
+#[inline]
+pub fn signed(out: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    number(out, value.unsigned_abs());
+}
+
+/// Appends the last nine digits of a number, with zeros before it.
+#[inline]
+pub fn nine_digits(out: &mut Vec<u8>, value: u64) {
+    for thousands in [value / 1_000_000, value / 1_000, value] {
+        out.extend_from_slice(&three_digits(thousands % 1_000));
+    }
+}
+
 /// Appends nanoseconds as milliseconds with three places, cut off.
 #[inline]
 pub fn millis(out: &mut Vec<u8>, nanos: u64) {

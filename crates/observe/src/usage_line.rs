@@ -5,7 +5,6 @@ use crate::json;
 use crate::redact::Redactor;
 use crate::texts::Texts;
 use std::fmt::Display;
-use std::io::Write as _;
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::usage::{Flags, Line, Service, Usage, UsageReport};
 use tollkeep_types::{ProjectId, RequestId, TokenId, WallMillis};
@@ -195,17 +194,17 @@ fn write_cost(out: &mut Vec<u8>, line: &UsageLine<'_>) {
     match line.cost {
         None => {}
         Some(Ok(cost)) => {
-            // Writing to memory does not fail.
-            drop(write!(
-                out,
-                ",\"cost_nano_usd\":{},\"cost_usd\":\"{cost}\"",
-                cost.get()
-            ));
+            out.extend_from_slice(b",\"cost_nano_usd\":");
+            json::signed(out, cost.get());
+            out.extend_from_slice(b",\"cost_usd\":\"");
+            write_dollars(out, cost);
             if let Some(upstream) = line.upstream_cost {
-                let upstream = upstream.get();
-                drop(write!(out, ",\"upstream_cost_nano_usd\":{upstream}"));
+                out.extend_from_slice(b"\",\"upstream_cost_nano_usd\":");
+                json::signed(out, upstream.get());
+                out.extend_from_slice(b",\"price_version\":\"");
+            } else {
+                out.extend_from_slice(b"\",\"price_version\":\"");
             }
-            out.extend_from_slice(b",\"price_version\":\"");
             json::escaped(out, line.price_version);
             out.extend_from_slice(b"\",\"price_sha256\":\"");
             json::escaped(out, line.price_sha256);
@@ -217,6 +216,18 @@ fn write_cost(out: &mut Vec<u8>, line: &UsageLine<'_>) {
             out.push(b'"');
         }
     }
+}
+
+/// Appends what [`NanoUsd`] displays.
+fn write_dollars(out: &mut Vec<u8>, amount: NanoUsd) {
+    const NANOS: u64 = 1_000_000_000;
+    if amount < NanoUsd::ZERO {
+        out.push(b'-');
+    }
+    let nanos = amount.get().unsigned_abs();
+    json::number(out, nanos / NANOS);
+    out.push(b'.');
+    json::nine_digits(out, nanos % NANOS);
 }
 
 #[cfg(test)]
@@ -291,6 +302,29 @@ mod tests {
             ),
         ] {
             assert_eq!(middle(&usage, Flags::NONE, None), want);
+        }
+    }
+
+    #[test]
+    fn dollars_are_written_as_they_are_displayed() {
+        for nanos in [
+            0,
+            1,
+            999,
+            1_000,
+            4_305_000,
+            999_999_999,
+            1_000_000_000,
+            i64::MAX,
+            -1,
+            i64::MIN,
+        ] {
+            let (amount, mut out) = (NanoUsd::new(nanos), Vec::new());
+            write_dollars(&mut out, amount);
+            assert_eq!(String::from_utf8(out).unwrap(), amount.to_string());
+            let mut out = Vec::new();
+            json::signed(&mut out, nanos);
+            assert_eq!(String::from_utf8(out).unwrap(), nanos.to_string());
         }
     }
 

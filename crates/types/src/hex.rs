@@ -1,19 +1,28 @@
 //! Lower-case hex digits, as ids and hashes are written.
 
-/// HOT. The 32 hex digits of sixteen bytes. Digits are computed, not looked up, so that all of
-/// them are made at once.
+/// HOT. The 32 hex digits of sixteen bytes, eight of them at a time.
 pub fn hex(bytes: &[u8; 16]) -> [u8; 32] {
     let mut text = [0_u8; 32];
-    let (pairs, _) = text.as_chunks_mut::<2>();
-    for (pair, byte) in pairs.iter_mut().zip(bytes) {
-        *pair = [digit(byte >> 4), digit(byte & 0x0f)];
+    let (eights, _) = text.as_chunks_mut::<8>();
+    let (fours, _) = bytes.as_chunks::<4>();
+    for (eight, four) in eights.iter_mut().zip(fours) {
+        *eight = digits(*four);
     }
     text
 }
 
-const fn digit(nibble: u8) -> u8 {
-    let letter = if nibble > 9 { b'a' - b'9' - 1 } else { 0 };
-    b'0' + nibble + letter
+/// The eight digits of four bytes.
+const fn digits(four: [u8; 4]) -> [u8; 8] {
+    const fn all(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    // Each byte to every other place, then its halves to places of their own.
+    let [a, b, c, d] = four;
+    let spread = u64::from_le_bytes([a, 0, b, 0, c, 0, d, 0]);
+    let halves = (spread >> 4 | spread << 8) & all(0x0f);
+    // 6 more make what is above 9 reach 16.
+    let letters = (halves + all(6)) >> 4 & all(1);
+    (halves + all(b'0') + letters * (b'a' - b'9' - 1) as u64).to_le_bytes()
 }
 
 /// The digits of the last id that was asked for, as records of one caller come in a row.

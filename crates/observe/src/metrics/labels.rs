@@ -15,7 +15,7 @@ pub struct Labels {
 }
 
 /// A route as a label.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RouteLabel(pub(super) u16);
 
 /// A provider as a label.
@@ -29,6 +29,11 @@ pub struct ModelLabel(pub(super) u16);
 impl RouteLabel {
     /// No route was found.
     pub const NONE: Self = Self(0);
+
+    /// Its place among the routes.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
 }
 
 impl ProviderLabel {
