@@ -303,6 +303,13 @@ impl Shared {
         }
     }
 
+    /// How many records wait, and whether others were left out.
+    fn waiting(&self) -> (u64, bool) {
+        let waiting = self.lock();
+        let records = waiting.lines.iter().map(|(_, records)| records).sum();
+        (as_u64(records), waiting.is_behind)
+    }
+
     /// Lets so much time pass; earlier there is what somebody waits for, or the end of the log.
     fn rest(&self, time: Duration) -> Option<Awaited> {
         let nobody_waits =

@@ -36,6 +36,7 @@ impl Keeper {
                 Turn::Probe => self.probe(),
                 Turn::Stop => break,
             }
+            self.show_lag(false);
         }
         let mut waiting = self.shared.lock();
         waiting.is_over = true;
@@ -45,6 +46,18 @@ impl Keeper {
             .into_iter()
             .for_each(|awaited| self.shared.refuse(awaited));
         self.shared.changed.notify_all();
+    }
+
+    /// Shows how many records the database lacks: those that wait, or, where it is behind, all that the
+    /// file has more.
+    fn show_lag(&self, is_behind: bool) {
+        let queue = &self.shared.queue;
+        let (waiting, left_out) = self.shared.waiting();
+        let lag = match queue.health.durable.last() {
+            Some((_, last)) if is_behind || left_out => last.saturating_sub(self.through),
+            Some(_) | None => waiting,
+        };
+        queue.meter.database_lag(lag);
     }
 
     /// Gives lines to the database, watched.
@@ -214,6 +227,7 @@ impl Keeper {
             return Err(error.0);
         }
         self.through = through.unwrap_or(self.through);
+        self.show_lag(true);
         self.give_way();
         Ok(())
     }

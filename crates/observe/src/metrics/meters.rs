@@ -55,6 +55,7 @@ impl Words {
 struct Audit {
     events: Words,
     queued: AtomicU64,
+    behind: AtomicU64,
     failures: AtomicU64,
 }
 
@@ -74,6 +75,11 @@ impl AuditMeter {
         self.0.queued.store(events, Ordering::Relaxed);
     }
 
+    /// The database lacks so many records that the file has.
+    pub fn database_lag(&self, records: u64) {
+        self.0.behind.store(records, Ordering::Relaxed);
+    }
+
     /// A write failed.
     pub fn failed(&self) {
         self.0.failures.fetch_add(1, Ordering::Relaxed);
@@ -90,6 +96,10 @@ impl AuditMeter {
 
     pub(super) fn queue(&self) -> u64 {
         self.0.queued.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn behind(&self) -> u64 {
+        self.0.behind.load(Ordering::Relaxed)
     }
 }
 

@@ -215,6 +215,12 @@ impl Metrics {
             self.audit.queue(),
         );
         text.single(
+            "tollkeep_audit_database_lag_records",
+            "gauge",
+            "Audit records of the file that the database does not have yet.",
+            self.audit.behind(),
+        );
+        text.single(
             "tollkeep_audit_failures_total",
             "counter",
             "Audit writes that failed.",

@@ -24,6 +24,7 @@ const FAMILIES: [(&str, &str); 26] = [
     ("tollkeep_egress_refused_total", "counter"),
     ("tollkeep_audit_events_total", "counter"),
     ("tollkeep_audit_queue", "gauge"),
+    ("tollkeep_audit_database_lag_records", "gauge"),
     ("tollkeep_audit_failures_total", "counter"),
     ("tollkeep_log_dropped_total", "counter"),
     ("tollkeep_draining", "gauge"),

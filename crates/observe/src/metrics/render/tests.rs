@@ -79,6 +79,7 @@ fn busy() -> String {
     metrics.anomaly("request_rate", 1);
     metrics.audit().written("access", 3);
     metrics.audit().queued(2);
+    metrics.audit().database_lag(5);
     metrics.audit().failed();
     let sink = metrics.audit_sink("siem");
     sink.given(6);
@@ -187,6 +188,7 @@ const BUSY: &[(&str, &str)] = &[
     ("tollkeep_log_dropped_total", "5"),
     (r#"tollkeep_audit_events_total{class="access"}"#, "3"),
     ("tollkeep_audit_queue", "2"),
+    ("tollkeep_audit_database_lag_records", "5"),
     ("tollkeep_audit_failures_total", "1"),
     (r#"tollkeep_audit_sink_records_total{sink="siem"}"#, "6"),
     (r#"tollkeep_audit_sink_failures_total{sink="siem"}"#, "1"),
