@@ -42,6 +42,11 @@ const GAP: &str = "\"action\":\"audit.gap\"";
 /// A database that keeps records beside the file, or instead of it. Its calls block: they are made
 /// by threads of the log, and are made again when they fail.
 pub trait DatabaseStore: fmt::Debug + Send + Sync {
+    /// Whether it is part of this process: what it works is CPU that nothing else here has.
+    fn is_in_process(&self) -> bool {
+        false
+    }
+
     /// Keeps records, given as whole lines: all of them, or none. Those that are there already stay
     /// as they are. If no record before them is missing, `through` is the number of the last.
     ///
@@ -157,13 +162,15 @@ impl Database {
             queue: Arc::clone(queue),
             file,
         });
+        let gives_way = shared.file.is_some() && store.is_in_process();
+        let pace = gives_way.then(|| Pace::new(Arc::clone(&queue.clock)));
         let keeper = Keeper {
             shared: Arc::clone(&shared),
             store,
             stream: last.map(|(stream, _)| stream),
             through,
             failing_since: None,
-            pace: Pace::new(Arc::clone(&queue.clock)),
+            pace,
         };
         thread::Builder::new()
             .name("audit-database".to_owned())

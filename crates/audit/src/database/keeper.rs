@@ -23,7 +23,8 @@ pub(super) struct Keeper {
     /// The database has all records up to this one.
     pub(super) through: u64,
     pub(super) failing_since: Option<MonoNanos>,
-    pub(super) pace: Pace,
+    /// Where records can be read again later, and the database's work is taken from that of calls.
+    pub(super) pace: Option<Pace>,
 }
 
 impl Keeper {
@@ -95,7 +96,7 @@ impl Keeper {
 
     fn keep_lines(&mut self, lines: String) {
         let through = lines.lines().next_back().and_then(seq_of);
-        self.pace.begin();
+        self.begin();
         match self.keep(&lines, through) {
             Ok(()) => self.through = through.unwrap_or(self.through),
             Err(error) => {
@@ -103,14 +104,18 @@ impl Keeper {
                 return self.fail(&error);
             }
         }
-        if self.shared.file.is_some() {
-            self.give_way();
+        self.give_way();
+    }
+
+    fn begin(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.begin();
         }
     }
 
     /// Lets calls have the CPU if they need it, and what somebody waits for come before the next batch.
     fn give_way(&mut self) {
-        let mut rest = self.pace.rest();
+        let mut rest = self.pace.as_ref().map_or(Duration::ZERO, Pace::rest);
         while let Some(awaited) = self.shared.rest(rest) {
             self.keep_awaited(awaited);
             rest = Duration::ZERO;
@@ -220,7 +225,7 @@ impl Keeper {
 
     fn keep_read(&mut self, batch: &str) -> Result<(), String> {
         let through = batch.lines().next_back().and_then(seq_of);
-        self.pace.begin();
+        self.begin();
         if let Err(error) = self.keep(batch, through) {
             self.shared.set_behind();
             self.fail(&error);

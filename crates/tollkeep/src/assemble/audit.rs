@@ -114,6 +114,7 @@ struct Records {
     store: Store,
     control: Handle,
     replica: String,
+    is_in_process: bool,
 }
 
 impl Records {
@@ -122,6 +123,7 @@ impl Records {
             store: store.clone(),
             control: Handle::current(),
             replica: super::ledger::replica(base).to_string(),
+            is_in_process: base.settings.store.postgres.is_none(),
         })
     }
 }
@@ -133,6 +135,10 @@ impl fmt::Debug for Records {
 }
 
 impl DatabaseStore for Records {
+    fn is_in_process(&self) -> bool {
+        self.is_in_process
+    }
+
     fn keep(&self, lines: &str, through: Option<u64>) -> Result<(), DatabaseError> {
         let kept = self.store.keep_audit(&self.replica, lines, through);
         self.control.block_on(kept).map_err(fault)
