@@ -207,7 +207,7 @@ fn write_cost(out: &mut Vec<u8>, line: &UsageLine<'_>) {
             }
             json::escaped(out, line.price_version);
             out.extend_from_slice(b"\",\"price_sha256\":\"");
-            json::escaped(out, line.price_sha256);
+            out.extend_from_slice(line.price_sha256.as_bytes());
             out.push(b'"');
         }
         Some(Err(why)) => {

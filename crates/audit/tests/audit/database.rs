@@ -1,6 +1,6 @@
 //! The database beside the file, or instead of it: what it has, and what happens while it hangs.
 
-use crate::support::{config, eventually, lines, means, timed};
+use crate::support::{Busy, config, eventually, lines, means, timed};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -29,6 +29,8 @@ struct State {
     hangs: bool,
     refuses: bool,
     hanging: usize,
+    /// How long it works for each batch, in this process, which has no other CPU then.
+    works: Option<Duration>,
 }
 
 impl Memory {
@@ -59,7 +61,13 @@ fn number(line: &str) -> u64 {
 }
 
 impl DatabaseStore for Memory {
+    fn is_in_process(&self) -> bool {
+        self.state().works.is_some()
+    }
+
     fn keep(&self, lines: &str, through: Option<u64>) -> Result<(), DatabaseError> {
+        let works = self.state().works;
+        works.into_iter().for_each(std::thread::sleep);
         let mut state = self.state();
         state.hanging += 1;
         state = self.changed.wait_while(state, |state| state.hangs).unwrap();
@@ -388,6 +396,41 @@ fn without_a_file_what_finds_no_room_is_counted_exactly() {
         kept + gaps.map(gap).sum::<u64>() == all.get()
     });
     logger.stop().unwrap();
+}
+
+// AUD-41
+#[test]
+fn a_database_that_takes_the_cpu_of_calls_gives_way_to_them() {
+    let (_dir, path) = place();
+    let works = Duration::from_millis(60);
+    let memory = Arc::<Memory>::default();
+    memory.change(|state| state.works = Some(works));
+    let means = Means {
+        clock: Arc::new(Busy::default()),
+        ..means()
+    };
+    let config = LoggerConfig {
+        database_store: Some(Arc::<Memory>::clone(&memory)),
+        ..config(&path)
+    };
+    let logger = Logger::new(config, means).unwrap();
+    let has = |number: u64| {
+        let told = format!("\"count\":{number}}}");
+        eventually("a call is in the database", || {
+            memory.text().contains(&told)
+        });
+    };
+    logger.enqueue(&call(1)).unwrap();
+    has(1);
+    logger.enqueue(&call(2)).unwrap();
+    let ((), rested) = timed(|| has(2));
+    assert!(rested > works * 5, "it did not rest: {rested:?}");
+    // What somebody waits for does not wait for the end of a rest.
+    let (kept, took) = timed(|| logger.log(&managed()));
+    kept.unwrap();
+    assert!(took < rested, "{took:?} of {rested:?}");
+    logger.stop().unwrap();
+    assert_eq!(memory.text(), std::fs::read_to_string(&path).unwrap());
 }
 
 // AUD-42
