@@ -136,12 +136,10 @@ impl Bulk {
             while rows >= at_once {
                 rows -= at_once;
                 let text = text.get_or_init(|| self.text(at_once, numbered).into());
-                let statement = Query {
-                    // Nothing stands in it but our own text and numbers.
-                    text: AssertSqlSafe(Arc::clone(text)).into_sql_str(),
-                    values: values.by_ref().take(at_once * self.columns).collect(),
-                };
-                changed += statement.execute(connection).await?;
+                // Nothing stands in it but our own text and numbers.
+                let text = AssertSqlSafe(Arc::clone(text)).into_sql_str();
+                let values = values.by_ref().take(at_once * self.columns);
+                changed += execute(text, values, connection).await?;
             }
         }
         Ok(changed)
@@ -204,9 +202,12 @@ impl<K: Copy + PartialEq> Repeated<K> {
 macro_rules! bound {
     ($query:expr, $arguments:ty) => {{
         let query = $query;
-        let mut arguments = <$arguments>::default();
-        arguments.reserve(query.values.len(), 0);
-        for value in query.values {
+        bound!(query.text, query.values.into_iter(), $arguments)
+    }};
+    ($text:expr, $values:expr, $arguments:ty) => {{
+        let (values, mut arguments) = ($values, <$arguments>::default());
+        arguments.reserve(values.len(), 0);
+        for value in values {
             let added = match value {
                 Value::Text(text) => arguments.add(text),
                 Value::Shared(text) => arguments.add(text),
@@ -216,8 +217,28 @@ macro_rules! bound {
             };
             added.map_err(Error::Encode)?;
         }
-        sqlx::query_with(query.text, arguments)
+        sqlx::query_with($text, arguments)
     }};
+}
+
+/// Runs a statement; gives the rows it changed.
+async fn execute(
+    text: SqlStr,
+    values: impl ExactSizeIterator<Item = Value>,
+    connection: &mut Connection,
+) -> Result<u64, Error> {
+    match connection.own()? {
+        Connection::Sqlite(connection) => {
+            let query = bound!(text, values, SqliteArguments);
+            Ok(query.execute(&mut **connection).await?.rows_affected())
+        }
+        Connection::Postgres(link) => {
+            let query = bound!(text, values, PgArguments);
+            let done = within(link.patience(), query.execute(link.server()?)).await;
+            Ok(link.judge(done)?.rows_affected())
+        }
+        Connection::Lent(_) => Err(Error::PoolClosed),
+    }
 }
 
 impl Query {
@@ -237,20 +258,7 @@ impl Query {
 
     /// Runs it; gives the rows it changed.
     pub(crate) async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
-        match connection.own()? {
-            Connection::Sqlite(connection) => {
-                let done = bound!(self, SqliteArguments)
-                    .execute(&mut **connection)
-                    .await?;
-                Ok(done.rows_affected())
-            }
-            Connection::Postgres(link) => {
-                let query = bound!(self, PgArguments);
-                let done = within(link.patience(), query.execute(link.server()?)).await;
-                Ok(link.judge(done)?.rows_affected())
-            }
-            Connection::Lent(_) => Err(Error::PoolClosed),
-        }
+        execute(self.text, self.values.into_iter(), connection).await
     }
 
     /// All rows.
