@@ -5,7 +5,7 @@ use crate::problem::Problem;
 use crate::runtime::BreakerState;
 use axum::body::Body;
 use axum::extract::{Request, State as Of};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use tollkeep_observe::health::Reason;
@@ -23,6 +23,9 @@ pub(crate) async fn metrics(Of(state): Of<Arc<State>>) -> Response {
         (upstream, level)
     });
     parts.metrics.breaker_states(states.collect());
+    if let Some(seeds) = parts.metrics.seeds() {
+        seeds.now(parts.clock.mono());
+    }
     text(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",
@@ -32,13 +35,39 @@ pub(crate) async fn metrics(Of(state): Of<Arc<State>>) -> Response {
 
 /// The same where the settings want it; nothing else is there.
 pub(crate) async fn at_configured_path(Of(state): Of<Arc<State>>, request: Request) -> Response {
-    if request.uri().path() != state.settings().metrics.path {
+    let configured = &state.settings().metrics.path;
+    let is_json = request.uri().path().strip_prefix(&**configured) == Some(JSON);
+    let is_json = is_json && state.parts.metrics.seeds().is_some();
+    if request.uri().path() != configured && !is_json {
         return Problem::not_found().into_response();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Problem::method_not_allowed("GET, HEAD").into_response();
     }
-    metrics(Of(state)).await
+    let wanted = is_json || accepts_json(request.headers());
+    match wanted.then(|| llm_proxy(&state)).flatten() {
+        Some(object) => object,
+        None => metrics(Of(state)).await,
+    }
+}
+
+/// What stands behind the path of the scrape where llm-proxy's object is.
+const JSON: &str = "/json";
+
+/// Whether JSON is what is wanted first. Scrapers never name it.
+fn accepts_json(fields: &HeaderMap) -> bool {
+    let accept = fields.get(header::ACCEPT);
+    let accept = accept.and_then(|value| value.to_str().ok());
+    let first = accept.and_then(|accept| accept.split([',', ';']).next());
+    first.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// llm-proxy's object, where it is wanted.
+fn llm_proxy(state: &State) -> Option<Response> {
+    let metrics = &state.parts.metrics;
+    metrics.seeds()?.now(state.parts.clock.mono());
+    let object = metrics.llm_proxy_json()?;
+    Some(text(StatusCode::OK, "application/json", object))
 }
 
 /// `GET /health`

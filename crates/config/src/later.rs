@@ -34,7 +34,6 @@ pub(crate) const LATER: &[&str] = &[
     "management.console_path",
     "management.session.remember",
     "metrics.token",
-    "metrics.seed_names",
     "metrics.max_series",
     "auth.credential_cache_ttl",
     "auth.credential_cache_max",

@@ -79,6 +79,9 @@ const START_ONLY: &[(&str, Same)] = &[
     ("metrics.port", |a, b| {
         a.metrics.addr.port() == b.metrics.addr.port()
     }),
+    ("metrics.seed_names", |a, b| {
+        a.metrics.seed_names == b.metrics.seed_names
+    }),
     ("metrics.compat_ip_label", |a, b| {
         a.metrics.compat_ip_label == b.metrics.compat_ip_label
     }),

@@ -54,6 +54,7 @@ mod refused_as;
 mod relay;
 mod route;
 mod route_index;
+mod seed_names;
 mod send;
 mod served;
 mod set_fields;
@@ -89,7 +90,7 @@ pub use own_token::{TokenAnswer, TokenAsk, TokenDoor, TokenNo};
 pub use paid::{
     AnswerCopy, Delivery, Ending, Named, NotPaid, Opened, Opening, Paid, PayerSeat, Payers, Paying,
     PaymentDoor, Recalled, Recalling, Remembered, SessionEnd, SessionLeft, SessionUse,
-    SessionWanted, Shown, Standing,
+    SessionWanted, Shown, Standing, TokenBound, token_bound,
 };
 pub use plan::{CredentialPlace, Plan, PlanError};
 pub use probe::CredentialProbe;

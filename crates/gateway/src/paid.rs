@@ -17,6 +17,7 @@ mod session;
 mod session_door;
 mod session_token;
 mod sold;
+mod token_bound;
 mod told;
 
 pub(crate) use call::{PaidCall, charges, copy_piece};
@@ -28,6 +29,7 @@ pub use payers::{PayerSeat, Payers};
 pub(crate) use recall::BODY_BYTES_MAX;
 pub use session_door::{Opened, Opening, SessionEnd, SessionLeft, SessionUse, SessionWanted};
 pub(crate) use sold::Sold;
+pub use token_bound::{TokenBound, token_bound};
 pub(crate) use told::PaymentNo;
 
 /// The payment of a request, as records name it.

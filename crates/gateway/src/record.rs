@@ -135,6 +135,8 @@ pub(crate) enum UsageFault {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum RefusedAs {
     Other,
+    /// For want of money that will do.
+    Unpaid,
     Rejected(&'static str),
     Authn(AuthnFailure),
     Binding(&'static str),
@@ -302,7 +304,7 @@ impl Facts {
             return 0;
         }
         let refused = self.refusal.map_or(0, |(_, sort)| match sort {
-            RefusedAs::Other => 0,
+            RefusedAs::Other | RefusedAs::Unpaid => 0,
             RefusedAs::Egress(_) => 2,
             RefusedAs::Rejected(_)
             | RefusedAs::Authn(_)
@@ -353,6 +355,7 @@ impl Facts {
         metrics.refusal(code, Listener::Data);
         match sort {
             RefusedAs::Other
+            | RefusedAs::Unpaid
             | RefusedAs::Binding(_)
             | RefusedAs::Denied(_)
             | RefusedAs::Violation(_) => {}

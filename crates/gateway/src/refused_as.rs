@@ -30,6 +30,9 @@ impl Refusal {
         if let Self::RateLimited(limited) = self {
             return RefusedAs::RateLimit(limited.class.name(), limited.by);
         }
+        if matches!(self, Self::Payment(_)) {
+            return RefusedAs::Unpaid;
+        }
         if matches!(self, Self::Loop) {
             return RefusedAs::Violation("loop");
         }

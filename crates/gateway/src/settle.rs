@@ -6,6 +6,7 @@ use crate::holds::{Bears, CallHold, HungUp, uncounted};
 use crate::lifecycle::Exchange;
 use crate::plan::{Target, TargetKind};
 use crate::record::{Asked, Facts, LlmFacts};
+use crate::seed_names;
 use crate::token_rates;
 use crate::worker::Worker;
 use tollkeep_ledger::price::{Book, Cost, Payer, Provider};
@@ -31,6 +32,7 @@ impl Worker {
             }
         }
         self.shared.holds.leave(uncounted);
+        seed_names::count(&self.shared.metrics, &batch);
         self.shared.recorder.take(batch, &book);
     }
 

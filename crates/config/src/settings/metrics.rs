@@ -24,6 +24,8 @@ pub struct Metrics {
     pub tls: Option<Tls>,
     /// Authorities served.
     pub allowed_hosts: AllowedHosts,
+    /// Whether counters also have the names that other gateways gave them.
+    pub seed_names: bool,
     /// Whether the addresses that meet limits most have series of their own.
     pub compat_ip_label: bool,
 }
@@ -42,6 +44,9 @@ keys! {
         path: String = scrape_path().or("/metrics".into()),
         /// Hosts this listener serves. Empty: loopback names and the address bound.
         allowed_hosts: Vec<AuthorityPattern> = list(authority()).or_empty(),
+        /// Whether counters also have the names that cliproxyapi++, llm-proxy and tollbooth gave them, so
+        /// that what watched those goes on.
+        seed_names: bool = switch().or(true),
         /// Whether `cliproxy_rate_limit_violations_total` has series for the 100 addresses (IPv6:
         /// networks) that meet limits most, besides `ip="all"`. Addresses are personal data.
         compat_ip_label: bool = switch().or(false),
@@ -79,6 +84,10 @@ impl MetricsFile {
             let problem = format!("{host} is reached from beyond this machine");
             checks.warn("metrics.host", &problem);
         }
+        if self.compat_ip_label && !self.seed_names {
+            let problem = "has no effect while `metrics.seed_names` is off";
+            checks.error("metrics.compat_ip_label", problem);
+        }
         let key = "metrics.allowed_hosts";
         Metrics {
             enabled: self.enabled,
@@ -86,6 +95,7 @@ impl MetricsFile {
             path: self.path,
             tls: self.tls.check("metrics.tls", egress, checks),
             allowed_hosts: AllowedHosts::check(self.allowed_hosts, host, key, checks),
+            seed_names: self.seed_names,
             compat_ip_label: self.compat_ip_label,
         }
     }

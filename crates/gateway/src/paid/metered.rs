@@ -2,26 +2,22 @@
 //! signed, what is written into its body keeps it below that, and what its answer told is settled.
 
 use super::sold::Sold;
+use super::token_bound::{self, marked_up, surface_of};
 use super::{Delivery, PaymentDoor};
-use crate::holds::{BoundOptions, Counted, HungUp, Quote, Quoting, not_boundable};
+use crate::holds::{HungUp, Quote, not_boundable};
 use crate::lifecycle::{Exchange, Stop};
 use crate::pump::Ended;
-use crate::read_call::is_json;
 use crate::refusal::Refusal;
 use crate::stream_back::ended_by_upstream;
 use std::sync::Arc;
-use tollkeep_config::settings::{TokenCalls, TokenPrices};
 use tollkeep_http1::{Framing, Known, write};
-use tollkeep_ledger::amount::Measure;
 use tollkeep_ledger::price::{Book, Cost, Provider};
 use tollkeep_ledger::usage::{Estimating, settle};
 use tollkeep_llm::Surface;
 use tollkeep_llm::asks::{self, BoundFault, Bounds};
-use tollkeep_llm::body::CallView;
 use tollkeep_llm::usage::{Asked, BodyEnd, BodyUsage, StreamUsage};
 use tollkeep_payments::price::token_units;
-use tollkeep_payments::pricing::QuoteFault;
-use tollkeep_types::money::{NanoUsd, Ratio};
+use tollkeep_types::money::NanoUsd;
 use tollkeep_types::usage::{
     Class, Flags, Lines, Partial, Service, Told, UnknownUsage, Usage, UsageReport,
 };
@@ -103,14 +99,6 @@ impl MeteredCall {
             billing_goes_on: cut_off_at.is_some_and(|at| !at.ends_bill(facts.as_ref())),
         }
     }
-}
-
-/// A price with so many percent more, rounded up; `None` beyond what can be said.
-fn marked_up(cost: NanoUsd, percent: u32) -> Option<NanoUsd> {
-    let nanos = u128::try_from(cost.get()).ok()?;
-    let more = nanos.checked_mul(u128::from(percent).checked_add(100)?)?;
-    let nanos = i64::try_from(more.div_ceil(100)).ok()?;
-    Some(NanoUsd::new(nanos))
 }
 
 /// What a paid call uses, and what that comes to.
@@ -199,50 +187,28 @@ impl Exchange<'_> {
             .work
             .head
             .value(self.request_bytes(), Known::ContentType);
-        if !kind.is_some_and(is_json) {
-            return Err(Refusal::BadContentType);
-        }
         let body = self.body();
-        let view = CallView::read(body, self.plan.llm.max_depth);
-        let view = view.map_err(|refused| Refusal::of_body(&refused))?;
-        let model = view.model.as_deref().unwrap_or_default();
-        if model.is_empty() {
-            return Err(Refusal::Unpriced(QuoteFault::NoModel));
-        }
+        let view = token_bound::read(kind.unwrap_or_default(), body, self.plan.llm.max_depth)?;
         let book = self.worker.shared.prices.load_full();
+        let of = (tokens, &*sold.upstream);
+        let by = (&*book, &self.plan.llm.bounds);
+        let bounded = token_bound::bound(of, &view, body, by, self.work.facts.at)?;
         let surface = surface_of(tokens);
-        let quoting = Quoting {
-            provider: Provider {
-                name: &sold.upstream,
-                kind: tokens.provider.name(),
-                self_hosted: false,
-            },
-            model,
-            surface,
-            body,
-            at: self.work.facts.at,
-            // What is added here stands with the route's price.
-            markup: Ratio::ONE,
-        };
-        let quote = quoted(&quoting, &book, &self.plan.llm.bounds)?;
-        let cost = NanoUsd::new(quote.charge.cost.units());
-        let price = marked_up(cost, tokens.markup_percent);
-        let price = price.ok_or(Refusal::Unpriced(QuoteFault::OutOfBounds))?;
         Ok(Some(Arc::new(MeteredCall {
             surface,
             provider: (&*sold.upstream).into(),
             kind: tokens.provider.name(),
-            model: model.into(),
+            model: view.model.as_deref().unwrap_or_default().into(),
             is_stream: view.stream == Some(true),
             wants_usage: view.include_usage,
             usage: Asked::of_call(surface, &view, body),
             body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
-            quote,
+            quote: bounded.quote,
             book,
             at: self.work.facts.at,
             markup_percent: tokens.markup_percent,
             min: sold.sale.pricing.bounds().0.unwrap_or(NanoUsd::ZERO),
-            price,
+            price: bounded.price,
         })))
     }
 
@@ -429,51 +395,5 @@ fn with_estimate(told: Told, bytes: usize) -> Told {
             })),
         },
         told => told,
-    }
-}
-
-fn quoted(quoting: &Quoting<'_>, book: &Book, options: &BoundOptions) -> Result<Quote, Refusal> {
-    let counted = Counted::of([Measure::Cost].into_iter());
-    let quote = quoting.quote(book, counted, options);
-    quote.map_err(|refusal| {
-        if matches!(refusal, Refusal::ModelNotPriced(_)) {
-            // It speaks of a budget, and there is none.
-            return Refusal::Unpriced(QuoteFault::UnknownModel);
-        }
-        refusal
-    })
-}
-
-const fn surface_of(tokens: TokenPrices) -> Surface {
-    match tokens.calls {
-        TokenCalls::Chat => Surface::Chat,
-        TokenCalls::Completions => Surface::Completions,
-        TokenCalls::Responses => Surface::Responses,
-        TokenCalls::Messages => Surface::Messages,
-        TokenCalls::Embeddings => Surface::Embeddings,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // PAY-29
-    #[test]
-    fn a_markup_is_rounded_up_and_never_wraps() {
-        for (nanos, percent, want) in [
-            (0, 20, Some(0)),
-            (1, 0, Some(1)),
-            (1, 20, Some(2)),
-            (100, 20, Some(120)),
-            (101, 20, Some(122)),
-            (7, 10_000, Some(707)),
-            (i64::MAX, 0, Some(i64::MAX)),
-            (i64::MAX, 1, None),
-        ] {
-            let got = marked_up(NanoUsd::new(nanos), percent);
-            assert_eq!(got.map(NanoUsd::get), want, "{nanos} {percent}");
-        }
-        assert_eq!(marked_up(NanoUsd::new(-1), 0), None);
     }
 }

@@ -59,6 +59,20 @@ impl Row {
 const UNAVAILABLE_TEXT: &str = "Payments can't be taken at the moment. Nothing was charged.";
 
 impl PaymentNo {
+    /// What whoever shows nothing is told.
+    pub(crate) const REQUIRED: &'static str = "payment_required";
+
+    /// Whether a code is about credit that was asked for, with or without a payment.
+    pub(crate) fn is_of_credit(code: &str) -> bool {
+        let rows = [
+            Self::NO_CREDIT,
+            Self::CREDIT_IN_SATS,
+            Self::CREDIT_NOT_SOLD,
+            Self::CREDIT_OUT_OF_BOUNDS,
+        ];
+        rows.iter().any(|row| row.code == code)
+    }
+
     pub(super) const UNAVAILABLE: Row = row(503, "payment_unavailable", UNAVAILABLE_TEXT).retry(5);
     pub(super) const PAYER_LIMIT: Row = row(
         429,
@@ -222,7 +236,7 @@ impl<'p> Exchange<'p> {
         reason: Option<Reason>,
     ) -> Refusal {
         let row = match reason {
-            None => row(402, "payment_required", "This request is paid for."),
+            None => row(402, PaymentNo::REQUIRED, "This request is paid for."),
             Some(reason) => row(
                 402,
                 reason.code(),

@@ -40,7 +40,7 @@ impl Recorder {
             Some(RefusedAs::Violation(kind)) => {
                 self.write_refused(facts, Action::SecurityViolation, kind, sink);
             }
-            Some(RefusedAs::Other) | None => {}
+            Some(RefusedAs::Other | RefusedAs::Unpaid) | None => {}
         }
         if let Some(fault) = facts.usage_fault() {
             self.write_usage_fault(facts, fault, sink);

@@ -77,6 +77,15 @@ pub(super) struct HistogramSum {
 }
 
 impl HistogramSum {
+    /// For sums that are counted into directly.
+    pub(super) fn observe(&mut self, bounds: &[u64; BUCKETS], nanos: u64) {
+        let at = bounds.iter().position(|bound| nanos <= *bound);
+        if let Some(slot) = self.buckets.get_mut(at.unwrap_or(BUCKETS)) {
+            *slot += 1;
+        }
+        self.sum_ns = self.sum_ns.wrapping_add(nanos);
+    }
+
     pub(super) fn add(&mut self, histogram: &Histogram) {
         let counts = histogram.buckets.iter().chain([&histogram.above]);
         for (slot, count) in self.buckets.iter_mut().zip(counts) {

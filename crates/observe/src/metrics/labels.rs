@@ -15,15 +15,15 @@ pub struct Labels {
 }
 
 /// A route as a label.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RouteLabel(pub(super) u16);
 
 /// A provider as a label.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ProviderLabel(pub(super) u16);
 
 /// A model as a label.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ModelLabel(pub(super) u16);
 
 impl RouteLabel {

@@ -13,14 +13,16 @@ mod payments;
 mod process;
 mod recorder;
 mod render;
+mod seed;
 mod shard;
 
 pub use cache::{CacheMeter, CacheResult, CacheWait};
 pub use labels::{AttemptResult, Labels, Listener, ModelLabel, ProviderLabel, RouteLabel};
 pub use ledger::LedgerMeter;
 pub use meters::{AuditMeter, LogMeter, SinkMeter};
-pub use payments::{PaymentMeter, PaymentPhase, PaymentRow};
+pub use payments::{PaymentMeter, PaymentPhase, PaymentRow, Settlement, Verification};
 pub use recorder::{Finished, Recorder};
+pub use seed::{LimitedAddresses, Payment, SeedMeter, SeedRequest};
 
 use busiest::Busiest;
 use labels::Names;
@@ -29,7 +31,7 @@ use shard::Shard;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tollkeep_types::WallMillis;
+use tollkeep_types::{MonoNanos, WallMillis};
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -64,6 +66,7 @@ pub struct Metrics {
     rejected: Words,
     auth_failures: Words,
     limited_addresses: Option<Mutex<Busiest>>,
+    seeds: Option<SeedMeter>,
     strict_violations: AtomicU64,
     egress_refused: Words,
     anomalies: Words,
@@ -87,11 +90,19 @@ impl Metrics {
         Arc::new(Self::plain(labels, build, series_max))
     }
 
-    /// The same, and the addresses that meet rate limits most have series of their own, which
-    /// makes personal data public to whoever may scrape.
-    pub fn with_addresses(labels: Labels, build: Build, series_max: usize) -> Arc<Self> {
+    /// The same, and also by the names that other gateways have for them, from now on.
+    pub fn with_seed_names(
+        (labels, build): (Labels, Build),
+        series_max: usize,
+        addresses: LimitedAddresses,
+        now: MonoNanos,
+    ) -> Arc<Self> {
         let mut metrics = Self::plain(labels, build, series_max);
-        metrics.limited_addresses = Some(Mutex::default());
+        metrics.seeds = Some(SeedMeter::new(now));
+        metrics.limited_addresses = match addresses {
+            LimitedAddresses::Hidden => None,
+            LimitedAddresses::Shown => Some(Mutex::default()),
+        };
         Arc::new(metrics)
     }
 
@@ -107,6 +118,7 @@ impl Metrics {
             rejected: Words::default(),
             auth_failures: Words::default(),
             limited_addresses: None,
+            seeds: None,
             strict_violations: AtomicU64::new(0),
             egress_refused: Words::default(),
             anomalies: Words::default(),
@@ -251,6 +263,11 @@ impl Metrics {
     pub fn has_failing_audit_sink(&self) -> bool {
         let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         sinks.iter().any(|(_, meter)| meter.is_failing())
+    }
+
+    /// Counters by other gateways' names, where they are wanted.
+    pub const fn seeds(&self) -> Option<&SeedMeter> {
+        self.seeds.as_ref()
     }
 
     /// Counters of payments.

@@ -2,6 +2,7 @@
 
 use super::histogram::{Histogram, REQUEST_BOUNDS};
 use super::meters::Words;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,8 +62,63 @@ impl Phases {
     }
 }
 
+/// How a facilitator that was told to settle left it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settlement {
+    /// It is settled.
+    Success,
+    /// It was refused, or nobody knows.
+    Failure,
+}
+
+impl Settlement {
+    pub(super) const ALL: [Self; 2] = [Self::Success, Self::Failure];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// Whether a facilitator had to be asked about a proof that may have come before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verification {
+    /// Its yes was remembered.
+    Hit,
+    /// It was asked.
+    Miss,
+}
+
+/// Routes whose verifications are told apart; those of more count as `other`.
+const ROUTES_MAX: usize = 1024;
+
+/// By route: how often a yes was remembered, and how often not.
+#[derive(Default)]
+pub(super) struct Verifications(Mutex<BTreeMap<Box<str>, [u64; 2]>>);
+
+impl Verifications {
+    fn add(&self, route: &str, verification: Verification) {
+        let mut routes = self.routes();
+        let is_full = routes.len() >= ROUTES_MAX && !routes.contains_key(route);
+        let route = if is_full { "other" } else { route };
+        let [hits, misses] = routes.entry(route.into()).or_default();
+        match verification {
+            Verification::Hit => *hits += 1,
+            Verification::Miss => *misses += 1,
+        }
+    }
+
+    pub(super) fn routes(&self) -> MutexGuard<'_, BTreeMap<Box<str>, [u64; 2]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Counts {
+    pub(super) settlements: [AtomicU64; Settlement::ALL.len()],
+    pub(super) verifications: Verifications,
     pub(super) changes: Words,
     pub(super) challenges: AtomicU64,
     pub(super) unknown: AtomicU64,
@@ -96,6 +152,18 @@ impl PaymentMeter {
     /// A caller was asked to pay, by x402.
     pub fn asked(&self) {
         self.0.challenges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A facilitator was told to settle, and this is what it came to.
+    pub fn settlement(&self, settlement: Settlement) {
+        if let Some(count) = self.0.settlements.get(settlement as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A proof was verified for a route that has facilitators' answers remembered.
+    pub fn verification(&self, route: &str, verification: Verification) {
+        self.0.verifications.add(route, verification);
     }
 
     /// A part of a payment took so long.

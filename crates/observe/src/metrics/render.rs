@@ -3,6 +3,7 @@
 mod cache;
 mod ledger;
 mod payments;
+mod seed;
 mod spend;
 mod words;
 
@@ -44,6 +45,9 @@ impl Metrics {
         self.render_words(&mut text);
         self.render_own(&mut text);
         Process::read().render(&mut text);
+        if let Some(seeds) = &self.seeds {
+            self.render_seeds(&mut text, seeds, &shards);
+        }
         text.0
     }
 
@@ -133,14 +137,12 @@ impl Metrics {
     fn render_violations(&self, text: &mut Text, shards: &[Arc<Shard>]) {
         let name = "tollkeep_rate_limit_violations_total";
         text.family(name, "counter", "Rate limits that were hit.");
-        let mut all = 0_u64;
         for (at, route) in self.routes.list().iter().enumerate() {
             for (class, word) in RATE_CLASSES.iter().enumerate() {
                 let cells = shards
                     .iter()
                     .filter_map(|shard| shard.violations.get(at)?.get());
                 let count: u64 = cells.filter_map(|by| by.get(class)).map(Tally::total).sum();
-                all = all.saturating_add(count);
                 if count > 0 {
                     text.sample(name, &[("class", word), ("route", route)], count);
                 }
@@ -149,18 +151,6 @@ impl Metrics {
         let strict = self.strict_violations.load(Ordering::Relaxed);
         if strict > 0 {
             text.sample(name, &[("class", "strict"), ("route", "none")], strict);
-        }
-        let name = "cliproxy_rate_limit_violations_total";
-        text.family(name, "counter", "Rate limits that were hit, by address.");
-        text.sample(name, &[("ip", "all")], all);
-        if let Some(busiest) = &self.limited_addresses {
-            let shown = busiest
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .shown();
-            for (address, count) in shown {
-                text.sample(name, &[("ip", &address.to_string())], count);
-            }
         }
     }
 

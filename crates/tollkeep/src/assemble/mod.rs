@@ -83,7 +83,7 @@ use tollkeep_net::Drain;
 use tollkeep_net::acme::Challenges;
 use tollkeep_observe::health::{Check, Health, Reason};
 use tollkeep_observe::line_sink::LineSink;
-use tollkeep_observe::metrics::{Build, Labels, Metrics};
+use tollkeep_observe::metrics::{Build, Labels, LimitedAddresses, Metrics};
 use tollkeep_store::Store;
 use tollkeep_types::{Clock, Entropy, Secret, WallMillis};
 
@@ -281,10 +281,17 @@ impl Base {
             version: VERSION,
             commit: "",
         };
-        let metrics = if settings.metrics.compat_ip_label {
-            Metrics::with_addresses(Labels::default(), build, SERIES_MAX)
+        let wanted = &settings.metrics;
+        let labels = Labels::default();
+        let metrics = if wanted.enabled && wanted.seed_names {
+            let addresses = if wanted.compat_ip_label {
+                LimitedAddresses::Shown
+            } else {
+                LimitedAddresses::Hidden
+            };
+            Metrics::with_seed_names((labels, build), SERIES_MAX, addresses, clock.mono())
         } else {
-            Metrics::new(Labels::default(), build, SERIES_MAX)
+            Metrics::new(labels, build, SERIES_MAX)
         };
         Self {
             settings,

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::{Connection, output};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 /// Answers that are kept.
@@ -23,24 +23,25 @@ pub(crate) struct Purge {
 
 /// Which answers are taken out.
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("which").required(true))]
 pub(crate) struct Which {
     /// The method of the requests, with --request-url
     #[arg(long, default_value = "GET")]
     method: String,
     /// Their URL, or path and query
-    #[arg(long, required_unless_present_any = ["project", "model", "all"])]
+    #[arg(long, group = "which")]
     request_url: Option<String>,
     /// The URL is how URLs begin
     #[arg(long, requires = "request_url")]
     prefix: bool,
     /// Those of a project, by its id
-    #[arg(long, value_name = "ID", conflicts_with_all = ["request_url", "model", "all"])]
+    #[arg(long, value_name = "ID", group = "which")]
     project: Option<String>,
     /// Those of a model
-    #[arg(long, conflicts_with_all = ["request_url", "all"])]
+    #[arg(long, group = "which")]
     model: Option<String>,
     /// All of them
-    #[arg(long, conflicts_with = "request_url")]
+    #[arg(long, group = "which")]
     all: bool,
 }
 

@@ -2,16 +2,21 @@
 
 use super::config::Source;
 use super::output;
-use crate::exit::Failed;
+use crate::assemble::prices;
+use crate::exit::{self, Failed};
+use crate::system::SystemClock;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use tollkeep_config::settings::{Access, Method, RateLimit, Route, Sale, Settings};
+use tollkeep_config::settings::{Access, Method, RateLimit, Route, Sale, Settings, TokenPrices};
+use tollkeep_gateway::token_bound;
 use tollkeep_payments::price::Price;
 use tollkeep_payments::pricing::{Asked, Origin, Quote};
 use tollkeep_payments::session::Billing;
 use tollkeep_payments::state::Mode;
 use tollkeep_payments::x402::{Challenge, Extensions, Offer, Resource, Scheme};
+use tollkeep_store::KeptPrices;
+use tollkeep_types::Clock;
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::path::{PathRules, canonicalize, split_target};
 
@@ -28,8 +33,12 @@ pub(super) struct Request {
 
 /// Bytes of a body at most, as the longest that a gateway would look into.
 const BODY_BYTES_MAX: u64 = 20 << 20;
-/// What a call costs whose price is what it uses: only a running gateway knows its bound.
+/// What a call costs whose price is what it uses.
 const BY_TOKENS: &str = "by tokens: what the call uses, at most its bound";
+/// What a bound is known by.
+const NO_BODY: &str = "give the call as --body FILE";
+/// What is said of a bound.
+const KEPT_PRICES: &str = "by the price table and the configuration; what was written while a gateway ran is not known here";
 /// What a request costs whose price is an expression: only a running gateway works it out.
 const COMPUTED: &str = "by an expression, between `min_price` and `max_price`";
 /// What is said of steps that may give a request another price.
@@ -129,8 +138,9 @@ impl Request {
             .map(|sale| (sale, sale.pricing.quote(&asked)))
         {
             None => {}
-            Some((sale, _)) if sale.tokens.is_some() => {
-                quoted.told.insert("price".to_owned(), BY_TOKENS.into());
+            Some((sale, _)) if let Some(tokens) = sale.tokens => {
+                let of = (tokens, route.upstream.as_str());
+                quoted.tell_bound(settings, (sale, of), &asked, (target, requires))?;
             }
             Some((sale, _)) if sale.computed.is_some() => {
                 quoted.told.insert("price".to_owned(), COMPUTED.into());
@@ -151,6 +161,44 @@ impl Quoted {
             told,
             offers: Vec::new(),
         }
+    }
+
+    /// The most that a call costs whose price is what it uses.
+    fn tell_bound(
+        &mut self,
+        settings: &Settings,
+        (sale, of): (&Sale, (TokenPrices, &str)),
+        asked: &Asked<'_>,
+        (target, requires): (&str, bool),
+    ) -> anyhow::Result<()> {
+        let mut put = |name: &str, value: Value| self.told.insert(name.to_owned(), value);
+        if asked.body.is_empty() {
+            put("price", BY_TOKENS.into());
+            put("bound", NO_BODY.into());
+            return Ok(());
+        }
+        let is_type = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case("content-type");
+        let kind = asked.headers.iter().find(is_type);
+        let call = (kind.map_or("", |(_, kind)| *kind), asked.body);
+        let book = prices::book(&settings.prices, &KeptPrices::default());
+        let book = book.map_err(|problem| Failed::new(exit::INVALID, problem))?;
+        let bound = token_bound(settings, of, call, &book, SystemClock::new().wall());
+        let bound = match bound {
+            Ok(bound) => bound,
+            Err((status, code)) => {
+                refuse(&mut self.told, status, code);
+                return Ok(());
+            }
+        };
+        put("model", (*bound.model).into());
+        put("input_tokens", bound.input_tokens.into());
+        put("output_tokens", bound.output_tokens.into());
+        put("bound", KEPT_PRICES.into());
+        match sale.pricing.by_tokens(bound.most) {
+            Ok(quote) => self.tell(sale, &quote, (target, requires)),
+            Err(fault) => refuse(&mut self.told, fault.status(), fault.code()),
+        }
+        Ok(())
     }
 
     fn tell(&mut self, sale: &Sale, quote: &Quote, (target, requires_identifier): (&str, bool)) {
@@ -267,7 +315,9 @@ pub(super) fn prices(settings: &Settings) -> Vec<Value> {
                 let conditions = rule.conditions.iter().map(ToString::to_string);
                 conditions.collect::<Vec<_>>().join(" and ")
             });
-            let units = sale.offers(&quote);
+            let mut units = sale.offers(&quote);
+            // Nothing is asked for.
+            units.retain(|_| !quote.price.is_free());
             let units = units.iter().map(unit);
             let mut entry = common.clone();
             let dollars = |usd: NanoUsd| Price::Usd(usd).to_string();

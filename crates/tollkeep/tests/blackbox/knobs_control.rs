@@ -319,6 +319,11 @@ const ELSEWHERE: &[(&[&str], &str, &str)] = &[
         "what_shows_a_secret_or_changes_a_role_needs_a_fresh_proof",
     ),
     (
+        &["metrics.seed_names"],
+        include_str!("seed_names.rs"),
+        "the_names_are_there_from_the_start_and_nowhere_if_they_are_not_wanted",
+    ),
+    (
         &["metrics.compat_ip_label"],
         include_str!("rates.rs"),
         "an_event_tells_of_a_limit_once_a_minute_and_key_and_addresses_are_shown_on_request",

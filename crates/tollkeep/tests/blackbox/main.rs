@@ -159,6 +159,7 @@ mod revocation;
 mod revocation_waiting;
 mod rights;
 mod secrecy;
+mod seed_names;
 mod selling;
 mod session_ends;
 mod sessions;

@@ -399,6 +399,11 @@ fn what_is_read_at_start_only_is_refused_as_a_whole_and_named() {
         ("metrics.host", "metrics: {", "metrics: { host: \"::1\","),
         ("metrics.port", "metrics: { port: 0", "metrics: { port: 1"),
         (
+            "metrics.seed_names",
+            "metrics: {",
+            "metrics: { seed_names: false,",
+        ),
+        (
             "metrics.compat_ip_label",
             "metrics: {",
             "metrics: { compat_ip_label: true,",

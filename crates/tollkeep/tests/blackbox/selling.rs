@@ -337,6 +337,84 @@ fn the_table_says_what_a_payment_buys_and_what_tokens_pay() {
     );
 }
 
+// PAY-33 PAY-29
+#[test]
+fn a_call_that_costs_what_it_uses_is_told_its_bound() {
+    const BODY: &str =
+        r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}"#;
+    let mut all = market();
+    // A dollar for a million tokens in, ten for a million out.
+    let base = json!({ "in_text": 1_000_000, "out_text": 10_000_000 });
+    all["prices"] = json!({ "overrides": [{
+        "provider": "openai", "model": "m", "max_input": 100_000, "max_output": 1000,
+        "rates": [{ "from": "2025-01-01T00:00:00Z", "base": base }],
+    }] });
+    let terms = json!({ "model": "tokens", "markup_percent": 20 });
+    all["routes"]["POST /chat"] = with_upstream(&json!({ "pricing": terms, "max_price": "$1" }));
+    let written = Written::new(&all);
+    let explain = |body: &str, more: &[&str]| {
+        std::fs::write(written.0.path().join("body"), body).unwrap();
+        let arguments = [
+            &["route", "explain", "POST", "/chat", "--body", "body"],
+            more,
+        ];
+        written.json(&arguments.concat())
+    };
+    let told = explain(BODY, &[]);
+    let input = told["input_tokens"].as_u64().unwrap();
+    assert_eq!(told["output_tokens"], 100, "{told}");
+    assert_eq!(told["model"], "m", "{told}");
+    // Nano-dollars: a thousand for a token in, ten for one out, a fifth more.
+    let most = (input * 1_000 + 100 * 10_000) * 12 / 10;
+    let dollars = format!("${}", format!("0.{most:09}").trim_end_matches('0'));
+    assert_eq!(told["price"], dollars, "{told}");
+    let amount = most.div_ceil(1_000).to_string();
+    assert_eq!(told["offers"][0]["amount"], amount, "{told}");
+    assert!(told["payment_required"].is_string(), "{told}");
+
+    let larger = explain(&BODY.replace("100}", "200}"), &[]);
+    assert_ne!(larger["price"], told["price"], "the cap is part of it");
+    for (body, more, status, code) in [
+        (
+            BODY.replace("\"m\"", "\"nobody\""),
+            &[][..],
+            400,
+            "model_not_priced",
+        ),
+        (
+            BODY.replace("\"model\":\"m\",", ""),
+            &[],
+            400,
+            "model_required",
+        ),
+        ("{".to_owned(), &[], 400, "invalid_json"),
+        (
+            BODY.to_owned(),
+            &["-H", "content-type: text/plain"],
+            415,
+            "bad_content_type",
+        ),
+    ] {
+        let told = explain(&body, more);
+        assert_eq!(told["status"], status, "{code}: {told}");
+        assert_eq!(told["refused"], code, "{told}");
+        assert!(
+            told.get("price").is_none() && told.get("offers").is_none(),
+            "{told}"
+        );
+    }
+    all["routes"]["POST /chat"]["max_price"] = json!("$0.0001");
+    let dear = Written::new(&all);
+    std::fs::write(dear.0.path().join("body"), BODY).unwrap();
+    let told = dear.json(&["route", "explain", "POST", "/chat", "--body", "body"]);
+    assert_eq!(told["refused"], "price_out_of_bounds", "{told}");
+    let unasked = dear.json(&["route", "explain", "POST", "/chat", "-H", "x-a: b"]);
+    assert_eq!(
+        unasked["bound"], "give the call as --body FILE",
+        "{unasked}"
+    );
+}
+
 // PAY-30
 #[test]
 fn who_receives_payments_is_told_where_money_comes_and_nowhere_else() {

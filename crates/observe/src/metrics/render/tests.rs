@@ -2,11 +2,12 @@
 
 use crate::RequestOutcome;
 use crate::metrics::{
-    AttemptResult, Build, Finished, Labels, Listener, Metrics, ModelLabel, ProviderLabel,
-    RouteLabel,
+    AttemptResult, Build, Finished, Labels, LimitedAddresses, Listener, Metrics, ModelLabel,
+    ProviderLabel, RouteLabel,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tollkeep_types::MonoNanos;
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::usage::{Class, Quality, Usage};
 
@@ -20,7 +21,12 @@ fn metrics(series_max: usize) -> Arc<Metrics> {
         version: "0.1.0",
         commit: "",
     };
-    Metrics::new(labels, build, series_max)
+    Metrics::with_seed_names(
+        (labels, build),
+        series_max,
+        LimitedAddresses::Hidden,
+        MonoNanos(0),
+    )
 }
 
 fn finished(route: RouteLabel, provider: ProviderLabel) -> Finished {

@@ -8,6 +8,7 @@ use super::{Cashier, LOOK_EVERY, SCOPE};
 use serde_json::Value;
 use std::sync::Arc;
 use tollkeep_crypto::SealContext;
+use tollkeep_observe::metrics::Settlement;
 use tollkeep_payments::U256;
 use tollkeep_payments::state::{self, Event, Found};
 use tollkeep_payments::x402::{Scheme, settle_outcome};
@@ -177,6 +178,7 @@ impl Cashier {
         };
         known.health.note(told);
         if told == state::Told::Settled {
+            self.meter.settlement(Settlement::Success);
             self.found(record, Event::SettleTold(told), more).await;
         }
     }

@@ -4,7 +4,7 @@ use super::Cashier;
 use super::case::{Case, NotMade, Told, with_expected};
 use std::borrow::Cow;
 use std::sync::Arc;
-use tollkeep_observe::metrics::PaymentPhase;
+use tollkeep_observe::metrics::{PaymentPhase, Settlement};
 use tollkeep_payments::state::{self, Command, Event};
 use tollkeep_payments::x402::{SettleOutcome, settle_outcome, settlement_of};
 use tollkeep_store::PaymentRecord;
@@ -20,8 +20,14 @@ impl Cashier {
             };
             self.step(case, Event::SettleCalled, told).await?;
             let (event, told) = self.tell(case).await?;
+            let is_settled = event == state::Told::Settled;
             let commands = self.step(case, Event::SettleTold(event), told).await?;
             if !commands.contains(&Command::Settle) {
+                self.meter.settlement(if is_settled {
+                    Settlement::Success
+                } else {
+                    Settlement::Failure
+                });
                 return Ok(commands);
             }
         }

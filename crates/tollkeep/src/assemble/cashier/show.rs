@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tollkeep_crypto::SealContext;
 use tollkeep_gateway::{NotPaid, Paid, Shown};
-use tollkeep_observe::metrics::PaymentPhase;
+use tollkeep_observe::metrics::{PaymentPhase, Verification};
 use tollkeep_payments::state::{Answer, Command, Event, Mode};
 use tollkeep_payments::x402::{
     VerifyOutcome, is_settlement_of, settlement, verification, verify_outcome,
@@ -365,9 +365,20 @@ impl Cashier {
             // What only the chain can judge is asked about each time.
             let kept = shown.verified_for.filter(|_| !shown.proof.is_deferred);
             let kept = kept.map(|ttl| (Question::new(known.facilitator.name(), &body), ttl));
-            if kept.is_some_and(|(asked, _)| self.verified.knows(asked, began)) {
-                case.order.swap(0, at);
-                return Ok(());
+            if let Some((asked, _)) = kept {
+                let is_known = self.verified.knows(asked, began);
+                self.meter.verification(
+                    &case.record.route,
+                    if is_known {
+                        Verification::Hit
+                    } else {
+                        Verification::Miss
+                    },
+                );
+                if is_known {
+                    case.order.swap(0, at);
+                    return Ok(());
+                }
             }
             let reply = known.facilitator.verify(&body).await;
             self.took(PaymentPhase::Verify, began);
