@@ -300,6 +300,7 @@ impl<'p> Exchange<'p> {
             stream,
             model_sent: rename.is_some().then(|| Arc::clone(&model)),
             output_cap,
+            choices: view.choices.max(1),
             ended_by_us: false,
             hides_usage: false,
             told: None,
