@@ -6,9 +6,9 @@ use crate::audit_log::AuditKeeper;
 use crate::problem::Problem;
 use crate::receipt_keys::ReceiptKeeper;
 use crate::runtime::{
-    Asking, Breaker, BreakerState, CachePurge, Certificate, Choosing, CoolDownsOf,
-    CooledCredential, CredentialTesting, CredentialView, Explained, KekChoice, KekRefused,
-    KnownKek, ProviderAsk, Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
+    CredentialTesting, CredentialView, Explained, KekChoice, KekRefused, KnownKek, ProviderAsk,
+    Reloaded, Runtime, SettingsState, ShownSettings, UrlToStore, Vetting,
 };
 use crate::{AdminParts, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -18,7 +18,7 @@ use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_crypto::Keyring;
 use tollkeep_ledger::price::Book;
 use tollkeep_store::{Credential, SealedSecret, Store};
-use tollkeep_types::{CredentialId, Secret, TenantId, WallMillis};
+use tollkeep_types::{CachePurge, CredentialId, Secret, TenantId, WallMillis};
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

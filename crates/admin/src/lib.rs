@@ -84,10 +84,10 @@ pub use openapi::document as openapi;
 pub use own_token::{Holder, HolderNo};
 pub use receipt_keys::ReceiptKeeper;
 pub use runtime::{
-    Asking, Breaker, BreakerState, CachePurge, Certificate, Choosing, CoolDownsOf,
-    CooledCredential, CredentialCoolDown, CredentialTest, CredentialTesting, CredentialView,
-    Explained, KekChoice, KekRefused, KnownKek, ProviderAsk, ProviderForm, Reloaded, Runtime,
-    SettingsState, ShownSettings, UrlToStore, Vetting,
+    Asking, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf, CooledCredential,
+    CredentialCoolDown, CredentialTest, CredentialTesting, CredentialView, Explained, KekChoice,
+    KekRefused, KnownKek, ProviderAsk, ProviderForm, Reloaded, Runtime, SettingsState,
+    ShownSettings, UrlToStore, Vetting,
 };
 pub use serve::{Door, IsBelieved, Misdirects, Peer, Scheme};
 pub use survey::{KekRecords, Survey, Unreadable, place_of};

@@ -16,7 +16,7 @@ use tollkeep_policy::call_policy::{
 };
 use tollkeep_policy::egress::{EgressReason, EgressUrl, Purpose};
 use tollkeep_store::{Credential, SealedSecret, StoreError};
-use tollkeep_types::{CredentialId, ProjectId, Secret, TenantId, WallMillis};
+use tollkeep_types::{CachePurge, CredentialId, ProjectId, Secret, TenantId, WallMillis};
 
 /// The running gateway.
 pub trait Runtime: Send + Sync {
@@ -404,26 +404,6 @@ pub struct Reloaded {
     pub state: SettingsState,
     /// What the operator should know about them.
     pub warnings: Vec<String>,
-}
-
-/// Which answers are taken out of the cache.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum CachePurge {
-    /// Those to this method and this path with its query; with `is_prefix`, to all that begin so.
-    Url {
-        /// The method.
-        method: String,
-        /// Path and query.
-        target: String,
-        /// Whether it is how they begin.
-        is_prefix: bool,
-    },
-    /// Those of a project.
-    Project(ProjectId),
-    /// Those of a model.
-    Model(String),
-    /// All.
-    All,
 }
 
 /// What a breaker does.

@@ -76,7 +76,7 @@ mod upstream_error;
 mod upstream_head;
 mod worker;
 
-pub use cache::{Purge, ResponseCache};
+pub use cache::ResponseCache;
 pub use counter_keeper::{CounterNaming, Keeper, KeeperParts, OnChange};
 pub use credentials::{ServedModel, StoredCredential};
 pub use explain::Explained;

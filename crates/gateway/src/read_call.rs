@@ -283,9 +283,8 @@ impl<'p> Exchange<'p> {
             Some(bounds)
         };
         let rename = (sent != model).then(|| Box::from(sent));
-        let stream = view.stream == Some(true);
+        let (stream, wants_usage) = (view.stream == Some(true), view.include_usage);
         let usage = Asked::of_call(surface, &view, self.body());
-        let (output_cap, wants_usage) = (view.output_cap, view.include_usage);
         let asked = self.worker.name(model);
         let model = if rename.is_some() {
             self.worker.name(sent)
@@ -299,7 +298,8 @@ impl<'p> Exchange<'p> {
             model_served: None,
             stream,
             model_sent: rename.is_some().then(|| Arc::clone(&model)),
-            output_cap,
+            output_cap: view.output_cap,
+            choices: view.choices.max(1),
             ended_by_us: false,
             hides_usage: false,
             told: None,

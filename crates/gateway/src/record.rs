@@ -46,6 +46,8 @@ pub(crate) struct LlmFacts {
     pub(crate) model_sent: Option<Arc<str>>,
     /// The cap of output that the caller asked for.
     pub(crate) output_cap: Option<u64>,
+    /// Answers that it asked for, each of them up to the cap.
+    pub(crate) choices: u64,
     /// The answer did not end by itself: we, or its caller, ended it.
     pub(crate) ended_by_us: bool,
     /// Its stream tells its usage at the gateway's wish alone, and not to its caller.

@@ -163,6 +163,12 @@ impl Exchange<'_> {
 /// What is known of a call's size and time before its answer.
 struct Sizes<'a> {
     input_tokens: u64,
+    /// Tokens of output at most, over all answers.
+    output_tokens: Option<u64>,
+    /// Answers that are asked for.
+    choices: Option<u64>,
+    /// What its upstream does by itself can't be estimated.
+    works_in_rounds: bool,
     at: WallMillis,
     /// The prices of its quote.
     book: Option<&'a Book>,
@@ -175,6 +181,9 @@ impl<'a> Sizes<'a> {
         let by_bytes = bytes_in.saturating_add(TEMPLATE_TOKENS);
         Self {
             input_tokens: hold.and_then(CallHold::input_tokens).unwrap_or(by_bytes),
+            output_tokens: hold.and_then(CallHold::output_tokens),
+            choices: hold.and_then(CallHold::choices),
+            works_in_rounds: hold.is_some_and(CallHold::works_in_rounds),
             at: hold.map_or(WallMillis(began), |hold| hold.at),
             book: hold.map(|hold| &*hold.book),
             payer: Payer::default(),
@@ -206,17 +215,23 @@ fn settle_call(book: &Book, (asked, llm): (&Asked, &mut LlmFacts), sizes: &Sizes
     };
     let model = llm.model_sent.as_deref().or(llm.model_asked.as_deref());
     let (output_cap, ended_by_us) = (llm.output_cap, llm.ended_by_us);
+    let choices = sizes.choices.unwrap_or(llm.choices);
     let Some(told) = &mut llm.told else { return };
     settle(told, || {
+        if sizes.works_in_rounds {
+            return None;
+        }
         let found = book
             .find(provider, model.unwrap_or_default(), sizes.at)
             .ok();
         let of = found.map(|found| found.model.facts);
         let max_output = of.and_then(|of| of.max_output);
         let max_input = of.and_then(|of| of.max_input);
+        let of_one = output_cap.into_iter().chain(max_output).min();
+        let of_all = || of_one?.checked_mul(choices);
         Some(Estimating {
             input_tokens: max_input.map_or(sizes.input_tokens, |max| max.min(sizes.input_tokens)),
-            cap: output_cap.into_iter().chain(max_output).min(),
+            cap: sizes.output_tokens.or_else(of_all),
             hidden_reasoning: of.is_some_and(|of| of.hidden_reasoning),
             billing_goes_on: ended_by_us && !asked.hung_up.ends_bill(of.as_ref()),
         })

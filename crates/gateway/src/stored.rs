@@ -1,14 +1,14 @@
 //! The credentials that the store keeps, where the data plane finds them: beside those of the
 //! settings, in the pools of the plan in force.
 
-use crate::cache::{CachePlan, Purge};
+use crate::cache::CachePlan;
 use crate::credentials::{CredentialName, CredentialPool, StoredCredential};
 use crate::plan::Plan;
 use crate::worker::Shared;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tollkeep_counters::CredentialState;
-use tollkeep_types::{CredentialId, TenantId};
+use tollkeep_types::{CachePurge, CredentialId, TenantId};
 
 /// All of the store. Whoever fills a pool holds them, so that no pool is left with those before.
 #[derive(Default)]
@@ -38,13 +38,13 @@ impl Shared {
 
     /// Takes answers of a tenant, or of all, out of the cache; gives how many. `None` while no answer
     /// is kept.
-    pub fn purge_cache(&self, whose: Option<TenantId>, purge: &Purge) -> Option<usize> {
+    pub fn purge_cache(&self, whose: Option<TenantId>, purge: &CachePurge) -> Option<usize> {
         let is_on = self.plan.load().cache.is_some();
         is_on.then(|| self.cache.purge(whose, purge))
     }
 
     /// How many that would be.
-    pub fn count_cached(&self, whose: Option<TenantId>, purge: &Purge) -> Option<usize> {
+    pub fn count_cached(&self, whose: Option<TenantId>, purge: &CachePurge) -> Option<usize> {
         let is_on = self.plan.load().cache.is_some();
         is_on.then(|| self.cache.count(whose, purge))
     }

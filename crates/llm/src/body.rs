@@ -22,6 +22,8 @@ pub struct CallView<'a> {
     pub web_search: bool,
     /// The least of the caps of output that the body names.
     pub output_cap: Option<u64>,
+    /// The most answers that the body asks for at once; 0 where it says nothing.
+    pub choices: u64,
     /// Some object of the body says `"ttl":"1h"`: cache writes of unstated lifetime are hour ones.
     pub hour_cache: bool,
 }
@@ -67,6 +69,12 @@ impl<'a> CallView<'a> {
                 let cap = digits.text(place.body).parse().ok();
                 let least = self.output_cap.into_iter().chain(cap).min();
                 self.output_cap = least;
+            }
+            Scalar::Number(digits)
+                if place.depth == 1 && (place.is("n") || place.is("best_of")) =>
+            {
+                let choices = digits.text(place.body).parse().unwrap_or(0);
+                self.choices = self.choices.max(choices);
             }
             Scalar::Opened if place.depth == 1 && place.is("web_search_options") => {
                 self.web_search = true;

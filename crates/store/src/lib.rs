@@ -62,7 +62,7 @@ mod write;
 
 pub use audit::{
     AuditBy, AuditFilter, AuditOrder, AuditPlace, AuditStanding, AuditStream, AuditSum, DueRecord,
-    OwedRecord, Prunable,
+    OwedRecord, Prunable, ToldEntries,
 };
 pub use budget::{
     BudgetChange, BudgetFilter, BudgetOrigin, BudgetRecord, BudgetWindow, ConfiguredBudgets,

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod authority;
+mod cache_purge;
 mod client_certificate;
 mod clock;
 pub mod demand;
@@ -24,6 +25,7 @@ mod token_hash;
 pub mod usage;
 
 pub use authority::{Authority, AuthorityError, AuthorityPattern, AuthorityRef};
+pub use cache_purge::CachePurge;
 pub use client_certificate::{
     AlternativeName, CertificateSha256, ClientCertificate, ParseAlternativeNameError,
     ParseSha256Error, ToldCertificate,

@@ -3,12 +3,11 @@
 use crate::operation::Call;
 use crate::problem::Problem;
 use crate::router::{Answer, ok};
-use crate::runtime::CachePurge as Purge;
 use crate::shape::{Member, number, switch, text};
 use serde_json::json;
 use tollkeep_audit::Action;
 use tollkeep_store::Scope;
-use tollkeep_types::ProjectId;
+use tollkeep_types::{CachePurge, ProjectId};
 
 /// Longest URL that is taken, in characters.
 const URL_CHARS_MAX: usize = 2_000;
@@ -59,14 +58,14 @@ pub(super) async fn purge(call: Call) -> Answer {
     }
     members.done()?;
     let purge = match (method.zip(url), project, model) {
-        (Some((method, url)), ..) => Purge::Url {
+        (Some((method, url)), ..) => CachePurge::Url {
             method,
             target: target_of(&url).to_owned(),
             is_prefix,
         },
-        (None, Some(project), _) => Purge::Project(project),
-        (None, None, Some(model)) => Purge::Model(model),
-        (None, None, None) => Purge::All,
+        (None, Some(project), _) => CachePurge::Project(project),
+        (None, None, Some(model)) => CachePurge::Model(model),
+        (None, None, None) => CachePurge::All,
     };
     state.check_audit()?;
     let whose = match operator.scope() {

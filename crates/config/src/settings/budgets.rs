@@ -425,6 +425,26 @@ pub(super) fn quota(
     }
 }
 
+impl BudgetSetting {
+    /// The quota of a provider whose credentials are of these tenants: a budget counts the calls of one
+    /// tenant.
+    pub(super) fn of_those(
+        self,
+        mut tenants: impl Iterator<Item = CredentialTenant>,
+        path: &KeyPath,
+        checks: &mut Checks<'_>,
+    ) -> Self {
+        let tenant = tenants.next().unwrap_or(self.tenant);
+        if tenant != CredentialTenant::Every && tenants.all(|other| other == tenant) {
+            return Self { tenant, ..self };
+        }
+        let problem = "counts calls of the default tenant alone, and credentials of this provider \
+            serve others too: give these budgets of their own (`budgets.list`)";
+        checks.warn_at(path, problem);
+        self
+    }
+}
+
 impl QuotaFile {
     fn check(
         self,

@@ -274,6 +274,8 @@ impl ProviderFile {
                 "has no usable credential: it waits for one from `tollkeep credential add`";
             checks.warn_at(path, problem);
         }
+        let whose = credentials.iter().map(|credential| credential.tenant);
+        let quota = quota.map(|quota| quota.of_those(whose, &path.name("quota"), checks));
         Some(Provider {
             name,
             kind,

@@ -371,6 +371,37 @@ fn what_the_operator_knows_of_calls_is_read_and_bounded() {
 
 // LED-62
 #[test]
+fn a_quota_counts_the_calls_of_whoever_the_credentials_are_for() {
+    let id = "ten_018f0000000070008000000000000001";
+    let case = |tenants: &[&str]| {
+        let credentials: String = tenants
+            .iter()
+            .enumerate()
+            .map(|(number, tenant)| {
+                format!("{{ secret: sk-{number}123456789abcdef, tenant: \"{tenant}\" }}, ")
+            })
+            .collect();
+        Case::yaml(&format!(
+            "providers:\n  openai:\n    credentials: [{credentials}]\n    quota: {{ limit: 5 }}\n"
+        ))
+    };
+    let of = CredentialTenant::Id(id.parse().unwrap());
+    for (tenants, want, warns) in [
+        (&["default"][..], CredentialTenant::Default, false),
+        (&[id, id], of, false),
+        (&["default", id], CredentialTenant::Default, true),
+        (&["*"], CredentialTenant::Default, true),
+    ] {
+        let case = case(tenants);
+        let quota = case.settings().providers[0].quota.clone().unwrap();
+        assert_eq!(quota.tenant, want, "{tenants:?}");
+        let told = case.warnings();
+        assert_eq!(told.contains("openai.quota"), warns, "{tenants:?}: {told}");
+    }
+}
+
+// LED-62
+#[test]
 fn the_minute_of_a_provider_is_read_as_others_write_it() {
     let case = |line: &str| {
         Case::yaml(&format!(

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tollkeep_counters::kept::{KeptKey, KeptTable, New, Room};
 use tollkeep_observe::metrics::CacheMeter;
 use tollkeep_types::usage::Told;
-use tollkeep_types::{MonoNanos, ProjectId, TenantId};
+use tollkeep_types::{CachePurge, MonoNanos, ProjectId, TenantId};
 
 /// What an entry takes besides its bytes, about.
 const ENTRY_BYTES: usize = 1_024;
@@ -75,45 +75,24 @@ impl Kept {
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Which answers are taken out.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Purge {
-    /// Those to this method and this path with its query; with `is_prefix`, to all that begin so.
-    Url {
-        /// The method.
-        method: String,
-        /// Path and query.
-        target: String,
-        /// Whether it is how they begin.
-        is_prefix: bool,
-    },
-    /// Those of a project.
-    Project(ProjectId),
-    /// Those of a model, by the name that was asked for or by its provider's.
-    Model(String),
-    /// All.
-    All,
-}
-
-impl Purge {
-    fn means(&self, of: &Asked) -> bool {
-        match self {
-            Self::Url {
-                method,
-                target,
-                is_prefix,
-            } => {
-                let is_target = if *is_prefix {
-                    of.target.starts_with(&**target)
-                } else {
-                    *of.target == **target
-                };
-                of.method.eq_ignore_ascii_case(method) && is_target
-            }
-            Self::Project(project) => of.project == Some(*project),
-            Self::Model(model) => of.models.iter().flatten().any(|own| **own == **model),
-            Self::All => true,
+/// Whether an answer is one of those that are taken out.
+fn is_meant(purge: &CachePurge, of: &Asked) -> bool {
+    match purge {
+        CachePurge::Url {
+            method,
+            target,
+            is_prefix,
+        } => {
+            let is_target = if *is_prefix {
+                of.target.starts_with(&**target)
+            } else {
+                *of.target == **target
+            };
+            of.method.eq_ignore_ascii_case(method) && is_target
         }
+        CachePurge::Project(project) => of.project == Some(*project),
+        CachePurge::Model(model) => of.models.iter().flatten().any(|own| **own == **model),
+        CachePurge::All => true,
     }
 }
 
@@ -182,19 +161,19 @@ impl ResponseCache {
     }
 
     /// How many are meant of a tenant, or of all.
-    pub(crate) fn count(&self, whose: Option<TenantId>, purge: &Purge) -> usize {
+    pub(crate) fn count(&self, whose: Option<TenantId>, purge: &CachePurge) -> usize {
         let is_meant = |kept: &Arc<Kept>, tenant| {
-            whose.is_none_or(|whose| whose == tenant) && purge.means(&kept.of)
+            whose.is_none_or(|whose| whose == tenant) && is_meant(purge, &kept.of)
         };
         self.inner().table.count(is_meant)
     }
 
     /// Takes out what is meant of a tenant, or of all; gives how many.
-    pub(crate) fn purge(&self, whose: Option<TenantId>, purge: &Purge) -> usize {
+    pub(crate) fn purge(&self, whose: Option<TenantId>, purge: &CachePurge) -> usize {
         let mut inner = self.inner();
         self.purges.fetch_add(1, Ordering::Relaxed);
         let purged = inner.table.purge(|kept, tenant| {
-            whose.is_none_or(|whose| whose == tenant) && purge.means(&kept.of)
+            whose.is_none_or(|whose| whose == tenant) && is_meant(purge, &kept.of)
         });
         self.tell(&inner);
         purged

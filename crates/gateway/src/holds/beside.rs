@@ -27,6 +27,17 @@ impl CallHold {
             None
         }
     }
+
+    /// Answers that are asked for, where that is known.
+    pub(crate) const fn choices(&self) -> Option<u64> {
+        self.quote.choices
+    }
+
+    /// Whether an end that its upstream did not tell is worth nothing less than its bound: what was
+    /// searched and read meanwhile is told at the end alone.
+    pub(crate) const fn works_in_rounds(&self) -> bool {
+        self.quote.works_in_rounds
+    }
 }
 
 impl Exchange<'_> {

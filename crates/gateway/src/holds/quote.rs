@@ -91,8 +91,12 @@ pub(crate) struct Quote {
     /// Whether it can't be more.
     pub(crate) sure: Sure,
     pub(crate) input_tokens: u64,
-    /// The cap of output to write into the body.
+    /// The cap of output to write into the body: that of one answer.
     pub(crate) cap: Option<u64>,
+    /// Answers that are asked for, where the body was read for that.
+    pub(crate) choices: Option<u64>,
+    /// Its upstream may work in rounds of its own, of which a stream tells at its end alone.
+    pub(crate) works_in_rounds: bool,
     pub(crate) pins_service: bool,
     /// Whether its cost was reckoned, and not its tokens alone.
     pub(crate) is_priced: bool,
@@ -133,11 +137,19 @@ impl Quote {
             sure: Sure::Bound,
             input_tokens: 0,
             cap: None,
+            choices: None,
+            works_in_rounds: false,
             pins_service: false,
             is_priced: false,
             is_billed_to_its_end: false,
             method: Method::Bytes,
         }
+    }
+
+    /// Tokens of output at most, over all answers and rounds, where they are bounded.
+    pub(crate) fn output_tokens(&self) -> Option<u64> {
+        self.cap?;
+        u64::try_from(self.charge.output_tokens.units()).ok()
     }
 
     /// Of a call that costs what its route says.
@@ -320,6 +332,8 @@ impl Quoting<'_> {
             sure: Sure::Guess,
             input_tokens: input,
             cap: None,
+            choices: Some(demand.choices),
+            works_in_rounds: false,
             pins_service: false,
             is_priced: counted.costs,
             is_billed_to_its_end: false,
@@ -358,12 +372,24 @@ impl Quoting<'_> {
             sure: Sure::Bound,
             input_tokens: bound.input_tokens,
             cap: bound.cap.map(|cap| cap.tokens),
+            choices: Some(demand.choices),
+            works_in_rounds: works_in_rounds(demand),
             pins_service,
             is_priced: costs,
             is_billed_to_its_end: !found.model.facts.cancel_stops_billing,
             method: Method::Bytes,
         })
     }
+}
+
+/// Whether an upstream may search and fetch by itself, and ask its model anew with what it found.
+fn works_in_rounds(demand: &Demand) -> bool {
+    let searches = &demand.searches;
+    let counted = [searches.web, searches.fetches, searches.files];
+    searches.in_round
+        || searches.grounded
+        || counted.iter().any(|uses| *uses > 0)
+        || demand.tool_uses.iter().any(|tool| tool.uses > 0)
 }
 
 /// Kinds whose account may have another service than the default one in mind (LED-42).

@@ -130,10 +130,9 @@ impl CallHold {
         self.quote.is_billed_to_its_end
     }
 
-    /// Tokens of output at most, where they are bounded.
-    pub(super) fn output_tokens(&self) -> Option<u64> {
-        self.quote.cap?;
-        u64::try_from(self.quote.charge.output_tokens.units()).ok()
+    /// Tokens of output at most, over all answers, where they are bounded.
+    pub(crate) fn output_tokens(&self) -> Option<u64> {
+        self.quote.output_tokens()
     }
 }
 

@@ -94,7 +94,7 @@ impl MeteredCall {
         let facts = found.map(|found| found.model.facts);
         Estimating {
             input_tokens: self.quote.input_tokens,
-            cap: self.quote.cap,
+            cap: self.quote.output_tokens(),
             hidden_reasoning: facts.is_some_and(|facts| facts.hidden_reasoning),
             billing_goes_on: cut_off_at.is_some_and(|at| !at.ends_bill(facts.as_ref())),
         }
@@ -148,7 +148,11 @@ impl Metering {
     }
 
     fn settle(&self, mut told: Told, served: Option<&str>, cut_off_at: Option<HungUp>) -> u64 {
-        settle(&mut told, || Some(self.call.estimating(cut_off_at)));
+        settle(&mut told, || {
+            // What was searched meanwhile is told at the end alone.
+            let can = !self.call.quote.works_in_rounds;
+            can.then(|| self.call.estimating(cut_off_at))
+        });
         match &told.report {
             UsageReport::Reported(lines) | UsageReport::Estimated(lines) => {
                 self.units(self.call.charge(lines, served))

@@ -8,10 +8,12 @@ mod due;
 mod find;
 mod line;
 mod prune;
+mod told;
 
 pub use due::{DueRecord, OwedRecord};
 pub use find::{AuditBy, AuditFilter, AuditOrder, AuditPlace, AuditSum};
 pub use prune::Prunable;
+pub use told::ToldEntries;
 
 use crate::query::{Bulk, Row, query};
 use crate::row::{count, millis, number, text, value};

@@ -16,7 +16,7 @@ use super::vault::{Chooser, Vault};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tollkeep_admin::{
-    Asking, AuditKeeper, Breaker, BreakerState, CachePurge, Certificate, Choosing, CoolDownsOf,
+    Asking, AuditKeeper, Breaker, BreakerState, Certificate, Choosing, CoolDownsOf,
     CooledCredential, CredentialTesting, CredentialView, Explained, Jobs, KekChoice, KnownKek,
     ProviderAsk, ReceiptKeeper, Reloaded, Runtime, SettingsState, ShownSettings, Unproven,
     UrlToStore, Vetting,
@@ -26,11 +26,11 @@ use tollkeep_config::settings::Anomaly;
 use tollkeep_config::{ConfigErrors, Settings};
 use tollkeep_counters::ShownBreaker;
 use tollkeep_crypto::Keyring;
-use tollkeep_gateway::{Purge, Shared};
+use tollkeep_gateway::Shared;
 use tollkeep_ledger::price::Book;
 use tollkeep_policy::breaker::View;
 use tollkeep_store::{Credential, SealedSecret, Store};
-use tollkeep_types::{CredentialId, MonoNanos, Secret, TenantId, WallMillis};
+use tollkeep_types::{CachePurge, CredentialId, MonoNanos, Secret, TenantId, WallMillis};
 
 /// What operators act on.
 pub(crate) struct Live {
@@ -241,11 +241,11 @@ impl Runtime for Live {
     }
 
     fn purge_cache(&self, whose: Option<TenantId>, purge: &CachePurge) -> Option<usize> {
-        self.shared.purge_cache(whose, &meant(purge))
+        self.shared.purge_cache(whose, purge)
     }
 
     fn count_cached(&self, whose: Option<TenantId>, purge: &CachePurge) -> Option<usize> {
-        self.shared.count_cached(whose, &meant(purge))
+        self.shared.count_cached(whose, purge)
     }
 
     fn keyring(&self) -> Arc<Keyring> {
@@ -298,24 +298,6 @@ const fn state(view: View) -> BreakerState {
         View::Closed { .. } => BreakerState::Closed,
         View::HalfOpen => BreakerState::HalfOpen,
         View::Open { .. } => BreakerState::Open,
-    }
-}
-
-/// Which answers an operator means.
-fn meant(purge: &CachePurge) -> Purge {
-    match purge {
-        CachePurge::Url {
-            method,
-            target,
-            is_prefix,
-        } => Purge::Url {
-            method: method.clone(),
-            target: target.clone(),
-            is_prefix: *is_prefix,
-        },
-        CachePurge::Project(project) => Purge::Project(*project),
-        CachePurge::Model(model) => Purge::Model(model.clone()),
-        CachePurge::All => Purge::All,
     }
 }
 

@@ -2,19 +2,21 @@
 //! entries in the ledger that the audit log knows nothing of. The next process tells of them, late
 //! (AUD-40).
 //!
-//! Only where one process has the store and the log to itself, in files: of several replicas each tells
-//! of its own calls, in a log of its own.
+//! What was told is read from the log: from its file, where one process has the store and the log to
+//! itself; else from the records in the database, where those of all replicas are. There is no third
+//! way: of replicas that keep their logs in files alone, none knows what another told.
 
 use super::Base;
 use anyhow::Context;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tollkeep_audit::{Action, Actor, Backwards, Event, Key, Logger, Outcome, Value};
-use tollkeep_config::settings::AuditFormat;
+use tollkeep_config::settings::Settings;
 use tollkeep_ledger::posting::{EntryKind, entry_of};
 use tollkeep_store::ledger::{EntryRecord, UsageFilter, UsageRecord};
-use tollkeep_store::{After, PageRequest, Scope, Store};
+use tollkeep_store::{After, PageRequest, Scope, Store, ToldEntries};
 use tollkeep_types::{EntryId, WallMillis};
 
 /// Whoever reads and tells here.
@@ -31,27 +33,71 @@ const LATE: &str = "recorded_late";
 /// What was told of in the same moment as the oldest line that was looked at may stand before it.
 const MOMENT_MS: u64 = 1_000;
 
-/// What the log's end tells.
-#[derive(Debug, Default)]
-struct LogEnd {
-    digests: HashSet<String>,
-    /// The oldest line that was looked at.
-    since: Option<WallMillis>,
+/// Records of the database that tell of entries are looked at, from the last, until they tell of so
+/// many.
+const TOLD_MAX: usize = 262_144;
+/// Replicas that live have told by then what they wrote down before, and clocks differ less.
+const LIVING: Duration = Duration::from_secs(60);
+/// One replica at a time tells for all.
+const LEASE: &str = "untold";
+/// How long one that was killed meanwhile keeps the others from it.
+const LEASE_TIME: Duration = Duration::from_secs(600);
+/// Pages of usage records that are looked through for the calls of entries.
+const PAGES_MAX: usize = 1_000;
+
+/// What the log's end tells: all that it told since a time.
+type LogEnd = ToldEntries;
+
+/// Where what was told can be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Log {
+    /// In the file of the one process there is.
+    File(PathBuf),
+    /// In the database.
+    Database {
+        /// Other processes may live that write to it too.
+        is_shared: bool,
+    },
 }
 
-/// Tells of what the process before this one wrote down and did not tell of, if one store and one
-/// log are all there is. Nothing that this process writes is looked at.
+impl Log {
+    fn of(settings: &Settings) -> Option<Self> {
+        let is_shared = settings.store.postgres.is_some();
+        match &settings.audit.file {
+            Some(file) if !is_shared => Some(Self::File(file.clone())),
+            Some(_) | None if settings.audit.store_in_db => Some(Self::Database { is_shared }),
+            Some(_) | None => None,
+        }
+    }
+
+    /// What was told of entries from this time on, at least.
+    async fn end(&self, store: &Store, from: WallMillis) -> anyhow::Result<LogEnd> {
+        let earlier = |ms: u64| WallMillis(from.0.saturating_sub(ms));
+        match self {
+            Self::File(file) => {
+                let (file, from) = (file.clone(), earlier(MOMENT_MS));
+                tokio::task::spawn_blocking(move || read_file(&file, from)).await?
+            }
+            Self::Database { .. } => {
+                let skew = u64::try_from(LIVING.as_millis()).unwrap_or(u64::MAX);
+                Ok(store.entries_told(earlier(skew), TOLD_MAX).await?)
+            }
+        }
+    }
+}
+
+/// Tells of what processes before this one wrote down and did not tell of. Nothing that is written
+/// from now on is looked at.
 pub(super) fn tell_late(base: &Base, store: &Store, audit: &Arc<Logger>) {
-    let settings = &base.settings;
-    // Other words do not say which entries an event is about.
-    let is_readable = settings.audit.format == AuditFormat::LlmProxy;
-    let is_alone = settings.store.postgres.is_none();
-    let (true, Some(file)) = (is_readable && is_alone, settings.audit.file.clone()) else {
+    let Some(log) = Log::of(&base.settings) else {
         return;
     };
+    let mut holder = [0; 8];
+    base.entropy.fill(&mut holder);
+    let holder = format!("{:016x}", u64::from_be_bytes(holder));
     let (store, audit, began) = (store.clone(), Arc::clone(audit), base.clock.wall());
     tokio::spawn(async move {
-        match tell(&store, &audit, (file, began)).await {
+        match tell_alone(&store, &audit, (&log, began), &holder).await {
             Ok(0) => {}
             Ok(late) => {
                 tracing::warn!(
@@ -65,11 +111,30 @@ pub(super) fn tell_late(base: &Base, store: &Store, audit: &Arc<Logger>) {
     });
 }
 
+/// Tells, in turn with the other replicas there may be. How many were told.
+async fn tell_alone(
+    store: &Store,
+    audit: &Logger,
+    (log, began): (&Log, WallMillis),
+    holder: &str,
+) -> anyhow::Result<usize> {
+    if *log != (Log::Database { is_shared: true }) {
+        return tell(store, audit, (log, began)).await;
+    }
+    tokio::time::sleep(LIVING).await;
+    while !store.take_lease(LEASE, holder, LEASE_TIME).await? {
+        tokio::time::sleep(LIVING).await;
+    }
+    let told = tell(store, audit, (log, began)).await;
+    store.give_lease_back(LEASE, holder).await?;
+    told
+}
+
 /// How many were told.
 async fn tell(
     store: &Store,
     audit: &Logger,
-    (file, began): (PathBuf, WallMillis),
+    (log, began): (&Log, WallMillis),
 ) -> anyhow::Result<usize> {
     let after = match store.meta(TOLD).await? {
         Some(number) => number.parse().context("the fact `ledger_told`")?,
@@ -80,8 +145,7 @@ async fn tell(
     let Some(first) = first.first().filter(|first| first.at < began) else {
         return Ok(0);
     };
-    let from = WallMillis(first.at.0.saturating_sub(MOMENT_MS));
-    let log = tokio::task::spawn_blocking(move || LogEnd::read(&file, from)).await??;
+    let log = log.end(store, first.at).await?;
     let (untold, last) = untold(store, &log, (after, began)).await?;
     let late = if untold.is_empty() {
         0
@@ -160,7 +224,7 @@ async fn tell_of(
         ..UsageFilter::default()
     };
     let (mut late, mut after) = (0, None);
-    loop {
+    for _ in 0..PAGES_MAX {
         let limit = AT_ONCE;
         let asked = PageRequest { limit, after };
         let page = store.ledger().usage_records(SCOPE, &filter, &asked).await?;
@@ -178,6 +242,7 @@ async fn tell_of(
             id: last.id.clone(),
         });
     }
+    Ok(late)
 }
 
 /// The event of a call some of whose entries nobody told of; those are taken out.
@@ -216,46 +281,45 @@ fn event<'a>(
     Some(event)
 }
 
-impl LogEnd {
-    /// Reads lines, the last first, back to this time.
-    fn read(file: &Path, from: WallMillis) -> anyhow::Result<Self> {
-        let mut end = Self::default();
-        let lines = Backwards::open(file, None).with_context(|| format!("cannot read {file:?}"))?;
-        let Some(mut lines) = lines else {
-            return Ok(end);
-        };
-        let mut newest = None;
-        while let Some((at, line)) = lines.next()? {
-            end.take(&line);
-            let newest = *newest.get_or_insert(at);
-            let is_far = newest.saturating_sub(at) > LOG_BYTES_MAX;
-            if is_far || end.since.is_some_and(|since| since < from) {
-                break;
-            }
+/// Reads lines, the last first, back to this time.
+fn read_file(file: &Path, from: WallMillis) -> anyhow::Result<LogEnd> {
+    let mut end = LogEnd::default();
+    let lines = Backwards::open(file, None).with_context(|| format!("cannot read {file:?}"))?;
+    let Some(mut lines) = lines else {
+        return Ok(end);
+    };
+    let mut newest = None;
+    while let Some((at, line)) = lines.next()? {
+        take_line(&mut end, &line);
+        let newest = *newest.get_or_insert(at);
+        let is_far = newest.saturating_sub(at) > LOG_BYTES_MAX;
+        if is_far || end.since.is_some_and(|since| since < from) {
+            break;
         }
-        Ok(end)
     }
+    Ok(end)
+}
 
-    fn take(&mut self, line: &[u8]) {
-        let Ok(record) = serde_json::from_slice::<serde_json::Value>(line) else {
-            return;
-        };
-        let text = |name: &str| record.get(name).and_then(serde_json::Value::as_str);
-        let is_first = record.get("seq").and_then(serde_json::Value::as_u64) == Some(1);
-        // What is told late says when it was, and stands behind what came after that.
-        let is_late = text("reason") == Some(LATE);
-        let at = text("timestamp").and_then(|at| at.parse().ok());
-        if is_first {
-            // Nothing was told before.
-            self.since = Some(WallMillis(0));
-        } else if let Some(at) = at.filter(|_| !is_late) {
-            self.since = Some(self.since.map_or(at, |since: WallMillis| since.min(at)));
-        }
-        let told = record.pointer("/details/entry_digest");
-        let told = told.and_then(|told| told.as_str()).unwrap_or_default();
-        self.digests
-            .extend(told.split_ascii_whitespace().map(str::to_owned));
+/// Takes in a line, in whichever words it is.
+fn take_line(end: &mut LogEnd, line: &[u8]) {
+    let Ok(record) = serde_json::from_slice::<serde_json::Value>(line) else {
+        return;
+    };
+    let text = |pointer: &str| record.pointer(pointer).and_then(serde_json::Value::as_str);
+    let is_first = record.get("seq").and_then(serde_json::Value::as_u64) == Some(1);
+    // What is told late says when it was, and stands behind what came after that.
+    let reason = text("/reason").or_else(|| text("/details/reason"));
+    let is_late = reason == Some(LATE);
+    let at = text("/timestamp").and_then(|at| at.parse().ok());
+    if is_first {
+        // Nothing was told before.
+        end.since = Some(WallMillis(0));
+    } else if let Some(at) = at.filter(|_| !is_late) {
+        end.since = Some(end.since.map_or(at, |since: WallMillis| since.min(at)));
     }
+    let told = text("/details/entry_digest").unwrap_or_default();
+    end.digests
+        .extend(told.split_ascii_whitespace().map(str::to_owned));
 }
 
 #[cfg(test)]
@@ -272,7 +336,7 @@ mod tests {
         let file = folder.path().join("audit.log");
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         std::fs::write(&file, text).unwrap();
-        let end = LogEnd::read(&file, time(from)).unwrap();
+        let end = read_file(&file, time(from)).unwrap();
         let mut digests: Vec<_> = end.digests.into_iter().collect();
         digests.sort_unstable();
         (digests, end.since)
@@ -294,6 +358,17 @@ mod tests {
         let (digests, since) = read(&LOG, "2026-11-23T10:00:06.000Z");
         assert_eq!(digests, ["c", "d"]);
         assert_eq!(since, Some(time("2026-11-23T10:00:05.000Z")));
+    }
+
+    #[test]
+    fn what_is_told_in_other_words_is_read_too() {
+        let lines = [
+            r#"{"timestamp":"2026-11-23T10:00:00Z","event_type":"money.settle","details":{"entry_digest":"a b"},"seq":7}"#,
+            r#"{"timestamp":"2026-11-23T09:00:00Z","event_type":"money.settle","details":{"reason":"recorded_late","entry_digest":"d"},"seq":8}"#,
+        ];
+        let (digests, since) = read(&lines, "2026-11-23T08:00:00.000Z");
+        assert_eq!(digests, ["a", "b", "d"]);
+        assert_eq!(since, Some(time("2026-11-23T10:00:00.000Z")));
     }
 
     #[test]

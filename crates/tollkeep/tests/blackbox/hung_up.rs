@@ -1,9 +1,9 @@
 //! What becomes of calls whose caller hangs up.
 
-use crate::fixture::{chat, llm};
-use crate::held::{CAP, PRICES, body, budget, delta, end_of_stream, settled, sums};
+use crate::fixture::{chat, llm, llm_call};
+use crate::held::{CAP, PRICES, body, bound, budget, delta, end_of_stream, settled, sums};
 use serde_json::{Value, json};
-use tollkeep_testkit::{Gate, Gateway, Origin, PATIENCE, Step, chunked_head, eventually};
+use tollkeep_testkit::{Gate, Gateway, Origin, PATIENCE, Step, chunk, chunked_head, eventually};
 
 /// An upstream that begins a stream, and goes on with it when the gate opens.
 fn pausing(gate: &Gate) -> Origin {
@@ -129,6 +129,107 @@ fn what_is_read_without_a_caller_ends_at_its_time_and_is_charged_to_its_cap() {
     let call = hang_up("", "drain_max_s: 1", true);
     let line = call.line();
     assert_eq!(line["quality"], json!("estimated"), "{line}");
-    assert_eq!(call.spent(), Some(crate::held::bound(&body(true))));
+    assert_eq!(call.spent(), Some(bound(&body(true))));
     call.gate.open();
+}
+
+/// What a call is charged whose caller hangs up when so much of its stream has come, at a provider that
+/// bills it no further.
+fn charged(kind: &str, (path, body): (&str, &str), begun: &[Step]) -> (i64, Value) {
+    let (gate, begun) = (Gate::default(), begun.to_vec());
+    let hold = gate.clone();
+    let origin = Origin::start(move |_| {
+        let mut steps = vec![chunked_head("text/event-stream")];
+        steps.extend(begun.iter().cloned());
+        steps.push(Step::Wait(hold.clone()));
+        steps
+    });
+    let settings = format!("    cancel_stops_billing: true\n{PRICES_WITH_TOOLS}");
+    let (gateway, token) = llm(&origin, kind, &settings);
+    let limit = json!({"unit": "usd", "limit": "$0.01", "durability": "strict"});
+    let id = budget(&gateway, &limit);
+    let mut client = gateway.connect();
+    assert!(client.send(&llm_call(path, &token, body)));
+    let mut answer = client.head(PATIENCE).unwrap();
+    let mut came = Vec::new();
+    while !came.windows(LAST.len()).any(|part| part == LAST) {
+        came.extend(client.piece(&mut answer).expect("more of the stream"));
+    }
+    drop(client);
+    let line = eventually("a usage line", || gateway.usage_lines().pop());
+    let [spent, ..] = eventually("it is settled", || {
+        Some(sums(&gateway, &id)).filter(|[_, reserved, _]| *reserved == 0)
+    });
+    gate.open();
+    (spent, line)
+}
+
+/// What the last piece has in it before a caller hangs up.
+const LAST: &[u8] = b"the last";
+const PRICES_WITH_TOOLS: &str = "prices: { overrides: [{ model: m, max_input: 1000, max_output: 1000, \
+     rates: [{ from: \"2025-01-01T00:00:00Z\", base: { in_text: 1000, out_text: 1000, cache_write: 1000, \
+     cache_write_5m: 1000, cache_write_1h: 1000, web_search: 5000000 } }] }] }\n";
+
+// LED-28 LED-58
+#[test]
+fn who_asks_for_several_answers_and_hangs_up_is_charged_for_all_of_them() {
+    let of = |more: Value| {
+        let mut call: Value = serde_json::from_str(&body(true)).unwrap();
+        for (name, value) in more.as_object().unwrap() {
+            call[name] = value.clone();
+        }
+        call.to_string()
+    };
+    let long = "x".repeat(150);
+    for (name, more, delivered, output) in [
+        ("one answer is capped", json!({}), &*long, CAP),
+        ("four, of which little came", json!({"n": 4}), "", 8 + 256),
+        ("four, of which much came", json!({"n": 4}), &*long, 4 * CAP),
+    ] {
+        let call = of(more);
+        let begun = [delta(delivered), delta("the last")];
+        let (spent, line) = charged("openai", ("/v1/chat/completions", &call), &begun);
+        assert_eq!(line["quality"], json!("estimated"), "{name}: {line}");
+        assert_eq!(spent, bound(&call) - CAP + output, "{name}: {line}");
+    }
+}
+
+// LED-28 LED-43 LED-52
+#[test]
+fn what_an_upstream_searched_by_itself_is_not_free_for_who_hangs_up_before_it_is_told() {
+    let call = |more: Value| {
+        let mut call = json!({"model": "m", "max_tokens": CAP, "stream": true,
+            "messages": [{"role": "user", "content": "hi"}]});
+        for (name, value) in more.as_object().unwrap() {
+            call[name] = value.clone();
+        }
+        call.to_string()
+    };
+    let event = |event: Value| {
+        let kind = event["type"].as_str().unwrap();
+        chunk(format!("event: {kind}\ndata: {event}\n\n").as_bytes())
+    };
+    let begun = [
+        event(
+            json!({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant",
+            "model": "m", "content": [], "usage": {"input_tokens": 9, "output_tokens": 1}}}),
+        ),
+        event(json!({"type": "content_block_delta", "index": 0,
+            "delta": {"type": "text_delta", "text": "the last"}})),
+    ];
+    let tool = json!([{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]);
+    for (name, more, quality, want) in [
+        ("no tools", json!({}), "estimated", 9 + CAP),
+        // Each of the three rounds may have read all that the model takes, and written up to the cap.
+        (
+            "two searches",
+            json!({"tools": tool}),
+            "unknown",
+            3 * 1000 + 3 * CAP + 2 * 5000,
+        ),
+    ] {
+        let (spent, line) = charged("anthropic", ("/v1/messages", &call(more)), &begun);
+        assert_eq!(line["quality"], json!(quality), "{name}: {line}");
+        assert_eq!(spent, want, "{name}: {line}");
+    }
 }

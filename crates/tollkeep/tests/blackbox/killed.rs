@@ -504,6 +504,40 @@ fn kills_at_chosen_steps_and_anywhere_lose_nothing() {
     }
 }
 
+// AUD-40
+#[test]
+fn what_a_killed_gateway_wrote_to_a_server_and_did_not_tell_of_is_told_by_the_next_one() {
+    let mut world = World::new();
+    let untold = "SELECT count(*) FROM entries AS e WHERE kind = 'settle' AND NOT EXISTS
+        (SELECT 1 FROM audit_events AS a WHERE a.metadata LIKE '%' || encode(e.hash, 'hex') || '%')";
+    let mut due = 0;
+    // What is held up may rarely be the answer to something else.
+    for seed in 0..3 {
+        world.kill_at(Point::EndUntold, &mut Dice::new(seed));
+        world.rise(Point::EndUntold);
+        due = world.number(untold);
+        if due > 0 {
+            break;
+        }
+    }
+    assert!(due > 0, "nobody was left to tell of it");
+    // Whoever lives has told of its own calls after a minute.
+    let told = wait_until(Duration::from_secs(150), || {
+        (world.number(untold) == 0).then_some(())
+    });
+    assert_eq!(told, Some(()), "it is told late");
+    let late = "SELECT count(*) FROM audit_events WHERE reason = 'recorded_late' AND action = 'money.settle'";
+    assert_eq!(world.number(late), due, "once, and of nothing else");
+    let verified = world.gateway().cli(&[
+        "audit",
+        "verify",
+        "--ledger",
+        "--data-dir",
+        &world.gateway().data_dir().display().to_string(),
+    ]);
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+}
+
 // LED-50 LED-52
 #[test]
 fn a_call_that_was_held_and_never_sent_is_charged_when_its_gateway_was_killed() {

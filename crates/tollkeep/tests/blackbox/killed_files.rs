@@ -8,7 +8,7 @@ use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -48,13 +48,21 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these settings of the log.
+    fn with(settings: &[(&str, &str)]) -> Self {
         let origin = Origin::start(|_| answer_json(&answer(COST - 30, 30)));
         let gateway = gateway(provider(&origin))
             .env("UPSTREAM_KEY", UPSTREAM_KEY)
             .set("ledger.hold_grace", "30s")
             .set("logging.level", "warn")
             // What was told is counted in one file.
-            .set("audit.rotate", "off")
+            .set("audit.rotate", "off");
+        let settings = settings.iter();
+        let gateway = settings
+            .fold(gateway, |gateway, (key, value)| gateway.set(key, *value))
             .start();
         let kinds = ["strict", "lease"];
         let budgets = kinds.map(|how| {
@@ -137,6 +145,9 @@ impl World {
             .filter(|(_, times)| **times != 1)
             .collect();
         assert_eq!(twice, []);
+        if !log_of(&self.gateway).exists() {
+            return;
+        }
         let folder = self.gateway.data_dir().display().to_string();
         let verify = ["audit", "verify", "--ledger", "--data-dir", &folder];
         let verified = self.gateway.cli(&verify);
@@ -182,7 +193,16 @@ struct Books {
 impl Books {
     fn read_on(&mut self, gateway: &Gateway) {
         while self.read_entries(gateway) == ENTRIES {}
-        self.read_log(&gateway.data_dir().join("audit.log"));
+        let log = log_of(gateway);
+        if log.exists() {
+            return self.read_log(&log);
+        }
+        // All of it, each time.
+        self.told.clear();
+        for line in records(gateway).lines() {
+            self.take(line);
+        }
+        self.told.remove("");
     }
 
     /// Reads entries that calls were charged by; how many entries there were.
@@ -220,15 +240,35 @@ impl Books {
         while log.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
             self.log += line.len() as u64;
             assert!(line.starts_with('{') && line.ends_with("}\n"), "{line}");
-            for digest in after(&line, "\"entry_digest\":\"", '"').split(' ') {
-                self.untold.remove(digest);
-                *self.told.entry(digest.to_owned()).or_default() += 1;
-            }
+            self.take(&line);
             line.clear();
         }
         // Of lines that tell of none.
         self.told.remove("");
     }
+
+    fn take(&mut self, line: &str) {
+        for digest in after(line, "\"entry_digest\":\"", '"').split(' ') {
+            self.untold.remove(digest);
+            *self.told.entry(digest.to_owned()).or_default() += 1;
+        }
+    }
+}
+
+fn log_of(gateway: &Gateway) -> PathBuf {
+    gateway.data_dir().join("audit.log")
+}
+
+/// The records of money that the database has, a line each.
+fn records(gateway: &Gateway) -> String {
+    let request = format!(
+        "GET /api/v1/audit?class=money HTTP/1.1\r\nhost: {}\r\naccept: application/x-ndjson\r\n\
+         authorization: Bearer {MANAGEMENT_KEY}\r\nconnection: close\r\n\r\n",
+        gateway.management()
+    );
+    let page = Client::connect(gateway.management()).call(request.as_bytes());
+    assert_eq!(page.status, 200, "{}", page.text());
+    page.text()
 }
 
 /// What stands behind `name`, up to this end; nothing, where there is no such name.
@@ -264,6 +304,19 @@ fn what_was_answered_before_a_kill_under_load_is_counted_after_it() {
     }
     assert!(world.answered.iter().all(|answered| *answered > 0));
     world.told_once();
+}
+
+// AUD-40
+#[test]
+fn charges_that_a_killed_gateway_did_not_tell_of_are_told_in_other_words_and_without_a_file() {
+    for settings in [("audit.format", "cliproxy"), ("audit.file", "")] {
+        let (mut world, mut dice) = (World::with(&[settings]), Dice::new(23));
+        for _ in 0..3 {
+            world = world.kill_under_load(&mut dice);
+        }
+        assert!(world.answered.iter().all(|answered| *answered > 0));
+        world.told_once();
+    }
 }
 
 /// So many in each second.
