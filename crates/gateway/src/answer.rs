@@ -235,7 +235,7 @@ impl Exchange<'_> {
         self.begin_answer(status);
         let out = &mut self.work.out;
         write::field(out, b"cache-control", b"no-store");
-        let code = refusal.code_in(Dialect::Plain);
+        let code = refusal.code_in_field(dialect);
         write::field(out, b"x-tollkeep-error", code.as_bytes());
         if let Some(allow) = refusal.allow() {
             write::field(out, b"allow", allow.as_bytes());

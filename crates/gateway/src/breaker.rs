@@ -81,7 +81,7 @@ impl<'p> Exchange<'p> {
                 let target = plan.llm.providers.get(call.provider);
                 (target.map(|target| &**target), Asked::Model(&call.model))
             }
-            Call::Models(_) => (None, Asked::Route("")),
+            Call::Own(_) => (None, Asked::Route("")),
         };
         let free = Pass {
             way: None,

@@ -13,7 +13,7 @@ use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
 use crate::read_call::{Call, LlmCall};
 use crate::refusal::Refusal;
-use crate::send::{Called, Failed, LlmReply};
+use crate::send::{Called, Failed, FailedAs, LlmReply};
 use crate::upstream_body::UpstreamBody;
 use crate::upstream_error::{ErrorFate, fate};
 use std::sync::Arc;
@@ -31,16 +31,61 @@ const ELAPSED_MAX: Duration = Duration::from_secs(60);
 pub(crate) type Asked<'r, 'p> = (&'r Caller, &'r Call<'p>, &'r LlmCall);
 
 impl<'p> Exchange<'p> {
+    /// Takes what an attempt brought, if that is an answer, and else asks others.
+    ///
+    /// # Errors
+    /// As [`Self::fail_over`].
+    pub(crate) async fn answered<'r>(
+        &mut self,
+        (caller, call, llm): Asked<'r, 'p>,
+        (mut called, reply): (Called<'r>, &mut LlmReply),
+        grant: &mut Grant<'_>,
+    ) -> Result<Called<'r>, Stop>
+    where
+        'p: 'r,
+    {
+        let Some(failed) = self.failure_of(llm, (&mut called, &mut *reply)).await? else {
+            return Ok(called);
+        };
+        let asked = (caller, call, llm);
+        Box::pin(self.fail_over(asked, (called, reply, failed), grant)).await
+    }
+
+    /// How an attempt failed, if it did.
+    async fn failure_of(
+        &mut self,
+        llm: &LlmCall,
+        (called, reply): (&mut Called<'_>, &mut LlmReply),
+    ) -> Result<Option<Failed>, Stop> {
+        let (target, _) = self.provider_of(llm)?;
+        if self.work.answer.status >= 400 {
+            let failed = Box::pin(self.read_error(called, target)).await?;
+            self.meter_body(reply, self.work.answer.status);
+            return Ok(Some(failed));
+        }
+        match self.failed_at_once(called, (target, &mut *reply)).await {
+            Ok(None) => {
+                reply.credential.state.succeeded(&llm.model);
+                Ok(None)
+            }
+            Ok(Some(failed)) => Ok(Some(failed)),
+            Err(stop) => {
+                self.note_unanswered(&stop, llm, &reply.credential);
+                Err(stop)
+            }
+        }
+    }
+
     /// Asks other credentials while that may help. The reply is that of the attempt whose answer
     /// stands.
     ///
     /// # Errors
     /// The caller hung up, the upstream broke, or all attempts failed and an earlier one's error
     /// tells the caller more than the last one's.
-    pub(crate) async fn fail_over<'r>(
+    async fn fail_over<'r>(
         &mut self,
         (caller, call, llm): Asked<'r, 'p>,
-        (mut called, reply): (Called<'r>, &mut LlmReply),
+        (mut called, reply, mut failed): (Called<'r>, &mut LlmReply, Failed),
         grant: &mut Grant<'_>,
     ) -> Result<Called<'r>, Stop>
     where
@@ -50,8 +95,6 @@ impl<'p> Exchange<'p> {
         let mut tried: Vec<Arc<Credential>> = Vec::new();
         let mut best: Option<(u8, Refusal)> = None;
         loop {
-            let failed = self.read_error(&mut called, target).await?;
-            self.meter_body(reply, self.work.answer.status);
             let failure = failed.failure;
             self.note_failure(failure, llm, &reply.credential);
             tried.push(Arc::clone(&reply.credential));
@@ -70,7 +113,7 @@ impl<'p> Exchange<'p> {
                     Some(_) | None => Ok(called),
                 };
             };
-            if let ErrorFate::Replace(refusal) = self.error_fate(failure)
+            if let ErrorFate::Replace(refusal) = self.error_fate(&failed)
                 && best
                     .as_ref()
                     .is_none_or(|(rank, _)| rank_of(failure) < *rank)
@@ -103,9 +146,9 @@ impl<'p> Exchange<'p> {
                     return Err(stop);
                 }
             };
-            if self.work.answer.status < 400 {
-                reply.credential.state.succeeded(&llm.model);
-                return Ok(called);
+            match self.failure_of(llm, (&mut called, &mut *reply)).await? {
+                None => return Ok(called),
+                Some(next) => failed = next,
             }
         }
     }
@@ -124,13 +167,21 @@ impl<'p> Exchange<'p> {
             .await?;
         let is_challenge = self.answer_field("cf-mitigated").is_some();
         let failure = of_answer(self.work.answer.status, is_challenge, &self.work.whole);
-        Ok(Failed { failure, body })
+        Ok(Failed {
+            failure,
+            body,
+            how: FailedAs::Answer,
+        })
     }
 
-    /// What becomes of the error that was read.
-    pub(crate) fn error_fate(&self, failure: Failure) -> ErrorFate {
+    /// What becomes of the failure that was read.
+    pub(crate) fn error_fate(&self, failed: &Failed) -> ErrorFate {
+        match &failed.how {
+            FailedAs::Answer | FailedAs::Event => {}
+            FailedAs::Broken(refusal) => return ErrorFate::Replace(refusal.clone()),
+        }
         let told = told_wait(|name| self.answer_field(name), &self.work.whole);
-        fate(self.work.answer.status, failure, told)
+        fate(self.work.answer.status, failed.failure, told)
     }
 
     fn answer_field(&self, name: &str) -> Option<&[u8]> {

@@ -28,6 +28,7 @@ mod folds;
 mod form;
 mod front_door;
 mod grant;
+mod head_hold;
 mod health;
 mod holds;
 mod hooks;

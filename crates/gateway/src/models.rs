@@ -1,55 +1,98 @@
-//! The models a caller may use, in its dialect: the gateway's own answer.
+//! What the gateway answers by itself about models: lists of them, and how many tokens a call has.
 
-use crate::lifecycle::Exchange;
+use crate::answer::Body;
+use crate::lifecycle::{Exchange, Stop};
+use crate::read_call::Own;
 use crate::refusal::Refusal;
-use tollkeep_http1::Known;
+use tollkeep_http1::{Known, write};
 use tollkeep_llm::surface::model_id;
 use tollkeep_llm::{Dialect, Surface, models};
 use tollkeep_policy::call_policy::allow_model;
 
-/// The body of a list, or of one model.
-pub(crate) fn body(exchange: &Exchange<'_>, surface: Surface) -> Result<Vec<u8>, Refusal> {
-    let head = &exchange.work.head;
-    let version = head.value(&exchange.work.request, Known::AnthropicVersion);
-    let form = models::form(&exchange.work.path, version);
-    let policies = &exchange.policies;
-    let bound = |name: &&str| match &exchange.work.facts.token {
-        Some(token) => crate::identify::bindings_of(token)
-            .check_model(name)
-            .is_ok(),
-        None => true,
-    };
-    let llm = &exchange.plan.llm;
-    let token = exchange.work.facts.token.as_ref();
-    let mut prefixed = llm.prefixed_names(token.map(|token| &*token.project));
-    prefixed.sort_unstable();
-    prefixed.dedup();
-    let mut names = llm.resolver.names();
-    if !prefixed.is_empty() {
-        names.extend(prefixed.iter().map(String::as_str));
-        names.sort_unstable();
-    }
-    let names: Vec<&str> = names
-        .into_iter()
-        .filter(bound)
-        .filter(|name| policies.is_empty() || allow_model(policies, name))
-        .collect();
-    if surface == Surface::Model {
-        let id = percent_decoded(model_id(&exchange.work.path).unwrap_or_default());
-        let known = names.contains(&id.as_str());
-        return match (known, form) {
-            (false, _) => Err(Refusal::ModelNotFound(id)),
-            (true, Dialect::Anthropic) => Ok(models::one_anthropic(&id)),
-            (true, _) => Ok(models::one_openai(&id)),
+/// Says how a count of tokens came about.
+const COUNT_FIELD: &[u8] = b"x-tollkeep-token-count";
+
+impl Exchange<'_> {
+    /// Answers what needs no provider.
+    ///
+    /// # Errors
+    /// 400 for a query that names no page, 404 for a model that is not there for this caller.
+    pub(crate) async fn answer_own(&mut self, own: Own) -> Result<(), Stop> {
+        let (body, form) = match own {
+            Own::Models(surface) => (self.models(surface)?, self.dialect()),
+            Own::Count(tokens) => {
+                let body = format!("{{\"input_tokens\":{tokens}}}").into_bytes();
+                (body, Dialect::Anthropic)
+            }
         };
+        self.begin_answer(200);
+        if form == Dialect::Anthropic {
+            self.write_request_id_field();
+        }
+        if let Own::Count(_) = own {
+            write::field(&mut self.work.out, COUNT_FIELD, b"estimate");
+        }
+        self.end_whole(Body {
+            kind: "application/json",
+            bytes: &body,
+        })
+        .await
     }
-    if form != Dialect::Anthropic {
-        return Ok(models::list_openai(names.iter().copied()));
+
+    /// Says of a provider's own count that it is that.
+    pub(crate) fn write_count_field(&mut self, surface: Surface) {
+        if surface == Surface::CountTokens {
+            write::field(&mut self.work.out, COUNT_FIELD, b"exact");
+        }
     }
-    let target = head.target.of(&exchange.work.request);
-    let query = memchr::memchr(b'?', target).and_then(|at| target.get(at + 1..));
-    let page = models::Page::parse(query).map_err(|_| Refusal::BadRequest("query"))?;
-    Ok(models::list_anthropic(&names, &page))
+
+    /// The body of a list of the models that the caller may use, or of one.
+    fn models(&self, surface: Surface) -> Result<Vec<u8>, Refusal> {
+        let head = &self.work.head;
+        let version = head.value(&self.work.request, Known::AnthropicVersion);
+        let form = models::form(&self.work.path, version);
+        let policies = &self.policies;
+        let token = self.work.facts.token.as_ref();
+        let bound = |name: &&str| {
+            token.is_none_or(|token| {
+                let bindings = crate::identify::bindings_of(token);
+                bindings.check_model(name).is_ok()
+            })
+        };
+        let llm = &self.plan.llm;
+        let project = token.map(|token| &*token.project);
+        let mut prefixed = llm.prefixed_names(project);
+        prefixed.sort_unstable();
+        prefixed.dedup();
+        let mut names = llm.resolver.names();
+        if !prefixed.is_empty() {
+            names.extend(prefixed.iter().map(String::as_str));
+            names.sort_unstable();
+        }
+        let names: Vec<&str> = names
+            .into_iter()
+            .filter(bound)
+            .filter(|name| policies.is_empty() || allow_model(policies, name))
+            .collect();
+        let book = self.worker.shared.prices.load();
+        let tell = |id| llm.tell((id, project), (&book, self.work.facts.at));
+        if surface == Surface::Model {
+            let id = percent_decoded(model_id(&self.work.path).unwrap_or_default());
+            let known = names.contains(&id.as_str());
+            return match (known, form) {
+                (false, _) => Err(Refusal::ModelNotFound(id)),
+                (true, Dialect::Anthropic) => Ok(models::one_anthropic(tell(&id))),
+                (true, _) => Ok(models::one_openai(tell(&id))),
+            };
+        }
+        if form != Dialect::Anthropic {
+            return Ok(models::list_openai(names.into_iter().map(tell)));
+        }
+        let target = head.target.of(&self.work.request);
+        let query = memchr::memchr(b'?', target).and_then(|at| target.get(at + 1..));
+        let page = models::Page::parse(query).map_err(|_| Refusal::BadRequest("query"))?;
+        Ok(models::list_anthropic(&names, &page, tell))
+    }
 }
 
 /// An encoded slash is the one coding a canonical path keeps that an id may hold.

@@ -1,5 +1,6 @@
 //! The settings of the data plane, made ready for the request path: one immutable snapshot.
 
+mod catalog;
 mod place;
 mod provider;
 mod tls;
@@ -23,6 +24,7 @@ use crate::sign::Signer;
 use crate::standing::{CorsLines, security_headers};
 use crate::surface_routes::SurfaceRoutes;
 use crate::token_rates::ProviderRates;
+use catalog::Catalog;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -113,8 +115,12 @@ pub(crate) struct LlmPlan {
     /// Callers see the limits that providers tell of their accounts.
     pub(crate) expose_upstream_limits: bool,
     pub(crate) stream_max: Duration,
+    /// How long the head of a stream waits for its first content; zero is not at all.
+    pub(crate) head_hold: Duration,
     /// How long an answer is read without its caller at most.
     pub(crate) drain_max: Duration,
+    /// What lists tell of models.
+    catalog: Catalog,
     /// Origins that calls must come from; empty: any, or none.
     pub(crate) allowed_origins: Vec<Origin>,
     /// Whose calls of nobody are.
@@ -458,11 +464,13 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
             })
             .collect::<Result<_, _>>()?,
         model_labels: ModelLabels::new(settings, parts.metrics),
+        catalog: Catalog::new(settings),
         max_depth: settings.llm.max_depth,
         query_key: settings.llm.query_key,
         forward_user_agent: settings.llm.forward_user_agent,
         expose_upstream_limits: settings.llm.expose_upstream_limits,
         stream_max: settings.llm.stream_max,
+        head_hold: settings.llm.head_hold,
         drain_max: settings.llm.drain_max,
         allowed_origins: settings.llm.allowed_origins.clone(),
         default_tenant: parts.default_tenant,

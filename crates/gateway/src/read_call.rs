@@ -14,6 +14,7 @@ use tollkeep_config::settings::ContentCoding;
 use tollkeep_http1::{ChunkDecoder, ChunkEvent, Framing, Known};
 use tollkeep_llm::Surface;
 use tollkeep_llm::body::CallView;
+use tollkeep_llm::count::estimate_messages;
 use tollkeep_llm::usage::Asked;
 use tollkeep_net::Fill;
 use tollkeep_policy::call_policy::{CallRefusal, allow_model, deny_model};
@@ -30,8 +31,17 @@ pub(crate) enum Call<'p> {
     Plain(&'p PlainRoute),
     /// A call to a model.
     Llm(LlmCall),
-    /// Answered by the gateway itself: a list of models, or one.
+    /// Answered by the gateway itself.
+    Own(Own),
+}
+
+/// What the gateway answers by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Own {
+    /// A list of models, or one.
     Models(Surface),
+    /// So many tokens are in a call, by the gateway's own count.
+    Count(u64),
 }
 
 /// A call to a model.
@@ -81,9 +91,9 @@ impl<'p> Exchange<'p> {
             }
             Destination::Surface(surface @ (Surface::Models | Surface::Model)) => {
                 self.check_conditions(entry, caller, None)?;
-                Ok(Call::Models(surface))
+                Ok(Call::Own(Own::Models(surface)))
             }
-            Destination::Surface(surface) => Ok(Call::Llm(self.read_llm(entry, surface, caller)?)),
+            Destination::Surface(surface) => Ok(self.read_llm(entry, surface, caller)?),
         }
     }
 
@@ -252,7 +262,7 @@ impl<'p> Exchange<'p> {
         entry: &Entry<'_>,
         surface: Surface,
         caller: &Caller,
-    ) -> Result<LlmCall, Refusal> {
+    ) -> Result<Call<'p>, Refusal> {
         let view = CallView::read(self.body(), self.plan.llm.max_depth)
             .map_err(|refused| Refusal::of_body(&refused))?;
         let model = view.model.as_deref().unwrap_or_default();
@@ -266,7 +276,12 @@ impl<'p> Exchange<'p> {
         let llm = &self.plan.llm;
         let mut candidates = self.worker.candidates.borrow_mut();
         let project = caller.token().map(|token| &*token.project);
-        let served = llm.served(surface, (model, project), &mut candidates);
+        let mut served = llm.served(surface, (model, project), &mut candidates);
+        // Where nobody who serves it can be asked, its tokens are counted here.
+        let counts = served.is_none() && surface == Surface::CountTokens;
+        if counts {
+            served = llm.served(Surface::Chat, (model, project), &mut candidates);
+        }
         drop(candidates);
         let Some(served) = served else {
             return Err(Refusal::ModelNotFound(model.to_owned()));
@@ -282,6 +297,11 @@ impl<'p> Exchange<'p> {
             self.check_conditions(entry, caller, Some((surface, public)))?;
             Some(bounds)
         };
+        if counts {
+            let counted = estimate_messages(self.body());
+            let tokens = counted.map_err(|_| Refusal::BadRequest("messages"))?;
+            return Ok(Call::Own(Own::Count(tokens)));
+        }
         let rename = (sent != model).then(|| Box::from(sent));
         let (stream, wants_usage) = (view.stream == Some(true), view.include_usage);
         let usage = Asked::of_call(surface, &view, self.body());
@@ -291,29 +311,17 @@ impl<'p> Exchange<'p> {
         } else {
             Arc::clone(&asked)
         };
-        let facts = LlmFacts {
-            surface,
-            model_label: llm.model_labels.of(sent),
-            model_asked: Some(asked),
-            model_served: None,
+        self.work.facts.llm = Some(LlmFacts {
             stream,
             model_sent: rename.is_some().then(|| Arc::clone(&model)),
             output_cap: view.output_cap,
             choices: view.choices.max(1),
-            ended_by_us: false,
-            hides_usage: false,
-            told: None,
-            cost: None,
-            upstream_cost: None,
-            price: None,
-            is_settled: false,
-            told_hold: None,
-        };
-        self.work.facts.llm = Some(facts);
+            ..LlmFacts::of(surface, asked, llm.model_labels.of(sent))
+        });
         if let Some(bounds) = bounds {
             self.bound_body(surface, bounds, self.output_bound_name(surface, provider))?;
         }
-        Ok(LlmCall {
+        Ok(Call::Llm(LlmCall {
             surface,
             provider,
             model,
@@ -322,7 +330,7 @@ impl<'p> Exchange<'p> {
             stream,
             wants_usage,
             usage,
-        })
+        }))
     }
 }
 

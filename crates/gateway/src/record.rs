@@ -66,6 +66,30 @@ pub(crate) struct LlmFacts {
     pub(crate) told_hold: Option<(HoldId, Option<Box<str>>)>,
 }
 
+impl LlmFacts {
+    /// Of a call of which nothing else is known yet.
+    pub(crate) const fn of(surface: Surface, asked: Arc<str>, label: ModelLabel) -> Self {
+        Self {
+            surface,
+            model_asked: Some(asked),
+            model_served: None,
+            model_label: label,
+            stream: false,
+            model_sent: None,
+            output_cap: None,
+            choices: 1,
+            ended_by_us: false,
+            hides_usage: false,
+            told: None,
+            cost: None,
+            upstream_cost: None,
+            price: None,
+            is_settled: false,
+            told_hold: None,
+        }
+    }
+}
+
 /// A credential that was refused, as events show it.
 #[derive(Debug)]
 pub(crate) struct ShownCredential {

@@ -68,12 +68,25 @@ pub(crate) struct LlmReply {
     _entered: Entered,
     /// Of an error: what it is. Its body is read.
     pub(crate) failed: Option<Box<Failed>>,
+    /// Of a stream whose head waited: its body from here on. What came before is in the scratch.
+    pub(crate) held: Option<UpstreamBody>,
 }
 
-/// An error answer of a provider, its body in the scratch.
+/// A failure that a provider answered with, its body in the scratch.
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
     pub(crate) body: UpstreamBody,
+    pub(crate) how: FailedAs,
+}
+
+/// How a provider told that it failed.
+pub(crate) enum FailedAs {
+    /// With an error answer.
+    Answer,
+    /// With an event, before anything else of a stream.
+    Event,
+    /// By a stream that ended before it said anything: what its caller is told.
+    Broken(Refusal),
 }
 
 impl<'p> Exchange<'p> {
@@ -91,8 +104,8 @@ impl<'p> Exchange<'p> {
         'p: 'r,
     {
         let (target, mut as_what) = match call {
-            Call::Models(surface) => {
-                return Box::pin(self.answer_models(*surface)).await.map(|()| None);
+            Call::Own(own) => {
+                return Box::pin(self.answer_own(*own)).await.map(|()| None);
             }
             Call::Plain(route) => {
                 // What is paid for is not taken from a budget too.
@@ -137,13 +150,9 @@ impl<'p> Exchange<'p> {
             && let Call::Llm(llm) = call
         {
             called = match called {
-                Ok(called) if self.work.answer.status < 400 => {
-                    reply.credential.state.succeeded(&llm.model);
-                    Ok(called)
-                }
                 Ok(called) => {
                     let asked = (caller, call, llm);
-                    Box::pin(self.fail_over(asked, (called, reply), &mut grant)).await
+                    self.answered(asked, (called, reply), &mut grant).await
                 }
                 Err(stop) => {
                     self.note_unanswered(&stop, llm, &reply.credential);
@@ -223,6 +232,7 @@ impl<'p> Exchange<'p> {
             credential,
             _entered: picked.entered,
             failed: None,
+            held: None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The answer's way back: buffered where it is judged whole, streamed where it is not, metered
 //! either way.
 
-use crate::answer::{Body, Framed};
+use crate::answer::Framed;
 use crate::breaker::Pass;
 use crate::cache::copy_within;
 use crate::credentials::Credential;
@@ -10,12 +10,11 @@ use crate::lifecycle::{Exchange, Stop};
 use crate::plan::Target;
 use crate::pump::{Caps, Ended, Of, write_piece};
 use crate::refusal::Refusal;
-use crate::send::{LlmReply, Reply, ReplyFor};
+use crate::send::{Failed, FailedAs, LlmReply, Reply, ReplyFor};
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use crate::upstream_error::{self, ErrorFate};
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
 use tollkeep_llm::error::{ErrorText, StreamPlace, stream_event};
-use tollkeep_llm::failure::Failure;
 use tollkeep_llm::usage::{BodyEnd, BodyUsage, HiddenUsage, Outcome, StreamUsage};
 use tollkeep_llm::{Dialect, Surface};
 use tollkeep_net::{Raced, UpstreamConn};
@@ -65,11 +64,15 @@ impl Exchange<'_> {
                 surface,
                 ..
             }) => {
-                body = failed.body;
                 let way = (target, &*credential);
-                Box::pin(self.error_back(surface, way, failed.failure)).await
+                let told = Box::pin(self.error_back(surface, way, &failed)).await;
+                body = failed.body;
+                told
             }
-            ReplyFor::Llm(llm) => {
+            ReplyFor::Llm(mut llm) => {
+                if let Some(held) = llm.held.take() {
+                    body = held;
+                }
                 let way = (target, &llm);
                 self.llm_back(&mut upstream, &mut body, way, &mut pass)
                     .await
@@ -131,6 +134,7 @@ impl Exchange<'_> {
         if llm.surface.dialect() == Dialect::Anthropic {
             self.write_request_id_field();
         }
+        self.write_count_field(llm.surface);
         let secret = llm.credential.secret_bytes();
         self.copy_llm_fields(target, secret, headers::llm_response_field_allowed);
         self.write_cache_word();
@@ -145,11 +149,11 @@ impl Exchange<'_> {
         &mut self,
         surface: Surface,
         (target, credential): (&Target, &Credential),
-        failure: Failure,
+        failed: &Failed,
     ) -> Result<(), Stop> {
         let status = self.work.answer.status;
         self.keep_nothing();
-        if let ErrorFate::Replace(refusal) = self.error_fate(failure) {
+        if let ErrorFate::Replace(refusal) = self.error_fate(failed) {
             return Err(refusal.into());
         }
         // A refusal may quote the credential it refused; an answer to the call does not know it.
@@ -164,7 +168,13 @@ impl Exchange<'_> {
         }
         write::field(&mut self.work.out, b"cache-control", b"no-store");
         let secret = credential.secret_bytes();
-        self.copy_llm_fields(target, secret, headers::llm_response_field_allowed);
+        if matches!(failed.how, FailedAs::Event) {
+            // The fields of the answer are those of a stream.
+            write::field(&mut self.work.out, b"content-type", b"application/json");
+            self.copy_llm_fields(target, secret, |_| false);
+        } else {
+            self.copy_llm_fields(target, secret, headers::llm_response_field_allowed);
+        }
         self.end_buffered().await?;
         self.work.facts.outcome = RequestOutcome::UpstreamError;
         Ok(())
@@ -264,7 +274,7 @@ impl Exchange<'_> {
     }
 
     /// Notes what a stream told of its usage; says whether it ended as its dialect does.
-    fn note_stream(
+    pub(crate) fn note_stream(
         &mut self,
         meter: Option<StreamUsage>,
         drained: Option<&Drained>,
@@ -339,13 +349,23 @@ impl Exchange<'_> {
             pass,
         };
         let mut copy = self.copy_to_keep();
-        let ended = self.pump(upstream, body, &mut caps, |exchange, data| {
-            copy_within(&mut copy, data);
-            let meter = meter.as_mut()?;
-            meter.feed(data);
-            exchange.overrun(meter)
+        self.write_held(&mut caps, |held| {
+            copy_within(&mut copy, held);
+            if let Some(meter) = &mut meter {
+                meter.feed(held);
+            }
         });
-        let ended = ended.await;
+        let ended = if self.alone_until.is_some() {
+            Err(Stop::CallerGone)
+        } else {
+            let pumped = self.pump(upstream, body, &mut caps, |exchange, data| {
+                copy_within(&mut copy, data);
+                let meter = meter.as_mut()?;
+                meter.feed(data);
+                exchange.overrun(meter)
+            });
+            pumped.await
+        };
         let mut drained = None;
         if let (Err(Stop::CallerGone), Some(meter)) = (&ended, &mut meter)
             && self.go_alone()
@@ -416,22 +436,6 @@ impl Exchange<'_> {
         if stream_event(&mut event, dialect, &text, &place) {
             write_piece(&mut self.work.out, &event, chunked);
         }
-    }
-
-    /// Answers a list of models, or one.
-    ///
-    /// # Errors
-    /// 400 for a query that names no page, 404 for a model that is not there for this caller.
-    pub(crate) async fn answer_models(&mut self, surface: Surface) -> Result<(), Stop> {
-        let body = crate::models::body(self, surface)?;
-        self.answer_whole(
-            200,
-            Body {
-                kind: "application/json",
-                bytes: &body,
-            },
-        )
-        .await
     }
 }
 

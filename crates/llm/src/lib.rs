@@ -10,12 +10,14 @@
 pub mod asks;
 pub mod body;
 pub mod catalog;
+pub mod count;
 pub mod demand;
 pub mod error;
 pub mod exact;
 pub mod failure;
 mod json;
 pub mod models;
+pub mod opening;
 pub mod params;
 pub mod resolve;
 pub mod surface;

@@ -1,14 +1,39 @@
 //! Model lists in the two forms SDKs read.
-//!
-//! A list holds names only: without a catalogue `created` is 0, the epoch is `created_at`, and
-//! limits are null.
 
 use crate::json::write_string;
 use crate::surface::{Dialect, under};
+use tollkeep_types::WallMillis;
 
-/// The owner that is told of every model, as provider names are not the caller's business.
+/// The owner that is told of models whose provider is not the caller's business.
 const OWNER: &str = "tollkeep";
 const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+/// What a list tells of a model.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Listed<'a> {
+    /// Its name for callers.
+    pub id: &'a str,
+    /// What people read; `None`: the same.
+    pub display_name: Option<&'a str>,
+    /// Since when it is there; `None` is told as the epoch.
+    pub created: Option<WallMillis>,
+    /// Who serves it; `None`: the gateway.
+    pub owner: Option<&'a str>,
+    /// Tokens of input that it takes.
+    pub max_input_tokens: Option<u64>,
+    /// Tokens of one answer.
+    pub max_tokens: Option<u64>,
+}
+
+impl<'a> Listed<'a> {
+    /// A model of which nothing else is known.
+    pub fn named(id: &'a str) -> Self {
+        Self {
+            id,
+            ..Self::default()
+        }
+    }
+}
 
 /// The form of a list: Anthropic's when `anthropic-version` was sent or the path starts
 /// `/anthropic`, else OpenAI's.
@@ -20,33 +45,37 @@ pub fn form(path: &str, anthropic_version: Option<&[u8]>) -> Dialect {
     }
 }
 
-/// The OpenAI list of `names`, which are sorted.
-pub fn list_openai<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+/// The OpenAI list of `models`, which are sorted.
+pub fn list_openai<'a>(models: impl IntoIterator<Item = Listed<'a>>) -> Vec<u8> {
     let mut out = b"{\"object\":\"list\",\"data\":[".to_vec();
-    join(&mut out, names, write_openai);
+    join(&mut out, models, write_openai);
     out.extend_from_slice(b"]}");
     out
 }
 
 /// One model in the OpenAI form.
-pub fn one_openai(name: &str) -> Vec<u8> {
+pub fn one_openai(model: Listed<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    write_openai(&mut out, name);
+    write_openai(&mut out, model);
     out
 }
 
 /// One model in the Anthropic form.
-pub fn one_anthropic(name: &str) -> Vec<u8> {
+pub fn one_anthropic(model: Listed<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    write_anthropic(&mut out, name);
+    write_anthropic(&mut out, model);
     out
 }
 
-/// A page of the Anthropic list of `names`, which are sorted.
-pub fn list_anthropic(names: &[&str], page: &Page) -> Vec<u8> {
+/// A page of the Anthropic list of `names`, which are sorted; `tell` says what is known of one.
+pub fn list_anthropic<'a>(
+    names: &[&'a str],
+    page: &Page,
+    tell: impl FnMut(&'a str) -> Listed<'a>,
+) -> Vec<u8> {
     let (shown, has_more) = page.of(names);
     let mut out = b"{\"data\":[".to_vec();
-    join(&mut out, shown.iter().copied(), write_anthropic);
+    join(&mut out, shown.iter().copied().map(tell), write_anthropic);
     out.extend_from_slice(b"],\"has_more\":");
     out.extend_from_slice(if has_more { b"true" } else { b"false" });
     for (key, name) in [("first_id", shown.first()), ("last_id", shown.last())] {
@@ -172,33 +201,49 @@ fn percent_decoded(text: &[u8]) -> Option<String> {
 
 fn join<'a>(
     out: &mut Vec<u8>,
-    names: impl IntoIterator<Item = &'a str>,
-    write: fn(&mut Vec<u8>, &str),
+    models: impl IntoIterator<Item = Listed<'a>>,
+    write: fn(&mut Vec<u8>, Listed<'_>),
 ) {
-    for (index, name) in names.into_iter().enumerate() {
+    for (index, model) in models.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write(out, name);
+        write(out, model);
     }
 }
 
-fn write_openai(out: &mut Vec<u8>, name: &str) {
+fn write_openai(out: &mut Vec<u8>, model: Listed<'_>) {
+    let created_s = model.created.map_or(0, |at| at.0 / 1000);
     out.extend_from_slice(b"{\"id\":");
-    write_string(out, name);
-    out.extend_from_slice(b",\"object\":\"model\",\"created\":0,\"owned_by\":");
-    write_string(out, OWNER);
+    write_string(out, model.id);
+    out.extend_from_slice(b",\"object\":\"model\",\"created\":");
+    out.extend_from_slice(created_s.to_string().as_bytes());
+    out.extend_from_slice(b",\"owned_by\":");
+    write_string(out, model.owner.unwrap_or(OWNER));
     out.push(b'}');
 }
 
-fn write_anthropic(out: &mut Vec<u8>, name: &str) {
+fn write_anthropic(out: &mut Vec<u8>, model: Listed<'_>) {
     out.extend_from_slice(b"{\"type\":\"model\",\"id\":");
-    write_string(out, name);
+    write_string(out, model.id);
     out.extend_from_slice(b",\"display_name\":");
-    write_string(out, name);
+    write_string(out, model.display_name.unwrap_or(model.id));
     out.extend_from_slice(b",\"created_at\":");
-    write_string(out, EPOCH);
-    out.extend_from_slice(
-        b",\"lifecycle\":\"active\",\"max_input_tokens\":null,\"max_tokens\":null}",
-    );
+    match model.created {
+        // In whole seconds, as the vendor writes them.
+        Some(at) => {
+            let text = WallMillis(at.0 / 1000 * 1000).to_string();
+            write_string(out, &text.replace(".000Z", "Z"));
+        }
+        None => write_string(out, EPOCH),
+    }
+    out.extend_from_slice(b",\"lifecycle\":\"active\"");
+    for (name, count) in [
+        ("max_input_tokens", model.max_input_tokens),
+        ("max_tokens", model.max_tokens),
+    ] {
+        let count = count.map_or_else(|| "null".to_owned(), |count| count.to_string());
+        out.extend_from_slice(format!(",\"{name}\":{count}").as_bytes());
+    }
+    out.push(b'}');
 }

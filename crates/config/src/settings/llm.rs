@@ -4,23 +4,14 @@ use super::server_cors::origin;
 use super::{DAY_MS, UpstreamTimeouts, ms};
 use crate::check::Checks;
 use crate::field::{KindExt, section};
-use crate::kind::{Kind, Shape, Written, Wrong, bytes, choice, list, maybe, millis, seconds};
-use crate::kind::{switch, text, whole};
+use crate::kind::{Kind, Shape, Written, Wrong, bytes, choice, list, millis, seconds};
+use crate::kind::{switch, whole};
 use crate::reader::keys;
 use crate::tree::Node;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
 use tollkeep_ledger::decide::OnDisconnect;
 use tollkeep_policy::origin::Origin;
-
-keys! {
-    /// Model names.
-    #[derive(Eq, PartialEq)]
-    pub struct Models {
-        /// The model used when the name asked for is known nowhere; empty: 404.
-        default: Option<String> = maybe(text()).or(None),
-    }
-}
 
 /// The LLM surfaces.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,8 +28,12 @@ pub struct Llm {
     pub forward_user_agent: bool,
     /// Whether callers see the limits that providers tell of their accounts.
     pub expose_upstream_limits: bool,
+    /// Whether lists of models name the providers that serve them.
+    pub expose_providers: bool,
     /// A streamed answer in all.
     pub stream_max: Duration,
+    /// How long the head of a stream waits for its first content.
+    pub head_hold: Duration,
     /// How long an answer is read without its caller at most.
     pub drain_max: Duration,
     /// Whether callers are told what calls cost.
@@ -87,6 +82,9 @@ keys! {
         /// Whether answers have the provider's own `x-ratelimit-*` and `anthropic-ratelimit-*`: they tell of
         /// an account that all callers share, and not of the caller's own limits.
         expose_upstream_limits: bool = switch().or(false),
+        /// Whether lists of models tell in `owned_by` by which provider a model is served, by its name
+        /// in the settings; else that is `tollkeep`.
+        expose_providers: bool = switch().or(false),
         /// Name look-up, TCP and TLS, of providers that don't say.
         connect_timeout as "connect_timeout_ms": Duration = millis(1..=DAY_MS).or(ms(5_000)),
         /// Request sent to first byte of the answer, of providers that don't say.
@@ -115,6 +113,10 @@ keys! {
 keys! {
     /// Streamed answers.
     pub(crate) struct Stream {
+        /// How long the head of a streamed answer waits for its first content, while what only says that it
+        /// begins is kept back. A stream that fails before can still be asked for with another credential,
+        /// or be answered with a status; after that it goes to the caller as it is. 0: it goes at once.
+        head_hold as "head_hold_ms": Duration = millis(0..=60_000).or(ms(10_000)),
         /// A streamed answer in all.
         max as "max_s": Duration = seconds(1_000..=DAY_MS).or(ms(3_600_000)),
     }
@@ -159,7 +161,9 @@ impl LlmFile {
                 max_depth: self.max_depth,
                 forward_user_agent: self.forward_user_agent,
                 expose_upstream_limits: self.expose_upstream_limits,
+                expose_providers: self.expose_providers,
                 stream_max: self.stream.max,
+                head_hold: self.stream.head_hold,
                 drain_max: self.drain_max,
                 expose_cost: self.expose_cost,
                 allowed_origins: self.allowed_origins,

@@ -17,7 +17,7 @@ keys! {
         format: Format = choice(&FORMATS).or(Format::Json),
         /// The file; empty is standard error, and standard output for access lines.
         output: Option<PathBuf> = maybe(path()).or(None),
-        /// When that file is closed and the next begun.
+        /// When that file, and `usage.jsonl` in the data folder, is closed and the next begun.
         rotation: LogRotation = section(),
         /// Which requests get an access line.
         access: AccessLog = choice(&ACCESS).or(AccessLog::On),
@@ -28,8 +28,8 @@ keys! {
 }
 
 keys! {
-    /// When the file of `output` is closed under a name of its own, such as
-    /// `gate-20261122T101530Z-1.log`, and the next begun. One that others move away, such as
+    /// When the file of `output`, and `usage.jsonl` in the data folder, is closed under a name of its
+    /// own, such as `gate-20261122T101530Z-1.log`, and the next begun. One that others move away, such as
     /// logrotate, is opened again with SIGHUP or SIGUSR1 all the same.
     #[derive(Eq, PartialEq)]
     pub struct LogRotation {

@@ -35,6 +35,7 @@ mod maintenance;
 mod management;
 mod market;
 mod metrics;
+mod models;
 mod oidc;
 mod payment_sandbox;
 mod payments;
@@ -87,11 +88,12 @@ pub use front_door::{FrontDoor, Jwt, ServiceTokenFields};
 pub use headers::HeaderRules;
 pub use hooks::{Callout, HookStep, Hooks, Receiver, Webhook, WebhookEvent};
 pub use key_service::{KeyService, KeyServiceKind};
-pub use llm::{Llm, Models, Surface, Surfaces};
+pub use llm::{Llm, Surface, Surfaces};
 pub use logging::{AccessLog, Format, Level, LineStyle, LogRotation, Logging};
 pub use maintenance::{MESSAGE_CHARS_MAX as MAINTENANCE_MESSAGE_CHARS_MAX, Maintenance};
 pub use management::{Management, ManagementListen, OnDataPort, SessionTimes};
 pub use metrics::Metrics;
+pub use models::{CatalogModel, Models};
 pub use oidc::Oidc;
 pub use payments::{
     Facilitator, FacilitatorAt, FacilitatorTimeouts, FailedProofs, MidStream, Payments, Terms,
@@ -321,7 +323,7 @@ keys! {
         /// Who is told of events.
         webhooks: Vec<hooks::WebhookFile> = listed(),
         paywall: Paywall = section(),
-        models: Models = section(),
+        models: models::ModelsFile = section(),
         llm: llm::LlmFile = section(),
         prices: Prices = section(),
         ledger: Ledger = section(),
@@ -396,8 +398,8 @@ impl Settings {
             networks: market.networks,
             payments: market.payments,
             paywall: file.paywall,
+            models: file.models.check(&providers, checks),
             providers,
-            models: file.models,
             llm: llm.settings,
             prices: file.prices.check(checks),
             budgets: file.budgets.check(&file.ledger, checks),

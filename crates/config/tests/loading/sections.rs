@@ -2,7 +2,9 @@
 
 use crate::support::Case;
 use std::time::Duration;
-use tollkeep_config::settings::{Access, PostgresTls, ProviderKind, RateBy, RateLimit};
+use tollkeep_config::settings::{
+    Access, CatalogModel, PostgresTls, ProviderKind, RateBy, RateLimit,
+};
 
 fn with_upstream(routes: &str) -> Case {
     Case::yaml(&format!(
@@ -396,6 +398,47 @@ fn providers_have_the_times_of_llm_unless_they_say() {
         times.total,
     ];
     assert_eq!(seconds.map(|time| time.as_secs()), [1, 2, 9, 4, 600]);
+}
+
+// LLM-74
+#[test]
+fn what_is_known_of_models_is_written_by_model_and_provider() {
+    let file = "providers: {openai: {credentials: [{secret: none}]}}\nmodels:\n  catalog:\n    \
+                - {model: m, created: 2026-01-02}\n    \
+                - {model: m, provider: openai, display_name: M, context_window: 10, max_output_tokens: 5, created: '2026-01-02T03:04:05Z'}\n";
+    let models = Case::yaml(file).settings().models;
+    let of_all = CatalogModel {
+        model: "m".to_owned(),
+        provider: None,
+        display_name: None,
+        context_window: None,
+        max_output_tokens: None,
+        created: Some("2026-01-02T00:00:00Z".parse().unwrap()),
+    };
+    let of_one = CatalogModel {
+        provider: Some("openai".to_owned()),
+        display_name: Some("M".to_owned()),
+        context_window: Some(10),
+        max_output_tokens: Some(5),
+        created: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+        ..of_all.clone()
+    };
+    assert_eq!(models.catalog, [of_all, of_one]);
+    for (entries, problem) in [
+        ("{}", "models.catalog[0].model: is missing"),
+        ("{model: ''}", "want 1 to 256 bytes"),
+        ("{model: m, provider: openia}", "no provider has that name"),
+        ("{model: m, created: 2026-02-30}", "want a date as"),
+        ("{model: m, context_window: 0}", "context_window"),
+        ("{model: m, price: 1}", "models.catalog[0].price"),
+        ("{model: m}, {model: m}", "is there twice"),
+    ] {
+        let file = format!(
+            "providers: {{openai: {{credentials: [{{secret: none}}]}}}}\nmodels: {{catalog: [{entries}]}}\n"
+        );
+        let told = Case::yaml(&file).errors();
+        assert!(told.contains(problem), "{entries}: {told}");
+    }
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl<'p> Exchange<'p> {
         let query = String::from_utf8_lossy(query.unwrap_or_default());
         let sent = match call {
             Call::Llm(call) => Some(Arc::clone(&call.model)),
-            Call::Plain(_) | Call::Models(_) => None,
+            Call::Plain(_) | Call::Own(_) => None,
         };
         Asked {
             tenant: token.map_or(self.plan.llm.default_tenant, |token| {

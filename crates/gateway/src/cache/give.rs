@@ -56,7 +56,7 @@ impl<'p> Exchange<'p> {
                 }
             }
             Call::Plain(_) => self.give_plain(target, kept).await,
-            Call::Models(_) => Err(Refusal::Internal.into()),
+            Call::Own(_) => Err(Refusal::Internal.into()),
         }
     }
 
@@ -64,7 +64,7 @@ impl<'p> Exchange<'p> {
         match call {
             Call::Plain(route) => Ok(&route.target),
             Call::Llm(llm) => Ok(self.provider_of(llm)?.0),
-            Call::Models(_) => Err(Refusal::Internal),
+            Call::Own(_) => Err(Refusal::Internal),
         }
     }
 
@@ -81,7 +81,7 @@ impl<'p> Exchange<'p> {
         }
         let (llm, model) = match call {
             Call::Llm(llm) => (Some(llm), &*llm.model),
-            Call::Plain(_) | Call::Models(_) => (None, ""),
+            Call::Plain(_) | Call::Own(_) => (None, ""),
         };
         let aside = Aside {
             llm,

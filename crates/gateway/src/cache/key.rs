@@ -70,7 +70,7 @@ impl Exchange<'_> {
         parts.push(self.work.head.method.as_str().as_bytes());
         parts.push(self.work.path.as_bytes());
         match call {
-            Call::Models(_) => return Ok(None),
+            Call::Own(_) => return Ok(None),
             Call::Plain(route) => self.push_plain(&mut parts, route)?,
             Call::Llm(call) => self.push_llm(&mut parts, call),
         }

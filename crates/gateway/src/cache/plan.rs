@@ -61,7 +61,7 @@ impl Exchange<'_> {
             return None;
         }
         match call {
-            Call::Models(_) => None,
+            Call::Own(_) => None,
             Call::Plain(route) => self.plain_rules(plan, route),
             Call::Llm(call) => self.surface_rules(plan, call),
         }

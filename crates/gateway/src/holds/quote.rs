@@ -427,7 +427,10 @@ pub(crate) fn not_boundable(why: &str) -> Refusal {
 }
 
 fn not_priced(what: &str) -> Refusal {
-    let told = format!("The model `{what}` has no price here, and a budget counts its cost.");
+    let told = format!(
+        "The model `{what}` has no price here, and a budget counts its cost. Its operator can give it one in \
+         `prices.overrides`, or says by `self_hosted` of its provider that it costs nothing."
+    );
     Refusal::ModelNotPriced(told.into())
 }
 

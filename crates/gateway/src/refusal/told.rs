@@ -40,6 +40,15 @@ impl Refusal {
         }
     }
 
+    /// The code in the field that every refusal has. On surfaces of models nothing speaks of tokens:
+    /// callers there know keys (LLM-64).
+    pub(crate) fn code_in_field(&self, dialect: Dialect) -> &str {
+        if matches!(self, Self::Unauthenticated(_)) && dialect != Dialect::Plain {
+            return self.public().kind.class();
+        }
+        self.code_in(Dialect::Plain)
+    }
+
     /// Whether every dialect shows our code rather than its own word for the class.
     fn has_own_code(&self) -> bool {
         matches!(

@@ -11,7 +11,7 @@ const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 /// Splits a body into the `data` of its events. What lies whole in one piece is not copied.
 #[derive(Debug, Default)]
-pub(super) struct EventLines {
+pub(crate) struct EventLines {
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
     /// The `data` lines of the event so far, joined by LF, where the event was not all here.
@@ -28,7 +28,7 @@ pub(super) struct EventLines {
 
 impl EventLines {
     /// Takes the next piece and gives the data of each event that it completes.
-    pub(super) fn feed(&mut self, piece: &[u8], mut event: impl FnMut(&[u8])) {
+    pub(crate) fn feed(&mut self, piece: &[u8], mut event: impl FnMut(&[u8])) {
         let mut rest = piece;
         if self.after_cr && !rest.is_empty() {
             self.after_cr = false;
@@ -60,7 +60,7 @@ impl EventLines {
     }
 
     /// The data of an event that was begun and not ended.
-    pub(super) fn unfinished(&mut self) -> Vec<u8> {
+    pub(crate) fn unfinished(&mut self) -> Vec<u8> {
         let line = std::mem::take(&mut self.line);
         if !self.skipping {
             self.whole_line(&line, false, &mut |_| ());

@@ -18,6 +18,7 @@ pub use batch::{BatchForm, BatchLine};
 pub use body::BodyUsage;
 pub use hidden::HiddenUsage;
 pub use last_word::LastWord;
+pub(crate) use lines::EventLines;
 pub(crate) use side::service_of;
 pub use stream::{BodyEnd, StreamReport, StreamUsage};
 

@@ -7,6 +7,8 @@ mod body;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod count;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod failures;
@@ -14,6 +16,8 @@ mod failures;
 mod last_word;
 #[cfg(test)]
 mod models;
+#[cfg(test)]
+mod opening;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 use tollkeep_llm::Dialect;
 use tollkeep_llm::models::{
-    Page, PageError, form, list_anthropic, list_openai, one_anthropic, one_openai,
+    Listed, Page, PageError, form, list_anthropic, list_openai, one_anthropic, one_openai,
 };
+use tollkeep_types::WallMillis;
 
 fn value(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap()
 }
 
+// LLM-70
 #[test]
 fn the_form_is_anthropics_by_header_or_path() {
     for (path, version, want) in [
@@ -27,21 +29,47 @@ fn the_form_is_anthropics_by_header_or_path() {
     }
 }
 
+// LLM-70 LLM-74
 #[test]
 fn openai_lists_hold_the_names_and_no_provider() {
     let model =
         |id: &str| json!({"id": id, "object": "model", "created": 0, "owned_by": "tollkeep"});
     assert_eq!(
-        value(&list_openai(["a", "b\"\\\n/c"])),
+        value(&list_openai(["a", "b\"\\\n/c"].map(Listed::named))),
         json!({"object": "list", "data": [model("a"), model("b\"\\\n/c")]}),
     );
     assert_eq!(
         value(&list_openai([])),
         json!({"object": "list", "data": []})
     );
-    assert_eq!(value(&one_openai("a")), model("a"));
+    assert_eq!(value(&one_openai(Listed::named("a"))), model("a"));
 }
 
+// LLM-70 LLM-74
+#[test]
+fn what_is_known_of_a_model_is_told() {
+    let known = Listed {
+        id: "a",
+        display_name: Some("A \"1\""),
+        created: Some(WallMillis(1_759_104_000_123)),
+        owner: Some("mine"),
+        max_input_tokens: Some(200_000),
+        max_tokens: Some(64_000),
+    };
+    assert_eq!(
+        value(&one_openai(known)),
+        json!({"id": "a", "object": "model", "created": 1_759_104_000, "owned_by": "mine"}),
+    );
+    assert_eq!(
+        value(&one_anthropic(known)),
+        json!({
+            "type": "model", "id": "a", "display_name": "A \"1\"", "created_at": "2025-09-29T00:00:00Z",
+            "lifecycle": "active", "max_input_tokens": 200_000, "max_tokens": 64_000,
+        }),
+    );
+}
+
+// LLM-70
 #[test]
 fn anthropic_lists_come_in_pages() {
     let names: Vec<String> = (10..60).map(|n| format!("m-{n}")).collect();
@@ -60,7 +88,7 @@ fn anthropic_lists_come_in_pages() {
         ("after_id=m-57zzz", "m-58", "m-59", 2, false),
     ] {
         let page = Page::parse(Some(query.as_bytes())).unwrap();
-        let list = value(&list_anthropic(&names, &page));
+        let list = value(&list_anthropic(&names, &page, Listed::named));
         let data = list["data"].as_array().unwrap();
         assert_eq!(data.len(), count, "{query}");
         assert_eq!(list["has_more"], json!(more), "{query}");
@@ -84,13 +112,13 @@ fn anthropic_models_have_their_members() {
         "lifecycle": "active", "max_input_tokens": null, "max_tokens": null,
     });
     let page = Page::parse(None).unwrap();
-    assert_eq!(value(&one_anthropic("a")), model);
+    assert_eq!(value(&one_anthropic(Listed::named("a"))), model);
     assert_eq!(
-        value(&list_anthropic(&["a"], &page)),
+        value(&list_anthropic(&["a"], &page, Listed::named)),
         json!({"data": [model], "has_more": false, "first_id": "a", "last_id": "a"}),
     );
     assert_eq!(
-        value(&list_anthropic(&[], &page)),
+        value(&list_anthropic(&[], &page, Listed::named)),
         json!({"data": [], "has_more": false, "first_id": null, "last_id": null}),
     );
 }
@@ -125,7 +153,7 @@ proptest::proptest! {
         let mut met: Vec<String> = Vec::new();
         let mut query = format!("limit={limit}{}", if backwards { "&before_id=~" } else { "" });
         loop {
-            let list = value(&list_anthropic(&names, &Page::parse(Some(query.as_bytes())).unwrap()));
+            let list = value(&list_anthropic(&names, &Page::parse(Some(query.as_bytes())).unwrap(), Listed::named));
             let page = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().to_owned());
             if backwards {
                 met.splice(0..0, page);

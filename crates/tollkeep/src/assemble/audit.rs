@@ -296,8 +296,9 @@ pub(crate) fn line_sinks(base: &Base, log: LineSink) -> anyhow::Result<Lines> {
     Ok(Lines {
         access,
         access_errors_only: logging.access == AccessLog::Errors,
-        usage: open(&LineOutput::File(
+        usage: open(&crate::command::logs::file(
             base.settings.data_dir.join("usage.jsonl"),
+            &logging.rotation,
         ))?,
         log,
     })

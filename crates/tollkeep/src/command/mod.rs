@@ -31,7 +31,7 @@ mod key;
 mod ledger;
 mod lockout;
 mod log;
-mod logs;
+pub(crate) mod logs;
 mod maintenance;
 mod man;
 mod manage;

@@ -195,7 +195,7 @@ fn uniform(answer: &Answer) -> Told {
     (answer.status, fields, answer.text().replace(&id, ""))
 }
 
-// ID-60 ID-50 LLM-12
+// ID-60 ID-50 LLM-12 LLM-64
 #[test]
 fn every_failed_authentication_is_told_the_same_bytes_at_the_floor() {
     let origin = Origin::start(answer);
@@ -226,8 +226,17 @@ fn every_failed_authentication_is_told_the_same_bytes_at_the_floor() {
                 Some(first) => assert_eq!(&told, first, "{path} {name}"),
             }
         }
-        let body = first.unwrap().2;
+        let (_, fields, body) = first.unwrap();
         assert_eq!(body, body_of(path));
+        for word in [
+            "invalid_token",
+            "token_not_found",
+            "token_expired",
+            "token_inactive",
+        ] {
+            let all = format!("{fields:?} {body}");
+            assert!(path == "/plain" || !all.contains(word), "{path}: {all}");
+        }
     }
     assert_eq!(origin.count(), 0);
 }

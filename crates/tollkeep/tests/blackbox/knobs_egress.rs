@@ -42,6 +42,23 @@ const ELSEWHERE: &[Elsewhere] = &[
         "a_provider_is_asked_for_the_betas_of_its_list_alone",
     ),
     (
+        &["llm.stream.head_hold_ms"],
+        include_str!("head_hold.rs"),
+        "a_head_waits_no_longer_and_for_no_more_than_its_bounds",
+    ),
+    (
+        &[
+            "models.catalog.model",
+            "models.catalog.provider",
+            "models.catalog.display_name",
+            "models.catalog.context_window",
+            "models.catalog.max_output_tokens",
+            "models.catalog.created",
+        ],
+        include_str!("catalogue.rs"),
+        "what_is_known_of_models_is_told_and_the_operator_knows_better_than_the_table",
+    ),
+    (
         &["llm.expose_upstream_limits"],
         include_str!("returned_headers.rs"),
         "the_limits_of_a_providers_account_come_back_only_where_settings_say_so",

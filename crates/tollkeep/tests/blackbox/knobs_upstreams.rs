@@ -297,16 +297,31 @@ pub(crate) fn weighed() -> Table {
     }
 }
 
+/// What is told of a model.
+fn known(world: &World) -> String {
+    let lines = format!("Authorization: Bearer {}\r\n", world.token);
+    let answer = world.gateway.call(&head("GET /v1/models/m", &lines));
+    answer.text()
+}
+
 // EDGE-136
 #[test]
 fn each_knob_of_a_provider_does_something() {
     turn_each(providers());
     turn_each(ranked());
     turn_each(weighed());
-    let rows: Vec<(_, _, Look)> = vec![("models.default", json!("m"), |world| {
-        let unknown = CHAT.replace("\"m\"", "\"unknown\"");
-        world.chat(&unknown)
-    })];
+    let rows: Vec<(_, _, Look)> = vec![
+        ("models.default", json!("m"), |world| {
+            let unknown = CHAT.replace("\"m\"", "\"unknown\"");
+            world.chat(&unknown)
+        }),
+        (
+            "models.catalog",
+            json!([{ "model": "m", "created": "2026-01-02" }]),
+            known,
+        ),
+        ("llm.expose_providers", json!(true), known),
+    ];
     let with = vec![("providers.openai.models", json!(["m"]))];
     turn_each(Table {
         below: "",

@@ -136,6 +136,65 @@ fn a_log_that_is_full_is_closed_and_no_line_is_lost() {
 
 // AUD-80
 #[test]
+fn the_usage_lines_have_files_of_the_same_size_and_are_opened_again_too() {
+    let origin = Origin::start(answer);
+    let gateway = models(&origin)
+        .set("logging.rotation.max_size", "64KiB")
+        .set("logging.rotation.max_backups", "2")
+        .start();
+    let token = gateway.mint_token(&json!({}));
+    let folder = gateway.data_dir();
+    let is_closed = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        name.starts_with("usage-2") && name.ends_with(".jsonl")
+    };
+    let closed = || {
+        let entries = fs::read_dir(&folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mut closed: Vec<_> = paths.filter(is_closed).collect();
+        closed.sort();
+        closed
+    };
+    let request = chat(&bearer(&token), "hi");
+    let mut client = gateway.connect();
+    let mut calls = |count: usize| {
+        for _ in 0..count {
+            let answer = client.call(&request);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            if answer.closes() {
+                client = gateway.connect();
+            }
+        }
+    };
+    let (file, mut made) = (folder.join("usage.jsonl"), 0);
+    while closed().is_empty() {
+        calls(50);
+        made += 50;
+    }
+    eventually("all lines", || {
+        let files = closed().into_iter().chain([file.clone()]);
+        (files.map(|path| lines(&path).len()).sum::<usize>() == made).then_some(())
+    });
+    let first = closed().remove(0);
+    assert!(fs::metadata(&first).unwrap().len() <= SIZE);
+    eventually("the oldest goes", || {
+        calls(50);
+        (!first.exists()).then_some(())
+    });
+    assert!(closed().len() <= 2);
+    let moved = folder.join("moved");
+    fs::rename(&file, &moved).unwrap();
+    gateway.signal(Signal::USR1);
+    eventually("the next file", || {
+        calls(1);
+        file.exists().then_some(())
+    });
+    assert!(!lines(&moved).is_empty());
+    assert_eq!(dropped(&gateway), 0);
+}
+
+// AUD-80
+#[test]
 fn what_a_log_file_can_not_be_is_told_at_the_start() {
     let origin = Origin::start(answer);
     for (name, variable, value, want) in [

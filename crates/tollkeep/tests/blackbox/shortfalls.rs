@@ -331,3 +331,46 @@ fn without_room_for_another_attempt_the_first_failure_is_final() {
     assert_eq!(origin.count(), 1, "the second attempt was not made");
     settled(&gateway, &id, 20);
 }
+
+#[test]
+fn a_call_that_more_budgets_count_than_can_be_taken_at_once_is_refused_whole() {
+    const MOST: usize = 32;
+    let origin = Origin::start(|_| answer_json(&answer(9, 30)));
+    let (gateway, token) = llm(&origin, "openai", PRICES);
+    let ids: Vec<String> = (0..MOST)
+        .map(|number| {
+            let rules = json!({"name": format!("b{number}"), "unit": "usd", "limit": "$1"});
+            budget(&gateway, &rules)
+        })
+        .collect();
+    let served = gateway.call(&chat(&token, &body(false)));
+    assert_eq!(served.status, 200, "{}", served.text());
+    for id in &ids {
+        settled(&gateway, id, 39);
+    }
+    let last = budget(
+        &gateway,
+        &json!({"name": "one more", "unit": "usd", "limit": "$1"}),
+    );
+    let refused = gateway.call(&chat(&token, &body(false)));
+    assert_eq!(
+        (refused.status, &*refused.code()),
+        (400, "cost_not_boundable"),
+        "{}",
+        refused.text()
+    );
+    assert!(refused.text().contains("32 budgets"), "{}", refused.text());
+    assert_eq!(origin.count(), 1);
+    assert_eq!(
+        sums(&gateway, &ids[0])[0],
+        39,
+        "nothing is taken of the others"
+    );
+    // What counts other calls alone stands in nobody's way.
+    let (status, gone) = gateway.api("DELETE", &format!("/api/v1/budgets/{last}"), None);
+    assert!(status < 300, "{status} {gone}");
+    let other =
+        json!({"name": "one more", "unit": "usd", "limit": "$1", "scope": {"model": "else"}});
+    budget(&gateway, &other);
+    assert_eq!(gateway.call(&chat(&token, &body(false))).status, 200);
+}

@@ -271,7 +271,7 @@ fn a_stream_that_breaks_is_told_in_the_callers_dialect_and_ends_regularly() {
     let line = eventually("the access line", || gateway.access_lines().pop());
     assert_eq!(line["outcome"], "cut", "{line}");
 
-    let first = "event: message_start\ndata: {\"type\":\"message_start\"}\n\n";
+    let first = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\"}\n\n";
     let (_, anthropic) = cut_stream("anthropic", "/v1/messages", first);
     let told = events(&anthropic);
     assert!(
@@ -286,8 +286,8 @@ fn a_stream_that_breaks_is_told_in_the_callers_dialect_and_ends_regularly() {
     );
     assert!(!anthropic.text().contains("message_stop"));
 
-    let first =
-        "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0}\n\n";
+    let first = "event: response.output_text.delta\n\
+                 data: {\"type\":\"response.output_text.delta\",\"sequence_number\":0}\n\n";
     let (_, responses) = cut_stream("openai", "/v1/responses", first);
     let told = events(&responses);
     let event = data_of(told.last().unwrap());
@@ -326,7 +326,7 @@ fn five_hundred_streams_at_once_lose_no_byte() {
         let events = (0..EVENTS).map(|number| chunk(event(&who, number).as_bytes()));
         let begin = [
             chunked_head("text/event-stream"),
-            chunk(b": begun\n\n"),
+            chunk(b"data: begun\n\n"),
             Step::Wait(held.clone()),
         ];
         begin
@@ -363,7 +363,7 @@ fn five_hundred_streams_at_once_lose_no_byte() {
             "{number}"
         );
         assert!(
-            answer.text() == format!(": begun\n\n{want}"),
+            answer.text() == format!("data: begun\n\n{want}"),
             "{number}: {} bytes",
             answer.body.len()
         );
