@@ -162,13 +162,15 @@ impl Exchange<'_> {
                     if left.is_zero() {
                         return Ok(First::Came);
                     }
-                    let is_idle = target.timeouts.idle < left;
-                    self.conn.slot().set(left.min(target.timeouts.idle));
+                    let total = self.plan.llm.stream_max.min(target.timeouts.total_stream);
+                    let patience = target.timeouts.idle.min(total.saturating_sub(waited));
+                    let is_too_late = patience < left;
+                    self.conn.slot().set(left.min(patience));
                     match self.fill(upstream).await {
                         // It is read on without its caller.
                         Raced::Gone if self.go_alone() => return Ok(First::Came),
                         Raced::Gone => return Err(Stop::CallerGone),
-                        Raced::Late if is_idle || self.is_revoked() => {
+                        Raced::Late if is_too_late || self.is_revoked() => {
                             return Err(self.late().into());
                         }
                         Raced::Late if self.conn.slot().is_denied() => return Err(Stop::Cut),

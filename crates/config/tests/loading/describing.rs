@@ -156,6 +156,7 @@ fn schema_and_show_know_the_same_keys() {
         // A section, or `off`.
         "audit.rotate.",
         "budgets.known_tools[]",
+        "models.catalog[]",
         "hooks.on_",
         "webhooks[]",
     ];

@@ -54,8 +54,8 @@ fn text_counts_by_its_bytes_and_the_rest_by_what_it_is() {
             1616,
         ),
         ("a small document", pdf(10), 3016),
-        ("a document", pdf(102_400), 3016),
-        ("a larger one", pdf(102_403), 6016),
+        ("a document", pdf(102_399), 3016),
+        ("a larger one", pdf(102_402), 6016),
         (
             "a document of text",
             blocks(json!([{"type": "document", "source": {"type": "text", "data": "abc"}}])),

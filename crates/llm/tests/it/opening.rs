@@ -298,9 +298,9 @@ proptest::proptest! {
     fn nothing_that_comes_breaks_a_beginning(bytes: Vec<u8>, json in "[\\[\\]{}\":,a-z ]{0,80}") {
         for dialect in [Chat, Anthropic, Responses, Images] {
             let mut opening = Opening::new(dialect);
-            let _ = opening.feed(&bytes);
-            let _ = opening.feed(format!("\n\ndata: {json}\n\ndata: {json}").as_bytes());
-            let _ = opening.end();
+            drop(opening.feed(&bytes));
+            drop(opening.feed(format!("\n\ndata: {json}\n\ndata: {json}").as_bytes()));
+            drop(opening.end());
         }
     }
 }

@@ -161,7 +161,7 @@ fn tokens_are_counted_by_the_provider_or_else_by_the_gateway() {
     let origin = Origin::start(|_| answer(&json!({"input_tokens": 77})));
     let (gateway, token) = both(&origin, "");
     // It costs nothing, whatever is left.
-    budget(&gateway, &json!({"unit": "requests", "limit": 1}));
+    budget(&gateway, &json!({"unit": "usd", "limit": {"nano_usd": 1}}));
     let ask = |path: &str, body: &Value| gateway.call(&llm_call(path, &token, &body.to_string()));
     let call = |model: &str| {
         json!({"model": model, "system": "abc", "messages": [{"role": "user", "content": "abcd"}],
