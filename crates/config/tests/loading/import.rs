@@ -196,7 +196,7 @@ fn counters_are_where_they_were_or_off() {
         assert!(metrics.seed_names, "their names go on");
     }
     let odd = imported(&with("gateway: { metrics: { enabled: true, pth: /x } }"));
-    let told = odd.err().unwrap().to_string();
+    let told = odd.err().unwrap();
     assert!(told.contains("gateway.metrics.pth: is no key"), "{told}");
 }
 
