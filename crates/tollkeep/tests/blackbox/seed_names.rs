@@ -3,7 +3,7 @@
 use crate::cache::counting;
 use crate::callers::{bearer, get, models, post_json, served};
 use crate::fixture::{chat, llm};
-use crate::paid_fixture::{Facilitator, Settles, open, proof, shop, shown};
+use crate::paid_fixture::{Facilitator, Settles, proof, shop, shown};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tollkeep_testkit::{Client, Gateway, Origin, Step, eventually, ok};
@@ -93,7 +93,12 @@ fn each_name_of_tollbooth_moves_by_what_it_counts_and_by_nothing_else() {
     let gateway = shop(&origin, &facilitator, PAID)
         .set("payments.x402.verify", "local_then_facilitator")
         .start();
-    let unpaid = open(&gateway, &get("/x", ""));
+    let mut asked = 0;
+    let unpaid = eventually("payments are taken", || {
+        asked += 1;
+        let answer = gateway.call(&get("/x", ""));
+        (answer.status == 402).then_some(answer)
+    });
     let mut watched = Watched::new(&gateway, "tollbooth_", "tollbooth_requests_total");
     let request = |status: u16| {
         format!("tollbooth_requests_total{{route=\"GET /x\",method=\"GET\",status=\"{status}\"}}")
@@ -112,10 +117,9 @@ fn each_name_of_tollbooth_moves_by_what_it_counts_and_by_nothing_else() {
         let answer = gateway.call(&get(target, lines));
         assert_eq!(answer.status, want, "{target}: {}", answer.text());
     };
-    // What asked until payments were taken is counted by now, or is about to be.
     watched.seen = eventually("what came first", || {
         let now = counts(&gateway, "tollbooth_");
-        (watched.sum(&now) > 0).then_some(now)
+        (watched.sum(&now) == asked).then_some(now)
     });
     call("/x", "", 402);
     watched.moved("nothing shown", &[&request(402), &payment("missing")]);
