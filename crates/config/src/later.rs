@@ -84,8 +84,6 @@ pub(crate) const LATER: &[&str] = &[
     "payload",
     "budgets.list.carry_over",
     "budgets.list.selector",
-    "stores",
-    "settlement",
     "payments.l402",
     "payments.lightning",
     "payments.mpp",

@@ -39,6 +39,80 @@ pub(crate) fn audit(tree: &mut Node, report: &mut Report) {
     }
 }
 
+/// What stands in for code that settles.
+pub(crate) const NO_CODE: &str = "is code, which is not run here: settle through a facilitator of your own, \
+     `facilitator: https://…`, which speaks `/supported`, `/verify` and `/settle`";
+/// What stands in for other strategies.
+pub(crate) const NO_STRATEGY: &str =
+    "is not supported yet: name a facilitator, `facilitator: https://…`";
+const IMPORT: &str = "is no key here: `tollkeep import --from tollbooth` says what becomes of it";
+
+/// Moves what tollbooth says of who settles, and of its Redis, to where it belongs.
+pub(crate) fn tollbooth(tree: &mut Node, report: &mut Report) {
+    for said in section(tree, report, "settlement", "`strategy` and `url`") {
+        let here = KeyPath::of("settlement").name(&said.name);
+        match (said.name.as_str(), said.node.as_text()) {
+            ("strategy", Some("facilitator")) => {}
+            ("strategy", Some("custom")) => report.error(&here, &said.source, NO_CODE),
+            ("strategy", Some("nanopayments" | "mpp" | "tempo")) => {
+                report.error(&here, &said.source, NO_STRATEGY);
+            }
+            ("strategy", _) => report.error(&here, &said.source, "want `facilitator`"),
+            ("url", _) => put(tree, report, (&here, said), "facilitator"),
+            _ => report.error(&here, &said.source, IMPORT),
+        }
+    }
+    for said in section(tree, report, "stores", "`redis`") {
+        let here = KeyPath::of("stores").name(&said.name);
+        match (said.name.as_str(), &said.node.value) {
+            ("redis", Value::Map(_)) => {
+                let Value::Map(entries) = said.node.value else {
+                    continue;
+                };
+                for said in entries {
+                    let here = here.name(&said.name);
+                    match said.name.as_str() {
+                        "url" => put(tree, report, (&here, said), "redis.url"),
+                        _ => report.error(&here, &said.source, IMPORT),
+                    }
+                }
+            }
+            ("redis", _) => put(tree, report, (&here, said), "redis.url"),
+            _ => report.error(&here, &said.source, IMPORT),
+        }
+    }
+}
+
+/// Takes the entries of a section out of the file.
+fn section(tree: &mut Node, report: &mut Report, name: &str, want: &str) -> Vec<Entry> {
+    let Value::Map(sections) = &mut tree.value else {
+        return Vec::new();
+    };
+    let Some(at) = sections.iter().position(|entry| entry.name == name) else {
+        return Vec::new();
+    };
+    let said = sections.remove(at);
+    match said.node.value {
+        Value::Map(entries) => entries,
+        Value::Null => Vec::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Loose(_) | Value::List(_) => {
+            let problem = format!("want a section: {want}");
+            report.error(&KeyPath::of(name), &said.source, problem);
+            Vec::new()
+        }
+    }
+}
+
+/// Moves an entry to a key that nothing else may say.
+fn put(tree: &mut Node, report: &mut Report, (here, said): (&KeyPath, Entry), to: &str) {
+    if tree.find(&KeyPath::of(to)).is_some() {
+        let problem = format!("is said by `{to}` too: keep one of them");
+        report.error(here, &said.source, problem);
+        return;
+    }
+    tree.put(&names(to), said.node, &str::to_owned);
+}
+
 /// Takes an entry out of a section.
 fn take(tree: &mut Node, section: &str, name: &str) -> Option<Entry> {
     let Value::Map(entries) = &mut tree.value else {

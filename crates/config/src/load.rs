@@ -123,6 +123,7 @@ fn load_tree(
 ) -> Result<Loaded, ConfigErrors> {
     seed::lift_cors(&mut tree);
     lift::audit(&mut tree, &mut report);
+    lift::tollbooth(&mut tree, &mut report);
     lift::paths(&mut tree);
     let catalog = Catalog::new();
     let env = with_env_file(request, &tree, &mut report);

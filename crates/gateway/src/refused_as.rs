@@ -60,7 +60,16 @@ impl Refusal {
         if matches!(self, Self::ConnectionLimit | Self::LockedOut) {
             return RefusedAs::RateLimit("ip", CountedBy::Address);
         }
-        let of_form = matches!(
+        if self.is_of_form() {
+            RefusedAs::Rejected(self.public().code)
+        } else {
+            RefusedAs::Other
+        }
+    }
+
+    /// Whether it is about how the request is written.
+    const fn is_of_form(&self) -> bool {
+        matches!(
             self,
             Self::BodyTooLarge
                 | Self::TargetTooLong
@@ -77,12 +86,7 @@ impl Refusal {
                 | Self::TokenRotated
                 | Self::LineageOver
                 | Self::NotSelfRotating
-        );
-        if of_form {
-            RefusedAs::Rejected(self.public().code)
-        } else {
-            RefusedAs::Other
-        }
+        )
     }
 
     /// How the request ended with this refusal.

@@ -6,6 +6,7 @@ use super::keys::{Keys, items, json, members, text, whole};
 use super::routes;
 use super::write::Lines;
 use crate::field::plain_name;
+use crate::lift::{NO_CODE, NO_STRATEGY};
 use crate::tree::{KeyPath, Node, Value};
 use serde_json::{Value as Json, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -112,17 +113,28 @@ fn gateway(all: &Keys<'_>, lines: &mut Lines, import: &mut Import) {
     }
     cors(&keys, lines, import);
     if let Some((at, node)) = keys.get("metrics") {
-        let why = "metrics have a listener of their own: see `metrics` in the reference";
-        import.note(Changed, &at, why);
-        lines.section(0, "metrics");
-        lines.told(
-            1,
-            "enabled",
-            &json(node),
-            "on a listener of its own, not on the port of callers",
-        );
+        metrics(&at, node, lines, import);
     }
     lines.blank();
+}
+
+/// Counters: on or off, or that and where.
+fn metrics(at: &KeyPath, node: &Node, lines: &mut Lines, import: &mut Import) {
+    const REMARK: &str = "on a listener of its own, not on the port of callers";
+    let why = "metrics have a listener of their own: see `metrics` in the reference";
+    import.note(Changed, at, why);
+    lines.section(0, "metrics");
+    if !matches!(node.value, Value::Map(_)) {
+        lines.told(1, "enabled", &json(node), REMARK);
+        return;
+    }
+    let keys = Keys::of(at, Some(node), &["enabled", "path"], import);
+    if let Some((_, node)) = keys.get("enabled") {
+        lines.told(1, "enabled", &json(node), REMARK);
+    }
+    if let Some((_, node)) = keys.get("path") {
+        lines.key(1, "path", &json(node));
+    }
 }
 
 /// The address of the listener: here it is this machine's own unless somebody makes it safe.
@@ -246,13 +258,8 @@ fn facilitator(all: &Keys<'_>, lines: &mut Lines, import: &mut Import) {
         let strategy = keys.get("strategy").and_then(|(_, node)| node.as_text());
         let problem = match strategy {
             Some("facilitator") => "",
-            Some("custom") => {
-                "is code, which is not run here: settle through a facilitator of your own, \
-                 `facilitator: https://…`, which speaks `/supported`, `/verify` and `/settle`"
-            }
-            Some("nanopayments" | "mpp" | "tempo") => {
-                "is not supported yet: name a facilitator, `facilitator: https://…`"
-            }
+            Some("custom") => NO_CODE,
+            Some("nanopayments" | "mpp" | "tempo") => NO_STRATEGY,
             Some(_) | None => "want `strategy: facilitator`",
         };
         if !problem.is_empty() {

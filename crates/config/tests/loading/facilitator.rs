@@ -49,6 +49,81 @@ fn one_address_or_one_by_network_says_who_settles() {
     }
 }
 
+// PAY-10 PAY-100
+#[test]
+fn who_settles_is_said_as_tollbooth_says_it() {
+    let by_strategy = format!("settlement: {{ strategy: facilitator, url: \"{DEFAULT}\" }}\n");
+    let beside = format!("settlement: {{ strategy: facilitator }}\nfacilitator: \"{DEFAULT}\"\n");
+    for yaml in [by_strategy, beside] {
+        let [on_base, _] = asked(&yaml).unwrap();
+        assert_eq!(on_base, [DEFAULT], "{yaml}");
+    }
+    for (yaml, told) in [
+        (
+            "settlement: { strategy: custom, module: ./s.ts }",
+            "settlement.strategy: is code, which is not run here",
+        ),
+        (
+            "settlement: { strategy: nanopayments, network: testnet }",
+            "settlement.strategy: is not supported yet",
+        ),
+        (
+            "settlement: { strategy: wire }",
+            "settlement.strategy: want `facilitator`",
+        ),
+        (
+            "settlement: { url: \"https://a.example\" }\nfacilitator: \"https://b.example\"",
+            "settlement.url: is said by `facilitator` too",
+        ),
+        (
+            "settlement: before-response",
+            "settlement: want a section: `strategy` and `url`",
+        ),
+        (
+            "settlement: { url: \"http://a.example\" }",
+            "`http` outside of `payments.x402.allow_private`",
+        ),
+    ] {
+        let problem = asked(yaml).unwrap_err();
+        assert!(problem.contains(told), "{yaml}: {problem}");
+    }
+}
+
+// PAY-10
+#[test]
+fn the_redis_of_tollbooth_is_the_one_that_limits_are_shared_in() {
+    for (yaml, want) in [
+        ("stores: { redis: \"redis://127.0.0.1:6379\" }", Ok(true)),
+        (
+            "stores: { redis: { url: \"redis://127.0.0.1:6379\" } }",
+            Ok(true),
+        ),
+        ("stores: {}", Ok(false)),
+        (
+            "stores: { redis: { url: \"redis://127.0.0.1:6379\", prefix: tb } }",
+            Err("stores.redis.prefix: is no key here: `tollkeep import"),
+        ),
+        (
+            "stores: { verificationCache: redis }",
+            Err("stores.verificationCache: is no key here"),
+        ),
+        (
+            "stores: { redis: \"redis://a\" }\nredis: { url: \"redis://b\" }",
+            Err("stores.redis: is said by `redis.url` too"),
+        ),
+    ] {
+        let loaded = Case::yaml(yaml).load();
+        match (loaded, want) {
+            (Ok(loaded), Ok(is_there)) => {
+                assert_eq!(loaded.settings.redis.is_some(), is_there, "{yaml}");
+            }
+            (Err(problem), Err(told)) => assert!(problem.contains(told), "{yaml}: {problem}"),
+            (Ok(_), Err(told)) => panic!("{yaml} is taken: {told}"),
+            (Err(problem), Ok(_)) => panic!("{yaml}: {problem}"),
+        }
+    }
+}
+
 // PAY-100 PAY-101
 #[test]
 fn what_says_it_badly_is_told_where() {

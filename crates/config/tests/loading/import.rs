@@ -175,6 +175,31 @@ routes:
     assert_eq!(fates(&imported), want);
 }
 
+// PAY-10 OPS-30 OPS-52
+#[test]
+fn counters_are_where_they_were_or_off() {
+    for (there, enabled, path) in [
+        ("true", true, "/metrics"),
+        ("false", false, "/metrics"),
+        ("{ enabled: true, path: /counters }", true, "/counters"),
+        ("{ enabled: false }", false, "/metrics"),
+        ("{ path: /counters }", true, "/counters"),
+    ] {
+        let lines = format!("gateway: {{ port: 3000, metrics: {there} }}");
+        let imported = imported(&with(&lines)).unwrap();
+        let metrics = settings(&imported).metrics;
+        assert_eq!(
+            (metrics.enabled, &*metrics.path),
+            (enabled, path),
+            "{there}"
+        );
+        assert!(metrics.seed_names, "their names go on");
+    }
+    let odd = imported(&with("gateway: { metrics: { enabled: true, pth: /x } }"));
+    let told = odd.err().unwrap();
+    assert!(told.contains("gateway.metrics.pth: is no key"), "{told}");
+}
+
 /// A whole file with these lines in it.
 fn with(lines: &str) -> String {
     format!("upstreams:\n  a: {{ url: \"https://a.example\" }}\n{lines}")

@@ -9,11 +9,15 @@ use super::histogram::{HistogramSum, REQUEST_BOUNDS};
 use super::labels::{ModelLabel, ProviderLabel, RouteLabel};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use tollkeep_types::MonoNanos;
 
 /// How many different requests are told apart; whatever else comes counts as one sort of its own.
 const SORTS_MAX: usize = 20_000;
+
+/// Requests that wait to be counted while a reader holds the counts, which takes milliseconds; more
+/// are not counted.
+const WAITING_MAX: usize = 65_536;
 
 /// Whether addresses that meet limits are shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -135,6 +139,8 @@ pub struct SeedMeter {
     began: MonoNanos,
     now: AtomicU64,
     counts: Mutex<Counts>,
+    /// What ended while somebody else held the counts.
+    waiting: Mutex<Vec<SeedRequest>>,
 }
 
 impl SeedMeter {
@@ -143,12 +149,27 @@ impl SeedMeter {
             began,
             now: AtomicU64::new(began.0),
             counts: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
-    /// Requests ended.
+    /// Requests ended. A worker does not wait for a reader.
     pub fn count(&self, requests: impl Iterator<Item = SeedRequest>) {
-        let mut counts = self.counts();
+        let counts = match self.counts.try_lock() {
+            Ok(counts) => Some(counts),
+            Err(TryLockError::Poisoned(counts)) => Some(counts.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut counts) = counts else {
+            let room = WAITING_MAX.saturating_sub(waiting.len());
+            waiting.extend(requests.take(room));
+            return;
+        };
+        for request in waiting.drain(..) {
+            counts.add(&request);
+        }
+        drop(waiting);
         for request in requests {
             counts.add(&request);
         }
@@ -164,7 +185,13 @@ impl SeedMeter {
     }
 
     pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for request in waiting.drain(..) {
+            counts.add(&request);
+        }
+        drop(waiting);
+        counts
     }
 }
 
@@ -226,6 +253,28 @@ mod tests {
         let rest = counts.requests.get(&Sort::REST).unwrap();
         assert_eq!(rest.count, 500);
         assert_eq!(rest.duration.count(), 500);
+    }
+
+    #[test]
+    fn who_counts_does_not_wait_for_who_reads() {
+        let meter = SeedMeter::new(MonoNanos(5));
+        let request = SeedRequest {
+            method: "GET",
+            status: 200,
+            ..SeedRequest::default()
+        };
+        let reader = meter.counts();
+        meter.count(std::iter::repeat_n(request, 7));
+        assert!(reader.requests.is_empty());
+        drop(reader);
+        let all = |counts: &Counts| counts.requests.values().map(|of| of.count).sum::<u64>();
+        assert_eq!(all(&meter.counts()), 7, "the next reader sees them");
+        let reader = meter.counts();
+        meter.count(std::iter::repeat_n(request, WAITING_MAX + 1));
+        drop(reader);
+        meter.count(std::iter::once(request));
+        let all = all(&meter.counts());
+        assert_eq!(all, 7 + u64::try_from(WAITING_MAX).unwrap() + 1);
     }
 
     #[test]

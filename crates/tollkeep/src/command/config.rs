@@ -1,7 +1,7 @@
 //! `tollkeep config …`
 
 use super::client::Client;
-use super::{Connection, output, quote, rates};
+use super::{Connection, challenges, output, quote, rates};
 use crate::assemble::Loader;
 use crate::exit::{self, Failed};
 use crate::system::SystemClock;
@@ -346,7 +346,9 @@ impl Check {
                 .map(|loaded| loaded.warnings.clone())
                 .unwrap_or_default();
             warnings.extend(rates.warnings.iter().cloned());
-            warnings.extend(loaded.as_ref().ok().and_then(|it| payees(&it.settings)));
+            if let Ok(loaded) = &loaded {
+                warnings.extend(of_payments(&loaded.settings));
+            }
             output::json(&serde_json::json!({
                 "valid": valid, "errors": problems, "warnings": warnings, "prices": prices,
                 "models": rates.models,
@@ -364,7 +366,7 @@ impl Check {
             for warning in loaded.warnings.iter().chain(&rates.warnings) {
                 eprintln!("warning: {warning}");
             }
-            if let Some(warning) = payees(&loaded.settings) {
+            for warning in of_payments(&loaded.settings) {
                 eprintln!("warning: {warning}");
             }
             match &loaded.path {
@@ -374,6 +376,13 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// What is worth knowing before somebody pays.
+fn of_payments(settings: &Settings) -> Vec<String> {
+    let mut warnings = challenges::cut(settings);
+    warnings.extend(payees(settings));
+    warnings
 }
 
 /// Who is paid, where real money comes: nobody sees from one gateway's settings what another one's are.

@@ -13,6 +13,7 @@ mod audit_verify;
 mod breaker;
 mod budget;
 mod cache;
+mod challenges;
 mod client;
 mod completion;
 mod config;

@@ -44,8 +44,6 @@ const COMPUTED: &str = "by an expression, between `min_price` and `max_price`";
 /// What is said of steps that may give a request another price.
 const UNASKED: &str =
     "`onPriceResolved` is not asked here: a running gateway may ask another price";
-/// Bytes of the challenge's field at most.
-const CHALLENGE_BYTES_MAX: usize = 7 * 1024;
 
 /// A request and what the configuration says of it.
 pub(super) struct Quoted {
@@ -125,7 +123,6 @@ impl Request {
             told,
             offers: Vec::new(),
         };
-        let requires = settings.payments.x402.requires_identifier;
         let asked = Asked {
             params: &params,
             query: query.unwrap_or_default(),
@@ -140,13 +137,13 @@ impl Request {
             None => {}
             Some((sale, _)) if let Some(tokens) = sale.tokens => {
                 let of = (tokens, route.upstream.as_str());
-                quoted.tell_bound(settings, (sale, of), &asked, (target, requires))?;
+                quoted.tell_bound(settings, (sale, of), &asked, target)?;
             }
             Some((sale, _)) if sale.computed.is_some() => {
                 quoted.told.insert("price".to_owned(), COMPUTED.into());
             }
             Some((_, Err(fault))) => refuse(&mut quoted.told, fault.status(), fault.code()),
-            Some((sale, Ok(quote))) => quoted.tell(sale, &quote, (target, requires)),
+            Some((sale, Ok(quote))) => quoted.tell(settings, sale, &quote, target),
         }
         if !route.hooks.price.is_empty() && route.is_paid() {
             quoted.told.insert("hooks".to_owned(), UNASKED.into());
@@ -169,7 +166,7 @@ impl Quoted {
         settings: &Settings,
         (sale, of): (&Sale, (TokenPrices, &str)),
         asked: &Asked<'_>,
-        (target, requires): (&str, bool),
+        target: &str,
     ) -> anyhow::Result<()> {
         let mut put = |name: &str, value: Value| self.told.insert(name.to_owned(), value);
         if asked.body.is_empty() {
@@ -195,13 +192,13 @@ impl Quoted {
         put("output_tokens", bound.output_tokens.into());
         put("bound", KEPT_PRICES.into());
         match sale.pricing.by_tokens(bound.most) {
-            Ok(quote) => self.tell(sale, &quote, (target, requires)),
+            Ok(quote) => self.tell(settings, sale, &quote, target),
             Err(fault) => refuse(&mut self.told, fault.status(), fault.code()),
         }
         Ok(())
     }
 
-    fn tell(&mut self, sale: &Sale, quote: &Quote, (target, requires_identifier): (&str, bool)) {
+    fn tell(&mut self, settings: &Settings, sale: &Sale, quote: &Quote, target: &str) {
         let mut put = |name: &str, value: Value| self.told.insert(name.to_owned(), value);
         put("price", quote.price.to_string().into());
         put("from", quote.origin.to_string().into());
@@ -227,9 +224,9 @@ impl Quoted {
             offers: &self.offers,
             quotes: &[],
             reason: None,
-            extensions: &Extensions::new(requires_identifier),
+            extensions: &Extensions::new(settings.payments.x402.requires_identifier),
         };
-        let field = challenge.payment_required(CHALLENGE_BYTES_MAX);
+        let field = challenge.payment_required(settings.payments.challenge_bytes_max);
         put("payment_required", field.into());
     }
 }
@@ -413,9 +410,25 @@ pub(super) fn print(prices: &[Value]) {
         ("UNITS", "/units"),
         ("MIN", "/min_price"),
         ("MAX", "/max_price"),
+        ("RAILS", "/rails"),
+        ("SETTLED", "/settlement"),
         ("LIMIT", "/limit"),
     ];
-    output::table(&prices.iter().collect::<Vec<_>>(), &columns);
+    let mut rows = prices.to_vec();
+    for row in &mut rows {
+        for name in ["/units", "/rails"] {
+            if let Some(all) = row.pointer_mut(name) {
+                let texts = all.as_array().into_iter().flatten();
+                let texts: Vec<_> = texts.filter_map(Value::as_str).collect();
+                *all = if texts.is_empty() {
+                    Value::Null
+                } else {
+                    texts.join(", ").into()
+                };
+            }
+        }
+    }
+    output::table(&rows.iter().collect::<Vec<_>>(), &columns);
 }
 
 /// Reads a file of one line, or the text itself.

@@ -337,11 +337,58 @@ fn the_table_says_what_a_payment_buys_and_what_tokens_pay() {
     );
 }
 
-// PAY-33 PAY-29
+// PAY-53
 #[test]
-fn a_call_that_costs_what_it_uses_is_told_its_bound() {
-    const BODY: &str =
-        r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}"#;
+fn a_challenge_that_is_too_long_is_warned_of() {
+    let accepts = vec![json!({ "asset": "USDC", "network": "base-sepolia" }); 8];
+    let mut all = market();
+    all["facilitator"] = "https://fac.example".into();
+    all["routes"]["GET /x"] = with_upstream(&json!({ "price": "$1", "accepts": accepts }));
+    let (is_valid, said) = Written::new(&all).check();
+    assert!(is_valid && !said.contains("max_header_bytes"), "{said}");
+    all["payments"] = json!({ "challenge": { "max_header_bytes": 1200 } });
+    let written = Written::new(&all);
+    let (is_valid, said) = written.check();
+    let told = "its 8 ways to pay make a challenge of";
+    assert!(is_valid && said.contains(told), "{said}");
+    // The quote is what would be told.
+    let told = written.json(&["route", "explain", "GET", "/x", "-H", "x-a: b"]);
+    let field = told["payment_required"].as_str().unwrap();
+    assert!(field.len() <= 1200, "{told}");
+}
+
+// PAY-33
+#[test]
+fn the_table_for_people_says_by_what_and_when_it_is_paid() {
+    let mut all = market();
+    all["routes"] = json!({
+        "GET /x": with_upstream(&json!({ "price": "$1", "settlement": "after-response" })),
+        "GET /free": with_upstream(&json!({ "price": "$0" })),
+    });
+    let output = Written::new(&all).run(&["config", "check"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    let row = |route: &str| {
+        let row = told.lines().find(|line| line.contains(route));
+        row.unwrap_or_else(|| panic!("{told}")).to_owned()
+    };
+    for part in ["RAILS", "SETTLED", "LIMIT"] {
+        assert!(row("ROUTE").contains(part), "{told}");
+    }
+    let paid = row("GET /x");
+    for part in [
+        " 1000000 USDC on eip155:84532 ",
+        " x402 ",
+        " after-response ",
+    ] {
+        assert!(paid.contains(part), "{part}: {paid}");
+    }
+    let free = row("GET /free");
+    assert!(!free.contains("USDC") && !free.contains("x402"), "{free}");
+    assert!(free.contains("10 in 1 s"), "{free}");
+}
+
+/// What is said of a call on a route that costs what calls use, at most `max_price`.
+fn explained(max_price: &str, body: &str, more: &[&str]) -> Value {
     let mut all = market();
     // A dollar for a million tokens in, ten for a million out.
     let base = json!({ "in_text": 1_000_000, "out_text": 10_000_000 });
@@ -350,17 +397,19 @@ fn a_call_that_costs_what_it_uses_is_told_its_bound() {
         "rates": [{ "from": "2025-01-01T00:00:00Z", "base": base }],
     }] });
     let terms = json!({ "model": "tokens", "markup_percent": 20 });
-    all["routes"]["POST /chat"] = with_upstream(&json!({ "pricing": terms, "max_price": "$1" }));
+    let route = json!({ "pricing": terms, "max_price": max_price });
+    all["routes"]["POST /chat"] = with_upstream(&route);
     let written = Written::new(&all);
-    let explain = |body: &str, more: &[&str]| {
-        std::fs::write(written.0.path().join("body"), body).unwrap();
-        let arguments = [
-            &["route", "explain", "POST", "/chat", "--body", "body"],
-            more,
-        ];
-        written.json(&arguments.concat())
-    };
-    let told = explain(BODY, &[]);
+    std::fs::write(written.0.path().join("body"), body).unwrap();
+    written.json(&[&["route", "explain", "POST", "/chat"], more].concat())
+}
+
+const CALL: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}"#;
+
+// PAY-33 PAY-29
+#[test]
+fn a_call_that_costs_what_it_uses_is_told_its_bound() {
+    let told = explained("$1", CALL, &["--body", "body"]);
     let input = told["input_tokens"].as_u64().unwrap();
     assert_eq!(told["output_tokens"], 100, "{told}");
     assert_eq!(told["model"], "m", "{told}");
@@ -371,48 +420,36 @@ fn a_call_that_costs_what_it_uses_is_told_its_bound() {
     let amount = most.div_ceil(1_000).to_string();
     assert_eq!(told["offers"][0]["amount"], amount, "{told}");
     assert!(told["payment_required"].is_string(), "{told}");
-
-    let larger = explain(&BODY.replace("100}", "200}"), &[]);
+    let larger = CALL.replace("100}", "200}");
+    let larger = explained("$1", &larger, &["--body", "body"]);
     assert_ne!(larger["price"], told["price"], "the cap is part of it");
-    for (body, more, status, code) in [
-        (
-            BODY.replace("\"m\"", "\"nobody\""),
-            &[][..],
-            400,
-            "model_not_priced",
-        ),
-        (
-            BODY.replace("\"model\":\"m\",", ""),
-            &[],
-            400,
-            "model_required",
-        ),
-        ("{".to_owned(), &[], 400, "invalid_json"),
-        (
-            BODY.to_owned(),
-            &["-H", "content-type: text/plain"],
-            415,
-            "bad_content_type",
-        ),
-    ] {
-        let told = explain(&body, more);
-        assert_eq!(told["status"], status, "{code}: {told}");
-        assert_eq!(told["refused"], code, "{told}");
-        assert!(
-            told.get("price").is_none() && told.get("offers").is_none(),
-            "{told}"
-        );
-    }
-    all["routes"]["POST /chat"]["max_price"] = json!("$0.0001");
-    let dear = Written::new(&all);
-    std::fs::write(dear.0.path().join("body"), BODY).unwrap();
-    let told = dear.json(&["route", "explain", "POST", "/chat", "--body", "body"]);
-    assert_eq!(told["refused"], "price_out_of_bounds", "{told}");
-    let unasked = dear.json(&["route", "explain", "POST", "/chat", "-H", "x-a: b"]);
+    let unasked = explained("$1", CALL, &["-H", "x-a: b"]);
     assert_eq!(
         unasked["bound"], "give the call as --body FILE",
         "{unasked}"
     );
+    let dear = explained("$0.0001", CALL, &["--body", "body"]);
+    assert_eq!(dear["refused"], "price_out_of_bounds", "{dear}");
+}
+
+// PAY-33 PAY-29
+#[test]
+fn a_call_that_has_no_bound_is_told_what_its_caller_would_be() {
+    let unnamed = CALL.replace("\"model\":\"m\",", "");
+    let unknown = CALL.replace("\"m\"", "\"nobody\"");
+    let text: &[&str] = &["-H", "content-type: text/plain"];
+    for (body, more, status, code) in [
+        (&*unknown, &[][..], 400, "model_not_priced"),
+        (&unnamed, &[], 400, "model_required"),
+        ("{", &[], 400, "invalid_json"),
+        (CALL, text, 415, "bad_content_type"),
+    ] {
+        let told = explained("$1", body, &[&["--body", "body"], more].concat());
+        assert_eq!(told["status"], status, "{code}: {told}");
+        assert_eq!(told["refused"], code, "{told}");
+        let is_priced = told.get("price").is_some() || told.get("offers").is_some();
+        assert!(!is_priced, "{told}");
+    }
 }
 
 // PAY-30

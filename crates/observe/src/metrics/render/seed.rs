@@ -76,8 +76,8 @@ impl Metrics {
             models: self.models.list(),
         };
         self.render_cliproxy_safety(text, &counts, &names, shards);
-        self.render_cliproxy_calls(text, &counts, &names, shards);
-        self.render_llm_proxy(text, &self.llm_proxy(&counts), seeds.uptime_ns());
+        render_cliproxy_calls(text, &counts, &names, shards);
+        render_llm_proxy(text, &self.llm_proxy(&counts), seeds.uptime_ns());
         render_tollbooth_requests(text, &counts, &names);
         self.render_tollbooth_payments(text, &counts, &names);
         render_blocks(text, &names, shards);
@@ -137,99 +137,6 @@ impl Metrics {
         }
         for (kind, count) in &counts.suspicious {
             text.sample(name, &[("event_type", kind)], count);
-        }
-    }
-
-    fn render_cliproxy_calls(
-        &self,
-        text: &mut Text,
-        counts: &Counts,
-        names: &Labels,
-        shards: &[Arc<Shard>],
-    ) {
-        let mut calls: BTreeMap<_, u64> = BTreeMap::new();
-        let mut took: BTreeMap<ProviderLabel, HistogramSum> = BTreeMap::new();
-        for (sort, of) in &counts.requests {
-            let Some(model) = sort.model else {
-                continue;
-            };
-            let provider = sort.provider.unwrap_or(ProviderLabel::NONE);
-            let status = if sort.failed { "error" } else { "success" };
-            *calls.entry((provider, model, status)).or_default() += of.count;
-            took.entry(provider).or_default().merge(&of.duration);
-        }
-        let name = "cliproxy_requests_total";
-        text.family(name, "counter", "Calls of models.");
-        for ((provider, model, status), count) in calls {
-            let labels = [
-                ("provider", names.provider(provider)),
-                ("model", names.models.name(usize::from(model.0))),
-                ("status", status),
-            ];
-            text.sample(name, &labels, count);
-        }
-        let name = "cliproxy_errors_total";
-        text.family(name, "counter", "Calls of models that failed.");
-        for ((provider, fault), count) in &counts.faults {
-            let labels = [
-                ("provider", names.provider(*provider)),
-                ("error_type", *fault),
-            ];
-            text.sample(name, &labels, count);
-        }
-        let name = "cliproxy_tokens_total";
-        text.family(name, "counter", "Tokens upstreams reported.");
-        for ((provider, model), sums) in tokens(shards) {
-            for (kind, count) in ["input", "output"].into_iter().zip(sums) {
-                let labels = [
-                    ("provider", names.providers.name(provider)),
-                    ("model", names.models.name(model)),
-                    ("type", kind),
-                ];
-                text.sample(name, &labels, count);
-            }
-        }
-        let name = "cliproxy_request_duration_seconds";
-        text.family(name, "histogram", "How long calls of models took.");
-        for (provider, sum) in took {
-            let labels = [("provider", names.provider(provider))];
-            text.histogram(name, &labels, &REQUEST_BOUNDS, &sum);
-        }
-    }
-
-    fn render_llm_proxy(&self, text: &mut Text, sums: &LlmProxy, uptime_ns: u64) {
-        text.single(
-            "llm_proxy_uptime_seconds",
-            "gauge",
-            "For how long the process has run.",
-            seconds(uptime_ns),
-        );
-        for (end, help, count) in [
-            (
-                "requests",
-                "Requests that an upstream or the cache was asked for.",
-                sums.requests,
-            ),
-            ("errors", "Those of them that failed.", sums.errors),
-            (
-                "cache_hits",
-                "Calls that a kept answer was given to.",
-                sums.hits,
-            ),
-            (
-                "cache_misses",
-                "Calls that no answer was kept for.",
-                sums.misses,
-            ),
-            (
-                "cache_bypass",
-                "Calls that wanted nothing kept.",
-                sums.bypass,
-            ),
-            ("cache_stores", "Answers that were kept.", sums.stores),
-        ] {
-            let name = format!("llm_proxy_{end}_total");
-            text.single(&name, "counter", help, count);
         }
     }
 
@@ -305,6 +212,93 @@ impl Labels {
     }
 }
 
+fn render_cliproxy_calls(text: &mut Text, counts: &Counts, names: &Labels, shards: &[Arc<Shard>]) {
+    let mut calls: BTreeMap<_, u64> = BTreeMap::new();
+    let mut took: BTreeMap<ProviderLabel, HistogramSum> = BTreeMap::new();
+    for (sort, of) in &counts.requests {
+        let Some(model) = sort.model else {
+            continue;
+        };
+        let provider = sort.provider.unwrap_or(ProviderLabel::NONE);
+        let status = if sort.failed { "error" } else { "success" };
+        *calls.entry((provider, model, status)).or_default() += of.count;
+        took.entry(provider).or_default().merge(&of.duration);
+    }
+    let name = "cliproxy_requests_total";
+    text.family(name, "counter", "Calls of models.");
+    for ((provider, model, status), count) in calls {
+        let labels = [
+            ("provider", names.provider(provider)),
+            ("model", names.models.name(usize::from(model.0))),
+            ("status", status),
+        ];
+        text.sample(name, &labels, count);
+    }
+    let name = "cliproxy_errors_total";
+    text.family(name, "counter", "Calls of models that failed.");
+    for ((provider, fault), count) in &counts.faults {
+        let labels = [
+            ("provider", names.provider(*provider)),
+            ("error_type", *fault),
+        ];
+        text.sample(name, &labels, count);
+    }
+    let name = "cliproxy_tokens_total";
+    text.family(name, "counter", "Tokens upstreams reported.");
+    for ((provider, model), sums) in tokens(shards) {
+        for (kind, count) in ["input", "output"].into_iter().zip(sums) {
+            let labels = [
+                ("provider", names.providers.name(provider)),
+                ("model", names.models.name(model)),
+                ("type", kind),
+            ];
+            text.sample(name, &labels, count);
+        }
+    }
+    let name = "cliproxy_request_duration_seconds";
+    text.family(name, "histogram", "How long calls of models took.");
+    for (provider, sum) in took {
+        let labels = [("provider", names.provider(provider))];
+        text.histogram(name, &labels, &REQUEST_BOUNDS, &sum);
+    }
+}
+
+fn render_llm_proxy(text: &mut Text, sums: &LlmProxy, uptime_ns: u64) {
+    text.single(
+        "llm_proxy_uptime_seconds",
+        "gauge",
+        "For how long the process has run.",
+        seconds(uptime_ns),
+    );
+    for (end, help, count) in [
+        (
+            "requests",
+            "Requests that an upstream or the cache was asked for.",
+            sums.requests,
+        ),
+        ("errors", "Those of them that failed.", sums.errors),
+        (
+            "cache_hits",
+            "Calls that a kept answer was given to.",
+            sums.hits,
+        ),
+        (
+            "cache_misses",
+            "Calls that no answer was kept for.",
+            sums.misses,
+        ),
+        (
+            "cache_bypass",
+            "Calls that wanted nothing kept.",
+            sums.bypass,
+        ),
+        ("cache_stores", "Answers that were kept.", sums.stores),
+    ] {
+        let name = format!("llm_proxy_{end}_total");
+        text.single(&name, "counter", help, count);
+    }
+}
+
 fn render_tollbooth_requests(text: &mut Text, counts: &Counts, names: &Labels) {
     let name = "tollbooth_requests_total";
     text.family(name, "counter", "Finished requests.");
@@ -364,7 +358,9 @@ fn render_tollbooth_requests(text: &mut Text, counts: &Counts, names: &Labels) {
 fn render_blocks(text: &mut Text, names: &Labels, shards: &[Arc<Shard>]) {
     let name = "tollbooth_rate_limit_blocks_total";
     text.family(name, "counter", "Rate limits that were hit, by route.");
-    for (route, count) in names.routes.iter().zip(violations(shards)) {
+    let counts = violations(shards);
+    for (at, route) in names.routes.iter().enumerate() {
+        let count = counts.get(at).copied().unwrap_or(0);
         text.sample(name, &[("route", route)], count);
     }
 }
