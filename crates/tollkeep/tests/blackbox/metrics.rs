@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tollkeep_testkit::{Client, Gateway, Origin, eventually};
 
 /// The families that are there from the start, with their types.
-const FAMILIES: [(&str, &str); 26] = [
+const FAMILIES: [(&str, &str); 27] = [
     ("tollkeep_requests_total", "counter"),
     ("tollkeep_request_duration_seconds", "histogram"),
     ("tollkeep_overhead_seconds", "histogram"),
