@@ -189,7 +189,9 @@ fn what_was_made_before_a_token_is_in_force_wherever_the_token_is_known() {
         };
         let answer = eventually("the other knows the token", || {
             let answer = other.call(&call(addresses.next()?.to_be_bytes()));
-            (answer.status != 401).then_some(answer)
+            // On a busy machine a replica may have heard nothing for so long that it lets nobody in.
+            let waits = answer.status == 401 || *answer.code() == *"auth_unavailable";
+            (!waits).then_some(answer)
         });
         assert_eq!(
             (answer.status, &*answer.code()),
