@@ -2,7 +2,7 @@
 
 use super::record::{self, NewPayment, PaymentRecord};
 use crate::database::GATEWAY;
-use crate::query::{Connection, query};
+use crate::query::{Connection, Row, query};
 use crate::row::{self, millis};
 use crate::{Store, StoreError};
 use std::fmt;
@@ -87,21 +87,20 @@ impl Store {
     ) -> Result<Option<(PaymentRecord, Option<PaymentAnswer>)>, StoreError> {
         let since = WallMillis(self.0.wall.now().0.saturating_sub(KEPT_MS));
         let mut connection = self.0.read(GATEWAY).await?;
-        let found = query(BY_PAYLOAD)
-            .bind(tenant.to_string())
-            .bind(payload_hash.to_vec())
-            .bind(millis(since))
-            .fetch_optional(&mut connection)
-            .await?;
-        let Some(found) = found else {
+        let named = || {
+            query(BY_PAYLOAD)
+                .bind(tenant.to_string())
+                .bind(payload_hash.to_vec())
+                .bind(millis(since))
+        };
+        let Some(found) = named().fetch_optional(&mut connection).await? else {
             return Ok(None);
         };
-        let status = row::number_if_set(&found, "status")?;
-        let status = status.and_then(|status| u16::try_from(status).ok());
-        let sealed = row::value(&found, "answer")?;
         let id = row::text(&found, "payment_id")?;
         let payment = query(BY_ID).bind(id).fetch_one(&mut connection).await?;
-        let answer = status.map(|status| PaymentAnswer { status, sealed });
+        // An answer is kept before its payment is spent: looked for in this order, it is never missed.
+        let found = named().fetch_optional(&mut connection).await?;
+        let answer = found.as_ref().map(answer_in).transpose()?.flatten();
         Ok(Some((record::read(&payment)?, answer)))
     }
 
@@ -135,6 +134,14 @@ impl Store {
         })
         .await
     }
+}
+
+/// What was answered, if that is known.
+fn answer_in(found: &Row) -> Result<Option<PaymentAnswer>, StoreError> {
+    let status = row::number_if_set(found, "status")?;
+    let status = status.and_then(|status| u16::try_from(status).ok());
+    let sealed = row::value(found, "answer")?;
+    Ok(status.map(|status| PaymentAnswer { status, sealed }))
 }
 
 /// Names a payment that is reserved in the same transaction. `false`: the payer calls something else
