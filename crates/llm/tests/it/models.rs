@@ -11,7 +11,6 @@ fn value(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap()
 }
 
-// LLM-70
 #[test]
 fn the_form_is_anthropics_by_header_or_path() {
     for (path, version, want) in [
@@ -29,7 +28,7 @@ fn the_form_is_anthropics_by_header_or_path() {
     }
 }
 
-// LLM-70 LLM-74
+// LLM-74
 #[test]
 fn openai_lists_hold_the_names_and_no_provider() {
     let model =
@@ -45,7 +44,7 @@ fn openai_lists_hold_the_names_and_no_provider() {
     assert_eq!(value(&one_openai(Listed::named("a"))), model("a"));
 }
 
-// LLM-70 LLM-74
+// LLM-74
 #[test]
 fn what_is_known_of_a_model_is_told() {
     let known = Listed {
@@ -69,7 +68,6 @@ fn what_is_known_of_a_model_is_told() {
     );
 }
 
-// LLM-70
 #[test]
 fn anthropic_lists_come_in_pages() {
     let names: Vec<String> = (10..60).map(|n| format!("m-{n}")).collect();

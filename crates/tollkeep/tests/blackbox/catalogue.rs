@@ -31,7 +31,7 @@ fn listed(gateway: &Gateway, token: &str, path: &str, more: &str) -> Answer {
 
 const VERSION: &str = "anthropic-version: 2023-06-01\r\n";
 
-// LLM-70 LLM-71 LLM-74
+// LLM-71 LLM-74
 #[test]
 fn models_are_listed_in_the_form_of_whoever_asks() {
     let origin = Origin::plain();
@@ -99,7 +99,7 @@ fn models_are_listed_in_the_form_of_whoever_asks() {
     assert_eq!(origin.count(), 0);
 }
 
-// LLM-70 LLM-74
+// LLM-74
 #[test]
 fn what_is_known_of_models_is_told_and_the_operator_knows_better_than_the_table() {
     let more = "models:\n  catalog:\n    - { model: mine, display_name: \"Mine, 2nd\", context_window: 9000, created: 2026-01-02 }\n    \

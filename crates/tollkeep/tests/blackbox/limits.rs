@@ -86,7 +86,7 @@ fn a_route_has_its_own_cap_and_a_small_refused_body_leaves_the_connection_alive(
     assert!(announced.closes());
 }
 
-// EDGE-50 LLM-32
+// EDGE-50
 #[test]
 fn llm_surfaces_have_their_own_body_cap_told_in_the_callers_dialect() {
     let origin = Origin::start(|_| json(&serde_json::json!({ "ok": true })));
