@@ -74,8 +74,27 @@ pub struct AuditFilter {
 pub struct AuditPlace {
     /// When it was.
     pub at: WallMillis,
-    /// Its id.
+    /// Its id; behind its time and a space, where its time is written otherwise, as to the second.
     pub id: String,
+}
+
+impl AuditPlace {
+    fn of(timestamp: &str, id: &str) -> Option<Self> {
+        let at = timestamp.parse().ok()?;
+        let id = match stamp(at) == timestamp {
+            true => id.to_owned(),
+            false => format!("{timestamp} {id}"),
+        };
+        Some(Self { at, id })
+    }
+
+    /// Time and id as they stand in the database.
+    fn values(&self) -> [String; 2] {
+        match self.id.split_once(' ') {
+            Some((timestamp, id)) => [timestamp.to_owned(), id.to_owned()],
+            None => [stamp(self.at), self.id.clone()],
+        }
+    }
 }
 
 /// In which order records are given.
@@ -296,9 +315,8 @@ impl Store {
             conditions.among("action", actions);
             conditions.filter(filter);
             if let Some(after) = after {
-                let at = stamp(after.at);
                 let condition = format!("(timestamp, id) {behind} (?, ?)");
-                conditions.add(&condition, [at, after.id.clone()]);
+                conditions.add(&condition, after.values());
             }
             let rows = conditions
                 .query(SELECT, &format!(" ORDER BY {ordered} LIMIT {}", limit + 1))
@@ -320,10 +338,7 @@ impl Store {
         let more = found.len() > wanted;
         found.truncate(wanted);
         let last = found.last().filter(|_| more);
-        let last = last.and_then(|(at, id, _)| {
-            let at = at.parse().ok()?;
-            Some(AuditPlace { at, id: id.clone() })
-        });
+        let last = last.and_then(|(at, id, _)| AuditPlace::of(at, id));
         Ok((found.into_iter().map(|(.., line)| line).collect(), last))
     }
 
