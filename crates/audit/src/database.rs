@@ -336,8 +336,11 @@ impl Shared {
         waiting.lines.push_front((lines, records));
     }
 
-    fn set_behind(&self) {
-        self.lock().is_behind = true;
+    /// What waits is read from the file too, so that nothing before it is passed over.
+    fn leave_to_file(&self) {
+        let mut waiting = self.lock();
+        waiting.is_behind = true;
+        (waiting.lines, waiting.bytes) = (VecDeque::new(), 0);
     }
 
     /// From now on nothing is kept until a probe says otherwise.

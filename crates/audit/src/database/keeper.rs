@@ -6,7 +6,9 @@ use super::{Awaited, BATCH_RECORDS, DatabaseError, DatabaseStore, PROBE_EVERY, S
 use crate::file::{Place, first_record, log_files};
 use crate::queue::{What, as_u64};
 use crate::{Action, Actor, Event, Key, Outcome, Value, open_log};
-use std::io::BufRead;
+use std::collections::VecDeque;
+use std::io::{BufRead, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -14,6 +16,9 @@ use tollkeep_types::{MonoNanos, StreamId};
 
 /// A longer line is none of ours.
 const LINE_BYTES_MAX: usize = 256 << 10;
+
+/// How often a file may be moved between the look for it and its opening.
+const MOVED_MAX: usize = 100;
 
 /// The thread's own.
 pub(super) struct Keeper {
@@ -164,38 +169,80 @@ impl Keeper {
         if let Err(problem) = self.read_all(&place) {
             // Somebody may have moved a file meanwhile.
             tracing::warn!("The audit file can't be read for the database yet: {problem}");
-            self.shared.set_behind();
+            self.shared.leave_to_file();
             thread::sleep(PROBE_EVERY);
         }
     }
 
-    /// Reads the closed files too that have something the database lacks.
+    /// Reads the closed files too that have something the database lacks. While one is read, others are
+    /// closed under names of their own: so what comes next is looked for anew behind each.
     fn read_all(&mut self, place: &Place) -> Result<(), String> {
-        let told = |error: std::io::Error| error.to_string();
-        let key = place.key.as_ref();
-        let files = log_files(&place.path, key).map_err(told)?;
-        for (number, file) in files.iter().enumerate() {
-            let next = files.get(number + 1);
-            let next = next.and_then(|next| first_record(next, key).ok().flatten());
-            let is_known = next.is_some_and(|next| {
-                Some(next.stream) == self.stream && next.seq <= self.through.saturating_add(1)
-            });
-            if !is_known {
-                self.read_on(open_log(file, key).map_err(told)?)?;
+        let (mut before, mut moved) = (None, 0);
+        while let Some((path, first)) = self.next_file(place, before)? {
+            if !self.read_on(&path, (place, first))? {
+                moved += 1;
+                if moved > MOVED_MAX {
+                    return Err("its files are moved all the time".to_owned());
+                }
+                continue;
             }
+            if path == place.path {
+                break;
+            }
+            before = Some(first);
         }
         Ok(())
     }
 
-    fn read_on(&mut self, mut file: impl BufRead) -> Result<(), String> {
+    /// The file behind the one that begins with this record, and its own first record. At first the one
+    /// that has what the database lacks, or, where that is gone, the first there is.
+    fn next_file(
+        &mut self,
+        place: &Place,
+        before: Option<u64>,
+    ) -> Result<Option<(PathBuf, u64)>, String> {
         let told = |error: std::io::Error| error.to_string();
+        let mut files = Vec::new();
+        for path in log_files(&place.path, place.key.as_ref()).map_err(told)? {
+            match first_record(&path, place.key.as_ref()) {
+                Ok(first) => files.extend(first.map(|first| (path, first))),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(told(error)),
+                // Sealed under another key, or broken: the others are read all the same.
+                Err(error) => tracing::warn!("{path:?} can't be read for the database: {error}"),
+            }
+        }
+        let newest = files.last().map(|(_, first)| first.stream);
+        let stream = self.stream.or(newest);
+        self.stream = stream;
+        let ours = files.into_iter();
+        let ours = ours.filter(|(_, first)| Some(first.stream) == stream);
+        let mut ours: VecDeque<_> = ours.map(|(path, first)| (path, first.seq)).collect();
+        match before {
+            Some(before) => ours.retain(|(_, first)| *first > before),
+            None => {
+                let lacks = self.through.saturating_add(1);
+                while ours.get(1).is_some_and(|(_, next)| *next <= lacks) {
+                    ours.pop_front();
+                }
+            }
+        }
+        Ok(ours.pop_front())
+    }
+
+    /// Reads a file; false if another one has its name by now.
+    fn read_on(&mut self, path: &Path, (place, first): (&Place, u64)) -> Result<bool, String> {
+        let told = |error: std::io::Error| error.to_string();
+        let mut file = open_log(path, place.key.as_ref()).map_err(told)?;
         let (mut batch, mut records) = (String::new(), 0);
-        let mut line = String::new();
+        let (mut line, mut is_first) = (String::new(), true);
         loop {
             line.clear();
             let is_over = file.read_line(&mut line).map_err(told)? == 0 || !line.ends_with('\n');
             if line.len() > LINE_BYTES_MAX {
                 return Err("a line is too long".to_owned());
+            }
+            if std::mem::take(&mut is_first) && seq_of(&line) != Some(first) {
+                return Ok(false);
             }
             if !is_over && self.is_missing(&line) {
                 batch.push_str(&line);
@@ -207,7 +254,7 @@ impl Keeper {
                 records = 0;
             }
             if is_over {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -227,7 +274,6 @@ impl Keeper {
         let through = batch.lines().next_back().and_then(seq_of);
         self.begin();
         if let Err(error) = self.keep(batch, through) {
-            self.shared.set_behind();
             self.fail(&error);
             return Err(error.0);
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use tollkeep_audit::{
     Action, Actor, AuditError, DatabaseError, DatabaseStore, Event, Key, Logger, LoggerConfig,
-    Means, OnFailure, Outcome, Report, Require, Standing, Value, Verifier,
+    Means, OnFailure, Outcome, Report, Require, Rotation, Standing, Value, Verifier, log_files,
 };
 use tollkeep_types::StreamId;
 
@@ -453,4 +453,56 @@ fn a_database_that_fell_behind_reads_the_file() {
     logger.log(&managed()).unwrap();
     logger.stop().unwrap();
     assert_eq!(memory.text(), std::fs::read_to_string(&path).unwrap());
+}
+
+// AUD-42
+#[test]
+fn a_database_that_fell_behind_reads_files_that_are_closed_meanwhile_and_misses_none() {
+    let (_dir, path) = place();
+    let memory = Arc::<Memory>::default();
+    let (logger, _) = with(&path, &memory, |config| {
+        config.queue_events = 1_000_000;
+        config.rotation = Some(Rotation {
+            size_bytes: 4 << 20,
+            compress: false,
+            ..Rotation::default()
+        });
+    });
+    let files = || log_files(&path, None).unwrap();
+    // What is written at once stays in one file.
+    let write = |thousands: std::ops::Range<u64>| {
+        for thousand in thousands {
+            let numbers = thousand * 1_000..(thousand + 1) * 1_000;
+            numbers.for_each(|number| logger.enqueue(&long(number)).unwrap());
+            let last = format!("\"count\":{}", thousand * 1_000 + 999);
+            eventually("all is in the files", || {
+                let texts = files().into_iter().rev().take(2);
+                let mut texts = texts.map(|file| std::fs::read_to_string(file).unwrap_or_default());
+                texts.any(|text| text.contains(&last))
+            });
+        }
+    };
+    memory.change(|state| state.hangs = true);
+    write(0..10);
+    assert!(files().len() > 4);
+    // It reads the first of the files, and others are closed before it has come to its end.
+    memory.change(|state| (state.hangs, state.works) = (false, Some(Duration::from_millis(20))));
+    eventually("it reads", || memory.state().lines.len() > 7_000);
+    write(10..16);
+    memory.change(|state| (state.refuses, state.works) = (true, None));
+    write(16..17);
+    memory.change(|state| state.refuses = false);
+    eventually("all is in the database", || {
+        memory.state().lines.len() > 17_000
+    });
+    logger.stop().unwrap();
+    let all = files()
+        .into_iter()
+        .map(|file| std::fs::read_to_string(file).unwrap());
+    let all: String = all.collect();
+    assert_eq!(memory.state().lines.len(), all.lines().count());
+    assert!(
+        memory.text() == all,
+        "the database has other lines than the files"
+    );
 }
