@@ -1,11 +1,11 @@
 //! A PostgreSQL of a test's own, to stop, kill and start again.
 
 use crate::gateway::Signal;
+use crate::port::free_addr;
 use crate::wait;
 use rustix::process::{Pid, kill_process};
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -77,9 +77,7 @@ impl Postgres {
         };
         // Another process may take the port between the two steps.
         for _ in 0..10 {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-            server.port = free.local_addr().expect("its address").port();
-            drop(free);
+            server.port = free_addr().port();
             if server.begin() {
                 server.make_roles();
                 return server;

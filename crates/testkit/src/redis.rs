@@ -1,10 +1,11 @@
 //! A Redis of a test's own, to stop, kill and start again.
 
 use crate::gateway::Signal;
+use crate::port::free_addr;
 use crate::wait;
 use rustix::process::{Pid, kill_process};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -32,9 +33,7 @@ impl Redis {
         let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
         // Another process may take the port between the two steps.
         for _ in 0..10 {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-            let addr = free.local_addr().expect("its address");
-            drop(free);
+            let addr = free_addr();
             let mut child = spawn(&folder, addr.port(), &arguments);
             if answers(addr, &mut child) {
                 return Self {

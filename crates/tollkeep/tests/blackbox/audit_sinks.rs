@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use tollkeep_crypto::hmac_sha256;
-use tollkeep_testkit::{Gateway, Origin, Signal, Step, eventually, ok};
+use tollkeep_testkit::{Gateway, Origin, Signal, Step, eventually, free_addr, ok};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -185,10 +185,8 @@ fn messages(mut bytes: &[u8]) -> Vec<String> {
 // AUD-20
 #[test]
 fn syslog_gets_every_record_though_its_receiver_was_down_and_cut_lines() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
     // Nobody listens there now.
-    drop(listener);
+    let addr = free_addr();
     let sinks = syslog(addr);
     let origin = Origin::start(answer);
     let gateway = with_sinks(&origin, None, &sinks);
@@ -282,12 +280,7 @@ fn a_webhook_gets_signed_lots_again_until_it_takes_them() {
 // AUD-20
 #[test]
 fn what_a_killed_gateway_had_not_given_is_given_by_the_next_one() {
-    let (down, up) = (
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-        Origin::start(answer),
-    );
-    let addr = down.local_addr().unwrap();
-    drop(down);
+    let (addr, up) = (free_addr(), Origin::start(answer));
     let home = tempfile::tempdir().unwrap();
     let sinks = syslog(addr);
     let mut gateway = with_sinks(&up, Some(home.path()), &sinks);

@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use tollkeep_testkit::{Gateway, Origin, Stream, eventually, ok};
+use tollkeep_testkit::{Gateway, Origin, Stream, eventually, free_addr, ok};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -189,10 +189,7 @@ fn a_receiver_that_nobody_vouches_for_gets_nothing() {
 // AUD-20 OPS-40
 #[test]
 fn doctor_says_which_place_is_not_reached() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = free_addr();
     let gateway = models(&Origin::plain()).start();
     let folder = gateway.folder().to_owned();
     let sinks = json!([

@@ -4,10 +4,10 @@
 use crate::fixture::{TOLLKEEP, before, free, head, post};
 use crate::tls_fixture::{Certificates, Kind};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use tollkeep_testkit::{
-    BodyEnd, Client, Gateway, Origin, chunk, chunked_head, eventually, ok, wait_until,
+    BodyEnd, Client, Gateway, Origin, chunk, chunked_head, eventually, free_addr, ok, wait_until,
 };
 
 /// What the page says a proxy must forward.
@@ -33,13 +33,9 @@ struct Nginx {
 
 impl Nginx {
     fn start(gateway: &Gateway, certificates: &Certificates) -> Self {
-        let free = || {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap()
-        };
         // Another process may take a port between the two steps.
         for _ in 0..10 {
-            let (clear, tls) = (free(), free());
+            let (clear, tls) = (free_addr(), free_addr());
             let mut nginx = Self {
                 child: spawn(gateway, certificates, clear, tls),
                 clear,

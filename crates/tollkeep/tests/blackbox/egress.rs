@@ -3,7 +3,7 @@
 use crate::fixture::{before, free, gateway, head};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
-use tollkeep_testkit::{Answer, Gateway, NameServer, Origin, Reply, eventually, ok};
+use tollkeep_testkit::{Answer, Gateway, NameServer, Origin, Reply, eventually, free_addr, ok};
 
 fn addresses(list: &[&str]) -> Reply {
     Reply::Addresses(list.iter().map(|ip| ip.parse().unwrap()).collect())
@@ -353,18 +353,10 @@ fn a_resolver_that_says_nothing_holds_up_nobody_else() {
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 // EDGE-101
 #[test]
 fn no_listener_of_our_own_is_dialled_even_where_its_network_is_allowed() {
-    let (data, management, metrics) = (free_port(), free_port(), free_port());
+    let [data, management, metrics] = [(); 3].map(|()| free_addr().port());
     let server = NameServer::start(answers);
     let everything = ", allow_private: [\"127.0.0.0/8\"]";
     let parts = [
@@ -429,7 +421,7 @@ fn interface() -> IpAddr {
 // EDGE-101
 #[test]
 fn bound_to_every_address_none_of_them_is_dialled() {
-    let (data, own) = (free_port(), interface());
+    let (data, own) = (free_addr().port(), interface());
     let (every, loopback) = if own.is_ipv4() {
         ("0.0.0.0", IpAddr::from([127, 0, 0, 1]))
     } else {

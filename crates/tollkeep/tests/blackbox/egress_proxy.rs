@@ -5,10 +5,10 @@ use crate::fixture::{UPSTREAM_KEY, chat, gateway, post};
 use crate::reload::{reload, reloaded, unwatched};
 use crate::upstream_tls::Trust;
 use serde_json::json;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use tollkeep_testkit::{
     Answer, Builder, Connect, ConnectProxy, Gateway, NameServer, Origin, Reply, Tunnel, eventually,
-    json as json_answer, ok,
+    free_addr, json as json_answer, ok,
 };
 
 /// What the names of these tests resolve to, by their first label.
@@ -326,10 +326,7 @@ fn a_proxy_that_opens_no_tunnel_is_told_as_such() {
 // EDGE-103
 #[test]
 fn a_proxy_that_is_not_there_is_no_fault_of_the_upstream() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = free_addr();
     let server = NameServer::start(names);
     let part = upstream(
         "u",
@@ -430,18 +427,13 @@ fn a_proxy_over_tls_proves_who_it_is_and_tunnels_tls() {
     assert_eq!((secure.count(), clear.count()), (2, 1));
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 // EDGE-101 EDGE-103
 #[test]
 fn a_proxy_is_never_ourselves_nor_a_service_that_is_no_proxy() {
     let server = NameServer::start(names);
     let part = once("u", "http://a.test.example", "");
     let text = |proxy: &str| by_way_of(proxy, &server, "") + &config(std::slice::from_ref(&part));
-    let data = free_port();
+    let data = free_addr().port();
     for (name, url, want) in [
         (
             "ourselves",
@@ -506,7 +498,7 @@ fn what_may_not_be_dialled_is_not_asked_of_a_proxy_either() {
     let to: SocketAddr = origin.addr();
     let proxy = ConnectProxy::start(move |_| Tunnel::To(to));
     let server = NameServer::start(names);
-    let data = free_port();
+    let data = free_addr().port();
     let here = ", allow_private: [\"127.0.0.0/8\"]";
     let parts = [
         once("private", "http://private.test.example", ""),

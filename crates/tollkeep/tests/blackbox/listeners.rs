@@ -6,7 +6,7 @@ use crate::tls_fixture::{Certificates, Kind};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use tollkeep_testkit::{
-    Builder, Client, Gateway, Http2Client, Origin, PATIENCE, Reset, Signal, eventually,
+    Builder, Client, Gateway, Http2Client, Origin, PATIENCE, Reset, Signal, eventually, free_addr,
 };
 
 /// A gateway with these listeners before `origin`; `TLS` among them is a `tls` section.
@@ -233,10 +233,7 @@ fn one_address_that_is_taken_keeps_all_from_serving() {
     let (certificates, origin) = (Certificates::new(), Origin::plain());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let free_one = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free_one = free_addr();
     let listen = format!(
         "listen: [{{ port: {} }}, {{ port: {} }}]",
         free_one.port(),
@@ -272,14 +269,7 @@ fn every_address_bound_is_a_host_that_is_served() {
 // EDGE-101
 #[test]
 fn none_of_the_listeners_is_dialled() {
-    let free_port = || {
-        TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port()
-    };
-    let (first, second) = (free_port(), free_port());
+    let (first, second) = (free_addr().port(), free_addr().port());
     let upstreams: String = [("a", first), ("b", second)]
         .map(|(name, port)| {
             format!("  {name}: {{ url: \"http://127.0.0.1:{port}\", allow_private: [\"127.0.0.0/8\"] }}\n")

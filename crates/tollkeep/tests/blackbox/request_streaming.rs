@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-use tollkeep_testkit::{BodyEnd, Gateway, Http2Client, Origin, Step, eventually, ok};
+use tollkeep_testkit::{BodyEnd, Gateway, Http2Client, Origin, Step, eventually, free_addr, ok};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -311,9 +311,7 @@ fn leave_to_send_is_given_once_the_upstream_is_there() {
     assert_eq!((answer.status, answer.interim), (200, vec![100]));
     assert_eq!(origin.last().text(), "body");
 
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
+    let url = format!("http://{}", free_addr());
     let gateway = start_of(config(&url, "", ""));
     let mut client = gateway.connect();
     let answer = client.call(&head("POST /s", expects));

@@ -4,11 +4,10 @@ use crate::callers::{answer, bearer, chat, models};
 use crate::vault::kek;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use tollkeep_testkit::{
     AWS_KEY_ID, AWS_REGION, AWS_SECRET, Builder, Gateway, KeyServiceMood, KeyServices, Origin,
-    PATIENCE, Signal, VAULT_TOKEN,
+    PATIENCE, Signal, VAULT_TOKEN, free_addr,
 };
 
 const SOURCES: [&str; 2] = ["vault-transit", "aws-kms"];
@@ -131,8 +130,7 @@ fn a_start_without_its_key_is_refused_and_says_why() {
                 }
             }
         }
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-        let gone = format!("http://{}", nobody.unwrap());
+        let gone = format!("http://{}", free_addr());
         let failed = kept(folder.path(), &origin, &gone, source)
             .try_start()
             .err()
