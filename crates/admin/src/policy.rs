@@ -47,6 +47,7 @@ pub(crate) const POLICY: Member = object(
         ),
         bounded("max_n", 1, MANY, "Most answers at once"),
         bounded("max_tools", 0, MANY, "Most tools"),
+        bounded("max_body_bytes", 0, 256 << 20, "Most bytes of a body"),
         choice(
             "on_excess",
             &["clamp", "refuse"],

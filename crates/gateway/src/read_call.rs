@@ -17,7 +17,7 @@ use tollkeep_llm::body::CallView;
 use tollkeep_llm::count::estimate_messages;
 use tollkeep_llm::usage::Asked;
 use tollkeep_net::Fill;
-use tollkeep_policy::call_policy::{CallRefusal, allow_model, deny_model};
+use tollkeep_policy::call_policy::{CallRefusal, allow_model, deny_model, max_body_bytes};
 use tollkeep_types::MonoNanos;
 
 /// A body may be slow for this long before its rate is looked at.
@@ -72,14 +72,18 @@ impl<'p> Exchange<'p> {
         route: &Route<'p>,
         caller: &Caller,
     ) -> Result<Call<'p>, Stop> {
-        let coding = self.check_announced(route)?;
+        let most = max_body_bytes(&self.policies);
+        let most = most.map_or(route.body_bytes_max(), |most| {
+            most.min(route.body_bytes_max())
+        });
+        let coding = self.check_announced(route, most)?;
         if self.streams_up(route) {
-            self.begin_incoming(route.body_bytes_max());
+            self.begin_incoming(most);
         } else {
-            self.read_body(route.body_bytes_max()).await?;
+            self.read_body(most).await?;
         }
         if let Some(coding) = coding {
-            Box::pin(self.decode_body(coding, route.body_bytes_max())).await?;
+            Box::pin(self.decode_body(coding, most)).await?;
         }
         match route.destination() {
             Destination::Plain(route) => {
@@ -98,10 +102,14 @@ impl<'p> Exchange<'p> {
     }
 
     /// What can be refused from the head alone. Gives the coding that the body has.
-    fn check_announced(&self, route: &Route<'_>) -> Result<Option<ContentCoding>, Refusal> {
+    fn check_announced(
+        &self,
+        route: &Route<'_>,
+        most: u64,
+    ) -> Result<Option<ContentCoding>, Refusal> {
         let (head, bytes) = (&self.work.head, self.conn.unread());
         if let Framing::Length(length) = head.framing
-            && length > route.body_bytes_max()
+            && length > most
         {
             return Err(Refusal::BodyTooLarge);
         }

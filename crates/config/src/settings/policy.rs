@@ -2,7 +2,7 @@
 
 use crate::check::Checks;
 use crate::field::{KindExt, lists_by_name};
-use crate::kind::{choice, list, switch, text, whole};
+use crate::kind::{bytes, choice, list, switch, text, whole};
 use crate::reader::keys;
 use crate::tree::KeyPath;
 use std::sync::Arc;
@@ -54,6 +54,9 @@ keys! {
         max_n: Option<u64> = whole(1..=MANY).optional(),
         /// Most tools that a call may bring.
         max_tools: Option<u64> = whole(0..=MANY).optional(),
+        /// Bytes of a body; more get 413. The limit of the route or of `llm.max_request_body_bytes`
+        /// holds beside it.
+        max_body_bytes: Option<u64> = bytes(0..=268_435_456).optional(),
         /// What becomes of more: `clamp` brings `max_output_tokens` and `max_n` down to what is
         /// allowed, `refuse` answers 400. Default: `clamp` for output, `refuse` for the others;
         /// input and tools are refused in any case.
@@ -96,6 +99,7 @@ impl PolicyFile {
             max_input_tokens: self.max_input_tokens,
             max_n: self.max_n,
             max_tools: self.max_tools,
+            max_body_bytes: self.max_body_bytes,
             on_excess: self.on_excess,
             allow_tools: off(self.allow_tools),
             allow_images: off(self.allow_images),

@@ -19,6 +19,7 @@ fn a_policy_is_read_as_it_is_written() {
   max_input_tokens: 6
   max_n: 1
   max_tools: 0
+  max_body_bytes: 8KiB
   on_excess: refuse
   allow_tools: false
   allow_images: true
@@ -35,8 +36,9 @@ fn a_policy_is_read_as_it_is_written() {
         written.max_input_tokens,
         written.max_n,
         written.max_tools,
+        written.max_body_bytes,
     ];
-    assert_eq!(bounds, [Some(5), Some(6), Some(1), Some(0)]);
+    assert_eq!(bounds, [Some(5), Some(6), Some(1), Some(0), Some(8_192)]);
     assert_eq!(
         (written.allow_tools, written.allow_images),
         (Some(false), None)

@@ -110,6 +110,14 @@ impl CallPolicy {
     }
 }
 
+/// The most bytes that a body may have for all of them, if one says so.
+pub fn max_body_bytes(policies: &[Arc<CallPolicy>]) -> Option<u64> {
+    let most = policies
+        .iter()
+        .filter_map(|policy| policy.written.max_body_bytes);
+    most.min()
+}
+
 /// Whether all of them let a model of this name be used. Denying wins.
 pub fn allow_model(policies: &[Arc<CallPolicy>], model: &str) -> bool {
     policies.iter().all(|policy| policy.allows_model(model))

@@ -111,6 +111,8 @@ impl CallPolicy {
         faults.range("max_input_tokens", written.max_input_tokens, 1..=MANY);
         faults.range("max_n", written.max_n, 1..=MANY);
         faults.range("max_tools", written.max_tools, 0..=MANY);
+        const BYTES: u64 = 256 << 20;
+        faults.range("max_body_bytes", written.max_body_bytes, 0..=BYTES);
         let params = params(&written, &mut faults);
         let when = written.when.as_deref().map(Condition::new).transpose();
         let when = when.unwrap_or_else(|fault| {

@@ -63,6 +63,9 @@ pub struct WrittenPolicy {
     /// Most tools that a call may bring.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tools: Option<u64>,
+    /// Most bytes of a body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_bytes: Option<u64>,
     /// What becomes of more than that; `clamp` for output if not given, else `refuse`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_excess: Option<OnExcess>,

@@ -1,7 +1,7 @@
 //! Limited parameters: no spelling of a body escapes, and what is checked is what is sent.
 
 use crate::callers::{answer, bearer, models};
-use crate::fixture::{before, free, gateway, post};
+use crate::fixture::{before, free, gateway, head, post};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
@@ -327,7 +327,7 @@ fn every_method_with_a_body_is_looked_at_and_none_without() {
         assert_eq!(answer.code(), "param_not_allowed", "{method}");
     }
     for (method, want) in [("GET", 200), ("DELETE", 200), ("PUT", 400)] {
-        let request = crate::fixture::head(&format!("{method} /x"), "");
+        let request = head(&format!("{method} /x"), "");
         assert_eq!(gateway.call(&request).status, want, "{method}");
     }
 }
@@ -358,5 +358,59 @@ fn parameters_of_model_calls_are_limited_under_every_spelling() {
         let lines = format!("{}{JSON}", bearer(&token));
         let answer = gateway.call(&post("/v1/chat/completions", &lines, body.as_bytes()));
         assert_eq!(answer.code(), want, "{body}: {}", answer.text());
+    }
+}
+
+// LLM-32 ID-90
+#[test]
+fn a_token_may_send_bodies_of_so_many_bytes_however_they_come() {
+    let origin = Origin::start(answer);
+    let gateway = models(&origin).start();
+    let most = 600;
+    let policy = json!({ "policy": { "max_body_bytes": most } });
+    let (small, any) = (gateway.mint_token(&policy), gateway.mint_token(&json!({})));
+    let body = |len: usize| {
+        let (head, tail) = (r#"{"model":"gpt-4o","messages":[],"user":""#, r#""}"#);
+        [head, &"a".repeat(len - head.len() - tail.len()), tail].concat()
+    };
+    let chunked = |body: &str| format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).into_bytes();
+    for (token, len, status) in [
+        (&small, most, 200),
+        (&small, most + 1, 413),
+        (&any, most + 1, 200),
+    ] {
+        let (plain, lines) = (body(len), format!("{}{JSON}", bearer(token)));
+        let coded = gzip(plain.as_bytes());
+        assert!(coded.len() < most);
+        for (how, lines, sent) in [
+            (
+                "length",
+                format!("{lines}Content-Length: {len}\r\n"),
+                plain.clone().into_bytes(),
+            ),
+            (
+                "chunks",
+                format!("{lines}Transfer-Encoding: chunked\r\n"),
+                chunked(&plain),
+            ),
+            (
+                "coded",
+                format!(
+                    "{lines}Content-Encoding: gzip\r\nContent-Length: {}\r\n",
+                    coded.len()
+                ),
+                coded,
+            ),
+        ] {
+            let calls = origin.count();
+            let request = [head("POST /v1/chat/completions", &lines), sent].concat();
+            let answer = gateway.call(&request);
+            assert_eq!(answer.status, status, "{how} {len}: {}", answer.text());
+            let passed = usize::from(status == 200);
+            assert_eq!(origin.count() - calls, passed, "{how} {len}");
+            if status == 413 {
+                assert_eq!(answer.json()["error"]["code"], "request_too_large");
+            }
+        }
     }
 }
