@@ -4,7 +4,8 @@ use crate::budgets::{api, id, made, named};
 use crate::fixture::{TOLLKEEP, UPSTREAM_KEY, chat, gateway, head};
 use serde_json::{Value, json};
 use std::process::Command;
-use tollkeep_testkit::{Answer, Gateway, Origin, eventually, json as answer};
+use std::time::Duration;
+use tollkeep_testkit::{Answer, Gateway, Origin, eventually, json as answer, wait_until};
 
 /// Its bound is about $0.0006; it costs 35 000 nano-dollars.
 const ASK: &str =
@@ -336,9 +337,11 @@ fn several_tokens_share_what_a_budget_has() {
         let budget = made(&gateway, &body);
         let passed = |token: &str| usize::from(call(&gateway, token).status == 200);
         let mut calls = 0;
-        while window(&gateway, &budget)["spent"] == 0 {
+        eventually("a call that is counted", || {
             calls += passed(&first);
-        }
+            let counted = || (window(&gateway, &budget)["spent"] != 0).then_some(());
+            wait_until(Duration::from_secs(5), counted)
+        });
         let (more, refused) = until_refused(&gateway, &second, 100);
         calls += more;
         assert_eq!(refused.status, 402, "{}", refused.text());
