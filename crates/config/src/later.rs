@@ -76,7 +76,6 @@ pub(crate) const LATER: &[&str] = &[
     "llm.list_prices",
     "llm.debug_headers",
     "llm.nonstream_keepalive_s",
-    "llm.stream.keepalive_s",
     "llm.stream.max_event_bytes",
     "llm.media_fetch",
     "llm.catalog_file",

@@ -65,6 +65,7 @@ mod shed;
 mod sign;
 mod standing;
 mod stored;
+mod stream_alive;
 mod stream_back;
 mod stream_up;
 mod surface_routes;

@@ -115,6 +115,8 @@ pub(crate) struct LlmPlan {
     /// Callers see the limits that providers tell of their accounts.
     pub(crate) expose_upstream_limits: bool,
     pub(crate) stream_max: Duration,
+    /// How long a stream is silent before its reader is told that it is not over; zero is for ever.
+    pub(crate) keep_alive: Duration,
     /// How long the head of a stream waits for its first content; zero is not at all.
     pub(crate) head_hold: Duration,
     /// How long an answer is read without its caller at most.
@@ -470,6 +472,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         forward_user_agent: settings.llm.forward_user_agent,
         expose_upstream_limits: settings.llm.expose_upstream_limits,
         stream_max: settings.llm.stream_max,
+        keep_alive: settings.llm.keep_alive,
         head_hold: settings.llm.head_hold,
         drain_max: settings.llm.drain_max,
         allowed_origins: settings.llm.allowed_origins.clone(),

@@ -4,11 +4,13 @@ use crate::answer::Framed;
 use crate::breaker::Pass;
 use crate::lifecycle::{Exchange, Stop};
 use crate::refusal::Refusal;
+use crate::stream_alive::StreamAlive;
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use std::time::Duration;
 use tollkeep_http1::{Version, write};
 use tollkeep_llm::usage::{HiddenUsage, LastWord};
 use tollkeep_net::{Raced, UpstreamConn};
+use tollkeep_types::MonoNanos;
 
 /// How much of an answer passed, and how much may.
 pub(crate) struct Caps<'c, 'r> {
@@ -17,6 +19,8 @@ pub(crate) struct Caps<'c, 'r> {
     pub(crate) hidden: Option<HiddenUsage>,
     /// Its end waits until its caller has been told something more.
     pub(crate) last: Option<Box<LastWord>>,
+    /// Something is said where it is silent for long.
+    pub(crate) alive: Option<StreamAlive>,
     pub(crate) chunked: bool,
     pub(crate) sent: u64,
     pub(crate) max: u64,
@@ -61,10 +65,27 @@ pub(crate) fn write_piece(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
     }
 }
 
-fn write_held(last: &mut Option<Box<LastWord>>, out: &mut Vec<u8>, data: &[u8], chunked: bool) {
-    match last {
-        None => write_piece(out, data, chunked),
-        Some(last) => last.feed(data, |passed| write_piece(out, passed, chunked)),
+/// Writes to `out` what goes to the caller.
+struct Sink<'s> {
+    out: &'s mut Vec<u8>,
+    chunked: bool,
+    alive: &'s mut Option<StreamAlive>,
+    last: &'s mut Option<Box<LastWord>>,
+}
+
+impl Sink<'_> {
+    fn write(&mut self, data: &[u8]) {
+        let (out, chunked, alive) = (&mut *self.out, self.chunked, &mut *self.alive);
+        let mut write = |passed: &[u8]| {
+            if let Some(alive) = alive {
+                alive.note(passed);
+            }
+            write_piece(out, passed, chunked);
+        };
+        match self.last {
+            None => write(data),
+            Some(last) => last.feed(data, write),
+        }
     }
 }
 
@@ -92,22 +113,82 @@ impl Caps<'_, '_> {
 
     /// Writes a piece, without what is taken out of it.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, data: &[u8]) {
-        let (chunked, last) = (self.chunked, &mut self.last);
+        let (alive, last) = (&mut self.alive, &mut self.last);
+        let chunked = self.chunked;
+        let mut sink = Sink {
+            out,
+            chunked,
+            alive,
+            last,
+        };
         match &mut self.hidden {
-            None => write_held(last, out, data, chunked),
-            Some(hidden) => hidden.feed(data, |kept| write_held(last, out, kept, chunked)),
+            None => sink.write(data),
+            Some(hidden) => hidden.feed(data, |kept| sink.write(kept)),
+        }
+    }
+
+    /// Says that it is not over, unless that would stand within an event.
+    fn say_alive(&mut self, out: &mut Vec<u8>) {
+        let alive = self.alive.as_ref();
+        if let Some(alive) = alive.filter(|alive| alive.is_between_events()) {
+            write_piece(out, alive.word, self.chunked);
         }
     }
 
     /// Writes what was taken out by mistake, and gives the end that waits.
     pub(crate) fn end(&mut self, out: &mut Vec<u8>) -> Vec<u8> {
-        let (chunked, last) = (self.chunked, &mut self.last);
-        if let Some(rest) = self.hidden.as_mut().map(HiddenUsage::end)
+        if let Some(rest) = self.hidden.take().as_mut().map(HiddenUsage::end)
             && !rest.is_empty()
         {
-            write_held(last, out, &rest, chunked);
+            self.write(out, &rest);
         }
-        last.as_deref_mut().map(LastWord::end).unwrap_or_default()
+        let last = self.last.as_deref_mut();
+        last.map(LastWord::end).unwrap_or_default()
+    }
+}
+
+/// How long a body may keep those waiting who read it.
+struct Waits {
+    began: MonoNanos,
+    /// When its upstream was heard last, if nothing came since.
+    heard: MonoNanos,
+    is_news: bool,
+    /// When its reader was told something last.
+    spoke: MonoNanos,
+    /// So long others wait to hear that its upstream works.
+    watched: Option<Duration>,
+}
+
+impl Waits {
+    fn new(began: MonoNanos, caps: &Caps<'_, '_>) -> Self {
+        Self {
+            began,
+            heard: began,
+            is_news: true,
+            spoke: began,
+            watched: caps.pass.as_ref().and_then(Pass::watched),
+        }
+    }
+
+    /// How long to wait for more, and whether something is said to the reader then. `None`: it has taken
+    /// too long.
+    fn next(&mut self, now: MonoNanos, caps: &mut Caps<'_, '_>) -> Option<(Duration, bool)> {
+        if std::mem::take(&mut self.is_news) {
+            self.heard = now;
+        }
+        let since = |at| Duration::from_nanos(now.since(at));
+        let passed = since(self.began);
+        let left = caps.total.checked_sub(passed)?;
+        if self.watched.is_some_and(|watched| passed > watched) {
+            caps.works();
+        }
+        let wait = left.min(caps.idle.saturating_sub(since(self.heard)));
+        let every = caps.alive.as_ref().map(|alive| alive.every);
+        let quiet = every.map(|every| every.saturating_sub(since(self.spoke)));
+        Some(match quiet.filter(|quiet| *quiet < wait) {
+            Some(quiet) => (quiet, true),
+            None => (wait, false),
+        })
     }
 }
 
@@ -187,10 +268,7 @@ impl Exchange<'_> {
         caps: &mut Caps<'_, '_>,
         mut seen: impl FnMut(&Self, &[u8]) -> Option<Refusal>,
     ) -> Result<Ended, Stop> {
-        let began = self.worker.deadlines.now();
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let total_ns = nanos(caps.total);
-        let watched_ns = caps.pass.as_ref().and_then(Pass::watched).map(nanos);
+        let mut waits = Waits::new(self.worker.deadlines.now(), caps);
         loop {
             if self.conn.slot().is_denied() {
                 return Err(Stop::Cut);
@@ -226,25 +304,26 @@ impl Exchange<'_> {
                     }
                 }
                 Ok(BodyStep::More) => {
+                    let now = self.worker.deadlines.now();
                     if !self.work.out.is_empty() {
                         self.flush().await?;
+                        waits.spoke = now;
                     }
-                    let passed = self.worker.deadlines.now().since(began);
-                    let Some(left) = total_ns.checked_sub(passed) else {
+                    let Some((wait, is_quiet)) = waits.next(now, caps) else {
                         return Ok(Ended::Failed(Refusal::Timeout));
                     };
-                    if watched_ns.is_some_and(|watched_ns| passed > watched_ns) {
-                        caps.works();
-                    }
-                    let wait = caps.idle.min(Duration::from_nanos(left));
                     self.conn.slot().set(wait);
                     match self.fill(upstream).await {
                         Raced::Gone => return Err(Stop::CallerGone),
                         Raced::Late if self.conn.slot().is_denied() => return Err(Stop::Cut),
                         // Said at the beginning of the loop.
                         Raced::Late if self.is_revoked() => {}
+                        Raced::Late if is_quiet => {
+                            caps.say_alive(&mut self.work.out);
+                            waits.spoke = self.worker.deadlines.now();
+                        }
                         Raced::Late => return Ok(Ended::Failed(Refusal::Timeout)),
-                        Raced::Done(Ok(read)) if read > 0 => {}
+                        Raced::Done(Ok(read)) if read > 0 => waits.is_news = true,
                         Raced::Done(Ok(_) | Err(_)) => {
                             return Ok(if body.end_of_stream() {
                                 Ended::Whole

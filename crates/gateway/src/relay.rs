@@ -43,6 +43,7 @@ impl Exchange<'_> {
             of: Of::Bytes,
             hidden: self.hides_paid_usage().then(HiddenUsage::default),
             last: None,
+            alive: None,
             chunked,
             sent: 0,
             max,

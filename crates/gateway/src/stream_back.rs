@@ -11,6 +11,7 @@ use crate::plan::Target;
 use crate::pump::{Caps, Ended, Of, write_piece};
 use crate::refusal::Refusal;
 use crate::send::{Failed, FailedAs, LlmReply, Reply, ReplyFor};
+use crate::stream_alive::StreamAlive;
 use crate::upstream_body::{BodyStep, UpstreamBody};
 use crate::upstream_error::{self, ErrorFate};
 use tollkeep_http1::{AnswerFraming, Known, Method, write};
@@ -335,12 +336,12 @@ impl Exchange<'_> {
             .surface
             .usage_dialect()
             .map(|dialect| StreamUsage::new(dialect, llm.usage.clone()));
-        let facts = self.work.facts.llm.as_ref();
-        let hides_usage = facts.is_some_and(|facts| facts.hides_usage);
+        let hides_usage = (self.work.facts.llm.as_ref()).is_some_and(|llm| llm.hides_usage);
         let mut caps = Caps {
             of: Of::Events,
             hidden: hides_usage.then(HiddenUsage::default),
             last: telling.inline.then(Box::default),
+            alive: StreamAlive::new(self.plan.llm.keep_alive, llm.surface.dialect()),
             chunked,
             sent: 0,
             max: self.plan.limits.response_stream_bytes_max,

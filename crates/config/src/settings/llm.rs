@@ -32,6 +32,8 @@ pub struct Llm {
     pub expose_providers: bool,
     /// A streamed answer in all.
     pub stream_max: Duration,
+    /// How long a stream is silent before its reader is told that it is not over.
+    pub keep_alive: Duration,
     /// How long the head of a stream waits for its first content.
     pub head_hold: Duration,
     /// How long an answer is read without its caller at most.
@@ -117,6 +119,9 @@ keys! {
         /// begins is kept back. A stream that fails before can still be asked for with another credential,
         /// or be answered with a status; after that it goes to the caller as it is. 0: it goes at once.
         head_hold as "head_hold_ms": Duration = millis(0..=60_000).or(ms(10_000)),
+        /// After how long without a word the reader of a streamed answer is told that it is not over: by
+        /// a comment, in Anthropic's dialect by `ping`. 0: never.
+        keep_alive as "keepalive_s": Duration = seconds(0..=3_600_000).or(ms(15_000)),
         /// A streamed answer in all.
         max as "max_s": Duration = seconds(1_000..=DAY_MS).or(ms(3_600_000)),
     }
@@ -163,6 +168,7 @@ impl LlmFile {
                 expose_upstream_limits: self.expose_upstream_limits,
                 expose_providers: self.expose_providers,
                 stream_max: self.stream.max,
+                keep_alive: self.stream.keep_alive,
                 head_hold: self.stream.head_hold,
                 drain_max: self.drain_max,
                 expose_cost: self.expose_cost,

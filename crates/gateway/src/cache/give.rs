@@ -175,6 +175,7 @@ impl<'p> Exchange<'p> {
             of: Of::Events,
             hidden: hides_usage.then(HiddenUsage::default),
             last: telling.inline.then(Box::default),
+            alive: None,
             chunked,
             sent: 0,
             max: u64::MAX,

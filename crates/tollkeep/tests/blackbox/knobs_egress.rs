@@ -42,6 +42,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "a_provider_is_asked_for_the_betas_of_its_list_alone",
     ),
     (
+        &["llm.stream.keepalive_s"],
+        include_str!("stream_alive.rs"),
+        "a_silent_stream_is_kept_alive_between_events_and_nowhere_else",
+    ),
+    (
         &["llm.stream.head_hold_ms"],
         include_str!("head_hold.rs"),
         "a_head_waits_no_longer_and_for_no_more_than_its_bounds",

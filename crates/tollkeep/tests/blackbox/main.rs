@@ -175,6 +175,7 @@ mod smuggling;
 mod spending;
 mod stopped;
 mod store_away;
+mod stream_alive;
 mod streams;
 mod strict_limit;
 mod surfaces;
