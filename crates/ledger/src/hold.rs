@@ -83,6 +83,24 @@ pub struct Ended {
     pub strict: Covers,
 }
 
+impl Ended {
+    /// Whether the call came to more than was taken aside for it: of its cost, of any pot, or of the
+    /// output that it was bounded to.
+    pub fn is_overrun(&self) -> bool {
+        let (actual, bound) = (self.outcome.actual(), self.bound);
+        let slices = self.slices.iter().map(|it| (it.measure, it.taken));
+        let strict = self.strict.iter().map(|it| (it.measure, it.taken));
+        let beyond_pot = || {
+            let mut pots = slices.chain(strict);
+            pots.any(|(measure, taken)| actual.of(measure) > taken)
+        };
+        // A guess says nothing of what the upstream was asked for.
+        let is_capped = self.sure == Sure::Bound && !bound.output_tokens.is_zero();
+        let beyond_cap = is_capped && actual.output_tokens > bound.output_tokens;
+        actual.cost > bound.cost || beyond_cap || beyond_pot()
+    }
+}
+
 impl Outcome {
     /// What is charged to a pot of this measure, of which so much was taken.
     pub fn charged(&self, measure: crate::amount::Measure, taken: Amount) -> Amount {
@@ -412,6 +430,108 @@ impl Drop for Reserved {
     fn drop(&mut self) {
         if let Some(guts) = self.0.take() {
             guts.end(Outcome::Released(NotBilled::NotSent));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amount::Measure;
+
+    fn of(cost: i64, input: i64, output: i64) -> Charge {
+        let amount = |units| Amount::new(units).unwrap();
+        Charge {
+            cost: amount(cost),
+            tokens: amount(input + output),
+            output_tokens: amount(output),
+            billable_tokens: amount(input + output),
+            requests: amount(1),
+        }
+    }
+
+    // LED-53
+    #[test]
+    fn more_than_was_taken_aside_is_an_overrun_and_more_than_the_cap_too() {
+        use Measure::{Cost, Tokens};
+        use Sure::{Bound, Guess, Price};
+        let bound = of(1_000, 200, 100);
+        let embedding = of(200, 200, 0);
+        for (name, sure, pot, bound, actual, want) in [
+            ("as bounded", Bound, Cost, bound, bound, false),
+            ("dearer", Bound, Cost, bound, of(1_001, 200, 100), true),
+            (
+                "longer, and cheaper",
+                Bound,
+                Cost,
+                bound,
+                of(9, 1, 101),
+                true,
+            ),
+            ("tokens alone", Bound, Tokens, bound, of(0, 201, 100), true),
+            (
+                "more input, less output",
+                Bound,
+                Tokens,
+                bound,
+                of(0, 299, 1),
+                false,
+            ),
+            (
+                "input beyond, in money",
+                Bound,
+                Cost,
+                bound,
+                of(9, 201, 1),
+                false,
+            ),
+            ("no cap", Bound, Cost, embedding, of(200, 100, 5), false),
+            (
+                "guessed, and within",
+                Guess,
+                Cost,
+                bound,
+                of(1_000, 1, 101),
+                false,
+            ),
+            (
+                "guessed, and beyond",
+                Guess,
+                Cost,
+                bound,
+                of(1_001, 1, 1),
+                true,
+            ),
+            (
+                "guessed tokens",
+                Guess,
+                Tokens,
+                bound,
+                of(0, 200, 101),
+                true,
+            ),
+            ("a price", Price, Cost, of(7, 0, 0), of(7, 0, 0), false),
+        ] {
+            let taken = bound.of(pot);
+            let cover = Cover {
+                pot: Pot::Account(tollkeep_types::AccountId::from_bytes([1; 16])),
+                measure: pot,
+                taken,
+                bucket: None,
+            };
+            let ended = Ended {
+                hold: HoldId::from_bytes([1; 16]),
+                bound,
+                sure,
+                outcome: Outcome::Settled {
+                    quality: Quality::Reported,
+                    actual,
+                },
+                slices: SmallVec::new(),
+                strict: std::iter::once(cover).collect(),
+            };
+            assert_eq!(ended.is_overrun(), want, "{name}");
+            assert!(ended.outcome.charged(pot, taken) <= taken, "{name}");
         }
     }
 }

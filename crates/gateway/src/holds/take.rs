@@ -303,7 +303,7 @@ impl Exchange<'_> {
         if sure == Sure::Guess {
             return quoting.guess(book, counted, settings);
         }
-        if wanted.is_hard() && counted.is_money() && settings.quarantine {
+        if wanted.is_hard() && counted.is_bounded() && settings.quarantine {
             let quarantined = self.worker.shared.store.quarantines();
             let is_it =
                 |one: &Quarantine| one.model == aside.model && one.provider == *aside.target.name;
