@@ -40,9 +40,9 @@ impl Exchange<'_> {
         let mut left = target.retry.reused;
         let owner = self.owner(target);
         let mut kept = worker.pool.reuse(&target.endpoint, owner);
+        let mut sent = false;
         while let Some(reused) = kept.take() {
-            self.commit(grant);
-            match self.attempt(reused, target, head).await? {
+            match self.tried(reused, target, (head, grant, &mut sent)).await? {
                 Attempt::Answered(upstream) => return Ok(upstream),
                 Attempt::DiedInPool if left == 0 || !worker.may_repeat(target.endpoint.id) => {
                     return Err(unanswered().into());
@@ -57,11 +57,31 @@ impl Exchange<'_> {
             }
         }
         let fresh = self.dial(target).await?;
-        self.commit(grant);
-        match self.attempt(fresh, target, head).await? {
+        match self.tried(fresh, target, (head, grant, &mut sent)).await? {
             Attempt::Answered(upstream) => Ok(upstream),
             Attempt::DiedInPool => Err(unanswered().into()),
         }
+    }
+
+    /// One attempt, for which the call counts, unless no byte of it was taken and none before. `sent`
+    /// tells whether one was, of this attempt or one before.
+    async fn tried(
+        &mut self,
+        upstream: Box<UpstreamConn>,
+        target: &Target,
+        (head, grant, sent): (&[u8], &mut Grant<'_>, &mut bool),
+    ) -> Result<Attempt, Stop> {
+        let was_used = grant.is_used();
+        self.commit(grant);
+        let tried = self.attempt(upstream, target, (head, &mut *sent)).await;
+        if !*sent && !matches!(tried, Ok(Attempt::Answered(_))) {
+            self.not_sent();
+            // Another upstream may have been asked before.
+            if !was_used {
+                grant.not_sent();
+            }
+        }
+        tried
     }
 
     /// Whose connections are used, where they are kept apart.
@@ -133,7 +153,7 @@ impl Exchange<'_> {
         &mut self,
         mut upstream: Box<UpstreamConn>,
         target: &Target,
-        head: &[u8],
+        (head, sent): (&[u8], &mut bool),
     ) -> Result<Attempt, Stop> {
         // Of an answer that broke off within its head, the rest is not to come.
         self.work.answer.reset();
@@ -156,6 +176,7 @@ impl Exchange<'_> {
         self.conn.slot().set(target.timeouts.first_byte);
         let written = self.conn.race(upstream.write(head, apart)).await;
         (self.work.request, self.work.body) = (request, chunked);
+        *sent |= upstream.wrote();
         match written {
             Raced::Gone => return Err(Stop::CallerGone),
             Raced::Late => return Err(self.late().into()),

@@ -40,6 +40,16 @@ impl Grant<'_> {
     pub(crate) fn commit(&mut self) {
         self.used = true;
     }
+
+    /// Whether an attempt at the call has gone out.
+    pub(crate) const fn is_used(&self) -> bool {
+        self.used
+    }
+
+    /// None has gone out after all.
+    pub(crate) fn not_sent(&mut self) {
+        self.used = false;
+    }
 }
 
 impl Drop for Grant<'_> {

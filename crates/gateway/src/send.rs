@@ -304,6 +304,14 @@ impl<'p> Exchange<'p> {
         self.note_usage(UsageReport::Unknown(UnknownUsage::Cut));
     }
 
+    /// No byte of the attempt was taken by any connection: nobody can bill it (LED-50).
+    pub(crate) fn not_sent(&mut self) {
+        if let Some(hold) = &mut self.work.facts.hold {
+            hold.not_sent();
+        }
+        self.note_usage(UsageReport::Released);
+    }
+
     fn note_usage(&mut self, report: UsageReport) {
         if let Some(llm) = &mut self.work.facts.llm
             && llm.surface.usage_dialect().is_some()

@@ -130,6 +130,12 @@ impl Charge {
         }
     }
 
+    /// Whether it is what a route asks for, and no upstream's bill: that has tokens, if only those that
+    /// templates add (LED-40, LED-55).
+    pub const fn is_price(&self) -> bool {
+        !self.cost.is_zero() && self.tokens.is_zero()
+    }
+
     /// Both together, measure by measure, or nothing where that is too much to count.
     pub fn plus(&self, other: &Self) -> Option<Self> {
         Some(Self {

@@ -1,7 +1,8 @@
 //! A hold in the hands of whoever makes the call: money that can't be forgotten.
 //!
-//! The types leave one way: [`Held`] becomes [`Committed`] with the first byte written upstream,
-//! and that ends by being settled, or released with a proof. Dropped before, a hold is released;
+//! The types leave one way: [`Held`] becomes [`Committed`] before the first byte is written upstream,
+//! and that ends by being settled, or released with a proof; where the connection took no byte it is
+//! what it was. Dropped before, a hold is released;
 //! dropped after, by a panic, a cancelled task or a forgotten branch, its whole bound is charged.
 
 use crate::amount::{Amount, Charge};
@@ -81,6 +82,24 @@ pub struct Ended {
     pub slices: SmallVec<[SliceCover; POTS_INLINE]>,
     /// What the store holds in a row.
     pub strict: Covers,
+}
+
+impl Ended {
+    /// Whether the call came to more than was taken aside for it: of its cost, of any pot, or of the
+    /// output that it was bounded to.
+    pub fn is_overrun(&self) -> bool {
+        let (actual, bound) = (self.outcome.actual(), self.bound);
+        let slices = self.slices.iter().map(|it| (it.measure, it.taken));
+        let strict = self.strict.iter().map(|it| (it.measure, it.taken));
+        let beyond_pot = || {
+            let mut pots = slices.chain(strict);
+            pots.any(|(measure, taken)| actual.of(measure) > taken)
+        };
+        // A guess says nothing of what the upstream was asked for.
+        let is_capped = self.sure == Sure::Bound && !bound.output_tokens.is_zero();
+        let beyond_cap = is_capped && actual.output_tokens > bound.output_tokens;
+        actual.cost > bound.cost || beyond_cap || beyond_pot()
+    }
 }
 
 impl Outcome {
@@ -363,6 +382,11 @@ impl Committed {
         self.0.as_ref().map_or(Charge::NOTHING, |guts| guts.bound)
     }
 
+    /// Nothing was sent after all: no byte was taken from us.
+    pub fn not_sent(mut self) -> Held {
+        Held(self.0.take())
+    }
+
     /// The cost is known or estimated.
     pub fn settle(mut self, quality: Quality, actual: Charge) {
         if let Some(guts) = self.0.take() {
@@ -415,3 +439,6 @@ impl Drop for Reserved {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,8 @@ pub struct Estimating {
 /// Without a cap, what could be as much as the cap stays unknown.
 pub fn settle(told: &mut Told, by: impl FnOnce() -> Option<Estimating>) {
     let partial = told.partial.take();
-    let estimate = partial.and_then(|partial| estimate(*partial, &by()?));
+    let certain = told.certain_output;
+    let estimate = partial.and_then(|partial| estimate((*partial, certain), &by()?));
     if let Some(lines) = estimate {
         told.report = UsageReport::Estimated(lines);
     }
@@ -31,7 +32,8 @@ pub fn settle(told: &mut Told, by: impl FnOnce() -> Option<Estimating>) {
     }
 }
 
-fn estimate(partial: Partial, by: &Estimating) -> Option<Lines> {
+/// What an upstream brought or told beyond its cap is no guess, and stays what it was (LED-53).
+fn estimate((partial, certain): (Partial, u64), by: &Estimating) -> Option<Lines> {
     let mut lines = partial.lines.unwrap_or_else(|| {
         let mut first = Line {
             service: partial.service,
@@ -47,7 +49,8 @@ fn estimate(partial: Partial, by: &Estimating) -> Option<Lines> {
     if usage.input() == 0 {
         usage.set(Class::InText, by.input_tokens);
     }
-    let seen = usage.output().max(partial.delivered_bytes);
+    let least = usage.output().max(certain);
+    let seen = least.max(partial.delivered_bytes);
     let seen = seen.saturating_add(UNDER_WAY);
     let output = if by.hidden_reasoning || by.billing_goes_on {
         by.cap?
@@ -57,7 +60,7 @@ fn estimate(partial: Partial, by: &Estimating) -> Option<Lines> {
     for class in Class::ALL.into_iter().filter(|class| !class.is_input()) {
         usage.set(class, 0);
     }
-    usage.set(Class::OutText, output);
+    usage.set(Class::OutText, output.max(least));
     Some(lines)
 }
 
@@ -78,6 +81,7 @@ mod tests {
             report: UsageReport::Unknown(UnknownUsage::Cut),
             flags,
             partial: Some(Box::new(partial)),
+            certain_output: 0,
         }
     }
 
@@ -141,5 +145,32 @@ mod tests {
         let mut told = told(None, 10);
         settle(&mut told, || None);
         assert_eq!(told.report, UsageReport::Unknown(UnknownUsage::Cut));
+    }
+
+    // LED-28 LED-53
+    #[test]
+    fn what_was_seen_beyond_the_cap_for_certain_is_estimated_in_full() {
+        let by = Estimating {
+            input_tokens: 500,
+            cap: Some(100),
+            hidden_reasoning: false,
+            billing_goes_on: true,
+        };
+        let mut reported = Usage::default();
+        reported.set(Class::InText, 70);
+        reported.set(Class::OutText, 900);
+        let reported = Some(Lines::from(reported));
+        for (name, lines, certain, want) in [
+            ("no more bytes than a token has", None, 0, (500, 100)),
+            ("seen, within the cap", None, 100, (500, 100)),
+            ("seen, beyond it", None, 101, (500, 101)),
+            ("told", reported.clone(), 0, (70, 900)),
+            ("told, and more seen", reported, 1_000, (70, 1_000)),
+        ] {
+            let mut told = told(lines, 100_000);
+            told.certain_output = certain;
+            settle(&mut told, || Some(by));
+            assert_eq!(counts(&told.report), Some(want), "{name}");
+        }
     }
 }

@@ -27,6 +27,9 @@ pub enum Pushed {
     Broken,
 }
 
+/// What one TLS record holds (RFC 8446 section 5.1): of a part of it, nobody can read anything.
+const RECORD_BYTES: usize = 16 * 1024;
+
 /// A connection to an upstream.
 pub struct UpstreamConn {
     io: Io,
@@ -75,7 +78,7 @@ impl UpstreamConn {
         self.reused
     }
 
-    /// Whether a byte of the request was sent, as far as one can know.
+    /// Whether a byte of the request was sent that the upstream can read.
     pub fn wrote(&self) -> bool {
         self.wrote
     }
@@ -115,7 +118,11 @@ impl UpstreamConn {
                 };
                 let written = match writing {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Err(error)) => {
+                        // Of several records some may have gone before it broke.
+                        self.wrote |= self.io.is_sealed() && head.len() + body.len() > RECORD_BYTES;
+                        return Poll::Ready(Err(error));
+                    }
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(Ok(written)) => written,
                 };
@@ -204,5 +211,61 @@ impl UpstreamConn {
 impl Drop for UpstreamConn {
     fn drop(&mut self) {
         self.buffers.give_back(std::mem::take(&mut self.buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptors::Descriptors;
+    use std::net::{TcpListener, TcpStream};
+    use tokio::io::AsyncReadExt;
+
+    /// A connection and its other end.
+    async fn pair() -> (UpstreamConn, tokio::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (theirs, _) = listener.accept().unwrap();
+        let of = |stream: TcpStream| {
+            stream.set_nonblocking(true).unwrap();
+            tokio::net::TcpStream::from_std(stream).unwrap()
+        };
+        let open = OpenConn {
+            open: Rc::default(),
+            _descriptor: Descriptors::new(1_000, 0).for_upstream().unwrap(),
+        };
+        (
+            UpstreamConn::new(Io::Clear(of(ours)), Rc::default(), open),
+            of(theirs),
+        )
+    }
+
+    // LED-50
+    #[tokio::test]
+    async fn a_connection_that_died_before_it_took_a_byte_says_so() {
+        let (mut ours, theirs) = pair().await;
+        theirs.set_zero_linger().unwrap();
+        drop(theirs);
+        // The reset is on its way within the same kernel.
+        let gone = ours.fill().await;
+        assert!(!matches!(gone, Ok(1..)), "{gone:?}");
+        assert!(ours.write(b"POST /x", b"body").await.is_err());
+        assert!(!ours.wrote());
+    }
+
+    // LED-50
+    #[tokio::test]
+    async fn a_connection_that_took_a_part_of_a_request_says_so_though_it_died_then() {
+        let (mut ours, mut theirs) = pair().await;
+        let most = vec![0; 64 * 1024 * 1024];
+        let dies = async {
+            let mut some = [0; 1];
+            theirs.read_exact(&mut some).await.unwrap();
+            theirs.set_zero_linger().unwrap();
+            drop(theirs);
+        };
+        let (written, ()) = tokio::join!(ours.write(b"POST /x", &most), dies);
+        assert!(written.is_err());
+        assert!(ours.wrote());
     }
 }

@@ -55,6 +55,14 @@ impl Io {
         reading.poll(cx)
     }
 
+    /// Whether what is written goes out in records of TLS.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        match self {
+            Self::TlsToUpstream(_) | Self::TlsInTls(_) | Self::TlsFromCaller(_) => true,
+            Self::Clear(_) | Self::Http2(_) => false,
+        }
+    }
+
     /// The turn to send something.
     pub(crate) const fn turn(&self) -> Turn {
         Turn::to_send(!matches!(self, Self::Http2(_)))

@@ -175,8 +175,8 @@ keys! {
         /// Where a budget makes a call smaller so that it fits (`on_short: shrink`), its cap of output
         /// is not lowered below this many tokens.
         min_output_cap: u64 = whole(1..=100_000_000).or(256),
-        /// Whether a model is refused where hard budgets and prepaid accounts count money, after its
-        /// provider has billed more than a call was bounded to, until `tollkeep price ack`.
+        /// Whether a model is refused where hard budgets and prepaid accounts count money or tokens, after
+        /// its provider has billed or brought more than a call was bounded to, until `tollkeep price ack`.
         quarantine: bool = switch().or(true),
         /// Who pays for attempts that failed at the upstream and were billed all the same: budgets and
         /// accounts of the call, or where this is off the operator (account `operator_loss`).

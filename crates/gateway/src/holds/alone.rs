@@ -84,13 +84,16 @@ impl Exchange<'_> {
         }
     }
 
-    /// What ends a stream that has brought more than its upstream was asked for.
+    /// What ends a stream that goes on though it has brought more than its upstream was asked for. One
+    /// that keeps to its cap is never ended: only what is certain counts.
     pub(crate) fn overrun(&self, meter: &StreamUsage) -> Option<Refusal> {
         let most = self.work.facts.hold.as_ref()?.output_tokens()?;
-        (meter.output_at_least() > most).then_some(Refusal::BudgetExhausted {
-            budget: None,
-            reset: None,
-        })
+        meter
+            .goes_on_beyond(most)
+            .then_some(Refusal::BudgetExhausted {
+                budget: None,
+                reset: None,
+            })
     }
 }
 

@@ -32,7 +32,9 @@ impl Holds {
             price: hold.quote.is_priced.then(|| mark(&hold.book)),
         };
         let llm = facts.llm.as_ref();
-        let report = llm.and_then(|llm| Some(&llm.told.as_ref()?.report));
+        let told = llm.and_then(|llm| llm.told.as_ref());
+        let report = told.map(|told| &told.report);
+        let certain_output = told.map_or(0, |told| told.certain_output);
         let cost = llm.and_then(|llm| llm.cost.as_ref());
         let borne = match bears {
             Bears::Payer => None,
@@ -54,7 +56,14 @@ impl Holds {
         self.inbox.put(Message::Record(hold.id, Arc::new(record)));
         match (hold.state, borne) {
             (State::Committed(committed), Some(cost)) => committed.bear(cost),
-            (state, _) => end((state, hold.quote, hold.gate), report, cost),
+            (state, _) => {
+                let known = Known {
+                    report,
+                    cost,
+                    certain_output,
+                };
+                end((state, hold.quote, hold.gate), known);
+            }
         }
     }
 }
@@ -196,13 +205,18 @@ fn record(under: Under, facts: &Facts, redactor: &Redactor) -> CallRecord {
     }
 }
 
+/// What is known of a call.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    report: Option<&'a UsageReport>,
+    cost: Option<&'a Result<NanoUsd, CostError>>,
+    /// Tokens of output that were seen for certain.
+    certain_output: u64,
+}
+
 /// Ends a hold by what the call used, and what that cost. Without a word about it the whole bound is
 /// charged, unless nothing went out.
-fn end(
-    (state, quote, gate): (State, Quote, Option<Gate>),
-    report: Option<&UsageReport>,
-    known_cost: Option<&Result<NanoUsd, CostError>>,
-) {
+fn end((state, quote, gate): (State, Quote, Option<Gate>), known: Known<'_>) {
     // What was not committed is released by its drop, and what is not settled charged by its own.
     let State::Committed(committed) = state else {
         return;
@@ -222,16 +236,21 @@ fn end(
     }
     // Nothing more than that it was made.
     let counts_requests_alone = quote.charge.tokens.is_zero() && !quote.is_priced;
-    let (lines, quality) = match report {
+    let (lines, quality) = match known.report {
         Some(UsageReport::Released) => return committed.release(NotBilled::Refused),
         _ if counts_requests_alone => {
             return committed.settle(Quality::Reported, quote.charge);
         }
         Some(UsageReport::Reported(lines)) => (lines, Quality::Reported),
         Some(UsageReport::Estimated(lines)) => (lines, Quality::Estimated),
-        Some(UsageReport::Unknown(_)) | None => return,
+        Some(UsageReport::Unknown(_)) | None => {
+            if let Some(beyond) = beyond_cap(&quote, known.certain_output) {
+                committed.settle(Quality::Unknown, beyond);
+            }
+            return;
+        }
     };
-    let cost = match known_cost {
+    let cost = match known.cost {
         Some(Ok(known)) => cost(*known),
         Some(Err(_)) | None if quote.is_priced => None,
         Some(Err(_)) | None => Some(Amount::ZERO),
@@ -240,6 +259,21 @@ fn end(
     if let Some(actual) = cost.and_then(|cost| charge(cost, lines)) {
         committed.settle(quality, actual);
     }
+}
+
+/// A call of which nothing is known but that it brought more output than it was bounded to: its whole
+/// bound, and what was seen beyond it.
+fn beyond_cap(quote: &Quote, certain_output: u64) -> Option<Charge> {
+    let most = quote.output_tokens()?;
+    let beyond = certain_output.checked_sub(most).filter(|more| *more > 0)?;
+    let more = amount(beyond)?;
+    let bound = quote.charge;
+    Some(Charge {
+        tokens: bound.tokens.plus(more)?,
+        output_tokens: bound.output_tokens.plus(more)?,
+        billable_tokens: bound.billable_tokens.plus(more)?,
+        ..bound
+    })
 }
 
 fn charge(cost: Amount, lines: &Lines) -> Option<Charge> {

@@ -209,7 +209,7 @@ impl HoldsKeeper {
         if let Ok(reply) = &answer
             && let Some((hold, end)) = self.swept.remove(&call)
             // Else another replica was first, or its holder came.
-            && !reply.entries.is_empty()
+            && reply.refusal.is_none()
         {
             (self.on_money)(&Money::Ended {
                 hold,

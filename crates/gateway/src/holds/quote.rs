@@ -198,8 +198,9 @@ impl Counted {
         counted
     }
 
-    pub(super) const fn is_money(self) -> bool {
-        self.costs
+    /// Whether it takes a bound to count it.
+    pub(super) const fn is_bounded(self) -> bool {
+        self.costs || self.tokens
     }
 }
 
@@ -245,7 +246,7 @@ impl Quoting<'_> {
     }
 
     fn form(&self, counted: Counted) -> Option<Form> {
-        Form::of(self.surface).filter(|_| counted.costs || counted.tokens)
+        Form::of(self.surface).filter(|_| counted.is_bounded())
     }
 
     /// The same call with the largest cap that leaves it within what is left of this measure.

@@ -125,6 +125,14 @@ impl CallHold {
         };
     }
 
+    /// No byte was written upstream after all.
+    pub(crate) fn not_sent(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Moving) {
+            State::Committed(committed) => State::Held(committed.not_sent()),
+            other @ (State::Held(_) | State::Moving) => other,
+        };
+    }
+
     /// Whether cancelling the call would not end its bill.
     pub(super) const fn is_billed_to_its_end(&self) -> bool {
         self.quote.is_billed_to_its_end
@@ -303,7 +311,7 @@ impl Exchange<'_> {
         if sure == Sure::Guess {
             return quoting.guess(book, counted, settings);
         }
-        if wanted.is_hard() && counted.is_money() && settings.quarantine {
+        if wanted.is_hard() && counted.is_bounded() && settings.quarantine {
             let quarantined = self.worker.shared.store.quarantines();
             let is_it =
                 |one: &Quarantine| one.model == aside.model && one.provider == *aside.target.name;

@@ -397,6 +397,7 @@ fn with_estimate(told: Told, bytes: usize) -> Told {
                 service: Service::default(),
                 delivered_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
             })),
+            certain_output: 0,
         },
         told => told,
     }

@@ -354,9 +354,7 @@ impl Keeper {
     }
 
     pub(super) fn ended(&mut self, ended: Arc<Ended>, at: &mut At<'_>) {
-        let (actual, bound) = (ended.outcome.actual(), ended.bound);
-        let of_tokens = ended.sure == Sure::Guess && actual.tokens > bound.tokens;
-        if actual.cost > bound.cost || of_tokens {
+        if ended.is_overrun() {
             let (hold, sure) = (ended.hold, ended.sure);
             at.send(Notice::Overrun { hold, sure });
         }

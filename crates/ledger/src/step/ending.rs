@@ -100,7 +100,9 @@ fn late(ended: &Ended, version: u32) -> Vec<Write> {
         moved(ended.hold, version.wrapping_add(1), Arrow::Adjust),
     ];
     let truth = ended.outcome.actual().cost;
-    cost_correction(ended.hold, ended.bound.cost, truth, &mut corrected);
+    if !ended.bound.is_price() {
+        cost_correction(ended.hold, ended.bound.cost, truth, &mut corrected);
+    }
     borne(ended, EntryKind::Correct, &mut corrected);
     for (number, cover) in ended.strict.iter().enumerate() {
         let charged = ended.outcome.charged(cover.measure, cover.taken);
@@ -358,7 +360,10 @@ pub(super) fn expire(hold: &HoldRow) -> Vec<Write> {
     } else {
         (Quality::Reported, Charge::NOTHING)
     };
-    cost_entry(hold.id, (hold.bound.cost, charge.cost), &mut writes);
+    // What its route asks for is owed to no upstream.
+    if !hold.bound.is_price() {
+        cost_entry(hold.id, (hold.bound.cost, charge.cost), &mut writes);
+    }
     writes.push(Write::Usage(Box::new(UsageRow {
         hold: hold.id,
         quality,
@@ -384,7 +389,10 @@ pub(super) fn correct(usage: &UsageRow, actual: &Charge) -> Vec<Write> {
     if let Some(version) = usage.row {
         writes.push(moved(usage.hold, version, Arrow::Adjust));
     }
-    cost_correction(usage.hold, usage.charge.cost, actual.cost, &mut writes);
+    let is_price = usage.bound.is_price();
+    if !is_price {
+        cost_correction(usage.hold, usage.charge.cost, actual.cost, &mut writes);
+    }
     for (number, cover) in usage.charged.iter().enumerate() {
         let number = small(number);
         let truth = actual.of(cover.measure);
@@ -397,7 +405,9 @@ pub(super) fn correct(usage: &UsageRow, actual: &Charge) -> Vec<Write> {
         writes.push(Write::Either(vec![bears], Vec::new()));
     }
     let more = actual.cost.above(usage.charge.cost);
-    more_cost(usage.hold, more, Account::Overrun, &mut writes);
+    if !is_price {
+        more_cost(usage.hold, more, Account::Overrun, &mut writes);
+    }
     writes
 }
 
@@ -430,3 +440,6 @@ fn raise(hold: HoldId, number: u8, cover: &Cover, more: Amount) -> Write {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

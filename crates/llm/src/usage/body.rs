@@ -60,6 +60,7 @@ impl<'a> BodyUsage<'a> {
                 report,
                 flags,
                 partial: None,
+                certain_output: 0,
             },
             model: event.model,
             outcome,

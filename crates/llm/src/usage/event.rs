@@ -1,5 +1,6 @@
 //! The JSON of an answer or of one stream event, as far as usage needs it.
 
+use super::certain::Spoken;
 use super::delivered;
 use super::kept_model;
 use super::made;
@@ -31,6 +32,10 @@ pub(super) struct Event<'a> {
     pub(super) finish: bool,
     /// UTF-8 bytes of content.
     pub(super) delivered: u64,
+    /// What the model says itself.
+    pub(super) spoken: Spoken,
+    /// It is of an answer beside the first one.
+    pub(super) is_many: bool,
 }
 
 /// What a member of an event tells.
@@ -118,7 +123,7 @@ impl<'a> Event<'a> {
                 return value.or_skip(|value| event.choices(value)).map(|_| ());
             }
             if key == b"delta" && dialect == UsageDialect::Responses {
-                event.delivered += delivered::text(value)?;
+                event.delivered += delivered::spoken_text(value, &mut event.spoken)?;
                 return Ok(());
             }
             if key == b"item" && dialect == UsageDialect::Responses {
@@ -173,6 +178,8 @@ impl<'a> Event<'a> {
                     self.finish |= candidates.finished;
                     self.content |= candidates.delivered > 0;
                     self.delivered += candidates.delivered;
+                    self.spoken.then(candidates.spoken);
+                    self.is_many |= candidates.is_many;
                 }
             }
             Member::PromptFeedback => self.finish |= value.has_substance()?,
@@ -225,7 +232,7 @@ impl<'a> Event<'a> {
                 match key {
                     b"finish_reason" => self.finish |= value.has_substance()?,
                     b"text" => {
-                        let text = delivered::text(value)?;
+                        let text = delivered::spoken_text(value, &mut self.spoken)?;
                         self.content |= text > 0;
                         self.delivered += text;
                     }
@@ -233,7 +240,9 @@ impl<'a> Event<'a> {
                         let delta = delivered::chat_delta(value)?;
                         self.content |= delta.has_substance;
                         self.delivered += delta.bytes;
+                        self.spoken.then(delta.spoken);
                     }
+                    b"index" => self.is_many |= made::is_not_first(value)?,
                     b"delta" => {}
                     _ => value.skip()?,
                 }

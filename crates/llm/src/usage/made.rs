@@ -1,5 +1,6 @@
 //! What is billed by what an answer contains: searches, sessions, grounding.
 
+use super::certain::Spoken;
 use super::delivered;
 use super::tally::{Field, Tally};
 use crate::json::{Broken, Cursor};
@@ -64,6 +65,9 @@ fn action_type<'a>(value: &mut Cursor<'a>) -> Result<Option<Cow<'a, str>>, Broke
 pub(super) struct Candidates {
     pub(super) delivered: u64,
     pub(super) finished: bool,
+    pub(super) spoken: Spoken,
+    /// One of them is not the first.
+    pub(super) is_many: bool,
 }
 
 /// Takes `candidates`. A prompt is grounded once, however many queries that took.
@@ -78,7 +82,7 @@ pub(super) fn candidates(made: &mut Tally, value: &mut Cursor<'_>) -> Result<Can
                     let content = |value: &mut Cursor<'_>| {
                         value.members(|key, value| {
                             if key == b"parts" {
-                                told.delivered += delivered::parts(value)?;
+                                told.delivered += delivered::parts(value, &mut told.spoken)?;
                                 return Ok::<_, Broken>(());
                             }
                             value.skip()
@@ -86,6 +90,7 @@ pub(super) fn candidates(made: &mut Tally, value: &mut Cursor<'_>) -> Result<Can
                     };
                     value.or_skip(content)?.unwrap_or_default();
                 }
+                b"index" => told.is_many |= is_not_first(value)?,
                 b"groundingMetadata" => queries += search_queries(value)?,
                 _ => value.skip()?,
             }
@@ -95,6 +100,12 @@ pub(super) fn candidates(made: &mut Tally, value: &mut Cursor<'_>) -> Result<Can
     made.raise(Field::WebSearches, queries);
     made.raise(Field::GroundedPrompts, u64::from(queries > 0));
     Ok(told)
+}
+
+/// Takes the index of an answer.
+pub(super) fn is_not_first(value: &mut Cursor<'_>) -> Result<bool, Broken> {
+    let index = value.or_skip(Cursor::number)?;
+    Ok(index.is_ok_and(|index| index != b"0"))
 }
 
 /// How many of `webSearchQueries` are not empty.

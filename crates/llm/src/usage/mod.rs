@@ -2,6 +2,7 @@
 
 mod batch;
 mod body;
+mod certain;
 mod classes;
 mod delivered;
 mod event;

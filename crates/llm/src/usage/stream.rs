@@ -1,10 +1,11 @@
 //! The usage of a streamed answer, read while it goes by.
 
+use super::certain::Certain;
 use super::delivered;
 use super::event::Event;
 use super::lines::EventLines;
 use super::side::Side;
-use super::tally::Tally;
+use super::tally::{Field, Tally};
 use super::{Asked, Outcome};
 use crate::json::{Broken, Cursor};
 use crate::surface::UsageDialect;
@@ -57,12 +58,15 @@ struct Seen {
     regressed: bool,
     /// UTF-8 bytes of content.
     delivered: u64,
+    certain: Certain,
     unknown: Option<UnknownUsage>,
     content: bool,
     /// The upstream's own start of an answer (anthropic): from here on it bills.
     started: bool,
     /// A chat choice said why it ended.
     finish: bool,
+    /// Its upstream has nothing more to say but that.
+    is_ending: bool,
     terminal: bool,
     error: bool,
     /// The event that told the failure told the usage too.
@@ -84,10 +88,12 @@ impl StreamUsage {
                 side: Side::default(),
                 regressed: false,
                 delivered: 0,
+                certain: Certain::default(),
                 unknown: None,
                 content: false,
                 started: false,
                 finish: false,
+                is_ending: false,
                 terminal: false,
                 error: false,
                 error_with_usage: false,
@@ -101,10 +107,22 @@ impl StreamUsage {
         lines.feed(bytes, |data| seen.event(data));
     }
 
-    /// Tokens of output that were seen for certain: as many as its content would be if all tokens
-    /// were very long.
+    /// Tokens of output that were likely seen: as many as its content would be if all tokens were very
+    /// long.
     pub const fn output_at_least(&self) -> u64 {
         self.seen.delivered / BYTES_PER_TOKEN_MOST
+    }
+
+    /// Whether the upstream goes on though it has brought more tokens of output than these, by its own
+    /// count or by what its content proves.
+    pub fn goes_on_beyond(&self, cap: u64) -> bool {
+        let seen = &self.seen;
+        let told = if seen.is_ending {
+            0
+        } else {
+            seen.told_output()
+        };
+        !seen.terminal && seen.certain.tokens().max(told) > cap
     }
 
     /// Whether content was seen: text, thinking, tool arguments, a refusal.
@@ -181,6 +199,8 @@ impl Seen {
         };
         self.content |= event.content;
         self.finish |= event.finish;
+        self.is_ending |= event.finish;
+        self.said(&event);
         self.told(&event, false);
     }
 
@@ -192,6 +212,11 @@ impl Seen {
             self.content |= name.ends_with(b".delta");
             if name.ends_with(b".delta") || name == b"output_item.added" {
                 let event = Event::of_stream(self.dialect, data);
+                if let Ok(event) = &event
+                    && SPOKEN_EVENTS.contains(&name)
+                {
+                    self.said(event);
+                }
                 let bytes = event.map_or(len(data), |event| event.delivered);
                 self.delivered = self.delivered.saturating_add(bytes);
             }
@@ -203,6 +228,9 @@ impl Seen {
         let kind = &*event.kind;
         let name = kind.strip_prefix("response.").unwrap_or_default();
         self.content |= name.ends_with(".delta");
+        if SPOKEN_EVENTS.contains(&name.as_bytes()) {
+            self.said(&event);
+        }
         self.told(&event, name == "failed" || kind == "error" || event.error);
         self.terminal |= matches!(name, "completed" | "incomplete" | "failed" | "cancelled")
             // Images and transcripts end so.
@@ -213,10 +241,7 @@ impl Seen {
     fn anthropic(&mut self, data: &[u8]) {
         match leading_type(data) {
             Some(b"content_block_delta") => {
-                self.content = true;
-                let bytes = delivered::block_delta(data);
-                self.delivered = self.delivered.saturating_add(bytes);
-                return;
+                return self.block_delta(data);
             }
             Some(b"content_block_start") => {
                 let bytes = block_name(data);
@@ -231,13 +256,19 @@ impl Seen {
         };
         let kind = &*event.kind;
         if kind == "content_block_delta" {
-            self.content = true;
-            let bytes = delivered::block_delta(data);
-            self.delivered = self.delivered.saturating_add(bytes);
+            self.block_delta(data);
         }
+        self.is_ending |= kind == "message_delta";
         self.started |= kind == "message_start";
         self.told(&event, kind == "error");
         self.terminal |= kind == "message_stop";
+    }
+
+    fn block_delta(&mut self, data: &[u8]) {
+        self.content = true;
+        let (bytes, spoken) = delivered::block_delta(data);
+        self.delivered = self.delivered.saturating_add(bytes);
+        self.certain.event(spoken);
     }
 
     /// Every chunk is of the same form, and the last one says why it ended.
@@ -247,7 +278,35 @@ impl Seen {
         };
         self.content |= event.content;
         self.finish |= event.finish;
+        self.is_ending |= event.finish;
+        self.said(&event);
         self.told(&event, false);
+    }
+
+    /// Takes what the model says itself.
+    fn said(&mut self, event: &Event<'_>) {
+        if event.is_many {
+            self.certain.many();
+        }
+        self.certain.event(event.spoken);
+    }
+
+    /// Tokens of output as the upstream told them as last.
+    fn told_output(&self) -> u64 {
+        let Some(tally) = &self.tally else { return 0 };
+        // Gemini tells its thoughts beside its answer.
+        let thoughts = match self.dialect {
+            UsageDialect::Gemini => tally.count(Field::Reasoning),
+            UsageDialect::Chat
+            | UsageDialect::Responses
+            | UsageDialect::Embeddings
+            | UsageDialect::Images
+            | UsageDialect::Transcription
+            | UsageDialect::Speech
+            | UsageDialect::Realtime
+            | UsageDialect::Anthropic => 0,
+        };
+        tally.count(Field::Output).saturating_add(thoughts)
     }
 
     fn parsed<'a>(&mut self, data: &'a [u8]) -> Option<Event<'a>> {
@@ -319,6 +378,7 @@ impl Seen {
             report,
             flags,
             partial,
+            certain_output: self.certain.tokens(),
         }
     }
 
@@ -385,6 +445,14 @@ const RESPONSE_EVENTS: [&[u8]; 7] = [
     b"incomplete",
     b"failed",
     b"cancelled",
+];
+
+/// The events of responses in which the model speaks; what it thought is told in other words.
+const SPOKEN_EVENTS: [&[u8]; 4] = [
+    b"output_text.delta",
+    b"refusal.delta",
+    b"function_call_arguments.delta",
+    b"custom_tool_call_input.delta",
 ];
 
 /// The value of `type` when it is the first member, as vendors write it.

@@ -6,7 +6,7 @@ use tollkeep_llm::usage::{Asked, BodyEnd, Outcome, StreamReport, StreamUsage};
 use tollkeep_types::usage::{Class, UnknownUsage, UsageReport};
 
 use BodyEnd::{Broken, Clean};
-use UsageDialect::{Anthropic, Chat, Responses};
+use UsageDialect::{Anthropic, Chat, Gemini, Responses};
 
 fn read(dialect: UsageDialect, sse: &str) -> StreamUsage {
     let mut stream = StreamUsage::new(dialect, Asked::default());
@@ -147,6 +147,69 @@ fn content_is_what_the_model_made() {
     ];
     for (name, dialect, sse, want) in rows {
         assert_eq!(read(dialect, &sse).saw_content(), want, "{name}");
+    }
+}
+
+// LED-53 LED-57
+#[test]
+fn only_what_goes_on_beyond_its_cap_for_certain_is_said_to() {
+    let chat =
+        |delta: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\n");
+    let other = |text: &str| chat(text).replace("\"index\":0", "\"index\":1");
+    let running = |output: u32| {
+        format!(
+            "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":{output}}}}}\n\n"
+        )
+    };
+    let block = |delta: &str| {
+        format!("data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{delta}}}\n\n")
+    };
+    let ended = |output: u32| {
+        format!(
+            "data: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}},\"usage\":{{\"output_tokens\":{output}}}}}\n\n"
+        )
+    };
+    let response = |kind: &str, text: &str| {
+        format!("data: {{\"type\":\"response.{kind}.delta\",\"delta\":\"{text}\"}}\n\n")
+    };
+    let gemini = |parts: &str, thoughts: u32| {
+        format!(
+            "data: {{\"candidates\":[{{\"content\":{{\"parts\":[{parts}]}}}}],\"usageMetadata\":{{\"candidatesTokenCount\":1,\"thoughtsTokenCount\":{thoughts}}}}}\n\n"
+        )
+    };
+    let word = r#"{"content":" word"}"#;
+    let (said, thought) = (r#"{"text":" a b"}"#, r#"{"text":" a b","thought":true}"#);
+    let picture = format!(r#"{{"images":["{}"]}}"#, "a b ".repeat(4_000));
+    #[rustfmt::skip]
+    let rows = [
+        ("as many words as tokens", Chat, chat(word).repeat(5), false),
+        ("one more", Chat, chat(word).repeat(6), true),
+        ("one more, and the end", Chat, [chat(word).repeat(6), DONE.to_owned()].concat(), false),
+        ("arguments", Chat, chat(r#"{"tool_calls":[{"function":{"arguments":" a b"}}]}"#).repeat(6), true),
+        ("thoughts, in other words", Chat, chat(r#"{"reasoning_content":" a b"}"#).repeat(6), false),
+        ("what is no text", Chat, chat(&picture).repeat(6), false),
+        ("two answers side by side", Chat, [chat(word), other(word)].concat().repeat(5), false),
+        ("legacy", Chat, "data: {\"choices\":[{\"text\":\" word\",\"index\":0}]}\n\n".repeat(6), true),
+        ("its own count", Chat, [TEXT, &running(6)].concat(), true),
+        ("its own count, within", Chat, [TEXT, &running(5)].concat(), false),
+        ("its own count at the end", Chat, [STOP, &running(6)].concat(), false),
+        ("more behind the end", Chat, [STOP.to_owned(), chat(word).repeat(6)].concat(), true),
+        ("blocks", Anthropic, block(r#"{"type":"text_delta","text":" word"}"#).repeat(6), true),
+        ("arguments in blocks", Anthropic, block(r#"{"partial_json":" a b"}"#).repeat(6), true),
+        ("thinking", Anthropic, block(r#"{"thinking":" a b"}"#).repeat(6), false),
+        ("type last", Anthropic, "data: {\"delta\":{\"text\":\" a b\"},\"type\":\"content_block_delta\"}\n\n".repeat(6), true),
+        ("the count at the end", Anthropic, ended(6), false),
+        ("text", Responses, response("output_text", " word").repeat(6), true),
+        ("a summary", Responses, response("reasoning_summary_text", " word").repeat(6), false),
+        ("parts", Gemini, gemini(said, 0).repeat(6), true),
+        ("parts that were thought", Gemini, gemini(thought, 0).repeat(6), false),
+        ("thoughts by its count", Gemini, gemini(said, 5), true),
+    ];
+    for (name, dialect, sse, want) in rows {
+        let stream = read(dialect, &sse);
+        assert_eq!(stream.goes_on_beyond(5), want, "{name}");
+        let certain = stream.finish(Broken).told.certain_output;
+        assert!(certain <= 6, "{name}: {certain}");
     }
 }
 

@@ -2,13 +2,18 @@
 //! not charged, and nothing is charged that was not had.
 
 use crate::bought::{bought, config, rests, token_of};
-use crate::callers::get;
+use crate::callers::{bearer, get};
 use crate::fixture::{Dice, gateway};
+use crate::held::{budget, settled};
+use crate::prepaid::{moved, opened};
 use crate::replicas::on;
+use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tollkeep_testkit::{Answer, Client, Gateway, Origin, PATIENCE, Postgres, Signal, Step, ok};
+use tollkeep_testkit::{
+    Answer, Client, Gateway, Origin, PATIENCE, Postgres, Signal, Step, ok, wait_until,
+};
 
 /// Callers of one session.
 const CALLERS: usize = 4;
@@ -170,4 +175,64 @@ fn two_replicas_give_what_one_balance_is_enough_for() {
         rests(gateway);
         assert_eq!(amount(gateway, "/api/v1/revenue"), 10 * UNIT);
     }
+}
+
+// LED-52 LED-55
+#[test]
+fn a_price_that_a_token_pays_is_charged_when_nobody_lived_to_tell_and_can_be_put_right_once() {
+    const PRICE: i64 = 20_000_000;
+    const PAID_IN: i64 = 5 * PRICE;
+    let origin = Origin::start(|_| vec![Step::Hang]);
+    let route = "  \"GET /own\": { upstream: origin, price: \"$0.02\", access: token }\n";
+    let mut gateway = gateway(config(&origin, route))
+        .set("ledger.hold_grace", "30s")
+        .start();
+    let token = gateway.mint_token(&json!({"project": "default"}));
+    let id = budget(
+        &gateway,
+        &json!({"unit": "usd", "limit": "$1", "durability": "strict"}),
+    );
+    let account = opened(&gateway, "usd");
+    let paid = json!({"amount": {"nano_usd": PAID_IN}, "reason": "paid in"});
+    let (status, said) = moved(&gateway, (&format!("{account}/credit"), "one"), &paid);
+    assert!(status < 300, "{status} {said}");
+    let mut caller = gateway.connect();
+    assert!(caller.send(&get("/own", &bearer(&token))));
+    origin.wait_for(1);
+    gateway.kill();
+    let gateway = gateway.restart().unwrap();
+    let (place, holds) = (
+        format!("/api/v1/accounts/{account}"),
+        "/api/v1/holds?state=unknown",
+    );
+    let is_over = wait_until(Duration::from_secs(120), || {
+        let (_, now) = gateway.api("GET", &place, None);
+        (now["held"] == 0).then_some(now["balance"].clone())
+    });
+    assert_eq!(
+        is_over,
+        Some(json!(PAID_IN - PRICE)),
+        "its price is charged"
+    );
+    settled(&gateway, &id, PRICE);
+    gateway.audit_line("it is told", |line| line["action"] == "money.settle");
+    let (_, unknown) = gateway.api("GET", holds, None);
+    let hold = unknown["data"][0]["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{unknown}"));
+    let put_right = gateway.cli(&[
+        "hold",
+        "release",
+        hold,
+        "--yes",
+        "--reason",
+        "nothing came back",
+    ]);
+    assert!(put_right.status.success(), "{put_right:?}");
+    settled(&gateway, &id, 0);
+    let (_, now) = gateway.api("GET", &place, None);
+    assert_eq!(now["balance"], PAID_IN, "{now}");
+    let again = gateway.cli(&["hold", "release", hold, "--yes", "--reason", "twice"]);
+    assert!(!again.status.success(), "{again:?}");
+    rests(&gateway);
 }

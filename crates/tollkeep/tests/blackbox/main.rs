@@ -121,6 +121,7 @@ mod operator_logins;
 mod operators;
 mod origin_verify;
 mod overpaid;
+mod overruns;
 mod own_keys;
 mod own_limits;
 mod own_payment;

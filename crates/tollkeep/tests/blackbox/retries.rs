@@ -1,11 +1,13 @@
 //! What is repeated at an upstream, and what never is.
 
 use crate::egress::{answers, config, resolver, upstream};
-use crate::fixture::{before, free, gateway, head, llm, llm_call, post};
+use crate::fixture::{before, chat, free, gateway, head, llm, llm_call, post};
+use crate::held::{PRICES, body, bound, budget, settled};
 use crate::upstream_tls::{Trust, clear_text};
-use std::net::{IpAddr, TcpListener};
+use serde_json::json;
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tollkeep_testkit::{Gateway, NameServer, Origin, Reply, Step, ok};
+use tollkeep_testkit::{Gateway, NameServer, Origin, Reply, Step, eventually, ok};
 
 /// An origin whose connections each answer once and swallow the next request.
 fn one_shot() -> Origin {
@@ -90,6 +92,58 @@ fn a_call_to_a_model_is_never_sent_twice() {
     let statuses: Vec<_> = (0..2).map(|_| client.call(&call()).status).collect();
     assert_eq!(statuses, [200, 502]);
     assert_eq!((origin.count(), origin.connections()), (2, 1));
+}
+
+// LED-50 LED-52
+#[test]
+fn what_a_dead_connection_swallowed_is_charged_and_what_none_took_is_free() {
+    let calls = AtomicUsize::new(0);
+    let origin = Origin::start(move |_| {
+        let mut answer = ok(b"{}");
+        match calls.fetch_add(1, Ordering::Relaxed) {
+            0 => answer,
+            1 => vec![Step::Close],
+            // As origins do that keep nobody waiting.
+            _ => {
+                answer.push(Step::Close);
+                answer
+            }
+        }
+    });
+    let config = format!("{PRICES}server: {{ workers: 1 }}\n");
+    let (gateway, token) = llm(&origin, "openai", &config);
+    let rules = json!({"unit": "usd", "limit": "$1", "durability": "strict"});
+    let id = budget(&gateway, &rules);
+    let (call, most) = (body(false), bound(&body(false)));
+    let mut client = gateway.connect();
+    let mut asked = || client.call(&chat(&token, &call)).status;
+    // Nothing tells what the first one cost, nor whether the second was done: it was sent.
+    assert_eq!(asked(), 200);
+    settled(&gateway, &id, most);
+    assert_eq!(asked(), 502);
+    settled(&gateway, &id, 2 * most);
+    assert_eq!(asked(), 200);
+    settled(&gateway, &id, 3 * most);
+    // The kept connection is closed, and nobody takes another.
+    let addr = origin.addr();
+    drop(origin);
+    eventually("nobody listens", || TcpStream::connect(addr).err());
+    assert_eq!(asked(), 502);
+    settled(&gateway, &id, 3 * most);
+    let (_, page) = gateway.api("GET", "/api/v1/usage/records", None);
+    let qualities: Vec<_> = page["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["quality"])
+        .collect();
+    assert_eq!(
+        qualities,
+        ["reported", "unknown", "unknown", "unknown"],
+        "{page}"
+    );
+    let checked = gateway.cli(&["ledger", "check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
 }
 
 /// A gateway before an upstream behind TLS under a name; `more` stands in the upstream.

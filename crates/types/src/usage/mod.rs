@@ -120,6 +120,8 @@ pub struct Told {
     pub flags: Flags,
     /// What there is to estimate from, where the report is unknown and an estimate is allowed.
     pub partial: Option<Box<Partial>>,
+    /// Tokens of output that the answer brought for certain, whatever it told: no more than that.
+    pub certain_output: u64,
 }
 
 impl Told {
@@ -129,6 +131,7 @@ impl Told {
             report,
             flags: Flags::NONE,
             partial: None,
+            certain_output: 0,
         }
     }
 }

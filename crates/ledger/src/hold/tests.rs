@@ -1,0 +1,140 @@
+//! What an end is worth, and what leads to it.
+
+use super::*;
+use crate::amount::Measure;
+
+fn of(cost: i64, input: i64, output: i64) -> Charge {
+    let amount = |units| Amount::new(units).unwrap();
+    Charge {
+        cost: amount(cost),
+        tokens: amount(input + output),
+        output_tokens: amount(output),
+        billable_tokens: amount(input + output),
+        requests: amount(1),
+    }
+}
+
+// LED-53
+#[test]
+fn more_than_was_taken_aside_is_an_overrun_and_more_than_the_cap_too() {
+    use Measure::{Cost, Tokens};
+    use Sure::{Bound, Guess, Price};
+    let bound = of(1_000, 200, 100);
+    let embedding = of(200, 200, 0);
+    for (name, sure, pot, bound, actual, want) in [
+        ("as bounded", Bound, Cost, bound, bound, false),
+        ("dearer", Bound, Cost, bound, of(1_001, 200, 100), true),
+        (
+            "longer, and cheaper",
+            Bound,
+            Cost,
+            bound,
+            of(9, 1, 101),
+            true,
+        ),
+        ("tokens alone", Bound, Tokens, bound, of(0, 201, 100), true),
+        (
+            "more input, less output",
+            Bound,
+            Tokens,
+            bound,
+            of(0, 299, 1),
+            false,
+        ),
+        (
+            "input beyond, in money",
+            Bound,
+            Cost,
+            bound,
+            of(9, 201, 1),
+            false,
+        ),
+        ("no cap", Bound, Cost, embedding, of(200, 100, 5), false),
+        (
+            "guessed, and within",
+            Guess,
+            Cost,
+            bound,
+            of(1_000, 1, 101),
+            false,
+        ),
+        (
+            "guessed, and beyond",
+            Guess,
+            Cost,
+            bound,
+            of(1_001, 1, 1),
+            true,
+        ),
+        (
+            "guessed tokens",
+            Guess,
+            Tokens,
+            bound,
+            of(0, 200, 101),
+            true,
+        ),
+        ("a price", Price, Cost, of(7, 0, 0), of(7, 0, 0), false),
+    ] {
+        let taken = bound.of(pot);
+        let cover = Cover {
+            pot: Pot::Account(tollkeep_types::AccountId::from_bytes([1; 16])),
+            measure: pot,
+            taken,
+            bucket: None,
+        };
+        let ended = Ended {
+            hold: HoldId::from_bytes([1; 16]),
+            bound,
+            sure,
+            outcome: Outcome::Settled {
+                quality: Quality::Reported,
+                actual,
+            },
+            slices: SmallVec::new(),
+            strict: std::iter::once(cover).collect(),
+        };
+        assert_eq!(ended.is_overrun(), want, "{name}");
+        assert!(ended.outcome.charged(pot, taken) <= taken, "{name}");
+    }
+}
+
+/// Keeps what ends.
+#[derive(Debug, Default)]
+struct Ends(std::sync::Mutex<Vec<Outcome>>);
+
+impl Outbox for Ends {
+    fn ended(&self, ended: Ended) {
+        self.0.lock().unwrap().push(ended.outcome);
+    }
+
+    fn homeless(&self, _: LeaseId, _: Amount) {}
+}
+
+// LED-50 LED-52
+#[test]
+fn what_was_committed_and_not_sent_is_free_and_what_may_have_been_is_not() {
+    let ends = Arc::new(Ends::default());
+    let outbox = Arc::clone(&ends) as Arc<dyn Outbox>;
+    let bound = of(100, 5, 5);
+    let held = || {
+        let id = HoldId::from_bytes([1; 16]);
+        let now = MonoNanos(0);
+        take(id, (bound, Sure::Bound), &[], now, &outbox)
+            .unwrap()
+            .held
+    };
+    let last = || ends.0.lock().unwrap().pop().unwrap();
+    drop(held().commit().not_sent());
+    assert_eq!(last(), Outcome::Released(NotBilled::NotSent));
+    // It may go out again after that.
+    drop(held().commit().not_sent().commit());
+    let unknown = Outcome::Settled {
+        quality: Quality::Unknown,
+        actual: bound,
+    };
+    assert_eq!(last(), unknown);
+    drop(held().commit());
+    assert_eq!(last(), unknown);
+    assert!(ends.0.lock().unwrap().is_empty());
+}
