@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::Outbox;
-use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, HOLD_TTL_MS, Keeper, Notice, Refused};
+use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice, Refused};
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{NoAnswer, Reply};
 use tollkeep_observe::metrics::LedgerMeter;
@@ -45,8 +45,6 @@ pub struct HoldsParts {
     pub boot: u64,
     /// The budgets in force.
     pub budgets: Vec<Budget>,
-    /// How long a hold in the store is there without being renewed.
-    pub hold_grace: Duration,
     /// How long ends wait for others to be written with.
     pub flush: Duration,
     /// Told what operators should know.
@@ -103,8 +101,7 @@ impl HoldsKeeper {
         let budgets: Vec<_> = parts.budgets.iter().cloned().map(Arc::new).collect();
         parts.holds.in_force().clone_from(&budgets);
         let mut this = Self {
-            keeper: Keeper::new(parts.replica, parts.boot, outbox, parts.budgets)
-                .holding_for(u64::try_from(parts.hold_grace.as_millis()).unwrap_or(HOLD_TTL_MS)),
+            keeper: Keeper::new(parts.replica, parts.boot, outbox, parts.budgets),
             holds: parts.holds,
             clock: parts.clock,
             on_money: parts.on_money,

@@ -193,6 +193,7 @@ impl Exchange<'_> {
         let Some((mut quote, mut wanted)) = self.quoted(&aside, &book, (pots, accounts))? else {
             return Ok(());
         };
+        let ttl_ms = self.plan.llm.bounds.hold_ms(&aside.target.timeouts);
         let mut asked = 0;
         let held = loop {
             wanted.leave_out_nothing(&quote.charge);
@@ -208,7 +209,10 @@ impl Exchange<'_> {
                 break held;
             }
             let id = self.next_hold_id(asked);
-            match self.ask_keeper(&holds, (id, &quote), &wanted).await? {
+            match self
+                .ask_keeper(&holds, (id, &quote), &wanted, ttl_ms)
+                .await?
+            {
                 Ok(held) => break held,
                 Err(refused) => {
                     let closer = self.closer(&aside, &book, (&quote, refused), &wanted);
@@ -379,6 +383,7 @@ impl Exchange<'_> {
         holds: &Holds,
         (hold, quote): (HoldId, &Quote),
         wanted: &Wanted,
+        ttl_ms: u64,
     ) -> Result<Granted, Stop> {
         let (tell, told) = oneshot::channel();
         let accounts = wanted.accounts.iter();
@@ -389,6 +394,7 @@ impl Exchange<'_> {
             budgets: wanted.pots.iter().map(|pot| pot.budget.id).collect(),
             accounts: accounts.map(|it| (it.id, it.measure())).collect(),
             confirm: false,
+            ttl_ms,
         };
         holds.inbox.put(Message::Ask(ask, tell));
         self.conn.slot().set(ANSWER_MAX);

@@ -50,7 +50,6 @@ impl Budgeting {
             replica: replica(base),
             boot: u64::from_be_bytes(boot) >> 1,
             budgets: budgets(&records),
-            hold_grace: base.settings.ledger.hold_grace,
             flush: base.settings.ledger.flush_ms,
             on_money: on_money(base, store, (audit, meter.clone())),
             meter: meter.clone(),
