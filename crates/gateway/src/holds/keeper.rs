@@ -59,6 +59,12 @@ struct Wanted {
     job: Job,
 }
 
+/// Who waits for a hold, and for which call.
+struct Asker {
+    about: Arc<CallRecord>,
+    tell: oneshot::Sender<Granted>,
+}
+
 type Answers = Vec<(CallId, Result<Box<Reply>, NoAnswer>)>;
 
 /// The keeper and its surroundings.
@@ -71,7 +77,7 @@ pub struct HoldsKeeper {
     /// Slices that are asked for.
     takes: HashMap<CallId, (LeaseId, BudgetId, Amount)>,
     /// Who waits for the answer about which hold.
-    waiting: HashMap<HoldId, oneshot::Sender<Granted>>,
+    waiting: HashMap<HoldId, Asker>,
     /// What is known of calls whose ends have not come yet.
     records: HashMap<HoldId, Arc<CallRecord>>,
     /// Ends that the store has not answered yet.
@@ -163,7 +169,7 @@ impl HoldsKeeper {
 
     fn message(&mut self, message: Message) {
         match message {
-            Message::Ask(ask, tell) => self.ask(ask, tell),
+            Message::Ask(ask, about, tell) => self.ask(ask, about, tell),
             Message::Ended(ended) => self.handle(Event::Ended(ended)),
             Message::Record(hold, record) => {
                 if self.records.len() < RECORDS_MAX {
@@ -185,7 +191,7 @@ impl HoldsKeeper {
         }
     }
 
-    fn ask(&mut self, ask: Ask, tell: oneshot::Sender<Granted>) {
+    fn ask(&mut self, ask: Ask, about: Arc<CallRecord>, tell: oneshot::Sender<Granted>) {
         // Whoever gave up meanwhile needs no hold.
         if tell.is_closed() {
             return;
@@ -197,7 +203,7 @@ impl HoldsKeeper {
             let _gone = tell.send(Err(Refused::Closed));
             return;
         }
-        self.waiting.insert(ask.hold, tell);
+        self.waiting.insert(ask.hold, Asker { about, tell });
         self.handle(Event::Ask(ask));
     }
 
@@ -279,6 +285,10 @@ impl HoldsKeeper {
             // Kept until there is an answer: the command may be given again.
             about = self.records.get(&ended.hold).cloned();
         }
+        if let Command::Grant(grant) = &command {
+            let asker = self.waiting.get(&grant.hold);
+            about = asker.map(|asker| Arc::clone(&asker.about));
+        }
         if let Command::Expire(row) = &command {
             self.swept.insert(call, (row.id, End::of_swept(row)));
         }
@@ -310,13 +320,13 @@ impl HoldsKeeper {
                 }
                 let waiting = held.id().and_then(|id| self.waiting.remove(&id));
                 // A hold that nobody takes any more is released by its drop.
-                if let Some(tell) = waiting {
-                    let _gone = tell.send(Ok(held));
+                if let Some(asker) = waiting {
+                    let _gone = asker.tell.send(Ok(held));
                 }
             }
             Notice::Refused { hold, why } => {
-                if let Some(tell) = self.waiting.remove(&hold) {
-                    let _gone = tell.send(Err(why));
+                if let Some(asker) = self.waiting.remove(&hold) {
+                    let _gone = asker.tell.send(Err(why));
                 }
             }
             Notice::Reserved(reserved) => drop(reserved),

@@ -403,6 +403,7 @@ impl Keeper {
             bound: Charge::NOTHING,
             sure: Sure::Bound,
             outcome: Outcome::Released(NotBilled::NotSent),
+            owed: None,
             slices: SmallVec::new(),
             strict: row.covers.clone(),
         };

@@ -7,6 +7,7 @@
 //! over all processes: each begins by locking the one row that holds the clock and the end of the
 //! chain of entries. What the tables check beside that is a net for faults of ours.
 
+mod about;
 mod account;
 mod chain;
 mod check;

@@ -100,6 +100,7 @@ fn end_of_slice(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>)
                 quality: Quality::Reported,
                 actual: cost(actual),
             },
+            owed: None,
             slices: smallvec![SliceCover {
                 lease: LEASE,
                 epoch: 1,
@@ -126,6 +127,7 @@ fn end_of_hold(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>) 
                 quality: Quality::Estimated,
                 actual: cost(actual),
             },
+            owed: None,
             slices: smallvec![],
             strict: smallvec![Cover {
                 pot: Pot::Window(key(0)),
@@ -179,7 +181,7 @@ async fn run(world: &World, commands: Vec<Command>) -> Vec<Result<Reply, NoAnswe
     world.store.ledger().run(&jobs).await
 }
 
-const fn page(limit: u32) -> PageRequest<String> {
+pub(crate) const fn page(limit: u32) -> PageRequest<String> {
     PageRequest { limit, after: None }
 }
 
