@@ -1,6 +1,7 @@
 //! What of money is told to operators: metrics of holds and slices, events of what is taken aside.
 
 use crate::fixture::{chat, llm};
+use crate::held::{PRICES, body, bound, budget, settled};
 use crate::spending::{call, origin, served};
 use serde_json::{Value, json};
 use tollkeep_testkit::{Gateway, Origin, eventually, json as answer};
@@ -129,4 +130,31 @@ fn what_has_no_price_and_what_cannot_be_is_recorded() {
         .filter(|line| action(line, "ledger.unpriced"))
         .count();
     assert_eq!(told, 1, "once a minute for a project");
+}
+
+/// What calls to all providers and models cost by the metrics, of this quality.
+pub(crate) fn spent(gateway: &Gateway, quality: &str) -> i64 {
+    let (text, label) = (gateway.metrics_text(), format!("quality=\"{quality}\""));
+    let lines = text.lines();
+    let lines = lines.filter(|line| line.starts_with("tollkeep_spend_nano_usd_total{"));
+    let lines = lines.filter(|line| line.contains(&label));
+    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<i64>().ok());
+    values.sum()
+}
+
+// LED-85
+#[test]
+fn a_cost_that_nobody_says_is_counted_as_it_is_charged() {
+    // Nobody says what it cost: all of its bound is charged.
+    let silent = Origin::start(|_| answer(&json!({"id": "x", "model": "m", "choices": []})));
+    let (gateway, token) = llm(&silent, "openai", PRICES);
+    let rules = json!({"unit": "usd", "limit": "$1", "durability": "strict"});
+    let id = budget(&gateway, &rules);
+    assert_eq!(gateway.call(&chat(&token, &body(false))).status, 200);
+    settled(&gateway, &id, bound(&body(false)));
+    eventually("what is charged", || {
+        let unknown = spent(&gateway, "unknown");
+        (unknown == bound(&body(false))).then_some(())
+    });
+    assert_eq!(spent(&gateway, "reported"), 0);
 }

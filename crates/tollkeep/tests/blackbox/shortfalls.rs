@@ -251,7 +251,7 @@ fn failing(
     (origin, gateway, token)
 }
 
-// LED-54
+// LED-54 LED-85
 #[test]
 fn an_attempt_that_was_billed_stays_charged_and_one_that_was_not_is_free() {
     let billed = || {
@@ -276,6 +276,9 @@ fn an_attempt_that_was_billed_stays_charged_and_one_that_was_not_is_free() {
         assert_eq!(served.status, 200, "{name}: {}", served.text());
         assert_eq!(origin.count(), 2, "{name}");
         settled(&gateway, &id, spent);
+        eventually("the metrics say it too", || {
+            (crate::money_told::spent(&gateway, "reported") == spent).then_some(())
+        });
     }
 }
 
