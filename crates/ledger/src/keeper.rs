@@ -121,6 +121,8 @@ pub enum Notice {
     Threshold {
         key: WindowKey,
         percent: u8,
+        /// The window as it was last seen.
+        row: Box<WindowRow>,
     },
     /// More was billed than the bound: the excess is nobody's, and the model is to be quarantined.
     /// Beyond a guess, it is charged.

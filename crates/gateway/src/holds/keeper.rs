@@ -315,10 +315,14 @@ impl HoldsKeeper {
     fn send(&mut self, notice: Notice) {
         match notice {
             Notice::Granted(held) => {
-                if let (Some(hold), Some(bound)) = (held.id(), held.in_store()) {
-                    (self.on_money)(&Money::Held { hold, bound });
-                }
                 let waiting = held.id().and_then(|id| self.waiting.remove(&id));
+                if let (Some(hold), Some(bound)) = (held.id(), held.in_store()) {
+                    (self.on_money)(&Money::Held {
+                        hold,
+                        bound,
+                        record: waiting.as_ref().map(|asker| &*asker.about),
+                    });
+                }
                 // A hold that nobody takes any more is released by its drop.
                 if let Some(asker) = waiting {
                     let _gone = asker.tell.send(Ok(held));
@@ -340,9 +344,17 @@ impl HoldsKeeper {
                     rest,
                 });
             }
-            Notice::Threshold { key, percent } => {
-                let budget = key.budget;
-                (self.on_money)(&Money::Threshold { budget, percent });
+            Notice::Threshold { key, percent, row } => {
+                let mut budgets = self.budgets.iter();
+                let known = budgets.find(|budget| budget.id == key.budget);
+                (self.on_money)(&Money::Threshold {
+                    budget: key.budget,
+                    known: known.map(|budget| &**budget),
+                    percent,
+                    used: row.spent.plus(row.reserved).unwrap_or(Amount::MAX),
+                    limit: row.limit,
+                    window_end: known.and_then(|budget| budget.window.end_of(key.start)),
+                });
             }
             Notice::Overrun { hold, sure } => {
                 let record = self.records.get(&hold).map(|record| &**record);
