@@ -38,7 +38,7 @@ pub(crate) use rail::{RailAccount, RailMove};
 pub use receipt::NewReceipt;
 pub use record::{CallRecord, PriceMark};
 pub(crate) use retain::USAGE_DAYS;
-pub use usage::{UsageBy, UsageFilter, UsageRecord, UsageSum, UsageSums};
+pub use usage::{Groups, UsageBy, UsageFilter, UsageRecord, UsageSum, UsageSums};
 
 use crate::Store;
 use crate::open::Inner;

@@ -11,7 +11,7 @@ use tollkeep_ledger::row::{Cover, Enforcement, HoldState, Pot, Quality};
 use tollkeep_ledger::step::{Command, Grant, LeaseRef, Life, Wish, WishFrom};
 use tollkeep_ledger::window::{Window, WindowKey};
 use tollkeep_ledger::write::{NoAnswer, Refusal, Reply};
-use tollkeep_store::ledger::{CallRecord, Job, PriceMark, UsageBy, UsageFilter};
+use tollkeep_store::ledger::{CallRecord, Groups, Job, PriceMark, UsageBy, UsageFilter};
 use tollkeep_store::{PageRequest, Scope};
 use tollkeep_types::usage::{Class, Flag, Flags, Lines, Usage};
 use tollkeep_types::{
@@ -254,7 +254,8 @@ async fn calls_without_a_budget_are_recorded_once_and_summed_up_by_what_is_asked
     ledger.record(&late).await.unwrap();
     let sums = async |scope, by: &[UsageBy], times: Option<&[(WallMillis, WallMillis)]>| {
         let filter = UsageFilter::default();
-        let sums = ledger.usage_sums(scope, by, times, &filter).await.unwrap();
+        let sums = ledger.usage_sums(scope, by, times, (&filter, Groups::default()));
+        let sums = sums.await.unwrap();
         let rows = sums.rows.into_iter();
         rows.map(|sum| (sum.group, sum.time, sum.calls, sum.charge.cost.units()))
             .collect::<Vec<_>>()

@@ -121,3 +121,79 @@ fn the_hold_of_a_call_under_way_says_whose_it_is() {
     assert_eq!(bytes(hold_id), bytes(request), "{hold}");
     assert!(request.is_some(), "{hold}");
 }
+
+// LED-80
+#[test]
+fn sums_come_in_parts_that_leave_nothing_out_whatever_ends_meanwhile() {
+    let plain = || Origin::start(|_| answer_json(&answer(9, 30)));
+    let (first, second) = (plain(), plain());
+    let gateway = two_providers(&first, &second);
+    let tokens: Vec<_> = (0..3)
+        .map(|_| gateway.mint_token(&json!({ "project": "default" })))
+        .collect();
+    let call = |token: &String, provider: &str| {
+        let answer = gateway.call(&chat(token, &to(provider, false)));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    let calls = |count: usize| {
+        eventually("their records", || {
+            let (_, page) = gateway.api("GET", "/api/v1/usage/records", None);
+            (page["data"].as_array()?.len() == count).then_some(())
+        });
+    };
+    for token in &tokens {
+        call(token, "second");
+    }
+    calls(3);
+    let part = |cursor: &str| {
+        let path = format!("/api/v1/usage?group_by=provider,token&limit=2{cursor}");
+        let (status, page) = gateway.api("GET", &path, None);
+        assert_eq!(status, 200, "{page}");
+        page
+    };
+    let page = part("");
+    assert_eq!(
+        (&page["has_more"], page["data"].as_array().unwrap().len()),
+        (&json!(true), 2)
+    );
+    // Groups that would stand before those that were told.
+    for token in &tokens {
+        call(token, "first");
+    }
+    calls(6);
+    let next = part(&format!(
+        "&cursor={}",
+        page["next_cursor"].as_str().unwrap()
+    ));
+    assert_eq!(
+        (&next["has_more"], &next["next_cursor"]),
+        (&json!(false), &Value::Null),
+        "{next}"
+    );
+    let both = [&page, &next]
+        .map(|page| page["data"].as_array().unwrap().clone())
+        .concat();
+    let mut told: Vec<_> = both
+        .iter()
+        .map(|sum| {
+            assert_eq!(
+                (&sum["provider"], &sum["calls"]),
+                (&json!("second"), &json!(1)),
+                "{sum}"
+            );
+            sum["token_id"].as_str().unwrap()
+        })
+        .collect();
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told.len(), 3, "each once");
+    // A cursor is of the question that it came with.
+    let other = format!(
+        "/api/v1/usage?group_by=provider&cursor={}",
+        page["next_cursor"].as_str().unwrap()
+    );
+    assert_eq!(gateway.api("GET", &other, None).0, 400);
+    let listed = gateway.cli(&["usage", "list", "--by", "provider,token", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["data"].as_array().unwrap().len(), 6, "{listed}");
+}
